@@ -1,0 +1,53 @@
+# kennel: set-up, demo, tests. `make help` lists the targets.
+PYTHON ?= python3.11
+UV := .uv/bin/uv
+BIN := .venv/bin
+STAMP := .venv/.installed
+export PIP_ROOT_USER_ACTION := ignore
+
+.PHONY: help setup demo test lint up down lock apt clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## everything in .venv, from requirements.lock (hashes checked)
+
+$(UV): bootstrap.lock
+	@$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"kennel needs Python 3.11, {sys.executable} is {sys.version.split()[0]}: set PYTHON=/path/to/python3.11"'
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --target .uv --upgrade -r bootstrap.lock
+	@touch $@
+
+$(STAMP): $(UV) requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
+	$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## the main job on sample images, on this machine, no network and no account
+	$(BIN)/kennel run --data sample --instances 2
+
+test: setup lint ## every test
+	$(BIN)/pytest
+
+lint: setup ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy flows tasks training loadtest localaws kennel tests benchmarks
+	$(BIN)/mypy lambda/classify
+
+up: setup ## localaws and Prefect's server in the background; prints the environment to export
+	@$(BIN)/kennel up
+
+down: setup ## stops both, and everything they started
+	@$(BIN)/kennel down --yes
+
+lock: $(UV) ## makes requirements.lock anew from pyproject.toml
+	$(UV) pip compile pyproject.toml --group dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+
+apt: ## what the tests need from Debian: iproute2 (network namespaces), chromium (the pages a person sees)
+	@missing=$$(for program in ip:iproute2 chromium:chromium; do command -v $${program%%:*} >/dev/null || echo $${program##*:}; done); \
+	if [ -n "$$missing" ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+
+clean: ## removes .venv, .uv and .kennel (runs/ stays)
+	rm -rf .venv .uv .kennel
