@@ -1,0 +1,86 @@
+"""The rooms and the arrows between them, as docs/architecture.md draws them, held against the code's own imports.
+
+Covered: every import statement, at any depth, of every Python file in a room. Not covered: imports by computed name.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("flows", "tasks", "training", "lambda", "loadtest", "localaws", "kennel")
+
+ALLOWED_ROOMS = {
+    "flows": {"flows", "tasks"},
+    "tasks": {"tasks"},
+    "training": {"training"},
+    "lambda": set(),
+    "loadtest": {"loadtest", "tasks"},
+    "localaws": {"localaws"},
+    "kennel": {"kennel", "flows", "tasks"},
+}
+TRAINING_PACKAGES = {"torch", "torchvision", "numpy", "openvino", "safetensors", "simplejpeg", "PIL"}
+HEAVY_OR_REMOTE = {"boto3", "botocore", "paramiko", "torch", "torchvision", "sagemaker"}
+
+
+def python_files(room: str) -> list[Path]:
+    files = sorted((ROOT / room).rglob("*.py"))
+    assert files, f"{room}/ holds no Python file: has it moved?"
+    return files
+
+
+def imported_modules(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(), filename=str(file))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            assert node.module is not None
+            yield node.module
+
+
+def imports_of(room: str) -> list[tuple[Path, str]]:
+    return [(file.relative_to(ROOT), name) for file in python_files(room) for name in imported_modules(file)]
+
+
+def top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_the_rooms_it_may(room: str) -> None:
+    strangers = [(file, name) for file, name in imports_of(room) if top(name) in set(ROOMS) - ALLOWED_ROOMS[room]]
+    assert strangers == []
+
+
+def test_the_load_test_takes_nothing_but_settings_records_and_errors_from_tasks() -> None:
+    allowed = {"tasks.settings", "tasks.records", "tasks.errors"}
+    assert [(f, n) for f, n in imports_of("loadtest") if top(n) == "tasks" and n not in allowed] == []
+
+
+def test_flows_hold_order_and_decisions_and_call_no_aws_or_model_library() -> None:
+    assert [(file, name) for file, name in imports_of("flows") if top(name) in HEAVY_OR_REMOTE] == []
+
+
+def test_only_one_module_of_tasks_builds_boto3_clients() -> None:
+    assert {str(file) for file, name in imports_of("tasks") if top(name) == "boto3"} == {"tasks/aws.py"}
+
+
+def test_training_needs_nothing_that_its_requirements_do_not_name() -> None:
+    known = TRAINING_PACKAGES | {"training", "preprocess"} | sys.stdlib_module_names
+    assert [(file, name) for file, name in imports_of("training") if top(name) not in known] == []
+
+
+def test_the_lambda_function_needs_nothing_but_the_runtime_of_lambda() -> None:
+    known = {"boto3", "botocore"} | sys.stdlib_module_names
+    for function in (folder for folder in (ROOT / "lambda").iterdir() if folder.is_dir()):
+        own = {file.stem for file in function.glob("*.py")}
+        strangers = [(f.name, n) for f in function.glob("*.py") for n in imported_modules(f) if top(n) not in known | own]
+        assert strangers == []
+
+
+def test_the_serving_side_of_training_never_imports_torch() -> None:
+    for name in ("serve.py", "preprocess.py"):
+        assert [n for n in imported_modules(ROOT / "training" / name) if top(n) in {"torch", "torchvision"}] == []
