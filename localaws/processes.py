@@ -1,0 +1,271 @@
+"""Child processes that cannot outlive localaws.
+
+Every child leads a process group (and session) of its own, carries `LOCALAWS_OWNER` and `LOCALAWS_PROCESS` in its
+environment and has a record in `home/processes/`. A process belongs to a child when it is in its group, descends from it,
+or carries its `LOCALAWS_PROCESS`: the last finds grandchildren that called setsid. When a child's first process ends, what
+is left of it is killed, as in a container. A new server ends what a killed one left by the same marks.
+
+Not caught: a process that left its group, cleared its environment *and* lost its parent.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import psutil
+
+from localaws.errors import StopFailed
+
+OWNER = "LOCALAWS_OWNER"
+PROCESS = "LOCALAWS_PROCESS"
+KILL_DEADLINE_SECONDS = 10.0
+LINE_LIMIT_BYTES = 256 * 1024  # CloudWatch Logs refuses longer events
+
+Line = Callable[[str], None]
+
+
+class Process:
+    """A child and all that it started. Made by `ProcessTable.spawn`."""
+
+    def __init__(
+        self,
+        popen: subprocess.Popen[bytes],
+        *,
+        name: str,
+        mark: str,
+        record: Path,
+        on_line: Line | None,
+        log_path: Path | None,
+    ) -> None:
+        self.pid = popen.pid
+        self.name = name
+        self._popen = popen
+        self._mark = mark
+        self._record = record
+        self._finished = threading.Event()
+        self._reader = threading.Thread(
+            target=self._read, args=(on_line, log_path), name=f"lines of {name}", daemon=True
+        )
+        self._watcher = threading.Thread(target=self._watch, name=f"wait for {name}", daemon=True)
+        self._reader.start()
+        self._watcher.start()
+
+    def poll(self) -> int | None:
+        """Return the exit status (negative: the signal), or None while anything of it runs or has lines undelivered."""
+        return self._popen.returncode if self._finished.is_set() else None
+
+    def wait(self, timeout_seconds: float | None = None) -> int | None:
+        """Wait for the end of it all; None if `timeout_seconds` passed first."""
+        self._finished.wait(timeout_seconds)
+        return self.poll()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process group; nothing happens if it has ended."""
+        if not self._finished.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+    def stop(self, grace_seconds: float = 5.0) -> int:
+        """SIGTERM the group, give it `grace_seconds`, SIGKILL what is left; return the exit status when nothing is left.
+
+        Raises:
+            StopFailed: something outlived SIGKILL for 10 seconds.
+        """
+        self.signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(grace_seconds)
+        kill_all(self._members)
+        status = self.wait(KILL_DEADLINE_SECONDS)
+        if status is None:
+            raise StopFailed(
+                f"process {self.pid} ({self.name}) did not end within {KILL_DEADLINE_SECONDS:.0f} s of SIGKILL"
+            )
+        return status
+
+    def _members(self) -> list[psutil.Process]:
+        return find_members(PROCESS, self._mark, {self.pid})
+
+    def _watch(self) -> None:
+        self._popen.wait()
+        kill_all(self._members)
+        self._reader.join()
+        self._record.unlink(missing_ok=True)
+        self._finished.set()
+
+    def _read(self, on_line: Line | None, log_path: Path | None) -> None:
+        stream = self._popen.stdout
+        assert stream is not None
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(stream)
+            log = stack.enter_context(log_path.open("ab", buffering=0)) if log_path else None
+            for line in _lines(stream):
+                if log:
+                    log.write(line)
+                if on_line:
+                    _deliver(on_line, line, self.name)
+
+
+class ProcessTable:
+    """Starts children and ends them, and those of a server that was killed."""
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        self._folder = folder
+        self._owner = owner
+        self._lock = threading.Lock()
+        self._processes: list[Process] = []
+        self._closed = False
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def spawn(
+        self,
+        command: Sequence[str],
+        *,
+        name: str,
+        env: Mapping[str, str],
+        cwd: Path,
+        on_line: Line | None = None,
+        log_path: Path | None = None,
+    ) -> Process:
+        """Start `command` in a process group of its own, with exactly `env` (plus two marks) as its environment.
+
+        stdout and stderr are one stream: `on_line` gets each line without its end, from a thread of its own; `log_path`
+        gets the bytes appended.
+
+        Raises:
+            OSError: the program or `cwd` does not exist.
+            StopFailed: the table is closed, because localaws shuts down.
+        """
+        mark = uuid.uuid4().hex
+        record = self._folder / f"{mark}.json"
+        with self._lock:
+            if self._closed:
+                raise StopFailed(f"localaws is shutting down: {name} was not started")
+            popen = subprocess.Popen(
+                list(command),
+                env={**env, OWNER: self._owner, PROCESS: mark},
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            _write_record(record, popen.pid, name)
+            process = Process(popen, name=name, mark=mark, record=record, on_line=on_line, log_path=log_path)
+            self._processes = [kept for kept in self._processes if kept.poll() is None] + [process]
+        return process
+
+    def running(self) -> list[Process]:
+        """Return the children that have not ended."""
+        with self._lock:
+            return [process for process in self._processes if process.poll() is None]
+
+    def reap_orphans(self) -> list[int]:
+        """Kill what a former server with the same home left running; return the process ids."""
+        leaders = {pid for record in self._folder.glob("*.json") if (pid := _live_leader(record))}
+        killed = kill_all(lambda: find_members(OWNER, self._owner, leaders))
+        for record in self._folder.glob("*.json"):
+            record.unlink(missing_ok=True)
+        return killed
+
+    def stop_all(self, grace_seconds: float = 3.0) -> None:
+        """End every child, all at once, and refuse new ones.
+
+        Raises:
+            StopFailed: something outlived SIGKILL.
+        """
+        with self._lock:
+            self._closed = True
+        running = self.running()
+        for process in running:
+            process.signal(signal.SIGTERM)
+        deadline = time.monotonic() + grace_seconds
+        for process in running:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        kill_all(
+            lambda: find_members(OWNER, self._owner, {process.pid for process in running if process.poll() is None})
+        )
+        for process in running:
+            process.stop(0.0)
+
+
+def find_members(variable: str, value: str, leaders: set[int]) -> list[psutil.Process]:
+    """Return the live processes led by `leaders`, descending from one that is, or with `variable=value` as environment."""
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        if process.pid != os.getpid() and _belongs(process, variable, value, leaders):
+            found[process.pid] = process
+    for process in list(found.values()):
+        with contextlib.suppress(psutil.Error):
+            found.update({child.pid: child for child in process.children(recursive=True)})
+    return [process for process in found.values() if _is_alive(process)]
+
+
+def kill_all(find: Callable[[], Iterable[psutil.Process]]) -> list[int]:
+    """SIGKILL what `find` finds until it finds nothing; return the process ids.
+
+    Raises:
+        StopFailed: it still finds something after 10 seconds.
+    """
+    killed: set[int] = set()
+    deadline = time.monotonic() + KILL_DEADLINE_SECONDS
+    while members := list(find()):
+        if time.monotonic() > deadline:
+            raise StopFailed(f"processes {sorted(process.pid for process in members)} outlive SIGKILL")
+        for process in members:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+                killed.add(process.pid)
+        psutil.wait_procs(members, timeout=0.05)
+    return sorted(killed)
+
+
+def _belongs(process: psutil.Process, variable: str, value: str, leaders: set[int]) -> bool:
+    try:
+        return os.getpgid(process.pid) in leaders or process.environ().get(variable) == value
+    except (psutil.Error, OSError):
+        return False
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _write_record(path: Path, pid: int, name: str) -> None:
+    try:
+        created = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        created = 0.0
+    path.write_text(json.dumps({"pid": pid, "name": name, "created": created}))
+
+
+def _live_leader(record: Path) -> int | None:
+    try:
+        written = json.loads(record.read_text())
+        process = psutil.Process(written["pid"])
+        return process.pid if process.create_time() == written["created"] else None
+    except (ValueError, KeyError, psutil.NoSuchProcess):
+        return None
+
+
+def _lines(stream: BinaryIO | object) -> Iterable[bytes]:
+    while line := stream.readline(LINE_LIMIT_BYTES):  # type: ignore[attr-defined]
+        yield line
+
+
+def _deliver(on_line: Line, line: bytes, name: str) -> None:
+    try:
+        on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
+    except Exception as error:  # noqa: BLE001 a reader that stops reading would block the child for ever
+        print(f"localaws: a line of {name} was not delivered: {error!r}", file=sys.stderr)

@@ -1,0 +1,15 @@
+"""SageMaker that executes: training jobs and endpoints as processes, over moto's state and wire protocol."""
+
+from starlette.routing import BaseRoute
+
+from localaws.core import Core
+
+
+def install(core: Core) -> list[BaseRoute]:
+    """Put the executing backend in moto's place and return the routes that go before moto's."""
+    from localaws.sagemaker.backend import install_backend
+    from localaws.sagemaker.endpoints import install_endpoints
+    from localaws.sagemaker.training_jobs import install_training
+
+    install_backend()
+    return [*install_training(core), *install_endpoints(core)]

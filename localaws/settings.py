@@ -1,0 +1,50 @@
+"""Where localaws keeps things and how it behaves. Reads nothing and touches nothing by itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_PORT = 4577
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One server's configuration.
+
+    `home` holds everything that localaws keeps; `port` 0 means any free one (`home/server.json` then has the real one);
+    `time_scale` is how many times faster than AWS the emulated clock runs (1.0 = real time).
+    """
+
+    home: Path
+    port: int = DEFAULT_PORT
+    region: str = "us-east-1"
+    account_id: str = "123456789012"
+    time_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port={self.port}: must be 0 (any free port) to 65535")
+        if not 0.01 <= self.time_scale <= 10_000:
+            raise ValueError(f"time_scale={self.time_scale}: must be 0.01 to 10000 emulated seconds a second")
+        if not (self.account_id.isdigit() and len(self.account_id) == 12):
+            raise ValueError(f"account_id={self.account_id!r}: must be 12 digits")
+
+    @property
+    def url(self) -> str:
+        """What `AWS_ENDPOINT_URL` has to be."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def owner(self) -> str:
+        """Marks every process started for this home (environment variable `LOCALAWS_OWNER`)."""
+        return str(self.home.resolve())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client has to have in its environment."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "localaws",
+            "AWS_SECRET_ACCESS_KEY": "localaws",
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_REGION": self.region,
+        }
