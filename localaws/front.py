@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from localaws.buckets import wrong_owner
 from localaws.core import Core
 
 WSGI_THREADS = 32
@@ -59,6 +60,10 @@ class MotoMount:
             return
         if service == "monitoring":
             self._core.metrics.flush()
+        refusal = wrong_owner(scope, self._core.settings.account_id) if service == "s3" else None
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
         await self._moto(scope, receive, send)
 
 

@@ -21,7 +21,7 @@ from localaws.core import Core
 from localaws.errors import AlreadyRunning, PortTaken
 from localaws.settings import Settings
 
-EXECUTING_SERVICES = ("localaws.sagemaker", "localaws.functions")
+EXECUTING_SERVICES = ("localaws.buckets", "localaws.sagemaker", "localaws.functions")
 SHUTDOWN_SECONDS = 3
 
 
