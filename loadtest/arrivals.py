@@ -1,0 +1,61 @@
+"""When requests are due: a Poisson process with a piecewise constant rate. Pure; no clock.
+
+Users of a service do not wait for each other, so the open model is the honest one: arrivals are independent of answers
+(Schroeder, Wierman, Harchol-Balter, "Open versus closed: a cautionary tale", NSDI 2006).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of time with one arrival rate; a rate of 0 is silence."""
+
+    rate_per_second: float
+    seconds: float
+
+    def __post_init__(self) -> None:
+        """Check the bounds.
+
+        Raises:
+            ValueError: the rate is negative or not finite, or the stage does not last.
+        """
+        if not 0 <= self.rate_per_second < float("inf"):
+            raise ValueError(f"rate_per_second={self.rate_per_second!r} must be a finite number of at least 0")
+        if not 0 < self.seconds < float("inf"):
+            raise ValueError(f"seconds={self.seconds!r} must be a finite number above 0")
+
+
+def total_seconds(stages: Sequence[Stage]) -> float:
+    """Return how long all stages last together."""
+    return sum(stage.seconds for stage in stages)
+
+
+def expected_arrivals(stages: Sequence[Stage]) -> float:
+    """Return the mean number of arrivals of all stages together."""
+    return sum(stage.rate_per_second * stage.seconds for stage in stages)
+
+
+def poisson_arrivals(stages: Sequence[Stage], *, seed: int, worker: int = 0, workers: int = 1) -> Iterator[float]:
+    """Yield the intended start times, in seconds from the start, ascending.
+
+    Each of `workers` generators draws an independent process of 1/workers of the rate: their superposition is a
+    Poisson process of the whole rate. The same seed and worker give the same times.
+    """
+    if not 0 <= worker < workers:
+        raise ValueError(f"worker={worker} must be in 0..{workers - 1}")
+    draw = random.Random(f"{seed}:{worker}")
+    begin = 0.0
+    for stage in stages:
+        end = begin + stage.seconds
+        rate = stage.rate_per_second / workers
+        # The exponential distribution has no memory, so each stage may start its own count of time.
+        due = begin + draw.expovariate(rate) if rate > 0 else end
+        while due < end:
+            yield due
+            due += draw.expovariate(rate)
+        begin = end

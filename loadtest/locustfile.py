@@ -1,0 +1,162 @@
+"""Locust's entry: an open model at a set rate, against a SageMaker endpoint or a Lambda alias.
+
+    KENNEL_LOADTEST_PLAN=plan.json python -m locust -f loadtest/locustfile.py --headless --html report.html --csv locust
+
+Each Locust process (one, or each worker of `--processes`) runs one user, which is the whole generator of that process.
+Locust's own statistics are fed with every measured result, so its HTML and CSV show latency from the intended start.
+Exit code 1: the run is void or failed, and `loadtest.json` says why; 3: there is no result.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import gevent
+import locust.stats
+from locust import LoadTestShape, User, events, task
+from locust.runners import WorkerRunner
+
+from loadtest.arrivals import poisson_arrivals
+from loadtest.connection import Connection
+from loadtest.open_loop import Bounds, OpenLoop, Wire
+from loadtest.outcomes import Outcome
+from loadtest.plan import PLAN_VARIABLE, read_plan
+from loadtest.signing import Credentials, Signer
+from loadtest.summary import summary, write_summary
+from loadtest.tally import Tally, merged
+
+PLAN = read_plan(Path(os.environ[PLAN_VARIABLE]))
+RESULT_MESSAGE = "kennel_result"
+PROGRESS_SECONDS = 2.0
+START_SECONDS = 30.0
+"""How long the processes may take to start and to hand in their results, beyond the run's own deadline."""
+
+# A run may last ten seconds, and Locust's default is one point of the charts in five.
+locust.stats.HISTORY_STATS_INTERVAL_SEC = 1
+locust.stats.PERCENTILES_TO_CHART = [0.5, 0.9, 0.99]
+locust.stats.PERCENTILES_TO_STATISTICS = [0.5, 0.9, 0.99]
+
+_results: list[Tally] = []
+
+
+class RequestFailed(Exception):
+    """How Locust's report names a failure: by AWS's code."""
+
+
+class OpenLoopUser(User):  # type: ignore[misc]
+    """The generator of one Locust process."""
+
+    @task  # type: ignore[untyped-decorator]
+    def generate(self) -> None:
+        """Run the whole schedule once, hand in the counts, and wait to be stopped."""
+        runner = self.environment.runner
+        loop = OpenLoop(make_wire(), make_bounds(), self._tell_locust)
+        # A Locust process on another machine than the master's has the same plan and its own index.
+        times = poisson_arrivals(PLAN.schedule, seed=PLAN.seed, worker=runner.worker_index, workers=PLAN.processes)
+        runner.send_message(RESULT_MESSAGE, loop.run(times).to_message())
+        while True:
+            gevent.sleep(60)
+
+    def _tell_locust(self, latency_seconds: float, outcome: Outcome, length: int) -> None:
+        self.environment.events.request.fire(
+            request_type="Invoke",
+            name=PLAN.target.title,
+            response_time=1000 * latency_seconds,
+            response_length=length,
+            exception=None if outcome.is_ok else RequestFailed(outcome.code),
+            context={},
+        )
+
+
+class UntilResults(LoadTestShape):  # type: ignore[misc]
+    """One user in each process until all have handed in their results, or the deadline passed."""
+
+    def tick(self) -> tuple[int, float] | None:
+        """Return (users, users started a second), or None to end the test."""
+        late = self.get_run_time() > PLAN.deadline_seconds + START_SECONDS
+        if late or len(_results) == PLAN.processes:
+            return None
+        return PLAN.processes, float(PLAN.processes)
+
+
+def make_wire() -> Wire:
+    """Return how this plan's requests are made, signed and judged."""
+    target = PLAN.target
+    signer = Signer(target.route, credentials_source(is_local=PLAN.is_local))
+
+    def connect() -> Connection:
+        return Connection(target.host, target.port, is_tls=target.is_tls, timeout_seconds=PLAN.timeout_seconds)
+
+    return Wire(connect, signer.request, target.judge, target.payloads(PLAN.images))
+
+
+def make_bounds() -> Bounds:
+    """Return the limits of one generator."""
+    return Bounds(PLAN.warm_up_seconds, PLAN.deadline_seconds, PLAN.max_connections)
+
+
+def credentials_source(*, is_local: bool) -> Callable[[], Credentials]:
+    """Return what gives the current credentials; a local run never reads those of a profile.
+
+    Raises:
+        RuntimeError: the run is on AWS and botocore finds no credentials.
+    """
+    if is_local:
+        access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+        fixed = Credentials(access or "local", secret or "local")
+        return lambda: fixed
+    found = botocore.session.get_session().get_credentials()
+    if found is None:
+        raise RuntimeError("no AWS credentials were found")
+
+    def current() -> Credentials:
+        frozen = found.get_frozen_credentials()
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+    return current
+
+
+@events.init.add_listener  # type: ignore[untyped-decorator]
+def on_init(environment: Any, **_: Any) -> None:
+    """Collect results where the test is steered (the master, or the only process), and tell the progress there."""
+    if isinstance(environment.runner, WorkerRunner):
+        return
+    environment.runner.register_message(RESULT_MESSAGE, _collect)
+    gevent.spawn(_tell_progress, environment)
+
+
+@events.quitting.add_listener  # type: ignore[untyped-decorator]
+def on_quitting(environment: Any, **_: Any) -> None:
+    """Write `loadtest.json` from all results and set the exit code."""
+    if isinstance(environment.runner, WorkerRunner):
+        environment.process_exit_code = 0
+        return
+    if len(_results) != PLAN.processes:
+        logging.error("%d of %d processes handed in a result", len(_results), PLAN.processes)
+        environment.process_exit_code = 3
+        return
+    content = summary(PLAN, merged(_results))
+    write_summary(PLAN.result_path, content)
+    environment.process_exit_code = 1 if content["verdict"]["void"] or content["verdict"]["failed"] else 0
+
+
+def _collect(environment: Any, msg: Any, **_: Any) -> None:
+    _results.append(Tally.from_message(msg.data))
+
+
+def _tell_progress(environment: Any) -> None:
+    began = time.perf_counter()
+    whole = sum(stage.seconds for stage in PLAN.schedule)
+    while True:
+        gevent.sleep(PROGRESS_SECONDS)
+        total, passed = environment.stats.total, time.perf_counter() - began
+        median = total.get_response_time_percentile(0.5) if total.num_requests else 0
+        counts = f"{total.num_requests} done, {total.num_failures} failed, median {median:.0f} ms"
+        # A plain line on stdout: what started Locust shows it to a person.
+        print(f"load test {PLAN.target.title}: {passed:.0f} of about {whole:.0f} s, {counts}", flush=True)

@@ -1,0 +1,102 @@
+"""What a run leaves: `loadtest.json`, the figures with the number of samples, the machine and the verdict behind them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from loadtest.percentiles import summarise
+from loadtest.plan import Plan
+from loadtest.tally import Tally
+from loadtest.verdict import achieved_rate, judge
+
+
+def summary(plan: Plan, tally: Tally) -> dict[str, Any]:
+    """Return the content of `loadtest.json`; latencies in milliseconds, times in seconds."""
+    seconds = plan.measured_seconds
+    verdict = judge(tally, seconds, plan.processes)
+    return {
+        "format": 1,
+        "target": {**dataclasses.asdict(plan.target), "title": plan.target.title},
+        "stages": [dataclasses.asdict(stage) for stage in plan.stages],
+        "seconds": seconds,
+        "warm_up": {"seconds": plan.warm_up_seconds, "requests": tally.warm_up},
+        "rate_per_second": {
+            "asked": sum(s.rate_per_second * s.seconds for s in plan.stages) / seconds,
+            "intended": tally.due / seconds,
+            "achieved": achieved_rate(tally, seconds),
+        },
+        "requests": {
+            "due": tally.due,
+            "unsent": tally.due - tally.sent,
+            "sent": tally.sent,
+            "answered": tally.answered,
+            "failed": tally.failed,
+        },
+        "failures": {"by_code": dict(tally.failures.most_common()), "by_kind": dict(tally.kinds.most_common())},
+        "latency_ms": _distribution(tally.latency, tally),
+        "service_ms": {"percentiles": _percentiles(tally.service)},
+        "lag_ms": {"percentiles": _percentiles(tally.lag)},
+        "generator": _generator(plan, tally),
+        "verdict": {"void": list(verdict.void), "failed": list(verdict.failed)},
+        "images": len(plan.images),
+        "seed": plan.seed,
+        "hardware": hardware(),
+        "histograms": {name: tally.to_message()[name] for name in ("latency", "service", "lag")},
+        "timeline": [dict(zip(_COLUMNS, row, strict=True)) for row in tally.to_message()["seconds"]],
+    }
+
+
+_COLUMNS = ("second", "due", "answered", "failed")
+
+
+def write_summary(path: Path, content: dict[str, Any]) -> None:
+    """Write the file whole or not at all, readable by its owner only."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file, indent=1)
+    temporary.replace(path)
+
+
+def hardware() -> str:
+    """Name the machine that generates the load: processors, their kind, system."""
+    return f"{os.cpu_count()} x {_processor()}, {platform.system()} {platform.machine()}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown processor"
+
+
+def _generator(plan: Plan, tally: Tally) -> dict[str, Any]:
+    return {
+        "processes": plan.processes,
+        "busiest_cpu": tally.busiest_cpu,
+        "cpu_seconds": tally.cpu_seconds,
+        "waited_for_a_connection": tally.pool_exhausted,
+        "locust": version("locust"),
+    }
+
+
+def _distribution(histogram: Any, tally: Tally) -> dict[str, Any]:
+    samples = tally.answered
+    return {
+        "samples": samples,
+        "mean": 1000 * tally.latency_sum_seconds / samples if samples else None,
+        "max": 1000 * tally.max_latency_seconds if samples else None,
+        "percentiles": _percentiles(histogram),
+    }
+
+
+def _percentiles(histogram: Any) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(percentile) for percentile in summarise(histogram)]

@@ -1,0 +1,138 @@
+"""What one generator counts, and how several generators' counts become one, exactly.
+
+Every request that was due is in one of three places: unsent, answered or failed. Histograms merge bucket by bucket, so
+the percentiles of the merged one are those of all samples together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hdrh.histogram import HdrHistogram
+
+from loadtest.outcomes import Outcome
+from loadtest.percentiles import new_histogram, record_seconds
+
+
+@dataclass
+class Second:
+    """One second of the measured time: what was due, and what became of it."""
+
+    due: int = 0
+    answered: int = 0
+    failed: int = 0
+
+
+@dataclass
+class Tally:
+    """Counts and latencies of the measured time (the warm-up has a count only).
+
+    `latency` runs from the intended start to the end of a successful answer, `service` from the send, `lag` from the
+    intended start to the send. Times are in seconds from the beginning of the measured time.
+    """
+
+    latency: Any = field(default_factory=new_histogram)
+    service: Any = field(default_factory=new_histogram)
+    lag: Any = field(default_factory=new_histogram)
+    due: int = 0
+    sent: int = 0
+    answered: int = 0
+    failed: int = 0
+    warm_up: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[int, Second] = field(default_factory=dict)
+    last_send_seconds: float = 0.0
+    max_latency_seconds: float = 0.0
+    latency_sum_seconds: float = 0.0
+    trailing_connection_failures: int = 0
+    pool_exhausted: int = 0
+    busiest_cpu: float = 0.0
+    cpu_seconds: float = 0.0
+
+    def is_due(self, intended: float) -> None:
+        """Count a request that should start at `intended`."""
+        self.due += 1
+        self._second(intended).due += 1
+
+    def is_sent(self, intended: float, sent: float) -> None:
+        """Count a request that starts now."""
+        self.sent += 1
+        self.last_send_seconds = max(self.last_send_seconds, sent)
+        record_seconds(self.lag, sent - intended)
+
+    def is_done(self, intended: float, sent: float, done: float, outcome: Outcome) -> None:
+        """Count what became of a request that was sent."""
+        if not outcome.is_ok:
+            self._failed(intended, outcome)
+            return
+        self.answered += 1
+        self._second(intended).answered += 1
+        self.trailing_connection_failures = 0
+        record_seconds(self.latency, done - intended)
+        record_seconds(self.service, done - sent)
+        self.max_latency_seconds = max(self.max_latency_seconds, done - intended)
+        self.latency_sum_seconds += done - intended
+
+    def _failed(self, intended: float, outcome: Outcome) -> None:
+        self.failed += 1
+        self._second(intended).failed += 1
+        self.failures[outcome.code] += 1
+        self.kinds[outcome.kind] += 1
+        is_connection = outcome.kind == "connection"
+        self.trailing_connection_failures = self.trailing_connection_failures + 1 if is_connection else 0
+
+    def _second(self, moment: float) -> Second:
+        return self.seconds.setdefault(int(moment), Second())
+
+    def to_message(self) -> dict[str, Any]:
+        """Return the tally as plain values (histograms in HdrHistogram's V2 encoding), for a file or for Locust."""
+        plain = {name: value for name, value in vars(self).items() if name not in _NOT_PLAIN}
+        histograms = {name: _encoded(getattr(self, name)) for name in _HISTOGRAMS}
+        seconds = [[second, s.due, s.answered, s.failed] for second, s in sorted(self.seconds.items())]
+        return {**plain, **histograms, "seconds": seconds, "failures": dict(self.failures), "kinds": dict(self.kinds)}
+
+    @classmethod
+    def from_message(cls, message: dict[str, Any]) -> Tally:
+        """Return the tally that `to_message` gave."""
+        histograms = {name: HdrHistogram.decode(message[name]) for name in _HISTOGRAMS}
+        seconds = {int(row[0]): Second(*row[1:]) for row in message["seconds"]}
+        counters = {name: Counter(message[name]) for name in ("failures", "kinds")}
+        return cls(**{**message, **histograms, **counters, "seconds": seconds})
+
+
+_HISTOGRAMS = ("latency", "service", "lag")
+_NOT_PLAIN = {*_HISTOGRAMS, "seconds", "failures", "kinds"}
+_SUMMED = ("due", "sent", "answered", "failed", "warm_up", "latency_sum_seconds", "pool_exhausted", "cpu_seconds")
+_LARGEST = ("last_send_seconds", "max_latency_seconds", "busiest_cpu", "trailing_connection_failures")
+
+
+def merged(tallies: Iterable[Tally]) -> Tally:
+    """Return one tally of several generators: counts added, histograms added bucket by bucket, maxima kept."""
+    whole = Tally()
+    for tally in tallies:
+        for name in _HISTOGRAMS:
+            getattr(whole, name).add(getattr(tally, name))
+        for name in _SUMMED:
+            setattr(whole, name, getattr(whole, name) + getattr(tally, name))
+        for name in _LARGEST:
+            setattr(whole, name, max(getattr(whole, name), getattr(tally, name)))
+        whole.failures.update(tally.failures)
+        whole.kinds.update(tally.kinds)
+        _add_seconds(whole, tally)
+    return whole
+
+
+def _add_seconds(whole: Tally, tally: Tally) -> None:
+    for moment, second in tally.seconds.items():
+        sum_ = whole.seconds.setdefault(moment, Second())
+        sum_.due += second.due
+        sum_.answered += second.answered
+        sum_.failed += second.failed
+
+
+def _encoded(histogram: Any) -> str:
+    return bytes(histogram.encode()).decode("ascii")

@@ -1,0 +1,86 @@
+"""Whether a run may be believed: the generator examined before the target. Pure.
+
+A run is void when the generator, not the target, was the bottleneck: it achieved less than 99 % of the intended rate, its
+own processor was more than 90 % busy, it ran out of connections, or its lateness is a notable part of the latencies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loadtest.percentiles import highest_allowed, value_ms
+from loadtest.tally import Tally
+
+LEAST_ACHIEVED = 0.99
+MOST_CPU = 0.90
+MOST_LAG_SHARE = 0.10
+NEGLIGIBLE_LAG_MS = 25.0
+"""Lateness up to this never voids a run: a busy machine's scheduler does that much."""
+
+_DEAD_AFTER = 10
+"""This many connection failures in a row at the end mean that the target is gone."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Reasons why the run is void, and reasons why it failed; both empty for a good one."""
+
+    void: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+def achieved_rate(tally: Tally, seconds: float) -> float:
+    """Return the rate that was really sent: requests over the measured time, or over the time it took to send them."""
+    return tally.sent / max(seconds, tally.last_send_seconds)
+
+
+def judge(tally: Tally, seconds: float, processes: int = 1) -> Verdict:
+    """Examine the counts of `processes` generators over `seconds` of measured time.
+
+    Raises:
+        ValueError: the counts contradict each other, which would be a defect of the generator.
+    """
+    if tally.sent != tally.answered + tally.failed or tally.sent > tally.due:
+        counts = f"due {tally.due}, sent {tally.sent}, answered {tally.answered}, failed {tally.failed}"
+        raise ValueError(f"the counts contradict each other: {counts}")
+    void = [*_rate_reasons(tally, seconds), *_cpu_reasons(tally, processes), *_lag_reasons(tally)]
+    return Verdict(tuple(void), tuple(_failures(tally)))
+
+
+def _rate_reasons(tally: Tally, seconds: float) -> list[str]:
+    reasons = []
+    intended, achieved = tally.due / seconds, achieved_rate(tally, seconds)
+    if achieved < LEAST_ACHIEVED * intended:
+        share = achieved / intended
+        reasons.append(f"the generator achieved {achieved:.1f}/s of {intended:.1f}/s intended ({share:.1%}, under 99 %)")
+    if tally.pool_exhausted:
+        reasons.append(f"{tally.pool_exhausted} requests waited for a free connection: raise max_connections")
+    return reasons
+
+
+def _cpu_reasons(tally: Tally, processes: int) -> list[str]:
+    if tally.busiest_cpu <= MOST_CPU:
+        return []
+    more = f"use more than {processes} process{'es' if processes > 1 else ''}"
+    return [f"the generator's processor was {tally.busiest_cpu:.0%} busy (more than 90 %): {more}"]
+
+
+def _lag_reasons(tally: Tally) -> list[str]:
+    percentile = highest_allowed(tally.answered)
+    if percentile is None:
+        return []
+    lag, latency = value_ms(tally.lag, percentile), value_ms(tally.latency, percentile)
+    if lag <= max(NEGLIGIBLE_LAG_MS, MOST_LAG_SHARE * latency):
+        return []
+    return [f"requests started late: p{percentile:g} of the lag is {lag:.1f} ms, of the latency {latency:.1f} ms"]
+
+
+def _failures(tally: Tally) -> list[str]:
+    if tally.sent == 0:
+        return ["no request was sent"]
+    most = ", ".join(f"{count} x {code}" for code, count in tally.failures.most_common(3))
+    if tally.answered == 0:
+        return [f"none of {tally.sent} requests succeeded: {most}"]
+    if tally.trailing_connection_failures >= _DEAD_AFTER:
+        return [f"the target went away: the last {tally.trailing_connection_failures} requests found no connection"]
+    return []
