@@ -141,7 +141,12 @@ class FunctionRef:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a load test saw; latencies in milliseconds, None where there were too few samples for the percentile."""
+    """What a load test saw; latencies in milliseconds, None where there were too few samples for the percentile.
+
+    `requests` were sent and are `answered` (with success) or `failures`; percentiles are of the answered ones, from the
+    intended start. `intended_rps` is what the arrival process drew, `asked_rps` the rate that was set. `concurrency` is
+    Little's law, rate x mean latency; `generator_cpu` the busiest five seconds of a generator, in shares of a core.
+    """
 
     target: str
     kind: str
@@ -158,6 +163,20 @@ class LoadReport:
     why_invalid: str | None
     files: Mapping[str, str]
     time_scale: float = 1.0
+    answered: int = 0
+    unsent: int = 0
+    asked_rps: float | None = None
+    warm_up_requests: int = 0
+    p95_ms: float | None = None
+    errors: Mapping[str, int] = field(default_factory=dict)
+    error_kinds: Mapping[str, int] = field(default_factory=dict)
+    why_failed: str | None = None
+    concurrency: float | None = None
+    lag_p99_ms: float | None = None
+    generator_cpu: float = 0.0
+    processes: int = 1
+    wall_seconds: float = 0.0
+    hardware: str = ""
 
 
 Record = TypeVar("Record")
