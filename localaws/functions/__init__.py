@@ -1,10 +1,49 @@
-"""Lambda: nothing executes yet."""
+"""Lambda that executes: functions as real `awslambdaric` processes, over moto's control plane.
+
+`install` puts the executing backend and its responses in moto's place and returns the routes of the data plane, which
+moto never sees. Not emulated, and refused by name: images, layers, VPC, arm64, provisioned concurrency, function URLs,
+event source mappings, destinations.
+"""
+
+import shutil
+from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
 
 from localaws.core import Core
 
+if TYPE_CHECKING:
+    from localaws.functions.naming import FunctionName
+    from localaws.functions.service import Target
+
 
 def install(core: Core) -> list[BaseRoute]:
-    """Return no routes."""
-    return []
+    """Have moto make executing functions, and return the routes that go before moto's."""
+    import moto.awslambda.models as moto_models
+    import moto.awslambda.urls as moto_urls
+
+    from localaws.functions.backend import ExecutingLambda
+    from localaws.functions.front import Front
+    from localaws.functions.responses import ExecutingLambdaResponse
+    from localaws.functions.service import FunctionService
+
+    shutil.rmtree(core.settings.home / "functions", ignore_errors=True)  # moto's state does not outlive a server
+    service = FunctionService(core)
+    ExecutingLambda.service = service
+    moto_models.lambda_backends.backend = ExecutingLambda
+    patterns = [*moto_urls.url_paths, r"{0}/(?P<api_version>20\d\d-\d\d-\d\d)/(?P<operation_path>.+)$"]
+    moto_urls.url_paths.update(dict.fromkeys(patterns, ExecutingLambdaResponse.dispatch))
+    return [*Front(service, _Functions(core)).routes()]
+
+
+class _Functions:
+    """The functions of the server's account and region, looked up when they are asked for."""
+
+    def __init__(self, core: Core) -> None:
+        self._settings = core.settings
+
+    def resolve(self, name: "FunctionName") -> "Target":
+        from moto.awslambda.models import lambda_backends
+
+        target: Target = lambda_backends[self._settings.account_id][self._settings.region].resolve(name)
+        return target

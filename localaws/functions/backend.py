@@ -1,0 +1,251 @@
+"""moto's Lambda backend with functions that run.
+
+moto keeps the functions, versions, aliases, policies and tags; this class makes them executable, closes the gaps that
+matter (versions, revisions, concurrency) and refuses what would only look as if it worked.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any, ClassVar
+
+import moto.awslambda.models as moto_models
+
+from localaws.errors import AwsError
+from localaws.functions import validation
+from localaws.functions.concurrency import ReservationRefusedError
+from localaws.functions.deployment import LATEST
+from localaws.functions.function import ExecutingFunction
+from localaws.functions.naming import FunctionName
+from localaws.functions.service import AsyncPolicy, FunctionService, Target
+
+
+class ExecutingLambda(moto_models.LambdaBackend):  # type: ignore[misc]
+    """Lambda of one account and region."""
+
+    __module__ = moto_models.__name__  # moto finds a backend's urls by it
+    service: ClassVar[FunctionService]  # set by install; moto makes the instances
+
+    def reset(self) -> None:
+        """Forget all functions and end their processes."""
+        self.service.remove_environments(lambda _: True)
+        shutil.rmtree(self.service.folder / "code", ignore_errors=True)
+        super().reset()
+
+    # The invocation side
+
+    def resolve(self, name: FunctionName) -> Target:
+        """Return what a name and qualifier lead to: one deployment, or two that an alias shares calls between.
+
+        Raises: AwsError ResourceNotFoundException with AWS's text.
+        """
+        arn = f"arn:aws:lambda:{self.region_name}:{self.account_id}:function:{name.name}"
+        qualified = f"{arn}:{name.qualifier}" if name.qualifier else arn
+        entry = self._lambdas._functions.get(name.name)
+        if entry is None:
+            raise AwsError("ResourceNotFoundException", f"Function not found: {qualified}", status=404)
+        latest: ExecutingFunction = entry["latest"]
+        policy = _async_policy(latest)
+        if name.qualifier in (None, LATEST):
+            return Target(name.name, name.qualifier, qualified, ((latest.deployment, 1.0),), policy)
+        alias = self._lambdas._aliases[arn].get(name.qualifier)
+        weights = _weights(alias) if alias is not None else {str(name.qualifier): 1.0}
+        found = {str(version.version): version.deployment for version in entry["versions"]} | {
+            LATEST: latest.deployment
+        }
+        if not weights.keys() <= found.keys():
+            raise AwsError("ResourceNotFoundException", f"Function not found: {qualified}", status=404)
+        choices = tuple((found[version], weight) for version, weight in weights.items())
+        return Target(name.name, name.qualifier, qualified, choices, policy)
+
+    # Functions and versions
+
+    def create_function(self, spec: dict[str, Any]) -> ExecutingFunction:
+        """Create a function; it is Active when this returns, its code is unpacked.
+
+        Raises: AwsError for what Lambda refuses and for what localaws does not carry out.
+        """
+        self._require_region()
+        validation.check_required(spec)
+        validation.check_request(spec)
+        self._require_assumable(spec["Role"])
+        function = ExecutingFunction(self.account_id, spec, self.region_name, self.service)
+        self._lambdas.put_function(function)
+        return self.publish_version(spec["FunctionName"]) if spec.get("Publish") else function
+
+    def publish_version(self, function_name: str, description: str = "") -> ExecutingFunction:
+        """Publish $LATEST; when nothing has changed since the last version, return that one."""
+        latest: ExecutingFunction = self._lambdas.get_function_by_name_or_arn_forbid_qualifier(function_name)
+        versions: list[ExecutingFunction] = self._lambdas._functions[latest.function_name]["versions"]
+        if versions and latest.is_same_as_published(versions[-1]):
+            return versions[-1]
+        version = latest.next_version(description or "")
+        versions.append(version)
+        self._lambdas._arns[version.function_arn] = version
+        return version
+
+    def update_function_code(self, function_name: str, qualifier: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Unpack new code; environments of the old code end, the busy ones when they are done."""
+        validation.check_request(body)
+        latest = self._latest_for_update(function_name, qualifier, body)
+        if body.get("DryRun"):
+            configuration: dict[str, Any] = latest.get_configuration()
+            return configuration
+        latest._set_function_code(body)
+        return self._updated(latest, publish=bool(body.get("Publish")))
+
+    def update_function_configuration(self, function_name: str, qualifier: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Change $LATEST's configuration; its environments end, the busy ones when they are done."""
+        validation.check_request(body)
+        latest = self._latest_for_update(function_name, qualifier, body)
+        if "Role" in body:
+            self._require_assumable(body["Role"])
+        latest.update_configuration(body)
+        return self._updated(latest, publish=False)
+
+    def _updated(self, latest: ExecutingFunction, *, publish: bool) -> dict[str, Any]:
+        old = latest.deployment.revision
+        latest.last_modified = moto_models.iso_8601_datetime_with_nanoseconds()
+        latest.renew()
+        self.service.retire(old)
+        shown = self.publish_version(latest.function_name) if publish else latest
+        configuration: dict[str, Any] = shown.get_configuration()
+        return configuration
+
+    def _latest_for_update(self, function_name: str, qualifier: str | None, body: dict[str, Any]) -> ExecutingFunction:
+        function: ExecutingFunction = self.get_function(function_name, qualifier)
+        if function.version != LATEST:
+            raise validation.invalid("Only the $LATEST version of a function can be updated.")
+        require_revision(body.get("RevisionId"), function.deployment.revision)
+        return function
+
+    def delete_function(self, function_name: str, qualifier: str | None = None) -> None:
+        """Delete a function or one version; its processes are gone when this returns."""
+        function: ExecutingFunction = self.get_function(function_name, qualifier)
+        name, version = function.function_name, str(function.version)
+        is_whole = qualifier is None and ":" not in function_name.split(":function:")[-1]
+        if not is_whole and version == LATEST:
+            raise validation.invalid("$LATEST version cannot be deleted without deleting the function.")
+        super().delete_function(function_name, qualifier)
+        if is_whole:
+            self.service.concurrency.forget(name)
+        self.service.remove_environments(
+            lambda deployment: deployment.name == name and (is_whole or deployment.version == version)
+        )
+        if is_whole:
+            shutil.rmtree(self.service.code_folder(name), ignore_errors=True)
+
+    # Aliases
+
+    def create_alias(
+        self, name: str, function_name: str, function_version: str, description: str, routing_config: Any
+    ) -> moto_models.LambdaAlias:
+        """Create an alias; weights may lead to one further version."""
+        self._check_routing(function_name, function_version, routing_config)
+        return super().create_alias(name, function_name, function_version, description, routing_config)
+
+    def update_alias(
+        self, name: str, function_name: str, function_version: str, description: str, routing_config: Any
+    ) -> moto_models.LambdaAlias:
+        """Move an alias or change its weights; its revision id changes."""
+        version = function_version or self.get_alias(name, function_name).function_version
+        self._check_routing(function_name, version, routing_config)
+        alias = super().update_alias(name, function_name, function_version, description, routing_config)
+        alias.revision_id = str(moto_models.random.uuid4())
+        return alias
+
+    def _check_routing(self, function_name: str, version: str, routing_config: dict[str, Any] | None) -> None:
+        weights = (routing_config or {}).get("AdditionalVersionWeights") or {}
+        if len(weights) > 1:
+            raise validation.invalid("Number of items in AdditionalVersionWeights cannot be greater than 1.")
+        for other, weight in weights.items():
+            if LATEST in (other, version):
+                raise validation.invalid("$LATEST is not supported for an alias pointing to more than 1 version")
+            if other == version:
+                raise validation.invalid(
+                    f"Invalid function version {other}. Function version {other} is already included."
+                )
+            if not 0.0 <= weight <= 1.0:
+                raise validation.invalid(f"Value {weight} at 'additionalVersionWeights' must be between 0.0 and 1.0.")
+            self.get_function(function_name, other)
+
+    # Concurrency and asynchronous events
+
+    def put_function_concurrency(self, function_name: str, reserved_concurrency: int) -> int:
+        """Reserve concurrency: it binds from the next invocation on."""
+        function: ExecutingFunction = self.get_function(function_name)
+        try:
+            self.service.concurrency.reserve(function.function_name, int(reserved_concurrency))
+        except ReservationRefusedError as error:
+            raise validation.invalid(str(error)) from error
+        function.reserved_concurrency = int(reserved_concurrency)
+        return int(reserved_concurrency)
+
+    def delete_function_concurrency(self, function_name: str) -> None:
+        """Give the function back to the unreserved pool."""
+        function: ExecutingFunction = self.get_function(function_name)
+        self.service.concurrency.forget(function.function_name)
+        function.reserved_concurrency = None
+
+    def put_function_event_invoke_config(self, function_name: str, config: dict[str, Any]) -> dict[str, Any]:
+        """Set retries and age of asynchronous events; destinations are not carried out."""
+        destinations = config.get("DestinationConfig") or {}
+        if any((destinations.get(kind) or {}).get("Destination") for kind in ("OnSuccess", "OnFailure")):
+            raise validation.unsupported("DestinationConfig")
+        self.get_function(function_name).event_invoke_config.clear()
+        answer: dict[str, Any] = super().put_function_event_invoke_config(function_name, config)
+        return answer
+
+    # Checks
+
+    def _require_region(self) -> None:
+        region = self.service.core.settings.region
+        if self.region_name != region:
+            raise validation.invalid(f"localaws runs Lambda functions in {region} only, not in {self.region_name}.")
+
+    def _require_assumable(self, role_arn: str) -> None:
+        """A role that Lambda may not assume is refused, as AWS does; an unknown one by moto, with the same text."""
+        from moto.iam.models import iam_backends
+
+        roles = iam_backends[self.account_id]["aws"].roles.values()
+        documents = [role.assume_role_policy_document for role in roles if role.arn == role_arn]
+        if not documents or not _trusts_lambda(documents[0]):
+            raise validation.invalid("The role defined for the function cannot be assumed by Lambda.")
+
+
+def require_revision(wanted: str | None, present: str) -> None:
+    """Refuse a change that was made for another revision.
+
+    Raises: AwsError PreconditionFailedException.
+    """
+    if wanted and wanted != present:
+        raise AwsError(
+            "PreconditionFailedException",
+            "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to "
+            "retrieve the latest Revision Id",
+            status=412,
+        )
+
+
+def _weights(alias: Any) -> dict[str, float]:
+    additional = (alias.routing_config or {}).get("AdditionalVersionWeights") or {}
+    return {**additional, alias.function_version: 1.0 - sum(additional.values())}
+
+
+def _async_policy(function: ExecutingFunction) -> AsyncPolicy:
+    if not function.event_invoke_config:
+        return AsyncPolicy()
+    config = function.event_invoke_config[0].config
+    return AsyncPolicy(config.get("MaximumRetryAttempts", 2), config.get("MaximumEventAgeInSeconds", 21_600))
+
+
+def _trusts_lambda(document: str | dict[str, Any]) -> bool:
+    policy = json.loads(document) if isinstance(document, str) else document
+    statements = policy.get("Statement", [])
+    for statement in statements if isinstance(statements, list) else [statements]:
+        principal = statement.get("Principal", {})
+        services = principal.get("Service", []) if isinstance(principal, dict) else []
+        if statement.get("Effect") == "Allow" and "lambda.amazonaws.com" in services:
+            return True
+    return False

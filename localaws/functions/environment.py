@@ -1,0 +1,299 @@
+"""One execution environment: an `awslambdaric` process, its Runtime API port, its /tmp and its output.
+
+All methods run on the event loop; only starting and ending the process leave it for a thread. The process writes
+straight into a file, so what a handler printed is there, whole, when its answer arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+import time
+import uuid
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from localaws.core import Core
+from localaws.functions import faults
+from localaws.functions.deployment import Deployment, Execution, Invocation, Outcome
+from localaws.functions.runtime_api import RESPONSE_LIMIT_BYTES, RuntimeConnection
+from localaws.processes import Process
+
+INIT_SECONDS = 10.0  # AWS's limit for the init phase; a slower init goes on in the invoke phase, under its timeout
+EXIT_POLL_SECONDS = 0.02
+MEMORY_POLL_SECONDS = 0.1
+EXIT_WAIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What every environment is started with."""
+
+    core: Core
+    folder: Path
+    executor: Executor
+
+
+class Environment:
+    """Runs one invocation at a time for one deployment. Constructing starts nothing; `start` does."""
+
+    def __init__(self, deployment: Deployment, launch: Launch) -> None:
+        self.deployment = deployment
+        self.is_alive = True
+        self.idle_since = 0.0
+        identity = uuid.uuid4().hex
+        self.log_stream = f"{datetime.now(UTC):%Y/%m/%d}/[{deployment.version}]{identity}"
+        self._launch = launch
+        self._folder = launch.folder / identity
+        self._process: Process | None = None
+        self._server: asyncio.Server | None = None
+        self._next: RuntimeConnection | None = None
+        self._serving: RuntimeConnection | None = None
+        self._current: Invocation | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._started_at = 0.0
+        self._delivered_at = 0.0
+        self._init_ms: float | None = None
+        self._is_initialised = False
+        self._is_disconnected = False
+        self._peak_mb = 0
+        self._output_offset = 0
+
+    # What the pool calls
+
+    async def start(self) -> None:
+        """Open the Runtime API port and start the process; does not wait for its init.
+
+        Raises: NoSuchRole if the function's role is gone; OSError if no process can be made.
+        """
+        loop = asyncio.get_running_loop()
+        self._started_at = time.perf_counter()
+        self._server = await loop.create_server(lambda: RuntimeConnection(self), "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        self._process = await loop.run_in_executor(self._launch.executor, self._spawn, port)
+
+    async def run(self, invocation: Invocation) -> Execution:
+        """Deliver one event and wait for its outcome: the handler's, a timeout's or the process's end."""
+        self._current, self._delivered_at = invocation, 0.0
+        watch = asyncio.create_task(self._watch(invocation))
+        try:
+            if self._next is not None:
+                self._deliver()
+            outcome = await invocation.outcome
+            duration_ms = (time.perf_counter() - (self._delivered_at or self._started_at)) * 1000
+        finally:
+            watch.cancel()
+            self._finish()
+        if self._is_over_memory() and outcome.status == "success":
+            outcome = faults.out_of_memory(invocation.request_id)
+        if outcome.status == "timeout":
+            self.is_alive, duration_ms = False, self.deployment.timeout_seconds * 1000.0
+        init_ms, self._init_ms = self._init_ms, None
+        return Execution(outcome, duration_ms, init_ms, self._peak_mb, self._new_output())
+
+    def kill(self) -> None:
+        """End the process and all it started, close the port, drop the files. Blocks until they are gone."""
+        self.is_alive = False
+        if self._process is not None:
+            self._process.stop(0.0)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Stop listening; called on the event loop."""
+        self.is_alive = False
+        if self._server is not None:
+            self._server.close()
+        for connection in {self._next, self._serving} - {None}:
+            if connection is not None:
+                connection.close()
+
+    # What the Runtime API calls
+
+    def on_next(self, connection: RuntimeConnection) -> None:
+        if not self._is_initialised:
+            self._is_initialised = True
+            self._init_ms = (time.perf_counter() - self._started_at) * 1000
+        self._next = connection
+        if self._current is not None and not self._current.outcome.done():
+            self._deliver()
+
+    def on_response(self, request_id: str, body: bytes, content_type: str) -> bool:
+        return self._settle(request_id, Outcome(body, "success", content_type))
+
+    def on_error(self, request_id: str, body: bytes) -> bool:
+        return self._settle(request_id, Outcome(body, "error"))
+
+    def on_oversized_response(self, request_id: str, size_bytes: int) -> None:  # noqa: ARG002 AWS names the limit only
+        self._settle(request_id, faults.response_too_large(RESPONSE_LIMIT_BYTES))
+        self.is_alive = False  # the runtime client gives up after a refused answer
+
+    def on_init_error(self, body: bytes) -> None:
+        self.is_alive = False
+        self._init_ms = (time.perf_counter() - self._started_at) * 1000
+        if self._current is not None:
+            self._settle(self._current.request_id, Outcome(body, "error"))
+
+    def on_disconnect(self, connection: RuntimeConnection) -> None:
+        if connection is self._next:
+            self._next = None
+            self.is_alive = False
+        elif connection is self._serving:
+            self._is_disconnected = True
+
+    # The rest is its own business
+
+    def _deliver(self) -> None:
+        invocation, connection = self._current, self._next
+        assert invocation is not None
+        assert connection is not None
+        self._next, self._serving = None, connection
+        seconds = self.deployment.timeout_seconds
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + seconds) * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": invocation.invoked_arn,
+            "Lambda-Runtime-Trace-Id": invocation.trace_id,
+        }
+        if invocation.client_context:
+            headers["Lambda-Runtime-Client-Context"] = invocation.client_context
+        self._delivered_at = time.perf_counter()
+        self._deadline = asyncio.get_running_loop().call_later(seconds, self._time_out)
+        connection.deliver(invocation.payload, headers)
+
+    def _time_out(self) -> None:
+        if self._current is not None:
+            seconds = float(self.deployment.timeout_seconds)
+            self._settle(self._current.request_id, faults.timed_out(self._current.request_id, seconds))
+
+    def _settle(self, request_id: str, outcome: Outcome) -> bool:
+        invocation = self._current
+        if invocation is None or invocation.request_id != request_id or invocation.outcome.done():
+            return False
+        invocation.outcome.set_result(outcome)
+        return True
+
+    def _finish(self) -> None:
+        self._current = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    async def _watch(self, invocation: Invocation) -> None:
+        """Notice what no call tells: an init without end, the process's end, too much memory."""
+        init_limit = self._started_at + INIT_SECONDS + self.deployment.timeout_seconds
+        memory_check_at = 0.0
+        while not invocation.outcome.done():
+            await asyncio.sleep(EXIT_POLL_SECONDS)
+            if self._has_exited():
+                await self._report_exit(invocation)
+            elif not self._is_initialised and time.perf_counter() > init_limit:
+                self._time_out()
+            elif time.perf_counter() > memory_check_at:
+                memory_check_at = time.perf_counter() + MEMORY_POLL_SECONDS
+                if self._is_over_memory():
+                    self._settle(invocation.request_id, faults.out_of_memory(invocation.request_id))
+
+    def _has_exited(self) -> bool:
+        """A running process is looked at only while it has no connection that would tell its end."""
+        is_in_doubt = self._is_disconnected or not self._is_initialised
+        return self._process is not None and is_in_doubt and not _is_running(self._process)
+
+    async def _report_exit(self, invocation: Invocation) -> None:
+        assert self._process is not None
+        self.is_alive = False
+        returncode = await asyncio.get_running_loop().run_in_executor(None, self._process.wait, EXIT_WAIT_SECONDS)
+        self._settle(invocation.request_id, faults.exited(invocation.request_id, returncode))
+
+    def _is_over_memory(self) -> bool:
+        """Compare the process's peak with MemorySize; over it, Lambda kills the environment, and so does the pool."""
+        if self._process is not None:
+            self._peak_mb = max(self._peak_mb, peak_memory_mb(self._process))
+        if self._peak_mb > self.deployment.memory_mb:
+            self.is_alive = False
+        return self._peak_mb > self.deployment.memory_mb
+
+    def _spawn(self, port: int) -> Process:
+        (self._folder / "tmp").mkdir(parents=True)
+        deployment, core = self.deployment, self._launch.core
+        session = f"{deployment.name}-{self._folder.name}"[:64]
+        environment = {
+            **_platform_environment(deployment, self.log_stream, self._folder / "tmp"),
+            **core.credentials.child_environment(deployment.role, session),
+            **deployment.environment,
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
+            "PYTHONPYCACHEPREFIX": str(deployment.code_directory.parent / "pycache"),
+        }
+        runtime = [sys.executable, "-m", "awslambdaric", deployment.handler]
+        return core.processes.spawn(
+            ["/bin/sh", "-c", 'output=$0; exec "$@" >>"$output" 2>&1', str(self._output_path), *runtime],
+            name=f"lambda {deployment.name}:{deployment.version}",
+            env=environment,
+            cwd=deployment.code_directory,
+        )
+
+    @property
+    def _output_path(self) -> Path:
+        return self._folder / "output.log"
+
+    def _new_output(self) -> list[str]:
+        """Return what was printed since the last call, one entry a log event; `\\r` joins the lines of a traceback."""
+        try:
+            if self._output_path.stat().st_size == self._output_offset:
+                return []
+            with self._output_path.open("rb") as file:
+                file.seek(self._output_offset)
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        self._output_offset += len(content)
+        lines = content.decode("utf-8", "replace").split("\n")
+        return [line.rstrip("\r").replace("\r", "\n") for line in lines if line.strip()]
+
+
+def _platform_environment(deployment: Deployment, log_stream: str, tmp: Path) -> dict[str, str]:
+    """What Lambda itself sets for a function.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    """
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "TMPDIR": str(tmp),
+        "HOME": str(tmp),
+        "_HANDLER": deployment.handler,
+        "LAMBDA_TASK_ROOT": str(deployment.code_directory),
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{deployment.runtime}",
+        "AWS_LAMBDA_FUNCTION_NAME": deployment.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": deployment.version,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(deployment.memory_mb),
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{deployment.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+    }
+
+
+def _is_running(process: Process) -> bool:
+    if process.poll() is not None:
+        return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def peak_memory_mb(process: Process) -> int:
+    """Return the largest resident size the process has had (its present one where the kernel keeps no peak), in MiB."""
+    try:
+        for line in Path(f"/proc/{process.pid}/status").read_bytes().splitlines():
+            if line.startswith(b"VmHWM:"):
+                return -(-int(line.split()[1]) // 1024)
+        return -(-psutil.Process(process.pid).memory_info().rss // (1 << 20))
+    except (OSError, psutil.Error):
+        return 0

@@ -1,0 +1,118 @@
+"""A function as moto keeps it, with its code unpacked on disk and an immutable deployment for what it runs as."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import copy
+import shutil
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import moto.awslambda.models as moto_models
+
+from localaws.errors import NoSuchBucket, NoSuchKey
+from localaws.functions import validation
+from localaws.functions.deployment import LATEST, Deployment
+from localaws.functions.front import CODE_PATH
+from localaws.functions.package import BadPackageError, Package, unpack
+from localaws.functions.service import FunctionService
+
+
+class ExecutingFunction(moto_models.LambdaFunction):  # type: ignore[misc]
+    """$LATEST or one published version. Making one unpacks its code, so that it is Active when it exists.
+
+    Raises: AwsError InvalidParameterValueException for code that cannot be deployed.
+    """
+
+    deployment: Deployment
+    package: Package
+    source_description: str  # of a published version: $LATEST's description at that time
+
+    def __init__(self, account_id: str, spec: dict[str, Any], region: str, service: FunctionService) -> None:
+        self._service = service
+        super().__init__(account_id=account_id, spec=spec, region=region, version=LATEST)
+        self.last_published = 0
+        self.renew()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ExecutingFunction:
+        return copy.copy(self)
+
+    def renew(self) -> None:
+        """Make a new deployment of what the function is now; its revision is new as well."""
+        self.deployment = Deployment(
+            name=self.function_name,
+            version=str(self.version),
+            arn=self.function_arn,
+            revision=str(uuid.uuid4()),
+            runtime=self.run_time,
+            handler=self.handler,
+            role=self.role,
+            code_directory=self.package.directory,
+            environment=dict(self.environment_vars or {}),
+            timeout_seconds=self.timeout,
+            memory_mb=self.memory_size,
+        )
+
+    def is_same_as_published(self, version: ExecutingFunction) -> bool:
+        """Whether code and configuration are what they were when `version` was published."""
+        anonymous = {"version": "", "arn": "", "revision": ""}
+        is_unchanged = replace(self.deployment, **anonymous) == replace(version.deployment, **anonymous)
+        return is_unchanged and self.description == version.source_description
+
+    def next_version(self, description: str) -> ExecutingFunction:
+        """Return the next version: a copy that no update reaches."""
+        self.last_published += 1
+        version = copy.copy(self)
+        version.set_version(self.last_published)
+        version.source_description = self.description
+        version.description = description or self.description
+        version.renew()
+        return version
+
+    def get_configuration(self, on_create: bool = False) -> dict[str, Any]:  # noqa: ARG002 moto's signature
+        """Return the function's configuration in AWS's shape."""
+        configuration: dict[str, Any] = super().get_configuration(on_create=False)
+        configuration["RevisionId"] = self.deployment.revision
+        configuration["LoggingConfig"] = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{self.function_name}"}
+        return configuration
+
+    def get_code(self) -> dict[str, Any]:
+        """Return configuration, tags and a location the zip can be had from."""
+        code: dict[str, Any] = super().get_code()
+        location = f"{self._service.core.settings.url}{CODE_PATH}/{self.function_name}/{self.package.archive.name}"
+        code["Code"] = {"RepositoryType": "S3", "Location": location}
+        return code
+
+    def _set_function_code(self, updated_spec: Mapping[str, Any]) -> None:
+        validation.check_code(updated_spec)
+        self.package = self._fetch(updated_spec)
+        self.code = {key: value for key, value in updated_spec.items() if key in ("S3Bucket", "S3Key")}
+        self.code_bytes = b""
+        self.code_size = self.package.size_bytes
+        self.code_sha_256 = self.package.code_sha256
+        self.code_digest = f"sha256:{self.package.directory.name}"
+
+    def _fetch(self, source: Mapping[str, Any]) -> Package:
+        folder = Path(tempfile.mkdtemp(prefix="package-"))
+        archive = folder / "function.zip"
+        try:
+            if source.get("ZipFile"):
+                archive.write_bytes(base64.b64decode(source["ZipFile"], validate=True))
+            else:
+                self._service.core.objects.download(source["S3Bucket"], source["S3Key"], archive)
+            return unpack(archive, self._service.code_folder(self.function_name))
+        except (NoSuchBucket, NoSuchKey) as error:
+            text = "bucket" if isinstance(error, NoSuchBucket) else "key"
+            raise validation.invalid(
+                f"Error occurred while GetObject. S3 Error Code: {error.code}. "
+                f"S3 Error Message: The specified {text} does not exist."
+            ) from error
+        except (BadPackageError, binascii.Error) as error:
+            raise validation.invalid(str(error)) from error
+        finally:
+            shutil.rmtree(folder)

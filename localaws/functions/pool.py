@@ -1,0 +1,122 @@
+"""The execution environments there are: warm ones by revision, all of them by function, and the machine's limit.
+
+Runs on the event loop. Ending a process blocks, so it is done on threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from localaws.functions.concurrency import ThrottledError
+from localaws.functions.deployment import Deployment
+from localaws.functions.environment import Environment, Launch
+
+MACHINE_LIMIT = 100  # environments, each one a process of 25 MB and more
+IDLE_SECONDS = 300.0  # emulated; AWS does not say, 5 to 15 minutes are seen
+SWEEP_SECONDS = 1.0
+START_THREADS = 4
+STOP_THREADS = 8
+
+
+class Pool:
+    """Hands out environments: a warm one if there is one, else a new one. Making a pool starts nothing."""
+
+    def __init__(
+        self,
+        make_launch: Callable[[ThreadPoolExecutor], Launch],
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        machine_limit: int = MACHINE_LIMIT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stoppers = ThreadPoolExecutor(STOP_THREADS, "end lambda")
+        self._launch = make_launch(ThreadPoolExecutor(START_THREADS, "start lambda"))
+        self._idle: dict[str, list[Environment]] = {}
+        self._all: set[Environment] = set()
+        self._retired: set[str] = set()
+        self._idle_seconds = idle_seconds
+        self._machine_limit = machine_limit
+        self._clock = clock
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def take(self, deployment: Deployment) -> Environment:
+        """Return an environment of this revision that nothing else uses; a cold one has its process started.
+
+        Raises: ThrottledError when the machine runs as many as it may; NoSuchRole if the function's role is gone.
+        """
+        if self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._sweep())
+        idle = self._idle.get(deployment.revision, [])
+        while idle:
+            environment = idle.pop()
+            if environment.is_alive:
+                return environment
+            self._end([environment])
+        return await self._start(deployment)
+
+    async def _start(self, deployment: Deployment) -> Environment:
+        if len(self._all) >= self._machine_limit and not self._evict_longest_idle():
+            message = (
+                f"Rate Exceeded. localaws runs at most {self._machine_limit} execution environments on this machine."
+            )
+            raise ThrottledError("ConcurrentInvocationLimitExceeded", message)
+        environment = Environment(deployment, self._launch)
+        self._all.add(environment)
+        try:
+            await environment.start()
+        except BaseException:
+            self._end([environment])
+            raise
+        return environment
+
+    def give_back(self, environment: Environment) -> None:
+        """Keep the environment for the next invocation, or end it if it is dead or its revision is retired."""
+        if not environment.is_alive or environment.deployment.revision in self._retired or environment not in self._all:
+            self._end([environment])
+            return
+        environment.idle_since = self._clock()
+        self._idle.setdefault(environment.deployment.revision, []).append(environment)
+
+    def retire(self, revision: str) -> None:
+        """End the idle environments of a revision now, and those that are busy when they are done."""
+        self._retired.add(revision)
+        self._end(self._idle.pop(revision, []))
+
+    async def remove(self, is_removed: Callable[[Deployment], bool]) -> None:
+        """End every environment of these deployments, busy or not, and wait until their processes are gone."""
+        await asyncio.gather(*self._end([kept for kept in self._all if is_removed(kept.deployment)]))
+
+    def close(self) -> None:
+        """End everything; for the server's shutdown, from any thread."""
+        for environment in list(self._all):
+            environment.kill()
+        self._all.clear()
+
+    def _end(self, environments: Iterable[Environment]) -> list[asyncio.Future[None]]:
+        loop, ending = asyncio.get_running_loop(), []
+        for environment in list(environments):
+            self._all.discard(environment)
+            for idle in self._idle.values():
+                if environment in idle:
+                    idle.remove(environment)
+            environment.close()
+            ending.append(loop.run_in_executor(self._stoppers, environment.kill))
+        return ending
+
+    def _evict_longest_idle(self) -> bool:
+        idle = [environment for group in self._idle.values() for environment in group]
+        if not idle:
+            return False
+        self._end([min(idle, key=lambda environment: environment.idle_since)])
+        return True
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            oldest = self._clock() - self._idle_seconds
+            idle = [environment for group in self._idle.values() for environment in group]
+            self._end([kept for kept in idle if kept.idle_since < oldest or not kept.is_alive])
+            self._idle = {revision: group for revision, group in self._idle.items() if group}
