@@ -1,0 +1,121 @@
+"""What a completed training job made, read from its own artefact and held against what the job and the data say.
+
+`model.tar.gz` is opened as hostile: one small regular file is read out of it, nothing is unpacked, and the bytes that
+are decompressed on the way are bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.aws import Aws
+from tasks.errors import StageFailed, aws_boundary
+from tasks.pricing import cost_usd
+from tasks.records import TrainedModel
+from tasks.training_job import TrainingPlan
+
+MAX_META_BYTES = 16 * 2**20
+MAX_UNPACKED_BYTES = 8 * 2**30
+METRIC_TOLERANCE = 5e-4
+"""The log line rounds; SageMaker parses the rounded text."""
+
+
+def read_result(aws: Aws, plan: TrainingPlan, description: Mapping[str, Any]) -> TrainedModel:
+    """Return the record of a completed job.
+
+    Raises:
+        StageFailed: the artefact is damaged or hostile, or it, the job's metrics and the data disagree.
+        AwsFailed: S3 refused.
+    """
+    uri = str(description["ModelArtifacts"]["S3ModelArtifacts"])
+    meta = read_meta(aws, uri)
+    _agree(plan, description, meta)
+    metrics = {name: float(value) for name, value in meta["metrics"].items() if isinstance(value, int | float)}
+    billable = float(description.get("BillableTimeInSeconds", description["TrainingTimeInSeconds"]))
+    count = int(description["ResourceConfig"]["InstanceCount"])
+    return TrainedModel(
+        job_name=str(description["TrainingJobName"]),
+        job_arn=str(description["TrainingJobArn"]),
+        model_uri=uri,
+        backbone=plan.hyperparameters.backbone,
+        classes=tuple(meta["classes"]),
+        test_accuracy=metrics["test_accuracy"],
+        test_images=int(metrics["test_images"]),
+        metrics=metrics,
+        instance_type=plan.instance.instance_type,
+        instance_count=count,
+        instance_reason=plan.instance.reason,
+        spot=plan.spot,
+        seconds=(description["TrainingEndTime"] - description["CreationTime"]).total_seconds(),
+        billable_seconds=billable,
+        cost_usd=cost_usd(plan.instance.instance_type, count, billable),
+        data_digest=str(meta["data_digest"]),
+        git_commit=meta.get("git_commit"),
+    )
+
+
+def read_meta(aws: Aws, model_uri: str) -> dict[str, Any]:
+    """Return meta.json of a model.tar.gz in S3.
+
+    Raises:
+        StageFailed: there is none, or the archive is damaged or hostile.
+    """
+    bucket, _, key = model_uri.removeprefix("s3://").partition("/")
+    with tempfile.TemporaryDirectory(prefix="kennel-") as folder:
+        archive = Path(folder) / "model.tar.gz"
+        with aws_boundary(model_uri):
+            aws.client("s3").download_file(bucket, key, str(archive))
+        try:
+            return dict(json.loads(_member(archive, "meta.json")))
+        except (tarfile.TarError, OSError, EOFError, ValueError, TypeError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise StageFailed(
+                "train_sagemaker", f"{model_uri} holds no readable meta.json", why, "kennel logs"
+            ) from error
+
+
+def _member(archive: Path, name: str) -> bytes:
+    passed = 0
+    with tarfile.open(archive, "r:gz") as tar:
+        for member in tar:
+            if member.name.removeprefix("./") == name:
+                if not member.isreg() or member.size > MAX_META_BYTES:
+                    raise ValueError(f"{name} is not a regular file of at most {MAX_META_BYTES} bytes")
+                file = tar.extractfile(member)
+                assert file is not None  # it is a regular file
+                return file.read()
+            passed += member.size
+            if passed > MAX_UNPACKED_BYTES:
+                raise ValueError(f"more than {MAX_UNPACKED_BYTES} bytes come before {name}")
+    raise ValueError(f"it has no member {name}")
+
+
+def _agree(plan: TrainingPlan, description: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    """Refuse a model whose own account of itself differs from the job's metrics or from the data it was given."""
+    reported = {entry["MetricName"]: float(entry["Value"]) for entry in description.get("FinalMetricDataList", [])}
+    try:
+        own = meta["metrics"]
+        told = {
+            "classes": (list(meta["classes"]), list(plan.dataset.classes)),
+            "data digest": (meta["data_digest"], plan.dataset.digest),
+            "test images": (int(own["test_images"]), plan.dataset.images("test")),
+        }
+        accuracy = float(own["test_accuracy"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _disagreement(f"meta.json lacks {error}") from error
+    for what, (found, wanted) in told.items():
+        if found != wanted:
+            raise _disagreement(f"meta.json has {what} {found}, the data has {wanted}")
+    measured = reported.get("test_accuracy", math.nan)
+    if not abs(measured - accuracy) <= METRIC_TOLERANCE:
+        raise _disagreement(f"meta.json has test_accuracy {accuracy}, the job's metrics have {measured}")
+
+
+def _disagreement(why: str) -> StageFailed:
+    return StageFailed("train_sagemaker", "the model does not agree with its job", why, "kennel logs")
