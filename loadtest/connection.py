@@ -19,7 +19,7 @@ IDLE_SECONDS = 2.0
 _READ_BYTES = 65_536
 
 
-class AnswerBroken(OSError):
+class BrokenAnswerError(OSError):
     """The connection ended, or the bytes were not HTTP, before the answer was whole."""
 
 
@@ -53,7 +53,7 @@ class Connection:
 
         Raises:
             TimeoutError: no bytes came within the timeout.
-            AnswerBroken: the answer ended early or is not HTTP.
+            BrokenAnswerError: the answer ended early or is not HTTP.
             OSError: the connection could not be made, or was reset.
         """
         if self._socket is not None and time.perf_counter() - self._used_at > IDLE_SECONDS:
@@ -91,10 +91,10 @@ class Connection:
             while not parsed.message_complete:
                 received = self._socket.recv(_READ_BYTES)
                 if not received:
-                    raise AnswerBroken("the connection ended before the answer was whole")
+                    raise BrokenAnswerError("the connection ended before the answer was whole")
                 parsed.feed(received)
         except HTTPParseError as error:
-            raise AnswerBroken(f"not an HTTP answer: {error}") from error
+            raise BrokenAnswerError(f"not an HTTP answer: {error}") from error
         self._used_at = time.perf_counter()
         answer = Answer(parsed.status_code, bytes(parsed._body_buffer), parsed)
         if parsed.should_close():

@@ -45,14 +45,14 @@ locust.stats.PERCENTILES_TO_STATISTICS = [0.5, 0.9, 0.99]
 _results: list[Tally] = []
 
 
-class RequestFailed(Exception):
+class RequestError(Exception):
     """How Locust's report names a failure: by AWS's code."""
 
 
-class OpenLoopUser(User):  # type: ignore[misc]
+class OpenLoopUser(User):
     """The generator of one Locust process."""
 
-    @task  # type: ignore[untyped-decorator]
+    @task
     def generate(self) -> None:
         """Run the whole schedule once, hand in the counts, and wait to be stopped."""
         runner = self.environment.runner
@@ -69,17 +69,17 @@ class OpenLoopUser(User):  # type: ignore[misc]
             name=PLAN.target.title,
             response_time=1000 * latency_seconds,
             response_length=length,
-            exception=None if outcome.is_ok else RequestFailed(outcome.code),
+            exception=None if outcome.is_ok else RequestError(outcome.code),
             context={},
         )
 
 
-class UntilResults(LoadTestShape):  # type: ignore[misc]
+class UntilResults(LoadTestShape):
     """One user in each process until all have handed in their results, or the deadline passed."""
 
     def tick(self) -> tuple[int, float] | None:
         """Return (users, users started a second), or None to end the test."""
-        late = self.get_run_time() > PLAN.deadline_seconds + START_SECONDS
+        late = time.perf_counter() - self.start_time > PLAN.deadline_seconds + START_SECONDS
         if late or len(_results) == PLAN.processes:
             return None
         return PLAN.processes, float(PLAN.processes)
@@ -146,7 +146,7 @@ def on_quitting(environment: Any, **_: Any) -> None:
     environment.process_exit_code = 1 if content["verdict"]["void"] or content["verdict"]["failed"] else 0
 
 
-def _collect(environment: Any, msg: Any, **_: Any) -> None:
+def _collect(msg: Any, **_: Any) -> None:
     _results.append(Tally.from_message(msg.data))
 
 

@@ -48,7 +48,7 @@ class Wire:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of one generator: `warm_up_seconds` at the start are not measured, nothing runs past `deadline_seconds`."""
+    """Limits of one generator: the first `warm_up_seconds` are not measured, nothing runs past `deadline_seconds`."""
 
     warm_up_seconds: float
     deadline_seconds: float
@@ -62,7 +62,9 @@ Listener = Callable[[float, Outcome, int], None]
 class OpenLoop:
     """One generator; `run` once."""
 
-    def __init__(self, wire: Wire, bounds: Bounds, on_result: Listener, clock: Callable[[], float] = time.perf_counter):
+    def __init__(
+        self, wire: Wire, bounds: Bounds, on_result: Listener, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         """Keep what is given; nothing starts."""
         self.tally = Tally()
         self._wire = wire

@@ -1,7 +1,7 @@
 """What an answer means: success, or a failure with AWS's own code. Pure.
 
-Throttling is kept apart from other 4xx, a model's error apart from AWS's, and a Lambda function's own statusCode is read
-from the payload of its 200.
+Throttling is kept apart from other 4xx, a model's error apart from AWS's, and a Lambda function's own statusCode is
+read from the payload of its 200.
 """
 
 from __future__ import annotations

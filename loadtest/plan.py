@@ -66,7 +66,7 @@ def read_plan(path: Path) -> Plan:
     """Read a plan file.
 
     Raises:
-        ValueError: a field is missing, unknown or out of bounds (`TargetNotOurs` for a foreign host).
+        ValueError: a field is missing, unknown or out of bounds (`ForeignTargetError` for a foreign host).
     """
     content: dict[str, Any] = json.loads(path.read_bytes())
     try:

@@ -62,9 +62,7 @@ def signed_headers(route: Route, payload: Payload, credentials: Credentials, sta
     key = _signing_key(credentials.secret_key, stamp[:8], route.region, route.service)
     signature = hmac.new(key, f"{ALGORITHM}\n{stamp}\n{scope}\n{digest}".encode(), hashlib.sha256).hexdigest()
     credential = f"{credentials.access_key}/{scope}"
-    headers["authorization"] = (
-        f"{ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={signature}"
-    )
+    headers["authorization"] = f"{ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={signature}"
     return headers
 
 

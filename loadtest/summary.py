@@ -1,4 +1,4 @@
-"""What a run leaves: `loadtest.json`, the figures with the number of samples, the machine and the verdict behind them."""
+"""What a run leaves: `loadtest.json`, the figures with their number of samples, the machine and the verdict."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What is put under load: a SageMaker endpoint or a Lambda function through its alias, and only if it is ours.
 
-A load test at somebody else's host is an attack, so the host is checked before a socket is opened (fault I5): loopback, or
-exactly AWS's host of the service in the plan's region when the plan was made for AWS.
+A load test at somebody else's host is an attack, so the host is checked before a socket is opened (fault I5): loopback,
+or exactly AWS's host of the service in the plan's region.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _SERVICES: dict[TargetKind, str] = {"endpoint": "sagemaker", "function": "lambda
 _IMAGE_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 
 
-class TargetNotOurs(ValueError):
+class ForeignTargetError(ValueError):
     """The host is neither loopback nor AWS's own host of the service."""
 
 
-class ImageRefused(ValueError):
+class ImageError(ValueError):
     """An image cannot be sent to this kind of target."""
 
 
@@ -50,7 +50,7 @@ class LoadTarget:
 
         Raises:
             ValueError: the name or alias is not one that AWS allows, or a function comes without an alias.
-            TargetNotOurs: the host is neither loopback nor AWS's own of this service and region.
+            ForeignTargetError: the host is neither loopback nor AWS's own of this service and region.
         """
         for name in (self.name, self.qualifier):
             if name is not None and not _NAME.match(name):
@@ -99,10 +99,10 @@ class LoadTarget:
         """Return one request body for each image: the file's bytes, or for a function JSON with "image" or "url".
 
         Raises:
-            ImageRefused: there is none, a file is missing or of an unknown type, or a URL is meant for an endpoint.
+            ImageError: there is none, a file is missing or of an unknown type, or a URL is meant for an endpoint.
         """
         if not images:
-            raise ImageRefused("no images: a load test sends real ones")
+            raise ImageError("no images: a load test sends real ones")
         make = _endpoint_payload if self.kind == "endpoint" else _function_payload
         return tuple(make(image) for image in images)
 
@@ -111,7 +111,7 @@ def require_own_host(kind: TargetKind, base_url: str, region: str) -> None:
     """Refuse a host that is not ours.
 
     Raises:
-        TargetNotOurs: it is neither loopback nor, over https, AWS's own host of this service and region.
+        ForeignTargetError: it is neither loopback nor, over https, AWS's own host of this service and region.
     """
     parts = urlsplit(base_url)
     if parts.scheme in {"http", "https"} and parts.username is None and is_loopback(base_url):
@@ -119,7 +119,7 @@ def require_own_host(kind: TargetKind, base_url: str, region: str) -> None:
     own = f"{_HOSTS[kind]}.{region}.amazonaws.com"
     if parts.scheme == "https" and parts.netloc == own:
         return
-    raise TargetNotOurs(f"{base_url} is not ours: a load test goes to loopback or to https://{own} only")
+    raise ForeignTargetError(f"{base_url} is not ours: a load test goes to loopback or to https://{own} only")
 
 
 def _is_url(image: str) -> bool:
@@ -128,7 +128,7 @@ def _is_url(image: str) -> bool:
 
 def _endpoint_payload(image: str) -> Payload:
     if _is_url(image):
-        raise ImageRefused(f"{image}: an endpoint takes the image itself; give a file, or test the function")
+        raise ImageError(f"{image}: an endpoint takes the image itself; give a file, or test the function")
     return Payload.of(image, _read(image), _IMAGE_TYPES[Path(image).suffix.lower()])
 
 
@@ -140,8 +140,8 @@ def _function_payload(image: str) -> Payload:
 def _read(image: str) -> bytes:
     path = Path(image)
     if path.suffix.lower() not in _IMAGE_TYPES:
-        raise ImageRefused(f"{image}: must end in {', '.join(_IMAGE_TYPES)}")
+        raise ImageError(f"{image}: must end in {', '.join(_IMAGE_TYPES)}")
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ImageRefused(f"{image}: {error.strerror}") from error
+        raise ImageError(f"{image}: {error.strerror}") from error

@@ -1,8 +1,8 @@
 """Waiting until a moment, to some tens of microseconds, without holding up other greenlets.
 
-gevent's own timers round up to the next millisecond (0.6 ms late in the median), which would be added to the latency of
-a fast endpoint. Linux's timerfd has nanoseconds and wakes the event loop like a socket does. Elsewhere gevent's timer is
-used, and the lag that it brings is measured with every request and reported.
+gevent's own timers round up to the next millisecond (0.6 ms late in the median), which would be added to the latency
+of a fast endpoint. Linux's timerfd has nanoseconds and wakes the event loop like a socket does. Elsewhere gevent's
+timer is used, and the lag that it brings is measured with every request and reported.
 """
 
 from __future__ import annotations

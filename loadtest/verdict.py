@@ -1,7 +1,7 @@
 """Whether a run may be believed: the generator examined before the target. Pure.
 
-A run is void when the generator, not the target, was the bottleneck: it achieved less than 99 % of the intended rate, its
-own processor was more than 90 % busy, it ran out of connections, or its lateness is a notable part of the latencies.
+A run is void when the generator, not the target, was the bottleneck: it achieved less than 99 % of the intended rate,
+its own processor was more than 90 % busy, it ran out of connections, or its lateness is a notable part of the latencies.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def _rate_reasons(tally: Tally, seconds: float) -> list[str]:
     intended, achieved = tally.due / seconds, achieved_rate(tally, seconds)
     if achieved < LEAST_ACHIEVED * intended:
         share = achieved / intended
-        reasons.append(f"the generator achieved {achieved:.1f}/s of {intended:.1f}/s intended ({share:.1%}, under 99 %)")
+        reasons.append(
+            f"the generator achieved {achieved:.1f}/s of {intended:.1f}/s intended ({share:.1%}, under 99 %)"
+        )
     if tally.pool_exhausted:
         reasons.append(f"{tally.pool_exhausted} requests waited for a free connection: raise max_connections")
     return reasons

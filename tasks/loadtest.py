@@ -1,0 +1,335 @@
+"""Run the load generator as a process of its own and read back what it measured.
+
+Locust patches the standard library for gevent, so it never runs in the process of a flow. The plan goes in by a file,
+the figures come back by `runs/<id>/loadtest/loadtest.json`; Locust's HTML report and CSVs are kept beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tasks.aws import Aws
+from tasks.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
+from tasks.progress import Say, say
+from tasks.records import EndpointRef, FunctionRef, LoadReport, save_record
+from tasks.settings import Settings
+
+STAGE = "loadtest"
+_ROOT = Path(__file__).resolve().parents[1]
+_LOCUSTFILE = _ROOT / "loadtest" / "locustfile.py"
+_CONNECT_SECONDS = 5.0
+_START_SECONDS = 60.0
+"""Starting and ending Locust and its workers, beyond the time that the plan takes."""
+
+_HOSTS = {"endpoint": "runtime.sagemaker", "function": "lambda"}
+_FILES = {
+    "html": "report.html",
+    "json": "loadtest.json",
+    "csv": "locust_stats.csv",
+    "csv_failures": "locust_failures.csv",
+    "csv_history": "locust_stats_history.csv",
+    "log": "locust.log",
+}
+_RETRY = "run the same command again on a quieter machine, or with another rate"
+
+
+@dataclass(frozen=True)
+class LoadStage:
+    """A stretch of the test with one rate of requests."""
+
+    rate_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a load test is made.
+
+    `further_stages` follow the first one. The warm-up runs at the first stage's rate and is not measured. A request
+    waits `timeout_seconds` for bytes at most, the whole test `drain_seconds` for late answers. `processes` share the
+    rate.
+    `time_scale` is localaws' own: it is only reported.
+    """
+
+    further_stages: tuple[LoadStage, ...] = ()
+    warm_up_seconds: float = 2.0
+    timeout_seconds: float = 70.0
+    drain_seconds: float = 15.0
+    max_connections: int = 1024
+    processes: int = 1
+    seed: int = 0
+    time_scale: float = 1.0
+
+
+def run_load_test(
+    settings: Settings,
+    run_dir: Path,
+    *,
+    target: EndpointRef | FunctionRef,
+    images: Sequence[Path | str],
+    rate_per_second: float,
+    seconds: float,
+    options: LoadOptions | None = None,
+    say: Say = say,
+) -> LoadReport:
+    """Send requests at a set rate to an endpoint or through a function's alias; save and return what was seen.
+
+    Requests arrive as a Poisson process of `rate_per_second` for `seconds`, each with one of the `images` (files; for a
+    function also http(s) URLs). `say` gets a line at least every 10 s. The report and its record are kept before any
+    of the errors is raised, except where no request was sent.
+
+    Raises:
+        TargetRefused: it is not clear which AWS is meant.
+        OwnershipRefused: the target belongs to another account.
+        SettingsRefused: a rate, time or image is out of bounds.
+        StageFailed: the target is dead, no request succeeded, or the run is void for the generator's own fault.
+        WaitTimedOut: the generator did not end in time and was killed.
+    """
+    chosen = options or LoadOptions()
+    stages = (LoadStage(rate_per_second, seconds), *chosen.further_stages)
+    _check_bounds(stages, chosen)
+    address = _address(Aws(settings), target)
+    _check_alive(address)
+    folder = (run_dir / STAGE).resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    plan_path = folder / "plan.json"
+    plan_path.write_text(json.dumps(_plan(settings, address, images, stages, chosen, folder), indent=1))
+    begun = time.perf_counter()
+    code = _run_locust(folder, plan_path, chosen.processes, _deadline(stages, chosen), say)
+    content = _read_result(folder, code)
+    report = _report(content, folder, chosen, time.perf_counter() - begun)
+    save_record(run_dir, STAGE, report)
+    _raise_if_useless(report)
+    return report
+
+
+@dataclass(frozen=True)
+class _Address:
+    kind: str
+    name: str
+    qualifier: str | None
+    base_url: str
+    region: str
+
+
+def _address(aws: Aws, target: EndpointRef | FunctionRef) -> _Address:
+    kind = "endpoint" if isinstance(target, EndpointRef) else "function"
+    qualifier = None if isinstance(target, EndpointRef) else target.alias
+    base_url = aws.settings.endpoint_url
+    if base_url is None:
+        _check_owner(aws, target.arn)
+        base_url = f"https://{_HOSTS[kind]}.{aws.region}.amazonaws.com"
+    return _Address(kind, target.name, qualifier, base_url.rstrip("/"), aws.region)
+
+
+def _check_owner(aws: Aws, arn: str) -> None:
+    owner = arn.split(":")[4] if arn.count(":") >= 5 else ""
+    if owner != aws.account_id:
+        why = f"a load test goes to endpoints and functions of account {aws.account_id} only"
+        raise OwnershipRefused(STAGE, f"the target is {arn}", why, "deploy a target of your own: kennel run")
+
+
+def _check_bounds(stages: Sequence[LoadStage], options: LoadOptions) -> None:
+    for stage in stages:
+        if not (0 < stage.rate_per_second <= 1_000_000 and 0 < stage.seconds <= 86_400):
+            why = "a rate is above 0 and at most 1,000,000 a second, a stage lasts more than 0 and at most 86,400 s"
+            raise SettingsRefused(STAGE, str(stage), why, "choose a rate and a duration within these bounds")
+    cores = os.cpu_count() or 1
+    if not 1 <= options.processes <= 4 * cores:
+        why = f"between 1 and {4 * cores} generators fit on {cores} cores"
+        raise SettingsRefused(STAGE, f"processes={options.processes}", why, "choose fewer processes")
+
+
+def _check_alive(address: _Address) -> None:
+    parts = urlsplit(address.base_url)
+    where = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    try:
+        socket.create_connection(where, timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        what = f"{address.base_url} does not accept connections"
+        raise StageFailed(STAGE, what, str(error), "kennel status; is localaws running?") from error
+
+
+def _plan(
+    settings: Settings,
+    address: _Address,
+    images: Sequence[Path | str],
+    stages: Sequence[LoadStage],
+    options: LoadOptions,
+    folder: Path,
+) -> dict[str, Any]:
+    return {
+        "target": asdict(address),
+        "images": [_checked_image(image, address.kind) for image in images],
+        "stages": [asdict(stage) for stage in stages],
+        "warm_up_seconds": options.warm_up_seconds,
+        "timeout_seconds": options.timeout_seconds,
+        "drain_seconds": options.drain_seconds,
+        "max_connections": options.max_connections,
+        "processes": options.processes,
+        "seed": options.seed,
+        "result_path": str(folder / _FILES["json"]),
+        "is_local": settings.target() == "local",
+    }
+
+
+def _checked_image(image: Path | str, kind: str) -> str:
+    if str(image).startswith(("http://", "https://")):
+        if kind == "function":
+            return str(image)
+        raise SettingsRefused(STAGE, str(image), "an endpoint takes the image itself, not a URL", "name image files")
+    if not Path(image).is_file():
+        raise SettingsRefused(STAGE, str(image), "there is no such image file", "name image files that exist")
+    return str(Path(image).resolve())
+
+
+def _deadline(stages: Sequence[LoadStage], options: LoadOptions) -> float:
+    planned = sum(stage.seconds for stage in stages) + options.warm_up_seconds + options.drain_seconds
+    return planned + _START_SECONDS
+
+
+def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds: float, say: Say) -> int:
+    """Run Locust to its end, passing on its progress lines; nothing of it is left when this returns or raises."""
+    with (folder / _FILES["log"]).open("wb") as log:
+        process = subprocess.Popen(
+            _command(folder, processes),
+            cwd=folder,
+            env=_environment(plan_path),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            text=True,
+        )
+    overdue = threading.Event()
+
+    def give_up() -> None:
+        overdue.set()
+        _kill_group(process)
+
+    timer = threading.Timer(deadline_seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        with process:
+            for line in process.stdout or ():
+                say(line.rstrip())
+    finally:
+        timer.cancel()
+        _kill_group(process)
+        process.wait()
+    if overdue.is_set():
+        why = f"it had not ended after {deadline_seconds:.0f} s; its log ends: {_log_tail(folder)}"
+        raise WaitTimedOut(STAGE, "the load generator was killed", why, _RETRY)
+    return process.returncode
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    """Kill the process and whatever it started; a group that is gone already is what is wanted."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _command(folder: Path, processes: int) -> list[str]:
+    command = [sys.executable, "-m", "locust", "-f", str(_LOCUSTFILE), "--headless", "--only-summary"]
+    command += ["--html", str(folder / _FILES["html"]), "--csv", str(folder / "locust")]
+    if processes > 1:
+        port = str(_free_port())
+        command += ["--processes", str(processes), "--master-bind-host", "127.0.0.1", "--master-bind-port", port]
+        command += ["--master-host", "127.0.0.1", "--master-port", port]
+    return command
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _environment(plan_path: Path) -> dict[str, str]:
+    """Return our environment without whatever would steer Locust from outside."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    added = {"KENNEL_LOADTEST_PLAN": str(plan_path), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    return {**kept, **added}
+
+
+def _read_result(folder: Path, code: int) -> dict[str, Any]:
+    path = folder / _FILES["json"]
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        what = f"the load generator ended with code {code} and left no result"
+        raise StageFailed(STAGE, what, f"its log ends: {_log_tail(folder)}", f"see {folder}/{_FILES['log']}") from error
+    return content
+
+
+def _log_tail(folder: Path) -> str:
+    lines = (folder / _FILES["log"]).read_text(errors="replace").splitlines()
+    return " | ".join(line.strip() for line in lines[-5:]) or "(it is empty)"
+
+
+def _report(content: Mapping[str, Any], folder: Path, options: LoadOptions, wall_seconds: float) -> LoadReport:
+    rates, requests, latency = content["rate_per_second"], content["requests"], content["latency_ms"]
+    values = {p["percentile"]: p["value_ms"] for p in latency["percentiles"]}
+    lag = {p["percentile"]: p["value_ms"] for p in content["lag_ms"]["percentiles"]}
+    verdict, generator = content["verdict"], content["generator"]
+    return LoadReport(
+        target=content["target"]["title"],
+        kind=content["target"]["kind"],
+        asked_rps=rates["asked"],
+        intended_rps=rates["intended"],
+        achieved_rps=rates["achieved"],
+        seconds=content["seconds"],
+        requests=requests["sent"],
+        answered=requests["answered"],
+        failures=requests["failed"],
+        unsent=requests["unsent"],
+        warm_up_requests=content["warm_up"]["requests"],
+        p50_ms=values[50.0],
+        p90_ms=values[90.0],
+        p95_ms=values[95.0],
+        p99_ms=values[99.0],
+        max_ms=latency["max"],
+        errors=content["failures"]["by_code"],
+        error_kinds=content["failures"]["by_kind"],
+        is_valid=not verdict["void"],
+        why_invalid="; ".join(verdict["void"]) or None,
+        why_failed="; ".join(verdict["failed"]) or None,
+        concurrency=None if latency["mean"] is None else rates["achieved"] * latency["mean"] / 1000,
+        lag_p99_ms=lag[99.0],
+        generator_cpu=generator["busiest_cpu"],
+        processes=generator["processes"],
+        files={name: str(folder / file) for name, file in _FILES.items()},
+        hardware=content["hardware"],
+        time_scale=options.time_scale,
+        wall_seconds=wall_seconds,
+    )
+
+
+def _raise_if_useless(report: LoadReport) -> None:
+    if report.why_failed:
+        raise StageFailed(STAGE, f"{report.target}: {report.why_failed}", _counts(report), "kennel status")
+    if report.why_invalid:
+        why = f"the generator, not the target, was the bottleneck: {report.why_invalid}"
+        raise StageFailed(STAGE, f"the run against {report.target} is void", why, _RETRY)
+
+
+def _counts(report: LoadReport) -> str:
+    return f"{report.requests} sent, {report.answered} answered, {report.failures} failed; see {report.files['html']}"
