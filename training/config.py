@@ -1,0 +1,152 @@
+"""What a job was asked to do: hyperparameters from the command line, folders from SageMaker's environment or the
+command line."""
+
+import argparse
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from training.failures import TrainingFailure
+
+DEFAULT_CHECKPOINT_DIR = Path("/opt/ml/checkpoints")
+DEFAULT_OUTPUT_DIR = Path("/opt/ml/output")
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Everything that changes the resulting model, besides the data and the backbone's weights.
+
+    `views` counts the plain view: 1 means no augmentation. An epoch is one pass over every stored view of every image.
+    """
+
+    backbone: str = "resnet50"
+    epochs: int = 30
+    views: int = 4
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    dropout: float = 0.2
+    patience: int = 8
+    seed: int = 0
+    finetune: bool = False
+    finetune_epochs: int = 5
+    finetune_learning_rate: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the inputs are and where the outputs go; `checkpoint` and `output` may be absent outside SageMaker."""
+
+    train: Path
+    validation: Path
+    test: Path | None
+    manifest: Path
+    weights: Path | None
+    model: Path
+    checkpoint: Path | None
+    output: Path | None
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training job. `threads` None = the host's cores shared evenly by its ranks."""
+
+    hyperparameters: Hyperparameters
+    folders: Folders
+    threads: int | None
+    collective_timeout_seconds: float
+    checkpoint_interval_seconds: float
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise TrainingFailure(f"hyperparameters: {message}")
+
+
+def _between(low: float, high: float, kind: Callable[[str], float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of the right kind") from error
+        if not math.isfinite(value) or not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not within {low:g} .. {high:g}")
+        return value
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() in ("true", "1")
+
+
+def _parser(env: Mapping[str, str]) -> _Parser:
+    default = Hyperparameters()
+    parser = _Parser(prog="training.train", allow_abbrev=False)
+    add = parser.add_argument
+    add("--backbone", default=default.backbone)
+    add("--epochs", type=_between(1, 10_000, int), default=default.epochs)
+    add("--views", type=_between(1, 64, int), default=default.views)
+    add("--batch-size", type=_between(1, 65_536, int), default=default.batch_size)
+    add("--learning-rate", type=_between(0, 1e12, float), default=default.learning_rate)
+    add("--weight-decay", type=_between(0, 100, float), default=default.weight_decay)
+    add("--dropout", type=_between(0, 0.95, float), default=default.dropout)
+    add("--patience", type=_between(1, 10_000, int), default=default.patience)
+    add("--seed", type=_between(0, 2**31 - 1, int), default=default.seed)
+    add("--finetune", type=_boolean, nargs="?", const=True, default=False)
+    add("--finetune-epochs", type=_between(1, 10_000, int), default=default.finetune_epochs)
+    add("--finetune-learning-rate", type=_between(0, 1e12, float), default=default.finetune_learning_rate)
+    add("--threads", type=_between(1, 1024, int), default=None)
+    add("--collective-timeout-seconds", type=_between(1, 86_400, float), default=600.0)
+    add("--checkpoint-interval-seconds", type=_between(0, 86_400, float), default=5.0)
+    _add_folders(parser, env)
+    return parser
+
+
+def _add_folders(parser: argparse.ArgumentParser, env: Mapping[str, str]) -> None:
+    for channel in ("train", "validation", "test", "manifest", "weights"):
+        parser.add_argument(f"--{channel}", type=Path, default=env.get(f"SM_CHANNEL_{channel.upper()}"))
+    parser.add_argument("--model-dir", type=Path, default=env.get("SM_MODEL_DIR"))
+    output = DEFAULT_OUTPUT_DIR if DEFAULT_OUTPUT_DIR.is_dir() else None
+    parser.add_argument("--output-dir", type=Path, default=env.get("SM_OUTPUT_DIR", output))
+    checkpoints = DEFAULT_CHECKPOINT_DIR if DEFAULT_CHECKPOINT_DIR.is_dir() else None
+    parser.add_argument("--checkpoint-dir", type=Path, default=checkpoints)
+
+
+def _required(given: argparse.Namespace, name: str, source: str) -> Path:
+    value = getattr(given, name)
+    if value is None:
+        raise TrainingFailure(f"no folder for {name!r}: pass --{name.replace('_', '-')} or set {source}")
+    return Path(value)
+
+
+def parse_config(arguments: Sequence[str], env: Mapping[str, str] = os.environ) -> Config:
+    """Read the command line; folders not named there come from `SM_CHANNEL_*`, `SM_MODEL_DIR` and `SM_OUTPUT_DIR`.
+
+    Raises:
+        TrainingFailure: an unknown or malformed argument, a value out of its range, or a required folder not given.
+    """
+    given = _parser(env).parse_args(arguments)
+    names = Hyperparameters.__dataclass_fields__
+    folders = Folders(
+        train=_required(given, "train", "SM_CHANNEL_TRAIN"),
+        validation=_required(given, "validation", "SM_CHANNEL_VALIDATION"),
+        test=given.test and Path(given.test),
+        manifest=_required(given, "manifest", "SM_CHANNEL_MANIFEST"),
+        weights=given.weights and Path(given.weights),
+        model=_required(given, "model_dir", "SM_MODEL_DIR"),
+        checkpoint=given.checkpoint_dir and Path(given.checkpoint_dir),
+        output=given.output_dir and Path(given.output_dir),
+    )
+    return Config(
+        hyperparameters=Hyperparameters(**{name: getattr(given, name) for name in names}),
+        folders=folders,
+        threads=given.threads,
+        collective_timeout_seconds=given.collective_timeout_seconds,
+        checkpoint_interval_seconds=given.checkpoint_interval_seconds,
+    )

@@ -1,0 +1,182 @@
+"""What runs the frozen backbone: the fastest engine present that agrees with torch fp32.
+
+Tried in this order. CPU: OpenVINO (bf16 where native), torch bf16 channels_last, torch fp32. GPU: torch bf16, torch
+fp32. An engine is used when, on one batch of real images, every feature vector is within `TOLERANCE` of torch fp32's
+(norm of the difference over norm of the vector); otherwise the next is tried, and the log says why.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from training.graphs import has_bf16, import_openvino
+from training.model import Embedder
+from training.preprocess import Pixels
+
+TOLERANCE = 0.05  # bf16 keeps 8 bits: 0.4 % an operation, 1 to 3 % after 50 layers
+_CPU_BATCH = 8  # per stream: fits L2 and keeps AMX busy; measured best of 1, 4, 8, 16, 32 for ResNet50 and Lite0
+_GPU_BATCH = 256
+
+Features = npt.NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Turns batches of `batch_size` images, (B, H, W, 3) uint8, into features, (B, width) float32, in order."""
+
+    name: str
+    batch_size: int
+
+    def run(self, batches: Iterable[Pixels]) -> Iterator[Features]: ...
+
+
+class EngineUnavailable(Exception):
+    """This machine cannot run the engine; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine in use and its largest relative error against torch fp32 over `images` images."""
+
+    engine: Engine
+    error: float
+    images: int
+
+
+class TorchEngine:
+    """torch eager, channels_last, in bf16 by autocast or in fp32: one path for both."""
+
+    def __init__(self, embedder: Embedder, device: torch.device, *, is_bf16: bool) -> None:
+        if is_bf16 and not torch_has_bf16(device):
+            raise EngineUnavailable(f"torch has no native bf16 on this {device.type}")
+        self.name = f"torch-{device.type}-{'bf16' if is_bf16 else 'fp32'}"
+        self.batch_size = _GPU_BATCH if device.type == "cuda" else 4 * _CPU_BATCH
+        self._embedder = embedder.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = device
+        self._is_bf16 = is_bf16
+
+    def run(self, batches: Iterable[Pixels]) -> Iterator[Features]:
+        for batch in batches:
+            yield self._forward(batch)
+
+    @torch.inference_mode()
+    def _forward(self, batch: Pixels) -> Features:
+        images = torch.from_numpy(batch).to(self._device, non_blocking=True)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._is_bf16):
+            features = self._embedder(images)
+        return np.asarray(features.float().cpu().numpy())
+
+
+def torch_has_bf16(device: torch.device) -> bool:
+    """Whether torch multiplies bfloat16 natively on this device."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+class OpenVinoEngine:
+    """OpenVINO on the CPU: one stream a thread, so that an image's features do not depend on the number of threads."""
+
+    def __init__(self, embedder: Embedder, *, side: int, threads: int) -> None:
+        try:
+            openvino = import_openvino()
+        except ImportError as error:
+            raise EngineUnavailable("openvino is not installed") from error
+        core = openvino.Core()
+        precision = "bf16" if has_bf16(core) else "f32"
+        self.name = f"openvino-cpu-{precision}"
+        self.batch_size = _CPU_BATCH
+        self._streams = threads
+        self._openvino = openvino
+        shape = [_CPU_BATCH, side, side, 3]
+        graph = openvino.convert_model(embedder, example_input=torch.zeros(shape, dtype=torch.uint8), input=shape)
+        options = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "NUM_STREAMS": threads,
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,  # several ranks share a host: each would pin the same first cores
+        }
+        self._compiled = core.compile_model(graph, "CPU", options)
+
+    def run(self, batches: Iterable[Pixels]) -> Iterator[Features]:
+        results: dict[int, Features] = {}
+
+        def keep(request: Any, number: int) -> None:
+            results[number] = request.get_output_tensor().data.copy()
+
+        queue = self._openvino.AsyncInferQueue(self._compiled, self._streams)
+        queue.set_callback(keep)
+        next_number = 0
+        for number, batch in enumerate(batches):
+            queue.start_async([batch], userdata=number)  # waits while every stream is busy
+            while next_number in results:
+                yield results.pop(next_number)
+                next_number += 1
+        queue.wait_all()
+        yield from (results[number] for number in sorted(results))
+
+
+def choose_engine(
+    embedder: Embedder,
+    images: Pixels,
+    *,
+    device: torch.device,
+    threads: int,
+    say: Callable[[str], None],
+    candidates: Sequence[Callable[[], Engine]] | None = None,
+) -> Choice:
+    """Take the first candidate that agrees with torch fp32 on `images` (N, H, W, 3) uint8; the last is torch fp32."""
+    reference = TorchEngine(embedder, device, is_bf16=False)
+    expected = next(reference.run([images]))
+    for build in candidates or _candidates(embedder, device, images.shape[1], threads):
+        try:
+            engine = build()
+        except EngineUnavailable as reason:
+            say(f"engine skipped: {reason}")
+            continue
+        error = relative_error(run_padded(engine, images), expected)
+        if error <= TOLERANCE:
+            return Choice(engine, error, len(images))
+        say(
+            f"engine REFUSED: {engine.name} is off torch fp32 by {error:.4f} of a feature vector, more than {TOLERANCE}"
+        )
+    return Choice(reference, 0.0, len(images))
+
+
+def _candidates(embedder: Embedder, device: torch.device, side: int, threads: int) -> list[Callable[[], Engine]]:
+    torch_bf16: Callable[[], Engine] = lambda: TorchEngine(embedder, device, is_bf16=True)  # noqa: E731
+    if device.type == "cuda":
+        return [torch_bf16]
+    return [lambda: OpenVinoEngine(embedder, side=side, threads=threads), torch_bf16]
+
+
+def relative_error(features: Features, expected: Features) -> float:
+    """Largest ‖features - expected‖ / ‖expected‖ over the rows; infinite where a feature is not finite."""
+    if not np.isfinite(features).all():
+        return float("inf")
+    norms = np.linalg.norm(expected, axis=1)
+    return float((np.linalg.norm(features - expected, axis=1) / np.maximum(norms, 1e-12)).max())
+
+
+def run_padded(engine: Engine, images: Pixels) -> Features:
+    """Run any number of images through an engine of fixed batch size."""
+    return np.concatenate(list(engine.run(padded_batches([images], engine.batch_size))))[: len(images)]
+
+
+def padded_batches(groups: Iterable[Pixels], batch_size: int) -> Iterator[Pixels]:
+    """Regroup (k, H, W, 3) arrays into batches of exactly `batch_size`, the last one filled up with zeros."""
+    pending: list[Pixels] = []
+    count = 0
+    for group in groups:
+        pending.append(group)
+        count += len(group)
+        while count >= batch_size:
+            rows = np.concatenate(pending)
+            yield np.ascontiguousarray(rows[:batch_size])
+            pending, count = [rows[batch_size:]], count - batch_size
+    if count:
+        rows = np.concatenate(pending)
+        yield np.concatenate([rows, np.zeros((batch_size - count, *rows.shape[1:]), np.uint8)])

@@ -1,0 +1,130 @@
+"""Saving the model: weights, meta.json, the serving graph and its code; the graph is checked against torch before it is
+kept.
+
+Everything is made in a temporary folder beside the target and moved in at the end: a failure leaves no half model.
+"""
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from training.failures import TrainingFailure
+from training.graphs import has_bf16, import_openvino, sha256_of
+from training.model import Classifier, Served
+from training.preprocess import Pixels
+
+# largest difference of a probability against torch fp32
+GRAPH_TOLERANCE = {"f32": 1e-4, "bf16": 0.05}
+_SERVING_FILES = {"serve.py": "inference.py", "preprocess.py": "preprocess.py", "graphs.py": "graphs.py"}
+_SERVING_REQUIREMENTS = "numpy>=2\nopenvino>=2026.1\npillow>=11\nsimplejpeg>=1.8\n"
+_PACKAGES = ("torch", "torchvision", "openvino", "numpy", "pillow", "simplejpeg", "safetensors")
+
+
+def save_model(classifier: Classifier, meta: Mapping[str, Any], *, images: Pixels, target: Path) -> dict[str, float]:
+    """Write model.safetensors, meta.json, graph.xml/.bin and code/ to `target`; return the graph's errors by precision.
+
+    `images` (N, H, W, 3) uint8 are what the graph is checked on. Raises:
+        TrainingFailure: OpenVINO is not installed, or the graph differs from torch.
+    """
+    classifier = classifier.cpu().float().eval()
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".model-") as folder:
+        made = Path(folder)
+        save_file(
+            {name: value.contiguous() for name, value in classifier.state_dict().items()}, made / "model.safetensors"
+        )
+        errors = _save_graph(classifier, images, made)
+        _save_code(made / "code")
+        _save_meta(meta, errors, made)
+        for path in made.iterdir():
+            _replace(path, target / path.name)
+    return errors
+
+
+def _replace(source: Path, target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+    shutil.move(source, target)
+
+
+def _save_graph(classifier: Classifier, images: Pixels, folder: Path) -> dict[str, float]:
+    try:
+        openvino = import_openvino()
+    except ImportError as error:
+        raise TrainingFailure("openvino is not installed: without it no serving graph can be saved") from error
+    served = Served(classifier).eval()
+    example = torch.from_numpy(images[:1])
+    graph = openvino.convert_model(served, example_input=example, input=list(example.shape))
+    openvino.save_model(graph, folder / "graph.xml", compress_to_fp16=False)
+    return _verify_graph(openvino, folder / "graph.xml", served, images)
+
+
+def _verify_graph(openvino: Any, path: Path, served: Served, images: Pixels) -> dict[str, float]:
+    """Compare the file as serving will read it with torch fp32, in fp32 and, where the processor has it, in bf16."""
+    with torch.inference_mode():
+        expected = served(torch.from_numpy(images)).numpy()
+    core = openvino.Core()
+    errors = {}
+    for precision in ("f32", "bf16") if has_bf16(core) else ("f32",):
+        compiled = core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+        found = np.concatenate([compiled([image[None]])[0] for image in images])
+        errors[precision] = float(np.abs(found - expected).max())
+        if not errors[precision] <= GRAPH_TOLERANCE[precision]:
+            raise TrainingFailure(
+                f"the serving graph is off torch by {errors[precision]:.2g} in {precision} over {len(images)} images; "
+                f"at most {GRAPH_TOLERANCE[precision]} is accepted"
+            )
+    return errors
+
+
+def _save_code(folder: Path) -> None:
+    folder.mkdir()
+    for source, name in _SERVING_FILES.items():
+        shutil.copyfile(Path(__file__).with_name(source), folder / name)
+    (folder / "requirements.txt").write_text(_SERVING_REQUIREMENTS, encoding="utf-8")
+
+
+def _save_meta(meta: Mapping[str, Any], errors: Mapping[str, float], folder: Path) -> None:
+    names = ("model.safetensors", "graph.xml", "graph.bin")
+    whole = {
+        **meta,
+        "graph": {"runtime": "openvino", "error_against_torch": dict(errors), "tolerance": GRAPH_TOLERANCE},
+        "files": {name: sha256_of(folder / name) for name in names},
+    }
+    (folder / "meta.json").write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+
+
+# --- facts about this run ---------------------------------------------------------------------------------------------
+
+
+def versions() -> dict[str, str]:
+    """Python and the installed packages that took part, by name."""
+    found = {"python": sys.version.split()[0], "platform": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def git_commit(env: Mapping[str, str]) -> str:
+    """The commit the job was started from: KENNEL_GIT_COMMIT, else this checkout's head, else "unknown"."""
+    if env.get("KENNEL_GIT_COMMIT"):
+        return env["KENNEL_GIT_COMMIT"]
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

@@ -1,0 +1,111 @@
+"""Fine-tuning the whole network, for GPU machines: DDP over each rank's own shards, bf16 by autocast where native, else
+fp32.
+
+Starts from the head trained on embeddings and keeps those weights unless validation improves. Batch-norm statistics
+stay frozen: small batches of a small data set only spoil them. A rank's encoded pictures are held in memory (about 30
+kB each).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from training.config import Hyperparameters
+from training.distributed import World
+from training.engines import torch_has_bf16
+from training.failures import TrainingFailure
+from training.fit import Batch, Fit, Fitted, Metrics, Schedule, measure
+from training.model import Classifier
+from training.preprocess import BadImage, Pixels, Preprocessing, augmented_view, decode, evaluation_view
+from training.shards import Sample
+
+_EVALUATION_ROWS = 64
+
+
+class ImageTask:
+    """One rank's training and validation pictures as batches for `Fit`."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        preprocessing: Preprocessing,
+        hyperparameters: Hyperparameters,
+        world: World,
+        threads: int,
+    ) -> None:
+        self._classifier = classifier
+        self._preprocessing = preprocessing
+        self._hyperparameters = hyperparameters
+        self._world = world
+        self._pool = ThreadPoolExecutor(threads)
+        self.is_bf16 = torch_has_bf16(world.device)
+
+    def fit(self, fit: Fit, train: Sequence[Sample], validation: Sequence[Sample]) -> Fitted:
+        """Fine-tune for `finetune_epochs`; the classifier ends with its best weights."""
+        schedule = Schedule(self._hyperparameters.finetune_epochs, self._hyperparameters.patience)
+        baseline = self.evaluate(validation)
+        return fit.run(
+            schedule, batches=self._batches(train), evaluate=lambda: self.evaluate(validation), baseline=baseline
+        )
+
+    def evaluate(self, samples: Sequence[Sample]) -> Metrics:
+        """Metrics over all ranks' pictures, plain view."""
+        return measure(self._evaluation_logits(samples), self._world)
+
+    @torch.no_grad()
+    def _evaluation_logits(self, samples: Sequence[Sample]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        self._classifier.eval()
+        for start in range(0, len(samples), _EVALUATION_ROWS):
+            chosen = samples[start : start + _EVALUATION_ROWS]
+            images = self._images(chosen, lambda pixels, _: evaluation_view(pixels, self._preprocessing))
+            with torch.autocast(self._world.device.type, torch.bfloat16, enabled=self.is_bf16):
+                logits = self._classifier(images)
+            yield logits.float().cpu(), torch.tensor([sample.label for sample in chosen])
+
+    def _batches(self, samples: Sequence[Sample]) -> Callable[[int], Iterator[Batch]]:
+        """Every rank takes the same number of steps, its pictures spread evenly over them."""
+        counts = self._world.gather_objects(len(samples))
+        local_batch = max(1, self._hyperparameters.batch_size // self._world.size)
+        steps = -(-max(counts) // local_batch)
+        sizes = [
+            sum(len(part) for part in parts) for parts in zip(*(_split(count, steps) for count in counts), strict=True)
+        ]
+
+        def batches(epoch: int) -> Iterator[Batch]:
+            order = np.random.default_rng([self._hyperparameters.seed, epoch, self._world.rank]).permutation(
+                len(samples)
+            )
+            for rows, size in zip(_split(len(samples), steps), sizes, strict=True):
+                chosen = [samples[order[row]] for row in rows]
+                images = self._images(chosen, lambda pixels, index: self._augmented(pixels, epoch, index))
+                labels = torch.tensor([sample.label for sample in chosen], dtype=torch.int64)
+                yield Batch((images,), labels.to(self._world.device), size)
+
+        return batches
+
+    def _augmented(self, pixels: Pixels, epoch: int, index: int) -> Pixels:
+        random = np.random.default_rng([self._hyperparameters.seed, epoch, index])
+        return augmented_view(pixels, self._preprocessing, random=random)
+
+    def _images(self, samples: Sequence[Sample], view: Callable[[Pixels, int], Pixels]) -> torch.Tensor:
+        """(N, crop, crop, 3) uint8 on this rank's device, decoded by the pool."""
+
+        def load(sample: Sample) -> Pixels:
+            try:
+                return view(decode(sample.data, minimum_side=self._preprocessing.resize), sample.index)
+            except BadImage as error:
+                raise TrainingFailure(f"image {sample.index} of class {sample.label} is corrupt: {error}") from error
+
+        side = self._preprocessing.crop
+        views = list(self._pool.map(load, samples))
+        stacked = np.stack(views) if views else np.zeros((0, side, side, 3), np.uint8)
+        return torch.from_numpy(stacked).to(self._world.device, non_blocking=True)
+
+
+def _split(count: int, steps: int) -> list[range]:
+    """`count` rows in `steps` parts whose sizes differ by one at most."""
+    edges = [count * step // steps for step in range(steps + 1)]
+    return [range(low, high) for low, high in pairwise(edges)]

