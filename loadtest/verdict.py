@@ -1,7 +1,7 @@
 """Whether a run may be believed: the generator examined before the target. Pure.
 
 A run is void when the generator, not the target, was the bottleneck: it achieved less than 99 % of the intended rate,
-its own processor was more than 90 % busy, it ran out of connections, or its lateness is a notable part of the latencies.
+its own processor was more than 90 % busy, it ran out of connections, or its lateness is a notable part of latencies.
 """
 
 from __future__ import annotations

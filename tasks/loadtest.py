@@ -7,6 +7,7 @@ the figures come back by `runs/<id>/loadtest/loadtest.json`; Locust's HTML repor
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ from urllib.parse import urlsplit
 
 from tasks.aws import Aws
 from tasks.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
-from tasks.progress import Say, say
 from tasks.records import EndpointRef, FunctionRef, LoadReport, save_record
 from tasks.settings import Settings
 
 STAGE = "loadtest"
+LOGGER = logging.getLogger("kennel")
+Say = Callable[[str], None]
 _ROOT = Path(__file__).resolve().parents[1]
 _LOCUSTFILE = _ROOT / "loadtest" / "locustfile.py"
 _CONNECT_SECONDS = 5.0
@@ -83,7 +85,7 @@ def run_load_test(
     rate_per_second: float,
     seconds: float,
     options: LoadOptions | None = None,
-    say: Say = say,
+    say: Say = LOGGER.info,
 ) -> LoadReport:
     """Send requests at a set rate to an endpoint or through a function's alias; save and return what was seen.
 
