@@ -7,7 +7,9 @@ package says whether anything changed.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,3 +76,19 @@ def _sources(folder: Path) -> Iterator[Path]:
         hidden = any(part.startswith(".") or part in _LEFT_OUT for part in parts)
         if file.is_file() and not hidden and file.suffix not in {".pyc", ".pyo"}:
             yield file
+
+
+def git_commit(repository: Path = REPOSITORY) -> str | None:
+    """Return the commit of the checkout, with "-dirty" when files differ from it, or None outside a checkout.
+
+    `KENNEL_GIT_COMMIT` wins, for an installation without git.
+    """
+    named = os.environ.get("KENNEL_GIT_COMMIT")
+    if named:
+        return named
+    command = ["git", "-C", str(repository), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None

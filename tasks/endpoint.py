@@ -20,7 +20,7 @@ from tasks.aws import Aws
 from tasks.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
 from tasks.ledger import Ledger
 from tasks.pricing import InstanceChoice
-from tasks.progress import once_assumable, wait_for
+from tasks.waiting import once_assumable, wait_for
 from tasks.records import EndpointRef
 
 VARIANT = "primary"

@@ -17,7 +17,7 @@ from tasks import naming
 from tasks.aws import Aws
 from tasks.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
 from tasks.ledger import Ledger
-from tasks.progress import once_assumable, wait_for
+from tasks.waiting import once_assumable, wait_for
 from tasks.records import FunctionRef
 
 ALIAS = "live"

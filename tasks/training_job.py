@@ -25,7 +25,7 @@ from tasks.aws import Aws
 from tasks.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
 from tasks.ledger import Ledger
 from tasks.pricing import InstanceChoice
-from tasks.progress import once_assumable, say
+from tasks.waiting import once_assumable, say
 from tasks.records import DatasetRef, Hyperparameters, WeightsRef
 from tasks.roles import run_prefix
 

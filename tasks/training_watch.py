@@ -12,7 +12,7 @@ from typing import Any
 from tasks.aws import Aws
 from tasks.errors import NotFound, StageFailed, WaitTimedOut
 from tasks.log_stream import LogFollower
-from tasks.progress import SILENCE_SECONDS, Say, say
+from tasks.waiting import SILENCE_SECONDS, Say, say
 from tasks.roles import TRAINING_LOG_GROUP
 from tasks.training_job import describe_job
 

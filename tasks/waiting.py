@@ -1,0 +1,95 @@
+"""How tasks say what they do: log lines on one logger, and waits that have a deadline and are never silent.
+
+The command shows the logger's lines on stderr; a worker's flow run sends them to Prefect
+(`PREFECT_LOGGING_EXTRA_LOGGERS=kennel`).
+Clock and sleep are parameters, so that a test of a wait takes no time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from botocore.exceptions import ClientError
+
+from tasks.errors import WaitTimedOut, error_code
+
+Found = TypeVar("Found")
+Say = Callable[[str], None]
+
+LOGGER = logging.getLogger("kennel")
+SILENCE_SECONDS = 8.0
+ASSUMABLE_SECONDS = 90.0
+
+
+def say(message: str) -> None:
+    """Log one line of progress."""
+    LOGGER.info(message)
+
+
+def wait_for(
+    what: str,
+    probe: Callable[[], tuple[Found | None, str]],
+    *,
+    deadline_seconds: float,
+    poll_seconds: float = 1.0,
+    next_command: str = "kennel status",
+    say: Say = say,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Found:
+    """Call `probe` until it returns something, saying its state now and then.
+
+    `probe` returns (found or None, the state in words) and raises when the thing can no longer come.
+
+    Raises:
+        WaitTimedOut: `deadline_seconds` passed.
+    """
+    begun = said = clock()
+    while True:
+        found, state = probe()
+        if found is not None:
+            return found
+        now = clock()
+        if now - begun >= deadline_seconds:
+            why = f"it was still {state} after {deadline_seconds:.0f} s"
+            raise WaitTimedOut(what, f"waited {now - begun:.0f} s", why, next_command)
+        if now - said >= SILENCE_SECONDS:
+            say(f"{what}: {state}, {now - begun:.0f} s")
+            said = now
+        sleep(poll_seconds)
+
+
+def once_assumable(
+    what: str,
+    call: Callable[[], Found],
+    *,
+    deadline_seconds: float = ASSUMABLE_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Found:
+    """Make a call that names a new role, again while AWS says that the role cannot be assumed yet.
+
+    Raises:
+        WaitTimedOut: it still could not after `deadline_seconds`.
+        ClientError: the call failed for another reason.
+    """
+
+    def attempt() -> tuple[tuple[Found] | None, str]:
+        try:
+            return (call(),), "done"
+        except ClientError as error:
+            if not _cannot_assume(error):
+                raise
+            return None, "waiting for IAM to know the new role"
+
+    return wait_for(what, attempt, deadline_seconds=deadline_seconds, poll_seconds=2.0, clock=clock, sleep=sleep)[0]
+
+
+def _cannot_assume(error: ClientError) -> bool:
+    """SageMaker says it with a ValidationException, Lambda with InvalidParameterValueException."""
+    message = str(error.response.get("Error", {}).get("Message", "")).lower()
+    codes = {"ValidationException", "InvalidParameterValueException"}
+    return error_code(error) in codes and "assume" in message
