@@ -1,4 +1,4 @@
-"""What every executing service gets: settings, processes, logs, metrics, objects, credentials, and a place in the shutdown."""
+"""What every executing service gets: settings, processes, logs, metrics, objects, credentials, and a say in the end."""
 
 import sys
 import threading
@@ -31,7 +31,7 @@ class Core:
             self._closers.append(close)
 
     def shutdown(self) -> None:
-        """Call the closers, then end every child. A closer that fails is reported and does not keep the others from it."""
+        """Call the closers, then end every child. A closer that fails is reported and does not stop the rest."""
         with self._lock:
             closers, self._closers = self._closers[::-1], []
         for close in closers:

@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
+from xml.sax.saxutils import escape
 
 from a2wsgi import WSGIMiddleware
 from starlette.applications import Starlette
@@ -11,73 +13,168 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from localaws.buckets import wrong_owner
 from localaws.core import Core
+from localaws.errors import AwsError
+from localaws.s3.content import Staged, Store
+from localaws.s3.incoming import receive as receive_body
 
-WSGI_THREADS = 32
-SERVICES = frozenset(
-    {
-        "s3",
-        "iam",
-        "sts",
-        "ec2",
-        "ssm",
-        "monitoring",
-        "logs",
-        "sagemaker",
-        "lambda",
-        "application-autoscaling",
-        "tagging",
-    }
-)
-_SCOPE = re.compile(r"Credential=[^/]*/\d*/[^/]*/([^/]+)/aws4_request")
+WSGI_THREADS = 64
+SERVICES = {
+    "application-autoscaling": "Application Auto Scaling",
+    "ec2": "EC2",
+    "iam": "IAM",
+    "lambda": "Lambda",
+    "logs": "CloudWatch Logs",
+    "monitoring": "CloudWatch",
+    "s3": "S3",
+    "sagemaker": "SageMaker and its runtime",
+    "ssm": "SSM",
+    "sts": "STS",
+    "tagging": "Resource Groups Tagging",
+}
+_CREDENTIAL = re.compile(r"Credential=[^/,]*(?:/|%2F)\d*(?:/|%2F)[^/%,]*(?:/|%2F)([^/%,]+)(?:/|%2F)aws4_request")
+_S3_DATA_PARAMETERS = {"partNumber", "uploadId", "x-id", "AWSAccessKeyId", "Signature", "Expires"}
 
 
 def build_app(core: Core, routes: list[BaseRoute]) -> ASGIApp:
-    """Return the ASGI application: health, the services' own `routes`, then moto for the services that are supported."""
+    """Return the ASGI application: health, the services' own `routes`, then moto for the supported services."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-    moto = WSGIMiddleware(DomainDispatcherApplication(create_backend_app), workers=WSGI_THREADS)
+    from localaws.s3.backend import StoredKey
+
+    wsgi: Any = MotoApplication(DomainDispatcherApplication(create_backend_app), core, StoredKey.store)
+    moto = MotoMount(WSGIMiddleware(wsgi, workers=WSGI_THREADS))
 
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok", "home": core.settings.owner})
 
-    rest = Mount("/", app=MotoMount(moto, core))
-    return Starlette(routes=[Route("/_localaws/health", health), *routes, rest])
+    return Starlette(routes=[Route("/_localaws/health", health), *routes, Mount("/", app=moto)])
 
 
 class MotoMount:
-    """moto, for the supported services only; buffered logs and metrics are delivered before they can be asked for."""
+    """Lets requests for the supported services through to moto and answers the others with an error that names them."""
 
-    def __init__(self, moto: Any, core: Core) -> None:
+    def __init__(self, moto: Any) -> None:
         self._moto = moto
-        self._core = core
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = signed_service(scope)
-        if service is not None and service not in SERVICES:
+        if service not in SERVICES or scope["path"].startswith("/moto-api"):
             await _unsupported(service)(scope, receive, send)
-            return
-        if service == "monitoring":
-            self._core.metrics.flush()
-        refusal = wrong_owner(scope, self._core.settings.account_id) if service == "s3" else None
-        if refusal is not None:
-            await refusal(scope, receive, send)
-            return
-        await self._moto(scope, receive, send)
+        else:
+            await self._moto(scope, receive, send)
 
 
-def signed_service(scope: Scope) -> str | None:
-    """Return the service that a request is signed for (SigV4 header), or None when it carries no such signature."""
+def signed_service(scope: Scope) -> str:
+    """Return the service that a request is signed for (SigV4, in header or query); S3 for one without a signature."""
     for name, value in scope["headers"]:
         if name == b"authorization":
-            found = _SCOPE.search(value.decode("latin1"))
-            return found.group(1) if found else None
-    return None
+            found = _CREDENTIAL.search(value.decode("latin1"))
+            return found.group(1) if found else "s3"
+    found = _CREDENTIAL.search(scope["query_string"].decode("latin1"))
+    return found.group(1) if found else "s3"
+
+
+class MotoApplication:
+    """moto's WSGI application, given what it needs to see a request as it was sent.
+
+    - the path as it was on the wire: S3 keys may hold `%2F`;
+    - metadata names with underscores, which WSGI would fold into dashes;
+    - object bodies already received into files;
+    - buffered log lines and metrics delivered before they are asked for.
+    """
+
+    def __init__(self, moto: Any, core: Core, store: Store) -> None:
+        self._moto = moto
+        self._core = core
+        self._store = store
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        scope: Scope = environ["asgi.scope"]
+        service = signed_service(scope)
+        _restore(environ, scope)
+        if service == "monitoring":
+            self._core.metrics.flush()
+        elif service == "logs":
+            self._core.logs.flush()
+        elif service == "s3" and is_object_data(environ):
+            return self._with_body(environ, start_response)
+        return self._moto(environ, start_response)  # type: ignore[no-any-return]
+
+    def _with_body(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        from localaws.s3.responses import BODY
+
+        try:
+            received = receive_body(environ["wsgi.input"], _headers(environ["asgi.scope"]), self._store)
+        except AwsError as error:
+            return _s3_error(error, start_response)
+        for name, value in received.checksums.items():
+            environ["HTTP_" + name.upper().replace("-", "_")] = value
+        environ["HTTP_X_AMZ_CONTENT_SHA256"] = "UNSIGNED-PAYLOAD"
+        environ["CONTENT_LENGTH"] = "0"
+        environ.pop("CONTENT_ENCODING", None)
+        environ[BODY] = received.body
+        try:
+            return self._moto(environ, start_response)  # type: ignore[no-any-return]
+        finally:
+            if isinstance(received.body, Staged):
+                received.body.discard()
+
+
+def is_object_data(environ: dict[str, Any]) -> bool:
+    """Return whether a request to S3 carries an object's or a part's content."""
+    if environ["REQUEST_METHOD"] != "PUT" or "HTTP_X_AMZ_COPY_SOURCE" in environ:
+        return False
+    names = {pair.partition("=")[0] for pair in environ["QUERY_STRING"].split("&") if pair}
+    if any(name not in _S3_DATA_PARAMETERS and not name.startswith("X-Amz-") for name in names):
+        return False
+    host = environ.get("HTTP_HOST", "")
+    depth = 0 if _is_virtual_host(host) else 1
+    return environ["PATH_INFO"].strip("/").count("/") >= depth and environ["PATH_INFO"].strip("/") != ""
+
+
+def _is_virtual_host(host: str) -> bool:
+    from moto.s3.responses import S3Response
+
+    class _Asked:
+        headers = {"host": host}
+        url = f"http://{host}/"
+
+    is_virtual: bool = S3Response.subdomain_based_buckets(_Asked)
+    return is_virtual
+
+
+def _restore(environ: dict[str, Any], scope: Scope) -> None:
+    from moto.core.request import (
+        PRESERVED_HEADER_NAMES_ENVIRON_KEY,
+        environ_key_for_header,
+        should_preserve_original_header_name,
+    )
+
+    query = f"?{environ['QUERY_STRING']}" if environ["QUERY_STRING"] else ""
+    environ["RAW_URI"] = scope["raw_path"].decode("latin1") + query
+    names = [name.decode("latin1") for name, _ in scope["headers"]]
+    environ[PRESERVED_HEADER_NAMES_ENVIRON_KEY] = {
+        environ_key_for_header(name): name for name in names if should_preserve_original_header_name(name)
+    }
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
+
+
+def _s3_error(error: AwsError, start_response: Any) -> list[bytes]:
+    body = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{error.code}</Code>'
+        f"<Message>{escape(error.message)}</Message></Error>"
+    ).encode()
+    start_response(f"{error.status} Error", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+    return [body]
 
 
 def _unsupported(service: str) -> Response:
-    message = f"localaws does not emulate the service {service!r}; it has: {', '.join(sorted(SERVICES))}."
+    supported = ", ".join(sorted(SERVICES))
+    message = f"localaws does not emulate the service {service!r}; it has: {supported}."
     return Response(
         json.dumps({"__type": "UnsupportedOperation", "message": message, "Message": message}),
         status_code=501,

@@ -27,7 +27,7 @@ class Logs:
         threading.Thread(target=self._drain, name="cloudwatch logs", daemon=True).start()
 
     def write(self, group: str, stream: str, lines: Iterable[str], timestamp_ms: int | None = None) -> None:
-        """Append lines to a stream, which is made with its group when missing. `timestamp_ms`: Unix time, default now."""
+        """Append lines to a stream, made with its group when missing. `timestamp_ms`: Unix time, default now."""
         stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
         self._queue.put(_Entry(group, stream, tuple(lines), stamp))
 

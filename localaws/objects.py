@@ -1,14 +1,11 @@
 """An in-process view of moto's S3: no HTTP, and no object whole in memory. Files in, files out."""
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from localaws.errors import NoSuchBucket, NoSuchKey
-
-CHUNK_BYTES = 1 << 20
+from localaws.s3.content import CHUNK_BYTES, pieces_of
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,8 @@ class Objects:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
         with part.open("wb") as file:
-            for chunk in chunks_of(found):
-                file.write(chunk)
+            for piece in pieces_of(found.value):
+                file.write(piece)
         part.replace(path)
 
     def upload(self, path: Path, bucket: str, key: str) -> None:
@@ -74,15 +71,15 @@ class Objects:
             NoSuchBucket: the bucket does not exist.
             FileNotFoundError: there is no file at `path`.
         """
+        from localaws.s3.backend import StoredKey
+
         self._bucket(bucket)
-        digest = hashlib.md5(usedforsecurity=False)
-        stored = self._backend().put_object(bucket, key, b"")
-        with path.open("rb") as file, stored.lock:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
-                stored._value_buffer.write(chunk)
-            stored.contentsize = stored._value_buffer.tell()
-        stored._etag = digest.hexdigest()
+        with path.open("rb") as file:
+            staged = StoredKey.store.write(iter(lambda: file.read(CHUNK_BYTES), b""))
+        try:
+            self._backend().put_object(bucket, key, staged)
+        finally:
+            staged.discard()
 
     def _backend(self) -> Any:
         from moto.s3.models import s3_backends
@@ -94,19 +91,6 @@ class Objects:
         if found is None:
             raise NoSuchBucket(bucket)
         return found
-
-
-def chunks_of(key: Any) -> Iterator[bytes]:
-    """Yield the content of one of moto's keys in pieces of 1 MiB."""
-    position = 0
-    while position < key.contentsize:
-        with key.lock:
-            key._value_buffer.seek(position)
-            chunk = key._value_buffer.read(CHUNK_BYTES)
-        if not chunk:
-            return
-        position += len(chunk)
-        yield chunk
 
 
 def _is_delete_marker(key: Any) -> bool:

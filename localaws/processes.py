@@ -1,9 +1,9 @@
 """Child processes that cannot outlive localaws.
 
 Every child leads a process group (and session) of its own, carries `LOCALAWS_OWNER` and `LOCALAWS_PROCESS` in its
-environment and has a record in `home/processes/`. A process belongs to a child when it is in its group, descends from it,
-or carries its `LOCALAWS_PROCESS`: the last finds grandchildren that called setsid. When a child's first process ends, what
-is left of it is killed, as in a container. A new server ends what a killed one left by the same marks.
+environment and has a record in `home/processes/`. A process belongs to a child when it is in its group, descends from
+it, or carries its `LOCALAWS_PROCESS`: the last finds grandchildren that called setsid. When a child's first process
+ends, what is left of it is killed, as in a container. A new server ends what a killed one left by the same marks.
 
 Not caught: a process that left its group, cleared its environment *and* lost its parent.
 """
@@ -19,7 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import psutil
 
@@ -75,7 +75,7 @@ class Process:
                 os.killpg(self.pid, number)
 
     def stop(self, grace_seconds: float = 5.0) -> int:
-        """SIGTERM the group, give it `grace_seconds`, SIGKILL what is left; return the exit status when nothing is left.
+        """SIGTERM the group, give it `grace_seconds`, SIGKILL what is left; return the exit status when all is gone.
 
         Raises:
             StopFailed: something outlived SIGKILL for 10 seconds.
@@ -198,7 +198,7 @@ class ProcessTable:
 
 
 def find_members(variable: str, value: str, leaders: set[int]) -> list[psutil.Process]:
-    """Return the live processes led by `leaders`, descending from one that is, or with `variable=value` as environment."""
+    """Return the live processes led by `leaders`, descending from those, or with `variable=value` in the environment."""
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         if process.pid != os.getpid() and _belongs(process, variable, value, leaders):
@@ -259,8 +259,8 @@ def _live_leader(record: Path) -> int | None:
         return None
 
 
-def _lines(stream: BinaryIO | object) -> Iterable[bytes]:
-    while line := stream.readline(LINE_LIMIT_BYTES):  # type: ignore[attr-defined]
+def _lines(stream: IO[bytes]) -> Iterable[bytes]:
+    while line := stream.readline(LINE_LIMIT_BYTES):
         yield line
 
 

@@ -21,7 +21,7 @@ from localaws.core import Core
 from localaws.errors import AlreadyRunning, PortTaken
 from localaws.settings import Settings
 
-EXECUTING_SERVICES = ("localaws.buckets", "localaws.sagemaker", "localaws.functions")
+EXECUTING_SERVICES = ("localaws.s3", "localaws.sagemaker", "localaws.functions")
 SHUTDOWN_SECONDS = 3
 
 
@@ -150,7 +150,7 @@ def _listen(port: int) -> Iterator[socket.socket]:
             listener.bind(("127.0.0.1", port))
         except OSError as error:
             raise PortTaken(
-                f"127.0.0.1:{port} cannot be listened on ({error.strerror}); choose another with --port, 0 = any free one"
+                f"127.0.0.1:{port} cannot be listened on ({error.strerror}): choose another with --port, 0 = any free"
             ) from error
         listener.listen(2048)
         yield listener

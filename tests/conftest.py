@@ -1,4 +1,4 @@
-"""A real localaws, in a process of its own, on a free port, with a home of its own: one for the whole run of the tests."""
+"""A real localaws in a process of its own, on a free port, with a home of its own: one for all tests."""
 
 import os
 import signal

@@ -1,7 +1,7 @@
 """moto's SageMaker backend with the executing operations laid over it.
 
-moto finds a backend's urls by the class's module and makes one instance per account and region, on first use: the class is
-given moto's module and takes the place of moto's own before the first request.
+moto finds a backend's urls by the class's module and makes one instance per account and region, on first use: the class
+is given moto's module and takes the place of moto's own before the first request.
 """
 
 import moto.sagemaker.models as moto_models
@@ -10,7 +10,7 @@ from localaws.sagemaker.endpoints import Endpoints
 from localaws.sagemaker.training_jobs import TrainingJobs
 
 
-class ExecutingSageMaker(TrainingJobs, Endpoints, moto_models.SageMakerModelBackend):  # type: ignore[misc]
+class ExecutingSageMaker(TrainingJobs, Endpoints, moto_models.SageMakerModelBackend):
     """SageMaker whose training jobs and endpoints run."""
 
     __module__ = moto_models.__name__

@@ -1,0 +1,154 @@
+"""moto's keys, multipart uploads and buckets: contents in files, bucket policies evaluated with their conditions.
+
+moto makes these objects by the names in its models module: the classes here take those names before the first request.
+"""
+
+import binascii
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import moto.s3.models as moto_models
+from moto.iam.access_control import PermissionResult
+from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML
+from moto.settings import S3_UPLOAD_PART_MIN_SIZE
+
+from localaws.policies import ALLOWED, EXPLICIT_DENY, Request, evaluate
+from localaws.s3.content import CHECKSUMS, INLINE_BYTES, Content, Slice, Staged, Store, base64_of, checksum, pieces_of
+from localaws.s3.responses import ExecutingS3Response
+
+# Traffic never leaves the machine: to a policy that asks for TLS it counts as transported securely.
+REQUEST_CONTEXT = {"aws:securetransport": ["true"], "aws:sourceip": ["127.0.0.1"], "aws:viaawsservice": ["false"]}
+
+
+_MOTO_VALUE: Any = moto_models.FakeKey.__dict__["value"]
+
+
+class StoredKey(moto_models.FakeKey):
+    """A key whose content is a file unless it is small; `value` is then a `Slice`, not bytes."""
+
+    __module__ = moto_models.__name__
+    store: ClassVar[Store]
+    _path: Path | None = None
+
+    def __new__(cls, *_: Any, **__: Any) -> "StoredKey":
+        """Make a key that moto does not track: it would be kept for ever."""
+        return object.__new__(cls)
+
+    @property
+    def value(self) -> Any:
+        """The content: bytes, or a `Slice` of a file."""
+        return _MOTO_VALUE.fget(self) if self._path is None else Slice.of(self._path, self.contentsize)
+
+    @value.setter
+    def value(self, content: Content | Staged) -> None:
+        if isinstance(content, bytes) and len(content) <= INLINE_BYTES:
+            _MOTO_VALUE.fset(self, content)
+            return
+        staged = content if isinstance(content, Staged) else self._own(content)
+        self._path, self.contentsize = staged.take(), staged.size_bytes
+        if self._etag is None:
+            self._etag = staged.md5
+
+    @property
+    def md5_raw(self) -> bytes:
+        """The 16 bytes of the ETag of a key that was not uploaded in parts."""
+        return binascii.unhexlify(self.etag.strip('"'))
+
+    def release(self) -> None:
+        """Remove the content; the size stays."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def dispose(self, garbage: bool = False) -> None:
+        """Remove the content: the key was replaced or deleted."""
+        self.release()
+        self.disposed = True
+        super().dispose(garbage)
+
+    def _own(self, content: Content) -> Staged:
+        return self.store.write(pieces_of(content))
+
+
+class FileMultipart(moto_models.FakeMultipart):
+    """A multipart upload whose parts become one file without passing through memory."""
+
+    __module__ = moto_models.__name__
+
+    def complete(self, body: Iterator[tuple[int, str]]) -> Any:
+        """Return the whole content, its ETag and its checksum (type, base64, number of parts), or None for that.
+
+        Raises:
+            InvalidPart, EntityTooSmall, MalformedXML: as S3 does.
+        """
+        parts = self._checked(list(body))
+        staged = StoredKey.store.concatenate(part.value for part in parts)
+        etag = hashlib.md5(b"".join(part.md5_raw for part in parts), usedforsecurity=False).hexdigest()
+        return staged, f"{etag}-{len(parts)}", self._checksum(parts, staged)
+
+    def _checked(self, listed: list[tuple[int, str]]) -> list[Any]:
+        if not listed:
+            raise MalformedXML
+        parts = [self.parts.get(number) for number, _ in listed]
+        for part, (_, etag) in zip(parts, listed, strict=True):
+            if part is None or part.etag.strip('"') != etag.strip('"'):
+                raise InvalidPart
+        if any(part.contentsize < S3_UPLOAD_PART_MIN_SIZE for part in parts[:-1] if part):
+            raise EntityTooSmall
+        return parts
+
+    def _checksum(self, parts: list[Any], staged: Staged) -> tuple[str, str, int] | None:
+        algorithm = self.metadata.get("x-amz-checksum-algorithm")
+        if algorithm not in CHECKSUMS:
+            return None
+        if self.metadata.get("x-amz-checksum-type", "COMPOSITE") == "FULL_OBJECT":
+            return "FULL_OBJECT", base64_of(checksum(algorithm, staged.whole())), 1
+        composite = checksum(algorithm, [checksum(algorithm, pieces_of(part.value)) for part in parts])
+        return "COMPOSITE", base64_of(composite), len(parts)
+
+
+class PolicedBucket(moto_models.FakeBucket):
+    """A bucket whose policy is evaluated with its conditions."""
+
+    __module__ = moto_models.__name__
+
+    def get_permission(self, action: str, resource: str) -> Any:
+        """Return what the bucket's policy says of anyone's `action` on `resource`."""
+        if self.policy is None:
+            return PermissionResult.NEUTRAL
+        request = Request(action, resource, REQUEST_CONTEXT, f"arn:aws:iam::{self.account_id}:root")
+        decision = evaluate({"bucket policy": json.loads(self.policy)}, request)
+        effects = {ALLOWED: PermissionResult.PERMITTED, EXPLICIT_DENY: PermissionResult.DENIED}
+        return effects.get(decision.effect, PermissionResult.NEUTRAL)
+
+
+class ExecutingS3(moto_models.S3Backend):
+    """moto's S3, whose finished uploads give back their parts' room on disk."""
+
+    __module__ = moto_models.__name__
+
+    @property
+    def flask_paths(self) -> dict[str, Any]:
+        """The paths and what answers them: moto's, answered by this package's responses."""
+        paths = super().flask_paths
+        return {path: getattr(ExecutingS3Response, handler.__name__) for path, handler in paths.items()}
+
+    def complete_multipart_upload(self, bucket_name: str, multipart_id: str, body: Any) -> Any:
+        """Make the object, then remove what its parts held."""
+        upload = self.get_bucket(bucket_name).multiparts.get(multipart_id)
+        key = super().complete_multipart_upload(bucket_name, multipart_id, body)
+        for part in upload.parts.values() if upload else ():
+            cast(StoredKey, part).release()
+        return key
+
+
+def install_backend(folder: Path) -> None:
+    """Have moto make this module's classes, with contents in `folder`, which is emptied."""
+    StoredKey.store = Store(folder)
+    StoredKey.store.clear()
+    moto_models.FakeKey = StoredKey  # type: ignore[misc]
+    moto_models.FakeMultipart = FileMultipart  # type: ignore[misc]
+    moto_models.FakeBucket = PolicedBucket  # type: ignore[misc]
+    moto_models.s3_backends.backend = ExecutingS3

@@ -1,0 +1,70 @@
+"""moto's S3 responses, with bodies that arrived as files, atomic conditions and the expected bucket owner."""
+
+import threading
+from typing import Any
+
+import moto.s3.responses as moto_responses
+from moto.s3.exceptions import NoSuchUpload, S3ClientError
+
+BODY = "localaws.s3.body"  # WSGI environment: the body that was received before moto
+_WRITING = threading.RLock()
+
+
+class ExecutingS3Response(moto_responses.S3Response):
+    """One request to S3."""
+
+    def setup_class(
+        self, request: Any, full_url: str | None = None, headers: Any = None, use_raw_body: bool | None = None
+    ) -> None:
+        """Take the body that was received before moto, if one was."""
+        super().setup_class(request, full_url, headers)
+        staged = request.environ.get(BODY)
+        if staged is not None:
+            self.body = staged
+
+    def put_object(self) -> Any:
+        """Store an object; its conditions and the storing are one step, so of two conditional puts one wins."""
+        with _WRITING:
+            return super().put_object()
+
+    def upload_part(self) -> Any:
+        """Store a part; an unknown upload is NoSuchUpload."""
+        upload = self._get_param("uploadId")
+        if upload not in self.backend.get_bucket(self.bucket_name).multiparts:
+            raise NoSuchUpload(upload_id=upload)
+        return super().upload_part()
+
+    def _key_response_post(self, request: Any, body: Any, bucket_name: str, query: Any, key_name: str) -> Any:
+        self._check_upload(query, bucket_name, key_name)
+        if self.headers.get("If-None-Match"):
+            with _WRITING:
+                return super()._key_response_post(request, body, bucket_name, query, key_name)
+        return super()._key_response_post(request, body, bucket_name, query, key_name)
+
+    def _check_upload(self, query: Any, bucket_name: str, key_name: str) -> None:
+        upload = query.get("uploadId", [None])[0]
+        if upload is None or upload in self.backend.get_bucket(bucket_name).multiparts:
+            return
+        existing = self.backend.get_object(bucket_name, key_name)
+        if existing is None or existing.multipart is None or existing.multipart.id != upload:
+            raise NoSuchUpload(upload_id=upload)
+
+    def _key_response(self, request: Any, full_url: str) -> Any:
+        self._check_owner()
+        return super()._key_response(request, full_url)
+
+    def _bucket_response(self, request: Any, full_url: str) -> Any:
+        self._check_owner()
+        return super()._bucket_response(request, full_url)
+
+    def _check_owner(self) -> None:
+        expected = self.headers.get("x-amz-expected-bucket-owner")
+        if expected and self.bucket_name in self.backend.buckets and expected != self.current_account:
+            raise OwnerMismatch
+
+
+class OwnerMismatch(S3ClientError):
+    """The bucket is another account's than the request expects."""
+
+    def __init__(self) -> None:
+        super().__init__("AccessDenied", "Access Denied")
