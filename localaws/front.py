@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -13,9 +14,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from localaws.contents import Staged, Store
 from localaws.core import Core
 from localaws.errors import AwsError
-from localaws.s3.content import Staged, Store
 from localaws.s3.incoming import receive as receive_body
 
 WSGI_THREADS = 64
@@ -128,20 +129,16 @@ def is_object_data(environ: dict[str, Any]) -> bool:
     names = {pair.partition("=")[0] for pair in environ["QUERY_STRING"].split("&") if pair}
     if any(name not in _S3_DATA_PARAMETERS and not name.startswith("X-Amz-") for name in names):
         return False
-    host = environ.get("HTTP_HOST", "")
-    depth = 0 if _is_virtual_host(host) else 1
-    return environ["PATH_INFO"].strip("/").count("/") >= depth and environ["PATH_INFO"].strip("/") != ""
+    path: str = environ["PATH_INFO"].lstrip("/")
+    bucket, _, key = path.partition("/")
+    return bucket != "" and (key != "" or _is_virtual_host(environ.get("HTTP_HOST", "")))
 
 
 def _is_virtual_host(host: str) -> bool:
     from moto.s3.responses import S3Response
 
-    class _Asked:
-        headers = {"host": host}
-        url = f"http://{host}/"
-
-    is_virtual: bool = S3Response.subdomain_based_buckets(_Asked)
-    return is_virtual
+    asked = SimpleNamespace(headers={"host": host}, url=f"http://{host}/")
+    return bool(S3Response.subdomain_based_buckets(asked))
 
 
 def _restore(environ: dict[str, Any], scope: Scope) -> None:

@@ -1,4 +1,4 @@
-"""CloudWatch metrics from inside the server: putting is a dictionary update; one statistic set a second reaches moto."""
+"""CloudWatch metrics from inside the server: a put is a dictionary update; one statistic set a second reaches moto."""
 
 import threading
 import time

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from localaws.contents import CHUNK_BYTES, pieces_of
 from localaws.errors import NoSuchBucket, NoSuchKey
-from localaws.s3.content import CHUNK_BYTES, pieces_of
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """IAM policy evaluation: Allow, Deny, wildcards and conditions, over policy documents as they are written.
 
-Covered: Action/NotAction, Resource/NotResource, Principal (everyone, account, ARN), Condition with the operators below (and
-their `IfExists` and `ForAnyValue:`/`ForAllValues:` forms) and policy variables of the context. A condition with another operator raises.
+Covered: Action/NotAction, Resource/NotResource, Principal (everyone, account, ARN), Condition with the operators below
+(and their `IfExists` and `ForAnyValue:`/`ForAllValues:` forms), policy variables of the context. A condition with
+another operator raises.
 Not covered: service control policies and session policies.
 """
 

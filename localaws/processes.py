@@ -198,7 +198,7 @@ class ProcessTable:
 
 
 def find_members(variable: str, value: str, leaders: set[int]) -> list[psutil.Process]:
-    """Return the live processes led by `leaders`, descending from those, or with `variable=value` in the environment."""
+    """Return the live processes led by `leaders`, descending from those, or with `variable=value` as environment."""
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         if process.pid != os.getpid() and _belongs(process, variable, value, leaders):

@@ -15,8 +15,8 @@ from moto.iam.access_control import PermissionResult
 from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
+from localaws.contents import CHECKSUMS, INLINE_BYTES, Content, Slice, Staged, Store, base64_of, checksum, pieces_of
 from localaws.policies import ALLOWED, EXPLICIT_DENY, Request, evaluate
-from localaws.s3.content import CHECKSUMS, INLINE_BYTES, Content, Slice, Staged, Store, base64_of, checksum, pieces_of
 from localaws.s3.responses import ExecutingS3Response
 
 # Traffic never leaves the machine: to a policy that asks for TLS it counts as transported securely.

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from localaws.contents import CHECKSUMS, CHUNK_BYTES, INLINE_BYTES, Staged, Store, base64_of
 from localaws.errors import AwsError
-from localaws.s3.content import CHECKSUMS, CHUNK_BYTES, INLINE_BYTES, Staged, Store, base64_of
 
 
 class Input(Protocol):
@@ -92,7 +92,7 @@ class _Plain:
 
 
 class _AwsChunked:
-    """The encoding of streamed SDK uploads, lines ending in CR LF: `hex-size[;chunk-signature=…]`, data, …, `0`, trailer."""
+    """The encoding of streamed bodies, lines ending in CR LF: `hex-size[;chunk-signature=…]`, data, …, `0`, trailer."""
 
     def __init__(self, source: Input, size_bytes: int) -> None:
         self._source = source

@@ -13,8 +13,8 @@ _WRITING = threading.RLock()
 class ExecutingS3Response(moto_responses.S3Response):
     """One request to S3."""
 
-    def setup_class(
-        self, request: Any, full_url: str | None = None, headers: Any = None, use_raw_body: bool | None = None
+    def setup_class(  # type: ignore[override]  # as moto's own override of its base
+        self, request: Any, full_url: str | None = None, headers: Any = None
     ) -> None:
         """Take the body that was received before moto, if one was."""
         super().setup_class(request, full_url, headers)
@@ -60,10 +60,10 @@ class ExecutingS3Response(moto_responses.S3Response):
     def _check_owner(self) -> None:
         expected = self.headers.get("x-amz-expected-bucket-owner")
         if expected and self.bucket_name in self.backend.buckets and expected != self.current_account:
-            raise OwnerMismatch
+            raise OwnerMismatchError
 
 
-class OwnerMismatch(S3ClientError):
+class OwnerMismatchError(S3ClientError):
     """The bucket is another account's than the request expects."""
 
     def __init__(self) -> None:
