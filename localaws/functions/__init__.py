@@ -6,7 +6,7 @@ event source mappings, destinations.
 """
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.routing import BaseRoute
 
@@ -31,8 +31,9 @@ def install(core: Core) -> list[BaseRoute]:
     service = FunctionService(core)
     ExecutingLambda.service = service
     moto_models.lambda_backends.backend = ExecutingLambda
-    patterns = [*moto_urls.url_paths, r"{0}/(?P<api_version>20\d\d-\d\d-\d\d)/(?P<operation_path>.+)$"]
-    moto_urls.url_paths.update(dict.fromkeys(patterns, ExecutingLambdaResponse.dispatch))
+    urls: dict[str, Any] = moto_urls.url_paths
+    patterns = [*urls, r"{0}/(?P<api_version>20\d\d-\d\d-\d\d)/(?P<operation_path>.+)$"]
+    urls.update(dict.fromkeys(patterns, ExecutingLambdaResponse.dispatch))
     return [*Front(service, _Functions(core)).routes()]
 
 
@@ -45,5 +46,6 @@ class _Functions:
     def resolve(self, name: "FunctionName") -> "Target":
         from moto.awslambda.models import lambda_backends
 
-        target: Target = lambda_backends[self._settings.account_id][self._settings.region].resolve(name)
+        backend: Any = lambda_backends[self._settings.account_id][self._settings.region]
+        target: Target = backend.resolve(name)
         return target

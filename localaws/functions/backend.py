@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import uuid
 from typing import Any, ClassVar
 
 import moto.awslambda.models as moto_models
+from moto.core.utils import iso_8601_datetime_with_nanoseconds
 
 from localaws.errors import AwsError
 from localaws.functions import validation
@@ -21,7 +23,10 @@ from localaws.functions.naming import FunctionName
 from localaws.functions.service import AsyncPolicy, FunctionService, Target
 
 
-class ExecutingLambda(moto_models.LambdaBackend):  # type: ignore[misc]
+_LambdaBackend: Any = moto_models.LambdaBackend  # its annotations are not all true
+
+
+class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
     """Lambda of one account and region."""
 
     __module__ = moto_models.__name__  # moto finds a backend's urls by it
@@ -106,7 +111,7 @@ class ExecutingLambda(moto_models.LambdaBackend):  # type: ignore[misc]
 
     def _updated(self, latest: ExecutingFunction, *, publish: bool) -> dict[str, Any]:
         old = latest.deployment.revision
-        latest.last_modified = moto_models.iso_8601_datetime_with_nanoseconds()
+        latest.last_modified = iso_8601_datetime_with_nanoseconds()
         latest.renew()
         self.service.retire(old)
         shown = self.publish_version(latest.function_name) if publish else latest
@@ -140,19 +145,19 @@ class ExecutingLambda(moto_models.LambdaBackend):  # type: ignore[misc]
 
     def create_alias(
         self, name: str, function_name: str, function_version: str, description: str, routing_config: Any
-    ) -> moto_models.LambdaAlias:
+    ) -> Any:
         """Create an alias; weights may lead to one further version."""
         self._check_routing(function_name, function_version, routing_config)
         return super().create_alias(name, function_name, function_version, description, routing_config)
 
     def update_alias(
         self, name: str, function_name: str, function_version: str, description: str, routing_config: Any
-    ) -> moto_models.LambdaAlias:
+    ) -> Any:
         """Move an alias or change its weights; its revision id changes."""
         version = function_version or self.get_alias(name, function_name).function_version
         self._check_routing(function_name, version, routing_config)
         alias = super().update_alias(name, function_name, function_version, description, routing_config)
-        alias.revision_id = str(moto_models.random.uuid4())
+        alias.revision_id = str(uuid.uuid4())
         return alias
 
     def _check_routing(self, function_name: str, version: str, routing_config: dict[str, Any] | None) -> None:

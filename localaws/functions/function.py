@@ -23,7 +23,10 @@ from localaws.functions.package import BadPackageError, Package, unpack
 from localaws.functions.service import FunctionService
 
 
-class ExecutingFunction(moto_models.LambdaFunction):  # type: ignore[misc]
+_LambdaFunction: Any = moto_models.LambdaFunction  # its annotations are not all true
+
+
+class ExecutingFunction(_LambdaFunction):  # type: ignore[misc]
     """$LATEST or one published version. Making one unpacks its code, so that it is Active when it exists.
 
     Raises: AwsError InvalidParameterValueException for code that cannot be deployed.
@@ -60,9 +63,8 @@ class ExecutingFunction(moto_models.LambdaFunction):  # type: ignore[misc]
 
     def is_same_as_published(self, version: ExecutingFunction) -> bool:
         """Whether code and configuration are what they were when `version` was published."""
-        anonymous = {"version": "", "arn": "", "revision": ""}
-        is_unchanged = replace(self.deployment, **anonymous) == replace(version.deployment, **anonymous)
-        return is_unchanged and self.description == version.source_description
+        here, there = (replace(each.deployment, version="", arn="", revision="") for each in (self, version))
+        return here == there and self.description == version.source_description
 
     def next_version(self, description: str) -> ExecutingFunction:
         """Return the next version: a copy that no update reaches."""

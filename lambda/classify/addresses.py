@@ -1,0 +1,153 @@
+"""Which URLs may be fetched and which addresses may be connected to. Does no I/O.
+
+A URL is the caller's word, so everything that is not plainly a public web server is refused: other schemes, user info,
+odd ports, numbers that only some parsers take for addresses, and every special-purpose address range.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from refusal import Refusal
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+PORTS = {"http": 80, "https": 443}
+URL_LIMIT = 2048
+LAMBDA_RUNTIME_API_PORT = 9001
+_PRINTABLE = re.compile(r"[!-~]+")
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?")
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+
+# Global unicast as `ipaddress` sees it, and yet no public web server: addresses that carry an IPv4 address inside
+# (NAT64, 6to4, Teredo, IPv4-compatible), protocol assignments, and relays.
+# https://www.iana.org/assignments/iana-ipv6-special-registry, https://www.iana.org/assignments/iana-ipv4-special-registry
+_DENIED = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16", "::/96",
+        "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8", "100::/64",
+        "0.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15",
+        "224.0.0.0/4", "240.0.0.0/4",
+    )
+)  # fmt: skip
+_GLOBAL_UNICAST_V6 = ipaddress.ip_network("2000::/3")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One URL taken apart. `host` is lower case, without brackets; `path` starts with `/` and includes the query."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def netloc(self) -> str:
+        """`host:port`, as ALLOWED_HOSTS has it."""
+        return f"{self._bracketed}:{self.port}"
+
+    @property
+    def host_header(self) -> str:
+        """The Host header: without the scheme's own port."""
+        return self._bracketed if self.port == PORTS[self.scheme] else self.netloc
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+
+def parse_url(url: str, allowed_hosts: Collection[str]) -> Target:
+    """Take a URL apart, refusing all that is not a plain http or https address of a web server.
+
+    Raises: Refusal 400.
+    """
+    if len(url) > URL_LIMIT or not _PRINTABLE.fullmatch(url) or "\\" in url:
+        raise bad_url(f"The URL must be at most {URL_LIMIT} printable ASCII characters.")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise bad_url("The URL cannot be read.") from error
+    if parts.scheme not in PORTS:
+        raise bad_url("The URL must start with http:// or https://.")
+    if "@" in parts.netloc or not parts.hostname:
+        raise bad_url("The URL must have a host, and no user name or password.")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    target = Target(parts.scheme, parts.hostname, PORTS[parts.scheme] if port is None else port, path)
+    check_host(target)
+    if target.port != PORTS[target.scheme] and not is_listed(target, allowed_hosts):
+        raise bad_url("The URL names a port other than its scheme's own.")
+    return target
+
+
+def is_listed(target: Target, allowed_hosts: Collection[str]) -> bool:
+    """Whether the allow-list names the host with this port, or with `*` for any port."""
+    any_port = target.netloc.rpartition(":")[0] + ":*"
+    return target.netloc in allowed_hosts or any_port in allowed_hosts
+
+
+def check_host(target: Target) -> None:
+    """Refuse hosts that parsers disagree on: `2130706433`, `0x7f.1`, `127.1`, `0177.0.0.1`."""
+    if ":" in target.host:
+        if not is_address(target.host):
+            raise bad_url("The URL's host is not an address.")
+    elif not _HOST.fullmatch(target.host):
+        raise bad_url("The URL's host is not a host name.")
+    elif _NUMBER.fullmatch(target.host.rstrip(".").rpartition(".")[2]) and not is_address(target.host):
+        raise bad_url("The URL's host is not an address.")
+
+
+def is_address(host: str) -> bool:
+    """Whether the host is an address in its canonical form, without a zone."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return "%" not in host
+
+
+def check_addresses(target: Target, addresses: list[str], *, allowed_hosts: Collection[str], runtime_api: str) -> None:
+    """Refuse the host unless *every* address it has may be connected to.
+
+    An allow-listed `host:port` may be on loopback as well, save for the Lambda Runtime API. Nothing else is widened.
+
+    Raises: Refusal 400.
+    """
+    may_be_loopback = is_listed(target, allowed_hosts)
+    for text in addresses:
+        address = unwrapped(text)
+        is_runtime_api = f"{address}:{target.port}" == runtime_api or target.port == LAMBDA_RUNTIME_API_PORT
+        if address.is_loopback and may_be_loopback and not is_runtime_api:
+            continue
+        if not is_public(address):
+            raise Refusal(400, "UrlNotAllowed", "The URL leads to an address that is not public.")
+
+
+def unwrapped(text: str) -> Address:
+    """Read an address; an IPv4 address inside an IPv6 one counts as what it is."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise Refusal(400, "UrlNotAllowed", "The URL leads to an address that is not public.") from error
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is one that any host of the internet can have."""
+    if isinstance(address, ipaddress.IPv6Address) and (address not in _GLOBAL_UNICAST_V6 or address.scope_id):
+        return False
+    if any(address.version == network.version and address in network for network in _DENIED):
+        return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def bad_url(message: str) -> Refusal:
+    """Return the refusal of a URL as it is written."""
+    return Refusal(400, "BadUrl", message)

@@ -1,0 +1,192 @@
+"""InvokeEndpoint without boto3: one kept connection, signed requests, few retries, and every failure as a status.
+
+Importing boto3 and making its client costs more than all the rest of a cold start.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from refusal import Refusal
+from signature import Credentials, Signer
+from timing import Budget
+
+MAX_ATTEMPTS = 3
+FIRST_PAUSE_SECONDS = 0.1
+MIN_ATTEMPT_SECONDS = 0.2  # with less left, another attempt would only be cut off
+RETRY_AFTER_SECONDS = 1
+MISSING_RETRY_SECONDS = 30
+PASSED_ON = frozenset({400, 413, 415, 422})  # a container's word on the image it was sent
+_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+_THROTTLED = frozenset(
+    {"ThrottlingException", "ThrottledException", "TooManyRequestsException", "ModelNotReadyException"}
+)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back over the wire."""
+
+    status: int
+    error_code: str
+    content_type: str
+    body: bytes
+
+
+class Endpoint:
+    """One SageMaker endpoint. Constructing it connects to nothing."""
+
+    def __init__(self, name: str, url: str, signer: Signer, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        parts = urlsplit(url)
+        if not _NAME.fullmatch(name) or parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Refusal(500, "Misconfigured", "The function's endpoint name or address is not valid.")
+        self._is_encrypted = parts.scheme == "https"
+        self._host, self._port = parts.hostname, parts.port
+        self._netloc = parts.netloc
+        self._path = f"{parts.path.rstrip('/')}/endpoints/{name}/invocations"
+        self._signer = signer
+        self._sleep = sleep
+        self._connection: http.client.HTTPConnection | None = None
+
+    @classmethod
+    def from_environment(cls, name: str, environ: Mapping[str, str]) -> Endpoint:
+        """Build from what Lambda sets, honouring AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME and AWS_ENDPOINT_URL.
+
+        Raises: Refusal 500 if region or credentials are missing.
+        """
+        region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+        key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+        if not (region and key and secret):
+            raise Refusal(500, "Misconfigured", "The function has no region or no credentials.")
+        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        url = environ.get("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME") or environ.get("AWS_ENDPOINT_URL")
+        signer = Signer(Credentials(key, secret, environ.get("AWS_SESSION_TOKEN")), region, "sagemaker")
+        return cls(name, url or f"https://runtime.sagemaker.{region}.{suffix}", signer)
+
+    def invoke(self, image: bytes, content_type: str, budget: Budget) -> str:
+        """Return the endpoint's JSON for an image. Tries again only what may pass, and only if there is time.
+
+        Raises: Refusal 400, 413, 415, 422 (the model refuses the image), 502 (it fails), 503 (it is not to be had now),
+        504 (it takes too long), 500 (this function is set up wrongly).
+        """
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                return self._once(image, content_type, budget)
+            except Refusal as refusal:
+                pause = FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * (1 + random.random())
+                is_last = attempt == MAX_ATTEMPTS or budget.left() < pause + MIN_ATTEMPT_SECONDS
+                if refusal.code != "EndpointUnavailable" or is_last:
+                    raise
+                self._sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _once(self, image: bytes, content_type: str, budget: Budget) -> str:
+        try:
+            reply = self._exchange(image, content_type, budget)
+        except TimeoutError as error:
+            self._close()
+            raise Refusal(504, "EndpointTimeout", "The model took too long.") from error
+        except (OSError, http.client.HTTPException) as error:
+            self._close()
+            raise unavailable("The model cannot be reached.") from error
+        if reply.status == 200 and reply.content_type.startswith("application/json"):
+            return reply.body.decode("utf-8", "replace")
+        raise refusal_of(reply)
+
+    def _exchange(self, image: bytes, content_type: str, budget: Budget) -> Reply:
+        """Send on the kept connection; one that the server has closed meanwhile is replaced once."""
+        is_reused = self._connection is not None
+        try:
+            return self._send(image, content_type, budget)
+        except TimeoutError:
+            raise
+        except (OSError, http.client.HTTPException):
+            if not is_reused:
+                raise
+            self._close()
+            return self._send(image, content_type, budget)
+
+    def _send(self, image: bytes, content_type: str, budget: Budget) -> Reply:
+        seconds = budget.left()
+        if not seconds:
+            raise TimeoutError
+        connection = self._open(seconds)
+        headers = {"Host": self._netloc, "Content-Type": content_type, "Accept": "application/json"}
+        signed = self._signer.sign(self._path, headers, image, datetime.now(UTC))
+        connection.request("POST", self._path, body=image, headers=signed)
+        response = connection.getresponse()
+        body = response.read()
+        code = response.getheader("x-amzn-errortype", "").partition(":")[0]
+        return Reply(response.status, code or code_in(body), response.getheader("Content-Type", ""), body)
+
+    def _open(self, seconds: float) -> http.client.HTTPConnection:
+        if self._connection is None:
+            kind = http.client.HTTPSConnection if self._is_encrypted else http.client.HTTPConnection
+            self._connection = kind(self._host, self._port, timeout=seconds)
+        self._connection.timeout = seconds
+        if self._connection.sock is not None:
+            self._connection.sock.settimeout(seconds)
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def refusal_of(reply: Reply) -> Refusal:
+    """Translate SageMaker's errors into what this function's caller can act on."""
+    if reply.error_code == "ModelError" or reply.status == 424:
+        return refusal_of_model(fields_in(reply.body))
+    if reply.status == 429 or reply.error_code in _THROTTLED:
+        return unavailable("The model is busy.")
+    if reply.status >= 500:
+        return unavailable("The model is not available.")
+    if reply.error_code in ("ValidationError", "ValidationException"):  # what an endpoint that is not there answers
+        return Refusal(503, "EndpointMissing", "The model is not deployed.", retry_after_seconds=MISSING_RETRY_SECONDS)
+    if reply.status == 403:
+        return Refusal(500, "Misconfigured", "The function may not use its endpoint.")
+    return Refusal(502, "EndpointError", "The model's answer cannot be used.")
+
+
+def refusal_of_model(fields: Mapping[str, Any]) -> Refusal:
+    """Translate a container's error: its word on the image is passed on, its own failures are not."""
+    status = fields.get("OriginalStatusCode")
+    if status == 429:
+        return unavailable("The model is busy.")
+    if not isinstance(status, int) or status not in PASSED_ON:
+        return Refusal(502, "ModelFailed", "The model failed on the image.")
+    told = fields_in(str(fields.get("OriginalMessage", "")).encode()).get("error")
+    code, message = (told.get("code"), told.get("message")) if isinstance(told, dict) else (None, None)
+    if isinstance(code, str) and isinstance(message, str):
+        return Refusal(status, code, message)
+    return Refusal(status, "ImageRefused", "The model does not take the image.")
+
+
+def unavailable(message: str) -> Refusal:
+    """Return the refusal of what may work a moment later."""
+    return Refusal(503, "EndpointUnavailable", message, retry_after_seconds=RETRY_AFTER_SECONDS)
+
+
+def code_in(body: bytes) -> str:
+    """Return the error code that a JSON body names, if it does."""
+    fields = fields_in(body)
+    return str(fields.get("__type") or fields.get("code") or "").rpartition("#")[2]
+
+
+def fields_in(body: bytes) -> dict[str, Any]:
+    """Return a body's JSON object; an empty one for anything else."""
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}

@@ -1,0 +1,33 @@
+"""How much time an invocation has left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+DEFAULT_SECONDS = 30.0  # without a Lambda context
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A deadline on a monotonic clock, in seconds."""
+
+    deadline: float
+    clock: Callable[[], float] = time.monotonic
+
+    @classmethod
+    def of_context(cls, context: Any, *, margin_seconds: float, clock: Callable[[], float] = time.monotonic) -> Budget:
+        """Return what Lambda leaves this invocation, less a margin to answer in."""
+        remaining = getattr(context, "get_remaining_time_in_millis", None)
+        seconds = remaining() / 1000.0 if remaining is not None else DEFAULT_SECONDS
+        return cls(clock() + seconds - margin_seconds, clock)
+
+    def left(self) -> float:
+        """Return the seconds left, 0.0 at the least."""
+        return max(0.0, self.deadline - self.clock())
+
+    def capped(self, seconds: float) -> Budget:
+        """Return a budget of at most `seconds` from now."""
+        return Budget(min(self.deadline, self.clock() + seconds), self.clock)
