@@ -87,6 +87,7 @@ class OpenLoop:
         """
         start = self._clock()
         self._measured_from = start + self._bounds.warm_up_seconds
+        self.tally.measured_from = time.time() + self._bounds.warm_up_seconds
         deadline = start + self._bounds.deadline_seconds
         meter = gevent.spawn(self._watch_processor)
         try:

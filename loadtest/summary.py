@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import platform
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from loadtest.percentiles import summarise
 from loadtest.plan import Plan
 from loadtest.tally import Tally
+from loadtest.timeline import timeline
 from loadtest.verdict import achieved_rate, judge
 
 
@@ -25,6 +27,7 @@ def summary(plan: Plan, tally: Tally) -> dict[str, Any]:
         "target": {**dataclasses.asdict(plan.target), "title": plan.target.title},
         "stages": [dataclasses.asdict(stage) for stage in plan.stages],
         "seconds": seconds,
+        "measured_from": datetime.fromtimestamp(tally.measured_from, UTC).isoformat(timespec="milliseconds"),
         "warm_up": {"seconds": plan.warm_up_seconds, "requests": tally.warm_up},
         "rate_per_second": {
             "asked": sum(s.rate_per_second * s.seconds for s in plan.stages) / seconds,
@@ -48,11 +51,8 @@ def summary(plan: Plan, tally: Tally) -> dict[str, Any]:
         "seed": plan.seed,
         "hardware": hardware(),
         "histograms": {name: tally.to_message()[name] for name in ("latency", "service", "lag")},
-        "timeline": [dict(zip(_COLUMNS, row, strict=True)) for row in tally.to_message()["seconds"]],
+        "timeline": timeline(tally.seconds),
     }
-
-
-_COLUMNS = ("second", "due", "answered", "failed")
 
 
 def write_summary(path: Path, content: dict[str, Any]) -> None:

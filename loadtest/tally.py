@@ -1,7 +1,7 @@
 """What one generator counts, and how several generators' counts become one, exactly.
 
 Every request that was due is in one of three places: unsent, answered or failed. Histograms merge bucket by bucket, so
-the percentiles of the merged one are those of all samples together.
+the percentiles of the merged one are those of all samples together. Seconds are those of the intended start.
 """
 
 from __future__ import annotations
@@ -15,15 +15,7 @@ from hdrh.histogram import HdrHistogram
 
 from loadtest.outcomes import Outcome
 from loadtest.percentiles import new_histogram, record_seconds
-
-
-@dataclass
-class Second:
-    """One second of the measured time: what was due, and what became of it."""
-
-    due: int = 0
-    answered: int = 0
-    failed: int = 0
+from loadtest.timeline import Second
 
 
 @dataclass
@@ -45,6 +37,8 @@ class Tally:
     failures: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     seconds: dict[int, Second] = field(default_factory=dict)
+    measured_from: float = 0.0
+    """When the measured time began, as a Unix timestamp."""
     last_send_seconds: float = 0.0
     max_latency_seconds: float = 0.0
     latency_sum_seconds: float = 0.0
@@ -70,7 +64,7 @@ class Tally:
             self._failed(intended, outcome)
             return
         self.answered += 1
-        self._second(intended).answered += 1
+        self._second(intended).is_answered(done - intended)
         self.trailing_connection_failures = 0
         record_seconds(self.latency, done - intended)
         record_seconds(self.service, done - sent)
@@ -92,14 +86,14 @@ class Tally:
         """Return the tally as plain values (histograms in HdrHistogram's V2 encoding), for a file or for Locust."""
         plain = {name: value for name, value in vars(self).items() if name not in _NOT_PLAIN}
         histograms = {name: _encoded(getattr(self, name)) for name in _HISTOGRAMS}
-        seconds = [[second, s.due, s.answered, s.failed] for second, s in sorted(self.seconds.items())]
+        seconds = [[moment, *second.to_row()] for moment, second in sorted(self.seconds.items())]
         return {**plain, **histograms, "seconds": seconds, "failures": dict(self.failures), "kinds": dict(self.kinds)}
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> Tally:
         """Return the tally that `to_message` gave."""
         histograms = {name: HdrHistogram.decode(message[name]) for name in _HISTOGRAMS}
-        seconds = {int(row[0]): Second(*row[1:]) for row in message["seconds"]}
+        seconds = {int(row[0]): Second.from_row(row[1:]) for row in message["seconds"]}
         counters = {name: Counter(message[name]) for name in ("failures", "kinds")}
         return cls(**{**message, **histograms, **counters, "seconds": seconds})
 
@@ -122,16 +116,11 @@ def merged(tallies: Iterable[Tally]) -> Tally:
             setattr(whole, name, max(getattr(whole, name), getattr(tally, name)))
         whole.failures.update(tally.failures)
         whole.kinds.update(tally.kinds)
-        _add_seconds(whole, tally)
+        for moment, second in tally.seconds.items():
+            whole.seconds.setdefault(moment, Second()).add(second)
+        # Generators start within a fraction of a second of each other: the earliest is the beginning of the whole.
+        whole.measured_from = min(filter(None, [whole.measured_from, tally.measured_from]), default=0.0)
     return whole
-
-
-def _add_seconds(whole: Tally, tally: Tally) -> None:
-    for moment, second in tally.seconds.items():
-        sum_ = whole.seconds.setdefault(moment, Second())
-        sum_.due += second.due
-        sum_.answered += second.answered
-        sum_.failed += second.failed
 
 
 def _encoded(histogram: Any) -> str:
