@@ -1,14 +1,283 @@
-"""Endpoints: nothing executes yet."""
+"""SageMaker's models, endpoint configurations and endpoints, with endpoints that run.
 
-from starlette.routing import BaseRoute
+`Endpoints` is laid over moto's backend: moto keeps the records, `EndpointHosting` the processes. `install_endpoints`
+gives the routes of `InvokeEndpoint`, which never pass through moto.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from moto.sagemaker.exceptions import AWSValidationException
+from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig
+from starlette.routing import BaseRoute, Route
 
 from localaws.core import Core
+from localaws.errors import NoSuchRole
+from localaws.sagemaker.endpoint_hosting import EndpointHosting
+from localaws.sagemaker.endpoint_operations import install_operations
+from localaws.sagemaker.endpoint_plan import (
+    DEFAULT_STARTUP_SECONDS,
+    LEAST_OUTSTANDING,
+    DeploymentPlan,
+    ModelPlan,
+    Rollout,
+    VariantChange,
+    VariantPlan,
+)
+from localaws.sagemaker.endpoint_router import refuse
+from localaws.sagemaker.endpoint_validation import model_data_url
+
+IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
+
+
+class ServedEndpointConfig(FakeEndpointConfig):
+    """moto's record without its list of instance types, which ends in 2021: requests were checked before."""
+
+    def validate_instance_type(self, instance_type: str) -> None:
+        """Accept what `check_endpoint_config` let through."""
+
+    def is_created(self) -> bool:
+        """Return what CloudFormation asks: a configuration is there as soon as it is made."""
+        return True
+
+
+class ServedEndpoint(FakeEndpoint):
+    """moto's record with a status that only `set_status` changes."""
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(data_capture_config={}, **fields)
+        self.endpoint_status = "Creating"
+
+    def set_status(self, status: str, reason: str | None) -> None:
+        """Show the status and FailureReason from now on."""
+        from moto.core.utils import utcnow
+
+        self.failure_reason = reason  # type: ignore[assignment]
+        self.last_modified_time = utcnow()
+        self.endpoint_status = status
+
+    def is_created(self) -> bool:
+        """Return what CloudFormation asks: whether it serves."""
+        return self.endpoint_status == "InService"
 
 
 class Endpoints:
-    """Overrides moto's endpoint operations."""
+    """Overrides moto's model and endpoint operations. Every refusal is a `ValidationException` in AWS's words."""
+
+    hosting: ClassVar[EndpointHosting]
+    core: ClassVar[Core]
+    account_id: str
+    region_name: str
+    endpoints: dict[str, ServedEndpoint]
+    endpoint_configs: dict[str, ServedEndpointConfig]
+    _models: dict[str, Any]
+
+    def create_model(self, model_name: str, execution_role_arn: str, **fields: Any) -> Any:
+        """Keep a model; its container has been checked."""
+        if model_name in self._models:
+            raise AWSValidationException(f'Cannot create already existing model "{self._arn("model", model_name)}".')
+        try:
+            Endpoints.core.credentials.for_role(execution_role_arn or "", "SageMaker")
+        except NoSuchRole as error:
+            raise AWSValidationException(
+                f"Could not assume role {execution_role_arn}. Please ensure that the role exists and allows principal "
+                "'sagemaker.amazonaws.com' to assume the role."
+            ) from error
+        return super().create_model(  # type: ignore[misc]
+            model_name=model_name, execution_role_arn=execution_role_arn, **fields
+        )
+
+    def describe_model(self, model_name: str) -> Any:
+        """Return a model's record."""
+        if model_name not in self._models:
+            raise AWSValidationException(f'Could not find model "{self._arn("model", model_name)}".')
+        return self._models[model_name]
+
+    def delete_model(self, model_name: str) -> None:
+        """Forget a model; endpoints that run it run on."""
+        self.describe_model(model_name)
+        del self._models[model_name]
+
+    def create_endpoint_config(
+        self, endpoint_config_name: str, production_variants: list[dict[str, Any]], **fields: Any
+    ) -> ServedEndpointConfig:
+        """Keep a configuration; its variants have been checked but for the models they name."""
+        if endpoint_config_name in self.endpoint_configs:
+            arn = self._arn("endpoint-config", endpoint_config_name)
+            raise AWSValidationException(f'Cannot create already existing endpoint configuration "{arn}".')
+        for variant in production_variants:
+            self.describe_model(variant["ModelName"])
+        config = self.endpoint_configs[endpoint_config_name] = ServedEndpointConfig(
+            account_id=self.account_id,
+            region_name=self.region_name,
+            endpoint_config_name=endpoint_config_name,
+            production_variants=production_variants,
+            **fields,
+        )
+        return config
+
+    def describe_endpoint_config(self, endpoint_config_name: str) -> dict[str, Any]:
+        """Return a configuration."""
+        described: dict[str, Any] = self._config(endpoint_config_name).response_object
+        return {name: value for name, value in described.items() if value or name == "ProductionVariants"}
+
+    def delete_endpoint_config(self, endpoint_config_name: str) -> None:
+        """Forget a configuration; endpoints made from it run on."""
+        self._config(endpoint_config_name)
+        del self.endpoint_configs[endpoint_config_name]
+
+    def create_endpoint(self, endpoint_name: str, endpoint_config_name: str, tags: Any) -> ServedEndpoint:
+        """Start an endpoint: `Creating`, then `InService` or `Failed`."""
+        arn = self._arn("endpoint", endpoint_name)
+        if self.region_name != Endpoints.core.settings.region:
+            raise AWSValidationException(
+                f"CreateEndpoint: region {self.region_name} not supported by localaws, only "
+                f"{Endpoints.core.settings.region}."
+            )
+        if endpoint_name in self.endpoints:
+            raise AWSValidationException(f'Cannot create already existing endpoint "{arn}".')
+        plan = self._plan(endpoint_config_name)
+        endpoint = self.endpoints[endpoint_name] = ServedEndpoint(
+            account_id=self.account_id,
+            region_name=self.region_name,
+            endpoint_name=endpoint_name,
+            endpoint_config_name=endpoint_config_name,
+            production_variants=self._config(endpoint_config_name).production_variants,
+            tags=tags,
+        )
+        Endpoints.hosting.create(endpoint, plan)
+        return endpoint
+
+    def describe_endpoint(self, endpoint_name: str) -> dict[str, Any]:
+        """Return an endpoint with the instances that serve at this moment."""
+        endpoint = self.find_endpoint(endpoint_name)
+        described: dict[str, Any] = endpoint.response_object
+        described["ProductionVariants"] = Endpoints.hosting.describe_variants(endpoint_name)
+        return {name: value for name, value in described.items() if value not in (None, [], {})}
+
+    def update_endpoint(
+        self, *, endpoint_name: str, endpoint_config_name: str, retain: bool, without: frozenset[str], rollout: Rollout
+    ) -> ServedEndpoint:
+        """Roll out another configuration without dropping a request; a failure leaves the old one live."""
+        endpoint = self._idle_endpoint(endpoint_name)
+        plan = self._plan(endpoint_config_name)
+        if retain:
+            plan = Endpoints.hosting.retained(plan, endpoint_name, without=without)
+        endpoint.set_status("Updating", None)
+        Endpoints.hosting.update(endpoint, plan, rollout)
+        return endpoint
+
+    def update_endpoint_weights_and_capacities(
+        self, endpoint_name: str, desired_weights_and_capacities: list[dict[str, Any]]
+    ) -> str:
+        """Change variants' weights and instance counts; return the endpoint's ARN."""
+        changes = [
+            VariantChange(change["VariantName"], change.get("DesiredWeight"), change.get("DesiredInstanceCount"))
+            for change in desired_weights_and_capacities
+        ]
+        return self._change(endpoint_name, changes)
+
+    def set_instance_count(self, endpoint_name: str, variant_name: str, instance_count: int) -> str:
+        """Scale one variant, as autoscaling does: `Updating`, then `InService`; return the endpoint's ARN.
+
+        Raises:
+            AWSValidationException: there is no such endpoint, or it is in the middle of something.
+        """
+        return self._change(endpoint_name, [VariantChange(variant_name, None, instance_count)])
+
+    def delete_endpoint(self, endpoint_name: str) -> None:
+        """End an endpoint's processes: `Deleting`, then it is gone."""
+        endpoint = self.find_endpoint(endpoint_name)
+        self._refuse_in_progress(endpoint)
+        Endpoints.hosting.delete(endpoint, lambda: self._forget(endpoint))
+
+    def find_endpoint(self, endpoint_name: str) -> ServedEndpoint:
+        """Return an endpoint's record.
+
+        Raises:
+            AWSValidationException: there is none of that name.
+        """
+        endpoint = self.endpoints.get(endpoint_name)
+        if endpoint is None:
+            raise AWSValidationException(f'Could not find endpoint "{self._arn("endpoint", endpoint_name)}".')
+        return endpoint
+
+    def reset(self) -> None:
+        """End what runs, then forget everything."""
+        Endpoints.hosting.delete_all()
+        super().reset()  # type: ignore[misc]
+
+    def _change(self, endpoint_name: str, changes: list[VariantChange]) -> str:
+        endpoint = self._idle_endpoint(endpoint_name)
+        endpoint.set_status("Updating", None)
+        Endpoints.hosting.change(endpoint, changes)
+        arn: str = endpoint.arn
+        return arn
+
+    def _idle_endpoint(self, endpoint_name: str) -> ServedEndpoint:
+        endpoint = self.find_endpoint(endpoint_name)
+        self._refuse_in_progress(endpoint)
+        if endpoint.endpoint_status != "InService":
+            raise AWSValidationException(
+                f'Cannot update endpoint "{endpoint.arn}" with status {endpoint.endpoint_status}: delete it and '
+                "create another."
+            )
+        return endpoint
+
+    def _refuse_in_progress(self, endpoint: ServedEndpoint) -> None:
+        if endpoint.endpoint_status in IN_PROGRESS:
+            raise AWSValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+
+    def _forget(self, endpoint: ServedEndpoint) -> None:
+        if self.endpoints.get(endpoint.endpoint_name) is endpoint:
+            del self.endpoints[endpoint.endpoint_name]
+
+    def _config(self, name: str) -> ServedEndpointConfig:
+        config = self.endpoint_configs.get(name)
+        if config is None:
+            arn = self._arn("endpoint-config", name)
+            raise AWSValidationException(f'Could not find endpoint configuration "{arn}".')
+        return config
+
+    def _plan(self, config_name: str) -> DeploymentPlan:
+        variants = self._config(config_name).production_variants
+        return DeploymentPlan(config_name, tuple(self._variant_plan(variant) for variant in variants))
+
+    def _variant_plan(self, variant: Mapping[str, Any]) -> VariantPlan:
+        model = self.describe_model(variant["ModelName"])
+        container = model.primary_container or model.containers[0]
+        return VariantPlan(
+            name=variant["VariantName"],
+            model=ModelPlan(
+                name=model.model_name,
+                image=container["Image"],
+                data_url=model_data_url(container),
+                environment=container.get("Environment") or {},
+                role_arn=model.execution_role_arn,
+            ),
+            instance_type=variant["InstanceType"],
+            instance_count=variant["InitialInstanceCount"],
+            weight=variant.get("InitialVariantWeight", 1.0),
+            startup_seconds=variant.get("ContainerStartupHealthCheckTimeoutInSeconds", DEFAULT_STARTUP_SECONDS),
+            routing=(variant.get("RoutingConfig") or {}).get("RoutingStrategy", LEAST_OUTSTANDING),
+        )
+
+    def _arn(self, kind: str, name: str) -> str:
+        return f"arn:aws:sagemaker:{self.region_name}:{self.account_id}:{kind}/{name}"
 
 
 def install_endpoints(core: Core) -> list[BaseRoute]:
-    """Return no routes."""
-    return []
+    """Make the endpoints of this server run; return the routes of SageMaker's runtime."""
+    Endpoints.core = core
+    Endpoints.hosting = EndpointHosting(core)
+    Endpoints.hosting.start()
+    install_operations()
+    return [
+        Route("/endpoints/{name}/invocations", Endpoints.hosting.router, methods=["POST"]),
+        Route("/endpoints/{name}/async-invocations", refuse("InvokeEndpointAsync"), methods=["POST"]),
+        Route(
+            "/endpoints/{name}/invocations-response-stream",
+            refuse("InvokeEndpointWithResponseStream"),
+            methods=["POST"],
+        ),
+    ]

@@ -1,0 +1,235 @@
+"""The life of every endpoint: create, update (blue/green), scale and delete, each in a thread, and a supervisor.
+
+An endpoint's status says what its processes do: `InService` is set when every instance passed its ping, `Failed` when
+one did not, and an update that fails leaves the old fleet serving. Callers let one operation in at a time per endpoint.
+"""
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from localaws.core import Core
+from localaws.sagemaker.endpoint_deployments import Deployment
+from localaws.sagemaker.endpoint_errors import DeploymentFailed, failure_reason
+from localaws.sagemaker.endpoint_fleets import Fleet
+from localaws.sagemaker.endpoint_plan import DeploymentPlan, Rollout, VariantChange
+from localaws.sagemaker.endpoint_router import EndpointRoute, InvocationRouter
+
+SUPERVISION_SECONDS = 0.1
+PING_ROUND_SECONDS = 10.0  # emulated, between two pings of an instance in service
+SHORTEST_PING_ROUND_SECONDS = 1.0  # real
+
+
+class EndpointRecord(Protocol):
+    """What is kept in moto's state of an endpoint; `set_status` also moves LastModifiedTime."""
+
+    endpoint_name: str
+    endpoint_config_name: str
+
+    def set_status(self, status: str, reason: str | None) -> None:
+        """Show the status and FailureReason in DescribeEndpoint."""
+
+
+class RunningEndpoint:
+    """An endpoint's processes. Its operations block until they are done; `EndpointHosting` calls them in threads."""
+
+    def __init__(
+        self, core: Core, record: EndpointRecord, router: InvocationRouter, routes: dict[str, EndpointRoute]
+    ) -> None:
+        self.record = record
+        self.live: Deployment | None = None
+        self._next: Deployment | None = None
+        self._core = core
+        self._router = router
+        self._routes = routes
+        self._home = core.settings.home / "endpoints"
+
+    def describe_variants(self) -> list[dict[str, Any]]:
+        """Return ProductionVariants of DescribeEndpoint."""
+        shown = self.live or self._next
+        return [variant.describe() for variant in shown.variants] if shown else []
+
+    def create(self, plan: DeploymentPlan) -> None:
+        """Start the first deployment and serve.
+
+        Raises:
+            DeploymentFailed: it did not start; nothing of it runs.
+        """
+        self.live = self._start(plan)
+        self._publish()
+
+    def update(self, plan: DeploymentPlan, rollout: Rollout) -> None:
+        """Start a new fleet, send requests to it, and end the old one when it has answered those it has.
+
+        Raises:
+            DeploymentFailed: the new fleet did not start; the old one serves on.
+        """
+        old = self.live
+        self.live = self._start(plan)
+        self._publish()
+        self.record.endpoint_config_name = plan.config_name
+        self._wait(rollout.bake_seconds + rollout.termination_wait_seconds)
+        if old is not None:
+            old.close(drain=True)
+
+    def change(self, changes: Sequence[VariantChange]) -> None:
+        """Set weights at once, then instance counts.
+
+        Raises:
+            DeploymentFailed: new instances did not start; the variant keeps the ones that it had.
+        """
+        assert self.live is not None
+        for change in changes:
+            variant = self.live.variant(change.variant)
+            if variant is not None and change.weight is not None:
+                variant.weight = change.weight
+        self._publish()
+        for change in changes:
+            if change.instance_count is not None:
+                self._scale(change.variant, change.instance_count)
+
+    def delete(self) -> None:
+        """Take no more requests, end every process, leave no file."""
+        self._routes.pop(self.record.endpoint_name, None)
+        if self.live is not None:
+            self.live.close(drain=False)
+        shutil.rmtree(self._home / self.record.endpoint_name, ignore_errors=True)
+
+    def _start(self, plan: DeploymentPlan) -> Deployment:
+        name = self.record.endpoint_name
+        self._next = deployment = Deployment(self._core, name, plan, home=self._home, fence=self._router.fence)
+        try:
+            deployment.start()
+        except DeploymentFailed:
+            deployment.close(drain=False)
+            raise
+        finally:
+            self._next = None
+        return deployment
+
+    def _scale(self, variant_name: str, count: int) -> None:
+        assert self.live is not None
+        variant = self.live.variant(variant_name)
+        assert variant is not None
+        before, variant.desired_count = variant.desired_count, count
+        try:
+            if count > variant.fleet.size:
+                variant.fleet.grow_to(count)
+            elif count < variant.fleet.size:
+                variant.fleet.shrink_to(count)
+        except DeploymentFailed:
+            variant.desired_count = before
+            raise
+
+    def _publish(self) -> None:
+        assert self.live is not None
+        self._routes[self.record.endpoint_name] = self.live.route()
+
+    def _wait(self, emulated_seconds: float) -> None:
+        time.sleep(emulated_seconds / self._core.settings.time_scale)
+
+
+class EndpointHosting:
+    """All running endpoints of this server."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._routes: dict[str, EndpointRoute] = {}
+        self._running: dict[str, RunningEndpoint] = {}
+        self._closed = threading.Event()
+        self.router = InvocationRouter(self._routes, core.settings.account_id)
+        shutil.rmtree(core.settings.home / "endpoints", ignore_errors=True)  # a killed server's; its state is gone
+
+    def start(self) -> None:
+        """Watch over the instances from now on; `close` ends it."""
+        rounds = max(PING_ROUND_SECONDS / self._core.settings.time_scale, SHORTEST_PING_ROUND_SECONDS)
+        for duty, seconds in ((Fleet.replace_dead, SUPERVISION_SECONDS), (Fleet.replace_hung, rounds)):
+            threading.Thread(target=self._supervise, args=(duty, seconds), name=duty.__name__, daemon=True).start()
+        self._core.on_shutdown(self.close)
+
+    def close(self) -> None:
+        """Replace nothing any more and take no request; the processes are ended by the core."""
+        self._closed.set()
+        self._routes.clear()
+
+    def create(self, record: EndpointRecord, plan: DeploymentPlan) -> None:
+        """Start an endpoint whose record says `Creating`; it becomes `InService` or `Failed`."""
+        running = RunningEndpoint(self._core, record, self.router, self._routes)
+        self._running[record.endpoint_name] = running
+        self._operate(record, lambda: running.create(plan), failed="Failed")
+
+    def update(self, record: EndpointRecord, plan: DeploymentPlan, rollout: Rollout) -> None:
+        """Roll out a configuration; `InService` in the end, with a FailureReason if the old one still serves."""
+        running = self._running[record.endpoint_name]
+        self._operate(record, lambda: running.update(plan, rollout), failed="InService")
+
+    def change(self, record: EndpointRecord, changes: Sequence[VariantChange]) -> None:
+        """Change weights and instance counts; the status is `InService` in the end."""
+        running = self._running[record.endpoint_name]
+        self._operate(record, lambda: running.change(changes), failed="InService")
+
+    def delete(self, record: EndpointRecord, forget: Callable[[], None]) -> None:
+        """End an endpoint's processes, then `forget` it."""
+        running = self._running.pop(record.endpoint_name)
+
+        def delete() -> None:
+            running.delete()
+            forget()
+
+        record.set_status("Deleting", None)
+        threading.Thread(target=delete, name=f"delete {record.endpoint_name}", daemon=True).start()
+
+    def describe_variants(self, endpoint_name: str) -> list[dict[str, Any]]:
+        """Return ProductionVariants of DescribeEndpoint: what runs now."""
+        running = self._running.get(endpoint_name)
+        return running.describe_variants() if running else []
+
+    def retained(self, plan: DeploymentPlan, endpoint_name: str, *, without: frozenset[str]) -> DeploymentPlan:
+        """Return `plan` with the instance counts and weights that variants of the same names have now.
+
+        `without`: the properties not to keep, of `DesiredInstanceCount` and `DesiredWeight`.
+        """
+        live = self._running[endpoint_name].live
+        variants = []
+        for wanted in plan.variants:
+            now = live.variant(wanted.name) if live else None
+            if now is not None and "DesiredInstanceCount" not in without:
+                wanted = replace(wanted, instance_count=now.desired_count)
+            if now is not None and "DesiredWeight" not in without:
+                wanted = replace(wanted, weight=now.weight)
+            variants.append(wanted)
+        return replace(plan, variants=tuple(variants))
+
+    def delete_all(self) -> None:
+        """End every endpoint's processes, now."""
+        while self._running:
+            _, running = self._running.popitem()
+            running.delete()
+
+    def _operate(self, record: EndpointRecord, operation: Callable[[], None], *, failed: str) -> None:
+        def run() -> None:
+            try:
+                operation()
+            except DeploymentFailed as error:
+                record.set_status(failed, str(error))
+            except Exception as error:  # noqa: BLE001 an endpoint must not be in Creating for ever, whatever went wrong
+                record.set_status(failed, failure_reason(f"Request to service failed. ({error})", []))
+            else:
+                record.set_status("InService", None)
+
+        threading.Thread(target=run, name=f"operation on {record.endpoint_name}", daemon=True).start()
+
+    def _supervise(self, duty: Callable[[Fleet], None], seconds: float) -> None:
+        while not self._closed.wait(seconds):
+            for running in list(self._running.values()):
+                for variant in running.live.variants if running.live else ():
+                    try:
+                        duty(variant.fleet)
+                    except Exception as error:  # noqa: BLE001 supervision of the other fleets must go on
+                        print(
+                            f"localaws: {duty.__name__} of {variant.fleet.launch.log_group}: {error!r}", file=sys.stderr
+                        )
