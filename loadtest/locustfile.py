@@ -154,7 +154,7 @@ def _collect(environment: Any, msg: Any) -> None:
     _results.append(Tally.from_message(msg.data))
     if len(_results) == PLAN.processes:
         whole = merged(_results)
-        environment.stats.start_time = whole.measured_from
+        environment.stats.total.start_time = whole.measured_from
         environment.stats.history[:] = locust_history(whole.seconds, whole.measured_from, PLAN.processes)
 
 
