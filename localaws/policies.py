@@ -65,6 +65,14 @@ def statements_of(document: Mapping[str, Any]) -> list[Statement]:
     return _list(document.get("Statement", []))
 
 
+def unsupported_operators(document: Mapping[str, Any]) -> list[str]:
+    """Return the condition operators of a policy document that are not evaluated here."""
+    used = {operator for statement in statements_of(document) for operator in statement.get("Condition", {})}
+    return sorted(
+        operator for operator in used if _bare(operator) != "Null" and _positive(_bare(operator)) not in _OPERATORS
+    )
+
+
 def matches_pattern(pattern: str, value: str, *, ignore_case: bool = False) -> bool:
     """Return whether `value` matches an IAM pattern: `*` any run of characters, `?` any one character, nothing else."""
     translated = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
@@ -108,9 +116,7 @@ def _fill(pattern: str, request: Request) -> str:
 
 
 def _condition(operator: str, key: str, wanted: list[str], request: Request) -> bool:
-    quantifier, _, bare = operator.rpartition(":")
-    optional = bare.endswith("IfExists")
-    bare = bare.removesuffix("IfExists")
+    quantifier, optional, bare = operator.rpartition(":")[0], operator.endswith("IfExists"), _bare(operator)
     actual = request.context.get(key)
     if bare == "Null":
         return (actual is None) == (str(wanted[0]).lower() == "true")
@@ -124,10 +130,17 @@ def _condition(operator: str, key: str, wanted: list[str], request: Request) -> 
 
 
 def _operator(name: str) -> Callable[[str, str], bool]:
-    positive = name.replace("Not", "", 1) if name != "NotIpAddress" else "IpAddress"
-    if positive not in _OPERATORS:
+    if _positive(name) not in _OPERATORS:
         raise AwsError("InvalidInput", f"localaws does not evaluate the condition operator {name!r}.")
-    return _OPERATORS[positive]
+    return _OPERATORS[_positive(name)]
+
+
+def _bare(operator: str) -> str:
+    return operator.rpartition(":")[2].removesuffix("IfExists")
+
+
+def _positive(name: str) -> str:
+    return name.replace("Not", "", 1)
 
 
 def _compare(test: Callable[[float, float], bool]) -> Callable[[str, str], bool]:

@@ -12,11 +12,11 @@ from typing import Any, ClassVar, cast
 
 import moto.s3.models as moto_models
 from moto.iam.access_control import PermissionResult
-from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML
+from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML, S3ClientError
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
 from localaws.contents import CHECKSUMS, INLINE_BYTES, Content, Slice, Staged, Store, base64_of, checksum, pieces_of
-from localaws.policies import ALLOWED, EXPLICIT_DENY, Request, evaluate
+from localaws.policies import ALLOWED, EXPLICIT_DENY, Request, evaluate, unsupported_operators
 from localaws.s3.responses import ExecutingS3Response
 
 # Traffic never leaves the machine: to a policy that asks for TLS it counts as transported securely.
@@ -124,6 +124,15 @@ class PolicedBucket(moto_models.FakeBucket):
         return effects.get(decision.effect, PermissionResult.NEUTRAL)
 
 
+class UnsupportedConditionError(S3ClientError):
+    """A policy has conditions that localaws does not evaluate."""
+
+    def __init__(self, operators: list[str]) -> None:
+        super().__init__(
+            "MalformedPolicy", f"localaws does not evaluate the condition operators {', '.join(operators)}."
+        )
+
+
 class ExecutingS3(moto_models.S3Backend):
     """moto's S3, whose finished uploads give back their parts' room on disk."""
 
@@ -134,6 +143,16 @@ class ExecutingS3(moto_models.S3Backend):
         """The paths and what answers them: moto's, answered by this package's responses."""
         paths = super().flask_paths
         return {path: getattr(ExecutingS3Response, handler.__name__) for path, handler in paths.items()}
+
+    def put_bucket_policy(self, bucket_name: str, policy: bytes) -> None:
+        """Store a policy; one with a condition that is not evaluated is refused.
+
+        Raises:
+            UnsupportedConditionError: it names the operators.
+        """
+        if operators := unsupported_operators(json.loads(policy)):
+            raise UnsupportedConditionError(operators)
+        super().put_bucket_policy(bucket_name, policy)
 
     def complete_multipart_upload(self, bucket_name: str, multipart_id: str, body: Any) -> Any:
         """Make the object, then remove what its parts held."""
