@@ -1,0 +1,312 @@
+"""One training job's instances: their folders, configuration files, environment, network and processes.
+
+Where the kernel has user namespaces, every job has a network of its own and every host its own /opt/ml, process table
+and host name (`training_launcher.py`); where it has not, the paths in the staged scripts are rewritten instead
+(`training_rewriting.py`). Keeps to the job's folder.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from localaws.core import Core
+from localaws.errors import LocalAwsError
+from localaws.processes import Process, ProcessTable
+from localaws.sagemaker.training_requests import ML, JobRequest
+
+LAUNCHER = Path(__file__).with_name("training_launcher.py")
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+READY_SECONDS = 10.0
+TAIL_LINES = 200
+TAIL_LINE_CHARACTERS = 2000
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PRIVATE = "/opt/localaws"  # short: a socket's path has at most 107 bytes
+FOLDERS = ("input/config", "input/data", "model", "output/data", "code")
+
+
+class NamespaceError(LocalAwsError):
+    """The kernel does not give what a host of its own needs; the message says what it refused."""
+
+
+# --- the network ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a job's hosts share. `pid` is None where there are no namespaces; `master_port` stands for 7777 there."""
+
+    pid: int | None
+    process: Process | None
+    master_port: int
+
+    def close(self) -> None:
+        """End the process that holds the namespaces."""
+        if self.process is not None:
+            self.process.stop(0.0)
+
+
+def open_network(processes: ProcessTable, folder: Path, *, name: str, port: int | None) -> Network:
+    """Make a network namespace out of which only localaws's own `port` is reached (None: nothing is).
+
+    Raises:
+        NamespaceError: the kernel refuses.
+    """
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    command = [sys.executable, "-I", "-S", str(LAUNCHER), "network", json.dumps({"port": port})]
+    process = processes.spawn(command, name=name, env={"PATH": SYSTEM_PATH}, cwd=folder, on_line=lines.put)
+    said: list[str] = []
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(queue.Empty):
+            said.append(lines.get(timeout=0.05))
+            if said[-1].startswith("ready "):
+                return Network(int(said[-1].split()[1]), process, 7777)
+        if process.poll() is not None and lines.empty():
+            break
+    process.stop(0.0)
+    raise NamespaceError(said[-1] if said else f"no network namespace within {READY_SECONDS:.0f} s")
+
+
+def shared_network() -> Network:
+    """Return the network of a job without namespaces: everybody's loopback, and a port that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return Network(None, None, listener.getsockname()[1])
+
+
+class Isolation:
+    """Finds out, once and by doing it, whether hosts can have namespaces of their own."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._lock = threading.Lock()
+        self._is_known = False
+        self._refusal: str | None = None
+
+    def refusal(self, folder: Path) -> str | None:
+        """Return None when they can, else what was refused. Takes about 0.1 s the first time; `folder` is scratch."""
+        with self._lock:
+            if not self._is_known:
+                self._refusal = self._try(folder)
+                self._is_known = True
+            return self._refusal
+
+    def _try(self, folder: Path) -> str | None:
+        if sys.platform != "linux":
+            return f"{sys.platform} has no namespaces"
+        folder = folder / "probe"
+        folder.mkdir()
+        network: Network | None = None
+        try:
+            network = open_network(self._core.processes, folder, name="training/probe", port=None)
+            host = Host.prepare(folder, "algo-1", index=0, hosts=("algo-1",))
+            lines: deque[str] = deque(maxlen=1)
+            command = host.launch_command(network, [sys.executable, "-I", "-S", "-c", "open('/opt/ml/probe', 'x')"])
+            probe = self._core.processes.spawn(
+                command, name="training/probe", env={"PATH": SYSTEM_PATH}, cwd=folder, on_line=lines.append
+            )
+            status = probe.wait(READY_SECONDS)
+            if status is None:
+                probe.stop(0.0)
+            is_there = (host.ml / "probe").exists()
+            return None if status == 0 and is_there else "".join(lines) or f"the probe ended with {status}"
+        except NamespaceError as error:
+            return str(error)
+        finally:
+            if network is not None:
+                network.close()
+
+
+# --- one host ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Host:
+    """One instance's folders. `ml` is what it sees as /opt/ml."""
+
+    name: str
+    root: Path
+    ml: Path
+    hosts: tuple[str, ...]
+    cpus: tuple[int, ...]
+
+    @classmethod
+    def prepare(cls, folder: Path, name: str, *, index: int, hosts: tuple[str, ...]) -> "Host":
+        """Make the folders of host number `index` below `folder`."""
+        root = folder / name
+        host = cls(name, root, root / "ml", hosts, share_of_cpus(index, len(hosts)))
+        for part in FOLDERS:
+            (host.ml / part).mkdir(parents=True)
+        for part in ("tmp", "home"):
+            (root / "private" / part).mkdir(parents=True)
+        names = "".join(f"127.0.1.{number} {each}\n" for number, each in enumerate(hosts, 1))
+        (root / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{names}")
+        return host
+
+    def write_configuration(self, request: JobRequest) -> None:
+        """Write the files that a container finds in /opt/ml/input/config."""
+        config = self.ml / "input" / "config"
+        for name, content in (
+            ("resourceconfig.json", _resource_config(request, self.name)),
+            ("inputdataconfig.json", _input_data_config(request)),
+            ("hyperparameters.json", dict(request.hyperparameters)),
+        ):
+            (config / name).write_text(json.dumps(content))
+
+    def environment(
+        self, request: JobRequest, arn: str, credentials: Mapping[str, str], *, network: Network
+    ) -> dict[str, str]:
+        """Return the container's environment; the request's own variables win over defaults, not over credentials."""
+        threads = max(1, len(self.cpus) or cpu_count() // len(self.hosts))
+        private = PRIVATE if network.pid else str(self.root / "private")
+        return {
+            "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
+            "HOME": f"{private}/home",
+            "TMPDIR": f"{private}/tmp",  # noqa: S108 not the system's
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "PIP_NO_INDEX": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_ROOT_USER_ACTION": "ignore",
+            "GLOO_SOCKET_IFNAME": loopback_interface(),
+            "OMP_NUM_THREADS": str(threads),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **request.environment,
+            "TRAINING_JOB_NAME": request.name,
+            "TRAINING_JOB_ARN": arn,
+            **credentials,
+        }
+
+    def launch_command(self, network: Network, command: Sequence[str]) -> list[str]:
+        """Return the command that runs `command` in this host."""
+        config = {
+            "network_pid": network.pid,
+            "name": self.name,
+            "root": str(self.root),
+            "ml": str(self.ml),
+            "private": str(self.root / "private"),
+            "hosts_file": str(self.root / "hosts"),
+            "cpus": list(self.cpus),
+            "working_folder": str(ML if network.pid else self.ml),
+            "command": list(command),
+        }
+        return [sys.executable, "-I", "-S", str(LAUNCHER), "host", json.dumps(config)]
+
+    def inside(self, path: PurePosixPath) -> Path:
+        """Return where a path under /opt/ml really is."""
+        return self.ml / path.relative_to(ML)
+
+    def failure(self) -> tuple[float, str] | None:
+        """Return when the failure file was written (Unix time) and what it says; None without one or if it is empty."""
+        path = self.ml / "output" / "failure"
+        try:
+            text = path.read_text(errors="replace").strip()
+            return (path.stat().st_mtime, text) if text else None
+        except OSError:
+            return None
+
+
+class HostProcess:
+    """A host that runs: its log stream, the tail of its log, and when it ended."""
+
+    def __init__(self, host: Host, stream: str, on_line: Callable[[str], None], core: Core) -> None:
+        self.host = host
+        self.stream = stream
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self.ended: float | None = None
+        self._on_line = on_line
+        self._core = core
+        self._process: Process | None = None
+
+    def start(self, command: Sequence[str], environment: Mapping[str, str], *, name: str) -> None:
+        """Start the command; its lines go to the stream and to `on_line`."""
+        self._process = self._core.processes.spawn(
+            command, name=name, env=environment, cwd=self.host.root, on_line=self.say
+        )
+
+    def say(self, line: str) -> None:
+        """Put a line into the host's log."""
+        self.tail.append(line[:TAIL_LINE_CHARACTERS])
+        self._core.logs.write(LOG_GROUP, self.stream, [line])
+        self._on_line(line)
+
+    def status(self) -> int | None:
+        """Return the exit status when the host has ended; 128 + n when signal n ended it."""
+        status = self._process.poll() if self._process else None
+        if status is None:
+            return None
+        if self.ended is None:
+            self.ended = time.time()
+        return status if status >= 0 else 128 - status
+
+    def stop(self, grace_seconds: float) -> None:
+        """SIGTERM, `grace_seconds`, SIGKILL; nothing of the host runs when this returns."""
+        if self._process:
+            self._process.stop(grace_seconds)
+
+
+def stop_hosts(hosts: Sequence[HostProcess], grace_seconds: float) -> None:
+    """Stop hosts all at once."""
+    threads = [threading.Thread(target=host.stop, args=(grace_seconds,), name=f"stop {host.stream}") for host in hosts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def share_of_cpus(index: int, hosts: int) -> tuple[int, ...]:
+    """Return the processors of host number `index`: an equal share, so that a second host adds what the first lacked.
+
+    Empty (no restriction) for a single host, and when there are more hosts than processors.
+    """
+    if hosts == 1 or not hasattr(os, "sched_getaffinity"):
+        return ()
+    available = sorted(os.sched_getaffinity(0))
+    each = len(available) // hosts
+    return tuple(available[index * each : (index + 1) * each])
+
+
+def cpu_count() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def loopback_interface() -> str:
+    """Return the name of the interface that hosts reach each other by."""
+    return "lo" if sys.platform == "linux" else "lo0"
+
+
+def _resource_config(request: JobRequest, current: str) -> dict[str, object]:
+    group = {
+        "instance_group_name": "homogeneousCluster",
+        "instance_type": request.instance_type,
+        "hosts": list(request.hosts),
+    }
+    return {
+        "current_host": current,
+        "current_instance_type": request.instance_type,
+        "current_group_name": "homogeneousCluster",
+        "hosts": list(request.hosts),
+        "instance_groups": [group],
+        "network_interface_name": loopback_interface(),
+    }
+
+
+def _input_data_config(request: JobRequest) -> dict[str, dict[str, str]]:
+    config: dict[str, dict[str, str]] = {}
+    for channel in request.channels:
+        config[channel.name] = {
+            "TrainingInputMode": "File",
+            "S3DistributionType": "ShardedByS3Key" if channel.sharded else "FullyReplicated",
+            "RecordWrapperType": "None",
+            **({"ContentType": channel.content_type} if channel.content_type else {}),
+        }
+    return config
