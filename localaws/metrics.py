@@ -71,7 +71,7 @@ def _datum(
     return {
         "MetricName": name,
         "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions],
-        "Timestamp": datetime.fromtimestamp(second, UTC),
+        "Timestamp": datetime.fromtimestamp(second, UTC).replace(tzinfo=None),  # moto compares without a time zone
         "Unit": unit,
         "StatisticValues": {
             "Sum": statistics.total,

@@ -264,13 +264,18 @@ def _scalar_errors(shape: Any, value: Any, path: str) -> Iterator[str]:
         if allowed and value not in allowed:
             yield _violation(value, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
         yield from _size_errors(shape, len(value), value, path)
-        if pattern and not re.fullmatch(pattern, value, re.DOTALL):
+        if pattern and not re.fullmatch(_in_python(pattern), value, re.DOTALL):
             yield _violation(value, path, f"Member must satisfy regular expression pattern: {pattern}")
     elif shape.type_name in ("integer", "long"):
         if value < limits.get("min", value):
             yield _violation(value, path, f"Member must have value greater than or equal to {limits['min']}")
         if value > limits.get("max", value):
             yield _violation(value, path, f"Member must have value less than or equal to {limits['max']}")
+
+
+def _in_python(pattern: str) -> str:
+    """Return one of the model's (Java) patterns with Unicode classes that Python knows."""
+    return pattern.replace(r"\p{L}", r"\w").replace(r"\p{N}", r"\w").replace(r"\p{Z}", r"\s")
 
 
 def _size_errors(shape: Any, size: int, value: Any, path: str) -> Iterator[str]:
