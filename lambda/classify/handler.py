@@ -1,8 +1,8 @@
 """Classify the image behind a URL, or in the event itself, with a SageMaker endpoint.
 
 Takes `{"url": "https://…"}`, `{"image": "<base64>"}` or an API-Gateway event (v1, v2) with one of them as its JSON
-body. Returns an API-Gateway answer: 200 with the endpoint's JSON, or `{"error": {"code", "message"}}` with a status that
-says whose fault it is. Environment: ENDPOINT_NAME, MAX_IMAGE_BYTES, FETCH_TIMEOUT_SECONDS, and for local use
+body. Returns an API-Gateway answer: 200 with the endpoint's JSON, or `{"error": {"code", "message"}}` with a status
+that says whose fault it is. Environment: ENDPOINT_NAME, MAX_IMAGE_BYTES, FETCH_TIMEOUT_SECONDS, and for local use
 ALLOWED_HOSTS (`host:port,…`, which may be on loopback).
 
 Standard library only: importing boto3 would be most of a cold start.

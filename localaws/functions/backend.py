@@ -22,7 +22,6 @@ from localaws.functions.function import ExecutingFunction
 from localaws.functions.naming import FunctionName
 from localaws.functions.service import AsyncPolicy, FunctionService, Target
 
-
 _LambdaBackend: Any = moto_models.LambdaBackend  # its annotations are not all true
 
 

@@ -37,7 +37,7 @@ class Outcome:
 
     payload: bytes
     status: Literal["success", "error", "timeout"]
-    content_type: str = "application/json"
+    fault: str | None = None  # the platform's error type, when it was not the handler that failed
 
 
 @dataclass

@@ -124,8 +124,8 @@ class Environment:
         if self._current is not None and not self._current.outcome.done():
             self._deliver()
 
-    def on_response(self, request_id: str, body: bytes, content_type: str) -> bool:
-        return self._settle(request_id, Outcome(body, "success", content_type))
+    def on_response(self, request_id: str, body: bytes) -> bool:
+        return self._settle(request_id, Outcome(body, "success"))
 
     def on_error(self, request_id: str, body: bytes) -> bool:
         return self._settle(request_id, Outcome(body, "error"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
+from typing import Literal
 
 from localaws.functions.deployment import Outcome
 
@@ -29,7 +31,8 @@ def exited(request_id: str, returncode: int | None) -> Outcome:
 
 def out_of_memory(request_id: str) -> Outcome:
     """The environment used more than the function's MemorySize and was killed."""
-    return _fault("Runtime.OutOfMemory", f"RequestId: {request_id} Error: Runtime exited with error: signal: killed")
+    outcome = exited(request_id, -signal.SIGKILL)
+    return replace(outcome, fault="Runtime.OutOfMemory")
 
 
 def response_too_large(size_limit_bytes: int) -> Outcome:
@@ -38,6 +41,6 @@ def response_too_large(size_limit_bytes: int) -> Outcome:
     return _fault("Function.ResponseSizeTooLarge", message)
 
 
-def _fault(error_type: str, message: str, status: str = "error") -> Outcome:
+def _fault(error_type: str, message: str, status: Literal["error", "timeout"] = "error") -> Outcome:
     payload = json.dumps({"errorType": error_type, "errorMessage": message}).encode()
-    return Outcome(payload, "timeout" if status == "timeout" else "error")
+    return Outcome(payload, status, fault=error_type)

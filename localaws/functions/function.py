@@ -22,7 +22,6 @@ from localaws.functions.front import CODE_PATH
 from localaws.functions.package import BadPackageError, Package, unpack
 from localaws.functions.service import FunctionService
 
-
 _LambdaFunction: Any = moto_models.LambdaFunction  # its annotations are not all true
 
 

@@ -36,8 +36,10 @@ def _report(deployment: Deployment, request_id: str, execution: Execution) -> st
     ]
     if execution.init_ms is not None:
         fields.append(f"Init Duration: {execution.init_ms:.2f} ms")
-    if execution.outcome.status != "success":
+    if execution.outcome.fault is not None:
         fields.append(f"Status: {execution.outcome.status}")
+    if execution.outcome.status == "error" and execution.outcome.fault is not None:
+        fields.append(f"Error Type: {execution.outcome.fault}")
     return "\t".join(fields) + "\t"
 
 

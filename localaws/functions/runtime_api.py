@@ -25,7 +25,7 @@ class RuntimeEvents(Protocol):
     def on_next(self, connection: RuntimeConnection) -> None:
         """The runtime waits for an invocation; answer it with `connection.deliver`."""
 
-    def on_response(self, request_id: str, body: bytes, content_type: str) -> bool:
+    def on_response(self, request_id: str, body: bytes) -> bool:
         """The handler returned. False: no such invocation is running."""
 
     def on_error(self, request_id: str, body: bytes) -> bool:
@@ -89,11 +89,11 @@ class RuntimeConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         method = self._parser.get_method()
         path = self._url.decode("latin-1").partition("?")[0]
-        body, headers, size_bytes = b"".join(self._body), self._headers, self._size_bytes
+        body, size_bytes = b"".join(self._body), self._size_bytes
         self._reset()
-        self._route(method, path.removeprefix(_PREFIX) if path.startswith(_PREFIX) else "", body, headers, size_bytes)
+        self._route(method, path.removeprefix(_PREFIX) if path.startswith(_PREFIX) else "", body, size_bytes)
 
-    def _route(self, method: bytes, path: str, body: bytes, headers: dict[bytes, bytes], size_bytes: int) -> None:
+    def _route(self, method: bytes, path: str, body: bytes, size_bytes: int) -> None:
         parts = path.split("/")
         if method == b"GET" and path == "invocation/next":
             self._environment.on_next(self)
@@ -101,18 +101,17 @@ class RuntimeConnection(asyncio.Protocol):
             self._environment.on_init_error(body)
             self._answer(202, {"status": "OK"})
         elif method == b"POST" and len(parts) == 3 and parts[0] == "invocation" and parts[2] in ("response", "error"):
-            self._finish(parts[1], parts[2], body, headers, size_bytes)
+            self._finish(parts[1], parts[2], body, size_bytes)
         else:
             self._answer(404, {"errorType": "InvalidPath", "errorMessage": f"no such call: {path}"})
 
-    def _finish(self, request_id: str, kind: str, body: bytes, headers: dict[bytes, bytes], size_bytes: int) -> None:
+    def _finish(self, request_id: str, kind: str, body: bytes, size_bytes: int) -> None:
         if size_bytes > RESPONSE_LIMIT_BYTES:
             self._environment.on_oversized_response(request_id, size_bytes)
             self._answer(413, {"errorType": "RequestEntityTooLarge", "errorMessage": f"{size_bytes} bytes"})
             return
         if kind == "response":
-            content_type = headers.get(b"content-type", b"application/json").decode("latin-1")
-            is_known = self._environment.on_response(request_id, body, content_type)
+            is_known = self._environment.on_response(request_id, body)
         else:
             is_known = self._environment.on_error(request_id, body)
         if is_known:
