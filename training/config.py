@@ -24,11 +24,11 @@ class Hyperparameters:
 
     backbone: str = "resnet50"
     epochs: int = 30
-    views: int = 4
+    views: int = 8
     batch_size: int = 32
     learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    dropout: float = 0.2
+    weight_decay: float = 0.1
+    dropout: float = 0.5
     patience: int = 8
     seed: int = 0
     finetune: bool = False

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from training.engines import traced_graph
 from training.failures import TrainingFailure
 from training.graphs import has_bf16, import_openvino, sha256_of
 from training.model import Classifier, Served
@@ -64,8 +65,7 @@ def _save_graph(classifier: Classifier, images: Pixels, folder: Path) -> dict[st
     except ImportError as error:
         raise TrainingFailure("openvino is not installed: without it no serving graph can be saved") from error
     served = Served(classifier).eval()
-    example = torch.from_numpy(images[:1])
-    graph = openvino.convert_model(served, example_input=example, input=list(example.shape))
+    graph = traced_graph(openvino, served, torch.from_numpy(images[:1]))
     openvino.save_model(graph, folder / "graph.xml", compress_to_fp16=False)
     return _verify_graph(openvino, folder / "graph.xml", served, images)
 

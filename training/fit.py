@@ -159,7 +159,7 @@ class Fit:
         if self._world.size == 1:
             return self._model
         devices = [self._world.device.index] if self._world.device.type == "cuda" else None
-        return DistributedDataParallel(self._model, device_ids=devices, broadcast_buffers=False)
+        return DistributedDataParallel(self._model, device_ids=devices)
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 

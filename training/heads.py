@@ -5,53 +5,71 @@ rounding that differs with the number of ranks.
 """
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from training.config import Hyperparameters
 from training.distributed import World
 from training.embed import Embeddings
 from training.fit import Batch, Metrics, measure
-from training.model import HEAD_WIDTH, Head
+from training.model import HEAD_WIDTH, Head, Standardisation
 
 _EVALUATION_ROWS = 4096
 
 
-def new_head(train: Embeddings, classes: int, hyperparameters: Hyperparameters, world: World) -> Head:
-    """A seeded head in float64 on this rank's device, standardised by every stored view of the training split."""
-    torch.manual_seed(hyperparameters.seed)
-    head = Head(train.features.shape[2], classes).double()
-    head.standardise(train.features.flatten(0, 1).double())
-    return head.to(world.device)
+@dataclass(frozen=True)
+class HeadTask:
+    """The seeded head in float64 on this rank's device, and the standardised rows it learns from."""
 
+    head: Head
+    standardisation: Standardisation
+    rows: torch.Tensor  # (N * views, width) float64
+    labels: torch.Tensor  # (N * views,)
+    hyperparameters: Hyperparameters
+    world: World
 
-def head_batches(train: Embeddings, hyperparameters: Hyperparameters, world: World) -> Callable[[int], Iterator[Batch]]:
-    """Batches by epoch: every stored view once, shuffled by (seed, epoch); each rank takes a stride of each batch."""
-    features = train.features.flatten(0, 1).double().to(world.device)  # (N * views, width)
-    labels = train.labels.repeat_interleave(train.features.shape[1]).to(world.device)
-    keep = 1 - hyperparameters.dropout
+    @staticmethod
+    def of(train: Embeddings, classes: int, hyperparameters: Hyperparameters, world: World) -> "HeadTask":
+        """Standardise every stored view of the training split and draw the head."""
+        flat = train.features.flatten(0, 1)
+        standardisation = Standardisation.of(flat)
+        torch.manual_seed(hyperparameters.seed)
+        head = Head(flat.shape[1], classes).double().to(world.device)
+        rows = standardisation.apply(flat).to(world.device)
+        labels = train.labels.repeat_interleave(train.features.shape[1]).to(world.device)
+        return HeadTask(head, standardisation, rows, labels, hyperparameters, world)
 
-    def batches(epoch: int) -> Iterator[Batch]:
-        generator = torch.Generator().manual_seed(hyperparameters.seed * 1_000_003 + epoch)
-        for rows in torch.split(torch.randperm(len(labels), generator=generator), hyperparameters.batch_size):
-            masks = torch.rand(len(rows), HEAD_WIDTH, generator=generator, dtype=torch.float64) < keep
-            own = slice(world.rank, None, world.size)
-            chosen = rows[own].to(world.device)
-            mask = (masks[own] / keep).to(world.device)
-            yield Batch((features[chosen], mask), labels[chosen], len(rows))
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Every stored view once, shuffled by (seed, epoch); each rank takes a stride of each batch."""
+        keep = 1 - self.hyperparameters.dropout
+        generator = torch.Generator().manual_seed(self.hyperparameters.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.labels), generator=generator)
+        masks = torch.rand(len(order), HEAD_WIDTH, generator=generator, dtype=torch.float64).lt(keep).double() / keep
+        order, masks = order.to(self.world.device), masks.to(self.world.device)
+        size = self.hyperparameters.batch_size
+        for start in range(0, len(order), size):
+            own = slice(start + self.world.rank, start + size, self.world.size)
+            chosen = order[own]
+            yield Batch((self.rows[chosen], masks[own]), self.labels[chosen], min(size, len(order) - start))
 
-    return batches
+    def evaluator(self, split: Embeddings) -> Callable[[], Metrics]:
+        """Metrics on the plain view of a split, each rank a stride of the rows; the rows are standardised once."""
+        own = slice(self.world.rank, None, self.world.size)
+        rows = self.standardisation.apply(split.features[own, 0]).to(self.world.device)
+        labels = split.labels[own]
 
+        @torch.no_grad()
+        def logits() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            self.head.eval()
+            for start in range(0, len(labels), _EVALUATION_ROWS):
+                chosen = slice(start, start + _EVALUATION_ROWS)
+                yield self.head(rows[chosen]).cpu(), labels[chosen]
 
-def evaluate_head(head: Head, split: Embeddings, world: World) -> Metrics:
-    """Metrics on the plain view of a split, each rank a stride of the rows."""
-    own = slice(world.rank, None, world.size)
-    features, labels = split.features[own, 0], split.labels[own]
+        return lambda: measure(logits(), self.world)
 
-    @torch.no_grad()
-    def logits() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        head.eval()
-        for rows in torch.split(torch.arange(len(labels)), _EVALUATION_ROWS):
-            yield head(features[rows].double().to(world.device)).cpu(), labels[rows]
-
-    return measure(logits(), world)
+    def folded(self) -> nn.Sequential:
+        """The head as it is saved: Linear -> ReLU -> Linear on plain features, float32, on the CPU."""
+        return deepcopy(self.head).cpu().folded(self.standardisation)

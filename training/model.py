@@ -57,44 +57,47 @@ def _remove_classifier(network: nn.Module) -> tuple[str, int]:
     return f"{path}.", last.in_features
 
 
-class Head(nn.Module):
-    """The reference head, width -> 128 -> ReLU -> classes, on features standardised by the training set.
-
-    `standardise` fixes mean and scale once; `folded` then gives the plain reference head that is saved.
-    """
+@dataclass(frozen=True)
+class Standardisation:
+    """Mean and deviation of each feature over the training set, (width,) float64."""
 
     mean: torch.Tensor
-    scale: torch.Tensor
+    deviation: torch.Tensor
 
-    def __init__(self, width: int, classes: int, *, dropout: float = 0.0) -> None:
+    @staticmethod
+    def of(features: torch.Tensor) -> "Standardisation":
+        """Measure features, (N, width); those that hardly vary keep their scale."""
+        deviation, mean = torch.std_mean(features.double(), 0, correction=0)
+        is_flat = deviation <= 1e-6 * deviation.max()
+        return Standardisation(mean, torch.where(is_flat, torch.ones_like(deviation), deviation))
+
+    def apply(self, features: torch.Tensor) -> torch.Tensor:
+        """(N, width) -> (N, width) float64 of mean 0 and deviation 1."""
+        return (features.double() - self.mean) / self.deviation
+
+
+class Head(nn.Module):
+    """The reference head, width -> 128 -> ReLU -> classes, on standardised features."""
+
+    def __init__(self, width: int, classes: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(width, HEAD_WIDTH)
         self.output = nn.Linear(HEAD_WIDTH, classes)
-        self.dropout = dropout
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("scale", torch.ones(width))
 
-    def standardise(self, features: torch.Tensor) -> None:
-        """Take mean and deviation of features, (N, width); features that hardly vary keep their scale."""
-        deviation = features.std(0, correction=0)
-        is_flat = deviation <= 1e-6 * deviation.max()
-        self.mean.copy_(features.mean(0))
-        self.scale.copy_(torch.where(is_flat, torch.ones_like(deviation), deviation))
-
-    def forward(self, features: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits (N, classes); `masks` (N, 128) multiplies the hidden layer: dropout, drawn by heads.py."""
-        hidden = torch.relu(self.hidden((features - self.mean) / self.scale))  # (N, 128)
-        logits: torch.Tensor = self.output(hidden if masks is None else hidden * masks)
+    def forward(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (N, classes); `mask` (N, 128) multiplies the hidden layer: dropout, drawn by heads.py."""
+        hidden = torch.relu(self.hidden(features))  # (N, 128)
+        logits: torch.Tensor = self.output(hidden if mask is None else hidden * mask)
         return logits
 
-    def folded(self) -> nn.Sequential:
-        """The same function as Linear -> ReLU -> Linear in float32, the standardisation folded into the first layer."""
+    def folded(self, standardisation: Standardisation) -> nn.Sequential:
+        """The same function of plain features: Linear -> ReLU -> Linear in float32, the standardisation folded in."""
         hidden = nn.Linear(self.hidden.in_features, HEAD_WIDTH)
         output = nn.Linear(HEAD_WIDTH, self.output.out_features)
         with torch.no_grad():
-            weight = self.hidden.weight / self.scale
+            weight = self.hidden.weight.double() / standardisation.deviation
             hidden.weight.copy_(weight)
-            hidden.bias.copy_(self.hidden.bias - weight @ self.mean)
+            hidden.bias.copy_(self.hidden.bias - weight @ standardisation.mean)
             output.weight.copy_(self.output.weight)
             output.bias.copy_(self.output.bias)
         return nn.Sequential(hidden, nn.ReLU(), output)
