@@ -106,12 +106,14 @@ class Ledger:
         self.record(kind, name, "created", identifier=creation.identifier)
 
     def adopt(self, kind: str, name: str, identifier: str | None = None) -> None:
-        """Note that a resource of this run was found to exist; nothing is written when the ledger knows it already."""
-        known = any(
-            row.kind == kind and row.name == name and row.state in {"created", "adopted"} for row in self.rows()
-        )
-        if not known:
-            self.record(kind, name, "adopted", identifier=identifier)
+        """Note that a resource of this run was found to exist; nothing is written when the ledger knows it already.
+
+        A row that was only "intended" or "uncertain" becomes "created": the call had worked after all.
+        """
+        states = {row.state for row in self.rows() if (row.kind, row.name) == (kind, name)}
+        if states & {"created", "adopted"}:
+            return
+        self.record(kind, name, "created" if states & {"intended", "uncertain"} else "adopted", identifier=identifier)
 
     def removed(self, kind: str, name: str) -> None:
         """Note that a resource is gone."""

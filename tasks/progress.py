@@ -1,95 +1,92 @@
-"""How tasks say what they do: log lines on one logger, and waits that have a deadline and are never silent.
-
-The command shows the logger's lines on stderr; a worker's flow run sends them to Prefect
-(`PREFECT_LOGGING_EXTRA_LOGGERS=kennel`).
-Clock and sleep are parameters, so that a test of a wait takes no time.
-"""
+"""Progress that a person can follow: a bar on a terminal, a plain line at least every few seconds elsewhere."""
 
 from __future__ import annotations
 
-import logging
+import sys
+import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, Protocol, Self, TextIO
 
-from botocore.exceptions import ClientError
-
-from tasks.errors import WaitTimedOut, error_code
-
-Found = TypeVar("Found")
-Say = Callable[[str], None]
-
-LOGGER = logging.getLogger("kennel")
-SILENCE_SECONDS = 8.0
-ASSUMABLE_SECONDS = 90.0
+LINE_EVERY_SECONDS = 5.0
 
 
-def say(message: str) -> None:
-    """Log one line of progress."""
-    LOGGER.info(message)
+class Progress(Protocol):
+    """What a long step reports to; used with `with`, and from any thread."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+    def advance(self, amount: int) -> None:
+        """Note that `amount` more units are done."""
 
 
-def wait_for(
-    what: str,
-    probe: Callable[[], tuple[Found | None, str]],
-    *,
-    deadline_seconds: float,
-    poll_seconds: float = 1.0,
-    next_command: str = "kennel status",
-    say: Say = say,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Found:
-    """Call `probe` until it returns something, saying its state now and then.
-
-    `probe` returns (found or None, the state in words) and raises when the thing can no longer come.
-
-    Raises:
-        WaitTimedOut: `deadline_seconds` passed.
-    """
-    begun = said = clock()
-    while True:
-        found, state = probe()
-        if found is not None:
-            return found
-        now = clock()
-        if now - begun >= deadline_seconds:
-            why = f"it was still {state} after {deadline_seconds:.0f} s"
-            raise WaitTimedOut(what, f"waited {now - begun:.0f} s", why, next_command)
-        if now - said >= SILENCE_SECONDS:
-            say(f"{what}: {state}, {now - begun:.0f} s")
-            said = now
-        sleep(poll_seconds)
+ProgressFactory = Callable[[str, int | None, str], Progress]
+"""(label, total or None when unknown, unit: "B" for bytes or a plural noun) → a progress to enter."""
 
 
-def once_assumable(
-    what: str,
-    call: Callable[[], Found],
-    *,
-    deadline_seconds: float = ASSUMABLE_SECONDS,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Found:
-    """Make a call that names a new role, again while AWS says that the role cannot be assumed yet.
+class LineProgress:
+    """Writes a line at the beginning, every few seconds, and at the end; to stderr, so that stdout stays data."""
 
-    Raises:
-        WaitTimedOut: it still could not after `deadline_seconds`.
-        ClientError: the call failed for another reason.
-    """
+    def __init__(
+        self,
+        label: str,
+        total: int | None,
+        unit: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        out: TextIO | None = None,
+    ) -> None:
+        self._label, self._total, self._unit = label, total, unit
+        self._clock, self._out = clock, out or sys.stderr
+        self._lock = threading.Lock()
+        self._done = 0
+        self._began = self._told = clock()
 
-    def attempt() -> tuple[tuple[Found] | None, str]:
-        try:
-            return (call(),), "done"
-        except ClientError as error:
-            if not _cannot_assume(error):
-                raise
-            return None, "waiting for IAM to know the new role"
+    def __enter__(self) -> Self:
+        return self
 
-    return wait_for(what, attempt, deadline_seconds=deadline_seconds, poll_seconds=2.0, clock=clock, sleep=sleep)[0]
+    def __exit__(self, *error: object) -> None:
+        self._tell("stopped" if error[0] is not None else "done")
+
+    def advance(self, amount: int) -> None:
+        with self._lock:
+            self._done += amount
+            if self._clock() - self._told >= LINE_EVERY_SECONDS:
+                self._tell("so far")
+
+    def _tell(self, state: str) -> None:
+        self._told = self._clock()
+        of = "" if self._total is None else f" of {amount_text(self._total, self._unit)}"
+        took = f"{self._told - self._began:.1f} s"
+        print(f"{self._label}: {amount_text(self._done, self._unit)}{of} {state}, {took}", file=self._out, flush=True)
 
 
-def _cannot_assume(error: ClientError) -> bool:
-    """SageMaker says it with a ValidationException, Lambda with InvalidParameterValueException."""
-    message = str(error.response.get("Error", {}).get("Message", "")).lower()
-    codes = {"ValidationException", "InvalidParameterValueException"}
-    return error_code(error) in codes and "assume" in message
+class BarProgress:
+    """A rich bar, for a terminal."""
+
+    def __init__(self, label: str, total: int | None, unit: str) -> None:
+        from rich.console import Console
+        from rich.progress import Progress as Bars
+
+        self._bars: Any = Bars(console=Console(stderr=True), transient=False)
+        self._task = self._bars.add_task(label if unit == "B" else f"{label} ({unit})", total=total)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def advance(self, amount: int) -> None:
+        self._bars.advance(self._task, amount)
+
+
+def show_progress(label: str, total: int | None, unit: str) -> Progress:
+    """Return a bar on a terminal, lines elsewhere."""
+    return BarProgress(label, total, unit) if sys.stderr.isatty() else LineProgress(label, total, unit)
+
+
+def amount_text(amount: int, unit: str) -> str:
+    """Return an amount for people: "12.3 MB", "4,000 images"."""
+    return f"{amount / 1e6:,.1f} MB" if unit == "B" else f"{amount:,} {unit}"

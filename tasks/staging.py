@@ -1,0 +1,303 @@
+"""Staging a dataset: from what the user named to a manifest in S3, in two halves.
+
+`locate` and `judge_source` touch no AWS: they find the bytes, decode every image and refuse data that no model should
+be trained on. `upload` then sends shards and, last of all, the manifest, which is the commit marker. What was judged
+good before is known from `tasks.memory`, so that unchanged data is neither decoded nor sent again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from tasks import storage
+from tasks.archive import Listing, list_source
+from tasks.aws import Aws
+from tasks.bucket import bucket_exists
+from tasks.dataset import (
+    Candidate,
+    LabelledImage,
+    Layout,
+    Quarantined,
+    count_images,
+    dataset_digest,
+    judge,
+    read_layout,
+)
+from tasks.decoding import Decoded, Rejected, decode_all
+from tasks.download import download, is_url
+from tasks.errors import SourceRefused
+from tasks.images import ImageLimits
+from tasks.ledger import Ledger, crash_point
+from tasks.memory import LocatedSource, staging_parameters
+from tasks.progress import Progress, ProgressFactory
+from tasks.records import SPLITS, DatasetRef
+from tasks.sample import NAME as SAMPLE
+from tasks.sample import make_sample
+from tasks.settings import Settings
+from tasks.shards import ShardPlan, StagedImage, image_rows, pack, plan_shards
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class JudgedDataset:
+    """A dataset that passed the gate; its staged bytes lie in spool files until it is uploaded."""
+
+    source: LocatedSource
+    digest: str
+    classes: tuple[str, ...]
+    images: tuple[StagedImage, ...]
+    quarantined: tuple[Quarantined, ...]
+    ignored: int
+    warnings: tuple[str, ...]
+
+    @property
+    def labelled(self) -> list[LabelledImage]:
+        """The images as the gate sees them."""
+        return [LabelledImage(i.split, i.class_name, i.name, i.source_sha256) for i in self.images]
+
+
+@dataclass(frozen=True)
+class UploadSummary:
+    """What an upload did: shards put, and shards that were there already."""
+
+    sent: int = 0
+    sent_bytes: int = 0
+    already_there: int = 0
+
+    @property
+    def text(self) -> str:
+        """Say it to a person."""
+        if self.sent == 0:
+            return "Unchanged: nothing was sent."
+        return f"{self.sent} objects sent ({self.sent_bytes / 1e6:,.1f} MB), {self.already_there} were there."
+
+
+def locate(source: str, settings: Settings, progress: ProgressFactory) -> LocatedSource:
+    """Bring a source to this machine: a URL is downloaded, `sample` written, a path taken as it is.
+
+    Raises:
+        SourceRefused: there is no such path.
+        DownloadFailed: the URL could not be fetched.
+    """
+    if source == SAMPLE:
+        return LocatedSource(source, SAMPLE, make_sample(settings.home))
+    if is_url(source):
+        path = download(source, settings, progress)
+        return LocatedSource(source, path.stem, path, url=source)
+    path = Path(source).expanduser()
+    if not path.exists():
+        why = "there is no such file or folder"
+        raise SourceRefused("source", source, why, "give a URL, a .zip, a folder or 'sample' as --data")
+    return LocatedSource(source, path.stem or path.resolve().name, path)
+
+
+@contextmanager
+def spool_directory(settings: Settings) -> Iterator[Path]:
+    """Make a directory for staged bytes, removed at the end; what a killed process left is removed first."""
+    parent = settings.home / "staging"
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for left in parent.iterdir():
+        if not psutil.pid_exists(int(left.name.partition("-")[0])):
+            shutil.rmtree(left)
+    directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def judge_source(
+    source: LocatedSource, settings: Settings, spool_dir: Path, progress: ProgressFactory
+) -> JudgedDataset:
+    """Read, decode and judge a whole source; its staged bytes are left in `spool_dir`.
+
+    Raises:
+        SourceRefused: it cannot be read safely, or is not laid out as train|valid|test/<class>/<image>.
+        DataRefused: it was read, and no model should be trained on it.
+    """
+    listing = list_source(source.path, settings)
+    layout = read_layout(listing)
+    outcomes = decode_all(
+        listing,
+        [candidate.index for candidate in layout.candidates],
+        limits=_limits(settings),
+        processes=settings.staging_processes,
+        spool_dir=spool_dir,
+        progress=progress,
+    )
+    images, rejected = _sort_out(listing, layout, outcomes)
+    quarantined = (*layout.quarantined, *rejected)
+    labelled = [LabelledImage(i.split, i.class_name, i.name, i.source_sha256) for i in images]
+    warnings = judge(layout, labelled, quarantined, settings)
+    digest = dataset_digest(layout.classes, labelled, staging_parameters(settings))
+    return JudgedDataset(source, digest, layout.classes, tuple(images), quarantined, layout.ignored, warnings)
+
+
+def find_staged(aws: Aws, digest: str, source: LocatedSource) -> DatasetRef | None:
+    """Return the dataset of a digest if it lies whole in our bucket: its manifest, and every shard that it names."""
+    prefix = dataset_prefix(digest)
+    if not bucket_exists(aws, aws.bucket):
+        return None
+    content = storage.read_object(aws, aws.bucket, f"{prefix}/manifest.json")
+    if content is None:
+        return None
+    manifest = json.loads(content)
+    stored = storage.list_objects(aws, aws.bucket, f"{prefix}/")
+    shards = [shard for split in SPLITS for shard in manifest["splits"][split]]
+    for shard in shards:
+        found = stored.get(f"{prefix}/{shard['key']}")
+        if found is None or found.size_bytes != shard["size_bytes"]:
+            return None
+    return _reference(aws.bucket, manifest, source)
+
+
+def upload(
+    judged: JudgedDataset, aws: Aws, ledger: Ledger, progress: ProgressFactory
+) -> tuple[DatasetRef, UploadSummary]:
+    """Send what is not there yet: shards in parallel, images.jsonl, and manifest.json last. The bucket must exist.
+
+    Raises:
+        AwsFailed: S3 refused an object, or it arrived damaged; what was sent stays, and is not sent again.
+    """
+    bucket, prefix, settings = aws.bucket, dataset_prefix(judged.digest), aws.settings
+    staged = find_staged(aws, judged.digest, judged.source)
+    if staged is not None:
+        ledger.adopt("s3-prefix", f"s3://{bucket}/{prefix}/")
+        return staged, UploadSummary()
+    plans = [p for split in SPLITS for p in plan_shards(judged.images, split, settings.shard_size_bytes)]
+    stored = storage.list_objects(aws, bucket, f"{prefix}/")
+    sender = _Sender(aws, bucket, prefix, stored)
+    total = sum(image.size_bytes for image in judged.images)
+    with ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"):
+        storage.abort_half_done_uploads(aws, bucket, f"{prefix}/")
+        with progress("upload", total, "B") as told:
+            shards = _send_shards(sender, plans, settings.upload_threads, told)
+        sender.send("images.jsonl", b"".join(image_rows(plans)), "application/jsonl")
+        crash_point("manifest:before")
+        manifest = _manifest(judged, shards)
+        data = json.dumps(manifest, indent=1).encode() + b"\n"
+        storage.put_object(aws, bucket, f"{prefix}/manifest.json", data, content_type="application/json")
+    return _reference(bucket, json.loads(data), judged.source), sender.summary()
+
+
+def dataset_prefix(digest: str) -> str:
+    """Return the key prefix of a dataset, without a slash at its end."""
+    return f"datasets/{digest}"
+
+
+class _Sender:
+    """Puts objects below a prefix unless they are there; used from several threads."""
+
+    def __init__(self, aws: Aws, bucket: str, prefix: str, stored: Mapping[str, storage.StoredObject]) -> None:
+        self._aws, self._bucket, self._prefix, self._stored = aws, bucket, prefix, stored
+        self._sent: list[int] = []
+        self._skipped: list[int] = []
+
+    def send(self, key: str, data: bytes, content_type: str) -> None:
+        """Put one object, or note that it is there."""
+        full = f"{self._prefix}/{key}"
+        if storage.is_stored(self._stored.get(full), data):
+            self._skipped.append(len(data))
+            return
+        storage.put_object(self._aws, self._bucket, full, data, content_type=content_type)
+        self._sent.append(len(data))
+        crash_point("shard:after")
+
+    def summary(self) -> UploadSummary:
+        """Return what was done so far."""
+        return UploadSummary(len(self._sent), sum(self._sent), len(self._skipped))
+
+
+def _send_shards(sender: _Sender, plans: Sequence[ShardPlan], threads: int, told: Progress) -> list[dict[str, object]]:
+    """Pack and send every shard; a shard is in memory only while it is sent."""
+
+    def send(plan: ShardPlan) -> dict[str, object]:
+        data = pack(plan)
+        sender.send(plan.key, data, "application/x-tar")
+        told.advance(sum(image.size_bytes for _, image in plan.images))
+        digest = hashlib.sha256(data).hexdigest()
+        return {"key": plan.key, "sha256": digest, "size_bytes": len(data), "images": len(plan.images)}
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(send, plans))
+
+
+def _manifest(judged: JudgedDataset, shards: Sequence[dict[str, object]]) -> dict[str, object]:
+    source = {"name": judged.source.label, "url": judged.source.url, "ignored_files": judged.ignored}
+    return {
+        "format": FORMAT,
+        "digest": judged.digest,
+        "name": judged.source.name,
+        "classes": list(judged.classes),
+        "counts": count_images(judged.classes, judged.labelled),
+        "splits": {split: [s for s in shards if str(s["key"]).startswith(f"{split}/")] for split in SPLITS},
+        "quarantined": [asdict(item) for item in judged.quarantined],
+        "warnings": list(judged.warnings),
+        "source": source,
+    }
+
+
+def _reference(bucket: str, manifest: Mapping[str, object], source: LocatedSource) -> DatasetRef:
+    splits = manifest["splits"]
+    classes, counts, quarantined = manifest["classes"], manifest["counts"], manifest["quarantined"]
+    assert isinstance(splits, dict) and isinstance(counts, dict)
+    assert isinstance(classes, list) and isinstance(quarantined, list)
+    return DatasetRef(
+        bucket=bucket,
+        prefix=dataset_prefix(str(manifest["digest"])),
+        digest=str(manifest["digest"]),
+        name=str(manifest["name"]),
+        classes=tuple(classes),
+        counts=counts,
+        size_bytes=sum(shard["size_bytes"] for shards in splits.values() for shard in shards),
+        quarantined=len(quarantined),
+        source=source.label,
+        shards={split: len(shards) for split, shards in splits.items()},
+    )
+
+
+def _sort_out(
+    listing: Listing, layout: Layout, outcomes: Sequence[Decoded | Rejected]
+) -> tuple[list[StagedImage], list[Quarantined]]:
+    class_index = {name: index for index, name in enumerate(layout.classes)}
+    images: list[StagedImage] = []
+    rejected: list[Quarantined] = []
+    for candidate, outcome in zip(layout.candidates, outcomes, strict=True):
+        name = listing.entries[candidate.index].name
+        if isinstance(outcome, Rejected):
+            rejected.append(Quarantined(name, outcome.reason))
+        else:
+            images.append(_staged(candidate, name, outcome, class_index[candidate.class_name]))
+    return images, rejected
+
+
+def _staged(candidate: Candidate, name: str, decoded: Decoded, class_index: int) -> StagedImage:
+    return StagedImage(
+        split=candidate.split,
+        class_index=class_index,
+        class_name=candidate.class_name,
+        name=name,
+        source_sha256=decoded.source_sha256,
+        staged_sha256=decoded.staged_sha256,
+        width=decoded.width,
+        height=decoded.height,
+        spool=decoded.spool,
+        offset=decoded.offset,
+        size_bytes=decoded.size_bytes,
+    )
+
+
+def _limits(settings: Settings) -> ImageLimits:
+    return ImageLimits(settings.shortest_side_px, settings.jpeg_quality, settings.max_image_pixels)
