@@ -6,6 +6,7 @@ prefect deployment run 'train_sagemaker/train_sagemaker' -p run_id=dogs-1a2b3c4d
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -29,13 +30,14 @@ from tasks.containers import training_image
 from tasks.errors import SettingsRefused
 from tasks.ledger import Ledger, run_lock
 from tasks.pricing import choose_training_instance
-from tasks.waiting import say
 from tasks.records import DatasetRef, Hyperparameters, TrainedModel, WeightsRef, load_record, save_record
 from tasks.roles import ensure_role, training_role
 from tasks.settings import Settings
 from tasks.trained_model import read_result
 from tasks.training_job import TrainingPlan, create_job, find_job
 from tasks.training_watch import follow_job
+from tasks.waiting import say
+from tasks.weights import find_weights, upload_weights
 
 STAGE = "train_sagemaker"
 PROVISIONING_SECONDS = 1800
@@ -54,10 +56,13 @@ async def train_sagemaker(
     learning_rate: LearningRate | None = None,
     seed: Seed = 0,
     finetune: bool = False,
+    weights: str | None = None,
     spot: bool = False,
     max_runtime_seconds: Seconds = 3600,
 ) -> TrainedModel:
     """Train the run's staged dataset on `instances` machines; a job that the same command made before is adopted.
+
+    `weights` is a local .safetensors file for the backbone; packaged ImageNet weights are used where there are any.
 
     Raises:
         SettingsRefused: the run has no staged dataset.
@@ -77,6 +82,7 @@ async def train_sagemaker(
             seed=seed,
             finetune=finetune,
         )
+        await stage_weights(aws, run_id, backbone, weights)
         plan = await plan_training(
             aws, run_id, hyperparameters, instances, instance_type, spot=spot, max_runtime_seconds=max_runtime_seconds
         )
@@ -84,6 +90,12 @@ async def train_sagemaker(
         save_record(run_dir, STAGE, model)
         await publish_record(STAGE, run_id, model)
     return model
+
+
+@task(name="weights", cache_policy=NO_CACHE)
+async def stage_weights(aws: Aws, run_id: str, backbone: str, named: str | None) -> WeightsRef | None:
+    """Upload the backbone's weights, if there are any, and record where they are."""
+    return await asyncio.to_thread(_weights, aws, run_id, backbone, named)
 
 
 @task(name="plan training", cache_policy=NO_CACHE)
@@ -107,6 +119,17 @@ async def plan_training(
 async def run_training(aws: Aws, plan: TrainingPlan) -> TrainedModel:
     """Create or adopt the job, follow it and read its result."""
     return await asyncio.to_thread(_train, aws, plan)
+
+
+def _weights(aws: Aws, run_id: str, backbone: str, named: str | None) -> WeightsRef | None:
+    run_dir = aws.settings.run_dir(run_id)
+    path = find_weights(backbone, Path(named) if named else None, aws.settings.home)
+    if path is None:
+        (run_dir / "weights.json").unlink(missing_ok=True)
+        return None
+    weights = upload_weights(aws, Ledger.open(aws, run_id), backbone, path)
+    save_record(run_dir, "weights", weights)
+    return weights
 
 
 def _plan(
@@ -155,7 +178,7 @@ def _train(aws: Aws, plan: TrainingPlan) -> TrainedModel:
         create_job(aws, ledger, plan, found.name)
     else:
         say(f"training job {found.name}: adopted, it is {found.description['TrainingJobStatus']}")
-        ledger.adopt("training-job", found.name, found.description["TrainingJobArn"])
+        ledger.adopt("training_job", found.name, found.description["TrainingJobArn"])
         kept = load_record(aws.settings.run_dir(plan.run_id), STAGE, TrainedModel)
         if kept is not None and found.description["TrainingJobStatus"] == "Completed" and kept.job_name == found.name:
             return kept

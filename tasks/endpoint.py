@@ -20,8 +20,8 @@ from tasks.aws import Aws
 from tasks.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
 from tasks.ledger import Ledger
 from tasks.pricing import InstanceChoice
-from tasks.waiting import once_assumable, wait_for
 from tasks.records import EndpointRef
+from tasks.waiting import once_assumable, wait_for
 
 VARIANT = "primary"
 _BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
@@ -142,7 +142,7 @@ def _ensure_config(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
     client, name = aws.client("sagemaker"), plan.config_name
     found = _describe(lambda: client.describe_endpoint_config(EndpointConfigName=name))
     if found is None:
-        with ledger.create("endpoint-config", name) as row:
+        with ledger.create("endpoint_config", name) as row:
             answer = client.create_endpoint_config(
                 EndpointConfigName=name, ProductionVariants=plan.variants, Tags=naming.tag_list(plan.run_id)
             )
@@ -150,7 +150,7 @@ def _ensure_config(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
         return
     if [variant["ModelName"] for variant in found["ProductionVariants"]] != [plan.model_name]:
         raise _foreign(f"endpoint configuration {name}", "it names another model than its own name stands for")
-    ledger.adopt("endpoint-config", name, found["EndpointConfigArn"])
+    ledger.adopt("endpoint_config", name, found["EndpointConfigArn"])
 
 
 def _create(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:

@@ -25,9 +25,9 @@ from tasks.aws import Aws
 from tasks.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
 from tasks.ledger import Ledger
 from tasks.pricing import InstanceChoice
-from tasks.waiting import once_assumable, say
 from tasks.records import DatasetRef, Hyperparameters, WeightsRef
 from tasks.roles import run_prefix
+from tasks.waiting import once_assumable, say
 
 MAX_ATTEMPTS = 20
 SPEC_VARIABLE = "KENNEL_SPEC"
@@ -169,11 +169,10 @@ def create_job(aws: Aws, ledger: Ledger, plan: TrainingPlan, name: str) -> None:
         AwsFailed: SageMaker or S3 refused.
     """
     with aws_boundary(f"training job {name}"):
-        with ledger.create("s3-prefix", plan.uri("code")) as uploads:
+        with ledger.create("s3_prefix", f"{plan.dataset.bucket}/{run_prefix(plan.run_id)}/"):
             trainer = _trainer(aws, plan, name)
             trainer.prepare()
-            uploads.identifier = plan.uri("code")
-        with ledger.create("training-job", name) as row:
+        with ledger.create("training_job", name) as row:
             _start(aws, plan, trainer, name)
             row.identifier = _arn(aws, name)
 

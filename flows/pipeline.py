@@ -1,0 +1,148 @@
+"""The whole way: stage the data, train, deploy, load-test, report. A repeated command adopts what the first one made.
+
+prefect deployment run 'pipeline/pipeline' -p data=sample -p instances=2
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import TypeVar
+
+from prefect import flow
+
+from flows.deploy import Deployment, deploy
+from flows.loadtest import loadtest
+from flows.parameters import (
+    AllowedHost,
+    Backbone,
+    BatchSize,
+    Epochs,
+    InstanceCount,
+    InstanceType,
+    LearningRate,
+    LoadSeconds,
+    RatePerSecond,
+    RunId,
+    Seconds,
+    Seed,
+    Views,
+)
+from flows.stage_data import stage_data
+from flows.train_sagemaker import train_sagemaker
+from tasks import naming
+from tasks.artifacts import publish_markdown
+from tasks.ledger import run_lock
+from tasks.records import LoadReport, load_record, save_record
+from tasks.report import LoadTested, RunSummary, StageTimes, summarise, write_report
+from tasks.settings import Settings
+from tasks.waiting import say
+
+STAGE = "pipeline"
+Result = TypeVar("Result")
+
+
+class _Clock:
+    """Wall seconds of the stages of one command."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    async def time(self, stage: str, work: Awaitable[Result]) -> Result:
+        say(f"{stage}: begins")
+        begun = time.perf_counter()
+        result = await work
+        self.seconds[stage] = round(time.perf_counter() - begun, 2)
+        say(f"{stage}: done in {self.seconds[stage]:.1f} s")
+        return result
+
+
+@flow(name=STAGE)
+async def pipeline(
+    data: str = "sample",
+    run_id: RunId | None = None,
+    backbone: Backbone = "resnet50",
+    instances: InstanceCount = 1,
+    instance_type: InstanceType | None = None,
+    epochs: Epochs | None = None,
+    views: Views | None = None,
+    batch_size: BatchSize | None = None,
+    learning_rate: LearningRate | None = None,
+    seed: Seed = 0,
+    finetune: bool = False,
+    weights: str | None = None,
+    spot: bool = False,
+    max_runtime_seconds: Seconds = 3600,
+    endpoint_instances: InstanceCount = 1,
+    endpoint_instance_type: InstanceType | None = None,
+    allowed_hosts: tuple[AllowedHost, ...] = (),
+    load_test: bool = True,
+    load_rate_per_second: RatePerSecond = 10.0,
+    load_seconds: LoadSeconds = 10.0,
+) -> RunSummary:
+    """Take a zip, URL, folder or `sample` to a load-tested endpoint behind a function, and report.
+
+    Raises:
+        KennelError: the kind that the failing stage names.
+    """
+    settings = Settings.load()
+    chosen = run_id or naming.run_id_for(
+        data,
+        backbone=backbone,
+        instances=instances,
+        instance_type=instance_type,
+        epochs=epochs,
+        views=views,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        finetune=finetune or None,
+        weights=weights,
+        spot=spot or None,
+    )
+    run_dir, clock = settings.run_dir(chosen), _Clock()
+    with run_lock(run_dir):
+        await clock.time("stage_data", stage_data(data, chosen))
+        training = train_sagemaker(
+            chosen,
+            backbone=backbone,
+            instances=instances,
+            instance_type=instance_type,
+            epochs=epochs,
+            views=views,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            finetune=finetune,
+            weights=weights,
+            spot=spot,
+            max_runtime_seconds=max_runtime_seconds,
+        )
+        await clock.time("train_sagemaker", training)
+        deployment = await clock.time(
+            "deploy", deploy(chosen, endpoint_instances, endpoint_instance_type, allowed_hosts)
+        )
+        if load_test:
+            await clock.time("loadtest", _load_test(run_dir, deployment, load_rate_per_second, load_seconds))
+        save_record(run_dir, STAGE, StageTimes(clock.seconds))
+        summary = summarise(run_dir)
+        await publish_markdown(STAGE, chosen, write_report(summary).read_text())
+    return summary
+
+
+async def _load_test(run_dir: Path, deployment: Deployment, rate_per_second: float, seconds: float) -> None:
+    """Test what is deployed, unless this very deployment was tested at this rate for this long."""
+    tested = LoadTested(
+        deployment.endpoint.config_name,
+        deployment.function.version,
+        deployment.function.code_sha256,
+        rate_per_second,
+        seconds,
+    )
+    kept = load_record(run_dir, "loadtest", LoadReport)
+    if kept is not None and load_record(run_dir, "loadtest-of", LoadTested) == tested:
+        say("loadtest: adopted, this deployment was tested so before")
+        return
+    await loadtest(run_dir.name, rate_per_second=rate_per_second, seconds=seconds)
+    save_record(run_dir, "loadtest-of", tested)

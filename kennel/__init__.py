@@ -1,0 +1,1 @@
+"""The `kennel` command: parses arguments, starts the local services, runs the flows and prints what came of it."""

@@ -1,0 +1,100 @@
+"""localaws in the background: started or adopted for a kennel home, and the environment that its clients need.
+
+It is started as a program (`python -m localaws`), never imported: command and flows know nothing but the wire protocol.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from kennel import processes
+from kennel.ports import free_port
+from tasks.errors import StageFailed, WaitTimedOut
+
+NAME = "localaws"
+PREFERRED_PORT = 4577
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class EmbeddedAws:
+    """A running localaws server."""
+
+    url: str
+    region: str
+    pid: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client has to have in its environment."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "localaws",
+            "AWS_SECRET_ACCESS_KEY": "localaws",
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_REGION": self.region,
+        }
+
+
+def localaws_home(home: Path) -> Path:
+    """Return where localaws keeps everything of a kennel home."""
+    return home.resolve() / "localaws"
+
+
+def find(home: Path) -> EmbeddedAws | None:
+    """Return the server that runs for this home, whoever started it."""
+    try:
+        record = json.loads((localaws_home(home) / "server.json").read_text())
+        if psutil.Process(record["pid"]).create_time() != record["created"]:
+            return None
+    except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
+        return None
+    return EmbeddedAws(f"http://127.0.0.1:{record['port']}", record["region"], record["pid"])
+
+
+def begin(home: Path) -> processes.Recorded | None:
+    """Start the server without waiting for it; None when one runs for this home."""
+    if find(home) is not None:
+        return None
+    port = free_port(PREFERRED_PORT)
+    command = [sys.executable, "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
+    return processes.spawn(home, NAME, command, environment=os.environ, url=f"http://127.0.0.1:{port}")
+
+
+def wait(home: Path, started: processes.Recorded | None, say: Callable[[str], None]) -> EmbeddedAws:
+    """Wait until the server answers.
+
+    Raises:
+        StageFailed: it ended; with the end of its log.
+        WaitTimedOut: it did not answer within a minute.
+    """
+    begun = said = time.monotonic()
+    while (running := find(home)) is None:
+        now = time.monotonic()
+        if started is not None and not started.is_alive:
+            tail = Path(started.log).read_text(errors="replace")[-2000:]
+            raise StageFailed("localaws", "it ended while starting", tail, f"less {started.log}")
+        if now - begun > START_SECONDS:
+            log = started.log if started else str(localaws_home(home))
+            raise WaitTimedOut("localaws", "it does not come up", f"no answer in {now - begun:.0f} s", f"less {log}")
+        if now - said > 8.0:
+            say(f"localaws: starting, {now - begun:.0f} s")
+            said = now
+        time.sleep(0.02)
+    return running
+
+
+def stop(home: Path) -> bool:
+    """End the server and everything it started; tell whether it ran."""
+    running = find(home)
+    if running is not None:
+        processes.end_process(running.pid)
+    return processes.stop(home, NAME) or running is not None

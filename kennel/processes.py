@@ -1,0 +1,140 @@
+"""Background processes of one kennel home: recorded when started, adopted when running, ended with all their children.
+
+A record is `<home>/processes/<name>.json`. Each process is the leader of its own group and carries `KENNEL_OWNER`, so
+that what it started is found and ended even when a record was lost or a leader was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+OWNER_VARIABLE = "KENNEL_OWNER"
+STOP_SECONDS = 8.0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A background process; `created` is its start in seconds since the epoch, as the kernel tells it."""
+
+    name: str
+    pid: int
+    created: float
+    url: str
+    log: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether that very process (not another one with its pid) runs."""
+        try:
+            process = psutil.Process(self.pid)
+            return process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+
+def owner_of(home: Path) -> str:
+    """Return the mark of everything that was started for this home."""
+    return str(home.resolve())
+
+
+def spawn(home: Path, name: str, command: Sequence[str], *, environment: Mapping[str, str], url: str) -> Recorded:
+    """Start a process in a group of its own, output to `<home>/logs/<name>.log`, and record it."""
+    log = home / "logs" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            list(command),
+            env={**environment, OWNER_VARIABLE: owner_of(home)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    recorded = Recorded(name, process.pid, psutil.Process(process.pid).create_time(), url, str(log))
+    _write(home, recorded)
+    return recorded
+
+
+def find(home: Path, name: str) -> Recorded | None:
+    """Return the recorded process of that name if it runs."""
+    path = _path(home, name)
+    try:
+        recorded = Recorded(**json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return recorded if recorded.is_alive else None
+
+
+def stop(home: Path, name: str) -> bool:
+    """End a recorded process and its group; tell whether it ran."""
+    recorded = find(home, name)
+    if recorded is not None:
+        _end([psutil.Process(recorded.pid), *_group(recorded.pid)])
+    _path(home, name).unlink(missing_ok=True)
+    return recorded is not None
+
+
+def end_process(pid: int) -> None:
+    """End one process that ends its own children: SIGTERM, time to do so, SIGKILL."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        _end([psutil.Process(pid)])
+
+
+def stop_strays(home: Path) -> list[int]:
+    """End everything that carries this home's mark, except this process and its parents; return the pids."""
+    strays = list(owned(home))
+    _end(strays)
+    return [process.pid for process in strays]
+
+
+def owned(home: Path) -> Iterator[psutil.Process]:
+    """Yield the processes that were started for this home, by the mark in their environment."""
+    marks = {OWNER_VARIABLE: owner_of(home), "LOCALAWS_OWNER": owner_of(home / "localaws")}
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            environment = {} if process.pid in own else process.environ()
+            if any(environment.get(variable) == owner for variable, owner in marks.items()):
+                yield process
+
+
+def _group(leader: int) -> list[psutil.Process]:
+    members = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == leader and process.pid != leader:
+                members.append(process)
+    return members
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """SIGTERM, wait, SIGKILL; returns when all are gone."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(processes, timeout=STOP_SECONDS)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=STOP_SECONDS)
+
+
+def _path(home: Path, name: str) -> Path:
+    return home / "processes" / f"{name}.json"
+
+
+def _write(home: Path, recorded: Recorded) -> None:
+    path = _path(home, recorded.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_text(json.dumps(asdict(recorded)))
+    part.replace(path)

@@ -1,0 +1,242 @@
+"""A run's summary and report, made from the records under runs/<id>/ and from nothing else.
+
+Every figure carries its unit and, for an accuracy, the number of images behind it. What a record lacks is left out, not
+guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from tasks.errors import SettingsRefused
+from tasks.pricing import PRICES_SOURCE
+from tasks.records import (
+    SPLITS,
+    DatasetRef,
+    EndpointRef,
+    FunctionRef,
+    LoadReport,
+    TrainedModel,
+    load_record,
+    write_atomically,
+)
+from tasks.smoke import SmokeResult
+
+REPORT = "report.md"
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """How long each stage of the last command took, in seconds of wall time; adopted stages are short."""
+
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class LoadTested:
+    """What a load test was made of; another deployment, rate or time is another test."""
+
+    config_name: str
+    function_version: str
+    code_sha256: str
+    rate_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a finished run comes to; `loadtest` is None when no load test was made."""
+
+    run_id: str
+    dataset: DatasetRef
+    model: TrainedModel
+    endpoint: EndpointRef
+    function: FunctionRef
+    smoke: SmokeResult
+    loadtest: LoadReport | None
+    times: StageTimes
+    report: str
+
+    def as_json(self) -> dict[str, object]:
+        """Return what `kennel run --json` prints."""
+        return {
+            "run_id": self.run_id,
+            "test_accuracy": self.model.test_accuracy,
+            "test_images": self.model.test_images,
+            "classes": len(self.model.classes),
+            "backbone": self.model.backbone,
+            "instances": self.model.instance_count,
+            "training_job": self.model.job_name,
+            "model": self.model.model_uri,
+            "endpoint": self.endpoint.name,
+            "function": self.function.name,
+            "function_alias": self.function.alias_arn,
+            "loadtest": _load_json(self.loadtest),
+            "seconds": self.times.seconds,
+            "report": self.report,
+        }
+
+
+def accuracy_interval(accuracy: float, images: int) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval of an accuracy measured on `images` images.
+
+    Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference".
+    """
+    z = 1.959964
+    centre = (accuracy + z * z / (2 * images)) / (1 + z * z / images)
+    spread = z / (1 + z * z / images) * math.sqrt(accuracy * (1 - accuracy) / images + z * z / (4 * images**2))
+    return max(0.0, centre - spread), min(1.0, centre + spread)
+
+
+def summarise(run_dir: Path) -> RunSummary:
+    """Read a finished run's records.
+
+    Raises:
+        SettingsRefused: a stage's record is missing.
+        LedgerRefused: a record cannot be read.
+    """
+    return RunSummary(
+        run_id=run_dir.name,
+        dataset=_needed(run_dir, "stage_data", DatasetRef),
+        model=_needed(run_dir, "train_sagemaker", TrainedModel),
+        endpoint=_needed(run_dir, "endpoint", EndpointRef),
+        function=_needed(run_dir, "function", FunctionRef),
+        smoke=_needed(run_dir, "smoke", SmokeResult),
+        loadtest=load_record(run_dir, "loadtest", LoadReport),
+        times=_needed(run_dir, "pipeline", StageTimes),
+        report=str(run_dir / REPORT),
+    )
+
+
+def summary_rows(summary: RunSummary) -> dict[str, str]:
+    """Return the rows of the table that a run ends with."""
+    model, data = summary.model, summary.dataset
+    low, high = accuracy_interval(model.test_accuracy, model.test_images)
+    rows = {
+        "run": summary.run_id,
+        "data": f"{data.name}: {data.images():,} images, {len(data.classes)} classes, {data.quarantined} quarantined",
+        "model": f"{model.backbone}, {model.instance_count} × {model.instance_type}, {model.seconds:.1f} s",
+        "test accuracy": f"{model.test_accuracy:.4f} on {model.test_images} images (95 %: {low:.3f} to {high:.3f})",
+        "endpoint": f"{summary.endpoint.name} ({summary.endpoint.instance_count} × {summary.endpoint.instance_type})",
+        "function": f"{summary.function.name}:{summary.function.alias} (version {summary.function.version})",
+        "smoke test": f"{summary.smoke.predicted_label} for {summary.smoke.true_label}, {summary.smoke.latency_ms} ms",
+    }
+    if model.cost_usd is not None:
+        rows["training cost"] = f"about {model.cost_usd:.4f} USD at AWS's list price"
+    if summary.loadtest is not None:
+        rows["load test"] = _load_text(summary.loadtest)
+    times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in summary.times.seconds.items())
+    return rows | {"this command": times, "report": summary.report}
+
+
+def write_report(summary: RunSummary) -> Path:
+    """Write runs/<id>/report.md and return its path."""
+    table = [f"| {name} | {value.replace('|', chr(92) + '|')} |" for name, value in summary_rows(summary).items()]
+    sections = [
+        f"# Run {summary.run_id}",
+        "",
+        "Every figure comes from the JSON files beside this report.",
+        "",
+        "| | |",
+        "|---|---|",
+        *table,
+        "",
+        *_data_section(summary.dataset),
+        *_training_section(summary.model),
+        *_deployment_section(summary),
+        *_load_section(summary.loadtest),
+    ]
+    path = Path(summary.report)
+    write_atomically(path, ("\n".join(sections) + "\n").encode())
+    return path
+
+
+def _data_section(data: DatasetRef) -> list[str]:
+    rows = [f"| {split} | {data.images(split):,} | {data.shards.get(split, '')} |" for split in SPLITS]
+    return [
+        "## Data",
+        "",
+        f"`{data.uri}`, digest `{data.digest}`, {data.size_bytes / 1e6:.1f} MB, source: {data.source}.",
+        "",
+        "| split | images | shards |",
+        "|---|---|---|",
+        *rows,
+        "",
+    ]
+
+
+def _training_section(model: TrainedModel) -> list[str]:
+    metrics = [f"| {name} | {value:g} |" for name, value in sorted(model.metrics.items())]
+    cost = "" if model.cost_usd is None else f", about {model.cost_usd:.4f} USD ({PRICES_SOURCE})"
+    return [
+        "## Training",
+        "",
+        f"Job `{model.job_name}` on {model.instance_count} × {model.instance_type}"
+        f"{' (spot)' if model.spot else ''}: {model.instance_reason}.",
+        f"{model.seconds:.1f} s from creation to end, {model.billable_seconds:.0f} s billable{cost}.",
+        f"Model `{model.model_uri}`, data digest `{model.data_digest}`, commit `{model.git_commit or 'unknown'}`.",
+        "",
+        "| metric | value |",
+        "|---|---|",
+        *metrics,
+        "",
+    ]
+
+
+def _deployment_section(summary: RunSummary) -> list[str]:
+    endpoint, function, smoke = summary.endpoint, summary.function, summary.smoke
+    return [
+        "## Deployment",
+        "",
+        f"Endpoint `{endpoint.name}`: configuration `{endpoint.config_name}`, {endpoint.instance_count} × "
+        f"{endpoint.instance_type}, in service after {endpoint.seconds:.1f} s.",
+        f"Function `{function.name}`, version {function.version}, alias `{function.alias}`, code sha256 "
+        f"`{function.code_sha256}`, role `{function.role_name}`.",
+        f"Smoke test through the alias: image `{smoke.image}` of class {smoke.true_label} was called "
+        f"{smoke.predicted_label} with probability {smoke.score:.4f}; {smoke.labels} labels; {smoke.latency_ms} ms.",
+        "",
+    ]
+
+
+def _load_section(load: LoadReport | None) -> list[str]:
+    if load is None:
+        return ["## Load test", "", "None was made (`--no-loadtest`).", ""]
+    files = [f"- {name}: `{path}`" for name, path in load.files.items()]
+    return ["## Load test", "", _load_text(load), "", *files, ""]
+
+
+def _load_text(load: LoadReport) -> str:
+    percentiles = {"p50": load.p50_ms, "p90": load.p90_ms, "p99": load.p99_ms}
+    shown = ", ".join(f"{name} {value:.1f} ms" for name, value in percentiles.items() if value is not None)
+    verdict = "valid" if load.is_valid else f"void: {load.why_invalid}"
+    return (
+        f"{load.kind} {load.target}: {load.requests:,} requests at {load.achieved_rps:.1f}/s "
+        f"of {load.intended_rps:.1f}/s, {load.failures} failed; {shown or 'too few samples for percentiles'} ({verdict})"
+    )
+
+
+def _load_json(load: LoadReport | None) -> dict[str, object] | None:
+    if load is None:
+        return None
+    return {
+        "requests": load.requests,
+        "failures": load.failures,
+        "achieved_rps": load.achieved_rps,
+        "p50_ms": load.p50_ms,
+        "p90_ms": load.p90_ms,
+        "p99_ms": load.p99_ms,
+        "is_valid": load.is_valid,
+    }
+
+
+Record = TypeVar("Record")
+
+
+def _needed(run_dir: Path, stage: str, kind: type[Record]) -> Record:
+    record = load_record(run_dir, stage, kind)
+    if record is None:
+        raise SettingsRefused("report", f"run {run_dir.name}", f"it has no record of {stage}", "kennel run")
+    return record
