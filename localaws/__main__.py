@@ -1,48 +1,118 @@
-"""`python -m localaws [serve|start|stop|status|logs|reset] [--home DIR] [--port N] [--time-scale X]`.
+"""`python -m localaws [serve|start|stop|status|logs|reset] [--home DIR] …`, the embedded AWS on loopback.
 
-`serve` (the default) runs in the foreground and prints the environment to export; `start` does it in the background and
-returns when it answers.
+- `serve` (the default) runs in the foreground and prints the environment to export; Ctrl-C ends it.
+- `start` does it in the background and returns when it answers; `stop` ends it and everything it started.
+- `status` shows what runs; `logs [PREFIX] [--follow]` prints CloudWatch Logs of the groups that start with PREFIX.
+- `reset` ends everything that runs and forgets all state; the server keeps its port.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
+from localaws import control
 from localaws.errors import LocalAwsError
+from localaws.server import ServerRecord, serve, serve_command
 from localaws.settings import DEFAULT_PORT, Settings
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     """Run one command; return the exit status: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong usage."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(_with_command(arguments))
     try:
-        return int(_COMMANDS[options.command](options) or 0)
+        options.run(options)
     except LocalAwsError as error:
         print(f"localaws: {error}", file=sys.stderr)
         return 1
+    except ValueError as error:
+        print(f"localaws: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _with_command(arguments: list[str]) -> list[str]:
+    is_option = bool(arguments) and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")
+    return ["serve", *arguments] if is_option or not arguments else arguments
+
+
+def _serve(options: argparse.Namespace) -> NoReturn:
+    again = serve(_settings(options), announce=lambda line: print(line, flush=True))
+    if again is not None:
+        os.execv(sys.executable, serve_command(again))  # noqa: S606 there is nothing for a shell to expand
+    os._exit(0)  # a thread that waits for the rest of a request's body would keep the interpreter from ending
+
+
+def _start(options: argparse.Namespace) -> None:
+    _print_environment(options.home, control.start(_settings(options)))
+
+
+def _stop(options: argparse.Namespace) -> None:
+    record = control.stop(options.home.resolve())
+    print(f"stopped {record.url} (pid {record.pid})" if record else "localaws was not running")
+
+
+def _reset(options: argparse.Namespace) -> None:
+    record = control.reset(options.home.resolve())
+    print(f"{record.url} has no state and runs nothing")
+
+
+def _logs(options: argparse.Namespace) -> None:
+    for line in control.log_lines(options.home.resolve(), options.prefix, follow=options.follow):
+        print(line, flush=True)
+
+
+def _status(options: argparse.Namespace) -> None:
+    status = control.status(options.home.resolve())
+    print(f"localaws {status.record.url} pid {status.record.pid} time scale {status.record.time_scale:g}")
+    for title, rows in (
+        ("training jobs", [f"{name}  {state}" for name, state in status.training_jobs]),
+        ("endpoints", [f"{name}  {state}" for name, state in status.endpoints]),
+        ("functions", [f"{name}  {state}" for name, state in status.functions]),
+        ("processes", [f"{p.pid}  {p.memory_bytes >> 20} MiB  {p.command[:100]}" for p in status.processes]),
+    ):
+        print(f"{title}: {len(rows)}")
+        for row in rows:
+            print(f"  {row}")
+
+
+def _print_environment(home: Path, record: ServerRecord) -> None:
+    settings = Settings(home.resolve(), port=record.port, host=record.host, region=record.region)
+    print(f"# localaws at {record.url}, home {settings.home}")
+    for name, value in settings.environment.items():
+        print(f"export {name}={value}")
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    return Settings(home=options.home.resolve(), port=options.port, time_scale=options.time_scale)
-
-
-def _serve(options: argparse.Namespace) -> None:
-    from localaws.server import serve
-
-    serve(_settings(options), announce=lambda line: print(line, flush=True))
-
-
-_COMMANDS = {"serve": _serve}
+    return Settings(home=options.home.resolve(), port=options.port, time_scale=options.time_scale, host=options.host)
 
 
 def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--home", type=Path, default=Path(".kennel/localaws"), help="the folder it keeps everything in")
+    serving = argparse.ArgumentParser(add_help=False, parents=[shared])
+    serving.add_argument("--host", default="127.0.0.1", help="an address in 127.0.0.0/8")
+    serving.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 = any free one")
+    serving.add_argument("--time-scale", type=float, default=1.0, help="emulated seconds per second")
     parser = argparse.ArgumentParser(prog="python -m localaws", description="The embedded AWS, on loopback.")
-    parser.add_argument("command", nargs="?", default="serve", choices=sorted(_COMMANDS))
-    parser.add_argument("--home", type=Path, default=Path(".kennel/localaws"), help="where it keeps everything")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 = any free one")
-    parser.add_argument("--time-scale", type=float, default=1.0, help="emulated seconds per second")
+    commands = parser.add_subparsers(metavar="command")
+    for name, run, parents, about in (
+        ("serve", _serve, [serving], "run in the foreground (the default)"),
+        ("start", _start, [serving], "run in the background; returns when it answers"),
+        ("stop", _stop, [shared], "end it and everything it started"),
+        ("status", _status, [shared], "what runs"),
+        ("reset", _reset, [shared], "end everything that runs, forget all state"),
+    ):
+        commands.add_parser(name, parents=parents, help=about).set_defaults(run=run)
+    logs = commands.add_parser("logs", parents=[shared], help="print CloudWatch Logs")
+    logs.add_argument("prefix", nargs="?", default="", help="of the names of the log groups")
+    logs.add_argument("--follow", action="store_true", help="go on with new lines until Ctrl-C")
+    logs.set_defaults(run=_logs)
     return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -34,6 +34,7 @@ SERVICES = {
     "tagging": "Resource Groups Tagging",
 }
 _CREDENTIAL = re.compile(r"Credential=[^/,]*(?:/|%2F)\d*(?:/|%2F)[^/%,]*(?:/|%2F)([^/%,]+)(?:/|%2F)aws4_request")
+_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|([a-z0-9.-]+\.)?localhost")
 _S3_DATA_PARAMETERS = {"partNumber", "uploadId", "x-id", "AWSAccessKeyId", "Signature", "Expires"}
 
 
@@ -49,7 +50,29 @@ def build_app(core: Core, routes: list[BaseRoute]) -> ASGIApp:
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok", "home": core.settings.owner})
 
-    return Starlette(routes=[Route("/_localaws/health", health), *routes, Mount("/", app=moto)])
+    return LoopbackOnly(Starlette(routes=[Route("/_localaws/health", health), *routes, Mount("/", app=moto)]))
+
+
+class LoopbackOnly:
+    """Refuses requests addressed to another host, which a web page could send through a name that it controls."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not is_loopback_host(scope):
+            await Response("localaws answers requests to loopback hosts only\n", 403)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def is_loopback_host(scope: Scope) -> bool:
+    """Return whether the Host header names this machine: 127.x.y.z, localhost or a name under it (buckets)."""
+    for name, value in scope["headers"]:
+        if name == b"host":
+            host = value.rpartition(b":")[0] or value
+            return bool(_LOOPBACK.fullmatch(host.decode("latin1").lower()))
+    return False
 
 
 class MotoMount:

@@ -5,13 +5,16 @@ import importlib
 import json
 import os
 import resource
+import shutil
+import signal
 import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 import psutil
 import uvicorn
@@ -21,47 +24,65 @@ from localaws.core import Core
 from localaws.errors import AlreadyRunning, PortTaken
 from localaws.settings import Settings
 
-EXECUTING_SERVICES = ("localaws.s3", "localaws.sagemaker", "localaws.functions")
+EXECUTING_SERVICES = ("localaws.s3", "localaws.iam", "localaws.sagemaker", "localaws.functions")
 SHUTDOWN_SECONDS = 3
+OPEN_FILES = 65_536
+
+Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class ServerRecord:
-    """What `home/server.json` says of the running server."""
+    """What `home/server.json` says of a server. `created`, `started`: Unix times of the process and of its state."""
 
     pid: int
     created: float
+    started: float
+    host: str
     port: int
     region: str
     account_id: str
     time_scale: float
 
-    def settings(self, home: Path) -> Settings:
-        """Return the settings that the server runs with."""
-        return Settings(
-            home=home, port=self.port, region=self.region, account_id=self.account_id, time_scale=self.time_scale
-        )
+    @property
+    def url(self) -> str:
+        """What `AWS_ENDPOINT_URL` has to be."""
+        return f"http://{self.host}:{self.port}"
 
 
-def serve(settings: Settings, announce: Any = print) -> None:
+def serve(settings: Settings, announce: Announce) -> Settings | None:
     """Serve until SIGINT or SIGTERM; every process that was started is gone when this returns.
+
+    Returns None, or after SIGHUP, which asks for a reset, the settings to serve with again: all state is gone then.
 
     Raises:
         AlreadyRunning: a server with this home is up.
         PortTaken: another program listens on the port.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
-    with _only_one(settings.home), _listen(settings.port) as listener:
+    with _only_one(settings.home), _listen(settings.host, settings.port) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
         _raise_file_limit()
         _configure_moto(settings)
         core = Core(settings)
         core.processes.reap_orphans()
+        ending = _Ending()
         try:
-            _serve(core, listener, announce)
+            _run(core, listener, announce, ending)
         finally:
             core.shutdown()
             (settings.home / "server.json").unlink(missing_ok=True)
+        if ending.is_reset:
+            _forget(settings.home)
+        return settings if ending.is_reset else None
+
+
+def serve_command(settings: Settings) -> list[str]:
+    """Return the command that serves with these settings."""
+    return [
+        *(sys.executable, "-m", "localaws", "serve", "--home", str(settings.home)),
+        *("--host", settings.host, "--port", str(settings.port), "--time-scale", str(settings.time_scale)),
+    ]
 
 
 def read_record(home: Path) -> ServerRecord | None:
@@ -73,12 +94,51 @@ def read_record(home: Path) -> ServerRecord | None:
         return None
 
 
-def _serve(core: Core, listener: socket.socket, announce: Any) -> None:
+class _Ending:
+    """Why the server ends: set by a signal, whenever it comes."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self.is_urgent = False
+        self.is_reset = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        self.is_urgent = self.is_asked and number == signal.SIGINT
+        self.is_reset = number == signal.SIGHUP and not self.is_asked
+        self.is_asked = True
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, ended by `_Ending` instead of its own handlers, which would kill us before our children."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], ending: _Ending) -> None:
+        super().__init__(config)
+        self._tell = started
+        self._ending = ending
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell()
+
+    async def on_tick(self, counter: int) -> bool:
+        self.force_exit = self._ending.is_urgent
+        return self._ending.is_asked or await super().on_tick(counter)
+
+
+def _run(core: Core, listener: socket.socket, announce: Announce, ending: _Ending) -> None:
     from localaws.front import build_app
 
-    app = build_app(core, _install(core))
+    routes: list[BaseRoute] = []
+    for name in EXECUTING_SERVICES:
+        routes.extend(importlib.import_module(name).install(core))
     config = uvicorn.Config(
-        app,
+        build_app(core, routes),
         loop="uvloop",
         http="httptools",
         log_level="warning",
@@ -86,35 +146,16 @@ def _serve(core: Core, listener: socket.socket, announce: Any) -> None:
         lifespan="off",
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=120,
-        backlog=2048,
     )
-    server = _Server(config, started=lambda: _announce(core.settings, announce))
-    server.run(sockets=[listener])
+    _Server(config, lambda: _announce(core.settings, announce), ending).run(sockets=[listener])
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server that tells when it answers."""
-
-    def __init__(self, config: uvicorn.Config, started: Any) -> None:
-        super().__init__(config)
-        self._tell = started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._tell()
-
-
-def _install(core: Core) -> list[BaseRoute]:
-    routes: list[BaseRoute] = []
-    for name in EXECUTING_SERVICES:
-        routes.extend(importlib.import_module(name).install(core))
-    return routes
-
-
-def _announce(settings: Settings, announce: Any) -> None:
+def _announce(settings: Settings, announce: Announce) -> None:
     record = ServerRecord(
         pid=os.getpid(),
         created=psutil.Process().create_time(),
+        started=time.time(),
+        host=settings.host,
         port=settings.port,
         region=settings.region,
         account_id=settings.account_id,
@@ -123,7 +164,7 @@ def _announce(settings: Settings, announce: Any) -> None:
     part = settings.home / "server.json.part"
     part.write_text(json.dumps(asdict(record)))
     part.replace(settings.home / "server.json")
-    announce(f"# localaws at {settings.url}, home {settings.home}, {time.strftime('%H:%M:%S')}")
+    announce(f"# localaws at {settings.url}, home {settings.home}")
     for name, value in settings.environment.items():
         announce(f"export {name}={value}")
 
@@ -134,37 +175,46 @@ def _only_one(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            record = read_record(home)
-            where = f" at http://127.0.0.1:{record.port} (pid {record.pid})" if record else ""
-            raise AlreadyRunning(
-                f"localaws is running already with home {home}{where}; stop it: python -m localaws stop"
-            ) from None
+            raise AlreadyRunning(already_running(home, read_record(home))) from None
         yield
 
 
+def already_running(home: Path, record: ServerRecord | None) -> str:
+    """Return the message that says where the running server is and how to stop it."""
+    where = f" at {record.url} (pid {record.pid})" if record else ""
+    return f"localaws is running already with home {home}{where}; stop it: python -m localaws stop --home {home}"
+
+
 @contextmanager
-def _listen(port: int) -> Iterator[socket.socket]:
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(("127.0.0.1", port))
+            listener.bind((host, port))
+            listener.listen(2048)
         except OSError as error:
             raise PortTaken(
-                f"127.0.0.1:{port} cannot be listened on ({error.strerror}): choose another with --port, 0 = any free"
+                f"{host}:{port} cannot be listened on ({error.strerror}): choose another with --port, 0 = any free"
             ) from error
-        listener.listen(2048)
         yield listener
 
 
 def _raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(65_536, hard) if hard != resource.RLIM_INFINITY else 65_536
-    if soft < wanted:
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _configure_moto(settings: Settings) -> None:
     """Set what moto reads from the environment; must run before moto is imported."""
     os.environ["MOTO_ACCOUNT_ID"] = settings.account_id
-    os.environ["MOTO_S3_DEFAULT_KEY_BUFFER_SIZE"] = str(64 * 1024)
-    os.environ.setdefault("AWS_DEFAULT_REGION", settings.region)
+    os.environ["AWS_DEFAULT_REGION"] = settings.region
+
+
+def _forget(home: Path) -> None:
+    for path in home.iterdir():
+        if path.is_dir() and path.name != "logs":
+            shutil.rmtree(path)
+        elif path.is_file() and path.name not in {"lock", "output.txt"}:
+            path.unlink()

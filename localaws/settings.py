@@ -1,7 +1,10 @@
 """Where localaws keeps things and how it behaves. Reads nothing and touches nothing by itself."""
 
+import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+
+from localaws.errors import NotLoopback
 
 DEFAULT_PORT = 4577
 
@@ -12,6 +15,10 @@ class Settings:
 
     `home` holds everything that localaws keeps; `port` 0 means any free one (`home/server.json` then has the real one);
     `time_scale` is how many times faster than AWS the emulated clock runs (1.0 = real time).
+
+    Raises:
+        NotLoopback: `host` is not an address in 127.0.0.0/8.
+        ValueError: another field is out of its range.
     """
 
     home: Path
@@ -19,19 +26,24 @@ class Settings:
     region: str = "us-east-1"
     account_id: str = "123456789012"
     time_scale: float = 1.0
+    host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port={self.port}: must be 0 (any free port) to 65535")
         if not 0.01 <= self.time_scale <= 10_000:
             raise ValueError(f"time_scale={self.time_scale}: must be 0.01 to 10000 emulated seconds a second")
+        if not _is_loopback(self.host):
+            raise NotLoopback(
+                f"host {self.host!r} is not a loopback address (127.0.0.1): localaws has no authentication"
+            )
         if not (self.account_id.isdigit() and len(self.account_id) == 12):
             raise ValueError(f"account_id={self.account_id!r}: must be 12 digits")
 
     @property
     def url(self) -> str:
         """What `AWS_ENDPOINT_URL` has to be."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def owner(self) -> str:
@@ -48,3 +60,10 @@ class Settings:
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
         }
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.IPv4Address(host).is_loopback
+    except ValueError:
+        return False

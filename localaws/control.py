@@ -1,0 +1,264 @@
+"""The commands on a server from outside: start, stop, status, logs, reset. They talk to it by boto3 and by signals."""
+
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from localaws.errors import AlreadyRunning, NotRunning, StartFailed, StopFailed
+from localaws.processes import OWNER, PROCESS, ProcessTable, find_members
+from localaws.server import ServerRecord, already_running, read_record, serve_command
+from localaws.settings import Settings
+
+START_SECONDS = 30.0
+STOP_SECONDS = 20.0
+LOG_TAIL_LINES = 20
+
+
+@dataclass(frozen=True)
+class Process:
+    """A child of the server, as `status` shows it."""
+
+    pid: int
+    command: str
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """What runs and what exists: processes as the kernel has them, resources as the server's own API lists them."""
+
+    record: ServerRecord
+    training_jobs: list[tuple[str, str]]
+    endpoints: list[tuple[str, str]]
+    functions: list[tuple[str, str]]
+    processes: list[Process]
+
+
+def start(settings: Settings) -> ServerRecord:
+    """Start a server in the background and return when it answers.
+
+    Raises:
+        AlreadyRunning: one runs with this home.
+        StartFailed: it ended, or did not answer within 30 seconds; the message ends with its log.
+    """
+    if record := read_record(settings.home):
+        raise AlreadyRunning(already_running(settings.home, record))
+    (settings.home / "logs").mkdir(parents=True, exist_ok=True)
+    with _log_of(settings.home).open("w") as log:
+        server = subprocess.Popen(
+            serve_command(settings),
+            env={name: value for name, value in os.environ.items() if name not in (OWNER, PROCESS)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    record = _until(lambda: _answering(settings.home, server), START_SECONDS)
+    if record is None:
+        _end(server)
+        raise StartFailed(f"localaws did not start within {START_SECONDS:.0f} s:\n{_log_tail(settings.home)}")
+    return record
+
+
+def stop(home: Path) -> ServerRecord | None:
+    """Stop the server and everything that it or a killed predecessor left; return the record of the one that ran.
+
+    Raises:
+        StopFailed: a process outlives SIGKILL.
+    """
+    record = read_record(home)
+    if record:
+        _signal(record, signal.SIGTERM)
+        if _until(lambda: not _is_alive(record) or None, STOP_SECONDS) is None:
+            _signal(record, signal.SIGKILL)
+            if _until(lambda: not _is_alive(record) or None, STOP_SECONDS) is None:
+                raise StopFailed(f"the server (pid {record.pid}) outlives SIGKILL")
+    if (home / "processes").is_dir():
+        ProcessTable(home / "processes", str(home.resolve())).reap_orphans()
+    (home / "server.json").unlink(missing_ok=True)
+    return record
+
+
+def reset(home: Path) -> ServerRecord:
+    """End everything that runs, forget all state, and have the same server answer again on the same port.
+
+    Raises:
+        NotRunning: no server runs with this home.
+        StartFailed: it did not answer again within 30 seconds.
+    """
+    record = running(home)
+    _signal(record, signal.SIGHUP)
+    again = _until(lambda: _answers_anew(home, record), START_SECONDS)
+    if again is None:
+        raise StartFailed(f"localaws did not come back within {START_SECONDS:.0f} s:\n{_log_tail(home)}")
+    return again
+
+
+def running(home: Path) -> ServerRecord:
+    """Return the record of the server that runs.
+
+    Raises:
+        NotRunning: none does with this home.
+    """
+    record = read_record(home)
+    if record is None:
+        raise NotRunning(f"no localaws runs with home {home}; start it: python -m localaws start --home {home}")
+    return record
+
+
+def status(home: Path) -> Status:
+    """Ask the server what it has, and the kernel what runs.
+
+    Raises:
+        NotRunning: no server runs with this home.
+    """
+    record = running(home)
+    sagemaker, functions = client(record, "sagemaker"), client(record, "lambda")
+    return Status(
+        record=record,
+        training_jobs=_listed(sagemaker, "list_training_jobs", "TrainingJobSummaries", "TrainingJob"),
+        endpoints=_listed(sagemaker, "list_endpoints", "Endpoints", "Endpoint"),
+        functions=[
+            (function["FunctionName"], function.get("State", "Active"))
+            for page in functions.get_paginator("list_functions").paginate()
+            for function in page["Functions"]
+        ],
+        processes=_processes(home),
+    )
+
+
+def log_lines(home: Path, prefix: str, *, follow: bool, sleep: Callable[[float], None] = time.sleep) -> Iterator[str]:
+    """Yield the lines of every log group whose name starts with `prefix`, by time; with `follow`, new ones for ever.
+
+    Raises:
+        NotRunning: no server runs with this home (any more).
+    """
+    seen: dict[tuple[str, str], str] = {}
+    while True:
+        yield from _new_lines(client(running(home), "logs"), prefix, seen)
+        if not follow:
+            return
+        sleep(0.5)
+
+
+def client(record: ServerRecord, service: str) -> Any:
+    """Return a boto3 client for the server."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        service,
+        endpoint_url=record.url,
+        region_name=record.region,
+        aws_access_key_id="localaws",
+        aws_secret_access_key="localaws",  # noqa: S106 nothing checks it, and it must be something
+        config=Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 2}),
+    )
+
+
+def _new_lines(logs: Any, prefix: str, seen: dict[tuple[str, str], str]) -> list[str]:
+    events = []
+    for group in _pages(logs, "describe_log_groups", "logGroups", **({"logGroupNamePrefix": prefix} if prefix else {})):
+        for stream in _pages(logs, "describe_log_streams", "logStreams", logGroupName=group["logGroupName"]):
+            names = (group["logGroupName"], stream["logStreamName"])
+            for event in _unread(logs, names, seen):
+                stamp = time.strftime("%H:%M:%S", time.localtime(event["timestamp"] / 1000))
+                events.append((event["timestamp"], f"{stamp} {'/'.join(names)} {event['message']}"))
+    return [line for _, line in sorted(events, key=lambda event: event[0])]
+
+
+def _unread(logs: Any, names: tuple[str, str], seen: dict[tuple[str, str], str]) -> Iterator[dict[str, Any]]:
+    while True:
+        token = {"nextToken": seen[names]} if names in seen else {}
+        page = logs.get_log_events(logGroupName=names[0], logStreamName=names[1], startFromHead=True, **token)
+        if page["events"]:
+            seen[names] = page["nextForwardToken"]
+            yield from page["events"]
+        else:
+            return
+
+
+def _pages(logs: Any, operation: str, member: str, **parameters: Any) -> list[dict[str, Any]]:
+    return [item for page in logs.get_paginator(operation).paginate(**parameters) for item in page[member]]
+
+
+def _listed(sagemaker: Any, operation: str, member: str, kind: str) -> list[tuple[str, str]]:
+    pages = sagemaker.get_paginator(operation).paginate()
+    return [(item[f"{kind}Name"], item[f"{kind}Status"]) for page in pages for item in page[member]]
+
+
+def _processes(home: Path) -> list[Process]:
+    found = []
+    for process in find_members(OWNER, str(home.resolve()), set()):
+        try:
+            found.append(Process(process.pid, " ".join(process.cmdline()), process.memory_info().rss))
+        except psutil.NoSuchProcess:
+            continue
+    return sorted(found, key=lambda process: process.pid)
+
+
+def _answering(home: Path, server: subprocess.Popen[bytes]) -> ServerRecord | None:
+    if server.poll() is not None:
+        raise StartFailed(f"localaws ended with status {server.returncode}:\n{_log_tail(home)}")
+    record = read_record(home)
+    return record if record and _is_healthy(record) else None
+
+
+def _answers_anew(home: Path, before: ServerRecord) -> ServerRecord | None:
+    record = read_record(home)
+    return record if record and record.started != before.started and _is_healthy(record) else None
+
+
+def _is_healthy(record: ServerRecord) -> bool:
+    try:
+        with urllib.request.urlopen(f"{record.url}/_localaws/health", timeout=2) as response:  # noqa: S310 http, ours
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _until(attempt: Callable[[], Any], timeout_seconds: float) -> Any:
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        if (result := attempt()) is not None:
+            return result
+        time.sleep(0.02)
+    return None
+
+
+def _signal(record: ServerRecord, number: int) -> None:
+    if _is_alive(record):
+        os.kill(record.pid, number)
+
+
+def _is_alive(record: ServerRecord) -> bool:
+    try:
+        process = psutil.Process(record.pid)
+        return process.create_time() == record.created and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    server.kill()
+    server.wait()
+
+
+def _log_of(home: Path) -> Path:
+    return home / "logs" / "server.log"
+
+
+def _log_tail(home: Path) -> str:
+    try:
+        return "\n".join(_log_of(home).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+    except FileNotFoundError:
+        return "(no log)"
