@@ -233,10 +233,11 @@ class HostProcess:
         )
 
     def say(self, line: str) -> None:
-        """Put a line into the host's log."""
+        """Put a line into the host's log; CloudWatch has no empty events."""
         self.tail.append(line[:TAIL_LINE_CHARACTERS])
-        self._core.logs.write(LOG_GROUP, self.stream, [line])
-        self._on_line(line)
+        if line:
+            self._core.logs.write(LOG_GROUP, self.stream, [line])
+            self._on_line(line)
 
     def status(self) -> int | None:
         """Return the exit status when the host has ended; 128 + n when signal n ended it."""

@@ -12,32 +12,30 @@ from localaws.sagemaker.training_requests import JobRequest, Location
 GZIP_LEVEL = 1  # weights hardly compress: level 9 costs eight times as long for 1 % less
 
 
-def upload_outputs(request: JobRequest, ml_folders: Sequence[Path], scratch: Path, objects: Objects) -> str | None:
-    """Upload what the hosts left in `model` and `output/data`; return the model's S3 URI, None when there is no model.
+def upload_outputs(request: JobRequest, ml_folders: Sequence[Path], scratch: Path, objects: Objects) -> None:
+    """Upload what the hosts left in `model` and `output/data`, as archives unless the request wants plain files.
 
-    The hosts' files are put together; where two have a file of the same name, the first host's counts.
+    The hosts' files are put together; where two have a file of the same name, the first host's counts. Nothing is
+    uploaded for a folder that is empty on all hosts.
     """
-    base = f"{request.output.prefix.rstrip('/')}/{request.name}/output".lstrip("/")
-    _upload(_merged([ml / "output" / "data" for ml in ml_folders]), "output", base, request, scratch, objects)
-    return _upload(_merged([ml / "model" for ml in ml_folders]), "model", base, request, scratch, objects)
+    for name, folder in (("output", "output/data"), ("model", "model")):
+        files = _merged([ml / folder for ml in ml_folders])
+        if files and request.is_compressed:
+            _upload_archive(files, request.output_of(name), scratch / f"{name}.tar.gz", objects)
+        elif files:
+            _upload_files(files, request.output_of(name), objects)
 
 
-def _upload(
-    files: dict[str, Path], name: str, base: str, request: JobRequest, scratch: Path, objects: Objects
-) -> str | None:
-    if not files:
-        return None
-    bucket = request.output.bucket
-    if request.is_compressed:
-        archive = scratch / f"{name}.tar.gz"
-        _pack(files, archive)
-        objects.upload(archive, bucket, f"{base}/{name}.tar.gz")
-        archive.unlink()
-        return f"s3://{bucket}/{base}/{name}.tar.gz"
+def _upload_archive(files: dict[str, Path], target: Location, archive: Path, objects: Objects) -> None:
+    _pack(files, archive)
+    objects.upload(archive, target.bucket, target.prefix)
+    archive.unlink()
+
+
+def _upload_files(files: dict[str, Path], target: Location, objects: Objects) -> None:
     for relative, path in files.items():
         if path.is_file():
-            objects.upload(path, bucket, f"{base}/{name}/{relative}")
-    return f"s3://{bucket}/{base}/{name}/"
+            objects.upload(path, target.bucket, f"{target.prefix}{relative}")
 
 
 def _merged(folders: Sequence[Path]) -> dict[str, Path]:

@@ -56,7 +56,6 @@ class TrainingJobRecord:
         self._training_start: float | None = None
         self._end: float | None = None
         self._interrupted_seconds = 0.0
-        self._artifacts: str | None = None
         self._failure: str | None = None
         self._metrics: Sequence[MetricValue] = ()
         self.move("Starting")
@@ -110,11 +109,6 @@ class TrainingJobRecord:
         with self._lock:
             self._metrics = tuple(metrics)
 
-    def keep_artifacts(self, uri: str) -> None:
-        """Show where the model was uploaded to."""
-        with self._lock:
-            self._artifacts = uri
-
     def finish(self, status: str, *, secondary: str | None = None, failure: str | None = None) -> None:
         """Enter the terminal `status`; `failure` becomes FailureReason, cut to 1,024 characters."""
         with self._lock:
@@ -161,9 +155,7 @@ class TrainingJobRecord:
         return described
 
     def _outcome(self) -> dict[str, Any]:
-        described: dict[str, Any] = {}
-        if self._artifacts:
-            described["ModelArtifacts"] = {"S3ModelArtifacts": self._artifacts}
+        described: dict[str, Any] = {"ModelArtifacts": {"S3ModelArtifacts": self.request.output_of("model").uri}}
         if self._failure:
             described["FailureReason"] = self._failure
         if self._end and self._training_start:

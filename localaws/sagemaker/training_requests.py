@@ -120,6 +120,11 @@ class JobRequest:
         """The names of the instances."""
         return tuple(f"algo-{number}" for number in range(1, self.instance_count + 1))
 
+    def output_of(self, name: str) -> Location:
+        """Return where the archive (or, uncompressed, the folder) `name` of the job's output goes."""
+        base = f"{self.output.prefix.rstrip('/')}/{self.name}/output/{name}".lstrip("/")
+        return Location(self.output.bucket, f"{base}.tar.gz" if self.is_compressed else f"{base}/")
+
 
 def parse_request(parameters: Mapping[str, Any], core: Core) -> JobRequest:
     """Return the request when it can be carried out.

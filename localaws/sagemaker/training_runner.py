@@ -155,9 +155,7 @@ class TrainingRunner:
         outcome = self._train(network, running, checkpoints)
         if outcome.end in (End.COMPLETED, End.STOPPED, End.MAX_RUNTIME) and not self._is_closing.is_set():
             self.record.move("Uploading")
-            model = upload_outputs(self._request, [each.host.ml for each in running], folder, self._core.objects)
-            if model:
-                self.record.keep_artifacts(model)
+            upload_outputs(self._request, [each.host.ml for each in running], folder, self._core.objects)
         return outcome
 
     # --- before the run -----------------------------------------------------------------------------------------------

@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
-import botocore.session
 import psutil
 import pytest
 from botocore.exceptions import ClientError
-from botocore.validate import ParamValidator
 
-from tests.conftest import RunningLocalAws, start_server, wait_for_url
+from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.6.0-cpu-py312"
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
@@ -139,18 +136,19 @@ class Room:
         return found
 
 
-def make_room(url: str, home: Path, client: Callable[[str], Any]) -> Room:
+def make_room(server: RunningLocalAws) -> Room:
+    client = server.client
     mark = uuid.uuid4().hex[:12]
     trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     client("s3").create_bucket(Bucket=f"training-{mark}")
     role = client("iam").create_role(RoleName=f"training-{mark}", AssumeRolePolicyDocument=document)["Role"]
-    return Room(client, url, home, f"training-{mark}", role["Arn"])
+    return Room(client, server.url, server.home, f"training-{mark}", role["Arn"])
 
 
 @pytest.fixture(scope="module")
 def room(localaws: RunningLocalAws) -> Room:
-    return make_room(localaws.url, localaws.home, localaws.client)
+    return make_room(localaws)
 
 
 @pytest.fixture(scope="module")
@@ -159,20 +157,14 @@ def hasty_room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     home = tmp_path_factory.mktemp("hasty")
     server = start_server(home, "--time-scale", "80")
     try:
-        url = wait_for_url(home, server)
-        yield make_room(url, home, clients_of(url))
+        yield room_at(wait_for_url(home, server), home, server.pid)
     finally:
         server.terminate()
         server.wait(20)
 
 
-def clients_of(url: str) -> Callable[[str], Any]:
-    def client(service: str) -> Any:
-        return boto3.client(
-            service, endpoint_url=url, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
-        )
-
-    return client
+def room_at(url: str, home: Path, pid: int) -> Room:
+    return make_room(RunningLocalAws(url, home, pid, client_environment(url)))
 
 
 def names_in(archive: bytes) -> dict[str, bytes]:
@@ -182,16 +174,6 @@ def names_in(archive: bytes) -> dict[str, bytes]:
 
 def statuses(described: Mapping[str, Any]) -> list[str]:
     return [each["Status"] for each in described["SecondaryStatusTransitions"]]
-
-
-def assert_reply_has_the_documented_shape(described: Mapping[str, Any]) -> None:
-    model = botocore.session.get_session().get_service_model("sagemaker")
-    shape = model.operation_model("DescribeTrainingJob").output_shape
-    reply = {key: value for key, value in described.items() if key != "ResponseMetadata"}
-    assert set(reply) <= set(shape.members)
-    report = ParamValidator().validate(reply, shape).generate_report()
-    assert not report or report == 'Missing required parameter in input: "ModelArtifacts"', report
-    assert described["SecondaryStatus"] in shape.members["SecondaryStatus"].enum
 
 
 # --- a job that ends well ---------------------------------------------------------------------------------------------
@@ -223,7 +205,6 @@ def test_a_job_trains_and_leaves_its_model_output_metrics_and_log(room: Room) ->
     assert described["TrainingStartTime"] < described["TrainingEndTime"]
     assert described["TrainingTimeInSeconds"] >= 1
     assert described["BillableTimeInSeconds"] >= 1
-    assert_reply_has_the_documented_shape(described)
 
 
 def test_metrics_of_a_job_are_in_cloudwatch(room: Room) -> None:
@@ -354,7 +335,6 @@ def test_the_failure_file_of_the_first_host_that_failed_is_the_reason_and_the_ga
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Failed", "Failed")
     assert described["FailureReason"] == "AlgorithmError: the data is spoiled, exit code: 3"
     assert room.processes(described["TrainingJobName"]) == []
-    assert_reply_has_the_documented_shape(described)
 
 
 def test_without_a_failure_file_the_reason_is_the_end_of_the_log(room: Room) -> None:
@@ -450,7 +430,6 @@ def test_max_runtime_is_stopped_and_not_completed(hasty_room: Room) -> None:
     described = hasty_room.run(WAITS_FOR_SIGTERM, StoppingCondition={"MaxRuntimeInSeconds": 1})
 
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
-    assert_reply_has_the_documented_shape(described)
 
 
 # --- checkpoints and spot ---------------------------------------------------------------------------------------------
@@ -610,8 +589,7 @@ def test_the_list_is_sorted_before_it_is_paged(room: Room) -> None:
 def test_nothing_of_a_job_outlives_the_server(tmp_path: Path) -> None:
     server = start_server(tmp_path)
     try:
-        url = wait_for_url(tmp_path, server)
-        room = make_room(url, tmp_path, clients_of(url))
+        room = room_at(wait_for_url(tmp_path, server), tmp_path, server.pid)
         name = room.start(WAITS_FOR_SIGTERM, hosts=2)
         wait_until(lambda: room.log(name).count("running") == 2, "both hosts")
         assert room.processes(name)
