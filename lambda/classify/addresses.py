@@ -21,6 +21,7 @@ URL_LIMIT = 2048
 LAMBDA_RUNTIME_API_PORT = 9001
 _PRINTABLE = re.compile(r"[!-~]+")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?")
+_NETLOC = re.compile(r"([^\[\]:]+|\[[^\[\]]*:[^\[\]]*\])(:\d+)?")  # brackets are for IPv6, and around all of it
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 
 # Global unicast as `ipaddress` sees it, and yet no public web server: addresses that carry an IPv4 address inside
@@ -78,6 +79,8 @@ def parse_url(url: str, allowed_hosts: Collection[str]) -> Target:
         raise bad_url("The URL must start with http:// or https://.")
     if "@" in parts.netloc or not parts.hostname:
         raise bad_url("The URL must have a host, and no user name or password.")
+    if not _NETLOC.fullmatch(parts.netloc):
+        raise bad_url("The URL's host is not an address.")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     target = Target(parts.scheme, parts.hostname, PORTS[parts.scheme] if port is None else port, path)
     check_host(target)

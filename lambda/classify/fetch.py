@@ -99,7 +99,8 @@ def exchange(connection: socket.socket, target: Target, max_bytes: int) -> bytes
     client.sock = connection
     headers = {"Host": target.host_header, "Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "kennel"}
     client.request("GET", target.path, headers={**headers, "Connection": "close"})
-    return read(client.getresponse(), max_bytes)
+    with contextlib.closing(client.getresponse()) as response:
+        return read(response, max_bytes)
 
 
 def resolve(target: Target, policy: FetchPolicy, budget: Budget) -> list[str]:

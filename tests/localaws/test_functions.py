@@ -227,7 +227,7 @@ def test_metrics_count_every_invocation_error_and_throttle_exactly(functions: Fu
             Period=3600,
             Statistics=["Sum", "SampleCount"],
         )["Datapoints"]
-        return sum(point["SampleCount" if metric == "Duration" else "Sum"] for point in points)
+        return float(sum(point["SampleCount" if metric == "Duration" else "Sum"] for point in points))
 
     counted = {metric: total(metric) for metric in ("Invocations", "Errors", "Throttles", "Duration")}
     assert counted == {"Invocations": 3, "Errors": 1, "Throttles": 1, "Duration": 3}
