@@ -1,0 +1,47 @@
+"""teardown: a run, or all of kennel, taken out of the account, to zero.
+
+By ledger and by tags, in the order that AWS needs; resources that are not ours are never touched. Without `yes` it asks
+at the terminal, and refuses where there is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.aws import Aws
+from tasks.settings import Settings
+from tasks.teardown import TeardownReport, confirm, draw_plan, execute
+from tasks.teardown_plan import Plan, plan_text
+
+
+@task(cache_policy=NO_CACHE)
+async def plan_removals(aws: Aws, run_id: str | None) -> Plan:
+    """Look at the account and show what would be removed; changes nothing."""
+    plan, warnings = await asyncio.to_thread(draw_plan, aws, run_id)
+    for line in (*warnings, plan_text(plan)):
+        print(line)
+    return plan
+
+
+@task(cache_policy=NO_CACHE)
+async def remove(aws: Aws, plan: Plan, run_id: str | None) -> TeardownReport:
+    """Remove what the plan says and verify that it is gone."""
+    return await asyncio.to_thread(execute, aws, plan, run_id)
+
+
+@flow(name="teardown", persist_result=False)
+async def teardown(run_id: str | None = None, yes: bool = False) -> TeardownReport:
+    """Remove everything of one run, or of every run when none is named.
+
+    Raises:
+        SettingsRefused: it was not confirmed.
+        RunBusy: another process works on one of the runs; nothing was removed.
+        TeardownIncomplete: something is still there; the message names it.
+    """
+    aws = Aws(Settings.load())
+    plan = await plan_removals(aws, run_id)
+    await asyncio.to_thread(confirm, plan, yes=yes)
+    return await remove(aws, plan, run_id)
