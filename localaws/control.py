@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -21,6 +21,8 @@ from localaws.settings import Settings
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 LOG_TAIL_LINES = 20
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ def _is_healthy(record: ServerRecord) -> bool:
         return False
 
 
-def _until(attempt: Callable[[], Any], timeout_seconds: float) -> Any:
+def _until(attempt: Callable[[], Found | None], timeout_seconds: float) -> Found | None:
     deadline = time.monotonic() + timeout_seconds
     while time.monotonic() < deadline:
         if (result := attempt()) is not None:

@@ -14,6 +14,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.model import OperationModel
+
+from tests.shapes import check_reply
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 30.0
@@ -30,7 +33,7 @@ class RunningLocalAws:
     _clients: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str, **config: Any) -> Any:
-        """Return a botocore client; cached when no botocore `config` is given."""
+        """Return a client that checks every reply against botocore's model; cached when no `config` is given."""
         if not config and service in self._clients:
             return self._clients[service]
         defaults = {"retries": {"mode": "standard", "total_max_attempts": 1}, "read_timeout": 70, "connect_timeout": 5}
@@ -42,9 +45,15 @@ class RunningLocalAws:
             aws_secret_access_key="localaws",
             config=Config(**{**defaults, **config}),
         )
+        client.meta.events.register("after-call", _check_shape)
         if not config:
             self._clients[service] = client
         return client
+
+
+def _check_shape(http_response: Any, parsed: dict[str, Any], model: OperationModel, **_: Any) -> None:
+    if http_response.status_code < 300:
+        check_reply(model, parsed)
 
 
 def client_environment(url: str) -> dict[str, str]:
