@@ -21,6 +21,7 @@ from localaws.sagemaker.training_hosts import (
     Host,
     HostProcess,
     Isolation,
+    NamespaceError,
     Network,
     open_network,
     shared_network,
@@ -33,7 +34,7 @@ from localaws.sagemaker.training_rewriting import rewrite_command, rewrite_envir
 
 STOP_GRACE_SECONDS = 120.0  # AWS's time between SIGTERM and SIGKILL, in emulated seconds
 GANG_GRACE_SECONDS = 2.0  # for the other hosts when one has failed
-SETTLE_SECONDS = 1.0  # for a host that has written its failure file to end by itself
+SETTLE_SECONDS = 5.0  # for a host that has written its failure file to end by itself
 POLL_SECONDS = 0.02
 CHECKPOINT_SECONDS = 1.0
 FAILURE_TAIL_LINES = 20
@@ -102,7 +103,7 @@ class TrainingRunner:
             self._finish(self._attempts())
         except DownloadError as error:
             self.record.finish("Failed", failure=f"ClientError: {error}")
-        except StopFailed as error:
+        except (StopFailed, NamespaceError) as error:
             self.record.finish("Failed", failure=f"InternalServerError: {error}")
         except Exception as error:  # noqa: BLE001 the job must not stay InProgress for ever, whatever went wrong
             traceback.print_exc(file=sys.stderr)
@@ -145,6 +146,7 @@ class TrainingRunner:
         finally:
             stop_hosts(self._running, 0.0)
             network.close()
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _carry_out(self, folder: Path, network: Network, running: Sequence[HostProcess]) -> Outcome:
         self.record.move("Downloading")
@@ -162,6 +164,8 @@ class TrainingRunner:
 
     def _open_network(self, folder: Path) -> Network:
         refusal = self._isolation.refusal(folder)
+        if refusal is not None and self._request.is_isolated:
+            raise NamespaceError(f"EnableNetworkIsolation is not possible here: {refusal}")
         if refusal is not None:
             return shared_network()
         port = None if self._request.is_isolated else self._core.settings.port
@@ -296,8 +300,6 @@ class TrainingRunner:
     # --- after it -----------------------------------------------------------------------------------------------------
 
     def _tidy(self) -> None:
-        for attempt in self.folder.glob("attempt-*"):
-            shutil.rmtree(attempt, ignore_errors=True)
         if self._is_closing.is_set():
             return
         for each in self._running:

@@ -316,20 +316,42 @@ def test_a_manifest_names_the_objects_of_a_channel(room: Room) -> None:
     assert room.log(name) == ["['a/one', 'b/three']"]
 
 
+def test_an_isolated_job_reaches_nothing_and_has_no_credentials(room: Room) -> None:
+    script = """
+        import os, socket
+        print(sorted(name for name in os.environ if name.startswith("AWS_")))
+        socket.create_connection(("127.0.0.1", int(os.environ["PORT"])))
+    """
+    port = room.url.rpartition(":")[2]
+
+    described = room.run(script, EnableNetworkIsolation=True, Environment={"PORT": port})
+
+    assert room.log(described["TrainingJobName"])[0] == (
+        "['AWS_DEFAULT_REGION', 'AWS_EC2_METADATA_DISABLED', 'AWS_REGION']"
+    )
+    assert described["FailureReason"].endswith("ConnectionRefusedError: [Errno 111] Connection refused, exit code: 1")
+
+
 # --- failure ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_failure_file_of_the_first_host_that_failed_is_the_reason_and_the_gang_ends(room: Room) -> None:
     script = """
-        import os, pathlib, socket, sys, time
-        if socket.gethostname() == "algo-2":
-            pathlib.Path("/opt/ml/output/failure").write_text("the data is spoiled")
+        import pathlib, socket, sys, time
+        failure = pathlib.Path("/opt/ml/output/failure")
+        if socket.gethostname() == "algo-2":  # fails first, ends second
+            failure.write_text("the data is spoiled")
+            time.sleep(0.5)
             sys.exit(3)
+        if socket.gethostname() == "algo-1":
+            time.sleep(0.25)
+            failure.write_text("lost a peer")
+            sys.exit(1)
         time.sleep(60)
     """
     started = time.monotonic()
 
-    described = room.run(script, hosts=2)
+    described = room.run(script, hosts=3)
 
     assert time.monotonic() - started < 15
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Failed", "Failed")
@@ -430,6 +452,14 @@ def test_max_runtime_is_stopped_and_not_completed(hasty_room: Room) -> None:
     described = hasty_room.run(WAITS_FOR_SIGTERM, StoppingCondition={"MaxRuntimeInSeconds": 1})
 
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
+
+
+def test_max_wait_ends_a_spot_job_that_took_too_long(room: Room) -> None:
+    limits = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}
+
+    described = room.run(WAITS_FOR_SIGTERM, EnableManagedSpotTraining=True, StoppingCondition=limits)
+
+    assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
 
 
 # --- checkpoints and spot ---------------------------------------------------------------------------------------------
