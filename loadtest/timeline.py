@@ -65,7 +65,7 @@ def timeline(seconds: Mapping[int, Second]) -> list[dict[str, Any]]:
 
 
 def locust_history(seconds: Mapping[int, Second], measured_from: float, users: int) -> list[dict[str, Any]]:
-    """Return what Locust's charts draw, one point a second instead of its sliding means over ten."""
+    """Return what Locust's charts draw: a point at the end of each second, not its sliding means over ten."""
     return [_point(row, measured_from, users) for row in timeline(seconds)]
 
 
@@ -76,7 +76,7 @@ def _row(moment: int, second: Second) -> dict[str, Any]:
 
 
 def _point(row: Mapping[str, Any], measured_from: float, users: int) -> dict[str, Any]:
-    stamp = datetime.fromtimestamp(int(measured_from) + row["second"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    stamp = datetime.fromtimestamp(int(measured_from) + row["second"] + 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     values = {f"response_time_percentile_{share}": row[f"p{100 * share:g}_ms"] for share in CHARTED}
     values["current_rps"] = row["answered"] + row["failed"]
     values["current_fail_per_sec"] = row["failed"]

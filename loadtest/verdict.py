@@ -30,8 +30,11 @@ class Verdict:
 
 
 def achieved_rate(tally: Tally, seconds: float) -> float:
-    """Return the rate that was really sent: requests over the measured time, or over the time it took to send them."""
-    return tally.sent / max(seconds, tally.last_send_seconds)
+    """Return the rate that was really sent: requests over the measured time, or over the time it took to send them.
+
+    A last request that left by a negligible lag after the end does not stretch the time.
+    """
+    return tally.sent / max(seconds, tally.last_send_seconds - NEGLIGIBLE_LAG_MS / 1000)
 
 
 def judge(tally: Tally, seconds: float, processes: int = 1) -> Verdict:

@@ -7,7 +7,6 @@ the figures come back by `runs/<id>/loadtest/loadtest.json`; Locust's HTML repor
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import signal
@@ -16,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,11 @@ from urllib.parse import urlsplit
 
 from tasks.aws import Aws
 from tasks.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
+from tasks.load_report import FILES, RETRY, STAGE, raise_if_useless, report_of
 from tasks.records import EndpointRef, FunctionRef, LoadReport, save_record
 from tasks.settings import Settings
+from tasks.waiting import Say, say
 
-STAGE = "loadtest"
-LOGGER = logging.getLogger("kennel")
-Say = Callable[[str], None]
 _ROOT = Path(__file__).resolve().parents[1]
 _LOCUSTFILE = _ROOT / "loadtest" / "locustfile.py"
 _CONNECT_SECONDS = 5.0
@@ -37,15 +35,6 @@ _START_SECONDS = 60.0
 """Starting and ending Locust and its workers, beyond the time that the plan takes."""
 
 _HOSTS = {"endpoint": "runtime.sagemaker", "function": "lambda"}
-_FILES = {
-    "html": "report.html",
-    "json": "loadtest.json",
-    "csv": "locust_stats.csv",
-    "csv_failures": "locust_failures.csv",
-    "csv_history": "locust_stats_history.csv",
-    "log": "locust.log",
-}
-_RETRY = "run the same command again on a quieter machine, or with another rate"
 
 
 @dataclass(frozen=True)
@@ -85,7 +74,7 @@ def run_load_test(
     rate_per_second: float,
     seconds: float,
     options: LoadOptions | None = None,
-    say: Say = LOGGER.info,
+    say: Say = say,
 ) -> LoadReport:
     """Send requests at a set rate to an endpoint or through a function's alias; save and return what was seen.
 
@@ -100,6 +89,7 @@ def run_load_test(
         StageFailed: the target is dead, no request succeeded, or the run is void for the generator's own fault.
         WaitTimedOut: the generator did not end in time and was killed.
     """
+    (run_dir / f"{STAGE}.json").unlink(missing_ok=True)
     chosen = options or LoadOptions()
     stages = (LoadStage(rate_per_second, seconds), *chosen.further_stages)
     _check_bounds(stages, chosen)
@@ -113,9 +103,10 @@ def run_load_test(
     begun = time.perf_counter()
     code = _run_locust(folder, plan_path, chosen.processes, _deadline(stages, chosen), say)
     content = _read_result(folder, code)
-    report = _report(content, folder, chosen, time.perf_counter() - begun)
+    wall_seconds = time.perf_counter() - begun
+    report = report_of(content, folder, time_scale=chosen.time_scale, wall_seconds=wall_seconds)
     save_record(run_dir, STAGE, report)
-    _raise_if_useless(report)
+    raise_if_useless(report)
     return report
 
 
@@ -133,15 +124,20 @@ def _address(aws: Aws, target: EndpointRef | FunctionRef) -> _Address:
     qualifier = None if isinstance(target, EndpointRef) else target.alias
     base_url = aws.settings.endpoint_url
     if base_url is None:
-        _check_owner(aws, target.arn)
+        require_owner(target.arn, aws.account_id)
         base_url = f"https://{_HOSTS[kind]}.{aws.region}.amazonaws.com"
     return _Address(kind, target.name, qualifier, base_url.rstrip("/"), aws.region)
 
 
-def _check_owner(aws: Aws, arn: str) -> None:
+def require_owner(arn: str, account_id: str) -> None:
+    """Refuse a target of another account than the caller's.
+
+    Raises:
+        OwnershipRefused: the ARN names another account, or none.
+    """
     owner = arn.split(":")[4] if arn.count(":") >= 5 else ""
-    if owner != aws.account_id:
-        why = f"a load test goes to endpoints and functions of account {aws.account_id} only"
+    if owner != account_id:
+        why = f"a load test goes to endpoints and functions of account {account_id} only"
         raise OwnershipRefused(STAGE, f"the target is {arn}", why, "deploy a target of your own: kennel run")
 
 
@@ -184,7 +180,7 @@ def _plan(
         "max_connections": options.max_connections,
         "processes": options.processes,
         "seed": options.seed,
-        "result_path": str(folder / _FILES["json"]),
+        "result_path": str(folder / FILES["json"]),
         "is_local": settings.target() == "local",
     }
 
@@ -206,7 +202,7 @@ def _deadline(stages: Sequence[LoadStage], options: LoadOptions) -> float:
 
 def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds: float, say: Say) -> int:
     """Run Locust to its end, passing on its progress lines; nothing of it is left when this returns or raises."""
-    with (folder / _FILES["log"]).open("wb") as log:
+    with (folder / FILES["log"]).open("wb") as log:
         process = subprocess.Popen(
             _command(folder, processes),
             cwd=folder,
@@ -236,7 +232,7 @@ def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds:
         process.wait()
     if overdue.is_set():
         why = f"it had not ended after {deadline_seconds:.0f} s; its log ends: {_log_tail(folder)}"
-        raise WaitTimedOut(STAGE, "the load generator was killed", why, _RETRY)
+        raise WaitTimedOut(STAGE, "the load generator was killed", why, RETRY)
     return process.returncode
 
 
@@ -250,7 +246,7 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
 
 def _command(folder: Path, processes: int) -> list[str]:
     command = [sys.executable, "-m", "locust", "-f", str(_LOCUSTFILE), "--headless", "--only-summary"]
-    command += ["--html", str(folder / _FILES["html"]), "--csv", str(folder / "locust")]
+    command += ["--html", str(folder / FILES["html"]), "--csv", str(folder / "locust")]
     if processes > 1:
         port = str(_free_port())
         command += ["--processes", str(processes), "--master-bind-host", "127.0.0.1", "--master-bind-port", port]
@@ -273,65 +269,15 @@ def _environment(plan_path: Path) -> dict[str, str]:
 
 
 def _read_result(folder: Path, code: int) -> dict[str, Any]:
-    path = folder / _FILES["json"]
+    path = folder / FILES["json"]
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         what = f"the load generator ended with code {code} and left no result"
-        raise StageFailed(STAGE, what, f"its log ends: {_log_tail(folder)}", f"see {folder}/{_FILES['log']}") from error
+        raise StageFailed(STAGE, what, f"its log ends: {_log_tail(folder)}", f"see {folder}/{FILES['log']}") from error
     return content
 
 
 def _log_tail(folder: Path) -> str:
-    lines = (folder / _FILES["log"]).read_text(errors="replace").splitlines()
+    lines = (folder / FILES["log"]).read_text(errors="replace").splitlines()
     return " | ".join(line.strip() for line in lines[-5:]) or "(it is empty)"
-
-
-def _report(content: Mapping[str, Any], folder: Path, options: LoadOptions, wall_seconds: float) -> LoadReport:
-    rates, requests, latency = content["rate_per_second"], content["requests"], content["latency_ms"]
-    values = {p["percentile"]: p["value_ms"] for p in latency["percentiles"]}
-    lag = {p["percentile"]: p["value_ms"] for p in content["lag_ms"]["percentiles"]}
-    verdict, generator = content["verdict"], content["generator"]
-    return LoadReport(
-        target=content["target"]["title"],
-        kind=content["target"]["kind"],
-        asked_rps=rates["asked"],
-        intended_rps=rates["intended"],
-        achieved_rps=rates["achieved"],
-        seconds=content["seconds"],
-        requests=requests["sent"],
-        answered=requests["answered"],
-        failures=requests["failed"],
-        unsent=requests["unsent"],
-        warm_up_requests=content["warm_up"]["requests"],
-        p50_ms=values[50.0],
-        p90_ms=values[90.0],
-        p95_ms=values[95.0],
-        p99_ms=values[99.0],
-        max_ms=latency["max"],
-        errors=content["failures"]["by_code"],
-        error_kinds=content["failures"]["by_kind"],
-        is_valid=not verdict["void"],
-        why_invalid="; ".join(verdict["void"]) or None,
-        why_failed="; ".join(verdict["failed"]) or None,
-        concurrency=None if latency["mean"] is None else rates["achieved"] * latency["mean"] / 1000,
-        lag_p99_ms=lag[99.0],
-        generator_cpu=generator["busiest_cpu"],
-        processes=generator["processes"],
-        files={name: str(folder / file) for name, file in _FILES.items()},
-        hardware=content["hardware"],
-        time_scale=options.time_scale,
-        wall_seconds=wall_seconds,
-    )
-
-
-def _raise_if_useless(report: LoadReport) -> None:
-    if report.why_failed:
-        raise StageFailed(STAGE, f"{report.target}: {report.why_failed}", _counts(report), "kennel status")
-    if report.why_invalid:
-        why = f"the generator, not the target, was the bottleneck: {report.why_invalid}"
-        raise StageFailed(STAGE, f"the run against {report.target} is void", why, _RETRY)
-
-
-def _counts(report: LoadReport) -> str:
-    return f"{report.requests} sent, {report.answered} answered, {report.failures} failed; see {report.files['html']}"

@@ -1,0 +1,70 @@
+"""A real server to load, and a real image to send."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+SERVER = Path(__file__).parent / "invoke_server.py"
+
+
+@dataclass(frozen=True)
+class InvokeServer:
+    """A server process that speaks InvokeEndpoint and Invoke."""
+
+    port: int
+    process: subprocess.Popen[str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def counts(self) -> dict[str, int]:
+        """Return how many requests it answered with each status."""
+        with urllib.request.urlopen(f"{self.url}/counts", timeout=5) as answer:
+            counts: dict[str, int] = json.loads(answer.read())
+        return counts
+
+    def stall(self, *, after_seconds: float, seconds: float) -> None:
+        """Stop the whole process for a while, later, as a paused machine would be."""
+        threading.Timer(after_seconds, os.kill, (self.process.pid, signal.SIGSTOP)).start()
+        threading.Timer(after_seconds + seconds, os.kill, (self.process.pid, signal.SIGCONT)).start()
+
+    def kill(self, *, after_seconds: float) -> None:
+        """Kill the server later."""
+        threading.Timer(after_seconds, self.process.kill).start()
+
+
+@contextmanager
+def running_server() -> Iterator[InvokeServer]:
+    """Start a server and stop it at the end."""
+    command = [sys.executable, str(SERVER)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield InvokeServer(int(process.stdout.readline()), process)
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def server() -> Iterator[InvokeServer]:
+    with running_server() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("images") / "photo.jpg"
+    Image.radial_gradient("L").convert("RGB").save(path, quality=90)
+    return path

@@ -1,0 +1,150 @@
+"""The open model against a real server: starts on time whatever the server does, and counts everything."""
+
+import http.client
+import threading
+import time
+
+import gevent
+import pytest
+
+from loadtest.arrivals import Stage, poisson_arrivals, total_seconds
+from loadtest.connection import Connection
+from loadtest.open_loop import Bounds, OpenLoop, Wire
+from loadtest.outcomes import OK, Outcome
+from loadtest.percentiles import value_ms
+from loadtest.signing import Credentials, Payload, Signer
+from loadtest.tally import Tally
+from loadtest.targets import LoadTarget
+from loadtest.timer import PreciseTimer
+from loadtest.verdict import achieved_rate, judge
+from tests.loadtest.conftest import InvokeServer
+
+JPEG = Payload.of("photo", b"\xff\xd8" + bytes(2_000), "image/jpeg")
+
+
+def wire(server: InvokeServer, name: str = "steady", timeout_seconds: float = 10) -> Wire:
+    target = LoadTarget("endpoint", name, None, server.url, "us-east-1")
+    signer = Signer(target.route, lambda: Credentials("AKID", "secret"))
+
+    def connect() -> Connection:
+        return Connection(target.host, target.port, is_tls=False, timeout_seconds=timeout_seconds)
+
+    return Wire(connect, signer.request, target.judge, [JPEG])
+
+
+def run(wire: Wire, stages: list[Stage], *, warm_up: float = 0.5, drain: float = 10, connections: int = 1024) -> Tally:
+    schedule = [Stage(stages[0].rate_per_second, warm_up), *stages] if warm_up else stages
+    loop = OpenLoop(wire, Bounds(warm_up, total_seconds(schedule) + drain, connections), lambda *_: None)
+    return loop.run(poisson_arrivals(schedule, seed=1))
+
+
+def test_every_request_due_is_sent_and_answered_at_the_rate_that_was_drawn(server: InvokeServer) -> None:
+    stages = [Stage(200, 1.0), Stage(600, 1.0)]
+    drawn = list(poisson_arrivals([Stage(200, 0.5), *stages], seed=1))
+    tally = run(wire(server), stages)
+    assert (tally.warm_up, tally.due) == (sum(t < 0.5 for t in drawn), sum(t >= 0.5 for t in drawn))
+    assert tally.due == tally.sent == tally.answered == tally.latency.total_count
+    assert server.counts() == {"200": len(drawn)}
+    assert achieved_rate(tally, 2.0) == pytest.approx(tally.due / 2.0, rel=0.01)
+    assert {moment: second.due for moment, second in tally.seconds.items()} == {
+        0: sum(0.5 <= t < 1.5 for t in drawn),
+        1: sum(t >= 1.5 for t in drawn),
+    }
+
+
+def closed_model_p99_seconds(server: InvokeServer, rate: float, seconds: float, result: list[float]) -> None:
+    """One user with constant pacing, who waits for each answer and counts from the send, as Locust does."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    latencies, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        sent = time.perf_counter()
+        connection.request("POST", "/endpoints/steady/invocations", JPEG.body)
+        connection.getresponse().read()
+        latencies.append(time.perf_counter() - sent)
+        time.sleep(max(0.0, 1 / rate - latencies[-1]))
+    connection.close()
+    result.append(sorted(latencies)[int(0.99 * len(latencies))])
+
+
+def test_a_stalled_server_shows_in_p99_which_the_closed_model_hides(server: InvokeServer) -> None:
+    rate, seconds, stalled = 250.0, 6.0, 2.0
+    closed: list[float] = []
+    user = threading.Thread(target=closed_model_p99_seconds, args=(server, rate, seconds, closed))
+    user.start()
+    server.stall(after_seconds=2.0, seconds=stalled)
+    tally = run(wire(server), [Stage(rate, seconds)], warm_up=0.2)
+    user.join()
+    # Requests due in the stall wait for what is left of it: P[latency > x] = (stalled - x) / seconds.
+    truth_ms = 1000 * (stalled - 0.01 * seconds)
+    assert value_ms(tally.latency, 99) == pytest.approx(truth_ms, rel=0.10)
+    assert value_ms(tally.latency, 99) >= 10 * 1000 * closed[0]
+    assert tally.due == tally.answered
+    assert judge(tally, seconds).void == ()
+
+
+def test_requests_without_an_answer_are_failures_at_the_deadline(server: InvokeServer) -> None:
+    begun = time.perf_counter()
+    tally = run(wire(server, "hangs"), [Stage(50, 0.5)], drain=0.3)
+    assert time.perf_counter() - begun < 3
+    assert tally.sent == tally.failed == tally.kinds["timeout"] > 0
+    assert tally.failures == {"no answer by the deadline": tally.failed}
+
+
+def test_an_answer_slower_than_the_timeout_is_a_timeout_of_its_own(server: InvokeServer) -> None:
+    tally = run(wire(server, "hangs", timeout_seconds=0.1), [Stage(50, 0.5)])
+    assert tally.failures == {"no answer within the timeout": tally.sent}
+
+
+def test_a_dropped_connection_is_counted_once_and_never_sent_again(server: InvokeServer) -> None:
+    tally = run(wire(server, "drops"), [Stage(50, 0.5)], warm_up=0)
+    assert tally.kinds == {"connection": tally.sent}
+    assert server.counts() == {"dropped": tally.sent}
+
+
+def test_a_generator_without_enough_connections_says_so(server: InvokeServer) -> None:
+    tally = run(wire(server, "hangs", timeout_seconds=0.2), [Stage(100, 0.5)], warm_up=0, connections=2, drain=0.5)
+    reasons = judge(tally, 0.5).void
+    assert any("waited for a free connection" in reason for reason in reasons)
+    assert 0 < tally.sent == tally.failed < tally.due
+
+
+def test_a_saturated_generator_is_void(server: InvokeServer) -> None:
+    def slow_request(payload: Payload) -> bytes:
+        busy_until = time.perf_counter() + 0.005
+        while time.perf_counter() < busy_until:
+            pass
+        return signed(payload)
+
+    normal = wire(server)
+    signed = normal.request
+    busy = Wire(normal.connect, slow_request, normal.judge, normal.payloads)
+    begun, used = time.perf_counter(), time.process_time()
+    tally = run(busy, [Stage(1000, 1.0)], warm_up=0, drain=0.2)
+    share = (time.process_time() - used) / (time.perf_counter() - begun)
+    reasons = judge(tally, 1.0).void
+    assert any("under 99 %" in reason for reason in reasons)
+    assert any("requests started late" in reason for reason in reasons)
+    assert tally.busiest_cpu == pytest.approx(share, abs=0.15)  # near 1, unless others use the machine too
+    assert tally.due > tally.sent == tally.answered + tally.failed
+
+
+def test_every_measured_result_is_told_to_the_listener(server: InvokeServer) -> None:
+    told: list[tuple[float, Outcome, int]] = []
+    loop = OpenLoop(wire(server), Bounds(0.0, 5, 16), lambda *row: told.append(row))
+    tally = loop.run([0.0, 0.01, 0.02])
+    assert [(outcome, length > 0) for _, outcome, length in told] == [(OK, True)] * tally.answered
+    assert sum(latency for latency, _, _ in told) == pytest.approx(tally.latency_sum_seconds, rel=0.05)
+
+
+def test_the_timer_is_more_exact_than_a_millisecond_and_lets_others_run() -> None:
+    ran: list[int] = []
+    gevent.spawn(ran.append, 1)
+    lags = []
+    with PreciseTimer() as timer:
+        for _ in range(50):
+            moment = time.perf_counter() + 0.003
+            timer.sleep_until(moment)
+            lags.append(time.perf_counter() - moment)
+        timer.sleep_until(time.perf_counter() - 1)
+    assert min(lags) >= 0 and sorted(lags)[25] < 0.0005
+    assert ran == [1]
