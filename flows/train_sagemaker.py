@@ -178,7 +178,7 @@ def _train(aws: Aws, plan: TrainingPlan) -> TrainedModel:
         create_job(aws, ledger, plan, found.name)
     else:
         say(f"training job {found.name}: adopted, it is {found.description['TrainingJobStatus']}")
-        ledger.adopt("training_job", found.name, found.description["TrainingJobArn"])
+        ledger.adopt("training-job", found.name, found.description["TrainingJobArn"])
         kept = load_record(aws.settings.run_dir(plan.run_id), STAGE, TrainedModel)
         if kept is not None and found.description["TrainingJobStatus"] == "Completed" and kept.job_name == found.name:
             return kept

@@ -142,7 +142,7 @@ def _ensure_config(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
     client, name = aws.client("sagemaker"), plan.config_name
     found = _describe(lambda: client.describe_endpoint_config(EndpointConfigName=name))
     if found is None:
-        with ledger.create("endpoint_config", name) as row:
+        with ledger.create("endpoint-config", name) as row:
             answer = client.create_endpoint_config(
                 EndpointConfigName=name, ProductionVariants=plan.variants, Tags=naming.tag_list(plan.run_id)
             )
@@ -150,7 +150,7 @@ def _ensure_config(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
         return
     if [variant["ModelName"] for variant in found["ProductionVariants"]] != [plan.model_name]:
         raise _foreign(f"endpoint configuration {name}", "it names another model than its own name stands for")
-    ledger.adopt("endpoint_config", name, found["EndpointConfigArn"])
+    ledger.adopt("endpoint-config", name, found["EndpointConfigArn"])
 
 
 def _create(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:

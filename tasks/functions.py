@@ -162,7 +162,7 @@ def _ensure_alias(client: Any, ledger: Ledger, plan: FunctionPlan) -> tuple[str,
     """Return (version, alias ARN) of an alias whose version has the planned code and configuration."""
     alias = _call_or_none(lambda: client.get_alias(FunctionName=plan.name, Name=ALIAS))
     if alias is not None:
-        ledger.adopt("function_alias", f"{plan.name}:{ALIAS}", alias["AliasArn"])
+        ledger.adopt("function-alias", f"{plan.name}:{ALIAS}", alias["AliasArn"])
         live = _call_or_none(lambda: client.get_function(FunctionName=plan.name, Qualifier=alias["FunctionVersion"]))
         if live is not None and _is_planned(live["Configuration"], plan):
             return str(alias["FunctionVersion"]), str(alias["AliasArn"])
@@ -170,7 +170,7 @@ def _ensure_alias(client: Any, ledger: Ledger, plan: FunctionPlan) -> tuple[str,
     wanted = {"FunctionName": plan.name, "Name": ALIAS, "FunctionVersion": version}
     if alias is not None:
         return version, str(client.update_alias(**wanted)["AliasArn"])
-    with ledger.create("function_alias", f"{plan.name}:{ALIAS}") as row:
+    with ledger.create("function-alias", f"{plan.name}:{ALIAS}") as row:
         row.identifier = client.create_alias(**wanted)["AliasArn"]
     return version, str(row.identifier)
 

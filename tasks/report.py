@@ -211,10 +211,11 @@ def _load_section(load: LoadReport | None) -> list[str]:
 def _load_text(load: LoadReport) -> str:
     percentiles = {"p50": load.p50_ms, "p90": load.p90_ms, "p99": load.p99_ms}
     shown = ", ".join(f"{name} {value:.1f} ms" for name, value in percentiles.items() if value is not None)
+    latency = shown or "too few samples for percentiles"
     verdict = "valid" if load.is_valid else f"void: {load.why_invalid}"
     return (
         f"{load.kind} {load.target}: {load.requests:,} requests at {load.achieved_rps:.1f}/s "
-        f"of {load.intended_rps:.1f}/s, {load.failures} failed; {shown or 'too few samples for percentiles'} ({verdict})"
+        f"of {load.intended_rps:.1f}/s, {load.failures} failed; {latency} ({verdict})"
     )
 
 

@@ -146,11 +146,11 @@ def ensure_log_group(aws: Aws, ledger: Ledger, run_id: str, name: str, *, retent
         pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
         found = next((group for page in pages for group in page["logGroups"] if group["logGroupName"] == name), None)
         if found is None:
-            with ledger.create("log_group", name) as row:
+            with ledger.create("log-group", name) as row:
                 logs.create_log_group(logGroupName=name, tags=aws.tags(run_id))
                 row.identifier = name
         else:
-            ledger.adopt("log_group", name, name)
+            ledger.adopt("log-group", name, name)
         if found is None or found.get("retentionInDays") != retention_days:
             logs.put_retention_policy(logGroupName=name, retentionInDays=retention_days)
 

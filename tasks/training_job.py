@@ -169,10 +169,10 @@ def create_job(aws: Aws, ledger: Ledger, plan: TrainingPlan, name: str) -> None:
         AwsFailed: SageMaker or S3 refused.
     """
     with aws_boundary(f"training job {name}"):
-        with ledger.create("s3_prefix", f"{plan.dataset.bucket}/{run_prefix(plan.run_id)}/"):
+        with ledger.create("s3-prefix", f"s3://{plan.dataset.bucket}/{run_prefix(plan.run_id)}/"):
             trainer = _trainer(aws, plan, name)
             trainer.prepare()
-        with ledger.create("training_job", name) as row:
+        with ledger.create("training-job", name) as row:
             _start(aws, plan, trainer, name)
             row.identifier = _arn(aws, name)
 

@@ -82,10 +82,10 @@ def upload_weights(aws: Aws, ledger: Ledger, backbone: str, path: Path) -> Weigh
     key = f"{prefix}/{FILE_NAME}"
     there = list_objects(aws, bucket, f"{prefix}/").get(key)
     if there is not None and there.size_bytes == size:
-        ledger.adopt("s3_prefix", f"{bucket}/{prefix}/")
+        ledger.adopt("s3-prefix", f"s3://{bucket}/{prefix}/")
     else:
         say(f"weights: uploading {size / 1e6:.1f} MB for {backbone}")
-        with ledger.create("s3_prefix", f"{bucket}/{prefix}/"), aws_boundary("weights"):
+        with ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"), aws_boundary("weights"):
             extra = {"ChecksumAlgorithm": "SHA256", "ServerSideEncryption": "AES256"}
             aws.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra)
     return WeightsRef(bucket, prefix, backbone, sha256, size)

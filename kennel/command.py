@@ -1,0 +1,184 @@
+"""The command line: arguments in, exit code out. Everything heavy is imported when a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from kennel import __version__
+
+WRONG_USAGE = 2
+REFERENCE_DATA = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dogImages.zip"
+
+HELP = f"""From a zip of photos to a load-tested SageMaker endpoint behind a Lambda function.
+
+Without AWS_ENDPOINT_URL and without KENNEL_ACCOUNT_ID, everything
+happens on this machine: kennel starts an embedded AWS and Prefect's
+server under .kennel/. `export KENNEL_ACCOUNT_ID=<12 digits>` means that
+real account, and costs money. The reference dataset for AWS:
+{REFERENCE_DATA}
+
+Exit codes:
+   0  done
+   1  unexpected
+   2  wrong usage, setting or target
+   3  the data was refused; nothing was created
+   4  the download failed
+   5  AWS refused or did not answer
+   6  not ours: a resource or a ledger
+   7  another process works on the run
+   8  a deadline passed
+   9  a stage failed: training job, endpoint, function, load test
+  10  the teardown is incomplete
+ 130  interrupted
+"""
+
+app = App(name="kennel", help=HELP, help_format="plaintext", version=__version__)
+DATA = Group("Data and model")
+MACHINES = Group("Machines")
+LOAD = Group("Load test")
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="End with one JSON object on stdout.")]
+RunName = Annotated[str | None, Parameter(help="A run id, as `kennel status` lists them.")]
+
+
+@app.command
+def run(
+    *,
+    data: Annotated[
+        str | None,
+        Parameter(
+            group=DATA,
+            help="A URL, a .zip, a folder, or `sample`; default `sample`, on real AWS the reference dataset.",
+        ),
+    ] = None,
+    backbone: Annotated[str, Parameter(group=DATA, help="resnet50, efficientnet_lite0, ...")] = "efficientnet_lite0",
+    weights: Annotated[Path | None, Parameter(group=DATA, help="A .safetensors file for the backbone.")] = None,
+    epochs: Annotated[int | None, Parameter(group=DATA, help="Epochs of the head at most.")] = None,
+    views: Annotated[int | None, Parameter(group=DATA, help="Augmented views of each image.")] = None,
+    batch_size: Annotated[int | None, Parameter(group=DATA)] = None,
+    learning_rate: Annotated[float | None, Parameter(group=DATA)] = None,
+    seed: Annotated[int, Parameter(group=DATA)] = 0,
+    finetune: Annotated[bool, Parameter(group=DATA, negative="", help="Train the backbone too (GPU).")] = False,
+    instances: Annotated[int, Parameter(group=MACHINES, help="Training instances.")] = 1,
+    instance_type: Annotated[str | None, Parameter(group=MACHINES, help="Instead of the one chosen.")] = None,
+    spot: Annotated[bool, Parameter(group=MACHINES, negative="", help="Spot instances, with checkpoints.")] = False,
+    max_runtime_seconds: Annotated[int, Parameter(group=MACHINES, help="Limit of the training job.")] = 3600,
+    endpoint_instances: Annotated[int, Parameter(group=MACHINES)] = 1,
+    endpoint_instance_type: Annotated[str | None, Parameter(group=MACHINES)] = None,
+    allow_host: Annotated[
+        tuple[str, ...],
+        Parameter(
+            group=MACHINES,
+            negative="",
+            help="host:port that the function may fetch from though it is not public; default on the embedded AWS: "
+            "any port of loopback, on real AWS: none.",
+        ),
+    ] = (),
+    load_test: Annotated[bool, Parameter(name="--loadtest", group=LOAD, help="Load-test what was deployed.")] = True,
+    load_rate_per_second: Annotated[float, Parameter(group=LOAD, help="Requests a second.")] = 10.0,
+    load_seconds: Annotated[float, Parameter(group=LOAD)] = 10.0,
+    run_id: Annotated[str | None, Parameter(help="Default: made from the arguments, so that a repeat adopts.")] = None,
+    json: Json = False,
+) -> int:
+    """Stage, train, deploy, load-test, report. The same command again adopts what exists."""
+    parameters = {
+        "backbone": backbone,
+        "weights": None if weights is None else str(weights.resolve()),
+        "epochs": epochs,
+        "views": views,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "finetune": finetune,
+        "instances": instances,
+        "instance_type": instance_type,
+        "spot": spot,
+        "max_runtime_seconds": max_runtime_seconds,
+        "endpoint_instances": endpoint_instances,
+        "endpoint_instance_type": endpoint_instance_type,
+        "load_test": load_test,
+        "load_rate_per_second": load_rate_per_second,
+        "load_seconds": load_seconds,
+        "run_id": run_id,
+    }
+    from kennel import running
+
+    return running.run(parameters, data=data, allowed_hosts=allow_host, as_json=json)
+
+
+@app.command
+def status(run_id: RunName = None, /, *, json: Json = False) -> int:
+    """Show the local servers, and of each run its stages and what it has alive."""
+    from kennel import overview
+
+    return overview.status(run_id, as_json=json)
+
+
+@app.command
+def logs(
+    run_id: RunName = None,
+    /,
+    *,
+    source: Annotated[Literal["training", "endpoint", "function"], Parameter(help="Whose lines.")] = "training",
+    follow: Annotated[bool, Parameter(negative="", help="Go on until interrupted.")] = False,
+) -> int:
+    """Print the log lines of a run (default: the latest)."""
+    from kennel import overview
+
+    return overview.logs(run_id, source, follow=follow)
+
+
+@app.command
+def up() -> int:
+    """Start the embedded AWS and Prefect's server in the background; print the environment to export."""
+    from kennel import lifting
+
+    return lifting.up()
+
+
+@app.command
+def down(
+    run_id: RunName = None,
+    /,
+    *,
+    yes: Annotated[bool, Parameter(negative="", help="Ask nothing.")] = False,
+    json: Json = False,
+) -> int:
+    """Remove everything of all runs (or the one named), by ledger and tags, and stop the local servers."""
+    from kennel import lifting
+
+    return lifting.down(run_id, is_confirmed=yes, as_json=json)
+
+
+@app.command
+def prepare() -> int:
+    """Do once what makes the first `up` quick (part of `make setup`)."""
+    from kennel import lifting
+
+    return lifting.prepare()
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code; an error of ours is shown in its parts."""
+    sys.exit(call(sys.argv[1:]))
+
+
+def call(arguments: list[str]) -> int:
+    """Run one command; return its exit code."""
+    if not arguments or {"--help", "-h", "--version"} & set(arguments):
+        app(arguments, result_action="return_value")
+        return 0
+    from kennel.console import print_error, show_progress
+    from tasks.errors import KennelError
+
+    show_progress()
+    try:
+        return int(app(arguments, exit_on_error=False, print_error=True, result_action="return_value") or 0)
+    except CycloptsError:
+        return WRONG_USAGE
+    except KennelError as error:
+        return print_error(error, as_json="--json" in arguments)

@@ -1,0 +1,122 @@
+"""`kennel status` and `kennel logs`: what runs, what each run made, what its machines say."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from kennel import embedded_aws, prefect_server, processes, surroundings
+from kennel.console import print_json, print_table, say
+from tasks.errors import SettingsRefused
+from tasks.ledger import read_ledger
+
+STAGES = ("stage_data", "train_sagemaker", "deploy", "loadtest", "pipeline")
+_RECORD_OF = {"deploy": "function"}
+FOLLOW_SECONDS = 1.0
+
+
+def status(run_id: str | None, *, as_json: bool) -> int:
+    """Print the local servers and, for each run or the one named, its stages and what it has alive."""
+    home, runs = surroundings.home_and_runs()
+    services = _services(home)
+    chosen = [describe_run(_run_dir(runs, run_id))] if run_id else [describe_run(path) for path in all_runs(runs)]
+    if as_json:
+        print_json({"services": services, "runs": chosen})
+        return 0
+    print_table("services", {name: url or "not running" for name, url in services.items()})
+    for run in chosen:
+        print_table(f"run {run['run_id']}", _rows(run))
+    if not chosen:
+        say(f"no runs under {runs}")
+    return 0
+
+
+def logs(run_id: str | None, source: str, *, follow: bool) -> int:
+    """Print the log lines of a run's training job, endpoint or function; with `follow`, go on until interrupted.
+
+    Raises:
+        SettingsRefused: there is no such run, or no AWS to ask.
+        AwsFailed: CloudWatch Logs refused.
+    """
+    _, runs = surroundings.home_and_runs()
+    run_dir = _run_dir(runs, run_id) if run_id else _latest(runs)
+    if surroundings.use_running() is None:
+        raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", "kennel up")
+    from tasks.aws import Aws
+    from tasks.endpoint import endpoint_log_group
+    from tasks.functions import function_log_group
+    from tasks.log_stream import LogFollower
+    from tasks.naming import name_prefix
+    from tasks.roles import TRAINING_LOG_GROUP
+    from tasks.settings import Settings
+
+    aws, name = Aws(Settings.load()), run_dir.name
+    groups = {
+        "training": LogFollower(aws, TRAINING_LOG_GROUP, name_prefix(name)),
+        "endpoint": LogFollower(aws, endpoint_log_group(name)),
+        "function": LogFollower(aws, function_log_group(name)),
+    }
+    follower = groups[source]
+    while True:
+        for line in follower.poll():
+            print(line, flush=True)
+        if not follow:
+            return 0
+        time.sleep(FOLLOW_SECONDS)
+
+
+def all_runs(runs: Path) -> list[Path]:
+    """Return the directories of runs, oldest first."""
+    found = [path.parent for path in runs.glob("*/ledger.jsonl")]
+    return sorted(found, key=lambda path: (path / "ledger.jsonl").stat().st_mtime)
+
+
+def describe_run(run_dir: Path) -> dict[str, Any]:
+    """Return a run's finished stages, its live resources as the ledger has them, and its report.
+
+    Raises:
+        LedgerRefused: the ledger cannot be read.
+    """
+    header, rows = read_ledger(run_dir)
+    report = run_dir / "report.md"
+    return {
+        "run_id": run_dir.name,
+        "endpoint": header.endpoint if header else None,
+        "account_id": header.account_id if header else None,
+        "stages": [stage for stage in STAGES if (run_dir / f"{_RECORD_OF.get(stage, stage)}.json").exists()],
+        "live": [{"kind": row.kind, "name": row.name, "state": row.state} for row in rows if row.state != "removed"],
+        "report": str(report) if report.exists() else None,
+    }
+
+
+def _services(home: Path) -> dict[str, str | None]:
+    aws, prefect = embedded_aws.find(home), processes.find(home, prefect_server.NAME)
+    return {"localaws": aws.url if aws else None, "prefect": prefect.url if prefect else None}
+
+
+def _rows(run: dict[str, Any]) -> dict[str, str]:
+    live = ", ".join(f"{row['kind']} {row['name']}" for row in run["live"])
+    return {
+        "AWS": f"{run['endpoint']}, account {run['account_id']}",
+        "stages done": ", ".join(run["stages"]) or "none",
+        "alive": live or "nothing",
+        "report": run["report"] or "none yet",
+    }
+
+
+def _run_dir(runs: Path, run_id: str) -> Path:
+    run_dir = runs / run_id
+    if not (run_dir / "ledger.jsonl").exists():
+        known = ", ".join(path.name for path in all_runs(runs)) or "none"
+        raise SettingsRefused(
+            "runs", f"run {run_id}", f"there is no such run under {runs}; known: {known}", "kennel status"
+        )
+    return run_dir
+
+
+def _latest(runs: Path) -> Path:
+    found = all_runs(runs)
+    if not found:
+        raise SettingsRefused("runs", str(runs), "there is no run yet", "kennel run")
+    return found[-1]

@@ -1,0 +1,102 @@
+"""What a command runs in: which AWS, which Prefect server, which home; local ones are started or adopted.
+
+Nothing here ever chooses real AWS: without an endpoint and without a named account, the embedded one is used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kennel import embedded_aws, prefect_server, processes
+from kennel.console import say
+from tasks.settings import Settings, is_loopback
+
+ANY_LOOPBACK_PORT = ("127.0.0.1:*", "localhost:*")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a command works; `allowed_hosts` is what a function may fetch from besides public hosts."""
+
+    home: Path
+    runs: Path
+    target: str
+    environment: Mapping[str, str]
+    allowed_hosts: tuple[str, ...]
+
+
+def home_and_runs() -> tuple[Path, Path]:
+    """Return the directories that settings name, without deciding anything else.
+
+    Raises:
+        SettingsRefused: a setting is out of bounds.
+    """
+    settings = Settings.load()
+    return settings.home, settings.runs
+
+
+def wants_embedded_aws() -> bool:
+    """Tell whether the command has to bring its own AWS: nobody named an endpoint or an account."""
+    settings = Settings.load()
+    return settings.endpoint_url is None and settings.account_id is None
+
+
+def bring_up(meanwhile: Callable[[], None]) -> Surroundings:
+    """Start or adopt what the command needs, both servers at the same time, and export their addresses to this process.
+
+    `meanwhile` is called while Prefect's server starts, with the environment set: the place for slow imports.
+
+    Raises:
+        StageFailed, WaitTimedOut: a server did not come up.
+        TargetRefused: an endpoint is named that is not on loopback.
+    """
+    home, runs = home_and_runs()
+    embedded = wants_embedded_aws()
+    aws_process = embedded_aws.begin(home) if embedded else None
+    prefect = None if "PREFECT_API_URL" in os.environ else prefect_server.begin(home)
+    environment = {processes.OWNER_VARIABLE: processes.owner_of(home)}
+    if prefect is not None:
+        environment |= prefect_server.settings_for(home, prefect.url)
+    os.environ.update(environment)
+    meanwhile()
+    if embedded:
+        environment |= embedded_aws.wait(home, aws_process, say).environment
+    os.environ.update(environment)
+    target = Settings.load().target()
+    if prefect is not None:
+        prefect_server.wait(prefect, say)
+    return Surroundings(home, runs, target, environment, ANY_LOOPBACK_PORT if target == "local" else ())
+
+
+def use_running() -> Surroundings | None:
+    """Point this process at the AWS that is named, or at the embedded one if it runs; None when there is none."""
+    home, runs = home_and_runs()
+    environment: dict[str, str] = {}
+    if wants_embedded_aws():
+        running = embedded_aws.find(home)
+        if running is None:
+            return None
+        environment = running.environment
+        os.environ.update(environment)
+    return Surroundings(home, runs, Settings.load().target(), environment, ())
+
+
+def take_down(home: Path) -> list[str]:
+    """End the local servers and whatever they or a killed command left running; return what was ended."""
+    ended = [
+        name for name, stop in (("localaws", embedded_aws.stop), ("Prefect's server", _stop_prefect)) if stop(home)
+    ]
+    strays = processes.stop_strays(home)
+    return ended + ([f"{len(strays)} stray processes"] if strays else [])
+
+
+def is_local_endpoint(endpoint: str) -> bool:
+    """Tell whether a ledger's endpoint is an embedded AWS."""
+    return is_loopback(endpoint)
+
+
+def _stop_prefect(home: Path) -> bool:
+    return processes.stop(home, prefect_server.NAME)
