@@ -12,9 +12,9 @@ from typing import Any
 from tasks.aws import Aws
 from tasks.errors import NotFound, StageFailed, WaitTimedOut
 from tasks.log_stream import LogFollower
-from tasks.waiting import SILENCE_SECONDS, Say, say
 from tasks.roles import TRAINING_LOG_GROUP
 from tasks.training_job import describe_job
+from tasks.waiting import SILENCE_SECONDS, Say, say
 
 POLL_SECONDS = 1.0
 LATE_LOG_SECONDS = 1.0
