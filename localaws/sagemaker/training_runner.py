@@ -254,9 +254,9 @@ class TrainingRunner:
             return End.STOPPED
         if self._interrupted_host is not None:
             return End.INTERRUPTED
-        if time.monotonic() >= deadline:
-            return End.MAX_RUNTIME
-        return End.MAX_WAIT if self._is_past_waiting() else None
+        if self._is_past_waiting():
+            return End.MAX_WAIT
+        return End.MAX_RUNTIME if time.monotonic() >= deadline else None
 
     def _stop_for(self, end: End, running: Sequence[HostProcess]) -> None:
         grace = 0.0 if self._is_closing.is_set() else self._grace_seconds

@@ -1,7 +1,9 @@
 """Training jobs through boto3: every script here really runs, on hosts of its own."""
 
+import asyncio
 import io
 import json
+import signal
 import tarfile
 import textwrap
 import time
@@ -13,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import obstore
 import psutil
 import pytest
 from botocore.exceptions import ClientError
+from obstore.store import S3Store
 
 from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
 
@@ -121,8 +125,8 @@ class Room:
             lines += [event["message"] for event in events["events"]]
         return lines
 
-    def wait_for_line(self, name: str, line: str) -> None:
-        wait_until(lambda: line in self.log(name), f"line {line!r} of {name}")
+    def wait_for_line(self, name: str, line: str, *, times: int = 1) -> None:
+        wait_until(lambda: self.log(name).count(line) >= times, f"line {line!r} of {name}")
 
     def processes(self, name: str) -> list[psutil.Process]:
         """Return the live processes of a job."""
@@ -170,6 +174,20 @@ def room_at(url: str, home: Path, pid: int) -> Room:
 def names_in(archive: bytes) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
+
+
+async def put_all(room: Room, keys: Sequence[str]) -> None:
+    """Put many small objects, with less of the processor than boto3 takes."""
+    store = S3Store(
+        room.bucket,
+        endpoint=room.url,
+        access_key_id="x",
+        secret_access_key="x",
+        region="us-east-1",
+        client_options={"allow_http": True},
+    )
+    for start in range(0, len(keys), 32):
+        await asyncio.gather(*(obstore.put_async(store, key, b"x") for key in keys[start : start + 32]))
 
 
 def statuses(described: Mapping[str, Any]) -> list[str]:
@@ -270,8 +288,8 @@ def test_hosts_know_each_other_and_each_has_its_own_opt_ml(room: Room) -> None:
 
 def test_channels_of_more_than_a_thousand_objects_arrive_whole_and_shards_are_dealt_in_key_order(room: Room) -> None:
     prefix = uuid.uuid4().hex
-    for number in range(1050):
-        room.put(f"{prefix}/part-{number:04d}", str(number))
+    keys = [f"{prefix}/part-{number:04d}" for number in range(1002)]
+    asyncio.run(put_all(room, keys))
     script = """
         import pathlib
         for channel in ("whole", "dealt"):
@@ -282,9 +300,9 @@ def test_channels_of_more_than_a_thousand_objects_arrive_whole_and_shards_are_de
 
     name = room.run(script, hosts=2, channels=channels)["TrainingJobName"]
 
-    whole = "whole 1050 part-0000 part-0001 part-1049"
-    assert room.log(name, "algo-1-") == [whole, "dealt 525 part-0000 part-0002 part-1048"]
-    assert room.log(name, "algo-2-") == [whole, "dealt 525 part-0001 part-0003 part-1049"]
+    whole = "whole 1002 part-0000 part-0001 part-1001"
+    assert room.log(name, "algo-1-") == [whole, "dealt 501 part-0000 part-0002 part-1000"]
+    assert room.log(name, "algo-2-") == [whole, "dealt 501 part-0001 part-0003 part-1001"]
 
 
 def test_two_hosts_share_the_processors(room: Room) -> None:
@@ -616,16 +634,34 @@ def test_the_list_is_sorted_before_it_is_paged(room: Room) -> None:
     assert set(names) <= set(listed)
 
 
-def test_nothing_of_a_job_outlives_the_server(tmp_path: Path) -> None:
-    server = start_server(tmp_path)
-    try:
-        room = room_at(wait_for_url(tmp_path, server), tmp_path, server.pid)
-        name = room.start(WAITS_FOR_SIGTERM, hosts=2)
-        wait_until(lambda: room.log(name).count("running") == 2, "both hosts")
-        assert room.processes(name)
-    finally:
-        server.terminate()
-        server.wait(20)
+def test_nothing_of_a_job_outlives_the_server_however_that_ends(tmp_path: Path) -> None:
+    for end in (signal.SIGKILL, signal.SIGTERM):
+        server = start_server(tmp_path)
+        try:
+            room = room_at(wait_for_new_url(tmp_path, server), tmp_path, server.pid)
+            assert list((tmp_path / "jobs").glob("*/attempt-*")) == []  # of the one before
+            assert tuple(_processes_of(tmp_path)) == ()
+            name = room.start(WAITS_FOR_SIGTERM, hosts=2)
+            room.wait_for_line(name, "running", times=2)
+            assert room.processes(name)
+        finally:
+            server.send_signal(end)
+            server.wait(20)
 
-    assert room.processes(name) == []
+    assert tuple(_processes_of(tmp_path)) == ()
     assert list((tmp_path / "jobs").glob("*/attempt-*")) == []
+
+
+def wait_for_new_url(home: Path, server: Any) -> str:
+    """Return the url of a server whose home has the output of another."""
+    (home / "output.txt").write_text("")
+    return wait_for_url(home, server)
+
+
+def _processes_of(home: Path) -> Iterator[int]:
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("LOCALAWS_OWNER") == str(home.resolve()):
+                yield process.pid
+        except psutil.Error:
+            continue
