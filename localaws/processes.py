@@ -5,10 +5,12 @@ environment and has a record in `home/processes/`. A process belongs to a child 
 it, or carries its `LOCALAWS_PROCESS`: the last finds grandchildren that called setsid. When a child's first process
 ends, what is left of it is killed, as in a container. A new server ends what a killed one left by the same marks.
 
-Not caught: a process that left its group, cleared its environment *and* lost its parent.
+Not caught before the server itself ends: a process that left its group, cleared its environment *and* lost its parent.
+Not caught at all: such a process when the server is killed with SIGKILL.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -27,7 +29,9 @@ from localaws.errors import StopFailed
 
 OWNER = "LOCALAWS_OWNER"
 PROCESS = "LOCALAWS_PROCESS"
+PR_SET_CHILD_SUBREAPER = 36
 KILL_DEADLINE_SECONDS = 10.0
+READER_SECONDS = 2.0  # a process that was not caught may hold the pipe open
 LINE_LIMIT_BYTES = 256 * 1024  # CloudWatch Logs refuses longer events
 
 Line = Callable[[str], None]
@@ -80,10 +84,11 @@ class Process:
         Raises:
             StopFailed: something outlived SIGKILL for 10 seconds.
         """
+        family = self._members()  # before its parents die: afterwards nothing may tell whose it was
         self.signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(grace_seconds)
-        kill_all(self._members)
+        kill_all(lambda: [*self._members(), *filter(_is_alive, family)])
         status = self.wait(KILL_DEADLINE_SECONDS)
         if status is None:
             raise StopFailed(
@@ -97,7 +102,7 @@ class Process:
     def _watch(self) -> None:
         self._popen.wait()
         kill_all(self._members)
-        self._reader.join()
+        self._reader.join(READER_SECONDS)
         self._record.unlink(missing_ok=True)
         self._finished.set()
 
@@ -185,14 +190,13 @@ class ProcessTable:
         with self._lock:
             self._closed = True
         running = self.running()
+        family = find_members(OWNER, self._owner, _leaders(running))
         for process in running:
             process.signal(signal.SIGTERM)
         deadline = time.monotonic() + grace_seconds
         for process in running:
             process.wait(max(0.0, deadline - time.monotonic()))
-        kill_all(
-            lambda: find_members(OWNER, self._owner, {process.pid for process in running if process.poll() is None})
-        )
+        kill_all(lambda: [*find_members(OWNER, self._owner, _leaders(running)), *filter(_is_alive, family)])
         for process in running:
             process.stop(0.0)
 
@@ -226,6 +230,25 @@ def kill_all(find: Callable[[], Iterable[psutil.Process]]) -> list[int]:
                 killed.add(process.pid)
         psutil.wait_procs(members, timeout=0.05)
     return sorted(killed)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants that lose theirs (Linux; elsewhere nothing happens)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def kill_descendants() -> list[int]:
+    """SIGKILL everything that descends from this process; return the process ids.
+
+    Raises:
+        StopFailed: something outlives it for 10 seconds.
+    """
+    return kill_all(lambda: filter(_is_alive, psutil.Process().children(recursive=True)))
+
+
+def _leaders(processes: Iterable[Process]) -> set[int]:
+    return {process.pid for process in processes if process.poll() is None}
 
 
 def _belongs(process: psutil.Process, variable: str, value: str, leaders: set[int]) -> bool:

@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute
 
 from localaws.core import Core
 from localaws.errors import AlreadyRunning, PortTaken
+from localaws.processes import adopt_orphans, kill_descendants
 from localaws.settings import Settings
 
 EXECUTING_SERVICES = ("localaws.s3", "localaws.iam", "localaws.sagemaker", "localaws.functions")
@@ -64,6 +65,7 @@ def serve(settings: Settings, announce: Announce) -> Settings | None:
         settings = replace(settings, port=listener.getsockname()[1])
         _raise_file_limit()
         _configure_moto(settings)
+        adopt_orphans()
         core = Core(settings)
         core.processes.reap_orphans()
         ending = _Ending()
@@ -71,6 +73,7 @@ def serve(settings: Settings, announce: Announce) -> Settings | None:
             _run(core, listener, announce, ending)
         finally:
             core.shutdown()
+            kill_descendants()
             (settings.home / "server.json").unlink(missing_ok=True)
         if ending.is_reset:
             _forget(settings.home)

@@ -1,0 +1,148 @@
+"""Children end, with all that they started, whatever they do about it."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from localaws.errors import StopFailed
+from localaws.processes import ProcessTable
+from tests.conftest import ROOT
+
+PLAIN = {"PATH": "/usr/bin:/bin"}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[ProcessTable]:
+    table = ProcessTable(tmp_path / "processes", str(tmp_path))
+    yield table
+    table.stop_all(grace_seconds=0)
+
+
+def test_lines_arrive_in_order_and_all_of_them_before_wait_returns(table: ProcessTable, tmp_path: Path) -> None:
+    lines: list[str] = []
+    script = "for i in $(seq 500); do echo out $i; echo err $i >&2; done; printf last"
+    child = table.spawn(
+        ["bash", "-c", script], name="talker", env=PLAIN, cwd=tmp_path, on_line=lines.append, log_path=tmp_path / "log"
+    )
+    assert child.wait(20) == 0
+    assert lines == [f"{stream} {i}" for i in range(1, 501) for stream in ("out", "err")] + ["last"]
+    assert (tmp_path / "log").read_text() == "\n".join(lines)
+
+
+def test_a_line_receiver_that_fails_does_not_stop_the_child(table: ProcessTable, tmp_path: Path) -> None:
+    def fail(line: str) -> None:
+        raise ValueError(line)
+
+    child = table.spawn(["bash", "-c", "seq 100000"], name="talker", env=PLAIN, cwd=tmp_path, on_line=fail)
+    assert child.wait(20) == 0
+
+
+def test_stop_ends_grandchildren_that_left_the_session_or_cleared_their_environment(
+    table: ProcessTable, tmp_path: Path
+) -> None:
+    script = "setsid sleep 1001 & env -i setsid sleep 1002 & (setsid setsid sleep 1003 &) ; sleep 1004"
+    child = table.spawn(["bash", "-c", script], name="family", env=PLAIN, cwd=tmp_path)
+    until(lambda: sleepers(1001, 1002, 1003, 1004), count=4)
+    assert child.stop(grace_seconds=5) == -signal.SIGTERM
+    assert not sleepers(1001, 1002, 1003, 1004)
+
+
+def test_what_a_child_leaves_behind_ends_with_it_and_does_not_delay_it(table: ProcessTable, tmp_path: Path) -> None:
+    child = table.spawn(["bash", "-c", "setsid sleep 1005 & exit 3"], name="leaver", env=PLAIN, cwd=tmp_path)
+    assert child.wait(20) == 3
+    assert not sleepers(1005)
+
+
+def test_a_child_that_ignores_sigterm_is_killed_after_its_grace(table: ProcessTable, tmp_path: Path) -> None:
+    ready = threading.Event()
+    child = table.spawn(
+        ["bash", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"],
+        name="stubborn",
+        env=PLAIN,
+        cwd=tmp_path,
+        on_line=lambda _: ready.set(),
+    )
+    assert ready.wait(10)
+    before = time.monotonic()
+    assert child.stop(grace_seconds=0.3) == -signal.SIGKILL
+    assert 0.3 <= time.monotonic() - before < 5
+
+
+def test_a_child_may_save_its_work_in_its_grace(table: ProcessTable, tmp_path: Path) -> None:
+    ready = threading.Event()
+    child = table.spawn(
+        ["bash", "-c", "trap 'echo saved > result; exit 0' TERM; echo ready; while :; do sleep 0.05; done"],
+        name="saver",
+        env=PLAIN,
+        cwd=tmp_path,
+        on_line=lambda _: ready.set(),
+    )
+    assert ready.wait(10)
+    assert child.stop(grace_seconds=10) == 0
+    assert (tmp_path / "result").read_text() == "saved\n"
+
+
+def test_a_closed_table_starts_nothing(tmp_path: Path) -> None:
+    table = ProcessTable(tmp_path / "processes", str(tmp_path))
+    table.stop_all()
+    with pytest.raises(StopFailed, match="shutting down: late was not started"):
+        table.spawn(["sleep", "1006"], name="late", env=PLAIN, cwd=tmp_path)
+
+
+def test_a_program_that_does_not_exist_is_an_error_and_leaves_no_record(table: ProcessTable, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no-such-program"):
+        table.spawn(["no-such-program"], name="nothing", env=PLAIN, cwd=tmp_path)
+    assert not list((tmp_path / "processes").iterdir())
+
+
+def test_orphans_of_a_killed_owner_are_ended_and_strangers_are_not(tmp_path: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], cwd=ROOT)
+    stranger = subprocess.Popen(["sleep", "1009"])
+    try:
+        until(lambda: sleepers(1007, 1008), count=2)
+        owner.kill()
+        owner.wait()
+        assert len(sleepers(1007, 1008)) == 2, "they outlive their owner, as after kill -9 of the server"
+        reaped = ProcessTable(tmp_path / "processes", str(tmp_path)).reap_orphans()
+        assert len(reaped) >= 2
+        assert not sleepers(1007, 1008)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from localaws.processes import ProcessTable
+home = Path(sys.argv[1])
+table = ProcessTable(home / "processes", str(home))
+table.spawn(["bash", "-c", "setsid sleep 1007 & sleep 1008"], name="x", env={"PATH": "/usr/bin:/bin"}, cwd=home)
+time.sleep(1000)
+"""
+
+
+def sleepers(*seconds: int) -> list[psutil.Process]:
+    wanted = {str(number) for number in seconds}
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        command = process.info["cmdline"] or []
+        if command[:1] == ["sleep"] and wanted & set(command[1:]) and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+def until(find: Callable[[], list[psutil.Process]], *, count: int, timeout_seconds: float = 10) -> list[psutil.Process]:
+    deadline = time.monotonic() + timeout_seconds
+    while len(found := find()) < count:
+        assert time.monotonic() < deadline, f"{found} instead of {count} processes"
+        time.sleep(0.02)
+    return found

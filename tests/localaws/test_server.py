@@ -1,0 +1,182 @@
+"""The server as a program: starting, refusing, stopping; what it started never outlives it."""
+
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from localaws.control import client
+from localaws.server import ServerRecord, read_record
+from tests.conftest import ROOT
+
+FAMILY = """
+import os, subprocess
+def handler(event, context):
+    print("line of", event["name"])
+    child = subprocess.Popen(["setsid", "sleep", "2001"], stdout=subprocess.DEVNULL)
+    return {"pids": [os.getpid(), child.pid]}
+"""
+TRUST = '''{"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}'''
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "home"
+    run("stop", "--home", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def server(home: Path) -> ServerRecord:
+    started = run("start", "--home", str(home), "--port", "0")
+    assert started.returncode == 0, started.stderr
+    return record_of(home)
+
+
+def test_start_prints_what_to_export_and_a_second_start_says_where_the_first_is(home: Path) -> None:
+    before = time.monotonic()
+    started = run("start", "--home", str(home), "--port", "0")
+    seconds = time.monotonic() - before
+    record = record_of(home)
+    assert f"export AWS_ENDPOINT_URL={record.url}\n" in started.stdout
+    assert seconds < 10, "a second and a half when nothing else runs; the benchmark holds the goal of 3 s"
+    again = run("start", "--home", str(home), "--port", "0")
+    assert again.returncode == 1
+    assert f"is running already with home {home} at {record.url} (pid {record.pid})" in again.stderr
+
+
+def test_a_taken_port_is_named(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = run("serve", "--home", str(home), "--port", str(port))
+    assert refused.returncode == 1
+    assert f"127.0.0.1:{port} cannot be listened on (Address already in use)" in refused.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::", "example.com"])
+def test_only_loopback_is_listened_on(home: Path, host: str) -> None:
+    refused = run("--home", str(home), "--host", host)
+    assert refused.returncode == 1
+    assert f"host {host!r} is not a loopback address" in refused.stderr
+
+
+def test_commands_without_a_server_say_so(home: Path) -> None:
+    for command in ("status", "logs", "reset"):
+        refused = run(command, "--home", str(home))
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert f"no localaws runs with home {home}; start it: python -m localaws start" in refused.stderr
+    assert "was not running" in run("stop", "--home", str(home)).stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_and_all_that_it_started(home: Path, server: ServerRecord, number: int) -> None:
+    family = start_family(server)
+    os.kill(server.pid, number)
+    until(lambda: not is_running(server.pid))
+    assert not any(map(is_running, family))
+    assert read_record(home) is None
+
+
+def test_after_kill_9_a_new_start_ends_what_was_left(home: Path, server: ServerRecord) -> None:
+    family = start_family(server)
+    os.kill(server.pid, signal.SIGKILL)
+    until(lambda: not is_running(server.pid))
+    assert is_running(family[1]), "the grandchild in a session of its own outlives kill -9 of the server"
+    assert run("start", "--home", str(home), "--port", "0").returncode == 0
+    assert not any(map(is_running, family))
+
+
+def test_stop_ends_what_a_killed_server_left(home: Path, server: ServerRecord) -> None:
+    family = start_family(server)
+    os.kill(server.pid, signal.SIGKILL)
+    until(lambda: not is_running(server.pid))
+    run("stop", "--home", str(home))
+    assert not any(map(is_running, family))
+
+
+def test_status_logs_and_reset_tell_what_is_there_and_clear_it(home: Path, server: ServerRecord) -> None:
+    family = start_family(server, name="shown")
+    client(server, "s3").create_bucket(Bucket="forgotten")
+    status = run("status", "--home", str(home)).stdout
+    assert "functions: 1\n  shown  Active" in status
+    assert re.search(rf"^  {family[1]}  \d+ MiB  sleep 2001$", status, re.MULTILINE)
+    assert "/aws/lambda/shown/" in run("logs", "/aws/lambda/sh", "--home", str(home)).stdout
+    assert "line of shown" in run("logs", "--home", str(home)).stdout
+    assert run("logs", "/aws/other", "--home", str(home)).stdout == ""
+
+    assert run("reset", "--home", str(home)).returncode == 0
+    assert not any(map(is_running, family))
+    assert record_of(home).port == server.port
+    assert client(server, "s3").list_buckets()["Buckets"] == []
+    assert "functions: 0\nprocesses: 0\n" in run("status", "--home", str(home)).stdout
+
+
+def test_logs_follow_shows_new_lines_until_it_is_interrupted(home: Path, server: ServerRecord) -> None:
+    command = [sys.executable, "-m", "localaws", "logs", "/follow", "--follow", "--home", str(home)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        logs = client(server, "logs")
+        logs.create_log_group(logGroupName="/follow/me")
+        logs.create_log_stream(logGroupName="/follow/me", logStreamName="one")
+        for text in ("first", "second"):
+            event = {"timestamp": int(time.time() * 1000), "message": text}
+            logs.put_log_events(logGroupName="/follow/me", logStreamName="one", logEvents=[event])
+            assert follower.stdout.readline().rstrip().endswith(f"/follow/me/one {text}")
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(10) == 130
+
+
+def start_family(server: ServerRecord, name: str = "family") -> list[int]:
+    """Have a function start a grandchild in a session of its own; return the process ids of both."""
+    role = client(server, "iam").create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("handler.py", FAMILY)
+    functions = client(server, "lambda")
+    functions.create_function(
+        FunctionName=name,
+        Runtime="python3.11",
+        Role=role,
+        Handler="handler.handler",
+        Code={"ZipFile": package.getvalue()},
+    )
+    reply = functions.invoke(FunctionName=name, Payload=json.dumps({"name": name}))
+    pids: list[int] = json.loads(reply["Payload"].read())["pids"]
+    assert all(map(is_running, pids))
+    return pids
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "localaws", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def record_of(home: Path) -> ServerRecord:
+    record = read_record(home)
+    assert record is not None
+    return record
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def until(is_true: Callable[[], bool], timeout_seconds: float = 20) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while not is_true():
+        assert time.monotonic() < deadline, "it did not become true in time"
+        time.sleep(0.02)
