@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from localaws.core import Core
+from localaws.errors import AwsError, NoSuchRole
 from localaws.functions import reporting
 from localaws.functions.concurrency import Concurrency, ThrottledError
 from localaws.functions.deployment import Deployment, Execution, Invocation
@@ -125,6 +126,9 @@ class FunctionService:
     async def _take(self, target: Target, deployment: Deployment) -> Environment:
         try:
             return await self._pool.take(deployment)
+        except NoSuchRole as error:
+            message = "The role defined for the function cannot be assumed by Lambda."
+            raise AwsError("AccessDeniedException", message, status=403) from error
         except ThrottledError:
             self._metrics.throttled(target.name, target.qualifier)
             raise
@@ -149,8 +153,6 @@ class FunctionService:
         Retries wait 1 and 2 minutes after a function error, and 1 s doubling to 5 minutes after a throttle, all divided
         by the time scale. Source: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
         """
-        from localaws.errors import AwsError
-
         scale, accepted_at, failures, throttles = self.core.settings.time_scale, time.monotonic(), 0, 0
         while True:
             try:

@@ -1,5 +1,6 @@
 """Lambda through boto3: real processes behind the Runtime API."""
 
+import asyncio
 import base64
 import json
 import os
@@ -9,11 +10,17 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import boto3
 import pytest
 
+from localaws.core import Core
+from localaws.functions.concurrency import ThrottledError
+from localaws.functions.deployment import Deployment
+from localaws.functions.environment import Launch
+from localaws.functions.pool import Pool
 from tests.localaws.functions_kit import WHO, Functions, error_of, zipped
 
 FAULTY = """
@@ -397,6 +404,26 @@ def test_operations_that_are_not_emulated_are_refused_by_name(functions: Functio
     assert message == "localaws does not emulate the Lambda operation PutProvisionedConcurrencyConfig."
     code, message, _ = error_of(functions.aws.create_function_url_config, FunctionName=name, AuthType="NONE")
     assert (code, message.endswith("CreateFunctionUrlConfig.")) == ("UnsupportedOperationException", True)
+
+
+def test_a_function_whose_role_is_gone_cannot_run(localaws: Any) -> None:
+    own = Functions.of(localaws)
+    name = own.make()
+    localaws.client("iam").delete_role(RoleName=own.role.rpartition("/")[2])
+    code, message, status = error_of(own.aws.invoke, FunctionName=name)
+    assert (code, status) == ("AccessDeniedException", 403)
+    assert message == "The role defined for the function cannot be assumed by Lambda."
+
+
+def test_the_machine_runs_only_so_many_environments() -> None:
+    def launch(executor: ThreadPoolExecutor) -> Launch:
+        return Launch(cast(Core, None), Path("/nonexistent"), executor)
+
+    deployment = Deployment("f", "1", "arn", "r", "python3.11", "h.h", "role", Path("/nonexistent"), {}, 3, 128)
+    with pytest.raises(ThrottledError) as caught:
+        asyncio.run(Pool(launch, machine_limit=0).take(deployment))
+    assert caught.value.reason == "ConcurrentInvocationLimitExceeded"
+    assert "localaws runs at most 0 execution environments" in caught.value.message
 
 
 def test_tags_and_resource_policy_are_kept(functions: Functions) -> None:

@@ -1,0 +1,146 @@
+"""The deployed Lambda function against the same one written with boto3.
+
+`python -m benchmarks.lambda_handler` prints two ratios. Cold: from the import of the handler to its first answer, in a
+fresh interpreter (whose own start is not counted: it is the same). Warm: one call, and the client's part: that is
+the call less the bare exchange of as many bytes with the same server. Both ask one server on loopback that answers at
+once, in turns; their answers must be equal. Not covered: fetching a URL, which the other does not do, and TLS.
+"""
+
+import base64
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS, STOCK = ROOT / "lambda" / "classify", ROOT / "benchmarks" / "lambda_stock"
+ROUNDS = 9
+CALLS = 200
+IMAGE = b"\xff\xd8\xff" + bytes(20_000)
+SCORES = json.dumps({"labels": ["a", "b"], "scores": [0.75, 0.25]}).encode()
+
+CHILD = """
+import json, socket, statistics, sys, time
+from urllib.parse import urlsplit
+folder, calls = sys.argv[1], int(sys.argv[2])
+event = json.loads(sys.stdin.read())
+sys.path.insert(0, folder)
+started = time.perf_counter()
+from handler import handler
+first = handler(event, None)
+cold = time.perf_counter() - started
+import base64, os
+where = urlsplit(os.environ["AWS_ENDPOINT_URL"])
+body = base64.b64decode(event["image"])
+padding = "X-Padding: " + "x" * 700
+head = f"POST /bare HTTP/1.1\\r\\nHost: x\\r\\n{padding}\\r\\nContent-Length: {len(body)}\\r\\n\\r\\n"
+bare = socket.create_connection((where.hostname, where.port))
+bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def exchange():
+    bare.sendall(head.encode() + body)
+    answer = b""
+    while not answer.endswith(b"}"):
+        answer += bare.recv(65536)
+def median_of(call):
+    times = []
+    for _ in range(calls):
+        begun = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times)
+median_of(lambda: handler(event, None))
+called, exchanged = median_of(lambda: handler(event, None)), median_of(exchange)
+print(json.dumps({"cold_ms": cold * 1e3, "call_ms": called * 1e3, "bare_ms": exchanged * 1e3, "answer": first}))
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One fresh process of one function, in milliseconds; call and bare exchange are medians of `CALLS`."""
+
+    cold_ms: float
+    call_ms: float
+    bare_ms: float
+    answer: object
+
+    @property
+    def client_ms(self) -> float:
+        """What the function adds to the exchange itself."""
+        return self.call_ms - self.bare_ms
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """Answers InvokeEndpoint with the same scores."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        """Read the image, answer the scores."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(SCORES)}\r\n\r\n"
+        self.wfile.write(head.encode() + SCORES)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the name is http.server's
+        """Say nothing."""
+
+
+@contextmanager
+def endpoint() -> Iterator[str]:
+    """Serve on loopback and yield the url."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def measure(folder: Path, url: str) -> Measured:
+    """Run one function in a fresh interpreter."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "AWS_ENDPOINT_URL": url,
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "benchmark",
+        "AWS_SECRET_ACCESS_KEY": "benchmark",
+        "ENDPOINT_NAME": "benchmark",
+    }
+    command = [sys.executable, "-c", CHILD, str(folder), str(CALLS)]
+    event = json.dumps({"image": base64.b64encode(IMAGE).decode()})
+    done = subprocess.run(command, input=event, env=environ, capture_output=True, text=True, timeout=120, check=True)
+    return Measured(**json.loads(done.stdout))
+
+
+def main() -> None:
+    """Measure both in turns and print the ratios."""
+    with endpoint() as url:
+        for folder in (OURS, STOCK):
+            measure(folder, url)  # byte code is written and files are in memory
+        rounds = [(measure(OURS, url), measure(STOCK, url)) for _ in range(ROUNDS)]
+    for ours, stock in rounds:
+        if ours.answer != stock.answer:
+            raise SystemExit(f"the answers differ: {ours.answer} and {stock.answer}")
+    for what in ("cold_ms", "call_ms", "client_ms"):
+        mine, theirs = ([getattr(pair[side], what) for pair in rounds] for side in (0, 1))
+        ratio = statistics.median(b / a for a, b in zip(mine, theirs, strict=True))
+        print(
+            f"{what:10} ours {statistics.median(mine):8.2f}  boto3 {statistics.median(theirs):8.2f}  ratio {ratio:5.1f}"
+        )
+    print(
+        f"n = {ROUNDS} processes each, {CALLS} calls in each, Python {platform.python_version()}, {os.cpu_count()} CPUs"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The function as it is deployed: zipped, created in localaws, run by awslambdaric, invoked by boto3."""
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import pytest
+
+from tests.lambda_front.conftest import CLASSIFY
+from tests.lambda_front.scripted_server import answer, scripted
+from tests.localaws.functions_kit import Functions
+
+
+def folder_zipped() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for path in sorted(CLASSIFY.glob("*.py")):
+            file.write(path, path.name)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def functions(localaws: Any) -> Functions:
+    return Functions.of(localaws)
+
+
+def test_the_deployed_function_answers_with_the_right_status_codes(functions: Functions) -> None:
+    def photos(request: bytes, _number: int) -> list[bytes]:
+        is_photo = b"photo.jpg" in request.partition(b"\r\n")[0]
+        return [answer("200 OK", b"\xff\xd8\xff" + bytes(99) if is_photo else b"just text")]
+
+    with scripted(photos) as server:
+        variables = {"ENDPOINT_NAME": "no-such-endpoint", "ALLOWED_HOSTS": server.netloc}
+        name = functions.make(Code={"ZipFile": folder_zipped()}, Environment={"Variables": variables})
+        events = [
+            {"url": server.url("/photo.jpg")},
+            {"url": server.url("/notes.txt")},
+            {"url": "http://169.254.169.254/latest/meta-data/"},
+            {"url": "not a url"},
+            {"nothing": 1},
+        ]
+        replies = [functions.invoke(name, event) for event in events]
+    assert [reply.get("FunctionError") for reply in replies] == [None] * 5
+    told = [
+        (reply["Payload"]["statusCode"], json.loads(reply["Payload"]["body"])["error"]["code"]) for reply in replies
+    ]
+    assert told == [
+        (503, "EndpointMissing"),
+        (415, "UnsupportedImage"),
+        (400, "UrlNotAllowed"),
+        (400, "BadUrl"),
+        (400, "BadRequest"),
+    ]
+    assert replies[0]["Payload"]["headers"] == {"Content-Type": "application/json", "Retry-After": "30"}
