@@ -1,0 +1,217 @@
+"""Requests per core of our Locust client against what a user would write: HttpUser, FastHttpUser, boto3.
+
+`python -m benchmarks.locust_clients` prints requests per second of processor time of each, and the ratios to HttpUser.
+All post the same JPEG to the same no-op server and feed Locust's statistics; ours and boto3 sign each request, the
+other two do not. Each client runs in a process of its own, in turns; the guard is that the server counted exactly what
+the client did, all 200. Ours is measured as it is used: Poisson arrivals at a rate, with the timer and the counting of the
+open model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+SERVER = ROOT / "tests" / "loadtest" / "invoke_server.py"
+CLIENTS = ("HttpUser", "FastHttpUser", "boto3", "kennel")
+ROUNDS = 7
+SECONDS = 1.5
+USERS = 10
+RATE_PER_SECOND = 4000.0
+PATH = "/endpoints/steady/invocations"
+GOAL = 4.0
+
+
+def main() -> None:
+    """Run all rounds and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--client", choices=CLIENTS, help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.client:
+        print(json.dumps(measure(arguments.client, arguments.url)))
+        return
+    rates: dict[str, list[float]] = {client: [] for client in CLIENTS}
+    for number in range(arguments.rounds):
+        for client in CLIENTS:
+            rates[client].append(one_round(client))
+            print(f"round {number + 1} of {arguments.rounds}: {client} {rates[client][-1]:.0f}/s/core", flush=True)
+    report(rates)
+
+
+def report(rates: dict[str, list[float]]) -> None:
+    """Print medians and ratios of the same round, with the number of rounds and the machine."""
+    print(f"\nrequests per second of processor time, median of {len(rates['kennel'])} rounds, {machine()}")
+    for client, values in rates.items():
+        ratio = statistics.median(ours / base for ours, base in zip(values, rates["HttpUser"], strict=True))
+        print(f"{client:>14} {statistics.median(values):>8.0f}   {ratio:5.2f} x HttpUser")
+    ratio = statistics.median(ours / base for ours, base in zip(rates["kennel"], rates["HttpUser"], strict=True))
+    print(f"goal of {GOAL:g} x HttpUser: {'reached' if ratio >= GOAL else 'missed'} ({ratio:.1f} x)")
+
+
+def machine() -> str:
+    """Name hardware and versions."""
+    return (
+        f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}, locust {version('locust')}"
+    )
+
+
+def one_round(client: str) -> float:
+    """Return a client's requests per second of its own processor time.
+
+    Raises:
+        RuntimeError: the server did not count what the client did, or something failed.
+    """
+    with no_op_server() as url:
+        command = [sys.executable, "-m", "benchmarks.locust_clients", "--client", client, "--url", url]
+        output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60).stdout
+        result = json.loads(output.splitlines()[-1])
+        with urllib.request.urlopen(f"{url}/counts", timeout=5) as answer:
+            counted = json.loads(answer.read())
+    if result["failures"] or counted != {"200": result["requests"]}:
+        raise RuntimeError(f"{client}: {result} but the server counted {counted}")
+    return float(result["requests"] / result["cpu_seconds"])
+
+
+@contextmanager
+def no_op_server() -> Iterator[str]:
+    """Start a server that answers every request at once; yield its URL."""
+    with subprocess.Popen([sys.executable, str(SERVER)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
+
+
+def measure(client: str, url: str) -> dict[str, Any]:
+    """Run one client in this process, inside Locust; return its requests, failures and processor seconds."""
+    import gevent
+    from locust.env import Environment
+
+    users = {"HttpUser": http_user, "FastHttpUser": fast_http_user, "boto3": boto3_user, "kennel": kennel_user}
+    environment = Environment(user_classes=[users[client](url)], host=url, stop_timeout=10)
+    runner = environment.create_local_runner()
+    used = time.process_time()
+    runner.start(1 if client == "kennel" else USERS, spawn_rate=USERS)
+    gevent.sleep(SECONDS)
+    runner.stop()
+    total = environment.stats.total
+    cpu_seconds = time.process_time() - used
+    return {"requests": total.num_requests, "failures": total.num_failures, "cpu_seconds": cpu_seconds}
+
+
+def picture() -> bytes:
+    """Return a JPEG of about 10 kB."""
+    buffer = io.BytesIO()
+    Image.effect_noise((128, 128), 40).convert("RGB").save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def posting(base: Any, url: str) -> Any:
+    """Return a user class, of one of Locust's two HTTP kinds, that posts the picture for ever."""
+    from locust import task
+
+    body, headers = picture(), {"Content-Type": "image/jpeg"}
+
+    class PostingUser(base):  # type: ignore[misc]
+        host = url
+
+        @task
+        def post(self) -> None:
+            self.client.post(PATH, data=body, headers=headers)
+
+    return PostingUser
+
+
+def http_user(url: str) -> Any:
+    """Locust's HttpUser (requests)."""
+    from locust import HttpUser
+
+    return posting(HttpUser, url)
+
+
+def fast_http_user(url: str) -> Any:
+    """Locust's FastHttpUser (geventhttpclient)."""
+    from locust import FastHttpUser
+
+    return posting(FastHttpUser, url)
+
+
+def boto3_user(url: str) -> Any:
+    """A user that calls InvokeEndpoint by boto3 and tells Locust how long it took."""
+    import boto3
+    from botocore.config import Config
+    from locust import User, task
+
+    keys = {"aws_access_key_id": "AKID", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+    config = Config(max_pool_connections=USERS)
+    client, body = boto3.client("sagemaker-runtime", endpoint_url=url, config=config, **keys), picture()
+
+    class Boto3User(User):
+        @task
+        def invoke(self) -> None:
+            sent = time.perf_counter()
+            answer = client.invoke_endpoint(EndpointName="steady", Body=body, ContentType="image/jpeg")["Body"].read()
+            took_ms = 1000 * (time.perf_counter() - sent)
+            tell(self, took_ms, len(answer))
+
+    return Boto3User
+
+
+def kennel_user(url: str) -> Any:
+    """Our open model: Poisson arrivals, signed requests, latency from the intended start."""
+    import gevent
+    from locust import User, task
+
+    from loadtest.arrivals import Stage, poisson_arrivals
+    from loadtest.connection import Connection
+    from loadtest.open_loop import Bounds, OpenLoop, Wire
+    from loadtest.signing import Credentials, Payload, Signer
+    from loadtest.targets import LoadTarget
+
+    target = LoadTarget("endpoint", "steady", None, url, "us-east-1")
+    signer = Signer(target.route, lambda: Credentials("AKID", "secret"))
+    payload = Payload.of("picture", picture(), "image/jpeg")
+    schedule = [Stage(RATE_PER_SECOND, SECONDS * 0.9)]
+
+    def connect() -> Connection:
+        return Connection(target.host, target.port, is_tls=False, timeout_seconds=10)
+
+    class KennelUser(User):
+        @task
+        def generate(self) -> None:
+            wire = Wire(connect, signer.request, target.judge, [payload])
+            loop = OpenLoop(wire, Bounds(0.0, 30.0, 256), lambda took, _, size: tell(self, 1000 * took, size))
+            loop.run(poisson_arrivals(schedule, seed=1))
+            gevent.sleep(SECONDS)
+
+    return KennelUser
+
+
+def tell(user: Any, took_ms: float, size: int) -> None:
+    """Feed Locust's statistics as its own clients do."""
+    user.environment.events.request.fire(
+        request_type="POST", name=PATH, response_time=took_ms, response_length=size, exception=None, context={}
+    )
+
+
+if __name__ == "__main__":
+    main()
