@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-try:  # as a part of the package, or as code/inference.py beside its siblings
+if __package__:
     from training.graphs import has_bf16, import_openvino, sha256_of
     from training.preprocess import BadImage, Preprocessing, load_for_evaluation
-except ModuleNotFoundError:
+else:  # code/inference.py of a model: the siblings it was saved with, also where this package happens to be installed
     from graphs import has_bf16, import_openvino, sha256_of  # type: ignore[import-not-found, no-redef]
-    from preprocess import BadImage, Preprocessing, load_for_evaluation  # type: ignore[import-not-found, no-redef]
+    from preprocess import (  # type: ignore[import-not-found, no-redef]
+        BadImage,
+        Preprocessing,
+        load_for_evaluation,
+    )
 
 MAX_BODY_BYTES = 20 * 1024 * 1024
 _IMAGE_TYPES = ("image/jpeg", "image/jpg", "image/png", "image/webp", "application/x-image")

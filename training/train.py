@@ -336,7 +336,7 @@ def run(config: Config, interrupted: threading.Event) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status (0, 1 or 143)."""
     interrupted = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: interrupted.set())
+    before = signal.signal(signal.SIGTERM, lambda *_: interrupted.set())
     output: Path | None = Path(os.environ.get("SM_OUTPUT_DIR", DEFAULT_OUTPUT_DIR))
     try:
         config = parse_config(sys.argv[1:] if arguments is None else arguments)
@@ -353,6 +353,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         write_failure(f"{type(error).__name__}: {error}", output)
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 

@@ -1,0 +1,29 @@
+"""The tiny dataset, the packaged weights, and one model trained on them: each made once a session."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.training.datasets import Dataset, Trained, train_here, write_dataset
+from training.weights import export_packaged
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Three classes; 12 training, 6 validation and 9 test pictures in four shards a split."""
+    return write_dataset(tmp_path_factory.mktemp("staged") / "data", train=4, validation=2, test=3)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights channel with the packaged ImageNet weights of EfficientNet-Lite0."""
+    folder = tmp_path_factory.mktemp("weights")
+    export_packaged("efficientnet_lite0", folder / "backbone.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(dataset: Dataset, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """One model, trained once in this process, without a checkpoint folder."""
+    folder = tmp_path_factory.mktemp("job") / "model"
+    return Trained(folder, train_here(dataset.folders(folder, weights=weights)))

@@ -1,0 +1,51 @@
+"""Hyperparameters and folders: SageMaker's environment, the command line, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from training.config import parse_config
+from training.failures import TrainingFailure
+
+SAGEMAKER = {
+    "SM_CHANNEL_TRAIN": "/in/train",
+    "SM_CHANNEL_VALIDATION": "/in/validation",
+    "SM_CHANNEL_MANIFEST": "/in/manifest",
+    "SM_MODEL_DIR": "/model",
+    "SM_OUTPUT_DIR": "/output",
+}
+
+
+def test_folders_come_from_sagemaker_and_the_command_line_wins() -> None:
+    config = parse_config(["--train", "/mine", "--finetune", "false", "--epochs", "3"], SAGEMAKER)
+
+    assert config.folders.train == Path("/mine")
+    assert config.folders.validation == Path("/in/validation")
+    assert config.folders.weights is None
+    assert config.folders.output == Path("/output")
+    assert (config.hyperparameters.epochs, config.hyperparameters.finetune) == (3, False)
+
+
+def test_finetune_may_be_a_bare_flag_or_a_sagemaker_hyperparameter() -> None:
+    assert parse_config(["--finetune"], SAGEMAKER).hyperparameters.finetune
+    assert parse_config(["--finetune", "true"], SAGEMAKER).hyperparameters.finetune
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "argument --epochs: 0 is not within 1 .. 10000"),
+        (["--learning-rate", "nan"], "argument --learning-rate: nan is not within"),
+        (["--views", "two"], "argument --views: 'two' is not a number"),
+        (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
+        (["--finetune", "maybe"], "'maybe' is neither true nor false"),
+    ],
+)
+def test_a_bad_hyperparameter_is_named_with_what_is_allowed(arguments: list[str], message: str) -> None:
+    with pytest.raises(TrainingFailure, match=message):
+        parse_config(arguments, SAGEMAKER)
+
+
+def test_a_missing_folder_says_how_to_give_it() -> None:
+    with pytest.raises(TrainingFailure, match="no folder for 'train': pass --train or set SM_CHANNEL_TRAIN"):
+        parse_config([], {})

@@ -1,0 +1,136 @@
+"""Serving what training saved: answers for every class, 4xx for bad input, no torch, tampering refused."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.training.datasets import CLASSES, DIGEST, Trained, picture
+from training.serve import MAX_BODY_BYTES, BadInput, BadModel, Predictor, input_fn, model_fn, output_fn, predict_fn
+
+
+@pytest.fixture(scope="module")
+def predictor(trained: Trained) -> Predictor:
+    return model_fn(str(trained.folder))
+
+
+def ask(predictor: Predictor, data: bytes, content_type: str = "image/jpeg") -> dict[str, object]:
+    body, content = output_fn(predict_fn(input_fn(data, content_type), predictor), "application/json")
+    assert content == "application/json"
+    answer: dict[str, object] = json.loads(body)
+    return answer
+
+
+@pytest.mark.parametrize("label", CLASSES)
+def test_the_answer_has_a_probability_for_every_class_in_class_order(predictor: Predictor, label: str) -> None:
+    answer = ask(predictor, picture(label, 900))
+
+    scores = np.array(answer["scores"])
+    assert answer["labels"] == list(CLASSES)
+    assert scores.sum() == pytest.approx(1, abs=1e-2)
+    assert CLASSES[scores.argmax()] == label
+    assert [row["label"] for row in answer["top5"]] == [CLASSES[index] for index in np.argsort(-scores)]
+    assert answer["model"] == {"backbone": "efficientnet_lite0", "data_digest": DIGEST}
+
+
+def test_a_staged_picture_and_its_original_get_the_same_answer(predictor: Predictor) -> None:
+    original = picture("moss", 901, size=(1200, 900), quality=95)
+    small = Image.open(io.BytesIO(original)).resize((341, 256), Image.Resampling.LANCZOS)
+    staged = io.BytesIO()
+    small.save(staged, "JPEG", quality=92)
+
+    first, second = ask(predictor, original), ask(predictor, staged.getvalue())
+
+    assert first["top5"][0]["label"] == second["top5"][0]["label"]
+    assert np.abs(np.array(first["scores"]) - np.array(second["scores"])).max() < 0.1
+
+
+def test_many_threads_may_share_one_predictor(predictor: Predictor) -> None:
+    pictures = [picture(label, number) for label in CLASSES for number in range(910, 914)]
+    expected = [ask(predictor, data)["scores"] for data in pictures]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda data: ask(predictor, data)["scores"], pictures))
+
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "status", "message"),
+    [
+        (b"x", "text/plain", 415, r"content type 'text/plain' is not accepted; send one of image/jpeg"),
+        (b"x", None, 415, r"content type 'none' is not accepted"),
+        (b"", "image/png", 422, r"the body is empty"),
+        (b"\0" * (MAX_BODY_BYTES + 1), "image/png", 413, r"at most 20971520 are accepted"),
+        (b"<html>", "image/jpeg; q=1", 422, r"not a JPEG, PNG or WebP picture \(6 bytes\)"),
+        (picture("sky", 1)[:3000], "application/x-image", 422, r"truncated or damaged"),
+    ],
+)
+def test_bad_input_has_a_status_and_a_reason(
+    predictor: Predictor, data: bytes, content_type: str, status: int, message: str
+) -> None:
+    with pytest.raises(BadInput, match=message) as caught:
+        predict_fn(input_fn(data, content_type), predictor)
+    assert caught.value.status_code == status
+
+
+def test_a_bomb_is_413(predictor: Predictor) -> None:
+    bomb = io.BytesIO()
+    Image.new("1", (9000, 9000)).save(bomb, "PNG")
+
+    with pytest.raises(BadInput, match="9000×9000 px; at most 50000000 pixels") as caught:
+        predict_fn(input_fn(bomb.getvalue(), "image/png"), predictor)
+    assert caught.value.status_code == 413
+
+
+def test_a_caller_that_takes_no_json_is_406(predictor: Predictor) -> None:
+    prediction = predict_fn(picture("sky", 1), predictor)
+
+    with pytest.raises(BadInput, match="only application/json is produced") as caught:
+        output_fn(prediction, "text/csv")
+    assert caught.value.status_code == 406
+    assert output_fn(prediction, "text/html, */*;q=0.1")[1] == "application/json"
+
+
+@pytest.mark.parametrize("name", ["graph.xml", "graph.bin"])
+def test_a_tampered_graph_is_not_loaded(trained: Trained, tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(trained.folder, tmp_path / "model")
+    with (folder / name).open("ab") as file:
+        file.write(b" ")
+
+    with pytest.raises(BadModel, match=f"{name} is not the file that training saved"):
+        model_fn(str(folder))
+
+
+def test_a_folder_without_meta_is_not_loaded(tmp_path: Path) -> None:
+    with pytest.raises(BadModel, match=r"no readable meta\.json"):
+        model_fn(str(tmp_path))
+
+
+def test_the_saved_code_serves_on_its_own_without_torch_or_telemetry(trained: Trained, tmp_path: Path) -> None:
+    program = (
+        "import sys, inference\n"
+        "model = inference.model_fn(sys.argv[1])\n"
+        "data = inference.input_fn(open(sys.argv[2], 'rb').read(), 'image/jpeg')\n"
+        "print(inference.output_fn(inference.predict_fn(data, model))[0])\n"
+        "assert inference.__file__.startswith(sys.argv[1]) and 'code' in sys.modules['graphs'].__file__\n"
+        "assert not {'torch', 'torchvision', 'training'} & sys.modules.keys()\n"
+        "assert sys.modules['openvino_telemetry'] is None\n"
+    )
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(picture("apple", 902))
+    command = [sys.executable, "-c", program, str(trained.folder), str(photo)]
+
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env={"PYTHONPATH": f"{trained.folder}/code"}
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["top5"][0]["label"] == "apple"
