@@ -1,4 +1,4 @@
-# ruff: noqa: N818 the names are those of AWS's error codes
+
 """What localaws raises.
 
 ```

@@ -52,7 +52,7 @@ class Listing:
     folders: tuple[str, ...]
 
 
-class Unreadable(Exception):  # noqa: N818 -- a reason for the quarantine, not an error of the run
+class Unreadable(Exception):
     """The bytes of an entry cannot be had; the message is the reason that goes into the quarantine."""
 
 

@@ -26,7 +26,6 @@ from tasks.settings import Settings
 REFERENCE_URL = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dogImages.zip"
 """The reference dataset: 133 breeds, 8,351 photos, 1.1 GB."""
 
-_CHUNK_BYTES = 2**20
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -40,7 +39,7 @@ class DownloadRecord:
     sha256: str | None = None
 
 
-class _Passing(Exception):  # noqa: N818 -- a reason to try again
+class _Passing(Exception):
     """A fault that may pass."""
 
 
@@ -137,7 +136,7 @@ class _Fetch:
         with self._part.open("r+b" if done else "wb") as file, self._progress("download", total, "B") as told:
             file.seek(done)
             told.advance(done)
-            for data in answer.iter_bytes(_CHUNK_BYTES):
+            for data in answer.iter_raw():
                 file.write(data)
                 told.advance(len(data))
                 if file.tell() > self._max_bytes:

@@ -22,7 +22,7 @@
 Every error says where it happened, what was met, why that stops the work, and the command that helps.
 """
 
-# ruff: noqa: N818 -- the names say what happened, as AWS's own exceptions do
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -43,7 +43,7 @@ _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
 )
 
 
-class BrokenImage(Exception):  # noqa: N818 -- a reason for the quarantine, not an error of the run
+class BrokenImage(Exception):
     """The image cannot be used; the message is the reason that goes into the quarantine."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refusal(Exception):  # noqa: N818 most of these are not errors of ours
+class Refusal(Exception):
     """An answer other than 200. `code` is stable and meant for programs, `message` for people."""
 
     def __init__(self, status: int, code: str, message: str, *, retry_after_seconds: int | None = None) -> None:
