@@ -3,8 +3,8 @@
 `python -m benchmarks.locust_clients` prints requests per second of processor time of each, and the ratios to HttpUser.
 All post the same JPEG to the same no-op server and feed Locust's statistics; ours and boto3 sign each request, the
 other two do not. Each client runs in a process of its own, in turns; the guard is that the server counted exactly what
-the client did, all 200. Ours is measured as it is used: Poisson arrivals at a rate, with the timer and the counting of the
-open model.
+the client did, all 200. Ours is measured as it is used: Poisson arrivals at a rate, with the timer and the counting of
+the open model.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def test_a_percentile_is_the_sample_of_its_rank_to_a_thousandth(seed: int, sampl
     p99 = next(p for p in summarise(histogram) if p.percentile == 99)
     exact = sorted(latencies)[int(0.99 * len(latencies) + 0.5) - 1] * 1000
     assert p99.value_ms == pytest.approx(exact, rel=2e-3, abs=2e-3)
-    assert p99.upper_ms is not None and p99.upper_ms >= p99.value_ms
+    assert p99.value_ms is not None and p99.upper_ms is not None and p99.upper_ms >= p99.value_ms
 
 
 def test_the_upper_bound_of_p90_holds_in_99_of_100_experiments() -> None:
