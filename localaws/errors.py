@@ -1,4 +1,3 @@
-
 """What localaws raises.
 
 ```
