@@ -11,12 +11,14 @@ from typing import Any
 
 from tasks.aws import Aws
 from tasks.errors import NotFound, StageFailed, WaitTimedOut
-from tasks.log_stream import LogFollower
+from tasks.log_stream import LogFollower, LogLine
 from tasks.roles import TRAINING_LOG_GROUP
 from tasks.training_job import describe_job
 from tasks.waiting import SILENCE_SECONDS, Say, say
 
 POLL_SECONDS = 1.0
+SCRIPT_STARTS = "Executing command:"
+"""What the SDK's driver prints last before the training script itself."""
 LATE_LOG_SECONDS = 1.0
 
 
@@ -36,16 +38,16 @@ def follow_job(
         WaitTimedOut: it was not over after `deadline_seconds`; it still runs.
         NotFound: the job is gone.
     """
-    follower = LogFollower(aws, TRAINING_LOG_GROUP, f"{name}/")
+    narrator = _Narrator(LogFollower(aws, TRAINING_LOG_GROUP, f"{name}/"), say)
     begun = said = clock()
     while True:
         description = describe_job(aws, name)
         if description is None:
             raise NotFound(f"training job {name}", "it is gone", "somebody deleted it", "run the same command again")
-        if _say_lines(follower, say):
+        if narrator.poll():
             said = clock()
         if description["TrainingJobStatus"] in {"Completed", "Failed", "Stopped"}:
-            return _outcome(name, description, follower, say, sleep)
+            return _outcome(name, description, narrator, sleep)
         now = clock()
         if now - begun >= deadline_seconds:
             why = f"it is still {_state(description)}; it goes on, and the same command takes it up again"
@@ -58,17 +60,17 @@ def follow_job(
 
 
 def _outcome(
-    name: str, description: Mapping[str, Any], follower: LogFollower, say: Say, sleep: Callable[[float], None]
+    name: str, description: Mapping[str, Any], narrator: _Narrator, sleep: Callable[[float], None]
 ) -> Mapping[str, Any]:
     status = description["TrainingJobStatus"]
     if status == "Completed":
-        _say_lines(follower, say)
+        narrator.poll()
         return description
     sleep(LATE_LOG_SECONDS)  # the lines that explain a failure are often the last to arrive
-    _say_lines(follower, say)
+    narrator.poll()
     secondary = description.get("SecondaryStatus", status)
     why = str(description.get("FailureReason") or _stopped_because(secondary))
-    tail = follower.tail() or "    (no log lines arrived)"
+    tail = narrator.tail() or "    (no log lines arrived)"
     raise StageFailed(
         f"training job {name}",
         f"it ended {_state(description)}",
@@ -90,8 +92,33 @@ def _state(description: Mapping[str, Any]) -> str:
     return status if secondary in {None, status} else f"{status}/{secondary}"
 
 
-def _say_lines(follower: LogFollower, say: Say) -> bool:
-    lines = follower.poll()
-    for line in lines:
-        say(str(line))
-    return bool(lines)
+class _Narrator:
+    """Says the lines of each host from the script's start on.
+
+    What the SDK's driver prints before (some hundred lines of environment and pip) is counted, not shown: it is in
+    CloudWatch Logs, and in the error when the job fails.
+    """
+
+    def __init__(self, follower: LogFollower, say: Say) -> None:
+        self._follower, self._say = follower, say
+        self._hidden: dict[str, int] = {}
+        self._started: set[str] = set()
+
+    def poll(self) -> bool:
+        """Say what is new; tell whether anything was said."""
+        return sum(self._tell(line) for line in self._follower.poll()) > 0
+
+    def tail(self) -> str:
+        """Return the last lines of every host, shown or not."""
+        return self._follower.tail()
+
+    def _tell(self, line: LogLine) -> bool:
+        host = line.source
+        if host not in self._started:
+            if not line.message.startswith(SCRIPT_STARTS):
+                self._hidden[host] = self._hidden.get(host, 0) + 1
+                return False
+            self._started.add(host)
+            self._say(f"{host} | ({self._hidden.get(host, 0)} lines of set-up are in `kennel logs`)")
+        self._say(str(line))
+        return True
