@@ -21,6 +21,7 @@ $(STAMP): $(UV) requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
 	$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/kennel prepare
 	@touch $@
 
 demo: setup ## the main job on sample images, on this machine, no network and no account
