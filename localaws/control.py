@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import psutil
 
 from localaws.errors import AlreadyRunning, NotRunning, StartFailed, StopFailed
-from localaws.processes import OWNER, PROCESS, ProcessTable, find_members
+from localaws.processes import OWNER, PROCESS, ProcessTable, find_members, is_alive
 from localaws.server import ServerRecord, already_running, read_record, serve_command
 from localaws.settings import Settings
 
@@ -245,7 +245,7 @@ def _signal(record: ServerRecord, number: int) -> None:
 def _is_alive(record: ServerRecord) -> bool:
     try:
         process = psutil.Process(record.pid)
-        return process.create_time() == record.created and process.status() != psutil.STATUS_ZOMBIE
+        return process.create_time() == record.created and is_alive(process)
     except psutil.NoSuchProcess:
         return False
 

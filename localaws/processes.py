@@ -31,6 +31,7 @@ OWNER = "LOCALAWS_OWNER"
 PROCESS = "LOCALAWS_PROCESS"
 PR_SET_CHILD_SUBREAPER = 36
 KILL_DEADLINE_SECONDS = 10.0
+POLL_SECONDS = 0.01
 READER_SECONDS = 2.0  # a process that was not caught may hold the pipe open
 LINE_LIMIT_BYTES = 256 * 1024  # CloudWatch Logs refuses longer events
 
@@ -88,7 +89,7 @@ class Process:
         self.signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(grace_seconds)
-        kill_all(lambda: [*self._members(), *filter(_is_alive, family)])
+        kill_all(lambda: [*self._members(), *filter(is_alive, family)])
         status = self.wait(KILL_DEADLINE_SECONDS)
         if status is None:
             raise StopFailed(
@@ -196,7 +197,7 @@ class ProcessTable:
         deadline = time.monotonic() + grace_seconds
         for process in running:
             process.wait(max(0.0, deadline - time.monotonic()))
-        kill_all(lambda: [*find_members(OWNER, self._owner, _leaders(running)), *filter(_is_alive, family)])
+        kill_all(lambda: [*find_members(OWNER, self._owner, _leaders(running)), *filter(is_alive, family)])
         for process in running:
             process.stop(0.0)
 
@@ -210,7 +211,7 @@ def find_members(variable: str, value: str, leaders: set[int]) -> list[psutil.Pr
     for process in list(found.values()):
         with contextlib.suppress(psutil.Error):
             found.update({child.pid: child for child in process.children(recursive=True)})
-    return [process for process in found.values() if _is_alive(process)]
+    return [process for process in found.values() if is_alive(process)]
 
 
 def kill_all(find: Callable[[], Iterable[psutil.Process]]) -> list[int]:
@@ -228,7 +229,7 @@ def kill_all(find: Callable[[], Iterable[psutil.Process]]) -> list[int]:
             with contextlib.suppress(psutil.Error):
                 process.kill()
                 killed.add(process.pid)
-        psutil.wait_procs(members, timeout=0.05)
+        time.sleep(POLL_SECONDS)  # not psutil's wait, which would take the exit status from whoever waits for it
     return sorted(killed)
 
 
@@ -244,7 +245,7 @@ def kill_descendants() -> list[int]:
     Raises:
         StopFailed: something outlives it for 10 seconds.
     """
-    return kill_all(lambda: filter(_is_alive, psutil.Process().children(recursive=True)))
+    return kill_all(lambda: filter(is_alive, psutil.Process().children(recursive=True)))
 
 
 def _leaders(processes: Iterable[Process]) -> set[int]:
@@ -258,7 +259,8 @@ def _belongs(process: psutil.Process, variable: str, value: str, leaders: set[in
         return False
 
 
-def _is_alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether the process runs: a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute
 
 from localaws.core import Core
 from localaws.errors import AlreadyRunning, PortTaken
-from localaws.processes import adopt_orphans, kill_descendants
+from localaws.processes import adopt_orphans, is_alive, kill_descendants
 from localaws.settings import Settings
 
 EXECUTING_SERVICES = ("localaws.s3", "localaws.iam", "localaws.sagemaker", "localaws.functions")
@@ -92,7 +92,8 @@ def read_record(home: Path) -> ServerRecord | None:
     """Return the record of the server that runs with `home`, or None if none does."""
     try:
         record = ServerRecord(**json.loads((home / "server.json").read_text()))
-        return record if psutil.Process(record.pid).create_time() == record.created else None
+        process = psutil.Process(record.pid)
+        return record if process.create_time() == record.created and is_alive(process) else None
     except (FileNotFoundError, psutil.NoSuchProcess):
         return None
 

@@ -1,5 +1,6 @@
 """Children end, with all that they started, whatever they do about it."""
 
+import random
 import signal
 import subprocess
 import sys
@@ -47,17 +48,19 @@ def test_a_line_receiver_that_fails_does_not_stop_the_child(table: ProcessTable,
 def test_stop_ends_grandchildren_that_left_the_session_or_cleared_their_environment(
     table: ProcessTable, tmp_path: Path
 ) -> None:
-    script = "setsid sleep 1001 & env -i setsid sleep 1002 & (setsid setsid sleep 1003 &) ; sleep 1004"
+    numbers = names(4)
+    script = "setsid sleep {} & env -i setsid sleep {} & (setsid setsid sleep {} &) ; sleep {}".format(*numbers)
     child = table.spawn(["bash", "-c", script], name="family", env=PLAIN, cwd=tmp_path)
-    until(lambda: sleepers(1001, 1002, 1003, 1004), count=4)
+    until(lambda: sleepers(*numbers), count=4)
     assert child.stop(grace_seconds=5) == -signal.SIGTERM
-    assert not sleepers(1001, 1002, 1003, 1004)
+    assert not sleepers(*numbers)
 
 
 def test_what_a_child_leaves_behind_ends_with_it_and_does_not_delay_it(table: ProcessTable, tmp_path: Path) -> None:
-    child = table.spawn(["bash", "-c", "setsid sleep 1005 & exit 3"], name="leaver", env=PLAIN, cwd=tmp_path)
+    (number,) = names(1)
+    child = table.spawn(["bash", "-c", f"setsid sleep {number} & exit 3"], name="leaver", env=PLAIN, cwd=tmp_path)
     assert child.wait(20) == 3
-    assert not sleepers(1005)
+    assert not sleepers(number)
 
 
 def test_a_child_that_ignores_sigterm_is_killed_after_its_grace(table: ProcessTable, tmp_path: Path) -> None:
@@ -93,7 +96,7 @@ def test_a_closed_table_starts_nothing(tmp_path: Path) -> None:
     table = ProcessTable(tmp_path / "processes", str(tmp_path))
     table.stop_all()
     with pytest.raises(StopFailed, match="shutting down: late was not started"):
-        table.spawn(["sleep", "1006"], name="late", env=PLAIN, cwd=tmp_path)
+        table.spawn(["sleep", "1000"], name="late", env=PLAIN, cwd=tmp_path)
 
 
 def test_a_program_that_does_not_exist_is_an_error_and_leaves_no_record(table: ProcessTable, tmp_path: Path) -> None:
@@ -103,16 +106,18 @@ def test_a_program_that_does_not_exist_is_an_error_and_leaves_no_record(table: P
 
 
 def test_orphans_of_a_killed_owner_are_ended_and_strangers_are_not(tmp_path: Path) -> None:
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], cwd=ROOT)
-    stranger = subprocess.Popen(["sleep", "1009"])
+    numbers = names(2)
+    script = "setsid sleep {} & sleep {}".format(*numbers)
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path), script], cwd=ROOT)
+    stranger = subprocess.Popen(["sleep", "1000"])
     try:
-        until(lambda: sleepers(1007, 1008), count=2)
+        until(lambda: sleepers(*numbers), count=2)
         owner.kill()
         owner.wait()
-        assert len(sleepers(1007, 1008)) == 2, "they outlive their owner, as after kill -9 of the server"
+        assert len(sleepers(*numbers)) == 2, "they outlive their owner, as after kill -9 of the server"
         reaped = ProcessTable(tmp_path / "processes", str(tmp_path)).reap_orphans()
         assert len(reaped) >= 2
-        assert not sleepers(1007, 1008)
+        assert not sleepers(*numbers)
         assert stranger.poll() is None
     finally:
         stranger.kill()
@@ -125,9 +130,14 @@ from pathlib import Path
 from localaws.processes import ProcessTable
 home = Path(sys.argv[1])
 table = ProcessTable(home / "processes", str(home))
-table.spawn(["bash", "-c", "setsid sleep 1007 & sleep 1008"], name="x", env={"PATH": "/usr/bin:/bin"}, cwd=home)
+table.spawn(["bash", "-c", sys.argv[2]], name="x", env={"PATH": "/usr/bin:/bin"}, cwd=home)
 time.sleep(1000)
 """
+
+
+def names(count: int) -> list[int]:
+    """Return numbers that no other sleeper on this machine was given."""
+    return [random.randrange(10**6, 10**9) for _ in range(count)]
 
 
 def sleepers(*seconds: int) -> list[psutil.Process]:

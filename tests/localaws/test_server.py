@@ -27,8 +27,8 @@ def handler(event, context):
     child = subprocess.Popen(["setsid", "sleep", "2001"], stdout=subprocess.DEVNULL)
     return {"pids": [os.getpid(), child.pid]}
 """
-TRUST = '''{"Version": "2012-10-17", "Statement": [
-    {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}'''
+TRUST = """{"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}"""
 
 
 @pytest.fixture
