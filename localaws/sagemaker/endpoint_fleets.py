@@ -45,7 +45,7 @@ class Fleet:
         """Start instances until there are `count`, and serve with them once all of the new ones pass the ping.
 
         Raises:
-            DeploymentFailed: one of them did not; all the new ones are gone then.
+            DeploymentFailed: one of them did not. Whatever is raised, the new ones are gone then.
         """
         new: list[Instance] = []
         try:
@@ -53,7 +53,7 @@ class Fleet:
                 new.append(self._launch_one(count))
             for instance in new:
                 instance.wait_until_ready()
-        except DeploymentFailed:
+        except BaseException:
             _stop_all(new, lambda instance: instance.stop(0.0))
             raise
         with self._lock:

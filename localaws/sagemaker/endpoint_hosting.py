@@ -104,7 +104,7 @@ class RunningEndpoint:
         self._next = deployment = Deployment(self._core, name, plan, home=self._home, fence=self._router.fence)
         try:
             deployment.start()
-        except DeploymentFailed:
+        except BaseException:
             deployment.close(drain=False)
             raise
         finally:

@@ -83,9 +83,11 @@ class Endpoints:
                 f"Could not assume role {execution_role_arn}. Please ensure that the role exists and allows principal "
                 "'sagemaker.amazonaws.com' to assume the role."
             ) from error
-        return super().create_model(  # type: ignore[misc]
+        model = super().create_model(  # type: ignore[misc]
             model_name=model_name, execution_role_arn=execution_role_arn, **fields
         )
+        model.vpc_config = None  # moto would describe an empty one, which AWS's model does not allow
+        return model
 
     def describe_model(self, model_name: str) -> Any:
         """Return a model's record."""

@@ -207,6 +207,25 @@ def test_a_configuration_that_cannot_run_here_is_refused_by_name(
     assert why in refused.value.response["Error"]["Message"]
 
 
+def test_descriptions_repeat_what_was_given_and_nothing_else(bench: Workbench) -> None:
+    model = bench.model(environment={"MINE": "yes"})
+    config = bench.config({"ModelName": model, "InitialVariantWeight": 2.0})
+
+    container = bench.sagemaker.describe_model(ModelName=model)["PrimaryContainer"]
+    described = bench.sagemaker.describe_endpoint_config(EndpointConfigName=config)
+
+    assert (container["Image"], container["Environment"]) == (IMAGE, {"MINE": "yes"})
+    assert described["ProductionVariants"] == [
+        {
+            "VariantName": "AllTraffic",
+            "ModelName": model,
+            "InstanceType": "ml.m5.large",
+            "InitialInstanceCount": 1,
+            "InitialVariantWeight": 2.0,
+        }
+    ]
+
+
 def test_models_are_listed_by_name_in_pages_and_deleted(bench: Workbench) -> None:
     names = sorted(bench.model() for _ in range(3))
     pages = bench.sagemaker.get_paginator("list_models").paginate(

@@ -137,6 +137,21 @@ def test_a_killed_instance_is_replaced_and_only_its_own_requests_fail(bench: Wor
     assert any("ended with status -9; it is replaced" in event["message"] for event in events["events"])
 
 
+def test_an_endpoint_whose_only_instance_died_is_unavailable_until_it_is_replaced(bench: Workbench) -> None:
+    endpoint = bench.endpoint(bench.model())
+    victim = bench.invoke(endpoint)["pid"]
+
+    os.kill(victim, signal.SIGKILL)
+    _until(lambda: not psutil.pid_exists(victim))
+    with pytest.raises(ClientError) as unavailable:
+        bench.invoke(endpoint)
+    _until(lambda: _answers(bench, endpoint))
+
+    assert unavailable.value.response["Error"]["Code"] == "ServiceUnavailable"
+    assert unavailable.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+    assert bench.invoke(endpoint)["pid"] != victim
+
+
 def test_changes_of_unknown_variants_and_rollouts_that_do_not_run_here_are_refused(bench: Workbench) -> None:
     config = bench.config({"ModelName": bench.model()})
     endpoint = bench.start(config)
@@ -192,6 +207,13 @@ def _scale(bench: Workbench, endpoint: str, count: int) -> None:
     change = {"VariantName": "AllTraffic", "DesiredInstanceCount": count}
     bench.sagemaker.update_endpoint_weights_and_capacities(EndpointName=endpoint, DesiredWeightsAndCapacities=[change])
     assert bench.settled(endpoint)["ProductionVariants"][0]["CurrentInstanceCount"] == count
+
+
+def _answers(bench: Workbench, endpoint: str) -> bool:
+    try:
+        return bool(bench.invoke(endpoint)["pid"])
+    except ClientError:
+        return False
 
 
 def _instances(bench: Workbench, endpoint: str) -> int:
