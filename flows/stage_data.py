@@ -7,7 +7,6 @@ touch AWS: the bucket, the shards, the manifest last. Run it with `prefect deplo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from prefect import flow, task
 from prefect.artifacts import acreate_markdown_artifact
@@ -16,13 +15,12 @@ from prefect.cache_policies import NO_CACHE
 from tasks import naming, staging
 from tasks.aws import Aws
 from tasks.bucket import ensure_bucket
-from tasks.dataset import Quarantined
 from tasks.ledger import Ledger, run_lock
 from tasks.memory import LocatedSource, Memory
 from tasks.progress import show_progress
 from tasks.records import DatasetRef, save_record
 from tasks.settings import Settings
-from tasks.staging import UploadSummary
+from tasks.staging import StagingOutcome, UploadSummary
 from tasks.staging_report import staging_markdown
 
 
@@ -48,23 +46,9 @@ async def adopt(dataset: DatasetRef, aws: Aws, run_id: str) -> None:
 
 
 @task(cache_policy=NO_CACHE)
-async def judge_and_upload(
-    located: LocatedSource, memory: Memory, aws: Aws, run_id: str
-) -> tuple[DatasetRef, tuple[Quarantined, ...], tuple[str, ...], str]:
+async def judge_and_upload(located: LocatedSource, memory: Memory, aws: Aws, run_id: str) -> StagingOutcome:
     """Decode and judge; when the data is good, create the bucket and upload."""
-    return await asyncio.to_thread(_judge_and_upload, located, memory, aws, run_id)
-
-
-def _judge_and_upload(
-    located: LocatedSource, memory: Memory, aws: Aws, run_id: str
-) -> tuple[DatasetRef, tuple[Quarantined, ...], tuple[str, ...], str]:
-    with staging.spool_directory(aws.settings) as spool_dir:
-        judged = staging.judge_source(located, aws.settings, spool_dir, show_progress)
-        memory.remember(judged.digest)
-        ledger = Ledger.open(aws, run_id)
-        ensure_bucket(aws, ledger, run_id)
-        dataset, sent = staging.upload(judged, aws, ledger, show_progress)
-    return dataset, judged.quarantined, judged.warnings, sent.text
+    return await asyncio.to_thread(staging.judge_and_upload, located, memory, aws, run_id, show_progress)
 
 
 @flow(name="stage_data", persist_result=False)
@@ -85,15 +69,14 @@ async def stage_data(source: str = "sample", run_id: str | None = None) -> Datas
         dataset = await find_unchanged(located, memory, aws)
         if dataset is not None:
             await adopt(dataset, aws, run_id)
-            await _report(dataset, (), (), UploadSummary().text)
+            await _report(dataset, staging_markdown(dataset, (), (), UploadSummary().text))
         else:
-            dataset, quarantined, warnings, sent = await judge_and_upload(located, memory, aws, run_id)
-            await _report(dataset, quarantined, warnings, sent)
+            outcome = await judge_and_upload(located, memory, aws, run_id)
+            dataset, judged = outcome.dataset, outcome.judged
+            await _report(dataset, staging_markdown(dataset, judged.quarantined, judged.warnings, outcome.sent.text))
         save_record(settings.run_dir(run_id), "stage_data", dataset)
     return dataset
 
 
-async def _report(dataset: DatasetRef, quarantined: Sequence[Quarantined], warnings: Sequence[str], sent: str) -> None:
-    await acreate_markdown_artifact(
-        staging_markdown(dataset, quarantined, warnings, sent), key="stage-data", description=dataset.uri
-    )
+async def _report(dataset: DatasetRef, markdown: str) -> None:
+    await acreate_markdown_artifact(markdown, key="stage-data", description=dataset.uri)

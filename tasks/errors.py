@@ -22,7 +22,6 @@
 Every error says where it happened, what was met, why that stops the work, and the command that helps.
 """
 
-
 from __future__ import annotations
 
 from collections.abc import Iterator

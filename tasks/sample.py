@@ -6,6 +6,8 @@ the split is by position within the class (5 of 7 train, 1 validation, 1 test), 
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
 import shutil
 import tempfile
 from collections import Counter
@@ -15,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 from PIL import Image
+
+from tasks.errors import SourceRefused
 
 NAME = "sample"
 VERSION = "digits-1"
@@ -40,20 +44,29 @@ def make_sample(home: Path) -> Path:
 
 
 def _write(folder: Path) -> None:
-    from sklearn.datasets import load_digits  # seconds to import, and needed once
-
-    digits = load_digits()
     seen: set[bytes] = set()
     counts: Counter[int] = Counter()
-    for image, target in zip(digits.images, digits.target, strict=True):
-        if image.tobytes() in seen:
+    for row in _digits():
+        if row.tobytes() in seen:
             continue
-        seen.add(image.tobytes())
-        number = counts[int(target)]
-        counts[int(target)] += 1
+        seen.add(row.tobytes())
+        target = int(row[-1])
+        number = counts[target]
+        counts[target] += 1
         path = folder / _FOLDERS[number % len(_FOLDERS)] / f"digit-{target}" / f"{target}_{number:04d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_jpeg(image))
+        path.write_bytes(_jpeg(row[:-1].reshape(8, 8)))
+
+
+def _digits() -> npt.NDArray[np.float64]:
+    """Return (1797, 65): 64 grey levels of 0 to 16, and the digit. Read as a file: importing scikit-learn takes seconds."""
+    package = importlib.util.find_spec("sklearn")
+    folders = package.submodule_search_locations if package else None
+    if not folders:
+        why = "it comes inside scikit-learn, which is not installed"
+        raise SourceRefused("sample", "the sample images are missing", why, "make setup")
+    with gzip.open(Path(folders[0], "datasets", "data", "digits.csv.gz"), "rt") as file:
+        return np.loadtxt(file, delimiter=",")
 
 
 def _jpeg(digit: npt.NDArray[np.float64]) -> bytes:

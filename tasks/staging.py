@@ -23,7 +23,7 @@ import psutil
 from tasks import storage
 from tasks.archive import Listing, list_source
 from tasks.aws import Aws
-from tasks.bucket import bucket_exists
+from tasks.bucket import bucket_exists, ensure_bucket
 from tasks.dataset import (
     Candidate,
     LabelledImage,
@@ -39,7 +39,7 @@ from tasks.download import download, is_url
 from tasks.errors import SourceRefused
 from tasks.images import ImageLimits
 from tasks.ledger import Ledger, crash_point
-from tasks.memory import LocatedSource, staging_parameters
+from tasks.memory import LocatedSource, Memory, staging_parameters
 from tasks.progress import Progress, ProgressFactory
 from tasks.records import SPLITS, DatasetRef
 from tasks.sample import NAME as SAMPLE
@@ -82,6 +82,15 @@ class UploadSummary:
         if self.sent == 0:
             return "Unchanged: nothing was sent."
         return f"{self.sent} objects sent ({self.sent_bytes / 1e6:,.1f} MB), {self.already_there} were there."
+
+
+@dataclass(frozen=True)
+class StagingOutcome:
+    """A dataset that was staged just now, what the gate saw, and what was sent."""
+
+    dataset: DatasetRef
+    judged: JudgedDataset
+    sent: UploadSummary
 
 
 def locate(source: str, settings: Settings, progress: ProgressFactory) -> LocatedSource:
@@ -143,6 +152,24 @@ def judge_source(
     warnings = judge(layout, labelled, quarantined, settings)
     digest = dataset_digest(layout.classes, labelled, staging_parameters(settings))
     return JudgedDataset(source, digest, layout.classes, tuple(images), quarantined, layout.ignored, warnings)
+
+
+def judge_and_upload(
+    source: LocatedSource, memory: Memory, aws: Aws, run_id: str, progress: ProgressFactory
+) -> StagingOutcome:
+    """Decode and judge a source; only when it is good, create or adopt the bucket and upload.
+
+    Raises:
+        SourceRefused, DataRefused: as `judge_source` says; no call was made to AWS.
+        OwnershipRefused, AwsFailed, LedgerRefused: as `ensure_bucket`, `upload` and `Ledger` say.
+    """
+    with spool_directory(aws.settings) as spool_dir:
+        judged = judge_source(source, aws.settings, spool_dir, progress)
+        memory.remember(judged.digest)
+        ledger = Ledger.open(aws, run_id)
+        ensure_bucket(aws, ledger, run_id)
+        dataset, sent = upload(judged, aws, ledger, progress)
+    return StagingOutcome(dataset, judged, sent)
 
 
 def find_staged(aws: Aws, digest: str, source: LocatedSource) -> DatasetRef | None:
