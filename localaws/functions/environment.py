@@ -41,6 +41,10 @@ class Launch:
     executor: Executor
 
 
+class EnvironmentGoneError(Exception):
+    """A warm environment's process had ended; the event was not delivered and can go to another."""
+
+
 class Environment:
     """Runs one invocation at a time for one deployment. Constructing starts nothing; `start` does."""
 
@@ -80,7 +84,10 @@ class Environment:
         self._process = await loop.run_in_executor(self._launch.executor, self._spawn, port)
 
     async def run(self, invocation: Invocation) -> Execution:
-        """Deliver one event and wait for its outcome: the handler's, a timeout's or the process's end."""
+        """Deliver one event and wait for its outcome: the handler's, a timeout's or the process's end.
+
+        Raises: EnvironmentGoneError if the process had ended before it could get the event.
+        """
         self._current, self._delivered_at = invocation, 0.0
         watch = asyncio.create_task(self._watch(invocation))
         try:
@@ -120,7 +127,7 @@ class Environment:
         if not self._is_initialised:
             self._is_initialised = True
             self._init_ms = (time.perf_counter() - self._started_at) * 1000
-        self._next = connection
+        self._next, self._is_disconnected = connection, False
         if self._current is not None and not self._current.outcome.done():
             self._deliver()
 
@@ -186,14 +193,15 @@ class Environment:
             self._deadline = None
 
     async def _watch(self, invocation: Invocation) -> None:
-        """Notice what no call tells: an init without end, the process's end, too much memory."""
-        init_limit = self._started_at + INIT_SECONDS + self.deployment.timeout_seconds
+        """Notice what no call tells: a runtime that never asks for the event, its end, too much memory."""
+        init_seconds = 0.0 if self._is_initialised else INIT_SECONDS
+        delivery_limit = time.perf_counter() + init_seconds + self.deployment.timeout_seconds
         memory_check_at = 0.0
         while not invocation.outcome.done():
             await asyncio.sleep(EXIT_POLL_SECONDS)
             if self._has_exited():
                 await self._report_exit(invocation)
-            elif not self._is_initialised and time.perf_counter() > init_limit:
+            elif not self._delivered_at and time.perf_counter() > delivery_limit:
                 self._time_out()
             elif time.perf_counter() > memory_check_at:
                 memory_check_at = time.perf_counter() + MEMORY_POLL_SECONDS
@@ -208,6 +216,9 @@ class Environment:
     async def _report_exit(self, invocation: Invocation) -> None:
         assert self._process is not None
         self.is_alive = False
+        if self._is_initialised and not self._delivered_at:
+            invocation.outcome.set_exception(EnvironmentGoneError())
+            return
         returncode = await asyncio.get_running_loop().run_in_executor(None, self._process.wait, EXIT_WAIT_SECONDS)
         self._settle(invocation.request_id, faults.exited(invocation.request_id, returncode))
 
@@ -228,7 +239,6 @@ class Environment:
             **core.credentials.child_environment(deployment.role, session),
             **deployment.environment,
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
-            "PYTHONPYCACHEPREFIX": str(deployment.code_directory.parent / "pycache"),
         }
         runtime = [sys.executable, "-m", "awslambdaric", deployment.handler]
         return core.processes.spawn(

@@ -20,7 +20,7 @@ from localaws.errors import AwsError, NoSuchRole
 from localaws.functions import reporting
 from localaws.functions.concurrency import Concurrency, ThrottledError
 from localaws.functions.deployment import Deployment, Execution, Invocation
-from localaws.functions.environment import Environment, Launch
+from localaws.functions.environment import Environment, EnvironmentGoneError, Launch
 from localaws.functions.naming import FunctionName
 from localaws.functions.pool import IDLE_SECONDS, Pool
 
@@ -114,8 +114,7 @@ class FunctionService:
             self._metrics.throttled(target.name, target.qualifier)
             raise
         try:
-            environment = await self._take(target, deployment)
-            execution = await self._run(environment, target, event)
+            environment, execution = await self._run(target, deployment, event)
         finally:
             lease.release()
         self._metrics.finished(target.name, target.qualifier, execution, lease)
@@ -133,13 +132,18 @@ class FunctionService:
             self._metrics.throttled(target.name, target.qualifier)
             raise
 
-    async def _run(self, environment: Environment, target: Target, event: Event) -> Execution:
+    async def _run(self, target: Target, deployment: Deployment, event: Event) -> tuple[Environment, Execution]:
+        """Run in a warm or a new environment; a warm one that turns out to be gone is passed over."""
         trace_id = event.trace_id or new_trace_id()
-        invocation = Invocation(event.request_id, event.payload, target.invoked_arn, trace_id, event.client_context)
-        try:
-            return await environment.run(invocation)
-        finally:
-            self._pool.give_back(environment)
+        while True:
+            environment = await self._take(target, deployment)
+            invocation = Invocation(event.request_id, event.payload, target.invoked_arn, trace_id, event.client_context)
+            try:
+                return environment, await environment.run(invocation)
+            except EnvironmentGoneError:
+                continue
+            finally:
+                self._pool.give_back(environment)
 
     def accept_event(self, resolve: Callable[[], Target], event: Event) -> None:
         """Take an asynchronous event: it is run in the background, and again if it fails."""
@@ -187,7 +191,7 @@ class FunctionService:
         self._wait_for(self._pool.remove(is_removed))
 
     def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._loop is None:
+        if self._loop is None or self._loop.is_closed():
             work.close()  # nothing was ever invoked
             return
         asyncio.run_coroutine_threadsafe(work, self._loop).result(REMOVE_SECONDS)

@@ -291,6 +291,28 @@ def test_new_code_retires_the_old_environments(functions: Functions) -> None:
     poll(lambda: is_gone(old))
 
 
+EXITING = """
+import os
+from awslambdaric.lambda_runtime_client import BaseLambdaRuntimeClient as Client
+ask, asked = Client.wait_next_invocation, []
+def ask_once(self):
+    if asked:
+        os._exit(1)
+    asked.append(1)
+    return ask(self)
+Client.wait_next_invocation = ask_once
+def handler(event, context):
+    return os.getpid()
+"""
+
+
+def test_a_process_that_ends_after_its_answer_costs_no_other_call(functions: Functions) -> None:
+    name = functions.make(EXITING)
+    replies = [functions.invoke(name) for _ in range(4)]
+    assert [reply.get("FunctionError") for reply in replies] == [None] * 4
+    assert len({reply["Payload"] for reply in replies}) == 4
+
+
 def test_a_deleted_function_has_no_process_when_the_call_returns(functions: Functions) -> None:
     name = functions.make()
     pid = functions.invoke(name)["Payload"]["pid"]
@@ -329,25 +351,20 @@ def test_dry_run_and_event_answer_without_running_or_waiting(functions: Function
     assert time.perf_counter() - started < 1.5
 
 
-def test_reserved_concurrency_binds_with_awss_reason(functions: Functions) -> None:
-    name = functions.make("import time\ndef handler(e, c):\n    time.sleep(e.get('sleep', 0))\n")
+def test_reserved_concurrency_binds_with_awss_reason(functions: Functions, tmp_path: Path) -> None:
+    source = "import pathlib, time\ndef handler(e, c):\n    pathlib.Path(e['path']).touch()\n    time.sleep(1)\n"
+    name, started = functions.make(source), tmp_path / "started"
     functions.aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
-    functions.invoke(name)
     with ThreadPoolExecutor(1) as threads:
-        running = threads.submit(functions.invoke, name, {"sleep": 1})
-
-        def refused() -> Any:
-            try:
-                functions.invoke(name)
-            except functions.aws.exceptions.TooManyRequestsException as error:
-                return error
-            return None
-
-        error = poll(refused, 2.0)
-        assert error.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
-        assert error.response["Error"]["Message"] == "Rate Exceeded."
-        assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 429
-        running.result(10)
+        running = threads.submit(functions.invoke, name, {"path": str(started)})
+        poll(started.exists)
+        with pytest.raises(functions.aws.exceptions.TooManyRequestsException) as caught:
+            functions.invoke(name, {"path": str(started)})
+        assert "FunctionError" not in running.result(10)
+    response: Any = caught.value.response
+    assert response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert response["Error"]["Message"] == "Rate Exceeded."
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 429
     code, message, _ = error_of(
         functions.aws.put_function_concurrency, FunctionName=name, ReservedConcurrentExecutions=950
     )
