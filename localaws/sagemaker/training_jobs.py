@@ -81,11 +81,10 @@ class TrainingJobs:
             ValidationError: there is no such job, or it has ended.
         """
         record = self._find(training_job_name)
-        if record.is_terminal:
+        if not self.runners[training_job_name].stop():
             raise ValidationError(
                 f"The request was rejected because the training job is in status {record.training_job_status}."
             )
-        self.runners[training_job_name].stop()
 
     def delete_training_job(self, training_job_name: str) -> None:
         """Forget a job that has ended.

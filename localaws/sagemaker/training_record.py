@@ -49,13 +49,11 @@ class TrainingJobRecord:
         self.tags: list[dict[str, str]] = [dict(tag) for tag in request.tags]
         self._clock = clock
         self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
         self._created = self._modified = clock()
         self._status = "InProgress"
         self._transitions: list[Transition] = []
         self._training_start: float | None = None
         self._end: float | None = None
-        self._interrupted_seconds = 0.0
         self._failure: str | None = None
         self._metrics: Sequence[MetricValue] = ()
         self.move("Starting")
@@ -98,11 +96,13 @@ class TrainingJobRecord:
             if secondary == "Downloading" and self._training_start is None:
                 self._training_start = now
 
-    def ask_to_stop(self) -> None:
-        """Show that a stop was asked for."""
+    def ask_to_stop(self) -> bool:
+        """Show that a stop was asked for; False when the job has ended, so that there is nothing to stop."""
         with self._lock:
-            self._status = "Stopping"
-            self.move("Stopping")
+            if self._status == "InProgress":
+                self._status = "Stopping"
+                self.move("Stopping")
+            return self._status not in TERMINAL
 
     def keep_metrics(self, metrics: Sequence[MetricValue]) -> None:
         """Show these as FinalMetricDataList."""
@@ -116,12 +116,6 @@ class TrainingJobRecord:
             self.move(secondary or status)
             self._status = status
             self._end = self._modified
-            self._changed.notify_all()
-
-    def wait(self, timeout_seconds: float) -> bool:
-        """Wait for the end; False if `timeout_seconds` passed first."""
-        with self._lock:
-            return self._changed.wait_for(lambda: self._status in TERMINAL, timeout_seconds)
 
     def summary(self) -> dict[str, Any]:
         """Return the job's row in ListTrainingJobs."""

@@ -81,10 +81,12 @@ class TrainingRunner:
         """Begin; the record tells what follows."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Have the hosts stopped: SIGTERM, 120 emulated seconds, SIGKILL."""
-        self.record.ask_to_stop()
+    def stop(self) -> bool:
+        """Have the hosts stopped: SIGTERM, 120 emulated seconds, SIGKILL; False when the job has ended already."""
+        if not self.record.ask_to_stop():
+            return False
         self._is_stopping.set()
+        return True
 
     def interrupt(self, host: str) -> None:
         """Take the instance of `host` back, as happens to spot capacity: SIGTERM, 120 emulated seconds, SIGKILL."""
