@@ -33,6 +33,10 @@ IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"
 class ServedEndpointConfig(FakeEndpointConfig):
     """moto's record without its list of instance types, which ends in 2021: requests were checked before."""
 
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        self.arn = self.endpoint_config_arn  # type: ignore[assignment]  # moto keeps a tuple here, which the tagging API then hands out
+
     def validate_instance_type(self, instance_type: str) -> None:
         """Accept what `check_endpoint_config` let through."""
 
