@@ -7,16 +7,16 @@ changes nothing.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from moto.core.utils import get_service_model
 from moto.sagemaker.exceptions import SagemakerClientError, ValidationError
 
 from localaws.core import Core
 from localaws.errors import NoSuchBucket
+from localaws.sagemaker.training_constraints import check_constraints, violation
 
 ML = PurePosixPath("/opt/ml")
 DEFAULT_CHECKPOINTS = "/opt/ml/checkpoints"
@@ -133,7 +133,7 @@ def parse_request(parameters: Mapping[str, Any], core: Core) -> JobRequest:
         ValidationError: a value breaks one of AWS's rules, or asks for what localaws does not do; the message names it.
         ResourceLimitExceededError: more than 20 instances.
     """
-    _check_shape(parameters)
+    check_constraints(parameters, "CreateTrainingJobRequest")
     _check_supported(parameters)
     request = _read(parameters)
     _check_limits(request)
@@ -232,75 +232,6 @@ def _echo(parameters: Mapping[str, Any]) -> dict[str, Any]:
 # --- checking ---------------------------------------------------------------------------------------------------------
 
 
-def _check_shape(parameters: Mapping[str, Any]) -> None:
-    shape = get_service_model("sagemaker").shape_for("CreateTrainingJobRequest")
-    errors = list(_constraint_errors(shape, parameters, ""))
-    if errors:
-        noun = "error" if len(errors) == 1 else "errors"
-        raise ValidationError(f"{len(errors)} validation {noun} detected: {'; '.join(errors)}")
-
-
-def _constraint_errors(shape: Any, value: Any, path: str) -> Iterator[str]:
-    """Yield what AWS says of values that break the model's constraints. `path`: where in the request `value` is."""
-    if shape.type_name == "structure":
-        for name in shape.required_members:
-            if value.get(name) is None:
-                yield _violation(None, _join(path, name), "Member must not be null")
-        for name, member in shape.members.items():
-            if value.get(name) is not None:
-                yield from _constraint_errors(member, value[name], _join(path, name))
-    elif shape.type_name == "list":
-        yield from _size_errors(shape, len(value), value, path)
-        for number, item in enumerate(value, 1):
-            yield from _constraint_errors(shape.member, item, f"{path}.{number}.member")
-    elif shape.type_name == "map":
-        yield from _size_errors(shape, len(value), value, path)
-        for key, item in value.items():
-            yield from _constraint_errors(shape.key, key, path)
-            yield from _constraint_errors(shape.value, item, f"{path}.{key}")
-    else:
-        yield from _scalar_errors(shape, value, path)
-
-
-def _scalar_errors(shape: Any, value: Any, path: str) -> Iterator[str]:
-    limits = shape.metadata
-    if shape.type_name == "string":
-        allowed, pattern = limits.get("enum"), limits.get("pattern")
-        if allowed and value not in allowed:
-            yield _violation(value, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
-        yield from _size_errors(shape, len(value), value, path)
-        if pattern and not re.fullmatch(_in_python(pattern), value, re.DOTALL):
-            yield _violation(value, path, f"Member must satisfy regular expression pattern: {pattern}")
-    elif shape.type_name in ("integer", "long"):
-        if value < limits.get("min", value):
-            yield _violation(value, path, f"Member must have value greater than or equal to {limits['min']}")
-        if value > limits.get("max", value):
-            yield _violation(value, path, f"Member must have value less than or equal to {limits['max']}")
-
-
-def _in_python(pattern: str) -> str:
-    """Return one of the model's (Java) patterns with Unicode classes that Python knows."""
-    return pattern.replace(r"\p{L}", r"\w").replace(r"\p{N}", r"\w").replace(r"\p{Z}", r"\s")
-
-
-def _size_errors(shape: Any, size: int, value: Any, path: str) -> Iterator[str]:
-    limits = shape.metadata
-    if size < limits.get("min", 0):
-        yield _violation(value, path, f"Member must have length greater than or equal to {limits['min']}")
-    if size > limits.get("max", size):
-        yield _violation(value, path, f"Member must have length less than or equal to {limits['max']}")
-
-
-def _violation(value: Any, path: str, rule: str) -> str:
-    shown = "null" if value is None else f"'{value}'"
-    return f"Value {shown} at '{path}' failed to satisfy constraint: {rule}"
-
-
-def _join(path: str, name: str) -> str:
-    member = name[0].lower() + name[1:]
-    return f"{path}.{member}" if path else member
-
-
 def _check_supported(parameters: Mapping[str, Any]) -> None:
     for field in UNSUPPORTED:
         value: Any = parameters
@@ -343,7 +274,7 @@ def _check_limits(request: JobRequest) -> None:
     if request.instance_count < 1:
         raise ValidationError(
             "1 validation error detected: "
-            + _violation(
+            + violation(
                 request.instance_count,
                 "resourceConfig.instanceCount",
                 "Member must have value greater than or equal to 1",
