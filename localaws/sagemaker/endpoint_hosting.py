@@ -173,14 +173,13 @@ class EndpointHosting:
         self._operate(record, lambda: running.change(changes), failed="InService")
 
     def delete(self, record: EndpointRecord, forget: Callable[[], None]) -> None:
-        """End an endpoint's processes, then `forget` it."""
+        """End the processes of an endpoint whose record says `Deleting`, then `forget` it."""
         running = self._running.pop(record.endpoint_name)
 
         def delete() -> None:
             running.delete()
             forget()
 
-        record.set_status("Deleting", None)
         threading.Thread(target=delete, name=f"delete {record.endpoint_name}", daemon=True).start()
 
     def describe_variants(self, endpoint_name: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@
 gives the routes of `InvokeEndpoint`, which never pass through moto.
 """
 
+import threading
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -28,6 +29,7 @@ from localaws.sagemaker.endpoint_router import refuse
 from localaws.sagemaker.endpoint_validation import model_data_url
 
 IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
+_one_at_a_time = threading.Lock()
 
 
 class ServedEndpointConfig(FakeEndpointConfig):
@@ -140,10 +142,8 @@ class Endpoints:
                 f"CreateEndpoint: region {self.region_name} not supported by localaws, only "
                 f"{Endpoints.core.settings.region}."
             )
-        if endpoint_name in self.endpoints:
-            raise AWSValidationException(f'Cannot create already existing endpoint "{arn}".')
         plan = self._plan(endpoint_config_name)
-        endpoint = self.endpoints[endpoint_name] = ServedEndpoint(
+        endpoint = ServedEndpoint(
             account_id=self.account_id,
             region_name=self.region_name,
             endpoint_name=endpoint_name,
@@ -151,6 +151,8 @@ class Endpoints:
             production_variants=self._config(endpoint_config_name).production_variants,
             tags=tags,
         )
+        if self.endpoints.setdefault(endpoint_name, endpoint) is not endpoint:
+            raise AWSValidationException(f'Cannot create already existing endpoint "{arn}".')
         Endpoints.hosting.create(endpoint, plan)
         return endpoint
 
@@ -165,11 +167,10 @@ class Endpoints:
         self, *, endpoint_name: str, endpoint_config_name: str, retain: bool, without: frozenset[str], rollout: Rollout
     ) -> ServedEndpoint:
         """Roll out another configuration without dropping a request; a failure leaves the old one live."""
-        endpoint = self._idle_endpoint(endpoint_name)
         plan = self._plan(endpoint_config_name)
+        endpoint = self._claim(endpoint_name, "Updating")
         if retain:
             plan = Endpoints.hosting.retained(plan, endpoint_name, without=without)
-        endpoint.set_status("Updating", None)
         Endpoints.hosting.update(endpoint, plan, rollout)
         return endpoint
 
@@ -193,8 +194,7 @@ class Endpoints:
 
     def delete_endpoint(self, endpoint_name: str) -> None:
         """End an endpoint's processes: `Deleting`, then it is gone."""
-        endpoint = self.find_endpoint(endpoint_name)
-        self._refuse_in_progress(endpoint)
+        endpoint = self._claim(endpoint_name, "Deleting")
         Endpoints.hosting.delete(endpoint, lambda: self._forget(endpoint))
 
     def find_endpoint(self, endpoint_name: str) -> ServedEndpoint:
@@ -214,25 +214,24 @@ class Endpoints:
         super().reset()  # type: ignore[misc]
 
     def _change(self, endpoint_name: str, changes: list[VariantChange]) -> str:
-        endpoint = self._idle_endpoint(endpoint_name)
-        endpoint.set_status("Updating", None)
+        endpoint = self._claim(endpoint_name, "Updating")
         Endpoints.hosting.change(endpoint, changes)
         arn: str = endpoint.arn
         return arn
 
-    def _idle_endpoint(self, endpoint_name: str) -> ServedEndpoint:
-        endpoint = self.find_endpoint(endpoint_name)
-        self._refuse_in_progress(endpoint)
-        if endpoint.endpoint_status != "InService":
-            raise AWSValidationException(
-                f'Cannot update endpoint "{endpoint.arn}" with status {endpoint.endpoint_status}: delete it and '
-                "create another."
-            )
+    def _claim(self, endpoint_name: str, status: str) -> ServedEndpoint:
+        """Let one operation in: of two at the same moment, the second finds the first one's status."""
+        with _one_at_a_time:
+            endpoint = self.find_endpoint(endpoint_name)
+            if endpoint.endpoint_status in IN_PROGRESS:
+                raise AWSValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+            if status == "Updating" and endpoint.endpoint_status != "InService":
+                raise AWSValidationException(
+                    f'Cannot update endpoint "{endpoint.arn}" with status {endpoint.endpoint_status}: delete it and '
+                    "create another."
+                )
+            endpoint.set_status(status, None)
         return endpoint
-
-    def _refuse_in_progress(self, endpoint: ServedEndpoint) -> None:
-        if endpoint.endpoint_status in IN_PROGRESS:
-            raise AWSValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
 
     def _forget(self, endpoint: ServedEndpoint) -> None:
         if self.endpoints.get(endpoint.endpoint_name) is endpoint:
