@@ -146,5 +146,5 @@ def test_the_timer_is_more_exact_than_a_millisecond_and_lets_others_run() -> Non
             timer.sleep_until(moment)
             lags.append(time.perf_counter() - moment)
         timer.sleep_until(time.perf_counter() - 1)
-    assert min(lags) >= 0 and sorted(lags)[25] < 0.0005
+    assert min(lags) >= 0 and sorted(lags)[25] < 0.001
     assert ran == [1]

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from tasks.load_report import report_markdown
 from tasks.loadtest import LoadOptions, LoadStage, require_owner, run_load_test
 from tasks.records import EndpointRef, FunctionRef, LoadReport, load_record
 from tasks.settings import Settings
+from tests.conftest import ROOT
 from tests.loadtest.conftest import InvokeServer
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:endpoint"
@@ -170,3 +174,28 @@ def test_what_cannot_be_tested_is_refused(
             seconds=1,
         )
     assert server.counts() == {}
+
+
+LONG_RUN = """
+import sys
+from pathlib import Path
+from tasks.loadtest import run_load_test
+from tasks.records import EndpointRef
+from tasks.settings import Settings
+target = EndpointRef("steady", "arn", "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0)
+url, run_dir, image = sys.argv[1:]
+run_load_test(Settings.load(endpoint_url=url), Path(run_dir), target=target, images=[image],
+              rate_per_second=20, seconds=60, say=lambda line: print(line, flush=True))
+"""
+
+
+def test_a_load_test_whose_parent_was_killed_ends_by_itself(server: InvokeServer, image: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LONG_RUN, server.url, str(tmp_path), str(image)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as parent:
+        assert parent.stdout is not None and "load test steady" in parent.stdout.readline()
+        generators = psutil.Process(parent.pid).children(recursive=True)
+        assert generators
+        parent.kill()
+    _, alive = psutil.wait_procs(generators, timeout=20)
+    assert alive == []
