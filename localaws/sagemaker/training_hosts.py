@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -255,12 +256,13 @@ class HostProcess:
 
 
 def stop_hosts(hosts: Sequence[HostProcess], grace_seconds: float) -> None:
-    """Stop hosts all at once."""
-    threads = [threading.Thread(target=host.stop, args=(grace_seconds,), name=f"stop {host.stream}") for host in hosts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    """Stop hosts all at once.
+
+    Raises:
+        StopFailed: something of one outlived SIGKILL.
+    """
+    with ThreadPoolExecutor(max(1, len(hosts)), thread_name_prefix="stop hosts") as pool:
+        list(pool.map(lambda host: host.stop(grace_seconds), hosts))
 
 
 def share_of_cpus(index: int, hosts: int) -> tuple[int, ...]:
