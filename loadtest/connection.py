@@ -5,6 +5,7 @@ Parsing is geventhttpclient's (llhttp). There is no retry: a request that failed
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,12 @@ _READ_BYTES = 65_536
 
 class BrokenAnswerError(OSError):
     """The connection ended, or the bytes were not HTTP, before the answer was whole."""
+
+
+@functools.cache
+def _tls_context() -> Any:
+    """Return the one context of all connections: reading the certificates takes milliseconds that all would wait."""
+    return gevent.ssl.create_default_context()
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,7 @@ class Connection:
             plain.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
             if not self._is_tls:
                 return plain
-            context = gevent.ssl.create_default_context()
-            return context.wrap_socket(plain, server_hostname=self._address[0])
+            return _tls_context().wrap_socket(plain, server_hostname=self._address[0])
         except BaseException:
             plain.close()
             raise

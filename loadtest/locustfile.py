@@ -4,6 +4,8 @@
 
 Each Locust process (one, or each worker of `--processes`) runs one user, which is the whole generator of that process.
 Locust's own statistics are fed with every measured result, so its HTML and CSV show latency from the intended start.
+For a load that one machine cannot make, start it with `--master` and `--worker` on several, all with the same plan,
+whose `processes` is the number of workers; the master writes the result.
 Exit code 1: the run is void or failed, and `loadtest.json` says why; 3: there is no result.
 """
 
