@@ -17,7 +17,7 @@ from training.graphs import has_bf16, import_openvino
 from training.model import Embedder
 from training.preprocess import Pixels
 
-# bf16 keeps 8 bits. Largest seen: 0.047 over 48 photos and 0.087 on flat drawings (EfficientNet-Lite0), 0.005 (ResNet50).
+# bf16 keeps 8 bits. Largest seen: EfficientNet-Lite0 0.047 on 48 photos, 0.087 on flat drawings; ResNet50 0.005.
 # A wrong engine is off by 1 or more.
 TOLERANCE = 0.15
 _CPU_BATCH = 8  # per stream: fits L2 and keeps AMX busy; measured best of 1, 4, 8, 16, 32 for ResNet50 and Lite0

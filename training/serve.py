@@ -86,7 +86,8 @@ def model_fn(model_dir: str) -> Predictor:
     _check_files(folder, meta["files"])
     openvino = import_openvino()
     core = openvino.Core()
-    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16" if has_bf16(core) else "f32"}
+    precision = "bf16" if meta["graph"]["precision"] == "bf16" and has_bf16(core) else "f32"
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
     compiled = core.compile_model(folder / "graph.xml", "CPU", options)
     if compiled.output(0).shape[1] != len(meta["classes"]):
         raise BadModel(
@@ -155,7 +156,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadModel(f"{folder}: no readable meta.json: {error}") from error
-    missing = {"classes", "preprocessing", "backbone", "data_digest", "files"} - meta.keys()
+    missing = {"classes", "preprocessing", "backbone", "data_digest", "files", "graph"} - meta.keys()
     if missing:
         raise BadModel(f"{folder}: meta.json lacks {', '.join(sorted(missing))}")
     return meta

@@ -33,7 +33,7 @@ from training.config import DEFAULT_OUTPUT_DIR, Config, parse_config
 from training.distributed import World, joined, usable_threads
 from training.embed import Embeddings, Plan, SplitEmbedder, views_of
 from training.engines import TOLERANCE, Choice, choose_engine
-from training.export import git_commit, save_model, versions
+from training.export import git_commit, save_model, serving_precision, versions
 from training.failures import Interrupted, TrainingFailure, write_failure
 from training.finetune import ImageTask
 from training.fit import Fit, Fitted, Metrics, Schedule
@@ -311,6 +311,8 @@ def _save(
     }
     errors = save_model(classifier, meta, images=images, target=job.config.folders.model)
     verified = " ".join(f"{precision}={error:.2g}" for precision, error in errors.items())
+    if serving_precision(errors) == "f32" and "bf16" in errors:
+        job.say(f"WARNING: the graph will be served in f32: bf16 changes a probability by {errors['bf16']:.2g}")
     job.say(f"model saved; graph against torch fp32 on {len(images)} images, largest probability error: {verified}")
 
 

@@ -184,7 +184,7 @@ def _interrupt_at_an_epoch(job: subprocess.Popen[str]) -> None:
 def test_fine_tuning_runs_on_a_cpu_and_is_kept_only_if_validation_improves(
     dataset: Dataset, weights: Path, tmp_path: Path
 ) -> None:
-    tuned = replace(SMALL, epochs=1, finetune=True, finetune_epochs=1, finetune_learning_rate=1e-3)
+    tuned = replace(SMALL, epochs=1, finetune=True, finetune_epochs=1, finetune_learning_rate=1e-4)
 
     meta = train_here(dataset.folders(tmp_path / "model", weights=weights), tuned)
 
