@@ -59,7 +59,7 @@ def _write(folder: Path) -> None:
 
 
 def _digits() -> npt.NDArray[np.float64]:
-    """Return (1797, 65): 64 grey levels of 0 to 16, and the digit. Read as a file: importing scikit-learn takes seconds."""
+    """Return (1797, 65): 64 grey levels of 0 to 16, and the digit. Read as a file: importing sklearn takes seconds."""
     package = importlib.util.find_spec("sklearn")
     folders = package.submodule_search_locations if package else None
     if not folders:

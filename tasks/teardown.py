@@ -105,18 +105,14 @@ def execute(
         RunBusy: another process works on one of the runs; nothing was removed.
         TeardownIncomplete: something could not be removed or is still there; everything else is gone.
     """
-    named = {item.run_id for item in plan.removals if item.run_id} | {claim.run_id for claim in plan.gone}
-    runs = sorted(name for name in named if re.match(naming.RUN_ID_PATTERN, name))
+    runs = _runs_of(plan)
     with _locked(aws, runs):
         ledgers = {name: Ledger.open(aws, name) for name in runs}
         for item in plan.removals:
             _write_down(ledgers.get(item.run_id or ""), item)
         failures = [failure for item in plan.removals if (failure := _remove(aws, item, ledgers, kinds, say))]
-        for claim in plan.gone:
-            ledgers[claim.run_id].removed(claim.kind, claim.name)
         left = _still_there(aws, plan, run_id, kinds)
-        for ledger in ledgers.values():
-            _forget(ledger, [("bucket", aws.bucket)] if ("bucket", aws.bucket) not in left else [])
+        _settle(ledgers, plan, aws.bucket if ("bucket", aws.bucket) not in left else None)
     problems = failures + [f"{kind} {name} is still there" for kind, name in sorted(left)]
     problems += [f"{item.kind} {item.name}: {item.reason}" for item in plan.kept if item.kind not in kinds]
     if problems:
@@ -137,7 +133,7 @@ def tear_down(
         RunBusy, TeardownIncomplete, AwsFailed, LedgerRefused: as `draw_plan` and `execute` say.
     """
     plan, warnings = draw_plan(aws, run_id)
-    for line in (*warnings, plan_text(plan)):
+    for line in (*warnings, *plan_text(plan).splitlines()):
         say(line)
     confirm(plan, yes=yes, ask=ask)
     return execute(aws, plan, run_id, say=say)
@@ -186,6 +182,24 @@ def _still_there(aws: Aws, plan: Plan, run_id: str | None, kinds: Mapping[str, K
     again = make_plan(scope, [*claims, *planned], look(aws, [*claims, *planned], kinds), bucket=aws.bucket)
     left = {(item.kind, item.name) for item in again.removals}
     return {key for key in left if key[0] != "bucket" or run_id is None}
+
+
+def _runs_of(plan: Plan) -> list[str]:
+    """Return the runs whose ledgers change; a run named by a tag alone must look like a run id to become a path."""
+    named = {item.run_id for item in plan.removals} | {claim.run_id for claim in plan.gone}
+    named |= {item.released_by for item in plan.kept}
+    return sorted(name for name in named if name and re.match(naming.RUN_ID_PATTERN, name))
+
+
+def _settle(ledgers: Mapping[str, Ledger], plan: Plan, bucket: str | None) -> None:
+    """Close the rows of what was gone before, of what other runs keep, and of the bucket unless it should have gone."""
+    for claim in plan.gone:
+        ledgers[claim.run_id].removed(claim.kind, claim.name)
+    for kept in plan.kept:
+        if kept.released_by in ledgers:
+            _forget(ledgers[kept.released_by], [(kept.kind, kept.name)])
+    for ledger in ledgers.values():
+        _forget(ledger, [("bucket", bucket)] if bucket else [])
 
 
 def _write_down(ledger: Ledger | None, item: Removal) -> None:

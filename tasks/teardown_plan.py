@@ -87,11 +87,12 @@ class Removal:
 
 @dataclass(frozen=True)
 class Kept:
-    """One resource to leave, and why."""
+    """One resource to leave, and why; `released_by` is the run in scope that only gives up its share of it."""
 
     kind: str
     name: str
     reason: str
+    released_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def make_plan(scope: Scope, claims: Sequence[Claim], found: Sequence[Found], *, 
             run_id = claim.run_id if claim else item.tags.get(naming.RUN_TAG)
             removals.append(Removal(item.kind, item.name, run_id))
         else:
-            kept.append(Kept(item.kind, item.name, reason))
+            shared = claim is not None and key in used_elsewhere
+            kept.append(Kept(item.kind, item.name, reason, claim.run_id if claim and shared else None))
     gone = tuple(claim for key, claim in claimed.items() if key not in existing)
     removals.sort(key=lambda removal: (ORDER.index(removal.kind), removal.name))
     return Plan(tuple(removals), tuple(kept), gone)
