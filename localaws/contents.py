@@ -123,6 +123,10 @@ class _Descriptor:
             os.close(self.number)
 
 
+class GoneError(Exception):
+    """The content was replaced or deleted between finding its key and opening it: find the key again."""
+
+
 Content = bytes | Slice
 
 

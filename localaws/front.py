@@ -1,11 +1,13 @@
 """The one HTTP front: own hot routes first, everything else to moto through WSGI."""
 
-import json
+import io
 import re
+import traceback
 from collections.abc import Iterable
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
-from xml.sax.saxutils import escape
+from urllib.parse import parse_qs
 
 from a2wsgi import WSGIMiddleware
 from starlette.applications import Starlette
@@ -13,25 +15,38 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
+from werkzeug.exceptions import NotFound
 
 from localaws.contents import Staged, Store
 from localaws.core import Core
 from localaws.errors import AwsError
 from localaws.s3.incoming import receive as receive_body
+from localaws.wire import Reply, error_reply
 
 WSGI_THREADS = 64
-SERVICES = {
-    "application-autoscaling": "Application Auto Scaling",
-    "ec2": "EC2",
-    "iam": "IAM",
-    "lambda": "Lambda",
-    "logs": "CloudWatch Logs",
-    "monitoring": "CloudWatch",
-    "s3": "S3",
-    "sagemaker": "SageMaker and its runtime",
-    "ssm": "SSM",
-    "sts": "STS",
-    "tagging": "Resource Groups Tagging",
+FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that is served: its name for people, and botocore's."""
+
+    name: str
+    model: str
+
+
+SERVICES = {  # by signing name
+    "application-autoscaling": Service("Application Auto Scaling", "application-autoscaling"),
+    "ec2": Service("EC2", "ec2"),
+    "iam": Service("IAM", "iam"),
+    "lambda": Service("Lambda", "lambda"),
+    "logs": Service("CloudWatch Logs", "logs"),
+    "monitoring": Service("CloudWatch", "cloudwatch"),
+    "s3": Service("S3", "s3"),
+    "sagemaker": Service("SageMaker", "sagemaker"),
+    "ssm": Service("SSM", "ssm"),
+    "sts": Service("STS", "sts"),
+    "tagging": Service("Resource Groups Tagging", "resourcegroupstaggingapi"),
 }
 _CREDENTIAL = re.compile(r"Credential=[^/,]*(?:/|%2F)\d*(?:/|%2F)[^/%,]*(?:/|%2F)([^/%,]+)(?:/|%2F)aws4_request")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|([a-z0-9.-]+\.)?localhost")
@@ -84,7 +99,7 @@ class MotoMount:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = signed_service(scope)
         if service not in SERVICES or scope["path"].startswith("/moto-api"):
-            await _unsupported(service)(scope, receive, send)
+            await _unsupported(scope, service)(scope, receive, send)
         else:
             await self._moto(scope, receive, send)
 
@@ -114,9 +129,25 @@ class MotoApplication:
         self._store = store
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        scope: Scope = environ["asgi.scope"]
-        service = signed_service(scope)
-        _restore(environ, scope)
+        service = signed_service(environ["asgi.scope"])
+        begun: list[Any] = []
+        try:
+            body = self._answer(environ, service, lambda *begin: begun.extend(begin))
+        except AwsError as error:
+            return _start(_reply_to(environ, service, error), start_response)
+        except NotImplementedError:
+            return _start(_reply_to(environ, service, _not_emulated(environ, service)), start_response)
+        except Exception as error:  # noqa: BLE001 the client gets AWS's answer to a fault, the log its trace
+            traceback.print_exc()
+            fault = AwsError("InternalFailure", f"localaws failed: {type(error).__name__}", status=500)
+            return _start(_reply_to(environ, service, fault), start_response)
+        if begun[0].startswith("404") and service != "s3" and ("Content-Type", "text/html; charset=utf-8") in begun[1]:
+            return _start(_reply_to(environ, service, _not_emulated(environ, service)), start_response)
+        start_response(*begun)
+        return body
+
+    def _answer(self, environ: dict[str, Any], service: str, start_response: Any) -> Iterable[bytes]:
+        _restore(environ, environ["asgi.scope"])
         if service == "monitoring":
             self._core.metrics.flush()
         elif service == "logs":
@@ -128,10 +159,7 @@ class MotoApplication:
     def _with_body(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         from localaws.s3.responses import BODY
 
-        try:
-            received = receive_body(environ["wsgi.input"], _headers(environ["asgi.scope"]), self._store)
-        except AwsError as error:
-            return _s3_error(error, start_response)
+        received = receive_body(environ["wsgi.input"], _headers(environ["asgi.scope"]), self._store)
         for name, value in received.checksums.items():
             environ["HTTP_" + name.upper().replace("-", "_")] = value
         environ["HTTP_X_AMZ_CONTENT_SHA256"] = "UNSIGNED-PAYLOAD"
@@ -183,21 +211,41 @@ def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
 
 
-def _s3_error(error: AwsError, start_response: Any) -> list[bytes]:
-    body = (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{error.code}</Code>'
-        f"<Message>{escape(error.message)}</Message></Error>"
-    ).encode()
-    start_response(f"{error.status} Error", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
-    return [body]
+def _start(reply: Reply, start_response: Any) -> list[bytes]:
+    start_response(f"{reply.status} Error", [*reply.headers, ("content-length", str(len(reply.body)))])
+    return [reply.body]
 
 
-def _unsupported(service: str) -> Response:
+def _reply_to(environ: dict[str, Any], service: str, error: AwsError) -> Reply:
+    return error_reply(service, error, is_form=environ.get("CONTENT_TYPE", "").startswith(FORM))
+
+
+def _not_emulated(environ: dict[str, Any], service: str) -> AwsError:
+    name = SERVICES[service].name
+    return AwsError(
+        "UnsupportedOperation", f"localaws does not emulate {name} {_operation(environ, service)}.", status=501
+    )
+
+
+def _operation(environ: dict[str, Any], service: str) -> str:
+    from moto.core.request import Request as MotoRequest
+    from moto.core.routing import get_service_router
+
+    if target := environ.get("HTTP_X_AMZ_TARGET"):
+        return str(target).rpartition(".")[2]
+    body = environ["wsgi.input"].getvalue() if isinstance(environ["wsgi.input"], io.BytesIO) else b""
+    if action := parse_qs(body.decode("latin1")).get("Action"):
+        return action[0]
+    try:
+        operation, _ = get_service_router(SERVICES[service].model).match(MotoRequest(environ))
+    except (NotFound, NotImplementedError):
+        return f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+    return str(operation.name)
+
+
+def _unsupported(scope: Scope, service: str) -> Response:
     supported = ", ".join(sorted(SERVICES))
     message = f"localaws does not emulate the service {service!r}; it has: {supported}."
-    return Response(
-        json.dumps({"__type": "UnsupportedOperation", "message": message, "Message": message}),
-        status_code=501,
-        headers={"x-amzn-errortype": "UnsupportedOperation"},
-        media_type="application/x-amz-json-1.1",
-    )
+    is_form = any(name == b"content-type" and value.startswith(FORM.encode()) for name, value in scope["headers"])
+    reply = error_reply(service, AwsError("UnsupportedOperation", message, status=501), is_form=is_form)
+    return Response(reply.body, reply.status, dict(reply.headers))

@@ -1,10 +1,11 @@
 """An in-process view of moto's S3: no HTTP, and no object whole in memory. Files in, files out."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localaws.contents import CHUNK_BYTES, pieces_of
+from localaws.contents import CHUNK_BYTES, Content, GoneError, pieces_of
 from localaws.errors import NoSuchBucket, NoSuchKey
 
 
@@ -54,15 +55,16 @@ class Objects:
         Raises:
             NoSuchBucket, NoSuchKey: as they say.
         """
-        found = self._bucket(bucket).keys.get(key)
-        if found is None or _is_delete_marker(found):
-            raise NoSuchKey(bucket, key)
+        content = self._content(bucket, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
-        with part.open("wb") as file:
-            for piece in pieces_of(found.value):
-                file.write(piece)
-        part.replace(path)
+        try:
+            with part.open("wb") as file:
+                for piece in pieces_of(content):
+                    file.write(piece)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def upload(self, path: Path, bucket: str, key: str) -> None:
         """Store the file as an object.
@@ -80,6 +82,15 @@ class Objects:
             self._backend().put_object(bucket, key, staged)
         finally:
             staged.discard()
+
+    def _content(self, bucket: str, key: str) -> Content:
+        while True:
+            found = self._bucket(bucket).keys.get(key)
+            if found is None or _is_delete_marker(found):
+                raise NoSuchKey(bucket, key)
+            with contextlib.suppress(GoneError):
+                content: Content = found.value
+                return content
 
     def _backend(self) -> Any:
         from moto.s3.models import s3_backends

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -12,7 +13,15 @@ from localaws.policies import ALLOWED, Decision, Request, evaluate, unsupported_
 
 PAGE_SIZE = 100
 
-Documents = Mapping[str, Mapping[str, Any]]
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A policy of an identity. `kind` is AWS's SourcePolicyType: user, group, role, aws-managed, user-managed or none."""
+
+    kind: str
+    document: Document
 
 
 def simulate_principal_policy(self: IamResponse) -> ActionResult:
@@ -28,7 +37,7 @@ def simulate_principal_policy(self: IamResponse) -> ActionResult:
     principal = find_principal(self.backend, parameters["PolicySourceArn"])
     policies = policies_of(self.backend, principal)
     for position, document in enumerate(_strings(parameters.get("PolicyInputList")), 1):
-        policies[f"PolicyInputList.{position}"] = json.loads(document)
+        policies[f"PolicyInputList.{position}"] = Source("none", json.loads(document))
     results = [
         _result(Request(action, resource, _context(parameters)), policies, boundary_of(self.backend, principal))
         for action in _strings(parameters["ActionNames"])
@@ -50,49 +59,54 @@ def find_principal(backend: Any, arn: str) -> Any:
     raise NoSuchEntity(f"The entity {arn} cannot be found.")
 
 
-def policies_of(backend: Any, identity: Any) -> dict[str, Mapping[str, Any]]:
-    """Return the documents of an identity's inline and attached policies by name, a user's groups' included."""
-    found = {name: json.loads(document) for name, document in identity.policies.items()}
-    found |= {policy.name: _default_document(policy) for policy in identity.managed_policies.values()}
+def policies_of(backend: Any, identity: Any) -> dict[str, Source]:
+    """Return an identity's inline and attached policies by name, a user's groups' included."""
+    kind = type(identity).__name__.lower()
+    found = {name: Source(kind, json.loads(document)) for name, document in identity.policies.items()}
+    for policy in identity.managed_policies.values():
+        owner = "aws-managed" if ":iam::aws:" in policy.arn else "user-managed"
+        found[policy.name] = Source(owner, _default_document(policy))
     for group in backend.groups.values():
         if identity in group.users:
             found |= policies_of(backend, group)
     return found
 
 
-def boundary_of(backend: Any, identity: Any) -> Mapping[str, Any] | None:
+def boundary_of(backend: Any, identity: Any) -> Document | None:
     """Return the document of an identity's permissions boundary, or None if it has none."""
     arn = getattr(identity, "permissions_boundary_arn", None)
     return _default_document(backend.managed_policies[arn]) if arn else None
 
 
-def _default_document(policy: Any) -> Mapping[str, Any]:
-    document: Mapping[str, Any] = json.loads(next(v.document for v in policy.versions if v.is_default))
+def _default_document(policy: Any) -> Document:
+    document: Document = json.loads(next(v.document for v in policy.versions if v.is_default))
     return document
 
 
-def _result(request: Request, policies: Documents, boundary: Mapping[str, Any] | None) -> dict[str, Any]:
+def _result(request: Request, policies: Mapping[str, Source], boundary: Document | None) -> dict[str, Any]:
     decision = _decide(policies, request)
     result: dict[str, Any] = {
         "EvalActionName": request.action,
         "EvalResourceName": request.resource,
         "EvalDecision": decision.effect,
-        "MatchedStatements": [{"SourcePolicyId": name, "SourcePolicyType": "IAM Policy"} for name in decision.matched],
+        "MatchedStatements": [
+            {"SourcePolicyId": name, "SourcePolicyType": policies[name].kind} for name in decision.matched
+        ],
         "MissingContextValues": list(decision.missing_context),
     }
     if boundary is not None:
-        within = _decide({"boundary": boundary}, request).effect
+        within = _decide({"boundary": Source("none", boundary)}, request).effect
         result["PermissionsBoundaryDecisionDetail"] = {"AllowedByPermissionsBoundary": within == ALLOWED}
         if decision.effect == ALLOWED and within != ALLOWED:
             result |= {"EvalDecision": within, "MatchedStatements": []}
     return result
 
 
-def _decide(policies: Documents, request: Request) -> Decision:
-    unsupported = sorted({name for document in policies.values() for name in unsupported_operators(document)})
+def _decide(policies: Mapping[str, Source], request: Request) -> Decision:
+    unsupported = sorted({name for source in policies.values() for name in unsupported_operators(source.document)})
     if unsupported:
         raise InvalidInput(f"localaws does not evaluate the condition operators {', '.join(unsupported)}.")
-    return evaluate(policies, request)
+    return evaluate({name: source.document for name, source in policies.items()}, request)
 
 
 def _context(parameters: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -15,7 +15,18 @@ from moto.iam.access_control import PermissionResult
 from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML, S3ClientError
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
-from localaws.contents import CHECKSUMS, INLINE_BYTES, Content, Slice, Staged, Store, base64_of, checksum, pieces_of
+from localaws.contents import (
+    CHECKSUMS,
+    INLINE_BYTES,
+    Content,
+    GoneError,
+    Slice,
+    Staged,
+    Store,
+    base64_of,
+    checksum,
+    pieces_of,
+)
 from localaws.policies import ALLOWED, EXPLICIT_DENY, Request, evaluate, unsupported_operators
 from localaws.s3.responses import ExecutingS3Response
 
@@ -39,8 +50,15 @@ class StoredKey(moto_models.FakeKey):
 
     @property
     def value(self) -> Any:
-        """The content: bytes, or a `Slice` of a file."""
-        return _MOTO_VALUE.fget(self) if self._path is None else Slice.of(self._path, self.contentsize)
+        """The content: bytes, or a `Slice` of a file.
+
+        Raises:
+            GoneError: the key was replaced or deleted since it was looked up.
+        """
+        try:
+            return _MOTO_VALUE.fget(self) if self._path is None else Slice.of(self._path, self.contentsize)
+        except (FileNotFoundError, ValueError):
+            raise GoneError(self.name) from None
 
     @value.setter
     def value(self, content: Content | Staged) -> None:
@@ -153,6 +171,12 @@ class ExecutingS3(moto_models.S3Backend):
         if operators := unsupported_operators(json.loads(policy)):
             raise UnsupportedConditionError(operators)
         super().put_bucket_policy(bucket_name, policy)
+
+    def copy_object(self, src_key: Any, dest_bucket_name: str, dest_key_name: str, *others: Any, **more: Any) -> None:
+        """Copy an object; its checksum keeps its kind: clients must not take a composite one for a whole one."""
+        super().copy_object(src_key, dest_bucket_name, dest_key_name, *others, **more)
+        made: Any = self.get_object(dest_bucket_name, dest_key_name)
+        made.checksum_type, made.checksum_parts = src_key.checksum_type, src_key.checksum_parts
 
     def complete_multipart_upload(self, bucket_name: str, multipart_id: str, body: Any) -> Any:
         """Make the object, then remove what its parts held."""

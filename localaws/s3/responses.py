@@ -1,12 +1,16 @@
 """moto's S3 responses, with bodies that arrived as files, atomic conditions and the expected bucket owner."""
 
+import contextlib
 import threading
 from typing import Any
 
 import moto.s3.responses as moto_responses
 from moto.s3.exceptions import NoSuchUpload, S3ClientError
 
+from localaws.contents import GoneError
+
 BODY = "localaws.s3.body"  # WSGI environment: the body that was received before moto
+REPLACEMENTS = 20  # of one key while one reader looks for it
 _WRITING = threading.RLock()
 
 
@@ -26,6 +30,19 @@ class ExecutingS3Response(moto_responses.S3Response):
         """Store an object; its conditions and the storing are one step, so of two conditional puts one wins."""
         with _WRITING:
             return super().put_object()
+
+    def get_object(self) -> Any:
+        """Answer with the object as it was or as it is while it is being replaced, never with a mixture."""
+        for _ in range(REPLACEMENTS):
+            with contextlib.suppress(GoneError):
+                return super().get_object()
+        return super().get_object()
+
+    def copy_object(self) -> Any:
+        """Copy an object on disk."""
+        if "x-amz-checksum-algorithm" in self.headers:
+            raise S3ClientError("NotImplemented", "localaws does not support ChecksumAlgorithm of CopyObject.")
+        return super().copy_object()
 
     def upload_part(self) -> Any:
         """Store a part; an unknown upload is NoSuchUpload."""

@@ -1,0 +1,111 @@
+"""The server's own view of S3, of CloudWatch Logs and of CloudWatch: in one process, no server needed."""
+
+import os
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from localaws.core import Core
+from localaws.credentials import Credentials
+from localaws.errors import NoSuchBucket, NoSuchKey, NoSuchRole
+from localaws.settings import Settings
+
+ACCOUNT = "123456789012"
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Core:
+    from localaws.s3.backend import install_backend
+
+    home = tmp_path_factory.mktemp("core")
+    install_backend(home / "objects")
+    from moto.s3.models import s3_backends
+
+    backend = s3_backends[ACCOUNT]["aws"]
+    backend.create_bucket("inside", "us-east-1")
+    return Core(Settings(home))
+
+
+def test_a_file_goes_up_and_comes_down_unchanged(core: Core, tmp_path: Path) -> None:
+    content = os.urandom(3_000_000)
+    (tmp_path / "up").write_bytes(content)
+    core.objects.upload(tmp_path / "up", "inside", "folder/file")
+    core.objects.download("inside", "folder/file", tmp_path / "new" / "down")
+    assert (tmp_path / "new" / "down").read_bytes() == content
+    assert core.objects.exists("inside", "folder/file")
+    assert not core.objects.exists("inside", "folder")
+
+
+def test_more_than_a_thousand_objects_are_listed_in_key_order(core: Core, tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"12345")
+    for number in range(1200):
+        core.objects.upload(tmp_path / "small", "inside", f"many/{number:04d}")
+    listed = core.objects.list("inside", "many/")
+    assert [item.key for item in listed] == [f"many/{number:04d}" for number in range(1200)]
+    assert {(item.size_bytes, item.etag) for item in listed} == {(5, "827ccb0eea8a706c4c34a16891f84e7b")}
+    assert core.objects.list("inside", "none/") == []
+
+
+def test_what_is_missing_is_named(core: Core, tmp_path: Path) -> None:
+    with pytest.raises(NoSuchKey, match="s3://inside/absent"):
+        core.objects.download("inside", "absent", tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+    for call in (lambda: core.objects.list("nowhere", ""), lambda: core.objects.exists("nowhere", "k")):
+        with pytest.raises(NoSuchBucket, match="does not exist: nowhere"):
+            call()
+    with pytest.raises(NoSuchRole, match="role/nobody cannot be found"):
+        Credentials(core.settings).for_role(f"arn:aws:iam::{ACCOUNT}:role/nobody", "x")
+
+
+def test_lines_of_many_writers_keep_each_writers_order(core: Core) -> None:
+    def write(writer: int) -> None:
+        for number in range(200):
+            core.logs.write("/group", f"stream-{writer}", [f"{writer} {number}"])
+            core.logs.write("/group", "shared", [f"{writer} {number}"])
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in writers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    assert core.logs.flush()
+    from moto.logs.models import logs_backends
+
+    group = logs_backends[ACCOUNT]["us-east-1"].groups["/group"]
+    messages = {name: [event.message for event in stream.events] for name, stream in group.streams.items()}
+    for writer in range(4):
+        assert messages[f"stream-{writer}"] == [f"{writer} {number}" for number in range(200)]
+        mine = [message for message in messages["shared"] if message.startswith(f"{writer} ")]
+        assert mine == messages[f"stream-{writer}"]
+
+
+def test_writing_a_line_does_not_wait_for_cloudwatch(core: Core) -> None:
+    before = time.perf_counter()
+    for number in range(1000):
+        core.logs.write("/fast", "stream", [f"line {number}"])
+    assert (time.perf_counter() - before) / 1000 < 0.001
+    assert core.logs.flush()
+
+
+def test_observations_become_statistics_with_their_dimensions(core: Core) -> None:
+    now = time.time()
+    for value in (1.0, 2.0, 6.0):
+        core.metrics.put("space", "Latency", value, {"EndpointName": "e"}, unit="Microseconds", timestamp=now)
+    core.metrics.put("space", "Latency", 100.0, {"EndpointName": "other"}, timestamp=now)
+    core.metrics.flush()
+    from moto.cloudwatch.models import cloudwatch_backends
+
+    about = datetime.fromtimestamp(now, UTC).replace(tzinfo=None)
+    (found,) = cloudwatch_backends[ACCOUNT]["us-east-1"].get_metric_statistics(
+        "space",
+        "Latency",
+        about - timedelta(minutes=1),
+        about + timedelta(minutes=1),
+        60,
+        ["Sum", "SampleCount", "Minimum", "Maximum", "Average"],
+        [{"Name": "EndpointName", "Value": "e"}],
+    )
+    assert (found.sum, found.sample_count, found.minimum, found.maximum, found.average) == (9, 3, 1, 6, 3)

@@ -1,0 +1,299 @@
+"""S3: contents on disk, digests checked, conditions atomic, odd keys exact."""
+
+import base64
+import hashlib
+import http.client
+import io
+import json
+import threading
+import urllib.request
+import uuid
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import psutil
+import pytest
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import RunningLocalAws
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def s3(localaws: RunningLocalAws) -> Any:
+    return localaws.client("s3")
+
+
+@pytest.fixture(scope="module")
+def bucket(s3: Any) -> str:
+    name = f"s3-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=name)
+    return name
+
+
+def error_of(call: Any, **parameters: Any) -> tuple[str, int]:
+    with pytest.raises(ClientError) as caught:
+        call(**parameters)
+    response = caught.value.response
+    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+KEYS = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("%/+?#&=. ~"), min_size=1, max_size=40
+).filter(lambda key: len(key.encode()) <= 300 and key.strip("/") != "")
+
+
+@given(key=KEYS)
+@example(key="a%2Fb")
+@example(key="x%20y+z")
+@example(key="../up")
+@example(key="a//b/")
+@example(key="-lead")
+@example(key="e\u0301 and \u00e9")
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_printable_key_comes_back_exactly(s3: Any, bucket: str, key: str) -> None:
+    body = key.encode()
+    s3.put_object(Bucket=bucket, Key=f"k{key}", Body=body, Metadata={"under_score": "kept"})
+    got = s3.get_object(Bucket=bucket, Key=f"k{key}")
+    assert (got["Body"].read(), got["Metadata"]) == (body, {"under_score": "kept"})
+    assert f"k{key}" in {item["Key"] for item in s3.list_objects_v2(Bucket=bucket, Prefix=f"k{key}")["Contents"]}
+
+
+@pytest.mark.parametrize("size", [0, 1, 8 * 1024, 8 * 1024 + 1, MIB, 3 * MIB + 17])
+def test_an_object_of_any_size_comes_back_whole_and_in_ranges(s3: Any, bucket: str, size: int) -> None:
+    body = bytes(range(256)) * (size // 256) + b"\x01" * (size % 256)
+    etag = s3.put_object(Bucket=bucket, Key="sized", Body=body)["ETag"]
+    assert etag == f'"{hashlib.md5(body).hexdigest()}"'
+    assert s3.get_object(Bucket=bucket, Key="sized")["Body"].read() == body
+    if size > 1:
+        part = s3.get_object(Bucket=bucket, Key="sized", Range=f"bytes=1-{size - 1}")
+        assert (part["ContentRange"], part["Body"].read()) == (f"bytes 1-{size - 1}/{size}", body[1:])
+        assert s3.get_object(Bucket=bucket, Key="sized", Range="bytes=-1")["Body"].read() == body[-1:]
+
+
+def test_a_multipart_upload_is_joined_on_disk_with_awss_etag_and_leaves_no_parts(
+    s3: Any, bucket: str, localaws: RunningLocalAws, tmp_path: Path
+) -> None:
+    body = b"".join(hashlib.sha512(str(i).encode()).digest() for i in range(20 * MIB // 64))
+    (tmp_path / "big").write_bytes(body)
+    before = len(list((localaws.home / "objects").iterdir()))
+    chunk = 8 * MIB
+    s3.upload_file(str(tmp_path / "big"), bucket, "joined", Config=TransferConfig(multipart_chunksize=chunk))
+    parts = [hashlib.md5(body[at : at + chunk]).digest() for at in range(0, len(body), chunk)]
+    found = s3.head_object(Bucket=bucket, Key="joined")
+    assert found["ETag"] == f'"{hashlib.md5(b"".join(parts)).hexdigest()}-{len(parts)}"'
+    s3.download_file(bucket, "joined", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == body
+    assert len(list((localaws.home / "objects").iterdir())) == before + 1
+    s3.copy_object(Bucket=bucket, Key="copied", CopySource={"Bucket": bucket, "Key": "joined"})
+    s3.delete_object(Bucket=bucket, Key="joined")
+    assert s3.get_object(Bucket=bucket, Key="copied")["Body"].read() == body
+    s3.delete_object(Bucket=bucket, Key="copied")
+    assert len(list((localaws.home / "objects").iterdir())) == before
+
+
+def test_large_objects_do_not_live_in_memory(s3: Any, bucket: str, localaws: RunningLocalAws) -> None:
+    server = psutil.Process(localaws.pid)
+    block = bytes(MIB)
+    before = server.memory_info().rss
+    s3.upload_fileobj(Repeated(block, 200), bucket, "large")
+    pieces = s3.get_object(Bucket=bucket, Key="large")["Body"].iter_chunks(MIB)
+    assert sum(len(piece) for piece in pieces) == 200 * MIB
+    assert server.memory_info().rss - before < 100 * MIB
+    s3.delete_object(Bucket=bucket, Key="large")
+
+
+def test_of_many_conditional_puts_exactly_one_wins(s3: Any, bucket: str) -> None:
+    def put(number: int) -> bool:
+        try:
+            s3.put_object(Bucket=bucket, Key="once", Body=str(number).encode() * 20_000, IfNoneMatch="*")
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "PreconditionFailed"
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(put, range(8)))
+    assert sum(won) == 1
+    assert s3.get_object(Bucket=bucket, Key="once")["Body"].read()[:1] == str(won.index(True)).encode()
+
+
+def test_a_body_that_is_not_what_the_client_said_is_refused_and_nothing_is_stored(s3: Any, bucket: str) -> None:
+    wrong = base64.b64encode(hashlib.md5(b"other").digest()).decode()
+    assert error_of(s3.put_object, Bucket=bucket, Key="bad", Body=b"x" * 50_000, ContentMD5=wrong) == ("BadDigest", 400)
+    crc = base64.b64encode(zlib.crc32(b"other").to_bytes(4, "big")).decode()
+    assert error_of(s3.put_object, Bucket=bucket, Key="bad", Body=b"x", ChecksumCRC32=crc) == ("BadDigest", 400)
+    assert error_of(s3.head_object, Bucket=bucket, Key="bad") == ("404", 404)
+
+
+def test_a_body_cut_off_on_the_way_is_not_an_object(localaws: RunningLocalAws, s3: Any, bucket: str) -> None:
+    host, port = str(urlsplit(localaws.url).hostname), urlsplit(localaws.url).port
+    connection = http.client.HTTPConnection(host, port, timeout=10)
+    connection.putrequest("PUT", f"/{bucket}/cut")
+    connection.putheader("Content-Length", "100000")
+    connection.endheaders(b"x" * 60_000)
+    connection.close()
+    assert s3.put_object(Bucket=bucket, Key="after", Body=b"y")["ETag"]
+    assert error_of(s3.head_object, Bucket=bucket, Key="cut") == ("404", 404)
+
+
+def test_a_streamed_body_with_its_checksum_behind_it_is_decoded_and_checked(
+    localaws: RunningLocalAws, s3: Any, bucket: str
+) -> None:
+    body = b"0123456789" * 5_000
+    for checksum, status in ((zlib.crc32(body), 200), (zlib.crc32(b"other"), 400)):
+        trailer = base64.b64encode(checksum.to_bytes(4, "big"))
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:30_000], body[30_000:]))
+        encoded = chunks + b"0\r\nx-amz-checksum-crc32:" + trailer + b"\r\n\r\n"
+        headers = {
+            "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+            "x-amz-decoded-content-length": str(len(body)),
+            "x-amz-trailer": "x-amz-checksum-crc32",
+            "content-encoding": "aws-chunked",
+        }
+        request = urllib.request.Request(f"{localaws.url}/{bucket}/streamed-{status}", encoded, headers, method="PUT")
+        try:
+            with urllib.request.urlopen(request) as response:
+                assert response.status == status
+        except urllib.error.HTTPError as error:
+            assert (error.code, b"<Code>BadDigest</Code>" in error.read()) == (status, True)
+    assert s3.get_object(Bucket=bucket, Key="streamed-200")["Body"].read() == body
+
+
+def test_a_presigned_url_puts_and_gets(s3: Any, bucket: str) -> None:
+    put = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "signed"})
+    with urllib.request.urlopen(urllib.request.Request(put, data=b"q" * 20_000, method="PUT")) as response:
+        assert response.status == 200
+    get = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "signed"})
+    with urllib.request.urlopen(get) as response:
+        assert response.read() == b"q" * 20_000
+
+
+def test_virtual_host_and_path_style_reach_the_same_object(localaws: RunningLocalAws, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="styled/key", Body=b"z" * 10_000)
+    port = urlsplit(localaws.url).port
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    signature = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+    headers = {"Host": f"{bucket}.s3.localhost:{port}", "Authorization": signature}
+    connection.request("GET", "/styled/key", headers=headers)
+    assert connection.getresponse().read() == b"z" * 10_000
+    connection.close()
+    virtual = boto3.client(
+        "s3",
+        endpoint_url=localaws.url,
+        region_name="us-east-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+        config=Config(s3={"addressing_style": "virtual"}),
+    )
+    assert virtual.get_object(Bucket=bucket, Key="styled/key")["ContentLength"] == 10_000
+
+
+def test_a_tls_only_policy_lets_loopback_pass_and_a_denial_denies(s3: Any, localaws: RunningLocalAws) -> None:
+    name = f"s3-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=name)
+    s3.put_object(Bucket=name, Key="open", Body=b"1")
+    s3.put_object(Bucket=name, Key="secret/1", Body=b"1")
+    everything = [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"]
+    tls_only = statement("Deny", "s3:*", everything, Condition={"Bool": {"aws:SecureTransport": "false"}})
+    s3.put_bucket_policy(Bucket=name, Policy=policy(tls_only))
+    assert s3.get_object(Bucket=name, Key="secret/1")["ContentLength"] == 1
+    closed = statement("Deny", "s3:GetObject", f"arn:aws:s3:::{name}/secret/*")
+    s3.put_bucket_policy(Bucket=name, Policy=policy(tls_only, closed))
+    assert error_of(s3.get_object, Bucket=name, Key="secret/1")[1] == 403
+    assert s3.get_object(Bucket=name, Key="open")["ContentLength"] == 1
+    odd = statement("Deny", "s3:*", everything, Condition={"DateLessThan": {"aws:CurrentTime": "2030-01-01"}})
+    with pytest.raises(ClientError, match="does not evaluate the condition operators DateLessThan"):
+        s3.put_bucket_policy(Bucket=name, Policy=policy(odd))
+
+
+def test_a_bucket_of_another_owner_than_expected_is_refused(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="owned", Body=b"1", ExpectedBucketOwner="123456789012")
+    parameters = {"Bucket": bucket, "Key": "owned", "ExpectedBucketOwner": "111111111111"}
+    assert error_of(s3.get_object, **parameters) == ("AccessDenied", 403)
+    assert error_of(s3.list_objects_v2, Bucket=bucket, ExpectedBucketOwner="111111111111") == ("AccessDenied", 403)
+
+
+def test_what_secures_a_bucket_is_kept(s3: Any) -> None:
+    name = f"s3-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=name)
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}
+    block = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+    abort = {"ID": "abort", "Status": "Enabled", "Filter": {"Prefix": ""}}
+    abort["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": 1}
+    s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=block)
+    s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [abort]})
+    s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": [{"Key": "kennel:run", "Value": "1"}]})
+    s3.put_bucket_ownership_controls(
+        Bucket=name, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    )
+    assert s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"] == [rule]
+    assert s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"] == block
+    assert s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"] == [abort]
+    assert s3.get_bucket_tagging(Bucket=name)["TagSet"] == [{"Key": "kennel:run", "Value": "1"}]
+    assert s3.put_object(Bucket=name, Key="k", Body=b"1")["ServerSideEncryption"] == "AES256"
+
+
+def test_an_upload_that_is_unknown_or_aborted_is_no_such_upload(s3: Any, bucket: str) -> None:
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="never")["UploadId"]
+    part = {"Bucket": bucket, "Key": "never", "UploadId": upload, "PartNumber": 1}
+    s3.upload_part(**part, Body=b"x" * 20_000)
+    s3.abort_multipart_upload(Bucket=bucket, Key="never", UploadId=upload)
+    assert error_of(s3.upload_part, **part, Body=b"x") == ("NoSuchUpload", 404)
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+
+
+def test_readers_see_the_old_or_the_new_object_whole_while_it_is_replaced(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="replaced", Body=b"0" * 100_000)
+    stop = threading.Event()
+
+    def replace() -> None:
+        number = 0
+        while not stop.is_set():
+            number = (number + 1) % 10
+            s3.put_object(Bucket=bucket, Key="replaced", Body=str(number).encode() * 100_000)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        for _ in range(30):
+            body = s3.get_object(Bucket=bucket, Key="replaced")["Body"].read()
+            assert len(body) == 100_000
+            assert len(set(body)) == 1
+    finally:
+        stop.set()
+        writer.join()
+
+
+class Repeated(io.RawIOBase):
+    """A file of `count` times `block` that is never whole in memory."""
+
+    def __init__(self, block: bytes, count: int) -> None:
+        self._block = block
+        self._left = len(block) * count
+
+    def read(self, size: int = -1) -> bytes:
+        size = min(self._left, len(self._block) if size < 0 else size)
+        self._left -= size
+        return (self._block * (size // len(self._block) + 1))[:size]
+
+    def readable(self) -> bool:
+        return True
+
+
+def statement(effect: str, action: str, resource: str | list[str], **more: Any) -> dict[str, Any]:
+    return {"Effect": effect, "Principal": "*", "Action": action, "Resource": resource, **more}
+
+
+def policy(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
