@@ -18,7 +18,7 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Source:
-    """A policy of an identity. `kind` is AWS's SourcePolicyType: user, group, role, aws-managed, user-managed or none."""
+    """A policy and AWS's SourcePolicyType of it: user, group, role, aws-managed, user-managed or none."""
 
     kind: str
     document: Document
