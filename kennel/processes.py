@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,19 +46,21 @@ def owner_of(home: Path) -> str:
 
 
 def spawn(home: Path, name: str, command: Sequence[str], *, environment: Mapping[str, str], url: str) -> Recorded:
-    """Start a process in a group of its own, output to `<home>/logs/<name>.log`, and record it."""
+    """Start a program (by its path) in a session of its own, output to `<home>/logs/<name>.log`, and record it."""
     log = home / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            list(command),
-            env={**environment, OWNER_VARIABLE: owner_of(home)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    recorded = Recorded(name, process.pid, psutil.Process(process.pid).create_time(), url, str(log))
+    pid = os.posix_spawn(
+        command[0],
+        list(command),
+        {**environment, OWNER_VARIABLE: owner_of(home)},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    recorded = Recorded(name, pid, psutil.Process(pid).create_time(), url, str(log))
     _write(home, recorded)
     return recorded
 

@@ -55,6 +55,8 @@ def bring_up(meanwhile: Callable[[], None]) -> Surroundings:
     """
     home, runs = home_and_runs()
     embedded = wants_embedded_aws()
+    if not embedded:
+        Settings.load().target()  # refuses, before anything is started
     aws_process = embedded_aws.begin(home) if embedded else None
     prefect = None if "PREFECT_API_URL" in os.environ else prefect_server.begin(home)
     environment = {processes.OWNER_VARIABLE: processes.owner_of(home)}

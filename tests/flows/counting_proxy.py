@@ -46,9 +46,6 @@ def _handler(calls: Calls, target: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def handle_one_request(self) -> None:
-            super().handle_one_request()
-
         def _pass_on(self) -> None:
             if self.headers.get("Expect", "").lower() == "100-continue":
                 self.send_response_only(100)
@@ -56,10 +53,8 @@ def _handler(calls: Calls, target: str) -> type[BaseHTTPRequestHandler]:
             body = self._body()
             calls.seen.append(_operation(self.command, self.path, self.headers.get("X-Amz-Target"), body))
             upstream = http.client.HTTPConnection(target, timeout=70)
-            headers = {
-                name: value for name, value in self.headers.items() if name.lower() not in {"expect", "connection"}
-            }
-            headers.pop("Transfer-Encoding", None)
+            dropped = HOP_BY_HOP | {"expect"}
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
             headers["Content-Length"] = str(len(body))
             upstream.request(self.command, self.path, body=body, headers=headers)
             answer = upstream.getresponse()

@@ -1,0 +1,78 @@
+"""The `kennel` command in a process of its own, with a home, runs and environment of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT_SECONDS = 170
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The one JSON object on stdout."""
+        lines = self.out.splitlines()
+        assert len(lines) == 1, f"not one line on stdout: {self.out!r}\n{self.err}"
+        return dict(json.loads(lines[0]))
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """A shell's worth of environment; nothing of the caller's AWS or Prefect settings is in it."""
+
+    home: Path
+    runs: Path
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The whole environment of the command."""
+        foreign = ("AWS_", "KENNEL_", "PREFECT_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        return {**kept, "KENNEL_HOME": str(self.home), "KENNEL_RUNS": str(self.runs), "COLUMNS": "200", **self.more}
+
+    def kennel(self, *arguments: str, more: Mapping[str, str] | None = None) -> Finished:
+        """Run `kennel` with arguments to its end."""
+        return self.program("-m", "kennel", *arguments, more=more)
+
+    def program(self, *arguments: str, more: Mapping[str, str] | None = None) -> Finished:
+        """Run the tests' own Python with arguments to its end, in the checkout."""
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env={**self.environment, **(more or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
+            check=False,
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    def processes(self) -> list[str]:
+        """Return the command lines of everything that still runs for this home."""
+        marks = {"KENNEL_OWNER": str(self.home.resolve()), "LOCALAWS_OWNER": str(self.home.resolve() / "localaws")}
+        found = []
+        for process in psutil.process_iter():
+            try:
+                environment = process.environ()
+                if any(environment.get(name) == value for name, value in marks.items()):
+                    found.append(" ".join(process.cmdline()))
+            except psutil.Error:
+                continue
+        return found
