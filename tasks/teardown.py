@@ -196,10 +196,11 @@ def _settle(ledgers: Mapping[str, Ledger], plan: Plan, bucket: str | None) -> No
     for claim in plan.gone:
         ledgers[claim.run_id].removed(claim.kind, claim.name)
     for kept in plan.kept:
-        if kept.released_by in ledgers:
-            _forget(ledgers[kept.released_by], [(kept.kind, kept.name)])
-    for ledger in ledgers.values():
-        _forget(ledger, [("bucket", bucket)] if bucket else [])
+        ledger = ledgers.get(kept.released_by or "")
+        if ledger is not None:
+            _forget(ledger, [(kept.kind, kept.name)])
+    for own in ledgers.values():
+        _forget(own, [("bucket", bucket)] if bucket else [])
 
 
 def _write_down(ledger: Ledger | None, item: Removal) -> None:
