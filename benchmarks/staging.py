@@ -2,11 +2,11 @@
 
     .venv/bin/python benchmarks/staging.py [ZIP or FOLDER] [--images 3000] [--rounds 3]
 
-Starts a localaws of its own. A: `aws s3 sync` of the unpacked images into a bucket, as one would type it (unpacking is not
-counted). B: our staging of the same images from the zip they came in (or the folder), decoded, judged and sharded. C: our
-staging again, nothing having changed. A, B and C take turns; medians. Every round checks that all images arrived (sync:
-the number of objects and of bytes; ours: every digest of images.jsonl against the members of the shards). Not measured:
-a network, a real S3.
+Starts a localaws of its own. A: `aws s3 sync` of the unpacked images into a bucket, as one would type it (unpacking is
+not counted). B: our staging of the same images from the zip they came in (or the folder), decoded, judged and sharded.
+C: our staging again, nothing having changed. A, B and C take turns; medians. Every round checks that all images arrived
+(sync: the number of objects and of bytes; ours: every digest of images.jsonl against the members of the shards). Not
+measured: a network, a real S3.
 """
 
 from __future__ import annotations
