@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +22,10 @@ def predictor(trained: Trained) -> Predictor:
     return model_fn(str(trained.folder))
 
 
-def ask(predictor: Predictor, data: bytes, content_type: str = "image/jpeg") -> dict[str, object]:
+def ask(predictor: Predictor, data: bytes, content_type: str = "image/jpeg") -> dict[str, Any]:
     body, content = output_fn(predict_fn(input_fn(data, content_type), predictor), "application/json")
     assert content == "application/json"
-    answer: dict[str, object] = json.loads(body)
+    answer: dict[str, Any] = json.loads(body)
     return answer
 
 

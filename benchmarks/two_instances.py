@@ -1,0 +1,123 @@
+"""One instance against two: the embedding phase with one core each, and the heads they end with. Prints a ratio.
+
+    python -m benchmarks.two_instances --data ../shared/data/dogImages-21breeds.zip --images 1200
+
+Each instance is a process pinned to one core, with its own half of the shards (as ShardedByS3Key gives them) and gloo
+between them. Runs are interleaved; the ratio is that of the medians.
+"""
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from benchmarks.staged_photos import channels, hardware, read_zip, repeated, write_shards
+from training.weights import export_packaged
+
+GOAL = 1.9
+TOLERANCE = 1e-5
+ROOT = Path(__file__).resolve().parents[1]
+HEAD = ("head.0.weight", "head.0.bias", "head.2.weight", "head.2.bias")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def share_out(root: Path, hosts: int, target: Path) -> list[Path]:
+    """Each host's channels: every `hosts`-th shard and the whole manifest."""
+    made = []
+    for rank in range(hosts):
+        host = target / f"{hosts}-{rank}"
+        for split in ("train", "validation", "test"):
+            (host / split).mkdir(parents=True)
+            for path in sorted((root / split).glob("*.tar"))[rank::hosts]:
+                (host / split / path.name).symlink_to(path)
+        (host / "manifest").symlink_to(root / "manifest")
+        made.append(host)
+    return made
+
+
+def run(hosts: list[Path], model: Path, weights: Path | None, settings: list[str]) -> dict[str, float]:
+    """One job with one process a host, each on one core; returns the seconds of each phase and of the whole."""
+    cores = sorted(os.sched_getaffinity(0))
+    shared = {"WORLD_SIZE": str(len(hosts)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    started = time.perf_counter()
+    jobs = []
+    for rank, host in enumerate(hosts):
+        command = [
+            "taskset",
+            "-c",
+            str(cores[rank]),
+            sys.executable,
+            "-m",
+            "training.train",
+            *settings,
+            "--threads",
+            "1",
+        ]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "RANK": str(rank), **shared}
+        command += channels(host, model, weights)
+        jobs.append(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL))
+    codes = [job.wait(timeout=3600) for job in jobs]
+    if any(codes):
+        raise SystemExit(f"the job on {len(hosts)} host(s) ended with {codes}")
+    meta = json.loads((model / "meta.json").read_text())
+    return {**meta["seconds"], "whole": time.perf_counter() - started}
+
+
+def largest_difference(first: Path, second: Path) -> float:
+    """Of any weight of the two heads."""
+    one, two = load_file(first / "model.safetensors"), load_file(second / "model.safetensors")
+    return max(float((one[name] - two[name]).abs().max()) for name in HEAD)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a zip in the reference layout")
+    parser.add_argument("--backbone", default="efficientnet_lite0")
+    parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--views", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=7)
+    given = parser.parse_args()
+    if len(os.sched_getaffinity(0)) < 2:
+        raise SystemExit("two cores are needed: each instance gets one")
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_shards(repeated(read_zip(given.data), given.images), root / "all")
+        weights = root / "weights" if given.backbone == "efficientnet_lite0" else None
+        if weights:
+            export_packaged(given.backbone, weights / "backbone.safetensors")
+        settings = f"--backbone {given.backbone} --views {given.views} --epochs 3 --batch-size 256".split()
+        hosts = {count: share_out(root / "all", count, root / "hosts") for count in (1, 2)}
+        runs: dict[int, list[dict[str, float]]] = {1: [], 2: []}
+        for _ in range(given.repeats):
+            for count in (1, 2):
+                runs[count].append(run(hosts[count], root / f"model-{count}", weights, settings))
+        _report(runs, largest_difference(root / "model-1", root / "model-2"), given)
+
+
+def _report(runs: dict[int, list[dict[str, float]]], difference: float, given: argparse.Namespace) -> None:
+    embed = {count: statistics.median(run["embed"] for run in runs[count]) for count in runs}
+    whole = {count: statistics.median(run["whole"] for run in runs[count]) for count in runs}
+    ratio = embed[1] / embed[2]
+    print(f"{hardware()}; {given.backbone}, {given.images} pictures, {given.views} views, median of {given.repeats}")
+    print(f"embedding: 1 instance {embed[1]:.2f} s, 2 instances {embed[2]:.2f} s: ratio {ratio:.2f}x (goal {GOAL}x)")
+    print(f"whole job: 1 instance {whole[1]:.1f} s, 2 instances {whole[2]:.1f} s")
+    verdict = "equal" if difference <= TOLERANCE else "NOT equal"
+    print(f"heads: largest difference of a weight {difference:.1e}: {verdict} within {TOLERANCE:.0e}")
+
+
+if __name__ == "__main__":
+    main()
