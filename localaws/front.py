@@ -154,6 +154,9 @@ class MotoApplication:
             self._core.logs.flush()
         elif service == "s3" and is_object_data(environ):
             return self._with_body(environ, start_response)
+        elif service != "s3" and environ.get("CONTENT_TYPE", "").startswith(FORM):
+            form = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ["wsgi.input"] = io.BytesIO(form)  # to be read again when the operation has to be named
         return self._moto(environ, start_response)  # type: ignore[no-any-return]
 
     def _with_body(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
