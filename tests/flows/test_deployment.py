@@ -1,0 +1,108 @@
+"""What a deployment believes: the configuration that is served, not the word InService; answers, not their arrival."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.endpoint import EndpointPlan, ensure_endpoint
+from tasks.errors import OwnershipRefused, StageFailed
+from tasks.ledger import Ledger
+from tasks.naming import tag_list
+from tasks.pricing import choose_hosting_instance
+from tasks.smoke import check_answer
+from tests.flows.scripted import Scripted, not_found
+
+PLAN = EndpointPlan("r", "image", "s3://b/model.tar.gz", "arn:role", choose_hosting_instance(), 1)
+ARN = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/kennel-r-endpoint"
+
+
+def account(after: dict[str, Any], before: dict[str, Any] | None = None, tags: Any = None) -> Scripted:
+    """An account in which the endpoint is described as `before` until it is changed, and as `after` from then on."""
+    state = {"now": before}
+
+    def change(**_: Any) -> dict[str, str]:
+        state["now"] = after
+        return {"EndpointArn": ARN}
+
+    def describe(**arguments: Any) -> Any:
+        return not_found("DescribeEndpoint")() if state["now"] is None else {"EndpointArn": ARN, **state["now"]}
+
+    return Scripted(
+        sagemaker={
+            "describe_model": not_found("DescribeModel"),
+            "create_model": lambda **_: {"ModelArn": "arn:model"},
+            "describe_endpoint_config": not_found("DescribeEndpointConfig"),
+            "create_endpoint_config": lambda **_: {"EndpointConfigArn": "arn:config"},
+            "describe_endpoint": describe,
+            "create_endpoint": change,
+            "update_endpoint": change,
+            "list_tags": lambda **_: {"Tags": tag_list("r") if tags is None else tags},
+        }
+    )
+
+
+def in_service(config: str, **more: Any) -> dict[str, Any]:
+    variants = [{"CurrentInstanceCount": 3}]
+    return {"EndpointStatus": "InService", "EndpointConfigName": config, "ProductionVariants": variants, **more}
+
+
+def ledger(folder: Path) -> Ledger:
+    return Ledger(folder / "r", account_id="123456789012", endpoint="aws")
+
+
+def test_an_endpoint_in_service_with_the_former_configuration_was_rolled_back_and_that_is_a_failure(
+    tmp_path: Path,
+) -> None:
+    scripted = account(in_service("old", FailureReason="alarm"), before=in_service("old"))
+    with pytest.raises(StageFailed, match="AWS rolled back: it serves old") as caught:
+        ensure_endpoint(scripted.aws, ledger(tmp_path), PLAN)
+    assert caught.value.why == "alarm"
+
+
+def test_an_endpoint_that_failed_brings_aws_reason(tmp_path: Path) -> None:
+    failed = {"EndpointStatus": "Failed", "EndpointConfigName": PLAN.config_name, "FailureReason": "ping never passed"}
+    with pytest.raises(StageFailed, match="it ended Failed") as caught:
+        ensure_endpoint(account(failed).aws, ledger(tmp_path), PLAN)
+    assert caught.value.why == "ping never passed"
+
+
+def test_a_new_configuration_updates_the_endpoint_and_reports_the_instances_that_it_kept(tmp_path: Path) -> None:
+    scripted = account(in_service(PLAN.config_name), before=in_service("old"))
+    endpoint = ensure_endpoint(scripted.aws, ledger(tmp_path), PLAN)
+    assert endpoint.instance_count == 3
+    assert "update_endpoint" in scripted.calls
+    assert "create_endpoint" not in scripted.calls
+
+
+def test_somebody_elses_endpoint_of_that_name_is_left_alone(tmp_path: Path) -> None:
+    scripted = account(in_service(PLAN.config_name), before=in_service("theirs"), tags=[])
+    with pytest.raises(OwnershipRefused, match="it exists already"):
+        ensure_endpoint(scripted.aws, ledger(tmp_path), PLAN)
+    assert "update_endpoint" not in scripted.calls
+
+
+def answer(status: int = 200, **body: Any) -> str:
+    return json.dumps({"statusCode": status, "body": json.dumps({"labels": ["a", "b"], "scores": [0.25, 0.75]} | body)})
+
+
+def test_a_good_answer_gives_its_best_label() -> None:
+    assert check_answer(answer(), ("a", "b")) == ("b", 0.75)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (answer(status=502), "answered 502"),
+        (answer(labels=["b", "a"]), "2 scores and 2 labels"),
+        (answer(scores=[1.0]), "1 scores and 2 labels"),
+        (answer(scores=[3.0, -2.0]), "not probabilities"),
+        (answer(scores=[0.2, 0.2]), "not probabilities"),
+        ('{"statusCode": 200}', "malformed"),
+        ("null", "malformed"),
+    ],
+)
+def test_an_answer_that_breaks_the_contract_fails_the_smoke_test(text: str, said: str) -> None:
+    with pytest.raises(StageFailed, match=said):
+        check_answer(text, ("a", "b"))
