@@ -27,6 +27,7 @@ from localaws.sagemaker.training_requests import ML, JobRequest
 LAUNCHER = Path(__file__).with_name("training_launcher.py")
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 READY_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
 TAIL_LINES = 200
 TAIL_LINE_CHARACTERS = 2000
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -52,7 +53,7 @@ class Network:
     def close(self) -> None:
         """End the process that holds the namespaces."""
         if self.process is not None:
-            self.process.stop(0.0)
+            self.process.stop(CLOSE_SECONDS)
 
 
 def open_network(processes: ProcessTable, folder: Path, *, name: str, port: int | None) -> Network:

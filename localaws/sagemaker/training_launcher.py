@@ -44,7 +44,9 @@ RELAY_BYTES = 1 << 16
 
 
 def main(arguments: list[str]) -> int:
-    """Run as a network or as a host; return the exit status."""
+    """Run as a network or as a host; return the exit status. Ends with the thread that started it, on Linux."""
+    if sys.platform == "linux":
+        _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)
     mode, config = arguments[0], json.loads(arguments[1])
     return run_network(config) if mode == "network" else run_host(config)
 
@@ -63,12 +65,19 @@ def run_network(config: dict[str, Any]) -> int:
         _hold(theirs, config["port"])
         os._exit(0)
     theirs.close()
+    signal.signal(signal.SIGTERM, lambda *_: _end(holder))
     _, descriptors = _receive_descriptor(ours)
     print(f"ready {holder}", flush=True)
     if descriptors:
         _relay(socket.socket(fileno=descriptors[0]), config["port"])
     os.waitpid(holder, 0)
     return 1
+
+
+def _end(holder: int) -> None:
+    os.kill(holder, signal.SIGKILL)
+    os.waitpid(holder, 0)
+    os._exit(0)
 
 
 def _hold(channel: socket.socket, port: int | None) -> None:
