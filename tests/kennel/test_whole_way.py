@@ -5,6 +5,7 @@ One home for the module: what the first test makes is what the others adopt, run
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +23,8 @@ from tests.kennel.terminal import ROOT, Finished, Terminal
 pytestmark = pytest.mark.slow
 
 RUN = "colours"
-QUICK = ("--backbone", "efficientnet_lite0", "--instances", "2", "--epochs", "3", "--views", "1")
+QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "1")
+TWO = ("--instances", "2")
 LOAD = ("--load-rate-per-second", "20", "--load-seconds", "2")
 
 
@@ -54,7 +56,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory, calls: Calls) -> Iterator
 
 @pytest.fixture(scope="module")
 def first(terminal: Terminal, photos: Path) -> Finished:
-    return terminal.kennel("run", "--data", str(photos), "--run-id", RUN, *QUICK, *LOAD, "--json")
+    return terminal.kennel("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, *LOAD, "--json")
 
 
 def test_a_folder_of_photos_becomes_a_live_function_and_the_json_says_so(
@@ -83,7 +85,7 @@ def test_the_same_command_again_adopts_everything_and_changes_nothing(
     first: Finished, terminal: Terminal, calls: Calls, photos: Path
 ) -> None:
     calls.seen.clear()
-    again = terminal.kennel("run", "--data", str(photos), "--run-id", RUN, *QUICK, *LOAD, "--json")
+    again = terminal.kennel("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, *LOAD, "--json")
     assert again.code == 0, again.err
     assert calls.mutating() == []
     assert calls.seen, "the proxy saw nothing: the command did not use the endpoint that it was given"
@@ -170,11 +172,31 @@ class worker:  # noqa: N801  used like a function, with `with`
             self._process.wait(5)
 
 
+def test_an_interrupted_run_says_what_is_left_and_how_to_remove_it(tmp_path: Path, photos: Path) -> None:
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs")
+    command = [sys.executable, "-m", "kennel", "run", "--data", str(photos), *QUICK]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=terminal.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (terminal.home / "processes" / "prefect.json").exists():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "kennel: interrupted" in err
+    assert "kennel down --yes" in err
+    assert "Traceback" not in err
+    assert terminal.kennel("down", "--yes").code == 0
+    assert terminal.processes() == []
+
+
 def test_a_run_killed_half_way_is_taken_down_to_nothing(tmp_path: Path, photos: Path) -> None:
     terminal = Terminal(tmp_path / "home", tmp_path / "runs")
     begun = time.monotonic()
     killed = terminal.kennel(
-        *("run", "--data", str(photos), "--run-id", RUN, *QUICK, "--instances", "1", "--no-loadtest"),
+        *("run", "--data", str(photos), "--run-id", RUN, *QUICK, "--no-loadtest"),
         more={"KENNEL_CRASH_AT": "training-job:after"},
     )
     assert killed.code == -9, killed.err

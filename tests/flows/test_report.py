@@ -1,0 +1,84 @@
+"""The report says what the records say."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import SettingsRefused
+from tasks.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel, save_record
+from tasks.report import StageTimes, accuracy_interval, summarise, summary_rows, write_report
+from tasks.smoke import SmokeResult
+
+COUNTS = {"train": {"x": 10, "y": 10}, "validation": {"x": 2, "y": 2}, "test": {"x": 20, "y": 21}}
+DATA = DatasetRef("b", "datasets/d", "digest", "dogs", ("x", "y"), COUNTS, 4_200_000, 3, "dogs.zip", {"train": 8})
+MODEL = TrainedModel(
+    job_name="job-1",
+    job_arn="arn:job",
+    model_uri="s3://b/model.tar.gz",
+    backbone="efficientnet_lite0",
+    classes=("x", "y"),
+    test_accuracy=38 / 41,
+    test_images=41,
+    metrics={"test_accuracy": 38 / 41, "validation_loss": 0.25},
+    instance_type="ml.m5.xlarge",
+    instance_count=2,
+    instance_reason="frozen",
+    spot=False,
+    seconds=61.5,
+    billable_seconds=60,
+    cost_usd=0.0077,
+    data_digest="digest",
+)
+RECORDS = {
+    "stage_data": DATA,
+    "train_sagemaker": MODEL,
+    "endpoint": EndpointRef("e", "arn:e", "c", "m", "primary", "ml.m5.large", 1, "s3://b/model.tar.gz", 2.3),
+    "function": FunctionRef("f", "arn:f", "4", "live", "arn:f:live", "role", "arn:role", "00", "e"),
+    "smoke": SmokeResult("00000/00000000.jpg", "x", "y", 0.61, 2, 12.5),
+    "pipeline": StageTimes({"stage_data": 1.25, "train_sagemaker": 61.6}),
+}
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    for stage, record in RECORDS.items():
+        save_record(tmp_path / "dogs-1", stage, record)
+    return tmp_path / "dogs-1"
+
+
+def test_the_interval_is_wilsons() -> None:
+    # 38 of 41: Wilson's formula by hand gives 0.806 to 0.975
+    assert accuracy_interval(38 / 41, 41) == pytest.approx((0.806, 0.975), abs=1e-3)
+    assert accuracy_interval(1.0, 12)[1] == 1.0
+
+
+def test_the_report_has_the_records_figures_with_their_n(run_dir: Path) -> None:
+    text = write_report(summarise(run_dir)).read_text()
+    for figure in (
+        "0.9268 on 41 images",
+        "2 × ml.m5.xlarge",
+        "61.5 s",
+        "3 quarantined",
+        "version 4",
+        "called y",
+        "0.6100",
+    ):
+        assert figure in text
+    assert "None was made" in text
+
+
+def test_the_summary_says_when_the_smoke_tests_label_was_wrong(run_dir: Path) -> None:
+    assert summary_rows(summarise(run_dir))["smoke test"] == "y for x, 12.5 ms"
+
+
+def test_the_json_has_what_it_promises(run_dir: Path) -> None:
+    answer = summarise(run_dir).as_json()
+    assert {"run_id", "test_accuracy", "test_images", "classes", "endpoint", "function", "report"} <= set(answer)
+    assert (answer["classes"], answer["test_images"], answer["loadtest"]) == (2, 41, None)
+
+
+def test_a_missing_record_is_named(run_dir: Path) -> None:
+    (run_dir / "function.json").unlink()
+    with pytest.raises(SettingsRefused, match="run dogs-1") as caught:
+        summarise(run_dir)
+    assert "no record of function" in caught.value.why
