@@ -36,6 +36,7 @@ from loadtest.timeline import CHARTED, locust_history
 
 PLAN = read_plan(Path(os.environ[PLAN_VARIABLE]))
 RESULT_MESSAGE = "kennel_result"
+BROKEN_MESSAGE = "kennel_broken"
 PROGRESS_SECONDS = 2.0
 START_SECONDS = 30.0
 """How long the processes may take to start and to hand in their results, beyond the run's own deadline."""
@@ -46,6 +47,7 @@ locust.stats.PERCENTILES_TO_CHART = list(CHARTED)
 locust.stats.PERCENTILES_TO_STATISTICS = list(CHARTED)
 
 _results: list[Tally] = []
+_broken: list[str] = []
 
 
 class RequestError(Exception):
@@ -61,12 +63,19 @@ class OpenLoopUser(User):
     def generate(self) -> None:
         """Run the whole schedule once, hand in the counts, and wait to be stopped."""
         runner = self.environment.runner
-        loop = OpenLoop(make_wire(), make_bounds(), self._tell_locust)
-        # A Locust process on another machine than the master's has the same plan and its own index.
-        times = poisson_arrivals(PLAN.schedule, seed=PLAN.seed, worker=runner.worker_index, workers=PLAN.processes)
-        runner.send_message(RESULT_MESSAGE, loop.run(times).to_message())
+        try:
+            runner.send_message(RESULT_MESSAGE, self._measure(runner.worker_index).to_message())
+        except Exception as error:
+            # Raised further, Locust would start the schedule again.
+            logging.exception("the generator broke")
+            runner.send_message(BROKEN_MESSAGE, f"{type(error).__name__}: {error}")
         while True:
             gevent.sleep(60)
+
+    def _measure(self, worker: int) -> Tally:
+        # A Locust process on another machine than the master's has the same plan and its own index.
+        times = poisson_arrivals(PLAN.schedule, seed=PLAN.seed, worker=worker, workers=PLAN.processes)
+        return OpenLoop(make_wire(), make_bounds(), self._tell_locust).run(times)
 
     def _tell_locust(self, latency_seconds: float, outcome: Outcome, length: int) -> None:
         self.environment.events.request.fire(
@@ -80,12 +89,12 @@ class OpenLoopUser(User):
 
 
 class UntilResults(LoadTestShape):
-    """One user in each process until all have handed in their results, or the deadline passed."""
+    """One user in each process until all have handed in their results, one broke, or the deadline passed."""
 
     def tick(self) -> tuple[int, float] | None:
         """Return (users, users started a second), or None to end the test."""
         late = time.perf_counter() - self.start_time > PLAN.deadline_seconds + START_SECONDS
-        if late or len(_results) == PLAN.processes:
+        if late or _broken or len(_results) == PLAN.processes:
             return None
         return PLAN.processes, float(PLAN.processes)
 
@@ -133,6 +142,7 @@ def on_init(environment: Any, **_: Any) -> None:
     if isinstance(environment.runner, WorkerRunner):
         return
     environment.runner.register_message(RESULT_MESSAGE, _collect)
+    environment.runner.register_message(BROKEN_MESSAGE, _note_broken)
     gevent.spawn(_tell_progress, environment)
 
 
@@ -143,7 +153,8 @@ def on_quitting(environment: Any, **_: Any) -> None:
         environment.process_exit_code = 0
         return
     if len(_results) != PLAN.processes:
-        logging.error("%d of %d processes handed in a result", len(_results), PLAN.processes)
+        reasons = "; ".join(_broken) or "no reason is known"
+        logging.error("%d of %d processes handed in a result: %s", len(_results), PLAN.processes, reasons)
         environment.process_exit_code = 3
         return
     content = summary(PLAN, merged(_results))
@@ -158,6 +169,11 @@ def _collect(environment: Any, msg: Any) -> None:
         whole = merged(_results)
         environment.stats.total.start_time = whole.measured_from
         environment.stats.history[:] = locust_history(whole.seconds, whole.measured_from, PLAN.processes)
+
+
+def _note_broken(environment: Any, msg: Any) -> None:
+    del environment  # Locust calls listeners by keyword
+    _broken.append(str(msg.data))
 
 
 def _tell_progress(environment: Any) -> None:

@@ -231,7 +231,7 @@ def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds:
         _kill_group(process)
         process.wait()
     if overdue.is_set():
-        why = f"it had not ended after {deadline_seconds:.0f} s; its log ends: {_log_tail(folder)}"
+        why = f"it had not ended after {deadline_seconds:.0f} s; its log says: {_log_tail(folder)}"
         raise WaitTimedOut(STAGE, "the load generator was killed", why, RETRY)
     return process.returncode
 
@@ -274,10 +274,12 @@ def _read_result(folder: Path, code: int) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         what = f"the load generator ended with code {code} and left no result"
-        raise StageFailed(STAGE, what, f"its log ends: {_log_tail(folder)}", f"see {folder}/{FILES['log']}") from error
+        raise StageFailed(STAGE, what, f"its log says: {_log_tail(folder)}", f"see {folder}/{FILES['log']}") from error
     return content
 
 
 def _log_tail(folder: Path) -> str:
+    """Return the log's errors, or its last lines when it names none."""
     lines = (folder / FILES["log"]).read_text(errors="replace").splitlines()
-    return " | ".join(line.strip() for line in lines[-5:]) or "(it is empty)"
+    errors = [line for line in lines if "/ERROR/root" in line]
+    return " | ".join(line.strip() for line in (errors or lines)[-5:]) or "(it is empty)"

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +121,24 @@ def test_a_target_that_is_dead_is_refused_before_any_load(load: Load, server: In
     server.process.wait()
     with pytest.raises(StageFailed, match="does not accept connections"):
         load(endpoint("steady"))
+
+
+def test_a_generator_that_breaks_ends_at_once_and_says_why(server: InvokeServer, image: Path, tmp_path: Path) -> None:
+    unknown = tmp_path / "photo.gif"
+    unknown.write_bytes(image.read_bytes())
+    settings, begun = Settings.load(endpoint_url=server.url), time.monotonic()
+    with pytest.raises(StageFailed, match=r"left no result\n  why: .*ImageError: .*photo.gif: must end in .jpg"):
+        run_load_test(
+            settings,
+            tmp_path,
+            target=endpoint("steady"),
+            images=[unknown],
+            rate_per_second=9,
+            seconds=60,
+            say=lambda _: None,
+        )
+    assert time.monotonic() - begun < 30
+    assert server.counts() == {}
 
 
 @pytest.mark.parametrize("arn", [f"{ARN}/e", "", "arn:aws:lambda:us-east-1::function:f"])
