@@ -77,6 +77,7 @@ class OpenLoop:
         self._callers: list[Any] = []
         self._outstanding = 0
         self._in_flight: dict[Any, tuple[float, bool]] = {}
+        self._broken: BaseException | None = None
         self._measured_from = 0.0
         self._marks: deque[tuple[float, float]] = deque(maxlen=6)
 
@@ -84,6 +85,9 @@ class OpenLoop:
         """Start a request at each time (seconds from now, ascending), wait for the answers, return the counts.
 
         What is not answered at the deadline is counted as failed by timeout, what is not sent stays unsent.
+
+        Raises:
+            RuntimeError: a caller raised something else than OSError, a defect of the generator and not of the target.
         """
         start = self._clock()
         self._measured_from = start + self._bounds.warm_up_seconds
@@ -114,6 +118,7 @@ class OpenLoop:
                 self._count_due(intended)
                 if self._clock() < deadline:
                     self._dispatch(intended)
+                self._raise_if_broken()
 
     def _count_due(self, intended: float) -> None:
         if intended >= self._measured_from:
@@ -127,7 +132,9 @@ class OpenLoop:
             # A waiter may only be switched to from the hub.
             gevent.get_hub().loop.run_callback(self._idle.pop().switch, intended)
         elif len(self._callers) < self._bounds.max_connections:
-            self._callers.append(gevent.spawn(self._serve, intended))
+            caller = gevent.spawn(self._serve, intended)
+            caller.link_exception(self._note_broken)
+            self._callers.append(caller)
         else:
             self.tally.pool_exhausted += 1
             self._backlog.append(intended)
@@ -172,10 +179,18 @@ class OpenLoop:
     def _await_answers(self, deadline: float) -> None:
         while self._outstanding and self._clock() < deadline:
             gevent.sleep(min(0.01, max(0.0, deadline - self._clock())))
+            self._raise_if_broken()
         cut = Outcome("timeout", "no answer by the deadline")
         for intended, is_measured in self._in_flight.values():
             if is_measured:
                 self._finish(intended, intended, cut, 0)
+
+    def _note_broken(self, caller: Any) -> None:
+        self._broken = caller.exception
+
+    def _raise_if_broken(self) -> None:
+        if self._broken is not None:
+            raise RuntimeError("a caller of the generator broke") from self._broken
 
     def _watch_processor(self) -> None:
         gevent.sleep(max(0.0, self._measured_from - self._clock()))

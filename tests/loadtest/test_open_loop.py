@@ -10,7 +10,7 @@ import pytest
 from loadtest.arrivals import Stage, poisson_arrivals, total_seconds
 from loadtest.connection import Connection
 from loadtest.open_loop import Bounds, OpenLoop, Wire
-from loadtest.outcomes import OK, Outcome
+from loadtest.outcomes import OK, HttpAnswer, Outcome
 from loadtest.percentiles import value_ms
 from loadtest.signing import Credentials, Payload, Signer
 from loadtest.tally import Tally
@@ -126,6 +126,17 @@ def test_a_saturated_generator_is_void(server: InvokeServer) -> None:
     assert any("requests started late" in reason for reason in reasons)
     assert tally.busiest_cpu == pytest.approx(share, abs=0.15)  # near 1, unless others use the machine too
     assert tally.due > tally.sent == tally.answered + tally.failed
+
+
+def test_a_defect_of_the_generator_is_not_blamed_on_the_target(server: InvokeServer) -> None:
+    def broken_judge(answer: HttpAnswer) -> Outcome:
+        raise ValueError(f"cannot judge {answer.status}")
+
+    normal = wire(server)
+    broken = Wire(normal.connect, normal.request, broken_judge, normal.payloads)
+    with pytest.raises(RuntimeError, match="a caller of the generator broke") as caught:
+        run(broken, [Stage(50, 30)])
+    assert str(caught.value.__cause__) == "cannot judge 200"
 
 
 def test_every_measured_result_is_told_to_the_listener(server: InvokeServer) -> None:
