@@ -1,0 +1,237 @@
+"""localaws: how fast it starts, stores small objects and passes `InvokeEndpoint` through.
+
+`python -m benchmarks.localaws_front` prints one row a measurement, against its row in the design's table. The endpoint's
+model is an `inference.py` that answers 36 bytes for a 50 kB body, so what is measured is the way through the front, the
+model server's HTTP included. Overhead is the difference to the same requests sent to the model server directly, A and
+B in turns. Moto's own server is measured beside, with the same client. The guard: every answer is checked.
+"""
+
+import http.client
+import io
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import psutil
+from botocore.config import Config
+
+IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312"
+MODEL = """
+def model_fn(model_dir): return None
+def input_fn(data, content_type): return data
+def predict_fn(data, model): return len(data)
+def output_fn(size, accept): return '{"size": %d, "labels": [1, 2, 3]}' % size, "application/json"
+"""
+TRUST = json.dumps({"Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}}]})
+BODY = os.urandom(50_000)
+ROUNDS = 7
+REQUESTS = 300
+CLIENTS = 8
+SMALL_OBJECTS = 200
+DEADLINE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement: its value, how many were taken, and the goal it is held against (None: no goal)."""
+
+    what: str
+    value: float
+    unit: str
+    n: int
+    goal: str = ""
+
+
+def main() -> None:
+    """Measure and print."""
+    rows = [start_seconds()]
+    with localaws() as url, moto_server() as moto:
+        rows += puts_per_second(url, moto)
+        rows += invocations(url)
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    for row in rows:
+        print(f"{row.what:58} {row.value:10.2f} {row.unit:6} n={row.n:<5} {row.goal}")
+
+
+def start_seconds() -> Row:
+    """From `python -m localaws start` to its return, when the server answers."""
+    seconds = []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as home:
+            before = time.perf_counter()
+            _command("start", "--home", home, "--port", "0")
+            seconds.append(time.perf_counter() - before)
+            _command("stop", "--home", home)
+    return Row("start until it answers, median", statistics.median(seconds), "s", ROUNDS, "goal <= 3")
+
+
+def puts_per_second(url: str, moto: str) -> list[Row]:
+    """4 kB objects by one boto3 client, localaws and moto's server in turns."""
+    clients = {"localaws": _client("s3", url), "moto's server": _client("s3", moto)}
+    rates: dict[str, list[float]] = {name: [] for name in clients}
+    for client in clients.values():
+        client.create_bucket(Bucket="bench")
+    for _ in range(ROUNDS):
+        for name, client in clients.items():
+            before = time.perf_counter()
+            for number in range(SMALL_OBJECTS):
+                client.put_object(Bucket="bench", Key=f"small/{number}", Body=BODY[:4096])
+            rates[name].append(SMALL_OBJECTS / (time.perf_counter() - before))
+            assert len(client.list_objects_v2(Bucket="bench")["Contents"]) == SMALL_OBJECTS
+    return [Row(f"S3 puts of 4 kB, {name}", statistics.median(rates[name]), "/s", ROUNDS) for name in rates]
+
+
+def invocations(url: str) -> list[Row]:
+    """InvokeEndpoint with 50 kB: through the front and directly in turns, then the highest rate."""
+    port = _serve_model(url)
+    path = "/endpoints/bench/invocations"
+    ways: dict[str, Callable[[int], list[float]]] = {
+        "through the front": lambda count: _ask(url, path, count),
+        "directly": lambda count: _ask(f"http://127.0.0.1:{port}", "/invocations", count),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, ask in ways.items():
+            taken[name] += ask(REQUESTS)
+    medians = {name: statistics.median(seconds) * 1000 for name, seconds in taken.items()}
+    count = ROUNDS * REQUESTS
+    overhead = medians["through the front"] - medians["directly"]
+    return [
+        *(Row(f"InvokeEndpoint 50 kB {name}, median", value, "ms", count) for name, value in medians.items()),
+        Row("overhead of the front, difference of medians", overhead, "ms", count, "goal <= 2"),
+        Row(f"InvokeEndpoint, {CLIENTS} clients, median rate", *_rate(url, path)),
+    ]
+
+
+def _rate(url: str, path: str) -> tuple[float, str, int, str]:
+    rates = []
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        for _ in range(ROUNDS):
+            before = time.perf_counter()
+            list(pool.map(lambda _: _ask(url, path, REQUESTS), range(CLIENTS)))
+            rates.append(CLIENTS * REQUESTS / (time.perf_counter() - before))
+    return statistics.median(rates), "/s", ROUNDS, "goal >= 1500, the client's CPU on the same cores included"
+
+
+def _ask(url: str, path: str, count: int) -> list[float]:
+    """Send `count` requests over one connection, without an SDK's own cost; return the seconds of each."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=DEADLINE_SECONDS)
+    signature = (
+        "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=0"
+    )
+    headers = {"Content-Type": "image/jpeg", "Authorization": signature}
+    seconds = []
+    for _ in range(count):
+        before = time.perf_counter()
+        connection.request("POST", path, BODY, headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        seconds.append(time.perf_counter() - before)
+        assert answer.status == 200 and json.loads(content)["size"] == len(BODY), content
+    connection.close()
+    return seconds
+
+
+def _serve_model(url: str) -> int:
+    """Make the endpoint `bench`; return the port of its model server."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        member = tarfile.TarInfo("code/inference.py")
+        member.size = len(MODEL)
+        tar.addfile(member, io.BytesIO(MODEL.encode()))
+    _client("s3", url).put_object(Bucket="bench", Key="model.tar.gz", Body=archive.getvalue())
+    role = _client("iam", url).create_role(RoleName="bench", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    sagemaker = _client("sagemaker", url)
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://bench/model.tar.gz"}
+    sagemaker.create_model(ModelName="bench", PrimaryContainer=container, ExecutionRoleArn=role)
+    variant = {"VariantName": "a", "ModelName": "bench", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    sagemaker.create_endpoint_config(EndpointConfigName="bench", ProductionVariants=[variant])
+    before = set(_listening())
+    sagemaker.create_endpoint(EndpointName="bench", EndpointConfigName="bench")
+    _until(lambda: sagemaker.describe_endpoint(EndpointName="bench")["EndpointStatus"] == "InService")
+    (port,) = set(_listening()) - before
+    return port
+
+
+def _listening() -> list[int]:
+    return [c.laddr.port for c in psutil.net_connections("tcp4") if c.status == "LISTEN" and _is_model_server(c.pid)]
+
+
+def _is_model_server(pid: int | None) -> bool:
+    return pid is not None and "localaws.sagemaker.hosting" in " ".join(psutil.Process(pid).cmdline())
+
+
+@contextmanager
+def localaws() -> Iterator[str]:
+    """Run localaws; yield its url."""
+    with tempfile.TemporaryDirectory() as home:
+        _command("start", "--home", home, "--port", "0")
+        try:
+            yield f"http://127.0.0.1:{json.loads((Path(home) / 'server.json').read_text())['port']}"
+        finally:
+            _command("stop", "--home", home)
+
+
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """Run moto's own server; yield its url."""
+    command = [sys.executable, "-c", MOTO]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(server.stdout.readline())}"
+        finally:
+            server.terminate()
+
+
+MOTO = """
+import time
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+time.sleep(3600)
+"""
+
+
+def _client(service: str, url: str) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="localaws",
+        aws_secret_access_key="localaws",
+        config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
+    )
+
+
+def _command(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "localaws", *arguments], check=True, capture_output=True, timeout=60)
+
+
+def _until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not is_true():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the endpoint is not in service after {DEADLINE_SECONDS:.0f} s")
+        threading.Event().wait(0.05)
+
+
+if __name__ == "__main__":
+    main()
