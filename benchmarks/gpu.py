@@ -79,7 +79,7 @@ def finetuned_per_second(backbone: str, batch: int) -> float:
         model,
         torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True),
         world=World(0, 1, 0, 1, "here", torch.device("cuda", 0)),
-        checkpoint=FitCheckpoint(None, "benchmark", fingerprint="", interval_seconds=1e9),
+        checkpoint=FitCheckpoint(None, "benchmark", fingerprint="", interval_seconds=1e9, say=print),
         interrupted=threading.Event(),
         say=lambda _line: None,
         classes=CLASSES,

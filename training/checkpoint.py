@@ -49,11 +49,22 @@ def read_saved(path: Path) -> Saved | None:
         return None
 
 
+def _try_to_write(path: Path, tensors: Tensors, facts: dict[str, Any], say: Callable[[str], None]) -> bool:
+    """Write, or say why not: a full disk must not end a training that could do without its checkpoint."""
+    try:
+        write_atomically(path, tensors, facts)
+    except (OSError, SafetensorError) as error:
+        say(f"WARNING: the checkpoint {path} could not be written, training goes on without it: {error}")
+        return False
+    return True
+
+
 class ShardCache:
     """Embeddings by shard, one file each; without a folder nothing is kept."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, say: Callable[[str], None]) -> None:
         self._folder = folder and folder / "embeddings"
+        self._say = say
 
     def load(self, name: str) -> Tensors | None:
         saved = read_saved(self._folder / f"{name}.safetensors") if self._folder else None
@@ -61,7 +72,7 @@ class ShardCache:
 
     def save(self, name: str, tensors: Tensors) -> None:
         if self._folder:
-            write_atomically(self._folder / f"{name}.safetensors", tensors, {})
+            _try_to_write(self._folder / f"{name}.safetensors", tensors, {}, self._say)
 
 
 class FitCheckpoint:
@@ -77,11 +88,13 @@ class FitCheckpoint:
         *,
         fingerprint: str,
         interval_seconds: float,
+        say: Callable[[str], None],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.path = folder and folder / f"{stage}.safetensors"
         self._fingerprint = fingerprint
         self._interval_seconds = interval_seconds
+        self._say = say
         self._clock = clock
         self._last = clock()
 
@@ -93,7 +106,9 @@ class FitCheckpoint:
     def is_due(self) -> bool:
         return self.path is not None and self._clock() - self._last >= self._interval_seconds
 
-    def save(self, tensors: Tensors, facts: dict[str, Any]) -> None:
-        if self.path:
-            write_atomically(self.path, tensors, {**facts, "fingerprint": self._fingerprint})
-            self._last = self._clock()
+    def save(self, tensors: Tensors, facts: dict[str, Any]) -> bool:
+        """Write the state; False when there is no folder or it could not be written (the log says why)."""
+        self._last = self._clock()
+        return self.path is not None and _try_to_write(
+            self.path, tensors, {**facts, "fingerprint": self._fingerprint}, self._say
+        )

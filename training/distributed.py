@@ -6,6 +6,7 @@ rank is told to all, so that a gang ends together with the true cause instead of
 
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,4 +112,5 @@ def joined(env: Mapping[str, str], timeout_seconds: float) -> Iterator[World]:
 
 def usable_threads(world: World, asked: int | None) -> int:
     """This rank's share of the cores that this process may run on, at least one."""
-    return asked or max(1, len(os.sched_getaffinity(0)) // world.local_size)
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return asked or max(1, cores // world.local_size)

@@ -23,3 +23,9 @@ def write_failure(message: str, output_dir: Path | None) -> None:
             file.write(message[:_FAILURE_LIMIT_CHARACTERS])
     except FileExistsError:
         return
+
+
+def clear_failure(output_dir: Path | None) -> None:
+    """Remove the failure file of an earlier run in the same folder."""
+    if output_dir is not None:
+        (output_dir / "failure").unlink(missing_ok=True)

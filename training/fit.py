@@ -174,12 +174,12 @@ class Fit:
                 self._say(f"resuming from the checkpoint after epoch {self._at.epoch}")
 
     def _keep(self, *, is_interrupted: bool) -> None:
+        is_saved = False
         if self._world.is_first and (is_interrupted or self._checkpoint.is_due):
-            self._checkpoint.save(self._tensors(), asdict(self._at))
+            is_saved = self._checkpoint.save(self._tensors(), asdict(self._at))
         if is_interrupted:
-            raise Interrupted(
-                f"stopped by SIGTERM after epoch {self._at.epoch}; the checkpoint is {self._checkpoint.path}"
-            )
+            kept = f"the checkpoint is {self._checkpoint.path}" if is_saved else "this rank saved no checkpoint"
+            raise Interrupted(f"stopped by SIGTERM after epoch {self._at.epoch}; {kept}")
 
     def _tensors(self) -> Tensors:
         tensors = {f"model.{name}": value for name, value in self._model.state_dict().items()}

@@ -34,7 +34,7 @@ from training.distributed import World, joined, usable_threads
 from training.embed import Embeddings, Plan, SplitEmbedder, views_of
 from training.engines import TOLERANCE, Choice, choose_engine
 from training.export import git_commit, save_model, serving_precision, versions
-from training.failures import Interrupted, TrainingFailure, write_failure
+from training.failures import Interrupted, TrainingFailure, clear_failure, write_failure
 from training.finetune import ImageTask
 from training.fit import Fit, Fitted, Metrics, Schedule
 from training.heads import HeadTask
@@ -66,7 +66,7 @@ class Job:
     def check_interrupted(self) -> None:
         if self.interrupted.is_set():
             raise Interrupted(
-                f"stopped by SIGTERM while embedding; finished shards are in {self.config.folders.checkpoint}"
+                f"stopped by SIGTERM while embedding; finished shards: {self.config.folders.checkpoint or 'not kept'}"
             )
 
     @contextmanager
@@ -96,6 +96,7 @@ def train(job: Job) -> None:
     classes = len(manifest.classes)
 
     with job.phase("prepare"):
+        world.together(lambda: _check_channels(job))
         backbone, weights = world.together(lambda: _load_backbone(job))
         embedder = Embedder(backbone).eval().requires_grad_(False)
         reference = world.together(lambda: _reference_images(job, backbone))
@@ -108,7 +109,7 @@ def train(job: Job) -> None:
         world,
         choice.engine,
         threads=job.threads,
-        cache=ShardCache(folders.checkpoint),
+        cache=ShardCache(folders.checkpoint, job.say),
         say=job.say,
         check_interrupted=job.check_interrupted,
     )
@@ -148,6 +149,13 @@ def train(job: Job) -> None:
 
 
 # --- stages -----------------------------------------------------------------------------------------------------------
+
+
+def _check_channels(job: Job) -> None:
+    """Every shard of every split must be on some host before anything is computed."""
+    folders = job.config.folders
+    for split, folder in (("train", folders.train), ("validation", folders.validation), ("test", folders.test)):
+        assign_shards(job.manifest.splits.get(split, ()), job.world.gather_objects(names_in(folder)))
 
 
 def _load_backbone(job: Job) -> tuple[Backbone, str]:
@@ -216,6 +224,7 @@ def _fit(
         stage,
         fingerprint=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
         interval_seconds=job.config.checkpoint_interval_seconds,
+        say=job.say,
     )
     return Fit(
         model,
@@ -343,6 +352,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = parse_config(sys.argv[1:] if arguments is None else arguments)
         output = config.folders.output
+        clear_failure(output)
         run(config, interrupted)
     except Interrupted as stop:
         print(f"INTERRUPTED: {stop}", flush=True)

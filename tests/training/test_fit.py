@@ -49,7 +49,9 @@ class Trial:
     def run(self) -> Fitted:
         settings = self.hyperparameters
         optimizer = torch.optim.AdamW(self.task.head.parameters(), lr=settings.learning_rate, fused=True)
-        checkpoint = FitCheckpoint(self.folder, "head", fingerprint=repr(settings), interval_seconds=1e9)
+        checkpoint = FitCheckpoint(
+            self.folder, "head", fingerprint=repr(settings), interval_seconds=1e9, say=self.lines.append
+        )
         fit = Fit(
             self.task.head,
             optimizer,
@@ -94,6 +96,16 @@ def test_a_torn_checkpoint_is_as_none(tmp_path: Path) -> None:
     trial = Trial(folder=tmp_path)
 
     assert trial.run().epochs == 12
+
+
+def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_training_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way of the folder")
+
+    trial = Trial(folder=tmp_path / "file", interrupt_after=2)
+
+    with pytest.raises(Interrupted, match="this rank saved no checkpoint"):
+        trial.run()
+    assert any(line.startswith("WARNING: the checkpoint ") for line in trial.lines)
 
 
 def test_the_best_weights_are_restored_after_patience_runs_out() -> None:

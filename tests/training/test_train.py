@@ -244,6 +244,7 @@ def test_labels_that_differ_from_the_manifest_fail_the_job(
         (("--learning-rate", "1e9"), "loss has exploded at epoch 1"),
         (("--backbone", "resnet51"), "--backbone 'resnet51': neither efficientnet_lite0 nor"),
         (("--weights", "/nowhere"), "the weights channel /nowhere has no backbone.safetensors"),
+        (("--test", "/nowhere"), "shard-00000.tar of the manifest is in no host's channel"),
         (("--epochs", "-1"), "hyperparameters: argument --epochs: -1 is not within 1 .. 10000"),
     ],
 )
