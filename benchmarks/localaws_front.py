@@ -1,6 +1,6 @@
 """localaws: how fast it starts, stores small objects and passes `InvokeEndpoint` through.
 
-`python -m benchmarks.localaws_front` prints one row a measurement, against its row in the design's table. The endpoint's
+`python -m benchmarks.localaws_front` prints one row a measurement, beside its goal where it has one. The endpoint's
 model is an `inference.py` that answers 36 bytes for a 50 kB body, so what is measured is the way through the front, the
 model server's HTTP included. Overhead is the difference to the same requests sent to the model server directly, A and
 B in turns. Moto's own server is measured beside, with the same client. The guard: every answer is checked.
@@ -39,6 +39,7 @@ def output_fn(size, accept): return '{"size": %d, "labels": [1, 2, 3]}' % size, 
 """
 TRUST = json.dumps({"Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}}]})
 BODY = os.urandom(50_000)
+SIGNATURE = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=0"
 ROUNDS = 7
 REQUESTS = 300
 CLIENTS = 8
@@ -132,10 +133,7 @@ def _ask(url: str, path: str, count: int) -> list[float]:
     """Send `count` requests over one connection, without an SDK's own cost; return the seconds of each."""
     address = urlsplit(url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=DEADLINE_SECONDS)
-    signature = (
-        "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=0"
-    )
-    headers = {"Content-Type": "image/jpeg", "Authorization": signature}
+    headers = {"Content-Type": "image/jpeg", "Authorization": SIGNATURE}
     seconds = []
     for _ in range(count):
         before = time.perf_counter()
@@ -170,7 +168,8 @@ def _serve_model(url: str) -> int:
 
 
 def _listening() -> list[int]:
-    return [c.laddr.port for c in psutil.net_connections("tcp4") if c.status == "LISTEN" and _is_model_server(c.pid)]
+    listening = [c for c in psutil.net_connections("tcp4") if c.status == "LISTEN" and _is_model_server(c.pid)]
+    return [connection.laddr.port for connection in listening if connection.laddr]
 
 
 def _is_model_server(pid: int | None) -> bool:
