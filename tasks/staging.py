@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -173,21 +174,29 @@ def judge_and_upload(
 
 
 def find_staged(aws: Aws, digest: str, source: LocatedSource) -> DatasetRef | None:
-    """Return the dataset of a digest if it lies whole in our bucket: its manifest, and every shard that it names."""
+    """Return the dataset of a digest if it lies whole and undamaged in our bucket: its manifest and all its shards."""
     prefix = dataset_prefix(digest)
     if not bucket_exists(aws, aws.bucket):
         return None
-    content = storage.read_object(aws, aws.bucket, f"{prefix}/manifest.json")
-    if content is None:
+    manifest = _read_manifest(storage.read_object(aws, aws.bucket, f"{prefix}/manifest.json"), digest)
+    if manifest is None:
         return None
-    manifest = json.loads(content)
     stored = storage.list_objects(aws, aws.bucket, f"{prefix}/")
-    shards = [shard for split in SPLITS for shard in manifest["splits"][split]]
-    for shard in shards:
+    for shard in (shard for split in SPLITS for shard in manifest["splits"][split]):
         found = stored.get(f"{prefix}/{shard['key']}")
-        if found is None or found.size_bytes != shard["size_bytes"]:
+        if found is None or (found.size_bytes, found.etag) != (shard["size_bytes"], shard.get("md5")):
             return None
     return _reference(aws.bucket, manifest, source)
+
+
+def _read_manifest(content: bytes | None, digest: str) -> dict[str, Any] | None:
+    """Return a manifest of this digest and format; None for none and for a damaged one, which is then replaced."""
+    try:
+        manifest = json.loads(content or b"null")
+    except ValueError:
+        return None
+    is_ours = isinstance(manifest, dict) and (manifest.get("format"), manifest.get("digest")) == (FORMAT, digest)
+    return manifest if is_ours else None
 
 
 def upload(
@@ -215,8 +224,10 @@ def upload(
         crash_point("manifest:before")
         manifest = _manifest(judged, shards)
         data = json.dumps(manifest, indent=1).encode() + b"\n"
-        storage.put_object(aws, bucket, f"{prefix}/manifest.json", data, content_type="application/json")
-    return _reference(bucket, json.loads(data), judged.source), sender.summary()
+        key = f"{prefix}/manifest.json"
+        is_first = key not in stored  # of two that stage the same at once, the second leaves the first one's
+        storage.put_object(aws, bucket, key, data, content_type="application/json", only_if_new=is_first)
+    return _reference(bucket, manifest, judged.source), sender.summary()
 
 
 def dataset_prefix(digest: str) -> str:
@@ -247,21 +258,21 @@ class _Sender:
         return UploadSummary(len(self._sent), sum(self._sent), len(self._skipped))
 
 
-def _send_shards(sender: _Sender, plans: Sequence[ShardPlan], threads: int, told: Progress) -> list[dict[str, object]]:
+def _send_shards(sender: _Sender, plans: Sequence[ShardPlan], threads: int, told: Progress) -> list[dict[str, Any]]:
     """Pack and send every shard; a shard is in memory only while it is sent."""
 
-    def send(plan: ShardPlan) -> dict[str, object]:
+    def send(plan: ShardPlan) -> dict[str, Any]:
         data = pack(plan)
         sender.send(plan.key, data, "application/x-tar")
         told.advance(sum(image.size_bytes for _, image in plan.images))
-        digest = hashlib.sha256(data).hexdigest()
-        return {"key": plan.key, "sha256": digest, "size_bytes": len(data), "images": len(plan.images)}
+        digests = {"sha256": hashlib.sha256(data).hexdigest(), "md5": storage.md5_hex(data)}
+        return {"key": plan.key, **digests, "size_bytes": len(data), "images": len(plan.images)}
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(send, plans))
 
 
-def _manifest(judged: JudgedDataset, shards: Sequence[dict[str, object]]) -> dict[str, object]:
+def _manifest(judged: JudgedDataset, shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
     source = {"name": judged.source.label, "url": judged.source.url, "ignored_files": judged.ignored}
     return {
         "format": FORMAT,
@@ -269,29 +280,25 @@ def _manifest(judged: JudgedDataset, shards: Sequence[dict[str, object]]) -> dic
         "name": judged.source.name,
         "classes": list(judged.classes),
         "counts": count_images(judged.classes, judged.labelled),
-        "splits": {split: [s for s in shards if str(s["key"]).startswith(f"{split}/")] for split in SPLITS},
+        "splits": {split: [shard for shard in shards if shard["key"].startswith(f"{split}/")] for split in SPLITS},
         "quarantined": [asdict(item) for item in judged.quarantined],
         "warnings": list(judged.warnings),
         "source": source,
     }
 
 
-def _reference(bucket: str, manifest: Mapping[str, object], source: LocatedSource) -> DatasetRef:
-    splits = manifest["splits"]
-    classes, counts, quarantined = manifest["classes"], manifest["counts"], manifest["quarantined"]
-    assert isinstance(splits, dict) and isinstance(counts, dict)
-    assert isinstance(classes, list) and isinstance(quarantined, list)
+def _reference(bucket: str, manifest: Mapping[str, Any], source: LocatedSource) -> DatasetRef:
     return DatasetRef(
         bucket=bucket,
-        prefix=dataset_prefix(str(manifest["digest"])),
-        digest=str(manifest["digest"]),
-        name=str(manifest["name"]),
-        classes=tuple(classes),
-        counts=counts,
-        size_bytes=sum(shard["size_bytes"] for shards in splits.values() for shard in shards),
-        quarantined=len(quarantined),
+        prefix=dataset_prefix(manifest["digest"]),
+        digest=manifest["digest"],
+        name=manifest["name"],
+        classes=tuple(manifest["classes"]),
+        counts=manifest["counts"],
+        size_bytes=sum(shard["size_bytes"] for shards in manifest["splits"].values() for shard in shards),
+        quarantined=len(manifest["quarantined"]),
         source=source.label,
-        shards={split: len(shards) for split, shards in splits.items()},
+        shards={split: len(shards) for split, shards in manifest["splits"].items()},
     )
 
 

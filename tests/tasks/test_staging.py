@@ -158,6 +158,17 @@ def test_a_missing_shard_is_sent_again_and_the_others_are_not(place: Workplace, 
     assert len(place.members(dataset)) == dataset.images()
 
 
+@pytest.mark.parametrize("damaged", ["train/shard-00001.tar", "manifest.json"])
+def test_an_object_that_was_damaged_at_rest_is_replaced(place: Workplace, tmp_path: Path, damaged: str) -> None:
+    source = write_zip(tmp_path / "data.zip", good_files(train=8))
+    dataset, _ = place.stage(source)
+    key = f"{dataset.prefix}/{damaged}"
+    flipped = bytes([place.body(key)[0] ^ 1]) + place.body(key)[1:]
+    place.s3.put_object(Bucket=place.aws.bucket, Key=key, Body=flipped)
+    assert place.stage(source)[0] == dataset
+    assert len(place.members(dataset)) == dataset.images()
+
+
 def bad_data(files: dict[str, bytes]) -> Mapping[str, tuple[dict[str, bytes], str]]:
     cat = files["photos/train/cat/0.jpg"]
     return {
