@@ -1,6 +1,7 @@
 """CloudWatch Logs from inside the server: writing is a queue append, a thread of its own gives the lines to moto."""
 
 import queue
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -43,7 +44,13 @@ class Logs:
             if isinstance(item, threading.Event):
                 item.set()
             else:
-                self._store(item)
+                self._try_to_store(item)
+
+    def _try_to_store(self, entry: _Entry) -> None:
+        try:
+            self._store(entry)
+        except Exception as error:  # noqa: BLE001 one refused entry must not end the logging of all others
+            print(f"localaws: lines of {entry.group}/{entry.stream} were not kept: {error!r}", file=sys.stderr)
 
     def _store(self, entry: _Entry) -> None:
         backend = self._backend()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+PENDING_LIMIT = 10_000  # statistic sets: nobody has asked for metrics for a long time
+
 _Key = tuple[str, str, tuple[tuple[str, str], ...], str, int]
 
 
@@ -51,6 +53,9 @@ class Metrics:
             if statistics is None:
                 statistics = self._pending[key] = _Statistics()
             statistics.add(value)
+            is_full = len(self._pending) == PENDING_LIMIT
+        if is_full:
+            threading.Thread(target=self.flush, name="cloudwatch metrics", daemon=True).start()
 
     def flush(self) -> None:
         """Give what is pending to moto, so that the next read sees it."""
