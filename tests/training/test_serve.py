@@ -129,9 +129,8 @@ def test_the_saved_code_serves_on_its_own_without_torch_or_telemetry(trained: Tr
     photo.write_bytes(picture("apple", 902))
     command = [sys.executable, "-c", program, str(trained.folder), str(photo)]
 
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, env={"PYTHONPATH": f"{trained.folder}/code"}
-    )
+    env = {"PYTHONPATH": f"{trained.folder}/code", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env)
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["top5"][0]["label"] == "apple"
