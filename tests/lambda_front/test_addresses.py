@@ -187,3 +187,15 @@ def test_listeners_on_the_blocked_addresses_see_no_connection() -> None:
     command = ["unshare", "-rn", sys.executable, "-c", NAMESPACE, str(CLASSIFY)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.strip() == "unseen", done.stderr
+
+
+def test_a_host_listed_with_a_star_may_be_loopback_on_any_port_but_never_the_runtime_api() -> None:
+    allowed = {"127.0.0.1:*"}
+    target = parse_url("http://127.0.0.1:8123/a.jpg", allowed)
+    check_addresses(target, ["127.0.0.1"], allowed_hosts=allowed, runtime_api="127.0.0.1:4321")
+    for port in (9001, 4321):
+        runtime = parse_url(f"http://127.0.0.1:{port}/", allowed)
+        with pytest.raises(Refusal, match="not public"):
+            check_addresses(runtime, ["127.0.0.1"], allowed_hosts=allowed, runtime_api="127.0.0.1:4321")
+    with pytest.raises(Refusal, match="port"):
+        parse_url("http://127.0.0.2:8123/a.jpg", allowed)
