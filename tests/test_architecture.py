@@ -77,7 +77,9 @@ def test_the_lambda_function_needs_nothing_but_the_runtime_of_lambda() -> None:
     known = {"boto3", "botocore"} | sys.stdlib_module_names
     for function in (folder for folder in (ROOT / "lambda").iterdir() if folder.is_dir()):
         own = {file.stem for file in function.glob("*.py")}
-        strangers = [(f.name, n) for f in function.glob("*.py") for n in imported_modules(f) if top(n) not in known | own]
+        strangers = [
+            (f.name, n) for f in function.glob("*.py") for n in imported_modules(f) if top(n) not in known | own
+        ]
         assert strangers == []
 
 

@@ -10,7 +10,8 @@ from localaws.sagemaker.endpoints import Endpoints
 from localaws.sagemaker.training_jobs import TrainingJobs
 
 
-class ExecutingSageMaker(TrainingJobs, Endpoints, moto_models.SageMakerModelBackend):
+# The mixins keep records of their own, narrower kinds where moto's class declares its own.
+class ExecutingSageMaker(TrainingJobs, Endpoints, moto_models.SageMakerModelBackend):  # type: ignore[misc]
     """SageMaker whose training jobs and endpoints run."""
 
     __module__ = moto_models.__name__
