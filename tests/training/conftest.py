@@ -1,4 +1,4 @@
-"""The tiny dataset, the packaged weights, and one model trained on them: each made once a session."""
+"""The tiny dataset, the packaged weights, and one model trained on them: each made once."""
 
 from pathlib import Path
 
