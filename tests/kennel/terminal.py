@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_SECONDS = 170
+LIMIT_SECONDS = 300
 
 
 @dataclass(frozen=True)

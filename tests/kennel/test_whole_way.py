@@ -20,7 +20,7 @@ from tests.flows.counting_proxy import Calls, counting_proxy
 from tests.kennel.photos import make_photos
 from tests.kennel.terminal import ROOT, Finished, Terminal
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 RUN = "colours"
 QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "1")
