@@ -40,7 +40,12 @@ class Reference:
 
     seconds: float
     passes: int
+    tests: int
     test_accuracy: float
+
+    def seconds_for(self, images: int) -> float:
+        """Time of `EPOCHS` epochs over `images` pictures, of which the test pictures are run once, at the measured rate."""
+        return (EPOCHS * (images - self.tests) + self.tests) * self.seconds / self.passes
 
 
 def run_reference(root: Path, backbone_name: str, weights: Path | None, *, epochs: int, seed: int) -> Reference:
@@ -75,7 +80,7 @@ def run_reference(root: Path, backbone_name: str, weights: Path | None, *, epoch
         print(f"  reference epoch {epoch + 1}/{epochs}: validation accuracy {accuracy('validation'):.3f}", flush=True)
     test = accuracy("test")
     passes = epochs * (len(train) + len(others["validation"])) + len(others["test"])
-    return Reference(time.perf_counter() - started, passes, test)
+    return Reference(time.perf_counter() - started, passes, len(others["test"]), test)
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ def main() -> None:
         if given.images > len(photos):
             write_shards(repeated(photos, given.images), root / "many")
             large = run_ours(root / "many", given.backbone, weights, views=given.views, seed=0)
-            _report_large(reference, large, given.images, tests=sum(photo.split == "test" for photo in photos))
+            _report_large(reference, large, given.images)
 
 
 def _weights(backbone: str, root: Path) -> Path | None:
@@ -144,7 +149,7 @@ def _weights(backbone: str, root: Path) -> Path | None:
 
 def _report_small(reference: Reference, ours: list[Ours], images: int, epochs: int) -> None:
     wall, work = (statistics.median(getattr(run, name) for run in ours) for name in ("wall_seconds", "work_seconds"))
-    scaled = reference.seconds * EPOCHS / epochs
+    scaled = reference.seconds_for(images)
     note = "" if epochs == EPOCHS else f" (scaled from {epochs} epochs)"
     accuracies = ", ".join(f"{run.test_accuracy:.4f}" for run in ours)
     rate = reference.passes / reference.seconds
@@ -156,9 +161,8 @@ def _report_small(reference: Reference, ours: list[Ours], images: int, epochs: i
     print(f"  test accuracy: reference {reference.test_accuracy:.4f} after {epochs} epochs, ours {accuracies}")
 
 
-def _report_large(reference: Reference, ours: Ours, images: int, *, tests: int) -> None:
-    passes = EPOCHS * (images - tests) + tests
-    expected = passes * reference.seconds / reference.passes
+def _report_large(reference: Reference, ours: Ours, images: int) -> None:
+    expected = reference.seconds_for(images)
     print(f"{images} pictures (training photos repeated), {EPOCHS} epochs:")
     print(f"  reference {expected:.0f} s, EXTRAPOLATED from its measured rate over {reference.passes} pictures")
     print(f"  ours {ours.wall_seconds:.1f} s whole process, {ours.work_seconds:.1f} s embed + fit + test, measured")
