@@ -44,7 +44,7 @@ class Reference:
     test_accuracy: float
 
     def seconds_for(self, images: int) -> float:
-        """Time of `EPOCHS` epochs over `images` pictures, of which the test pictures are run once, at the measured rate."""
+        """Time of `EPOCHS` epochs over `images` pictures at the measured rate; test pictures are run once."""
         return (EPOCHS * (images - self.tests) + self.tests) * self.seconds / self.passes
 
 
