@@ -9,7 +9,6 @@ once, in turns; their answers must be equal. Not covered: fetching a URL, which 
 import base64
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tasks.machine import hardware
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS, STOCK = ROOT / "lambda" / "classify", ROOT / "benchmarks" / "lambda_stock"
@@ -137,9 +138,7 @@ def main() -> None:
         print(
             f"{what:10} ours {statistics.median(mine):8.2f}  boto3 {statistics.median(theirs):8.2f}  ratio {ratio:5.1f}"
         )
-    print(
-        f"n = {ROUNDS} processes each, {CALLS} calls in each, Python {platform.python_version()}, {os.cpu_count()} CPUs"
-    )
+    print(f"n = {ROUNDS} processes each, {CALLS} calls in each, {hardware()}")
 
 
 if __name__ == "__main__":

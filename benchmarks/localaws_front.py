@@ -10,7 +10,6 @@ import http.client
 import io
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,8 @@ from urllib.parse import urlsplit
 import boto3
 import psutil
 from botocore.config import Config
+
+from tasks.machine import hardware
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312"
 MODEL = """
@@ -64,7 +65,7 @@ def main() -> None:
     with localaws() as url, moto_server() as moto:
         rows += puts_per_second(url, moto)
         rows += invocations(url)
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(hardware())
     for row in rows:
         print(f"{row.what:58} {row.value:10.2f} {row.unit:6} n={row.n:<5} {row.goal}")
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+
+from tasks.machine import hardware
 
 ROOT = Path(__file__).parents[1]
 SERVER = ROOT / "tests" / "loadtest" / "invoke_server.py"
@@ -58,19 +58,15 @@ def main() -> None:
 
 def report(rates: dict[str, list[float]]) -> None:
     """Print medians and ratios of the same round, with the number of rounds and the machine."""
-    print(f"\nrequests per second of processor time, median of {len(rates['kennel'])} rounds, {machine()}")
+    rounds = len(rates["kennel"])
+    print(
+        f"\nrequests per second of processor time, median of {rounds} rounds; locust {version('locust')}, {hardware()}"
+    )
     for client, values in rates.items():
         ratio = statistics.median(ours / base for ours, base in zip(values, rates["HttpUser"], strict=True))
         print(f"{client:>14} {statistics.median(values):>8.0f}   {ratio:5.2f} x HttpUser")
     ratio = statistics.median(ours / base for ours, base in zip(rates["kennel"], rates["HttpUser"], strict=True))
     print(f"goal of {GOAL:g} x HttpUser: {'reached' if ratio >= GOAL else 'missed'} ({ratio:.1f} x)")
-
-
-def machine() -> str:
-    """Name hardware and versions."""
-    return (
-        f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}, locust {version('locust')}"
-    )
 
 
 def one_round(client: str) -> float:

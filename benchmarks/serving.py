@@ -10,7 +10,6 @@ import asyncio
 import io
 import json
 import os
-import platform
 import socket
 import statistics
 import subprocess
@@ -32,6 +31,7 @@ from sklearn.datasets import load_sample_images
 
 from localaws.sagemaker.endpoint_connections import ConnectFailed, ConnectionPool
 from localaws.sagemaker.hosting.archive import unpack
+from tasks.machine import hardware
 from training.export import save_model
 from training.model import Classifier, Embedder, Head, Standardisation, build_backbone
 from training.preprocess import load_for_evaluation
@@ -255,18 +255,8 @@ def report(rounds: dict[str, list[Round]], servers: Sequence[Server], agreement:
     print(
         f"median of {ROUNDS} rounds each, interleaved; n = {PICTURES} pictures a round (ours 4 times), "
         f"{CONCURRENCY} at once for req/s; top-1 agreement {agreement:.0%}; "
-        f"{os.cpu_count()} cores {cpu_name()}, load {os.getloadavg()[0]:.1f}"
+        f"{hardware()}, load {os.getloadavg()[0]:.1f}"
     )
-
-
-def cpu_name() -> str:
-    """Return the processor's name, with the instruction sets that matter here."""
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return platform.processor()
-    lines = info.read_text().splitlines()
-    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-    return name + (" (AMX bf16)" if any("amx_bf16" in line for line in lines) else "")
 
 
 if __name__ == "__main__":

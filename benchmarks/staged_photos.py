@@ -103,12 +103,3 @@ def channels(root: Path, model: Path, weights: Path | None) -> list[str]:
     given = {name: root / name for name in ("train", "validation", "test", "manifest")}
     given |= {"model-dir": model, "output-dir": model.parent / "output"} | ({"weights": weights} if weights else {})
     return [text for name, path in given.items() for text in (f"--{name}", str(path))]
-
-
-def hardware() -> str:
-    """Processor, cores this process may use, and whether it has AMX bf16."""
-    import os
-
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    model = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "unknown")
-    return f"{model}, {len(os.sched_getaffinity(0))} cores, {'AMX bf16' if 'amx_bf16' in text else 'no AMX'}"

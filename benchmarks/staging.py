@@ -16,7 +16,6 @@ import hashlib
 import io
 import json
 import os
-import platform
 import re
 import shutil
 import signal
@@ -34,6 +33,7 @@ from pathlib import Path
 
 from tasks import staging, storage
 from tasks.aws import Aws
+from tasks.machine import hardware
 from tasks.memory import Memory
 from tasks.progress import LineProgress
 from tasks.records import SPLITS, DatasetRef
@@ -173,14 +173,6 @@ def measure(folder: Path) -> tuple[int, int]:
     """Return the number of files and of bytes below a folder."""
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return len(sizes), sum(sizes)
-
-
-def hardware() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else []
-    return (
-        f"{os.cpu_count()} cores of {names[0] if names else platform.processor()}, Python {platform.python_version()}"
-    )
 
 
 def report(times: Times) -> None:

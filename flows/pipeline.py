@@ -34,6 +34,7 @@ from flows.train_sagemaker import train_sagemaker
 from tasks import naming
 from tasks.artifacts import publish_markdown
 from tasks.ledger import run_lock
+from tasks.machine import where
 from tasks.records import LoadReport, load_record, save_record
 from tasks.report import LoadTested, RunSummary, StageTimes, summarise, write_report
 from tasks.settings import Settings
@@ -125,7 +126,7 @@ async def pipeline(
         )
         if load_test:
             await clock.time("loadtest", _load_test(run_dir, deployment, load_rate_per_second, load_seconds))
-        save_record(run_dir, STAGE, StageTimes(clock.seconds))
+        save_record(run_dir, STAGE, StageTimes(clock.seconds, where(settings)))
         summary = summarise(run_dir)
         await publish_markdown(STAGE, chosen, write_report(summary).read_text())
     return summary

@@ -58,7 +58,10 @@ def run(
     backbone: Annotated[str, Parameter(group=DATA, help="resnet50, efficientnet_lite0, ...")] = "efficientnet_lite0",
     weights: Annotated[Path | None, Parameter(group=DATA, help="A .safetensors file for the backbone.")] = None,
     epochs: Annotated[int | None, Parameter(group=DATA, help="Epochs of the head at most.")] = None,
-    views: Annotated[int | None, Parameter(group=DATA, help="Augmented views of each image.")] = None,
+    views: Annotated[
+        int | None,
+        Parameter(group=DATA, help="Views of each training image; default 8 for few images, down to 1 for many."),
+    ] = None,
     batch_size: Annotated[int | None, Parameter(group=DATA)] = None,
     learning_rate: Annotated[float | None, Parameter(group=DATA)] = None,
     seed: Annotated[int, Parameter(group=DATA)] = 0,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +15,7 @@ from loadtest.plan import Plan
 from loadtest.tally import Tally
 from loadtest.timeline import timeline
 from loadtest.verdict import achieved_rate, judge
+from tasks.machine import hardware
 
 
 def summary(plan: Plan, tally: Tally) -> dict[str, Any]:
@@ -62,20 +62,6 @@ def write_summary(path: Path, content: dict[str, Any]) -> None:
     with os.fdopen(descriptor, "w") as file:
         json.dump(content, file, indent=1)
     temporary.replace(path)
-
-
-def hardware() -> str:
-    """Name the machine that generates the load: processors, their kind, system."""
-    return f"{os.cpu_count()} x {_processor()}, {platform.system()} {platform.machine()}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown processor"
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"
 
 
 def _generator(plan: Plan, tally: Tally) -> dict[str, Any]:

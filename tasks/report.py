@@ -30,9 +30,10 @@ REPORT = "report.md"
 
 @dataclass(frozen=True)
 class StageTimes:
-    """How long each stage of the last command took, in seconds of wall time; adopted stages are short."""
+    """How long each stage of the last command took, in seconds of wall time, and where; adopted stages are short."""
 
     seconds: dict[str, float]
+    where: str
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,11 @@ def summary_rows(summary: RunSummary) -> dict[str, str]:
         "smoke test": f"{summary.smoke.predicted_label} for {summary.smoke.true_label}, {summary.smoke.latency_ms} ms",
     }
     if model.cost_usd is not None:
-        rows["training cost"] = f"about {model.cost_usd:.4f} USD at AWS's list price"
+        rows["training cost"] = f"about {model.cost_usd:.4f} USD at AWS's list price for that time"
     if summary.loadtest is not None:
         rows["load test"] = _load_text(summary.loadtest)
     times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in summary.times.seconds.items())
-    return rows | {"this command": times, "report": summary.report}
+    return rows | {"this command": times, "measured on": summary.times.where, "report": summary.report}
 
 
 def write_report(summary: RunSummary) -> Path:

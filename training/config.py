@@ -19,12 +19,13 @@ DEFAULT_OUTPUT_DIR = Path("/opt/ml/output")
 class Hyperparameters:
     """Everything that changes the resulting model, besides the data and the backbone's weights.
 
-    `views` counts the plain view: 1 means no augmentation. An epoch is one pass over every stored view of every image.
+    `views` counts the plain view: 1 means no augmentation; None leaves it to `views_of_each`. An epoch is one pass over
+    every stored view of every image.
     """
 
     backbone: str = "resnet50"
     epochs: int = 30
-    views: int = 8
+    views: int | None = None
     batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.1
@@ -34,6 +35,14 @@ class Hyperparameters:
     finetune: bool = False
     finetune_epochs: int = 5
     finetune_learning_rate: float = 1e-4
+
+
+def views_of_each(hyperparameters: Hyperparameters, training_images: int) -> int:
+    """The views asked for; if that was left open, 8 for few images, where augmentation is worth most, down to 1.
+
+    Embedding costs a forward pass a view: the rule keeps it near 4,000 passes until there are that many images.
+    """
+    return hyperparameters.views or max(1, min(8, 4_000 // max(1, training_images)))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from training.checkpoint import FitCheckpoint, ShardCache
-from training.config import DEFAULT_OUTPUT_DIR, Config, parse_config
+from training.config import DEFAULT_OUTPUT_DIR, Config, parse_config, views_of_each
 from training.distributed import World, joined, usable_threads
 from training.embed import Embeddings, Plan, SplitEmbedder, views_of
 from training.engines import TOLERANCE, Choice, choose_engine
@@ -58,6 +58,11 @@ class Job:
     interrupted: threading.Event
     threads: int
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def views(self) -> int:
+        """How many views of each training picture are embedded."""
+        return views_of_each(self.config.hyperparameters, self.manifest.images("train"))
 
     def say(self, message: str) -> None:
         """Print a line with this rank's name in front."""
@@ -197,7 +202,7 @@ def _plan(job: Job, backbone: Backbone, weights: str, choice: Choice) -> Plan:
     hyperparameters = job.config.hyperparameters
     return Plan(
         preprocessing=backbone.preprocessing,
-        views=hyperparameters.views,
+        views=job.views,
         seed=hyperparameters.seed,
         classes=len(job.manifest.classes),
         width=backbone.width,
@@ -305,7 +310,7 @@ def _save(
         "classes": list(job.manifest.classes),
         "preprocessing": asdict(backbone.preprocessing),
         "head": [backbone.width, HEAD_WIDTH, len(job.manifest.classes)],
-        "config": asdict(job.config.hyperparameters),
+        "config": {**asdict(job.config.hyperparameters), "views": job.views},
         "weights": weights,
         "data_name": job.manifest.name,
         "data_digest": job.manifest.digest,

@@ -35,7 +35,7 @@ RECORDS = {
     "endpoint": EndpointRef("e", "arn:e", "c", "m", "primary", "ml.m5.large", 1, "s3://b/model.tar.gz", 2.3),
     "function": FunctionRef("f", "arn:f", "4", "live", "arn:f:live", "role", "arn:role", "00", "e"),
     "smoke": SmokeResult("00000/00000000.jpg", "x", "y", 0.61, 2, 12.5),
-    "pipeline": StageTimes({"stage_data": 1.25, "train_sagemaker": 61.6}),
+    "pipeline": StageTimes({"stage_data": 1.25, "train_sagemaker": 61.6}, "AWS, us-east-1"),
 }
 
 
@@ -61,6 +61,7 @@ def test_the_report_has_the_records_figures_with_their_n(run_dir: Path) -> None:
         "3 quarantined",
         "version 4",
         "called y",
+        "AWS, us-east-1",
         "0.6100",
     ):
         assert figure in text

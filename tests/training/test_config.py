@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.config import parse_config
+from training.config import Hyperparameters, parse_config, views_of_each
 from training.failures import TrainingFailure
 
 SAGEMAKER = {
@@ -44,6 +44,15 @@ def test_finetune_may_be_a_bare_flag_or_a_sagemaker_hyperparameter() -> None:
 def test_a_bad_hyperparameter_is_named_with_what_is_allowed(arguments: list[str], message: str) -> None:
     with pytest.raises(TrainingFailure, match=message):
         parse_config(arguments, SAGEMAKER)
+
+
+@pytest.mark.parametrize(("images", "views"), [(0, 8), (95, 8), (1_290, 3), (4_001, 1), (6_680, 1)])
+def test_few_images_get_many_views_and_many_get_one(images: int, views: int) -> None:
+    assert views_of_each(Hyperparameters(), images) == views
+
+
+def test_views_that_were_asked_for_are_kept() -> None:
+    assert views_of_each(Hyperparameters(views=4), 100_000) == 4
 
 
 def test_a_missing_folder_says_how_to_give_it() -> None:
