@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,25 @@ else:  # code/inference.py of a model: the siblings it was saved with, also wher
         load_for_evaluation,
     )
 
+try:  # AWS's inference image answers 500 to every exception that is not of this class
+    from sagemaker_inference.errors import BaseInferenceToolkitError as _Refusal  # type: ignore[import-not-found]
+except ImportError:
+    _Refusal = ValueError
+
 MAX_BODY_BYTES = 20 * 1024 * 1024
 _IMAGE_TYPES = ("image/jpeg", "image/jpg", "image/png", "image/webp", "application/x-image")
 _JSON = "application/json"
 _TOP = 5
 
 
-class BadInput(ValueError):
+class BadInput(_Refusal):  # type: ignore[misc]
     """The caller's fault; the host answers with `status_code` and the message: 406, 413, 415 or 422."""
 
     def __init__(self, status_code: int, message: str) -> None:
-        super().__init__(message)
+        Exception.__init__(self, message)
         self.status_code = status_code
+        self.message = message
+        self.phrase = HTTPStatus(status_code).phrase
 
 
 class BadModel(RuntimeError):

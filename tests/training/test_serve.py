@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import ROOT
 from tests.training.datasets import CLASSES, DIGEST, Trained, picture
 from training.serve import MAX_BODY_BYTES, BadInput, BadModel, Predictor, input_fn, model_fn, output_fn, predict_fn
 
@@ -80,6 +81,35 @@ def test_bad_input_has_a_status_and_a_reason(
     with pytest.raises(BadInput, match=message) as caught:
         predict_fn(input_fn(data, content_type), predictor)
     assert caught.value.status_code == status
+
+
+TOOLKIT = """
+class BaseInferenceToolkitError(Exception):
+    def __init__(self, status_code, message, phrase): ...
+"""
+ASKING = """
+import inference
+from sagemaker_inference.errors import BaseInferenceToolkitError
+try:
+    inference.input_fn(b"", "image/png")
+except BaseInferenceToolkitError as error:
+    print(error.status_code, error.phrase, error.message, sep="; ")
+"""
+
+
+def test_in_aws_inference_image_bad_input_is_of_the_class_that_has_a_status_there(tmp_path: Path) -> None:
+    for source, name in {
+        "serve.py": "inference.py",
+        "preprocess.py": "preprocess.py",
+        "graphs.py": "graphs.py",
+    }.items():
+        shutil.copyfile(ROOT / "training" / source, tmp_path / name)
+    (tmp_path / "sagemaker_inference").mkdir()
+    (tmp_path / "sagemaker_inference" / "errors.py").write_text(TOOLKIT)
+    done = subprocess.run(
+        [sys.executable, "-c", ASKING], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.startswith("422; Unprocessable Entity; the body is empty"), done.stderr
 
 
 def test_a_bomb_is_413(predictor: Predictor) -> None:
