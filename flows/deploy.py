@@ -16,7 +16,7 @@ from tasks.artifacts import publish_record
 from tasks.aws import Aws
 from tasks.code_package import build_lambda_zip
 from tasks.containers import inference_image
-from tasks.endpoint import EndpointPlan, endpoint_arn, endpoint_log_group, ensure_endpoint
+from tasks.endpoint import EndpointPlan, endpoint_arn, endpoint_log_group, ensure_endpoint, with_first_seconds
 from tasks.errors import SettingsRefused
 from tasks.functions import FunctionPlan, ensure_function, function_log_group
 from tasks.ledger import Ledger, run_lock
@@ -109,13 +109,7 @@ def _endpoint(aws: Aws, run_id: str, instances: int, instance_type: str | None) 
     )
     endpoint = ensure_endpoint(aws, ledger, plan)
     say(f"endpoint {endpoint.name}: in service with {endpoint.config_name}, {endpoint.seconds:.1f} s")
-    return _with_first_seconds(endpoint, load_record(run_dir, "endpoint", EndpointRef))
-
-
-def _with_first_seconds(endpoint: EndpointRef, kept: EndpointRef | None) -> EndpointRef:
-    """Keep how long the endpoint took when it was made, rather than how long it took to find it again."""
-    is_same = kept is not None and (kept.name, kept.config_name) == (endpoint.name, endpoint.config_name)
-    return kept if is_same and kept is not None and kept.instance_count == endpoint.instance_count else endpoint
+    return with_first_seconds(endpoint, load_record(run_dir, "endpoint", EndpointRef))
 
 
 def _function(aws: Aws, run_id: str, endpoint: EndpointRef, allowed_hosts: tuple[str, ...]) -> FunctionRef:

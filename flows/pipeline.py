@@ -34,6 +34,7 @@ from flows.train_sagemaker import train_sagemaker
 from tasks import naming
 from tasks.artifacts import publish_markdown
 from tasks.ledger import run_lock
+from tasks.load_report import TESTED
 from tasks.machine import where
 from tasks.records import LoadReport, load_record, save_record
 from tasks.report import LoadTested, RunSummary, StageTimes, summarise, write_report
@@ -140,10 +141,11 @@ async def _load_test(run_dir: Path, deployment: Deployment, rate_per_second: flo
         deployment.function.code_sha256,
         rate_per_second,
         seconds,
+        deployment.endpoint.created,
     )
     kept = load_record(run_dir, "loadtest", LoadReport)
-    if kept is not None and load_record(run_dir, "loadtest-of", LoadTested) == tested:
+    if kept is not None and load_record(run_dir, TESTED, LoadTested) == tested:
         say("loadtest: adopted, this deployment was tested so before")
         return
     await loadtest(run_dir.name, rate_per_second=rate_per_second, seconds=seconds)
-    save_record(run_dir, "loadtest-of", tested)
+    save_record(run_dir, TESTED, tested)

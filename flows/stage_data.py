@@ -12,6 +12,7 @@ from prefect import flow, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from flows.parameters import RunId
 from tasks import naming, staging
 from tasks.aws import Aws
 from tasks.bucket import ensure_bucket
@@ -52,7 +53,7 @@ async def judge_and_upload(located: LocatedSource, memory: Memory, aws: Aws, run
 
 
 @flow(name="stage_data", persist_result=False)
-async def stage_data(source: str = "sample", run_id: str | None = None) -> DatasetRef:
+async def stage_data(source: str = "sample", run_id: RunId | None = None) -> DatasetRef:
     """Stage a dataset named by a URL, a local zip or folder, or `sample`.
 
     Raises:

@@ -11,10 +11,15 @@ import asyncio
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.parameters import RunId
+from tasks.artifacts import publish_record
 from tasks.aws import Aws
 from tasks.settings import Settings
 from tasks.teardown import TeardownReport, confirm, draw_plan, execute
 from tasks.teardown_plan import Plan, plan_text
+from tasks.waiting import say
+
+STAGE = "teardown"
 
 
 @task(cache_policy=NO_CACHE)
@@ -22,18 +27,18 @@ async def plan_removals(aws: Aws, run_id: str | None) -> Plan:
     """Look at the account and show what would be removed; changes nothing."""
     plan, warnings = await asyncio.to_thread(draw_plan, aws, run_id)
     for line in (*warnings, plan_text(plan)):
-        print(line)
+        say(line)
     return plan
 
 
 @task(cache_policy=NO_CACHE)
 async def remove(aws: Aws, plan: Plan, run_id: str | None) -> TeardownReport:
     """Remove what the plan says and verify that it is gone."""
-    return await asyncio.to_thread(execute, aws, plan, run_id)
+    return await asyncio.to_thread(execute, aws, plan, run_id, say=say)
 
 
-@flow(name="teardown", persist_result=False)
-async def teardown(run_id: str | None = None, yes: bool = False) -> TeardownReport:
+@flow(name=STAGE, persist_result=False)
+async def teardown(run_id: RunId | None = None, yes: bool = False) -> TeardownReport:
     """Remove everything of one run, or of every run when none is named.
 
     Raises:
@@ -44,4 +49,6 @@ async def teardown(run_id: str | None = None, yes: bool = False) -> TeardownRepo
     aws = Aws(Settings.load())
     plan = await plan_removals(aws, run_id)
     await asyncio.to_thread(confirm, plan, yes=yes)
-    return await remove(aws, plan, run_id)
+    report = await remove(aws, plan, run_id)
+    await publish_record(STAGE, run_id or "all runs", report)
+    return report

@@ -94,7 +94,12 @@ def _forget_local(runs: Path, run_id: str | None) -> list[str]:
     for run_dir in all_runs(runs):
         header, rows = read_ledger(run_dir)
         live = [row for row in rows if row.state != "removed"]
-        if header is None or not surroundings.is_local_endpoint(header.endpoint) or run_id not in {None, run_dir.name}:
+        if header is None or run_id not in {None, run_dir.name}:
+            continue
+        if not surroundings.is_local_endpoint(header.endpoint):
+            if live:
+                say(f"run {run_dir.name}: {len(live)} resources on AWS, account {header.account_id}, are left alone")
+                say(f"  remove them: AWS_REGION={header.region} KENNEL_ACCOUNT_ID={header.account_id} kennel down")
             continue
         ledger = Ledger(run_dir, account_id=header.account_id, endpoint=header.endpoint, region=header.region)
         for row in live:

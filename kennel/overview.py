@@ -53,7 +53,7 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
 
     aws, name = Aws(Settings.load()), run_dir.name
     groups = {
-        "training": LogFollower(aws, TRAINING_LOG_GROUP, name_prefix(name)),
+        "training": LogFollower(aws, TRAINING_LOG_GROUP, f"{name_prefix(name)}train-"),
         "endpoint": LogFollower(aws, endpoint_log_group(name)),
         "function": LogFollower(aws, function_log_group(name)),
     }

@@ -77,21 +77,27 @@ def bucket_exists(aws: Aws, name: str) -> bool:
     Raises:
         OwnershipRefused: the name is taken by another account, or the bucket is in another region.
     """
+    choose = "export KENNEL_BUCKET=<a name that is free or yours>"
     try:
-        aws.client("s3").head_bucket(Bucket=name, ExpectedBucketOwner=aws.account_id)
+        answer = aws.client("s3").head_bucket(Bucket=name, ExpectedBucketOwner=aws.account_id)
     except ClientError as error:
         code = error_code(error)
         if code in {"404", "NoSuchBucket"}:
             return False
-        choose = "export KENNEL_BUCKET=<a name that is free or yours>"
         if code in {"403", "AccessDenied"}:
             why = f"it is another account's, or {aws.account_id} may not see it; nothing was written to it"
             raise OwnershipRefused(WHERE, f"bucket {name} is refused to us", why, choose) from error
         if code in {"301", "PermanentRedirect", "AuthorizationHeaderMalformed"}:
-            why = "data, jobs and endpoints must be in one region"
-            raise OwnershipRefused(WHERE, f"bucket {name} is not in {aws.region}", why, choose) from error
+            raise _other_region(aws, name, choose) from error
         raise
+    if answer.get("BucketRegion", aws.region) != aws.region:  # botocore follows S3 to the bucket's region by itself
+        raise _other_region(aws, name, choose)
     return True
+
+
+def _other_region(aws: Aws, name: str, choose: str) -> OwnershipRefused:
+    why = "data, jobs and endpoints must be in one region"
+    return OwnershipRefused(WHERE, f"bucket {name} is not in {aws.region}", why, choose)
 
 
 def tls_only_policy(name: str) -> dict[str, Any]:

@@ -19,8 +19,11 @@ from tasks.aws import Aws
 from tasks.bucket import OWNED_PREFIXES, bucket_tags
 from tasks.errors import WaitTimedOut, error_code, is_not_found
 from tasks.teardown_plan import Found
+from tasks.waiting import SILENCE_SECONDS, Say, say
 
-REMOVE_SECONDS = 300.0
+REMOVE_SECONDS = 1800.0
+"""An endpoint cannot be deleted while it is being created, which takes AWS minutes; a job may take 120 s to stop."""
+
 POLL_SECONDS = 0.25
 TRAINING_LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _PREFIX = f"{naming.PROJECT}-"
@@ -55,6 +58,7 @@ def until_gone(
     delete: Callable[[], object],
     exists: Callable[[], bool],
     *,
+    say: Say = say,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     timeout_seconds: float = REMOVE_SECONDS,
@@ -65,8 +69,12 @@ def until_gone(
         WaitTimedOut: it was still there after `timeout_seconds`.
         ClientError: AWS refused for a reason that does not pass.
     """
-    deadline, accepted, last = clock() + timeout_seconds, False, "it was still there"
-    while clock() < deadline:
+    begun = said = clock()
+    accepted, last = False, "it was still there"
+    while (now := clock()) - begun < timeout_seconds:
+        if now - said >= SILENCE_SECONDS:
+            say(f"{what}: waiting until it is gone ({last}), {now - begun:.0f} s")
+            said = now
         try:
             if not accepted:
                 delete()
@@ -283,8 +291,10 @@ def _remove_prefix(aws: Aws, name: str) -> None:
 
 
 def _look_bucket(aws: Aws, name: str) -> Found | None:
+    """Buckets are listed for every region; one of another region is another teardown's."""
     owner = {"Bucket": name, "ExpectedBucketOwner": aws.account_id}
-    if ask(lambda: aws.client("s3").head_bucket(**owner)) is None:
+    answer = ask(lambda: aws.client("s3").head_bucket(**owner))
+    if answer is None or answer.get("BucketRegion", aws.region) != aws.region:
         return None
     return Found("bucket", name, bucket_tags(aws, name))
 

@@ -10,7 +10,8 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -111,10 +112,17 @@ def ensure_endpoint(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> EndpointRef
         if description is None:
             _create(aws, ledger, plan)
         elif description["EndpointConfigName"] != plan.config_name:
-            _update(aws, ledger, plan)
+            _update(aws, ledger, plan, serving=str(description["EndpointConfigName"]))
         ledger.adopt("endpoint", plan.endpoint_name, endpoint_arn(aws, plan.run_id))
         served = _settled(aws, plan, "until it serves")
     return _checked(plan, served, time.perf_counter() - begun)
+
+
+def with_first_seconds(endpoint: EndpointRef, kept: EndpointRef | None) -> EndpointRef:
+    """Keep how long the endpoint took when it was made, rather than how long it took to find it again."""
+    if kept is None or not endpoint.created:
+        return endpoint
+    return kept if replace(endpoint, seconds=kept.seconds) == kept else endpoint
 
 
 def _ensure_model(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
@@ -163,11 +171,21 @@ def _create(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
         row.identifier = answer["EndpointArn"]
 
 
-def _update(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
-    """Move the endpoint to the new configuration and keep the instance count that autoscaling arrived at."""
+def _update(aws: Aws, ledger: Ledger, plan: EndpointPlan, *, serving: str) -> None:
+    """Move the endpoint to the new configuration.
+
+    The instance count that autoscaling arrived at is kept, unless another one is asked for than when `serving`, the
+    present configuration, was made: AWS would ignore the new one.
+    """
+    client = aws.client("sagemaker")
+    former = _describe(lambda: client.describe_endpoint_config(EndpointConfigName=serving)) or {}
+    asked_for = [variant["InitialInstanceCount"] for variant in former.get("ProductionVariants", [])]
+    keeps_count = asked_for in ([], [plan.instance_count])
     with ledger.create("endpoint", plan.endpoint_name) as row:
-        answer = aws.client("sagemaker").update_endpoint(
-            EndpointName=plan.endpoint_name, EndpointConfigName=plan.config_name, RetainAllVariantProperties=True
+        answer = client.update_endpoint(
+            EndpointName=plan.endpoint_name,
+            EndpointConfigName=plan.config_name,
+            RetainAllVariantProperties=keeps_count,
         )
         row.identifier = answer["EndpointArn"]
 
@@ -221,7 +239,7 @@ def _checked(plan: EndpointPlan, served: Mapping[str, Any] | None, seconds: floa
     if served["EndpointConfigName"] != plan.config_name:
         what = f"AWS rolled back: it serves {served['EndpointConfigName']}, not {plan.config_name}"
         raise StageFailed(where, what, reason, logs)
-    variant = served["ProductionVariants"][0]
+    variant, created = served["ProductionVariants"][0], served.get("CreationTime")
     return EndpointRef(
         name=plan.endpoint_name,
         arn=str(served["EndpointArn"]),
@@ -232,6 +250,7 @@ def _checked(plan: EndpointPlan, served: Mapping[str, Any] | None, seconds: floa
         instance_count=int(variant.get("CurrentInstanceCount", plan.instance_count)),
         model_uri=plan.model_uri,
         seconds=round(seconds, 3),
+        created=created.astimezone(UTC).isoformat() if created else "",
     )
 
 

@@ -13,6 +13,8 @@ from tasks.errors import StageFailed
 from tasks.records import LoadReport
 
 STAGE = "loadtest"
+TESTED = "loadtest-of"
+"""The record of which deployment the load test in `runs/<id>/loadtest.json` was made of."""
 FILES = {
     "html": "report.html",
     "json": "loadtest.json",

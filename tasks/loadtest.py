@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from tasks.aws import Aws
 from tasks.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
-from tasks.load_report import FILES, RETRY, STAGE, raise_if_useless, report_of
+from tasks.load_report import FILES, RETRY, STAGE, TESTED, raise_if_useless, report_of
 from tasks.records import EndpointRef, FunctionRef, LoadReport, save_record
 from tasks.settings import Settings
 from tasks.waiting import Say, say
@@ -89,7 +89,8 @@ def run_load_test(
         StageFailed: the target is dead, no request succeeded, or the run is void for the generator's own fault.
         WaitTimedOut: the generator did not end in time and was killed.
     """
-    (run_dir / f"{STAGE}.json").unlink(missing_ok=True)
+    for record in (STAGE, TESTED):
+        (run_dir / f"{record}.json").unlink(missing_ok=True)
     chosen = options or LoadOptions()
     stages = (LoadStage(rate_per_second, seconds), *chosen.further_stages)
     _check_bounds(stages, chosen)

@@ -68,14 +68,14 @@ class LogFollower:
             raise
 
     def _new_lines(self, stream: str) -> Iterator[LogLine]:
+        """Read to the end, which the same token twice means: AWS may send empty pages before it (GetLogEvents)."""
         source = _source(stream)
         while True:
             page = self._page(stream)
             for event in page["events"]:
                 yield LogLine(source, str(event["message"]).rstrip("\n"), int(event["timestamp"]))
             following = page["nextForwardToken"]
-            if following == self._tokens.get(stream) or not page["events"]:
-                self._tokens[stream] = following
+            if following == self._tokens.get(stream):
                 return
             self._tokens[stream] = following
 

@@ -111,7 +111,7 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class EndpointRef:
-    """A live endpoint and what it runs."""
+    """A live endpoint and what it runs; `created` (UTC, ISO 8601) tells it from an earlier one of the same name."""
 
     name: str
     arn: str
@@ -122,6 +122,7 @@ class EndpointRef:
     instance_count: int
     model_uri: str
     seconds: float
+    created: str = ""
 
 
 @dataclass(frozen=True)

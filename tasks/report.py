@@ -45,6 +45,7 @@ class LoadTested:
     code_sha256: str
     rate_per_second: float
     seconds: float
+    endpoint_created: str = ""
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,10 @@ def ensure_log_group(aws: Aws, ledger: Ledger, run_id: str, name: str, *, retent
     """Create a tagged log group that forgets after `retention_days`, or adopt it.
 
     Ours from the start, so that neither the endpoint's nor the function's role needs to create log groups.
+
+    Raises:
+        OwnershipRefused: a log group of that name exists and does not carry this run's tags.
+        AwsFailed: CloudWatch Logs refused.
     """
     logs = aws.client("logs")
     with aws_boundary(f"log group {name}"):
@@ -150,9 +154,17 @@ def ensure_log_group(aws: Aws, ledger: Ledger, run_id: str, name: str, *, retent
                 logs.create_log_group(logGroupName=name, tags=aws.tags(run_id))
                 row.identifier = name
         else:
+            arn = found["arn"].removesuffix(":*")
+            _refuse_foreign_group(name, logs.list_tags_for_resource(resourceArn=arn)["tags"], run_id)
             ledger.adopt("log-group", name, name)
         if found is None or found.get("retentionInDays") != retention_days:
             logs.put_retention_policy(logGroupName=name, retentionInDays=retention_days)
+
+
+def _refuse_foreign_group(name: str, carried: Mapping[str, str], run_id: str) -> None:
+    if any(carried.get(key) != value for key, value in naming.tags(run_id).items()):
+        why = f"it does not carry the tags of run {run_id}, so it is somebody else's"
+        raise OwnershipRefused(f"log group {name}", "it exists already", why, "kennel run --run-id <another name>")
 
 
 def _find_role(iam: Any, name: str) -> Mapping[str, Any] | None:

@@ -110,7 +110,7 @@ def execute(
         ledgers = {name: Ledger.open(aws, name) for name in runs}
         for item in plan.removals:
             _write_down(ledgers.get(item.run_id or ""), item)
-        failures = [failure for item in plan.removals if (failure := _remove(aws, item, ledgers, kinds, say))]
+        failures = _remove_all(aws, plan, ledgers, kinds, say)
         left = _still_there(aws, plan, run_id, kinds)
         _settle(ledgers, plan, aws.bucket if ("bucket", aws.bucket) not in left else None)
     problems = failures + [f"{kind} {name} is still there" for kind, name in sorted(left)]
@@ -155,6 +155,23 @@ def _locked(aws: Aws, runs: list[str]) -> Iterator[None]:
         for name in runs:
             stack.enter_context(run_lock(aws.settings.run_dir(name)))
         yield
+
+
+def _remove_all(aws: Aws, plan: Plan, ledgers: Mapping[str, Ledger], kinds: Mapping[str, Kind], say: Say) -> list[str]:
+    """Remove in the plan's order; return what failed. The roles of a run whose job or endpoint would not go stay:
+    AWS cannot delete an endpoint whose role is gone."""
+    failures: list[str] = []
+    stuck: set[str | None] = set()
+    for item in plan.removals:
+        if item.kind == "role" and item.run_id in stuck:
+            say(f"  keep   role {item.name}: something that runs under it could not be removed")
+            continue
+        failure = _remove(aws, item, ledgers, kinds, say)
+        if failure is not None:
+            failures.append(failure)
+            if item.kind in {"training-job", "endpoint"}:
+                stuck.add(item.run_id)
+    return failures
 
 
 def _remove(aws: Aws, item: Removal, ledgers: Mapping[str, Ledger], kinds: Mapping[str, Kind], say: Say) -> str | None:

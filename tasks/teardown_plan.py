@@ -117,7 +117,7 @@ def make_plan(scope: Scope, claims: Sequence[Claim], found: Sequence[Found], *, 
     kept: list[Kept] = []
     for key, item in existing.items():
         claim = claimed.get(key)
-        if claim is None and not _is_tagged_in(scope, item) and not _is_own_prefix(scope, item, bucket):
+        if claim is None and not _is_tagged_in(scope, item) and not _is_own_prefix(scope, item, bucket, existing):
             continue
         reason = _reason_to_keep(scope, item, claim, used_elsewhere, existing, bucket)
         if reason is None:
@@ -156,7 +156,7 @@ def _reason_to_keep(
     if item.key in used_elsewhere:
         return f"run {used_elsewhere[item.key]} uses it"
     if item.kind == "s3-prefix":
-        is_ours = _is_own_prefix(scope, item, bucket) or _is_named_by(claim, item)
+        is_ours = _is_own_prefix(scope, item, bucket, existing) or _is_named_by(claim, item)
         return None if is_ours else "kennel does not write there"
     if item.kind == "function-alias":
         function = existing.get(("function", item.name.partition(":")[0]))
@@ -178,10 +178,17 @@ def _is_tagged_in(scope: Scope, item: Found) -> bool:
     return item.tags.get(naming.PROJECT_TAG) == naming.PROJECT and scope.holds(item.tags.get(naming.RUN_TAG))
 
 
-def _is_own_prefix(scope: Scope, item: Found, bucket: str) -> bool:
-    """Tell whether it is a prefix of the project's bucket that only the runs in scope can have written."""
+def _is_own_prefix(scope: Scope, item: Found, bucket: str, existing: Mapping[Key, Found]) -> bool:
+    """Tell whether it is a prefix of the project's bucket that only the runs in scope can have written.
+
+    In a bucket without kennel's tag, one that the user brought, anybody may have a folder `runs/`: there only a ledger
+    says what is ours.
+    """
     where, _, prefix = item.name.partition("/")
     if item.kind != "s3-prefix" or where != bucket:
+        return False
+    holder = existing.get(("bucket", bucket))
+    if holder is None or holder.tags.get(naming.PROJECT_TAG) != naming.PROJECT:
         return False
     folder, _, rest = prefix.partition("/")
     if folder == "runs":

@@ -17,6 +17,7 @@ from typing import Any
 from tasks.aws import Aws
 from tasks.errors import StageFailed, aws_boundary
 from tasks.pricing import cost_usd
+from tasks.progress import show_progress
 from tasks.records import TrainedModel
 from tasks.training_job import TrainingPlan
 
@@ -69,8 +70,8 @@ def read_meta(aws: Aws, model_uri: str) -> dict[str, Any]:
     bucket, _, key = model_uri.removeprefix("s3://").partition("/")
     with tempfile.TemporaryDirectory(prefix="kennel-") as folder:
         archive = Path(folder) / "model.tar.gz"
-        with aws_boundary(model_uri):
-            aws.client("s3").download_file(bucket, key, str(archive))
+        with aws_boundary(model_uri), show_progress("fetch model", None, "B") as told:
+            aws.client("s3").download_file(bucket, key, str(archive), Callback=told.advance)
         try:
             return dict(json.loads(_member(archive, "meta.json")))
         except (tarfile.TarError, OSError, EOFError, ValueError, TypeError) as error:

@@ -70,7 +70,7 @@ def once_assumable(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Found:
-    """Make a call that names a new role, again while AWS says that the role cannot be assumed yet.
+    """Make a call that names a new role, again while AWS does not know the role or its policy everywhere yet.
 
     Raises:
         WaitTimedOut: it still could not after `deadline_seconds`.
@@ -81,15 +81,22 @@ def once_assumable(
         try:
             return (call(),), "done"
         except ClientError as error:
-            if not _cannot_assume(error):
+            if not _may_be_too_early(error):
                 raise
-            return None, "waiting for IAM to know the new role"
+            return None, f"waiting for IAM to know the new role ({_message(error)})"
 
     return wait_for(what, attempt, deadline_seconds=deadline_seconds, poll_seconds=2.0, clock=clock, sleep=sleep)[0]
 
 
-def _cannot_assume(error: ClientError) -> bool:
+_TOO_EARLY = ("assume", "s3:listbucket", "s3:getobject", "ecr:batchgetimage", "kms key is invalid for creategrant")
+"""The role itself; what SageMaker tries with the role's new policy before it takes a job or a model; Lambda's key."""
+
+
+def _may_be_too_early(error: ClientError) -> bool:
     """SageMaker says it with a ValidationException, Lambda with InvalidParameterValueException."""
-    message = str(error.response.get("Error", {}).get("Message", "")).lower()
     codes = {"ValidationException", "InvalidParameterValueException"}
-    return error_code(error) in codes and "assume" in message
+    return error_code(error) in codes and any(sign in _message(error).lower() for sign in _TOO_EARLY)
+
+
+def _message(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Message", ""))

@@ -17,6 +17,7 @@ from tasks.aws import Aws
 from tasks.code_package import REPOSITORY
 from tasks.errors import DataRefused, SettingsRefused, StageFailed, aws_boundary
 from tasks.ledger import Ledger
+from tasks.progress import show_progress
 from tasks.records import WeightsRef
 from tasks.storage import list_objects
 from tasks.waiting import say
@@ -84,10 +85,10 @@ def upload_weights(aws: Aws, ledger: Ledger, backbone: str, path: Path) -> Weigh
     if there is not None and there.size_bytes == size:
         ledger.adopt("s3-prefix", f"s3://{bucket}/{prefix}/")
     else:
-        say(f"weights: uploading {size / 1e6:.1f} MB for {backbone}")
-        with ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"), aws_boundary("weights"):
-            extra = {"ChecksumAlgorithm": "SHA256", "ServerSideEncryption": "AES256"}
-            aws.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra)
+        extra = {"ChecksumAlgorithm": "SHA256", "ServerSideEncryption": "AES256"}
+        progress = show_progress(f"upload weights of {backbone}", size, "B")
+        with ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"), aws_boundary("weights"), progress as told:
+            aws.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra, Callback=told.advance)
     return WeightsRef(bucket, prefix, backbone, sha256, size)
 
 

@@ -89,6 +89,14 @@ def test_a_role_of_that_name_without_our_tags_is_left_alone(aws: Aws) -> None:
     assert aws.client("iam").list_role_policies(RoleName=spec.name)["PolicyNames"] == []
 
 
+def test_a_log_group_of_that_name_without_our_tags_is_left_alone(aws: Aws) -> None:
+    logs, name = aws.client("logs"), "/aws/lambda/kennel-roles-4"
+    logs.create_log_group(logGroupName=name)
+    with pytest.raises(OwnershipRefused, match="log group /aws/lambda/kennel-roles-4"):
+        ensure_log_group(aws, Ledger.open(aws, "roles-4"), "roles-4", name)
+    assert "retentionInDays" not in logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]
+
+
 def test_a_log_group_is_made_once_and_forgets(aws: Aws) -> None:
     ledger = Ledger.open(aws, "roles-3")
     for _ in range(2):

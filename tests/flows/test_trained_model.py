@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,10 @@ def archive(members: dict[str, bytes | tarfile.TarInfo]) -> bytes:
 
 def serving(content: bytes) -> Scripted:
     class S3:
-        def download_file(self, bucket: str, key: str, path: str) -> None:
+        def download_file(self, bucket: str, key: str, path: str, *, Callback: Callable[[int], None]) -> None:  # noqa: N803
             assert (bucket, key) == ("b", "m/model.tar.gz")
             Path(path).write_bytes(content)
+            Callback(len(content))
 
     scripted = Scripted()
     scripted.client = lambda service: S3()  # type: ignore[method-assign]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tasks.errors import StageFailed, WaitTimedOut
+from tasks.log_stream import LogFollower
 from tasks.training_watch import follow_job
 from tests.flows.scripted import Scripted, not_found
 
@@ -70,3 +71,17 @@ def test_a_job_that_vanished_is_an_error() -> None:
     gone = Scripted(sagemaker={"describe_training_job": not_found("DescribeTrainingJob")}, logs={})
     with pytest.raises(Exception, match="it is gone"):
         follow(gone, [])
+
+
+def test_an_empty_page_is_not_the_end_of_a_stream() -> None:
+    pages = {None: ([], "f/1"), "f/1": ([{"timestamp": 1, "message": "late"}], "f/2"), "f/2": ([], "f/2")}
+
+    def page(**arguments: Any) -> dict[str, Any]:
+        events, token = pages[arguments.get("nextToken")]
+        return {"events": events, "nextForwardToken": token}
+
+    streams = {"logStreams": [{"logStreamName": "j/algo-1-1700000000"}]}
+    scripted = Scripted(logs={"describe_log_streams": lambda **_: streams, "get_log_events": page})
+    follower = LogFollower(scripted.aws, "group", "j/")
+    assert [str(line) for line in follower.poll()] == ["algo-1 | late"]
+    assert follower.poll() == []

@@ -42,9 +42,13 @@ def test_a_long_wait_says_its_state_more_often_than_every_10_seconds() -> None:
     assert len(said) >= 6
 
 
-def role_known_after(refusals: int, code: str) -> Callable[[], str]:
+ASSUMED = "The role defined for the function cannot be assumed by Lambda."
+LISTED = 'No S3 objects found under S3 URL "s3://b/x". Please ensure that the role "r" has "s3:ListBucket" permissions.'
+
+
+def role_known_after(refusals: int, code: str, message: str) -> Callable[[], str]:
     left: Iterator[int] = iter(range(refusals))
-    refuse = refuses("CreateFunction", code, "The role defined for the function cannot be assumed by Lambda.")
+    refuse = refuses("Create", code, message)
 
     def call() -> str:
         return str(refuse()) if next(left, None) is not None else "made"
@@ -52,9 +56,18 @@ def role_known_after(refusals: int, code: str) -> Callable[[], str]:
     return call
 
 
-@pytest.mark.parametrize("code", ["InvalidParameterValueException", "ValidationException"])
-def test_a_role_that_cannot_be_assumed_yet_is_waited_for(code: str) -> None:
-    assert once_assumable("f", role_known_after(3, code), clock=ticking(1), sleep=no_sleep) == "made"
+@pytest.mark.parametrize(
+    ("code", "message"), [("InvalidParameterValueException", ASSUMED), ("ValidationException", LISTED)]
+)
+def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(code: str, message: str) -> None:
+    assert once_assumable("f", role_known_after(3, code, message), clock=ticking(1), sleep=no_sleep) == "made"
+
+
+def test_a_role_that_never_becomes_known_is_told_in_aws_words() -> None:
+    refused = role_known_after(1000, "ValidationException", LISTED)
+    with pytest.raises(WaitTimedOut) as caught:
+        once_assumable("job", refused, clock=ticking(5), sleep=no_sleep)
+    assert LISTED in caught.value.why
 
 
 def test_another_refusal_is_not_waited_for() -> None:

@@ -34,6 +34,14 @@ def function(name: str) -> FunctionRef:
     return FunctionRef(name, arn, "1", "live", f"{arn}:live", "role", "role-arn", "sha", "endpoint")
 
 
+def test_a_load_test_that_begins_forgets_what_the_former_one_was_made_of(tmp_path: Path) -> None:
+    for record in ("loadtest", "loadtest-of"):
+        (tmp_path / f"{record}.json").write_text("{}")
+    with pytest.raises(SettingsRefused):
+        run_load_test(Settings(), tmp_path, target=endpoint("e"), images=[], rate_per_second=0, seconds=1)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def load(server: InvokeServer, image: Path, tmp_path: Path) -> Load:
     """Run a load test with short defaults at the server."""

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,12 @@ import pytest
 from tasks import naming, storage
 from tasks.aws import Aws
 from tasks.bucket import ensure_bucket
-from tasks.deleters import KINDS
-from tasks.errors import RunBusy, SettingsRefused, TeardownIncomplete
+from tasks.deleters import KINDS, Kind, until_gone
+from tasks.errors import RunBusy, SettingsRefused, StageFailed, TeardownIncomplete, WaitTimedOut
 from tasks.ledger import Ledger, read_ledger, run_lock
 from tasks.settings import Settings
-from tasks.teardown import confirm, draw_plan, tear_down
+from tasks.teardown import confirm, draw_plan, execute, tear_down
+from tasks.teardown_plan import Found, Plan, Removal
 from tests.conftest import start_server, wait_for_url
 
 TRUST = json.dumps(
@@ -157,6 +158,48 @@ def test_a_bucket_with_objects_of_others_is_left_and_said_to_be(aws: Aws) -> Non
     storage.delete_prefix(aws, aws.bucket, "holiday/")
     remove_all(aws)
     assert left(aws) == []
+
+
+def test_a_bucket_of_another_region_is_another_teardowns(aws: Aws) -> None:
+    elsewhere = aws.client("s3")
+    name = f"kennel-{aws.account_id}-eu-west-1"
+    elsewhere.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    elsewhere.put_bucket_tagging(Bucket=name, Tagging={"TagSet": naming.tag_list("run-1")})
+    storage.put_object(aws, name, "datasets/x", b"1", content_type="text/plain")
+    assert remove_all(aws) == ["  nothing to remove"]
+    assert storage.read_object(aws, name, "datasets/x") == b"1"
+    storage.delete_prefix(aws, name, "datasets/")
+    elsewhere.delete_bucket(Bucket=name)
+
+
+def test_the_role_of_an_endpoint_that_will_not_go_stays(aws: Aws) -> None:
+    def refuse(*_: object) -> None:
+        raise StageFailed("endpoint e", "it will not go", "a test", "none")
+
+    def kind(name: str, remove: Callable[[Aws, str], None]) -> Kind:
+        found = Found(name, "x", naming.tags("run-1"))
+        return Kind(lambda *_: found, lambda _: [found], remove)
+
+    removed: list[str] = []
+    kinds = {"endpoint": kind("endpoint", refuse), "role": kind("role", lambda _, name: removed.append(name))}
+    plan = Plan((Removal("endpoint", "x", "run-1"), Removal("role", "x", "run-1")), (), ())
+    with pytest.raises(TeardownIncomplete, match="endpoint x"):
+        execute(aws, plan, "run-1", say=lambda _: None, kinds=kinds)
+    assert removed == []
+
+
+def test_a_long_removal_is_not_silent() -> None:
+    said: list[str] = []
+    times = iter(range(1000))
+    with pytest.raises(WaitTimedOut, match="endpoint e"):
+        until_gone(
+            *("endpoint e", lambda: None, lambda: True),
+            say=said.append,
+            clock=lambda: float(next(times)),
+            sleep=lambda _: None,
+            timeout_seconds=60,
+        )
+    assert len(said) >= 6
 
 
 REMOVING = """

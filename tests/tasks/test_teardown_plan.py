@@ -118,6 +118,15 @@ def test_a_bucket_that_a_crash_left_without_tags_goes_and_the_users_own_stays() 
     assert [len(crashed.removals), len(brought.removals)] == [1, 0]
 
 
+def test_in_a_bucket_that_the_user_brought_only_a_ledger_says_what_is_ours() -> None:
+    theirs, ours = Found("s3-prefix", f"{BUCKET}/runs/theirs"), Found("s3-prefix", f"{BUCKET}/runs/run-1")
+    claimed = [Claim("bucket", BUCKET, "run-1", "adopted"), Claim("s3-prefix", ours.name, "run-1", "created")]
+    for bucket, removed in ((Found("bucket", BUCKET), [ours.name]), (Found("bucket", BUCKET, naming.tags("x")), None)):
+        plan = plan_for([theirs, ours, bucket], claimed, run=None)
+        prefixes = [item.name for item in plan.removals if item.kind == "s3-prefix"]
+        assert prefixes == (removed or [ours.name, theirs.name])
+
+
 def test_a_kind_without_a_deleter_is_told_and_not_forgotten() -> None:
     plan = plan_for([Found("ec2-instance", "i-1")], [Claim("ec2-instance", "i-1", "run-1", "created")])
     assert plan_text(plan) == "  keep   ec2-instance i-1: there is no deleter for this kind"
