@@ -33,6 +33,7 @@ class Metrics:
         self._account_id = account_id
         self._region = region
         self._lock = threading.Lock()
+        self._flushing = threading.Lock()
         self._pending: dict[_Key, _Statistics] = {}
 
     def put(
@@ -59,10 +60,11 @@ class Metrics:
 
     def flush(self) -> None:
         """Give what is pending to moto, so that the next read sees it."""
-        with self._lock:
-            pending, self._pending = self._pending, {}
-        for (namespace, name, dimensions, unit, second), statistics in pending.items():
-            self._backend().put_metric_data(namespace, [_datum(name, dimensions, unit, second, statistics)])
+        with self._flushing:  # who comes second reads what the first one took
+            with self._lock:
+                pending, self._pending = self._pending, {}
+            for (namespace, name, dimensions, unit, second), statistics in pending.items():
+                self._backend().put_metric_data(namespace, [_datum(name, dimensions, unit, second, statistics)])
 
     def _backend(self) -> Any:
         from moto.cloudwatch.models import cloudwatch_backends

@@ -1,6 +1,7 @@
 """An in-process view of moto's S3: no HTTP, and no object whole in memory. Files in, files out."""
 
 import contextlib
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class Objects:
         """
         content = self._content(bucket, key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
+        part = path.with_name(f".{uuid.uuid4().hex}.part")  # of no object's name, and never too long
         try:
             with part.open("wb") as file:
                 for piece in pieces_of(content):

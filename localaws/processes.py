@@ -50,12 +50,14 @@ class Process:
         record: Path,
         on_line: Line | None,
         log_path: Path | None,
+        reap: Callable[[], None],
     ) -> None:
         self.pid = popen.pid
         self.name = name
         self._popen = popen
         self._mark = mark
         self._record = record
+        self._reap = reap
         self._finished = threading.Event()
         self._reader = threading.Thread(
             target=self._read, args=(on_line, log_path), name=f"lines of {name}", daemon=True
@@ -85,6 +87,8 @@ class Process:
         Raises:
             StopFailed: something outlived SIGKILL for 10 seconds.
         """
+        if self._finished.is_set():
+            return self._popen.returncode  # its process id may be another's by now
         family = self._members()  # before its parents die: afterwards nothing may tell whose it was
         self.signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -103,6 +107,7 @@ class Process:
     def _watch(self) -> None:
         self._popen.wait()
         kill_all(self._members)
+        self._reap()
         self._reader.join(READER_SECONDS)
         self._record.unlink(missing_ok=True)
         self._finished.set()
@@ -129,6 +134,7 @@ class ProcessTable:
         self._lock = threading.Lock()
         self._processes: list[Process] = []
         self._closed = False
+        self._adopts = False
         folder.mkdir(parents=True, exist_ok=True)
 
     def spawn(
@@ -165,9 +171,17 @@ class ProcessTable:
                 start_new_session=True,
             )
             _write_record(record, popen.pid, name)
-            process = Process(popen, name=name, mark=mark, record=record, on_line=on_line, log_path=log_path)
+            process = Process(
+                popen, name=name, mark=mark, record=record, on_line=on_line, log_path=log_path, reap=self._reap_adopted
+            )
             self._processes = [kept for kept in self._processes if kept.poll() is None] + [process]
         return process
+
+    def adopt_orphans(self) -> None:
+        """Have this process become the parent of descendants that lose theirs (Linux; elsewhere nothing happens)."""
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            self._adopts = True
 
     def running(self) -> list[Process]:
         """Return the children that have not ended."""
@@ -201,6 +215,17 @@ class ProcessTable:
         for process in running:
             process.stop(0.0)
 
+    def _reap_adopted(self) -> None:
+        """Take the exit status of adopted descendants, for which nobody else waits: zombies would pile up."""
+        if not self._adopts:
+            return
+        with self._lock:
+            own = {process.pid for process in self._processes if process.poll() is None}
+            for child in psutil.Process().children():
+                with contextlib.suppress(psutil.Error, ChildProcessError):
+                    if child.pid not in own and child.status() == psutil.STATUS_ZOMBIE:
+                        os.waitpid(child.pid, os.WNOHANG)
+
 
 def find_members(variable: str, value: str, leaders: set[int]) -> list[psutil.Process]:
     """Return the live processes led by `leaders`, descending from those, or with `variable=value` as environment."""
@@ -231,12 +256,6 @@ def kill_all(find: Callable[[], Iterable[psutil.Process]]) -> list[int]:
                 killed.add(process.pid)
         time.sleep(POLL_SECONDS)  # not psutil's wait, which would take the exit status from whoever waits for it
     return sorted(killed)
-
-
-def adopt_orphans() -> None:
-    """Become the parent of descendants that lose theirs (Linux; elsewhere nothing happens)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def kill_descendants() -> list[int]:

@@ -22,10 +22,10 @@ from starlette.routing import BaseRoute
 
 from localaws.core import Core
 from localaws.errors import AlreadyRunning, PortTaken
-from localaws.processes import adopt_orphans, is_alive, kill_descendants
+from localaws.processes import is_alive, kill_descendants
 from localaws.settings import Settings
 
-EXECUTING_SERVICES = ("localaws.s3", "localaws.iam", "localaws.sagemaker", "localaws.functions")
+EXECUTING_SERVICES = ("localaws.s3", "localaws.iam", "localaws.cloudwatch", "localaws.sagemaker", "localaws.functions")
 SHUTDOWN_SECONDS = 3
 OPEN_FILES = 65_536
 
@@ -65,8 +65,8 @@ def serve(settings: Settings, announce: Announce) -> Settings | None:
         settings = replace(settings, port=listener.getsockname()[1])
         _raise_file_limit()
         _configure_moto(settings)
-        adopt_orphans()
         core = Core(settings)
+        core.processes.adopt_orphans()
         core.processes.reap_orphans()
         ending = _Ending()
         try:
@@ -110,7 +110,10 @@ class _Ending:
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         self.is_urgent = self.is_asked and number == signal.SIGINT
-        self.is_reset = number == signal.SIGHUP and not self.is_asked
+        if number == signal.SIGHUP:
+            self.is_reset = self.is_reset or not self.is_asked  # asked for twice, it is still a reset
+        else:
+            self.is_reset = False
         self.is_asked = True
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from localaws.core import Core
-from localaws.errors import AwsError, NoSuchRole
+from localaws.errors import AwsError, NoSuchRole, StopFailed
 from localaws.functions import reporting
 from localaws.functions.concurrency import Concurrency, ThrottledError
 from localaws.functions.deployment import Deployment, Execution, Invocation
@@ -128,6 +128,8 @@ class FunctionService:
         except NoSuchRole as error:
             message = "The role defined for the function cannot be assumed by Lambda."
             raise AwsError("AccessDeniedException", message, status=403) from error
+        except (StopFailed, OSError) as error:
+            raise AwsError("ServiceException", f"The function could not be started: {error}", status=500) from error
         except ThrottledError:
             self._metrics.throttled(target.name, target.qualifier)
             raise

@@ -86,6 +86,10 @@ class StoredKey(moto_models.FakeKey):
         self.disposed = True
         super().dispose(garbage)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "StoredKey":
+        """Be the copy: moto lists versions as deep copies of all keys, and each would copy its file."""
+        return self
+
     def _own(self, content: Content) -> Staged:
         return self.store.write(pieces_of(content))
 

@@ -4,10 +4,26 @@ moto finds a backend's urls by the class's module and makes one instance per acc
 is given moto's module and takes the place of moto's own before the first request.
 """
 
+from typing import Any, NoReturn
+
 import moto.sagemaker.models as moto_models
+from moto.sagemaker.responses import SageMakerResponse
 
 from localaws.sagemaker.endpoints import Endpoints
 from localaws.sagemaker.training_jobs import TrainingJobs
+
+NOT_EXECUTED = (  # moto would show them as completed, or in service, and nothing would have run
+    "create_auto_ml_job_v2",
+    "create_cluster",
+    "create_compilation_job",
+    "create_domain",
+    "create_hyper_parameter_tuning_job",
+    "create_notebook_instance",
+    "create_processing_job",
+    "create_transform_job",
+    "start_notebook_instance",
+    "start_pipeline_execution",
+)
 
 
 # The mixins keep records of their own, narrower kinds where moto's class declares its own.
@@ -20,3 +36,9 @@ class ExecutingSageMaker(TrainingJobs, Endpoints, moto_models.SageMakerModelBack
 def install_backend() -> None:
     """Have moto make `ExecutingSageMaker` for every account and region."""
     moto_models.sagemaker_backends.backend = ExecutingSageMaker
+    for operation in NOT_EXECUTED:
+        setattr(SageMakerResponse, operation, _refuse)
+
+
+def _refuse(_: Any) -> NoReturn:
+    raise NotImplementedError  # the front answers it with an error that names the operation

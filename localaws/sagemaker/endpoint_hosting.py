@@ -74,6 +74,7 @@ class RunningEndpoint:
         self.record.endpoint_config_name = plan.config_name
         self._wait(rollout.bake_seconds + rollout.termination_wait_seconds)
         if old is not None:
+            self._router.fence()  # a request that read the old route has chosen its instance before there is none
             old.close(drain=True)
 
     def change(self, changes: Sequence[VariantChange]) -> None:

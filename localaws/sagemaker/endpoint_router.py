@@ -205,13 +205,13 @@ def _head(headers: Mapping[bytes, bytes], size: int) -> bytes:
 
 async def _read_body(receive: Any) -> bytes:
     """Return the body; one that is too large is read to its end, so that the client gets to read the answer."""
-    message = await receive()
+    message = await _received(receive)
     body: bytes = message.get("body", b"")
     if not message.get("more_body", False) and len(body) <= MAX_BODY_BYTES:
         return body
     chunks, size = [body], len(body)
     while message.get("more_body", False):
-        message = await receive()
+        message = await _received(receive)
         size += len(message.get("body", b""))
         if size <= MAX_BODY_BYTES:
             chunks.append(message.get("body", b""))
@@ -223,6 +223,13 @@ async def _read_body(receive: Any) -> bytes:
             status=413,
         )
     return b"".join(chunks)
+
+
+async def _received(receive: Any) -> Any:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise InvokeError("IncompleteBody", "The client left before the body was whole.")  # nobody reads it
+    return message
 
 
 def _model_error(route: EndpointRoute, status: int, said: str) -> InvokeError:

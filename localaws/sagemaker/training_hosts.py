@@ -56,14 +56,14 @@ class Network:
             self.process.stop(CLOSE_SECONDS)
 
 
-def open_network(processes: ProcessTable, folder: Path, *, name: str, port: int | None) -> Network:
-    """Make a network namespace out of which only localaws's own `port` is reached (None: nothing is).
+def open_network(processes: ProcessTable, folder: Path, *, name: str, address: tuple[str, int] | None) -> Network:
+    """Make a network namespace out of which only localaws's own `address` is reached (None: nothing is).
 
     Raises:
         NamespaceError: the kernel refuses.
     """
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    command = [sys.executable, "-I", "-S", str(LAUNCHER), "network", json.dumps({"port": port})]
+    command = [sys.executable, "-I", "-S", str(LAUNCHER), "network", json.dumps({"address": address})]
     process = processes.spawn(command, name=name, env={"PATH": SYSTEM_PATH}, cwd=folder, on_line=lines.put)
     said: list[str] = []
     deadline = time.monotonic() + READY_SECONDS
@@ -108,7 +108,7 @@ class Isolation:
         folder.mkdir()
         network: Network | None = None
         try:
-            network = open_network(self._core.processes, folder, name="training/probe", port=None)
+            network = open_network(self._core.processes, folder, name="training/probe", address=None)
             host = Host.prepare(folder, "algo-1", index=0, hosts=("algo-1",))
             lines: deque[str] = deque(maxlen=1)
             command = host.launch_command(network, [sys.executable, "-I", "-S", "-c", "open('/opt/ml/probe', 'x')"])

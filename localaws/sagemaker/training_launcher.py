@@ -55,21 +55,22 @@ def main(arguments: list[str]) -> int:
 
 
 def run_network(config: dict[str, Any]) -> int:
-    """Hold the namespaces until killed; carry connections to `port` (None: to nowhere) out of them."""
+    """Hold the namespaces until killed; carry connections to `address` (None: to nowhere) out of them."""
+    address = tuple(config["address"]) if config["address"] else None
     ours, theirs = socket.socketpair()
     parent = os.getpid()
     holder = os.fork()
     if holder == 0:
         ours.close()
         _die_with(parent)
-        _hold(theirs, config["port"])
+        _hold(theirs, address)
         os._exit(0)
     theirs.close()
     signal.signal(signal.SIGTERM, lambda *_: _end(holder))
     _, descriptors = _receive_descriptor(ours)
     print(f"ready {holder}", flush=True)
-    if descriptors:
-        _relay(socket.socket(fileno=descriptors[0]), config["port"])
+    if address and descriptors:
+        _relay(socket.socket(fileno=descriptors[0]), address)
     os.waitpid(holder, 0)
     return 1
 
@@ -80,17 +81,17 @@ def _end(holder: int) -> None:
     os._exit(0)
 
 
-def _hold(channel: socket.socket, port: int | None) -> None:
+def _hold(channel: socket.socket, address: tuple[str, int] | None) -> None:
     user, group = os.geteuid(), os.getegid()
     _call("unshare", CLONE_NEWUSER | CLONE_NEWNET)
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"0 {user} 1")
     Path("/proc/self/gid_map").write_text(f"0 {group} 1")
     _bring_up("lo")
-    if port is None:
+    if address is None:
         channel.send(b"r")
     else:
-        listener = socket.create_server(("127.0.0.1", port), backlog=256)
+        listener = socket.create_server(address, backlog=256)
         channel.sendmsg([b"r"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [listener.fileno()]))])
         listener.close()
     channel.recv(1)
@@ -103,14 +104,14 @@ def _receive_descriptor(channel: socket.socket) -> tuple[bytes, list[int]]:
     return message, descriptors
 
 
-def _relay(listener: socket.socket, port: int) -> None:
+def _relay(listener: socket.socket, address: tuple[str, int]) -> None:
     while True:
         inside, _ = listener.accept()
-        threading.Thread(target=_carry, args=(inside, port), daemon=True).start()
+        threading.Thread(target=_carry, args=(inside, address), daemon=True).start()
 
 
-def _carry(inside: socket.socket, port: int) -> None:
-    with inside, contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as outside:
+def _carry(inside: socket.socket, address: tuple[str, int]) -> None:
+    with inside, contextlib.suppress(OSError), socket.create_connection(address) as outside:
         for end in (inside, outside):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         other = {inside: outside, outside: inside}

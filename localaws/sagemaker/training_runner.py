@@ -4,6 +4,7 @@ One thread a job. States follow what happened: `Training` once the hosts run, `C
 and the model is in S3. Everything is kept in `home/jobs/<name>` and removed at the end, but for each host's end of log.
 """
 
+import contextlib
 import shutil
 import sys
 import threading
@@ -96,6 +97,8 @@ class TrainingRunner:
         """End the job at once, because the server ends or forgets it."""
         self._is_closing.set()
         self._is_stopping.set()
+        with contextlib.suppress(StopFailed):
+            stop_hosts(self._running, 0.0)  # they may be in the middle of their 120 seconds
         self._thread.join(timeout_seconds)
 
     # --- the job ------------------------------------------------------------------------------------------------------
@@ -170,8 +173,10 @@ class TrainingRunner:
             raise NamespaceError(f"EnableNetworkIsolation is not possible here: {refusal}")
         if refusal is not None:
             return shared_network()
-        port = None if self._request.is_isolated else self._core.settings.port
-        return open_network(self._core.processes, folder, name=f"training/{self._request.name}/network", port=port)
+        settings = self._core.settings
+        address = None if self._request.is_isolated else (settings.host, settings.port)
+        name = f"training/{self._request.name}/network"
+        return open_network(self._core.processes, folder, name=name, address=address)
 
     def _with_logs(self, hosts: Sequence[Host]) -> list[HostProcess]:
         stamp = int(time.time())

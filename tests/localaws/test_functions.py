@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -240,6 +241,32 @@ def test_metrics_count_every_invocation_error_and_throttle_exactly(functions: Fu
     assert counted == {"Invocations": 3, "Errors": 1, "Throttles": 1, "Duration": 3}
 
 
+def test_calls_through_a_version_count_once_for_the_function_and_once_for_the_version(
+    functions: Functions, localaws: Any
+) -> None:
+    name = functions.make()
+    functions.aws.publish_version(FunctionName=name)
+    for qualifier in ({}, {"Qualifier": "1"}, {"Qualifier": "1"}):
+        functions.invoke(name, **qualifier)
+    now = datetime.now(UTC)
+
+    def count(dimensions: dict[str, str]) -> float:
+        points = localaws.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/Lambda",
+            MetricName="Invocations",
+            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
+            StartTime=now - timedelta(minutes=5),
+            EndTime=now + timedelta(minutes=5),
+            Period=60,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return float(sum(point["Sum"] for point in points))
+
+    assert count({"FunctionName": name}) == 3
+    assert count({"FunctionName": name, "Resource": f"{name}:1"}) == 2
+    assert count({"Resource": f"{name}:1"}) == 0
+
+
 def test_a_published_version_keeps_its_code_and_publishing_no_change_makes_none(functions: Functions) -> None:
     name = functions.make("def handler(e, c):\n    return 'one'\n")
     first = functions.aws.publish_version(FunctionName=name, Description="the first")
@@ -430,6 +457,14 @@ def test_a_function_whose_role_is_gone_cannot_run(localaws: Any) -> None:
     code, message, status = error_of(own.aws.invoke, FunctionName=name)
     assert (code, status) == ("AccessDeniedException", 403)
     assert message == "The role defined for the function cannot be assumed by Lambda."
+
+
+def test_a_function_that_cannot_be_started_is_a_fault_in_awss_shape(functions: Functions, localaws: Any) -> None:
+    name = functions.make()
+    shutil.rmtree(localaws.home / "functions" / "code" / name)
+    code, message, status = error_of(functions.aws.invoke, FunctionName=name)
+    assert (code, status) == ("ServiceException", 500)
+    assert "could not be started" in message
 
 
 def test_the_machine_runs_only_so_many_environments() -> None:

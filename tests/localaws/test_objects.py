@@ -49,6 +49,16 @@ def test_more_than_a_thousand_objects_are_listed_in_key_order(core: Core, tmp_pa
     assert core.objects.list("inside", "none/") == []
 
 
+def test_listing_versions_copies_no_content(core: Core, tmp_path: Path) -> None:
+    from moto.s3.models import s3_backends
+
+    (tmp_path / "large").write_bytes(b"0" * 100_000)
+    core.objects.upload(tmp_path / "large", "inside", "versions/large")
+    backend = s3_backends[ACCOUNT]["aws"]
+    (listed,) = backend.list_object_versions("inside", prefix="versions/")[0]
+    assert listed is backend.get_object("inside", "versions/large")
+
+
 def test_what_is_missing_is_named(core: Core, tmp_path: Path) -> None:
     with pytest.raises(NoSuchKey, match="s3://inside/absent"):
         core.objects.download("inside", "absent", tmp_path / "x")

@@ -92,6 +92,13 @@ def test_a_signal_ends_the_server_and_all_that_it_started(home: Path, server: Se
     assert read_record(home) is None
 
 
+def test_what_the_server_adopts_and_ends_does_not_stay_as_a_zombie(server: ServerRecord) -> None:
+    family = start_family(server, name="adopted")
+    client(server, "lambda").delete_function(FunctionName="adopted")
+    assert not any(map(is_running, family))
+    until(lambda: not psutil.Process(server.pid).children())
+
+
 def test_after_kill_9_a_new_start_ends_what_was_left(home: Path, server: ServerRecord) -> None:
     family = start_family(server)
     os.kill(server.pid, signal.SIGKILL)

@@ -239,6 +239,27 @@ def test_nothing_of_a_job_outlives_the_server_however_that_ends(tmp_path: Path) 
     assert list((tmp_path / "jobs").glob("*/attempt-*")) == []
 
 
+def test_a_job_in_its_120_seconds_of_grace_does_not_hold_up_the_end_of_the_server(tmp_path: Path) -> None:
+    server = start_server(tmp_path)
+    try:
+        room = room_at(wait_for_url(tmp_path, server), tmp_path, server.pid)
+        name = room.start(
+            """
+            import signal, time
+            signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
+            print("running", flush=True)
+            while True:
+                time.sleep(1)
+            """
+        )
+        room.wait_for_line(name, "running")
+        room.client("sagemaker").stop_training_job(TrainingJobName=name)
+        room.wait_for_line(name, "no")
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(10)  # it was 15 seconds a job
+
+
 def wait_for_new_url(home: Path, server: Any) -> str:
     """Return the url of a server whose home has the output of another."""
     (home / "output.txt").write_text("")
