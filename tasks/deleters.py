@@ -316,10 +316,12 @@ def _remove_bucket(aws: Aws, name: str) -> None:
 
 
 def _look_role(aws: Aws, name: str) -> Found | None:
+    """Roles are listed for every region; one that a run made in another region is another teardown's."""
     found = ask(lambda: aws.client("iam").get_role(RoleName=name)["Role"])
     if found is None:
         return None
-    return Found("role", name, _pairs(aws.client("iam").list_role_tags(RoleName=name)["Tags"]))
+    tags = _pairs(aws.client("iam").list_role_tags(RoleName=name)["Tags"])
+    return Found("role", name, tags) if tags.get(naming.REGION_TAG, aws.region) == aws.region else None
 
 
 def _search_roles(aws: Aws) -> Iterator[Found]:

@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 PROJECT = "kennel"
 PROJECT_TAG = "kennel:project"
 RUN_TAG = "kennel:run"
+REGION_TAG = "kennel:region"
+"""On roles, which IAM has once for all regions."""
+
 RUN_ID_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?$"
 """At most 24 characters, so that every name made from a run id fits AWS's limits (63 for SageMaker, 64 for IAM)."""
 

@@ -124,10 +124,10 @@ def ensure_role(aws: Aws, ledger: Ledger, run_id: str, spec: RoleSpec) -> str:
         found = _find_role(iam, spec.name)
         if found is None:
             with ledger.create("role", spec.name) as row:
-                row.identifier = arn = _create_role(iam, run_id, spec)
+                row.identifier = arn = _create_role(iam, run_id, spec, aws.region)
         else:
             arn = str(found["Arn"])
-            _refuse_foreign(found, run_id)
+            _refuse_foreign(found, run_id, aws.region)
             ledger.adopt("role", spec.name, arn)
             if found["AssumeRolePolicyDocument"] != spec.trust:
                 iam.update_assume_role_policy(RoleName=spec.name, PolicyDocument=json.dumps(spec.trust))
@@ -177,22 +177,25 @@ def _find_role(iam: Any, name: str) -> Mapping[str, Any] | None:
     return role
 
 
-def _create_role(iam: Any, run_id: str, spec: RoleSpec) -> str:
+def _create_role(iam: Any, run_id: str, spec: RoleSpec, region: str) -> str:
     answer = iam.create_role(
         RoleName=spec.name,
         AssumeRolePolicyDocument=json.dumps(spec.trust),
         Description=spec.description,
-        Tags=naming.tag_list(run_id),
+        Tags=[*naming.tag_list(run_id), {"Key": naming.REGION_TAG, "Value": region}],
     )
     return str(answer["Role"]["Arn"])
 
 
-def _refuse_foreign(role: Mapping[str, Any], run_id: str) -> None:
+def _refuse_foreign(role: Mapping[str, Any], run_id: str, region: str) -> None:
     carried = {tag["Key"]: tag["Value"] for tag in role.get("Tags", [])}
+    where, elsewhere = f"role {role['RoleName']}", carried.get(naming.REGION_TAG, region)
     if any(carried.get(key) != value for key, value in naming.tags(run_id).items()):
         why = f"it does not carry the tags of run {run_id}, so it is somebody else's"
-        name = role["RoleName"]
-        raise OwnershipRefused(f"role {name}", "it exists already", why, f"aws iam get-role --role-name {name}")
+        raise OwnershipRefused(where, "it exists already", why, f"aws iam get-role --role-name {role['RoleName']}")
+    if elsewhere != region:
+        why = f"run {run_id} has it in {elsewhere}, and a role is the same in every region"
+        raise OwnershipRefused(where, "it exists already", why, "kennel run --run-id <another name>")
 
 
 def _inline_policy(iam: Any, name: str) -> Mapping[str, Any] | None:

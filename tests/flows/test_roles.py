@@ -78,6 +78,7 @@ def test_a_role_is_adopted_and_a_changed_policy_is_brought_back(aws: Aws) -> Non
     iam.put_role_policy(RoleName=spec.name, PolicyName="kennel", PolicyDocument=json.dumps(wide))
     assert ensure_role(aws, ledger, "roles-1", spec) == first
     assert policy_of(iam, spec.name) == spec.policy
+    assert {"Key": "kennel:region", "Value": "us-east-1"} in iam.get_role(RoleName=spec.name)["Role"]["Tags"]
     assert [(row.kind, row.name, row.state) for row in ledger.rows()] == [("role", spec.name, "created")]
 
 

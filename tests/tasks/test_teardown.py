@@ -17,8 +17,9 @@ from tasks import naming, storage
 from tasks.aws import Aws
 from tasks.bucket import ensure_bucket
 from tasks.deleters import KINDS, Kind, until_gone
-from tasks.errors import RunBusy, SettingsRefused, StageFailed, TeardownIncomplete, WaitTimedOut
+from tasks.errors import OwnershipRefused, RunBusy, SettingsRefused, StageFailed, TeardownIncomplete, WaitTimedOut
 from tasks.ledger import Ledger, read_ledger, run_lock
+from tasks.roles import RoleSpec, ensure_role
 from tasks.settings import Settings
 from tasks.teardown import confirm, draw_plan, execute, tear_down
 from tasks.teardown_plan import Found, Plan, Removal
@@ -158,6 +159,17 @@ def test_a_bucket_with_objects_of_others_is_left_and_said_to_be(aws: Aws) -> Non
     storage.delete_prefix(aws, aws.bucket, "holiday/")
     remove_all(aws)
     assert left(aws) == []
+
+
+def test_a_role_of_another_region_is_another_teardowns(aws: Aws) -> None:
+    iam, name = aws.client("iam"), "kennel-run-1-training"
+    tags = [*naming.tag_list("run-1"), {"Key": naming.REGION_TAG, "Value": "eu-west-1"}]
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST, Tags=tags)
+    assert remove_all(aws) == ["  nothing to remove"]
+    with pytest.raises(OwnershipRefused, match="role kennel-run-1-training") as caught:
+        ensure_role(aws, Ledger.open(aws, "run-1"), "run-1", RoleSpec(name, "sagemaker.amazonaws.com", (), "test"))
+    assert "run run-1 has it in eu-west-1" in caught.value.why
+    iam.delete_role(RoleName=name)
 
 
 def test_a_bucket_of_another_region_is_another_teardowns(aws: Aws) -> None:
