@@ -1,5 +1,6 @@
 """Fetching from servers that are slow, lying or hostile. All of them are on loopback."""
 
+import contextlib
 import gzip
 import itertools
 import socket
@@ -177,20 +178,30 @@ def test_a_closed_port_and_an_unknown_name_are_told() -> None:
 
 
 def self_signed(name: str, path: Path) -> Path:
-    """Write a key and a certificate that nobody has signed."""
+    """Write a key and a certificate that only who is given it trusts."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1, now, now + timedelta(days=1))
-    certificate = builder.sign(key, hashes.SHA256())
+    names = x509.SubjectAlternativeName([x509.DNSName(name)])
+    certificate = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     secret = key.private_bytes(pem, serialization.PrivateFormat.TraditionalOpenSSL, plain)
     path.write_bytes(secret + certificate.public_bytes(pem))
     return path
 
 
-def test_a_certificate_of_another_name_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "is_trusted", "is_fetched"),
+    [("photos.example", True, True), ("other.example", True, False), ("photos.example", False, False)],
+)
+def test_a_certificate_must_be_of_that_name_and_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_trusted: bool, is_fetched: bool
+) -> None:
+    certificate = self_signed(name, tmp_path / "server.pem")
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(self_signed("other.example", tmp_path / "server.pem"))
+    context.load_cert_chain(certificate)
     names: list[str | None] = []
     context.sni_callback = lambda _socket, name, _context: names.append(name)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -198,14 +209,20 @@ def test_a_certificate_of_another_name_is_refused(tmp_path: Path) -> None:
 
         def handshake() -> None:
             connection, _ = listener.accept()
-            with connection, pytest.raises(ssl.SSLError):
-                context.wrap_socket(connection, server_side=True)
+            with contextlib.suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True) as encrypted:
+                encrypted.recv(4096)
+                encrypted.sendall(answer("200 OK", IMAGE))
+            connection.close()
 
         thread = threading.Thread(target=handshake)
         thread.start()
         policy = FetchPolicy(
             1000, allowed_hosts=frozenset({f"photos.example:{port}"}), resolver=lambda host, port: ["127.0.0.1"]
         )
-        assert refused(f"https://photos.example:{port}/", policy)[:2] == (422, "ImageNotFetched")
+        url = f"https://photos.example:{port}/"
+        if is_fetched:
+            assert fetch(url, policy, budget()) == IMAGE
+        else:
+            assert refused(url, policy)[:2] == (422, "ImageNotFetched")
         thread.join(5)
     assert names == ["photos.example"]
