@@ -7,6 +7,7 @@ LocalAwsError
 │   ├── NoSuchKey
 │   └── NoSuchRole
 ├── NotLoopback         asked to listen where others could reach it
+├── NotItsHome          the home has folders of localaws's names that it did not make
 ├── PortTaken           another program listens on the port
 ├── AlreadyRunning      a server with the same home is up
 ├── NotRunning          a command needs a server and there is none
@@ -53,6 +54,10 @@ class NoSuchRole(AwsError):
 
 class NotLoopback(LocalAwsError):
     """The address asked for is not a loopback address."""
+
+
+class NotItsHome(LocalAwsError):
+    """The home is somebody else's: folders in it would be emptied."""
 
 
 class PortTaken(LocalAwsError):

@@ -122,7 +122,7 @@ def _condition(operator: str, key: str, wanted: list[str], request: Request) -> 
         return (actual is None) == (str(wanted[0]).lower() == "true")
     negated = bare.startswith(("StringNot", "ArnNot", "NumericNot", "NotIp"))
     if actual is None:
-        return optional or negated or quantifier == "ForAllValues"
+        return optional or quantifier == "ForAllValues" or (negated and quantifier != "ForAnyValue")
     test = _operator(bare)
     filled = [_fill(_text(value), request) for value in wanted]
     hits = [any(test(value, pattern) for pattern in filled) != negated for value in actual]

@@ -21,13 +21,14 @@ import uvicorn
 from starlette.routing import BaseRoute
 
 from localaws.core import Core
-from localaws.errors import AlreadyRunning, PortTaken
+from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
 from localaws.processes import is_alive, kill_descendants
 from localaws.settings import Settings
 
 EXECUTING_SERVICES = ("localaws.s3", "localaws.iam", "localaws.cloudwatch", "localaws.sagemaker", "localaws.functions")
 SHUTDOWN_SECONDS = 3
 OPEN_FILES = 65_536
+FOLDERS = ("endpoints", "functions", "jobs", "objects", "processes")  # in home; emptied when a server starts
 
 Announce = Callable[[str], None]
 
@@ -58,6 +59,7 @@ def serve(settings: Settings, announce: Announce) -> Settings | None:
 
     Raises:
         AlreadyRunning: a server with this home is up.
+        NotItsHome: the home has folders that look like localaws's and are not.
         PortTaken: another program listens on the port.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -178,6 +180,9 @@ def _announce(settings: Settings, announce: Announce) -> None:
 
 @contextmanager
 def _only_one(home: Path) -> Iterator[None]:
+    foreign = [name for name in FOLDERS if (home / name).exists() and not (home / "lock").exists()]
+    if foreign:
+        raise NotItsHome(f"home {home} was not made by localaws, which would empty {', '.join(foreign)} in it")
     with (home / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -220,8 +225,6 @@ def _configure_moto(settings: Settings) -> None:
 
 
 def _forget(home: Path) -> None:
-    for path in home.iterdir():
-        if path.is_dir() and path.name != "logs":
-            shutil.rmtree(path)
-        elif path.is_file() and path.name not in {"lock", "output.txt"}:
-            path.unlink()
+    for name in FOLDERS:
+        if (home / name).exists():
+            shutil.rmtree(home / name)

@@ -33,10 +33,17 @@ class ExecutingS3Response(moto_responses.S3Response):
 
     def get_object(self) -> Any:
         """Answer with the object as it was or as it is while it is being replaced, never with a mixture."""
+        if self._get_int_param("partNumber") and self._is_joined():
+            text = "localaws does not support PartNumber of GetObject for an object that was uploaded in parts."
+            raise S3ClientError("NotImplemented", text)
         for _ in range(REPLACEMENTS):
             with contextlib.suppress(GoneError):
                 return super().get_object()
         return super().get_object()
+
+    def _is_joined(self) -> bool:
+        key = self.backend.get_object(self.bucket_name, self.parse_key_name())
+        return key is not None and key.multipart is not None
 
     def copy_object(self) -> Any:
         """Copy an object on disk."""

@@ -178,8 +178,13 @@ class EndpointHosting:
         running = self._running.pop(record.endpoint_name)
 
         def delete() -> None:
-            running.delete()
-            forget()
+            try:
+                running.delete()
+            except Exception as error:  # noqa: BLE001 an endpoint must not be in Deleting for ever; it can be deleted again
+                self._running[record.endpoint_name] = running
+                record.set_status("Failed", failure_reason(f"The endpoint could not be deleted. ({error})", []))
+            else:
+                forget()
 
         threading.Thread(target=delete, name=f"delete {record.endpoint_name}", daemon=True).start()
 

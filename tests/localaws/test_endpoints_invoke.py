@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from localaws.sagemaker.endpoint_connections import ConnectionPool
+from localaws.sagemaker.endpoint_fleets import Fleet
 from localaws.sagemaker.endpoint_router import EndpointRoute, InvocationRouter, VariantRoute
 from tests.conftest import RunningLocalAws
 from tests.localaws.endpoint_models import Workbench, pack, workbench
@@ -216,11 +217,29 @@ def test_a_container_that_does_not_answer_in_time_is_a_model_error_without_statu
     assert (recorded, instance.outstanding) == ([None], 0)
 
 
-async def _call(router: InvocationRouter, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def test_a_body_cut_off_on_the_way_reaches_no_model() -> None:
+    route = EndpointRoute("cut", "1", "us-east-1", (VariantRoute("v", 1.0, cast(Fleet, None), cast(Any, None)),))
+    cut: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"half", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    start, _ = asyncio.run(_call(InvocationRouter({"cut": route}, "1"), "cut", *cut))
+
+    assert dict(start["headers"])[b"x-amzn-errortype"] == b"IncompleteBody"
+
+
+WHOLE = {"type": "http.request", "body": b"x"}
+
+
+async def _call(
+    router: InvocationRouter, name: str, *messages: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     sent: list[dict[str, Any]] = []
+    received = iter(messages or (WHOLE,))
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"x"}
+        return next(received)
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)

@@ -94,6 +94,7 @@ def test_a_multipart_upload_is_joined_on_disk_with_awss_etag_and_leaves_no_parts
     s3.download_file(bucket, "joined", str(tmp_path / "back"))
     assert (tmp_path / "back").read_bytes() == body
     assert len(list((localaws.home / "objects").iterdir())) == before + 1
+    assert error_of(s3.get_object, Bucket=bucket, Key="joined", PartNumber=2)[0] == "NotImplemented"
     s3.copy_object(Bucket=bucket, Key="copied", CopySource={"Bucket": bucket, "Key": "joined"})
     s3.delete_object(Bucket=bucket, Key="joined")
     assert s3.get_object(Bucket=bucket, Key="copied")["Body"].read() == body

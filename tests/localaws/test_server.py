@@ -68,6 +68,14 @@ def test_a_taken_port_is_named(home: Path) -> None:
     assert f"127.0.0.1:{port} cannot be listened on (Address already in use)" in refused.stderr
 
 
+def test_a_folder_that_is_not_its_home_keeps_what_it_holds(home: Path) -> None:
+    (home / "functions").mkdir(parents=True)
+    refused = run("serve", "--home", str(home), "--port", "0")
+    assert refused.returncode == 1
+    assert f"home {home} was not made by localaws, which would empty functions in it" in refused.stderr
+    assert (home / "functions").is_dir()
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::", "example.com"])
 def test_only_loopback_is_listened_on(home: Path, host: str) -> None:
     refused = run("--home", str(home), "--host", host)
