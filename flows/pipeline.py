@@ -37,7 +37,14 @@ from tasks.ledger import run_lock
 from tasks.load_report import TESTED
 from tasks.machine import where
 from tasks.records import LoadReport, load_record, save_record
-from tasks.report import LoadTested, RunSummary, StageTimes, summarise, write_report
+from tasks.report import (
+    LoadTested,
+    RunSummary,
+    StageTimes,
+    forget_load_test_of_another,
+    summarise,
+    write_report,
+)
 from tasks.settings import Settings
 from tasks.waiting import say
 
@@ -127,6 +134,8 @@ async def pipeline(
         )
         if load_test:
             await clock.time("loadtest", _load_test(run_dir, deployment, load_rate_per_second, load_seconds))
+        else:
+            forget_load_test_of_another(run_dir, _tested(deployment, load_rate_per_second, load_seconds))
         save_record(run_dir, STAGE, StageTimes(clock.seconds, where(settings)))
         summary = summarise(run_dir)
         await publish_markdown(STAGE, chosen, write_report(summary).read_text())
@@ -135,7 +144,17 @@ async def pipeline(
 
 async def _load_test(run_dir: Path, deployment: Deployment, rate_per_second: float, seconds: float) -> None:
     """Test what is deployed, unless this very deployment was tested at this rate for this long."""
-    tested = LoadTested(
+    tested = _tested(deployment, rate_per_second, seconds)
+    kept = load_record(run_dir, "loadtest", LoadReport)
+    if kept is not None and load_record(run_dir, TESTED, LoadTested) == tested:
+        say("loadtest: adopted, this deployment was tested so before")
+        return
+    await loadtest(run_dir.name, rate_per_second=rate_per_second, seconds=seconds)
+    save_record(run_dir, TESTED, tested)
+
+
+def _tested(deployment: Deployment, rate_per_second: float, seconds: float) -> LoadTested:
+    return LoadTested(
         deployment.endpoint.config_name,
         deployment.function.version,
         deployment.function.code_sha256,
@@ -143,9 +162,3 @@ async def _load_test(run_dir: Path, deployment: Deployment, rate_per_second: flo
         seconds,
         deployment.endpoint.created,
     )
-    kept = load_record(run_dir, "loadtest", LoadReport)
-    if kept is not None and load_record(run_dir, TESTED, LoadTested) == tested:
-        say("loadtest: adopted, this deployment was tested so before")
-        return
-    await loadtest(run_dir.name, rate_per_second=rate_per_second, seconds=seconds)
-    save_record(run_dir, TESTED, tested)

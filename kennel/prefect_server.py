@@ -81,7 +81,7 @@ def prepare() -> Path:
     """Create the database that new homes start from, unless it is there; return its path.
 
     Raises:
-        StageFailed: Prefect's migrations failed.
+        StageFailed, WaitTimedOut: Prefect's migrations failed, or were not done in time.
     """
     prepared = _prepared_database()
     if prepared.exists():
@@ -91,9 +91,13 @@ def prepare() -> Path:
         environment = {**os.environ, "PREFECT_HOME": folder, "DO_NOT_TRACK": "1"}
         environment.pop("PREFECT_API_URL", None)
         command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=PREPARE_SECONDS, check=False
-        )
+        try:
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=PREPARE_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            why = f"its migrations were not done after {PREPARE_SECONDS:.0f} s"
+            raise WaitTimedOut("Prefect's database", "it was not created", why, "make setup") from error
         database = Path(folder) / "prefect.db"
         if done.returncode != 0 or not database.exists():
             raise StageFailed("Prefect's database", "its migrations failed", done.stderr[-2000:], "make setup")

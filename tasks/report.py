@@ -7,11 +7,13 @@ guessed.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from tasks.errors import SettingsRefused
+from tasks.load_report import STAGE as LOADTEST
+from tasks.load_report import TESTED
 from tasks.pricing import PRICES_SOURCE
 from tasks.records import (
     SPLITS,
@@ -107,10 +109,18 @@ def summarise(run_dir: Path) -> RunSummary:
         endpoint=_needed(run_dir, "endpoint", EndpointRef),
         function=_needed(run_dir, "function", FunctionRef),
         smoke=_needed(run_dir, "smoke", SmokeResult),
-        loadtest=load_record(run_dir, "loadtest", LoadReport),
+        loadtest=load_record(run_dir, LOADTEST, LoadReport),
         times=_needed(run_dir, "pipeline", StageTimes),
         report=str(run_dir / REPORT),
     )
+
+
+def forget_load_test_of_another(run_dir: Path, tested: LoadTested) -> None:
+    """Drop the record of a load test of another deployment than `tested`: the report would show it as this one's."""
+    kept = load_record(run_dir, TESTED, LoadTested)
+    if kept is not None and kept != replace(tested, rate_per_second=kept.rate_per_second, seconds=kept.seconds):
+        for record in (LOADTEST, TESTED):
+            (run_dir / f"{record}.json").unlink(missing_ok=True)
 
 
 def summary_rows(summary: RunSummary) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tasks.aws import Aws
 from tasks.code_package import REPOSITORY
-from tasks.errors import DataRefused, SettingsRefused, StageFailed, aws_boundary
+from tasks.errors import DataRefused, SettingsRefused, StageFailed, WaitTimedOut, aws_boundary
 from tasks.ledger import Ledger
 from tasks.progress import show_progress
 from tasks.records import WeightsRef
@@ -39,7 +39,7 @@ def find_weights(backbone: str, named: Path | None, home: Path) -> Path | None:
     Raises:
         SettingsRefused: the named file does not exist.
         DataRefused: it is not a safetensors file.
-        StageFailed: the packaged weights could not be exported.
+        StageFailed, WaitTimedOut: the packaged weights could not be exported, or not in time.
     """
     if named is not None:
         if not named.is_file():
@@ -98,7 +98,14 @@ def _export_packaged(backbone: str, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     command = [sys.executable, "-c", _EXPORT, backbone, str(part.resolve())]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False)
+    say(f"weights: exporting those of {backbone} from its package")
+    try:
+        done = subprocess.run(
+            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        why = f"it was not done after {EXPORT_SECONDS} s"
+        raise WaitTimedOut("weights", f"exporting {backbone}", why, "run the same command again") from error
     if done.returncode != 0:
         raise StageFailed("weights", f"exporting {backbone} failed", done.stderr[-1500:], "make setup")
     part.replace(path)

@@ -6,7 +6,15 @@ import pytest
 
 from tasks.errors import SettingsRefused
 from tasks.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel, save_record
-from tasks.report import StageTimes, accuracy_interval, summarise, summary_rows, write_report
+from tasks.report import (
+    LoadTested,
+    StageTimes,
+    accuracy_interval,
+    forget_load_test_of_another,
+    summarise,
+    summary_rows,
+    write_report,
+)
 from tasks.smoke import SmokeResult
 
 COUNTS = {"train": {"x": 10, "y": 10}, "validation": {"x": 2, "y": 2}, "test": {"x": 20, "y": 21}}
@@ -76,6 +84,14 @@ def test_the_json_has_what_it_promises(run_dir: Path) -> None:
     answer = summarise(run_dir).as_json()
     assert {"run_id", "test_accuracy", "test_images", "classes", "endpoint", "function", "report"} <= set(answer)
     assert (answer["classes"], answer["test_images"], answer["loadtest"]) == (2, 41, None)
+
+
+@pytest.mark.parametrize(("now", "is_kept"), [("2026-01-01", True), ("2026-01-02", False)])
+def test_a_load_test_of_an_endpoint_that_was_made_anew_is_not_this_ones(run_dir: Path, now: str, is_kept: bool) -> None:
+    (run_dir / "loadtest.json").write_text("{}")
+    save_record(run_dir, "loadtest-of", LoadTested("c", "4", "00", 10.0, 10.0, "2026-01-01"))
+    forget_load_test_of_another(run_dir, LoadTested("c", "4", "00", 20.0, 5.0, now))
+    assert (run_dir / "loadtest.json").exists() is is_kept
 
 
 def test_a_missing_record_is_named(run_dir: Path) -> None:
