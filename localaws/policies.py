@@ -3,7 +3,7 @@
 Covered: Action/NotAction, Resource/NotResource, Principal (everyone, account, ARN), Condition with the operators below
 (and their `IfExists` and `ForAnyValue:`/`ForAllValues:` forms), policy variables of the context. A condition with
 another operator raises.
-Not covered: service control policies and session policies.
+Not covered: NotPrincipal, service control policies and session policies.
 """
 
 import ipaddress

@@ -27,7 +27,7 @@ from localaws.contents import (
     checksum,
     pieces_of,
 )
-from localaws.policies import ALLOWED, EXPLICIT_DENY, Request, evaluate, unsupported_operators
+from localaws.policies import ALLOWED, EXPLICIT_DENY, Request, evaluate, statements_of, unsupported_operators
 from localaws.s3.responses import ExecutingS3Response
 
 # Traffic never leaves the machine: to a policy that asks for TLS it counts as transported securely.
@@ -146,13 +146,11 @@ class PolicedBucket(moto_models.FakeBucket):
         return effects.get(decision.effect, PermissionResult.NEUTRAL)
 
 
-class UnsupportedConditionError(S3ClientError):
-    """A policy has conditions that localaws does not evaluate."""
+class UnsupportedPolicyError(S3ClientError):
+    """A policy has something that localaws does not evaluate."""
 
-    def __init__(self, operators: list[str]) -> None:
-        super().__init__(
-            "MalformedPolicy", f"localaws does not evaluate the condition operators {', '.join(operators)}."
-        )
+    def __init__(self, what: str) -> None:
+        super().__init__("MalformedPolicy", f"localaws does not evaluate {what}.")
 
 
 class ExecutingS3(moto_models.S3Backend):
@@ -167,13 +165,16 @@ class ExecutingS3(moto_models.S3Backend):
         return {path: getattr(ExecutingS3Response, handler.__name__) for path, handler in paths.items()}
 
     def put_bucket_policy(self, bucket_name: str, policy: bytes) -> None:
-        """Store a policy; one with a condition that is not evaluated is refused.
+        """Store a policy; one with something that is not evaluated is refused.
 
         Raises:
-            UnsupportedConditionError: it names the operators.
+            UnsupportedPolicyError: it names what is not evaluated.
         """
-        if operators := unsupported_operators(json.loads(policy)):
-            raise UnsupportedConditionError(operators)
+        document = json.loads(policy)
+        if operators := unsupported_operators(document):
+            raise UnsupportedPolicyError(f"the condition operators {', '.join(operators)}")
+        if any("NotPrincipal" in statement for statement in statements_of(document)):
+            raise UnsupportedPolicyError("NotPrincipal")
         super().put_bucket_policy(bucket_name, policy)
 
     def copy_object(self, src_key: Any, dest_bucket_name: str, dest_key_name: str, *others: Any, **more: Any) -> None:

@@ -52,9 +52,12 @@ class TrainingJobs:
         """Check the request, start the job and return its record at once.
 
         Raises:
-            ValidationError, ResourceLimitExceededError: as `parse_request`.
+            ValidationError, ResourceLimitExceededError: as `parse_request`, or another region than the server's.
             ResourceInUseException: a job with this name exists.
         """
+        region = self.core.settings.region
+        if self.region_name != region:
+            raise ValidationError(f"localaws runs training jobs in {region} only, not in {self.region_name}.")
         request = parse_request(parameters, self.core)
         arn = self.training_job_arn(request.name)
         with self._create_lock:

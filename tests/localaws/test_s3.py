@@ -215,6 +215,10 @@ def test_a_tls_only_policy_lets_loopback_pass_and_a_denial_denies(s3: Any, local
     odd = statement("Deny", "s3:*", everything, Condition={"DateLessThan": {"aws:CurrentTime": "2030-01-01"}})
     with pytest.raises(ClientError, match="does not evaluate the condition operators DateLessThan"):
         s3.put_bucket_policy(Bucket=name, Policy=policy(odd))
+    but_one = statement("Deny", "s3:*", everything)
+    but_one["NotPrincipal"] = but_one.pop("Principal")
+    with pytest.raises(ClientError, match="does not evaluate NotPrincipal"):
+        s3.put_bucket_policy(Bucket=name, Policy=policy(but_one))
 
 
 def test_a_bucket_of_another_owner_than_expected_is_refused(s3: Any, bucket: str) -> None:

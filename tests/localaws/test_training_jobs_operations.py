@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -54,6 +55,15 @@ def test_a_request_that_cannot_be_carried_out_is_refused_by_name(
 
     assert refusal.value.response["Error"]["Code"] == "ValidationException"
     assert message in refusal.value.response["Error"]["Message"]
+
+
+def test_a_job_in_another_region_is_refused(room: Room) -> None:
+    elsewhere = boto3.client(
+        "sagemaker", endpoint_url=room.url, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
+
+    with pytest.raises(ClientError, match="runs training jobs in us-east-1 only, not in eu-west-1"):
+        elsewhere.create_training_job(**room.request("print()"))
 
 
 def test_an_empty_channel_is_refused_before_anything_starts(room: Room) -> None:
