@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from kennel import prefect_server, processes, surroundings, work_pool
 from kennel.console import print_json, say
-from kennel.overview import all_runs
+from kennel.overview import all_runs, run_dir_of
 
 
 def up() -> int:
@@ -42,7 +42,7 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
     """Remove what one run or all runs made; after all of them, end the local servers.
 
     Raises:
-        SettingsRefused: it was not confirmed, and there is no terminal to ask at.
+        SettingsRefused: it was not confirmed, and there is no terminal to ask at; or there is no such run.
         RunBusy: a command works on the run.
         TeardownIncomplete: something is still there.
     """
@@ -53,6 +53,8 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
         result: dict[str, object] = {"removed": [], "kept": [], "forgotten": _forget_local(runs, run_id)}
     else:
         result = _tear_down(run_id, is_confirmed=is_confirmed)
+    if run_id is not None and not result["removed"]:
+        run_dir_of(runs, run_id)
     ended = [] if run_id else surroundings.take_down(home)
     for name in ended:
         say(f"ended: {name}")

@@ -20,7 +20,7 @@ def status(run_id: str | None, *, as_json: bool) -> int:
     """Print the local servers and, for each run or the one named, its stages and what it has alive."""
     home, runs = surroundings.home_and_runs()
     services = _services(home)
-    chosen = [describe_run(_run_dir(runs, run_id))] if run_id else [describe_run(path) for path in all_runs(runs)]
+    chosen = [describe_run(run_dir_of(runs, run_id))] if run_id else [describe_run(path) for path in all_runs(runs)]
     if as_json:
         print_json({"services": services, "runs": chosen})
         return 0
@@ -40,7 +40,7 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
         AwsFailed: CloudWatch Logs refused.
     """
     _, runs = surroundings.home_and_runs()
-    run_dir = _run_dir(runs, run_id) if run_id else _latest(runs)
+    run_dir = run_dir_of(runs, run_id) if run_id else _latest(runs)
     if surroundings.use_running() is None:
         raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", "kennel up")
     from tasks.aws import Aws
@@ -70,6 +70,21 @@ def all_runs(runs: Path) -> list[Path]:
     """Return the directories of runs, oldest first."""
     found = [path.parent for path in runs.glob("*/ledger.jsonl")]
     return sorted(found, key=lambda path: (path / "ledger.jsonl").stat().st_mtime)
+
+
+def run_dir_of(runs: Path, run_id: str) -> Path:
+    """Return the directory of a run.
+
+    Raises:
+        SettingsRefused: there is no such run; those that there are are named.
+    """
+    run_dir = runs / run_id
+    if not (run_dir / "ledger.jsonl").exists():
+        known = ", ".join(path.name for path in all_runs(runs)) or "none"
+        raise SettingsRefused(
+            "runs", f"run {run_id}", f"there is no such run under {runs}; known: {known}", "kennel status"
+        )
+    return run_dir
 
 
 def describe_run(run_dir: Path) -> dict[str, Any]:
@@ -103,16 +118,6 @@ def _rows(run: dict[str, Any]) -> dict[str, str]:
         "alive": live or "nothing",
         "report": run["report"] or "none yet",
     }
-
-
-def _run_dir(runs: Path, run_id: str) -> Path:
-    run_dir = runs / run_id
-    if not (run_dir / "ledger.jsonl").exists():
-        known = ", ".join(path.name for path in all_runs(runs)) or "none"
-        raise SettingsRefused(
-            "runs", f"run {run_id}", f"there is no such run under {runs}; known: {known}", "kennel status"
-        )
-    return run_dir
 
 
 def _latest(runs: Path) -> Path:

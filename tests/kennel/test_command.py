@@ -53,8 +53,8 @@ def test_status_and_logs_of_an_unknown_run_say_which_are_known(terminal: Termina
     Ledger(terminal.runs / "known", account_id="123456789012", endpoint="http://127.0.0.1:1").record(
         "role", "r", "created"
     )
-    for command in ("status", "logs"):
-        done = terminal.kennel(command, "unknown")
+    for command in (("status",), ("logs",), ("down", "--yes")):
+        done = terminal.kennel(*command, "unknown")
         assert done.code == 2
         assert "there is no such run" in done.err
         assert "known: known" in done.err
