@@ -22,7 +22,17 @@ ALLOWED_ROOMS = {
     "localaws": {"localaws"},
     "kennel": {"kennel", "flows", "tasks"},
 }
-TRAINING_PACKAGES = {"torch", "torchvision", "numpy", "openvino", "safetensors", "simplejpeg", "PIL"}
+# sagemaker_inference is AWS's serving toolkit: in its image it is there, elsewhere serve.py does without.
+TRAINING_PACKAGES = {
+    "sagemaker_inference",
+    "torch",
+    "torchvision",
+    "numpy",
+    "openvino",
+    "safetensors",
+    "simplejpeg",
+    "PIL",
+}
 HEAVY_OR_REMOTE = {"boto3", "botocore", "paramiko", "torch", "torchvision", "sagemaker"}
 
 
