@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from kennel import __version__
+from kennel import REFERENCE_DATA, __version__
 
 WRONG_USAGE = 2
-REFERENCE_DATA = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dogImages.zip"
 
 HELP = f"""From a zip of photos to a load-tested SageMaker endpoint behind a Lambda function.
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from kennel import surroundings
-from kennel.command import REFERENCE_DATA
+from kennel import REFERENCE_DATA, surroundings
 from kennel.console import print_json, print_table, say
 from tasks.errors import SettingsRefused
 
