@@ -18,7 +18,7 @@ from tasks.code_package import build_lambda_zip
 from tasks.containers import inference_image
 from tasks.endpoint import EndpointPlan, endpoint_arn, endpoint_log_group, ensure_endpoint, with_first_seconds
 from tasks.errors import SettingsRefused
-from tasks.functions import FunctionPlan, ensure_function, function_log_group
+from tasks.functions import FunctionPlan, ensure_function, function_log_group, hosts_allowed_by_default
 from tasks.ledger import Ledger, run_lock
 from tasks.pricing import choose_hosting_instance
 from tasks.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel, load_record, save_record
@@ -48,7 +48,8 @@ async def deploy(
 ) -> Deployment:
     """Bring the run's endpoint and function to its trained model and try them with a photo of the test split.
 
-    `allowed_hosts` are `host:port` that the function may fetch images from although they are not public.
+    `allowed_hosts` are `host:port` that the function may fetch images from although they are not public; none named:
+    any port of loopback on the embedded AWS, nothing on real AWS.
 
     Raises:
         SettingsRefused: the run has no trained model.
@@ -126,7 +127,7 @@ def _function(aws: Aws, run_id: str, endpoint: EndpointRef, allowed_hosts: tuple
         role_arn=role_arn,
         zip_path=zip_path,
         zip_sha256=build_lambda_zip(zip_path),
-        allowed_hosts=tuple(allowed_hosts),
+        allowed_hosts=tuple(allowed_hosts) or hosts_allowed_by_default(aws),
     )
     function = ensure_function(aws, ledger, plan)
     say(f"function {function.name}: alias {function.alias} is version {function.version}")

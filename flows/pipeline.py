@@ -33,6 +33,7 @@ from flows.stage_data import stage_data
 from flows.train_sagemaker import train_sagemaker
 from tasks import naming
 from tasks.artifacts import publish_markdown
+from tasks.backbones import require_backbone
 from tasks.ledger import run_lock
 from tasks.load_report import TESTED
 from tasks.machine import where
@@ -95,6 +96,7 @@ async def pipeline(
     Raises:
         KennelError: the kind that the failing stage names.
     """
+    require_backbone(backbone)
     settings = Settings.load()
     chosen = run_id or naming.run_id_for(
         data,

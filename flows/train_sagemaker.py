@@ -25,6 +25,7 @@ from flows.parameters import (
 )
 from tasks.artifacts import publish_record
 from tasks.aws import Aws
+from tasks.backbones import require_backbone
 from tasks.code_package import git_commit, stage_training_code
 from tasks.containers import training_image
 from tasks.errors import SettingsRefused
@@ -70,6 +71,7 @@ async def train_sagemaker(
         WaitTimedOut: the job did not end within its limits.
         AwsFailed: AWS refused.
     """
+    require_backbone(backbone)
     settings = Settings.load()
     aws, run_dir = Aws(settings), settings.run_dir(run_id)
     with run_lock(run_dir):

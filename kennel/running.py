@@ -30,7 +30,6 @@ def run(parameters: Mapping[str, Any], *, data: str | None, allowed_hosts: tuple
     _tell_on_interrupt()
     where = surroundings.bring_up(meanwhile=_import_flows)
     say(f"AWS: {where.target}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
-    hosts = allowed_hosts or where.allowed_hosts
     _import_sdk_early(where.runs)
 
     from prefect.exceptions import ParameterTypeError
@@ -40,7 +39,7 @@ def run(parameters: Mapping[str, Any], *, data: str | None, allowed_hosts: tuple
 
     chosen = data or (SAMPLE if where.target == "local" else REFERENCE_DATA)
     try:
-        summary = asyncio.run(pipeline(**{**parameters, "data": chosen, "allowed_hosts": hosts}))
+        summary = asyncio.run(pipeline(**{**parameters, "data": chosen, "allowed_hosts": allowed_hosts}))
     except ParameterTypeError as error:
         raise SettingsRefused("kennel run", "an argument is out of bounds", str(error), "kennel run --help") from error
     if as_json:

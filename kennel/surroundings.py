@@ -14,18 +14,15 @@ from kennel import embedded_aws, prefect_server, processes
 from kennel.console import say
 from tasks.settings import Settings, is_loopback
 
-ANY_LOOPBACK_PORT = ("127.0.0.1:*", "localhost:*")
-
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where a command works; `allowed_hosts` is what a function may fetch from besides public hosts."""
+    """Where a command works."""
 
     home: Path
     runs: Path
     target: str
     environment: Mapping[str, str]
-    allowed_hosts: tuple[str, ...]
 
 
 def home_and_runs() -> tuple[Path, Path]:
@@ -70,7 +67,7 @@ def bring_up(meanwhile: Callable[[], None]) -> Surroundings:
     target = Settings.load().target()
     if prefect is not None:
         prefect_server.wait(prefect, say)
-    return Surroundings(home, runs, target, environment, ANY_LOOPBACK_PORT if target == "local" else ())
+    return Surroundings(home, runs, target, environment)
 
 
 def use_running() -> Surroundings | None:
@@ -83,7 +80,7 @@ def use_running() -> Surroundings | None:
             return None
         environment = running.environment
         os.environ.update(environment)
-    return Surroundings(home, runs, Settings.load().target(), environment, ())
+    return Surroundings(home, runs, Settings.load().target(), environment)
 
 
 def take_down(home: Path) -> list[str]:

@@ -182,8 +182,9 @@ def _tell_progress(environment: Any) -> None:
     while True:
         gevent.sleep(PROGRESS_SECONDS)
         total, passed = environment.stats.total, time.perf_counter() - began
-        median = total.get_response_time_percentile(0.5) if total.num_requests else 0
-        counts = f"{total.num_requests} done, {total.num_failures} failed, median {median:.0f} ms"
+        counts = f"{total.num_requests} done, {total.num_failures} failed"
+        if total.num_requests:
+            counts += f", median {total.get_response_time_percentile(0.5):.0f} ms"
         # A plain line on stdout: what started Locust shows it to a person.
         try:
             print(f"load test {PLAN.target.title}: {passed:.0f} of about {whole:.0f} s, {counts}", flush=True)

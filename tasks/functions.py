@@ -26,6 +26,14 @@ RUNTIME = "python3.11"
 HANDLER = "handler.handler"
 
 
+ANY_LOOPBACK_PORT = ("127.0.0.1:*", "localhost:*")
+
+
+def hosts_allowed_by_default(aws: Aws) -> tuple[str, ...]:
+    """Return what a function may fetch from besides public hosts: loopback on the embedded AWS, nothing on real AWS."""
+    return ANY_LOOPBACK_PORT if aws.target == "local" else ()
+
+
 @dataclass(frozen=True)
 class FunctionPlan:
     """What the function has to be; `zip_sha256` is in hex, `allowed_hosts` holds `host:port` that may be loopback."""

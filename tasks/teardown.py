@@ -185,9 +185,9 @@ def _remove(aws: Aws, item: Removal, ledgers: Mapping[str, Ledger], kinds: Mappi
         return f"{item.kind} {item.name}: {known.what}"
     crash_point(f"remove-{item.kind}:after")
     say(f"  gone   {item.kind} {item.name}")
-    ledger = ledgers.get(item.run_id or "")
-    if ledger is not None and item.kind != "bucket":
-        _forget(ledger, [(item.kind, item.name)])
+    if item.kind != "bucket":
+        for ledger in ledgers.values():  # data and weights may stand in the ledgers of several runs
+            _forget(ledger, [(item.kind, item.name)])
     return None
 
 
