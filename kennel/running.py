@@ -14,6 +14,7 @@ from typing import Any
 
 from kennel import REFERENCE_DATA, surroundings
 from kennel.console import print_json, print_table, say
+from tasks.backbones import require_backbone
 from tasks.errors import SettingsRefused
 
 INTERRUPTED = 130
@@ -24,10 +25,11 @@ def run(parameters: Mapping[str, Any], *, data: str | None, allowed_hosts: tuple
     """Run the pipeline with its parameters and return the exit code.
 
     Raises:
-        SettingsRefused: a parameter is out of bounds.
+        SettingsRefused: a parameter is out of bounds, or the backbone is unknown.
         KennelError: the kind that the failing stage names.
     """
     _tell_on_interrupt()
+    require_backbone(parameters["backbone"])  # a typing slip should not wait for two servers to start
     where = surroundings.bring_up(meanwhile=_import_flows)
     say(f"AWS: {where.target}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
     _import_sdk_early(where.runs)

@@ -60,6 +60,15 @@ def test_status_and_logs_of_an_unknown_run_say_which_are_known(terminal: Termina
         assert "known: known" in done.err
 
 
+def test_a_misspelt_backbone_is_refused_before_anything_is_started(terminal: Terminal) -> None:
+    done = terminal.kennel("run", "--backbone", "resnet9000")
+    assert done.code == 2
+    assert "--backbone resnet9000" in done.err
+    assert "resnet50" in done.err
+    assert not (terminal.home / "processes").exists()
+    assert not terminal.runs.exists()
+
+
 def test_down_without_a_running_emulator_closes_its_rows_and_leaves_other_endpoints_alone(terminal: Terminal) -> None:
     local = Ledger(terminal.runs / "here", account_id="123456789012", endpoint="http://127.0.0.1:1")
     local.record("role", "kennel-here-training", "created")
