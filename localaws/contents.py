@@ -4,12 +4,13 @@ import base64
 import hashlib
 import os
 import shutil
+import threading
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 CHUNK_BYTES = 1 << 20
 INLINE_BYTES = 8 * 1024  # smaller contents are kept in memory: a file would cost more than it saves
@@ -128,6 +129,22 @@ class GoneError(Exception):
 
 
 Content = bytes | Slice
+Found = TypeVar("Found")
+
+# Held while a key is replaced or deleted: moto removes the old content before its key is gone from the bucket.
+REPLACING = threading.RLock()
+
+
+def undisturbed(find: Callable[[], Found]) -> Found:
+    """Return what `find` returns, which looks a key up and opens it; if it met a replacement, it looks again after it.
+
+    `find` may be called twice: it must not have effects before it opens.
+    """
+    try:
+        return find()
+    except GoneError:
+        with REPLACING:
+            return find()
 
 
 def pieces_of(content: Content) -> Iterable[bytes]:

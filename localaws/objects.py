@@ -1,12 +1,11 @@
 """An in-process view of moto's S3: no HTTP, and no object whole in memory. Files in, files out."""
 
-import contextlib
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localaws.contents import CHUNK_BYTES, Content, GoneError, pieces_of
+from localaws.contents import CHUNK_BYTES, Content, pieces_of, undisturbed
 from localaws.errors import NoSuchBucket, NoSuchKey
 
 
@@ -85,13 +84,14 @@ class Objects:
             staged.discard()
 
     def _content(self, bucket: str, key: str) -> Content:
-        while True:
+        def find() -> Content:
             found = self._bucket(bucket).keys.get(key)
             if found is None or _is_delete_marker(found):
                 raise NoSuchKey(bucket, key)
-            with contextlib.suppress(GoneError):
-                content: Content = found.value
-                return content
+            content: Content = found.value
+            return content
+
+        return undisturbed(find)
 
     def _backend(self) -> Any:
         from moto.s3.models import s3_backends

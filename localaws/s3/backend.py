@@ -18,6 +18,7 @@ from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 from localaws.contents import (
     CHECKSUMS,
     INLINE_BYTES,
+    REPLACING,
     Content,
     GoneError,
     Slice,
@@ -176,6 +177,16 @@ class ExecutingS3(moto_models.S3Backend):
         if any("NotPrincipal" in statement for statement in statements_of(document)):
             raise UnsupportedPolicyError("NotPrincipal")
         super().put_bucket_policy(bucket_name, policy)
+
+    def put_object(self, *wanted: Any, **more: Any) -> Any:
+        """Store an object; what `undisturbed` reads meanwhile is the old one or the new one."""
+        with REPLACING:
+            return super().put_object(*wanted, **more)
+
+    def delete_object(self, *wanted: Any, **more: Any) -> Any:
+        """Delete an object; what `undisturbed` reads meanwhile is there or not."""
+        with REPLACING:
+            return super().delete_object(*wanted, **more)
 
     def copy_object(self, src_key: Any, dest_bucket_name: str, dest_key_name: str, *others: Any, **more: Any) -> None:
         """Copy an object; its checksum keeps its kind: clients must not take a composite one for a whole one."""

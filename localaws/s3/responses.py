@@ -1,17 +1,13 @@
 """moto's S3 responses, with bodies that arrived as files, atomic conditions and the expected bucket owner."""
 
-import contextlib
-import threading
 from typing import Any
 
 import moto.s3.responses as moto_responses
 from moto.s3.exceptions import NoSuchUpload, S3ClientError
 
-from localaws.contents import GoneError
+from localaws.contents import REPLACING, undisturbed
 
 BODY = "localaws.s3.body"  # WSGI environment: the body that was received before moto
-REPLACEMENTS = 20  # of one key while one reader looks for it
-_WRITING = threading.RLock()
 
 
 class ExecutingS3Response(moto_responses.S3Response):
@@ -28,7 +24,7 @@ class ExecutingS3Response(moto_responses.S3Response):
 
     def put_object(self) -> Any:
         """Store an object; its conditions and the storing are one step, so of two conditional puts one wins."""
-        with _WRITING:
+        with REPLACING:
             return super().put_object()
 
     def get_object(self) -> Any:
@@ -36,10 +32,7 @@ class ExecutingS3Response(moto_responses.S3Response):
         if self._get_int_param("partNumber") and self._is_joined():
             text = "localaws does not support PartNumber of GetObject for an object that was uploaded in parts."
             raise S3ClientError("NotImplemented", text)
-        for _ in range(REPLACEMENTS):
-            with contextlib.suppress(GoneError):
-                return super().get_object()
-        return super().get_object()
+        return undisturbed(super().get_object)
 
     def _is_joined(self) -> bool:
         key = self.backend.get_object(self.bucket_name, self.parse_key_name())
@@ -49,7 +42,7 @@ class ExecutingS3Response(moto_responses.S3Response):
         """Copy an object on disk."""
         if "x-amz-checksum-algorithm" in self.headers:
             raise S3ClientError("NotImplemented", "localaws does not support ChecksumAlgorithm of CopyObject.")
-        return super().copy_object()
+        return undisturbed(super().copy_object)
 
     def upload_part(self) -> Any:
         """Store a part; an unknown upload is NoSuchUpload."""
@@ -61,7 +54,7 @@ class ExecutingS3Response(moto_responses.S3Response):
     def _key_response_post(self, request: Any, body: Any, bucket_name: str, query: Any, key_name: str) -> Any:
         self._check_upload(query, bucket_name, key_name)
         if self.headers.get("If-None-Match"):
-            with _WRITING:
+            with REPLACING:
                 return super()._key_response_post(request, body, bucket_name, query, key_name)
         return super()._key_response_post(request, body, bucket_name, query, key_name)
 

@@ -5,6 +5,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,40 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Core:
     backend = s3_backends[ACCOUNT]["aws"]
     backend.create_bucket("inside", "us-east-1")
     return Core(Settings(home))
+
+
+class SlowlyDisposed:
+    """Disposal of a key that pauses after its content is removed and before the key is replaced."""
+
+    def __init__(self, key: Any) -> None:
+        self.content_is_gone = threading.Event()
+        self.may_end = threading.Event()
+        self._dispose = key.dispose
+        key.dispose = self
+
+    def __call__(self, garbage: bool = False) -> None:
+        self._dispose(garbage)
+        self.content_is_gone.set()
+        assert self.may_end.wait(10)
+
+
+def test_a_download_in_the_middle_of_a_replacement_gets_the_new_object(core: Core, tmp_path: Path) -> None:
+    from localaws.s3.backend import StoredKey
+
+    backend = core.objects._backend()
+    disposal = SlowlyDisposed(backend.put_object("inside", "half", StoredKey.store.write([b"0" * 100_000])))
+    new = StoredKey.store.write([b"1" * 100_000])
+    writer = threading.Thread(target=backend.put_object, args=("inside", "half", new))
+    writer.start()
+    assert disposal.content_is_gone.wait(10)
+    reader = threading.Thread(target=core.objects.download, args=("inside", "half", tmp_path / "down"))
+    reader.start()
+    reader.join(0.2)
+    assert reader.is_alive(), "nothing to read yet: the reader waits"
+    disposal.may_end.set()
+    writer.join(10)
+    reader.join(10)
+    assert (tmp_path / "down").read_bytes() == b"1" * 100_000
 
 
 def test_a_file_goes_up_and_comes_down_unchanged(core: Core, tmp_path: Path) -> None:
