@@ -46,8 +46,8 @@ lock: $(UV) ## makes requirements.lock anew from pyproject.toml
 	$(UV) pip compile pyproject.toml --group dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 
-apt: ## what the tests need from Debian: iproute2 (network namespaces), chromium (the pages a person sees)
-	@missing=$$(for program in ip:iproute2 chromium:chromium; do command -v $${program%%:*} >/dev/null || echo $${program##*:}; done); \
+apt: ## what the tests need from Debian: iproute2 (network namespaces), chromium (the pages a person sees), OpenSSH
+	@missing=$$(for program in ip:iproute2 chromium:chromium sshd:openssh-server scp:openssh-client; do command -v $${program%%:*} >/dev/null || echo $${program##*:}; done); \
 	if [ -n "$$missing" ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
 clean: ## removes .venv, .uv and .kennel (runs/ stays)

@@ -5,6 +5,7 @@ fp32. An engine is used when, on one batch of real images, every feature vector 
 (norm of the difference over norm of the vector); otherwise the next is tried, and the log says why.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -92,7 +93,6 @@ class OpenVinoEngine:
         self.name = f"openvino-cpu-{precision}"
         self.batch_size = _CPU_BATCH
         self._streams = threads
-        self._openvino = openvino
         graph = traced_graph(openvino, embedder, torch.zeros((_CPU_BATCH, side, side, 3), dtype=torch.uint8))
         options = {
             "INFERENCE_PRECISION_HINT": precision,
@@ -103,21 +103,24 @@ class OpenVinoEngine:
         self._compiled = core.compile_model(graph, "CPU", options)
 
     def run(self, batches: Iterable[Pixels]) -> Iterator[Features]:
-        results: dict[int, Features] = {}
+        # No Python callback: OpenVINO's threads would need the interpreter's lock to drop it, while the thread that
+        # destroys the network holds that lock and waits for them (seen once in some hundred runs, for ever).
+        idle = [self._compiled.create_infer_request() for _ in range(2 * self._streams)]  # one computes, one waits
+        running: deque[Any] = deque()
+        for batch in batches:
+            if not idle:
+                oldest = running.popleft()
+                yield _features(oldest)
+                idle.append(oldest)
+            running.append(idle.pop())
+            running[-1].start_async([batch])
+        while running:
+            yield _features(running.popleft())
 
-        def keep(request: Any, number: int) -> None:
-            results[number] = request.get_output_tensor().data.copy()
 
-        queue = self._openvino.AsyncInferQueue(self._compiled, self._streams)
-        queue.set_callback(keep)
-        next_number = 0
-        for number, batch in enumerate(batches):
-            queue.start_async([batch], userdata=number)  # waits while every stream is busy
-            while next_number in results:
-                yield results.pop(next_number)
-                next_number += 1
-        queue.wait_all()
-        yield from (results[number] for number in sorted(results))
+def _features(request: Any) -> Features:
+    request.wait()
+    return np.asarray(request.get_output_tensor().data.copy())
 
 
 def traced_graph(openvino: Any, module: torch.nn.Module, images: torch.Tensor) -> Any:
