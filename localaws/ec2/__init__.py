@@ -1,0 +1,1 @@
+"""EC2: instances that run, with SSH, user data and instance metadata."""
