@@ -17,6 +17,11 @@
     ├── RunBusy                     7   another process works on this run
     ├── WaitTimedOut                8   a deadline passed
     ├── StageFailed                 9   a training job, endpoint, function or load test ended badly
+    │   └── RemoteFailed            9   something went wrong on a machine that is reached by SSH, or on the way to it
+    │       ├── HostKeyRefused      9   another machine answers there than the one we know; nothing was sent to it
+    │       ├── LoginRefused        9   the machine does not let this user or key in, or the key cannot be used
+    │       ├── ConnectionLost      9   no connection could be made, or it was cut or fell silent
+    │       └── CommandFailed       9   a command ended with a status other than 0, or by a signal
     └── TeardownIncomplete          10  something of ours is still there
 
 Every error says where it happened, what was met, why that stops the work, and the command that helps.
@@ -137,6 +142,26 @@ class StageFailed(KennelError):
     """A training job, endpoint, function or load test ended badly."""
 
     exit_code = 9
+
+
+class RemoteFailed(StageFailed):
+    """Something went wrong on a machine that is reached by SSH, or on the way to it."""
+
+
+class HostKeyRefused(RemoteFailed):
+    """Another machine answers there than the one we know; nothing was sent to it."""
+
+
+class LoginRefused(RemoteFailed):
+    """The machine does not let this user or key in, or the key cannot be used."""
+
+
+class ConnectionLost(RemoteFailed):
+    """No connection could be made, or it was cut or fell silent."""
+
+
+class CommandFailed(RemoteFailed):
+    """A command ended with a status other than 0, or by a signal."""
 
 
 class TeardownIncomplete(KennelError):
