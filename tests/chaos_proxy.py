@@ -102,11 +102,8 @@ class ChaosProxy:
                 return
             upstream_reader, upstream = await asyncio.open_connection(*self.target)
             with self._kept(upstream):
-                both = (
-                    self._pump(reader, upstream, writer, is_limited=True),
-                    self._pump(upstream_reader, writer, upstream),
-                )
-                await asyncio.gather(*both)
+                to, back = self._pump(reader, upstream, writer), self._pump(upstream_reader, writer, upstream)
+                await asyncio.gather(to, back)
 
     @contextmanager
     def _kept(self, writer: asyncio.StreamWriter) -> Iterator[None]:
