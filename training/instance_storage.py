@@ -1,0 +1,84 @@
+"""The run's bucket as an instance sees it: objects fetched whole or not at all, and a checkpoint folder kept in S3.
+
+boto3 with the instance's own role (from instance metadata); its own retries are the only ones.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class Bucket:
+    """The run's bucket, with the instance's role."""
+
+    def __init__(self, name: str, region: str) -> None:
+        import boto3  # not before it is installed
+        from botocore.config import Config
+
+        config = Config(retries={"mode": "standard", "total_max_attempts": 6})
+        self._s3: Any = boto3.client("s3", region_name=region, config=config)
+        self._name = name
+
+    def get(self, key: str, path: Path) -> str:
+        """Fetch an object, whole or not at all; return its sha256."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        self._s3.download_file(self._name, key, str(part))
+        digest = sha256_of(part)
+        part.replace(path)
+        return digest
+
+    def put(self, path: Path, key: str) -> None:
+        """Store a file."""
+        extra = {"ServerSideEncryption": "AES256", "ChecksumAlgorithm": "SHA256"}
+        self._s3.upload_file(str(path), self._name, key, ExtraArgs=extra)
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return every key under a prefix."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+
+class Checkpoints:
+    """A folder and its copy in S3, as SageMaker's CheckpointConfig has it; without a prefix nothing is copied."""
+
+    def __init__(self, bucket: Bucket, prefix: str | None, folder: Path, say: Callable[[str], None]) -> None:
+        self._bucket, self._prefix, self.folder, self._say = bucket, prefix, folder, say
+        self._sent: dict[Path, tuple[int, int]] = {}
+        folder.mkdir(exist_ok=True)
+
+    def fetch(self) -> None:
+        """Fetch what an interrupted instance left."""
+        keys = self._bucket.keys(f"{self._prefix}/") if self._prefix else []
+        for key in keys:
+            path = self.folder / key.removeprefix(f"{self._prefix}/")
+            self._bucket.get(key, path)
+            self._sent[path] = _version(path)
+        if keys:
+            self._say(f"{len(keys)} checkpoint files are taken up from an earlier instance")
+
+    def send(self) -> None:
+        """Store what has changed; a failure is said and the training goes on without it."""
+        if self._prefix is None:
+            return
+        for path in sorted(self.folder.rglob("*")):
+            if not path.is_file() or path.name.startswith(".") or self._sent.get(path) == _version(path):
+                continue
+            version = _version(path)
+            try:
+                self._bucket.put(path, f"{self._prefix}/{path.relative_to(self.folder).as_posix()}")
+                self._sent[path] = version
+            except Exception as error:  # noqa: BLE001 boto3 has no base for transfer errors; the training is worth more
+                self._say(f"WARNING: checkpoint {path.name} could not be stored: {error}")
+
+
+def _version(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's sha256 in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
