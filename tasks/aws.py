@@ -21,6 +21,8 @@ INVOKE_TIMEOUT_SECONDS = 70.0
 """InvokeEndpoint's container has 60 s; botocore's default of 60 s would give up at the same moment."""
 
 _LONG_CALLS = frozenset({"sagemaker-runtime", "lambda"})
+_HOME_REGIONS = {"pricing": "us-east-1"}
+"""Services that answer for every region and live in a few."""
 
 
 class Aws:
@@ -76,7 +78,7 @@ class Aws:
             if service not in self._clients:
                 self._clients[service] = self._boto_session().client(
                     service,
-                    region_name=self.region,
+                    region_name=_HOME_REGIONS.get(service, self.region),
                     endpoint_url=self.settings.endpoint_url,
                     config=self._config(service),
                 )

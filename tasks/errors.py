@@ -179,6 +179,11 @@ _NOT_FOUND = {
     "ResourceNotFound",
     "ResourceNotFoundException",
     "ObjectNotFoundException",
+    "InvalidInstanceID.NotFound",
+    "InvalidGroup.NotFound",
+    "InvalidKeyPair.NotFound",
+    "InvalidAMIID.NotFound",
+    "ParameterNotFound",
     "404",
 }
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AllAccessDisabled", "403"}
@@ -190,6 +195,8 @@ _EXISTS = {
     "ResourceConflictException",
     "ResourceInUse",
     "ConflictException",
+    "InvalidKeyPair.Duplicate",
+    "InvalidGroup.Duplicate",
 }
 _LIMIT = {
     "Throttling",
@@ -201,6 +208,9 @@ _LIMIT = {
     "LimitExceededException",
     "ServiceQuotaExceededException",
     "InsufficientInstanceCapacity",
+    "InstanceLimitExceeded",
+    "VcpuLimitExceeded",
+    "MaxSpotInstanceCountExceeded",
     "SlowDown",
 }
 

@@ -17,6 +17,10 @@ RUN_TAG = "kennel:run"
 REGION_TAG = "kennel:region"
 """On roles, which IAM has once for all regions."""
 
+NUMBER_TAG = "kennel:number"
+SPEC_TAG = "kennel:spec"
+"""On EC2 instances: which of the run's instances it is, and the digest of the plan that it was made from."""
+
 RUN_ID_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?$"
 """At most 24 characters, so that every name made from a run id fits AWS's limits (63 for SageMaker, 64 for IAM)."""
 

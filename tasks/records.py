@@ -166,6 +166,33 @@ class LoadReport:
     time_scale: float = 1.0
     answered: int = 0
     unsent: int = 0
+@dataclass(frozen=True)
+class InstanceRef:
+    """An EC2 instance of a run and how to get into it.
+
+    `address` is public and "" while the instance has none; `host_key` is the public line that it must answer with, and
+    `login_key` the path of the private key that lets us in. `launched` is UTC in ISO 8601. `usd_per_hour` is a list
+    price, for spot an estimate from it, None for a type without a known price. `refused` names what EC2 would not
+    launch before this one ("type market: code").
+    """
+
+    instance_id: str
+    address: str
+    private_address: str
+    port: int
+    user: str
+    instance_type: str
+    is_spot: bool
+    host_key: str
+    login_key: str
+    launched: str
+    usd_per_hour: float | None
+    reason: str
+    refused: tuple[str, ...] = ()
+    number: int = 1
+    prices: str = ""
+
+
     asked_rps: float | None = None
     warm_up_requests: int = 0
     p95_ms: float | None = None

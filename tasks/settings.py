@@ -14,16 +14,36 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks import naming
 from tasks.errors import SettingsRefused, TargetRefused
 
+
+def narrow_cidr(value: str) -> str:
+    """Return an IPv4 network in its usual spelling ("203.0.113.7/32").
+
+    Raises:
+        ValueError: it is none, or so wide (under /8) that it means the whole internet.
+    """
+    network = ipaddress.IPv4Network(value)
+    if network.prefixlen < 8:
+        raise ValueError(f"{network} would open SSH to the internet; /8 is the widest that is taken")
+    return str(network)
+
+
 Target = Literal["local", "aws"]
 AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+Cidr = Annotated[str, AfterValidator(narrow_cidr)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+DEEP_LEARNING_IMAGE = (
+    "/aws/service/deeplearning/ami/x86_64/oss-nvidia-driver-gpu-pytorch-2.7-ubuntu-22.04/latest/ami-id"
+)
+CALLER_ADDRESS_URL = "https://checkip.amazonaws.com"
+LOCAL_CALLER_ADDRESS_PATH = "/_localaws/caller-address"
 
 PREFIX = "KENNEL_"
 ELSEWHERE = ("KENNEL_CRASH_AT", "KENNEL_GIT_COMMIT")
@@ -66,6 +86,14 @@ class Settings(BaseSettings):
     download_timeout_seconds: float = Field(default=60.0, ge=1.0, le=600.0)
     download_attempts: int = Field(default=5, ge=1, le=20)
 
+    ec2_image_parameter: str = Field(default=DEEP_LEARNING_IMAGE, pattern=r"^/[A-Za-z0-9_./-]{1,1010}$")
+    ec2_volume_gib: int = Field(default=75, ge=8, le=16_384)
+    ec2_launch_seconds: float = Field(default=300.0, ge=5.0, le=1800.0)
+    dead_man_minutes: int = Field(default=30, ge=5, le=240)
+    ssh_port: int = Field(default=22, ge=1, le=65_535)
+    ssh_from: Cidr | None = None
+    caller_address_url: str | None = Field(default=None, pattern=r"^https?://")
+
     @classmethod
     def load(cls, **overrides: object) -> Self:
         """Read the environment; `overrides` win over it.
@@ -99,6 +127,14 @@ class Settings(BaseSettings):
             named = "eval $(python -m localaws start) for the embedded AWS, or export KENNEL_ACCOUNT_ID=<12 digits>"
             raise TargetRefused("target", "neither AWS_ENDPOINT_URL nor KENNEL_ACCOUNT_ID is set", why, named)
         return "aws"
+
+    def caller_address_source(self) -> str:
+        """Return the URL that answers with the address that we call from: asked where the instance will be."""
+        if self.caller_address_url is not None:
+            return self.caller_address_url
+        if self.endpoint_url is not None:
+            return self.endpoint_url.rstrip("/") + LOCAL_CALLER_ADDRESS_PATH
+        return CALLER_ADDRESS_URL
 
     def run_dir(self, run_id: str) -> Path:
         """Return the directory that keeps a run's ledger and records."""
