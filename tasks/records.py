@@ -85,6 +85,12 @@ class Hyperparameters:
     seed: int = 0
     finetune: bool = False
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The script's arguments by name; what is None or False is left to the script's default."""
+        chosen = {name.replace("_", "-"): value for name, value in dataclasses.asdict(self).items()}
+        return {name: value for name, value in chosen.items() if value is not None and value is not False}
+
 
 @dataclass(frozen=True)
 class TrainedModel:
@@ -110,6 +116,41 @@ class TrainedModel:
 
 
 @dataclass(frozen=True)
+class InstanceModel:
+    """A model that was trained on EC2 instances over SSH, and what it took.
+
+    `seconds` has a phase's wall time by name, as this side saw it (launch, connect, ship, collect, terminate) or as the
+    first instance measured it (installing, fetching, training, packing). `refused` names what EC2 would not launch
+    first ("type market: code"). `log_files` are local.
+    """
+
+    name: str
+    spec_digest: str
+    model_uri: str
+    model_sha256: str
+    backbone: str
+    classes: tuple[str, ...]
+    test_accuracy: float
+    test_images: int
+    metrics: Mapping[str, float]
+    instance_type: str
+    instance_count: int
+    instance_ids: tuple[str, ...]
+    instance_reason: str
+    refused: tuple[str, ...]
+    spot: bool
+    interruptions: int
+    seconds: Mapping[str, float]
+    billable_seconds: float
+    cost_usd: float | None
+    prices: str
+    data_digest: str
+    command: tuple[str, ...]
+    log_files: tuple[str, ...]
+    git_commit: str | None = None
+
+
+@dataclass(frozen=True)
 class EndpointRef:
     """A live endpoint and what it runs; `created` (UTC, ISO 8601) tells it from an earlier one of the same name."""
 
@@ -123,6 +164,33 @@ class EndpointRef:
     model_uri: str
     seconds: float
     created: str = ""
+
+
+@dataclass(frozen=True)
+class InstanceRef:
+    """An EC2 instance of a run and how to get into it.
+
+    `address` is public and "" while the instance has none; `host_key` is the public line that it must answer with, and
+    `login_key` the path of the private key that lets us in. `launched` is UTC in ISO 8601. `usd_per_hour` is a list
+    price, for spot an estimate from it, None for a type without a known price. `refused` names what EC2 would not
+    launch before this one ("type market: code").
+    """
+
+    instance_id: str
+    address: str
+    private_address: str
+    port: int
+    user: str
+    instance_type: str
+    is_spot: bool
+    host_key: str
+    login_key: str
+    launched: str
+    usd_per_hour: float | None
+    reason: str
+    refused: tuple[str, ...] = ()
+    number: int = 1
+    prices: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,33 +234,6 @@ class LoadReport:
     time_scale: float = 1.0
     answered: int = 0
     unsent: int = 0
-@dataclass(frozen=True)
-class InstanceRef:
-    """An EC2 instance of a run and how to get into it.
-
-    `address` is public and "" while the instance has none; `host_key` is the public line that it must answer with, and
-    `login_key` the path of the private key that lets us in. `launched` is UTC in ISO 8601. `usd_per_hour` is a list
-    price, for spot an estimate from it, None for a type without a known price. `refused` names what EC2 would not
-    launch before this one ("type market: code").
-    """
-
-    instance_id: str
-    address: str
-    private_address: str
-    port: int
-    user: str
-    instance_type: str
-    is_spot: bool
-    host_key: str
-    login_key: str
-    launched: str
-    usd_per_hour: float | None
-    reason: str
-    refused: tuple[str, ...] = ()
-    number: int = 1
-    prices: str = ""
-
-
     asked_rps: float | None = None
     warm_up_requests: int = 0
     p95_ms: float | None = None

@@ -18,7 +18,7 @@ from tasks.aws import Aws
 from tasks.errors import StageFailed, aws_boundary
 from tasks.pricing import cost_usd
 from tasks.progress import show_progress
-from tasks.records import TrainedModel
+from tasks.records import DatasetRef, TrainedModel
 from tasks.training_job import TrainingPlan
 
 MAX_META_BYTES = 16 * 2**20
@@ -36,8 +36,9 @@ def read_result(aws: Aws, plan: TrainingPlan, description: Mapping[str, Any]) ->
     """
     uri = str(description["ModelArtifacts"]["S3ModelArtifacts"])
     meta = read_meta(aws, uri)
-    _agree(plan, description, meta)
-    metrics = {name: float(value) for name, value in meta["metrics"].items() if isinstance(value, int | float)}
+    reported = {entry["MetricName"]: float(entry["Value"]) for entry in description.get("FinalMetricDataList", [])}
+    agree(plan.dataset, meta, reported)
+    metrics = metrics_of(meta)
     billable = float(description.get("BillableTimeInSeconds", description["TrainingTimeInSeconds"]))
     count = int(description["ResourceConfig"]["InstanceCount"])
     return TrainedModel(
@@ -72,13 +73,20 @@ def read_meta(aws: Aws, model_uri: str) -> dict[str, Any]:
         archive = Path(folder) / "model.tar.gz"
         with aws_boundary(model_uri), show_progress("fetch model", None, "B") as told:
             aws.client("s3").download_file(bucket, key, str(archive), Callback=told.advance)
-        try:
-            return dict(json.loads(_member(archive, "meta.json")))
-        except (tarfile.TarError, OSError, EOFError, ValueError, TypeError) as error:
-            why = f"{type(error).__name__}: {error}"
-            raise StageFailed(
-                "train_sagemaker", f"{model_uri} holds no readable meta.json", why, "kennel logs"
-            ) from error
+        return meta_in(archive, model_uri)
+
+
+def meta_in(archive: Path, label: str) -> dict[str, Any]:
+    """Return meta.json of a local model.tar.gz; `label` is what an error calls it.
+
+    Raises:
+        StageFailed: there is none, or the archive is damaged or hostile.
+    """
+    try:
+        return dict(json.loads(_member(archive, "meta.json")))
+    except (tarfile.TarError, OSError, EOFError, ValueError, TypeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise StageFailed("trained model", f"{label} holds no readable meta.json", why, "kennel logs") from error
 
 
 def _member(archive: Path, name: str) -> bytes:
@@ -97,15 +105,18 @@ def _member(archive: Path, name: str) -> bytes:
     raise ValueError(f"it has no member {name}")
 
 
-def _agree(plan: TrainingPlan, description: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
-    """Refuse a model whose own account of itself differs from the job's metrics or from the data it was given."""
-    reported = {entry["MetricName"]: float(entry["Value"]) for entry in description.get("FinalMetricDataList", [])}
+def agree(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[str, float]) -> None:
+    """Refuse a model whose own account of itself differs from the metrics reported beside it or from its data.
+
+    Raises:
+        StageFailed: it names what differs.
+    """
     try:
         own = meta["metrics"]
         told = {
-            "classes": (list(meta["classes"]), list(plan.dataset.classes)),
-            "data digest": (meta["data_digest"], plan.dataset.digest),
-            "test images": (int(own["test_images"]), plan.dataset.images("test")),
+            "classes": (list(meta["classes"]), list(dataset.classes)),
+            "data digest": (meta["data_digest"], dataset.digest),
+            "test images": (int(own["test_images"]), dataset.images("test")),
         }
         accuracy = float(own["test_accuracy"])
     except (KeyError, TypeError, ValueError) as error:
@@ -118,5 +129,10 @@ def _agree(plan: TrainingPlan, description: Mapping[str, Any], meta: Mapping[str
         raise _disagreement(f"meta.json has test_accuracy {accuracy}, the job's metrics have {measured}")
 
 
+def metrics_of(meta: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers that a model's meta.json has measured."""
+    return {name: float(value) for name, value in meta["metrics"].items() if isinstance(value, int | float)}
+
+
 def _disagreement(why: str) -> StageFailed:
-    return StageFailed("train_sagemaker", "the model does not agree with its job", why, "kennel logs")
+    return StageFailed("trained model", "the model does not agree with its job", why, "kennel logs")

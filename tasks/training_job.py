@@ -7,7 +7,6 @@ result are in `training_watch` and `trained_model`.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -73,18 +72,12 @@ class TrainingPlan:
             "role": self.role_arn,
             "instances": [self.instance.instance_type, self.instance_count, self.spot],
             "limits": [self.max_runtime_seconds, self.max_wait_seconds],
-            "arguments": self.arguments,
+            "arguments": self.hyperparameters.arguments,
             "data": self.dataset.uri,
             "weights": self.weights.uri if self.weights else None,
             "code": self.code_digest,
         }
         return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The script's arguments by name; what is None is left to the script's default."""
-        chosen = {name.replace("_", "-"): value for name, value in dataclasses.asdict(self.hyperparameters).items()}
-        return {name: value for name, value in chosen.items() if value is not None and value is not False}
 
     @property
     def base_name(self) -> str:
@@ -261,7 +254,7 @@ def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
             input_data_config=inputs,
             checkpoint_config=checkpoints if plan.spot else None,
             environment=plan.environment,
-            hyperparameters=plan.arguments,
+            hyperparameters=plan.hyperparameters.arguments,
             tags=[configs.Tag(key=key, value=value) for key, value in aws.tags(plan.run_id).items()],
         )
     definitions = [configs.MetricDefinition(name=metric, regex=rf"(?:^|\s){metric}={_NUMBER}") for metric in METRICS]
