@@ -10,6 +10,7 @@ import moto.sagemaker.models as moto_models
 from moto.sagemaker.responses import SageMakerResponse
 
 from localaws.sagemaker.endpoints import Endpoints
+from localaws.sagemaker.notebooks import Notebooks
 from localaws.sagemaker.training_jobs import TrainingJobs
 
 NOT_EXECUTED = (  # moto would show them as completed, or in service, and nothing would have run
@@ -18,17 +19,15 @@ NOT_EXECUTED = (  # moto would show them as completed, or in service, and nothin
     "create_compilation_job",
     "create_domain",
     "create_hyper_parameter_tuning_job",
-    "create_notebook_instance",
     "create_processing_job",
     "create_transform_job",
-    "start_notebook_instance",
     "start_pipeline_execution",
 )
 
 
 # The mixins keep records of their own, narrower kinds where moto's class declares its own.
-class ExecutingSageMaker(TrainingJobs, Endpoints, moto_models.SageMakerModelBackend):  # type: ignore[misc]
-    """SageMaker whose training jobs and endpoints run."""
+class ExecutingSageMaker(TrainingJobs, Endpoints, Notebooks, moto_models.SageMakerModelBackend):  # type: ignore[misc]
+    """SageMaker whose training jobs and endpoints run, and whose notebook instances are records."""
 
     __module__ = moto_models.__name__
 

@@ -45,7 +45,7 @@ def test_an_unsupported_service_is_named_in_an_aws_shaped_error(localaws: Runnin
 def test_an_unsupported_operation_is_named_in_an_aws_shaped_error(localaws: RunningLocalAws) -> None:
     for service, operation, parameters in (
         ("sagemaker", "list_subscribed_workteams", {}),
-        ("sagemaker", "start_notebook_instance", {"NotebookInstanceName": "n"}),
+        ("sagemaker", "create_presigned_notebook_instance_url", {"NotebookInstanceName": "n"}),
         ("sagemaker", "start_pipeline_execution", {"PipelineName": "p", "ClientRequestToken": "t" * 32}),
         ("lambda", "list_code_signing_configs", {}),
         ("iam", "get_context_keys_for_custom_policy", {"PolicyInputList": ["{}"]}),

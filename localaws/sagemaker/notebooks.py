@@ -1,0 +1,308 @@
+"""SageMaker's notebook instances, the control plane only: AWS's states, tags and refusals; nothing boots behind them.
+
+No Jupyter runs, the lifecycle scripts are kept and not executed, nothing stops by being idle. `InService` therefore
+promises less than on AWS, and what would need a server, the presigned URL, is refused by name. `Pending`, `Stopping`
+and `Updating` last `TRANSITION_SECONDS`, so that a client that does not wait for them is found out.
+"""
+
+import base64
+import binascii
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from moto.core.responses import ActionResult, EmptyResult
+from moto.core.utils import utcnow
+from moto.sagemaker.exceptions import ValidationError
+from moto.sagemaker.models import FakeSageMakerNotebookInstanceLifecycleConfig as LifecycleConfig
+from moto.sagemaker.responses import SageMakerResponse
+
+from localaws.core import Core
+from localaws.errors import NoSuchRole
+from localaws.sagemaker.training_constraints import check_constraints
+
+TRANSITION_SECONDS = 1.0
+"""At time scale 1; AWS takes minutes."""
+
+LIST_PAGE = 10
+UNSUPPORTED = (
+    "AcceleratorTypes",
+    "AdditionalCodeRepositories",
+    "DefaultCodeRepository",
+    "DisassociateAcceleratorTypes",
+    "DisassociateAdditionalCodeRepositories",
+    "DisassociateDefaultCodeRepository",
+    "DisassociateLifecycleConfig",
+    "IpAddressType",
+    "KmsKeyId",
+    "SecurityGroupIds",
+    "SubnetId",
+)
+CHANGEABLE = ("InstanceType", "PlatformIdentifier", "RoleArn", "RootAccess", "VolumeSizeInGB")
+DEFAULTS = {
+    "DirectInternetAccess": "Enabled",
+    "InstanceMetadataServiceConfiguration": {"MinimumInstanceMetadataServiceVersion": "1"},
+    "RootAccess": "Enabled",
+    "VolumeSizeInGB": 5,
+}
+STARTABLE = DELETABLE = CHANGEABLE_IN = ("Stopped", "Failed")
+STOPPABLE = ("InService",)
+
+
+class NotebookInstance:
+    """One record. Its status is a settled one, or one that becomes settled at a moment of `clock`."""
+
+    def __init__(self, arn: str, fields: Mapping[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
+        self.arn = arn
+        self.notebook_instance_name = str(fields["NotebookInstanceName"])
+        self.tags: list[dict[str, str]] = list(fields.get("Tags") or [])
+        self.creation_time = self.last_modified_time = utcnow()
+        self.fields: dict[str, Any] = {**DEFAULTS, **fields}
+        self._clock = clock
+        self._passing, self._settled, self._settles_at = "Pending", "InService", clock()
+
+    @property
+    def status(self) -> str:
+        """NotebookInstanceStatus at this moment."""
+        return self._settled if self._clock() >= self._settles_at else self._passing
+
+    def move(self, through: str, to: str, seconds: float) -> None:
+        """Be `through` for so long, then `to`."""
+        self._passing, self._settled, self._settles_at = through, to, self._clock() + seconds
+        self.last_modified_time = utcnow()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what DescribeNotebookInstance answers."""
+        kept = {name: value for name, value in self.fields.items() if name not in {"LifecycleConfigName", "Tags"}}
+        lifecycle = self.fields.get("LifecycleConfigName")
+        return {
+            **kept,
+            **({"NotebookInstanceLifecycleConfigName": lifecycle} if lifecycle else {}),
+            "NotebookInstanceArn": self.arn,
+            "NotebookInstanceStatus": self.status,
+            "CreationTime": self.creation_time,
+            "LastModifiedTime": self.last_modified_time,
+        }
+
+
+class Notebooks:
+    """Overrides moto's notebook instances, which are in service at once and forget half of what was asked for."""
+
+    core: ClassVar[Core]
+    account_id: str
+    region_name: str
+    notebook_instances: dict[str, NotebookInstance]
+    notebook_instance_lifecycle_configurations: dict[str, LifecycleConfig]
+    _one_at_a_time: ClassVar[threading.Lock] = threading.Lock()
+
+    def make_notebook_instance(self, fields: Mapping[str, Any]) -> NotebookInstance:
+        """Keep an instance, `Pending` at first.
+
+        Raises:
+            ValidationError: the name is taken, or the role or lifecycle configuration does not exist.
+        """
+        name = fields["NotebookInstanceName"]
+        instance = NotebookInstance(self._notebook_arn("notebook-instance", name), fields)
+        self._require_what_it_names(fields)
+        with self._one_at_a_time:
+            if name in self.notebook_instances:
+                raise ValidationError(message=f"Cannot create a duplicate Notebook Instance ({instance.arn})")
+            self._begin(instance, "Pending", "InService")
+            self.notebook_instances[name] = instance
+        return instance
+
+    def start_notebook_instance(self, notebook_instance_name: str) -> None:
+        """`Pending`, then `InService`."""
+        self._move(notebook_instance_name, STARTABLE, "Pending", "InService")
+
+    def stop_notebook_instance(self, notebook_instance_name: str) -> None:
+        """`Stopping`, then `Stopped`."""
+        self._move(notebook_instance_name, STOPPABLE, "Stopping", "Stopped")
+
+    def update_notebook_instance(self, name: str, changes: Mapping[str, Any]) -> None:
+        """`Updating`, then `Stopped` with the changes made."""
+        self._require_what_it_names(changes)
+        self._move(name, CHANGEABLE_IN, "Updating", "Stopped", changes)
+
+    def delete_notebook_instance(self, notebook_instance_name: str) -> None:
+        """Forget an instance that is stopped."""
+        with self._one_at_a_time:
+            instance = self._notebook(notebook_instance_name)
+            _require_status(instance, DELETABLE, "Deleting")
+            del self.notebook_instances[notebook_instance_name]
+
+    def make_lifecycle_config(self, fields: Mapping[str, Any]) -> LifecycleConfig:
+        """Keep a lifecycle configuration with its tags.
+
+        Raises:
+            ValidationError: the name is taken.
+        """
+        config = super().create_notebook_instance_lifecycle_config(  # type: ignore[misc]
+            fields["NotebookInstanceLifecycleConfigName"], fields.get("OnCreate") or [], fields.get("OnStart") or []
+        )
+        config.tags = list(fields.get("Tags") or [])
+        return config  # type: ignore[no-any-return]
+
+    def update_lifecycle_config(self, fields: Mapping[str, Any]) -> None:
+        """Put other scripts in the place of the hooks that are named.
+
+        Raises:
+            ValidationError: there is no such configuration.
+        """
+        config = self._lifecycle_config(fields["NotebookInstanceLifecycleConfigName"], "update")
+        config.on_create = fields.get("OnCreate", config.on_create)
+        config.on_start = fields.get("OnStart", config.on_start)
+        config.last_modified_time = utcnow()
+
+    def _require_what_it_names(self, fields: Mapping[str, Any]) -> None:
+        role, lifecycle = fields.get("RoleArn"), fields.get("LifecycleConfigName")
+        if lifecycle:
+            self._lifecycle_config(lifecycle, "describe")
+        try:
+            if role:
+                self.core.credentials.for_role(role, "SageMaker")
+        except NoSuchRole as error:
+            raise ValidationError(
+                message=f"Could not assume role {role}. Please ensure that the role exists and allows principal "
+                "'sagemaker.amazonaws.com' to assume the role."
+            ) from error
+
+    def _move(
+        self, name: str, allowed: tuple[str, ...], through: str, to: str, changes: Mapping[str, Any] | None = None
+    ) -> None:
+        with self._one_at_a_time:
+            instance = self._notebook(name)
+            _require_status(instance, allowed, through)
+            instance.fields.update(changes or {})
+            self._begin(instance, through, to)
+
+    def _begin(self, instance: NotebookInstance, through: str, to: str) -> None:
+        instance.move(through, to, TRANSITION_SECONDS / self.core.settings.time_scale)
+
+    def _notebook(self, name: str) -> NotebookInstance:
+        if name not in self.notebook_instances:
+            raise ValidationError(message="RecordNotFound")
+        return self.notebook_instances[name]
+
+    def _lifecycle_config(self, name: str, verb: str) -> LifecycleConfig:
+        if name not in self.notebook_instance_lifecycle_configurations:
+            arn = self._notebook_arn("notebook-instance-lifecycle-config", name)
+            why = "(Details: Notebook Instance Lifecycle Config does not exist.)"
+            raise ValidationError(message=f"Unable to {verb} Notebook Instance Lifecycle Config '{arn}'. {why}")
+        return self.notebook_instance_lifecycle_configurations[name]
+
+    def _notebook_arn(self, kind: str, name: str) -> str:
+        return f"arn:aws:sagemaker:{self.region_name}:{self.account_id}:{kind}/{name}"
+
+    def _get_resource_from_arn(self, arn: str) -> Any:
+        """Find what a tag operation is about; moto does not know lifecycle configurations there."""
+        kind, _, name = arn.rpartition(":")[2].partition("/")
+        if kind == "notebook-instance-lifecycle-config":
+            return self._lifecycle_config(name, "describe")
+        return super()._get_resource_from_arn(arn)  # type: ignore[misc]
+
+
+def _require_status(instance: NotebookInstance, allowed: tuple[str, ...], to: str) -> None:
+    if (status := instance.status) not in allowed:
+        raise ValidationError(
+            message=f"Status ({status}) not in ([{', '.join(allowed)}]). "
+            f"Unable to transition to ({to}) for Notebook Instance ({instance.arn})"
+        )
+
+
+# --- the wire ---------------------------------------------------------------------------------------------------------
+
+
+def create_notebook_instance(response: Any) -> ActionResult:
+    """CreateNotebookInstance."""
+    parameters = _checked(response, "CreateNotebookInstance")
+    if parameters.get("DirectInternetAccess") == "Disabled":
+        raise ValidationError(
+            message="CreateNotebookInstance: a network without internet is not supported by localaws."
+        )
+    return ActionResult({"NotebookInstanceArn": response.sagemaker_backend.make_notebook_instance(parameters).arn})
+
+
+def update_notebook_instance(response: Any) -> ActionResult:
+    """UpdateNotebookInstance, which moto lacks."""
+    parameters = _checked(response, "UpdateNotebookInstance")
+    names = (*CHANGEABLE, "LifecycleConfigName", "InstanceMetadataServiceConfiguration")
+    changes = {name: parameters[name] for name in names if parameters.get(name) is not None}
+    response.sagemaker_backend.update_notebook_instance(parameters["NotebookInstanceName"], changes)
+    return EmptyResult()
+
+
+def create_notebook_instance_lifecycle_config(response: Any) -> ActionResult:
+    """CreateNotebookInstanceLifecycleConfig."""
+    parameters = _checked(response, "CreateNotebookInstanceLifecycleConfig")
+    _check_scripts(parameters)
+    config = response.sagemaker_backend.make_lifecycle_config(parameters)
+    return ActionResult({"NotebookInstanceLifecycleConfigArn": config.arn})
+
+
+def update_notebook_instance_lifecycle_config(response: Any) -> ActionResult:
+    """UpdateNotebookInstanceLifecycleConfig, which moto lacks."""
+    parameters = _checked(response, "UpdateNotebookInstanceLifecycleConfig")
+    _check_scripts(parameters)
+    response.sagemaker_backend.update_lifecycle_config(parameters)
+    return EmptyResult()
+
+
+def list_notebook_instance_lifecycle_configs(response: Any) -> ActionResult:
+    """ListNotebookInstanceLifecycleConfigs, which moto lacks: those whose name contains a text, by name, in pages."""
+    parameters = _checked(response, "ListNotebookInstanceLifecycleConfigs")
+    configs = response.sagemaker_backend.notebook_instance_lifecycle_configurations
+    names = sorted(name for name in list(configs) if (parameters.get("NameContains") or "") in name)
+    start = int(parameters.get("NextToken") or 0)
+    end = start + int(parameters.get("MaxResults") or LIST_PAGE)
+    listed = [
+        {
+            "NotebookInstanceLifecycleConfigName": name,
+            "NotebookInstanceLifecycleConfigArn": configs[name].arn,
+            "CreationTime": configs[name].creation_time,
+            "LastModifiedTime": configs[name].last_modified_time,
+        }
+        for name in names[start:end]
+    ]
+    more = {"NextToken": str(end)} if end < len(names) else {}
+    return ActionResult({"NotebookInstanceLifecycleConfigs": listed, **more})
+
+
+OPERATIONS = (
+    create_notebook_instance,
+    update_notebook_instance,
+    create_notebook_instance_lifecycle_config,
+    update_notebook_instance_lifecycle_config,
+    list_notebook_instance_lifecycle_configs,
+)
+
+
+def install_notebooks(core: Core) -> None:
+    """Have moto dispatch to these."""
+    Notebooks.core = core
+    for operation in OPERATIONS:
+        setattr(SageMakerResponse, operation.__name__, operation)
+
+
+def _checked(response: Any, operation: str) -> dict[str, Any]:
+    """Return the parameters that were given.
+
+    Raises:
+        ValidationError: they break the model's constraints, or one of them would have no effect here.
+    """
+    parameters = {name: value for name, value in response._get_params().items() if value is not None}
+    check_constraints(parameters, f"{operation}Input")
+    unsupported = [name for name in UNSUPPORTED if parameters.get(name)]
+    if unsupported:
+        raise ValidationError(message=f"{operation}: {', '.join(unsupported)} not supported by localaws.")
+    return parameters
+
+
+def _check_scripts(parameters: Mapping[str, Any]) -> None:
+    for hook in ("OnCreate", "OnStart"):
+        for script in parameters.get(hook) or []:
+            try:
+                base64.b64decode(script.get("Content") or "", validate=True)
+            except binascii.Error as error:
+                raise ValidationError(message=f"{hook}: Content is not valid base64: {error}") from error
