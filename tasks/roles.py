@@ -1,4 +1,4 @@
-"""The execution roles that a run creates: one for its training job, one for its endpoint, one for its function.
+"""The roles that a run creates: for its training job, its EC2 instances, its endpoint and its function.
 
 Each policy names the run's own objects, log groups and endpoint and grants nothing else. A role that exists is adopted
 when it carries the run's tags, and its policies are brought back to what is wanted; one that is not ours is left alone.
@@ -7,7 +7,7 @@ when it carries the run's tags, and its policies are brought back to what is wan
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,22 @@ def training_role(aws: Aws, run_id: str, dataset: DatasetRef, weights: WeightsRe
     )
     name = naming.resource_name(run_id, "training", limit=ROLE_NAME_LIMIT)
     return RoleSpec(name, "sagemaker.amazonaws.com", statements, f"Training job of run {run_id}", aws.account_id)
+
+
+def instance_role(run_id: str, dataset: DatasetRef, weights: WeightsRef | None) -> RoleSpec:
+    """Describe the role of the run's EC2 instances: read its inputs, keep its checkpoints, nothing else.
+
+    Code comes by SSH and the model goes the same way, so neither needs a right. EC2 knows no `aws:SourceAccount`.
+    """
+    bucket, checkpoints = dataset.bucket, f"{run_prefix(run_id)}/ec2/checkpoints"
+    readable = [dataset.prefix, *([weights.prefix] if weights else []), checkpoints]
+    statements = (
+        _objects("ReadInputs", ["s3:GetObject"], bucket, readable),
+        _objects("KeepCheckpoints", ["s3:PutObject", "s3:AbortMultipartUpload"], bucket, [checkpoints]),
+        _listing(bucket, readable),
+    )
+    name = naming.resource_name(run_id, "instance", limit=ROLE_NAME_LIMIT)
+    return RoleSpec(name, "ec2.amazonaws.com", statements, f"EC2 instances of run {run_id}")
 
 
 def endpoint_role(aws: Aws, run_id: str, model_uri: str, log_group: str) -> RoleSpec:
@@ -182,19 +198,36 @@ def _create_role(iam: Any, run_id: str, spec: RoleSpec, region: str) -> str:
         RoleName=spec.name,
         AssumeRolePolicyDocument=json.dumps(spec.trust),
         Description=spec.description,
-        Tags=[*naming.tag_list(run_id), {"Key": naming.REGION_TAG, "Value": region}],
+        Tags=iam_tags(run_id, region),
     )
     return str(answer["Role"]["Arn"])
 
 
+def iam_tags(run_id: str, region: str) -> list[dict[str, str]]:
+    """Return the tags of a role or instance profile: the run's, and the region."""
+    return [*naming.tag_list(run_id), {"Key": naming.REGION_TAG, "Value": region}]
+
+
 def _refuse_foreign(role: Mapping[str, Any], run_id: str, region: str) -> None:
-    carried = {tag["Key"]: tag["Value"] for tag in role.get("Tags", [])}
-    where, elsewhere = f"role {role['RoleName']}", carried.get(naming.REGION_TAG, region)
+    look = f"aws iam get-role --role-name {role['RoleName']}"
+    refuse_foreign_iam(f"role {role['RoleName']}", role.get("Tags", []), run_id, region=region, look=look)
+
+
+def refuse_foreign_iam(
+    where: str, tag_list: Iterable[Mapping[str, str]], run_id: str, *, region: str, look: str
+) -> None:
+    """Refuse a role or instance profile that is not this run's; IAM has one of a name for all regions.
+
+    Raises:
+        OwnershipRefused: it does not carry the run's tags, or the run made it in another region.
+    """
+    carried = {tag["Key"]: tag["Value"] for tag in tag_list}
+    elsewhere = carried.get(naming.REGION_TAG, region)
     if any(carried.get(key) != value for key, value in naming.tags(run_id).items()):
         why = f"it does not carry the tags of run {run_id}, so it is somebody else's"
-        raise OwnershipRefused(where, "it exists already", why, f"aws iam get-role --role-name {role['RoleName']}")
+        raise OwnershipRefused(where, "it exists already", why, look)
     if elsewhere != region:
-        why = f"run {run_id} has it in {elsewhere}, and a role is the same in every region"
+        why = f"run {run_id} has it in {elsewhere}, and IAM's names are the same in every region"
         raise OwnershipRefused(where, "it exists already", why, "kennel run --run-id <another name>")
 
 

@@ -88,13 +88,21 @@ def once_assumable(
     return wait_for(what, attempt, deadline_seconds=deadline_seconds, poll_seconds=2.0, clock=clock, sleep=sleep)[0]
 
 
-_TOO_EARLY = ("assume", "s3:listbucket", "s3:getobject", "ecr:batchgetimage", "kms key is invalid for creategrant")
-"""The role itself; what SageMaker tries with the role's new policy before it takes a job or a model; Lambda's key."""
+_TOO_EARLY = (
+    "assume",
+    "s3:listbucket",
+    "s3:getobject",
+    "ecr:batchgetimage",
+    "kms key is invalid for creategrant",
+    "invalid iam instance profile",
+)
+"""The role itself; what SageMaker tries with the role's new policy before it takes a job or a model; Lambda's key; the
+profile that EC2 is to give an instance."""
 
 
 def _may_be_too_early(error: ClientError) -> bool:
-    """SageMaker says it with a ValidationException, Lambda with InvalidParameterValueException."""
-    codes = {"ValidationException", "InvalidParameterValueException"}
+    """SageMaker says it with a ValidationException, Lambda and EC2 with an invalid parameter value."""
+    codes = {"ValidationException", "InvalidParameterValueException", "InvalidParameterValue"}
     return error_code(error) in codes and any(sign in _message(error).lower() for sign in _TOO_EARLY)
 
 
