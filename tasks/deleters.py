@@ -2,108 +2,24 @@
 
 A kind is three functions, in one table at the end of this module: `look` (does it exist now, with which tags), `search`
 (everything of this kind that has kennel's project tag) and `remove` (returns when it is gone; a thing that is gone
-already is fine). The only module that deletes.
+already is fine). Only this module and those whose kinds it collects delete anything.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from botocore.exceptions import ClientError
 
 from tasks import naming, storage
 from tasks.aws import Aws
 from tasks.bucket import OWNED_PREFIXES, bucket_tags
-from tasks.errors import WaitTimedOut, error_code, is_not_found
+from tasks.kinds import PREFIX, Kind, ask, pairs, tagged, until_gone
 from tasks.teardown_plan import Found
-from tasks.waiting import SILENCE_SECONDS, Say, say
 
-REMOVE_SECONDS = 1800.0
-"""An endpoint cannot be deleted while it is being created, which takes AWS minutes; a job may take 120 s to stop."""
-
-POLL_SECONDS = 0.25
 TRAINING_LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-_PREFIX = f"{naming.PROJECT}-"
-_LOG_PREFIXES = (f"/aws/lambda/{_PREFIX}", f"/aws/sagemaker/Endpoints/{_PREFIX}")
+_LOG_PREFIXES = (f"/aws/lambda/{PREFIX}", f"/aws/sagemaker/Endpoints/{PREFIX}")
 _ENDED = frozenset({"Completed", "Failed", "Stopped"})
-_BUSY = frozenset(
-    {"ResourceInUse", "ResourceConflictException", "DeleteConflict", "BucketNotEmpty", "OperationAborted"}
-)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What can be done with one kind of resource, by its name."""
-
-    look: Callable[[Aws, str], Found | None]
-    search: Callable[[Aws], Iterable[Found]]
-    remove: Callable[[Aws, str], None]
-
-
-def ask(call: Callable[[], Any]) -> Any:
-    """Return what a describing call answers, or None when AWS says that the thing does not exist."""
-    try:
-        return call()
-    except ClientError as error:
-        if is_not_found(error):
-            return None
-        raise
-
-
-def until_gone(
-    what: str,
-    delete: Callable[[], object],
-    exists: Callable[[], bool],
-    *,
-    say: Say = say,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-    timeout_seconds: float = REMOVE_SECONDS,
-) -> None:
-    """Delete, again while something else still holds it, and wait until it does not exist.
-
-    Raises:
-        WaitTimedOut: it was still there after `timeout_seconds`.
-        ClientError: AWS refused for a reason that does not pass.
-    """
-    begun = said = clock()
-    accepted, last = False, "it was still there"
-    while (now := clock()) - begun < timeout_seconds:
-        if now - said >= SILENCE_SECONDS:
-            say(f"{what}: waiting until it is gone ({last}), {now - begun:.0f} s")
-            said = now
-        try:
-            if not accepted:
-                delete()
-                accepted = True
-            if not exists():
-                return
-        except ClientError as error:
-            if is_not_found(error):
-                return
-            if not _passes(error):
-                raise
-            last = str(error)
-        sleep(POLL_SECONDS)
-    raise WaitTimedOut(f"remove {what}", f"not gone after {timeout_seconds:g} s", last, "kennel down --yes")
-
-
-def _passes(error: ClientError) -> bool:
-    message = str(error.response["Error"].get("Message", ""))
-    return error_code(error) in _BUSY or (
-        error_code(error) == "ValidationException" and "in-progress" in message.lower()
-    )
-
-
-def _pairs(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in tags}
-
-
-def _tagged(found: Iterable[Found | None]) -> Iterator[Found]:
-    return (item for item in found if item is not None and item.tags.get(naming.PROJECT_TAG) == naming.PROJECT)
 
 
 # --- SageMaker --------------------------------------------------------------------------------------------------------
@@ -128,13 +44,13 @@ class _SageMakerKind:
         if found is None:
             return None
         tags = ask(lambda: aws.client("sagemaker").list_tags(ResourceArn=found[self.arn_field])["Tags"])
-        return Found(self.kind, name, _pairs(tags or []))
+        return Found(self.kind, name, pairs(tags or []))
 
     def search(self, aws: Aws) -> Iterator[Found]:
-        pages = aws.client("sagemaker").get_paginator(f"list_{self.noun}s").paginate(NameContains=_PREFIX)
+        pages = aws.client("sagemaker").get_paginator(f"list_{self.noun}s").paginate(NameContains=PREFIX)
         name_field = self.arn_field.replace("Arn", "Name")
         names = [item[name_field] for page in pages for item in page[self.list_field]]
-        return _tagged(self.look(aws, name) for name in names)
+        return tagged(self.look(aws, name) for name in names)
 
     def remove(self, aws: Aws, name: str) -> None:
         delete = getattr(aws.client("sagemaker"), f"delete_{self.noun}")
@@ -169,9 +85,9 @@ def _look_job(aws: Aws, name: str) -> Found | None:
 
 
 def _search_jobs(aws: Aws) -> Iterator[Found]:
-    pages = aws.client("sagemaker").get_paginator("list_training_jobs").paginate(NameContains=_PREFIX)
+    pages = aws.client("sagemaker").get_paginator("list_training_jobs").paginate(NameContains=PREFIX)
     names = [item["TrainingJobName"] for page in pages for item in page["TrainingJobSummaries"]]
-    return _tagged(_look_job(aws, name) for name in names)
+    return tagged(_look_job(aws, name) for name in names)
 
 
 def _stop_job(aws: Aws, name: str) -> None:
@@ -212,7 +128,7 @@ def _look_function(aws: Aws, name: str) -> Found | None:
 def _search_functions(aws: Aws) -> Iterator[Found]:
     pages = aws.client("lambda").get_paginator("list_functions").paginate()
     names = [item["FunctionName"] for page in pages for item in page["Functions"]]
-    return _tagged(_look_function(aws, name) for name in names if name.startswith(_PREFIX))
+    return tagged(_look_function(aws, name) for name in names if name.startswith(PREFIX))
 
 
 def _remove_function(aws: Aws, name: str) -> None:
@@ -252,7 +168,7 @@ def _search_log_groups(aws: Aws) -> Iterator[Found]:
     paginator = aws.client("logs").get_paginator("describe_log_groups")
     pages = [page for prefix in _LOG_PREFIXES for page in paginator.paginate(logGroupNamePrefix=prefix)]
     names = [group["logGroupName"] for page in pages for group in page["logGroups"]]
-    return _tagged(_look_log_group(aws, name) for name in names)
+    return tagged(_look_log_group(aws, name) for name in names)
 
 
 def _remove_log_group(aws: Aws, name: str) -> None:
@@ -301,7 +217,7 @@ def _look_bucket(aws: Aws, name: str) -> Found | None:
 
 def _search_buckets(aws: Aws) -> Iterator[Found]:
     names = {item["Name"] for item in aws.client("s3").list_buckets()["Buckets"]}
-    return _tagged(_look_bucket(aws, name) for name in sorted(names) if name.startswith(_PREFIX) or name == aws.bucket)
+    return tagged(_look_bucket(aws, name) for name in sorted(names) if name.startswith(PREFIX) or name == aws.bucket)
 
 
 def _remove_bucket(aws: Aws, name: str) -> None:
@@ -320,14 +236,14 @@ def _look_role(aws: Aws, name: str) -> Found | None:
     found = ask(lambda: aws.client("iam").get_role(RoleName=name)["Role"])
     if found is None:
         return None
-    tags = _pairs(aws.client("iam").list_role_tags(RoleName=name)["Tags"])
+    tags = pairs(aws.client("iam").list_role_tags(RoleName=name)["Tags"])
     return Found("role", name, tags) if tags.get(naming.REGION_TAG, aws.region) == aws.region else None
 
 
 def _search_roles(aws: Aws) -> Iterator[Found]:
     pages = aws.client("iam").get_paginator("list_roles").paginate()
     names = [item["RoleName"] for page in pages for item in page["Roles"]]
-    return _tagged(_look_role(aws, name) for name in names if name.startswith(_PREFIX))
+    return tagged(_look_role(aws, name) for name in names if name.startswith(PREFIX))
 
 
 def _remove_role(aws: Aws, name: str) -> None:

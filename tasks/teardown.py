@@ -17,8 +17,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tasks import naming
 from tasks.aws import Aws
-from tasks.deleters import KINDS, Kind
+from tasks.deleters import KINDS
 from tasks.errors import KennelError, SettingsRefused, TeardownIncomplete, aws_boundary, translate
+from tasks.kinds import Kind
 from tasks.ledger import FILE_NAME, Ledger, LedgerHeader, LedgerRow, crash_point, read_ledger, run_lock
 from tasks.teardown_plan import Claim, Found, Plan, Removal, Scope, make_plan, plan_text
 

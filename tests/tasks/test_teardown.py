@@ -16,8 +16,9 @@ import pytest
 from tasks import naming, storage
 from tasks.aws import Aws
 from tasks.bucket import ensure_bucket
-from tasks.deleters import KINDS, Kind, until_gone
+from tasks.deleters import KINDS
 from tasks.errors import OwnershipRefused, RunBusy, SettingsRefused, StageFailed, TeardownIncomplete, WaitTimedOut
+from tasks.kinds import Kind, until_gone
 from tasks.ledger import Ledger, read_ledger, run_lock
 from tasks.roles import RoleSpec, ensure_role
 from tasks.settings import Settings
