@@ -47,7 +47,7 @@ def login_key(run_dir: Path) -> KeyFile:
     Raises:
         LedgerRefused: the file is there and is no ed25519 key, or others can read it.
     """
-    return _ensure(run_dir / FOLDER / LOGIN)
+    return _ensure(login_path(run_dir))
 
 
 def host_key(run_dir: Path, number: int) -> KeyFile:
@@ -59,10 +59,24 @@ def host_key(run_dir: Path, number: int) -> KeyFile:
     return _ensure(run_dir / FOLDER / f"{HOST}{number}")
 
 
+def login_path(run_dir: Path) -> Path:
+    """Return where a run's login key is, or would be."""
+    return run_dir / FOLDER / LOGIN
+
+
+def known_host_key(run_dir: Path, number: int) -> str:
+    """Return the public line that the run's instance `number` must answer with, "" when the key is not here.
+
+    Raises:
+        LedgerRefused: as for `login_key`.
+    """
+    path = run_dir / FOLDER / f"{HOST}{number}"
+    return _public_of(path) if path.exists() else ""
+
+
 def remove_keys(run_dir: Path) -> None:
     """Delete every private key of a run; records beside them stay. Nothing to delete is fine."""
-    folder = run_dir / FOLDER
-    for path in (folder / LOGIN, *folder.glob(f"{HOST}*")):
+    for path in (login_path(run_dir), *(run_dir / FOLDER).glob(f"{HOST}*")):
         path.unlink(missing_ok=True)
 
 

@@ -128,6 +128,17 @@ def cost_usd(usd_per_hour: float | None, seconds: float) -> float | None:
     return None if usd_per_hour is None else usd_per_hour * max(60.0, seconds) / 3600.0
 
 
+def hourly_price(instance_type: str, offers: Sequence[Offer], *, is_spot: bool) -> float | None:
+    """Return the price in USD an hour of a type on a market: an offer's, else the bundled table's, else None."""
+    for offer in offers:
+        if (offer.instance_type, offer.is_spot) == (instance_type, is_spot):
+            return offer.usd_per_hour
+    known = TABLE.get(instance_type)
+    if known is None:
+        return None
+    return _spot_offer(known).usd_per_hour if is_spot else known.usd_per_hour
+
+
 def _why_frozen() -> str:
     first, older = TABLE[FROZEN[0]], TABLE["c6i.xlarge"]
     assert first.usd_per_hour is not None and older.usd_per_hour is not None
