@@ -7,6 +7,7 @@ Not covered: NotPrincipal, service control policies and session policies.
 """
 
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -63,6 +64,17 @@ def evaluate(policies: Mapping[str, Mapping[str, Any]], request: Request) -> Dec
 def statements_of(document: Mapping[str, Any]) -> list[Statement]:
     """Return the statements of a policy document, which may hold one or a list."""
     return _list(document.get("Statement", []))
+
+
+def trusts(document: str | Mapping[str, Any], service: str) -> bool:
+    """Return whether a role's trust policy lets `service` (as in "ec2.amazonaws.com") assume the role."""
+    policy = json.loads(document) if isinstance(document, str) else document
+    for statement in statements_of(policy):
+        principal = statement.get("Principal", {})
+        services = principal.get("Service", []) if isinstance(principal, dict) else []
+        if statement.get("Effect") == "Allow" and service in _list(services):
+            return True
+    return False
 
 
 def unsupported_operators(document: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,6 @@ matter (versions, revisions, concurrency) and refuses what would only look as if
 
 from __future__ import annotations
 
-import json
 import shutil
 import uuid
 from typing import Any, ClassVar
@@ -21,6 +20,7 @@ from localaws.functions.deployment import LATEST
 from localaws.functions.function import ExecutingFunction
 from localaws.functions.naming import FunctionName
 from localaws.functions.service import AsyncPolicy, FunctionService, Target
+from localaws.policies import trusts
 
 _LambdaBackend: Any = moto_models.LambdaBackend  # its annotations are not all true
 
@@ -214,7 +214,7 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
 
         roles = iam_backends[self.account_id]["aws"].roles.values()
         documents = [role.assume_role_policy_document for role in roles if role.arn == role_arn]
-        if not documents or not _trusts_lambda(documents[0]):
+        if not documents or not trusts(documents[0], "lambda.amazonaws.com"):
             raise validation.invalid("The role defined for the function cannot be assumed by Lambda.")
 
 
@@ -242,14 +242,3 @@ def _async_policy(function: ExecutingFunction) -> AsyncPolicy:
         return AsyncPolicy()
     config = function.event_invoke_config[0].config
     return AsyncPolicy(config.get("MaximumRetryAttempts", 2), config.get("MaximumEventAgeInSeconds", 21_600))
-
-
-def _trusts_lambda(document: str | dict[str, Any]) -> bool:
-    policy = json.loads(document) if isinstance(document, str) else document
-    statements = policy.get("Statement", [])
-    for statement in statements if isinstance(statements, list) else [statements]:
-        principal = statement.get("Principal", {})
-        services = principal.get("Service", []) if isinstance(principal, dict) else []
-        if statement.get("Effect") == "Allow" and "lambda.amazonaws.com" in services:
-            return True
-    return False

@@ -5,7 +5,6 @@ the role, the buckets, the objects. A parameter that localaws would have to igno
 changes nothing.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from moto.sagemaker.exceptions import SagemakerClientError, ValidationError
 
 from localaws.core import Core
 from localaws.errors import NoSuchBucket
+from localaws.policies import trusts
 from localaws.sagemaker.training_constraints import check_constraints, violation
 
 ML = PurePosixPath("/opt/ml")
@@ -308,23 +308,11 @@ def _check_role(role_arn: str, core: Core) -> None:
 
     roles = {role.arn: role for role in iam_backends[core.settings.account_id]["aws"].roles.values()}
     role = roles.get(role_arn)
-    if role is None or not _trusts(role.assume_role_policy_document, PRINCIPAL):
+    if role is None or not trusts(role.assume_role_policy_document, PRINCIPAL):
         raise ValidationError(
             f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
             f"'{PRINCIPAL}' to assume the role."
         )
-
-
-def _trusts(document: Any, principal: str) -> bool:
-    policy = json.loads(document) if isinstance(document, str) else document or {}
-    statements = policy.get("Statement", [])
-    for statement in [statements] if isinstance(statements, dict) else statements:
-        trusted = statement.get("Principal") or {}
-        services = trusted.get("Service", []) if isinstance(trusted, dict) else []
-        named = [services] if isinstance(services, str) else services
-        if statement.get("Effect") == "Allow" and principal in named:
-            return True
-    return False
 
 
 def _check_locations(request: JobRequest, core: Core) -> None:
