@@ -229,7 +229,7 @@ def is_not_found(error: ClientError) -> bool:
     if code in _NOT_FOUND:
         return True
     message = str(error.response.get("Error", {}).get("Message", "")).lower()
-    said_so = "could not find" in message or "not found" in message or "does not exist" in message
+    said_so = any(words in message for words in ("could not find", "not found", "does not exist", "recordnotfound"))
     return code == "ValidationException" and said_so
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 PRICES_SOURCE = "aws.amazon.com/sagemaker/pricing, on-demand, us-east-1, list prices of 2025; an estimate, not a bill"
 
 USD_PER_HOUR = {
+    "ml.t3.medium": 0.05,
+    "ml.t3.large": 0.10,
+    "ml.t3.xlarge": 0.20,
     "ml.m5.large": 0.115,
     "ml.m5.xlarge": 0.23,
     "ml.m5.2xlarge": 0.461,
@@ -19,7 +22,10 @@ USD_PER_HOUR = {
     "ml.g4dn.xlarge": 0.736,
     "ml.g5.xlarge": 1.408,
 }
-"""Training and real-time hosting cost the same for these types."""
+"""Training, real-time hosting and notebooks cost the same for these types; the t3 are for notebooks only."""
+
+NOTEBOOK_MEMORY_GIB = {"ml.t3.medium": 4, "ml.t3.large": 8, "ml.t3.xlarge": 16, "ml.m5.xlarge": 16}
+"""Types that a notebook instance may have, current generation, without a GPU."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,28 @@ def choose_hosting_instance(requested: str | None = None) -> InstanceChoice:
         "one image at a time on a compiled CPU graph; the smallest type that is not burstable (those cannot autoscale)"
     )
     return _choice("ml.m5.large", why)
+
+
+def choose_notebook_instance(requested: str | None = None, *, memory_gib: int = 4) -> InstanceChoice:
+    """Choose the cheapest type of the table with enough memory.
+
+    A notebook looks at data, calls endpoints and starts jobs; what is heavy runs in those jobs, so 4 GiB is enough and
+    a burstable type, which is paid for while it waits for a person, fits.
+
+    Raises:
+        ValueError: no type of the table has that much memory.
+    """
+    if requested is not None:
+        return _choice(requested, "named by the user (--instance-type)")
+    sufficient = [name for name, memory in NOTEBOOK_MEMORY_GIB.items() if memory >= memory_gib]
+    if not sufficient:
+        raise ValueError(f"memory_gib={memory_gib}: the largest notebook type has {max(NOTEBOOK_MEMORY_GIB.values())}")
+    cheapest = min(sufficient, key=lambda name: USD_PER_HOUR[name])
+    why = (
+        f"the cheapest of {len(sufficient)} notebook types with at least {memory_gib} GiB of memory "
+        f"({USD_PER_HOUR[cheapest]:.2f} USD an hour); training and serving run elsewhere"
+    )
+    return _choice(cheapest, why)
 
 
 def cost_usd(instance_type: str, instance_count: int, billable_seconds: float) -> float | None:
