@@ -14,6 +14,7 @@ from typing import Any
 from tasks import naming, storage
 from tasks.aws import Aws
 from tasks.bucket import OWNED_PREFIXES, bucket_tags
+from tasks.instance_deleters import INSTANCE_KINDS
 from tasks.kinds import PREFIX, Kind, ask, pairs, tagged, until_gone
 from tasks.teardown_plan import Found
 
@@ -276,4 +277,5 @@ KINDS: Mapping[str, Kind] = {
     "s3-prefix": Kind(_look_prefix, _search_prefixes, _remove_prefix),
     "bucket": Kind(_look_bucket, _search_buckets, _remove_bucket),
     "role": Kind(_look_role, _search_roles, _remove_role),
+    **INSTANCE_KINDS,
 }

@@ -24,7 +24,15 @@ REMOVE_SECONDS = 1800.0
 POLL_SECONDS = 0.25
 PREFIX = f"{naming.PROJECT}-"
 _BUSY = frozenset(
-    {"ResourceInUse", "ResourceConflictException", "DeleteConflict", "BucketNotEmpty", "OperationAborted"}
+    {
+        "ResourceInUse",
+        "ResourceConflictException",
+        "DeleteConflict",
+        "BucketNotEmpty",
+        "OperationAborted",
+        "DependencyViolation",
+        "InvalidGroup.InUse",
+    }
 )
 
 

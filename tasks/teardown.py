@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -19,6 +20,7 @@ from tasks import naming
 from tasks.aws import Aws
 from tasks.deleters import KINDS
 from tasks.errors import KennelError, SettingsRefused, TeardownIncomplete, aws_boundary, translate
+from tasks.instance_deleters import forget_keys
 from tasks.kinds import Kind
 from tasks.ledger import FILE_NAME, Ledger, LedgerHeader, LedgerRow, crash_point, read_ledger, run_lock
 from tasks.teardown_plan import Claim, Found, Plan, Removal, Scope, make_plan, plan_text
@@ -26,6 +28,16 @@ from tasks.teardown_plan import Claim, Found, Plan, Removal, Scope, make_plan, p
 WHERE = "teardown"
 _AGAIN = "kennel down --yes"
 Say = Callable[[str], None]
+
+NEEDED_BY = {
+    "training-job": ("role",),
+    "endpoint": ("role",),
+    "instance": ("security-group", "key-pair", "instance-profile", "role"),
+}
+"""What has to stay while a resource of a kind is still there."""
+
+UNSEEN_SECONDS = 60.0
+"""How long EC2 may not show an instance that it made."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +126,7 @@ def execute(
         failures = _remove_all(aws, plan, ledgers, kinds, say)
         left = _still_there(aws, plan, run_id, kinds)
         _settle(ledgers, plan, aws.bucket if ("bucket", aws.bucket) not in left else None)
+        _settle_gone(aws, ledgers, plan, say)
     problems = failures + [f"{kind} {name} is still there" for kind, name in sorted(left)]
     problems += [f"{item.kind} {item.name}: {item.reason}" for item in plan.kept if item.kind not in kinds]
     if problems:
@@ -159,19 +172,18 @@ def _locked(aws: Aws, runs: list[str]) -> Iterator[None]:
 
 
 def _remove_all(aws: Aws, plan: Plan, ledgers: Mapping[str, Ledger], kinds: Mapping[str, Kind], say: Say) -> list[str]:
-    """Remove in the plan's order; return what failed. The roles of a run whose job or endpoint would not go stay:
-    AWS cannot delete an endpoint whose role is gone."""
+    """Remove in the plan's order; return what failed. What a run's job, endpoint or instance needs stays when that
+    would not go: AWS cannot delete an endpoint whose role is gone, nor a group that an instance is in."""
     failures: list[str] = []
-    stuck: set[str | None] = set()
+    stuck: set[tuple[str | None, str]] = set()
     for item in plan.removals:
-        if item.kind == "role" and item.run_id in stuck:
-            say(f"  keep   role {item.name}: something that runs under it could not be removed")
+        if (item.run_id, item.kind) in stuck:
+            say(f"  keep   {item.kind} {item.name}: something that needs it could not be removed")
             continue
         failure = _remove(aws, item, ledgers, kinds, say)
         if failure is not None:
             failures.append(failure)
-            if item.kind in {"training-job", "endpoint"}:
-                stuck.add(item.run_id)
+            stuck.update((item.run_id, kind) for kind in NEEDED_BY.get(item.kind, ()))
     return failures
 
 
@@ -209,10 +221,26 @@ def _runs_of(plan: Plan) -> list[str]:
     return sorted(name for name in named if name and re.match(naming.RUN_ID_PATTERN, name))
 
 
-def _settle(ledgers: Mapping[str, Ledger], plan: Plan, bucket: str | None) -> None:
-    """Close the rows of what was gone before, of what other runs keep, and of the bucket unless it should have gone."""
+def _settle_gone(aws: Aws, ledgers: Mapping[str, Ledger], plan: Plan, say: Say) -> None:
+    """Close the rows of what was gone before; the row of an instance that EC2 may only not show yet stays open."""
     for claim in plan.gone:
-        ledgers[claim.run_id].removed(claim.kind, claim.name)
+        ledger = ledgers[claim.run_id]
+        if claim.kind == "instance" and _is_young(ledger, claim):
+            say(f"  unsure instance {claim.name}: EC2 does not show it, and may yet; run {_AGAIN} again in a minute")
+            continue
+        if claim.kind == "key-pair":
+            forget_keys(aws, claim.name)
+        ledger.removed(claim.kind, claim.name)
+
+
+def _is_young(ledger: Ledger, claim: Claim) -> bool:
+    now = datetime.now(UTC)
+    rows = [row for row in ledger.live() if (row.kind, row.name) == (claim.kind, claim.name)]
+    return any((now - datetime.fromisoformat(row.at)).total_seconds() < UNSEEN_SECONDS for row in rows)
+
+
+def _settle(ledgers: Mapping[str, Ledger], plan: Plan, bucket: str | None) -> None:
+    """Close the rows of what other runs keep, and of the bucket unless it should have gone."""
     for kept in plan.kept:
         ledger = ledgers.get(kept.released_by or "")
         if ledger is not None:

@@ -21,13 +21,17 @@ ORDER = (
     "model",
     "function-alias",
     "function",
+    "instance",
+    "security-group",
+    "key-pair",
+    "instance-profile",
     "log-group",
     "s3-prefix",
     "bucket",
     "role",
 )
-"""Dependents first (an endpoint takes its scalable targets with it); roles last, for a deleted execution role blocks
-DeleteEndpoint."""
+"""Dependents first (an endpoint takes its scalable targets with it, a security group cannot go before its instances);
+roles last, for a deleted execution role blocks DeleteEndpoint, and one that a profile holds cannot be deleted."""
 
 _OWNED_PREFIX = re.compile(r"(datasets/[0-9a-f]{64}|weights/[A-Za-z0-9._-]+/[0-9a-f]{16})$")
 
