@@ -146,10 +146,11 @@ class ProcessTable:
         cwd: Path,
         on_line: Line | None = None,
         log_path: Path | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> Process:
         """Start `command` in a process group of its own, with exactly `env` (plus two marks) as its environment.
 
-        stdout and stderr are one stream: `on_line` gets each line without its end, from a thread of its own; `log_path`
+        The child also gets the descriptors `pass_fds`. stdout and stderr are one stream: `on_line` gets each line without its end, from a thread of its own; `log_path`
         gets the bytes appended.
 
         Raises:
@@ -169,6 +170,7 @@ class ProcessTable:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
             _write_record(record, popen.pid, name)
             process = Process(

@@ -7,6 +7,7 @@ from pathlib import Path
 from localaws.errors import NotLoopback
 
 DEFAULT_PORT = 4577
+SSH_SERVERS = ("auto", "openssh", "embedded")
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,9 @@ class Settings:
     """One server's configuration.
 
     `home` holds everything that localaws keeps; `port` 0 means any free one (`home/server.json` then has the real one);
-    `time_scale` is how many times faster than AWS the emulated clock runs (1.0 = real time).
+    `time_scale` is how many times faster than AWS the emulated clock runs (1.0 = real time). `ssh_server` is what EC2
+    instances have: "openssh", "embedded", or "auto", which is OpenSSH's where it is installed. `ssh_port` is the one all
+    instances are reached at, 0 until the server has chosen it.
 
     Raises:
         NotLoopback: `host` is not an address in 127.0.0.0/8.
@@ -27,6 +30,8 @@ class Settings:
     account_id: str = "123456789012"
     time_scale: float = 1.0
     host: str = "127.0.0.1"
+    ssh_server: str = "auto"
+    ssh_port: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -37,6 +42,8 @@ class Settings:
             raise NotLoopback(
                 f"host {self.host!r} is not a loopback address (127.0.0.1): localaws has no authentication"
             )
+        if self.ssh_server not in SSH_SERVERS:
+            raise ValueError(f"ssh_server={self.ssh_server!r}: must be one of {', '.join(SSH_SERVERS)}")
         if not (self.account_id.isdigit() and len(self.account_id) == 12):
             raise ValueError(f"account_id={self.account_id!r}: must be 12 digits")
 
