@@ -150,8 +150,8 @@ class ProcessTable:
     ) -> Process:
         """Start `command` in a process group of its own, with exactly `env` (plus two marks) as its environment.
 
-        The child also gets the descriptors `pass_fds`. stdout and stderr are one stream: `on_line` gets each line without its end, from a thread of its own; `log_path`
-        gets the bytes appended.
+        The child also gets the descriptors `pass_fds`. stdout and stderr are one stream: `on_line` gets each line
+        without its end, from a thread of its own; `log_path` gets the bytes appended.
 
         Raises:
             OSError: the program or `cwd` does not exist.
