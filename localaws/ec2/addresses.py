@@ -66,7 +66,8 @@ class Addresses:
 
 def first_public(owner: str) -> int:
     """Return the number in the pool at which the addresses of a server begin."""
-    return int(zlib.crc32(owner.encode()) % (POOL.num_addresses // 256)) * 256 + 10
+    blocks: int = POOL.num_addresses // 256
+    return zlib.crc32(owner.encode()) % blocks * 256 + 10
 
 
 def choose_ssh_port(owner: str) -> int:
