@@ -87,14 +87,14 @@ def _have_one_role(aws: Aws, profile: Mapping[str, Any], role: str) -> None:
 
 
 def _add(aws: Aws, name: str, role: str) -> tuple[bool | None, str]:
-    """Add the role; LimitExceeded is also the second answer to a call whose first one was lost."""
+    """Add the role. It is in the profile when an answer was lost; LimitExceeded is what a second call then gets."""
     try:
         aws.client("iam").add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
-    except ClientError as error:
+    except (ClientError, BotoCoreError) as error:
         profile = find_profile(aws, name) or {}
         if role in [item["RoleName"] for item in profile.get("Roles", [])]:
             return True, "added"
-        if is_not_found(error):
+        if isinstance(error, ClientError) and is_not_found(error):
             return None, "not known to IAM yet"
         raise
     return True, "added"

@@ -1,8 +1,11 @@
-"""An AWS endpoint in front of localaws that passes every request on and remembers what each one asked for."""
+"""An AWS endpoint in front of localaws that passes every request on and remembers what each one asked for.
+
+A test may add faults: an answer that is lost after the call was carried out, or another answer than localaws gives.
+"""
 
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,11 +17,45 @@ HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
 
 @dataclass
+class Fault:
+    """What happens to the next `times` calls of an operation whose body holds `holding`.
+
+    `instead` is (status, body) to answer without passing the call on, `change` what to make of localaws's own answer;
+    with neither the call is carried out and its answer lost: the connection closes without one.
+    """
+
+    operation: str
+    holding: bytes = b""
+    instead: tuple[int, bytes] | None = None
+    change: Callable[[bytes], bytes] | None = None
+    times: int = 1
+
+    def is_for(self, operation: str, body: bytes) -> bool:
+        """Tell whether the call is one of them."""
+        return self.times > 0 and operation == self.operation and self.holding in body
+
+
+def ec2_error(code: str, message: str, status: int = 400) -> tuple[int, bytes]:
+    """Return an error as EC2 spells it, for `Fault.instead`."""
+    error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return status, f"<Response><Errors>{error}</Errors><RequestID>0</RequestID></Response>".encode()
+
+
+@dataclass
 class Calls:
     """The operations seen, such as "SageMaker.CreateModel", "CreateRole" or "PUT /bucket/key"."""
 
     url: str = ""
     seen: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    def fault_for(self, operation: str, body: bytes) -> Fault | None:
+        """Return the first fault that is for this call, one time less of it left."""
+        for fault in self.faults:
+            if fault.is_for(operation, body):
+                fault.times -= 1
+                return fault
+        return None
 
     def mutating(self) -> list[str]:
         """Return the operations that create, change or delete something; invoking a function is not one of them."""
@@ -51,7 +88,19 @@ def _handler(calls: Calls, target: str) -> type[BaseHTTPRequestHandler]:
                 self.send_response_only(100)
                 self.end_headers()
             body = self._body()
-            calls.seen.append(_operation(self.command, self.path, self.headers.get("X-Amz-Target"), body))
+            operation = _operation(self.command, self.path, self.headers.get("X-Amz-Target"), body)
+            calls.seen.append(operation)
+            fault = calls.fault_for(operation, body)
+            if fault and fault.instead:
+                self._send(fault.instead[0], "", [], fault.instead[1], str(len(fault.instead[1])))
+                return
+            answer, content = self._upstream(body)
+            if fault and fault.change is None:
+                self.close_connection = True
+                return
+            self._reply(answer, fault.change(content) if fault and fault.change else content)
+
+        def _upstream(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
             upstream = http.client.HTTPConnection(target, timeout=70)
             dropped = HOP_BY_HOP | {"expect"}
             headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
@@ -60,7 +109,7 @@ def _handler(calls: Calls, target: str) -> type[BaseHTTPRequestHandler]:
             answer = upstream.getresponse()
             content = answer.read()
             upstream.close()
-            self._reply(answer, content)
+            return answer, content
 
         def _body(self) -> bytes:
             if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -73,12 +122,15 @@ def _handler(calls: Calls, target: str) -> type[BaseHTTPRequestHandler]:
             return b"".join(chunks)
 
         def _reply(self, answer: http.client.HTTPResponse, content: bytes) -> None:
-            self.send_response_only(answer.status, answer.reason)
-            for name, value in answer.getheaders():
+            length = answer.getheader("Content-Length") if self.command == "HEAD" else None
+            self._send(answer.status, answer.reason, answer.getheaders(), content, length or str(len(content)))
+
+        def _send(self, status: int, reason: str, headers: list[tuple[str, str]], content: bytes, length: str) -> None:
+            self.send_response_only(status, reason)
+            for name, value in headers:
                 if name.lower() not in HOP_BY_HOP:
                     self.send_header(name, value)
-            length = answer.getheader("Content-Length") if self.command == "HEAD" else None
-            self.send_header("Content-Length", length or str(len(content)))
+            self.send_header("Content-Length", length)
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(content)

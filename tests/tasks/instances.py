@@ -1,0 +1,67 @@
+"""What tests of EC2 instances share: settings for a server, a plan with all that it needs, a look at the account."""
+
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tasks.aws import Aws
+from tasks.instance_access import ensure_access
+from tasks.instance_plan import InstancePlan, plan_instance
+from tasks.instance_prices import InstanceCandidates, choose_instances
+from tasks.instance_profile import ensure_instance_profile
+from tasks.ledger import Ledger
+from tasks.records import DatasetRef
+from tasks.roles import instance_role
+from tasks.settings import DEEP_LEARNING_IMAGE, Settings
+
+DATA = DatasetRef("b", "datasets/d", "d", "dogs", ("x",), {"train": {"x": 1}}, 10, 0, "sample")
+OWN_PARAMETER = "/kennel-tests/image"
+
+
+def account(url: str, folder: Path, **settings: Any) -> Aws:
+    """Return clients of a server for a run in `folder`; the caller's address is given, so that none is asked for."""
+    defaults = {"ssh_from": "127.0.0.1/32", "home": folder / "home", "runs": folder / "runs"}
+    aws = Aws(Settings(endpoint_url=url, **{**defaults, **settings}))
+    return Aws(aws.settings.model_copy(update={"ec2_image_parameter": _image_parameter(aws)}))
+
+
+def planned(
+    aws: Aws,
+    ledger: Ledger,
+    run_id: str,
+    *,
+    candidates: InstanceCandidates | None = None,
+    spot: bool = False,
+    number: int = 1,
+) -> InstancePlan:
+    """Make what a launch needs and plan the instance."""
+    return plan_instance(
+        aws,
+        run_id,
+        access=ensure_access(aws, ledger, run_id),
+        profile=ensure_instance_profile(aws, ledger, run_id, instance_role(run_id, DATA, None)),
+        candidates=candidates or choose_instances(finetune=False, requested="c7i.xlarge"),
+        spot=spot,
+        number=number,
+    )
+
+
+def living(aws: Aws, run_id: str) -> list[Any]:
+    """Return the instances with a run's tag that have not ended, as EC2 describes them."""
+    wanted = [{"Name": "tag:kennel:run", "Values": [run_id]}]
+    answer = aws.client("ec2").describe_instances(Filters=wanted)
+    found = [item for held in answer["Reservations"] for item in held["Instances"]]
+    return [item for item in found if item["State"]["Name"] not in {"shutting-down", "terminated"}]
+
+
+def _image_parameter(aws: Aws) -> str:
+    """Return the parameter of an image: the Deep Learning AMI's where the server has it, else one of the tests' own."""
+    ssm = aws.client("ssm")
+    try:
+        ssm.get_parameter(Name=DEEP_LEARNING_IMAGE)
+        return DEEP_LEARNING_IMAGE
+    except ClientError:
+        image = aws.client("ec2").describe_images()["Images"][0]["ImageId"]
+        ssm.put_parameter(Name=OWN_PARAMETER, Value=image, Type="String", Overwrite=True)
+        return OWN_PARAMETER
