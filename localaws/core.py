@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from localaws.credentials import Credentials
 from localaws.logs import Logs
@@ -23,7 +23,23 @@ class Core:
         self.objects = Objects(settings.account_id, settings.region)
         self.credentials = Credentials(settings)
         self._closers: list[Callable[[], None]] = []
+        self._preparations: dict[str, Callable[[], None]] = {}
+        self._preparing = threading.RLock()
         self._lock = threading.Lock()
+
+    def before_first_request(self, services: Iterable[str], prepare: Callable[[], None]) -> None:
+        """Have `prepare` called once, before moto sees a request to any of the services (by their signing names)."""
+        self._preparations.update(dict.fromkeys(services, prepare))
+
+    def prepare(self, service: str) -> None:
+        """Do what is to be done before a service's first request; once."""
+        if service not in self._preparations:
+            return
+        with self._preparing:
+            wanted = self._preparations.get(service)
+            if wanted is not None:
+                wanted()
+                self._preparations = {name: each for name, each in self._preparations.items() if each is not wanted}
 
     def on_shutdown(self, close: Callable[[], None]) -> None:
         """Have `close` called when the server stops, before the children are ended; the last registered goes first."""

@@ -120,7 +120,8 @@ class MotoApplication:
     - the path as it was on the wire: S3 keys may hold `%2F`;
     - metadata names with underscores, which WSGI would fold into dashes;
     - object bodies already received into files;
-    - buffered log lines and metrics delivered before they are asked for.
+    - buffered log lines and metrics delivered before they are asked for;
+    - what a service needs before its first request done.
     """
 
     def __init__(self, moto: Any, core: Core, store: Store) -> None:
@@ -148,6 +149,7 @@ class MotoApplication:
 
     def _answer(self, environ: dict[str, Any], service: str, start_response: Any) -> Iterable[bytes]:
         _restore(environ, environ["asgi.scope"])
+        self._core.prepare(service)
         if service == "monitoring":
             self._core.metrics.flush()
         elif service == "logs":
