@@ -16,8 +16,8 @@ class Settings:
 
     `home` holds everything that localaws keeps; `port` 0 means any free one (`home/server.json` then has the real one);
     `time_scale` is how many times faster than AWS the emulated clock runs (1.0 = real time). `ssh_server` is what EC2
-    instances have: "openssh", "embedded", or "auto", which is OpenSSH's where it is installed. `ssh_port` is the one they
-    are all reached at, 0 until the server has chosen it.
+    instances have: "openssh", "embedded", or "auto", which is OpenSSH's where it is installed. `ssh_port` is where
+    all are reached, 0 until the server has chosen it.
 
     Raises:
         NotLoopback: `host` is not an address in 127.0.0.0/8.

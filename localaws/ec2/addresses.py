@@ -76,8 +76,9 @@ def choose_ssh_port(owner: str) -> int:
     Where the pool's addresses have to be made first (macOS) it is 2222: making an instance then says what is missing.
     """
     address = _in_pool(first_public(owner))
+    ports: list[int] = [SSH_PORT, *range(OTHER_SSH_PORT, OTHER_SSH_PORT + PORTS_TRIED)]
     with contextlib.suppress(NoAddress):
-        for port in (SSH_PORT, *range(OTHER_SSH_PORT, OTHER_SSH_PORT + PORTS_TRIED)):
+        for port in ports:
             if can_listen(address, port):
                 return port
     return OTHER_SSH_PORT

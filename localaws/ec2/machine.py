@@ -1,70 +1,173 @@
 """One EC2 instance that really runs: the seam between the control plane (what the API says) and the execution.
 
-Knows nothing of moto. A machine is a root folder under `home/instances/`, processes in namespaces of their own where the
+Knows nothing of moto. A machine is a folder under `home/instances/`, processes in namespaces of their own where the
 kernel gives them, an SSH server, user data and instance metadata. States are the control plane's to tell: a machine
 reports, by callbacks, what its processes did.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import contextlib
+import ipaddress
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from localaws.core import Core
+from localaws.ec2.addresses import Addresses, choose_ssh_port
+from localaws.ec2.blueprint import Blueprint
+from localaws.ec2.metadata import Metadata
+from localaws.ec2.network import Network, NetworkFailed
+from localaws.ec2.running import END_SECONDS, REBOOT, STOPPED, Listener, Running
+from localaws.ec2.spec import Ingress, MachineSpec
+from localaws.errors import StopFailed
+from localaws.programs.layout import SSH_PORT
+from localaws.programs.passage import ANY_PORT, PROTOCOLS, Passage
+
+__all__ = ["CONSOLE_BYTES", "Ingress", "Machine", "MachineSpec", "Machines"]
 
 CONSOLE_BYTES = 64 * 1024
+CALLER = ipaddress.IPv4Address("127.0.0.1")
+PROTOCOL_NUMBERS = {str(number): name for name, number in PROTOCOLS.items() if number}
 
 
-@dataclass(frozen=True)
-class Ingress:
-    """Who may reach which ports of a machine: one rule of a security group, with groups resolved to addresses.
+class Machines:
+    """The machines of one server. Making one starts nothing, and removes what a former server left in the home.
 
-    `protocol` is "tcp", "udp", "icmp" or "-1" (all); ports are inclusive. `cidrs` are callers from outside (the caller of
-    localaws is 127.0.0.1), `peers` the private addresses of other instances.
+    `refusal` has instances run without namespaces, for the reason given; None finds out whether they can have them.
     """
 
-    protocol: str
-    from_port: int
-    to_port: int
-    cidrs: tuple[str, ...]
-    peers: tuple[str, ...]
+    def __init__(self, core: Core, *, refusal: str | None = None) -> None:
+        settings = core.settings
+        self._core = core
+        self._folder = settings.home / "instances"
+        remove(self._folder)
+        self.ssh_port = settings.ssh_port or choose_ssh_port(settings.owner)
+        self._addresses = Addresses(settings.owner, self.ssh_port)
+        self._network = Network(core, self._folder / "network", refusal=refusal)
+        self._lock = threading.Lock()
+        self._machines: dict[str, Machine] = {}
+        core.on_shutdown(self._close)
 
+    def new_addresses(self) -> tuple[str, str]:
+        """Return a free private and a free public address; a machine that is destroyed gives its own back.
 
-@dataclass(frozen=True)
-class MachineSpec:
-    """What a machine is made of. `user_data` is decoded; `public_key` is one line as in `authorized_keys`."""
+        Starts the network (0.5 s) the first time. Without namespaces both are the same.
 
-    instance_id: str
-    instance_type: str
-    ami_id: str
-    availability_zone: str
-    private_address: str
-    public_address: str | None
-    user_data: bytes
-    public_key: str | None
-    role_arn: str | None
-    profile_arn: str | None
-    requires_token: bool
-    is_spot: bool
+        Raises:
+            NoAddress: this machine has no such addresses, or all are in use.
+            NetworkFailed: the network does not start.
+        """
+        self._network.start()
+        return self._addresses.new(is_shared=self._network.refusal is not None)
+
+    def make(self, spec: MachineSpec, *, on_running: Callable[[], None], on_ended: Callable[[str], None]) -> "Machine":
+        """Make a machine that does not run yet.
+
+        Both callbacks come from a thread of the machine's own. `on_ended` gets "shutdown" when the instance shut itself
+        down, else "crashed: …" with the reason; neither `stop` nor `destroy` calls it.
+        """
+        folder = self._folder / spec.instance_id
+        folder.mkdir(parents=True)
+        machine = Machine(
+            spec,
+            folder,
+            core=self._core,
+            network=self._network,
+            ssh_port=self.ssh_port,
+            on_running=on_running,
+            on_ended=on_ended,
+            on_destroyed=lambda: self._forget(spec),
+        )
+        with self._lock:
+            self._machines[spec.instance_id] = machine
+        return machine
+
+    def _forget(self, spec: MachineSpec) -> None:
+        self._addresses.give_back(spec.private_address, spec.public_address)
+        with self._lock:
+            self._machines.pop(spec.instance_id, None)
+
+    def _close(self) -> None:
+        """Have nobody told of the ends that now come; the processes end with all others of the server."""
+        with self._lock:
+            machines = list(self._machines.values())
+        for machine in machines:
+            machine.abandon()
+        self._network.stop()
 
 
 class Machine:
     """One instance. Made by `Machines.make`."""
 
+    def __init__(
+        self,
+        spec: MachineSpec,
+        folder: Path,
+        *,
+        core: Core,
+        network: Network,
+        ssh_port: int,
+        on_running: Callable[[], None],
+        on_ended: Callable[[str], None],
+        on_destroyed: Callable[[], None],
+    ) -> None:
+        self.spec = spec
+        self._folder = folder
+        self._core = core
+        self._network = network
+        self._door = (spec.public_address, ssh_port) if spec.public_address else None
+        self._on_running = on_running
+        self._on_ended = on_ended
+        self._on_destroyed = on_destroyed
+        self._lock = threading.RLock()
+        self._ingress: tuple[Ingress, ...] = ()
+        self._ssh_address: tuple[str, int] | None = None
+        self._metadata: Metadata | None = None
+        self._running: Running | None = None
+        self._thread: threading.Thread | None = None
+
     def boot(self) -> None:
-        """Start it and return at once; `on_running` is called when user data began and the SSH server greets."""
-        raise NotImplementedError
+        """Start it and return at once; `on_running` is called when user data began and the SSH server greets.
+
+        An instance whose SSH server does not greet within 30 s is running too, as on AWS.
+        """
+        with self._lock:
+            if self._running is not None:
+                return
+            running = self._running = self._new_running()
+            name = f"instance {self.spec.instance_id}"
+            self._thread = threading.Thread(target=self._live, args=(running,), name=name, daemon=True)
+            self._thread.start()
 
     def allow(self, ingress: Sequence[Ingress]) -> None:
-        """Let exactly these in, from now on and over restarts; nobody is before the first call."""
-        raise NotImplementedError
+        """Let exactly these in, from now on and over restarts; nobody is before the first call.
+
+        Raises:
+            NetworkFailed: the public address cannot be listened at.
+        """
+        with self._lock:
+            self._ingress = tuple(ingress)
+            self._network.let_in(self.spec.private_address, list(self._passages()))
+            self._move_door()
 
     def console(self) -> bytes:
         """Return the last 64 KiB of the console's output, of all boots."""
-        raise NotImplementedError
+        try:
+            with (self._folder / "console.log").open("rb") as log:
+                log.seek(max(0, os.fstat(log.fileno()).st_size - CONSOLE_BYTES))
+                return log.read()
+        except FileNotFoundError:
+            return b""
 
     def notify_interruption(self, action: str, at: datetime) -> None:
-        """Have the instance's metadata announce a spot interruption: `action` ("terminate", "stop") at an aware time."""
-        raise NotImplementedError
+        """Have the instance's metadata announce a spot interruption: `action` ("terminate", "stop"), an aware time."""
+        with self._lock:
+            if self._metadata is not None:
+                self._metadata.announce(action, at)
 
     def stop(self, grace_seconds: float) -> None:
         """End its processes (SIGTERM, `grace_seconds`, SIGKILL) and keep its folder; `boot` starts it again.
@@ -72,7 +175,15 @@ class Machine:
         Raises:
             StopFailed: something outlived SIGKILL.
         """
-        raise NotImplementedError
+        with self._lock:
+            running, self._running = self._running, None
+            thread = self._thread
+        if running is not None:
+            running.stop(grace_seconds)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(END_SECONDS)
+            if thread.is_alive():
+                raise StopFailed(f"instance {self.spec.instance_id} was not cleared away within {END_SECONDS:.0f} s")
 
     def destroy(self) -> None:
         """End its processes at once and remove its folder and addresses.
@@ -80,23 +191,100 @@ class Machine:
         Raises:
             StopFailed: something outlived SIGKILL.
         """
-        raise NotImplementedError
+        self.stop(0.0)
+        self._network.let_in(self.spec.private_address, ())
+        remove(self._folder)
+        self._on_destroyed()
+
+    def abandon(self) -> None:
+        """Report no end any more; whoever ends all processes ends this one's."""
+        with self._lock:
+            running, self._running = self._running, None
+        if running is not None:
+            running.abandon()
+
+    # --- the machine's thread -----------------------------------------------------------------------------------------
+
+    def _new_running(self) -> Running:
+        return Running(self.spec, self._folder, core=self._core, network=self._network, metadata_of=self._new_metadata)
+
+    def _new_metadata(self, blueprint: Blueprint) -> Metadata:
+        session = self.spec.instance_id
+        metadata = Metadata(blueprint.identity(), lambda role: self._core.credentials.for_role(role, session))
+        with self._lock:
+            self._metadata = metadata
+        return metadata
+
+    def _live(self, running: Running) -> None:
+        on_running = self._on_running
+        while True:
+            ending = running.live(Listener(on_running, lambda address: self._set_ssh_address(address)))
+            with contextlib.suppress(NetworkFailed):  # the server stops: the network has gone before
+                self._set_ssh_address(None)
+            with self._lock:
+                if self._running is not running or ending == STOPPED:
+                    return
+                self._running = running = self._new_running() if ending == REBOOT else running
+                if ending != REBOOT:
+                    self._running = None
+            if ending != REBOOT:
+                self._on_ended(ending)
+                return
+            on_running = _do_nothing  # a reboot leaves the instance running
+
+    # --- who may come in ----------------------------------------------------------------------------------------------
+
+    def _set_ssh_address(self, address: tuple[str, int] | None) -> None:
+        with self._lock:
+            self._ssh_address = address
+            self._move_door()
+
+    def _move_door(self) -> None:
+        """Listen at the public address exactly while an SSH server is behind it and the caller is let in."""
+        if self._door is None:
+            return
+        if self._ssh_address is None:
+            self._network.close(self._door, cut=True)
+        elif any(_admits_caller(each) for each in self._ingress):
+            self._network.open(self._door, self._ssh_address)
+        else:
+            self._network.close(self._door, cut=False)
+
+    def _passages(self) -> Iterator[Passage]:
+        for each in self._ingress:
+            protocol = PROTOCOL_NUMBERS.get(each.protocol, each.protocol)
+            if protocol not in PROTOCOLS:
+                continue  # ICMPv6 and the like, of which there is none here
+            ports = (each.from_port, each.to_port) if protocol in ("tcp", "udp") else ANY_PORT
+            for peer in each.peers:
+                yield Passage(peer, self.spec.private_address, protocol, *ports)
 
 
-class Machines:
-    """The machines of one server. Making one starts nothing."""
+def remove(folder: Path) -> None:
+    """Remove a folder and all in it, whatever permissions an instance gave it."""
+    if folder.exists():
+        shutil.rmtree(folder, onerror=_make_writable)
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
 
-    def new_addresses(self) -> tuple[str, str]:
-        """Return a free private and a free public address; a machine that is destroyed gives its own back."""
-        raise NotImplementedError
+def _make_writable(remove_again: Callable[[Any], Any], path: str, error: Any) -> None:
+    if not isinstance(error[1], PermissionError):
+        raise error[1]
+    parent = Path(path).parent
+    parent.chmod(parent.stat().st_mode | stat.S_IRWXU)
+    if Path(path).is_dir() and not Path(path).is_symlink():
+        Path(path).chmod(0o700)
+        shutil.rmtree(path)
+    else:
+        remove_again(path)
 
-    def make(self, spec: MachineSpec, *, on_running: Callable[[], None], on_ended: Callable[[str], None]) -> Machine:
-        """Make a machine that does not run yet.
 
-        Both callbacks come from threads of the machine's own. `on_ended` gets "shutdown" when the instance shut itself
-        down, else "crashed: …" with the reason; neither `stop` nor `destroy` calls it.
-        """
-        raise NotImplementedError
+def _admits_caller(ingress: Ingress) -> bool:
+    is_ssh = ingress.protocol == "-1" or (
+        PROTOCOL_NUMBERS.get(ingress.protocol, ingress.protocol) == "tcp"
+        and ingress.from_port <= SSH_PORT <= ingress.to_port
+    )
+    return is_ssh and any(CALLER in ipaddress.ip_network(each, strict=False) for each in ingress.cidrs if "." in each)
+
+
+def _do_nothing() -> None:
+    """Tell nobody."""
