@@ -15,7 +15,7 @@ from typing import NoReturn
 from localaws import control
 from localaws.errors import LocalAwsError
 from localaws.server import ServerRecord, serve, serve_command
-from localaws.settings import DEFAULT_PORT, Settings
+from localaws.settings import DEFAULT_PORT, SSH_SERVERS, Settings
 
 
 def main(arguments: list[str]) -> int:
@@ -87,7 +87,13 @@ def _print_environment(home: Path, record: ServerRecord) -> None:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    return Settings(home=options.home.resolve(), port=options.port, time_scale=options.time_scale, host=options.host)
+    return Settings(
+        home=options.home.resolve(),
+        port=options.port,
+        time_scale=options.time_scale,
+        host=options.host,
+        ssh_server=options.ssh_server,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--host", default="127.0.0.1", help="an address in 127.0.0.0/8")
     serving.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 = any free one")
     serving.add_argument("--time-scale", type=float, default=1.0, help="emulated seconds per second")
+    serving.add_argument("--ssh-server", choices=SSH_SERVERS, default="auto", help="what EC2 instances have")
     parser = argparse.ArgumentParser(prog="python -m localaws", description="The embedded AWS, on loopback.")
     commands = parser.add_subparsers(metavar="command")
     for name, run, parents, about in (

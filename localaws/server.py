@@ -21,21 +21,39 @@ import uvicorn
 from starlette.routing import BaseRoute
 
 from localaws.core import Core
+from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
 from localaws.processes import is_alive, kill_descendants
 from localaws.settings import Settings
 
-EXECUTING_SERVICES = ("localaws.s3", "localaws.iam", "localaws.cloudwatch", "localaws.sagemaker", "localaws.functions")
+EXECUTING_SERVICES = (
+    "localaws.s3",
+    "localaws.iam",
+    "localaws.cloudwatch",
+    "localaws.sagemaker",
+    "localaws.functions",
+    "localaws.ec2",
+)
 SHUTDOWN_SECONDS = 3
 OPEN_FILES = 65_536
-FOLDERS = ("endpoints", "functions", "jobs", "objects", "processes")  # in home; emptied when a server starts
+FOLDERS = (
+    "endpoints",
+    "functions",
+    "instances",
+    "jobs",
+    "objects",
+    "processes",
+)  # in home; emptied when a server starts
 
 Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class ServerRecord:
-    """What `home/server.json` says of a server. `created`, `started`: Unix times of the process and of its state."""
+    """What `home/server.json` says of a server.
+
+    `created`, `started`: Unix times of the process and of its state; `ssh_port`: where all EC2 instances are reached.
+    """
 
     pid: int
     created: float
@@ -45,6 +63,7 @@ class ServerRecord:
     region: str
     account_id: str
     time_scale: float
+    ssh_port: int
 
     @property
     def url(self) -> str:
@@ -64,7 +83,8 @@ def serve(settings: Settings, announce: Announce) -> Settings | None:
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     with _only_one(settings.home), _listen(settings.host, settings.port) as listener:
-        settings = replace(settings, port=listener.getsockname()[1])
+        ssh_port = settings.ssh_port or choose_ssh_port(settings.owner)
+        settings = replace(settings, port=listener.getsockname()[1], ssh_port=ssh_port)
         _raise_file_limit()
         _configure_moto(settings)
         core = Core(settings)
@@ -87,6 +107,7 @@ def serve_command(settings: Settings) -> list[str]:
     return [
         *(sys.executable, "-m", "localaws", "serve", "--home", str(settings.home)),
         *("--host", settings.host, "--port", str(settings.port), "--time-scale", str(settings.time_scale)),
+        *("--ssh-server", settings.ssh_server),
     ]
 
 
@@ -169,6 +190,7 @@ def _announce(settings: Settings, announce: Announce) -> None:
         region=settings.region,
         account_id=settings.account_id,
         time_scale=settings.time_scale,
+        ssh_port=settings.ssh_port,
     )
     part = settings.home / "server.json.part"
     part.write_text(json.dumps(asdict(record)))

@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import time
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,7 @@ def _say(plan: dict[str, Any], stage: str) -> None:
 
 
 def _now() -> str:
-    return formatdate(usegmt=False, localtime=False)
+    return time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime())
 
 
 def _run_script(plan: dict[str, Any], path: Path, text: str) -> list[str]:
