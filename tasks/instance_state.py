@@ -30,7 +30,7 @@ VISIBLE_SECONDS = 60.0
 LIVE = frozenset({"pending", "running"})
 ENDED = frozenset({"shutting-down", "terminated"})
 TERMINATE_SECONDS = 600.0
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,14 @@ HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 class Fault:
     """What happens to the next `times` calls of an operation whose body holds `holding`.
 
-    `instead` is (status, body) to answer without passing the call on, `change` what to make of localaws's own answer;
-    with neither the call is carried out and its answer lost: the connection closes without one.
+    `instead` is (status, body) to answer, in place of the call or, with `is_carried_out`, after it; `change` is what to
+    make of localaws's own answer. With neither the call is carried out and its answer lost: the connection closes.
     """
 
     operation: str
     holding: bytes = b""
     instead: tuple[int, bytes] | None = None
+    is_carried_out: bool = False
     change: Callable[[bytes], bytes] | None = None
     times: int = 1
 
@@ -69,7 +70,7 @@ def counting_proxy(target: str) -> Iterator[Calls]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(calls, urlsplit(target).netloc))
     server.daemon_threads = True
     calls.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.02))
     thread.start()
     try:
         yield calls
@@ -91,10 +92,13 @@ def _handler(calls: Calls, target: str) -> type[BaseHTTPRequestHandler]:
             operation = _operation(self.command, self.path, self.headers.get("X-Amz-Target"), body)
             calls.seen.append(operation)
             fault = calls.fault_for(operation, body)
-            if fault and fault.instead:
+            if fault and fault.instead and not fault.is_carried_out:
                 self._send(fault.instead[0], "", [], fault.instead[1], str(len(fault.instead[1])))
                 return
             answer, content = self._upstream(body)
+            if fault and fault.instead:
+                self._send(fault.instead[0], "", [], fault.instead[1], str(len(fault.instead[1])))
+                return
             if fault and fault.change is None:
                 self.close_connection = True
                 return

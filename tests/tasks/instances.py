@@ -1,5 +1,6 @@
 """What tests of EC2 instances share: settings for a server, a plan with all that it needs, a look at the account."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,7 @@ OWN_PARAMETER = "/kennel-tests/image"
 def account(url: str, folder: Path, **settings: Any) -> Aws:
     """Return clients of a server for a run in `folder`; the caller's address is given, so that none is asked for."""
     defaults = {"ssh_from": "127.0.0.1/32", "home": folder / "home", "runs": folder / "runs"}
-    aws = Aws(Settings(endpoint_url=url, **{**defaults, **settings}))
-    return Aws(aws.settings.model_copy(update={"ec2_image_parameter": _image_parameter(aws)}))
+    return Aws(Settings(endpoint_url=url, ec2_image_parameter=_image_parameter(url), **{**defaults, **settings}))
 
 
 def planned(
@@ -55,8 +55,10 @@ def living(aws: Aws, run_id: str) -> list[Any]:
     return [item for item in found if item["State"]["Name"] not in {"shutting-down", "terminated"}]
 
 
-def _image_parameter(aws: Aws) -> str:
+@cache
+def _image_parameter(url: str) -> str:
     """Return the parameter of an image: the Deep Learning AMI's where the server has it, else one of the tests' own."""
+    aws = Aws(Settings(endpoint_url=url))
     ssm = aws.client("ssm")
     try:
         ssm.get_parameter(Name=DEEP_LEARNING_IMAGE)
