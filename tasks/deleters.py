@@ -16,6 +16,7 @@ from tasks.aws import Aws
 from tasks.bucket import OWNED_PREFIXES, bucket_tags
 from tasks.instance_deleters import INSTANCE_KINDS
 from tasks.kinds import PREFIX, Kind, ask, pairs, tagged, until_gone
+from tasks.notebook_deleters import NOTEBOOK_KINDS
 from tasks.teardown_plan import Found
 
 TRAINING_LOG_GROUP = "/aws/sagemaker/TrainingJobs"
@@ -278,4 +279,5 @@ KINDS: Mapping[str, Kind] = {
     "bucket": Kind(_look_bucket, _search_buckets, _remove_bucket),
     "role": Kind(_look_role, _search_roles, _remove_role),
     **INSTANCE_KINDS,
+    **NOTEBOOK_KINDS,
 }

@@ -31,6 +31,7 @@ Say = Callable[[str], None]
 
 NEEDED_BY = {
     "training-job": ("role",),
+    "notebook-instance": ("notebook-lifecycle", "role"),
     "endpoint": ("role",),
     "instance": ("security-group", "key-pair", "instance-profile", "role"),
 }

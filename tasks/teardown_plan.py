@@ -16,6 +16,8 @@ from tasks.ledger import State
 
 ORDER = (
     "training-job",
+    "notebook-instance",
+    "notebook-lifecycle",
     "endpoint",
     "endpoint-config",
     "model",
