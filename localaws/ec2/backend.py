@@ -15,10 +15,12 @@ from moto.ec2.utils import random_reservation_id
 
 from localaws.core import Core
 from localaws.ec2 import images
+from localaws.ec2.addresses import NoAddress
 from localaws.ec2.capacity import Capacity, Pool, check_quota
 from localaws.ec2.instance import Addresses, ExecutingInstance
 from localaws.ec2.launch_request import LaunchRequest, parse_launch
 from localaws.ec2.machine import Machines, MachineSpec
+from localaws.ec2.network import NetworkFailed
 from localaws.ec2.refusals import dry_run, invalid, not_permitted
 from localaws.ec2.security_groups import GroupRules
 from localaws.errors import AwsError
@@ -57,7 +59,11 @@ class ExecutingEC2(GroupRules, moto_models.EC2Backend):
             request = parse_launch(parameters, self)
             if parameters.get("DryRun"):
                 raise dry_run()
-            reservation = self._launch(request, self._room_for(request))
+            try:
+                reservation = self._launch(request, self._room_for(request))
+            except (NoAddress, NetworkFailed) as error:
+                text = f"localaws cannot run an instance on this machine: {error}"
+                raise AwsError("InternalError", text, status=500) from error
             if token:
                 self._tokens[token] = asked, reservation
         return reservation
@@ -107,9 +113,8 @@ class ExecutingEC2(GroupRules, moto_models.EC2Backend):
         instance = ExecutingInstance(  # type: ignore[abstract]  # as moto does
             self, request, index=index, addresses=addresses
         )
-        instance.machine = self.machines.make(
-            _spec(instance.id, request, addresses), on_running=instance.on_running, on_ended=instance.on_ended
-        )
+        spec = _spec(instance.id, request, addresses)
+        instance.machine = self.machines.make(spec, on_running=instance.on_running, on_ended=instance.on_ended)
         return instance
 
     def _furnish(self, instance: ExecutingInstance, request: LaunchRequest) -> None:
@@ -128,7 +133,10 @@ class ExecutingEC2(GroupRules, moto_models.EC2Backend):
                 iops=wanted.iops,
                 throughput=wanted.throughput,
             )
-            self.attach_volume(volume.id, instance.id, wanted.device, wanted.ends_with_instance)
+            attachment: Any = self.attach_volume(
+                volume.id, instance.id, wanted.device, delete_on_termination=wanted.ends_with_instance
+            )
+            attachment.delete_on_termination = wanted.ends_with_instance  # which moto shows of the instance only
             volume.add_tags(dict(request.tags.get("volume", {})))
 
     def _require_region(self) -> None:
@@ -209,21 +217,6 @@ def install_backend(core: Core, machines: Machines, capacity: Capacity) -> None:
     """Have moto make `ExecutingEC2` for every account and region."""
     ExecutingEC2.core, ExecutingEC2.machines, ExecutingEC2.capacity = core, machines, capacity
     moto_models.ec2_backends.backend = ExecutingEC2
-    core.on_shutdown(lambda: _close_all(core))
-
-
-def _close_all(core: Core) -> None:
-    instances = [
-        instance
-        for backend in moto_models.ec2_backends[core.settings.account_id].values()
-        for instance in backend.instances()  # type: ignore[attr-defined]
-        if not instance.is_terminated
-    ]
-    threads = [threading.Thread(target=instance.close) for instance in instances]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def _spec(instance_id: str, request: LaunchRequest, addresses: Addresses) -> MachineSpec:

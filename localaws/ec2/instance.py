@@ -186,7 +186,7 @@ class ExecutingInstance(Instance):
         """
         with self._guard:
             previous = self._state
-            if previous.name in ("shutting-down", "terminated"):
+            if previous.name in ("shutting-down", "terminated") or (previous.name == "pending" and reason is None):
                 raise wrong_state(self.id, "stopped")
             if previous.name in ("pending", "running"):
                 self._enter("stopping", reason or by_user())
@@ -209,10 +209,9 @@ class ExecutingInstance(Instance):
         with self._guard:
             previous = self._state
             if previous.name not in ("shutting-down", "terminated"):
-                is_up = previous.name in ("pending", "running", "stopping")
                 self._enter("shutting-down", reason or by_user())
                 self._cancel_interruption()
-                self._later(lambda: self._destroy(is_up=is_up))
+                self._later(lambda: self._destroy(has_sessions=previous.name == "running"))
             return previous
 
     def interrupt(self) -> datetime:
@@ -239,14 +238,6 @@ class ExecutingInstance(Instance):
             self.machine.allow(ingress)
             self._ingress = ingress
 
-    def close(self) -> None:
-        """End everything at once, without a word to anyone: the server ends."""
-        with self._guard:
-            self._enter("shutting-down")
-            self._cancel_interruption()
-        with self._power:
-            self.machine.destroy()
-
     # What is done about it, on a thread of its own
 
     def _power_on(self) -> None:
@@ -268,8 +259,8 @@ class ExecutingInstance(Instance):
             self.machine.stop(self._grace_seconds)
             self._power_on()
 
-    def _destroy(self, *, is_up: bool) -> None:
-        if is_up:
+    def _destroy(self, *, has_sessions: bool) -> None:
+        if has_sessions:
             self.machine.stop(self._grace_seconds)
         self._console = self.machine.console()
         self.machine.destroy()

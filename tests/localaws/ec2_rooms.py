@@ -1,0 +1,156 @@
+"""An account of the server under test in which instances are launched, and ways to see what became of them."""
+
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import paramiko
+from botocore.exceptions import ClientError
+
+from tests.conftest import RunningLocalAws
+
+IMAGE_PARAMETER = "/aws/service/deeplearning/ami/x86_64/oss-nvidia-driver-gpu-pytorch-2.7-ubuntu-22.04/latest/ami-id"
+INSTANCE_SECONDS = 30.0
+CALLER = "127.0.0.1/32"
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = INSTANCE_SECONDS) -> Any:
+    """Poll until `condition` gives something true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+@contextmanager
+def refused(code: str, text: str = "") -> Iterator[None]:
+    """Expect an error with this code whose message holds this text."""
+    try:
+        yield
+    except ClientError as error:
+        found = error.response["Error"]
+        assert (found["Code"], text in found["Message"]) == (code, True), found
+    else:
+        raise AssertionError(f"not refused with {code}")
+
+
+@dataclass
+class Ec2Room:
+    """An account with groups, keys and instances; the instances end with the `with` block."""
+
+    server: RunningLocalAws
+    _instances: list[str] = field(default_factory=list)
+
+    @property
+    def ec2(self) -> Any:
+        return self.server.client("ec2")
+
+    @property
+    def image(self) -> str:
+        found: str = self.server.client("ssm").get_parameter(Name=IMAGE_PARAMETER)["Parameter"]["Value"]
+        return found
+
+    def name(self) -> str:
+        return f"room-{uuid.uuid4().hex[:10]}"
+
+    def group(self, *ports: int) -> str:
+        """Make a group that lets the caller in at these TCP ports."""
+        group: str = self.ec2.create_security_group(GroupName=self.name(), Description="a test's")["GroupId"]
+        for port in ports:
+            self.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[tcp(port, cidr=CALLER)])
+        return group
+
+    def launch(self, **changes: Any) -> str:
+        """Launch one instance; return its id."""
+        return self.launch_all(**changes)[0]
+
+    def launch_all(self, **changes: Any) -> list[str]:
+        request = {"ImageId": self.image, "InstanceType": "c5.large", "MinCount": 1, "MaxCount": 1, **changes}
+        ids = [each["InstanceId"] for each in self.ec2.run_instances(**request)["Instances"]]
+        self._instances += ids
+        return ids
+
+    def describe(self, instance_id: str) -> dict[str, Any]:
+        (reservation,) = self.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+        described: dict[str, Any] = reservation["Instances"][0]
+        return described
+
+    def state(self, instance_id: str) -> str:
+        name: str = self.describe(instance_id)["State"]["Name"]
+        return name
+
+    def until(self, instance_id: str, *states: str) -> dict[str, Any]:
+        """Wait for one of the states; return the description."""
+
+        def reached() -> dict[str, Any] | None:
+            described = self.describe(instance_id)
+            return described if described["State"]["Name"] in states else None
+
+        found: dict[str, Any] = wait_until(reached, f"{instance_id} {' or '.join(states)}")
+        return found
+
+    def running(self, **changes: Any) -> dict[str, Any]:
+        """Launch one instance and return its description when it runs; any other end fails."""
+        described = self.until(self.launch(**changes), "running", "terminated", "stopped")
+        assert described["State"]["Name"] == "running", described["StateReason"]
+        return described
+
+    def ssh_port(self) -> int:
+        port: int = json.loads((self.server.home / "server.json").read_text())["ssh_port"]
+        return port
+
+    def is_open(self, address: str) -> bool:
+        """Return whether the instance at a public address greets at the SSH port."""
+        try:
+            with socket.create_connection((address, self.ssh_port()), timeout=5) as connection:
+                connection.settimeout(5)
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    @contextmanager
+    def ssh(self, address: str, key: paramiko.PKey) -> Iterator[paramiko.SSHClient]:
+        """Log in as `ubuntu`; the host key is whatever the instance shows."""
+        client = paramiko.SSHClient()
+        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        client.connect(address, self.ssh_port(), "ubuntu", pkey=key, timeout=10, allow_agent=False, look_for_keys=False)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def post(self, path: str) -> tuple[int, dict[str, Any]]:
+        """Call one of localaws's own routes; return the status and the answer."""
+        request = urllib.request.Request(f"{self.server.url}/_localaws/{path}", method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                return reply.status, json.loads(reply.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Terminate what was launched and wait for its end."""
+        for instance_id in self._instances:
+            self.ec2.modify_instance_attribute(InstanceId=instance_id, DisableApiTermination={"Value": False})
+        if self._instances:
+            self.ec2.terminate_instances(InstanceIds=self._instances)
+        for instance_id in self._instances:
+            self.until(instance_id, "terminated")
+
+
+def tcp(port: int, *, cidr: str | None = None, group: str | None = None) -> dict[str, Any]:
+    """Return a permission for one TCP port."""
+    source: dict[str, Any] = {"IpRanges": [{"CidrIp": cidr}]} if cidr else {"UserIdGroupPairs": [{"GroupId": group}]}
+    return {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, **source}
