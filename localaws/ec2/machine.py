@@ -64,6 +64,11 @@ class Machines:
         self._network.start()
         return self._addresses.new(is_shared=self._network.refusal is not None)
 
+    @property
+    def refusal(self) -> str | None:
+        """Why instances have no namespaces, None if they have; known once there were addresses."""
+        return self._network.refusal
+
     def make(self, spec: MachineSpec, *, on_running: Callable[[], None], on_ended: Callable[[str], None]) -> "Machine":
         """Make a machine that does not run yet.
 
