@@ -21,15 +21,23 @@ from tests.flows.counting_proxy import Calls, Fault, counting_proxy
 from tests.tasks.instances import DATA, account
 
 
-@pytest.fixture
-def aws(localaws: RunningLocalAws, tmp_path: Path) -> Aws:
-    return account(localaws.url, tmp_path)
-
-
-@pytest.fixture
-def calls(localaws: RunningLocalAws) -> Iterator[Calls]:
+@pytest.fixture(scope="module")
+def shared(localaws: RunningLocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Calls, Aws]]:
+    """Clients for all tests of this module, one attempt a call: run ids keep tests apart."""
     with counting_proxy(localaws.url) as seen:
-        yield seen
+        yield seen, account(seen.url, tmp_path_factory.mktemp("access"), max_attempts=1)
+
+
+@pytest.fixture
+def calls(shared: tuple[Calls, Aws]) -> Iterator[Calls]:
+    shared[0].seen.clear()
+    yield shared[0]
+    shared[0].faults.clear()
+
+
+@pytest.fixture
+def aws(shared: tuple[Calls, Aws]) -> Aws:
+    return shared[1]
 
 
 def ports_open_to(aws: Aws, run_id: str) -> set[tuple[str, int, int]]:
@@ -58,10 +66,10 @@ def test_several_instances_may_reach_each_other_by_tcp(aws: Aws) -> None:
     assert ports_open_to(aws, "access-2") == {("127.0.0.1/32", 22, 22), (access.group_id, 0, 65_535)}
 
 
-def test_a_new_address_of_the_caller_takes_the_place_of_the_old_one(aws: Aws, tmp_path: Path) -> None:
+def test_a_new_address_of_the_caller_takes_the_place_of_the_old_one(aws: Aws) -> None:
     ledger = Ledger.open(aws, "access-3")
     ensure_access(aws, ledger, "access-3", instance_count=2)
-    moved = account(aws.endpoint, tmp_path, ssh_from="198.51.100.7/32", ssh_port=2222)
+    moved = Aws(aws.settings.model_copy(update={"ssh_from": "198.51.100.7/32", "ssh_port": 2222}))
     ensure_access(moved, ledger, "access-3")
     assert ports_open_to(aws, "access-3") == {("198.51.100.7/32", 2222, 2222)}
 
@@ -75,8 +83,7 @@ def test_what_somebody_else_opened_in_the_group_is_closed(aws: Aws) -> None:
     assert ports_open_to(aws, "access-4") == {("127.0.0.1/32", 22, 22)}
 
 
-def test_a_second_time_nothing_is_made_or_changed(calls: Calls, tmp_path: Path) -> None:
-    aws = account(calls.url, tmp_path)
+def test_a_second_time_nothing_is_made_or_changed(aws: Aws, calls: Calls) -> None:
     ledger = Ledger.open(aws, "access-5")
     spec = instance_role("access-5", DATA, None)
     made = [ensure_access(aws, ledger, "access-5"), ensure_instance_profile(aws, ledger, "access-5", spec)]
@@ -105,7 +112,7 @@ def test_the_callers_address_is_asked_for_at_the_endpoint_in_use(calls: Calls) -
     assert str(caller_address(address_told(calls, b"203.0.113.9\n"))) == "203.0.113.9"
 
 
-def test_on_real_aws_the_address_comes_from_aws(tmp_path: Path) -> None:
+def test_on_real_aws_the_address_comes_from_aws() -> None:
     assert Settings(account_id="123456789012").caller_address_source() == "https://checkip.amazonaws.com"
 
 
@@ -200,8 +207,8 @@ def test_a_profile_of_that_name_without_our_tags_is_left_alone(aws: Aws) -> None
     assert roles_in(aws, spec.name) == []
 
 
-def test_a_role_that_iam_does_not_know_yet_is_waited_for(calls: Calls, tmp_path: Path) -> None:
-    aws, spec = account(calls.url, tmp_path), instance_role("access-12", DATA, None)
+def test_a_role_that_iam_does_not_know_yet_is_waited_for(aws: Aws, calls: Calls) -> None:
+    spec = instance_role("access-12", DATA, None)
     missing = b"<ErrorResponse><Error><Code>NoSuchEntity</Code><Message>no role</Message></Error></ErrorResponse>"
     calls.faults.append(Fault("AddRoleToInstanceProfile", instead=(404, missing)))
     ensure_instance_profile(aws, Ledger.open(aws, "access-12"), "access-12", spec)
@@ -228,23 +235,35 @@ def everything(aws: Aws, run_id: str) -> dict[str, int]:
     }
 
 
-@pytest.mark.parametrize("attempts", [1, 2])
+def ensure_all(aws: Aws, run_id: str) -> Ledger:
+    ledger = Ledger.open(aws, run_id)
+    ensure_access(aws, ledger, run_id)
+    ensure_instance_profile(aws, ledger, run_id, instance_role(run_id, DATA, None))
+    return ledger
+
+
 @pytest.mark.parametrize("operation", MADE)
-def test_a_lost_answer_leaves_one_of_each(calls: Calls, tmp_path: Path, operation: str, attempts: int) -> None:
-    """With one attempt our own look recognises what was made; with two, botocore sends the call a second time."""
-    aws = account(calls.url, tmp_path, max_attempts=attempts)
-    run_id = f"lost-{attempts}-{MADE.index(operation)}"
+def test_a_lost_answer_leaves_one_of_each(aws: Aws, calls: Calls, operation: str) -> None:
+    run_id = f"lost-{MADE.index(operation)}"
     calls.faults.append(Fault(operation))
-    ledger, spec = Ledger.open(aws, run_id), instance_role(run_id, DATA, None)
-    if operation == RULE and attempts == 1:
-        with pytest.raises(Unreachable):  # a rule costs nothing: the next command adds what is missing
-            ensure_access(aws, ledger, run_id)
+    if operation == RULE:
+        with pytest.raises(Unreachable):  # a rule costs nothing: the next command adds it if it is missing
+            ensure_all(aws, run_id)
     for _ in range(2):
-        ensure_access(aws, ledger, run_id)
-        ensure_instance_profile(aws, ledger, run_id, spec)
+        ledger = ensure_all(aws, run_id)
     assert calls.faults[0].times == 0
     assert everything(aws, run_id) == {"groups": 1, "keys": 1, "profiles": 1, "roles": 1}
     assert ports_open_to(aws, run_id) == {("127.0.0.1/32", 22, 22)}
+    assert set(states(ledger).values()) == {"created"}
+
+
+def test_a_call_that_botocore_sends_again_after_a_lost_answer_is_recognised_too(calls: Calls, tmp_path: Path) -> None:
+    aws = account(calls.url, tmp_path, max_attempts=3)
+    calls.faults.extend(Fault(operation) for operation in MADE)
+    ledger = ensure_all(aws, "lost-all")
+    assert [fault.times for fault in calls.faults] == [0] * len(MADE)
+    assert everything(aws, "lost-all") == {"groups": 1, "keys": 1, "profiles": 1, "roles": 1}
+    assert ports_open_to(aws, "lost-all") == {("127.0.0.1/32", 22, 22)}
     assert set(states(ledger).values()) == {"created"}
 
 
