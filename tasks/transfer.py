@@ -5,8 +5,8 @@ A file is a stream on one channel of the connection that is there already, taken
 that was cut, or arrived otherwise than it was sent, is done once more from the beginning.
 
 What bounds the speed, measured by benchmarks/ssh_transfer.py: sshd passes the stream on through a pipe of 64 KiB, in
-step with the reader, so the receiving program widens it to 1 MiB. Then AES-GCM instead of AES-CTR with HMAC, no reply to
-wait for after each 32 KiB as SFTP has, and reading and hashing the next piece while one is sent.
+step with the reader, so the receiving program widens it to 1 MiB. Then AES-GCM instead of AES-CTR with HMAC, no reply
+to wait for after each 32 KiB as SFTP has, and reading and hashing the next piece while one is sent.
 """
 
 from __future__ import annotations
