@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts.validators import Number
 
 from kennel import REFERENCE_DATA, __version__
 
@@ -36,12 +37,18 @@ Exit codes:
 """
 
 app = App(name="kennel", help=HELP, help_format="plaintext", version=__version__)
+notebook = App(name="notebook", help="A run's SageMaker notebook instance; it stops by itself when it is idle.")
+app.command(notebook)
 DATA = Group("Data and model")
 MACHINES = Group("Machines")
 LOAD = Group("Load test")
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="End with one JSON object on stdout.")]
 RunName = Annotated[str | None, Parameter(help="A run id, as `kennel status` lists them.")]
+NotebookOf = Annotated[str, Parameter(help="The run whose notebook instance it is.")]
+Url = Annotated[
+    bool, Parameter(name="--url", negative="", help="Print the address that opens it: a secret, good for 5 minutes.")
+]
 
 
 @app.command
@@ -162,6 +169,48 @@ def prepare() -> int:
     from kennel import lifting
 
     return lifting.prepare()
+
+
+@notebook.command(name="create")
+def notebook_create(
+    run_id: NotebookOf,
+    /,
+    *,
+    instance_type: Annotated[str | None, Parameter(help="Instead of the cheapest that is enough.")] = None,
+    idle_minutes: Annotated[
+        int, Parameter(validator=Number(gte=10, lte=1440), help="Minutes without activity after which it stops.")
+    ] = 60,
+    url: Url = False,
+    json: Json = False,
+) -> int:
+    """Create the run's notebook instance, or adopt it."""
+    from kennel import notebooks
+
+    return notebooks.create(run_id, instance_type=instance_type, idle_minutes=idle_minutes, with_url=url, as_json=json)
+
+
+@notebook.command(name="list")
+def notebook_list(run_id: RunName = None, /, *, json: Json = False) -> int:
+    """List the notebook instances of all runs, or of one."""
+    from kennel import notebooks
+
+    return notebooks.show(run_id, as_json=json)
+
+
+@notebook.command(name="start")
+def notebook_start(run_id: NotebookOf, /, *, url: Url = False, json: Json = False) -> int:
+    """Start the run's notebook instance and wait until it runs."""
+    from kennel import notebooks
+
+    return notebooks.change(run_id, "start", with_url=url, as_json=json)
+
+
+@notebook.command(name="stop")
+def notebook_stop(run_id: NotebookOf, /, *, json: Json = False) -> int:
+    """Stop the run's notebook instance and wait until it is stopped: from then on it costs its volume only."""
+    from kennel import notebooks
+
+    return notebooks.change(run_id, "stop", with_url=False, as_json=json)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ def run(parameters: Mapping[str, Any], *, data: str | None, allowed_hosts: tuple
         SettingsRefused: a parameter is out of bounds, or the backbone is unknown.
         KennelError: the kind that the failing stage names.
     """
-    _tell_on_interrupt()
+    tell_on_interrupt()
     require_backbone(parameters["backbone"])  # a typing slip should not wait for two servers to start
     where = surroundings.bring_up(meanwhile=_import_flows)
     say(f"AWS: {where.target}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
@@ -63,7 +63,7 @@ def _import_sdk_early(runs: Path) -> None:
         threading.Thread(target=__import__, args=("sagemaker.train",), daemon=True).start()
 
 
-def _tell_on_interrupt() -> None:
+def tell_on_interrupt() -> None:
     """On Ctrl-C: say what is left and how to go on or remove it, and end at once; the ledger is whole at any time."""
 
     def handler(_signal: int, _frame: FrameType | None) -> None:
