@@ -10,19 +10,25 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from tasks import naming
 from tasks.aws import Aws
-from tasks.errors import WaitTimedOut, aws_boundary, is_not_found
+from tasks.errors import Unreachable, WaitTimedOut, aws_boundary, error_code, is_not_found
 from tasks.host_key import known_host_key, login_path
-from tasks.instance_access import tags_of
+from tasks.instance_access import rules_of, ssh_source, tags_of
 from tasks.instance_plan import USER, InstancePlan
 from tasks.instance_prices import TABLE_SOURCE, hourly_price
 from tasks.records import InstanceRef, load_record
 from tasks.waiting import Say, say, wait_for
+
+if TYPE_CHECKING:
+    from tasks.ssh_login import Login
+    from tasks.ssh_wait import InstanceFacts
 
 VISIBLE_SECONDS = 60.0
 """How long EC2 may not know, on every server, an instance that it made."""
@@ -31,6 +37,8 @@ LIVE = frozenset({"pending", "running"})
 ENDED = frozenset({"shutting-down", "terminated"})
 TERMINATE_SECONDS = 600.0
 POLL_SECONDS = 0.25
+CONSOLE_TAIL = 4000
+"""Characters."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,34 @@ def find(aws: Aws, run_id: str) -> tuple[InstanceRef, ...]:
     """
     with aws_boundary(f"instances of run {run_id}"):
         return tuple(record_of(aws, found, run_id) for found in instances_of(aws, run_id))
+
+
+def login(ref: InstanceRef) -> Login:
+    """Return how to get into an instance (paramiko takes a third of a second to import, so that happens here)."""
+    from tasks.ssh_login import Login
+
+    return Login(ref.instance_id, ref.address, ref.port, ref.user, Path(ref.login_key), ref.host_key)
+
+
+def instance_facts(aws: Aws, ref: InstanceRef) -> InstanceFacts:
+    """Look at everything that may keep us out of an instance: its state, address, groups and console.
+
+    Raises:
+        AwsFailed: EC2 refused to tell.
+    """
+    from tasks.ssh_wait import InstanceFacts
+
+    with aws_boundary(f"instance {ref.instance_id}"):
+        found = described(aws, ref.instance_id)
+        if found is None:
+            return InstanceFacts("terminated", "EC2 does not know it any more")
+        return InstanceFacts(
+            state=str(found["State"]["Name"]),
+            state_reason=": ".join(reason_of(found)) if found["State"]["Name"] not in LIVE else None,
+            address=found.get("PublicIpAddress"),
+            port_open_to_us=_is_open_to_us(aws, found, ref.port),
+            console_tail=_console_tail(aws, ref.instance_id),
+        )
 
 
 def instances_of(aws: Aws, run_id: str) -> list[Mapping[str, Any]]:
@@ -176,6 +212,35 @@ def record_of(
         number=number,
         prices=kept.prices if kept else plan.prices if plan else TABLE_SOURCE,
     )
+
+
+def _is_open_to_us(aws: Aws, found: Mapping[str, Any], port: int) -> bool | None:
+    """Tell whether a group of the instance lets us in by TCP; None when our own address cannot be found out."""
+    try:
+        us = IPv4Network(ssh_source(aws.settings))
+    except Unreachable:
+        return None
+    ids = [group["GroupId"] for group in found.get("SecurityGroups", [])]
+    groups = aws.client("ec2").describe_security_groups(Filters=[{"Name": "group-id", "Values": ids}])
+    rules = [rule for group in groups["SecurityGroups"] for rule in rules_of(group)]
+    return any(_lets_in(source, permission, us, port) for source, permission in rules)
+
+
+def _lets_in(source: str, permission: Mapping[str, Any], us: IPv4Network, port: int) -> bool:
+    is_tcp = permission["IpProtocol"] in {"tcp", "-1"}
+    is_port = permission.get("FromPort", 0) <= port <= permission.get("ToPort", 65_535)
+    return is_tcp and is_port and "IpRanges" in permission and us.subnet_of(IPv4Network(source))
+
+
+def _console_tail(aws: Aws, instance_id: str) -> str:
+    """Return the end of the console; types without a live console refuse, and that is said in its place."""
+    try:
+        answer = aws.client("ec2").get_console_output(InstanceId=instance_id, Latest=True)
+    except ClientError as error:
+        if error_code(error) != "UnsupportedOperation":
+            raise
+        return "(this instance type does not show its console while it runs)"
+    return str(answer.get("Output", ""))[-CONSOLE_TAIL:]
 
 
 def _give_up_unknown(instance_id: str, seconds: float) -> None:
