@@ -1,7 +1,8 @@
 """A real OpenSSH server for a test: on a free loopback port, with keys of its own, for the user who runs the test.
 
 It runs in a process namespace of its own, so that whatever its sessions started ends with it. As root it also gets a
-mount namespace, in which /run holds the empty folder that sshd demands; no file of the system is touched.
+mount namespace, in which /run holds the empty folder that sshd demands; no file of the system is touched. Sessions have
+an empty home, so that no start-up file of the shell's plays a part.
 """
 
 import getpass
@@ -15,6 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from tasks.ssh_login import Login
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 START_SECONDS = 20.0
@@ -34,6 +38,7 @@ MaxStartups 100
 MaxSessions 100
 LogLevel VERBOSE
 PrintMotd no
+SetEnv HOME={folder}/home
 Subsystem sftp internal-sftp
 """
 
@@ -59,6 +64,12 @@ class Sshd:
         """Return how many times somebody was let in, which is the number of whole handshakes."""
         return self.log().count("Accepted publickey")
 
+    def login(self, **changes: Any) -> Login:
+        """Return what our own client needs, with some of it changed."""
+        known: dict[str, Any] = {"name": "i-0123456789abcdef0", "address": self.address, "port": self.port}
+        known |= {"user": self.user, "key_path": self.key_path, "host_key": self.host_key}
+        return Login(**known | changes)
+
     def known_hosts(self) -> Path:
         """Return a file by which OpenSSH's own clients verify this server."""
         path = self.folder / "known_hosts"
@@ -72,6 +83,7 @@ def running_sshd(*, address: str = "127.0.0.1", port: int | None = None, extra: 
     assert SSHD is not None, "there is no sshd: make apt"
     with tempfile.TemporaryDirectory(prefix="sshd-") as made:
         folder = Path(made)
+        (folder / "home").mkdir()
         make_key(folder / "host_key")
         make_key(folder / "key")
         shutil.copy(folder / "key.pub", folder / "authorized_keys")
