@@ -18,6 +18,7 @@ from flows.parameters import (
     AllowedHost,
     Backbone,
     BatchSize,
+    Ec2Count,
     Epochs,
     InstanceCount,
     InstanceType,
@@ -30,6 +31,7 @@ from flows.parameters import (
     Views,
 )
 from flows.stage_data import stage_data
+from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
 from tasks import naming
 from tasks.artifacts import publish_markdown
@@ -84,6 +86,7 @@ async def pipeline(
     weights: str | None = None,
     spot: bool = False,
     max_runtime_seconds: Seconds = 3600,
+    ec2_instances: Ec2Count = 0,
     endpoint_instances: InstanceCount = 1,
     endpoint_instance_type: InstanceType | None = None,
     allowed_hosts: tuple[AllowedHost, ...] = (),
@@ -93,12 +96,14 @@ async def pipeline(
 ) -> RunSummary:
     """Take a zip, URL, folder or `sample` to a load-tested endpoint behind a function, and report.
 
+    With `ec2_instances` the same training is done on EC2 over SSH too, and compared.
+
     Raises:
         KennelError: the kind that the failing stage names.
     """
     require_backbone(backbone)
     settings = Settings.load()
-    chosen = run_id or naming.run_id_for(
+    chosen = run_id or naming.training_run_id(
         data,
         backbone=backbone,
         instances=instances,
@@ -108,9 +113,9 @@ async def pipeline(
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
-        finetune=finetune or None,
+        finetune=finetune,
         weights=weights,
-        spot=spot or None,
+        spot=spot,
     )
     run_dir, clock = settings.run_dir(chosen), _Clock()
     with run_lock(run_dir):
@@ -131,6 +136,20 @@ async def pipeline(
             max_runtime_seconds=max_runtime_seconds,
         )
         await clock.time("train_sagemaker", training)
+        if ec2_instances:
+            on_ec2 = train_ec2(
+                chosen,
+                backbone=backbone,
+                instances=ec2_instances,
+                epochs=epochs,
+                views=views,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                seed=seed,
+                finetune=finetune,
+                weights=weights,
+            )
+            await clock.time("train_ec2", on_ec2)
         deployment = await clock.time(
             "deploy", deploy(chosen, endpoint_instances, endpoint_instance_type, allowed_hosts)
         )

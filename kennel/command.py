@@ -76,6 +76,9 @@ def run(
     instance_type: Annotated[str | None, Parameter(group=MACHINES, help="Instead of the one chosen.")] = None,
     spot: Annotated[bool, Parameter(group=MACHINES, negative="", help="Spot instances, with checkpoints.")] = False,
     max_runtime_seconds: Annotated[int, Parameter(group=MACHINES, help="Limit of the training job.")] = 3600,
+    ec2_instances: Annotated[
+        int, Parameter(group=MACHINES, help="Train on this many EC2 instances over SSH too, and compare; 0 = not.")
+    ] = 0,
     endpoint_instances: Annotated[int, Parameter(group=MACHINES)] = 1,
     endpoint_instance_type: Annotated[str | None, Parameter(group=MACHINES)] = None,
     allow_host: Annotated[
@@ -107,6 +110,7 @@ def run(
         "instance_type": instance_type,
         "spot": spot,
         "max_runtime_seconds": max_runtime_seconds,
+        "ec2_instances": ec2_instances,
         "endpoint_instances": endpoint_instances,
         "endpoint_instance_type": endpoint_instance_type,
         "load_test": load_test,
@@ -117,6 +121,54 @@ def run(
     from kennel import running
 
     return running.run(parameters, data=data, allowed_hosts=allow_host, as_json=json)
+
+
+@app.command
+def train_ec2(
+    *,
+    data: Annotated[
+        str | None,
+        Parameter(
+            group=DATA,
+            help="A URL, a .zip, a folder, or `sample`; default `sample`, on real AWS the reference dataset.",
+        ),
+    ] = None,
+    backbone: Annotated[str, Parameter(group=DATA, help="resnet50, efficientnet_lite0, ...")] = "efficientnet_lite0",
+    weights: Annotated[Path | None, Parameter(group=DATA, help="A .safetensors file for the backbone.")] = None,
+    epochs: Annotated[int | None, Parameter(group=DATA, help="Epochs of the head at most.")] = None,
+    views: Annotated[int | None, Parameter(group=DATA, help="Views of each training image.")] = None,
+    batch_size: Annotated[int | None, Parameter(group=DATA)] = None,
+    learning_rate: Annotated[float | None, Parameter(group=DATA)] = None,
+    seed: Annotated[int, Parameter(group=DATA)] = 0,
+    finetune: Annotated[bool, Parameter(group=DATA, negative="", help="Train the backbone too (GPU).")] = False,
+    instances: Annotated[int, Parameter(group=MACHINES, help="EC2 instances; torchrun across them.")] = 1,
+    instance_type: Annotated[str | None, Parameter(group=MACHINES, help="Instead of the ones chosen.")] = None,
+    spot: Annotated[bool, Parameter(group=MACHINES, negative="", help="Spot first, with checkpoints.")] = False,
+    max_runtime_seconds: Annotated[int, Parameter(group=MACHINES, help="Limit of the training.")] = 3600,
+    keep_on_failure: Annotated[
+        str | None, Parameter(group=MACHINES, help="Keep a failed instance so long, 5m to 4h, for a look by ssh.")
+    ] = None,
+    run_id: Annotated[str | None, Parameter(help="Default: the run that `kennel run` has for these arguments.")] = None,
+    json: Json = False,
+) -> int:
+    """Train on EC2 over SSH what `run` trains on SageMaker; compare the two if the run has both."""
+    parameters = {
+        "backbone": backbone,
+        "weights": None if weights is None else str(weights.resolve()),
+        "epochs": epochs,
+        "views": views,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "finetune": finetune,
+        "instances": instances,
+        "instance_type": instance_type,
+        "spot": spot,
+        "max_runtime_seconds": max_runtime_seconds,
+    }
+    from kennel import running_ec2
+
+    return running_ec2.train(parameters, data=data, run_id=run_id, keep_on_failure=keep_on_failure, as_json=json)
 
 
 @app.command
@@ -132,7 +184,7 @@ def logs(
     run_id: RunName = None,
     /,
     *,
-    source: Annotated[Literal["training", "endpoint", "function"], Parameter(help="Whose lines.")] = "training",
+    source: Annotated[Literal["training", "ec2", "endpoint", "function"], Parameter(help="Whose lines.")] = "training",
     follow: Annotated[bool, Parameter(negative="", help="Go on until interrupted.")] = False,
 ) -> int:
     """Print the log lines of a run (default: the latest)."""

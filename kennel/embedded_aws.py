@@ -22,6 +22,7 @@ from tasks.errors import StageFailed, WaitTimedOut
 NAME = "localaws"
 PREFERRED_PORT = 4577
 START_SECONDS = 60.0
+SSH_PORT = 22  # of instances; without root the embedded AWS has to take another
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class EmbeddedAws:
     url: str
     region: str
     pid: int
+    ssh_port: int
 
     @property
     def environment(self) -> dict[str, str]:
@@ -41,6 +43,7 @@ class EmbeddedAws:
             "AWS_SECRET_ACCESS_KEY": "localaws",
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
+            **({} if self.ssh_port == SSH_PORT else {"KENNEL_SSH_PORT": str(self.ssh_port)}),
         }
 
 
@@ -57,7 +60,7 @@ def find(home: Path) -> EmbeddedAws | None:
             return None
     except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
         return None
-    return EmbeddedAws(f"http://127.0.0.1:{record['port']}", record["region"], record["pid"])
+    return EmbeddedAws(f"http://127.0.0.1:{record['port']}", record["region"], record["pid"], record["ssh_port"])
 
 
 def begin(home: Path) -> processes.Recorded | None:

@@ -11,7 +11,7 @@ from kennel.console import print_json, print_table, say
 from tasks.errors import SettingsRefused
 from tasks.ledger import read_ledger
 
-STAGES = ("stage_data", "train_sagemaker", "deploy", "loadtest", "pipeline")
+STAGES = ("stage_data", "train_sagemaker", "train_ec2", "deploy", "loadtest", "pipeline")
 _RECORD_OF = {"deploy": "function"}
 FOLLOW_SECONDS = 1.0
 
@@ -33,7 +33,7 @@ def status(run_id: str | None, *, as_json: bool) -> int:
 
 
 def logs(run_id: str | None, source: str, *, follow: bool) -> int:
-    """Print the log lines of a run's training job, endpoint or function; with `follow`, go on until interrupted.
+    """Print the log lines of a run's training job, EC2 instances, endpoint or function; `follow`: until interrupted.
 
     Raises:
         SettingsRefused: there is no such run, or no AWS to ask.
@@ -41,6 +41,8 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
     """
     _, runs = surroundings.home_and_runs()
     run_dir = run_dir_of(runs, run_id) if run_id else _latest(runs)
+    if source == "ec2":
+        return _print_files(run_dir, follow=follow)
     if surroundings.use_running() is None:
         raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", "kennel up")
     from tasks.aws import Aws
@@ -61,6 +63,20 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
     while True:
         for line in follower.poll():
             print(line, flush=True)
+        if not follow:
+            return 0
+        time.sleep(FOLLOW_SECONDS)
+
+
+def _print_files(run_dir: Path, *, follow: bool) -> int:
+    """Print what the EC2 instances logged, as far as it has come here: they write no CloudWatch Logs."""
+    printed: dict[Path, int] = {}
+    while True:
+        for path in sorted((run_dir / "ec2").glob("i-*.log")):
+            lines = path.read_text(errors="replace").splitlines()
+            for line in lines[printed.get(path, 0) :]:
+                print(f"{path.stem} | {line}", flush=True)
+            printed[path] = len(lines)
         if not follow:
             return 0
         time.sleep(FOLLOW_SECONDS)

@@ -16,6 +16,8 @@ from kennel import REFERENCE_DATA, surroundings
 from kennel.console import print_json, print_table, say
 from tasks.backbones import require_backbone
 from tasks.errors import SettingsRefused
+from tasks.ledger import live_rows
+from tasks.settings import Settings
 
 INTERRUPTED = 130
 SAMPLE = "sample"
@@ -64,7 +66,12 @@ def _import_sdk_early(runs: Path) -> None:
 
 
 def tell_on_interrupt() -> None:
-    """On Ctrl-C: say what is left and how to go on or remove it, and end at once; the ledger is whole at any time."""
+    """On Ctrl-C: say what is left and how to go on or remove it, and end at once; the ledger is whole at any time.
+
+    EC2 instances of a run that this process works on cost money by the second: they are terminated first, by a fresh
+    process in this one's place, for threads of this one may be anywhere. A second Ctrl-C ends that too.
+    """
+    runs = Settings.load().runs
 
     def handler(_signal: int, _frame: FrameType | None) -> None:
         sys.stderr.flush()
@@ -75,7 +82,17 @@ def tell_on_interrupt() -> None:
             "  remove it:     kennel down --yes\n"
         )
         os.write(2, text.encode())
+        names = _own_runs_with_instances(runs)
+        if names:
+            os.execv(sys.executable, [sys.executable, "-m", "kennel.interrupted", *names])  # noqa: S606
         os._exit(INTERRUPTED)
 
     signal.signal(signal.SIGINT, handler)
     signal.signal(signal.SIGTERM, handler)
+
+
+def _own_runs_with_instances(runs: Path) -> list[str]:
+    """Return the runs that this process holds and whose ledgers have instances that may be alive."""
+    own = str(os.getpid())
+    names = [lock.parent.name for lock in runs.glob("*/lock") if lock.read_text().strip() == own]
+    return [name for name in names if any(row.kind == "instance" for row in live_rows(runs / name))]

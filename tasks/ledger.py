@@ -132,7 +132,7 @@ class Ledger:
 
     def live(self) -> list[LedgerRow]:
         """Return the rows of everything that may exist: all that was not removed."""
-        return [row for row in self.rows() if row.state != "removed"]
+        return live_rows(self.path.parent)
 
     def _append(self, entry: dict[str, object]) -> None:
         line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
@@ -165,6 +165,15 @@ def read_ledger(run_dir: Path) -> tuple[LedgerHeader | None, list[LedgerRow]]:
         known = rows.get((row.kind, row.name))
         rows[row.kind, row.name] = row if row.identifier or known is None else _keep_identifier(row, known)
     return header, list(rows.values())
+
+
+def live_rows(run_dir: Path) -> list[LedgerRow]:
+    """Return the rows of everything that a run may have alive, without asking AWS.
+
+    Raises:
+        LedgerRefused: as `read_ledger`.
+    """
+    return [row for row in read_ledger(run_dir)[1] if row.state != "removed"]
 
 
 def crash_point(name: str) -> None:

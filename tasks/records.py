@@ -119,9 +119,10 @@ class TrainedModel:
 class InstanceModel:
     """A model that was trained on EC2 instances over SSH, and what it took.
 
-    `seconds` has a phase's wall time by name, as this side saw it (launch, connect, ship, collect, terminate) or as the
-    first instance measured it (installing, fetching, training, packing). `refused` names what EC2 would not launch
-    first ("type market: code"). `log_files` are local.
+    `seconds` has a phase's wall time by name, as this side saw it (launch, connect, ship, collect, store, terminate) or
+    as the first instance measured it (installing, fetching, training, packing); `wall_seconds` is all of it.
+    `billable_seconds` are summed over the instances. `refused` names what EC2 would not launch first ("type market:
+    code"). `archive` and `log_files` are local.
     """
 
     name: str
@@ -141,11 +142,13 @@ class InstanceModel:
     spot: bool
     interruptions: int
     seconds: Mapping[str, float]
+    wall_seconds: float
     billable_seconds: float
     cost_usd: float | None
     prices: str
     data_digest: str
     command: tuple[str, ...]
+    archive: str
     log_files: tuple[str, ...]
     git_commit: str | None = None
 

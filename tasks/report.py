@@ -14,12 +14,15 @@ from typing import TypeVar
 from tasks.errors import SettingsRefused
 from tasks.load_report import STAGE as LOADTEST
 from tasks.load_report import TESTED
+from tasks.parity import STAGE as PARITY
+from tasks.parity import Parity, ParityRow
 from tasks.pricing import PRICES_SOURCE
 from tasks.records import (
     SPLITS,
     DatasetRef,
     EndpointRef,
     FunctionRef,
+    InstanceModel,
     LoadReport,
     TrainedModel,
     load_record,
@@ -52,7 +55,7 @@ class LoadTested:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a finished run comes to; `loadtest` is None when no load test was made."""
+    """What a finished run comes to; `loadtest`, `ec2` and `parity` are None when that was not done."""
 
     run_id: str
     dataset: DatasetRef
@@ -63,6 +66,8 @@ class RunSummary:
     loadtest: LoadReport | None
     times: StageTimes
     report: str
+    ec2: InstanceModel | None = None
+    parity: Parity | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return what `kennel run --json` prints."""
@@ -78,6 +83,7 @@ class RunSummary:
             "endpoint": self.endpoint.name,
             "function": self.function.name,
             "function_alias": self.function.alias_arn,
+            "ec2": None if self.ec2 is None else ec2_json(self.ec2, self.parity),
             "loadtest": _load_json(self.loadtest),
             "seconds": self.times.seconds,
             "report": self.report,
@@ -112,6 +118,8 @@ def summarise(run_dir: Path) -> RunSummary:
         loadtest=load_record(run_dir, LOADTEST, LoadReport),
         times=_needed(run_dir, "pipeline", StageTimes),
         report=str(run_dir / REPORT),
+        ec2=load_record(run_dir, "train_ec2", InstanceModel),
+        parity=load_record(run_dir, PARITY, Parity),
     )
 
 
@@ -138,10 +146,44 @@ def summary_rows(summary: RunSummary) -> dict[str, str]:
     }
     if model.cost_usd is not None:
         rows["training cost"] = f"about {model.cost_usd:.4f} USD at AWS's list price for that time"
+    if summary.ec2 is not None:
+        rows |= ec2_rows(summary.ec2, summary.parity)
     if summary.loadtest is not None:
         rows["load test"] = _load_text(summary.loadtest)
     times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in summary.times.seconds.items())
     return rows | {"this command": times, "measured on": summary.times.where, "report": summary.report}
+
+
+def ec2_rows(model: InstanceModel, parity: Parity | None) -> dict[str, str]:
+    """Return the rows of a training on EC2, and how it compares with SageMaker's where there is one."""
+    low, high = accuracy_interval(model.test_accuracy, model.test_images)
+    market = "spot" if model.spot else "on-demand"
+    accuracy = f"{model.test_accuracy:.4f} on {model.test_images} images (95 %: {low:.3f} to {high:.3f})"
+    machines = f"{model.instance_count} × {model.instance_type} {market}"
+    rows = {
+        "EC2 over SSH": f"{machines}, {model.wall_seconds:.1f} s, {model.interruptions} interruptions",
+        "EC2 test accuracy": accuracy,
+    }
+    if model.cost_usd is not None:
+        rows["EC2 cost"] = f"about {model.cost_usd:.4f} USD for {model.billable_seconds:.0f} s ({model.prices})"
+    return rows if parity is None else rows | {"EC2, SageMaker": parity.verdict}
+
+
+def ec2_json(model: InstanceModel, parity: Parity | None) -> dict[str, object]:
+    """Return what `--json` prints of a training on EC2."""
+    return {
+        "test_accuracy": model.test_accuracy,
+        "test_images": model.test_images,
+        "instances": model.instance_count,
+        "instance_type": model.instance_type,
+        "instance_ids": list(model.instance_ids),
+        "spot": model.spot,
+        "interruptions": model.interruptions,
+        "model": model.model_uri,
+        "seconds": dict(model.seconds),
+        "wall_seconds": model.wall_seconds,
+        "largest_difference_from_sagemaker": None if parity is None else parity.largest_difference,
+    }
 
 
 def write_report(summary: RunSummary) -> Path:
@@ -158,6 +200,7 @@ def write_report(summary: RunSummary) -> Path:
         "",
         *_data_section(summary.dataset),
         *_training_section(summary.model),
+        *_ec2_section(summary.ec2, summary.parity),
         *_deployment_section(summary),
         *_load_section(summary.loadtest),
     ]
@@ -196,6 +239,36 @@ def _training_section(model: TrainedModel) -> list[str]:
         *metrics,
         "",
     ]
+
+
+def _ec2_section(model: InstanceModel | None, parity: Parity | None) -> list[str]:
+    if model is None:
+        return []
+    names = ", ".join(f"`{name}`" for name in model.instance_ids)
+    refused = f" Refused before: {'; '.join(model.refused)}." if model.refused else ""
+    lines = [
+        "## Training on EC2 over SSH",
+        "",
+        f"Job `{model.name}` on {names}: {model.instance_reason}.{refused}",
+        f"Model `{model.model_uri}`, sha256 `{model.model_sha256}`.",
+        f"Command: `{' '.join(model.command)}`",
+        "",
+    ]
+    return lines if parity is None else [*lines, *_parity_lines(parity)]
+
+
+def _parity_lines(parity: Parity) -> list[str]:
+    return [
+        f"Against job `{parity.training_job}`: {parity.verdict}.",
+        "",
+        *_side_by_side("measured", parity.figures),
+        *_side_by_side("what replaces what", parity.environment),
+    ]
+
+
+def _side_by_side(title: str, rows: tuple[ParityRow, ...]) -> list[str]:
+    head = [f"| {title} | SageMaker | EC2 |", "|---|---|---|"]
+    return [*head, *(f"| {row.what} | {row.sagemaker} | {row.ec2} |" for row in rows), ""]
 
 
 def _deployment_section(summary: RunSummary) -> list[str]:

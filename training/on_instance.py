@@ -212,6 +212,7 @@ def train(job: Job, checkpoints: Checkpoints) -> None:
     """
     output = job.folder / "output"
     (output / "failure").unlink(missing_ok=True)
+    job.status.update(command=command_of(job))
     trainer = subprocess.Popen(
         command_of(job), cwd=job.folder / "code", env=environment_of(job), start_new_session=True
     )

@@ -1,0 +1,36 @@
+"""What Ctrl-C leaves running in place of a command that had EC2 instances: they are terminated, then this ends too.
+
+`python -m kennel.interrupted RUN...`, with the environment of the command. Everything else of the runs stays.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from kennel.console import print_error, say, show_progress
+from kennel.running import INTERRUPTED
+from tasks.aws import Aws
+from tasks.errors import KennelError
+from tasks.instance_run import end_instances
+from tasks.settings import Settings
+
+
+def main(names: list[str]) -> int:
+    """Terminate the instances of these runs; an error is shown, and the instances' dead-man's switch remains."""
+    show_progress()
+    try:
+        aws = Aws(Settings.load())
+        for name in names:
+            ended = end_instances(aws, name)
+            say(f"run {name}: {len(ended)} EC2 instances terminated; the training can be started again from the data")
+    except KennelError as error:
+        print_error(error, as_json=False)
+    except KeyboardInterrupt:
+        say(
+            "interrupted again: EC2 instances may still run; they end by their dead-man's switch, or: kennel down --yes"
+        )
+    return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

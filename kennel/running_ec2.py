@@ -1,0 +1,88 @@
+"""`kennel train-ec2`: bring up what is missing, stage the data, train on EC2 in this process, print what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from kennel import REFERENCE_DATA, running, surroundings
+from kennel.console import print_json, print_table, say
+from tasks import naming
+from tasks.backbones import require_backbone
+from tasks.errors import SettingsRefused
+
+SHORTEST_MINUTES, LONGEST_MINUTES = 5, 240
+_OF_THE_RUN = ("backbone", "instances", "epochs", "views", "batch_size", "learning_rate", "seed", "finetune", "weights")
+
+
+def train(
+    parameters: Mapping[str, Any], *, data: str | None, run_id: str | None, keep_on_failure: str | None, as_json: bool
+) -> int:
+    """Train with the flow's parameters and return the exit code.
+
+    Raises:
+        SettingsRefused: a parameter is out of bounds, or the backbone is unknown.
+        KennelError: the kind that the failing stage names.
+    """
+    require_backbone(parameters["backbone"])
+    keep_minutes = minutes_of(keep_on_failure)
+    running.tell_on_interrupt()
+    where = surroundings.bring_up(meanwhile=_import_flows)
+    say(f"AWS: {where.target}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
+    chosen = data or (running.SAMPLE if where.target == "local" else REFERENCE_DATA)
+    name = run_id or naming.training_run_id(chosen, **{key: parameters[key] for key in _OF_THE_RUN})
+
+    from prefect.exceptions import ParameterTypeError
+
+    from tasks.parity import STAGE as PARITY
+    from tasks.parity import Parity
+    from tasks.records import load_record
+    from tasks.report import ec2_json, ec2_rows
+
+    try:
+        model = asyncio.run(_stage_and_train(chosen, name, {**parameters, "keep_on_failure_minutes": keep_minutes}))
+    except ParameterTypeError as error:
+        refused = "kennel train-ec2"
+        raise SettingsRefused(refused, "an argument is out of bounds", str(error), f"{refused} --help") from error
+    parity = load_record(where.runs / name, PARITY, Parity)
+    if as_json:
+        print_json({"run_id": name, **ec2_json(model, parity)})
+    else:
+        rows = {"run": name, **ec2_rows(model, parity), "model": model.model_uri}
+        print_table(f"kennel train-ec2 {name}", rows)
+    return 0
+
+
+def minutes_of(text: str | None) -> int:
+    """Return the minutes of "30m" or "2h"; 0 for None.
+
+    Raises:
+        SettingsRefused: it is not a number of minutes or hours from 5 minutes to 4 hours.
+    """
+    if text is None:
+        return 0
+    match = re.fullmatch(r"(\d{1,4})(m|h)", text)
+    minutes = int(match[1]) * (60 if match[2] == "h" else 1) if match else 0
+    if not SHORTEST_MINUTES <= minutes <= LONGEST_MINUTES:
+        why = "it has to be a number of minutes or hours, 5m to 4h"
+        raise SettingsRefused("kennel train-ec2", f"--keep-on-failure {text}", why, "--keep-on-failure 30m")
+    return minutes
+
+
+async def _stage_and_train(data: str, run_id: str, parameters: Mapping[str, Any]) -> Any:
+    from flows.stage_data import stage_data
+    from flows.train_ec2 import train_ec2
+    from tasks.ledger import run_lock
+    from tasks.settings import Settings
+
+    with run_lock(Settings.load().run_dir(run_id)):
+        await stage_data(data, run_id)
+        return await train_ec2(run_id, **parameters)
+
+
+def _import_flows() -> None:
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    import flows.train_ec2  # noqa: F401
