@@ -21,7 +21,7 @@ eval "$shell"
 """
 
 _RECEIVE = f"""umask 077
-beside="$1.$$.part"; trap 'rm -f "$beside"' EXIT
+beside="$1.$$.part"; trap 'rm -f "$beside"' EXIT; trap 'exit 1' HUP INT TERM; trap '' PIPE
 head -c "$2" >"$beside" || exit 1
 got=$(wc -c <"$beside")
 if [ "$got" -ne "$2" ]; then echo "the input ended after $got of $2 bytes" >&2; exit {ENDED_EARLY}; fi

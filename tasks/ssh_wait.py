@@ -59,11 +59,14 @@ def wait_for_ssh(
     look: Callable[[], InstanceFacts],
     *,
     deadline_seconds: float,
+    attempt_seconds: float = ATTEMPT_SECONDS,
     say: Say = say,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Remote:
     """Return a connected remote. `look` is called before each attempt; the address it finds replaces the login's.
+
+    The connect, banner and handshake of an attempt may take `attempt_seconds` each.
 
     Raises:
         RemoteFailed: the instance has ended or was stopped; its state reason is in the message.
@@ -73,7 +76,7 @@ def wait_for_ssh(
         WaitTimedOut: `deadline_seconds` passed; says the last diagnosis and the command that helps.
     """
     login.private_key(), login.pinned_key()
-    waiting = _Waiting(login, deadline_seconds, say, clock)
+    waiting = _Waiting(login, deadline_seconds, attempt_seconds, say, clock)
     pause = FIRST_PAUSE_SECONDS
     while True:
         facts = look()
@@ -88,8 +91,11 @@ def wait_for_ssh(
 class _Waiting:
     """One wait: its attempts, what it said last, and when the key was first refused."""
 
-    def __init__(self, login: Login, deadline_seconds: float, say: Say, clock: Callable[[], float]) -> None:
-        self._login, self._deadline_seconds, self._say, self._clock = login, deadline_seconds, say, clock
+    def __init__(
+        self, login: Login, deadline_seconds: float, attempt_seconds: float, say: Say, clock: Callable[[], float]
+    ) -> None:
+        self._login, self._say, self._clock = login, say, clock
+        self._deadline_seconds, self._attempt_seconds = deadline_seconds, attempt_seconds
         self._begun = clock()
         self._attempts = 0
         self._told: tuple[str, float] | None = None
@@ -108,7 +114,7 @@ class _Waiting:
     def _log_in(self, login: Login, facts: InstanceFacts) -> Remote | Diagnosis:
         self._attempts += 1
         left = self._deadline_seconds - (self._clock() - self._begun)
-        remote = Remote(login, connect_seconds=max(1.0, min(ATTEMPT_SECONDS, left)))
+        remote = Remote(login, connect_seconds=max(1.0, min(self._attempt_seconds, left)))
         try:
             remote.connect()
         except LoginRefused as error:
