@@ -1,10 +1,7 @@
 """What tests of EC2 instances share: settings for a server, a plan with all that it needs, a look at the account."""
 
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from botocore.exceptions import ClientError
 
 from tasks.aws import Aws
 from tasks.instance_access import ensure_access
@@ -14,16 +11,15 @@ from tasks.instance_profile import ensure_instance_profile
 from tasks.ledger import Ledger
 from tasks.records import DatasetRef
 from tasks.roles import instance_role
-from tasks.settings import DEEP_LEARNING_IMAGE, Settings
+from tasks.settings import Settings
 
 DATA = DatasetRef("b", "datasets/d", "d", "dogs", ("x",), {"train": {"x": 1}}, 10, 0, "sample")
-OWN_PARAMETER = "/kennel-tests/image"
 
 
 def account(url: str, folder: Path, **settings: Any) -> Aws:
     """Return clients of a server for a run in `folder`; the caller's address is given, so that none is asked for."""
     defaults = {"ssh_from": "127.0.0.1/32", "home": folder / "home", "runs": folder / "runs"}
-    return Aws(Settings(endpoint_url=url, ec2_image_parameter=_image_parameter(url), **{**defaults, **settings}))
+    return Aws(Settings(endpoint_url=url, **{**defaults, **settings}))
 
 
 def planned(
@@ -53,17 +49,3 @@ def living(aws: Aws, run_id: str) -> list[Any]:
     answer = aws.client("ec2").describe_instances(Filters=wanted)
     found = [item for held in answer["Reservations"] for item in held["Instances"]]
     return [item for item in found if item["State"]["Name"] not in {"shutting-down", "terminated"}]
-
-
-@cache
-def _image_parameter(url: str) -> str:
-    """Return the parameter of an image: the Deep Learning AMI's where the server has it, else one of the tests' own."""
-    aws = Aws(Settings(endpoint_url=url))
-    ssm = aws.client("ssm")
-    try:
-        ssm.get_parameter(Name=DEEP_LEARNING_IMAGE)
-        return DEEP_LEARNING_IMAGE
-    except ClientError:
-        image = aws.client("ec2").describe_images()["Images"][0]["ImageId"]
-        ssm.put_parameter(Name=OWN_PARAMETER, Value=image, Type="String", Overwrite=True)
-        return OWN_PARAMETER

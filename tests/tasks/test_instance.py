@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import re
 import shutil
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -51,6 +52,11 @@ def aws(shared: tuple[Calls, Aws]) -> Iterator[Aws]:
         shutil.rmtree(folder)
 
 
+def tell(localaws: RunningLocalAws, what: str) -> None:
+    """Set one of localaws's faults."""
+    urllib.request.urlopen(f"{localaws.url}/_localaws/{what}", data=b"", timeout=10).close()
+
+
 def states(ledger: Ledger) -> list[str]:
     return [row.state for row in ledger.rows() if row.kind == "instance"]
 
@@ -87,7 +93,7 @@ def test_the_record_says_how_to_get_in_and_what_it_costs(aws: Aws) -> None:
     run = aws.settings.run_dir("inst-2")
     assert (ref.user, ref.port, ref.login_key) == ("ubuntu", 22, str(run / "ec2" / "login_key"))
     assert ref.host_key == host_key(run, 1).public
-    assert ref.address and ref.private_address and ref.address != ref.private_address
+    assert ref.address and ref.private_address
     assert (ref.is_spot, ref.usd_per_hour, ref.refused) == (False, 0.1785, ())
     assert load_record(run / "ec2", "instance-1", InstanceRef) == ref
     assert find(aws, "inst-2") == (ref,)
@@ -106,8 +112,7 @@ def test_the_user_data_gives_our_host_key_and_arms_the_dead_mans_switch(aws: Aws
 
 
 def test_the_volume_is_at_least_as_large_as_the_image(aws: Aws) -> None:
-    small = find_image(Aws(aws.settings.model_copy(update={"ec2_volume_gib": 8})))
-    assert small.volume_gib >= 15
+    assert find_image(Aws(aws.settings.model_copy(update={"ec2_volume_gib": 8}))).volume_gib == 75
     assert find_image(Aws(aws.settings.model_copy(update={"ec2_volume_gib": 200}))).volume_gib == 200
 
 
@@ -179,13 +184,21 @@ def test_types_that_ec2_refuses_are_passed_over_and_named(aws: Aws, calls: Calls
     assert load_record(aws.settings.run_dir("inst-9") / "ec2", "instance-1", InstanceRef) == ref
 
 
-def test_without_spot_capacity_the_instance_is_on_demand_at_its_price(aws: Aws, calls: Calls) -> None:
-    spot = b"InstanceMarketOptions.MarketType=spot"
-    calls.faults.append(Fault("RunInstances", spot, ec2_error("MaxSpotInstanceCountExceeded", "no"), times=2))
-    ledger = Ledger.open(aws, "inst-10")
+def test_without_spot_capacity_the_instance_is_on_demand_at_its_price(aws: Aws, localaws: RunningLocalAws) -> None:
+    ledger, pool = Ledger.open(aws, "inst-10"), "capacity?type=c7i.xlarge&market=spot&available="
+    tell(localaws, f"{pool}0")
     ref = launch(aws, ledger, planned(aws, ledger, "inst-10", spot=True))
+    tell(localaws, f"{pool}unlimited")
     assert (ref.is_spot, ref.usd_per_hour) == (False, 0.1785)
-    assert ref.refused == ("c7i.xlarge spot: MaxSpotInstanceCountExceeded",)
+    assert ref.refused == ("c7i.xlarge spot: InsufficientInstanceCapacity",)
+
+
+def test_a_spot_quota_that_is_used_up_leaves_the_on_demand_market(aws: Aws, calls: Calls) -> None:
+    spot, used_up = b"InstanceMarketOptions.MarketType=spot", ec2_error("MaxSpotInstanceCountExceeded", "no")
+    calls.faults.append(Fault("RunInstances", spot, used_up, times=2))
+    ledger = Ledger.open(aws, "inst-26")
+    ref = launch(aws, ledger, planned(aws, ledger, "inst-26", spot=True))
+    assert (ref.is_spot, ref.refused) == (False, ("c7i.xlarge spot: MaxSpotInstanceCountExceeded",))
 
 
 def test_a_spot_instance_is_one_and_costs_an_estimate(aws: Aws) -> None:
@@ -269,13 +282,13 @@ def test_a_token_whose_instance_was_terminated_is_followed_by_the_next(aws: Aws,
     assert states(ledger) == ["removed", "created"]
 
 
-def ends_at_once(ec2: Any, code: str) -> Callable[[bytes], bytes]:
-    """End the instance that is described, and have the answer say so with a reason."""
+def ended_by_a_person(ec2: Any) -> Callable[[bytes], bytes]:
+    """Have somebody end the instance that is described, and the answer say so."""
 
     def change(content: bytes) -> bytes:
         ec2.terminate_instances(InstanceIds=re.findall(r"<instanceId>(i-\w+)<", content.decode())[:1])
         state = b"<instanceState><code>48</code><name>terminated</name></instanceState>"
-        reason = f"<stateReason><code>{code}</code><message>{code}: it ended</message></stateReason>".encode()
+        reason = b"<stateReason><code>Client.UserInitiatedShutdown</code><message>User</message></stateReason>"
         content = re.sub(rb"<stateReason>.*?</stateReason>|<stateReason ?/>", b"", content, flags=re.DOTALL)
         return re.sub(rb"<instanceState>.*?</instanceState>", state + reason, content, flags=re.DOTALL)
 
@@ -283,11 +296,10 @@ def ends_at_once(ec2: Any, code: str) -> Callable[[bytes], bytes]:
 
 
 def test_an_instance_that_ends_while_it_starts_is_replaced_and_the_reason_kept(
-    aws: Aws, calls: Calls, localaws: RunningLocalAws
+    aws: Aws, localaws: RunningLocalAws
 ) -> None:
-    direct, ledger = localaws.client("ec2"), Ledger.open(aws, "inst-19")
-    ending = ends_at_once(direct, "Server.InternalError")
-    calls.faults.append(Fault("DescribeInstances", holding=b"InstanceId.1", change=ending))
+    tell(localaws, "launch-failures?type=c7i.xlarge&count=1")
+    ledger = Ledger.open(aws, "inst-19")
     ref = launch(aws, ledger, planned(aws, ledger, "inst-19", candidates=choose_instances(finetune=False)))
     assert (ref.instance_type, ref.refused) == ("m7i.xlarge", ("c7i.xlarge on-demand: Server.InternalError",))
     assert [item["InstanceId"] for item in living(aws, "inst-19")] == [ref.instance_id]
@@ -297,8 +309,7 @@ def test_an_instance_that_ends_while_it_starts_is_replaced_and_the_reason_kept(
 def test_an_instance_that_a_person_ended_is_not_replaced_behind_their_back(
     aws: Aws, calls: Calls, localaws: RunningLocalAws
 ) -> None:
-    direct, ledger = localaws.client("ec2"), Ledger.open(aws, "inst-20")
-    ending = ends_at_once(direct, "Client.UserInitiatedShutdown")
+    ledger, ending = Ledger.open(aws, "inst-20"), ended_by_a_person(localaws.client("ec2"))
     calls.faults.append(Fault("DescribeInstances", holding=b"InstanceId.1", change=ending))
     with pytest.raises(StageFailed, match="somebody ended it while it started"):
         launch(aws, ledger, planned(aws, ledger, "inst-20"))
