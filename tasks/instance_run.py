@@ -173,6 +173,8 @@ def _gang(
     run_id, kept = plans[0].run_id, False
     refs: list[InstanceRef] = []
     begun = time.perf_counter()
+    first = plans[0].offers[0]
+    say(f"EC2: launching {len(plans)} × {first.label} ({plans[0].reason})")
     try:
         with told.phase("launch"), ThreadPoolExecutor(len(plans)) as pool:
             refs += pool.map(lambda plan: launch(aws, ledger, plan), plans)
@@ -194,6 +196,9 @@ def _gang(
 def _connect(aws: Aws, ref: InstanceRef, job: RemoteJob, connections: ExitStack) -> Worker:
     remote = connections.enter_context(
         wait_for_ssh(login(ref), lambda: instance_facts(aws, ref), deadline_seconds=CONNECT_SECONDS)
+    )
+    say(
+        f"instance-{ref.number}: {ref.instance_id}, {ref.instance_type}, connected at {ref.address} with its pinned key"
     )
     log = aws.settings.run_dir(job.run_id) / "ec2" / f"{ref.instance_id}-{job.name}.log"
     return Worker(remote, f"instance-{ref.number}", log, lambda: why_ended(aws, ref.instance_id))
