@@ -1,14 +1,16 @@
-"""What every executing service gets: settings, processes, logs, metrics, objects, credentials, and a say in the end."""
+"""What every executing service gets: settings, a clock, processes, logs, metrics, objects, credentials, a last word."""
 
 import sys
 import threading
 from collections.abc import Callable, Iterable
 
+from localaws.clock import Clock
 from localaws.credentials import Credentials
 from localaws.logs import Logs
 from localaws.metrics import Metrics
 from localaws.objects import Objects
 from localaws.processes import ProcessTable
+from localaws.rounds import Rounds
 from localaws.settings import Settings
 
 
@@ -17,9 +19,11 @@ class Core:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.clock = Clock(settings.time_scale)
+        self.rounds = Rounds(self.clock)
         self.processes = ProcessTable(settings.home / "processes", settings.owner)
         self.logs = Logs(settings.account_id, settings.region)
-        self.metrics = Metrics(settings.account_id, settings.region)
+        self.metrics = Metrics(self.clock.now)
         self.objects = Objects(settings.account_id, settings.region)
         self.credentials = Credentials(settings)
         self._closers: list[Callable[[], None]] = []
@@ -47,7 +51,8 @@ class Core:
             self._closers.append(close)
 
     def shutdown(self) -> None:
-        """Call the closers, then end every child. A closer that fails is reported and does not stop the rest."""
+        """End the rounds, call the closers, end every child. A closer that fails is reported; the rest are called."""
+        self.rounds.close()
         with self._lock:
             closers, self._closers = self._closers[::-1], []
         for close in closers:

@@ -120,7 +120,7 @@ class MotoApplication:
     - the path as it was on the wire: S3 keys may hold `%2F`;
     - metadata names with underscores, which WSGI would fold into dashes;
     - object bodies already received into files;
-    - buffered log lines and metrics delivered before they are asked for;
+    - buffered log lines delivered before they are asked for;
     - what a service needs before its first request done.
     """
 
@@ -150,9 +150,7 @@ class MotoApplication:
     def _answer(self, environ: dict[str, Any], service: str, start_response: Any) -> Iterable[bytes]:
         _restore(environ, environ["asgi.scope"])
         self._core.prepare(service)
-        if service == "monitoring":
-            self._core.metrics.flush()
-        elif service == "logs":
+        if service == "logs":
             self._core.logs.flush()
         elif service == "s3" and is_object_data(environ):
             return self._with_body(environ, start_response)

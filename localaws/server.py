@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +26,7 @@ from localaws.processes import is_alive, kill_descendants
 from localaws.settings import Settings
 
 EXECUTING_SERVICES = (
+    "localaws.clock",
     "localaws.s3",
     "localaws.iam",
     "localaws.cloudwatch",
@@ -52,7 +52,8 @@ Announce = Callable[[str], None]
 class ServerRecord:
     """What `home/server.json` says of a server.
 
-    `created`, `started`: Unix times of the process and of its state; `ssh_port`: where all EC2 instances are reached.
+    `created`, `started`: Unix times of the process and of its state, where the emulated clock starts too; `ssh_port`:
+    where all EC2 instances are reached.
     """
 
     pid: int
@@ -177,14 +178,15 @@ def _run(core: Core, listener: socket.socket, announce: Announce, ending: _Endin
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=120,
     )
-    _Server(config, lambda: _announce(core.settings, announce), ending).run(sockets=[listener])
+    _Server(config, lambda: _announce(core, announce), ending).run(sockets=[listener])
 
 
-def _announce(settings: Settings, announce: Announce) -> None:
+def _announce(core: Core, announce: Announce) -> None:
+    settings = core.settings
     record = ServerRecord(
         pid=os.getpid(),
         created=psutil.Process().create_time(),
-        started=time.time(),
+        started=core.clock.origin,
         host=settings.host,
         port=settings.port,
         region=settings.region,

@@ -50,7 +50,7 @@ class MetricScanner:
         with self._lock:
             self._last[observed.name] = observed
         if math.isfinite(observed.value):
-            self._metrics.put(NAMESPACE, observed.name, observed.value, self._dimensions, timestamp=observed.timestamp)
+            self._metrics.put(NAMESPACE, observed.name, observed.value, self._dimensions)  # in CloudWatch's own time
 
 
 def _number(text: str | None) -> float | None:

@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from localaws.core import Core
 from localaws.credentials import Credentials
 from localaws.errors import NoSuchBucket, NoSuchKey, NoSuchRole
+from localaws.metrics import MetricName
 from localaws.settings import Settings
 
 ACCOUNT = "123456789012"
@@ -135,22 +135,12 @@ def test_writing_a_line_does_not_wait_for_cloudwatch(core: Core) -> None:
     assert core.logs.flush()
 
 
-def test_observations_become_statistics_with_their_dimensions(core: Core) -> None:
+def test_observations_become_statistics_of_their_metric(core: Core) -> None:
     now = time.time()
     for value in (1.0, 2.0, 6.0):
         core.metrics.put("space", "Latency", value, {"EndpointName": "e"}, unit="Microseconds", timestamp=now)
     core.metrics.put("space", "Latency", 100.0, {"EndpointName": "other"}, timestamp=now)
-    core.metrics.flush()
-    from moto.cloudwatch.models import cloudwatch_backends
 
-    about = datetime.fromtimestamp(now, UTC).replace(tzinfo=None)
-    (found,) = cloudwatch_backends[ACCOUNT]["us-east-1"].get_metric_statistics(
-        "space",
-        "Latency",
-        about - timedelta(minutes=1),
-        about + timedelta(minutes=1),
-        60,
-        ["Sum", "SampleCount", "Minimum", "Maximum", "Average"],
-        [{"Name": "EndpointName", "Value": "e"}],
-    )
-    assert (found.sum, found.sample_count, found.minimum, found.maximum, found.average) == (9, 3, 1, 6, 3)
+    found = core.metrics.window(MetricName.of("space", "Latency", {"EndpointName": "e"}), now - 60, now + 60)
+    assert found is not None
+    assert (found.total, found.count, found.minimum, found.maximum, found.value("Average")) == (9, 3, 1, 6, 3)

@@ -1,0 +1,97 @@
+"""A localaws of its own whose emulated minute lasts one second, with AWS's view of the time."""
+
+import json
+import signal
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
+
+SCALE = 60
+WAIT_SECONDS = 30.0
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class ScaledServer:
+    """A server under test at time scale 60: an emulated minute is a second, an emulated hour is a minute."""
+
+    localaws: RunningLocalAws
+
+    def client(self, service: str) -> Any:
+        return self.localaws.client(service)
+
+    def clock(self) -> dict[str, float]:
+        """Return what the server says of its clock."""
+        told: dict[str, float] = self.ask("/_localaws/clock")
+        return told
+
+    def now(self) -> float:
+        """Return the emulated time in Unix seconds."""
+        return self.clock()["now"]
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        """GET, or POST `body` as JSON, from one of localaws's own paths."""
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(urllib.request.Request(self.localaws.url + path, data), timeout=10) as answer:
+            return json.loads(answer.read())
+
+    def sums(
+        self, namespace: str, metric: str, dimensions: dict[str, str], statistic: str = "Sum", period: int = 60
+    ) -> dict[int, float]:
+        """Return a metric's statistic by the period of emulated time, all of it."""
+        clock = self.clock()
+        points = self.client("cloudwatch").get_metric_statistics(
+            Namespace=namespace,
+            MetricName=metric,
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+            StartTime=moment(clock["origin"] - 3600),
+            EndTime=moment(clock["now"] + 3600),
+            Period=period,
+            Statistics=[statistic],
+        )["Datapoints"]
+        return {int(point["Timestamp"].timestamp()): point[statistic] for point in points}
+
+    def alarm(self, name: str) -> dict[str, Any]:
+        """Return an alarm as CloudWatch describes it."""
+        (found,) = self.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        described: dict[str, Any] = found
+        return described
+
+
+def moment(second: float) -> datetime:
+    """Return a Unix time as boto3 takes it."""
+    return datetime.fromtimestamp(second, UTC)
+
+
+def until(attempt: Callable[[], Found | None], seconds: float = WAIT_SECONDS, what: str = "it") -> Found:
+    """Return the first result that is neither None nor False."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = attempt()
+        if found is not None and found is not False:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not come about within {seconds} s")
+
+
+@contextmanager
+def scaled_server(*arguments: str) -> Iterator[ScaledServer]:
+    """Run a server at time scale 60."""
+    with tempfile.TemporaryDirectory(prefix="localaws-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        server = start_server(home, "--time-scale", str(SCALE), *arguments)
+        try:
+            url = wait_for_url(home, server)
+            yield ScaledServer(RunningLocalAws(url, home, server.pid, client_environment(url)))
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(20)
