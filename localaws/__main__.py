@@ -72,6 +72,7 @@ def _status(options: argparse.Namespace) -> None:
         ("training jobs", [f"{name}  {state}" for name, state in status.training_jobs]),
         ("endpoints", [f"{name}  {state}" for name, state in status.endpoints]),
         ("functions", [f"{name}  {state}" for name, state in status.functions]),
+        ("instances", [f"{name}  {state}" for name, state in status.instances]),
         ("processes", [f"{p.pid}  {p.memory_bytes >> 20} MiB  {p.command[:100]}" for p in status.processes]),
     ):
         print(f"{title}: {len(rows)}")

@@ -42,6 +42,7 @@ class Status:
     training_jobs: list[tuple[str, str]]
     endpoints: list[tuple[str, str]]
     functions: list[tuple[str, str]]
+    instances: list[tuple[str, str]]
     processes: list[Process]
 
 
@@ -134,6 +135,7 @@ def status(home: Path) -> Status:
             for page in functions.get_paginator("list_functions").paginate()
             for function in page["Functions"]
         ],
+        instances=_instances(record, home),
         processes=_processes(home),
     )
 
@@ -196,6 +198,14 @@ def _pages(logs: Any, operation: str, member: str, **parameters: Any) -> list[di
 def _listed(sagemaker: Any, operation: str, member: str, kind: str) -> list[tuple[str, str]]:
     pages = sagemaker.get_paginator(operation).paginate()
     return [(item[f"{kind}Name"], item[f"{kind}Status"]) for page in pages for item in page[member]]
+
+
+def _instances(record: ServerRecord, home: Path) -> list[tuple[str, str]]:
+    if not any((home / "instances").glob("i-*")):
+        return []  # EC2 takes a second to be asked for the first time
+    pages = client(record, "ec2").get_paginator("describe_instances").paginate()
+    rows = [row for page in pages for reservation in page["Reservations"] for row in reservation["Instances"]]
+    return [(row["InstanceId"], row["State"]["Name"]) for row in rows if row["State"]["Name"] != "terminated"]
 
 
 def _processes(home: Path) -> list[Process]:

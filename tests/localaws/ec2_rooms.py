@@ -74,10 +74,14 @@ class Ec2Room:
         return self.launch_all(**changes)[0]
 
     def launch_all(self, **changes: Any) -> list[str]:
+        return [each["InstanceId"] for each in self.run(**changes)]
+
+    def run(self, **changes: Any) -> list[dict[str, Any]]:
+        """Launch instances; return them as RunInstances does."""
         request = {"ImageId": self.image, "InstanceType": "c5.large", "MinCount": 1, "MaxCount": 1, **changes}
-        ids = [each["InstanceId"] for each in self.ec2.run_instances(**request)["Instances"]]
-        self._instances += ids
-        return ids
+        found: list[dict[str, Any]] = self.ec2.run_instances(**request)["Instances"]
+        self._instances += [each["InstanceId"] for each in found]
+        return found
 
     def describe(self, instance_id: str) -> dict[str, Any]:
         (reservation,) = self.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]

@@ -1,7 +1,6 @@
 """Keys and groups of EC2 through boto3: who logs in, who is let in, and from when on."""
 
 import io
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,13 +30,6 @@ def pem(key: Any) -> str:
     return str(key.private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption()).decode())
 
 
-def port_answers(address: str, port: int) -> bool:
-    """Return whether something listens at the address; a refusal is the answer of a host that is there."""
-    with socket.socket() as probe:
-        probe.settimeout(5)
-        return probe.connect_ex((address, port)) == 0
-
-
 # --- keys -------------------------------------------------------------------------------------------------------------
 
 
@@ -53,6 +45,21 @@ def test_a_created_key_logs_in_and_another_does_not(room: Ec2Room) -> None:
     other = paramiko.Ed25519Key.from_private_key(io.StringIO(pem(ed25519.Ed25519PrivateKey.generate())))
     with pytest.raises(paramiko.AuthenticationException), room.ssh(described["PublicIpAddress"], other):
         pass
+
+
+def test_an_instances_profile_gives_it_the_credentials_of_its_role(room: Ec2Room) -> None:
+    iam, name = room.server.client("iam"), room.name()
+    trust = '{"Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+    iam.create_instance_profile(InstanceProfileName=name)
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+    key = room.ec2.create_key_pair(KeyName=name, KeyType="ed25519")["KeyMaterial"]
+    described = room.running(KeyName=name, SecurityGroupIds=[room.group(22)], IamInstanceProfile={"Name": name})
+    asked = "import boto3; print(boto3.client('sts', 'us-east-1').get_caller_identity()['Arn'])"
+    with room.ssh(described["PublicIpAddress"], paramiko.Ed25519Key.from_private_key(io.StringIO(key))) as client:
+        _, stdout, stderr = client.exec_command(f'/opt/pytorch/bin/python -c "{asked}"', timeout=20)
+        answer, errors = stdout.read().decode().strip(), stderr.read().decode()
+    assert answer == f"arn:aws:sts::123456789012:assumed-role/{name}/{described['InstanceId']}", errors
 
 
 def test_an_imported_rsa_key_logs_in(room: Ec2Room) -> None:

@@ -138,7 +138,7 @@ def test_status_logs_and_reset_tell_what_is_there_and_clear_it(home: Path, serve
     assert not any(map(is_running, family))
     assert record_of(home).port == server.port
     assert client(server, "s3").list_buckets()["Buckets"] == []
-    assert "functions: 0\nprocesses: 0\n" in run("status", "--home", str(home)).stdout
+    assert "functions: 0\ninstances: 0\nprocesses: 0\n" in run("status", "--home", str(home)).stdout
 
 
 def test_logs_follow_shows_new_lines_until_it_is_interrupted(home: Path, server: ServerRecord) -> None:
