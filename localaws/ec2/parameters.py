@@ -1,5 +1,7 @@
 """SSM with the public parameters that lead to this server's images; moto has Amazon Linux's and ECS's only."""
 
+from typing import Any
+
 import moto.ssm.models as moto_models
 from moto.core.utils import utcnow
 
@@ -38,6 +40,11 @@ class PublishingSsm(moto_models.SimpleSystemManagerBackend):
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         self._parameters = PublishedParameters(account_id, region_name)
+
+    def describe_parameters(self, *arguments: Any, **named: Any) -> list[moto_models.Parameter]:
+        """Return the account's own parameters; public ones are had by name or path only, as on AWS."""
+        found = super().describe_parameters(*arguments, **named)
+        return [parameter for parameter in found if not parameter.name.startswith("/aws/service/")]
 
 
 def install_parameters() -> None:

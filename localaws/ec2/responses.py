@@ -26,6 +26,7 @@ NOT_EXECUTED = (  # moto would keep a record, and no machine would follow it
     "create_image",
     "describe_spot_fleet_requests",
     "describe_spot_instance_requests",
+    "describe_spot_price_history",  # moto's price is one that AWS never asked
     "detach_network_interface",
     "detach_volume",
     "disassociate_address",

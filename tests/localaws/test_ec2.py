@@ -55,6 +55,8 @@ def test_the_parameters_of_images_are_listed_by_path(room: Ec2Room) -> None:
     found = {each["Name"]: each["Value"] for page in pages for each in page["Parameters"]}
     assert found[IMAGE_PARAMETER] == room.image
     assert f"{path}/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id" in found
+    own = room.server.client("ssm").get_paginator("describe_parameters").paginate()
+    assert not [each for page in own for each in page["Parameters"] if each["Name"].startswith("/aws/")]
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -112,6 +114,7 @@ def test_operations_that_no_machine_would_follow_are_refused_by_name(room: Ec2Ro
     for operation, parameters in (
         ("request_spot_instances", {}),
         ("associate_address", {}),
+        ("describe_spot_price_history", {}),
         ("create_image", {"InstanceId": "i-0123456789abcdef0", "Name": "mine"}),
         ("attach_volume", {"Device": "/dev/sdf", "InstanceId": "i-0123456789abcdef0", "VolumeId": "vol-1"}),
     ):
