@@ -1,8 +1,8 @@
 """Lambda that executes: functions as real `awslambdaric` processes, over moto's control plane.
 
 `install` puts the executing backend and its responses in moto's place and returns the routes of the data plane, which
-moto never sees. Not emulated, and refused by name: images, layers, VPC, arm64, provisioned concurrency, function URLs,
-event source mappings, destinations.
+moto never sees. `ProvisionedCapacity` is what Application Auto Scaling scales. Not emulated, and refused by name:
+images, layers, VPC, arm64, function URLs, event source mappings, destinations.
 """
 
 import shutil
@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import BaseRoute
 
 from localaws.core import Core
+from localaws.functions.scaling import ProvisionedCapacity
 
 if TYPE_CHECKING:
     from localaws.functions.naming import FunctionName
     from localaws.functions.service import Target
+
+__all__ = ["ProvisionedCapacity", "install"]
 
 
 def install(core: Core) -> list[BaseRoute]:

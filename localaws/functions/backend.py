@@ -15,10 +15,11 @@ from moto.core.utils import iso_8601_datetime_with_nanoseconds
 
 from localaws.errors import AwsError
 from localaws.functions import validation
-from localaws.functions.concurrency import ReservationRefusedError
+from localaws.functions.concurrency import RefusedError, Resource
 from localaws.functions.deployment import LATEST
 from localaws.functions.function import ExecutingFunction
 from localaws.functions.naming import FunctionName
+from localaws.functions.provisioning import Provisioning
 from localaws.functions.service import AsyncPolicy, FunctionService, Target
 from localaws.policies import trusts
 
@@ -31,8 +32,15 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
     __module__ = moto_models.__name__  # moto finds a backend's urls by it
     service: ClassVar[FunctionService]  # set by install; moto makes the instances
 
+    @property
+    def provisioning(self) -> Provisioning:
+        """The provisioned concurrency of its functions."""
+        return Provisioning(self.service, self)
+
     def reset(self) -> None:
         """Forget all functions and end their processes."""
+        for name in self._lambdas._functions:
+            self.provisioning.forget(name)
         self.service.remove_environments(lambda _: True)
         shutil.rmtree(self.service.folder / "code", ignore_errors=True)
         super().reset()
@@ -50,9 +58,9 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         if entry is None:
             raise AwsError("ResourceNotFoundException", f"Function not found: {qualified}", status=404)
         latest: ExecutingFunction = entry["latest"]
-        policy = _async_policy(latest)
+        policy, resource = _async_policy(latest), Resource(name.name, name.qualifier)
         if name.qualifier in (None, LATEST):
-            return Target(name.name, name.qualifier, qualified, ((latest.deployment, 1.0),), policy)
+            return Target(resource, False, qualified, ((latest.deployment, 1.0),), policy)
         alias = self._lambdas._aliases[arn].get(name.qualifier)
         weights = _weights(alias) if alias is not None else {str(name.qualifier): 1.0}
         found = {str(version.version): version.deployment for version in entry["versions"]} | {
@@ -61,7 +69,7 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         if not weights.keys() <= found.keys():
             raise AwsError("ResourceNotFoundException", f"Function not found: {qualified}", status=404)
         choices = tuple((found[version], weight) for version, weight in weights.items())
-        return Target(name.name, name.qualifier, qualified, choices, policy)
+        return Target(resource, alias is not None, qualified, choices, policy)
 
     # Functions and versions
 
@@ -133,7 +141,10 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
             raise validation.invalid("$LATEST version cannot be deleted without deleting the function.")
         super().delete_function(function_name, qualifier)
         if is_whole:
+            self.provisioning.forget(name)
             self.service.concurrency.forget(name)
+        else:
+            self.provisioning.delete(name, version)
         self.service.remove_environments(
             lambda deployment: deployment.name == name and (is_whole or deployment.version == version)
         )
@@ -155,9 +166,19 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         """Move an alias or change its weights; its revision id changes."""
         version = function_version or self.get_alias(name, function_name).function_version
         self._check_routing(function_name, version, routing_config)
+        function: ExecutingFunction = self.get_function(function_name)
+        others = (routing_config or {}).get("AdditionalVersionWeights") or {}
+        self.provisioning.check_move(function.function_name, name, [version, *others])
         alias = super().update_alias(name, function_name, function_version, description, routing_config)
         alias.revision_id = str(uuid.uuid4())
+        self.provisioning.follow(function.function_name, name)
         return alias
+
+    def delete_alias(self, name: str, function_name: str) -> None:
+        """Delete an alias and what is provisioned for it."""
+        function: ExecutingFunction = self.get_function(function_name)
+        super().delete_alias(name, function_name)
+        self.provisioning.delete(function.function_name, name)
 
     def _check_routing(self, function_name: str, version: str, routing_config: dict[str, Any] | None) -> None:
         weights = (routing_config or {}).get("AdditionalVersionWeights") or {}
@@ -179,9 +200,14 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
     def put_function_concurrency(self, function_name: str, reserved_concurrency: int) -> int:
         """Reserve concurrency: it binds from the next invocation on."""
         function: ExecutingFunction = self.get_function(function_name)
+        if ":" in function_name.split(":function:")[-1]:
+            raise validation.invalid(
+                "This operation is permitted on Lambda functions only. Aliases and versions do not support this "
+                "operation. Please specify either a function name or an unqualified function ARN."
+            )
         try:
             self.service.concurrency.reserve(function.function_name, int(reserved_concurrency))
-        except ReservationRefusedError as error:
+        except RefusedError as error:
             raise validation.invalid(str(error)) from error
         function.reserved_concurrency = int(reserved_concurrency)
         return int(reserved_concurrency)
@@ -189,7 +215,7 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
     def delete_function_concurrency(self, function_name: str) -> None:
         """Give the function back to the unreserved pool."""
         function: ExecutingFunction = self.get_function(function_name)
-        self.service.concurrency.forget(function.function_name)
+        self.service.concurrency.unreserve(function.function_name)
         function.reserved_concurrency = None
 
     def put_function_event_invoke_config(self, function_name: str, config: dict[str, Any]) -> dict[str, Any]:

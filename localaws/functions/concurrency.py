@@ -1,21 +1,26 @@
 """Who may run now: Lambda's concurrency accounting, one lease for each running invocation.
 
-AWS leases in the order provisioned, reserved, unreserved. Reserved and unreserved bind here; provisioned concurrency
-belongs in `Concurrency.lease`, ahead of the others, which is why a lease is asked for with the whole deployment.
-Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
+AWS leases in the order provisioned, reserved, unreserved. What is provisioned is taken out of its function's
+reservation, or out of the account's unreserved pool when the function has none, whether it is used or not. Besides, an
+execution is good for at most ten synchronous invocations a second.
+Not emulated: the scaling rate of 1,000 environments in 10 seconds per function, which one machine cannot reach.
+Sources: https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html,
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
 
 from __future__ import annotations
 
 import threading
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from localaws.functions.deployment import Deployment
+from localaws.functions.rate import Allowance
 
 ACCOUNT_LIMIT = 1000  # AWS's default quota of concurrent executions in a region
 UNRESERVED_MINIMUM = 100  # AWS keeps this many for functions without a reservation
+UNRESERVED = ""  # the name of the pool that functions without a reservation share; no function is called so
 
 
 class ThrottledError(Exception):
@@ -27,80 +32,195 @@ class ThrottledError(Exception):
         self.message = message
 
 
-class ReservationRefusedError(Exception):
-    """The reservation would leave fewer than 100 unreserved executions."""
+class RefusedError(Exception):
+    """What was to be reserved or provisioned does not fit; the message is AWS's."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """What a caller named: a function, and a version or an alias if it named one."""
+
+    name: str
+    qualifier: str | None
+
+
+@dataclass(frozen=True)
+class Running:
+    """How many invocations run now: of a function, through what the caller named, in the account, unreserved ones."""
+
+    of_function: int
+    of_resource: int
+    of_account: int
+    unreserved: int
 
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to run one invocation; give it back exactly once."""
+    """The right to run one invocation; give it back exactly once. `running` includes this one."""
 
-    function_executions: int  # running now, this one included
-    account_executions: int
+    running: Running
     release: Callable[[], None]
 
 
 class Concurrency:
-    """Counts running invocations by function against reservations and the account's limit."""
+    """Counts running invocations against what is provisioned, reserved and left. Thread-safe."""
 
-    def __init__(self, account_limit: int = ACCOUNT_LIMIT) -> None:
+    def __init__(self, account_limit: int = ACCOUNT_LIMIT, clock: Callable[[], float] = time.monotonic) -> None:
         self.account_limit = account_limit
         self._lock = threading.Lock()
         self._reserved: dict[str, int] = {}
-        self._running: Counter[str] = Counter()
+        self._provisioned: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        self._on_demand: Counter[str] = Counter()
+        self._in_provisioned: Counter[str] = Counter()
+        self._by_resource: Counter[Resource] = Counter()
+        self._rates: defaultdict[str, Allowance] = defaultdict(lambda: Allowance(clock))
 
     @property
     def unreserved_limit(self) -> int:
-        """What functions without a reservation share."""
-        return self.account_limit - sum(self._reserved.values())
-
-    def running(self, name: str) -> int:
-        """How many invocations of the function run now."""
-        return self._running[name]
-
-    def reserved(self, name: str) -> int | None:
-        """The function's reservation, None without one."""
-        return self._reserved.get(name)
+        """What functions without a reservation share for invocations on demand."""
+        with self._lock:
+            return self._unreserved_limit()
 
     def reserve(self, name: str, executions: int) -> None:
         """Set a function's reserved concurrency; 0 throttles every call.
 
-        Raises: ReservationRefusedError if fewer than 100 executions would stay unreserved.
+        Raises: RefusedError if fewer than 100 executions would stay unreserved, or the function has more provisioned.
         """
         with self._lock:
-            others = sum(count for other, count in self._reserved.items() if other != name)
-            if self.account_limit - others - executions < UNRESERVED_MINIMUM:
-                raise ReservationRefusedError(
-                    "Specified ReservedConcurrentExecutions for function decreases account's "
-                    f"UnreservedConcurrentExecution below its minimum value of [{UNRESERVED_MINIMUM}]."
+            left = self._unreserved_limit() + self._taken_by(name) - executions
+            if left < UNRESERVED_MINIMUM:
+                raise RefusedError(_below_minimum("ReservedConcurrentExecutions"))
+            provisioned = sum(self._provisioned[name].values())
+            if provisioned > executions:
+                raise RefusedError(
+                    f" ReservedConcurrentExecutions  {executions} should not be lower than function's total "
+                    f"provisioned concurrency [{provisioned}]."
                 )
             self._reserved[name] = executions
 
-    def forget(self, name: str) -> None:
+    def unreserve(self, name: str) -> None:
         """Drop a function's reservation, if it has one."""
         with self._lock:
             self._reserved.pop(name, None)
 
-    def lease(self, deployment: Deployment) -> Lease:
-        """Take one execution for the function.
+    def provision(self, name: str, qualifier: str, executions: int) -> None:
+        """Set what is provisioned for a version or alias.
 
-        Raises: ThrottledError when its reservation, or the unreserved pool, is used up.
+        Raises: RefusedError if the function's reservation, or the unreserved pool less 100, does not hold it.
         """
-        name = deployment.name
         with self._lock:
-            limit = self._reserved.get(name)
-            if limit is not None and self._running[name] >= limit:
-                raise ThrottledError("ReservedFunctionConcurrentInvocationLimitExceeded")
-            if limit is None and self._unreserved_running() >= self.unreserved_limit:
-                raise ThrottledError("ConcurrentInvocationLimitExceeded")
-            self._running[name] += 1
-            return Lease(self._running[name], self._running.total(), lambda: self._release(name))
+            configured = self._provisioned[name]
+            total = sum(configured.values()) - configured.get(qualifier, 0) + executions
+            if name in self._reserved:
+                if total > self._reserved[name]:
+                    raise RefusedError(
+                        "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution "
+                        "for function"
+                    )
+            else:
+                self._require_unreserved(self._unreserved_limit() + configured.get(qualifier, 0), executions)
+            configured[qualifier] = executions
+
+    def unprovision(self, name: str, qualifier: str) -> None:
+        """Drop what is provisioned for a version or alias, if anything is."""
+        with self._lock:
+            self._provisioned[name].pop(qualifier, None)
+
+    def forget(self, name: str) -> None:
+        """Drop all that is reserved and provisioned for a function."""
+        with self._lock:
+            self._reserved.pop(name, None)
+            self._provisioned.pop(name, None)
+            self._rates.pop(name, None)
+
+    def lease(self, resource: Resource, *, is_synchronous: bool = True) -> Lease:
+        """Take one execution on demand: of the function's reservation, or of the unreserved pool without one.
+
+        Raises: ThrottledError when it is used up, or when it is asked more than ten times a second for each execution.
+        """
+        with self._lock:
+            if resource.name in self._reserved:
+                self._check_reserved(resource.name, is_synchronous=is_synchronous)
+            else:
+                self._check_unreserved(is_synchronous=is_synchronous)
+            return self._admit(resource, self._on_demand)
+
+    def lease_provisioned(self, resource: Resource) -> Lease:
+        """Take one execution for an environment that is provisioned: who has the environment has the right."""
+        with self._lock:
+            return self._admit(resource, self._in_provisioned)
+
+    def running(self) -> dict[Resource, Running]:
+        """Return what runs now, by what the callers named."""
+        with self._lock:
+            return {resource: self._running(resource) for resource, count in self._by_resource.items() if count}
+
+    def _check_reserved(self, name: str, *, is_synchronous: bool) -> None:
+        limit = self._reserved[name] - self._claimed(name)
+        if self._on_demand[name] >= limit:
+            raise ThrottledError("ReservedFunctionConcurrentInvocationLimitExceeded")
+        if is_synchronous and not self._rates[name].take(limit):
+            raise ThrottledError("ReservedFunctionInvocationRateLimitExceeded")
+
+    def _check_unreserved(self, *, is_synchronous: bool) -> None:
+        limit = self._unreserved_limit() - self._over_provisioned()
+        if self._unreserved_running() >= limit:
+            raise ThrottledError("ConcurrentInvocationLimitExceeded")
+        if is_synchronous and not self._rates[UNRESERVED].take(limit):
+            raise ThrottledError("FunctionInvocationRateLimitExceeded")
+
+    def _admit(self, resource: Resource, counter: Counter[str]) -> Lease:
+        counter[resource.name] += 1
+        self._by_resource[resource] += 1
+        return Lease(self._running(resource), lambda: self._release(resource, counter))
+
+    def _release(self, resource: Resource, counter: Counter[str]) -> None:
+        with self._lock:
+            counter[resource.name] -= 1
+            self._by_resource[resource] -= 1
+            if not self._by_resource[resource]:
+                del self._by_resource[resource]
+
+    def _running(self, resource: Resource) -> Running:
+        return Running(
+            self._on_demand[resource.name] + self._in_provisioned[resource.name],
+            self._by_resource[resource],
+            self._on_demand.total() + self._in_provisioned.total(),
+            self._unreserved_running(),
+        )
 
     def _unreserved_running(self) -> int:
-        return sum(count for name, count in self._running.items() if name not in self._reserved)
+        return sum(count for name, count in self._on_demand.items() if name not in self._reserved)
 
-    def _release(self, name: str) -> None:
-        with self._lock:
-            self._running[name] -= 1
-            if not self._running[name]:
-                del self._running[name]
+    def _unreserved_limit(self) -> int:
+        free = [sum(each.values()) for name, each in self._provisioned.items() if name not in self._reserved]
+        return self.account_limit - sum(self._reserved.values()) - sum(free)
+
+    def _taken_by(self, name: str) -> int:
+        """What a function takes out of the account's limit, used or not."""
+        return self._reserved.get(name, sum(self._provisioned[name].values()))
+
+    def _claimed(self, name: str) -> int:
+        """What is provisioned of a reservation, or still runs in environments that no longer are."""
+        return max(sum(self._provisioned[name].values()), self._in_provisioned[name])
+
+    def _over_provisioned(self) -> int:
+        """What still runs in environments that are no longer provisioned, of functions without a reservation."""
+        names = [name for name in self._in_provisioned if name not in self._reserved]
+        return sum(self._claimed(name) - sum(self._provisioned[name].values()) for name in names)
+
+    def _require_unreserved(self, available: int, executions: int) -> None:
+        if executions > available:
+            raise RefusedError(
+                f"Specified ConcurrentExecutions for function is greater than account's unreserved concurrency "
+                f"[{available}]."
+            )
+        if available - executions < UNRESERVED_MINIMUM:
+            raise RefusedError(_below_minimum("ConcurrentExecutions"))
+
+
+def _below_minimum(what: str) -> str:
+    return (
+        f"Specified {what} for function decreases account's UnreservedConcurrentExecution below its minimum value of "
+        f"[{UNRESERVED_MINIMUM}]."
+    )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +28,10 @@ from localaws.functions.deployment import Deployment, Execution, Invocation, Out
 from localaws.functions.runtime_api import RESPONSE_LIMIT_BYTES, RuntimeConnection
 from localaws.processes import Process
 
+ON_DEMAND = "on-demand"
+PROVISIONED = "provisioned-concurrency"  # what AWS_LAMBDA_INITIALIZATION_TYPE says
 INIT_SECONDS = 10.0  # AWS's limit for the init phase; a slower init goes on in the invoke phase, under its timeout
+PROVISIONED_INIT_SECONDS = 130.0  # AWS's limit ahead of invocations, or the function's timeout if that is longer
 EXIT_POLL_SECONDS = 0.02
 MEMORY_POLL_SECONDS = 0.1
 EXIT_WAIT_SECONDS = 10.0
@@ -41,17 +46,41 @@ class Launch:
     executor: Executor
 
 
+@dataclass
+class _Watch:
+    """What is looked for while one invocation runs; times as of perf_counter, in seconds."""
+
+    invocation: Invocation
+    delivery_limit: float
+    memory_check_at: float = 0.0
+    report: asyncio.Task[None] | None = None  # kept: the loop holds tasks weakly
+
+
 class EnvironmentGoneError(Exception):
     """A warm environment's process had ended; the event was not delivered and can go to another."""
 
 
-class Environment:
-    """Runs one invocation at a time for one deployment. Constructing starts nothing; `start` does."""
+class InitFailedError(Exception):
+    """The runtime could not load the handler, ended, or took too long. `error_type` is the runtime's or Lambda's."""
 
-    def __init__(self, deployment: Deployment, launch: Launch) -> None:
+    def __init__(self, error_type: str, init_ms: float) -> None:
+        super().__init__(error_type)
+        self.error_type = error_type
+        self.init_ms = init_ms
+
+
+class Environment:
+    """Runs one invocation at a time for one deployment. Constructing starts nothing; `start` does.
+
+    `on_lost`, if set, is called when the process ends while it waits for an event.
+    """
+
+    def __init__(self, deployment: Deployment, launch: Launch, initialization_type: str = ON_DEMAND) -> None:
         self.deployment = deployment
+        self.initialization_type = initialization_type
         self.is_alive = True
         self.idle_since = 0.0
+        self.on_lost: Callable[[Environment], None] | None = None
         identity = uuid.uuid4().hex
         self.log_stream = f"{datetime.now(UTC):%Y/%m/%d}/[{deployment.version}]{identity}"
         self._launch = launch
@@ -62,9 +91,11 @@ class Environment:
         self._serving: RuntimeConnection | None = None
         self._current: Invocation | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._check: asyncio.TimerHandle | None = None
         self._started_at = 0.0
         self._delivered_at = 0.0
         self._init_ms: float | None = None
+        self._init_error: str | None = None
         self._is_initialised = False
         self._is_disconnected = False
         self._peak_mb = 0
@@ -83,27 +114,45 @@ class Environment:
         port = self._server.sockets[0].getsockname()[1]
         self._process = await loop.run_in_executor(self._launch.executor, self._spawn, port)
 
+    async def initialise(self) -> float:
+        """Wait until the runtime asks for its first event; return how long its init took, in milliseconds.
+
+        Raises: InitFailedError, and the environment is of no use any more.
+        """
+        deadline = self._started_at + max(PROVISIONED_INIT_SECONDS, self.deployment.timeout_seconds)
+        while not (self._is_initialised and self.is_alive):
+            failure = self._init_error
+            if failure is None and (self._has_exited() or not self.is_alive):
+                failure = "Runtime.ExitError"
+            elif failure is None and time.perf_counter() > deadline:
+                failure = "Sandbox.Timedout"
+            if failure is not None:
+                self.is_alive = False
+                raise InitFailedError(failure, (time.perf_counter() - self._started_at) * 1000)
+            await asyncio.sleep(EXIT_POLL_SECONDS)
+        init_ms, self._init_ms = self._init_ms, None  # paid ahead: no invocation has to report it
+        return init_ms or 0.0
+
     async def run(self, invocation: Invocation) -> Execution:
         """Deliver one event and wait for its outcome: the handler's, a timeout's or the process's end.
 
         Raises: EnvironmentGoneError if the process had ended before it could get the event.
         """
         self._current, self._delivered_at = invocation, 0.0
-        watch = asyncio.create_task(self._watch(invocation))
+        self._watch(_Watch(invocation, self._delivery_limit()))
         try:
             if self._next is not None:
                 self._deliver()
             outcome = await invocation.outcome
             duration_ms = (time.perf_counter() - (self._delivered_at or self._started_at)) * 1000
         finally:
-            watch.cancel()
             self._finish()
         if self._is_over_memory() and outcome.status == "success":
             outcome = faults.out_of_memory(invocation.request_id)
         if outcome.status == "timeout":
             self.is_alive, duration_ms = False, self.deployment.timeout_seconds * 1000.0
         init_ms, self._init_ms = self._init_ms, None
-        return Execution(outcome, duration_ms, init_ms, self._peak_mb, self._new_output())
+        return Execution(outcome, duration_ms, init_ms, self._peak_mb, self.new_output())
 
     def kill(self) -> None:
         """End the process and all it started, close the port, drop the files. Blocks until they are gone."""
@@ -144,6 +193,7 @@ class Environment:
     def on_init_error(self, body: bytes) -> None:
         self.is_alive = False
         self._init_ms = (time.perf_counter() - self._started_at) * 1000
+        self._init_error = _error_type(body)
         if self._current is not None:
             self._settle(self._current.request_id, Outcome(body, "error"))
 
@@ -151,6 +201,8 @@ class Environment:
         if connection is self._next:
             self._next = None
             self.is_alive = False
+            if self.on_lost is not None:
+                self.on_lost(self)
         elif connection is self._serving:
             self._is_disconnected = True
 
@@ -188,25 +240,36 @@ class Environment:
 
     def _finish(self) -> None:
         self._current = None
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        for timer in (self._deadline, self._check):
+            if timer is not None:
+                timer.cancel()
+        self._deadline = self._check = None
 
-    async def _watch(self, invocation: Invocation) -> None:
-        """Notice what no call tells: a runtime that never asks for the event, its end, too much memory."""
+    def _delivery_limit(self) -> float:
         init_seconds = 0.0 if self._is_initialised else INIT_SECONDS
-        delivery_limit = time.perf_counter() + init_seconds + self.deployment.timeout_seconds
-        memory_check_at = 0.0
-        while not invocation.outcome.done():
-            await asyncio.sleep(EXIT_POLL_SECONDS)
-            if self._has_exited():
-                await self._report_exit(invocation)
-            elif not self._delivered_at and time.perf_counter() > delivery_limit:
-                self._time_out()
-            elif time.perf_counter() > memory_check_at:
-                memory_check_at = time.perf_counter() + MEMORY_POLL_SECONDS
-                if self._is_over_memory():
-                    self._settle(invocation.request_id, faults.out_of_memory(invocation.request_id))
+        return time.perf_counter() + init_seconds + self.deployment.timeout_seconds
+
+    def _watch(self, watch: _Watch) -> None:
+        """Notice what no call tells: a runtime that never asks for the event, its end, too much memory.
+
+        A timer, not a task: most invocations are over before it fires, and it costs them next to nothing.
+        """
+        self._check = asyncio.get_running_loop().call_later(EXIT_POLL_SECONDS, self._look, watch)
+
+    def _look(self, watch: _Watch) -> None:
+        now, invocation = time.perf_counter(), watch.invocation
+        if invocation.outcome.done():
+            return
+        if self._has_exited():
+            watch.report = asyncio.get_running_loop().create_task(self._report_exit(invocation))
+            return
+        if not self._delivered_at and now > watch.delivery_limit:
+            self._time_out()
+        elif now > watch.memory_check_at:
+            watch.memory_check_at = now + MEMORY_POLL_SECONDS
+            if self._is_over_memory():
+                self._settle(invocation.request_id, faults.out_of_memory(invocation.request_id))
+        self._watch(watch)
 
     def _has_exited(self) -> bool:
         """A running process is looked at only while it has no connection that would tell its end."""
@@ -217,7 +280,8 @@ class Environment:
         assert self._process is not None
         self.is_alive = False
         if self._is_initialised and not self._delivered_at:
-            invocation.outcome.set_exception(EnvironmentGoneError())
+            if not invocation.outcome.done():
+                invocation.outcome.set_exception(EnvironmentGoneError())
             return
         returncode = await asyncio.get_running_loop().run_in_executor(None, self._process.wait, EXIT_WAIT_SECONDS)
         self._settle(invocation.request_id, faults.exited(invocation.request_id, returncode))
@@ -236,6 +300,7 @@ class Environment:
         session = f"{deployment.name}-{self._folder.name}"[:64]
         environment = {
             **_platform_environment(deployment, self.log_stream, self._folder / "tmp"),
+            "AWS_LAMBDA_INITIALIZATION_TYPE": self.initialization_type,
             **core.credentials.child_environment(deployment.role, session),
             **deployment.environment,
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
@@ -252,7 +317,7 @@ class Environment:
     def _output_path(self) -> Path:
         return self._folder / "output.log"
 
-    def _new_output(self) -> list[str]:
+    def new_output(self) -> list[str]:
         """Return what was printed since the last call, one entry a log event; `\\r` joins the lines of a traceback."""
         try:
             if self._output_path.stat().st_size == self._output_offset:
@@ -284,10 +349,16 @@ def _platform_environment(deployment: Deployment, log_stream: str, tmp: Path) ->
         "AWS_LAMBDA_FUNCTION_NAME": deployment.name,
         "AWS_LAMBDA_FUNCTION_VERSION": deployment.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(deployment.memory_mb),
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{deployment.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
     }
+
+
+def _error_type(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["errorType"])
+    except (ValueError, KeyError, TypeError):
+        return "Runtime.Unknown"
 
 
 def _is_running(process: Process) -> bool:

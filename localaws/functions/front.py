@@ -9,7 +9,8 @@ import uuid
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
 
 from localaws.errors import AwsError
 from localaws.functions import naming, reporting
@@ -29,9 +30,10 @@ class Front:
         self._service = service
         self._resolver = resolver
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[BaseRoute]:
         """Return the routes, which have to come before moto's."""
         return [
+            _Passage(self._service),
             Route("/2015-03-31/functions/{name}/invocations", self.invoke, methods=["POST"]),
             Route(CODE_PATH + "/{name}/{archive}", self.download, methods=["GET"]),
         ]
@@ -77,6 +79,21 @@ class Front:
         if not archive.endswith(".zip") or not path.resolve().is_relative_to(self._service.folder.resolve()):
             return Response(status_code=404)
         return FileResponse(path, media_type="application/zip") if path.is_file() else Response(status_code=404)
+
+
+class _Passage(BaseRoute):
+    """Takes no request; by those that pass it on their way to moto, the service knows the loop before any invocation.
+
+    Environments live on that loop, and some are started from the control plane, which runs on threads.
+    """
+
+    def __init__(self, service: FunctionService) -> None:
+        self._service = service
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:  # noqa: ARG002 starlette's signature
+        if self._service.loop is None:
+            self._service.loop = asyncio.get_running_loop()
+        return Match.NONE, {}
 
 
 def _check_kind(kind: str) -> None:

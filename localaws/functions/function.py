@@ -87,6 +87,8 @@ class ExecutingFunction(_LambdaFunction):  # type: ignore[misc]
         code: dict[str, Any] = super().get_code()
         location = f"{self._service.core.settings.url}{CODE_PATH}/{self.function_name}/{self.package.archive.name}"
         code["Code"] = {"RepositoryType": "S3", "Location": location}
+        if self.reserved_concurrency is not None:  # 0 is a reservation too
+            code["Concurrency"] = {"ReservedConcurrentExecutions": self.reserved_concurrency}
         return code
 
     def _set_function_code(self, updated_spec: Mapping[str, Any]) -> None:

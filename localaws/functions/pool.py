@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from localaws.functions.concurrency import ThrottledError
 from localaws.functions.deployment import Deployment
-from localaws.functions.environment import Environment, Launch
+from localaws.functions.environment import ON_DEMAND, Environment, Launch
 
 MACHINE_LIMIT = 100  # environments, each one a process of 25 MB and more
 IDLE_SECONDS = 300.0  # emulated; AWS does not say, 5 to 15 minutes are seen
@@ -42,6 +42,17 @@ class Pool:
         self._clock = clock
         self._sweeper: asyncio.Task[None] | None = None
 
+    @property
+    def room(self) -> int:
+        """How many more environments the machine may run, if those that idle on demand make way."""
+        idle = sum(len(group) for group in self._idle.values())
+        return self._machine_limit - len(self._all) + idle
+
+    @property
+    def limit_text(self) -> str:
+        """Say what the machine's limit is: it is localaws's, not AWS's."""
+        return f"localaws runs at most {self._machine_limit} execution environments on this machine."
+
     async def take(self, deployment: Deployment) -> Environment:
         """Return an environment of this revision that nothing else uses; a cold one has its process started.
 
@@ -54,28 +65,29 @@ class Pool:
             environment = idle.pop()
             if environment.is_alive:
                 return environment
-            self._end([environment])
-        return await self._start(deployment)
+            self.end([environment])
+        return await self.start(deployment, ON_DEMAND)
 
-    async def _start(self, deployment: Deployment) -> Environment:
+    async def start(self, deployment: Deployment, initialization_type: str) -> Environment:
+        """Start a new environment, not waiting for its init.
+
+        Raises: ThrottledError when the machine runs as many as it may; NoSuchRole if the function's role is gone.
+        """
         if len(self._all) >= self._machine_limit and not self._evict_longest_idle():
-            message = (
-                f"Rate Exceeded. localaws runs at most {self._machine_limit} execution environments on this machine."
-            )
-            raise ThrottledError("ConcurrentInvocationLimitExceeded", message)
-        environment = Environment(deployment, self._launch)
+            raise ThrottledError("ConcurrentInvocationLimitExceeded", f"Rate Exceeded. {self.limit_text}")
+        environment = Environment(deployment, self._launch, initialization_type)
         self._all.add(environment)
         try:
             await environment.start()
         except BaseException:
-            self._end([environment])
+            self.end([environment])
             raise
         return environment
 
     def give_back(self, environment: Environment) -> None:
         """Keep the environment for the next invocation, or end it if it is dead or its revision is retired."""
         if not environment.is_alive or environment.deployment.revision in self._retired or environment not in self._all:
-            self._end([environment])
+            self.end([environment])
             return
         environment.idle_since = self._clock()
         self._idle.setdefault(environment.deployment.revision, []).append(environment)
@@ -83,11 +95,11 @@ class Pool:
     def retire(self, revision: str) -> None:
         """End the idle environments of a revision now, and those that are busy when they are done."""
         self._retired.add(revision)
-        self._end(self._idle.pop(revision, []))
+        self.end(self._idle.pop(revision, []))
 
     async def remove(self, is_removed: Callable[[Deployment], bool]) -> None:
         """End every environment of these deployments, busy or not, and wait until their processes are gone."""
-        await asyncio.gather(*self._end([kept for kept in self._all if is_removed(kept.deployment)]))
+        await asyncio.gather(*self.end([kept for kept in self._all if is_removed(kept.deployment)]))
 
     def close(self) -> None:
         """End everything; for the server's shutdown, from any thread."""
@@ -95,7 +107,8 @@ class Pool:
             environment.kill()
         self._all.clear()
 
-    def _end(self, environments: Iterable[Environment]) -> list[asyncio.Future[None]]:
+    def end(self, environments: Iterable[Environment]) -> list[asyncio.Future[None]]:
+        """End environments, busy or not; the futures are done when their processes are gone."""
         loop, ending = asyncio.get_running_loop(), []
         for environment in list(environments):
             self._all.discard(environment)
@@ -110,7 +123,7 @@ class Pool:
         idle = [environment for group in self._idle.values() for environment in group]
         if not idle:
             return False
-        self._end([min(idle, key=lambda environment: environment.idle_since)])
+        self.end([min(idle, key=lambda environment: environment.idle_since)])
         return True
 
     async def _sweep(self) -> None:
@@ -118,5 +131,5 @@ class Pool:
             await asyncio.sleep(SWEEP_SECONDS)
             oldest = self._clock() - self._idle_seconds
             idle = [environment for group in self._idle.values() for environment in group]
-            self._end([kept for kept in idle if kept.idle_since < oldest or not kept.is_alive])
+            self.end([kept for kept in idle if kept.idle_since < oldest or not kept.is_alive])
             self._idle = {revision: group for revision, group in self._idle.items() if group}

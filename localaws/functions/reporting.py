@@ -1,15 +1,12 @@
-"""What Lambda writes about an invocation: START, END and REPORT lines in CloudWatch Logs, and its metrics."""
+"""What Lambda writes about an invocation, or an init ahead of any, in CloudWatch Logs: START, END and REPORT lines."""
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
 
-from localaws.core import Core
-from localaws.functions.concurrency import Lease
 from localaws.functions.deployment import Deployment, Execution
 
-NAMESPACE = "AWS/Lambda"
 TAIL_BYTES = 4096
 
 
@@ -17,11 +14,24 @@ def log_lines(deployment: Deployment, request_id: str, execution: Execution) -> 
     """Return the invocation's log events, in Lambda's text format."""
     lines = [f"START RequestId: {request_id} Version: {deployment.version}", *execution.output]
     if execution.init_ms is not None:
-        lines.insert(0, f"INIT_START Runtime Version: {deployment.runtime}.localaws\tRuntime Version ARN: none")
+        lines.insert(0, _init_start(deployment))
     if execution.outcome.status == "timeout":
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         lines.append(f"{now} {request_id} Task timed out after {deployment.timeout_seconds:.2f} seconds")
     return [*lines, f"END RequestId: {request_id}", _report(deployment, request_id, execution)]
+
+
+def init_lines(deployment: Deployment, output: list[str], init_ms: float, error_type: str | None) -> list[str]:
+    """Return the log events of an init that no invocation waited for; `error_type` None: it succeeded."""
+    lines = [_init_start(deployment), *output]
+    if error_type is not None:
+        fields = [f"INIT_REPORT Init Duration: {init_ms:.2f} ms", "Phase: init", "Status: error"]
+        lines.append("\t".join([*fields, f"Error Type: {error_type}"]) + "\t")
+    return lines
+
+
+def _init_start(deployment: Deployment) -> str:
+    return f"INIT_START Runtime Version: {deployment.runtime}.localaws\tRuntime Version ARN: none"
 
 
 def _report(deployment: Deployment, request_id: str, execution: Execution) -> str:
@@ -46,38 +56,3 @@ def _report(deployment: Deployment, request_id: str, execution: Execution) -> st
 def tail(lines: list[str]) -> bytes:
     """Return the last 4 kB of the log, for X-Amz-Log-Result."""
     return ("\n".join(lines) + "\n").encode()[-TAIL_BYTES:]
-
-
-class FunctionMetrics:
-    """Counts what happened, as AWS/Lambda: by function, by function and qualifier, and over all functions."""
-
-    def __init__(self, core: Core) -> None:
-        self._metrics = core.metrics
-
-    def throttled(self, name: str, qualifier: str | None) -> None:
-        """A call was refused for want of concurrency; it is not an invocation."""
-        self._put(name, qualifier, "Throttles", 1.0, "Count")
-
-    def finished(self, name: str, qualifier: str | None, execution: Execution, lease: Lease) -> None:
-        """An invocation ran to its end, whatever it was."""
-        self._put(name, qualifier, "Invocations", 1.0, "Count")
-        self._put(name, qualifier, "Errors", 0.0 if execution.outcome.status == "success" else 1.0, "Count")
-        self._put(name, qualifier, "Duration", execution.duration_ms, "Milliseconds")
-        self._put(name, qualifier, "Throttles", 0.0, "Count")
-        self._put(name, qualifier, "ConcurrentExecutions", lease.function_executions, "Count", of_account=False)
-        self._metrics.put(NAMESPACE, "ConcurrentExecutions", lease.account_executions, {}, unit="Count")
-
-    def dropped(self, name: str, qualifier: str | None) -> None:
-        """An asynchronous event was given up after its retries."""
-        self._put(name, qualifier, "AsyncEventsDropped", 1.0, "Count")
-
-    def _put(
-        self, name: str, qualifier: str | None, metric: str, value: float, unit: str, *, of_account: bool = True
-    ) -> None:
-        dimensions: list[dict[str, str]] = [{"FunctionName": name}]
-        if of_account:
-            dimensions.append({})
-        if qualifier is not None:
-            dimensions.append({"FunctionName": name, "Resource": f"{name}:{qualifier}"})
-        for each in dimensions:
-            self._metrics.put(NAMESPACE, metric, value, each, unit=unit)

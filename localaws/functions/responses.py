@@ -10,8 +10,10 @@ from moto.awslambda.responses import LambdaResponse
 from moto.core.utils import camelcase_to_underscores
 
 from localaws.errors import AwsError
-from localaws.functions import validation
+from localaws.functions import naming, validation
 from localaws.functions.backend import require_revision
+from localaws.functions.deployment import LATEST
+from localaws.functions.provisioning import PAGE_LIMIT
 
 Answer = tuple[int, dict[str, Any], str]
 
@@ -40,6 +42,10 @@ OPERATIONS = frozenset(
         "put_function_concurrency",
         "get_function_concurrency",
         "delete_function_concurrency",
+        "put_provisioned_concurrency_config",
+        "get_provisioned_concurrency_config",
+        "delete_provisioned_concurrency_config",
+        "list_provisioned_concurrency_configs",
         "put_function_event_invoke_config",
         "get_function_event_invoke_config",
         "update_function_event_invoke_config",
@@ -108,6 +114,37 @@ class ExecutingLambdaResponse(_LambdaResponse):  # type: ignore[misc]
         if self.querystring.get("Qualifier"):
             raise validation.unsupported("PutFunctionEventInvokeConfig's Qualifier")
         return super().put_function_event_invoke_config()
+
+    def get_function_concurrency(self) -> Answer:
+        """Answer GetFunctionConcurrency; a function without a reservation has no such member."""
+        reserved = self.backend.get_function_concurrency(unquote(self.path.rsplit("/", 2)[-2]))
+        return 200, {}, json.dumps({} if reserved is None else {"ReservedConcurrentExecutions": reserved})
+
+    def put_provisioned_concurrency_config(self) -> Answer:
+        """Answer PutProvisionedConcurrencyConfig: environments are being started."""
+        wanted = self.json_body.get("ProvisionedConcurrentExecutions")
+        shown = self.backend.provisioning.put(*self._version_or_alias(), wanted)
+        return 202, {"status": 202}, json.dumps(shown)
+
+    def get_provisioned_concurrency_config(self) -> Answer:
+        """Answer GetProvisionedConcurrencyConfig with what there is now."""
+        return 200, {}, json.dumps(self.backend.provisioning.get(*self._version_or_alias()))
+
+    def delete_provisioned_concurrency_config(self) -> Answer:
+        """Answer DeleteProvisionedConcurrencyConfig; there need not be one."""
+        self.backend.provisioning.delete_of(*self._version_or_alias())
+        return 204, {"status": 204}, ""
+
+    def list_provisioned_concurrency_configs(self) -> Answer:
+        """Answer ListProvisionedConcurrencyConfigs, in pages."""
+        most, marker = self._get_param("MaxItems"), self._get_param("Marker")
+        name = naming.parse(unquote(self.path.rsplit("/", 2)[-2]), None).name
+        page = self.backend.provisioning.page(name, int(most or PAGE_LIMIT), int(marker or 0))
+        return 200, {}, json.dumps(page)
+
+    def _version_or_alias(self) -> tuple[str, str]:
+        name = naming.parse(unquote(self.path.rsplit("/", 2)[-2]), self._get_param("Qualifier"))
+        return name.name, name.qualifier or LATEST
 
     def get_account_settings(self) -> str:
         """Answer GetAccountSettings with the concurrency that binds."""

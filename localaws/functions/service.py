@@ -12,19 +12,27 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from localaws.core import Core
 from localaws.errors import AwsError, NoSuchRole, StopFailed
 from localaws.functions import reporting
-from localaws.functions.concurrency import Concurrency, ThrottledError
+from localaws.functions.concurrency import Concurrency, Lease, Resource, ThrottledError
 from localaws.functions.deployment import Deployment, Execution, Invocation
-from localaws.functions.environment import Environment, EnvironmentGoneError, Launch
+from localaws.functions.environment import PROVISIONED, Environment, EnvironmentGoneError, InitFailedError, Launch
+from localaws.functions.metrics import FunctionMetrics
 from localaws.functions.naming import FunctionName
 from localaws.functions.pool import IDLE_SECONDS, Pool
+from localaws.functions.provisioned import Key, Provisioner
 
 REMOVE_SECONDS = 30.0
+SAMPLE_SECONDS = 15.0  # emulated; how often gauges are taken while invocations run
+SHORTEST_SAMPLE_SECONDS = 0.2
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,11 +47,16 @@ class AsyncPolicy:
 class Target:
     """What a function name leads to: candidate deployments with their weights (one, unless an alias routes)."""
 
-    name: str
-    qualifier: str | None
+    resource: Resource
+    is_alias: bool
     invoked_arn: str
     choices: tuple[tuple[Deployment, float], ...]
     async_policy: AsyncPolicy
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.resource.name
 
     def choose(self, draw: float) -> Deployment:
         """Return the deployment for a draw in [0, 1)."""
@@ -83,6 +96,17 @@ class Result:
     log_lines: list[str]
 
 
+@dataclass(frozen=True)
+class Admission:
+    """A lease with what it was taken for. `provisioned_for`: whose provisioned environments the deployment has."""
+
+    resource: Resource
+    deployment: Deployment
+    lease: Lease
+    environment: Environment | None  # a provisioned one; None: one on demand has to be had
+    provisioned_for: Key | None
+
+
 class FunctionService:
     """Runs functions. Constructing it starts nothing."""
 
@@ -90,10 +114,13 @@ class FunctionService:
         self.core = core
         self.folder = core.settings.home / "functions"
         self.concurrency = Concurrency()
-        self._metrics = reporting.FunctionMetrics(core)
+        self._metrics = FunctionMetrics(core)
         self._pool = Pool(self._make_launch, idle_seconds=IDLE_SECONDS / core.settings.time_scale)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.provisioner = Provisioner(self._pool, self._report_init)
+        self.provisioned_at: dict[Key, datetime] = {}  # when a configuration was last put
+        self.loop: asyncio.AbstractEventLoop | None = None  # the front's, from its first request on
         self._events: set[asyncio.Task[None]] = set()
+        self._sampler: asyncio.Task[None] | None = None
         core.on_shutdown(self._pool.close)
 
     def _make_launch(self, executor: ThreadPoolExecutor) -> Launch:
@@ -101,51 +128,100 @@ class FunctionService:
 
     # On the event loop
 
-    async def invoke(self, target: Target, event: Event) -> Result:
+    async def invoke(self, target: Target, event: Event, *, is_synchronous: bool = True) -> Result:
         """Run the function once and return what it came to, also when it failed.
 
         Raises: ThrottledError when there is no concurrency for it; AwsError when it cannot be started.
         """
-        self._loop = asyncio.get_running_loop()
+        if self._sampler is None:
+            self._sampler = asyncio.create_task(self._sample())
         deployment = target.choose(random.random())
+        trace_id = event.trace_id or new_trace_id()
+        while True:
+            try:
+                admission = self._admit(target.resource, deployment, is_synchronous=is_synchronous)
+                environment = admission.environment or await self._take(admission)
+            except ThrottledError:
+                self._metrics.throttled(target.resource)
+                raise
+            try:
+                execution = await environment.run(
+                    Invocation(event.request_id, event.payload, target.invoked_arn, trace_id, event.client_context)
+                )
+            except EnvironmentGoneError:
+                continue  # the event was not delivered: another environment gets it
+            finally:
+                admission.lease.release()
+                self._give_back(environment)
+            return self._report(target, event, admission, environment, execution)
+
+    def _admit(self, resource: Resource, deployment: Deployment, *, is_synchronous: bool) -> Admission:
+        """Take a lease in AWS's order: provisioned of this version, else reserved or unreserved.
+
+        Raises: ThrottledError.
+        """
+        key = self.provisioner.allocation_for(deployment)
+        environment = self.provisioner.take(deployment) if key else None
+        if environment is not None:
+            lease = self.concurrency.lease_provisioned(resource)
+        else:
+            lease = self.concurrency.lease(resource, is_synchronous=is_synchronous)
+        self._metrics.running(resource, lease.running)
+        if key is not None and (state := self.provisioner.state(key)):
+            self._metrics.provisioned(key, state)
+        return Admission(resource, deployment, lease, environment, key)
+
+    async def _take(self, admission: Admission) -> Environment:
+        """Get an environment on demand, warm or new; without one the lease is given back.
+
+        Raises: ThrottledError when the machine runs as many as it may; AwsError when none can be started.
+        """
         try:
-            lease = self.concurrency.lease(deployment)
-        except ThrottledError:
-            self._metrics.throttled(target.name, target.qualifier)
+            return await self._pool.take(admission.deployment)
+        except BaseException as error:
+            admission.lease.release()
+            if isinstance(error, NoSuchRole):
+                message = "The role defined for the function cannot be assumed by Lambda."
+                raise AwsError("AccessDeniedException", message, status=403) from error
+            if isinstance(error, StopFailed | OSError):
+                message = f"The function could not be started: {error}"
+                raise AwsError("ServiceException", message, status=500) from error
             raise
-        try:
-            environment, execution = await self._run(target, deployment, event)
-        finally:
-            lease.release()
-        self._metrics.finished(target.name, target.qualifier, execution, lease)
+
+    def _give_back(self, environment: Environment) -> None:
+        if environment.initialization_type == PROVISIONED:
+            self.provisioner.give_back(environment)
+        else:
+            self._pool.give_back(environment)
+
+    def _report(
+        self, target: Target, event: Event, admission: Admission, environment: Environment, execution: Execution
+    ) -> Result:
+        deployment = admission.deployment
+        version = deployment.version if target.is_alias else None
+        self._metrics.finished(admission.resource, version, execution)
+        if admission.provisioned_for is not None:
+            is_spillover = admission.environment is None
+            self._metrics.provisioned_invocation(admission.resource, version, is_spillover=is_spillover)
         lines = reporting.log_lines(deployment, event.request_id, execution)
         self.core.logs.write(f"/aws/lambda/{target.name}", environment.log_stream, lines)
         return Result(deployment.version, execution, lines)
 
-    async def _take(self, target: Target, deployment: Deployment) -> Environment:
-        try:
-            return await self._pool.take(deployment)
-        except NoSuchRole as error:
-            message = "The role defined for the function cannot be assumed by Lambda."
-            raise AwsError("AccessDeniedException", message, status=403) from error
-        except (StopFailed, OSError) as error:
-            raise AwsError("ServiceException", f"The function could not be started: {error}", status=500) from error
-        except ThrottledError:
-            self._metrics.throttled(target.name, target.qualifier)
-            raise
+    def _report_init(self, environment: Environment, init_ms: float, error: InitFailedError | None) -> None:
+        error_type = error.error_type if error else None
+        lines = reporting.init_lines(environment.deployment, environment.new_output(), init_ms, error_type)
+        self.core.logs.write(f"/aws/lambda/{environment.deployment.name}", environment.log_stream, lines)
 
-    async def _run(self, target: Target, deployment: Deployment, event: Event) -> tuple[Environment, Execution]:
-        """Run in a warm or a new environment; a warm one that turns out to be gone is passed over."""
-        trace_id = event.trace_id or new_trace_id()
+    async def _sample(self) -> None:
+        """Take the gauges again and again while invocations run: one that lasts minutes is seen in each of them."""
+        seconds = max(SHORTEST_SAMPLE_SECONDS, SAMPLE_SECONDS / self.core.settings.time_scale)
         while True:
-            environment = await self._take(target, deployment)
-            invocation = Invocation(event.request_id, event.payload, target.invoked_arn, trace_id, event.client_context)
-            try:
-                return environment, await environment.run(invocation)
-            except EnvironmentGoneError:
-                continue
-            finally:
-                self._pool.give_back(environment)
+            await asyncio.sleep(seconds)
+            for resource, running in self.concurrency.running().items():
+                self._metrics.running(resource, running)
+            for key, state in self.provisioner.states().items():
+                if state.busy:
+                    self._metrics.provisioned(key, state)
 
     def accept_event(self, resolve: Callable[[], Target], event: Event) -> None:
         """Take an asynchronous event: it is run in the background, and again if it fails."""
@@ -166,7 +242,7 @@ class FunctionService:
             except AwsError:
                 return  # deleted meanwhile: its events go with it
             try:
-                result = await self.invoke(target, event)
+                result = await self.invoke(target, event, is_synchronous=False)
                 if result.execution.outcome.status == "success":
                     return
                 failures += 1
@@ -177,7 +253,7 @@ class FunctionService:
             age = (time.monotonic() - accepted_at) * scale
             policy = target.async_policy
             if failures > policy.maximum_retry_attempts or age + delay > policy.maximum_event_age_seconds:
-                self._metrics.dropped(target.name, target.qualifier)
+                self._metrics.dropped(target.resource)
                 return
             await asyncio.sleep(delay / scale)
 
@@ -185,22 +261,54 @@ class FunctionService:
 
     def retire(self, revision: str) -> None:
         """Have no new invocation use environments of this revision."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._pool.retire, revision)
+        self.on_loop(lambda: self._pool.retire(revision))
 
     def remove_environments(self, is_removed: Callable[[Deployment], bool]) -> None:
         """End the environments of these deployments and wait until their processes are gone."""
         self._wait_for(self._pool.remove(is_removed))
 
+    def unprovision(self, key: Key) -> None:
+        """End what is provisioned for a version or alias; what is not busy is gone when this returns."""
+        self.concurrency.unprovision(*key)
+        self._wait_for(self.provisioner.drop(key))
+
+    def on_loop(self, call: Callable[[], T]) -> T:
+        """Run a call on the event loop, from this thread or the loop's own, and return what it returns.
+
+        Raises: AwsError ServiceException before the server serves and after it has stopped.
+        """
+        loop = self.loop
+        if loop is None or loop.is_closed():
+            raise AwsError("ServiceException", "localaws does not serve Lambda at the moment.", status=500)
+        if _is_running_here(loop):
+            return call()
+        return asyncio.run_coroutine_threadsafe(_call(call), loop).result(REMOVE_SECONDS)
+
     def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._loop is None or self._loop.is_closed():
+        loop = self.loop
+        if loop is None or loop.is_closed():
             work.close()  # nothing was ever invoked
-            return
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(REMOVE_SECONDS)
+        elif _is_running_here(loop):
+            task = loop.create_task(work)  # a loop cannot wait for itself
+            self._events.add(task)
+            task.add_done_callback(self._events.discard)
+        else:
+            asyncio.run_coroutine_threadsafe(work, loop).result(REMOVE_SECONDS)
 
     def code_folder(self, name: str) -> Path:
         """Where a function's packages are kept."""
         return self.folder / "code" / name
+
+
+def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
+async def _call(call: Callable[[], T]) -> T:
+    return call()
 
 
 def new_trace_id() -> str:

@@ -79,8 +79,8 @@ def check_request(request: Mapping[str, Any]) -> None:
         if member not in _CARRIED_OUT and value not in _NEUTRAL.get(member, ()):
             raise unsupported(f"{member}={json.dumps(value)}")
     _check_runtime(request.get("Runtime"))
-    _check_range(request.get("Timeout"), "timeout", 1, 900)
-    _check_range(request.get("MemorySize"), "memorySize", 128, 10_240)
+    check_range(request.get("Timeout"), "timeout", 1, 900)
+    check_range(request.get("MemorySize"), "memorySize", 128, 10_240)
     _check_environment((request.get("Environment") or {}).get("Variables") or {})
 
 
@@ -122,9 +122,14 @@ def _check_runtime(runtime: str | None) -> None:
         )
 
 
-def _check_range(value: int | None, member: str, low: int, high: int) -> None:
-    if value is not None and not low <= value <= high:
-        bound = f"less than or equal to {high}" if value > high else f"greater than or equal to {low}"
+def check_range(value: int | None, member: str, low: int, high: int | None) -> None:
+    """Refuse a number outside its range; None is no number, and no upper end.
+
+    Raises: AwsError ValidationException, naming the member.
+    """
+    is_high = value is not None and high is not None and value > high
+    if value is not None and (value < low or is_high):
+        bound = f"less than or equal to {high}" if is_high else f"greater than or equal to {low}"
         raise AwsError(
             "ValidationException",
             f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: "
