@@ -10,7 +10,6 @@ the sha256 differs and with 66 when the input ended early. Standard library only
 # ruff: noqa: PTH104, PTH108, PTH110, SIM105
 
 import fcntl
-import hashlib
 import os
 import sys
 
@@ -29,6 +28,8 @@ def widen(descriptor: int) -> None:
 
 def take(descriptor: int, size: int) -> str:
     """Copy `size` bytes from standard input to a file; return their sha256, or end."""
+    import hashlib  # only now: while it loads, the wide pipe fills
+
     sha256, piece, left = hashlib.sha256(), memoryview(bytearray(PIECE_BYTES)), size
     while left:
         count = os.readv(0, [piece[: min(left, PIECE_BYTES)]])

@@ -16,12 +16,11 @@ import socket
 import threading
 
 import paramiko
-from paramiko.message import Message
-from paramiko.packet import Packetizer
 from paramiko.ssh_exception import IncompatiblePeer
 
 from tasks.errors import ConnectionLost, HostKeyRefused, LoginRefused
 from tasks.ssh_login import Login
+from tasks.ssh_packets import Wire
 
 CONNECT_SECONDS = 15.0
 KEEPALIVE_SECONDS = 30.0
@@ -36,9 +35,9 @@ WINDOW_BYTES = 8 * 2**20
 
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 
-_WIRE = logging.getLogger("kennel.wire")
-_WIRE.addHandler(logging.NullHandler())
-_WIRE.propagate = False  # paramiko logs a traceback for what is raised here as an error of ours
+_LOG = logging.getLogger("kennel.wire")
+_LOG.addHandler(logging.NullHandler())
+_LOG.propagate = False  # paramiko logs a traceback for what is raised here as an error of ours
 
 
 class Obstacle(enum.StrEnum):
@@ -51,33 +50,12 @@ class Obstacle(enum.StrEnum):
     CUT = "cut"
 
 
-class _Hearing(Packetizer):
-    """Counts the messages that came, and has each acknowledged at once.
-
-    Without that the kernel delays acknowledgements by 40 ms, and OpenSSH's server holds its next small message back
-    until then: 40 ms for every command.
-    """
-
-    def __init__(self, link: socket.socket) -> None:
-        super().__init__(link)
-        self._link = link
-        self.heard = 0
-
-    def read_message(self) -> tuple[int, Message]:
-        message = super().read_message()
-        self.heard += 1
-        if hasattr(socket, "TCP_QUICKACK"):
-            with contextlib.suppress(OSError):
-                self._link.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return message
-
-
 class Connection:
     """A connection that is logged in. Made by `connect`, ended by `close`; channels may be opened from any thread."""
 
-    def __init__(self, login: Login, transport: paramiko.Transport, *, keepalive_seconds: float) -> None:
+    def __init__(self, login: Login, wire: Wire, *, keepalive_seconds: float) -> None:
         self.login = login
-        self._transport = transport
+        self._wire = wire
         self._keepalive_seconds = keepalive_seconds
         self._silence: str | None = None
         self._closed = threading.Event()
@@ -86,47 +64,50 @@ class Connection:
 
     def is_alive(self) -> bool:
         """Tell whether the connection stands, as far as is known."""
-        return self._transport.is_active()
+        return self._wire.is_active()
 
     def has_ended(self, within_seconds: float) -> bool:
         """Wait so long at most for the connection to end, and tell whether it did."""
-        self._transport.join(within_seconds)
-        return not self._transport.is_alive()
+        self._wire.join(within_seconds)
+        return not self._wire.is_alive()
 
     def open_channel(self, deadline_seconds: float) -> paramiko.Channel:
         """Open a channel for one command; raises what paramiko raises."""
-        return self._transport.open_session(window_size=WINDOW_BYTES, timeout=deadline_seconds)
+        return self._wire.open_session(window_size=WINDOW_BYTES, timeout=deadline_seconds)
+
+    def send(self, channel: paramiko.Channel, content: memoryview) -> int:
+        """Send some of `content` as data of a channel; see `Wire.send_content`."""
+        return self._wire.send_content(channel, content)
 
     def lost(self, doing: str) -> ConnectionLost:
         """Return the error that says that the connection ended while `doing` something."""
-        met = self._transport.get_exception()
+        met = self._wire.get_exception()
         why = self._silence or ("the connection was closed" if met is None else f"{_words(met)}: it was cut on the way")
         return ConnectionLost(self.login.where, f"{doing}: the connection was lost", why, self.login.command_line())
 
     def close(self) -> None:
         """End the connection and its threads; harmless when it has ended already."""
         self._closed.set()
-        _end(self._transport)
+        _end(self._wire)
         if threading.current_thread() is not self._watcher:
             self._watcher.join(JOIN_SECONDS)
 
     def _watch(self) -> None:
-        packetizer = self._transport.packetizer
-        assert isinstance(packetizer, _Hearing)
-        heard, silent = packetizer.heard, 0
-        while not self._closed.wait(self._keepalive_seconds / TICKS) and self._transport.is_active():
-            silent = 0 if packetizer.heard != heard else silent + 1
-            heard = packetizer.heard
+        packets = self._wire.packetizer
+        heard, silent = packets.heard, 0
+        while not self._closed.wait(self._keepalive_seconds / TICKS) and self._wire.is_active():
+            silent = 0 if packets.heard != heard else silent + 1
+            heard = packets.heard
             if silent == TICKS:
                 threading.Thread(target=self._ask, name=f"ask {self.login.name}", daemon=True).start()
             elif silent == 2 * TICKS:
                 self._silence = f"nothing came for {2 * self._keepalive_seconds:g} s, although an answer was asked for"
-                _end(self._transport)
+                _end(self._wire)
 
     def _ask(self) -> None:
         """Ask for any answer (OpenSSH refuses what it does not know, which is one); return, too, when all has ended."""
         with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
-            self._transport.global_request("keepalive@openssh.com", wait=True)
+            self._wire.global_request("keepalive@openssh.com", wait=True)
 
 
 def connect(
@@ -140,13 +121,13 @@ def connect(
         ConnectionLost: there was no way to the server, or it did not answer as one; `obstacle` says which.
     """
     private, pinned = login.private_key(), login.pinned_key()
-    transport = _transport(_dial(login, connect_seconds), pinned, connect_seconds)
+    wire = _wire(_dial(login, connect_seconds), pinned, connect_seconds)
     try:
-        _shake_hands(transport, login, pinned)
-        _log_in(transport, login, private)
-        return Connection(login, transport, keepalive_seconds=keepalive_seconds)
+        _shake_hands(wire, login, pinned)
+        _log_in(wire, login, private)
+        return Connection(login, wire, keepalive_seconds=keepalive_seconds)
     except BaseException:
-        _end(transport)
+        _end(wire)
         raise
 
 
@@ -163,17 +144,17 @@ def _dial(login: Login, seconds: float) -> socket.socket:
     return link
 
 
-def _transport(link: socket.socket, pinned: paramiko.PKey, seconds: float) -> paramiko.Transport:
-    transport = paramiko.Transport(link, packetizer_class=_Hearing)
-    transport.set_log_channel(_WIRE.name)
-    transport.packetizer.set_log(_WIRE)
-    options = transport.get_security_options()
+def _wire(link: socket.socket, pinned: paramiko.PKey, seconds: float) -> Wire:
+    wire = Wire(link)
+    wire.set_log_channel(_LOG.name)
+    wire.packetizer.set_log(_LOG)
+    options = wire.get_security_options()
     options.ciphers = CIPHERS
     options.compression = ("none",)
     options.key_types = _signatures(pinned.get_name())
-    transport.banner_timeout = transport.handshake_timeout = seconds
-    transport.auth_timeout = LOGIN_SECONDS
-    return transport
+    wire.banner_timeout = wire.handshake_timeout = seconds
+    wire.auth_timeout = LOGIN_SECONDS
+    return wire
 
 
 def _signatures(kind: str) -> tuple[str, ...]:
@@ -181,28 +162,28 @@ def _signatures(kind: str) -> tuple[str, ...]:
     return ("rsa-sha2-512", "rsa-sha2-256") if kind == "ssh-rsa" else (kind,)
 
 
-def _shake_hands(transport: paramiko.Transport, login: Login, pinned: paramiko.PKey) -> None:
+def _shake_hands(wire: Wire, login: Login, pinned: paramiko.PKey) -> None:
     try:
-        transport.start_client()
-        offered = transport.get_remote_server_key()
+        wire.start_client()
+        offered = wire.get_remote_server_key()
     except IncompatiblePeer as error:
         if "host key" in str(error):
             raise _other_host(login, f"it has no key of kind {pinned.get_name()}") from error
         raise _not_connected(login, Obstacle.CUT, _words(error)) from error
     except (paramiko.SSHException, EOFError, OSError) as error:
         if isinstance(error.__context__, TimeoutError):
-            why = f"it accepted the connection and said nothing for {transport.banner_timeout:g} s"
+            why = f"it accepted the connection and said nothing for {wire.banner_timeout:g} s"
             raise _not_connected(login, Obstacle.NO_BANNER, why) from error
         raise _not_connected(login, Obstacle.CUT, f"the server ended the handshake ({_words(error)})") from error
     if offered.asbytes() != pinned.asbytes():
         raise _other_host(login, f"it showed {offered.get_name()} {offered.fingerprint}, not {pinned.fingerprint}")
 
 
-def _log_in(transport: paramiko.Transport, login: Login, key: paramiko.PKey) -> None:
+def _log_in(wire: Wire, login: Login, key: paramiko.PKey) -> None:
     try:
-        missing = transport.auth_publickey(login.user, key)
+        missing = wire.auth_publickey(login.user, key)
     except paramiko.AuthenticationException as error:
-        if not transport.is_active() or "timeout" in str(error):
+        if not wire.is_active() or "timeout" in str(error):
             raise _not_connected(login, Obstacle.CUT, f"it ended during the login ({_words(error)})") from error
         why = f"the server does not accept this key for this user ({_words(error)})"
         raise LoginRefused(login.where, _target(login), why, login.command_line("true")) from error
@@ -213,12 +194,12 @@ def _log_in(transport: paramiko.Transport, login: Login, key: paramiko.PKey) -> 
         raise LoginRefused(login.where, _target(login), why, "allow a login by key alone in the server's sshd_config")
 
 
-def _end(transport: paramiko.Transport) -> None:
-    transport.packetizer.complete_handshake()  # else its timer would keep the process alive
-    transport.close()
-    transport.sock.close()
-    if transport.is_alive() and transport is not threading.current_thread():
-        transport.join(JOIN_SECONDS)
+def _end(wire: Wire) -> None:
+    wire.packetizer.complete_handshake()  # else its timer would keep the process alive
+    wire.close()
+    wire.sock.close()
+    if wire.is_alive() and wire is not threading.current_thread():
+        wire.join(JOIN_SECONDS)
 
 
 def _not_connected(login: Login, obstacle: Obstacle, why: str) -> ConnectionLost:

@@ -64,7 +64,7 @@ class Exchange:
         left = memoryview(data)
         while left:
             try:
-                sent = self._channel.send(left)  # type: ignore[arg-type]  # any buffer will do
+                sent = self._connection.send(self._channel, left)
             except _BROKEN:
                 return False
             if not sent:
@@ -120,7 +120,8 @@ class Exchange:
 
     @property
     def _channel(self) -> paramiko.Channel:
-        assert self._opened is not None, "an exchange is used inside `with`"
+        if self._opened is None:
+            raise RuntimeError("an exchange is used inside `with`")
         return self._opened
 
     def _expire(self) -> None:

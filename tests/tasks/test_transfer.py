@@ -262,3 +262,32 @@ def test_many_files_need_one_handshake(local: Path, far: Path) -> None:
             put(connected, local, f"{far}.{number}", progress=LineProgress)
         assert own.logins() == 1
     assert len(names(far.parent)) == 5
+
+
+@pytest.mark.parametrize(
+    "extra", ["Ciphers aes256-ctr", "Ciphers aes256-gcm@openssh.com", "RekeyLimit 500K"], ids=["ctr", "gcm", "new keys"]
+)
+def test_content_is_right_under_every_cipher_and_through_new_keys(local: Path, far: Path, extra: str) -> None:
+    with running_sshd(extra=extra) as own, Remote(own.login()) as connected:
+        assert whole(put(connected, local, str(far), progress=LineProgress))
+        assert whole(get(connected, str(far), local, progress=LineProgress))
+
+
+def test_new_keys_that_this_side_asks_for_leave_the_content_right(remote: Remote, local: Path, far: Path) -> None:
+    packets = remote.connect()._wire.packetizer
+    packets.REKEY_BYTES = 500_000
+    ciphers = [packets._cipher]
+    for number in range(3):
+        assert whole(put(remote, local, f"{far}.{number}", progress=LineProgress))
+        ciphers.append(packets._cipher)
+    assert len({id(cipher) for cipher in ciphers}) == 4
+
+
+def test_commands_and_transfers_share_a_connection(remote: Remote, local: Path, far: Path) -> None:
+    outputs: list[bytes] = []
+    talking = threading.Thread(target=lambda: outputs.extend(remote.run("echo x").stdout for _ in range(30)))
+    talking.start()
+    for number in range(3):
+        assert whole(put(remote, local, f"{far}.{number}", progress=LineProgress))
+    talking.join()
+    assert outputs == [b"x\n"] * 30
