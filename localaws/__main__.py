@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from localaws import control
+from localaws.capacity import parse_rule
 from localaws.errors import LocalAwsError
 from localaws.server import ServerRecord, serve, serve_command
 from localaws.settings import DEFAULT_PORT, SSH_SERVERS, Settings
@@ -94,6 +95,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         time_scale=options.time_scale,
         host=options.host,
         ssh_server=options.ssh_server,
+        capacity=dict(parse_rule(rule) for rule in options.capacity),
+        instance_startup_seconds=options.instance_startup_seconds,
     )
 
 
@@ -105,6 +108,19 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 = any free one")
     serving.add_argument("--time-scale", type=float, default=1.0, help="emulated seconds per second")
     serving.add_argument("--ssh-server", choices=SSH_SERVERS, default="auto", help="what EC2 instances have")
+    serving.add_argument(
+        "--capacity",
+        action="append",
+        default=[],
+        metavar="TYPE[=[CONCURRENCY][:FLOORms]]",
+        help="what one hosting instance serves at once (default its vCPUs) and the least time a request takes",
+    )
+    serving.add_argument(
+        "--instance-startup-seconds",
+        type=float,
+        default=0.0,
+        help="of an instance that scales out, in emulated seconds",
+    )
     parser = argparse.ArgumentParser(prog="python -m localaws", description="The embedded AWS, on loopback.")
     commands = parser.add_subparsers(metavar="command")
     for name, run, parents, about in (

@@ -4,6 +4,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 
+from localaws.capacity import CapacityTable
 from localaws.clock import Clock
 from localaws.credentials import Credentials
 from localaws.logs import Logs
@@ -21,6 +22,7 @@ class Core:
         self.settings = settings
         self.clock = Clock(settings.time_scale)
         self.rounds = Rounds(self.clock)
+        self.hosting_capacity = CapacityTable(settings.capacity)
         self.processes = ProcessTable(settings.home / "processes", settings.owner)
         self.logs = Logs(settings.account_id, settings.region)
         self.metrics = Metrics(self.clock.now)

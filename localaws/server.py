@@ -19,6 +19,7 @@ import psutil
 import uvicorn
 from starlette.routing import BaseRoute
 
+from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
@@ -109,6 +110,8 @@ def serve_command(settings: Settings) -> list[str]:
         *(sys.executable, "-m", "localaws", "serve", "--home", str(settings.home)),
         *("--host", settings.host, "--port", str(settings.port), "--time-scale", str(settings.time_scale)),
         *("--ssh-server", settings.ssh_server),
+        *("--instance-startup-seconds", str(settings.instance_startup_seconds)),
+        *(part for rule in settings.capacity.items() for part in ("--capacity", format_rule(*rule))),
     ]
 
 

@@ -1,9 +1,11 @@
 """Where localaws keeps things and how it behaves. Reads nothing and touches nothing by itself."""
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from localaws.capacity import InstanceCapacity
 from localaws.errors import NotLoopback
 
 DEFAULT_PORT = 4577
@@ -17,7 +19,9 @@ class Settings:
     `home` holds everything that localaws keeps; `port` 0 means any free one (`home/server.json` then has the real one);
     `time_scale` is how many times faster than AWS the emulated clock runs (1.0 = real time). `ssh_server` is what EC2
     instances have: "openssh", "embedded", or "auto", which is OpenSSH's where it is installed. `ssh_port` is where
-    all are reached, 0 until the server has chosen it.
+    all are reached, 0 until the server has chosen it. `capacity` limits what one hosting instance of a type serves at
+    once, `*` for any type; none by default. `instance_startup_seconds`, in emulated seconds, is how long a hosting
+    instance that is added to scale out takes to serve; 0: as long as its process takes.
 
     Raises:
         NotLoopback: `host` is not an address in 127.0.0.0/8.
@@ -32,6 +36,8 @@ class Settings:
     host: str = "127.0.0.1"
     ssh_server: str = "auto"
     ssh_port: int = 0
+    capacity: Mapping[str, InstanceCapacity] = field(default_factory=dict)
+    instance_startup_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -44,6 +50,10 @@ class Settings:
             )
         if self.ssh_server not in SSH_SERVERS:
             raise ValueError(f"ssh_server={self.ssh_server!r}: must be one of {', '.join(SSH_SERVERS)}")
+        if not 0.0 <= self.instance_startup_seconds <= 3600:
+            raise ValueError(
+                f"instance_startup_seconds={self.instance_startup_seconds}: must be 0 to 3600 emulated seconds"
+            )
         if not (self.account_id.isdigit() and len(self.account_id) == 12):
             raise ValueError(f"account_id={self.account_id!r}: must be 12 digits")
 

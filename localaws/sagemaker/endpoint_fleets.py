@@ -41,18 +41,22 @@ class Fleet:
         """How many instances the fleet has or is replacing."""
         return len(self._members)
 
-    def grow_to(self, count: int) -> None:
+    def grow_to(self, count: int, *, least_seconds: float = 0.0) -> None:
         """Start instances until there are `count`, and serve with them once all of the new ones pass the ping.
+
+        `least_seconds`: real time that starting takes at least.
 
         Raises:
             DeploymentFailed: one of them did not. Whatever is raised, the new ones are gone then.
         """
         new: list[Instance] = []
+        earliest = time.monotonic() + least_seconds
         try:
             while self.size + len(new) < count:
                 new.append(self._launch_one(count))
             for instance in new:
                 instance.wait_until_ready()
+            time.sleep(max(0.0, earliest - time.monotonic()))
         except BaseException:
             _stop_all(new, lambda instance: instance.stop(0.0))
             raise

@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from localaws.core import Core
-from localaws.sagemaker.endpoint_deployments import Deployment
+from localaws.rounds import TAKE
+from localaws.sagemaker.endpoint_deployments import Deployment, Variant
 from localaws.sagemaker.endpoint_errors import DeploymentFailed, failure_reason
 from localaws.sagemaker.endpoint_fleets import Fleet
 from localaws.sagemaker.endpoint_plan import DeploymentPlan, Rollout, VariantChange
@@ -22,6 +23,9 @@ from localaws.sagemaker.endpoint_router import EndpointRoute, InvocationRouter
 SUPERVISION_SECONDS = 0.1
 PING_ROUND_SECONDS = 10.0  # emulated, between two pings of an instance in service
 SHORTEST_PING_ROUND_SECONDS = 1.0  # real
+
+
+Ended = Callable[[str | None], None]  # why an operation failed, None if it did not
 
 
 class EndpointRecord(Protocol):
@@ -117,9 +121,11 @@ class RunningEndpoint:
         variant = self.live.variant(variant_name)
         assert variant is not None
         before, variant.desired_count = variant.desired_count, count
+        settings = self._core.settings
         try:
             if count > variant.fleet.size:
-                variant.fleet.grow_to(count)
+                least_seconds = settings.instance_startup_seconds / settings.time_scale
+                variant.fleet.grow_to(count, least_seconds=least_seconds)
             elif count < variant.fleet.size:
                 variant.fleet.shrink_to(count)
         except DeploymentFailed:
@@ -142,6 +148,7 @@ class EndpointHosting:
         self._routes: dict[str, EndpointRoute] = {}
         self._running: dict[str, RunningEndpoint] = {}
         self._closed = threading.Event()
+        self._is_measured = False
         self.router = InvocationRouter(self._routes, core.settings.account_id)
         shutil.rmtree(core.settings.home / "endpoints", ignore_errors=True)  # a killed server's; its state is gone
 
@@ -161,6 +168,9 @@ class EndpointHosting:
         """Start an endpoint whose record says `Creating`; it becomes `InService` or `Failed`."""
         running = RunningEndpoint(self._core, record, self.router, self._routes)
         self._running[record.endpoint_name] = running
+        if not self._is_measured:
+            self._is_measured = True
+            self._core.rounds.add(self._measure, order=TAKE)
         self._operate(record, lambda: running.create(plan), failed="Failed")
 
     def update(self, record: EndpointRecord, plan: DeploymentPlan, rollout: Rollout) -> None:
@@ -168,10 +178,10 @@ class EndpointHosting:
         running = self._running[record.endpoint_name]
         self._operate(record, lambda: running.update(plan, rollout), failed="InService")
 
-    def change(self, record: EndpointRecord, changes: Sequence[VariantChange]) -> None:
-        """Change weights and instance counts; the status is `InService` in the end."""
+    def change(self, record: EndpointRecord, changes: Sequence[VariantChange], then: Ended | None = None) -> None:
+        """Change weights and instance counts; the status is `InService` in the end, and `then` is told how it went."""
         running = self._running[record.endpoint_name]
-        self._operate(record, lambda: running.change(changes), failed="InService")
+        self._operate(record, lambda: running.change(changes), failed="InService", then=then)
 
     def delete(self, record: EndpointRecord, forget: Callable[[], None]) -> None:
         """End the processes of an endpoint whose record says `Deleting`, then `forget` it."""
@@ -215,26 +225,46 @@ class EndpointHosting:
             _, running = self._running.popitem()
             running.delete()
 
-    def _operate(self, record: EndpointRecord, operation: Callable[[], None], *, failed: str) -> None:
+    def bind_instances(self) -> None:
+        """Have every instance follow the capacity of its type as it is now. On the event loop."""
+        for variant in self._live_variants():
+            for instance in variant.fleet.serving:
+                instance.bind()
+
+    def variant(self, endpoint_name: str, variant_name: str) -> Variant | None:
+        """Return a variant that serves."""
+        running = self._running.get(endpoint_name)
+        return running.live.variant(variant_name) if running and running.live else None
+
+    def _operate(
+        self, record: EndpointRecord, operation: Callable[[], None], *, failed: str, then: Ended | None = None
+    ) -> None:
         def run() -> None:
+            failure: str | None = None
             try:
                 operation()
             except DeploymentFailed as error:
-                record.set_status(failed, str(error))
+                failure = str(error)
             except Exception as error:  # noqa: BLE001 an endpoint must not be in Creating for ever, whatever went wrong
-                record.set_status(failed, failure_reason(f"Request to service failed. ({error})", []))
-            else:
-                record.set_status("InService", None)
+                failure = failure_reason(f"Request to service failed. ({error})", [])
+            record.set_status(failed if failure else "InService", failure)
+            if then is not None:
+                then(failure)
 
         threading.Thread(target=run, name=f"operation on {record.endpoint_name}", daemon=True).start()
 
+    def _live_variants(self) -> list[Variant]:
+        running = list(self._running.values())
+        return [variant for each in running if each.live for variant in each.live.variants]
+
+    def _measure(self, moment: int) -> None:
+        for variant in self._live_variants():
+            variant.metrics.take(variant.fleet.serving, moment)
+
     def _supervise(self, duty: Callable[[Fleet], None], seconds: float) -> None:
         while not self._closed.wait(seconds):
-            for running in list(self._running.values()):
-                for variant in running.live.variants if running.live else ():
-                    try:
-                        duty(variant.fleet)
-                    except Exception as error:  # noqa: BLE001 supervision of the other fleets must go on
-                        print(
-                            f"localaws: {duty.__name__} of {variant.fleet.launch.log_group}: {error!r}", file=sys.stderr
-                        )
+            for variant in self._live_variants():
+                try:
+                    duty(variant.fleet)
+                except Exception as error:  # noqa: BLE001 supervision of the other fleets must go on
+                    print(f"localaws: {duty.__name__} of {variant.fleet.launch.log_group}: {error!r}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""One instance of an endpoint: a model-server process, its connections, and whether it answers `/ping`."""
+"""One instance of an endpoint: a model-server process, its connections and slots, and whether it answers `/ping`."""
 
 import http.client
 import os
@@ -12,9 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from localaws.core import Core
 from localaws.errors import LocalAwsError
 from localaws.processes import Process
+from localaws.sagemaker.endpoint_capacity import DEFAULT_QUEUE_SIZE, Slots
 from localaws.sagemaker.endpoint_connections import ConnectionPool
 from localaws.sagemaker.endpoint_errors import DeploymentFailed, failure_reason
 from localaws.sagemaker.endpoint_plan import SCALE_IN_GRACE_SECONDS, VariantPlan
@@ -42,7 +45,10 @@ class Launch:
 
 
 class Instance:
-    """A model server. `outstanding` belongs to the event loop that routes requests; everything else to threads."""
+    """A model server. `outstanding`, `peak`, `slots` belong to the event loop of the router, the rest to threads.
+
+    `slots`: what binds the instance's capacity; None, as by default, when nothing does.
+    """
 
     def __init__(self, core: Core, launch: Launch, *, threads: int) -> None:
         """Start the process; `wait_until_ready` says whether it serves.
@@ -52,10 +58,13 @@ class Instance:
         """
         self.identity = f"i-{secrets.token_hex(8)}"
         self.outstanding = 0
+        self.peak = 0  # the most outstanding since it was taken last
         self.is_ready = False
         self.failed_pings = 0
+        self._cpu: tuple[float, float] | None = None  # when it was looked at, and the seconds used by then
         self._core = core
         self._launch = launch
+        self.bind()
         self._tail: deque[str] = deque(maxlen=LOG_TAIL_LINES)
         self._reserved = _reserve_port()
         self.port: int = self._reserved.getsockname()[1]
@@ -66,6 +75,27 @@ class Instance:
         except (LocalAwsError, OSError) as error:
             self._reserved.close()
             raise DeploymentFailed(failure_reason(f"The instance could not be started: {error}", [])) from error
+
+    def bind(self) -> None:
+        """Follow the capacity of the instance's type as it is now; requests that have a slot keep it."""
+        limit = self._core.hosting_capacity.limit(self._launch.variant.instance_type)
+        queue_size = self._launch.variant.model.environment.get("SAGEMAKER_MODEL_JOB_QUEUE_SIZE", DEFAULT_QUEUE_SIZE)
+        self.slots = Slots(limit, queue_size=int(queue_size)) if limit else None
+
+    def take_peak(self) -> int:
+        """Return the most requests that were outstanding at once since this was asked last."""
+        peak, self.peak = self.peak, self.outstanding
+        return peak
+
+    def take_cpu_percent(self) -> float | None:
+        """Return the model server's CPU use since this was asked last, 100 for each core; None the first time."""
+        try:
+            used = psutil.Process(self.process.pid).cpu_times()
+        except psutil.Error:
+            return None
+        now, seconds = time.monotonic(), used.user + used.system
+        before, self._cpu = self._cpu, (now, seconds)
+        return 100 * (seconds - before[1]) / (now - before[0]) if before else None
 
     def wait_until_ready(self) -> None:
         """Wait for the first passing ping.

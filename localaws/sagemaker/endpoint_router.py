@@ -136,8 +136,12 @@ class InvocationRouter:
                 message = f"The endpoint {route.name} has no instance in service in variant {variant.name}."
                 raise InvokeError("ServiceUnavailable", message, status=503)
             instance.outstanding += 1
+            if instance.outstanding > instance.peak:
+                instance.peak = instance.outstanding
             try:
                 async with asyncio.timeout(self._invocation_seconds):
+                    if instance.slots is not None:
+                        return await instance.slots.exchange(instance.connections.exchange, head, body)
                     return await instance.connections.exchange(head, body)
             except ConnectFailed:
                 refused.add(instance)

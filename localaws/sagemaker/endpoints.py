@@ -14,7 +14,8 @@ from starlette.routing import BaseRoute, Route
 
 from localaws.core import Core
 from localaws.errors import NoSuchRole
-from localaws.sagemaker.endpoint_hosting import EndpointHosting
+from localaws.sagemaker.endpoint_capacity import capacity_route
+from localaws.sagemaker.endpoint_hosting import Ended, EndpointHosting
 from localaws.sagemaker.endpoint_operations import install_operations
 from localaws.sagemaker.endpoint_plan import (
     DEFAULT_STARTUP_SECONDS,
@@ -184,13 +185,17 @@ class Endpoints:
         ]
         return self._change(endpoint_name, changes)
 
-    def set_instance_count(self, endpoint_name: str, variant_name: str, instance_count: int) -> str:
+    def set_instance_count(
+        self, endpoint_name: str, variant_name: str, instance_count: int, then: Ended | None = None
+    ) -> str:
         """Scale one variant, as autoscaling does: `Updating`, then `InService`; return the endpoint's ARN.
+
+        `then` is told how it went, once it is over.
 
         Raises:
             AWSValidationException: there is no such endpoint, or it is in the middle of something.
         """
-        return self._change(endpoint_name, [VariantChange(variant_name, None, instance_count)])
+        return self._change(endpoint_name, [VariantChange(variant_name, None, instance_count)], then)
 
     def delete_endpoint(self, endpoint_name: str) -> None:
         """End an endpoint's processes: `Deleting`, then it is gone."""
@@ -213,9 +218,9 @@ class Endpoints:
         Endpoints.hosting.delete_all()
         super().reset()  # type: ignore[misc]
 
-    def _change(self, endpoint_name: str, changes: list[VariantChange]) -> str:
+    def _change(self, endpoint_name: str, changes: list[VariantChange], then: Ended | None = None) -> str:
         endpoint = self._claim(endpoint_name, "Updating")
-        Endpoints.hosting.change(endpoint, changes)
+        Endpoints.hosting.change(endpoint, changes, then)
         arn: str = endpoint.arn
         return arn
 
@@ -278,6 +283,7 @@ def install_endpoints(core: Core) -> list[BaseRoute]:
     Endpoints.hosting.start()
     install_operations()
     return [
+        capacity_route(core.hosting_capacity, Endpoints.hosting.bind_instances),
         Route("/endpoints/{name}/invocations", Endpoints.hosting.router, methods=["POST"]),
         Route("/endpoints/{name}/async-invocations", refuse("InvokeEndpointAsync"), methods=["POST"]),
         Route(

@@ -202,7 +202,8 @@ def test_variants_share_requests_by_weight_and_can_be_named(bench: Workbench) ->
 
 def test_a_container_that_does_not_answer_in_time_is_a_model_error_without_status() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        instance: Any = SimpleNamespace(outstanding=0, connections=ConnectionPool(silent.getsockname()[1]))
+        connections = ConnectionPool(silent.getsockname()[1])
+        instance: Any = SimpleNamespace(outstanding=0, peak=0, slots=None, connections=connections)
         recorded: list[int | None] = []
         metrics: Any = SimpleNamespace(record=lambda status, **_: recorded.append(status))
         fleet: Any = SimpleNamespace(serving=(instance,))
