@@ -1,0 +1,74 @@
+"""A model of Application Auto Scaling's target tracking, for simulations: metric sums in, desired instances out.
+
+As AWS documents it: one sum per minute and instance; above the target for 3 minutes the fleet grows to what the last
+sum asks for, below 90 % of it for 15 minutes it shrinks likewise; within minimum and maximum; nothing is decided while
+instances are being started; a cooldown begins when a scaling activity is over, and one for scaling out lets a larger
+scale-out pass. No clock, no I/O: times are handed in, in AWS's seconds.
+Source: docs.aws.amazon.com/autoscaling/application/userguide/target-tracking-scaling-policy-overview.html
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from tasks.queueing import whole
+from tasks.scaling_rules import IN_PERIODS, IN_THRESHOLD, OUT_PERIODS
+
+
+@dataclass(frozen=True)
+class TrackingPolicy:
+    """A target tracking policy and its scalable target; `target` is per instance and minute, cooldowns in seconds."""
+
+    target: float
+    minimum: int
+    maximum: int
+    scale_out_cooldown: float = 300.0
+    scale_in_cooldown: float = 300.0
+
+    def wanted(self, instances: int, per_instance: float) -> int:
+        """Return the instances that a metric asks for, within minimum and maximum."""
+        return min(self.maximum, max(self.minimum, whole(instances * per_instance / self.target)))
+
+
+@dataclass
+class TargetTracking:
+    """The policy's alarms and cooldowns; `desired` is what was asked for last."""
+
+    policy: TrackingPolicy
+    desired: int
+    _sums: deque[float] = field(default_factory=lambda: deque(maxlen=IN_PERIODS))
+    _no_out_before: float = float("-inf")
+    _no_in_before: float = float("-inf")
+    _last_step: int = 0
+
+    def observe(self, at: float, per_instance: float, *, serving: int) -> int:
+        """Take the sum of the minute that ended `at`, and return the desired instances.
+
+        `serving` are the instances in service. While it differs from `desired`, an activity is going on.
+        """
+        self._sums.append(per_instance)
+        if serving == self.desired:
+            wanted = self.policy.wanted(serving, per_instance)
+            if wanted > serving and self._is_high() and self._may_grow(at, wanted - serving):
+                self._last_step, self.desired = wanted - serving, wanted
+            elif wanted < serving and self._is_low() and at >= self._no_in_before:
+                self.desired = wanted
+        return self.desired
+
+    def completed(self, at: float, *, grew: bool) -> None:
+        """Note that an activity is over: its cooldown begins."""
+        if grew:
+            self._no_out_before = at + self.policy.scale_out_cooldown
+        else:
+            self._no_in_before = at + self.policy.scale_in_cooldown
+
+    def _is_high(self) -> bool:
+        latest = list(self._sums)[-OUT_PERIODS:]
+        return len(latest) == OUT_PERIODS and min(latest) > self.policy.target
+
+    def _is_low(self) -> bool:
+        return len(self._sums) == IN_PERIODS and max(self._sums) < IN_THRESHOLD * self.policy.target
+
+    def _may_grow(self, at: float, step: int) -> bool:
+        return at >= self._no_out_before or step > self._last_step
