@@ -39,7 +39,7 @@ POLL_SECONDS = 0.2
 TAIL_CHARACTERS = 2000
 FULL_BYTES = 1 << 20
 INTERRUPTED = 143
-IMDS = "http://169.254.169.254/latest"
+IMDS = "http://169.254.169.254"
 RENDEZVOUS_PORT = 7777
 
 
@@ -317,9 +317,10 @@ def watch_spot(job: Job, ask: Callable[[str], str | None]) -> None:
 
 def ask_imds(path: str) -> str | None:
     """Return what instance metadata (v2) says, None where it says nothing."""
+    base = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", IMDS).rstrip("/") + "/latest"  # as AWS's SDKs do
     try:
-        token = _request(f"{IMDS}/api/token", "PUT", {"X-aws-ec2-metadata-token-ttl-seconds": "60"})
-        return _request(f"{IMDS}/{path}", "GET", {"X-aws-ec2-metadata-token": token})
+        token = _request(f"{base}/api/token", "PUT", {"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+        return _request(f"{base}/{path}", "GET", {"X-aws-ec2-metadata-token": token})
     except (urllib.error.URLError, OSError):
         return None
 

@@ -51,10 +51,13 @@ def _show_host(root: Path) -> None:
 
 
 def _show_python(root: Path, prefix: Path, base_prefix: Path) -> None:
-    for folder in (base_prefix, prefix):
+    seen = {
+        folder: None for each in (base_prefix, prefix) for folder in (each.resolve(), each)
+    }  # a link's target first
+    for folder in seen:
         if folder.parts[1] not in SHOWN:
             _show(folder, root / folder.relative_to("/"))
-    _show(prefix, root / ENVIRONMENT.lstrip("/"))
+    _show(prefix.resolve(), root / ENVIRONMENT.lstrip("/"))
 
 
 def _show(source: Path, place: Path) -> None:
