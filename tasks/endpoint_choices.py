@@ -170,13 +170,8 @@ def _scale_out_cooldown(sizing: EndpointSizing, maximum: int) -> Choice:
 
 def _scale_in_cooldown(sizing: EndpointSizing, minimum: int, maximum: int) -> Choice:
     cooldown = sizing.scale_in_cooldown
-    begin, end = sizing.instances_at(sizing.traffic.spike_rps, maximum)[2], minimum
-    judged = IN_PERIODS * PERIOD_SECONDS
-    if begin <= end:
-        span = Span(0.0, 0.0, 0.0)
-    else:
-        more = cooldown + 2 * PERIOD_SECONDS if begin > end + 1 else 0
-        span = Span(judged + PERIOD_SECONDS / 2, judged - PERIOD_SECONDS, judged + 2 * PERIOD_SECONDS + more)
+    begin, end = sizing.instances_at(sizing.traffic.spike_rps, maximum)[0], minimum
+    span = sizing.scale_in(begin, end)
     below = f"{IN_PERIODS} minutes below {IN_THRESHOLD:.0%} of the target"
     return Choice(
         name="scale_in_cooldown",

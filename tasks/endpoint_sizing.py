@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tasks.queueing import whole
-from tasks.scaling_rules import LONGEST_COOLDOWN_SECONDS, OUT_PERIODS, PERIOD_SECONDS, ScalingRules
+from tasks.scaling_rules import IN_PERIODS, LONGEST_COOLDOWN_SECONDS, OUT_PERIODS, PERIOD_SECONDS, ScalingRules
+from tasks.target_tracking import scale_in_step
 from tasks.traffic import Measured, Traffic
 
 REAL_SECONDS = 0.5
@@ -148,6 +149,25 @@ class EndpointSizing:
             seen = min(rps, count * self.max_rps)
             count, steps = min(maximum, max(count + 1, whole(seen / self.safe_rps))), steps + 1
         return steps
+
+    def scale_in(self, begin: int, end: int) -> Span:
+        """Return how long it takes from the fall of the load until `end` instances of `begin` are left.
+
+        15 minutes below the target, then one cooldown between any two steps. AWS says that it scales in gradually: the
+        range is from a single step to one instance at a time.
+        """
+        if begin <= end:
+            return Span(0.0, 0.0, 0.0)
+        judged, expected, count = IN_PERIODS * PERIOD_SECONDS, 0, begin
+        while count > end:
+            count, expected = max(end, count - scale_in_step(count)), expected + 1
+        between = self.scale_in_cooldown + PERIOD_SECONDS / 2
+        longest = (begin - end - 1) * (self.scale_in_cooldown + 2 * PERIOD_SECONDS)
+        return Span(
+            judged + PERIOD_SECONDS / 2 + (expected - 1) * between,
+            judged - PERIOD_SECONDS,
+            judged + 2 * PERIOD_SECONDS + longest,
+        )
 
     def mean_instances(self, maximum: int) -> float:
         """Return the month's average number of instances."""
