@@ -90,9 +90,9 @@ def _round(url: str, connections: int) -> Round:
 
 
 def _cpu_seconds(url: str) -> dict[str, float]:
-    listening = [c.pid for c in psutil.net_connections("tcp4") if c.status == "LISTEN" and c.laddr]
-    ports = [c.laddr.port for c in psutil.net_connections("tcp4") if c.status == "LISTEN" and c.laddr]
-    server = psutil.Process(listening[ports.index(int(urlsplit(url).port or 0))])
+    port = urlsplit(url).port
+    listening = [each for each in psutil.net_connections("tcp4") if each.status == "LISTEN"]
+    (server,) = [psutil.Process(each.pid) for each in listening if each.laddr and each.laddr.port == port]
     functions = [child for child in server.children(recursive=True) if "awslambdaric" in " ".join(child.cmdline())]
     return {
         "localaws": _used(server),

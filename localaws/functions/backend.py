@@ -139,6 +139,8 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         is_whole = qualifier is None and ":" not in function_name.split(":function:")[-1]
         if not is_whole and version == LATEST:
             raise validation.invalid("$LATEST version cannot be deleted without deleting the function.")
+        if not is_whole:
+            self._require_no_alias(function, version)
         super().delete_function(function_name, qualifier)
         if is_whole:
             self.provisioning.forget(name)
@@ -150,6 +152,15 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         )
         if is_whole:
             shutil.rmtree(self.service.code_folder(name), ignore_errors=True)
+
+    def _require_no_alias(self, function: ExecutingFunction, version: str) -> None:
+        for alias in self.list_aliases(function.function_name):
+            if version in _weights(alias):
+                raise AwsError(
+                    "ResourceConflictException",
+                    f"Function version {version} is referenced by alias {alias.name}: point it elsewhere first.",
+                    status=409,
+                )
 
     # Aliases
 

@@ -7,7 +7,6 @@ straight into a file, so what a handler printed is there, whole, when its answer
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
@@ -20,12 +19,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
-
 from localaws.core import Core
 from localaws.functions import faults
 from localaws.functions.deployment import Deployment, Execution, Invocation, Outcome
 from localaws.functions.runtime_api import RESPONSE_LIMIT_BYTES, RuntimeConnection
+from localaws.functions.sight import Output, PeakMemory, is_running
 from localaws.processes import Process
 
 ON_DEMAND = "on-demand"
@@ -33,7 +31,6 @@ PROVISIONED = "provisioned-concurrency"  # what AWS_LAMBDA_INITIALIZATION_TYPE s
 INIT_SECONDS = 10.0  # AWS's limit for the init phase; a slower init goes on in the invoke phase, under its timeout
 PROVISIONED_INIT_SECONDS = 130.0  # AWS's limit ahead of invocations, or the function's timeout if that is longer
 EXIT_POLL_SECONDS = 0.02
-MEMORY_POLL_SECONDS = 0.1
 EXIT_WAIT_SECONDS = 10.0
 
 
@@ -44,16 +41,6 @@ class Launch:
     core: Core
     folder: Path
     executor: Executor
-
-
-@dataclass
-class _Watch:
-    """What is looked for while one invocation runs; times as of perf_counter, in seconds."""
-
-    invocation: Invocation
-    delivery_limit: float
-    memory_check_at: float = 0.0
-    report: asyncio.Task[None] | None = None  # kept: the loop holds tasks weakly
 
 
 class EnvironmentGoneError(Exception):
@@ -92,14 +79,15 @@ class Environment:
         self._current: Invocation | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._check: asyncio.TimerHandle | None = None
+        self._reporting: asyncio.Task[None] | None = None
         self._started_at = 0.0
         self._delivered_at = 0.0
         self._init_ms: float | None = None
         self._init_error: str | None = None
         self._is_initialised = False
         self._is_disconnected = False
-        self._peak_mb = 0
-        self._output_offset = 0
+        self._memory: PeakMemory | None = None
+        self._output: Output | None = None
 
     # What the pool calls
 
@@ -113,6 +101,7 @@ class Environment:
         self._server = await loop.create_server(lambda: RuntimeConnection(self), "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
         self._process = await loop.run_in_executor(self._launch.executor, self._spawn, port)
+        self._memory = PeakMemory(self._process)
 
     async def initialise(self) -> float:
         """Wait until the runtime asks for its first event; return how long its init took, in milliseconds.
@@ -139,7 +128,7 @@ class Environment:
         Raises: EnvironmentGoneError if the process had ended before it could get the event.
         """
         self._current, self._delivered_at = invocation, 0.0
-        self._watch(_Watch(invocation, self._delivery_limit()))
+        self._watch(invocation, self._delivery_limit())
         try:
             if self._next is not None:
                 self._deliver()
@@ -152,7 +141,12 @@ class Environment:
         if outcome.status == "timeout":
             self.is_alive, duration_ms = False, self.deployment.timeout_seconds * 1000.0
         init_ms, self._init_ms = self._init_ms, None
-        return Execution(outcome, duration_ms, init_ms, self._peak_mb, self.new_output())
+        peak_mb = self._memory.look() if self._memory else 0
+        return Execution(outcome, duration_ms, init_ms, peak_mb, self.new_output())
+
+    def new_output(self) -> list[str]:
+        """Return what was printed since the last call, one entry a log event."""
+        return self._output.new_events() if self._output else []
 
     def kill(self) -> None:
         """End the process and all it started, close the port, drop the files. Blocks until they are gone."""
@@ -162,8 +156,12 @@ class Environment:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Stop listening; called on the event loop."""
+        """Stop listening and looking; called on the event loop."""
         self.is_alive = False
+        for sight in (self._memory, self._output):
+            if sight is not None:
+                sight.close()
+        self._memory = self._output = None
         if self._server is not None:
             self._server.close()
         for connection in {self._next, self._serving} - {None}:
@@ -249,32 +247,30 @@ class Environment:
         init_seconds = 0.0 if self._is_initialised else INIT_SECONDS
         return time.perf_counter() + init_seconds + self.deployment.timeout_seconds
 
-    def _watch(self, watch: _Watch) -> None:
+    def _watch(self, invocation: Invocation, delivery_limit: float) -> None:
         """Notice what no call tells: a runtime that never asks for the event, its end, too much memory.
 
         A timer, not a task: most invocations are over before it fires, and it costs them next to nothing.
         """
-        self._check = asyncio.get_running_loop().call_later(EXIT_POLL_SECONDS, self._look, watch)
+        loop = asyncio.get_running_loop()
+        self._check = loop.call_later(EXIT_POLL_SECONDS, self._look, invocation, delivery_limit)
 
-    def _look(self, watch: _Watch) -> None:
-        now, invocation = time.perf_counter(), watch.invocation
+    def _look(self, invocation: Invocation, delivery_limit: float) -> None:
         if invocation.outcome.done():
             return
         if self._has_exited():
-            watch.report = asyncio.get_running_loop().create_task(self._report_exit(invocation))
+            self._reporting = asyncio.get_running_loop().create_task(self._report_exit(invocation))
             return
-        if not self._delivered_at and now > watch.delivery_limit:
+        if not self._delivered_at and time.perf_counter() > delivery_limit:
             self._time_out()
-        elif now > watch.memory_check_at:
-            watch.memory_check_at = now + MEMORY_POLL_SECONDS
-            if self._is_over_memory():
-                self._settle(invocation.request_id, faults.out_of_memory(invocation.request_id))
-        self._watch(watch)
+        elif self._is_over_memory():
+            self._settle(invocation.request_id, faults.out_of_memory(invocation.request_id))
+        self._watch(invocation, delivery_limit)
 
     def _has_exited(self) -> bool:
         """A running process is looked at only while it has no connection that would tell its end."""
         is_in_doubt = self._is_disconnected or not self._is_initialised
-        return self._process is not None and is_in_doubt and not _is_running(self._process)
+        return self._process is not None and is_in_doubt and not is_running(self._process)
 
     async def _report_exit(self, invocation: Invocation) -> None:
         assert self._process is not None
@@ -288,14 +284,14 @@ class Environment:
 
     def _is_over_memory(self) -> bool:
         """Compare the process's peak with MemorySize; over it, Lambda kills the environment, and so does the pool."""
-        if self._process is not None:
-            self._peak_mb = max(self._peak_mb, peak_memory_mb(self._process))
-        if self._peak_mb > self.deployment.memory_mb:
+        is_over = self._memory is not None and self._memory.look() > self.deployment.memory_mb
+        if is_over:
             self.is_alive = False
-        return self._peak_mb > self.deployment.memory_mb
+        return is_over
 
     def _spawn(self, port: int) -> Process:
         (self._folder / "tmp").mkdir(parents=True)
+        self._output = Output(self._folder / "output.log")
         deployment, core = self.deployment, self._launch.core
         session = f"{deployment.name}-{self._folder.name}"[:64]
         environment = {
@@ -307,29 +303,11 @@ class Environment:
         }
         runtime = [sys.executable, "-m", "awslambdaric", deployment.handler]
         return core.processes.spawn(
-            ["/bin/sh", "-c", 'output=$0; exec "$@" >>"$output" 2>&1', str(self._output_path), *runtime],
+            ["/bin/sh", "-c", 'output=$0; exec "$@" >>"$output" 2>&1', str(self._output.path), *runtime],
             name=f"lambda {deployment.name}:{deployment.version}",
             env=environment,
             cwd=deployment.code_directory,
         )
-
-    @property
-    def _output_path(self) -> Path:
-        return self._folder / "output.log"
-
-    def new_output(self) -> list[str]:
-        """Return what was printed since the last call, one entry a log event; `\\r` joins the lines of a traceback."""
-        try:
-            if self._output_path.stat().st_size == self._output_offset:
-                return []
-            with self._output_path.open("rb") as file:
-                file.seek(self._output_offset)
-                content = file.read()
-        except FileNotFoundError:
-            return []
-        self._output_offset += len(content)
-        lines = content.decode("utf-8", "replace").split("\n")
-        return [line.rstrip("\r").replace("\r", "\n") for line in lines if line.strip()]
 
 
 def _platform_environment(deployment: Deployment, log_stream: str, tmp: Path) -> dict[str, str]:
@@ -359,22 +337,3 @@ def _error_type(body: bytes) -> str:
         return str(json.loads(body)["errorType"])
     except (ValueError, KeyError, TypeError):
         return "Runtime.Unknown"
-
-
-def _is_running(process: Process) -> bool:
-    if process.poll() is not None:
-        return False
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE
-    return False
-
-
-def peak_memory_mb(process: Process) -> int:
-    """Return the largest resident size the process has had (its present one where the kernel keeps no peak), in MiB."""
-    try:
-        for line in Path(f"/proc/{process.pid}/status").read_bytes().splitlines():
-            if line.startswith(b"VmHWM:"):
-                return -(-int(line.split()[1]) // 1024)
-        return -(-psutil.Process(process.pid).memory_info().rss // (1 << 20))
-    except (OSError, psutil.Error):
-        return 0

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import uuid
+from dataclasses import dataclass
+from urllib.parse import parse_qs
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Match, Route
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from localaws.errors import AwsError
 from localaws.functions import naming, reporting
 from localaws.functions.concurrency import ThrottledError
-from localaws.functions.service import Event, FunctionService, Resolver, Result, new_trace_id
+from localaws.functions.service import Event, FunctionService, Resolver, Result, new_request_id, new_trace_id
 
 SYNC_LIMIT_BYTES = 6_291_456
 EVENT_LIMIT_BYTES = 1_048_576
 PARSE_INLINE_BYTES = 65_536  # a larger payload is checked on a thread, so that it does not hold up the others
+INVOKE_PATH = "/2015-03-31/functions/{name}/invocations"
 CODE_PATH = "/_localaws/functions/code"
 
 
@@ -34,43 +36,9 @@ class Front:
         """Return the routes, which have to come before moto's."""
         return [
             _Passage(self._service),
-            Route("/2015-03-31/functions/{name}/invocations", self.invoke, methods=["POST"]),
+            Route(INVOKE_PATH, _Invoke(self._service, self._resolver), methods=["POST"]),
             Route(CODE_PATH + "/{name}/{archive}", self.download, methods=["GET"]),
         ]
-
-    async def invoke(self, request: Request) -> Response:
-        """Answer Invoke: RequestResponse, Event or DryRun."""
-        request_id = str(uuid.uuid4())
-        try:
-            return await self._invoke(request, request_id)
-        except ThrottledError as throttled:
-            content = {"Reason": throttled.reason, "Type": "User", "message": throttled.message}
-            return _error(429, "TooManyRequestsException", content, request_id)
-        except AwsError as error:
-            content = {
-                "Type": "User" if error.status < 500 else "Service",
-                "Message": error.message,
-                "message": error.message,
-            }
-            return _error(error.status, error.code, content, request_id)
-
-    async def _invoke(self, request: Request, request_id: str) -> Response:
-        headers = request.headers
-        kind = headers.get("x-amz-invocation-type", "RequestResponse")
-        _check_kind(kind)
-        name = naming.parse(request.path_params["name"], request.query_params.get("Qualifier"))
-        target = self._resolver.resolve(name)
-        payload = await _payload(request, EVENT_LIMIT_BYTES if kind == "Event" else SYNC_LIMIT_BYTES)
-        trace_id = headers.get("x-amzn-trace-id") or new_trace_id()
-        event = Event(request_id, payload, _client_context(headers.get("x-amz-client-context")), trace_id)
-        answer = {"x-amzn-RequestId": request_id, "X-Amzn-Trace-Id": trace_id}
-        if kind == "DryRun":
-            return Response(status_code=204, headers=answer)
-        if kind == "Event":
-            self._service.accept_event(lambda: self._resolver.resolve(name), event)
-            return Response(status_code=202, headers=answer)
-        result = await self._service.invoke(target, event)
-        return _answer(result, answer, wants_log=headers.get("x-amz-log-type") == "Tail")
 
     async def download(self, request: Request) -> Response:
         """Answer with the zip that `GetFunction` gives as Code.Location."""
@@ -79,6 +47,57 @@ class Front:
         if not archive.endswith(".zip") or not path.resolve().is_relative_to(self._service.folder.resolve()):
             return Response(status_code=404)
         return FileResponse(path, media_type="application/zip") if path.is_file() else Response(status_code=404)
+
+
+class _Invoke:
+    """Answers Invoke: RequestResponse, Event or DryRun. An ASGI application, without starlette's objects in between."""
+
+    def __init__(self, service: FunctionService, resolver: Resolver) -> None:
+        self._service = service
+        self._resolver = resolver
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = new_request_id()
+        try:
+            reply = await self._reply(scope, receive, request_id)
+        except ThrottledError as throttled:
+            content = {"Reason": throttled.reason, "Type": "User", "message": throttled.message}
+            reply = _error(429, "TooManyRequestsException", content)
+        except AwsError as error:
+            kind = "User" if error.status < 500 else "Service"
+            content = {"Type": kind, "Message": error.message, "message": error.message}
+            reply = _error(error.status, error.code, content)
+        headers = {**reply.headers, "x-amzn-requestid": request_id, "content-length": str(len(reply.body))}
+        if reply.status == 204:
+            del headers["content-length"]
+        lines = [(name.encode(), value.encode("latin1")) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": reply.status, "headers": lines})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _reply(self, scope: Scope, receive: Receive, request_id: str) -> _Reply:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        kind = headers.get(b"x-amz-invocation-type", b"RequestResponse").decode("latin1")
+        _check_kind(kind)
+        name = naming.parse(scope["path_params"]["name"], _qualifier(scope["query_string"]))
+        target = self._resolver.resolve(name)
+        payload = await _payload(receive, EVENT_LIMIT_BYTES if kind == "Event" else SYNC_LIMIT_BYTES)
+        trace_id = headers.get(b"x-amzn-trace-id", b"").decode("latin1") or new_trace_id()
+        event = Event(request_id, payload, _client_context(headers.get(b"x-amz-client-context")), trace_id)
+        answer = {"x-amzn-trace-id": trace_id}
+        if kind == "DryRun":
+            return _Reply(204, answer)
+        if kind == "Event":
+            self._service.accept_event(lambda: self._resolver.resolve(name), event)
+            return _Reply(202, answer)
+        result = await self._service.invoke(target, event)
+        return _answer(result, answer, wants_log=headers.get(b"x-amz-log-type") == b"Tail")
+
+
+@dataclass(frozen=True)
+class _Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes = b""
 
 
 class _Passage(BaseRoute):
@@ -105,13 +124,24 @@ def _check_kind(kind: str) -> None:
         )
 
 
-async def _payload(request: Request, limit_bytes: int) -> bytes:
-    chunks, size_bytes = [], 0
-    async for chunk in request.stream():
+def _qualifier(query: bytes) -> str | None:
+    if not query:
+        return None
+    found = parse_qs(query.decode("latin1")).get("Qualifier")
+    return found[-1] if found else None
+
+
+async def _payload(receive: Receive, limit_bytes: int) -> bytes:
+    chunks, size_bytes, is_more = [], 0, True
+    while is_more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, is_more = message.get("body", b""), message.get("more_body", False)
         size_bytes += len(chunk)
         if size_bytes > limit_bytes:
-            message = f"Request must be smaller than {limit_bytes} bytes for the InvokeFunction operation"
-            raise AwsError("RequestEntityTooLargeException", message, status=413)
+            text = f"Request must be smaller than {limit_bytes} bytes for the InvokeFunction operation"
+            raise AwsError("RequestEntityTooLargeException", text, status=413)
         chunks.append(chunk)
     payload = b"".join(chunks) or b"{}"
     try:
@@ -120,12 +150,12 @@ async def _payload(request: Request, limit_bytes: int) -> bytes:
         else:
             await asyncio.to_thread(json.loads, payload)
     except (ValueError, RecursionError) as error:
-        message = f"Could not parse request body into json: {error}"
-        raise AwsError("InvalidRequestContentException", message) from error
+        text = f"Could not parse request body into json: {error}"
+        raise AwsError("InvalidRequestContentException", text) from error
     return payload
 
 
-def _client_context(header: str | None) -> str | None:
+def _client_context(header: bytes | None) -> str | None:
     """Return the caller's ClientContext as one line of JSON."""
     if not header:
         return None
@@ -136,16 +166,17 @@ def _client_context(header: str | None) -> str | None:
         raise AwsError("InvalidRequestContentException", message) from error
 
 
-def _answer(result: Result, headers: dict[str, str], *, wants_log: bool) -> Response:
+def _answer(result: Result, headers: dict[str, str], *, wants_log: bool) -> _Reply:
     outcome = result.execution.outcome
-    headers["X-Amz-Executed-Version"] = result.version
+    headers["content-type"] = "application/json"
+    headers["x-amz-executed-version"] = result.version
     if outcome.status != "success":
-        headers["X-Amz-Function-Error"] = "Unhandled"
+        headers["x-amz-function-error"] = "Unhandled"
     if wants_log:
-        headers["X-Amz-Log-Result"] = base64.b64encode(reporting.tail(result.log_lines)).decode()
-    return Response(outcome.payload, headers=headers, media_type="application/json")
+        headers["x-amz-log-result"] = base64.b64encode(reporting.tail(result.log_lines)).decode()
+    return _Reply(200, headers, outcome.payload)
 
 
-def _error(status: int, code: str, content: dict[str, str], request_id: str) -> Response:
-    headers = {"x-amzn-ErrorType": code, "x-amzn-RequestId": request_id}
-    return Response(json.dumps(content), status_code=status, headers=headers, media_type="application/json")
+def _error(status: int, code: str, content: dict[str, str]) -> _Reply:
+    headers = {"x-amzn-errortype": code, "content-type": "application/json"}
+    return _Reply(status, headers, json.dumps(content).encode())

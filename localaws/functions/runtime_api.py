@@ -16,6 +16,9 @@ import httptools
 
 RESPONSE_LIMIT_BYTES = 6 * 1024 * 1024 + 100  # AWS's own figure: 6,291,556
 _PREFIX = "/2018-06-01/runtime/"
+_ACCEPTED = (
+    b"HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\nContent-Type: application/json\r\n\r\n" + b'{"status": "OK"}'
+)
 _REASONS = {200: "OK", 202: "Accepted", 400: "Bad Request", 404: "Not Found", 413: "Payload Too Large"}
 
 
@@ -99,7 +102,7 @@ class RuntimeConnection(asyncio.Protocol):
             self._environment.on_next(self)
         elif method == b"POST" and path == "init/error":
             self._environment.on_init_error(body)
-            self._answer(202, {"status": "OK"})
+            self._accept()
         elif method == b"POST" and len(parts) == 3 and parts[0] == "invocation" and parts[2] in ("response", "error"):
             self._finish(parts[1], parts[2], body, size_bytes)
         else:
@@ -115,7 +118,7 @@ class RuntimeConnection(asyncio.Protocol):
         else:
             is_known = self._environment.on_error(request_id, body)
         if is_known:
-            self._answer(202, {"status": "OK"})
+            self._accept()
         else:
             self._answer(400, {"errorType": "InvalidRequestID", "errorMessage": "Invalid request ID"})
 
@@ -127,6 +130,10 @@ class RuntimeConnection(asyncio.Protocol):
         """Close the connection once what was written is out."""
         if self._transport:
             self._transport.close()
+
+    def _accept(self) -> None:
+        if self._transport is not None:
+            self._transport.write(_ACCEPTED)
 
     def _answer(self, status: int, content: dict[str, str]) -> None:
         self._write(status, json.dumps(content).encode(), {"Content-Type": "application/json"})

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -311,6 +310,13 @@ async def _call(call: Callable[[], T]) -> T:
     return call()
 
 
+def new_request_id() -> str:
+    """Return a version 4 UUID. It is no secret: the quick generator will do."""
+    bits = f"{random.getrandbits(128):032x}"
+    return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-{'89ab'[random.getrandbits(2)]}{bits[17:20]}-{bits[20:]}"
+
+
 def new_trace_id() -> str:
     """Return an X-Ray trace header of an unsampled trace."""
-    return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=0"
+    root, parent = f"{random.getrandbits(96):024x}", f"{random.getrandbits(64):016x}"
+    return f"Root=1-{int(time.time()):08x}-{root};Parent={parent};Sampled=0"

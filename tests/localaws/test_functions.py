@@ -308,6 +308,9 @@ def test_an_alias_is_followed_and_its_weights_share_the_calls(functions: Functio
     assert min(shares.values()) >= 12  # p < 1e-6 for a fair coin
     functions.aws.update_alias(FunctionName=name, Name="live", FunctionVersion="2", RoutingConfig={})
     assert {functions.invoke(name, Qualifier="live")["ExecutedVersion"] for _ in range(5)} == {"2"}
+    code, message, status = error_of(functions.aws.delete_function, FunctionName=name, Qualifier="2")
+    assert (code, status) == ("ResourceConflictException", 409)
+    assert "referenced by alias live" in message
 
 
 def test_new_code_retires_the_old_environments(functions: Functions) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
@@ -73,3 +74,15 @@ def test_an_environment_that_is_not_used_for_five_minutes_ends(fast: Functions) 
         return False
 
     wait_for(is_gone)
+
+
+def test_a_provisioned_environment_is_kept_however_long_it_idles(fast: Functions) -> None:
+    name = fast.make(Publish=True)
+    provisioned = {"FunctionName": name, "Qualifier": "1"}
+    fast.aws.put_provisioned_concurrency_config(**provisioned, ProvisionedConcurrentExecutions=1)
+    wait_for(lambda: fast.aws.get_provisioned_concurrency_config(**provisioned)["Status"] == "READY")
+    pid = fast.invoke(name, Qualifier="1")["Payload"]["pid"]
+    on_demand, idle_since = fast.invoke(name)["Payload"]["pid"], time.monotonic()
+    wait_for(lambda: not psutil.pid_exists(on_demand))
+    wait_for(lambda: time.monotonic() - idle_since > 3.0)  # 30 emulated minutes, six times what ends the other
+    assert fast.invoke(name, Qualifier="1")["Payload"]["pid"] == pid
