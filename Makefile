@@ -25,7 +25,7 @@ $(STAMP): $(UV) requirements.lock pyproject.toml
 	@touch $@
 
 demo: setup ## the main job on sample images, on this machine, no network and no account
-	$(BIN)/kennel run --data sample --instances 2
+	$(BIN)/kennel run --data sample --instances 2 --ec2-instances 1
 
 test: setup lint ## every test
 	$(BIN)/pytest

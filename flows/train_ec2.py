@@ -6,9 +6,11 @@ prefect deployment run 'train_ec2/train_ec2' -p run_id=dogs-1a2b3c4d -p instance
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-from prefect import flow, task
+from prefect import Flow, State, flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import FlowRun
 
 from flows.parameters import (
     Backbone,
@@ -50,7 +52,12 @@ from tasks.waiting import say
 STAGE = "train_ec2"
 
 
-@flow(name=STAGE)
+def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 Prefect's names
+    """Terminate the run's instances, for a flow run that was cancelled or died before its own end could."""
+    end_instances(Aws(Settings.load()), str(flow_run.parameters["run_id"]))
+
+
+@flow(name=STAGE, on_cancellation=[end_instances_of], on_crashed=[end_instances_of])
 async def train_ec2(
     run_id: RunId,
     backbone: Backbone = "resnet50",
