@@ -1,4 +1,4 @@
-"""Programs that localaws starts as processes of their own: the network and the machines of EC2, and what is in those.
+"""Programs that localaws starts as processes of their own: networks, EC2 machines and their insides, training hosts.
 
 Run as `python -I -S localaws/programs NAME JSON`. They import the standard library and each other and nothing else
 of localaws, so that they start in 0.05 s; `gateway` (pyroute2) and `ssh_server` (asyncssh) also import packages.

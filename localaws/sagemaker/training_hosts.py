@@ -1,7 +1,7 @@
 """One training job's instances: their folders, configuration files, environment, network and processes.
 
 Where the kernel has user namespaces, every job has a network of its own and every host its own /opt/ml, process table
-and host name (`training_launcher.py`); where it has not, the paths in the staged scripts are rewritten instead
+and host name (`programs/training_host.py`); where it has not, the paths in the staged scripts are rewritten instead
 (`training_rewriting.py`). Keeps to the job's folder.
 """
 
@@ -22,9 +22,9 @@ from pathlib import Path, PurePosixPath
 from localaws.core import Core
 from localaws.errors import LocalAwsError
 from localaws.processes import Process, ProcessTable
+from localaws.programs import launch_command
 from localaws.sagemaker.training_requests import ML, JobRequest
 
-LAUNCHER = Path(__file__).with_name("training_launcher.py")
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 READY_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
@@ -63,7 +63,7 @@ def open_network(processes: ProcessTable, folder: Path, *, name: str, address: t
         NamespaceError: the kernel refuses.
     """
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    command = [sys.executable, "-I", "-S", str(LAUNCHER), "network", json.dumps({"address": address})]
+    command = launch_command("training_network", {"address": address})
     process = processes.spawn(command, name=name, env={"PATH": SYSTEM_PATH}, cwd=folder, on_line=lines.put)
     said: list[str] = []
     deadline = time.monotonic() + READY_SECONDS
@@ -200,7 +200,7 @@ class Host:
             "working_folder": str(ML if network.pid else self.ml),
             "command": list(command),
         }
-        return [sys.executable, "-I", "-S", str(LAUNCHER), "host", json.dumps(config)]
+        return launch_command("training_host", config)
 
     def inside(self, path: PurePosixPath) -> Path:
         """Return where a path under /opt/ml really is."""

@@ -1,0 +1,150 @@
+"""Starts one host of a training job as a container would.
+
+Where there are namespaces it joins those of the job's network, adds mount, process and host-name namespaces of its own,
+puts the host's folder at /opt/ml (what else is in /opt stays), one for its home and temporary files at /opt/localaws
+and the job's names in /etc/hosts, and runs the command. When the command ends, so does everything that it started.
+
+SIGTERM reaches the processes of the command that handle it; if none does, the host ends at once. A process that does
+not handle it is left running, as the first process of a container is. Touches nothing outside its namespaces.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from localaws.programs import namespaces
+from localaws.programs.namespaces import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, mount
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the config's `command` in a host of its own; return its exit status, 128 + n when signal n ended it.
+
+    Ends with the thread that started it, on Linux.
+    """
+    if sys.platform == "linux":
+        namespaces.call("prctl", namespaces.PR_SET_PDEATHSIG, signal.SIGKILL)
+    config = json.loads(arguments[0])
+    if config["cpus"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, config["cpus"])
+    if config["network_pid"] is None:
+        return _supervise(config)
+    _enter_namespaces(config)
+    signal.signal(signal.SIGTERM, _forget_signal)
+    first = os.fork()
+    if first == 0:
+        os._exit(_first_process(config))
+    return namespaces.exit_status(os.waitpid(first, 0)[1])
+
+
+def _forget_signal(*_: object) -> None:
+    """The first process inside gets the signal as well: it has the same process group."""
+
+
+def _enter_namespaces(config: dict[str, Any]) -> None:
+    for kind in ("user", "net"):
+        with Path(f"/proc/{config['network_pid']}/ns/{kind}").open() as namespace:
+            namespaces.enter(namespace.fileno())
+    namespaces.unshare(namespaces.CLONE_NEWNS | namespaces.CLONE_NEWUTS | namespaces.CLONE_NEWPID)
+    socket.sethostname(config["name"])
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    _place_folders(Path(config["root"]) / "opt", {"ml": config["ml"], "localaws": config["private"]})
+    mount(config["hosts_file"], "/etc/hosts", None, MS_BIND)
+
+
+def _place_folders(staging: Path, folders: dict[str, str]) -> None:
+    """Make /opt anew: `folders` by name, and whatever else it holds."""
+    staging.mkdir()
+    mount("none", str(staging), "tmpfs", MS_NOSUID | MS_NODEV)
+    for entry in Path("/opt").iterdir():
+        if entry.name not in folders:
+            _show(entry, staging / entry.name)
+    for name, folder in folders.items():
+        (staging / name).mkdir()
+        mount(folder, str(staging / name), None, MS_BIND)
+    mount(str(staging), "/opt", None, MS_BIND | MS_REC)
+
+
+def _show(entry: Path, place: Path) -> None:
+    if entry.is_symlink():
+        place.symlink_to(entry.readlink())
+        return
+    if entry.is_dir():
+        place.mkdir()
+    else:
+        place.touch()
+    mount(str(entry), str(place), None, MS_BIND | MS_REC)
+
+
+def _first_process(config: dict[str, Any]) -> int:
+    """Be process 1 of the host: when it ends, the kernel ends all others."""
+    namespaces.call("prctl", namespaces.PR_SET_PDEATHSIG, signal.SIGKILL)
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    return _supervise(config)
+
+
+# --- both ways --------------------------------------------------------------------------------------------------------
+
+
+def _supervise(config: dict[str, Any]) -> int:
+    """Start the command in a session of its own, reap what it leaves, hand it SIGTERM; return its exit status."""
+    if sys.platform == "linux":
+        namespaces.adopt_orphans()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    main_process = os.fork()
+    if main_process == 0:
+        _become(config)
+    signal.signal(signal.SIGTERM, lambda *_: _pass_on_termination(main_process))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    while True:
+        ended, status = os.wait()
+        if ended == main_process:
+            return namespaces.exit_status(status)
+
+
+def _become(config: dict[str, Any]) -> None:
+    try:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        os.chdir(config["working_folder"])
+        os.execvp(config["command"][0], config["command"])  # noqa: S606 the job's own entry point
+    except OSError as error:
+        print(f"{config['command'][0]}: {error.strerror}", file=sys.stderr, flush=True)
+        os._exit(127)
+
+
+def _pass_on_termination(session: int) -> None:
+    handling = [pid for pid in _session_members(session) if _handles_sigterm(pid)]
+    if not handling:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(session, signal.SIGKILL)
+    for pid in handling:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
+def _session_members(session: int) -> Iterable[int]:
+    if sys.platform != "linux":
+        return [session]
+    members = []
+    for entry in os.listdir("/proc"):  # noqa: PTH208 pathlib would cost a stat a process
+        with contextlib.suppress(OSError):
+            if entry.isdigit() and os.getsid(int(entry)) == session:
+                members.append(int(entry))
+    return members
+
+
+def _handles_sigterm(pid: int) -> bool:
+    if sys.platform != "linux":
+        return True
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+    return False
