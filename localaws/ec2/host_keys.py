@@ -45,7 +45,7 @@ def read(text: str) -> HostKey:
     try:
         load = load_ssh_private_key if b"OPENSSH PRIVATE KEY" in data else load_pem_private_key
         private = load(data, password=None)
-    except (TypeError, UnsupportedAlgorithm) as error:
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
         raise ValueError(f"a host key cannot be read: {error}") from error
     if not isinstance(private, Private):
         raise ValueError(f"a host key is of type {type(private).__name__}; emulated: ed25519, ecdsa, rsa")
