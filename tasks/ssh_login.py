@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import shlex
 import stat
 from dataclasses import dataclass
@@ -14,6 +15,14 @@ from pathlib import Path
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
 from paramiko.pkey import UnknownKeyType
 
 from tasks.errors import HostKeyRefused, LoginRefused
@@ -68,11 +77,11 @@ class Login:
         """
         self._check_mode()
         try:
-            return paramiko.PKey.from_path(self.key_path)
-        except (paramiko.PasswordRequiredException, TypeError) as error:
+            return _read(self.key_path.read_bytes())
+        except TypeError as error:  # what cryptography raises when it would need a password
             change = f"ssh-keygen -p -N '' -f {shlex.quote(str(self.key_path))}"
             raise self._key_refused("it is protected by a passphrase, which nobody is there to type", change) from error
-        except (ValueError, UnsupportedAlgorithm, paramiko.SSHException, UnknownKeyType) as error:
+        except (ValueError, UnsupportedAlgorithm) as error:
             make = "give the private key itself: ssh-keygen -t ed25519 -N '' makes one"
             raise self._key_refused("it is not a private key in a form that is known (OpenSSH or PEM)", make) from error
 
@@ -88,3 +97,21 @@ class Login:
 
     def _key_refused(self, why: str, next_command: str) -> LoginRefused:
         return LoginRefused(self.where, f"private key {self.key_path}", why, next_command)
+
+
+def _read(content: bytes) -> paramiko.PKey:
+    """Read a private key by way of cryptography.
+
+    paramiko's own reader takes an OpenSSH key without a comment for padding when its length is a whole number of blocks,
+    and refuses it: half of all ECDSA keys.
+    """
+    is_openssh = b"OPENSSH PRIVATE KEY" in content
+    key = load_ssh_private_key(content, None) if is_openssh else load_pem_private_key(content, None)
+    if isinstance(key, rsa.RSAPrivateKey):
+        return paramiko.RSAKey(key=key)
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return paramiko.ECDSAKey(vals=(key, key.public_key()))
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        plain = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        return paramiko.Ed25519Key.from_private_key(io.StringIO(plain.decode()))
+    raise ValueError(f"a key of kind {type(key).__name__} cannot log in")

@@ -53,6 +53,13 @@ def test_a_pem_key_as_aws_hands_it_out_lets_in(sshd: Sshd, tmp_path: Path) -> No
         assert remote.run("echo in").stdout == b"in\n"
 
 
+def test_keys_without_a_comment_are_read_whatever_their_length(sshd: Sshd, tmp_path: Path) -> None:
+    for number in range(16):
+        key = make_key(tmp_path / f"key-{number}", kind="ecdsa")
+        read = sshd.login(key_path=key).private_key()
+        assert f"{read.get_name()} {read.get_base64()}" == public_key(key)
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
 def test_a_key_that_others_may_read_is_refused_with_the_chmod_that_helps(sshd: Sshd, tmp_path: Path, mode: int) -> None:
     key = Path(shutil.copy(sshd.key_path, tmp_path / "key"))
