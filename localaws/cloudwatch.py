@@ -13,7 +13,7 @@ import moto.cloudwatch.models as moto_models
 from moto.cloudwatch.exceptions import InvalidParameterValue, ValidationError
 from starlette.routing import BaseRoute
 
-from localaws.cloudwatch_alarms import Alarms, JudgedAlarm
+from localaws.cloudwatch_alarms import Alarm, Alarms
 from localaws.core import Core
 from localaws.metrics import MetricName, Metrics, Statistics
 
@@ -48,7 +48,7 @@ class ExactCloudWatch(moto_models.CloudWatchBackend):
 
     __module__ = moto_models.__name__
     core: ClassVar[Core]  # set by install; moto makes the instances
-    alarms: dict[str, JudgedAlarm]  # type: ignore[assignment]  # moto's own kind is its base
+    alarms: dict[str, Alarm]  # type: ignore[assignment]  # moto's own kind is its base
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
@@ -169,10 +169,10 @@ class ExactCloudWatch(moto_models.CloudWatchBackend):
 
     # Alarms
 
-    def put_metric_alarm(self, **fields: Any) -> JudgedAlarm:  # type: ignore[override]  # moto names thirty parameters
+    def put_metric_alarm(self, **fields: Any) -> Alarm:  # type: ignore[override]  # moto names thirty parameters
         """Make an alarm, or change one, which keeps its state."""
         tags = fields.pop("tags", None)
-        alarm = JudgedAlarm(
+        alarm = Alarm(
             former=self.alarms.get(fields["name"]),
             now=self.core.clock.now(),
             account_id=self.account_id,

@@ -56,13 +56,13 @@ class Firing:
 Action = Callable[[str, Firing], bool]  # the action's ARN; False: there is no such policy any more
 
 
-class JudgedAlarm(moto_models.Alarm):
-    """moto's record with a state of its own making."""
+class Alarm(moto_models.Alarm):
+    """moto's record with a state of its own making; moto's serializer finds `AlarmName` by the name of the class."""
 
     state_transitioned_timestamp: datetime
     items: deque[HistoryItem]
 
-    def __init__(self, *, former: "JudgedAlarm | None", now: float, **fields: Any) -> None:
+    def __init__(self, *, former: "Alarm | None", now: float, **fields: Any) -> None:
         """Make an alarm that has not been judged, or one with the state and history of the `former` of its name."""
         super().__init__(**{**dict.fromkeys(OPTIONAL), "dimensions": [], "alarm_actions": [], **fields})
         self.items = former.items if former else deque(maxlen=HISTORY_ITEMS)
@@ -110,13 +110,13 @@ class Alarms:
         self._metrics = metrics
         self._clock = clock
         self._scale: Action | None = None
-        self._alarms: Mapping[str, JudgedAlarm] | None = None
+        self._alarms: Mapping[str, Alarm] | None = None
 
     def scale_by(self, action: Action) -> None:
         """Have `action` carry out what alarms ask of scaling policies."""
         self._scale = action
 
-    def watch(self, alarms: Mapping[str, JudgedAlarm], rounds: Rounds) -> None:
+    def watch(self, alarms: Mapping[str, Alarm], rounds: Rounds) -> None:
         """Judge these alarms from the next round on."""
         if self._alarms is None:
             rounds.add(self.judge, order=JUDGE)
@@ -128,7 +128,7 @@ class Alarms:
             if moment % min(60, max(10, alarm.period)) == 0:
                 self._judge(alarm, moment)
 
-    def _judge(self, alarm: JudgedAlarm, moment: int) -> None:
+    def _judge(self, alarm: Alarm, moment: int) -> None:
         values = self._values(alarm, moment)
         breaches, _ = OPERATORS[alarm.comparison_operator]
         state = decide(
@@ -144,7 +144,7 @@ class Alarms:
             alarm.turn(state, reason(alarm, values, state, moment), data, self._clock.now())
         self._act(alarm, values, moment, has_changed=has_changed)
 
-    def _values(self, alarm: JudgedAlarm, moment: int) -> list[float | None]:
+    def _values(self, alarm: Alarm, moment: int) -> list[float | None]:
         """Return the statistic in each period of the evaluation range, oldest first."""
         values = []
         for back in range(alarm.evaluation_periods + FURTHER_BACK, 0, -1):
@@ -153,7 +153,7 @@ class Alarms:
             values.append(None if found is None else found.value(alarm.statistic))
         return values
 
-    def _act(self, alarm: JudgedAlarm, values: list[float | None], moment: int, *, has_changed: bool) -> None:
+    def _act(self, alarm: Alarm, values: list[float | None], moment: int, *, has_changed: bool) -> None:
         latest = counted(values, 1)
         firing = Firing(alarm.name, alarm.state_value, latest[0] if latest else None, alarm.threshold, moment)
         for arn in alarm.actions():
@@ -172,7 +172,7 @@ def to_alarm(alarm: Any) -> int:
     return int(alarm.datapoints_to_alarm or alarm.evaluation_periods)
 
 
-def reason(alarm: JudgedAlarm, values: list[float | None], state: str, moment: int) -> str:
+def reason(alarm: Alarm, values: list[float | None], state: str, moment: int) -> str:
     """Return AWS's sentence for a new state."""
     real = counted(values, alarm.evaluation_periods)
     if state == INSUFFICIENT:
@@ -198,7 +198,7 @@ def reason(alarm: JudgedAlarm, values: list[float | None], state: str, moment: i
     )
 
 
-def reason_data(alarm: JudgedAlarm, values: list[float | None], moment: int) -> dict[str, Any]:
+def reason_data(alarm: Alarm, values: list[float | None], moment: int) -> dict[str, Any]:
     """Return the machine's form of the reason."""
     return {
         "version": "1.0",

@@ -33,6 +33,7 @@ EXECUTING_SERVICES = (
     "localaws.cloudwatch",
     "localaws.sagemaker",
     "localaws.functions",
+    "localaws.autoscaling",
     "localaws.ec2",
 )
 SHUTDOWN_SECONDS = 3

@@ -6,7 +6,7 @@ gives the routes of `InvokeEndpoint`, which never pass through moto.
 
 import threading
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from moto.sagemaker.exceptions import AWSValidationException
 from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig
@@ -68,11 +68,22 @@ class ServedEndpoint(FakeEndpoint):
         return self.endpoint_status == "InService"
 
 
+class Autoscaling(Protocol):
+    """What endpoints have to know of Application Auto Scaling."""
+
+    def is_registered(self, endpoint_name: str, variant_name: str) -> bool:
+        """Return whether a variant is a scalable target."""
+
+    def forget_endpoint(self, endpoint_name: str) -> None:
+        """Deregister the variants of an endpoint that is being deleted."""
+
+
 class Endpoints:
     """Overrides moto's model and endpoint operations. Every refusal is a `ValidationException` in AWS's words."""
 
     hosting: ClassVar[EndpointHosting]
     core: ClassVar[Core]
+    autoscaling: ClassVar[Autoscaling | None] = None
     account_id: str
     region_name: str
     endpoints: dict[str, ServedEndpoint]
@@ -169,6 +180,7 @@ class Endpoints:
     ) -> ServedEndpoint:
         """Roll out another configuration without dropping a request; a failure leaves the old one live."""
         plan = self._plan(endpoint_config_name)
+        self._refuse_other_types(self.find_endpoint(endpoint_name), plan)
         endpoint = self._claim(endpoint_name, "Updating")
         if retain:
             plan = Endpoints.hosting.retained(plan, endpoint_name, without=without)
@@ -200,6 +212,8 @@ class Endpoints:
     def delete_endpoint(self, endpoint_name: str) -> None:
         """End an endpoint's processes: `Deleting`, then it is gone."""
         endpoint = self._claim(endpoint_name, "Deleting")
+        if Endpoints.autoscaling is not None:
+            Endpoints.autoscaling.forget_endpoint(endpoint_name)
         Endpoints.hosting.delete(endpoint, lambda: self._forget(endpoint))
 
     def find_endpoint(self, endpoint_name: str) -> ServedEndpoint:
@@ -237,6 +251,19 @@ class Endpoints:
                 )
             endpoint.set_status(status, None)
         return endpoint
+
+    def _refuse_other_types(self, endpoint: ServedEndpoint, plan: DeploymentPlan) -> None:
+        """Refuse to change the instance type of a variant that is a scalable target."""
+        for wanted in plan.variants:
+            live = Endpoints.hosting.variant(endpoint.endpoint_name, wanted.name)
+            if live is None or live.plan.instance_type == wanted.instance_type or Endpoints.autoscaling is None:
+                continue
+            if Endpoints.autoscaling.is_registered(endpoint.endpoint_name, wanted.name):
+                raise AWSValidationException(
+                    f'Cannot change the instance type of variant "{wanted.name}" of endpoint "{endpoint.arn}" from '
+                    f"{live.plan.instance_type} to {wanted.instance_type}: it is registered as a scalable target. "
+                    "Deregister it from Application Auto Scaling first."
+                )
 
     def _forget(self, endpoint: ServedEndpoint) -> None:
         if self.endpoints.get(endpoint.endpoint_name) is endpoint:

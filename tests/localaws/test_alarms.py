@@ -157,6 +157,8 @@ def test_an_update_keeps_the_state(server: ScaledServer) -> None:
     put_alarm(server, "kept", TreatMissingData="ignore", Threshold=20.0)
     alarm = server.alarm("kept")
     assert (alarm["StateValue"], alarm["StateReason"], alarm["Threshold"]) == ("ALARM", "by hand", 20.0)
+    assert alarm["AlarmName"] == "kept"
+    assert alarm["AlarmArn"] == "arn:aws:cloudwatch:us-east-1:123456789012:alarm:kept"
 
 
 def test_an_action_that_is_no_scaling_policy_says_that_it_is_not_emulated(server: ScaledServer) -> None:

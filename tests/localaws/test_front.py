@@ -49,7 +49,7 @@ def test_an_unsupported_operation_is_named_in_an_aws_shaped_error(localaws: Runn
         ("sagemaker", "start_pipeline_execution", {"PipelineName": "p", "ClientRequestToken": "t" * 32}),
         ("lambda", "list_code_signing_configs", {}),
         ("iam", "get_context_keys_for_custom_policy", {"PolicyInputList": ["{}"]}),
-        ("application-autoscaling", "describe_scaling_activities", {"ServiceNamespace": "sagemaker"}),
+        ("cloudwatch", "describe_anomaly_detectors", {}),
     ):
         client = localaws.client(service)
         wire_name = client.meta.method_to_api_mapping[operation]
