@@ -102,8 +102,8 @@ class Login:
 def _read(content: bytes) -> paramiko.PKey:
     """Read a private key by way of cryptography.
 
-    paramiko's own reader takes an OpenSSH key without a comment for padding when its length is a whole number of blocks,
-    and refuses it: half of all ECDSA keys.
+    paramiko's own reader takes an OpenSSH key without a comment for padding when its length is a multiple of a block's
+    length, and refuses it: half of all ECDSA keys.
     """
     is_openssh = b"OPENSSH PRIVATE KEY" in content
     key = load_ssh_private_key(content, None) if is_openssh else load_pem_private_key(content, None)
