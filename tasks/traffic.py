@@ -81,9 +81,7 @@ class Traffic:
         except ValueError as error:
             raise SettingsRefused("traffic", "the text is not JSON", str(error), f"write {_EXAMPLE}") from error
         if not isinstance(content, dict):
-            raise SettingsRefused(
-                "traffic", f"JSON of {type(content).__name__}", "it is an object", f"write {_EXAMPLE}"
-            )
+            raise SettingsRefused("traffic", type(content).__name__, "a JSON object is wanted", f"write {_EXAMPLE}")
         return cls.from_mapping(content)
 
     @classmethod

@@ -1,0 +1,61 @@
+"""What binds first, and how long a tenfold jump is not carried, from 100 to 1,000,000 requests a second.
+
+`python -m benchmarks.at_scale [runs/<run id>]` prints the study of `tasks.scale_limits`: for the measurements of a run
+that has a scaling plan, else for figures that are assumed and say so. Nothing is sent anywhere.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from tasks.machine import hardware
+from tasks.records import load_record
+from tasks.scale_limits import bounds, study, study_markdown
+from tasks.scaling_plan import Limits, ScalingPlan, list_prices
+from tasks.traffic import Figure, Measured, Traffic
+
+STAGE = "scaling_plan"
+ASSUMED = "assumed, not measured"
+
+
+def main(arguments: list[str]) -> None:
+    """Print the study."""
+    plan = load_record(Path(arguments[0]), STAGE, ScalingPlan) if arguments else None
+    if arguments and plan is None:
+        sys.exit(f"{arguments[0]} has no {STAGE}.json: run the load test of that run first")
+    measured, traffic = (plan.measured, plan.traffic) if plan else (_assumed(), _traffic())
+    prices = list_prices(measured.instance_type)
+    begun = time.perf_counter()
+    rows = study(measured, prices, traffic)
+    seconds = time.perf_counter() - begun
+    print(study_markdown(rows, measured))
+    for bound in bounds(measured, prices, traffic, limits=Limits(instances=20)):
+        print(f"- {bound.name}: {bound.binds_at_rps:,.0f} requests/s = {bound.formula}; next: {bound.remedy}")
+    source = "the run's measurements" if plan else f"figures {ASSUMED}; a quota of 20 instances"
+    print(f"\n{len(rows)} rates × 240 minutes simulated in {seconds:.3f} s on {hardware()}; {source}.")
+
+
+def _traffic() -> Traffic:
+    return Traffic(100, 1_000, 2_000, 1_800, 500, 0.01, 0.01, 100_000)
+
+
+def _assumed() -> Measured:
+    def figure(value: float) -> Figure:
+        return Figure(value, 1, ASSUMED)
+
+    return Measured(
+        max_rps_per_instance=figure(200),
+        service_p50_ms=figure(20),
+        service_p95_ms=figure(40),
+        function_mean_ms=figure(45),
+        function_p50_ms=figure(40),
+        function_p95_ms=figure(80),
+        cold_start_ms=figure(300),
+        instance_startup_seconds=figure(240),
+        instance_type="ml.m5.large",
+        function_memory_mb=256,
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
