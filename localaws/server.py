@@ -5,7 +5,6 @@ import importlib
 import json
 import os
 import resource
-import shutil
 import signal
 import socket
 import sys
@@ -24,6 +23,7 @@ from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
 from localaws.processes import is_alive, kill_descendants
+from localaws.removal import remove
 from localaws.settings import Settings
 
 EXECUTING_SERVICES = (
@@ -254,5 +254,4 @@ def _configure_moto(settings: Settings) -> None:
 
 def _forget(home: Path) -> None:
     for name in FOLDERS:
-        if (home / name).exists():
-            shutil.rmtree(home / name)
+        remove(home / name)

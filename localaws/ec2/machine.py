@@ -8,13 +8,10 @@ reports, by callbacks, what its processes did.
 import contextlib
 import ipaddress
 import os
-import shutil
-import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from localaws.core import Core
 from localaws.ec2.addresses import Addresses, choose_ssh_port
@@ -26,6 +23,7 @@ from localaws.ec2.spec import Ingress, MachineSpec
 from localaws.errors import StopFailed
 from localaws.programs.layout import SSH_PORT
 from localaws.programs.passage import ANY_PORT, PROTOCOLS, Passage
+from localaws.removal import remove
 
 __all__ = ["CONSOLE_BYTES", "Ingress", "Machine", "MachineSpec", "Machines"]
 
@@ -263,24 +261,6 @@ class Machine:
             ports = (each.from_port, each.to_port) if protocol in ("tcp", "udp") else ANY_PORT
             for peer in each.peers:
                 yield Passage(peer, self.spec.private_address, protocol, *ports)
-
-
-def remove(folder: Path) -> None:
-    """Remove a folder and all in it, whatever permissions an instance gave it."""
-    if folder.exists():
-        shutil.rmtree(folder, onerror=_make_writable)
-
-
-def _make_writable(remove_again: Callable[[Any], Any], path: str, error: Any) -> None:
-    if not isinstance(error[1], PermissionError):
-        raise error[1]
-    parent = Path(path).parent
-    parent.chmod(parent.stat().st_mode | stat.S_IRWXU)
-    if Path(path).is_dir() and not Path(path).is_symlink():
-        Path(path).chmod(0o700)
-        shutil.rmtree(path)
-    else:
-        remove_again(path)
 
 
 def _admits_caller(ingress: Ingress) -> bool:

@@ -2,8 +2,10 @@
 
 import shutil
 from collections.abc import Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 
+from localaws.ec2.addresses import PRIVATE_BEGIN
 from localaws.ec2.host_keys import HostKey
 from localaws.ec2.ssh_service import host_key_path, shell
 from localaws.programs.layout import CLOUD, RUN, USER, USER_HOME, USER_ID
@@ -14,6 +16,7 @@ FOLDERS = (
 )
 OPEN_FOLDERS = ("tmp", "var/tmp")
 NOT_COPIED = ("passwd", "group", "shadow", "gshadow", "hosts", "hostname", "sudoers", "resolv", "machine-id", "mtab")
+NEIGHBOURS = 200
 LARGEST_COPIED_BYTES = 1 << 20
 
 
@@ -29,7 +32,7 @@ def make(root: Path, *, hostname: str, private_address: str) -> None:
     for name, text in (
         ("passwd", _passwd()),
         ("group", f"root:x:0:\n{USER}:x:{USER_ID}:\nnogroup:x:65534:\n"),
-        ("hosts", f"127.0.0.1 localhost\n{private_address} {hostname}.ec2.internal {hostname}\n"),
+        ("hosts", f"127.0.0.1 localhost\n{private_address} {hostname}.ec2.internal {hostname}\n{_neighbours()}"),
         ("hostname", f"{hostname}\n"),
     ):
         (root / "etc" / name).write_text(text)
@@ -52,6 +55,14 @@ def add_environment(root: Path, prefix: Path) -> None:
     """Have /opt/pytorch lead to the Python environment where the instance has no disk of its own."""
     (root / "opt/pytorch").symlink_to(prefix)
     (root / RUN.lstrip("/")).mkdir(parents=True, exist_ok=True)
+
+
+def _neighbours() -> str:
+    """Return the names that AWS's resolver gives a network's addresses, of as many as a machine may ever run."""
+    first = int(PRIVATE_BEGIN)
+    addresses = [str(IPv4Address(number)) for number in range(first, first + NEIGHBOURS)]
+    names = [(each, f"ip-{each.replace('.', '-')}") for each in addresses]
+    return "".join(f"{address} {name}.ec2.internal {name}\n" for address, name in names)
 
 
 def _passwd() -> str:
