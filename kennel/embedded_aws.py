@@ -27,12 +27,14 @@ SSH_PORT = 22  # of instances; without root the embedded AWS has to take another
 
 @dataclass(frozen=True)
 class EmbeddedAws:
-    """A running localaws server."""
+    """A running localaws server; its clock runs `time_scale` times as fast as the wall's since `clock_origin`."""
 
     url: str
     region: str
     pid: int
     ssh_port: int
+    time_scale: float
+    clock_origin: float
 
     @property
     def environment(self) -> dict[str, str]:
@@ -44,7 +46,14 @@ class EmbeddedAws:
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
             **({} if self.ssh_port == SSH_PORT else {"KENNEL_SSH_PORT": str(self.ssh_port)}),
+            **self._clock,
         }
+
+    @property
+    def _clock(self) -> dict[str, str]:
+        if self.time_scale == 1.0:
+            return {}
+        return {"KENNEL_TIME_SCALE": repr(self.time_scale), "KENNEL_CLOCK_ORIGIN": repr(self.clock_origin)}
 
 
 def localaws_home(home: Path) -> Path:
@@ -60,7 +69,14 @@ def find(home: Path) -> EmbeddedAws | None:
             return None
     except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
         return None
-    return EmbeddedAws(f"http://127.0.0.1:{record['port']}", record["region"], record["pid"], record["ssh_port"])
+    return EmbeddedAws(
+        url=f"http://127.0.0.1:{record['port']}",
+        region=record["region"],
+        pid=record["pid"],
+        ssh_port=record["ssh_port"],
+        time_scale=record["time_scale"],
+        clock_origin=record["started"],
+    )
 
 
 def begin(home: Path) -> processes.Recorded | None:

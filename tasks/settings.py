@@ -51,7 +51,11 @@ ELSEWHERE = ("KENNEL_CRASH_AT", "KENNEL_GIT_COMMIT")
 
 
 class Settings(BaseSettings):
-    """What the flows may do, where, and within which bounds. Immutable; make a variant with `model_copy(update=…)`."""
+    """What the flows may do, where, and within which bounds. Immutable; make a variant with `model_copy(update=…)`.
+
+    `time_scale` is how many seconds AWS's own clocks move on in a second, and `clock_origin` the Unix time from which on
+    they do (`tasks.aws_clock`): 1 on real AWS, what the embedded one was started with there.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True)
 
@@ -66,6 +70,8 @@ class Settings(BaseSettings):
         default=None, validation_alias=AliasChoices("AWS_ENDPOINT_URL", "KENNEL_ENDPOINT_URL", "endpoint_url")
     )
     bucket: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    time_scale: float = Field(default=1.0, ge=0.01, le=10_000.0)
+    clock_origin: float = Field(default=0.0, ge=0.0)
 
     connect_timeout_seconds: float = Field(default=5.0, ge=0.5, le=60.0)
     read_timeout_seconds: float = Field(default=60.0, ge=1.0, le=300.0)
