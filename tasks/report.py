@@ -165,7 +165,7 @@ def ec2_rows(model: InstanceModel, parity: Parity | None) -> dict[str, str]:
         "EC2 test accuracy": accuracy,
     }
     if model.cost_usd is not None:
-        rows["EC2 cost"] = f"about {model.cost_usd:.4f} USD for {model.billable_seconds:.0f} s ({model.prices})"
+        rows["EC2 cost"] = f"about {model.cost_usd:.4f} USD for {model.billable_seconds:.0f} billable s, an estimate"
     return rows if parity is None else rows | {"EC2, SageMaker": parity.verdict}
 
 
@@ -250,6 +250,7 @@ def _ec2_section(model: InstanceModel | None, parity: Parity | None) -> list[str
         "## Training on EC2 over SSH",
         "",
         f"Job `{model.name}` on {names}: {model.instance_reason}.{refused}",
+        f"Prices: {model.prices}.",
         f"Model `{model.model_uri}`, sha256 `{model.model_sha256}`.",
         f"Command: `{' '.join(model.command)}`",
         "",
