@@ -17,6 +17,7 @@ from tasks.bucket import OWNED_PREFIXES, bucket_tags
 from tasks.instance_deleters import INSTANCE_KINDS
 from tasks.kinds import PREFIX, Kind, ask, pairs, tagged, until_gone
 from tasks.notebook_deleters import NOTEBOOK_KINDS
+from tasks.scaling_deleters import SCALING_KINDS, deregister_targets, remove_provisioned_of
 from tasks.teardown_plan import Found
 
 TRAINING_LOG_GROUP = "/aws/sagemaker/TrainingJobs"
@@ -67,14 +68,8 @@ _JOB = _SageMakerKind("training-job", "training_job", "TrainingJobArn", "Trainin
 
 
 def _remove_endpoint(aws: Aws, name: str) -> None:
-    """Deregister the endpoint's scalable targets, then delete it; a target keeps no endpoint, but outlives it."""
-    scaling = aws.client("application-autoscaling")
-    pages = scaling.get_paginator("describe_scalable_targets").paginate(ServiceNamespace="sagemaker")
-    targets = [target for page in pages for target in page["ScalableTargets"]]
-    for target in targets:
-        if target["ResourceId"].startswith(f"endpoint/{name}/"):
-            fields = ("ServiceNamespace", "ResourceId", "ScalableDimension")
-            scaling.deregister_scalable_target(**{field: target[field] for field in fields})
+    """Deregister the endpoint's scalable targets, which takes their policies and alarms along, then delete it."""
+    deregister_targets(aws, name)
     _ENDPOINT.remove(aws, name)
 
 
@@ -149,6 +144,8 @@ def _look_alias(aws: Aws, name: str) -> Found | None:
 
 
 def _remove_alias(aws: Aws, name: str) -> None:
+    """Give up the alias's provisioned concurrency, then delete it."""
+    remove_provisioned_of(aws, name)
     function, _, alias = name.partition(":")
     ask(lambda: aws.client("lambda").delete_alias(FunctionName=function, Name=alias))
 
@@ -280,4 +277,5 @@ KINDS: Mapping[str, Kind] = {
     "role": Kind(_look_role, _search_roles, _remove_role),
     **INSTANCE_KINDS,
     **NOTEBOOK_KINDS,
+    **SCALING_KINDS,
 }

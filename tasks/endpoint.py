@@ -17,6 +17,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tasks import naming
+from tasks.autoscaling import remove_autoscaling
 from tasks.aws import Aws
 from tasks.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
 from tasks.ledger import Ledger
@@ -175,10 +176,14 @@ def _update(aws: Aws, ledger: Ledger, plan: EndpointPlan, *, serving: str) -> No
     """Move the endpoint to the new configuration.
 
     The instance count that autoscaling arrived at is kept, unless another one is asked for than when `serving`, the
-    present configuration, was made: AWS would ignore the new one.
+    present configuration, was made: AWS would ignore the new one. A variant that is registered for scaling cannot get
+    another instance type: it is deregistered, and what was measured on the old type does not hold for the new one.
     """
     client = aws.client("sagemaker")
     former = _describe(lambda: client.describe_endpoint_config(EndpointConfigName=serving)) or {}
+    types = {variant.get("InstanceType") for variant in former.get("ProductionVariants", [])}
+    if types - {plan.instance.instance_type, None}:
+        remove_autoscaling(aws, ledger, plan.endpoint_name, VARIANT)
     asked_for = [variant["InitialInstanceCount"] for variant in former.get("ProductionVariants", [])]
     keeps_count = asked_for in ([], [plan.instance_count])
     with ledger.create("endpoint", plan.endpoint_name) as row:

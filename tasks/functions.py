@@ -24,6 +24,7 @@ ALIAS = "live"
 FUNCTION_NAME_LIMIT = 64
 RUNTIME = "python3.11"
 HANDLER = "handler.handler"
+FIRST_MEMORY_MB = 256
 
 
 ANY_LOOPBACK_PORT = ("127.0.0.1:*", "localhost:*")
@@ -36,7 +37,10 @@ def hosts_allowed_by_default(aws: Aws) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class FunctionPlan:
-    """What the function has to be; `zip_sha256` is in hex, `allowed_hosts` holds `host:port` that may be loopback."""
+    """What the function has to be; `zip_sha256` is in hex, `allowed_hosts` holds `host:port` that may be loopback.
+
+    `memory_mb` None leaves the memory as a scaling plan has set it; a new function then gets `FIRST_MEMORY_MB`.
+    """
 
     run_id: str
     endpoint_name: str
@@ -45,7 +49,7 @@ class FunctionPlan:
     zip_path: Path
     zip_sha256: str
     allowed_hosts: tuple[str, ...] = ()
-    memory_mb: int = 256
+    memory_mb: int | None = None
     timeout_seconds: int = 30
     max_image_bytes: int = 5 * 2**20
     fetch_timeout_seconds: float = 10.0
@@ -70,14 +74,14 @@ class FunctionPlan:
             "MAX_IMAGE_BYTES": str(self.max_image_bytes),
             "FETCH_TIMEOUT_SECONDS": f"{self.fetch_timeout_seconds:g}",
         }
-        return {
+        configuration = {
             "Role": self.role_arn,
             "Handler": HANDLER,
             "Runtime": RUNTIME,
             "Timeout": self.timeout_seconds,
-            "MemorySize": self.memory_mb,
             "Environment": {"Variables": variables},
         }
+        return configuration if self.memory_mb is None else {**configuration, "MemorySize": self.memory_mb}
 
 
 def function_name(run_id: str) -> str:
@@ -132,7 +136,7 @@ def _create(client: Any, ledger: Ledger, plan: FunctionPlan) -> None:
                 Code={"ZipFile": plan.zip_path.read_bytes()},
                 Description=f"Classifies an image by endpoint {plan.endpoint_name}",
                 Tags=naming.tags(plan.run_id),
-                **plan.configuration,
+                **{"MemorySize": FIRST_MEMORY_MB, **plan.configuration},
             ),
         )
         row.identifier = answer["FunctionArn"]

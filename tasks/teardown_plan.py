@@ -18,9 +18,11 @@ ORDER = (
     "training-job",
     "notebook-instance",
     "notebook-lifecycle",
+    "scalable-target",
     "endpoint",
     "endpoint-config",
     "model",
+    "provisioned-concurrency",
     "function-alias",
     "function",
     "instance",
@@ -32,9 +34,10 @@ ORDER = (
     "bucket",
     "role",
 )
-"""Dependents first (an endpoint takes its scalable targets with it, a security group cannot go before its instances);
-roles last, for a deleted execution role blocks DeleteEndpoint, and one that a profile holds cannot be deleted."""
+"""Dependents first (a scalable target outlives its endpoint, a security group cannot go before its instances); roles
+last, for a deleted execution role blocks DeleteEndpoint, and one that a profile holds cannot be deleted."""
 
+_BELONGS_TO = {"scalable-target": "endpoint", "provisioned-concurrency": "function", "function-alias": "function"}
 _OWNED_PREFIX = re.compile(r"(datasets/[0-9a-f]{64}|weights/[A-Za-z0-9._-]+/[0-9a-f]{16})$")
 
 Key = tuple[str, str]
@@ -164,12 +167,24 @@ def _reason_to_keep(
     if item.kind == "s3-prefix":
         is_ours = _is_own_prefix(scope, item, bucket, existing) or _is_named_by(claim, item)
         return None if is_ours else "kennel does not write there"
-    if item.kind == "function-alias":
-        function = existing.get(("function", item.name.partition(":")[0]))
-        return None if function and _is_tagged_in(scope, function) else "its function is not of these runs"
+    if item.kind in _BELONGS_TO:
+        return _reason_to_keep_part(scope, item, claim, existing)
     if item.kind == "bucket":
         return _reason_to_keep_bucket(item, claim)
     return None if _is_tagged_in(scope, item) else "it does not carry the tags of these runs"
+
+
+def _reason_to_keep_part(scope: Scope, item: Found, claim: Claim | None, existing: Mapping[Key, Found]) -> str | None:
+    """What belongs to something goes with that; a scalable target, which outlives its endpoint, by the run's name."""
+    kind = _BELONGS_TO[item.kind]
+    name = item.name.removeprefix("endpoint/").partition("/" if kind == "endpoint" else ":")[0]
+    whole = existing.get((kind, name))
+    if whole is not None and _is_tagged_in(scope, whole):
+        return None
+    is_orphan = item.kind == "scalable-target" and whole is None
+    if is_orphan and claim is not None and name.startswith(naming.name_prefix(claim.run_id)):
+        return None
+    return f"its {kind} is not of these runs"
 
 
 def _reason_to_keep_bucket(item: Found, claim: Claim | None) -> str | None:

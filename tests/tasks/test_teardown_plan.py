@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import get_args
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,7 @@ NAMES = (
     "kennel-run-1-x:live",
 )
 
+PARTS = {"function-alias": "function", "provisioned-concurrency": "function", "scalable-target": "endpoint"}
 kinds = st.sampled_from([*ORDER, "ec2-instance"])
 names = st.sampled_from(NAMES)
 tags: st.SearchStrategy[dict[str, str]] = st.one_of(
@@ -52,7 +54,7 @@ def test_a_taggable_resource_without_our_tags_is_never_removed(
     existing = {item.key: item for item in found}
     for removal in make_plan(scope, claims, found, bucket=BUCKET).removals:
         item = existing[removal.kind, removal.name]
-        if removal.kind in {"s3-prefix", "function-alias"}:
+        if removal.kind in {"s3-prefix", *PARTS}:
             continue
         if removal.kind == "bucket":
             made = any(c.key == item.key and c.state != "adopted" and scope.holds(c.run_id) for c in claims)
@@ -92,6 +94,23 @@ def test_what_another_run_uses_is_kept_and_nothing_is_planned_that_does_not_exis
 def test_dependents_go_first_and_roles_last(scope: Scope, claims: list[Claim], found: list[Found]) -> None:
     order = [ORDER.index(item.kind) for item in make_plan(scope, claims, found, bucket=BUCKET).removals]
     assert order == sorted(order)
+
+
+@pytest.mark.parametrize("kind", PARTS)
+@pytest.mark.parametrize(("run", "is_removed"), [("run-1", True), ("run-2", False)])
+def test_what_belongs_to_something_goes_when_that_is_tagged(kind: str, run: str, is_removed: bool) -> None:
+    name = "endpoint/kennel-run-1-e/variant/primary" if kind == "scalable-target" else "kennel-run-1-e:live"
+    whole = Found(PARTS[kind], "kennel-run-1-e", naming.tags(run))
+    plan = plan_for([Found(kind, name), whole], [Claim(kind, name, "run-1", "created")])
+    assert (kind in [item.kind for item in plan.removals]) is is_removed
+
+
+@pytest.mark.parametrize(("endpoint", "is_removed"), [("kennel-run-1-e", True), ("kennel-run-11-e", False)])
+def test_a_scalable_target_that_outlived_its_endpoint_goes_by_the_runs_name(endpoint: str, is_removed: bool) -> None:
+    name = f"endpoint/{endpoint}/variant/primary"
+    plan = plan_for([Found("scalable-target", name)], [Claim("scalable-target", name, "run-1", "created")])
+    assert bool(plan.removals) is is_removed
+    assert plan_for([Found("scalable-target", name)]).removals == ()
 
 
 def test_everything_tagged_is_found_without_a_ledger() -> None:
