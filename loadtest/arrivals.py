@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of time with one arrival rate; a rate of 0 is silence."""
+    """A stretch of time with one arrival rate; a rate of 0 is silence. Stages of one `name` are told together."""
 
     rate_per_second: float
     seconds: float
+    name: str = ""
 
     def __post_init__(self) -> None:
         """Check the bounds.

@@ -13,9 +13,12 @@ from typing import Any
 from loadtest.percentiles import summarise
 from loadtest.plan import Plan
 from loadtest.tally import Tally
-from loadtest.timeline import timeline
+from loadtest.timeline import by_stage, intervals, timeline
 from loadtest.verdict import achieved_rate, judge
 from tasks.machine import hardware
+
+FEWEST_INTERVALS = 16
+"""How many points a picture of the run has at least, however few requests there are."""
 
 
 def summary(plan: Plan, tally: Tally) -> dict[str, Any]:
@@ -51,6 +54,8 @@ def summary(plan: Plan, tally: Tally) -> dict[str, Any]:
         "seed": plan.seed,
         "hardware": hardware(),
         "histograms": {name: tally.to_message()[name] for name in ("latency", "service", "lag")},
+        "by_stage": by_stage(tally.seconds, plan.stages),
+        "intervals": intervals(tally.seconds, longest_seconds=max(1, round(seconds / FEWEST_INTERVALS))),
         "timeline": timeline(tally.seconds),
     }
 

@@ -73,7 +73,9 @@ class Tally:
 
     def _failed(self, intended: float, outcome: Outcome) -> None:
         self.failed += 1
-        self._second(intended).failed += 1
+        second = self._second(intended)
+        second.failed += 1
+        second.throttled += outcome.kind == "throttled"
         self.failures[outcome.code] += 1
         self.kinds[outcome.kind] += 1
         is_connection = outcome.kind == "connection"

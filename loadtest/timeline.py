@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,9 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from loadtest.arrivals import Stage, expected_arrivals, total_seconds
 from loadtest.percentiles import sample_floor
 
 CHARTED = (0.5, 0.9, 0.99)
+TOLD = (0.5, 0.9, 0.95, 0.99)
 _WIDTH = math.log(1.02)
 _MICROSECONDS = 1_000_000
 
@@ -23,6 +26,8 @@ class Second:
     due: int = 0
     answered: int = 0
     failed: int = 0
+    throttled: int = 0
+    """How many of the failed ones were refused for their rate."""
     latencies: Counter[int] = field(default_factory=Counter)
 
     def is_answered(self, latency_seconds: float) -> None:
@@ -35,6 +40,7 @@ class Second:
         self.due += other.due
         self.answered += other.answered
         self.failed += other.failed
+        self.throttled += other.throttled
         self.latencies.update(other.latencies)
 
     def percentile_ms(self, share: float) -> float | None:
@@ -50,13 +56,18 @@ class Second:
 
     def to_row(self) -> list[Any]:
         """Return plain values."""
-        return [self.due, self.answered, self.failed, sorted(self.latencies.items())]
+        return [self.due, self.answered, self.failed, self.throttled, sorted(self.latencies.items())]
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> Second:
         """Return the second that `to_row` gave."""
-        due, answered, failed, latencies = row
-        return cls(due, answered, failed, Counter({int(bucket): count for bucket, count in latencies}))
+        due, answered, failed, throttled, latencies = row
+        return cls(due, answered, failed, throttled, Counter({int(bucket): count for bucket, count in latencies}))
+
+    def told(self) -> dict[str, Any]:
+        """Return the counts and percentiles for `loadtest.json`; latencies in milliseconds, None under their floors."""
+        counts = {"due": self.due, "answered": self.answered, "failed": self.failed, "throttled": self.throttled}
+        return {**counts, **{f"p{100 * share:g}_ms": self.percentile_ms(share) for share in TOLD}}
 
 
 def timeline(seconds: Mapping[int, Second]) -> list[dict[str, Any]]:
@@ -69,10 +80,45 @@ def locust_history(seconds: Mapping[int, Second], measured_from: float, users: i
     return [_point(row, measured_from, users) for row in timeline(seconds)]
 
 
+def by_stage(seconds: Mapping[int, Second], stages: Sequence[Stage]) -> list[dict[str, Any]]:
+    """Return one row for each run of stages of one name, for `loadtest.json`.
+
+    A second belongs to the stage in which it begins, so stages of whole seconds are told exactly.
+    """
+    rows, begin = [], 0.0
+    for name, group in itertools.groupby(stages, key=lambda stage: stage.name):
+        parts = list(group)
+        end = begin + total_seconds(parts)
+        asked = expected_arrivals(parts) / (end - begin)
+        limits = {"name": name, "begin": round(begin, 6), "end": round(end, 6), "asked_rps": asked}
+        rows.append({**limits, **_within(seconds, begin, end).told()})
+        begin = end
+    return rows
+
+
+def intervals(seconds: Mapping[int, Second], *, longest_seconds: int) -> list[dict[str, Any]]:
+    """Return the run in stretches of whole seconds, each as short as p95's floor of samples and the limit allow."""
+    rows, begin, kept = [], 0, Second()
+    last = max(seconds, default=-1)
+    for moment in range(last + 1):
+        kept.add(seconds.get(moment, Second()))
+        is_full = kept.answered >= sample_floor(95) or moment + 1 - begin >= longest_seconds
+        if is_full or moment == last:
+            rows.append({"begin": begin, "end": moment + 1, **kept.told()})
+            begin, kept = moment + 1, Second()
+    return rows
+
+
+def _within(seconds: Mapping[int, Second], begin: float, end: float) -> Second:
+    whole = Second()
+    for moment, second in seconds.items():
+        if begin <= moment < end:
+            whole.add(second)
+    return whole
+
+
 def _row(moment: int, second: Second) -> dict[str, Any]:
-    percentiles = {f"p{100 * share:g}_ms": second.percentile_ms(share) for share in CHARTED}
-    counts = {"due": second.due, "answered": second.answered, "failed": second.failed}
-    return {"second": moment, **counts, **percentiles}
+    return {"second": moment, **second.told()}
 
 
 def _point(row: Mapping[str, Any], measured_from: float, users: int) -> dict[str, Any]:

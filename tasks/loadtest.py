@@ -39,23 +39,25 @@ _HOSTS = {"endpoint": "runtime.sagemaker", "function": "lambda"}
 
 @dataclass(frozen=True)
 class LoadStage:
-    """A stretch of the test with one rate of requests."""
+    """A stretch of the test with one rate of requests; what has one `name` is told together."""
 
     rate_per_second: float
     seconds: float
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class LoadOptions:
     """How a load test is made.
 
-    `further_stages` follow the first one. The warm-up runs at the first stage's rate and is not measured. A request
-    waits `timeout_seconds` for bytes at most, the whole test `drain_seconds` for late answers. `processes` share the
-    rate.
+    `further_stages` follow the first one, which is called `first_name`. The warm-up runs at the first stage's rate and
+    is not measured. A request waits `timeout_seconds` for bytes at most, the whole test `drain_seconds` for late
+    answers. `processes` share the rate.
     `time_scale` is localaws' own: it is only reported.
     """
 
     further_stages: tuple[LoadStage, ...] = ()
+    first_name: str = ""
     warm_up_seconds: float = 2.0
     timeout_seconds: float = 70.0
     drain_seconds: float = 15.0
@@ -92,7 +94,7 @@ def run_load_test(
     for record in (STAGE, TESTED):
         (run_dir / f"{record}.json").unlink(missing_ok=True)
     chosen = options or LoadOptions()
-    stages = (LoadStage(rate_per_second, seconds), *chosen.further_stages)
+    stages = (LoadStage(rate_per_second, seconds, chosen.first_name), *chosen.further_stages)
     _check_bounds(stages, chosen)
     address = _address(Aws(settings), target)
     _check_alive(address)

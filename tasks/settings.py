@@ -53,8 +53,8 @@ ELSEWHERE = ("KENNEL_CRASH_AT", "KENNEL_GIT_COMMIT")
 class Settings(BaseSettings):
     """What the flows may do, where, and within which bounds. Immutable; make a variant with `model_copy(update=…)`.
 
-    `time_scale` is how many seconds AWS's own clocks move on in a second, and `clock_origin` the Unix time from which on
-    they do (`tasks.aws_clock`): 1 on real AWS, what the embedded one was started with there.
+    `time_scale` is how many seconds AWS's own clocks move on in a second, `clock_origin` the Unix time from which on
+    they do (`tasks.aws_clock`): 1 on real AWS, what it was started with on the embedded one.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True)
