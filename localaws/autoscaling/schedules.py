@@ -75,7 +75,7 @@ def _rate(text: str, first: float) -> IsDue:
     seconds = int(number) * UNIT_SECONDS[unit.removesuffix("s")]
     if seconds < 1:
         raise ValueError("the rate must be positive")
-    return lambda before, now: now >= first and (now - first) // seconds > (before - first) // seconds
+    return lambda before, now: (now - first) // seconds > max(0, (before - first) // seconds)
 
 
 def _cron(text: str, zone: ZoneInfo) -> IsDue:

@@ -1,4 +1,4 @@
-"""A localaws of its own whose emulated minute lasts one second, with AWS's view of the time."""
+"""A localaws whose emulated minute lasts half a second, with AWS's view of the time."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
 
-SCALE = 60
+SCALE = 120
 WAIT_SECONDS = 30.0
 
 Found = TypeVar("Found")
@@ -22,7 +22,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class ScaledServer:
-    """A server under test at time scale 60: an emulated minute is a second, an emulated hour is a minute."""
+    """A server under test whose time runs faster: at scale 120 an emulated minute is half a second."""
 
     localaws: RunningLocalAws
 
@@ -84,11 +84,11 @@ def until(attempt: Callable[[], Found | None], seconds: float = WAIT_SECONDS, wh
 
 
 @contextmanager
-def scaled_server(*arguments: str) -> Iterator[ScaledServer]:
-    """Run a server at time scale 60."""
+def scaled_server(*arguments: str, scale: int = SCALE) -> Iterator[ScaledServer]:
+    """Run a server at a time scale."""
     with tempfile.TemporaryDirectory(prefix="localaws-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
-        server = start_server(home, "--time-scale", str(SCALE), *arguments)
+        server = start_server(home, "--time-scale", str(scale), *arguments)
         try:
             url = wait_for_url(home, server)
             yield ScaledServer(RunningLocalAws(url, home, server.pid, client_environment(url)))

@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -13,13 +12,12 @@ from botocore.exceptions import ClientError
 from localaws.clock import Clock
 from localaws.metrics import MINUTES_KEPT, SECONDS_KEPT, MetricName, Metrics, Series
 from localaws.rounds import ACT, JUDGE, TAKE, Rounds
-from tests.localaws.scaled_server import SCALE, ScaledServer, moment, scaled_server, until
+from tests.localaws.scaled_server import SCALE, ScaledServer, moment, until
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ScaledServer]:
-    with scaled_server() as running:
-        yield running
+def server(fast_server: ScaledServer) -> ScaledServer:
+    return fast_server
 
 
 def test_at_scale_one_it_is_the_wall_clock_and_at_sixty_a_second_is_a_minute() -> None:
