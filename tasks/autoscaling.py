@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from tasks import naming
 from tasks.aws import Aws
+from tasks.endpoint_instances import wait_for_instances
 from tasks.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary, is_not_found
 from tasks.ledger import Ledger
 from tasks.records import EndpointRef
@@ -45,6 +45,7 @@ class AutoscalingPlan:
     target: float
     scale_out_cooldown: int
     scale_in_cooldown: int
+    deadline_seconds: float = 1800.0
 
     def __post_init__(self) -> None:
         """Refuse what AWS would refuse, or take and never act on."""
@@ -105,19 +106,6 @@ class ScalingState:
     endpoint_status: str
 
 
-@dataclass(frozen=True)
-class ScalingActivity:
-    """What Application Auto Scaling did and why; times are AWS's. `ended` is None while it goes on."""
-
-    activity_id: str
-    cause: str
-    description: str
-    started: datetime
-    ended: datetime | None
-    status: str
-    message: str
-
-
 def plan_autoscaling(run_id: str, endpoint: EndpointRef, plan: ScalingPlan) -> AutoscalingPlan:
     """Return what a scaling plan asks for on an endpoint.
 
@@ -149,11 +137,12 @@ def resource_id(endpoint_name: str, variant: str) -> str:
 
 
 def ensure_autoscaling(aws: Aws, ledger: Ledger, plan: AutoscalingPlan) -> ScalingState:
-    """Bring target and policy to the plan, not suspended, and return what is set then.
+    """Bring target and policy to the plan, not suspended, and return what is set once min to max instances serve.
 
     Raises:
         OwnershipRefused: somebody else's policy scales the variant already.
-        StageFailed: somebody deregistered the variant meanwhile.
+        StageFailed: the endpoint is not in service, or somebody deregistered the variant meanwhile.
+        WaitTimedOut: the endpoint had not that many instances within the plan's deadline.
         NotFound: there is no such endpoint.
         AwsFailed: AWS refused.
     """
@@ -161,14 +150,16 @@ def ensure_autoscaling(aws: Aws, ledger: Ledger, plan: AutoscalingPlan) -> Scali
         found = _target(aws, plan.resource_id)
         if found is not None:
             _refuse_other_policies(aws, plan)
+        _wait(aws, plan, low=0, high=None)  # a variant can be registered only while nothing is changed on its endpoint
         _register(aws, ledger, plan, found)
         if not _has_policy(aws, plan):
             aws.client("application-autoscaling").put_scaling_policy(
                 PolicyName=plan.policy_name,
                 PolicyType="TargetTrackingScaling",
                 TargetTrackingScalingPolicyConfiguration=plan.configuration,
-                **_variant(plan.resource_id),
+                **variant_fields(plan.resource_id),
             )
+        _wait(aws, plan, low=plan.minimum, high=plan.maximum)
     state = describe_scaling(aws, plan.endpoint_name, plan.variant)
     if state is None:
         where, what = f"autoscaling of {plan.endpoint_name}", "the variant is not registered"
@@ -201,19 +192,6 @@ def describe_scaling(aws: Aws, endpoint_name: str, variant: str) -> ScalingState
     )
 
 
-def describe_activities(aws: Aws, endpoint_name: str, variant: str) -> tuple[ScalingActivity, ...]:
-    """Return the variant's scaling activities, oldest first.
-
-    Raises:
-        AwsFailed: AWS refused.
-    """
-    with aws_boundary(f"scaling activities of {endpoint_name}"):
-        pages = aws.client("application-autoscaling").get_paginator("describe_scaling_activities")
-        wanted = _variant(resource_id(endpoint_name, variant))
-        found = [each for page in pages.paginate(**wanted) for each in page["ScalingActivities"]]
-    return tuple(sorted((_activity(each) for each in found), key=lambda each: each.started))
-
-
 def suspend_scaling(aws: Aws, endpoint_name: str, variant: str) -> bool:
     """Keep a variant's instances as they are until scaling is resumed; return whether it was registered at all.
 
@@ -241,8 +219,14 @@ def remove_autoscaling(aws: Aws, ledger: Ledger, endpoint_name: str, variant: st
     name = resource_id(endpoint_name, variant)
     with aws_boundary(f"autoscaling of {endpoint_name}"):
         if _target(aws, name) is not None:
-            aws.client("application-autoscaling").deregister_scalable_target(**_variant(name))
+            aws.client("application-autoscaling").deregister_scalable_target(**variant_fields(name))
             ledger.removed(KIND, name)
+
+
+def _wait(aws: Aws, plan: AutoscalingPlan, *, low: int, high: int | None) -> None:
+    wait_for_instances(
+        aws, plan.endpoint_name, plan.variant, low=low, high=high, deadline_seconds=plan.deadline_seconds
+    )
 
 
 def _register(aws: Aws, ledger: Ledger, plan: AutoscalingPlan, found: Mapping[str, Any] | None) -> None:
@@ -254,13 +238,13 @@ def _register(aws: Aws, ledger: Ledger, plan: AutoscalingPlan, found: Mapping[st
     }
     if found is None:
         with ledger.create(KIND, plan.resource_id) as row:
-            answer = client.register_scalable_target(**_variant(plan.resource_id), **wanted)
+            answer = client.register_scalable_target(**variant_fields(plan.resource_id), **wanted)
             row.identifier = answer.get("ScalableTargetARN")
         return
     ledger.adopt(KIND, plan.resource_id, found.get("ScalableTargetARN"))
     bounds = (found["MinCapacity"], found["MaxCapacity"])
     if bounds != (plan.minimum, plan.maximum) or any(_suspended(found).values()):
-        client.register_scalable_target(**_variant(plan.resource_id), **wanted)
+        client.register_scalable_target(**variant_fields(plan.resource_id), **wanted)
 
 
 def _switch(aws: Aws, endpoint_name: str, variant: str, *, is_suspended: bool) -> bool:
@@ -272,7 +256,7 @@ def _switch(aws: Aws, endpoint_name: str, variant: str, *, is_suspended: bool) -
         wanted = dict.fromkeys(_SWITCHES, is_suspended)
         if _suspended(found) != wanted:
             client = aws.client("application-autoscaling")
-            client.register_scalable_target(**_variant(name), SuspendedState=wanted)
+            client.register_scalable_target(**variant_fields(name), SuspendedState=wanted)
     return True
 
 
@@ -308,7 +292,7 @@ def _target(aws: Aws, name: str) -> Mapping[str, Any] | None:
 
 def _policies(aws: Aws, name: str) -> list[Mapping[str, Any]]:
     pages = aws.client("application-autoscaling").get_paginator("describe_scaling_policies")
-    return [each for page in pages.paginate(**_variant(name)) for each in page["ScalingPolicies"]]
+    return [each for page in pages.paginate(**variant_fields(name)) for each in page["ScalingPolicies"]]
 
 
 def _suspended(target: Mapping[str, Any]) -> dict[str, bool]:
@@ -329,17 +313,6 @@ def _policy_state(policy: Mapping[str, Any]) -> PolicyState:
     )
 
 
-def _activity(each: Mapping[str, Any]) -> ScalingActivity:
-    return ScalingActivity(
-        activity_id=each["ActivityId"],
-        cause=each["Cause"],
-        description=each["Description"],
-        started=each["StartTime"],
-        ended=each.get("EndTime"),
-        status=each["StatusCode"],
-        message=each.get("StatusMessage", ""),
-    )
-
-
-def _variant(name: str) -> dict[str, str]:
+def variant_fields(name: str) -> dict[str, str]:
+    """Return the three fields that name a variant in every call of Application Auto Scaling."""
     return {"ServiceNamespace": NAMESPACE, "ResourceId": name, "ScalableDimension": DIMENSION}

@@ -71,9 +71,10 @@ class TargetTracking:
         return self.desired
 
     def completed(self, at: float, *, grew: bool) -> None:
-        """Note that an activity is over: its cooldown begins."""
+        """Note that an activity is over: its cooldown begins; a scale-out ends that of the scale-in before it."""
         if grew:
             self._no_out_before = at + self.policy.scale_out_cooldown
+            self._no_in_before = float("-inf")
         else:
             self._no_in_before = at + self.policy.scale_in_cooldown
 

@@ -7,6 +7,7 @@ import pytest
 
 from tasks.aws import Aws
 from tasks.code_package import build_lambda_zip
+from tasks.concurrency import ConcurrencyPlan, ensure_concurrency
 from tasks.functions import FunctionPlan, ensure_function
 from tasks.ledger import Ledger
 from tasks.roles import ensure_role, function_role
@@ -46,6 +47,25 @@ def test_a_function_is_published_once_and_again_only_when_something_changed(
         live = aws.client("lambda").get_function_configuration(FunctionName=plan.name, Qualifier="live")
         assert live["Environment"]["Variables"]["ALLOWED_HOSTS"] == "127.0.0.1:8123"
         assert [row.state for row in ledger.rows() if row.kind == "function"] == ["created"]
+
+
+def test_a_redeploy_keeps_the_memory_that_a_scaling_plan_has_set(localaws: RunningLocalAws, tmp_path: Path) -> None:
+    aws = Aws(Settings(endpoint_url=localaws.url, runs=tmp_path / "runs", region="us-east-1"))
+    ledger = Ledger.open(aws, RUN)
+    plan = make_plan(aws, ledger, tmp_path)
+    function, client = ensure_function(aws, ledger, plan), aws.client("lambda")
+
+    def memory() -> int:
+        return int(client.get_function_configuration(FunctionName=plan.name, Qualifier="live")["MemorySize"])
+
+    assert memory() == 256
+    ensure_concurrency(aws, ledger, ConcurrencyPlan(function, 512, None, 0))
+    changed = dataclasses.replace(plan, fetch_timeout_seconds=3.0)
+    assert ensure_function(aws, ledger, changed).version != function.version
+    assert memory() == 512
+    ensure_function(aws, ledger, dataclasses.replace(changed, memory_mb=1024))
+    assert memory() == 1024
+    client.delete_function(FunctionName=plan.name)
 
 
 @pytest.mark.parametrize("hosts", [(), ("127.0.0.1:*", "localhost:8000")])
