@@ -91,7 +91,7 @@ class Series:
         """Return what was observed from `start` to before `end`, None if nothing was."""
         found = Statistics()
         with self._lock:
-            for statistics in self._between(start, end):
+            for _, statistics in self._between(start, end):
                 found.merge(statistics)
         return found if found.count else None
 
@@ -99,7 +99,7 @@ class Series:
         """Return a set for each period that begins from `start` to before `end`; periods begin at their multiples."""
         periods: dict[int, Statistics] = {}
         with self._lock:
-            for second, statistics in self._points.items():
+            for second, statistics in self._between(start, end + period):
                 begin = second // period * period
                 if start <= begin < end:
                     periods.setdefault(begin, Statistics()).merge(statistics)
@@ -113,11 +113,11 @@ class Series:
     def __len__(self) -> int:
         return len(self._points)
 
-    def _between(self, start: float, end: float) -> list[Statistics]:
+    def _between(self, start: float, end: float) -> list[tuple[int, Statistics]]:
         if end - start > len(self._points):
-            return [statistics for second, statistics in self._points.items() if start <= second < end]
+            return [(second, statistics) for second, statistics in self._points.items() if start <= second < end]
         seconds = range(math.ceil(start), math.ceil(end))
-        return [self._points[second] for second in seconds if second in self._points]
+        return [(second, self._points[second]) for second in seconds if second in self._points]
 
     def _at(self, second: int) -> Statistics:
         statistics = self._points.get(second)
