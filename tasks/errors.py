@@ -157,7 +157,12 @@ class LoginRefused(RemoteFailed):
 
 
 class ConnectionLost(RemoteFailed):
-    """No connection could be made, or it was cut or fell silent."""
+    """No connection could be made, or it was cut or fell silent; `obstacle` says what was met, None once logged in."""
+
+    def __init__(self, where: str, what: str, why: str, next_command: str, obstacle: str | None = None) -> None:
+        super().__init__(where, what, why, next_command)
+        self.args = (where, what, why, next_command, obstacle)
+        self.obstacle = obstacle
 
 
 class CommandFailed(RemoteFailed):
