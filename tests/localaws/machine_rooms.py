@@ -168,7 +168,7 @@ class Rooms:
         """Return what runs of this server's, but for its gateway."""
         gateway = {process.pid for process in self.core.processes.running() if process.name == "ec2/gateway"}
         found = find_members(OWNER, self.core.settings.owner, set())
-        return [each for each in found if each.pid not in gateway and not gateway & {p.pid for p in each.parents()}]
+        return [each for each in found if each.pid not in gateway and not gateway & _parents(each)]
 
     def close(self) -> None:
         """End everything."""
@@ -184,3 +184,10 @@ def banner(address: str, port: int) -> bytes:
     with socket.create_connection((address, port), 5) as connection:
         connection.settimeout(5)
         return connection.recv(4)
+
+
+def _parents(process: psutil.Process) -> set[int]:
+    """Return the process ids of its parents; of one that ended while it was looked at, those of nobody."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return {parent.pid for parent in process.parents()}
+    return set()

@@ -72,7 +72,7 @@ def test_load_scales_out_to_the_proportional_count_and_quiet_scales_in_by_steps(
         "Setting desired instance count to 1.",
     ]
     assert all(names[1] in each["Cause"] for each in ins)
-    assert ins[0]["StartTime"].timestamp() - quiet >= 13 * 60
+    assert ins[0]["StartTime"].timestamp() - quiet >= 10 * 60  # the last minutes of load may be quiet for three
     assert ins[1]["StartTime"] - ins[0]["EndTime"] >= timedelta(seconds=60)  # the cooldown
 
 

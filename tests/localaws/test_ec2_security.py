@@ -203,6 +203,6 @@ def test_a_group_that_a_rule_refers_to_is_not_deleted(room: Ec2Room) -> None:
 
 
 def test_the_default_group_is_not_deleted(room: Ec2Room) -> None:
-    (default,) = room.ec2.describe_security_groups(GroupNames=["default"])["SecurityGroups"]
+    default, *_ = room.ec2.describe_security_groups(GroupNames=["default"])["SecurityGroups"]  # one for each VPC
     with refused("CannotDelete", "cannot be deleted by a user"):
         room.ec2.delete_security_group(GroupId=default["GroupId"])
