@@ -27,8 +27,8 @@ $(STAMP): $(UV) requirements.lock pyproject.toml
 demo: setup ## the main job on sample images, on this machine, no network and no account
 	$(BIN)/kennel run --data sample --instances 2 --ec2-instances 1
 
-test: setup lint ## every test
-	$(BIN)/pytest
+test: setup lint ## every test, a file at a time on each of two processes (each has a localaws of its own)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: setup ## ruff and mypy --strict
 	$(BIN)/ruff check .
