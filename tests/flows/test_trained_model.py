@@ -129,7 +129,11 @@ def test_a_link_in_place_of_meta_json_is_refused() -> None:
     assert "not a regular file" in caught.value.why
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"not tar" * 200), archive({"other": b"1"})])
+@pytest.mark.parametrize(
+    "content",
+    [b"not gzip", gzip.compress(b"not tar" * 200), archive({"other": b"1"})],
+    ids=["not gzip", "not tar", "no meta.json"],  # the bytes have the time in them
+)
 def test_a_damaged_archive_is_refused_by_name(content: bytes) -> None:
     with pytest.raises(StageFailed, match=r"s3://b/m/model\.tar\.gz holds no readable meta\.json"):
         read_meta(serving(content).aws, "s3://b/m/model.tar.gz")
