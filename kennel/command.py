@@ -43,6 +43,23 @@ DATA = Group("Data and model")
 MACHINES = Group("Machines")
 LOAD = Group("Load test")
 
+Data = Annotated[
+    str | None,
+    Parameter(
+        group=DATA, help="A URL, a .zip, a folder, or `sample`; default `sample`, on real AWS the reference dataset."
+    ),
+]
+Backbone = Annotated[str, Parameter(group=DATA, help="resnet50, efficientnet_lite0, ...")]
+Weights = Annotated[Path | None, Parameter(group=DATA, help="A .safetensors file for the backbone.")]
+Epochs = Annotated[int | None, Parameter(group=DATA, help="Epochs of the head at most.")]
+Views = Annotated[
+    int | None,
+    Parameter(group=DATA, help="Views of each training image; default 8 for few images, down to 1 for many."),
+]
+BatchSize = Annotated[int | None, Parameter(group=DATA)]
+LearningRate = Annotated[float | None, Parameter(group=DATA)]
+Seed = Annotated[int, Parameter(group=DATA)]
+Finetune = Annotated[bool, Parameter(group=DATA, negative="", help="Train the backbone too (GPU).")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="End with one JSON object on stdout.")]
 RunName = Annotated[str | None, Parameter(help="A run id, as `kennel status` lists them.")]
 NotebookOf = Annotated[str, Parameter(help="The run whose notebook instance it is.")]
@@ -54,24 +71,15 @@ Url = Annotated[
 @app.command
 def run(
     *,
-    data: Annotated[
-        str | None,
-        Parameter(
-            group=DATA,
-            help="A URL, a .zip, a folder, or `sample`; default `sample`, on real AWS the reference dataset.",
-        ),
-    ] = None,
-    backbone: Annotated[str, Parameter(group=DATA, help="resnet50, efficientnet_lite0, ...")] = "efficientnet_lite0",
-    weights: Annotated[Path | None, Parameter(group=DATA, help="A .safetensors file for the backbone.")] = None,
-    epochs: Annotated[int | None, Parameter(group=DATA, help="Epochs of the head at most.")] = None,
-    views: Annotated[
-        int | None,
-        Parameter(group=DATA, help="Views of each training image; default 8 for few images, down to 1 for many."),
-    ] = None,
-    batch_size: Annotated[int | None, Parameter(group=DATA)] = None,
-    learning_rate: Annotated[float | None, Parameter(group=DATA)] = None,
-    seed: Annotated[int, Parameter(group=DATA)] = 0,
-    finetune: Annotated[bool, Parameter(group=DATA, negative="", help="Train the backbone too (GPU).")] = False,
+    data: Data = None,
+    backbone: Backbone = "efficientnet_lite0",
+    weights: Weights = None,
+    epochs: Epochs = None,
+    views: Views = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    seed: Seed = 0,
+    finetune: Finetune = False,
     instances: Annotated[int, Parameter(group=MACHINES, help="Training instances.")] = 1,
     instance_type: Annotated[str | None, Parameter(group=MACHINES, help="Instead of the one chosen.")] = None,
     spot: Annotated[bool, Parameter(group=MACHINES, negative="", help="Spot instances, with checkpoints.")] = False,
@@ -126,21 +134,15 @@ def run(
 @app.command
 def train_ec2(
     *,
-    data: Annotated[
-        str | None,
-        Parameter(
-            group=DATA,
-            help="A URL, a .zip, a folder, or `sample`; default `sample`, on real AWS the reference dataset.",
-        ),
-    ] = None,
-    backbone: Annotated[str, Parameter(group=DATA, help="resnet50, efficientnet_lite0, ...")] = "efficientnet_lite0",
-    weights: Annotated[Path | None, Parameter(group=DATA, help="A .safetensors file for the backbone.")] = None,
-    epochs: Annotated[int | None, Parameter(group=DATA, help="Epochs of the head at most.")] = None,
-    views: Annotated[int | None, Parameter(group=DATA, help="Views of each training image.")] = None,
-    batch_size: Annotated[int | None, Parameter(group=DATA)] = None,
-    learning_rate: Annotated[float | None, Parameter(group=DATA)] = None,
-    seed: Annotated[int, Parameter(group=DATA)] = 0,
-    finetune: Annotated[bool, Parameter(group=DATA, negative="", help="Train the backbone too (GPU).")] = False,
+    data: Data = None,
+    backbone: Backbone = "efficientnet_lite0",
+    weights: Weights = None,
+    epochs: Epochs = None,
+    views: Views = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    seed: Seed = 0,
+    finetune: Finetune = False,
     instances: Annotated[int, Parameter(group=MACHINES, help="EC2 instances; torchrun across them.")] = 1,
     instance_type: Annotated[str | None, Parameter(group=MACHINES, help="Instead of the ones chosen.")] = None,
     spot: Annotated[bool, Parameter(group=MACHINES, negative="", help="Spot first, with checkpoints.")] = False,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tests.conftest import start_server, wait_for_url
-from tests.flows.counting_proxy import Calls, counting_proxy
-from tests.kennel.photos import make_photos
+from tests.flows.counting_proxy import Calls
 from tests.kennel.terminal import ROOT, Finished, Terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -29,32 +27,6 @@ RUN = "ec2-colours"
 QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "1")
 LONG = ("--backbone", "efficientnet_lite0", "--epochs", "1000", "--views", "64")
 KEYS = {"aws_access_key_id": "localaws", "aws_secret_access_key": "localaws"}
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_photos(tmp_path_factory.mktemp("data") / "colours")
-
-
-@pytest.fixture(scope="module")
-def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calls]:
-    """An AWS of this module's own, with a count of what is asked of it."""
-    home = tmp_path_factory.mktemp("aws")
-    server = start_server(home)
-    try:
-        with counting_proxy(wait_for_url(home, server)) as calls:
-            yield calls
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-@pytest.fixture(scope="module")
-def terminal(tmp_path_factory: pytest.TempPathFactory, calls: Calls) -> Iterator[Terminal]:
-    folder = tmp_path_factory.mktemp("kennel")
-    terminal = Terminal(folder / "home", folder / "runs", {"AWS_ENDPOINT_URL": calls.url, "AWS_REGION": "us-east-1"})
-    yield terminal
-    terminal.kennel("down", "--yes")
 
 
 @pytest.fixture(scope="module")

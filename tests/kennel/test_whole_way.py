@@ -9,15 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
 
-from tests.conftest import start_server, wait_for_url
-from tests.flows.counting_proxy import Calls, counting_proxy
-from tests.kennel.photos import make_photos
+from tests.flows.counting_proxy import Calls
 from tests.kennel.terminal import ROOT, Finished, Terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -26,32 +23,6 @@ RUN = "colours"
 QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "1")
 TWO = ("--instances", "2")
 LOAD = ("--load-rate-per-second", "20", "--load-seconds", "2")
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_photos(tmp_path_factory.mktemp("data") / "colours")
-
-
-@pytest.fixture(scope="module")
-def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calls]:
-    """An AWS of this module's own, with a count of what is asked of it."""
-    home = tmp_path_factory.mktemp("aws")
-    server = start_server(home)
-    try:
-        with counting_proxy(wait_for_url(home, server)) as calls:
-            yield calls
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-@pytest.fixture(scope="module")
-def terminal(tmp_path_factory: pytest.TempPathFactory, calls: Calls) -> Iterator[Terminal]:
-    folder = tmp_path_factory.mktemp("kennel")
-    terminal = Terminal(folder / "home", folder / "runs", {"AWS_ENDPOINT_URL": calls.url, "AWS_REGION": "us-east-1"})
-    yield terminal
-    terminal.kennel("down", "--yes")
 
 
 @pytest.fixture(scope="module")
