@@ -187,7 +187,7 @@ def _lost(worker: Worker, error: RemoteFailed | WaitTimedOut, clock: Callable[[]
         return False
     if worker.unheard_since is None:
         worker.unheard_since = clock()
-        say(f"{worker.label}: connection lost ({error.what}); the training runs on, connecting again")
+        say(f"{worker.label}: connection lost ({error.what}); what runs there goes on; connecting again")
         return True
     if clock() - worker.unheard_since > RECONNECT_SECONDS:
         raise error
@@ -274,15 +274,37 @@ def _state(worker: Worker) -> str:
 # --- after ------------------------------------------------------------------------------------------------------------
 
 
-def collect(worker: Worker, job: RemoteJob, archive: Path) -> str:
+def collect(
+    worker: Worker,
+    job: RemoteJob,
+    archive: Path,
+    *,
+    say: Say = say,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
     """Bring the model back to `archive`, its sha256 held against what the instance measured; return the sha256.
+
+    A connection that breaks is made again for as long as while following: the instance has the only copy.
 
     Raises:
         RemoteFailed: it arrived otherwise than it was packed.
+        ConnectionLost: the instance was not reached again within 300 s, or it has ended.
     """
     told = worker.status["model"]
     archive.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    moved = get(worker.remote, f"{job.folder}/model.tar.gz", archive)
+    while True:
+        try:
+            if worker.unheard_since is not None:
+                worker.remote.reconnect()
+            moved = get(worker.remote, f"{job.folder}/model.tar.gz", archive)
+            break
+        except ConnectionLost as error:
+            if worker.is_gone() is not None:
+                raise
+            _lost(worker, error, clock, say)
+            sleep(POLL_SECONDS)
+    worker.unheard_since = None
     if moved.sha256 != told["sha256"]:
         what = f"model.tar.gz has sha256 {moved.sha256[:12]}…, the instance packed {told['sha256'][:12]}…"
         raise RemoteFailed(worker.label, what, "it was changed on the instance after it was packed", "run it again")

@@ -265,3 +265,36 @@ def test_a_model_that_is_not_what_was_packed_is_refused(sshd: Sshd, job: RemoteJ
         (Path(job.folder) / "model.tar.gz").write_bytes(b"another")
         with pytest.raises(RemoteFailed, match="the instance packed"):
             collect(one, job, tmp_path / "got" / "model.tar.gz")
+
+
+def test_a_model_is_brought_back_although_the_link_is_down_for_a_while(
+    sshd: Sshd, proxy: ChaosProxy, job: RemoteJob, tmp_path: Path
+) -> None:
+    (Path(job.folder) / "model.tar.gz").write_bytes(b"a model")
+    one = worker(sshd, proxy.port, tmp_path)
+    one.status = {"model": {"sha256": hashlib.sha256(b"a model").hexdigest()}}
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            proxy.pass_on()
+
+    with one.remote:
+        one.remote.run("true")
+        proxy.refuse()
+        proxy.reset()
+        assert collect(one, job, tmp_path / "model.tar.gz", say=lambda _: None, sleep=sleep)
+    assert (tmp_path / "model.tar.gz").read_bytes() == b"a model" and len(waits) == 3
+
+
+@pytest.mark.parametrize("ended", ["Server.SpotInstanceTermination", None])
+def test_a_model_on_an_instance_that_ended_or_stays_out_of_reach_is_given_up(
+    sshd: Sshd, proxy: ChaosProxy, job: RemoteJob, tmp_path: Path, ended: str | None
+) -> None:
+    proxy.refuse()
+    one = worker(sshd, proxy.port, tmp_path, ended=ended)
+    one.status = {"model": {"sha256": "x"}}
+    now = iter(range(0, 10_000, 200))
+    with pytest.raises(ConnectionLost):
+        collect(one, job, tmp_path / "m", say=lambda _: None, clock=lambda: float(next(now)), sleep=lambda _: None)
