@@ -148,7 +148,7 @@ def train_ec2(
     spot: Annotated[bool, Parameter(group=MACHINES, negative="", help="Spot first, with checkpoints.")] = False,
     max_runtime_seconds: Annotated[int, Parameter(group=MACHINES, help="Limit of the training.")] = 3600,
     keep_on_failure: Annotated[
-        str | None, Parameter(group=MACHINES, help="Keep a failed instance so long, 5m to 4h, for a look by ssh.")
+        str | None, Parameter(group=MACHINES, help="Keep a failed instance so long, 10m to 4h, for a look by ssh.")
     ] = None,
     run_id: Annotated[str | None, Parameter(help="Default: the run that `kennel run` has for these arguments.")] = None,
     json: Json = False,

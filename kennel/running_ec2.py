@@ -14,7 +14,9 @@ from tasks import naming
 from tasks.backbones import require_backbone
 from tasks.errors import SettingsRefused
 
-SHORTEST_MINUTES, LONGEST_MINUTES = 5, 240
+SHORTEST_MINUTES, LONGEST_MINUTES = 10, 240
+"""systemd lets nobody log in during the 5 minutes before a shutdown: kept for less, an instance is of no use."""
+
 _OF_THE_RUN = ("backbone", "instances", "epochs", "views", "batch_size", "learning_rate", "seed", "finetune", "weights")
 
 
@@ -60,14 +62,14 @@ def minutes_of(text: str | None) -> int:
     """Return the minutes of "30m" or "2h"; 0 for None.
 
     Raises:
-        SettingsRefused: it is not a number of minutes or hours from 5 minutes to 4 hours.
+        SettingsRefused: it is not a number of minutes or hours from 10 minutes to 4 hours.
     """
     if text is None:
         return 0
     match = re.fullmatch(r"(\d{1,4})(m|h)", text)
     minutes = int(match[1]) * (60 if match[2] == "h" else 1) if match else 0
     if not SHORTEST_MINUTES <= minutes <= LONGEST_MINUTES:
-        why = "it has to be a number of minutes or hours, 5m to 4h"
+        why = "it has to be a number of minutes or hours, 10m to 4h"
         raise SettingsRefused("kennel train-ec2", f"--keep-on-failure {text}", why, "--keep-on-failure 30m")
     return minutes
 

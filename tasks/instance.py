@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -91,6 +90,20 @@ def launch(aws: Aws, ledger: Ledger, plan: InstancePlan, *, waiting: Waiting = I
         raise StageFailed(f"instance {ref.instance_id}", "it has no public address", why, give)
     save_record(aws.settings.run_dir(plan.run_id) / "ec2", f"instance-{plan.number}", ref)
     return ref
+
+
+def refuse_other_plans(aws: Aws, plans: Sequence[InstancePlan]) -> None:
+    """Refuse before anything is launched what `launch` would refuse to adopt, so that it can be left as it is.
+
+    Raises:
+        OwnershipRefused: one of the run's instances was made from another plan, or is stopped.
+        AwsFailed: EC2 refused to list them.
+    """
+    by_number = {plan.number: plan for plan in plans}
+    with aws_boundary(f"instances of run {plans[0].run_id}"):
+        for found in instances_of(aws, plans[0].run_id):
+            if number_of(found) in by_number:
+                _refuse_other(found, by_number[number_of(found)])
 
 
 def wait_running(aws: Aws, instance_id: str, *, waiting: Waiting = IN_REAL_TIME) -> Mapping[str, Any]:
@@ -301,5 +314,4 @@ def _ask_to_end(aws: Aws, ledger: Ledger, instance_id: str, waiting: Waiting) ->
 def _is_young(ledger: Ledger, instance_id: str) -> bool:
     """Tell whether this run made it less than a minute ago."""
     rows = [row for row in ledger.live() if row.kind == KIND and row.identifier == instance_id]
-    now = datetime.now(UTC)
-    return any((now - datetime.fromisoformat(row.at)).total_seconds() < VISIBLE_SECONDS for row in rows)
+    return any(row.age_seconds < VISIBLE_SECONDS for row in rows)

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from tasks.aws import Aws
 from tasks.errors import KennelError, RemoteFailed, StageFailed, WaitTimedOut, aws_boundary
-from tasks.instance import launch, terminate
+from tasks.instance import KIND, LOST_SECONDS, launch, refuse_other_plans, terminate
 from tasks.instance_access import ensure_access
 from tasks.instance_plan import InstancePlan, dead_man_command, plan_instance
 from tasks.instance_prices import InstanceCandidates, cost_usd, with_current_prices
 from tasks.instance_profile import ensure_instance_profile
-from tasks.instance_state import find, instance_facts, login, why_ended
-from tasks.ledger import Ledger
+from tasks.instance_state import POLL_SECONDS, VISIBLE_SECONDS, instance_facts, instances_of, login, why_ended
+from tasks.ledger import Ledger, live_rows
 from tasks.progress import show_progress
 from tasks.records import InstanceModel, InstanceRef, load_record
 from tasks.remote_job import RemoteJob, instance_specs
@@ -86,15 +86,31 @@ def adopt_model(aws: Aws, job: RemoteJob) -> InstanceModel | None:
 def end_instances(aws: Aws, run_id: str) -> tuple[str, ...]:
     """Terminate whatever instances of a run have not ended; return their ids. Without any, nothing is changed.
 
+    One whose launch was cut short may be there and not be shown yet: it is looked for during 10 s.
+
     Raises:
         TeardownIncomplete: some could not be terminated.
         AwsFailed: EC2 refused to list them.
     """
-    alive = tuple(ref.instance_id for ref in find(aws, run_id))
+    alive = _alive(aws, run_id)
     if alive:
         say(f"terminating {', '.join(alive)}")
         terminate(aws, Ledger.open(aws, run_id), alive)
     return alive
+
+
+def _alive(aws: Aws, run_id: str) -> tuple[str, ...]:
+    rows = live_rows(aws.settings.run_dir(run_id))
+    cut = {
+        row.name for row in rows if (row.kind, row.state) == (KIND, "intended") and row.age_seconds < VISIBLE_SECONDS
+    }
+    begun = time.monotonic()
+    while True:
+        with aws_boundary(f"instances of run {run_id}"):
+            found = instances_of(aws, run_id)
+        if not cut - {item.get("ClientToken") for item in found} or time.monotonic() - begun > LOST_SECONDS:
+            return tuple(str(item["InstanceId"]) for item in found)
+        time.sleep(POLL_SECONDS)
 
 
 def train_on_instances(aws: Aws, job: RemoteJob, wish: InstanceWish) -> InstanceModel:
@@ -109,6 +125,8 @@ def train_on_instances(aws: Aws, job: RemoteJob, wish: InstanceWish) -> Instance
     candidates = with_current_prices(aws, wish.candidates)
     access = ensure_access(aws, ledger, job.run_id, instance_count=job.instance_count)
     profile = ensure_instance_profile(aws, ledger, job.run_id, instance_role(job.run_id, job.dataset, job.weights))
+    if job.spot:  # the instances will write checkpoints there
+        ledger.record("s3-prefix", _prefix(job), "intended")
     for _ in range(MAX_ATTEMPTS):
         plans = [
             plan_instance(
@@ -169,7 +187,11 @@ def _attempt(
 def _gang(
     aws: Aws, ledger: Ledger, plans: Sequence[InstancePlan], wish: InstanceWish, told: _Told
 ) -> Iterator[list[InstanceRef]]:
-    """Launch all instances at once, and terminate all that the run has when the block ends, however it ends."""
+    """Launch all instances at once, and terminate all that the run has when the block ends, however it ends.
+
+    Instances of another plan are refused before that, and stay: somebody's training may be on them.
+    """
+    refuse_other_plans(aws, plans)
     run_id, kept = plans[0].run_id, False
     refs: list[InstanceRef] = []
     begun = time.perf_counter()
@@ -183,7 +205,7 @@ def _gang(
     except (StageFailed, RemoteFailed, WaitTimedOut) as error:
         kept = bool(wish.keep_minutes and refs)
         if kept:
-            _keep(refs, wish.keep_minutes, error)
+            _keep(run_id, refs, wish.keep_minutes, error)
         raise
     finally:
         if not kept:
@@ -214,7 +236,7 @@ def _follow(aws: Aws, job: RemoteJob, workers: Sequence[Worker]) -> Outcome:
     )
 
 
-def _keep(refs: Sequence[InstanceRef], minutes: int, error: KennelError) -> None:
+def _keep(run_id: str, refs: Sequence[InstanceRef], minutes: int, error: KennelError) -> None:
     """Leave the instances for `minutes` and say how to look at them."""
     say(f"{error.where} failed; as asked, its instances are kept for {minutes} minutes, then they end by themselves:")
     for ref in refs:
@@ -224,7 +246,7 @@ def _keep(refs: Sequence[InstanceRef], minutes: int, error: KennelError) -> None
                 remote.run(dead_man_command(minutes))
         except (RemoteFailed, WaitTimedOut) as problem:
             say(f"  {ref.instance_id} could not be told so ({problem.what}): it ends when its dead-man's switch does")
-    say("  end them now: kennel down --yes")
+    say(f"  end them now: kennel down {run_id} --yes")
 
 
 # --- the model --------------------------------------------------------------------------------------------------------
@@ -244,10 +266,14 @@ def _printed(logs: Iterator[Path]) -> dict[str, float]:
     return {name: float(values[-1]) for name, values in found.items() if values}
 
 
+def _prefix(job: RemoteJob) -> str:
+    return f"s3://{job.dataset.bucket}/{run_prefix(job.run_id)}/"
+
+
 def _store(aws: Aws, ledger: Ledger, job: RemoteJob, archive: Path) -> None:
     bucket, extra = job.dataset.bucket, {"ChecksumAlgorithm": "SHA256", "ServerSideEncryption": "AES256"}
     progress = show_progress("store the model in S3", archive.stat().st_size, "B")
-    row = ledger.create("s3-prefix", f"s3://{bucket}/{run_prefix(job.run_id)}/")
+    row = ledger.create("s3-prefix", _prefix(job))
     with aws_boundary(f"training {job.name}"), progress as told, row:
         aws.client("s3").upload_file(str(archive), bucket, job.model_key, ExtraArgs=extra, Callback=told.advance)
 

@@ -221,6 +221,8 @@ def _is_open_to_us(aws: Aws, found: Mapping[str, Any], port: int) -> bool | None
     except Unreachable:
         return None
     ids = [group["GroupId"] for group in found.get("SecurityGroups", [])]
+    if not ids:
+        return False  # one that has ended is in no group, and a filter without values is refused
     groups = aws.client("ec2").describe_security_groups(Filters=[{"Name": "group-id", "Values": ids}])
     rules = [rule for group in groups["SecurityGroups"] for rule in rules_of(group)]
     return any(_lets_in(source, permission, us, port) for source, permission in rules)

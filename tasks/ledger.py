@@ -50,6 +50,11 @@ class LedgerRow:
     identifier: str | None = None
     error: str | None = None
 
+    @property
+    def age_seconds(self) -> float:
+        """How long ago it was written."""
+        return (datetime.now(UTC) - datetime.fromisoformat(self.at)).total_seconds()
+
 
 @dataclass
 class Creation:

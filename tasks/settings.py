@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     ec2_image_parameter: str = Field(default=DEEP_LEARNING_IMAGE, pattern=r"^/[A-Za-z0-9_./-]{1,1010}$")
     ec2_volume_gib: int = Field(default=75, ge=8, le=16_384)
     ec2_launch_seconds: float = Field(default=300.0, ge=5.0, le=1800.0)
-    dead_man_minutes: int = Field(default=30, ge=5, le=240)
+    dead_man_minutes: int = Field(default=30, ge=10, le=240)  # in the last 5 nobody is let in, nor can we reconnect
     ssh_port: int = Field(default=22, ge=1, le=65_535)
     ssh_from: Cidr | None = None
     caller_address_url: str | None = Field(default=None, pattern=r"^https?://")

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -235,9 +234,8 @@ def _settle_gone(aws: Aws, ledgers: Mapping[str, Ledger], plan: Plan, say: Say) 
 
 
 def _is_young(ledger: Ledger, claim: Claim) -> bool:
-    now = datetime.now(UTC)
     rows = [row for row in ledger.live() if (row.kind, row.name) == (claim.kind, claim.name)]
-    return any((now - datetime.fromisoformat(row.at)).total_seconds() < UNSEEN_SECONDS for row in rows)
+    return any(row.age_seconds < UNSEEN_SECONDS for row in rows)
 
 
 def _settle(ledgers: Mapping[str, Ledger], plan: Plan, bucket: str | None) -> None:
