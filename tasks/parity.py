@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.aws import Aws
+from tasks.download import sha256_of
 from tasks.errors import StageFailed, aws_boundary
 from tasks.progress import show_progress
 from tasks.records import InstanceModel, TrainedModel
@@ -57,7 +58,8 @@ def compare(aws: Aws, sagemaker: TrainedModel, ec2: InstanceModel) -> Parity:
     with tempfile.TemporaryDirectory(prefix="kennel-") as scratch:
         first = _fetched(aws, sagemaker.model_uri, Path(scratch) / "sagemaker.tar.gz")
         here = Path(ec2.archive)
-        second = here if here.is_file() else _fetched(aws, ec2.model_uri, Path(scratch) / "ec2.tar.gz")
+        is_it = here.is_file() and sha256_of(here) == ec2.model_sha256  # a later attempt may have left another
+        second = here if is_it else _fetched(aws, ec2.model_uri, Path(scratch) / "ec2.tar.gz")
         difference = largest_difference(first, second)
     accuracy = ec2.test_accuracy - sagemaker.test_accuracy
     return Parity(

@@ -7,7 +7,7 @@ guessed.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -183,6 +183,7 @@ def ec2_json(model: InstanceModel, parity: Parity | None) -> dict[str, object]:
         "seconds": dict(model.seconds),
         "wall_seconds": model.wall_seconds,
         "largest_difference_from_sagemaker": None if parity is None else parity.largest_difference,
+        "parity": None if parity is None else asdict(parity),
     }
 
 
