@@ -30,7 +30,7 @@ CHOICES = (
     "provisioned_concurrency",
 )
 SIGMAS = 4.0
-"""How many standard deviations of a share's sampling error an observation may lie outside the range."""
+"""How many standard deviations of its sampling error an observation may lie outside the range."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,16 @@ class Prediction:
             raise ValueError(f"prediction {self.name}: {self.low} ≤ {self.high} does not hold")
 
     def holds(self, observed: float, *, samples: int | None = None) -> bool:
-        """Tell whether an observation is within the range; a share of `samples` may miss it by its sampling error."""
-        slack = 0.0
+        """Tell whether an observation is within the range; one of `samples` requests may miss it by its sampling error.
+
+        Shares are binomial; executions in flight are in proportion to the requests that came, whose number is random.
+        """
+        edge, slack = self.low if observed < self.low else self.high, 0.0
         if samples and self.unit == "share":
-            edge = min(1.0, max(0.0, self.low if observed < self.low else self.high))
-            slack = SIGMAS * math.sqrt(max(edge * (1.0 - edge), 1.0 / samples) / samples)
+            share = min(1.0, max(0.0, edge))
+            slack = SIGMAS * math.sqrt(max(share * (1.0 - share), 1.0 / samples) / samples)
+        elif samples and self.unit == "executions":
+            slack = SIGMAS * edge / math.sqrt(samples)
         return self.low - slack <= observed <= self.high + slack
 
     def margin(self, observed: float) -> float:
