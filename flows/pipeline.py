@@ -74,7 +74,7 @@ class _Clock:
 async def pipeline(
     data: str = "sample",
     run_id: RunId | None = None,
-    backbone: Backbone = "resnet50",
+    backbone: Backbone = "efficientnet_lite0",
     instances: InstanceCount = 1,
     instance_type: InstanceType | None = None,
     epochs: Epochs | None = None,

@@ -60,7 +60,7 @@ def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
 @flow(name=STAGE, on_cancellation=[end_instances_of], on_crashed=[end_instances_of])
 async def train_ec2(
     run_id: RunId,
-    backbone: Backbone = "resnet50",
+    backbone: Backbone = "efficientnet_lite0",
     instances: InstanceCount = 1,
     instance_type: Ec2Type | None = None,
     epochs: Epochs | None = None,
@@ -125,6 +125,7 @@ async def train(aws: Aws, job: RemoteJob, wish: InstanceWish) -> InstanceModel:
     kept = await asyncio.to_thread(adopt_model, aws, job)
     if kept is not None:
         say(f"EC2 training {job.name}: adopted, its model is at {kept.model_uri}")
+        say(f"  trained on {kept.instance_count} × {kept.instance_type}; on another machine it would be the same")
         await asyncio.to_thread(end_instances, aws, job.run_id)
         return kept
     return await asyncio.to_thread(train_on_instances, aws, job, wish)

@@ -48,7 +48,7 @@ SPOT_WAIT_FACTOR = 2
 @flow(name=STAGE)
 async def train_sagemaker(
     run_id: RunId,
-    backbone: Backbone = "resnet50",
+    backbone: Backbone = "efficientnet_lite0",
     instances: InstanceCount = 1,
     instance_type: InstanceType | None = None,
     epochs: Epochs | None = None,

@@ -22,7 +22,8 @@ def main(names: list[str]) -> int:
         aws = Aws(Settings.load())
         for name in names:
             ended = end_instances(aws, name)
-            say(f"run {name}: {len(ended)} EC2 instances terminated; the training can be started again from the data")
+            say(f"run {name}: {len(ended)} EC2 instances terminated; all else is left, in the ledger:")
+            say("  kennel status shows it, the same command goes on, kennel down --yes removes it")
     except KennelError as error:
         print_error(error, as_json=False)
     except KeyboardInterrupt:

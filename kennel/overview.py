@@ -60,11 +60,16 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
         "function": LogFollower(aws, function_log_group(name)),
     }
     follower = groups[source]
+    if not follow:
+        lines = list(follower.poll())
+        for line in lines:
+            print(line, flush=True)
+        if not lines:
+            say(f"run {name} has no lines of its {source}; others: --source training | ec2 | endpoint | function")
+        return 0
     while True:
         for line in follower.poll():
             print(line, flush=True)
-        if not follow:
-            return 0
         time.sleep(FOLLOW_SECONDS)
 
 

@@ -75,6 +75,10 @@ def tell_on_interrupt() -> None:
 
     def handler(_signal: int, _frame: FrameType | None) -> None:
         sys.stderr.flush()
+        names = _own_runs_with_instances(runs)
+        if names:
+            os.write(2, b"\nkennel: interrupted; its EC2 instances are terminated first.\n")
+            os.execv(sys.executable, [sys.executable, "-m", "kennel.interrupted", *names])  # noqa: S606
         text = (
             "\nkennel: interrupted. What was made so far is left as it is, and written in the run's ledger.\n"
             "  what is left:  kennel status\n"
@@ -82,9 +86,6 @@ def tell_on_interrupt() -> None:
             "  remove it:     kennel down --yes\n"
         )
         os.write(2, text.encode())
-        names = _own_runs_with_instances(runs)
-        if names:
-            os.execv(sys.executable, [sys.executable, "-m", "kennel.interrupted", *names])  # noqa: S606
         os._exit(INTERRUPTED)
 
     signal.signal(signal.SIGINT, handler)

@@ -13,10 +13,12 @@ from kennel.console import print_json, print_table, say
 from tasks import naming
 from tasks.backbones import require_backbone
 from tasks.errors import SettingsRefused
+from tasks.instance_prices import choose_instances
 
 SHORTEST_MINUTES, LONGEST_MINUTES = 10, 240
 """systemd lets nobody log in during the 5 minutes before a shutdown: kept for less, an instance is of no use."""
 
+MOST_INSTANCES = 20
 _OF_THE_RUN = ("backbone", "instances", "epochs", "views", "batch_size", "learning_rate", "seed", "finetune", "weights")
 
 
@@ -31,6 +33,7 @@ def train(
     """
     require_backbone(parameters["backbone"])
     keep_minutes = minutes_of(keep_on_failure)
+    _check_machines(parameters["instances"], parameters["instance_type"])
     running.tell_on_interrupt()
     where = surroundings.bring_up(meanwhile=_import_flows)
     say(f"AWS: {where.target}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
@@ -56,6 +59,15 @@ def train(
         rows = {"run": name, **ec2_rows(model, parity), "model": model.model_uri}
         print_table(f"kennel train-ec2 {name}", rows)
     return 0
+
+
+def _check_machines(instances: int, instance_type: str | None) -> None:
+    """Judge what needs no server: a typing slip should not wait for two to start."""
+    if not 1 <= instances <= MOST_INSTANCES:
+        why = f"it has to be 1 to {MOST_INSTANCES}"
+        raise SettingsRefused("kennel train-ec2", f"--instances {instances}", why, "kennel train-ec2 --instances 2")
+    if instance_type is not None:
+        choose_instances(finetune=False, requested=instance_type)
 
 
 def minutes_of(text: str | None) -> int:

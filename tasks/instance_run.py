@@ -8,6 +8,7 @@ and their running training again. `--keep-on-failure` is the one case in which i
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -173,6 +174,9 @@ def _attempt(
             return None
         told.seconds |= outcome.statuses[0]["seconds"]
         archive = aws.settings.run_dir(job.run_id) / "TrainedModels" / "model.tar.gz"
+        workers[0].remote.run(
+            dead_man_command(aws.settings.dead_man_minutes), check=False
+        )  # a slow link takes its time
         with told.phase("collect"):
             sha256 = collect(workers[0], job, archive)
         metrics = _judged(job, archive, workers)
@@ -206,13 +210,25 @@ def _gang(
         kept = bool(wish.keep_minutes and refs)
         if kept:
             _keep(run_id, refs, wish.keep_minutes, error)
+            error.next_command = f"{login(refs[0]).command_line()}\n        and then: kennel down {run_id} --yes"
         raise
     finally:
         if not kept:
             with told.phase("terminate"):
-                end_instances(aws, run_id)
+                _end(aws, run_id)
             for ref in refs:
                 told.bill(ref, time.perf_counter() - begun)
+
+
+def _end(aws: Aws, run_id: str) -> None:
+    """Terminate the gang; if that fails after something else did, both are told and the first is what counts."""
+    failed = sys.exception() is not None
+    try:
+        end_instances(aws, run_id)
+    except KennelError as error:
+        if not failed:
+            raise
+        say(f"WARNING: {error}")
 
 
 def _connect(aws: Aws, ref: InstanceRef, job: RemoteJob, connections: ExitStack) -> Worker:

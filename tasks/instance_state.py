@@ -239,9 +239,9 @@ def _console_tail(aws: Aws, instance_id: str) -> str:
     try:
         answer = aws.client("ec2").get_console_output(InstanceId=instance_id, Latest=True)
     except ClientError as error:
-        if error_code(error) != "UnsupportedOperation":
+        if error_code(error) not in {"UnsupportedOperation", "UnauthorizedOperation"}:
             raise
-        return "(this instance type does not show its console while it runs)"
+        return f"(no console: {error_code(error)})"
     return str(answer.get("Output", ""))[-CONSOLE_TAIL:]
 
 

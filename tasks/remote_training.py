@@ -31,6 +31,7 @@ ALIVE_SECONDS = 5.0
 RECONNECT_SECONDS = 300.0
 STOP_SECONDS = 150.0  # the supervisor gives the training 120 s
 TAIL_LINES = 20
+LINE_CHARACTERS = 400
 FINAL = frozenset({"completed", "failed", "interrupted"})
 Status = Mapping[str, Any]
 
@@ -69,8 +70,11 @@ def ship(worker: Worker, job: RemoteJob, spec: bytes) -> None:
         RemoteFailed, ConnectionLost, WaitTimedOut: as the connection says.
     """
     remote, folder = worker.remote, job.folder
-    if remote.read_from(f"{folder}/spec.json", 0) == spec:
+    there = remote.read_from(f"{folder}/spec.json", 0)
+    if there == spec:
         return
+    if there and json.loads(there)["hosts"] != json.loads(spec)["hosts"]:
+        _leave_old_gang(worker, job)
     with tempfile.TemporaryDirectory(prefix="kennel-") as scratch:
         archive = Path(scratch) / "code.tar"
         with tarfile.open(archive, "w") as tar:
@@ -79,6 +83,13 @@ def ship(worker: Worker, job: RemoteJob, spec: bytes) -> None:
         put(remote, archive, f"{folder}/code.tar")
     remote.run(["tar", "--extract", "--file", f"{folder}/code.tar", "--directory", f"{folder}/code", "--no-same-owner"])
     remote.write(f"{folder}/spec.json", spec)
+
+
+def _leave_old_gang(worker: Worker, job: RemoteJob) -> None:
+    """End what waits for hosts that are no more; what it has embedded stays as checkpoints on the instance."""
+    worker.remote.run(_to_supervisor(job, "TERM"), check=False)
+    gone = f"while {_to_supervisor(job, '0')} 2>/dev/null; do sleep 0.2; done"
+    worker.remote.run(f"{gone}; rm -f {shlex.quote(job.folder)}/status.json", deadline_seconds=STOP_SECONDS)
 
 
 def start(worker: Worker, job: RemoteJob) -> bool:
@@ -204,7 +215,7 @@ def _hear(worker: Worker, job: RemoteJob, say: Say) -> bool:
     with worker.log.open("ab") as file:
         file.write(new)
     for line in bytes(new).decode(errors="replace").splitlines():
-        say(f"{worker.label} | {line}")
+        say(f"{worker.label} | {_cut(line)}")
     worker.status = status
     return bool(new)
 
@@ -257,10 +268,15 @@ def _judge(workers: Sequence[Worker], first: Sequence[Worker], job: RemoteJob) -
 
 def _failure(worker: Worker, job: RemoteJob) -> StageFailed:
     lines = worker.log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if worker.log.exists() else []
-    tail = "\n".join(f"    {line}" for line in lines) or "    (no log lines arrived)"
-    why = f"{worker.status.get('error')}\n{tail}"
+    tail = "\n".join(f"    {_cut(line)}" for line in lines) or "    (no log lines arrived)"
+    why = f"{_cut(str(worker.status.get('error')))}\n{tail}"
     look = f"less {worker.log}; then run the same command again"
     return StageFailed(f"training {job.name}", f"it failed on {worker.label}", why, look)
+
+
+def _cut(text: str) -> str:
+    """Shorten what is for a person; the log file has it whole."""
+    return text if len(text) <= LINE_CHARACTERS else f"{text[:LINE_CHARACTERS]}… ({len(text):,} characters)"
 
 
 def _states(workers: Sequence[Worker]) -> str:
