@@ -1,6 +1,7 @@
-"""Load-test what a run deployed: real images at a set rate, through the function's alias or directly at the endpoint.
+"""Load-test what a run deployed, with real images: at a set rate, or as the check of a scaling plan.
 
 prefect deployment run 'loadtest/loadtest' -p run_id=dogs-1a2b3c4d -p rate_per_second=20 -p seconds=60
+prefect deployment run 'loadtest/loadtest' -p run_id=dogs-1a2b3c4d -p mode=checked
 """
 
 from __future__ import annotations
@@ -12,19 +13,26 @@ from typing import Literal
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.parameters import LoadSeconds, Processes, RatePerSecond, RunId
+from flows.checked_loadtest import check, checked_test
+from flows.parameters import LoadSeconds, Processes, RatePerSecond, RunId, SafetyFactor
 from tasks.artifacts import publish_markdown
 from tasks.aws import Aws
+from tasks.checked_load import SCALING, ScalingVerdicts, raise_if_failed, scaling_markdown
 from tasks.errors import SettingsRefused
 from tasks.ledger import run_lock
 from tasks.load_images import fetch_test_images
 from tasks.load_report import STAGE, report_markdown
 from tasks.loadtest import LoadOptions, run_load_test
 from tasks.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, load_record
+from tasks.report import summarise, write_report
 from tasks.settings import Settings
 
 IMAGES = 16
 """So many different photos are sent in turn: enough that no cache of one answer could serve them all."""
+
+
+Through = Literal["function", "endpoint", "both"]
+Mode = Literal["steady", "checked"]
 
 
 @flow(name=STAGE)
@@ -32,31 +40,75 @@ async def loadtest(
     run_id: RunId,
     rate_per_second: RatePerSecond = 10.0,
     seconds: LoadSeconds = 30.0,
-    through: Literal["function", "endpoint"] = "function",
+    through: Through = "function",
     processes: Processes = 1,
     seed: int = 0,
-    time_scale: float = 1.0,
+    mode: Mode = "steady",
+    traffic: dict[str, float] | None = None,
+    safety_factor: SafetyFactor | None = None,
+    ladder_first_rps: RatePerSecond | None = None,
+    overrides: dict[str, float] | None = None,
+    remeasures: bool = True,
 ) -> LoadReport:
-    """Send Poisson arrivals of `rate_per_second` for `seconds` and keep Locust's report, CSVs and our figures.
+    """Send Poisson arrivals and keep Locust's report, CSVs and our figures.
+
+    `steady`: `rate_per_second` for `seconds`. `checked`: the `traffic` statement is planned for and the plan is put to
+    the test (`flows.checked_loadtest`); `overrides` sets numbers of the plan by hand, and with `remeasures` False an
+    earlier ladder of the run counts. The report returned is that of the (last) profile.
 
     Raises:
-        SettingsRefused: the run has no staged dataset or no endpoint or function yet.
-        StageFailed: the target is dead, nothing succeeded, or the generator was the bottleneck (the run is void).
-        WaitTimedOut: the generator did not end in time.
+        SettingsRefused: the run has no staged dataset or no endpoint or function yet, or a parameter does not fit.
+        StageFailed: the target is dead, nothing succeeded, the generator was the bottleneck (the run is void), or a
+            verdict did not pass.
+        WaitTimedOut: the generator, an instance or an environment was not ready in time.
         AwsFailed: AWS refused.
     """
     settings = Settings.load()
     run_dir = settings.run_dir(run_id)
+    options = LoadOptions(processes=processes, seed=seed, time_scale=settings.time_scale)
+    test = None
+    if mode == "checked":
+        test = checked_test(
+            settings.target(),
+            traffic=traffic,
+            safety_factor=safety_factor,
+            first_rps=ladder_first_rps,
+            through=through,
+            options=options,
+            overrides=overrides or {},
+            remeasures=remeasures,
+        )
     with run_lock(run_dir):
-        target = _target(run_dir, through)
-        images = await choose_images(Aws(settings), run_dir)
-        options = LoadOptions(processes=processes, seed=seed, time_scale=time_scale)
+        aws = Aws(settings)
+        target = _target(run_dir, through, mode)
+        images = await choose_images(aws, run_dir)
+        (run_dir / f"{SCALING}.json").unlink(missing_ok=True)
         try:
-            return await send_requests(settings, run_dir, target, images, rate_per_second, seconds, options)
+            if test is None:
+                return await send_requests(settings, run_dir, target, images, rate_per_second, seconds, options)
+            result = await check(aws, run_dir, test, images)
+            raise_if_failed(result, run_id)
         finally:
-            report = load_record(run_dir, STAGE, LoadReport)
-            if report is not None:
-                await publish_markdown(STAGE, run_id, report_markdown(report))
+            await _publish(run_dir)
+        return _kept_report(run_dir)
+
+
+async def _publish(run_dir: Path) -> None:
+    """Show what was kept, whether or not the test passed."""
+    report, result = load_record(run_dir, STAGE, LoadReport), load_record(run_dir, SCALING, ScalingVerdicts)
+    parts = [] if report is None else [report_markdown(report)]
+    if result is not None:
+        parts.append(scaling_markdown(result))
+    if parts:
+        await publish_markdown(STAGE, run_dir.name, "\n".join(parts))
+    if (run_dir / "pipeline.json").exists():
+        write_report(summarise(run_dir))
+
+
+def _kept_report(run_dir: Path) -> LoadReport:
+    report = load_record(run_dir, STAGE, LoadReport)
+    assert report is not None, "a profile that was judged has left its report"
+    return report
 
 
 @task(name="choose images", cache_policy=NO_CACHE)
@@ -93,11 +145,13 @@ async def send_requests(
     )
 
 
-def _target(run_dir: Path, through: Literal["function", "endpoint"]) -> EndpointRef | FunctionRef:
-    kind: type[EndpointRef | FunctionRef] = FunctionRef if through == "function" else EndpointRef
-    target = load_record(run_dir, through, kind)
+def _target(run_dir: Path, through: Through, mode: Mode) -> EndpointRef | FunctionRef:
+    if through == "both" and mode == "steady":
+        why = "one load test at a set rate goes one way"
+        raise SettingsRefused(STAGE, "through=both", why, "choose function or endpoint, or mode=checked")
+    name = "endpoint" if through == "endpoint" else "function"
+    kind: type[EndpointRef | FunctionRef] = EndpointRef if through == "endpoint" else FunctionRef
+    target = load_record(run_dir, name, kind)
     if target is None:
-        raise SettingsRefused(
-            STAGE, f"run {run_dir.name}", f"it has no {through} yet", "kennel run, or the deploy flow"
-        )
+        raise SettingsRefused(STAGE, f"run {run_dir.name}", f"it has no {name} yet", "kennel run, or the deploy flow")
     return target

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from prefect import flow
 
 from flows.deploy import Deployment, deploy
-from flows.loadtest import loadtest
+from flows.loadtest import Mode, loadtest
 from flows.parameters import (
     AllowedHost,
     Backbone,
@@ -36,10 +37,11 @@ from flows.train_sagemaker import train_sagemaker
 from tasks import naming
 from tasks.artifacts import publish_markdown
 from tasks.backbones import require_backbone
+from tasks.errors import StageFailed
 from tasks.ledger import run_lock
 from tasks.load_report import TESTED
 from tasks.machine import where
-from tasks.records import LoadReport, load_record, save_record
+from tasks.records import FunctionRef, LoadReport, load_record, save_record
 from tasks.report import (
     LoadTested,
     RunSummary,
@@ -93,10 +95,14 @@ async def pipeline(
     load_test: bool = True,
     load_rate_per_second: RatePerSecond = 10.0,
     load_seconds: LoadSeconds = 10.0,
+    load_mode: Mode = "steady",
+    load_traffic: dict[str, float] | None = None,
 ) -> RunSummary:
     """Take a zip, URL, folder or `sample` to a load-tested endpoint behind a function, and report.
 
-    With `ec2_instances` the same training is done on EC2 over SSH too, and compared.
+    With `ec2_instances` the same training is done on EC2 over SSH too, and compared. `load_mode` "checked" plans the
+    scaling for `load_traffic` (None: the demo's) and puts the plan to the test. A load test that fails fails the
+    command after the report is written.
 
     Raises:
         KennelError: the kind that the failing stage names.
@@ -153,28 +159,43 @@ async def pipeline(
         deployment = await clock.time(
             "deploy", deploy(chosen, endpoint_instances, endpoint_instance_type, allowed_hosts)
         )
+        tested = _tested(deployment, load_rate_per_second, load_seconds, load_mode, load_traffic)
+        refused = None
         if load_test:
-            await clock.time("loadtest", _load_test(run_dir, deployment, load_rate_per_second, load_seconds))
+            try:
+                await clock.time("loadtest", _load_test(run_dir, tested, load_traffic))
+            except StageFailed as error:
+                refused = error
         else:
-            forget_load_test_of_another(run_dir, _tested(deployment, load_rate_per_second, load_seconds))
+            forget_load_test_of_another(run_dir, tested)
         save_record(run_dir, STAGE, StageTimes(clock.seconds, where(settings)))
         summary = summarise(run_dir)
         await publish_markdown(STAGE, chosen, write_report(summary).read_text())
+    if refused is not None:
+        raise refused
     return summary
 
 
-async def _load_test(run_dir: Path, deployment: Deployment, rate_per_second: float, seconds: float) -> None:
-    """Test what is deployed, unless this very deployment was tested at this rate for this long."""
-    tested = _tested(deployment, rate_per_second, seconds)
+async def _load_test(run_dir: Path, tested: LoadTested, traffic: dict[str, float] | None) -> None:
+    """Test what is deployed, unless this very deployment was tested in this way before."""
     kept = load_record(run_dir, "loadtest", LoadReport)
     if kept is not None and load_record(run_dir, TESTED, LoadTested) == tested:
         say("loadtest: adopted, this deployment was tested so before")
         return
-    await loadtest(run_dir.name, rate_per_second=rate_per_second, seconds=seconds)
-    save_record(run_dir, TESTED, tested)
+    await loadtest(
+        run_dir.name,
+        rate_per_second=tested.rate_per_second,
+        seconds=tested.seconds,
+        mode="checked" if tested.mode == "checked" else "steady",
+        traffic=traffic,
+    )
+    function = load_record(run_dir, "function", FunctionRef)  # a plan may have published another version
+    save_record(run_dir, TESTED, tested if function is None else replace(tested, function_version=function.version))
 
 
-def _tested(deployment: Deployment, rate_per_second: float, seconds: float) -> LoadTested:
+def _tested(
+    deployment: Deployment, rate_per_second: float, seconds: float, mode: Mode, traffic: dict[str, float] | None
+) -> LoadTested:
     return LoadTested(
         deployment.endpoint.config_name,
         deployment.function.version,
@@ -182,4 +203,6 @@ def _tested(deployment: Deployment, rate_per_second: float, seconds: float) -> L
         rate_per_second,
         seconds,
         deployment.endpoint.created,
+        mode=mode,
+        traffic=traffic or {},
     )

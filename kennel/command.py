@@ -31,7 +31,8 @@ Exit codes:
    6  not ours: a resource or a ledger
    7  another process works on the run
    8  a deadline passed
-   9  a stage failed: training job, endpoint, function, load test
+   9  a stage failed: training job, endpoint, function, load test,
+      or a verdict of it on the scaling plan: a deploy stops here
   10  the teardown is incomplete
  130  interrupted
 """
@@ -42,6 +43,8 @@ app.command(notebook)
 DATA = Group("Data and model")
 MACHINES = Group("Machines")
 LOAD = Group("Load test")
+TRAFFIC = Group("Traffic to plan for (checked)")
+PLAN = Group("Scaling plan (checked)")
 
 Data = Annotated[
     str | None,
@@ -101,6 +104,10 @@ def run(
     load_test: Annotated[bool, Parameter(name="--loadtest", group=LOAD, help="Load-test what was deployed.")] = True,
     load_rate_per_second: Annotated[float, Parameter(group=LOAD, help="Requests a second.")] = 10.0,
     load_seconds: Annotated[float, Parameter(group=LOAD)] = 10.0,
+    load_mode: Annotated[
+        Literal["steady", "checked"],
+        Parameter(group=LOAD, help="One rate, or a scaling plan that is derived, applied and put to the test."),
+    ] = "steady",
     run_id: Annotated[str | None, Parameter(help="Default: made from the arguments, so that a repeat adopts.")] = None,
     json: Json = False,
 ) -> int:
@@ -124,6 +131,7 @@ def run(
         "load_test": load_test,
         "load_rate_per_second": load_rate_per_second,
         "load_seconds": load_seconds,
+        "load_mode": load_mode,
         "run_id": run_id,
     }
     from kennel import running
@@ -171,6 +179,76 @@ def train_ec2(
     from kennel import running_ec2
 
     return running_ec2.train(parameters, data=data, run_id=run_id, keep_on_failure=keep_on_failure, as_json=json)
+
+
+@app.command
+def loadtest(
+    run_id: Annotated[str, Parameter(help="The run whose deployment it is.")],
+    /,
+    *,
+    mode: Annotated[
+        Literal["steady", "checked"],
+        Parameter(group=LOAD, help="One rate, or a scaling plan: measured, derived, applied, put to the test."),
+    ] = "steady",
+    through: Annotated[
+        Literal["function", "endpoint", "both"], Parameter(group=LOAD, help="Which way requests go.")
+    ] = "function",
+    rate_per_second: Annotated[float, Parameter(group=LOAD, help="Requests a second (steady).")] = 10.0,
+    seconds: Annotated[float, Parameter(group=LOAD, help="How long (steady).")] = 30.0,
+    processes: Annotated[int, Parameter(group=LOAD, help="Load generators that share the rate.")] = 1,
+    traffic: Annotated[Path | None, Parameter(group=TRAFFIC, help="A JSON file with the whole statement.")] = None,
+    baseline: Annotated[float | None, Parameter(group=TRAFFIC, help="Requests a second, mostly.")] = None,
+    peak: Annotated[float | None, Parameter(group=TRAFFIC, help="Requests a second, at the busiest time.")] = None,
+    spike: Annotated[float | None, Parameter(group=TRAFFIC, help="Requests a second, for moments.")] = None,
+    ramp_seconds: Annotated[float | None, Parameter(group=TRAFFIC, help="From baseline to peak; 0 is a step.")] = None,
+    slo_p95_ms: Annotated[float | None, Parameter(group=TRAFFIC)] = None,
+    max_error_rate: Annotated[float | None, Parameter(group=TRAFFIC, help="A share: 0.01 is 1 %.")] = None,
+    max_throttle_rate: Annotated[float | None, Parameter(group=TRAFFIC)] = None,
+    monthly_budget_usd: Annotated[float | None, Parameter(group=TRAFFIC)] = None,
+    safety_factor: Annotated[
+        float | None,
+        Parameter(group=PLAN, help="The share of MAX_RPS that is aimed at; AWS: start at 0.5."),
+    ] = None,
+    ladder_first_rps: Annotated[float | None, Parameter(group=PLAN, help="The ladder's first rate.")] = None,
+    set_: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--set", group=PLAN, negative="", help="name=value: a number of the plan, by hand, to be judged."
+        ),
+    ] = (),
+    remeasure: Annotated[bool, Parameter(group=PLAN, help="Climb the ladder anew.")] = True,
+    ui: Annotated[bool, Parameter(name="--ui", negative="", help="Locust's page on loopback, until Ctrl-C.")] = False,
+    port: Annotated[int, Parameter(help="Of Locust's page; 0 is any free one.")] = 8089,
+    json: Json = False,
+) -> int:
+    """Load-test a run's deployment; with `--mode checked`, exit 9 when a verdict on its scaling plan does not pass."""
+    from kennel import load_testing
+
+    if ui:
+        return load_testing.show_page(run_id, load_testing.UiOptions(through, rate_per_second, seconds, port))
+    stated = {
+        "baseline_rps": baseline,
+        "peak_rps": peak,
+        "spike_rps": spike,
+        "ramp_seconds": ramp_seconds,
+        "slo_p95_ms": slo_p95_ms,
+        "max_error_rate": max_error_rate,
+        "max_throttle_rate": max_throttle_rate,
+        "monthly_budget_usd": monthly_budget_usd,
+    }
+    parameters = {
+        "rate_per_second": rate_per_second,
+        "seconds": seconds,
+        "through": through,
+        "processes": processes,
+        "mode": mode,
+        "traffic": load_testing.traffic_of(traffic, stated),
+        "safety_factor": safety_factor,
+        "ladder_first_rps": ladder_first_rps,
+        "overrides": load_testing.overrides_of(set_),
+        "remeasures": remeasure,
+    }
+    return load_testing.test(run_id, parameters, as_json=json)
 
 
 @app.command

@@ -5,7 +5,14 @@
 Each Locust process (one, or each worker of `--processes`) runs one user, which is the whole generator of that process.
 Locust's own statistics are fed with every measured result, so its HTML and CSV show latency from the intended start.
 For a load that one machine cannot make, start it with `--master` and `--worker` on several, all with the same plan,
-whose `processes` is the number of workers; the master writes the result.
+whose `processes` is the number of workers; the master writes the result:
+
+    KENNEL_LOADTEST_PLAN=plan.json python -m locust -f loadtest/locustfile.py --headless --master --expect-workers 8
+    KENNEL_LOADTEST_PLAN=plan.json python -m locust -f loadtest/locustfile.py --worker --master-host 10.0.0.5
+
+The plan is `plan.json` of any run of `kennel loadtest`, with `processes`, rates and `result_path` as wanted; the images
+that it names have to lie at the same paths everywhere. Without `--headless`, Locust's page has a Start button (`kennel
+loadtest --ui`); each press runs the whole schedule, and the last one's result is written at the end.
 Exit code 1: the run is void or failed, and `loadtest.json` says why; 3: there is no result.
 """
 
@@ -13,6 +20,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,8 +49,9 @@ PROGRESS_SECONDS = 2.0
 START_SECONDS = 30.0
 """How long the processes may take to start and to hand in their results, beyond the run's own deadline."""
 
-# The charts are drawn from our own seconds at the end: Locust's points are sliding means over ten seconds.
-locust.stats.HISTORY_STATS_INTERVAL_SEC = 86_400
+if "--headless" in sys.argv:
+    # The charts are drawn from our own seconds at the end: Locust's points are sliding means over ten seconds.
+    locust.stats.HISTORY_STATS_INTERVAL_SEC = 86_400
 locust.stats.PERCENTILES_TO_CHART = list(CHARTED)
 locust.stats.PERCENTILES_TO_STATISTICS = list(CHARTED)
 
@@ -144,6 +153,14 @@ def on_init(environment: Any, **_: Any) -> None:
     environment.runner.register_message(RESULT_MESSAGE, _collect)
     environment.runner.register_message(BROKEN_MESSAGE, _note_broken)
     gevent.spawn(_tell_progress, environment)
+
+
+@events.test_start.add_listener  # type: ignore[untyped-decorator]
+def on_test_start(environment: Any, **_: Any) -> None:
+    """Forget the results of the test before, which a person has started on Locust's page."""
+    if not isinstance(environment.runner, WorkerRunner):
+        _results.clear()
+        _broken.clear()
 
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]

@@ -22,7 +22,7 @@ from tasks.observation import InstanceWatch, see
 from tasks.observed import Observed, observe, preferred
 from tasks.profile_records import Seen
 from tasks.records import EndpointRef, FunctionRef, save_record
-from tasks.scaling_choice import ScalingPlan
+from tasks.scaling_choice import ScalingPlan, amount
 from tasks.verdicts import Verdict, failed, first_throttled, judge, verdict_table
 from tasks.waiting import say
 
@@ -165,6 +165,56 @@ def scaling_markdown(result: ScalingVerdicts) -> str:
         *(f"![profile, {way}]({path})" for way, path in result.pictures.items()),
     ]
     return "\n".join([*lines, ""])
+
+
+def scaling_text(result: ScalingVerdicts) -> str:
+    """Return plan and verdicts in one line."""
+    plan, lost = result.plan, failed(result.verdicts)
+    verdicts = (
+        f"{len(result.verdicts)} verdicts passed" if not lost else f"{len(lost)} of {len(result.verdicts)} FAILED"
+    )
+    return (
+        f"{plan.count('min_instances')} to {plan.count('max_instances')} instances, target "
+        f"{plan.value('target_value'):g} a minute, {plan.count('reserved_concurrency')} reserved, "
+        f"{plan.count('provisioned_concurrency')} provisioned; {verdicts}"
+    )
+
+
+def verdict_rows(result: ScalingVerdicts) -> dict[str, str]:
+    """Return the rows of the table that `kennel loadtest` ends with: the plan, each verdict, the pictures."""
+    rows = {"scaling": scaling_text(result)}
+    for each in result.verdicts:
+        seen = "" if each.observed is None else f"{amount(each.observed, each.unit)}; "
+        limits = f"predicted {amount(each.low, each.unit)} to {amount(each.high, each.unit)}"
+        advice = "" if each.recommended is None else f"; recommended {each.choice} {each.recommended:g}"
+        why = f"; {each.why}" if each.observed is None else ""
+        rows[each.what] = f"{each.state}: {seen}{limits}{why}{advice}"
+    rows |= {f"throttled first, {way}": text for way, text in result.first_throttled.items()}
+    return rows | {f"picture, {way}": path for way, path in result.pictures.items()}
+
+
+def scaling_json(result: ScalingVerdicts) -> dict[str, object]:
+    """Return what `--json` prints of a plan and its verdicts."""
+    return {
+        "passed": result.passed,
+        "plan": {choice.name: choice.value for choice in result.plan.choices},
+        "monthly_cost_usd": result.plan.monthly_cost_usd,
+        "verdicts": [
+            {
+                "name": each.name,
+                "number": each.choice,
+                "state": each.state,
+                "predicted": [each.predicted, each.low, each.high],
+                "observed": each.observed,
+                "unit": each.unit,
+                "recommended": each.recommended,
+            }
+            for each in result.verdicts
+        ],
+        "first_throttled": dict(result.first_throttled),
+        "pictures": dict(result.pictures),
+        "time_scale": result.plan.measured.time_scale,
+    }
 
 
 def raise_if_failed(result: ScalingVerdicts, run_id: str) -> None:

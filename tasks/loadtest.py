@@ -29,7 +29,7 @@ from tasks.settings import Settings
 from tasks.waiting import Say, say
 
 _ROOT = Path(__file__).resolve().parents[1]
-_LOCUSTFILE = _ROOT / "loadtest" / "locustfile.py"
+LOCUSTFILE = _ROOT / "loadtest" / "locustfile.py"
 _CONNECT_SECONDS = 5.0
 _START_SECONDS = 60.0
 """Starting and ending Locust and its workers, beyond the time that the plan takes."""
@@ -95,14 +95,12 @@ def run_load_test(
         (run_dir / f"{record}.json").unlink(missing_ok=True)
     chosen = options or LoadOptions()
     stages = (LoadStage(rate_per_second, seconds, chosen.first_name), *chosen.further_stages)
-    _check_bounds(stages, chosen)
-    address = _address(Aws(settings), target)
-    _check_alive(address)
     folder = (run_dir / STAGE).resolve()
+    plan = plan_of(Aws(settings), target, images, stages, chosen, folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
     plan_path = folder / "plan.json"
-    plan_path.write_text(json.dumps(_plan(settings, address, images, stages, chosen, folder), indent=1))
+    plan_path.write_text(json.dumps(plan, indent=1))
     begun = time.perf_counter()
     code = _run_locust(folder, plan_path, chosen.processes, _deadline(stages, chosen), say)
     content = _read_result(folder, code)
@@ -111,6 +109,27 @@ def run_load_test(
     save_record(run_dir, STAGE, report)
     raise_if_useless(report)
     return report
+
+
+def plan_of(
+    aws: Aws,
+    target: EndpointRef | FunctionRef,
+    images: Sequence[Path | str],
+    stages: Sequence[LoadStage],
+    options: LoadOptions,
+    folder: Path,
+) -> dict[str, Any]:
+    """Return the content of the plan file that the locustfile reads, everything checked.
+
+    Raises:
+        OwnershipRefused: the target belongs to another account.
+        SettingsRefused: a rate, time or image is out of bounds.
+        StageFailed: the target accepts no connections.
+    """
+    _check_bounds(stages, options)
+    address = _address(aws, target)
+    _check_alive(address)
+    return _plan(aws.settings, address, images, stages, options, folder)
 
 
 @dataclass(frozen=True)
@@ -209,7 +228,7 @@ def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds:
         process = subprocess.Popen(
             _command(folder, processes),
             cwd=folder,
-            env=_environment(plan_path),
+            env=surroundings(plan_path),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -220,7 +239,7 @@ def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds:
 
     def give_up() -> None:
         overdue.set()
-        _kill_group(process)
+        end_group(process.pid)
 
     timer = threading.Timer(deadline_seconds, give_up)
     timer.daemon = True
@@ -231,7 +250,7 @@ def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds:
                 say(line.rstrip())
     finally:
         timer.cancel()
-        _kill_group(process)
+        end_group(process.pid)
         process.wait()
     if overdue.is_set():
         why = f"it had not ended after {deadline_seconds:.0f} s; its log says: {_log_tail(folder)}"
@@ -239,16 +258,16 @@ def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds:
     return process.returncode
 
 
-def _kill_group(process: subprocess.Popen[str]) -> None:
-    """Kill the process and whatever it started; a group that is gone already is what is wanted."""
+def end_group(leader: int) -> None:
+    """Kill a process that leads a group, and whatever it started; one that is gone already is what is wanted."""
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(leader, signal.SIGKILL)
     except ProcessLookupError:
         return
 
 
 def _command(folder: Path, processes: int) -> list[str]:
-    command = [sys.executable, "-m", "locust", "-f", str(_LOCUSTFILE), "--headless", "--only-summary"]
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
     command += ["--html", str(folder / FILES["html"]), "--csv", str(folder / "locust")]
     if processes > 1:
         port = str(_free_port())
@@ -263,7 +282,7 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _environment(plan_path: Path) -> dict[str, str]:
+def surroundings(plan_path: Path) -> dict[str, str]:
     """Return our environment without whatever would steer Locust from outside."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -7,10 +7,12 @@ guessed.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from tasks.checked_load import SCALING, ScalingVerdicts, scaling_json, scaling_markdown, scaling_text
 from tasks.errors import SettingsRefused
 from tasks.load_report import STAGE as LOADTEST
 from tasks.load_report import TESTED
@@ -43,7 +45,7 @@ class StageTimes:
 
 @dataclass(frozen=True)
 class LoadTested:
-    """What a load test was made of; another deployment, rate or time is another test."""
+    """What a load test was made of; another deployment, rate, time, mode or traffic statement is another test."""
 
     config_name: str
     function_version: str
@@ -51,11 +53,13 @@ class LoadTested:
     rate_per_second: float
     seconds: float
     endpoint_created: str = ""
+    mode: str = "steady"
+    traffic: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a finished run comes to; `loadtest`, `ec2` and `parity` are None when that was not done."""
+    """What a finished run comes to; `loadtest`, `ec2`, `parity` and `scaling` are None when that was not done."""
 
     run_id: str
     dataset: DatasetRef
@@ -68,6 +72,7 @@ class RunSummary:
     report: str
     ec2: InstanceModel | None = None
     parity: Parity | None = None
+    scaling: ScalingVerdicts | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return what `kennel run --json` prints."""
@@ -84,7 +89,8 @@ class RunSummary:
             "function": self.function.name,
             "function_alias": self.function.alias_arn,
             "ec2": None if self.ec2 is None else ec2_json(self.ec2, self.parity),
-            "loadtest": _load_json(self.loadtest),
+            "loadtest": load_json(self.loadtest),
+            "scaling": None if self.scaling is None else scaling_json(self.scaling),
             "seconds": self.times.seconds,
             "report": self.report,
         }
@@ -120,14 +126,20 @@ def summarise(run_dir: Path) -> RunSummary:
         report=str(run_dir / REPORT),
         ec2=load_record(run_dir, "train_ec2", InstanceModel),
         parity=load_record(run_dir, PARITY, Parity),
+        scaling=load_record(run_dir, SCALING, ScalingVerdicts),
     )
 
 
 def forget_load_test_of_another(run_dir: Path, tested: LoadTested) -> None:
     """Drop the record of a load test of another deployment than `tested`: the report would show it as this one's."""
     kept = load_record(run_dir, TESTED, LoadTested)
-    if kept is not None and kept != replace(tested, rate_per_second=kept.rate_per_second, seconds=kept.seconds):
-        for record in (LOADTEST, TESTED):
+    if kept is None:
+        return
+    same = replace(
+        tested, rate_per_second=kept.rate_per_second, seconds=kept.seconds, mode=kept.mode, traffic=kept.traffic
+    )
+    if kept != same:
+        for record in (LOADTEST, TESTED, SCALING):
             (run_dir / f"{record}.json").unlink(missing_ok=True)
 
 
@@ -149,7 +161,9 @@ def summary_rows(summary: RunSummary) -> dict[str, str]:
     if summary.ec2 is not None:
         rows |= ec2_rows(summary.ec2, summary.parity)
     if summary.loadtest is not None:
-        rows["load test"] = _load_text(summary.loadtest)
+        rows["load test"] = load_text(summary.loadtest)
+    if summary.scaling is not None:
+        rows["scaling"] = scaling_text(summary.scaling)
     times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in summary.times.seconds.items())
     return rows | {"this command": times, "measured on": summary.times.where, "report": summary.report}
 
@@ -204,6 +218,7 @@ def write_report(summary: RunSummary) -> Path:
         *_ec2_section(summary.ec2, summary.parity),
         *_deployment_section(summary),
         *_load_section(summary.loadtest),
+        *([] if summary.scaling is None else [scaling_markdown(summary.scaling)]),
     ]
     path = Path(summary.report)
     write_atomically(path, ("\n".join(sections) + "\n").encode())
@@ -292,10 +307,11 @@ def _load_section(load: LoadReport | None) -> list[str]:
     if load is None:
         return ["## Load test", "", "None was made (`--no-loadtest`).", ""]
     files = [f"- {name}: `{path}`" for name, path in load.files.items()]
-    return ["## Load test", "", _load_text(load), "", *files, ""]
+    return ["## Load test", "", load_text(load), "", *files, ""]
 
 
-def _load_text(load: LoadReport) -> str:
+def load_text(load: LoadReport) -> str:
+    """Return a load test in one line."""
     percentiles = {"p50": load.p50_ms, "p90": load.p90_ms, "p99": load.p99_ms}
     shown = ", ".join(f"{name} {value:.1f} ms" for name, value in percentiles.items() if value is not None)
     latency = shown or "too few samples for percentiles"
@@ -306,7 +322,8 @@ def _load_text(load: LoadReport) -> str:
     )
 
 
-def _load_json(load: LoadReport | None) -> dict[str, object] | None:
+def load_json(load: LoadReport | None) -> dict[str, object] | None:
+    """Return what `--json` prints of a load test, None of none."""
     if load is None:
         return None
     return {

@@ -210,3 +210,17 @@ def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SettingsRefused(name, repr(value), "it is a number", f"write {name} without quotes")
     return float(value)
+
+
+SAMPLE_TRAFFIC = Traffic(
+    baseline_rps=8.0,
+    peak_rps=60.0,
+    spike_rps=64.0,
+    ramp_seconds=0.0,
+    slo_p95_ms=250.0,
+    max_error_rate=0.01,
+    max_throttle_rate=0.01,
+    monthly_budget_usd=1000.0,
+)
+"""What the demo states, for instances that carry some 60 to 95 requests/s: a step that one of them bears within the
+SLO until more of them serve."""

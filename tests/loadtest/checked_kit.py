@@ -17,6 +17,7 @@ from tests.localaws.scaled_server import ScaledServer, scaled_server
 
 TYPE = "ml.m5.large"
 RUN_ID = "checked-1"
+SCALE = 60
 FRONT = """
 import base64, http.client, os
 from urllib.parse import urlsplit
@@ -62,7 +63,7 @@ class Deployed:
 @contextmanager
 def deployed(folder: Path, *arguments: str) -> Iterator[Deployed]:
     """Run a localaws of its own at time scale 60 with an endpoint and a function; `arguments` are the server's."""
-    with scaled_server(*arguments) as server, workbench(server.localaws) as bench:
+    with scaled_server(*arguments, scale=SCALE) as server, workbench(server.localaws) as bench:
         name, functions = bench.endpoint(bench.model()), Functions.of(server.localaws)
         front = functions.make(FRONT, Environment={"Variables": {"ENDPOINT_NAME": name}}, MemorySize=256)
         version = functions.aws.publish_version(FunctionName=front)["Version"]
