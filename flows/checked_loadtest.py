@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,8 +32,8 @@ from tasks.waiting import say
 
 Ref = TypeVar("Ref", EndpointRef, FunctionRef)
 SAMPLE_SAFETY = 0.25
-SAMPLE_FIRST_RPS = 40.0
-"""The demo's instances carry more than that: from AWS's 8 on, its ladder would take twice as long."""
+SAMPLE_LADDER = LadderRules(first_rps=40.0, precision=0.3)
+"""The demo's instances carry more than that: from 8 on, and to a finer end, its ladder would take twice as long."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ def checked_test(
         raise SettingsRefused(STAGE, "no traffic statement", why, "kennel loadtest RUN --traffic traffic.json")
     is_sample = traffic is None
     safety = safety_factor if safety_factor is not None else SAMPLE_SAFETY if is_sample else None
-    first = first_rps if first_rps is not None else SAMPLE_FIRST_RPS if is_sample else None
+    ladder = SAMPLE_LADDER if is_sample else LadderRules()
     return CheckedTest(
         traffic=SAMPLE_TRAFFIC if traffic is None else Traffic.from_mapping(traffic),
         rules=ScalingRules() if safety is None else ScalingRules(safety_factor=safety),
-        ladder=LadderRules() if first is None else LadderRules(first_rps=first),
+        ladder=ladder if first_rps is None else replace(ladder, first_rps=first_rps),
         through=through,
         options=options,
         overrides=overrides,

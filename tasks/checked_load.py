@@ -169,10 +169,8 @@ def scaling_markdown(result: ScalingVerdicts) -> str:
 
 def scaling_text(result: ScalingVerdicts) -> str:
     """Return plan and verdicts in one line."""
-    plan, lost = result.plan, failed(result.verdicts)
-    verdicts = (
-        f"{len(result.verdicts)} verdicts passed" if not lost else f"{len(lost)} of {len(result.verdicts)} FAILED"
-    )
+    plan, lost, count = result.plan, failed(result.verdicts), len(result.verdicts)
+    verdicts = f"{len(lost)} of {count} verdicts did not pass" if lost else f"all {count} verdicts passed"
     return (
         f"{plan.count('min_instances')} to {plan.count('max_instances')} instances, target "
         f"{plan.value('target_value'):g} a minute, {plan.count('reserved_concurrency')} reserved, "

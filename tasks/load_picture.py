@@ -120,10 +120,10 @@ def _draw_executions(axes: Any, plan: ScalingPlan, seen: Seen) -> None:
         alpha=0.45,
     )
     counts.set_ylabel("throttles a minute" if seen.through == "function" else "4xx a minute", color=RED)
-    counts.set_ylim(0, max([*(point.value for point in refused), 1.0]) * 1.15)
+    counts.set_ylim(0, max([*(point.value for point in refused), 1.0]) * 1.6)
     counts.yaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel("Lambda executions")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
     axes.legend(loc="upper right", ncols=3, fontsize=8)
 
 
@@ -140,7 +140,7 @@ def _dress(axes: Any, seen: Seen, end: float) -> None:
 
 def _name_stages(axes: Any, seen: Seen) -> None:
     for stage in seen.stages:
-        at = ((stage.begin + stage.end) / 2, 0.03)
+        at = ((stage.begin + stage.end) / 2, 0.84)  # under the legend
         axes.annotate(stage.name, at, xycoords=("data", "axes fraction"), ha="center", fontsize=9, color="#444444")
 
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.checked_load import ScalingVerdicts
 from tasks.errors import SettingsRefused
+from tasks.observed import Observed
 from tasks.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel, save_record
 from tasks.report import (
     LoadTested,
@@ -16,6 +18,8 @@ from tasks.report import (
     write_report,
 )
 from tasks.smoke import SmokeResult
+from tasks.verdicts import judge_prediction
+from tests.tasks.deployments import plan as scaling_plan
 
 COUNTS = {"train": {"x": 10, "y": 10}, "validation": {"x": 2, "y": 2}, "test": {"x": 20, "y": 21}}
 DATA = DatasetRef("b", "datasets/d", "digest", "dogs", ("x", "y"), COUNTS, 4_200_000, 3, "dogs.zip", {"train": 8})
@@ -92,6 +96,28 @@ def test_a_load_test_of_an_endpoint_that_was_made_anew_is_not_this_ones(run_dir:
     save_record(run_dir, "loadtest-of", LoadTested("c", "4", "00", 10.0, 10.0, "2026-01-01"))
     forget_load_test_of_another(run_dir, LoadTested("c", "4", "00", 20.0, 5.0, now))
     assert (run_dir / "loadtest.json").exists() is is_kept
+
+
+def test_the_report_has_plan_verdicts_and_picture_of_a_checked_load_test(run_dir: Path) -> None:
+    plan = scaling_plan()
+    choice, predicted = plan.predictions["throttled_at_spike"]
+    verdict = judge_prediction(choice, predicted, Observed(0.4, "counted", 500))
+    pictures = {"function": "runs/dogs-1/loadtest/profile.png"}
+    kept = ScalingVerdicts(plan, "function", (verdict,), {"function": "no tier throttled"}, 50.0, pictures, "a machine")
+    save_record(run_dir, "scaling", kept)
+    summary = summarise(run_dir)
+    text = write_report(summary).read_text()
+    for part in (
+        "## Scaling: plan and verdicts",
+        "**1 of 1 verdicts did not pass**",
+        "| **FAIL** | reserved_",
+        "40.00%",
+    ):
+        assert part in text
+    assert "![profile, function](runs/dogs-1/loadtest/profile.png)" in text and plan.markdown() in text
+    assert "1 of 1 verdicts did not pass" in summary_rows(summary)["scaling"]
+    scaling = summary.as_json()["scaling"]
+    assert isinstance(scaling, dict) and scaling["passed"] is False
 
 
 def test_a_missing_record_is_named(run_dir: Path) -> None:
