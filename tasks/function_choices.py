@@ -88,6 +88,15 @@ class FunctionSizing:
         by_rate = self.provisioned + self.by_rate(spike - warm)
         return max(by_loss, self.by_aws_formula(spike), by_rate)
 
+    @cached_property
+    def at_slo_pace(self) -> int:
+        """How many executions the spike takes at the slowest pace that the SLO allows.
+
+        The endpoint comes near to it while it scales out; beyond that, throttling is no longer the first thing to fail.
+        """
+        offered = concurrency(self.traffic.spike_rps, self.traffic.slo_p95_ms / 1000)
+        return _servers_for(offered, self.traffic.max_throttle_rate)
+
     def by_aws_formula(self, rps: float) -> int:
         """Return rate × mean duration with head room, rounded up."""
         return max(1, whole(concurrency(rps, self.mean_seconds) * (1 + self.rules.headroom)))
@@ -125,7 +134,7 @@ def _servers_for(offered: float, most_blocked: float) -> int:
 
 def function_choices(sizing: FunctionSizing, prices: Prices, limits: Limits) -> tuple[Choice, ...]:
     """Return the three choices; reserved is cut to what the account can spare, provisioned to reserved."""
-    reserved = min(sizing.reserved, limits.reservable)
+    reserved = min(max(sizing.reserved, sizing.at_slo_pace), limits.reservable)
     provisioned = min(sizing.provisioned, reserved)
     return (
         _memory(sizing, prices, provisioned),
@@ -177,12 +186,14 @@ def _reserved(sizing: FunctionSizing, limits: Limits, reserved: int) -> Choice:
         name="reserved_concurrency",
         value=reserved,
         unit="executions",
-        formula="max(⌈spike × mean × (1 + head room)⌉, fewest with ErlangB(n, spike × p95) ≤ throttle rate, "
+        formula="max(⌈spike × mean × (1 + head room)⌉, fewest with ErlangB(n, spike × max(p95, SLO)) "
+        "≤ throttle rate, "
         "provisioned + ⌈what spills over at the spike × (1 + head room) / 10⌉), at most what the account can spare",
         inputs=(
             _chosen("spike", spike, "requests/s", "traffic statement"),
             _measured("mean", sizing.memory.mean_ms, "ms"),
             _measured("p95", sizing.memory.p95_ms, "ms"),
+            _chosen("SLO", traffic.slo_p95_ms, "ms", "traffic statement"),
             _chosen("throttle rate", traffic.max_throttle_rate, "share", "traffic statement"),
             _document(
                 "head room", sizing.rules.headroom, "share", f"10 %: {PROVISIONED}; rate × duration: {CONCURRENCY}"
@@ -203,8 +214,9 @@ def _reserved(sizing: FunctionSizing, limits: Limits, reserved: int) -> Choice:
         ),
         also=(_in_flight(sizing, "peak", traffic.peak_rps), _in_flight(sizing, "spike", spike)),
         monthly_cost_usd=0.0,
-        reason="enough for the spike at the slowest measured pace, and a ceiling that keeps the function from taking "
-        "the whole account; reserving costs nothing",
+        reason=f"the spike needs {sizing.reserved} at the measured pace and {sizing.at_slo_pace} at the slowest that the "
+        "SLO allows, which the endpoint comes near to while it scales out; reserving costs nothing, and is a ceiling that "
+        "keeps the function from taking the whole account",
     )
 
 

@@ -94,15 +94,23 @@ def test_a_step_that_exceeds_the_target_early_in_a_minute_counts_in_that_minute(
 
 
 def test_reserved_is_the_largest_of_three_needs() -> None:
-    reserved = plan().count("reserved_concurrency")
+    reserved = plan(slo_p95_ms=100.0).count("reserved_concurrency")
     by_formula, by_rate = math.ceil(60 * 0.05 * 1.1), 7
     assert reserved >= max(by_formula, by_rate)
     assert erlang_b(reserved, 60 * 0.1) <= 0.01 < erlang_b(reserved - 1, 60 * 0.1)
 
 
+def test_reserved_bears_the_slowest_pace_that_the_slo_allows_as_far_as_the_account_can_spare_it() -> None:
+    reserved = plan(slo_p95_ms=500.0).count("reserved_concurrency")
+    assert erlang_b(reserved, 60 * 0.5) <= 0.01 < erlang_b(reserved - 1, 60 * 0.5)
+    short = plan(slo_p95_ms=500.0, limits=Limits(lambda_concurrency=120))
+    assert short.count("reserved_concurrency") == 20
+    assert short.is_feasible, "what was measured needs less"
+
+
 def test_short_requests_need_an_execution_for_each_ten_a_second() -> None:
     short = {name: figure(5) for name in ("function_mean_ms", "function_p50_ms", "function_p95_ms")}
-    assert plan(measures=short).count("reserved_concurrency") == 7  # 60 × 1.1 / 10
+    assert plan(measures=short, slo_p95_ms=41.0).count("reserved_concurrency") == 7  # 60 × 1.1 / 10
     assert plan(measures=short, baseline_rps=30.0).count("provisioned_concurrency") == 4  # 30 × 1.1 / 10
 
 
