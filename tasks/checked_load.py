@@ -22,6 +22,7 @@ from tasks.observation import InstanceWatch, see
 from tasks.observed import Observed, observe, preferred
 from tasks.profile_records import Seen
 from tasks.records import EndpointRef, FunctionRef, save_record
+from tasks.rest import bring_to_rest
 from tasks.scaling_choice import ScalingPlan, amount
 from tasks.verdicts import Verdict, failed, first_throttled, judge, verdict_table
 from tasks.waiting import say
@@ -58,13 +59,14 @@ class ScalingVerdicts:
 def apply_plan(
     aws: Aws, ledger: Ledger, plan: ScalingPlan, *, run_id: str, endpoint: EndpointRef, function: FunctionRef
 ) -> FunctionRef:
-    """Set everything that a plan says and wait until it is ready; return the function as it is then.
+    """Set everything that a plan says, at rest, and wait until it is ready; return the function as it is then.
 
     Raises:
         SettingsRefused, LimitReached, OwnershipRefused: a number cannot be set here.
         StageFailed, WaitTimedOut: it did not become ready.
         AwsFailed: AWS refused.
     """
+    bring_to_rest(aws, endpoint, minimum=plan.count("min_instances"), target=plan.value("target_value"))
     ensure_autoscaling(aws, ledger, plan_autoscaling(run_id, endpoint, plan))
     changed, state = ensure_concurrency(aws, ledger, plan_concurrency(function, plan))
     say(

@@ -187,8 +187,8 @@ def _reserved(sizing: FunctionSizing, limits: Limits, reserved: int) -> Choice:
         value=reserved,
         unit="executions",
         formula="max(⌈spike × mean × (1 + head room)⌉, fewest with ErlangB(n, spike × max(p95, SLO)) "
-        "≤ throttle rate, "
-        "provisioned + ⌈what spills over at the spike × (1 + head room) / 10⌉), at most what the account can spare",
+        "≤ throttle rate, provisioned + ⌈what spills over at the spike × (1 + head room) / 10⌉), at most what the "
+        "account can spare",
         inputs=(
             _chosen("spike", spike, "requests/s", "traffic statement"),
             _measured("mean", sizing.memory.mean_ms, "ms"),
@@ -214,8 +214,8 @@ def _reserved(sizing: FunctionSizing, limits: Limits, reserved: int) -> Choice:
         ),
         also=(_in_flight(sizing, "peak", traffic.peak_rps), _in_flight(sizing, "spike", spike)),
         monthly_cost_usd=0.0,
-        reason=f"the spike needs {sizing.reserved} at the measured pace and {sizing.at_slo_pace} at the slowest that the "
-        "SLO allows, which the endpoint comes near to while it scales out; reserving costs nothing, and is a ceiling that "
+        reason=f"the spike needs {sizing.reserved} at the measured pace, {sizing.at_slo_pace} at the slowest that the "
+        "SLO allows and the endpoint comes near to while it scales out; reserving costs nothing, and is a ceiling that "
         "keeps the function from taking the whole account",
     )
 

@@ -81,7 +81,7 @@ def measure(
         set_instance_count(aws, endpoint, 1)
         ladder = run.climb()
         startup = time_one_more(aws, endpoint)
-    reports, cold = measure_function(aws, run, function, ladder)
+        reports, cold = measure_function(aws, run, function, ladder)
     source = f"runs/{run_dir.name}/{STAGE}.json"
     measured = measured_of(
         ladder, reports, cold, startup_seconds=startup, endpoint=endpoint, settings=aws.settings, source=source

@@ -23,7 +23,7 @@ def recommend(choice: Choice, predicted: Prediction, observed: float | None) -> 
     if observed is None:
         return None
     match choice.name:
-        case "min_instances":
+        case "min_instances" if predicted.name == "instances_at_baseline":
             return max(1.0, observed)
         case "target_value":
             return _target(choice.value, predicted, observed)
