@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tasks.errors import SettingsRefused
 from tasks.settings import Settings
 
 MINUTE_SECONDS = 60.0
@@ -26,7 +27,15 @@ class AwsClock:
 
     @classmethod
     def of(cls, settings: Settings) -> AwsClock:
-        """Return the clock that the settings describe."""
+        """Return the clock that the settings describe.
+
+        Raises:
+            SettingsRefused: the scale is not 1 and the origin is not told.
+        """
+        if settings.time_scale != 1.0 and settings.clock_origin == 0.0:
+            what = f"time_scale={settings.time_scale:g}"
+            why = "a faster clock has a beginning, and clock_origin is not set"
+            raise SettingsRefused("AWS's clock", what, why, "eval $(kennel up), which exports both")
         return cls(settings.time_scale, settings.clock_origin)
 
     def now(self) -> datetime:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tasks.aws_clock import AwsClock
+from tasks.errors import SettingsRefused
 from tasks.settings import Settings
 
 ORIGIN = 1_700_000_000.0
@@ -35,3 +36,8 @@ def test_the_next_minute_is_a_full_one_of_awss() -> None:
 def test_it_is_read_from_the_settings() -> None:
     made = AwsClock.of(Settings(time_scale=30, clock_origin=ORIGIN))
     assert (made.scale, made.origin) == (30, ORIGIN)
+
+
+def test_a_scale_without_an_origin_is_refused() -> None:
+    with pytest.raises(SettingsRefused, match="clock_origin is not set"):
+        AwsClock.of(Settings(time_scale=30))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ class Loaded(Scripted):
     """An endpoint with one instance whose busiest minute is each of the given ones in turn."""
 
     def __init__(self, sums: Iterator[float], *, time_scale: float = 600.0, is_registered: bool = False) -> None:
-        self.settings = Settings(time_scale=time_scale)
+        self.settings = Settings(time_scale=time_scale, clock_origin=time.time())
         self.asked: list[Mapping[str, Any]] = []
         targets = [{"MinCapacity": 1, "MaxCapacity": 3, "SuspendedState": {}}] if is_registered else []
         services: dict[str, Mapping[str, Callable[..., Any]]] = {
