@@ -106,11 +106,8 @@ class EndpointSizing:
     @property
     def ramp_instances(self) -> int:
         """How many instances carry, at MAX_RPS, what comes until the next one is added."""
-        slope = self.traffic.ramp_rps_per_second
-        peak = whole(self.traffic.peak_rps / self.max_rps)
-        if slope == 0.0 or math.isinf(slope):
-            return peak if slope else 0
-        return min(peak, whole(slope * self.hold_seconds / (self.max_rps - self.safe_rps)))
+        growth = self.traffic.ramp_rps_per_second * self.hold_seconds / (self.max_rps - self.safe_rps)
+        return whole(min(growth, whole(self.traffic.peak_rps / self.max_rps)))  # infinite for a step, and nearly so
 
     @property
     def minimum(self) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import SettingsRefused
@@ -261,6 +261,7 @@ def test_rules_out_of_bounds_are_refused(rules: dict[str, float]) -> None:
     startup=st.floats(1, 900),
     scale=st.floats(1, 120),
 )
+@example(rates=[0.5, 1.0, 1.0], ramp=1.1125369292536007e-308, max_rps=1.0, startup=1.0, scale=1.0)  # all but a step
 def test_any_traffic_gets_a_plan_that_hangs_together(
     rates: list[float], ramp: float, max_rps: float, startup: float, scale: float
 ) -> None:
