@@ -77,6 +77,7 @@ class OpenLoop:
         self._callers: list[Any] = []
         self._outstanding = 0
         self._in_flight: dict[Any, tuple[float, bool]] = {}
+        self._is_over = False
         self._broken: BaseException | None = None
         self._measured_from = 0.0
         self._marks: deque[tuple[float, float]] = deque(maxlen=6)
@@ -154,6 +155,8 @@ class OpenLoop:
             connection.close()
 
     def _call(self, connection: Exchange, intended: float) -> None:
+        if self._is_over:
+            return
         request = self._wire.request(next(self._payloads))
         is_measured = intended >= self._measured_from
         sent = self._clock()
@@ -166,7 +169,8 @@ class OpenLoop:
             outcome, length = self._wire.judge(answer), len(answer.body)
         except OSError as error:
             outcome = network_outcome(error)
-        del self._in_flight[connection]
+        if self._in_flight.pop(connection, None) is None:
+            return  # it was cut at the deadline, and counted then
         self._outstanding -= 1
         if is_measured:
             self._finish(intended, sent, outcome, length)
@@ -180,8 +184,14 @@ class OpenLoop:
         while self._outstanding and self._clock() < deadline:
             gevent.sleep(min(0.01, max(0.0, deadline - self._clock())))
             self._raise_if_broken()
+        self._cut()
+
+    def _cut(self) -> None:
+        """End the counting: what is in flight has failed, though its answer may come before its caller is killed."""
+        self._is_over = True
+        flights, self._in_flight = list(self._in_flight.values()), {}
         cut = Outcome("timeout", "no answer by the deadline")
-        for intended, is_measured in self._in_flight.values():
+        for intended, is_measured in flights:
             if is_measured:
                 self._finish(intended, intended, cut, 0)
 

@@ -5,6 +5,7 @@ import threading
 import time
 
 import gevent
+import gevent.event
 import pytest
 
 from loadtest.arrivals import Stage, poisson_arrivals, total_seconds
@@ -89,6 +90,33 @@ def test_requests_without_an_answer_are_failures_at_the_deadline(server: InvokeS
     assert time.perf_counter() - begun < 3
     assert tally.sent == tally.failed == tally.kinds["timeout"] > 0
     assert tally.failures == {"no answer by the deadline": tally.failed}
+
+
+class Answered:
+    """An answer that needs no network."""
+
+    status, body = 200, b"{}"
+
+    def header(self, name: str) -> str:
+        return ""
+
+
+def test_an_answer_that_comes_while_the_run_is_ended_is_not_counted_a_second_time() -> None:
+    """The listener hears of the first request that was cut, and lets every answer through at that very moment."""
+    answers = gevent.event.Event()
+
+    class Held:
+        def exchange(self, request: bytes) -> HttpAnswer:
+            answers.wait()
+            return Answered()
+
+        def close(self) -> None:
+            pass
+
+    held = Wire(Held, lambda payload: payload.body, lambda answer: OK, [JPEG])
+    loop = OpenLoop(held, Bounds(0.0, 0.2, 3), lambda *_: answers.set())
+    tally = loop.run([0.0, 0.01, 0.02, 0.03, 0.04])
+    assert (tally.due, tally.sent, tally.answered, tally.failed) == (5, 3, 0, 3)
 
 
 def test_an_answer_slower_than_the_timeout_is_a_timeout_of_its_own(server: InvokeServer) -> None:
