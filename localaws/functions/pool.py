@@ -13,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from localaws.functions.concurrency import ThrottledError
 from localaws.functions.deployment import Deployment
 from localaws.functions.environment import ON_DEMAND, Environment, Launch
+from localaws.functions.turns import Turns, processors
 
 MACHINE_LIMIT = 100  # environments, each one a process of 25 MB and more
 IDLE_SECONDS = 300.0  # emulated; AWS does not say, 5 to 15 minutes are seen
 SWEEP_SECONDS = 1.0
 START_THREADS = 4
+TURN_SECONDS = 1.0
 STOP_THREADS = 8
 
 
@@ -30,10 +32,12 @@ class Pool:
         *,
         idle_seconds: float = IDLE_SECONDS,
         machine_limit: int = MACHINE_LIMIT,
+        starts_at_once: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stoppers = ThreadPoolExecutor(STOP_THREADS, "end lambda")
         self._launch = make_launch(ThreadPoolExecutor(START_THREADS, "start lambda"))
+        self._turns = Turns(starts_at_once or processors(), self.give_back)
         self._idle: dict[str, list[Environment]] = {}
         self._all: set[Environment] = set()
         self._retired: set[str] = set()
@@ -60,13 +64,28 @@ class Pool:
         """
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep())
+        environment = self._warm(deployment) or await self._turns.wait(deployment.revision)
+        return environment or await self._start_in_turn(deployment)
+
+    def _warm(self, deployment: Deployment) -> Environment | None:
         idle = self._idle.get(deployment.revision, [])
         while idle:
             environment = idle.pop()
             if environment.is_alive:
                 return environment
             self.end([environment])
-        return await self.start(deployment, ON_DEMAND)
+        return None
+
+    async def _start_in_turn(self, deployment: Deployment) -> Environment:
+        """Start an environment; the turn ends with its init, or when that lasts so long that it hardly computes."""
+        try:
+            environment = await self.start(deployment, ON_DEMAND)
+        except BaseException:
+            self._turns.over()
+            raise
+        environment.when_settled(self._turns.over)
+        asyncio.get_running_loop().call_later(TURN_SECONDS, environment.settle)
+        return environment
 
     async def start(self, deployment: Deployment, initialization_type: str) -> Environment:
         """Start a new environment, not waiting for its init.
@@ -88,6 +107,8 @@ class Pool:
         """Keep the environment for the next invocation, or end it if it is dead or its revision is retired."""
         if not environment.is_alive or environment.deployment.revision in self._retired or environment not in self._all:
             self.end([environment])
+            return
+        if self._turns.offer(environment):
             return
         environment.idle_since = self._clock()
         self._idle.setdefault(environment.deployment.revision, []).append(environment)

@@ -1,0 +1,70 @@
+"""Who may start an environment on demand now: as many at once as the machine has processors.
+
+On AWS each environment starts on processors of its own. Here a burst of start-ups would slow all of them, and whatever
+serves meanwhile; in turn, each takes about as long as alone. A request that waits for its turn takes an environment
+that becomes free first. Runs on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+
+from localaws.functions.environment import Environment
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+class Turns:
+    """At most `at_once` start-ups at a time, in the order of arrival; `give_back` gets what nobody waits for."""
+
+    def __init__(self, at_once: int, give_back: Callable[[Environment], None]) -> None:
+        self._free = at_once
+        self._give_back = give_back
+        self._waiting: deque[tuple[str, asyncio.Future[Environment | None]]] = deque()
+
+    async def wait(self, revision: str) -> Environment | None:
+        """Wait for a turn, which `over` ends, and return None; or return an environment of this revision."""
+        if self._free:
+            self._free -= 1
+            return None
+        turn: asyncio.Future[Environment | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((revision, turn))
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            self._leave(revision, turn)
+            raise
+
+    def offer(self, environment: Environment) -> bool:
+        """Hand an environment to who waits longest for one of its revision; tell whether anybody does."""
+        for place in self._waiting:
+            if place[0] == environment.deployment.revision and not place[1].done():
+                self._waiting.remove(place)
+                place[1].set_result(environment)
+                return True
+        return False
+
+    def over(self) -> None:
+        """End a turn: the next one begins."""
+        while self._waiting:
+            _, turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def _leave(self, revision: str, turn: asyncio.Future[Environment | None]) -> None:
+        if not turn.done() or turn.cancelled():
+            self._waiting.remove((revision, turn))
+            return
+        environment = turn.result()  # handed over at the very moment that the wait was given up
+        if environment is None:
+            self.over()
+        else:
+            self._give_back(environment)
