@@ -82,8 +82,10 @@ def parse_rule(text: str) -> tuple[str, InstanceCapacity]:
 
 
 def format_rule(instance_type: str, rule: InstanceCapacity) -> str:
-    """Return the text that `parse_rule` reads."""
-    return f"{instance_type}={rule.concurrency or ''}:{rule.floor_ms:g}ms"
+    """Return the shortest text that `parse_rule` reads as this."""
+    floor = f":{rule.floor_ms:g}ms" if rule.floor_ms else ""
+    numbers = f"{rule.concurrency or ''}{floor}"
+    return f"{instance_type}={numbers}" if numbers else instance_type
 
 
 def vcpus(instance_type: str) -> int:

@@ -1,6 +1,7 @@
 """One server: a lock on its home, a socket on loopback, the services, and an end that leaves nothing running."""
 
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -55,7 +56,7 @@ class ServerRecord:
     """What `home/server.json` says of a server.
 
     `created`, `started`: Unix times of the process and of its state, where the emulated clock starts too; `ssh_port`:
-    where all EC2 instances are reached.
+    where all EC2 instances are reached; `capacity`: the rules that it was started with.
     """
 
     pid: int
@@ -67,6 +68,8 @@ class ServerRecord:
     account_id: str
     time_scale: float
     ssh_port: int
+    capacity: list[str]
+    instance_startup_seconds: float
 
     @property
     def url(self) -> str:
@@ -186,6 +189,7 @@ def _run(core: Core, listener: socket.socket, announce: Announce, ending: _Endin
 
 
 def _announce(core: Core, announce: Announce) -> None:
+    _shorten_collections()
     settings = core.settings
     record = ServerRecord(
         pid=os.getpid(),
@@ -197,6 +201,8 @@ def _announce(core: Core, announce: Announce) -> None:
         account_id=settings.account_id,
         time_scale=settings.time_scale,
         ssh_port=settings.ssh_port,
+        capacity=[format_rule(*rule) for rule in settings.capacity.items()],
+        instance_startup_seconds=settings.instance_startup_seconds,
     )
     part = settings.home / "server.json.part"
     part.write_text(json.dumps(asdict(record)))
@@ -204,6 +210,16 @@ def _announce(core: Core, announce: Announce) -> None:
     announce(f"# localaws at {settings.url}, home {settings.home}")
     for name, value in settings.environment.items():
         announce(f"export {name}={value}")
+
+
+def _shorten_collections() -> None:
+    """Look at each long-lived object once: everything stands still while all of moto's are searched for cycles.
+
+    What outlives a full collection is left out of later ones. A cycle of such objects is never freed, which in a server
+    that lives for a day or two costs little.
+    """
+    gc.freeze()
+    gc.callbacks.append(lambda phase, about: gc.freeze() if phase == "stop" and about["generation"] == 2 else None)
 
 
 @contextmanager
