@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from tasks.errors import NotFound, aws_boundary
 from tasks.host_key import KeyFile, host_key
 from tasks.instance_access import Access
 from tasks.instance_prices import InstanceCandidates, Offer
+from tasks.settings import Settings
 
 USER = "ubuntu"
 """The login of the Deep Learning AMIs that are built on Ubuntu."""
@@ -126,7 +128,7 @@ def plan_instance(
         profile=profile,
         host_key=key,
         port=aws.settings.ssh_port,
-        user_data=user_data(key, dead_man_minutes=aws.settings.dead_man_minutes),
+        user_data=user_data(key, dead_man_minutes=dead_man_minutes(aws.settings)),
     )
 
 
@@ -168,8 +170,13 @@ def user_data(key: KeyFile, *, dead_man_minutes: int) -> str:
     )
 
 
+def dead_man_minutes(settings: Settings, minutes: int | None = None) -> int:
+    """Return `minutes` of ours (None: the setting's) in an instance's: the embedded AWS's clock may run faster."""
+    return math.ceil((settings.dead_man_minutes if minutes is None else minutes) * settings.time_scale)
+
+
 def dead_man_command(minutes: int) -> str:
-    """Return the heartbeat to run on the instance over SSH: it puts the shutdown off to `minutes` from now."""
+    """Return the heartbeat to run on the instance over SSH: it puts the shutdown off to its `minutes` from now."""
     return f"sudo shutdown --no-wall -h +{minutes}"
 
 

@@ -20,7 +20,7 @@ from tasks.aws import Aws
 from tasks.errors import KennelError, RemoteFailed, StageFailed, WaitTimedOut, aws_boundary
 from tasks.instance import KIND, LOST_SECONDS, launch, refuse_other_plans, terminate
 from tasks.instance_access import ensure_access
-from tasks.instance_plan import InstancePlan, dead_man_command, plan_instance
+from tasks.instance_plan import InstancePlan, dead_man_command, dead_man_minutes, plan_instance
 from tasks.instance_prices import InstanceCandidates, cost_usd, with_current_prices
 from tasks.instance_profile import ensure_instance_profile
 from tasks.instance_state import POLL_SECONDS, VISIBLE_SECONDS, instance_facts, instances_of, login, why_ended
@@ -174,9 +174,8 @@ def _attempt(
             return None
         told.seconds |= outcome.statuses[0]["seconds"]
         archive = aws.settings.run_dir(job.run_id) / "TrainedModels" / "model.tar.gz"
-        workers[0].remote.run(
-            dead_man_command(aws.settings.dead_man_minutes), check=False
-        )  # a slow link takes its time
+        renewal = dead_man_command(dead_man_minutes(aws.settings))
+        workers[0].remote.run(renewal, check=False)  # a slow link takes its time
         with told.phase("collect"):
             sha256 = collect(workers[0], job, archive)
         metrics = _judged(job, archive, workers)
@@ -209,7 +208,7 @@ def _gang(
     except (StageFailed, RemoteFailed, WaitTimedOut) as error:
         kept = bool(wish.keep_minutes and refs)
         if kept:
-            _keep(run_id, refs, wish.keep_minutes, error)
+            _keep(aws, run_id, refs, wish.keep_minutes, error)
             error.next_command = f"{login(refs[0]).command_line()}\n        and then: kennel down {run_id} --yes"
         raise
     finally:
@@ -246,20 +245,20 @@ def _follow(aws: Aws, job: RemoteJob, workers: Sequence[Worker]) -> Outcome:
     return follow(
         workers,
         job,
-        heartbeat=dead_man_command(aws.settings.dead_man_minutes),
+        heartbeat=dead_man_command(dead_man_minutes(aws.settings)),
         heartbeat_seconds=HEARTBEAT_SECONDS,
         deadline_seconds=job.max_runtime_seconds + AROUND_SECONDS,
     )
 
 
-def _keep(run_id: str, refs: Sequence[InstanceRef], minutes: int, error: KennelError) -> None:
+def _keep(aws: Aws, run_id: str, refs: Sequence[InstanceRef], minutes: int, error: KennelError) -> None:
     """Leave the instances for `minutes` and say how to look at them."""
     say(f"{error.where} failed; as asked, its instances are kept for {minutes} minutes, then they end by themselves:")
     for ref in refs:
         say(f"  {login(ref).command_line()}")
         try:
             with Remote(login(ref)) as remote:
-                remote.run(dead_man_command(minutes))
+                remote.run(dead_man_command(dead_man_minutes(aws.settings, minutes)))
         except (RemoteFailed, WaitTimedOut) as problem:
             say(f"  {ref.instance_id} could not be told so ({problem.what}): it ends when its dead-man's switch does")
     say(f"  end them now: kennel down {run_id} --yes")

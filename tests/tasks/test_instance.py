@@ -15,7 +15,7 @@ from tasks.aws import Aws
 from tasks.errors import AccessDenied, LimitReached, OwnershipRefused, StageFailed, TeardownIncomplete, WaitTimedOut
 from tasks.host_key import host_key
 from tasks.instance import launch, terminate, wait_running
-from tasks.instance_plan import dead_man_command, find_image
+from tasks.instance_plan import dead_man_command, dead_man_minutes, find_image
 from tasks.instance_prices import choose_instances
 from tasks.instance_state import Waiting, find, settled, why_ended
 from tasks.ledger import Ledger
@@ -109,6 +109,12 @@ def test_the_user_data_gives_our_host_key_and_arms_the_dead_mans_switch(aws: Aws
     assert told["runcmd"][0] == ["shutdown", "--no-wall", "-h", "+30"]
     assert dead_man_command(30) == "sudo shutdown --no-wall -h +30"
     assert plan.host_key.private().split("\n")[1] not in repr(plan)
+
+
+def test_the_dead_mans_minutes_are_ours_however_fast_the_instances_clock_runs(aws: Aws) -> None:
+    fast = aws.settings.model_copy(update={"time_scale": 60.0, "dead_man_minutes": 30})
+    assert dead_man_minutes(fast) == 1800 and dead_man_minutes(fast, 10) == 600
+    assert dead_man_minutes(fast.model_copy(update={"time_scale": 1.0})) == 30
 
 
 def test_the_volume_is_at_least_as_large_as_the_image(aws: Aws) -> None:
