@@ -18,6 +18,7 @@ from tasks.ledger import Ledger
 from tasks.load_picture import draw
 from tasks.load_profile import Profile, profile_of, run_profile
 from tasks.loadtest import LoadOptions
+from tasks.machine import where
 from tasks.observation import InstanceWatch, see
 from tasks.observed import Observed, observe, preferred
 from tasks.profile_records import Seen
@@ -120,7 +121,7 @@ def check_plan(
         first_throttled={way: first_throttled(seen) for way, seen in runs.items()},
         profile_seconds=chosen.seconds,
         pictures=pictures,
-        hardware=next(iter(runs.values())).hardware,
+        hardware=where(aws.settings),
     )
     save_record(run_dir, SCALING, result)
     return result
@@ -185,10 +186,9 @@ def verdict_rows(result: ScalingVerdicts) -> dict[str, str]:
     rows = {"scaling": scaling_text(result)}
     for each in result.verdicts:
         seen = "" if each.observed is None else f"{amount(each.observed, each.unit)}; "
-        limits = f"predicted {amount(each.low, each.unit)} to {amount(each.high, each.unit)}"
         advice = "" if each.recommended is None else f"; recommended {each.choice} {each.recommended:g}"
         why = f"; {each.why}" if each.observed is None else ""
-        rows[each.what] = f"{each.state}: {seen}{limits}{why}{advice}"
+        rows[each.what] = f"{each.state}: {seen}predicted {each.range}{why}{advice}"
     rows |= {f"throttled first, {way}": text for way, text in result.first_throttled.items()}
     return rows | {f"picture, {way}": path for way, path in result.pictures.items()}
 
@@ -205,7 +205,9 @@ def scaling_json(result: ScalingVerdicts) -> dict[str, object]:
                 "number": each.choice,
                 "state": each.state,
                 "predicted": [each.predicted, each.low, each.high],
+                "chance": each.chance,
                 "observed": each.observed,
+                "samples": each.samples,
                 "unit": each.unit,
                 "recommended": each.recommended,
             }
@@ -232,11 +234,8 @@ def raise_if_failed(result: ScalingVerdicts, run_id: str) -> None:
 
 def _told(verdict: Verdict) -> str:
     advice = "" if verdict.recommended is None else f", recommended {verdict.choice}={verdict.recommended:g}"
-    seen = "not observed" if verdict.observed is None else f"{verdict.observed:.4g}"
-    return (
-        f"{verdict.name} ({verdict.choice}): {seen}, predicted {verdict.low:.4g} to {verdict.high:.4g} {verdict.unit}"
-        f"{advice}"
-    )
+    seen = "not observed" if verdict.observed is None else amount(verdict.observed, verdict.unit)
+    return f"{verdict.name} ({verdict.choice}): {seen}, predicted {verdict.range}{advice}"
 
 
 def with_overrides(plan: ScalingPlan, overrides: Mapping[str, float]) -> ScalingPlan:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tasks.queueing import whole
+from tasks.scaling_choice import SIGMAS
 from tasks.scaling_rules import IN_PERIODS, LONGEST_COOLDOWN_SECONDS, OUT_PERIODS, PERIOD_SECONDS, ScalingRules
 from tasks.target_tracking import scale_in_step
 from tasks.traffic import Measured, Traffic
@@ -63,12 +64,18 @@ class EndpointSizing:
 
     @cached_property
     def metric(self) -> Span:
-        """From the rise of the load until a minute above the target is over; the minute of the rise may count."""
+        """From the rise of the load until a minute above the target is over; the minute of the rise may count.
+
+        How much of it must lie after the rise is random, the more so the fewer requests make the target.
+        """
         rise = self.traffic.peak_rps - self.traffic.baseline_rps
-        over = self.for_rate(self.traffic.baseline_rps) * self.safe_rps - self.traffic.baseline_rps
+        safe = self.for_rate(self.traffic.baseline_rps) * self.safe_rps
         is_step = rise > 0 and self.traffic.ramp_seconds == 0
-        share = min(1.0, max(0.0, over / rise)) if is_step else 1.0
-        return Span((0.5 + share) * PERIOD_SECONDS, share * PERIOD_SECONDS, (1 + share) * PERIOD_SECONDS)
+        share = min(1.0, max(0.0, (safe - self.traffic.baseline_rps) / rise)) if is_step else 1.0
+        a_minute = PERIOD_SECONDS / self.measured.time_scale
+        chance = SIGMAS * math.sqrt(safe * a_minute) / (rise * a_minute) if is_step else 0.0
+        low, high = max(0.0, share - chance), 1.0 + min(1.0, share + chance)
+        return Span((0.5 + share) * PERIOD_SECONDS, low * PERIOD_SECONDS, high * PERIOD_SECONDS)
 
     @property
     def decision(self) -> Span:

@@ -237,7 +237,7 @@ def _provisioned(sizing: FunctionSizing, prices: Prices, provisioned: int) -> Ch
             _measured("mean", sizing.memory.mean_ms, "ms"),
             _document("head room", sizing.rules.headroom, "share", f"10 %: {PROVISIONED}"),
             _document("requests/s an execution", RPS_PER_ENVIRONMENT, "requests/s", LAMBDA_QUOTAS),
-            _measured("cold start", sizing.measured.cold_start_ms, "ms"),
+            _measured("cold start p95", sizing.measured.cold_start_ms, "ms"),
             _measured("p95", sizing.memory.p95_ms, "ms"),
             _chosen("SLO", sizing.traffic.slo_p95_ms, "ms", "traffic statement"),
             _chosen("spillover share", sizing.rules.spillover_share, "share", "ScalingRules.spillover_share"),

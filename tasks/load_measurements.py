@@ -23,7 +23,7 @@ from tasks.instance_count import set_instance_count
 from tasks.load_ladder import WARM_UP_SECONDS, LadderRun
 from tasks.load_rungs import SAMPLES, Ladder, LadderRules
 from tasks.loadtest import LoadOptions, LoadStage, run_load_test
-from tasks.machine import hardware
+from tasks.machine import where
 from tasks.records import EndpointRef, FunctionRef, save_record
 from tasks.settings import Settings
 from tasks.traffic import Figure, Measured, Traffic
@@ -86,7 +86,7 @@ def measure(
     measured = measured_of(
         ladder, reports, cold, startup_seconds=startup, endpoint=endpoint, settings=aws.settings, source=source
     )
-    record = LadderRecord(ladder, measured, hardware(), time.perf_counter() - begun)
+    record = LadderRecord(ladder, measured, where(aws.settings), time.perf_counter() - begun)
     save_record(run_dir, STAGE, record)
     return record
 
@@ -195,7 +195,7 @@ def measured_of(
         function_mean_ms=Figure(sum(durations) / n, n, source),
         function_p50_ms=Figure(percentile(durations, 0.5), n, source),
         function_p95_ms=Figure(percentile(durations, 0.95), n, source),
-        cold_start_ms=Figure(sum(inits) / len(inits), len(inits), source),
+        cold_start_ms=Figure(percentile(inits, 0.95), len(inits), source),
         instance_startup_seconds=Figure(max(startup_seconds, 1e-3), 1, source),
         instance_type=endpoint.instance_type,
         function_memory_mb=reports[-1].memory_mb,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
-from tasks.settings import Settings
+from tasks.settings import LOCAL_HOSTING_PATH, Settings
 
 
 def hardware() -> str:
@@ -21,10 +24,29 @@ def hardware() -> str:
 
 
 def where(settings: Settings) -> str:
-    """Return what a run's seconds were measured on: AWS and its region, or the embedded AWS and this machine."""
+    """Return what a run's seconds were measured on: AWS and its region, or the embedded AWS and this machine.
+
+    The embedded AWS's clock and the limits of its hosting instances are told where they are not the usual ones.
+    """
     if settings.target() == "aws":
         return f"AWS, {settings.region}"
-    return f"the embedded AWS on {hardware()}"
+    scale = [] if settings.time_scale == 1.0 else [f"time scale {settings.time_scale:g}"]
+    changed = ", ".join(scale + _hosting_limits(settings))
+    return f"the embedded AWS on {hardware()}" + (f" ({changed})" if changed else "")
+
+
+def _hosting_limits(settings: Settings) -> list[str]:
+    """Ask the embedded AWS what one hosting instance serves; another AWS on loopback has no such limits."""
+    address = f"{str(settings.endpoint_url).rstrip('/')}{LOCAL_HOSTING_PATH}"
+    try:
+        with urllib.request.urlopen(address, timeout=settings.connect_timeout_seconds) as answer:  # noqa: S310 loopback
+            rules = json.loads(answer.read())
+    except (OSError, HTTPException, ValueError):
+        return []
+    return [
+        f"{name}: {rule['concurrency'] or 'its vCPUs'} requests at once, {rule['floor_ms']:g} ms or more each"
+        for name, rule in rules.items()
+    ]
 
 
 def _processors() -> int:

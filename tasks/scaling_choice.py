@@ -67,21 +67,30 @@ class Prediction:
             raise ValueError(f"prediction {self.name}: {self.low} ≤ {self.high} does not hold")
 
     def holds(self, observed: float, *, samples: int | None = None) -> bool:
-        """Tell whether an observation is within the range; one of `samples` requests may miss it by its sampling error.
+        """Tell whether an observation is within the range; one of `samples` requests may miss it by its chance."""
+        return self.margin(observed, samples=samples) >= 0
+
+    def margin(self, observed: float, *, samples: int | None = None) -> float:
+        """Return how far within the nearer bound an observation is, in the prediction's unit; negative outside."""
+        return inside(observed, self.low, self.high) + self.chance(observed, samples)
+
+    def chance(self, observed: float, samples: int | None) -> float:
+        """Return by how much an observation of `samples` requests may miss the bound for being random.
 
         Shares are binomial; executions in flight are in proportion to the requests that came, whose number is random.
         """
-        edge, slack = self.low if observed < self.low else self.high, 0.0
+        edge = self.low if observed < self.low else self.high
         if samples and self.unit == "share":
             share = min(1.0, max(0.0, edge))
-            slack = SIGMAS * math.sqrt(max(share * (1.0 - share), 1.0 / samples) / samples)
-        elif samples and self.unit == "executions":
-            slack = SIGMAS * edge / math.sqrt(samples)
-        return self.low - slack <= observed <= self.high + slack
+            return SIGMAS * math.sqrt(max(share * (1.0 - share), 1.0 / samples) / samples)
+        if samples and self.unit == "executions":
+            return SIGMAS * edge / math.sqrt(samples)
+        return 0.0
 
-    def margin(self, observed: float) -> float:
-        """Return how far within the nearer bound an observation is, in the prediction's unit; negative outside."""
-        return min(observed - self.low, self.high - observed)
+
+def inside(observed: float, low: float, high: float) -> float:
+    """Return the distance to the nearer bound, negative outside; nothing seen is negative, so a `low` of 0 is none."""
+    return high - observed if low <= 0.0 <= observed else min(observed - low, high - observed)
 
 
 @dataclass(frozen=True)

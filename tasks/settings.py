@@ -44,6 +44,7 @@ DEEP_LEARNING_IMAGE = (
 )
 CALLER_ADDRESS_URL = "https://checkip.amazonaws.com"
 LOCAL_CALLER_ADDRESS_PATH = "/_localaws/caller-address"
+LOCAL_HOSTING_PATH = "/_localaws/capacity/hosting"
 
 PREFIX = "KENNEL_"
 ELSEWHERE = ("KENNEL_CRASH_AT", "KENNEL_GIT_COMMIT")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tasks.observed import Observed, errors_of, throttles_of
 from tasks.profile_records import Seen
 from tasks.recommendation import BY_HAND, recommend
-from tasks.scaling_choice import Choice, Prediction, ScalingPlan, amount
+from tasks.scaling_choice import Choice, Prediction, ScalingPlan, amount, inside
 
 ENDPOINT_CHOICES = ("min_instances", "max_instances", "target_value", "scale_out_cooldown", "scale_in_cooldown")
 RUN = "the run"
@@ -23,7 +23,8 @@ RUN = "the run"
 class Verdict:
     """One hypothesis and what became of it. `choice` is the number of the plan that it judges, or "the run".
 
-    `margin` is the distance to the nearer bound in `unit`, negative outside; `recommended` is a value for `choice`.
+    `margin` is the distance to the nearer bound in `unit`, negative outside; by as much as `chance` may an observation
+    of so few samples lie beyond it. `recommended` is a value for `choice`.
     """
 
     name: str
@@ -39,6 +40,13 @@ class Verdict:
     recommended: float | None
     why: str
     samples: int | None = None
+    chance: float = 0.0
+
+    @property
+    def range(self) -> str:
+        """What was predicted, and what chance may add to it, to be read."""
+        text = f"{amount(self.low, self.unit)} to {amount(self.high, self.unit)}"
+        return text + (f" ± {amount(self.chance, self.unit)} by chance" if self.chance else "")
 
     @property
     def state(self) -> str:
@@ -80,6 +88,7 @@ def judge_prediction(choice: Choice, predicted: Prediction, observed: Observed) 
         recommended=None if passed else recommend(choice, predicted, observed.value),
         why=observed.how,
         samples=observed.samples,
+        chance=0.0 if observed.value is None else predicted.chance(observed.value, observed.samples),
     )
 
 
@@ -139,7 +148,8 @@ def _held(predicted: Prediction, observed: Observed) -> tuple[bool, float | None
     if observed.is_bound:  # the true value may be lower: only an upper limit can be held by it
         is_open = predicted.low <= 0.0
         return is_open and observed.value <= predicted.high, predicted.high - observed.value
-    return predicted.holds(observed.value, samples=observed.samples), predicted.margin(observed.value)
+    margin = predicted.margin(observed.value, samples=observed.samples)
+    return margin >= 0, margin
 
 
 def _accounting(seen: Seen, way: str) -> Verdict:
@@ -186,7 +196,7 @@ def _run_verdict(name: str, what: str, unit: str, predicted: tuple[float, float,
         observed=found,
         unit=unit,
         passed=found is not None and low <= found <= high,
-        margin=None if found is None else min(found - low, high - found),
+        margin=None if found is None else inside(found, low, high),
         recommended=None,
         why=observed.how,
         samples=observed.samples,
@@ -200,12 +210,11 @@ def _moment(seen: Seen, at: float) -> str:
 
 def _row(verdict: Verdict) -> str:
     unit = verdict.unit
-    predicted = f"{amount(verdict.predicted, unit)} [{amount(verdict.low, unit)} … {amount(verdict.high, unit)}]"
     cells = (
         verdict.state if verdict.passed else f"**{verdict.state}**",
         verdict.choice,
         verdict.what,
-        predicted,
+        f"{amount(verdict.predicted, unit)} ({verdict.range})",
         "—" if verdict.observed is None else amount(verdict.observed, unit),
         "" if verdict.samples is None else f"{verdict.samples}",
         "" if verdict.margin is None else amount(verdict.margin, unit),

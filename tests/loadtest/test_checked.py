@@ -153,6 +153,6 @@ def test_a_target_ten_times_too_high_fails_the_stage_by_its_own_verdict(
     )
     peak = next(verdict for verdict in found.verdicts if verdict.name == "instances_at_peak")
     assert (peak.state, peak.observed, peak.recommended) == ("FAIL", 1, plan.value("target_value"))
-    with pytest.raises(StageFailed, match=r"instances_at_peak \(target_value\): 1, predicted ") as caught:
+    with pytest.raises(StageFailed, match=r"instances_at_peak \(target_value\): 1 instance, predicted 3 ") as caught:
         raise_if_failed(found, RUN_ID)
     assert caught.value.exit_code == 9
