@@ -32,7 +32,7 @@ from tasks.waiting import say
 
 Ref = TypeVar("Ref", EndpointRef, FunctionRef)
 SAMPLE_SAFETY = 0.25
-SAMPLE_LADDER = LadderRules(first_rps=40.0, precision=0.3)
+SAMPLE_LADDER = LadderRules(first_rps=60.0, precision=0.3)
 """The demo's instances carry more than that: from 8 on, and to a finer end, its ladder would take twice as long."""
 
 

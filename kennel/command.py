@@ -45,6 +45,7 @@ MACHINES = Group("Machines")
 LOAD = Group("Load test")
 TRAFFIC = Group("Traffic to plan for (checked)")
 PLAN = Group("Scaling plan (checked)")
+EMBEDDED = Group("The embedded AWS")
 
 Data = Annotated[
     str | None,
@@ -274,11 +275,39 @@ def logs(
 
 
 @app.command
-def up() -> int:
+def up(
+    *,
+    time_scale: Annotated[
+        float | None,
+        Parameter(
+            group=EMBEDDED,
+            validator=Number(gte=0.01, lte=10_000),
+            help="AWS's seconds in a second: at 60, its minutes, alarms and cooldowns last a second; default 1.",
+        ),
+    ] = None,
+    capacity: Annotated[
+        tuple[str, ...],
+        Parameter(
+            group=EMBEDDED,
+            negative="",
+            help="TYPE[=[CONCURRENCY][:FLOORms]], such as ml.m5.large=4:40ms: what a hosting instance serves at once, "
+            "and the least time a request takes; default no limit.",
+        ),
+    ] = (),
+    instance_startup_seconds: Annotated[
+        float | None,
+        Parameter(
+            group=EMBEDDED,
+            validator=Number(gte=0, lte=3600),
+            help="How long a hosting instance that scales out takes to serve, in AWS's seconds; default 0.",
+        ),
+    ] = None,
+) -> int:
     """Start the embedded AWS and Prefect's server in the background; print the environment to export."""
     from kennel import lifting
+    from kennel.embedded_aws import Options
 
-    return lifting.up()
+    return lifting.up(Options(time_scale, capacity, instance_startup_seconds))
 
 
 @app.command

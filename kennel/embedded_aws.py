@@ -9,20 +9,55 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from kennel import processes
 from kennel.ports import free_port
-from tasks.errors import StageFailed, WaitTimedOut
+from tasks.errors import SettingsRefused, StageFailed, WaitTimedOut
 
 NAME = "localaws"
 PREFERRED_PORT = 4577
 START_SECONDS = 60.0
 SSH_PORT = 22  # of instances; without root the embedded AWS has to take another
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the embedded AWS is to run with; None and () are its defaults, or whatever the running one has.
+
+    `time_scale`: AWS's seconds in a second; `capacity`: rules `TYPE[=[CONCURRENCY][:FLOORms]]` of hosting instances;
+    `instance_startup_seconds`: of a hosting instance that scales out, AWS's seconds.
+    """
+
+    time_scale: float | None = None
+    capacity: tuple[str, ...] = ()
+    instance_startup_seconds: float | None = None
+
+    @property
+    def given(self) -> dict[str, float | list[str]]:
+        """Those that were said, by the names of `server.json`."""
+        said = {name: value for name, value in vars(self).items() if value not in (None, ())}
+        return {name: list(value) if name == "capacity" else value for name, value in said.items()}
+
+    @property
+    def arguments(self) -> list[str]:
+        """What they are on localaws's command line."""
+        rules = [part for rule in self.capacity for part in ("--capacity", rule)]
+        numbers = [
+            part
+            for name, value in self.given.items()
+            if name != "capacity"
+            for part in (f"--{name.replace('_', '-')}", str(value))
+        ]
+        return rules + numbers
+
+
+AS_IT_IS = Options()
 
 
 @dataclass(frozen=True)
@@ -63,11 +98,8 @@ def localaws_home(home: Path) -> Path:
 
 def find(home: Path) -> EmbeddedAws | None:
     """Return the server that runs for this home, whoever started it."""
-    try:
-        record = json.loads((localaws_home(home) / "server.json").read_text())
-        if psutil.Process(record["pid"]).create_time() != record["created"]:
-            return None
-    except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
+    record = _record(home)
+    if record is None:
         return None
     return EmbeddedAws(
         url=f"http://127.0.0.1:{record['port']}",
@@ -79,13 +111,20 @@ def find(home: Path) -> EmbeddedAws | None:
     )
 
 
-def begin(home: Path) -> processes.Recorded | None:
-    """Start the server without waiting for it; None when one runs for this home."""
-    if find(home) is not None:
+def begin(home: Path, options: Options = AS_IT_IS) -> processes.Recorded | None:
+    """Start the server without waiting for it; None when one runs for this home.
+
+    Raises:
+        SettingsRefused: the one that runs was started with other options.
+    """
+    running = _record(home)
+    if running is not None:
+        _refuse_others(options, running)
         return None
     port = free_port(PREFERRED_PORT)
     command = [sys.executable, "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
-    return processes.spawn(home, NAME, command, environment=os.environ, url=f"http://127.0.0.1:{port}")
+    url = f"http://127.0.0.1:{port}"
+    return processes.spawn(home, NAME, command + options.arguments, environment=os.environ, url=url)
 
 
 def wait(home: Path, started: processes.Recorded | None, say: Callable[[str], None]) -> EmbeddedAws:
@@ -117,3 +156,20 @@ def stop(home: Path) -> bool:
     if running is not None:
         processes.end_process(running.pid)
     return processes.stop(home, NAME) or running is not None
+
+
+def _record(home: Path) -> dict[str, Any] | None:
+    """Return what the running server of this home wrote down, None when there is none."""
+    try:
+        record: dict[str, Any] = json.loads((localaws_home(home) / "server.json").read_text())
+        is_same = psutil.Process(record["pid"]).create_time() == record["created"]
+    except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
+        return None
+    return record if is_same else None
+
+
+def _refuse_others(options: Options, running: Mapping[str, Any]) -> None:
+    for name, wanted in options.given.items():
+        if running.get(name) != wanted:
+            what, why = f"{name} {wanted}", f"the embedded AWS runs already, with {running.get(name)}"
+            raise SettingsRefused("the embedded AWS", what, why, "kennel down --yes, then this again")

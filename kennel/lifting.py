@@ -10,16 +10,18 @@ from urllib.parse import urlsplit
 
 from kennel import prefect_server, processes, surroundings, work_pool
 from kennel.console import print_json, say
+from kennel.embedded_aws import AS_IT_IS, Options
 from kennel.overview import all_runs, run_dir_of
 
 
-def up() -> int:
+def up(options: Options = AS_IT_IS) -> int:
     """Start or adopt the local servers and print what a shell has to export to use them.
 
     Raises:
         StageFailed, WaitTimedOut: a server did not come up.
+        SettingsRefused: the embedded AWS runs already, with other options.
     """
-    where = surroundings.bring_up(meanwhile=work_pool.import_client)
+    where = surroundings.bring_up(work_pool.import_client, options)
     work_pool.ensure()
     for name, value in where.environment.items():
         if name != processes.OWNER_VARIABLE:

@@ -88,7 +88,7 @@ def test(run_id: str, parameters: Mapping[str, Any], *, as_json: bool) -> int:
     """
     running.tell_on_interrupt()
     where = surroundings.bring_up(meanwhile=_import_flow)
-    say(f"AWS: {where.target}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
+    say(f"AWS: {where.description}")
 
     from prefect.exceptions import ParameterTypeError
 

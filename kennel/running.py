@@ -33,7 +33,7 @@ def run(parameters: Mapping[str, Any], *, data: str | None, allowed_hosts: tuple
     tell_on_interrupt()
     require_backbone(parameters["backbone"])  # a typing slip should not wait for two servers to start
     where = surroundings.bring_up(meanwhile=_import_flows)
-    say(f"AWS: {where.target}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
+    say(f"AWS: {where.description}")
     _import_sdk_early(where.runs)
 
     from prefect.exceptions import ParameterTypeError

@@ -36,7 +36,7 @@ def train(
     _check_machines(parameters["instances"], parameters["instance_type"])
     running.tell_on_interrupt()
     where = surroundings.bring_up(meanwhile=_import_flows)
-    say(f"AWS: {where.target}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
+    say(f"AWS: {where.description}")
     chosen = data or (running.SAMPLE if where.target == "local" else REFERENCE_DATA)
     name = run_id or naming.training_run_id(chosen, **{key: parameters[key] for key in _OF_THE_RUN})
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from kennel import embedded_aws, prefect_server, processes
 from kennel.console import say
+from tasks import machine
+from tasks.errors import SettingsRefused
 from tasks.settings import Settings, is_loopback
 
 
@@ -23,6 +25,12 @@ class Surroundings:
     runs: Path
     target: str
     environment: Mapping[str, str]
+
+    @property
+    def description(self) -> str:
+        """Which AWS it is, and what the embedded one runs on, in one line."""
+        settings = Settings.load()
+        return machine.where(settings) + (f" at {settings.endpoint_url}" if settings.endpoint_url else "")
 
 
 def home_and_runs() -> tuple[Path, Path]:
@@ -36,12 +44,15 @@ def home_and_runs() -> tuple[Path, Path]:
 
 
 def wants_embedded_aws() -> bool:
-    """Tell whether the command has to bring its own AWS: nobody named an endpoint or an account."""
+    """Tell whether the command brings its own AWS: no account is named, and no endpoint but that of this home."""
     settings = Settings.load()
-    return settings.endpoint_url is None and settings.account_id is None
+    if settings.endpoint_url is None:
+        return settings.account_id is None
+    own = embedded_aws.find(settings.home)
+    return own is not None and own.url == settings.endpoint_url
 
 
-def bring_up(meanwhile: Callable[[], None]) -> Surroundings:
+def bring_up(meanwhile: Callable[[], None], options: embedded_aws.Options = embedded_aws.AS_IT_IS) -> Surroundings:
     """Start or adopt what the command needs, both servers at the same time, and export their addresses to this process.
 
     `meanwhile` is called while Prefect's server starts, with the environment set: the place for slow imports.
@@ -49,12 +60,14 @@ def bring_up(meanwhile: Callable[[], None]) -> Surroundings:
     Raises:
         StageFailed, WaitTimedOut: a server did not come up.
         TargetRefused: an endpoint is named that is not on loopback.
+        SettingsRefused: options of the embedded AWS cannot be given to the AWS that is named or runs.
     """
     home, runs = home_and_runs()
     embedded = wants_embedded_aws()
     if not embedded:
         Settings.load().target()  # refuses, before anything is started
-    aws_process = embedded_aws.begin(home) if embedded else None
+        _refuse_options(options)
+    aws_process = embedded_aws.begin(home, options) if embedded else None
     prefect = None if "PREFECT_API_URL" in os.environ else prefect_server.begin(home)
     environment = {processes.OWNER_VARIABLE: processes.owner_of(home)}
     if prefect is not None:
@@ -95,6 +108,12 @@ def take_down(home: Path) -> list[str]:
 def is_local_endpoint(endpoint: str) -> bool:
     """Tell whether a ledger's endpoint is an embedded AWS."""
     return is_loopback(endpoint)
+
+
+def _refuse_options(options: embedded_aws.Options) -> None:
+    if options.given:
+        why = "they are for the embedded AWS that kennel starts, and another AWS is named"
+        raise SettingsRefused("the embedded AWS", ", ".join(options.given), why, "unset AWS_ENDPOINT_URL")
 
 
 def _stop_prefect(home: Path) -> bool:
