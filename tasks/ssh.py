@@ -42,7 +42,7 @@ class Completed:
 class Remote:
     """A machine that can be reached by SSH. Making one connects to nothing; `with` connects and in the end disconnects.
 
-    Not while a file is moved: commands from another thread have then cut the connection, once in some dozen runs.
+    Commands may come from several threads, also while a file is moved: each has a channel of its own.
     """
 
     def __init__(

@@ -1,8 +1,9 @@
-"""paramiko's transport with three things added, by way of the packetizer class that it takes.
+"""paramiko's transport with four things added, by way of the packetizer class that it takes.
 
-It counts what comes, so that a silent link can be told from a quiet one; has small messages acknowledged at once; and
-sends file content in batches: under AES-GCM the packets of a batch are sealed into one buffer and leave by one call,
-where paramiko copies each packet several times. What the packets are does not change (RFC 4253, 6; RFC 5647, 7).
+It counts what comes, so that a silent link can be told from a quiet one; has small messages acknowledged at once; keeps
+back what would be said on a channel after its close, for which OpenSSH's server ends the connection; and sends file
+content in batches: under AES-GCM the packets of a batch are sealed into one buffer and leave by one call, where
+paramiko copies each packet several times. What the packets are does not change (RFC 4253, 6; RFC 5647, 7).
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from typing import Any
 
 import paramiko
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from paramiko.common import MSG_CHANNEL_DATA
+from paramiko.common import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EOF,
+    MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_REQUEST,
+    MSG_CHANNEL_WINDOW_ADJUST,
+)
 from paramiko.message import Message
 from paramiko.packet import Packetizer
 
@@ -27,6 +35,7 @@ BATCH_PACKETS = 16
 PACKET_ROOM_BYTES = 64
 """What paramiko leaves of a packet's greatest size for all that is not content."""
 
+_OF_OPEN_CHANNELS = {MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA, MSG_CHANNEL_EOF, MSG_CHANNEL_WINDOW_ADJUST}
 _LENGTH, _DATA = struct.Struct(">I"), struct.Struct(">BBII")
 """The length of a packet; and, of a packet of data: its padding's length, its kind, the channel, the data's length."""
 
@@ -86,6 +95,7 @@ class Packets(Packetizer):
         self._cipher: AESGCM | None = None
         self._fixed, self._counter, self._sealed_bytes = b"", 0, 0
         self._buffer = memoryview(bytearray())
+        self._closed_channels = set[int]()
 
     def read_message(self) -> tuple[int, Message]:
         """Read as paramiko does, and have what came acknowledged at once.
@@ -117,16 +127,26 @@ class Packets(Packetizer):
     def send_message(self, data: Message | Batch) -> None:
         """Send a message, or a batch of data messages."""
         with self._sealing:
-            if self._cipher is not None:
-                sealed = (
-                    self._batch(self._cipher, data) if isinstance(data, Batch) else self._single(self._cipher, data)
-                )
-                self.write_all(sealed)
-                self._count(len(sealed))
+            if self._is_too_late(data):
                 return
-        if isinstance(data, Batch):
-            raise TypeError("a batch can only be sent under AES-GCM")
-        super().send_message(data)
+            if self._cipher is None:
+                super().send_message(_not_a_batch(data))
+                return
+            sealed = self._batch(self._cipher, data) if isinstance(data, Batch) else self._single(self._cipher, data)
+            self.write_all(sealed)
+            self._count(len(sealed))
+
+    def _is_too_late(self, data: Message | Batch) -> bool:
+        """Tell whether its channel was closed before: threads build messages first and send them later.
+
+        The server may give a closed channel's number to a new one, which begins with a request.
+        """
+        kind, channel = (MSG_CHANNEL_DATA, data.channel) if isinstance(data, Batch) else _addressed(data)
+        if kind == MSG_CHANNEL_CLOSE:
+            self._closed_channels.add(channel)
+        elif kind == MSG_CHANNEL_REQUEST:
+            self._closed_channels.discard(channel)
+        return kind in _OF_OPEN_CHANNELS and channel in self._closed_channels
 
     def _single(self, cipher: AESGCM, message: Message) -> memoryview:
         payload = message.asbytes()
@@ -172,6 +192,18 @@ class Packets(Packetizer):
         self._sealed_bytes += size
         if self._sealed_bytes >= self.REKEY_BYTES and not self.need_rekey():
             self._trigger_rekey()  # type: ignore[attr-defined]  # for subclasses; the stubs leave it out
+
+
+def _addressed(message: Message) -> tuple[int, int]:
+    """Return a message's kind, and the channel that it is for if it is of that sort."""
+    payload = message.asbytes()
+    return payload[0], int.from_bytes(payload[1:5], "big")
+
+
+def _not_a_batch(data: Message | Batch) -> Message:
+    if isinstance(data, Batch):
+        raise TypeError("a batch can only be sent under AES-GCM")
+    return data
 
 
 def _padding(payload_bytes: int) -> int:

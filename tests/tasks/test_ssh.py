@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EOF, MSG_CHANNEL_WINDOW_ADJUST
+from paramiko.message import Message
 
+from tasks import ssh_connection
 from tasks.errors import CommandFailed, ConnectionLost, RemoteFailed, WaitTimedOut
 from tasks.ssh import Remote
 from tests.chaos_proxy import ChaosProxy
@@ -160,6 +163,31 @@ def test_one_handshake_serves_many_commands_from_several_threads() -> None:
             thread.join()
         assert outputs == [b"x\n"] * 8
         assert own.logins() == 1
+
+
+@pytest.mark.parametrize("kind", [MSG_CHANNEL_EOF, MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST])
+@pytest.mark.parametrize("cipher", ["aes128-gcm@openssh.com", "aes128-ctr"])
+def test_what_is_said_on_a_channel_after_its_close_ends_no_connection(
+    sshd: Sshd, monkeypatch: pytest.MonkeyPatch, kind: int, cipher: str
+) -> None:
+    """paramiko builds such a message before its thread sees the close, and may send it after; the server hangs up."""
+    monkeypatch.setattr(ssh_connection, "CIPHERS", (cipher,))
+    with Remote(sshd.login()) as remote:
+        with remote.start("true", deadline_seconds=10) as exchange:
+            exchange.drain()
+            wait_until(lambda: exchange._channel.closed)
+            late = Message()
+            late.add_byte(bytes([kind]))
+            late.add_int(exchange._channel.remote_chanid)
+            if kind != MSG_CHANNEL_EOF:
+                late.add_int(0)
+            wire = exchange._channel.transport
+            assert wire is not None
+            wire._send_user_message(late)  # type: ignore[attr-defined]  # as its channels do
+            assert exchange.finish() == 0
+        assert remote.run("echo on").stdout == b"on\n"
+        assert wire.is_active(), "the same connection"
+        assert [remote.run(["echo", str(number)]).stdout for number in range(3)] == [b"0\n", b"1\n", b"2\n"]
 
 
 def test_closing_ends_every_thread_of_the_connection(sshd: Sshd) -> None:

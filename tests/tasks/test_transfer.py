@@ -281,3 +281,13 @@ def test_new_keys_that_this_side_asks_for_leave_the_content_right(remote: Remote
         assert whole(put(remote, local, f"{far}.{number}", progress=LineProgress))
         ciphers.append(packets._cipher)
     assert len({id(cipher) for cipher in ciphers}) == 4
+
+
+def test_commands_and_transfers_share_a_connection(remote: Remote, local: Path, far: Path) -> None:
+    outputs: list[bytes] = []
+    talking = threading.Thread(target=lambda: outputs.extend(remote.run("echo x").stdout for _ in range(30)))
+    talking.start()
+    for number in range(3):
+        assert whole(put(remote, local, f"{far}.{number}", progress=LineProgress))
+    talking.join()
+    assert outputs == [b"x\n"] * 30
