@@ -23,6 +23,7 @@ from tasks.errors import SettingsRefused, StageFailed, WaitTimedOut
 NAME = "localaws"
 PREFERRED_PORT = 4577
 START_SECONDS = 60.0
+WRONG_USAGE = 2  # its exit code
 SSH_PORT = 22  # of instances; without root the embedded AWS has to take another
 
 
@@ -81,14 +82,9 @@ class EmbeddedAws:
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
             **({} if self.ssh_port == SSH_PORT else {"KENNEL_SSH_PORT": str(self.ssh_port)}),
-            **self._clock,
+            "KENNEL_TIME_SCALE": repr(self.time_scale),
+            "KENNEL_CLOCK_ORIGIN": repr(self.clock_origin),
         }
-
-    @property
-    def _clock(self) -> dict[str, str]:
-        if self.time_scale == 1.0:
-            return {}
-        return {"KENNEL_TIME_SCALE": repr(self.time_scale), "KENNEL_CLOCK_ORIGIN": repr(self.clock_origin)}
 
 
 def localaws_home(home: Path) -> Path:
@@ -131,6 +127,7 @@ def wait(home: Path, started: processes.Recorded | None, say: Callable[[str], No
     """Wait until the server answers.
 
     Raises:
+        SettingsRefused: it did not understand an option.
         StageFailed: it ended; with the end of its log.
         WaitTimedOut: it did not answer within a minute.
     """
@@ -138,8 +135,7 @@ def wait(home: Path, started: processes.Recorded | None, say: Callable[[str], No
     while (running := find(home)) is None:
         now = time.monotonic()
         if started is not None and not started.is_alive:
-            tail = Path(started.log).read_text(errors="replace")[-2000:]
-            raise StageFailed("localaws", "it ended while starting", tail, f"less {started.log}")
+            raise _ended(started)
         if now - begun > START_SECONDS:
             log = started.log if started else str(localaws_home(home))
             raise WaitTimedOut("localaws", "it does not come up", f"no answer in {now - begun:.0f} s", f"less {log}")
@@ -156,6 +152,15 @@ def stop(home: Path) -> bool:
     if running is not None:
         processes.end_process(running.pid)
     return processes.stop(home, NAME) or running is not None
+
+
+def _ended(started: processes.Recorded) -> SettingsRefused | StageFailed:
+    """Return what its end means, from its exit code and the end of its log."""
+    tail = Path(started.log).read_text(errors="replace").strip()[-2000:]
+    if psutil.Process(started.pid).wait(0) == WRONG_USAGE:
+        why = tail.splitlines()[-1] if tail else "it did not say why"
+        return SettingsRefused("the embedded AWS", "an option was refused", why, "kennel up --help")
+    return StageFailed("localaws", "it ended while starting", tail, f"less {started.log}")
 
 
 def _record(home: Path) -> dict[str, Any] | None:

@@ -113,7 +113,8 @@ def is_local_endpoint(endpoint: str) -> bool:
 def _refuse_options(options: embedded_aws.Options) -> None:
     if options.given:
         why = "they are for the embedded AWS that kennel starts, and another AWS is named"
-        raise SettingsRefused("the embedded AWS", ", ".join(options.given), why, "unset AWS_ENDPOINT_URL")
+        remedy = "unset AWS_ENDPOINT_URL KENNEL_ACCOUNT_ID"
+        raise SettingsRefused("the embedded AWS", ", ".join(options.given), why, remedy)
 
 
 def _stop_prefect(home: Path) -> bool:

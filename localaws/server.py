@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
@@ -68,8 +68,8 @@ class ServerRecord:
     account_id: str
     time_scale: float
     ssh_port: int
-    capacity: list[str]
-    instance_startup_seconds: float
+    capacity: list[str] = field(default_factory=list)
+    instance_startup_seconds: float = 0.0
 
     @property
     def url(self) -> str:

@@ -79,7 +79,8 @@ class Prediction:
 
         Shares are binomial; executions in flight are in proportion to the requests that came, whose number is random.
         """
-        edge = self.low if observed < self.low else self.high
+        is_near_low = self.low > 0.0 and observed - self.low < self.high - observed
+        edge = self.low if is_near_low else self.high
         if samples and self.unit == "share":
             share = min(1.0, max(0.0, edge))
             return SIGMAS * math.sqrt(max(share * (1.0 - share), 1.0 / samples) / samples)

@@ -133,6 +133,10 @@ class Settings(BaseSettings):
             why = "without an endpoint this would be real AWS, which is only called for an account that you name"
             named = "eval $(python -m localaws start) for the embedded AWS, or export KENNEL_ACCOUNT_ID=<12 digits>"
             raise TargetRefused("target", "neither AWS_ENDPOINT_URL nor KENNEL_ACCOUNT_ID is set", why, named)
+        if self.time_scale != 1.0:
+            why = "AWS's clock runs as ours: it is the setting of an embedded one that this shell used"
+            what = f"KENNEL_TIME_SCALE={self.time_scale:g} with account {self.account_id}"
+            raise TargetRefused("target", what, why, "unset KENNEL_TIME_SCALE KENNEL_CLOCK_ORIGIN")
         return "aws"
 
     def caller_address_source(self) -> str:

@@ -85,7 +85,7 @@ class Environment:
         self._init_ms: float | None = None
         self._init_error: str | None = None
         self._is_initialised = False
-        self._settled: Callable[[], None] | None = None
+        self._init_over: Callable[[], None] | None = None
         self._is_disconnected = False
         self._memory: PeakMemory | None = None
         self._output: Output | None = None
@@ -104,18 +104,18 @@ class Environment:
         self._process = await loop.run_in_executor(self._launch.executor, self._spawn, port)
         self._memory = PeakMemory(self._process)
 
-    def when_settled(self, settled: Callable[[], None]) -> None:
-        """Have this called once: when the init is over, however it went, or at once if it is."""
+    def when_init_is_over(self, tell: Callable[[], None]) -> None:
+        """Have this called once: when the init is over, however it went, or counts as over; at once if it is."""
         if self._is_initialised or not self.is_alive:
-            settled()
+            tell()
         else:
-            self._settled = settled
+            self._init_over = tell
 
-    def settle(self) -> None:
-        """Call what waits for the end of the init, unless it was called."""
-        settled, self._settled = self._settled, None
-        if settled is not None:
-            settled()
+    def end_init(self) -> None:
+        """Let the init count as over, and tell who waits for that, unless it was told."""
+        tell, self._init_over = self._init_over, None
+        if tell is not None:
+            tell()
 
     async def initialise(self) -> float:
         """Wait until the runtime asks for its first event; return how long its init took, in milliseconds.
@@ -172,7 +172,7 @@ class Environment:
     def close(self) -> None:
         """Stop listening and looking; called on the event loop."""
         self.is_alive = False
-        self.settle()
+        self.end_init()
         for sight in (self._memory, self._output):
             if sight is not None:
                 sight.close()
@@ -189,7 +189,7 @@ class Environment:
         if not self._is_initialised:
             self._is_initialised = True
             self._init_ms = (time.perf_counter() - self._started_at) * 1000
-            self.settle()
+            self.end_init()
         self._next, self._is_disconnected = connection, False
         if self._current is not None and not self._current.outcome.done():
             self._deliver()

@@ -60,11 +60,12 @@ class Pool:
     async def take(self, deployment: Deployment) -> Environment:
         """Return an environment of this revision that nothing else uses; a cold one has its process started.
 
-        Raises: ThrottledError when the machine runs as many as it may; NoSuchRole if the function's role is gone.
+        Raises: ThrottledError when the machine runs as many as it may; NoSuchRole if the function's role is gone;
+        OSError if the deployment is removed meanwhile, or no process can be made.
         """
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep())
-        environment = self._warm(deployment) or await self._turns.wait(deployment.revision)
+        environment = self._warm(deployment) or await self._turns.wait(deployment)
         return environment or await self._start_in_turn(deployment)
 
     def _warm(self, deployment: Deployment) -> Environment | None:
@@ -83,8 +84,8 @@ class Pool:
         except BaseException:
             self._turns.over()
             raise
-        environment.when_settled(self._turns.over)
-        asyncio.get_running_loop().call_later(TURN_SECONDS, environment.settle)
+        environment.when_init_is_over(self._turns.over)
+        asyncio.get_running_loop().call_later(TURN_SECONDS, environment.end_init)
         return environment
 
     async def start(self, deployment: Deployment, initialization_type: str) -> Environment:
@@ -120,6 +121,7 @@ class Pool:
 
     async def remove(self, is_removed: Callable[[Deployment], bool]) -> None:
         """End every environment of these deployments, busy or not, and wait until their processes are gone."""
+        self._turns.refuse(is_removed)
         await asyncio.gather(*self.end([kept for kept in self._all if is_removed(kept.deployment)]))
 
     def close(self) -> None:

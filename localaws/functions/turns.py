@@ -8,10 +8,12 @@ that becomes free first. Runs on the event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable
 
+from localaws.functions.deployment import Deployment
 from localaws.functions.environment import Environment
 
 
@@ -26,25 +28,28 @@ class Turns:
     def __init__(self, at_once: int, give_back: Callable[[Environment], None]) -> None:
         self._free = at_once
         self._give_back = give_back
-        self._waiting: deque[tuple[str, asyncio.Future[Environment | None]]] = deque()
+        self._waiting: deque[tuple[Deployment, asyncio.Future[Environment | None]]] = deque()
 
-    async def wait(self, revision: str) -> Environment | None:
-        """Wait for a turn, which `over` ends, and return None; or return an environment of this revision."""
+    async def wait(self, deployment: Deployment) -> Environment | None:
+        """Wait for a turn, which `over` ends, and return None; or return an environment of this deployment.
+
+        Raises: OSError when the deployment is removed.
+        """
         if self._free:
             self._free -= 1
             return None
         turn: asyncio.Future[Environment | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((revision, turn))
+        self._waiting.append((deployment, turn))
         try:
             return await turn
         except asyncio.CancelledError:
-            self._leave(revision, turn)
+            self._leave(deployment, turn)
             raise
 
     def offer(self, environment: Environment) -> bool:
         """Hand an environment to who waits longest for one of its revision; tell whether anybody does."""
         for place in self._waiting:
-            if place[0] == environment.deployment.revision and not place[1].done():
+            if place[0].revision == environment.deployment.revision and not place[1].done():
                 self._waiting.remove(place)
                 place[1].set_result(environment)
                 return True
@@ -59,9 +64,19 @@ class Turns:
                 return
         self._free += 1
 
-    def _leave(self, revision: str, turn: asyncio.Future[Environment | None]) -> None:
+    def refuse(self, is_removed: Callable[[Deployment], bool]) -> None:
+        """Have those who wait for deployments that were removed fail."""
+        for place in list(self._waiting):
+            if is_removed(place[0]) and not place[1].done():
+                self._waiting.remove(place)
+                place[1].set_exception(OSError("it was deleted"))
+
+    def _leave(self, deployment: Deployment, turn: asyncio.Future[Environment | None]) -> None:
         if not turn.done() or turn.cancelled():
-            self._waiting.remove((revision, turn))
+            with contextlib.suppress(ValueError):  # `over` may have passed it by
+                self._waiting.remove((deployment, turn))
+            return
+        if turn.exception() is not None:
             return
         environment = turn.result()  # handed over at the very moment that the wait was given up
         if environment is None:

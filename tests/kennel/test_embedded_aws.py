@@ -63,7 +63,7 @@ def test_a_capacity_that_cannot_be_read_is_told_in_localawss_words(tmp_path: Pat
     terminal = Terminal(tmp_path / "home", tmp_path / "runs")
     try:
         refused = terminal.kennel("up", "--capacity", "four")
-        assert refused.code != 0
+        assert refused.code == 2
         assert "capacity='four': must be TYPE[=[CONCURRENCY][:FLOORms]]" in refused.err.replace("\n", " ")
     finally:
         terminal.kennel("down", "--yes")

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from localaws.core import Core
 from localaws.functions.deployment import Deployment
 from localaws.functions.environment import Environment, Launch
@@ -21,7 +23,7 @@ def environment(revision: str = "r1") -> Environment:
 
 
 def waits(turns: Turns, revision: str = "r1") -> asyncio.Task[Environment | None]:
-    return asyncio.get_running_loop().create_task(turns.wait(revision))
+    return asyncio.get_running_loop().create_task(turns.wait(replace(DEPLOYMENT, revision=revision)))
 
 
 async def done(tasks: list[asyncio.Task[Environment | None]]) -> list[bool]:
@@ -89,13 +91,42 @@ def test_a_wait_that_is_given_up_before_its_turn_takes_none() -> None:
     asyncio.run(story())
 
 
+def test_a_wait_that_is_given_up_and_passed_by_in_the_same_moment_ends_as_cancelled() -> None:
+    async def story() -> None:
+        turns = Turns(1, lambda _: None)
+        tasks = [waits(turns) for _ in range(3)]
+        await done(tasks)
+        tasks[1].cancel()
+        tasks[2].cancel()
+        turns.over()
+        assert await done(tasks) == [True] * 3 and tasks[1].cancelled() and tasks[2].cancelled()
+        assert await done([waits(turns), waits(turns)]) == [True, False]
+
+    asyncio.run(story())
+
+
+def test_who_waits_for_a_deployment_that_is_removed_is_told_and_the_others_go_on() -> None:
+    async def story() -> None:
+        turns = Turns(1, lambda _: None)
+        tasks = [waits(turns, "r1"), waits(turns, "r1"), waits(turns, "r2")]
+        await done(tasks)
+        turns.refuse(lambda deployment: deployment.revision == "r1")
+        assert await done(tasks) == [True, True, False]
+        with pytest.raises(OSError, match="it was deleted"):
+            tasks[1].result()
+        turns.over()
+        assert await done(tasks) == [True] * 3 and tasks[2].result() is None
+
+    asyncio.run(story())
+
+
 def test_an_environments_end_is_told_once_whether_it_comes_early_or_late() -> None:
     told: list[str] = []
     early = environment()
-    early.when_settled(lambda: told.append("early"))
+    early.when_init_is_over(lambda: told.append("early"))
     early.close()
-    early.settle()
+    early.end_init()
     late = environment()
     late.close()
-    late.when_settled(lambda: told.append("late"))
+    late.when_init_is_over(lambda: told.append("late"))
     assert told == ["early", "late"]

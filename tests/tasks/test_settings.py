@@ -38,6 +38,11 @@ def test_real_aws_needs_a_named_account() -> None:
     assert Settings(account_id="1" * 12).target() == "aws"
 
 
+def test_the_clock_of_an_embedded_aws_is_not_taken_to_the_real_one() -> None:
+    with pytest.raises(TargetRefused, match="KENNEL_TIME_SCALE=60 with account 111111111111"):
+        Settings(account_id="1" * 12, time_scale=60.0, clock_origin=1.0).target()
+
+
 def test_the_override_of_one_service_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://elsewhere")
     with pytest.raises(TargetRefused, match="AWS_ENDPOINT_URL_S3=http://elsewhere"):
