@@ -142,7 +142,7 @@ def _target(sizing: EndpointSizing, prices: Prices, minimum: int, maximum: int) 
 
 
 def _scale_out_cooldown(sizing: EndpointSizing, maximum: int) -> Choice:
-    startup = sizing.measured.instance_startup_seconds
+    startup, to_peak = sizing.measured.instance_startup_seconds, _to_peak(sizing, maximum)
     return Choice(
         name="scale_out_cooldown",
         value=sizing.scale_out_cooldown,
@@ -152,7 +152,7 @@ def _scale_out_cooldown(sizing: EndpointSizing, maximum: int) -> Choice:
             _measured("start-up", startup, "s"),
             Input("minute", PERIOD_SECONDS, "s", "AWS document", f"the metric's period: {TARGET_TRACKING}"),
         ),
-        predicted=_to_peak(sizing, maximum),
+        predicted=to_peak,
         also=tuple(
             _seconds(f"lag_{name}", what, "ramp", span, seen)
             for name, what, span, seen in (
@@ -161,6 +161,7 @@ def _scale_out_cooldown(sizing: EndpointSizing, maximum: int) -> Choice:
                 ("startup", "activity → instance in service", sizing.startup, _COUNT),
                 ("total", "load above the target → first added instance in service", sizing.lag, _COUNT),
             )
+            if to_peak.high  # else nothing is added from the baseline to the peak
         ),
         monthly_cost_usd=0.0,
         reason="sooner, the metric would not yet show what was started, and as much again would be started; later, a "

@@ -5,6 +5,7 @@ Pure. Seconds are AWS's here, as in the predictions; shares have the number of r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -150,6 +151,8 @@ def _seconds_to_peak(plan: ScalingPlan, seen: Seen) -> Observed:
 def _seconds_to_baseline(plan: ScalingPlan, seen: Seen) -> Observed:
     wanted = plan.count("min_instances")
     begin, until = _limits(seen, "return")
+    if (seen.serving(begin) or math.inf) <= wanted:
+        return Observed(0.0, "DescribeEndpoint: no more served when the load went")
     for look in seen.instances:
         if begin <= look.at <= until and look.current <= wanted:
             return Observed((look.at - begin) * seen.time_scale, "DescribeEndpoint against Locust's stages")

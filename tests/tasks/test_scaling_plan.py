@@ -84,6 +84,13 @@ def test_the_lag_is_the_sum_of_its_three_stages() -> None:
     assert (total.low, total.high) == (60 + 120 + 80, 120 + 180 + 180.5)
 
 
+def test_a_plan_that_adds_no_instance_for_the_peak_predicts_no_lag_of_one() -> None:
+    alone = plan(peak_rps=6.0, spike_rps=7.0)
+    assert alone.count("max_instances") == 1
+    assert not [name for name in alone.predictions if name.startswith("lag_")]
+    assert [alone.predictions[f"seconds_to_{name}_instances"][1].high for name in ("peak", "baseline")] == [0.0, 0.0]
+
+
 def test_a_step_that_exceeds_the_target_early_in_a_minute_counts_in_that_minute() -> None:
     step = plan(ramp_seconds=0.0, rules=ScalingRules(absorbs_ramp=False)).predictions["lag_metric"][1]
     share = (10 - 5) / 35
