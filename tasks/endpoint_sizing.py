@@ -11,7 +11,14 @@ from functools import cached_property
 
 from tasks.queueing import whole
 from tasks.scaling_choice import SIGMAS
-from tasks.scaling_rules import IN_PERIODS, LONGEST_COOLDOWN_SECONDS, OUT_PERIODS, PERIOD_SECONDS, ScalingRules
+from tasks.scaling_rules import (
+    IN_PERIODS,
+    IN_THRESHOLD,
+    LONGEST_COOLDOWN_SECONDS,
+    OUT_PERIODS,
+    PERIOD_SECONDS,
+    ScalingRules,
+)
 from tasks.target_tracking import scale_in_step
 from tasks.traffic import Measured, Traffic
 
@@ -158,7 +165,8 @@ class EndpointSizing:
         """Return how long it takes from the fall of the load until `end` instances of `begin` are left.
 
         15 minutes below the target, then one cooldown between any two steps. AWS says that it scales in gradually: the
-        range is from a single step to one instance at a time.
+        range is from a single step to one instance at a time. Those minutes have begun, or are over, before the load
+        falls where even the spike leaves each of the `begin` instances below the alarm's threshold.
         """
         if begin <= end:
             return Span(0.0, 0.0, 0.0)
@@ -167,9 +175,10 @@ class EndpointSizing:
             count, expected = max(end, count - scale_in_step(count)), expected + 1
         between = self.scale_in_cooldown + PERIOD_SECONDS / 2
         longest = (begin - end - 1) * (self.scale_in_cooldown + 2 * PERIOD_SECONDS)
+        is_low_before = self.traffic.spike_rps / begin < IN_THRESHOLD * self.safe_rps
         return Span(
             judged + PERIOD_SECONDS / 2 + (expected - 1) * between,
-            judged - PERIOD_SECONDS,
+            0.0 if is_low_before else judged - PERIOD_SECONDS,
             judged + 2 * PERIOD_SECONDS + longest,
         )
 

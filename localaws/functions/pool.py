@@ -32,12 +32,11 @@ class Pool:
         *,
         idle_seconds: float = IDLE_SECONDS,
         machine_limit: int = MACHINE_LIMIT,
-        starts_at_once: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stoppers = ThreadPoolExecutor(STOP_THREADS, "end lambda")
         self._launch = make_launch(ThreadPoolExecutor(START_THREADS, "start lambda"))
-        self._turns = Turns(starts_at_once or processors(), self.give_back)
+        self._turns = Turns(processors(), self.give_back)
         self._idle: dict[str, list[Environment]] = {}
         self._all: set[Environment] = set()
         self._retired: set[str] = set()

@@ -91,6 +91,15 @@ def test_a_plan_that_adds_no_instance_for_the_peak_predicts_no_lag_of_one() -> N
     assert [alone.predictions[f"seconds_to_{name}_instances"][1].high for name in ("peak", "baseline")] == [0.0, 0.0]
 
 
+@pytest.mark.parametrize(("peak", "low"), [(14.0, 0.0), (19.0, 14 * 60.0)])
+def test_a_fleet_that_is_below_the_threshold_at_the_spike_may_shrink_as_soon_as_the_load_falls(
+    peak: float, low: float
+) -> None:
+    """Two instances with a target of 10 a second each: 7 are under 90 % of it, 9.5 are not."""
+    back = plan(peak_rps=peak, spike_rps=peak).predictions["seconds_to_baseline_instances"][1]
+    assert (back.low, back.high >= 17 * 60.0) == (low, True)
+
+
 def test_a_step_that_exceeds_the_target_early_in_a_minute_counts_in_that_minute() -> None:
     step = plan(ramp_seconds=0.0, rules=ScalingRules(absorbs_ramp=False)).predictions["lag_metric"][1]
     share = (10 - 5) / 35
