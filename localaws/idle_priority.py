@@ -1,0 +1,133 @@
+"""Run a child's process tree only where no one else wants a core, and bring it back to the normal priority later.
+
+Two things are set, both on Linux: every thread gets the policy SCHED_IDLE, which children inherit, and the group of the
+tree's session gets nice 19. The second is needed where the kernel groups tasks by session (`sched_autogroup_enabled`,
+the default of desktops and many servers): policies are compared only within a group there, so that SCHED_IDLE alone
+left two busy processes with half of two cores, as if nothing had been said. Where tasks are not grouped so, the
+nice of the group has no effect.
+
+To leave SCHED_IDLE takes CAP_SYS_NICE or a RLIMIT_NICE of at least 20 - nice (sched(7)). Who has neither could never
+make the process fast again, so that `idle` then changes nothing: the process runs at the normal priority throughout.
+"""
+
+import errno
+import functools
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+PROC = Path("/proc")
+IDLE_GROUP_NICE = 19
+NORMAL_GROUP_NICE = 0  # what the kernel gives a new session
+PASSES = 10  # a thread may start another while its tree is walked
+RETRY_SECONDS = 0.02
+RETRIES = 25  # the kernel takes one change of a group in 0.1 s from who is not privileged
+
+
+@functools.cache
+def can_come_back() -> bool:
+    """Return whether this process may take a process out of SCHED_IDLE: tried out once, on a thread that then ends."""
+    if sys.platform != "linux":
+        return False
+    outcome: list[bool] = []
+    trial = threading.Thread(target=lambda: outcome.append(_goes_and_returns()), name="idle trial", daemon=True)
+    trial.start()
+    trial.join()
+    return outcome == [True]
+
+
+def idle(pid: int) -> bool:
+    """Give the process and its descendants the idle priority; return whether they have it now.
+
+    They do not where there is no way back, and where the process has ended. For a process in a session of its own only:
+    the nice of a session holds for all of its processes.
+    """
+    if not can_come_back() or os.getsid(0) == _session(pid):
+        return False
+    try:
+        return _set(pid, os.SCHED_IDLE, IDLE_GROUP_NICE) > 0
+    except PermissionError:
+        return False
+
+
+def normal(pid: int) -> None:
+    """Give all threads of the process and its descendants the normal priority; nothing happens if it has ended.
+
+    Raises:
+        PermissionError: one of them belongs to someone else by now, and stays idle.
+    """
+    if can_come_back():
+        _set(pid, os.SCHED_OTHER, NORMAL_GROUP_NICE)
+
+
+def _goes_and_returns() -> bool:
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # 0: the calling thread, not its process
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    except OSError:
+        return False
+    return True
+
+
+def _set(pid: int, policy: int, group_nice: int) -> int:
+    """Have every thread follow the policy; return how many there are in the end."""
+    seen = 0
+    for _ in range(PASSES):
+        processes = _tree(pid)
+        for process in processes:
+            _set_group_nice(process, group_nice)
+        threads = [thread for process in processes for thread in _threads(process)]
+        seen = len(threads)
+        if not sum(_set_thread(thread, policy) for thread in threads):
+            break
+    return seen
+
+
+def _set_thread(thread: int, policy: int) -> bool:
+    """Return whether the thread had another policy until now."""
+    try:
+        if os.sched_getscheduler(thread) == policy:
+            return False
+        os.sched_setscheduler(thread, policy, os.sched_param(0))
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _set_group_nice(pid: int, nice: int) -> None:
+    path = PROC / str(pid) / "autogroup"  # absent where the kernel does not group by session
+    for _ in range(RETRIES):
+        try:
+            if path.read_text().endswith(f" nice {nice}\n"):
+                return
+            path.write_text(str(nice))
+        except OSError as error:
+            if error.errno != errno.EAGAIN:
+                return
+            time.sleep(RETRY_SECONDS)
+
+
+def _tree(pid: int) -> list[int]:
+    try:
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    except psutil.Error:
+        return []
+
+
+def _threads(pid: int) -> Iterator[int]:
+    try:
+        yield from [int(entry.name) for entry in (PROC / str(pid) / "task").iterdir()]
+    except OSError:
+        return
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None

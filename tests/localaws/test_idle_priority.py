@@ -1,0 +1,78 @@
+"""The idle priority of a process tree: it yields to who is busy, and all of it comes back, threads and children too."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from localaws.idle_priority import can_come_back, idle, normal
+
+needs_way_back = pytest.mark.skipif(not can_come_back(), reason="neither CAP_SYS_NICE nor RLIMIT_NICE")
+TREE = """
+import subprocess, sys, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+code = "import sys; print(0, flush=True); sys.stdin.read()"
+child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+input()
+"""
+
+
+@pytest.fixture
+def tree() -> Iterator[tuple[int, int]]:
+    """Yield the ids of a process with two threads, in a session of its own, and of its child."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", TREE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert parent.stdout is not None
+    try:
+        yield parent.pid, int(parent.stdout.readline())
+    finally:
+        parent.communicate(b"\n", timeout=10)
+
+
+def policies(pid: int) -> list[int]:
+    return [os.sched_getscheduler(int(entry.name)) for entry in Path(f"/proc/{pid}/task").iterdir()]
+
+
+@needs_way_back
+def test_a_tree_goes_idle_and_comes_back(tree: tuple[int, int]) -> None:
+    parent, child = tree
+    assert idle(parent)
+    assert policies(parent) == [os.SCHED_IDLE] * 2
+    assert policies(child) == [os.SCHED_IDLE]
+    normal(parent)
+    assert policies(parent) == [os.SCHED_OTHER] * 2
+    assert policies(child) == [os.SCHED_OTHER]
+
+
+@needs_way_back
+def test_where_the_kernel_groups_by_session_the_group_yields_too(tree: tuple[int, int]) -> None:
+    group = Path(f"/proc/{tree[0]}/autogroup")
+    if not group.exists():
+        pytest.skip("this kernel does not group tasks by session")
+    idle(tree[0])
+    assert group.read_text().endswith("nice 19\n")
+    normal(tree[0])
+    assert group.read_text().endswith("nice 0\n")
+
+
+def test_the_trial_leaves_this_process_as_it_was() -> None:
+    can_come_back()
+    assert set(policies(os.getpid())) == {os.SCHED_OTHER}
+
+
+def test_a_process_of_this_session_is_left_alone() -> None:
+    assert not idle(os.getpid())
+    assert set(policies(os.getpid())) == {os.SCHED_OTHER}
+
+
+def test_a_process_that_ended_is_no_error() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
+    ended.wait(10)
+    assert not idle(ended.pid)
+    normal(ended.pid)
