@@ -1,5 +1,11 @@
-"""Credentials for the processes that localaws starts: those of their role, from moto's STS, never the caller's."""
+"""Credentials for the processes that localaws starts: those of their role, from moto's STS, never the caller's.
 
+A process that is started ahead of the AWS instance that it will be has its keys held: on AWS nothing calls before it
+exists, so the front refuses what is signed with a held key and tells who started the process.
+"""
+
+import threading
+from collections.abc import Callable
 from typing import Any
 
 from localaws.errors import NoSuchRole
@@ -13,6 +19,33 @@ class Credentials:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._lock = threading.Lock()
+        self._held: dict[str, Callable[[], None]] = {}  # replaced, never changed: it is read without the lock
+
+    def hold(self, access_key_id: str, on_use: Callable[[], None]) -> None:
+        """Have requests signed with this key refused until `release`. `on_use` is called at each and must not block.
+
+        It is called on the event loop of the front, which stands still meanwhile.
+        """
+        with self._lock:
+            self._held = {**self._held, access_key_id: on_use}
+
+    def release(self, access_key_id: str) -> None:
+        """Let the key be used from now on; nothing happens if it is not held."""
+        with self._lock:
+            self._held = {key: on_use for key, on_use in self._held.items() if key != access_key_id}
+
+    @property
+    def are_held(self) -> bool:
+        """Whether any key is held."""
+        return bool(self._held)
+
+    def refuses(self, access_key_id: str) -> bool:
+        """Return whether the key is held; if it is, who holds it is told that it was used."""
+        on_use = self._held.get(access_key_id)
+        if on_use is not None:
+            on_use()
+        return on_use is not None
 
     def for_role(self, role_arn: str, session_name: str) -> dict[str, str]:
         """Return AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, valid for 12 hours.

@@ -19,6 +19,7 @@ from werkzeug.exceptions import NotFound
 
 from localaws.contents import Staged, Store
 from localaws.core import Core
+from localaws.credentials import Credentials
 from localaws.errors import AwsError
 from localaws.s3.incoming import receive as receive_body
 from localaws.wire import Reply, error_reply
@@ -49,6 +50,7 @@ SERVICES = {  # by signing name
     "tagging": Service("Resource Groups Tagging", "resourcegroupstaggingapi"),
 }
 _CREDENTIAL = re.compile(r"Credential=[^/,]*(?:/|%2F)\d*(?:/|%2F)[^/%,]*(?:/|%2F)([^/%,]+)(?:/|%2F)aws4_request")
+_ACCESS_KEY = re.compile(rb"(?:Credential=|AWSAccessKeyId=|^AWS )([^/%:,&]+)")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|([a-z0-9.-]+\.)?localhost")
 _S3_DATA_PARAMETERS = {"partNumber", "uploadId", "x-id", "AWSAccessKeyId", "Signature", "Expires"}
 
@@ -65,20 +67,35 @@ def build_app(core: Core, routes: list[BaseRoute]) -> ASGIApp:
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok", "home": core.settings.owner})
 
-    return LoopbackOnly(Starlette(routes=[Route("/_localaws/health", health), *routes, Mount("/", app=moto)]))
+    starlette = Starlette(routes=[Route("/_localaws/health", health), *routes, Mount("/", app=moto)])
+    return Gate(starlette, core.credentials)
 
 
-class LoopbackOnly:
-    """Refuses requests addressed to another host, which a web page could send through a name that it controls."""
+class Gate:
+    """Refuses what must not reach any route.
 
-    def __init__(self, app: ASGIApp) -> None:
+    - requests addressed to another host, which a web page could send through a name that it controls;
+    - requests of a process that was started ahead: the instance that it will be does not exist on AWS yet.
+    """
+
+    def __init__(self, app: ASGIApp, credentials: Credentials) -> None:
         self._app = app
+        self._credentials = credentials
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not is_loopback_host(scope):
             await Response("localaws answers requests to loopback hosts only\n", 403)(scope, receive, send)
+        elif self._credentials.are_held and self._credentials.refuses(access_key_of(scope)):
+            await _not_yet(scope)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+def access_key_of(scope: Scope) -> str:
+    """Return the access key that a request is signed with, in header or query; empty for one without a signature."""
+    signed = next((value for name, value in scope.get("headers", ()) if name == b"authorization"), None)
+    found = _ACCESS_KEY.search(scope.get("query_string", b"") if signed is None else signed)
+    return found.group(1).decode("latin1") if found else ""
 
 
 def is_loopback_host(scope: Scope) -> bool:
@@ -249,6 +266,15 @@ def _operation(environ: dict[str, Any], service: str) -> str:
 def _unsupported(scope: Scope, service: str) -> Response:
     supported = ", ".join(sorted(SERVICES))
     message = f"localaws does not emulate the service {service!r}; it has: {supported}."
+    return _response(scope, service, AwsError("UnsupportedOperation", message, status=501))
+
+
+def _not_yet(scope: Scope) -> Response:
+    message = "the credentials are of an instance that does not exist yet"
+    return _response(scope, signed_service(scope), AwsError("AccessDeniedException", message, status=403))
+
+
+def _response(scope: Scope, service: str, error: AwsError) -> Response:
     is_form = any(name == b"content-type" and value.startswith(FORM.encode()) for name, value in scope["headers"])
-    reply = error_reply(service, AwsError("UnsupportedOperation", message, status=501), is_form=is_form)
+    reply = error_reply(service, error, is_form=is_form)
     return Response(reply.body, reply.status, dict(reply.headers))
