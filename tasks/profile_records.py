@@ -72,6 +72,15 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Disturbed:
+    """A stretch in which something else than the target shaped what was seen, and `why`: a stalled machine, say."""
+
+    begin: float
+    end: float
+    why: str
+
+
+@dataclass(frozen=True)
 class Counts:
     """What one run sent, and what CloudWatch counted of it over the whole run, warm-up included.
 

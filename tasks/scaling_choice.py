@@ -193,7 +193,7 @@ class ScalingPlan:
             f" of {traffic.spike_rps:g}; p95 ≤ {traffic.slo_p95_ms:g} ms, errors ≤ {traffic.max_error_rate:.2%},"
             f" throttles ≤ {traffic.max_throttle_rate:.2%}.",
             f"Cost: {_usd(self.monthly_cost_usd)} a month, {verdict} the budget of {_usd(traffic.monthly_budget_usd)}"
-            f" ({self.prices}). Time scale {scale:g}: a minute of AWS's lasts {60 / scale:g} s here; seconds below are"
+            f" ({self.prices}). Time scale {scale:g}: a minute of AWS's lasts {60 / scale:.2g} s here; seconds below are"
             " AWS's.",
         ]
 
