@@ -29,6 +29,7 @@ from localaws.settings import Settings
 
 EXECUTING_SERVICES = (
     "localaws.clock",
+    "localaws.pulse",
     "localaws.s3",
     "localaws.iam",
     "localaws.cloudwatch",
