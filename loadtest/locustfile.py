@@ -3,7 +3,8 @@
     KENNEL_LOADTEST_PLAN=plan.json python -m locust -f loadtest/locustfile.py --headless --html report.html --csv locust
 
 Each Locust process (one, or each worker of `--processes`) runs one user, which is the whole generator of that process.
-Locust's own statistics are fed with every measured result, so its HTML and CSV show latency from the intended start.
+Locust's own statistics are fed with every measured result, failed ones without a latency; when all results are in, its
+HTML and CSV are set to the figures of `loadtest.json`: latency from the intended start, of the answered requests.
 For a load that one machine cannot make, start it with `--master` and `--worker` on several, all with the same plan,
 whose `processes` is the number of workers; the master writes the result:
 
@@ -35,13 +36,14 @@ from locust.runners import WorkerRunner
 
 from loadtest.arrivals import poisson_arrivals
 from loadtest.connection import Connection
+from loadtest.locust_page import METHOD, show_result
 from loadtest.open_loop import Bounds, OpenLoop, Wire
 from loadtest.outcomes import Outcome
 from loadtest.plan import PLAN_VARIABLE, read_plan
 from loadtest.signing import Credentials, Signer
 from loadtest.summary import summary, write_summary
 from loadtest.tally import Tally, merged
-from loadtest.timeline import CHARTED, locust_history
+from loadtest.timeline import CHARTED
 
 PLAN = read_plan(Path(os.environ[PLAN_VARIABLE]))
 RESULT_MESSAGE = "kennel_result"
@@ -90,9 +92,9 @@ class OpenLoopUser(User):
 
     def _tell_locust(self, latency_seconds: float, outcome: Outcome, length: int) -> None:
         self.environment.events.request.fire(
-            request_type="Invoke",
+            request_type=METHOD,
             name=PLAN.target.title,
-            response_time=1000 * latency_seconds,
+            response_time=1000 * latency_seconds if outcome.is_ok else None,
             response_length=length,
             exception=None if outcome.is_ok else RequestError(outcome.code),
             context={},
@@ -182,12 +184,11 @@ def on_quitting(environment: Any, **_: Any) -> None:
 
 
 def _collect(environment: Any, msg: Any) -> None:
-    """Keep a generator's result; with the last, give Locust's report the exact seconds and the measured duration."""
+    """Keep a generator's result; with the last, have Locust's tables and charts show the whole."""
     _results.append(Tally.from_message(msg.data))
     if len(_results) == PLAN.processes:
-        whole = merged(_results)
-        environment.stats.total.start_time = whole.measured_from
-        environment.stats.history[:] = locust_history(whole.seconds, whole.measured_from, PLAN.processes)
+        whole, seconds = merged(_results), PLAN.measured_seconds
+        show_result(environment.stats, whole, title=PLAN.target.title, seconds=seconds, processes=PLAN.processes)
 
 
 def _note_broken(environment: Any, msg: Any) -> None:
@@ -201,9 +202,10 @@ def _tell_progress(environment: Any) -> None:
     while True:
         gevent.sleep(PROGRESS_SECONDS)
         total, passed = environment.stats.total, time.perf_counter() - began
-        counts = f"{total.num_requests} done, {total.num_failures} failed"
-        if total.num_requests:
-            counts += f", median {total.get_response_time_percentile(0.5):.0f} ms"
+        answered = total.num_requests - total.num_failures
+        counts = f"{answered:,} answered, {total.num_failures:,} failed"
+        if answered:
+            counts += f", median of the answered {total.get_response_time_percentile(0.5):.0f} ms"
         # A plain line on stdout: what started Locust shows it to a person.
         try:
             print(f"load test {PLAN.target.title}: {passed:.0f} of about {whole:.0f} s, {counts}", flush=True)

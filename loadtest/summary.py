@@ -19,6 +19,8 @@ from tasks.machine import hardware
 
 FEWEST_INTERVALS = 8
 """How many points a picture of the run has at least, however few requests there are."""
+OF_THE_ANSWERED = "(latencies: of the answered)"
+"""Stands behind the target's name in Locust's tables."""
 
 
 def summary(plan: Plan, tally: Tally) -> dict[str, Any]:
@@ -82,6 +84,7 @@ def _generator(plan: Plan, tally: Tally) -> dict[str, Any]:
 def _distribution(histogram: Any, tally: Tally) -> dict[str, Any]:
     samples = tally.answered
     return {
+        "of": "answered requests, from the intended start",
         "samples": samples,
         "mean": 1000 * tally.latency_sum_seconds / samples if samples else None,
         "max": 1000 * tally.max_latency_seconds if samples else None,

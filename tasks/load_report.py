@@ -82,10 +82,9 @@ def raise_if_useless(report: LoadReport) -> None:
 
 def report_markdown(report: LoadReport) -> str:
     """Return the report as Markdown, with the number of samples behind every percentile."""
-    state = "valid" if report.is_valid else f"**void**: {report.why_invalid}"
     rows = [
         ("target", f"{report.kind} {report.target}"),
-        ("run", state if report.why_failed is None else f"**failed**: {report.why_failed}"),
+        ("run", _state(report)),
         ("rate", f"{report.intended_rps:.1f}/s intended, {report.achieved_rps:.1f}/s achieved"),
         ("requests", f"{_counts(report)}; warm-up of {report.warm_up_requests} excluded"),
         *((name, _latency(value, report.answered)) for name, value in _percentiles(report)),
@@ -99,9 +98,47 @@ def report_markdown(report: LoadReport) -> str:
     return "\n".join(["## Load test", "", "| | |", "|---|---|", *lines, ""])
 
 
+def load_text(load: LoadReport) -> str:
+    """Return a load test in one line: what was sent and became of it, latencies of the answered, the generator."""
+    named = {"p50": load.p50_ms, "p90": load.p90_ms, "p95": load.p95_ms, "p99": load.p99_ms}
+    shown = ", ".join(f"{name} {value:.1f} ms" for name, value in named.items() if value is not None)
+    latency = f"of the answered: {shown}" if shown else "too few answers for percentiles"
+    rates = f"{load.achieved_rps:.1f}/s of {load.intended_rps:.1f}/s"
+    counts = f"{load.requests:,} sent at {rates}, {load.answered:,} answered, {load.failures:,} failed"
+    return f"{load.kind} {load.target}: {counts}; {latency}; {_generator(load)}"
+
+
+def load_json(load: LoadReport | None) -> dict[str, object] | None:
+    """Return what `--json` prints of a load test, None of none; percentiles in ms, of the answered requests."""
+    if load is None:
+        return None
+    return {
+        "requests": load.requests,
+        "answered": load.answered,
+        "failures": load.failures,
+        "achieved_rps": load.achieved_rps,
+        "p50_ms": load.p50_ms,
+        "p90_ms": load.p90_ms,
+        "p95_ms": load.p95_ms,
+        "p99_ms": load.p99_ms,
+        "is_valid": load.is_valid,
+    }
+
+
+def _generator(report: LoadReport) -> str:
+    """Say what `is_valid` means, which is nothing of the target: a run with failures may have it."""
+    return "the generator kept up" if report.is_valid else f"void, the generator did not keep up: {report.why_invalid}"
+
+
+def _state(report: LoadReport) -> str:
+    if report.why_failed is not None:
+        return f"**failed**: {report.why_failed}"
+    return _generator(report) if report.is_valid else f"**void**, the generator did not keep up: {report.why_invalid}"
+
+
 def _percentiles(report: LoadReport) -> list[tuple[str, float | None]]:
     names = ("p50", "p90", "p95", "p99", "max")
-    return [(f"latency {name}", getattr(report, f"{name}_ms")) for name in names]
+    return [(f"latency {name} of the answered", getattr(report, f"{name}_ms")) for name in names]
 
 
 def _latency(value_ms: float | None, samples: int) -> str:
@@ -111,7 +148,7 @@ def _latency(value_ms: float | None, samples: int) -> str:
 
 
 def _counts(report: LoadReport) -> str:
-    return f"{report.requests} sent, {report.answered} answered, {report.failures} failed"
+    return f"{report.requests:,} sent, {report.answered:,} answered, {report.failures:,} failed"
 
 
 def _see(report: LoadReport) -> str:

@@ -16,6 +16,8 @@ from tasks.checked_load import SCALING, ScalingVerdicts, scaling_json, scaling_m
 from tasks.errors import SettingsRefused
 from tasks.load_report import STAGE as LOADTEST
 from tasks.load_report import TESTED
+from tasks.load_report import load_json as load_json
+from tasks.load_report import load_text as load_text
 from tasks.parity import STAGE as PARITY
 from tasks.parity import Parity, ParityRow
 from tasks.pricing import PRICES_SOURCE
@@ -308,33 +310,6 @@ def _load_section(load: LoadReport | None) -> list[str]:
         return ["## Load test", "", "None was made (`--no-loadtest`).", ""]
     files = [f"- {name}: `{path}`" for name, path in load.files.items()]
     return ["## Load test", "", load_text(load), "", *files, ""]
-
-
-def load_text(load: LoadReport) -> str:
-    """Return a load test in one line."""
-    percentiles = {"p50": load.p50_ms, "p90": load.p90_ms, "p99": load.p99_ms}
-    shown = ", ".join(f"{name} {value:.1f} ms" for name, value in percentiles.items() if value is not None)
-    latency = shown or "too few samples for percentiles"
-    verdict = "valid" if load.is_valid else f"void: {load.why_invalid}"
-    return (
-        f"{load.kind} {load.target}: {load.requests:,} requests at {load.achieved_rps:.1f}/s "
-        f"of {load.intended_rps:.1f}/s, {load.failures} failed; {latency} ({verdict})"
-    )
-
-
-def load_json(load: LoadReport | None) -> dict[str, object] | None:
-    """Return what `--json` prints of a load test, None of none."""
-    if load is None:
-        return None
-    return {
-        "requests": load.requests,
-        "failures": load.failures,
-        "achieved_rps": load.achieved_rps,
-        "p50_ms": load.p50_ms,
-        "p90_ms": load.p90_ms,
-        "p99_ms": load.p99_ms,
-        "is_valid": load.is_valid,
-    }
 
 
 Record = TypeVar("Record")

@@ -57,11 +57,21 @@ class Invocations(asyncio.Protocol):
             self.counts["dropped"] += 1
             self.transport.close()
             return
+        if name == "fails-late":
+            self.fail_late()
+            return
         every_third = THROTTLED if self.seen % 3 == 0 else OK_ENDPOINT
         replies = {"throttles": every_third, "model-error": MODEL_ERROR, "bad-image": BAD_IMAGE, "raises": RAISED}
         status, headers, body = replies.get(name, OK_FUNCTION if "/functions/" in path else OK_ENDPOINT)
         self.counts[str(status)] += 1
         self.write(status, headers, body)
+
+    def fail_late(self) -> None:
+        """Answer two of three after 10 ms and refuse the third after 60 ms, so that a latency tells which it is of."""
+        is_third = self.seen % 3 == 0
+        reply = THROTTLED if is_third else OK_ENDPOINT
+        self.counts[str(reply[0])] += 1
+        asyncio.get_running_loop().call_later(0.06 if is_third else 0.01, self.write, *reply)
 
     def write(self, status: int, headers: str, body: bytes) -> None:
         head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{headers}content-length: {len(body)}\r\n\r\n"
