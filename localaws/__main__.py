@@ -74,11 +74,19 @@ def _status(options: argparse.Namespace) -> None:
         ("endpoints", [f"{name}  {state}" for name, state in status.endpoints]),
         ("functions", [f"{name}  {state}" for name, state in status.functions]),
         ("instances", [f"{name}  {state}" for name, state in status.instances]),
+        *([("spares", [_spares_line(fleet) for fleet in status.spares])] if status.spares else []),
         ("processes", [f"{p.pid}  {p.memory_bytes >> 20} MiB  {p.command[:100]}" for p in status.processes]),
     ):
         print(f"{title}: {len(rows)}")
         for row in rows:
             print(f"  {row}")
+
+
+def _spares_line(fleet: control.FleetSpares) -> str:
+    counts = fleet.counts
+    rest = ", ".join(f"{counts[name]} {name}" for name in ("starting", "taken", "cold", "discarded", "failed"))
+    ready = f"{counts['ready']} of {counts['wanted']} ready"
+    return f"{fleet.endpoint}/{fleet.variant}  {ready}, {rest}, {counts['memory_bytes'] >> 20} MiB"
 
 
 def _print_environment(home: Path, record: ServerRecord) -> None:

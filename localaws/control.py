@@ -1,12 +1,13 @@
 """The commands on a server from outside: start, stop, status, logs, reset. They talk to it by boto3 and by signals."""
 
+import json
 import os
 import signal
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +36,15 @@ class Process:
 
 
 @dataclass(frozen=True)
+class FleetSpares:
+    """What is kept ahead for a variant of an endpoint, as `/_localaws/spares` tells it."""
+
+    endpoint: str
+    variant: str
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Status:
     """What runs and what exists: processes as the kernel has them, resources as the server's own API lists them."""
 
@@ -43,6 +53,7 @@ class Status:
     endpoints: list[tuple[str, str]]
     functions: list[tuple[str, str]]
     instances: list[tuple[str, str]]
+    spares: list[FleetSpares]
     processes: list[Process]
 
 
@@ -136,6 +147,7 @@ def status(home: Path) -> Status:
             for function in page["Functions"]
         ],
         instances=_instances(record, home),
+        spares=_spares(record),
         processes=_processes(home),
     )
 
@@ -206,6 +218,16 @@ def _instances(record: ServerRecord, home: Path) -> list[tuple[str, str]]:
     pages = client(record, "ec2").get_paginator("describe_instances").paginate()
     rows = [row for page in pages for reservation in page["Reservations"] for row in reservation["Instances"]]
     return [(row["InstanceId"], row["State"]["Name"]) for row in rows if row["State"]["Name"] != "terminated"]
+
+
+def _spares(record: ServerRecord) -> list[FleetSpares]:
+    with urllib.request.urlopen(f"{record.url}/_localaws/spares", timeout=10) as response:  # noqa: S310 http, ours
+        told = json.load(response)
+    return [
+        FleetSpares(endpoint, variant, counts)
+        for endpoint, variants in told.items()
+        for variant, counts in variants.items()
+    ]
 
 
 def _processes(home: Path) -> list[Process]:

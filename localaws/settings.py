@@ -58,6 +58,11 @@ class Settings:
             raise ValueError(f"account_id={self.account_id!r}: must be 12 digits")
 
     @property
+    def keeps_spares(self) -> bool:
+        """Whether hosting instances are started ahead, so that they take the start-up that is set and no longer."""
+        return self.instance_startup_seconds > 0
+
+    @property
     def url(self) -> str:
         """What `AWS_ENDPOINT_URL` has to be."""
         return f"http://{self.host}:{self.port}"

@@ -41,8 +41,12 @@ class Engine:
 
     def is_registered(self, endpoint_name: str, variant_name: str) -> bool:
         """Return whether a variant is a scalable target."""
-        key = ("sagemaker:variant:DesiredInstanceCount", f"endpoint/{endpoint_name}/variant/{variant_name}")
-        return key in self.targets
+        return _variant_key(endpoint_name, variant_name) in self.targets
+
+    def maximum(self, endpoint_name: str, variant_name: str) -> int | None:
+        """Return the most instances that a variant may be scaled to, None if it is no scalable target."""
+        target = self.targets.get(_variant_key(endpoint_name, variant_name))
+        return target.maximum if target else None
 
     def forget_endpoint(self, endpoint_name: str) -> None:
         """Deregister the variants of an endpoint that is being deleted, as SageMaker does."""
@@ -253,6 +257,10 @@ class Engine:
     def _activity(self, target: Target, description: str, cause: str) -> Activity:
         dimension, resource_id = target.key
         return Activity(target.service, resource_id, dimension, description, cause, self.core.clock.now())
+
+
+def _variant_key(endpoint_name: str, variant_name: str) -> TargetKey:
+    return ("sagemaker:variant:DesiredInstanceCount", f"endpoint/{endpoint_name}/variant/{variant_name}")
 
 
 def _at_limit(target: Target, current: int, *, is_out: bool) -> NotScaled:

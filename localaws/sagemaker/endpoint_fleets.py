@@ -1,9 +1,8 @@
-"""The instances of one variant: started, scaled, replaced when they die, drained before they end.
+"""The instances of one variant: started or taken from its spares, scaled, replaced when they die, drained.
 
 `serving` is replaced whole and never changed, so that the event loop reads it without a lock.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from localaws.core import Core
 from localaws.sagemaker.endpoint_errors import DeploymentFailed
 from localaws.sagemaker.endpoint_instances import Instance, Launch
+from localaws.sagemaker.endpoint_spares import Spares
 
 DRAIN_SECONDS = 62.0  # longer than any invocation may take
 DRAIN_POLL_SECONDS = 0.01
@@ -33,8 +33,15 @@ class Fleet:
         self._lock = threading.RLock()
         self._members: list[Instance] = []
         self._starting: list[Instance] = []  # replacements that have not passed a ping yet
+        self._growing = 0
         self._is_closed = False
         self._backoff_seconds = FIRST_BACKOFF_SECONDS
+        self.spares = Spares(core, launch, lock=self._lock, claimed=lambda: self.size + self._growing)
+
+    @property
+    def is_growing(self) -> bool:
+        """Whether instances are being added or replaced."""
+        return bool(self._growing or self._starting)
 
     @property
     def size(self) -> int:
@@ -42,27 +49,28 @@ class Fleet:
         return len(self._members)
 
     def grow_to(self, count: int, *, least_seconds: float = 0.0) -> None:
-        """Start instances until there are `count`, and serve with them once all of the new ones pass the ping.
+        """Have `count` instances, from spares first, and serve with the new ones once all of them pass the ping.
 
-        `least_seconds`: real time that starting takes at least.
+        `least_seconds`: real time that starting takes at least, from now on.
 
         Raises:
             DeploymentFailed: one of them did not. Whatever is raised, the new ones are gone then.
         """
         new: list[Instance] = []
         earliest = time.monotonic() + least_seconds
-        try:
-            while self.size + len(new) < count:
-                new.append(self._launch_one(count))
-            for instance in new:
-                instance.wait_until_ready()
-            time.sleep(max(0.0, earliest - time.monotonic()))
-        except BaseException:
-            _stop_all(new, lambda instance: instance.stop(0.0))
-            raise
         with self._lock:
-            self._members.extend(new)
-            self._publish()
+            self._growing = count - self.size
+            spares = self.spares.take(self._growing)
+        try:
+            self._start_cold(new, count - self.size - len(spares), count)
+            time.sleep(max(0.0, earliest - time.monotonic()))
+            self._confirm(spares, new, count)
+            self._join(new)
+        except BaseException:
+            _stop_all([*new, *spares], lambda instance: instance.stop(0.0))
+            raise
+        finally:
+            self._growing = 0
 
     def shrink_to(self, count: int) -> None:
         """Take the newest instances out of service, let them finish their requests and end them."""
@@ -79,6 +87,7 @@ class Fleet:
             self._is_closed = True
             leaving, self._members = [*self._members, *self._starting], []
             self._publish()
+        self.spares.close()
         if drain:
             self._drain(leaving)
         _stop_all(leaving, Instance.scale_in)
@@ -99,17 +108,48 @@ class Fleet:
                     if instance in self._members:
                         self._replace(instance, f"missed {instance.failed_pings} pings")
 
+    def _start_cold(self, new: list[Instance], missing: int, count: int) -> None:
+        """Start as many as are missing, add them to `new` at once, and wait until each passes its ping."""
+        self.spares.cold += missing if self.serving else 0  # the first instances of a fleet are no scale-out
+        before = len(new)
+        while len(new) < before + missing:
+            new.append(self._launch_one(count))
+        for instance in new[before:]:
+            instance.wait_until_ready()
+
+    def _confirm(self, spares: list[Instance], new: list[Instance], count: int) -> None:
+        """Add the spares to `new` that pass their ping now too; start another in the place of one that does not."""
+        for spare in spares:
+            try:
+                spare.wait_until_ready()
+            except DeploymentFailed:
+                self._start_cold(new, 1, count)
+            else:
+                new.append(spare)
+
+    def _join(self, new: list[Instance]) -> None:
+        with self._lock:
+            if self._is_closed:
+                raise DeploymentFailed("The endpoint was deleted while it was scaled.")
+            for instance in new:
+                instance.bind()  # a rule may have changed while it was a spare
+            self._members.extend(new)
+            self._publish()
+
     def _replace(self, instance: Instance, reason: str) -> None:
         instance.log(f"{instance.identity} {reason}; it is replaced")
         instance.is_ready = False
         self._publish()
-        threading.Thread(target=self._start_replacement, args=(instance,), name="replacement", daemon=True).start()
+        settings = self._core.settings
+        earliest = time.monotonic() + settings.instance_startup_seconds / settings.time_scale
+        arguments = (instance, earliest)
+        threading.Thread(target=self._start_replacement, args=arguments, name="replacement", daemon=True).start()
 
-    def _start_replacement(self, gone: Instance) -> None:
+    def _start_replacement(self, gone: Instance, earliest: float) -> None:
         gone.stop(0.0)
         while self._is_wanted(gone):
             try:
-                self._put_in_place_of(gone)
+                self._put_in_place_of(gone, earliest)
             except DeploymentFailed as error:
                 gone.log(f"a replacement did not start, next try in {self._backoff_seconds:.1f} s: {error}")
                 time.sleep(self._backoff_seconds)
@@ -121,26 +161,29 @@ class Fleet:
         with self._lock:
             return not self._is_closed and gone in self._members
 
-    def _put_in_place_of(self, gone: Instance) -> None:
+    def _put_in_place_of(self, gone: Instance, earliest: float) -> None:
+        """Have a spare, or another instance, serve from `earliest` (of the monotonic clock) on in the place of one."""
         with self._lock:
             if not self._is_wanted(gone):
                 return
-            replacement = self._launch_one(self.size)
+            replacement = next(iter(self.spares.take(1)), None) or self._launch_one(self.size)
             self._starting.append(replacement)
         try:
+            time.sleep(max(0.0, earliest - time.monotonic()))
             replacement.wait_until_ready()
         finally:
             with self._lock:
                 self._starting.remove(replacement)
                 is_wanted = self._is_wanted(gone) and replacement.is_ready
                 if is_wanted:
+                    replacement.bind()
                     self._members[self._members.index(gone)] = replacement
                     self._publish()
             if not is_wanted:
                 replacement.stop(0.0)
 
-    def _launch_one(self, count: int) -> Instance:
-        return Instance(self._core, self.launch, threads=max(1, (os.cpu_count() or 1) // max(1, count)))
+    def _launch_one(self, fleet_size: int) -> Instance:
+        return Instance(self._core, self.launch, fleet_size=fleet_size)
 
     def _publish(self) -> None:
         self.serving = tuple(instance for instance in self._members if instance.is_ready)

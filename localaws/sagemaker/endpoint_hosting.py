@@ -19,6 +19,8 @@ from localaws.sagemaker.endpoint_errors import DeploymentFailed, failure_reason
 from localaws.sagemaker.endpoint_fleets import Fleet
 from localaws.sagemaker.endpoint_plan import DeploymentPlan, Rollout, VariantChange
 from localaws.sagemaker.endpoint_router import EndpointRoute, InvocationRouter
+from localaws.sagemaker.endpoint_spare_keeper import Kept, SpareKeeper
+from localaws.sagemaker.endpoint_spares import SpareCounts
 
 SUPERVISION_SECONDS = 0.1
 PING_ROUND_SECONDS = 10.0  # emulated, between two pings of an instance in service
@@ -26,6 +28,7 @@ SHORTEST_PING_ROUND_SECONDS = 1.0  # real
 
 
 Ended = Callable[[str | None], None]  # why an operation failed, None if it did not
+Maximum = Callable[[str, str], int | None]  # the most instances of an endpoint's variant, None if nobody scales it
 
 
 class EndpointRecord(Protocol):
@@ -141,10 +144,11 @@ class RunningEndpoint:
 
 
 class EndpointHosting:
-    """All running endpoints of this server."""
+    """All running endpoints of this server. `maximum` says how far a variant may be scaled."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, *, maximum: Maximum) -> None:
         self._core = core
+        self._maximum = maximum
         self._routes: dict[str, EndpointRoute] = {}
         self._running: dict[str, RunningEndpoint] = {}
         self._closed = threading.Event()
@@ -157,6 +161,9 @@ class EndpointHosting:
         rounds = max(PING_ROUND_SECONDS / self._core.settings.time_scale, SHORTEST_PING_ROUND_SECONDS)
         for duty, seconds in ((Fleet.replace_dead, SUPERVISION_SECONDS), (Fleet.replace_hung, rounds)):
             threading.Thread(target=self._supervise, args=(duty, seconds), name=duty.__name__, daemon=True).start()
+        if self._core.settings.keeps_spares:
+            keeper = SpareKeeper(self._kept, ping_seconds=rounds)
+            threading.Thread(target=keeper.run, args=(self._closed,), name="spares", daemon=True).start()
         self._core.on_shutdown(self.close)
 
     def close(self) -> None:
@@ -202,6 +209,11 @@ class EndpointHosting:
         """Return ProductionVariants of DescribeEndpoint: what runs now."""
         running = self._running.get(endpoint_name)
         return running.describe_variants() if running else []
+
+    def describe_spares(self) -> dict[tuple[str, str], SpareCounts]:
+        """Return the spares of every fleet that serves, by endpoint and variant; nothing where none are kept."""
+        kept = self._kept() if self._core.settings.keeps_spares else []
+        return {(each.endpoint_name, each.variant_name): each.fleet.spares.counts() for each in kept}
 
     def retained(self, plan: DeploymentPlan, endpoint_name: str, *, without: frozenset[str]) -> DeploymentPlan:
         """Return `plan` with the instance counts and weights that variants of the same names have now.
@@ -252,6 +264,15 @@ class EndpointHosting:
                 then(failure)
 
         threading.Thread(target=run, name=f"operation on {record.endpoint_name}", daemon=True).start()
+
+    def _kept(self) -> list[Kept]:
+        running = [(name, each.live) for name, each in list(self._running.items())]
+        return [
+            Kept(name, variant.plan.name, variant.fleet, self._maximum(name, variant.plan.name))
+            for name, live in running
+            if live
+            for variant in live.variants
+        ]
 
     def _live_variants(self) -> list[Variant]:
         running = list(self._running.values())

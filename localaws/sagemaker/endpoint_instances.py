@@ -23,6 +23,7 @@ from localaws.sagemaker.endpoint_errors import DeploymentFailed, failure_reason
 from localaws.sagemaker.endpoint_plan import SCALE_IN_GRACE_SECONDS, VariantPlan
 
 LOG_TAIL_LINES = 30
+KEPT_LINES = 10_000  # of a spare, until it is an instance; a model's loading writes some dozen
 PING_TIMEOUT_SECONDS = 2.0  # AWS: a ping must be answered within 2 s
 PING_POLL_SECONDS = 0.02
 LEAST_STARTUP_SECONDS = 5.0  # a process takes real time to start, however fast the emulated clock runs
@@ -47,11 +48,12 @@ class Launch:
 class Instance:
     """A model server. `outstanding`, `peak`, `slots` belong to the event loop of the router, the rest to threads.
 
-    `slots`: what binds the instance's capacity; None, as by default, when nothing does.
+    `slots`: what binds the instance's capacity; None, as by default, when nothing does. A spare is a model server that
+    is no instance yet: its lines are kept back, its role's credentials are refused, until `become_instance`.
     """
 
-    def __init__(self, core: Core, launch: Launch, *, threads: int) -> None:
-        """Start the process; `wait_until_ready` says whether it serves.
+    def __init__(self, core: Core, launch: Launch, *, fleet_size: int, is_spare: bool = False) -> None:
+        """Start the process; `wait_until_ready` says whether it serves. `fleet_size`: how many share the machine.
 
         Raises:
             DeploymentFailed: it could not be started, because its role does not exist or localaws shuts down.
@@ -61,6 +63,11 @@ class Instance:
         self.peak = 0  # the most outstanding since it was taken last
         self.is_ready = False
         self.failed_pings = 0
+        self.used_credentials = False  # as a spare, which on AWS would not exist yet
+        self._is_spare = is_spare
+        self._held_key: str | None = None
+        self._kept_lines: deque[str] | None = deque(maxlen=KEPT_LINES) if is_spare else None
+        self._saying = threading.Lock()
         self._cpu: tuple[float, float] | None = None  # when it was looked at, and the seconds used by then
         self._core = core
         self._launch = launch
@@ -71,9 +78,10 @@ class Instance:
         self.connections = ConnectionPool(self.port)
         self._stopping = threading.Lock()
         try:
-            self.process = self._spawn(threads)
+            self.process = self._spawn(inference_threads(core, launch.variant.instance_type, fleet_size))
         except (LocalAwsError, OSError) as error:
             self._reserved.close()
+            self._release_key()
             raise DeploymentFailed(failure_reason(f"The instance could not be started: {error}", [])) from error
 
     def bind(self) -> None:
@@ -81,6 +89,27 @@ class Instance:
         limit = self._core.hosting_capacity.limit(self._launch.variant.instance_type)
         queue_size = self._launch.variant.model.environment.get("SAGEMAKER_MODEL_JOB_QUEUE_SIZE", DEFAULT_QUEUE_SIZE)
         self.slots = Slots(limit, queue_size=int(queue_size)) if limit else None
+
+    def become_instance(self) -> None:
+        """Turn a spare into an instance: it may use its role, and its log is written, as if it had loaded just now."""
+        self._is_spare = False
+        self._release_key()
+        self.tell()
+
+    def tell(self) -> None:
+        """Write the lines that were kept back, and from now on each one at once."""
+        with self._saying:
+            kept, self._kept_lines = self._kept_lines, None
+            if kept:
+                self._core.logs.write(self._launch.log_group, self._stream, list(kept))
+
+    def memory_bytes(self) -> int:
+        """Return the resident memory of the process and its descendants; pages that they share count for each."""
+        try:
+            process = psutil.Process(self.process.pid)
+            return sum(int(each.memory_info().rss) for each in (process, *process.children(recursive=True)))
+        except psutil.Error:
+            return 0
 
     def take_peak(self) -> int:
         """Return the most requests that were outstanding at once since this was asked last."""
@@ -106,9 +135,7 @@ class Instance:
         allowed = self._launch.variant.startup_seconds / self._core.settings.time_scale
         deadline = time.monotonic() + max(allowed, LEAST_STARTUP_SECONDS)
         while time.monotonic() < deadline and self.process.poll() is None:
-            if self.answers_ping():
-                self._reserved.close()
-                self.is_ready = True
+            if self.is_up():
                 return
             time.sleep(PING_POLL_SECONDS)
         ended = self.process.poll()
@@ -123,6 +150,14 @@ class Instance:
                 list(self._tail),
             )
         )
+
+    def is_up(self) -> bool:
+        """Return whether it answers its ping, from when on it is ready."""
+        if not self.answers_ping():
+            return False
+        self._reserved.close()
+        self.is_ready = True
+        return True
 
     def answers_ping(self) -> bool:
         """Return whether `GET /ping` is answered with 200 within 2 seconds."""
@@ -140,6 +175,7 @@ class Instance:
         self.is_ready = False
         with self._stopping:
             self._reserved.close()
+            self._release_key()
             if self.process.poll() is None:
                 self.process.stop(grace_seconds)
 
@@ -169,6 +205,10 @@ class Instance:
     def _environment(self, home: Path, threads: int) -> Mapping[str, str]:
         model = self._launch.variant.model
         passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        role = self._core.credentials.child_environment(model.role_arn, "SageMaker")
+        if self._is_spare:
+            self._held_key = role["AWS_ACCESS_KEY_ID"]
+            self._core.credentials.hold(self._held_key, self._note_use)
         limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
         return {
             **passed_on,
@@ -176,8 +216,8 @@ class Instance:
             "HOME": str(home),
             "PYTHONUNBUFFERED": "1",
             "PIP_NO_INDEX": "1",
-            "SM_NUM_CPUS": str(os.cpu_count() or 1),
-            **self._core.credentials.child_environment(model.role_arn, "SageMaker"),
+            "SM_NUM_CPUS": str(usable_cores()),
+            **role,
             **model.environment,
             "SM_MODEL_DIR": str(self._launch.model_dir),
             "SAGEMAKER_BIND_TO_PORT": str(self.port),
@@ -185,7 +225,35 @@ class Instance:
 
     def _on_line(self, line: str) -> None:
         self._tail.append(line)
+        with self._saying:
+            if self._kept_lines is not None:
+                self._kept_lines.append(line)
+                return
         self.log(line)
+
+    def _note_use(self) -> None:
+        self.used_credentials = True
+
+    def _release_key(self) -> None:
+        key, self._held_key = self._held_key, None
+        if key is not None:
+            self._core.credentials.release(key)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process and its children may use, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def inference_threads(core: Core, instance_type: str, fleet_size: int) -> int:
+    """Return on how many threads an instance computes a request: on one where a rule limits its capacity.
+
+    A rule says that an instance is a share of this machine; spread over all cores, its requests would slow those of
+    the other instances. Without one, the instances of a fleet share the cores.
+    """
+    if core.hosting_capacity.limit(instance_type):
+        return 1
+    return max(1, usable_cores() // max(1, fleet_size))
 
 
 def _reserve_port() -> socket.socket:

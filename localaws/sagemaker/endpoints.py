@@ -27,6 +27,7 @@ from localaws.sagemaker.endpoint_plan import (
     VariantPlan,
 )
 from localaws.sagemaker.endpoint_router import refuse
+from localaws.sagemaker.endpoint_spare_keeper import spares_route
 from localaws.sagemaker.endpoint_validation import model_data_url
 
 IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
@@ -73,6 +74,9 @@ class Autoscaling(Protocol):
 
     def is_registered(self, endpoint_name: str, variant_name: str) -> bool:
         """Return whether a variant is a scalable target."""
+
+    def maximum(self, endpoint_name: str, variant_name: str) -> int | None:
+        """Return the most instances that a variant may be scaled to, None if it is no scalable target."""
 
     def forget_endpoint(self, endpoint_name: str) -> None:
         """Deregister the variants of an endpoint that is being deleted."""
@@ -303,14 +307,19 @@ class Endpoints:
         return f"arn:aws:sagemaker:{self.region_name}:{self.account_id}:{kind}/{name}"
 
 
+def _maximum(endpoint_name: str, variant_name: str) -> int | None:
+    return Endpoints.autoscaling.maximum(endpoint_name, variant_name) if Endpoints.autoscaling else None
+
+
 def install_endpoints(core: Core) -> list[BaseRoute]:
     """Make the endpoints of this server run; return the routes of SageMaker's runtime."""
     Endpoints.core = core
-    Endpoints.hosting = EndpointHosting(core)
+    Endpoints.hosting = EndpointHosting(core, maximum=_maximum)
     Endpoints.hosting.start()
     install_operations()
     return [
         capacity_route(core.hosting_capacity, Endpoints.hosting.bind_instances),
+        spares_route(Endpoints.hosting.describe_spares),
         Route("/endpoints/{name}/invocations", Endpoints.hosting.router, methods=["POST"]),
         Route("/endpoints/{name}/async-invocations", refuse("InvokeEndpointAsync"), methods=["POST"]),
         Route(

@@ -1,0 +1,251 @@
+"""Spares: a fleet takes them when it grows, after the start-up that is set; they are not seen, and none is left."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from localaws.idle_priority import can_come_back
+from tests.localaws.endpoint_models import ECHO, Workbench, workbench
+from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server, until
+
+STARTUP_SECONDS = 120  # emulated; 1 s
+STARTUP = ("--capacity", "ml.m5.large=4:1ms", "--instance-startup-seconds", str(STARTUP_SECONDS))
+LATENESS = 1.5  # an instance may be late by half on a busy machine; a cold start of this model takes 0.3 s and more
+VARIANT = "AllTraffic"
+TELLS_PRIORITY = """
+import json, os
+def model_fn(model_dir):
+    return os.sched_getscheduler(0)
+def predict_fn(data, model):
+    threads = os.environ["OMP_NUM_THREADS"]
+    return {"pid": os.getpid(), "loading": model, "now": os.sched_getscheduler(0), "threads": threads}
+def input_fn(data, content_type):
+    return data
+def output_fn(prediction, accept):
+    return json.dumps(prediction), "application/json"
+"""
+FAILS_FROM_THE_SECOND_TO_THE_FOURTH_TIME = (
+    ECHO
+    + """
+def model_fn(model_dir):
+    path = os.path.join(model_dir, "loads")
+    with open(path, "a") as file:
+        file.write("x")
+    if 2 <= os.path.getsize(path) <= 4:
+        raise RuntimeError("not this time")
+"""
+)
+CALLS_AWS = (
+    ECHO
+    + """
+def model_fn(model_dir):
+    import boto3
+    print("I am", boto3.client("sts").get_caller_identity()["Arn"])
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ScaledServer]:
+    with scaled_server(*STARTUP) as running:
+        yield running
+
+
+@pytest.fixture
+def bench(server: ScaledServer) -> Iterator[Workbench]:
+    with workbench(server.localaws) as made:
+        yield made
+
+
+class Watched:
+    """An endpoint with its spares as the server tells them."""
+
+    def __init__(self, server: ScaledServer, bench: Workbench, endpoint: str) -> None:
+        self.server = server
+        self.bench = bench
+        self.name = endpoint
+
+    def spares(self) -> dict[str, int]:
+        told: dict[str, int] = self.server.ask("/_localaws/spares").get(self.name, {}).get(VARIANT, {})
+        return told
+
+    def until(self, **expected: int) -> dict[str, int]:
+        """Wait until the counts are these; return all of them."""
+
+        def reached() -> dict[str, int] | None:
+            told = self.spares()
+            return told if told and all(told[name] == count for name, count in expected.items()) else None
+
+        try:
+            return until(reached, 15.0)
+        except AssertionError:
+            raise AssertionError(f"the spares are {self.spares()}, not {expected}") from None
+
+    def limit(self, minimum: int, maximum: int) -> None:
+        self.autoscaling("register_scalable_target", MinCapacity=minimum, MaxCapacity=maximum)
+
+    def autoscaling(self, operation: str, **parameters: Any) -> None:
+        call = getattr(self.server.client("application-autoscaling"), operation)
+        call(
+            ServiceNamespace="sagemaker",
+            ResourceId=f"endpoint/{self.name}/variant/{VARIANT}",
+            ScalableDimension="sagemaker:variant:DesiredInstanceCount",
+            **parameters,
+        )
+
+    def scale(self, count: int) -> float:
+        """Scale, and return how many seconds it took."""
+        before = time.monotonic()
+        change = {"VariantName": VARIANT, "DesiredInstanceCount": count}
+        self.bench.sagemaker.update_endpoint_weights_and_capacities(
+            EndpointName=self.name, DesiredWeightsAndCapacities=[change]
+        )
+        described = self.bench.settled(self.name)
+        assert described["EndpointStatus"] == "InService"
+        assert described["ProductionVariants"][0]["CurrentInstanceCount"] == count
+        return time.monotonic() - before
+
+    def instances(self) -> int:
+        variants = self.bench.sagemaker.describe_endpoint(EndpointName=self.name)["ProductionVariants"]
+        return int(variants[0]["CurrentInstanceCount"])
+
+    def log_streams(self) -> list[str]:
+        group = f"/aws/sagemaker/Endpoints/{self.name}"
+        streams = self.server.client("logs").describe_log_streams(logGroupName=group)["logStreams"]
+        return [stream["logStreamName"] for stream in streams]
+
+    def log(self) -> str:
+        group = f"/aws/sagemaker/Endpoints/{self.name}"
+        events = self.server.client("logs").filter_log_events(logGroupName=group)["events"]
+        return "\n".join(event["message"] for event in events)
+
+
+@pytest.fixture
+def start(server: ScaledServer, bench: Workbench) -> Any:
+    """Return what makes an endpoint of a model's code."""
+    return lambda code=ECHO: Watched(server, bench, bench.endpoint(bench.model(code)))
+
+
+def model_servers(server: ScaledServer) -> set[int]:
+    children = psutil.Process(server.localaws.pid).children(recursive=True)
+    return {child.pid for child in children if "localaws.sagemaker.hosting" in child.cmdline()}
+
+
+def test_a_scale_out_takes_spares_and_start_up_is_the_setting(start: Any, server: ScaledServer) -> None:
+    endpoint = start(TELLS_PRIORITY)
+    endpoint.limit(1, 3)
+    endpoint.until(wanted=2, ready=2, taken=0)
+    assert (endpoint.instances(), len(endpoint.log_streams())) == (1, 1)
+    before = model_servers(server)
+    seconds = endpoint.scale(3)
+
+    assert STARTUP_SECONDS / SCALE <= seconds < LATENESS * STARTUP_SECONDS / SCALE
+    assert model_servers(server) == before
+    assert endpoint.until(wanted=0, ready=0)["taken"] == 2
+    assert endpoint.spares()["cold"] == 0
+    until(lambda: len(endpoint.log_streams()) == 3)
+    answers = {answer["pid"]: answer for _ in range(30) for answer in [endpoint.bench.invoke(endpoint.name)]}
+    assert len(answers) == 3
+    assert {answer["now"] for answer in answers.values()} == {os.SCHED_OTHER}
+    idle = os.SCHED_IDLE if can_come_back() else os.SCHED_OTHER
+    assert sorted(answer["loading"] for answer in answers.values()) == [os.SCHED_OTHER, idle, idle]
+    assert {answer["threads"] for answer in answers.values()} == {"1"}
+
+
+def test_spares_follow_the_limits_and_are_refilled(start: Any, server: ScaledServer) -> None:
+    endpoint = start()
+    assert endpoint.until(wanted=1, ready=1)["memory_bytes"] > 1 << 20
+    endpoint.limit(1, 4)
+    endpoint.until(wanted=3, ready=3)
+    endpoint.limit(1, 9)
+    endpoint.until(wanted=4)
+    endpoint.limit(1, 3)
+    endpoint.until(wanted=2, ready=2, starting=0)
+    endpoint.limit(2, 3)  # autoscaling adds an instance
+    endpoint.until(wanted=1, ready=1, taken=1)
+    endpoint.bench.settled(endpoint.name)
+    endpoint.autoscaling("deregister_scalable_target")
+    endpoint.scale(3)
+    endpoint.until(wanted=1, ready=1, taken=2, cold=0)  # another, in the place of the one that was taken
+    endpoint.scale(1)
+    endpoint.limit(1, 3)
+    endpoint.until(wanted=2, ready=2, taken=2)
+    assert len(model_servers(server)) == 3
+
+
+def test_an_update_brings_its_own_spares_and_a_delete_leaves_nothing(start: Any, server: ScaledServer) -> None:
+    endpoint = start()
+    bench = endpoint.bench
+    endpoint.until(ready=1)
+    before = model_servers(server)
+    bench.sagemaker.update_endpoint(
+        EndpointName=endpoint.name, EndpointConfigName=bench.config({"ModelName": bench.model()})
+    )
+    assert bench.settled(endpoint.name)["EndpointStatus"] == "InService"
+    endpoint.until(ready=1, taken=0)
+    assert len(model_servers(server)) == 2
+    assert not model_servers(server) & before
+
+    bench.delete(endpoint.name)
+    assert endpoint.spares() == {}
+    assert model_servers(server) == set()
+    assert not (server.localaws.home / "endpoints" / endpoint.name).exists()
+
+
+def test_a_dead_spare_is_replaced_and_a_spare_replaces_a_dead_instance(start: Any, server: ScaledServer) -> None:
+    endpoint = start()
+    serving = endpoint.bench.invoke(endpoint.name)["pid"]
+    endpoint.until(ready=1)
+    (spare,) = model_servers(server) - {serving}
+    psutil.Process(spare).kill()
+    endpoint.until(failed=1, ready=1)
+    (spare,) = model_servers(server) - {serving}
+    before = time.monotonic()
+    psutil.Process(serving).kill()
+    endpoint.until(taken=1)
+    until(lambda: endpoint.instances() == 1)
+
+    assert time.monotonic() - before >= STARTUP_SECONDS / SCALE
+    assert endpoint.bench.invoke(endpoint.name)["pid"] == spare
+    endpoint.until(ready=1, cold=0)
+
+
+def test_after_three_spares_that_failed_a_fleet_starts_cold(start: Any) -> None:
+    endpoint = start(FAILS_FROM_THE_SECOND_TO_THE_FOURTH_TIME)
+    endpoint.until(wanted=0, ready=0, starting=0, failed=3)
+    assert endpoint.instances() == 1
+    endpoint.scale(2)
+    assert endpoint.until(taken=0, cold=1)["wanted"] == 0
+    until(lambda: "new instances start cold" in endpoint.log())
+    assert endpoint.log().count("RuntimeError: not this time") >= 3
+
+
+def test_a_model_that_calls_aws_while_it_loads_has_no_spares(start: Any) -> None:
+    endpoint = start(CALLS_AWS)
+    endpoint.until(wanted=0, ready=0, starting=0, discarded=1)
+    endpoint.scale(2)
+    endpoint.until(wanted=0, taken=0, cold=1, failed=0)
+    until(lambda: "before it was an instance" in endpoint.log())
+    assert endpoint.log().count("I am arn:aws:sts::") == 2  # the two instances, not the spare
+
+
+def test_status_shows_the_spares(start: Any, server: ScaledServer) -> None:
+    endpoint = start()
+    endpoint.until(ready=1)
+    command = [sys.executable, "-m", "localaws", "status", "--home", str(server.localaws.home)]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    assert f"{endpoint.name}/{VARIANT}  1 of 1 ready, 0 starting, 0 taken, 0 cold" in shown
+
+
+def test_without_an_emulated_start_up_there_are_none() -> None:
+    with scaled_server() as plain, workbench(plain.localaws) as bench:
+        endpoint = Watched(plain, bench, bench.endpoint(bench.model()))
+        endpoint.scale(2)
+        assert plain.ask("/_localaws/spares") == {}
+        assert len(model_servers(plain)) == 2
