@@ -2,10 +2,12 @@
 
 model.tar.gz carries this file as `code/inference.py` with `preprocess.py` and `graphs.py` beside it. `model_fn` may be
 called once a process; the predictor it returns may be used by many threads. Answers give a probability for every class,
-in class order.
+in class order. The environment variable INFERENCE_NUM_THREADS limits how many threads compute a request; without it all
+cores do.
 """
 
 import json
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,6 +38,7 @@ MAX_BODY_BYTES = 20 * 1024 * 1024
 _IMAGE_TYPES = ("image/jpeg", "image/jpg", "image/png", "image/webp", "application/x-image")
 _JSON = "application/json"
 _TOP = 5
+_THREADS = "INFERENCE_NUM_THREADS"  # OpenVINO's name of the property; OpenVINO itself does not look at OMP_NUM_THREADS
 
 
 class BadInput(_Refusal):  # type: ignore[misc]
@@ -67,6 +70,7 @@ class Predictor:
     def __init__(self, compiled: Any, meta: Mapping[str, Any]) -> None:
         self._compiled = compiled
         self._local = threading.local()
+        self.threads = int(compiled.get_property(_THREADS))
         self.preprocessing = Preprocessing.from_json(meta["preprocessing"])
         self.labels = tuple(meta["classes"])
         self.model = {"backbone": meta["backbone"], "data_digest": meta["data_digest"]}
@@ -95,7 +99,7 @@ def model_fn(model_dir: str) -> Predictor:
     openvino = import_openvino()
     core = openvino.Core()
     precision = "bf16" if meta["graph"]["precision"] == "bf16" and has_bf16(core) else "f32"
-    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision, **_thread_limit()}
     compiled = core.compile_model(folder / "graph.xml", "CPU", options)
     if compiled.output(0).shape[1] != len(meta["classes"]):
         raise BadModel(
@@ -157,6 +161,11 @@ def output_fn(prediction: Prediction, accept: str | None = None) -> tuple[str, s
 
 
 # --- loading ----------------------------------------------------------------------------------------------------------
+
+
+def _thread_limit() -> dict[str, int]:
+    asked = os.environ.get(_THREADS, "")
+    return {_THREADS: int(asked)} if asked.isdigit() and int(asked) > 0 else {}
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:

@@ -27,6 +27,8 @@ KEPT_LINES = 10_000  # of a spare, until it is an instance; a model's loading wr
 PING_TIMEOUT_SECONDS = 2.0  # AWS: a ping must be answered within 2 s
 PING_POLL_SECONDS = 0.02
 LEAST_STARTUP_SECONDS = 5.0  # a process takes real time to start, however fast the emulated clock runs
+THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+INFERENCE_LIMIT = "INFERENCE_NUM_THREADS"  # where a rule limits the capacity: the name that training/serve.py looks for
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
 
 
@@ -209,7 +211,9 @@ class Instance:
         if self._is_spare:
             self._held_key = role["AWS_ACCESS_KEY_ID"]
             self._core.credentials.hold(self._held_key, self._note_use)
-        limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+        limits = dict.fromkeys(THREAD_LIMITS, str(threads))
+        if self.slots is not None:
+            limits[INFERENCE_LIMIT] = str(threads)
         return {
             **passed_on,
             **limits,

@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from tests.training.datasets import CLASSES, DIGEST, Trained, picture
+from training.preprocess import load_for_evaluation
 from training.serve import MAX_BODY_BYTES, BadInput, BadModel, Predictor, input_fn, model_fn, output_fn, predict_fn
 
 
@@ -62,6 +63,18 @@ def test_many_threads_may_share_one_predictor(predictor: Predictor) -> None:
         found = list(pool.map(lambda data: ask(predictor, data)["scores"], pictures))
 
     assert found == expected
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "none"])
+def test_a_limit_on_threads_changes_no_bit_of_an_answer(
+    predictor: Predictor, trained: Trained, monkeypatch: pytest.MonkeyPatch, threads: str
+) -> None:
+    monkeypatch.setenv("INFERENCE_NUM_THREADS", threads)
+    limited = model_fn(str(trained.folder))
+    image = load_for_evaluation(picture("moss", 930), predictor.preprocessing)
+
+    assert limited.probabilities(image).tobytes() == predictor.probabilities(image).tobytes()
+    assert limited.threads == (predictor.threads if threads == "none" else int(threads))
 
 
 @pytest.mark.parametrize(
