@@ -1,4 +1,4 @@
-"""Train on SageMaker: package the code, make the role, create or adopt the job, follow it, check its result.
+"""Train on SageMaker: package the code, make the role, create or adopt the job, follow it, check and keep its result.
 
 prefect deployment run 'train_sagemaker/train_sagemaker' -p run_id=dogs-1a2b3c4d -p instances=2
 """
@@ -28,13 +28,13 @@ from tasks.aws import Aws
 from tasks.backbones import require_backbone
 from tasks.code_package import git_commit, stage_training_code
 from tasks.containers import training_image
-from tasks.errors import SettingsRefused
+from tasks.errors import SettingsRefused, StageFailed
+from tasks.kept_training import is_kept, keep_log, keep_result
 from tasks.ledger import Ledger, run_lock
 from tasks.pricing import choose_training_instance
 from tasks.records import DatasetRef, Hyperparameters, TrainedModel, WeightsRef, load_record, save_record
 from tasks.roles import ensure_role, training_role
 from tasks.settings import Settings
-from tasks.trained_model import read_result
 from tasks.training_job import TrainingPlan, create_job, find_job
 from tasks.training_watch import follow_job
 from tasks.waiting import say
@@ -119,7 +119,7 @@ async def plan_training(
 
 @task(name="training job", cache_policy=NO_CACHE)
 async def run_training(aws: Aws, plan: TrainingPlan) -> TrainedModel:
-    """Create or adopt the job, follow it and read its result."""
+    """Create or adopt the job, follow it, check its result and keep model, log and metrics under runs/<id>/."""
     return await asyncio.to_thread(_train, aws, plan)
 
 
@@ -173,7 +173,7 @@ def _plan(
 
 
 def _train(aws: Aws, plan: TrainingPlan) -> TrainedModel:
-    ledger = Ledger.open(aws, plan.run_id)
+    ledger, run_dir = Ledger.open(aws, plan.run_id), aws.settings.run_dir(plan.run_id)
     found = find_job(aws, plan)
     if found.description is None:
         say(f"training job {found.name}: uploading the code and starting it")
@@ -181,11 +181,15 @@ def _train(aws: Aws, plan: TrainingPlan) -> TrainedModel:
     else:
         say(f"training job {found.name}: adopted, it is {found.description['TrainingJobStatus']}")
         ledger.adopt("training-job", found.name, found.description["TrainingJobArn"])
-        kept = load_record(aws.settings.run_dir(plan.run_id), STAGE, TrainedModel)
+        kept = load_record(run_dir, STAGE, TrainedModel)
         if kept is not None and found.description["TrainingJobStatus"] == "Completed" and kept.job_name == found.name:
-            return kept
+            return kept if is_kept(run_dir, found.description) else keep_result(aws, plan, found.description)
     limit = plan.max_wait_seconds if plan.spot else plan.max_runtime_seconds
-    description = follow_job(aws, found.name, deadline_seconds=limit + PROVISIONING_SECONDS)
-    model = read_result(aws, plan, description)
+    try:
+        description = follow_job(aws, found.name, deadline_seconds=limit + PROVISIONING_SECONDS)
+    except StageFailed:
+        keep_log(aws, run_dir, found.name)
+        raise
+    model = keep_result(aws, plan, description)
     say(f"training job {found.name}: test accuracy {model.test_accuracy:.4f} on {model.test_images} images")
     return model

@@ -9,15 +9,12 @@ from __future__ import annotations
 import json
 import math
 import tarfile
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.aws import Aws
-from tasks.errors import StageFailed, aws_boundary
+from tasks.errors import StageFailed
 from tasks.pricing import cost_usd
-from tasks.progress import show_progress
 from tasks.records import DatasetRef, TrainedModel
 from tasks.training_job import TrainingPlan
 
@@ -27,17 +24,15 @@ METRIC_TOLERANCE = 5e-4
 """The log line rounds; SageMaker parses the rounded text."""
 
 
-def read_result(aws: Aws, plan: TrainingPlan, description: Mapping[str, Any]) -> TrainedModel:
-    """Return the record of a completed job.
+def read_result(plan: TrainingPlan, description: Mapping[str, Any], archive: Path) -> TrainedModel:
+    """Return the record of a completed job whose model.tar.gz was fetched to `archive`.
 
     Raises:
         StageFailed: the artefact is damaged or hostile, or it, the job's metrics and the data disagree.
-        AwsFailed: S3 refused.
     """
     uri = str(description["ModelArtifacts"]["S3ModelArtifacts"])
-    meta = read_meta(aws, uri)
-    reported = {entry["MetricName"]: float(entry["Value"]) for entry in description.get("FinalMetricDataList", [])}
-    agree(plan.dataset, meta, reported)
+    meta = meta_in(archive, uri)
+    agree(plan.dataset, meta, reported_metrics(description))
     metrics = metrics_of(meta)
     billable = float(description.get("BillableTimeInSeconds", description["TrainingTimeInSeconds"]))
     count = int(description["ResourceConfig"]["InstanceCount"])
@@ -62,18 +57,9 @@ def read_result(aws: Aws, plan: TrainingPlan, description: Mapping[str, Any]) ->
     )
 
 
-def read_meta(aws: Aws, model_uri: str) -> dict[str, Any]:
-    """Return meta.json of a model.tar.gz in S3.
-
-    Raises:
-        StageFailed: there is none, or the archive is damaged or hostile.
-    """
-    bucket, _, key = model_uri.removeprefix("s3://").partition("/")
-    with tempfile.TemporaryDirectory(prefix="kennel-") as folder:
-        archive = Path(folder) / "model.tar.gz"
-        with aws_boundary(model_uri), show_progress("fetch model", None, "B") as told:
-            aws.client("s3").download_file(bucket, key, str(archive), Callback=told.advance)
-        return meta_in(archive, model_uri)
+def reported_metrics(description: Mapping[str, Any]) -> dict[str, float]:
+    """Return the last value of each metric that SageMaker parsed from a job's log."""
+    return {entry["MetricName"]: float(entry["Value"]) for entry in description.get("FinalMetricDataList", [])}
 
 
 def meta_in(archive: Path, label: str) -> dict[str, Any]:

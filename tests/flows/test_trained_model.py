@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 import tarfile
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ import pytest
 from tasks.errors import StageFailed
 from tasks.pricing import choose_training_instance
 from tasks.records import DatasetRef, Hyperparameters
-from tasks.trained_model import read_meta, read_result
+from tasks.trained_model import meta_in, read_result
 from tasks.training_job import TrainingPlan
-from tests.flows.scripted import Scripted
 
 DATA = DatasetRef("b", "datasets/d", "digest", "n", ("x", "y"), {"test": {"x": 3, "y": 5}}, 10, 0, "sample")
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,18 +36,6 @@ def archive(members: dict[str, bytes | tarfile.TarInfo]) -> bytes:
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
     return content.getvalue()
-
-
-def serving(content: bytes) -> Scripted:
-    class S3:
-        def download_file(self, bucket: str, key: str, path: str, *, Callback: Callable[[int], None]) -> None:  # noqa: N803
-            assert (bucket, key) == ("b", "m/model.tar.gz")
-            Path(path).write_bytes(content)
-            Callback(len(content))
-
-    scripted = Scripted()
-    scripted.client = lambda service: S3()  # type: ignore[method-assign]
-    return scripted
 
 
 def plan() -> TrainingPlan:
@@ -85,16 +71,22 @@ def description(accuracy: float = 0.875) -> dict[str, Any]:
     }
 
 
-def read(content: dict[str, Any], **of_job: Any) -> Any:
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "model.tar.gz"
+
+
+def read(path: Path, content: dict[str, Any], **of_job: Any) -> Any:
     members: dict[str, bytes | tarfile.TarInfo] = {
         "model.safetensors": b"0" * 1000,
         "meta.json": json.dumps(content).encode(),
     }
-    return read_result(serving(archive(members)).aws, plan(), description(**of_job))
+    path.write_bytes(archive(members))
+    return read_result(plan(), description(**of_job), path)
 
 
-def test_a_result_has_its_accuracy_with_n_its_time_and_its_cost() -> None:
-    model = read(meta())
+def test_a_result_has_its_accuracy_with_n_its_time_and_its_cost(path: Path) -> None:
+    model = read(path, meta())
     assert (model.test_accuracy, model.test_images, model.seconds) == (0.875, 8, 90.0)
     assert model.cost_usd == pytest.approx(0.23 * 2 * 60 / 3600)
     assert (model.classes, model.git_commit) == (("x", "y"), "abc")
@@ -110,22 +102,25 @@ def test_a_result_has_its_accuracy_with_n_its_time_and_its_cost() -> None:
         ({"metrics": {}}, "lacks 'test_images'"),
     ],
 )
-def test_a_model_that_disagrees_with_its_data_or_its_job_is_refused(changes: dict[str, Any], said: str) -> None:
+def test_a_model_that_disagrees_with_its_data_or_its_job_is_refused(
+    path: Path, changes: dict[str, Any], said: str
+) -> None:
     with pytest.raises(StageFailed, match="does not agree") as caught:
-        read(meta(**changes))
+        read(path, meta(**changes))
     assert said in caught.value.why
 
 
-def test_a_job_without_a_test_metric_is_refused() -> None:
+def test_a_job_without_a_test_metric_is_refused(path: Path) -> None:
     with pytest.raises(StageFailed, match="does not agree"):
-        read(meta(), accuracy=float("nan"))
+        read(path, meta(), accuracy=float("nan"))
 
 
-def test_a_link_in_place_of_meta_json_is_refused() -> None:
+def test_a_link_in_place_of_meta_json_is_refused(path: Path) -> None:
     link = tarfile.TarInfo("meta.json")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    path.write_bytes(archive({"meta.json": link}))
     with pytest.raises(StageFailed) as caught:
-        read_meta(serving(archive({"meta.json": link})).aws, "s3://b/m/model.tar.gz")
+        meta_in(path, "s3://b/m/model.tar.gz")
     assert "not a regular file" in caught.value.why
 
 
@@ -134,9 +129,10 @@ def test_a_link_in_place_of_meta_json_is_refused() -> None:
     [b"not gzip", gzip.compress(b"not tar" * 200), archive({"other": b"1"})],
     ids=["not gzip", "not tar", "no meta.json"],  # the bytes have the time in them
 )
-def test_a_damaged_archive_is_refused_by_name(content: bytes) -> None:
+def test_a_damaged_archive_is_refused_by_name(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
     with pytest.raises(StageFailed, match=r"s3://b/m/model\.tar\.gz holds no readable meta\.json"):
-        read_meta(serving(content).aws, "s3://b/m/model.tar.gz")
+        meta_in(path, "s3://b/m/model.tar.gz")
 
 
 def test_the_job_name_follows_everything_that_makes_the_job_another_one_and_nothing_else() -> None:

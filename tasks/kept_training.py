@@ -1,0 +1,144 @@
+"""What a run keeps of SageMaker's training on this machine: the model, the log of all hosts, the metrics.
+
+They lie in `runs/<id>/TrainedModels/sagemaker/`; `metrics.json` is written last, so that it says that the others are
+whole. The model is fetched once: its meta is read from the file that is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tasks.aws import Aws
+from tasks.errors import KennelError, aws_boundary
+from tasks.log_stream import LogFollower, LogLine
+from tasks.progress import show_progress
+from tasks.records import TrainedModel, load_record, save_record, write_atomically
+from tasks.roles import TRAINING_LOG_GROUP
+from tasks.trained_model import read_result, reported_metrics
+from tasks.training_job import TrainingPlan
+from tasks.waiting import say
+
+FOLDER = Path("TrainedModels") / "sagemaker"
+MODEL, LOG, METRICS = "model.tar.gz", "training.log", "metrics.json"
+
+
+@dataclass(frozen=True)
+class KeptTraining:
+    """What `metrics.json` holds; `model_etag` is S3's, `job_created` tells a job from a later one of its name.
+
+    `metrics` are the model's own, `reported` what SageMaker parsed from the log, `log_lines` None when there is no log.
+    """
+
+    job_name: str
+    job_created: str
+    model_uri: str
+    model_etag: str
+    model_sha256: str
+    model_bytes: int
+    metrics: Mapping[str, float]
+    reported: Mapping[str, float]
+    log_lines: int | None
+
+
+def load_kept(run_dir: Path) -> KeptTraining | None:
+    """Return what is kept of a run's training, None when it is not whole.
+
+    Raises:
+        LedgerRefused: the record cannot be read.
+    """
+    kept = load_record(run_dir / FOLDER, METRICS.removesuffix(".json"), KeptTraining)
+    archive = run_dir / FOLDER / MODEL
+    if kept is None or not archive.is_file() or archive.stat().st_size != kept.model_bytes:
+        return None
+    return kept
+
+
+def is_kept(run_dir: Path, description: Mapping[str, Any]) -> bool:
+    """Tell whether the training that a job's description is of is kept here."""
+    kept = load_kept(run_dir)
+    named = str(description["TrainingJobName"]), _created(description)
+    return kept is not None and (kept.job_name, kept.job_created) == named
+
+
+def keep_result(aws: Aws, plan: TrainingPlan, description: Mapping[str, Any]) -> TrainedModel:
+    """Fetch a completed job's model, hold it against its job, keep it with log and metrics; return its record.
+
+    Raises:
+        StageFailed: the artefact is damaged or hostile, or it, the job's metrics and the data disagree; a model that
+            was kept before is left.
+        AwsFailed: S3 refused.
+    """
+    run_dir, uri = aws.settings.run_dir(plan.run_id), str(description["ModelArtifacts"]["S3ModelArtifacts"])
+    folder = run_dir / FOLDER
+    fetched = folder / f".{MODEL}.fetched"
+    try:
+        etag = fetch_object(aws, uri, fetched)
+        model = read_result(plan, description, fetched)
+        (folder / METRICS).unlink(missing_ok=True)
+        fetched.replace(folder / MODEL)
+    finally:
+        fetched.unlink(missing_ok=True)
+    with (folder / MODEL).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    kept = KeptTraining(
+        job_name=model.job_name,
+        job_created=_created(description),
+        model_uri=uri,
+        model_etag=etag,
+        model_sha256=digest,
+        model_bytes=(folder / MODEL).stat().st_size,
+        metrics=model.metrics,
+        reported=reported_metrics(description),
+        log_lines=keep_log(aws, run_dir, model.job_name),
+    )
+    save_record(folder, METRICS.removesuffix(".json"), kept)
+    log = "" if kept.log_lines is None else f"{LOG} ({kept.log_lines:,} lines), "
+    say(f"kept in {folder}: {MODEL} ({kept.model_bytes / 1e6:.1f} MB), {log}{METRICS}")
+    return model
+
+
+def keep_log(aws: Aws, run_dir: Path, job_name: str) -> int | None:
+    """Write the log of all hosts in order of time, and return its number of lines; None, and said, when it cannot be.
+
+    A training is not worth less for a log that CloudWatch does not give.
+    """
+    try:
+        lines = LogFollower(aws, TRAINING_LOG_GROUP, f"{job_name}/").poll()
+    except KennelError as error:
+        say(f"training log: not kept: {error.what}: {error.why}")
+        return None
+    write_atomically(run_dir / FOLDER / LOG, "".join(f"{_log_text(line)}\n" for line in lines).encode())
+    return len(lines)
+
+
+def fetch_object(aws: Aws, uri: str, path: Path) -> str:
+    """Download an object to a file of mode 0600, with its progress told, and return its ETag.
+
+    Raises:
+        AwsFailed: S3 refused, or there is no such object.
+        OSError: the file cannot be written.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    client, owner = aws.client("s3"), {"ExpectedBucketOwner": aws.account_id}
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+    with aws_boundary(uri):
+        head = client.head_object(Bucket=bucket, Key=key, **owner)
+        with show_progress(f"fetch {key.rpartition('/')[2]}", int(head["ContentLength"]), "B") as told:
+            client.download_file(bucket, key, str(path), ExtraArgs=owner, Callback=told.advance)
+    path.chmod(0o600)
+    return str(head["ETag"]).strip('"')
+
+
+def _created(description: Mapping[str, Any]) -> str:
+    return str(description["CreationTime"].astimezone(UTC).isoformat())
+
+
+def _log_text(line: LogLine) -> str:
+    moment = datetime.fromtimestamp(line.timestamp_ms / 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{line.timestamp_ms % 1000:03d}Z {line}"
