@@ -16,6 +16,7 @@ from tasks.artifacts import publish_record
 from tasks.aws import Aws
 from tasks.settings import Settings
 from tasks.teardown import TeardownReport, confirm, draw_plan, execute
+from tasks.teardown_models import Models, keep_models
 from tasks.teardown_plan import Plan, plan_text
 from tasks.waiting import say
 
@@ -32,9 +33,15 @@ async def plan_removals(aws: Aws, run_id: str | None) -> Plan:
 
 
 @task(cache_policy=NO_CACHE)
-async def remove(aws: Aws, plan: Plan, run_id: str | None) -> TeardownReport:
+async def keep_copies(aws: Aws, plan: Plan, *, yes: bool) -> Models:
+    """See to it that this machine has every model that the plan deletes."""
+    return await asyncio.to_thread(keep_models, aws, plan, yes=yes, say=say)
+
+
+@task(cache_policy=NO_CACHE)
+async def remove(aws: Aws, plan: Plan, run_id: str | None, models: Models) -> TeardownReport:
     """Remove what the plan says and verify that it is gone."""
-    return await asyncio.to_thread(execute, aws, plan, run_id, say=say)
+    return await asyncio.to_thread(execute, aws, plan, run_id, say=say, models=models)
 
 
 @flow(name=STAGE, persist_result=False)
@@ -42,13 +49,13 @@ async def teardown(run_id: RunId | None = None, yes: bool = False) -> TeardownRe
     """Remove everything of one run, or of every run when none is named.
 
     Raises:
-        SettingsRefused: it was not confirmed.
+        SettingsRefused: it was not confirmed, or a model would be lost and `yes` is not given.
         RunBusy: another process works on one of the runs; nothing was removed.
         TeardownIncomplete: something is still there; the message names it.
     """
     aws = Aws(Settings.load())
     plan = await plan_removals(aws, run_id)
     await asyncio.to_thread(confirm, plan, yes=yes)
-    report = await remove(aws, plan, run_id)
+    report = await remove(aws, plan, run_id, await keep_copies(aws, plan, yes=yes))
     await publish_record(STAGE, run_id or "all runs", report)
     return report

@@ -1,4 +1,4 @@
-"""Taking a run, or all of kennel, out of the account: look, plan, show, ask, remove, look again.
+"""Taking a run, or all of kennel, out of the account: look, plan, show, ask, keep its models, remove, look again.
 
 Works from the ledgers and, without them, from the tags; before anything is removed, what was found by tags is written
 into the ledger of its run, so that a teardown that is interrupted is finished by the next one. One resource that will
@@ -22,6 +22,7 @@ from tasks.errors import KennelError, SettingsRefused, TeardownIncomplete, aws_b
 from tasks.instance_deleters import forget_keys
 from tasks.kinds import Kind
 from tasks.ledger import FILE_NAME, Ledger, LedgerHeader, LedgerRow, crash_point, read_ledger, run_lock
+from tasks.teardown_models import NO_MODELS, Models, keep_models
 from tasks.teardown_plan import Claim, Found, Plan, Removal, Scope, make_plan, plan_text
 
 WHERE = "teardown"
@@ -42,12 +43,17 @@ UNSEEN_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class TeardownReport:
-    """What a teardown did; names are "<kind> <name>"."""
+    """What a teardown did; names are "<kind> <name>".
+
+    `models_kept` are files on this machine of the models that were removed, `models_lost` those that are nowhere else.
+    """
 
     removed: tuple[str, ...]
     kept: tuple[str, ...]
     gone_already: int
     runs: tuple[str, ...]
+    models_kept: tuple[str, ...] = ()
+    models_lost: tuple[str, ...] = ()
 
 
 def scope_of(run_id: str | None) -> Scope:
@@ -110,9 +116,15 @@ def confirm(plan: Plan, *, yes: bool, ask: Callable[[str], str] = input, is_term
 
 
 def execute(
-    aws: Aws, plan: Plan, run_id: str | None, *, say: Say = print, kinds: Mapping[str, Kind] = KINDS
+    aws: Aws,
+    plan: Plan,
+    run_id: str | None,
+    *,
+    say: Say = print,
+    kinds: Mapping[str, Kind] = KINDS,
+    models: Models = NO_MODELS,
 ) -> TeardownReport:
-    """Remove what the plan says, in its order, and verify.
+    """Remove what the plan says, in its order, and verify; `models` is what `keep_models` said before, to be reported.
 
     Raises:
         RunBusy: another process works on one of the runs; nothing was removed.
@@ -134,23 +146,24 @@ def execute(
         raise TeardownIncomplete(WHERE, what, "everything else was removed", _AGAIN)
     removed = tuple(f"{item.kind} {item.name}" for item in plan.removals)
     kept = tuple(f"{item.kind} {item.name}: {item.reason}" for item in plan.kept)
-    return TeardownReport(removed, kept, len(plan.gone), tuple(runs))
+    return TeardownReport(removed, kept, len(plan.gone), tuple(runs), models.kept, models.lost)
 
 
 def tear_down(
     aws: Aws, run_id: str | None, *, yes: bool, say: Say = print, ask: Callable[[str], str] = input
 ) -> TeardownReport:
-    """Do all of it: plan, show, ask, remove, verify.
+    """Do all of it: plan, show, ask, keep the models here, remove, verify.
 
     Raises:
-        SettingsRefused: not confirmed.
+        SettingsRefused: not confirmed, or a model would be lost and `yes` is not given.
         RunBusy, TeardownIncomplete, AwsFailed, LedgerRefused: as `draw_plan` and `execute` say.
     """
     plan, warnings = draw_plan(aws, run_id)
     for line in (*warnings, *plan_text(plan).splitlines()):
         say(line)
     confirm(plan, yes=yes, ask=ask)
-    return execute(aws, plan, run_id, say=say)
+    models = keep_models(aws, plan, yes=yes, say=say)
+    return execute(aws, plan, run_id, say=say, models=models)
 
 
 def _is_here(header: LedgerHeader | None, aws: Aws) -> bool:
