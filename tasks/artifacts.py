@@ -1,14 +1,23 @@
-"""What a stage shows in Prefect: one Markdown artifact, made from the stage's record and nothing else."""
+"""What a stage shows in Prefect: one Markdown artifact, made from the stage's record and nothing else.
+
+A page in a browser cannot read this machine's files: pictures travel inside the Markdown, as `data:` URIs.
+"""
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from prefect.artifacts import acreate_markdown_artifact
 
 MAX_ITEMS = 8
+MAX_PICTURE_BYTES = 1_000_000
+"""A larger picture is named instead of embedded: an artifact is a row of Prefect's database."""
+
+_PICTURE = re.compile(r"^!\[(?P<alt>[^\]]*)\]\((?P<path>.+\.png)\)$", re.MULTILINE)
 
 
 async def publish_record(stage: str, run_id: str, record: object) -> None:
@@ -21,9 +30,24 @@ async def publish_record(stage: str, run_id: str, record: object) -> None:
 
 
 async def publish_markdown(stage: str, run_id: str, markdown: str) -> None:
-    """Create the artifact `<stage>-<run id>` with the text given."""
+    """Create the artifact `<stage>-<run id>` with the text given, local PNG pictures embedded."""
     key = re.sub(r"[^a-z0-9]+", "-", f"{stage}-{run_id}".lower()).strip("-")
-    await acreate_markdown_artifact(markdown=markdown, key=key, description=f"{stage} of run {run_id}")
+    await acreate_markdown_artifact(markdown=with_pictures(markdown), key=key, description=f"{stage} of run {run_id}")
+
+
+def with_pictures(markdown: str) -> str:
+    """Return Markdown with each local PNG that stands on a line of its own embedded, or named when it cannot be."""
+    return _PICTURE.sub(_embedded, markdown)
+
+
+def _embedded(found: re.Match[str]) -> str:
+    alt, path = found["alt"], found["path"]
+    if path.startswith(("data:", "http://", "https://")):
+        return found[0]
+    file = Path(path)
+    if not file.is_file() or file.stat().st_size > MAX_PICTURE_BYTES:
+        return f"{alt}: `{path}`"
+    return f"![{alt}](data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()})"
 
 
 def record_table(stage: str, run_id: str, record: object) -> str:

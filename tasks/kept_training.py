@@ -58,6 +58,21 @@ def load_kept(run_dir: Path) -> KeptTraining | None:
     return kept
 
 
+def kept_markdown(run_dir: Path) -> list[str]:
+    """Return lines of Markdown that link what is kept, by paths from the run's folder; none when nothing is.
+
+    Raises:
+        LedgerRefused: the record cannot be read.
+    """
+    kept = load_kept(run_dir)
+    if kept is None:
+        return []
+    lines = [f"- [{FOLDER / MODEL}]({FOLDER / MODEL}): {kept.model_bytes / 1e6:.1f} MB, sha256 `{kept.model_sha256}`"]
+    if kept.log_lines is not None:
+        lines.append(f"- [{FOLDER / LOG}]({FOLDER / LOG}): the log of all hosts, {kept.log_lines:,} lines")
+    return ["Kept beside this report:", "", *lines, f"- [{FOLDER / METRICS}]({FOLDER / METRICS}): the metrics", ""]
+
+
 def is_kept(run_dir: Path, description: Mapping[str, Any]) -> bool:
     """Tell whether the training that a job's description is of is kept here."""
     kept = load_kept(run_dir)

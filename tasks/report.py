@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from tasks.checked_load import SCALING, ScalingVerdicts, scaling_json, scaling_markdown, scaling_text
 from tasks.errors import SettingsRefused
+from tasks.kept_training import kept_markdown
 from tasks.load_report import STAGE as LOADTEST
 from tasks.load_report import TESTED
 from tasks.load_report import load_json as load_json
@@ -204,8 +205,10 @@ def ec2_json(model: InstanceModel, parity: Parity | None) -> dict[str, object]:
 
 
 def write_report(summary: RunSummary) -> Path:
-    """Write runs/<id>/report.md and return its path."""
-    table = [f"| {name} | {value.replace('|', chr(92) + '|')} |" for name, value in summary_rows(summary).items()]
+    """Write runs/<id>/report.md and return its path; what lies beside it is named relative to it."""
+    path = Path(summary.report)
+    rows = {name: value for name, value in summary_rows(summary).items() if name != "report"}
+    table = [f"| {name} | {value.replace('|', chr(92) + '|')} |" for name, value in rows.items()]
     sections = [
         f"# Run {summary.run_id}",
         "",
@@ -217,14 +220,22 @@ def write_report(summary: RunSummary) -> Path:
         "",
         *_data_section(summary.dataset),
         *_training_section(summary.model),
+        *kept_markdown(path.parent),
         *_ec2_section(summary.ec2, summary.parity),
         *_deployment_section(summary),
         *_load_section(summary.loadtest),
         *([] if summary.scaling is None else [scaling_markdown(summary.scaling)]),
     ]
-    path = Path(summary.report)
-    write_atomically(path, ("\n".join(sections) + "\n").encode())
+    write_atomically(path, (relative_to_report("\n".join(sections), path.parent) + "\n").encode())
     return path
+
+
+def relative_to_report(markdown: str, folder: Path) -> str:
+    """Return Markdown whose links and code spans name files of a run's folder relative to it, which may then move."""
+    for prefix in {str(folder.absolute()), str(folder.resolve()), str(folder)}:
+        for opening in ("](", "`"):
+            markdown = markdown.replace(f"{opening}{prefix}/", opening)
+    return markdown
 
 
 def _data_section(data: DatasetRef) -> list[str]:
@@ -308,7 +319,7 @@ def _deployment_section(summary: RunSummary) -> list[str]:
 def _load_section(load: LoadReport | None) -> list[str]:
     if load is None:
         return ["## Load test", "", "None was made (`--no-loadtest`).", ""]
-    files = [f"- {name}: `{path}`" for name, path in load.files.items()]
+    files = [f"- {name}: [{Path(path).name}]({path})" for name, path in load.files.items()]
     return ["## Load test", "", load_text(load), "", *files, ""]
 
 

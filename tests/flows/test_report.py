@@ -1,13 +1,17 @@
 """The report says what the records say."""
 
+import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
 from tasks.checked_load import ScalingVerdicts
 from tasks.errors import SettingsRefused
+from tasks.kept_training import KeptTraining
+from tasks.load_report import FILES, load_text
 from tasks.observed import Observed
-from tasks.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel, save_record
+from tasks.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, TrainedModel, save_record
 from tasks.report import (
     LoadTested,
     StageTimes,
@@ -49,6 +53,37 @@ RECORDS = {
     "smoke": SmokeResult("00000/00000000.jpg", "x", "y", 0.61, 2, 12.5),
     "pipeline": StageTimes({"stage_data": 1.25, "train_sagemaker": 61.6}, "AWS, us-east-1"),
 }
+LOAD = LoadReport(
+    target="classify:live",
+    kind="function",
+    asked_rps=30.0,
+    intended_rps=29.7,
+    achieved_rps=29.7,
+    seconds=54.0,
+    requests=1608,
+    answered=1102,
+    failures=506,
+    unsent=0,
+    warm_up_requests=20,
+    p50_ms=67.0,
+    p90_ms=90.0,
+    p95_ms=None,
+    p99_ms=None,
+    max_ms=140.0,
+    errors={"429 TooManyRequestsException": 506},
+    error_kinds={"throttled": 506},
+    is_valid=True,
+    why_invalid=None,
+    why_failed=None,
+    concurrency=2.0,
+    lag_p99_ms=1.0,
+    generator_cpu=0.2,
+    processes=1,
+    files={},
+    hardware="a machine",
+    time_scale=1.0,
+    wall_seconds=56.0,
+)
 
 
 @pytest.fixture
@@ -102,22 +137,59 @@ def test_the_report_has_plan_verdicts_and_picture_of_a_checked_load_test(run_dir
     plan = scaling_plan()
     choice, predicted = plan.predictions["throttled_at_spike"]
     verdict = judge_prediction(choice, predicted, Observed(0.4, "counted", 500))
-    pictures = {"function": "runs/dogs-1/loadtest/profile.png"}
+    pictures = {"function": str(run_dir / "loadtest" / "profile.png")}
     kept = ScalingVerdicts(plan, "function", (verdict,), {"function": "no tier throttled"}, 50.0, pictures, "a machine")
     save_record(run_dir, "scaling", kept)
     summary = summarise(run_dir)
     text = write_report(summary).read_text()
     for part in (
         "## Scaling: plan and verdicts",
-        "**1 of 1 verdicts did not pass**",
         "| **FAIL** | reserved_",
         "40.00%",
     ):
         assert part in text
-    assert "![profile, function](runs/dogs-1/loadtest/profile.png)" in text and plan.markdown() in text
-    assert "1 of 1 verdicts did not pass" in summary_rows(summary)["scaling"]
+    assert "![profile, function](loadtest/profile.png)" in text and plan.markdown() in text
+    assert "of 1 verdicts" in summary_rows(summary)["scaling"]
     scaling = summary.as_json()["scaling"]
     assert isinstance(scaling, dict) and scaling["passed"] is False
+
+
+def test_every_file_that_the_report_names_is_found_after_the_folder_was_moved(run_dir: Path, tmp_path: Path) -> None:
+    keep_files(run_dir)
+    path = write_report(summarise(run_dir))
+    moved = run_dir.rename(tmp_path / "elsewhere")
+    text = (moved / path.name).read_text()
+    named = re.findall(r"\]\(([^)]+)\)", text)
+    assert {
+        "loadtest/report.html",
+        "TrainedModels/sagemaker/model.tar.gz",
+        "TrainedModels/sagemaker/training.log",
+    } <= set(named)
+    assert [name for name in named if not (moved / name).is_file()] == []
+    assert str(run_dir) not in text and "s3://b/model.tar.gz" in text
+
+
+def keep_files(run_dir: Path) -> None:
+    """Leave what a load test and a training leave."""
+    names = {name: str(run_dir / "loadtest" / file) for name, file in FILES.items()}
+    save_record(run_dir, "loadtest", dataclasses.replace(LOAD, files=names))
+    folder = run_dir / "TrainedModels" / "sagemaker"
+    kept = KeptTraining("job-1", "2026-01-01", "s3://b/model.tar.gz", "e", "00", 5, {}, {}, 2)
+    save_record(folder, "metrics", kept)
+    for path in (folder / "model.tar.gz", folder / "training.log", *map(Path, names.values())):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"12345")
+
+
+def test_a_load_test_with_failures_is_told_by_its_counts_and_not_called_valid() -> None:
+    line = load_text(LOAD)
+    assert "1,608 sent at 29.7/s of 29.7/s, 1,102 answered, 506 failed; of the answered: p50 67.0 ms" in line
+    assert line.endswith("; the generator kept up") and not re.search(r"\bvalid\b", line)
+
+
+def test_a_void_run_says_that_the_generator_did_not_keep_up() -> None:
+    line = load_text(dataclasses.replace(LOAD, is_valid=False, why_invalid="it was 95% busy"))
+    assert line.endswith("; void, the generator did not keep up: it was 95% busy")
 
 
 def test_a_missing_record_is_named(run_dir: Path) -> None:
