@@ -16,7 +16,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.aws import Aws
-from tasks.checked_load import ScalingVerdicts, Through, apply_plan, check_plan, with_overrides
+from tasks.checked_load import ScalingVerdicts, Through, Trial, apply_plan, check_plan, with_overrides
 from tasks.concurrency import account_limits
 from tasks.errors import SettingsRefused
 from tasks.ledger import Ledger
@@ -99,7 +99,8 @@ async def check(aws: Aws, run_dir: Path, test: CheckedTest, images: list[Path]) 
         found = await climb_ladder(aws, run_dir, test, endpoint, function, images)
     plan = await derive_plan(aws, test, found, function)
     function = await set_plan(aws, run_dir, plan, endpoint, function)
-    return await run_and_judge(aws, run_dir, test, plan, endpoint, function, images)
+    trial = Trial(aws, run_dir, plan, endpoint, function, images, test.options, found.bounds)
+    return await run_and_judge(trial, test.through)
 
 
 @task(name="ladder", cache_policy=NO_CACHE)
@@ -125,6 +126,8 @@ async def climb_ladder(
 async def derive_plan(aws: Aws, test: CheckedTest, found: LadderRecord, function: FunctionRef) -> ScalingPlan:
     """Derive every scaling and concurrency number from the traffic statement and what was measured."""
     limits = await asyncio.to_thread(account_limits, aws, function)
+    if found.ceiling is not None:
+        limits = replace(limits, machine_rps=found.ceiling.rps)
     measured = found.measured
     plan = plan_scaling(test.traffic, measured, list_prices(measured.instance_type), rules=test.rules, limits=limits)
     for warning in plan.warnings:
@@ -148,27 +151,9 @@ async def set_plan(
 
 
 @task(name="profile and verdicts", cache_policy=NO_CACHE)
-async def run_and_judge(
-    aws: Aws,
-    run_dir: Path,
-    test: CheckedTest,
-    plan: ScalingPlan,
-    endpoint: EndpointRef,
-    function: FunctionRef,
-    images: list[Path],
-) -> ScalingVerdicts:
+async def run_and_judge(trial: Trial, through: Through) -> ScalingVerdicts:
     """Run the profile and hold every prediction against what was seen."""
-    return await asyncio.to_thread(
-        check_plan,
-        aws,
-        run_dir,
-        plan,
-        endpoint=endpoint,
-        function=function,
-        images=images,
-        through=test.through,
-        options=test.options,
-    )
+    return await asyncio.to_thread(check_plan, trial, through=through)
 
 
 def _deployed(run_dir: Path, name: str, kind: type[Ref]) -> Ref:

@@ -17,7 +17,7 @@ from flows.checked_loadtest import check, checked_test
 from flows.parameters import LoadSeconds, Processes, RatePerSecond, RunId, SafetyFactor
 from tasks.artifacts import publish_markdown
 from tasks.aws import Aws
-from tasks.checked_load import SCALING, ScalingVerdicts, raise_if_failed, scaling_markdown
+from tasks.checked_load import SCALING, ScalingVerdicts
 from tasks.errors import SettingsRefused
 from tasks.ledger import run_lock
 from tasks.load_images import fetch_test_images
@@ -25,6 +25,7 @@ from tasks.load_report import STAGE, report_markdown
 from tasks.loadtest import LoadOptions, run_load_test
 from tasks.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, load_record
 from tasks.report import summarise, write_report
+from tasks.scaling_report import raise_unless_passed, scaling_markdown
 from tasks.settings import Settings
 
 IMAGES = 16
@@ -82,33 +83,28 @@ async def loadtest(
         aws = Aws(settings)
         target = _target(run_dir, through, mode)
         images = await choose_images(aws, run_dir)
-        (run_dir / f"{SCALING}.json").unlink(missing_ok=True)
+        if test is not None:
+            (run_dir / f"{SCALING}.json").unlink(missing_ok=True)
         try:
             if test is None:
                 return await send_requests(settings, run_dir, target, images, rate_per_second, seconds, options)
             result = await check(aws, run_dir, test, images)
-            raise_if_failed(result, run_id)
+            raise_unless_passed(result, run_id)
         finally:
-            await _publish(run_dir)
-        return _kept_report(run_dir)
+            await _publish(run_dir, mode)
+        return next(iter(result.reports.values()))
 
 
-async def _publish(run_dir: Path) -> None:
-    """Show what was kept, whether or not the test passed."""
+async def _publish(run_dir: Path, mode: Mode) -> None:
+    """Show what was kept of this test, whether or not it passed."""
     report, result = load_record(run_dir, STAGE, LoadReport), load_record(run_dir, SCALING, ScalingVerdicts)
-    parts = [] if report is None else [report_markdown(report)]
-    if result is not None:
-        parts.append(scaling_markdown(result))
-    if parts:
+    if mode == "steady" and report is not None:
+        await publish_markdown(STAGE, run_dir.name, report_markdown(report))
+    elif mode == "checked" and result is not None:
+        parts = [*(report_markdown(each) for each in result.reports.values()), scaling_markdown(result)]
         await publish_markdown(STAGE, run_dir.name, "\n".join(parts))
     if (run_dir / "pipeline.json").exists():
         write_report(summarise(run_dir))
-
-
-def _kept_report(run_dir: Path) -> LoadReport:
-    report = load_record(run_dir, STAGE, LoadReport)
-    assert report is not None, "a profile that was judged has left its report"
-    return report
 
 
 @task(name="choose images", cache_policy=NO_CACHE)

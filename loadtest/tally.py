@@ -56,6 +56,7 @@ class Tally:
         """Count a request that starts now."""
         self.sent += 1
         self.last_send_seconds = max(self.last_send_seconds, sent)
+        self._second(intended).is_sent(sent - intended)
         record_seconds(self.lag, sent - intended)
 
     def is_done(self, intended: float, sent: float, done: float, outcome: Outcome) -> None:

@@ -28,7 +28,13 @@ class Second:
     failed: int = 0
     throttled: int = 0
     """How many of the failed ones were refused for their rate."""
+    late_seconds: float = 0.0
+    """By how much the latest of its requests started after it was due: the generator's own lateness."""
     latencies: Counter[int] = field(default_factory=Counter)
+
+    def is_sent(self, late_seconds: float) -> None:
+        """Note how late a request started."""
+        self.late_seconds = max(self.late_seconds, late_seconds)
 
     def is_answered(self, latency_seconds: float) -> None:
         """Count one answer."""
@@ -41,6 +47,7 @@ class Second:
         self.answered += other.answered
         self.failed += other.failed
         self.throttled += other.throttled
+        self.late_seconds = max(self.late_seconds, other.late_seconds)
         self.latencies.update(other.latencies)
 
     def percentile_ms(self, share: float) -> float | None:
@@ -56,18 +63,21 @@ class Second:
 
     def to_row(self) -> list[Any]:
         """Return plain values."""
-        return [self.due, self.answered, self.failed, self.throttled, sorted(self.latencies.items())]
+        counts = [self.due, self.answered, self.failed, self.throttled]
+        return [*counts, self.late_seconds, sorted(self.latencies.items())]
 
     @classmethod
     def from_row(cls, row: Sequence[Any]) -> Second:
         """Return the second that `to_row` gave."""
-        due, answered, failed, throttled, latencies = row
-        return cls(due, answered, failed, throttled, Counter({int(bucket): count for bucket, count in latencies}))
+        due, answered, failed, throttled, late_seconds, latencies = row
+        buckets = Counter({int(bucket): count for bucket, count in latencies})
+        return cls(due, answered, failed, throttled, late_seconds, buckets)
 
     def told(self) -> dict[str, Any]:
         """Return the counts and percentiles for `loadtest.json`; latencies in milliseconds, None under their floors."""
         counts = {"due": self.due, "answered": self.answered, "failed": self.failed, "throttled": self.throttled}
-        return {**counts, **{f"p{100 * share:g}_ms": self.percentile_ms(share) for share in TOLD}}
+        late = {"late_ms": 1000 * self.late_seconds}
+        return {**counts, **late, **{f"p{100 * share:g}_ms": self.percentile_ms(share) for share in TOLD}}
 
 
 def timeline(seconds: Mapping[int, Second]) -> list[dict[str, Any]]:

@@ -1,11 +1,13 @@
 """A plan put to the test: applied, run against with its profile, judged, and kept in `runs/<id>/scaling.json`.
 
-The order is the flow's (`flows/loadtest.py`); measuring is `tasks.load_measurements`', deriving `tasks.scaling_plan`'s.
+What a run leaves lies in `runs/<id>/checked/<way>/`, apart from steady load tests; `-2` and `-3` mark repetitions.
+The order is the flow's (`flows/checked_loadtest.py`); measuring is `tasks.load_measurements`', deriving
+`tasks.scaling_plan`'s, showing `tasks.scaling_report`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,35 +15,43 @@ from typing import Literal
 from tasks.autoscaling import ensure_autoscaling, plan_autoscaling
 from tasks.aws import Aws
 from tasks.concurrency import ensure_concurrency, plan_concurrency
-from tasks.errors import SettingsRefused, StageFailed
+from tasks.disturbance import Bounds
+from tasks.errors import SettingsRefused
 from tasks.ledger import Ledger
 from tasks.load_picture import draw
 from tasks.load_profile import Profile, profile_of, run_profile
+from tasks.load_report import STAGE
 from tasks.loadtest import LoadOptions
 from tasks.machine import where
+from tasks.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
 from tasks.observation import InstanceWatch, see
-from tasks.observed import Observed, observe, preferred
+from tasks.observed import observe, preferred
 from tasks.profile_records import Seen
-from tasks.records import EndpointRef, FunctionRef, save_record
+from tasks.records import EndpointRef, FunctionRef, LoadReport, load_record, save_record
 from tasks.rest import bring_to_rest
-from tasks.scaling_choice import ScalingPlan, amount
-from tasks.verdicts import Verdict, failed, first_throttled, judge, verdict_table
+from tasks.scaling_choice import ScalingPlan
+from tasks.spares import wait_for_spares
+from tasks.verdicts import Verdict, first_throttled, judge
 from tasks.waiting import say
 
 SCALING = "scaling"
 """The record of a plan and its verdicts."""
-SEEN = "loadtest-seen"
-"""The record of what the profile's run showed, by way: `-function` or `-endpoint` is added."""
-DIRECT = "loadtest-direct"
-"""The folder of the run directly at the endpoint, when there is one through the function too."""
+SEEN = "seen"
+"""The record of what a profile's run showed, in the folder of that run."""
+CHECKED = "checked"
+MOST_RUNS = 3
 
 WAYS = {"function": "through the alias", "endpoint": "directly at the endpoint"}
+Way = Literal["function", "endpoint"]
 Through = Literal["function", "endpoint", "both"]
 
 
 @dataclass(frozen=True)
 class ScalingVerdicts:
-    """What `runs/<id>/scaling.json` holds; `first_throttled` and `pictures` are by way, function or endpoint."""
+    """What `runs/<id>/scaling.json` holds; `first_throttled`, `pictures` and `reports` are by way.
+
+    `at_rest` says how noisy the machine was before the load, `repeats` what was run again, or was not, and why.
+    """
 
     plan: ScalingPlan
     through: str
@@ -50,11 +60,28 @@ class ScalingVerdicts:
     profile_seconds: float
     pictures: Mapping[str, str] = field(default_factory=dict)
     hardware: str = ""
+    reports: Mapping[str, LoadReport] = field(default_factory=dict)
+    at_rest: str = ""
+    repeats: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
         """Whether every verdict passed."""
-        return not failed(self.verdicts)
+        return all(verdict.passed for verdict in self.verdicts)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a profile is run against, and with what. `bounds` tell what is disturbed; None: found before the load."""
+
+    aws: Aws
+    run_dir: Path
+    plan: ScalingPlan
+    endpoint: EndpointRef
+    function: FunctionRef
+    images: Sequence[Path]
+    options: LoadOptions | None = None
+    bounds: Bounds | None = None
 
 
 def apply_plan(
@@ -67,8 +94,7 @@ def apply_plan(
         StageFailed, WaitTimedOut: it did not become ready.
         AwsFailed: AWS refused.
     """
-    bring_to_rest(aws, endpoint, minimum=plan.count("min_instances"), target=plan.value("target_value"))
-    ensure_autoscaling(aws, ledger, plan_autoscaling(run_id, endpoint, plan))
+    scale_from_rest(aws, ledger, plan, run_id=run_id, endpoint=endpoint)
     changed, state = ensure_concurrency(aws, ledger, plan_concurrency(function, plan))
     say(
         f"plan applied: {plan.count('min_instances')} to {plan.count('max_instances')} instances at "
@@ -78,164 +104,119 @@ def apply_plan(
     return changed
 
 
-def check_plan(
-    aws: Aws,
-    run_dir: Path,
-    plan: ScalingPlan,
-    *,
-    endpoint: EndpointRef,
-    function: FunctionRef,
-    images: Sequence[Path],
-    through: Through = "function",
-    profile: Profile | None = None,
-    options: LoadOptions | None = None,
-) -> ScalingVerdicts:
+def scale_from_rest(aws: Aws, ledger: Ledger, plan: ScalingPlan, *, run_id: str, endpoint: EndpointRef) -> None:
+    """Bring the endpoint to the plan's fewest instances, without load, and have it scale as planned from there.
+
+    Raises:
+        As `apply_plan`.
+    """
+    bring_to_rest(aws, endpoint, minimum=plan.count("min_instances"), target=plan.value("target_value"))
+    ensure_autoscaling(aws, ledger, plan_autoscaling(run_id, endpoint, plan))
+
+
+def check_plan(trial: Trial, *, through: Through = "function", profile: Profile | None = None) -> ScalingVerdicts:
     """Run the profile against a plan that is applied, judge its predictions, keep record and picture.
 
-    A void run, whose generator was the bottleneck, is made once more; its verdict fails when that is void too.
+    What was disturbed is run again, at most twice, as long as the machine is quiet in between.
 
     Raises:
         StageFailed, WaitTimedOut: a run left no result.
         AwsFailed: AWS refused.
     """
+    aws, run_dir, plan = trial.aws, trial.run_dir, trial.plan
     chosen = profile or profile_of(plan)
-    ways: Sequence[Literal["function", "endpoint"]] = ("function", "endpoint") if through == "both" else (through,)
-    runs: dict[str, Seen] = {}
-    for way in ways:
-        target = function if way == "function" else endpoint
-        folder = run_dir / DIRECT if through == "both" and way == "endpoint" else run_dir
-        say(f"profile: {chosen.seconds:.0f} s, {WAYS[way]}, at {target.name}")
-        seen = _run(aws, folder, way, endpoint, function, images, chosen, options)
-        if not seen.is_valid:
-            say(f"profile: void and made once more: {seen.why_invalid}")
-            seen = _run(aws, folder, way, endpoint, function, images, chosen, options)
-        save_record(run_dir, f"{SEEN}-{way}", seen)
-        runs[way] = seen
-    found = preferred([observe(plan, chosen, seen) for seen in runs.values()])
-    verdicts = judged(plan, found, list(runs.values()), through)
-    pictures = {way: str(draw(plan, seen, verdicts, Path(seen.files["json"]).parent)) for way, seen in runs.items()}
+    bounds = trial.bounds or watch_at_rest(aws.settings)
+    ways: Sequence[Way] = ("function", "endpoint") if through == "both" else (through,)
+    told: list[str] = []
+    runs = {way: list(_runs(trial, way, chosen, bounds, told)) for way in ways}
+    whole = {way: of_way[0] for way, of_way in runs.items()}
+    found = preferred([observe(plan, chosen, seen) for of_way in runs.values() for seen in of_way])
+    every = [seen for of_way in runs.values() for seen in of_way]
+    verdicts = judge(plan, found, every, tests_function=through != "endpoint")
     result = ScalingVerdicts(
         plan=plan,
         through=through,
         verdicts=verdicts,
-        first_throttled={way: first_throttled(seen) for way, seen in runs.items()},
+        first_throttled={way: first_throttled(seen) for way, seen in whole.items()},
         profile_seconds=chosen.seconds,
-        pictures=pictures,
+        pictures={way: _picture(plan, seen, verdicts) for way, seen in whole.items()},
         hardware=where(aws.settings),
+        reports={way: report for way in ways if (report := _report(run_dir, way)) is not None},
+        at_rest=bounds.text(),
+        repeats=tuple(told),
     )
     save_record(run_dir, SCALING, result)
     return result
 
 
-def _run(
-    aws: Aws,
-    folder: Path,
-    way: Literal["function", "endpoint"],
-    endpoint: EndpointRef,
-    function: FunctionRef,
-    images: Sequence[Path],
-    profile: Profile,
-    options: LoadOptions | None,
-) -> Seen:
-    target = function if way == "function" else endpoint
-    with InstanceWatch(aws, endpoint) as watch:
-        report = run_profile(aws, folder, target=target, images=images, profile=profile, options=options)
-    return see(aws, report, watch, endpoint=endpoint, function=function if way == "function" else None)
+def _runs(trial: Trial, way: Way, profile: Profile, bounds: Bounds, told: list[str]) -> Iterator[Seen]:
+    """Yield the whole profile's run, then those of its disturbed part, while that is worth trying."""
+    chosen, open_ = profile, ""
+    for attempt in range(1, MOST_RUNS + 1):
+        say(f"profile: {chosen.seconds:.0f} s, {WAYS[way]}{open_}")
+        seen = _run(trial, way, chosen, bounds, attempt)
+        yield seen
+        disturbed = spoilt(seen)
+        if not disturbed or attempt == MOST_RUNS:
+            return
+        reason = seen.why_invalid if seen.is_void else "; ".join(dict.fromkeys(seen.disturbed.values()))
+        loud = bounds.exceeded(looks_at_rest(trial.aws.settings))
+        again = f"{', '.join(disturbed)} of the run {WAYS[way]} disturbed: {reason}"
+        if loud:
+            told.append(f"{again}; not run again, the machine is not quiet: {'; '.join(loud)}")
+            say(told[-1])
+            return
+        told.append(f"{again}; run again")
+        say(told[-1])
+        ledger = Ledger.open(trial.aws, trial.run_dir.name)
+        scale_from_rest(trial.aws, ledger, trial.plan, run_id=trial.run_dir.name, endpoint=trial.endpoint)
+        chosen, open_ = profile.until(last_needed(disturbed)), f", {attempt + 1} of at most {MOST_RUNS}"
 
 
-def judged(
-    plan: ScalingPlan, found: Mapping[str, Observed], runs: Sequence[Seen], through: Through
-) -> tuple[Verdict, ...]:
-    """Judge what was found; a way that the profile did not go is not held against the plan."""
-    return judge(plan, found, runs, tests_function=through != "endpoint")
+def spoilt(seen: Seen) -> tuple[str, ...]:
+    """Return the stages of a run that say nothing: all of a void run's, else the disturbed ones."""
+    if seen.is_void:
+        return tuple(stage.name for stage in seen.stages)
+    return tuple(stage.name for stage in seen.stages if stage.name in seen.disturbed)
 
 
-def scaling_markdown(result: ScalingVerdicts) -> str:
-    """Return plan, verdicts and pictures as a section of Markdown."""
-    lost = failed(result.verdicts)
-    verdict = "every verdict passed" if not lost else f"**{len(lost)} of {len(result.verdicts)} verdicts did not pass**"
-    direct = " It went directly at the endpoint: the function's numbers were not tested."
-    untested = direct if result.through == "endpoint" else ""
-    lines = [
-        "## Scaling: plan and verdicts",
-        "",
-        f"{result.profile_seconds:.0f} s of profile on {result.hardware}; {verdict}.{untested}",
-        "",
-        result.plan.markdown(),
-        verdict_table(result.verdicts),
-        *(f"- {way}: {text}" for way, text in result.first_throttled.items()),
-        "",
-        *(f"![profile, {way}]({path})" for way, path in result.pictures.items()),
-    ]
-    return "\n".join([*lines, ""])
+def last_needed(disturbed: Sequence[str]) -> str:
+    """Return the stage up to which the profile has to be run again: the peak is judged with the rise to it."""
+    if "return" in disturbed:
+        return "return"
+    return "spike" if set(disturbed) - {"baseline"} else "baseline"
 
 
-def scaling_text(result: ScalingVerdicts) -> str:
-    """Return plan and verdicts in one line."""
-    plan, lost, count = result.plan, failed(result.verdicts), len(result.verdicts)
-    verdicts = f"{len(lost)} of {count} verdicts did not pass" if lost else f"all {count} verdicts passed"
-    return (
-        f"{plan.count('min_instances')} to {plan.count('max_instances')} instances, target "
-        f"{plan.value('target_value'):g} a minute, {plan.count('reserved_concurrency')} reserved, "
-        f"{plan.count('provisioned_concurrency')} provisioned; {verdicts}"
+def _run(trial: Trial, way: Way, profile: Profile, bounds: Bounds, attempt: int) -> Seen:
+    aws, endpoint, function = trial.aws, trial.endpoint, trial.function
+    target, folder = function if way == "function" else endpoint, folder_of(trial.run_dir, way, attempt)
+    wait_for_spares(aws.settings)
+    with MachineWatch(aws.settings) as machine, InstanceWatch(aws, endpoint) as watch:
+        report = run_profile(aws, folder, target=target, images=trial.images, profile=profile, options=trial.options)
+    seen = see(
+        aws,
+        report,
+        watch,
+        endpoint=endpoint,
+        function=function if way == "function" else None,
+        looks=machine.looks,
+        bounds=bounds,
     )
+    save_record(folder, SEEN, seen)
+    return seen
 
 
-def verdict_rows(result: ScalingVerdicts) -> dict[str, str]:
-    """Return the rows of the table that `kennel loadtest` ends with: the plan, each verdict, the pictures."""
-    rows = {"scaling": scaling_text(result)}
-    for each in result.verdicts:
-        seen = "" if each.observed is None else f"{amount(each.observed, each.unit)}; "
-        advice = "" if each.recommended is None else f"; recommended {each.choice} {each.recommended:g}"
-        why = f"; {each.why}" if each.observed is None else ""
-        rows[each.what] = f"{each.state}: {seen}predicted {each.range}{why}{advice}"
-    rows |= {f"throttled first, {way}": text for way, text in result.first_throttled.items()}
-    return rows | {f"picture, {way}": path for way, path in result.pictures.items()}
+def folder_of(run_dir: Path, way: Way, attempt: int = 1) -> Path:
+    """Return the folder of a way's run, the first or a repetition."""
+    return run_dir / CHECKED / (way if attempt == 1 else f"{way}-{attempt}")
 
 
-def scaling_json(result: ScalingVerdicts) -> dict[str, object]:
-    """Return what `--json` prints of a plan and its verdicts."""
-    return {
-        "passed": result.passed,
-        "plan": {choice.name: choice.value for choice in result.plan.choices},
-        "monthly_cost_usd": result.plan.monthly_cost_usd,
-        "verdicts": [
-            {
-                "name": each.name,
-                "number": each.choice,
-                "state": each.state,
-                "predicted": [each.predicted, each.low, each.high],
-                "chance": each.chance,
-                "observed": each.observed,
-                "samples": each.samples,
-                "unit": each.unit,
-                "recommended": each.recommended,
-            }
-            for each in result.verdicts
-        ],
-        "first_throttled": dict(result.first_throttled),
-        "pictures": dict(result.pictures),
-        "time_scale": result.plan.measured.time_scale,
-    }
+def _report(run_dir: Path, way: Way) -> LoadReport | None:
+    return load_record(folder_of(run_dir, way), STAGE, LoadReport)
 
 
-def raise_if_failed(result: ScalingVerdicts, run_id: str) -> None:
-    """Fail the stage when a verdict did not pass, so that a load test gates a deploy.
-
-    Raises:
-        StageFailed: a verdict failed or was not observed.
-    """
-    lost = failed(result.verdicts)
-    if not lost:
-        return
-    what = f"{len(lost)} of {len(result.verdicts)} verdicts on the scaling plan did not pass"
-    raise StageFailed("loadtest", what, "; ".join(_told(each) for each in lost), f"see runs/{run_id}/report.md")
-
-
-def _told(verdict: Verdict) -> str:
-    advice = "" if verdict.recommended is None else f", recommended {verdict.choice}={verdict.recommended:g}"
-    seen = "not observed" if verdict.observed is None else amount(verdict.observed, verdict.unit)
-    return f"{verdict.name} ({verdict.choice}): {seen}, predicted {verdict.range}{advice}"
+def _picture(plan: ScalingPlan, seen: Seen, verdicts: Sequence[Verdict]) -> str:
+    return str(draw(plan, seen, verdicts, Path(seen.files["json"]).parent, disturbed=seen.stretches))
 
 
 def with_overrides(plan: ScalingPlan, overrides: Mapping[str, float]) -> ScalingPlan:

@@ -27,8 +27,9 @@ _COUNT = "DescribeEndpoint CurrentInstanceCount"
 
 
 def endpoint_choices(sizing: EndpointSizing, prices: Prices, limits: Limits) -> tuple[Choice, ...]:
-    """Return the five choices; the maximum is cut to the account's quota of instances where one is known."""
-    maximum = sizing.maximum if limits.instances is None else max(1, min(sizing.maximum, limits.instances))
+    """Return the five choices; the maximum is cut to the account's quota and to what a shared machine carries."""
+    most = sizing.most_instances(limits)
+    maximum = sizing.maximum if most is None else max(1, min(sizing.maximum, most))
     minimum = min(sizing.minimum, maximum)
     return (
         _minimum(sizing, prices, minimum, maximum),
@@ -73,17 +74,20 @@ def _maximum(sizing: EndpointSizing, limits: Limits, maximum: int) -> Choice:
     value = clip(sizing.for_rate(traffic.spike_rps), sizing.minimum, maximum)
     low = sizing.instances_at(traffic.peak_rps, maximum)[1]
     quota = "not asked for" if limits.instances is None else f"{limits.instances}"
+    machine = () if limits.machine_rps is None else (_machine(limits.machine_rps),)
     inputs = (
         _chosen("peak", traffic.peak_rps, "requests/s", "traffic statement"),
         _derived("safe rps", sizing.safe_rps, "requests/s", "MAX_RPS × safety"),
         _chosen("spike", traffic.spike_rps, "requests/s", "traffic statement"),
         _measured("MAX_RPS", sizing.measured.max_rps_per_instance, "requests/s"),
+        *machine,
     )
     return Choice(
         name="max_instances",
         value=maximum,
         unit="instances",
-        formula="max(min, ⌈peak / safe rps⌉, ⌈spike / MAX_RPS⌉)",
+        formula="max(min, ⌈peak / safe rps⌉, ⌈spike / MAX_RPS⌉)"
+        + (", at most ⌊this machine / safe rps⌋" if machine else ""),
         inputs=inputs,
         predicted=_instances("instances_at_spike", "spike", value, min(low, value), maximum),
         monthly_cost_usd=0.0,
@@ -123,6 +127,7 @@ def _target(sizing: EndpointSizing, prices: Prices, minimum: int, maximum: int) 
                 traffic.slo_p95_ms,
                 "peak",
                 "LoadReport.p95_ms of the peak's stage, directly at the endpoint",
+                noise=measured.noise_ms,
             ),
             Prediction(
                 "errors_at_peak",
@@ -154,7 +159,7 @@ def _scale_out_cooldown(sizing: EndpointSizing, maximum: int) -> Choice:
         ),
         predicted=to_peak,
         also=tuple(
-            _seconds(f"lag_{name}", what, "ramp", span, seen)
+            _seconds(f"lag_{name}", what, "ramp", span, seen, sizing.noise_seconds)
             for name, what, span, seen in (
                 ("metric", "load above the target → first minute of it over", sizing.metric, "CloudWatch's first sum"),
                 ("decision", "that minute → scaling activity", sizing.decision, "DescribeScalingActivities StartTime"),
@@ -187,7 +192,12 @@ def _scale_in_cooldown(sizing: EndpointSizing, minimum: int, maximum: int) -> Ch
             _measured("start-up", sizing.measured.instance_startup_seconds, "s"),
         ),
         predicted=_seconds(
-            "seconds_to_baseline_instances", f"return → {end} instances ({below})", "return", span, _COUNT
+            "seconds_to_baseline_instances",
+            f"return → {end} instances ({below})",
+            "return",
+            span,
+            _COUNT,
+            sizing.noise_seconds,
         ),
         monthly_cost_usd=0.0,
         reason="an instance that was taken away too soon is back before the next one is taken (AWS's default is 300 s)",
@@ -202,14 +212,15 @@ def _to_peak(sizing: EndpointSizing, maximum: int) -> Prediction:
     what = f"rise → {peak} instances in service"
     seen = f"{_COUNT} against the profile's first request above the baseline"
     if peak <= start:
-        return _seconds("seconds_to_peak_instances", what, "ramp", Span(0.0, 0.0, 0.0), seen)
+        return _seconds("seconds_to_peak_instances", what, "ramp", Span(0.0, 0.0, 0.0), seen, sizing.noise_seconds)
     slope = traffic.ramp_rps_per_second
     until = 0.0 if math.isinf(slope) else max(0.0, ((peak - 1) * sizing.safe_rps - traffic.baseline_rps) / slope)
     steps = sizing.scale_out_steps(start, traffic.peak_rps, maximum)
     between = sizing.scale_out_cooldown + PERIOD_SECONDS
     high = traffic.ramp_seconds + steps * sizing.lag.high + between
     value = min(high, until + sizing.lag.value + (steps - 1) * (sizing.startup.value + between))
-    return _seconds("seconds_to_peak_instances", what, "ramp", Span(value, sizing.lag.low, high), seen)
+    span = Span(value, sizing.lag.low, high)
+    return _seconds("seconds_to_peak_instances", what, "ramp", span, seen, sizing.noise_seconds)
 
 
 def _why_minimum(sizing: EndpointSizing, minimum: int) -> str:
@@ -228,8 +239,13 @@ def _instances(name: str, stage: Stage, value: int, low: int, high: int) -> Pred
     return Prediction(name, name.replace("_", " "), value, "instances", low, high, stage, seen)
 
 
-def _seconds(name: str, what: str, stage: Stage, span: Span, seen: str) -> Prediction:
-    return Prediction(name, what, round(span.value, 1), "s", round(span.low, 1), round(span.high, 1), stage, seen)
+def _seconds(name: str, what: str, stage: Stage, span: Span, seen: str, noise: float) -> Prediction:
+    value, low, high = (round(each, 1) for each in (span.value, span.low, span.high))
+    return Prediction(name, what, value, "s", low, high, stage, seen, round(noise, 1))
+
+
+def _machine(rps: float) -> Input:
+    return Input("this machine", rps, "requests/s", "measured", "all instances of the embedded AWS share it")
 
 
 def _measured(name: str, figure: Figure, unit: str) -> Input:

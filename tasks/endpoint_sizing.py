@@ -17,6 +17,7 @@ from tasks.scaling_rules import (
     LONGEST_COOLDOWN_SECONDS,
     OUT_PERIODS,
     PERIOD_SECONDS,
+    Limits,
     ScalingRules,
 )
 from tasks.target_tracking import scale_in_step
@@ -63,6 +64,11 @@ class EndpointSizing:
     def safe_rps(self) -> float:
         """What one instance is meant to carry, requests/s."""
         return self.max_rps * self.safety
+
+    @property
+    def noise_seconds(self) -> float:
+        """By how much the machine's own lateness may move a moment, in AWS's seconds."""
+        return self.measured.noise_ms / 1000 * self.measured.time_scale
 
     @property
     def target(self) -> float:
@@ -134,6 +140,15 @@ class EndpointSizing:
         """The most instances: the peak at the target, the spike at MAX_RPS."""
         spike = whole(self.traffic.spike_rps / self.max_rps)
         return max(self.minimum, self.for_rate(self.traffic.peak_rps), spike)
+
+    def most_instances(self, limits: Limits) -> int | None:
+        """Return the most instances that may be planned: the account's quota, or what a shared machine carries.
+
+        More instances than `machine_rps` feeds at the rate that each is aimed at would only take processors from each
+        other. None: nothing is known that limits them.
+        """
+        by_machine = None if limits.machine_rps is None else max(1, math.floor(limits.machine_rps / self.safe_rps))
+        return min((each for each in (limits.instances, by_machine) if each is not None), default=None)
 
     def for_rate(self, rps: float) -> int:
         """Return how many instances target tracking settles on for a rate, before minimum and maximum."""

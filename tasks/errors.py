@@ -17,6 +17,7 @@
     ├── RunBusy                     7   another process works on this run
     ├── WaitTimedOut                8   a deadline passed
     ├── StageFailed                 9   a training job, endpoint, function or load test ended badly
+    │   ├── Inconclusive            11  a load test says nothing: the machine or the generator was disturbed
     │   └── RemoteFailed            9   something went wrong on a machine that is reached by SSH, or on the way to it
     │       ├── HostKeyRefused      9   another machine answers there than the one we know; nothing was sent to it
     │       ├── LoginRefused        9   the machine does not let this user or key in, or the key cannot be used
@@ -142,6 +143,12 @@ class StageFailed(KennelError):
     """A training job, endpoint, function or load test ended badly."""
 
     exit_code = 9
+
+
+class Inconclusive(StageFailed):
+    """A load test says nothing of its target: the machine was disturbed, or the generator was the bottleneck."""
+
+    exit_code = 11
 
 
 class RemoteFailed(StageFailed):

@@ -173,6 +173,7 @@ def _memory(sizing: FunctionSizing, prices: Prices, provisioned: int) -> Choice:
             traffic.slo_p95_ms,
             "peak",
             "LoadReport.p95_ms of the peak's stage, through the alias",
+            noise=sizing.measured.noise_ms,
         ),
         monthly_cost_usd=prices.invocations(traffic.mean_rps, sizing.mean_seconds, point.memory_mb, spilled=spilled),
         reason=why,

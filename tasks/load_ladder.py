@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.errors import StageFailed
+from tasks.disturbance import NOT_OURS, Bounds
+from tasks.errors import Inconclusive, StageFailed
 from tasks.load_report import STAGE
-from tasks.load_rungs import Ladder, LadderRules, Rung, Verdict, climb
+from tasks.load_rungs import Ceiling, Ladder, LadderRules, Rung, Verdict, climb
 from tasks.loadtest import LoadOptions, run_load_test
+from tasks.machine_watch import MachineWatch
 from tasks.records import EndpointRef, LoadReport, load_record
 from tasks.settings import Settings
 from tasks.waiting import say
@@ -34,12 +36,14 @@ class LadderRun:
     rules: LadderRules = field(default_factory=LadderRules)
     processes: int = 1
     seed: int = 0
+    bounds: Bounds | None = None
 
     def climb(self) -> Ladder:
         """Run rungs until MAX_RPS is known well enough.
 
         Raises:
             StageFailed: no rate kept the SLO, or the target went away.
+            Inconclusive: no rate kept the SLO, and the last ones were void or the machine was not quiet.
             WaitTimedOut: a run did not end in time.
         """
         ladder = climb(
@@ -52,7 +56,10 @@ class LadderRun:
         if ladder.best is None:
             why = f"{ladder.stopped}; the SLO is p95 ≤ {self.slo_p95_ms:g} ms, errors ≤ {self.max_error_rate:.2%}"
             helps = "a faster instance type, a higher slo_p95_ms, or a quieter machine for the load generator"
-            raise StageFailed("load ladder", f"no MAX_RPS of {self.endpoint.name} was found", why, helps)
+            kind = (
+                Inconclusive if any(rung.disturbed or rung.verdict == "void" for rung in ladder.rungs) else StageFailed
+            )
+            raise kind("load ladder", f"no MAX_RPS of {self.endpoint.name} was found", why, helps)
         say(f"ladder: MAX_RPS {ladder.best.sustained_rps:.1f}/s after {len(ladder.rungs)} rungs; {ladder.stopped}")
         return ladder
 
@@ -63,7 +70,29 @@ class LadderRun:
             StageFailed: the target went away, or the generator left no result.
             WaitTimedOut: the run did not end in time.
         """
-        folder = self.run_dir / "ladder" / f"rung-{number:02d}"
+        report, disturbed = self._send(f"rung-{number:02d}", number, rps, seconds)
+        rung = judged(number, rps, seconds, report, self.slo_p95_ms, self.max_error_rate, disturbed=disturbed)
+        p95 = "untold" if rung.p95_ms is None else f"{rung.p95_ms:.0f} ms"
+        say(f"ladder: {rps:.1f}/s for {seconds:g} s: p95 {p95} (n = {rung.n}), {rung.failures} failed: {rung.verdict}")
+        return rung
+
+    def ceiling(self, ladder: Ladder, instances: int) -> Ceiling:
+        """Measure what this machine carries with several instances together, asked for as much as all could carry.
+
+        Raises:
+            StageFailed, WaitTimedOut: as `measure`.
+        """
+        assert ladder.best is not None, "a ladder without MAX_RPS has raised"
+        rps = instances * ladder.best.sustained_rps
+        report, _ = self._send("all-instances", len(ladder.rungs) + 1, rps, self.rules.least_seconds)
+        seconds = report.seconds + (report.max_ms or 0.0) / 1000  # until the last answer, at the latest
+        ceiling = Ceiling(instances, rps, report.answered / seconds, report.answered, report.files["json"])
+        say(f"ladder: {instances} instances together were asked for {rps:.1f}/s, answered {ceiling.rps:.1f}/s")
+        return ceiling
+
+    def _send(self, name: str, number: int, rps: float, seconds: float) -> tuple[LoadReport, str]:
+        """Run the load generator directly at the endpoint; return its report and what disturbed it, "" for nothing."""
+        folder = self.run_dir / "ladder" / name
         options = LoadOptions(
             warm_up_seconds=WARM_UP_SECONDS,
             drain_seconds=30.0,
@@ -71,31 +100,37 @@ class LadderRun:
             seed=self.seed + number,
             time_scale=self.settings.time_scale,
         )
-        try:
-            run_load_test(
-                self.settings,
-                folder,
-                target=self.endpoint,
-                images=list(self.images),
-                rate_per_second=rps,
-                seconds=seconds,
-                options=options,
-                say=lambda _: None,
-            )
-        except StageFailed:
-            report = load_record(folder, STAGE, LoadReport)
-            if report is None or (report.why_failed and report.answered):
-                raise
+        with MachineWatch(self.settings) as watch:
+            try:
+                run_load_test(
+                    self.settings,
+                    folder,
+                    target=self.endpoint,
+                    images=list(self.images),
+                    rate_per_second=rps,
+                    seconds=seconds,
+                    options=options,
+                    say=lambda _: None,
+                )
+            except StageFailed:
+                report = load_record(folder, STAGE, LoadReport)
+                if report is None or (report.why_failed and report.answered):
+                    raise
         found = load_record(folder, STAGE, LoadReport)
         assert found is not None, "a load test that returns has kept its record"
-        rung = judged(number, rps, seconds, found, self.slo_p95_ms, self.max_error_rate)
-        p95 = "untold" if rung.p95_ms is None else f"{rung.p95_ms:.0f} ms"
-        say(f"ladder: {rps:.1f}/s for {seconds:g} s: p95 {p95} (n = {rung.n}), {rung.failures} failed: {rung.verdict}")
-        return rung
+        reasons = () if self.bounds is None else self.bounds.exceeded(watch.looks, NOT_OURS)
+        return found, "; ".join(reasons)
 
 
 def judged(
-    number: int, rps: float, seconds: float, report: LoadReport, slo_p95_ms: float, max_error_rate: float
+    number: int,
+    rps: float,
+    seconds: float,
+    report: LoadReport,
+    slo_p95_ms: float,
+    max_error_rate: float,
+    *,
+    disturbed: str = "",
 ) -> Rung:
     """Return the rung that a report amounts to."""
     verdict, why = _verdict(report, slo_p95_ms, max_error_rate)
@@ -116,6 +151,7 @@ def judged(
         lag_p99_ms=report.lag_p99_ms,
         generator_cpu=report.generator_cpu,
         file=report.files["json"],
+        disturbed=disturbed,
     )
 
 

@@ -1,7 +1,8 @@
 """Everything that a scaling plan rests on, measured on one instance with scaling suspended, kept in `ladder.json`.
 
-A ladder of rates gives MAX_RPS and the endpoint's service time; a further instance, added by hand, its start-up time;
-a run through the function its durations, which Lambda itself reports. Whatever was suspended is resumed at the end.
+Before it, the machine is watched at rest. A ladder of rates gives MAX_RPS and the endpoint's service time; a further
+instance, added by hand, its start-up time, and on the embedded AWS what this machine carries with both; a run through
+the function its durations, which Lambda itself reports. Whatever was suspended is resumed at the end.
 """
 
 from __future__ import annotations
@@ -10,22 +11,25 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from tasks.autoscaling import describe_scaling, resume_scaling, suspend_scaling
 from tasks.aws import Aws
 from tasks.aws_clock import AwsClock
+from tasks.disturbance import Bounds
 from tasks.errors import StageFailed
 from tasks.function_reports import InvocationReport, cold_starts, percentile, read_reports
 from tasks.instance_count import set_instance_count
 from tasks.load_ladder import WARM_UP_SECONDS, LadderRun
-from tasks.load_rungs import SAMPLES, Ladder, LadderRules
+from tasks.load_rungs import SAMPLES, Ceiling, Ladder, LadderRules
 from tasks.loadtest import LoadOptions, LoadStage, run_load_test
 from tasks.machine import where
+from tasks.machine_watch import watch_at_rest
 from tasks.records import EndpointRef, FunctionRef, save_record
 from tasks.settings import Settings
+from tasks.spares import wait_for_spares
 from tasks.traffic import Figure, Measured, Traffic
 from tasks.waiting import say
 
@@ -38,12 +42,14 @@ COLD_START_DAYS = 7.0
 
 @dataclass(frozen=True)
 class LadderRecord:
-    """What `runs/<id>/ladder.json` holds."""
+    """What `runs/<id>/ladder.json` holds; `ceiling` is this machine's, None on real AWS."""
 
     ladder: Ladder
     measured: Measured
     hardware: str
     wall_seconds: float
+    bounds: Bounds
+    ceiling: Ceiling | None = None
 
 
 def measure(
@@ -66,6 +72,9 @@ def measure(
         AwsFailed: AWS refused.
     """
     begun = time.perf_counter()
+    wait_for_spares(aws.settings)
+    bounds = watch_at_rest(aws.settings)
+    say(f"this machine {bounds.text()}")
     run = LadderRun(
         settings=aws.settings,
         run_dir=run_dir,
@@ -76,17 +85,21 @@ def measure(
         rules=rules or LadderRules(),
         processes=processes,
         seed=seed,
+        bounds=bounds,
     )
     with scaling_suspended(aws, endpoint):
         set_instance_count(aws, endpoint, 1)
         ladder = run.climb()
-        startup = time_one_more(aws, endpoint)
+        with one_more(aws, endpoint) as startup:
+            ceiling = run.ceiling(ladder, instances=2) if aws.target == "local" else None
         reports, cold = measure_function(aws, run, function, ladder)
     source = f"runs/{run_dir.name}/{STAGE}.json"
     measured = measured_of(
         ladder, reports, cold, startup_seconds=startup, endpoint=endpoint, settings=aws.settings, source=source
     )
-    record = LadderRecord(ladder, measured, where(aws.settings), time.perf_counter() - begun)
+    measured = replace(measured, noise_ms=round(bounds.noise_ms, 1))
+    wall_seconds = time.perf_counter() - begun
+    record = LadderRecord(ladder, measured, where(aws.settings), wall_seconds, bounds, ceiling)
     save_record(run_dir, STAGE, record)
     return record
 
@@ -110,8 +123,9 @@ def scaling_suspended(aws: Aws, endpoint: EndpointRef) -> Iterator[None]:
             resume_scaling(aws, endpoint.name, endpoint.variant)
 
 
-def time_one_more(aws: Aws, endpoint: EndpointRef) -> float:
-    """Return how long a second instance takes to serve, in AWS's seconds; it is taken away again.
+@contextmanager
+def one_more(aws: Aws, endpoint: EndpointRef) -> Iterator[float]:
+    """Give how long a second instance took to serve, in AWS's seconds; it serves inside the block, and is taken away.
 
     Raises:
         StageFailed, WaitTimedOut: it did not come up.
@@ -119,10 +133,10 @@ def time_one_more(aws: Aws, endpoint: EndpointRef) -> float:
     """
     try:
         seconds = AwsClock.of(aws.settings).aws_seconds(set_instance_count(aws, endpoint, 2))
+        say(f"ladder: one more instance serves after {seconds:.0f} s of AWS's")
+        yield seconds
     finally:
         set_instance_count(aws, endpoint, 1)
-    say(f"ladder: one more instance serves after {seconds:.0f} s of AWS's")
-    return seconds
 
 
 def measure_function(

@@ -7,6 +7,7 @@ long, so that every second belongs to one stage. `profile_of` is pure.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ from tasks.scaling_choice import ScalingPlan
 from tasks.waiting import Say, say
 
 PERIODS_OUT = 3
+SHARE_SAMPLES = 64
+"""So many requests tell a share of them to within three tenths (`MOST_CHANCE`), with some to spare."""
 MOST_RAMP_STEPS = 60
 
 
@@ -53,6 +56,18 @@ class Profile:
             raise KeyError(name)
         return found[0][0], found[-1][1]
 
+    def until(self, name: str) -> Profile:
+        """Return the profile up to the end of a stage.
+
+        Raises:
+            KeyError: there is no such stage.
+        """
+        end = self.span(name)[1]
+        return Profile(tuple(each for each, begin in zip(self.stages, self._begins(), strict=True) if begin < end))
+
+    def _begins(self) -> list[float]:
+        return [0.0, *itertools.accumulate(stage.seconds for stage in self.stages[:-1])]
+
     def rises_above(self, rps: float) -> float | None:
         """Return when the rate is above `rps` for the first time, None if it never is."""
         begin = 0.0
@@ -76,7 +91,7 @@ def profile_of(plan: ScalingPlan) -> Profile:
 
     return Profile(
         (
-            stage("baseline", traffic.baseline_rps, periods),
+            stage("baseline", traffic.baseline_rps, periods, SHARE_SAMPLES / traffic.baseline_rps),
             *_ramp(plan, clock.wall_seconds(traffic.ramp_seconds)),
             stage("ramp", traffic.peak_rps, settle),
             stage("peak", traffic.peak_rps, periods, SAMPLES / traffic.peak_rps),

@@ -1,15 +1,15 @@
 """The decisions of a ladder of rates: which rate next, which one counts as MAX_RPS, when to stop. Pure; runs nothing.
 
 Rates rise by a factor until one breaks the SLO, then the gap between the last that kept it and the first that broke it
-is halved (geometrically) until it is small enough. A void rung, whose generator and not the target was the bottleneck,
-says nothing about the target: it is repeated once, then the ladder stops and says why.
+is halved (geometrically) until it is small enough. A void rung says nothing about the target, because the generator was
+the bottleneck or other programs took the machine: it is repeated once, then the ladder stops and says why.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tasks.errors import SettingsRefused
@@ -52,6 +52,7 @@ class Rung:
     """One short run. `rps` was asked for, `achieved_rps` was sent; `why` says what broke or voided it.
 
     `mean_ms` is of the answered requests; percentiles are None under their floors of samples, `n` is their number.
+    `disturbed` says what other programs did meanwhile, "" when nothing was seen.
     """
 
     number: int
@@ -69,11 +70,26 @@ class Rung:
     lag_p99_ms: float | None
     generator_cpu: float
     file: str
+    disturbed: str = ""
 
     @property
     def sustained_rps(self) -> float:
         """The rate that a rung speaks for: what was sent, but no more than was asked for, which chance may exceed."""
         return min(self.rps, self.achieved_rps)
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """What this machine carries when `instances` serve together: `rps` were answered, `asked_rps` asked for.
+
+    Only the embedded AWS has one: its instances share this machine's processors.
+    """
+
+    instances: int
+    asked_rps: float
+    rps: float
+    n: int
+    file: str
 
 
 @dataclass(frozen=True)
@@ -114,7 +130,15 @@ def climb(
         rps, stopped = next_rate(rungs, rules)
         if rps is None:
             return Ladder(target, slo_p95_ms, max_error_rate, tuple(rungs), stopped)
-        rungs.append(measure(len(rungs) + 1, rps, rules.seconds(rps)))
+        rungs.append(_doubted(measure(len(rungs) + 1, rps, rules.seconds(rps)), rungs))
+
+
+def _doubted(rung: Rung, before: Sequence[Rung]) -> Rung:
+    """Return a rung that broke beside other programs as void, the first time at its rate."""
+    is_first = all(each.rps != rung.rps for each in before)
+    if rung.verdict == "broke" and rung.disturbed and is_first:
+        return replace(rung, verdict="void", why=f"{rung.disturbed}; {rung.why}")
+    return rung
 
 
 def next_rate(rungs: Sequence[Rung], rules: LadderRules) -> tuple[float | None, str]:

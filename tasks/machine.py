@@ -20,9 +20,8 @@ def hardware() -> str:
     names = [line.partition(":")[2].strip() for line in information.splitlines() if line.startswith("model name")]
     name = names[0] if names else platform.processor() or "unknown processor"
     units = " with AMX bf16" if "amx_bf16" in information else ""
-    return (
-        f"{_processors()} × {name}{units}, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    )
+    system, version = f"{platform.system()} {platform.machine()}", platform.python_version()
+    return f"{usable_processors()} × {name}{units}, {system}, Python {version}"
 
 
 def where(settings: Settings) -> str:
@@ -51,7 +50,8 @@ def _hosting_limits(settings: Settings) -> list[str]:
         return []
 
 
-def _processors() -> int:
+def usable_processors() -> int:
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tasks.autoscaling import describe_scaling
 from tasks.aws import Aws
 from tasks.aws_clock import MINUTE_SECONDS, AwsClock
+from tasks.disturbance import Bounds, Look
+from tasks.disturbed_stages import generator_looks, mark_disturbed
 from tasks.errors import aws_boundary
 from tasks.profile_records import AlarmChange, Counts, Instances, Point, Scaled, Seen, Stretch
 from tasks.records import EndpointRef, FunctionRef, LoadReport
@@ -29,6 +31,7 @@ from tasks.scaling_activities import describe_activities
 CLOUDWATCH_SECONDS = {"local": 15.0, "aws": 240.0}
 """How late CloudWatch may have the last minute's sums."""
 POLL_AWS_SECONDS = 6.0
+SHORTEST_POLL_SECONDS = 0.1
 UNANSWERED = ("connection", "timeout")
 _FIELDS = ("due", "answered", "failed", "throttled", "p50_ms", "p95_ms", "p99_ms", "begin", "end")
 
@@ -78,7 +81,7 @@ class InstanceWatch:
         return tuple(Instances(at - began, current, desired, status) for at, current, desired, status in self.looks)
 
     def _run(self) -> None:
-        pause = min(5.0, max(0.2, POLL_AWS_SECONDS / self.aws.settings.time_scale))
+        pause = min(5.0, max(SHORTEST_POLL_SECONDS, POLL_AWS_SECONDS / self.aws.settings.time_scale))
         while True:
             is_last = self._over.wait(pause if self.looks else 0.0)
             self._look()
@@ -103,9 +106,13 @@ def see(
     *,
     endpoint: EndpointRef,
     function: FunctionRef | None,
+    looks: Sequence[Look] = (),
+    bounds: Bounds | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Seen:
     """Put a finished run together with what AWS says of it; `function` is None for a run directly at the endpoint.
+
+    What `looks` at the machine show above `bounds` marks stages and stretches as disturbed.
 
     Raises:
         AwsFailed: CloudWatch or Application Auto Scaling refused.
@@ -114,13 +121,13 @@ def see(
     began = datetime.fromisoformat(content["measured_from"]).timestamp()
     window = _Window(aws, AwsClock.of(aws.settings), began, content["warm_up"]["seconds"], content["seconds"])
     counts = window.wait_for_counts(report, endpoint, function, sleep)
-    return Seen(
+    seen = Seen(
         through="endpoint" if function is None else "function",
         target=report.target,
         began=began,
         time_scale=aws.settings.time_scale,
         is_valid=report.is_valid and report.why_failed is None,
-        why_invalid=report.why_failed or report.why_invalid or "",
+        why_invalid=report.why_invalid or "",
         counts=counts,
         stages=tuple(_stretch(row) for row in content["by_stage"]),
         intervals=tuple(_stretch(row) for row in content["intervals"]),
@@ -131,7 +138,9 @@ def see(
         series=window.series(endpoint, function),
         files=report.files,
         hardware=report.hardware,
+        why_failed=report.why_failed or "",
     )
+    return seen if bounds is None else mark_disturbed(seen, [*looks, *generator_looks(content, began)], bounds)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,9 @@ class Seen:
     """A profile's run through one way (`through` is "function" or "endpoint"). `began` is a Unix time of this machine.
 
     `seconds` has (due, answered, failed) of each second; `series` holds CloudWatch by the names of
-    `tasks.observation.SERIES`, a name without data is left out.
+    `tasks.observation.SERIES`, a name without data is left out. A run that is not valid is void (the generator was the
+    bottleneck: it says nothing) unless `why_failed` says what became of its target. `disturbed` has the reasons for
+    each stage that was disturbed, `stretches` the stretches themselves.
     """
 
     through: str
@@ -119,6 +121,14 @@ class Seen:
     series: Mapping[str, tuple[Point, ...]]
     files: Mapping[str, str] = field(default_factory=dict)
     hardware: str = ""
+    why_failed: str = ""
+    disturbed: Mapping[str, str] = field(default_factory=dict)
+    stretches: tuple[Disturbed, ...] = ()
+
+    @property
+    def is_void(self) -> bool:
+        """Whether the run says nothing, because its generator was the bottleneck."""
+        return not self.is_valid and not self.why_failed
 
     def stage(self, name: str) -> Stretch | None:
         """Return a stage by its name."""

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from tasks.checked_load import SCALING, ScalingVerdicts, scaling_json, scaling_markdown, scaling_text
+from tasks.checked_load import SCALING, ScalingVerdicts
 from tasks.errors import SettingsRefused
 from tasks.kept_training import kept_markdown
 from tasks.load_report import STAGE as LOADTEST
@@ -33,6 +33,7 @@ from tasks.records import (
     load_record,
     write_atomically,
 )
+from tasks.scaling_report import scaling_json, scaling_markdown, scaling_text
 from tasks.smoke import SmokeResult
 
 REPORT = "report.md"

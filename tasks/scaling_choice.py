@@ -29,6 +29,8 @@ CHOICES = (
     "reserved_concurrency",
     "provisioned_concurrency",
 )
+MOST_CHANCE = {"share": 0.3, "executions": 0.5}
+"""A verdict says something only where chance moves it by less: three tenths of all requests, half of its bound."""
 SIGMAS = 4.0
 """How many standard deviations of its sampling error an observation may lie outside the range."""
 
@@ -49,7 +51,8 @@ class Prediction:
     """What will be seen and how to see it. It holds when the observation lies within `low` and `high`.
 
     A `value` outside the range says that the plan is expected to miss it. Seconds are AWS's (wall seconds × the time
-    scale), shares lie in [0, 1].
+    scale), shares lie in [0, 1]. `noise` is the machine's own, in the prediction's unit: by so much what is timed here
+    may lie outside the range.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Prediction:
     high: float
     stage: Stage
     observed_by: str
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the order of the bounds."""
@@ -72,7 +76,13 @@ class Prediction:
 
     def margin(self, observed: float, *, samples: int | None = None) -> float:
         """Return how far within the nearer bound an observation is, in the prediction's unit; negative outside."""
-        return inside(observed, self.low, self.high) + self.chance(observed, samples)
+        return inside(observed, self.low, self.high) + self.noise + self.chance(observed, samples)
+
+    def too_few(self, observed: float, samples: int | None) -> bool:
+        """Tell whether chance alone moves an observation of so few samples so far that it says nothing."""
+        most = MOST_CHANCE.get(self.unit)
+        edge = max(self.low, self.high) if self.unit == "executions" else 1.0
+        return most is not None and self.chance(observed, samples) > most * edge
 
     def chance(self, observed: float, samples: int | None) -> float:
         """Return by how much an observation of `samples` requests may miss the bound for being random.
@@ -193,8 +203,8 @@ class ScalingPlan:
             f" of {traffic.spike_rps:g}; p95 ≤ {traffic.slo_p95_ms:g} ms, errors ≤ {traffic.max_error_rate:.2%},"
             f" throttles ≤ {traffic.max_throttle_rate:.2%}.",
             f"Cost: {_usd(self.monthly_cost_usd)} a month, {verdict} the budget of {_usd(traffic.monthly_budget_usd)}"
-            f" ({self.prices}). Time scale {scale:g}: a minute of AWS's lasts {60 / scale:.2g} s here; seconds below are"
-            " AWS's.",
+            f" ({self.prices}). Time scale {scale:g}: a minute of AWS's lasts {60 / scale:.2g} s here; seconds below"
+            " are AWS's.",
         ]
 
 

@@ -7,6 +7,7 @@ costs too much, is said in its warnings with what to change; it is never hidden 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tasks.endpoint_choices import endpoint_choices
 from tasks.endpoint_sizing import EndpointSizing
@@ -74,11 +75,28 @@ def _unserved(endpoint: EndpointSizing, limits: Limits) -> Iterator[str]:
             f"{measured.service_p95_ms.value:g} ms, the SLO is {traffic.slo_p95_ms:g} ms; take a faster instance type "
             "or a smaller model, or raise slo_p95_ms"
         )
+    yield from _machine_binds(endpoint, limits)
     if limits.instances is not None and endpoint.maximum > limits.instances:
         yield (
             f"{endpoint.maximum} instances are needed, the account's quota of {measured.instance_type} for endpoint "
             f"usage is {limits.instances}; request {endpoint.maximum}, or lower spike_rps to "
             f"{limits.instances * endpoint.max_rps:.4g} and peak_rps to {limits.instances * endpoint.safe_rps:.4g}"
+        )
+
+
+def _machine_binds(endpoint: EndpointSizing, limits: Limits) -> Iterator[str]:
+    """Say where the machine that all instances of the embedded AWS share binds, and not the instance."""
+    if limits.machine_rps is None:
+        return
+    traffic, machine_rps = endpoint.traffic, limits.machine_rps
+    most = endpoint.most_instances(replace(limits, instances=None))
+    binds = most is not None and endpoint.maximum > most
+    if binds or machine_rps < traffic.spike_rps:
+        yield (
+            f"this machine binds, not the instance: all instances together carry {machine_rps:.4g} requests/s here, "
+            f"which feeds {most} of the {endpoint.maximum} that the traffic needs; lower spike_rps to "
+            f"{min(traffic.spike_rps, machine_rps):.3g} and peak_rps to "
+            f"{min(traffic.peak_rps, (most or 1) * endpoint.safe_rps):.3g}, or take a machine with more processors"
         )
 
 

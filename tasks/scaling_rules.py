@@ -68,12 +68,14 @@ class Limits:
     """What the account allows: its Lambda concurrency, what other functions took of it, and its quota of instances.
 
     `instances` is the quota of the endpoint's instance type ("… for endpoint usage"), None when it was not asked for.
+    `machine_rps` is what the embedded AWS's machine carries with all instances together, None on real AWS.
     """
 
     lambda_concurrency: int = 1000
     reserved_by_others: int = 0
     instances: int | None = None
     source: str = f"default quota, {LAMBDA_QUOTAS}"
+    machine_rps: float | None = None
 
     @property
     def reservable(self) -> int:

@@ -153,7 +153,8 @@ class Measured:
     endpoint's as a caller sees them on an idle instance; function durations are Lambda's, without start-up, for
     `function_memory_mb`; `cold_start_ms` is the 95th percentile of the start-ups alone. `memory_points` are further
     sizes that were tried. `instance_startup_seconds` is the time from a scale-out's decision until the instance
-    serves, in AWS's seconds: wall seconds × `time_scale`.
+    serves, in AWS's seconds: wall seconds × `time_scale`. `noise_ms` is by how much this machine may be
+    late unnoticed: nothing is timed more exactly here.
 
     Raises (constructing):
         SettingsRefused: the time scale or the memory is out of bounds, or a p95 lies below its p50.
@@ -171,6 +172,7 @@ class Measured:
     function_memory_mb: int
     time_scale: float = 1.0
     memory_points: tuple[MemoryPoint, ...] = ()
+    noise_ms: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the bounds."""

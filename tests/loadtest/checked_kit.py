@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,9 +62,21 @@ class Deployed:
 
 
 @contextmanager
+def marked_as_ours() -> Iterator[None]:
+    """Have what is started inside the block counted as kennel's own, as what `kennel up` starts is."""
+    kept = os.environ.get("KENNEL_OWNER")
+    os.environ["KENNEL_OWNER"] = kept or "tests"
+    try:
+        yield
+    finally:
+        if kept is None:
+            del os.environ["KENNEL_OWNER"]
+
+
+@contextmanager
 def deployed(folder: Path, *arguments: str) -> Iterator[Deployed]:
     """Run a localaws of its own at time scale 60 with an endpoint and a function; `arguments` are the server's."""
-    with scaled_server(*arguments, scale=SCALE) as server, workbench(server.localaws) as bench:
+    with marked_as_ours(), scaled_server(*arguments, scale=SCALE) as server, workbench(server.localaws) as bench:
         name, functions = bench.endpoint(bench.model()), Functions.of(server.localaws)
         front = functions.make(FRONT, Environment={"Variables": {"ENDPOINT_NAME": name}}, MemorySize=256)
         version = functions.aws.publish_version(FunctionName=front)["Version"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image as Picture
 
-from tasks.checked_load import ScalingVerdicts, apply_plan, check_plan, raise_if_failed, scaling_markdown
+from tasks.checked_load import ScalingVerdicts, Trial, apply_plan, check_plan, folder_of
+from tasks.disturbance import Bounds
 from tasks.errors import StageFailed
 from tasks.load_measurements import LadderRecord, measure
 from tasks.load_profile import Profile, profile_of
@@ -19,6 +20,7 @@ from tasks.observation import SERIES
 from tasks.profile_records import Seen
 from tasks.records import load_record
 from tasks.scaling_plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
+from tasks.scaling_report import raise_unless_passed, scaling_markdown
 from tasks.traffic import Traffic
 from tasks.verdicts import failed
 from tests.loadtest.checked_kit import RUN_ID, SCALE, TYPE, Deployed, deployed
@@ -28,6 +30,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SLO = Traffic(1.0, 1.0, 1.0, 0.0, 300.0, 0.01, 0.01, 2000.0)
 RULES = ScalingRules(safety_factor=0.2)
 """Of MAX_RPS: then 0.55 of it, the peak, needs 2.75 instances, and one of them bears it within the SLO meanwhile."""
+UNWATCHED = Bounds({}, 0.0)
+"""Other tests run beside these: what they take from the machine is not to make a verdict inconclusive here."""
 CAPACITY = ("--capacity", f"{TYPE}=2:20ms", "--instance-startup-seconds", "120")
 
 
@@ -62,29 +66,19 @@ def applied_and_checked(
 ) -> ScalingVerdicts:
     aws, endpoint, function = deployment.aws, deployment.endpoint, deployment.function
     apply_plan(aws, deployment.ledger, plan, run_id=RUN_ID, endpoint=endpoint, function=function)
-    return check_plan(
-        aws, deployment.run_dir, plan, endpoint=endpoint, function=function, images=[image], profile=profile
-    )
+    trial = Trial(aws, deployment.run_dir, plan, endpoint, function, [image], bounds=UNWATCHED)
+    return check_plan(trial, profile=profile)
 
 
 @pytest.fixture(scope="module")
 def result(deployment: Deployed, plan: ScalingPlan, image: Path) -> ScalingVerdicts:
-    apply_plan(
-        deployment.aws,
-        deployment.ledger,
-        plan,
-        run_id=RUN_ID,
-        endpoint=deployment.endpoint,
-        function=deployment.function,
-    )
-    return check_plan(
-        deployment.aws,
-        deployment.run_dir,
-        plan,
-        endpoint=deployment.endpoint,
-        function=deployment.function,
-        images=[image],
-    )
+    return applied_and_checked(deployment, plan, image)
+
+
+def seen_of(deployment: Deployed) -> Seen:
+    seen = load_record(folder_of(deployment.run_dir, "function"), "seen", Seen)
+    assert seen is not None
+    return seen
 
 
 def test_max_rps_of_one_instance_is_what_its_capacity_allows(record: LadderRecord) -> None:
@@ -101,19 +95,17 @@ def test_the_fleet_grows_to_three_and_back_and_every_prediction_holds(
     deployment: Deployed, result: ScalingVerdicts
 ) -> None:
     assert failed(result.verdicts) == (), scaling_markdown(result)
-    seen = load_record(deployment.run_dir, "loadtest-seen-function", Seen)
-    assert seen is not None
+    seen = seen_of(deployment)
     counts = [look.current for look in seen.instances]
     assert (counts[0], max(counts), counts[-1]) == (1, 3, 1)
     assert seen.activities and {activity.status for activity in seen.activities} == {"Successful"}
     assert {change.alarm for change in seen.alarms if change.state == "ALARM"} == {"high", "low"}
     assert set(seen.series) >= set(SERIES) - {"endpoint_4xx", "endpoint_5xx", "function_errors"}
-    raise_if_failed(result, RUN_ID)
+    raise_unless_passed(result, RUN_ID)
 
 
 def test_every_request_is_counted_by_locust_and_by_cloudwatch(deployment: Deployed, result: ScalingVerdicts) -> None:
-    seen = load_record(deployment.run_dir, "loadtest-seen-function", Seen)
-    assert seen is not None
+    seen = seen_of(deployment)
     counts = seen.counts
     assert counts.sent == counts.answered + counts.failed == sum(second[0] for second in seen.seconds)
     assert counts.counted == counts.sent + counts.warm_up
@@ -134,25 +126,9 @@ def test_a_target_ten_times_too_high_fails_the_stage_by_its_own_verdict(
     whole = profile_of(plan)
     way_out = [replace(stage, seconds=min(stage.seconds, 5.0)) for stage in whole.stages if stage.name != "return"]
     profile = replace(whole, stages=(*way_out, LoadStage(plan.traffic.baseline_rps, 2.0, "return")))
-    apply_plan(
-        deployment.aws,
-        deployment.ledger,
-        bad,
-        run_id=RUN_ID,
-        endpoint=deployment.endpoint,
-        function=deployment.function,
-    )
-    found = check_plan(
-        deployment.aws,
-        deployment.run_dir,
-        bad,
-        endpoint=deployment.endpoint,
-        function=deployment.function,
-        images=[image],
-        profile=profile,
-    )
+    found = applied_and_checked(deployment, bad, image, profile)
     peak = next(verdict for verdict in found.verdicts if verdict.name == "instances_at_peak")
     assert (peak.state, peak.observed, peak.recommended) == ("FAIL", 1, plan.value("target_value"))
     with pytest.raises(StageFailed, match=r"instances_at_peak \(target_value\): 1 instance, predicted 3 ") as caught:
-        raise_if_failed(found, RUN_ID)
+        raise_unless_passed(found, RUN_ID)
     assert caught.value.exit_code == 9

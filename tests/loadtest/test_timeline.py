@@ -41,6 +41,16 @@ def test_throttled_requests_are_counted_apart_and_survive_the_wire() -> None:
     assert (row["due"], row["answered"], row["failed"], row["throttled"]) == (5, 3, 2, 2)
 
 
+def test_a_stage_is_as_late_as_the_latest_start_of_its_requests() -> None:
+    early, late = second(3), second(3)
+    early.is_sent(0.002)
+    late.is_sent(0.25)
+    late.is_sent(0.01)
+    seconds = {0: early, 1: Second.from_row(late.to_row()), 2: second(1)}
+    rows = by_stage(seconds, [Stage(3, 1, "baseline"), Stage(3, 1, "peak"), Stage(1, 1, "return")])
+    assert [row["late_ms"] for row in rows] == [2.0, 250.0, 0.0]
+
+
 def test_an_interval_is_as_short_as_the_floor_of_p95_allows() -> None:
     seconds = {moment: second(70) for moment in range(5)}
     rows = intervals(seconds, longest_seconds=4)

@@ -36,7 +36,8 @@ def seen_by_simulation(plan: ScalingPlan, profile: Profile, *, seed: int = 1) ->
         time_scale=plan.measured.time_scale,
         seed=seed,
     )
-    stages = tuple(_stretch(run, name, *profile.span(name)) for name in ("baseline", "ramp", "peak", "spike", "return"))
+    names = dict.fromkeys(stage.name for stage in profile.stages)
+    stages = tuple(_stretch(run, name, *profile.span(name)) for name in names)
     due = int(run.arrived.size)
     failed = int(np.isnan(run.latency_ms).sum())
     return Seen(

@@ -23,7 +23,7 @@ def test_stages_last_as_long_as_the_predictions_need_in_whole_seconds() -> None:
     begin, end = profile.span("return")
     assert end - begin >= predictions["seconds_to_baseline_instances"][1].high / 60
     assert all(stage.seconds == int(stage.seconds) for stage in profile.stages)
-    assert profile.span("baseline") == (0.0, 3.0)
+    assert profile.span("baseline") == (0.0, 13.0), "64 requests at 5 a second"
 
 
 def test_peak_and_spike_hold_enough_samples_for_p95() -> None:
@@ -43,7 +43,17 @@ def test_a_ramp_rises_in_steps_and_keeps_its_length_and_mean() -> None:
 
 def test_the_moment_at_which_a_rate_is_exceeded_is_told() -> None:
     profile = profile_of(plan(ramp_seconds=0.0, measures={"time_scale": 60.0}))
-    assert profile.rises_above(5.0) == 3.0
+    assert profile.rises_above(5.0) == 13.0
     assert profile.rises_above(60.0) is None
     with pytest.raises(KeyError):
         profile.span("lunch")
+
+
+def test_the_part_of_a_profile_up_to_a_stage_is_the_same_traffic() -> None:
+    profile = profile_of(plan(measures={"time_scale": 60.0}))
+    part = profile.until("spike")
+    assert part.stages == profile.stages[:-1] and part.span("spike") == profile.span("spike")
+    assert profile.until("return") == profile
+    assert [stage.name for stage in profile.until("baseline").stages] == ["baseline"]
+    with pytest.raises(KeyError):
+        profile.until("lunch")

@@ -12,7 +12,16 @@ from tasks.profile_records import Counts, Point, Seen
 from tasks.recommendation import recommend
 from tasks.scaling_plan import ScalingPlan, ScalingRules, plan_scaling
 from tasks.traffic import Traffic
-from tasks.verdicts import Verdict, failed, first_throttled, judge, judge_prediction, verdict_table
+from tasks.verdicts import (
+    Verdict,
+    failed,
+    first_throttled,
+    inconclusive,
+    judge,
+    judge_prediction,
+    tally,
+    verdict_table,
+)
 from tests.tasks.deployments import PRICES, figure, measured
 from tests.tasks.simulated_profile import seen_by_simulation
 
@@ -64,7 +73,7 @@ def test_a_target_ten_times_too_high_is_caught_by_the_instances_at_peak(good: Sc
     peak = verdicts["instances_at_peak"]
     assert (peak.state, peak.observed, peak.choice) == ("FAIL", 1, "target_value")
     assert peak.recommended == good.value("target_value")
-    assert verdicts["lag_total"].state == "NOT OBSERVED"
+    assert (verdicts["lag_total"].state, verdicts["lag_total"].observed) == ("FAIL", None)
     assert "never exceeded the target" in verdicts["lag_total"].why
     assert "throttled_at_spike" not in lost(verdicts)
 
@@ -89,11 +98,84 @@ def test_a_cooldown_that_is_too_long_is_caught_by_the_time_to_the_peaks_instance
     assert late.recommended == ramped.value("scale_out_cooldown")
 
 
-def test_what_was_not_observed_has_not_passed(good: ScalingPlan) -> None:
+def test_what_did_not_come_about_has_failed(good: ScalingPlan) -> None:
     choice, predicted = good.predictions["lag_total"]
     verdict = judge_prediction(choice, predicted, Observed(None, "nothing was seen"))
-    assert (verdict.passed, verdict.state, verdict.why) == (False, "NOT OBSERVED", "nothing was seen")
-    assert "**NOT OBSERVED**" in verdict_table([verdict])
+    assert (verdict.passed, verdict.state, verdict.why) == (False, "FAIL", "nothing was seen")
+    assert "**FAIL**" in verdict_table([verdict])
+
+
+@pytest.mark.parametrize("value", [None, 0.0, 240.0, 9999.0])
+def test_a_disturbed_stage_neither_passes_nor_fails_and_recommends_nothing(
+    good: ScalingPlan, value: float | None
+) -> None:
+    choice, predicted = good.predictions["function_p95_at_peak"]
+    verdict = judge_prediction(choice, predicted, Observed(value, "seen", 500, disturbed="peak: the disk stalled"))
+    assert (verdict.state, verdict.why, verdict.recommended) == ("INCONCLUSIVE", "peak: the disk stalled", None)
+
+
+def test_a_share_of_so_few_requests_that_chance_decides_is_inconclusive(good: ScalingPlan) -> None:
+    choice, predicted = good.predictions["spillover_at_baseline"]
+    few, enough = (judge_prediction(choice, predicted, Observed(predicted.value, "counted", n)) for n in (11, 200))
+    assert (few.state, enough.state) == ("INCONCLUSIVE", "PASS")
+    assert few.why.startswith("n = 11 is too few: chance alone moves it by ±")
+
+
+def test_what_this_machine_times_may_miss_its_range_by_the_noise_of_the_machine(good: ScalingPlan) -> None:
+    choice, predicted = good.predictions["lag_decision"]
+    late = Observed(predicted.high + 5.0, "seen")
+    assert judge_prediction(choice, predicted, late).state == "FAIL"
+    noisy = judge_prediction(choice, replace(predicted, noise=6.0), late)
+    assert noisy.state == "PASS" and noisy.margin == pytest.approx(1.0) and "6 s of this machine" in noisy.range
+
+
+def marked(good: ScalingPlan, *stages: str) -> Seen:
+    seen = seen_by_simulation(good, profile_of(good))
+    return replace(seen, disturbed=dict.fromkeys(stages, "other programs took 90% of the processors"))
+
+
+def test_only_what_rests_on_a_disturbed_stage_is_inconclusive(good: ScalingPlan) -> None:
+    seen = marked(good, "ramp")
+    found = judge(good, observe(good, profile_of(good), seen), [seen], tests_function=True)
+    states = {verdict.name: verdict.state for verdict in found}
+    open_ = {name for name, state in states.items() if state == "INCONCLUSIVE"}
+    assert open_ == {
+        "instances_at_peak",
+        "instances_at_spike",
+        "seconds_to_peak_instances",
+        "lag_metric",
+        "lag_decision",
+        "lag_startup",
+        "lag_total",
+        "errors_in_scale_out",
+        "throttles_in_scale_out",
+        "monthly_cost",
+    }
+    assert set(states.values()) == {"PASS", "INCONCLUSIVE"}
+
+
+def test_a_part_that_is_run_again_undisturbed_settles_what_was_open(good: ScalingPlan) -> None:
+    profile, seen = profile_of(good), marked(good, "ramp")
+    again = seen_by_simulation(good, profile.until("spike"))
+    several = preferred([observe(good, profile, seen), observe(good, profile, again)])
+    found = judge(good, several, [seen, again], tests_function=True)
+    assert {verdict.state for verdict in found} == {"PASS"}, verdict_table(found)
+    assert len(found) == len({verdict.name for verdict in found})
+
+
+def test_a_request_that_one_run_lost_is_not_made_good_by_another(good: ScalingPlan) -> None:
+    seen = seen_by_simulation(good, profile_of(good))
+    losing = replace(seen, counts=replace(seen.counts, answered=seen.counts.answered - 1))
+    for runs in ([losing, seen], [seen, losing]):
+        verdicts = judge(good, observe(good, profile_of(good), seen), runs, tests_function=True)
+        assert [verdict.name for verdict in failed(verdicts)] == ["requests_lost"]
+
+
+def test_the_tally_names_what_failed_and_what_is_open(good: ScalingPlan) -> None:
+    passed = list(verdicts_of(good).values())
+    assert tally(passed) == f"all {len(passed)} verdicts passed"
+    mixed = [replace(passed[0], state="FAIL"), replace(passed[1], state="INCONCLUSIVE"), *passed[2:]]
+    assert tally(mixed) == f"{len(passed) - 2} of {len(passed)} verdicts passed, 1 failed, 1 inconclusive"
 
 
 @pytest.mark.parametrize(("value", "passed"), [(0.0, True), (0.01, True), (0.2, False)])
@@ -155,13 +237,20 @@ def test_every_request_is_accounted_for_exactly(good: ScalingPlan, counts: Count
     assert lost(with_counts(good, counts)) == caught
 
 
-def test_a_void_run_fails_whatever_else_holds(good: ScalingPlan) -> None:
+def test_a_void_run_says_nothing_but_that_its_requests_are_accounted_for(good: ScalingPlan) -> None:
     profile = profile_of(good)
     seen = replace(seen_by_simulation(good, profile), is_valid=False, why_invalid="the processor was 95 % busy")
     verdicts = judge(good, observe(good, profile, seen), [seen], tests_function=True)
-    assert [(verdict.name, verdict.why) for verdict in failed(verdicts)] == [
-        ("run_invalid", "the processor was 95 % busy")
-    ]
+    assert failed(verdicts) == ()
+    assert {verdict.name for verdict in verdicts if verdict.passed} == {"requests_lost", "requests_in_cloudwatch"}
+    assert {verdict.why for verdict in inconclusive(verdicts)} == {"the processor was 95 % busy"}
+
+
+def test_a_run_whose_target_went_away_fails(good: ScalingPlan) -> None:
+    profile = profile_of(good)
+    seen = replace(seen_by_simulation(good, profile), is_valid=False, why_failed="the target went away")
+    verdicts = judge(good, observe(good, profile, seen), [seen], tests_function=True)
+    assert [(verdict.name, verdict.why) for verdict in failed(verdicts)] == [("run_invalid", "the target went away")]
 
 
 def test_the_cost_is_that_of_the_instances_that_were_observed(good: ScalingPlan) -> None:

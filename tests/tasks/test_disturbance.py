@@ -1,0 +1,89 @@
+"""What counts as disturbed: bounds that follow from the machine at rest, judged by the worst two seconds."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.disturbance import BY_NAME, NOT_OURS, SIGNALS, Bounds, Look, between, worst
+
+QUIET = {"other_cpu": 0.0, "cpu_pressure": 0.02, "io_pressure": 0.0, "steal": 0.0, "watch_late_ms": 1.0}
+
+
+def looks(seconds: float, begin: float = 0.0, **values: float) -> list[Look]:
+    """Return half-second looks over a stretch, quiet but for `values`."""
+    count = round(seconds / 0.5)
+    return [Look(begin + 0.5 * (number + 1), 0.5, {**QUIET, **values}) for number in range(count)]
+
+
+@pytest.fixture
+def bounds() -> Bounds:
+    return Bounds.from_rest(looks(2.0))
+
+
+def test_a_quiet_stretch_is_not_disturbed_and_a_load_of_our_own_fits_in(bounds: Bounds) -> None:
+    assert bounds.exceeded(looks(10.0)) == ()
+    assert bounds.exceeded(looks(10.0, cpu_pressure=0.5, watch_late_ms=40.0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("other_cpu", 0.67, "other programs' part of processors that are full 67% (more than 20%)"),
+        ("cpu_pressure", 0.9, "time in which something waited for a processor 90% (more than 57%)"),
+        ("io_pressure", 0.5, "time in which something waited for a disk 50% (more than 20%)"),
+        ("steal", 0.2, "processor time that the hypervisor gave to others 20% (more than 5%)"),
+        ("watch_late_ms", 300.0, "lateness of kennel itself 300 ms (more than 101 ms)"),
+    ],
+)
+def test_each_signal_above_its_bound_is_a_reason_with_both_numbers(
+    bounds: Bounds, name: str, value: float, said: str
+) -> None:
+    assert bounds.exceeded(looks(4.0, **{name: value})) == (said,)
+
+
+def test_a_stall_of_two_seconds_is_not_hidden_by_a_long_stage(bounds: Bounds) -> None:
+    stage = [*looks(20.0), *looks(2.0, 20.0, io_pressure=0.8), *looks(20.0, 22.0)]
+    assert len(bounds.exceeded(stage)) == 1
+    short = [*looks(20.0), *looks(0.5, 20.0, io_pressure=0.6), *looks(20.0, 20.5)]
+    assert bounds.exceeded(short) == (), "half a second at 60% is 15% of two seconds"
+
+
+def test_a_single_late_moment_disturbs(bounds: Bounds) -> None:
+    assert bounds.exceeded([*looks(5.0), *looks(0.5, 5.0, watch_late_ms=101.5), *looks(5.0, 5.5)])
+
+
+def test_a_machine_that_is_busy_at_rest_is_never_called_quiet() -> None:
+    busy = looks(2.0, other_cpu=0.66, cpu_pressure=1.0)
+    bounds = Bounds.from_rest(busy)
+    assert len(bounds.exceeded(busy)) == 2, "there is a limit beyond which no floor excuses"
+
+
+def test_a_signal_that_is_not_there_is_not_judged(bounds: Bounds) -> None:
+    assert "memory_pressure" not in bounds.limits
+    assert bounds.exceeded(looks(3.0, memory_pressure=1.0)) == ()
+
+
+def test_only_what_others_do_is_asked_for_where_our_own_load_is_meant_to_be_too_much(bounds: Bounds) -> None:
+    jammed = looks(3.0, cpu_pressure=1.0, watch_late_ms=400.0)
+    assert bounds.exceeded(jammed) and not bounds.exceeded(jammed, NOT_OURS)
+    assert bounds.exceeded(looks(3.0, other_cpu=0.9), NOT_OURS)
+
+
+def test_looks_belong_to_the_stretch_that_holds_their_middle() -> None:
+    assert [look.at for look in between(looks(4.0), 1.0, 2.0)] == [1.5, 2.0]
+
+
+def test_the_text_names_floor_and_bound_of_each_signal(bounds: Bounds) -> None:
+    text = bounds.text()
+    assert text.startswith("at rest for 2 s: ") and "waited for a processor 2% (bound 57%)" in text
+    assert "lateness of kennel itself 1 ms (bound 101 ms)" in text and bounds.noise_ms == 101.0
+
+
+def test_every_bound_lies_above_its_floor_until_the_limit() -> None:
+    for signal in SIGNALS:
+        assert signal.bound(0.0) == signal.allowance <= signal.most == signal.bound(1e9)
+        assert BY_NAME[signal.name] is signal
+
+
+def test_worst_of_nothing_is_nothing() -> None:
+    assert worst([]) == {}
