@@ -81,6 +81,13 @@ class Concurrency:
         with self._lock:
             return self._unreserved_limit()
 
+    def on_demand_limit(self, name: str) -> int:
+        """How many invocations on demand a function may have at once, if no other runs."""
+        with self._lock:
+            if name in self._reserved:
+                return self._reserved[name] - self._claimed(name)
+            return self._unreserved_limit() - self._over_provisioned()
+
     def reserve(self, name: str, executions: int) -> None:
         """Set a function's reserved concurrency; 0 throttles every call.
 

@@ -8,39 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-import sys
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Executor
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-from localaws.core import Core
 from localaws.functions import faults
 from localaws.functions.deployment import Deployment, Execution, Invocation, Outcome
+from localaws.functions.launching import ON_DEMAND, HeldKey, Launch, Program
 from localaws.functions.runtime_api import RESPONSE_LIMIT_BYTES, RuntimeConnection
 from localaws.functions.sight import Output, PeakMemory, is_running
 from localaws.processes import Process
 
-ON_DEMAND = "on-demand"
-PROVISIONED = "provisioned-concurrency"  # what AWS_LAMBDA_INITIALIZATION_TYPE says
 INIT_SECONDS = 10.0  # AWS's limit for the init phase; a slower init goes on in the invoke phase, under its timeout
 PROVISIONED_INIT_SECONDS = 130.0  # AWS's limit ahead of invocations, or the function's timeout if that is longer
 EXIT_POLL_SECONDS = 0.02
 EXIT_WAIT_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What every environment is started with."""
-
-    core: Core
-    folder: Path
-    executor: Executor
 
 
 class EnvironmentGoneError(Exception):
@@ -62,7 +46,14 @@ class Environment:
     `on_lost`, if set, is called when the process ends while it waits for an event.
     """
 
-    def __init__(self, deployment: Deployment, launch: Launch, initialization_type: str = ON_DEMAND) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        launch: Launch,
+        initialization_type: str = ON_DEMAND,
+        *,
+        held_key: HeldKey | None = None,
+    ) -> None:
         self.deployment = deployment
         self.initialization_type = initialization_type
         self.is_alive = True
@@ -71,6 +62,7 @@ class Environment:
         identity = uuid.uuid4().hex
         self.log_stream = f"{datetime.now(UTC):%Y/%m/%d}/[{deployment.version}]{identity}"
         self._launch = launch
+        self._held_key = held_key
         self._folder = launch.folder / identity
         self._process: Process | None = None
         self._server: asyncio.Server | None = None
@@ -89,6 +81,11 @@ class Environment:
         self._is_disconnected = False
         self._memory: PeakMemory | None = None
         self._output: Output | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, None before it is started."""
+        return self._process.pid if self._process else None
 
     # What the pool calls
 
@@ -136,6 +133,15 @@ class Environment:
         init_ms, self._init_ms = self._init_ms, None  # paid ahead: no invocation has to report it
         return init_ms or 0.0
 
+    def become_cold(self, init_ms: float) -> None:
+        """Have the next invocation report an init of so many milliseconds, which it waited for."""
+        self._init_ms = init_ms
+
+    def release_key(self) -> None:
+        """Let the process call AWS from now on, if it might not until now."""
+        if self._held_key is not None:
+            self._held_key.release()
+
     async def run(self, invocation: Invocation) -> Execution:
         """Deliver one event and wait for its outcome: the handler's, a timeout's or the process's end.
 
@@ -172,6 +178,7 @@ class Environment:
     def close(self) -> None:
         """Stop listening and looking; called on the event loop."""
         self.is_alive = False
+        self.release_key()
         self.end_init()
         for sight in (self._memory, self._output):
             if sight is not None:
@@ -307,45 +314,10 @@ class Environment:
 
     def _spawn(self, port: int) -> Process:
         (self._folder / "tmp").mkdir(parents=True)
-        self._output = Output(self._folder / "output.log")
-        deployment, core = self.deployment, self._launch.core
-        session = f"{deployment.name}-{self._folder.name}"[:64]
-        environment = {
-            **_platform_environment(deployment, self.log_stream, self._folder / "tmp"),
-            "AWS_LAMBDA_INITIALIZATION_TYPE": self.initialization_type,
-            **core.credentials.child_environment(deployment.role, session),
-            **deployment.environment,
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
-        }
-        runtime = [sys.executable, "-m", "awslambdaric", deployment.handler]
-        return core.processes.spawn(
-            ["/bin/sh", "-c", 'output=$0; exec "$@" >>"$output" 2>&1', str(self._output.path), *runtime],
-            name=f"lambda {deployment.name}:{deployment.version}",
-            env=environment,
-            cwd=deployment.code_directory,
-        )
-
-
-def _platform_environment(deployment: Deployment, log_stream: str, tmp: Path) -> dict[str, str]:
-    """What Lambda itself sets for a function.
-
-    Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
-    """
-    return {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
-        "LANG": "en_US.UTF-8",
-        "TZ": ":UTC",
-        "TMPDIR": str(tmp),
-        "HOME": str(tmp),
-        "_HANDLER": deployment.handler,
-        "LAMBDA_TASK_ROOT": str(deployment.code_directory),
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_{deployment.runtime}",
-        "AWS_LAMBDA_FUNCTION_NAME": deployment.name,
-        "AWS_LAMBDA_FUNCTION_VERSION": deployment.version,
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(deployment.memory_mb),
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{deployment.name}",
-        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
-    }
+        self._output = output = Output(self._folder / "output.log")
+        kind, stream = self.initialization_type, self.log_stream
+        program = Program(self.deployment, kind, stream, self._folder, output.path, port)
+        return program.start(self._launch.core, self._held_key)
 
 
 def _error_type(body: bytes) -> str:

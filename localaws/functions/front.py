@@ -1,15 +1,15 @@
-"""`POST /2015-03-31/functions/{name}/invocations` and the download of a function's code, as routes of the front."""
+"""`POST /2015-03-31/functions/{name}/invocations`, a function's code and the counts of spares, as routes."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from urllib.parse import parse_qs
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
@@ -17,12 +17,14 @@ from localaws.errors import AwsError
 from localaws.functions import naming, reporting
 from localaws.functions.concurrency import ThrottledError
 from localaws.functions.service import Event, FunctionService, Resolver, Result, new_request_id, new_trace_id
+from localaws.functions.sight import memory_bytes
 
 SYNC_LIMIT_BYTES = 6_291_456
 EVENT_LIMIT_BYTES = 1_048_576
 PARSE_INLINE_BYTES = 65_536  # a larger payload is checked on a thread, so that it does not hold up the others
 INVOKE_PATH = "/2015-03-31/functions/{name}/invocations"
 CODE_PATH = "/_localaws/functions/code"
+SPARES_PATH = "/_localaws/function-spares"
 
 
 class Front:
@@ -38,7 +40,17 @@ class Front:
             _Passage(self._service),
             Route(INVOKE_PATH, _Invoke(self._service, self._resolver), methods=["POST"]),
             Route(CODE_PATH + "/{name}/{archive}", self.download, methods=["GET"]),
+            Route(SPARES_PATH, self.spares, methods=["GET"]),
         ]
+
+    async def spares(self, _: Request) -> Response:
+        """Answer with the spare environments of each function that had a cold start on demand."""
+        shown = {}
+        for name, counts in self._service.spares.counts().items():
+            fields = asdict(counts)
+            sizes = await asyncio.to_thread(lambda pids: [memory_bytes(pid) for pid in pids], fields.pop("pids"))
+            shown[name] = {**fields, "memory_bytes": sum(sizes)}
+        return JSONResponse({"functions": shown})
 
     async def download(self, request: Request) -> Response:
         """Answer with the zip that `GetFunction` gives as Code.Location."""

@@ -1,4 +1,4 @@
-"""The execution environments there are: warm ones by revision, all of them by function, and the machine's limit.
+"""The execution environments there are: warm ones by revision, spares, all of them, and the machine's limit.
 
 Runs on the event loop. Ending a process blocks, so it is done on threads.
 """
@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from localaws.functions.concurrency import ThrottledError
 from localaws.functions.deployment import Deployment
-from localaws.functions.environment import ON_DEMAND, Environment, Launch
+from localaws.functions.environment import Environment
+from localaws.functions.launching import ON_DEMAND, HeldKey, Launch
+from localaws.functions.spares import NO_SPARES, Bounds, Spares
 from localaws.functions.turns import Turns, processors
 
 MACHINE_LIMIT = 100  # environments, each one a process of 25 MB and more
@@ -24,7 +26,10 @@ STOP_THREADS = 8
 
 
 class Pool:
-    """Hands out environments: a warm one if there is one, else a new one. Making a pool starts nothing."""
+    """Hands out environments: a warm one if there is one, else a spare, else a new one. Making a pool starts nothing.
+
+    `limit`: how many environments a function may have on demand; asked only where there are spares.
+    """
 
     def __init__(
         self,
@@ -32,11 +37,14 @@ class Pool:
         *,
         idle_seconds: float = IDLE_SECONDS,
         machine_limit: int = MACHINE_LIMIT,
+        spares: Bounds = NO_SPARES,
+        limit: Callable[[str], int] = lambda _: MACHINE_LIMIT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stoppers = ThreadPoolExecutor(STOP_THREADS, "end lambda")
         self._launch = make_launch(ThreadPoolExecutor(START_THREADS, "start lambda"))
         self._turns = Turns(processors(), self.give_back)
+        self.spares = Spares(self, limit, spares, clock=clock)
         self._idle: dict[str, list[Environment]] = {}
         self._all: set[Environment] = set()
         self._retired: set[str] = set()
@@ -47,14 +55,23 @@ class Pool:
 
     @property
     def room(self) -> int:
-        """How many more environments the machine may run, if those that idle on demand make way."""
+        """How many more environments the machine may run, if spares and those that idle on demand make way."""
         idle = sum(len(group) for group in self._idle.values())
-        return self._machine_limit - len(self._all) + idle
+        return self.free + self.spares.count + idle
+
+    @property
+    def free(self) -> int:
+        """How many more environments the machine may run without any making way."""
+        return self._machine_limit - len(self._all)
 
     @property
     def limit_text(self) -> str:
         """Say what the machine's limit is: it is localaws's, not AWS's."""
         return f"localaws runs at most {self._machine_limit} execution environments on this machine."
+
+    def on_demand(self, name: str) -> int:
+        """Return how many environments a function has on demand, spares among them."""
+        return sum(each.deployment.name == name and each.initialization_type == ON_DEMAND for each in self._all)
 
     async def take(self, deployment: Deployment) -> Environment:
         """Return an environment of this revision that nothing else uses; a cold one has its process started.
@@ -64,7 +81,9 @@ class Pool:
         """
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep())
-        environment = self._warm(deployment) or await self._turns.wait(deployment)
+        self.spares.used(deployment)
+        environment = self._warm(deployment) or await self.spares.take(deployment)
+        environment = environment or await self._turns.wait(deployment)
         return environment or await self._start_in_turn(deployment)
 
     def _warm(self, deployment: Deployment) -> Environment | None:
@@ -85,6 +104,8 @@ class Pool:
             raise
         environment.when_init_is_over(self._turns.over)
         asyncio.get_running_loop().call_later(TURN_SECONDS, environment.end_init)
+        if environment in self._all and deployment.revision not in self._retired:
+            self.spares.began_cold(deployment)
         return environment
 
     async def start(self, deployment: Deployment, initialization_type: str) -> Environment:
@@ -92,9 +113,18 @@ class Pool:
 
         Raises: ThrottledError when the machine runs as many as it may; NoSuchRole if the function's role is gone.
         """
-        if len(self._all) >= self._machine_limit and not self._evict_longest_idle():
+        if self.free <= 0 and not self.spares.make_way() and not self._evict_longest_idle():
             raise ThrottledError("ConcurrentInvocationLimitExceeded", f"Rate Exceeded. {self.limit_text}")
-        environment = Environment(deployment, self._launch, initialization_type)
+        return await self._start(Environment(deployment, self._launch, initialization_type))
+
+    async def start_spare(self, deployment: Deployment, held_key: HeldKey) -> Environment:
+        """Start an environment that may not call AWS yet, not waiting for its init.
+
+        Raises: NoSuchRole if the function's role is gone; StopFailed, OSError if no process can be made.
+        """
+        return await self._start(Environment(deployment, self._launch, held_key=held_key))
+
+    async def _start(self, environment: Environment) -> Environment:
         self._all.add(environment)
         try:
             await environment.start()
@@ -112,15 +142,18 @@ class Pool:
             return
         environment.idle_since = self._clock()
         self._idle.setdefault(environment.deployment.revision, []).append(environment)
+        self.spares.used(environment.deployment)
 
     def retire(self, revision: str) -> None:
-        """End the idle environments of a revision now, and those that are busy when they are done."""
+        """End the idle and spare environments of a revision now, and those that are busy when they are done."""
         self._retired.add(revision)
+        self.spares.retire(revision)
         self.end(self._idle.pop(revision, []))
 
     async def remove(self, is_removed: Callable[[Deployment], bool]) -> None:
         """End every environment of these deployments, busy or not, and wait until their processes are gone."""
         self._turns.refuse(is_removed)
+        self.spares.remove(is_removed)
         await asyncio.gather(*self.end([kept for kept in self._all if is_removed(kept.deployment)]))
 
     def close(self) -> None:
@@ -154,4 +187,5 @@ class Pool:
             oldest = self._clock() - self._idle_seconds
             idle = [environment for group in self._idle.values() for environment in group]
             self.end([kept for kept in idle if kept.idle_since < oldest or not kept.is_alive])
+            self.spares.sweep()
             self._idle = {revision: group for revision, group in self._idle.items() if group}

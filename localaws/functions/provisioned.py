@@ -17,7 +17,8 @@ from typing import Literal, Protocol
 from localaws.errors import NoSuchRole, StopFailed
 from localaws.functions.concurrency import ThrottledError
 from localaws.functions.deployment import Deployment
-from localaws.functions.environment import PROVISIONED, Environment, InitFailedError
+from localaws.functions.environment import Environment, InitFailedError
+from localaws.functions.launching import PROVISIONED
 from localaws.functions.rate import Allowance
 
 INIT_ATTEMPTS = 3  # inits that fail in a row, before the allocation is FAILED

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -20,11 +20,14 @@ from localaws.errors import AwsError, NoSuchRole, StopFailed
 from localaws.functions import reporting
 from localaws.functions.concurrency import Concurrency, Lease, Resource, ThrottledError
 from localaws.functions.deployment import Deployment, Execution, Invocation
-from localaws.functions.environment import PROVISIONED, Environment, EnvironmentGoneError, InitFailedError, Launch
+from localaws.functions.environment import Environment, EnvironmentGoneError, InitFailedError
+from localaws.functions.launching import PROVISIONED, Launch
 from localaws.functions.metrics import FunctionMetrics
 from localaws.functions.naming import FunctionName
 from localaws.functions.pool import IDLE_SECONDS, Pool
 from localaws.functions.provisioned import Key, Provisioner
+from localaws.functions.spares import NO_SPARES, SPARES, Bounds, Spares
+from localaws.settings import Settings
 
 REMOVE_SECONDS = 30.0
 SAMPLE_SECONDS = 15.0  # emulated; how often gauges are taken while invocations run
@@ -114,7 +117,13 @@ class FunctionService:
         self.folder = core.settings.home / "functions"
         self.concurrency = Concurrency()
         self._metrics = FunctionMetrics(core)
-        self._pool = Pool(self._make_launch, idle_seconds=IDLE_SECONDS / core.settings.time_scale)
+        idle_seconds = IDLE_SECONDS / core.settings.time_scale
+        self._pool = Pool(
+            self._make_launch,
+            idle_seconds=idle_seconds,
+            spares=_spare_bounds(core.settings, idle_seconds),
+            limit=self.concurrency.on_demand_limit,
+        )
         self.provisioner = Provisioner(self._pool, self._report_init)
         self.provisioned_at: dict[Key, datetime] = {}  # when a configuration was last put
         self.loop: asyncio.AbstractEventLoop | None = None  # the front's, from its first request on
@@ -124,6 +133,11 @@ class FunctionService:
 
     def _make_launch(self, executor: ThreadPoolExecutor) -> Launch:
         return Launch(self.core, self.folder / "environments", executor)
+
+    @property
+    def spares(self) -> Spares:
+        """The environments that are started ahead for cold starts on demand; on the event loop."""
+        return self._pool.spares
 
     # On the event loop
 
@@ -297,6 +311,13 @@ class FunctionService:
     def code_folder(self, name: str) -> Path:
         """Where a function's packages are kept."""
         return self.folder / "code" / name
+
+
+def _spare_bounds(settings: Settings, idle_seconds: float) -> Bounds:
+    """Spares last as long as warm environments, and at least so long that a load test finds them."""
+    if not settings.keeps_spares:
+        return NO_SPARES
+    return replace(SPARES, kept_seconds=max(SPARES.kept_seconds, idle_seconds))
 
 
 def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:

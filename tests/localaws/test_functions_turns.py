@@ -10,7 +10,8 @@ import pytest
 
 from localaws.core import Core
 from localaws.functions.deployment import Deployment
-from localaws.functions.environment import Environment, Launch
+from localaws.functions.environment import Environment
+from localaws.functions.launching import Launch
 from localaws.functions.turns import Turns
 
 DEPLOYMENT = Deployment("f", "1", "arn", "r1", "python3.11", "h.h", "role", Path("/nonexistent"), {}, 3, 128)

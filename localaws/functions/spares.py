@@ -1,0 +1,349 @@
+"""Spare environments: started ahead, at idle priority, for cold starts on demand to come.
+
+A cold start computes, here on the cores that serve; on AWS each has processors of its own. Where a spare is ready, an
+invocation that finds no warm environment waits as long as the spare's init took in processor time, which is what it
+takes on a processor of its own, and runs in it: for who calls, a cold start. A spare is never handed out as a warm
+environment is. On AWS it would not exist yet, so its role's key is held: one whose init calls AWS is thrown away, and
+its revision starts cold from then on.
+
+Runs on the event loop; what blocks is done on threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from localaws.errors import NoSuchRole, StopFailed
+from localaws.functions.deployment import Deployment
+from localaws.functions.environment import INIT_SECONDS, Environment, InitFailedError
+from localaws.functions.launching import HeldKey
+from localaws.functions.sight import cpu_seconds
+from localaws.idle_priority import idle, normal
+
+FAILURES_ALLOWED = 3  # in a row, before a revision has no spares any more
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How many spares there may be. `kept_seconds`: real, so long after a revision's last invocation it has some."""
+
+    of_revision: int
+    in_all: int
+    kept_seconds: float = 60.0
+
+
+SPARES = Bounds(of_revision=8, in_all=16)
+NO_SPARES = Bounds(of_revision=0, in_all=0)
+
+
+@dataclass(frozen=True)
+class SpareCounts:
+    """What there is for a function, and what became of its cold starts and spares since it was first invoked.
+
+    `taken`: cold starts that took a spare; `cold`: those that started a process; `discarded`: spares whose init called
+    AWS; `failed`: those whose init failed or that died.
+    """
+
+    wanted: int
+    ready: int
+    taken: int
+    cold: int
+    discarded: int
+    failed: int
+    pids: tuple[int, ...]
+
+
+class Environments(Protocol):
+    """Where environments come from and go."""
+
+    @property
+    def free(self) -> int:
+        """How many the machine may still run without any making way."""
+
+    def on_demand(self, name: str) -> int:
+        """Return how many of a function there are on demand, spares among them."""
+
+    async def start_spare(self, deployment: Deployment, held_key: HeldKey) -> Environment:
+        """Return a new environment whose process is started; its init may still go on."""
+
+    def end(self, environments: Iterable[Environment]) -> list[asyncio.Future[None]]:
+        """End environments; the futures are done when their processes are gone."""
+
+
+@dataclass(frozen=True)
+class _Spare:
+    environment: Environment
+    init_seconds: float  # of processor time
+
+
+@dataclass(eq=False)
+class _Revision:
+    """A revision that was invoked on demand. `deaths`: of spares since one was taken; `failures`: of inits in a row."""
+
+    deployment: Deployment
+    used_at: float
+    ready: list[_Spare] = field(default_factory=list)
+    failures: int = 0
+    deaths: int = 0
+    is_refused: bool = False
+    is_gone: bool = False
+
+    @property
+    def may_have_spares(self) -> bool:
+        return not (self.is_refused or self.is_gone or max(self.failures, self.deaths) >= FAILURES_ALLOWED)
+
+
+@dataclass(eq=False)
+class _Tally:
+    deployment: Deployment  # the last that was started
+    taken: int = 0
+    cold: int = 0
+    discarded: int = 0
+    failed: int = 0
+
+
+class Spares:
+    """Keeps spares for revisions that are invoked on demand. Making one starts nothing.
+
+    `limit`: how many environments a function may have on demand, of its reservation or of the account's.
+    """
+
+    def __init__(
+        self,
+        environments: Environments,
+        limit: Callable[[str], int],
+        bounds: Bounds,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._environments = environments
+        self._limit = limit
+        self._bounds = bounds
+        self._clock = clock
+        self._revisions: dict[str, _Revision] = {}
+        self._tallies: dict[str, _Tally] = {}
+        self._starting: _Revision | None = None
+        self._started: Environment | None = None  # the one whose init goes on
+        self._filling: asyncio.Task[None] | None = None
+
+    @property
+    def count(self) -> int:
+        """How many spares there are, one whose init goes on among them."""
+        return sum(len(revision.ready) for revision in self._revisions.values()) + (self._started is not None)
+
+    def began_cold(self, deployment: Deployment) -> None:
+        """Take it that an environment was started on demand: the revision has spares from now on."""
+        if self._bounds.in_all == 0:
+            return
+        tally = self._tally(deployment)
+        tally.deployment, tally.cold = deployment, tally.cold + 1
+        self._revisions.setdefault(deployment.revision, _Revision(deployment, self._clock()))
+        self.fill()
+
+    def used(self, deployment: Deployment) -> None:
+        """Take it that the revision is in use."""
+        revision = self._revisions.get(deployment.revision)
+        if revision is not None:
+            revision.used_at = self._clock()
+
+    async def take(self, deployment: Deployment) -> Environment | None:
+        """Return a spare once its init has lasted, None if there is none.
+
+        Raises: OSError if the deployment is removed meanwhile.
+        """
+        revision = self._revisions.get(deployment.revision)
+        while revision is not None and revision.ready:
+            spare = revision.ready.pop(0)
+            await self._begin(spare)
+            if spare.environment.is_alive:
+                revision.deaths = 0
+                self._tally(deployment).taken += 1
+                return spare.environment
+            self._environments.end([spare.environment])
+            if revision.is_gone:
+                raise OSError("it was deleted")
+            self._died(revision)
+        return None
+
+    async def _begin(self, spare: _Spare) -> None:
+        """Let the spare's life begin: its init lasts as long as it does on a processor of its own."""
+        environment, begun = spare.environment, time.perf_counter()
+        environment.on_lost = None
+        environment.release_key()
+        self.fill()
+        try:
+            await asyncio.sleep(spare.init_seconds)
+        except BaseException:
+            self._environments.end([environment])
+            raise
+        environment.become_cold((time.perf_counter() - begun) * 1000)
+
+    def retire(self, revision: str) -> None:
+        """End a revision's spares: it gets no new invocation."""
+        found = self._revisions.pop(revision, None)
+        if found is not None:
+            found.is_gone = True
+            self._let_go(found, 0)
+
+    def remove(self, is_removed: Callable[[Deployment], bool]) -> None:
+        """Forget these deployments; who calls ends their environments, spares among them."""
+        for key, revision in list(self._revisions.items()):
+            if is_removed(revision.deployment):
+                self.retire(key)
+        names = {revision.deployment.name for revision in self._revisions.values()}
+        for name, tally in list(self._tallies.items()):
+            if name not in names and is_removed(tally.deployment):
+                del self._tallies[name]
+
+    def make_way(self) -> bool:
+        """End one spare, of the revision that was used longest ago; tell whether there was any."""
+        oldest_first = sorted(self._revisions.values(), key=lambda revision: revision.used_at)
+        for revision in oldest_first:
+            if revision.ready:
+                self._let_go(revision, len(revision.ready) - 1)
+                return True
+        return self._call_off_start()
+
+    def sweep(self) -> None:
+        """End what is not wanted any more, and start what is."""
+        for revision in self._revisions.values():
+            self._let_go(revision, self._wanted(revision))
+        self.fill()
+
+    def fill(self) -> None:
+        """Start what is wanted and missing, one after the other, in the background."""
+        if (self._filling is None or self._filling.done()) and self._most_wanting() is not None:
+            self._filling = asyncio.get_running_loop().create_task(self._fill())
+
+    def counts(self) -> dict[str, SpareCounts]:
+        """Return what there is and was, by function."""
+        return {name: self._counts(name, tally) for name, tally in self._tallies.items()}
+
+    def _counts(self, name: str, tally: _Tally) -> SpareCounts:
+        revisions = [revision for revision in self._revisions.values() if revision.deployment.name == name]
+        ready = [spare.environment.pid or 0 for revision in revisions for spare in revision.ready]
+        wanted = sum(self._wanted(revision) for revision in revisions)
+        history = (tally.taken, tally.cold, tally.discarded, tally.failed)
+        return SpareCounts(wanted, len(ready), *history, pids=tuple(ready))
+
+    def _tally(self, deployment: Deployment) -> _Tally:
+        return self._tallies.setdefault(deployment.name, _Tally(deployment))
+
+    def _wanted(self, revision: _Revision) -> int:
+        """A function's environments and spares together stay within what it may run."""
+        unused_seconds = self._clock() - revision.used_at
+        if not revision.may_have_spares or unused_seconds > self._bounds.kept_seconds:
+            return 0
+        name = revision.deployment.name
+        others = self._environments.on_demand(name) - self._present(revision)
+        return max(0, min(self._bounds.of_revision, self._limit(name) - others))
+
+    def _present(self, revision: _Revision) -> int:
+        return len(revision.ready) + (self._starting is revision and self._started is not None)
+
+    def _most_wanting(self) -> _Revision | None:
+        """Return the revision used last of those that want a spare, None if there may be no further one."""
+        if self.count >= self._bounds.in_all or self._environments.free <= 0:
+            return None
+        latest_first = sorted(self._revisions.values(), key=lambda revision: -revision.used_at)
+        return next((each for each in latest_first if self._present(each) < self._wanted(each)), None)
+
+    async def _fill(self) -> None:
+        while (revision := self._most_wanting()) is not None:
+            self._starting = revision
+            try:
+                spare = await self._bring_up(revision)
+            finally:
+                self._starting = self._started = None
+            if spare is not None:
+                revision.failures = 0
+                revision.ready.append(spare)
+
+    async def _bring_up(self, revision: _Revision) -> _Spare | None:
+        """Start a spare and wait for its init; return None if it is not wanted any more or failed, which is counted."""
+        key = HeldKey(lambda: self._called_aws(revision))
+        try:
+            environment = await self._environments.start_spare(revision.deployment, key)
+        except (NoSuchRole, StopFailed, OSError):
+            self._init_failed(revision)
+            return None
+        self._started = environment
+        init_seconds = await self._initialise(revision, environment)
+        if init_seconds is None or not self._is_wanted_still(revision, environment):
+            self._environments.end([environment])
+            return None
+        environment.on_lost = lambda lost: self._lost(revision, lost)
+        return _Spare(environment, init_seconds)
+
+    async def _initialise(self, revision: _Revision, environment: Environment) -> float | None:
+        """Return the processor time in seconds that the init took; None if it failed or the spare was called off."""
+        if not revision.may_have_spares:
+            return None
+        try:
+            seconds = await _initialise_at_idle(environment)
+        except (InitFailedError, OSError):
+            if self._is_wanted_still(revision, environment):
+                self._init_failed(revision)
+            return None
+        revision.is_refused = seconds > INIT_SECONDS  # AWS gives such an init up and makes it again while it invokes
+        return seconds
+
+    def _is_wanted_still(self, revision: _Revision, environment: Environment) -> bool:
+        return revision.may_have_spares and self._started is environment
+
+    def _init_failed(self, revision: _Revision) -> None:
+        revision.failures += 1
+        self._tally(revision.deployment).failed += 1
+
+    def _called_aws(self, revision: _Revision) -> None:
+        """Take it that a spare used its role's key: on AWS nothing calls before it exists."""
+        if not revision.is_gone and not revision.is_refused:
+            self._tally(revision.deployment).discarded += 1
+            revision.is_refused = True
+            self._let_go(revision, 0)
+
+    def _lost(self, revision: _Revision, environment: Environment) -> None:
+        """Take it that a spare's process has ended while it waited."""
+        before = len(revision.ready)
+        revision.ready = [spare for spare in revision.ready if spare.environment is not environment]
+        if len(revision.ready) < before:
+            self._environments.end([environment])
+            self._died(revision)
+            self.fill()
+
+    def _died(self, revision: _Revision) -> None:
+        revision.deaths += 1
+        self._tally(revision.deployment).failed += 1
+
+    def _let_go(self, revision: _Revision, kept: int) -> None:
+        """End all spares of a revision but so many; with none kept, also the one whose init goes on."""
+        revision.ready, leaving = revision.ready[:kept], revision.ready[kept:]
+        self._environments.end([spare.environment for spare in leaving])
+        if kept == 0 and self._starting is revision:
+            self._call_off_start()
+
+    def _call_off_start(self) -> bool:
+        environment, self._started = self._started, None
+        if environment is None:
+            return False
+        self._environments.end([environment])  # which ends the wait for its init
+        return True
+
+
+async def _initialise_at_idle(environment: Environment) -> float:
+    """Wait for the init at idle priority; return the processor time in seconds that it took.
+
+    Raises: InitFailedError; PermissionError, an OSError, if it cannot be taken back to the normal priority.
+    """
+    assert environment.pid is not None
+    await asyncio.to_thread(idle, environment.pid)
+    await environment.initialise()
+    seconds = await asyncio.to_thread(cpu_seconds, environment.pid)
+    await asyncio.to_thread(normal, environment.pid)  # now: it takes time, which nobody waits for yet
+    if not environment.is_alive:
+        raise InitFailedError("Runtime.ExitError", seconds * 1000)
+    return seconds
