@@ -289,7 +289,7 @@ class Spares:
             if self._is_wanted_still(revision, environment):
                 self._init_failed(revision)
             return None
-        revision.is_refused = seconds > INIT_SECONDS  # AWS gives such an init up and makes it again while it invokes
+        revision.is_refused |= seconds > INIT_SECONDS  # AWS gives such an init up and makes it again while it invokes
         return seconds
 
     def _is_wanted_still(self, revision: _Revision, environment: Environment) -> bool:
