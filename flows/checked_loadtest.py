@@ -62,8 +62,11 @@ def checked_test(
     options: LoadOptions,
     overrides: Mapping[str, float],
     remeasures: bool,
+    pace: float = 1.0,
 ) -> CheckedTest:
-    """Return the test that a flow's parameters describe; without a traffic statement, the demo's on the embedded AWS.
+    """Return the test that a flow's parameters describe.
+
+    Without a traffic statement it is the demo's, at the pace that fits the machine of the embedded AWS.
 
     Raises:
         SettingsRefused: a number is out of bounds, or real AWS is to be tested without a statement.
@@ -73,9 +76,9 @@ def checked_test(
         raise SettingsRefused(STAGE, "no traffic statement", why, "kennel loadtest RUN --traffic traffic.json")
     is_sample = traffic is None
     safety = safety_factor if safety_factor is not None else SAMPLE_SAFETY if is_sample else None
-    ladder = SAMPLE_LADDER if is_sample else LadderRules()
+    ladder = replace(SAMPLE_LADDER, first_rps=SAMPLE_LADDER.first_rps * pace) if is_sample else LadderRules()
     return CheckedTest(
-        traffic=SAMPLE_TRAFFIC if traffic is None else Traffic.from_mapping(traffic),
+        traffic=SAMPLE_TRAFFIC.at_pace(pace) if traffic is None else Traffic.from_mapping(traffic),
         rules=ScalingRules() if safety is None else ScalingRules(safety_factor=safety),
         ladder=ladder if first_rps is None else replace(ladder, first_rps=first_rps),
         through=through,

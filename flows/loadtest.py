@@ -14,7 +14,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.checked_loadtest import check, checked_test
-from flows.parameters import LoadSeconds, Processes, RatePerSecond, RunId, SafetyFactor
+from flows.parameters import DemoPace, LoadSeconds, Processes, RatePerSecond, RunId, SafetyFactor
 from tasks.artifacts import publish_markdown
 from tasks.aws import Aws
 from tasks.checked_load import SCALING, ScalingVerdicts
@@ -50,17 +50,19 @@ async def loadtest(
     ladder_first_rps: RatePerSecond | None = None,
     overrides: dict[str, float] | None = None,
     remeasures: bool = True,
+    pace: DemoPace = 1.0,
 ) -> LoadReport:
     """Send Poisson arrivals and keep Locust's report, CSVs and our figures.
 
     `steady`: `rate_per_second` for `seconds`. `checked`: the `traffic` statement is planned for and the plan is put to
     the test (`flows.checked_loadtest`); `overrides` sets numbers of the plan by hand, and with `remeasures` False an
-    earlier ladder of the run counts. The report returned is that of the (last) profile.
+    earlier ladder of the run counts. Without a statement, the demo's is taken at the `pace` that fits this machine
+    (`tasks.pace`). The report returned is that of the first way's whole profile.
 
     Raises:
         SettingsRefused: the run has no staged dataset or no endpoint or function yet, or a parameter does not fit.
-        StageFailed: the target is dead, nothing succeeded, the generator was the bottleneck (the run is void), or a
-            verdict did not pass.
+        StageFailed: the target is dead, nothing succeeded, or a verdict failed.
+        Inconclusive: the generator was the bottleneck (the run is void), or no verdict failed and some are open.
         WaitTimedOut: the generator, an instance or an environment was not ready in time.
         AwsFailed: AWS refused.
     """
@@ -78,6 +80,7 @@ async def loadtest(
             options=options,
             overrides=overrides or {},
             remeasures=remeasures,
+            pace=pace,
         )
     with run_lock(run_dir):
         aws = Aws(settings)

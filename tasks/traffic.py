@@ -69,6 +69,11 @@ class Traffic:
             raise SettingsRefused("traffic", what, f"the fields are {', '.join(known)}", f"write {_EXAMPLE}")
         return cls(**{name: _number(f"traffic.{name}", value) for name, value in fields.items()})
 
+    def at_pace(self, pace: float) -> Self:
+        """Return the same story for a machine that is `pace` (0 to 1) times as fast: fewer requests, more time each."""
+        rates = {name: getattr(self, name) * pace for name in ("baseline_rps", "peak_rps", "spike_rps")}
+        return dataclasses.replace(self, **rates, slo_p95_ms=self.slo_p95_ms / pace)
+
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Build the statement from a JSON object.

@@ -295,3 +295,34 @@ def test_any_traffic_gets_a_plan_that_hangs_together(
     assert made.value("target_value") <= max_rps * 60 / scale
     assert all(each.low <= each.value <= each.high for _, each in made.predictions.values()) or not made.is_feasible
     assert made.monthly_cost_usd is not None and made.monthly_cost_usd > 0
+
+
+# --- a machine that all instances share -------------------------------------------------------------------------------
+
+
+def test_no_more_instances_are_planned_than_the_shared_machine_feeds() -> None:
+    alone = plan()
+    assert alone.count("max_instances") == 4, "40 at 10, half of MAX_RPS"
+    shared = plan(limits=Limits(machine_rps=30.0))
+    assert shared.count("max_instances") == 3
+    assert not shared.is_feasible
+    (said,) = [text for text in shared.warnings if "this machine binds, not the instance" in text]
+    assert "all instances together carry 30 requests/s here, which feeds 3 of the 4" in said
+    assert "lower spike_rps to 30" in said
+    inputs = {each.name: each.value for each in shared.choice("max_instances").inputs}
+    assert inputs["this machine"] == 30.0 and "⌊this machine / safe rps⌋" in shared.choice("max_instances").formula
+
+
+def test_a_machine_that_carries_more_than_the_traffic_changes_nothing() -> None:
+    alone, shared = plan(), plan(limits=Limits(machine_rps=500.0))
+    assert [choice.value for choice in alone.choices] == [choice.value for choice in shared.choices]
+    assert alone.warnings == shared.warnings and shared.is_feasible
+
+
+def test_a_machine_that_hardly_carries_anything_still_has_one_instance() -> None:
+    assert plan(limits=Limits(machine_rps=0.5)).count("max_instances") == 1
+
+
+def test_the_smaller_of_quota_and_machine_binds() -> None:
+    assert plan(limits=Limits(instances=2, machine_rps=30.0)).count("max_instances") == 2
+    assert plan(limits=Limits(instances=5, machine_rps=29.0)).count("max_instances") == 2
