@@ -6,6 +6,9 @@ the default of desktops and many servers): policies are compared only within a g
 left two busy processes with half of two cores, as if nothing had been said. Where tasks are not grouped so, the
 nice of the group has no effect.
 
+Beside processes that are busy all the time an idle one may get nothing for minutes; `low` has it get some tenth
+of what a normal one gets.
+
 To leave SCHED_IDLE takes CAP_SYS_NICE or a RLIMIT_NICE of at least 20 - nice (sched(7)). Who has neither could never
 make the process fast again, so that `idle` then changes nothing: the process runs at the normal priority throughout.
 """
@@ -17,16 +20,30 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 PROC = Path("/proc")
-IDLE_GROUP_NICE = 19
-NORMAL_GROUP_NICE = 0  # what the kernel gives a new session
 PASSES = 10  # a thread may start another while its tree is walked
+LEAST_NICE = 19
 RETRY_SECONDS = 0.02
 RETRIES = 25  # the kernel takes one change of a group in 0.1 s from who is not privileged
+
+
+@dataclass(frozen=True)
+class _Level:
+    """A policy by its name, since not every system has all; `nice`: more than this process has, of each thread."""
+
+    policy: str
+    nice: int
+    group_nice: int
+
+
+_IDLE = _Level("SCHED_IDLE", 0, 19)
+_LOW = _Level("SCHED_OTHER", 10, 10)  # a nice of 10 weighs 110, one of 0 weighs 1024 (sched(7))
+_NORMAL = _Level("SCHED_OTHER", 0, 0)  # 0: what the kernel gives the group of a new session
 
 
 @functools.cache
@@ -50,9 +67,19 @@ def idle(pid: int) -> bool:
     if not can_come_back() or os.getsid(0) == _session(pid):
         return False
     try:
-        return _set(pid, os.SCHED_IDLE, IDLE_GROUP_NICE) > 0
+        return _set(pid, _IDLE) > 0
     except PermissionError:
         return False
+
+
+def low(pid: int) -> None:
+    """Give a tree that is idle a small share, of which no one can deprive it; nothing happens if it has ended.
+
+    Raises:
+        PermissionError: a process of it belongs to someone else by now, and stays idle.
+    """
+    if can_come_back():
+        _set(pid, _LOW)
 
 
 def normal(pid: int) -> None:
@@ -62,7 +89,7 @@ def normal(pid: int) -> None:
         PermissionError: one of them belongs to someone else by now, and stays idle.
     """
     if can_come_back():
-        _set(pid, os.SCHED_OTHER, NORMAL_GROUP_NICE)
+        _set(pid, _NORMAL)
 
 
 def _goes_and_returns() -> bool:
@@ -74,26 +101,29 @@ def _goes_and_returns() -> bool:
     return True
 
 
-def _set(pid: int, policy: int, group_nice: int) -> int:
-    """Have every thread follow the policy; return how many there are in the end."""
+def _set(pid: int, level: _Level) -> int:
+    """Have every thread follow the level; return how many there are in the end."""
     seen = 0
     for _ in range(PASSES):
         processes = _tree(pid)
         for process in processes:
-            _set_group_nice(process, group_nice)
+            _set_group_nice(process, level.group_nice)
         threads = [thread for process in processes for thread in _threads(process)]
         seen = len(threads)
-        if not sum(_set_thread(thread, policy) for thread in threads):
+        if not sum(_set_thread(thread, level) for thread in threads):
             break
     return seen
 
 
-def _set_thread(thread: int, policy: int) -> bool:
-    """Return whether the thread had another policy until now."""
+def _set_thread(thread: int, level: _Level) -> bool:
+    """Return whether the thread had another policy or nice until now."""
+    policy = getattr(os, level.policy)
+    nice = min(LEAST_NICE, os.getpriority(os.PRIO_PROCESS, 0) + level.nice)
     try:
-        if os.sched_getscheduler(thread) == policy:
+        if (os.sched_getscheduler(thread), os.getpriority(os.PRIO_PROCESS, thread)) == (policy, nice):
             return False
         os.sched_setscheduler(thread, policy, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, thread, nice)
     except ProcessLookupError:
         return False
     return True

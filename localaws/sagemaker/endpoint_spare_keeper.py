@@ -48,14 +48,19 @@ class Kept:
 
 
 class SpareKeeper:
-    """Visits the fleets that serve in turn. `ping_seconds`: real, between two pings of a spare."""
+    """Visits the fleets that serve in turn. `ping_seconds`: real, between two pings of a spare.
 
-    def __init__(self, find: Callable[[], Iterable[Kept]], *, ping_seconds: float) -> None:
+    `allowed_bytes`: of resident memory for all spares together, by default an eighth of the machine's.
+    """
+
+    def __init__(
+        self, find: Callable[[], Iterable[Kept]], *, ping_seconds: float, allowed_bytes: int | None = None
+    ) -> None:
         self._find = find
         self._ping_seconds = ping_seconds
         self._ping_at = 0.0
         self._memory_at = 0.0
-        self._allowed_bytes = psutil.virtual_memory().total // SHARE_OF_MEMORY
+        self._allowed_bytes = allowed_bytes or psutil.virtual_memory().total // SHARE_OF_MEMORY
 
     def run(self, closed: threading.Event) -> None:
         """Go round until `closed`."""
@@ -82,7 +87,7 @@ class SpareKeeper:
         short = [each.fleet for each in kept if each.fleet.spares.is_short and not each.fleet.is_growing]
         if not short or time.monotonic() < self._memory_at:
             return
-        fleet = min(short, key=lambda each: each.spares.counts().ready)
+        fleet = min(short, key=lambda each: each.spares.ready_count)
         used = sum(each.fleet.spares.memory_bytes() for each in kept)
         next_one = max((instance.memory_bytes() for instance in fleet.serving), default=0)
         if used + next_one <= self._allowed_bytes:

@@ -10,7 +10,7 @@ spares in a row did not come up, and when one's loading used its role: on AWS it
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from localaws import idle_priority
@@ -21,8 +21,19 @@ from localaws.sagemaker.endpoint_instances import Instance, Launch
 MOST_SPARES = 4  # of a fleet
 FAILURES_ALLOWED = 2
 FAILED_PINGS_ALLOWED = 2
-LOADING_SECONDS = 300.0  # real: an idle process may wait long for a core
+LOADING_SECONDS = 300.0  # real: it may wait long for a core
 OWN_KEY = "AWS_ACCESS_KEY_ID"
+
+
+@dataclass(frozen=True)
+class Step:
+    """The priority that a spare gets which is not ready so many real seconds after its start."""
+
+    after_seconds: float
+    give: Callable[[int], None]
+
+
+PATIENCE = (Step(5.0, idle_priority.low), Step(20.0, idle_priority.normal))
 
 
 @dataclass(frozen=True)
@@ -55,10 +66,16 @@ class Spares:
         self._spawning = threading.Lock()
         self._ready: list[Instance] = []
         self._starting: Instance | None = None
-        self._deadline = 0.0
+        self._started = 0.0
+        self._patience: Sequence[Step] = PATIENCE
         self._taken = self._discarded = self._failed = self._failures_in_a_row = 0
         # keys in the model's environment are not its role's: what such a spare does in AWS could not be seen
         self._is_closed = not core.settings.keeps_spares or OWN_KEY in launch.variant.model.environment
+
+    @property
+    def ready_count(self) -> int:
+        """How many may be taken."""
+        return len(self._ready)
 
     @property
     def is_starting(self) -> bool:
@@ -130,7 +147,7 @@ class Spares:
             size = self._claimed() + self.wanted
             instance = Instance(self._core, self._launch, fleet_size=size, is_spare=True)
             idle_priority.idle(instance.process.pid)
-            self._deadline = time.monotonic() + LOADING_SECONDS
+            self._started, self._patience = time.monotonic(), PATIENCE
             self._starting = instance
 
     def look(self, *, ping: bool) -> None:
@@ -154,8 +171,19 @@ class Spares:
             self._drop(instance, f"ended with status {status} while it loaded")
         elif instance.is_up():
             self._make_ready(instance)
-        elif time.monotonic() > self._deadline:
+        elif time.monotonic() > self._started + LOADING_SECONDS:
             self._drop(instance, f"did not answer /ping within {LOADING_SECONDS:.0f} s")
+        else:
+            self._hurry(instance)
+
+    def _hurry(self, instance: Instance) -> None:
+        """Raise the priority step by step of one that takes long: an idle one may get no core at all."""
+        while self._patience and time.monotonic() > self._started + self._patience[0].after_seconds:
+            try:
+                self._patience[0].give(instance.process.pid)
+            except PermissionError as error:
+                self._drop(instance, f"could not leave the idle priority: {error}")
+            self._patience = self._patience[1:]
 
     def _make_ready(self, instance: Instance) -> None:
         try:

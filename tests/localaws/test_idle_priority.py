@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from localaws.idle_priority import can_come_back, idle, normal
+from localaws.idle_priority import can_come_back, idle, low, normal
 
 needs_way_back = pytest.mark.skipif(not can_come_back(), reason="neither CAP_SYS_NICE nor RLIMIT_NICE")
 TREE = """
@@ -48,6 +48,18 @@ def test_a_tree_goes_idle_and_comes_back(tree: tuple[int, int]) -> None:
     normal(parent)
     assert policies(parent) == [os.SCHED_OTHER] * 2
     assert policies(child) == [os.SCHED_OTHER]
+
+
+@needs_way_back
+def test_low_is_between_idle_and_normal(tree: tuple[int, int]) -> None:
+    parent, child = tree
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    idle(parent)
+    low(parent)
+    assert policies(child) == [os.SCHED_OTHER]
+    assert os.getpriority(os.PRIO_PROCESS, child) == min(19, own + 10)
+    normal(parent)
+    assert (policies(child), os.getpriority(os.PRIO_PROCESS, child)) == ([os.SCHED_OTHER], own)
 
 
 @needs_way_back
