@@ -41,6 +41,7 @@ from tasks.errors import StageFailed
 from tasks.ledger import run_lock
 from tasks.load_report import TESTED
 from tasks.machine import where
+from tasks.progress import Stage, tell_stage
 from tasks.records import FunctionRef, LoadReport, load_record, save_record
 from tasks.report import (
     LoadTested,
@@ -57,18 +58,24 @@ STAGE = "pipeline"
 Result = TypeVar("Result")
 
 
-class _Clock:
-    """Wall seconds of the stages of one command."""
+class StageClock:
+    """Wall seconds of the stages of one command, told as they begin and end."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     async def time(self, stage: str, work: Awaitable[Result]) -> Result:
-        say(f"{stage}: begins")
+        """Do the work of a stage; its seconds count also when it fails."""
+        tell_stage(Stage(stage, "begins"))
         begun = time.perf_counter()
-        result = await work
-        self.seconds[stage] = round(time.perf_counter() - begun, 2)
-        say(f"{stage}: done in {self.seconds[stage]:.1f} s")
+        try:
+            result = await work
+        except BaseException:
+            tell_stage(Stage(stage, "failed", time.perf_counter() - begun))
+            raise
+        finally:
+            self.seconds[stage] = round(time.perf_counter() - begun, 2)
+        tell_stage(Stage(stage, "done", self.seconds[stage]))
         return result
 
 
@@ -123,7 +130,7 @@ async def pipeline(
         weights=weights,
         spot=spot,
     )
-    run_dir, clock = settings.run_dir(chosen), _Clock()
+    run_dir, clock = settings.run_dir(chosen), StageClock()
     with run_lock(run_dir):
         await clock.time("stage_data", stage_data(data, chosen))
         training = train_sagemaker(

@@ -10,8 +10,11 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.validators import Number
 
 from kennel import REFERENCE_DATA, __version__
+from kennel.console import begin, end, print_error
+from kennel.journey import run_stages
 
 WRONG_USAGE = 2
+INTERRUPTED = 130
 
 HELP = f"""From a zip of photos to a load-tested SageMaker endpoint behind a Lambda function.
 
@@ -34,10 +37,11 @@ Exit codes:
    9  a stage failed: training job, endpoint, function, load test,
       or a verdict of it on the scaling plan: a deploy stops here
   10  the teardown is incomplete
+  11  the load test was inconclusive: this machine was disturbed
  130  interrupted
 """
 
-app = App(name="kennel", help=HELP, help_format="plaintext", version=__version__)
+app = App(name="kennel", help=HELP, help_format="plaintext", version=__version__, suppress_keyboard_interrupt=False)
 notebook = App(name="notebook", help="A run's SageMaker notebook instance; it stops by itself when it is idle.")
 app.command(notebook)
 DATA = Group("Data and model")
@@ -64,6 +68,10 @@ BatchSize = Annotated[int | None, Parameter(group=DATA)]
 LearningRate = Annotated[float | None, Parameter(group=DATA)]
 Seed = Annotated[int, Parameter(group=DATA)]
 Finetune = Annotated[bool, Parameter(group=DATA, negative="", help="Train the backbone too (GPU).")]
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Nothing but the result and errors.")]
+Verbose = Annotated[
+    bool, Parameter(name=["--verbose", "-v"], negative="", help="Every line, as runs/<id>/kennel.log has it.")
+]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="End with one JSON object on stdout.")]
 RunName = Annotated[str | None, Parameter(help="A run id, as `kennel status` lists them.")]
 NotebookOf = Annotated[str, Parameter(help="The run whose notebook instance it is.")]
@@ -111,8 +119,11 @@ def run(
     ] = "steady",
     run_id: Annotated[str | None, Parameter(help="Default: made from the arguments, so that a repeat adopts.")] = None,
     json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Stage, train, deploy, load-test, report. The same command again adopts what exists."""
+    begin("kennel run", run_stages(ec2=ec2_instances > 0, load_test=load_test), quiet=quiet, verbose=verbose)
     parameters = {
         "backbone": backbone,
         "weights": None if weights is None else str(weights.resolve()),
@@ -161,8 +172,11 @@ def train_ec2(
     ] = None,
     run_id: Annotated[str | None, Parameter(help="Default: the run that `kennel run` has for these arguments.")] = None,
     json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Train on EC2 over SSH what `run` trains on SageMaker; compare the two if the run has both."""
+    begin("kennel train-ec2", ("servers", "stage_data", "train_ec2"), quiet=quiet, verbose=verbose)
     parameters = {
         "backbone": backbone,
         "weights": None if weights is None else str(weights.resolve()),
@@ -221,8 +235,11 @@ def loadtest(
     ui: Annotated[bool, Parameter(name="--ui", negative="", help="Locust's page on loopback, until Ctrl-C.")] = False,
     port: Annotated[int, Parameter(help="Of Locust's page; 0 is any free one.")] = 8089,
     json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Load-test a run's deployment; with `--mode checked`, exit 9 when a verdict on its scaling plan does not pass."""
+    begin("kennel loadtest", () if ui else ("servers", "loadtest"), quiet=quiet, verbose=verbose)
     from kennel import load_testing
 
     if ui:
@@ -302,8 +319,11 @@ def up(
             help="How long a hosting instance that scales out takes to serve, in AWS's seconds; default 0.",
         ),
     ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Start the embedded AWS and Prefect's server in the background; print the environment to export."""
+    begin("kennel up", ("servers",), quiet=quiet, verbose=verbose)
     from kennel import lifting
     from kennel.embedded_aws import Options
 
@@ -317,8 +337,11 @@ def down(
     *,
     yes: Annotated[bool, Parameter(negative="", help="Ask nothing.")] = False,
     json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> int:
     """Remove everything of all runs (or the one named), by ledger and tags, and stop the local servers."""
+    begin("kennel down", quiet=quiet, verbose=verbose)
     from kennel import lifting
 
     return lifting.down(run_id, is_confirmed=yes, as_json=json)
@@ -380,17 +403,25 @@ def main() -> None:
 
 
 def call(arguments: list[str]) -> int:
-    """Run one command; return its exit code."""
+    """Run one command; return its exit code. Whatever happens, the terminal is left as it was."""
     if not arguments or {"--help", "-h", "--version"} & set(arguments):
         app(arguments, result_action="return_value")
         return 0
-    from kennel.console import print_error, show_progress
-    from tasks.errors import KennelError
-
-    show_progress()
+    begin("kennel")
     try:
         return int(app(arguments, exit_on_error=False, print_error=True, result_action="return_value") or 0)
     except CycloptsError:
         return WRONG_USAGE
-    except KennelError as error:
+    except KeyboardInterrupt:
+        end(is_finished=False)
+        sys.stderr.write("\nkennel: interrupted\n")
+        return INTERRUPTED
+    except Exception as error:
+        # The tree of errors imports botocore, and this comes before the first line that a person sees.
+        from tasks.errors import KennelError
+
+        if not isinstance(error, KennelError):
+            raise
         return print_error(error, as_json="--json" in arguments)
+    finally:
+        end(is_finished=sys.exc_info()[0] is None)

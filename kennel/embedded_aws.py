@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,7 @@ def begin(home: Path, options: Options = AS_IT_IS) -> processes.Recorded | None:
     return processes.spawn(home, NAME, command + options.arguments, environment=os.environ, url=url)
 
 
-def wait(home: Path, started: processes.Recorded | None, say: Callable[[str], None]) -> EmbeddedAws:
+def wait(home: Path, started: processes.Recorded | None) -> EmbeddedAws:
     """Wait until the server answers.
 
     Raises:
@@ -131,7 +131,7 @@ def wait(home: Path, started: processes.Recorded | None, say: Callable[[str], No
         StageFailed: it ended; with the end of its log.
         WaitTimedOut: it did not answer within a minute.
     """
-    begun = said = time.monotonic()
+    begun = time.monotonic()
     while (running := find(home)) is None:
         now = time.monotonic()
         if started is not None and not started.is_alive:
@@ -139,9 +139,6 @@ def wait(home: Path, started: processes.Recorded | None, say: Callable[[str], No
         if now - begun > START_SECONDS:
             log = started.log if started else str(localaws_home(home))
             raise WaitTimedOut("localaws", "it does not come up", f"no answer in {now - begun:.0f} s", f"less {log}")
-        if now - said > 8.0:
-            say(f"localaws: starting, {now - begun:.0f} s")
-            said = now
         time.sleep(0.02)
     return running
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from kennel.console import print_error, say, show_progress
+from kennel.console import begin, print_error, say
 from kennel.running import INTERRUPTED
 from tasks.aws import Aws
 from tasks.errors import KennelError
@@ -17,7 +17,7 @@ from tasks.settings import Settings
 
 def main(names: list[str]) -> int:
     """Terminate the instances of these runs; an error is shown, and the instances' dead-man's switch remains."""
-    show_progress()
+    begin("kennel")
     try:
         aws = Aws(Settings.load())
         for name in names:

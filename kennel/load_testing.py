@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kennel import running, surroundings
+from kennel import console, running, surroundings
 from kennel.console import print_json, print_table, say
 from tasks.errors import SettingsRefused, StageFailed
 from tasks.settings import Settings
@@ -87,16 +86,19 @@ def test(run_id: str, parameters: Mapping[str, Any], *, as_json: bool) -> int:
         KennelError: the kind that the failing stage names; `StageFailed` when the test or a verdict failed.
     """
     running.tell_on_interrupt()
-    where = surroundings.bring_up(meanwhile=_import_flow)
+    _require_run(run_id)
+    where = surroundings.bring_up(meanwhile=lambda: surroundings.import_flow("flows.loadtest"))
+    console.works_on(where.runs / run_id)
     say(f"AWS: {where.description}")
 
     from prefect.exceptions import ParameterTypeError
 
     from flows.loadtest import loadtest
+    from flows.pipeline import StageClock
 
     refused: StageFailed | None = None
     try:
-        asyncio.run(loadtest(run_id, **parameters))
+        asyncio.run(StageClock().time("loadtest", loadtest(run_id, **parameters)))
     except ParameterTypeError as error:
         why, helps = str(error), "kennel loadtest --help"
         raise SettingsRefused("kennel loadtest", "an argument is out of bounds", why, helps) from error
@@ -105,10 +107,10 @@ def test(run_id: str, parameters: Mapping[str, Any], *, as_json: bool) -> int:
     report, result = _records(where.runs / run_id)
     if refused is not None and result is None:
         raise refused
-    _show(run_id, report, result, as_json=as_json)
+    _show(run_id, report, result, refused, as_json=as_json)
     if refused is not None and not as_json:
         raise refused
-    return 0 if refused is None else refused.exit_code
+    return 0 if refused is None else console.print_error(refused, as_json=False)
 
 
 def show_page(run_id: str, options: UiOptions) -> int:
@@ -121,6 +123,7 @@ def show_page(run_id: str, options: UiOptions) -> int:
     if options.through == "both":
         why = "a page has one target"
         raise SettingsRefused("kennel loadtest --ui", "--through both", why, "--through function, or endpoint")
+    _require_run(run_id)
     where = surroundings.use_running()
     if where is None:
         why = "a page needs a deployment that runs"
@@ -155,9 +158,15 @@ def _end(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _import_flow() -> None:
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    import flows.loadtest  # noqa: F401
+def _require_run(run_id: str) -> None:
+    """Refuse a run that is not there before anything is started for it.
+
+    Raises:
+        SettingsRefused: there is no such run; those that there are are named.
+    """
+    from kennel.overview import run_dir_of
+
+    run_dir_of(surroundings.home_and_runs()[1], run_id)
 
 
 def _fields(traffic: Traffic) -> dict[str, float]:
@@ -172,13 +181,28 @@ def _records(run_dir: Path) -> tuple[LoadReport | None, ScalingVerdicts | None]:
     return load_record(run_dir, STAGE, LoadReport), load_record(run_dir, SCALING, ScalingVerdicts)
 
 
-def _show(run_id: str, report: LoadReport | None, result: ScalingVerdicts | None, *, as_json: bool) -> None:
-    from tasks.checked_load import scaling_json, verdict_rows
-    from tasks.report import load_json, load_text
+def _show(
+    run_id: str,
+    report: LoadReport | None,
+    result: ScalingVerdicts | None,
+    refused: StageFailed | None,
+    *,
+    as_json: bool,
+) -> None:
+    from kennel.outcome import verdict_lines
+    from tasks.load_report import load_json, load_text
+    from tasks.scaling_report import scaling_json, scaling_text, verdict_rows
 
     if as_json:
         scaling = None if result is None else scaling_json(result)
-        print_json({"run_id": run_id, "loadtest": load_json(report), "scaling": scaling})
+        error = {} if refused is None else console.error_json(refused)
+        print_json({"run_id": run_id, "loadtest": load_json(report), "scaling": scaling, **error})
         return
     rows = {} if report is None else {"load test": load_text(report), "page": report.files["html"]}
-    print_table(f"kennel loadtest {run_id}", rows if result is None else rows | verdict_rows(result))
+    if result is not None:
+        every = verdict_rows(result)
+        paths = {name: text for name, text in every.items() if name.startswith(("throttled first", "picture"))}
+        rows |= every if console.is_verbose() else {"scaling": scaling_text(result), **paths}
+    print_table(f"kennel loadtest {run_id}", rows)
+    if result is not None:
+        console.print_lines(verdict_lines(result.verdicts))

@@ -55,7 +55,7 @@ def show(run_id: str | None, *, as_json: bool) -> int:
 
 def _act(parameters: dict[str, Any], *, with_url: bool, as_json: bool) -> int:
     running.tell_on_interrupt()
-    where = surroundings.bring_up(meanwhile=_import_flows)
+    where = surroundings.bring_up(meanwhile=lambda: surroundings.import_flow("flows.notebook"))
     say(f"AWS: {where.target}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
     if where.target == "local":
         say("the embedded AWS keeps a notebook instance's state only: no Jupyter runs in it, and it never gets idle")
@@ -102,8 +102,3 @@ def _require_running() -> None:
     if surroundings.use_running() is None:
         why = "an embedded AWS that ended took its notebook instances along"
         raise SettingsRefused("notebook", "localaws does not run", why, "kennel notebook create <run>")
-
-
-def _import_flows() -> None:
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    import flows.notebook  # noqa: F401

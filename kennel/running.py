@@ -10,21 +10,31 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kennel import REFERENCE_DATA, surroundings
-from kennel.console import print_json, print_table, say
+from kennel import REFERENCE_DATA, console, surroundings
+from kennel.data_argument import SAMPLE as SAMPLE
+from kennel.data_argument import forget_refused, judge_argument
+from tasks import naming
 from tasks.backbones import require_backbone
-from tasks.errors import SettingsRefused
+from tasks.errors import DataRefused, SettingsRefused, StageFailed
 from tasks.ledger import live_rows
 from tasks.settings import Settings
 
+if TYPE_CHECKING:
+    from tasks.report import RunSummary
+
 INTERRUPTED = 130
-SAMPLE = "sample"
+_OF_THE_RUN = (
+    *("backbone", "instances", "instance_type", "epochs", "views", "batch_size", "learning_rate", "seed"),
+    *("finetune", "weights", "spot"),
+)
 
 
 def run(parameters: Mapping[str, Any], *, data: str | None, allowed_hosts: tuple[str, ...], as_json: bool) -> int:
     """Run the pipeline with its parameters and return the exit code.
+
+    The table comes also when the load test failed the command: then the error follows it.
 
     Raises:
         SettingsRefused: a parameter is out of bounds, or the backbone is unknown.
@@ -32,31 +42,64 @@ def run(parameters: Mapping[str, Any], *, data: str | None, allowed_hosts: tuple
     """
     tell_on_interrupt()
     require_backbone(parameters["backbone"])  # a typing slip should not wait for two servers to start
-    where = surroundings.bring_up(meanwhile=_import_flows)
-    say(f"AWS: {where.description}")
+    if data is not None:
+        judge_argument(data, Settings.load())
+    where = surroundings.bring_up(meanwhile=lambda: surroundings.import_flow("flows.pipeline"))
+    console.say(f"AWS: {where.description}")
     _import_sdk_early(where.runs)
+    chosen = data or (SAMPLE if where.target == "local" else REFERENCE_DATA)
+    of_the_run = {name: parameters[name] for name in _OF_THE_RUN}
+    run_dir = where.runs / (parameters["run_id"] or naming.training_run_id(chosen, **of_the_run))
+    console.works_on(run_dir)
+    refused = _run_flow({**parameters, "data": chosen, "allowed_hosts": allowed_hosts}, run_dir)
+    return _show(run_dir, refused, where, as_json=as_json)
 
+
+def _run_flow(arguments: Mapping[str, Any], run_dir: Path) -> StageFailed | None:
+    """Run the flow; return the error of a run that is whole but for its load test, whose records are all there."""
     from prefect.exceptions import ParameterTypeError
 
-    from flows.pipeline import pipeline
-    from tasks.report import summary_rows
+    from flows.pipeline import STAGE, pipeline
 
-    chosen = data or (SAMPLE if where.target == "local" else REFERENCE_DATA)
+    record = run_dir / f"{STAGE}.json"
+    before = record.stat().st_mtime_ns if record.exists() else None
     try:
-        summary = asyncio.run(pipeline(**{**parameters, "data": chosen, "allowed_hosts": allowed_hosts}))
+        asyncio.run(pipeline(**arguments))
     except ParameterTypeError as error:
         raise SettingsRefused("kennel run", "an argument is out of bounds", str(error), "kennel run --help") from error
+    except DataRefused:
+        forget_refused(run_dir)
+        raise
+    except StageFailed as error:
+        if not record.exists() or record.stat().st_mtime_ns == before:
+            raise
+        return error
+    return None
+
+
+def _show(run_dir: Path, refused: StageFailed | None, where: surroundings.Surroundings, *, as_json: bool) -> int:
+    """Print what came of it from the run's records; an error goes on after the table, or is part of the JSON."""
+    from tasks.report import summarise
+
+    summary = summarise(run_dir)
     if as_json:
-        print_json(summary.as_json())
-    else:
-        print_table(f"kennel run {summary.run_id}", summary_rows(summary))
+        console.print_json(summary.as_json() | ({} if refused is None else console.error_json(refused)))
+        return 0 if refused is None else console.print_error(refused, as_json=False)
+    _print(summary, run_dir, where)
+    if refused is not None:
+        raise refused
     return 0
 
 
-def _import_flows() -> None:
-    """Import Prefect and the flows; errors are shown once, by the command, so Prefect's console stays silent."""
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    import flows.pipeline  # noqa: F401
+def _print(summary: RunSummary, run_dir: Path, where: surroundings.Surroundings) -> None:
+    from kennel.outcome import next_lines, verdict_lines
+    from tasks.report import summary_rows
+
+    console.print_table(f"kennel run {summary.run_id}", summary_rows(summary))
+    if summary.scaling is not None:
+        console.print_lines(verdict_lines(summary.scaling.verdicts))
+    if not console.is_quiet():
+        console.print_commands(next_lines(run_dir, summary.function, where.home, is_local=where.target == "local"))
 
 
 def _import_sdk_early(runs: Path) -> None:
@@ -74,7 +117,7 @@ def tell_on_interrupt() -> None:
     runs = Settings.load().runs
 
     def handler(_signal: int, _frame: FrameType | None) -> None:
-        sys.stderr.flush()
+        console.show_cursor()
         names = _own_runs_with_instances(runs)
         if names:
             os.write(2, b"\nkennel: interrupted; its EC2 instances are terminated first.\n")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from kennel import REFERENCE_DATA, running, surroundings
+from kennel import REFERENCE_DATA, console, running, surroundings
 from kennel.console import print_json, print_table, say
+from kennel.data_argument import SAMPLE, forget_refused, judge_argument
 from tasks import naming
 from tasks.backbones import require_backbone
-from tasks.errors import SettingsRefused
+from tasks.errors import DataRefused, SettingsRefused
 from tasks.instance_prices import choose_instances
+from tasks.settings import Settings
 
 SHORTEST_MINUTES, LONGEST_MINUTES = 10, 240
 """systemd lets nobody log in during the 5 minutes before a shutdown: kept for less, an instance is of no use."""
@@ -35,10 +36,13 @@ def train(
     keep_minutes = minutes_of(keep_on_failure)
     _check_machines(parameters["instances"], parameters["instance_type"])
     running.tell_on_interrupt()
-    where = surroundings.bring_up(meanwhile=_import_flows)
+    if data is not None:
+        judge_argument(data, Settings.load())
+    where = surroundings.bring_up(meanwhile=lambda: surroundings.import_flow("flows.train_ec2"))
     say(f"AWS: {where.description}")
-    chosen = data or (running.SAMPLE if where.target == "local" else REFERENCE_DATA)
+    chosen = data or (SAMPLE if where.target == "local" else REFERENCE_DATA)
     name = run_id or naming.training_run_id(chosen, **{key: parameters[key] for key in _OF_THE_RUN})
+    console.works_on(where.runs / name)
 
     from prefect.exceptions import ParameterTypeError
 
@@ -52,6 +56,9 @@ def train(
     except ParameterTypeError as error:
         refused = "kennel train-ec2"
         raise SettingsRefused(refused, "an argument is out of bounds", str(error), f"{refused} --help") from error
+    except DataRefused:
+        forget_refused(where.runs / name)
+        raise
     parity = load_record(where.runs / name, PARITY, Parity)
     if as_json:
         print_json({"run_id": name, **ec2_json(model, parity)})
@@ -87,16 +94,12 @@ def minutes_of(text: str | None) -> int:
 
 
 async def _stage_and_train(data: str, run_id: str, parameters: Mapping[str, Any]) -> Any:
+    from flows.pipeline import StageClock
     from flows.stage_data import stage_data
     from flows.train_ec2 import train_ec2
     from tasks.ledger import run_lock
-    from tasks.settings import Settings
 
+    clock = StageClock()
     with run_lock(Settings.load().run_dir(run_id)):
-        await stage_data(data, run_id)
-        return await train_ec2(run_id, **parameters)
-
-
-def _import_flows() -> None:
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    import flows.train_ec2  # noqa: F401
+        await clock.time("stage_data", stage_data(data, run_id))
+        return await clock.time("train_ec2", train_ec2(run_id, **parameters))

@@ -5,13 +5,15 @@ Nothing here ever chooses real AWS: without an endpoint and without a named acco
 
 from __future__ import annotations
 
+import importlib
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kennel import embedded_aws, prefect_server, processes
-from kennel.console import say
+from kennel import console, embedded_aws, prefect_server, processes
+from kennel.journey import SERVERS
 from tasks import machine
 from tasks.errors import SettingsRefused
 from tasks.settings import Settings, is_loopback
@@ -67,6 +69,8 @@ def bring_up(meanwhile: Callable[[], None], options: embedded_aws.Options = embe
     if not embedded:
         Settings.load().target()  # refuses, before anything is started
         _refuse_options(options)
+    console.stage(SERVERS, "begins")
+    begun = time.perf_counter()
     aws_process = embedded_aws.begin(home, options) if embedded else None
     prefect = None if "PREFECT_API_URL" in os.environ else prefect_server.begin(home)
     environment = {processes.OWNER_VARIABLE: processes.owner_of(home)}
@@ -75,12 +79,25 @@ def bring_up(meanwhile: Callable[[], None], options: embedded_aws.Options = embe
     os.environ.update(environment)
     meanwhile()
     if embedded:
-        environment |= embedded_aws.wait(home, aws_process, say).environment
+        console.say("waiting for localaws")
+        environment |= embedded_aws.wait(home, aws_process).environment
     os.environ.update(environment)
     target = Settings.load().target()
     if prefect is not None:
-        prefect_server.wait(prefect, say)
+        console.say("waiting for Prefect's server")
+        prefect_server.wait(prefect)
+    console.stage(SERVERS, "done", time.perf_counter() - begun)
     return Surroundings(home, runs, target, environment)
+
+
+def import_flow(name: str) -> None:
+    """Import a module of flows, and Prefect with it (2 to 3 s of CPU), telling what is waited for.
+
+    Errors are shown once, by the command, so Prefect's console stays silent.
+    """
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    console.say("importing Prefect and the flows")
+    importlib.import_module(name)
 
 
 def use_running() -> Surroundings | None:

@@ -20,7 +20,7 @@ Found = TypeVar("Found")
 Say = Callable[[str], None]
 
 LOGGER = logging.getLogger("kennel")
-LOGGER.setLevel(logging.INFO)  # Prefect gives an extra logger its handler and no level, so that INFO would be dropped
+LOGGER.setLevel(logging.DEBUG)  # Prefect gives an extra logger its handler and no level: INFO would be dropped
 SILENCE_SECONDS = 8.0
 ASSUMABLE_SECONDS = 90.0
 
