@@ -7,7 +7,6 @@ without pyplot: nothing global changes, and no display is needed.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from tasks.observed import desired_by
 from tasks.picture_labels import beside, centred, rows_of
 from tasks.profile_records import Disturbed, Point, Seen, Stretch
 from tasks.scaling_choice import ScalingPlan
-from tasks.verdicts import Verdict
+from tasks.verdicts import Verdict, tally
 
 WIDTH_INCHES, HEIGHT_INCHES, DPI = 12.0, 11.0, 110
 AXIS_POINTS = 72 * (WIDTH_INCHES - 1.6)
@@ -68,16 +67,7 @@ def title(plan: ScalingPlan, seen: Seen, verdicts: Sequence[Verdict]) -> str:
     rates = f"{traffic.baseline_rps:g} → {traffic.peak_rps:g} → {traffic.spike_rps:g} requests/s"
     sums = f"{counts.sent:,} sent = {counts.answered:,} answered + {counts.failed:,} failed"
     target = f"target {plan.value('target_value'):g} invocations/instance/minute"
-    state = verdict_counts(verdicts)
-    return f"{seen.target}, {way}: {state}\n{rates}; {sums}; {target}; time scale {seen.time_scale:g}"
-
-
-def verdict_counts(verdicts: Sequence[Verdict]) -> str:
-    """Return how many verdicts passed and had each other state, as in "22 of 24 verdicts passed, 2 inconclusive"."""
-    states = Counter(verdict.state for verdict in verdicts)
-    passed = states.pop("PASS", 0)
-    others = [f"{count} {'failed' if state == 'FAIL' else state.lower()}" for state, count in sorted(states.items())]
-    return ", ".join([f"{passed} of {len(verdicts)} verdicts passed", *others])
+    return f"{seen.target}, {way}: {tally(verdicts)}\n{rates}; {sums}; {target}; time scale {seen.time_scale:g}"
 
 
 def stage_name(plan: ScalingPlan, name: str) -> str:

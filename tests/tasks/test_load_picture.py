@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.load_picture import draw, verdict_counts
+from tasks.load_picture import draw
 from tasks.load_profile import profile_of
 from tasks.observed import Observed
 from tasks.picture_labels import GAP_POINTS, Placed, beside, centred, rows_of, width_points
@@ -32,9 +32,9 @@ def seen(plan: ScalingPlan) -> Seen:
 
 
 def verdicts(plan: ScalingPlan) -> list[Verdict]:
-    """Return one that passed, one that failed, one of which nothing was seen."""
+    """Return one that passed, one that failed, one that too few requests speak for."""
     choice, predicted = plan.predictions["throttled_at_spike"]
-    looks = (Observed(0.0, "counted", 500), Observed(0.4, "counted", 500), Observed(None, "no request was made"))
+    looks = (Observed(0.0, "counted", 500), Observed(0.4, "counted", 500), Observed(0.0, "counted", 3))
     return [judge_prediction(choice, predicted, look) for look in looks]
 
 
@@ -78,10 +78,13 @@ def test_a_profile_straight_at_the_endpoint_names_no_function(plan: ScalingPlan,
     assert "CloudWatch counted none" in text and "Lambda" not in text and "reserved" not in text
 
 
-def test_verdicts_are_counted_by_their_states(plan: ScalingPlan) -> None:
-    passed, failed, unseen = verdicts(plan)
-    assert verdict_counts([passed, passed]) == "2 of 2 verdicts passed"
-    assert verdict_counts([passed, failed, unseen]) == f"1 of 3 verdicts passed, 1 failed, 1 {unseen.state.lower()}"
+def test_the_title_counts_verdicts_and_requests_by_what_became_of_them(
+    plan: ScalingPlan, seen: Seen, tmp_path: Path
+) -> None:
+    counts = dataclasses.replace(seen.counts, sent=1608, answered=1102, failed=506)
+    text = written(plan, dataclasses.replace(seen, counts=counts), tmp_path)
+    assert "1 of 3 verdicts passed, 1 failed, 1 inconclusive" in text
+    assert "1,608 sent = 1,102 answered + 506 failed" in text
 
 
 def overlapping(labels: list[Placed]) -> list[tuple[Placed, Placed]]:
