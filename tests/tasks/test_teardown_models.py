@@ -12,7 +12,7 @@ from tasks.bucket import ensure_bucket
 from tasks.errors import SettingsRefused
 from tasks.kept_training import FOLDER, METRICS, MODEL, KeptTraining
 from tasks.ledger import Ledger
-from tasks.records import save_record
+from tasks.records import InstanceModel, save_record
 from tasks.settings import Settings
 from tasks.teardown import TeardownReport, draw_plan, tear_down
 from tasks.teardown_models import keep_models
@@ -81,6 +81,47 @@ def test_a_model_that_the_run_keeps_is_not_fetched_again(aws: Aws, calls: Calls)
     calls.seen.clear()
     assert removed(aws, []).models_kept == (str(folder / MODEL),)
     assert f"GET /{aws.bucket}/{KEY}" not in calls.seen
+
+
+def test_a_model_that_came_from_ec2_is_not_fetched_again(aws: Aws, calls: Calls) -> None:
+    run_dir = aws.settings.run_dir("run-1")
+    archive = run_dir / "TrainedModels" / MODEL
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(CONTENT)
+    save_record(run_dir, "train_ec2", from_ec2(f"s3://{aws.bucket}/{KEY}", str(archive)))
+    calls.seen.clear()
+    assert removed(aws, []).models_kept == (str(archive),)
+    assert f"GET /{aws.bucket}/{KEY}" not in calls.seen
+
+
+def from_ec2(uri: str, archive: str) -> InstanceModel:
+    return InstanceModel(
+        name="ec2-1",
+        spec_digest="s",
+        model_uri=uri,
+        model_sha256="0" * 64,
+        backbone="efficientnet_lite0",
+        classes=("x", "y"),
+        test_accuracy=1.0,
+        test_images=8,
+        metrics={},
+        instance_type="c7i.xlarge",
+        instance_count=1,
+        instance_ids=("i-1",),
+        instance_reason="a test",
+        refused=(),
+        spot=False,
+        interruptions=0,
+        seconds={},
+        wall_seconds=1.0,
+        billable_seconds=60.0,
+        cost_usd=None,
+        prices="none",
+        data_digest="d",
+        command=(),
+        archive=archive,
+        log_files=(),
+    )
 
 
 def test_a_record_that_cannot_be_read_stands_for_no_copy(aws: Aws) -> None:
