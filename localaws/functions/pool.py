@@ -47,6 +47,7 @@ class Pool:
         self.spares = Spares(self, limit, spares, clock=clock)
         self._idle: dict[str, list[Environment]] = {}
         self._all: set[Environment] = set()
+        self._ending: dict[asyncio.Future[None], Deployment] = {}
         self._retired: set[str] = set()
         self._idle_seconds = idle_seconds
         self._machine_limit = machine_limit
@@ -151,10 +152,11 @@ class Pool:
         self.end(self._idle.pop(revision, []))
 
     async def remove(self, is_removed: Callable[[Deployment], bool]) -> None:
-        """End every environment of these deployments, busy or not, and wait until their processes are gone."""
+        """End every environment of these deployments, busy or not; returns when no process of them is left."""
         self._turns.refuse(is_removed)
         self.spares.remove(is_removed)
-        await asyncio.gather(*self.end([kept for kept in self._all if is_removed(kept.deployment)]))
+        self.end([kept for kept in self._all if is_removed(kept.deployment)])
+        await asyncio.gather(*[ending for ending, deployment in self._ending.items() if is_removed(deployment)])
 
     def close(self) -> None:
         """End everything; for the server's shutdown, from any thread."""
@@ -171,7 +173,10 @@ class Pool:
                 if environment in idle:
                     idle.remove(environment)
             environment.close()
-            ending.append(loop.run_in_executor(self._stoppers, environment.kill))
+            ended = loop.run_in_executor(self._stoppers, environment.kill)
+            self._ending[ended] = environment.deployment
+            ended.add_done_callback(self._ending.pop)
+            ending.append(ended)
         return ending
 
     def _evict_longest_idle(self) -> bool:
