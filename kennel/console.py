@@ -108,14 +108,19 @@ def print_json(content: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def print_error(error: KennelError, *, as_json: bool) -> int:
-    """Write an error in its parts (what met, why, what next) and return the exit code; as JSON on stdout if asked."""
+def print_error(error: KennelError, *, as_json: bool, why: str | None = None) -> int:
+    """Write an error in its parts (what met, why, what next) and return the exit code; as JSON on stdout if asked.
+
+    `why` is shown in place of the error's own, where that is on the screen already; the run's log has it all.
+    """
     end(is_finished=False)
     if _Shown.screen is not None:
         _Shown.screen.log.add(f"kennel: {error}")
     log = log_path()
-    more = "" if log is None else f"\n  log:  {log}"
-    sys.stderr.write(f"\n{wrapped(f'kennel: {error}{more}')}\n")
+    first, *rest = (why or error.why).split("\n")  # what follows are lines of logs
+    lines = [wrapped(f"kennel: {error.where}: {error.what}"), wrapped(f"  why:  {first}", hanging=" " * 8), *rest]
+    lines += [f"  next: {error.next_command}"] + ([] if log is None else [f"  log:  {log}"])
+    sys.stderr.write("\n" + "".join(f"{line}\n" for line in lines))
     sys.stderr.flush()
     if as_json:
         print_json(error_json(error))
@@ -143,13 +148,13 @@ def print_table(title: str, rows: Mapping[str, str]) -> None:
 
 
 def print_lines(lines: Sequence[str]) -> None:
-    """Write lines to stdout, verdicts in their colours, wrapped at words under their own indent."""
+    """Write lines to stdout, verdicts in their colours, each cut to the width so that it is one line."""
     from rich.console import Console
 
     end(is_finished=True)
     console = Console(file=sys.stdout, highlight=False)
     for line in lines:
-        console.print(_coloured(wrapped(line, width=console.width)), soft_wrap=True)
+        console.print(_coloured(line), no_wrap=True, overflow="ellipsis")
 
 
 def print_commands(lines: Sequence[str]) -> None:

@@ -44,10 +44,11 @@ class LiveView:
         self._live.start()
 
     def line(self, text: str) -> None:
-        """Show a line as the last one; a warning stays above the view."""
-        if "WARNING" in text:
-            self._console.print(Text(text, "yellow"))
-        self._last = text
+        """Show a line as the last one; a warning, a command to copy and what announces one stay above the view."""
+        if "WARNING" in text or text.startswith("  ") or text.endswith(":"):
+            self._console.print(Text(text, "yellow" if "WARNING" in text else ""), soft_wrap=True)
+        else:
+            self._last = text
 
     def step(self, step: Step) -> None:
         """Show a step below the running stage until it is over."""

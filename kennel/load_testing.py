@@ -108,9 +108,9 @@ def test(run_id: str, parameters: Mapping[str, Any], *, as_json: bool) -> int:
     if refused is not None and result is None:
         raise refused
     _show(run_id, report, result, refused, as_json=as_json)
-    if refused is not None and not as_json:
-        raise refused
-    return 0 if refused is None else console.print_error(refused, as_json=False)
+    if refused is None:
+        return 0
+    return console.print_error(refused, as_json=False, why=None if result is None else running.SEE_VERDICTS)
 
 
 def show_page(run_id: str, options: UiOptions) -> int:

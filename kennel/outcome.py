@@ -29,8 +29,7 @@ def verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:
 
 def _line(verdict: Verdict) -> str:
     seen = "not observed" if verdict.observed is None else amount(verdict.observed, verdict.unit)
-    why = f"; {verdict.why}" if verdict.why and verdict.state != "FAIL" else ""
-    return f"  {verdict.state} {verdict.what} ({verdict.choice}): {seen}, predicted {verdict.range}{why}"
+    return f"  {verdict.state} {verdict.what}: {seen}, predicted {verdict.range}"
 
 
 def next_lines(run_dir: Path, function: FunctionRef, home: Path, *, is_local: bool) -> list[str]:

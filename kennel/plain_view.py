@@ -109,24 +109,19 @@ class NoView:
         """Have nothing to end."""
 
 
-def wrapped(text: str, lead: str = "", width: int | None = None) -> str:
-    """Return a text wrapped at words, its further lines indented under the first; words are never cut."""
-    columns = width or shutil.get_terminal_size((80, 24)).columns
+def wrapped(text: str, lead: str = "", hanging: str | None = None) -> str:
+    """Return a text wrapped at words to the width, further lines under the first or indented by `hanging`.
+
+    Words are never cut, and a line that is indented is left whole: it is a command or a log's line, to be copied.
+    """
+    width = max(40, shutil.get_terminal_size((80, 24)).columns - len(lead))
     indent = " " * len(lead)
-    parts = [
-        textwrap.wrap(
-            part,
-            max(40, columns - len(lead)),
-            break_long_words=False,
-            break_on_hyphens=False,
-            drop_whitespace=True,
-            subsequent_indent=_margin(part),
-        )
-        or [""]
-        for part in text.split("\n")
-    ]
-    return lead + f"\n{indent}".join(line for lines in parts for line in lines)
-
-
-def _margin(text: str) -> str:
-    return " " * (len(text) - len(text.lstrip()))
+    lines: list[str] = []
+    for part in text.split("\n"):
+        if part.startswith("  ") and hanging is None:
+            lines.append(part)
+        else:
+            lines += textwrap.wrap(
+                part, width, break_long_words=False, break_on_hyphens=False, subsequent_indent=hanging or ""
+            ) or [""]
+    return lead + f"\n{indent}".join(lines)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tasks.report import RunSummary
 
 INTERRUPTED = 130
+SEE_VERDICTS = "the verdicts above; their reasons are in the report"
 _OF_THE_RUN = (
     *("backbone", "instances", "instance_type", "epochs", "views", "batch_size", "learning_rate", "seed"),
     *("finetune", "weights", "spot"),
@@ -86,9 +87,9 @@ def _show(run_dir: Path, refused: StageFailed | None, where: surroundings.Surrou
         console.print_json(summary.as_json() | ({} if refused is None else console.error_json(refused)))
         return 0 if refused is None else console.print_error(refused, as_json=False)
     _print(summary, run_dir, where)
-    if refused is not None:
-        raise refused
-    return 0
+    if refused is None:
+        return 0
+    return console.print_error(refused, as_json=False, why=None if summary.scaling is None else SEE_VERDICTS)
 
 
 def _print(summary: RunSummary, run_dir: Path, where: surroundings.Surroundings) -> None:

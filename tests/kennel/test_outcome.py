@@ -53,7 +53,7 @@ def test_verdicts_are_a_count_and_a_line_for_each_that_did_not_pass() -> None:
     assert lines[0] == "2 of 4 verdicts passed"
     assert [line.split()[0] for line in lines[1:]] == ["FAIL", "INCONCLUSIVE"]
     assert "212 ms, predicted 0 ms to 200 ms" in lines[1]
-    assert "not observed" in lines[2] and "the machine was 900 ms late" in lines[2]
+    assert "not observed, predicted" in lines[2]
 
 
 def test_what_comes_next_has_the_real_names_and_its_photo_can_be_sent(
@@ -98,7 +98,7 @@ def test_a_table_fits_80_columns_and_breaks_between_words(monkeypatch: pytest.Mo
 def test_lines_of_verdicts_fit_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts = verdict_lines([verdict(state, number) for number, state in enumerate(STATES)])
     lines = printed(monkeypatch, lambda: console.print_lines(verdicts))
-    assert lines and max(map(len, lines)) <= 80
+    assert len(lines) == 3 and max(map(len, lines)) <= 80
     assert "\x1b" not in "".join(lines)
 
 

@@ -71,10 +71,19 @@ def test_a_step_that_is_over_is_not_told_later_as_if_it_went_on(watched: Watched
     assert "upload" not in watched.out.getvalue()
 
 
-def test_lines_are_wrapped_at_words_under_their_text_and_long_words_are_kept_whole() -> None:
+def test_lines_are_wrapped_at_words_under_their_text_and_long_words_are_kept_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
     path = "runs/" + "x" * 90
-    text = wrapped(f"one two three {path} four", lead="    1.0 s  ", width=60)
+    text = wrapped(f"one two three {path} four", lead="    1.0 s  ")
     assert text.splitlines() == ["    1.0 s  one two three", f"           {path}", "           four"]
+
+
+def test_a_command_to_copy_is_never_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    command = "  ssh -i key -o 'KnownHostsCommand=/bin/echo x' " + "-o Option=yes " * 9
+    assert wrapped(command, lead="    1.0 s  ") == f"    1.0 s  {command}"
 
 
 def test_everything_is_in_the_log_with_its_time_and_the_log_makes_no_folder(tmp_path: Path, watched: Watched) -> None:
