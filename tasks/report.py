@@ -33,7 +33,7 @@ from tasks.records import (
     load_record,
     write_atomically,
 )
-from tasks.scaling_report import scaling_json, scaling_markdown, scaling_text
+from tasks.scaling_report import checked_rows, scaling_json, scaling_markdown
 from tasks.smoke import SmokeResult
 
 REPORT = "report.md"
@@ -167,7 +167,7 @@ def summary_rows(summary: RunSummary) -> dict[str, str]:
     if summary.loadtest is not None:
         rows["load test"] = load_text(summary.loadtest)
     if summary.scaling is not None:
-        rows["scaling"] = scaling_text(summary.scaling)
+        rows |= checked_rows(summary.scaling)
     times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in summary.times.seconds.items())
     return rows | {"this command": times, "measured on": summary.times.where, "report": summary.report}
 
@@ -224,7 +224,7 @@ def write_report(summary: RunSummary) -> Path:
         *kept_markdown(path.parent),
         *_ec2_section(summary.ec2, summary.parity),
         *_deployment_section(summary),
-        *_load_section(summary.loadtest),
+        *_load_section(summary),
         *([] if summary.scaling is None else [scaling_markdown(summary.scaling)]),
     ]
     write_atomically(path, (relative_to_report("\n".join(sections), path.parent) + "\n").encode())
@@ -317,11 +317,19 @@ def _deployment_section(summary: RunSummary) -> list[str]:
     ]
 
 
-def _load_section(load: LoadReport | None) -> list[str]:
-    if load is None:
+def _load_section(summary: RunSummary) -> list[str]:
+    steady = {} if summary.loadtest is None else {"Load test": summary.loadtest}
+    checked = {} if summary.scaling is None else summary.scaling.reports
+    told = steady | {f"Checked load test, {way}": load for way, load in checked.items()}
+    if not told:
         return ["## Load test", "", "None was made (`--no-loadtest`).", ""]
-    files = [f"- {name}: [{Path(path).name}]({path})" for name, path in load.files.items()]
-    return ["## Load test", "", load_text(load), "", *files, ""]
+    return [
+        line for title, load in told.items() for line in (f"## {title}", "", load_text(load), "", *_files(load), "")
+    ]
+
+
+def _files(load: LoadReport) -> list[str]:
+    return [f"- {name}: [{Path(path).name}]({path})" for name, path in load.files.items()]
 
 
 Record = TypeVar("Record")

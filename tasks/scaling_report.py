@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from tasks.checked_load import ScalingVerdicts
 from tasks.errors import Inconclusive, StageFailed
+from tasks.load_report import load_json, load_text
 from tasks.scaling_choice import amount
 from tasks.verdicts import Verdict, failed, inconclusive, tally, verdict_table
 
@@ -46,9 +47,14 @@ def scaling_markdown(result: ScalingVerdicts) -> str:
     return "\n".join([*lines, ""])
 
 
+def checked_rows(result: ScalingVerdicts) -> dict[str, str]:
+    """Return the rows of a run's table: what was sent each way, and what the plan came to."""
+    return {f"load, {way}": load_text(load) for way, load in result.reports.items()} | {"scaling": scaling_text(result)}
+
+
 def verdict_rows(result: ScalingVerdicts) -> dict[str, str]:
-    """Return the rows of the table that `kennel loadtest` ends with: the plan, each verdict, the pictures."""
-    rows = {"scaling": scaling_text(result)}
+    """Return the rows of the table that `kennel loadtest` ends with: load, plan, each verdict, pictures."""
+    rows = checked_rows(result)
     for each in result.verdicts:
         seen = "" if each.observed is None else f"{amount(each.observed, each.unit)}; "
         advice = "" if each.recommended is None else f"; recommended {each.choice} {each.recommended:g}"
@@ -82,6 +88,7 @@ def scaling_json(result: ScalingVerdicts) -> dict[str, object]:
             }
             for each in result.verdicts
         ],
+        "loads": {way: load_json(load) for way, load in result.reports.items()},
         "first_throttled": dict(result.first_throttled),
         "pictures": dict(result.pictures),
         "at_rest": result.at_rest,
