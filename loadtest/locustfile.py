@@ -13,7 +13,8 @@ whose `processes` is the number of workers; the master writes the result:
 
 The plan is `plan.json` of any run of `kennel loadtest`, with `processes`, rates and `result_path` as wanted; the images
 that it names have to lie at the same paths everywhere. Without `--headless`, Locust's page has a Start button (`kennel
-loadtest --ui`); each press runs the whole schedule, and the last one's result is written at the end.
+loadtest --ui`) and shows the plan's rate and seconds, which may be changed there; each press runs the whole schedule,
+and the last one's result is written at the end.
 Exit code 1: the run is void or failed, and `loadtest.json` says why; 3: there is no result.
 """
 
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
+import flask
 import gevent
 import locust.stats
 from locust import LoadTestShape, User, events, task
@@ -39,7 +41,8 @@ from loadtest.connection import Connection
 from loadtest.locust_page import METHOD, show_result
 from loadtest.open_loop import Bounds, OpenLoop, Wire
 from loadtest.outcomes import Outcome
-from loadtest.plan import PLAN_VARIABLE, read_plan
+from loadtest.page_form import plan_with, refuse, with_style
+from loadtest.plan import PLAN_VARIABLE, Plan, read_plan
 from loadtest.signing import Credentials, Signer
 from loadtest.summary import summary, write_summary
 from loadtest.tally import Tally, merged
@@ -86,9 +89,10 @@ class OpenLoopUser(User):
 
     def _measure(self, worker: int) -> Tally:
         # A Locust process on another machine than the master's has the same plan and its own index.
-        times = poisson_arrivals(PLAN.schedule, seed=PLAN.seed, worker=worker, workers=PLAN.processes)
+        plan = plan_now(self.environment)
+        times = poisson_arrivals(plan.schedule, seed=plan.seed, worker=worker, workers=plan.processes)
         gc.freeze()  # a search of everything imported for cycles would delay requests by some 50 ms
-        return OpenLoop(make_wire(), make_bounds(), self._tell_locust).run(times)
+        return OpenLoop(make_wire(), make_bounds(plan), self._tell_locust).run(times)
 
     def _tell_locust(self, latency_seconds: float, outcome: Outcome, length: int) -> None:
         self.environment.events.request.fire(
@@ -106,7 +110,9 @@ class UntilResults(LoadTestShape):
 
     def tick(self) -> tuple[int, float] | None:
         """Return (users, users started a second), or None to end the test."""
-        late = time.perf_counter() - self.start_time > PLAN.deadline_seconds + START_SECONDS
+        runner: Any = self.runner
+        limit_seconds = plan_now(runner.environment).deadline_seconds + START_SECONDS
+        late = time.perf_counter() - self.start_time > limit_seconds
         if late or _broken or len(_results) == PLAN.processes:
             return None
         return PLAN.processes, float(PLAN.processes)
@@ -123,9 +129,15 @@ def make_wire() -> Wire:
     return Wire(connect, signer.request, target.judge, target.payloads(PLAN.images))
 
 
-def make_bounds() -> Bounds:
+def make_bounds(plan: Plan = PLAN) -> Bounds:
     """Return the limits of one generator."""
-    return Bounds(PLAN.warm_up_seconds, PLAN.deadline_seconds, PLAN.max_connections)
+    return Bounds(plan.warm_up_seconds, plan.deadline_seconds, plan.max_connections)
+
+
+def plan_now(environment: Any) -> Plan:
+    """Return the plan, with the rate and seconds that a person has typed into Locust's page."""
+    typed = environment.parsed_options
+    return plan_with(PLAN, getattr(typed, "rate_per_second", None), getattr(typed, "seconds", None))
 
 
 def credentials_source(*, is_local: bool) -> Callable[[], Credentials]:
@@ -149,11 +161,24 @@ def credentials_source(*, is_local: bool) -> Callable[[], Credentials]:
     return current
 
 
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
+def on_parser(parser: Any, **_: Any) -> None:
+    """Have Locust's page show the plan's rate and seconds as fields; they are floats, as what is typed there."""
+    if "--headless" in sys.argv:
+        return
+    rate, seconds = float(PLAN.stages[0].rate_per_second), float(PLAN.measured_seconds)
+    parser.add_argument("--rate-per-second", type=float, default=rate, help="Requests a second, whatever the answers.")
+    parser.add_argument("--seconds", type=float, default=seconds, help="How long is measured, after the warm-up.")
+
+
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def on_init(environment: Any, **_: Any) -> None:
     """Collect results where the test is steered (the master, or the only process), and tell the progress there."""
     if isinstance(environment.runner, WorkerRunner):
         return
+    if environment.web_ui is not None:
+        environment.web_ui.app.before_request(_refuse_form)
+        environment.web_ui.app.after_request(_show_fields)
     environment.runner.register_message(RESULT_MESSAGE, _collect)
     environment.runner.register_message(BROKEN_MESSAGE, _note_broken)
     gevent.spawn(_tell_progress, environment)
@@ -178,7 +203,7 @@ def on_quitting(environment: Any, **_: Any) -> None:
         logging.error("%d of %d processes handed in a result: %s", len(_results), PLAN.processes, reasons)
         environment.process_exit_code = 3
         return
-    content = summary(PLAN, merged(_results))
+    content = summary(plan_now(environment), merged(_results))
     write_summary(PLAN.result_path, content)
     environment.process_exit_code = 1 if content["verdict"]["void"] or content["verdict"]["failed"] else 0
 
@@ -187,8 +212,23 @@ def _collect(environment: Any, msg: Any) -> None:
     """Keep a generator's result; with the last, have Locust's tables and charts show the whole."""
     _results.append(Tally.from_message(msg.data))
     if len(_results) == PLAN.processes:
-        whole, seconds = merged(_results), PLAN.measured_seconds
+        whole, seconds = merged(_results), plan_now(environment).measured_seconds
         show_result(environment.stats, whole, title=PLAN.target.title, seconds=seconds, processes=PLAN.processes)
+
+
+def _refuse_form() -> Any:
+    """Answer a Start whose numbers cannot be taken in the way that Locust's page shows to a person."""
+    if flask.request.path != "/swarm":
+        return None
+    why = refuse(flask.request.form)
+    return None if why is None else flask.jsonify({"success": False, "message": why, "host": PLAN.target.base_url})
+
+
+def _show_fields(response: Any) -> Any:
+    """Have the page of the form show our fields at once, and not those of users, which an open model does not have."""
+    if flask.request.path == "/" and response.mimetype == "text/html" and not response.is_streamed:
+        response.set_data(with_style(response.get_data(as_text=True)))
+    return response
 
 
 def _note_broken(environment: Any, msg: Any) -> None:
@@ -198,9 +238,9 @@ def _note_broken(environment: Any, msg: Any) -> None:
 
 def _tell_progress(environment: Any) -> None:
     began = time.perf_counter()
-    whole = sum(stage.seconds for stage in PLAN.schedule)
     while True:
         gevent.sleep(PROGRESS_SECONDS)
+        whole = sum(stage.seconds for stage in plan_now(environment).schedule)
         total, passed = environment.stats.total, time.perf_counter() - began
         answered = total.num_requests - total.num_failures
         counts = f"{answered:,} answered, {total.num_failures:,} failed"

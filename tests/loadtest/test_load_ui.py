@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -57,10 +58,11 @@ def get(page: LoadUi, path: str) -> Any:
         return answer.read()
 
 
-def press_start(page: LoadUi) -> None:
-    form = urllib.parse.urlencode({"user_count": 1, "spawn_rate": 1}).encode()
+def press_start(page: LoadUi, **typed: object) -> Any:
+    """Send what the page's form sends, and return the answer."""
+    form = urllib.parse.urlencode({"host": "", **typed}).encode()
     with urllib.request.urlopen(f"{page.url}/swarm", form, timeout=10) as answer:
-        assert json.loads(answer.read())["success"] is True
+        return json.loads(answer.read())
 
 
 def requests_after(page: LoadUi, count: int) -> int:
@@ -78,7 +80,7 @@ def test_start_runs_the_schedule_and_the_result_is_kept_when_the_page_is_ended(
     page: LoadUi, server: InvokeServer
 ) -> None:
     assert b"Locust" in get(page, "/")
-    press_start(page)
+    assert press_start(page)["success"] is True
     shown = requests_after(page, 60)
     children = psutil.Process(page.process.pid).children(recursive=True)
     page.__exit__()
@@ -86,6 +88,30 @@ def test_start_runs_the_schedule_and_the_result_is_kept_when_the_page_is_ended(
     assert content["requests"]["sent"] == content["requests"]["answered"] == shown
     assert sum(server.counts().values()) == shown + content["warm_up"]["requests"]
     assert not any(child.is_running() for child in children)
+
+
+def test_a_rate_typed_into_the_page_is_the_next_start_s(page: LoadUi, server: InvokeServer) -> None:
+    assert press_start(page, rate_per_second=200, seconds=1.5)["success"] is True
+    requests_after(page, 200)
+    page.__exit__()
+    content = json.loads((page.folder / "loadtest.json").read_bytes())
+    assert content["rate_per_second"]["asked"] == 200
+    assert content["seconds"] == 1.5
+    assert 200 <= content["requests"]["sent"] <= 400, "a Poisson count around 300"
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        ({"rate_per_second": "0"}, "not above 0"),
+        ({"seconds": "long"}, "'long' is not a number"),
+        ({"seconds": "nan"}, "not above"),
+    ],
+)
+def test_a_number_that_cannot_be_taken_is_refused_on_the_page(page: LoadUi, typed: dict[str, object], why: str) -> None:
+    answer = press_start(page, **typed)
+    assert answer["success"] is False and why in answer["message"]
+    assert json.loads(get(page, "/stats/requests"))["state"] == "ready"
 
 
 def test_it_listens_on_loopback_only(page: LoadUi) -> None:
@@ -118,3 +144,7 @@ def test_a_browser_shows_the_page(page: LoadUi, tmp_path: Path) -> None:
     command = ["chromium", *CHROMIUM.split(), f"--user-data-dir={tmp_path / 'profile'}", page.url]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
     assert "Start new load test" in shown or "START" in shown.upper()
+    fields = dict(re.findall(r'<input[^>]* value="([^"]*)" name="(\w+)"', shown))
+    assert {"50": "ratePerSecond", "2": "seconds"}.items() <= fields.items()
+    style = shown.partition("<style>")[2].partition("</style>")[0]
+    assert "userCount" in style and "display: none" in style, "an open model has no users to set"
