@@ -3,8 +3,6 @@ PYTHON ?= python3.11
 UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.installed
-# AWS's minutes last two thirds of a second, and three instances carry more than one though all share two cores.
-DEMO_AWS := --time-scale 90 --capacity ml.m5.large=4:40ms --instance-startup-seconds 120
 export PIP_ROOT_USER_ACTION := ignore
 
 .PHONY: help setup demo test lint up down lock apt clean
@@ -27,8 +25,7 @@ $(STAMP): $(UV) requirements.lock pyproject.toml
 	@touch $@
 
 demo: setup ## the main job on sample images, on this machine, no network and no account
-	@$(BIN)/kennel up $(DEMO_AWS) >/dev/null
-	$(BIN)/kennel run --data sample --instances 2 --ec2-instances 1 --load-mode checked
+	@$(BIN)/kennel demo
 
 test: setup lint ## every test, a file at a time on each of two processes (each has a localaws of its own)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile

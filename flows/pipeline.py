@@ -19,6 +19,7 @@ from flows.parameters import (
     AllowedHost,
     Backbone,
     BatchSize,
+    DemoPace,
     Ec2Count,
     Epochs,
     InstanceCount,
@@ -37,8 +38,10 @@ from flows.train_sagemaker import train_sagemaker
 from tasks import naming
 from tasks.artifacts import publish_markdown
 from tasks.backbones import require_backbone
-from tasks.errors import StageFailed
+from tasks.checked_load import SCALING, ScalingVerdicts
+from tasks.errors import Inconclusive, StageFailed
 from tasks.ledger import run_lock
+from tasks.load_report import STAGE as LOADTEST
 from tasks.load_report import TESTED
 from tasks.machine import where
 from tasks.progress import Stage, tell_stage
@@ -104,12 +107,13 @@ async def pipeline(
     load_seconds: LoadSeconds = 10.0,
     load_mode: Mode = "steady",
     load_traffic: dict[str, float] | None = None,
+    load_pace: DemoPace = 1.0,
 ) -> RunSummary:
     """Take a zip, URL, folder or `sample` to a load-tested endpoint behind a function, and report.
 
     With `ec2_instances` the same training is done on EC2 over SSH too, and compared. `load_mode` "checked" plans the
-    scaling for `load_traffic` (None: the demo's) and puts the plan to the test. A load test that fails fails the
-    command after the report is written.
+    scaling for `load_traffic` (None: the demo's at `load_pace`) and puts the plan to the test. A load test that fails
+    fails the command after the report is written; one that is inconclusive is told in the summary.
 
     Raises:
         KennelError: the kind that the failing stage names.
@@ -166,16 +170,19 @@ async def pipeline(
         deployment = await clock.time(
             "deploy", deploy(chosen, endpoint_instances, endpoint_instance_type, allowed_hosts)
         )
-        tested = _tested(deployment, load_rate_per_second, load_seconds, load_mode, load_traffic)
-        refused = None
+        tested = _tested(deployment, load_rate_per_second, load_seconds, load_mode, load_traffic, load_pace)
+        refused, open_ = None, ""
         if load_test:
             try:
                 await clock.time("loadtest", _load_test(run_dir, tested, load_traffic))
+            except Inconclusive as error:
+                open_ = f"{error.what}: {error.why}"
+                say(f"loadtest: inconclusive: {open_}")
             except StageFailed as error:
                 refused = error
         else:
             forget_load_test_of_another(run_dir, tested)
-        save_record(run_dir, STAGE, StageTimes(clock.seconds, where(settings)))
+        save_record(run_dir, STAGE, StageTimes(clock.seconds, where(settings), open_))
         summary = summarise(run_dir)
         await publish_markdown(STAGE, chosen, write_report(summary).read_text())
     if refused is not None:
@@ -185,7 +192,8 @@ async def pipeline(
 
 async def _load_test(run_dir: Path, tested: LoadTested, traffic: dict[str, float] | None) -> None:
     """Test what is deployed, unless this very deployment was tested in this way before."""
-    kept = load_record(run_dir, "loadtest", LoadReport)
+    is_checked = tested.mode == "checked"
+    kept = load_record(run_dir, SCALING, ScalingVerdicts) if is_checked else load_record(run_dir, LOADTEST, LoadReport)
     if kept is not None and load_record(run_dir, TESTED, LoadTested) == tested:
         say("loadtest: adopted, this deployment was tested so before")
         return
@@ -193,15 +201,21 @@ async def _load_test(run_dir: Path, tested: LoadTested, traffic: dict[str, float
         run_dir.name,
         rate_per_second=tested.rate_per_second,
         seconds=tested.seconds,
-        mode="checked" if tested.mode == "checked" else "steady",
+        mode="checked" if is_checked else "steady",
         traffic=traffic,
+        pace=tested.pace,
     )
     function = load_record(run_dir, "function", FunctionRef)  # a plan may have published another version
     save_record(run_dir, TESTED, tested if function is None else replace(tested, function_version=function.version))
 
 
 def _tested(
-    deployment: Deployment, rate_per_second: float, seconds: float, mode: Mode, traffic: dict[str, float] | None
+    deployment: Deployment,
+    rate_per_second: float,
+    seconds: float,
+    mode: Mode,
+    traffic: dict[str, float] | None,
+    pace: float,
 ) -> LoadTested:
     return LoadTested(
         deployment.endpoint.config_name,
@@ -212,4 +226,5 @@ def _tested(
         deployment.endpoint.created,
         mode=mode,
         traffic=traffic or {},
+        pace=pace,
     )

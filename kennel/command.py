@@ -152,6 +152,20 @@ def run(
 
 
 @app.command
+def demo(*, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> int:
+    """Run the whole way on sample images, on this machine, at a pace that fits it; the same command again adopts."""
+    begin("kennel demo", run_stages(ec2=True, load_test=True), quiet=quiet, verbose=verbose)
+    from kennel import demo as sample
+    from kennel import running
+
+    share = sample.prepare().share
+    parameters = {**sample.PARAMETERS, "load_pace": share}
+    return running.run(
+        parameters, data=running.SAMPLE, allowed_hosts=(), as_json=json, options=sample.options_at(share)
+    )
+
+
+@app.command
 def train_ec2(
     *,
     data: Data = None,

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from kennel import REFERENCE_DATA, console, surroundings
+from kennel import REFERENCE_DATA, console, embedded_aws, surroundings
 from kennel.data_argument import SAMPLE as SAMPLE
 from kennel.data_argument import forget_refused, judge_argument
 from tasks import naming
@@ -32,8 +32,15 @@ _OF_THE_RUN = (
 )
 
 
-def run(parameters: Mapping[str, Any], *, data: str | None, allowed_hosts: tuple[str, ...], as_json: bool) -> int:
-    """Run the pipeline with its parameters and return the exit code.
+def run(
+    parameters: Mapping[str, Any],
+    *,
+    data: str | None,
+    allowed_hosts: tuple[str, ...],
+    as_json: bool,
+    options: embedded_aws.Options = embedded_aws.AS_IT_IS,
+) -> int:
+    """Run the pipeline with its parameters and return the exit code; `options` are for the embedded AWS.
 
     The table comes also when the load test failed the command: then the error follows it.
 
@@ -45,7 +52,7 @@ def run(parameters: Mapping[str, Any], *, data: str | None, allowed_hosts: tuple
     require_backbone(parameters["backbone"])  # a typing slip should not wait for two servers to start
     if data is not None:
         judge_argument(data, Settings.load())
-    where = surroundings.bring_up(meanwhile=lambda: surroundings.import_flow("flows.pipeline"))
+    where = surroundings.bring_up(lambda: surroundings.import_flow("flows.pipeline"), options)
     console.say(f"AWS: {where.description}")
     _import_sdk_early(where.runs)
     chosen = data or (SAMPLE if where.target == "local" else REFERENCE_DATA)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import StageFailed
+from tasks.errors import Inconclusive, StageFailed
 from tasks.records import LoadReport
 
 STAGE = "loadtest"
@@ -71,13 +71,14 @@ def raise_if_useless(report: LoadReport) -> None:
     """Refuse a run that says nothing about the target.
 
     Raises:
-        StageFailed: the target is dead, nothing succeeded or was sent, or the generator was the bottleneck.
+        StageFailed: the target is dead, or nothing succeeded or was sent.
+        Inconclusive: the generator was the bottleneck.
     """
     if report.why_failed:
         raise StageFailed(STAGE, f"{report.target}: {report.why_failed}", _counts(report), _see(report))
     if report.why_invalid:
         why = f"the generator, not the target, was the bottleneck: {report.why_invalid}"
-        raise StageFailed(STAGE, f"the run against {report.target} is void", why, RETRY)
+        raise Inconclusive(STAGE, f"the run against {report.target} is void", why, RETRY)
 
 
 def report_markdown(report: LoadReport) -> str:

@@ -41,10 +41,14 @@ REPORT = "report.md"
 
 @dataclass(frozen=True)
 class StageTimes:
-    """How long each stage of the last command took, in seconds of wall time, and where; adopted stages are short."""
+    """How long each stage of the last command took, in seconds of wall time, and where; adopted stages are short.
+
+    `inconclusive` says what its load test could not judge and why, "" when nothing was left open.
+    """
 
     seconds: dict[str, float]
     where: str
+    inconclusive: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class LoadTested:
     endpoint_created: str = ""
     mode: str = "steady"
     traffic: Mapping[str, float] = field(default_factory=dict)
+    pace: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class RunSummary:
             "ec2": None if self.ec2 is None else ec2_json(self.ec2, self.parity),
             "loadtest": load_json(self.loadtest),
             "scaling": None if self.scaling is None else scaling_json(self.scaling),
+            "inconclusive": self.times.inconclusive or None,
             "seconds": self.times.seconds,
             "report": self.report,
         }
@@ -140,7 +146,11 @@ def forget_load_test_of_another(run_dir: Path, tested: LoadTested) -> None:
     if kept is None:
         return
     same = replace(
-        tested, rate_per_second=kept.rate_per_second, seconds=kept.seconds, mode=kept.mode, traffic=kept.traffic
+        kept,
+        config_name=tested.config_name,
+        function_version=tested.function_version,
+        code_sha256=tested.code_sha256,
+        endpoint_created=tested.endpoint_created,
     )
     if kept != same:
         for record in (LOADTEST, TESTED, SCALING):
@@ -168,6 +178,8 @@ def summary_rows(summary: RunSummary) -> dict[str, str]:
         rows["load test"] = load_text(summary.loadtest)
     if summary.scaling is not None:
         rows |= checked_rows(summary.scaling)
+    if summary.times.inconclusive:
+        rows["inconclusive"] = summary.times.inconclusive
     times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in summary.times.seconds.items())
     return rows | {"this command": times, "measured on": summary.times.where, "report": summary.report}
 
