@@ -8,9 +8,11 @@ home copies.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -20,7 +22,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from kennel import processes
+from kennel import processes, work_pool
 from kennel.ports import free_port
 from tasks.errors import StageFailed, WaitTimedOut
 
@@ -90,10 +92,19 @@ def prepare() -> Path:
         _once(["-m", "prefect", "server", "database", "upgrade", "--yes"], environment)
         _once(["-m", "kennel.work_pool"], environment)  # without PREFECT_API_URL the client serves itself
         database = Path(folder) / "prefect.db"
-        if not database.exists():
-            raise StageFailed("Prefect's database", "there is none", f"{database} was not made", "make setup")
+        _require_pool(database)
         database.replace(prepared)
     return prepared
+
+
+def _require_pool(database: Path) -> None:
+    """Bring everything into the one file (Prefect leaves SQLite's write-ahead log beside it) and look for the pool."""
+    with contextlib.closing(sqlite3.connect(database)) as opened:
+        opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        pools = opened.execute("SELECT name FROM work_pool").fetchall()
+    if (work_pool.NAME,) not in pools:
+        why = f"it has {pools} and not {work_pool.NAME}"
+        raise StageFailed("Prefect's database", "the work pool is missing", why, "make setup")
 
 
 def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
