@@ -4,20 +4,16 @@
 90 with `--capacity ml.m5.large=4:40ms --instance-startup-seconds 120` serves an EfficientNet-Lite0 (random weights, a
 fitted head, exported as training does) to a steady open load from a process of its own; latency counts from when a
 request was due. Then the fleet goes 20 times from 1 to 3 instances and back. The same is done with an endpoint that has
-no spares, because its model brings an AWS key of its own: what starting cold costs. Last, the model server's
-processor time a picture on one thread and on two, in turns. The guards: each answer is 200, the instance counts are
+no spares, because its model brings an AWS key of its own: what starting cold costs. The control: how many of the rests
+before were as steady, which is what the machine does by itself. The guards: each answer is 200, the instance counts are
 those asked for, and the spares were taken (or none was).
 """
 
 import asyncio
 import functools
-import http.client
 import json
 import multiprocessing
-import os
 import statistics
-import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -30,24 +26,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import psutil
 
 from benchmarks.localaws_front import DEADLINE_SECONDS, IMAGE, SIGNATURE, TRUST, Row, _client, _command
 from localaws.sagemaker.endpoint_connections import ConnectionPool
-from localaws.sagemaker.hosting.archive import unpack
 from tasks.machine import hardware
 
 TIME_SCALE = 90
 STARTUP_SECONDS = 120  # AWS's; 1.33 s real
 RULE = "ml.m5.large=4:40ms"
-RATE = 40.0  # requests a second, four tenths of what one instance's rule allows
+RATE = 70.0  # requests a second, seven tenths of what one instance's rule allows
 SCALE_OUTS = 20
 COLD_SCALE_OUTS = 8
 QUIET_SECONDS = 2.0  # before each
 NEAR = 0.05
 GOAL_RATIO = 1.3
-CPU_ROUNDS = 5
-CPU_REQUESTS = 200
 VARIANT = "AllTraffic"
 
 Span = tuple[float, float]
@@ -93,7 +85,6 @@ def main() -> None:
             prepare(url, archive)
             for name, key, count in (("spares", {}, SCALE_OUTS), ("cold", {"AWS_ACCESS_KEY_ID": "x"}, COLD_SCALE_OUTS)):
                 rows += rows_of(name, measure(url, name, key, count, picture))
-        rows += processor_time(archive, Path(folder) / "unpacked", picture)
     print(hardware())
     for row in rows:
         print(f"{row.what:62} {row.value:8.2f} {row.unit:6} n={row.n:<5} {row.goal}")
@@ -261,63 +252,6 @@ async def send_all(port: int, name: str, picture: bytes, ended: Any, warm: Any) 
             warm.send("warm")
     await asyncio.gather(*tasks)
     return requests
-
-
-# --- processor time ---------------------------------------------------------------------------------------------------
-
-
-def processor_time(archive: Path, folder: Path, picture: bytes) -> list[Row]:
-    """Ask two model servers in turns: what a picture takes of the processor on one thread and on two."""
-    unpack(archive, folder)
-    used: dict[int, list[float]] = {1: [], 2: []}
-    with model_server(folder, 1) as one, model_server(folder, 2) as two:
-        for _ in range(CPU_ROUNDS + 1):
-            for threads, (process, port) in ((1, one), (2, two)):
-                used[threads].append(processor_ms(process, port, picture))
-    return [
-        Row(f"model server: CPU a picture, {threads} thread(s), median", statistics.median(values[1:]), "ms",
-            CPU_ROUNDS * CPU_REQUESTS)
-        for threads, values in used.items()
-    ]  # fmt: skip
-
-
-def processor_ms(process: psutil.Process, port: int, picture: bytes) -> float:
-    """Return the milliseconds of processor time a picture."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)
-    before = process.cpu_times()
-    for _ in range(CPU_REQUESTS):
-        connection.request("POST", "/invocations", picture, {"Content-Type": "image/jpeg"})
-        answer = connection.getresponse()
-        assert answer.read() and answer.status == 200
-    after = process.cpu_times()
-    connection.close()
-    return 1000 * (after.user + after.system - before.user - before.system) / CPU_REQUESTS
-
-
-@contextmanager
-def model_server(folder: Path, threads: int) -> Iterator[tuple[psutil.Process, int]]:
-    """Run one model server as localaws does; yield its process and port once it answers."""
-    from benchmarks.serving import free_port
-
-    port = free_port()
-    limits = {"INFERENCE_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
-    environment = {**os.environ, **limits, "SM_MODEL_DIR": str(folder), "SAGEMAKER_BIND_TO_PORT": str(port)}
-    command = [sys.executable, "-m", "localaws.sagemaker.hosting"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-        try:
-            until(lambda: answers(port))
-            yield psutil.Process(process.pid), port
-        finally:
-            process.terminate()
-
-
-def answers(port: int) -> bool:
-    """Return whether a model server answers its ping."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 # --- what is served ---------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def options_at(share: float) -> embedded_aws.Options:
     """Return what the embedded AWS is started with: everything takes 1 / `share` times as long."""
     return embedded_aws.Options(
         time_scale=TIME_SCALE * share,
-        capacity=(f"{TYPE}={CONCURRENCY}:{FLOOR_MS / share:g}ms",),
+        capacity=(f"{TYPE}={CONCURRENCY}:{FLOOR_MS / share:.0f}ms",),
         instance_startup_seconds=STARTUP_SECONDS,
     )
 

@@ -50,7 +50,8 @@ Through = Literal["function", "endpoint", "both"]
 class ScalingVerdicts:
     """What `runs/<id>/scaling.json` holds; `first_throttled`, `pictures` and `reports` are by way.
 
-    `at_rest` says how noisy the machine was before the load, `repeats` what was run again, or was not, and why.
+    `at_rest` says how noisy the machine was before the load, `repeats` what was run again, or was not, and why;
+    `causes` what disturbed the whole profile's runs most.
     """
 
     plan: ScalingPlan
@@ -63,6 +64,7 @@ class ScalingVerdicts:
     reports: Mapping[str, LoadReport] = field(default_factory=dict)
     at_rest: str = ""
     repeats: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -144,6 +146,7 @@ def check_plan(trial: Trial, *, through: Through = "function", profile: Profile 
         reports={way: report for way in ways if (report := _report(run_dir, way)) is not None},
         at_rest=bounds.text(),
         repeats=tuple(told),
+        causes=tuple(dict.fromkeys(cause for seen in whole.values() for cause in seen.worst)),
     )
     save_record(run_dir, SCALING, result)
     return result
@@ -159,7 +162,7 @@ def _runs(trial: Trial, way: Way, profile: Profile, bounds: Bounds, told: list[s
         disturbed = spoilt(seen)
         if not disturbed or attempt == MOST_RUNS:
             return
-        reason = seen.why_invalid if seen.is_void else "; ".join(dict.fromkeys(seen.disturbed.values()))
+        reason = seen.why_invalid if seen.is_void else "; ".join(seen.worst)
         loud = bounds.exceeded(looks_at_rest(trial.aws.settings))
         again = f"{', '.join(disturbed)} of the run {WAYS[way]} disturbed: {reason}"
         if loud:

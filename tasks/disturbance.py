@@ -18,7 +18,7 @@ WINDOW_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Signal:
-    """One thing that is watched: a share of the time in [0, 1], or a lateness in milliseconds.
+    """One thing that is watched: a share of the time in [0, 1] (of processor time for the first and "stolen"), or ms.
 
     `allowance` is what may come on top of the floor, `most` the largest bound there is.
     """
@@ -39,15 +39,15 @@ class Signal:
 
 
 SIGNALS = (
-    Signal("other_cpu", "other programs' part of processors that are full", "share", 0.20, 0.30),
-    Signal("cpu_pressure", "time in which something waited for a processor", "share", 0.55, 0.80),
-    Signal("memory_pressure", "time in which something waited for memory", "share", 0.05, 0.10),
-    Signal("io_pressure", "time in which something waited for a disk", "share", 0.20, 0.30),
-    Signal("steal", "processor time that the hypervisor gave to others", "share", 0.05, 0.10),
-    Signal("watch_late_ms", "lateness of kennel itself", "ms", 100.0, 150.0),
-    Signal("generator_late_ms", "lateness of the load generator", "ms", 100.0, 150.0),
-    Signal("loop_late_ms", "lateness of the embedded AWS", "ms", 100.0, 150.0),
-    Signal("instance_late_ms", "a model server's answer to a ping", "ms", 150.0, 250.0),
+    Signal("other_cpu", "other programs on full processors", "share", 0.20, 0.30),
+    Signal("cpu_pressure", "waiting for a processor", "share", 0.55, 0.80),
+    Signal("memory_pressure", "waiting for memory", "share", 0.05, 0.10),
+    Signal("io_pressure", "waiting for a disk", "share", 0.20, 0.30),
+    Signal("steal", "stolen by the hypervisor", "share", 0.05, 0.10),
+    Signal("watch_late_ms", "kennel late by", "ms", 100.0, 150.0),
+    Signal("generator_late_ms", "load generator late by", "ms", 100.0, 150.0),
+    Signal("loop_late_ms", "embedded AWS late by", "ms", 100.0, 150.0),
+    Signal("instance_late_ms", "model server's ping took", "ms", 150.0, 250.0),
 )
 """The allowances were found on a quiet machine of 2 cores (docs/decisions.md): the demo's own load stays below them."""
 BY_NAME = {signal.name: signal for signal in SIGNALS}
@@ -88,7 +88,7 @@ class Bounds:
         """Return a reason for each signal (of `names`, or all) that these looks show above its bound."""
         seen, wanted = worst(looks), set(self.limits if names is None else names)
         return tuple(
-            f"{BY_NAME[name].what} {BY_NAME[name].text(value)} (more than {BY_NAME[name].text(self.limits[name])})"
+            f"{BY_NAME[name].what} {BY_NAME[name].text(value)} (bound {BY_NAME[name].text(self.limits[name])})"
             for name, value in seen.items()
             if name in wanted and name in self.limits and value > self.limits[name]
         )

@@ -23,13 +23,14 @@ def mark_disturbed(seen: Seen, looks: Sequence[Look], bounds: Bounds) -> Seen:
         for stage in seen.stages
     }
     disturbed = {name: "; ".join(why) for name, why in reasons.items() if why}
-    return replace(seen, disturbed=disturbed, stretches=tuple(_stretches(seen, looks, bounds)))
+    end = max((stage.end for stage in seen.stages), default=0.0)
+    worst = bounds.exceeded(between(looks, seen.began, seen.began + end))
+    return replace(seen, disturbed=disturbed, stretches=tuple(_stretches(seen, looks, bounds, end)), worst=worst)
 
 
-def _stretches(seen: Seen, looks: Sequence[Look], bounds: Bounds) -> Iterator[Disturbed]:
+def _stretches(seen: Seen, looks: Sequence[Look], bounds: Bounds, end: float) -> Iterator[Disturbed]:
     """Yield the disturbed stretches, found in steps of half a window and joined."""
     step, open_ = WINDOW_SECONDS / 2, None
-    end = max((stage.end for stage in seen.stages), default=0.0)
     for number in range(int(end / step) + 1):
         begin = number * step
         why = bounds.exceeded(between(looks, seen.began + begin, seen.began + begin + step))

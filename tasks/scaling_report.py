@@ -5,8 +5,6 @@ Pure: everything comes from the record `ScalingVerdicts`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from tasks.checked_load import ScalingVerdicts
 from tasks.errors import Inconclusive, StageFailed
 from tasks.load_report import load_json, load_text
@@ -112,7 +110,7 @@ def raise_unless_passed(result: ScalingVerdicts, run_id: str) -> None:
     if open_:
         what = f"{len(open_)} of {len(result.verdicts)} verdicts on the scaling plan could not be judged, none failed"
         again = f"kennel loadtest {run_id} --mode checked --no-remeasure, on a quieter machine; {helps}"
-        raise Inconclusive("loadtest", what, "; ".join(_reasons(open_)), again)
+        raise Inconclusive("loadtest", what, "; ".join(result.causes or _reasons(open_)), again)
 
 
 def _told(verdict: Verdict) -> str:
@@ -121,7 +119,6 @@ def _told(verdict: Verdict) -> str:
     return f"{verdict.name} ({verdict.choice}): {seen}, predicted {verdict.range}{advice}"
 
 
-def _reasons(verdicts: tuple[Verdict, ...]) -> Iterator[str]:
-    """Return each reason once, with the verdicts that it keeps open."""
-    for why in dict.fromkeys(verdict.why for verdict in verdicts):
-        yield f"{', '.join(verdict.name for verdict in verdicts if verdict.why == why)}: {why}"
+def _reasons(verdicts: tuple[Verdict, ...]) -> tuple[str, ...]:
+    """Return each reason once."""
+    return tuple(dict.fromkeys(verdict.why for verdict in verdicts))

@@ -77,7 +77,7 @@ def test_a_stage_in_which_the_server_stood_still_is_run_again_and_then_judged(
         load_record(folder_of(deployment.run_dir, "function", attempt), "seen", Seen) for attempt in (1, 2)
     )
     assert first is not None and second is not None
-    assert "lateness of the embedded AWS" in first.disturbed["baseline"] and first.stretches
+    assert "embedded AWS late by" in first.disturbed["baseline"] and first.stretches
     assert second.disturbed == {} and second.stretches == ()
     (told,) = result.repeats
     assert told.startswith("baseline of the run through the alias disturbed") and told.endswith("; run again")

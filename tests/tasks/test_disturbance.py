@@ -28,11 +28,11 @@ def test_a_quiet_stretch_is_not_disturbed_and_a_load_of_our_own_fits_in(bounds: 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("other_cpu", 0.67, "other programs' part of processors that are full 67% (more than 20%)"),
-        ("cpu_pressure", 0.9, "time in which something waited for a processor 90% (more than 57%)"),
-        ("io_pressure", 0.5, "time in which something waited for a disk 50% (more than 20%)"),
-        ("steal", 0.2, "processor time that the hypervisor gave to others 20% (more than 5%)"),
-        ("watch_late_ms", 300.0, "lateness of kennel itself 300 ms (more than 101 ms)"),
+        ("other_cpu", 0.67, "other programs on full processors 67% (bound 20%)"),
+        ("cpu_pressure", 0.9, "waiting for a processor 90% (bound 57%)"),
+        ("io_pressure", 0.5, "waiting for a disk 50% (bound 20%)"),
+        ("steal", 0.2, "stolen by the hypervisor 20% (bound 5%)"),
+        ("watch_late_ms", 300.0, "kennel late by 300 ms (bound 101 ms)"),
     ],
 )
 def test_each_signal_above_its_bound_is_a_reason_with_both_numbers(
@@ -75,8 +75,8 @@ def test_looks_belong_to_the_stretch_that_holds_their_middle() -> None:
 
 def test_the_text_names_floor_and_bound_of_each_signal(bounds: Bounds) -> None:
     text = bounds.text()
-    assert text.startswith("at rest for 2 s: ") and "waited for a processor 2% (bound 57%)" in text
-    assert "lateness of kennel itself 1 ms (bound 101 ms)" in text and bounds.noise_ms == 101.0
+    assert text.startswith("at rest for 2 s: ") and "waiting for a processor 2% (bound 57%)" in text
+    assert "kennel late by 1 ms (bound 101 ms)" in text and bounds.noise_ms == 101.0
 
 
 def test_every_bound_lies_above_its_floor_until_the_limit() -> None:
