@@ -428,7 +428,7 @@ def call(arguments: list[str]) -> int:
         return WRONG_USAGE
     except KeyboardInterrupt:
         end(is_finished=False)
-        sys.stderr.write("\nkennel: interrupted\n")
+        sys.stderr.write("\nkennel: interrupted; servers that were started go on: kennel down --yes ends them\n")
         return INTERRUPTED
     except Exception as error:
         # The tree of errors imports botocore, and this comes before the first line that a person sees.

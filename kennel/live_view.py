@@ -45,7 +45,8 @@ class LiveView:
 
     def line(self, text: str) -> None:
         """Show a line as the last one; a warning, a command to copy and what announces one stay above the view."""
-        if "WARNING" in text or text.startswith("  ") or text.endswith(":"):
+        stays = "WARNING" in text or text.startswith("  ") or text.endswith(":")
+        if stays or not self._live.is_started:
             self._console.print(Text(text, "yellow" if "WARNING" in text else ""), soft_wrap=True)
         else:
             self._last = text
@@ -84,7 +85,8 @@ class LiveView:
         number = Text(self._journey.number(leg), "dim")
         title = Text(leg.title, "bold" if leg.status == "running" else "")
         if leg.status == "waiting":
-            return Text(mark, style), number, title, "", Text(f"about {about:.0f} s" if about else "", "dim")
+            estimate = Text(f"about {about:.0f} s" if about else "", "dim")
+            return Text(mark, style), number, title, Text(" " * BAR_WIDTH), estimate
         if leg.status == "running":
             filled = min(NEARLY, spent / about) if about else 0.0
             bar = ProgressBar(total=1.0, completed=filled, width=BAR_WIDTH, pulse=not about)

@@ -11,7 +11,8 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from kennel import running, surroundings
-from kennel.console import print_json, print_table, say
+from kennel.console import begin, print_json, print_table, say
+from kennel.journey import SERVERS
 from tasks.errors import SettingsRefused
 
 
@@ -54,6 +55,7 @@ def show(run_id: str | None, *, as_json: bool) -> int:
 
 
 def _act(parameters: dict[str, Any], *, with_url: bool, as_json: bool) -> int:
+    begin("kennel notebook", (SERVERS,))
     running.tell_on_interrupt()
     where = surroundings.bring_up(meanwhile=lambda: surroundings.import_flow("flows.notebook"))
     say(f"AWS: {where.target}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")

@@ -33,6 +33,10 @@ def test_up_shows_its_stage_with_an_estimate_and_leaves_the_exports_alone(termin
     assert "of about 6 s" in shown.plain
     assert "export AWS_ENDPOINT_URL=http://127.0.0.1:" in shown.plain
     assert all(len(line) <= 80 for line in shown.plain.splitlines() if not line.startswith("export "))
+    assert "both servers answer" in shown.plain
+    quiet, verbose = terminal.kennel("up", "--quiet"), terminal.kennel("up", "-v")
+    assert quiet.err == "" and "stage 1 of 1, start the servers: done" in verbose.err
+    assert quiet.out == verbose.out != ""
 
 
 def test_a_run_that_is_interrupted_leaves_the_cursor_and_says_how_to_go_on(terminal: Terminal, photos: Path) -> None:

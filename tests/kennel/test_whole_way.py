@@ -15,6 +15,7 @@ import boto3
 import pytest
 
 from tests.flows.counting_proxy import Calls
+from tests.kennel.pseudo_terminal import OnATerminal
 from tests.kennel.terminal import ROOT, Finished, Terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -85,6 +86,20 @@ def test_every_flow_is_deployed_and_a_worker_runs_the_pipeline(
     assert run.code == 0, run.out + run.err + (tmp_path / "worker.log").read_text()[-3000:]
     assert "Completed" in run.out
     assert calls.mutating() == []
+
+
+def test_a_load_test_that_fails_the_command_comes_after_the_table(
+    first: Finished, terminal: Terminal, photos: Path
+) -> None:
+    """Three hundred times what the endpoint can do: the generator cannot keep up, or nothing is answered in time."""
+    load = ("--load-rate-per-second", "5000", "--load-seconds", "1")
+    command = ("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, *load)
+    with OnATerminal(terminal, *command) as shown:
+        assert shown.end(150) in {9, 11}, shown.plain[-3000:]
+    table, error = shown.plain.rindex("test accuracy"), shown.plain.rindex("kennel: loadtest")
+    assert table < error
+    assert "Ask it:" in shown.plain and f"--function-name kennel-{RUN}-classify" in shown.plain
+    assert "kennel: loadtest" in (terminal.runs / RUN / "kennel.log").read_text()
 
 
 def test_down_leaves_no_resource_and_no_process(first: Finished, terminal: Terminal, calls: Calls) -> None:
