@@ -11,6 +11,7 @@ from cyclopts.validators import Number
 
 from kennel import REFERENCE_DATA, __version__
 from kennel.console import begin, end, print_error
+from kennel.journey import load_seconds as test_seconds
 from kennel.journey import run_stages
 
 WRONG_USAGE = 2
@@ -123,7 +124,8 @@ def run(
     verbose: Verbose = False,
 ) -> int:
     """Stage, train, deploy, load-test, report. The same command again adopts what exists."""
-    begin("kennel run", run_stages(ec2=ec2_instances > 0, load_test=load_test), quiet=quiet, verbose=verbose)
+    stages, expects = run_stages(ec2=ec2_instances > 0, load_test=load_test), test_seconds(load_mode, load_seconds)
+    begin("kennel run", stages, expects=expects, quiet=quiet, verbose=verbose)
     parameters = {
         "backbone": backbone,
         "weights": None if weights is None else str(weights.resolve()),
@@ -253,7 +255,8 @@ def loadtest(
     verbose: Verbose = False,
 ) -> int:
     """Load-test a run's deployment; with `--mode checked`, exit 9 when a verdict on its scaling plan does not pass."""
-    begin("kennel loadtest", () if ui else ("servers", "loadtest"), quiet=quiet, verbose=verbose)
+    stages, expects = () if ui else ("servers", "loadtest"), test_seconds(mode, seconds)
+    begin("kennel loadtest", stages, expects=expects, quiet=quiet, verbose=verbose)
     from kennel import load_testing
 
     if ui:

@@ -36,8 +36,17 @@ class _Shown:
     is_verbose = False
 
 
-def begin(title: str, stages: Sequence[str] = (), *, quiet: bool = False, verbose: bool = False) -> None:
+def begin(
+    title: str,
+    stages: Sequence[str] = (),
+    *,
+    expects: Mapping[str, float] | None = None,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> None:
     """Show that a command has begun; with `stages`, in one live view on a terminal, and nowhere a long silence.
+
+    `expects` are the seconds of stages whose time the arguments say.
 
     Raises:
         SettingsRefused: it is to be quiet and verbose.
@@ -47,7 +56,7 @@ def begin(title: str, stages: Sequence[str] = (), *, quiet: bool = False, verbos
 
         raise SettingsRefused(title, "--quiet with --verbose", "one leaves out what the other adds", "give one of them")
     end(is_finished=True)
-    _Shown.journey, _Shown.is_quiet, _Shown.is_verbose = Journey(stages, {}), quiet, verbose
+    _Shown.journey, _Shown.is_quiet, _Shown.is_verbose = Journey(stages, expects or {}), quiet, verbose
     _Shown.screen = Screen(_view(title, quiet=quiet, verbose=verbose), RunLog(), tells_all=verbose)
     LOGGER.handlers[:] = [_Shown.screen]
     LOGGER.setLevel(logging.DEBUG)

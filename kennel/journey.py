@@ -32,6 +32,9 @@ USUAL_SECONDS = {
 }
 """What the sample takes on two cores, by README's table; shown as an estimate where no earlier run says better."""
 
+STEADY_OVERHEAD_SECONDS = 10.0
+"""What a load test at one rate takes beyond its own seconds: photos, Locust's start, warm-up, late answers."""
+
 ADOPTED_SECONDS = 1.0
 """A stage that took less adopted what was there: it says nothing of the next one that works."""
 
@@ -60,6 +63,11 @@ def run_stages(*, ec2: bool, load_test: bool) -> tuple[str, ...]:
     return (SERVERS, "stage_data", "train_sagemaker", *more, "deploy", *(("loadtest",) if load_test else ()))
 
 
+def load_seconds(mode: str, seconds: float) -> dict[str, float]:
+    """Return what the arguments of a load test say of its time, for `Journey`; nothing of a checked one."""
+    return {} if mode == "checked" else {"loadtest": seconds + STEADY_OVERHEAD_SECONDS}
+
+
 class Journey:
     """The planned stages; a stage that nobody planned joins when it begins."""
 
@@ -67,12 +75,13 @@ class Journey:
         self, names: Sequence[str], estimates: Mapping[str, float], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.legs = [Leg(name, estimates.get(name, USUAL_SECONDS.get(name, 0.0))) for name in names]
+        self._known = frozenset(estimates)
         self._clock = clock
 
     def expect(self, estimates: Mapping[str, float]) -> None:
-        """Take better estimates, in seconds by name, for the stages that did not end yet."""
+        """Take estimates, in seconds by name, for stages that did not end yet and whose seconds no argument says."""
         for leg in self.legs:
-            if leg.status in {"waiting", "running"} and leg.name in estimates:
+            if leg.status in {"waiting", "running"} and leg.name in estimates and leg.name not in self._known:
                 leg.estimate_seconds = estimates[leg.name]
 
     def apply(self, stage: Stage) -> Leg:

@@ -131,7 +131,8 @@ def tell_on_interrupt() -> None:
             os.write(2, b"\nkennel: interrupted; its EC2 instances are terminated first.\n")
             os.execv(sys.executable, [sys.executable, "-m", "kennel.interrupted", *names])  # noqa: S606
         text = (
-            "\nkennel: interrupted. What was made so far is left as it is, and written in the run's ledger.\n"
+            "\nkennel: interrupted. What was made so far is left as it is,\n"
+            "and written in the run's ledger.\n"
             "  what is left:  kennel status\n"
             "  go on:         the same command again\n"
             "  remove it:     kennel down --yes\n"

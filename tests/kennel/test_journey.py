@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from kennel.journey import Journey, earlier_seconds, run_stages
+from kennel.journey import Journey, earlier_seconds, load_seconds, run_stages
 from tasks.progress import Stage
 
 
@@ -45,3 +45,10 @@ def test_better_estimates_are_taken_for_what_did_not_end_yet() -> None:
     journey.apply(Stage("stage_data", "done", 1.0))
     journey.expect({"stage_data": 50.0, "deploy": 60.0})
     assert [leg.estimate_seconds for leg in journey.legs] == [2.0, 60.0]
+
+
+def test_a_time_that_the_arguments_say_is_not_taken_from_another_test() -> None:
+    journey = Journey(("servers", "loadtest"), load_seconds("steady", 20.0))
+    journey.expect({"servers": 3.0, "loadtest": 124.0})
+    assert [leg.estimate_seconds for leg in journey.legs] == [3.0, 30.0]
+    assert load_seconds("checked", 20.0) == {}
