@@ -59,7 +59,7 @@ class Settings:
 
     @property
     def keeps_spares(self) -> bool:
-        """Whether hosting instances are started ahead, so that they take the start-up that is set and no longer."""
+        """Whether processes of instances and functions are started ahead: an instance then takes what is set to start."""
         return self.instance_startup_seconds > 0
 
     @property

@@ -15,7 +15,7 @@ from typing import Literal
 from tasks.autoscaling import ensure_autoscaling, plan_autoscaling
 from tasks.aws import Aws
 from tasks.concurrency import ensure_concurrency, plan_concurrency
-from tasks.disturbance import Bounds
+from tasks.disturbance import Bounds, Look
 from tasks.errors import SettingsRefused
 from tasks.ledger import Ledger
 from tasks.load_picture import draw
@@ -38,6 +38,7 @@ SCALING = "scaling"
 """The record of a plan and its verdicts."""
 SEEN = "seen"
 """The record of what a profile's run showed, in the folder of that run."""
+WATCHED = "watched"
 CHECKED = "checked"
 MOST_RUNS = 3
 
@@ -70,6 +71,14 @@ class ScalingVerdicts:
     def passed(self) -> bool:
         """Whether every verdict passed."""
         return all(verdict.passed for verdict in self.verdicts)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What was seen of the machine while a profile ran, and the bounds: `watched.json` in the folder of that run."""
+
+    looks: tuple[Look, ...]
+    bounds: Bounds
 
 
 @dataclass(frozen=True)
@@ -206,6 +215,7 @@ def _run(trial: Trial, way: Way, profile: Profile, bounds: Bounds, attempt: int)
         bounds=bounds,
     )
     save_record(folder, SEEN, seen)
+    save_record(folder, WATCHED, Watched(tuple(machine.looks), bounds))
     return seen
 
 
