@@ -59,7 +59,7 @@ class Settings:
 
     @property
     def keeps_spares(self) -> bool:
-        """Whether processes of instances and functions are started ahead: an instance then takes what is set to start."""
+        """Whether processes of instances and functions are started ahead, so that an instance takes what is set."""
         return self.instance_startup_seconds > 0
 
     @property
