@@ -1,7 +1,7 @@
 """The checked mode of the flow `loadtest`: ladder → plan → apply → profile → verdicts. Order and decisions only.
 
 What is measured is kept in `runs/<id>/ladder.json`, plan and verdicts in `runs/<id>/scaling.json`, the picture beside
-Locust's report in `runs/<id>/loadtest/`.
+Locust's report in `runs/<id>/checked/<way>/loadtest/`.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ async def climb_ladder(
 async def derive_plan(aws: Aws, test: CheckedTest, found: LadderRecord, function: FunctionRef) -> ScalingPlan:
     """Derive every scaling and concurrency number from the traffic statement and what was measured."""
     limits = await asyncio.to_thread(account_limits, aws, function)
-    if found.ceiling is not None:
+    if found.ceiling is not None and found.ceiling.binds:
         limits = replace(limits, machine_rps=found.ceiling.rps)
     measured = found.measured
     plan = plan_scaling(test.traffic, measured, list_prices(measured.instance_type), rules=test.rules, limits=limits)

@@ -21,7 +21,7 @@ from tasks.checked_load import SCALING, ScalingVerdicts
 from tasks.errors import SettingsRefused
 from tasks.ledger import run_lock
 from tasks.load_images import fetch_test_images
-from tasks.load_report import STAGE, report_markdown
+from tasks.load_report import STAGE, TESTED, report_markdown
 from tasks.loadtest import LoadOptions, run_load_test
 from tasks.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, load_record
 from tasks.report import summarise, write_report
@@ -87,7 +87,8 @@ async def loadtest(
         target = _target(run_dir, through, mode)
         images = await choose_images(aws, run_dir)
         if test is not None:
-            (run_dir / f"{SCALING}.json").unlink(missing_ok=True)
+            for record in (SCALING, TESTED):
+                (run_dir / f"{record}.json").unlink(missing_ok=True)
         try:
             if test is None:
                 return await send_requests(settings, run_dir, target, images, rate_per_second, seconds, options)

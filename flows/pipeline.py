@@ -172,6 +172,7 @@ async def pipeline(
         )
         tested = _tested(deployment, load_rate_per_second, load_seconds, load_mode, load_traffic, load_pace)
         refused, open_ = None, ""
+        forget_load_test_of_another(run_dir, tested)
         if load_test:
             try:
                 await clock.time("loadtest", _load_test(run_dir, tested, load_traffic))
@@ -180,11 +181,9 @@ async def pipeline(
                 say(f"loadtest: inconclusive: {open_}")
             except StageFailed as error:
                 refused = error
-        else:
-            forget_load_test_of_another(run_dir, tested)
         save_record(run_dir, STAGE, StageTimes(clock.seconds, where(settings), open_))
         summary = summarise(run_dir)
-        await publish_markdown(STAGE, chosen, write_report(summary).read_text())
+        await publish_markdown(STAGE, chosen, write_report(summary).read_text(), folder=run_dir)
     if refused is not None:
         raise refused
     return summary

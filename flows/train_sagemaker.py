@@ -28,7 +28,7 @@ from tasks.aws import Aws
 from tasks.backbones import require_backbone
 from tasks.code_package import git_commit, stage_training_code
 from tasks.containers import training_image
-from tasks.errors import SettingsRefused, StageFailed
+from tasks.errors import KennelError, SettingsRefused
 from tasks.kept_training import is_kept, keep_log, keep_result
 from tasks.ledger import Ledger, run_lock
 from tasks.pricing import choose_training_instance
@@ -187,7 +187,7 @@ def _train(aws: Aws, plan: TrainingPlan) -> TrainedModel:
     limit = plan.max_wait_seconds if plan.spot else plan.max_runtime_seconds
     try:
         description = follow_job(aws, found.name, deadline_seconds=limit + PROVISIONING_SECONDS)
-    except StageFailed:
+    except KennelError:
         keep_log(aws, run_dir, found.name)
         raise
     model = keep_result(aws, plan, description)

@@ -254,7 +254,7 @@ def loadtest(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Load-test a run's deployment; with `--mode checked`, exit 9 when a verdict on its scaling plan does not pass."""
+    """Load-test a run's deployment; with `--mode checked`, exit 9 when a verdict fails, 11 when one stays open."""
     stages, expects = () if ui else ("servers", "loadtest"), test_seconds(mode, seconds)
     begin("kennel loadtest", stages, expects=expects, quiet=quiet, verbose=verbose)
     from kennel import load_testing

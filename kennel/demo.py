@@ -72,4 +72,7 @@ def _kept(home: Path) -> Pace | None:
     record = home / RECORD
     if embedded_aws.find(home) is None or not record.exists():
         return None
-    return Pace(**json.loads(record.read_text()))
+    try:
+        return Pace(**json.loads(record.read_text()))
+    except (ValueError, TypeError):
+        return None  # another release wrote it

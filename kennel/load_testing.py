@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kennel import console, running, surroundings
 from kennel.console import print_json, print_table, say
-from tasks.errors import SettingsRefused, StageFailed
+from tasks.errors import Inconclusive, SettingsRefused, StageFailed
 from tasks.settings import Settings
 from tasks.traffic import Traffic
 
@@ -104,13 +104,14 @@ def test(run_id: str, parameters: Mapping[str, Any], *, as_json: bool) -> int:
         raise SettingsRefused("kennel loadtest", "an argument is out of bounds", why, helps) from error
     except StageFailed as error:
         refused = error
-    report, result = _records(where.runs / run_id)
-    if refused is not None and result is None:
+    report, result = _records(where.runs / run_id, parameters["mode"])
+    if refused is not None and result is None and report is None:
         raise refused
     _show(run_id, report, result, refused, as_json=as_json)
     if refused is None:
         return 0
-    return console.print_error(refused, as_json=False, why=None if result is None else running.SEE_VERDICTS)
+    says_more = result is None or isinstance(refused, Inconclusive)
+    return console.print_error(refused, as_json=False, why=None if says_more else running.SEE_VERDICTS)
 
 
 def show_page(run_id: str, options: UiOptions) -> int:
@@ -173,12 +174,15 @@ def _fields(traffic: Traffic) -> dict[str, float]:
     return dict(vars(traffic))
 
 
-def _records(run_dir: Path) -> tuple[LoadReport | None, ScalingVerdicts | None]:
+def _records(run_dir: Path, mode: str) -> tuple[LoadReport | None, ScalingVerdicts | None]:
+    """Return what a test of this mode has kept: a checked one's verdicts hold its loads too."""
     from tasks.checked_load import SCALING, ScalingVerdicts
     from tasks.load_report import STAGE
     from tasks.records import LoadReport, load_record
 
-    return load_record(run_dir, STAGE, LoadReport), load_record(run_dir, SCALING, ScalingVerdicts)
+    if mode == "checked":
+        return None, load_record(run_dir, SCALING, ScalingVerdicts)
+    return load_record(run_dir, STAGE, LoadReport), None
 
 
 def _show(
@@ -191,7 +195,7 @@ def _show(
 ) -> None:
     from kennel.outcome import verdict_lines
     from tasks.load_report import load_json, load_text
-    from tasks.scaling_report import scaling_json, scaling_text, verdict_rows
+    from tasks.scaling_report import checked_rows, scaling_json, verdict_rows
 
     if as_json:
         scaling = None if result is None else scaling_json(result)
@@ -202,7 +206,7 @@ def _show(
     if result is not None:
         every = verdict_rows(result)
         paths = {name: text for name, text in every.items() if name.startswith(("throttled first", "picture"))}
-        rows |= every if console.is_verbose() else {"scaling": scaling_text(result), **paths}
+        rows |= every if console.is_verbose() else {**checked_rows(result), **paths}
     print_table(f"kennel loadtest {run_id}", rows)
     if result is not None:
         console.print_lines(verdict_lines(result.verdicts))

@@ -12,7 +12,7 @@ from tasks.errors import SettingsRefused
 from tasks.ledger import read_ledger
 
 STAGES = ("stage_data", "train_sagemaker", "train_ec2", "deploy", "loadtest", "pipeline")
-_RECORD_OF = {"deploy": "function"}
+_RECORDS_OF = {"deploy": ("function",), "loadtest": ("loadtest", "scaling")}
 FOLLOW_SECONDS = 1.0
 
 
@@ -120,10 +120,14 @@ def describe_run(run_dir: Path) -> dict[str, Any]:
         "run_id": run_dir.name,
         "endpoint": header.endpoint if header else None,
         "account_id": header.account_id if header else None,
-        "stages": [stage for stage in STAGES if (run_dir / f"{_RECORD_OF.get(stage, stage)}.json").exists()],
+        "stages": [stage for stage in STAGES if _is_done(run_dir, stage)],
         "live": [{"kind": row.kind, "name": row.name, "state": row.state} for row in rows if row.state != "removed"],
         "report": str(report) if report.exists() else None,
     }
+
+
+def _is_done(run_dir: Path, stage: str) -> bool:
+    return any((run_dir / f"{record}.json").exists() for record in _RECORDS_OF.get(stage, (stage,)))
 
 
 def _services(home: Path) -> dict[str, str | None]:

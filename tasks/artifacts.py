@@ -29,22 +29,23 @@ async def publish_record(stage: str, run_id: str, record: object) -> None:
     await publish_markdown(stage, run_id, record_table(stage, run_id, record))
 
 
-async def publish_markdown(stage: str, run_id: str, markdown: str) -> None:
-    """Create the artifact `<stage>-<run id>` with the text given, local PNG pictures embedded."""
+async def publish_markdown(stage: str, run_id: str, markdown: str, *, folder: Path = Path()) -> None:
+    """Create the artifact `<stage>-<run id>` with the text given, PNG pictures embedded; paths are as from `folder`."""
     key = re.sub(r"[^a-z0-9]+", "-", f"{stage}-{run_id}".lower()).strip("-")
-    await acreate_markdown_artifact(markdown=with_pictures(markdown), key=key, description=f"{stage} of run {run_id}")
+    shown = with_pictures(markdown, folder)
+    await acreate_markdown_artifact(markdown=shown, key=key, description=f"{stage} of run {run_id}")
 
 
-def with_pictures(markdown: str) -> str:
+def with_pictures(markdown: str, folder: Path = Path()) -> str:
     """Return Markdown with each local PNG that stands on a line of its own embedded, or named when it cannot be."""
-    return _PICTURE.sub(_embedded, markdown)
+    return _PICTURE.sub(lambda found: _embedded(found, folder), markdown)
 
 
-def _embedded(found: re.Match[str]) -> str:
+def _embedded(found: re.Match[str], folder: Path) -> str:
     alt, path = found["alt"], found["path"]
     if path.startswith(("data:", "http://", "https://")):
         return found[0]
-    file = Path(path)
+    file = folder / path
     if not file.is_file() or file.stat().st_size > MAX_PICTURE_BYTES:
         return f"{alt}: `{path}`"
     return f"![{alt}](data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()})"

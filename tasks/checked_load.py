@@ -15,7 +15,7 @@ from typing import Literal
 from tasks.autoscaling import ensure_autoscaling, plan_autoscaling
 from tasks.aws import Aws
 from tasks.concurrency import ensure_concurrency, plan_concurrency
-from tasks.disturbance import Bounds, Look
+from tasks.disturbance import Bounds, Look, brief
 from tasks.errors import SettingsRefused
 from tasks.ledger import Ledger
 from tasks.load_picture import draw
@@ -51,8 +51,7 @@ Through = Literal["function", "endpoint", "both"]
 class ScalingVerdicts:
     """What `runs/<id>/scaling.json` holds; `first_throttled`, `pictures` and `reports` are by way.
 
-    `at_rest` says how noisy the machine was before the load, `repeats` what was run again, or was not, and why;
-    `causes` what disturbed the whole profile's runs most.
+    `at_rest` says how noisy the machine was before the load, `repeats` what was run again, or was not, and why.
     """
 
     plan: ScalingPlan
@@ -65,7 +64,6 @@ class ScalingVerdicts:
     reports: Mapping[str, LoadReport] = field(default_factory=dict)
     at_rest: str = ""
     repeats: tuple[str, ...] = ()
-    causes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -155,7 +153,6 @@ def check_plan(trial: Trial, *, through: Through = "function", profile: Profile 
         reports={way: report for way in ways if (report := _report(run_dir, way)) is not None},
         at_rest=bounds.text(),
         repeats=tuple(told),
-        causes=tuple(dict.fromkeys(cause for seen in whole.values() for cause in seen.worst)),
     )
     save_record(run_dir, SCALING, result)
     return result
@@ -171,7 +168,7 @@ def _runs(trial: Trial, way: Way, profile: Profile, bounds: Bounds, told: list[s
         disturbed = spoilt(seen)
         if not disturbed or attempt == MOST_RUNS:
             return
-        reason = seen.why_invalid if seen.is_void else "; ".join(seen.worst)
+        reason = seen.why_invalid if seen.is_void else brief(seen.disturbed.values())
         loud = bounds.exceeded(looks_at_rest(trial.aws.settings))
         again = f"{', '.join(disturbed)} of the run {WAYS[way]} disturbed: {reason}"
         if loud:
@@ -193,10 +190,8 @@ def spoilt(seen: Seen) -> tuple[str, ...]:
 
 
 def last_needed(disturbed: Sequence[str]) -> str:
-    """Return the stage up to which the profile has to be run again: the peak is judged with the rise to it."""
-    if "return" in disturbed:
-        return "return"
-    return "spike" if set(disturbed) - {"baseline"} else "baseline"
+    """Return the stage up to which the profile has to be run again: all after the rise rests on it."""
+    return "return" if set(disturbed) - {"baseline"} else "baseline"
 
 
 def _run(trial: Trial, way: Way, profile: Profile, bounds: Bounds, attempt: int) -> Seen:

@@ -8,6 +8,7 @@ excuses it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -51,6 +52,8 @@ SIGNALS = (
 )
 """The allowances were found on a quiet machine of 2 cores (docs/decisions.md): the demo's own load stays below them."""
 BY_NAME = {signal.name: signal for signal in SIGNALS}
+_STAGE = re.compile(r"^(baseline|ramp|peak|spike|return): ")
+_FIGURES = re.compile(r"[\d.]+")
 NOT_OURS = ("other_cpu", "memory_pressure", "io_pressure", "steal")
 """What no load of ours causes: a step of the ladder that overloads an instance may well raise the others."""
 
@@ -66,7 +69,10 @@ class Look:
 
 @dataclass(frozen=True)
 class Bounds:
-    """The bound of each signal that is watched here, and the floor that it rests on, seen in `seconds` at rest."""
+    """The bound of each signal, and the floor that it rests on, seen in `seconds` at rest.
+
+    What shows only under load, as the lateness of the load generator, or was not answered at rest, has a floor of 0.
+    """
 
     floor: Mapping[str, float]
     seconds: float
@@ -76,13 +82,18 @@ class Bounds:
     def from_rest(cls, looks: Sequence[Look]) -> Bounds:
         """Return the bounds that follow from a machine at rest."""
         floor = worst(looks)
-        limits = {name: BY_NAME[name].bound(value) for name, value in floor.items()}
+        limits = {signal.name: signal.bound(floor.get(signal.name, 0.0)) for signal in SIGNALS}
         return cls(floor, round(sum(look.seconds for look in looks if "cpu_pressure" in look.values), 2), limits)
 
     @property
     def noise_ms(self) -> float:
-        """By how much anything that is timed here may be late without its stretch counting as disturbed."""
-        return max((limit for name, limit in self.limits.items() if name == "watch_late_ms"), default=0.0)
+        """How late this machine was at rest, at the worst: no latency is told more exactly here."""
+        return self.floor.get("watch_late_ms", 0.0)
+
+    @property
+    def unnoticed_ms(self) -> float:
+        """By how much a moment may be late without its stretch counting as disturbed."""
+        return self.limits.get("watch_late_ms", 0.0)
 
     def exceeded(self, looks: Sequence[Look], names: Iterable[str] | None = None) -> tuple[str, ...]:
         """Return a reason for each signal (of `names`, or all) that these looks show above its bound."""
@@ -96,10 +107,23 @@ class Bounds:
     def text(self) -> str:
         """Return floor and bounds in one line."""
         parts = [
-            f"{BY_NAME[name].what} {BY_NAME[name].text(self.floor[name])} (bound {BY_NAME[name].text(limit)})"
+            f"{BY_NAME[name].what} {self._floor_text(name)} (bound {BY_NAME[name].text(limit)})"
             for name, limit in self.limits.items()
         ]
         return f"at rest for {self.seconds:g} s: " + ", ".join(parts)
+
+    def _floor_text(self, name: str) -> str:
+        return BY_NAME[name].text(self.floor[name]) if name in self.floor else "not seen"
+
+
+def brief(reasons: Iterable[str]) -> str:
+    """Return each kind of reason once, as it came first: "peak: waiting for a disk 40% (bound 20%); …" and the like."""
+    kinds: dict[str, str] = {}
+    for reason in reasons:
+        for part in reason.split("; "):
+            clause = _STAGE.sub("", part)
+            kinds.setdefault(_FIGURES.sub("", clause), clause)
+    return "; ".join(kinds.values())
 
 
 def between(looks: Iterable[Look], begin: float, end: float) -> list[Look]:

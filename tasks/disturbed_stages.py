@@ -19,18 +19,24 @@ def generator_looks(content: Mapping[str, Any], began: float) -> list[Look]:
 def mark_disturbed(seen: Seen, looks: Sequence[Look], bounds: Bounds) -> Seen:
     """Return the run with the reasons for each stage that was disturbed, and the disturbed stretches."""
     reasons = {
-        stage.name: bounds.exceeded(between(looks, seen.began + stage.begin, seen.began + stage.end))
+        stage.name: _reasons(between(looks, seen.began + stage.begin, seen.began + stage.end), bounds)
         for stage in seen.stages
     }
     disturbed = {name: "; ".join(why) for name, why in reasons.items() if why}
-    end = max((stage.end for stage in seen.stages), default=0.0)
-    worst = bounds.exceeded(between(looks, seen.began, seen.began + end))
-    return replace(seen, disturbed=disturbed, stretches=tuple(_stretches(seen, looks, bounds, end)), worst=worst)
+    return replace(seen, disturbed=disturbed, stretches=tuple(_stretches(seen, looks, bounds)))
 
 
-def _stretches(seen: Seen, looks: Sequence[Look], bounds: Bounds, end: float) -> Iterator[Disturbed]:
+def _reasons(looks: Sequence[Look], bounds: Bounds) -> tuple[str, ...]:
+    """Return what was above its bound; a stage in which the machine was not watched says nothing either."""
+    if bounds.limits and not any("watch_late_ms" in look.values for look in looks):
+        return ("the machine was not watched",)
+    return bounds.exceeded(looks)
+
+
+def _stretches(seen: Seen, looks: Sequence[Look], bounds: Bounds) -> Iterator[Disturbed]:
     """Yield the disturbed stretches, found in steps of half a window and joined."""
     step, open_ = WINDOW_SECONDS / 2, None
+    end = max((stage.end for stage in seen.stages), default=0.0)
     for number in range(int(end / step) + 1):
         begin = number * step
         why = bounds.exceeded(between(looks, seen.began + begin, seen.began + begin + step))

@@ -67,8 +67,8 @@ class EndpointSizing:
 
     @property
     def noise_seconds(self) -> float:
-        """By how much the machine's own lateness may move a moment, in AWS's seconds."""
-        return self.measured.noise_ms / 1000 * self.measured.time_scale
+        """By how much the machine's own lateness may move a moment unnoticed, in AWS's seconds."""
+        return self.measured.unnoticed_ms / 1000 * self.measured.time_scale
 
     @property
     def target(self) -> float:

@@ -120,14 +120,17 @@ def keep_result(aws: Aws, plan: TrainingPlan, description: Mapping[str, Any]) ->
 def keep_log(aws: Aws, run_dir: Path, job_name: str) -> int | None:
     """Write the log of all hosts in order of time, and return its number of lines; None, and said, when it cannot be.
 
-    A training is not worth less for a log that CloudWatch does not give.
+    A training is not worth less for a log that CloudWatch does not give, or the disk does not take.
     """
     try:
         lines = LogFollower(aws, TRAINING_LOG_GROUP, f"{job_name}/").poll()
+        write_atomically(run_dir / FOLDER / LOG, "".join(f"{_log_text(line)}\n" for line in lines).encode())
     except KennelError as error:
         say(f"training log: not kept: {error.what}: {error.why}")
         return None
-    write_atomically(run_dir / FOLDER / LOG, "".join(f"{_log_text(line)}\n" for line in lines).encode())
+    except OSError as error:
+        say(f"training log: not kept: {error}")
+        return None
     return len(lines)
 
 

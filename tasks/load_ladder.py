@@ -21,6 +21,8 @@ from tasks.settings import Settings
 from tasks.waiting import say
 
 WARM_UP_SECONDS = 0.5
+MOST_BOUND = 0.9
+"""Of what was asked for: a machine that answers more than this of it is not what binds."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,13 @@ class LadderRun:
         """
         assert ladder.best is not None, "a ladder without MAX_RPS has raised"
         rps = instances * ladder.best.sustained_rps
-        report, _ = self._send("all-instances", len(ladder.rungs) + 1, rps, self.rules.least_seconds)
+        report, disturbed = self._send("all-instances", len(ladder.rungs) + 1, rps, self.rules.least_seconds)
         seconds = report.seconds + (report.max_ms or 0.0) / 1000  # until the last answer, at the latest
-        ceiling = Ceiling(instances, rps, report.answered / seconds, report.answered, report.files["json"])
-        say(f"ladder: {instances} instances together were asked for {rps:.1f}/s, answered {ceiling.rps:.1f}/s")
-        return ceiling
+        answered = report.answered / seconds
+        binds = report.is_valid and not disturbed and answered < MOST_BOUND * rps
+        said = "this machine's ceiling" if binds else "the machine carries at least that"
+        say(f"ladder: {instances} instances together, asked for {rps:.1f}/s, answered {answered:.1f}/s: {said}")
+        return Ceiling(instances, rps, answered, report.answered, report.files["json"], binds)
 
     def _send(self, name: str, number: int, rps: float, seconds: float) -> tuple[LoadReport, str]:
         """Run the load generator directly at the endpoint; return its report and what disturbed it, "" for nothing."""

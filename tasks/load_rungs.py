@@ -82,7 +82,8 @@ class Rung:
 class Ceiling:
     """What this machine carries when `instances` serve together: `rps` were answered, `asked_rps` asked for.
 
-    Only the embedded AWS has one: its instances share this machine's processors.
+    Only the embedded AWS has one: its instances share this machine's processors. It `binds` when an undisturbed run
+    answered clearly less than it was asked for; else the machine carries at least that.
     """
 
     instances: int
@@ -90,6 +91,7 @@ class Ceiling:
     rps: float
     n: int
     file: str
+    binds: bool
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,12 @@ def climb(
         rps, stopped = next_rate(rungs, rules)
         if rps is None:
             return Ladder(target, slo_p95_ms, max_error_rate, tuple(rungs), stopped)
-        rungs.append(_doubted(measure(len(rungs) + 1, rps, rules.seconds(rps)), rungs))
+        rungs.append(_doubted(measure(len(rungs) + 1, rps, rules.seconds(rps))))
 
 
-def _doubted(rung: Rung, before: Sequence[Rung]) -> Rung:
-    """Return a rung that broke beside other programs as void, the first time at its rate."""
-    is_first = all(each.rps != rung.rps for each in before)
-    if rung.verdict == "broke" and rung.disturbed and is_first:
+def _doubted(rung: Rung) -> Rung:
+    """Return a rung that broke beside other programs as void: what it broke by is not known."""
+    if rung.verdict == "broke" and rung.disturbed:
         return replace(rung, verdict="void", why=f"{rung.disturbed}; {rung.why}")
     return rung
 

@@ -88,7 +88,8 @@ def run_load_test(
         TargetRefused: it is not clear which AWS is meant.
         OwnershipRefused: the target belongs to another account.
         SettingsRefused: a rate, time or image is out of bounds.
-        StageFailed: the target is dead, no request succeeded, or the run is void for the generator's own fault.
+        StageFailed: the target is dead, or no request succeeded.
+        Inconclusive: the run is void for the generator's own fault.
         WaitTimedOut: the generator did not end in time and was killed.
     """
     for record in (STAGE, TESTED):

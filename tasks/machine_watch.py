@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
@@ -22,7 +22,7 @@ import psutil
 
 from tasks.disturbance import Bounds, Look
 from tasks.machine import DIRECT, usable_processors
-from tasks.settings import LOCAL_PULSE_PATH, Settings
+from tasks.settings import LOCAL_HEALTH_PATH, LOCAL_PULSE_PATH, Settings
 
 PERIOD_SECONDS = 0.5
 NAP_SECONDS = 0.02
@@ -30,8 +30,6 @@ REST_SECONDS = 2.0
 PULSE_SECONDS = 2.0
 FULL = 0.75
 """The share of busy processor time from which on programs take it from each other."""
-MARKS = ("LOCALAWS_OWNER", "KENNEL_OWNER", "KENNEL_LOADTEST_PLAN")
-"""Environment variables of everything that kennel, the embedded AWS and the load generator start."""
 _PRESSURES = {"cpu_pressure": "cpu", "memory_pressure": "memory", "io_pressure": "io"}
 
 
@@ -56,7 +54,7 @@ class MachineWatch:
 
     def _run(self) -> None:
         pulsed = self._take_pulse(time.time())  # the embedded AWS watches itself from the first question on
-        kernel = KernelFigures()
+        kernel = KernelFigures(self.settings)
         while not self._over.is_set():
             late_ms = self._doze(PERIOD_SECONDS)
             self.looks.append(Look(time.time(), kernel.seconds(), {**kernel.read(), "watch_late_ms": late_ms}))
@@ -73,9 +71,11 @@ class MachineWatch:
         return 1000 * worst
 
     def _take_pulse(self, since: float) -> float:
+        """Add what the embedded AWS says of the time since then; return from when on to ask the next time."""
         now = time.time()
-        self.looks.extend(read_pulse(self.settings, since))
-        return now
+        looks = read_pulse(self.settings, since)
+        self.looks.extend(looks)
+        return now if looks else since
 
 
 def watch_at_rest(settings: Settings, seconds: float = REST_SECONDS) -> Bounds:
@@ -115,9 +115,9 @@ def _pulse_look(row: Mapping[str, float | None]) -> Look:
 class KernelFigures:
     """Shares of the time since the last reading, from /proc; a figure that this kernel lacks is left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
         """Begin the first interval."""
-        self._family = OwnProcesses()
+        self._family = OwnProcesses(marks_of(settings))
         self._began = time.perf_counter()
         self._before = self._totals()
 
@@ -148,11 +148,36 @@ class KernelFigures:
         return found
 
 
-class OwnProcesses:
-    """Processor time of kennel, the embedded AWS and the load generator: told by `MARKS` in their environment."""
+def marks_of(settings: Settings) -> tuple[bytes, ...]:
+    """Return what the environment of this kennel's own processes holds: another home's are others' work.
 
-    def __init__(self) -> None:
+    `KENNEL_OWNER` is what `kennel.processes` gives to all that it starts, `LOCALAWS_OWNER` what the embedded AWS gives,
+    the plan's path what `tasks.loadtest` gives to the load generator.
+    """
+    home = settings.home.resolve()
+    owner = os.environ.get("KENNEL_OWNER", str(home))
+    whole = (f"KENNEL_OWNER={owner}", f"LOCALAWS_OWNER={local_owner(settings) or home / 'localaws'}")
+    return (*(f"\0{mark}\0".encode() for mark in whole), f"\0KENNEL_LOADTEST_PLAN={settings.runs.resolve()}/".encode())
+
+
+def local_owner(settings: Settings) -> str | None:
+    """Return the home of the embedded AWS that answers, None where there is none."""
+    if settings.endpoint_url is None:
+        return None
+    address = f"{settings.endpoint_url.rstrip('/')}{LOCAL_HEALTH_PATH}"
+    try:
+        with DIRECT.open(address, timeout=settings.connect_timeout_seconds) as answer:
+            return str(json.loads(answer.read())["home"])
+    except (OSError, HTTPException, ValueError, TypeError, KeyError):
+        return None
+
+
+class OwnProcesses:
+    """Processor time of kennel, the embedded AWS and the load generator: told by marks in their environment."""
+
+    def __init__(self, marks: tuple[bytes, ...]) -> None:
         """Know no process yet."""
+        self._marks = marks
         self._is_own: dict[int, bool] = {}
         self._last: dict[int, float] = {}
         self._ended = 0.0
@@ -160,21 +185,21 @@ class OwnProcesses:
     def cpu_seconds(self) -> float:
         """Return the seconds that all of them have used, those that ended meanwhile included as last seen."""
         pids = set(psutil.pids())
-        self._is_own = {pid: self._is_own.get(pid) or _carries_mark(pid) for pid in pids}
+        self._is_own = {pid: self._is_own.get(pid) or _carries_mark(pid, self._marks) for pid in pids}
         now = {pid: used for pid, own in self._is_own.items() if own and (used := _used(pid)) is not None}
         self._ended += sum(used for pid, used in self._last.items() if pid not in now)
         self._last = now
         return self._ended + sum(now.values())
 
 
-def _carries_mark(pid: int) -> bool:
+def _carries_mark(pid: int, marks: tuple[bytes, ...]) -> bool:
     if pid == os.getpid():
         return True
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        environment = b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return False
-    return any(f"{mark}=".encode() in environment for mark in MARKS)
+    return any(mark in environment for mark in marks)
 
 
 def _used(pid: int) -> float | None:
@@ -199,7 +224,7 @@ def _processor_seconds() -> tuple[float, float]:
 
     Source of the columns: proc_stat(5): user nice system idle iowait irq softirq steal.
     """
-    usable = os.sched_getaffinity(0)
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(usable_processors()))
     busy, stolen = 0.0, 0.0
     for line in Path("/proc/stat").read_text().splitlines():
         name, *ticks = line.split()
@@ -208,8 +233,3 @@ def _processor_seconds() -> tuple[float, float]:
             busy, stolen = busy + user + nice + system + irq + softirq, stolen + steal
     tick = os.sysconf("SC_CLK_TCK") * len(usable)
     return busy / tick, stolen / tick
-
-
-def told(looks: Sequence[Look], bounds: Bounds) -> str:
-    """Return in a few words what disturbs the machine; "" when nothing does."""
-    return "; ".join(bounds.exceeded(looks))

@@ -46,6 +46,7 @@ class ScaleOut:
     serves: float | None
 
 
+STAGES = ("baseline", "ramp", "peak", "spike", "return")
 Look = Callable[[ScalingPlan, Profile, Seen], Observed]
 Moment = Callable[[ScaleOut], float | None]
 
@@ -65,9 +66,9 @@ def observe(plan: ScalingPlan, profile: Profile, seen: Seen) -> dict[str, Observ
 
 
 def stages_of(predicted: Prediction) -> tuple[str, ...]:
-    """Return the stages that a prediction's observation rests on: instances of the peak were started in the rise."""
-    is_of_rise = predicted.unit == "instances" and predicted.stage in {"peak", "spike"}
-    return ("ramp", predicted.stage) if is_of_rise else (predicted.stage,)
+    """Return the stages that a prediction's observation rests on: the fleet of each was built from the rise on."""
+    after_rise = STAGES[1:]
+    return after_rise[: after_rise.index(predicted.stage) + 1] if predicted.stage in after_rise else (predicted.stage,)
 
 
 def disturbance(seen: Seen, stages: Sequence[str]) -> str:
@@ -264,7 +265,7 @@ def preferred(several: Sequence[Mapping[str, Observed]]) -> dict[str, Observed]:
 
 
 def _rank(observed: Observed) -> tuple[bool, bool, bool]:
-    return observed.is_sound, observed.value is not None, not observed.is_bound
+    return observed.is_sound, observed.is_sound or observed.value is not None, not observed.is_bound
 
 
 def _counted(stage: str) -> Look:

@@ -63,8 +63,8 @@ def measure_pace(seconds: float = SECONDS) -> Pace:
     workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processors)]
     try:
         units = sum(float(worker.communicate(timeout=seconds + START_SECONDS)[0]) for worker in workers)
-    except subprocess.TimeoutExpired as error:
-        why = f"a process that computes for {seconds:g} s had not ended after {seconds + START_SECONDS:g} s"
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        why = f"a process that computes for {seconds:g} s gave no result within {seconds + START_SECONDS:g} s"
         raise WaitTimedOut("the machine's pace", "it could not be measured", why, "kennel demo, again") from error
     finally:
         for worker in workers:

@@ -39,6 +39,9 @@ from tasks.smoke import SmokeResult
 REPORT = "report.md"
 
 
+NO_LOAD_TEST = "None was made (`--no-loadtest`), or it failed before it left a result."
+
+
 @dataclass(frozen=True)
 class StageTimes:
     """How long each stage of the last command took, in seconds of wall time, and where; adopted stages are short.
@@ -334,7 +337,7 @@ def _load_section(summary: RunSummary) -> list[str]:
     checked = {} if summary.scaling is None else summary.scaling.reports
     told = steady | {f"Checked load test, {way}": load for way, load in checked.items()}
     if not told:
-        return ["## Load test", "", "None was made (`--no-loadtest`).", ""]
+        return ["## Load test", "", summary.times.inconclusive or NO_LOAD_TEST, ""]
     return [
         line for title, load in told.items() for line in (f"## {title}", "", load_text(load), "", *_files(load), "")
     ]

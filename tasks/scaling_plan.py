@@ -90,14 +90,15 @@ def _machine_binds(endpoint: EndpointSizing, limits: Limits) -> Iterator[str]:
         return
     traffic, machine_rps = endpoint.traffic, limits.machine_rps
     most = endpoint.most_instances(replace(limits, instances=None))
-    binds = most is not None and endpoint.maximum > most
-    if binds or machine_rps < traffic.spike_rps:
+    said = f"this machine binds, not the instance: all instances together carry {machine_rps:.4g} requests/s here"
+    remedy = f"lower spike_rps to {min(traffic.spike_rps, machine_rps):.3g}"
+    if most is not None and endpoint.maximum > most:
         yield (
-            f"this machine binds, not the instance: all instances together carry {machine_rps:.4g} requests/s here, "
-            f"which feeds {most} of the {endpoint.maximum} that the traffic needs; lower spike_rps to "
-            f"{min(traffic.spike_rps, machine_rps):.3g} and peak_rps to "
-            f"{min(traffic.peak_rps, (most or 1) * endpoint.safe_rps):.3g}, or take a machine with more processors"
+            f"{said}, which feeds {most} of the {endpoint.maximum} that the traffic needs; {remedy} and peak_rps to "
+            f"{min(traffic.peak_rps, most * endpoint.safe_rps):.3g}, or take a machine with more processors"
         )
+    elif machine_rps < traffic.spike_rps:
+        yield f"{said}, the spike has {traffic.spike_rps:g}; {remedy}, or take a machine with more processors"
 
 
 def _unkept(endpoint: EndpointSizing, function: FunctionSizing, limits: Limits) -> Iterator[str]:
@@ -155,6 +156,8 @@ def _cautions(endpoint: EndpointSizing, function: FunctionSizing, prices: Prices
             f"a minute of AWS's holds {a_minute:.3g} requests at the baseline, ±{a_minute**-0.5:.0%} by chance, so "
             f"instance counts scatter; a time scale of at most {scale:.3g} has {FEWEST_PER_MINUTE:g} in a minute"
         )
+    if measured.disturbed:
+        yield f"measured beside other programs: {measured.disturbed}; measure again on a quieter machine"
     if endpoint.minimum == 1:
         yield "one instance has no other to take over: AWS advises two for availability; set fewest_instances to 2"
     burst = (traffic.spike_rps - traffic.peak_rps) * function.mean_seconds

@@ -6,6 +6,7 @@ Pure: everything comes from the record `ScalingVerdicts`.
 from __future__ import annotations
 
 from tasks.checked_load import ScalingVerdicts
+from tasks.disturbance import brief
 from tasks.errors import Inconclusive, StageFailed
 from tasks.load_report import load_json, load_text
 from tasks.scaling_choice import amount
@@ -109,16 +110,12 @@ def raise_unless_passed(result: ScalingVerdicts, run_id: str) -> None:
         raise StageFailed("loadtest", what, "; ".join(_told(each) for each in lost), helps)
     if open_:
         what = f"{len(open_)} of {len(result.verdicts)} verdicts on the scaling plan could not be judged, none failed"
-        again = f"kennel loadtest {run_id} --mode checked --no-remeasure, on a quieter machine; {helps}"
-        raise Inconclusive("loadtest", what, "; ".join(result.causes or _reasons(open_)), again)
+        kept = "" if result.plan.measured.disturbed else " --no-remeasure"
+        again = f"kennel loadtest {run_id} --mode checked{kept}, on a quieter machine; {helps}"
+        raise Inconclusive("loadtest", what, brief(verdict.why for verdict in open_), again)
 
 
 def _told(verdict: Verdict) -> str:
     advice = "" if verdict.recommended is None else f", recommended {verdict.choice}={verdict.recommended:g}"
     seen = "not observed" if verdict.observed is None else amount(verdict.observed, verdict.unit)
     return f"{verdict.name} ({verdict.choice}): {seen}, predicted {verdict.range}{advice}"
-
-
-def _reasons(verdicts: tuple[Verdict, ...]) -> tuple[str, ...]:
-    """Return each reason once."""
-    return tuple(dict.fromkeys(verdict.why for verdict in verdicts))

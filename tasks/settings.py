@@ -45,6 +45,7 @@ DEEP_LEARNING_IMAGE = (
 CALLER_ADDRESS_URL = "https://checkip.amazonaws.com"
 LOCAL_CALLER_ADDRESS_PATH = "/_localaws/caller-address"
 LOCAL_HOSTING_PATH = "/_localaws/capacity/hosting"
+LOCAL_HEALTH_PATH = "/_localaws/health"
 LOCAL_PULSE_PATH = "/_localaws/pulse"
 LOCAL_SPARES_PATHS = ("/_localaws/spares", "/_localaws/function-spares")
 

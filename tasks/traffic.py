@@ -158,8 +158,9 @@ class Measured:
     endpoint's as a caller sees them on an idle instance; function durations are Lambda's, without start-up, for
     `function_memory_mb`; `cold_start_ms` is the 95th percentile of the start-ups alone. `memory_points` are further
     sizes that were tried. `instance_startup_seconds` is the time from a scale-out's decision until the instance
-    serves, in AWS's seconds: wall seconds × `time_scale`. `noise_ms` is by how much this machine may be
-    late unnoticed: nothing is timed more exactly here.
+    serves, in AWS's seconds: wall seconds × `time_scale`. `noise_ms` is how late this machine
+    was at rest, `unnoticed_ms` how late it may be in a stage that counts as undisturbed. `disturbed` says what was
+    measured beside other programs, "" for nothing.
 
     Raises (constructing):
         SettingsRefused: the time scale or the memory is out of bounds, or a p95 lies below its p50.
@@ -178,6 +179,8 @@ class Measured:
     time_scale: float = 1.0
     memory_points: tuple[MemoryPoint, ...] = ()
     noise_ms: float = 0.0
+    unnoticed_ms: float = 0.0
+    disturbed: str = ""
 
     def __post_init__(self) -> None:
         """Check the bounds."""

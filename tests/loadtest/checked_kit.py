@@ -65,7 +65,7 @@ class Deployed:
 def marked_as_ours() -> Iterator[None]:
     """Have what is started inside the block counted as kennel's own, as what `kennel up` starts is."""
     kept = os.environ.get("KENNEL_OWNER")
-    os.environ["KENNEL_OWNER"] = kept or "tests"
+    os.environ["KENNEL_OWNER"] = kept or "tests"  # its own processes carry the same
     try:
         yield
     finally:

@@ -94,8 +94,8 @@ def test_a_stage_in_which_the_server_stood_still_is_run_again_and_then_judged(
     ("disturbed", "last"),
     [
         (("baseline",), "baseline"),
-        (("ramp",), "spike"),
-        (("baseline", "peak"), "spike"),
+        (("ramp",), "return"),
+        (("baseline", "peak"), "return"),
         (("return",), "return"),
         (("baseline", "return"), "return"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.disturbance import BY_NAME, NOT_OURS, SIGNALS, Bounds, Look, between, worst
+from tasks.disturbance import BY_NAME, NOT_OURS, SIGNALS, Bounds, Look, between, brief, worst
 
 QUIET = {"other_cpu": 0.0, "cpu_pressure": 0.02, "io_pressure": 0.0, "steal": 0.0, "watch_late_ms": 1.0}
 
@@ -58,9 +58,17 @@ def test_a_machine_that_is_busy_at_rest_is_never_called_quiet() -> None:
     assert len(bounds.exceeded(busy)) == 2, "there is a limit beyond which no floor excuses"
 
 
-def test_a_signal_that_is_not_there_is_not_judged(bounds: Bounds) -> None:
-    assert "memory_pressure" not in bounds.limits
-    assert bounds.exceeded(looks(3.0, memory_pressure=1.0)) == ()
+def test_what_shows_only_under_load_is_judged_by_its_allowance(bounds: Bounds) -> None:
+    assert "generator_late_ms" not in bounds.floor and bounds.limits["generator_late_ms"] == 100.0
+    assert bounds.exceeded(looks(3.0, generator_late_ms=900.0)) == ("load generator late by 900 ms (bound 100 ms)",)
+    assert bounds.exceeded(looks(3.0, generator_late_ms=90.0)) == ()
+
+
+def test_a_reason_is_given_once_whatever_stages_it_was_met_in() -> None:
+    reasons = ("ramp: waiting for a disk 40% (bound 20%); kennel late by 300 ms (bound 101 ms)", "too few answers")
+    again = ("peak: waiting for a disk 35% (bound 20%)", "too few answers")
+    said = "waiting for a disk 40% (bound 20%); kennel late by 300 ms (bound 101 ms); too few answers"
+    assert brief((*reasons, *again)) == said
 
 
 def test_only_what_others_do_is_asked_for_where_our_own_load_is_meant_to_be_too_much(bounds: Bounds) -> None:
@@ -76,7 +84,9 @@ def test_looks_belong_to_the_stretch_that_holds_their_middle() -> None:
 def test_the_text_names_floor_and_bound_of_each_signal(bounds: Bounds) -> None:
     text = bounds.text()
     assert text.startswith("at rest for 2 s: ") and "waiting for a processor 2% (bound 57%)" in text
-    assert "kennel late by 1 ms (bound 101 ms)" in text and bounds.noise_ms == 101.0
+    assert "kennel late by 1 ms (bound 101 ms)" in text
+    assert "load generator late by not seen (bound 100 ms)" in text
+    assert (bounds.noise_ms, bounds.unnoticed_ms) == (1.0, 101.0)
 
 
 def test_every_bound_lies_above_its_floor_until_the_limit() -> None:

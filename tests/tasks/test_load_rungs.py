@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,3 +138,26 @@ def test_the_generator_is_judged_before_the_target(changes: dict[str, object], v
 
 def test_the_mean_is_littles_law_backwards() -> None:
     assert judged(1, 50.0, 4.0, report(), 30.0, 0.01).mean_ms == pytest.approx(12.0)
+
+
+def beside_others(capacity: float, *, until: int) -> Ladder:
+    """Climb while other programs are busy: the first `until` rungs are disturbed, whatever they come to."""
+
+    def measure(number: int, rps: float, seconds: float) -> Rung:
+        made = rung(number, rps, seconds, "kept" if rps <= capacity else "broke")
+        return replace(made, disturbed="other programs took 80%") if number <= until else made
+
+    return climb(measure, RULES, target="t", slo_p95_ms=100, max_error_rate=0.01)
+
+
+def test_a_rung_that_broke_beside_other_programs_is_run_again_and_then_believed() -> None:
+    ladder = beside_others(10.0, until=2)
+    assert [each.verdict for each in ladder.rungs[:3]] == ["kept", "void", "broke"]
+    assert ladder.rungs[1].rps == ladder.rungs[2].rps and "other programs took 80%" in ladder.rungs[1].why
+    assert ladder.best is not None and ladder.best.rps <= 10.0 <= ladder.best.rps * 1.13
+
+
+def test_a_ladder_beside_programs_that_stay_ends_with_what_was_kept() -> None:
+    ladder = beside_others(10.0, until=99)
+    assert [each.verdict for each in ladder.rungs] == ["kept", "void", "void"]
+    assert ladder.best is not None and ladder.best.rps == 8.0 and "void twice" in ladder.stopped

@@ -16,11 +16,20 @@ import pytest
 
 from tasks.disturbance import Bounds, Look, worst
 from tasks.machine import usable_processors
-from tasks.machine_watch import KernelFigures, MachineWatch, OwnProcesses, looks_at_rest, read_pulse
+from tasks.machine_watch import (
+    KernelFigures,
+    MachineWatch,
+    OwnProcesses,
+    local_owner,
+    looks_at_rest,
+    marks_of,
+    read_pulse,
+)
 from tasks.settings import Settings
 from tests.conftest import RunningLocalAws
 
 SETTINGS = Settings(endpoint_url=None)
+OURS = (b"\0KENNEL_OWNER=us\0",)
 SPIN = "while True: pass"
 HAS_PRESSURE = Path("/proc/pressure/cpu").exists()
 
@@ -54,13 +63,25 @@ def test_busy_programs_of_others_are_seen() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 def test_what_we_have_started_ourselves_is_not_of_others() -> None:
-    family = OwnProcesses()
+    family = OwnProcesses(OURS)
     family.cpu_seconds()
-    with busy(1), busy(1, KENNEL_OWNER="us"):
+    with busy(1), busy(1, KENNEL_OWNER="us"), busy(1, KENNEL_OWNER="us-not"):
         before = family.cpu_seconds()
         time.sleep(1.0)
         used = family.cpu_seconds() - before
-    assert 0.1 < used < 1.1, "one of the two, and this process, which sleeps"
+    assert 0.1 < used < 1.1, "one of the three, and this process, which sleeps"
+
+
+def test_the_marks_are_those_of_this_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KENNEL_OWNER", raising=False)
+    settings = Settings(home=tmp_path / "home", runs=tmp_path / "runs")
+    marks = marks_of(settings)
+    assert f"\0KENNEL_OWNER={tmp_path}/home\0".encode() in marks
+    assert f"\0LOCALAWS_OWNER={tmp_path}/home/localaws\0".encode() in marks
+
+
+def test_the_embedded_aws_that_answers_names_its_home(localaws: RunningLocalAws) -> None:
+    assert local_owner(Settings(endpoint_url=localaws.url)) == str(localaws.home.resolve())
 
 
 def test_looks_follow_each_other_without_a_gap() -> None:
@@ -154,7 +175,7 @@ def test_a_slowed_disk_shows(tmp_path: Path) -> None:
 
 
 def test_processor_time_of_a_process_that_ended_is_not_taken_back() -> None:
-    family = OwnProcesses()
+    family = OwnProcesses(OURS)
     before = family.cpu_seconds()
     with busy(1, KENNEL_OWNER="us"):
         deadline = time.monotonic() + 5
@@ -165,7 +186,7 @@ def test_processor_time_of_a_process_that_ended_is_not_taken_back() -> None:
 
 
 def test_shares_are_shares() -> None:
-    kernel = KernelFigures()
+    kernel = KernelFigures(SETTINGS)
     time.sleep(0.1)
     for name, share in kernel.read().items():
         assert 0.0 <= share <= 1.0, name
@@ -173,4 +194,4 @@ def test_shares_are_shares() -> None:
 
 def test_bounds_are_of_what_was_watched() -> None:
     bounds = Bounds.from_rest(looks_at_rest(SETTINGS, 1.0))
-    assert "watch_late_ms" in bounds.limits and "loop_late_ms" not in bounds.limits
+    assert "watch_late_ms" in bounds.floor and "loop_late_ms" not in bounds.floor

@@ -135,28 +135,33 @@ def marked(good: ScalingPlan, *stages: str) -> Seen:
 
 
 def test_only_what_rests_on_a_disturbed_stage_is_inconclusive(good: ScalingPlan) -> None:
-    seen = marked(good, "ramp")
+    seen = marked(good, "baseline")
     found = judge(good, observe(good, profile_of(good), seen), [seen], tests_function=True)
     states = {verdict.name: verdict.state for verdict in found}
     open_ = {name for name, state in states.items() if state == "INCONCLUSIVE"}
-    assert open_ == {
-        "instances_at_peak",
-        "instances_at_spike",
-        "seconds_to_peak_instances",
-        "lag_metric",
-        "lag_decision",
-        "lag_startup",
-        "lag_total",
-        "errors_in_scale_out",
-        "throttles_in_scale_out",
-        "monthly_cost",
-    }
+    assert open_ == {"instances_at_baseline", "spillover_at_baseline", "monthly_cost"}
     assert set(states.values()) == {"PASS", "INCONCLUSIVE"}
+
+
+def test_all_that_comes_after_a_disturbed_rise_rests_on_it(good: ScalingPlan) -> None:
+    seen = marked(good, "ramp")
+    found = judge(good, observe(good, profile_of(good), seen), [seen], tests_function=True)
+    passed = {verdict.name for verdict in found if verdict.passed}
+    exact = {"run_invalid", "requests_lost", "requests_in_cloudwatch"}
+    assert passed == {"instances_at_baseline", "spillover_at_baseline", *exact}
+    assert failed(found) == ()
+
+
+def test_what_did_not_come_about_undisturbed_is_not_made_good_by_another_run() -> None:
+    missed, late = Observed(None, "no scale-out was decided"), Observed(120.0, "seen in another run")
+    assert preferred([{"lag": missed}, {"lag": late}])["lag"] == missed
+    unsure = Observed(None, "no scale-out was decided", disturbed="the disk stalled")
+    assert preferred([{"lag": unsure}, {"lag": late}])["lag"] == late
 
 
 def test_a_part_that_is_run_again_undisturbed_settles_what_was_open(good: ScalingPlan) -> None:
     profile, seen = profile_of(good), marked(good, "ramp")
-    again = seen_by_simulation(good, profile.until("spike"))
+    again = seen_by_simulation(good, profile.until("return"))
     several = preferred([observe(good, profile, seen), observe(good, profile, again)])
     found = judge(good, several, [seen, again], tests_function=True)
     assert {verdict.state for verdict in found} == {"PASS"}, verdict_table(found)
@@ -204,7 +209,7 @@ def test_a_p95_above_the_slo_through_the_function_says_nothing_of_the_endpoint(g
 def test_a_run_directly_at_the_endpoint_is_preferred_to_a_bound() -> None:
     bound, exact = Observed(80.0, "at most", 200, is_bound=True), Observed(45.0, "directly", 200)
     assert preferred([{"p95": bound}, {"p95": exact}])["p95"] == exact
-    assert preferred([{"p95": bound}, {"p95": Observed(None, "too few")}])["p95"] == bound
+    assert preferred([{"p95": bound}, {"p95": Observed(None, "too few", is_scarce=True)}])["p95"] == bound
 
 
 def test_a_profile_directly_at_the_endpoint_is_not_held_against_the_function(good: ScalingPlan) -> None:
