@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tasks.disturbance import WINDOW_SECONDS, Bounds, Look, between
+from tasks.disturbance import NOT_OURS, WINDOW_SECONDS, Bounds, Look, between
 from tasks.profile_records import Disturbed, Seen
 
 
@@ -18,19 +18,24 @@ def generator_looks(content: Mapping[str, Any], began: float) -> list[Look]:
 
 def mark_disturbed(seen: Seen, looks: Sequence[Look], bounds: Bounds) -> Seen:
     """Return the run with the reasons for each stage that was disturbed, and the disturbed stretches."""
-    reasons = {
-        stage.name: _reasons(between(looks, seen.began + stage.begin, seen.began + stage.end), bounds)
-        for stage in seen.stages
-    }
-    disturbed = {name: "; ".join(why) for name, why in reasons.items() if why}
-    return replace(seen, disturbed=disturbed, stretches=tuple(_stretches(seen, looks, bounds)))
+    of_stage = {stage.name: between(looks, seen.began + stage.begin, seen.began + stage.end) for stage in seen.stages}
+    return replace(
+        seen,
+        disturbed=_told({name: _reasons(each, bounds, None) for name, each in of_stage.items()}),
+        disturbed_by_others=_told({name: _reasons(each, bounds, NOT_OURS) for name, each in of_stage.items()}),
+        stretches=tuple(_stretches(seen, looks, bounds)),
+    )
 
 
-def _reasons(looks: Sequence[Look], bounds: Bounds) -> tuple[str, ...]:
+def _reasons(looks: Sequence[Look], bounds: Bounds, names: Sequence[str] | None) -> tuple[str, ...]:
     """Return what was above its bound; a stage in which the machine was not watched says nothing either."""
     if bounds.limits and not any("watch_late_ms" in look.values for look in looks):
         return ("the machine was not watched",)
-    return bounds.exceeded(looks)
+    return bounds.exceeded(looks, names)
+
+
+def _told(reasons: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    return {name: "; ".join(why) for name, why in reasons.items() if why}
 
 
 def _stretches(seen: Seen, looks: Sequence[Look], bounds: Bounds) -> Iterator[Disturbed]:

@@ -61,7 +61,8 @@ def observe(plan: ScalingPlan, profile: Profile, seen: Seen) -> dict[str, Observ
         if any(seen.stage(stage) is None for stage in needed):
             found[name] = Observed(None, f"this run had no {needed[-1]}", is_scarce=True)
         else:
-            found[name] = replace(look(plan, profile, seen), disturbed=disturbance(seen, needed))
+            doubt = disturbance(seen, needed, by_others=predicted.unit == "instances")
+            found[name] = replace(look(plan, profile, seen), disturbed=doubt)
     return found
 
 
@@ -71,11 +72,16 @@ def stages_of(predicted: Prediction) -> tuple[str, ...]:
     return after_rise[: after_rise.index(predicted.stage) + 1] if predicted.stage in after_rise else (predicted.stage,)
 
 
-def disturbance(seen: Seen, stages: Sequence[str]) -> str:
-    """Return what spoilt any of these stages, or the whole run; "" when nothing did."""
+def disturbance(seen: Seen, stages: Sequence[str], *, by_others: bool = False) -> str:
+    """Return what spoilt any of these stages, or the whole run; "" when nothing did.
+
+    With `by_others`, only what no load of ours causes: how many instances there are is decided by requests a minute,
+    however hard they press the machine, and a plan that overloads one instance must not be excused by that.
+    """
     if seen.is_void:
         return seen.why_invalid
-    return "; ".join(f"{stage}: {why}" for stage in stages if (why := seen.disturbed.get(stage)))
+    reasons = seen.disturbed_by_others if by_others else seen.disturbed
+    return "; ".join(f"{stage}: {why}" for stage in stages if (why := reasons.get(stage)))
 
 
 def errors_of(seen: Seen, stage: str) -> Observed:

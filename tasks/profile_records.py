@@ -102,7 +102,8 @@ class Seen:
     `seconds` has (due, answered, failed) of each second; `series` holds CloudWatch by the names of
     `tasks.observation.SERIES`, a name without data is left out. A run that is not valid is void (the generator was the
     bottleneck: it says nothing) unless `why_failed` says what became of its target. `disturbed` has the reasons for
-    each stage that was disturbed, `stretches` the stretches themselves.
+    each stage that was disturbed, `stretches` the stretches themselves;
+    `disturbed_by_others` has the reasons that no load of ours can cause.
     """
 
     through: str
@@ -124,6 +125,7 @@ class Seen:
     why_failed: str = ""
     disturbed: Mapping[str, str] = field(default_factory=dict)
     stretches: tuple[Disturbed, ...] = ()
+    disturbed_by_others: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_void(self) -> bool:

@@ -131,7 +131,8 @@ def test_what_this_machine_times_may_miss_its_range_by_the_noise_of_the_machine(
 
 def marked(good: ScalingPlan, *stages: str) -> Seen:
     seen = seen_by_simulation(good, profile_of(good))
-    return replace(seen, disturbed=dict.fromkeys(stages, "other programs took 90% of the processors"))
+    reasons = dict.fromkeys(stages, "other programs took 90% of the processors")
+    return replace(seen, disturbed=reasons, disturbed_by_others=reasons)
 
 
 def test_only_what_rests_on_a_disturbed_stage_is_inconclusive(good: ScalingPlan) -> None:
@@ -150,6 +151,16 @@ def test_all_that_comes_after_a_disturbed_rise_rests_on_it(good: ScalingPlan) ->
     exact = {"run_invalid", "requests_lost", "requests_in_cloudwatch"}
     assert passed == {"instances_at_baseline", "spillover_at_baseline", *exact}
     assert failed(found) == ()
+
+
+def test_a_plan_that_jams_the_machine_by_its_own_load_is_not_excused_by_that(good: ScalingPlan) -> None:
+    bad = good.with_value("target_value", 10 * good.value("target_value"), "a test")
+    jammed = dict.fromkeys(("ramp", "peak", "spike", "return"), "waiting for a processor 100% (bound 57%)")
+    seen = replace(seen_by_simulation(bad, profile_of(bad)), disturbed=jammed)
+    verdicts = {
+        each.name: each for each in judge(bad, observe(bad, profile_of(bad), seen), [seen], tests_function=True)
+    }
+    assert verdicts["instances_at_peak"].state == "FAIL" and verdicts["lag_total"].state == "INCONCLUSIVE"
 
 
 def test_what_did_not_come_about_undisturbed_is_not_made_good_by_another_run() -> None:
