@@ -19,7 +19,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,17 @@ def normal(pid: int) -> None:
     """
     if can_come_back():
         _set(pid, _NORMAL)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The priority that a process gets which is not ready so many real seconds after its start at idle priority."""
+
+    after_seconds: float
+    give: Callable[[int], None]
+
+
+PATIENCE = (Step(5.0, low), Step(20.0, normal))  # an idle process may get no core at all
 
 
 def _goes_and_returns() -> bool:

@@ -173,12 +173,12 @@ class Environment:
         self.is_alive = False
         if self._process is not None:
             self._process.stop(0.0)
+        self.release_key()  # not before: a spare that is thrown away must not get to call AWS while it ends
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> None:
         """Stop listening and looking; called on the event loop."""
         self.is_alive = False
-        self.release_key()
         self.end_init()
         for sight in (self._memory, self._output):
             if sight is not None:

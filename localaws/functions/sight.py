@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from localaws.families import family
 from localaws.processes import Process
 
 LOOK_SECONDS = 0.1  # between two looks at a process's memory
@@ -30,18 +31,15 @@ def is_running(process: Process) -> bool:
 
 def cpu_seconds(pid: int) -> float:
     """Return the processor time, user and system, that a process and its descendants have used; 0.0 if it has ended."""
-    with contextlib.suppress(psutil.Error):
-        family = [process := psutil.Process(pid), *process.children(recursive=True)]
-        return sum(_own_cpu_seconds(each) + _reaped_cpu_seconds(each) for each in family)
-    return 0.0
+    return sum(_cpu_seconds_of_one(process) for process in family(pid))
 
 
-def memory_bytes(pid: int) -> int:
-    """Return the resident size of a process and its descendants; 0 if it has ended."""
-    with contextlib.suppress(psutil.Error):
-        family = [process := psutil.Process(pid), *process.children(recursive=True)]
-        return sum(each.memory_info().rss for each in family)
-    return 0
+def _cpu_seconds_of_one(process: psutil.Process) -> float:
+    """Return 0.0 for one that has ended meanwhile: its parent, which has waited for it, counts what it used."""
+    try:
+        return _own_cpu_seconds(process) + _reaped_cpu_seconds(process)
+    except psutil.Error:
+        return 0.0
 
 
 def _own_cpu_seconds(process: psutil.Process) -> float:

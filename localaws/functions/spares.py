@@ -344,6 +344,6 @@ async def _initialise_at_idle(environment: Environment) -> float:
     await environment.initialise()
     seconds = await asyncio.to_thread(cpu_seconds, environment.pid)
     await asyncio.to_thread(normal, environment.pid)  # now: it takes time, which nobody waits for yet
-    if not environment.is_alive:
+    if not environment.is_alive or seconds == 0.0:  # 0.0: of a process that has ended; no init takes nothing
         raise InitFailedError("Runtime.ExitError", seconds * 1000)
     return seconds

@@ -71,6 +71,11 @@ class Deployment:
         """Return a variant by its name."""
         return next((variant for variant in self.variants if variant.plan.name == name), None)
 
+    def close_spares(self) -> None:
+        """End the spares of every variant, and keep none from now on."""
+        for variant in self.variants:
+            variant.fleet.spares.close()
+
     def close(self, *, drain: bool) -> None:
         """End every instance and remove the folder; with `drain`, after the requests they have."""
         for variant in self.variants:

@@ -15,6 +15,7 @@ from localaws.sagemaker.endpoint_spares import Spares
 
 DRAIN_SECONDS = 62.0  # longer than any invocation may take
 DRAIN_POLL_SECONDS = 0.01
+WANTED_POLL_SECONDS = 0.05
 FAILED_PINGS_ALLOWED = 2
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -60,14 +61,15 @@ class Fleet:
         earliest = time.monotonic() + least_seconds
         with self._lock:
             self._growing = count - self.size
-            spares = self.spares.take(self._growing)
+            taken = self.spares.take(self._growing)
         try:
-            self._start_cold(new, count - self.size - len(spares), count)
+            spares = self.spares.hand_over(taken)
+            self._start_cold(new, self._growing - len(spares), count)
             time.sleep(max(0.0, earliest - time.monotonic()))
             self._confirm(spares, new, count)
             self._join(new)
         except BaseException:
-            _stop_all([*new, *spares], lambda instance: instance.stop(0.0))
+            _stop_all([*new, *taken], lambda instance: instance.stop(0.0))
             raise
         finally:
             self._growing = 0
@@ -118,14 +120,16 @@ class Fleet:
             instance.wait_until_ready()
 
     def _confirm(self, spares: list[Instance], new: list[Instance], count: int) -> None:
-        """Add the spares to `new` that pass their ping now too; start another in the place of one that does not."""
+        """Add the spares to `new` that pass a ping now too; start others in the place of those that do not."""
+        failed = 0
         for spare in spares:
             try:
-                spare.wait_until_ready()
+                spare.confirm()
             except DeploymentFailed:
-                self._start_cold(new, 1, count)
+                failed += 1
             else:
                 new.append(spare)
+        self._start_cold(new, failed, count)
 
     def _join(self, new: list[Instance]) -> None:
         with self._lock:
@@ -134,6 +138,7 @@ class Fleet:
             for instance in new:
                 instance.bind()  # a rule may have changed while it was a spare
             self._members.extend(new)
+            self._growing = 0  # now, under the lock: nobody may count them twice
             self._publish()
 
     def _replace(self, instance: Instance, reason: str) -> None:
@@ -151,8 +156,10 @@ class Fleet:
             try:
                 self._put_in_place_of(gone, earliest)
             except DeploymentFailed as error:
+                if not self._is_wanted(gone):
+                    return
                 gone.log(f"a replacement did not start, next try in {self._backoff_seconds:.1f} s: {error}")
-                time.sleep(self._backoff_seconds)
+                self._wait_until(time.monotonic() + self._backoff_seconds, gone)
                 self._backoff_seconds = min(LONGEST_BACKOFF_SECONDS, 2 * self._backoff_seconds)
             else:
                 self._backoff_seconds = FIRST_BACKOFF_SECONDS
@@ -161,16 +168,20 @@ class Fleet:
         with self._lock:
             return not self._is_closed and gone in self._members
 
+    def _wait_until(self, moment: float, gone: Instance) -> bool:
+        """Wait until a moment of the monotonic clock; return False, and early, if no replacement is wanted any more."""
+        while (is_wanted := self._is_wanted(gone)) and (left := moment - time.monotonic()) > 0:
+            time.sleep(min(left, WANTED_POLL_SECONDS))
+        return is_wanted
+
     def _put_in_place_of(self, gone: Instance, earliest: float) -> None:
         """Have a spare, or another instance, serve from `earliest` (of the monotonic clock) on in the place of one."""
-        with self._lock:
-            if not self._is_wanted(gone):
-                return
-            replacement = next(iter(self.spares.take(1)), None) or self._launch_one(self.size)
-            self._starting.append(replacement)
+        replacement = self._take_spare(gone) or self._start_another(gone)
+        if replacement is None:
+            return
         try:
-            time.sleep(max(0.0, earliest - time.monotonic()))
-            replacement.wait_until_ready()
+            if self._wait_until(earliest, gone):
+                replacement.confirm()
         finally:
             with self._lock:
                 self._starting.remove(replacement)
@@ -181,6 +192,28 @@ class Fleet:
                     self._publish()
             if not is_wanted:
                 replacement.stop(0.0)
+
+    def _take_spare(self, gone: Instance) -> Instance | None:
+        """Return a spare that is usable and in `_starting`, None if there is none."""
+        with self._lock:
+            taken = self.spares.take(1) if self._is_wanted(gone) else []
+            self._starting.extend(taken)  # from now on `close` ends it
+        usable: list[Instance] = []
+        try:
+            usable = self.spares.hand_over(taken)
+        finally:
+            with self._lock:
+                self._starting = [each for each in self._starting if each in usable or each not in taken]
+        return next(iter(usable), None)
+
+    def _start_another(self, gone: Instance) -> Instance | None:
+        """Return a new one that is in `_starting`, None if none is wanted any more."""
+        with self._lock:
+            if not self._is_wanted(gone):
+                return None
+            started = self._launch_one(self.size)
+            self._starting.append(started)
+            return started
 
     def _launch_one(self, fleet_size: int) -> Instance:
         return Instance(self._core, self.launch, fleet_size=fleet_size)

@@ -79,6 +79,8 @@ class RunningEndpoint:
         self.live = self._start(plan)
         self._publish()
         self.record.endpoint_config_name = plan.config_name
+        if old is not None:
+            old.close_spares()  # it is not scaled any more, and serves only what it has
         self._wait(rollout.bake_seconds + rollout.termination_wait_seconds)
         if old is not None:
             self._router.fence()  # a request that read the old route has chosen its instance before there is none

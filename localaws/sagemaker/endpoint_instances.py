@@ -11,11 +11,13 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 
 from localaws.core import Core
 from localaws.errors import LocalAwsError
+from localaws.families import memory_bytes
 from localaws.processes import Process
 from localaws.sagemaker.endpoint_capacity import DEFAULT_QUEUE_SIZE, Slots
 from localaws.sagemaker.endpoint_connections import ConnectionPool
@@ -107,11 +109,7 @@ class Instance:
 
     def memory_bytes(self) -> int:
         """Return the resident memory of the process and its descendants; pages that they share count for each."""
-        try:
-            process = psutil.Process(self.process.pid)
-            return sum(int(each.memory_info().rss) for each in (process, *process.children(recursive=True)))
-        except psutil.Error:
-            return 0
+        return memory_bytes(self.process.pid)
 
     def take_peak(self) -> int:
         """Return the most requests that were outstanding at once since this was asked last."""
@@ -140,6 +138,9 @@ class Instance:
             if self.is_up():
                 return
             time.sleep(PING_POLL_SECONDS)
+        self._give_up()
+
+    def _give_up(self) -> NoReturn:
         ended = self.process.poll()
         self.stop(grace_seconds=0.0)
         self.log(
@@ -152,6 +153,17 @@ class Instance:
                 list(self._tail),
             )
         )
+
+    def confirm(self) -> None:
+        """See that it is still ready, by one ping; wait for it if it never was.
+
+        Raises:
+            DeploymentFailed: it is not; the process is gone then.
+        """
+        if not self.is_ready:
+            self.wait_until_ready()
+        elif not self.answers_ping():
+            self._give_up()
 
     def is_up(self) -> bool:
         """Return whether it answers its ping, from when on it is ready."""
@@ -177,9 +189,9 @@ class Instance:
         self.is_ready = False
         with self._stopping:
             self._reserved.close()
-            self._release_key()
             if self.process.poll() is None:
                 self.process.stop(grace_seconds)
+            self._release_key()  # not before: a spare that is thrown away must not get to call AWS while it ends
 
     def scale_in(self) -> None:
         """Stop as AWS does on scale-in: SIGTERM, 30 emulated seconds, SIGKILL."""

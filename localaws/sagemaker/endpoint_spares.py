@@ -11,10 +11,12 @@ spares in a row did not come up, and when one's loading used its role: on AWS it
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from localaws import idle_priority
 from localaws.core import Core
+from localaws.idle_priority import PATIENCE, Step
 from localaws.sagemaker.endpoint_errors import DeploymentFailed
 from localaws.sagemaker.endpoint_instances import Instance, Launch
 
@@ -23,17 +25,6 @@ FAILURES_ALLOWED = 2
 FAILED_PINGS_ALLOWED = 2
 LOADING_SECONDS = 300.0  # real: it may wait long for a core
 OWN_KEY = "AWS_ACCESS_KEY_ID"
-
-
-@dataclass(frozen=True)
-class Step:
-    """The priority that a spare gets which is not ready so many real seconds after its start."""
-
-    after_seconds: float
-    give: Callable[[int], None]
-
-
-PATIENCE = (Step(5.0, idle_priority.low), Step(20.0, idle_priority.normal))
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class SpareCounts:
 
 
 class Spares:
-    """The spares of a fleet. `take`, `close` and `counts` are for any thread, the rest for the keeper's.
+    """The spares of a fleet. `take`, `hand_over`, `close`, `counts` are for any thread, the rest for the keeper's.
 
     `lock` is the fleet's; `claimed` says, under it, how many instances the fleet has or is adding.
     """
@@ -88,15 +79,46 @@ class Spares:
         return len(self._ready) + self.is_starting < self.wanted
 
     def take(self, count: int) -> list[Instance]:
-        """Return up to `count` spares, which are the caller's from now on."""
+        """Take out up to `count`, the one that is starting last; they are the caller's, who calls `hand_over`."""
         with self._lock:
-            usable = [each for each in self._ready if each.process.poll() is None and not each.used_credentials]
+            usable = [each for each in self._all() if each.process.poll() is None and not each.used_credentials]
             taken = usable[:count]
             self._ready = [each for each in self._ready if each not in taken]
-            self._taken += len(taken)
-        for instance in taken:
-            instance.become_instance()
+            if self._starting in taken:
+                self._starting = None
         return taken
+
+    def hand_over(self, taken: Sequence[Instance]) -> list[Instance]:
+        """Turn what was taken into instances; return those that are usable, the others are gone. Not under the lock.
+
+        One that was still starting has the normal priority then and comes up as a cold one does.
+        """
+        if not taken:
+            return []
+        with ThreadPoolExecutor(len(taken), thread_name_prefix="hand over") as pool:
+            are_usable = list(pool.map(self._hand_over, taken))
+        return [instance for instance, is_usable in zip(taken, are_usable, strict=True) if is_usable]
+
+    def _hand_over(self, instance: Instance) -> bool:
+        """One that hangs is found out now, so that another can start in its place at once."""
+        failure = None
+        try:
+            idle_priority.normal(instance.process.pid)
+        except PermissionError as error:
+            failure = f"could not leave the idle priority: {error}"
+        instance.become_instance()
+        if instance.used_credentials:
+            self._give_up(instance)
+            return False
+        if failure is None and instance.is_ready and not instance.answers_ping():
+            failure = "did not answer /ping when it was taken"
+        if failure is not None:
+            instance.stop(0.0)
+            self._count_failure(instance, failure)
+            return False
+        with self._lock:
+            self._taken += 1
+        return True
 
     def close(self) -> None:
         """End all of them and start none any more."""
@@ -184,6 +206,8 @@ class Spares:
             except PermissionError as error:
                 self._drop(instance, f"could not leave the idle priority: {error}")
             self._patience = self._patience[1:]
+            if self._starting is not instance:  # it was taken meanwhile
+                idle_priority.normal(instance.process.pid)
 
     def _make_ready(self, instance: Instance) -> None:
         try:
@@ -204,12 +228,15 @@ class Spares:
         return instance.failed_pings
 
     def _discard(self, instance: Instance) -> None:
-        """Throw away one that used its role, and keep none from now on."""
         if self._remove(instance):
-            self._discarded += 1
-            self._tell(instance, "used its role's credentials before it was an instance; new instances start cold")
-            instance.stop(0.0)
-            self.close()
+            self._give_up(instance)
+
+    def _give_up(self, instance: Instance) -> None:
+        """Throw away one that used its role, and keep none from now on."""
+        self._discarded += 1
+        self._tell(instance, "used its role's credentials before it was an instance; new instances start cold")
+        instance.stop(0.0)
+        self.close()
 
     def _drop(self, instance: Instance, reason: str) -> None:
         if self._remove(instance):

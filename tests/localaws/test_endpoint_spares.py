@@ -1,6 +1,7 @@
 """Spares: a fleet takes them when it grows, after the start-up that is set; they are not seen, and none is left."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -49,6 +50,14 @@ def model_fn(model_dir):
         file.write("x")
     if 2 <= os.path.getsize(path) <= 4:
         raise RuntimeError("not this time")
+"""
+)
+LOADS_SLOWLY = (
+    ECHO
+    + """
+import time
+def model_fn(model_dir):
+    time.sleep(4)
 """
 )
 CALLS_AWS = (
@@ -206,6 +215,57 @@ def test_an_update_brings_its_own_spares_and_a_delete_leaves_nothing(start: Any,
     assert endpoint.spares() == {}
     assert model_servers(server) == set()
     assert not (server.localaws.home / "endpoints" / endpoint.name).exists()
+
+
+def test_an_update_ends_the_old_spares_while_the_old_fleet_still_runs(start: Any, server: ScaledServer) -> None:
+    endpoint = start()
+    bench = endpoint.bench
+    serving = bench.invoke(endpoint.name)["pid"]
+    endpoint.until(ready=1)
+    (spare,) = model_servers(server) - {serving}
+    policy = {
+        "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
+        "TerminationWaitInSeconds": 3600,
+    }
+    bench.sagemaker.update_endpoint(
+        EndpointName=endpoint.name,
+        EndpointConfigName=bench.config({"ModelName": bench.model()}),
+        DeploymentConfig={"BlueGreenUpdatePolicy": policy},
+    )
+    until(lambda: spare not in model_servers(server), WAIT_SECONDS)
+    assert serving in model_servers(server)
+    assert bench.sagemaker.describe_endpoint(EndpointName=endpoint.name)["EndpointStatus"] == "Updating"
+    bench.settled(endpoint.name)
+
+
+def test_a_scale_out_takes_the_spare_that_is_still_loading(start: Any, server: ScaledServer) -> None:
+    endpoint = start(LOADS_SLOWLY)
+    endpoint.until(starting=1, ready=0)
+    loading = model_servers(server)
+    endpoint.scale(2)
+    assert endpoint.until(taken=1, cold=0, failed=0)
+    assert {endpoint.bench.invoke(endpoint.name)["pid"] for _ in range(30)} == loading
+
+
+def test_a_spare_that_hangs_is_found_out_when_it_is_taken(start: Any, server: ScaledServer) -> None:
+    endpoint = start()
+    serving = endpoint.bench.invoke(endpoint.name)["pid"]
+    endpoint.until(ready=1)
+    (spare,) = model_servers(server) - {serving}
+    os.kill(spare, signal.SIGSTOP)
+    endpoint.scale(2)
+    assert endpoint.until(cold=1, failed=1)["taken"] == 0
+    assert spare not in model_servers(server)
+
+
+def test_no_replacement_waits_for_an_endpoint_that_is_deleted(start: Any, server: ScaledServer) -> None:
+    endpoint = start()
+    endpoint.until(ready=1)
+    psutil.Process(endpoint.bench.invoke(endpoint.name)["pid"]).kill()
+    endpoint.until(taken=1)
+    endpoint.bench.delete(endpoint.name)
+    assert model_servers(server) == set()
+    assert "a replacement did not start" not in endpoint.log()
 
 
 def test_a_dead_spare_is_replaced_and_a_spare_replaces_a_dead_instance(start: Any, server: ScaledServer) -> None:
