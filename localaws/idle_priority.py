@@ -11,6 +11,8 @@ of what a normal one gets.
 
 To leave SCHED_IDLE takes CAP_SYS_NICE or a RLIMIT_NICE of at least 20 - nice (sched(7)). Who has neither could never
 make the process fast again, so that `idle` then changes nothing: the process runs at the normal priority throughout.
+Ordinary users mostly have neither, and macOS has no such policy. Whoever starts something ahead asks `can_come_back`
+and, where there is no way back, starts it only while nothing else wants the cores.
 """
 
 import errno
@@ -24,6 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from localaws.families import family
+from localaws.processes import PROCESS, find_members
 
 PROC = Path("/proc")
 PASSES = 10  # a thread may start another while its tree is walked
@@ -154,10 +159,19 @@ def _set_group_nice(pid: int, nice: int) -> None:
 
 
 def _tree(pid: int) -> list[int]:
+    """Return also those whose parent has ended: they descend from it no more, but carry its mark."""
+    mark = _mark(pid)
+    marked = find_members(PROCESS, mark, {pid}) if mark else []
+    return list(dict.fromkeys(process.pid for process in (*family(pid), *marked)))
+
+
+def _mark(pid: int) -> str | None:
+    """Return the mark of a child of `ProcessTable`; None for one that has this process's own, or none."""
     try:
-        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+        mark = psutil.Process(pid).environ().get(PROCESS)
     except psutil.Error:
-        return []
+        return None
+    return None if mark == os.environ.get(PROCESS) else mark
 
 
 def _threads(pid: int) -> Iterator[int]:

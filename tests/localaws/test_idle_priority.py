@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from localaws.idle_priority import can_come_back, idle, low, normal
+from localaws.processes import PROCESS
 
 needs_way_back = pytest.mark.skipif(not can_come_back(), reason="neither CAP_SYS_NICE nor RLIMIT_NICE")
 TREE = """
@@ -22,11 +25,38 @@ input()
 """
 
 
+HAS_ORPHAN = """
+import subprocess, sys
+code = "input()"
+between = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {code!r}], stdout=2).pid, flush=True)"
+found = subprocess.run([sys.executable, "-c", between], stdin=0, stdout=subprocess.PIPE, start_new_session=True)
+print(int(found.stdout), flush=True)
+input()
+"""
+
+
 @pytest.fixture
 def tree() -> Iterator[tuple[int, int]]:
     """Yield the ids of a process with two threads, in a session of its own, and of its child."""
     parent = subprocess.Popen(
         [sys.executable, "-c", TREE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert parent.stdout is not None
+    try:
+        yield parent.pid, int(parent.stdout.readline())
+    finally:
+        parent.communicate(b"\n", timeout=10)
+
+
+@pytest.fixture
+def orphan() -> Iterator[tuple[int, int]]:
+    """Yield the ids of a process with a mark and of one that carries it but has lost its parent, in another session."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", HAS_ORPHAN],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, PROCESS: uuid.uuid4().hex},
     )
     assert parent.stdout is not None
     try:
@@ -48,6 +78,16 @@ def test_a_tree_goes_idle_and_comes_back(tree: tuple[int, int]) -> None:
     normal(parent)
     assert policies(parent) == [os.SCHED_OTHER] * 2
     assert policies(child) == [os.SCHED_OTHER]
+
+
+@needs_way_back
+def test_one_that_lost_its_parent_comes_back_too(orphan: tuple[int, int]) -> None:
+    leader, lost = orphan
+    assert lost not in {child.pid for child in psutil.Process(leader).children(recursive=True)}
+    assert idle(leader)
+    assert policies(lost) == [os.SCHED_IDLE]
+    normal(leader)
+    assert policies(lost) == [os.SCHED_OTHER]
 
 
 @needs_way_back
