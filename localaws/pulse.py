@@ -6,6 +6,7 @@ somebody asks. Kept for ten minutes.
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ SLEEP_SECONDS = 0.02
 BUCKET_SECONDS = 0.25
 KEPT_BUCKETS = 2400  # ten minutes
 SPARE_BUCKETS = 100  # how many more there may be before the old ones are dropped
+NO_ANSWER_MS = 2000.0  # of a ping that fails, however soon: as late as one may be
 ASKED_SECONDS = 5.0  # so long after a request the instances are still watched
 
 
@@ -42,9 +44,12 @@ class Lateness:
         self._lock = threading.Lock()
         self._largest: dict[int, float] = {}
 
-    def record(self, due: float, came: float) -> None:
-        """Take something that was due at one Unix time and came at another: the buckets between are late as well."""
-        lag_ms = max(0.0, came - due) * 1000
+    def record(self, due: float, came: float, *, least_ms: float = 0.0) -> None:
+        """Take something that was due at one Unix time and came at another: the buckets between are late as well.
+
+        `least_ms`: how late it was at least, of what did not come at all.
+        """
+        lag_ms = max(least_ms, (came - due) * 1000)
         last = int(came // BUCKET_SECONDS)
         first = max(min(int(due // BUCKET_SECONDS), last), last - KEPT_BUCKETS)
         with self._lock:
@@ -77,9 +82,9 @@ class Pulse:
         self._closed = threading.Event()
 
     async def answer(self, request: Request) -> Response:
-        """Answer with the buckets that end after `since` (Unix seconds; 0 without it)."""
+        """Answer with the buckets that end after `since` (Unix seconds; 0 without it and if it is not finite)."""
         try:
-            since = float(request.query_params.get("since", "0"))
+            since = _finite(float(request.query_params.get("since", "0")))
         except ValueError:
             return JSONResponse({"message": "since must be a Unix time in seconds"}, 400)
         self._asked_at = time.monotonic()
@@ -112,8 +117,8 @@ class Pulse:
         while time.monotonic() - self._asked_at < ASKED_SECONDS and not self._closed.wait(SLEEP_SECONDS):
             for instance in self._serving():
                 begun = self._clock()
-                instance.answers_ping()
-                self._instance_lateness.record(begun, self._clock())
+                is_late = not instance.answers_ping() and instance in self._serving()  # else it has left service
+                self._instance_lateness.record(begun, self._clock(), least_ms=NO_ANSWER_MS if is_late else 0.0)
 
 
 def install(core: Core) -> list[BaseRoute]:
@@ -121,6 +126,10 @@ def install(core: Core) -> list[BaseRoute]:
     pulse = Pulse(lambda: _serving(core))
     core.on_shutdown(pulse.close)
     return [Route(PATH, pulse.answer, methods=["GET"])]
+
+
+def _finite(moment: float) -> float:
+    return moment if math.isfinite(moment) else 0.0
 
 
 def _serving(core: Core) -> Sequence[Pinged]:

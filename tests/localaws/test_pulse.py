@@ -1,17 +1,25 @@
 """The pulse: a loop that stands still and a model server that stands still are seen, and what is kept is bounded."""
 
+import asyncio
+import json
 import os
 import signal
 import time
 import urllib.error
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
-from localaws.pulse import BUCKET_SECONDS, KEPT_BUCKETS, SPARE_BUCKETS, Lateness
+from localaws.core import Core
+from localaws.pulse import BUCKET_SECONDS, KEPT_BUCKETS, NO_ANSWER_MS, SPARE_BUCKETS, Lateness, Pulse
+from localaws.sagemaker.endpoint_fleets import Fleet
+from localaws.settings import Settings
 from tests.localaws.endpoint_models import ECHO, workbench
 from tests.localaws.scaled_server import ScaledServer, scaled_server, until
+from tests.localaws.test_endpoint_spares import launch
 
 STOPPED_SECONDS = 0.3
 
@@ -76,6 +84,35 @@ def test_a_moment_that_is_no_number_is_refused(server: ScaledServer) -> None:
     with pytest.raises(urllib.error.HTTPError, match="400") as refused:
         server.ask("/_localaws/pulse?since=yesterday")
     refused.value.close()
+
+
+@pytest.mark.parametrize("moment", ["nan", "inf", "-inf"])
+def test_a_moment_that_is_not_finite_counts_as_none(server: ScaledServer, moment: str) -> None:
+    until(lambda: len(server.ask(f"/_localaws/pulse?since={moment}")["buckets"]) >= 3)
+
+
+def test_an_instance_that_does_not_answer_is_as_late_as_can_be(tmp_path: Path) -> None:
+    core = Core(Settings(tmp_path))
+    fleet = Fleet(core, launch(core, tmp_path), fence=lambda: None)
+    pulse_here = Pulse(lambda: fleet.serving)
+    try:
+        fleet.grow_to(1)
+        fleet.serving[0].process.stop(0.0)  # nobody supervises this fleet: it stays in service
+        assert asyncio.run(first_lag_ms(pulse_here)) >= NO_ANSWER_MS
+    finally:
+        pulse_here.close()
+        fleet.close(drain=False)
+        core.shutdown()
+
+
+async def first_lag_ms(watched: Pulse) -> float:
+    request, deadline = Request({"type": "http", "query_string": b"", "headers": []}), time.monotonic() + 10
+    while time.monotonic() < deadline:
+        buckets = json.loads(bytes((await watched.answer(request)).body))["buckets"]
+        if (lag_ms := largest(buckets, "instance_lag_ms")) > 0:
+            return lag_ms
+        await asyncio.sleep(0.05)
+    raise AssertionError("no instance was pinged")
 
 
 def test_what_is_kept_is_bounded() -> None:
