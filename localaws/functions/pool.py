@@ -48,6 +48,7 @@ class Pool:
         self._idle: dict[str, list[Environment]] = {}
         self._all: set[Environment] = set()
         self._ending: dict[asyncio.Future[None], Deployment] = {}
+        self._making: dict[asyncio.Future[None], Deployment] = {}  # whose processes do not exist yet
         self._retired: set[str] = set()
         self._idle_seconds = idle_seconds
         self._machine_limit = machine_limit
@@ -126,12 +127,20 @@ class Pool:
         return await self._start(Environment(deployment, self._launch, held_key=held_key))
 
     async def _start(self, environment: Environment) -> Environment:
+        """Raises: OSError also if the environment was ended while its process was made: it is ended again then."""
         self._all.add(environment)
+        made = asyncio.get_running_loop().create_future()
+        self._making[made] = environment.deployment
         try:
             await environment.start()
+            if environment not in self._all:
+                raise OSError("it was deleted")
         except BaseException:
             self.end([environment])
             raise
+        finally:
+            del self._making[made]
+            made.set_result(None)
         return environment
 
     def give_back(self, environment: Environment) -> None:
@@ -156,6 +165,7 @@ class Pool:
         self._turns.refuse(is_removed)
         self.spares.remove(is_removed)
         self.end([kept for kept in self._all if is_removed(kept.deployment)])
+        await asyncio.gather(*[made for made, deployment in self._making.items() if is_removed(deployment)])
         await asyncio.gather(*[ending for ending, deployment in self._ending.items() if is_removed(deployment)])
 
     def close(self) -> None:

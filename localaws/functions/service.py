@@ -27,6 +27,7 @@ from localaws.functions.naming import FunctionName
 from localaws.functions.pool import IDLE_SECONDS, Pool
 from localaws.functions.provisioned import Key, Provisioner
 from localaws.functions.spares import NO_SPARES, SPARES, Bounds, Spares
+from localaws.idle_priority import can_come_back
 from localaws.settings import Settings
 
 REMOVE_SECONDS = 30.0
@@ -314,8 +315,11 @@ class FunctionService:
 
 
 def _spare_bounds(settings: Settings, idle_seconds: float) -> Bounds:
-    """Spares last as long as warm environments, and at least so long that a load test finds them."""
-    if not settings.keeps_spares:
+    """Spares last as long as warm environments, and at least so long that a load test finds them.
+
+    None where they could not be started at idle priority: they would take the cores of the invocations they are for.
+    """
+    if not settings.keeps_spares or not can_come_back():
         return NO_SPARES
     return replace(SPARES, kept_seconds=max(SPARES.kept_seconds, idle_seconds))
 

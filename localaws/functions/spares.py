@@ -6,6 +6,9 @@ takes on a processor of its own, and runs in it: for who calls, a cold start. A 
 environment is. On AWS it would not exist yet, so its role's key is held: one whose init calls AWS is thrown away, and
 its revision starts cold from then on.
 
+An init that gets no core for seconds is given a higher priority (`PATIENCE`), since the next one waits for it. Where
+there is no idle priority (`can_come_back`), there are no spares.
+
 Runs on the event loop; what blocks is done on threads.
 """
 
@@ -22,7 +25,7 @@ from localaws.functions.deployment import Deployment
 from localaws.functions.environment import INIT_SECONDS, Environment, InitFailedError
 from localaws.functions.launching import HeldKey
 from localaws.functions.sight import cpu_seconds
-from localaws.idle_priority import idle, normal
+from localaws.idle_priority import PATIENCE, idle, normal
 
 FAILURES_ALLOWED = 3  # in a row, before a revision has no spares any more
 
@@ -285,8 +288,8 @@ class Spares:
             return None
         try:
             seconds = await _initialise_at_idle(environment)
-        except (InitFailedError, OSError):
-            if self._is_wanted_still(revision, environment):
+        except (InitFailedError, OSError) as error:
+            if self._is_wanted_still(revision, environment) and not _is_time_out(error):
                 self._init_failed(revision)
             return None
         revision.is_refused |= seconds > INIT_SECONDS  # AWS gives such an init up and makes it again while it invokes
@@ -296,8 +299,9 @@ class Spares:
         return revision.may_have_spares and self._started is environment
 
     def _init_failed(self, revision: _Revision) -> None:
-        revision.failures += 1
-        self._tally(revision.deployment).failed += 1
+        if not revision.is_gone:  # nor is it counted any more
+            revision.failures += 1
+            self._tally(revision.deployment).failed += 1
 
     def _called_aws(self, revision: _Revision) -> None:
         """Take it that a spare used its role's key: on AWS nothing calls before it exists."""
@@ -316,8 +320,9 @@ class Spares:
             self.fill()
 
     def _died(self, revision: _Revision) -> None:
-        revision.deaths += 1
-        self._tally(revision.deployment).failed += 1
+        if not revision.is_gone:
+            revision.deaths += 1
+            self._tally(revision.deployment).failed += 1
 
     def _let_go(self, revision: _Revision, kept: int) -> None:
         """End all spares of a revision but so many; with none kept, also the one whose init goes on."""
@@ -334,14 +339,37 @@ class Spares:
         return True
 
 
+def _is_time_out(error: Exception) -> bool:
+    """A spare that got no core in time says nothing of its function."""
+    return isinstance(error, InitFailedError) and error.error_type == "Sandbox.Timedout"
+
+
+async def _patiently(environment: Environment) -> None:
+    """Wait for the init; raise the priority step by step of one that takes long, which the next one waits for.
+
+    Raises: as `_initialise_at_idle`.
+    """
+    assert environment.pid is not None
+    begun, initialising = time.monotonic(), asyncio.ensure_future(environment.initialise())
+    try:
+        for step in PATIENCE:
+            left = begun + step.after_seconds - time.monotonic()
+            if (await asyncio.wait([initialising], timeout=max(0.0, left)))[0]:
+                break
+            await asyncio.to_thread(step.give, environment.pid)
+        await initialising
+    finally:
+        initialising.cancel()
+
+
 async def _initialise_at_idle(environment: Environment) -> float:
-    """Wait for the init at idle priority; return the processor time in seconds that it took.
+    """Wait for the init at idle priority, at a higher one if it takes long; return its processor time in seconds.
 
     Raises: InitFailedError; PermissionError, an OSError, if it cannot be taken back to the normal priority.
     """
     assert environment.pid is not None
     await asyncio.to_thread(idle, environment.pid)
-    await environment.initialise()
+    await _patiently(environment)
     seconds = await asyncio.to_thread(cpu_seconds, environment.pid)
     await asyncio.to_thread(normal, environment.pid)  # now: it takes time, which nobody waits for yet
     if not environment.is_alive or seconds == 0.0:  # 0.0: of a process that has ended; no init takes nothing

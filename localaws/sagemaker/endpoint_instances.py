@@ -50,7 +50,7 @@ class Launch:
 
 
 class Instance:
-    """A model server. `outstanding`, `peak`, `slots` belong to the event loop of the router, the rest to threads.
+    """A model server. `outstanding`, `peak`, `asked_at`, `slots` belong to the router's event loop, the rest to threads.
 
     `slots`: what binds the instance's capacity; None, as by default, when nothing does. A spare is a model server that
     is no instance yet: its lines are kept back, its role's credentials are refused, until `become_instance`.
@@ -65,6 +65,7 @@ class Instance:
         self.identity = f"i-{secrets.token_hex(8)}"
         self.outstanding = 0
         self.peak = 0  # the most outstanding since it was taken last
+        self.asked_at = float("-inf")  # when it got its last request, by the monotonic clock
         self.is_ready = False
         self.failed_pings = 0
         self.used_credentials = False  # as a spare, which on AWS would not exist yet

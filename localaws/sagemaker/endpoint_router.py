@@ -136,6 +136,7 @@ class InvocationRouter:
                 message = f"The endpoint {route.name} has no instance in service in variant {variant.name}."
                 raise InvokeError("ServiceUnavailable", message, status=503)
             instance.outstanding += 1
+            instance.asked_at = time.monotonic()
             if instance.outstanding > instance.peak:
                 instance.peak = instance.outstanding
             try:

@@ -1,6 +1,7 @@
 """Keeps the spares of all fleets: one thread that starts them one at a time, within an eighth of the machine's memory.
 
-What it does at idle priority takes no core from those that serve; what it waits for holds up nobody else.
+What it does at idle priority takes no core from those that serve; what it waits for holds up nobody else. Where there
+is no idle priority (`can_come_back`), it starts spares only while no fleet serves requests.
 """
 
 import sys
@@ -15,11 +16,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from localaws.idle_priority import can_come_back
 from localaws.sagemaker.endpoint_instances import Instance
 from localaws.sagemaker.endpoint_spares import SpareCounts, Spares
 
 SHARE_OF_MEMORY = 8
 ROUND_SECONDS = 0.1
+QUIET_SECONDS = 2.0  # without a request, until a fleet counts as serving none
 MEMORY_ROUND_SECONDS = 1.0  # to look at the memory is milliseconds of computing
 
 
@@ -51,15 +54,23 @@ class SpareKeeper:
     """Visits the fleets that serve in turn. `ping_seconds`: real, between two pings of a spare.
 
     `allowed_bytes`: of resident memory for all spares together, by default an eighth of the machine's.
+    `only_when_quiet`: whether spares are started only while no fleet serves requests; by default where there is no idle
+    priority.
     """
 
     def __init__(
-        self, find: Callable[[], Iterable[Kept]], *, ping_seconds: float, allowed_bytes: int | None = None
+        self,
+        find: Callable[[], Iterable[Kept]],
+        *,
+        ping_seconds: float,
+        allowed_bytes: int | None = None,
+        only_when_quiet: bool | None = None,
     ) -> None:
         self._find = find
         self._ping_seconds = ping_seconds
         self._ping_at = 0.0
         self._memory_at = 0.0
+        self._only_when_quiet = not can_come_back() if only_when_quiet is None else only_when_quiet
         self._allowed_bytes = allowed_bytes or psutil.virtual_memory().total // SHARE_OF_MEMORY
 
     def run(self, closed: threading.Event) -> None:
@@ -85,7 +96,7 @@ class SpareKeeper:
     def _start_one(self, kept: list[Kept]) -> None:
         """Start one for the fleet that has the fewest of what it wants, if the memory allows."""
         short = [each.fleet for each in kept if each.fleet.spares.is_short and not each.fleet.is_growing]
-        if not short or time.monotonic() < self._memory_at:
+        if not short or time.monotonic() < self._memory_at or (self._only_when_quiet and not _is_quiet(kept)):
             return
         fleet = min(short, key=lambda each: each.spares.ready_count)
         used = sum(each.fleet.spares.memory_bytes() for each in kept)
@@ -94,6 +105,13 @@ class SpareKeeper:
             fleet.spares.start_one()
         else:
             self._memory_at = time.monotonic() + MEMORY_ROUND_SECONDS
+
+
+def _is_quiet(kept: list[Kept]) -> bool:
+    """Whether no fleet has a request or had one just now."""
+    serving = [instance for each in kept for instance in each.fleet.serving]
+    latest = time.monotonic() - QUIET_SECONDS
+    return not any(instance.outstanding or instance.asked_at > latest for instance in serving)
 
 
 def spares_route(describe: Callable[[], dict[tuple[str, str], SpareCounts]]) -> BaseRoute:

@@ -2,7 +2,9 @@
 
 On AWS a new instance brings processors of its own. Here it takes those of the instances that serve, and starting
 a model server is seconds of computing. So with an emulated start-up the server computes it beforehand, at idle
-priority: what an instance costs when it is added is then the time that is set, and nothing of its fleet's.
+priority: what an instance costs when it is added is then the time that is set, and nothing of its fleet's. Only one
+that gets no core for seconds is given a higher priority (`PATIENCE`), and where there is no idle priority none is
+started while requests are served.
 
 A spare serves nothing and is counted nowhere. A fleet starts cold from then on, until its next deployment, when three
 spares in a row did not come up, and when one's loading used its role: on AWS it would not have existed yet.

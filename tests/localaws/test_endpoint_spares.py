@@ -18,7 +18,7 @@ from localaws.idle_priority import can_come_back
 from localaws.sagemaker.endpoint_fleets import Fleet
 from localaws.sagemaker.endpoint_instances import Launch
 from localaws.sagemaker.endpoint_plan import ModelPlan, VariantPlan
-from localaws.sagemaker.endpoint_spare_keeper import Kept, SpareKeeper
+from localaws.sagemaker.endpoint_spare_keeper import QUIET_SECONDS, Kept, SpareKeeper
 from localaws.settings import Settings
 from tests.localaws.endpoint_models import ECHO, IMAGE, Workbench, workbench
 from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server, until
@@ -328,9 +328,25 @@ def test_no_spare_is_started_beyond_the_servers_share_of_memory(tmp_path: Path) 
         core.shutdown()
 
 
+def test_without_an_idle_priority_none_is_started_while_requests_are_served(tmp_path: Path) -> None:
+    core = Core(Settings(tmp_path, time_scale=SCALE, instance_startup_seconds=STARTUP_SECONDS))
+    fleet = Fleet(core, launch(core, tmp_path), fence=lambda: None)
+    try:
+        fleet.grow_to(1)
+        kept = [Kept("endpoint", VARIANT, fleet, maximum=None)]
+        keeper = SpareKeeper(lambda: kept, ping_seconds=1.0, only_when_quiet=True)
+        for asked_at, count in ((time.monotonic(), 0), (time.monotonic() - QUIET_SECONDS, 1)):
+            fleet.serving[0].asked_at = asked_at
+            keeper.go_round()
+            assert fleet.spares.counts().starting == count
+    finally:
+        fleet.close(drain=False)
+        core.shutdown()
+
+
 def launch(core: Core, folder: Path) -> Launch:
     role = iam_backends[core.settings.account_id]["aws"].create_role(
-        "spares", '{"Statement": []}', "/", None, "", [], "3600"
+        f"role-{folder.name}"[:64], '{"Statement": []}', "/", None, "", [], "3600"
     )
     (folder / "model").mkdir()
     (folder / "model" / "inference.py").write_text(ECHO)

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from localaws.idle_priority import can_come_back
 from tests.localaws.functions_kit import WHO, Functions, zipped
 from tests.localaws.scaled_server import ScaledServer, scaled_server, until
 
@@ -25,6 +26,7 @@ def handler(event, context):
     time.sleep(event.get("seconds", 0))
     return {{"pid": os.getpid(), "kind": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]}}
 """
+pytestmark = pytest.mark.skipif(not can_come_back(), reason="no spares without CAP_SYS_NICE or RLIMIT_NICE")
 CALLING = """
 import os, urllib.error, urllib.request
 def call():

@@ -1,6 +1,7 @@
 """How long spares are kept, and when a revision has none: a pool in this process, by a clock that the test moves."""
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from localaws.functions.deployment import Deployment
 from localaws.functions.launching import Launch
 from localaws.functions.pool import Pool
 from localaws.functions.spares import Bounds, SpareCounts
+from localaws.idle_priority import can_come_back
 from localaws.settings import Settings
 
 ROLE = "spare-environments"
@@ -24,6 +26,19 @@ import os, pathlib
 first = pathlib.Path(os.environ["MARK"])
 if first.exists():
     raise RuntimeError("a spare's init fails")
+first.touch()
+def handler(event, context):
+    return 1
+"""
+
+
+TELLS_ITS_PRIORITY = """
+import os, pathlib, time
+first = pathlib.Path(os.environ["MARK"])
+if first.exists():
+    time.sleep(6)
+    if not first.read_text():
+        first.write_text(f"{os.sched_getscheduler(0)} {os.getpriority(os.PRIO_PROCESS, 0)}")
 first.touch()
 def handler(event, context):
     return 1
@@ -106,6 +121,34 @@ def test_a_revision_whose_spares_fail_three_times_in_a_row_has_none(room: Room) 
         await pool.remove(lambda _: True)
 
     asyncio.run(story())
+
+
+def test_nothing_is_left_of_a_function_that_is_removed_while_a_spare_is_made(room: Room) -> None:
+    async def story() -> None:
+        for turn in range(5):
+            pool = room.pool()
+            await pool.take(room.deployment(revision=f"r{turn}"))
+            for _ in range(turn):
+                await asyncio.sleep(0)
+            await pool.remove(lambda _: True)
+            assert not [each for each in psutil.Process().children() if "awslambdaric" in " ".join(each.cmdline())]
+            await asyncio.sleep(0.1)
+            assert pool.spares.counts() == {} and pool.spares.count == 0
+
+    asyncio.run(story())
+
+
+@pytest.mark.skipif(not can_come_back(), reason="neither CAP_SYS_NICE nor RLIMIT_NICE")
+def test_an_init_that_takes_long_gets_a_higher_priority(room: Room) -> None:
+    async def story() -> None:
+        pool = room.pool()
+        await pool.take(room.deployment(TELLS_ITS_PRIORITY))
+        await counts_when(pool, 1)
+        await pool.remove(lambda _: True)
+
+    asyncio.run(story())
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert (room.folder / "mark").read_text() == f"{os.SCHED_OTHER} {min(19, own + 10)}"
 
 
 def test_environments_that_are_asked_for_take_the_place_of_spares(room: Room) -> None:

@@ -16,7 +16,7 @@ from tasks.traffic import SAMPLE_TRAFFIC
 from tests.tasks.deployments import PRICES, figure, measured
 
 
-@pytest.mark.parametrize(("of_reference", "share"), [(4.0, 1.0), (0.8, 1.0), (0.79, 0.7), (0.4, 0.5), (0.01, 0.25)])
+@pytest.mark.parametrize(("of_reference", "share"), [(4.0, 1.0), (0.85, 1.0), (0.84, 0.7), (0.43, 0.5), (0.01, 0.25)])
 def test_the_share_is_the_largest_step_that_the_machine_carries(of_reference: float, share: float) -> None:
     assert share_of(of_reference * REFERENCE_UNITS) == share
 
