@@ -50,7 +50,7 @@ class Launch:
 
 
 class Instance:
-    """A model server. `outstanding`, `peak`, `asked_at`, `slots` belong to the router's event loop, the rest to threads.
+    """A model server. `outstanding`, `peak`, `asked_at`, `slots` belong to the router's event loop, others to threads.
 
     `slots`: what binds the instance's capacity; None, as by default, when nothing does. A spare is a model server that
     is no instance yet: its lines are kept back, its role's credentials are refused, until `become_instance`.
