@@ -60,8 +60,8 @@ def test_a_silence_is_broken_by_what_goes_on(watched: Watched) -> None:
     watched.view.stage(Stage(SERVERS, "done", 2.6))
     watched.view.stage(Stage("loadtest", "begins"))
     watched.now = 12.0
-    watched.wait_for("load-test: 9 s of about 80 s")
-    assert "stage 2 of 2, load-test: begins, about 80 s (estimate)" in watched.out.getvalue()
+    watched.wait_for("load-test: 9 s of about 90 s")
+    assert "stage 2 of 2, load-test: begins, about 90 s (estimate)" in watched.out.getvalue()
 
 
 def test_a_step_that_is_over_is_not_told_later_as_if_it_went_on(watched: Watched) -> None:
