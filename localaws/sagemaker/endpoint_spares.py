@@ -102,25 +102,27 @@ class Spares:
         return [instance for instance, is_usable in zip(taken, are_usable, strict=True) if is_usable]
 
     def _hand_over(self, instance: Instance) -> bool:
-        """One that hangs is found out now, so that another can start in its place at once."""
-        failure = None
+        failure = self._become_instance(instance)
+        if instance.used_credentials:
+            self._give_up(instance)
+        elif failure is not None:
+            instance.stop(0.0)
+            self._count_failure(instance, failure)
+        else:
+            with self._lock:
+                self._taken += 1
+            return True
+        return False
+
+    def _become_instance(self, instance: Instance) -> str | None:
+        """Return why it is not usable. One that hangs is found out now: another can start in its place at once."""
         try:
             idle_priority.normal(instance.process.pid)
         except PermissionError as error:
-            failure = f"could not leave the idle priority: {error}"
+            return f"could not leave the idle priority: {error}"
         instance.become_instance()
-        if instance.used_credentials:
-            self._give_up(instance)
-            return False
-        if failure is None and instance.is_ready and not instance.answers_ping():
-            failure = "did not answer /ping when it was taken"
-        if failure is not None:
-            instance.stop(0.0)
-            self._count_failure(instance, failure)
-            return False
-        with self._lock:
-            self._taken += 1
-        return True
+        is_hung = instance.is_ready and not instance.answers_ping()
+        return "did not answer /ping when it was taken" if is_hung else None
 
     def close(self) -> None:
         """End all of them and start none any more."""
