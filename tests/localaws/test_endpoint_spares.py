@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from moto.iam.models import iam_backends
 from localaws.core import Core
 from localaws.idle_priority import can_come_back
 from localaws.sagemaker.endpoint_fleets import Fleet
-from localaws.sagemaker.endpoint_instances import Launch
+from localaws.sagemaker.endpoint_instances import Instance, Launch
 from localaws.sagemaker.endpoint_plan import ModelPlan, VariantPlan
 from localaws.sagemaker.endpoint_spare_keeper import QUIET_SECONDS, Kept, SpareKeeper
 from localaws.settings import Settings
@@ -341,6 +342,20 @@ def test_without_an_idle_priority_none_is_started_while_requests_are_served(tmp_
             assert fleet.spares.counts().starting == count
     finally:
         fleet.close(drain=False)
+        core.shutdown()
+
+
+def test_a_spares_key_is_held_until_its_process_is_gone(tmp_path: Path) -> None:
+    core = Core(Settings(tmp_path, time_scale=SCALE, instance_startup_seconds=STARTUP_SECONDS))
+    try:
+        spare = Instance(core, launch(core, tmp_path), fleet_size=1, is_spare=True)
+        assert core.credentials.are_held
+        stopping = threading.Thread(target=spare.stop, args=(1.0,))
+        stopping.start()
+        until(lambda: not core.credentials.are_held)
+        assert spare.process.poll() is not None
+        stopping.join(10)
+    finally:
         core.shutdown()
 
 
