@@ -7,6 +7,7 @@ The order is the flow's (`flows/checked_loadtest.py`); measuring is `tasks.load_
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,6 +137,7 @@ def check_plan(trial: Trial, *, through: Through = "function", profile: Profile 
     chosen = profile or profile_of(plan)
     bounds = trial.bounds or watch_at_rest(aws.settings)
     ways: Sequence[Way] = ("function", "endpoint") if through == "both" else (through,)
+    shutil.rmtree(run_dir / CHECKED, ignore_errors=True)  # an earlier test's repetitions would stand beside this one's
     told: list[str] = []
     runs = {way: list(_runs(trial, way, chosen, bounds, told)) for way in ways}
     whole = {way: of_way[0] for way, of_way in runs.items()}
