@@ -41,5 +41,5 @@ def test_a_saturated_generator_is_void_and_never_becomes_max_rps(
     server: InvokeServer, image: Path, tmp_path: Path
 ) -> None:
     rules = LadderRules(first_rps=20_000, least_seconds=0.5)
-    with pytest.raises(Inconclusive, match=r"the run at 2e\+04/s was void twice: the generator.* (99|90) %"):
+    with pytest.raises(Inconclusive, match=r"the run at 2e\+04/s was void twice: .*(99|90) %"):
         ladder_run(server, image, tmp_path, "steady", rules).climb()
