@@ -8,6 +8,7 @@ import platform
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 from tasks.settings import LOCAL_HOSTING_PATH, Settings
 
@@ -38,16 +39,26 @@ def where(settings: Settings) -> str:
 
 def _hosting_limits(settings: Settings) -> list[str]:
     """Ask the embedded AWS what one hosting instance serves; another AWS on loopback has no such limits."""
-    address = f"{str(settings.endpoint_url).rstrip('/')}{LOCAL_HOSTING_PATH}"
+    rules = ask_embedded_aws(settings, LOCAL_HOSTING_PATH)
     try:
-        with DIRECT.open(address, timeout=settings.connect_timeout_seconds) as answer:
-            rules = json.loads(answer.read())
         return [
             f"{name}: {rule['concurrency'] or 'its vCPUs'} requests at once, {rule['floor_ms']:g} ms or more each"
             for name, rule in rules.items()
         ]
-    except (OSError, HTTPException, ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return []
+
+
+def ask_embedded_aws(settings: Settings, path: str) -> Any:
+    """Return what the embedded AWS answers (JSON) at one of its own paths; None where another AWS, or none, answers."""
+    if settings.endpoint_url is None:
+        return None
+    address = f"{settings.endpoint_url.rstrip('/')}{path}"
+    try:
+        with DIRECT.open(address, timeout=settings.connect_timeout_seconds) as answer:
+            return json.loads(answer.read())
+    except (OSError, HTTPException, ValueError):
+        return None
 
 
 def usable_processors() -> int:

@@ -7,13 +7,11 @@ The kernel's figures come from /proc (Linux; elsewhere only lateness is watched)
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,7 +19,7 @@ from typing import Self
 import psutil
 
 from tasks.disturbance import Bounds, Look
-from tasks.machine import DIRECT, usable_processors
+from tasks.machine import ask_embedded_aws, usable_processors
 from tasks.settings import LOCAL_HEALTH_PATH, LOCAL_PULSE_PATH, Settings
 
 PERIOD_SECONDS = 0.5
@@ -94,15 +92,9 @@ def looks_at_rest(
 
 def read_pulse(settings: Settings, since: float) -> list[Look]:
     """Return how late the embedded AWS and its model servers were since a Unix time; nothing on another AWS."""
-    if settings.endpoint_url is None:
-        return []
-    address = f"{settings.endpoint_url.rstrip('/')}{LOCAL_PULSE_PATH}?since={since:.3f}"
-    try:
-        with DIRECT.open(address, timeout=settings.connect_timeout_seconds) as answer:
-            rows = json.loads(answer.read())["buckets"]
-        return [look for row in rows if (look := _pulse_look(row)).values]
-    except (OSError, HTTPException, ValueError, TypeError, KeyError):
-        return []
+    answer = ask_embedded_aws(settings, f"{LOCAL_PULSE_PATH}?since={since:.3f}")
+    rows = answer.get("buckets", ()) if isinstance(answer, dict) else ()
+    return [look for row in rows if (look := _pulse_look(row)).values]
 
 
 def _pulse_look(row: Mapping[str, float | None]) -> Look:
@@ -162,14 +154,8 @@ def marks_of(settings: Settings) -> tuple[bytes, ...]:
 
 def local_owner(settings: Settings) -> str | None:
     """Return the home of the embedded AWS that answers, None where there is none."""
-    if settings.endpoint_url is None:
-        return None
-    address = f"{settings.endpoint_url.rstrip('/')}{LOCAL_HEALTH_PATH}"
-    try:
-        with DIRECT.open(address, timeout=settings.connect_timeout_seconds) as answer:
-            return str(json.loads(answer.read())["home"])
-    except (OSError, HTTPException, ValueError, TypeError, KeyError):
-        return None
+    answer = ask_embedded_aws(settings, LOCAL_HEALTH_PATH)
+    return str(answer["home"]) if isinstance(answer, dict) and "home" in answer else None
 
 
 class OwnProcesses:

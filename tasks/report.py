@@ -16,9 +16,7 @@ from tasks.checked_load import SCALING, ScalingVerdicts
 from tasks.errors import SettingsRefused
 from tasks.kept_training import kept_markdown
 from tasks.load_report import STAGE as LOADTEST
-from tasks.load_report import TESTED
-from tasks.load_report import load_json as load_json
-from tasks.load_report import load_text as load_text
+from tasks.load_report import TESTED, load_json, load_text
 from tasks.parity import STAGE as PARITY
 from tasks.parity import Parity, ParityRow
 from tasks.pricing import PRICES_SOURCE

@@ -5,13 +5,11 @@ Another AWS has no such routes; nothing is waited for there.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
-from http.client import HTTPException
 from typing import Any
 
-from tasks.machine import DIRECT
+from tasks.machine import ask_embedded_aws
 from tasks.settings import LOCAL_SPARES_PATHS, Settings
 from tasks.waiting import say
 
@@ -37,16 +35,8 @@ def wait_for_spares(
 
 
 def _counts(settings: Settings) -> Iterator[dict[str, int]]:
-    if settings.endpoint_url is None:
-        return
     for path in LOCAL_SPARES_PATHS:
-        try:
-            with DIRECT.open(
-                f"{settings.endpoint_url.rstrip('/')}{path}", timeout=settings.connect_timeout_seconds
-            ) as answer:
-                yield from _leaves(json.loads(answer.read()))
-        except (OSError, HTTPException, ValueError):
-            continue
+        yield from _leaves(ask_embedded_aws(settings, path))
 
 
 def _leaves(content: Any) -> Iterator[dict[str, int]]:
