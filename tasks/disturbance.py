@@ -107,13 +107,13 @@ class Bounds:
     def text(self) -> str:
         """Return floor and bounds in one line."""
         parts = [
-            f"{BY_NAME[name].what} {self._floor_text(name)} (bound {BY_NAME[name].text(limit)})"
+            f"{BY_NAME[name].what} {self._floor_text(name)}bound {BY_NAME[name].text(limit)})"
             for name, limit in self.limits.items()
         ]
         return f"at rest for {self.seconds:g} s: " + ", ".join(parts)
 
     def _floor_text(self, name: str) -> str:
-        return BY_NAME[name].text(self.floor[name]) if name in self.floor else "not seen"
+        return f"{BY_NAME[name].text(self.floor[name])} (" if name in self.floor else "… (not seen at rest, "
 
 
 def brief(reasons: Iterable[str]) -> str:

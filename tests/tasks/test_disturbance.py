@@ -85,7 +85,7 @@ def test_the_text_names_floor_and_bound_of_each_signal(bounds: Bounds) -> None:
     text = bounds.text()
     assert text.startswith("at rest for 2 s: ") and "waiting for a processor 2% (bound 57%)" in text
     assert "kennel late by 1 ms (bound 101 ms)" in text
-    assert "load generator late by not seen (bound 100 ms)" in text
+    assert "load generator late by … (not seen at rest, bound 100 ms)" in text
     assert (bounds.noise_ms, bounds.unnoticed_ms) == (1.0, 101.0)
 
 
