@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from tasks.machine import hardware
-from tasks.records import load_record
+from tasks.run.machine import hardware
+from tasks.run.records import load_record
 from tasks.scale_limits import bounds, study, study_markdown
 from tasks.scaling_plan import Limits, ScalingPlan, list_prices
 from tasks.traffic import Figure, Measured, Traffic

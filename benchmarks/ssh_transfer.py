@@ -29,8 +29,8 @@ from typing import Any
 
 import paramiko
 
-from tasks.machine import hardware
-from tasks.progress import LineProgress
+from tasks.run.machine import hardware
+from tasks.run.progress import LineProgress
 from tasks.ssh import Remote
 from tasks.transfer import put
 

@@ -15,18 +15,18 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.checked_loadtest import check, checked_test
 from flows.parameters import DemoPace, LoadSeconds, Processes, RatePerSecond, RunId, SafetyFactor
-from tasks.artifacts import publish_markdown
-from tasks.aws import Aws
 from tasks.checked_load import SCALING, ScalingVerdicts
-from tasks.errors import SettingsRefused
-from tasks.ledger import run_lock
 from tasks.load_images import fetch_test_images
 from tasks.load_report import STAGE, TESTED, report_markdown
 from tasks.loadtest import LoadOptions, run_load_test
-from tasks.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, load_record
 from tasks.report import summarise, write_report
+from tasks.run.artifacts import publish_markdown
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused
+from tasks.run.ledger import run_lock
+from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, load_record
+from tasks.run.settings import Settings
 from tasks.scaling_report import raise_unless_passed, scaling_markdown
-from tasks.settings import Settings
 
 IMAGES = 16
 """So many different photos are sent in turn: enough that no cache of one answer could serve them all."""

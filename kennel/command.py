@@ -435,7 +435,7 @@ def call(arguments: list[str]) -> int:
         return INTERRUPTED
     except Exception as error:
         # The tree of errors imports botocore, and this comes before the first line that a person sees.
-        from tasks.errors import KennelError
+        from tasks.run.errors import KennelError
 
         if not isinstance(error, KennelError):
             raise

@@ -18,10 +18,10 @@ from kennel.journey import Journey, earlier_seconds
 from kennel.plain_view import NoView, PlainView, wrapped
 from kennel.run_log import RunLog
 from kennel.screen import Screen, View
-from tasks.progress import Stage, tell_stage
+from tasks.run.progress import Stage, tell_stage
 
 if TYPE_CHECKING:
-    from tasks.errors import KennelError
+    from tasks.run.errors import KennelError
 
 LOGGER = logging.getLogger("kennel")
 VERDICT_STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow"}
@@ -52,7 +52,7 @@ def begin(
         SettingsRefused: it is to be quiet and verbose.
     """
     if quiet and verbose:
-        from tasks.errors import SettingsRefused
+        from tasks.run.errors import SettingsRefused
 
         raise SettingsRefused(title, "--quiet with --verbose", "one leaves out what the other adds", "give one of them")
     end(is_finished=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tasks.archive import list_source
 from tasks.dataset import read_layout
-from tasks.errors import SourceRefused
-from tasks.settings import Settings
+from tasks.run.errors import SourceRefused
+from tasks.run.settings import Settings
 
 SAMPLE = "sample"
 FORMS = "give a URL, a .zip, a folder or 'sample' as --data"

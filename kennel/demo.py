@@ -14,10 +14,10 @@ from typing import Any
 
 from kennel import embedded_aws
 from kennel.console import say
-from tasks.errors import SettingsRefused
 from tasks.pace import Pace, measure_pace
-from tasks.records import write_atomically
-from tasks.settings import Settings
+from tasks.run.errors import SettingsRefused
+from tasks.run.records import write_atomically
+from tasks.run.settings import Settings
 
 TYPE = "ml.m5.large"
 TIME_SCALE = 90.0

@@ -18,7 +18,7 @@ import psutil
 
 from kennel import processes
 from kennel.ports import free_port
-from tasks.errors import SettingsRefused, StageFailed, WaitTimedOut
+from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
 
 NAME = "localaws"
 PREFERRED_PORT = 4577

@@ -9,10 +9,10 @@ import sys
 
 from kennel.console import begin, print_error, say
 from kennel.running import INTERRUPTED
-from tasks.aws import Aws
-from tasks.errors import KennelError
 from tasks.instance_run import end_instances
-from tasks.settings import Settings
+from tasks.run.aws import Aws
+from tasks.run.errors import KennelError
+from tasks.run.settings import Settings
 
 
 def main(names: list[str]) -> int:

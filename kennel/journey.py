@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tasks.progress import Stage
+from tasks.run.progress import Stage
 
 SERVERS = "servers"
 """The stage before the flow's own: localaws, Prefect's server, and what this process imports."""

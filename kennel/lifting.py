@@ -77,8 +77,8 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
 
 
 def _tear_down(run_id: str | None, *, is_confirmed: bool) -> dict[str, object]:
-    from tasks.aws import Aws
-    from tasks.settings import Settings
+    from tasks.run.aws import Aws
+    from tasks.run.settings import Settings
     from tasks.teardown import tear_down
 
     report = tear_down(Aws(Settings.load()), run_id, yes=is_confirmed, say=say)
@@ -90,7 +90,7 @@ def _tear_down(run_id: str | None, *, is_confirmed: bool) -> dict[str, object]:
 
 def _answers(where: surroundings.Surroundings) -> bool:
     """Tell whether a local endpoint has a listener; real AWS is taken to be there."""
-    from tasks.settings import Settings
+    from tasks.run.settings import Settings
 
     url = Settings.load().endpoint_url
     if where.target != "local" or url is None:
@@ -106,7 +106,7 @@ def _answers(where: surroundings.Surroundings) -> bool:
 def _forget_local(runs: Path, run_id: str | None) -> list[str]:
     """Close the ledger rows of an embedded AWS that ended: its resources lived in its memory."""
     from kennel.overview import all_runs
-    from tasks.ledger import Ledger, read_ledger
+    from tasks.run.ledger import Ledger, read_ledger
 
     forgotten = []
     for run_dir in all_runs(runs):

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kennel.journey import Journey, Leg
-from tasks.progress import Stage, Step
+from tasks.run.progress import Stage, Step
 
 BAR_WIDTH = 20
 NEARLY = 0.97

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from kennel import console, running, surroundings
 from kennel.console import print_json, print_table, say
-from tasks.errors import Inconclusive, SettingsRefused, StageFailed
-from tasks.settings import Settings
+from tasks.run.errors import Inconclusive, SettingsRefused, StageFailed
+from tasks.run.settings import Settings
 from tasks.traffic import Traffic
 
 if TYPE_CHECKING:
     from tasks.checked_load import ScalingVerdicts
-    from tasks.records import LoadReport
+    from tasks.run.records import LoadReport
 
 RATES = ("baseline_rps", "peak_rps", "spike_rps")
 STATED = {
@@ -130,10 +130,10 @@ def show_page(run_id: str, options: UiOptions) -> int:
         why = "a page needs a deployment that runs"
         raise SettingsRefused("kennel loadtest --ui", "the embedded AWS does not run", why, "kennel run")
 
-    from tasks.aws import Aws
     from tasks.load_images import fetch_test_images
     from tasks.load_ui import start_ui
-    from tasks.records import DatasetRef, EndpointRef, FunctionRef, load_record
+    from tasks.run.aws import Aws
+    from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, load_record
 
     aws, run_dir = Aws(Settings.load()), where.runs / run_id
     kind: type[EndpointRef | FunctionRef] = FunctionRef if options.through == "function" else EndpointRef
@@ -178,7 +178,7 @@ def _records(run_dir: Path, mode: str) -> tuple[LoadReport | None, ScalingVerdic
     """Return what a test of this mode has kept: a checked one's verdicts hold its loads too."""
     from tasks.checked_load import SCALING, ScalingVerdicts
     from tasks.load_report import STAGE
-    from tasks.records import LoadReport, load_record
+    from tasks.run.records import LoadReport, load_record
 
     if mode == "checked":
         return None, load_record(run_dir, SCALING, ScalingVerdicts)

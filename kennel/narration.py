@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tasks.progress import Step
+from tasks.run.progress import Step
 
 _OF_A_HOST = re.compile(r"^(?P<host>(?:algo|instance)-\d+) \| (?P<line>.*)$", re.DOTALL)
 _ALARMING = re.compile(r"\b(WARNING|FAILED|INTERRUPTED)\b")

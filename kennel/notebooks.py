@@ -13,7 +13,7 @@ from typing import Any, Literal
 from kennel import running, surroundings
 from kennel.console import begin, print_json, print_table, say
 from kennel.journey import SERVERS
-from tasks.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused
 
 
 def create(run_id: str, *, instance_type: str | None, idle_minutes: int, with_url: bool, as_json: bool) -> int:
@@ -45,9 +45,9 @@ def show(run_id: str | None, *, as_json: bool) -> int:
         AwsFailed: SageMaker refused.
     """
     _require_running()
-    from tasks.aws import Aws
     from tasks.notebook import list_notebooks
-    from tasks.settings import Settings
+    from tasks.run.aws import Aws
+    from tasks.run.settings import Settings
 
     states = list_notebooks(Aws(Settings.load()), run_id)
     _print("list", states, url=None, as_json=as_json)
@@ -64,9 +64,9 @@ def _act(parameters: dict[str, Any], *, with_url: bool, as_json: bool) -> int:
     from prefect.exceptions import ParameterTypeError
 
     from flows.notebook import notebook
-    from tasks.aws import Aws
     from tasks.notebook import presigned_url
-    from tasks.settings import Settings
+    from tasks.run.aws import Aws
+    from tasks.run.settings import Settings
 
     try:
         report = asyncio.run(notebook(**parameters))

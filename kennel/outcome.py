@@ -13,7 +13,7 @@ from kennel import prefect_server, processes
 from tasks.scaling_choice import amount
 
 if TYPE_CHECKING:
-    from tasks.records import FunctionRef
+    from tasks.run.records import FunctionRef
     from tasks.verdicts import Verdict
 
 PASSED = "PASS"

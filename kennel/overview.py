@@ -8,8 +8,8 @@ from typing import Any
 
 from kennel import embedded_aws, prefect_server, processes, surroundings
 from kennel.console import print_json, print_table, say
-from tasks.errors import SettingsRefused
-from tasks.ledger import read_ledger
+from tasks.run.errors import SettingsRefused
+from tasks.run.ledger import read_ledger
 
 STAGES = ("stage_data", "train_sagemaker", "train_ec2", "deploy", "loadtest", "pipeline")
 _RECORDS_OF = {"deploy": ("function",), "loadtest": ("loadtest", "scaling")}
@@ -45,13 +45,13 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
         return _print_files(run_dir, follow=follow)
     if surroundings.use_running() is None:
         raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", "kennel up")
-    from tasks.aws import Aws
+    from tasks.account.logs import LogFollower
+    from tasks.account.roles import TRAINING_LOG_GROUP
     from tasks.endpoint import endpoint_log_group
     from tasks.functions import function_log_group
-    from tasks.log_stream import LogFollower
-    from tasks.naming import name_prefix
-    from tasks.roles import TRAINING_LOG_GROUP
-    from tasks.settings import Settings
+    from tasks.run.aws import Aws
+    from tasks.run.naming import name_prefix
+    from tasks.run.settings import Settings
 
     aws, name = Aws(Settings.load()), run_dir.name
     groups = {

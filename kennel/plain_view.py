@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from kennel.journey import SERVERS, Journey
-from tasks.progress import Stage, Step
+from tasks.run.progress import Stage, Step
 
 STARTING_SECONDS = 2.5
 SILENCE_SECONDS = 9.0

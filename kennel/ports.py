@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from tasks.errors import StageFailed
+from tasks.run.errors import StageFailed
 
 
 def free_port(preferred: int) -> int:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from kennel import processes, work_pool
 from kennel.ports import free_port
-from tasks.errors import StageFailed, WaitTimedOut
+from tasks.run.errors import StageFailed, WaitTimedOut
 
 NAME = "prefect"
 PREFERRED_PORT = 4578

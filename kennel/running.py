@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from kennel import REFERENCE_DATA, console, embedded_aws, surroundings
 from kennel.data_argument import SAMPLE as SAMPLE
 from kennel.data_argument import forget_refused, judge_argument
-from tasks import naming
 from tasks.backbones import require_backbone
-from tasks.errors import DataRefused, SettingsRefused, StageFailed
-from tasks.ledger import live_rows
-from tasks.settings import Settings
+from tasks.run import naming
+from tasks.run.errors import DataRefused, SettingsRefused, StageFailed
+from tasks.run.ledger import live_rows
+from tasks.run.settings import Settings
 
 if TYPE_CHECKING:
     from tasks.report import RunSummary

@@ -10,11 +10,11 @@ from typing import Any
 from kennel import REFERENCE_DATA, console, running, surroundings
 from kennel.console import print_json, print_table, say
 from kennel.data_argument import SAMPLE, forget_refused, judge_argument
-from tasks import naming
 from tasks.backbones import require_backbone
-from tasks.errors import DataRefused, SettingsRefused
 from tasks.instance_prices import choose_instances
-from tasks.settings import Settings
+from tasks.run import naming
+from tasks.run.errors import DataRefused, SettingsRefused
+from tasks.run.settings import Settings
 
 SHORTEST_MINUTES, LONGEST_MINUTES = 10, 240
 """systemd lets nobody log in during the 5 minutes before a shutdown: kept for less, an instance is of no use."""
@@ -48,8 +48,8 @@ def train(
 
     from tasks.parity import STAGE as PARITY
     from tasks.parity import Parity
-    from tasks.records import load_record
     from tasks.report import ec2_json, ec2_rows
+    from tasks.run.records import load_record
 
     try:
         model = asyncio.run(_stage_and_train(chosen, name, {**parameters, "keep_on_failure_minutes": keep_minutes}))
@@ -97,7 +97,7 @@ async def _stage_and_train(data: str, run_id: str, parameters: Mapping[str, Any]
     from flows.pipeline import StageClock
     from flows.stage_data import stage_data
     from flows.train_ec2 import train_ec2
-    from tasks.ledger import run_lock
+    from tasks.run.ledger import run_lock
 
     clock = StageClock()
     with run_lock(Settings.load().run_dir(run_id)):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from kennel.narration import Narration
 from kennel.run_log import RunLog
-from tasks.progress import Stage, Step
+from tasks.run.progress import Stage, Step
 
 
 class View(Protocol):

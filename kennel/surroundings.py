@@ -14,9 +14,9 @@ from pathlib import Path
 
 from kennel import console, embedded_aws, prefect_server, processes
 from kennel.journey import SERVERS
-from tasks import machine
-from tasks.errors import SettingsRefused
-from tasks.settings import Settings, is_loopback
+from tasks.run import machine
+from tasks.run.errors import SettingsRefused
+from tasks.run.settings import Settings, is_loopback
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tasks import naming
-from tasks.aws import Aws
 from tasks.endpoint_instances import wait_for_instances
-from tasks.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary, is_not_found
-from tasks.ledger import Ledger
-from tasks.records import EndpointRef
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary, is_not_found
+from tasks.run.ledger import Ledger
+from tasks.run.records import EndpointRef
 from tasks.scaling_choice import ScalingPlan
 
 NAMESPACE = "sagemaker"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from tasks.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused
 
 PACKAGED = "efficientnet_lite0"
 _NAMES = """

@@ -14,26 +14,26 @@ from pathlib import Path
 from typing import Literal
 
 from tasks.autoscaling import ensure_autoscaling, plan_autoscaling
-from tasks.aws import Aws
 from tasks.concurrency import ensure_concurrency, plan_concurrency
 from tasks.disturbance import Bounds, Look, brief
-from tasks.errors import SettingsRefused
-from tasks.ledger import Ledger
 from tasks.load_picture import draw
 from tasks.load_profile import Profile, profile_of, run_profile
 from tasks.load_report import STAGE
 from tasks.loadtest import LoadOptions
-from tasks.machine import where
 from tasks.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
 from tasks.observation import InstanceWatch, see
 from tasks.observed import observe, preferred
 from tasks.profile_records import Seen
-from tasks.records import EndpointRef, FunctionRef, LoadReport, load_record, save_record
 from tasks.rest import bring_to_rest
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused
+from tasks.run.ledger import Ledger
+from tasks.run.machine import where
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record, save_record
+from tasks.run.waiting import say
 from tasks.scaling_choice import ScalingPlan
 from tasks.spares import wait_for_spares
 from tasks.verdicts import Verdict, first_throttled, judge
-from tasks.waiting import say
 
 SCALING = "scaling"
 """The record of a plan and its verdicts."""

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TRAINING_SOURCE = REPOSITORY / "training"

@@ -14,13 +14,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tasks.aws import Aws
-from tasks.errors import LimitReached, SettingsRefused, StageFailed, aws_boundary, error_code, is_not_found
-from tasks.ledger import Ledger
-from tasks.records import FunctionRef
+from tasks.run.aws import Aws
+from tasks.run.errors import LimitReached, SettingsRefused, StageFailed, aws_boundary, error_code, is_not_found
+from tasks.run.ledger import Ledger
+from tasks.run.records import FunctionRef
+from tasks.run.waiting import wait_for
 from tasks.scaling_choice import ScalingPlan
 from tasks.scaling_rules import UNRESERVED_MINIMUM, Limits
-from tasks.waiting import wait_for
 
 KIND = "provisioned-concurrency"
 _NOTHING_PROVISIONED = "ProvisionedConcurrencyConfigNotFoundException"

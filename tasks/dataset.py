@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.archive import Listing
-from tasks.errors import DataRefused, SourceRefused
-from tasks.records import SPLITS
-from tasks.settings import Settings
+from tasks.run.errors import DataRefused, SourceRefused
+from tasks.run.records import SPLITS
+from tasks.run.settings import Settings
 
 SPLIT_FOLDERS = {
     "train": "train",

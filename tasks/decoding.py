@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.archive import Entry, Listing
-from tasks.errors import KennelError
 from tasks.images import ImageLimits
-from tasks.progress import Progress, ProgressFactory
+from tasks.run.errors import KennelError
+from tasks.run.progress import Progress, ProgressFactory
 
 CHUNK_IMAGES = 512
 CHUNK_BYTES = 8 * 2**20

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks import naming, storage
-from tasks.aws import Aws
-from tasks.bucket import OWNED_PREFIXES, bucket_tags
+from tasks.account import objects
+from tasks.account.bucket import OWNED_PREFIXES, bucket_tags
 from tasks.instance_deleters import INSTANCE_KINDS
 from tasks.kinds import PREFIX, Kind, ask, pairs, tagged, until_gone
 from tasks.notebook_deleters import NOTEBOOK_KINDS
+from tasks.run import naming
+from tasks.run.aws import Aws
 from tasks.scaling_deleters import SCALING_KINDS, deregister_targets, remove_provisioned_of
 from tasks.teardown_plan import Found
 
@@ -202,7 +203,7 @@ def _folders(aws: Aws, prefix: str) -> list[str]:
 
 def _remove_prefix(aws: Aws, name: str) -> None:
     bucket, _, prefix = name.partition("/")
-    storage.delete_prefix(aws, bucket, f"{prefix}/")
+    objects.delete_prefix(aws, bucket, f"{prefix}/")
 
 
 def _look_bucket(aws: Aws, name: str) -> Found | None:

@@ -18,10 +18,10 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from tasks.errors import DownloadFailed, SourceRefused
-from tasks.progress import ProgressFactory
-from tasks.records import write_atomically
-from tasks.settings import Settings
+from tasks.run.errors import DownloadFailed, SourceRefused
+from tasks.run.progress import ProgressFactory
+from tasks.run.records import write_atomically
+from tasks.run.settings import Settings
 
 REFERENCE_URL = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dogImages.zip"
 """The reference dataset: 133 breeds, 8,351 photos, 1.1 GB."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.aws import Aws
-from tasks.errors import StageFailed, aws_boundary
-from tasks.waiting import wait_for
+from tasks.run.aws import Aws
+from tasks.run.errors import StageFailed, aws_boundary
+from tasks.run.waiting import wait_for
 
 
 def set_instances(aws: Aws, endpoint_name: str, variant: str, count: int, *, deadline_seconds: float = 1800.0) -> None:

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tasks.aws import Aws
-from tasks.errors import aws_boundary
+from tasks.run.aws import Aws
+from tasks.run.errors import aws_boundary
 
 _DURATION = re.compile(r"\tDuration: ([\d.]+) ms")
 _INIT = re.compile(r"\tInit Duration: ([\d.]+) ms")

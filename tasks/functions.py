@@ -13,12 +13,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tasks import naming
-from tasks.aws import Aws
-from tasks.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
-from tasks.ledger import Ledger
-from tasks.records import FunctionRef
-from tasks.waiting import once_assumable, wait_for
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
+from tasks.run.ledger import Ledger
+from tasks.run.records import FunctionRef
+from tasks.run.waiting import once_assumable, wait_for
 
 ALIAS = "live"
 FUNCTION_NAME_LIMIT = 64

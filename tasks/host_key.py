@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from tasks.errors import LedgerRefused
-from tasks.records import write_atomically
+from tasks.run.errors import LedgerRefused
+from tasks.run.records import write_atomically
 
 FOLDER = "ec2"
 LOGIN = "login_key"

@@ -13,19 +13,6 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tasks import naming
-from tasks.aws import Aws
-from tasks.errors import (
-    KennelError,
-    LimitReached,
-    OwnershipRefused,
-    StageFailed,
-    TeardownIncomplete,
-    aws_boundary,
-    error_code,
-    is_not_found,
-    translate,
-)
 from tasks.instance_access import tags_of
 from tasks.instance_plan import InstancePlan
 from tasks.instance_prices import Offer
@@ -43,9 +30,22 @@ from tasks.instance_state import (
     settled,
     wait_ended,
 )
-from tasks.ledger import Ledger
-from tasks.records import InstanceRef, save_record
-from tasks.waiting import once_assumable
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import (
+    KennelError,
+    LimitReached,
+    OwnershipRefused,
+    StageFailed,
+    TeardownIncomplete,
+    aws_boundary,
+    error_code,
+    is_not_found,
+    translate,
+)
+from tasks.run.ledger import Ledger
+from tasks.run.records import InstanceRef, save_record
+from tasks.run.waiting import once_assumable
 
 KIND = "instance"
 MAX_ATTEMPTS = 20

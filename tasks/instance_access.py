@@ -17,13 +17,13 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tasks import naming
-from tasks.aws import Aws
-from tasks.errors import NotFound, OwnershipRefused, Unreachable, aws_boundary, error_code, is_not_found
 from tasks.host_key import KeyFile, login_key
-from tasks.ledger import Ledger
-from tasks.settings import Settings
-from tasks.waiting import say, wait_for
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import NotFound, OwnershipRefused, Unreachable, aws_boundary, error_code, is_not_found
+from tasks.run.ledger import Ledger
+from tasks.run.settings import Settings
+from tasks.run.waiting import say, wait_for
 
 ADDRESS_SECONDS = 10.0
 VISIBLE_SECONDS = 30.0

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tasks.aws import Aws
-from tasks.errors import StageFailed, aws_boundary
-from tasks.records import EndpointRef
-from tasks.waiting import wait_for
+from tasks.run.aws import Aws
+from tasks.run.errors import StageFailed, aws_boundary
+from tasks.run.records import EndpointRef
+from tasks.run.waiting import wait_for
 
 DEADLINE_SECONDS = 1800.0
 

@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tasks import naming
-from tasks.aws import Aws
 from tasks.host_key import remove_keys
 from tasks.instance_access import find_group, find_key_pair, key_pair_name, tags_of
 from tasks.instance_profile import find_profile
 from tasks.instance_state import described_by, wait_ended
 from tasks.kinds import PREFIX, Kind, ask, pairs, tagged, until_gone
+from tasks.run import naming
+from tasks.run.aws import Aws
 from tasks.teardown_plan import Found
 
 _OURS = [{"Name": f"tag:{naming.PROJECT_TAG}", "Values": [naming.PROJECT]}]

@@ -12,13 +12,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks import naming
-from tasks.aws import Aws
-from tasks.errors import NotFound, aws_boundary
 from tasks.host_key import KeyFile, host_key
 from tasks.instance_access import Access
 from tasks.instance_prices import InstanceCandidates, Offer
-from tasks.settings import Settings
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import NotFound, aws_boundary
+from tasks.run.settings import Settings
 
 USER = "ubuntu"
 """The login of the Deep Learning AMIs that are built on Ubuntu."""

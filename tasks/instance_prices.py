@@ -14,8 +14,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tasks.aws import Aws
-from tasks.errors import SettingsRefused, error_code
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused, error_code
 
 TABLE_DATE = "2025"
 TABLE_REGION = "us-east-1"

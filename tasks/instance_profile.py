@@ -10,11 +10,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tasks.aws import Aws
-from tasks.errors import aws_boundary, is_not_found
-from tasks.ledger import Ledger
-from tasks.roles import RoleSpec, ensure_role, iam_tags, refuse_foreign_iam
-from tasks.waiting import say, wait_for
+from tasks.account.roles import RoleSpec, ensure_role, iam_tags, refuse_foreign_iam
+from tasks.run.aws import Aws
+from tasks.run.errors import aws_boundary, is_not_found
+from tasks.run.ledger import Ledger
+from tasks.run.waiting import say, wait_for
 
 VISIBLE_SECONDS = 30.0
 """IAM takes seconds to know a role everywhere that was just made."""

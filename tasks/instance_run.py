@@ -16,25 +16,25 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.aws import Aws
-from tasks.errors import KennelError, RemoteFailed, StageFailed, WaitTimedOut, aws_boundary
+from tasks.account.roles import instance_role, run_prefix
 from tasks.instance import KIND, LOST_SECONDS, launch, refuse_other_plans, terminate
 from tasks.instance_access import ensure_access
 from tasks.instance_plan import InstancePlan, dead_man_command, dead_man_minutes, plan_instance
 from tasks.instance_prices import InstanceCandidates, cost_usd, with_current_prices
 from tasks.instance_profile import ensure_instance_profile
 from tasks.instance_state import POLL_SECONDS, VISIBLE_SECONDS, instance_facts, instances_of, login, why_ended
-from tasks.ledger import Ledger, live_rows
-from tasks.progress import show_progress
-from tasks.records import InstanceModel, InstanceRef, load_record
 from tasks.remote_job import RemoteJob, instance_specs
 from tasks.remote_training import Outcome, Worker, collect, follow, ship, start
-from tasks.roles import instance_role, run_prefix
+from tasks.run.aws import Aws
+from tasks.run.errors import KennelError, RemoteFailed, StageFailed, WaitTimedOut, aws_boundary
+from tasks.run.ledger import Ledger, live_rows
+from tasks.run.progress import show_progress
+from tasks.run.records import InstanceModel, InstanceRef, load_record
+from tasks.run.waiting import say
 from tasks.ssh import Remote
 from tasks.ssh_wait import wait_for_ssh
 from tasks.trained_model import agree, meta_in, metrics_of
 from tasks.training_job import METRICS, object_exists
-from tasks.waiting import say
 
 STAGE = "train_ec2"
 MAX_ATTEMPTS = 5

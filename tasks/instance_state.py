@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from tasks import naming
-from tasks.aws import Aws
-from tasks.errors import Unreachable, WaitTimedOut, aws_boundary, error_code, is_not_found
 from tasks.host_key import known_host_key, login_path
 from tasks.instance_access import rules_of, ssh_source, tags_of
 from tasks.instance_plan import USER, InstancePlan
 from tasks.instance_prices import TABLE_SOURCE, hourly_price
-from tasks.records import InstanceRef, load_record
-from tasks.waiting import Say, say, wait_for
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import Unreachable, WaitTimedOut, aws_boundary, error_code, is_not_found
+from tasks.run.records import InstanceRef, load_record
+from tasks.run.waiting import Say, say, wait_for
 
 if TYPE_CHECKING:
     from tasks.ssh_login import Login

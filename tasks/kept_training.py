@@ -13,15 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.aws import Aws
-from tasks.errors import KennelError, aws_boundary
-from tasks.log_stream import LogFollower, LogLine
-from tasks.progress import show_progress
-from tasks.records import TrainedModel, load_record, save_record, write_atomically
-from tasks.roles import TRAINING_LOG_GROUP
+from tasks.account.logs import LogFollower, LogLine
+from tasks.account.roles import TRAINING_LOG_GROUP
+from tasks.run.aws import Aws
+from tasks.run.errors import KennelError, aws_boundary
+from tasks.run.progress import show_progress
+from tasks.run.records import TrainedModel, load_record, save_record, write_atomically
+from tasks.run.waiting import say
 from tasks.trained_model import read_result, reported_metrics
 from tasks.training_job import TrainingPlan
-from tasks.waiting import say
 
 FOLDER = Path("TrainedModels") / "sagemaker"
 MODEL, LOG, METRICS = "model.tar.gz", "training.log", "metrics.json"

@@ -12,11 +12,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tasks import naming
-from tasks.aws import Aws
-from tasks.errors import WaitTimedOut, error_code, is_not_found
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import WaitTimedOut, error_code, is_not_found
+from tasks.run.waiting import SILENCE_SECONDS, Say, say
 from tasks.teardown_plan import Found
-from tasks.waiting import SILENCE_SECONDS, Say, say
 
 REMOVE_SECONDS = 1800.0
 """An endpoint cannot be deleted while it is being created, which takes AWS minutes; a job may take 120 s to stop."""

@@ -6,9 +6,9 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.aws import Aws
-from tasks.errors import StageFailed, aws_boundary
-from tasks.records import DatasetRef
+from tasks.run.aws import Aws
+from tasks.run.errors import StageFailed, aws_boundary
+from tasks.run.records import DatasetRef
 
 
 def fetch_test_images(aws: Aws, dataset: DatasetRef, folder: Path, *, count: int) -> list[Path]:

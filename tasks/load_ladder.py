@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.disturbance import NOT_OURS, Bounds
-from tasks.errors import Inconclusive, StageFailed
 from tasks.load_report import STAGE
 from tasks.load_rungs import Ceiling, Ladder, LadderRules, Rung, Verdict, climb
 from tasks.loadtest import LoadOptions, run_load_test
 from tasks.machine_watch import MachineWatch
-from tasks.records import EndpointRef, LoadReport, load_record
-from tasks.settings import Settings
-from tasks.waiting import say
+from tasks.run.errors import Inconclusive, StageFailed
+from tasks.run.records import EndpointRef, LoadReport, load_record
+from tasks.run.settings import Settings
+from tasks.run.waiting import say
 
 WARM_UP_SECONDS = 0.5
 MOST_BOUND = 0.9

@@ -16,22 +16,22 @@ from datetime import datetime
 from pathlib import Path
 
 from tasks.autoscaling import describe_scaling, resume_scaling, suspend_scaling
-from tasks.aws import Aws
-from tasks.aws_clock import AwsClock
 from tasks.disturbance import NOT_OURS, Bounds
-from tasks.errors import StageFailed
 from tasks.function_reports import InvocationReport, cold_starts, percentile, read_reports
 from tasks.instance_count import set_instance_count
 from tasks.load_ladder import WARM_UP_SECONDS, LadderRun
 from tasks.load_rungs import SAMPLES, Ceiling, Ladder, LadderRules
 from tasks.loadtest import LoadOptions, LoadStage, run_load_test
-from tasks.machine import where
 from tasks.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
-from tasks.records import EndpointRef, FunctionRef, save_record
-from tasks.settings import Settings
+from tasks.run.aws import Aws
+from tasks.run.clock import AwsClock
+from tasks.run.errors import StageFailed
+from tasks.run.machine import where
+from tasks.run.records import EndpointRef, FunctionRef, save_record
+from tasks.run.settings import Settings
+from tasks.run.waiting import say
 from tasks.spares import wait_for_spares
 from tasks.traffic import Figure, Measured, Traffic
-from tasks.waiting import say
 
 STAGE = "ladder"
 FUNCTION_SHARE = 0.5

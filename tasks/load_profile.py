@@ -14,15 +14,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.aws import Aws
-from tasks.aws_clock import MINUTE_SECONDS, AwsClock
-from tasks.errors import StageFailed
 from tasks.load_report import STAGE
 from tasks.load_rungs import SAMPLES
 from tasks.loadtest import LoadOptions, LoadStage, run_load_test
-from tasks.records import EndpointRef, FunctionRef, LoadReport, load_record
+from tasks.run.aws import Aws
+from tasks.run.clock import MINUTE_SECONDS, AwsClock
+from tasks.run.errors import StageFailed
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record
+from tasks.run.waiting import Say, say
 from tasks.scaling_choice import ScalingPlan
-from tasks.waiting import Say, say
 
 PERIODS_OUT = 3
 SHARE_SAMPLES = 64

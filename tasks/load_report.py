@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import Inconclusive, StageFailed
-from tasks.records import LoadReport
+from tasks.run.errors import Inconclusive, StageFailed
+from tasks.run.records import LoadReport
 
 STAGE = "loadtest"
 TESTED = "loadtest-of"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tasks.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused
 
 Verdict = Literal["kept", "broke", "void"]
 SAMPLES = 170

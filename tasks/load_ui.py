@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.aws import Aws
-from tasks.errors import SettingsRefused, StageFailed, WaitTimedOut
 from tasks.loadtest import LOCUSTFILE, LoadOptions, LoadStage, end_group, plan_of, surroundings
-from tasks.records import EndpointRef, FunctionRef
-from tasks.waiting import Say, say
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
+from tasks.run.records import EndpointRef, FunctionRef
+from tasks.run.waiting import Say, say
 
 FOLDER = "loadtest-ui"
 HOST = "127.0.0.1"

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.aws import Aws
-from tasks.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
 from tasks.load_report import FILES, RETRY, STAGE, TESTED, raise_if_useless, report_of
-from tasks.records import EndpointRef, FunctionRef, LoadReport, save_record
-from tasks.settings import Settings
-from tasks.waiting import Say, say
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport, save_record
+from tasks.run.settings import Settings
+from tasks.run.waiting import Say, say
 
 _ROOT = Path(__file__).resolve().parents[1]
 LOCUSTFILE = _ROOT / "loadtest" / "locustfile.py"

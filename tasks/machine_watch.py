@@ -19,8 +19,8 @@ from typing import Self
 import psutil
 
 from tasks.disturbance import Bounds, Look
-from tasks.machine import ask_embedded_aws, usable_processors
-from tasks.settings import LOCAL_HEALTH_PATH, LOCAL_PULSE_PATH, Settings
+from tasks.run.machine import ask_embedded_aws, usable_processors
+from tasks.run.settings import LOCAL_HEALTH_PATH, LOCAL_PULSE_PATH, Settings
 
 PERIOD_SECONDS = 0.5
 NAP_SECONDS = 0.02

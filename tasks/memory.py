@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tasks.archive import list_source
 from tasks.download import read_download_record, sha256_of
-from tasks.records import write_atomically
-from tasks.settings import Settings
+from tasks.run.records import write_atomically
+from tasks.run.settings import Settings
 
 STAGING_VERSION = 1
 """Raised when the same source would be staged to other bytes, or judged otherwise."""

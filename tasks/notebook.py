@@ -16,15 +16,15 @@ from typing import Any
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
-from tasks import naming
-from tasks.aws import Aws
-from tasks.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary
+from tasks.account.prices import USD_PER_HOUR, InstanceChoice
 from tasks.kinds import PREFIX, ask, pairs
-from tasks.ledger import Ledger
 from tasks.notebook_lifecycle import ensure_lifecycle, lifecycle_name
 from tasks.notebook_role import notebook_name
-from tasks.pricing import USD_PER_HOUR, InstanceChoice
-from tasks.waiting import once_assumable, say, wait_for
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary
+from tasks.run.ledger import Ledger
+from tasks.run.waiting import once_assumable, say, wait_for
 
 DEADLINE_SECONDS = 900.0
 """AWS takes 2 to 5 minutes to start an instance, its on-start script may take 5 more."""

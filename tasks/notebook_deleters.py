@@ -8,11 +8,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tasks.aws import Aws
 from tasks.kinds import PREFIX, REMOVE_SECONDS, Kind, ask, pairs, tagged, until_gone
 from tasks.notebook_role import LOG_GROUP
+from tasks.run.aws import Aws
+from tasks.run.waiting import wait_for
 from tasks.teardown_plan import Found
-from tasks.waiting import wait_for
 
 
 def _describe(aws: Aws, name: str) -> Any:

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks import naming
-from tasks.aws import Aws
-from tasks.errors import OwnershipRefused, SettingsRefused
 from tasks.kinds import ask, pairs
-from tasks.ledger import Ledger
 from tasks.notebook_role import notebook_name
-from tasks.waiting import say
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, SettingsRefused
+from tasks.run.ledger import Ledger
+from tasks.run.waiting import say
 
 SCRIPT_LIMIT = 16_384
 """Characters of base64 that AWS takes."""

@@ -6,10 +6,10 @@ started by `kennel`, not from there.
 
 from __future__ import annotations
 
-from tasks import naming
-from tasks.aws import Aws
-from tasks.records import DatasetRef
-from tasks.roles import ROLE_NAME_LIMIT, RoleSpec, Statement, run_prefix
+from tasks.account.roles import ROLE_NAME_LIMIT, RoleSpec, Statement, run_prefix
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.records import DatasetRef
 
 LOG_GROUP = "/aws/sagemaker/NotebookInstances"
 """One for all notebook instances of an account; SageMaker writes `<instance>/<file>` streams with the role's rights."""

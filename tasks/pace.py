@@ -12,8 +12,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from tasks.errors import WaitTimedOut
-from tasks.machine import usable_processors
+from tasks.run.errors import WaitTimedOut
+from tasks.run.machine import usable_processors
 
 SECONDS = 2.0
 START_SECONDS = 10.0

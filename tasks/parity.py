@@ -11,11 +11,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.aws import Aws
 from tasks.download import sha256_of
-from tasks.errors import StageFailed, aws_boundary
-from tasks.progress import show_progress
-from tasks.records import InstanceModel, TrainedModel
+from tasks.run.aws import Aws
+from tasks.run.errors import StageFailed, aws_boundary
+from tasks.run.progress import show_progress
+from tasks.run.records import InstanceModel, TrainedModel
 
 STAGE = "parity"
 WEIGHTS = "model.safetensors"

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks import storage
-from tasks.aws import Aws
-from tasks.errors import NotFound
-from tasks.records import DatasetRef, Hyperparameters, WeightsRef
-from tasks.roles import run_prefix
+from tasks.account import objects
+from tasks.account.roles import run_prefix
+from tasks.run.aws import Aws
+from tasks.run.errors import NotFound
+from tasks.run.records import DatasetRef, Hyperparameters, WeightsRef
 from tasks.weights import FILE_NAME
 
 SPLITS_DEALT_OUT = ("train", "validation", "test")
@@ -112,7 +112,7 @@ def _inputs(aws: Aws, job: RemoteJob) -> tuple[dict[str, list[dict[str, str]]], 
     """Return the shards by split and what every host gets, each with the sha256 that it must arrive with."""
     data = job.dataset
     key = f"{data.prefix}/manifest.json"
-    manifest = storage.read_object(aws, data.bucket, key)
+    manifest = objects.read_object(aws, data.bucket, key)
     if manifest is None:
         why = "the dataset was removed after it was staged"
         raise NotFound("train_ec2", f"s3://{data.bucket}/{key} is gone", why, "kennel run --data <the same data>")

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tasks.errors import ConnectionLost, RemoteFailed, StageFailed, WaitTimedOut
 from tasks.remote_job import RemoteJob
+from tasks.run.errors import ConnectionLost, RemoteFailed, StageFailed, WaitTimedOut
+from tasks.run.waiting import SILENCE_SECONDS, Say, say
 from tasks.ssh import Remote
 from tasks.transfer import get, put
-from tasks.waiting import SILENCE_SECONDS, Say, say
 
 PYTHON = "/opt/pytorch/bin/python"
 """Where the Deep Learning AMI has the interpreter that imports torch."""

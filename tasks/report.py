@@ -12,15 +12,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from tasks.account.prices import PRICES_SOURCE
 from tasks.checked_load import SCALING, ScalingVerdicts
-from tasks.errors import SettingsRefused
 from tasks.kept_training import kept_markdown
 from tasks.load_report import STAGE as LOADTEST
 from tasks.load_report import TESTED, load_json, load_text
 from tasks.parity import STAGE as PARITY
 from tasks.parity import Parity, ParityRow
-from tasks.pricing import PRICES_SOURCE
-from tasks.records import (
+from tasks.run.errors import SettingsRefused
+from tasks.run.records import (
     SPLITS,
     DatasetRef,
     EndpointRef,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
-from tasks.errors import SourceRefused
+from tasks.run.errors import SourceRefused
 
 NAME = "sample"
 VERSION = "digits-1"

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from tasks.autoscaling import resource_id, variant_fields
-from tasks.aws import Aws
-from tasks.errors import aws_boundary
+from tasks.run.aws import Aws
+from tasks.run.errors import aws_boundary
 
 
 @dataclass(frozen=True)

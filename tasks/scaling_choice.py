@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused
 from tasks.traffic import Measured, Traffic
 
 Source = Literal["measured", "chosen", "AWS document", "derived"]

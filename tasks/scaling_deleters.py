@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tasks.autoscaling import DIMENSION, NAMESPACE
-from tasks.aws import Aws
 from tasks.concurrency import provisioned_or_none
 from tasks.kinds import Kind, ask
+from tasks.run.aws import Aws
 from tasks.teardown_plan import Found
 
 

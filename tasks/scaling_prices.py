@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.pricing import PRICES_SOURCE, USD_PER_HOUR
+from tasks.account.prices import PRICES_SOURCE, USD_PER_HOUR
 
 HOURS_A_MONTH = 730.0
 SECONDS_A_MONTH = HOURS_A_MONTH * 3600.0

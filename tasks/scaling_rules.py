@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused
 
 LOAD_TESTING = "docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-loadtest.html"
 TARGET_TRACKING = "docs.aws.amazon.com/autoscaling/application/userguide/target-tracking-scaling-policy-overview.html"

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.errors import KennelError
+from tasks.run.errors import KennelError
 
 MIN_SHARDS = 8
 _BLOCK = 512

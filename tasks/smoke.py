@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.aws import Aws
-from tasks.errors import StageFailed, aws_boundary
-from tasks.records import DatasetRef, FunctionRef
-from tasks.waiting import ASSUMABLE_SECONDS, say
+from tasks.run.aws import Aws
+from tasks.run.errors import StageFailed, aws_boundary
+from tasks.run.records import DatasetRef, FunctionRef
+from tasks.run.waiting import ASSUMABLE_SECONDS, say
 
 SUM_TOLERANCE = 1e-3
 RETRY_SECONDS = 5.0

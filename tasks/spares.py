@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tasks.machine import ask_embedded_aws
-from tasks.settings import LOCAL_SPARES_PATHS, Settings
-from tasks.waiting import say
+from tasks.run.machine import ask_embedded_aws
+from tasks.run.settings import LOCAL_SPARES_PATHS, Settings
+from tasks.run.waiting import say
 
 DEADLINE_SECONDS = 20.0
 POLL_SECONDS = 0.2

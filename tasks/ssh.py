@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from tasks import remote_programs
-from tasks.errors import CommandFailed
+from tasks.run.errors import CommandFailed
 from tasks.ssh_connection import CONNECT_SECONDS, KEEPALIVE_SECONDS, Connection, connect
 from tasks.ssh_exchange import NO_STATUS, Exchange
 from tasks.ssh_login import Login

@@ -18,7 +18,7 @@ import threading
 import paramiko
 from paramiko.ssh_exception import IncompatiblePeer
 
-from tasks.errors import ConnectionLost, HostKeyRefused, LoginRefused
+from tasks.run.errors import ConnectionLost, HostKeyRefused, LoginRefused
 from tasks.ssh_login import Login
 from tasks.ssh_packets import Wire
 

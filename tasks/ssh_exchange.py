@@ -15,7 +15,7 @@ from typing import Self
 
 import paramiko
 
-from tasks.errors import KennelError, RemoteFailed, WaitTimedOut
+from tasks.run.errors import KennelError, RemoteFailed, WaitTimedOut
 from tasks.ssh_connection import Connection
 
 TAKE_BYTES = 2**20

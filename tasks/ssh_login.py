@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from paramiko.pkey import UnknownKeyType
 
-from tasks.errors import HostKeyRefused, LoginRefused
+from tasks.run.errors import HostKeyRefused, LoginRefused
 
 
 @dataclass(frozen=True)

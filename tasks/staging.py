@@ -21,10 +21,9 @@ from typing import Any
 
 import psutil
 
-from tasks import storage
+from tasks.account import objects
+from tasks.account.bucket import bucket_exists, ensure_bucket
 from tasks.archive import Listing, list_source
-from tasks.aws import Aws
-from tasks.bucket import bucket_exists, ensure_bucket
 from tasks.dataset import (
     Candidate,
     LabelledImage,
@@ -37,15 +36,16 @@ from tasks.dataset import (
 )
 from tasks.decoding import Decoded, Rejected, decode_all
 from tasks.download import download, is_url
-from tasks.errors import SourceRefused
 from tasks.images import ImageLimits
-from tasks.ledger import Ledger, crash_point
 from tasks.memory import LocatedSource, Memory, staging_parameters
-from tasks.progress import Progress, ProgressFactory
-from tasks.records import SPLITS, DatasetRef
+from tasks.run.aws import Aws
+from tasks.run.errors import SourceRefused
+from tasks.run.ledger import Ledger, crash_point
+from tasks.run.progress import Progress, ProgressFactory
+from tasks.run.records import SPLITS, DatasetRef
+from tasks.run.settings import Settings
 from tasks.sample import NAME as SAMPLE
 from tasks.sample import make_sample
-from tasks.settings import Settings
 from tasks.shards import ShardPlan, StagedImage, image_rows, pack, plan_shards
 
 FORMAT = 1
@@ -178,10 +178,10 @@ def find_staged(aws: Aws, digest: str, source: LocatedSource) -> DatasetRef | No
     prefix = dataset_prefix(digest)
     if not bucket_exists(aws, aws.bucket):
         return None
-    manifest = _read_manifest(storage.read_object(aws, aws.bucket, f"{prefix}/manifest.json"), digest)
+    manifest = _read_manifest(objects.read_object(aws, aws.bucket, f"{prefix}/manifest.json"), digest)
     if manifest is None:
         return None
-    stored = storage.list_objects(aws, aws.bucket, f"{prefix}/")
+    stored = objects.list_objects(aws, aws.bucket, f"{prefix}/")
     for shard in (shard for split in SPLITS for shard in manifest["splits"][split]):
         found = stored.get(f"{prefix}/{shard['key']}")
         if found is None or (found.size_bytes, found.etag) != (shard["size_bytes"], shard.get("md5")):
@@ -213,11 +213,11 @@ def upload(
         ledger.adopt("s3-prefix", f"s3://{bucket}/{prefix}/")
         return staged, UploadSummary()
     plans = [p for split in SPLITS for p in plan_shards(judged.images, split, settings.shard_size_bytes)]
-    stored = storage.list_objects(aws, bucket, f"{prefix}/")
+    stored = objects.list_objects(aws, bucket, f"{prefix}/")
     sender = _Sender(aws, bucket, prefix, stored)
     total = sum(image.size_bytes for image in judged.images)
     with ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"):
-        storage.abort_half_done_uploads(aws, bucket, f"{prefix}/")
+        objects.abort_half_done_uploads(aws, bucket, f"{prefix}/")
         with progress("upload", total, "B") as told:
             shards = _send_shards(sender, plans, settings.upload_threads, told)
         sender.send("images.jsonl", b"".join(image_rows(plans)), "application/jsonl")
@@ -226,7 +226,7 @@ def upload(
         data = json.dumps(manifest, indent=1).encode() + b"\n"
         key = f"{prefix}/manifest.json"
         is_first = key not in stored  # of two that stage the same at once, the second leaves the first one's
-        storage.put_object(aws, bucket, key, data, content_type="application/json", only_if_new=is_first)
+        objects.put_object(aws, bucket, key, data, content_type="application/json", only_if_new=is_first)
     return _reference(bucket, manifest, judged.source), sender.summary()
 
 
@@ -238,7 +238,7 @@ def dataset_prefix(digest: str) -> str:
 class _Sender:
     """Puts objects below a prefix unless they are there; used from several threads."""
 
-    def __init__(self, aws: Aws, bucket: str, prefix: str, stored: Mapping[str, storage.StoredObject]) -> None:
+    def __init__(self, aws: Aws, bucket: str, prefix: str, stored: Mapping[str, objects.StoredObject]) -> None:
         self._aws, self._bucket, self._prefix, self._stored = aws, bucket, prefix, stored
         self._sent: list[int] = []
         self._skipped: list[int] = []
@@ -246,10 +246,10 @@ class _Sender:
     def send(self, key: str, data: bytes, content_type: str) -> None:
         """Put one object, or note that it is there."""
         full = f"{self._prefix}/{key}"
-        if storage.is_stored(self._stored.get(full), data):
+        if objects.is_stored(self._stored.get(full), data):
             self._skipped.append(len(data))
             return
-        storage.put_object(self._aws, self._bucket, full, data, content_type=content_type)
+        objects.put_object(self._aws, self._bucket, full, data, content_type=content_type)
         self._sent.append(len(data))
         crash_point("shard:after")
 
@@ -265,7 +265,7 @@ def _send_shards(sender: _Sender, plans: Sequence[ShardPlan], threads: int, told
         data = pack(plan)
         sender.send(plan.key, data, "application/x-tar")
         told.advance(sum(image.size_bytes for _, image in plan.images))
-        digests = {"sha256": hashlib.sha256(data).hexdigest(), "md5": storage.md5_hex(data)}
+        digests = {"sha256": hashlib.sha256(data).hexdigest(), "md5": objects.md5_hex(data)}
         return {"key": plan.key, **digests, "size_bytes": len(data), "images": len(plan.images)}
 
     with ThreadPoolExecutor(threads) as pool:

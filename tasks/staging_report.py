@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tasks.dataset import Quarantined, printable
-from tasks.records import DatasetRef
+from tasks.run.records import DatasetRef
 
 
 def staging_markdown(

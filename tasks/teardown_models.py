@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks import naming, storage
-from tasks.aws import Aws
-from tasks.errors import KennelError, LedgerRefused, SettingsRefused
+from tasks.account import objects
+from tasks.account.objects import StoredObject
 from tasks.kept_training import FOLDER, MODEL, fetch_object, load_kept
-from tasks.records import InstanceModel, load_record
-from tasks.storage import StoredObject
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused
+from tasks.run.records import InstanceModel, load_record
 from tasks.teardown_plan import Plan
 
 WHERE = "teardown"
@@ -82,7 +83,7 @@ def models_of(aws: Aws, plan: Plan) -> Iterator[StoredModel]:
         bucket, _, prefix = item.name.partition("/")
         if item.kind != "s3-prefix" or not prefix.startswith("runs/"):
             continue
-        for stored in storage.list_objects(aws, bucket, f"{prefix}/").values():
+        for stored in objects.list_objects(aws, bucket, f"{prefix}/").values():
             named = _MODEL_KEY.match(stored.key)
             if named and re.match(naming.RUN_ID_PATTERN, named["run"]):
                 yield StoredModel(bucket, named["run"], named["job"], stored)

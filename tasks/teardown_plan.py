@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tasks import naming
-from tasks.ledger import State
+from tasks.run import naming
+from tasks.run.ledger import State
 
 ORDER = (
     "training-job",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from tasks.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused
 
 MAX_RPS = 10_000_000.0
 _EXAMPLE = '{"baseline_rps": 5, "peak_rps": 40, "spike_rps": 60, "ramp_seconds": 600, "slo_p95_ms": 500, …}'

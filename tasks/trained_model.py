@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import StageFailed
-from tasks.pricing import cost_usd
-from tasks.records import DatasetRef, TrainedModel
+from tasks.account.prices import cost_usd
+from tasks.run.errors import StageFailed
+from tasks.run.records import DatasetRef, TrainedModel
 from tasks.training_job import TrainingPlan
 
 MAX_META_BYTES = 16 * 2**20

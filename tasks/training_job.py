@@ -19,14 +19,14 @@ from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
 
-from tasks import naming
-from tasks.aws import Aws
-from tasks.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
-from tasks.ledger import Ledger
-from tasks.pricing import InstanceChoice
-from tasks.records import DatasetRef, Hyperparameters, WeightsRef
-from tasks.roles import run_prefix
-from tasks.waiting import once_assumable, say
+from tasks.account.prices import InstanceChoice
+from tasks.account.roles import run_prefix
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
+from tasks.run.ledger import Ledger
+from tasks.run.records import DatasetRef, Hyperparameters, WeightsRef
+from tasks.run.waiting import once_assumable, say
 
 MAX_ATTEMPTS = 20
 SPEC_VARIABLE = "KENNEL_SPEC"

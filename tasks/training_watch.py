@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tasks.aws import Aws
-from tasks.errors import NotFound, StageFailed, WaitTimedOut
-from tasks.log_stream import LogFollower, LogLine
-from tasks.roles import TRAINING_LOG_GROUP
+from tasks.account.logs import LogFollower, LogLine
+from tasks.account.roles import TRAINING_LOG_GROUP
+from tasks.run.aws import Aws
+from tasks.run.errors import NotFound, StageFailed, WaitTimedOut
+from tasks.run.waiting import SILENCE_SECONDS, Say, say
 from tasks.training_job import describe_job
-from tasks.waiting import SILENCE_SECONDS, Say, say
 
 POLL_SECONDS = 1.0
 SCRIPT_STARTS = "Executing command:"

@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks import remote_programs
-from tasks.errors import ConnectionLost, RemoteFailed
-from tasks.progress import Progress, ProgressFactory, show_progress
+from tasks.run.errors import ConnectionLost, RemoteFailed
+from tasks.run.progress import Progress, ProgressFactory, show_progress
+from tasks.run.waiting import say
 from tasks.ssh import Completed, Remote
 from tasks.ssh_exchange import Exchange
-from tasks.waiting import say
 
 ATTEMPTS = 2
 PIECE_BYTES = 2**19

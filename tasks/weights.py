@@ -13,14 +13,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tasks.aws import Aws
+from tasks.account.objects import list_objects
 from tasks.code_package import REPOSITORY
-from tasks.errors import DataRefused, SettingsRefused, StageFailed, WaitTimedOut, aws_boundary
-from tasks.ledger import Ledger
-from tasks.progress import show_progress
-from tasks.records import WeightsRef
-from tasks.storage import list_objects
-from tasks.waiting import say
+from tasks.run.aws import Aws
+from tasks.run.errors import DataRefused, SettingsRefused, StageFailed, WaitTimedOut, aws_boundary
+from tasks.run.ledger import Ledger
+from tasks.run.progress import show_progress
+from tasks.run.records import WeightsRef
+from tasks.run.waiting import say
 
 FILE_NAME = "backbone.safetensors"
 PACKAGED = frozenset({"efficientnet_lite0"})

@@ -66,7 +66,7 @@ def test_a_room_imports_only_the_rooms_it_may(room: str) -> None:
 
 
 def test_the_load_test_takes_nothing_but_settings_records_errors_and_the_machine_from_tasks() -> None:
-    allowed = {"tasks.settings", "tasks.records", "tasks.errors", "tasks.machine"}
+    allowed = {"tasks.run.settings", "tasks.run.records", "tasks.run.errors", "tasks.run.machine"}
     assert [(f, n) for f, n in imports_of("loadtest") if top(n) == "tasks" and n not in allowed] == []
 
 
@@ -77,7 +77,7 @@ def test_flows_hold_order_and_decisions_and_call_no_aws_or_model_library() -> No
 def test_only_one_module_of_tasks_builds_boto3_clients() -> None:
     runs_on_the_notebook_instance = "tasks/notebook_idle.py"
     builders = {str(file) for file, name in imports_of("tasks") if top(name) == "boto3"}
-    assert builders - {runs_on_the_notebook_instance} == {"tasks/aws.py"}
+    assert builders - {runs_on_the_notebook_instance} == {"tasks/run/aws.py"}
 
 
 def test_what_is_sent_to_the_notebook_instance_needs_nothing_of_ours() -> None:

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
-from tasks.aws import Aws
+from tasks.run.aws import Aws
 
 
 class Scripted:
-    """`tasks.aws.Aws` as far as a test needs it: clients by service, each a table of operation → function."""
+    """`tasks.run.aws.Aws` as far as a test needs it: clients by service, each a table of operation → function."""
 
     region = "us-east-1"
     account_id = "123456789012"

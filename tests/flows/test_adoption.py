@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import OwnershipRefused, StageFailed
-from tasks.pricing import choose_training_instance
-from tasks.records import DatasetRef, Hyperparameters
+from tasks.account.prices import choose_training_instance
+from tasks.run.errors import OwnershipRefused, StageFailed
+from tasks.run.records import DatasetRef, Hyperparameters
 from tasks.training_job import MAX_ATTEMPTS, TrainingPlan, find_job
 from tests.flows.scripted import Scripted, not_found, refuses
 

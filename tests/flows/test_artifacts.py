@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tasks.artifacts import MAX_PICTURE_BYTES, with_pictures
+from tasks.run.artifacts import MAX_PICTURE_BYTES, with_pictures
 from tests.conftest import ROOT
 
 CHROMIUM = (
@@ -26,7 +26,7 @@ CHROMIUM = (
 PUBLISHING = """
 import asyncio, sys
 from prefect import flow
-from tasks.artifacts import publish_markdown
+from tasks.run.artifacts import publish_markdown
 @flow
 async def show() -> None:
     await publish_markdown("loadtest", "dogs-1", f"## Load test\\n\\n![profile, function]({sys.argv[1]})\\n")

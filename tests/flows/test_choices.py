@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.containers import inference_image, training_image
-from tasks.errors import SettingsRefused
-from tasks.pricing import choose_hosting_instance, choose_training_instance, cost_usd
+from tasks.account.images import inference_image, training_image
+from tasks.account.prices import choose_hosting_instance, choose_training_instance, cost_usd
+from tasks.run.errors import SettingsRefused
 
 
 def test_a_frozen_backbone_trains_on_cpus_and_says_why() -> None:

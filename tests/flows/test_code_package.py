@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.code_package import build_lambda_zip, stage_training_code, tree_digest
-from tasks.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused
 
 
 def make_function(folder: Path, *, note: str = "") -> Path:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from tasks.account.prices import choose_hosting_instance
 from tasks.endpoint import EndpointPlan, ensure_endpoint, with_first_seconds
-from tasks.errors import OwnershipRefused, StageFailed
-from tasks.ledger import Ledger
-from tasks.naming import tag_list
-from tasks.pricing import choose_hosting_instance
-from tasks.records import DatasetRef, FunctionRef
+from tasks.run.errors import OwnershipRefused, StageFailed
+from tasks.run.ledger import Ledger
+from tasks.run.naming import tag_list
+from tasks.run.records import DatasetRef, FunctionRef
 from tasks.smoke import check_answer, smoke_test
 from tests.flows.scripted import Scripted, not_found
 

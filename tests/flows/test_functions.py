@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.aws import Aws
+from tasks.account.roles import ensure_role, function_role
 from tasks.code_package import build_lambda_zip
 from tasks.concurrency import ConcurrencyPlan, ensure_concurrency
 from tasks.functions import FunctionPlan, ensure_function
-from tasks.ledger import Ledger
-from tasks.roles import ensure_role, function_role
-from tasks.settings import Settings
+from tasks.run.aws import Aws
+from tasks.run.ledger import Ledger
+from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.flows.counting_proxy import counting_proxy
 

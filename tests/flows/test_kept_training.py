@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from tasks import storage
-from tasks.aws import Aws
-from tasks.bucket import ensure_bucket
-from tasks.errors import AwsFailed, StageFailed
+from tasks.account import objects
+from tasks.account.bucket import ensure_bucket
+from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.kept_training import FOLDER, LOG, METRICS, MODEL, is_kept, keep_log, keep_result, load_kept
-from tasks.ledger import Ledger
-from tasks.roles import TRAINING_LOG_GROUP
-from tasks.settings import Settings
+from tasks.run.aws import Aws
+from tasks.run.errors import AwsFailed, StageFailed
+from tasks.run.ledger import Ledger
+from tasks.run.settings import Settings
 from tests.conftest import start_server, wait_for_url
 from tests.flows.counting_proxy import counting_proxy
 from tests.flows.test_trained_model import archive, meta
@@ -51,7 +51,7 @@ def folder(aws: Aws) -> Path:
 def put_model(aws: Aws, content: dict[str, Any]) -> bytes:
     """Store a model as a job would, and return its bytes."""
     data = archive({"model.safetensors": b"0" * 1000, "meta.json": json.dumps(content).encode()})
-    storage.put_object(aws, aws.bucket, KEY, data, content_type="application/gzip")
+    objects.put_object(aws, aws.bucket, KEY, data, content_type="application/gzip")
     return data
 
 

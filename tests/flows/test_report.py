@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 
 from tasks.checked_load import ScalingVerdicts
-from tasks.errors import SettingsRefused
 from tasks.kept_training import KeptTraining
 from tasks.load_report import FILES, load_text
 from tasks.observed import Observed
-from tasks.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, TrainedModel, save_record
 from tasks.report import (
     LoadTested,
     StageTimes,
@@ -21,6 +19,8 @@ from tasks.report import (
     summary_rows,
     write_report,
 )
+from tasks.run.errors import SettingsRefused
+from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, TrainedModel, save_record
 from tasks.smoke import SmokeResult
 from tasks.verdicts import judge_prediction
 from tests.tasks.deployments import plan as scaling_plan

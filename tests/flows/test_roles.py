@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tasks.aws import Aws
-from tasks.errors import OwnershipRefused
-from tasks.ledger import Ledger
-from tasks.records import DatasetRef, WeightsRef
-from tasks.roles import RoleSpec, endpoint_role, ensure_log_group, ensure_role, function_role, training_role
-from tasks.settings import Settings
+from tasks.account.roles import RoleSpec, endpoint_role, ensure_log_group, ensure_role, function_role, training_role
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused
+from tasks.run.ledger import Ledger
+from tasks.run.records import DatasetRef, WeightsRef
+from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 
 DATA = DatasetRef("b", "datasets/d", "d", "dogs", ("x", "y"), {"train": {"x": 1, "y": 1}}, 10, 0, "sample")

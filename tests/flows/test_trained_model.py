@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import StageFailed
-from tasks.pricing import choose_training_instance
-from tasks.records import DatasetRef, Hyperparameters
+from tasks.account.prices import choose_training_instance
+from tasks.run.errors import StageFailed
+from tasks.run.records import DatasetRef, Hyperparameters
 from tasks.trained_model import meta_in, read_result
 from tasks.training_job import TrainingPlan
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import StageFailed, WaitTimedOut
-from tasks.log_stream import LogFollower
+from tasks.account.logs import LogFollower
+from tasks.run.errors import StageFailed, WaitTimedOut
 from tasks.training_watch import follow_job
 from tests.flows.scripted import Scripted, not_found
 

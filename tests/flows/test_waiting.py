@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from botocore.exceptions import ClientError
 
-from tasks.errors import WaitTimedOut
-from tasks.waiting import once_assumable, wait_for
+from tasks.run.errors import WaitTimedOut
+from tasks.run.waiting import once_assumable, wait_for
 from tests.flows.scripted import Scripted, refuses
 
 

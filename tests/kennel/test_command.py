@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.ledger import Ledger
+from tasks.run.ledger import Ledger
 from tests.kennel.terminal import Terminal
 
 

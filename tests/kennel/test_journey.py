@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from kennel.journey import Journey, earlier_seconds, load_seconds, run_stages
-from tasks.progress import Stage
+from tasks.run.progress import Stage
 
 
 def test_a_stage_is_one_of_so_many_and_counts_its_seconds() -> None:

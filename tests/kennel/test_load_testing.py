@@ -9,7 +9,7 @@ import pytest
 
 from kennel.command import call
 from kennel.load_testing import UiOptions, overrides_of, show_page, traffic_of
-from tasks.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused
 from tests.tasks.deployments import traffic
 
 RATES = {"baseline_rps": 5.0, "peak_rps": 40.0, "spike_rps": 60.0}

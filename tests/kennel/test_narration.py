@@ -3,7 +3,7 @@
 import pytest
 
 from kennel.narration import Narration
-from tasks.progress import Step
+from tasks.run.progress import Step
 
 EPOCHS = [
     f"algo-1 | epoch={number} train_loss=0.1 validation_loss=0.2 validation_accuracy={accuracy} validation_images=255"

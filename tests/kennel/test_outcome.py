@@ -11,7 +11,7 @@ import pytest
 
 from kennel import console
 from kennel.outcome import next_lines, verdict_lines
-from tasks.records import FunctionRef
+from tasks.run.records import FunctionRef
 from tasks.verdicts import Verdict
 from tests.kennel.terminal import Terminal
 

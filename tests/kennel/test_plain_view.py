@@ -12,7 +12,7 @@ from kennel.journey import SERVERS, Journey
 from kennel.plain_view import PlainView, wrapped
 from kennel.run_log import NAME, RunLog
 from kennel.screen import Screen
-from tasks.progress import LOGGER, LoggedProgress, Stage, Step, tell_stage, tell_step
+from tasks.run.progress import LOGGER, LoggedProgress, Stage, Step, tell_stage, tell_step
 
 LIMIT_SECONDS = 20.0
 

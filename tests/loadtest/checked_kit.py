@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.aws import Aws
-from tasks.ledger import Ledger
-from tasks.records import EndpointRef, FunctionRef
-from tasks.settings import Settings
+from tasks.run.aws import Aws
+from tasks.run.ledger import Ledger
+from tasks.run.records import EndpointRef, FunctionRef
+from tasks.run.settings import Settings
 from tests.localaws.endpoint_models import workbench
 from tests.localaws.functions_kit import Functions
 from tests.localaws.scaled_server import ScaledServer, scaled_server

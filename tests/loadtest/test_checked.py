@@ -11,14 +11,14 @@ from PIL import Image as Picture
 
 from tasks.checked_load import ScalingVerdicts, Trial, apply_plan, check_plan, folder_of
 from tasks.disturbance import Bounds
-from tasks.errors import StageFailed
 from tasks.load_measurements import LadderRecord, measure
 from tasks.load_profile import Profile, profile_of
 from tasks.load_rungs import LadderRules
 from tasks.loadtest import LoadStage
 from tasks.observation import SERIES
 from tasks.profile_records import Seen
-from tasks.records import load_record
+from tasks.run.errors import StageFailed
+from tasks.run.records import load_record
 from tasks.scaling_plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
 from tasks.scaling_report import raise_unless_passed, scaling_markdown
 from tasks.traffic import Traffic

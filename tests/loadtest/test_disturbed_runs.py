@@ -13,11 +13,11 @@ import pytest
 
 from tasks.checked_load import Trial, check_plan, folder_of, last_needed
 from tasks.disturbance import Bounds
-from tasks.errors import Inconclusive
 from tasks.load_profile import Profile
 from tasks.loadtest import LoadStage
 from tasks.profile_records import Seen
-from tasks.records import load_record
+from tasks.run.errors import Inconclusive
+from tasks.run.records import load_record
 from tasks.scaling_report import raise_unless_passed, scaling_markdown, scaling_text
 from tests.loadtest.checked_kit import RUN_ID, SCALE, Deployed, deployed
 from tests.tasks.deployments import plan

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import Inconclusive, StageFailed
 from tasks.load_ladder import LadderRun
 from tasks.load_rungs import LadderRules
-from tasks.records import EndpointRef
-from tasks.settings import Settings
+from tasks.run.errors import Inconclusive, StageFailed
+from tasks.run.records import EndpointRef
+from tasks.run.settings import Settings
 from tests.loadtest.conftest import InvokeServer
 
 

@@ -17,12 +17,12 @@ from typing import Any
 import psutil
 import pytest
 
-from tasks.aws import Aws
-from tasks.errors import SettingsRefused
 from tasks.load_ui import LoadUi, start_ui
 from tasks.loadtest import LoadOptions
-from tasks.records import EndpointRef
-from tasks.settings import Settings
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused
+from tasks.run.records import EndpointRef
+from tasks.run.settings import Settings
 from tests.loadtest.conftest import InvokeServer
 from tests.loadtest.test_report_page import CHROMIUM
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasks.loadtest import LoadOptions, run_load_test
-from tasks.records import EndpointRef
-from tasks.settings import Settings
+from tasks.run.records import EndpointRef
+from tasks.run.settings import Settings
 from tests.loadtest.conftest import InvokeServer
 
 CHROMIUM = (

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from loadtest.arrivals import Stage, poisson_arrivals
-from tasks.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
 from tasks.load_report import report_markdown
 from tasks.loadtest import LoadOptions, LoadStage, require_owner, run_load_test
-from tasks.records import EndpointRef, FunctionRef, LoadReport, load_record
-from tasks.settings import Settings
+from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record
+from tasks.run.settings import Settings
 from tests.conftest import ROOT
 from tests.loadtest.conftest import InvokeServer
 
@@ -223,8 +223,8 @@ LONG_RUN = """
 import sys
 from pathlib import Path
 from tasks.loadtest import run_load_test
-from tasks.records import EndpointRef
-from tasks.settings import Settings
+from tasks.run.records import EndpointRef
+from tasks.run.settings import Settings
 target = EndpointRef("steady", "arn", "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0)
 url, run_dir, image = sys.argv[1:]
 run_load_test(Settings.load(endpoint_url=url), Path(run_dir), target=target, images=[image],

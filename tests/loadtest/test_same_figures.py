@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from loadtest.summary import OF_THE_ANSWERED
-from tasks.errors import StageFailed
 from tasks.load_report import load_text, report_markdown
 from tasks.loadtest import LoadOptions, run_load_test
-from tasks.records import EndpointRef, LoadReport, load_record
-from tasks.settings import Settings
+from tasks.run.errors import StageFailed
+from tasks.run.records import EndpointRef, LoadReport, load_record
+from tasks.run.settings import Settings
 from tests.loadtest.conftest import InvokeServer
 
 NAME = "fails-late"

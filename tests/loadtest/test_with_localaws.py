@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.aws import Aws
-from tasks.errors import StageFailed
 from tasks.load_images import fetch_test_images
 from tasks.loadtest import LoadOptions, run_load_test
-from tasks.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
-from tasks.settings import Settings
+from tasks.run.aws import Aws
+from tasks.run.errors import StageFailed
+from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
+from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.localaws.endpoint_models import Workbench, workbench
 from tests.localaws.functions_kit import Functions

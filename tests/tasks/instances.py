@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from tasks.aws import Aws
+from tasks.account.roles import instance_role
 from tasks.instance_access import ensure_access
 from tasks.instance_plan import InstancePlan, plan_instance
 from tasks.instance_prices import InstanceCandidates, choose_instances
 from tasks.instance_profile import ensure_instance_profile
-from tasks.ledger import Ledger
-from tasks.records import DatasetRef
-from tasks.roles import instance_role
-from tasks.settings import Settings
+from tasks.run.aws import Aws
+from tasks.run.ledger import Ledger
+from tasks.run.records import DatasetRef
+from tasks.run.settings import Settings
 
 DATA = DatasetRef("b", "datasets/d", "d", "dogs", ("x",), {"train": {"x": 1}}, 10, 0, "sample")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.account.prices import choose_hosting_instance
 from tasks.autoscaling import (
     AutoscalingPlan,
     describe_scaling,
@@ -18,16 +19,15 @@ from tasks.autoscaling import (
     resume_scaling,
     suspend_scaling,
 )
-from tasks.aws import Aws
 from tasks.deleters import KINDS
 from tasks.endpoint import EndpointPlan, ensure_endpoint
 from tasks.endpoint_instances import set_instances, wait_for_instances
-from tasks.errors import NotFound, OwnershipRefused, SettingsRefused, WaitTimedOut
-from tasks.ledger import Ledger
-from tasks.pricing import choose_hosting_instance
-from tasks.records import EndpointRef
+from tasks.run.aws import Aws
+from tasks.run.errors import NotFound, OwnershipRefused, SettingsRefused, WaitTimedOut
+from tasks.run.ledger import Ledger
+from tasks.run.records import EndpointRef
+from tasks.run.settings import Settings
 from tasks.scaling_activities import describe_activities
-from tasks.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.flows.counting_proxy import Calls, counting_proxy
 from tests.localaws.endpoint_models import ECHO, IMAGE, Workbench, pack, workbench

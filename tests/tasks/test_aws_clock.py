@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tasks.aws_clock import AwsClock
-from tasks.errors import SettingsRefused
-from tasks.settings import Settings
+from tasks.run.clock import AwsClock
+from tasks.run.errors import SettingsRefused
+from tasks.run.settings import Settings
 
 ORIGIN = 1_700_000_000.0
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.backbones import TORCHVISION, require_backbone
-from tasks.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused
 
 
 def test_the_list_is_torchvisions() -> None:

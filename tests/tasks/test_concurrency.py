@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tasks import naming
-from tasks.aws import Aws
 from tasks.concurrency import (
     ConcurrencyPlan,
     account_limits,
@@ -23,10 +21,12 @@ from tasks.concurrency import (
     remove_provisioned,
 )
 from tasks.deleters import KINDS
-from tasks.errors import LimitReached, NotFound, SettingsRefused, StageFailed
-from tasks.ledger import Ledger
-from tasks.records import FunctionRef
-from tasks.settings import Settings
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import LimitReached, NotFound, SettingsRefused, StageFailed
+from tasks.run.ledger import Ledger
+from tasks.run.records import FunctionRef
+from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.flows.counting_proxy import Calls, counting_proxy
 from tests.tasks.deployments import plan as derived_plan

@@ -6,8 +6,8 @@ import pytest
 
 from tasks.archive import Entry, Listing
 from tasks.dataset import LabelledImage, Layout, Quarantined, dataset_digest, judge, read_layout
-from tasks.errors import DataRefused, SourceRefused
-from tasks.settings import Settings
+from tasks.run.errors import DataRefused, SourceRefused
+from tasks.run.settings import Settings
 
 SETTINGS = Settings()
 CLASSES = ("cat", "dog")

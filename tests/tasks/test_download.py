@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tasks.download import download, read_download_record, sha256_of
-from tasks.errors import DownloadFailed, SourceRefused
-from tasks.progress import LineProgress
-from tasks.settings import Settings
+from tasks.run.errors import DownloadFailed, SourceRefused
+from tasks.run.progress import LineProgress
+from tasks.run.settings import Settings
 
 CONTENT = bytes(range(256)) * 4000
 

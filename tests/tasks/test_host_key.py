@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import LedgerRefused
 from tasks.host_key import host_key, known_host_key, login_key, login_path, remove_keys
+from tasks.run.errors import LedgerRefused
 
 
 def mode(path: Path) -> int:

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from tasks import naming
-from tasks.aws import Aws
-from tasks.errors import AccessDenied, LimitReached, OwnershipRefused, StageFailed, TeardownIncomplete, WaitTimedOut
 from tasks.host_key import host_key
 from tasks.instance import launch, terminate, wait_running
 from tasks.instance_plan import dead_man_command, dead_man_minutes, find_image
 from tasks.instance_prices import choose_instances
 from tasks.instance_state import Waiting, find, settled, why_ended
-from tasks.ledger import Ledger
-from tasks.records import InstanceRef, load_record
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import AccessDenied, LimitReached, OwnershipRefused, StageFailed, TeardownIncomplete, WaitTimedOut
+from tasks.run.ledger import Ledger
+from tasks.run.records import InstanceRef, load_record
 from tests.conftest import RunningLocalAws
 from tests.flows.counting_proxy import Calls, Fault, counting_proxy, ec2_error
 from tests.tasks.instances import account, living, planned

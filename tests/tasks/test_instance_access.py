@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tasks import naming
-from tasks.aws import Aws
-from tasks.errors import OwnershipRefused, SettingsRefused, Unreachable
+from tasks.account.roles import instance_role
 from tasks.host_key import login_key
 from tasks.instance_access import caller_address, ensure_access, find_group, find_key_pair, rules_of
 from tasks.instance_profile import ensure_instance_profile, find_profile
-from tasks.ledger import Ledger
-from tasks.roles import instance_role
-from tasks.settings import Settings
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, SettingsRefused, Unreachable
+from tasks.run.ledger import Ledger
+from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.flows.counting_proxy import Calls, Fault, counting_proxy
 from tests.tasks.instances import DATA, account

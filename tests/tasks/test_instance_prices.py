@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.aws import Aws
-from tasks.errors import SettingsRefused
 from tasks.instance_prices import TABLE, TABLE_SOURCE, choose_instances, cost_usd, hourly_price, with_current_prices
-from tasks.settings import Settings
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused
+from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.flows.counting_proxy import Fault, counting_proxy
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.aws import Aws
 from tasks.instance import launch, terminate
 from tasks.instance_access import caller_address
 from tasks.instance_plan import dead_man_command
 from tasks.instance_state import find, instance_facts, login, why_ended
-from tasks.ledger import Ledger
-from tasks.records import InstanceRef
+from tasks.run.aws import Aws
+from tasks.run.ledger import Ledger
+from tasks.run.records import InstanceRef
 from tasks.ssh_wait import wait_for_ssh
 from tests.conftest import start_server, wait_for_url
 from tests.tasks.instances import account, planned

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from kennel.running_ec2 import minutes_of
-from tasks.aws import Aws
-from tasks.errors import OwnershipRefused, SettingsRefused
 from tasks.instance import launch, refuse_other_plans
 from tasks.instance_run import end_instances
 from tasks.instance_state import instance_facts
-from tasks.ledger import Ledger
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, SettingsRefused
+from tasks.run.ledger import Ledger
 from tests.conftest import RunningLocalAws
 from tests.flows.counting_proxy import Calls, Fault, counting_proxy
 from tests.tasks.instances import account, living, planned

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks import naming
-from tasks.aws import Aws
 from tasks.deleters import KINDS
-from tasks.errors import TeardownIncomplete
 from tasks.instance import launch
 from tasks.instance_access import Access, ensure_access, find_group
-from tasks.ledger import Ledger, read_ledger
-from tasks.records import InstanceRef
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import TeardownIncomplete
+from tasks.run.ledger import Ledger, read_ledger
+from tasks.run.records import InstanceRef
 from tasks.teardown import draw_plan, tear_down
 from tests.conftest import ROOT, RunningLocalAws
 from tests.flows.counting_proxy import Calls, Fault, counting_proxy, ec2_error
@@ -170,7 +170,7 @@ def test_a_group_of_which_the_answer_was_lost_for_good_is_found_by_its_tags(aws:
 KILLING = """
 import os, sys; from pathlib import Path
 from instances import account, planned
-from tasks.instance import launch; from tasks.ledger import Ledger; from tasks.teardown import tear_down
+from tasks.instance import launch; from tasks.run.ledger import Ledger; from tasks.teardown import tear_down
 url, folder, *runs = sys.argv[1:]
 aws = account(url, Path(folder))
 for service in ("ec2", "iam", "ssm", "s3", "logs", "lambda", "sagemaker", "application-autoscaling"):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import LedgerRefused, RunBusy
-from tasks.ledger import Ledger, read_ledger, run_lock
+from tasks.run.errors import LedgerRefused, RunBusy
+from tasks.run.ledger import Ledger, read_ledger, run_lock
 
 ACCOUNT = "111122223333"
 HERE = "http://127.0.0.1:4577"
@@ -84,7 +84,7 @@ def test_the_file_and_its_folder_are_the_owners_only(tmp_path: Path) -> None:
 
 
 CRASH = """
-import sys; from pathlib import Path; from tasks.ledger import Ledger
+import sys; from pathlib import Path; from tasks.run.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]), account_id="111122223333", endpoint="http://127.0.0.1:4577")
 with ledger.create("role", "r"):
     Path(sys.argv[1], "called").touch()
@@ -100,7 +100,7 @@ def test_a_kill_around_the_call_leaves_the_intended_row(tmp_path: Path, moment: 
 
 
 LOCK = """
-import sys; from pathlib import Path; from tasks.ledger import run_lock
+import sys; from pathlib import Path; from tasks.run.ledger import run_lock
 with run_lock(Path(sys.argv[1])): pass
 """
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.errors import SettingsRefused
 from tasks.load_ladder import judged
 from tasks.load_rungs import SAMPLES, Ladder, LadderRules, Rung, climb
-from tasks.records import LoadReport
+from tasks.run.errors import SettingsRefused
+from tasks.run.records import LoadReport
 
 RULES = LadderRules(first_rps=8.0, factor=1.6, precision=0.12)
 

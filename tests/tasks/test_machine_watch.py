@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from tasks.disturbance import Bounds, Look, worst
-from tasks.machine import usable_processors
 from tasks.machine_watch import (
     KernelFigures,
     MachineWatch,
@@ -25,7 +24,8 @@ from tasks.machine_watch import (
     marks_of,
     read_pulse,
 )
-from tasks.settings import Settings
+from tasks.run.machine import usable_processors
+from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 
 SETTINGS = Settings(endpoint_url=None)
@@ -95,7 +95,7 @@ def test_a_watch_that_is_kept_from_running_is_late() -> None:
     script = (
         "import sys, time\n"
         "from tasks.machine_watch import *\n"
-        "from tasks.settings import Settings\n"
+        "from tasks.run.settings import Settings\n"
         "with MachineWatch(Settings(endpoint_url=None)) as watch:\n"
         "    while not watch.looks: time.sleep(0.01)\n"
         "    print('watching', flush=True)\n"

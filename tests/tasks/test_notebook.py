@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tasks import naming
-from tasks.aws import Aws
+from tasks.account.prices import NOTEBOOK_MEMORY_GIB, USD_PER_HOUR, choose_notebook_instance
+from tasks.account.roles import ensure_role
 from tasks.deleters import KINDS
-from tasks.errors import AwsFailed, OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
-from tasks.ledger import Ledger, read_ledger
 from tasks.notebook import (
     NotebookPlan,
     NotebookRef,
@@ -27,10 +25,12 @@ from tasks.notebook import (
 )
 from tasks.notebook_lifecycle import lifecycle_name
 from tasks.notebook_role import LOG_GROUP, notebook_name, notebook_role
-from tasks.pricing import NOTEBOOK_MEMORY_GIB, USD_PER_HOUR, choose_notebook_instance
-from tasks.records import DatasetRef
-from tasks.roles import ensure_role
-from tasks.settings import Settings
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import AwsFailed, OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
+from tasks.run.ledger import Ledger, read_ledger
+from tasks.run.records import DatasetRef
+from tasks.run.settings import Settings
 from tasks.teardown import tear_down
 from tests.conftest import start_server, wait_for_url
 from tests.flows.counting_proxy import counting_proxy
@@ -325,9 +325,10 @@ def test_an_instance_that_is_still_starting_is_waited_for_and_removed(url: str, 
 
 CREATING = """
 import sys; from pathlib import Path
-from tasks.aws import Aws; from tasks.ledger import Ledger; from tasks.notebook import NotebookPlan, ensure_notebook
-from tasks.notebook_role import notebook_role; from tasks.pricing import choose_notebook_instance
-from tasks.roles import ensure_role; from tasks.settings import Settings
+from tasks.run.aws import Aws; from tasks.run.ledger import Ledger
+from tasks.notebook import NotebookPlan, ensure_notebook
+from tasks.notebook_role import notebook_role; from tasks.account.prices import choose_notebook_instance
+from tasks.account.roles import ensure_role; from tasks.run.settings import Settings
 url, runs = sys.argv[1:]
 aws = Aws(Settings(endpoint_url=url, runs=Path(runs), region="us-east-1"))
 ledger = Ledger.open(aws, "killed")

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from tasks.aws import Aws
-from tasks.errors import SettingsRefused
-from tasks.ledger import Ledger
+from tasks.account.prices import choose_notebook_instance
+from tasks.account.roles import ensure_role
 from tasks.notebook import NotebookPlan, ensure_notebook, list_notebooks
 from tasks.notebook_idle import Activity, NotUnderstood, decide, read_activities
 from tasks.notebook_lifecycle import IDLE_SOURCE, SCRIPT_LIMIT, encoded, on_start_script
 from tasks.notebook_role import notebook_name, notebook_role
-from tasks.pricing import choose_notebook_instance
-from tasks.roles import ensure_role
-from tasks.settings import Settings
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused
+from tasks.run.ledger import Ledger
+from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.tasks.jupyter_server import Jupyter, jupyter_server, kernel, stamp
 

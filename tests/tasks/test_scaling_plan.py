@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.errors import SettingsRefused
 from tasks.queueing import erlang_b
-from tasks.records import load_record, save_record
+from tasks.run.errors import SettingsRefused
+from tasks.run.records import load_record, save_record
 from tasks.scaling_choice import CHOICES, Prediction
 from tasks.scaling_plan import Limits, ScalingPlan, ScalingRules
 from tasks.scaling_prices import SECONDS_A_MONTH, list_prices

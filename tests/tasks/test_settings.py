@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tasks import naming
-from tasks.aws import Aws
-from tasks.errors import AccessDenied, LimitReached, NotFound, SettingsRefused, TargetRefused, translate
-from tasks.records import DatasetRef, load_record, save_record
-from tasks.settings import Settings
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import AccessDenied, LimitReached, NotFound, SettingsRefused, TargetRefused, translate
+from tasks.run.records import DatasetRef, load_record, save_record
+from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 
 

@@ -13,7 +13,7 @@ from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EOF, MSG_CHANNEL_WINDO
 from paramiko.message import Message
 
 from tasks import ssh_connection
-from tasks.errors import CommandFailed, ConnectionLost, RemoteFailed, WaitTimedOut
+from tasks.run.errors import CommandFailed, ConnectionLost, RemoteFailed, WaitTimedOut
 from tasks.ssh import Remote
 from tests.chaos_proxy import ChaosProxy
 from tests.sshd import Sshd, running_sshd

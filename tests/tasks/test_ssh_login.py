@@ -10,7 +10,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from tasks.errors import ConnectionLost, HostKeyRefused, LoginRefused
+from tasks.run.errors import ConnectionLost, HostKeyRefused, LoginRefused
 from tasks.ssh import Remote
 from tasks.ssh_connection import Obstacle, connect
 from tests.chaos_proxy import ChaosProxy

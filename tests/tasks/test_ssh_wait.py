@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import ConnectionLost, HostKeyRefused, LoginRefused, RemoteFailed, WaitTimedOut
+from tasks.run.errors import ConnectionLost, HostKeyRefused, LoginRefused, RemoteFailed, WaitTimedOut
 from tasks.ssh import Remote
 from tasks.ssh_connection import Obstacle
 from tasks.ssh_wait import LOGIN_GRACE_SECONDS, InstanceFacts, _Waiting, wait_for_ssh

@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tasks import naming, storage
-from tasks.aws import Aws
-from tasks.bucket import ensure_bucket
+from tasks.account import objects
+from tasks.account.bucket import ensure_bucket
+from tasks.account.roles import RoleSpec, ensure_role
 from tasks.deleters import KINDS
-from tasks.errors import OwnershipRefused, RunBusy, SettingsRefused, StageFailed, TeardownIncomplete, WaitTimedOut
 from tasks.kinds import Kind, until_gone
-from tasks.ledger import Ledger, read_ledger, run_lock
-from tasks.roles import RoleSpec, ensure_role
-from tasks.settings import Settings
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, RunBusy, SettingsRefused, StageFailed, TeardownIncomplete, WaitTimedOut
+from tasks.run.ledger import Ledger, read_ledger, run_lock
+from tasks.run.settings import Settings
 from tasks.teardown import confirm, draw_plan, execute, tear_down
 from tasks.teardown_plan import Found, Plan, Removal
 from tests.conftest import start_server, wait_for_url
@@ -60,9 +61,9 @@ def make_run(aws: Aws, run_id: str = "run-1") -> None:
     bucket = ensure_bucket(aws, ledger, run_id)
     prefix = f"datasets/{'a' * 64}"
     with ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"):
-        storage.put_object(aws, bucket, f"{prefix}/train/shard-00000.tar", b"tar", content_type="application/x-tar")
+        objects.put_object(aws, bucket, f"{prefix}/train/shard-00000.tar", b"tar", content_type="application/x-tar")
     with ledger.create("s3-prefix", f"s3://{bucket}/runs/{run_id}/code"):
-        storage.put_object(aws, bucket, f"runs/{run_id}/code/train.py", b"code", content_type="text/plain")
+        objects.put_object(aws, bucket, f"runs/{run_id}/code/train.py", b"code", content_type="text/plain")
     name = naming.resource_name(run_id, "x")
     with ledger.create("role", name):
         aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=TRUST, Tags=naming.tag_list(run_id))
@@ -121,7 +122,7 @@ def test_without_a_ledger_the_tags_are_enough(aws: Aws) -> None:
 def test_what_is_gone_already_does_not_matter(aws: Aws) -> None:
     make_run(aws)
     aws.client("lambda").delete_function(FunctionName="kennel-run-1-x")
-    storage.delete_prefix(aws, aws.bucket, "datasets/")
+    objects.delete_prefix(aws, aws.bucket, "datasets/")
     remove_all(aws)
     assert left(aws) == []
 
@@ -152,12 +153,12 @@ def test_foreign_resources_with_similar_names_are_never_touched(aws: Aws) -> Non
 
 def test_a_bucket_with_objects_of_others_is_left_and_said_to_be(aws: Aws) -> None:
     make_run(aws)
-    storage.put_object(aws, aws.bucket, "holiday/1.jpg", b"mine", content_type="image/jpeg")
+    objects.put_object(aws, aws.bucket, "holiday/1.jpg", b"mine", content_type="image/jpeg")
     with pytest.raises(TeardownIncomplete, match=f"bucket {aws.bucket} is still there"):
         remove_all(aws)
-    assert storage.read_object(aws, aws.bucket, "holiday/1.jpg") == b"mine"
+    assert objects.read_object(aws, aws.bucket, "holiday/1.jpg") == b"mine"
     assert left(aws) == [("bucket", aws.bucket)]
-    storage.delete_prefix(aws, aws.bucket, "holiday/")
+    objects.delete_prefix(aws, aws.bucket, "holiday/")
     remove_all(aws)
     assert left(aws) == []
 
@@ -178,10 +179,10 @@ def test_a_bucket_of_another_region_is_another_teardowns(aws: Aws) -> None:
     name = f"kennel-{aws.account_id}-eu-west-1"
     elsewhere.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     elsewhere.put_bucket_tagging(Bucket=name, Tagging={"TagSet": naming.tag_list("run-1")})
-    storage.put_object(aws, name, "datasets/x", b"1", content_type="text/plain")
+    objects.put_object(aws, name, "datasets/x", b"1", content_type="text/plain")
     assert remove_all(aws) == ["  nothing to remove"]
-    assert storage.read_object(aws, name, "datasets/x") == b"1"
-    storage.delete_prefix(aws, name, "datasets/")
+    assert objects.read_object(aws, name, "datasets/x") == b"1"
+    objects.delete_prefix(aws, name, "datasets/")
     elsewhere.delete_bucket(Bucket=name)
 
 
@@ -217,7 +218,7 @@ def test_a_long_removal_is_not_silent() -> None:
 
 REMOVING = """
 import sys; from pathlib import Path
-from tasks.aws import Aws; from tasks.settings import Settings; from tasks.teardown import tear_down
+from tasks.run.aws import Aws; from tasks.run.settings import Settings; from tasks.teardown import tear_down
 url, home = sys.argv[1:]
 tear_down(Aws(Settings(endpoint_url=url, home=Path(home) / "home", runs=Path(home) / "runs")), None, yes=True)
 """

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks import storage
-from tasks.aws import Aws
-from tasks.bucket import ensure_bucket
-from tasks.errors import SettingsRefused
+from tasks.account import objects
+from tasks.account.bucket import ensure_bucket
 from tasks.kept_training import FOLDER, METRICS, MODEL, KeptTraining
-from tasks.ledger import Ledger
-from tasks.records import InstanceModel, save_record
-from tasks.settings import Settings
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused
+from tasks.run.ledger import Ledger
+from tasks.run.records import InstanceModel, save_record
+from tasks.run.settings import Settings
 from tasks.teardown import TeardownReport, draw_plan, tear_down
 from tasks.teardown_models import keep_models
 from tests.conftest import start_server, wait_for_url
@@ -47,8 +47,8 @@ def aws(calls: Calls, tmp_path: Path) -> Aws:
     ledger = Ledger.open(made, "run-1")
     bucket = ensure_bucket(made, ledger, "run-1")
     with ledger.create("s3-prefix", f"s3://{bucket}/runs/run-1/"):
-        storage.put_object(made, bucket, KEY, CONTENT, content_type="application/gzip")
-        storage.put_object(made, bucket, "runs/run-1/code/train.py", b"code", content_type="text/plain")
+        objects.put_object(made, bucket, KEY, CONTENT, content_type="application/gzip")
+        objects.put_object(made, bucket, "runs/run-1/code/train.py", b"code", content_type="text/plain")
     return made
 
 
@@ -74,7 +74,7 @@ def test_a_model_that_the_run_keeps_is_not_fetched_again(aws: Aws, calls: Calls)
     folder = aws.settings.run_dir("run-1") / FOLDER
     folder.mkdir(parents=True)
     (folder / MODEL).write_bytes(CONTENT)
-    etag = storage.list_objects(aws, aws.bucket, KEY)[KEY].etag
+    etag = objects.list_objects(aws, aws.bucket, KEY)[KEY].etag
     uri = f"s3://{aws.bucket}/{KEY}"
     kept = KeptTraining(JOB, "2026-01-01", uri, etag, "0" * 64, len(CONTENT), {}, {}, 0)
     save_record(folder, METRICS.removesuffix(".json"), kept)
@@ -139,7 +139,7 @@ def test_a_model_that_cannot_be_fetched_is_named_and_stays_without_yes(aws: Aws,
         keep_models(aws, plan, yes=False, say=lambda _: None)
     assert KEY in str(caught.value) and "--yes" in caught.value.next_command
     calls.faults.clear()
-    assert storage.read_object(aws, aws.bucket, KEY) == CONTENT
+    assert objects.read_object(aws, aws.bucket, KEY) == CONTENT
     removed(aws, [])
 
 
@@ -156,7 +156,7 @@ def test_with_yes_the_loss_is_said_in_one_line_and_reported(aws: Aws, calls: Cal
 def test_a_model_larger_than_the_free_disk_is_said_to_be_lost(aws: Aws, calls: Calls) -> None:
     huge = b"<Size>900000000000000</Size>"
     length = f"<Size>{len(CONTENT)}</Size>".encode()
-    storage.list_objects(aws, aws.bucket, "runs/run-1/")
+    objects.list_objects(aws, aws.bucket, "runs/run-1/")
     calls.faults.append(Fault(calls.seen[-1], change=lambda body: body.replace(length, huge), times=20))
     (lost,) = removed(aws, []).models_lost
     assert "MB free" in lost

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import naming
-from tasks.ledger import State
+from tasks.run import naming
+from tasks.run.ledger import State
 from tasks.teardown_plan import ORDER, Claim, Found, Plan, Scope, make_plan, plan_text
 
 BUCKET = "kennel-123456789012-us-east-1"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import SettingsRefused
-from tasks.records import load_record, save_record
+from tasks.run.errors import SettingsRefused
+from tasks.run.records import load_record, save_record
 from tasks.traffic import Figure, Measured, Traffic
 from tests.tasks.deployments import figure, measured, traffic
 

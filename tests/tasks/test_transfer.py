@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tasks import remote_programs
-from tasks.errors import CommandFailed, ConnectionLost, RemoteFailed, WaitTimedOut
-from tasks.progress import LineProgress
+from tasks.run.errors import CommandFailed, ConnectionLost, RemoteFailed, WaitTimedOut
+from tasks.run.progress import LineProgress
 from tasks.ssh import Remote
 from tasks.transfer import Transfer, get, put
 from tests.chaos_proxy import ChaosProxy

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tasks.errors import SettingsRefused
-from tasks.settings import Settings
+from tasks.run.errors import SettingsRefused
+from tasks.run.settings import Settings
 
 MINUTE_SECONDS = 60.0
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tasks.aws import Aws
-from tasks.errors import aws_boundary, is_not_found
+from tasks.run.aws import Aws
+from tasks.run.errors import aws_boundary, is_not_found
 
 TAIL_LINES = 20
 

@@ -10,7 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from tasks.settings import LOCAL_HOSTING_PATH, Settings
+from tasks.run.settings import LOCAL_HOSTING_PATH, Settings
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on loopback
 

@@ -6,7 +6,7 @@ accounts are those of the SageMaker SDK's own image table (a test compares the t
 
 from __future__ import annotations
 
-from tasks.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused
 
 PYTORCH_VERSION = "2.6"
 PYTHON_TAG = "py312"

@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
-from tasks.aws import Aws
-from tasks.errors import LedgerRefused, RunBusy
+from tasks.run.aws import Aws
+from tasks.run.errors import LedgerRefused, RunBusy
 
 State = Literal["intended", "created", "adopted", "uncertain", "removed"]
 FILE_NAME = "ledger.jsonl"

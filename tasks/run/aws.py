@@ -13,9 +13,9 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tasks import naming
-from tasks.errors import TargetRefused, aws_boundary
-from tasks.settings import Settings
+from tasks.run import naming
+from tasks.run.errors import TargetRefused, aws_boundary
+from tasks.run.settings import Settings
 
 INVOKE_TIMEOUT_SECONDS = 70.0
 """InvokeEndpoint's container has 60 s; botocore's default of 60 s would give up at the same moment."""

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from botocore.exceptions import ClientError
 
-from tasks.errors import WaitTimedOut, error_code
+from tasks.run.errors import WaitTimedOut, error_code
 
 Found = TypeVar("Found")
 Say = Callable[[str], None]

@@ -14,8 +14,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tasks.aws import Aws
-from tasks.errors import AwsFailed, aws_boundary, error_code, is_not_found
+from tasks.run.aws import Aws
+from tasks.run.errors import AwsFailed, aws_boundary, error_code, is_not_found
 
 WHERE = "storage"
 _DELETE_BATCH = 1000

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AliasChoices, Field, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks import naming
-from tasks.errors import SettingsRefused, TargetRefused
+from tasks.run import naming
+from tasks.run.errors import SettingsRefused, TargetRefused
 
 
 def narrow_cidr(value: str) -> str:
@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     """What the flows may do, where, and within which bounds. Immutable; make a variant with `model_copy(update=…)`.
 
     `time_scale` is how many seconds AWS's own clocks move on in a second, `clock_origin` the Unix time from which on
-    they do (`tasks.aws_clock`): 1 on real AWS, what it was started with on the embedded one.
+    they do (`tasks.run.clock`): 1 on real AWS, what it was started with on the embedded one.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True)

@@ -13,12 +13,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tasks import naming
-from tasks.aws import Aws
-from tasks.containers import image_account
-from tasks.errors import OwnershipRefused, aws_boundary, is_not_found
-from tasks.ledger import Ledger
-from tasks.records import DatasetRef, WeightsRef
+from tasks.account.images import image_account
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, aws_boundary, is_not_found
+from tasks.run.ledger import Ledger
+from tasks.run.records import DatasetRef, WeightsRef
 
 POLICY_NAME = "kennel"
 ROLE_NAME_LIMIT = 64

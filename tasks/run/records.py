@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from tasks.errors import LedgerRefused
+from tasks.run.errors import LedgerRefused
 
 SPLITS = ("train", "validation", "test")
 
