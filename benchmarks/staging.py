@@ -31,15 +31,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks import staging
 from tasks.account import objects
-from tasks.memory import Memory
+from tasks.data import staging
+from tasks.data.memory import Memory
+from tasks.data.sample import make_sample
 from tasks.run.aws import Aws
 from tasks.run.machine import hardware
 from tasks.run.progress import LineProgress
 from tasks.run.records import SPLITS, DatasetRef
 from tasks.run.settings import Settings
-from tasks.sample import make_sample
 
 RUN = "benchmark"
 READY_SECONDS = 60

@@ -15,9 +15,9 @@ from flows.parameters import AllowedHost, InstanceCount, InstanceType, RunId
 from tasks.account.images import inference_image
 from tasks.account.prices import choose_hosting_instance
 from tasks.account.roles import endpoint_role, ensure_log_group, ensure_role, function_role
-from tasks.code_package import build_lambda_zip
 from tasks.endpoint import EndpointPlan, endpoint_arn, endpoint_log_group, ensure_endpoint, with_first_seconds
 from tasks.functions import FunctionPlan, ensure_function, function_log_group, hosts_allowed_by_default
+from tasks.model.code import build_lambda_zip
 from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused

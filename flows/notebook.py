@@ -16,7 +16,7 @@ from pydantic import Field
 from flows.parameters import InstanceType, RunId
 from tasks.account.prices import choose_notebook_instance
 from tasks.account.roles import ensure_role
-from tasks.notebook import (
+from tasks.notebook.instance import (
     NotebookPlan,
     NotebookRef,
     NotebookReport,
@@ -26,7 +26,7 @@ from tasks.notebook import (
     start_notebook,
     stop_notebook,
 )
-from tasks.notebook_role import notebook_role
+from tasks.notebook.role import notebook_role
 from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused

@@ -26,9 +26,10 @@ from flows.parameters import (
 from tasks.account.images import training_image
 from tasks.account.prices import choose_training_instance
 from tasks.account.roles import ensure_role, training_role
-from tasks.backbones import require_backbone
-from tasks.code_package import git_commit, stage_training_code
 from tasks.kept_training import is_kept, keep_log, keep_result
+from tasks.model.backbones import require_backbone
+from tasks.model.code import git_commit, stage_training_code
+from tasks.model.weights import find_weights, upload_weights
 from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, SettingsRefused
@@ -38,7 +39,6 @@ from tasks.run.settings import Settings
 from tasks.run.waiting import say
 from tasks.training_job import TrainingPlan, create_job, find_job
 from tasks.training_watch import follow_job
-from tasks.weights import find_weights, upload_weights
 
 STAGE = "train_sagemaker"
 PROVISIONING_SECONDS = 1800

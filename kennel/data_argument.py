@@ -10,8 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
-from tasks.archive import list_source
-from tasks.dataset import read_layout
+from tasks.data.archive import list_source
+from tasks.data.layout import read_layout
 from tasks.run.errors import SourceRefused
 from tasks.run.settings import Settings
 

@@ -45,7 +45,7 @@ def show(run_id: str | None, *, as_json: bool) -> int:
         AwsFailed: SageMaker refused.
     """
     _require_running()
-    from tasks.notebook import list_notebooks
+    from tasks.notebook.instance import list_notebooks
     from tasks.run.aws import Aws
     from tasks.run.settings import Settings
 
@@ -64,7 +64,7 @@ def _act(parameters: dict[str, Any], *, with_url: bool, as_json: bool) -> int:
     from prefect.exceptions import ParameterTypeError
 
     from flows.notebook import notebook
-    from tasks.notebook import presigned_url
+    from tasks.notebook.instance import presigned_url
     from tasks.run.aws import Aws
     from tasks.run.settings import Settings
 

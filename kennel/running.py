@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kennel import REFERENCE_DATA, console, embedded_aws, surroundings
 from kennel.data_argument import SAMPLE as SAMPLE
 from kennel.data_argument import forget_refused, judge_argument
-from tasks.backbones import require_backbone
+from tasks.model.backbones import require_backbone
 from tasks.run import naming
 from tasks.run.errors import DataRefused, SettingsRefused, StageFailed
 from tasks.run.ledger import live_rows

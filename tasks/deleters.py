@@ -13,16 +13,18 @@ from typing import Any
 
 from tasks.account import objects
 from tasks.account.bucket import OWNED_PREFIXES, bucket_tags
+from tasks.account.lookup import none_if_missing, tags_to_dict
 from tasks.instance_deleters import INSTANCE_KINDS
-from tasks.kinds import PREFIX, Kind, ask, pairs, tagged, until_gone
+from tasks.kinds import Kind, tagged, until_gone
 from tasks.notebook_deleters import NOTEBOOK_KINDS
 from tasks.run import naming
 from tasks.run.aws import Aws
+from tasks.run.naming import RESOURCE_PREFIX
 from tasks.scaling_deleters import SCALING_KINDS, deregister_targets, remove_provisioned_of
 from tasks.teardown_plan import Found
 
 TRAINING_LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-_LOG_PREFIXES = (f"/aws/lambda/{PREFIX}", f"/aws/sagemaker/Endpoints/{PREFIX}")
+_LOG_PREFIXES = (f"/aws/lambda/{RESOURCE_PREFIX}", f"/aws/sagemaker/Endpoints/{RESOURCE_PREFIX}")
 _ENDED = frozenset({"Completed", "Failed", "Stopped"})
 
 
@@ -41,17 +43,17 @@ class _SageMakerKind:
     def describe(self, aws: Aws, name: str) -> Any:
         call = getattr(aws.client("sagemaker"), f"describe_{self.noun}")
         field = "".join(word.capitalize() for word in self.noun.split("_")) + "Name"
-        return ask(lambda: call(**{field: name}))
+        return none_if_missing(lambda: call(**{field: name}))
 
     def look(self, aws: Aws, name: str) -> Found | None:
         found = self.describe(aws, name)
         if found is None:
             return None
-        tags = ask(lambda: aws.client("sagemaker").list_tags(ResourceArn=found[self.arn_field])["Tags"])
-        return Found(self.kind, name, pairs(tags or []))
+        tags = none_if_missing(lambda: aws.client("sagemaker").list_tags(ResourceArn=found[self.arn_field])["Tags"])
+        return Found(self.kind, name, tags_to_dict(tags or []))
 
     def search(self, aws: Aws) -> Iterator[Found]:
-        pages = aws.client("sagemaker").get_paginator(f"list_{self.noun}s").paginate(NameContains=PREFIX)
+        pages = aws.client("sagemaker").get_paginator(f"list_{self.noun}s").paginate(NameContains=RESOURCE_PREFIX)
         name_field = self.arn_field.replace("Arn", "Name")
         names = [item[name_field] for page in pages for item in page[self.list_field]]
         return tagged(self.look(aws, name) for name in names)
@@ -83,7 +85,7 @@ def _look_job(aws: Aws, name: str) -> Found | None:
 
 
 def _search_jobs(aws: Aws) -> Iterator[Found]:
-    pages = aws.client("sagemaker").get_paginator("list_training_jobs").paginate(NameContains=PREFIX)
+    pages = aws.client("sagemaker").get_paginator("list_training_jobs").paginate(NameContains=RESOURCE_PREFIX)
     names = [item["TrainingJobName"] for page in pages for item in page["TrainingJobSummaries"]]
     return tagged(_look_job(aws, name) for name in names)
 
@@ -105,13 +107,13 @@ def _stop_job(aws: Aws, name: str) -> None:
 
 
 def _delete_stream(aws: Aws, name: str) -> None:
-    ask(lambda: aws.client("logs").delete_log_stream(logGroupName=TRAINING_LOG_GROUP, logStreamName=name))
+    none_if_missing(lambda: aws.client("logs").delete_log_stream(logGroupName=TRAINING_LOG_GROUP, logStreamName=name))
 
 
 def _job_streams(aws: Aws, name: str) -> list[str]:
     pages = aws.client("logs").get_paginator("describe_log_streams")
     wanted = {"logGroupName": TRAINING_LOG_GROUP, "logStreamNamePrefix": f"{name}/"}
-    found = ask(lambda: [stream for page in pages.paginate(**wanted) for stream in page["logStreams"]])
+    found = none_if_missing(lambda: [stream for page in pages.paginate(**wanted) for stream in page["logStreams"]])
     return [stream["logStreamName"] for stream in found or []]
 
 
@@ -119,14 +121,14 @@ def _job_streams(aws: Aws, name: str) -> list[str]:
 
 
 def _look_function(aws: Aws, name: str) -> Found | None:
-    found = ask(lambda: aws.client("lambda").get_function(FunctionName=name))
+    found = none_if_missing(lambda: aws.client("lambda").get_function(FunctionName=name))
     return None if found is None else Found("function", name, dict(found.get("Tags") or {}))
 
 
 def _search_functions(aws: Aws) -> Iterator[Found]:
     pages = aws.client("lambda").get_paginator("list_functions").paginate()
     names = [item["FunctionName"] for page in pages for item in page["Functions"]]
-    return tagged(_look_function(aws, name) for name in names if name.startswith(PREFIX))
+    return tagged(_look_function(aws, name) for name in names if name.startswith(RESOURCE_PREFIX))
 
 
 def _remove_function(aws: Aws, name: str) -> None:
@@ -134,13 +136,13 @@ def _remove_function(aws: Aws, name: str) -> None:
     until_gone(
         f"function {name}",
         lambda: client.delete_function(FunctionName=name),
-        lambda: ask(lambda: client.get_function(FunctionName=name)) is not None,
+        lambda: none_if_missing(lambda: client.get_function(FunctionName=name)) is not None,
     )
 
 
 def _look_alias(aws: Aws, name: str) -> Found | None:
     function, _, alias = name.partition(":")
-    found = ask(lambda: aws.client("lambda").get_alias(FunctionName=function, Name=alias))
+    found = none_if_missing(lambda: aws.client("lambda").get_alias(FunctionName=function, Name=alias))
     return None if found is None else Found("function-alias", name)
 
 
@@ -148,7 +150,7 @@ def _remove_alias(aws: Aws, name: str) -> None:
     """Give up the alias's provisioned concurrency, then delete it."""
     remove_provisioned_of(aws, name)
     function, _, alias = name.partition(":")
-    ask(lambda: aws.client("lambda").delete_alias(FunctionName=function, Name=alias))
+    none_if_missing(lambda: aws.client("lambda").delete_alias(FunctionName=function, Name=alias))
 
 
 # --- Logs -------------------------------------------------------------------------------------------------------------
@@ -160,7 +162,7 @@ def _look_log_group(aws: Aws, name: str) -> Found | None:
     arns = [group["arn"] for page in pages for group in page["logGroups"] if group["logGroupName"] == name]
     if not arns:
         return None
-    tags = ask(lambda: logs.list_tags_for_resource(resourceArn=arns[0].removesuffix(":*"))["tags"])
+    tags = none_if_missing(lambda: logs.list_tags_for_resource(resourceArn=arns[0].removesuffix(":*"))["tags"])
     return Found("log-group", name, dict(tags or {}))
 
 
@@ -172,7 +174,7 @@ def _search_log_groups(aws: Aws) -> Iterator[Found]:
 
 
 def _remove_log_group(aws: Aws, name: str) -> None:
-    ask(lambda: aws.client("logs").delete_log_group(logGroupName=name))
+    none_if_missing(lambda: aws.client("logs").delete_log_group(logGroupName=name))
 
 
 # --- S3 ---------------------------------------------------------------------------------------------------------------
@@ -183,7 +185,7 @@ def _look_prefix(aws: Aws, name: str) -> Found | None:
     if not prefix:
         return None
     owner = {"Bucket": bucket, "ExpectedBucketOwner": aws.account_id}
-    page = ask(lambda: aws.client("s3").list_objects_v2(**owner, Prefix=f"{prefix}/", MaxKeys=1))
+    page = none_if_missing(lambda: aws.client("s3").list_objects_v2(**owner, Prefix=f"{prefix}/", MaxKeys=1))
     return Found("s3-prefix", name) if page and page.get("KeyCount") else None
 
 
@@ -197,7 +199,7 @@ def _search_prefixes(aws: Aws) -> Iterator[Found]:
 def _folders(aws: Aws, prefix: str) -> list[str]:
     paginator = aws.client("s3").get_paginator("list_objects_v2")
     wanted = {"Bucket": aws.bucket, "ExpectedBucketOwner": aws.account_id, "Prefix": prefix, "Delimiter": "/"}
-    pages = ask(lambda: list(paginator.paginate(**wanted)))
+    pages = none_if_missing(lambda: list(paginator.paginate(**wanted)))
     return [item["Prefix"] for page in pages or [] for item in page.get("CommonPrefixes", [])]
 
 
@@ -209,7 +211,7 @@ def _remove_prefix(aws: Aws, name: str) -> None:
 def _look_bucket(aws: Aws, name: str) -> Found | None:
     """Buckets are listed for every region; one of another region is another teardown's."""
     owner = {"Bucket": name, "ExpectedBucketOwner": aws.account_id}
-    answer = ask(lambda: aws.client("s3").head_bucket(**owner))
+    answer = none_if_missing(lambda: aws.client("s3").head_bucket(**owner))
     if answer is None or answer.get("BucketRegion", aws.region) != aws.region:
         return None
     return Found("bucket", name, bucket_tags(aws, name))
@@ -217,15 +219,17 @@ def _look_bucket(aws: Aws, name: str) -> Found | None:
 
 def _search_buckets(aws: Aws) -> Iterator[Found]:
     names = {item["Name"] for item in aws.client("s3").list_buckets()["Buckets"]}
-    return tagged(_look_bucket(aws, name) for name in sorted(names) if name.startswith(PREFIX) or name == aws.bucket)
+    return tagged(
+        _look_bucket(aws, name) for name in sorted(names) if name.startswith(RESOURCE_PREFIX) or name == aws.bucket
+    )
 
 
 def _remove_bucket(aws: Aws, name: str) -> None:
     """Delete a bucket that is empty; one that is not is left, and that is told by what is there at the end."""
     owner = {"Bucket": name, "ExpectedBucketOwner": aws.account_id}
-    if ask(lambda: aws.client("s3").list_objects_v2(**owner, MaxKeys=1).get("KeyCount")):
+    if none_if_missing(lambda: aws.client("s3").list_objects_v2(**owner, MaxKeys=1).get("KeyCount")):
         return
-    ask(lambda: aws.client("s3").delete_bucket(**owner))
+    none_if_missing(lambda: aws.client("s3").delete_bucket(**owner))
 
 
 # --- IAM --------------------------------------------------------------------------------------------------------------
@@ -233,31 +237,31 @@ def _remove_bucket(aws: Aws, name: str) -> None:
 
 def _look_role(aws: Aws, name: str) -> Found | None:
     """Roles are listed for every region; one that a run made in another region is another teardown's."""
-    found = ask(lambda: aws.client("iam").get_role(RoleName=name)["Role"])
+    found = none_if_missing(lambda: aws.client("iam").get_role(RoleName=name)["Role"])
     if found is None:
         return None
-    tags = pairs(aws.client("iam").list_role_tags(RoleName=name)["Tags"])
+    tags = tags_to_dict(aws.client("iam").list_role_tags(RoleName=name)["Tags"])
     return Found("role", name, tags) if tags.get(naming.REGION_TAG, aws.region) == aws.region else None
 
 
 def _search_roles(aws: Aws) -> Iterator[Found]:
     pages = aws.client("iam").get_paginator("list_roles").paginate()
     names = [item["RoleName"] for page in pages for item in page["Roles"]]
-    return tagged(_look_role(aws, name) for name in names if name.startswith(PREFIX))
+    return tagged(_look_role(aws, name) for name in names if name.startswith(RESOURCE_PREFIX))
 
 
 def _remove_role(aws: Aws, name: str) -> None:
     iam = aws.client("iam")
-    inline = ask(lambda: iam.list_role_policies(RoleName=name)["PolicyNames"]) or []
+    inline = none_if_missing(lambda: iam.list_role_policies(RoleName=name)["PolicyNames"]) or []
     for policy in inline:
         iam.delete_role_policy(RoleName=name, PolicyName=policy)
-    attached = ask(lambda: iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]) or []
+    attached = none_if_missing(lambda: iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]) or []
     for policy in attached:
         iam.detach_role_policy(RoleName=name, PolicyArn=policy["PolicyArn"])
     until_gone(
         f"role {name}",
         lambda: iam.delete_role(RoleName=name),
-        lambda: ask(lambda: iam.get_role(RoleName=name)) is not None,
+        lambda: none_if_missing(lambda: iam.get_role(RoleName=name)) is not None,
     )
 
 

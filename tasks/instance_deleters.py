@@ -9,13 +9,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tasks.account.lookup import none_if_missing, tags_to_dict
 from tasks.host_key import remove_keys
 from tasks.instance_access import find_group, find_key_pair, key_pair_name, tags_of
 from tasks.instance_profile import find_profile
 from tasks.instance_state import described_by, wait_ended
-from tasks.kinds import PREFIX, Kind, ask, pairs, tagged, until_gone
+from tasks.kinds import Kind, tagged, until_gone
 from tasks.run import naming
 from tasks.run.aws import Aws
+from tasks.run.naming import RESOURCE_PREFIX
 from tasks.teardown_plan import Found
 
 _OURS = [{"Name": f"tag:{naming.PROJECT_TAG}", "Values": [naming.PROJECT]}]
@@ -57,7 +59,7 @@ def _remove_instance(aws: Aws, name: str) -> None:
         if _name_of(item) == name and tags_of(item).get(naming.PROJECT_TAG) == naming.PROJECT
     ]
     for instance_id in ids:
-        ask(lambda: aws.client("ec2").terminate_instances(InstanceIds=[instance_id]))  # noqa: B023
+        none_if_missing(lambda: aws.client("ec2").terminate_instances(InstanceIds=[instance_id]))  # noqa: B023
     for instance_id in ids:
         wait_ended(aws, instance_id)
 
@@ -117,7 +119,7 @@ def _remove_key_pair(aws: Aws, name: str) -> None:
 
 def forget_keys(aws: Aws, name: str) -> None:
     """Delete the private keys of the run whose key pair has this name; a name of another form is nobody's."""
-    run_id = name.removeprefix(PREFIX).removesuffix("-login")
+    run_id = name.removeprefix(RESOURCE_PREFIX).removesuffix("-login")
     if re.match(naming.RUN_ID_PATTERN, run_id) and key_pair_name(run_id) == name:
         remove_keys(aws.settings.run_dir(run_id))
 
@@ -130,14 +132,14 @@ def _look_profile(aws: Aws, name: str) -> Found | None:
     found = find_profile(aws, name)
     if found is None:
         return None
-    tags = pairs(found.get("Tags", []))
+    tags = tags_to_dict(found.get("Tags", []))
     return Found("instance-profile", name, tags) if tags.get(naming.REGION_TAG, aws.region) == aws.region else None
 
 
 def _search_profiles(aws: Aws) -> Iterator[Found]:
     pages = aws.client("iam").get_paginator("list_instance_profiles").paginate()
     names = [item["InstanceProfileName"] for page in pages for item in page["InstanceProfiles"]]
-    return tagged(_look_profile(aws, name) for name in names if name.startswith(PREFIX))
+    return tagged(_look_profile(aws, name) for name in names if name.startswith(RESOURCE_PREFIX))
 
 
 def _remove_profile(aws: Aws, name: str) -> None:
@@ -145,7 +147,7 @@ def _remove_profile(aws: Aws, name: str) -> None:
     iam = aws.client("iam")
     for role in (find_profile(aws, name) or {}).get("Roles", []):
         held = {"InstanceProfileName": name, "RoleName": role["RoleName"]}
-        ask(lambda: iam.remove_role_from_instance_profile(**held))  # noqa: B023
+        none_if_missing(lambda: iam.remove_role_from_instance_profile(**held))  # noqa: B023
     until_gone(
         f"instance-profile {name}",
         lambda: iam.delete_instance_profile(InstanceProfileName=name),

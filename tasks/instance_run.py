@@ -23,6 +23,7 @@ from tasks.instance_plan import InstancePlan, dead_man_command, dead_man_minutes
 from tasks.instance_prices import InstanceCandidates, cost_usd, with_current_prices
 from tasks.instance_profile import ensure_instance_profile
 from tasks.instance_state import POLL_SECONDS, VISIBLE_SECONDS, instance_facts, instances_of, login, why_ended
+from tasks.model.archive import agree, meta_in, metrics_of
 from tasks.remote_job import RemoteJob, instance_specs
 from tasks.remote_training import Outcome, Worker, collect, follow, ship, start
 from tasks.run.aws import Aws
@@ -31,9 +32,8 @@ from tasks.run.ledger import Ledger, live_rows
 from tasks.run.progress import show_progress
 from tasks.run.records import InstanceModel, InstanceRef, load_record
 from tasks.run.waiting import say
-from tasks.ssh import Remote
-from tasks.ssh_wait import wait_for_ssh
-from tasks.trained_model import agree, meta_in, metrics_of
+from tasks.ssh.remote import Remote
+from tasks.ssh.wait import wait_for_ssh
 from tasks.training_job import METRICS, object_exists
 
 STAGE = "train_ec2"

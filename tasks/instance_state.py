@@ -27,8 +27,8 @@ from tasks.run.records import InstanceRef, load_record
 from tasks.run.waiting import Say, say, wait_for
 
 if TYPE_CHECKING:
-    from tasks.ssh_login import Login
-    from tasks.ssh_wait import InstanceFacts
+    from tasks.ssh.login import Login
+    from tasks.ssh.wait import InstanceFacts
 
 VISIBLE_SECONDS = 60.0
 """How long EC2 may not know, on every server, an instance that it made."""
@@ -65,7 +65,7 @@ def find(aws: Aws, run_id: str) -> tuple[InstanceRef, ...]:
 
 def login(ref: InstanceRef) -> Login:
     """Return how to get into an instance (paramiko takes a third of a second to import, so that happens here)."""
-    from tasks.ssh_login import Login
+    from tasks.ssh.login import Login
 
     return Login(ref.instance_id, ref.address, ref.port, ref.user, Path(ref.login_key), ref.host_key)
 
@@ -76,7 +76,7 @@ def instance_facts(aws: Aws, ref: InstanceRef) -> InstanceFacts:
     Raises:
         AwsFailed: EC2 refused to tell.
     """
-    from tasks.ssh_wait import InstanceFacts
+    from tasks.ssh.wait import InstanceFacts
 
     with aws_boundary(f"instance {ref.instance_id}"):
         found = described(aws, ref.instance_id)

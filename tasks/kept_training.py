@@ -15,12 +15,12 @@ from typing import Any
 
 from tasks.account.logs import LogFollower, LogLine
 from tasks.account.roles import TRAINING_LOG_GROUP
+from tasks.model.archive import read_result, reported_metrics
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, aws_boundary
 from tasks.run.progress import show_progress
 from tasks.run.records import TrainedModel, load_record, save_record, write_atomically
 from tasks.run.waiting import say
-from tasks.trained_model import read_result, reported_metrics
 from tasks.training_job import TrainingPlan
 
 FOLDER = Path("TrainedModels") / "sagemaker"

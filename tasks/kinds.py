@@ -6,9 +6,8 @@ Deletes nothing by itself: the kinds are in `tasks.deleters` and the modules tha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -22,7 +21,6 @@ REMOVE_SECONDS = 1800.0
 """An endpoint cannot be deleted while it is being created, which takes AWS minutes; a job may take 120 s to stop."""
 
 POLL_SECONDS = 0.25
-PREFIX = f"{naming.PROJECT}-"
 _BUSY = frozenset(
     {
         "ResourceInUse",
@@ -43,16 +41,6 @@ class Kind:
     look: Callable[[Aws, str], Found | None]
     search: Callable[[Aws], Iterable[Found]]
     remove: Callable[[Aws, str], None]
-
-
-def ask(call: Callable[[], Any]) -> Any:
-    """Return what a describing call answers, or None when AWS says that the thing does not exist."""
-    try:
-        return call()
-    except ClientError as error:
-        if is_not_found(error):
-            return None
-        raise
 
 
 def until_gone(
@@ -98,11 +86,6 @@ def _passes(error: ClientError) -> bool:
     return error_code(error) in _BUSY or (
         error_code(error) == "ValidationException" and "in-progress" in message.lower()
     )
-
-
-def pairs(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Return a `[{"Key", "Value"}]` list as a dictionary."""
-    return {tag["Key"]: tag["Value"] for tag in tags}
 
 
 def tagged(found: Iterable[Found | None]) -> Iterator[Found]:

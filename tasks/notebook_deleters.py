@@ -8,15 +8,17 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tasks.kinds import PREFIX, REMOVE_SECONDS, Kind, ask, pairs, tagged, until_gone
-from tasks.notebook_role import LOG_GROUP
+from tasks.account.lookup import none_if_missing, tags_to_dict
+from tasks.kinds import REMOVE_SECONDS, Kind, tagged, until_gone
+from tasks.notebook.role import LOG_GROUP
 from tasks.run.aws import Aws
+from tasks.run.naming import RESOURCE_PREFIX
 from tasks.run.waiting import wait_for
 from tasks.teardown_plan import Found
 
 
 def _describe(aws: Aws, name: str) -> Any:
-    return ask(lambda: aws.client("sagemaker").describe_notebook_instance(NotebookInstanceName=name))
+    return none_if_missing(lambda: aws.client("sagemaker").describe_notebook_instance(NotebookInstanceName=name))
 
 
 def _look(aws: Aws, name: str) -> Found | None:
@@ -24,7 +26,7 @@ def _look(aws: Aws, name: str) -> Found | None:
 
 
 def _search(aws: Aws) -> Iterator[Found]:
-    pages = aws.client("sagemaker").get_paginator("list_notebook_instances").paginate(NameContains=PREFIX)
+    pages = aws.client("sagemaker").get_paginator("list_notebook_instances").paginate(NameContains=RESOURCE_PREFIX)
     names = [item["NotebookInstanceName"] for page in pages for item in page["NotebookInstances"]]
     return tagged(_look(aws, name) for name in names)
 
@@ -57,7 +59,7 @@ def _step(aws: Aws, name: str) -> tuple[bool | None, str]:
 def _unless_moving(call: Any) -> None:
     """Make a call that the status allowed a moment ago: the instance may have stopped itself since."""
     try:
-        ask(call)
+        none_if_missing(call)
     except ClientError as error:
         if "unable to transition" not in str(error).lower():
             raise
@@ -68,14 +70,14 @@ def _remove_streams(aws: Aws, name: str) -> None:
     logs = aws.client("logs")
     pages = logs.get_paginator("describe_log_streams")
     wanted = {"logGroupName": LOG_GROUP, "logStreamNamePrefix": f"{name}/"}
-    found = ask(lambda: [stream for page in pages.paginate(**wanted) for stream in page["logStreams"]])
+    found = none_if_missing(lambda: [stream for page in pages.paginate(**wanted) for stream in page["logStreams"]])
     for stream in found or []:
-        ask(partial(logs.delete_log_stream, logGroupName=LOG_GROUP, logStreamName=stream["logStreamName"]))
+        none_if_missing(partial(logs.delete_log_stream, logGroupName=LOG_GROUP, logStreamName=stream["logStreamName"]))
 
 
 def _describe_lifecycle(aws: Aws, name: str) -> Any:
     field = {"NotebookInstanceLifecycleConfigName": name}
-    return ask(lambda: aws.client("sagemaker").describe_notebook_instance_lifecycle_config(**field))
+    return none_if_missing(lambda: aws.client("sagemaker").describe_notebook_instance_lifecycle_config(**field))
 
 
 def _look_lifecycle(aws: Aws, name: str) -> Found | None:
@@ -85,7 +87,7 @@ def _look_lifecycle(aws: Aws, name: str) -> Found | None:
 
 def _search_lifecycles(aws: Aws) -> Iterator[Found]:
     paginator = aws.client("sagemaker").get_paginator("list_notebook_instance_lifecycle_configs")
-    pages = paginator.paginate(NameContains=PREFIX)
+    pages = paginator.paginate(NameContains=RESOURCE_PREFIX)
     configs = [item for page in pages for item in page["NotebookInstanceLifecycleConfigs"]]
     return tagged(_look_lifecycle(aws, item["NotebookInstanceLifecycleConfigName"]) for item in configs)
 
@@ -102,8 +104,8 @@ def _remove_lifecycle(aws: Aws, name: str) -> None:
 def _found(aws: Aws, kind: str, name: str, found: Any, arn_field: str) -> Found | None:
     if found is None:
         return None
-    tags = ask(lambda: aws.client("sagemaker").list_tags(ResourceArn=found[arn_field])["Tags"])
-    return Found(kind, name, pairs(tags or []))
+    tags = none_if_missing(lambda: aws.client("sagemaker").list_tags(ResourceArn=found[arn_field])["Tags"])
+    return Found(kind, name, tags_to_dict(tags or []))
 
 
 NOTEBOOK_KINDS = {

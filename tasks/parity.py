@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.download import sha256_of
+from tasks.data.download import sha256_of
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.progress import show_progress

@@ -15,10 +15,10 @@ from typing import Any
 
 from tasks.account import objects
 from tasks.account.roles import run_prefix
+from tasks.model.weights import FILE_NAME
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound
 from tasks.run.records import DatasetRef, Hyperparameters, WeightsRef
-from tasks.weights import FILE_NAME
 
 SPLITS_DEALT_OUT = ("train", "validation", "test")
 FOLDER = "kennel"

@@ -20,8 +20,8 @@ from typing import Any, Literal
 from tasks.remote_job import RemoteJob
 from tasks.run.errors import ConnectionLost, RemoteFailed, StageFailed, WaitTimedOut
 from tasks.run.waiting import SILENCE_SECONDS, Say, say
-from tasks.ssh import Remote
-from tasks.transfer import get, put
+from tasks.ssh.remote import Remote
+from tasks.ssh.transfer import get, put
 
 PYTHON = "/opt/pytorch/bin/python"
 """Where the Deep Learning AMI has the interpreter that imports torch."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tasks.account.lookup import none_if_missing
 from tasks.autoscaling import DIMENSION, NAMESPACE
 from tasks.concurrency import provisioned_or_none
-from tasks.kinds import Kind, ask
+from tasks.kinds import Kind
 from tasks.run.aws import Aws
 from tasks.teardown_plan import Found
 
@@ -36,7 +37,7 @@ def remove_provisioned_of(aws: Aws, name: str) -> None:
 def _look_target(aws: Aws, name: str) -> Found | None:
     client = aws.client("application-autoscaling")
     wanted = {"ServiceNamespace": NAMESPACE, "ResourceIds": [name], "ScalableDimension": DIMENSION}
-    found = ask(lambda: client.describe_scalable_targets(**wanted)["ScalableTargets"])
+    found = none_if_missing(lambda: client.describe_scalable_targets(**wanted)["ScalableTargets"])
     return Found("scalable-target", name) if found else None
 
 
@@ -47,7 +48,7 @@ def _remove_target(aws: Aws, name: str) -> None:
 def _deregister(aws: Aws, name: str, dimension: str) -> None:
     client = aws.client("application-autoscaling")
     wanted = {"ServiceNamespace": NAMESPACE, "ResourceId": name, "ScalableDimension": dimension}
-    ask(lambda: client.deregister_scalable_target(**wanted))
+    none_if_missing(lambda: client.deregister_scalable_target(**wanted))
 
 
 def _look_provisioned(aws: Aws, name: str) -> Found | None:

@@ -75,14 +75,14 @@ def test_flows_hold_order_and_decisions_and_call_no_aws_or_model_library() -> No
 
 
 def test_only_one_module_of_tasks_builds_boto3_clients() -> None:
-    runs_on_the_notebook_instance = "tasks/notebook_idle.py"
+    runs_on_the_notebook_instance = "tasks/notebook/idle.py"
     builders = {str(file) for file, name in imports_of("tasks") if top(name) == "boto3"}
     assert builders - {runs_on_the_notebook_instance} == {"tasks/run/aws.py"}
 
 
 def test_what_is_sent_to_the_notebook_instance_needs_nothing_of_ours() -> None:
     known = {"boto3"} | sys.stdlib_module_names
-    names = imported_modules(ROOT / "tasks" / "notebook_idle.py")
+    names = imported_modules(ROOT / "tasks" / "notebook" / "idle.py")
     assert [name for name in names if top(name) not in known] == []
 
 

@@ -12,6 +12,9 @@ from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 PROJECT = "kennel"
+RESOURCE_PREFIX = f"{PROJECT}-"
+"""What every resource name of ours begins with."""
+
 PROJECT_TAG = "kennel:project"
 RUN_TAG = "kennel:run"
 REGION_TAG = "kennel:region"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.code_package import build_lambda_zip, stage_training_code, tree_digest
+from tasks.model.code import build_lambda_zip, stage_training_code, tree_digest
 from tasks.run.errors import SettingsRefused
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tasks.account.roles import ensure_role, function_role
-from tasks.code_package import build_lambda_zip
 from tasks.concurrency import ConcurrencyPlan, ensure_concurrency
 from tasks.functions import FunctionPlan, ensure_function
+from tasks.model.code import build_lambda_zip
 from tasks.run.aws import Aws
 from tasks.run.ledger import Ledger
 from tasks.run.settings import Settings

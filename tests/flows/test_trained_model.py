@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tasks.account.prices import choose_training_instance
+from tasks.model.archive import meta_in, read_result
 from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef, Hyperparameters
-from tasks.trained_model import meta_in, read_result
 from tasks.training_job import TrainingPlan
 
 DATA = DatasetRef("b", "datasets/d", "digest", "n", ("x", "y"), {"test": {"x": 3, "y": 5}}, 10, 0, "sample")

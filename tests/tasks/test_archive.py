@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.archive import Listing, Reader, Unreadable, list_source
+from tasks.data.archive import Listing, Reader, Unreadable, list_source
 from tasks.run.errors import SourceRefused
 from tasks.run.settings import Settings
 from tests.tasks.datasets import write_folder, write_zip

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.backbones import TORCHVISION, require_backbone
+from tasks.model.backbones import TORCHVISION, require_backbone
 from tasks.run.errors import SettingsRefused
 
 

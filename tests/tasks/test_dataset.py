@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.archive import Entry, Listing
-from tasks.dataset import LabelledImage, Layout, Quarantined, dataset_digest, judge, read_layout
+from tasks.data.archive import Entry, Listing
+from tasks.data.layout import LabelledImage, Layout, Quarantined, dataset_digest, judge, read_layout
 from tasks.run.errors import DataRefused, SourceRefused
 from tasks.run.settings import Settings
 

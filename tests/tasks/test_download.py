@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasks.download import download, read_download_record, sha256_of
+from tasks.data.download import download, read_download_record, sha256_of
 from tasks.run.errors import DownloadFailed, SourceRefused
 from tasks.run.progress import LineProgress
 from tasks.run.settings import Settings

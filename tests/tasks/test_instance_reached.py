@@ -15,7 +15,7 @@ from tasks.instance_state import find, instance_facts, login, why_ended
 from tasks.run.aws import Aws
 from tasks.run.ledger import Ledger
 from tasks.run.records import InstanceRef
-from tasks.ssh_wait import wait_for_ssh
+from tasks.ssh.wait import wait_for_ssh
 from tests.conftest import start_server, wait_for_url
 from tests.tasks.instances import account, planned
 

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from tasks.account.prices import NOTEBOOK_MEMORY_GIB, USD_PER_HOUR, choose_notebook_instance
 from tasks.account.roles import ensure_role
 from tasks.deleters import KINDS
-from tasks.notebook import (
+from tasks.notebook.instance import (
     NotebookPlan,
     NotebookRef,
     ensure_notebook,
@@ -23,8 +23,8 @@ from tasks.notebook import (
     start_notebook,
     stop_notebook,
 )
-from tasks.notebook_lifecycle import lifecycle_name
-from tasks.notebook_role import LOG_GROUP, notebook_name, notebook_role
+from tasks.notebook.lifecycle import lifecycle_name
+from tasks.notebook.role import LOG_GROUP, notebook_name, notebook_role
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
@@ -326,8 +326,8 @@ def test_an_instance_that_is_still_starting_is_waited_for_and_removed(url: str, 
 CREATING = """
 import sys; from pathlib import Path
 from tasks.run.aws import Aws; from tasks.run.ledger import Ledger
-from tasks.notebook import NotebookPlan, ensure_notebook
-from tasks.notebook_role import notebook_role; from tasks.account.prices import choose_notebook_instance
+from tasks.notebook.instance import NotebookPlan, ensure_notebook
+from tasks.notebook.role import notebook_role; from tasks.account.prices import choose_notebook_instance
 from tasks.account.roles import ensure_role; from tasks.run.settings import Settings
 url, runs = sys.argv[1:]
 aws = Aws(Settings(endpoint_url=url, runs=Path(runs), region="us-east-1"))

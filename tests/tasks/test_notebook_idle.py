@@ -15,10 +15,10 @@ import pytest
 
 from tasks.account.prices import choose_notebook_instance
 from tasks.account.roles import ensure_role
-from tasks.notebook import NotebookPlan, ensure_notebook, list_notebooks
-from tasks.notebook_idle import Activity, NotUnderstood, decide, read_activities
-from tasks.notebook_lifecycle import IDLE_SOURCE, SCRIPT_LIMIT, encoded, on_start_script
-from tasks.notebook_role import notebook_name, notebook_role
+from tasks.notebook.idle import Activity, NotUnderstood, decide, read_activities
+from tasks.notebook.instance import NotebookPlan, ensure_notebook, list_notebooks
+from tasks.notebook.lifecycle import IDLE_SOURCE, SCRIPT_LIMIT, encoded, on_start_script
+from tasks.notebook.role import notebook_name, notebook_role
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import Ledger

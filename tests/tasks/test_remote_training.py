@@ -16,7 +16,7 @@ from tasks.remote_job import RemoteJob
 from tasks.remote_training import Outcome, Worker, collect, follow, start, stop
 from tasks.run.errors import ConnectionLost, RemoteFailed, StageFailed, WaitTimedOut
 from tasks.run.records import DatasetRef, Hyperparameters
-from tasks.ssh import Login, Remote
+from tasks.ssh.remote import Login, Remote
 from tests.chaos_proxy import ChaosProxy
 from tests.sshd import Sshd, running_sshd
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from paramiko.common import MSG_CHANNEL_DATA, MSG_CHANNEL_EOF, MSG_CHANNEL_WINDOW_ADJUST
 from paramiko.message import Message
 
-from tasks import ssh_connection
 from tasks.run.errors import CommandFailed, ConnectionLost, RemoteFailed, WaitTimedOut
-from tasks.ssh import Remote
+from tasks.ssh import connection
+from tasks.ssh.remote import Remote
 from tests.chaos_proxy import ChaosProxy
 from tests.sshd import Sshd, running_sshd
 
@@ -171,7 +171,7 @@ def test_what_is_said_on_a_channel_after_its_close_ends_no_connection(
     sshd: Sshd, monkeypatch: pytest.MonkeyPatch, kind: int, cipher: str
 ) -> None:
     """paramiko builds such a message before its thread sees the close, and may send it after; the server hangs up."""
-    monkeypatch.setattr(ssh_connection, "CIPHERS", (cipher,))
+    monkeypatch.setattr(connection, "CIPHERS", (cipher,))
     with Remote(sshd.login()) as remote:
         with remote.start("true", deadline_seconds=10) as exchange:
             exchange.drain()

@@ -11,8 +11,8 @@ import paramiko
 import pytest
 
 from tasks.run.errors import ConnectionLost, HostKeyRefused, LoginRefused
-from tasks.ssh import Remote
-from tasks.ssh_connection import Obstacle, connect
+from tasks.ssh.connection import Obstacle, connect
+from tasks.ssh.remote import Remote
 from tests.chaos_proxy import ChaosProxy
 from tests.sshd import Sshd, make_key, public_key, running_sshd
 

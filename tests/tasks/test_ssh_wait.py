@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tasks.run.errors import ConnectionLost, HostKeyRefused, LoginRefused, RemoteFailed, WaitTimedOut
-from tasks.ssh import Remote
-from tasks.ssh_connection import Obstacle
-from tasks.ssh_wait import LOGIN_GRACE_SECONDS, InstanceFacts, _Waiting, wait_for_ssh
+from tasks.ssh.connection import Obstacle
+from tasks.ssh.remote import Remote
+from tasks.ssh.wait import LOGIN_GRACE_SECONDS, InstanceFacts, _Waiting, wait_for_ssh
 from tests.chaos_proxy import ChaosProxy
 from tests.sshd import Sshd, make_key, public_key, running_sshd
 

@@ -16,17 +16,17 @@ from typing import Any
 
 import pytest
 
-from tasks import staging
 from tasks.account.bucket import ensure_bucket, tls_only_policy
 from tasks.account.objects import delete_prefix
-from tasks.memory import Memory
+from tasks.data import staging
+from tasks.data.memory import Memory
+from tasks.data.staging import UploadSummary
 from tasks.run.aws import Aws
 from tasks.run.errors import DataRefused, OwnershipRefused
 from tasks.run.ledger import Ledger
 from tasks.run.progress import LineProgress
 from tasks.run.records import SPLITS, DatasetRef
 from tasks.run.settings import Settings
-from tasks.staging import UploadSummary
 from tests.conftest import RunningLocalAws
 from tests.tasks.datasets import encoded, good_files, jpeg, picture, write_folder, write_zip
 
@@ -250,8 +250,8 @@ def test_a_half_done_multipart_upload_is_aborted(place: Workplace, tmp_path: Pat
 
 CRASHING = """
 import sys; from pathlib import Path
-from tasks.run.aws import Aws; from tasks.memory import Memory; from tasks.run.progress import LineProgress
-from tasks.run.settings import Settings; from tasks import staging
+from tasks.run.aws import Aws; from tasks.data.memory import Memory; from tasks.run.progress import LineProgress
+from tasks.run.settings import Settings; from tasks.data import staging
 url, home, bucket, source = sys.argv[1:]
 settings = Settings(endpoint_url=url, home=Path(home) / "home", runs=Path(home) / "runs", bucket=bucket)
 located = staging.locate(source, settings, LineProgress)

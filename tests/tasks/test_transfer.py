@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks import remote_programs
 from tasks.run.errors import CommandFailed, ConnectionLost, RemoteFailed, WaitTimedOut
 from tasks.run.progress import LineProgress
-from tasks.ssh import Remote
-from tasks.transfer import Transfer, get, put
+from tasks.ssh import programs
+from tasks.ssh.remote import Remote
+from tasks.ssh.transfer import Transfer, get, put
 from tests.chaos_proxy import ChaosProxy
 from tests.sshd import Sshd, running_sshd
 
@@ -192,17 +192,17 @@ def test_a_download_that_is_cut_every_time_leaves_nothing(
 
 
 def test_content_that_arrives_otherwise_than_it_was_sent_is_not_kept(remote: Remote, far: Path) -> None:
-    command = remote_programs.receive(str(far), 5, 0o600)
+    command = programs.receive(str(far), 5, 0o600)
     wrong = hashlib.sha256(b"other").hexdigest().encode()
     completed = remote.run(command, stdin=b"hello" + wrong, check=False)
-    assert completed.exit_status == remote_programs.DIFFERS
+    assert completed.exit_status == programs.DIFFERS
     assert completed.stderr == b"the sha256 of what arrived differs\n"
     assert names(far.parent) == []
 
 
 def test_content_that_ends_early_is_not_kept(remote: Remote, far: Path) -> None:
-    completed = remote.run(remote_programs.receive(str(far), 9, 0o600), stdin=b"hello", check=False)
-    assert completed.exit_status == remote_programs.ENDED_EARLY
+    completed = remote.run(programs.receive(str(far), 9, 0o600), stdin=b"hello", check=False)
+    assert completed.exit_status == programs.ENDED_EARLY
     assert completed.stderr == b"the input ended after 5 of 9 bytes\n"
     assert names(far.parent) == []
 
@@ -230,7 +230,7 @@ def test_a_file_does_not_replace_a_folder(remote: Remote, local: Path, tmp_path:
 def test_a_full_disk_there_is_named_and_leaves_nothing(remote: Remote, local: Path, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    command = remote_programs.receive(f"{small}/file", SIZE, 0o600)
+    command = programs.receive(f"{small}/file", SIZE, 0o600)
     limited = ["sh", "-c", 'ulimit -f 1000; trap "" XFSZ; exec "$@"', "sh", *command]
     completed = remote.run(limited, stdin=CONTENT + SHA256.encode(), check=False)
     assert completed.exit_status == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tasks.dataset import Quarantined, printable
+from tasks.data.layout import Quarantined, printable
 from tasks.run.records import DatasetRef
 
 

@@ -1,6 +1,6 @@
 """The lifecycle configuration of a run's notebook instance: its on-start script puts the idle check there and times it.
 
-The check is `tasks/notebook_idle.py`, sent as it is: nothing is downloaded at start. A systemd timer runs it every five
+The check is `tasks/notebook/idle.py`, sent as it is: nothing is downloaded at start. A systemd timer runs it every five
 minutes, on Amazon Linux 2 and 2023 alike (2023 has no cron). An instance on which the check cannot run does not start:
 it would be paid for without end.
 """
@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.kinds import ask, pairs
-from tasks.notebook_role import notebook_name
+from tasks.account.lookup import none_if_missing, tags_to_dict
+from tasks.notebook.role import notebook_name
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused
@@ -25,7 +25,7 @@ SCRIPT_LIMIT = 16_384
 """Characters of base64 that AWS takes."""
 
 JUPYTER = "https://localhost:8443"
-IDLE_SOURCE = Path(__file__).with_name("notebook_idle.py")
+IDLE_SOURCE = Path(__file__).with_name("idle.py")
 _END = "END_OF_NOTEBOOK_IDLE"
 
 _SCRIPT = """#!/bin/bash
@@ -97,7 +97,7 @@ def ensure_lifecycle(aws: Aws, ledger: Ledger, run_id: str, *, idle_minutes: int
     sagemaker, name = aws.client("sagemaker"), lifecycle_name(run_id)
     wanted = [{"Content": encoded(on_start_script(notebook_name(run_id), aws.region, idle_minutes))}]
     field = {"NotebookInstanceLifecycleConfigName": name}
-    found = ask(lambda: sagemaker.describe_notebook_instance_lifecycle_config(**field))
+    found = none_if_missing(lambda: sagemaker.describe_notebook_instance_lifecycle_config(**field))
     if found is None:
         with ledger.create("notebook-lifecycle", name) as row:
             answer = sagemaker.create_notebook_instance_lifecycle_config(
@@ -114,7 +114,7 @@ def ensure_lifecycle(aws: Aws, ledger: Ledger, run_id: str, *, idle_minutes: int
 
 
 def _refuse_foreign(sagemaker: Any, run_id: str, found: Mapping[str, Any]) -> None:
-    carried = pairs(sagemaker.list_tags(ResourceArn=found["NotebookInstanceLifecycleConfigArn"])["Tags"])
+    carried = tags_to_dict(sagemaker.list_tags(ResourceArn=found["NotebookInstanceLifecycleConfigArn"])["Tags"])
     if any(carried.get(key) != value for key, value in naming.tags(run_id).items()):
         where = f"notebook-lifecycle {found['NotebookInstanceLifecycleConfigName']}"
         why = f"it does not carry the tags of run {run_id}"

@@ -1,6 +1,6 @@
 """Preparing all images of a source on every core, in processes that a bad image may take down without harm.
 
-Each worker is `python -m tasks.image_worker` with a spool file of its own; chunks go to whichever is free. A worker
+Each worker is `python -m tasks.data.worker` with a spool file of its own; chunks go to whichever is free. A worker
 that dies or passes its deadline is replaced and its chunk is tried again one image at a time: the image that does it
 again is quarantined. Memory here holds one small record an image, never pixels.
 """
@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.archive import Entry, Listing
-from tasks.images import ImageLimits
+from tasks.data.archive import Entry, Listing
+from tasks.data.images import ImageLimits
 from tasks.run.errors import KennelError
 from tasks.run.progress import Progress, ProgressFactory
 
@@ -32,7 +32,7 @@ CHUNK_BYTES = 8 * 2**20
 START_SECONDS = 60.0
 CHUNK_SECONDS = 120.0
 ONE_IMAGE_SECONDS = 30.0
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class _Worker:
     def __init__(self, listing: Listing, limits: ImageLimits, spool: Path) -> None:
         self.spool = spool.resolve()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tasks.image_worker"],
+            [sys.executable, "-m", "tasks.data.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -139,9 +139,7 @@ class _Worker:
         if self.ask({**source, "limits": dataclasses.asdict(limits)}, START_SECONDS) != "ready":
             self.end()
             why = "its error is on stderr, above"
-            raise KennelError(
-                "decode", "the image worker did not start", why, f"{sys.executable} -m tasks.image_worker"
-            )
+            raise KennelError("decode", "the image worker did not start", why, f"{sys.executable} -m tasks.data.worker")
 
     def ask(self, content: object, timeout_seconds: float) -> object:
         """Send one line of JSON and return the answer, or None when the process died or passed the deadline."""

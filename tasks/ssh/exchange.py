@@ -16,7 +16,7 @@ from typing import Self
 import paramiko
 
 from tasks.run.errors import KennelError, RemoteFailed, WaitTimedOut
-from tasks.ssh_connection import Connection
+from tasks.ssh.connection import Connection
 
 TAKE_BYTES = 2**20
 SHOWN_CHARACTERS = 100

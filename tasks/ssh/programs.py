@@ -1,6 +1,6 @@
 """The commands that are run on the far machine: arguments as data, files taken and given whole.
 
-A file moves by a small Python program that is sent along as its source (remote_receive.py, remote_send.py). Where there
+A file moves by a small Python program that is sent along as its source (receive.py, send.py). Where there
 is no python3 in the session's PATH, a shell script with the same contract does it, slower: it hashes after the copy.
 """
 
@@ -58,12 +58,12 @@ def quoted(command: str | Sequence[str]) -> bytes:
 
 def receive(path: str, size_bytes: int, mode: int) -> list[str]:
     """Return the command that takes content and its sha256 on standard input."""
-    return _program("remote_receive.py", _RECEIVE, path, str(size_bytes), f"{mode:o}")
+    return _program("receive.py", _RECEIVE, path, str(size_bytes), f"{mode:o}")
 
 
 def send(path: str) -> list[str]:
     """Return the command that writes "SIZE MODE", the content and its sha256."""
-    return _program("remote_send.py", _SEND, path)
+    return _program("send.py", _SEND, path)
 
 
 def read_from(path: str, offset: int, limit: int) -> list[str]:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 from tasks.run.errors import ConnectionLost, LoginRefused, RemoteFailed, WaitTimedOut
 from tasks.run.waiting import SILENCE_SECONDS, Say, say
-from tasks.ssh import Remote
-from tasks.ssh_connection import Obstacle
-from tasks.ssh_login import Login
+from tasks.ssh.connection import Obstacle
+from tasks.ssh.login import Login
+from tasks.ssh.remote import Remote
 
 ATTEMPT_SECONDS = 10.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, GROWTH = 0.5, 8.0, 1.6

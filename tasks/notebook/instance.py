@@ -2,7 +2,7 @@
 
 Whatever AWS's waiters would call an end, the status is read and judged here. Billing goes on while an instance is
 `InService`; a stopped one costs its 5 GB volume. Not covered: what happens in the notebook, and stopping when idle,
-which the instance does by itself (`tasks/notebook_lifecycle.py`).
+which the instance does by itself (`tasks/notebook/lifecycle.py`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from typing import Any
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
+from tasks.account.lookup import none_if_missing, tags_to_dict
 from tasks.account.prices import USD_PER_HOUR, InstanceChoice
-from tasks.kinds import PREFIX, ask, pairs
-from tasks.notebook_lifecycle import ensure_lifecycle, lifecycle_name
-from tasks.notebook_role import notebook_name
+from tasks.notebook.lifecycle import ensure_lifecycle, lifecycle_name
+from tasks.notebook.role import notebook_name
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary
 from tasks.run.ledger import Ledger
+from tasks.run.naming import RESOURCE_PREFIX
 from tasks.run.waiting import once_assumable, say, wait_for
 
 DEADLINE_SECONDS = 900.0
@@ -157,7 +158,7 @@ def list_notebooks(aws: Aws, run_id: str | None = None) -> tuple[NotebookState, 
     """
     sagemaker = aws.client("sagemaker")
     with aws_boundary("notebooks"):
-        pages = sagemaker.get_paginator("list_notebook_instances").paginate(NameContains=PREFIX)
+        pages = sagemaker.get_paginator("list_notebook_instances").paginate(NameContains=RESOURCE_PREFIX)
         names = sorted(item["NotebookInstanceName"] for page in pages for item in page["NotebookInstances"])
         listed = [_own_state(aws, name) for name in names]
     return tuple(state for state in listed if state is not None and run_id in {None, state.run_id})
@@ -241,7 +242,7 @@ def _settled(aws: Aws, run_id: str, deadline_seconds: float) -> Mapping[str, Any
 
 
 def _describe(aws: Aws, name: str) -> Mapping[str, Any] | None:
-    found: Mapping[str, Any] | None = ask(
+    found: Mapping[str, Any] | None = none_if_missing(
         lambda: aws.client("sagemaker").describe_notebook_instance(NotebookInstanceName=name)
     )
     return found
@@ -263,8 +264,8 @@ def _own_state(aws: Aws, name: str) -> NotebookState | None:
 
 
 def _tags(aws: Aws, found: Mapping[str, Any]) -> dict[str, str]:
-    answer = ask(lambda: aws.client("sagemaker").list_tags(ResourceArn=found["NotebookInstanceArn"]))
-    return pairs(answer["Tags"]) if answer else {}
+    answer = none_if_missing(lambda: aws.client("sagemaker").list_tags(ResourceArn=found["NotebookInstanceArn"]))
+    return tags_to_dict(answer["Tags"]) if answer else {}
 
 
 def _refuse_foreign(aws: Aws, run_id: str, found: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tasks.run.errors import SettingsRefused
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 TRAINING_SOURCE = REPOSITORY / "training"
 CLASSIFY_SOURCE = REPOSITORY / "lambda" / "classify"
 

@@ -1,7 +1,7 @@
 """Moving files to and from a machine over SSH: whole or not at all, sha256 compared, as fast as the far sshd allows.
 
 A file is a stream on one channel of the connection that is there already, taken by a small program on the other side
-(tasks/remote_receive.py, tasks/remote_send.py) which checks size and sha256 before the file gets its name. A transfer
+(tasks/ssh/receive.py, tasks/ssh/send.py) which checks size and sha256 before the file gets its name. A transfer
 that was cut, or arrived otherwise than it was sent, is done once more from the beginning.
 
 What bounds the speed, measured by benchmarks/ssh_transfer.py: sshd passes the stream on through a pipe of 64 KiB, in
@@ -22,12 +22,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks import remote_programs
 from tasks.run.errors import ConnectionLost, RemoteFailed
 from tasks.run.progress import Progress, ProgressFactory, show_progress
 from tasks.run.waiting import say
-from tasks.ssh import Completed, Remote
-from tasks.ssh_exchange import Exchange
+from tasks.ssh import programs
+from tasks.ssh.exchange import Exchange
+from tasks.ssh.remote import Completed, Remote
 
 ATTEMPTS = 2
 PIECE_BYTES = 2**19
@@ -112,7 +112,7 @@ def _put(remote: Remote, local: Path, path: str, progress: ProgressFactory, dead
     begun = time.perf_counter()
     with local.open("rb", buffering=0) as file:
         found = os.fstat(file.fileno())
-        command = remote_programs.receive(path, found.st_size, _mode(found.st_mode))
+        command = programs.receive(path, found.st_size, _mode(found.st_mode))
         with remote.start(command, deadline_seconds=deadline_seconds) as exchange:
             with progress(f"to {remote.login.name}", found.st_size, "B") as told:
                 sha256 = _send(exchange, file, found.st_size, told)
@@ -151,7 +151,7 @@ def _send(exchange: Exchange, file: io.RawIOBase, size_bytes: int, told: Progres
 
 def _get(remote: Remote, path: str, beside: Path, progress: ProgressFactory, deadline_seconds: float) -> Transfer:
     begun = time.perf_counter()
-    command = remote_programs.send(path)
+    command = programs.send(path)
     with _private(beside) as file, remote.start(command, deadline_seconds=deadline_seconds) as exchange:
         exchange.end_input()
         incoming = _Incoming(exchange)
@@ -216,7 +216,7 @@ def _finish(remote: Remote, exchange: Exchange, doing: str) -> None:
     begun = time.perf_counter()
     stdout, stderr = exchange.drain()
     status = exchange.finish()
-    if status in {remote_programs.DIFFERS, remote_programs.ENDED_EARLY}:
+    if status in {programs.DIFFERS, programs.ENDED_EARLY}:
         why = stderr.decode(errors="replace").strip()
         raise _Damaged(remote.login.where, doing, why, "run the same command again")
     remote.check(Completed(doing, status, stdout, stderr, time.perf_counter() - begun))

@@ -1,4 +1,4 @@
-"""A process that prepares images: `python -m tasks.image_worker`, started by tasks.decoding.
+"""A process that prepares images: `python -m tasks.data.worker`, started by tasks.data.decoding.
 
 Reads one JSON line a chunk from stdin, writes one JSON line of results to stdout, and appends the staged bytes to a
 spool file. Its memory is bounded by the kernel, so that a hostile image cannot take the machine with it. It knows
@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from tasks.archive import Entry, Reader, Unreadable
-from tasks.images import BrokenImage, ImageLimits, prepare_image
+from tasks.data.archive import Entry, Reader, Unreadable
+from tasks.data.images import BrokenImage, ImageLimits, prepare_image
 
 MAX_MEMORY_BYTES = 3 * 2**30
 

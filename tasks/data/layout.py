@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.archive import Listing
+from tasks.data.archive import Listing
 from tasks.run.errors import DataRefused, SourceRefused
 from tasks.run.records import SPLITS
 from tasks.run.settings import Settings

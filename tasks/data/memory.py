@@ -11,8 +11,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.archive import list_source
-from tasks.download import read_download_record, sha256_of
+from tasks.data.archive import list_source
+from tasks.data.download import read_download_record, sha256_of
 from tasks.run.records import write_atomically
 from tasks.run.settings import Settings
 

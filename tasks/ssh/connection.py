@@ -19,8 +19,8 @@ import paramiko
 from paramiko.ssh_exception import IncompatiblePeer
 
 from tasks.run.errors import ConnectionLost, HostKeyRefused, LoginRefused
-from tasks.ssh_login import Login
-from tasks.ssh_packets import Wire
+from tasks.ssh.login import Login
+from tasks.ssh.packets import Wire
 
 CONNECT_SECONDS = 15.0
 KEEPALIVE_SECONDS = 30.0

@@ -4,7 +4,7 @@
         remote.run(["uname", "-r"]).stdout
 
 Every call has a deadline and a result object. A command that is cut is not repeated: `reconnect` makes a new connection
-to the same machine, and the caller knows what may be done twice. Files are moved by tasks/transfer.py.
+to the same machine, and the caller knows what may be done twice. Files are moved by tasks/ssh/transfer.py.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from tasks import remote_programs
 from tasks.run.errors import CommandFailed
-from tasks.ssh_connection import CONNECT_SECONDS, KEEPALIVE_SECONDS, Connection, connect
-from tasks.ssh_exchange import NO_STATUS, Exchange
-from tasks.ssh_login import Login
+from tasks.ssh import programs
+from tasks.ssh.connection import CONNECT_SECONDS, KEEPALIVE_SECONDS, Connection, connect
+from tasks.ssh.exchange import NO_STATUS, Exchange
+from tasks.ssh.login import Login
 
 __all__ = ["Completed", "Login", "Remote"]
 
@@ -68,7 +68,7 @@ class Remote:
         """Return the connection, made now if there is none.
 
         Raises:
-            LoginRefused, HostKeyRefused, ConnectionLost: see `tasks.ssh_connection.connect`.
+            LoginRefused, HostKeyRefused, ConnectionLost: see `tasks.ssh.connection.connect`.
         """
         with self._lock:
             if self._connection is None:
@@ -97,7 +97,7 @@ class Remote:
             LoginRefused, HostKeyRefused, ConnectionLost: it had to connect first and could not.
         """
         try:
-            sent = remote_programs.quoted(command)
+            sent = programs.quoted(command)
         except ValueError as error:
             raise CommandFailed(self.login.where, f"command {command!r}", str(error), "give other arguments") from error
         return Exchange(self.connect(), sent, deadline_seconds=deadline_seconds)
@@ -146,7 +146,7 @@ class Remote:
             CommandFailed: the file cannot be read.
             WaitTimedOut, ConnectionLost: see `run`.
         """
-        return self.run(remote_programs.read_from(path, offset, limit)).stdout
+        return self.run(programs.read_from(path, offset, limit)).stdout
 
     def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
         """Write a small file, whole or not at all; its folder must exist.
@@ -156,7 +156,7 @@ class Remote:
             WaitTimedOut, ConnectionLost: see `run`; the file is as it was, or as it should be.
         """
         digest = hashlib.sha256(content).hexdigest().encode()
-        self.run(remote_programs.receive(path, len(content), mode), stdin=content + digest)
+        self.run(programs.receive(path, len(content), mode), stdin=content + digest)
 
 
 def _feed(exchange: Exchange, stdin: bytes) -> None:

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from tasks.account.objects import list_objects
-from tasks.code_package import REPOSITORY
+from tasks.model.code import REPOSITORY
 from tasks.run.aws import Aws
 from tasks.run.errors import DataRefused, SettingsRefused, StageFailed, WaitTimedOut, aws_boundary
 from tasks.run.ledger import Ledger

@@ -2,7 +2,7 @@
 
 `locate` and `judge_source` touch no AWS: they find the bytes, decode every image and refuse data that no model should
 be trained on. `upload` then sends shards and, last of all, the manifest, which is the commit marker. What was judged
-good before is known from `tasks.memory`, so that unchanged data is neither decoded nor sent again.
+good before is known from `tasks.data.memory`, so that unchanged data is neither decoded nor sent again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ import psutil
 
 from tasks.account import objects
 from tasks.account.bucket import bucket_exists, ensure_bucket
-from tasks.archive import Listing, list_source
-from tasks.dataset import (
+from tasks.data.archive import Listing, list_source
+from tasks.data.decoding import Decoded, Rejected, decode_all
+from tasks.data.download import download, is_url
+from tasks.data.images import ImageLimits
+from tasks.data.layout import (
     Candidate,
     LabelledImage,
     Layout,
@@ -34,19 +37,16 @@ from tasks.dataset import (
     judge,
     read_layout,
 )
-from tasks.decoding import Decoded, Rejected, decode_all
-from tasks.download import download, is_url
-from tasks.images import ImageLimits
-from tasks.memory import LocatedSource, Memory, staging_parameters
+from tasks.data.memory import LocatedSource, Memory, staging_parameters
+from tasks.data.sample import NAME as SAMPLE
+from tasks.data.sample import make_sample
+from tasks.data.shards import ShardPlan, StagedImage, image_rows, pack, plan_shards
 from tasks.run.aws import Aws
 from tasks.run.errors import SourceRefused
 from tasks.run.ledger import Ledger, crash_point
 from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.records import SPLITS, DatasetRef
 from tasks.run.settings import Settings
-from tasks.sample import NAME as SAMPLE
-from tasks.sample import make_sample
-from tasks.shards import ShardPlan, StagedImage, image_rows, pack, plan_shards
 
 FORMAT = 1
 
