@@ -27,8 +27,8 @@ from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import Ledger
 from tasks.run.records import EndpointRef, FunctionRef, load_record, save_record
 from tasks.run.waiting import say
-from tasks.scaling_plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
-from tasks.traffic import SAMPLE_TRAFFIC, Traffic
+from tasks.scaling.plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
+from tasks.scaling.traffic import SAMPLE_TRAFFIC, Traffic
 
 Ref = TypeVar("Ref", EndpointRef, FunctionRef)
 SAMPLE_SAFETY = 0.25

@@ -26,13 +26,13 @@ from flows.parameters import (
     Views,
 )
 from flows.train_sagemaker import stage_weights
-from tasks.instance_prices import choose_instances
-from tasks.instance_run import InstanceWish, adopt_model, end_instances, train_on_instances
+from tasks.ec2.job import RemoteJob
+from tasks.ec2.prices import choose_instances
+from tasks.ec2.run import InstanceWish, adopt_model, end_instances, train_on_instances
 from tasks.model.backbones import require_backbone
 from tasks.model.code import git_commit, stage_training_code
 from tasks.parity import STAGE as PARITY
 from tasks.parity import Parity, compare
-from tasks.remote_job import RemoteJob
 from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused

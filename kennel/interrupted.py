@@ -9,7 +9,7 @@ import sys
 
 from kennel.console import begin, print_error, say
 from kennel.running import INTERRUPTED
-from tasks.instance_run import end_instances
+from tasks.ec2.run import end_instances
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError
 from tasks.run.settings import Settings

@@ -13,7 +13,7 @@ from kennel import console, running, surroundings
 from kennel.console import print_json, print_table, say
 from tasks.run.errors import Inconclusive, SettingsRefused, StageFailed
 from tasks.run.settings import Settings
-from tasks.traffic import Traffic
+from tasks.scaling.traffic import Traffic
 
 if TYPE_CHECKING:
     from tasks.checked_load import ScalingVerdicts

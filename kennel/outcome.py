@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kennel import prefect_server, processes
-from tasks.scaling_choice import amount
+from tasks.scaling.choice import amount
 
 if TYPE_CHECKING:
     from tasks.run.records import FunctionRef

@@ -10,7 +10,7 @@ from typing import Any
 from kennel import REFERENCE_DATA, console, running, surroundings
 from kennel.console import print_json, print_table, say
 from kennel.data_argument import SAMPLE, forget_refused, judge_argument
-from tasks.instance_prices import choose_instances
+from tasks.ec2.prices import choose_instances
 from tasks.model.backbones import require_backbone
 from tasks.run import naming
 from tasks.run.errors import DataRefused, SettingsRefused

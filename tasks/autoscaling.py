@@ -1,7 +1,7 @@
 """Autoscaling of an endpoint's variant: registered, given its target tracking policy, suspended, resumed, described.
 
 Nothing is called that changes what fits already. The policy tracks SageMakerVariantInvocationsPerInstance, which is
-invocations per instance and minute. Deciding the numbers is `tasks.scaling_plan`'s; the first registration in an
+invocations per instance and minute. Deciding the numbers is `tasks.scaling.plan`'s; the first registration in an
 account needs iam:CreateServiceLinkedRole for sagemaker.application-autoscaling.amazonaws.com.
 """
 
@@ -19,7 +19,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary, is_not_found
 from tasks.run.ledger import Ledger
 from tasks.run.records import EndpointRef
-from tasks.scaling_choice import ScalingPlan
+from tasks.scaling.choice import ScalingPlan
 
 NAMESPACE = "sagemaker"
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"

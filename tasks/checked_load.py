@@ -2,7 +2,7 @@
 
 What a run leaves lies in `runs/<id>/checked/<way>/`, apart from steady load tests; `-2` and `-3` mark repetitions.
 The order is the flow's (`flows/checked_loadtest.py`); measuring is `tasks.load_measurements`', deriving
-`tasks.scaling_plan`'s, showing `tasks.scaling_report`'s.
+`tasks.scaling.plan`'s, showing `tasks.scaling_report`'s.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tasks.run.ledger import Ledger
 from tasks.run.machine import where
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record, save_record
 from tasks.run.waiting import say
-from tasks.scaling_choice import ScalingPlan
+from tasks.scaling.choice import ScalingPlan
 from tasks.spares import wait_for_spares
 from tasks.verdicts import Verdict, first_throttled, judge
 

@@ -2,7 +2,7 @@
 
 Nothing is called that changes what fits already. The account's limits are asked for and checked first; a change of
 memory publishes a version and moves the alias, which takes its provisioned concurrency along. Deciding the numbers is
-`tasks.scaling_plan`'s.
+`tasks.scaling.plan`'s.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tasks.run.errors import LimitReached, SettingsRefused, StageFailed, aws_bou
 from tasks.run.ledger import Ledger
 from tasks.run.records import FunctionRef
 from tasks.run.waiting import wait_for
-from tasks.scaling_choice import ScalingPlan
-from tasks.scaling_rules import UNRESERVED_MINIMUM, Limits
+from tasks.scaling.choice import ScalingPlan
+from tasks.scaling.rules import UNRESERVED_MINIMUM, Limits
 
 KIND = "provisioned-concurrency"
 _NOTHING_PROVISIONED = "ProvisionedConcurrencyConfigNotFoundException"

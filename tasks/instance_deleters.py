@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tasks.account.lookup import none_if_missing, tags_to_dict
-from tasks.host_key import remove_keys
-from tasks.instance_access import find_group, find_key_pair, key_pair_name, tags_of
-from tasks.instance_profile import find_profile
-from tasks.instance_state import described_by, wait_ended
+from tasks.ec2.access import find_group, find_key_pair, key_pair_name, tags_of
+from tasks.ec2.host_key import remove_keys
+from tasks.ec2.profile import find_profile
+from tasks.ec2.state import described_by, wait_ended
 from tasks.kinds import Kind, tagged, until_gone
 from tasks.run import naming
 from tasks.run.aws import Aws

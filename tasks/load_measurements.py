@@ -30,8 +30,8 @@ from tasks.run.machine import where
 from tasks.run.records import EndpointRef, FunctionRef, save_record
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
+from tasks.scaling.traffic import Figure, Measured, Traffic
 from tasks.spares import wait_for_spares
-from tasks.traffic import Figure, Measured, Traffic
 
 STAGE = "ladder"
 FUNCTION_SHARE = 0.5

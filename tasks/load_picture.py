@@ -14,7 +14,7 @@ from typing import Any
 from tasks.observed import desired_by
 from tasks.picture_labels import beside, centred, rows_of
 from tasks.profile_records import Disturbed, Point, Seen, Stretch
-from tasks.scaling_choice import ScalingPlan
+from tasks.scaling.choice import ScalingPlan
 from tasks.verdicts import Verdict, tally
 
 WIDTH_INCHES, HEIGHT_INCHES, DPI = 12.0, 11.0, 110

@@ -22,7 +22,7 @@ from tasks.run.clock import MINUTE_SECONDS, AwsClock
 from tasks.run.errors import StageFailed
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record
 from tasks.run.waiting import Say, say
-from tasks.scaling_choice import ScalingPlan
+from tasks.scaling.choice import ScalingPlan
 
 PERIODS_OUT = 3
 SHARE_SAMPLES = 64

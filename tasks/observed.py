@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from tasks.load_profile import Profile
 from tasks.profile_records import Point, Scaled, Seen, Stretch
-from tasks.scaling_choice import Prediction, ScalingPlan
+from tasks.scaling.choice import Prediction, ScalingPlan
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from tasks.scaling_choice import Choice, Prediction
-from tasks.scaling_rules import LONGEST_COOLDOWN_SECONDS, PERIOD_SECONDS
+from tasks.scaling.choice import Choice, Prediction
+from tasks.scaling.rules import LONGEST_COOLDOWN_SECONDS, PERIOD_SECONDS
 
 LARGEST_MEMORY_MB = 10_240
 LEAST_TARGET_SHARE = 0.5

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from tasks.account.prices import PRICES_SOURCE
 from tasks.checked_load import SCALING, ScalingVerdicts
-from tasks.kept_training import kept_markdown
 from tasks.load_report import STAGE as LOADTEST
 from tasks.load_report import TESTED, load_json, load_text
 from tasks.parity import STAGE as PARITY
@@ -31,6 +30,7 @@ from tasks.run.records import (
     load_record,
     write_atomically,
 )
+from tasks.sagemaker.kept import kept_markdown
 from tasks.scaling_report import checked_rows, scaling_json, scaling_markdown
 from tasks.smoke import SmokeResult
 

@@ -15,7 +15,7 @@ from tasks.run.clock import MINUTE_SECONDS, AwsClock
 from tasks.run.errors import aws_boundary
 from tasks.run.records import EndpointRef
 from tasks.run.waiting import wait_for
-from tasks.scaling_rules import OUT_PERIODS
+from tasks.scaling.rules import OUT_PERIODS
 
 LOOK_BACK_MINUTES = OUT_PERIODS + 1
 DEADLINE_MINUTES = 30

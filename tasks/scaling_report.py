@@ -9,7 +9,7 @@ from tasks.checked_load import ScalingVerdicts
 from tasks.disturbance import brief
 from tasks.load_report import load_json, load_text
 from tasks.run.errors import Inconclusive, StageFailed
-from tasks.scaling_choice import amount
+from tasks.scaling.choice import amount
 from tasks.verdicts import Verdict, failed, inconclusive, tally, verdict_table
 
 

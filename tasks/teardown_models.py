@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.account import objects
-from tasks.account.objects import StoredObject
-from tasks.kept_training import FOLDER, MODEL, fetch_object, load_kept
+from tasks.account.objects import StoredObject, fetch_object
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused
 from tasks.run.records import InstanceModel, load_record
+from tasks.sagemaker.kept import FOLDER, MODEL, load_kept
 from tasks.teardown_plan import Plan
 
 WHERE = "teardown"

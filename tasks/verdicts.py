@@ -15,7 +15,7 @@ from typing import Literal
 from tasks.observed import Observed, disturbance, errors_of, throttles_of
 from tasks.profile_records import Seen
 from tasks.recommendation import BY_HAND, recommend
-from tasks.scaling_choice import Choice, Prediction, ScalingPlan, amount, inside
+from tasks.scaling.choice import Choice, Prediction, ScalingPlan, amount, inside
 
 ENDPOINT_CHOICES = ("min_instances", "max_instances", "target_value", "scale_out_cooldown", "scale_in_cooldown")
 RUN = "the run"

@@ -10,12 +10,14 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, aws_boundary, error_code, is_not_found
+from tasks.run.progress import show_progress
 
 WHERE = "storage"
 _DELETE_BATCH = 1000
@@ -133,3 +135,39 @@ def md5_hex(data: bytes) -> str:
 def _batches(keys: list[str]) -> Iterator[list[str]]:
     for start in range(0, len(keys), _DELETE_BATCH):
         yield keys[start : start + _DELETE_BATCH]
+
+
+def object_exists(aws: Aws, uri: str) -> bool:
+    """Tell whether an S3 object is there.
+
+    Raises:
+        AwsFailed: S3 gave another answer than yes or no.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    with aws_boundary(uri):
+        try:
+            aws.client("s3").head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if is_not_found(error):
+                return False
+            raise
+    return True
+
+
+def fetch_object(aws: Aws, uri: str, path: Path) -> str:
+    """Download an object to a file of mode 0600, with its progress told, and return its ETag.
+
+    Raises:
+        AwsFailed: S3 refused, or there is no such object.
+        OSError: the file cannot be written.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    client, owner = aws.client("s3"), {"ExpectedBucketOwner": aws.account_id}
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+    with aws_boundary(uri):
+        head = client.head_object(Bucket=bucket, Key=key, **owner)
+        with show_progress(f"fetch {key.rpartition('/')[2]}", int(head["ContentLength"]), "B") as told:
+            client.download_file(bucket, key, str(path), ExtraArgs=owner, Callback=told.advance)
+    path.chmod(0o600)
+    return str(head["ETag"]).strip('"')

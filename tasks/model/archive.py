@@ -13,53 +13,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.account.prices import cost_usd
 from tasks.run.errors import StageFailed
-from tasks.run.records import DatasetRef, TrainedModel
-from tasks.training_job import TrainingPlan
+from tasks.run.records import DatasetRef
+
+METRICS = (
+    "train_loss",
+    "validation_loss",
+    "validation_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "test_images",
+)
+"""Names as the training script prints them (`name=value`), each after a blank or at the start of a line."""
 
 MAX_META_BYTES = 16 * 2**20
 MAX_UNPACKED_BYTES = 8 * 2**30
 METRIC_TOLERANCE = 5e-4
 """The log line rounds; SageMaker parses the rounded text."""
-
-
-def read_result(plan: TrainingPlan, description: Mapping[str, Any], archive: Path) -> TrainedModel:
-    """Return the record of a completed job whose model.tar.gz was fetched to `archive`.
-
-    Raises:
-        StageFailed: the artefact is damaged or hostile, or it, the job's metrics and the data disagree.
-    """
-    uri = str(description["ModelArtifacts"]["S3ModelArtifacts"])
-    meta = meta_in(archive, uri)
-    agree(plan.dataset, meta, reported_metrics(description))
-    metrics = metrics_of(meta)
-    billable = float(description.get("BillableTimeInSeconds", description["TrainingTimeInSeconds"]))
-    count = int(description["ResourceConfig"]["InstanceCount"])
-    return TrainedModel(
-        job_name=str(description["TrainingJobName"]),
-        job_arn=str(description["TrainingJobArn"]),
-        model_uri=uri,
-        backbone=plan.hyperparameters.backbone,
-        classes=tuple(meta["classes"]),
-        test_accuracy=metrics["test_accuracy"],
-        test_images=int(metrics["test_images"]),
-        metrics=metrics,
-        instance_type=plan.instance.instance_type,
-        instance_count=count,
-        instance_reason=plan.instance.reason,
-        spot=plan.spot,
-        seconds=(description["TrainingEndTime"] - description["CreationTime"]).total_seconds(),
-        billable_seconds=billable,
-        cost_usd=cost_usd(plan.instance.instance_type, count, billable),
-        data_digest=str(meta["data_digest"]),
-        git_commit=meta.get("git_commit"),
-    )
-
-
-def reported_metrics(description: Mapping[str, Any]) -> dict[str, float]:
-    """Return the last value of each metric that SageMaker parsed from a job's log."""
-    return {entry["MetricName"]: float(entry["Value"]) for entry in description.get("FinalMetricDataList", [])}
 
 
 def meta_in(archive: Path, label: str) -> dict[str, Any]:

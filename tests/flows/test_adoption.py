@@ -10,7 +10,7 @@ import pytest
 from tasks.account.prices import choose_training_instance
 from tasks.run.errors import OwnershipRefused, StageFailed
 from tasks.run.records import DatasetRef, Hyperparameters
-from tasks.training_job import MAX_ATTEMPTS, TrainingPlan, find_job
+from tasks.sagemaker.job import MAX_ATTEMPTS, TrainingPlan, find_job
 from tests.flows.scripted import Scripted, not_found, refuses
 
 PLAN = TrainingPlan(

@@ -12,11 +12,11 @@ import pytest
 from tasks.account import objects
 from tasks.account.bucket import ensure_bucket
 from tasks.account.roles import TRAINING_LOG_GROUP
-from tasks.kept_training import FOLDER, LOG, METRICS, MODEL, is_kept, keep_log, keep_result, load_kept
 from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, StageFailed
 from tasks.run.ledger import Ledger
 from tasks.run.settings import Settings
+from tasks.sagemaker.kept import FOLDER, LOG, METRICS, MODEL, is_kept, keep_log, keep_result, load_kept
 from tests.conftest import start_server, wait_for_url
 from tests.flows.counting_proxy import counting_proxy
 from tests.flows.test_trained_model import archive, meta

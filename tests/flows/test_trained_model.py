@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from tasks.account.prices import choose_training_instance
-from tasks.model.archive import meta_in, read_result
+from tasks.model.archive import meta_in
 from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef, Hyperparameters
-from tasks.training_job import TrainingPlan
+from tasks.sagemaker.job import TrainingPlan
+from tasks.sagemaker.result import read_result
 
 DATA = DatasetRef("b", "datasets/d", "digest", "n", ("x", "y"), {"test": {"x": 3, "y": 5}}, 10, 0, "sample")
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.account.logs import LogFollower
 from tasks.run.errors import StageFailed, WaitTimedOut
-from tasks.training_watch import follow_job
+from tasks.sagemaker.watch import follow_job
 from tests.flows.scripted import Scripted, not_found
 
 

@@ -19,9 +19,9 @@ from tasks.observation import SERIES
 from tasks.profile_records import Seen
 from tasks.run.errors import StageFailed
 from tasks.run.records import load_record
-from tasks.scaling_plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
+from tasks.scaling.plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
+from tasks.scaling.traffic import Traffic
 from tasks.scaling_report import raise_unless_passed, scaling_markdown
-from tasks.traffic import Traffic
 from tasks.verdicts import failed
 from tests.loadtest.checked_kit import RUN_ID, SCALE, TYPE, Deployed, deployed
 

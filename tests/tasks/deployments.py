@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tasks.scaling_plan import Limits, Prices, ScalingPlan, ScalingRules, plan_scaling
-from tasks.traffic import Figure, Measured, Traffic
+from tasks.scaling.plan import Limits, Prices, ScalingPlan, ScalingRules, plan_scaling
+from tasks.scaling.traffic import Figure, Measured, Traffic
 
 PRICES = Prices(instance_usd_per_hour=0.10, source="the test's")
 

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from tasks.account.roles import instance_role
-from tasks.instance_access import ensure_access
-from tasks.instance_plan import InstancePlan, plan_instance
-from tasks.instance_prices import InstanceCandidates, choose_instances
-from tasks.instance_profile import ensure_instance_profile
+from tasks.ec2.access import ensure_access
+from tasks.ec2.plan import InstancePlan, plan_instance
+from tasks.ec2.prices import InstanceCandidates, choose_instances
+from tasks.ec2.profile import ensure_instance_profile
 from tasks.run.aws import Aws
 from tasks.run.ledger import Ledger
 from tasks.run.records import DatasetRef

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
+from benchmarks.simulation.model import Duration
+from benchmarks.simulation.queue import EndpointModel, FunctionModel, Segment, Simulation, simulate
 from tasks.load_profile import Profile
 from tasks.profile_records import Counts, Instances, Point, Scaled, Seen, Stretch
-from tasks.queue_simulation import EndpointModel, FunctionModel, Segment, Simulation, simulate
-from tasks.scaling_choice import ScalingPlan
-from tasks.simulation_model import Duration
-from tasks.target_tracking import TrackingPolicy
+from tasks.scaling.choice import ScalingPlan
+from tasks.scaling.target_tracking import TrackingPolicy
 
 SLOTS, SERVICE_MS, OWN_MS = 4, 40.0, 8.0
 LOOK_SECONDS = 0.2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.host_key import host_key, known_host_key, login_key, login_path, remove_keys
+from tasks.ec2.host_key import host_key, known_host_key, login_key, login_path, remove_keys
 from tasks.run.errors import LedgerRefused
 
 

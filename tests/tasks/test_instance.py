@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tasks.host_key import host_key
-from tasks.instance import launch, terminate, wait_running
-from tasks.instance_plan import dead_man_command, dead_man_minutes, find_image
-from tasks.instance_prices import choose_instances
-from tasks.instance_state import Waiting, find, settled, why_ended
+from tasks.ec2.host_key import host_key
+from tasks.ec2.launch import launch, terminate, wait_running
+from tasks.ec2.plan import dead_man_command, dead_man_minutes, find_image
+from tasks.ec2.prices import choose_instances
+from tasks.ec2.state import Waiting, find, settled, why_ended
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import AccessDenied, LimitReached, OwnershipRefused, StageFailed, TeardownIncomplete, WaitTimedOut

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tasks.account.roles import instance_role
-from tasks.host_key import login_key
-from tasks.instance_access import caller_address, ensure_access, find_group, find_key_pair, rules_of
-from tasks.instance_profile import ensure_instance_profile, find_profile
+from tasks.ec2.access import caller_address, ensure_access, find_group, find_key_pair, rules_of
+from tasks.ec2.host_key import login_key
+from tasks.ec2.profile import ensure_instance_profile, find_profile
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, Unreachable

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.instance_prices import TABLE, TABLE_SOURCE, choose_instances, cost_usd, hourly_price, with_current_prices
+from tasks.ec2.prices import TABLE, TABLE_SOURCE, choose_instances, cost_usd, hourly_price, with_current_prices
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.settings import Settings

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.instance import launch, terminate
-from tasks.instance_access import caller_address
-from tasks.instance_plan import dead_man_command
-from tasks.instance_state import find, instance_facts, login, why_ended
+from tasks.ec2.access import caller_address
+from tasks.ec2.launch import launch, terminate
+from tasks.ec2.plan import dead_man_command
+from tasks.ec2.state import find, instance_facts, login, why_ended
 from tasks.run.aws import Aws
 from tasks.run.ledger import Ledger
 from tasks.run.records import InstanceRef

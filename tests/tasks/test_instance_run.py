@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from kennel.running_ec2 import minutes_of
-from tasks.instance import launch, refuse_other_plans
-from tasks.instance_run import end_instances
-from tasks.instance_state import instance_facts
+from tasks.ec2.launch import launch, refuse_other_plans
+from tasks.ec2.run import end_instances
+from tasks.ec2.state import instance_facts
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused
 from tasks.run.ledger import Ledger
@@ -61,7 +61,7 @@ def test_an_instance_whose_launch_was_cut_is_ended_although_ec2_does_not_show_it
 def test_what_is_looked_for_after_a_cut_launch_is_given_up_soon(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Ledger.open(aws, "gang-3")
     ledger.record("instance", "kennel-gang-3-ec2-1-1-00000000", "intended")
-    monkeypatch.setattr("tasks.instance_run.LOST_SECONDS", 0.5)
+    monkeypatch.setattr("tasks.ec2.run.LOST_SECONDS", 0.5)
     assert end_instances(aws, "gang-3") == ()
     assert [row.state for row in ledger.live()] == ["intended"], "the next teardown has to look again"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tasks.deleters import KINDS
-from tasks.instance import launch
-from tasks.instance_access import Access, ensure_access, find_group
+from tasks.ec2.access import Access, ensure_access, find_group
+from tasks.ec2.launch import launch
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import TeardownIncomplete
@@ -170,7 +170,7 @@ def test_a_group_of_which_the_answer_was_lost_for_good_is_found_by_its_tags(aws:
 KILLING = """
 import os, sys; from pathlib import Path
 from instances import account, planned
-from tasks.instance import launch; from tasks.run.ledger import Ledger; from tasks.teardown import tear_down
+from tasks.ec2.launch import launch; from tasks.run.ledger import Ledger; from tasks.teardown import tear_down
 url, folder, *runs = sys.argv[1:]
 aws = account(url, Path(folder))
 for service in ("ec2", "iam", "ssm", "s3", "logs", "lambda", "sagemaker", "application-autoscaling"):

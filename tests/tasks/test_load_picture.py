@@ -13,7 +13,7 @@ from tasks.load_profile import profile_of
 from tasks.observed import Observed
 from tasks.picture_labels import GAP_POINTS, Placed, beside, centred, rows_of, width_points
 from tasks.profile_records import Disturbed, Seen
-from tasks.scaling_choice import ScalingPlan
+from tasks.scaling.choice import ScalingPlan
 from tasks.verdicts import Verdict, judge_prediction
 from tests.tasks.deployments import plan as scaling_plan
 from tests.tasks.simulated_profile import seen_by_simulation

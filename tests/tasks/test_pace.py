@@ -11,8 +11,8 @@ import pytest
 from tasks.load_profile import profile_of
 from tasks.pace import ENOUGH, REFERENCE_UNITS, STEPS, measure_pace, share_of
 from tasks.run.machine import usable_processors
-from tasks.scaling_plan import ScalingPlan, ScalingRules, plan_scaling
-from tasks.traffic import SAMPLE_TRAFFIC
+from tasks.scaling.plan import ScalingPlan, ScalingRules, plan_scaling
+from tasks.scaling.traffic import SAMPLE_TRAFFIC
 from tests.tasks.deployments import PRICES, figure, measured
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.queue_simulation import Duration, EndpointModel, FunctionModel, Segment, Simulation, simulate, steps
-from tasks.queueing import erlang_b, mean_wait_seconds
-from tasks.scaling_plan import ScalingPlan, ScalingRules
-from tasks.target_tracking import TrackingPolicy
+from benchmarks.simulation.queue import Duration, EndpointModel, FunctionModel, Segment, Simulation, simulate, steps
+from tasks.scaling.plan import ScalingPlan, ScalingRules
+from tasks.scaling.queueing import erlang_b, mean_wait_seconds
+from tasks.scaling.target_tracking import TrackingPolicy
 from tests.tasks.deployments import figure, plan
 
 UNLIMITED = 1e9

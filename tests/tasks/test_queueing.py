@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.queueing import concurrency, erlang_b, erlang_c, mean_wait_seconds, servers_for, whole
+from tasks.scaling.queueing import concurrency, erlang_b, erlang_c, mean_wait_seconds, servers_for, whole
 
 
 @pytest.mark.parametrize(

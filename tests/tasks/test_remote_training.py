@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tasks.remote_job import RemoteJob
-from tasks.remote_training import Outcome, Worker, collect, follow, start, stop
+from tasks.ec2.job import RemoteJob
+from tasks.ec2.training import Outcome, Worker, collect, follow, start, stop
 from tasks.run.errors import ConnectionLost, RemoteFailed, StageFailed, WaitTimedOut
 from tasks.run.records import DatasetRef, Hyperparameters
 from tasks.ssh.remote import Login, Remote

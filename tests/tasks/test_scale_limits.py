@@ -7,11 +7,11 @@ import time
 import numpy as np
 import pytest
 
-from tasks.fleet_simulation import FleetModel, LeaseFleet, simulate_fleet
-from tasks.queue_simulation import Duration, EndpointModel, Segment, simulate
-from tasks.scale_limits import bounds, study, study_markdown
-from tasks.scaling_plan import Limits
-from tasks.target_tracking import TrackingPolicy
+from benchmarks.simulation.fleet import FleetModel, LeaseFleet, simulate_fleet
+from benchmarks.simulation.limits import bounds, study, study_markdown
+from benchmarks.simulation.queue import Duration, EndpointModel, Segment, simulate
+from tasks.scaling.plan import Limits
+from tasks.scaling.target_tracking import TrackingPolicy
 from tests.tasks.deployments import PRICES, figure, measured, traffic
 
 POLICY = TrackingPolicy(target=600.0, minimum=1, maximum=40, scale_out_cooldown=180, scale_in_cooldown=420)

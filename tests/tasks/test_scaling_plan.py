@@ -10,13 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks.queueing import erlang_b
 from tasks.run.errors import SettingsRefused
 from tasks.run.records import load_record, save_record
-from tasks.scaling_choice import CHOICES, Prediction
-from tasks.scaling_plan import Limits, ScalingPlan, ScalingRules
-from tasks.scaling_prices import SECONDS_A_MONTH, list_prices
-from tasks.traffic import MemoryPoint
+from tasks.scaling.choice import CHOICES, Prediction
+from tasks.scaling.plan import Limits, ScalingPlan, ScalingRules
+from tasks.scaling.prices import SECONDS_A_MONTH, list_prices
+from tasks.scaling.queueing import erlang_b
+from tasks.scaling.traffic import MemoryPoint
 from tests.tasks.deployments import figure, plan
 
 # --- the endpoint -----------------------------------------------------------------------------------------------------

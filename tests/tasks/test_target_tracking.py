@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.target_tracking import TargetTracking, TrackingPolicy
+from tasks.scaling.target_tracking import TargetTracking, TrackingPolicy
 
 POLICY = TrackingPolicy(target=100.0, minimum=1, maximum=10, scale_out_cooldown=180, scale_in_cooldown=300)
 

@@ -8,12 +8,12 @@ import pytest
 
 from tasks.account import objects
 from tasks.account.bucket import ensure_bucket
-from tasks.kept_training import FOLDER, METRICS, MODEL, KeptTraining
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import Ledger
 from tasks.run.records import InstanceModel, save_record
 from tasks.run.settings import Settings
+from tasks.sagemaker.kept import FOLDER, METRICS, MODEL, KeptTraining
 from tasks.teardown import TeardownReport, draw_plan, tear_down
 from tasks.teardown_models import keep_models
 from tests.conftest import start_server, wait_for_url

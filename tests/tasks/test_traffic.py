@@ -10,7 +10,7 @@ import pytest
 
 from tasks.run.errors import SettingsRefused
 from tasks.run.records import load_record, save_record
-from tasks.traffic import Figure, Measured, Traffic
+from tasks.scaling.traffic import Figure, Measured, Traffic
 from tests.tasks.deployments import figure, measured, traffic
 
 FIELDS = {

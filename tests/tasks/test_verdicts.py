@@ -10,8 +10,8 @@ from tasks.load_profile import profile_of
 from tasks.observed import Observed, observe, preferred
 from tasks.profile_records import Counts, Point, Seen
 from tasks.recommendation import recommend
-from tasks.scaling_plan import ScalingPlan, ScalingRules, plan_scaling
-from tasks.traffic import Traffic
+from tasks.scaling.plan import ScalingPlan, ScalingRules, plan_scaling
+from tasks.scaling.traffic import Traffic
 from tasks.verdicts import (
     Verdict,
     failed,

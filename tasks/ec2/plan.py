@@ -12,9 +12,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.host_key import KeyFile, host_key
-from tasks.instance_access import Access
-from tasks.instance_prices import InstanceCandidates, Offer
+from tasks.ec2.access import Access
+from tasks.ec2.host_key import KeyFile, host_key
+from tasks.ec2.prices import InstanceCandidates, Offer
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound, aws_boundary

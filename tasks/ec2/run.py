@@ -16,16 +16,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.account.objects import object_exists
 from tasks.account.roles import instance_role, run_prefix
-from tasks.instance import KIND, LOST_SECONDS, launch, refuse_other_plans, terminate
-from tasks.instance_access import ensure_access
-from tasks.instance_plan import InstancePlan, dead_man_command, dead_man_minutes, plan_instance
-from tasks.instance_prices import InstanceCandidates, cost_usd, with_current_prices
-from tasks.instance_profile import ensure_instance_profile
-from tasks.instance_state import POLL_SECONDS, VISIBLE_SECONDS, instance_facts, instances_of, login, why_ended
-from tasks.model.archive import agree, meta_in, metrics_of
-from tasks.remote_job import RemoteJob, instance_specs
-from tasks.remote_training import Outcome, Worker, collect, follow, ship, start
+from tasks.ec2.access import ensure_access
+from tasks.ec2.job import RemoteJob, instance_specs
+from tasks.ec2.launch import KIND, LOST_SECONDS, launch, refuse_other_plans, terminate
+from tasks.ec2.plan import InstancePlan, dead_man_command, dead_man_minutes, plan_instance
+from tasks.ec2.prices import InstanceCandidates, cost_usd, with_current_prices
+from tasks.ec2.profile import ensure_instance_profile
+from tasks.ec2.state import POLL_SECONDS, VISIBLE_SECONDS, instance_facts, instances_of, login, why_ended
+from tasks.ec2.training import Outcome, Worker, collect, follow, ship, start
+from tasks.model.archive import METRICS, agree, meta_in, metrics_of
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, RemoteFailed, StageFailed, WaitTimedOut, aws_boundary
 from tasks.run.ledger import Ledger, live_rows
@@ -34,7 +35,6 @@ from tasks.run.records import InstanceModel, InstanceRef, load_record
 from tasks.run.waiting import say
 from tasks.ssh.remote import Remote
 from tasks.ssh.wait import wait_for_ssh
-from tasks.training_job import METRICS, object_exists
 
 STAGE = "train_ec2"
 MAX_ATTEMPTS = 5

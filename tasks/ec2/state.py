@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from tasks.host_key import known_host_key, login_path
-from tasks.instance_access import rules_of, ssh_source, tags_of
-from tasks.instance_plan import USER, InstancePlan
-from tasks.instance_prices import TABLE_SOURCE, hourly_price
+from tasks.ec2.access import rules_of, ssh_source, tags_of
+from tasks.ec2.host_key import known_host_key, login_path
+from tasks.ec2.plan import USER, InstancePlan
+from tasks.ec2.prices import TABLE_SOURCE, hourly_price
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import Unreachable, WaitTimedOut, aws_boundary, error_code, is_not_found

@@ -17,7 +17,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tasks.host_key import KeyFile, login_key
+from tasks.ec2.host_key import KeyFile, login_key
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound, OwnershipRefused, Unreachable, aws_boundary, error_code, is_not_found

@@ -1,6 +1,6 @@
 """The endpoint's five scaling numbers: minimum, maximum, target and the two cooldowns.
 
-Puts formula, inputs and their sources, predictions and cost to what `tasks.endpoint_sizing` computes. Pure functions;
+Puts formula, inputs and their sources, predictions and cost to what `tasks.scaling.sizing` computes. Pure functions;
 all seconds are AWS's, all rates are real.
 """
 
@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 
-from tasks.endpoint_sizing import EndpointSizing, Span, clip
-from tasks.scaling_choice import Choice, Input, Prediction, Stage
-from tasks.scaling_prices import Prices
-from tasks.scaling_rules import (
+from tasks.scaling.choice import Choice, Input, Prediction, Stage
+from tasks.scaling.prices import Prices
+from tasks.scaling.rules import (
     COOLDOWN,
     IN_PERIODS,
     IN_THRESHOLD,
@@ -21,7 +20,8 @@ from tasks.scaling_rules import (
     TARGET_TRACKING,
     Limits,
 )
-from tasks.traffic import Figure
+from tasks.scaling.sizing import EndpointSizing, Span, clip
+from tasks.scaling.traffic import Figure
 
 _COUNT = "DescribeEndpoint CurrentInstanceCount"
 

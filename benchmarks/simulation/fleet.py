@@ -1,9 +1,9 @@
 """A simulation of whole minutes instead of requests, for fleets and rates that no event list can hold.
 
 Each minute of AWS's has a Poisson number of arrivals (normal beyond small counts), the fleet answers what it can, the
-rest waits or, after a minute, is lost; target tracking (`tasks.target_tracking`) and Lambda's scaling rate decide what
-there is in the next. The cost is one step a minute, whatever the rate. Not modelled: latency within a minute, random
-routing, failures.
+rest waits or, after a minute, is lost; target tracking (`tasks.scaling.target_tracking`) and Lambda's scaling rate
+decide what there is in the next. The cost is one step a minute, whatever the rate. Not modelled: latency within a
+minute, random routing, failures.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.queueing import whole
-from tasks.scaling_rules import NEW_ENVIRONMENTS_PER_SECOND, PERIOD_SECONDS
-from tasks.target_tracking import TargetTracking, TrackingPolicy
+from tasks.scaling.queueing import whole
+from tasks.scaling.rules import NEW_ENVIRONMENTS_PER_SECOND, PERIOD_SECONDS
+from tasks.scaling.target_tracking import TargetTracking, TrackingPolicy
 
 _NORMAL_FROM = 1e6
 

@@ -11,10 +11,10 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from tasks.queueing import concurrency, erlang_b, servers_for, whole
-from tasks.scaling_choice import Choice, Input, Prediction, Stage
-from tasks.scaling_prices import Prices
-from tasks.scaling_rules import (
+from tasks.scaling.choice import Choice, Input, Prediction, Stage
+from tasks.scaling.prices import Prices
+from tasks.scaling.queueing import concurrency, erlang_b, servers_for, whole
+from tasks.scaling.rules import (
     CONCURRENCY,
     LAMBDA_QUOTAS,
     PROVISIONED,
@@ -24,7 +24,7 @@ from tasks.scaling_rules import (
     Limits,
     ScalingRules,
 )
-from tasks.traffic import Figure, Measured, MemoryPoint, Traffic
+from tasks.scaling.traffic import Figure, Measured, MemoryPoint, Traffic
 
 _MANY = 100_000.0
 

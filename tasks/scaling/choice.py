@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.run.errors import SettingsRefused
-from tasks.traffic import Measured, Traffic
+from tasks.scaling.traffic import Measured, Traffic
 
 Source = Literal["measured", "chosen", "AWS document", "derived"]
 Stage = Literal["baseline", "ramp", "peak", "spike", "return"]

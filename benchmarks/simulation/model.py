@@ -1,6 +1,6 @@
 """What a simulation is made of and what it gives back: load, an endpoint's and a function's model, the result.
 
-Data only; `tasks.queue_simulation` runs it. Times are wall seconds unless they are said to be AWS's.
+Data only; `benchmarks.simulation.queue` runs it. Times are wall seconds unless they are said to be AWS's.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.scaling_rules import RPS_PER_ENVIRONMENT
-from tasks.target_tracking import TrackingPolicy
+from tasks.scaling.rules import RPS_PER_ENVIRONMENT
+from tasks.scaling.target_tracking import TrackingPolicy
 
 Floats = NDArray[np.float64]
 Routing = Literal["random", "least outstanding"]

@@ -13,10 +13,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tasks.instance_access import tags_of
-from tasks.instance_plan import InstancePlan
-from tasks.instance_prices import Offer
-from tasks.instance_state import (
+from tasks.ec2.access import tags_of
+from tasks.ec2.plan import InstancePlan
+from tasks.ec2.prices import Offer
+from tasks.ec2.state import (
     ENDED,
     IN_REAL_TIME,
     LIVE,

@@ -14,8 +14,8 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from tasks.queueing import whole
-from tasks.scaling_rules import IN_PERIODS, IN_THRESHOLD, OUT_PERIODS
+from tasks.scaling.queueing import whole
+from tasks.scaling.rules import IN_PERIODS, IN_THRESHOLD, OUT_PERIODS
 
 SCALE_IN_SHARE = 0.1
 

@@ -12,12 +12,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.endpoint_sizing import EndpointSizing
-from tasks.fleet_simulation import FleetModel, LeaseFleet, simulate_fleet
-from tasks.function_choices import FunctionSizing
-from tasks.queueing import concurrency, whole
-from tasks.scaling_prices import Prices
-from tasks.scaling_rules import (
+from benchmarks.simulation.fleet import FleetModel, LeaseFleet, simulate_fleet
+from tasks.scaling.function import FunctionSizing
+from tasks.scaling.prices import Prices
+from tasks.scaling.queueing import concurrency, whole
+from tasks.scaling.rules import (
     LAMBDA_QUOTAS,
     NEW_ENVIRONMENTS_PER_SECOND,
     RPS_PER_ENVIRONMENT,
@@ -25,8 +24,9 @@ from tasks.scaling_rules import (
     Limits,
     ScalingRules,
 )
-from tasks.target_tracking import TrackingPolicy
-from tasks.traffic import Measured, Traffic
+from tasks.scaling.sizing import EndpointSizing
+from tasks.scaling.target_tracking import TrackingPolicy
+from tasks.scaling.traffic import Measured, Traffic
 
 DECADES = (100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
 JUMP = 10.0

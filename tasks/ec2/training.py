@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tasks.remote_job import RemoteJob
+from tasks.ec2.job import RemoteJob
 from tasks.run.errors import ConnectionLost, RemoteFailed, StageFailed, WaitTimedOut
 from tasks.run.waiting import SILENCE_SECONDS, Say, say
 from tasks.ssh.remote import Remote

@@ -1,9 +1,9 @@
 """A discrete-event simulation of a function in front of an endpoint: requests, queues, leases and scaling; no sleeping.
 
 Arrivals are Poisson with rates that change from segment to segment. An endpoint's instances have slots and a queue
-each, are started with a delay and drained; target tracking (`tasks.target_tracking`) moves their number. A function
-leases executions in AWS's order, provisioned, then reserved or unreserved, ten requests a second each; one that is
-neither provisioned nor idle begins cold. Seeded: the same arguments give the same result.
+each, are started with a delay and drained; target tracking (`tasks.scaling.target_tracking`) moves their number. A
+function leases executions in AWS's order, provisioned, then reserved or unreserved, ten requests a second each; one
+that is neither provisioned nor idle begins cold. Seeded: the same arguments give the same result.
 
 Time is the requests' own (wall seconds); AWS's clocks, which are the metric's minute, start-up, cooldowns and idle
 time, run `time_scale` times faster. Not modelled: networks, failures of instances, Lambda's scaling rate, autoscaling
@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tasks.lease_model import Leases
-from tasks.scaling_rules import PERIOD_SECONDS
-from tasks.simulation_model import Activity, Duration, EndpointModel, Floats, FunctionModel, Segment, Simulation
-from tasks.target_tracking import TargetTracking
+from benchmarks.simulation.leases import Leases
+from benchmarks.simulation.model import Activity, Duration, EndpointModel, Floats, FunctionModel, Segment, Simulation
+from tasks.scaling.rules import PERIOD_SECONDS
+from tasks.scaling.target_tracking import TargetTracking
 
 __all__ = ["Activity", "Duration", "EndpointModel", "FunctionModel", "Segment", "Simulation", "simulate", "steps"]
 

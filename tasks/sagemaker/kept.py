@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from tasks.account.logs import LogFollower, LogLine
+from tasks.account.objects import fetch_object
 from tasks.account.roles import TRAINING_LOG_GROUP
-from tasks.model.archive import read_result, reported_metrics
 from tasks.run.aws import Aws
-from tasks.run.errors import KennelError, aws_boundary
-from tasks.run.progress import show_progress
+from tasks.run.errors import KennelError
 from tasks.run.records import TrainedModel, load_record, save_record, write_atomically
 from tasks.run.waiting import say
-from tasks.training_job import TrainingPlan
+from tasks.sagemaker.job import TrainingPlan
+from tasks.sagemaker.result import read_result, reported_metrics
 
 FOLDER = Path("TrainedModels") / "sagemaker"
 MODEL, LOG, METRICS = "model.tar.gz", "training.log", "metrics.json"
@@ -132,25 +132,6 @@ def keep_log(aws: Aws, run_dir: Path, job_name: str) -> int | None:
         say(f"training log: not kept: {error}")
         return None
     return len(lines)
-
-
-def fetch_object(aws: Aws, uri: str, path: Path) -> str:
-    """Download an object to a file of mode 0600, with its progress told, and return its ETag.
-
-    Raises:
-        AwsFailed: S3 refused, or there is no such object.
-        OSError: the file cannot be written.
-    """
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    client, owner = aws.client("s3"), {"ExpectedBucketOwner": aws.account_id}
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.touch(mode=0o600)
-    with aws_boundary(uri):
-        head = client.head_object(Bucket=bucket, Key=key, **owner)
-        with show_progress(f"fetch {key.rpartition('/')[2]}", int(head["ContentLength"]), "B") as told:
-            client.download_file(bucket, key, str(path), ExtraArgs=owner, Callback=told.advance)
-    path.chmod(0o600)
-    return str(head["ETag"]).strip('"')
 
 
 def _created(description: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound, StageFailed, WaitTimedOut
 from tasks.run.waiting import SILENCE_SECONDS, Say, say
-from tasks.training_job import describe_job
+from tasks.sagemaker.job import describe_job
 
 POLL_SECONDS = 1.0
 SCRIPT_STARTS = "Executing command:"

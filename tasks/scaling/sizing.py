@@ -9,9 +9,9 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from tasks.queueing import whole
-from tasks.scaling_choice import SIGMAS
-from tasks.scaling_rules import (
+from tasks.scaling.choice import SIGMAS
+from tasks.scaling.queueing import whole
+from tasks.scaling.rules import (
     IN_PERIODS,
     IN_THRESHOLD,
     LONGEST_COOLDOWN_SECONDS,
@@ -20,8 +20,8 @@ from tasks.scaling_rules import (
     Limits,
     ScalingRules,
 )
-from tasks.target_tracking import scale_in_step
-from tasks.traffic import Measured, Traffic
+from tasks.scaling.target_tracking import scale_in_step
+from tasks.scaling.traffic import Measured, Traffic
 
 REAL_SECONDS = 0.5
 """What starting a process and asking for its health take in real time, however fast AWS's clock runs."""

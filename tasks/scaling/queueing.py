@@ -1,7 +1,7 @@
 """The queueing formulas behind scaling and concurrency numbers. Pure functions of rates and times.
 
 Erlang B holds for any distribution of service times, Erlang C for exponential ones; arrivals are Poisson in both. The
-simulation in `tasks.queue_simulation` is what these are tested against.
+simulation in `benchmarks.simulation.queue` is what these are tested against.
 Source: Kleinrock, Queueing Systems, volume 1, chapter 3; Little's law: concurrency = rate × time in the system.
 """
 

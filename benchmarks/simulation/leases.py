@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from tasks.simulation_model import FunctionModel
+from benchmarks.simulation.model import FunctionModel
 
 
 class Leases:

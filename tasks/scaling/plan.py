@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tasks.endpoint_choices import endpoint_choices
-from tasks.endpoint_sizing import EndpointSizing
-from tasks.function_choices import FunctionSizing, function_choices
-from tasks.scaling_choice import Choice, Input, Prediction, ScalingPlan
-from tasks.scaling_prices import Prices, list_prices
-from tasks.scaling_rules import NEW_ENVIRONMENTS_PER_SECOND, PERIOD_SECONDS, SCALING_RATE, Limits, ScalingRules
-from tasks.traffic import Measured, Traffic
+from tasks.scaling.choice import Choice, Input, Prediction, ScalingPlan
+from tasks.scaling.endpoint import endpoint_choices
+from tasks.scaling.function import FunctionSizing, function_choices
+from tasks.scaling.prices import Prices, list_prices
+from tasks.scaling.rules import NEW_ENVIRONMENTS_PER_SECOND, PERIOD_SECONDS, SCALING_RATE, Limits, ScalingRules
+from tasks.scaling.sizing import EndpointSizing
+from tasks.scaling.traffic import Measured, Traffic
 
 __all__ = [
     "Choice",

@@ -19,8 +19,10 @@ from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
 
+from tasks.account.objects import object_exists
 from tasks.account.prices import InstanceChoice
 from tasks.account.roles import run_prefix
+from tasks.model.archive import METRICS
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
@@ -34,15 +36,6 @@ CODE_FOLDER = "/opt/ml/input/data/code"
 CHECKPOINT_FOLDER = "/opt/ml/checkpoints"
 
 _NUMBER = r"([-+]?(?:[0-9]*\.)?[0-9]+(?:[eE][-+]?[0-9]+)?)"
-METRICS = (
-    "train_loss",
-    "validation_loss",
-    "validation_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "test_images",
-)
-"""Names as the training script prints them (`name=value`), each after a blank or at the start of a line."""
 
 
 @dataclass(frozen=True)
@@ -135,23 +128,6 @@ def describe_job(aws: Aws, name: str) -> Mapping[str, Any] | None:
                 return None
             raise
     return answer
-
-
-def object_exists(aws: Aws, uri: str) -> bool:
-    """Tell whether an S3 object is there.
-
-    Raises:
-        AwsFailed: S3 gave another answer than yes or no.
-    """
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    with aws_boundary(uri):
-        try:
-            aws.client("s3").head_object(Bucket=bucket, Key=key)
-        except ClientError as error:
-            if is_not_found(error):
-                return False
-            raise
-    return True
 
 
 def create_job(aws: Aws, ledger: Ledger, plan: TrainingPlan, name: str) -> None:
