@@ -36,8 +36,8 @@ from flows.stage_data import stage_data
 from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
 from tasks.checked_load import SCALING, ScalingVerdicts
-from tasks.load_report import STAGE as LOADTEST
-from tasks.load_report import TESTED
+from tasks.load.report import STAGE as LOADTEST
+from tasks.load.report import TESTED
 from tasks.model.backbones import require_backbone
 from tasks.report import (
     LoadTested,

@@ -14,7 +14,7 @@ from typing import Any
 
 from kennel import embedded_aws
 from kennel.console import say
-from tasks.pace import Pace, measure_pace
+from tasks.load.pace import Pace, measure_pace
 from tasks.run.errors import SettingsRefused
 from tasks.run.records import write_atomically
 from tasks.run.settings import Settings

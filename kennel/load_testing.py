@@ -130,8 +130,8 @@ def show_page(run_id: str, options: UiOptions) -> int:
         why = "a page needs a deployment that runs"
         raise SettingsRefused("kennel loadtest --ui", "the embedded AWS does not run", why, "kennel run")
 
-    from tasks.load_images import fetch_test_images
-    from tasks.load_ui import start_ui
+    from tasks.load.images import fetch_test_images
+    from tasks.load.page import start_ui
     from tasks.run.aws import Aws
     from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, load_record
 
@@ -177,7 +177,7 @@ def _fields(traffic: Traffic) -> dict[str, float]:
 def _records(run_dir: Path, mode: str) -> tuple[LoadReport | None, ScalingVerdicts | None]:
     """Return what a test of this mode has kept: a checked one's verdicts hold its loads too."""
     from tasks.checked_load import SCALING, ScalingVerdicts
-    from tasks.load_report import STAGE
+    from tasks.load.report import STAGE
     from tasks.run.records import LoadReport, load_record
 
     if mode == "checked":
@@ -194,7 +194,7 @@ def _show(
     as_json: bool,
 ) -> None:
     from kennel.outcome import verdict_lines
-    from tasks.load_report import load_json, load_text
+    from tasks.load.report import load_json, load_text
     from tasks.scaling_report import checked_rows, scaling_json, verdict_rows
 
     if as_json:

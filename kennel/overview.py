@@ -47,11 +47,11 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
         raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", "kennel up")
     from tasks.account.logs import LogFollower
     from tasks.account.roles import TRAINING_LOG_GROUP
-    from tasks.endpoint import endpoint_log_group
-    from tasks.functions import function_log_group
     from tasks.run.aws import Aws
     from tasks.run.naming import name_prefix
     from tasks.run.settings import Settings
+    from tasks.serving.endpoint import endpoint_log_group
+    from tasks.serving.function import function_log_group
 
     aws, name = Aws(Settings.load()), run_dir.name
     groups = {

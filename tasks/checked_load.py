@@ -1,7 +1,7 @@
 """A plan put to the test: applied, run against with its profile, judged, and kept in `runs/<id>/scaling.json`.
 
 What a run leaves lies in `runs/<id>/checked/<way>/`, apart from steady load tests; `-2` and `-3` mark repetitions.
-The order is the flow's (`flows/checked_loadtest.py`); measuring is `tasks.load_measurements`', deriving
+The order is the flow's (`flows/checked_loadtest.py`); measuring is `tasks.load.measurements`', deriving
 `tasks.scaling.plan`'s, showing `tasks.scaling_report`'s.
 """
 
@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tasks.autoscaling import ensure_autoscaling, plan_autoscaling
-from tasks.concurrency import ensure_concurrency, plan_concurrency
-from tasks.disturbance import Bounds, Look, brief
+from tasks.load.disturbance import Bounds, Look, brief
+from tasks.load.generator import LoadOptions
+from tasks.load.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
+from tasks.load.profile import Profile, profile_of, run_profile
+from tasks.load.report import STAGE
 from tasks.load_picture import draw
-from tasks.load_profile import Profile, profile_of, run_profile
-from tasks.load_report import STAGE
-from tasks.loadtest import LoadOptions
-from tasks.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
 from tasks.observation import InstanceWatch, see
 from tasks.observed import observe, preferred
 from tasks.profile_records import Seen
@@ -32,7 +30,9 @@ from tasks.run.machine import where
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record, save_record
 from tasks.run.waiting import say
 from tasks.scaling.choice import ScalingPlan
-from tasks.spares import wait_for_spares
+from tasks.serving.autoscaling import ensure_autoscaling, plan_autoscaling
+from tasks.serving.concurrency import ensure_concurrency, plan_concurrency
+from tasks.serving.spares import wait_for_spares
 from tasks.verdicts import Verdict, first_throttled, judge
 
 SCALING = "scaling"

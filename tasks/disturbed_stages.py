@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tasks.disturbance import NOT_OURS, WINDOW_SECONDS, Bounds, Look, between
+from tasks.load.disturbance import NOT_OURS, WINDOW_SECONDS, Bounds, Look, between
 from tasks.profile_records import Disturbed, Seen
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tasks.load_profile import Profile
+from tasks.load.profile import Profile
 from tasks.profile_records import Point, Scaled, Seen, Stretch
 from tasks.scaling.choice import Prediction, ScalingPlan
 

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from tasks.account.prices import PRICES_SOURCE
 from tasks.checked_load import SCALING, ScalingVerdicts
-from tasks.load_report import STAGE as LOADTEST
-from tasks.load_report import TESTED, load_json, load_text
+from tasks.load.report import STAGE as LOADTEST
+from tasks.load.report import TESTED, load_json, load_text
 from tasks.parity import STAGE as PARITY
 from tasks.parity import Parity, ParityRow
 from tasks.run.errors import SettingsRefused
@@ -32,7 +32,7 @@ from tasks.run.records import (
 )
 from tasks.sagemaker.kept import kept_markdown
 from tasks.scaling_report import checked_rows, scaling_json, scaling_markdown
-from tasks.smoke import SmokeResult
+from tasks.serving.smoke import SmokeResult
 
 REPORT = "report.md"
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tasks.autoscaling import METRIC, suspend_scaling
-from tasks.instance_count import set_instance_count
 from tasks.run.aws import Aws
 from tasks.run.clock import MINUTE_SECONDS, AwsClock
 from tasks.run.errors import aws_boundary
 from tasks.run.records import EndpointRef
 from tasks.run.waiting import wait_for
 from tasks.scaling.rules import OUT_PERIODS
+from tasks.serving.autoscaling import METRIC, suspend_scaling
+from tasks.serving.instances import set_instance_count
 
 LOOK_BACK_MINUTES = OUT_PERIODS + 1
 DEADLINE_MINUTES = 30

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tasks.account.lookup import none_if_missing
-from tasks.autoscaling import DIMENSION, NAMESPACE
-from tasks.concurrency import provisioned_or_none
 from tasks.kinds import Kind
 from tasks.run.aws import Aws
+from tasks.serving.autoscaling import DIMENSION, NAMESPACE
+from tasks.serving.concurrency import provisioned_or_none
 from tasks.teardown_plan import Found
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from tasks.account.prices import choose_hosting_instance
-from tasks.endpoint import EndpointPlan, ensure_endpoint, with_first_seconds
 from tasks.run.errors import OwnershipRefused, StageFailed
 from tasks.run.ledger import Ledger
 from tasks.run.naming import tag_list
 from tasks.run.records import DatasetRef, FunctionRef
-from tasks.smoke import check_answer, smoke_test
+from tasks.serving.endpoint import EndpointPlan, ensure_endpoint, with_first_seconds
+from tasks.serving.smoke import check_answer, smoke_test
 from tests.flows.scripted import Scripted, not_found
 
 PLAN = EndpointPlan("r", "image", "s3://b/model.tar.gz", "arn:role", choose_hosting_instance(), 1)

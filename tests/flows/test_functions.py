@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from tasks.account.roles import ensure_role, function_role
-from tasks.concurrency import ConcurrencyPlan, ensure_concurrency
-from tasks.functions import FunctionPlan, ensure_function
 from tasks.model.code import build_lambda_zip
 from tasks.run.aws import Aws
 from tasks.run.ledger import Ledger
 from tasks.run.settings import Settings
+from tasks.serving.concurrency import ConcurrencyPlan, ensure_concurrency
+from tasks.serving.function import FunctionPlan, ensure_function
 from tests.conftest import RunningLocalAws
 from tests.flows.counting_proxy import counting_proxy
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.checked_load import ScalingVerdicts
-from tasks.load_report import FILES, load_text
+from tasks.load.report import FILES, load_text
 from tasks.observed import Observed
 from tasks.report import (
     LoadTested,
@@ -21,7 +21,7 @@ from tasks.report import (
 from tasks.run.errors import SettingsRefused
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, TrainedModel, save_record
 from tasks.sagemaker.kept import KeptTraining
-from tasks.smoke import SmokeResult
+from tasks.serving.smoke import SmokeResult
 from tasks.verdicts import judge_prediction
 from tests.tasks.deployments import plan as scaling_plan
 

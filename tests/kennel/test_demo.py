@@ -12,7 +12,7 @@ import pytest
 
 from kennel import demo
 from localaws.capacity import parse_rule
-from tasks.pace import STEPS
+from tasks.load.pace import STEPS
 
 
 def run_demo(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:

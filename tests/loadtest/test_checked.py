@@ -10,11 +10,11 @@ import pytest
 from PIL import Image as Picture
 
 from tasks.checked_load import ScalingVerdicts, Trial, apply_plan, check_plan, folder_of
-from tasks.disturbance import Bounds
-from tasks.load_measurements import LadderRecord, measure
-from tasks.load_profile import Profile, profile_of
-from tasks.load_rungs import LadderRules
-from tasks.loadtest import LoadStage
+from tasks.load.disturbance import Bounds
+from tasks.load.generator import LoadStage
+from tasks.load.measurements import LadderRecord, measure
+from tasks.load.profile import Profile, profile_of
+from tasks.load.rungs import LadderRules
 from tasks.observation import SERIES
 from tasks.profile_records import Seen
 from tasks.run.errors import StageFailed

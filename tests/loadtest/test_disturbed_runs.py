@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tasks.checked_load import Trial, check_plan, folder_of, last_needed
-from tasks.disturbance import Bounds
-from tasks.load_profile import Profile
-from tasks.loadtest import LoadStage
+from tasks.load.disturbance import Bounds
+from tasks.load.generator import LoadStage
+from tasks.load.profile import Profile
 from tasks.profile_records import Seen
 from tasks.run.errors import Inconclusive
 from tasks.run.records import load_record

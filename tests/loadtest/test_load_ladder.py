@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.load_ladder import LadderRun
-from tasks.load_rungs import LadderRules
+from tasks.load.ladder import LadderRun
+from tasks.load.rungs import LadderRules
 from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.records import EndpointRef
 from tasks.run.settings import Settings

@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tasks.load_ui import LoadUi, start_ui
-from tasks.loadtest import LoadOptions
+from tasks.load.generator import LoadOptions
+from tasks.load.page import LoadUi, start_ui
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.records import EndpointRef

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.loadtest import LoadOptions, run_load_test
+from tasks.load.generator import LoadOptions, run_load_test
 from tasks.run.records import EndpointRef
 from tasks.run.settings import Settings
 from tests.loadtest.conftest import InvokeServer

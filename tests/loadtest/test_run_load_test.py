@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from loadtest.arrivals import Stage, poisson_arrivals
-from tasks.load_report import report_markdown
-from tasks.loadtest import LoadOptions, LoadStage, require_owner, run_load_test
+from tasks.load.generator import LoadOptions, LoadStage, require_owner, run_load_test
+from tasks.load.report import report_markdown
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record
 from tasks.run.settings import Settings
@@ -188,7 +188,7 @@ def test_a_generator_that_does_not_end_is_killed_with_its_workers(
     load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # The allowance for starting is the only part of the deadline that a person does not set.
-    monkeypatch.setattr("tasks.loadtest._START_SECONDS", -2.0)
+    monkeypatch.setattr("tasks.load.generator._START_SECONDS", -2.0)
     options = LoadOptions(warm_up_seconds=0.0, drain_seconds=0.0, processes=2)
     with pytest.raises(WaitTimedOut, match="the load generator was killed"):
         load(endpoint("steady"), 50, 5, options)
@@ -222,7 +222,7 @@ def test_what_cannot_be_tested_is_refused(
 LONG_RUN = """
 import sys
 from pathlib import Path
-from tasks.loadtest import run_load_test
+from tasks.load.generator import run_load_test
 from tasks.run.records import EndpointRef
 from tasks.run.settings import Settings
 target = EndpointRef("steady", "arn", "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from loadtest.summary import OF_THE_ANSWERED
-from tasks.load_report import load_text, report_markdown
-from tasks.loadtest import LoadOptions, run_load_test
+from tasks.load.generator import LoadOptions, run_load_test
+from tasks.load.report import load_text, report_markdown
 from tasks.run.errors import StageFailed
 from tasks.run.records import EndpointRef, LoadReport, load_record
 from tasks.run.settings import Settings

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.load_images import fetch_test_images
-from tasks.loadtest import LoadOptions, run_load_test
+from tasks.load.generator import LoadOptions, run_load_test
+from tasks.load.images import fetch_test_images
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport

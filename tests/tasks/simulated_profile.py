@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.simulation.model import Duration
 from benchmarks.simulation.queue import EndpointModel, FunctionModel, Segment, Simulation, simulate
-from tasks.load_profile import Profile
+from tasks.load.profile import Profile
 from tasks.profile_records import Counts, Instances, Point, Scaled, Seen, Stretch
 from tasks.scaling.choice import ScalingPlan
 from tasks.scaling.target_tracking import TrackingPolicy

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from tasks.account.prices import choose_hosting_instance
-from tasks.autoscaling import (
+from tasks.deleters import KINDS
+from tasks.run.aws import Aws
+from tasks.run.errors import NotFound, OwnershipRefused, SettingsRefused, WaitTimedOut
+from tasks.run.ledger import Ledger
+from tasks.run.records import EndpointRef
+from tasks.run.settings import Settings
+from tasks.serving.activities import describe_activities
+from tasks.serving.autoscaling import (
     AutoscalingPlan,
     describe_scaling,
     ensure_autoscaling,
@@ -19,15 +26,8 @@ from tasks.autoscaling import (
     resume_scaling,
     suspend_scaling,
 )
-from tasks.deleters import KINDS
-from tasks.endpoint import EndpointPlan, ensure_endpoint
-from tasks.endpoint_instances import set_instances, wait_for_instances
-from tasks.run.aws import Aws
-from tasks.run.errors import NotFound, OwnershipRefused, SettingsRefused, WaitTimedOut
-from tasks.run.ledger import Ledger
-from tasks.run.records import EndpointRef
-from tasks.run.settings import Settings
-from tasks.scaling_activities import describe_activities
+from tasks.serving.endpoint import EndpointPlan, ensure_endpoint
+from tasks.serving.instances import set_instance_count, wait_for_instances
 from tests.conftest import RunningLocalAws
 from tests.flows.counting_proxy import Calls, counting_proxy
 from tests.localaws.endpoint_models import ECHO, IMAGE, Workbench, pack, workbench
@@ -114,7 +114,8 @@ def test_a_fleet_below_the_minimum_is_brought_to_it(aws: Aws, endpoint: str) -> 
     assert activities[-1].started <= (activities[-1].ended or activities[-1].started)
     ensure_autoscaling(aws, ledger, planned(endpoint))
     suspend_scaling(aws, endpoint, VARIANT)
-    set_instances(aws, endpoint, VARIANT, 1, deadline_seconds=30)
+    ref = EndpointRef(endpoint, "arn", "c", "m", VARIANT, "ml.m5.large", 2, "s3://m", 1.0)
+    set_instance_count(aws, ref, 1, deadline_seconds=30)
     assert wait_for_instances(aws, endpoint, VARIANT, low=1, high=1, deadline_seconds=5) == 1
 
 

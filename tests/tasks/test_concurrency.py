@@ -12,14 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tasks.concurrency import (
-    ConcurrencyPlan,
-    account_limits,
-    describe_concurrency,
-    ensure_concurrency,
-    plan_concurrency,
-    remove_provisioned,
-)
 from tasks.deleters import KINDS
 from tasks.run import naming
 from tasks.run.aws import Aws
@@ -27,6 +19,14 @@ from tasks.run.errors import LimitReached, NotFound, SettingsRefused, StageFaile
 from tasks.run.ledger import Ledger
 from tasks.run.records import FunctionRef
 from tasks.run.settings import Settings
+from tasks.serving.concurrency import (
+    ConcurrencyPlan,
+    account_limits,
+    describe_concurrency,
+    ensure_concurrency,
+    plan_concurrency,
+    remove_provisioned,
+)
 from tests.conftest import RunningLocalAws
 from tests.flows.counting_proxy import Calls, counting_proxy
 from tests.tasks.deployments import plan as derived_plan

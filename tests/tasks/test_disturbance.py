@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.disturbance import BY_NAME, NOT_OURS, SIGNALS, Bounds, Look, between, brief, worst
+from tasks.load.disturbance import BY_NAME, NOT_OURS, SIGNALS, Bounds, Look, between, brief, worst
 
 QUIET = {"other_cpu": 0.0, "cpu_pressure": 0.02, "io_pressure": 0.0, "steal": 0.0, "watch_late_ms": 1.0}
 

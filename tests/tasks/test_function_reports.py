@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.function_reports import InvocationReport, cold_starts, parse_report, percentile, read_reports
+from tasks.serving.reports import InvocationReport, cold_starts, parse_report, percentile, read_reports
 from tests.flows.scripted import Scripted
 
 WARM = (

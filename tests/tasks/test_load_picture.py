@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.load.profile import profile_of
 from tasks.load_picture import draw
-from tasks.load_profile import profile_of
 from tasks.observed import Observed
 from tasks.picture_labels import GAP_POINTS, Placed, beside, centred, rows_of, width_points
 from tasks.profile_records import Disturbed, Seen

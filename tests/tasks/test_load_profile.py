@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.load_profile import profile_of
-from tasks.load_rungs import SAMPLES
+from tasks.load.profile import profile_of
+from tasks.load.rungs import SAMPLES
 from tests.tasks.deployments import plan
 
 

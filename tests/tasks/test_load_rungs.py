@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.load_ladder import judged
-from tasks.load_rungs import SAMPLES, Ladder, LadderRules, Rung, climb
+from tasks.load.ladder import judged
+from tasks.load.rungs import SAMPLES, Ladder, LadderRules, Rung, climb
 from tasks.run.errors import SettingsRefused
 from tasks.run.records import LoadReport
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.disturbance import Bounds, Look, worst
-from tasks.machine_watch import (
+from tasks.load.disturbance import Bounds, Look, worst
+from tasks.load.machine_watch import (
     KernelFigures,
     MachineWatch,
     OwnProcesses,
@@ -94,7 +94,7 @@ def test_looks_follow_each_other_without_a_gap() -> None:
 def test_a_watch_that_is_kept_from_running_is_late() -> None:
     script = (
         "import sys, time\n"
-        "from tasks.machine_watch import *\n"
+        "from tasks.load.machine_watch import *\n"
         "from tasks.run.settings import Settings\n"
         "with MachineWatch(Settings(endpoint_url=None)) as watch:\n"
         "    while not watch.looks: time.sleep(0.01)\n"

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.load_profile import profile_of
-from tasks.pace import ENOUGH, REFERENCE_UNITS, STEPS, measure_pace, share_of
+from tasks.load.pace import ENOUGH, REFERENCE_UNITS, STEPS, measure_pace, share_of
+from tasks.load.profile import profile_of
 from tasks.run.machine import usable_processors
 from tasks.scaling.plan import ScalingPlan, ScalingRules, plan_scaling
 from tasks.scaling.traffic import SAMPLE_TRAFFIC

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.load_profile import profile_of
+from tasks.load.profile import profile_of
 from tasks.observed import Observed, observe, preferred
 from tasks.profile_records import Counts, Point, Seen
 from tasks.recommendation import recommend

@@ -13,13 +13,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tasks.endpoint_instances import wait_for_instances
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary, is_not_found
 from tasks.run.ledger import Ledger
 from tasks.run.records import EndpointRef
 from tasks.scaling.choice import ScalingPlan
+from tasks.serving.instances import wait_for_instances
 
 NAMESPACE = "sagemaker"
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"

@@ -1,6 +1,6 @@
 """What spoils a measurement, and when a stretch of a load test counts as disturbed. Pure; reads nothing.
 
-Each signal is looked at again and again while a load runs (`tasks.machine_watch`). Before the load, the machine is
+Each signal is looked at again and again while a load runs (`tasks.load.machine_watch`). Before the load, the machine is
 watched at rest for two seconds: that is the noise floor. A stretch is disturbed where a signal exceeds its bound: the
 floor, and what kennel's own load adds to it on a machine that does nothing else, up to a limit beyond which no floor
 excuses it.

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.load_report import STAGE
-from tasks.load_rungs import SAMPLES
-from tasks.loadtest import LoadOptions, LoadStage, run_load_test
+from tasks.load.generator import LoadOptions, LoadStage, run_load_test
+from tasks.load.report import STAGE
+from tasks.load.rungs import SAMPLES
 from tasks.run.aws import Aws
 from tasks.run.clock import MINUTE_SECONDS, AwsClock
 from tasks.run.errors import StageFailed

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.loadtest import LOCUSTFILE, LoadOptions, LoadStage, end_group, plan_of, surroundings
+from tasks.load.generator import LOCUSTFILE, LoadOptions, LoadStage, end_group, plan_of, surroundings
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
 from tasks.run.records import EndpointRef, FunctionRef

@@ -15,14 +15,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from tasks.autoscaling import describe_scaling, resume_scaling, suspend_scaling
-from tasks.disturbance import NOT_OURS, Bounds
-from tasks.function_reports import InvocationReport, cold_starts, percentile, read_reports
-from tasks.instance_count import set_instance_count
-from tasks.load_ladder import WARM_UP_SECONDS, LadderRun
-from tasks.load_rungs import SAMPLES, Ceiling, Ladder, LadderRules
-from tasks.loadtest import LoadOptions, LoadStage, run_load_test
-from tasks.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
+from tasks.load.disturbance import NOT_OURS, Bounds
+from tasks.load.generator import LoadOptions, LoadStage, run_load_test
+from tasks.load.ladder import WARM_UP_SECONDS, LadderRun
+from tasks.load.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
+from tasks.load.rungs import SAMPLES, Ceiling, Ladder, LadderRules
 from tasks.run.aws import Aws
 from tasks.run.clock import AwsClock
 from tasks.run.errors import StageFailed
@@ -31,7 +28,10 @@ from tasks.run.records import EndpointRef, FunctionRef, save_record
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
 from tasks.scaling.traffic import Figure, Measured, Traffic
-from tasks.spares import wait_for_spares
+from tasks.serving.autoscaling import describe_scaling, resume_scaling, suspend_scaling
+from tasks.serving.instances import set_instance_count
+from tasks.serving.reports import InvocationReport, cold_starts, percentile, read_reports
+from tasks.serving.spares import wait_for_spares
 
 STAGE = "ladder"
 FUNCTION_SHARE = 0.5

@@ -18,7 +18,7 @@ from typing import Self
 
 import psutil
 
-from tasks.disturbance import Bounds, Look
+from tasks.load.disturbance import Bounds, Look
 from tasks.run.machine import ask_embedded_aws, usable_processors
 from tasks.run.settings import LOCAL_HEALTH_PATH, LOCAL_PULSE_PATH, Settings
 
@@ -144,7 +144,7 @@ def marks_of(settings: Settings) -> tuple[bytes, ...]:
     """Return what the environment of this kennel's own processes holds: another home's are others' work.
 
     `KENNEL_OWNER` is what `kennel.processes` gives to all that it starts, `LOCALAWS_OWNER` what the embedded AWS gives,
-    the plan's path what `tasks.loadtest` gives to the load generator.
+    the plan's path what `tasks.load.generator` gives to the load generator.
     """
     home = settings.home.resolve()
     owner = os.environ.get("KENNEL_OWNER", str(home))

@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.load_report import FILES, RETRY, STAGE, TESTED, raise_if_useless, report_of
+from tasks.load.report import FILES, RETRY, STAGE, TESTED, raise_if_useless, report_of
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport, save_record
 from tasks.run.settings import Settings
 from tasks.run.waiting import Say, say
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 LOCUSTFILE = _ROOT / "loadtest" / "locustfile.py"
 _CONNECT_SECONDS = 5.0
 _START_SECONDS = 60.0

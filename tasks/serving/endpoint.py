@@ -17,13 +17,13 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tasks.account.prices import InstanceChoice
-from tasks.autoscaling import remove_autoscaling
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
 from tasks.run.ledger import Ledger
 from tasks.run.records import EndpointRef
 from tasks.run.waiting import once_assumable, wait_for
+from tasks.serving.autoscaling import remove_autoscaling
 
 VARIANT = "primary"
 _BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}

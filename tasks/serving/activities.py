@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tasks.autoscaling import resource_id, variant_fields
 from tasks.run.aws import Aws
 from tasks.run.errors import aws_boundary
+from tasks.serving.autoscaling import resource_id, variant_fields
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """MAX_RPS of one instance: a rising ladder of rates, each a short run of the load generator, directly at the endpoint.
 
 Each rung leaves its own Locust report under `runs/<id>/ladder/rung-NN/`. The caller sees to it that one instance serves
-and that scaling is suspended; the rates are decided by `tasks.load_rungs`.
+and that scaling is suspended; the rates are decided by `tasks.load.rungs`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.disturbance import NOT_OURS, Bounds
-from tasks.load_report import STAGE
-from tasks.load_rungs import Ceiling, Ladder, LadderRules, Rung, Verdict, climb
-from tasks.loadtest import LoadOptions, run_load_test
-from tasks.machine_watch import MachineWatch
+from tasks.load.disturbance import NOT_OURS, Bounds
+from tasks.load.generator import LoadOptions, run_load_test
+from tasks.load.machine_watch import MachineWatch
+from tasks.load.report import STAGE
+from tasks.load.rungs import Ceiling, Ladder, LadderRules, Rung, Verdict, climb
 from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.records import EndpointRef, LoadReport, load_record
 from tasks.run.settings import Settings
