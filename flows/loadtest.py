@@ -19,7 +19,8 @@ from tasks.checked_load import SCALING, ScalingVerdicts
 from tasks.load.generator import LoadOptions, run_load_test
 from tasks.load.images import fetch_test_images
 from tasks.load.report import STAGE, TESTED, report_markdown
-from tasks.report import summarise, write_report
+from tasks.report import write_report
+from tasks.report_summary import summarise
 from tasks.run.artifacts import publish_markdown
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused

@@ -39,14 +39,8 @@ from tasks.checked_load import SCALING, ScalingVerdicts
 from tasks.load.report import STAGE as LOADTEST
 from tasks.load.report import TESTED
 from tasks.model.backbones import require_backbone
-from tasks.report import (
-    LoadTested,
-    RunSummary,
-    StageTimes,
-    forget_load_test_of_another,
-    summarise,
-    write_report,
-)
+from tasks.report import write_report
+from tasks.report_summary import LoadTested, RunSummary, StageTimes, forget_load_test_of_another, summarise
 from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
 from tasks.run.errors import Inconclusive, StageFailed

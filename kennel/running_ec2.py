@@ -48,7 +48,7 @@ def train(
 
     from tasks.parity import STAGE as PARITY
     from tasks.parity import Parity
-    from tasks.report import ec2_json, ec2_rows
+    from tasks.report_rows import ec2_json, ec2_rows
     from tasks.run.records import load_record
 
     try:

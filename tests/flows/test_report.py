@@ -9,15 +9,9 @@ import pytest
 from tasks.checked_load import ScalingVerdicts
 from tasks.load.report import FILES, load_text
 from tasks.observed import Observed
-from tasks.report import (
-    LoadTested,
-    StageTimes,
-    accuracy_interval,
-    forget_load_test_of_another,
-    summarise,
-    summary_rows,
-    write_report,
-)
+from tasks.report import write_report
+from tasks.report_rows import summary_json, summary_rows
+from tasks.report_summary import LoadTested, StageTimes, accuracy_interval, forget_load_test_of_another, summarise
 from tasks.run.errors import SettingsRefused
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, TrainedModel, save_record
 from tasks.sagemaker.kept import KeptTraining
@@ -120,7 +114,7 @@ def test_the_summary_says_when_the_smoke_tests_label_was_wrong(run_dir: Path) ->
 
 
 def test_the_json_has_what_it_promises(run_dir: Path) -> None:
-    answer = summarise(run_dir).as_json()
+    answer = summary_json(summarise(run_dir))
     assert {"run_id", "test_accuracy", "test_images", "classes", "endpoint", "function", "report"} <= set(answer)
     assert (answer["classes"], answer["test_images"], answer["loadtest"]) == (2, 41, None)
 
@@ -150,7 +144,7 @@ def test_the_report_has_plan_verdicts_and_picture_of_a_checked_load_test(run_dir
         assert part in text
     assert "![profile, function](loadtest/profile.png)" in text and plan.markdown() in text
     assert "of 1 verdicts" in summary_rows(summary)["scaling"]
-    scaling = summary.as_json()["scaling"]
+    scaling = summary_json(summary)["scaling"]
     assert isinstance(scaling, dict) and scaling["passed"] is False
 
 
