@@ -15,7 +15,6 @@ from typing import TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.checked_load import ScalingVerdicts, Through, Trial, apply_plan, check_plan, with_overrides
 from tasks.load.generator import LoadOptions
 from tasks.load.measurements import STAGE as LADDER
 from tasks.load.measurements import LadderRecord, measure
@@ -29,6 +28,7 @@ from tasks.run.waiting import say
 from tasks.scaling.plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
 from tasks.scaling.traffic import SAMPLE_TRAFFIC, Traffic
 from tasks.serving.concurrency import account_limits
+from tasks.verdicts.check import ScalingVerdicts, Through, Trial, apply_plan, check_plan, with_overrides
 
 Ref = TypeVar("Ref", EndpointRef, FunctionRef)
 SAMPLE_SAFETY = 0.25

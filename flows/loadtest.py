@@ -15,19 +15,19 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.checked_loadtest import check, checked_test
 from flows.parameters import DemoPace, LoadSeconds, Processes, RatePerSecond, RunId, SafetyFactor
-from tasks.checked_load import SCALING, ScalingVerdicts
 from tasks.load.generator import LoadOptions, run_load_test
 from tasks.load.images import fetch_test_images
 from tasks.load.report import STAGE, TESTED, report_markdown
-from tasks.report import write_report
-from tasks.report_summary import summarise
+from tasks.report.markdown import write_report
+from tasks.report.summary import summarise
 from tasks.run.artifacts import publish_markdown
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import run_lock
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, load_record
 from tasks.run.settings import Settings
-from tasks.scaling_report import raise_unless_passed, scaling_markdown
+from tasks.verdicts.check import SCALING, ScalingVerdicts
+from tasks.verdicts.report import raise_unless_passed, scaling_markdown
 
 IMAGES = 16
 """So many different photos are sent in turn: enough that no cache of one answer could serve them all."""

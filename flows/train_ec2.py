@@ -31,8 +31,8 @@ from tasks.ec2.prices import choose_instances
 from tasks.ec2.run import InstanceWish, adopt_model, end_instances, train_on_instances
 from tasks.model.backbones import require_backbone
 from tasks.model.code import git_commit, stage_training_code
-from tasks.parity import STAGE as PARITY
-from tasks.parity import Parity, compare
+from tasks.report.parity import STAGE as PARITY
+from tasks.report.parity import Parity, compare
 from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused

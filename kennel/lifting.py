@@ -79,7 +79,7 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
 def _tear_down(run_id: str | None, *, is_confirmed: bool) -> dict[str, object]:
     from tasks.run.aws import Aws
     from tasks.run.settings import Settings
-    from tasks.teardown import tear_down
+    from tasks.teardown.teardown import tear_down
 
     report = tear_down(Aws(Settings.load()), run_id, yes=is_confirmed, say=say)
     say(f"removed {len(report.removed)} resources of {len(report.runs)} runs; {len(report.kept)} kept")

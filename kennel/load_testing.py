@@ -16,8 +16,8 @@ from tasks.run.settings import Settings
 from tasks.scaling.traffic import Traffic
 
 if TYPE_CHECKING:
-    from tasks.checked_load import ScalingVerdicts
     from tasks.run.records import LoadReport
+    from tasks.verdicts.check import ScalingVerdicts
 
 RATES = ("baseline_rps", "peak_rps", "spike_rps")
 STATED = {
@@ -176,9 +176,9 @@ def _fields(traffic: Traffic) -> dict[str, float]:
 
 def _records(run_dir: Path, mode: str) -> tuple[LoadReport | None, ScalingVerdicts | None]:
     """Return what a test of this mode has kept: a checked one's verdicts hold its loads too."""
-    from tasks.checked_load import SCALING, ScalingVerdicts
     from tasks.load.report import STAGE
     from tasks.run.records import LoadReport, load_record
+    from tasks.verdicts.check import SCALING, ScalingVerdicts
 
     if mode == "checked":
         return None, load_record(run_dir, SCALING, ScalingVerdicts)
@@ -195,7 +195,7 @@ def _show(
 ) -> None:
     from kennel.outcome import verdict_lines
     from tasks.load.report import load_json, load_text
-    from tasks.scaling_report import checked_rows, scaling_json, verdict_rows
+    from tasks.verdicts.report import checked_rows, scaling_json, verdict_rows
 
     if as_json:
         scaling = None if result is None else scaling_json(result)

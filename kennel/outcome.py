@@ -14,7 +14,7 @@ from tasks.scaling.choice import amount
 
 if TYPE_CHECKING:
     from tasks.run.records import FunctionRef
-    from tasks.verdicts import Verdict
+    from tasks.verdicts.verdicts import Verdict
 
 PASSED = "PASS"
 _PICTURE = (".jpg", ".jpeg", ".png")

@@ -22,7 +22,7 @@ from tasks.run.ledger import live_rows
 from tasks.run.settings import Settings
 
 if TYPE_CHECKING:
-    from tasks.report_summary import RunSummary
+    from tasks.report.summary import RunSummary
 
 INTERRUPTED = 130
 SEE_VERDICTS = "the verdicts above; their reasons are in the report"
@@ -87,8 +87,8 @@ def _run_flow(arguments: Mapping[str, Any], run_dir: Path) -> StageFailed | None
 
 def _show(run_dir: Path, refused: StageFailed | None, where: surroundings.Surroundings, *, as_json: bool) -> int:
     """Print what came of it from the run's records; an error goes on after the table, or is part of the JSON."""
-    from tasks.report_rows import summary_json
-    from tasks.report_summary import summarise
+    from tasks.report.rows import summary_json
+    from tasks.report.summary import summarise
 
     summary = summarise(run_dir)
     if as_json:
@@ -102,7 +102,7 @@ def _show(run_dir: Path, refused: StageFailed | None, where: surroundings.Surrou
 
 def _print(summary: RunSummary, run_dir: Path, where: surroundings.Surroundings) -> None:
     from kennel.outcome import next_lines, verdict_lines
-    from tasks.report_rows import summary_rows
+    from tasks.report.rows import summary_rows
 
     console.print_table(f"kennel run {summary.run_id}", summary_rows(summary))
     if summary.scaling is not None:

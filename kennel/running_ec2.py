@@ -46,9 +46,9 @@ def train(
 
     from prefect.exceptions import ParameterTypeError
 
-    from tasks.parity import STAGE as PARITY
-    from tasks.parity import Parity
-    from tasks.report_rows import ec2_json, ec2_rows
+    from tasks.report.parity import STAGE as PARITY
+    from tasks.report.parity import Parity
+    from tasks.report.rows import ec2_json, ec2_rows
     from tasks.run.records import load_record
 
     try:

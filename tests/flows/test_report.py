@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tasks.checked_load import ScalingVerdicts
 from tasks.load.report import FILES, load_text
-from tasks.observed import Observed
-from tasks.report import write_report
-from tasks.report_rows import summary_json, summary_rows
-from tasks.report_summary import LoadTested, StageTimes, accuracy_interval, forget_load_test_of_another, summarise
+from tasks.report.markdown import write_report
+from tasks.report.rows import summary_json, summary_rows
+from tasks.report.summary import LoadTested, StageTimes, accuracy_interval, forget_load_test_of_another, summarise
 from tasks.run.errors import SettingsRefused
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, TrainedModel, save_record
 from tasks.sagemaker.kept import KeptTraining
 from tasks.serving.smoke import SmokeResult
-from tasks.verdicts import judge_prediction
+from tasks.verdicts.check import ScalingVerdicts
+from tasks.verdicts.observed import Observed
+from tasks.verdicts.verdicts import judge_prediction
 from tests.tasks.deployments import plan as scaling_plan
 
 COUNTS = {"train": {"x": 10, "y": 10}, "validation": {"x": 2, "y": 2}, "test": {"x": 20, "y": 21}}

@@ -12,7 +12,7 @@ import pytest
 from kennel import console
 from kennel.outcome import next_lines, verdict_lines
 from tasks.run.records import FunctionRef
-from tasks.verdicts import Verdict
+from tasks.verdicts.verdicts import Verdict
 from tests.kennel.terminal import Terminal
 
 STATES = ("PASS", "PASS", "FAIL", "INCONCLUSIVE")

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 from PIL import Image as Picture
 
-from tasks.checked_load import ScalingVerdicts, Trial, apply_plan, check_plan, folder_of
 from tasks.load.disturbance import Bounds
 from tasks.load.generator import LoadStage
 from tasks.load.measurements import LadderRecord, measure
 from tasks.load.profile import Profile, profile_of
 from tasks.load.rungs import LadderRules
-from tasks.observation import SERIES
-from tasks.profile_records import Seen
 from tasks.run.errors import StageFailed
 from tasks.run.records import load_record
 from tasks.scaling.plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
 from tasks.scaling.traffic import Traffic
-from tasks.scaling_report import raise_unless_passed, scaling_markdown
-from tasks.verdicts import failed
+from tasks.verdicts.check import ScalingVerdicts, Trial, apply_plan, check_plan, folder_of
+from tasks.verdicts.observation import SERIES
+from tasks.verdicts.report import raise_unless_passed, scaling_markdown
+from tasks.verdicts.seen import Seen
+from tasks.verdicts.verdicts import failed
 from tests.loadtest.checked_kit import RUN_ID, SCALE, TYPE, Deployed, deployed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

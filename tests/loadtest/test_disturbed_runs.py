@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.checked_load import Trial, check_plan, folder_of, last_needed
 from tasks.load.disturbance import Bounds
 from tasks.load.generator import LoadStage
 from tasks.load.profile import Profile
-from tasks.profile_records import Seen
 from tasks.run.errors import Inconclusive
 from tasks.run.records import load_record
-from tasks.scaling_report import raise_unless_passed, scaling_markdown, scaling_text
+from tasks.verdicts.check import Trial, check_plan, folder_of, last_needed
+from tasks.verdicts.report import raise_unless_passed, scaling_markdown, scaling_text
+from tasks.verdicts.seen import Seen
 from tests.loadtest.checked_kit import RUN_ID, SCALE, Deployed, deployed
 from tests.tasks.deployments import plan
 

@@ -9,9 +9,9 @@ import numpy as np
 from benchmarks.simulation.model import Duration
 from benchmarks.simulation.queue import EndpointModel, FunctionModel, Segment, Simulation, simulate
 from tasks.load.profile import Profile
-from tasks.profile_records import Counts, Instances, Point, Scaled, Seen, Stretch
 from tasks.scaling.choice import ScalingPlan
 from tasks.scaling.target_tracking import TrackingPolicy
+from tasks.verdicts.seen import Counts, Instances, Point, Scaled, Seen, Stretch
 
 SLOTS, SERVICE_MS, OWN_MS = 4, 40.0, 8.0
 LOOK_SECONDS = 0.2

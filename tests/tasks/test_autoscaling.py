@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tasks.account.prices import choose_hosting_instance
-from tasks.deleters import KINDS
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound, OwnershipRefused, SettingsRefused, WaitTimedOut
 from tasks.run.ledger import Ledger
@@ -28,6 +27,7 @@ from tasks.serving.autoscaling import (
 )
 from tasks.serving.endpoint import EndpointPlan, ensure_endpoint
 from tasks.serving.instances import set_instance_count, wait_for_instances
+from tasks.teardown.sagemaker_and_storage import KINDS
 from tests.conftest import RunningLocalAws
 from tests.flows.counting_proxy import Calls, counting_proxy
 from tests.localaws.endpoint_models import ECHO, IMAGE, Workbench, pack, workbench

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tasks.deleters import KINDS
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import LimitReached, NotFound, SettingsRefused, StageFailed
@@ -27,6 +26,7 @@ from tasks.serving.concurrency import (
     plan_concurrency,
     remove_provisioned,
 )
+from tasks.teardown.sagemaker_and_storage import KINDS
 from tests.conftest import RunningLocalAws
 from tests.flows.counting_proxy import Calls, counting_proxy
 from tests.tasks.deployments import plan as derived_plan

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tasks.disturbed_stages import generator_looks, mark_disturbed
 from tasks.load.disturbance import Bounds, Look
 from tasks.load.profile import profile_of
-from tasks.profile_records import Seen
+from tasks.verdicts.disturbed_stages import generator_looks, mark_disturbed
+from tasks.verdicts.seen import Seen
 from tests.tasks.deployments import plan
 from tests.tasks.simulated_profile import seen_by_simulation
 

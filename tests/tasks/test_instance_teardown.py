@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tasks.deleters import KINDS
 from tasks.ec2.access import Access, ensure_access, find_group
 from tasks.ec2.launch import launch
 from tasks.run import naming
@@ -18,7 +17,8 @@ from tasks.run.aws import Aws
 from tasks.run.errors import TeardownIncomplete
 from tasks.run.ledger import Ledger, read_ledger
 from tasks.run.records import InstanceRef
-from tasks.teardown import draw_plan, tear_down
+from tasks.teardown.sagemaker_and_storage import KINDS
+from tasks.teardown.teardown import draw_plan, tear_down
 from tests.conftest import ROOT, RunningLocalAws
 from tests.flows.counting_proxy import Calls, Fault, counting_proxy, ec2_error
 from tests.tasks.instances import account, living, planned
@@ -170,7 +170,7 @@ def test_a_group_of_which_the_answer_was_lost_for_good_is_found_by_its_tags(aws:
 KILLING = """
 import os, sys; from pathlib import Path
 from instances import account, planned
-from tasks.ec2.launch import launch; from tasks.run.ledger import Ledger; from tasks.teardown import tear_down
+from tasks.ec2.launch import launch; from tasks.run.ledger import Ledger; from tasks.teardown.teardown import tear_down
 url, folder, *runs = sys.argv[1:]
 aws = account(url, Path(folder))
 for service in ("ec2", "iam", "ssm", "s3", "logs", "lambda", "sagemaker", "application-autoscaling"):

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.load.profile import profile_of
-from tasks.load_picture import draw
-from tasks.observed import Observed
-from tasks.picture_labels import GAP_POINTS, Placed, beside, centred, rows_of, width_points
-from tasks.profile_records import Disturbed, Seen
 from tasks.scaling.choice import ScalingPlan
-from tasks.verdicts import Verdict, judge_prediction
+from tasks.verdicts.observed import Observed
+from tasks.verdicts.picture import draw
+from tasks.verdicts.picture_labels import GAP_POINTS, Placed, beside, centred, rows_of, width_points
+from tasks.verdicts.seen import Disturbed, Seen
+from tasks.verdicts.verdicts import Verdict, judge_prediction
 from tests.tasks.deployments import plan as scaling_plan
 from tests.tasks.simulated_profile import seen_by_simulation
 

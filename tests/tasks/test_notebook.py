@@ -13,7 +13,6 @@ from botocore.exceptions import ClientError
 
 from tasks.account.prices import NOTEBOOK_MEMORY_GIB, USD_PER_HOUR, choose_notebook_instance
 from tasks.account.roles import ensure_role
-from tasks.deleters import KINDS
 from tasks.notebook.instance import (
     NotebookPlan,
     NotebookRef,
@@ -31,7 +30,8 @@ from tasks.run.errors import AwsFailed, OwnershipRefused, SettingsRefused, Stage
 from tasks.run.ledger import Ledger, read_ledger
 from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
-from tasks.teardown import tear_down
+from tasks.teardown.sagemaker_and_storage import KINDS
+from tasks.teardown.teardown import tear_down
 from tests.conftest import start_server, wait_for_url
 from tests.flows.counting_proxy import counting_proxy
 from tests.flows.scripted import Scripted, refuses

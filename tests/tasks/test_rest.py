@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tasks.rest import bring_to_rest
 from tasks.run.errors import WaitTimedOut
 from tasks.run.records import EndpointRef
 from tasks.run.settings import Settings
+from tasks.verdicts.rest import bring_to_rest
 from tests.flows.scripted import Scripted
 
 ENDPOINT = EndpointRef("e", "arn", "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0)

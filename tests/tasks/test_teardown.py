@@ -16,15 +16,15 @@ import pytest
 from tasks.account import objects
 from tasks.account.bucket import ensure_bucket
 from tasks.account.roles import RoleSpec, ensure_role
-from tasks.deleters import KINDS
-from tasks.kinds import Kind, until_gone
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, RunBusy, SettingsRefused, StageFailed, TeardownIncomplete, WaitTimedOut
 from tasks.run.ledger import Ledger, read_ledger, run_lock
 from tasks.run.settings import Settings
-from tasks.teardown import confirm, draw_plan, execute, tear_down
-from tasks.teardown_plan import Found, Plan, Removal
+from tasks.teardown.kinds import Kind, until_gone
+from tasks.teardown.plan import Found, Plan, Removal
+from tasks.teardown.sagemaker_and_storage import KINDS
+from tasks.teardown.teardown import confirm, draw_plan, execute, tear_down
 from tests.conftest import start_server, wait_for_url
 
 TRUST = json.dumps(
@@ -218,7 +218,7 @@ def test_a_long_removal_is_not_silent() -> None:
 
 REMOVING = """
 import sys; from pathlib import Path
-from tasks.run.aws import Aws; from tasks.run.settings import Settings; from tasks.teardown import tear_down
+from tasks.run.aws import Aws; from tasks.run.settings import Settings; from tasks.teardown.teardown import tear_down
 url, home = sys.argv[1:]
 tear_down(Aws(Settings(endpoint_url=url, home=Path(home) / "home", runs=Path(home) / "runs")), None, yes=True)
 """

@@ -14,8 +14,8 @@ from tasks.run.ledger import Ledger
 from tasks.run.records import InstanceModel, save_record
 from tasks.run.settings import Settings
 from tasks.sagemaker.kept import FOLDER, METRICS, MODEL, KeptTraining
-from tasks.teardown import TeardownReport, draw_plan, tear_down
-from tasks.teardown_models import keep_models
+from tasks.teardown.models import keep_models
+from tasks.teardown.teardown import TeardownReport, draw_plan, tear_down
 from tests.conftest import start_server, wait_for_url
 from tests.flows.counting_proxy import Calls, Fault, counting_proxy
 

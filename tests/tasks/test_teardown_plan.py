@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tasks.run import naming
 from tasks.run.ledger import State
-from tasks.teardown_plan import ORDER, Claim, Found, Plan, Scope, make_plan, plan_text
+from tasks.teardown.plan import ORDER, Claim, Found, Plan, Scope, make_plan, plan_text
 
 BUCKET = "kennel-123456789012-us-east-1"
 DATASET = f"{BUCKET}/datasets/{'a' * 64}"

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from tasks.load.profile import profile_of
-from tasks.observed import Observed, observe, preferred
-from tasks.profile_records import Counts, Point, Seen
-from tasks.recommendation import recommend
 from tasks.scaling.plan import ScalingPlan, ScalingRules, plan_scaling
 from tasks.scaling.traffic import Traffic
-from tasks.verdicts import (
+from tasks.verdicts.observed import Observed, observe, preferred
+from tasks.verdicts.recommendation import recommend
+from tasks.verdicts.seen import Counts, Point, Seen
+from tasks.verdicts.verdicts import (
     Verdict,
     failed,
     first_throttled,

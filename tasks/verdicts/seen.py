@@ -1,6 +1,7 @@
 """What was seen while a profile ran, on one time axis: real seconds from the beginning of the measured time.
 
-Frozen records only; `tasks.observation` fills them from AWS and Locust, `tasks.observed` reads predictions off them.
+Frozen records only; `tasks.verdicts.observation` fills them from AWS and Locust, `tasks.verdicts.observed` reads
+predictions off them.
 """
 
 from __future__ import annotations
@@ -100,10 +101,10 @@ class Seen:
     """A profile's run through one way (`through` is "function" or "endpoint"). `began` is a Unix time of this machine.
 
     `seconds` has (due, answered, failed) of each second; `series` holds CloudWatch by the names of
-    `tasks.observation.SERIES`, a name without data is left out. A run that is not valid is void (the generator was the
-    bottleneck: it says nothing) unless `why_failed` says what became of its target. `disturbed` has the reasons for
-    each stage that was disturbed, `stretches` the stretches themselves;
-    `disturbed_by_others` has the reasons that no load of ours can cause.
+    `tasks.verdicts.observation.SERIES`, a name without data is left out. A run that is not valid is void (the generator
+    was the bottleneck: it says nothing) unless `why_failed` says what became of its target. `disturbed` has the reasons
+    for each stage that was disturbed, `stretches` the stretches themselves; `disturbed_by_others` has the reasons that
+    no load of ours can cause.
     """
 
     through: str

@@ -18,15 +18,15 @@ from typing import Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tasks.disturbed_stages import generator_looks, mark_disturbed
 from tasks.load.disturbance import Bounds, Look
-from tasks.profile_records import AlarmChange, Counts, Instances, Point, Scaled, Seen, Stretch
 from tasks.run.aws import Aws
 from tasks.run.clock import MINUTE_SECONDS, AwsClock
 from tasks.run.errors import aws_boundary
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.serving.activities import describe_activities
 from tasks.serving.autoscaling import describe_scaling
+from tasks.verdicts.disturbed_stages import generator_looks, mark_disturbed
+from tasks.verdicts.seen import AlarmChange, Counts, Instances, Point, Scaled, Seen, Stretch
 
 CLOUDWATCH_SECONDS = {"local": 15.0, "aws": 240.0}
 """How late CloudWatch may have the last minute's sums."""

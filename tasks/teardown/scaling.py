@@ -1,4 +1,4 @@
-"""How scalable targets and provisioned concurrency are looked up and removed: kinds for `tasks.deleters`.
+"""Looks up and removes scalable targets and provisioned concurrency: kinds for the teardown.
 
 Both belong to something with tags, an endpoint or a function, and carry none of their own that are relied on. Neither
 is searched for: who removes the endpoint or the function removes them too.
@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tasks.account.lookup import none_if_missing
-from tasks.kinds import Kind
 from tasks.run.aws import Aws
 from tasks.serving.autoscaling import DIMENSION, NAMESPACE
 from tasks.serving.concurrency import provisioned_or_none
-from tasks.teardown_plan import Found
+from tasks.teardown.kinds import Kind
+from tasks.teardown.plan import Found
 
 
 def deregister_targets(aws: Aws, endpoint_name: str) -> None:

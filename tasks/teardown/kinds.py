@@ -1,6 +1,7 @@
 """What a teardown needs to know of a kind of resource, and how each deleter asks, waits and reads tags.
 
-Deletes nothing by itself: the kinds are in `tasks.deleters` and the modules that it collects them from.
+Deletes nothing by itself: the kinds are in `tasks.teardown.sagemaker_and_storage` and the modules that it collects them
+from.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import WaitTimedOut, error_code, is_not_found
 from tasks.run.waiting import SILENCE_SECONDS, Say, say
-from tasks.teardown_plan import Found
+from tasks.teardown.plan import Found
 
 REMOVE_SECONDS = 1800.0
 """An endpoint cannot be deleted while it is being created, which takes AWS minutes; a job may take 120 s to stop."""

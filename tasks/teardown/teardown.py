@@ -15,15 +15,15 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tasks.deleters import KINDS
-from tasks.instance_deleters import forget_keys
-from tasks.kinds import Kind
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, SettingsRefused, TeardownIncomplete, aws_boundary, translate
 from tasks.run.ledger import FILE_NAME, Ledger, LedgerHeader, LedgerRow, crash_point, read_ledger, run_lock
-from tasks.teardown_models import NO_MODELS, Models, keep_models
-from tasks.teardown_plan import Claim, Found, Plan, Removal, Scope, make_plan, plan_text
+from tasks.teardown.ec2 import forget_keys
+from tasks.teardown.kinds import Kind
+from tasks.teardown.models import NO_MODELS, Models, keep_models
+from tasks.teardown.plan import Claim, Found, Plan, Removal, Scope, make_plan, plan_text
+from tasks.teardown.sagemaker_and_storage import KINDS
 
 WHERE = "teardown"
 _AGAIN = "kennel down --yes"

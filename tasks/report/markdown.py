@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tasks.account.prices import PRICES_SOURCE
 from tasks.load.report import load_text
-from tasks.parity import Parity, ParityRow
-from tasks.report_rows import summary_rows
-from tasks.report_summary import RunSummary
+from tasks.report.parity import Parity, ParityRow
+from tasks.report.rows import summary_rows
+from tasks.report.summary import RunSummary
 from tasks.run.records import (
     SPLITS,
     DatasetRef,
@@ -21,7 +21,7 @@ from tasks.run.records import (
     write_atomically,
 )
 from tasks.sagemaker.kept import kept_markdown
-from tasks.scaling_report import scaling_markdown
+from tasks.verdicts.report import scaling_markdown
 
 NO_LOAD_TEST = "None was made (`--no-loadtest`), or it failed before it left a result."
 

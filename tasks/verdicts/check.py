@@ -2,7 +2,7 @@
 
 What a run leaves lies in `runs/<id>/checked/<way>/`, apart from steady load tests; `-2` and `-3` mark repetitions.
 The order is the flow's (`flows/checked_loadtest.py`); measuring is `tasks.load.measurements`', deriving
-`tasks.scaling.plan`'s, showing `tasks.scaling_report`'s.
+`tasks.scaling.plan`'s, showing `tasks.verdicts.report`'s.
 """
 
 from __future__ import annotations
@@ -18,11 +18,6 @@ from tasks.load.generator import LoadOptions
 from tasks.load.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
 from tasks.load.profile import Profile, profile_of, run_profile
 from tasks.load.report import STAGE
-from tasks.load_picture import draw
-from tasks.observation import InstanceWatch, see
-from tasks.observed import observe, preferred
-from tasks.profile_records import Seen
-from tasks.rest import bring_to_rest
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import Ledger
@@ -33,7 +28,12 @@ from tasks.scaling.choice import ScalingPlan
 from tasks.serving.autoscaling import ensure_autoscaling, plan_autoscaling
 from tasks.serving.concurrency import ensure_concurrency, plan_concurrency
 from tasks.serving.spares import wait_for_spares
-from tasks.verdicts import Verdict, first_throttled, judge
+from tasks.verdicts.observation import InstanceWatch, see
+from tasks.verdicts.observed import observe, preferred
+from tasks.verdicts.picture import draw
+from tasks.verdicts.rest import bring_to_rest
+from tasks.verdicts.seen import Seen
+from tasks.verdicts.verdicts import Verdict, first_throttled, judge
 
 SCALING = "scaling"
 """The record of a plan and its verdicts."""

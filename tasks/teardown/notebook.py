@@ -9,12 +9,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tasks.account.lookup import none_if_missing, tags_to_dict
-from tasks.kinds import REMOVE_SECONDS, Kind, tagged, until_gone
 from tasks.notebook.role import LOG_GROUP
 from tasks.run.aws import Aws
 from tasks.run.naming import RESOURCE_PREFIX
 from tasks.run.waiting import wait_for
-from tasks.teardown_plan import Found
+from tasks.teardown.kinds import REMOVE_SECONDS, Kind, tagged, until_gone
+from tasks.teardown.plan import Found
 
 
 def _describe(aws: Aws, name: str) -> Any:

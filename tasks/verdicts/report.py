@@ -5,12 +5,12 @@ Pure: everything comes from the record `ScalingVerdicts`.
 
 from __future__ import annotations
 
-from tasks.checked_load import ScalingVerdicts
 from tasks.load.disturbance import brief
 from tasks.load.report import load_json, load_text
 from tasks.run.errors import Inconclusive, StageFailed
 from tasks.scaling.choice import amount
-from tasks.verdicts import Verdict, failed, inconclusive, tally, verdict_table
+from tasks.verdicts.check import ScalingVerdicts
+from tasks.verdicts.verdicts import Verdict, failed, inconclusive, tally, verdict_table
 
 
 def scaling_text(result: ScalingVerdicts) -> str:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from tasks.checked_load import SCALING, ScalingVerdicts
 from tasks.load.report import STAGE as LOADTEST
 from tasks.load.report import TESTED
-from tasks.parity import STAGE as PARITY
-from tasks.parity import Parity
+from tasks.report.parity import STAGE as PARITY
+from tasks.report.parity import Parity
 from tasks.run.errors import SettingsRefused
 from tasks.run.records import (
     DatasetRef,
@@ -24,6 +23,7 @@ from tasks.run.records import (
     load_record,
 )
 from tasks.serving.smoke import SmokeResult
+from tasks.verdicts.check import SCALING, ScalingVerdicts
 
 REPORT = "report.md"
 Record = TypeVar("Record")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tasks.load.profile import Profile
-from tasks.profile_records import Point, Scaled, Seen, Stretch
 from tasks.scaling.choice import Prediction, ScalingPlan
+from tasks.verdicts.seen import Point, Scaled, Seen, Stretch
 
 
 @dataclass(frozen=True)

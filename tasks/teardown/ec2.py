@@ -14,11 +14,11 @@ from tasks.ec2.access import find_group, find_key_pair, key_pair_name, tags_of
 from tasks.ec2.host_key import remove_keys
 from tasks.ec2.profile import find_profile
 from tasks.ec2.state import described_by, wait_ended
-from tasks.kinds import Kind, tagged, until_gone
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.naming import RESOURCE_PREFIX
-from tasks.teardown_plan import Found
+from tasks.teardown.kinds import Kind, tagged, until_gone
+from tasks.teardown.plan import Found
 
 _OURS = [{"Name": f"tag:{naming.PROJECT_TAG}", "Values": [naming.PROJECT]}]
 

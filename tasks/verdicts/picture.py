@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.observed import desired_by
-from tasks.picture_labels import beside, centred, rows_of
-from tasks.profile_records import Disturbed, Point, Seen, Stretch
 from tasks.scaling.choice import ScalingPlan
-from tasks.verdicts import Verdict, tally
+from tasks.verdicts.observed import desired_by
+from tasks.verdicts.picture_labels import beside, centred, rows_of
+from tasks.verdicts.seen import Disturbed, Point, Seen, Stretch
+from tasks.verdicts.verdicts import Verdict, tally
 
 WIDTH_INCHES, HEIGHT_INCHES, DPI = 12.0, 11.0, 110
 AXIS_POINTS = 72 * (WIDTH_INCHES - 1.6)

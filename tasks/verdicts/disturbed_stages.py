@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.load.disturbance import NOT_OURS, WINDOW_SECONDS, Bounds, Look, between
-from tasks.profile_records import Disturbed, Seen
+from tasks.verdicts.seen import Disturbed, Seen
 
 
 def generator_looks(content: Mapping[str, Any], began: float) -> list[Look]:

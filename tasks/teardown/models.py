@@ -19,7 +19,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused
 from tasks.run.records import InstanceModel, load_record
 from tasks.sagemaker.kept import FOLDER, MODEL, load_kept
-from tasks.teardown_plan import Plan
+from tasks.teardown.plan import Plan
 
 WHERE = "teardown"
 _MODEL_KEY = re.compile(rf"runs/(?P<run>[^/]+)/.*/(?P<job>[^/]+)/output/{re.escape(MODEL)}$")

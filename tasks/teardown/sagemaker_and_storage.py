@@ -14,14 +14,14 @@ from typing import Any
 from tasks.account import objects
 from tasks.account.bucket import OWNED_PREFIXES, bucket_tags
 from tasks.account.lookup import none_if_missing, tags_to_dict
-from tasks.instance_deleters import INSTANCE_KINDS
-from tasks.kinds import Kind, tagged, until_gone
-from tasks.notebook_deleters import NOTEBOOK_KINDS
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.naming import RESOURCE_PREFIX
-from tasks.scaling_deleters import SCALING_KINDS, deregister_targets, remove_provisioned_of
-from tasks.teardown_plan import Found
+from tasks.teardown.ec2 import INSTANCE_KINDS
+from tasks.teardown.kinds import Kind, tagged, until_gone
+from tasks.teardown.notebook import NOTEBOOK_KINDS
+from tasks.teardown.plan import Found
+from tasks.teardown.scaling import SCALING_KINDS, deregister_targets, remove_provisioned_of
 
 TRAINING_LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _LOG_PREFIXES = (f"/aws/lambda/{RESOURCE_PREFIX}", f"/aws/sagemaker/Endpoints/{RESOURCE_PREFIX}")

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from tasks.load.report import load_json, load_text
-from tasks.parity import Parity
-from tasks.report_summary import RunSummary, accuracy_interval
+from tasks.report.parity import Parity
+from tasks.report.summary import RunSummary, accuracy_interval
 from tasks.run.records import (
     InstanceModel,
 )
-from tasks.scaling_report import checked_rows, scaling_json
+from tasks.verdicts.report import checked_rows, scaling_json
 
 
 def summary_rows(summary: RunSummary) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 A verdict is PASS, FAIL, or INCONCLUSIVE: its stage was disturbed, or its samples are too few for its prediction. What
 did not come about in an undisturbed stage has failed. A verdict that fails names the value that the observation, or the
-formula that a hand overrode, speaks for (`tasks.recommendation`); an inconclusive one recommends nothing.
+formula that a hand overrode, speaks for (`tasks.verdicts.recommendation`); an inconclusive one recommends nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.observed import Observed, disturbance, errors_of, throttles_of
-from tasks.profile_records import Seen
-from tasks.recommendation import BY_HAND, recommend
 from tasks.scaling.choice import Choice, Prediction, ScalingPlan, amount, inside
+from tasks.verdicts.observed import Observed, disturbance, errors_of, throttles_of
+from tasks.verdicts.recommendation import BY_HAND, recommend
+from tasks.verdicts.seen import Seen
 
 ENDPOINT_CHOICES = ("min_instances", "max_instances", "target_value", "scale_out_cooldown", "scale_in_cooldown")
 RUN = "the run"
