@@ -143,8 +143,8 @@ class KernelFigures:
 def marks_of(settings: Settings) -> tuple[bytes, ...]:
     """Return what the environment of this kennel's own processes holds: another home's are others' work.
 
-    `KENNEL_OWNER` is what `kennel.processes` gives to all that it starts, `LOCALAWS_OWNER` what the embedded AWS gives,
-    the plan's path what `tasks.load.generator` gives to the load generator.
+    `KENNEL_OWNER` is what `kennel.servers.processes` gives to all that it starts, `LOCALAWS_OWNER` what the embedded
+    AWS gives, the plan's path what `tasks.load.generator` gives to the load generator.
     """
     home = settings.home.resolve()
     owner = os.environ.get("KENNEL_OWNER", str(home))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kennel import demo
+from kennel.commands import demo
 from localaws.capacity import parse_rule
 from tasks.load.pace import STEPS
 

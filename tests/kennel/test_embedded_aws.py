@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kennel.embedded_aws import Options
+from kennel.servers.localaws import Options
 from tests.kennel.terminal import Terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]

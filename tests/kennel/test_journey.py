@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from kennel.journey import Journey, earlier_seconds, load_seconds, run_stages
+from kennel.terminal.journey import Journey, earlier_seconds, load_seconds, run_stages
 from tasks.run.progress import Stage
 
 

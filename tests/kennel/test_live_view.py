@@ -76,7 +76,7 @@ def test_an_error_leaves_the_cursor_and_the_last_picture(terminal: Terminal) -> 
 
 def test_the_first_line_comes_within_a_second_and_before_anything_heavy(terminal: Terminal) -> None:
     """Measured in CPU, which a busy machine does not stretch: what is imported before the first line."""
-    program = "import sys, kennel.command; print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    program = "import sys, kennel.cli; print(sorted({name.partition('.')[0] for name in sys.modules}))"
     imported = terminal.program("-c", program)
     heavy = {"prefect", "boto3", "botocore", "sagemaker", "torch", "pydantic", "flows", "psutil"}
     assert sys.executable and not heavy & set(re.findall(r"'(\w+)'", imported.out))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kennel.command import call
-from kennel.load_testing import UiOptions, overrides_of, show_page, traffic_of
+from kennel.cli import call
+from kennel.commands.loadtest import UiOptions, overrides_of, show_page, traffic_of
 from tasks.run.errors import SettingsRefused
 from tests.tasks.deployments import traffic
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kennel.narration import Narration
+from kennel.terminal.narration import Narration
 from tasks.run.progress import Step
 
 EPOCHS = [

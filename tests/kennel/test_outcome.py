@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kennel import console
-from kennel.outcome import next_lines, verdict_lines
+from kennel.commands.outcome import next_lines, verdict_lines
+from kennel.terminal import console
 from tasks.run.records import FunctionRef
 from tasks.verdicts.verdicts import Verdict
 from tests.kennel.terminal import Terminal

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kennel.journey import SERVERS, Journey
-from kennel.plain_view import PlainView, wrapped
-from kennel.run_log import NAME, RunLog
-from kennel.screen import Screen
+from kennel.terminal.journey import SERVERS, Journey
+from kennel.terminal.plain_view import PlainView, wrapped
+from kennel.terminal.run_log import NAME, RunLog
+from kennel.terminal.screen import Screen
 from tasks.run.progress import LOGGER, LoggedProgress, Stage, Step, tell_stage, tell_step
 
 LIMIT_SECONDS = 20.0

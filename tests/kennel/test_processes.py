@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from kennel import processes
+from kennel.servers import processes
 
 CODE = """
 import subprocess, sys, time

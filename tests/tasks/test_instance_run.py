@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kennel.running_ec2 import minutes_of
+from kennel.commands.train_ec2 import minutes_of
 from tasks.ec2.launch import launch, refuse_other_plans
 from tasks.ec2.run import end_instances
 from tasks.ec2.state import instance_facts

@@ -7,9 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from kennel import REFERENCE_DATA, console, running, surroundings
-from kennel.console import print_json, print_table, say
-from kennel.data_argument import SAMPLE, forget_refused, judge_argument
+from kennel import REFERENCE_DATA
+from kennel.commands import run as running
+from kennel.commands.data_argument import SAMPLE, forget_refused, judge_argument
+from kennel.servers import surroundings
+from kennel.terminal import console
+from kennel.terminal.console import print_json, print_table, say
 from tasks.ec2.prices import choose_instances
 from tasks.model.backbones import require_backbone
 from tasks.run import naming

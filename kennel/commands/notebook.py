@@ -10,9 +10,10 @@ import os
 from dataclasses import asdict
 from typing import Any, Literal
 
-from kennel import running, surroundings
-from kennel.console import begin, print_json, print_table, say
-from kennel.journey import SERVERS
+from kennel.commands import run as running
+from kennel.servers import surroundings
+from kennel.terminal.console import begin, print_json, print_table, say
+from kennel.terminal.journey import SERVERS
 from tasks.run.errors import SettingsRefused
 
 

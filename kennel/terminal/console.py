@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kennel.journey import Journey, earlier_seconds
-from kennel.plain_view import NoView, PlainView, wrapped
-from kennel.run_log import RunLog
-from kennel.screen import Screen, View
+from kennel.terminal.journey import Journey, earlier_seconds
+from kennel.terminal.plain_view import NoView, PlainView, wrapped
+from kennel.terminal.run_log import RunLog
+from kennel.terminal.screen import Screen, View
 from tasks.run.progress import Stage, tell_stage
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _view(title: str, *, quiet: bool, verbose: bool) -> View:
     if quiet:
         return NoView()
     if has_stages and not verbose and sys.stderr.isatty():
-        from kennel.live_view import LiveView
+        from kennel.terminal.live_view import LiveView
 
         return LiveView(title, _Shown.journey)
     return PlainView(_Shown.journey, beats=has_stages, shows_steps=verbose)

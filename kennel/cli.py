@@ -10,9 +10,9 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.validators import Number
 
 from kennel import REFERENCE_DATA, __version__
-from kennel.console import begin, end, print_error
-from kennel.journey import load_seconds as test_seconds
-from kennel.journey import run_stages
+from kennel.terminal.console import begin, end, print_error
+from kennel.terminal.journey import load_seconds as test_seconds
+from kennel.terminal.journey import run_stages
 
 WRONG_USAGE = 2
 INTERRUPTED = 130
@@ -148,7 +148,7 @@ def run(
         "load_mode": load_mode,
         "run_id": run_id,
     }
-    from kennel import running
+    from kennel.commands import run as running
 
     return running.run(parameters, data=data, allowed_hosts=allow_host, as_json=json)
 
@@ -157,8 +157,8 @@ def run(
 def demo(*, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> int:
     """Run the whole way on sample images, on this machine, at a pace that fits it; the same command again adopts."""
     begin("kennel demo", run_stages(ec2=True, load_test=True), quiet=quiet, verbose=verbose)
-    from kennel import demo as sample
-    from kennel import running
+    from kennel.commands import demo as sample
+    from kennel.commands import run as running
 
     share = sample.prepare().share
     parameters = {**sample.PARAMETERS, "load_pace": share}
@@ -207,7 +207,7 @@ def train_ec2(
         "spot": spot,
         "max_runtime_seconds": max_runtime_seconds,
     }
-    from kennel import running_ec2
+    from kennel.commands import train_ec2 as running_ec2
 
     return running_ec2.train(parameters, data=data, run_id=run_id, keep_on_failure=keep_on_failure, as_json=json)
 
@@ -257,7 +257,7 @@ def loadtest(
     """Load-test a run's deployment; with `--mode checked`, exit 9 when a verdict fails, 11 when one stays open."""
     stages, expects = () if ui else ("servers", "loadtest"), test_seconds(mode, seconds)
     begin("kennel loadtest", stages, expects=expects, quiet=quiet, verbose=verbose)
-    from kennel import load_testing
+    from kennel.commands import loadtest as load_testing
 
     if ui:
         return load_testing.show_page(run_id, load_testing.UiOptions(through, rate_per_second, seconds, port))
@@ -289,7 +289,7 @@ def loadtest(
 @app.command
 def status(run_id: RunName = None, /, *, json: Json = False) -> int:
     """Show the local servers, and of each run its stages and what it has alive."""
-    from kennel import overview
+    from kennel.commands import status as overview
 
     return overview.status(run_id, as_json=json)
 
@@ -303,7 +303,7 @@ def logs(
     follow: Annotated[bool, Parameter(negative="", help="Go on until interrupted.")] = False,
 ) -> int:
     """Print the log lines of a run (default: the latest)."""
-    from kennel import overview
+    from kennel.commands import status as overview
 
     return overview.logs(run_id, source, follow=follow)
 
@@ -341,8 +341,8 @@ def up(
 ) -> int:
     """Start the embedded AWS and Prefect's server in the background; print the environment to export."""
     begin("kennel up", ("servers",), quiet=quiet, verbose=verbose)
-    from kennel import lifting
-    from kennel.embedded_aws import Options
+    from kennel.commands import up_down as lifting
+    from kennel.servers.localaws import Options
 
     return lifting.up(Options(time_scale, capacity, instance_startup_seconds))
 
@@ -359,7 +359,7 @@ def down(
 ) -> int:
     """Remove everything of all runs (or the one named), by ledger and tags, and stop the local servers."""
     begin("kennel down", quiet=quiet, verbose=verbose)
-    from kennel import lifting
+    from kennel.commands import up_down as lifting
 
     return lifting.down(run_id, is_confirmed=yes, as_json=json)
 
@@ -367,7 +367,7 @@ def down(
 @app.command
 def prepare() -> int:
     """Do once what makes the first `up` quick (part of `make setup`)."""
-    from kennel import lifting
+    from kennel.commands import up_down as lifting
 
     return lifting.prepare()
 
@@ -385,7 +385,7 @@ def notebook_create(
     json: Json = False,
 ) -> int:
     """Create the run's notebook instance, or adopt it."""
-    from kennel import notebooks
+    from kennel.commands import notebook as notebooks
 
     return notebooks.create(run_id, instance_type=instance_type, idle_minutes=idle_minutes, with_url=url, as_json=json)
 
@@ -393,7 +393,7 @@ def notebook_create(
 @notebook.command(name="list")
 def notebook_list(run_id: RunName = None, /, *, json: Json = False) -> int:
     """List the notebook instances of all runs, or of one."""
-    from kennel import notebooks
+    from kennel.commands import notebook as notebooks
 
     return notebooks.show(run_id, as_json=json)
 
@@ -401,7 +401,7 @@ def notebook_list(run_id: RunName = None, /, *, json: Json = False) -> int:
 @notebook.command(name="start")
 def notebook_start(run_id: NotebookOf, /, *, url: Url = False, json: Json = False) -> int:
     """Start the run's notebook instance and wait until it runs."""
-    from kennel import notebooks
+    from kennel.commands import notebook as notebooks
 
     return notebooks.change(run_id, "start", with_url=url, as_json=json)
 
@@ -409,7 +409,7 @@ def notebook_start(run_id: NotebookOf, /, *, url: Url = False, json: Json = Fals
 @notebook.command(name="stop")
 def notebook_stop(run_id: NotebookOf, /, *, json: Json = False) -> int:
     """Stop the run's notebook instance and wait until it is stopped: from then on it costs its volume only."""
-    from kennel import notebooks
+    from kennel.commands import notebook as notebooks
 
     return notebooks.change(run_id, "stop", with_url=False, as_json=json)
 

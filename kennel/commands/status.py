@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kennel import embedded_aws, prefect_server, processes, surroundings
-from kennel.console import print_json, print_table, say
+from kennel.servers import localaws, prefect, processes, surroundings
+from kennel.terminal.console import print_json, print_table, say
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import read_ledger
 
@@ -131,8 +131,8 @@ def _is_done(run_dir: Path, stage: str) -> bool:
 
 
 def _services(home: Path) -> dict[str, str | None]:
-    aws, prefect = embedded_aws.find(home), processes.find(home, prefect_server.NAME)
-    return {"localaws": aws.url if aws else None, "prefect": prefect.url if prefect else None}
+    aws, server = localaws.find(home), processes.find(home, prefect.NAME)
+    return {"localaws": aws.url if aws else None, "prefect": server.url if server else None}
 
 
 def _rows(run: dict[str, Any]) -> dict[str, str]:

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kennel import bytecode, prefect_server, processes, surroundings, work_pool
-from kennel.console import end, print_json, say
-from kennel.embedded_aws import AS_IT_IS, Options
+from kennel.servers import bytecode, prefect, processes, surroundings, work_pool
+from kennel.servers.localaws import AS_IT_IS, Options
+from kennel.terminal.console import end, print_json, say
 
 
 def up(options: Options = AS_IT_IS) -> int:
@@ -44,7 +44,7 @@ def prepare() -> int:
     begun = time.perf_counter()
     bytecode.compile_packages()
     say(f"bytecode of the packages: compiled, {time.perf_counter() - begun:.0f} s")
-    say(f"Prefect's database: {prefect_server.prepare()}")
+    say(f"Prefect's database: {prefect.prepare()}")
     return 0
 
 
@@ -57,7 +57,7 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
         RunBusy: a command works on the run.
         TeardownIncomplete: something is still there.
     """
-    from kennel.overview import run_dir_of
+    from kennel.commands.status import run_dir_of
 
     home, runs = surroundings.home_and_runs()
     where = surroundings.use_running()
@@ -105,7 +105,7 @@ def _answers(where: surroundings.Surroundings) -> bool:
 
 def _forget_local(runs: Path, run_id: str | None) -> list[str]:
     """Close the ledger rows of an embedded AWS that ended: its resources lived in its memory."""
-    from kennel.overview import all_runs
+    from kennel.commands.status import all_runs
     from tasks.run.ledger import Ledger, read_ledger
 
     forgotten = []

@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kennel import embedded_aws
-from kennel.console import say
+from kennel.servers import localaws
+from kennel.terminal.console import say
 from tasks.load.pace import Pace, measure_pace
 from tasks.run.errors import SettingsRefused
 from tasks.run.records import write_atomically
@@ -59,9 +59,9 @@ def prepare() -> Pace:
     return pace
 
 
-def options_at(share: float) -> embedded_aws.Options:
+def options_at(share: float) -> localaws.Options:
     """Return what the embedded AWS is started with: everything takes 1 / `share` times as long."""
-    return embedded_aws.Options(
+    return localaws.Options(
         time_scale=TIME_SCALE * share,
         capacity=(f"{TYPE}={CONCURRENCY}:{FLOOR_MS / share:.0f}ms",),
         instance_startup_seconds=STARTUP_SECONDS,
@@ -70,7 +70,7 @@ def options_at(share: float) -> embedded_aws.Options:
 
 def _kept(home: Path) -> Pace | None:
     record = home / RECORD
-    if embedded_aws.find(home) is None or not record.exists():
+    if localaws.find(home) is None or not record.exists():
         return None
     try:
         return Pace(**json.loads(record.read_text()))

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kennel.journey import Journey, Leg
+from kennel.terminal.journey import Journey, Leg
 from tasks.run.progress import Stage, Step
 
 BAR_WIDTH = 20

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kennel import prefect_server, processes
+from kennel.servers import prefect, processes
 from tasks.scaling.choice import amount
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _line(verdict: Verdict) -> str:
 def next_lines(run_dir: Path, function: FunctionRef, home: Path, *, is_local: bool) -> list[str]:
     """Return three things to do next, with the real names: ask the function, look at the run, take it all down."""
     kennel, aws = program("kennel"), program("aws")
-    page = processes.find(home, prefect_server.NAME)
+    page = processes.find(home, prefect.NAME)
     payload, photo = _payload(run_dir)
     return [
         "Ask it:",

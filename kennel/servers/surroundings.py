@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kennel import console, embedded_aws, prefect_server, processes
-from kennel.journey import SERVERS
+from kennel.servers import localaws, prefect, processes
+from kennel.terminal import console
+from kennel.terminal.journey import SERVERS
 from tasks.run import machine
 from tasks.run.errors import SettingsRefused
 from tasks.run.settings import Settings, is_loopback
@@ -50,11 +51,11 @@ def wants_embedded_aws() -> bool:
     settings = Settings.load()
     if settings.endpoint_url is None:
         return settings.account_id is None
-    own = embedded_aws.find(settings.home)
+    own = localaws.find(settings.home)
     return own is not None and own.url == settings.endpoint_url
 
 
-def bring_up(meanwhile: Callable[[], None], options: embedded_aws.Options = embedded_aws.AS_IT_IS) -> Surroundings:
+def bring_up(meanwhile: Callable[[], None], options: localaws.Options = localaws.AS_IT_IS) -> Surroundings:
     """Start or adopt what the command needs, both servers at the same time, and export their addresses to this process.
 
     `meanwhile` is called while Prefect's server starts, with the environment set: the place for slow imports.
@@ -71,21 +72,21 @@ def bring_up(meanwhile: Callable[[], None], options: embedded_aws.Options = embe
         _refuse_options(options)
     console.stage(SERVERS, "begins")
     begun = time.perf_counter()
-    aws_process = embedded_aws.begin(home, options) if embedded else None
-    prefect = None if "PREFECT_API_URL" in os.environ else prefect_server.begin(home)
+    aws_process = localaws.begin(home, options) if embedded else None
+    server = None if "PREFECT_API_URL" in os.environ else prefect.begin(home)
     environment = {processes.OWNER_VARIABLE: processes.owner_of(home)}
-    if prefect is not None:
-        environment |= prefect_server.settings_for(home, prefect.url)
+    if server is not None:
+        environment |= prefect.settings_for(home, server.url)
     os.environ.update(environment)
     meanwhile()
     if embedded:
         console.say("waiting for localaws")
-        environment |= embedded_aws.wait(home, aws_process).environment
+        environment |= localaws.wait(home, aws_process).environment
     os.environ.update(environment)
     target = Settings.load().target()
-    if prefect is not None:
+    if server is not None:
         console.say("waiting for Prefect's server")
-        prefect_server.wait(prefect)
+        prefect.wait(server)
     console.stage(SERVERS, "done", time.perf_counter() - begun)
     return Surroundings(home, runs, target, environment)
 
@@ -105,7 +106,7 @@ def use_running() -> Surroundings | None:
     home, runs = home_and_runs()
     environment: dict[str, str] = {}
     if wants_embedded_aws():
-        running = embedded_aws.find(home)
+        running = localaws.find(home)
         if running is None:
             return None
         environment = running.environment
@@ -115,9 +116,7 @@ def use_running() -> Surroundings | None:
 
 def take_down(home: Path) -> list[str]:
     """End the local servers and whatever they or a killed command left running; return what was ended."""
-    ended = [
-        name for name, stop in (("localaws", embedded_aws.stop), ("Prefect's server", _stop_prefect)) if stop(home)
-    ]
+    ended = [name for name, stop in (("localaws", localaws.stop), ("Prefect's server", _stop_prefect)) if stop(home)]
     strays = processes.stop_strays(home)
     return ended + ([f"{len(strays)} stray processes"] if strays else [])
 
@@ -127,7 +126,7 @@ def is_local_endpoint(endpoint: str) -> bool:
     return is_loopback(endpoint)
 
 
-def _refuse_options(options: embedded_aws.Options) -> None:
+def _refuse_options(options: localaws.Options) -> None:
     if options.given:
         why = "they are for the embedded AWS that kennel starts, and another AWS is named"
         remedy = "unset AWS_ENDPOINT_URL KENNEL_ACCOUNT_ID"
@@ -135,4 +134,4 @@ def _refuse_options(options: embedded_aws.Options) -> None:
 
 
 def _stop_prefect(home: Path) -> bool:
-    return processes.stop(home, prefect_server.NAME)
+    return processes.stop(home, prefect.NAME)

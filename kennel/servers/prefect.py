@@ -22,8 +22,8 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from kennel import processes, work_pool
-from kennel.ports import free_port
+from kennel.servers import processes, work_pool
+from kennel.servers.ports import free_port
 from tasks.run.errors import StageFailed, WaitTimedOut
 
 NAME = "prefect"
@@ -52,7 +52,7 @@ def begin(home: Path) -> processes.Recorded:
     _copy_prepared_database(home)
     port = free_port(PREFERRED_PORT)
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "kennel.prefect_start", str(port)]
+    command = [sys.executable, "-m", "kennel.servers.prefect_start", str(port)]
     environment = {**os.environ, **settings_for(home, url), **_quiet_server()}
     return processes.spawn(home, NAME, command, environment=environment, url=url)
 
@@ -90,7 +90,7 @@ def prepare() -> Path:
         environment = {**os.environ, "PREFECT_HOME": folder, "DO_NOT_TRACK": "1"}
         environment.pop("PREFECT_API_URL", None)
         _once(["-m", "prefect", "server", "database", "upgrade", "--yes"], environment)
-        _once(["-m", "kennel.work_pool"], environment)  # without PREFECT_API_URL the client serves itself
+        _once(["-m", "kennel.servers.work_pool"], environment)  # without PREFECT_API_URL the client serves itself
         database = Path(folder) / "prefect.db"
         _require_pool(database)
         database.replace(prepared)

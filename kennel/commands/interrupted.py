@@ -1,14 +1,14 @@
 """What Ctrl-C leaves running in place of a command that had EC2 instances: they are terminated, then this ends too.
 
-`python -m kennel.interrupted RUN...`, with the environment of the command. Everything else of the runs stays.
+`python -m kennel.commands.interrupted RUN...`, with the environment of the command. Everything else of the runs stays.
 """
 
 from __future__ import annotations
 
 import sys
 
-from kennel.console import begin, print_error, say
-from kennel.running import INTERRUPTED
+from kennel.commands.run import INTERRUPTED
+from kennel.terminal.console import begin, print_error, say
 from tasks.ec2.run import end_instances
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError

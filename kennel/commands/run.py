@@ -12,9 +12,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from kennel import REFERENCE_DATA, console, embedded_aws, surroundings
-from kennel.data_argument import SAMPLE as SAMPLE
-from kennel.data_argument import forget_refused, judge_argument
+from kennel import REFERENCE_DATA
+from kennel.commands.data_argument import SAMPLE as SAMPLE
+from kennel.commands.data_argument import forget_refused, judge_argument
+from kennel.servers import localaws, surroundings
+from kennel.terminal import console
 from tasks.model.backbones import require_backbone
 from tasks.run import naming
 from tasks.run.errors import DataRefused, SettingsRefused, StageFailed
@@ -38,7 +40,7 @@ def run(
     data: str | None,
     allowed_hosts: tuple[str, ...],
     as_json: bool,
-    options: embedded_aws.Options = embedded_aws.AS_IT_IS,
+    options: localaws.Options = localaws.AS_IT_IS,
 ) -> int:
     """Run the pipeline with its parameters and return the exit code; `options` are for the embedded AWS.
 
@@ -101,7 +103,7 @@ def _show(run_dir: Path, refused: StageFailed | None, where: surroundings.Surrou
 
 
 def _print(summary: RunSummary, run_dir: Path, where: surroundings.Surroundings) -> None:
-    from kennel.outcome import next_lines, verdict_lines
+    from kennel.commands.outcome import next_lines, verdict_lines
     from tasks.report.rows import summary_rows
 
     console.print_table(f"kennel run {summary.run_id}", summary_rows(summary))
@@ -130,7 +132,7 @@ def tell_on_interrupt() -> None:
         names = _own_runs_with_instances(runs)
         if names:
             os.write(2, b"\nkennel: interrupted; its EC2 instances are terminated first.\n")
-            os.execv(sys.executable, [sys.executable, "-m", "kennel.interrupted", *names])  # noqa: S606
+            os.execv(sys.executable, [sys.executable, "-m", "kennel.commands.interrupted", *names])  # noqa: S606
         text = (
             "\nkennel: interrupted. What was made so far is left as it is,\n"
             "and written in the run's ledger.\n"

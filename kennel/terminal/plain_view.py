@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from kennel.journey import SERVERS, Journey
+from kennel.terminal.journey import SERVERS, Journey
 from tasks.run.progress import Stage, Step
 
 STARTING_SECONDS = 2.5

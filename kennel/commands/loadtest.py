@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kennel import console, running, surroundings
-from kennel.console import print_json, print_table, say
+from kennel.commands import run as running
+from kennel.servers import surroundings
+from kennel.terminal import console
+from kennel.terminal.console import print_json, print_table, say
 from tasks.run.errors import Inconclusive, SettingsRefused, StageFailed
 from tasks.run.settings import Settings
 from tasks.scaling.traffic import Traffic
@@ -165,7 +167,7 @@ def _require_run(run_id: str) -> None:
     Raises:
         SettingsRefused: there is no such run; those that there are are named.
     """
-    from kennel.overview import run_dir_of
+    from kennel.commands.status import run_dir_of
 
     run_dir_of(surroundings.home_and_runs()[1], run_id)
 
@@ -193,7 +195,7 @@ def _show(
     *,
     as_json: bool,
 ) -> None:
-    from kennel.outcome import verdict_lines
+    from kennel.commands.outcome import verdict_lines
     from tasks.load.report import load_json, load_text
     from tasks.verdicts.report import checked_rows, scaling_json, verdict_rows
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from kennel.narration import Narration
-from kennel.run_log import RunLog
+from kennel.terminal.narration import Narration
+from kennel.terminal.run_log import RunLog
 from tasks.run.progress import Stage, Step
 
 

@@ -1,7 +1,7 @@
 """Prefect's server in this process: what `prefect server start` runs, without the command line around it.
 
-`python -m kennel.prefect_start PORT`. The command line's own imports cost 0.3 s of CPU, and the garbage collector's
-looks at everything that is being imported another 0.5 s (2 × Xeon, n = 3).
+`python -m kennel.servers.prefect_start PORT`. The command line's own imports cost 0.3 s of CPU, and the garbage
+collector's looks at everything that is being imported another 0.5 s (2 × Xeon, n = 3).
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from typing import Any
 
 import psutil
 
-from kennel import processes
-from kennel.ports import free_port
+from kennel.servers import processes
+from kennel.servers.ports import free_port
 from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
 
 NAME = "localaws"
