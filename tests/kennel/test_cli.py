@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.run.ledger import Ledger
+from tests.kennel.interface import differences
 from tests.kennel.shell import Terminal
 
 
@@ -39,6 +40,7 @@ def test_an_error_is_shown_in_its_parts_without_a_traceback_and_as_json_when_ask
     assert "why:  an endpoint override must be on loopback" in done.err
     assert "next: unset AWS_ENDPOINT_URL" in done.err
     assert "Traceback" not in done.err
+    assert differences("error", done.answer) == []
     assert done.answer["exit_code"] == 2
     assert done.answer["error"]["kind"] == "TargetRefused"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kennel.interface import differences
 from tests.kennel.shell import Terminal
 
 RUN = "pictures"
@@ -48,6 +49,7 @@ def test_wrong_usage_ends_with_2(terminal: Terminal, arguments: tuple[str, ...],
 def test_one_is_created_adopted_stopped_started_listed_and_taken_down(terminal: Terminal) -> None:
     made = terminal.kennel("notebook", "create", RUN, "--json")
     assert made.code == 0, made.err
+    assert differences("notebook-create", made.answer) == []
     (state,) = made.answer["notebooks"]
     assert (state["status"], state["instance_type"], state["run_id"]) == ("InService", "ml.t3.medium", RUN)
     assert "url" not in made.answer
@@ -61,6 +63,7 @@ def test_one_is_created_adopted_stopped_started_listed_and_taken_down(terminal: 
     assert json.loads((terminal.runs / RUN / "notebook.json").read_text())["state"]["status"] == "Stopped"
 
     listed = terminal.kennel("notebook", "list", "--json")
+    assert differences("notebook-list", listed.answer) == []
     assert (listed.code, listed.answer["notebooks"]) == (0, stopped.answer["notebooks"])
 
     refused = terminal.kennel("notebook", "start", RUN, "--url", "--json")

@@ -19,6 +19,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.counting_proxy import Calls
+from tests.kennel.interface import differences
 from tests.kennel.shell import ROOT, Finished, Terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -66,6 +67,7 @@ def wait_until(what: Callable[[], bool], seconds: float = 90.0) -> None:
 def test_two_instances_train_one_model_and_are_gone_afterwards(trained: Finished, terminal: Terminal, ec2: Any) -> None:
     assert trained.code == 0, trained.err
     answer = trained.answer
+    assert differences("train-ec2", answer) == []
     assert (answer["run_id"], answer["test_images"], answer["instances"]) == (RUN, 12, 2)
     assert answer["test_accuracy"] >= 0.9
     assert set(answer["seconds"]) >= {"launch", "connect", "ship", "fetching", "training", "collect", "terminate"}
@@ -88,6 +90,7 @@ def test_sagemaker_gives_the_same_model_and_the_report_says_what_differs(
     options = ("--instances", "2", "--ec2-instances", "2", "--no-loadtest", "--json")
     done = terminal.kennel("run", "--data", str(photos), "--run-id", RUN, *QUICK, *options)
     assert done.code == 0, done.err
+    assert differences("run", done.answer) == []
     assert done.answer["ec2"]["instance_ids"] == trained.answer["instance_ids"], "the EC2 training was not adopted"
     assert done.answer["ec2"]["largest_difference_from_sagemaker"] == 0.0
     assert done.answer["test_accuracy"] == trained.answer["test_accuracy"]

@@ -15,6 +15,7 @@ import boto3
 import pytest
 
 from tests.counting_proxy import Calls
+from tests.kennel.interface import differences
 from tests.kennel.pseudo_terminal import OnATerminal
 from tests.kennel.shell import ROOT, Finished, Terminal
 
@@ -37,6 +38,7 @@ def test_a_folder_of_photos_becomes_a_live_function_and_the_json_says_so(
     assert first.code == 0, first.err
     answer = first.answer
     assert (answer["run_id"], answer["classes"], answer["test_images"], answer["instances"]) == (RUN, 3, 12, 2)
+    assert differences("run", answer) == []
     assert answer["test_accuracy"] >= 0.9
     assert answer["loadtest"]["failures"] == 0
     assert f"{answer['test_accuracy']:.4f} on 12 images" in Path(answer["report"]).read_text()
@@ -106,9 +108,12 @@ def test_down_leaves_no_resource_and_no_process(first: Finished, terminal: Termi
     assert terminal.processes(), "nothing ran for this home: the test would prove nothing"
     done = terminal.kennel("down", "--yes", "--json")
     assert done.code == 0, done.err
+    assert differences("down", done.answer) == []
     assert resources(calls.url) == []
     assert terminal.processes() == []
-    assert terminal.kennel("status", "--json").answer["runs"][0]["live"] == []
+    status = terminal.kennel("status", "--json").answer
+    assert status["runs"][0]["live"] == []
+    assert differences("status", status) == []
 
 
 KEYS = {"aws_access_key_id": "localaws", "aws_secret_access_key": "localaws"}
