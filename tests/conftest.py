@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +15,10 @@ import pytest
 from botocore.config import Config
 from botocore.model import OperationModel
 
+from tests.polling import wait_until
 from tests.shapes import check_reply
 
 ROOT = Path(__file__).resolve().parents[1]
-START_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -82,14 +81,15 @@ def start_server(home: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def wait_for_url(home: Path, server: subprocess.Popen[str]) -> str:
     """Return the url that the server announces; fails with its output when it ends or takes too long."""
-    deadline = time.monotonic() + START_SECONDS
-    output = home / "output.txt"
-    while time.monotonic() < deadline and server.poll() is None:
-        for line in output.read_text().splitlines():
-            if line.startswith("export AWS_ENDPOINT_URL="):
-                return line.partition("=")[2]
-        time.sleep(0.02)
-    raise AssertionError(f"localaws did not start (status {server.poll()}): {output.read_text()}")
+    marker = "export AWS_ENDPOINT_URL="
+
+    def read() -> str:
+        said = (home / "output.txt").read_text()
+        assert server.poll() is None, f"localaws did not start (status {server.poll()}): {said}"
+        return said
+
+    said = wait_until(read, "localaws to start", holds=lambda said: marker in said)
+    return next(line.removeprefix(marker) for line in said.splitlines() if line.startswith(marker))
 
 
 @pytest.fixture(scope="session")

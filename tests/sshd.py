@@ -11,7 +11,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.ssh.login import Login
+from tests.polling import wait_until
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-START_SECONDS = 20.0
 
 _CONFIG = """
 ListenAddress {address}
@@ -133,12 +132,11 @@ def _spawn(command: list[str]) -> subprocess.Popen[bytes]:
 
 
 def _answers(server: subprocess.Popen[bytes], log: Path) -> bool:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        if "Server listening on" in log.read_text():
-            return True
-        time.sleep(0.01)
-    return False
+    def is_up() -> bool:
+        return "Server listening on" in log.read_text()
+
+    wait_until(lambda: is_up() or server.poll() is not None, "sshd to listen", every=0.01)
+    return server.poll() is None
 
 
 def _free_port(address: str) -> int:

@@ -9,8 +9,6 @@ import subprocess
 import sys
 import tarfile
 import textwrap
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from uuid import uuid4
 import pytest
 
 from tests.conftest import RunningLocalAws
+from tests.polling import wait_until
 from training.on_instance import Status, default_interface
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,13 +116,6 @@ def instance(localaws: RunningLocalAws, tmp_path: Path) -> Any:
         made.process.wait(10)
 
 
-def wait_until(what: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_job_leaves_a_packed_model_whose_digest_it_tells(instance: Instance) -> None:
     instance.prepare(SAVES, inputs=[instance.put("data/shard-00000.tar", b"the data")])
 
@@ -181,7 +173,7 @@ def test_a_job_that_runs_too_long_is_ended(instance: Instance) -> None:
 def test_sigterm_leaves_a_checkpoint_in_s3_from_which_the_next_instance_goes_on(instance: Instance) -> None:
     instance.prepare(WAITS, checkpoints="runs/x/checkpoints")
     instance.start()
-    wait_until(lambda: "fresh" in instance.log())
+    wait_until(instance.log, "the first start", holds=lambda log: "fresh" in log)
     assert instance.process is not None
     instance.process.send_signal(signal.SIGTERM)
 
@@ -189,7 +181,7 @@ def test_sigterm_leaves_a_checkpoint_in_s3_from_which_the_next_instance_goes_on(
     assert instance.status()["state"] == "interrupted"
     (instance.home / "checkpoints" / "state").unlink()  # another instance has an empty folder
     instance.start()
-    wait_until(lambda: "resumed" in instance.log())
+    wait_until(instance.log, "the second start", holds=lambda log: "resumed" in log)
 
 
 def test_a_full_disk_is_named_in_the_status(instance: Instance) -> None:

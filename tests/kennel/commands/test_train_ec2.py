@@ -7,9 +7,7 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from safetensors.numpy import save_file
 from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
 from tests.kennel.shell import ROOT, Finished, Terminal
+from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -55,13 +54,6 @@ def alive(ec2: Any, run_id: str) -> list[str]:
     pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)
     found = [item for page in pages for reservation in page["Reservations"] for item in reservation["Instances"]]
     return [item["InstanceId"] for item in found if item["State"]["Name"] not in {"terminated", "shutting-down"}]
-
-
-def wait_until(what: Callable[[], bool], seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_two_instances_train_one_model_and_are_gone_afterwards(trained: Finished, terminal: Terminal, ec2: Any) -> None:
@@ -128,7 +120,9 @@ def has_begun(terminal: Terminal, run_id: str) -> bool:
 
 def test_ctrl_c_terminates_the_instances_before_it_ends(terminal: Terminal, photos: Path, ec2: Any) -> None:
     with start(terminal, photos, "ec2-ctrl-c", *LONG) as process:
-        wait_until(lambda: is_training(terminal, "ec2-ctrl-c") or process.poll() is not None)
+        wait_until(
+            lambda: is_training(terminal, "ec2-ctrl-c") or process.poll() is not None, "the training", seconds=90
+        )
         assert alive(ec2, "ec2-ctrl-c") != []
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
@@ -142,7 +136,7 @@ def test_a_command_that_was_killed_is_taken_up_where_the_training_is(
 ) -> None:
     run_id, options = "ec2-killed", ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "48", "--json")
     with start(terminal, photos, run_id, *options) as process:
-        wait_until(lambda: is_training(terminal, run_id) or process.poll() is not None)
+        wait_until(lambda: is_training(terminal, run_id) or process.poll() is not None, "the training", seconds=90)
         process.kill()
         process.communicate()
     instance = alive(ec2, run_id)
@@ -161,7 +155,7 @@ def test_a_spot_instance_that_is_taken_back_goes_on_elsewhere(
 ) -> None:
     run_id, options = "ec2-spot", ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "48", "--spot")
     with start(terminal, photos, run_id, *options, "--json") as process:
-        wait_until(lambda: has_begun(terminal, run_id) or process.poll() is not None)
+        wait_until(lambda: has_begun(terminal, run_id) or process.poll() is not None, "the supervisor", seconds=90)
         taken = alive(ec2, run_id)[0]
         request = urllib.request.Request(f"{calls.url}/_localaws/instances/{taken}/interrupt", method="POST")
         urllib.request.urlopen(request, timeout=10).close()

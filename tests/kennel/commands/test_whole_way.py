@@ -18,6 +18,7 @@ from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
 from tests.kennel.pseudo_terminal import OnATerminal
 from tests.kennel.shell import ROOT, Finished, Terminal
+from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -169,10 +170,9 @@ def test_an_interrupted_run_says_what_is_left_and_how_to_remove_it(tmp_path: Pat
     with subprocess.Popen(
         command, cwd=ROOT, env=terminal.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        deadline = time.monotonic() + 60
-        while not (terminal.home / "processes" / "prefect.json").exists():
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.05)
+        record = terminal.home / "processes" / "prefect.json"
+        wait_until(lambda: record.exists() or process.poll() is not None, "Prefect's server", seconds=60)
+        assert process.poll() is None
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 130

@@ -2,13 +2,12 @@
 
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
 from kennel.servers import processes
+from tests.polling import wait_until
 
 CODE = """
 import subprocess, sys, time
@@ -17,19 +16,10 @@ time.sleep(60)
 """
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def start(home: Path, *, detached_child: bool = False) -> processes.Recorded:
     command = [sys.executable, "-c", CODE % detached_child]
     started = processes.spawn(home, "one", command, environment=os.environ, url="http://127.0.0.1:1")
-    assert until(lambda: len(psutil.Process(started.pid).children()) == 1)
+    wait_until(psutil.Process(started.pid).children, "the child", holds=lambda children: len(children) == 1)
     return started
 
 

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +12,7 @@ from kennel.terminal.plain_view import PlainView, wrapped
 from kennel.terminal.run_log import NAME, RunLog
 from kennel.terminal.screen import Screen
 from tasks.run.progress import LOGGER, LoggedProgress, Stage, Step, tell_stage, tell_step
-
-LIMIT_SECONDS = 20.0
+from tests.polling import wait_until
 
 
 class Watched:
@@ -30,10 +28,7 @@ class Watched:
         return self.out.getvalue().splitlines()
 
     def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + LIMIT_SECONDS
-        while text not in self.out.getvalue():
-            assert time.monotonic() < deadline, self.out.getvalue()
-            time.sleep(0.01)
+        wait_until(self.out.getvalue, f"{text!r} among the lines", holds=lambda shown: text in shown)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from tasks.run.ledger import Ledger
 from tasks.run.records import InstanceRef
 from tasks.ssh.wait import wait_for_ssh
 from tests.conftest import start_server, wait_for_url
+from tests.polling import wait_until
 from tests.tasks.ec2.instances import account, planned
 
 TIME_SCALE = 60
@@ -42,15 +43,6 @@ def launched(aws: Aws, run_id: str) -> InstanceRef:
     return launch(aws, ledger, planned(aws, ledger, run_id))
 
 
-def until(is_so: Callable[[], object], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if is_so():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def test_the_instance_answers_with_the_host_key_that_it_was_given(aws: Aws) -> None:
     ref = launched(aws, "in-1")
     with wait_for_ssh(login(ref), lambda: instance_facts(aws, ref), deadline_seconds=30) as remote:
@@ -68,7 +60,7 @@ def test_the_facts_tell_state_address_port_and_console(aws: Aws) -> None:
         ref.address,
         True,
     )
-    assert until(lambda: "Cloud-init" in instance_facts(aws, ref).console_tail, 20)
+    wait_until(lambda: instance_facts(aws, ref).console_tail, "cloud-init", holds=lambda tail: "Cloud-init" in tail)
     elsewhere = Aws(aws.settings.model_copy(update={"ssh_from": "198.51.100.7/32"}))
     assert instance_facts(elsewhere, ref).port_open_to_us is False
     nowhere = Aws(aws.settings.model_copy(update={"caller_address_url": f"{aws.endpoint}/_localaws/health"}))
@@ -91,10 +83,10 @@ def test_an_instance_that_nobody_renews_ends_itself_and_one_that_is_renewed_does
             is_long = time.monotonic() - begun > 2 * 4 * 60 / TIME_SCALE
             return is_long and why_ended(aws, left_alone.instance_id) is not None
 
-        assert until(has_ended, 30)
+        wait_until(has_ended, "the instance that nobody renews to end")
         assert "Client.InstanceInitiatedShutdown" in (why_ended(aws, left_alone.instance_id) or "")
         assert find(aws, "in-3") == () and find(aws, "in-4") == (kept,)
-    assert until(lambda: why_ended(aws, kept.instance_id), 30)
+    wait_until(lambda: why_ended(aws, kept.instance_id), "the instance that is renewed no more to end")
 
 
 def test_its_keys_are_where_the_record_says(aws: Aws) -> None:

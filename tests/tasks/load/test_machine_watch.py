@@ -27,6 +27,7 @@ from tasks.load.machine_watch import (
 from tasks.run.machine import usable_processors
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
+from tests.polling import wait_until
 
 SETTINGS = Settings(endpoint_url=None)
 OURS = (b"\0KENNEL_OWNER=us\0",)
@@ -123,12 +124,11 @@ def test_the_pulse_of_the_embedded_aws_is_among_the_looks(localaws: RunningLocal
     os.kill(localaws.pid, 19)
     threading.Event().wait(0.4)
     os.kill(localaws.pid, 18)
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if worst(read_pulse(settings, since)).get("loop_late_ms", 0.0) >= 300:
-            return
-        time.sleep(0.1)
-    pytest.fail("the stopped server was not seen in its pulse")
+    wait_until(
+        lambda: worst(read_pulse(settings, since)).get("loop_late_ms", 0.0),
+        "the stopped server to show in its pulse",
+        holds=lambda late_ms: late_ms >= 300,
+    )
 
 
 def test_an_aws_without_a_pulse_is_simply_not_asked_for_it(tmp_path: Path) -> None:
@@ -178,10 +178,7 @@ def test_processor_time_of_a_process_that_ended_is_not_taken_back() -> None:
     family = OwnProcesses(OURS)
     before = family.cpu_seconds()
     with busy(1, KENNEL_OWNER="us"):
-        deadline = time.monotonic() + 5
-        while family.cpu_seconds() - before < 0.2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        during = family.cpu_seconds()
+        during = wait_until(family.cpu_seconds, "its processor time", holds=lambda used: used - before >= 0.2)
     assert family.cpu_seconds() >= during - 0.05 > before
 
 

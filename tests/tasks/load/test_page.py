@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -24,9 +23,8 @@ from tasks.run.errors import SettingsRefused
 from tasks.run.records import EndpointRef
 from tasks.run.settings import Settings
 from tests.loadtest.conftest import InvokeServer
+from tests.polling import wait_until
 from tests.tasks.load.test_report_page import CHROMIUM
-
-WAIT_SECONDS = 30.0
 
 
 class OneAccount(Aws):
@@ -66,14 +64,14 @@ def press_start(page: LoadUi, **typed: object) -> Any:
 
 
 def requests_after(page: LoadUi, count: int) -> int:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline:
+    def look() -> tuple[int, str]:
         stats = json.loads(get(page, "/stats/requests"))
-        found = int(stats["stats"][-1]["num_requests"])
-        if found >= count and stats["state"] in {"stopped", "ready"}:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"no {count} requests in {WAIT_SECONDS} s: {stats['state']}, {found}")
+        return int(stats["stats"][-1]["num_requests"]), stats["state"]
+
+    def is_over(seen: tuple[int, str]) -> bool:
+        return seen[0] >= count and seen[1] in {"stopped", "ready"}
+
+    return wait_until(look, f"the end of a test of {count} requests", every=0.1, holds=is_over)[0]
 
 
 def test_start_runs_the_schedule_and_the_result_is_kept_when_the_page_is_ended(

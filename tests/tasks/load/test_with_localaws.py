@@ -2,7 +2,6 @@
 
 import io
 import tarfile
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,10 +17,10 @@ from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.localaws.endpoint_models import Workbench, workbench
 from tests.localaws.functions_kit import Functions
+from tests.polling import wait_until
 
 OPTIONS = LoadOptions(warm_up_seconds=0.5, drain_seconds=20)
 ANSWERING = "def handler(event, context):\n    return {'statusCode': 200, 'body': str(len(event['image']))}\n"
-CLOUDWATCH_SECONDS = 15.0
 
 
 @pytest.fixture
@@ -65,9 +64,11 @@ def test_an_endpoints_own_count_in_cloudwatch_equals_the_load_tests(
     assert (report.requests, report.failures) == (report.answered, 0)
     assert report.is_valid and report.p90_ms is not None
     everything = report.requests + report.warm_up_requests
-    deadline = time.monotonic() + CLOUDWATCH_SECONDS
-    while (seen := invocations(localaws, name)) < everything and time.monotonic() < deadline:
-        time.sleep(0.1)
+    seen = wait_until(
+        lambda: invocations(localaws, name),
+        f"all {everything} requests in CloudWatch",
+        holds=lambda counted: counted >= everything,
+    )
     assert seen == everything
 
 

@@ -24,6 +24,7 @@ from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import Ledger
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
+from tests.polling import wait_until
 from tests.tasks.notebook.jupyter_server import Jupyter, jupyter_server, kernel, stamp
 
 NOW, LIMIT = 1_000_000.0, 3600.0
@@ -136,13 +137,11 @@ class Machine:
     @property
     def status(self) -> str:
         """The instance's status, once it does not move."""
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            (state,) = list_notebooks(self.aws, RUN)
-            if state.status not in {"Pending", "Stopping"}:
-                return state.status
-            time.sleep(0.05)
-        raise AssertionError(f"still {state.status}")
+        return wait_until(
+            lambda: list_notebooks(self.aws, RUN)[0].status,
+            "a status that stays",
+            holds=lambda status: status not in {"Pending", "Stopping"},
+        )
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from PIL import Image
 
 from tasks.run.artifacts import MAX_PICTURE_BYTES, with_pictures
 from tests.conftest import ROOT
+from tests.polling import wait_until
 
 CHROMIUM = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -73,10 +73,8 @@ def prefect(tmp_path: Path) -> Iterator[dict[str, str]]:
     with (tmp_path / "server.log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        deadline = time.monotonic() + 120
-        while not answers(f"{url}/health"):
-            assert server.poll() is None and time.monotonic() < deadline, (tmp_path / "server.log").read_text()
-            time.sleep(0.1)
+        wait_until(lambda: answers(f"{url}/health") or server.poll() is not None, "Prefect's server", seconds=120)
+        assert server.poll() is None, (tmp_path / "server.log").read_text()
         yield environment
     finally:
         os.killpg(server.pid, signal.SIGKILL)

@@ -3,7 +3,6 @@
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tasks.run.errors import ConnectionLost, HostKeyRefused, LoginRefused
 from tasks.ssh.connection import Obstacle, connect
 from tasks.ssh.remote import Remote
 from tests.chaos_proxy import ChaosProxy
+from tests.polling import wait_until
 from tests.sshd import Sshd, make_key, public_key, running_sshd
 
 
@@ -107,16 +107,9 @@ def test_another_host_key_is_refused_and_not_even_the_users_name_is_sent() -> No
         with pytest.raises(HostKeyRefused) as caught:
             connect(other.login(host_key=known.host_key))
         assert "another machine answers there" in caught.value.why
-        wait_for_log(other, "[preauth]")
+        wait_until(other.log, "the end of the login", holds=lambda log: "[preauth]" in log)
         assert f"user {other.user}" not in other.log()
         assert other.logins() == 0
-
-
-def wait_for_log(sshd: Sshd, words: str, *, times: int = 1) -> None:
-    deadline = time.monotonic() + 10
-    while sshd.log().count(words) < times:
-        assert time.monotonic() < deadline, sshd.log()
-        time.sleep(0.02)
 
 
 def test_a_host_without_a_key_of_the_pinned_kind_is_another_host(sshd: Sshd, tmp_path: Path) -> None:
@@ -131,7 +124,7 @@ def test_a_changed_host_key_after_a_loss_is_refused_when_reconnecting() -> None:
         (first.folder / "host_key").unlink()
         make_key(first.folder / "host_key")
         remote.run("kill -HUP 1")  # the listener, first in its namespace, reads its keys again
-        wait_for_log(first, "Server listening", times=2)
+        wait_until(first.log, "the second start", holds=lambda log: log.count("Server listening") >= 2)
         with pytest.raises(HostKeyRefused):
             remote.reconnect()
 

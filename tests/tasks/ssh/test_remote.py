@@ -3,7 +3,7 @@
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from tasks.run.errors import CommandFailed, ConnectionLost, RemoteFailed, WaitTi
 from tasks.ssh import connection
 from tasks.ssh.remote import Remote
 from tests.chaos_proxy import ChaosProxy
+from tests.polling import wait_until
 from tests.sshd import Sshd, running_sshd
 
 MANY = 10 * 2**20
@@ -175,7 +176,7 @@ def test_what_is_said_on_a_channel_after_its_close_ends_no_connection(
     with Remote(sshd.login()) as remote:
         with remote.start("true", deadline_seconds=10) as exchange:
             exchange.drain()
-            wait_until(lambda: exchange._channel.closed)
+            wait_until(lambda: exchange._channel.closed, "the channel to close")
             late = Message()
             late.add_byte(bytes([kind]))
             late.add_int(exchange._channel.remote_chanid)
@@ -215,7 +216,7 @@ def test_a_reset_connection_is_lost_at_once_and_the_command_goes_on(
             exchange.finish()
     through.reconnect()
     assert through.run("echo again").stdout == b"again\n"
-    wait_until(lambda: through.read_from(f"{tmp_path}/end", 0) == b"ended\n")
+    wait_until(lambda: through.read_from(f"{tmp_path}/end", 0), "the command", holds=lambda said: said == b"ended\n")
 
 
 def test_output_that_was_cut_is_never_taken_for_the_whole(through: Remote, proxy: ChaosProxy) -> None:
@@ -266,10 +267,3 @@ def test_the_command_line_that_errors_show_works_and_pins_the_same_host_key(sshd
     refused = subprocess.run(wrong, shell=True, capture_output=True, check=False)
     assert refused.returncode == 255
     assert b"REMOTE HOST IDENTIFICATION HAS CHANGED" in refused.stderr
-
-
-def wait_until(claim: Callable[[], bool], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not claim():
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.05)

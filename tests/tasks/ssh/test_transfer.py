@@ -3,7 +3,6 @@
 import hashlib
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tasks.ssh import programs
 from tasks.ssh.remote import Remote
 from tasks.ssh.transfer import Transfer, get, put
 from tests.chaos_proxy import ChaosProxy
+from tests.polling import wait_until
 from tests.sshd import Sshd, running_sshd
 
 SIZE = 3_000_001
@@ -140,10 +140,7 @@ def test_an_upload_that_is_cut_every_time_leaves_nothing(
 
 def wait_until_named(folder: Path, expected: list[str]) -> None:
     """The far program notices the end of its input a moment after we do."""
-    deadline = time.monotonic() + 10
-    while names(folder) != expected:
-        assert time.monotonic() < deadline, names(folder)
-        time.sleep(0.02)
+    wait_until(lambda: names(folder), f"nothing but {expected}", holds=lambda found: found == expected)
 
 
 def test_an_upload_into_silence_is_lost_and_sent_again(

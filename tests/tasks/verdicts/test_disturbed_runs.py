@@ -19,6 +19,7 @@ from tasks.run.records import load_record
 from tasks.verdicts.check import Trial, check_plan, folder_of, last_needed
 from tasks.verdicts.report import raise_unless_passed, scaling_markdown, scaling_text
 from tasks.verdicts.seen import Seen
+from tests.polling import wait_until
 from tests.tasks.scaling.deployments import plan
 from tests.tasks.verdicts.checked_kit import RUN_ID, SCALE, Deployed, deployed
 
@@ -42,9 +43,7 @@ def stop_while_loaded(deployment: Deployed, attempts: int, seconds: float = 1.5)
     def stop() -> None:
         for attempt in range(1, attempts + 1):
             plan_file = folder_of(deployment.run_dir, "function", attempt) / "loadtest" / "plan.json"
-            deadline = time.monotonic() + 60
-            while not plan_file.exists() and time.monotonic() < deadline:
-                time.sleep(0.05)
+            wait_until(plan_file.exists, "the load to begin", seconds=60)
             time.sleep(7.0)  # Locust starts and warms up; then the nine seconds of the stage
             os.kill(deployment.server.localaws.pid, signal.SIGSTOP)
             time.sleep(seconds)
