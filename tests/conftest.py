@@ -6,7 +6,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.polling import wait_until
 from tests.shapes import check_reply
 
 ROOT = Path(__file__).resolve().parents[1]
+STOP_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,20 @@ class RunningLocalAws:
         if not config:
             self._clients[service] = client
         return client
+
+    def metric_sum(self, namespace: str, metric: str, dimensions: Mapping[str, str]) -> float:
+        """Return the sum of a metric over the hour before now and the one after."""
+        now, hour = datetime.now(UTC), timedelta(hours=1)
+        points = self.client("cloudwatch").get_metric_statistics(
+            Namespace=namespace,
+            MetricName=metric,
+            Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+            StartTime=now - hour,
+            EndTime=now + hour,
+            Period=60,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return float(sum(point["Sum"] for point in points))
 
 
 def _check_shape(http_response: Any, parsed: dict[str, Any], model: OperationModel, **_: Any) -> None:
@@ -92,15 +109,29 @@ def wait_for_url(home: Path, server: subprocess.Popen[str]) -> str:
     return next(line.removeprefix(marker) for line in said.splitlines() if line.startswith(marker))
 
 
-@pytest.fixture(scope="session")
-def localaws() -> Iterator[RunningLocalAws]:
-    """One real server for all tests: name what you make in it so that tests cannot meet."""
+@contextmanager
+def running_localaws(*arguments: str) -> Iterator[RunningLocalAws]:
+    """Run a server with a home of its own until the block ends."""
     with tempfile.TemporaryDirectory(prefix="localaws-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
-        server = start_server(home)
+        server = start_server(home, *arguments)
         try:
             url = wait_for_url(home, server)
             yield RunningLocalAws(url=url, home=home, pid=server.pid, environment=client_environment(url))
         finally:
             server.send_signal(signal.SIGINT)
-            server.wait(20)
+            server.wait(STOP_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def localaws() -> Iterator[RunningLocalAws]:
+    """One real server for all tests: name what you make in it so that tests cannot meet."""
+    with running_localaws() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_localaws() -> Iterator[RunningLocalAws]:
+    """A server of the module's own: for tests that remove everything of kennel's, or count all that there is."""
+    with running_localaws() as server:
+        yield server

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import start_server, wait_for_url
+from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls, counting_proxy
 from tests.kennel.photos import make_photos
 from tests.kennel.shell import Terminal
@@ -17,16 +17,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calls]:
+def calls(own_localaws: RunningLocalAws) -> Iterator[Calls]:
     """An AWS of this module's own, with a count of what is asked of it."""
-    home = tmp_path_factory.mktemp("aws")
-    server = start_server(home)
-    try:
-        with counting_proxy(wait_for_url(home, server)) as calls:
-            yield calls
-    finally:
-        server.terminate()
-        server.wait(30)
+    with counting_proxy(own_localaws.url) as calls:
+        yield calls
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,28 +15,14 @@ from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, Unreachable
 from tasks.run.ledger import Ledger
 from tasks.run.settings import Settings
-from tests.conftest import RunningLocalAws
-from tests.counting_proxy import Calls, Fault, counting_proxy
+from tests.counting_proxy import Calls, Fault
 from tests.tasks.ec2.instances import DATA, account
 
 
 @pytest.fixture(scope="module")
-def shared(localaws: RunningLocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Calls, Aws]]:
+def aws(counted: Calls, tmp_path_factory: pytest.TempPathFactory) -> Aws:
     """Clients for all tests of this module, one attempt a call: run ids keep tests apart."""
-    with counting_proxy(localaws.url) as seen:
-        yield seen, account(seen.url, tmp_path_factory.mktemp("access"), max_attempts=1)
-
-
-@pytest.fixture
-def calls(shared: tuple[Calls, Aws]) -> Iterator[Calls]:
-    shared[0].seen.clear()
-    yield shared[0]
-    shared[0].faults.clear()
-
-
-@pytest.fixture
-def aws(shared: tuple[Calls, Aws]) -> Aws:
-    return shared[1]
+    return account(counted.url, tmp_path_factory.mktemp("access"), max_attempts=1)
 
 
 def ports_open_to(aws: Aws, run_id: str) -> set[tuple[str, int, int]]:

@@ -21,34 +21,26 @@ from tasks.run.errors import AccessDenied, LimitReached, OwnershipRefused, Stage
 from tasks.run.ledger import Ledger
 from tasks.run.records import InstanceRef, load_record
 from tests.conftest import RunningLocalAws
-from tests.counting_proxy import Calls, Fault, counting_proxy, ec2_error
+from tests.counting_proxy import Calls, Fault, ec2_error
 from tests.tasks.ec2.instances import account, living, planned
 
 NO_CAPACITY = ec2_error("InsufficientInstanceCapacity", "There is none.", 500)
 
 
 @pytest.fixture(scope="module")
-def shared(localaws: RunningLocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Calls, Aws]]:
+def shared(counted: Calls, tmp_path_factory: pytest.TempPathFactory) -> Aws:
     """One attempt a call, so that what is seen is our own second look and not botocore's; run ids keep tests apart."""
-    with counting_proxy(localaws.url) as seen:
-        yield seen, account(seen.url, tmp_path_factory.mktemp("instances"), max_attempts=1, ec2_launch_seconds=120)
+    return account(counted.url, tmp_path_factory.mktemp("instances"), max_attempts=1, ec2_launch_seconds=120)
 
 
 @pytest.fixture
-def calls(shared: tuple[Calls, Aws]) -> Iterator[Calls]:
-    shared[0].seen.clear()
-    yield shared[0]
-    shared[0].faults.clear()
-
-
-@pytest.fixture
-def aws(shared: tuple[Calls, Aws]) -> Iterator[Aws]:
+def aws(shared: Aws, counted: Calls) -> Iterator[Aws]:
     """End every instance after the test."""
-    yield shared[1]
-    shared[0].faults.clear()
-    for folder in shared[1].settings.runs.glob("*"):
-        if ids := [item["InstanceId"] for item in living(shared[1], folder.name)]:
-            terminate(shared[1], Ledger.open(shared[1], folder.name), ids)
+    yield shared
+    counted.faults.clear()
+    for folder in shared.settings.runs.glob("*"):
+        if ids := [item["InstanceId"] for item in living(shared, folder.name)]:
+            terminate(shared, Ledger.open(shared, folder.name), ids)
         shutil.rmtree(folder)
 
 

@@ -10,7 +10,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
-from tests.counting_proxy import Fault, counting_proxy
+from tests.counting_proxy import Calls, Fault
 
 
 def priced(usd: str) -> tuple[int, bytes]:
@@ -63,23 +63,19 @@ def test_an_account_without_a_price_list_keeps_the_table_and_says_so(localaws: R
     assert found.prices == f"{TABLE_SOURCE} (AWS's price list did not answer: UnsupportedOperation)"
 
 
-def test_the_price_list_replaces_the_table_for_the_region_in_use(localaws: RunningLocalAws, tmp_path: Path) -> None:
-    with counting_proxy(localaws.url) as calls:
-        listed = Fault("AWSPriceListService.GetProducts", holding=b'"eu-west-1"', instead=priced("0.2040000000"))
-        calls.faults.append(listed)
-        aws = Aws(Settings(endpoint_url=calls.url, runs=tmp_path, region="eu-west-1"))
-        found = with_current_prices(aws, choose_instances(finetune=False, requested="c7i.xlarge"))
+def test_the_price_list_replaces_the_table_for_the_region_in_use(calls: Calls, tmp_path: Path) -> None:
+    listed = Fault("AWSPriceListService.GetProducts", holding=b'"eu-west-1"', instead=priced("0.2040000000"))
+    calls.faults.append(listed)
+    aws = Aws(Settings(endpoint_url=calls.url, runs=tmp_path, region="eu-west-1"))
+    found = with_current_prices(aws, choose_instances(finetune=False, requested="c7i.xlarge"))
     assert [item.usd_per_hour for item in found.types] == [0.204]
     assert found.prices.startswith("AWS's price list for eu-west-1, Linux on-demand")
 
 
-def test_a_type_that_the_list_lacks_has_no_price_rather_than_another_regions(
-    localaws: RunningLocalAws, tmp_path: Path
-) -> None:
-    with counting_proxy(localaws.url) as calls:
-        calls.faults.append(Fault("AWSPriceListService.GetProducts", instead=(200, b'{"PriceList": []}')))
-        aws = Aws(Settings(endpoint_url=calls.url, runs=tmp_path))
-        found = with_current_prices(aws, choose_instances(finetune=False, requested="c7i.xlarge"))
+def test_a_type_that_the_list_lacks_has_no_price_rather_than_another_regions(calls: Calls, tmp_path: Path) -> None:
+    calls.faults.append(Fault("AWSPriceListService.GetProducts", instead=(200, b'{"PriceList": []}')))
+    aws = Aws(Settings(endpoint_url=calls.url, runs=tmp_path))
+    found = with_current_prices(aws, choose_instances(finetune=False, requested="c7i.xlarge"))
     assert found.types[0].usd_per_hour is None
     assert found.prices.endswith("; not listed: c7i.xlarge")
 

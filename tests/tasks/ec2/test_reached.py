@@ -1,7 +1,6 @@
 """A launched instance lets us in, with the host key that we gave it, and ends itself when it is left alone."""
 
 import json
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from tasks.run.aws import Aws
 from tasks.run.ledger import Ledger
 from tasks.run.records import InstanceRef
 from tasks.ssh.wait import wait_for_ssh
-from tests.conftest import start_server, wait_for_url
+from tests.conftest import running_localaws
 from tests.polling import wait_until
 from tests.tasks.ec2.instances import account, planned
 
@@ -27,15 +26,10 @@ TIME_SCALE = 60
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """A server of this module's own, whose clock runs fast; the caller's address is asked for."""
-    home = tmp_path_factory.mktemp("localaws")
-    server = start_server(home, "--time-scale", str(TIME_SCALE))
-    try:
-        url = wait_for_url(home, server)
-        port = json.loads((home / "server.json").read_text())["ssh_port"]
-        yield account(url, home / "client", ssh_from=None, ssh_port=port, dead_man_minutes=10, ec2_launch_seconds=60)
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(20)
+    with running_localaws("--time-scale", str(TIME_SCALE)) as server:
+        port = json.loads((server.home / "server.json").read_text())["ssh_port"]
+        minutes = {"dead_man_minutes": 10, "ec2_launch_seconds": 60}
+        yield account(server.url, tmp_path_factory.mktemp("client"), ssh_from=None, ssh_port=port, **minutes)
 
 
 def launched(aws: Aws, run_id: str) -> InstanceRef:

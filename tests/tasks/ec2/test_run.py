@@ -1,7 +1,5 @@
 """Ending what a run has on EC2, and what is not to be ended: a gang's ways in and out, on localaws's EC2."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from kennel.commands.train_ec2 import minutes_of
@@ -11,28 +9,15 @@ from tasks.ec2.state import instance_facts
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused
 from tasks.run.ledger import Ledger
-from tests.conftest import RunningLocalAws
-from tests.counting_proxy import Calls, Fault, counting_proxy
+from tests.counting_proxy import Calls, Fault
 from tests.tasks.ec2.instances import account, living, planned
 
 EMPTY = b"<DescribeInstancesResponse><requestId>0</requestId><reservationSet/></DescribeInstancesResponse>"
 
 
 @pytest.fixture(scope="module")
-def shared(localaws: RunningLocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Calls, Aws]]:
-    with counting_proxy(localaws.url) as seen:
-        yield seen, account(seen.url, tmp_path_factory.mktemp("gangs"))
-
-
-@pytest.fixture
-def calls(shared: tuple[Calls, Aws]) -> Calls:
-    shared[0].seen.clear()
-    return shared[0]
-
-
-@pytest.fixture
-def aws(shared: tuple[Calls, Aws]) -> Aws:
-    return shared[1]
+def aws(counted: Calls, tmp_path_factory: pytest.TempPathFactory) -> Aws:
+    return account(counted.url, tmp_path_factory.mktemp("gangs"))
 
 
 def test_an_instance_of_another_plan_is_refused_before_anything_is_launched(aws: Aws, calls: Calls) -> None:

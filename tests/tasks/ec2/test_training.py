@@ -5,7 +5,6 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,18 +35,6 @@ class JobHere(RemoteJob):
     @property
     def folder(self) -> str:
         return self.here
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    with running_sshd() as server:
-        yield server
-
-
-@pytest.fixture
-def proxy(sshd: Sshd) -> Iterator[ChaosProxy]:
-    with ChaosProxy((sshd.address, sshd.port)) as made:
-        yield made
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import io
 import tarfile
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,18 +13,12 @@ from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
-from tests.localaws.endpoint_models import Workbench, workbench
+from tests.localaws.endpoint_models import Workbench
 from tests.localaws.functions_kit import Functions
 from tests.polling import wait_until
 
 OPTIONS = LoadOptions(warm_up_seconds=0.5, drain_seconds=20)
 ANSWERING = "def handler(event, context):\n    return {'statusCode': 200, 'body': str(len(event['image']))}\n"
-
-
-@pytest.fixture
-def bench(localaws: RunningLocalAws) -> Iterator[Workbench]:
-    with workbench(localaws) as made:
-        yield made
 
 
 def load(localaws: RunningLocalAws, target: EndpointRef | FunctionRef, image: Path, run_dir: Path) -> LoadReport:
@@ -41,20 +33,6 @@ def load(localaws: RunningLocalAws, target: EndpointRef | FunctionRef, image: Pa
     )
 
 
-def invocations(localaws: RunningLocalAws, endpoint: str) -> float:
-    now = datetime.now(UTC)
-    points = localaws.client("cloudwatch").get_metric_statistics(
-        Namespace="AWS/SageMaker",
-        MetricName="Invocations",
-        Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": "AllTraffic"}],
-        StartTime=now - timedelta(hours=1),
-        EndTime=now + timedelta(hours=1),
-        Period=60,
-        Statistics=["Sum"],
-    )["Datapoints"]
-    return float(sum(point["Sum"] for point in points))
-
-
 def test_an_endpoints_own_count_in_cloudwatch_equals_the_load_tests(
     localaws: RunningLocalAws, bench: Workbench, image: Path, tmp_path: Path
 ) -> None:
@@ -63,9 +41,10 @@ def test_an_endpoints_own_count_in_cloudwatch_equals_the_load_tests(
     report = load(localaws, target, image, tmp_path)
     assert (report.requests, report.failures) == (report.answered, 0)
     assert report.is_valid and report.p90_ms is not None
+    dimensions = {"EndpointName": name, "VariantName": "AllTraffic"}
     everything = report.requests + report.warm_up_requests
     seen = wait_until(
-        lambda: invocations(localaws, name),
+        lambda: localaws.metric_sum("AWS/SageMaker", "Invocations", dimensions),
         f"all {everything} requests in CloudWatch",
         holds=lambda counted: counted >= everything,
     )

@@ -32,7 +32,7 @@ from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
 from tasks.teardown.sagemaker_and_storage import KINDS
 from tasks.teardown.teardown import tear_down
-from tests.conftest import start_server, wait_for_url
+from tests.conftest import running_localaws
 from tests.counting_proxy import counting_proxy
 from tests.scripted import Scripted, refuses
 
@@ -41,13 +41,10 @@ ROLE = "arn:aws:iam::123456789012:role/kennel-r-notebook"
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url() -> Iterator[str]:
     """A server of this module's own, whose instances take a twentieth of a second to start or stop."""
-    home = tmp_path_factory.mktemp("localaws")
-    server = start_server(home, "--time-scale", "20")
-    yield wait_for_url(home, server)
-    server.send_signal(signal.SIGINT)
-    server.wait(20)
+    with running_localaws("--time-scale", "20") as server:
+        yield server.url
 
 
 @pytest.fixture

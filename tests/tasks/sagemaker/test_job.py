@@ -2,33 +2,16 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks.account.prices import choose_training_instance
 from tasks.run.errors import OwnershipRefused, StageFailed
-from tasks.run.records import DatasetRef, Hyperparameters
-from tasks.sagemaker.job import MAX_ATTEMPTS, TrainingPlan, find_job
+from tasks.sagemaker.job import MAX_ATTEMPTS, find_job
 from tests.scripted import Scripted, not_found, refuses
+from tests.tasks.sagemaker.jobs import plan
 
-PLAN = TrainingPlan(
-    run_id="r",
-    image="i",
-    role_arn="arn",
-    instance=choose_training_instance(finetune=False),
-    instance_count=1,
-    spot=False,
-    max_runtime_seconds=60,
-    max_wait_seconds=60,
-    hyperparameters=Hyperparameters(),
-    dataset=DatasetRef("b", "datasets/d", "d", "n", ("x",), {"test": {"x": 1}}, 1, 0, "sample"),
-    weights=None,
-    code_dir=Path(),
-    code_digest="c",
-    git_commit=None,
-)
+PLAN = plan()
 FIRST, SECOND = PLAN.base_name, f"{PLAN.base_name}-2"
 
 

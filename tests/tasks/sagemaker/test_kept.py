@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +15,18 @@ from tasks.run.errors import AwsFailed, StageFailed
 from tasks.run.ledger import Ledger
 from tasks.run.settings import Settings
 from tasks.sagemaker.kept import FOLDER, LOG, METRICS, MODEL, is_kept, keep_log, keep_result, load_kept
-from tests.conftest import start_server, wait_for_url
-from tests.counting_proxy import counting_proxy
-from tests.tasks.sagemaker.test_result import archive, meta
-from tests.tasks.sagemaker.test_result import description as described
-from tests.tasks.sagemaker.test_result import plan as planned
+from tests.counting_proxy import Calls
+from tests.tasks.sagemaker.jobs import archive, meta
+from tests.tasks.sagemaker.jobs import description as described
+from tests.tasks.sagemaker.jobs import plan as planned
 
 JOB = "kennel-r-train-1"
 KEY = f"runs/r/output/{JOB}/output/model.tar.gz"
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    home = tmp_path_factory.mktemp("localaws")
-    server = start_server(home)
-    yield wait_for_url(home, server)
-    server.send_signal(signal.SIGINT)
-    server.wait(20)
-
-
 @pytest.fixture
-def aws(url: str, tmp_path: Path) -> Aws:
-    made = Aws(Settings(endpoint_url=url, home=tmp_path / "home", runs=tmp_path / "runs"))
+def aws(calls: Calls, tmp_path: Path) -> Aws:
+    made = Aws(Settings(endpoint_url=calls.url, home=tmp_path / "home", runs=tmp_path / "runs"))
     ensure_bucket(made, Ledger.open(made, "r"), "r")
     return made
 
@@ -87,10 +75,9 @@ def test_model_log_and_metrics_are_kept_and_known_again(aws: Aws, folder: Path) 
     assert {path.stat().st_mode & 0o077 for path in folder.iterdir()} == {0}
 
 
-def test_the_model_is_downloaded_once(aws: Aws, tmp_path: Path) -> None:
+def test_the_model_is_downloaded_once(aws: Aws, calls: Calls) -> None:
     put_model(aws, meta())
-    with counting_proxy(aws.endpoint) as calls:
-        keep_result(Aws(Settings(endpoint_url=calls.url, runs=tmp_path / "runs")), planned(), description(aws))
+    keep_result(aws, planned(), description(aws))
     assert [call for call in calls.seen if call == f"GET /{aws.bucket}/{KEY}"] == [f"GET /{aws.bucket}/{KEY}"]
 
 

@@ -1,75 +1,18 @@
 """The result of a job is read from its artefact, which is treated as hostile, and held against the job and the data."""
 
 import gzip
-import io
 import json
 import tarfile
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks.account.prices import choose_training_instance
 from tasks.model.archive import meta_in
 from tasks.run.errors import StageFailed
-from tasks.run.records import DatasetRef, Hyperparameters
-from tasks.sagemaker.job import TrainingPlan
+from tasks.run.records import Hyperparameters
 from tasks.sagemaker.result import read_result
-
-DATA = DatasetRef("b", "datasets/d", "digest", "n", ("x", "y"), {"test": {"x": 3, "y": 5}}, 10, 0, "sample")
-BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def meta(**changes: Any) -> dict[str, Any]:
-    metrics = {"test_accuracy": 0.875, "test_images": 8, "validation_accuracy": 0.9}
-    return {"classes": ["x", "y"], "data_digest": "digest", "git_commit": "abc", "metrics": metrics} | changes
-
-
-def archive(members: dict[str, bytes | tarfile.TarInfo]) -> bytes:
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as tar:
-        for name, data in members.items():
-            if isinstance(data, tarfile.TarInfo):
-                tar.addfile(data)
-                continue
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
-    return content.getvalue()
-
-
-def plan() -> TrainingPlan:
-    return TrainingPlan(
-        run_id="r",
-        image="i",
-        role_arn="arn",
-        instance=choose_training_instance(finetune=False),
-        instance_count=2,
-        spot=False,
-        max_runtime_seconds=60,
-        max_wait_seconds=60,
-        hyperparameters=Hyperparameters(backbone="resnet50", epochs=3),
-        dataset=DATA,
-        weights=None,
-        code_dir=Path(),
-        code_digest="c",
-        git_commit=None,
-    )
-
-
-def description(accuracy: float = 0.875) -> dict[str, Any]:
-    return {
-        "TrainingJobName": "j",
-        "TrainingJobArn": "arn:j",
-        "ModelArtifacts": {"S3ModelArtifacts": "s3://b/m/model.tar.gz"},
-        "FinalMetricDataList": [{"MetricName": "test_accuracy", "Value": accuracy}],
-        "ResourceConfig": {"InstanceCount": 2},
-        "CreationTime": BEGUN,
-        "TrainingEndTime": BEGUN + timedelta(seconds=90),
-        "TrainingTimeInSeconds": 60,
-        "BillableTimeInSeconds": 60,
-    }
+from tests.tasks.sagemaker.jobs import DATA, archive, description, meta, plan
 
 
 @pytest.fixture

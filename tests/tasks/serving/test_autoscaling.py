@@ -28,9 +28,8 @@ from tasks.serving.autoscaling import (
 from tasks.serving.endpoint import EndpointPlan, ensure_endpoint
 from tasks.serving.instances import set_instance_count, wait_for_instances
 from tasks.teardown.sagemaker_and_storage import KINDS
-from tests.conftest import RunningLocalAws
-from tests.counting_proxy import Calls, counting_proxy
-from tests.localaws.endpoint_models import ECHO, IMAGE, Workbench, pack, workbench
+from tests.counting_proxy import Calls
+from tests.localaws.endpoint_models import ECHO, IMAGE, Workbench, pack
 from tests.tasks.scaling.deployments import plan as derived_plan
 
 RUN = "scaled"
@@ -38,20 +37,8 @@ VARIANT = "AllTraffic"
 
 
 @pytest.fixture(scope="module")
-def bench(localaws: RunningLocalAws) -> Iterator[Workbench]:
-    with workbench(localaws) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def endpoint(bench: Workbench) -> str:
     return bench.endpoint(bench.model())
-
-
-@pytest.fixture
-def calls(localaws: RunningLocalAws) -> Iterator[Calls]:
-    with counting_proxy(localaws.url) as seen:
-        yield seen
 
 
 @pytest.fixture

@@ -28,18 +28,12 @@ from tasks.serving.concurrency import (
 )
 from tasks.teardown.sagemaker_and_storage import KINDS
 from tests.conftest import RunningLocalAws
-from tests.counting_proxy import Calls, counting_proxy
+from tests.counting_proxy import Calls
 from tests.tasks.scaling.deployments import plan as derived_plan
 
 RUN = "concurrent"
 GOOD = "def handler(event, context):\n    return context.memory_limit_in_mb\n"
 BROKEN = "raise RuntimeError('no such module')\n"
-
-
-@pytest.fixture
-def calls(localaws: RunningLocalAws) -> Iterator[Calls]:
-    with counting_proxy(localaws.url) as seen:
-        yield seen
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tasks.run.settings import Settings
 from tasks.serving.concurrency import ConcurrencyPlan, ensure_concurrency
 from tasks.serving.function import FunctionPlan, ensure_function
 from tests.conftest import RunningLocalAws
-from tests.counting_proxy import counting_proxy
+from tests.counting_proxy import Calls
 
 RUN = "functions"
 
@@ -27,26 +27,23 @@ def make_plan(aws: Aws, ledger: Ledger, folder: Path) -> FunctionPlan:
     return FunctionPlan(RUN, "e", role.name, ensure_role(aws, ledger, RUN, role), folder / "f.zip", sha256)
 
 
-def test_a_function_is_published_once_and_again_only_when_something_changed(
-    localaws: RunningLocalAws, tmp_path: Path
-) -> None:
-    with counting_proxy(localaws.url) as calls:
-        aws = Aws(Settings(endpoint_url=calls.url, runs=tmp_path / "runs", region="us-east-1"))
-        ledger = Ledger.open(aws, RUN)
-        plan = make_plan(aws, ledger, tmp_path)
-        first = ensure_function(aws, ledger, plan)
-        assert (first.version, first.alias, first.alias_arn[-5:]) == ("1", "live", ":live")
+def test_a_function_is_published_once_and_again_only_when_something_changed(calls: Calls, tmp_path: Path) -> None:
+    aws = Aws(Settings(endpoint_url=calls.url, runs=tmp_path / "runs", region="us-east-1"))
+    ledger = Ledger.open(aws, RUN)
+    plan = make_plan(aws, ledger, tmp_path)
+    first = ensure_function(aws, ledger, plan)
+    assert (first.version, first.alias, first.alias_arn[-5:]) == ("1", "live", ":live")
 
-        calls.seen.clear()
-        assert ensure_function(aws, ledger, plan) == first
-        assert calls.mutating() == []
+    calls.seen.clear()
+    assert ensure_function(aws, ledger, plan) == first
+    assert calls.mutating() == []
 
-        changed = dataclasses.replace(plan, allowed_hosts=("127.0.0.1:8123",))
-        second = ensure_function(aws, ledger, changed)
-        assert (second.version, second.alias_arn) == ("2", first.alias_arn)
-        live = aws.client("lambda").get_function_configuration(FunctionName=plan.name, Qualifier="live")
-        assert live["Environment"]["Variables"]["ALLOWED_HOSTS"] == "127.0.0.1:8123"
-        assert [row.state for row in ledger.rows() if row.kind == "function"] == ["created"]
+    changed = dataclasses.replace(plan, allowed_hosts=("127.0.0.1:8123",))
+    second = ensure_function(aws, ledger, changed)
+    assert (second.version, second.alias_arn) == ("2", first.alias_arn)
+    live = aws.client("lambda").get_function_configuration(FunctionName=plan.name, Qualifier="live")
+    assert live["Environment"]["Variables"]["ALLOWED_HOSTS"] == "127.0.0.1:8123"
+    assert [row.state for row in ledger.rows() if row.kind == "function"] == ["created"]
 
 
 def test_a_redeploy_keeps_the_memory_that_a_scaling_plan_has_set(localaws: RunningLocalAws, tmp_path: Path) -> None:

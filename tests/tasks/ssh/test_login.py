@@ -3,7 +3,6 @@
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import paramiko
@@ -15,18 +14,6 @@ from tasks.ssh.remote import Remote
 from tests.chaos_proxy import ChaosProxy
 from tests.polling import wait_until
 from tests.sshd import Sshd, make_key, public_key, running_sshd
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    with running_sshd() as server:
-        yield server
-
-
-@pytest.fixture
-def proxy(sshd: Sshd) -> Iterator[ChaosProxy]:
-    with ChaosProxy((sshd.address, sshd.port)) as running:
-        yield running
 
 
 def refusal(sshd: Sshd, key_path: Path) -> LoginRefused:

@@ -18,33 +18,14 @@ from tasks.ssh.remote import Remote
 from tests.chaos_proxy import ChaosProxy
 from tests.polling import wait_until
 from tests.sshd import Sshd, running_sshd
+from tests.tasks.ssh.conftest import KEEPALIVE_SECONDS
 
 MANY = 10 * 2**20
-KEEPALIVE_SECONDS = 0.4
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    with running_sshd() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
 def remote(sshd: Sshd) -> Iterator[Remote]:
     with Remote(sshd.login()) as connected:
-        yield connected
-
-
-@pytest.fixture
-def proxy(sshd: Sshd) -> Iterator[ChaosProxy]:
-    with ChaosProxy((sshd.address, sshd.port)) as running:
-        yield running
-
-
-@pytest.fixture
-def through(sshd: Sshd, proxy: ChaosProxy) -> Iterator[Remote]:
-    """A remote whose connection passes the proxy, and that notices silence within a second."""
-    with Remote(sshd.login(port=proxy.port), keepalive_seconds=KEEPALIVE_SECONDS) as connected:
         yield connected
 
 

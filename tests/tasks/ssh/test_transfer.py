@@ -46,18 +46,6 @@ def remote(sshd: Sshd) -> Iterator[Remote]:
 
 
 @pytest.fixture
-def proxy(sshd: Sshd) -> Iterator[ChaosProxy]:
-    with ChaosProxy((sshd.address, sshd.port)) as running:
-        yield running
-
-
-@pytest.fixture
-def through(sshd: Sshd, proxy: ChaosProxy) -> Iterator[Remote]:
-    with Remote(sshd.login(port=proxy.port), keepalive_seconds=0.4) as connected:
-        yield connected
-
-
-@pytest.fixture
 def local(tmp_path: Path) -> Path:
     path = tmp_path / "here" / "a file's name"
     path.parent.mkdir()

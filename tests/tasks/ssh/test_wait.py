@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,18 +48,6 @@ class Time:
             clock=lambda: self.now,
             sleep=self.sleep,
         )
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    with running_sshd() as server:
-        yield server
-
-
-@pytest.fixture
-def proxy(sshd: Sshd) -> Iterator[ChaosProxy]:
-    with ChaosProxy((sshd.address, sshd.port)) as running:
-        yield running
 
 
 def test_a_machine_that_is_up_lets_in_at_once_under_the_address_that_was_found(sshd: Sshd) -> None:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,28 +19,16 @@ from tasks.run.records import InstanceRef
 from tasks.teardown.sagemaker_and_storage import KINDS
 from tasks.teardown.teardown import draw_plan, tear_down
 from tests.conftest import ROOT, RunningLocalAws
-from tests.counting_proxy import Calls, Fault, counting_proxy, ec2_error
+from tests.counting_proxy import Calls, Fault, ec2_error
 from tests.tasks.ec2.instances import account, living, planned
 
 EC2_KINDS = ("instance", "security-group", "key-pair", "instance-profile", "role")
 
 
 @pytest.fixture(scope="module")
-def shared(localaws: RunningLocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Calls, Aws]]:
+def aws(counted: Calls, tmp_path_factory: pytest.TempPathFactory) -> Aws:
     """Clients for all tests of this module: run ids keep them apart."""
-    with counting_proxy(localaws.url) as seen:
-        yield seen, account(seen.url, tmp_path_factory.mktemp("teardown"))
-
-
-@pytest.fixture
-def calls(shared: tuple[Calls, Aws]) -> Calls:
-    shared[0].seen.clear()
-    return shared[0]
-
-
-@pytest.fixture
-def aws(shared: tuple[Calls, Aws]) -> Aws:
-    return shared[1]
+    return account(counted.url, tmp_path_factory.mktemp("teardown"))
 
 
 def left(aws: Aws, run_id: str) -> list[tuple[str, str]]:
@@ -197,14 +184,13 @@ REMOVALS = {
 
 
 @pytest.fixture(scope="module")
-def killed(shared: tuple[Calls, Aws]) -> None:
+def killed(aws: Aws) -> None:
     """Launch, or tear down, each of the runs in a process of its own that is killed at its moment."""
-    aws = shared[1]
     for run_id in REMOVALS:
         make(aws, run_id)
     runs = [f"{run_id}={moment}" for run_id, moment in (LAUNCHES | AGAIN | REMOVALS).items()]
     command = [sys.executable, "-c", KILLING, aws.endpoint, str(aws.settings.runs.parent), *runs]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests' / 'tasks'}:{ROOT}"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests' / 'tasks' / 'ec2'}:{ROOT}"}
     ended = subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=120, capture_output=True, text=True)
     assert ended.stdout.split() == [str(signal.SIGKILL.value)] * len(runs), ended.stderr
 

@@ -1,6 +1,5 @@
 """No model is deleted without a copy here or without a word, against a real localaws of its own."""
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tasks.run.settings import Settings
 from tasks.sagemaker.kept import FOLDER, METRICS, MODEL, KeptTraining
 from tasks.teardown.models import keep_models
 from tasks.teardown.teardown import TeardownReport, draw_plan, tear_down
-from tests.conftest import start_server, wait_for_url
+from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls, Fault, counting_proxy
 
 JOB = "kennel-run-1-train-00000000"
@@ -24,19 +23,9 @@ KEY = f"runs/run-1/output/{JOB}/output/model.tar.gz"
 CONTENT = b"a model" * 100
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of this module's own, for everything of kennel's is removed from it."""
-    home = tmp_path_factory.mktemp("localaws")
-    server = start_server(home)
-    yield wait_for_url(home, server)
-    server.send_signal(signal.SIGINT)
-    server.wait(20)
-
-
 @pytest.fixture
-def calls(url: str) -> Iterator[Calls]:
-    with counting_proxy(url) as seen:
+def calls(own_localaws: RunningLocalAws) -> Iterator[Calls]:
+    with counting_proxy(own_localaws.url) as seen:
         yield seen
 
 

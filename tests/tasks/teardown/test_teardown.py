@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from tasks.teardown.kinds import Kind, until_gone
 from tasks.teardown.plan import Found, Plan, Removal
 from tasks.teardown.sagemaker_and_storage import KINDS
 from tasks.teardown.teardown import confirm, draw_plan, execute, tear_down
-from tests.conftest import start_server, wait_for_url
+from tests.conftest import RunningLocalAws
 
 TRUST = json.dumps(
     {
@@ -40,19 +40,9 @@ POLICY = json.dumps(
 )
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of this module's own, for everything of kennel's is removed from it."""
-    home = tmp_path_factory.mktemp("localaws")
-    server = start_server(home)
-    yield wait_for_url(home, server)
-    server.send_signal(signal.SIGINT)
-    server.wait(20)
-
-
 @pytest.fixture
-def aws(url: str, tmp_path: Path) -> Aws:
-    return Aws(Settings(endpoint_url=url, home=tmp_path / "home", runs=tmp_path / "runs"))
+def aws(own_localaws: RunningLocalAws, tmp_path: Path) -> Aws:
+    return Aws(Settings(endpoint_url=own_localaws.url, home=tmp_path / "home", runs=tmp_path / "runs"))
 
 
 def make_run(aws: Aws, run_id: str = "run-1") -> None:
