@@ -204,7 +204,7 @@ def killed(shared: tuple[Calls, Aws]) -> None:
         make(aws, run_id)
     runs = [f"{run_id}={moment}" for run_id, moment in (LAUNCHES | AGAIN | REMOVALS).items()]
     command = [sys.executable, "-c", KILLING, aws.endpoint, str(aws.settings.runs.parent), *runs]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests' / 'tasks'}:{ROOT}"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests' / 'tasks' / 'ec2'}:{ROOT}"}
     ended = subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=120, capture_output=True, text=True)
     assert ended.stdout.split() == [str(signal.SIGKILL.value)] * len(runs), ended.stderr
 
