@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup demo test lint up down lock apt clean
+.PHONY: help setup demo test lint docs up down lock apt clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ lint: setup ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy flows tasks training loadtest localaws kennel tests benchmarks
 	$(BIN)/mypy lambda/classify
+
+docs: setup ## docs/cli.md anew, from the command's own definitions
+	$(BIN)/python -c 'from kennel.cli_reference import reference; print(reference(), end="")' > docs/cli.md
 
 up: setup ## localaws and Prefect's server in the background; prints the environment to export
 	@$(BIN)/kennel up
