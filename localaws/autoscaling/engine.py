@@ -16,7 +16,7 @@ from localaws.autoscaling.decisions import step, track_in, track_out
 from localaws.autoscaling.policies import TRACKING, Policy, TargetKey, alarm_names, put_alarms
 from localaws.autoscaling.scalables import Capacity, Scalable, TrackedMetric
 from localaws.autoscaling.targets import Cooldown, Target
-from localaws.cloudwatch_alarms import Firing
+from localaws.cloudwatch.alarms import Firing
 from localaws.core import Core
 from localaws.errors import AwsError
 from localaws.rounds import ACT, ROUND_SECONDS

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from localaws.cloudwatch_states import decide
+from localaws.cloudwatch.states import decide
 from tests.localaws.scaled_server import ScaledServer, moment, until
 
 # AWS's own tables: data points, oldest first, and the state for each treatment of missing data.

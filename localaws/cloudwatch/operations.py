@@ -6,7 +6,7 @@ from moto.cloudwatch.exceptions import InvalidParameterCombination, ValidationEr
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
 
-from localaws.cloudwatch_states import OPERATORS
+from localaws.cloudwatch.states import OPERATORS
 
 HISTORY_PAGE = 100
 ALARM_STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")

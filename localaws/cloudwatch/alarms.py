@@ -15,7 +15,7 @@ from typing import Any
 import moto.cloudwatch.models as moto_models
 
 from localaws.clock import Clock
-from localaws.cloudwatch_states import FURTHER_BACK, INSUFFICIENT, OK, OPERATORS, counted, decide
+from localaws.cloudwatch.states import FURTHER_BACK, INSUFFICIENT, OK, OPERATORS, counted, decide
 from localaws.metrics import MetricName, Metrics
 from localaws.rounds import JUDGE, Rounds
 

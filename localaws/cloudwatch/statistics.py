@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 
 import moto.cloudwatch.models as moto_models
 from moto.cloudwatch.exceptions import InvalidParameterValue, ValidationError
-from starlette.routing import BaseRoute
 
-from localaws.cloudwatch_alarms import Alarm, Alarms
+from localaws.cloudwatch.alarms import Alarm, Alarms
 from localaws.core import Core
 from localaws.metrics import MetricName, Metrics, Statistics
 
@@ -235,13 +234,3 @@ def _unix(moment: datetime) -> float:
 
 def _naive(second: int) -> datetime:
     return datetime.fromtimestamp(second, UTC).replace(tzinfo=None)  # moto's serializer takes it for UTC
-
-
-def install(core: Core) -> list[BaseRoute]:
-    """Put the backend in the place of moto's."""
-    from localaws.cloudwatch_operations import install_operations
-
-    ExactCloudWatch.core = core
-    moto_models.cloudwatch_backends.backend = ExactCloudWatch
-    install_operations()
-    return []
