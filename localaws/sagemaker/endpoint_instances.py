@@ -210,7 +210,7 @@ class Instance:
         folder = self._launch.folder / self.identity
         folder.mkdir(parents=True)
         return self._core.processes.spawn(
-            [sys.executable, "-m", "localaws.sagemaker.hosting"],
+            [sys.executable, "-m", "localaws.sagemaker.model_server"],
             name=f"endpoint {self._launch.endpoint_name} {self._stream}",
             env=self._environment(folder, threads),
             cwd=folder,

@@ -6,7 +6,7 @@ from localaws.core import Core
 from localaws.errors import AwsError
 from localaws.sagemaker.endpoint_errors import DeploymentFailed
 from localaws.sagemaker.endpoint_plan import ModelPlan
-from localaws.sagemaker.hosting.archive import ArchiveRefused, unpack
+from localaws.sagemaker.model_server.archive import ArchiveRefused, unpack
 
 
 def fetch_model(core: Core, model: ModelPlan, folder: Path) -> Path:

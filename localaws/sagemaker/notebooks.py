@@ -20,7 +20,7 @@ from moto.sagemaker.responses import SageMakerResponse
 
 from localaws.core import Core
 from localaws.errors import NoSuchRole
-from localaws.sagemaker.training_constraints import check_constraints
+from localaws.sagemaker.constraints import check_constraints
 
 TRANSITION_SECONDS = 1.0
 """At time scale 1; AWS takes minutes."""

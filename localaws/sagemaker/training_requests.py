@@ -16,7 +16,7 @@ from moto.sagemaker.exceptions import SagemakerClientError, ValidationError
 from localaws.core import Core
 from localaws.errors import NoSuchBucket
 from localaws.policies import trusts
-from localaws.sagemaker.training_constraints import check_constraints, violation
+from localaws.sagemaker.constraints import check_constraints, violation
 
 ML = PurePosixPath("/opt/ml")
 DEFAULT_CHECKPOINTS = "/opt/ml/checkpoints"

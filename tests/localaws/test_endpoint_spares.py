@@ -154,7 +154,7 @@ def start(server: ScaledServer, bench: Workbench) -> Any:
 
 def model_servers(server: ScaledServer) -> set[int]:
     children = psutil.Process(server.localaws.pid).children(recursive=True)
-    return {child.pid for child in children if "localaws.sagemaker.hosting" in child.cmdline()}
+    return {child.pid for child in children if "localaws.sagemaker.model_server" in child.cmdline()}
 
 
 def test_a_scale_out_takes_spares_and_start_up_is_the_setting(start: Any, server: ScaledServer) -> None:

@@ -1,4 +1,4 @@
-"""`python -m localaws.sagemaker.hosting`: load the model, then listen. Exit status 1 when the model cannot be served.
+"""`python -m localaws.sagemaker.model_server`: load the model, then listen; exit status 1 if the model cannot be served.
 
 Environment: `SM_MODEL_DIR` (the unpacked artefact), `SAGEMAKER_BIND_TO_PORT`, `SAGEMAKER_PROGRAM` (default
 `inference.py`), `SAGEMAKER_SUBMIT_DIRECTORY` (default `/opt/ml/model/code`), `SAGEMAKER_MODEL_SERVER_WORKERS` (handler
@@ -14,8 +14,8 @@ import time
 import traceback
 from pathlib import Path
 
-from localaws.sagemaker.hosting.application import ModelServer
-from localaws.sagemaker.hosting.handlers import Handlers, check_requirements, find_code, import_script
+from localaws.sagemaker.model_server.application import ModelServer
+from localaws.sagemaker.model_server.handlers import Handlers, check_requirements, find_code, import_script
 
 MAX_DEFAULT_THREADS = 4
 DRAIN_SECONDS = 3600  # who sends SIGTERM decides how long to wait; requests in flight are never cut from here

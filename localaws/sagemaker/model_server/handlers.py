@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from localaws.sagemaker.hosting import codec
+from localaws.sagemaker.model_server import codec
 
 Function = Callable[..., Any]
 

@@ -11,7 +11,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from localaws.sagemaker.hosting.handlers import Answer, Handlers
+from localaws.sagemaker.model_server.handlers import Answer, Handlers
 
 Scope = dict[str, Any]
 MAX_BODY_BYTES = 25 * 1024 * 1024  # what AWS's container allows a direct caller; InvokeEndpoint itself stops at 6 MB
