@@ -29,7 +29,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 
-from localaws.sagemaker.endpoint_connections import ConnectFailed, ConnectionPool
+from localaws.sagemaker.endpoints.connections import ConnectFailed, ConnectionPool
 from localaws.sagemaker.model_server.archive import unpack
 from tasks.machine import hardware
 from training.export import save_model

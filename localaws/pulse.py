@@ -135,7 +135,7 @@ def _finite(moment: float) -> float:
 def _serving(core: Core) -> Sequence[Pinged]:
     from moto.sagemaker.models import sagemaker_backends
 
-    from localaws.sagemaker.endpoints import Endpoints
+    from localaws.sagemaker.endpoints.models import Endpoints
 
     hosting, settings = Endpoints.hosting, core.settings
     names = list(sagemaker_backends[settings.account_id][settings.region].endpoints)

@@ -15,7 +15,7 @@ def install(core: Core) -> list[BaseRoute]:
     from localaws.autoscaling.operations import install_operations
     from localaws.autoscaling.scalables import ProvisionedConcurrency, VariantCount
     from localaws.functions import ProvisionedCapacity
-    from localaws.sagemaker.endpoints import Endpoints
+    from localaws.sagemaker.endpoints.models import Endpoints
 
     engine = Engine(core, (VariantCount(core), ProvisionedConcurrency(ProvisionedCapacity(core))))
     Endpoints.autoscaling = engine

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import moto.sagemaker.models as moto_models
 from moto.sagemaker.responses import SageMakerResponse
 
-from localaws.sagemaker.endpoints import Endpoints
+from localaws.sagemaker.endpoints.models import Endpoints
 from localaws.sagemaker.notebooks import Notebooks
 from localaws.sagemaker.training_jobs import TrainingJobs
 

@@ -13,9 +13,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localaws.capacity import CapacityTable, InstanceCapacity, Limit, format_rule, parse_rule, vcpus
-from localaws.sagemaker.endpoint_capacity import Slots
-from localaws.sagemaker.endpoint_connections import Reply
-from localaws.sagemaker.endpoint_validation import instance_types
+from localaws.sagemaker.endpoints.capacity import Slots
+from localaws.sagemaker.endpoints.connections import Reply
+from localaws.sagemaker.endpoints.validation import instance_types
 from localaws.server import serve_command
 from localaws.settings import Settings
 from tests.localaws.endpoint_models import Workbench, workbench

@@ -16,10 +16,10 @@ from moto.iam.models import iam_backends
 
 from localaws.core import Core
 from localaws.idle_priority import can_come_back
-from localaws.sagemaker.endpoint_fleets import Fleet
-from localaws.sagemaker.endpoint_instances import Instance, Launch
-from localaws.sagemaker.endpoint_plan import ModelPlan, VariantPlan
-from localaws.sagemaker.endpoint_spare_keeper import QUIET_SECONDS, Kept, SpareKeeper
+from localaws.sagemaker.endpoints.fleets import Fleet
+from localaws.sagemaker.endpoints.instances import Instance, Launch
+from localaws.sagemaker.endpoints.plan import ModelPlan, VariantPlan
+from localaws.sagemaker.endpoints.spare_keeper import QUIET_SECONDS, Kept, SpareKeeper
 from localaws.settings import Settings
 from tests.localaws.endpoint_models import ECHO, IMAGE, Workbench, workbench
 from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server, until

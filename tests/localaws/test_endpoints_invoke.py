@@ -14,9 +14,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from localaws.sagemaker.endpoint_connections import ConnectionPool
-from localaws.sagemaker.endpoint_fleets import Fleet
-from localaws.sagemaker.endpoint_router import EndpointRoute, InvocationRouter, VariantRoute
+from localaws.sagemaker.endpoints.connections import ConnectionPool
+from localaws.sagemaker.endpoints.fleets import Fleet
+from localaws.sagemaker.endpoints.router import EndpointRoute, InvocationRouter, VariantRoute
 from tests.conftest import RunningLocalAws
 from tests.localaws.endpoint_models import Workbench, pack, workbench
 

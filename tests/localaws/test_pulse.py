@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from localaws.core import Core
 from localaws.pulse import BUCKET_SECONDS, KEPT_BUCKETS, NO_ANSWER_MS, SPARE_BUCKETS, Lateness, Pulse
-from localaws.sagemaker.endpoint_fleets import Fleet
+from localaws.sagemaker.endpoints.fleets import Fleet
 from localaws.settings import Settings
 from tests.localaws.endpoint_models import ECHO, workbench
 from tests.localaws.scaled_server import ScaledServer, scaled_server, until

@@ -1,4 +1,4 @@
-"""`python -m localaws.sagemaker.model_server`: load the model, then listen; exit status 1 if the model cannot be served.
+"""`python -m localaws.sagemaker.model_server`: load the model, then listen; exit status 1 if it cannot be served.
 
 Environment: `SM_MODEL_DIR` (the unpacked artefact), `SAGEMAKER_BIND_TO_PORT`, `SAGEMAKER_PROGRAM` (default
 `inference.py`), `SAGEMAKER_SUBMIT_DIRECTORY` (default `/opt/ml/model/code`), `SAGEMAKER_MODEL_SERVER_WORKERS` (handler

@@ -14,13 +14,13 @@ from typing import Any, Protocol
 
 from localaws.core import Core
 from localaws.rounds import TAKE
-from localaws.sagemaker.endpoint_deployments import Deployment, Variant
-from localaws.sagemaker.endpoint_errors import DeploymentFailed, failure_reason
-from localaws.sagemaker.endpoint_fleets import Fleet
-from localaws.sagemaker.endpoint_plan import DeploymentPlan, Rollout, VariantChange
-from localaws.sagemaker.endpoint_router import EndpointRoute, InvocationRouter
-from localaws.sagemaker.endpoint_spare_keeper import Kept, SpareKeeper
-from localaws.sagemaker.endpoint_spares import SpareCounts
+from localaws.sagemaker.endpoints.deployments import Deployment, Variant
+from localaws.sagemaker.endpoints.errors import DeploymentFailed, failure_reason
+from localaws.sagemaker.endpoints.fleets import Fleet
+from localaws.sagemaker.endpoints.plan import DeploymentPlan, Rollout, VariantChange
+from localaws.sagemaker.endpoints.router import EndpointRoute, InvocationRouter
+from localaws.sagemaker.endpoints.spare_keeper import Kept, SpareKeeper
+from localaws.sagemaker.endpoints.spares import SpareCounts
 
 SUPERVISION_SECONDS = 0.1
 PING_ROUND_SECONDS = 10.0  # emulated, between two pings of an instance in service

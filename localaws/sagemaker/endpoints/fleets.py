@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from localaws.core import Core
-from localaws.sagemaker.endpoint_errors import DeploymentFailed
-from localaws.sagemaker.endpoint_instances import Instance, Launch
-from localaws.sagemaker.endpoint_spares import Spares
+from localaws.sagemaker.endpoints.errors import DeploymentFailed
+from localaws.sagemaker.endpoints.instances import Instance, Launch
+from localaws.sagemaker.endpoints.spares import Spares
 
 DRAIN_SECONDS = 62.0  # longer than any invocation may take
 DRAIN_POLL_SECONDS = 0.01

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from localaws.core import Core
 from localaws.errors import AwsError
-from localaws.sagemaker.endpoint_errors import DeploymentFailed
-from localaws.sagemaker.endpoint_plan import ModelPlan
+from localaws.sagemaker.endpoints.errors import DeploymentFailed
+from localaws.sagemaker.endpoints.plan import ModelPlan
 from localaws.sagemaker.model_server.archive import ArchiveRefused, unpack
 
 

@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from localaws.idle_priority import can_come_back
-from localaws.sagemaker.endpoint_instances import Instance
-from localaws.sagemaker.endpoint_spares import SpareCounts, Spares
+from localaws.sagemaker.endpoints.instances import Instance
+from localaws.sagemaker.endpoints.spares import SpareCounts, Spares
 
 SHARE_OF_MEMORY = 8
 ROUND_SECONDS = 0.1

@@ -14,10 +14,10 @@ from starlette.routing import BaseRoute, Route
 
 from localaws.core import Core
 from localaws.errors import NoSuchRole
-from localaws.sagemaker.endpoint_capacity import capacity_route
-from localaws.sagemaker.endpoint_hosting import Ended, EndpointHosting
-from localaws.sagemaker.endpoint_operations import install_operations
-from localaws.sagemaker.endpoint_plan import (
+from localaws.sagemaker.endpoints.capacity import capacity_route
+from localaws.sagemaker.endpoints.hosting import Ended, EndpointHosting
+from localaws.sagemaker.endpoints.operations import install_operations
+from localaws.sagemaker.endpoints.plan import (
     DEFAULT_STARTUP_SECONDS,
     LEAST_OUTSTANDING,
     DeploymentPlan,
@@ -26,9 +26,9 @@ from localaws.sagemaker.endpoint_plan import (
     VariantChange,
     VariantPlan,
 )
-from localaws.sagemaker.endpoint_router import refuse
-from localaws.sagemaker.endpoint_spare_keeper import spares_route
-from localaws.sagemaker.endpoint_validation import model_data_url
+from localaws.sagemaker.endpoints.router import refuse
+from localaws.sagemaker.endpoints.spare_keeper import spares_route
+from localaws.sagemaker.endpoints.validation import model_data_url
 
 IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 _one_at_a_time = threading.Lock()

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from localaws.capacity import CapacityTable, InstanceCapacity, Limit
-from localaws.sagemaker.endpoint_connections import Reply
+from localaws.sagemaker.endpoints.connections import Reply
 
 DEFAULT_QUEUE_SIZE = 100  # the model server's own
 

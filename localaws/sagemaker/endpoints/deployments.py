@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from localaws.core import Core
-from localaws.sagemaker.endpoint_fleets import Fence, Fleet
-from localaws.sagemaker.endpoint_instances import Launch
-from localaws.sagemaker.endpoint_metrics import VariantMetrics
-from localaws.sagemaker.endpoint_model_data import fetch_model
-from localaws.sagemaker.endpoint_plan import DeploymentPlan, VariantPlan
-from localaws.sagemaker.endpoint_router import EndpointRoute, VariantRoute
+from localaws.sagemaker.endpoints.fleets import Fence, Fleet
+from localaws.sagemaker.endpoints.instances import Launch
+from localaws.sagemaker.endpoints.metrics import VariantMetrics
+from localaws.sagemaker.endpoints.model_data import fetch_model
+from localaws.sagemaker.endpoints.plan import DeploymentPlan, VariantPlan
+from localaws.sagemaker.endpoints.router import EndpointRoute, VariantRoute
 
 
 class Variant:

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from localaws import idle_priority
 from localaws.core import Core
 from localaws.idle_priority import PATIENCE, Step
-from localaws.sagemaker.endpoint_errors import DeploymentFailed
-from localaws.sagemaker.endpoint_instances import Instance, Launch
+from localaws.sagemaker.endpoints.errors import DeploymentFailed
+from localaws.sagemaker.endpoints.instances import Instance, Launch
 
 MOST_SPARES = 4  # of a fleet
 FAILURES_ALLOWED = 2

@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from localaws.sagemaker.endpoint_connections import ConnectFailed, ConnectionLost, Reply
-from localaws.sagemaker.endpoint_errors import InvokeError
-from localaws.sagemaker.endpoint_fleets import Fleet
-from localaws.sagemaker.endpoint_instances import Instance
-from localaws.sagemaker.endpoint_metrics import VariantMetrics
-from localaws.sagemaker.endpoint_plan import LEAST_OUTSTANDING
+from localaws.sagemaker.endpoints.connections import ConnectFailed, ConnectionLost, Reply
+from localaws.sagemaker.endpoints.errors import InvokeError
+from localaws.sagemaker.endpoints.fleets import Fleet
+from localaws.sagemaker.endpoints.instances import Instance
+from localaws.sagemaker.endpoints.metrics import VariantMetrics
+from localaws.sagemaker.endpoints.plan import LEAST_OUTSTANDING
 
 MAX_BODY_BYTES = 6 * 1024 * 1024  # AWS's limit on the body of InvokeEndpoint
 INVOCATION_SECONDS = 60.0  # what AWS gives a container, in real time

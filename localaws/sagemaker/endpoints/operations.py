@@ -8,8 +8,8 @@ from typing import Any
 from moto.core.responses import ActionResult
 from moto.sagemaker.responses import SageMakerResponse
 
-from localaws.sagemaker.endpoint_plan import Rollout
-from localaws.sagemaker.endpoint_validation import (
+from localaws.sagemaker.endpoints.plan import Rollout
+from localaws.sagemaker.endpoints.validation import (
     ENDPOINT_PARAMETERS,
     UPDATE_PARAMETERS,
     check_changes,

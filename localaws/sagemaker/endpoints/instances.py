@@ -19,10 +19,10 @@ from localaws.core import Core
 from localaws.errors import LocalAwsError
 from localaws.families import memory_bytes
 from localaws.processes import Process
-from localaws.sagemaker.endpoint_capacity import DEFAULT_QUEUE_SIZE, Slots
-from localaws.sagemaker.endpoint_connections import ConnectionPool
-from localaws.sagemaker.endpoint_errors import DeploymentFailed, failure_reason
-from localaws.sagemaker.endpoint_plan import SCALE_IN_GRACE_SECONDS, VariantPlan
+from localaws.sagemaker.endpoints.capacity import DEFAULT_QUEUE_SIZE, Slots
+from localaws.sagemaker.endpoints.connections import ConnectionPool
+from localaws.sagemaker.endpoints.errors import DeploymentFailed, failure_reason
+from localaws.sagemaker.endpoints.plan import SCALE_IN_GRACE_SECONDS, VariantPlan
 
 LOG_TAIL_LINES = 30
 KEPT_LINES = 10_000  # of a spare, until it is an instance; a model's loading writes some dozen
