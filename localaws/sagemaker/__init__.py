@@ -10,7 +10,7 @@ def install(core: Core) -> list[BaseRoute]:
     from localaws.sagemaker.backend import install_backend
     from localaws.sagemaker.endpoints.models import install_endpoints
     from localaws.sagemaker.notebooks import install_notebooks
-    from localaws.sagemaker.training_jobs import install_training
+    from localaws.sagemaker.training.operations import install_training
 
     install_backend()
     install_notebooks(core)

@@ -19,10 +19,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from localaws.core import Core
-from localaws.sagemaker.training_hosts import Isolation
-from localaws.sagemaker.training_record import TrainingJobRecord
-from localaws.sagemaker.training_requests import parse_request
-from localaws.sagemaker.training_runner import TrainingRunner
+from localaws.sagemaker.training.hosts import Isolation
+from localaws.sagemaker.training.record import TrainingJobRecord
+from localaws.sagemaker.training.requests import parse_request
+from localaws.sagemaker.training.runner import TrainingRunner
 
 PAGE_SIZE = 10
 SORT_KEYS = {

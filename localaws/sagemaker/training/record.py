@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from localaws.sagemaker.training_metrics import MetricValue
-from localaws.sagemaker.training_requests import JobRequest
+from localaws.sagemaker.training.metrics import MetricValue
+from localaws.sagemaker.training.requests import JobRequest
 
 TERMINAL = frozenset({"Completed", "Failed", "Stopped"})
 FAILURE_REASON_CHARACTERS = 1024

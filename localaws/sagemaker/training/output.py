@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from localaws.objects import Objects
-from localaws.sagemaker.training_requests import JobRequest, Location
+from localaws.sagemaker.training.requests import JobRequest, Location
 
 GZIP_LEVEL = 0  # stored: weights hardly compress and the archive does not leave the machine
 

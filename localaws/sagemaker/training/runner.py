@@ -17,8 +17,8 @@ from pathlib import Path
 
 from localaws.core import Core
 from localaws.errors import AwsError, StopFailed
-from localaws.sagemaker.training_channels import DownloadError, fill_channels
-from localaws.sagemaker.training_hosts import (
+from localaws.sagemaker.training.channels import DownloadError, fill_channels
+from localaws.sagemaker.training.hosts import (
     Host,
     HostProcess,
     Isolation,
@@ -28,10 +28,10 @@ from localaws.sagemaker.training_hosts import (
     shared_network,
     stop_hosts,
 )
-from localaws.sagemaker.training_metrics import MetricScanner
-from localaws.sagemaker.training_output import CheckpointSync, upload_outputs
-from localaws.sagemaker.training_record import FAILURE_REASON_CHARACTERS, TrainingJobRecord
-from localaws.sagemaker.training_rewriting import rewrite_command, rewrite_environment, rewrite_staged
+from localaws.sagemaker.training.metrics import MetricScanner
+from localaws.sagemaker.training.output import CheckpointSync, upload_outputs
+from localaws.sagemaker.training.record import FAILURE_REASON_CHARACTERS, TrainingJobRecord
+from localaws.sagemaker.training.rewriting import rewrite_command, rewrite_environment, rewrite_staged
 
 STOP_GRACE_SECONDS = 120.0  # AWS's time between SIGTERM and SIGKILL, in emulated seconds
 GANG_GRACE_SECONDS = 2.0  # for the other hosts when one has failed

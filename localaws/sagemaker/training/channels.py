@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from localaws.errors import AwsError, LocalAwsError
 from localaws.objects import Objects
-from localaws.sagemaker.training_requests import Channel, Location
+from localaws.sagemaker.training.requests import Channel, Location
 
 DOWNLOAD_THREADS = 4
 

@@ -2,7 +2,7 @@
 
 Where the kernel has user namespaces, every job has a network of its own and every host its own /opt/ml, process table
 and host name (`programs/training_host.py`); where it has not, the paths in the staged scripts are rewritten instead
-(`training_rewriting.py`). Keeps to the job's folder.
+(`rewriting.py`). Keeps to the job's folder.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from localaws.core import Core
 from localaws.errors import LocalAwsError
 from localaws.processes import Process, ProcessTable
 from localaws.programs import launch_command
-from localaws.sagemaker.training_requests import ML, JobRequest
+from localaws.sagemaker.training.requests import ML, JobRequest
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 READY_SECONDS = 10.0
