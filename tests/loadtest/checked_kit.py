@@ -12,8 +12,8 @@ from tasks.aws import Aws
 from tasks.ledger import Ledger
 from tasks.records import EndpointRef, FunctionRef
 from tasks.settings import Settings
-from tests.localaws.endpoint_models import workbench
-from tests.localaws.functions_kit import Functions
+from tests.localaws.functions.functions_kit import Functions
+from tests.localaws.sagemaker.endpoints.endpoint_models import workbench
 from tests.localaws.scaled_server import ScaledServer, scaled_server
 
 TYPE = "ml.m5.large"

@@ -30,7 +30,7 @@ from tasks.scaling_activities import describe_activities
 from tasks.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.flows.counting_proxy import Calls, counting_proxy
-from tests.localaws.endpoint_models import ECHO, IMAGE, Workbench, pack, workbench
+from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, IMAGE, Workbench, pack, workbench
 from tests.tasks.deployments import plan as derived_plan
 
 RUN = "scaled"

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import RunningLocalAws
-from tests.localaws.training_rooms import (
+from tests.localaws.sagemaker.training.training_rooms import (
     Room,
     make_room,
 )

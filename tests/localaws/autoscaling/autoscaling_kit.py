@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.localaws.endpoint_models import Workbench
+from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench
 from tests.localaws.scaled_server import ScaledServer, moment, until
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"

@@ -3,7 +3,6 @@
 import io
 import tarfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import RunningLocalAws
-from tests.localaws.endpoint_models import ECHO, IMAGE, Workbench, pack, workbench
+from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, IMAGE, Workbench, pack
 
 GATED = """
 import os, time
@@ -23,12 +21,6 @@ def input_fn(data, content_type): return data
 def predict_fn(data, model): return data
 def output_fn(prediction, accept): return b"open", "text/plain"
 """
-
-
-@pytest.fixture(scope="module")
-def bench(localaws: RunningLocalAws) -> Iterator[Workbench]:
-    with workbench(localaws) as made:
-        yield made
 
 
 def test_two_instances_are_two_processes_and_deleting_leaves_neither_process_nor_file(bench: Workbench) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from localaws.ec2.spec import Ingress
-from tests.localaws.machine_rooms import SSH_FROM_CALLER, Rooms, banner, run, until
+from tests.localaws.ec2.machine_rooms import SSH_FROM_CALLER, Rooms, banner, run, until
 
 
 @pytest.fixture(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.conftest import RunningLocalAws
@@ -116,6 +117,21 @@ class Workbench:
         """Return the decoded JSON answer."""
         answer = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, **parameters)
         return json.loads(answer["Body"].read())
+
+    def metric_points(self, endpoint: str, metric: str) -> list[dict[str, Any]]:
+        """Return the last hour's datapoints of the endpoint's only variant, by the minute."""
+        now = datetime.now(UTC)
+        answer = self.localaws.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName=metric,
+            Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": "AllTraffic"}],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(minutes=2),
+            Period=60,
+            Statistics=["Sum", "SampleCount", "Average"],
+        )
+        points: list[dict[str, Any]] = answer["Datapoints"]
+        return points
 
 
 @contextmanager

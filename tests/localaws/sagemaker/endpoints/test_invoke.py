@@ -5,8 +5,6 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,8 +15,7 @@ from botocore.exceptions import ClientError
 from localaws.sagemaker.endpoints.connections import ConnectionPool
 from localaws.sagemaker.endpoints.fleets import Fleet
 from localaws.sagemaker.endpoints.router import EndpointRoute, InvocationRouter, VariantRoute
-from tests.conftest import RunningLocalAws
-from tests.localaws.endpoint_models import Workbench, pack, workbench
+from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, pack
 
 HANDLERS = """
 import json, os
@@ -44,12 +41,6 @@ DEFAULTS = """
 def model_fn(model_dir): return 2.0
 def predict_fn(data, model): return data * model
 """
-
-
-@pytest.fixture(scope="module")
-def bench(localaws: RunningLocalAws) -> Iterator[Workbench]:
-    with workbench(localaws) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -165,13 +156,13 @@ def test_metrics_count_every_request_exactly(bench: Workbench) -> None:
             assert error.response["Error"]["Code"] == "ModelError"
 
     def total(metric: str, statistic: str = "Sum") -> float:
-        return float(sum(point[statistic] for point in metric_points(bench, endpoint, metric)))
+        return float(sum(point[statistic] for point in bench.metric_points(endpoint, metric)))
 
     assert total("Invocations") == 31
     assert total("InvocationsPerInstance") == pytest.approx(31 / 2)
     assert (total("Invocation4XXErrors"), total("Invocation5XXErrors"), total("InvocationModelErrors")) == (5, 3, 8)
     assert (total("ModelLatency", "SampleCount"), total("OverheadLatency", "SampleCount")) == (31, 31)
-    latency = metric_points(bench, endpoint, "ModelLatency")[0]
+    latency = bench.metric_points(endpoint, "ModelLatency")[0]
     assert latency["Unit"] == "Microseconds"
     assert 50 < latency["Average"] < 5e6
 
@@ -247,22 +238,6 @@ async def _call(
 
     await router({"headers": [], "path_params": {"name": name}}, receive, send)
     return sent[0], sent[1]
-
-
-def metric_points(bench: Workbench, endpoint: str, metric: str, variant: str = "AllTraffic") -> list[dict[str, Any]]:
-    """Return the last hour's datapoints of a variant, by the minute."""
-    now = datetime.now(UTC)
-    answer = bench.localaws.client("cloudwatch").get_metric_statistics(
-        Namespace="AWS/SageMaker",
-        MetricName=metric,
-        Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}],
-        StartTime=now - timedelta(hours=1),
-        EndTime=now + timedelta(minutes=2),
-        Period=60,
-        Statistics=["Sum", "SampleCount", "Average"],
-    )
-    points: list[dict[str, Any]] = answer["Datapoints"]
-    return points
 
 
 def _wait_for_line(bench: Workbench, endpoint: str, text: str) -> None:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from localaws.idle_priority import can_come_back
-from tests.localaws.functions_kit import WHO, Functions, zipped
+from tests.localaws.functions.functions_kit import WHO, Functions, zipped
 from tests.localaws.scaled_server import ScaledServer, scaled_server, until
 
 BURNS = """

@@ -17,7 +17,7 @@ import pytest
 
 from localaws.ec2.spec import Ingress
 from tests.conftest import ROOT
-from tests.localaws.machine_rooms import SSH_FROM_CALLER, Guest, Rooms, banner, until
+from tests.localaws.ec2.machine_rooms import SSH_FROM_CALLER, Guest, Rooms, banner, until
 
 PYTHON = "/opt/pytorch/bin/python"
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5); print('reached')"

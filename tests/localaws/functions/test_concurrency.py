@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from localaws.functions.concurrency import Concurrency, RefusedError, Resource, ThrottledError
 from tests.conftest import ROOT
-from tests.localaws.functions_kit import TRUST, Functions, error_of, zipped
+from tests.localaws.functions.functions_kit import TRUST, Functions, error_of, zipped
 
 HOLD = """
 import os, pathlib, time

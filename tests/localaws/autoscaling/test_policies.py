@@ -10,9 +10,9 @@ from botocore.exceptions import ClientError
 from localaws.autoscaling.decisions import step, track_in, track_out
 from localaws.autoscaling.schedules import parse
 from localaws.errors import AwsError
-from tests.localaws.autoscaling_kit import DIMENSION, Variant
-from tests.localaws.endpoint_models import Workbench, workbench
-from tests.localaws.functions_kit import Functions
+from tests.localaws.autoscaling.autoscaling_kit import DIMENSION, Variant
+from tests.localaws.functions.functions_kit import Functions
+from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, workbench
 from tests.localaws.scaled_server import ScaledServer, moment, until
 
 NEW_YEAR = int(datetime(2030, 1, 1, tzinfo=UTC).timestamp())  # a Tuesday

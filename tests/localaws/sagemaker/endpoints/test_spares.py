@@ -12,23 +12,21 @@ from typing import Any
 
 import psutil
 import pytest
-from moto.iam.models import iam_backends
 
 from localaws.core import Core
 from localaws.idle_priority import can_come_back
 from localaws.sagemaker.endpoints.fleets import Fleet
-from localaws.sagemaker.endpoints.instances import Instance, Launch
-from localaws.sagemaker.endpoints.plan import ModelPlan, VariantPlan
+from localaws.sagemaker.endpoints.instances import Instance
 from localaws.sagemaker.endpoints.spare_keeper import QUIET_SECONDS, Kept, SpareKeeper
 from localaws.settings import Settings
-from tests.localaws.endpoint_models import ECHO, IMAGE, Workbench, workbench
+from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, workbench
+from tests.localaws.sagemaker.endpoints.launches import VARIANT, launch
 from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server, until
 
 STARTUP_SECONDS = 120  # emulated; 1 s
 STARTUP = ("--capacity", "ml.m5.large=4:1ms", "--instance-startup-seconds", str(STARTUP_SECONDS))
 LATENESS = 2.0  # on a machine that is busy with something else
 WAIT_SECONDS = 60.0  # to load a spare at idle priority there
-VARIANT = "AllTraffic"
 TELLS_PRIORITY = """
 import json, os
 def priority():
@@ -357,17 +355,6 @@ def test_a_spares_key_is_held_until_its_process_is_gone(tmp_path: Path) -> None:
         stopping.join(10)
     finally:
         core.shutdown()
-
-
-def launch(core: Core, folder: Path) -> Launch:
-    role = iam_backends[core.settings.account_id]["aws"].create_role(
-        f"role-{folder.name}"[:64], '{"Statement": []}', "/", None, "", [], "3600"
-    )
-    (folder / "model").mkdir()
-    (folder / "model" / "inference.py").write_text(ECHO)
-    model = ModelPlan("model", IMAGE, None, {}, role.arn)
-    variant = VariantPlan(VARIANT, model, "ml.m5.large", instance_count=1, weight=1.0)
-    return Launch("endpoint", variant, folder / "model", folder / "instances")
 
 
 def test_without_an_emulated_start_up_there_are_none() -> None:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from tests.conftest import RunningLocalAws
-from tests.localaws.ec2_rooms import CALLER, Ec2Room, refused, tcp
+from tests.localaws.ec2.ec2_rooms import CALLER, Ec2Room, refused, tcp
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.conftest import RunningLocalAws, start_server, wait_for_url
-from tests.localaws.training_rooms import (
+from tests.localaws.sagemaker.training.training_rooms import (
     LOG_GROUP,
     Room,
     make_room,

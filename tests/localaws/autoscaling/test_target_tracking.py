@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.localaws.autoscaling_kit import Variant, connect, invoke_once, requests
-from tests.localaws.endpoint_models import ECHO, Workbench, workbench
+from tests.localaws.autoscaling.autoscaling_kit import Variant, connect, invoke_once, requests
+from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, workbench
 from tests.localaws.scaled_server import ScaledServer, until
 
 INVOCATIONS = "SageMakerVariantInvocationsPerInstance"

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
-from tests.localaws.functions_kit import Functions
+from tests.localaws.functions.functions_kit import Functions
 
 COUNTING = """
 def handler(event, context):

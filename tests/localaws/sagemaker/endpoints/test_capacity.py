@@ -18,7 +18,7 @@ from localaws.sagemaker.endpoints.connections import Reply
 from localaws.sagemaker.endpoints.validation import instance_types
 from localaws.server import serve_command
 from localaws.settings import Settings
-from tests.localaws.endpoint_models import Workbench, workbench
+from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, workbench
 from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server
 
 ANSWER = Reply(200, {}, b"")

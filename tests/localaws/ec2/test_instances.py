@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import RunningLocalAws
-from tests.localaws.ec2_rooms import IMAGE_PARAMETER, Ec2Room, refused, wait_until
+from tests.localaws.ec2.ec2_rooms import IMAGE_PARAMETER, Ec2Room, refused, wait_until
 
 SCRIPT = "#!/bin/sh\n"
 

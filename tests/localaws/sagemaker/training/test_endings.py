@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import RunningLocalAws, start_server, wait_for_url
-from tests.localaws.training_rooms import (
+from tests.localaws.sagemaker.training.training_rooms import (
     Room,
     make_room,
     names_in,

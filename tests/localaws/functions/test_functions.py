@@ -22,7 +22,7 @@ from localaws.functions.concurrency import ThrottledError
 from localaws.functions.deployment import Deployment
 from localaws.functions.launching import Launch
 from localaws.functions.pool import Pool
-from tests.localaws.functions_kit import WHO, Functions, error_of, zipped
+from tests.localaws.functions.functions_kit import WHO, Functions, error_of, zipped
 
 FAULTY = """
 import os, sys, time, json

@@ -14,7 +14,7 @@ import pytest
 
 from localaws import control
 from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
-from tests.localaws.ec2_rooms import Ec2Room, refused, wait_until
+from tests.localaws.ec2.ec2_rooms import Ec2Room, refused, wait_until
 
 SPOT = {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}}}
 TIME_SCALE = 40.0  # two minutes of notice are three seconds

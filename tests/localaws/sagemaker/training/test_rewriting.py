@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, wait_for_url
-from tests.localaws.training_rooms import Room, names_in, room_at
+from tests.localaws.sagemaker.training.training_rooms import Room, names_in, room_at
 
 # a user namespace that may hold none of its own, as on a kernel that has them switched off
 WITHOUT_NAMESPACES = ["unshare", "-r", "sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"]

@@ -17,18 +17,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
-from tests.localaws.endpoint_models import ECHO, Workbench, workbench
-from tests.localaws.test_endpoints_invoke import metric_points
+from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, workbench
 
 SLOW_ECHO = ECHO.replace("return {", "__import__('time').sleep(0.02)\n    return {")
 BROKEN = "def model_fn(model_dir):\n    raise RuntimeError('new weights are broken')\n"
 CLIENTS = 4
-
-
-@pytest.fixture(scope="module")
-def bench(localaws: RunningLocalAws) -> Iterator[Workbench]:
-    with workbench(localaws) as made:
-        yield made
 
 
 @dataclass
@@ -118,7 +111,7 @@ def test_scaling_in_finishes_the_requests_in_flight_and_every_request_is_counted
     assert len({answer["pid"] for answer in seen.answers[served + CLIENTS :]}) == 1
     left = [pid for pid in {answer["pid"] for answer in seen.answers} if psutil.pid_exists(pid)]
     assert len(left) == 1
-    assert sum(point["Sum"] for point in metric_points(bench, endpoint, "Invocations")) == len(seen.answers)
+    assert sum(point["Sum"] for point in bench.metric_points(endpoint, "Invocations")) == len(seen.answers)
 
 
 def test_a_killed_instance_is_replaced_and_only_its_own_requests_fail(bench: Workbench) -> None:

@@ -8,7 +8,7 @@ import paramiko
 import pytest
 
 from localaws.ec2.ssh_service import find_sshd
-from tests.localaws.machine_rooms import (
+from tests.localaws.ec2.machine_rooms import (
     Guest,
     Rooms,
     new_private_key,
