@@ -39,11 +39,6 @@ def handler(event, context):
 
 
 @pytest.fixture(scope="module")
-def functions(localaws: Any) -> Functions:
-    return Functions.of(localaws)
-
-
-@pytest.fixture(scope="module")
 def faulty(functions: Functions) -> str:
     return functions.make(FAULTY, Timeout=2, Environment={"Variables": {"COLOUR": "blue"}})
 
