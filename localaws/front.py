@@ -56,7 +56,7 @@ _S3_DATA_PARAMETERS = {"partNumber", "uploadId", "x-id", "AWSAccessKeyId", "Sign
 
 
 def build_app(core: Core, routes: list[BaseRoute]) -> ASGIApp:
-    """Return the ASGI application: health, the services' own `routes`, then moto for the supported services."""
+    """Return the ASGI application: health, clock, the services' own `routes`, then moto for the supported services."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     from localaws.s3.backend import StoredKey
@@ -67,7 +67,11 @@ def build_app(core: Core, routes: list[BaseRoute]) -> ASGIApp:
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok", "home": core.settings.owner})
 
-    starlette = Starlette(routes=[Route("/_localaws/health", health), *routes, Mount("/", app=moto)])
+    async def clock(_: Request) -> Response:
+        return JSONResponse({"scale": core.clock.scale, "origin": core.clock.origin, "now": core.clock.now()})
+
+    own = [Route("/_localaws/health", health), Route("/_localaws/clock", clock)]
+    starlette = Starlette(routes=[*own, *routes, Mount("/", app=moto)])
     return Gate(starlette, core.credentials)
 
 

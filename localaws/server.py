@@ -28,7 +28,6 @@ from localaws.removal import remove
 from localaws.settings import Settings
 
 EXECUTING_SERVICES = (
-    "localaws.clock",
     "localaws.pulse",
     "localaws.s3",
     "localaws.iam",

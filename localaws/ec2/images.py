@@ -7,7 +7,6 @@ localaws looks like. AWS publishes no Deep Learning AMI for CPUs any more; the G
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 AMAZON, CANONICAL = "898082745236", "099720109477"  # the accounts that own the images on AWS
 _DEEP_LEARNING = "/aws/service/deeplearning/ami/x86_64"
@@ -77,11 +76,3 @@ PUBLISHED = (
 def find(ami_id: str) -> PublishedImage | None:
     """Return the image of this id, or None if instances cannot be launched from it."""
     return next((image for image in PUBLISHED if image.ami_id == ami_id), None)
-
-
-def publish(ec2_backend: Any) -> None:
-    """Have moto's DescribeImages know the images."""
-    from localaws.ec2.published_ami import PublishedAmi
-
-    for image in PUBLISHED:
-        ec2_backend.amis[image.ami_id] = PublishedAmi(ec2_backend, image)
