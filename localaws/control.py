@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import psutil
 
 from localaws.errors import AlreadyRunning, NotRunning, StartFailed, StopFailed
-from localaws.processes import OWNER, PROCESS, ProcessTable, find_members, is_alive
+from localaws.process_tree import find_members, is_alive
+from localaws.processes import OWNER, PROCESS, ProcessTable
 from localaws.server import ServerRecord, already_running, read_record, serve_command
 from localaws.settings import Settings
 

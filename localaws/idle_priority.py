@@ -27,8 +27,8 @@ from pathlib import Path
 
 import psutil
 
-from localaws.families import family
-from localaws.processes import PROCESS, find_members
+from localaws.process_tree import family, find_members
+from localaws.processes import PROCESS
 
 PROC = Path("/proc")
 PASSES = 10  # a thread may start another while its tree is walked

@@ -23,7 +23,7 @@ from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
-from localaws.processes import is_alive, kill_descendants
+from localaws.process_tree import is_alive, kill_descendants
 from localaws.removal import remove
 from localaws.settings import Settings
 

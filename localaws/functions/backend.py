@@ -20,7 +20,8 @@ from localaws.functions.deployment import LATEST
 from localaws.functions.function import ExecutingFunction
 from localaws.functions.naming import FunctionName
 from localaws.functions.provisioning import Provisioning
-from localaws.functions.service import AsyncPolicy, FunctionService, Target
+from localaws.functions.requests import AsyncPolicy, Target
+from localaws.functions.service import FunctionService
 from localaws.policies import trusts
 
 _LambdaBackend: Any = moto_models.LambdaBackend  # its annotations are not all true

@@ -14,10 +14,11 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from localaws.errors import AwsError
-from localaws.families import memory_bytes
 from localaws.functions import naming, reporting
 from localaws.functions.concurrency import ThrottledError
-from localaws.functions.service import Event, FunctionService, Resolver, Result, new_request_id, new_trace_id
+from localaws.functions.requests import Event, Resolver, Result, new_request_id, new_trace_id
+from localaws.functions.service import FunctionService
+from localaws.process_tree import memory_bytes
 
 SYNC_LIMIT_BYTES = 6_291_456
 EVENT_LIMIT_BYTES = 1_048_576

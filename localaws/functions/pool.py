@@ -14,7 +14,8 @@ from localaws.functions.concurrency import ThrottledError
 from localaws.functions.deployment import Deployment
 from localaws.functions.environment import Environment
 from localaws.functions.launching import ON_DEMAND, HeldKey, Launch
-from localaws.functions.spares import NO_SPARES, Bounds, Spares
+from localaws.functions.spare_records import NO_SPARES, Bounds
+from localaws.functions.spares import Spares
 from localaws.functions.turns import Turns, processors
 
 MACHINE_LIMIT = 100  # environments, each one a process of 25 MB and more

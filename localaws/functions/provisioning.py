@@ -17,7 +17,8 @@ from localaws.functions.concurrency import RefusedError
 from localaws.functions.deployment import LATEST, Deployment
 from localaws.functions.naming import FunctionName
 from localaws.functions.provisioned import Key, ProvisionedState, Share
-from localaws.functions.service import FunctionService, Target
+from localaws.functions.requests import Target
+from localaws.functions.service import FunctionService
 
 PAGE_LIMIT = 50
 ON_PROVISIONED_VERSION = (

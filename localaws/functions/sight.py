@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from localaws.families import family
+from localaws.process_tree import family
 from localaws.processes import Process
 
 LOOK_SECONDS = 0.1  # between two looks at a process's memory

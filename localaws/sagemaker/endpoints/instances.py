@@ -17,7 +17,7 @@ import psutil
 
 from localaws.core import Core
 from localaws.errors import LocalAwsError
-from localaws.families import memory_bytes
+from localaws.process_tree import memory_bytes
 from localaws.processes import Process
 from localaws.sagemaker.endpoints.capacity import DEFAULT_QUEUE_SIZE, Slots
 from localaws.sagemaker.endpoints.connections import ConnectionPool

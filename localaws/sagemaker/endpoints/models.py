@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 from moto.sagemaker.exceptions import AWSValidationException
-from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig
 from starlette.routing import BaseRoute, Route
 
 from localaws.core import Core
@@ -26,47 +25,13 @@ from localaws.sagemaker.endpoints.plan import (
     VariantChange,
     VariantPlan,
 )
+from localaws.sagemaker.endpoints.records import ServedEndpoint, ServedEndpointConfig
 from localaws.sagemaker.endpoints.router import refuse
 from localaws.sagemaker.endpoints.spare_keeper import spares_route
 from localaws.sagemaker.endpoints.validation import model_data_url
 
 IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 _one_at_a_time = threading.Lock()
-
-
-class ServedEndpointConfig(FakeEndpointConfig):
-    """moto's record without its list of instance types, which ends in 2021: requests were checked before."""
-
-    def __init__(self, **fields: Any) -> None:
-        super().__init__(**fields)
-        self.arn = self.endpoint_config_arn  # type: ignore[assignment]  # moto keeps a tuple here, which the tagging API then hands out
-
-    def validate_instance_type(self, instance_type: str) -> None:
-        """Accept what `check_endpoint_config` let through."""
-
-    def is_created(self) -> bool:
-        """Return what CloudFormation asks: a configuration is there as soon as it is made."""
-        return True
-
-
-class ServedEndpoint(FakeEndpoint):
-    """moto's record with a status that only `set_status` changes."""
-
-    def __init__(self, **fields: Any) -> None:
-        super().__init__(data_capture_config={}, **fields)
-        self.endpoint_status = "Creating"
-
-    def set_status(self, status: str, reason: str | None) -> None:
-        """Show the status and FailureReason from now on."""
-        from moto.core.utils import utcnow
-
-        self.failure_reason = reason  # type: ignore[assignment]
-        self.last_modified_time = utcnow()
-        self.endpoint_status = status
-
-    def is_created(self) -> bool:
-        """Return what CloudFormation asks: whether it serves."""
-        return self.endpoint_status == "InService"
 
 
 class Autoscaling(Protocol):

@@ -5,13 +5,9 @@ and host name (`programs/training_host.py`); where it has not, the paths in the 
 (`rewriting.py`). Keeps to the job's folder.
 """
 
-import contextlib
 import json
 import os
-import queue
-import socket
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -20,114 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from localaws.core import Core
-from localaws.errors import LocalAwsError
-from localaws.processes import Process, ProcessTable
+from localaws.processes import Process
 from localaws.programs import launch_command
+from localaws.sagemaker.training.network import SYSTEM_PATH, Network
 from localaws.sagemaker.training.requests import ML, JobRequest
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-READY_SECONDS = 10.0
-CLOSE_SECONDS = 2.0
 TAIL_LINES = 200
 TAIL_LINE_CHARACTERS = 2000
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PRIVATE = "/opt/localaws"  # short: a socket's path has at most 107 bytes
 FOLDERS = ("input/config", "input/data", "model", "output/data", "code")
-
-
-class NamespaceError(LocalAwsError):
-    """The kernel does not give what a host of its own needs; the message says what it refused."""
-
-
-# --- the network ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Network:
-    """What a job's hosts share. `pid` is None where there are no namespaces; `master_port` stands for 7777 there."""
-
-    pid: int | None
-    process: Process | None
-    master_port: int
-
-    def close(self) -> None:
-        """End the process that holds the namespaces."""
-        if self.process is not None:
-            self.process.stop(CLOSE_SECONDS)
-
-
-def open_network(processes: ProcessTable, folder: Path, *, name: str, address: tuple[str, int] | None) -> Network:
-    """Make a network namespace out of which only localaws's own `address` is reached (None: nothing is).
-
-    Raises:
-        NamespaceError: the kernel refuses.
-    """
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    command = launch_command("training_network", {"address": address})
-    process = processes.spawn(command, name=name, env={"PATH": SYSTEM_PATH}, cwd=folder, on_line=lines.put)
-    said: list[str] = []
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        with contextlib.suppress(queue.Empty):
-            said.append(lines.get(timeout=0.05))
-            if said[-1].startswith("ready "):
-                return Network(int(said[-1].split()[1]), process, 7777)
-        if process.poll() is not None and lines.empty():
-            break
-    process.stop(0.0)
-    raise NamespaceError(said[-1] if said else f"no network namespace within {READY_SECONDS:.0f} s")
-
-
-def shared_network() -> Network:
-    """Return the network of a job without namespaces: everybody's loopback, and a port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return Network(None, None, listener.getsockname()[1])
-
-
-class Isolation:
-    """Finds out, once and by doing it, whether hosts can have namespaces of their own."""
-
-    def __init__(self, core: Core) -> None:
-        self._core = core
-        self._lock = threading.Lock()
-        self._is_known = False
-        self._refusal: str | None = None
-
-    def refusal(self, folder: Path) -> str | None:
-        """Return None when they can, else what was refused. Takes about 0.1 s the first time; `folder` is scratch."""
-        with self._lock:
-            if not self._is_known:
-                self._refusal = self._try(folder)
-                self._is_known = True
-            return self._refusal
-
-    def _try(self, folder: Path) -> str | None:
-        if sys.platform != "linux":
-            return f"{sys.platform} has no namespaces"
-        folder = folder / "probe"
-        folder.mkdir()
-        network: Network | None = None
-        try:
-            network = open_network(self._core.processes, folder, name="training/probe", address=None)
-            host = Host.prepare(folder, "algo-1", index=0, hosts=("algo-1",))
-            lines: deque[str] = deque(maxlen=1)
-            command = host.launch_command(network, [sys.executable, "-I", "-S", "-c", "open('/opt/ml/probe', 'x')"])
-            probe = self._core.processes.spawn(
-                command, name="training/probe", env={"PATH": SYSTEM_PATH}, cwd=folder, on_line=lines.append
-            )
-            status = probe.wait(READY_SECONDS)
-            if status is None:
-                probe.stop(0.0)
-            is_there = (host.ml / "probe").exists()
-            return None if status == 0 and is_there else "".join(lines) or f"the probe ended with {status}"
-        except NamespaceError as error:
-            return str(error)
-        finally:
-            if network is not None:
-                network.close()
-
-
-# --- one host ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

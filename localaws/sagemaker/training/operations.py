@@ -19,9 +19,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from localaws.core import Core
-from localaws.sagemaker.training.hosts import Isolation
+from localaws.sagemaker.training.isolation import Isolation
+from localaws.sagemaker.training.parsing import parse_request
 from localaws.sagemaker.training.record import TrainingJobRecord
-from localaws.sagemaker.training.requests import parse_request
 from localaws.sagemaker.training.runner import TrainingRunner
 
 PAGE_SIZE = 10

@@ -7,7 +7,8 @@ script puts together at run time, and the names of other hosts than the first.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from localaws.sagemaker.training.hosts import Host, Network
+from localaws.sagemaker.training.hosts import Host
+from localaws.sagemaker.training.network import Network
 
 STAGED_CHANNELS = ("code", "sm_drivers")
 REWRITABLE_BYTES = 1 << 20

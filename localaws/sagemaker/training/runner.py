@@ -18,27 +18,19 @@ from pathlib import Path
 from localaws.core import Core
 from localaws.errors import AwsError, StopFailed
 from localaws.sagemaker.training.channels import DownloadError, fill_channels
-from localaws.sagemaker.training.hosts import (
-    Host,
-    HostProcess,
-    Isolation,
-    NamespaceError,
-    Network,
-    open_network,
-    shared_network,
-    stop_hosts,
-)
+from localaws.sagemaker.training.failures import failure_reason, first_to_fail
+from localaws.sagemaker.training.hosts import Host, HostProcess, stop_hosts
+from localaws.sagemaker.training.isolation import Isolation
 from localaws.sagemaker.training.metrics import MetricScanner
+from localaws.sagemaker.training.network import NamespaceError, Network, open_network, shared_network
 from localaws.sagemaker.training.output import CheckpointSync, upload_outputs
-from localaws.sagemaker.training.record import FAILURE_REASON_CHARACTERS, TrainingJobRecord
+from localaws.sagemaker.training.record import TrainingJobRecord
 from localaws.sagemaker.training.rewriting import rewrite_command, rewrite_environment, rewrite_staged
 
 STOP_GRACE_SECONDS = 120.0  # AWS's time between SIGTERM and SIGKILL, in emulated seconds
 GANG_GRACE_SECONDS = 2.0  # for the other hosts when one has failed
-SETTLE_SECONDS = 5.0  # for a host that has written its failure file to end by itself
 POLL_SECONDS = 0.02
 CHECKPOINT_SECONDS = 1.0
-FAILURE_TAIL_LINES = 20
 
 
 class End(Enum):
@@ -278,20 +270,10 @@ class TrainingRunner:
         return limit is not None and time.time() - self.record.creation_time.timestamp() >= limit
 
     def _fail(self, running: Sequence[HostProcess]) -> Outcome:
-        self._let_settle(running)
-        first = min(running, key=_failed_at)
+        first = first_to_fail(running)
         failure = first.host.failure()
         stop_hosts(running, GANG_GRACE_SECONDS)
-        text = failure[1] if failure else "\n".join(list(first.tail)[-FAILURE_TAIL_LINES:])
-        return Outcome(End.FAILED, _algorithm_error(text, first.status()))
-
-    def _let_settle(self, running: Sequence[HostProcess]) -> None:
-        """Give hosts that have told their failure time to end: the first to fail need not be the first to end."""
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while time.monotonic() < deadline:
-            if not any(each.status() is None and each.host.failure() for each in running):
-                return
-            time.sleep(POLL_SECONDS)
+        return Outcome(End.FAILED, failure_reason(first, failure[1] if failure else None))
 
     def _upload_checkpoints(
         self, checkpoints: CheckpointSync | None, running: Sequence[HostProcess], *, final: bool
@@ -330,17 +312,3 @@ class _Repeated:
     def _run(self) -> None:
         while not self._over.wait(CHECKPOINT_SECONDS):
             self._act()
-
-
-def _failed_at(running: HostProcess) -> float:
-    """Return when a host failed: when it said so, else when it ended; a host that did neither comes last."""
-    failure, status = running.host.failure(), running.status()
-    times = [failure[0]] if failure else []
-    if status not in (None, 0) and running.ended is not None:
-        times.append(running.ended)
-    return min(times, default=float("inf"))
-
-
-def _algorithm_error(text: str, status: int | None) -> str:
-    suffix = f", exit code: {status}"
-    return f"AlgorithmError: {text[: FAILURE_REASON_CHARACTERS - len('AlgorithmError: ') - len(suffix)]}{suffix}"

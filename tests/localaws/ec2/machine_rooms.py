@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from localaws.core import Core
 from localaws.ec2.machine import Ingress, Machine, Machines, MachineSpec
-from localaws.processes import OWNER, find_members
+from localaws.process_tree import find_members
+from localaws.processes import OWNER
 from localaws.settings import Settings
 
 MACHINE_SECONDS = 40.0

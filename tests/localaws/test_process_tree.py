@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from localaws.families import family, memory_bytes
 from localaws.functions.sight import cpu_seconds
+from localaws.process_tree import family, memory_bytes
 
 HAS_CHILDREN_THAT_END = """
 import subprocess
