@@ -1,7 +1,7 @@
-"""The emulated clock: AWS's own time, which runs `scale` times as fast as the wall's from the server's start on.
+"""The emulated clock: AWS's time, which runs `scale` times as fast as the wall clock from the server's start on.
 
-CloudWatch's data points, alarms, scaling activities, cooldowns and schedules are in its time. Logs, creation times and
-everything that is measured (latencies, service times) are in the wall's.
+CloudWatch's data points, alarms, scaling activities, cooldowns and schedules use the emulated time. Logs, creation
+times and everything that is measured (latencies, service times) use the wall clock.
 """
 
 import time

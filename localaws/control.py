@@ -1,4 +1,4 @@
-"""The commands on a server from outside: start, stop, status, logs, reset. They talk to it by boto3 and by signals."""
+"""The commands that act on a server from outside (start, stop, status, logs, reset), by boto3 and by signals."""
 
 import json
 import os

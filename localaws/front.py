@@ -1,4 +1,4 @@
-"""The one HTTP front: own hot routes first, everything else to moto through WSGI."""
+"""The HTTP server's application: the services' own fast routes come first, and moto answers the rest through WSGI."""
 
 import io
 import re
@@ -17,12 +17,12 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.exceptions import NotFound
 
-from localaws.contents import Staged, Store
 from localaws.core import Core
 from localaws.credentials import Credentials
+from localaws.error_replies import Reply, error_reply
 from localaws.errors import AwsError
+from localaws.object_contents import Staged, Store
 from localaws.s3.incoming import receive as receive_body
-from localaws.wire import Reply, error_reply
 
 WSGI_THREADS = 64
 FORM = "application/x-www-form-urlencoded"

@@ -1,4 +1,4 @@
-"""One server: a lock on its home, a socket on loopback, the services, and an end that leaves nothing running."""
+"""Runs a server: locks its home, listens on loopback, installs the services, and leaves nothing running at the end."""
 
 import fcntl
 import gc
@@ -23,8 +23,8 @@ from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
+from localaws.folders import remove_folder
 from localaws.process_tree import is_alive, kill_descendants
-from localaws.removal import remove
 from localaws.settings import Settings
 
 EXECUTING_SERVICES = (
@@ -270,4 +270,4 @@ def _configure_moto(settings: Settings) -> None:
 
 def _forget(home: Path) -> None:
     for name in FOLDERS:
-        remove(home / name)
+        remove_folder(home / name)

@@ -1,4 +1,4 @@
-"""Where localaws keeps things and how it behaves. Reads nothing and touches nothing by itself."""
+"""The settings of a server: where it keeps its files and how it behaves. Reads and writes nothing."""
 
 import ipaddress
 from collections.abc import Mapping

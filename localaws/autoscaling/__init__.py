@@ -1,7 +1,7 @@
-"""Application Auto Scaling that acts: on the instance count of endpoints' variants and on provisioned concurrency.
+"""Application Auto Scaling that acts on the instance counts of endpoint variants and on provisioned concurrency.
 
-Policies are triggered by CloudWatch's alarms, which are judged in rounds from the real metrics; what is decided is done
-through the same calls as a person's. moto gives the wire, the state is `engine.py`'s.
+CloudWatch's alarms trigger the policies and are evaluated from the real metrics. The decisions are carried out through
+the same operations that a person would call. moto provides the wire protocol; `engine.py` holds the state.
 """
 
 from starlette.routing import BaseRoute

@@ -1,8 +1,9 @@
-"""Alarms that are judged: every emulated minute from the real metric, those of 10 to 30 seconds every ten seconds.
+"""CloudWatch alarms that are evaluated from the real metrics.
 
-An alarm starts as INSUFFICIENT_DATA, changes with the data, says why, and keeps its history. Actions that are scaling
-policies are handed to who carries them out, again in every evaluation while the alarm stays in its state, as AWS does;
-every other action is not emulated, and the history says so.
+An alarm is evaluated every emulated minute, or every ten emulated seconds if its period is 10 to 30 seconds. It starts
+as INSUFFICIENT_DATA, changes with the data, gives its reason and keeps its history. An action that is a scaling policy
+is carried out in every evaluation while the alarm stays in its state, as on AWS. Other actions are not emulated; the
+history records that.
 """
 
 import json
@@ -17,7 +18,7 @@ import moto.cloudwatch.models as moto_models
 from localaws.clock import Clock
 from localaws.cloudwatch.states import FURTHER_BACK, INSUFFICIENT, OK, OPERATORS, counted, decide
 from localaws.metrics import MetricName, Metrics
-from localaws.rounds import JUDGE, Rounds
+from localaws.periodic import EVALUATE, PeriodicWork
 
 HISTORY_ITEMS = 1_000
 FIRST_REASON = "Unchecked: Initial alarm creation"
@@ -63,7 +64,7 @@ class Alarm(moto_models.Alarm):
     items: deque[HistoryItem]
 
     def __init__(self, *, former: "Alarm | None", now: float, **fields: Any) -> None:
-        """Make an alarm that has not been judged, or one with the state and history of the `former` of its name."""
+        """Make an alarm that has not been evaluated, or one with the state and history of the `former` of its name."""
         super().__init__(**{**dict.fromkeys(OPTIONAL), "dimensions": [], "alarm_actions": [], **fields})
         self.items = former.items if former else deque(maxlen=HISTORY_ITEMS)
         self.state_value, self.state_reason = INSUFFICIENT, FIRST_REASON
@@ -104,7 +105,7 @@ class Alarm(moto_models.Alarm):
 
 
 class Alarms:
-    """Judges the alarms of one account and region."""
+    """Evaluates the alarms of one account and region."""
 
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics = metrics
@@ -116,19 +117,19 @@ class Alarms:
         """Have `action` carry out what alarms ask of scaling policies."""
         self._scale = action
 
-    def watch(self, alarms: Mapping[str, Alarm], rounds: Rounds) -> None:
-        """Judge these alarms from the next round on."""
+    def watch(self, alarms: Mapping[str, Alarm], periodic: PeriodicWork) -> None:
+        """Evaluate these alarms from the next period on."""
         if self._alarms is None:
-            rounds.add(self.judge, order=JUDGE)
+            periodic.add(self.evaluate, order=EVALUATE)
         self._alarms = alarms
 
-    def judge(self, moment: int) -> None:
-        """Judge the alarms whose turn it is at `moment`, on the periods that ended by then."""
+    def evaluate(self, moment: int) -> None:
+        """Evaluate the alarms whose turn it is at `moment`, on the periods that ended by then."""
         for alarm in list((self._alarms or {}).values()):
             if moment % min(60, max(10, alarm.period)) == 0:
-                self._judge(alarm, moment)
+                self._evaluate(alarm, moment)
 
-    def _judge(self, alarm: Alarm, moment: int) -> None:
+    def _evaluate(self, alarm: Alarm, moment: int) -> None:
         values = self._values(alarm, moment)
         breaches, _ = OPERATORS[alarm.comparison_operator]
         state = decide(

@@ -1,4 +1,4 @@
-"""The wire side of CloudWatch: what moto lacks (DescribeAlarmHistory), and refusals of what it would pass over."""
+"""CloudWatch on the wire: adds DescribeAlarmHistory, which moto lacks, and refuses what moto would ignore."""
 
 from typing import Any
 

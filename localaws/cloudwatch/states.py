@@ -1,6 +1,6 @@
-"""Which state an alarm is in, from the data points of its evaluation range. Pure.
+"""Computes the state of an alarm from the data points of its evaluation range.
 
-Source, with the two tables that the tests hold:
+Source, with the two tables that the tests check:
 docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
 """
 

@@ -1,8 +1,9 @@
-"""CloudWatch over moto's state: metrics told apart by all of their dimensions, in the emulated time, and real alarms.
+"""The CloudWatch backend: exact statistics in the emulated time, over moto's state.
 
 moto adds up every metric whose dimensions include those asked for, starts periods at the first data point and never
-looks at an alarm again. Here the data points are the server's own (`metrics.py`), periods start at their multiples, and
-alarms are judged in every round. Not emulated, and refused by name: percentiles, metric math, Metrics Insights.
+evaluates an alarm again. Here the data points are the server's own (`localaws/metrics.py`), a metric is identified by
+all of its dimensions, periods start at multiples of their length, and alarms are evaluated periodically. Percentiles,
+metric math and Metrics Insights are not emulated and are refused by name.
 """
 
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class ExactCloudWatch(moto_models.CloudWatchBackend):
         core, settings = ExactCloudWatch.core, ExactCloudWatch.core.settings
         is_servers = (region_name, account_id) == (settings.region, settings.account_id)
         self.metrics = core.metrics if is_servers else Metrics(core.clock.now)
-        self.judge = Alarms(self.metrics, core.clock)
+        self.evaluator = Alarms(self.metrics, core.clock)
 
     def reset(self) -> None:
         """Forget everything."""
@@ -181,11 +182,11 @@ class ExactCloudWatch(moto_models.CloudWatchBackend):
         self.alarms[alarm.name] = alarm
         if tags:
             self.tagger.tag_resource(alarm.alarm_arn, tags)
-        self.judge.watch(self.alarms, self.core.rounds)
+        self.evaluator.watch(self.alarms, self.core.periodic)
         return alarm
 
     def set_alarm_state(self, alarm_name: str, reason: str, reason_data: str, state_value: str) -> None:
-        """Set a state until the alarm is judged the next time."""
+        """Set a state until the alarm is evaluated the next time."""
         super().set_alarm_state(alarm_name, reason, reason_data, state_value)
         self.alarms[alarm_name].stamp(self.core.clock.now())
 

@@ -1,8 +1,8 @@
-"""The images that instances can be launched from, and the SSM parameters that lead to them: the one list of both.
+"""The images that instances can be launched from, and the SSM parameters that hold their ids.
 
-The names of the parameters are those that AWS publishes; the ids of the images are this server's own, made from the
-parameter's name, so that they are the same in every run. All are Ubuntu for x86_64: that is what an instance of
-localaws looks like. AWS publishes no Deep Learning AMI for CPUs any more; the GPU ones run on CPU types too.
+The names of the parameters are those that AWS publishes. The ids of the images are this server's own: they are made
+from the parameter's name, so that they are the same in every run. All images are Ubuntu for x86_64. AWS no longer
+publishes Deep Learning AMIs for CPUs; the GPU ones run on CPU types too.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Which SSH server an instance has, and how it is configured: OpenSSH's where it is installed, else localaws's own."""
+"""Chooses and configures an instance's SSH server: OpenSSH's where it is installed, else localaws's own."""
 
 import functools
 import json

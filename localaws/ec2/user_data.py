@@ -1,8 +1,7 @@
 """Takes user data apart as cloud-init does: `#cloud-config`, `#!` scripts, and MIME messages of those, gzipped or not.
 
 Of cloud-config, `ssh_keys`, `ssh_deletekeys`, `ssh_authorized_keys`, `write_files`, `bootcmd` and `runcmd` are
-emulated. What is not is named in `notices`, which the instance prints on its console; nothing is dropped in silence.
-Touches nothing.
+emulated. Everything else is listed in `notices`, which the instance prints on its console. Touches no file.
 """
 
 import base64

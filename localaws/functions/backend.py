@@ -1,7 +1,7 @@
 """moto's Lambda backend with functions that run.
 
-moto keeps the functions, versions, aliases, policies and tags; this class makes them executable, closes the gaps that
-matter (versions, revisions, concurrency) and refuses what would only look as if it worked.
+moto keeps the functions, versions, aliases, policies and tags. This class makes them executable, adds what moto gets
+wrong or lacks (versions, revisions, concurrency) and refuses what would only appear to work.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Provisioned concurrency on the control plane: what may be provisioned for which version or alias, and what is shown.
+"""Provisioned concurrency on the control plane: checks what may be provisioned and describes what is.
 
-Keeps the counts in the accounting and the environments in the provisioner; has no state of its own but the time of the
-last change. Error codes and texts are AWS's.
+The counts are kept by the concurrency accounting and the environments by the provisioner; this module only keeps the
+time of the last change. Error codes and texts are AWS's.
 """
 
 from __future__ import annotations

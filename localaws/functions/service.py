@@ -1,6 +1,7 @@
-"""Invocations: resolve, lease, run in an environment, report. On the event loop of the front.
+"""Runs invocations on the front's event loop: resolve the name, lease concurrency, run in an environment, report.
 
-Control-plane threads reach the environments through `retire` and `remove_environments`, which hand over to that loop.
+Threads of the control plane reach the environments through `retire` and `remove_environments`, which call into that
+loop.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from typing import Any, TypeVar
 
 from localaws.core import Core
 from localaws.errors import AwsError, NoSuchRole, StopFailed
-from localaws.functions import reporting
+from localaws.functions import log_lines
 from localaws.functions.concurrency import Concurrency, Lease, Resource, ThrottledError
 from localaws.functions.deployment import Deployment, Execution, Invocation
 from localaws.functions.environment import Environment, EnvironmentGoneError, InitFailedError
-from localaws.functions.launching import PROVISIONED, Launch
+from localaws.functions.launch import PROVISIONED, Launch
 from localaws.functions.metrics import FunctionMetrics
 from localaws.functions.pool import IDLE_SECONDS, Pool
 from localaws.functions.provisioned import Key, Provisioner
@@ -157,13 +158,13 @@ class FunctionService:
         if admission.provisioned_for is not None:
             is_spillover = admission.environment is None
             self._metrics.provisioned_invocation(admission.resource, version, is_spillover=is_spillover)
-        lines = reporting.log_lines(deployment, event.request_id, execution)
+        lines = log_lines.of_invocation(deployment, event.request_id, execution)
         self.core.logs.write(f"/aws/lambda/{target.name}", environment.log_stream, lines)
         return Result(deployment.version, execution, lines)
 
     def _report_init(self, environment: Environment, init_ms: float, error: InitFailedError | None) -> None:
         error_type = error.error_type if error else None
-        lines = reporting.init_lines(environment.deployment, environment.new_output(), init_ms, error_type)
+        lines = log_lines.of_init(environment.deployment, environment.new_output(), init_ms, error_type)
         self.core.logs.write(f"/aws/lambda/{environment.deployment.name}", environment.log_stream, lines)
 
     async def _sample(self) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import time
 
 from localaws.functions.environment import Environment, InitFailedError
-from localaws.functions.sight import cpu_seconds
+from localaws.functions.process_usage import cpu_seconds
 from localaws.idle_priority import PATIENCE, idle, normal
 
 

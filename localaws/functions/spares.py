@@ -1,12 +1,12 @@
 """Spare environments: started ahead, at idle priority, for cold starts on demand to come.
 
-A cold start computes, here on the cores that serve; on AWS each has processors of its own. Where a spare is ready, an
-invocation that finds no warm environment waits as long as the spare's init took in processor time, which is what it
-takes on a processor of its own, and runs in it: for who calls, a cold start. A spare is never handed out as a warm
-environment is. On AWS it would not exist yet, so its role's key is held: one whose init calls AWS is thrown away, and
-its revision starts cold from then on.
+On AWS each environment starts on processors of its own; here a cold start would take those of the environments that
+serve. Where a spare is ready, an invocation that finds no warm environment waits as long as the spare's init took in
+processor time, and then runs in it. To the caller it is a cold start. A spare is never used as a warm environment. On
+AWS a spare would not exist yet, so its role's key is held: a spare whose init calls AWS is thrown away, and its
+revision starts cold from then on.
 
-Where there is no idle priority (`can_come_back`), there are no spares. Runs on the event loop.
+Without an idle priority (`can_come_back`) there are no spares. Runs on the event loop.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Protocol
 from localaws.errors import NoSuchRole, StopFailed
 from localaws.functions.deployment import Deployment
 from localaws.functions.environment import INIT_SECONDS, Environment, InitFailedError
-from localaws.functions.launching import HeldKey
+from localaws.functions.launch import HeldKey
 from localaws.functions.spare_records import Bounds, Revision, Spare, SpareCounts, Tally
 from localaws.functions.spare_start import initialise_at_idle_priority, is_time_out
 

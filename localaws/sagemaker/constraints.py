@@ -1,4 +1,4 @@
-"""The constraints of botocore's model, in AWS's words: required members, enumerations, lengths, patterns, ranges."""
+"""Checks requests against the constraints of botocore's model; the messages are AWS's."""
 
 import re
 from collections.abc import Iterator, Mapping

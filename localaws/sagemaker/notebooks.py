@@ -1,8 +1,8 @@
-"""SageMaker's notebook instances, the control plane only: AWS's states, tags and refusals; nothing boots behind them.
+"""The control plane of SageMaker's notebook instances: AWS's states, tags and refusals. No instance is started.
 
-No Jupyter runs, the lifecycle scripts are kept and not executed, nothing stops by being idle. `InService` therefore
-promises less than on AWS, and what would need a server, the presigned URL, is refused by name. `Pending`, `Stopping`
-and `Updating` last `TRANSITION_SECONDS`, so that a client that does not wait for them is found out.
+No Jupyter runs, the lifecycle scripts are kept and not executed, and nothing stops because it is idle. `InService`
+therefore promises less than on AWS, and the presigned URL, which needs a server, is refused by name. `Pending`,
+`Stopping` and `Updating` last `TRANSITION_SECONDS`, so that a client that does not wait for them fails here too.
 """
 
 import threading

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from localaws.functions.sight import cpu_seconds
+from localaws.functions.process_usage import cpu_seconds
 from localaws.process_tree import family, memory_bytes
 
 HAS_CHILDREN_THAT_END = """

@@ -1,8 +1,8 @@
-"""The slots of an instance whose type has a limited capacity, and the route that changes the limits at run time.
+"""The slots of an instance with limited capacity, and the route that changes the limits at run time.
 
-A request over the limit waits in the instance's queue, as it would in the container's, and is refused with the
-container's 503 when the queue is full. Each request holds its slot for its least time, or longer if it takes longer.
-Belongs to the event loop that routes requests.
+A request over the limit waits in the instance's queue, as it would in the container's, and gets the container's 503
+when the queue is full. Each request holds its slot for its least time, or longer if it takes longer. Slots belong to
+the event loop that routes requests.
 """
 
 import asyncio

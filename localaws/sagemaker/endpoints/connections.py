@@ -1,6 +1,7 @@
-"""Keep-alive HTTP/1.1 connections to one model server: a parser in C, one exchange at a time on each connection.
+"""Keep-alive HTTP/1.1 connections to one model server, with a parser in C and one request at a time on each connection.
 
-Lives on one event loop. It opens as many connections as there are requests at once, and reuses the one used last.
+A pool belongs to one event loop. It has as many connections as there are requests at once, and reuses the one that was
+used last.
 """
 
 import asyncio

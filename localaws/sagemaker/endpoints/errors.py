@@ -1,4 +1,4 @@
-"""Errors of endpoints: why a deployment failed, and the AWS-shaped answers of `InvokeEndpoint`."""
+"""The errors of endpoints: why a deployment failed, and the AWS-shaped answers of `InvokeEndpoint`."""
 
 import json
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The instances of one variant: started or taken from its spares, scaled, replaced when they die, drained.
 
-`serving` is replaced whole and never changed, so that the event loop reads it without a lock.
+`serving` is replaced as a whole and never changed, so that the event loop can read it without a lock.
 """
 
 import threading

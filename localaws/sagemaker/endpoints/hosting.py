@@ -1,7 +1,8 @@
-"""The life of every endpoint: create, update (blue/green), scale and delete, each in a thread, and a supervisor.
+"""Creates, updates (blue/green), scales and deletes endpoints, each in a thread, and supervises their instances.
 
-An endpoint's status says what its processes do: `InService` is set when every instance passed its ping, `Failed` when
-one did not, and an update that fails leaves the old fleet serving. Callers let one operation in at a time per endpoint.
+The status of an endpoint follows its processes: `InService` is set when every instance has passed its ping, `Failed`
+when one has not, and an update that fails leaves the old fleet serving. Callers start one operation at a time for each
+endpoint.
 """
 
 import shutil
@@ -13,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from localaws.core import Core
-from localaws.rounds import TAKE
+from localaws.periodic import MEASURE
 from localaws.sagemaker.endpoints.deployments import Deployment, Variant
 from localaws.sagemaker.endpoints.errors import DeploymentFailed, failure_reason
 from localaws.sagemaker.endpoints.fleets import Fleet
@@ -160,11 +161,11 @@ class EndpointHosting:
 
     def start(self) -> None:
         """Watch over the instances from now on; `close` ends it."""
-        rounds = max(PING_ROUND_SECONDS / self._core.settings.time_scale, SHORTEST_PING_ROUND_SECONDS)
-        for duty, seconds in ((Fleet.replace_dead, SUPERVISION_SECONDS), (Fleet.replace_hung, rounds)):
+        ping_seconds = max(PING_ROUND_SECONDS / self._core.settings.time_scale, SHORTEST_PING_ROUND_SECONDS)
+        for duty, seconds in ((Fleet.replace_dead, SUPERVISION_SECONDS), (Fleet.replace_hung, ping_seconds)):
             threading.Thread(target=self._supervise, args=(duty, seconds), name=duty.__name__, daemon=True).start()
         if self._core.settings.keeps_spares:
-            keeper = SpareKeeper(self._kept, ping_seconds=rounds)
+            keeper = SpareKeeper(self._kept, ping_seconds=ping_seconds)
             threading.Thread(target=keeper.run, args=(self._closed,), name="spares", daemon=True).start()
         self._core.on_shutdown(self.close)
 
@@ -179,7 +180,7 @@ class EndpointHosting:
         self._running[record.endpoint_name] = running
         if not self._is_measured:
             self._is_measured = True
-            self._core.rounds.add(self._measure, order=TAKE)
+            self._core.periodic.add(self._measure, order=MEASURE)
         self._operate(record, lambda: running.create(plan), failed="Failed")
 
     def update(self, record: EndpointRecord, plan: DeploymentPlan, rollout: Rollout) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from localaws.metrics import MetricName, Metrics, Series
-from localaws.rounds import ROUND_SECONDS
+from localaws.periodic import PERIOD_SECONDS
 
 NAMESPACE = "AWS/SageMaker"
 OF_INSTANCES = "/aws/sagemaker/Endpoints"
@@ -58,9 +58,9 @@ class VariantMetrics:
             self._overhead_latency.add(overhead_seconds * 1e6, second)
 
     def take(self, serving: Sequence[Measured], moment: int) -> None:
-        """Measure the instances at the end of a round; at the end of a minute, what belongs to the minute."""
+        """Measure the instances at the end of a period; at the end of a minute, what belongs to the minute."""
         for instance in serving:
-            self._concurrent.add(float(instance.take_peak()), moment - ROUND_SECONDS)
+            self._concurrent.add(float(instance.take_peak()), moment - PERIOD_SECONDS)
         if moment % 60:
             return
         if serving and self._per_instance.window(moment - 60, moment) is None:

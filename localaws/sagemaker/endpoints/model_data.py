@@ -1,4 +1,4 @@
-"""Bring a variant's `model.tar.gz` from S3 to disk, once for all its instances."""
+"""Brings a variant's `model.tar.gz` from S3 to disk, once for all its instances."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """SageMaker's models, endpoint configurations and endpoints, with endpoints that run.
 
-`Endpoints` is laid over moto's backend: moto keeps the records, `EndpointHosting` the processes. `install_endpoints`
-gives the routes of `InvokeEndpoint`, which never pass through moto.
+`Endpoints` overrides moto's backend: moto keeps the records and `EndpointHosting` the processes. `install_endpoints`
+returns the routes of `InvokeEndpoint`, which never pass through moto.
 """
 
 import threading

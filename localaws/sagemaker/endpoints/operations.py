@@ -1,6 +1,6 @@
-"""The wire side of models and endpoints: operations put on moto's SageMaker response class.
+"""The operations on models and endpoints on the wire, added to moto's SageMaker response class.
 
-They see whole requests, so that a parameter without effect is refused by name; moto's own read only what they know.
+They read whole requests, so that a parameter without effect is refused by name; moto's own read only what they know.
 """
 
 from typing import Any

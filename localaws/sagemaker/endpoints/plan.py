@@ -1,4 +1,4 @@
-"""What an endpoint is to run, as plain data, made from a configuration and its models before anything starts."""
+"""The plan of an endpoint as plain data, made from a configuration and its models before anything starts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

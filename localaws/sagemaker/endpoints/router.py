@@ -1,8 +1,8 @@
-"""The hot path: `POST /endpoints/{name}/invocations`, from the front's event loop to a model server and back.
+"""Routes `POST /endpoints/{name}/invocations` from the front's event loop to a model server and back.
 
-A variant is drawn by weight (or named by the caller); its instance with the fewest requests outstanding gets it.
-An instance that cannot be connected to is passed over; a connection that breaks after the request was sent is an error,
-because the model may have handled it.
+A variant is drawn by weight, unless the caller names one; its instance with the fewest outstanding requests gets the
+request. An instance that refuses the connection is skipped. A connection that breaks after the request was sent is an
+error, because the model may have handled the request.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Keeps the spares of all fleets: one thread that starts them one at a time, within an eighth of the machine's memory.
+"""Keeps the spares of all fleets: one thread starts them one at a time, within an eighth of the machine's memory.
 
-What it does at idle priority takes no core from those that serve; what it waits for holds up nobody else. Where there
-is no idle priority (`can_come_back`), it starts spares only while no fleet serves requests.
+Spares load at idle priority, so that they take no core from the instances that serve. Where there is no idle priority
+(`can_come_back`), the keeper starts spares only while no fleet serves requests.
 """
 
 import sys
@@ -21,7 +21,7 @@ from localaws.sagemaker.endpoints.instances import Instance
 from localaws.sagemaker.endpoints.spares import SpareCounts, Spares
 
 SHARE_OF_MEMORY = 8
-ROUND_SECONDS = 0.1
+PERIOD_SECONDS = 0.1
 QUIET_SECONDS = 2.0  # without a request, until a fleet counts as serving none
 MEMORY_ROUND_SECONDS = 1.0  # to look at the memory is milliseconds of computing
 
@@ -75,11 +75,11 @@ class SpareKeeper:
 
     def run(self, closed: threading.Event) -> None:
         """Go round until `closed`."""
-        while not closed.wait(ROUND_SECONDS):
+        while not closed.wait(PERIOD_SECONDS):
             try:
                 self.go_round()
             except Exception as error:  # noqa: BLE001 the next round may find things in order
-                print(f"localaws: a round of the spares failed: {error!r}", file=sys.stderr)
+                print(f"localaws: a round of starting spares failed: {error!r}", file=sys.stderr)
 
     def go_round(self) -> None:
         """See to every fleet's spares, and start one where some are missing."""

@@ -1,13 +1,13 @@
 """The spares of one fleet: model servers that are started ahead and become instances when the fleet grows.
 
-On AWS a new instance brings processors of its own. Here it takes those of the instances that serve, and starting
-a model server is seconds of computing. So with an emulated start-up the server computes it beforehand, at idle
-priority: what an instance costs when it is added is then the time that is set, and nothing of its fleet's. Only one
-that gets no core for seconds is given a higher priority (`PATIENCE`), and where there is no idle priority none is
-started while requests are served.
+On AWS a new instance brings processors of its own. Here it shares them with the instances that serve, and starting a
+model server takes seconds of computing. With an emulated start-up the server therefore does that work ahead, at idle
+priority: adding an instance then takes the time that is set and slows nothing else of its fleet. A spare that gets no
+core for seconds is given a higher priority (`PATIENCE`). Without an idle priority, no spare is started while requests
+are served.
 
-A spare serves nothing and is counted nowhere. A fleet starts cold from then on, until its next deployment, when three
-spares in a row did not come up, and when one's loading used its role: on AWS it would not have existed yet.
+A spare serves nothing and is counted nowhere. A fleet has no more spares until its next deployment after three in a row
+failed to start, or after one used its role while it loaded: on AWS it would not have existed yet.
 """
 
 import threading

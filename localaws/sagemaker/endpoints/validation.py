@@ -1,4 +1,4 @@
-"""What is refused of a request about models and endpoints, and in which words. Reads requests, changes nothing."""
+"""Checks requests about models and endpoints and refuses what is not allowed or not emulated. Changes nothing."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

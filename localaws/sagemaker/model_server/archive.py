@@ -1,4 +1,4 @@
-"""Unpack a `model.tar.gz` that may be hostile: nothing outside the folder, no links out of it, no bomb."""
+"""Unpacks a `model.tar.gz` that may be hostile: no file outside the folder, no links out of it, no bomb."""
 
 import tarfile
 import zlib

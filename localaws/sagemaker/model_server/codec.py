@@ -1,4 +1,4 @@
-"""What the toolkit's default `input_fn` and `output_fn` do: JSON, CSV and NPY to and from numpy arrays."""
+"""The toolkit's default `input_fn` and `output_fn`: JSON, CSV and NPY to and from numpy arrays."""
 
 import io
 import json

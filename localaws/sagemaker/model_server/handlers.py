@@ -1,4 +1,4 @@
-"""Find a model's `inference.py` and call its functions as the sagemaker-inference-toolkit does.
+"""Finds a model's `inference.py` and calls its functions as the sagemaker-inference-toolkit does.
 
 `model_fn(model_dir)` once; then per request `input_fn(data, content_type)`, `predict_fn(data, model)`,
 `output_fn(prediction, accept)`, or `transform_fn(model, data, content_type, accept)` in place of the three. Each may

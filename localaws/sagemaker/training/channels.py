@@ -1,8 +1,8 @@
-"""Input channels: which objects of S3 each host gets, and getting them there.
+"""Brings input channels to the hosts: decides which objects of S3 each host gets, and downloads them.
 
 `FullyReplicated`: every host gets all. `ShardedByS3Key`: the objects in key order are dealt to the hosts in turn, so
-that each has 1/n of them, give or take one. A file is named by what follows the channel's prefix in its key. Writes
-below the folders it is given only.
+that each has 1/n of them, give or take one. A file's name is the part of its key after the channel's prefix. Writes
+only below the folders it is given.
 """
 
 import json

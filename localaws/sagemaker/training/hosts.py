@@ -1,8 +1,8 @@
-"""One training job's instances: their folders, configuration files, environment, network and processes.
+"""The hosts (instances) of a training job: their folders, configuration files, environment and processes.
 
 Where the kernel has user namespaces, every job has a network of its own and every host its own /opt/ml, process table
-and host name (`programs/training_host.py`); where it has not, the paths in the staged scripts are rewritten instead
-(`rewriting.py`). Keeps to the job's folder.
+and host name (`programs/training_host.py`). Without them, the paths in the staged scripts are rewritten instead
+(`rewriting.py`). Touches only the job's folder.
 """
 
 import json

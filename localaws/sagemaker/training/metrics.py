@@ -1,4 +1,4 @@
-"""Metrics that a job prints, found in its log lines by the regexes of the request. Writes to CloudWatch."""
+"""Finds a job's metrics in its log lines by the regexes of the request, and writes them to CloudWatch."""
 
 import math
 import re

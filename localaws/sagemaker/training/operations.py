@@ -1,7 +1,8 @@
-"""SageMaker's training job operations: what moto's backend and responses get in place of their own.
+"""SageMaker's training job operations, in the place of those of moto's backend and responses.
 
-Create checks and starts, Describe and List show the record, Stop and Delete act on the runner. One route of localaws's
-own, `POST /_localaws/training-jobs/{name}/interrupt?host=algo-1`, takes an instance of a spot job back.
+Create checks the request and starts the job, Describe and List show the record, Stop and Delete act on the runner. A
+route of localaws's own, `POST /_localaws/training-jobs/{name}/interrupt?host=algo-1`, interrupts an instance of a spot
+job.
 """
 
 import shutil

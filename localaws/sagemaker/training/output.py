@@ -1,4 +1,4 @@
-"""What a job leaves: model and output archives, and checkpoints kept equal with S3. Reads hosts' folders, writes S3."""
+"""Uploads a job's model and output archives, and keeps its checkpoints in step with S3. Writes S3."""
 
 import os
 import tarfile

@@ -1,6 +1,6 @@
-"""What is known of a training job: its states and their times, as DescribeTrainingJob tells them.
+"""The record of a training job: its states and their times, as DescribeTrainingJob shows them.
 
-Only the runner changes a record, and only to what happened. Thread-safe. Holds no process and no file.
+Only the runner changes a record, and only to what has happened. Thread-safe. Holds no process and no file.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""Hosts without namespaces: what the staged scripts say of /opt/ml, algo-1 and port 7777 is rewritten to what is there.
+"""Rewrites /opt/ml, algo-1 and port 7777 in the staged scripts of a host without namespaces to what is really there.
 
 Covers text files of the `code` and `sm_drivers` channels, the command and the environment. Not covered: a path that a
 script puts together at run time, and the names of other hosts than the first.

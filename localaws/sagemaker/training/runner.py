@@ -1,7 +1,8 @@
-"""Carries a training job out: instances, channels, the run, its end, what it leaves.
+"""Runs a training job from its start to its end: hosts, channels, the run, checkpoints, outputs.
 
-One thread a job. States follow what happened: `Training` once the hosts run, `Completed` when all of them ended with 0
-and the model is in S3. Everything is kept in `home/jobs/<name>` and removed at the end, but for each host's end of log.
+Each job has one thread. States follow what happened: `Training` once the hosts run, `Completed` when all of them ended
+with 0 and the model is in S3. Everything is kept in `home/jobs/<name>` and removed at the end, except for the end of
+each host's log.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""CloudWatch alarms: the state that follows from the data, AWS's tables for missing data, and alarms judged live."""
+"""CloudWatch alarms: the state that follows from the data, AWS's tables for missing data, and alarms evaluated live."""
 
 import json
 from typing import Any
@@ -140,7 +140,7 @@ def test_missing_data_are_treated_as_asked(server: ScaledServer, missing: str, s
     assert said[state] in alarm["StateReason"]
 
 
-def test_an_alarm_of_ten_seconds_is_judged_within_the_minute(server: ScaledServer) -> None:
+def test_an_alarm_of_ten_seconds_is_evaluated_within_the_minute(server: ScaledServer) -> None:
     start = int(server.now()) // 10 * 10
     fill(server, "quick", {start + 10 * number: 25.0 for number in range(-3, 200)})
     put_alarm(server, "quick", Period=10)
@@ -171,7 +171,7 @@ def test_an_action_that_is_no_scaling_policy_says_that_it_is_not_emulated(server
     assert until(action) == f"Failed to execute action {topic}: not emulated by localaws"
 
 
-def test_alarms_that_cannot_be_judged_are_refused_by_name(server: ScaledServer) -> None:
+def test_alarms_that_cannot_be_evaluated_are_refused_by_name(server: ScaledServer) -> None:
     query = {"Id": "m", "Expression": "SELECT 1"}
     for parameters, why in (
         ({"Metrics": [query]}, "Metrics is not supported by localaws"),

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 
 from localaws.ec2 import host_keys
 from localaws.ec2.user_data import File, UserData, take_apart
-from localaws.programs.places import rewrite
+from localaws.programs.path_rewriting import rewrite
 from localaws.programs.power import NotUnderstood, Order, understand
 from tests.localaws.ec2.machine_rooms import new_private_key, read_key
 

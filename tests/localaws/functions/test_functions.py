@@ -20,7 +20,7 @@ import pytest
 from localaws.core import Core
 from localaws.functions.concurrency import ThrottledError
 from localaws.functions.deployment import Deployment
-from localaws.functions.launching import Launch
+from localaws.functions.launch import Launch
 from localaws.functions.pool import Pool
 from tests.localaws.functions.functions_kit import WHO, Functions, error_of, zipped
 

@@ -12,7 +12,7 @@ import pytest
 
 from localaws.core import Core
 from localaws.functions.deployment import Deployment
-from localaws.functions.launching import Launch
+from localaws.functions.launch import Launch
 from localaws.functions.pool import Pool
 from localaws.functions.spare_records import Bounds, SpareCounts
 from localaws.idle_priority import can_come_back

@@ -1,4 +1,4 @@
-"""Why instances change their state, in EC2's words."""
+"""The reasons of EC2 for a change of an instance's state, in AWS's words."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""One boot of an instance, from its first process's start to its end."""
+"""One boot of an instance, from the start of its first process to its end."""
 
 import contextlib
 import socket
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from localaws.core import Core
 from localaws.ec2 import ssh_service
-from localaws.ec2.blueprint import Blueprint
+from localaws.ec2.instance_files import InstanceFiles
 from localaws.ec2.metadata import Metadata, Service
 from localaws.ec2.network import SYSTEM_PATH, Network, NetworkFailed
 from localaws.ec2.spec import MachineSpec
@@ -41,7 +41,7 @@ class Listener:
     on_greets: Callable[[tuple[str, int]], None]
 
 
-class Running:
+class Boot:
     """An instance between power-on and power-off. `live` does it all in the caller's thread."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Running:
         *,
         core: Core,
         network: Network,
-        metadata_of: Callable[[Blueprint], Metadata],
+        metadata_of: Callable[[InstanceFiles], Metadata],
     ) -> None:
         self._spec = spec
         self._folder = folder
@@ -92,22 +92,22 @@ class Running:
 
     def _live(self, listener: Listener) -> str:
         self._network.start()
-        blueprint = self._draw()
-        blueprint.build()
+        files = self._prepare()
+        files.build()
         channel, theirs = messages.channel()
         with channel:
             with theirs:
-                self._spawn(blueprint, theirs)
-            said = self._follow(channel, blueprint, listener)
+                self._spawn(files, theirs)
+            said = self._follow(channel, files, listener)
         assert self._process is not None
         status = self._process.wait(END_SECONDS)
         if self._is_stopped:
             return STOPPED
         if status == 0 and said in (SHUTDOWN, REBOOT):
             return said
-        return f"crashed: its first process ended with status {status}: {_last_line(blueprint.folder)}"
+        return f"crashed: its first process ended with status {status}: {_last_line(files.folder)}"
 
-    def _draw(self) -> Blueprint:
+    def _prepare(self) -> InstanceFiles:
         is_isolated = self._network.refusal is None
         sshd = ssh_service.choose(self._core.settings, is_isolated=is_isolated)
         address, url = (self._spec.private_address, SSH_PORT), None
@@ -116,15 +116,15 @@ class Running:
             metadata_socket = socket.create_server((self._spec.private_address, 0))
             url = "http://{}:{}".format(*metadata_socket.getsockname())
             address = (self._spec.private_address, _free_port(self._spec.private_address))
-        blueprint = Blueprint(self._folder, self._spec, self._core.settings, address, url, sshd)
-        self._metadata = self._metadata_of(blueprint)
+        files = InstanceFiles(self._folder, self._spec, self._core.settings, address, url, sshd)
+        self._metadata = self._metadata_of(files)
         if metadata_socket is not None:
             self._service = self._metadata.serve(metadata_socket)
-        return blueprint
+        return files
 
-    def _spawn(self, blueprint: Blueprint, channel: socket.socket) -> None:
+    def _spawn(self, files: InstanceFiles, channel: socket.socket) -> None:
         namespace = self._network.user_namespace
-        config = {"channel": channel.fileno(), "user_namespace": namespace, "plan": str(blueprint.plan)}
+        config = {"channel": channel.fileno(), "user_namespace": namespace, "plan": str(files.plan)}
         with self._lock:
             if self._is_stopped:
                 raise _Stopped
@@ -137,7 +137,7 @@ class Running:
                 pass_fds=(channel.fileno(),) if namespace is None else (channel.fileno(), namespace),
             )
 
-    def _follow(self, channel: socket.socket, blueprint: Blueprint, listener: Listener) -> str:
+    def _follow(self, channel: socket.socket, files: InstanceFiles, listener: Listener) -> str:
         """Do what the first process's messages ask for until it is gone; return its last word on power."""
         said, is_running = "", False
         began, deadline = False, time.monotonic() + START_SECONDS
@@ -160,7 +160,7 @@ class Running:
             elif event == "began":
                 began, deadline = True, time.monotonic() + RUNNING_SECONDS
             elif event == "greets":
-                listener.on_greets(blueprint.ssh_address)
+                listener.on_greets(files.ssh_address)
                 if not is_running:
                     is_running = True
                     listener.on_running()

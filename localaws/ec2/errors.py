@@ -1,4 +1,4 @@
-"""The errors that EC2 answers with, and those of localaws for what it does not carry out."""
+"""The errors that EC2 answers with, and those for what localaws does not emulate."""
 
 from collections.abc import Collection, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What an S3 object holds, as a file: written once while it arrives, read in pieces, never whole in memory."""
+"""The content of an S3 object as a file: written once while it arrives, read in pieces, never whole in memory."""
 
 import base64
 import hashlib

@@ -1,11 +1,11 @@
-"""Removes folders in which programs that were not ours could do as they liked."""
+"""Removes folders in which foreign programs may have changed permissions."""
 
 import os
 import shutil
 from pathlib import Path
 
 
-def remove(folder: Path) -> None:
+def remove_folder(folder: Path) -> None:
     """Remove a folder and all in it, whatever permissions were taken from it; nothing happens if it is not there."""
     if not folder.exists():
         return

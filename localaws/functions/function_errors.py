@@ -1,4 +1,4 @@
-"""What Lambda answers when a function, not the service, fails: the payloads, word for word where AWS documents them."""
+"""Lambda's answers when a function fails, not the service; word for word where AWS documents them."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ import pytest
 from localaws.core import Core
 from localaws.functions.deployment import Deployment
 from localaws.functions.environment import Environment
-from localaws.functions.launching import Launch
-from localaws.functions.turns import Turns
+from localaws.functions.launch import Launch
+from localaws.functions.start_queue import StartQueue
 
 DEPLOYMENT = Deployment("f", "1", "arn", "r1", "python3.11", "h.h", "role", Path("/nonexistent"), {}, 3, 128)
 
@@ -23,7 +23,7 @@ def environment(revision: str = "r1") -> Environment:
     return Environment(replace(DEPLOYMENT, revision=revision), launch)
 
 
-def waits(turns: Turns, revision: str = "r1") -> asyncio.Task[Environment | None]:
+def waits(turns: StartQueue, revision: str = "r1") -> asyncio.Task[Environment | None]:
     return asyncio.get_running_loop().create_task(turns.wait(replace(DEPLOYMENT, revision=revision)))
 
 
@@ -35,7 +35,7 @@ async def done(tasks: list[asyncio.Task[Environment | None]]) -> list[bool]:
 
 def test_so_many_start_at_once_and_the_next_when_one_is_over() -> None:
     async def story() -> None:
-        turns = Turns(2, lambda _: None)
+        turns = StartQueue(2, lambda _: None)
         tasks = [waits(turns) for _ in range(4)]
         assert await done(tasks) == [True, True, False, False]
         turns.over()
@@ -48,7 +48,7 @@ def test_so_many_start_at_once_and_the_next_when_one_is_over() -> None:
 
 def test_who_waits_longest_gets_an_environment_of_its_revision_that_becomes_free() -> None:
     async def story() -> None:
-        turns, free = Turns(1, lambda _: None), environment("r1")
+        turns, free = StartQueue(1, lambda _: None), environment("r1")
         tasks = [waits(turns), waits(turns, "r2"), waits(turns, "r1"), waits(turns, "r1")]
         await done(tasks)
         assert turns.offer(free)
@@ -64,7 +64,7 @@ def test_who_waits_longest_gets_an_environment_of_its_revision_that_becomes_free
 def test_a_wait_that_is_given_up_passes_on_what_it_was_handed_at_that_moment() -> None:
     async def story() -> None:
         returned: list[Environment] = []
-        turns, free = Turns(1, returned.append), environment()
+        turns, free = StartQueue(1, returned.append), environment()
         tasks = [waits(turns) for _ in range(3)]
         await done(tasks)
         turns.offer(free)
@@ -81,7 +81,7 @@ def test_a_wait_that_is_given_up_passes_on_what_it_was_handed_at_that_moment() -
 
 def test_a_wait_that_is_given_up_before_its_turn_takes_none() -> None:
     async def story() -> None:
-        turns = Turns(1, lambda _: None)
+        turns = StartQueue(1, lambda _: None)
         tasks = [waits(turns), waits(turns)]
         await done(tasks)
         tasks[1].cancel()
@@ -94,7 +94,7 @@ def test_a_wait_that_is_given_up_before_its_turn_takes_none() -> None:
 
 def test_a_wait_that_is_given_up_and_passed_by_in_the_same_moment_ends_as_cancelled() -> None:
     async def story() -> None:
-        turns = Turns(1, lambda _: None)
+        turns = StartQueue(1, lambda _: None)
         tasks = [waits(turns) for _ in range(3)]
         await done(tasks)
         tasks[1].cancel()
@@ -108,7 +108,7 @@ def test_a_wait_that_is_given_up_and_passed_by_in_the_same_moment_ends_as_cancel
 
 def test_who_waits_for_a_deployment_that_is_removed_is_told_and_the_others_go_on() -> None:
     async def story() -> None:
-        turns = Turns(1, lambda _: None)
+        turns = StartQueue(1, lambda _: None)
         tasks = [waits(turns, "r1"), waits(turns, "r1"), waits(turns, "r2")]
         await done(tasks)
         turns.refuse(lambda deployment: deployment.revision == "r1")

@@ -1,6 +1,6 @@
-"""What can be seen of an environment's process from outside: whether it runs, its memory, what it printed.
+"""Observes an environment's process from outside: whether it runs, its memory, its processor time and its output.
 
-Descriptors are kept open, because all of this is looked at for every invocation.
+Descriptors are kept open, because every invocation reads all of this.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How an environment's process is started: its command, its environment variables, its role's credentials."""
+"""How an environment's process is started: its command, its environment variables and its role's credentials."""
 
 from __future__ import annotations
 

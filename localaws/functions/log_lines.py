@@ -1,4 +1,4 @@
-"""What Lambda writes about an invocation, or an init ahead of any, in CloudWatch Logs: START, END and REPORT lines."""
+"""The lines that Lambda writes to CloudWatch Logs for an invocation or an init: INIT_START, START, END and REPORT."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from localaws.functions.deployment import Deployment, Execution
 TAIL_BYTES = 4096
 
 
-def log_lines(deployment: Deployment, request_id: str, execution: Execution) -> list[str]:
+def of_invocation(deployment: Deployment, request_id: str, execution: Execution) -> list[str]:
     """Return the invocation's log events, in Lambda's text format."""
     lines = [f"START RequestId: {request_id} Version: {deployment.version}", *execution.output]
     if execution.init_ms is not None:
@@ -21,7 +21,7 @@ def log_lines(deployment: Deployment, request_id: str, execution: Execution) -> 
     return [*lines, f"END RequestId: {request_id}", _report(deployment, request_id, execution)]
 
 
-def init_lines(deployment: Deployment, output: list[str], init_ms: float, error_type: str | None) -> list[str]:
+def of_init(deployment: Deployment, output: list[str], init_ms: float, error_type: str | None) -> list[str]:
     """Return the log events of an init that no invocation waited for; `error_type` None: it succeeded."""
     lines = [_init_start(deployment), *output]
     if error_type is not None:

@@ -1,4 +1,4 @@
-"""Errors in the shape that each service's clients read: JSON, or one of AWS's three kinds of XML."""
+"""Formats errors as each service's clients expect them: JSON, or one of AWS's three kinds of XML."""
 
 import json
 from dataclasses import dataclass

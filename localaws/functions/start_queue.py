@@ -1,8 +1,8 @@
-"""Who may start an environment on demand now: as many at once as the machine has processors.
+"""Limits how many environments start on demand at once to the number of the machine's processors.
 
-On AWS each environment starts on processors of its own. Here a burst of start-ups would slow all of them, and whatever
-serves meanwhile; in turn, each takes about as long as alone. A request that waits for its turn takes an environment
-that becomes free first. Runs on the event loop.
+On AWS each environment starts on processors of its own. Here a burst of starts would slow all of them, and whatever
+serves meanwhile; one after the other, each takes about as long as alone. A request that waits may also be given an
+environment that becomes free first. Runs on the event loop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-class Turns:
+class StartQueue:
     """At most `at_once` start-ups at a time, in the order of arrival; `give_back` gets what nobody waits for."""
 
     def __init__(self, at_once: int, give_back: Callable[[Environment], None]) -> None:

@@ -1,4 +1,4 @@
-"""Packets that may pass between two instances, and the routing rules that let them."""
+"""The packets that may pass between two instances, and the routing rules that allow them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Rule = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True)
-class Passage:
+class AllowedTraffic:
     """Packets that may pass from one private address to another. `protocol` as in `Ingress`, ports inclusive."""
 
     source: str

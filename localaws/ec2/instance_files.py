@@ -1,4 +1,4 @@
-"""What an instance is made of before it boots: its folder, keys, user data, environment and metadata, from its spec.
+"""Writes the files that an instance boots from: its folder, keys, user data, environment and metadata, from its spec.
 
 Writes below `home/instances/<id>/`: `root` (the disk), `shims`, `plan.json` (for `programs/instance.py`) and
 `console.log`.
@@ -18,14 +18,14 @@ from localaws.ec2.network import SYSTEM_PATH, disk_paths
 from localaws.ec2.spec import MachineSpec
 from localaws.programs import FOLDER
 from localaws.programs.layout import ENVIRONMENT, PROGRAMS, RUN, SHIMS
-from localaws.programs.places import rewrite
+from localaws.programs.path_rewriting import rewrite
 from localaws.settings import Settings
 
 CLOUD_INIT_VERSION = "localaws"
 
 
 @dataclass(frozen=True)
-class Blueprint:
+class InstanceFiles:
     """One instance's folder and how it is reached inside. `ssh_address`: where its SSH server listens."""
 
     folder: Path

@@ -1,7 +1,7 @@
-"""Where an instance's paths really are when it has no disk of its own: texts and paths that name them are rewritten.
+"""Rewrites the paths in commands and scripts of an instance that has no disk of its own to where its files really are.
 
-Only what this project and its like name by absolute path: the user's home, temporary files, the Python environment,
-cloud-init's folder and log, and the programs that control power, which must never be the real machine's.
+Covered are the absolute paths that this project and similar ones use: the user's home, temporary files, the Python
+environment, cloud-init's folder and log, and the programs that control power, which must never be the real machine's.
 """
 
 import re
