@@ -269,12 +269,12 @@ def _operation(environ: dict[str, Any], service: str) -> str:
 
 def _unsupported(scope: Scope, service: str) -> Response:
     supported = ", ".join(sorted(SERVICES))
-    message = f"localaws does not emulate the service {service!r}; it has: {supported}."
+    message = f"localaws does not emulate the service {service!r}, only: {supported}."
     return _response(scope, service, AwsError("UnsupportedOperation", message, status=501))
 
 
 def _not_yet(scope: Scope) -> Response:
-    message = "the credentials are of an instance that does not exist yet"
+    message = "the credentials belong to an instance that does not exist yet"
     return _response(scope, signed_service(scope), AwsError("AccessDeniedException", message, status=403))
 
 

@@ -59,7 +59,7 @@ def kill_all(find: Callable[[], Iterable[psutil.Process]]) -> list[int]:
     deadline = time.monotonic() + KILL_DEADLINE_SECONDS
     while members := list(find()):
         if time.monotonic() > deadline:
-            raise StopFailed(f"processes {sorted(process.pid for process in members)} outlive SIGKILL")
+            raise StopFailed(f"processes {sorted(process.pid for process in members)} did not end after SIGKILL")
         for process in members:
             with contextlib.suppress(psutil.Error):
                 process.kill()

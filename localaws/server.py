@@ -226,7 +226,7 @@ def _shorten_collections() -> None:
 def _only_one(home: Path) -> Iterator[None]:
     foreign = [name for name in FOLDERS if (home / name).exists() and not (home / "lock").exists()]
     if foreign:
-        raise NotItsHome(f"home {home} was not made by localaws, which would empty {', '.join(foreign)} in it")
+        raise NotItsHome(f"home {home} was not made by localaws, which would empty its folders {', '.join(foreign)}")
     with (home / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -238,7 +238,7 @@ def _only_one(home: Path) -> Iterator[None]:
 def already_running(home: Path, record: ServerRecord | None) -> str:
     """Return the message that says where the running server is and how to stop it."""
     where = f" at {record.url} (pid {record.pid})" if record else ""
-    return f"localaws is running already with home {home}{where}; stop it: python -m localaws stop --home {home}"
+    return f"localaws is already running with home {home}{where}; stop it: python -m localaws stop --home {home}"
 
 
 @contextmanager
@@ -250,7 +250,7 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
             listener.listen(2048)
         except OSError as error:
             raise PortTaken(
-                f"{host}:{port} cannot be listened on ({error.strerror}): choose another with --port, 0 = any free"
+                f"cannot listen at {host}:{port} ({error.strerror}); choose another port with --port (0: any free one)"
             ) from error
         yield listener
 

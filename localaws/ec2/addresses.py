@@ -98,7 +98,7 @@ def can_listen(address: str, port: int) -> bool:
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise NoAddress(
-                    f"this machine ({sys.platform}) does not have {address}: `ifconfig lo0 alias {address}` makes it"
+                    f"this machine ({sys.platform}) lacks the address {address}; add it: `ifconfig lo0 alias {address}`"
                 ) from error
             return False
     return True

@@ -186,7 +186,7 @@ class Machine:
         if thread is not None and thread is not threading.current_thread():
             thread.join(END_SECONDS)
             if thread.is_alive():
-                raise StopFailed(f"instance {self.spec.instance_id} was not cleared away within {END_SECONDS:.0f} s")
+                raise StopFailed(f"instance {self.spec.instance_id} did not end within {END_SECONDS:.0f} s")
 
     def destroy(self) -> None:
         """End its processes at once and remove its folder and addresses.

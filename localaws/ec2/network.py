@@ -62,7 +62,8 @@ class Network:
             self._refusal = self._forced_refusal or self._start_isolated()
             if self._refusal is not None:
                 print(
-                    f"localaws: EC2 instances share this machine's network and disk: {self._refusal}", file=sys.stderr
+                    f"localaws: EC2 instances share this machine's network and disk, as they can have no others: {self._refusal}",
+                    file=sys.stderr,
                 )
                 self._start_gateway(namespaces=False)
 

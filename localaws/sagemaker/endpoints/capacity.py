@@ -75,7 +75,7 @@ class Slots:
 
     def _refusal(self) -> Reply:
         inside = self._taken + len(self._waiting)
-        message = f"{inside} requests are being served or wait already"
+        message = f"{inside} requests are already being served or waiting"
         body = json.dumps({"error": {"code": "ServiceUnavailable", "message": message}}).encode()
         return Reply(503, {b"content-type": b"application/json"}, body)
 

@@ -158,7 +158,7 @@ class Fleet:
             except DeploymentFailed as error:
                 if not self._is_wanted(gone):
                     return
-                gone.log(f"a replacement did not start, next try in {self._backoff_seconds:.1f} s: {error}")
+                gone.log(f"a replacement did not start; the next attempt is in {self._backoff_seconds:.1f} s: {error}")
                 self._wait_until(time.monotonic() + self._backoff_seconds, gone)
                 self._backoff_seconds = min(LONGEST_BACKOFF_SECONDS, 2 * self._backoff_seconds)
             else:

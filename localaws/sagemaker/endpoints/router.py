@@ -233,7 +233,7 @@ async def _read_body(receive: Any) -> bytes:
 async def _received(receive: Any) -> Any:
     message = await receive()
     if message["type"] == "http.disconnect":
-        raise InvokeError("IncompleteBody", "The client left before the body was whole.")  # nobody reads it
+        raise InvokeError("IncompleteBody", "The client disconnected before the whole body arrived.")  # nobody reads it
     return message
 
 

@@ -64,7 +64,7 @@ class ModelServer:
 
     async def _handle(self, scope: Scope, body: bytes) -> Answer:
         if self._inside >= self._limit:
-            raise Refused(503, "ServiceUnavailable", f"{self._inside} requests are being served or wait already")
+            raise Refused(503, "ServiceUnavailable", f"{self._inside} requests are already being served or waiting")
         headers = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
         accept = headers.get("accept", "*/*")
         if accept == "*/*":
@@ -104,7 +104,7 @@ async def _read_body(receive: Any) -> bytes:
     while message.get("more_body", False):
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Refused(400, "BadRequest", "the client left before the body was whole")
+            raise Refused(400, "BadRequest", "the client disconnected before the whole body arrived")
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > MAX_BODY_BYTES:

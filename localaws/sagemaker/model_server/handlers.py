@@ -113,12 +113,12 @@ def check_requirements(folder: Path) -> None:
         try:
             requirement = Requirement(wanted) if wanted else None
         except InvalidRequirement as error:
-            raise HandlersRefused(f"requirements.txt: {wanted!r} is no requirement: {error}") from error
+            raise HandlersRefused(f"requirements.txt: {wanted!r} is not a requirement: {error}") from error
         if requirement and (not requirement.marker or requirement.marker.evaluate()):
             installed = _version(requirement.name)
             if installed is None or not requirement.specifier.contains(installed, prereleases=True):
                 raise HandlersRefused(
-                    f"requirements.txt wants {wanted}; this environment has {installed or 'none'} and installs nothing"
+                    f"requirements.txt requires {wanted}; this environment has {installed or 'none'} and installs nothing"
                 )
 
 

@@ -70,7 +70,7 @@ def check_supported(parameters: Mapping[str, Any]) -> None:
     image, mode = algorithm.get("TrainingImage") or "", algorithm.get("TrainingInputMode")
     if not IMAGE.search(image):
         raise ValidationError(
-            f"localaws cannot run the training image {image!r}: only those named pytorch-training have a counterpart."
+            f"localaws cannot run the training image {image!r}: it emulates images named pytorch-training only."
         )
     if mode != "File":
         raise ValidationError(
@@ -78,7 +78,7 @@ def check_supported(parameters: Mapping[str, Any]) -> None:
         )
     if not algorithm.get("ContainerEntrypoint"):
         raise ValidationError(
-            "localaws needs AlgorithmSpecification.ContainerEntrypoint: it has no image whose own could be run."
+            "localaws needs AlgorithmSpecification.ContainerEntrypoint, because it has no image with an entry point."
         )
     _check_metrics(algorithm.get("MetricDefinitions") or ())
 

@@ -187,7 +187,7 @@ class TrainingRunner:
                 count = rewrite_staged(each.host, network)
                 each.say(
                     "localaws: hosts cannot have namespaces of their own here "
-                    f"({self._isolation.refusal(self.folder)}): /opt/ml is {each.host.ml}, rewritten in {count} files"
+                    f"({self._isolation.refusal(self.folder)}), so {count} files now name {each.host.ml}, not /opt/ml"
                 )
         return self._restore_checkpoints(running)
 

@@ -76,7 +76,7 @@ def test_lists_of_words_are_quoted_and_lines_are_not() -> None:
     [
         (b"#cloud-config\n{", "Failed loading yaml blob"),
         (b"#cloud-config\n- a\n", "cloud-config is a list, not a mapping"),
-        (cloud_config(packages=["nginx"]), "'packages' is not emulated and was not obeyed"),
+        (cloud_config(packages=["nginx"]), "'packages' is not emulated and was ignored"),
         (cloud_config(runcmd="echo"), "'runcmd': must be a list, not a str"),
         (cloud_config(write_files=[{"content": "x"}]), "an entry has no path"),
         (cloud_config(write_files=[{"path": "/x", "source": {}}]), "/x: ['source'] not emulated"),
