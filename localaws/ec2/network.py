@@ -61,10 +61,8 @@ class Network:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._refusal = self._forced_refusal or self._start_isolated()
             if self._refusal is not None:
-                print(
-                    f"localaws: EC2 instances share this machine's network and disk, as they can have no others: {self._refusal}",
-                    file=sys.stderr,
-                )
+                why = f"they cannot have namespaces: {self._refusal}"
+                print(f"localaws: EC2 instances share this machine's network and disk; {why}", file=sys.stderr)
                 self._start_gateway(namespaces=False)
 
     @property

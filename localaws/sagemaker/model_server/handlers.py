@@ -118,7 +118,7 @@ def check_requirements(folder: Path) -> None:
             installed = _version(requirement.name)
             if installed is None or not requirement.specifier.contains(installed, prereleases=True):
                 raise HandlersRefused(
-                    f"requirements.txt requires {wanted}; this environment has {installed or 'none'} and installs nothing"
+                    f"requirements.txt requires {wanted}; here it is {installed or 'missing'} and cannot be installed"
                 )
 
 
