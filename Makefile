@@ -1,5 +1,4 @@
 # kennel: set-up, demo, tests. `make help` lists the targets.
-PYTHON ?= python3.11
 UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -12,13 +11,8 @@ help: ## this list
 
 setup: $(STAMP) ## everything in .venv, from requirements.lock (hashes checked)
 
-$(UV): bootstrap.lock
-	@$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"kennel needs Python 3.11, {sys.executable} is {sys.version.split()[0]}: set PYTHON=/path/to/python3.11"'
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --target .uv --upgrade -r bootstrap.lock
-	@touch $@
-
-$(STAMP): $(UV) requirements.lock pyproject.toml
-	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
+$(STAMP): bootstrap.sh bootstrap.lock requirements.lock pyproject.toml
+	./bootstrap.sh
 	$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	$(BIN)/kennel prepare
@@ -42,7 +36,8 @@ up: setup ## localaws and Prefect's server in the background; prints the environ
 down: setup ## stops both, and everything they started
 	@$(BIN)/kennel down --yes
 
-lock: $(UV) ## makes requirements.lock anew from pyproject.toml
+lock: ## makes requirements.lock anew from pyproject.toml
+	./bootstrap.sh
 	$(UV) pip compile pyproject.toml --group dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 
