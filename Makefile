@@ -4,10 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup demo test lint up down lock apt clean
+.PHONY: help setup demo test test-fast lint up down lock apt clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
 setup: $(STAMP) ## everything in .venv, from requirements.lock (hashes checked)
 
@@ -22,7 +22,10 @@ demo: setup ## the main job on sample images, on this machine, no network and no
 	@$(BIN)/kennel demo
 
 test: setup lint ## every test, a file at a time on each of two processes (each has a localaws of its own)
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations=20 --durations-min=1
+
+test-fast: setup ## under a minute: without what starts a process (localaws, SSH, Prefect, Chromium) or is marked slow
+	$(BIN)/pytest --no-processes -m "not slow" --timeout 30 --numprocesses 2 --dist loadfile --disable-warnings
 
 lint: setup ## ruff and mypy --strict
 	$(BIN)/ruff check .
