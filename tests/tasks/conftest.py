@@ -7,7 +7,7 @@ import pytest
 from tests.chaos_proxy import ChaosProxy
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls, counting_proxy
-from tests.localaws.endpoint_models import Workbench, workbench
+from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, workbench
 from tests.sshd import Sshd, running_sshd
 
 

@@ -13,8 +13,8 @@ from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
-from tests.localaws.endpoint_models import Workbench
-from tests.localaws.functions_kit import Functions
+from tests.localaws.functions.functions_kit import Functions
+from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench
 from tests.polling import wait_until
 
 OPTIONS = LoadOptions(warm_up_seconds=0.5, drain_seconds=20)

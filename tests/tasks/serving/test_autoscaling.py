@@ -29,7 +29,7 @@ from tasks.serving.endpoint import EndpointPlan, ensure_endpoint
 from tasks.serving.instances import set_instance_count, wait_for_instances
 from tasks.teardown.sagemaker_and_storage import KINDS
 from tests.counting_proxy import Calls
-from tests.localaws.endpoint_models import ECHO, IMAGE, Workbench, pack
+from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, IMAGE, Workbench, pack
 from tests.tasks.scaling.deployments import plan as derived_plan
 
 RUN = "scaled"
