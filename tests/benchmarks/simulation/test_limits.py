@@ -44,9 +44,9 @@ def test_the_budget_binds_where_the_cost_reaches_it() -> None:
 
 
 def test_a_million_requests_a_second_take_ten_thousand_instances_and_are_not_carried_at_once() -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     rows = study(measured(max_rps_per_instance=figure(200)), PRICES, traffic())
-    assert time.perf_counter() - begun < 5.0
+    assert time.process_time() - begun < 5.0
     million = rows[-1]
     assert (million.rps, million.instances, million.executions) == (1e6, 10_000, 100_000)
     assert {bound.name for bound in million.first} >= {"Lambda's concurrent executions", "Lambda's requests a second"}

@@ -125,7 +125,7 @@ def test_ctrl_c_terminates_the_instances_before_it_ends(terminal: Terminal, phot
         )
         assert alive(ec2, "ec2-ctrl-c") != []
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "1 EC2 instances terminated" in err
     assert alive(ec2, "ec2-ctrl-c") == []

@@ -174,7 +174,7 @@ def test_an_interrupted_run_says_what_is_left_and_how_to_remove_it(tmp_path: Pat
         wait_until(lambda: record.exists() or process.poll() is not None, "Prefect's server", seconds=60)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "kennel: interrupted" in err
     assert "kennel down --yes" in err

@@ -27,7 +27,7 @@ def cursor_is_shown(text: str) -> bool:
 
 def test_up_shows_its_stage_with_an_estimate_and_leaves_the_exports_alone(terminal: Terminal) -> None:
     with OnATerminal(terminal, "up") as shown:
-        shown.read_until("start the servers", 20)
+        shown.read_until("start the servers")
         assert shown.end() == 0
     assert HIDDEN in shown.text and cursor_is_shown(shown.text)
     assert "of about 6 s" in shown.plain

@@ -94,10 +94,10 @@ def test_a_progressive_jpeg_is_encoded_again_as_baseline() -> None:
     ids=["empty", "truncated", "cut header", "text", "heic", "gif", "bomb", "large", "short png"],
 )
 def test_a_broken_image_is_refused_with_its_reason(data: bytes, reason: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises(BrokenImage, match=reason):
         prepare_image(data, LIMITS)
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def test_an_animation_is_refused() -> None:

@@ -46,7 +46,7 @@ def job(tmp_path: Path) -> RemoteJob:
 
 def worker(sshd: Sshd, port: int, tmp_path: Path, *, ended: str | None = None, label: str = "instance-1") -> Worker:
     login = Login(label, sshd.address, port, sshd.user, sshd.key_path, sshd.host_key)
-    remote = Remote(login, connect_seconds=2.0, keepalive_seconds=1.0)
+    remote = Remote(login, connect_seconds=10.0, keepalive_seconds=1.0)
     return Worker(remote, label, tmp_path / f"{label}.log", lambda: ended)
 
 

@@ -96,7 +96,7 @@ def test_a_server_that_stands_still_for_five_seconds_shows_in_p99(
     load: Load, server: InvokeServer, tmp_path: Path
 ) -> None:
     seconds, stopped = 12.0, 5.0
-    server.stall(after_seconds=6.0, seconds=stopped)  # Locust takes a second or three to start
+    server.stall(once_answered=240, seconds=stopped)
     with contextlib.suppress(StageFailed):  # void when other tests make the generator late, and kept all the same
         load(endpoint("steady"), 120, seconds, LoadOptions(warm_up_seconds=0.2, drain_seconds=10, seed=2))
     report = load_record(tmp_path / "run", "loadtest", LoadReport)
@@ -158,10 +158,10 @@ def test_a_generator_that_breaks_ends_at_once_and_says_why(server: InvokeServer,
             target=endpoint("steady"),
             images=[unknown],
             rate_per_second=9,
-            seconds=60,
+            seconds=600,
             say=lambda _: None,
         )
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 120
     assert server.counts() == {}
 
 
@@ -240,5 +240,5 @@ def test_a_load_test_whose_parent_was_killed_ends_by_itself(server: InvokeServer
         generators = psutil.Process(parent.pid).children(recursive=True)
         assert generators
         parent.kill()
-    _, alive = psutil.wait_procs(generators, timeout=20)
+    _, alive = psutil.wait_procs(generators, timeout=60)
     assert alive == []

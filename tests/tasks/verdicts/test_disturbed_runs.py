@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tasks.load.disturbance import Bounds
-from tasks.load.generator import LoadStage
+from tasks.load.generator import LoadOptions, LoadStage
 from tasks.load.profile import Profile
 from tasks.run.errors import Inconclusive
 from tasks.run.records import load_record
@@ -26,6 +26,8 @@ from tests.tasks.verdicts.checked_kit import RUN_ID, SCALE, Deployed, deployed
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 STEADY = plan(baseline_rps=8.0, peak_rps=8.0, spike_rps=8.0, ramp_seconds=0.0, measures={"time_scale": float(SCALE)})
+BEGUN_REQUESTS = 16
+"""Two seconds of a stage that lasts nine: more than a warm-up that drew many arrivals, and well before the end."""
 BASELINE = Profile((LoadStage(8.0, 9.0, "baseline"),))
 ONLY_STOPS = Bounds({"loop_late_ms": 0.0}, 2.0, {"loop_late_ms": 1000.0})
 """Tests run beside this one: what is to count here is that the server stood still for 1.5 s, and nothing else."""
@@ -37,17 +39,19 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         yield made
 
 
-def stop_while_loaded(deployment: Deployed, attempts: int, seconds: float = 1.5) -> threading.Thread:
-    """Stop the embedded AWS for a moment in each of the first runs, once its load has begun."""
+def stop_while_loaded(deployment: Deployed, seconds: float = 1.5) -> threading.Thread:
+    """Stop the embedded AWS for a moment in the first run, once the load of its stage has begun."""
+    warm_up = LoadOptions().warm_up_seconds * BASELINE.stages[0].rate_per_second
+
+    def invocations() -> float:
+        of_function = {"FunctionName": deployment.function.name}
+        return sum(deployment.server.sums("AWS/Lambda", "Invocations", of_function).values())
 
     def stop() -> None:
-        for attempt in range(1, attempts + 1):
-            plan_file = folder_of(deployment.run_dir, "function", attempt) / "loadtest" / "plan.json"
-            wait_until(plan_file.exists, "the load to begin", seconds=60)
-            time.sleep(7.0)  # Locust starts and warms up; then the nine seconds of the stage
-            os.kill(deployment.server.localaws.pid, signal.SIGSTOP)
-            time.sleep(seconds)
-            os.kill(deployment.server.localaws.pid, signal.SIGCONT)
+        wait_until(invocations, "the load", 120, holds=lambda counted: counted >= warm_up + BEGUN_REQUESTS)
+        os.kill(deployment.server.localaws.pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(deployment.server.localaws.pid, signal.SIGCONT)
 
     thread = threading.Thread(target=stop, daemon=True)
     thread.start()
@@ -69,7 +73,7 @@ def trial(deployment: Deployed, image: Path) -> Trial:
 def test_a_stage_in_which_the_server_stood_still_is_run_again_and_then_judged(
     deployment: Deployed, image: Path
 ) -> None:
-    stopping = stop_while_loaded(deployment, attempts=1)
+    stopping = stop_while_loaded(deployment)
     result = check_plan(trial(deployment, image), profile=BASELINE)
     stopping.join()
     first, second = (
