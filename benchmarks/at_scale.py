@@ -9,20 +9,18 @@ import time
 from pathlib import Path
 
 from benchmarks.simulation.limits import bounds, study, study_markdown
+from tasks.run.handle import RunFolder
 from tasks.run.machine import hardware
-from tasks.run.records import load_record
-from tasks.scaling.plan import Limits, ScalingPlan, list_prices
+from tasks.scaling.plan import Limits, list_prices
 from tasks.scaling.traffic import Figure, Measured, Traffic
+from tasks.verdicts.check import ScalingVerdicts
 
-STAGE = "scaling_plan"
 ASSUMED = "assumed, not measured"
 
 
 def main(arguments: list[str]) -> None:
     """Print the study."""
-    plan = load_record(Path(arguments[0]), STAGE, ScalingPlan) if arguments else None
-    if arguments and plan is None:
-        sys.exit(f"{arguments[0]} has no {STAGE}.json: run the load test of that run first")
+    plan = RunFolder(Path(arguments[0])).need(ScalingVerdicts).plan if arguments else None
     measured, traffic = (plan.measured, plan.traffic) if plan else (_assumed(), _traffic())
     prices = list_prices(measured.instance_type)
     begun = time.perf_counter()

@@ -36,6 +36,7 @@ from tasks.data import staging
 from tasks.data.memory import Memory
 from tasks.data.sample import make_sample
 from tasks.run.aws import Aws
+from tasks.run.handle import Run
 from tasks.run.machine import hardware
 from tasks.run.progress import LineProgress
 from tasks.run.records import SPLITS, DatasetRef
@@ -118,7 +119,7 @@ def stage(aws: Aws, source: Path) -> tuple[float, DatasetRef]:
     digest = memory.recall()
     dataset = staging.find_staged(aws, digest, located) if digest else None
     if dataset is None:
-        dataset = staging.judge_and_upload(located, memory, aws, RUN, LineProgress).dataset
+        dataset = staging.judge_and_upload(located, memory, Run(aws, RUN), LineProgress).dataset
     return time.perf_counter() - begun, dataset
 
 

@@ -10,27 +10,23 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.load.generator import LoadOptions
-from tasks.load.measurements import STAGE as LADDER
 from tasks.load.measurements import LadderRecord, measure
 from tasks.load.report import STAGE
 from tasks.load.rungs import LadderRules
-from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
-from tasks.run.ledger import Ledger
-from tasks.run.records import EndpointRef, FunctionRef, load_record, save_record
+from tasks.run.handle import Run
+from tasks.run.records import EndpointRef, FunctionRef
 from tasks.run.waiting import say
 from tasks.scaling.plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
 from tasks.scaling.traffic import SAMPLE_TRAFFIC, Traffic
 from tasks.serving.concurrency import account_limits
 from tasks.verdicts.check import ScalingVerdicts, Through, Trial, apply_plan, check_plan, with_overrides
 
-Ref = TypeVar("Ref", EndpointRef, FunctionRef)
 SAMPLE_SAFETY = 0.25
 SAMPLE_LADDER = LadderRules(first_rps=60.0, precision=0.3)
 """The demo's instances carry more than that: from 8 on, and to a finer end, its ladder would take twice as long."""
@@ -88,7 +84,7 @@ def checked_test(
     )
 
 
-async def check(aws: Aws, run_dir: Path, test: CheckedTest, images: list[Path]) -> ScalingVerdicts:
+async def check(run: Run, test: CheckedTest, images: list[Path]) -> ScalingVerdicts:
     """Measure, plan, apply, run the profile and judge it.
 
     Raises:
@@ -96,25 +92,24 @@ async def check(aws: Aws, run_dir: Path, test: CheckedTest, images: list[Path]) 
         StageFailed: no MAX_RPS was found, or a run left no result.
         WaitTimedOut, AwsFailed: as the tasks say.
     """
-    endpoint, function = _deployed(run_dir, "endpoint", EndpointRef), _deployed(run_dir, "function", FunctionRef)
-    found = None if test.remeasures else load_record(run_dir, LADDER, LadderRecord)
+    endpoint, function = run.need(EndpointRef), run.need(FunctionRef)
+    found = None if test.remeasures else run.find(LadderRecord)
     if found is None:
-        found = await climb_ladder(aws, run_dir, test, endpoint, function, images)
-    plan = await derive_plan(aws, test, found, function)
-    function = await set_plan(aws, run_dir, plan, endpoint, function)
-    trial = Trial(aws, run_dir, plan, endpoint, function, images, test.options, found.bounds)
+        found = await climb_ladder(run, test, endpoint, function, images)
+    plan = await derive_plan(run, test, found, function)
+    function = await set_plan(run, plan, endpoint, function)
+    trial = Trial(run, plan, endpoint, function, images, test.options, found.bounds)
     return await run_and_judge(trial, test.through)
 
 
 @task(name="ladder", cache_policy=NO_CACHE)
 async def climb_ladder(
-    aws: Aws, run_dir: Path, test: CheckedTest, endpoint: EndpointRef, function: FunctionRef, images: list[Path]
+    run: Run, test: CheckedTest, endpoint: EndpointRef, function: FunctionRef, images: list[Path]
 ) -> LadderRecord:
     """Measure one instance, its start-up and the function."""
     return await asyncio.to_thread(
         measure,
-        aws,
-        run_dir,
+        run,
         endpoint=endpoint,
         function=function,
         images=images,
@@ -126,9 +121,9 @@ async def climb_ladder(
 
 
 @task(name="scaling plan", cache_policy=NO_CACHE)
-async def derive_plan(aws: Aws, test: CheckedTest, found: LadderRecord, function: FunctionRef) -> ScalingPlan:
+async def derive_plan(run: Run, test: CheckedTest, found: LadderRecord, function: FunctionRef) -> ScalingPlan:
     """Derive every scaling and concurrency number from the traffic statement and what was measured."""
-    limits = await asyncio.to_thread(account_limits, aws, function)
+    limits = await asyncio.to_thread(account_limits, run.aws, function)
     if found.ceiling is not None and found.ceiling.binds:
         limits = replace(limits, machine_rps=found.ceiling.rps)
     measured = found.measured
@@ -139,17 +134,11 @@ async def derive_plan(aws: Aws, test: CheckedTest, found: LadderRecord, function
 
 
 @task(name="apply plan", cache_policy=NO_CACHE)
-async def set_plan(
-    aws: Aws, run_dir: Path, plan: ScalingPlan, endpoint: EndpointRef, function: FunctionRef
-) -> FunctionRef:
+async def set_plan(run: Run, plan: ScalingPlan, endpoint: EndpointRef, function: FunctionRef) -> FunctionRef:
     """Set the plan's numbers on endpoint and function, and keep the function's record when its version changed."""
 
-    def apply() -> FunctionRef:
-        ledger = Ledger.open(aws, run_dir.name)
-        return apply_plan(aws, ledger, plan, run_id=run_dir.name, endpoint=endpoint, function=function)
-
-    changed = await asyncio.to_thread(apply)
-    save_record(run_dir, "function", changed)
+    changed = await asyncio.to_thread(apply_plan, run, plan, endpoint=endpoint, function=function)
+    run.keep(changed)
     return changed
 
 
@@ -157,10 +146,3 @@ async def set_plan(
 async def run_and_judge(trial: Trial, through: Through) -> ScalingVerdicts:
     """Run the profile and hold every prediction against what was seen."""
     return await asyncio.to_thread(check_plan, trial, through=through)
-
-
-def _deployed(run_dir: Path, name: str, kind: type[Ref]) -> Ref:
-    found = load_record(run_dir, name, kind)
-    if found is None:
-        raise SettingsRefused(STAGE, f"run {run_dir.name}", f"it has no {name} yet", "kennel run, or the deploy flow")
-    return found

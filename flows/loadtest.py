@@ -17,16 +17,14 @@ from flows.checked_loadtest import check, checked_test
 from flows.parameters import DemoPace, LoadSeconds, Processes, RatePerSecond, RunId, SafetyFactor
 from tasks.load.generator import LoadOptions, run_load_test
 from tasks.load.images import fetch_test_images
-from tasks.load.report import STAGE, TESTED, report_markdown
+from tasks.load.report import STAGE, LoadTested, report_markdown
 from tasks.report.markdown import write_report
-from tasks.report.summary import summarise
+from tasks.report.summary import StageTimes, summarise
 from tasks.run.artifacts import publish_markdown
-from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
-from tasks.run.ledger import run_lock
-from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, load_record
-from tasks.run.settings import Settings
-from tasks.verdicts.check import SCALING, ScalingVerdicts
+from tasks.run.handle import Run, RunFolder
+from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
+from tasks.verdicts.check import ScalingVerdicts
 from tasks.verdicts.report import raise_unless_passed, scaling_markdown
 
 IMAGES = 16
@@ -67,13 +65,12 @@ async def loadtest(
         WaitTimedOut: the generator, an instance or an environment was not ready in time.
         AwsFailed: AWS refused.
     """
-    settings = Settings.load()
-    run_dir = settings.run_dir(run_id)
-    options = LoadOptions(processes=processes, seed=seed, time_scale=settings.time_scale)
+    run = Run.load(run_id)
+    options = LoadOptions(processes=processes, seed=seed, time_scale=run.settings.time_scale)
     test = None
     if mode == "checked":
         test = checked_test(
-            settings.target(),
+            run.settings.target(),
             traffic=traffic,
             safety_factor=safety_factor,
             first_rps=ladder_first_rps,
@@ -83,50 +80,43 @@ async def loadtest(
             remeasures=remeasures,
             pace=pace,
         )
-    with run_lock(run_dir):
-        aws = Aws(settings)
-        target = _target(run_dir, through, mode)
-        images = await choose_images(aws, run_dir)
+    with run.lock():
+        target = _target(run, through, mode)
+        images = await choose_images(run)
         if test is not None:
-            for record in (SCALING, TESTED):
-                (run_dir / f"{record}.json").unlink(missing_ok=True)
+            run.forget(ScalingVerdicts, LoadTested)
         try:
             if test is None:
-                return await send_requests(settings, run_dir, target, images, rate_per_second, seconds, options)
-            result = await check(aws, run_dir, test, images)
+                return await send_requests(run, target, images, rate_per_second, seconds, options)
+            result = await check(run, test, images)
             raise_unless_passed(result, run_id)
         finally:
-            await _publish(run_dir, mode)
+            await _publish(run, mode)
         return next(iter(result.reports.values()))
 
 
-async def _publish(run_dir: Path, mode: Mode) -> None:
+async def _publish(run: RunFolder, mode: Mode) -> None:
     """Show what was kept of this test, whether or not it passed."""
-    report, result = load_record(run_dir, STAGE, LoadReport), load_record(run_dir, SCALING, ScalingVerdicts)
+    report, result = run.find(LoadReport), run.find(ScalingVerdicts)
     if mode == "steady" and report is not None:
-        await publish_markdown(STAGE, run_dir.name, report_markdown(report))
+        await publish_markdown(STAGE, run.id, report_markdown(report))
     elif mode == "checked" and result is not None:
         parts = [*(report_markdown(each) for each in result.reports.values()), scaling_markdown(result)]
-        await publish_markdown(STAGE, run_dir.name, "\n".join(parts))
-    if (run_dir / "pipeline.json").exists():
-        write_report(summarise(run_dir))
+        await publish_markdown(STAGE, run.id, "\n".join(parts))
+    if run.find(StageTimes) is not None:
+        write_report(summarise(run))
 
 
 @task(name="choose images", cache_policy=NO_CACHE)
-async def choose_images(aws: Aws, run_dir: Path) -> list[Path]:
+async def choose_images(run: Run) -> list[Path]:
     """Fetch photos of the test split that the run staged."""
-    dataset = load_record(run_dir, "stage_data", DatasetRef)
-    if dataset is None:
-        raise SettingsRefused(
-            STAGE, f"run {run_dir.name}", "it has no staged dataset to take photos from", "kennel run"
-        )
-    return await asyncio.to_thread(fetch_test_images, aws, dataset, run_dir / "loadtest-images", count=IMAGES)
+    dataset, folder = run.need(DatasetRef), run.folder / "loadtest-images"
+    return await asyncio.to_thread(fetch_test_images, run.aws, dataset, folder, count=IMAGES)
 
 
 @task(name="send requests", cache_policy=NO_CACHE)
 async def send_requests(
-    settings: Settings,
-    run_dir: Path,
+    run: Run,
     target: EndpointRef | FunctionRef,
     images: list[Path],
     rate_per_second: float,
@@ -136,8 +126,8 @@ async def send_requests(
     """Run the load generator to its end in a process of its own."""
     return await asyncio.to_thread(
         run_load_test,
-        settings,
-        run_dir,
+        run.settings,
+        run.folder,
         target=target,
         images=images,
         rate_per_second=rate_per_second,
@@ -146,13 +136,8 @@ async def send_requests(
     )
 
 
-def _target(run_dir: Path, through: Through, mode: Mode) -> EndpointRef | FunctionRef:
+def _target(run: RunFolder, through: Through, mode: Mode) -> EndpointRef | FunctionRef:
     if through == "both" and mode == "steady":
         why = "one load test at a set rate goes one way"
         raise SettingsRefused(STAGE, "through=both", why, "choose function or endpoint, or mode=checked")
-    name = "endpoint" if through == "endpoint" else "function"
-    kind: type[EndpointRef | FunctionRef] = EndpointRef if through == "endpoint" else FunctionRef
-    target = load_record(run_dir, name, kind)
-    if target is None:
-        raise SettingsRefused(STAGE, f"run {run_dir.name}", f"it has no {name} yet", "kennel run, or the deploy flow")
-    return target
+    return run.need(EndpointRef) if through == "endpoint" else run.need(FunctionRef)

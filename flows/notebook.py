@@ -30,8 +30,8 @@ from tasks.notebook.role import notebook_role
 from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
-from tasks.run.ledger import Ledger, run_lock
-from tasks.run.records import DatasetRef, load_record, save_record
+from tasks.run.handle import Run
+from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
 
@@ -58,19 +58,19 @@ async def notebook(
         OwnershipRefused: what has its name is not the run's.
         AwsFailed: AWS refused.
     """
-    settings = Settings.load()
-    aws = Aws(settings)
+    aws = Aws(Settings.load())
     if action == "list":
         report = NotebookReport(action, await look(aws, run_id))
         await publish_record(STAGE, run_id or "all runs", report)
         return report
     if run_id is None:
         raise SettingsRefused(STAGE, f"action={action}", "it is done with one run's instance", "name a run_id")
-    with run_lock(settings.run_dir(run_id)):
+    run = Run(aws, run_id)
+    with run.lock():
         if action == "create":
-            state = await create(aws, run_id, instance_type, idle_minutes)
+            state = await create(run, instance_type, idle_minutes)
         else:
-            state = await (start if action == "start" else stop)(aws, run_id)
+            state = await (start if action == "start" else stop)(run)
         report = NotebookReport(action, (state,))
         await publish_record(STAGE, run_id, report)
     return report
@@ -83,43 +83,39 @@ async def look(aws: Aws, run_id: str | None) -> tuple[NotebookState, ...]:
 
 
 @task(name="notebook instance", cache_policy=NO_CACHE)
-async def create(aws: Aws, run_id: str, instance_type: str | None, idle_minutes: int) -> NotebookState:
+async def create(run: Run, instance_type: str | None, idle_minutes: int) -> NotebookState:
     """Make the role, the lifecycle configuration and the instance, or adopt them."""
-    return await asyncio.to_thread(_create, aws, run_id, instance_type, idle_minutes)
+    return await asyncio.to_thread(_create, run, instance_type, idle_minutes)
 
 
 @task(name="start the notebook instance", cache_policy=NO_CACHE)
-async def start(aws: Aws, run_id: str) -> NotebookState:
+async def start(run: Run) -> NotebookState:
     """Start the instance."""
-    return _recorded(aws, await asyncio.to_thread(start_notebook, aws, run_id))
+    return _recorded(run, await asyncio.to_thread(start_notebook, run.aws, run.id))
 
 
 @task(name="stop the notebook instance", cache_policy=NO_CACHE)
-async def stop(aws: Aws, run_id: str) -> NotebookState:
+async def stop(run: Run) -> NotebookState:
     """Stop the instance."""
-    return _recorded(aws, await asyncio.to_thread(stop_notebook, aws, run_id))
+    return _recorded(run, await asyncio.to_thread(stop_notebook, run.aws, run.id))
 
 
-def _create(aws: Aws, run_id: str, instance_type: str | None, idle_minutes: int) -> NotebookState:
-    run_dir = aws.settings.run_dir(run_id)
-    ledger = Ledger.open(aws, run_id)
+def _create(run: Run, instance_type: str | None, idle_minutes: int) -> NotebookState:
     instance = choose_notebook_instance(instance_type)
     say(f"notebook: {instance.instance_type}: {instance.reason}; it stops after {idle_minutes} idle minutes")
-    role = notebook_role(aws, run_id, load_record(run_dir, "stage_data", DatasetRef))
-    plan = NotebookPlan(run_id, ensure_role(aws, ledger, run_id, role), instance, idle_minutes)
-    made = ensure_notebook(aws, ledger, plan)
-    kept = load_record(run_dir, STAGE, NotebookRef)
+    role = notebook_role(run.aws, run.id, run.find(DatasetRef))
+    plan = NotebookPlan(run.id, ensure_role(run, role), instance, idle_minutes)
+    made, kept = ensure_notebook(run, plan), run.find(NotebookRef)
     first = kept is not None and kept.state.created == made.state.created
-    save_record(run_dir, STAGE, replace(made, seconds=kept.seconds) if kept and first else made)
+    run.keep(replace(made, seconds=kept.seconds) if kept and first else made)
     say(f"notebook {made.state.name}: {made.state.status}")
     return made.state
 
 
-def _recorded(aws: Aws, state: NotebookState) -> NotebookState:
+def _recorded(run: Run, state: NotebookState) -> NotebookState:
     """Keep the new state in the run's record, if an earlier `create` left one here."""
-    run_dir = aws.settings.run_dir(state.run_id)
-    kept = load_record(run_dir, STAGE, NotebookRef)
+    kept = run.find(NotebookRef)
     if kept is not None:
-        save_record(run_dir, STAGE, replace(kept, state=state))
+        run.keep(replace(kept, state=state))
     say(f"notebook {state.name}: {state.status}")
     return state

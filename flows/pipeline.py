@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 from prefect import flow
@@ -35,21 +34,20 @@ from flows.parameters import (
 from flows.stage_data import stage_data
 from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
-from tasks.load.report import STAGE as LOADTEST
-from tasks.load.report import TESTED
+from tasks.load.report import LoadTested
 from tasks.model.backbones import require_backbone
 from tasks.report.markdown import write_report
-from tasks.report.summary import LoadTested, RunSummary, StageTimes, forget_load_test_of_another, summarise
+from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_another, summarise
 from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
 from tasks.run.errors import Inconclusive, StageFailed
-from tasks.run.ledger import run_lock
+from tasks.run.handle import RunFolder
 from tasks.run.machine import where
 from tasks.run.progress import Stage, tell_stage
-from tasks.run.records import FunctionRef, LoadReport, load_record, save_record
+from tasks.run.records import FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
-from tasks.verdicts.check import SCALING, ScalingVerdicts
+from tasks.verdicts.check import ScalingVerdicts
 
 STAGE = "pipeline"
 Result = TypeVar("Result")
@@ -128,8 +126,8 @@ async def pipeline(
         weights=weights,
         spot=spot,
     )
-    run_dir, clock = settings.run_dir(chosen), StageClock()
-    with run_lock(run_dir):
+    run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
+    with run.lock():
         await clock.time("stage_data", stage_data(data, chosen))
         training = train_sagemaker(
             chosen,
@@ -166,40 +164,40 @@ async def pipeline(
         )
         tested = _tested(deployment, load_rate_per_second, load_seconds, load_mode, load_traffic, load_pace)
         refused, open_ = None, ""
-        forget_load_test_of_another(run_dir, tested)
+        forget_load_test_of_another(run, tested)
         if load_test:
             try:
-                await clock.time("loadtest", _load_test(run_dir, tested, load_traffic))
+                await clock.time("loadtest", _load_test(run, tested, load_traffic))
             except Inconclusive as error:
                 open_ = f"{error.what}: {error.why}"
                 say(f"loadtest: inconclusive: {open_}")
             except StageFailed as error:
                 refused = error
-        save_record(run_dir, STAGE, StageTimes(clock.seconds, where(settings), open_))
-        summary = summarise(run_dir)
-        await publish_markdown(STAGE, chosen, write_report(summary).read_text(), folder=run_dir)
+        run.keep(StageTimes(clock.seconds, where(settings), open_))
+        summary = summarise(run)
+        await publish_markdown(STAGE, chosen, write_report(summary).read_text(), folder=run.folder)
     if refused is not None:
         raise refused
     return summary
 
 
-async def _load_test(run_dir: Path, tested: LoadTested, traffic: dict[str, float] | None) -> None:
+async def _load_test(run: RunFolder, tested: LoadTested, traffic: dict[str, float] | None) -> None:
     """Test what is deployed, unless this very deployment was tested in this way before."""
     is_checked = tested.mode == "checked"
-    kept = load_record(run_dir, SCALING, ScalingVerdicts) if is_checked else load_record(run_dir, LOADTEST, LoadReport)
-    if kept is not None and load_record(run_dir, TESTED, LoadTested) == tested:
+    kept = run.find(ScalingVerdicts) if is_checked else run.find(LoadReport)
+    if kept is not None and run.find(LoadTested) == tested:
         say("loadtest: adopted, this deployment was tested so before")
         return
     await loadtest(
-        run_dir.name,
+        run.id,
         rate_per_second=tested.rate_per_second,
         seconds=tested.seconds,
         mode="checked" if is_checked else "steady",
         traffic=traffic,
         pace=tested.pace,
     )
-    function = load_record(run_dir, "function", FunctionRef)  # a plan may have published another version
-    save_record(run_dir, TESTED, tested if function is None else replace(tested, function_version=function.version))
+    function = run.need(FunctionRef)  # a plan may have published another version
+    run.keep(replace(tested, function_version=function.version))
 
 
 def _tested(

@@ -20,9 +20,9 @@ from tasks.data.report import staging_markdown
 from tasks.data.staging import StagingOutcome, UploadSummary
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.ledger import Ledger, run_lock
+from tasks.run.handle import Run
 from tasks.run.progress import show_progress
-from tasks.run.records import DatasetRef, save_record
+from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
 
 
@@ -40,17 +40,16 @@ async def find_unchanged(located: LocatedSource, memory: Memory, aws: Aws) -> Da
 
 
 @task(cache_policy=NO_CACHE)
-async def adopt(dataset: DatasetRef, aws: Aws, run_id: str) -> None:
+async def adopt(dataset: DatasetRef, run: Run) -> None:
     """Write down that this run uses a dataset that exists; the bucket is looked over."""
-    ledger = await asyncio.to_thread(Ledger.open, aws, run_id)
-    await asyncio.to_thread(ensure_bucket, aws, ledger, run_id)
-    ledger.adopt("s3-prefix", f"{dataset.uri}/")
+    await asyncio.to_thread(ensure_bucket, run)
+    run.ledger.adopt("s3-prefix", f"{dataset.uri}/")
 
 
 @task(cache_policy=NO_CACHE)
-async def judge_and_upload(located: LocatedSource, memory: Memory, aws: Aws, run_id: str) -> StagingOutcome:
+async def judge_and_upload(located: LocatedSource, memory: Memory, run: Run) -> StagingOutcome:
     """Decode and judge; when the data is good, create the bucket and upload."""
-    return await asyncio.to_thread(staging.judge_and_upload, located, memory, aws, run_id, show_progress)
+    return await asyncio.to_thread(staging.judge_and_upload, located, memory, run, show_progress)
 
 
 @flow(name="stage_data", persist_result=False)
@@ -62,21 +61,19 @@ async def stage_data(source: str = "sample", run_id: RunId | None = None) -> Dat
         TargetRefused, OwnershipRefused, AwsFailed: as they say.
         RunBusy: another process works on the run.
     """
-    settings = Settings.load()
-    aws = Aws(settings)
-    run_id = run_id or naming.run_id_for(source)
-    with run_lock(settings.run_dir(run_id)):
-        located = await locate(source, settings)
-        memory = await asyncio.to_thread(Memory, located, settings)
-        dataset = await find_unchanged(located, memory, aws)
+    run = Run.load(run_id or naming.run_id_for(source))
+    with run.lock():
+        located = await locate(source, run.settings)
+        memory = await asyncio.to_thread(Memory, located, run.settings)
+        dataset = await find_unchanged(located, memory, run.aws)
         if dataset is not None:
-            await adopt(dataset, aws, run_id)
+            await adopt(dataset, run)
             await _report(dataset, staging_markdown(dataset, (), (), UploadSummary().text))
         else:
-            outcome = await judge_and_upload(located, memory, aws, run_id)
+            outcome = await judge_and_upload(located, memory, run)
             dataset, judged = outcome.dataset, outcome.judged
             await _report(dataset, staging_markdown(dataset, judged.quarantined, judged.warnings, outcome.sent.text))
-        save_record(settings.run_dir(run_id), "stage_data", dataset)
+        run.keep(dataset)
     return dataset
 
 

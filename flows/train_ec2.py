@@ -34,19 +34,14 @@ from tasks.model.code import git_commit, stage_training_code
 from tasks.report.parity import STAGE as PARITY
 from tasks.report.parity import Parity, compare
 from tasks.run.artifacts import publish_record
-from tasks.run.aws import Aws
-from tasks.run.errors import SettingsRefused
-from tasks.run.ledger import run_lock
+from tasks.run.handle import Run
 from tasks.run.records import (
     DatasetRef,
     Hyperparameters,
     InstanceModel,
     TrainedModel,
     WeightsRef,
-    load_record,
-    save_record,
 )
-from tasks.run.settings import Settings
 from tasks.run.waiting import say
 
 STAGE = "train_ec2"
@@ -54,7 +49,7 @@ STAGE = "train_ec2"
 
 def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 Prefect's names
     """Terminate the run's instances, for a flow run that was cancelled or died before its own end could."""
-    end_instances(Aws(Settings.load()), str(flow_run.parameters["run_id"]))
+    end_instances(Run.load(str(flow_run.parameters["run_id"])))
 
 
 @flow(name=STAGE, on_cancellation=[end_instances_of], on_crashed=[end_instances_of])
@@ -87,8 +82,7 @@ async def train_ec2(
         AwsFailed: AWS refused.
     """
     require_backbone(backbone)
-    settings = Settings.load()
-    aws, run_dir = Aws(settings), settings.run_dir(run_id)
+    run = Run.load(run_id)
     hyperparameters = Hyperparameters(
         backbone=backbone,
         epochs=epochs,
@@ -99,13 +93,13 @@ async def train_ec2(
         finetune=finetune,
     )
     wish = InstanceWish(choose_instances(finetune=finetune, requested=instance_type), spot, keep_on_failure_minutes)
-    with run_lock(run_dir):
-        await stage_weights(aws, run_id, backbone, weights)
-        job = await plan_job(aws, run_id, hyperparameters, instances, wish, max_runtime_seconds)
-        model = await train(aws, job, wish)
-        save_record(run_dir, STAGE, model)
+    with run.lock():
+        await stage_weights(run, backbone, weights)
+        job = await plan_job(run, hyperparameters, instances, wish, max_runtime_seconds)
+        model = await train(run, job, wish)
+        run.keep(model)
         await publish_record(STAGE, run_id, model)
-        parity = await compare_with_sagemaker(aws, run_id, model)
+        parity = await compare_with_sagemaker(run, model)
         if parity is not None:
             await publish_record(PARITY, run_id, parity)
     return model
@@ -113,64 +107,58 @@ async def train_ec2(
 
 @task(name="plan EC2 training", cache_policy=NO_CACHE)
 async def plan_job(
-    aws: Aws, run_id: str, hyperparameters: Hyperparameters, instances: int, wish: InstanceWish, limit_seconds: int
+    run: Run, hyperparameters: Hyperparameters, instances: int, wish: InstanceWish, limit_seconds: int
 ) -> RemoteJob:
     """Package the code and say what the job will be."""
-    return await asyncio.to_thread(_plan, aws, run_id, hyperparameters, instances, wish, limit_seconds)
+    return await asyncio.to_thread(_plan, run, hyperparameters, instances, wish, limit_seconds)
 
 
 @task(name="EC2 training", cache_policy=NO_CACHE)
-async def train(aws: Aws, job: RemoteJob, wish: InstanceWish) -> InstanceModel:
+async def train(run: Run, job: RemoteJob, wish: InstanceWish) -> InstanceModel:
     """Adopt the model that an earlier command made, or train it."""
-    kept = await asyncio.to_thread(adopt_model, aws, job)
+    kept = await asyncio.to_thread(adopt_model, run, job)
     if kept is not None:
         say(f"EC2 training {job.name}: adopted, its model is at {kept.model_uri}")
         say(f"  trained on {kept.instance_count} × {kept.instance_type}; on another machine it would be the same")
-        await asyncio.to_thread(end_instances, aws, job.run_id)
+        await asyncio.to_thread(end_instances, run)
         return kept
-    return await asyncio.to_thread(train_on_instances, aws, job, wish)
+    return await asyncio.to_thread(train_on_instances, run, job, wish)
 
 
 @task(name="compare", cache_policy=NO_CACHE)
-async def compare_with_sagemaker(aws: Aws, run_id: str, model: InstanceModel) -> Parity | None:
+async def compare_with_sagemaker(run: Run, model: InstanceModel) -> Parity | None:
     """Compare with the run's SageMaker training; None, and no record, if it has none."""
-    return await asyncio.to_thread(_compare, aws, run_id, model)
+    return await asyncio.to_thread(_compare, run, model)
 
 
 def _plan(
-    aws: Aws, run_id: str, hyperparameters: Hyperparameters, instances: int, wish: InstanceWish, limit_seconds: int
+    run: Run, hyperparameters: Hyperparameters, instances: int, wish: InstanceWish, limit_seconds: int
 ) -> RemoteJob:
-    run_dir = aws.settings.run_dir(run_id)
-    dataset = load_record(run_dir, "stage_data", DatasetRef)
-    if dataset is None:
-        stage = f"prefect deployment run 'stage_data/stage_data' -p run_id={run_id}, or kennel train-ec2"
-        raise SettingsRefused(STAGE, f"run {run_id}", "it has no staged dataset", stage)
-    code_dir = run_dir / "code"
+    dataset, code_dir = run.need(DatasetRef), run.folder / "code"
     return RemoteJob(
-        run_id=run_id,
+        run_id=run.id,
         instance_count=instances,
         processes_per_instance=1,
         spot=wish.spot,
         max_runtime_seconds=limit_seconds,
         hyperparameters=hyperparameters,
         dataset=dataset,
-        weights=load_record(run_dir, "weights", WeightsRef),
+        weights=run.find(WeightsRef),
         code_dir=code_dir,
         code_digest=stage_training_code(code_dir),
         git_commit=git_commit(),
     )
 
 
-def _compare(aws: Aws, run_id: str, model: InstanceModel) -> Parity | None:
-    run_dir = aws.settings.run_dir(run_id)
-    sagemaker = load_record(run_dir, "train_sagemaker", TrainedModel)
+def _compare(run: Run, model: InstanceModel) -> Parity | None:
+    sagemaker = run.find(TrainedModel)
     if sagemaker is None:
         say("compare: this run was not trained on SageMaker, so there is nothing to compare with (kennel run)")
         return None
-    kept = load_record(run_dir, PARITY, Parity)
+    kept = run.find(Parity)
     if kept is not None and (kept.training_job, kept.ec2_job) == (sagemaker.job_name, model.name):
         return kept
-    parity = compare(aws, sagemaker, model)
-    save_record(run_dir, PARITY, parity)
+    parity = compare(run.aws, sagemaker, model)
+    run.keep(parity)
     say(f"compare: {parity.verdict}")
     return parity

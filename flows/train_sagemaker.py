@@ -30,11 +30,9 @@ from tasks.model.backbones import require_backbone
 from tasks.model.code import git_commit, stage_training_code
 from tasks.model.weights import find_weights, upload_weights
 from tasks.run.artifacts import publish_record
-from tasks.run.aws import Aws
-from tasks.run.errors import KennelError, SettingsRefused
-from tasks.run.ledger import Ledger, run_lock
-from tasks.run.records import DatasetRef, Hyperparameters, TrainedModel, WeightsRef, load_record, save_record
-from tasks.run.settings import Settings
+from tasks.run.errors import KennelError
+from tasks.run.handle import Run
+from tasks.run.records import DatasetRef, Hyperparameters, TrainedModel, WeightsRef
 from tasks.run.waiting import say
 from tasks.sagemaker.job import TrainingPlan, create_job, find_job
 from tasks.sagemaker.kept import is_kept, keep_log, keep_result
@@ -72,9 +70,8 @@ async def train_sagemaker(
         AwsFailed: AWS refused.
     """
     require_backbone(backbone)
-    settings = Settings.load()
-    aws, run_dir = Aws(settings), settings.run_dir(run_id)
-    with run_lock(run_dir):
+    run = Run.load(run_id)
+    with run.lock():
         hyperparameters = Hyperparameters(
             backbone=backbone,
             epochs=epochs,
@@ -84,26 +81,25 @@ async def train_sagemaker(
             seed=seed,
             finetune=finetune,
         )
-        await stage_weights(aws, run_id, backbone, weights)
+        await stage_weights(run, backbone, weights)
         plan = await plan_training(
-            aws, run_id, hyperparameters, instances, instance_type, spot=spot, max_runtime_seconds=max_runtime_seconds
+            run, hyperparameters, instances, instance_type, spot=spot, max_runtime_seconds=max_runtime_seconds
         )
-        model = await run_training(aws, plan)
-        save_record(run_dir, STAGE, model)
+        model = await run_training(run, plan)
+        run.keep(model)
         await publish_record(STAGE, run_id, model)
     return model
 
 
 @task(name="weights", cache_policy=NO_CACHE)
-async def stage_weights(aws: Aws, run_id: str, backbone: str, named: str | None) -> WeightsRef | None:
+async def stage_weights(run: Run, backbone: str, named: str | None) -> WeightsRef | None:
     """Upload the backbone's weights, if there are any, and record where they are."""
-    return await asyncio.to_thread(_weights, aws, run_id, backbone, named)
+    return await asyncio.to_thread(_weights, run, backbone, named)
 
 
 @task(name="plan training", cache_policy=NO_CACHE)
 async def plan_training(
-    aws: Aws,
-    run_id: str,
+    run: Run,
     hyperparameters: Hyperparameters,
     instances: int,
     instance_type: str | None,
@@ -112,52 +108,43 @@ async def plan_training(
     max_runtime_seconds: int,
 ) -> TrainingPlan:
     """Package the code, make the role and say what the job will be."""
-    return await asyncio.to_thread(
-        _plan, aws, run_id, hyperparameters, instances, instance_type, spot, max_runtime_seconds
-    )
+    return await asyncio.to_thread(_plan, run, hyperparameters, instances, instance_type, spot, max_runtime_seconds)
 
 
 @task(name="training job", cache_policy=NO_CACHE)
-async def run_training(aws: Aws, plan: TrainingPlan) -> TrainedModel:
+async def run_training(run: Run, plan: TrainingPlan) -> TrainedModel:
     """Create or adopt the job, follow it, check its result and keep model, log and metrics under runs/<id>/."""
-    return await asyncio.to_thread(_train, aws, plan)
+    return await asyncio.to_thread(_train, run, plan)
 
 
-def _weights(aws: Aws, run_id: str, backbone: str, named: str | None) -> WeightsRef | None:
-    run_dir = aws.settings.run_dir(run_id)
-    path = find_weights(backbone, Path(named) if named else None, aws.settings.home)
+def _weights(run: Run, backbone: str, named: str | None) -> WeightsRef | None:
+    path = find_weights(backbone, Path(named) if named else None, run.settings.home)
     if path is None:
-        (run_dir / "weights.json").unlink(missing_ok=True)
+        run.forget(WeightsRef)
         return None
-    weights = upload_weights(aws, Ledger.open(aws, run_id), backbone, path)
-    save_record(run_dir, "weights", weights)
+    weights = upload_weights(run, backbone, path)
+    run.keep(weights)
     return weights
 
 
 def _plan(
-    aws: Aws,
-    run_id: str,
+    run: Run,
     hyperparameters: Hyperparameters,
     instances: int,
     instance_type: str | None,
     spot: bool,
     max_runtime_seconds: int,
 ) -> TrainingPlan:
-    run_dir = aws.settings.run_dir(run_id)
-    dataset = load_record(run_dir, "stage_data", DatasetRef)
-    if dataset is None:
-        stage = f"prefect deployment run 'stage_data/stage_data' -p run_id={run_id}, or kennel run"
-        raise SettingsRefused(STAGE, f"run {run_id}", "it has no staged dataset", stage)
-    weights = load_record(run_dir, "weights", WeightsRef)
+    dataset, weights = run.need(DatasetRef), run.find(WeightsRef)
     instance = choose_training_instance(finetune=hyperparameters.finetune, requested=instance_type)
     say(f"instances: {instances} × {instance.instance_type}: {instance.reason}")
-    code_dir = run_dir / "code"
+    code_dir = run.folder / "code"
     code_digest = stage_training_code(code_dir)
-    role = training_role(aws, run_id, dataset, weights)
+    role = training_role(run.aws, run.id, dataset, weights)
     return TrainingPlan(
-        run_id=run_id,
-        image=training_image(aws.region, has_gpu=instance.has_gpu),
-        role_arn=ensure_role(aws, Ledger.open(aws, run_id), run_id, role),
+        run_id=run.id,
+        image=training_image(run.aws.region, has_gpu=instance.has_gpu),
+        role_arn=ensure_role(run, role),
         instance=instance,
         instance_count=instances,
         spot=spot,
@@ -172,24 +159,23 @@ def _plan(
     )
 
 
-def _train(aws: Aws, plan: TrainingPlan) -> TrainedModel:
-    ledger, run_dir = Ledger.open(aws, plan.run_id), aws.settings.run_dir(plan.run_id)
-    found = find_job(aws, plan)
+def _train(run: Run, plan: TrainingPlan) -> TrainedModel:
+    found = find_job(run.aws, plan)
     if found.description is None:
         say(f"training job {found.name}: uploading the code and starting it")
-        create_job(aws, ledger, plan, found.name)
+        create_job(run, plan, found.name)
     else:
         say(f"training job {found.name}: adopted, it is {found.description['TrainingJobStatus']}")
-        ledger.adopt("training-job", found.name, found.description["TrainingJobArn"])
-        kept = load_record(run_dir, STAGE, TrainedModel)
+        run.ledger.adopt("training-job", found.name, found.description["TrainingJobArn"])
+        kept = run.find(TrainedModel)
         if kept is not None and found.description["TrainingJobStatus"] == "Completed" and kept.job_name == found.name:
-            return kept if is_kept(run_dir, found.description) else keep_result(aws, plan, found.description)
+            return kept if is_kept(run, found.description) else keep_result(run, plan, found.description)
     limit = plan.max_wait_seconds if plan.spot else plan.max_runtime_seconds
     try:
-        description = follow_job(aws, found.name, deadline_seconds=limit + PROVISIONING_SECONDS)
+        description = follow_job(run.aws, found.name, deadline_seconds=limit + PROVISIONING_SECONDS)
     except KennelError:
-        keep_log(aws, run_dir, found.name)
+        keep_log(run, found.name)
         raise
-    model = keep_result(aws, plan, description)
+    model = keep_result(run, plan, description)
     say(f"training job {found.name}: test accuracy {model.test_accuracy:.4f} on {model.test_images} images")
     return model

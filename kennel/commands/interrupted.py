@@ -10,18 +10,16 @@ import sys
 from kennel.commands.run import INTERRUPTED
 from kennel.terminal.console import begin, print_error, say
 from tasks.ec2.run import end_instances
-from tasks.run.aws import Aws
 from tasks.run.errors import KennelError
-from tasks.run.settings import Settings
+from tasks.run.handle import Run
 
 
 def main(names: list[str]) -> int:
     """Terminate the instances of these runs; an error is shown, and the instances' dead-man's switch remains."""
     begin("kennel")
     try:
-        aws = Aws(Settings.load())
         for name in names:
-            ended = end_instances(aws, name)
+            ended = end_instances(Run.load(name))
             say(f"run {name}: {len(ended)} EC2 instances terminated; all else is left, in the ledger:")
             say("  kennel status shows it, the same command goes on, kennel down --yes removes it")
     except KennelError as error:

@@ -14,7 +14,6 @@ from kennel.servers import surroundings
 from kennel.terminal import console
 from kennel.terminal.console import print_json, print_table, say
 from tasks.run.errors import Inconclusive, SettingsRefused, StageFailed
-from tasks.run.settings import Settings
 from tasks.scaling.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -127,28 +126,23 @@ def show_page(run_id: str, options: UiOptions) -> int:
         why = "a page has one target"
         raise SettingsRefused("kennel loadtest --ui", "--through both", why, "--through function, or endpoint")
     _require_run(run_id)
-    where = surroundings.use_running()
-    if where is None:
+    if surroundings.use_running() is None:
         why = "a page needs a deployment that runs"
         raise SettingsRefused("kennel loadtest --ui", "the embedded AWS does not run", why, "kennel run")
 
     from tasks.load.images import fetch_test_images
     from tasks.load.page import start_ui
-    from tasks.run.aws import Aws
-    from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, load_record
+    from tasks.run.handle import Run
+    from tasks.run.records import DatasetRef, EndpointRef, FunctionRef
 
-    aws, run_dir = Aws(Settings.load()), where.runs / run_id
-    kind: type[EndpointRef | FunctionRef] = FunctionRef if options.through == "function" else EndpointRef
-    target, dataset = load_record(run_dir, options.through, kind), load_record(run_dir, "stage_data", DatasetRef)
-    if target is None or dataset is None:
-        what = f"it has no {options.through} or no staged data"
-        raise SettingsRefused("kennel loadtest --ui", f"run {run_id}", what, "kennel run")
-    images = fetch_test_images(aws, dataset, run_dir / "loadtest-images", count=16)
+    run = Run.load(run_id)
+    target = run.need(FunctionRef) if options.through == "function" else run.need(EndpointRef)
+    images = fetch_test_images(run.aws, run.need(DatasetRef), run.folder / "loadtest-images", count=16)
     rate, seconds = options.rate_per_second, options.seconds
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     with start_ui(
-        aws, run_dir, target=target, images=images, rate_per_second=rate, seconds=seconds, port=options.port, say=say
+        run, target=target, images=images, rate_per_second=rate, seconds=seconds, port=options.port, say=say
     ) as page:
         try:
             page.wait()
@@ -178,13 +172,14 @@ def _fields(traffic: Traffic) -> dict[str, float]:
 
 def _records(run_dir: Path, mode: str) -> tuple[LoadReport | None, ScalingVerdicts | None]:
     """Return what a test of this mode has kept: a checked one's verdicts hold its loads too."""
-    from tasks.load.report import STAGE
-    from tasks.run.records import LoadReport, load_record
-    from tasks.verdicts.check import SCALING, ScalingVerdicts
+    from tasks.run.handle import RunFolder
+    from tasks.run.records import LoadReport
+    from tasks.verdicts.check import ScalingVerdicts
 
+    run = RunFolder(run_dir)
     if mode == "checked":
-        return None, load_record(run_dir, SCALING, ScalingVerdicts)
-    return load_record(run_dir, STAGE, LoadReport), None
+        return None, run.find(ScalingVerdicts)
+    return run.find(LoadReport), None
 
 
 def _show(

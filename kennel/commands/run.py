@@ -69,9 +69,11 @@ def _run_flow(arguments: Mapping[str, Any], run_dir: Path) -> StageFailed | None
     """Run the flow; return the error of a run that is whole but for its load test, whose records are all there."""
     from prefect.exceptions import ParameterTypeError
 
-    from flows.pipeline import STAGE, pipeline
+    from flows.pipeline import pipeline
+    from tasks.report.summary import StageTimes
+    from tasks.run.handle import RunFolder
 
-    record = run_dir / f"{STAGE}.json"
+    record = RunFolder(run_dir).path(StageTimes)
     before = record.stat().st_mtime_ns if record.exists() else None
     try:
         asyncio.run(pipeline(**arguments))
@@ -91,8 +93,9 @@ def _show(run_dir: Path, refused: StageFailed | None, where: surroundings.Surrou
     """Print what came of it from the run's records; an error goes on after the table, or is part of the JSON."""
     from tasks.report.rows import summary_json
     from tasks.report.summary import summarise
+    from tasks.run.handle import RunFolder
 
-    summary = summarise(run_dir)
+    summary = summarise(RunFolder(run_dir))
     if as_json:
         console.print_json(summary_json(summary) | ({} if refused is None else console.error_json(refused)))
         return 0 if refused is None else console.print_error(refused, as_json=False)

@@ -49,10 +49,9 @@ def train(
 
     from prefect.exceptions import ParameterTypeError
 
-    from tasks.report.parity import STAGE as PARITY
     from tasks.report.parity import Parity
     from tasks.report.rows import ec2_json, ec2_rows
-    from tasks.run.records import load_record
+    from tasks.run.handle import RunFolder
 
     try:
         model = asyncio.run(_stage_and_train(chosen, name, {**parameters, "keep_on_failure_minutes": keep_minutes}))
@@ -62,7 +61,7 @@ def train(
     except DataRefused:
         forget_refused(where.runs / name)
         raise
-    parity = load_record(where.runs / name, PARITY, Parity)
+    parity = RunFolder(where.runs / name).find(Parity)
     if as_json:
         print_json({"run_id": name, **ec2_json(model, parity)})
     else:
@@ -100,9 +99,9 @@ async def _stage_and_train(data: str, run_id: str, parameters: Mapping[str, Any]
     from flows.pipeline import StageClock
     from flows.stage_data import stage_data
     from flows.train_ec2 import train_ec2
-    from tasks.run.ledger import run_lock
+    from tasks.run.handle import Run
 
     clock = StageClock()
-    with run_lock(Settings.load().run_dir(run_id)):
+    with Run.load(run_id).lock():
         await clock.time("stage_data", stage_data(data, run_id))
         return await clock.time("train_ec2", train_ec2(run_id, **parameters))

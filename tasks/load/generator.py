@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.load.report import FILES, RETRY, STAGE, TESTED, raise_if_useless, report_of
+from tasks.load.report import FILES, RETRY, STAGE, LoadTested, raise_if_useless, report_of
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
-from tasks.run.records import EndpointRef, FunctionRef, LoadReport, save_record
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport, forget_record, save_record
 from tasks.run.settings import Settings
 from tasks.run.waiting import Say, say
 
@@ -92,8 +92,8 @@ def run_load_test(
         Inconclusive: the run is void for the generator's own fault.
         WaitTimedOut: the generator did not end in time and was killed.
     """
-    for record in (STAGE, TESTED):
-        (run_dir / f"{record}.json").unlink(missing_ok=True)
+    for kind in (LoadReport, LoadTested):
+        forget_record(run_dir, kind)
     chosen = options or LoadOptions()
     stages = (LoadStage(rate_per_second, seconds, chosen.first_name), *chosen.further_stages)
     folder = (run_dir / STAGE).resolve()
@@ -107,7 +107,7 @@ def run_load_test(
     content = _read_result(folder, code)
     wall_seconds = time.perf_counter() - begun
     report = report_of(content, folder, time_scale=chosen.time_scale, wall_seconds=wall_seconds)
-    save_record(run_dir, STAGE, report)
+    save_record(run_dir, report)
     raise_if_useless(report)
     return report
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.load.generator import LoadOptions, LoadStage, run_load_test
-from tasks.load.report import STAGE
 from tasks.load.rungs import SAMPLES
 from tasks.run.aws import Aws
 from tasks.run.clock import MINUTE_SECONDS, AwsClock
@@ -152,7 +151,7 @@ def run_profile(
             say=say,
         )
     except StageFailed:
-        report = load_record(folder, STAGE, LoadReport)
+        report = load_record(folder, LoadReport)
         if report is None:
             raise
         return report

@@ -15,7 +15,7 @@ from tasks.data.download import sha256_of
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.progress import show_progress
-from tasks.run.records import InstanceModel, TrainedModel
+from tasks.run.records import InstanceModel, Record, TrainedModel
 
 STAGE = "parity"
 WEIGHTS = "model.safetensors"
@@ -32,7 +32,7 @@ class ParityRow:
 
 
 @dataclass(frozen=True)
-class Parity:
+class Parity(Record, file="parity.json", called="comparison of the two trainings", made_by="train_ec2"):
     """The comparison; `largest_difference` is over all weights, 0.0 means that every prediction is the same.
 
     `accuracy_difference` is EC2's test accuracy minus SageMaker's, on `test_images` images.

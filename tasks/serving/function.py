@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
+from tasks.run.handle import Run
 from tasks.run.ledger import Ledger
 from tasks.run.records import FunctionRef
 from tasks.run.waiting import once_assumable, wait_for
@@ -94,7 +95,7 @@ def function_log_group(run_id: str) -> str:
     return f"/aws/lambda/{function_name(run_id)}"
 
 
-def ensure_function(aws: Aws, ledger: Ledger, plan: FunctionPlan) -> FunctionRef:
+def ensure_function(run: Run, plan: FunctionPlan) -> FunctionRef:
     """Bring function, version and alias to the plan; calls nothing that changes what fits already.
 
     Raises:
@@ -103,17 +104,17 @@ def ensure_function(aws: Aws, ledger: Ledger, plan: FunctionPlan) -> FunctionRef
         OwnershipRefused: a function of that name is not this run's.
         AwsFailed: Lambda refused.
     """
-    client = aws.client("lambda")
+    client = run.aws.client("lambda")
     with aws_boundary(f"function {plan.name}"):
         found = _call_or_none(lambda: client.get_function(FunctionName=plan.name))
         if found is None:
-            _create(client, ledger, plan)
+            _create(client, run.ledger, plan)
         else:
             _refuse_foreign(found, plan)
-            ledger.adopt("function", plan.name, found["Configuration"]["FunctionArn"])
+            run.ledger.adopt("function", plan.name, found["Configuration"]["FunctionArn"])
             _update(client, plan, found["Configuration"])
         current = _settled(client, plan)
-        version, alias_arn = _ensure_alias(client, ledger, plan)
+        version, alias_arn = _ensure_alias(client, run.ledger, plan)
     return FunctionRef(
         name=plan.name,
         arn=str(current["FunctionArn"]),

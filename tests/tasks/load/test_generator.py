@@ -85,7 +85,7 @@ def test_counts_are_exact_from_the_drawn_arrivals_to_locusts_csv_and_no_secret_i
         total = list(csv.DictReader(file))[-1]
     assert (int(total["Request Count"]), int(total["Failure Count"])) == (report.requests, report.failures)
     assert report.is_valid and report.p90_ms is not None and report.p99_ms is None  # 300 answers, 662 are needed
-    assert load_record(tmp_path / "run", "loadtest", LoadReport) == report
+    assert load_record(tmp_path / "run", LoadReport) == report
     assert "throttles" in Path(report.files["html"]).read_text() and lines[0].startswith("load test throttles")
     assert "not told: too few samples" in report_markdown(report)
     kept = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
@@ -99,7 +99,7 @@ def test_a_server_that_stands_still_for_five_seconds_shows_in_p99(
     server.stall(after_seconds=6.0, seconds=stopped)  # Locust takes a second or three to start
     with contextlib.suppress(StageFailed):  # void when other tests make the generator late, and kept all the same
         load(endpoint("steady"), 120, seconds, LoadOptions(warm_up_seconds=0.2, drain_seconds=10, seed=2))
-    report = load_record(tmp_path / "run", "loadtest", LoadReport)
+    report = load_record(tmp_path / "run", LoadReport)
     # A closed model would have sent one request for each user in that time: a share of less than a hundredth.
     truth_ms = 1000 * (stopped - 0.01 * seconds)
     assert report is not None and report.requests == report.answered
@@ -127,7 +127,7 @@ def test_two_processes_share_the_rates_of_all_stages_and_their_counts_are_merged
 def test_a_function_that_answers_only_errors_fails_the_load_test(load: Load, tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=r"none of [0-9]+ requests succeeded: [0-9]+ x 422 BadImage"):
         load(function("bad-image"), 50, 0.5)
-    report = load_record(tmp_path / "run", "loadtest", LoadReport)
+    report = load_record(tmp_path / "run", LoadReport)
     assert report is not None and report.failures == report.requests > 0 and report.p50_ms is None
     assert Path(report.files["html"]).is_file()
 
@@ -135,7 +135,7 @@ def test_a_function_that_answers_only_errors_fails_the_load_test(load: Load, tmp
 def test_a_target_that_dies_half_way_fails_with_the_report_kept(load: Load, tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=r"the target went away: the last [0-9]+ requests found no connection"):
         load(endpoint("dies"), 80, 1.5)
-    report = load_record(tmp_path / "run", "loadtest", LoadReport)
+    report = load_record(tmp_path / "run", LoadReport)
     assert report is not None and report.answered > 0 and report.errors["ConnectionRefusedError"] >= 10
     assert report.requests == report.answered + report.failures
 
@@ -180,7 +180,7 @@ def test_a_rate_beyond_the_generator_is_void_and_its_report_kept(load: Load, tmp
     options = LoadOptions(warm_up_seconds=0.0, drain_seconds=0.2)
     with pytest.raises(StageFailed, match=r"the generator, not the target, was the bottleneck: .*under 99 %"):
         load(endpoint("steady"), 100_000, 1, options)
-    report = load_record(tmp_path / "run", "loadtest", LoadReport)
+    report = load_record(tmp_path / "run", LoadReport)
     assert report is not None and not report.is_valid and report.unsent > 0
 
 

@@ -21,6 +21,7 @@ from tasks.load.generator import LoadOptions
 from tasks.load.page import LoadUi, start_ui
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
+from tasks.run.handle import Run
 from tasks.run.records import EndpointRef
 from tasks.run.settings import Settings
 from tests.loadtest.conftest import InvokeServer
@@ -37,11 +38,14 @@ class OneAccount(Aws):
         return "123456789012"
 
 
+def run_at(server: InvokeServer, folder: Path) -> Run:
+    return Run(OneAccount(Settings.load(endpoint_url=server.url, region="us-east-1", runs=folder)), "run")
+
+
 @pytest.fixture
 def page(server: InvokeServer, image: Path, tmp_path: Path) -> Iterator[LoadUi]:
     with start_ui(
-        OneAccount(Settings.load(endpoint_url=server.url, region="us-east-1")),
-        tmp_path / "run",
+        run_at(server, tmp_path),
         target=EndpointRef("steady", "arn", "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0),
         images=[image],
         rate_per_second=50,
@@ -129,8 +133,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(
         taken.listen()
         with pytest.raises(SettingsRefused, match="choose another: --port 0"):
             start_ui(
-                OneAccount(Settings.load(endpoint_url=server.url, region="us-east-1")),
-                tmp_path,
+                run_at(server, tmp_path),
                 target=EndpointRef("steady", "arn", "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0),
                 images=[image],
                 rate_per_second=5,

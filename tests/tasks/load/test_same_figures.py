@@ -35,7 +35,7 @@ def load(server: InvokeServer, image: Path, run_dir: Path, processes: int) -> Lo
             options=LoadOptions(warm_up_seconds=0.5, drain_seconds=5, processes=processes, seed=4),
             say=lambda _: None,
         )
-    report = load_record(run_dir, "loadtest", LoadReport)
+    report = load_record(run_dir, LoadReport)
     assert report is not None
     return report
 

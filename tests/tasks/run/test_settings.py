@@ -96,6 +96,6 @@ def test_long_names_are_cut_and_stay_different() -> None:
 
 def test_a_record_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     record = DatasetRef("b", "p", "d", "n", ("é\n", "dog"), {"train": {"dog": 2}}, 5, 0, "sample")
-    save_record(tmp_path, "stage_data", record)
-    assert load_record(tmp_path, "stage_data", DatasetRef) == record
-    assert load_record(tmp_path, "train", DatasetRef) is None
+    save_record(tmp_path, record)
+    assert load_record(tmp_path, DatasetRef) == record
+    assert load_record(tmp_path / "none", DatasetRef) is None

@@ -41,7 +41,7 @@ def stop_while_loaded(deployment: Deployed, attempts: int, seconds: float = 1.5)
 
     def stop() -> None:
         for attempt in range(1, attempts + 1):
-            plan_file = folder_of(deployment.run_dir, "function", attempt) / "loadtest" / "plan.json"
+            plan_file = folder_of(deployment.run.folder, "function", attempt) / "loadtest" / "plan.json"
             deadline = time.monotonic() + 60
             while not plan_file.exists() and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -57,8 +57,7 @@ def stop_while_loaded(deployment: Deployed, attempts: int, seconds: float = 1.5)
 
 def trial(deployment: Deployed, image: Path) -> Trial:
     return Trial(
-        deployment.aws,
-        deployment.run_dir,
+        deployment.run,
         STEADY,
         deployment.endpoint,
         deployment.function,
@@ -73,9 +72,7 @@ def test_a_stage_in_which_the_server_stood_still_is_run_again_and_then_judged(
     stopping = stop_while_loaded(deployment, attempts=1)
     result = check_plan(trial(deployment, image), profile=BASELINE)
     stopping.join()
-    first, second = (
-        load_record(folder_of(deployment.run_dir, "function", attempt), "seen", Seen) for attempt in (1, 2)
-    )
+    first, second = (load_record(folder_of(deployment.run.folder, "function", attempt), Seen) for attempt in (1, 2))
     assert first is not None and second is not None
     assert "embedded AWS late by" in first.disturbed["baseline"] and first.stretches
     assert second.disturbed == {} and second.stretches == ()
