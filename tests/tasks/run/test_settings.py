@@ -1,14 +1,11 @@
 """Which AWS is meant is decided without a call, and never by accident."""
 
-from pathlib import Path
-
 import pytest
 from botocore.exceptions import ClientError
 
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import AccessDenied, LimitReached, NotFound, SettingsRefused, TargetRefused, translate
-from tasks.run.records import DatasetRef, load_record, save_record
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 
@@ -92,10 +89,3 @@ def test_the_same_command_has_the_same_run_id_and_another_choice_another() -> No
 def test_long_names_are_cut_and_stay_different() -> None:
     names = {naming.resource_name("run", "x" * 80 + end) for end in "ab"}
     assert [len(name) <= 63 for name in names] == [True, True]
-
-
-def test_a_record_comes_back_as_it_was_saved(tmp_path: Path) -> None:
-    record = DatasetRef("b", "p", "d", "n", ("é\n", "dog"), {"train": {"dog": 2}}, 5, 0, "sample")
-    save_record(tmp_path, record)
-    assert load_record(tmp_path, DatasetRef) == record
-    assert load_record(tmp_path / "none", DatasetRef) is None
