@@ -1,6 +1,6 @@
 """Deploy a trained model: roles, endpoint, function with version and alias, and one checked call through the alias.
 
-prefect deployment run 'deploy/deploy' -p run_id=dogs-1a2b3c4d
+prefect deployment run 'deploy/deploy' -p run_id=dogs-1a2b3c4d -p deploy='{"instances": 2}'
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.parameters import AllowedHost, InstanceCount, InstanceType, RunId
 from tasks.account.images import inference_image
 from tasks.account.prices import choose_hosting_instance
 from tasks.account.roles import endpoint_role, ensure_log_group, ensure_role, function_role
@@ -20,6 +19,7 @@ from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import Ledger, run_lock
+from tasks.run.options import DeployOptions, RunId
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel, load_record, save_record
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
@@ -40,16 +40,8 @@ class Deployment:
 
 
 @flow(name=STAGE)
-async def deploy(
-    run_id: RunId,
-    instances: InstanceCount = 1,
-    instance_type: InstanceType | None = None,
-    allowed_hosts: tuple[AllowedHost, ...] = (),
-) -> Deployment:
+async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions()) -> Deployment:
     """Bring the run's endpoint and function to its trained model and try them with a photo of the test split.
-
-    `allowed_hosts` are `host:port` that the function may fetch images from although they are not public; none named:
-    any port of loopback on the embedded AWS, nothing on real AWS.
 
     Raises:
         SettingsRefused: the run has no trained model.
@@ -60,9 +52,9 @@ async def deploy(
     settings = Settings.load()
     aws, run_dir = Aws(settings), settings.run_dir(run_id)
     with run_lock(run_dir):
-        endpoint = await deploy_endpoint(aws, run_id, instances, instance_type)
+        endpoint = await deploy_endpoint(aws, run_id, deploy)
         save_record(run_dir, "endpoint", endpoint)
-        function = await deploy_function(aws, run_id, endpoint, allowed_hosts)
+        function = await deploy_function(aws, run_id, endpoint, deploy)
         save_record(run_dir, "function", function)
         smoke = await try_function(aws, run_id, function)
         save_record(run_dir, "smoke", smoke)
@@ -72,15 +64,15 @@ async def deploy(
 
 
 @task(name="endpoint", cache_policy=NO_CACHE)
-async def deploy_endpoint(aws: Aws, run_id: str, instances: int, instance_type: str | None) -> EndpointRef:
+async def deploy_endpoint(aws: Aws, run_id: str, deploy: DeployOptions) -> EndpointRef:
     """Make the endpoint's role, model, configuration and endpoint, or adopt them."""
-    return await asyncio.to_thread(_endpoint, aws, run_id, instances, instance_type)
+    return await asyncio.to_thread(_endpoint, aws, run_id, deploy)
 
 
 @task(name="function", cache_policy=NO_CACHE)
-async def deploy_function(aws: Aws, run_id: str, endpoint: EndpointRef, allowed_hosts: tuple[str, ...]) -> FunctionRef:
+async def deploy_function(aws: Aws, run_id: str, endpoint: EndpointRef, deploy: DeployOptions) -> FunctionRef:
     """Make the function's role, code, version and alias, or adopt them."""
-    return await asyncio.to_thread(_function, aws, run_id, endpoint, allowed_hosts)
+    return await asyncio.to_thread(_function, aws, run_id, endpoint, deploy)
 
 
 @task(name="smoke test", cache_policy=NO_CACHE)
@@ -89,14 +81,14 @@ async def try_function(aws: Aws, run_id: str, function: FunctionRef) -> SmokeRes
     return await asyncio.to_thread(_smoke, aws, run_id, function)
 
 
-def _endpoint(aws: Aws, run_id: str, instances: int, instance_type: str | None) -> EndpointRef:
+def _endpoint(aws: Aws, run_id: str, deploy: DeployOptions) -> EndpointRef:
     run_dir = aws.settings.run_dir(run_id)
     model = load_record(run_dir, "train_sagemaker", TrainedModel)
     if model is None:
         raise SettingsRefused(STAGE, f"run {run_id}", "it has no trained model", "kennel run, or the training flow")
     ledger = Ledger.open(aws, run_id)
-    instance = choose_hosting_instance(instance_type)
-    say(f"endpoint: {instances} × {instance.instance_type}: {instance.reason}")
+    instance = choose_hosting_instance(deploy.instance_type)
+    say(f"endpoint: {deploy.instances} × {instance.instance_type}: {instance.reason}")
     group = endpoint_log_group(run_id)
     ensure_log_group(aws, ledger, run_id, group)
     role_arn = ensure_role(aws, ledger, run_id, endpoint_role(aws, run_id, model.model_uri, group))
@@ -106,14 +98,14 @@ def _endpoint(aws: Aws, run_id: str, instances: int, instance_type: str | None) 
         model_uri=model.model_uri,
         role_arn=role_arn,
         instance=instance,
-        instance_count=instances,
+        instance_count=deploy.instances,
     )
     endpoint = ensure_endpoint(aws, ledger, plan)
     say(f"endpoint {endpoint.name}: in service with {endpoint.config_name}, {endpoint.seconds:.1f} s")
     return with_first_seconds(endpoint, load_record(run_dir, "endpoint", EndpointRef))
 
 
-def _function(aws: Aws, run_id: str, endpoint: EndpointRef, allowed_hosts: tuple[str, ...]) -> FunctionRef:
+def _function(aws: Aws, run_id: str, endpoint: EndpointRef, deploy: DeployOptions) -> FunctionRef:
     ledger = Ledger.open(aws, run_id)
     group = function_log_group(run_id)
     ensure_log_group(aws, ledger, run_id, group)
@@ -127,7 +119,7 @@ def _function(aws: Aws, run_id: str, endpoint: EndpointRef, allowed_hosts: tuple
         role_arn=role_arn,
         zip_path=zip_path,
         zip_sha256=build_lambda_zip(zip_path),
-        allowed_hosts=tuple(allowed_hosts) or hosts_allowed_by_default(aws),
+        allowed_hosts=deploy.allowed_hosts or hosts_allowed_by_default(aws),
     )
     function = ensure_function(aws, ledger, plan)
     say(f"function {function.name}: alias {function.alias} is version {function.version}")

@@ -1,22 +1,21 @@
 """Load-test what a run deployed, with real images: at a set rate, or as the check of a scaling plan.
 
-prefect deployment run 'loadtest/loadtest' -p run_id=dogs-1a2b3c4d -p rate_per_second=20 -p seconds=60
-prefect deployment run 'loadtest/loadtest' -p run_id=dogs-1a2b3c4d -p mode=checked
+prefect deployment run 'loadtest/loadtest' -p run_id=dogs-1a2b3c4d -p load='{"rate_per_second": 20, "seconds": 60}'
+prefect deployment run 'loadtest/loadtest' -p run_id=dogs-1a2b3c4d -p load='{"mode": "checked"}'
 """
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Literal
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.checked_loadtest import check, checked_test
-from flows.parameters import DemoPace, LoadSeconds, Processes, RatePerSecond, RunId, SafetyFactor
-from tasks.load.generator import LoadOptions, run_load_test
+from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.images import fetch_test_images
+from tasks.load.options import LoadOptions, Mode, Through
 from tasks.load.report import STAGE, TESTED, report_markdown
 from tasks.report.markdown import write_report
 from tasks.report.summary import summarise
@@ -24,6 +23,7 @@ from tasks.run.artifacts import publish_markdown
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import run_lock
+from tasks.run.options import RunId
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, load_record
 from tasks.run.settings import Settings
 from tasks.verdicts.check import SCALING, ScalingVerdicts
@@ -33,26 +33,8 @@ IMAGES = 16
 """So many different photos are sent in turn: enough that no cache of one answer could serve them all."""
 
 
-Through = Literal["function", "endpoint", "both"]
-Mode = Literal["steady", "checked"]
-
-
 @flow(name=STAGE)
-async def loadtest(
-    run_id: RunId,
-    rate_per_second: RatePerSecond = 10.0,
-    seconds: LoadSeconds = 30.0,
-    through: Through = "function",
-    processes: Processes = 1,
-    seed: int = 0,
-    mode: Mode = "steady",
-    traffic: dict[str, float] | None = None,
-    safety_factor: SafetyFactor | None = None,
-    ladder_first_rps: RatePerSecond | None = None,
-    overrides: dict[str, float] | None = None,
-    remeasures: bool = True,
-    pace: DemoPace = 1.0,
-) -> LoadReport:
+async def loadtest(run_id: RunId, load: LoadOptions = LoadOptions()) -> LoadReport:
     """Send Poisson arrivals and keep Locust's report, CSVs and our figures.
 
     `steady`: `rate_per_second` for `seconds`. `checked`: the `traffic` statement is planned for and the plan is put to
@@ -69,34 +51,22 @@ async def loadtest(
     """
     settings = Settings.load()
     run_dir = settings.run_dir(run_id)
-    options = LoadOptions(processes=processes, seed=seed, time_scale=settings.time_scale)
-    test = None
-    if mode == "checked":
-        test = checked_test(
-            settings.target(),
-            traffic=traffic,
-            safety_factor=safety_factor,
-            first_rps=ladder_first_rps,
-            through=through,
-            options=options,
-            overrides=overrides or {},
-            remeasures=remeasures,
-            pace=pace,
-        )
+    generator = GeneratorOptions(processes=load.processes, seed=load.seed, time_scale=settings.time_scale)
+    test = checked_test(settings.target(), load, generator) if load.mode == "checked" else None
     with run_lock(run_dir):
         aws = Aws(settings)
-        target = _target(run_dir, through, mode)
+        target = _target(run_dir, load.through, load.mode)
         images = await choose_images(aws, run_dir)
         if test is not None:
             for record in (SCALING, TESTED):
                 (run_dir / f"{record}.json").unlink(missing_ok=True)
         try:
             if test is None:
-                return await send_requests(settings, run_dir, target, images, rate_per_second, seconds, options)
+                return await send_requests(settings, run_dir, target, images, load, generator)
             result = await check(aws, run_dir, test, images)
             raise_unless_passed(result, run_id)
         finally:
-            await _publish(run_dir, mode)
+            await _publish(run_dir, load.mode)
         return next(iter(result.reports.values()))
 
 
@@ -129,9 +99,8 @@ async def send_requests(
     run_dir: Path,
     target: EndpointRef | FunctionRef,
     images: list[Path],
-    rate_per_second: float,
-    seconds: float,
-    options: LoadOptions,
+    load: LoadOptions,
+    generator: GeneratorOptions,
 ) -> LoadReport:
     """Run the load generator to its end in a process of its own."""
     return await asyncio.to_thread(
@@ -140,9 +109,9 @@ async def send_requests(
         run_dir,
         target=target,
         images=images,
-        rate_per_second=rate_per_second,
-        seconds=seconds,
-        options=options,
+        rate_per_second=load.rate_per_second,
+        seconds=load.seconds,
+        options=generator,
     )
 
 

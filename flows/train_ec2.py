@@ -1,6 +1,6 @@
 """Train on EC2 over SSH what train_sagemaker trains on SageMaker: launch, connect, train detached, bring back, end.
 
-prefect deployment run 'train_ec2/train_ec2' -p run_id=dogs-1a2b3c4d -p instances=2
+prefect deployment run 'train_ec2/train_ec2' -p run_id=dogs-1a2b3c4d -p training='{"instances": 2}'
 """
 
 from __future__ import annotations
@@ -12,19 +12,6 @@ from prefect import Flow, State, flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun
 
-from flows.parameters import (
-    Backbone,
-    BatchSize,
-    Ec2Type,
-    Epochs,
-    InstanceCount,
-    KeepMinutes,
-    LearningRate,
-    RunId,
-    Seconds,
-    Seed,
-    Views,
-)
 from flows.train_sagemaker import stage_weights
 from tasks.ec2.job import RemoteJob
 from tasks.ec2.prices import choose_instances
@@ -37,9 +24,9 @@ from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import run_lock
+from tasks.run.options import Ec2TrainingOptions, RunId
 from tasks.run.records import (
     DatasetRef,
-    Hyperparameters,
     InstanceModel,
     TrainedModel,
     WeightsRef,
@@ -58,23 +45,8 @@ def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
 
 
 @flow(name=STAGE, on_cancellation=[end_instances_of], on_crashed=[end_instances_of])
-async def train_ec2(
-    run_id: RunId,
-    backbone: Backbone = "efficientnet_lite0",
-    instances: InstanceCount = 1,
-    instance_type: Ec2Type | None = None,
-    epochs: Epochs | None = None,
-    views: Views | None = None,
-    batch_size: BatchSize | None = None,
-    learning_rate: LearningRate | None = None,
-    seed: Seed = 0,
-    finetune: bool = False,
-    weights: str | None = None,
-    spot: bool = False,
-    max_runtime_seconds: Seconds = 3600,
-    keep_on_failure_minutes: KeepMinutes = 0,
-) -> InstanceModel:
-    """Train the run's staged dataset on `instances` EC2 machines and end them, whatever comes.
+async def train_ec2(run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOptions()) -> InstanceModel:
+    """Train the run's staged dataset on EC2 instances and end them, whatever comes.
 
     A model that the same command made before is adopted, and so are instances that still work on it. If the run was
     trained on SageMaker too, the two are compared.
@@ -86,22 +58,14 @@ async def train_ec2(
         WaitTimedOut: an instance did not come up, or the training did not end.
         AwsFailed: AWS refused.
     """
-    require_backbone(backbone)
+    require_backbone(training.backbone)
     settings = Settings.load()
     aws, run_dir = Aws(settings), settings.run_dir(run_id)
-    hyperparameters = Hyperparameters(
-        backbone=backbone,
-        epochs=epochs,
-        views=views,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        finetune=finetune,
-    )
-    wish = InstanceWish(choose_instances(finetune=finetune, requested=instance_type), spot, keep_on_failure_minutes)
+    choice = choose_instances(finetune=training.finetune, requested=training.instance_type)
+    wish = InstanceWish(choice, training.spot, training.keep_on_failure_minutes)
     with run_lock(run_dir):
-        await stage_weights(aws, run_id, backbone, weights)
-        job = await plan_job(aws, run_id, hyperparameters, instances, wish, max_runtime_seconds)
+        await stage_weights(aws, run_id, training)
+        job = await plan_job(aws, run_id, training)
         model = await train(aws, job, wish)
         save_record(run_dir, STAGE, model)
         await publish_record(STAGE, run_id, model)
@@ -112,11 +76,9 @@ async def train_ec2(
 
 
 @task(name="plan EC2 training", cache_policy=NO_CACHE)
-async def plan_job(
-    aws: Aws, run_id: str, hyperparameters: Hyperparameters, instances: int, wish: InstanceWish, limit_seconds: int
-) -> RemoteJob:
+async def plan_job(aws: Aws, run_id: str, training: Ec2TrainingOptions) -> RemoteJob:
     """Package the code and say what the job will be."""
-    return await asyncio.to_thread(_plan, aws, run_id, hyperparameters, instances, wish, limit_seconds)
+    return await asyncio.to_thread(_plan, aws, run_id, training)
 
 
 @task(name="EC2 training", cache_policy=NO_CACHE)
@@ -137,9 +99,7 @@ async def compare_with_sagemaker(aws: Aws, run_id: str, model: InstanceModel) ->
     return await asyncio.to_thread(_compare, aws, run_id, model)
 
 
-def _plan(
-    aws: Aws, run_id: str, hyperparameters: Hyperparameters, instances: int, wish: InstanceWish, limit_seconds: int
-) -> RemoteJob:
+def _plan(aws: Aws, run_id: str, training: Ec2TrainingOptions) -> RemoteJob:
     run_dir = aws.settings.run_dir(run_id)
     dataset = load_record(run_dir, "stage_data", DatasetRef)
     if dataset is None:
@@ -148,11 +108,11 @@ def _plan(
     code_dir = run_dir / "code"
     return RemoteJob(
         run_id=run_id,
-        instance_count=instances,
+        instance_count=training.instances,
         processes_per_instance=1,
-        spot=wish.spot,
-        max_runtime_seconds=limit_seconds,
-        hyperparameters=hyperparameters,
+        spot=training.spot,
+        max_runtime_seconds=training.max_runtime_seconds,
+        hyperparameters=training.hyperparameters,
         dataset=dataset,
         weights=load_record(run_dir, "weights", WeightsRef),
         code_dir=code_dir,

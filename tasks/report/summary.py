@@ -54,6 +54,12 @@ class LoadTested:
     mode: str = "steady"
     traffic: Mapping[str, float] = field(default_factory=dict)
     pace: float = 1.0
+    through: str = "function"
+    processes: int = 1
+    seed: int = 0
+    safety_factor: float | None = None
+    ladder_first_rps: float | None = None
+    overrides: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class WeightsRef:
 class Hyperparameters:
     """The arguments of training/train.py; None leaves the script's default."""
 
-    backbone: str = "resnet50"
+    backbone: str
     epochs: int | None = None
     views: int | None = None
     batch_size: int | None = None
