@@ -43,6 +43,10 @@ class Deployment:
 async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions()) -> Deployment:
     """Bring the run's endpoint and function to its trained model and try them with a photo of the test split.
 
+    Args:
+        run_id: The run whose model it is.
+        deploy: The endpoint, and what the function in front of it may fetch.
+
     Raises:
         SettingsRefused: the run has no trained model.
         StageFailed: endpoint or function failed, AWS rolled back, or the smoke test's answer is wrong in form.

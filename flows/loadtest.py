@@ -42,6 +42,10 @@ async def loadtest(run_id: RunId, load: LoadOptions = LoadOptions()) -> LoadRepo
     earlier ladder of the run counts. Without a statement, the demo's is taken at the `pace` that fits this machine
     (`tasks.load.pace`). The report returned is that of the first way's whole profile.
 
+    Args:
+        run_id: The run whose deployment it is.
+        load: What is sent, where and how, and what a scaling plan is derived from.
+
     Raises:
         SettingsRefused: the run has no staged dataset or no endpoint or function yet, or a parameter does not fit.
         StageFailed: the target is dead, nothing succeeded, or a verdict failed.

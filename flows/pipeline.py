@@ -74,8 +74,17 @@ async def pipeline(
 ) -> RunSummary:
     """Take a zip, URL, folder or `sample` to a load-tested endpoint behind a function, and report.
 
-    With `ec2_instances` the same training is done on EC2 over SSH too, and compared. A load test that fails fails the
-    command after the report is written; one that is inconclusive is told in the summary.
+    A load test that fails fails the command after the report is written; one that is inconclusive is told in the
+    summary.
+
+    Args:
+        data: A URL, a .zip, a folder, or `sample`.
+        run_id: Made from data and training if none is named, so that a repeat adopts what exists.
+        training: The training on SageMaker.
+        ec2_instances: Train on this many EC2 instances over SSH too, and compare; 0 is not.
+        deploy: The endpoint, and what the function in front of it may fetch.
+        load_test: Load-test what was deployed.
+        load: The load test.
 
     Raises:
         KennelError: the kind that the failing stage names.

@@ -51,6 +51,10 @@ async def train_ec2(run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOpt
     A model that the same command made before is adopted, and so are instances that still work on it. If the run was
     trained on SageMaker too, the two are compared.
 
+    Args:
+        run_id: The run whose dataset it is.
+        training: The model, and the machines that train it.
+
     Raises:
         SettingsRefused: the run has no staged dataset.
         LimitReached: no instance could be had of any candidate type.

@@ -39,6 +39,10 @@ async def train_sagemaker(run_id: RunId, training: TrainingOptions = TrainingOpt
 
     Packaged ImageNet weights are used where there are any and no others are named.
 
+    Args:
+        run_id: The run whose dataset it is.
+        training: The model, and the machines that train it.
+
     Raises:
         SettingsRefused: the run has no staged dataset.
         StageFailed: the job failed or was stopped, or its result does not agree with it.

@@ -26,7 +26,7 @@ Ec2Instances = Annotated[int, Field(ge=0, le=MOST_INSTANCES)]
 class Options(BaseModel):
     """Options that belong together. An unknown name and a value out of bounds are refused when the record is made."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", field_title_generator=lambda name, _: name)
 
     @classmethod
     def of(cls, *parts: Options, **others: Any) -> Self:

@@ -37,7 +37,7 @@ class Traffic:
         SettingsRefused: a field is out of bounds, or the rates are not in order.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", field_title_generator=lambda name, _: name)
 
     baseline_rps: Annotated[float, Field(ge=1e-3, le=MAX_RPS, description="Requests a second, mostly.")]
     peak_rps: Annotated[float, Field(ge=1e-3, le=MAX_RPS, description="Requests a second, at the busiest time.")]
