@@ -25,7 +25,7 @@ from typing import Any
 
 from PIL import Image
 
-from tasks.machine import hardware
+from tasks.run.machine import hardware
 
 ROOT = Path(__file__).parents[1]
 SERVER = ROOT / "tests" / "loadtest" / "invoke_server.py"
