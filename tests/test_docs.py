@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import KennelError
+from tasks.run.errors import KennelError
+from tests.test_architecture import TASKS_ROOMS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -56,6 +57,13 @@ def test_every_decision_is_in_the_index_and_has_its_three_parts() -> None:
     assert [date for date, _ in decisions] == sorted((date for date, _ in decisions), reverse=True)
     for part in ("Context", "Decision", "Result"):
         assert text.count(f"**{part}.** ") == len(decisions)
+
+
+def test_the_architecture_page_shows_what_each_folder_of_tasks_may_import() -> None:
+    section = (DOCS / "architecture.md").read_text().partition("### Inside tasks/")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (.+) \|$", section, flags=re.MULTILINE)
+    shown = {folder: set() if allowed == "nothing" else set(allowed.split(", ")) for folder, allowed in rows}
+    assert shown == TASKS_ROOMS
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
