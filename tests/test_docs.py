@@ -82,6 +82,13 @@ def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_files_that_a_page_names_exist(page: Path) -> None:
+    rooms = "flows|tasks|training|lambda|loadtest|localaws|kennel|tests|benchmarks"
+    named = set(re.findall(rf"`((?:{rooms})/[\w/]+\.py)`", page.read_text()))
+    assert sorted(name for name in named if not (ROOT / name).is_file()) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_line_is_longer_than_120_characters(page: Path) -> None:
     long = [number for number, line in enumerate(page.read_text().splitlines(), 1) if len(line) > 120]
     assert long == []
