@@ -16,8 +16,8 @@ from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
-from tests.localaws.endpoint_models import Workbench, workbench
-from tests.localaws.functions_kit import Functions
+from tests.localaws.functions.functions_kit import Functions
+from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, workbench
 
 OPTIONS = GeneratorOptions(warm_up_seconds=0.5, drain_seconds=20)
 ANSWERING = "def handler(event, context):\n    return {'statusCode': 200, 'body': str(len(event['image']))}\n"
