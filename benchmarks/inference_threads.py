@@ -21,7 +21,7 @@ import psutil
 from benchmarks.localaws_front import DEADLINE_SECONDS, Row
 from benchmarks.scale_out import make_archive, until
 from benchmarks.serving import free_port, make_pictures
-from localaws.sagemaker.hosting.archive import unpack
+from localaws.sagemaker.model_server.archive import unpack
 from tasks.run.machine import hardware
 
 ROUNDS = 5
@@ -71,7 +71,7 @@ def model_server(folder: Path, threads: int) -> Iterator[tuple[psutil.Process, i
     port = free_port()
     limits = {"INFERENCE_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
     environment = {**os.environ, **limits, "SM_MODEL_DIR": str(folder), "SAGEMAKER_BIND_TO_PORT": str(port)}
-    command = [sys.executable, "-m", "localaws.sagemaker.hosting"]
+    command = [sys.executable, "-m", "localaws.sagemaker.model_server"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
             until(lambda: answers(port))

@@ -174,7 +174,7 @@ def _listening() -> list[int]:
 
 
 def _is_model_server(pid: int | None) -> bool:
-    return pid is not None and "localaws.sagemaker.hosting" in " ".join(psutil.Process(pid).cmdline())
+    return pid is not None and "localaws.sagemaker.model_server" in " ".join(psutil.Process(pid).cmdline())
 
 
 @contextmanager

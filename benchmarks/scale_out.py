@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from benchmarks.localaws_front import DEADLINE_SECONDS, IMAGE, SIGNATURE, TRUST, Row, _client, _command
-from localaws.sagemaker.endpoint_connections import ConnectionPool
+from localaws.sagemaker.endpoints.connections import ConnectionPool
 from tasks.run.machine import hardware
 
 TIME_SCALE = 90

@@ -29,8 +29,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 
-from localaws.sagemaker.endpoint_connections import ConnectFailed, ConnectionPool
-from localaws.sagemaker.hosting.archive import unpack
+from localaws.sagemaker.endpoints.connections import ConnectFailed, ConnectionPool
+from localaws.sagemaker.model_server.archive import unpack
 from tasks.run.machine import hardware
 from training.export import save_model
 from training.model import Classifier, Embedder, Head, Standardisation, build_backbone
@@ -209,7 +209,7 @@ def ours(archive: Path, folder: Path) -> Iterator[tuple[int, float]]:
     unpack(archive, folder / "unpacked")
     port = free_port()
     environment = {**os.environ, "SM_MODEL_DIR": str(folder / "unpacked"), "SAGEMAKER_BIND_TO_PORT": str(port)}
-    with running([sys.executable, "-m", "localaws.sagemaker.hosting"], environment) as begun:
+    with running([sys.executable, "-m", "localaws.sagemaker.model_server"], environment) as begun:
         yield port, begun
 
 

@@ -1,6 +1,6 @@
 """Deploy a trained model: roles, endpoint, function with version and alias, and one checked call through the alias.
 
-prefect deployment run 'deploy/deploy' -p run_id=dogs-1a2b3c4d
+prefect deployment run 'deploy/deploy' -p run_id=dogs-1a2b3c4d -p deploy='{"instances": 2}'
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.parameters import AllowedHost, InstanceCount, InstanceType, RunId
 from tasks.account.images import inference_image
 from tasks.account.prices import choose_hosting_instance
 from tasks.account.roles import endpoint_role, ensure_log_group, ensure_role, function_role
 from tasks.model.code import build_lambda_zip
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
+from tasks.run.options import DeployOptions, RunId
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel
 from tasks.run.waiting import say
 from tasks.serving.endpoint import EndpointPlan, endpoint_arn, endpoint_log_group, ensure_endpoint, with_first_seconds
@@ -37,16 +37,12 @@ class Deployment:
 
 
 @flow(name=STAGE)
-async def deploy(
-    run_id: RunId,
-    instances: InstanceCount = 1,
-    instance_type: InstanceType | None = None,
-    allowed_hosts: tuple[AllowedHost, ...] = (),
-) -> Deployment:
+async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions()) -> Deployment:
     """Bring the run's endpoint and function to its trained model and try them with a photo of the test split.
 
-    `allowed_hosts` are `host:port` that the function may fetch images from although they are not public; none named:
-    any port of loopback on the embedded AWS, nothing on real AWS.
+    Args:
+        run_id: The run whose model it is.
+        deploy: The endpoint, and what the function in front of it may fetch.
 
     Raises:
         SettingsRefused: the run has no trained model.
@@ -56,9 +52,9 @@ async def deploy(
     """
     run = Run.load(run_id)
     with run.lock():
-        endpoint = await deploy_endpoint(run, instances, instance_type)
+        endpoint = await deploy_endpoint(run, deploy)
         run.keep(endpoint)
-        function = await deploy_function(run, endpoint, allowed_hosts)
+        function = await deploy_function(run, endpoint, deploy)
         run.keep(function)
         smoke = await try_function(run, function)
         run.keep(smoke)
@@ -68,15 +64,15 @@ async def deploy(
 
 
 @task(name="endpoint", cache_policy=NO_CACHE)
-async def deploy_endpoint(run: Run, instances: int, instance_type: str | None) -> EndpointRef:
+async def deploy_endpoint(run: Run, deploy: DeployOptions) -> EndpointRef:
     """Make the endpoint's role, model, configuration and endpoint, or adopt them."""
-    return await asyncio.to_thread(_endpoint, run, instances, instance_type)
+    return await asyncio.to_thread(_endpoint, run, deploy)
 
 
 @task(name="function", cache_policy=NO_CACHE)
-async def deploy_function(run: Run, endpoint: EndpointRef, allowed_hosts: tuple[str, ...]) -> FunctionRef:
+async def deploy_function(run: Run, endpoint: EndpointRef, deploy: DeployOptions) -> FunctionRef:
     """Make the function's role, code, version and alias, or adopt them."""
-    return await asyncio.to_thread(_function, run, endpoint, allowed_hosts)
+    return await asyncio.to_thread(_function, run, endpoint, deploy)
 
 
 @task(name="smoke test", cache_policy=NO_CACHE)
@@ -85,10 +81,10 @@ async def try_function(run: Run, function: FunctionRef) -> SmokeResult:
     return await asyncio.to_thread(_smoke, run, function)
 
 
-def _endpoint(run: Run, instances: int, instance_type: str | None) -> EndpointRef:
+def _endpoint(run: Run, deploy: DeployOptions) -> EndpointRef:
     model = run.need(TrainedModel)
-    instance = choose_hosting_instance(instance_type)
-    say(f"endpoint: {instances} × {instance.instance_type}: {instance.reason}")
+    instance = choose_hosting_instance(deploy.instance_type)
+    say(f"endpoint: {deploy.instances} × {instance.instance_type}: {instance.reason}")
     group = endpoint_log_group(run.id)
     ensure_log_group(run, group)
     role_arn = ensure_role(run, endpoint_role(run.aws, run.id, model.model_uri, group))
@@ -98,14 +94,14 @@ def _endpoint(run: Run, instances: int, instance_type: str | None) -> EndpointRe
         model_uri=model.model_uri,
         role_arn=role_arn,
         instance=instance,
-        instance_count=instances,
+        instance_count=deploy.instances,
     )
     endpoint = ensure_endpoint(run, plan)
     say(f"endpoint {endpoint.name}: in service with {endpoint.config_name}, {endpoint.seconds:.1f} s")
     return with_first_seconds(endpoint, run.find(EndpointRef))
 
 
-def _function(run: Run, endpoint: EndpointRef, allowed_hosts: tuple[str, ...]) -> FunctionRef:
+def _function(run: Run, endpoint: EndpointRef, deploy: DeployOptions) -> FunctionRef:
     group = function_log_group(run.id)
     ensure_log_group(run, group)
     role = function_role(run.aws, run.id, endpoint_arn(run.aws, run.id), group)
@@ -118,7 +114,7 @@ def _function(run: Run, endpoint: EndpointRef, allowed_hosts: tuple[str, ...]) -
         role_arn=role_arn,
         zip_path=zip_path,
         zip_sha256=build_lambda_zip(zip_path),
-        allowed_hosts=tuple(allowed_hosts) or hosts_allowed_by_default(run.aws),
+        allowed_hosts=deploy.allowed_hosts or hosts_allowed_by_default(run.aws),
     )
     function = ensure_function(run, plan)
     say(f"function {function.name}: alias {function.alias} is version {function.version}")

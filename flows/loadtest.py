@@ -1,28 +1,28 @@
 """Load-test what a run deployed, with real images: at a set rate, or as the check of a scaling plan.
 
-prefect deployment run 'loadtest/loadtest' -p run_id=dogs-1a2b3c4d -p rate_per_second=20 -p seconds=60
-prefect deployment run 'loadtest/loadtest' -p run_id=dogs-1a2b3c4d -p mode=checked
+prefect deployment run 'loadtest/loadtest' -p run_id=dogs-1a2b3c4d -p load='{"rate_per_second": 20, "seconds": 60}'
+prefect deployment run 'loadtest/loadtest' -p run_id=dogs-1a2b3c4d -p load='{"mode": "checked"}'
 """
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Literal
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.checked_loadtest import check, checked_test
-from flows.parameters import DemoPace, LoadSeconds, Processes, RatePerSecond, RunId, SafetyFactor
-from tasks.load.generator import LoadOptions, run_load_test
+from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.images import fetch_test_images
+from tasks.load.options import LoadOptions, Mode, Through
 from tasks.load.report import STAGE, LoadTested, report_markdown
 from tasks.report.markdown import write_report
 from tasks.report.summary import StageTimes, summarise
 from tasks.run.artifacts import publish_markdown
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run, RunFolder
+from tasks.run.options import RunId
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
 from tasks.verdicts.check import ScalingVerdicts
 from tasks.verdicts.report import raise_unless_passed, scaling_markdown
@@ -31,32 +31,18 @@ IMAGES = 16
 """So many different photos are sent in turn: enough that no cache of one answer could serve them all."""
 
 
-Through = Literal["function", "endpoint", "both"]
-Mode = Literal["steady", "checked"]
-
-
 @flow(name=STAGE)
-async def loadtest(
-    run_id: RunId,
-    rate_per_second: RatePerSecond = 10.0,
-    seconds: LoadSeconds = 30.0,
-    through: Through = "function",
-    processes: Processes = 1,
-    seed: int = 0,
-    mode: Mode = "steady",
-    traffic: dict[str, float] | None = None,
-    safety_factor: SafetyFactor | None = None,
-    ladder_first_rps: RatePerSecond | None = None,
-    overrides: dict[str, float] | None = None,
-    remeasures: bool = True,
-    pace: DemoPace = 1.0,
-) -> LoadReport:
+async def loadtest(run_id: RunId, load: LoadOptions = LoadOptions()) -> LoadReport:
     """Send Poisson arrivals and keep Locust's report, CSVs and our figures.
 
     `steady`: `rate_per_second` for `seconds`. `checked`: the `traffic` statement is planned for and the plan is put to
     the test (`flows.checked_loadtest`); `overrides` sets numbers of the plan by hand, and with `remeasures` False an
     earlier ladder of the run counts. Without a statement, the demo's is taken at the `pace` that fits this machine
     (`tasks.load.pace`). The report returned is that of the first way's whole profile.
+
+    Args:
+        run_id: The run whose deployment it is.
+        load: What is sent, where and how, and what a scaling plan is derived from.
 
     Raises:
         SettingsRefused: the run has no staged dataset or no endpoint or function yet, or a parameter does not fit.
@@ -66,32 +52,20 @@ async def loadtest(
         AwsFailed: AWS refused.
     """
     run = Run.load(run_id)
-    options = LoadOptions(processes=processes, seed=seed, time_scale=run.settings.time_scale)
-    test = None
-    if mode == "checked":
-        test = checked_test(
-            run.settings.target(),
-            traffic=traffic,
-            safety_factor=safety_factor,
-            first_rps=ladder_first_rps,
-            through=through,
-            options=options,
-            overrides=overrides or {},
-            remeasures=remeasures,
-            pace=pace,
-        )
+    generator = GeneratorOptions(processes=load.processes, seed=load.seed, time_scale=run.settings.time_scale)
+    test = checked_test(run.settings.target(), load, generator) if load.mode == "checked" else None
     with run.lock():
-        target = _target(run, through, mode)
+        target = _target(run, load.through, load.mode)
         images = await choose_images(run)
         if test is not None:
             run.forget(ScalingVerdicts, LoadTested)
         try:
             if test is None:
-                return await send_requests(run, target, images, rate_per_second, seconds, options)
+                return await send_requests(run, target, images, load, generator)
             result = await check(run, test, images)
             raise_unless_passed(result, run_id)
         finally:
-            await _publish(run, mode)
+            await _publish(run, load.mode)
         return next(iter(result.reports.values()))
 
 
@@ -119,9 +93,8 @@ async def send_requests(
     run: Run,
     target: EndpointRef | FunctionRef,
     images: list[Path],
-    rate_per_second: float,
-    seconds: float,
-    options: LoadOptions,
+    load: LoadOptions,
+    generator: GeneratorOptions,
 ) -> LoadReport:
     """Run the load generator to its end in a process of its own."""
     return await asyncio.to_thread(
@@ -130,9 +103,9 @@ async def send_requests(
         run.folder,
         target=target,
         images=images,
-        rate_per_second=rate_per_second,
-        seconds=seconds,
-        options=options,
+        rate_per_second=load.rate_per_second,
+        seconds=load.seconds,
+        options=generator,
     )
 
 

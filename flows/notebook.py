@@ -13,7 +13,6 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from flows.parameters import InstanceType, RunId
 from tasks.account.prices import choose_notebook_instance
 from tasks.account.roles import ensure_role
 from tasks.notebook.instance import (
@@ -31,6 +30,7 @@ from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
+from tasks.run.options import InstanceType, RunId
 from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
 from tasks.run.waiting import say

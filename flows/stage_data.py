@@ -12,7 +12,6 @@ from prefect import flow, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.parameters import RunId
 from tasks.account.bucket import ensure_bucket
 from tasks.data import staging
 from tasks.data.memory import LocatedSource, Memory
@@ -21,6 +20,7 @@ from tasks.data.staging import StagingOutcome, UploadSummary
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
+from tasks.run.options import RunId
 from tasks.run.progress import show_progress
 from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings

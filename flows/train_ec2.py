@@ -1,6 +1,6 @@
 """Train on EC2 over SSH what train_sagemaker trains on SageMaker: launch, connect, train detached, bring back, end.
 
-prefect deployment run 'train_ec2/train_ec2' -p run_id=dogs-1a2b3c4d -p instances=2
+prefect deployment run 'train_ec2/train_ec2' -p run_id=dogs-1a2b3c4d -p training='{"instances": 2}'
 """
 
 from __future__ import annotations
@@ -12,19 +12,6 @@ from prefect import Flow, State, flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun
 
-from flows.parameters import (
-    Backbone,
-    BatchSize,
-    Ec2Type,
-    Epochs,
-    InstanceCount,
-    KeepMinutes,
-    LearningRate,
-    RunId,
-    Seconds,
-    Seed,
-    Views,
-)
 from flows.train_sagemaker import stage_weights
 from tasks.ec2.job import RemoteJob
 from tasks.ec2.prices import choose_instances
@@ -35,9 +22,9 @@ from tasks.report.parity import STAGE as PARITY
 from tasks.report.parity import Parity, compare
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
+from tasks.run.options import Ec2TrainingOptions, RunId
 from tasks.run.records import (
     DatasetRef,
-    Hyperparameters,
     InstanceModel,
     TrainedModel,
     WeightsRef,
@@ -53,26 +40,15 @@ def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
 
 
 @flow(name=STAGE, on_cancellation=[end_instances_of], on_crashed=[end_instances_of])
-async def train_ec2(
-    run_id: RunId,
-    backbone: Backbone = "efficientnet_lite0",
-    instances: InstanceCount = 1,
-    instance_type: Ec2Type | None = None,
-    epochs: Epochs | None = None,
-    views: Views | None = None,
-    batch_size: BatchSize | None = None,
-    learning_rate: LearningRate | None = None,
-    seed: Seed = 0,
-    finetune: bool = False,
-    weights: str | None = None,
-    spot: bool = False,
-    max_runtime_seconds: Seconds = 3600,
-    keep_on_failure_minutes: KeepMinutes = 0,
-) -> InstanceModel:
-    """Train the run's staged dataset on `instances` EC2 machines and end them, whatever comes.
+async def train_ec2(run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOptions()) -> InstanceModel:
+    """Train the run's staged dataset on EC2 instances and end them, whatever comes.
 
     A model that the same command made before is adopted, and so are instances that still work on it. If the run was
     trained on SageMaker too, the two are compared.
+
+    Args:
+        run_id: The run whose dataset it is.
+        training: The model, and the machines that train it.
 
     Raises:
         SettingsRefused: the run has no staged dataset.
@@ -81,21 +57,13 @@ async def train_ec2(
         WaitTimedOut: an instance did not come up, or the training did not end.
         AwsFailed: AWS refused.
     """
-    require_backbone(backbone)
+    require_backbone(training.backbone)
     run = Run.load(run_id)
-    hyperparameters = Hyperparameters(
-        backbone=backbone,
-        epochs=epochs,
-        views=views,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        finetune=finetune,
-    )
-    wish = InstanceWish(choose_instances(finetune=finetune, requested=instance_type), spot, keep_on_failure_minutes)
+    choice = choose_instances(finetune=training.finetune, requested=training.instance_type)
+    wish = InstanceWish(choice, training.spot, training.keep_on_failure_minutes)
     with run.lock():
-        await stage_weights(run, backbone, weights)
-        job = await plan_job(run, hyperparameters, instances, wish, max_runtime_seconds)
+        await stage_weights(run, training)
+        job = await plan_job(run, training)
         model = await train(run, job, wish)
         run.keep(model)
         await publish_record(STAGE, run_id, model)
@@ -106,11 +74,9 @@ async def train_ec2(
 
 
 @task(name="plan EC2 training", cache_policy=NO_CACHE)
-async def plan_job(
-    run: Run, hyperparameters: Hyperparameters, instances: int, wish: InstanceWish, limit_seconds: int
-) -> RemoteJob:
+async def plan_job(run: Run, training: Ec2TrainingOptions) -> RemoteJob:
     """Package the code and say what the job will be."""
-    return await asyncio.to_thread(_plan, run, hyperparameters, instances, wish, limit_seconds)
+    return await asyncio.to_thread(_plan, run, training)
 
 
 @task(name="EC2 training", cache_policy=NO_CACHE)
@@ -131,17 +97,15 @@ async def compare_with_sagemaker(run: Run, model: InstanceModel) -> Parity | Non
     return await asyncio.to_thread(_compare, run, model)
 
 
-def _plan(
-    run: Run, hyperparameters: Hyperparameters, instances: int, wish: InstanceWish, limit_seconds: int
-) -> RemoteJob:
+def _plan(run: Run, training: Ec2TrainingOptions) -> RemoteJob:
     dataset, code_dir = run.need(DatasetRef), run.folder / "code"
     return RemoteJob(
         run_id=run.id,
-        instance_count=instances,
+        instance_count=training.instances,
         processes_per_instance=1,
-        spot=wish.spot,
-        max_runtime_seconds=limit_seconds,
-        hyperparameters=hyperparameters,
+        spot=training.spot,
+        max_runtime_seconds=training.max_runtime_seconds,
+        hyperparameters=training.hyperparameters,
         dataset=dataset,
         weights=run.find(WeightsRef),
         code_dir=code_dir,

@@ -1,28 +1,15 @@
 """Train on SageMaker: package the code, make the role, create or adopt the job, follow it, check and keep its result.
 
-prefect deployment run 'train_sagemaker/train_sagemaker' -p run_id=dogs-1a2b3c4d -p instances=2
+prefect deployment run 'train_sagemaker/train_sagemaker' -p run_id=dogs-1a2b3c4d -p training='{"instances": 2}'
 """
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.parameters import (
-    Backbone,
-    BatchSize,
-    Epochs,
-    InstanceCount,
-    InstanceType,
-    LearningRate,
-    RunId,
-    Seconds,
-    Seed,
-    Views,
-)
 from tasks.account.images import training_image
 from tasks.account.prices import choose_training_instance
 from tasks.account.roles import ensure_role, training_role
@@ -32,7 +19,8 @@ from tasks.model.weights import find_weights, upload_weights
 from tasks.run.artifacts import publish_record
 from tasks.run.errors import KennelError
 from tasks.run.handle import Run
-from tasks.run.records import DatasetRef, Hyperparameters, TrainedModel, WeightsRef
+from tasks.run.options import ModelOptions, RunId, TrainingOptions
+from tasks.run.records import DatasetRef, TrainedModel, WeightsRef
 from tasks.run.waiting import say
 from tasks.sagemaker.job import TrainingPlan, create_job, find_job
 from tasks.sagemaker.kept import is_kept, keep_log, keep_result
@@ -44,24 +32,14 @@ SPOT_WAIT_FACTOR = 2
 
 
 @flow(name=STAGE)
-async def train_sagemaker(
-    run_id: RunId,
-    backbone: Backbone = "efficientnet_lite0",
-    instances: InstanceCount = 1,
-    instance_type: InstanceType | None = None,
-    epochs: Epochs | None = None,
-    views: Views | None = None,
-    batch_size: BatchSize | None = None,
-    learning_rate: LearningRate | None = None,
-    seed: Seed = 0,
-    finetune: bool = False,
-    weights: str | None = None,
-    spot: bool = False,
-    max_runtime_seconds: Seconds = 3600,
-) -> TrainedModel:
-    """Train the run's staged dataset on `instances` machines; a job that the same command made before is adopted.
+async def train_sagemaker(run_id: RunId, training: TrainingOptions = TrainingOptions()) -> TrainedModel:
+    """Train the run's staged dataset; a job that the same command made before is adopted.
 
-    `weights` is a local .safetensors file for the backbone; packaged ImageNet weights are used where there are any.
+    Packaged ImageNet weights are used where there are any and no others are named.
+
+    Args:
+        run_id: The run whose dataset it is.
+        training: The model, and the machines that train it.
 
     Raises:
         SettingsRefused: the run has no staged dataset.
@@ -69,22 +47,11 @@ async def train_sagemaker(
         WaitTimedOut: the job did not end within its limits.
         AwsFailed: AWS refused.
     """
-    require_backbone(backbone)
+    require_backbone(training.backbone)
     run = Run.load(run_id)
     with run.lock():
-        hyperparameters = Hyperparameters(
-            backbone=backbone,
-            epochs=epochs,
-            views=views,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            seed=seed,
-            finetune=finetune,
-        )
-        await stage_weights(run, backbone, weights)
-        plan = await plan_training(
-            run, hyperparameters, instances, instance_type, spot=spot, max_runtime_seconds=max_runtime_seconds
-        )
+        await stage_weights(run, training)
+        plan = await plan_training(run, training)
         model = await run_training(run, plan)
         run.keep(model)
         await publish_record(STAGE, run_id, model)
@@ -92,23 +59,15 @@ async def train_sagemaker(
 
 
 @task(name="weights", cache_policy=NO_CACHE)
-async def stage_weights(run: Run, backbone: str, named: str | None) -> WeightsRef | None:
+async def stage_weights(run: Run, training: ModelOptions) -> WeightsRef | None:
     """Upload the backbone's weights, if there are any, and record where they are."""
-    return await asyncio.to_thread(_weights, run, backbone, named)
+    return await asyncio.to_thread(_weights, run, training)
 
 
 @task(name="plan training", cache_policy=NO_CACHE)
-async def plan_training(
-    run: Run,
-    hyperparameters: Hyperparameters,
-    instances: int,
-    instance_type: str | None,
-    *,
-    spot: bool,
-    max_runtime_seconds: int,
-) -> TrainingPlan:
+async def plan_training(run: Run, training: TrainingOptions) -> TrainingPlan:
     """Package the code, make the role and say what the job will be."""
-    return await asyncio.to_thread(_plan, run, hyperparameters, instances, instance_type, spot, max_runtime_seconds)
+    return await asyncio.to_thread(_plan, run, training)
 
 
 @task(name="training job", cache_policy=NO_CACHE)
@@ -117,27 +76,20 @@ async def run_training(run: Run, plan: TrainingPlan) -> TrainedModel:
     return await asyncio.to_thread(_train, run, plan)
 
 
-def _weights(run: Run, backbone: str, named: str | None) -> WeightsRef | None:
-    path = find_weights(backbone, Path(named) if named else None, run.settings.home)
+def _weights(run: Run, training: ModelOptions) -> WeightsRef | None:
+    path = find_weights(training.backbone, training.weights, run.settings.home)
     if path is None:
         run.forget(WeightsRef)
         return None
-    weights = upload_weights(run, backbone, path)
+    weights = upload_weights(run, training.backbone, path)
     run.keep(weights)
     return weights
 
 
-def _plan(
-    run: Run,
-    hyperparameters: Hyperparameters,
-    instances: int,
-    instance_type: str | None,
-    spot: bool,
-    max_runtime_seconds: int,
-) -> TrainingPlan:
+def _plan(run: Run, training: TrainingOptions) -> TrainingPlan:
     dataset, weights = run.need(DatasetRef), run.find(WeightsRef)
-    instance = choose_training_instance(finetune=hyperparameters.finetune, requested=instance_type)
-    say(f"instances: {instances} × {instance.instance_type}: {instance.reason}")
+    instance = choose_training_instance(finetune=training.finetune, requested=training.instance_type)
+    say(f"instances: {training.instances} × {instance.instance_type}: {instance.reason}")
     code_dir = run.folder / "code"
     code_digest = stage_training_code(code_dir)
     role = training_role(run.aws, run.id, dataset, weights)
@@ -146,11 +98,11 @@ def _plan(
         image=training_image(run.aws.region, has_gpu=instance.has_gpu),
         role_arn=ensure_role(run, role),
         instance=instance,
-        instance_count=instances,
-        spot=spot,
-        max_runtime_seconds=max_runtime_seconds,
-        max_wait_seconds=SPOT_WAIT_FACTOR * max_runtime_seconds,
-        hyperparameters=hyperparameters,
+        instance_count=training.instances,
+        spot=training.spot,
+        max_runtime_seconds=training.max_runtime_seconds,
+        max_wait_seconds=SPOT_WAIT_FACTOR * training.max_runtime_seconds,
+        hyperparameters=training.hyperparameters,
         dataset=dataset,
         weights=weights,
         code_dir=code_dir,

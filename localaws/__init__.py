@@ -1,1 +1,4 @@
-"""The embedded AWS: moto's state and wire protocol, with processes that really do the work. Imports nothing of ours."""
+"""An AWS embedded in one process: moto's state and wire protocol, with processes that really do the work.
+
+It imports nothing from the other rooms of this project.
+"""

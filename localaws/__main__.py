@@ -58,7 +58,7 @@ def _stop(options: argparse.Namespace) -> None:
 
 def _reset(options: argparse.Namespace) -> None:
     record = control.reset(options.home.resolve())
-    print(f"{record.url} has no state and runs nothing")
+    print(f"reset {record.url}: all state is gone and nothing runs")
 
 
 def _logs(options: argparse.Namespace) -> None:
@@ -110,38 +110,38 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--home", type=Path, default=Path(".kennel/localaws"), help="the folder it keeps everything in")
+    shared.add_argument("--home", type=Path, default=Path(".kennel/localaws"), help="the folder of all its files")
     serving = argparse.ArgumentParser(add_help=False, parents=[shared])
-    serving.add_argument("--host", default="127.0.0.1", help="an address in 127.0.0.0/8")
-    serving.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 = any free one")
-    serving.add_argument("--time-scale", type=float, default=1.0, help="emulated seconds per second")
-    serving.add_argument("--ssh-server", choices=SSH_SERVERS, default="auto", help="what EC2 instances have")
+    serving.add_argument("--host", default="127.0.0.1", help="the address to listen at, in 127.0.0.0/8")
+    serving.add_argument("--port", type=int, default=DEFAULT_PORT, help="the port to listen at; 0 is any free one")
+    serving.add_argument("--time-scale", type=float, default=1.0, help="emulated seconds in a real second")
+    serving.add_argument("--ssh-server", choices=SSH_SERVERS, default="auto", help="the SSH server of EC2 instances")
     serving.add_argument(
         "--capacity",
         action="append",
         default=[],
         metavar="TYPE[=[CONCURRENCY][:FLOORms]]",
-        help="what one hosting instance serves at once (default its vCPUs) and the least time a request takes",
+        help="how many requests a hosting instance serves at once (default: its vCPUs) and the least time of a request",
     )
     serving.add_argument(
         "--instance-startup-seconds",
         type=float,
         default=0.0,
-        help="of an instance that scales out, in emulated seconds",
+        help="how long an instance that scales out takes to start, in emulated seconds",
     )
     parser = argparse.ArgumentParser(prog="python -m localaws", description="The embedded AWS, on loopback.")
     commands = parser.add_subparsers(metavar="command")
     for name, run, parents, about in (
-        ("serve", _serve, [serving], "run in the foreground (the default)"),
-        ("start", _start, [serving], "run in the background; returns when it answers"),
-        ("stop", _stop, [shared], "end it and everything it started"),
-        ("status", _status, [shared], "what runs"),
-        ("reset", _reset, [shared], "end everything that runs, forget all state"),
+        ("serve", _serve, [serving], "run the server in the foreground (the default)"),
+        ("start", _start, [serving], "start the server in the background and return when it answers"),
+        ("stop", _stop, [shared], "stop the server and everything it started"),
+        ("status", _status, [shared], "show what runs"),
+        ("reset", _reset, [shared], "stop everything that runs and forget all state"),
     ):
         commands.add_parser(name, parents=parents, help=about).set_defaults(run=run)
     logs = commands.add_parser("logs", parents=[shared], help="print CloudWatch Logs")
-    logs.add_argument("prefix", nargs="?", default="", help="of the names of the log groups")
-    logs.add_argument("--follow", action="store_true", help="go on with new lines until Ctrl-C")
+    logs.add_argument("prefix", nargs="?", default="", help="only log groups whose names start with it")
+    logs.add_argument("--follow", action="store_true", help="keep printing new lines until Ctrl-C")
     logs.set_defaults(run=_logs)
     return parser
 

@@ -1,7 +1,7 @@
-"""How much one hosting instance of a type serves at once, so that more instances are more capacity on a small machine.
+"""Limits how much a hosting instance of a type serves at once, so that more instances are more capacity on one machine.
 
-Off unless a server is told otherwise, by `--capacity` or at run time. A rule is a number of requests at a time and the
-least time that each one takes; both are per instance and in real time.
+There is no limit unless a rule is set, by `--capacity` or at run time. A rule consists of the number of requests that
+an instance serves at once and the least time that each takes, in real time.
 """
 
 import re

@@ -1,19 +1,11 @@
-"""The emulated clock: AWS's own time, which runs `scale` times as fast as the wall's from the server's start on.
+"""The emulated clock: AWS's time, which runs `scale` times as fast as the wall clock from the server's start on.
 
-CloudWatch's data points, alarms, scaling activities, cooldowns and schedules are in its time. Logs, creation times and
-everything that is measured (latencies, service times) are in the wall's.
+CloudWatch's data points, alarms, scaling activities, cooldowns and schedules use the emulated time. Logs, creation
+times and everything that is measured (latencies, service times) use the wall clock.
 """
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
-
-if TYPE_CHECKING:
-    from localaws.core import Core
 
 
 class Clock:
@@ -35,12 +27,3 @@ class Clock:
     def sleep(self, emulated_seconds: float) -> None:
         """Sleep for as long as this many emulated seconds last."""
         time.sleep(max(0.0, emulated_seconds) / self.scale)
-
-
-def install(core: "Core") -> list[BaseRoute]:
-    """Return the route that tells a client the emulated time."""
-
-    async def clock(_: Request) -> Response:
-        return JSONResponse({"scale": core.clock.scale, "origin": core.clock.origin, "now": core.clock.now()})
-
-    return [Route("/_localaws/clock", clock)]

@@ -1,4 +1,4 @@
-"""The commands on a server from outside: start, stop, status, logs, reset. They talk to it by boto3 and by signals."""
+"""The commands that act on a server from outside (start, stop, status, logs, reset), by boto3 and by signals."""
 
 import json
 import os
@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import psutil
 
 from localaws.errors import AlreadyRunning, NotRunning, StartFailed, StopFailed
-from localaws.processes import OWNER, PROCESS, ProcessTable, find_members, is_alive
+from localaws.process_tree import find_members, is_alive
+from localaws.processes import OWNER, PROCESS, ProcessTable
 from localaws.server import ServerRecord, already_running, read_record, serve_command
 from localaws.settings import Settings
 
@@ -95,7 +96,7 @@ def stop(home: Path) -> ServerRecord | None:
         if _until(lambda: not _is_alive(record) or None, STOP_SECONDS) is None:
             _signal(record, signal.SIGKILL)
             if _until(lambda: not _is_alive(record) or None, STOP_SECONDS) is None:
-                raise StopFailed(f"the server (pid {record.pid}) outlives SIGKILL")
+                raise StopFailed(f"the server (pid {record.pid}) did not end after SIGKILL")
     if (home / "processes").is_dir():
         ProcessTable(home / "processes", str(home.resolve())).reap_orphans()
     (home / "server.json").unlink(missing_ok=True)
@@ -113,7 +114,7 @@ def reset(home: Path) -> ServerRecord:
     _signal(record, signal.SIGHUP)
     again = _until(lambda: _answers_anew(home, record), START_SECONDS)
     if again is None:
-        raise StartFailed(f"localaws did not come back within {START_SECONDS:.0f} s:\n{_log_tail(home)}")
+        raise StartFailed(f"localaws did not answer again within {START_SECONDS:.0f} s:\n{_log_tail(home)}")
     return again
 
 
@@ -125,7 +126,7 @@ def running(home: Path) -> ServerRecord:
     """
     record = read_record(home)
     if record is None:
-        raise NotRunning(f"no localaws runs with home {home}; start it: python -m localaws start --home {home}")
+        raise NotRunning(f"no localaws server runs with home {home}; start one: python -m localaws start --home {home}")
     return record
 
 
@@ -295,4 +296,4 @@ def _log_tail(home: Path) -> str:
     try:
         return "\n".join(_log_of(home).read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
     except FileNotFoundError:
-        return "(no log)"
+        return "(there is no log)"

@@ -1,4 +1,4 @@
-"""What every executing service gets: settings, a clock, processes, logs, metrics, objects, credentials, a last word."""
+"""The parts that every executing service shares: settings, clock, processes, logs, metrics, objects and credentials."""
 
 import sys
 import threading
@@ -10,8 +10,8 @@ from localaws.credentials import Credentials
 from localaws.logs import Logs
 from localaws.metrics import Metrics
 from localaws.objects import Objects
+from localaws.periodic import PeriodicWork
 from localaws.processes import ProcessTable
-from localaws.rounds import Rounds
 from localaws.settings import Settings
 
 
@@ -21,7 +21,7 @@ class Core:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.clock = Clock(settings.time_scale)
-        self.rounds = Rounds(self.clock)
+        self.periodic = PeriodicWork(self.clock)
         self.hosting_capacity = CapacityTable(settings.capacity)
         self.processes = ProcessTable(settings.home / "processes", settings.owner)
         self.logs = Logs(settings.account_id, settings.region)
@@ -53,8 +53,8 @@ class Core:
             self._closers.append(close)
 
     def shutdown(self) -> None:
-        """End the rounds, call the closers, end every child. A closer that fails is reported; the rest are called."""
-        self.rounds.close()
+        """End the periodic work, call the closers, end every child. A closer that fails is reported and passed over."""
+        self.periodic.close()
         with self._lock:
             closers, self._closers = self._closers[::-1], []
         for close in closers:

@@ -1,7 +1,7 @@
-"""Credentials for the processes that localaws starts: those of their role, from moto's STS, never the caller's.
+"""Credentials for the processes that localaws starts: those of their roles, from moto's STS, never the caller's.
 
-A process that is started ahead of the AWS instance that it will be has its keys held: on AWS nothing calls before it
-exists, so the front refuses what is signed with a held key and tells who started the process.
+A process may be started ahead of the AWS instance that it will become. Its keys are held until then, because on AWS it
+would not exist yet: the front refuses a request that is signed with a held key and tells whoever started the process.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""The one HTTP front: own hot routes first, everything else to moto through WSGI."""
+"""The HTTP server's application: the services' own fast routes come first, and moto answers the rest through WSGI."""
 
 import io
 import re
@@ -17,12 +17,12 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.exceptions import NotFound
 
-from localaws.contents import Staged, Store
 from localaws.core import Core
 from localaws.credentials import Credentials
+from localaws.error_replies import Reply, error_reply
 from localaws.errors import AwsError
+from localaws.object_contents import Staged, Store
 from localaws.s3.incoming import receive as receive_body
-from localaws.wire import Reply, error_reply
 
 WSGI_THREADS = 64
 FORM = "application/x-www-form-urlencoded"
@@ -56,7 +56,7 @@ _S3_DATA_PARAMETERS = {"partNumber", "uploadId", "x-id", "AWSAccessKeyId", "Sign
 
 
 def build_app(core: Core, routes: list[BaseRoute]) -> ASGIApp:
-    """Return the ASGI application: health, the services' own `routes`, then moto for the supported services."""
+    """Return the ASGI application: health, clock, the services' own `routes`, then moto for the supported services."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     from localaws.s3.backend import StoredKey
@@ -67,7 +67,11 @@ def build_app(core: Core, routes: list[BaseRoute]) -> ASGIApp:
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok", "home": core.settings.owner})
 
-    starlette = Starlette(routes=[Route("/_localaws/health", health), *routes, Mount("/", app=moto)])
+    async def clock(_: Request) -> Response:
+        return JSONResponse({"scale": core.clock.scale, "origin": core.clock.origin, "now": core.clock.now()})
+
+    own = [Route("/_localaws/health", health), Route("/_localaws/clock", clock)]
+    starlette = Starlette(routes=[*own, *routes, Mount("/", app=moto)])
     return Gate(starlette, core.credentials)
 
 
@@ -265,12 +269,12 @@ def _operation(environ: dict[str, Any], service: str) -> str:
 
 def _unsupported(scope: Scope, service: str) -> Response:
     supported = ", ".join(sorted(SERVICES))
-    message = f"localaws does not emulate the service {service!r}; it has: {supported}."
+    message = f"localaws does not emulate the service {service!r}, only: {supported}."
     return _response(scope, service, AwsError("UnsupportedOperation", message, status=501))
 
 
 def _not_yet(scope: Scope) -> Response:
-    message = "the credentials are of an instance that does not exist yet"
+    message = "the credentials belong to an instance that does not exist yet"
     return _response(scope, signed_service(scope), AwsError("AccessDeniedException", message, status=403))
 
 

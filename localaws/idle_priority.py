@@ -1,18 +1,18 @@
-"""Run a child's process tree only where no one else wants a core, and bring it back to the normal priority later.
+"""Runs a child's process tree only while nothing else needs a core, and returns it to the normal priority later.
 
 Two things are set, both on Linux: every thread gets the policy SCHED_IDLE, which children inherit, and the group of the
 tree's session gets nice 19. The second is needed where the kernel groups tasks by session (`sched_autogroup_enabled`,
-the default of desktops and many servers): policies are compared only within a group there, so that SCHED_IDLE alone
-left two busy processes with half of two cores, as if nothing had been said. Where tasks are not grouped so, the
-nice of the group has no effect.
+the default of desktops and many servers). There, policies are compared only within a group: with SCHED_IDLE alone, two
+busy processes of different sessions still got half of two cores each. Where tasks are not grouped, the nice of the
+group has no effect.
 
-Beside processes that are busy all the time an idle one may get nothing for minutes; `low` has it get some tenth
+Beside processes that are always busy, an idle one may get no processor time for minutes; `low` gives it about a tenth
 of what a normal one gets.
 
-To leave SCHED_IDLE takes CAP_SYS_NICE or a RLIMIT_NICE of at least 20 - nice (sched(7)). Who has neither could never
-make the process fast again, so that `idle` then changes nothing: the process runs at the normal priority throughout.
-Ordinary users mostly have neither, and macOS has no such policy. Whoever starts something ahead asks `can_come_back`
-and, where there is no way back, starts it only while nothing else wants the cores.
+To leave SCHED_IDLE takes CAP_SYS_NICE or a RLIMIT_NICE of at least 20 - nice (sched(7)). Without either, the process
+could never be made fast again, so `idle` changes nothing and the process runs at the normal priority throughout.
+Ordinary users mostly have neither, and macOS has no such policy. Code that starts something ahead asks `can_come_back`
+first; without a way back, it starts it only while nothing else needs the cores.
 """
 
 import errno
@@ -27,8 +27,8 @@ from pathlib import Path
 
 import psutil
 
-from localaws.families import family
-from localaws.processes import PROCESS, find_members
+from localaws.process_tree import family, find_members
+from localaws.processes import PROCESS
 
 PROC = Path("/proc")
 PASSES = 10  # a thread may start another while its tree is walked

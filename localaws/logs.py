@@ -1,4 +1,4 @@
-"""CloudWatch Logs from inside the server: writing is a queue append, a thread of its own gives the lines to moto."""
+"""Writes to CloudWatch Logs from inside the server: writing appends to a queue, and a thread hands them to moto."""
 
 import queue
 import sys

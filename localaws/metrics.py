@@ -1,8 +1,8 @@
-"""What CloudWatch knows: data points by metric, one statistic set for each emulated second.
+"""CloudWatch's data points by metric: one statistic set for each emulated second.
 
-A metric is its namespace, its name and exactly its dimensions. Adding an observation takes about a microsecond. As in
-CloudWatch, seconds become minutes after 3 hours and minutes are gone after 15 days, in emulated time, so that a
-server's memory is bounded however long it runs: at most 32,400 sets of 100 bytes for a metric.
+A metric is identified by its namespace, its name and all of its dimensions. Adding an observation takes about a
+microsecond. As in CloudWatch, seconds become minutes after 3 hours and minutes are gone after 15 days, in emulated
+time, so that a server's memory is bounded however long it runs: at most 32,400 sets of 100 bytes for a metric.
 Source: docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html#metrics-retention
 """
 

@@ -1,12 +1,12 @@
-"""An in-process view of moto's S3: no HTTP, and no object whole in memory. Files in, files out."""
+"""S3 from inside the server, without HTTP: reads and writes moto's objects as files, never whole in memory."""
 
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localaws.contents import CHUNK_BYTES, Content, pieces_of, undisturbed
 from localaws.errors import NoSuchBucket, NoSuchKey
+from localaws.object_contents import CHUNK_BYTES, Content, pieces_of, undisturbed
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,11 @@ from typing import IO
 import psutil
 
 from localaws.errors import StopFailed
+from localaws.process_tree import KILL_DEADLINE_SECONDS, find_members, is_alive, kill_all
 
 OWNER = "LOCALAWS_OWNER"
 PROCESS = "LOCALAWS_PROCESS"
 PR_SET_CHILD_SUBREAPER = 36
-KILL_DEADLINE_SECONDS = 10.0
-POLL_SECONDS = 0.01
 READER_SECONDS = 2.0  # a process that was not caught may hold the pipe open
 LINE_LIMIT_BYTES = 256 * 1024  # CloudWatch Logs refuses longer events
 
@@ -229,63 +228,8 @@ class ProcessTable:
                         os.waitpid(child.pid, os.WNOHANG)
 
 
-def find_members(variable: str, value: str, leaders: set[int]) -> list[psutil.Process]:
-    """Return the live processes led by `leaders`, descending from those, or with `variable=value` as environment."""
-    found: dict[int, psutil.Process] = {}
-    for process in psutil.process_iter():
-        if process.pid != os.getpid() and _belongs(process, variable, value, leaders):
-            found[process.pid] = process
-    for process in list(found.values()):
-        with contextlib.suppress(psutil.Error):
-            found.update({child.pid: child for child in process.children(recursive=True)})
-    return [process for process in found.values() if is_alive(process)]
-
-
-def kill_all(find: Callable[[], Iterable[psutil.Process]]) -> list[int]:
-    """SIGKILL what `find` finds until it finds nothing; return the process ids.
-
-    Raises:
-        StopFailed: it still finds something after 10 seconds.
-    """
-    killed: set[int] = set()
-    deadline = time.monotonic() + KILL_DEADLINE_SECONDS
-    while members := list(find()):
-        if time.monotonic() > deadline:
-            raise StopFailed(f"processes {sorted(process.pid for process in members)} outlive SIGKILL")
-        for process in members:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-                killed.add(process.pid)
-        time.sleep(POLL_SECONDS)  # not psutil's wait, which would take the exit status from whoever waits for it
-    return sorted(killed)
-
-
-def kill_descendants() -> list[int]:
-    """SIGKILL everything that descends from this process; return the process ids.
-
-    Raises:
-        StopFailed: something outlives it for 10 seconds.
-    """
-    return kill_all(lambda: filter(is_alive, psutil.Process().children(recursive=True)))
-
-
 def _leaders(processes: Iterable[Process]) -> set[int]:
     return {process.pid for process in processes if process.poll() is None}
-
-
-def _belongs(process: psutil.Process, variable: str, value: str, leaders: set[int]) -> bool:
-    try:
-        return os.getpgid(process.pid) in leaders or process.environ().get(variable) == value
-    except (psutil.Error, OSError):
-        return False
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Return whether the process runs: a zombie does not."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _write_record(path: Path, pid: int, name: str) -> None:

@@ -1,8 +1,8 @@
-"""The pulse: how late this server's event loop and its hosting instances are, by quarter seconds.
+"""The pulse of this server: how late its event loop and its hosting instances are, in quarter seconds.
 
-Who measures latencies against localaws asks it for what was the machine's doing: while the loop stands still, no
-request is read or answered. The loop is watched from the first request to the route on; the instances only while
-somebody asks. Kept for ten minutes.
+A load test asks for it to tell delays of this machine from those of the model: while the loop stands still, no request
+is read or answered. The loop is watched from the first request to the route on; the instances are watched only while
+somebody asks. The values are kept for ten minutes.
 """
 
 import asyncio
@@ -135,7 +135,7 @@ def _finite(moment: float) -> float:
 def _serving(core: Core) -> Sequence[Pinged]:
     from moto.sagemaker.models import sagemaker_backends
 
-    from localaws.sagemaker.endpoints import Endpoints
+    from localaws.sagemaker.endpoints.models import Endpoints
 
     hosting, settings = Endpoints.hosting, core.settings
     names = list(sagemaker_backends[settings.account_id][settings.region].endpoints)

@@ -1,4 +1,4 @@
-"""One server: a lock on its home, a socket on loopback, the services, and an end that leaves nothing running."""
+"""Runs a server: locks its home, listens on loopback, installs the services, and leaves nothing running at the end."""
 
 import fcntl
 import gc
@@ -23,12 +23,11 @@ from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
-from localaws.processes import is_alive, kill_descendants
-from localaws.removal import remove
+from localaws.folders import remove_folder
+from localaws.process_tree import is_alive, kill_descendants
 from localaws.settings import Settings
 
 EXECUTING_SERVICES = (
-    "localaws.clock",
     "localaws.pulse",
     "localaws.s3",
     "localaws.iam",
@@ -227,7 +226,7 @@ def _shorten_collections() -> None:
 def _only_one(home: Path) -> Iterator[None]:
     foreign = [name for name in FOLDERS if (home / name).exists() and not (home / "lock").exists()]
     if foreign:
-        raise NotItsHome(f"home {home} was not made by localaws, which would empty {', '.join(foreign)} in it")
+        raise NotItsHome(f"home {home} was not made by localaws, which would empty its folders {', '.join(foreign)}")
     with (home / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -239,7 +238,7 @@ def _only_one(home: Path) -> Iterator[None]:
 def already_running(home: Path, record: ServerRecord | None) -> str:
     """Return the message that says where the running server is and how to stop it."""
     where = f" at {record.url} (pid {record.pid})" if record else ""
-    return f"localaws is running already with home {home}{where}; stop it: python -m localaws stop --home {home}"
+    return f"localaws is already running with home {home}{where}; stop it: python -m localaws stop --home {home}"
 
 
 @contextmanager
@@ -251,7 +250,7 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
             listener.listen(2048)
         except OSError as error:
             raise PortTaken(
-                f"{host}:{port} cannot be listened on ({error.strerror}): choose another with --port, 0 = any free"
+                f"cannot listen at {host}:{port} ({error.strerror}); choose another port with --port (0: any free one)"
             ) from error
         yield listener
 
@@ -271,4 +270,4 @@ def _configure_moto(settings: Settings) -> None:
 
 def _forget(home: Path) -> None:
     for name in FOLDERS:
-        remove(home / name)
+        remove_folder(home / name)

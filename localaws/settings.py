@@ -1,4 +1,4 @@
-"""Where localaws keeps things and how it behaves. Reads nothing and touches nothing by itself."""
+"""The settings of a server: where it keeps its files and how it behaves. Reads and writes nothing."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ class Settings:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port={self.port}: must be 0 (any free port) to 65535")
         if not 0.01 <= self.time_scale <= 10_000:
-            raise ValueError(f"time_scale={self.time_scale}: must be 0.01 to 10000 emulated seconds a second")
+            raise ValueError(f"time_scale={self.time_scale}: must be 0.01 to 10000 emulated seconds in a real second")
         if not _is_loopback(self.host):
             raise NotLoopback(
                 f"host {self.host!r} is not a loopback address (127.0.0.1): localaws has no authentication"

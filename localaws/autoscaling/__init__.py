@@ -1,7 +1,7 @@
-"""Application Auto Scaling that acts: on the instance count of endpoints' variants and on provisioned concurrency.
+"""Application Auto Scaling that acts on the instance counts of endpoint variants and on provisioned concurrency.
 
-Policies are triggered by CloudWatch's alarms, which are judged in rounds from the real metrics; what is decided is done
-through the same calls as a person's. moto gives the wire, the state is `engine.py`'s.
+CloudWatch's alarms trigger the policies and are evaluated from the real metrics. The decisions are carried out through
+the same operations that a person would call. moto provides the wire protocol; `engine.py` holds the state.
 """
 
 from starlette.routing import BaseRoute
@@ -15,7 +15,7 @@ def install(core: Core) -> list[BaseRoute]:
     from localaws.autoscaling.operations import install_operations
     from localaws.autoscaling.scalables import ProvisionedConcurrency, VariantCount
     from localaws.functions import ProvisionedCapacity
-    from localaws.sagemaker.endpoints import Endpoints
+    from localaws.sagemaker.endpoints.models import Endpoints
 
     engine = Engine(core, (VariantCount(core), ProvisionedConcurrency(ProvisionedCapacity(core))))
     Endpoints.autoscaling = engine

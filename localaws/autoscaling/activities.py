@@ -1,4 +1,4 @@
-"""Scaling activities: what was changed, or was not, when and why, in AWS's words."""
+"""Scaling activities: records of what was scaled, or was not, when and why, in AWS's words."""
 
 import uuid
 from collections import deque

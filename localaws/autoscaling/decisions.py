@@ -1,8 +1,8 @@
-"""How much capacity a policy asks for. Pure; the numbers in, a number out.
+"""Computes how much capacity a policy asks for, from numbers alone.
 
 Sources: docs.aws.amazon.com/autoscaling/application/userguide/target-tracking-scaling-policy-overview.html and
 step-scaling-policy-overview.html. AWS does not say how fast target tracking scales in, only that it is more gradual
-than scaling out: here by a tenth of the capacity at a time, at least one.
+than scaling out. Here it removes a tenth of the capacity at a time, and at least one.
 """
 
 import math

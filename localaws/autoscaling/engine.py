@@ -1,8 +1,8 @@
-"""Scalable targets and their policies, and what comes of alarms, limits and schedules.
+"""Holds scalable targets and their policies, and scales them when alarms, limits or schedules ask for it.
 
-Alarms that fire in a round are collected and acted on at its end: the largest capacity that a policy asks for wins;
-target tracking scales in only when all tracking policies of the target would. One change at a time for a resource, and
-none while its service is at work on it. A change is asked of the resource's own service, which tells when it is done.
+Alarms that fire in the same period are collected and acted on together. The largest capacity that a policy asks for
+wins; target tracking scales in only when all tracking policies of the target would. A resource is changed by one
+request at a time, and not while its service is still changing it. The service reports when it is done.
 """
 
 import threading
@@ -16,10 +16,10 @@ from localaws.autoscaling.decisions import step, track_in, track_out
 from localaws.autoscaling.policies import TRACKING, Policy, TargetKey, alarm_names, put_alarms
 from localaws.autoscaling.scalables import Capacity, Scalable, TrackedMetric
 from localaws.autoscaling.targets import Cooldown, Target
-from localaws.cloudwatch_alarms import Firing
+from localaws.cloudwatch.alarms import Firing
 from localaws.core import Core
 from localaws.errors import AwsError
-from localaws.rounds import ACT, ROUND_SECONDS
+from localaws.periodic import ACT, PERIOD_SECONDS
 
 ATTEMPT = "Attempting to scale due to alarm triggered"
 
@@ -61,7 +61,7 @@ class Engine:
             target.must_fit = True
             if not self._is_started:
                 self._is_started = True
-                self.core.rounds.add(self.act, order=ACT)
+                self.core.periodic.add(self.act, order=ACT)
             self._fit(target)
 
     def deregister(self, key: TargetKey) -> None:
@@ -85,7 +85,7 @@ class Engine:
                 self.remove_policy(former)
                 policy = replace(policy, arn=former.arn, created=former.created)
             cloudwatch = self.cloudwatch()
-            cloudwatch.judge.scale_by(self.fire)
+            cloudwatch.evaluator.scale_by(self.fire)
             if metric is not None:
                 high, low = alarm_names(policy.target[1])
                 policy = replace(policy, high=high, low=low)
@@ -124,7 +124,7 @@ class Engine:
             return True
 
     def act(self, moment: int) -> None:
-        """Do what this round's alarms and schedules ask for."""
+        """Do what this period's alarms and schedules ask for."""
         with self.lock:
             fired, self._fired = self._fired, defaultdict(list)
             for target in list(self.targets.values()):
@@ -137,7 +137,7 @@ class Engine:
     def _run_schedules(self, target: Target, moment: int) -> None:
         for action in list(target.actions.values()):
             if (
-                action.schedule.is_due(moment - ROUND_SECONDS, moment)
+                action.schedule.is_due(moment - PERIOD_SECONDS, moment)
                 and not target.suspended["ScheduledScalingSuspended"]
             ):
                 minimum = target.minimum if action.minimum is None else action.minimum

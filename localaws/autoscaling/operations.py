@@ -1,4 +1,4 @@
-"""The wire side of Application Auto Scaling: every operation, in the place of moto's."""
+"""Every operation of Application Auto Scaling on the wire, in the place of moto's."""
 
 import json
 import time

@@ -1,7 +1,7 @@
-"""Scaling policies as they were put, and the two alarms that each target tracking policy has in CloudWatch.
+"""Scaling policies, and the two CloudWatch alarms that each target tracking policy gets. The fields are checked here.
 
-The alarm that scales out: 3 periods above the target, of a minute or, for a high-resolution metric, ten seconds. The
-one that scales in: 15 minutes below nine tenths of it. Checked here: what a policy may say.
+The alarm that scales out needs 3 periods above the target; a period is a minute, or ten seconds for a high-resolution
+metric. The alarm that scales in needs 15 minutes below nine tenths of the target.
 """
 
 import uuid

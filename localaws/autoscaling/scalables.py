@@ -1,7 +1,7 @@
-"""What can be scaled: a protocol, the instance count of an endpoint's variant and a function's provisioned concurrency.
+"""What can be scaled: the instance count of an endpoint variant, and a function's provisioned concurrency.
 
-A resource of another kind would be one more class here. Each says what it is, checks what is registered, gives and sets
-the capacity through its own service, and knows the metrics that policies may name for it.
+Another kind of resource would be one more class here. Each class checks what is registered, reads and sets the capacity
+through the resource's own service, and knows the metrics that policies may name.
 """
 
 import re

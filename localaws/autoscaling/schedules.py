@@ -1,7 +1,7 @@
-"""When scheduled actions run: `at(…)`, `rate(…)` and `cron(…)` of Application Auto Scaling, in emulated time.
+"""Computes when scheduled actions run: `at(…)`, `rate(…)` and `cron(…)` of Application Auto Scaling, in emulated time.
 
-Source: docs.aws.amazon.com/autoscaling/application/userguide/scheduled-scaling-using-cron-expressions.html. Of cron's
-fields, `L`, `W` and `#` are not emulated and refused by name.
+Source: docs.aws.amazon.com/autoscaling/application/userguide/scheduled-scaling-using-cron-expressions.html. The cron
+characters `L`, `W` and `#` are not emulated and are refused by name.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""A scalable target: its limits, what of it is suspended, and what its scaling waits for. State only."""
+"""The state of a scalable target: its limits, its suspended activities and its cooldowns."""
 
 import uuid
 from dataclasses import dataclass, field

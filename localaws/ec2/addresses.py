@@ -1,7 +1,7 @@
-"""Addresses of instances: private ones as on AWS, public ones on loopback, and the port that SSH is reached by.
+"""Addresses of instances: private ones as on AWS, public ones on loopback, and the port of SSH.
 
-Public addresses are in 127.16.0.0/12, of which the system has every one on Linux without being told. Two servers on one
-machine begin at different places in it, by their homes; an address that somebody listens at is passed over.
+Public addresses are in 127.16.0.0/12, all of which Linux already accepts on loopback. Two servers on one machine start
+at different addresses, chosen by their homes. An address at which another program listens is skipped.
 """
 
 import contextlib
@@ -98,7 +98,7 @@ def can_listen(address: str, port: int) -> bool:
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise NoAddress(
-                    f"this machine ({sys.platform}) does not have {address}: `ifconfig lo0 alias {address}` makes it"
+                    f"this machine ({sys.platform}) lacks the address {address}; add it: `ifconfig lo0 alias {address}`"
                 ) from error
             return False
     return True

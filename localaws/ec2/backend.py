@@ -14,14 +14,14 @@ from moto.ec2.models.instances import InstanceState, Reservation
 from moto.ec2.utils import random_reservation_id
 
 from localaws.core import Core
-from localaws.ec2 import images
 from localaws.ec2.addresses import NoAddress
 from localaws.ec2.capacity import Capacity, Pool, check_quota
+from localaws.ec2.errors import dry_run, invalid, not_permitted
 from localaws.ec2.instance import Addresses, ExecutingInstance
 from localaws.ec2.launch_request import LaunchRequest, parse_launch
 from localaws.ec2.machine import Machines, MachineSpec
 from localaws.ec2.network import NetworkFailed
-from localaws.ec2.refusals import dry_run, invalid, not_permitted
+from localaws.ec2.published_ami import publish_images
 from localaws.ec2.security_groups import GroupRules
 from localaws.errors import AwsError
 
@@ -41,7 +41,7 @@ class ExecutingEC2(GroupRules, moto_models.EC2Backend):
         self._launching = threading.Lock()
         self._tokens: dict[str, tuple[Mapping[str, Any], Reservation]] = {}
         super().__init__(region_name, account_id)
-        images.publish(self)
+        publish_images(self)
 
     # Launching
 

@@ -1,4 +1,4 @@
-"""How many more instances there is room for: without bounds until a test sets some, and never more than the quota."""
+"""How many more instances may be started: any number until a test sets a limit, and never more than the quota."""
 
 import threading
 from dataclasses import dataclass

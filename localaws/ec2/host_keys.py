@@ -1,4 +1,4 @@
-"""An instance's SSH host keys: given by user data or made here, and how cloud-init reports them on the console."""
+"""An instance's SSH host keys: taken from user data or made here, and reported on the console as cloud-init does."""
 
 import base64
 import hashlib

@@ -1,13 +1,12 @@
-"""The images that instances can be launched from, and the SSM parameters that lead to them: the one list of both.
+"""The images that instances can be launched from, and the SSM parameters that hold their ids.
 
-The names of the parameters are those that AWS publishes; the ids of the images are this server's own, made from the
-parameter's name, so that they are the same in every run. All are Ubuntu for x86_64: that is what an instance of
-localaws looks like. AWS publishes no Deep Learning AMI for CPUs any more; the GPU ones run on CPU types too.
+The names of the parameters are those that AWS publishes. The ids of the images are this server's own: they are made
+from the parameter's name, so that they are the same in every run. All images are Ubuntu for x86_64. AWS no longer
+publishes Deep Learning AMIs for CPUs; the GPU ones run on CPU types too.
 """
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 AMAZON, CANONICAL = "898082745236", "099720109477"  # the accounts that own the images on AWS
 _DEEP_LEARNING = "/aws/service/deeplearning/ami/x86_64"
@@ -77,11 +76,3 @@ PUBLISHED = (
 def find(ami_id: str) -> PublishedImage | None:
     """Return the image of this id, or None if instances cannot be launched from it."""
     return next((image for image in PUBLISHED if image.ami_id == ami_id), None)
-
-
-def publish(ec2_backend: Any) -> None:
-    """Have moto's DescribeImages know the images."""
-    from localaws.ec2.published_ami import PublishedAmi
-
-    for image in PUBLISHED:
-        ec2_backend.amis[image.ami_id] = PublishedAmi(ec2_backend, image)

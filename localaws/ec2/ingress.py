@@ -1,4 +1,4 @@
-"""The rules of security groups, resolved to what a machine is told: networks of callers, addresses of instances."""
+"""Resolves the rules of security groups to the networks of callers and the addresses of instances that they let in."""
 
 import ipaddress
 from collections.abc import Sequence

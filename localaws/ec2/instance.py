@@ -1,8 +1,8 @@
-"""An EC2 instance: moto's record with a machine behind it, whose states are what the machine did.
+"""An EC2 instance: moto's record with a machine behind it, whose states follow the machine.
 
-`pending` becomes `running` when the machine says so, `stopping` becomes `stopped` and `shutting-down` becomes
-`terminated` when its processes are gone. What takes time is done on a thread of the instance's own, one thing after the
-other; a machine that cannot be ended leaves the instance in the state between.
+`pending` becomes `running` when the machine reports it, `stopping` becomes `stopped` and `shutting-down` becomes
+`terminated` when its processes are gone. What takes time is done on a thread of the instance's own, one step after the
+other. If a machine cannot be ended, its instance stays in the state between.
 """
 
 import threading
@@ -15,10 +15,10 @@ from moto.core.types import Base64EncodedString
 from moto.core.utils import utcnow
 from moto.ec2.models.instances import Instance, InstanceState, StateReason
 
+from localaws.ec2.errors import wrong_state
 from localaws.ec2.launch_request import LaunchRequest
 from localaws.ec2.machine import Ingress, Machine
-from localaws.ec2.reasons import BY_ITSELF, SPOT_INTERRUPTION, Reason, by_fault, by_user
-from localaws.ec2.refusals import wrong_state
+from localaws.ec2.state_reasons import BY_ITSELF, SPOT_INTERRUPTION, Reason, by_fault, by_user
 from localaws.errors import LocalAwsError
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}

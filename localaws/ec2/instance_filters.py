@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from localaws.ec2.refusals import invalid
+from localaws.ec2.errors import invalid
 from localaws.policies import matches_pattern
 
 Values = Callable[[Any], Sequence[Any]]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from localaws.ec2.refusals import invalid, refuse_others, unsupported
+from localaws.ec2.errors import invalid, refuse_others, unsupported
 from localaws.errors import AwsError
 
 OPERATION = "RunInstances"

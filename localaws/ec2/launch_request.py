@@ -1,4 +1,4 @@
-"""What RunInstances asks for, checked as EC2 checks it.
+"""Reads what RunInstances asks for and checks it as EC2 does.
 
 Reads moto's state: images, key pairs, groups, subnets, instance profiles. Changes nothing. A parameter that localaws
 would have to ignore is refused by name.
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from localaws.ec2 import images
+from localaws.ec2.errors import invalid, refuse_others, unsupported
 from localaws.ec2.launch_placement import Placement, check_instance_type, place
 from localaws.ec2.launch_volumes import VolumeRequest, parse_volumes
-from localaws.ec2.refusals import invalid, refuse_others, unsupported
 from localaws.errors import AwsError
 from localaws.policies import trusts
 

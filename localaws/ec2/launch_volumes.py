@@ -1,13 +1,13 @@
-"""The volumes of a new instance: those of its image, changed and added to by BlockDeviceMappings.
+"""The volumes of a new instance: those of its image, as BlockDeviceMappings changes them or adds to them.
 
-They are records: what an instance writes goes into its folder, whatever the volume's size, type or encryption.
+The volumes are records only. An instance writes into its folder, whatever the volume's size, type or encryption.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from localaws.ec2.refusals import refuse_others, unsupported
+from localaws.ec2.errors import refuse_others, unsupported
 from localaws.errors import AwsError
 
 OPERATION = "RunInstances"

@@ -1,8 +1,8 @@
-"""One EC2 instance that really runs: the seam between the control plane (what the API says) and the execution.
+"""One EC2 instance that really runs, for a control plane that knows only its interface.
 
-Knows nothing of moto. A machine is a folder under `home/instances/`, processes in namespaces of their own where the
-kernel gives them, an SSH server, user data and instance metadata. States are the control plane's to tell: a machine
-reports, by callbacks, what its processes did.
+This module knows nothing of moto. A machine is a folder under `home/instances/`, processes in namespaces of their own
+where the kernel provides them, an SSH server, user data and instance metadata. A machine reports what its processes
+did by callbacks; the control plane derives the instance's state from that.
 """
 
 import contextlib
@@ -15,15 +15,15 @@ from pathlib import Path
 
 from localaws.core import Core
 from localaws.ec2.addresses import Addresses, choose_ssh_port
-from localaws.ec2.blueprint import Blueprint
+from localaws.ec2.boot import END_SECONDS, REBOOT, STOPPED, Boot, Listener
+from localaws.ec2.instance_files import InstanceFiles
 from localaws.ec2.metadata import Metadata
 from localaws.ec2.network import Network, NetworkFailed
-from localaws.ec2.running import END_SECONDS, REBOOT, STOPPED, Listener, Running
 from localaws.ec2.spec import Ingress, MachineSpec
 from localaws.errors import StopFailed
+from localaws.folders import remove_folder
+from localaws.programs.allowed_traffic import ANY_PORT, PROTOCOLS, AllowedTraffic
 from localaws.programs.layout import SSH_PORT
-from localaws.programs.passage import ANY_PORT, PROTOCOLS, Passage
-from localaws.removal import remove
 
 __all__ = ["CONSOLE_BYTES", "Ingress", "Machine", "MachineSpec", "Machines"]
 
@@ -42,7 +42,7 @@ class Machines:
         settings = core.settings
         self._core = core
         self._folder = settings.home / "instances"
-        remove(self._folder)
+        remove_folder(self._folder)
         self.ssh_port = settings.ssh_port or choose_ssh_port(settings.owner)
         self._addresses = Addresses(settings.owner, self.ssh_port)
         self._network = Network(core, self._folder / "network", refusal=refusal)
@@ -130,7 +130,7 @@ class Machine:
         self._ingress: tuple[Ingress, ...] = ()
         self._ssh_address: tuple[str, int] | None = None
         self._metadata: Metadata | None = None
-        self._running: Running | None = None
+        self._boot: Boot | None = None
         self._thread: threading.Thread | None = None
 
     def boot(self) -> None:
@@ -139,11 +139,11 @@ class Machine:
         An instance whose SSH server does not greet within 30 s is running too, as on AWS.
         """
         with self._lock:
-            if self._running is not None:
+            if self._boot is not None:
                 return
-            running = self._running = self._new_running()
+            boot = self._boot = self._new_boot()
             name = f"instance {self.spec.instance_id}"
-            self._thread = threading.Thread(target=self._live, args=(running,), name=name, daemon=True)
+            self._thread = threading.Thread(target=self._live, args=(boot,), name=name, daemon=True)
             self._thread.start()
 
     def allow(self, ingress: Sequence[Ingress]) -> None:
@@ -154,7 +154,7 @@ class Machine:
         """
         with self._lock:
             self._ingress = tuple(ingress)
-            self._network.let_in(self.spec.private_address, list(self._passages()))
+            self._network.let_in(self.spec.private_address, list(self._allowed()))
             self._move_door()
 
     def console(self) -> bytes:
@@ -179,14 +179,14 @@ class Machine:
             StopFailed: something outlived SIGKILL.
         """
         with self._lock:
-            running, self._running = self._running, None
+            boot, self._boot = self._boot, None
             thread = self._thread
-        if running is not None:
-            running.stop(grace_seconds)
+        if boot is not None:
+            boot.stop(grace_seconds)
         if thread is not None and thread is not threading.current_thread():
             thread.join(END_SECONDS)
             if thread.is_alive():
-                raise StopFailed(f"instance {self.spec.instance_id} was not cleared away within {END_SECONDS:.0f} s")
+                raise StopFailed(f"instance {self.spec.instance_id} did not end within {END_SECONDS:.0f} s")
 
     def destroy(self) -> None:
         """End its processes at once and remove its folder and addresses.
@@ -196,40 +196,40 @@ class Machine:
         """
         self.stop(0.0)
         self._network.let_in(self.spec.private_address, ())
-        remove(self._folder)
+        remove_folder(self._folder)
         self._on_destroyed()
 
     def abandon(self) -> None:
         """Report no end any more; whoever ends all processes ends this one's."""
         with self._lock:
-            running, self._running = self._running, None
-        if running is not None:
-            running.abandon()
+            boot, self._boot = self._boot, None
+        if boot is not None:
+            boot.abandon()
 
     # --- the machine's thread -----------------------------------------------------------------------------------------
 
-    def _new_running(self) -> Running:
-        return Running(self.spec, self._folder, core=self._core, network=self._network, metadata_of=self._new_metadata)
+    def _new_boot(self) -> Boot:
+        return Boot(self.spec, self._folder, core=self._core, network=self._network, metadata_of=self._new_metadata)
 
-    def _new_metadata(self, blueprint: Blueprint) -> Metadata:
+    def _new_metadata(self, files: InstanceFiles) -> Metadata:
         session = self.spec.instance_id
-        metadata = Metadata(blueprint.identity(), lambda role: self._core.credentials.for_role(role, session))
+        metadata = Metadata(files.identity(), lambda role: self._core.credentials.for_role(role, session))
         with self._lock:
             self._metadata = metadata
         return metadata
 
-    def _live(self, running: Running) -> None:
+    def _live(self, boot: Boot) -> None:
         on_running = self._on_running
         while True:
-            ending = running.live(Listener(on_running, lambda address: self._set_ssh_address(address)))
+            ending = boot.live(Listener(on_running, lambda address: self._set_ssh_address(address)))
             with contextlib.suppress(NetworkFailed):  # the server stops: the network has gone before
                 self._set_ssh_address(None)
             with self._lock:
-                if self._running is not running or ending == STOPPED:
+                if self._boot is not boot or ending == STOPPED:
                     return
-                self._running = running = self._new_running() if ending == REBOOT else running
+                self._boot = boot = self._new_boot() if ending == REBOOT else boot
                 if ending != REBOOT:
-                    self._running = None
+                    self._boot = None
             if ending != REBOOT:
                 self._on_ended(ending)
                 return
@@ -253,14 +253,14 @@ class Machine:
         else:
             self._network.close(self._door, cut=False)
 
-    def _passages(self) -> Iterator[Passage]:
+    def _allowed(self) -> Iterator[AllowedTraffic]:
         for each in self._ingress:
             protocol = PROTOCOL_NUMBERS.get(each.protocol, each.protocol)
             if protocol not in PROTOCOLS:
                 continue  # ICMPv6 and the like, of which there is none here
             ports = (each.from_port, each.to_port) if protocol in ("tcp", "udp") else ANY_PORT
             for peer in each.peers:
-                yield Passage(peer, self.spec.private_address, protocol, *ports)
+                yield AllowedTraffic(peer, self.spec.private_address, protocol, *ports)
 
 
 def _admits_caller(ingress: Ingress) -> bool:

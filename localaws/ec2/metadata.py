@@ -1,4 +1,4 @@
-"""An instance's metadata service (IMDSv2), served on a listener that is in the instance's own network."""
+"""An instance's metadata service (IMDSv2), served on a listener in the instance's own network."""
 
 import json
 import re

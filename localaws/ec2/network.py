@@ -1,7 +1,7 @@
-"""The network that a server's instances share, as the server sees it: a gateway process that takes orders.
+"""The network that a server's instances share, controlled through the gateway process.
 
-Decides, once and by trying, whether instances have namespaces. Where they have not, they share the host's network and
-are not cut off from each other; their public addresses open and close all the same.
+Finds out once, by trying, whether instances can have namespaces. Without them, instances share the host's network and
+are not separated from each other; their public addresses are opened and closed all the same.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from localaws.ec2 import root_folder, shims
 from localaws.errors import LocalAwsError
 from localaws.processes import Process
 from localaws.programs import FOLDER, launch_command, messages
+from localaws.programs.allowed_traffic import AllowedTraffic
 from localaws.programs.layout import PROGRAMS, RUN
-from localaws.programs.passage import Passage
 
 READY_SECONDS = 20.0
 ORDER_SECONDS = 30.0
@@ -46,7 +46,7 @@ class Network:
         self._gateway: Process | None = None
         self._control: socket.socket | None = None
         self._refusal: str | None = None
-        self._passages: dict[str, tuple[Passage, ...]] = {}
+        self._allowed: dict[str, tuple[AllowedTraffic, ...]] = {}
         self.user_namespace: int | None = None
 
     def start(self) -> None:
@@ -61,9 +61,8 @@ class Network:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._refusal = self._forced_refusal or self._start_isolated()
             if self._refusal is not None:
-                print(
-                    f"localaws: EC2 instances share this machine's network and disk: {self._refusal}", file=sys.stderr
-                )
+                why = f"they cannot have namespaces: {self._refusal}"
+                print(f"localaws: EC2 instances share this machine's network and disk; {why}", file=sys.stderr)
                 self._start_gateway(namespaces=False)
 
     @property
@@ -101,12 +100,12 @@ class Network:
         if self._control is not None:
             self._order({"do": "close", "public": public, "cut": cut})
 
-    def let_in(self, private: str, passages: Sequence[Passage]) -> None:
+    def let_in(self, private: str, allowed: Sequence[AllowedTraffic]) -> None:
         """Let exactly these packets reach an instance."""
         with self._talking:  # told in the order in which they come
-            before, self._passages = self._passages, {**self._passages, private: tuple(passages)}
-            if self._passages != before and self._control is not None:
-                self._push_passages()
+            before, self._allowed = self._allowed, {**self._allowed, private: tuple(allowed)}
+            if self._allowed != before and self._control is not None:
+                self._push_allowed()
 
     def stop(self) -> None:
         """End the gateway, and with it every connection."""
@@ -116,9 +115,9 @@ class Network:
             if self._gateway is not None:
                 self._gateway.stop(CLOSE_SECONDS)
 
-    def _push_passages(self) -> None:
-        passages = [astuple(each) for group in self._passages.values() for each in group]
-        self._order({"do": "let_pass", "passages": passages})
+    def _push_allowed(self) -> None:
+        allowed = [astuple(each) for group in self._allowed.values() for each in group]
+        self._order({"do": "let_pass", "allowed": allowed})
 
     def _order(self, order: dict[str, Any], descriptors: Sequence[int] = ()) -> list[int]:
         with self._talking:
@@ -144,7 +143,7 @@ class Network:
         try:
             (self.user_namespace,) = self._start_gateway(namespaces=True)
             self._probe()
-            self._push_passages()
+            self._push_allowed()
         except NetworkFailed as error:
             self._end_gateway()
             return str(error)

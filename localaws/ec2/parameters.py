@@ -1,4 +1,4 @@
-"""SSM with the public parameters that lead to this server's images; moto has Amazon Linux's and ECS's only."""
+"""SSM's public parameters for this server's images; moto only has those of Amazon Linux and ECS."""
 
 from typing import Any
 

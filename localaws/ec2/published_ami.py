@@ -1,10 +1,10 @@
-"""moto's record of a published image, with the root volume that the image has."""
+"""The published images as moto's records, each with the root volume that it has."""
 
 from typing import Any
 
 from moto.ec2.models.amis import Ami
 
-from localaws.ec2.images import PublishedImage
+from localaws.ec2.images import PUBLISHED, PublishedImage
 
 
 class PublishedAmi(Ami):
@@ -39,3 +39,9 @@ class PublishedAmi(Ami):
             "Encrypted": False,
         }
         return [{"DeviceName": self.root_device_name, "Ebs": volume}]
+
+
+def publish_images(ec2_backend: Any) -> None:
+    """Have moto's DescribeImages know the images."""
+    for image in PUBLISHED:
+        ec2_backend.amis[image.ami_id] = PublishedAmi(ec2_backend, image)

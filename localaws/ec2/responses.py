@@ -1,4 +1,4 @@
-"""EC2 on the wire: moto's responses that see whole requests, so that a parameter without effect is refused by name."""
+"""EC2 on the wire: moto's responses, extended so that a parameter without effect is refused by name."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ from moto.core.utils import utcnow
 from moto.ec2.models.instances import Reservation
 from moto.ec2.responses import EC2Response
 
+from localaws.ec2.errors import dry_run, invalid, refuse_others, unsupported
 from localaws.ec2.instance import ExecutingInstance
 from localaws.ec2.instance_filters import check_names, matches
-from localaws.ec2.refusals import dry_run, invalid, refuse_others, unsupported
 from localaws.errors import AwsError
 
 PAGE = 1000

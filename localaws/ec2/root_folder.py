@@ -1,4 +1,4 @@
-"""An instance's disk as the server makes it before the first boot; from then on only the instance writes in it."""
+"""Makes an instance's disk before the first boot; afterwards only the instance writes to it."""
 
 import shutil
 from collections.abc import Sequence

@@ -1,10 +1,10 @@
-"""localaws's own routes for EC2: faults on demand, and the address that a caller has.
+"""localaws's own routes for EC2: faults that a test asks for, and the caller's address.
 
-- `POST /_localaws/instances/{id}/interrupt`: take a spot instance back, with its two minutes' notice;
+- `POST /_localaws/instances/{id}/interrupt`: interrupt a spot instance, with its two minutes' notice;
 - `POST /_localaws/capacity?type=c5.xlarge&market=spot&available=0`: let n more instances of a type be started
   (`available=unlimited`: any number again; `market=on-demand` is the default);
-- `POST /_localaws/launch-failures?type=c5.xlarge&count=1`: have the next n instances of a type end before they run;
-- `GET /_localaws/caller-address`: what https://checkip.amazonaws.com answers on AWS.
+- `POST /_localaws/launch-failures?type=c5.xlarge&count=1`: make the next n instances of a type fail at launch;
+- `GET /_localaws/caller-address`: the answer of https://checkip.amazonaws.com on AWS.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Security groups whose rules take effect on the machines, and which nobody deletes while they are used."""
+"""Security groups whose rules take effect on the machines, and which cannot be deleted while they are in use."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from moto.ec2.models.security_groups import SecurityGroupBackend
 
+from localaws.ec2.errors import invalid
 from localaws.ec2.ingress import ingress_of
-from localaws.ec2.refusals import invalid
 from localaws.errors import AwsError
 
 

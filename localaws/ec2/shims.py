@@ -1,4 +1,4 @@
-"""Programs that stand in for the host's in an instance: power, `sudo` and `cloud-init`. Only texts; writes them."""
+"""Writes the programs that replace the host's inside an instance: those that control power, `sudo` and `cloud-init`."""
 
 import shlex
 import sys

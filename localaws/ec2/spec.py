@@ -1,4 +1,4 @@
-"""What an instance is, and who may reach it, in the words that control plane and machine share."""
+"""The description of an instance and of who may reach it, shared by the control plane and the machine."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which SSH server an instance has, and how it is configured: OpenSSH's where it is installed, else localaws's own."""
+"""Chooses and configures an instance's SSH server: OpenSSH's where it is installed, else localaws's own."""
 
 import functools
 import json
@@ -80,8 +80,8 @@ def choose(settings: Settings, *, is_isolated: bool) -> str | None:
     """
     sshd = find_sshd() if is_isolated else None  # it logs in users that only an instance's own /etc/passwd has
     if settings.ssh_server == "openssh" and sshd is None:
-        why = "it is not installed" if is_isolated else "it needs namespaces, which this system does not give"
-        raise NoSshServer(f"ssh_server=openssh: {why}; `apt install openssh-server`, or ssh_server=auto")
+        why = "it is not installed (`apt install openssh-server`)" if is_isolated else "this system has no namespaces"
+        raise NoSshServer(f"OpenSSH's server cannot be used: {why}. Use ssh_server=auto for localaws's own.")
     return None if settings.ssh_server == "embedded" else sshd
 
 

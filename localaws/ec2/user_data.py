@@ -1,8 +1,7 @@
 """Takes user data apart as cloud-init does: `#cloud-config`, `#!` scripts, and MIME messages of those, gzipped or not.
 
 Of cloud-config, `ssh_keys`, `ssh_deletekeys`, `ssh_authorized_keys`, `write_files`, `bootcmd` and `runcmd` are
-emulated. What is not is named in `notices`, which the instance prints on its console; nothing is dropped in silence.
-Touches nothing.
+emulated. Everything else is listed in `notices`, which the instance prints on its console. Touches no file.
 """
 
 import base64
@@ -77,7 +76,7 @@ def _unpack(data: bytes) -> bytes:
     try:
         unpacked = zlib.decompressobj(wbits=31).decompress(data, LARGEST_BYTES)
     except zlib.error as error:
-        raise _Malformed(f"user data is not the gzip that it begins as: {error}") from error
+        raise _Malformed(f"user data begins as gzip but cannot be decompressed: {error}") from error
     return unpacked
 
 
@@ -130,7 +129,7 @@ def _apply(config: Mapping[str, Any], found: UserData) -> None:
         apply = _APPLY.get(key)
         if apply is None:
             if key not in IGNORED:
-                found.notices.append(f"cloud-config key {key!r} is not emulated and was not obeyed")
+                found.notices.append(f"cloud-config key {key!r} is not emulated and was ignored")
             continue
         try:
             apply(value, found)

@@ -15,7 +15,7 @@ from localaws.functions.scaling import ProvisionedCapacity
 
 if TYPE_CHECKING:
     from localaws.functions.naming import FunctionName
-    from localaws.functions.service import Target
+    from localaws.functions.requests import Target
 
 __all__ = ["ProvisionedCapacity", "install"]
 

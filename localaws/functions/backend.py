@@ -1,7 +1,7 @@
 """moto's Lambda backend with functions that run.
 
-moto keeps the functions, versions, aliases, policies and tags; this class makes them executable, closes the gaps that
-matter (versions, revisions, concurrency) and refuses what would only look as if it worked.
+moto keeps the functions, versions, aliases, policies and tags. This class makes them executable, adds what moto gets
+wrong or lacks (versions, revisions, concurrency) and refuses what would only appear to work.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from localaws.functions.deployment import LATEST
 from localaws.functions.function import ExecutingFunction
 from localaws.functions.naming import FunctionName
 from localaws.functions.provisioning import Provisioning
-from localaws.functions.service import AsyncPolicy, FunctionService, Target
+from localaws.functions.requests import AsyncPolicy, Target
+from localaws.functions.service import FunctionService
 from localaws.policies import trusts
 
 _LambdaBackend: Any = moto_models.LambdaBackend  # its annotations are not all true

@@ -1,8 +1,8 @@
-"""Who may run now: Lambda's concurrency accounting, one lease for each running invocation.
+"""Lambda's concurrency accounting: decides whether an invocation may run, with one lease for each that does.
 
 AWS leases in the order provisioned, reserved, unreserved. What is provisioned is taken out of its function's
-reservation, or out of the account's unreserved pool when the function has none, whether it is used or not. Besides, an
-execution is good for at most ten synchronous invocations a second.
+reservation, or out of the account's unreserved pool when the function has none, whether it is used or not. In
+addition, each execution allows at most ten synchronous invocations a second.
 Not emulated: the scaling rate of 1,000 environments in 10 seconds per function, which one machine cannot reach.
 Sources: https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html,
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html

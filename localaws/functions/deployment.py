@@ -1,4 +1,4 @@
-"""What one published or latest version of a function runs as: records only, no behaviour."""
+"""The configuration that a version of a function runs with, and what an invocation consists of, as plain records."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One execution environment: an `awslambdaric` process, its Runtime API port, its /tmp and its output.
 
 All methods run on the event loop; only starting and ending the process leave it for a thread. The process writes
-straight into a file, so what a handler printed is there, whole, when its answer arrives.
+straight into a file, so that all that a handler printed is there when its answer arrives.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from localaws.functions import faults
+from localaws.functions import function_errors
 from localaws.functions.deployment import Deployment, Execution, Invocation, Outcome
-from localaws.functions.launching import ON_DEMAND, HeldKey, Launch, Program
+from localaws.functions.launch import ON_DEMAND, HeldKey, Launch, Program
+from localaws.functions.process_usage import Output, PeakMemory, is_running
 from localaws.functions.runtime_api import RESPONSE_LIMIT_BYTES, RuntimeConnection
-from localaws.functions.sight import Output, PeakMemory, is_running
 from localaws.processes import Process
 
 INIT_SECONDS = 10.0  # AWS's limit for the init phase; a slower init goes on in the invoke phase, under its timeout
@@ -157,7 +157,7 @@ class Environment:
         finally:
             self._finish()
         if self._is_over_memory() and outcome.status == "success":
-            outcome = faults.out_of_memory(invocation.request_id)
+            outcome = function_errors.out_of_memory(invocation.request_id)
         if outcome.status == "timeout":
             self.is_alive, duration_ms = False, self.deployment.timeout_seconds * 1000.0
         init_ms, self._init_ms = self._init_ms, None
@@ -180,9 +180,9 @@ class Environment:
         """Stop listening and looking; called on the event loop."""
         self.is_alive = False
         self.end_init()
-        for sight in (self._memory, self._output):
-            if sight is not None:
-                sight.close()
+        for reader in (self._memory, self._output):
+            if reader is not None:
+                reader.close()
         self._memory = self._output = None
         if self._server is not None:
             self._server.close()
@@ -208,7 +208,7 @@ class Environment:
         return self._settle(request_id, Outcome(body, "error"))
 
     def on_oversized_response(self, request_id: str, size_bytes: int) -> None:  # noqa: ARG002 AWS names the limit only
-        self._settle(request_id, faults.response_too_large(RESPONSE_LIMIT_BYTES))
+        self._settle(request_id, function_errors.response_too_large(RESPONSE_LIMIT_BYTES))
         self.is_alive = False  # the runtime client gives up after a refused answer
 
     def on_init_error(self, body: bytes) -> None:
@@ -250,7 +250,7 @@ class Environment:
     def _time_out(self) -> None:
         if self._current is not None:
             seconds = float(self.deployment.timeout_seconds)
-            self._settle(self._current.request_id, faults.timed_out(self._current.request_id, seconds))
+            self._settle(self._current.request_id, function_errors.timed_out(self._current.request_id, seconds))
 
     def _settle(self, request_id: str, outcome: Outcome) -> bool:
         invocation = self._current
@@ -287,7 +287,7 @@ class Environment:
         if not self._delivered_at and time.perf_counter() > delivery_limit:
             self._time_out()
         elif self._is_over_memory():
-            self._settle(invocation.request_id, faults.out_of_memory(invocation.request_id))
+            self._settle(invocation.request_id, function_errors.out_of_memory(invocation.request_id))
         self._watch(invocation, delivery_limit)
 
     def _has_exited(self) -> bool:
@@ -303,7 +303,7 @@ class Environment:
                 invocation.outcome.set_exception(EnvironmentGoneError())
             return
         returncode = await asyncio.get_running_loop().run_in_executor(None, self._process.wait, EXIT_WAIT_SECONDS)
-        self._settle(invocation.request_id, faults.exited(invocation.request_id, returncode))
+        self._settle(invocation.request_id, function_errors.exited(invocation.request_id, returncode))
 
     def _is_over_memory(self) -> bool:
         """Compare the process's peak with MemorySize; over it, Lambda kills the environment, and so does the pool."""

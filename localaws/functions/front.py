@@ -1,4 +1,4 @@
-"""`POST /2015-03-31/functions/{name}/invocations`, a function's code and the counts of spares, as routes."""
+"""The HTTP routes of Lambda's data plane: invocations, the download of a function's code, and the counts of spares."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from localaws.errors import AwsError
-from localaws.families import memory_bytes
-from localaws.functions import naming, reporting
+from localaws.functions import log_lines, naming
 from localaws.functions.concurrency import ThrottledError
-from localaws.functions.service import Event, FunctionService, Resolver, Result, new_request_id, new_trace_id
+from localaws.functions.requests import Event, Resolver, Result, new_request_id, new_trace_id
+from localaws.functions.service import FunctionService
+from localaws.process_tree import memory_bytes
 
 SYNC_LIMIT_BYTES = 6_291_456
 EVENT_LIMIT_BYTES = 1_048_576
@@ -37,7 +38,7 @@ class Front:
     def routes(self) -> list[BaseRoute]:
         """Return the routes, which have to come before moto's."""
         return [
-            _Passage(self._service),
+            _InvocationRoute(self._service),
             Route(INVOKE_PATH, _Invoke(self._service, self._resolver), methods=["POST"]),
             Route(CODE_PATH + "/{name}/{archive}", self.download, methods=["GET"]),
             Route(SPARES_PATH, self.spares, methods=["GET"]),
@@ -112,7 +113,7 @@ class _Reply:
     body: bytes = b""
 
 
-class _Passage(BaseRoute):
+class _InvocationRoute(BaseRoute):
     """Takes no request; by those that pass it on their way to moto, the service knows the loop before any invocation.
 
     Environments live on that loop, and some are started from the control plane, which runs on threads.
@@ -185,7 +186,7 @@ def _answer(result: Result, headers: dict[str, str], *, wants_log: bool) -> _Rep
     if outcome.status != "success":
         headers["x-amz-function-error"] = "Unhandled"
     if wants_log:
-        headers["x-amz-log-result"] = base64.b64encode(reporting.tail(result.log_lines)).decode()
+        headers["x-amz-log-result"] = base64.b64encode(log_lines.tail(result.log_lines)).decode()
     return _Reply(200, headers, outcome.payload)
 
 

@@ -1,4 +1,4 @@
-"""A function as moto keeps it, with its code unpacked on disk and an immutable deployment for what it runs as."""
+"""A function as moto keeps it, with its code unpacked on disk and a `Deployment` that never changes."""
 
 from __future__ import annotations
 

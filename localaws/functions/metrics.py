@@ -1,4 +1,4 @@
-"""What Lambda counts, as AWS/Lambda in CloudWatch: by function, by what was invoked of it, and over all functions.
+"""Lambda's metrics in CloudWatch (AWS/Lambda): by function, by alias or version, and over all functions.
 
 Source: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html and, for concurrency,
 https://docs.aws.amazon.com/lambda/latest/dg/monitoring-concurrency.html

@@ -1,4 +1,4 @@
-"""The ways to name a function in a request: name, name:qualifier, partial ARN, ARN."""
+"""Parses the ways to name a function in a request: name, name:qualifier, partial ARN, ARN."""
 
 from __future__ import annotations
 

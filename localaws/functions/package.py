@@ -1,4 +1,4 @@
-"""A function's zip, checked and unpacked under home/functions."""
+"""Checks a function's zip and unpacks it under home/functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The execution environments there are: warm ones by revision, spares, all of them, and the machine's limit.
+"""The pool of execution environments on demand: warm ones by revision, spares, and the machine's limit.
 
 Runs on the event loop. Ending a process blocks, so it is done on threads.
 """
@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from localaws.functions.concurrency import ThrottledError
 from localaws.functions.deployment import Deployment
 from localaws.functions.environment import Environment
-from localaws.functions.launching import ON_DEMAND, HeldKey, Launch
-from localaws.functions.spares import NO_SPARES, Bounds, Spares
-from localaws.functions.turns import Turns, processors
+from localaws.functions.launch import ON_DEMAND, HeldKey, Launch
+from localaws.functions.spare_records import NO_SPARES, Bounds
+from localaws.functions.spares import Spares
+from localaws.functions.start_queue import StartQueue, processors
 
 MACHINE_LIMIT = 100  # environments, each one a process of 25 MB and more
 IDLE_SECONDS = 300.0  # emulated; AWS does not say, 5 to 15 minutes are seen
@@ -43,7 +44,7 @@ class Pool:
     ) -> None:
         self._stoppers = ThreadPoolExecutor(STOP_THREADS, "end lambda")
         self._launch = make_launch(ThreadPoolExecutor(START_THREADS, "start lambda"))
-        self._turns = Turns(processors(), self.give_back)
+        self._start_queue = StartQueue(processors(), self.give_back)
         self.spares = Spares(self, limit, spares, clock=clock)
         self._idle: dict[str, list[Environment]] = {}
         self._all: set[Environment] = set()
@@ -85,7 +86,7 @@ class Pool:
             self._sweeper = asyncio.create_task(self._sweep())
         self.spares.used(deployment)
         environment = self._warm(deployment) or await self.spares.take(deployment)
-        environment = environment or await self._turns.wait(deployment)
+        environment = environment or await self._start_queue.wait(deployment)
         return environment or await self._start_in_turn(deployment)
 
     def _warm(self, deployment: Deployment) -> Environment | None:
@@ -102,9 +103,9 @@ class Pool:
         try:
             environment = await self.start(deployment, ON_DEMAND)
         except BaseException:
-            self._turns.over()
+            self._start_queue.over()
             raise
-        environment.when_init_is_over(self._turns.over)
+        environment.when_init_is_over(self._start_queue.over)
         asyncio.get_running_loop().call_later(TURN_SECONDS, environment.end_init)
         if environment in self._all and deployment.revision not in self._retired:
             self.spares.began_cold(deployment)
@@ -148,7 +149,7 @@ class Pool:
         if not environment.is_alive or environment.deployment.revision in self._retired or environment not in self._all:
             self.end([environment])
             return
-        if self._turns.offer(environment):
+        if self._start_queue.offer(environment):
             return
         environment.idle_since = self._clock()
         self._idle.setdefault(environment.deployment.revision, []).append(environment)
@@ -162,7 +163,7 @@ class Pool:
 
     async def remove(self, is_removed: Callable[[Deployment], bool]) -> None:
         """End every environment of these deployments, busy or not; returns when no process of them is left."""
-        self._turns.refuse(is_removed)
+        self._start_queue.refuse(is_removed)
         self.spares.remove(is_removed)
         self.end([kept for kept in self._all if is_removed(kept.deployment)])
         await asyncio.gather(*[made for made, deployment in self._making.items() if is_removed(deployment)])

@@ -1,9 +1,9 @@
-"""Environments that are started ahead of the invocations: one allocation for each provisioned version or alias.
+"""Provisioned environments: one allocation for each provisioned version or alias.
 
-Runs on the event loop. An allocation is told how many environments of which deployments there have to be; it starts
-what is missing, ends what is too many and replaces what dies. What it says of itself is counted, not remembered:
-`READY` is as many initialised environments as were asked for. When inits fail one after the other it gives up, and
-says why, until it is told again.
+Runs on the event loop. An allocation is told how many environments of which deployments it must have. It starts the
+missing ones, ends the surplus and replaces those that die. Its state is counted from the environments: `READY` means
+that as many are initialised as were asked for. When several inits fail in a row it stops trying and gives the reason,
+until it is told again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from localaws.errors import NoSuchRole, StopFailed
 from localaws.functions.concurrency import ThrottledError
 from localaws.functions.deployment import Deployment
 from localaws.functions.environment import Environment, InitFailedError
-from localaws.functions.launching import PROVISIONED
+from localaws.functions.launch import PROVISIONED
 from localaws.functions.rate import Allowance
 
 INIT_ATTEMPTS = 3  # inits that fail in a row, before the allocation is FAILED

@@ -1,7 +1,7 @@
-"""Provisioned concurrency on the control plane: what may be provisioned for which version or alias, and what is shown.
+"""Provisioned concurrency on the control plane: checks what may be provisioned and describes what is.
 
-Keeps the counts in the accounting and the environments in the provisioner; has no state of its own but the time of the
-last change. Error codes and texts are AWS's.
+The counts are kept by the concurrency accounting and the environments by the provisioner; this module only keeps the
+time of the last change. Error codes and texts are AWS's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from localaws.functions.concurrency import RefusedError
 from localaws.functions.deployment import LATEST, Deployment
 from localaws.functions.naming import FunctionName
 from localaws.functions.provisioned import Key, ProvisionedState, Share
-from localaws.functions.service import FunctionService, Target
+from localaws.functions.requests import Target
+from localaws.functions.service import FunctionService
 
 PAGE_LIMIT = 50
 ON_PROVISIONED_VERSION = (

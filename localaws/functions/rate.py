@@ -1,8 +1,8 @@
-"""How often an execution may be invoked: ten times a second, however short the invocations are.
+"""The limit of ten synchronous invocations a second for each execution, however short they are.
 
 Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html#api-requests, "each instance of your
-execution environment can serve up to 10 requests per second". AWS does not say how it counts; here unused allowance is
-kept for at most a second.
+execution environment can serve up to 10 requests per second". AWS does not say how it counts. Here an allowance that
+was not used is kept for at most a second.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The Lambda Runtime API (2018-06-01) of one execution environment, as an asyncio protocol.
 
-Each environment listens on a loopback port of its own, so that a request needs no token to be told apart: the port is
-the environment, as 127.0.0.1:9001 is on AWS. This module knows HTTP and the paths; what a call means is the
-environment's business.
+Each environment listens on a loopback port of its own, so the port identifies the environment and requests need no
+token; on AWS it is 127.0.0.1:9001. This module handles HTTP and the paths; `environment.py` decides what a call means.
 Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 

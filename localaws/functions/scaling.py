@@ -1,7 +1,7 @@
-"""What Application Auto Scaling needs of provisioned concurrency: how much there is, and to say how much is wanted.
+"""Reads and sets provisioned concurrency for Application Auto Scaling.
 
-A resource id is `function:NAME:QUALIFIER`, the qualifier an alias or a version. Callable from any thread, the event
-loop's own included.
+A resource id is `function:NAME:QUALIFIER`; the qualifier is an alias or a version. May be called from any thread, the
+event loop's own included.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Invocations: resolve, lease, run in an environment, report. On the event loop of the front.
+"""Runs invocations on the front's event loop: resolve the name, lease concurrency, run in an environment, report.
 
-Control-plane threads reach the environments through `retire` and `remove_environments`, which hand over to that loop.
+Threads of the control plane reach the environments through `retire` and `remove_environments`, which call into that
+loop.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from localaws.core import Core
 from localaws.errors import AwsError, NoSuchRole, StopFailed
-from localaws.functions import reporting
+from localaws.functions import log_lines
 from localaws.functions.concurrency import Concurrency, Lease, Resource, ThrottledError
 from localaws.functions.deployment import Deployment, Execution, Invocation
 from localaws.functions.environment import Environment, EnvironmentGoneError, InitFailedError
-from localaws.functions.launching import PROVISIONED, Launch
+from localaws.functions.launch import PROVISIONED, Launch
 from localaws.functions.metrics import FunctionMetrics
-from localaws.functions.naming import FunctionName
 from localaws.functions.pool import IDLE_SECONDS, Pool
 from localaws.functions.provisioned import Key, Provisioner
-from localaws.functions.spares import NO_SPARES, SPARES, Bounds, Spares
+from localaws.functions.requests import Event, Result, Target, new_trace_id
+from localaws.functions.spare_records import NO_SPARES, SPARES, Bounds
+from localaws.functions.spares import Spares
 from localaws.idle_priority import can_come_back
 from localaws.settings import Settings
 
@@ -36,67 +38,6 @@ SHORTEST_SAMPLE_SECONDS = 0.2
 
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class AsyncPolicy:
-    """How asynchronous events are tried again."""
-
-    maximum_retry_attempts: int = 2
-    maximum_event_age_seconds: float = 21_600.0
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a function name leads to: candidate deployments with their weights (one, unless an alias routes)."""
-
-    resource: Resource
-    is_alias: bool
-    invoked_arn: str
-    choices: tuple[tuple[Deployment, float], ...]
-    async_policy: AsyncPolicy
-
-    @property
-    def name(self) -> str:
-        """The function's name."""
-        return self.resource.name
-
-    def choose(self, draw: float) -> Deployment:
-        """Return the deployment for a draw in [0, 1)."""
-        for deployment, weight in self.choices:
-            draw -= weight
-            if draw < 0:
-                return deployment
-        return self.choices[0][0]
-
-
-class Resolver(Protocol):
-    """The functions there are."""
-
-    def resolve(self, name: FunctionName) -> Target:
-        """Return what the name leads to.
-
-        Raises: AwsError ResourceNotFoundException.
-        """
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a caller sends."""
-
-    request_id: str
-    payload: bytes
-    client_context: str | None = None
-    trace_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a caller gets."""
-
-    version: str
-    execution: Execution
-    log_lines: list[str]
 
 
 @dataclass(frozen=True)
@@ -217,13 +158,13 @@ class FunctionService:
         if admission.provisioned_for is not None:
             is_spillover = admission.environment is None
             self._metrics.provisioned_invocation(admission.resource, version, is_spillover=is_spillover)
-        lines = reporting.log_lines(deployment, event.request_id, execution)
+        lines = log_lines.of_invocation(deployment, event.request_id, execution)
         self.core.logs.write(f"/aws/lambda/{target.name}", environment.log_stream, lines)
         return Result(deployment.version, execution, lines)
 
     def _report_init(self, environment: Environment, init_ms: float, error: InitFailedError | None) -> None:
         error_type = error.error_type if error else None
-        lines = reporting.init_lines(environment.deployment, environment.new_output(), init_ms, error_type)
+        lines = log_lines.of_init(environment.deployment, environment.new_output(), init_ms, error_type)
         self.core.logs.write(f"/aws/lambda/{environment.deployment.name}", environment.log_stream, lines)
 
     async def _sample(self) -> None:
@@ -333,15 +274,3 @@ def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
 
 async def _call(call: Callable[[], T]) -> T:
     return call()
-
-
-def new_request_id() -> str:
-    """Return a version 4 UUID. It is no secret: the quick generator will do."""
-    bits = f"{random.getrandbits(128):032x}"
-    return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-{'89ab'[random.getrandbits(2)]}{bits[17:20]}-{bits[20:]}"
-
-
-def new_trace_id() -> str:
-    """Return an X-Ray trace header of an unsampled trace."""
-    root, parent = f"{random.getrandbits(96):024x}", f"{random.getrandbits(64):016x}"
-    return f"Root=1-{int(time.time()):08x}-{root};Parent={parent};Sampled=0"

@@ -1,15 +1,12 @@
 """Spare environments: started ahead, at idle priority, for cold starts on demand to come.
 
-A cold start computes, here on the cores that serve; on AWS each has processors of its own. Where a spare is ready, an
-invocation that finds no warm environment waits as long as the spare's init took in processor time, which is what it
-takes on a processor of its own, and runs in it: for who calls, a cold start. A spare is never handed out as a warm
-environment is. On AWS it would not exist yet, so its role's key is held: one whose init calls AWS is thrown away, and
-its revision starts cold from then on.
+On AWS each environment starts on processors of its own; here a cold start would take those of the environments that
+serve. Where a spare is ready, an invocation that finds no warm environment waits as long as the spare's init took in
+processor time, and then runs in it. To the caller it is a cold start. A spare is never used as a warm environment. On
+AWS a spare would not exist yet, so its role's key is held: a spare whose init calls AWS is thrown away, and its
+revision starts cold from then on.
 
-An init that gets no core for seconds is given a higher priority (`PATIENCE`), since the next one waits for it. Where
-there is no idle priority (`can_come_back`), there are no spares.
-
-Runs on the event loop; what blocks is done on threads.
+Without an idle priority (`can_come_back`) there are no spares. Runs on the event loop.
 """
 
 from __future__ import annotations
@@ -17,47 +14,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from localaws.errors import NoSuchRole, StopFailed
 from localaws.functions.deployment import Deployment
 from localaws.functions.environment import INIT_SECONDS, Environment, InitFailedError
-from localaws.functions.launching import HeldKey
-from localaws.functions.sight import cpu_seconds
-from localaws.idle_priority import PATIENCE, idle, normal
-
-FAILURES_ALLOWED = 3  # in a row, before a revision has no spares any more
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """How many spares there may be. `kept_seconds`: real, so long after a revision's last invocation it has some."""
-
-    of_revision: int
-    in_all: int
-    kept_seconds: float = 60.0
-
-
-SPARES = Bounds(of_revision=8, in_all=16)
-NO_SPARES = Bounds(of_revision=0, in_all=0)
-
-
-@dataclass(frozen=True)
-class SpareCounts:
-    """What there is for a function, and what became of its cold starts and spares since it was first invoked.
-
-    `taken`: cold starts that took a spare; `cold`: those that started a process; `discarded`: spares whose init called
-    AWS; `failed`: those whose init failed or that died.
-    """
-
-    wanted: int
-    ready: int
-    taken: int
-    cold: int
-    discarded: int
-    failed: int
-    pids: tuple[int, ...]
+from localaws.functions.launch import HeldKey
+from localaws.functions.spare_records import Bounds, Revision, Spare, SpareCounts, Tally
+from localaws.functions.spare_start import initialise_at_idle_priority, is_time_out
 
 
 class Environments(Protocol):
@@ -75,38 +39,6 @@ class Environments(Protocol):
 
     def end(self, environments: Iterable[Environment]) -> list[asyncio.Future[None]]:
         """End environments; the futures are done when their processes are gone."""
-
-
-@dataclass(frozen=True)
-class _Spare:
-    environment: Environment
-    init_seconds: float  # of processor time
-
-
-@dataclass(eq=False)
-class _Revision:
-    """A revision that was invoked on demand. `deaths`: of spares since one was taken; `failures`: of inits in a row."""
-
-    deployment: Deployment
-    used_at: float
-    ready: list[_Spare] = field(default_factory=list)
-    failures: int = 0
-    deaths: int = 0
-    is_refused: bool = False
-    is_gone: bool = False
-
-    @property
-    def may_have_spares(self) -> bool:
-        return not (self.is_refused or self.is_gone or max(self.failures, self.deaths) >= FAILURES_ALLOWED)
-
-
-@dataclass(eq=False)
-class _Tally:
-    deployment: Deployment  # the last that was started
-    taken: int = 0
-    cold: int = 0
-    discarded: int = 0
-    failed: int = 0
 
 
 class Spares:
@@ -127,9 +59,9 @@ class Spares:
         self._limit = limit
         self._bounds = bounds
         self._clock = clock
-        self._revisions: dict[str, _Revision] = {}
-        self._tallies: dict[str, _Tally] = {}
-        self._starting: _Revision | None = None
+        self._revisions: dict[str, Revision] = {}
+        self._tallies: dict[str, Tally] = {}
+        self._starting: Revision | None = None
         self._started: Environment | None = None  # the one whose init goes on
         self._filling: asyncio.Task[None] | None = None
 
@@ -144,7 +76,7 @@ class Spares:
             return
         tally = self._tally(deployment)
         tally.deployment, tally.cold = deployment, tally.cold + 1
-        self._revisions.setdefault(deployment.revision, _Revision(deployment, self._clock()))
+        self._revisions.setdefault(deployment.revision, Revision(deployment, self._clock()))
         self.fill()
 
     def used(self, deployment: Deployment) -> None:
@@ -172,7 +104,7 @@ class Spares:
             self._died(revision)
         return None
 
-    async def _begin(self, spare: _Spare) -> None:
+    async def _begin(self, spare: Spare) -> None:
         """Let the spare's life begin: its init lasts as long as it does on a processor of its own."""
         environment, begun = spare.environment, time.perf_counter()
         environment.on_lost = None
@@ -226,17 +158,17 @@ class Spares:
         """Return what there is and was, by function."""
         return {name: self._counts(name, tally) for name, tally in self._tallies.items()}
 
-    def _counts(self, name: str, tally: _Tally) -> SpareCounts:
+    def _counts(self, name: str, tally: Tally) -> SpareCounts:
         revisions = [revision for revision in self._revisions.values() if revision.deployment.name == name]
         ready = [spare.environment.pid or 0 for revision in revisions for spare in revision.ready]
         wanted = sum(self._wanted(revision) for revision in revisions)
         history = (tally.taken, tally.cold, tally.discarded, tally.failed)
         return SpareCounts(wanted, len(ready), *history, pids=tuple(ready))
 
-    def _tally(self, deployment: Deployment) -> _Tally:
-        return self._tallies.setdefault(deployment.name, _Tally(deployment))
+    def _tally(self, deployment: Deployment) -> Tally:
+        return self._tallies.setdefault(deployment.name, Tally(deployment))
 
-    def _wanted(self, revision: _Revision) -> int:
+    def _wanted(self, revision: Revision) -> int:
         """A function's environments and spares together stay within what it may run."""
         unused_seconds = self._clock() - revision.used_at
         if not revision.may_have_spares or unused_seconds > self._bounds.kept_seconds:
@@ -245,10 +177,10 @@ class Spares:
         others = self._environments.on_demand(name) - self._present(revision)
         return max(0, min(self._bounds.of_revision, self._limit(name) - others))
 
-    def _present(self, revision: _Revision) -> int:
+    def _present(self, revision: Revision) -> int:
         return len(revision.ready) + (self._starting is revision and self._started is not None)
 
-    def _most_wanting(self) -> _Revision | None:
+    def _most_wanting(self) -> Revision | None:
         """Return the revision used last of those that want a spare, None if there may be no further one."""
         if self.count >= self._bounds.in_all or self._environments.free <= 0:
             return None
@@ -266,7 +198,7 @@ class Spares:
                 revision.failures = 0
                 revision.ready.append(spare)
 
-    async def _bring_up(self, revision: _Revision) -> _Spare | None:
+    async def _bring_up(self, revision: Revision) -> Spare | None:
         """Start a spare and wait for its init; return None if it is not wanted any more or failed, which is counted."""
         key = HeldKey(lambda: self._called_aws(revision))
         try:
@@ -280,37 +212,37 @@ class Spares:
             self._environments.end([environment])
             return None
         environment.on_lost = lambda lost: self._lost(revision, lost)
-        return _Spare(environment, init_seconds)
+        return Spare(environment, init_seconds)
 
-    async def _initialise(self, revision: _Revision, environment: Environment) -> float | None:
+    async def _initialise(self, revision: Revision, environment: Environment) -> float | None:
         """Return the processor time in seconds that the init took; None if it failed or the spare was called off."""
         if not revision.may_have_spares:
             return None
         try:
-            seconds = await _initialise_at_idle(environment)
+            seconds = await initialise_at_idle_priority(environment)
         except (InitFailedError, OSError) as error:
-            if self._is_wanted_still(revision, environment) and not _is_time_out(error):
+            if self._is_wanted_still(revision, environment) and not is_time_out(error):
                 self._init_failed(revision)
             return None
         revision.is_refused |= seconds > INIT_SECONDS  # AWS gives such an init up and makes it again while it invokes
         return seconds
 
-    def _is_wanted_still(self, revision: _Revision, environment: Environment) -> bool:
+    def _is_wanted_still(self, revision: Revision, environment: Environment) -> bool:
         return revision.may_have_spares and self._started is environment
 
-    def _init_failed(self, revision: _Revision) -> None:
+    def _init_failed(self, revision: Revision) -> None:
         if not revision.is_gone:  # nor is it counted any more
             revision.failures += 1
             self._tally(revision.deployment).failed += 1
 
-    def _called_aws(self, revision: _Revision) -> None:
+    def _called_aws(self, revision: Revision) -> None:
         """Take it that a spare used its role's key: on AWS nothing calls before it exists."""
         if not revision.is_gone and not revision.is_refused:
             self._tally(revision.deployment).discarded += 1
             revision.is_refused = True
             self._let_go(revision, 0)
 
-    def _lost(self, revision: _Revision, environment: Environment) -> None:
+    def _lost(self, revision: Revision, environment: Environment) -> None:
         """Take it that a spare's process has ended while it waited."""
         before = len(revision.ready)
         revision.ready = [spare for spare in revision.ready if spare.environment is not environment]
@@ -319,12 +251,12 @@ class Spares:
             self._died(revision)
             self.fill()
 
-    def _died(self, revision: _Revision) -> None:
+    def _died(self, revision: Revision) -> None:
         if not revision.is_gone:
             revision.deaths += 1
             self._tally(revision.deployment).failed += 1
 
-    def _let_go(self, revision: _Revision, kept: int) -> None:
+    def _let_go(self, revision: Revision, kept: int) -> None:
         """End all spares of a revision but so many; with none kept, also the one whose init goes on."""
         revision.ready, leaving = revision.ready[:kept], revision.ready[kept:]
         self._environments.end([spare.environment for spare in leaving])
@@ -337,41 +269,3 @@ class Spares:
             return False
         self._environments.end([environment])  # which ends the wait for its init
         return True
-
-
-def _is_time_out(error: Exception) -> bool:
-    """A spare that got no core in time says nothing of its function."""
-    return isinstance(error, InitFailedError) and error.error_type == "Sandbox.Timedout"
-
-
-async def _patiently(environment: Environment) -> None:
-    """Wait for the init; raise the priority step by step of one that takes long, which the next one waits for.
-
-    Raises: as `_initialise_at_idle`.
-    """
-    assert environment.pid is not None
-    begun, initialising = time.monotonic(), asyncio.ensure_future(environment.initialise())
-    try:
-        for step in PATIENCE:
-            left = begun + step.after_seconds - time.monotonic()
-            if (await asyncio.wait([initialising], timeout=max(0.0, left)))[0]:
-                break
-            await asyncio.to_thread(step.give, environment.pid)
-        await initialising
-    finally:
-        initialising.cancel()
-
-
-async def _initialise_at_idle(environment: Environment) -> float:
-    """Wait for the init at idle priority, at a higher one if it takes long; return its processor time in seconds.
-
-    Raises: InitFailedError; PermissionError, an OSError, if it cannot be taken back to the normal priority.
-    """
-    assert environment.pid is not None
-    await asyncio.to_thread(idle, environment.pid)
-    await _patiently(environment)
-    seconds = await asyncio.to_thread(cpu_seconds, environment.pid)
-    await asyncio.to_thread(normal, environment.pid)  # now: it takes time, which nobody waits for yet
-    if not environment.is_alive or seconds == 0.0:  # 0.0: of a process that has ended; no init takes nothing
-        raise InitFailedError("Runtime.ExitError", seconds * 1000)
-    return seconds

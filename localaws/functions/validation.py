@@ -1,4 +1,4 @@
-"""What CreateFunction and the updates accept. What localaws does not carry out is refused by name."""
+"""Checks the parameters of CreateFunction and of the updates; what localaws does not emulate is refused by name."""
 
 from __future__ import annotations
 

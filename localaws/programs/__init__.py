@@ -1,7 +1,7 @@
-"""Programs that localaws starts as processes of their own: networks, EC2 machines and their insides, training hosts.
+"""Programs that localaws starts as separate processes: networks, EC2 instances and what runs in them, training hosts.
 
-Run as `python -I -S localaws/programs NAME JSON`. They import the standard library and each other and nothing else
-of localaws, so that they start in 0.05 s; `gateway` (pyroute2) and `ssh_server` (asyncssh) also import packages.
+They are run as `python -I -S localaws/programs NAME JSON`. They import the standard library and each other and nothing
+else of localaws, so that they start in 0.05 s; `gateway` (pyroute2) and `ssh_server` (asyncssh) also import packages.
 """
 
 import json

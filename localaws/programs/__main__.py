@@ -1,4 +1,4 @@
-"""Run one of the programs of this folder by its name."""
+"""Runs one of the programs of this folder by its name."""
 
 import importlib
 import sys

@@ -1,8 +1,9 @@
-"""What an instance sees as its disk: a folder of its own, in which the host's programs appear and cannot be written.
+"""Builds the disk that an instance sees: a folder of its own, with the host's programs mounted read-only.
 
 Shown of the host, read-only: /usr and what belongs to it, the folders in /etc and /opt, and the Python environment
-localaws runs in, in its place and at /opt/pytorch. Everything else of the host is out of sight: home and temporary
-folders, /run, /var, and devices other than the harmless ones and accelerators. Runs in the instance's first process.
+that localaws runs in, at its own path and at /opt/pytorch. Nothing else of the host is visible: not its home and
+temporary folders, /run, /var, nor devices other than the harmless ones and accelerators. Runs in the instance's first
+process.
 """
 
 import contextlib

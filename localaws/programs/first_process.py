@@ -1,9 +1,9 @@
-"""Process 1 of an instance: boots it, takes orders about its power, and ends it.
+"""Process 1 of an instance: boots it, controls its power, and ends it.
 
-Boots as cloud-init and systemd do: the user data's early part (`user_data_stages.py`), then the SSH server, and the
-rest of the user data beside it. Tells the server "began", "greets" (the SSH server does), "off" or "reboot". Ends
-everything when told to power off, on SIGTERM, and when the server is no more. Without namespaces it is the first of the
-instance's processes but not alone, and ends only what descends from it.
+It boots as cloud-init and systemd do: the user data's early part (`user_data_stages.py`), then the SSH server, and the
+rest of the user data beside it. It sends the server "began", "greets" (the SSH server accepts connections), "off" or
+"reboot". It ends everything when told to power off, on SIGTERM, and when the server is gone. Without namespaces it ends
+only the processes that descend from it.
 """
 
 import contextlib

@@ -1,10 +1,10 @@
-"""The gateway of one server's instances: holds their network and carries connections into and out of it.
+"""The gateway of a server's instances: holds their network and carries connections into and out of it.
 
-Two processes. The one outside listens at the instances' public addresses and carries what comes there into the
-network, and carries what instances connect to at localaws's own address out to it. The one inside holds the network's
-namespaces (`vpc.py`) and makes sockets for the other. Without namespaces there is only the one outside.
+There are two processes. The outer one listens at the instances' public addresses and carries those connections into the
+network; it also carries connections from instances to localaws's own address out of it. The inner one holds the
+network's namespaces (`vpc.py`) and makes sockets for the outer one. Without namespaces there is only the outer one.
 
-Takes orders from the server over the descriptor `control` and ends when the server closes it or is no more.
+The server sends orders over the descriptor `control`; the gateway ends when the server closes it or is gone.
 """
 
 import json
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from localaws.programs import namespaces
+from localaws.programs.allowed_traffic import AllowedTraffic
 from localaws.programs.layout import CALLER, METADATA
 from localaws.programs.messages import channel, close_all, receive, send
-from localaws.programs.passage import Passage
 from localaws.programs.relay import Relay
 
 BACKLOG = 128
@@ -83,8 +83,8 @@ class Gateway:
             relay.close(cut=True)
         self._ask({"do": "detach", "private": private})
 
-    def _let_pass(self, *, passages: list[Any], descriptors: list[int]) -> None:  # noqa: ARG002
-        self._ask({"do": "let_pass", "passages": passages})
+    def _let_pass(self, *, allowed: list[Any], descriptors: list[int]) -> None:  # noqa: ARG002
+        self._ask({"do": "let_pass", "allowed": allowed})
 
     def _open(self, *, public: list[Any], target: list[Any], descriptors: list[int]) -> None:  # noqa: ARG002
         address = (str(public[0]), int(public[1]))
@@ -174,5 +174,5 @@ def _carry_out(vpc: Any, order: dict[str, Any], descriptors: list[int]) -> list[
     if order["do"] == "detach":
         vpc.detach(order["private"])
     else:
-        vpc.let_pass([Passage(*each) for each in order["passages"]])
+        vpc.let_pass([AllowedTraffic(*each) for each in order["allowed"]])
     return []

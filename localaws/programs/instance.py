@@ -1,8 +1,8 @@
 """Starts one instance: namespaces, disk, and then the instance's first process (`first_process.py`).
 
-Config: `channel`, a descriptor for messages with the server; `user_namespace`, a descriptor of the one that the
-server's network belongs to, or None where there are no namespaces; `plan`, the path of what else there is to know.
-Touches the instance's folder, and processes that it started itself.
+Config: `channel`, a descriptor for messages with the server; `user_namespace`, the descriptor of the user namespace
+that the server's network belongs to, or None without namespaces; `plan`, the path of the file with everything else.
+Touches the instance's folder and the processes that it started itself.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Where things are in an instance: addresses and paths that both its inside and its outside know."""
+"""Addresses and paths in an instance that both the server and the instance use."""
 
 ROUTER = "172.31.0.1"  # as on AWS, the first address of the network
 CALLER = "192.0.2.1"  # what instances see of a caller from outside; an address of no network

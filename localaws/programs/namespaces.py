@@ -1,4 +1,4 @@
-"""System calls of namespaces and mounts that Python has no functions for. Linux only; touches what it is told to."""
+"""System calls for namespaces and mounts that Python has no functions for. Linux only."""
 
 import contextlib
 import ctypes

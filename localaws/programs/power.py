@@ -1,7 +1,7 @@
-"""Powering an instance off from inside: what `shutdown` and its kin mean, and the program that stands in for them.
+"""Powers an instance off from inside, as `shutdown` and similar commands do on a real machine.
 
-As the program `power` it hands its own name and arguments to the instance's first process, over a socket in the
-instance, and prints the answer. It never reaches the machine localaws runs on.
+The program `power` stands in for those commands. It sends its own name and arguments to the instance's first process,
+over a socket in the instance, and prints the answer. It never affects the machine that localaws runs on.
 """
 
 import json

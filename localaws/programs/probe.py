@@ -1,7 +1,7 @@
-"""Finds out, by doing it, whether an instance of this host can have a disk, processes and a user of its own.
+"""Finds out, by trying, whether an instance on this host can have a disk, processes and a user of its own.
 
 Config: `user_namespace`, a descriptor, and `root`, `prefix`, `base_prefix`, `programs` and `shims` as an instance has
-them. Ends with 0 if so; else the last line says what was refused.
+them. The exit status is 0 if so; otherwise the last line says what was refused.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Carries bytes between two connected sockets, both ways, without looking at them."""
+"""Carries bytes between two connected sockets in both directions."""
 
 import contextlib
 import fcntl

@@ -1,8 +1,8 @@
-"""An SSH server for an instance on a host without OpenSSH's: commands, terminals, signals, SFTP, scp and forwarding.
+"""An SSH server for an instance on a host without OpenSSH: commands, terminals, signals, SFTP, scp and forwarding.
 
 Config: `address` to listen at, `host_keys` and `authorized_keys` (paths), `user`, `home`, `environment`, and `root`,
-the instance's folder where it has no disk of its own (else None). Sessions run as the user it runs as. A command whose
-client has gone runs on until it writes, as with OpenSSH.
+the instance's folder if it has no disk of its own (else None). Sessions run as the server's own user. A command whose
+client has disconnected runs on until it writes, as with OpenSSH.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from typing import Any
 
 import asyncssh
 
-from localaws.programs.places import real_path, rewrite
+from localaws.programs.path_rewriting import real_path, rewrite
 
 CHUNK_BYTES = 1 << 16
 LOCALE = ("LANG", "LC_")

@@ -1,8 +1,8 @@
 """Starts one host of a training job as a container would.
 
-Where there are namespaces it joins those of the job's network, adds mount, process and host-name namespaces of its own,
-puts the host's folder at /opt/ml (what else is in /opt stays), one for its home and temporary files at /opt/localaws
-and the job's names in /etc/hosts, and runs the command. When the command ends, so does everything that it started.
+With namespaces, it joins those of the job's network and adds mount, process and host-name namespaces of its own. It
+mounts the host's folder at /opt/ml (the rest of /opt stays) and a folder for home and temporary files at /opt/localaws,
+writes the job's names to /etc/hosts, and runs the command. When the command ends, so does everything that it started.
 
 SIGTERM reaches the processes of the command that handle it; if none does, the host ends at once. A process that does
 not handle it is left running, as the first process of a container is. Touches nothing outside its namespaces.

@@ -1,8 +1,8 @@
-"""The network that one training job's hosts share: a user and a network namespace, held until it is killed.
+"""The network that one training job's hosts share: a user and a network namespace, held until this process is killed.
 
-Its loopback is the job's alone, so that two jobs may both use port 7777; connections to localaws's own port are carried
-out of it. Prints `ready PID`: the process whose namespaces the hosts join. Config: `address`, localaws's own, or None
-for a network out of which nothing is reached. Touches nothing outside its namespaces.
+Its loopback belongs to the job alone, so that two jobs may both use port 7777. Connections to localaws's own port are
+carried out of it. Prints `ready PID`: the process whose namespaces the hosts join. Config: `address`, localaws's own,
+or None for a network that reaches nothing outside. Touches nothing outside its namespaces.
 """
 
 import json

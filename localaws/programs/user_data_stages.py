@@ -1,7 +1,7 @@
-"""Runs an instance's user data, already taken apart by the server, as cloud-init would: early and late.
+"""Runs an instance's user data, which the server has parsed, in cloud-init's early and late stages.
 
 Early, before the SSH server: `bootcmd` (at each boot) and `write_files`. Late, beside it: `runcmd` and scripts. All but
-`bootcmd` run once for an instance, at its first boot. Writes below `root` and runs what it is given.
+`bootcmd` run only at an instance's first boot. Writes below `root` and runs the commands it is given.
 """
 
 import base64

@@ -1,8 +1,8 @@
-"""The network of one server's instances: who is connected to whom. Runs in network and user namespaces of its own.
+"""The network of one server's instances. Runs in network and user namespaces of its own.
 
-Each instance's network namespace hangs on a pair of virtual interfaces. Packets between two instances are refused
-("No route to host") unless a rule lets them pass; nothing is routed anywhere else. Replies to what a rule lets in are
-let out by their source port, because routing rules know no connections: for protocol -1 that is every packet back.
+Each instance's network namespace is connected by a pair of virtual interfaces. Packets between two instances are
+refused ("No route to host") unless a rule lets them pass; nothing is routed anywhere else. Replies to what a rule lets
+in are let out by their source port, because routing rules know no connections: for protocol -1 that is every reply.
 """
 
 import contextlib
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
+from localaws.programs.allowed_traffic import ALLOWED, MAIN, AllowedTraffic, Rule
 from localaws.programs.layout import CALLER, METADATA, ROUTER
 from localaws.programs.namespaces import inside_network
-from localaws.programs.passage import ALLOWED, MAIN, Passage, Rule
 
 NETWORK = "172.31.0.0"
 NETWORK_BITS = 16
@@ -67,9 +67,9 @@ class Vpc:
             with contextlib.suppress(Exception):  # it went between the question and the deletion
                 self._netlink.link("del", index=index)
 
-    def let_pass(self, passages: Iterable[Passage]) -> None:
+    def let_pass(self, allowed: Iterable[AllowedTraffic]) -> None:
         """Let exactly these packets pass between instances."""
-        wanted = {rule for passage in passages for rule in passage.rules()}
+        wanted = {rule for traffic in allowed for rule in traffic.rules()}
         for rule in self._rules - wanted:
             self._netlink.rule("del", **dict(rule))
         for rule in wanted - self._rules:

@@ -15,7 +15,7 @@ from moto.iam.access_control import PermissionResult
 from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML, S3ClientError
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
-from localaws.contents import (
+from localaws.object_contents import (
     CHECKSUMS,
     INLINE_BYTES,
     REPLACING,

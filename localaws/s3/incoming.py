@@ -1,13 +1,14 @@
-"""The body of a PUT as it arrives: decoded when aws-chunked, checked against what the client said of it, kept in a file
-when it is large."""
+"""Receives the body of a PUT: decodes it if it is aws-chunked, checks it against the client's digests, and keeps
+a large one in a file.
+"""
 
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from localaws.contents import CHECKSUMS, CHUNK_BYTES, INLINE_BYTES, Staged, Store, base64_of
 from localaws.errors import AwsError
+from localaws.object_contents import CHECKSUMS, CHUNK_BYTES, INLINE_BYTES, Staged, Store, base64_of
 
 
 class Input(Protocol):

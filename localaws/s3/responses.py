@@ -5,7 +5,7 @@ from typing import Any
 import moto.s3.responses as moto_responses
 from moto.s3.exceptions import NoSuchUpload, S3ClientError
 
-from localaws.contents import REPLACING, undisturbed
+from localaws.object_contents import REPLACING, undisturbed
 
 BODY = "localaws.s3.body"  # WSGI environment: the body that was received before moto
 

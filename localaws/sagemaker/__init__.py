@@ -8,9 +8,9 @@ from localaws.core import Core
 def install(core: Core) -> list[BaseRoute]:
     """Put the executing backend in moto's place and return the routes that go before moto's."""
     from localaws.sagemaker.backend import install_backend
-    from localaws.sagemaker.endpoints import install_endpoints
-    from localaws.sagemaker.notebooks import install_notebooks
-    from localaws.sagemaker.training_jobs import install_training
+    from localaws.sagemaker.endpoints.models import install_endpoints
+    from localaws.sagemaker.notebook_operations import install_notebooks
+    from localaws.sagemaker.training.operations import install_training
 
     install_backend()
     install_notebooks(core)

@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 import moto.sagemaker.models as moto_models
 from moto.sagemaker.responses import SageMakerResponse
 
-from localaws.sagemaker.endpoints import Endpoints
+from localaws.sagemaker.endpoints.models import Endpoints
 from localaws.sagemaker.notebooks import Notebooks
-from localaws.sagemaker.training_jobs import TrainingJobs
+from localaws.sagemaker.training.operations import TrainingJobs
 
 NOT_EXECUTED = (  # moto would show them as completed, or in service, and nothing would have run
     "create_auto_ml_job_v2",

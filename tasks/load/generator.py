@@ -47,7 +47,7 @@ class LoadStage:
 
 
 @dataclass(frozen=True)
-class LoadOptions:
+class GeneratorOptions:
     """How a load test is made.
 
     `further_stages` follow the first one, which is called `first_name`. The warm-up runs at the first stage's rate and
@@ -75,7 +75,7 @@ def run_load_test(
     images: Sequence[Path | str],
     rate_per_second: float,
     seconds: float,
-    options: LoadOptions | None = None,
+    options: GeneratorOptions | None = None,
     say: Say = say,
 ) -> LoadReport:
     """Send requests at a set rate to an endpoint or through a function's alias; save and return what was seen.
@@ -94,7 +94,7 @@ def run_load_test(
     """
     for kind in (LoadReport, LoadTested):
         forget_record(run_dir, kind)
-    chosen = options or LoadOptions()
+    chosen = options or GeneratorOptions()
     stages = (LoadStage(rate_per_second, seconds, chosen.first_name), *chosen.further_stages)
     folder = (run_dir / STAGE).resolve()
     plan = plan_of(Aws(settings), target, images, stages, chosen, folder)
@@ -117,7 +117,7 @@ def plan_of(
     target: EndpointRef | FunctionRef,
     images: Sequence[Path | str],
     stages: Sequence[LoadStage],
-    options: LoadOptions,
+    options: GeneratorOptions,
     folder: Path,
 ) -> dict[str, Any]:
     """Return the content of the plan file that the locustfile reads, everything checked.
@@ -164,7 +164,7 @@ def require_owner(arn: str, account_id: str) -> None:
         raise OwnershipRefused(STAGE, f"the target is {arn}", why, "deploy a target of your own: kennel run")
 
 
-def _check_bounds(stages: Sequence[LoadStage], options: LoadOptions) -> None:
+def _check_bounds(stages: Sequence[LoadStage], options: GeneratorOptions) -> None:
     for stage in stages:
         if not (0 < stage.rate_per_second <= 1_000_000 and 0 < stage.seconds <= 86_400):
             why = "a rate is above 0 and at most 1,000,000 a second, a stage lasts more than 0 and at most 86,400 s"
@@ -190,7 +190,7 @@ def _plan(
     address: _Address,
     images: Sequence[Path | str],
     stages: Sequence[LoadStage],
-    options: LoadOptions,
+    options: GeneratorOptions,
     folder: Path,
 ) -> dict[str, Any]:
     return {
@@ -218,7 +218,7 @@ def _checked_image(image: Path | str, kind: str) -> str:
     return str(Path(image).resolve())
 
 
-def _deadline(stages: Sequence[LoadStage], options: LoadOptions) -> float:
+def _deadline(stages: Sequence[LoadStage], options: GeneratorOptions) -> float:
     planned = sum(stage.seconds for stage in stages) + options.warm_up_seconds + options.drain_seconds
     return planned + _START_SECONDS
 

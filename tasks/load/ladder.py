@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.load.disturbance import NOT_OURS, Bounds
-from tasks.load.generator import LoadOptions, run_load_test
+from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.machine_watch import MachineWatch
 from tasks.load.rungs import Ceiling, Ladder, LadderRules, Rung, Verdict, climb
 from tasks.run.errors import Inconclusive, StageFailed
@@ -96,7 +96,7 @@ class LadderRun:
     def _send(self, name: str, number: int, rps: float, seconds: float) -> tuple[LoadReport, str]:
         """Run the load generator directly at the endpoint; return its report and what disturbed it, "" for nothing."""
         folder = self.run_dir / "ladder" / name
-        options = LoadOptions(
+        options = GeneratorOptions(
             warm_up_seconds=WARM_UP_SECONDS,
             drain_seconds=30.0,
             processes=self.processes,

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tasks.load.disturbance import NOT_OURS, Bounds
-from tasks.load.generator import LoadOptions, LoadStage, run_load_test
+from tasks.load.generator import GeneratorOptions, LoadStage, run_load_test
 from tasks.load.ladder import WARM_UP_SECONDS, LadderRun
 from tasks.load.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
 from tasks.load.rungs import SAMPLES, Ceiling, Ladder, LadderRules
@@ -180,7 +180,7 @@ def measure_function(
         images=list(run.images),
         rate_per_second=rate / 4,
         seconds=RISE_SECONDS,
-        options=LoadOptions(
+        options=GeneratorOptions(
             first_name="rise",
             further_stages=(LoadStage(rate / 2, RISE_SECONDS, "rise"), measured),
             warm_up_seconds=WARM_UP_SECONDS,

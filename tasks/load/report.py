@@ -40,6 +40,12 @@ class LoadTested(Record, file="loadtest-of.json", called="tested deployment", ma
     mode: str = "steady"
     traffic: Mapping[str, float] = field(default_factory=dict)
     pace: float = 1.0
+    through: str = "function"
+    processes: int = 1
+    seed: int = 0
+    safety_factor: float | None = None
+    ladder_first_rps: float | None = None
+    overrides: Mapping[str, float] = field(default_factory=dict)
 
 
 def report_of(content: Mapping[str, Any], folder: Path, *, time_scale: float, wall_seconds: float) -> LoadReport:

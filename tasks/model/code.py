@@ -17,8 +17,17 @@ from pathlib import Path
 from tasks.run.errors import SettingsRefused
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+"""The checkout; where kennel is installed from a wheel, site-packages."""
+
+
+def function_source(name: str) -> Path:
+    """Return the folder of a function's sources: lambda/<name>, which a wheel holds as tasks/lambda/<name>."""
+    in_wheel = REPOSITORY / "tasks" / "lambda" / name
+    return in_wheel if in_wheel.is_dir() else REPOSITORY / "lambda" / name
+
+
 TRAINING_SOURCE = REPOSITORY / "training"
-CLASSIFY_SOURCE = REPOSITORY / "lambda" / "classify"
+CLASSIFY_SOURCE = function_source("classify")
 
 _LEFT_OUT = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
@@ -32,7 +41,7 @@ def stage_training_code(destination: Path, source: Path = TRAINING_SOURCE) -> st
         SettingsRefused: `source` holds no train.py.
     """
     if not (source / "train.py").is_file():
-        raise SettingsRefused("code package", str(source), "it has no train.py", "run kennel from its checkout")
+        raise SettingsRefused("code package", str(source), "it has no train.py", "install kennel again")
     shutil.rmtree(destination, ignore_errors=True)
     for file in _sources(source):
         target = destination / "training" / file.relative_to(source)
@@ -57,7 +66,7 @@ def build_lambda_zip(destination: Path, source: Path = CLASSIFY_SOURCE) -> str:
         SettingsRefused: `source` holds no handler.py.
     """
     if not (source / "handler.py").is_file():
-        raise SettingsRefused("code package", str(source), "it has no handler.py", "run kennel from its checkout")
+        raise SettingsRefused("code package", str(source), "it has no handler.py", "install kennel again")
     destination.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(destination, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for file in _sources(source):
@@ -81,14 +90,17 @@ def _sources(folder: Path) -> Iterator[Path]:
 def git_commit(repository: Path = REPOSITORY) -> str | None:
     """Return the commit of the checkout, with "-dirty" when files differ from it, or None outside a checkout.
 
-    `KENNEL_GIT_COMMIT` wins, for an installation without git.
+    `KENNEL_GIT_COMMIT` wins, for an installation without git. A checkout of something else around site-packages is not
+    asked: its commit would say nothing about kennel.
     """
     named = os.environ.get("KENNEL_GIT_COMMIT")
     if named:
         return named
+    if not (repository / ".git").exists():
+        return None
     command = ["git", "-C", str(repository), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None

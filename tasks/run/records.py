@@ -96,7 +96,7 @@ class WeightsRef(Record, file="weights.json", called="backbone weights", made_by
 class Hyperparameters:
     """The arguments of training/train.py; None leaves the script's default."""
 
-    backbone: str = "resnet50"
+    backbone: str
     epochs: int | None = None
     views: int | None = None
     batch_size: int | None = None

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from tasks.load.disturbance import Bounds, Look, brief
-from tasks.load.generator import LoadOptions
+from tasks.load.generator import GeneratorOptions
 from tasks.load.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
+from tasks.load.options import Through
 from tasks.load.profile import Profile, profile_of, run_profile
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
@@ -38,7 +39,6 @@ MOST_RUNS = 3
 
 WAYS = {"function": "through the alias", "endpoint": "directly at the endpoint"}
 Way = Literal["function", "endpoint"]
-Through = Literal["function", "endpoint", "both"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Trial:
     endpoint: EndpointRef
     function: FunctionRef
     images: Sequence[Path]
-    options: LoadOptions | None = None
+    options: GeneratorOptions | None = None
     bounds: Bounds | None = None
 
 

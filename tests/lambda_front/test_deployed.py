@@ -9,7 +9,7 @@ import pytest
 
 from tests.lambda_front.conftest import CLASSIFY
 from tests.lambda_front.scripted_server import answer, scripted
-from tests.localaws.functions_kit import Functions
+from tests.localaws.functions.functions_kit import Functions
 
 
 def folder_zipped() -> bytes:

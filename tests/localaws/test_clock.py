@@ -1,4 +1,4 @@
-"""The emulated clock, the rounds it drives, and data points that are kept within bounds."""
+"""The emulated clock, the periodic work it drives, and data points that are kept within bounds."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from localaws.clock import Clock
 from localaws.metrics import MINUTES_KEPT, SECONDS_KEPT, MetricName, Metrics, Series
-from localaws.rounds import ACT, JUDGE, TAKE, Rounds
+from localaws.periodic import ACT, EVALUATE, MEASURE, PeriodicWork
 from tests.localaws.scaled_server import SCALE, ScaledServer, moment, until
 
 
@@ -42,8 +42,8 @@ def test_a_client_learns_the_time_by_a_route_and_from_the_record(server: ScaledS
     assert earliest <= clock["now"] <= latest
 
 
-def test_rounds_come_every_ten_emulated_seconds_in_their_order_and_end_when_closed() -> None:
-    rounds, seen, enough = Rounds(Clock(200)), list[tuple[str, int]](), threading.Event()
+def test_periodic_work_comes_every_ten_emulated_seconds_in_its_order_and_ends_when_closed() -> None:
+    periodic, seen, enough = PeriodicWork(Clock(200)), list[tuple[str, int]](), threading.Event()
 
     def last(due: int) -> None:
         seen.append(("act", due))
@@ -53,11 +53,11 @@ def test_rounds_come_every_ten_emulated_seconds_in_their_order_and_end_when_clos
     def fail(due: int) -> None:
         raise RuntimeError("one duty fails")
 
-    rounds.add(last, order=ACT)
-    rounds.add(lambda due: seen.append(("take", due)), order=TAKE)
-    rounds.add(fail, order=JUDGE)
+    periodic.add(last, order=ACT)
+    periodic.add(lambda due: seen.append(("take", due)), order=MEASURE)
+    periodic.add(fail, order=EVALUATE)
     assert enough.wait(5)
-    rounds.close()
+    periodic.close()
     count = len(seen)
     times = [due for kind, due in seen if kind == "act"]
 

@@ -21,7 +21,7 @@ from localaws.credentials import Credentials
 from localaws.front import Gate, access_key_of
 from localaws.settings import Settings
 
-REFUSED = "the credentials are of an instance that does not exist yet"
+REFUSED = "the credentials belong to an instance that does not exist yet"
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "sagemaker-runtime": ("invoke_endpoint", {"EndpointName": "e", "Body": b"{}"}),
     "lambda": ("invoke", {"FunctionName": "f", "Payload": b"{}"}),

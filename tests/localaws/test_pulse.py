@@ -15,11 +15,11 @@ from starlette.requests import Request
 
 from localaws.core import Core
 from localaws.pulse import BUCKET_SECONDS, KEPT_BUCKETS, NO_ANSWER_MS, SPARE_BUCKETS, Lateness, Pulse
-from localaws.sagemaker.endpoint_fleets import Fleet
+from localaws.sagemaker.endpoints.fleets import Fleet
 from localaws.settings import Settings
-from tests.localaws.endpoint_models import ECHO, workbench
+from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, workbench
+from tests.localaws.sagemaker.endpoints.launches import launch
 from tests.localaws.scaled_server import ScaledServer, scaled_server, until
-from tests.localaws.test_endpoint_spares import launch
 
 STOPPED_SECONDS = 0.3
 

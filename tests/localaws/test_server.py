@@ -50,7 +50,7 @@ def test_start_prints_what_to_export_and_a_second_start_says_where_the_first_is(
     assert f"export AWS_ENDPOINT_URL={record.url}\n" in started.stdout
     again = run("start", "--home", str(home), "--port", "0")
     assert again.returncode == 1
-    assert f"is running already with home {home} at {record.url} (pid {record.pid})" in again.stderr
+    assert f"is already running with home {home} at {record.url} (pid {record.pid})" in again.stderr
 
 
 def test_starting_costs_less_than_three_seconds_of_cpu_and_loads_no_torch(server: ServerRecord) -> None:
@@ -65,14 +65,14 @@ def test_a_taken_port_is_named(home: Path) -> None:
         port = taken.getsockname()[1]
         refused = run("serve", "--home", str(home), "--port", str(port))
     assert refused.returncode == 1
-    assert f"127.0.0.1:{port} cannot be listened on (Address already in use)" in refused.stderr
+    assert f"cannot listen at 127.0.0.1:{port} (Address already in use)" in refused.stderr
 
 
 def test_a_folder_that_is_not_its_home_keeps_what_it_holds(home: Path) -> None:
     (home / "functions").mkdir(parents=True)
     refused = run("serve", "--home", str(home), "--port", "0")
     assert refused.returncode == 1
-    assert f"home {home} was not made by localaws, which would empty functions in it" in refused.stderr
+    assert f"home {home} was not made by localaws, which would empty its folders functions" in refused.stderr
     assert (home / "functions").is_dir()
 
 
@@ -87,7 +87,7 @@ def test_commands_without_a_server_say_so(home: Path) -> None:
     for command in ("status", "logs", "reset"):
         refused = run(command, "--home", str(home))
         assert (refused.returncode, refused.stdout) == (1, "")
-        assert f"no localaws runs with home {home}; start it: python -m localaws start" in refused.stderr
+        assert f"no localaws server runs with home {home}; start one: python -m localaws start" in refused.stderr
     assert "was not running" in run("stop", "--home", str(home)).stdout
 
 

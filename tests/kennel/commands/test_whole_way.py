@@ -76,13 +76,17 @@ def test_every_flow_is_deployed_and_a_worker_runs_the_pipeline(
     deployed = terminal.program("-m", "prefect", "--no-prompt", "deploy", "--all", more=prefect)
     assert deployed.code == 0, deployed.out + deployed.err
     with worker(terminal, prefect, tmp_path / "worker.log"):
-        parameters = {"data": str(photos), "run_id": RUN, "backbone": "efficientnet_lite0", "instances": 2}
-        quick = {"epochs": 3, "views": 1, "load_rate_per_second": 20, "load_seconds": 2}
-        hosts = {"allowed_hosts": ["127.0.0.1:*", "localhost:*"]}
+        parameters = {
+            "data": str(photos),
+            "run_id": RUN,
+            "training": {"backbone": "efficientnet_lite0", "instances": 2, "epochs": 3, "views": 1},
+            "deploy": {"allowed_hosts": ["127.0.0.1:*", "localhost:*"]},
+            "load": {"rate_per_second": 20, "seconds": 2},
+        }
         calls.seen.clear()
         run = terminal.program(
             *("-m", "prefect", "deployment", "run", "pipeline/pipeline", "--watch", "--watch-interval", "1"),
-            *("--params", json.dumps(parameters | quick | hosts)),
+            *("--params", json.dumps(parameters)),
             more=prefect,
         )
     assert run.code == 0, run.out + run.err + (tmp_path / "worker.log").read_text()[-3000:]

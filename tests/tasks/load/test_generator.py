@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from loadtest.arrivals import Stage, poisson_arrivals
-from tasks.load.generator import LoadOptions, LoadStage, require_owner, run_load_test
+from tasks.load.generator import GeneratorOptions, LoadStage, require_owner, run_load_test
 from tasks.load.report import report_markdown
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record
@@ -51,7 +51,7 @@ def load(server: InvokeServer, image: Path, tmp_path: Path) -> Load:
         target: EndpointRef | FunctionRef,
         rate_per_second: float = 300,
         seconds: float = 1.5,
-        options: LoadOptions | None = None,
+        options: GeneratorOptions | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> LoadReport:
         return run_load_test(
@@ -61,7 +61,7 @@ def load(server: InvokeServer, image: Path, tmp_path: Path) -> Load:
             images=[image],
             rate_per_second=rate_per_second,
             seconds=seconds,
-            options=options or LoadOptions(warm_up_seconds=0.5, drain_seconds=5, seed=4),
+            options=options or GeneratorOptions(warm_up_seconds=0.5, drain_seconds=5, seed=4),
             say=say,
         )
 
@@ -98,7 +98,7 @@ def test_a_server_that_stands_still_for_five_seconds_shows_in_p99(
     seconds, stopped = 12.0, 5.0
     server.stall(after_seconds=6.0, seconds=stopped)  # Locust takes a second or three to start
     with contextlib.suppress(StageFailed):  # void when other tests make the generator late, and kept all the same
-        load(endpoint("steady"), 120, seconds, LoadOptions(warm_up_seconds=0.2, drain_seconds=10, seed=2))
+        load(endpoint("steady"), 120, seconds, GeneratorOptions(warm_up_seconds=0.2, drain_seconds=10, seed=2))
     report = load_record(tmp_path / "run", LoadReport)
     # A closed model would have sent one request for each user in that time: a share of less than a hundredth.
     truth_ms = 1000 * (stopped - 0.01 * seconds)
@@ -111,7 +111,7 @@ def test_two_processes_share_the_rates_of_all_stages_and_their_counts_are_merged
     load: Load, server: InvokeServer
 ) -> None:
     later = LoadStage(400, 1)
-    options = LoadOptions(further_stages=(later,), warm_up_seconds=0.5, drain_seconds=5, processes=2, seed=9)
+    options = GeneratorOptions(further_stages=(later,), warm_up_seconds=0.5, drain_seconds=5, processes=2, seed=9)
     report = load(function("classify"), 100, 1, options)
     plan = [Stage(100, 0.5), Stage(100, 1), Stage(400, 1)]
     drawn = [time for worker in (0, 1) for time in poisson_arrivals(plan, seed=9, worker=worker, workers=2)]
@@ -177,7 +177,7 @@ def test_a_run_without_a_request_fails(load: Load) -> None:
 
 
 def test_a_rate_beyond_the_generator_is_void_and_its_report_kept(load: Load, tmp_path: Path) -> None:
-    options = LoadOptions(warm_up_seconds=0.0, drain_seconds=0.2)
+    options = GeneratorOptions(warm_up_seconds=0.0, drain_seconds=0.2)
     with pytest.raises(StageFailed, match=r"the generator, not the target, was the bottleneck: .*under 99 %"):
         load(endpoint("steady"), 100_000, 1, options)
     report = load_record(tmp_path / "run", LoadReport)
@@ -189,7 +189,7 @@ def test_a_generator_that_does_not_end_is_killed_with_its_workers(
 ) -> None:
     # The allowance for starting is the only part of the deadline that a person does not set.
     monkeypatch.setattr("tasks.load.generator._START_SECONDS", -2.0)
-    options = LoadOptions(warm_up_seconds=0.0, drain_seconds=0.0, processes=2)
+    options = GeneratorOptions(warm_up_seconds=0.0, drain_seconds=0.0, processes=2)
     with pytest.raises(WaitTimedOut, match="the load generator was killed"):
         load(endpoint("steady"), 50, 5, options)
     plan = str(tmp_path / "run" / "loadtest")

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tasks.load.generator import LoadOptions
+from tasks.load.generator import GeneratorOptions
 from tasks.load.page import LoadUi, start_ui
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
@@ -51,7 +51,7 @@ def page(server: InvokeServer, image: Path, tmp_path: Path) -> Iterator[LoadUi]:
         rate_per_second=50,
         seconds=2,
         port=0,
-        options=LoadOptions(warm_up_seconds=0.2, drain_seconds=3),
+        options=GeneratorOptions(warm_up_seconds=0.2, drain_seconds=3),
         say=lambda _: None,
     ) as started:
         yield started

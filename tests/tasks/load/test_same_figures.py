@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from loadtest.summary import OF_THE_ANSWERED
-from tasks.load.generator import LoadOptions, run_load_test
+from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.report import load_text, report_markdown
 from tasks.run.errors import StageFailed
 from tasks.run.records import EndpointRef, LoadReport, load_record
@@ -32,7 +32,7 @@ def load(server: InvokeServer, image: Path, run_dir: Path, processes: int) -> Lo
             images=[image],
             rate_per_second=400,
             seconds=3.0,
-            options=LoadOptions(warm_up_seconds=0.5, drain_seconds=5, processes=processes, seed=4),
+            options=GeneratorOptions(warm_up_seconds=0.5, drain_seconds=5, processes=processes, seed=4),
             say=lambda _: None,
         )
     report = load_record(run_dir, LoadReport)

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tasks.load.generator import LoadOptions, run_load_test
+from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.images import fetch_test_images
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
-from tests.localaws.endpoint_models import Workbench, workbench
-from tests.localaws.functions_kit import Functions
+from tests.localaws.functions.functions_kit import Functions
+from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, workbench
 
-OPTIONS = LoadOptions(warm_up_seconds=0.5, drain_seconds=20)
+OPTIONS = GeneratorOptions(warm_up_seconds=0.5, drain_seconds=20)
 ANSWERING = "def handler(event, context):\n    return {'statusCode': 200, 'body': str(len(event['image']))}\n"
 CLOUDWATCH_SECONDS = 15.0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.model.code import build_lambda_zip, stage_training_code, tree_digest
+from tasks.model.code import build_lambda_zip, git_commit, stage_training_code, tree_digest
 from tasks.run.errors import SettingsRefused
 
 
@@ -63,3 +63,15 @@ def test_a_folder_without_the_entry_file_is_refused(tmp_path: Path) -> None:
         build_lambda_zip(tmp_path / "f.zip", tmp_path)
     with pytest.raises(SettingsRefused, match=r"has no train\.py"):
         stage_training_code(tmp_path / "staged", tmp_path)
+
+
+def test_the_commit_is_none_inside_another_projects_checkout_and_without_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KENNEL_GIT_COMMIT", raising=False)
+    packages = tmp_path / "project" / "site-packages"
+    packages.mkdir(parents=True)
+    (tmp_path / "project" / ".git").mkdir()
+    assert git_commit(packages) is None
+    monkeypatch.setenv("PATH", "")
+    assert git_commit(tmp_path / "project") is None

@@ -30,7 +30,7 @@ from tasks.serving.instances import set_instance_count, wait_for_instances
 from tasks.teardown.sagemaker_and_storage import KINDS
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls, counting_proxy
-from tests.localaws.endpoint_models import ECHO, IMAGE, Workbench, pack, workbench
+from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, IMAGE, Workbench, pack, workbench
 from tests.tasks.scaling.deployments import plan as derived_plan
 
 RUN = "scaled"

@@ -12,8 +12,8 @@ from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.records import EndpointRef, FunctionRef
 from tasks.run.settings import Settings
-from tests.localaws.endpoint_models import workbench
-from tests.localaws.functions_kit import Functions
+from tests.localaws.functions.functions_kit import Functions
+from tests.localaws.sagemaker.endpoints.endpoint_models import workbench
 from tests.localaws.scaled_server import ScaledServer, scaled_server
 
 TYPE = "ml.m5.large"

@@ -1,0 +1,82 @@
+"""CloudWatch on the wire: adds DescribeAlarmHistory, which moto lacks, and refuses what moto would ignore."""
+
+from typing import Any
+
+from moto.cloudwatch.exceptions import InvalidParameterCombination, ValidationError
+from moto.cloudwatch.responses import CloudWatchResponse
+from moto.core.responses import ActionResult
+
+from localaws.cloudwatch.states import OPERATORS
+
+HISTORY_PAGE = 100
+ALARM_STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
+MISSING_DATA = ("breaching", "notBreaching", "ignore", "missing")
+REFUSED_IN_ALARMS = ("Metrics", "ExtendedStatistic", "ThresholdMetricId", "EvaluationCriteria")
+_of_moto = {name: getattr(CloudWatchResponse, name) for name in ("put_metric_alarm", "get_metric_statistics")}
+
+
+def put_metric_alarm(self: Any) -> Any:
+    """PutMetricAlarm of a static threshold on one metric."""
+    _check_alarm(self._get_params())
+    return _of_moto["put_metric_alarm"](self)
+
+
+def get_metric_statistics(self: Any) -> Any:
+    """GetMetricStatistics without percentiles: data points are statistic sets."""
+    extended = self._get_param("ExtendedStatistics")
+    if extended:
+        raise InvalidParameterCombination(f"ExtendedStatistics {extended} is not supported by localaws.")
+    return _of_moto["get_metric_statistics"](self)
+
+
+def describe_alarm_history(self: Any) -> Any:
+    """DescribeAlarmHistory: newest first unless ScanBy says otherwise."""
+    asked = self._get_params()
+    name, kind = asked.get("AlarmName"), asked.get("HistoryItemType")
+    alarms = self.cloudwatch_backend.describe_alarms()
+    items = [item for alarm in list(alarms) if name in (None, alarm.name) for item in list(alarm.items)]
+    items = [item for item in items if kind in (None, item.history_item_type) and _is_within(item.timestamp, asked)]
+    items.sort(key=lambda item: item.timestamp, reverse=asked.get("ScanBy") != "TimestampAscending")
+    start = int(asked.get("NextToken") or 0)
+    end = start + int(asked.get("MaxRecords") or HISTORY_PAGE)
+    return ActionResult({"AlarmHistoryItems": items[start:end], "NextToken": str(end) if end < len(items) else None})
+
+
+def install_operations() -> None:
+    """Have moto dispatch to these."""
+    for operation in (put_metric_alarm, get_metric_statistics, describe_alarm_history):
+        setattr(CloudWatchResponse, operation.__name__, operation)
+
+
+def _is_within(stamp: Any, asked: dict[str, Any]) -> bool:
+    start, end = (_naive(asked.get(name)) for name in ("StartDate", "EndDate"))
+    return (start is None or start <= stamp) and (end is None or stamp < end)
+
+
+def _naive(moment: Any) -> Any:
+    return None if moment is None else moment.replace(tzinfo=None)
+
+
+def _check_alarm(asked: dict[str, Any]) -> None:
+    for name in REFUSED_IN_ALARMS:
+        if asked.get(name):
+            raise ValidationError(f"PutMetricAlarm: {name} is not supported by localaws, only one metric's statistic.")
+    for name in ("MetricName", "Namespace", "Statistic", "Period", "Threshold", "EvaluationPeriods"):
+        if asked.get(name) is None:
+            raise ValidationError(f"PutMetricAlarm: {name} is required for an alarm on one metric.")
+    _check_member("comparisonOperator", asked.get("ComparisonOperator"), tuple(OPERATORS))
+    _check_member("statistic", asked["Statistic"], ALARM_STATISTICS)
+    _check_member("treatMissingData", asked.get("TreatMissingData") or "missing", MISSING_DATA)
+    period, periods = int(asked["Period"]), int(asked["EvaluationPeriods"])
+    if period not in (10, 20, 30) and (period < 60 or period % 60):
+        raise ValidationError(f"Period must be 10, 20, 30 or a multiple of 60, it is {period}.")
+    if not 1 <= int(asked.get("DatapointsToAlarm") or periods) <= periods:
+        raise ValidationError("DatapointsToAlarm must be between 1 and EvaluationPeriods.")
+
+
+def _check_member(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValidationError(
+            f"1 validation error detected: Value '{value}' at '{name}' failed to satisfy constraint: "
+            f"Member must satisfy enum value set: [{', '.join(allowed)}]"
+        )

@@ -1,0 +1,36 @@
+"""Formats errors as each service's clients expect them: JSON, or one of AWS's three kinds of XML."""
+
+import json
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from localaws.errors import AwsError
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole HTTP reply."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+def error_reply(service: str, error: AwsError, *, is_form: bool = False) -> Reply:
+    """Return `error` as clients of `service` (its signing name) expect it; `is_form`: the request was form-encoded."""
+    code, message = escape(error.code), escape(error.message)
+    if service == "s3":
+        return _xml(error, f"<Error><Code>{code}</Code><Message>{message}</Message></Error>")
+    if service == "ec2":
+        inner = f"<Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
+        return _xml(error, f"<Response>{inner}<RequestID>localaws</RequestID></Response>")
+    if service in ("iam", "sts") or is_form:
+        inner = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+        return _xml(error, f"<ErrorResponse>{inner}<RequestId>localaws</RequestId></ErrorResponse>")
+    body = json.dumps({"__type": error.code, "message": error.message, "Message": error.message}).encode()
+    return Reply(error.status, [("content-type", "application/x-amz-json-1.1"), ("x-amzn-errortype", error.code)], body)
+
+
+def _xml(error: AwsError, content: str) -> Reply:
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{content}'.encode()
+    return Reply(error.status, [("content-type", "application/xml")], body)

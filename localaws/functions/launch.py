@@ -1,0 +1,101 @@
+"""How an environment's process is started: its command, its environment variables and its role's credentials."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from localaws.core import Core
+from localaws.functions.deployment import Deployment
+from localaws.processes import Process
+
+ON_DEMAND = "on-demand"
+PROVISIONED = "provisioned-concurrency"  # what AWS_LAMBDA_INITIALIZATION_TYPE says
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What every environment is started with."""
+
+    core: Core
+    folder: Path
+    executor: Executor
+
+
+class HeldKey:
+    """The access key of an environment that is started ahead: refused, and told to `on_use`, until it is released."""
+
+    def __init__(self, on_use: Callable[[], None]) -> None:
+        self._on_use = on_use
+        self._release: Callable[[], None] = lambda: None
+
+    def hold(self, core: Core, access_key_id: str) -> None:
+        """Hold the key; to be called before the process has it."""
+        core.credentials.hold(access_key_id, self._on_use)
+        self._release = lambda: core.credentials.release(access_key_id)
+
+    def release(self) -> None:
+        """Let the key be used; nothing happens if it is not held."""
+        self._release()
+
+
+@dataclass(frozen=True)
+class Program:
+    """One environment's process before it is started. `port`: of its Runtime API; `output`: the file it prints to."""
+
+    deployment: Deployment
+    initialization_type: str
+    log_stream: str
+    folder: Path
+    output: Path
+    port: int
+
+    def start(self, core: Core, held_key: HeldKey | None) -> Process:
+        """Start the process with its role's credentials.
+
+        Raises: NoSuchRole if the role is gone; OSError if no process can be made; StopFailed if localaws shuts down.
+        """
+        deployment = self.deployment
+        credentials = core.credentials.child_environment(deployment.role, f"{deployment.name}-{self.folder.name}"[:64])
+        if held_key is not None:
+            held_key.hold(core, credentials["AWS_ACCESS_KEY_ID"])
+        environment = {
+            **_platform_environment(deployment, self.log_stream, self.folder / "tmp"),
+            "AWS_LAMBDA_INITIALIZATION_TYPE": self.initialization_type,
+            **credentials,
+            **deployment.environment,
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.port}",
+        }
+        runtime = [sys.executable, "-m", "awslambdaric", deployment.handler]
+        return core.processes.spawn(
+            ["/bin/sh", "-c", 'output=$0; exec "$@" >>"$output" 2>&1', str(self.output), *runtime],
+            name=f"lambda {deployment.name}:{deployment.version}",
+            env=environment,
+            cwd=deployment.code_directory,
+        )
+
+
+def _platform_environment(deployment: Deployment, log_stream: str, tmp: Path) -> dict[str, str]:
+    """What Lambda itself sets for a function.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    """
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "TMPDIR": str(tmp),
+        "HOME": str(tmp),
+        "_HANDLER": deployment.handler,
+        "LAMBDA_TASK_ROOT": str(deployment.code_directory),
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{deployment.runtime}",
+        "AWS_LAMBDA_FUNCTION_NAME": deployment.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": deployment.version,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(deployment.memory_mb),
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{deployment.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+    }

@@ -1,0 +1,83 @@
+"""Checks requests against the constraints of botocore's model; the messages are AWS's."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from moto.core.utils import get_service_model
+from moto.sagemaker.exceptions import ValidationError
+
+
+def check_constraints(parameters: Mapping[str, Any], shape_name: str) -> None:
+    """Check a request against the shape of SageMaker's model that has this name.
+
+    Raises:
+        ValidationError: it breaks one or more constraints; the message names each value and its place.
+    """
+    shape = get_service_model("sagemaker").shape_for(shape_name)
+    errors = list(_constraint_errors(shape, parameters, ""))
+    if errors:
+        noun = "error" if len(errors) == 1 else "errors"
+        raise ValidationError(f"{len(errors)} validation {noun} detected: {'; '.join(errors)}")
+
+
+def _constraint_errors(shape: Any, value: Any, path: str) -> Iterator[str]:
+    """Yield what AWS says of values that break the model's constraints. `path`: where in the request `value` is."""
+    if shape.type_name == "structure":
+        for name in shape.required_members:
+            if value.get(name) is None:
+                yield violation(None, _join(path, name), "Member must not be null")
+        for name, member in shape.members.items():
+            if value.get(name) is not None:
+                yield from _constraint_errors(member, value[name], _join(path, name))
+    elif shape.type_name == "list":
+        yield from _size_errors(shape, len(value), value, path)
+        for number, item in enumerate(value, 1):
+            yield from _constraint_errors(shape.member, item, f"{path}.{number}.member")
+    elif shape.type_name == "map":
+        yield from _size_errors(shape, len(value), value, path)
+        for key, item in value.items():
+            yield from _constraint_errors(shape.key, key, path)
+            yield from _constraint_errors(shape.value, item, f"{path}.{key}")
+    else:
+        yield from _scalar_errors(shape, value, path)
+
+
+def _scalar_errors(shape: Any, value: Any, path: str) -> Iterator[str]:
+    limits = shape.metadata
+    if shape.type_name == "string":
+        allowed, pattern = limits.get("enum"), limits.get("pattern")
+        if allowed and value not in allowed:
+            yield violation(value, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
+        yield from _size_errors(shape, len(value), value, path)
+        if pattern and not re.fullmatch(_in_python(pattern), value, re.DOTALL):
+            yield violation(value, path, f"Member must satisfy regular expression pattern: {pattern}")
+    elif shape.type_name in ("integer", "long"):
+        if value < limits.get("min", value):
+            yield violation(value, path, f"Member must have value greater than or equal to {limits['min']}")
+        if value > limits.get("max", value):
+            yield violation(value, path, f"Member must have value less than or equal to {limits['max']}")
+
+
+def _in_python(pattern: str) -> str:
+    """Return one of the model's (Java) patterns with Unicode classes that Python knows."""
+    return pattern.replace(r"\p{L}", r"\w").replace(r"\p{N}", r"\w").replace(r"\p{Z}", r"\s")
+
+
+def _size_errors(shape: Any, size: int, value: Any, path: str) -> Iterator[str]:
+    limits = shape.metadata
+    if size < limits.get("min", 0):
+        yield violation(value, path, f"Member must have length greater than or equal to {limits['min']}")
+    if size > limits.get("max", size):
+        yield violation(value, path, f"Member must have length less than or equal to {limits['max']}")
+
+
+def violation(value: Any, path: str, rule: str) -> str:
+    """Return AWS's words for a value that breaks a rule. `path`: where the value is in the request."""
+    shown = "null" if value is None else f"'{value}'"
+    return f"Value {shown} at '{path}' failed to satisfy constraint: {rule}"
+
+
+def _join(path: str, name: str) -> str:
+    member = name[0].lower() + name[1:]
+    return f"{path}.{member}" if path else member

@@ -1,0 +1,93 @@
+"""One deployment of an endpoint: the model files and fleets of one endpoint configuration, on disk and running."""
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from localaws.core import Core
+from localaws.sagemaker.endpoints.fleets import Fence, Fleet
+from localaws.sagemaker.endpoints.instances import Launch
+from localaws.sagemaker.endpoints.metrics import VariantMetrics
+from localaws.sagemaker.endpoints.model_data import fetch_model
+from localaws.sagemaker.endpoints.plan import DeploymentPlan, VariantPlan
+from localaws.sagemaker.endpoints.router import EndpointRoute, VariantRoute
+
+
+class Variant:
+    """A variant that runs. `desired_count` is what was asked for, the fleet has what there is."""
+
+    def __init__(self, plan: VariantPlan, fleet: Fleet, metrics: VariantMetrics) -> None:
+        self.plan = plan
+        self.fleet = fleet
+        self.metrics = metrics
+        self.weight = plan.weight
+        self.desired_count = plan.instance_count
+
+    def describe(self) -> dict[str, Any]:
+        """Return the variant as DescribeEndpoint's ProductionVariantSummary."""
+        return {
+            "VariantName": self.plan.name,
+            "DeployedImages": [{"SpecifiedImage": self.plan.model.image}],
+            "CurrentWeight": self.weight,
+            "DesiredWeight": self.weight,
+            "CurrentInstanceCount": len(self.fleet.serving),
+            "DesiredInstanceCount": self.desired_count,
+        }
+
+
+class Deployment:
+    """The running form of a `DeploymentPlan`, in a folder of its own under `home`."""
+
+    def __init__(self, core: Core, endpoint_name: str, plan: DeploymentPlan, *, home: Path, fence: Fence) -> None:
+        """Make the folder; nothing is started."""
+        self.plan = plan
+        self._core = core
+        self._endpoint_name = endpoint_name
+        self._folder = home / endpoint_name / secrets.token_hex(4)
+        self._folder.mkdir(parents=True)
+        self.variants = tuple(self._variant(variant, fence) for variant in plan.variants)
+
+    def start(self) -> None:
+        """Fetch the artefacts, start every instance and wait until each passes its ping.
+
+        Raises:
+            DeploymentFailed: anything of it failed; what was started is still there, for `close`.
+        """
+        for variant in self.variants:
+            model_dir = variant.fleet.launch.model_dir
+            if not model_dir.exists():  # variants of the same model share it
+                fetch_model(self._core, variant.plan.model, model_dir.parent)
+        for variant in self.variants:
+            variant.fleet.grow_to(variant.plan.instance_count)
+
+    def route(self) -> EndpointRoute:
+        """Return where requests go with the present weights."""
+        settings = self._core.settings
+        routes = (VariantRoute(v.plan.name, v.weight, v.fleet, v.metrics) for v in self.variants)
+        return EndpointRoute(self._endpoint_name, settings.account_id, settings.region, tuple(routes))
+
+    def variant(self, name: str) -> Variant | None:
+        """Return a variant by its name."""
+        return next((variant for variant in self.variants if variant.plan.name == name), None)
+
+    def close_spares(self) -> None:
+        """End the spares of every variant, and keep none from now on."""
+        for variant in self.variants:
+            variant.fleet.spares.close()
+
+    def close(self, *, drain: bool) -> None:
+        """End every instance and remove the folder; with `drain`, after the requests they have."""
+        for variant in self.variants:
+            variant.fleet.close(drain=drain)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _variant(self, plan: VariantPlan, fence: Fence) -> Variant:
+        launch = Launch(
+            endpoint_name=self._endpoint_name,
+            variant=plan,
+            model_dir=self._folder / "models" / plan.model.name / "model",
+            folder=self._folder / plan.name,
+        )
+        fleet = Fleet(self._core, launch, fence=fence)
+        return Variant(plan, fleet, VariantMetrics(self._core.metrics, self._endpoint_name, plan.name))

@@ -1,0 +1,295 @@
+"""SageMaker's models, endpoint configurations and endpoints, with endpoints that run.
+
+`Endpoints` overrides moto's backend: moto keeps the records and `EndpointHosting` the processes. `install_endpoints`
+returns the routes of `InvokeEndpoint`, which never pass through moto.
+"""
+
+import threading
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+from moto.sagemaker.exceptions import AWSValidationException
+from starlette.routing import BaseRoute, Route
+
+from localaws.core import Core
+from localaws.errors import NoSuchRole
+from localaws.sagemaker.endpoints.capacity import capacity_route
+from localaws.sagemaker.endpoints.hosting import Ended, EndpointHosting
+from localaws.sagemaker.endpoints.operations import install_operations
+from localaws.sagemaker.endpoints.plan import (
+    DEFAULT_STARTUP_SECONDS,
+    LEAST_OUTSTANDING,
+    DeploymentPlan,
+    ModelPlan,
+    Rollout,
+    VariantChange,
+    VariantPlan,
+)
+from localaws.sagemaker.endpoints.records import ServedEndpoint, ServedEndpointConfig
+from localaws.sagemaker.endpoints.router import refuse
+from localaws.sagemaker.endpoints.spare_keeper import spares_route
+from localaws.sagemaker.endpoints.validation import model_data_url
+
+IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
+_one_at_a_time = threading.Lock()
+
+
+class Autoscaling(Protocol):
+    """What endpoints have to know of Application Auto Scaling."""
+
+    def is_registered(self, endpoint_name: str, variant_name: str) -> bool:
+        """Return whether a variant is a scalable target."""
+
+    def maximum(self, endpoint_name: str, variant_name: str) -> int | None:
+        """Return the most instances that a variant may be scaled to, None if it is no scalable target."""
+
+    def forget_endpoint(self, endpoint_name: str) -> None:
+        """Deregister the variants of an endpoint that is being deleted."""
+
+
+class Endpoints:
+    """Overrides moto's model and endpoint operations. Every refusal is a `ValidationException` in AWS's words."""
+
+    hosting: ClassVar[EndpointHosting]
+    core: ClassVar[Core]
+    autoscaling: ClassVar[Autoscaling | None] = None
+    account_id: str
+    region_name: str
+    endpoints: dict[str, ServedEndpoint]
+    endpoint_configs: dict[str, ServedEndpointConfig]
+    _models: dict[str, Any]
+
+    def create_model(self, model_name: str, execution_role_arn: str, **fields: Any) -> Any:
+        """Keep a model; its container has been checked."""
+        if model_name in self._models:
+            raise AWSValidationException(f'Cannot create already existing model "{self._arn("model", model_name)}".')
+        try:
+            Endpoints.core.credentials.for_role(execution_role_arn or "", "SageMaker")
+        except NoSuchRole as error:
+            raise AWSValidationException(
+                f"Could not assume role {execution_role_arn}. Please ensure that the role exists and allows principal "
+                "'sagemaker.amazonaws.com' to assume the role."
+            ) from error
+        model = super().create_model(  # type: ignore[misc]
+            model_name=model_name, execution_role_arn=execution_role_arn, **fields
+        )
+        model.vpc_config = None  # moto would describe an empty one, which AWS's model does not allow
+        return model
+
+    def describe_model(self, model_name: str) -> Any:
+        """Return a model's record."""
+        if model_name not in self._models:
+            raise AWSValidationException(f'Could not find model "{self._arn("model", model_name)}".')
+        return self._models[model_name]
+
+    def delete_model(self, model_name: str) -> None:
+        """Forget a model; endpoints that run it run on."""
+        self.describe_model(model_name)
+        del self._models[model_name]
+
+    def create_endpoint_config(
+        self, endpoint_config_name: str, production_variants: list[dict[str, Any]], **fields: Any
+    ) -> ServedEndpointConfig:
+        """Keep a configuration; its variants have been checked but for the models they name."""
+        if endpoint_config_name in self.endpoint_configs:
+            arn = self._arn("endpoint-config", endpoint_config_name)
+            raise AWSValidationException(f'Cannot create already existing endpoint configuration "{arn}".')
+        for variant in production_variants:
+            self.describe_model(variant["ModelName"])
+        config = self.endpoint_configs[endpoint_config_name] = ServedEndpointConfig(
+            account_id=self.account_id,
+            region_name=self.region_name,
+            endpoint_config_name=endpoint_config_name,
+            production_variants=production_variants,
+            **fields,
+        )
+        return config
+
+    def describe_endpoint_config(self, endpoint_config_name: str) -> dict[str, Any]:
+        """Return a configuration."""
+        described: dict[str, Any] = self._config(endpoint_config_name).response_object
+        return {name: value for name, value in described.items() if value or name == "ProductionVariants"}
+
+    def delete_endpoint_config(self, endpoint_config_name: str) -> None:
+        """Forget a configuration; endpoints made from it run on."""
+        self._config(endpoint_config_name)
+        del self.endpoint_configs[endpoint_config_name]
+
+    def create_endpoint(self, endpoint_name: str, endpoint_config_name: str, tags: Any) -> ServedEndpoint:
+        """Start an endpoint: `Creating`, then `InService` or `Failed`."""
+        arn = self._arn("endpoint", endpoint_name)
+        if self.region_name != Endpoints.core.settings.region:
+            raise AWSValidationException(
+                f"CreateEndpoint: region {self.region_name} not supported by localaws, only "
+                f"{Endpoints.core.settings.region}."
+            )
+        plan = self._plan(endpoint_config_name)
+        endpoint = ServedEndpoint(
+            account_id=self.account_id,
+            region_name=self.region_name,
+            endpoint_name=endpoint_name,
+            endpoint_config_name=endpoint_config_name,
+            production_variants=self._config(endpoint_config_name).production_variants,
+            tags=tags,
+        )
+        if self.endpoints.setdefault(endpoint_name, endpoint) is not endpoint:
+            raise AWSValidationException(f'Cannot create already existing endpoint "{arn}".')
+        Endpoints.hosting.create(endpoint, plan)
+        return endpoint
+
+    def describe_endpoint(self, endpoint_name: str) -> dict[str, Any]:
+        """Return an endpoint with the instances that serve at this moment."""
+        endpoint = self.find_endpoint(endpoint_name)
+        described: dict[str, Any] = endpoint.response_object
+        described["ProductionVariants"] = Endpoints.hosting.describe_variants(endpoint_name)
+        return {name: value for name, value in described.items() if value not in (None, [], {})}
+
+    def update_endpoint(
+        self, *, endpoint_name: str, endpoint_config_name: str, retain: bool, without: frozenset[str], rollout: Rollout
+    ) -> ServedEndpoint:
+        """Roll out another configuration without dropping a request; a failure leaves the old one live."""
+        plan = self._plan(endpoint_config_name)
+        self._refuse_other_types(self.find_endpoint(endpoint_name), plan)
+        endpoint = self._claim(endpoint_name, "Updating")
+        if retain:
+            plan = Endpoints.hosting.retained(plan, endpoint_name, without=without)
+        Endpoints.hosting.update(endpoint, plan, rollout)
+        return endpoint
+
+    def update_endpoint_weights_and_capacities(
+        self, endpoint_name: str, desired_weights_and_capacities: list[dict[str, Any]]
+    ) -> str:
+        """Change variants' weights and instance counts; return the endpoint's ARN."""
+        changes = [
+            VariantChange(change["VariantName"], change.get("DesiredWeight"), change.get("DesiredInstanceCount"))
+            for change in desired_weights_and_capacities
+        ]
+        return self._change(endpoint_name, changes)
+
+    def set_instance_count(
+        self, endpoint_name: str, variant_name: str, instance_count: int, then: Ended | None = None
+    ) -> str:
+        """Scale one variant, as autoscaling does: `Updating`, then `InService`; return the endpoint's ARN.
+
+        `then` is told how it went, once it is over.
+
+        Raises:
+            AWSValidationException: there is no such endpoint, or it is in the middle of something.
+        """
+        return self._change(endpoint_name, [VariantChange(variant_name, None, instance_count)], then)
+
+    def delete_endpoint(self, endpoint_name: str) -> None:
+        """End an endpoint's processes: `Deleting`, then it is gone."""
+        endpoint = self._claim(endpoint_name, "Deleting")
+        if Endpoints.autoscaling is not None:
+            Endpoints.autoscaling.forget_endpoint(endpoint_name)
+        Endpoints.hosting.delete(endpoint, lambda: self._forget(endpoint))
+
+    def find_endpoint(self, endpoint_name: str) -> ServedEndpoint:
+        """Return an endpoint's record.
+
+        Raises:
+            AWSValidationException: there is none of that name.
+        """
+        endpoint = self.endpoints.get(endpoint_name)
+        if endpoint is None:
+            raise AWSValidationException(f'Could not find endpoint "{self._arn("endpoint", endpoint_name)}".')
+        return endpoint
+
+    def reset(self) -> None:
+        """End what runs, then forget everything."""
+        Endpoints.hosting.delete_all()
+        super().reset()  # type: ignore[misc]
+
+    def _change(self, endpoint_name: str, changes: list[VariantChange], then: Ended | None = None) -> str:
+        endpoint = self._claim(endpoint_name, "Updating")
+        Endpoints.hosting.change(endpoint, changes, then)
+        arn: str = endpoint.arn
+        return arn
+
+    def _claim(self, endpoint_name: str, status: str) -> ServedEndpoint:
+        """Let one operation in: of two at the same moment, the second finds the first one's status."""
+        with _one_at_a_time:
+            endpoint = self.find_endpoint(endpoint_name)
+            if endpoint.endpoint_status in IN_PROGRESS:
+                raise AWSValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+            if status == "Updating" and endpoint.endpoint_status != "InService":
+                raise AWSValidationException(
+                    f'Cannot update endpoint "{endpoint.arn}" with status {endpoint.endpoint_status}: delete it and '
+                    "create another."
+                )
+            endpoint.set_status(status, None)
+        return endpoint
+
+    def _refuse_other_types(self, endpoint: ServedEndpoint, plan: DeploymentPlan) -> None:
+        """Refuse to change the instance type of a variant that is a scalable target."""
+        for wanted in plan.variants:
+            live = Endpoints.hosting.variant(endpoint.endpoint_name, wanted.name)
+            if live is None or live.plan.instance_type == wanted.instance_type or Endpoints.autoscaling is None:
+                continue
+            if Endpoints.autoscaling.is_registered(endpoint.endpoint_name, wanted.name):
+                raise AWSValidationException(
+                    f'Cannot change the instance type of variant "{wanted.name}" of endpoint "{endpoint.arn}" from '
+                    f"{live.plan.instance_type} to {wanted.instance_type}: it is registered as a scalable target. "
+                    "Deregister it from Application Auto Scaling first."
+                )
+
+    def _forget(self, endpoint: ServedEndpoint) -> None:
+        if self.endpoints.get(endpoint.endpoint_name) is endpoint:
+            del self.endpoints[endpoint.endpoint_name]
+
+    def _config(self, name: str) -> ServedEndpointConfig:
+        config = self.endpoint_configs.get(name)
+        if config is None:
+            arn = self._arn("endpoint-config", name)
+            raise AWSValidationException(f'Could not find endpoint configuration "{arn}".')
+        return config
+
+    def _plan(self, config_name: str) -> DeploymentPlan:
+        variants = self._config(config_name).production_variants
+        return DeploymentPlan(config_name, tuple(self._variant_plan(variant) for variant in variants))
+
+    def _variant_plan(self, variant: Mapping[str, Any]) -> VariantPlan:
+        model = self.describe_model(variant["ModelName"])
+        container = model.primary_container or model.containers[0]
+        return VariantPlan(
+            name=variant["VariantName"],
+            model=ModelPlan(
+                name=model.model_name,
+                image=container["Image"],
+                data_url=model_data_url(container),
+                environment=container.get("Environment") or {},
+                role_arn=model.execution_role_arn,
+            ),
+            instance_type=variant["InstanceType"],
+            instance_count=variant["InitialInstanceCount"],
+            weight=variant.get("InitialVariantWeight", 1.0),
+            startup_seconds=variant.get("ContainerStartupHealthCheckTimeoutInSeconds", DEFAULT_STARTUP_SECONDS),
+            routing=(variant.get("RoutingConfig") or {}).get("RoutingStrategy", LEAST_OUTSTANDING),
+        )
+
+    def _arn(self, kind: str, name: str) -> str:
+        return f"arn:aws:sagemaker:{self.region_name}:{self.account_id}:{kind}/{name}"
+
+
+def _maximum(endpoint_name: str, variant_name: str) -> int | None:
+    return Endpoints.autoscaling.maximum(endpoint_name, variant_name) if Endpoints.autoscaling else None
+
+
+def install_endpoints(core: Core) -> list[BaseRoute]:
+    """Make the endpoints of this server run; return the routes of SageMaker's runtime."""
+    Endpoints.core = core
+    Endpoints.hosting = EndpointHosting(core, maximum=_maximum)
+    Endpoints.hosting.start()
+    install_operations()
+    return [
+        capacity_route(core.hosting_capacity, Endpoints.hosting.bind_instances),
+        spares_route(Endpoints.hosting.describe_spares),
+        Route("/endpoints/{name}/invocations", Endpoints.hosting.router, methods=["POST"]),
+        Route("/endpoints/{name}/async-invocations", refuse("InvokeEndpointAsync"), methods=["POST"]),
+        Route(
+            "/endpoints/{name}/invocations-response-stream",
+            refuse("InvokeEndpointWithResponseStream"),
+            methods=["POST"],
+        ),
+    ]

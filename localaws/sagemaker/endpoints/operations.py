@@ -1,0 +1,141 @@
+"""The operations on models and endpoints on the wire, added to moto's SageMaker response class.
+
+They read whole requests, so that a parameter without effect is refused by name; moto's own read only what they know.
+"""
+
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.sagemaker.responses import SageMakerResponse
+
+from localaws.sagemaker.endpoints.plan import Rollout
+from localaws.sagemaker.endpoints.validation import (
+    ENDPOINT_PARAMETERS,
+    UPDATE_PARAMETERS,
+    check_changes,
+    check_endpoint_config,
+    check_model,
+    check_name,
+    check_rollout,
+    refuse_unsupported,
+)
+
+LIST_PAGE = 100
+
+
+def create_model(self: Any) -> Any:
+    """CreateModel."""
+    parameters = self._get_params()
+    check_model(parameters)
+    model = self.sagemaker_backend.create_model(
+        model_name=parameters["ModelName"],
+        execution_role_arn=parameters.get("ExecutionRoleArn"),
+        primary_container=parameters.get("PrimaryContainer"),
+        vpc_config=None,
+        containers=parameters.get("Containers"),
+        tags=parameters.get("Tags"),
+    )
+    return ActionResult(model.response_create)
+
+
+def list_models(self: Any) -> Any:
+    """ListModels: filters, order and pages."""
+    wanted = self._get_params()
+    models = [model for model in self.sagemaker_backend.list_models() if _is_listed(model, wanted)]
+    models.sort(
+        key=lambda model: model.model_name if wanted.get("SortBy") == "Name" else model.creation_time,
+        reverse=wanted.get("SortOrder", "Descending") == "Descending",
+    )
+    start = int(wanted.get("NextToken") or 0)
+    end = start + int(wanted.get("MaxResults") or LIST_PAGE)
+    listed = [
+        {"ModelName": model.model_name, "ModelArn": model.arn, "CreationTime": model.creation_time}
+        for model in models[start:end]
+    ]
+    return ActionResult({"Models": listed, "NextToken": str(end) if end < len(models) else None})
+
+
+def create_endpoint_config(self: Any) -> Any:
+    """CreateEndpointConfig."""
+    parameters = self._get_params()
+    check_endpoint_config(parameters)
+    config = self.sagemaker_backend.create_endpoint_config(
+        endpoint_config_name=parameters["EndpointConfigName"],
+        production_variants=parameters["ProductionVariants"],
+        data_capture_config=None,
+        async_inference_config=None,
+        tags=parameters.get("Tags"),
+        kms_key_id=parameters.get("KmsKeyId"),
+    )
+    return ActionResult({"EndpointConfigArn": config.endpoint_config_arn})
+
+
+def create_endpoint(self: Any) -> Any:
+    """CreateEndpoint."""
+    parameters = self._get_params()
+    check_name(parameters.get("EndpointName"), "endpointName")
+    refuse_unsupported(parameters, ENDPOINT_PARAMETERS, "CreateEndpoint")
+    endpoint = self.sagemaker_backend.create_endpoint(
+        endpoint_name=parameters["EndpointName"],
+        endpoint_config_name=parameters["EndpointConfigName"],
+        tags=parameters.get("Tags"),
+    )
+    return ActionResult({"EndpointArn": endpoint.arn})
+
+
+def update_endpoint(self: Any) -> Any:
+    """UpdateEndpoint, which moto lacks."""
+    parameters = self._get_params()
+    refuse_unsupported(parameters, UPDATE_PARAMETERS, "UpdateEndpoint")
+    bake_seconds, termination_wait_seconds = check_rollout(parameters.get("DeploymentConfig") or {})
+    excluded = parameters.get("ExcludeRetainedVariantProperties") or []
+    endpoint = self.sagemaker_backend.update_endpoint(
+        endpoint_name=parameters["EndpointName"],
+        endpoint_config_name=parameters["EndpointConfigName"],
+        retain=bool(parameters.get("RetainAllVariantProperties")),
+        without=frozenset(row["VariantPropertyType"] for row in excluded),
+        rollout=Rollout(bake_seconds, termination_wait_seconds),
+    )
+    return ActionResult({"EndpointArn": endpoint.arn})
+
+
+def update_endpoint_weights_and_capacities(self: Any) -> Any:
+    """UpdateEndpointWeightsAndCapacities."""
+    parameters = self._get_params()
+    backend = self.sagemaker_backend
+    endpoint = backend.find_endpoint(parameters["EndpointName"])
+    changes = parameters["DesiredWeightsAndCapacities"]
+    known = {
+        variant["VariantName"] for variant in backend.describe_endpoint(endpoint.endpoint_name)["ProductionVariants"]
+    }
+    check_changes(changes, known, endpoint.endpoint_config_name)
+    arn = backend.update_endpoint_weights_and_capacities(
+        endpoint_name=endpoint.endpoint_name, desired_weights_and_capacities=changes
+    )
+    return ActionResult({"EndpointArn": arn})
+
+
+OPERATIONS = (
+    create_model,
+    list_models,
+    create_endpoint_config,
+    create_endpoint,
+    update_endpoint,
+    update_endpoint_weights_and_capacities,
+)
+
+
+def install_operations() -> None:
+    """Have moto dispatch to these."""
+    for operation in OPERATIONS:
+        setattr(SageMakerResponse, operation.__name__, operation)
+
+
+def _is_listed(model: Any, wanted: dict[str, Any]) -> bool:
+    after, before = wanted.get("CreationTimeAfter"), wanted.get("CreationTimeBefore")
+    created = model.creation_time
+    return (
+        (wanted.get("NameContains") or "") in model.model_name
+        and (after is None or created > after.replace(tzinfo=created.tzinfo))
+        and (before is None or created < before.replace(tzinfo=created.tzinfo))
+    )

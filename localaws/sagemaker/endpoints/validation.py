@@ -1,0 +1,221 @@
+"""Checks requests about models and endpoints and refuses what is not allowed or not emulated. Changes nothing."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from moto.sagemaker.exceptions import AWSValidationException
+
+NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+IMAGE = re.compile(r".+/pytorch-inference(:|@).+")
+MAX_VARIANTS = 10
+
+MODEL_PARAMETERS = frozenset({"ModelName", "PrimaryContainer", "Containers", "ExecutionRoleArn", "Tags"})
+CONTAINER_PARAMETERS = frozenset(
+    {"ContainerHostname", "Image", "Mode", "ModelDataUrl", "ModelDataSource", "Environment"}
+)
+CONFIG_PARAMETERS = frozenset({"EndpointConfigName", "ProductionVariants", "Tags", "KmsKeyId"})
+VARIANT_PARAMETERS = frozenset(
+    {
+        "VariantName",
+        "ModelName",
+        "InitialInstanceCount",
+        "InstanceType",
+        "InitialVariantWeight",
+        "VolumeSizeInGB",
+        "ModelDataDownloadTimeoutInSeconds",
+        "ContainerStartupHealthCheckTimeoutInSeconds",
+        "RoutingConfig",
+    }
+)
+ENDPOINT_PARAMETERS = frozenset({"EndpointName", "EndpointConfigName", "Tags"})
+UPDATE_PARAMETERS = frozenset(
+    {
+        "EndpointName",
+        "EndpointConfigName",
+        "RetainAllVariantProperties",
+        "ExcludeRetainedVariantProperties",
+        "DeploymentConfig",
+    }
+)
+CHANGE_PARAMETERS = frozenset({"VariantName", "DesiredWeight", "DesiredInstanceCount"})
+
+
+def refuse_unsupported(given: Mapping[str, Any], supported: frozenset[str], where: str) -> None:
+    """Refuse parameters that would have no effect here; empty and false ones have none on AWS either.
+
+    Raises:
+        AWSValidationException: naming the parameters.
+    """
+    unsupported = sorted(name for name, value in given.items() if value and name not in supported)
+    if unsupported:
+        raise AWSValidationException(f"{where}: {', '.join(unsupported)} not supported by localaws.")
+
+
+def check_name(value: Any, field: str) -> None:
+    """Refuse a name that AWS refuses.
+
+    Raises:
+        AWSValidationException: it is empty, longer than 63 characters or has others than letters, digits and hyphens.
+    """
+    if not (isinstance(value, str) and len(value) <= 63 and NAME.fullmatch(value)):
+        raise AWSValidationException(
+            f"1 validation error detected: Value '{value}' at '{field}' failed to satisfy constraint: "
+            f"Member must satisfy regular expression pattern: ^{NAME.pattern}"
+        )
+
+
+def check_model(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the one container of a CreateModel request.
+
+    Raises:
+        AWSValidationException: no container, several, an image that localaws does not run, or an unsupported parameter.
+    """
+    check_name(parameters.get("ModelName"), "modelName")
+    refuse_unsupported(parameters, MODEL_PARAMETERS, "CreateModel")
+    containers = [parameters["PrimaryContainer"]] if parameters.get("PrimaryContainer") else []
+    containers += parameters.get("Containers") or []
+    if len(containers) != 1:
+        raise AWSValidationException(
+            f"CreateModel: {len(containers)} containers given; localaws supports exactly one, in PrimaryContainer or "
+            "Containers."
+        )
+    container: dict[str, Any] = containers[0]
+    refuse_unsupported(container, CONTAINER_PARAMETERS, "CreateModel: container")
+    _check_image(container.get("Image"))
+    if container.get("Mode", "SingleModel") != "SingleModel":
+        raise AWSValidationException(f"CreateModel: Mode {container['Mode']} not supported by localaws.")
+    model_data_url(container)
+    submitted = (container.get("Environment") or {}).get("SAGEMAKER_SUBMIT_DIRECTORY", "")
+    if submitted.startswith("s3://"):
+        raise AWSValidationException(
+            f"CreateModel: SAGEMAKER_SUBMIT_DIRECTORY {submitted} not supported by localaws: put the code into "
+            "model.tar.gz."
+        )
+    return container
+
+
+def model_data_url(container: Mapping[str, Any]) -> str | None:
+    """Return the `s3://` address of a container's artefact, or None.
+
+    Raises:
+        AWSValidationException: it is not in S3, or not one compressed object.
+    """
+    source = (container.get("ModelDataSource") or {}).get("S3DataSource")
+    if source and (source.get("S3DataType"), source.get("CompressionType")) != ("S3Object", "Gzip"):
+        raise AWSValidationException(
+            f"CreateModel: S3DataSource of S3DataType {source.get('S3DataType')} and CompressionType "
+            f"{source.get('CompressionType')} not supported by localaws, only S3Object and Gzip."
+        )
+    url: str | None = source["S3Uri"] if source else container.get("ModelDataUrl")
+    if url and not re.fullmatch(r"s3://[^/]+/.+", url):
+        raise AWSValidationException(f"CreateModel: ModelDataUrl {url} is not of the form s3://bucket/key.")
+    return url or None
+
+
+def check_endpoint_config(parameters: Mapping[str, Any]) -> None:
+    """Refuse a CreateEndpointConfig request that AWS refuses or localaws cannot run.
+
+    Raises:
+        AWSValidationException: as said, naming what.
+    """
+    check_name(parameters.get("EndpointConfigName"), "endpointConfigName")
+    capture = parameters.get("DataCaptureConfig") or {}
+    given = {**parameters, "DataCaptureConfig": capture.get("EnableCapture", bool(capture))}
+    refuse_unsupported(given, CONFIG_PARAMETERS, "CreateEndpointConfig")
+    variants = parameters.get("ProductionVariants") or []
+    if not 1 <= len(variants) <= MAX_VARIANTS:
+        raise AWSValidationException(
+            f"1 validation error detected: Value at 'productionVariants' failed to satisfy constraint: Member must "
+            f"have length 1 to {MAX_VARIANTS}, it has {len(variants)}"
+        )
+    for variant in variants:
+        _check_variant(variant)
+    _refuse_twins([variant["VariantName"] for variant in variants])
+
+
+def check_changes(changes: Sequence[Mapping[str, Any]], known: Iterable[str], config_name: str) -> None:
+    """Refuse UpdateEndpointWeightsAndCapacities changes of unknown variants, of one twice, or to no instance.
+
+    Raises:
+        AWSValidationException: as said, naming the variant.
+    """
+    names = [change.get("VariantName", "") for change in changes]
+    _refuse_twins(names)
+    for change in changes:
+        refuse_unsupported(change, CHANGE_PARAMETERS, "UpdateEndpointWeightsAndCapacities")
+        if change["VariantName"] not in known:
+            raise AWSValidationException(
+                f'The variant name(s) "{change["VariantName"]}" is/are not present within endpoint configuration '
+                f'"{config_name}".'
+            )
+        count = change.get("DesiredInstanceCount")
+        if count is not None and count < 1:
+            raise AWSValidationException(
+                f"1 validation error detected: Value '{count}' at 'desiredInstanceCount' failed to satisfy constraint: "
+                "Member must have value greater than or equal to 1"
+            )
+
+
+def check_rollout(config: Mapping[str, Any]) -> tuple[int, int]:
+    """Return WaitIntervalInSeconds and TerminationWaitInSeconds of a DeploymentConfig.
+
+    Raises:
+        AWSValidationException: it asks for anything but a blue/green update of all instances at once without alarms.
+    """
+    refuse_unsupported(config, frozenset({"BlueGreenUpdatePolicy"}), "UpdateEndpoint: DeploymentConfig")
+    policy = config.get("BlueGreenUpdatePolicy") or {}
+    routing = policy.get("TrafficRoutingConfiguration") or {}
+    if routing.get("Type", "ALL_AT_ONCE") != "ALL_AT_ONCE":
+        raise AWSValidationException(
+            f"UpdateEndpoint: TrafficRoutingConfiguration Type {routing['Type']} not supported by localaws, only "
+            "ALL_AT_ONCE."
+        )
+    return routing.get("WaitIntervalInSeconds", 0), policy.get("TerminationWaitInSeconds", 0)
+
+
+def _check_variant(variant: Mapping[str, Any]) -> None:
+    check_name(variant.get("VariantName"), "productionVariants.member.variantName")
+    refuse_unsupported(variant, VARIANT_PARAMETERS, "CreateEndpointConfig: ProductionVariants")
+    routing = variant.get("RoutingConfig") or {}
+    if routing.get("RoutingStrategy", "RANDOM") not in {"RANDOM", "LEAST_OUTSTANDING_REQUESTS"}:
+        raise AWSValidationException(
+            f"CreateEndpointConfig: RoutingStrategy {routing['RoutingStrategy']} not supported by localaws."
+        )
+    instance_type = variant.get("InstanceType")
+    if instance_type not in instance_types():
+        raise AWSValidationException(
+            f"1 validation error detected: Value '{instance_type}' at 'productionVariants.1.member.instanceType' "
+            "failed to satisfy constraint: Member must satisfy enum value set of ProductionVariantInstanceType"
+        )
+    if variant.get("InitialInstanceCount", 0) < 1:
+        raise AWSValidationException(
+            f"1 validation error detected: Value '{variant.get('InitialInstanceCount')}' at "
+            "'productionVariants.1.member.initialInstanceCount' failed to satisfy constraint: Member must have value "
+            "greater than or equal to 1"
+        )
+
+
+def _check_image(image: Any) -> None:
+    if not image:
+        raise AWSValidationException("CreateModel: Image of the container is missing.")
+    if not IMAGE.fullmatch(image):
+        raise AWSValidationException(
+            f"Requested image {image} not found: localaws runs images named …/pytorch-inference:TAG for endpoints."
+        )
+
+
+def _refuse_twins(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise AWSValidationException(f'The variant name "{name}" was non-unique within the request.')
+
+
+@cache
+def instance_types() -> frozenset[str]:
+    """Return the instance types that botocore's model of SageMaker knows for hosting."""
+    from botocore.session import Session
+
+    shape = Session().get_service_model("sagemaker").shape_for("ProductionVariantInstanceType")
+    return frozenset(shape.enum)

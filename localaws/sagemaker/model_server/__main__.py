@@ -1,0 +1,85 @@
+"""`python -m localaws.sagemaker.model_server`: load the model, then listen; exit status 1 if it cannot be served.
+
+Environment: `SM_MODEL_DIR` (the unpacked artefact), `SAGEMAKER_BIND_TO_PORT`, `SAGEMAKER_PROGRAM` (default
+`inference.py`), `SAGEMAKER_SUBMIT_DIRECTORY` (default `/opt/ml/model/code`), `SAGEMAKER_MODEL_SERVER_WORKERS` (handler
+threads, default the number of cores, at most 4), `SAGEMAKER_MODEL_JOB_QUEUE_SIZE` (requests that may wait for a thread,
+default 100), `SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT` (default `application/json`).
+SIGTERM: no new connection is taken, requests in flight are finished, the process ends.
+"""
+
+import os
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from localaws.sagemaker.model_server.application import ModelServer
+from localaws.sagemaker.model_server.handlers import Handlers, check_requirements, find_code, import_script
+
+MAX_DEFAULT_THREADS = 4
+DRAIN_SECONDS = 3600  # who sends SIGTERM decides how long to wait; requests in flight are never cut from here
+
+
+def main() -> int:
+    """Serve until SIGTERM; return 1 when the model cannot be loaded, with the trace on stdout."""
+    started = time.perf_counter()
+    model_dir = Path(os.environ["SM_MODEL_DIR"])
+    try:
+        handlers = load_model(model_dir)
+    except Exception as error:  # noqa: BLE001 a model's code may raise anything; what it was belongs in the log
+        traceback.print_exception(error, file=sys.stdout)
+        print(f"the model could not be loaded: {type(error).__name__}: {error}", flush=True)
+        return 1
+    print(f"model loaded in {time.perf_counter() - started:.2f} s", flush=True)
+    serve(handlers, int(os.environ["SAGEMAKER_BIND_TO_PORT"]))
+    return 0
+
+
+def load_model(model_dir: Path) -> Handlers:
+    """Import the model's script and call its `model_fn`; whatever they raise comes through.
+
+    Raises:
+        HandlersRefused: no script, wrong functions, or a requirement that is not installed.
+    """
+    program = os.environ.get("SAGEMAKER_PROGRAM", "inference.py")
+    submit_directory = os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", "/opt/ml/model/code")
+    script = find_code(model_dir, program, submit_directory)
+    check_requirements(script.parent)
+    handlers = Handlers(import_script(script), model_dir)
+    handlers.load()
+    return handlers
+
+
+def serve(handlers: Handlers, port: int) -> None:
+    """Answer on 127.0.0.1:`port` until SIGTERM."""
+    import uvicorn
+
+    app = ModelServer(
+        handlers,
+        threads=int(os.environ.get("SAGEMAKER_MODEL_SERVER_WORKERS", min(MAX_DEFAULT_THREADS, os.cpu_count() or 1))),
+        queue_size=int(os.environ.get("SAGEMAKER_MODEL_JOB_QUEUE_SIZE", 100)),
+        default_accept=os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "application/json"),
+    )
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=3600,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # the port is held for us until we listen
+        listener.bind(("127.0.0.1", port))
+        listener.listen(1024)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""Unpacks a `model.tar.gz` that may be hostile: no file outside the folder, no links out of it, no bomb."""
+
+import tarfile
+import zlib
+from pathlib import Path
+
+MAX_UNPACKED_BYTES = 30 * 1024**3  # the default volume of a SageMaker hosting instance
+MAX_MEMBERS = 100_000
+MAX_RATIO = 200  # unpacked : packed; gzip's own limit is about 1,030, models stay under 10
+RATIO_FREE_BYTES = 64 * 1024**2  # a small file of zeros is no bomb
+
+
+class ArchiveRefused(Exception):
+    """The archive is broken or hostile; the message says which member and why."""
+
+
+def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) -> int:
+    """Unpack a tar (gzip or plain) into `folder`, which is made; return the number of bytes written.
+
+    Raises:
+        ArchiveRefused: no tar, truncated, a member that leaves the folder, more than `max_bytes` or 200 times its size.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    allowed = min(max_bytes, max(RATIO_FREE_BYTES, archive.stat().st_size * MAX_RATIO))
+    try:
+        with tarfile.open(archive, "r:*") as tar:
+            return _extract(tar, folder, allowed)
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise ArchiveRefused(f"{type(error).__name__}: {error}") from error
+
+
+def _extract(tar: tarfile.TarFile, folder: Path, allowed: int) -> int:
+    unpacked = 0
+    for number, member in enumerate(tar):
+        unpacked += member.size
+        if unpacked > allowed or number >= MAX_MEMBERS:
+            raise ArchiveRefused(
+                f"unpacks to more than {allowed:,} bytes or {MAX_MEMBERS:,} members, at {member.name!r}"
+            )
+        if not (member.isfile() or member.isdir()):
+            raise ArchiveRefused(
+                f"member {member.name!r} is neither a file nor a folder: links and devices are refused"
+            )
+        tar.extract(member, folder, filter="data")
+    return unpacked

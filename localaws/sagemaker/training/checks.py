@@ -1,0 +1,183 @@
+"""Checks what CreateTrainingJob asks for as AWS checks it: limits, the role, the buckets and the objects.
+
+A parameter that localaws would have to ignore is refused by name. Reads S3 and IAM, changes nothing.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from moto.sagemaker.exceptions import SagemakerClientError, ValidationError
+
+from localaws.core import Core
+from localaws.errors import NoSuchBucket
+from localaws.policies import trusts
+from localaws.sagemaker.constraints import violation
+from localaws.sagemaker.training.requests import Channel, JobRequest
+
+INSTANCE_LIMIT = 20  # AWS's usual quota of instances for one training job
+IMAGE = re.compile(r"(^|/)pytorch-training:[\w.\-]+$")
+PRINCIPAL = "sagemaker.amazonaws.com"
+UNSUPPORTED = (
+    "AlgorithmSpecification.AlgorithmName",
+    "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries",
+    "AlgorithmSpecification.TrainingImageConfig",
+    "DebugHookConfig",
+    "DebugRuleConfigurations",
+    "EnableInterContainerTrafficEncryption",
+    "ExperimentConfig",
+    "InfraCheckConfig",
+    "MlflowConfig",
+    "ModelPackageConfig",
+    "OutputDataConfig.KmsKeyId",
+    "ProfilerConfig",
+    "ProfilerRuleConfigurations",
+    "RemoteDebugConfig",
+    "ResourceConfig.InstanceGroups",
+    "ResourceConfig.InstancePlacementConfig",
+    "ResourceConfig.InstancePreferences",
+    "ResourceConfig.KeepAlivePeriodInSeconds",
+    "ResourceConfig.TrainingPlanArn",
+    "ResourceConfig.VolumeKmsKeyId",
+    "RetryStrategy",
+    "ServerlessJobConfig",
+    "SessionChainingConfig",
+    "StoppingCondition.MaxPendingTimeInSeconds",
+    "TensorBoardOutputConfig",
+    "VpcConfig",
+)
+
+
+class ResourceLimitExceededError(SagemakerClientError):
+    """More instances than the account may have."""
+
+    code = "ResourceLimitExceeded"
+
+
+def check_supported(parameters: Mapping[str, Any]) -> None:
+    """Refuse what localaws does not carry out.
+
+    Raises:
+        ValidationError: naming the parameter.
+    """
+    for field in UNSUPPORTED:
+        value: Any = parameters
+        for part in field.split("."):
+            value = (value or {}).get(part)
+        if value:
+            raise ValidationError(f"localaws does not support {field} in CreateTrainingJob.")
+    algorithm = parameters.get("AlgorithmSpecification") or {}
+    image, mode = algorithm.get("TrainingImage") or "", algorithm.get("TrainingInputMode")
+    if not IMAGE.search(image):
+        raise ValidationError(
+            f"localaws cannot run the training image {image!r}: it emulates images named pytorch-training only."
+        )
+    if mode != "File":
+        raise ValidationError(
+            f"localaws does not support AlgorithmSpecification.TrainingInputMode {mode!r}, only 'File'."
+        )
+    if not algorithm.get("ContainerEntrypoint"):
+        raise ValidationError(
+            "localaws needs AlgorithmSpecification.ContainerEntrypoint, because it has no image with an entry point."
+        )
+    _check_metrics(algorithm.get("MetricDefinitions") or ())
+
+
+def _check_metrics(definitions: Any) -> None:
+    for definition in definitions:
+        try:
+            groups = re.compile(definition["Regex"]).groups
+        except re.error as error:
+            raise ValidationError(
+                f"Invalid metric regex {definition['Regex']!r} of {definition['Name']!r}: {error}."
+            ) from error
+        if groups < 1:
+            raise ValidationError(
+                f"Invalid metric regex {definition['Regex']!r} of {definition['Name']!r}: it has no capture group."
+            )
+
+
+def check_limits(request: JobRequest) -> None:
+    """Check counts, times and the names of channels.
+
+    Raises:
+        ValidationError: a value is not allowed.
+        ResourceLimitExceededError: more than 20 instances.
+    """
+    if request.instance_count < 1:
+        raise ValidationError(
+            "1 validation error detected: "
+            + violation(
+                request.instance_count,
+                "resourceConfig.instanceCount",
+                "Member must have value greater than or equal to 1",
+            )
+        )
+    if request.instance_count > INSTANCE_LIMIT:
+        raise ResourceLimitExceededError(
+            f"The account-level service limit '{request.instance_type} for training job usage' is "
+            f"{INSTANCE_LIMIT} Instances, with current utilization of 0 Instances and a request "
+            f"delta of {request.instance_count} Instances."
+        )
+    names = [channel.name for channel in request.channels]
+    if len(set(names)) != len(names):
+        raise ValidationError(f"Channel names must be unique: {', '.join(names)}.")
+    _check_waiting(request)
+
+
+def _check_waiting(request: JobRequest) -> None:
+    wait, runtime = request.max_wait_seconds, request.max_runtime_seconds
+    if not request.is_spot and wait:
+        raise ValidationError("MaxWaitTimeInSeconds above 0 is supported only when EnableManagedSpotTraining is true.")
+    if request.is_spot and (wait is None or wait < runtime):
+        raise ValidationError(
+            f"Invalid MaxWaitTimeInSeconds {wait}. It must be present and be greater than or equal to "
+            f"MaxRuntimeInSeconds {runtime}."
+        )
+
+
+def check_role(role_arn: str, core: Core) -> None:
+    """Check that SageMaker may assume the role.
+
+    Raises:
+        ValidationError: it may not, or there is no such role.
+    """
+    from moto.iam.models import iam_backends
+
+    roles = {role.arn: role for role in iam_backends[core.settings.account_id]["aws"].roles.values()}
+    role = roles.get(role_arn)
+    if role is None or not trusts(role.assume_role_policy_document, PRINCIPAL):
+        raise ValidationError(
+            f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
+            f"'{PRINCIPAL}' to assume the role."
+        )
+
+
+def check_locations(request: JobRequest, core: Core) -> None:
+    """Check that the buckets exist and that every channel has objects.
+
+    Raises:
+        ValidationError: naming the location.
+    """
+    outputs = [request.output, *([request.checkpoints.store] if request.checkpoints else [])]
+    for location in outputs:
+        try:
+            core.objects.exists(location.bucket, "")
+        except NoSuchBucket as error:
+            raise ValidationError(f"S3 bucket '{location.bucket}' of {location.uri} does not exist.") from error
+    for channel in request.channels:
+        try:
+            found = core.objects.list(channel.source.bucket, channel.source.prefix)
+        except NoSuchBucket:
+            found = []
+        if not found:
+            raise ValidationError(_no_objects(channel, request.role_arn, core.settings.region))
+
+
+def _no_objects(channel: Channel, role_arn: str, region: str) -> str:
+    kind = "S3 URL" if not channel.manifest else "the S3 manifest file"
+    return (
+        f'No S3 objects found under {kind} "{channel.source.uri}" given in input data source. Please ensure that the '
+        f"bucket exists in the selected region ({region}), that objects exist under that S3 prefix, and that the role "
+        f'"{role_arn}" has "s3:ListBucket" permissions on bucket "{channel.source.bucket}".'
+    )

@@ -1,0 +1,214 @@
+"""The hosts (instances) of a training job: their folders, configuration files, environment and processes.
+
+Where the kernel has user namespaces, every job has a network of its own and every host its own /opt/ml, process table
+and host name (`programs/training_host.py`). Without them, the paths in the staged scripts are rewritten instead
+(`rewriting.py`). Touches only the job's folder.
+"""
+
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from localaws.core import Core
+from localaws.processes import Process
+from localaws.programs import launch_command
+from localaws.sagemaker.training.network import SYSTEM_PATH, Network
+from localaws.sagemaker.training.requests import ML, JobRequest
+
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+TAIL_LINES = 200
+TAIL_LINE_CHARACTERS = 2000
+PRIVATE = "/opt/localaws"  # short: a socket's path has at most 107 bytes
+FOLDERS = ("input/config", "input/data", "model", "output/data", "code")
+
+
+@dataclass(frozen=True)
+class Host:
+    """One instance's folders. `ml` is what it sees as /opt/ml."""
+
+    name: str
+    root: Path
+    ml: Path
+    hosts: tuple[str, ...]
+    cpus: tuple[int, ...]
+
+    @classmethod
+    def prepare(cls, folder: Path, name: str, *, index: int, hosts: tuple[str, ...]) -> "Host":
+        """Make the folders of host number `index` below `folder`."""
+        root = folder / name
+        host = cls(name, root, root / "ml", hosts, share_of_cpus(index, len(hosts)))
+        for part in FOLDERS:
+            (host.ml / part).mkdir(parents=True)
+        for part in ("tmp", "home"):
+            (root / "private" / part).mkdir(parents=True)
+        names = "".join(f"127.0.1.{number} {each}\n" for number, each in enumerate(hosts, 1))
+        (root / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{names}")
+        return host
+
+    def write_configuration(self, request: JobRequest) -> None:
+        """Write the files that a container finds in /opt/ml/input/config."""
+        config = self.ml / "input" / "config"
+        for name, content in (
+            ("resourceconfig.json", _resource_config(request, self.name)),
+            ("inputdataconfig.json", _input_data_config(request)),
+            ("hyperparameters.json", dict(request.hyperparameters)),
+        ):
+            (config / name).write_text(json.dumps(content))
+
+    def environment(
+        self, request: JobRequest, arn: str, credentials: Mapping[str, str], *, network: Network
+    ) -> dict[str, str]:
+        """Return the container's environment; the request's own variables win over defaults, not over credentials."""
+        threads = max(1, len(self.cpus) or cpu_count() // len(self.hosts))
+        private = PRIVATE if network.pid else str(self.root / "private")
+        return {
+            "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
+            "HOME": f"{private}/home",
+            "TMPDIR": f"{private}/tmp",  # noqa: S108 not the system's
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "PIP_NO_INDEX": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_ROOT_USER_ACTION": "ignore",
+            "GLOO_SOCKET_IFNAME": loopback_interface(),
+            "OMP_NUM_THREADS": str(threads),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **request.environment,
+            "TRAINING_JOB_NAME": request.name,
+            "TRAINING_JOB_ARN": arn,
+            **credentials,
+        }
+
+    def launch_command(self, network: Network, command: Sequence[str]) -> list[str]:
+        """Return the command that runs `command` in this host."""
+        config = {
+            "network_pid": network.pid,
+            "name": self.name,
+            "root": str(self.root),
+            "ml": str(self.ml),
+            "private": str(self.root / "private"),
+            "hosts_file": str(self.root / "hosts"),
+            "cpus": list(self.cpus),
+            "working_folder": str(ML if network.pid else self.ml),
+            "command": list(command),
+        }
+        return launch_command("training_host", config)
+
+    def inside(self, path: PurePosixPath) -> Path:
+        """Return where a path under /opt/ml really is."""
+        return self.ml / path.relative_to(ML)
+
+    def failure(self) -> tuple[float, str] | None:
+        """Return when the failure file was written (Unix time) and what it says; None without one or if it is empty."""
+        path = self.ml / "output" / "failure"
+        try:
+            text = path.read_text(errors="replace").strip()
+            return (path.stat().st_mtime, text) if text else None
+        except OSError:
+            return None
+
+
+class HostProcess:
+    """A host that runs: its log stream, the tail of its log, and when it ended."""
+
+    def __init__(self, host: Host, stream: str, on_line: Callable[[str], None], core: Core) -> None:
+        self.host = host
+        self.stream = stream
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self.ended: float | None = None
+        self._on_line = on_line
+        self._core = core
+        self._process: Process | None = None
+
+    def start(self, command: Sequence[str], environment: Mapping[str, str], *, name: str) -> None:
+        """Start the command; its lines go to the stream and to `on_line`."""
+        self._process = self._core.processes.spawn(
+            command, name=name, env=environment, cwd=self.host.root, on_line=self.say
+        )
+
+    def say(self, line: str) -> None:
+        """Put a line into the host's log; CloudWatch has no empty events."""
+        self.tail.append(line[:TAIL_LINE_CHARACTERS])
+        if line:
+            self._core.logs.write(LOG_GROUP, self.stream, [line])
+            self._on_line(line)
+
+    def status(self) -> int | None:
+        """Return the exit status when the host has ended; 128 + n when signal n ended it."""
+        status = self._process.poll() if self._process else None
+        if status is None:
+            return None
+        if self.ended is None:
+            self.ended = time.time()
+        return status if status >= 0 else 128 - status
+
+    def stop(self, grace_seconds: float) -> None:
+        """SIGTERM, `grace_seconds`, SIGKILL; nothing of the host runs when this returns."""
+        if self._process:
+            self._process.stop(grace_seconds)
+
+
+def stop_hosts(hosts: Sequence[HostProcess], grace_seconds: float) -> None:
+    """Stop hosts all at once.
+
+    Raises:
+        StopFailed: something of one outlived SIGKILL.
+    """
+    with ThreadPoolExecutor(max(1, len(hosts)), thread_name_prefix="stop hosts") as pool:
+        list(pool.map(lambda host: host.stop(grace_seconds), hosts))
+
+
+def share_of_cpus(index: int, hosts: int) -> tuple[int, ...]:
+    """Return the processors of host number `index`: an equal share, so that a second host adds what the first lacked.
+
+    Empty (no restriction) for a single host, and when there are more hosts than processors.
+    """
+    if hosts == 1 or not hasattr(os, "sched_getaffinity"):
+        return ()
+    available = sorted(os.sched_getaffinity(0))
+    each = len(available) // hosts
+    return tuple(available[index * each : (index + 1) * each])
+
+
+def cpu_count() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def loopback_interface() -> str:
+    """Return the name of the interface that hosts reach each other by."""
+    return "lo" if sys.platform == "linux" else "lo0"
+
+
+def _resource_config(request: JobRequest, current: str) -> dict[str, object]:
+    group = {
+        "instance_group_name": "homogeneousCluster",
+        "instance_type": request.instance_type,
+        "hosts": list(request.hosts),
+    }
+    return {
+        "current_host": current,
+        "current_instance_type": request.instance_type,
+        "current_group_name": "homogeneousCluster",
+        "hosts": list(request.hosts),
+        "instance_groups": [group],
+        "network_interface_name": loopback_interface(),
+    }
+
+
+def _input_data_config(request: JobRequest) -> dict[str, dict[str, str]]:
+    config: dict[str, dict[str, str]] = {}
+    for channel in request.channels:
+        config[channel.name] = {
+            "TrainingInputMode": "File",
+            "S3DistributionType": "ShardedByS3Key" if channel.sharded else "FullyReplicated",
+            "RecordWrapperType": "None",
+            **({"ContentType": channel.content_type} if channel.content_type else {}),
+        }
+    return config

@@ -1,0 +1,60 @@
+"""Finds a job's metrics in its log lines by the regexes of the request, and writes them to CloudWatch."""
+
+import math
+import re
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from localaws.metrics import Metrics
+
+NAMESPACE = "/aws/sagemaker/TrainingJobs"
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """One observation; `timestamp`: Unix time in seconds."""
+
+    name: str
+    value: float
+    timestamp: float
+
+
+class MetricScanner:
+    """Finds the metrics in the lines of all hosts and keeps the last value of each. Thread-safe."""
+
+    def __init__(self, definitions: Sequence[tuple[str, str]], job: str, metrics: Metrics) -> None:
+        self._patterns = [(name, re.compile(regex)) for name, regex in definitions]
+        self._dimensions = {"TrainingJobName": job}
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._last: dict[str, MetricValue] = {}
+
+    def scan(self, line: str) -> None:
+        """Record every match of every definition in `line`: the first group, passed over when it is no number."""
+        for name, pattern in self._patterns:
+            for match in pattern.finditer(line):
+                value = _number(match[1])
+                if value is not None:
+                    self._record(MetricValue(name, value, time.time()))
+
+    def final(self) -> list[MetricValue]:
+        """Return the last value of each metric that was printed, in the order of the definitions."""
+        with self._lock:
+            return [
+                self._last[name] for name in dict.fromkeys(name for name, _ in self._patterns) if name in self._last
+            ]
+
+    def _record(self, observed: MetricValue) -> None:
+        with self._lock:
+            self._last[observed.name] = observed
+        if math.isfinite(observed.value):
+            self._metrics.put(NAMESPACE, observed.name, observed.value, self._dimensions)  # in CloudWatch's own time
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,119 @@
+"""Reads CreateTrainingJob's parameters into a `JobRequest`.
+
+The constraints of botocore's own model (lengths, patterns, enumerations) come first, then the checks of `checks.py`.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from moto.sagemaker.exceptions import ValidationError
+
+from localaws.core import Core
+from localaws.sagemaker.constraints import check_constraints
+from localaws.sagemaker.training.checks import check_limits, check_locations, check_role, check_supported
+from localaws.sagemaker.training.requests import ML, Channel, Checkpoints, JobRequest, Location
+
+DEFAULT_CHECKPOINTS = "/opt/ml/checkpoints"
+DEFAULT_RUNTIME_SECONDS = 86_400
+
+
+def parse_request(parameters: Mapping[str, Any], core: Core) -> JobRequest:
+    """Return the request when it can be carried out.
+
+    Raises:
+        ValidationError: a value breaks one of AWS's rules, or asks for what localaws does not do; the message names it.
+        ResourceLimitExceededError: more than 20 instances.
+    """
+    check_constraints(parameters, "CreateTrainingJobRequest")
+    check_supported(parameters)
+    request = _read(parameters)
+    check_limits(request)
+    check_role(request.role_arn, core)
+    check_locations(request, core)
+    return request
+
+
+def _read(parameters: Mapping[str, Any]) -> JobRequest:
+    algorithm, resources = parameters["AlgorithmSpecification"], parameters["ResourceConfig"]
+    stopping = parameters.get("StoppingCondition") or {}
+    output = parameters["OutputDataConfig"]
+    return JobRequest(
+        name=parameters["TrainingJobName"],
+        role_arn=parameters["RoleArn"],
+        command=(*algorithm["ContainerEntrypoint"], *(algorithm.get("ContainerArguments") or ())),
+        hyperparameters=dict(parameters.get("HyperParameters") or {}),
+        environment=dict(parameters.get("Environment") or {}),
+        channels=tuple(_read_channel(channel) for channel in parameters.get("InputDataConfig") or ()),
+        output=_parse_uri(output["S3OutputPath"], "OutputDataConfig.S3OutputPath"),
+        is_compressed=output.get("CompressionType", "GZIP") == "GZIP",
+        instance_type=resources["InstanceType"],
+        instance_count=resources["InstanceCount"],
+        max_runtime_seconds=stopping.get("MaxRuntimeInSeconds", DEFAULT_RUNTIME_SECONDS),
+        max_wait_seconds=stopping.get("MaxWaitTimeInSeconds"),
+        is_spot=bool(parameters.get("EnableManagedSpotTraining")),
+        is_isolated=bool(parameters.get("EnableNetworkIsolation")),
+        checkpoints=_read_checkpoints(parameters.get("CheckpointConfig")),
+        metrics=tuple((each["Name"], each["Regex"]) for each in algorithm.get("MetricDefinitions") or ()),
+        tags=tuple(dict(tag) for tag in parameters.get("Tags") or ()),
+        echo=_echo(parameters),
+    )
+
+
+def _read_channel(channel: Mapping[str, Any]) -> Channel:
+    name = channel["ChannelName"]
+    source = (channel["DataSource"] or {}).get("S3DataSource")
+    if not source:
+        raise ValidationError(f"InputDataConfig channel {name!r}: localaws supports DataSource.S3DataSource only.")
+    if source["S3DataType"] not in ("S3Prefix", "ManifestFile"):
+        raise ValidationError(
+            f"InputDataConfig channel {name!r}: localaws does not support S3DataType {source['S3DataType']!r}."
+        )
+    for field, supported in (("InputMode", "File"), ("CompressionType", "None"), ("RecordWrapperType", "None")):
+        if channel.get(field, supported) != supported:
+            raise ValidationError(
+                f"InputDataConfig channel {name!r}: localaws does not support {field} {channel[field]!r}."
+            )
+    for field in ("ShuffleConfig", "AttributeNames", "InstanceGroupNames", "ModelAccessConfig", "HubAccessConfig"):
+        if channel.get(field) or source.get(field):
+            raise ValidationError(f"InputDataConfig channel {name!r}: localaws does not support {field}.")
+    return Channel(
+        name=name,
+        source=_parse_uri(source["S3Uri"], f"InputDataConfig channel {name!r}"),
+        manifest=source["S3DataType"] == "ManifestFile",
+        sharded=source.get("S3DataDistributionType") == "ShardedByS3Key",
+        content_type=channel.get("ContentType"),
+    )
+
+
+def _read_checkpoints(config: Mapping[str, Any] | None) -> Checkpoints | None:
+    if not config:
+        return None
+    local = PurePosixPath(config.get("LocalPath") or DEFAULT_CHECKPOINTS)
+    if ML not in local.parents or ".." in local.parts:
+        raise ValidationError(f"CheckpointConfig.LocalPath {str(local)!r}: localaws supports a folder under {ML} only.")
+    if local.is_relative_to(ML / "input") or local.is_relative_to(ML / "output"):
+        raise ValidationError(f"CheckpointConfig.LocalPath {str(local)!r} is reserved.")
+    return Checkpoints(_parse_uri(config["S3Uri"], "CheckpointConfig.S3Uri"), local)
+
+
+def _echo(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {
+        key: value for key, value in parameters.items() if key not in ("Tags", "TrainingJobName") and value is not None
+    }
+    stopping = {"MaxRuntimeInSeconds": DEFAULT_RUNTIME_SECONDS, **(kept.get("StoppingCondition") or {})}
+    switches = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining")
+    return {**kept, **{switch: bool(kept.get(switch)) for switch in switches}, "StoppingCondition": stopping}
+
+
+def _parse_uri(uri: str, field: str) -> Location:
+    """Return the location of an `s3://bucket/prefix` URI.
+
+    Raises:
+        ValidationError: it is none; the message names `field`.
+    """
+    match = re.fullmatch(r"s3://([^/]+)/?(.*)", uri)
+    if match is None:
+        raise ValidationError(f"{field}: {uri!r} is not an S3 URI of the form s3://bucket/prefix.")
+    return Location(match[1], match[2])

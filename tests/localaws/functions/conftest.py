@@ -1,0 +1,12 @@
+"""Functions on the server that all tests share."""
+
+from typing import Any
+
+import pytest
+
+from tests.localaws.functions.functions_kit import Functions
+
+
+@pytest.fixture(scope="module")
+def functions(localaws: Any) -> Functions:
+    return Functions.of(localaws)

@@ -1,0 +1,148 @@
+"""Tiny models for endpoint tests: an `inference.py` in a tar.gz in S3, and one line to make an endpoint of it."""
+
+import io
+import json
+import secrets
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.conftest import RunningLocalAws
+
+IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312-ubuntu22.04-sagemaker"
+BUCKET = "endpoint-models"
+WAIT_SECONDS = 40.0
+ECHO = """
+import os
+def model_fn(model_dir):
+    return os.path.basename(os.getcwd())
+def input_fn(data, content_type):
+    return data
+def predict_fn(data, model):
+    return {"instance": model, "pid": os.getpid(), "size": len(data), "version": os.environ.get("VERSION", "")}
+def output_fn(prediction, accept):
+    import json
+    return json.dumps(prediction), "application/json"
+"""
+
+
+def pack(files: dict[str, str]) -> bytes:
+    """Return a tar.gz of text files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text.encode())
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+@dataclass
+class Workbench:
+    """Makes models, configurations and endpoints under one unique prefix and deletes the endpoints."""
+
+    localaws: RunningLocalAws
+    role_arn: str
+    prefix: str = field(default_factory=lambda: "t" + secrets.token_hex(4))
+    _count: int = 0
+
+    @property
+    def sagemaker(self) -> Any:
+        return self.localaws.client("sagemaker")
+
+    @property
+    def runtime(self) -> Any:
+        return self.localaws.client("sagemaker-runtime")
+
+    def name(self) -> str:
+        self._count += 1
+        return f"{self.prefix}-{self._count}"
+
+    def upload(self, archive: bytes) -> str:
+        key = f"{self.name()}/model.tar.gz"
+        self.localaws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=archive)
+        return f"s3://{BUCKET}/{key}"
+
+    def model(self, code: str = ECHO, *, environment: dict[str, str] | None = None, data: str | None = None) -> str:
+        name = self.name()
+        url = data or self.upload(pack({"code/inference.py": code}))
+        container = {"Image": IMAGE, "ModelDataUrl": url, "Environment": environment or {}}
+        self.sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=self.role_arn)
+        return name
+
+    def config(self, *variants: dict[str, Any]) -> str:
+        name = self.name()
+        rows = [
+            {"VariantName": "AllTraffic", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1, **variant}
+            for variant in variants
+        ]
+        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=rows)
+        return name
+
+    def start(self, config: str) -> str:
+        name = self.name()
+        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+        return name
+
+    def endpoint(self, model: str, *, instances: int = 1) -> str:
+        """Return the name of an endpoint that is in service."""
+        name = self.start(self.config({"ModelName": model, "InitialInstanceCount": instances}))
+        assert self.settled(name)["EndpointStatus"] == "InService"
+        return name
+
+    def settled(self, endpoint: str) -> dict[str, Any]:
+        """Return the description once the endpoint is neither Creating nor Updating."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < deadline:
+            described: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=endpoint)
+            if described["EndpointStatus"] not in {"Creating", "Updating"}:
+                return described
+            time.sleep(0.02)
+        raise AssertionError(f"{endpoint} is still {described['EndpointStatus']} after {WAIT_SECONDS} s")
+
+    def delete(self, endpoint: str) -> None:
+        """Delete an endpoint and wait until it is gone."""
+        self.settled(endpoint)
+        self.sagemaker.delete_endpoint(EndpointName=endpoint)
+        deadline = time.monotonic() + WAIT_SECONDS
+        while self.sagemaker.list_endpoints(NameContains=endpoint)["Endpoints"]:
+            assert time.monotonic() < deadline, f"{endpoint} is still there"
+            time.sleep(0.02)
+
+    def invoke(self, endpoint: str, body: bytes = b"x", **parameters: Any) -> Any:
+        """Return the decoded JSON answer."""
+        answer = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, **parameters)
+        return json.loads(answer["Body"].read())
+
+    def metric_points(self, endpoint: str, metric: str) -> list[dict[str, Any]]:
+        """Return the last hour's datapoints of the endpoint's only variant, by the minute."""
+        now = datetime.now(UTC)
+        answer = self.localaws.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName=metric,
+            Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": "AllTraffic"}],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(minutes=2),
+            Period=60,
+            Statistics=["Sum", "SampleCount", "Average"],
+        )
+        points: list[dict[str, Any]] = answer["Datapoints"]
+        return points
+
+
+@contextmanager
+def workbench(localaws: RunningLocalAws) -> Iterator[Workbench]:
+    """Yield a workbench; its endpoints are deleted afterwards."""
+    localaws.client("s3").create_bucket(Bucket=BUCKET)
+    trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    iam, name = localaws.client("iam"), "endpoints-" + secrets.token_hex(4)
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]
+    bench = Workbench(localaws, role["Arn"])
+    yield bench
+    for endpoint in bench.sagemaker.list_endpoints(NameContains=bench.prefix)["Endpoints"]:
+        bench.delete(endpoint["EndpointName"])

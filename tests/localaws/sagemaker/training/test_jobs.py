@@ -1,0 +1,204 @@
+"""Training jobs through boto3: every script here really runs, on hosts of its own."""
+
+import json
+import signal
+import time
+import uuid
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import RunningLocalAws, start_server, wait_for_url
+from tests.localaws.sagemaker.training.training_rooms import (
+    LOG_GROUP,
+    Room,
+    make_room,
+    names_in,
+    put_all,
+    room_at,
+    statuses,
+    wait_until,
+)
+
+
+@pytest.fixture(scope="module")
+def room(localaws: RunningLocalAws) -> Room:
+    return make_room(localaws)
+
+
+def test_a_job_trains_and_leaves_its_model_output_metrics_and_log(room: Room) -> None:
+    script = """
+        import json, os, pathlib
+        parameters = json.load(open("/opt/ml/input/config/hyperparameters.json"))
+        pathlib.Path("/opt/ml/model/sub").mkdir()
+        pathlib.Path("/opt/ml/model/sub/weights").write_text(parameters["rate"])
+        pathlib.Path("/opt/ml/output/data/curve.csv").write_text("1,2")
+        for loss in (0.5, 0.25):
+            print(f"epoch done loss={loss} accuracy=0.{int(loss * 4)}5")
+        print(os.environ["TRAINING_JOB_NAME"], os.environ["MINE"], os.environ["AWS_REGION"])
+    """
+    metrics = [{"Name": "loss", "Regex": r"loss=([0-9.]+)"}, {"Name": "unseen", "Regex": r"unseen=(\d+)"}]
+
+    described = room.run(script, metrics=metrics, HyperParameters={"rate": "0.1"}, Environment={"MINE": "yes"})
+
+    name = described["TrainingJobName"]
+    assert described["TrainingJobStatus"] == described["SecondaryStatus"] == "Completed"
+    assert statuses(described) == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
+    assert described["ModelArtifacts"]["S3ModelArtifacts"] == f"s3://{room.bucket}/out/{name}/output/model.tar.gz"
+    assert names_in(room.get(f"out/{name}/output/model.tar.gz")) == {"sub/weights": b"0.1"}
+    assert names_in(room.get(f"out/{name}/output/output.tar.gz")) == {"curve.csv": b"1,2"}
+    assert [(each["MetricName"], each["Value"]) for each in described["FinalMetricDataList"]] == [("loss", 0.25)]
+    assert room.log(name, "algo-1-")[-1] == f"{name} yes us-east-1"
+    assert described["TrainingStartTime"] < described["TrainingEndTime"]
+    assert described["TrainingTimeInSeconds"] >= 1
+    assert described["BillableTimeInSeconds"] >= 1
+
+
+def test_metrics_of_a_job_are_in_cloudwatch(room: Room) -> None:
+    name = room.run("print('loss=0.75')", metrics=[{"Name": "loss", "Regex": "loss=([0-9.]+)"}])["TrainingJobName"]
+
+    found = room.client("cloudwatch").get_metric_statistics(
+        Namespace=LOG_GROUP,
+        MetricName="loss",
+        Dimensions=[{"Name": "TrainingJobName", "Value": name}],
+        StartTime=time.time() - 300,
+        EndTime=time.time() + 60,
+        Period=60,
+        Statistics=["Average"],
+    )
+
+    assert [point["Average"] for point in found["Datapoints"]] == [0.75]
+
+
+def test_a_job_acts_on_aws_with_its_role_and_leaves_nothing_behind(room: Room) -> None:
+    script = """
+        import boto3, os, pathlib
+        print(boto3.client("sts").get_caller_identity()["Arn"])
+        pathlib.Path(os.environ["TMPDIR"], "x").write_text("x")
+    """
+
+    name = room.run(script)["TrainingJobName"]
+
+    assert room.role.rpartition("/")[2] in room.log(name)[-1]
+    folder = room.home / "jobs" / name
+    wait_until(lambda: [path.name for path in folder.rglob("*")] == ["algo-1.log"], f"a tidy {folder}")
+    assert room.processes(name) == []
+
+
+def test_a_job_reaches_a_server_on_another_loopback_address(tmp_path: Path) -> None:
+    server = start_server(tmp_path, "--host", "127.0.0.5")
+    try:
+        room = room_at(wait_for_url(tmp_path, server), tmp_path, server.pid)
+        described = room.run("import boto3; print(boto3.client('sts').get_caller_identity()['Account'])")
+        assert room.log(described["TrainingJobName"]) == ["123456789012"]
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(20)
+
+
+def test_hosts_know_each_other_and_each_has_its_own_opt_ml(room: Room) -> None:
+    script = """
+        import json, pathlib, socket, time
+        config = json.load(open("/opt/ml/input/config/resourceconfig.json"))
+        me = config["current_host"]
+        pathlib.Path("/opt/ml/model", me).write_text(",".join(config["hosts"]))
+        if me == "algo-1":
+            with socket.create_server(("algo-1", 7777)) as server:
+                print("heard", server.accept()[0].recv(100).decode())
+        else:
+            while True:
+                try:
+                    socket.create_connection(("algo-1", 7777)).sendall(socket.gethostname().encode())
+                    break
+                except ConnectionRefusedError:
+                    time.sleep(0.01)
+    """
+
+    name = room.run(script, hosts=2)["TrainingJobName"]
+
+    assert room.log(name, "algo-1-") == ["heard algo-2"]
+    model = names_in(room.get(f"out/{name}/output/model.tar.gz"))
+    assert model == {"algo-1": b"algo-1,algo-2", "algo-2": b"algo-1,algo-2"}
+
+
+def test_two_jobs_at_once_may_use_the_same_port(room: Room) -> None:
+    script = """
+        import os, socket, time
+        server = socket.create_server(("", 7777))
+        print("bound", flush=True)
+        time.sleep(float(os.environ["SECONDS"]))
+    """
+    first = room.start(script, Environment={"SECONDS": "60"})
+    room.wait_for_line(first, "bound")
+
+    second = room.run(script, Environment={"SECONDS": "0"})
+
+    assert second["TrainingJobStatus"] == "Completed"
+    assert room.describe(first)["TrainingJobStatus"] == "InProgress"
+    room.client("sagemaker").stop_training_job(TrainingJobName=first)
+    assert room.end_of(first)["TrainingJobStatus"] == "Stopped"
+
+
+def test_channels_of_more_than_a_thousand_objects_arrive_whole_and_shards_are_dealt_in_key_order(room: Room) -> None:
+    prefix = uuid.uuid4().hex
+    keys = [f"{prefix}/part-{number:04d}" for number in range(1002)]
+    put_all(room, keys)
+    script = """
+        import pathlib
+        for channel in ("whole", "dealt"):
+            files = sorted(path.name for path in pathlib.Path("/opt/ml/input/data", channel).iterdir())
+            print(channel, len(files), files[0], files[1], files[-1])
+    """
+    channels = [room.channel("whole", prefix), room.channel("dealt", f"{prefix}/", "ShardedByS3Key")]
+
+    name = room.run(script, hosts=2, channels=channels)["TrainingJobName"]
+
+    whole = "whole 1002 part-0000 part-0001 part-1001"
+    assert room.log(name, "algo-1-") == [whole, "dealt 501 part-0000 part-0002 part-1000"]
+    assert room.log(name, "algo-2-") == [whole, "dealt 501 part-0001 part-0003 part-1001"]
+
+
+def test_two_hosts_share_the_processors(room: Room) -> None:
+    script = "import os; print(os.environ['OMP_NUM_THREADS'], sorted(os.sched_getaffinity(0)))"
+    available = sorted(psutil.Process().cpu_affinity())
+    half = len(available) // 2
+
+    name = room.run(script, hosts=2)["TrainingJobName"]
+
+    assert room.log(name, "algo-1-") == [f"{max(1, half)} {available[:half] or available}"]
+    assert room.log(name, "algo-2-") == [f"{max(1, half)} {available[half : 2 * half] or available}"]
+
+
+def test_a_manifest_names_the_objects_of_a_channel(room: Room) -> None:
+    prefix = uuid.uuid4().hex
+    for name in ("a/one", "b/two", "b/three"):
+        room.put(f"{prefix}/{name}", name)
+    room.put(f"{prefix}/list.json", json.dumps([{"prefix": f"s3://{room.bucket}/{prefix}/"}, "a/one", "b/three"]))
+    channel = room.channel("data", f"{prefix}/list.json")
+    channel["DataSource"]["S3DataSource"]["S3DataType"] = "ManifestFile"
+    script = """
+        import pathlib
+        root = pathlib.Path("/opt/ml/input/data/data")
+        print(sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()))
+    """
+
+    name = room.run(script, channels=[channel])["TrainingJobName"]
+
+    assert room.log(name) == ["['a/one', 'b/three']"]
+
+
+def test_an_isolated_job_reaches_nothing_and_has_no_credentials(room: Room) -> None:
+    script = """
+        import os, socket
+        print(sorted(name for name in os.environ if name.startswith("AWS_")))
+        socket.create_connection(("127.0.0.1", int(os.environ["PORT"])))
+    """
+    port = room.url.rpartition(":")[2]
+
+    described = room.run(script, EnableNetworkIsolation=True, Environment={"PORT": port})
+
+    assert room.log(described["TrainingJobName"])[0] == (
+        "['AWS_DEFAULT_REGION', 'AWS_EC2_METADATA_DISABLED', 'AWS_REGION']"
+    )
+    assert described["FailureReason"].endswith("ConnectionRefusedError: [Errno 111] Connection refused, exit code: 1")

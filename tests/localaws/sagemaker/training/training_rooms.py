@@ -1,0 +1,164 @@
+"""An account of the server under test in which scripts run as training jobs, and ways to see what became of them."""
+
+import io
+import json
+import tarfile
+import textwrap
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from botocore.exceptions import ClientError
+
+from tests.conftest import RunningLocalAws, client_environment
+
+IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.6.0-cpu-py312"
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+TERMINAL = ("Completed", "Failed", "Stopped")
+JOB_SECONDS = 30.0
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = JOB_SECONDS) -> Any:
+    """Poll until `condition` gives something true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+@dataclass(frozen=True)
+class Room:
+    """An account with a bucket and a role, and short ways to run a script in it."""
+
+    client: Callable[[str], Any]
+    url: str
+    home: Path
+    bucket: str
+    role: str
+
+    def put(self, key: str, content: bytes | str = b"x") -> None:
+        body = content.encode() if isinstance(content, str) else content
+        self.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    def get(self, key: str) -> bytes:
+        body: bytes = self.client("s3").get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        return body
+
+    def channel(self, name: str, prefix: str, distribution: str = "FullyReplicated") -> dict[str, Any]:
+        source = {
+            "S3DataType": "S3Prefix",
+            "S3Uri": f"s3://{self.bucket}/{prefix}",
+            "S3DataDistributionType": distribution,
+        }
+        return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+
+    def request(self, script: str, **changes: Any) -> dict[str, Any]:
+        """Return a request that runs `script` (Python); changes: `hosts`, `channels`, `metrics` and fields."""
+        name = f"job-{uuid.uuid4().hex[:12]}"
+        self.put(f"{name}/code/train.py", textwrap.dedent(script))
+        request: dict[str, Any] = {
+            "TrainingJobName": name,
+            "RoleArn": self.role,
+            "AlgorithmSpecification": {
+                "TrainingImage": IMAGE,
+                "TrainingInputMode": "File",
+                "ContainerEntrypoint": ["python"],
+                "ContainerArguments": ["/opt/ml/input/data/code/train.py"],
+                "MetricDefinitions": list(changes.pop("metrics", ())),
+            },
+            "InputDataConfig": [self.channel("code", f"{name}/code"), *changes.pop("channels", ())],
+            "OutputDataConfig": {"S3OutputPath": f"s3://{self.bucket}/out"},
+            "ResourceConfig": {
+                "InstanceType": "ml.m5.large",
+                "InstanceCount": changes.pop("hosts", 1),
+                "VolumeSizeInGB": 1,
+            },
+            "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        }
+        return {**request, **changes}
+
+    def start(self, script: str, **changes: Any) -> str:
+        request = self.request(script, **changes)
+        self.client("sagemaker").create_training_job(**request)
+        name: str = request["TrainingJobName"]
+        return name
+
+    def describe(self, name: str) -> dict[str, Any]:
+        described: dict[str, Any] = self.client("sagemaker").describe_training_job(TrainingJobName=name)
+        return described
+
+    def end_of(self, name: str) -> dict[str, Any]:
+        def ended() -> dict[str, Any] | None:
+            described = self.describe(name)
+            return described if described["TrainingJobStatus"] in TERMINAL else None
+
+        described: dict[str, Any] = wait_until(ended, f"end of {name}")
+        return described
+
+    def run(self, script: str, **changes: Any) -> dict[str, Any]:
+        return self.end_of(self.start(script, **changes))
+
+    def log(self, name: str, host: str = "algo-") -> list[str]:
+        logs = self.client("logs")
+        try:
+            streams = logs.describe_log_streams(logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/{host}")
+        except ClientError:
+            return []
+        lines = []
+        for stream in streams["logStreams"]:
+            events = logs.get_log_events(
+                logGroupName=LOG_GROUP, logStreamName=stream["logStreamName"], startFromHead=True
+            )
+            lines += [event["message"] for event in events["events"]]
+        return lines
+
+    def wait_for_line(self, name: str, line: str, *, times: int = 1) -> None:
+        wait_until(lambda: self.log(name).count(line) >= times, f"line {line!r} of {name}")
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """Return the live processes of a job."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("TRAINING_JOB_NAME") == name:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+def make_room(server: RunningLocalAws) -> Room:
+    client = server.client
+    mark = uuid.uuid4().hex[:12]
+    trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    client("s3").create_bucket(Bucket=f"training-{mark}")
+    role = client("iam").create_role(RoleName=f"training-{mark}", AssumeRolePolicyDocument=document)["Role"]
+    return Room(client, server.url, server.home, f"training-{mark}", role["Arn"])
+
+
+def room_at(url: str, home: Path, pid: int) -> Room:
+    return make_room(RunningLocalAws(url, home, pid, client_environment(url)))
+
+
+def names_in(archive: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
+
+
+def put_all(room: Room, keys: Sequence[str]) -> None:
+    """Put many small objects."""
+    s3 = room.client("s3")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: s3.put_object(Bucket=room.bucket, Key=key, Body=b"x"), keys))
+
+
+def statuses(described: Mapping[str, Any]) -> list[str]:
+    return [each["Status"] for each in described["SecondaryStatusTransitions"]]
