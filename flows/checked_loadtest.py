@@ -6,13 +6,10 @@ Locust's report in `runs/<id>/checked/<way>/loadtest/`.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
+from flows.step import step
 from tasks.load.generator import GeneratorOptions
 from tasks.load.measurements import LadderRecord, measure
 from tasks.load.options import LoadOptions, Through
@@ -85,13 +82,12 @@ async def check(run: Run, test: CheckedTest, images: list[Path]) -> ScalingVerdi
     return await run_and_judge(trial, test.load.through)
 
 
-@task(name="ladder", cache_policy=NO_CACHE)
-async def climb_ladder(
+@step("ladder")
+def climb_ladder(
     run: Run, test: CheckedTest, endpoint: EndpointRef, function: FunctionRef, images: list[Path]
 ) -> LadderRecord:
     """Measure one instance, its start-up and the function."""
-    return await asyncio.to_thread(
-        measure,
+    return measure(
         run,
         endpoint=endpoint,
         function=function,
@@ -103,10 +99,10 @@ async def climb_ladder(
     )
 
 
-@task(name="scaling plan", cache_policy=NO_CACHE)
-async def derive_plan(run: Run, test: CheckedTest, found: LadderRecord, function: FunctionRef) -> ScalingPlan:
+@step("scaling plan")
+def derive_plan(run: Run, test: CheckedTest, found: LadderRecord, function: FunctionRef) -> ScalingPlan:
     """Derive every scaling and concurrency number from the traffic statement and what was measured."""
-    limits = await asyncio.to_thread(account_limits, run.aws, function)
+    limits = account_limits(run.aws, function)
     if found.ceiling is not None and found.ceiling.binds:
         limits = replace(limits, machine_rps=found.ceiling.rps)
     measured = found.measured
@@ -116,16 +112,15 @@ async def derive_plan(run: Run, test: CheckedTest, found: LadderRecord, function
     return with_overrides(plan, test.load.overrides)
 
 
-@task(name="apply plan", cache_policy=NO_CACHE)
-async def set_plan(run: Run, plan: ScalingPlan, endpoint: EndpointRef, function: FunctionRef) -> FunctionRef:
+@step("apply plan")
+def set_plan(run: Run, plan: ScalingPlan, endpoint: EndpointRef, function: FunctionRef) -> FunctionRef:
     """Set the plan's numbers on endpoint and function, and keep the function's record when its version changed."""
-
-    changed = await asyncio.to_thread(apply_plan, run, plan, endpoint=endpoint, function=function)
+    changed = apply_plan(run, plan, endpoint=endpoint, function=function)
     run.keep(changed)
     return changed
 
 
-@task(name="profile and verdicts", cache_policy=NO_CACHE)
-async def run_and_judge(trial: Trial, through: Through) -> ScalingVerdicts:
+@step("profile and verdicts")
+def run_and_judge(trial: Trial, through: Through) -> ScalingVerdicts:
     """Run the profile and hold every prediction against what was seen."""
-    return await asyncio.to_thread(check_plan, trial, through=through)
+    return check_plan(trial, through=through)

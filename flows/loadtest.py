@@ -6,13 +6,12 @@ prefect deployment run 'loadtest/loadtest' -p run_id=dogs-1a2b3c4d -p load='{"mo
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 
 from flows.checked_loadtest import check, checked_test
+from flows.step import step
 from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.images import fetch_test_images
 from tasks.load.options import LoadOptions, Mode, Through
@@ -81,15 +80,14 @@ async def _publish(run: RunFolder, mode: Mode) -> None:
         write_report(summarise(run))
 
 
-@task(name="choose images", cache_policy=NO_CACHE)
-async def choose_images(run: Run) -> list[Path]:
+@step("choose images")
+def choose_images(run: Run) -> list[Path]:
     """Fetch photos of the test split that the run staged."""
-    dataset, folder = run.need(DatasetRef), run.folder / "loadtest-images"
-    return await asyncio.to_thread(fetch_test_images, run.aws, dataset, folder, count=IMAGES)
+    return fetch_test_images(run.aws, run.need(DatasetRef), run.folder / "loadtest-images", count=IMAGES)
 
 
-@task(name="send requests", cache_policy=NO_CACHE)
-async def send_requests(
+@step("send requests")
+def send_requests(
     run: Run,
     target: EndpointRef | FunctionRef,
     images: list[Path],
@@ -97,8 +95,7 @@ async def send_requests(
     generator: GeneratorOptions,
 ) -> LoadReport:
     """Run the load generator to its end in a process of its own."""
-    return await asyncio.to_thread(
-        run_load_test,
+    return run_load_test(
         run.settings,
         run.folder,
         target=target,

@@ -5,39 +5,29 @@ prefect deployment run 'notebook/notebook' -p run_id=dogs-1a2b3c4d -p action=cre
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
 from typing import Annotated, Literal
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 from pydantic import Field
 
-from tasks.account.prices import choose_notebook_instance
-from tasks.account.roles import ensure_role
-from tasks.notebook.instance import (
-    NotebookPlan,
-    NotebookRef,
-    NotebookReport,
-    NotebookState,
-    ensure_notebook,
-    list_notebooks,
-    start_notebook,
-    stop_notebook,
-)
-from tasks.notebook.role import notebook_role
+from flows.step import step
+from tasks.notebook import actions
+from tasks.notebook.instance import NotebookReport, list_notebooks
 from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
 from tasks.run.options import InstanceType, RunId
-from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
-from tasks.run.waiting import say
 
 STAGE = "notebook"
 Action = Literal["create", "list", "start", "stop"]
 IdleMinutes = Annotated[int, Field(ge=10, le=24 * 60)]
+
+look = step("notebook instances")(list_notebooks)
+create = step("notebook instance")(actions.create)
+start = step("start the notebook instance")(actions.start)
+stop = step("stop the notebook instance")(actions.stop)
 
 
 @flow(name=STAGE)
@@ -74,48 +64,3 @@ async def notebook(
         report = NotebookReport(action, (state,))
         await publish_record(STAGE, run_id, report)
     return report
-
-
-@task(name="notebook instances", cache_policy=NO_CACHE)
-async def look(aws: Aws, run_id: str | None) -> tuple[NotebookState, ...]:
-    """Look which notebook instances there are."""
-    return await asyncio.to_thread(list_notebooks, aws, run_id)
-
-
-@task(name="notebook instance", cache_policy=NO_CACHE)
-async def create(run: Run, instance_type: str | None, idle_minutes: int) -> NotebookState:
-    """Make the role, the lifecycle configuration and the instance, or adopt them."""
-    return await asyncio.to_thread(_create, run, instance_type, idle_minutes)
-
-
-@task(name="start the notebook instance", cache_policy=NO_CACHE)
-async def start(run: Run) -> NotebookState:
-    """Start the instance."""
-    return _recorded(run, await asyncio.to_thread(start_notebook, run.aws, run.id))
-
-
-@task(name="stop the notebook instance", cache_policy=NO_CACHE)
-async def stop(run: Run) -> NotebookState:
-    """Stop the instance."""
-    return _recorded(run, await asyncio.to_thread(stop_notebook, run.aws, run.id))
-
-
-def _create(run: Run, instance_type: str | None, idle_minutes: int) -> NotebookState:
-    instance = choose_notebook_instance(instance_type)
-    say(f"notebook: {instance.instance_type}: {instance.reason}; it stops after {idle_minutes} idle minutes")
-    role = notebook_role(run.aws, run.id, run.find(DatasetRef))
-    plan = NotebookPlan(run.id, ensure_role(run, role), instance, idle_minutes)
-    made, kept = ensure_notebook(run, plan), run.find(NotebookRef)
-    first = kept is not None and kept.state.created == made.state.created
-    run.keep(replace(made, seconds=kept.seconds) if kept and first else made)
-    say(f"notebook {made.state.name}: {made.state.status}")
-    return made.state
-
-
-def _recorded(run: Run, state: NotebookState) -> NotebookState:
-    """Keep the new state in the run's record, if an earlier `create` left one here."""
-    kept = run.find(NotebookRef)
-    if kept is not None:
-        run.keep(replace(kept, state=state))
-    say(f"notebook {state.name}: {state.status}")
-    return state

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
+from flows.step import step
 from tasks.account.bucket import ensure_bucket
 from tasks.data import staging
 from tasks.data.memory import LocatedSource, Memory
@@ -26,30 +26,30 @@ from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
 
 
-@task(cache_policy=NO_CACHE, retries=0)
-async def locate(source: str, settings: Settings) -> LocatedSource:
+@step("locate")
+def locate(source: str, settings: Settings) -> LocatedSource:
     """Bring the source to this machine."""
-    return await asyncio.to_thread(staging.locate, source, settings, show_progress)
+    return staging.locate(source, settings, show_progress)
 
 
-@task(cache_policy=NO_CACHE)
-async def find_unchanged(located: LocatedSource, memory: Memory, aws: Aws) -> DatasetRef | None:
+@step("find_unchanged")
+def find_unchanged(located: LocatedSource, memory: Memory, aws: Aws) -> DatasetRef | None:
     """Return the dataset that this source was staged to before, if it is whole."""
-    digest = await asyncio.to_thread(memory.recall)
-    return None if digest is None else await asyncio.to_thread(staging.find_staged, aws, digest, located)
+    digest = memory.recall()
+    return None if digest is None else staging.find_staged(aws, digest, located)
 
 
-@task(cache_policy=NO_CACHE)
-async def adopt(dataset: DatasetRef, run: Run) -> None:
+@step("adopt")
+def adopt(dataset: DatasetRef, run: Run) -> None:
     """Write down that this run uses a dataset that exists; the bucket is looked over."""
-    await asyncio.to_thread(ensure_bucket, run)
+    ensure_bucket(run)
     run.ledger.adopt("s3-prefix", f"{dataset.uri}/")
 
 
-@task(cache_policy=NO_CACHE)
-async def judge_and_upload(located: LocatedSource, memory: Memory, run: Run) -> StagingOutcome:
+@step("judge_and_upload")
+def judge_and_upload(located: LocatedSource, memory: Memory, run: Run) -> StagingOutcome:
     """Decode and judge; when the data is good, create the bucket and upload."""
-    return await asyncio.to_thread(staging.judge_and_upload, located, memory, run, show_progress)
+    return staging.judge_and_upload(located, memory, run, show_progress)
 
 
 @flow(name="stage_data", persist_result=False)

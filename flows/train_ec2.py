@@ -5,33 +5,28 @@ prefect deployment run 'train_ec2/train_ec2' -p run_id=dogs-1a2b3c4d -p training
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-from prefect import Flow, State, flow, task
-from prefect.cache_policies import NO_CACHE
+from prefect import Flow, State, flow
 from prefect.client.schemas.objects import FlowRun
 
+from flows.step import step
 from flows.train_sagemaker import stage_weights
-from tasks.ec2.job import RemoteJob
+from tasks.ec2 import job as ec2_job
 from tasks.ec2.prices import choose_instances
-from tasks.ec2.run import InstanceWish, adopt_model, end_instances, train_on_instances
+from tasks.ec2.run import InstanceWish, adopt_or_train, end_instances
 from tasks.model.backbones import require_backbone
-from tasks.model.code import git_commit, stage_training_code
-from tasks.report.parity import STAGE as PARITY
-from tasks.report.parity import Parity, compare
+from tasks.report import parity as comparison
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
 from tasks.run.options import Ec2TrainingOptions, RunId
-from tasks.run.records import (
-    DatasetRef,
-    InstanceModel,
-    TrainedModel,
-    WeightsRef,
-)
-from tasks.run.waiting import say
+from tasks.run.records import InstanceModel
 
 STAGE = "train_ec2"
+
+plan_job = step("plan EC2 training")(ec2_job.plan_job)
+train = step("EC2 training")(adopt_or_train)
+compare_with_sagemaker = step("compare")(comparison.compare_with_sagemaker)
 
 
 def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 Prefect's names
@@ -69,60 +64,5 @@ async def train_ec2(run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOpt
         await publish_record(STAGE, run_id, model)
         parity = await compare_with_sagemaker(run, model)
         if parity is not None:
-            await publish_record(PARITY, run_id, parity)
+            await publish_record(comparison.STAGE, run_id, parity)
     return model
-
-
-@task(name="plan EC2 training", cache_policy=NO_CACHE)
-async def plan_job(run: Run, training: Ec2TrainingOptions) -> RemoteJob:
-    """Package the code and say what the job will be."""
-    return await asyncio.to_thread(_plan, run, training)
-
-
-@task(name="EC2 training", cache_policy=NO_CACHE)
-async def train(run: Run, job: RemoteJob, wish: InstanceWish) -> InstanceModel:
-    """Adopt the model that an earlier command made, or train it."""
-    kept = await asyncio.to_thread(adopt_model, run, job)
-    if kept is not None:
-        say(f"EC2 training {job.name}: adopted, its model is at {kept.model_uri}")
-        say(f"  trained on {kept.instance_count} × {kept.instance_type}; on another machine it would be the same")
-        await asyncio.to_thread(end_instances, run)
-        return kept
-    return await asyncio.to_thread(train_on_instances, run, job, wish)
-
-
-@task(name="compare", cache_policy=NO_CACHE)
-async def compare_with_sagemaker(run: Run, model: InstanceModel) -> Parity | None:
-    """Compare with the run's SageMaker training; None, and no record, if it has none."""
-    return await asyncio.to_thread(_compare, run, model)
-
-
-def _plan(run: Run, training: Ec2TrainingOptions) -> RemoteJob:
-    dataset, code_dir = run.need(DatasetRef), run.folder / "code"
-    return RemoteJob(
-        run_id=run.id,
-        instance_count=training.instances,
-        processes_per_instance=1,
-        spot=training.spot,
-        max_runtime_seconds=training.max_runtime_seconds,
-        hyperparameters=training.hyperparameters,
-        dataset=dataset,
-        weights=run.find(WeightsRef),
-        code_dir=code_dir,
-        code_digest=stage_training_code(code_dir),
-        git_commit=git_commit(),
-    )
-
-
-def _compare(run: Run, model: InstanceModel) -> Parity | None:
-    sagemaker = run.find(TrainedModel)
-    if sagemaker is None:
-        say("compare: this run was not trained on SageMaker, so there is nothing to compare with (kennel run)")
-        return None
-    kept = run.find(Parity)
-    if kept is not None and (kept.training_job, kept.ec2_job) == (sagemaker.job_name, model.name):
-        return kept
-    parity = compare(run.aws, sagemaker, model)
-    run.keep(parity)
-    say(f"compare: {parity.verdict}")
-    return parity

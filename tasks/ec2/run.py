@@ -85,6 +85,21 @@ def adopt_model(run: Run, job: RemoteJob) -> InstanceModel | None:
     return kept
 
 
+def adopt_or_train(run: Run, job: RemoteJob, wish: InstanceWish) -> InstanceModel:
+    """Adopt the model that an earlier command made, and end what instances it left; else train it.
+
+    Raises:
+        As `end_instances` and `train_on_instances`.
+    """
+    kept = adopt_model(run, job)
+    if kept is None:
+        return train_on_instances(run, job, wish)
+    say(f"EC2 training {job.name}: adopted, its model is at {kept.model_uri}")
+    say(f"  trained on {kept.instance_count} × {kept.instance_type}; on another machine it would be the same")
+    end_instances(run)
+    return kept
+
+
 def end_instances(run: Run) -> tuple[str, ...]:
     """Terminate whatever instances of a run have not ended; return their ids. Without any, nothing is changed.
 

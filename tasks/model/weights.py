@@ -17,6 +17,7 @@ from tasks.account.objects import list_objects
 from tasks.model.code import REPOSITORY
 from tasks.run.errors import DataRefused, SettingsRefused, StageFailed, WaitTimedOut, aws_boundary
 from tasks.run.handle import Run
+from tasks.run.options import ModelOptions
 from tasks.run.progress import show_progress
 from tasks.run.records import WeightsRef
 from tasks.run.waiting import say
@@ -50,6 +51,22 @@ def find_weights(backbone: str, named: Path | None, home: Path) -> Path | None:
         return _export_packaged(backbone, home / "weights" / f"{backbone}.safetensors")
     say(f"weights: NONE for {backbone}: it starts from random weights; give --weights FILE.safetensors for real use")
     return None
+
+
+def stage_weights(run: Run, training: ModelOptions) -> WeightsRef | None:
+    """Upload the backbone's weights, if there are any, and keep the record of where they are.
+
+    Raises:
+        SettingsRefused, DataRefused, StageFailed, WaitTimedOut: as `find_weights`.
+        AwsFailed: S3 refused.
+    """
+    path = find_weights(training.backbone, training.weights, run.settings.home)
+    if path is None:
+        run.forget(WeightsRef)
+        return None
+    weights = upload_weights(run, training.backbone, path)
+    run.keep(weights)
+    return weights
 
 
 def check_safetensors(path: Path) -> None:
