@@ -23,7 +23,7 @@ from tasks.run.artifacts import publish_markdown
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import run_lock
-from tasks.run.options import RunId
+from tasks.run.naming import RunId
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, load_record
 from tasks.run.settings import Settings
 from tasks.verdicts.check import SCALING, ScalingVerdicts

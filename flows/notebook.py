@@ -30,7 +30,8 @@ from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import Ledger, run_lock
-from tasks.run.options import InstanceType, RunId
+from tasks.run.naming import RunId
+from tasks.run.options import InstanceType
 from tasks.run.records import DatasetRef, load_record, save_record
 from tasks.run.settings import Settings
 from tasks.run.waiting import say

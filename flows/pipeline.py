@@ -30,7 +30,8 @@ from tasks.run.artifacts import publish_markdown
 from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.ledger import run_lock
 from tasks.run.machine import where
-from tasks.run.options import DeployOptions, Ec2Instances, Ec2TrainingOptions, ModelOptions, RunId, TrainingOptions
+from tasks.run.naming import RunId
+from tasks.run.options import DeployOptions, Ec2Instances, Ec2TrainingOptions, ModelOptions, TrainingOptions
 from tasks.run.progress import Stage, tell_stage
 from tasks.run.records import FunctionRef, LoadReport, load_record, save_record
 from tasks.run.settings import Settings

@@ -24,7 +24,8 @@ from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import run_lock
-from tasks.run.options import Ec2TrainingOptions, RunId
+from tasks.run.naming import RunId
+from tasks.run.options import Ec2TrainingOptions
 from tasks.run.records import (
     DatasetRef,
     InstanceModel,

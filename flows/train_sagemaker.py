@@ -20,7 +20,8 @@ from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, SettingsRefused
 from tasks.run.ledger import Ledger, run_lock
-from tasks.run.options import ModelOptions, RunId, TrainingOptions
+from tasks.run.naming import RunId
+from tasks.run.options import ModelOptions, TrainingOptions
 from tasks.run.records import DatasetRef, TrainedModel, WeightsRef, load_record, save_record
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
