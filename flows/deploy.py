@@ -13,7 +13,8 @@ from flows.step import step
 from tasks.model.code import build_lambda_zip
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
-from tasks.run.options import DeployOptions, RunId
+from tasks.run.naming import RunId
+from tasks.run.options import DeployOptions
 from tasks.run.records import EndpointRef, FunctionRef
 from tasks.serving import deployment
 from tasks.serving.smoke import SmokeResult

@@ -21,7 +21,7 @@ from tasks.report.summary import StageTimes, summarise
 from tasks.run.artifacts import publish_markdown
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run, RunFolder
-from tasks.run.options import RunId
+from tasks.run.naming import RunId
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
 from tasks.verdicts.check import ScalingVerdicts
 from tasks.verdicts.report import raise_unless_passed, scaling_markdown

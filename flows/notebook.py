@@ -17,7 +17,8 @@ from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
-from tasks.run.options import InstanceType, RunId
+from tasks.run.naming import RunId
+from tasks.run.options import InstanceType
 from tasks.run.settings import Settings
 
 STAGE = "notebook"

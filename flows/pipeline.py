@@ -28,7 +28,8 @@ from tasks.run.artifacts import publish_markdown
 from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.handle import RunFolder
 from tasks.run.machine import where
-from tasks.run.options import DeployOptions, Ec2Instances, Ec2TrainingOptions, ModelOptions, RunId, TrainingOptions
+from tasks.run.naming import RunId
+from tasks.run.options import DeployOptions, Ec2Instances, Ec2TrainingOptions, ModelOptions, TrainingOptions
 from tasks.run.progress import Stage, tell_stage
 from tasks.run.records import FunctionRef, LoadReport
 from tasks.run.settings import Settings

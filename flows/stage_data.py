@@ -20,7 +20,7 @@ from tasks.data.staging import StagingOutcome, UploadSummary
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
-from tasks.run.options import RunId
+from tasks.run.naming import RunId
 from tasks.run.progress import show_progress
 from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings

@@ -13,7 +13,7 @@ from prefect import flow
 from flows.step import step
 from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
-from tasks.run.options import RunId
+from tasks.run.naming import RunId
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
 from tasks.teardown.models import Models, keep_models

@@ -19,7 +19,8 @@ from tasks.model.backbones import require_backbone
 from tasks.report import parity as comparison
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
-from tasks.run.options import Ec2TrainingOptions, RunId
+from tasks.run.naming import RunId
+from tasks.run.options import Ec2TrainingOptions
 from tasks.run.records import InstanceModel
 
 STAGE = "train_ec2"

@@ -12,7 +12,8 @@ from tasks.model import weights
 from tasks.model.backbones import require_backbone
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
-from tasks.run.options import RunId, TrainingOptions
+from tasks.run.naming import RunId
+from tasks.run.options import TrainingOptions
 from tasks.run.records import TrainedModel
 from tasks.sagemaker import training as sagemaker
 

@@ -17,7 +17,8 @@ from tasks.load.options import PipelineLoadOptions
 from tasks.model.backbones import require_backbone
 from tasks.run import naming
 from tasks.run.errors import DataRefused, StageFailed
-from tasks.run.options import DeployOptions, Ec2Instances, Machines, ModelOptions, RunId, TrainingOptions
+from tasks.run.naming import RunId
+from tasks.run.options import DeployOptions, Ec2Instances, Machines, ModelOptions, TrainingOptions
 
 if TYPE_CHECKING:
     from kennel.servers import localaws, surroundings

@@ -13,7 +13,8 @@ from kennel.terminal import console
 from tasks.model.backbones import require_backbone
 from tasks.run import naming
 from tasks.run.errors import DataRefused, SettingsRefused
-from tasks.run.options import Ec2Machines, Ec2TrainingOptions, ModelOptions, RunId, TrainingOptions
+from tasks.run.naming import RunId
+from tasks.run.options import Ec2Machines, Ec2TrainingOptions, ModelOptions, TrainingOptions
 
 if TYPE_CHECKING:
     from tasks.run.records import InstanceModel

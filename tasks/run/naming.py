@@ -9,8 +9,10 @@ import hashlib
 import json
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
+
+from pydantic import StringConstraints
 
 if TYPE_CHECKING:
     from tasks.run.options import TrainingOptions
@@ -30,6 +32,8 @@ SPEC_TAG = "kennel:spec"
 
 RUN_ID_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?$"
 """At most 24 characters, so that every name made from a run id fits AWS's limits (63 for SageMaker, 64 for IAM)."""
+
+RunId = Annotated[str, StringConstraints(pattern=RUN_ID_PATTERN)]
 
 
 def run_id_for(source: str, **choices: object) -> str:

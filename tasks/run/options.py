@@ -12,10 +12,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from tasks.run.naming import RUN_ID_PATTERN
 from tasks.run.records import Hyperparameters
 
-RunId = Annotated[str, StringConstraints(pattern=RUN_ID_PATTERN)]
 InstanceType = Annotated[str, StringConstraints(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 Ec2Type = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9]+$")]
 AllowedHost = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.\-\[\]:*]{1,255}$")]
