@@ -18,6 +18,7 @@ from tasks.load.rungs import LadderRules
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
 from tasks.run.records import EndpointRef, FunctionRef
+from tasks.run.settings import Target
 from tasks.run.waiting import say
 from tasks.scaling.plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
 from tasks.scaling.traffic import SAMPLE_TRAFFIC, Traffic
@@ -40,7 +41,7 @@ class CheckedTest:
     generator: GeneratorOptions
 
 
-def checked_test(target: str, load: LoadOptions, generator: GeneratorOptions) -> CheckedTest:
+def checked_test(target: Target, load: LoadOptions, generator: GeneratorOptions) -> CheckedTest:
     """Return the test that the options describe.
 
     Without a traffic statement it is the demo's, at the pace that fits the machine of the embedded AWS.
@@ -48,7 +49,7 @@ def checked_test(target: str, load: LoadOptions, generator: GeneratorOptions) ->
     Raises:
         SettingsRefused: real AWS is to be tested without a statement.
     """
-    if load.traffic is None and target != "local":
+    if load.traffic is None and not target.has_sample:
         why = "what a deployment has to carry is for you to say: on AWS nothing is assumed"
         raise SettingsRefused(STAGE, "no traffic statement", why, "kennel loadtest RUN --traffic traffic.json")
     is_sample, safety, first_rps = load.traffic is None, load.safety_factor, load.ladder_first_rps

@@ -59,8 +59,8 @@ def _act(parameters: dict[str, Any], *, with_url: bool, as_json: bool) -> int:
     begin("kennel notebook", (SERVERS,))
     tell_on_interrupt()
     where = surroundings.bring_up(meanwhile=lambda: surroundings.import_flow("flows.notebook"))
-    say(f"AWS: {where.target}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
-    if where.target == "local":
+    say(f"AWS: {where.target.name}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
+    if where.target.runs_on_this_machine:
         say("the embedded AWS keeps a notebook instance's state only: no Jupyter runs in it, and it never gets idle")
     from prefect.exceptions import ParameterTypeError
 

@@ -102,7 +102,7 @@ def run_pipeline(chosen: PipelineOptions, *, as_json: bool, aws: localaws.Option
     where = surroundings.bring_up(lambda: surroundings.import_flow("flows.pipeline"), aws or localaws.AS_IT_IS)
     console.say(f"AWS: {where.description}")
     _import_sdk_early(where.runs)
-    data = chosen.data or (SAMPLE if where.target == "local" else REFERENCE_DATA)
+    data = chosen.data or (SAMPLE if where.target.has_sample else REFERENCE_DATA)
     run_dir = where.runs / (chosen.run_id or naming.training_run_id(data, chosen.training))
     console.works_on(run_dir)
     return _show(run_dir, _run_flow(chosen, data, run_dir), where, as_json=as_json)
@@ -163,7 +163,9 @@ def _print(summary: RunSummary, run_dir: Path, where: surroundings.Surroundings)
     if summary.scaling is not None:
         console.print_lines(verdict_lines(summary.scaling.verdicts))
     if not console.is_quiet():
-        console.print_commands(next_lines(run_dir, summary.function, where.home, is_local=where.target == "local"))
+        console.print_commands(
+            next_lines(run_dir, summary.function, where.home, is_local=where.target.runs_on_this_machine)
+        )
 
 
 def _import_sdk_early(runs: Path) -> None:

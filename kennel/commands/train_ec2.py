@@ -63,7 +63,7 @@ def train_ec2(
         judge_argument(data, Settings.load())
     where = surroundings.bring_up(meanwhile=lambda: surroundings.import_flow("flows.train_ec2"))
     console.say(f"AWS: {where.description}")
-    chosen = data or (SAMPLE if where.target == "local" else REFERENCE_DATA)
+    chosen = data or (SAMPLE if where.target.has_sample else REFERENCE_DATA)
     name = run_id or naming.training_run_id(chosen, sagemaker_training(training))
     console.works_on(where.runs / name)
 

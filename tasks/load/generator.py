@@ -204,7 +204,7 @@ def _plan(
         "processes": options.processes,
         "seed": options.seed,
         "result_path": str(folder / FILES["json"]),
-        "is_local": settings.target() == "local",
+        "is_local": not settings.target().has_profile_credentials,
     }
 
 

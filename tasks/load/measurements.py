@@ -92,7 +92,7 @@ def measure(
         set_instance_count(run.aws, endpoint, 1)
         ladder = ladder_run.climb()
         with one_more(run.aws, endpoint) as startup:
-            ceiling = ladder_run.ceiling(ladder, instances=2) if run.aws.target == "local" else None
+            ceiling = ladder_run.ceiling(ladder, instances=2) if run.aws.target.runs_on_this_machine else None
         reports, cold, disturbed = measure_function_undisturbed(run.aws, ladder_run, function, ladder, bounds)
     source = f"runs/{run.id}/{LadderRecord.file}"
     measured = measured_of(

@@ -12,7 +12,7 @@ from tasks.run.options import DeployOptions
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel
 from tasks.run.waiting import say
 from tasks.serving.endpoint import EndpointPlan, endpoint_arn, endpoint_log_group, ensure_endpoint, with_first_seconds
-from tasks.serving.function import FunctionPlan, ensure_function, function_log_group, hosts_allowed_by_default
+from tasks.serving.function import FunctionPlan, ensure_function, function_log_group
 from tasks.serving.smoke import SmokeResult, smoke_test
 
 
@@ -60,7 +60,7 @@ def deploy_function(
         role_arn=ensure_role(run, role),
         zip_path=zip_path,
         zip_sha256=zip_sha256,
-        allowed_hosts=deploy.allowed_hosts or hosts_allowed_by_default(run.aws),
+        allowed_hosts=deploy.allowed_hosts or run.aws.target.allowed_hosts,
     )
     function = ensure_function(run, plan)
     say(f"function {function.name}: alias {function.alias} is version {function.version}")

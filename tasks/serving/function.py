@@ -14,7 +14,6 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tasks.run import naming
-from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
 from tasks.run.handle import Run
 from tasks.run.ledger import Ledger
@@ -26,14 +25,6 @@ FUNCTION_NAME_LIMIT = 64
 RUNTIME = "python3.11"
 HANDLER = "handler.handler"
 FIRST_MEMORY_MB = 256
-
-
-ANY_LOOPBACK_PORT = ("127.0.0.1:*", "localhost:*")
-
-
-def hosts_allowed_by_default(aws: Aws) -> tuple[str, ...]:
-    """Return what a function may fetch from besides public hosts: loopback on the embedded AWS, nothing on real AWS."""
-    return ANY_LOOPBACK_PORT if aws.target == "local" else ()
 
 
 @dataclass(frozen=True)
