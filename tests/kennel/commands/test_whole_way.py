@@ -112,7 +112,7 @@ def refuse_what_is_not_nested(terminal: Terminal, prefect: dict[str, str]) -> No
 
 def test_a_flat_parameter_in_a_call_of_the_flow_is_refused_with_the_records_that_it_takes() -> None:
     with pytest.raises(ParameterBindError, match=r"training: 'TrainingOptions' = TrainingOptions\(backbone="):
-        pipeline(backbone="resnet50")  # type: ignore[call-arg]
+        pipeline(backbone="resnet50")  # type: ignore[call-overload]
 
 
 def test_a_load_test_that_fails_the_command_comes_after_the_table(
