@@ -1,24 +1,18 @@
 # kennel: set-up, demo, tests. `make help` lists the targets.
-PYTHON ?= python3.11
 UV := .uv/bin/uv
 BIN := .venv/bin
 STAMP := .venv/.installed
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup demo test lint up down lock apt clean
+.PHONY: help setup demo test test-fast lint docs up down lock apt clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
 setup: $(STAMP) ## everything in .venv, from requirements.lock (hashes checked)
 
-$(UV): bootstrap.lock
-	@$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"kennel needs Python 3.11, {sys.executable} is {sys.version.split()[0]}: set PYTHON=/path/to/python3.11"'
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --target .uv --upgrade -r bootstrap.lock
-	@touch $@
-
-$(STAMP): $(UV) requirements.lock pyproject.toml
-	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
+$(STAMP): bootstrap.sh bootstrap.lock requirements.lock pyproject.toml
+	./bootstrap.sh
 	$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	$(BIN)/kennel prepare
@@ -28,7 +22,10 @@ demo: setup ## the main job on sample images, on this machine, no network and no
 	@$(BIN)/kennel demo
 
 test: setup lint ## every test, a file at a time on each of two processes (each has a localaws of its own)
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations=20 --durations-min=1
+
+test-fast: setup ## under a minute: without what starts a process (localaws, SSH, Prefect, Chromium) or is marked slow
+	$(BIN)/pytest --no-processes -m "not slow" --timeout 30 --numprocesses 2 --dist loadfile --disable-warnings
 
 lint: setup ## ruff and mypy --strict
 	$(BIN)/ruff check .
@@ -36,13 +33,17 @@ lint: setup ## ruff and mypy --strict
 	$(BIN)/mypy flows tasks training loadtest localaws kennel tests benchmarks
 	$(BIN)/mypy lambda/classify
 
+docs: setup ## docs/cli.md anew, from the command's own definitions
+	$(BIN)/python -c 'from kennel.cli_reference import reference; print(reference(), end="")' > docs/cli.md
+
 up: setup ## localaws and Prefect's server in the background; prints the environment to export
 	@$(BIN)/kennel up
 
 down: setup ## stops both, and everything they started
 	@$(BIN)/kennel down --yes
 
-lock: $(UV) ## makes requirements.lock anew from pyproject.toml
+lock: ## makes requirements.lock anew from pyproject.toml
+	./bootstrap.sh
 	$(UV) pip compile pyproject.toml --group dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 

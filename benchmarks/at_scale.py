@@ -1,18 +1,18 @@
 """What binds first, and how long a tenfold jump is not carried, from 100 to 1,000,000 requests a second.
 
-`python -m benchmarks.at_scale [runs/<run id>]` prints the study of `tasks.scale_limits`: for the measurements of a run
-that has a scaling plan, else for figures that are assumed and say so. Nothing is sent anywhere.
+`python -m benchmarks.at_scale [runs/<run id>]` prints the study of `benchmarks.simulation.limits`: for the measurements
+of a run that has a scaling plan, else for figures that are assumed and say so. Nothing is sent anywhere.
 """
 
 import sys
 import time
 from pathlib import Path
 
-from tasks.machine import hardware
-from tasks.records import load_record
-from tasks.scale_limits import bounds, study, study_markdown
-from tasks.scaling_plan import Limits, ScalingPlan, list_prices
-from tasks.traffic import Figure, Measured, Traffic
+from benchmarks.simulation.limits import bounds, study, study_markdown
+from tasks.run.machine import hardware
+from tasks.run.records import load_record
+from tasks.scaling.plan import Limits, ScalingPlan, list_prices
+from tasks.scaling.traffic import Figure, Measured, Traffic
 
 STAGE = "scaling_plan"
 ASSUMED = "assumed, not measured"

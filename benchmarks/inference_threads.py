@@ -22,7 +22,7 @@ from benchmarks.localaws_front import DEADLINE_SECONDS, Row
 from benchmarks.scale_out import make_archive, until
 from benchmarks.serving import free_port, make_pictures
 from localaws.sagemaker.model_server.archive import unpack
-from tasks.machine import hardware
+from tasks.run.machine import hardware
 
 ROUNDS = 5
 REQUESTS = 200

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tasks.machine import hardware
+from tasks.run.machine import hardware
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS, STOCK = ROOT / "lambda" / "classify", ROOT / "benchmarks" / "lambda_stock"

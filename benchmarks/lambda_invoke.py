@@ -24,7 +24,7 @@ import psutil
 
 from benchmarks.localaws_front import TRUST as SAGEMAKER_TRUST
 from benchmarks.localaws_front import Row, _client, localaws
-from tasks.machine import hardware
+from tasks.run.machine import hardware
 
 HANDLER = """
 import time

@@ -29,7 +29,7 @@ import boto3
 import psutil
 from botocore.config import Config
 
-from tasks.machine import hardware
+from tasks.run.machine import hardware
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312"
 MODEL = """

@@ -25,7 +25,7 @@ from typing import Any
 
 from PIL import Image
 
-from tasks.machine import hardware
+from tasks.run.machine import hardware
 
 ROOT = Path(__file__).parents[1]
 SERVER = ROOT / "tests" / "loadtest" / "invoke_server.py"
@@ -175,16 +175,17 @@ def boto3_user(url: str) -> Any:
 def kennel_user(url: str) -> Any:
     """Our open model: Poisson arrivals, signed requests, latency from the intended start."""
     import gevent
+    from botocore.credentials import ReadOnlyCredentials
     from locust import User, task
 
     from loadtest.arrivals import Stage, poisson_arrivals
     from loadtest.connection import Connection
     from loadtest.open_loop import Bounds, OpenLoop, Wire
-    from loadtest.signing import Credentials, Payload, Signer
+    from loadtest.signing import Payload, Signer
     from loadtest.targets import LoadTarget
 
     target = LoadTarget("endpoint", "steady", None, url, "us-east-1")
-    signer = Signer(target.route, lambda: Credentials("AKID", "secret"))
+    signer = Signer(target.route, lambda: ReadOnlyCredentials("AKID", "secret", None))
     payload = Payload.of("picture", picture(), "image/jpeg")
     schedule = [Stage(RATE_PER_SECOND, SECONDS * 0.9)]
 

@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks.localaws_front import DEADLINE_SECONDS, IMAGE, SIGNATURE, TRUST, Row, _client, _command
 from localaws.sagemaker.endpoints.connections import ConnectionPool
-from tasks.machine import hardware
+from tasks.run.machine import hardware
 
 TIME_SCALE = 90
 STARTUP_SECONDS = 120  # AWS's; 1.33 s real

@@ -31,7 +31,7 @@ from sklearn.datasets import load_sample_images
 
 from localaws.sagemaker.endpoints.connections import ConnectFailed, ConnectionPool
 from localaws.sagemaker.model_server.archive import unpack
-from tasks.machine import hardware
+from tasks.run.machine import hardware
 from training.export import save_model
 from training.model import Classifier, Embedder, Head, Standardisation, build_backbone
 from training.preprocess import load_for_evaluation

@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/ssh_transfer.py [--megabytes 200] [--rounds 7]
 
 Starts an OpenSSH server of its own on 127.0.0.1, with an empty home, so that no start-up file of a shell plays a part.
-A: `SFTPClient.put` of a `paramiko.Transport` as it comes. B: `scp`, as one would type it. C: `tasks.transfer.put`, by
+A: `SFTPClient.put` of a `paramiko.Transport` as it comes. B: `scp`, as typed. C: `tasks.ssh.transfer.put`, by
 which the far side also computes the sha256, makes the file durable (fsync) and only then names it; A and B do not. The
 three take turns with the same file of random bytes, each from connect to disconnect, with one handshake and the host
 key verified; medians. After each, outside the time, the sha256 of what arrived is checked. Not measured: a network.
@@ -29,10 +29,10 @@ from typing import Any
 
 import paramiko
 
-from tasks.machine import hardware
-from tasks.progress import LineProgress
-from tasks.ssh import Remote
-from tasks.transfer import put
+from tasks.run.machine import hardware
+from tasks.run.progress import LineProgress
+from tasks.ssh.remote import Remote
+from tasks.ssh.transfer import put
 
 GOAL_SFTP, GOAL_SCP = 2.5, 1.0
 
@@ -111,7 +111,7 @@ def report(seconds: list[list[float]], megabytes: int) -> None:
     rounds = len(seconds[0])
     print(f"paramiko's SFTP put {sftp:6.3f} s  {megabytes / sftp:5.0f} MB/s (median of {rounds})")
     print(f"scp                 {scp:6.3f} s  {megabytes / scp:5.0f} MB/s")
-    print(f"tasks.transfer.put  {ours:6.3f} s  {megabytes / ours:5.0f} MB/s")
+    print(f"tasks.ssh.transfer.put  {ours:6.3f} s  {megabytes / ours:5.0f} MB/s")
     print(f"against paramiko's SFTP put {sftp / ours:5.2f} x  (goal: {GOAL_SFTP:g} x)")
     print(f"against scp                 {scp / ours:5.2f} x  (goal: {GOAL_SCP:g} x)")
 

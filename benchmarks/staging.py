@@ -31,14 +31,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks import staging, storage
-from tasks.aws import Aws
-from tasks.machine import hardware
-from tasks.memory import Memory
-from tasks.progress import LineProgress
-from tasks.records import SPLITS, DatasetRef
-from tasks.sample import make_sample
-from tasks.settings import Settings
+from tasks.account import objects
+from tasks.data import staging
+from tasks.data.memory import Memory
+from tasks.data.sample import make_sample
+from tasks.run.aws import Aws
+from tasks.run.machine import hardware
+from tasks.run.progress import LineProgress
+from tasks.run.records import SPLITS, DatasetRef
+from tasks.run.settings import Settings
 
 RUN = "benchmark"
 READY_SECONDS = 60
@@ -87,7 +88,7 @@ def run_round(work: Path, url: str, source: Path, expected: tuple[int, int], tim
         raise SystemExit("staging again gave another dataset")
     times.again.append(seconds)
     print(f"round {number + 1}: {times.sync[-1]:.2f} s, {times.stage[-1]:.2f} s, {times.again[-1]:.3f} s", flush=True)
-    storage.delete_prefix(aws, aws.bucket, "datasets/")
+    objects.delete_prefix(aws, aws.bucket, "datasets/")
 
 
 def sync(aws: Aws, source: Path, expected: tuple[int, int]) -> float:
@@ -100,11 +101,11 @@ def sync(aws: Aws, source: Path, expected: tuple[int, int]) -> float:
     begun = time.perf_counter()
     subprocess.run([program, "s3", "sync", *options, source, f"s3://{bucket}/images"], env=environment, check=True)
     seconds = time.perf_counter() - begun
-    stored = storage.list_objects(aws, bucket, "images/").values()
+    stored = objects.list_objects(aws, bucket, "images/").values()
     found = (len(stored), sum(item.size_bytes for item in stored))
     if found != expected:
         raise SystemExit(f"sync: {found} arrived of {expected}")
-    storage.delete_prefix(aws, bucket, "images/")
+    objects.delete_prefix(aws, bucket, "images/")
     aws.client("s3").delete_bucket(Bucket=bucket)
     return seconds
 
@@ -123,14 +124,14 @@ def stage(aws: Aws, source: Path) -> tuple[float, DatasetRef]:
 
 def check(aws: Aws, dataset: DatasetRef, images: int) -> None:
     """Stop unless every image is in a shard with the digest that images.jsonl says."""
-    listed = storage.read_object(aws, aws.bucket, f"{dataset.prefix}/images.jsonl") or b""
+    listed = objects.read_object(aws, aws.bucket, f"{dataset.prefix}/images.jsonl") or b""
     rows = [json.loads(line) for line in listed.splitlines()]
     wanted = {(row["shard"], row["member"]): row["sha256"] for row in rows}
     found: dict[tuple[str, str], str] = {}
     for split in SPLITS:
         for number in range(dataset.shards[split]):
             key = f"{split}/shard-{number:05d}.tar"
-            data = storage.read_object(aws, aws.bucket, f"{dataset.prefix}/{key}") or b""
+            data = objects.read_object(aws, aws.bucket, f"{dataset.prefix}/{key}") or b""
             found.update(((key, name), digest) for name, digest in members(data))
     if found != wanted or len(found) != images or dataset.images() != images:
         raise SystemExit(f"staging: {len(found)} of {images} images arrived as they should")

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from benchmarks.staged_photos import channels, read_zip, repeated, write_folders, write_shards
-from tasks.machine import hardware
+from tasks.run.machine import hardware
 from training.model import build_backbone
 from training.weights import export_packaged, load_weights
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from benchmarks.staged_photos import channels, read_zip, repeated, write_shards
-from tasks.machine import hardware
+from tasks.run.machine import hardware
 from training.weights import export_packaged
 
 GOAL = 1.9

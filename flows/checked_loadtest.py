@@ -15,20 +15,20 @@ from typing import TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.aws import Aws
-from tasks.checked_load import ScalingVerdicts, Through, Trial, apply_plan, check_plan, with_overrides
-from tasks.concurrency import account_limits
-from tasks.errors import SettingsRefused
-from tasks.ledger import Ledger
-from tasks.load_measurements import STAGE as LADDER
-from tasks.load_measurements import LadderRecord, measure
-from tasks.load_report import STAGE
-from tasks.load_rungs import LadderRules
-from tasks.loadtest import LoadOptions
-from tasks.records import EndpointRef, FunctionRef, load_record, save_record
-from tasks.scaling_plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
-from tasks.traffic import SAMPLE_TRAFFIC, Traffic
-from tasks.waiting import say
+from tasks.load.generator import LoadOptions
+from tasks.load.measurements import STAGE as LADDER
+from tasks.load.measurements import LadderRecord, measure
+from tasks.load.report import STAGE
+from tasks.load.rungs import LadderRules
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused
+from tasks.run.ledger import Ledger
+from tasks.run.records import EndpointRef, FunctionRef, load_record, save_record
+from tasks.run.waiting import say
+from tasks.scaling.plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
+from tasks.scaling.traffic import SAMPLE_TRAFFIC, Traffic
+from tasks.serving.concurrency import account_limits
+from tasks.verdicts.check import ScalingVerdicts, Through, Trial, apply_plan, check_plan, with_overrides
 
 Ref = TypeVar("Ref", EndpointRef, FunctionRef)
 SAMPLE_SAFETY = 0.25

@@ -12,20 +12,20 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.parameters import AllowedHost, InstanceCount, InstanceType, RunId
-from tasks.artifacts import publish_record
-from tasks.aws import Aws
-from tasks.code_package import build_lambda_zip
-from tasks.containers import inference_image
-from tasks.endpoint import EndpointPlan, endpoint_arn, endpoint_log_group, ensure_endpoint, with_first_seconds
-from tasks.errors import SettingsRefused
-from tasks.functions import FunctionPlan, ensure_function, function_log_group, hosts_allowed_by_default
-from tasks.ledger import Ledger, run_lock
-from tasks.pricing import choose_hosting_instance
-from tasks.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel, load_record, save_record
-from tasks.roles import endpoint_role, ensure_log_group, ensure_role, function_role
-from tasks.settings import Settings
-from tasks.smoke import SmokeResult, smoke_test
-from tasks.waiting import say
+from tasks.account.images import inference_image
+from tasks.account.prices import choose_hosting_instance
+from tasks.account.roles import endpoint_role, ensure_log_group, ensure_role, function_role
+from tasks.model.code import build_lambda_zip
+from tasks.run.artifacts import publish_record
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused
+from tasks.run.ledger import Ledger, run_lock
+from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel, load_record, save_record
+from tasks.run.settings import Settings
+from tasks.run.waiting import say
+from tasks.serving.endpoint import EndpointPlan, endpoint_arn, endpoint_log_group, ensure_endpoint, with_first_seconds
+from tasks.serving.function import FunctionPlan, ensure_function, function_log_group, hosts_allowed_by_default
+from tasks.serving.smoke import SmokeResult, smoke_test
 
 STAGE = "deploy"
 

@@ -15,18 +15,19 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.checked_loadtest import check, checked_test
 from flows.parameters import DemoPace, LoadSeconds, Processes, RatePerSecond, RunId, SafetyFactor
-from tasks.artifacts import publish_markdown
-from tasks.aws import Aws
-from tasks.checked_load import SCALING, ScalingVerdicts
-from tasks.errors import SettingsRefused
-from tasks.ledger import run_lock
-from tasks.load_images import fetch_test_images
-from tasks.load_report import STAGE, TESTED, report_markdown
-from tasks.loadtest import LoadOptions, run_load_test
-from tasks.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, load_record
-from tasks.report import summarise, write_report
-from tasks.scaling_report import raise_unless_passed, scaling_markdown
-from tasks.settings import Settings
+from tasks.load.generator import LoadOptions, run_load_test
+from tasks.load.images import fetch_test_images
+from tasks.load.report import STAGE, TESTED, report_markdown
+from tasks.report.markdown import write_report
+from tasks.report.summary import summarise
+from tasks.run.artifacts import publish_markdown
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused
+from tasks.run.ledger import run_lock
+from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, load_record
+from tasks.run.settings import Settings
+from tasks.verdicts.check import SCALING, ScalingVerdicts
+from tasks.verdicts.report import raise_unless_passed, scaling_markdown
 
 IMAGES = 16
 """So many different photos are sent in turn: enough that no cache of one answer could serve them all."""
@@ -57,7 +58,7 @@ async def loadtest(
     `steady`: `rate_per_second` for `seconds`. `checked`: the `traffic` statement is planned for and the plan is put to
     the test (`flows.checked_loadtest`); `overrides` sets numbers of the plan by hand, and with `remeasures` False an
     earlier ladder of the run counts. Without a statement, the demo's is taken at the `pace` that fits this machine
-    (`tasks.pace`). The report returned is that of the first way's whole profile.
+    (`tasks.load.pace`). The report returned is that of the first way's whole profile.
 
     Raises:
         SettingsRefused: the run has no staged dataset or no endpoint or function yet, or a parameter does not fit.

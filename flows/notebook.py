@@ -14,11 +14,9 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
 from flows.parameters import InstanceType, RunId
-from tasks.artifacts import publish_record
-from tasks.aws import Aws
-from tasks.errors import SettingsRefused
-from tasks.ledger import Ledger, run_lock
-from tasks.notebook import (
+from tasks.account.prices import choose_notebook_instance
+from tasks.account.roles import ensure_role
+from tasks.notebook.instance import (
     NotebookPlan,
     NotebookRef,
     NotebookReport,
@@ -28,12 +26,14 @@ from tasks.notebook import (
     start_notebook,
     stop_notebook,
 )
-from tasks.notebook_role import notebook_role
-from tasks.pricing import choose_notebook_instance
-from tasks.records import DatasetRef, load_record, save_record
-from tasks.roles import ensure_role
-from tasks.settings import Settings
-from tasks.waiting import say
+from tasks.notebook.role import notebook_role
+from tasks.run.artifacts import publish_record
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused
+from tasks.run.ledger import Ledger, run_lock
+from tasks.run.records import DatasetRef, load_record, save_record
+from tasks.run.settings import Settings
+from tasks.run.waiting import say
 
 STAGE = "notebook"
 Action = Literal["create", "list", "start", "stop"]

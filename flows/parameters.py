@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from tasks.naming import RUN_ID_PATTERN
+from tasks.run.naming import RUN_ID_PATTERN
 
 RunId = Annotated[str, StringConstraints(pattern=RUN_ID_PATTERN)]
 Backbone = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]

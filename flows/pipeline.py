@@ -35,27 +35,21 @@ from flows.parameters import (
 from flows.stage_data import stage_data
 from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
-from tasks import naming
-from tasks.artifacts import publish_markdown
-from tasks.backbones import require_backbone
-from tasks.checked_load import SCALING, ScalingVerdicts
-from tasks.errors import Inconclusive, StageFailed
-from tasks.ledger import run_lock
-from tasks.load_report import STAGE as LOADTEST
-from tasks.load_report import TESTED
-from tasks.machine import where
-from tasks.progress import Stage, tell_stage
-from tasks.records import FunctionRef, LoadReport, load_record, save_record
-from tasks.report import (
-    LoadTested,
-    RunSummary,
-    StageTimes,
-    forget_load_test_of_another,
-    summarise,
-    write_report,
-)
-from tasks.settings import Settings
-from tasks.waiting import say
+from tasks.load.report import STAGE as LOADTEST
+from tasks.load.report import TESTED
+from tasks.model.backbones import require_backbone
+from tasks.report.markdown import write_report
+from tasks.report.summary import LoadTested, RunSummary, StageTimes, forget_load_test_of_another, summarise
+from tasks.run import naming
+from tasks.run.artifacts import publish_markdown
+from tasks.run.errors import Inconclusive, StageFailed
+from tasks.run.ledger import run_lock
+from tasks.run.machine import where
+from tasks.run.progress import Stage, tell_stage
+from tasks.run.records import FunctionRef, LoadReport, load_record, save_record
+from tasks.run.settings import Settings
+from tasks.run.waiting import say
+from tasks.verdicts.check import SCALING, ScalingVerdicts
 
 STAGE = "pipeline"
 Result = TypeVar("Result")

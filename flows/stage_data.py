@@ -13,16 +13,17 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.parameters import RunId
-from tasks import naming, staging
-from tasks.aws import Aws
-from tasks.bucket import ensure_bucket
-from tasks.ledger import Ledger, run_lock
-from tasks.memory import LocatedSource, Memory
-from tasks.progress import show_progress
-from tasks.records import DatasetRef, save_record
-from tasks.settings import Settings
-from tasks.staging import StagingOutcome, UploadSummary
-from tasks.staging_report import staging_markdown
+from tasks.account.bucket import ensure_bucket
+from tasks.data import staging
+from tasks.data.memory import LocatedSource, Memory
+from tasks.data.report import staging_markdown
+from tasks.data.staging import StagingOutcome, UploadSummary
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.ledger import Ledger, run_lock
+from tasks.run.progress import show_progress
+from tasks.run.records import DatasetRef, save_record
+from tasks.run.settings import Settings
 
 
 @task(cache_policy=NO_CACHE, retries=0)

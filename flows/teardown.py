@@ -12,13 +12,13 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.parameters import RunId
-from tasks.artifacts import publish_record
-from tasks.aws import Aws
-from tasks.settings import Settings
-from tasks.teardown import TeardownReport, confirm, draw_plan, execute
-from tasks.teardown_models import Models, keep_models
-from tasks.teardown_plan import Plan, plan_text
-from tasks.waiting import say
+from tasks.run.artifacts import publish_record
+from tasks.run.aws import Aws
+from tasks.run.settings import Settings
+from tasks.run.waiting import say
+from tasks.teardown.models import Models, keep_models
+from tasks.teardown.plan import Plan, plan_text
+from tasks.teardown.teardown import TeardownReport, confirm, draw_plan, execute
 
 STAGE = "teardown"
 

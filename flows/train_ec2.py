@@ -26,17 +26,18 @@ from flows.parameters import (
     Views,
 )
 from flows.train_sagemaker import stage_weights
-from tasks.artifacts import publish_record
-from tasks.aws import Aws
-from tasks.backbones import require_backbone
-from tasks.code_package import git_commit, stage_training_code
-from tasks.errors import SettingsRefused
-from tasks.instance_prices import choose_instances
-from tasks.instance_run import InstanceWish, adopt_model, end_instances, train_on_instances
-from tasks.ledger import run_lock
-from tasks.parity import STAGE as PARITY
-from tasks.parity import Parity, compare
-from tasks.records import (
+from tasks.ec2.job import RemoteJob
+from tasks.ec2.prices import choose_instances
+from tasks.ec2.run import InstanceWish, adopt_model, end_instances, train_on_instances
+from tasks.model.backbones import require_backbone
+from tasks.model.code import git_commit, stage_training_code
+from tasks.report.parity import STAGE as PARITY
+from tasks.report.parity import Parity, compare
+from tasks.run.artifacts import publish_record
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused
+from tasks.run.ledger import run_lock
+from tasks.run.records import (
     DatasetRef,
     Hyperparameters,
     InstanceModel,
@@ -45,9 +46,8 @@ from tasks.records import (
     load_record,
     save_record,
 )
-from tasks.remote_job import RemoteJob
-from tasks.settings import Settings
-from tasks.waiting import say
+from tasks.run.settings import Settings
+from tasks.run.waiting import say
 
 STAGE = "train_ec2"
 

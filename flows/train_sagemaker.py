@@ -23,22 +23,22 @@ from flows.parameters import (
     Seed,
     Views,
 )
-from tasks.artifacts import publish_record
-from tasks.aws import Aws
-from tasks.backbones import require_backbone
-from tasks.code_package import git_commit, stage_training_code
-from tasks.containers import training_image
-from tasks.errors import KennelError, SettingsRefused
-from tasks.kept_training import is_kept, keep_log, keep_result
-from tasks.ledger import Ledger, run_lock
-from tasks.pricing import choose_training_instance
-from tasks.records import DatasetRef, Hyperparameters, TrainedModel, WeightsRef, load_record, save_record
-from tasks.roles import ensure_role, training_role
-from tasks.settings import Settings
-from tasks.training_job import TrainingPlan, create_job, find_job
-from tasks.training_watch import follow_job
-from tasks.waiting import say
-from tasks.weights import find_weights, upload_weights
+from tasks.account.images import training_image
+from tasks.account.prices import choose_training_instance
+from tasks.account.roles import ensure_role, training_role
+from tasks.model.backbones import require_backbone
+from tasks.model.code import git_commit, stage_training_code
+from tasks.model.weights import find_weights, upload_weights
+from tasks.run.artifacts import publish_record
+from tasks.run.aws import Aws
+from tasks.run.errors import KennelError, SettingsRefused
+from tasks.run.ledger import Ledger, run_lock
+from tasks.run.records import DatasetRef, Hyperparameters, TrainedModel, WeightsRef, load_record, save_record
+from tasks.run.settings import Settings
+from tasks.run.waiting import say
+from tasks.sagemaker.job import TrainingPlan, create_job, find_job
+from tasks.sagemaker.kept import is_kept, keep_log, keep_result
+from tasks.sagemaker.watch import follow_job
 
 STAGE = "train_sagemaker"
 PROVISIONING_SECONDS = 1800

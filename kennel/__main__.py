@@ -1,5 +1,5 @@
 """`python -m kennel`: the command, for an environment whose scripts are not on the path."""
 
-from kennel.command import main
+from kennel.cli import main
 
 main()

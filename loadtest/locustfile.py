@@ -33,6 +33,7 @@ import botocore.session
 import flask
 import gevent
 import locust.stats
+from botocore.credentials import ReadOnlyCredentials
 from locust import LoadTestShape, User, events, task
 from locust.runners import WorkerRunner
 
@@ -43,7 +44,7 @@ from loadtest.open_loop import Bounds, OpenLoop, Wire
 from loadtest.outcomes import Outcome
 from loadtest.page_form import plan_with, refuse, with_style
 from loadtest.plan import PLAN_VARIABLE, Plan, read_plan
-from loadtest.signing import Credentials, Signer
+from loadtest.signing import Signer
 from loadtest.summary import summary, write_summary
 from loadtest.tally import Tally, merged
 from loadtest.timeline import CHARTED
@@ -140,7 +141,7 @@ def plan_now(environment: Any) -> Plan:
     return plan_with(PLAN, getattr(typed, "rate_per_second", None), getattr(typed, "seconds", None))
 
 
-def credentials_source(*, is_local: bool) -> Callable[[], Credentials]:
+def credentials_source(*, is_local: bool) -> Callable[[], ReadOnlyCredentials]:
     """Return what gives the current credentials; a local run never reads those of a profile.
 
     Raises:
@@ -148,16 +149,12 @@ def credentials_source(*, is_local: bool) -> Callable[[], Credentials]:
     """
     if is_local:
         access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
-        fixed = Credentials(access or "local", secret or "local")
+        fixed = ReadOnlyCredentials(access or "local", secret or "local", None)
         return lambda: fixed
     found = botocore.session.get_session().get_credentials()
     if found is None:
         raise RuntimeError("no AWS credentials were found")
-
-    def current() -> Credentials:
-        frozen = found.get_frozen_credentials()
-        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
-
+    current: Callable[[], ReadOnlyCredentials] = found.get_frozen_credentials
     return current
 
 

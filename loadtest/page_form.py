@@ -10,7 +10,7 @@ from loadtest.arrivals import Stage
 from loadtest.plan import Plan
 
 MOST = {"rate_per_second": 1_000_000.0, "seconds": 86_400.0}
-"""The bounds that a plan has (tasks/loadtest.py)."""
+"""The bounds that a plan has (tasks/load/generator.py)."""
 
 _STYLE = """<style>
 .MuiCollapse-root { height: auto !important; visibility: visible !important; }

@@ -1,4 +1,4 @@
-"""What a load test is told to do: read from the plan file that `tasks/loadtest.py` writes, checked, frozen."""
+"""What a load test is told to do: read from the plan file that `tasks/load/generator.py` writes, checked, frozen."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from loadtest.plan import Plan
 from loadtest.tally import Tally
 from loadtest.timeline import by_stage, intervals, timeline
 from loadtest.verdict import achieved_rate, judge
-from tasks.machine import hardware
+from tasks.run.machine import hardware
 
 FEWEST_INTERVALS = 8
 """How many points a picture of the run has at least, however few requests there are."""

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from loadtest.outcomes import HttpAnswer, Outcome, endpoint_outcome, function_outcome
 from loadtest.signing import Payload, Route
-from tasks.settings import is_loopback
+from tasks.run.settings import is_loopback
 
 TargetKind = Literal["endpoint", "function"]
 

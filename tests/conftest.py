@@ -1,4 +1,8 @@
-"""A real localaws in a process of its own, on a free port, with a home of its own: one for all tests."""
+"""A real localaws in a process of its own, on a free port, with a home of its own: one for all tests.
+
+`--no-processes` leaves out what starts one. No test is marked for it: a test is skipped at the moment when it, or a
+fixture that it uses, starts a process.
+"""
 
 import os
 import signal
@@ -20,6 +24,22 @@ from tests.shapes import check_reply
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 30.0
+STARTS_A_PROCESS = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "os.system"}
+"""Audit events of Python: https://docs.python.org/3/library/audit_events.html"""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-processes", action="store_true", help="skip each test at the moment it starts a process")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--no-processes"):
+        sys.addaudithook(_skip_a_test_that_starts_a_process)
+
+
+def _skip_a_test_that_starts_a_process(event: str, _: tuple[object, ...]) -> None:
+    if event in STARTS_A_PROCESS and "PYTEST_CURRENT_TEST" in os.environ:
+        pytest.skip("it starts a process")
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,24 @@ TRAINING_PACKAGES = {
     "simplejpeg",
     "PIL",
 }
+TASKS_ROOMS: dict[str, set[str]] = {
+    "run": set(),
+    "account": {"run"},
+    "ssh": {"run"},
+    "data": {"run", "account"},
+    "model": {"run", "account"},
+    "notebook": {"run", "account"},
+    "scaling": {"run", "account"},
+    "sagemaker": {"run", "account", "model"},
+    "ec2": {"run", "account", "model", "ssh"},
+    "serving": {"run", "account", "scaling"},
+    "load": {"run", "scaling", "serving"},
+    "verdicts": {"run", "scaling", "serving", "load"},
+    "teardown": {"run", "account", "ec2", "notebook", "sagemaker", "serving"},
+    "report": {"run", "account", "data", "load", "sagemaker", "serving", "verdicts"},
+}
+"""What each folder of tasks/ may import of the others; docs/architecture.md shows the same table."""
+
 HEAVY_OR_REMOTE = {"boto3", "botocore", "paramiko", "torch", "torchvision", "sagemaker"}
 
 
@@ -65,8 +83,23 @@ def test_a_room_imports_only_the_rooms_it_may(room: str) -> None:
     assert strangers == []
 
 
+def test_every_folder_of_tasks_imports_only_the_folders_it_may() -> None:
+    strangers = []
+    for file, name in imports_of("tasks"):
+        folder, imported = file.parts[1], name.split(".")[1:2]
+        if top(name) == "tasks" and imported and not {*imported} <= TASKS_ROOMS[folder] | {folder}:
+            strangers.append((str(file), name))
+    assert strangers == []
+
+
+def test_tasks_has_folders_and_no_file_beside_them() -> None:
+    folders = {folder.name for folder in (ROOT / "tasks").iterdir() if folder.is_dir() and folder.name != "__pycache__"}
+    assert folders == set(TASKS_ROOMS)
+    assert [file.name for file in (ROOT / "tasks").glob("*.py")] == ["__init__.py"]
+
+
 def test_the_load_test_takes_nothing_but_settings_records_errors_and_the_machine_from_tasks() -> None:
-    allowed = {"tasks.settings", "tasks.records", "tasks.errors", "tasks.machine"}
+    allowed = {"tasks.run.settings", "tasks.run.records", "tasks.run.errors", "tasks.run.machine"}
     assert [(f, n) for f, n in imports_of("loadtest") if top(n) == "tasks" and n not in allowed] == []
 
 
@@ -75,14 +108,14 @@ def test_flows_hold_order_and_decisions_and_call_no_aws_or_model_library() -> No
 
 
 def test_only_one_module_of_tasks_builds_boto3_clients() -> None:
-    runs_on_the_notebook_instance = "tasks/notebook_idle.py"
+    runs_on_the_notebook_instance = "tasks/notebook/idle.py"
     builders = {str(file) for file, name in imports_of("tasks") if top(name) == "boto3"}
-    assert builders - {runs_on_the_notebook_instance} == {"tasks/aws.py"}
+    assert builders - {runs_on_the_notebook_instance} == {"tasks/run/aws.py"}
 
 
 def test_what_is_sent_to_the_notebook_instance_needs_nothing_of_ours() -> None:
     known = {"boto3"} | sys.stdlib_module_names
-    names = imported_modules(ROOT / "tasks" / "notebook_idle.py")
+    names = imported_modules(ROOT / "tasks" / "notebook" / "idle.py")
     assert [name for name in names if top(name) not in known] == []
 
 

@@ -135,7 +135,10 @@ def git_commit(env: Mapping[str, str]) -> str:
     """The commit the job was started from: KENNEL_GIT_COMMIT, else this checkout's head, else "unknown"."""
     if env.get("KENNEL_GIT_COMMIT"):
         return env["KENNEL_GIT_COMMIT"]
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / ".git").exists():  # a shipped copy may lie inside the checkout of something else
+        return "unknown"
+    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):

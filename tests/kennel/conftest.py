@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import start_server, wait_for_url
-from tests.flows.counting_proxy import Calls, counting_proxy
+from tests.counting_proxy import Calls, counting_proxy
 from tests.kennel.photos import make_photos
-from tests.kennel.terminal import Terminal
+from tests.kennel.shell import Terminal
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from tests.kennel.terminal import ROOT, Terminal
+from tests.kennel.shell import ROOT, Terminal
 
 HIDDEN, SHOWN = "\x1b[?25l", "\x1b[?25h"
 _CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -7,13 +7,14 @@ import time
 import gevent
 import gevent.event
 import pytest
+from botocore.credentials import ReadOnlyCredentials
 
 from loadtest.arrivals import Stage, poisson_arrivals, total_seconds
 from loadtest.connection import Connection
 from loadtest.open_loop import Bounds, OpenLoop, Wire
 from loadtest.outcomes import OK, HttpAnswer, Outcome
 from loadtest.percentiles import value_ms
-from loadtest.signing import Credentials, Payload, Signer
+from loadtest.signing import Payload, Signer
 from loadtest.tally import Tally
 from loadtest.targets import LoadTarget
 from loadtest.timer import PreciseTimer
@@ -25,7 +26,7 @@ JPEG = Payload.of("photo", b"\xff\xd8" + bytes(2_000), "image/jpeg")
 
 def wire(server: InvokeServer, name: str = "steady", timeout_seconds: float = 10) -> Wire:
     target = LoadTarget("endpoint", name, None, server.url, "us-east-1")
-    signer = Signer(target.route, lambda: Credentials("AKID", "secret"))
+    signer = Signer(target.route, lambda: ReadOnlyCredentials("AKID", "secret", None))
 
     def connect() -> Connection:
         return Connection(target.host, target.port, is_tls=False, timeout_seconds=timeout_seconds)

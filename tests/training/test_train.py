@@ -33,6 +33,8 @@ from training.graphs import sha256_of
 from training.train import main
 from training.weights import export_packaged
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = ("head.0.weight", "head.0.bias", "head.2.weight", "head.2.bias")
 

@@ -1,6 +1,5 @@
 """Training jobs through boto3: every script here really runs, on hosts of its own."""
 
-import asyncio
 import json
 import time
 import uuid
@@ -131,7 +130,7 @@ def test_two_jobs_at_once_may_use_the_same_port(room: Room) -> None:
 def test_channels_of_more_than_a_thousand_objects_arrive_whole_and_shards_are_dealt_in_key_order(room: Room) -> None:
     prefix = uuid.uuid4().hex
     keys = [f"{prefix}/part-{number:04d}" for number in range(1002)]
-    asyncio.run(put_all(room, keys))
+    put_all(room, keys)
     script = """
         import pathlib
         for channel in ("whole", "dealt"):

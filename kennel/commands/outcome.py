@@ -1,0 +1,74 @@
+"""What a command ends with beyond its table: the verdicts that did not pass, and what to do next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kennel.servers import prefect, processes
+from tasks.scaling.choice import amount
+
+if TYPE_CHECKING:
+    from tasks.run.records import FunctionRef
+    from tasks.verdicts.verdicts import Verdict
+
+PASSED = "PASS"
+_PICTURE = (".jpg", ".jpeg", ".png")
+
+
+def verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return how many verdicts passed, and one line for each that did not."""
+    passed = sum(each.state == PASSED for each in verdicts)
+    lines = [f"{passed} of {len(verdicts)} verdicts passed"]
+    return lines + [_line(each) for each in verdicts if each.state != PASSED]
+
+
+def _line(verdict: Verdict) -> str:
+    seen = "not observed" if verdict.observed is None else amount(verdict.observed, verdict.unit)
+    return f"  {verdict.state} {verdict.what}: {seen}, predicted {verdict.range}"
+
+
+def next_lines(run_dir: Path, function: FunctionRef, home: Path, *, is_local: bool) -> list[str]:
+    """Return three things to do next, with the real names: ask the function, look at the run, take it all down."""
+    kennel, aws = program("kennel"), program("aws")
+    page = processes.find(home, prefect.NAME)
+    payload, photo = _payload(run_dir)
+    return [
+        "Ask it:",
+        *([f'  eval "$({kennel} up)"'] if is_local else []),
+        *photo,
+        f"  {aws} lambda invoke --qualifier {function.alias} \\",
+        f"    --function-name {function.name} \\",
+        f"    --payload '{payload}' answer.json",
+        "Look at it:",
+        f"  {kennel} status {run_dir.name}",
+        f"  less {_from_here(run_dir / 'report.md')}",
+        *([f"  {page.url} is Prefect's page"] if page is not None else []),
+        "Take it down:",
+        f"  {kennel} down --yes",
+    ]
+
+
+def program(name: str) -> str:
+    """Return how a program of this environment is called from here: by its path as this command was, else by name."""
+    started = Path(sys.argv[0])
+    beside = started.parent / name
+    return str(beside) if started.name == "kennel" and started.parent.name and beside.exists() else name
+
+
+def _payload(run_dir: Path) -> tuple[str, list[str]]:
+    """Return a request, and the line that names its photo: one that the load test left here, else none."""
+    photos = (path for path in sorted((run_dir / "loadtest-images").glob("*")) if path.suffix.lower() in _PICTURE)
+    photo = next(photos, None)
+    if photo is None:
+        return '{"url": "https://HOST/PHOTO.jpg"}', []
+    return """{"image": "'$(base64 -w0 "$photo")'"}""", [f"  photo={shlex.quote(_from_here(photo))}"]
+
+
+def _from_here(path: Path) -> str:
+    """Return a path as it is typed in this directory."""
+    return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)

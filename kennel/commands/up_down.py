@@ -1,0 +1,126 @@
+"""`kennel up`, `kennel down` and `kennel prepare`: the local servers, and the end of everything that runs made."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+import time
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from kennel.servers import bytecode, prefect, processes, surroundings, work_pool
+from kennel.servers.localaws import AS_IT_IS, Options
+from kennel.terminal.console import end, print_json, say
+
+
+def up(options: Options = AS_IT_IS) -> int:
+    """Start or adopt the local servers and print what a shell has to export to use them.
+
+    Raises:
+        StageFailed, WaitTimedOut: a server did not come up.
+        SettingsRefused: the embedded AWS runs already, with other options.
+    """
+    where = surroundings.bring_up(_nothing, options)
+    work_pool.ensure()
+    end(is_finished=True)
+    for name, value in where.environment.items():
+        if name != processes.OWNER_VARIABLE:
+            print(f"export {name}={shlex.quote(value)}")
+    say("both servers answer; to use them in this shell: eval $(kennel up)")
+    return 0
+
+
+def _nothing() -> None:
+    """Have nothing to import while the servers start."""
+
+
+def prepare() -> int:
+    """Do once what makes every start quicker: bytecode of the packages, Prefect's empty database to copy.
+
+    Raises:
+        StageFailed: Prefect's migrations failed.
+    """
+    begun = time.perf_counter()
+    bytecode.compile_packages()
+    say(f"bytecode of the packages: compiled, {time.perf_counter() - begun:.0f} s")
+    say(f"Prefect's database: {prefect.prepare()}")
+    return 0
+
+
+def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
+    """Remove what one run or all runs made; after all of them, end the local servers.
+
+    Raises:
+        SettingsRefused: it was not confirmed, and there is no terminal to ask at; a model would be lost, and `--yes`
+            was not given; or there is no such run.
+        RunBusy: a command works on the run.
+        TeardownIncomplete: something is still there.
+    """
+    from kennel.commands.status import run_dir_of
+
+    home, runs = surroundings.home_and_runs()
+    where = surroundings.use_running()
+    if where is None or not _answers(where):
+        say("the embedded AWS does not run: what it held ended with it")
+        result: dict[str, object] = {"removed": [], "kept": [], "forgotten": _forget_local(runs, run_id)}
+    else:
+        result = _tear_down(run_id, is_confirmed=is_confirmed)
+    if run_id is not None and not result["removed"]:
+        run_dir_of(runs, run_id)
+    ended = [] if run_id else surroundings.take_down(home)
+    for name in ended:
+        say(f"ended: {name}")
+    if as_json:
+        print_json({**result, "ended": ended})
+    return 0
+
+
+def _tear_down(run_id: str | None, *, is_confirmed: bool) -> dict[str, object]:
+    from tasks.run.aws import Aws
+    from tasks.run.settings import Settings
+    from tasks.teardown.teardown import tear_down
+
+    report = tear_down(Aws(Settings.load()), run_id, yes=is_confirmed, say=say)
+    say(f"removed {len(report.removed)} resources of {len(report.runs)} runs; {len(report.kept)} kept")
+    if report.models_kept or report.models_lost:
+        say(f"their models: {len(report.models_kept)} are on this machine, {len(report.models_lost)} are lost")
+    return asdict(report)
+
+
+def _answers(where: surroundings.Surroundings) -> bool:
+    """Tell whether a local endpoint has a listener; real AWS is taken to be there."""
+    from tasks.run.settings import Settings
+
+    url = Settings.load().endpoint_url
+    if where.target != "local" or url is None:
+        return True
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 80), timeout=2.0):
+            return True
+    except OSError:
+        return False
+
+
+def _forget_local(runs: Path, run_id: str | None) -> list[str]:
+    """Close the ledger rows of an embedded AWS that ended: its resources lived in its memory."""
+    from kennel.commands.status import all_runs
+    from tasks.run.ledger import Ledger, read_ledger
+
+    forgotten = []
+    for run_dir in all_runs(runs):
+        header, rows = read_ledger(run_dir)
+        live = [row for row in rows if row.state != "removed"]
+        if header is None or run_id not in {None, run_dir.name}:
+            continue
+        if not surroundings.is_local_endpoint(header.endpoint):
+            if live:
+                say(f"run {run_dir.name}: {len(live)} resources on AWS, account {header.account_id}, are left alone")
+                say(f"  remove them: AWS_REGION={header.region} KENNEL_ACCOUNT_ID={header.account_id} kennel down")
+            continue
+        ledger = Ledger(run_dir, account_id=header.account_id, endpoint=header.endpoint, region=header.region)
+        for row in live:
+            ledger.removed(row.kind, row.name)
+            forgotten.append(f"{row.kind} {row.name}")
+    return forgotten

@@ -1,0 +1,1 @@
+"""The local servers: the embedded AWS, Prefect's server and work pool, their processes and ports."""

@@ -1,0 +1,177 @@
+"""localaws in the background: started or adopted for a kennel home, and the environment that its clients need.
+
+It is started as a program (`python -m localaws`), never imported: command and flows know nothing but the wire protocol.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from kennel.servers import processes
+from kennel.servers.ports import free_port
+from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
+
+NAME = "localaws"
+PREFERRED_PORT = 4577
+START_SECONDS = 60.0
+WRONG_USAGE = 2  # its exit code
+SSH_PORT = 22  # of instances; without root the embedded AWS has to take another
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the embedded AWS is to run with; None and () are its defaults, or whatever the running one has.
+
+    `time_scale`: AWS's seconds in a second; `capacity`: rules `TYPE[=[CONCURRENCY][:FLOORms]]` of hosting instances;
+    `instance_startup_seconds`: of a hosting instance that scales out, AWS's seconds.
+    """
+
+    time_scale: float | None = None
+    capacity: tuple[str, ...] = ()
+    instance_startup_seconds: float | None = None
+
+    @property
+    def given(self) -> dict[str, float | list[str]]:
+        """Those that were said, by the names of `server.json`."""
+        said = {name: value for name, value in vars(self).items() if value not in (None, ())}
+        return {name: list(value) if name == "capacity" else value for name, value in said.items()}
+
+    @property
+    def arguments(self) -> list[str]:
+        """What they are on localaws's command line."""
+        rules = [part for rule in self.capacity for part in ("--capacity", rule)]
+        numbers = [
+            part
+            for name, value in self.given.items()
+            if name != "capacity"
+            for part in (f"--{name.replace('_', '-')}", str(value))
+        ]
+        return rules + numbers
+
+
+AS_IT_IS = Options()
+
+
+@dataclass(frozen=True)
+class EmbeddedAws:
+    """A running localaws server; its clock runs `time_scale` times as fast as the wall's since `clock_origin`."""
+
+    url: str
+    region: str
+    pid: int
+    ssh_port: int
+    time_scale: float
+    clock_origin: float
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client has to have in its environment."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "localaws",
+            "AWS_SECRET_ACCESS_KEY": "localaws",
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_REGION": self.region,
+            **({} if self.ssh_port == SSH_PORT else {"KENNEL_SSH_PORT": str(self.ssh_port)}),
+            "KENNEL_TIME_SCALE": repr(self.time_scale),
+            "KENNEL_CLOCK_ORIGIN": repr(self.clock_origin),
+        }
+
+
+def localaws_home(home: Path) -> Path:
+    """Return where localaws keeps everything of a kennel home."""
+    return home.resolve() / "localaws"
+
+
+def find(home: Path) -> EmbeddedAws | None:
+    """Return the server that runs for this home, whoever started it."""
+    record = _record(home)
+    if record is None:
+        return None
+    return EmbeddedAws(
+        url=f"http://127.0.0.1:{record['port']}",
+        region=record["region"],
+        pid=record["pid"],
+        ssh_port=record["ssh_port"],
+        time_scale=record["time_scale"],
+        clock_origin=record["started"],
+    )
+
+
+def begin(home: Path, options: Options = AS_IT_IS) -> processes.Recorded | None:
+    """Start the server without waiting for it; None when one runs for this home.
+
+    Raises:
+        SettingsRefused: the one that runs was started with other options.
+    """
+    running = _record(home)
+    if running is not None:
+        _refuse_others(options, running)
+        return None
+    port = free_port(PREFERRED_PORT)
+    command = [sys.executable, "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    return processes.spawn(home, NAME, command + options.arguments, environment=os.environ, url=url)
+
+
+def wait(home: Path, started: processes.Recorded | None) -> EmbeddedAws:
+    """Wait until the server answers.
+
+    Raises:
+        SettingsRefused: it did not understand an option.
+        StageFailed: it ended; with the end of its log.
+        WaitTimedOut: it did not answer within a minute.
+    """
+    begun = time.monotonic()
+    while (running := find(home)) is None:
+        now = time.monotonic()
+        if started is not None and not started.is_alive:
+            raise _ended(started)
+        if now - begun > START_SECONDS:
+            log = started.log if started else str(localaws_home(home))
+            raise WaitTimedOut("localaws", "it does not come up", f"no answer in {now - begun:.0f} s", f"less {log}")
+        time.sleep(0.02)
+    return running
+
+
+def stop(home: Path) -> bool:
+    """End the server and everything it started; tell whether it ran."""
+    running = find(home)
+    if running is not None:
+        processes.end_process(running.pid)
+    return processes.stop(home, NAME) or running is not None
+
+
+def _ended(started: processes.Recorded) -> SettingsRefused | StageFailed:
+    """Return what its end means, from its exit code and the end of its log."""
+    tail = Path(started.log).read_text(errors="replace").strip()[-2000:]
+    if psutil.Process(started.pid).wait(0) == WRONG_USAGE:
+        why = tail.splitlines()[-1] if tail else "it did not say why"
+        return SettingsRefused("the embedded AWS", "an option was refused", why, "kennel up --help")
+    return StageFailed("localaws", "it ended while starting", tail, f"less {started.log}")
+
+
+def _record(home: Path) -> dict[str, Any] | None:
+    """Return what the running server of this home wrote down, None when there is none."""
+    try:
+        record: dict[str, Any] = json.loads((localaws_home(home) / "server.json").read_text())
+        is_same = psutil.Process(record["pid"]).create_time() == record["created"]
+    except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
+        return None
+    return record if is_same else None
+
+
+def _refuse_others(options: Options, running: Mapping[str, Any]) -> None:
+    for name, wanted in options.given.items():
+        if running.get(name) != wanted:
+            what, why = f"{name} {wanted}", f"the embedded AWS runs already, with {running.get(name)}"
+            raise SettingsRefused("the embedded AWS", what, why, "kennel down --yes, then this again")

@@ -1,0 +1,151 @@
+"""Prefect's server on loopback with a home of its own, in the background, and the environment that its clients need.
+
+Its start is dominated by three things: compiling and importing it (5.6 s of CPU, 2.6 s once compiled), creating its
+database by a hundred migrations (about 6 s), and the work pool, whose creation imports a client (1.7 s). `prepare` does
+what can be done once: bytecode, and a database with the pool in it, beside the environment's packages, that each new
+home copies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from kennel.servers import processes, work_pool
+from kennel.servers.ports import free_port
+from tasks.run.errors import StageFailed, WaitTimedOut
+
+NAME = "prefect"
+PREFERRED_PORT = 4578
+START_SECONDS = 90.0
+PREPARE_SECONDS = 120.0
+
+
+def settings_for(home: Path, url: str) -> dict[str, str]:
+    """Return the environment of Prefect's clients: this home, this server, nothing sent elsewhere."""
+    return {
+        "PREFECT_HOME": str(_prefect_home(home)),
+        "PREFECT_API_URL": f"{url}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "kennel",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    }
+
+
+def begin(home: Path) -> processes.Recorded:
+    """Start the server without waiting for it, or adopt the one that runs for this home."""
+    running = processes.find(home, NAME)
+    if running is not None:
+        return running
+    _copy_prepared_database(home)
+    port = free_port(PREFERRED_PORT)
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "kennel.servers.prefect_start", str(port)]
+    environment = {**os.environ, **settings_for(home, url), **_quiet_server()}
+    return processes.spawn(home, NAME, command, environment=environment, url=url)
+
+
+def wait(server: processes.Recorded, *, deadline_seconds: float = START_SECONDS) -> None:
+    """Wait until the server answers.
+
+    Raises:
+        StageFailed: it ended; with the end of its log.
+        WaitTimedOut: it did not answer within the deadline.
+    """
+    begun = time.monotonic()
+    while not _answers(server.url):
+        now = time.monotonic()
+        if not server.is_alive:
+            tail = Path(server.log).read_text(errors="replace")[-2000:]
+            raise StageFailed("Prefect's server", "it ended while starting", tail, f"less {server.log}")
+        if now - begun > deadline_seconds:
+            why = f"{server.url} did not answer in {now - begun:.0f} s"
+            raise WaitTimedOut("Prefect's server", "it does not come up", why, f"less {server.log}")
+        time.sleep(0.05)
+
+
+def prepare() -> Path:
+    """Create the database that new homes start from, unless it is there; return its path.
+
+    Raises:
+        StageFailed, WaitTimedOut: Prefect's migrations failed, or were not done in time.
+    """
+    prepared = _prepared_database()
+    if prepared.exists():
+        return prepared
+    prepared.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="kennel-prefect-", dir=prepared.parent) as folder:
+        environment = {**os.environ, "PREFECT_HOME": folder, "DO_NOT_TRACK": "1"}
+        environment.pop("PREFECT_API_URL", None)
+        _once(["-m", "prefect", "server", "database", "upgrade", "--yes"], environment)
+        _once(["-m", "kennel.servers.work_pool"], environment)  # without PREFECT_API_URL the client serves itself
+        database = Path(folder) / "prefect.db"
+        _require_pool(database)
+        database.replace(prepared)
+    return prepared
+
+
+def _require_pool(database: Path) -> None:
+    """Bring everything into the one file (Prefect leaves SQLite's write-ahead log beside it) and look for the pool."""
+    with contextlib.closing(sqlite3.connect(database)) as opened:
+        opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        pools = opened.execute("SELECT name FROM work_pool").fetchall()
+    if (work_pool.NAME,) not in pools:
+        why = f"it has {pools} and not {work_pool.NAME}"
+        raise StageFailed("Prefect's database", "the work pool is missing", why, "make setup")
+
+
+def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
+    """Run a program of Prefect's on the database that is being prepared."""
+    limit, where = PREPARE_SECONDS, "Prefect's database"
+    command = [sys.executable, *arguments]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired as error:
+        why = f"{' '.join(arguments)} was not done after {limit:.0f} s"
+        raise WaitTimedOut(where, "it was not created", why, "make setup") from error
+    if done.returncode != 0:
+        raise StageFailed(where, f"{' '.join(arguments)} failed", done.stderr[-2000:], "make setup")
+
+
+def _copy_prepared_database(home: Path) -> None:
+    database, prepared = _prefect_home(home) / "prefect.db", _prepared_database()
+    database.parent.mkdir(parents=True, exist_ok=True)
+    if prepared.exists() and not database.exists():
+        part = database.with_suffix(".part")
+        shutil.copyfile(prepared, part)
+        part.replace(database)
+
+
+def _prepared_database() -> Path:
+    """Keyed by the version: another Prefect has other migrations. Since `-pool` it holds the work pool."""
+    version = importlib.metadata.version("prefect")
+    return Path(sys.prefix) / "share" / "kennel" / f"prefect-{version}-pool.db"
+
+
+def _prefect_home(home: Path) -> Path:
+    return home.resolve() / "prefect"
+
+
+def _quiet_server() -> dict[str, str]:
+    return {"PREFECT_LOGGING_SERVER_LEVEL": "WARNING"}
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/api/health", timeout=2.0) as answer:  # noqa: S310  a loopback http URL
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

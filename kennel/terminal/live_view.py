@@ -1,0 +1,132 @@
+"""One live view on a terminal: the stages with bars and estimates, the step inside the running one, the last line.
+
+It is drawn on stderr by rich and redrawn four times a second, so that a silence shows as seconds that count up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from kennel.terminal.journey import Journey, Leg
+from tasks.run.progress import Stage, Step
+
+BAR_WIDTH = 20
+NEARLY = 0.97
+"""How full a bar gets whose estimate has passed: only the end of a stage fills it."""
+
+_MARKS = {"waiting": ("·", "dim"), "running": ("▸", "bold cyan"), "done": ("✔", "green"), "failed": ("✘", "red")}
+
+
+class LiveView:
+    """The view of one command; `close` leaves the terminal as it was, the last picture above."""
+
+    def __init__(
+        self,
+        title: str,
+        journey: Journey,
+        *,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._title, self._journey, self._clock = title, journey, clock
+        self._begun = clock()
+        self._last = ""
+        self._step: Step | None = None
+        self._console = console or Console(stderr=True, highlight=False)
+        self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def line(self, text: str) -> None:
+        """Show a line as the last one; a warning, a command to copy and what announces one stay above the view."""
+        stays = "WARNING" in text or text.startswith("  ") or text.endswith(":")
+        if stays or not self._live.is_started:
+            self._console.print(Text(text, "yellow" if "WARNING" in text else ""), soft_wrap=True)
+        else:
+            self._last = text
+
+    def step(self, step: Step) -> None:
+        """Show a step below the running stage until it is over."""
+        if step.is_over:
+            self._step = None
+            return
+        if self._step is None or self._step.label != step.label:
+            self._last = ""  # it was about what came before
+        self._step = step
+
+    def stage(self, stage: Stage) -> None:
+        """Move on to a stage, or note its end."""
+        self._journey.apply(stage)
+        self._step, self._last = None, ""
+
+    def close(self, *, is_finished: bool) -> None:
+        """Take the view away; where the command did not finish, leave its last picture, which shows how far it came."""
+        if not self._live.is_started:
+            return
+        self._live.transient = is_finished
+        self._live.stop()
+
+    def _picture(self) -> RenderableType:
+        rows = Table.grid(padding=(0, 1))
+        for leg in list(self._journey.legs):
+            rows.add_row(*self._row(leg))
+        head = Text(f"{self._title}  {_clock_text(self._clock() - self._begun)}", "bold")
+        return Group(head, rows, *self._below())
+
+    def _row(self, leg: Leg) -> tuple[RenderableType, ...]:
+        mark, style = _MARKS[leg.status]
+        spent, about = self._journey.seconds(leg), leg.estimate_seconds
+        number = Text(self._journey.number(leg), "dim")
+        title = Text(leg.title, "bold" if leg.status == "running" else "")
+        if leg.status == "waiting":
+            estimate = Text(f"about {about:.0f} s" if about else "", "dim")
+            return Text(mark, style), number, title, Text(" " * BAR_WIDTH), estimate
+        if leg.status == "running":
+            filled = min(NEARLY, spent / about) if about else 0.0
+            bar = ProgressBar(total=1.0, completed=filled, width=BAR_WIDTH, pulse=not about)
+            return (
+                Text(mark, style),
+                number,
+                title,
+                bar,
+                Text(f"{spent:.0f} s" + (f" of about {about:.0f} s" if about else "")),
+            )
+        completed = 1.0 if leg.status == "done" else NEARLY
+        return (
+            Text(mark, style),
+            number,
+            title,
+            ProgressBar(total=1.0, completed=completed, width=BAR_WIDTH),
+            f"{spent:.1f} s",
+        )
+
+    def _below(self) -> list[RenderableType]:
+        shown: list[RenderableType] = []
+        step = self._step
+        if step is not None and step.total:
+            bar = ProgressBar(total=step.total, completed=min(step.done, step.total), width=BAR_WIDTH)
+            grid = Table.grid(padding=(0, 1))
+            label = Text(step.label, no_wrap=True, overflow="ellipsis")
+            grid.add_row(" ", label, bar, Text(step.amount, no_wrap=True))
+            shown.append(grid)
+            if step.note:
+                shown.append(_one_line(step.note))
+        elif step is not None:
+            shown.append(_one_line(step.text))
+        if self._last:
+            shown.append(_one_line(self._last))
+        return shown
+
+
+def _one_line(text: str) -> Text:
+    return Text("  " + " ".join(text.split()), "dim", no_wrap=True, overflow="ellipsis")
+
+
+def _clock_text(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,240 @@
+"""The project's bucket: created private, encrypted and TLS-only, or adopted when it is ours.
+
+Every call names the owner that is expected, so a bucket of the same name in another account is refused, never written
+to. What is already as it should be is not sent again: an unchanged bucket gets reads only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, aws_boundary, error_code
+from tasks.run.ledger import Ledger
+
+WHERE = "bucket"
+OWNED_PREFIXES = ("datasets/", "weights/", "runs/")
+"""All that kennel ever writes into the bucket lies below these."""
+
+PUBLIC_ACCESS_BLOCK = {
+    "BlockPublicAcls": True,
+    "IgnorePublicAcls": True,
+    "BlockPublicPolicy": True,
+    "RestrictPublicBuckets": True,
+}
+ENCRYPTION = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+OWNERSHIP = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+LIFECYCLE = {
+    "Rules": [
+        {
+            "ID": "abort-half-done-uploads",
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+        }
+    ]
+}
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """One property of the bucket: how to read it, what it should be, how to set it."""
+
+    name: str
+    read: Callable[[], object]
+    wanted: object
+    write: Callable[[], object]
+
+
+def ensure_bucket(aws: Aws, ledger: Ledger, run_id: str) -> str:
+    """Create the project's bucket, or adopt and secure the one that is there; return its name.
+
+    Raises:
+        OwnershipRefused: the bucket is another account's, in another region, or the user named one that is not safe.
+        AwsFailed: a call failed.
+    """
+    name = aws.bucket
+    with aws_boundary(WHERE):
+        if bucket_exists(aws, name):
+            is_ours = _is_ours(aws, ledger, name)
+            ledger.adopt("bucket", name, f"arn:aws:s3:::{name}")
+        else:
+            is_ours = True
+            _create(aws, ledger, name)
+        _secure(aws, name, run_id, is_ours=is_ours)
+    return name
+
+
+def bucket_exists(aws: Aws, name: str) -> bool:
+    """Tell whether our account has the bucket in this region.
+
+    Raises:
+        OwnershipRefused: the name is taken by another account, or the bucket is in another region.
+    """
+    choose = "export KENNEL_BUCKET=<a name that is free or yours>"
+    try:
+        answer = aws.client("s3").head_bucket(Bucket=name, ExpectedBucketOwner=aws.account_id)
+    except ClientError as error:
+        code = error_code(error)
+        if code in {"404", "NoSuchBucket"}:
+            return False
+        if code in {"403", "AccessDenied"}:
+            why = f"it is another account's, or {aws.account_id} may not see it; nothing was written to it"
+            raise OwnershipRefused(WHERE, f"bucket {name} is refused to us", why, choose) from error
+        if code in {"301", "PermanentRedirect", "AuthorizationHeaderMalformed"}:
+            raise _other_region(aws, name, choose) from error
+        raise
+    if answer.get("BucketRegion", aws.region) != aws.region:  # botocore follows S3 to the bucket's region by itself
+        raise _other_region(aws, name, choose)
+    return True
+
+
+def _other_region(aws: Aws, name: str, choose: str) -> OwnershipRefused:
+    why = "data, jobs and endpoints must be in one region"
+    return OwnershipRefused(WHERE, f"bucket {name} is not in {aws.region}", why, choose)
+
+
+def tls_only_policy(name: str) -> dict[str, Any]:
+    """Return the bucket policy that denies every request that is not sent over TLS."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "DenyPlainHttp",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+        ],
+    }
+
+
+def bucket_tags(aws: Aws, name: str) -> dict[str, str]:
+    """Return the bucket's tags; {} when it has none."""
+    owner = {"Bucket": name, "ExpectedBucketOwner": aws.account_id}
+    found = _read(lambda: aws.client("s3").get_bucket_tagging(**owner)["TagSet"])
+    return {tag["Key"]: tag["Value"] for tag in found or []}
+
+
+def _create(aws: Aws, ledger: Ledger, name: str) -> None:
+    where: dict[str, Any] = {}
+    if aws.region != "us-east-1":
+        where["CreateBucketConfiguration"] = {"LocationConstraint": aws.region}
+    with ledger.create("bucket", name) as row:
+        try:
+            aws.client("s3").create_bucket(Bucket=name, ObjectOwnership="BucketOwnerEnforced", **where)
+        except ClientError as error:
+            if error_code(error) == "BucketAlreadyExists":
+                why = "another account has this name; nothing was written to it"
+                choose = "export KENNEL_BUCKET=<a name that is free>"
+                raise OwnershipRefused(WHERE, f"bucket {name} exists", why, choose) from error
+            if error_code(error) != "BucketAlreadyOwnedByYou":  # a first answer that was lost
+                raise
+        row.identifier = f"arn:aws:s3:::{name}"
+
+
+def _is_ours(aws: Aws, ledger: Ledger, name: str) -> bool:
+    """Tell whether kennel made the bucket: by its default name, by this run's ledger, or by its tag."""
+    if name == naming.bucket_name(aws.account_id, aws.region):
+        return True
+    if any(
+        row.kind == "bucket" and row.name == name and row.state not in {"adopted", "removed"} for row in ledger.rows()
+    ):
+        return True
+    return bucket_tags(aws, name).get(naming.PROJECT_TAG) == naming.PROJECT
+
+
+def _secure(aws: Aws, name: str, run_id: str, *, is_ours: bool) -> None:
+    """Set what is not as it should be; a bucket that the user brought is only checked."""
+    for setting in _settings(aws, name, run_id):
+        found = setting.read()
+        if found == setting.wanted:
+            continue
+        if not is_ours and found is not None and setting.name in {"public access block", "encryption"}:
+            why = f"its {setting.name} is {found}, and kennel does not change a bucket that it did not make"
+            raise OwnershipRefused(
+                WHERE, f"bucket {name} is not safe", why, f"set its {setting.name} to {setting.wanted}"
+            )
+        if is_ours:
+            setting.write()
+
+
+def _settings(aws: Aws, name: str, run_id: str) -> list[_Setting]:
+    s3 = aws.client("s3")
+    owner = {"Bucket": name, "ExpectedBucketOwner": aws.account_id}
+    policy = tls_only_policy(name)
+    return [
+        _Setting(
+            "public access block",
+            lambda: _read(lambda: s3.get_public_access_block(**owner)["PublicAccessBlockConfiguration"]),
+            PUBLIC_ACCESS_BLOCK,
+            lambda: s3.put_public_access_block(**owner, PublicAccessBlockConfiguration=PUBLIC_ACCESS_BLOCK),
+        ),
+        _Setting(
+            "encryption",
+            lambda: _algorithm(_read(lambda: s3.get_bucket_encryption(**owner)["ServerSideEncryptionConfiguration"])),
+            _algorithm(ENCRYPTION),
+            lambda: s3.put_bucket_encryption(**owner, ServerSideEncryptionConfiguration=ENCRYPTION),
+        ),
+        _Setting(
+            "object ownership",
+            lambda: _read(lambda: s3.get_bucket_ownership_controls(**owner)["OwnershipControls"]),
+            OWNERSHIP,
+            lambda: s3.put_bucket_ownership_controls(**owner, OwnershipControls=OWNERSHIP),
+        ),
+        _Setting(
+            "policy",
+            lambda: json.loads(_read(lambda: s3.get_bucket_policy(**owner)["Policy"]) or "null"),
+            policy,
+            lambda: s3.put_bucket_policy(**owner, Policy=json.dumps(policy)),
+        ),
+        _Setting(
+            "lifecycle",
+            lambda: _rule_ids(_read(lambda: s3.get_bucket_lifecycle_configuration(**owner)["Rules"])),
+            _rule_ids(LIFECYCLE["Rules"]),
+            lambda: s3.put_bucket_lifecycle_configuration(**owner, LifecycleConfiguration=LIFECYCLE),
+        ),
+        _Setting(
+            "tags",
+            lambda: bucket_tags(aws, name).get(naming.PROJECT_TAG),
+            naming.PROJECT,
+            lambda: s3.put_bucket_tagging(**owner, Tagging={"TagSet": naming.tag_list(run_id)}),
+        ),
+    ]
+
+
+_UNSET = {
+    "NoSuchPublicAccessBlockConfiguration",
+    "ServerSideEncryptionConfigurationNotFoundError",
+    "OwnershipControlsNotFoundError",
+    "NoSuchBucketPolicy",
+    "NoSuchLifecycleConfiguration",
+    "NoSuchTagSet",
+}
+
+
+def _read(call: Callable[[], Any]) -> Any:
+    """Return what a property is, or None when AWS says that it was never set."""
+    try:
+        return call()
+    except ClientError as error:
+        if error_code(error) in _UNSET:
+            return None
+        raise
+
+
+def _algorithm(configuration: Any) -> object:
+    rules = (configuration or {}).get("Rules", [])
+    return rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] if rules else None
+
+
+def _rule_ids(rules: Any) -> object:
+    return sorted(str(rule.get("ID")) for rule in rules or [])

@@ -1,0 +1,173 @@
+"""Objects in the project's bucket: listed, put with checksums, never sent twice, deleted in thousands.
+
+Each put carries a sha256 that S3 checks, and its answer's ETag is compared with our md5 (they are equal for objects
+sent in one part under SSE-S3). Nothing here is larger than one put may be (5 GiB); shards are some 32 MiB.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tasks.run.aws import Aws
+from tasks.run.errors import AwsFailed, aws_boundary, error_code, is_not_found
+from tasks.run.progress import show_progress
+
+WHERE = "storage"
+_DELETE_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object in the bucket; `etag` is without quotes."""
+
+    key: str
+    size_bytes: int
+    etag: str
+
+
+def list_objects(aws: Aws, bucket: str, prefix: str) -> dict[str, StoredObject]:
+    """Return every object under a prefix, by key, over as many pages as there are."""
+    pages = (
+        aws.client("s3")
+        .get_paginator("list_objects_v2")
+        .paginate(Bucket=bucket, Prefix=prefix, ExpectedBucketOwner=aws.account_id)
+    )
+    with aws_boundary(WHERE):
+        return {
+            item["Key"]: StoredObject(item["Key"], item["Size"], item["ETag"].strip('"'))
+            for page in pages
+            for item in page.get("Contents", [])
+        }
+
+
+def read_object(aws: Aws, bucket: str, key: str) -> bytes | None:
+    """Return an object's bytes, or None when there is none. For small objects: it is held in memory."""
+    with aws_boundary(WHERE):
+        try:
+            answer = aws.client("s3").get_object(Bucket=bucket, Key=key, ExpectedBucketOwner=aws.account_id)
+        except ClientError as error:
+            if is_not_found(error) and error_code(error) != "NoSuchBucket":
+                return None
+            raise
+        with answer["Body"] as body:
+            return bytes(body.read())
+
+
+def put_object(aws: Aws, bucket: str, key: str, data: bytes, *, content_type: str, only_if_new: bool = False) -> None:
+    """Put an object, encrypted and checked; with `only_if_new`, an object that is already there is left as it is.
+
+    Raises:
+        AwsFailed: S3 refused it, or what arrived is not what was sent.
+    """
+    request: dict[str, Any] = {
+        "Bucket": bucket,
+        "Key": key,
+        "Body": data,
+        "ContentType": content_type,
+        "ChecksumSHA256": base64.b64encode(hashlib.sha256(data).digest()).decode(),
+        "ServerSideEncryption": "AES256",
+        "ExpectedBucketOwner": aws.account_id,
+    }
+    with aws_boundary(WHERE):
+        try:
+            answer = aws.client("s3").put_object(**request, **({"IfNoneMatch": "*"} if only_if_new else {}))
+        except ClientError as error:
+            if only_if_new and error_code(error) in {"PreconditionFailed", "412"}:
+                return
+            raise
+    if answer["ETag"].strip('"') != md5_hex(data):
+        why = "the ETag of what arrived is not the md5 of what was sent: it was damaged on the way"
+        raise AwsFailed(WHERE, f"s3://{bucket}/{key} arrived damaged", why, "run the same command again")
+
+
+def is_stored(stored: StoredObject | None, data: bytes) -> bool:
+    """Tell whether an object that was listed holds exactly these bytes."""
+    return stored is not None and stored.size_bytes == len(data) and stored.etag == md5_hex(data)
+
+
+def abort_half_done_uploads(aws: Aws, bucket: str, prefix: str) -> int:
+    """Abort multipart uploads under a prefix that no one finished; return how many there were."""
+    s3, owner = aws.client("s3"), {"Bucket": bucket, "ExpectedBucketOwner": aws.account_id}
+    aborted = 0
+    with aws_boundary(WHERE):
+        for page in s3.get_paginator("list_multipart_uploads").paginate(**owner, Prefix=prefix):
+            for upload in page.get("Uploads", []):
+                s3.abort_multipart_upload(**owner, Key=upload["Key"], UploadId=upload["UploadId"])
+                aborted += 1
+    return aborted
+
+
+def delete_prefix(aws: Aws, bucket: str, prefix: str) -> int:
+    """Delete every object and half-done upload under a prefix, which must not be empty; return how many objects.
+
+    Raises:
+        AwsFailed: S3 refused some of the keys.
+    """
+    if not prefix.strip("/"):
+        raise ValueError("prefix: an empty one would delete the whole bucket")
+    abort_half_done_uploads(aws, bucket, prefix)
+    keys = list(list_objects(aws, bucket, prefix))
+    for batch in _batches(keys):
+        with aws_boundary(WHERE):
+            answer = aws.client("s3").delete_objects(
+                Bucket=bucket,
+                Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True},
+                ExpectedBucketOwner=aws.account_id,
+            )
+        for error in answer.get("Errors", [])[:1]:
+            what = f"s3://{bucket}/{error['Key']} could not be deleted: {error['Code']}"
+            raise AwsFailed(WHERE, what, str(error.get("Message")), "kennel down --yes", str(error["Code"]))
+    return len(keys)
+
+
+def md5_hex(data: bytes) -> str:
+    """Return the hex md5 of some bytes, as S3 has it in an ETag (a checksum here, not a protection)."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _batches(keys: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(keys), _DELETE_BATCH):
+        yield keys[start : start + _DELETE_BATCH]
+
+
+def object_exists(aws: Aws, uri: str) -> bool:
+    """Tell whether an S3 object is there.
+
+    Raises:
+        AwsFailed: S3 gave another answer than yes or no.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    with aws_boundary(uri):
+        try:
+            aws.client("s3").head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if is_not_found(error):
+                return False
+            raise
+    return True
+
+
+def fetch_object(aws: Aws, uri: str, path: Path) -> str:
+    """Download an object to a file of mode 0600, with its progress told, and return its ETag.
+
+    Raises:
+        AwsFailed: S3 refused, or there is no such object.
+        OSError: the file cannot be written.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    client, owner = aws.client("s3"), {"ExpectedBucketOwner": aws.account_id}
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+    with aws_boundary(uri):
+        head = client.head_object(Bucket=bucket, Key=key, **owner)
+        with show_progress(f"fetch {key.rpartition('/')[2]}", int(head["ContentLength"]), "B") as told:
+            client.download_file(bucket, key, str(path), ExtraArgs=owner, Callback=told.advance)
+    path.chmod(0o600)
+    return str(head["ETag"]).strip('"')

@@ -1,0 +1,235 @@
+"""Reading a dataset out of a zip or a folder without unpacking it, and refusing what is hostile.
+
+A source is listed once into entries; the bytes of one entry are read straight from the zip (or the file) when they are
+needed. Nothing is ever written under a name that the source chose, so `../` cannot leave anywhere; such entries are
+still refused by name. Bounded: number of files, bytes in all, bytes of one image, compression ratio, overlaps.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tasks.run.errors import SourceRefused
+from tasks.run.settings import Settings
+
+_LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_LOCAL_SIGNATURE = b"PK\x03\x04"
+_SMALL_BYTES = 2**20
+"""Ratios are only looked at above this size: a small picture of one colour may well compress 500:1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a source. `name` is exact, with `/` between folders; `refusal` says why it must not be read.
+
+    For a zip, `offset`, `packed_bytes`, `method` and `crc` say where its bytes are.
+    """
+
+    name: str
+    size_bytes: int
+    refusal: str | None = None
+    offset: int = 0
+    packed_bytes: int = 0
+    method: int = 0
+    crc: int = 0
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a source holds: files in the source's order, and the names of all its folders."""
+
+    path: Path
+    is_zip: bool
+    entries: tuple[Entry, ...]
+    folders: tuple[str, ...]
+
+
+class Unreadable(Exception):
+    """The bytes of an entry cannot be had; the message is the reason that goes into the quarantine."""
+
+
+def list_source(path: Path, settings: Settings) -> Listing:
+    """List a zip or a folder.
+
+    Raises:
+        SourceRefused: there is no such path, it is neither, it is damaged, or it is beyond the bounds of the settings.
+    """
+    if path.is_dir():
+        entries, folders = _list_folder(path, settings)
+        listing = Listing(path, False, tuple(entries), tuple(folders))
+    elif path.is_file():
+        listing = _list_zip(path, settings)
+    else:
+        raise SourceRefused("source", f"{path}", "there is no such file or folder", "check the path given as --data")
+    _check_bounds(listing, settings)
+    return listing
+
+
+class Reader:
+    """Reads entries of one source; keeps the zip open. Not shared between threads or processes."""
+
+    def __init__(self, path: Path, *, is_zip: bool) -> None:
+        self._path = path
+        self._zip: BinaryIO | None = path.open("rb") if is_zip else None
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._zip is not None:
+            self._zip.close()
+
+    def read(self, entry: Entry) -> bytes:
+        """Return an entry's bytes, at most one more than it announced.
+
+        Raises:
+            Unreadable: the bytes are damaged, or are not what the listing announced.
+        """
+        return self._from_zip(self._zip, entry) if self._zip is not None else _from_folder(self._path, entry)
+
+    def _from_zip(self, file: BinaryIO, entry: Entry) -> bytes:
+        header = os.pread(file.fileno(), _LOCAL_HEADER.size, entry.offset)
+        if len(header) < _LOCAL_HEADER.size or header[:4] != _LOCAL_SIGNATURE:
+            raise Unreadable("its place in the zip is damaged")
+        *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)
+        start = entry.offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
+        data = _unpack(os.pread(file.fileno(), entry.packed_bytes, start), entry)
+        if len(data) != entry.size_bytes or zlib.crc32(data) != entry.crc:
+            raise Unreadable("its checksum in the zip does not match its bytes")
+        return data
+
+
+def _unpack(packed: bytes, entry: Entry) -> bytes:
+    if entry.method == zipfile.ZIP_STORED:
+        return packed
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, entry.size_bytes + 1)
+    except zlib.error as error:
+        raise Unreadable(f"its bytes in the zip are damaged: {error}") from error
+
+
+def _from_folder(root: Path, entry: Entry) -> bytes:
+    try:
+        descriptor = os.open(root / entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read(entry.size_bytes + 1)
+    except OSError as error:
+        raise Unreadable(f"it cannot be read: {error.strerror}") from error
+    if len(data) != entry.size_bytes:
+        raise Unreadable("it changed while it was being staged")
+    return data
+
+
+def _list_zip(path: Path, settings: Settings) -> Listing:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
+        why = f"it is not a readable zip: {error}"
+        raise SourceRefused("source", f"{path}", why, "give a .zip, a folder, a URL or 'sample' as --data") from error
+    _refuse_overlaps(path, members)
+    seen: set[str] = set()
+    entries: list[Entry] = []
+    for member in members:
+        if member.is_dir():
+            continue
+        refusal = "the archive holds this name twice" if member.filename in seen else _refusal(member, settings)
+        seen.add(member.filename)
+        entries.append(_entry(member, refusal))
+    folders = tuple(member.filename.rstrip("/") for member in members if member.is_dir())
+    return Listing(path, True, tuple(entries), folders)
+
+
+def _entry(member: zipfile.ZipInfo, refusal: str | None) -> Entry:
+    place = (member.header_offset, member.compress_size, member.compress_type, member.CRC)
+    return Entry(member.filename, member.file_size, refusal, *place)
+
+
+def _refusal(member: zipfile.ZipInfo, settings: Settings) -> str | None:
+    if _leaves(member.filename):
+        return "its path leaves the archive"
+    if stat.S_ISLNK(member.external_attr >> 16):
+        return "it is a symbolic link"
+    if member.flag_bits & 0x1:
+        return "it is encrypted"
+    if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        return f"its compression method {member.compress_type} is not supported"
+    if member.compress_type == zipfile.ZIP_STORED and member.compress_size != member.file_size:
+        return "its sizes in the zip contradict each other"
+    if member.file_size > max(_SMALL_BYTES, settings.max_archive_ratio * member.compress_size):
+        return f"it unpacks to {member.file_size} bytes from {member.compress_size}"
+    return _too_large(member.file_size, settings)
+
+
+def _too_large(size_bytes: int, settings: Settings) -> str | None:
+    if size_bytes <= settings.max_image_bytes:
+        return None
+    return f"it has {size_bytes} bytes, more than the {settings.max_image_bytes} allowed for one image"
+
+
+def _leaves(name: str) -> bool:
+    return name.startswith("/") or ".." in name.split("/") or (len(name) > 1 and name[1] == ":")
+
+
+def _refuse_overlaps(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Members that share bytes are how a small zip unpacks to terabytes (D. Fifield, "A better zip bomb", 2019)."""
+    end = 0
+    for offset, packed_bytes in sorted((member.header_offset, member.compress_size) for member in members):
+        if offset < end:
+            raise SourceRefused("source", f"{path}", "members of the zip overlap: it is a zip bomb", "do not use it")
+        end = offset + _LOCAL_HEADER.size + packed_bytes
+
+
+def _list_folder(root: Path, settings: Settings) -> tuple[list[Entry], list[str]]:
+    entries: list[Entry] = []
+    folders: list[str] = []
+    for name, found in _walk(root):
+        if found.is_dir(follow_symlinks=False):
+            folders.append(name)
+            continue
+        size_bytes = found.stat(follow_symlinks=False).st_size
+        entries.append(Entry(name, size_bytes, _file_refusal(found) or _too_large(size_bytes, settings)))
+        if len(entries) > settings.max_archive_files:
+            break
+    return entries, folders
+
+
+def _file_refusal(found: os.DirEntry[str]) -> str | None:
+    if found.is_symlink():
+        return "it is a symbolic link"
+    return None if found.is_file(follow_symlinks=False) else "it is not a regular file"
+
+
+def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield every path below a folder, sorted, relative to it, without following links."""
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        with os.scandir(root / folder) as scan:
+            for found in sorted(scan, key=lambda item: item.name):
+                name = f"{folder}/{found.name}" if folder else found.name
+                yield name, found
+                if found.is_dir(follow_symlinks=False):
+                    pending.append(name)
+
+
+def _check_bounds(listing: Listing, settings: Settings) -> None:
+    size_bytes = sum(entry.size_bytes for entry in listing.entries)
+    packed_bytes = sum(entry.packed_bytes for entry in listing.entries)
+    if len(listing.entries) > settings.max_archive_files:
+        limit = f"more than KENNEL_MAX_ARCHIVE_FILES={settings.max_archive_files} files"
+    elif size_bytes > settings.max_archive_bytes:
+        limit = f"{size_bytes} bytes unpacked, more than KENNEL_MAX_ARCHIVE_BYTES={settings.max_archive_bytes}"
+    elif listing.is_zip and size_bytes > max(100 * _SMALL_BYTES, settings.max_archive_ratio * packed_bytes):
+        limit = f"{size_bytes} bytes from {packed_bytes}: it is a zip bomb"
+    else:
+        return
+    raise SourceRefused("source", f"{listing.path}", limit, "raise the limit by its variable if you trust the source")

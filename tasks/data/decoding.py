@@ -1,0 +1,229 @@
+"""Preparing all images of a source on every core, in processes that a bad image may take down without harm.
+
+Each worker is `python -m tasks.data.worker` with a spool file of its own; chunks go to whichever is free. A worker
+that dies or passes its deadline is replaced and its chunk is tried again one image at a time: the image that does it
+again is quarantined. Memory here holds one small record an image, never pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import queue
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.data.archive import Entry, Listing
+from tasks.data.images import ImageLimits
+from tasks.run.errors import KennelError
+from tasks.run.progress import Progress, ProgressFactory
+
+CHUNK_IMAGES = 512
+CHUNK_BYTES = 8 * 2**20
+START_SECONDS = 60.0
+CHUNK_SECONDS = 120.0
+ONE_IMAGE_SECONDS = 30.0
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One good image: both digests (hex sha256) and where its staged bytes are; `index` is its place in the listing."""
+
+    index: int
+    source_sha256: str
+    staged_sha256: str
+    width: int
+    height: int
+    spool: Path
+    offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One image that cannot be used, and why."""
+
+    index: int
+    reason: str
+
+
+Chunk = list[tuple[int, Entry]]
+
+
+def decode_all(
+    listing: Listing,
+    wanted: Sequence[int],
+    *,
+    limits: ImageLimits,
+    processes: int,
+    spool_dir: Path,
+    progress: ProgressFactory,
+) -> list[Decoded | Rejected]:
+    """Prepare the entries at the indices `wanted`; the results are in the order of `wanted`.
+
+    Raises:
+        KennelError: a worker cannot start, or cannot write its spool (a full disk).
+    """
+    chunks: queue.SimpleQueue[Chunk] = queue.SimpleQueue()
+    count = 0
+    for chunk in _chunks(listing.entries, wanted):
+        chunks.put(chunk)
+        count += 1
+    results: dict[int, Decoded | Rejected] = {}
+    stop = threading.Event()
+    lanes = [_Lane(listing, limits, spool_dir, number) for number in range(max(1, min(processes, count)))]
+    with progress("decode and check", len(wanted), "images") as told, ThreadPoolExecutor(len(lanes)) as pool:
+        futures = [pool.submit(_serve, lane, chunks, results, told, stop) for lane in lanes]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        finally:
+            stop.set()
+    return [results[index] for index in wanted]
+
+
+def _chunks(entries: Sequence[Entry], wanted: Sequence[int]) -> Iterator[Chunk]:
+    chunk: Chunk = []
+    size_bytes = 0
+    for index in wanted:
+        chunk.append((index, entries[index]))
+        size_bytes += entries[index].size_bytes
+        if len(chunk) >= CHUNK_IMAGES or size_bytes >= CHUNK_BYTES:
+            yield chunk
+            chunk, size_bytes = [], 0
+    if chunk:
+        yield chunk
+
+
+def _serve(
+    lane: _Lane,
+    chunks: queue.SimpleQueue[Chunk],
+    results: dict[int, Decoded | Rejected],
+    told: Progress,
+    stop: threading.Event,
+) -> None:
+    with lane:
+        while not stop.is_set():
+            try:
+                chunk = chunks.get_nowait()
+            except queue.Empty:
+                return
+            results.update((result.index, result) for result in lane.prepare(chunk))
+            told.advance(len(chunk))
+
+
+class _Worker:
+    """One worker process and its spool. Constructing it starts the process and waits until it is ready."""
+
+    def __init__(self, listing: Listing, limits: ImageLimits, spool: Path) -> None:
+        self.spool = spool.resolve()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tasks.data.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            cwd=_ROOT,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        )
+        source = {"source": str(listing.path.resolve()), "is_zip": listing.is_zip, "spool": str(self.spool)}
+        if self.ask({**source, "limits": dataclasses.asdict(limits)}, START_SECONDS) != "ready":
+            self.end()
+            why = "its error is on stderr, above"
+            raise KennelError("decode", "the image worker did not start", why, f"{sys.executable} -m tasks.data.worker")
+
+    def ask(self, content: object, timeout_seconds: float) -> object:
+        """Send one line of JSON and return the answer, or None when the process died or passed the deadline."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            return None
+        try:
+            stdin.write(json.dumps(content).encode() + b"\n")
+        except BrokenPipeError:
+            return None
+        line = _read_line(stdout.fileno(), timeout_seconds)
+        return json.loads(line) if line else None
+
+    def end(self) -> None:
+        """Kill the process; its spool stays."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+class _Lane:
+    """One worker at a time, replaced when it dies."""
+
+    def __init__(self, listing: Listing, limits: ImageLimits, spool_dir: Path, number: int) -> None:
+        self._listing, self._limits, self._spool_dir, self._number = listing, limits, spool_dir, number
+        self._worker: _Worker | None = None
+        self._started = 0
+
+    def __enter__(self) -> _Lane:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._worker is not None:
+            self._worker.end()
+
+    def prepare(self, chunk: Chunk) -> list[Decoded | Rejected]:
+        """Prepare a chunk; when that kills the worker, each image by itself."""
+        answers = self._ask(chunk, CHUNK_SECONDS)
+        if answers is not None:
+            return answers
+        results: list[Decoded | Rejected] = []
+        for index, entry in chunk:
+            alone = self._ask([(index, entry)], ONE_IMAGE_SECONDS)
+            results.extend(alone or [Rejected(index, "decoding it ended or stalled the decoder")])
+        return results
+
+    def _ask(self, chunk: Chunk, timeout_seconds: float) -> list[Decoded | Rejected] | None:
+        """Return a worker's results, or None after it died or passed the deadline (it is then gone)."""
+        worker = self._worker or self._start()
+        answer = worker.ask([[index, dataclasses.astuple(entry)] for index, entry in chunk], timeout_seconds)
+        if isinstance(answer, list):
+            return [_result(fields, worker.spool) for fields in answer]
+        self._worker = None
+        worker.end()
+        if isinstance(answer, dict):
+            raise KennelError(
+                "decode", str(answer["fatal"]), "staged images are kept there for a while", "free disk space"
+            )
+        return None
+
+    def _start(self) -> _Worker:
+        self._started += 1
+        spool = self._spool_dir / f"{self._number:02d}-{self._started:04d}.spool"
+        self._worker = _Worker(self._listing, self._limits, spool)
+        return self._worker
+
+
+def _result(fields: list[Any], spool: Path) -> Decoded | Rejected:
+    if len(fields) == 2:
+        return Rejected(*fields)
+    index, source_sha256, staged_sha256, width, height, offset, size_bytes = fields
+    return Decoded(index, source_sha256, staged_sha256, width, height, spool, offset, size_bytes)
+
+
+def _read_line(descriptor: int, timeout_seconds: float) -> bytes:
+    """Return one whole line, or b"" when the other end closed or the deadline passed."""
+    deadline = time.monotonic() + timeout_seconds
+    parts: list[bytes] = []
+    while not parts or not parts[-1].endswith(b"\n"):
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+        part = os.read(descriptor, 1 << 20) if ready else b""
+        if not part:
+            return b""
+        parts.append(part)
+    return b"".join(parts)

@@ -1,0 +1,131 @@
+"""From good images to tar shards: which image goes where, and the bytes of a shard.
+
+Image i of a split, in the order of (class, source digest, name), goes to shard i mod n, so that each shard has its part
+of each class and 1, 2, 4 or 8 hosts get equal parts. A shard is a plain ustar file made in memory, the same bytes for
+the same images: no clock, no owner, no machine is in it. Staged bytes are hashed again as they are packed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.run.errors import KennelError
+
+MIN_SHARDS = 8
+_BLOCK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class StagedImage:
+    """A good image: what it was (name, source digest), what it became (JPEG of width × height px) and where it is."""
+
+    split: str
+    class_index: int
+    class_name: str
+    name: str
+    source_sha256: str
+    staged_sha256: str
+    width: int
+    height: int
+    spool: Path
+    offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """The images of one shard with their index in the split; `key` is relative to the dataset's prefix."""
+
+    split: str
+    key: str
+    images: tuple[tuple[int, StagedImage], ...]
+
+
+def plan_shards(images: Sequence[StagedImage], split: str, shard_size_bytes: int) -> list[ShardPlan]:
+    """Divide the images of a split into max(min(8, images), bytes / shard size) shards."""
+    ordered = sorted(
+        (image for image in images if image.split == split),
+        key=lambda image: (image.class_index, image.source_sha256, image.name),
+    )
+    size_bytes = sum(image.size_bytes for image in ordered)
+    count = max(min(MIN_SHARDS, len(ordered)), -(-size_bytes // shard_size_bytes))
+    numbered = list(enumerate(ordered))
+    return [
+        ShardPlan(split, f"{split}/shard-{number:05d}.tar", tuple(numbered[number::count])) for number in range(count)
+    ]
+
+
+def member_name(image_index: int, image: StagedImage) -> str:
+    """Return an image's name in its shard: never anything that the source chose."""
+    return f"{image.class_index:05d}/{image_index:08d}.jpg"
+
+
+def pack(plan: ShardPlan) -> bytes:
+    """Return a shard's bytes (some 32 MiB).
+
+    Raises:
+        KennelError: a staged image is not what was hashed when it was read.
+    """
+    parts = bytearray()
+    with _Spools() as spools:
+        for index, image in plan.images:
+            data = spools.read(image)
+            if hashlib.sha256(data).hexdigest() != image.staged_sha256:
+                why = "the spool on this disk was changed or damaged"
+                raise KennelError("shards", f"{image.name} is not what was read", why, "run the same command again")
+            parts += _tar_header(member_name(index, image), len(data))
+            parts += data
+            parts += bytes(-len(data) % _BLOCK)
+    parts += bytes(2 * _BLOCK)
+    return bytes(parts)
+
+
+def image_rows(plans: Sequence[ShardPlan]) -> Iterator[bytes]:
+    """Yield images.jsonl, one line an image, in the order of shards; names keep every byte they had (JSON escapes)."""
+    for plan in plans:
+        for index, image in plan.images:
+            row = {
+                "split": plan.split,
+                "class": image.class_name,
+                "name": image.name,
+                "source_sha256": image.source_sha256,
+                "sha256": image.staged_sha256,
+                "width": image.width,
+                "height": image.height,
+                "shard": plan.key,
+                "member": member_name(index, image),
+            }
+            yield json.dumps(row).encode() + b"\n"
+
+
+class _Spools:
+    """Spool files, each opened once."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, int] = {}
+
+    def __enter__(self) -> _Spools:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+
+    def read(self, image: StagedImage) -> bytes:
+        if image.spool not in self._open:
+            self._open[image.spool] = os.open(image.spool, os.O_RDONLY)
+        return os.pread(self._open[image.spool], image.size_bytes, image.offset)
+
+
+def _tar_header(name: str, size_bytes: int) -> bytes:
+    """Return a POSIX ustar header (IEEE 1003.1-1988) of a regular file, mode 0644, owner 0, time 0."""
+    owner = b"0000644\x000000000\x000000000\x00"
+    head = name.encode().ljust(100, b"\0") + owner + b"%011o\x0000000000000\x00" % size_bytes
+    tail = b"0" + bytes(100) + b"ustar\x0000" + bytes(32 + 32) + b"0000000\x000000000\x00" + bytes(155 + 12)
+    checksum = sum(head) + sum(tail) + 8 * ord(" ")
+    return head + b"%06o\0 " % checksum + tail

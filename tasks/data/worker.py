@@ -1,0 +1,64 @@
+"""A process that prepares images: `python -m tasks.data.worker`, started by tasks.data.decoding.
+
+Reads one JSON line a chunk from stdin, writes one JSON line of results to stdout, and appends the staged bytes to a
+spool file. Its memory is bounded by the kernel, so that a hostile image cannot take the machine with it. It knows
+nothing of AWS and opens nothing but the source and its spool.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from tasks.data.archive import Entry, Reader, Unreadable
+from tasks.data.images import BrokenImage, ImageLimits, prepare_image
+
+MAX_MEMORY_BYTES = 3 * 2**30
+
+
+def main() -> None:
+    """Serve chunks until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    order = json.loads(sys.stdin.readline())
+    limits = ImageLimits(**order["limits"])
+    with Reader(Path(order["source"]), is_zip=order["is_zip"]) as reader, Path(order["spool"]).open("wb") as spool:
+        _answer("ready")
+        for line in sys.stdin:
+            chunk = [(index, Entry(*fields)) for index, fields in json.loads(line)]
+            try:
+                results = [[index, *_prepare(reader, entry, limits, spool)] for index, entry in chunk]
+                spool.flush()
+            except OSError as error:  # the spool's disk is full: no image's fault
+                _answer({"fatal": f"{spool.name} cannot be written: {error.strerror}"})
+                raise
+            _answer(results)
+
+
+def _answer(content: object) -> None:
+    sys.stdout.write(json.dumps(content) + "\n")
+    sys.stdout.flush()
+
+
+def _prepare(reader: Reader, entry: Entry, limits: ImageLimits, spool: BinaryIO) -> list[object]:
+    """Return [source sha256, staged sha256, width, height, offset, size] or [reason for the quarantine]."""
+    try:
+        source = reader.read(entry)
+        prepared = prepare_image(source, limits)
+    except (Unreadable, BrokenImage) as refusal:
+        return [str(refusal)]
+    source_sha256 = hashlib.sha256(source).hexdigest()
+    kept = prepared.data is source
+    staged_sha256 = source_sha256 if kept else hashlib.sha256(prepared.data).hexdigest()
+    offset = spool.tell()
+    spool.write(prepared.data)
+    return [source_sha256, staged_sha256, prepared.width, prepared.height, offset, len(prepared.data)]
+
+
+if __name__ == "__main__":
+    main()

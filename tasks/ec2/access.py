@@ -1,0 +1,289 @@
+"""Who gets into a run's instances: a key pair that is ours, and a security group that is open to our address alone.
+
+Both are created or adopted by their names, brought to what is wanted, and left alone when they are not this run's. The
+group lives in the default VPC: one rule for SSH from the caller, and with several instances one for TCP among them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tasks.ec2.host_key import KeyFile, login_key
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import NotFound, OwnershipRefused, Unreachable, aws_boundary, error_code, is_not_found
+from tasks.run.ledger import Ledger
+from tasks.run.settings import Settings
+from tasks.run.waiting import say, wait_for
+
+ADDRESS_SECONDS = 10.0
+VISIBLE_SECONDS = 30.0
+"""EC2 may take a moment to show, on every server, a group that was just made."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a launch needs so that we, and nobody else, get in; `ssh_from` is a CIDR."""
+
+    key_name: str
+    login_key: Path
+    login_public: str
+    group_id: str
+    ssh_from: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One ingress rule: TCP ports, inclusive, from a CIDR or from the members of a group."""
+
+    from_port: int
+    to_port: int
+    source: str
+
+    def permission(self) -> dict[str, Any]:
+        """Return it as EC2 spells it."""
+        ports = {"IpProtocol": "tcp", "FromPort": self.from_port, "ToPort": self.to_port}
+        if self.source.startswith("sg-"):
+            return {**ports, "UserIdGroupPairs": [{"GroupId": self.source}]}
+        return {**ports, "IpRanges": [{"CidrIp": self.source}]}
+
+
+def ensure_access(aws: Aws, ledger: Ledger, run_id: str, *, instance_count: int = 1) -> Access:
+    """Make or adopt the run's key pair and security group.
+
+    Raises:
+        OwnershipRefused: one of that name exists and does not carry this run's tags.
+        NotFound: there is no default VPC.
+        Unreachable: our own address could not be found out.
+        AwsFailed: EC2 refused.
+    """
+    source = ssh_source(aws.settings)
+    key = login_key(aws.settings.run_dir(run_id))
+    name = ensure_key_pair(aws, ledger, run_id, key)
+    group = ensure_group(aws, ledger, run_id, ssh_from=source, is_shared=instance_count > 1)
+    return Access(name, key.path, key.public, group, source)
+
+
+def ssh_source(settings: Settings) -> str:
+    """Return the CIDR that may reach SSH: `ssh_from` when it is set, else the caller's own address.
+
+    Raises:
+        Unreachable: the address could not be found out.
+    """
+    return settings.ssh_from or f"{caller_address(settings)}/32"
+
+
+def caller_address(settings: Settings) -> ipaddress.IPv4Address:
+    """Ask `caller_address_source` for the address that our connections come from (no proxy: SSH uses none either).
+
+    Raises:
+        Unreachable: nothing answered within 10 s, or with something other than an IPv4 address.
+    """
+    url = settings.caller_address_source()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=ADDRESS_SECONDS) as answer:
+            text = answer.read(64).decode("ascii").strip()
+        return ipaddress.IPv4Address(text)
+    except (urllib.error.URLError, OSError, HTTPException, ValueError) as error:
+        named = "export KENNEL_SSH_FROM=<your IPv4 address>/32"
+        raise Unreachable("security group: our own address", f"{url} did not tell it", str(error), named) from error
+
+
+# --- the key pair -----------------------------------------------------------------------------------------------------
+
+
+def ensure_key_pair(aws: Aws, ledger: Ledger, run_id: str, key: KeyFile) -> str:
+    """Import the login key's public half, or adopt the key pair; one of ours with an older key is replaced.
+
+    Raises:
+        OwnershipRefused: a key pair of that name does not carry this run's tags.
+        AwsFailed: EC2 refused.
+    """
+    name = key_pair_name(run_id)
+    with aws_boundary(f"key pair {name}"):
+        found = find_key_pair(aws, name)
+        if found is not None:
+            _refuse_foreign(f"key pair {name}", found, run_id)
+            if _is_same_key(found, key):
+                ledger.adopt("key-pair", name, str(found["KeyPairId"]))
+                return name
+            say(f"key pair {name}: its private key is not here any more, replaced")
+            aws.client("ec2").delete_key_pair(KeyName=name)
+        with ledger.create("key-pair", name) as row:
+            row.identifier = _import(aws, run_id, name, key)
+    return name
+
+
+def key_pair_name(run_id: str) -> str:
+    """Return the name of a run's key pair."""
+    return naming.resource_name(run_id, "login")
+
+
+def find_key_pair(aws: Aws, name: str) -> Mapping[str, Any] | None:
+    """Return DescribeKeyPairs' entry with the public key, or None when there is none of that name."""
+    try:
+        answer = aws.client("ec2").describe_key_pairs(KeyNames=[name], IncludePublicKey=True)
+    except ClientError as error:
+        if is_not_found(error):
+            return None
+        raise
+    found: Mapping[str, Any] = answer["KeyPairs"][0]
+    return found
+
+
+def _import(aws: Aws, run_id: str, name: str, key: KeyFile) -> str:
+    """Import the key; an answer that was lost on its way is recognised by our key being there."""
+    tags = [{"ResourceType": "key-pair", "Tags": naming.tag_list(run_id)}]
+    try:
+        answer = aws.client("ec2").import_key_pair(
+            KeyName=name, PublicKeyMaterial=key.public.encode(), TagSpecifications=tags
+        )
+        return str(answer["KeyPairId"])
+    except (ClientError, BotoCoreError):
+        found = find_key_pair(aws, name)
+        if found is None or not _is_same_key(found, key):
+            raise
+        _refuse_foreign(f"key pair {name}", found, run_id)
+        say(f"key pair {name}: it was imported although the answer was lost")
+        return str(found["KeyPairId"])
+
+
+def _is_same_key(found: Mapping[str, Any], key: KeyFile) -> bool:
+    return str(found.get("PublicKey", "")).split()[:2] == key.public.split()[:2]
+
+
+# --- the security group -----------------------------------------------------------------------------------------------
+
+
+def ensure_group(aws: Aws, ledger: Ledger, run_id: str, *, ssh_from: str, is_shared: bool) -> str:
+    """Make or adopt the group and bring its ingress rules to what is wanted; return its id.
+
+    Raises:
+        OwnershipRefused: a group of that name does not carry this run's tags.
+        NotFound: there is no default VPC.
+        AwsFailed: EC2 refused.
+    """
+    name = group_name(run_id)
+    with aws_boundary(f"security group {name}"):
+        vpc = _default_vpc(aws)
+        found = find_group(aws, name, vpc)
+        if found is None:
+            with ledger.create("security-group", name) as row:
+                row.identifier = group_id = _create_group(aws, run_id, name, vpc)
+        else:
+            _refuse_foreign(f"security group {name}", found, run_id)
+            group_id = str(found["GroupId"])
+            ledger.adopt("security-group", name, group_id)
+        wanted = {Rule(aws.settings.ssh_port, aws.settings.ssh_port, ssh_from)}
+        _have_rules(aws, group_id, wanted | ({Rule(0, 65_535, group_id)} if is_shared else set()))
+    return group_id
+
+
+def group_name(run_id: str) -> str:
+    """Return the name of a run's security group ("sg-" may not be its beginning)."""
+    return naming.resource_name(run_id, "ssh")
+
+
+def find_group(aws: Aws, name: str, vpc: str | None = None) -> Mapping[str, Any] | None:
+    """Return DescribeSecurityGroups' entry: of that name in `vpc`, or in any, then one of kennel's first."""
+    filters = [{"Name": "group-name", "Values": [name]}, *([{"Name": "vpc-id", "Values": [vpc]}] if vpc else [])]
+    pages = aws.client("ec2").get_paginator("describe_security_groups").paginate(Filters=filters)
+    found = [group for page in pages for group in page["SecurityGroups"] if group["GroupName"] == name]
+    found.sort(key=lambda group: tags_of(group).get(naming.PROJECT_TAG) != naming.PROJECT)
+    return found[0] if found else None
+
+
+def tags_of(described: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of anything that EC2 describes."""
+    return {tag["Key"]: tag["Value"] for tag in described.get("Tags", [])}
+
+
+def rules_of(group: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Yield (source, permission) of a group's ingress, one for each source; the permission has its ports."""
+    for permission in group.get("IpPermissions", []):
+        bare = {key: permission[key] for key in ("IpProtocol", "FromPort", "ToPort") if key in permission}
+        for kind, field in (("IpRanges", "CidrIp"), ("Ipv6Ranges", "CidrIpv6"), ("PrefixListIds", "PrefixListId")):
+            for item in permission.get(kind, []):
+                yield item[field], {**bare, kind: [{field: item[field]}]}
+        for pair in permission.get("UserIdGroupPairs", []):
+            yield pair["GroupId"], {**bare, "UserIdGroupPairs": [{"GroupId": pair["GroupId"]}]}
+
+
+def _default_vpc(aws: Aws) -> str:
+    vpcs = aws.client("ec2").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+    if not vpcs:
+        why = "instances and their security group live in it"
+        raise NotFound("default VPC", f"{aws.region} has none", why, "aws ec2 create-default-vpc")
+    return str(vpcs[0]["VpcId"])
+
+
+def _create_group(aws: Aws, run_id: str, name: str, vpc: str) -> str:
+    """Create the group; an answer that was lost on its way is recognised by the group being there and ours."""
+    ec2 = aws.client("ec2")
+    tags = [{"ResourceType": "security-group", "Tags": naming.tag_list(run_id)}]
+    what = f"SSH to the EC2 instances of kennel run {run_id}"
+    try:
+        answer = ec2.create_security_group(GroupName=name, Description=what, VpcId=vpc, TagSpecifications=tags)
+        return str(answer["GroupId"])
+    except (ClientError, BotoCoreError):
+        found = find_group(aws, name, vpc)
+        if found is None:
+            raise
+        _refuse_foreign(f"security group {name}", found, run_id)
+        say(f"security group {name}: it was created although the answer was lost")
+        return str(found["GroupId"])
+
+
+def _have_rules(aws: Aws, group_id: str, wanted: set[Rule]) -> None:
+    """Add the rules that are missing, then revoke what else is there, such as an address that we had before."""
+    present = list(rules_of(_described(aws, group_id)))
+    for rule in wanted:
+        if not any(_is_rule(rule, source, permission) for source, permission in present):
+            _authorize(aws, group_id, rule)
+    for source, permission in present:
+        if not any(_is_rule(rule, source, permission) for rule in wanted):
+            say(f"security group {group_id}: {source} may not come in any more")
+            aws.client("ec2").revoke_security_group_ingress(GroupId=group_id, IpPermissions=[permission])
+
+
+def _described(aws: Aws, group_id: str) -> Mapping[str, Any]:
+    def probe() -> tuple[Mapping[str, Any] | None, str]:
+        try:
+            return aws.client("ec2").describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0], "there"
+        except ClientError as error:
+            if is_not_found(error):
+                return None, "not shown by EC2 yet"
+            raise
+
+    return wait_for(f"security group {group_id}", probe, deadline_seconds=VISIBLE_SECONDS)
+
+
+def _authorize(aws: Aws, group_id: str, rule: Rule) -> None:
+    """Add a rule; that it is there already is the second answer to a call whose first one was lost."""
+    try:
+        aws.client("ec2").authorize_security_group_ingress(GroupId=group_id, IpPermissions=[rule.permission()])
+    except ClientError as error:
+        if error_code(error) != "InvalidPermission.Duplicate":
+            raise
+
+
+def _is_rule(rule: Rule, source: str, permission: Mapping[str, Any]) -> bool:
+    ports = (permission["IpProtocol"], permission.get("FromPort"), permission.get("ToPort"))
+    return source == rule.source and ports == ("tcp", rule.from_port, rule.to_port)
+
+
+def _refuse_foreign(where: str, described: Mapping[str, Any], run_id: str) -> None:
+    carried = tags_of(described)
+    if any(carried.get(key) != value for key, value in naming.tags(run_id).items()):
+        why = f"it does not carry the tags of run {run_id}, so it is somebody else's"
+        raise OwnershipRefused(where, "it exists already", why, "kennel run --run-id <another name>")

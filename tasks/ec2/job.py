@@ -1,0 +1,134 @@
+"""A training job for EC2 instances, planned as data: what makes it what it is, and what each instance is told.
+
+The counterpart of `training_job`: the same dataset, weights, code and arguments, without the SageMaker SDK. The digest
+of the plan names the job's folder on the instances and its outputs in S3, so that a repeated command finds its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.account import objects
+from tasks.account.roles import run_prefix
+from tasks.model.weights import FILE_NAME
+from tasks.run.aws import Aws
+from tasks.run.errors import NotFound
+from tasks.run.records import DatasetRef, Hyperparameters, WeightsRef
+
+SPLITS_DEALT_OUT = ("train", "validation", "test")
+FOLDER = "kennel"
+"""In the login's home on an instance."""
+
+
+@dataclass(frozen=True)
+class RemoteJob:
+    """Everything that makes a job on instances what it is; `code_dir` holds `training/` and nothing else."""
+
+    run_id: str
+    instance_count: int
+    processes_per_instance: int
+    spot: bool
+    max_runtime_seconds: int
+    hyperparameters: Hyperparameters
+    dataset: DatasetRef
+    weights: WeightsRef | None
+    code_dir: Path
+    code_digest: str
+    git_commit: str | None
+
+    @property
+    def spec_digest(self) -> str:
+        """The sha256 of what makes the outcome another one; market, limits and the commit alone do not."""
+        spec = {
+            "processes": [self.instance_count, self.processes_per_instance],
+            "arguments": self.hyperparameters.arguments,
+            "data": self.dataset.uri,
+            "weights": self.weights.uri if self.weights else None,
+            "code": self.code_digest,
+        }
+        return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """The job's name: its folder on the instances and in S3."""
+        return f"ec2-{self.spec_digest[:8]}"
+
+    @property
+    def folder(self) -> str:
+        """The job's folder on an instance, below the login's home."""
+        return f"{FOLDER}/{self.name}"
+
+    @property
+    def checkpoints(self) -> str:
+        """The S3 prefix that survives an instance, without a slash at its end."""
+        return f"{run_prefix(self.run_id)}/ec2/checkpoints/{self.name}"
+
+    @property
+    def model_key(self) -> str:
+        """The S3 key of the model, laid out as SageMaker does it."""
+        return f"{run_prefix(self.run_id)}/ec2/output/{self.name}/output/model.tar.gz"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The script's arguments, one word each."""
+        return tuple(f"--{name}={_word(value)}" for name, value in self.hyperparameters.arguments.items())
+
+
+def instance_specs(aws: Aws, job: RemoteJob, hosts: Sequence[str]) -> list[bytes]:
+    """Return spec.json for each of `hosts` (private addresses, in rank order), as training/on_instance.py reads it.
+
+    Splits are dealt out as SageMaker's ShardedByS3Key does: key i goes to host i mod n; the rest goes to every host.
+
+    Raises:
+        NotFound: the dataset's manifest is gone from S3.
+    """
+    shards, whole = _inputs(aws, job)
+    specs = []
+    for rank in range(len(hosts)):
+        own = [entry for split in SPLITS_DEALT_OUT for entry in shards[split][rank :: len(hosts)]]
+        spec = {
+            "region": aws.region,
+            "bucket": job.dataset.bucket,
+            "inputs": own + whole,
+            "arguments": job.arguments,
+            "environment": {"KENNEL_GIT_COMMIT": job.git_commit} if job.git_commit else {},
+            "hosts": list(hosts),
+            "rank": rank,
+            "processes_per_host": job.processes_per_instance,
+            "checkpoints": job.checkpoints if job.spot else None,
+            "is_spot": job.spot,
+            "max_runtime_seconds": job.max_runtime_seconds,
+        }
+        specs.append(json.dumps(spec, sort_keys=True).encode())
+    return specs
+
+
+def _inputs(aws: Aws, job: RemoteJob) -> tuple[dict[str, list[dict[str, str]]], list[dict[str, str]]]:
+    """Return the shards by split and what every host gets, each with the sha256 that it must arrive with."""
+    data = job.dataset
+    key = f"{data.prefix}/manifest.json"
+    manifest = objects.read_object(aws, data.bucket, key)
+    if manifest is None:
+        why = "the dataset was removed after it was staged"
+        raise NotFound("train_ec2", f"s3://{data.bucket}/{key} is gone", why, "kennel run --data <the same data>")
+    shards = {
+        split: [_entry(f"{data.prefix}/{row['key']}", split, row["sha256"]) for row in rows]
+        for split, rows in json.loads(manifest)["splits"].items()
+    }
+    whole = [_entry(key, "manifest", hashlib.sha256(manifest).hexdigest())]
+    if job.weights is not None:
+        whole.append(_entry(f"{job.weights.prefix}/{FILE_NAME}", "weights", job.weights.sha256))
+    return {split: sorted(shards.get(split, []), key=lambda e: e["key"]) for split in SPLITS_DEALT_OUT}, whole
+
+
+def _entry(key: str, folder: str, sha256: str) -> dict[str, str]:
+    return {"key": key, "folder": folder, "sha256": sha256}
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,184 @@
+"""An EC2 instance as it is to be: a plan is data that can be shown, costed and compared before anything is launched.
+
+Resolves the image by its SSM parameter, writes the user data and builds the request; the only calls are lookups. The
+user data gives the instance the host key that we pinned and arms its dead-man's switch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasks.ec2.access import Access
+from tasks.ec2.host_key import KeyFile, host_key
+from tasks.ec2.prices import InstanceCandidates, Offer
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import NotFound, aws_boundary
+from tasks.run.settings import Settings
+
+USER = "ubuntu"
+"""The login of the Deep Learning AMIs that are built on Ubuntu."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An AMI; its root volume has at least `volume_gib`."""
+
+    image_id: str
+    root_device: str
+    volume_gib: int
+
+
+@dataclass(frozen=True)
+class InstancePlan:
+    """Everything that makes an instance what it is; `number` counts the run's instances from 1."""
+
+    run_id: str
+    number: int
+    offers: tuple[Offer, ...]
+    reason: str
+    prices: str
+    image: Image
+    access: Access
+    profile: str
+    host_key: KeyFile
+    port: int
+    user_data: str = field(repr=False)
+
+    @property
+    def spec_digest(self) -> str:
+        """Sixteen digits that an instance must carry to be adopted: our keys, the offers, the profile and the group.
+
+        The image is not among them: "latest" may move while a training runs.
+        """
+        offers = sorted(offer.label for offer in self.offers)
+        spec = [self.host_key.public, self.access.login_public, offers, self.profile, self.access.group_id]
+        return hashlib.sha256(json.dumps(spec).encode()).hexdigest()[:16]
+
+    def request(self, offer: Offer, name: str) -> dict[str, Any]:
+        """Return RunInstances' parameters, all but the ClientToken, for one offer."""
+        tags = [
+            *naming.tag_list(self.run_id),
+            {"Key": "Name", "Value": name},
+            {"Key": naming.NUMBER_TAG, "Value": str(self.number)},
+            {"Key": naming.SPEC_TAG, "Value": self.spec_digest},
+        ]
+        request = {
+            "ImageId": self.image.image_id,
+            "InstanceType": offer.instance_type,
+            "MinCount": 1,
+            "MaxCount": 1,
+            "KeyName": self.access.key_name,
+            "SecurityGroupIds": [self.access.group_id],
+            "IamInstanceProfile": {"Name": self.profile},
+            "UserData": self.user_data,
+            "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 1},
+            "BlockDeviceMappings": [{"DeviceName": self.image.root_device, "Ebs": self._volume()}],
+            "InstanceInitiatedShutdownBehavior": "terminate",
+            "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")],
+        }
+        return request | ({"InstanceMarketOptions": _SPOT} if offer.is_spot else {})
+
+    def digest(self, offer: Offer) -> str:
+        """Eight digits of the request: a ClientToken that was used for one request is refused for another."""
+        request = json.dumps(self.request(offer, ""), sort_keys=True)
+        return hashlib.sha256(request.encode()).hexdigest()[:8]
+
+    def _volume(self) -> dict[str, Any]:
+        size = {"VolumeSize": self.image.volume_gib, "VolumeType": "gp3"}
+        return {**size, "Encrypted": True, "DeleteOnTermination": True}
+
+
+_SPOT = {
+    "MarketType": "spot",
+    "SpotOptions": {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"},
+}
+
+
+def plan_instance(
+    aws: Aws,
+    run_id: str,
+    *,
+    access: Access,
+    profile: str,
+    candidates: InstanceCandidates,
+    spot: bool,
+    number: int = 1,
+) -> InstancePlan:
+    """Plan the run's instance `number`; makes its host key, or finds it, and looks the image up.
+
+    Raises:
+        NotFound: the image's parameter or the image does not exist in this region.
+        LedgerRefused: the host key's file is damaged or open to others.
+        AwsFailed: SSM or EC2 refused.
+    """
+    key = host_key(aws.settings.run_dir(run_id), number)
+    return InstancePlan(
+        run_id=run_id,
+        number=number,
+        offers=candidates.offers(spot=spot),
+        reason=candidates.reason,
+        prices=candidates.prices,
+        image=find_image(aws),
+        access=access,
+        profile=profile,
+        host_key=key,
+        port=aws.settings.ssh_port,
+        user_data=user_data(key, dead_man_minutes=dead_man_minutes(aws.settings)),
+    )
+
+
+def find_image(aws: Aws) -> Image:
+    """Look the image up that the setting `ec2_image_parameter` names in SSM, and how large its root volume must be.
+
+    Raises:
+        NotFound: the parameter or the image does not exist in this region.
+        AwsFailed: SSM or EC2 refused.
+    """
+    parameter = aws.settings.ec2_image_parameter
+    choose = "aws ssm get-parameters-by-path --path /aws/service/deeplearning/ami/x86_64 --recursive"
+    with aws_boundary(f"image {parameter}", choose):
+        image_id = str(aws.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"])
+        images = aws.client("ec2").describe_images(ImageIds=[image_id])["Images"]
+    if not images:
+        raise NotFound(f"image {image_id}", f"{aws.region} does not show it", f"{parameter} names it", choose)
+    root = images[0]["RootDeviceName"]
+    sizes = [item["Ebs"].get("VolumeSize", 0) for item in images[0]["BlockDeviceMappings"] if _is_root(item, root)]
+    return Image(image_id, root, max([aws.settings.ec2_volume_gib, *sizes]))
+
+
+def user_data(key: KeyFile, *, dead_man_minutes: int) -> str:
+    """Return the cloud-config: our host key in place of generated ones, then the dead-man's switch.
+
+    Armed by `runcmd`, not `bootcmd`: that early in the boot logind does not answer yet, and systemd's `shutdown +N`
+    would power off at once. Every value is written as JSON, which is YAML and needs no quoting rules of its own.
+    """
+    private, public = json.dumps(key.private()), json.dumps(key.public)
+    arm = json.dumps(["shutdown", "--no-wall", "-h", f"+{dead_man_minutes}"])
+    return (
+        "#cloud-config\n"
+        "ssh_deletekeys: true\n"
+        "ssh_keys:\n"
+        f"  ed25519_private: {private}\n"
+        f"  ed25519_public: {public}\n"
+        "runcmd:\n"
+        f"  - {arm}\n"
+    )
+
+
+def dead_man_minutes(settings: Settings, minutes: int | None = None) -> int:
+    """Return `minutes` of ours (None: the setting's) in an instance's: the embedded AWS's clock may run faster."""
+    return math.ceil((settings.dead_man_minutes if minutes is None else minutes) * settings.time_scale)
+
+
+def dead_man_command(minutes: int) -> str:
+    """Return the heartbeat to run on the instance over SSH: it puts the shutdown off to its `minutes` from now."""
+    return f"sudo shutdown --no-wall -h +{minutes}"
+
+
+def _is_root(mapping: dict[str, Any], root: str) -> bool:
+    return mapping.get("DeviceName") == root and "Ebs" in mapping

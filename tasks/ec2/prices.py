@@ -1,0 +1,200 @@
+"""Which EC2 types a training may run on, in which order, why, and what each costs an hour.
+
+A dated price table is part of the code; AWS's own price list replaces its figures when it answers, and the source is
+said either way. Spot prices are estimates from a typical factor. Not covered: storage, data transfer, savings plans.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused, error_code
+
+TABLE_DATE = "2025"
+TABLE_REGION = "us-east-1"
+SPOT_NOTE = "spot at a typical fraction of that, an estimate"
+TABLE_SOURCE = f"bundled list prices of {TABLE_DATE} for {TABLE_REGION}, Linux on-demand; {SPOT_NOTE}"
+
+
+@dataclass(frozen=True)
+class InstanceType:
+    """An EC2 type. `usd_per_hour` is on-demand, None when unknown; `spot_factor` the typical share of it for spot."""
+
+    name: str
+    vcpus: int | None
+    memory_gib: float | None
+    usd_per_hour: float | None
+    spot_factor: float
+    has_gpu: bool
+
+
+TABLE: Mapping[str, InstanceType] = {
+    item.name: item
+    for item in (
+        InstanceType("c7i.xlarge", 4, 8, 0.1785, 0.42, has_gpu=False),
+        InstanceType("c7i.2xlarge", 8, 16, 0.357, 0.42, has_gpu=False),
+        InstanceType("c6i.xlarge", 4, 8, 0.17, 0.42, has_gpu=False),
+        InstanceType("c6i.2xlarge", 8, 16, 0.34, 0.42, has_gpu=False),
+        InstanceType("c5.xlarge", 4, 8, 0.17, 0.42, has_gpu=False),
+        InstanceType("c5.2xlarge", 8, 16, 0.34, 0.42, has_gpu=False),
+        InstanceType("m7i.xlarge", 4, 16, 0.2016, 0.42, has_gpu=False),
+        InstanceType("m5.large", 2, 8, 0.096, 0.42, has_gpu=False),
+        InstanceType("m5.xlarge", 4, 16, 0.192, 0.42, has_gpu=False),
+        InstanceType("m5.2xlarge", 8, 32, 0.384, 0.42, has_gpu=False),
+        InstanceType("g4dn.xlarge", 4, 16, 0.526, 0.42, has_gpu=True),
+        InstanceType("g4dn.2xlarge", 8, 32, 0.752, 0.42, has_gpu=True),
+        InstanceType("g5.xlarge", 4, 16, 1.006, 0.45, has_gpu=True),
+        InstanceType("g5.2xlarge", 8, 32, 1.212, 0.45, has_gpu=True),
+        InstanceType("g6.xlarge", 4, 16, 0.8048, 0.45, has_gpu=True),
+    )
+}
+"""Nitro types only: they take an encrypted gp3 root and the current Deep Learning AMIs."""
+
+FROZEN = ("c7i.xlarge", "m7i.xlarge", "c6i.xlarge", "c5.xlarge", "m5.xlarge")
+FINETUNE = ("g4dn.xlarge", "g6.xlarge", "g5.xlarge", "g4dn.2xlarge", "g5.2xlarge")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One type on one market, and what an hour of it costs."""
+
+    instance_type: str
+    is_spot: bool
+    usd_per_hour: float | None
+    has_gpu: bool
+
+    @property
+    def label(self) -> str:
+        """Its name in records: "c7i.xlarge spot"."""
+        return f"{self.instance_type} {'spot' if self.is_spot else 'on-demand'}"
+
+
+@dataclass(frozen=True)
+class InstanceCandidates:
+    """The types to try, in order: the first for `reason`, the others when EC2 has none. `prices` is the source."""
+
+    types: tuple[InstanceType, ...]
+    reason: str
+    prices: str
+
+    def offers(self, *, spot: bool) -> tuple[Offer, ...]:
+        """Return what to ask EC2 for, in order: with `spot`, every type on the spot market before any on-demand."""
+        on_demand = tuple(Offer(item.name, False, item.usd_per_hour, item.has_gpu) for item in self.types)
+        return (*(_spot_offer(item) for item in self.types), *on_demand) if spot else on_demand
+
+
+def choose_instances(*, finetune: bool, requested: str | None = None) -> InstanceCandidates:
+    """Choose the types of a training run by the bundled table; no call is made.
+
+    Raises:
+        SettingsRefused: `requested` is no EC2 type ("ml.m5.xlarge" is SageMaker's name).
+    """
+    if requested is not None:
+        named = (TABLE.get(requested) or _unknown(requested),)
+        return InstanceCandidates(named, "named by the user (--instance-type); no other type is tried", TABLE_SOURCE)
+    names = FINETUNE if finetune else FROZEN
+    return InstanceCandidates(
+        tuple(TABLE[name] for name in names), _why_finetune() if finetune else _why_frozen(), TABLE_SOURCE
+    )
+
+
+def with_current_prices(aws: Aws, candidates: InstanceCandidates) -> InstanceCandidates:
+    """Return the candidates with AWS's list prices of today for the region in use, or as they are when it has none.
+
+    `prices` says which: an answer that does not come is no error, because a price only informs.
+    """
+    try:
+        listed = {item.name: _list_price(aws, item.name) for item in candidates.types}
+    except (ClientError, BotoCoreError) as error:
+        code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
+        return dataclasses.replace(candidates, prices=f"{TABLE_SOURCE} (AWS's price list did not answer: {code})")
+    types = tuple(_priced(item, listed[item.name]) for item in candidates.types)
+    missing = sorted(name for name, price in listed.items() if price is None)
+    source = f"AWS's price list for {aws.region}, Linux on-demand; {SPOT_NOTE}"
+    return dataclasses.replace(
+        candidates, types=types, prices=source + (f"; not listed: {', '.join(missing)}" if missing else "")
+    )
+
+
+def cost_usd(usd_per_hour: float | None, seconds: float) -> float | None:
+    """Return what `seconds` of an instance cost, or None without a known price; EC2 bills 60 s at least."""
+    return None if usd_per_hour is None else usd_per_hour * max(60.0, seconds) / 3600.0
+
+
+def hourly_price(instance_type: str, offers: Sequence[Offer], *, is_spot: bool) -> float | None:
+    """Return the price in USD an hour of a type on a market: an offer's, else the bundled table's, else None."""
+    for offer in offers:
+        if (offer.instance_type, offer.is_spot) == (instance_type, is_spot):
+            return offer.usd_per_hour
+    known = TABLE.get(instance_type)
+    if known is None:
+        return None
+    return _spot_offer(known).usd_per_hour if is_spot else known.usd_per_hour
+
+
+def _why_frozen() -> str:
+    first, older = TABLE[FROZEN[0]], TABLE["c6i.xlarge"]
+    assert first.usd_per_hour is not None and older.usd_per_hour is not None
+    more = 100 * (first.usd_per_hour / older.usd_per_hour - 1)
+    return (
+        "frozen backbone: one forward pass per image, then a small head; 7th-generation Intel multiplies bfloat16 in "
+        f"hardware (AMX) at {more:.0f} % more an hour than the generation before, and a GPU would idle for the head"
+    )
+
+
+def _why_finetune() -> str:
+    return "fine-tuning runs the backbone both ways every epoch: the cheapest type with a GPU"
+
+
+def _unknown(name: str) -> InstanceType:
+    family, _, size = name.partition(".")
+    if not family.isalnum() or not size or name.startswith("ml."):
+        why = "EC2's types are spelt family.size; names that begin with ml. are SageMaker's"
+        raise SettingsRefused("instance type", name, why, f"--instance-type {FROZEN[0]}")
+    return InstanceType(name, None, None, None, 0.42, has_gpu=family[:1] in {"g", "p"})
+
+
+def _spot_offer(item: InstanceType) -> Offer:
+    price = None if item.usd_per_hour is None else round(item.usd_per_hour * item.spot_factor, 4)
+    return Offer(item.name, True, price, item.has_gpu)
+
+
+def _priced(item: InstanceType, price: float | None) -> InstanceType:
+    """A type that the list lacks has no price: the table's would be another region's or another day's."""
+    return dataclasses.replace(item, usd_per_hour=price)
+
+
+def _list_price(aws: Aws, name: str) -> float | None:
+    """Ask for the on-demand price in USD an hour (Linux, shared tenancy, no licence); None when it is not listed."""
+    wanted = {
+        "instanceType": name,
+        "regionCode": aws.region,
+        "operatingSystem": "Linux",
+        "preInstalledSw": "NA",
+        "tenancy": "Shared",
+        "capacitystatus": "Used",
+        "marketoption": "OnDemand",
+    }
+    filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
+    pages = aws.client("pricing").get_paginator("get_products").paginate(ServiceCode="AmazonEC2", Filters=filters)
+    prices = _hourly_prices([json.loads(text) for page in pages for text in page["PriceList"]])
+    return min(prices, default=None)
+
+
+def _hourly_prices(products: Sequence[Mapping[str, Any]]) -> list[float]:
+    dimensions = [
+        dimension
+        for product in products
+        for term in product["terms"].get("OnDemand", {}).values()
+        for dimension in term["priceDimensions"].values()
+        if dimension["unit"] == "Hrs"
+    ]
+    usd = [float(dimension["pricePerUnit"].get("USD", 0)) for dimension in dimensions]
+    return [price for price in usd if price > 0]

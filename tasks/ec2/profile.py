@@ -1,0 +1,100 @@
+"""The instance profile of a run: what hands the instance role's credentials to its EC2 instances.
+
+Created or adopted, with exactly that one role in it; one that is not this run's is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tasks.account.roles import RoleSpec, ensure_role, iam_tags, refuse_foreign_iam
+from tasks.run.aws import Aws
+from tasks.run.errors import aws_boundary, is_not_found
+from tasks.run.ledger import Ledger
+from tasks.run.waiting import say, wait_for
+
+VISIBLE_SECONDS = 30.0
+"""IAM takes seconds to know a role everywhere that was just made."""
+
+
+def ensure_instance_profile(aws: Aws, ledger: Ledger, run_id: str, spec: RoleSpec) -> str:
+    """Make or adopt the role and a profile of the same name that holds it; return the profile's name.
+
+    Raises:
+        OwnershipRefused: a role or profile of that name exists and is not this run's.
+        WaitTimedOut: IAM still did not know the new role after 30 s.
+        AwsFailed: IAM refused.
+    """
+    ensure_role(aws, ledger, run_id, spec)
+    name = spec.name
+    with aws_boundary(f"instance profile {name}"):
+        found = find_profile(aws, name)
+        if found is None:
+            with ledger.create("instance-profile", name) as row:
+                found = _create(aws, run_id, name)
+                row.identifier = str(found["Arn"])
+        else:
+            _refuse_foreign(aws, found, run_id)
+            ledger.adopt("instance-profile", name, str(found["Arn"]))
+        _have_one_role(aws, found, name)
+    return name
+
+
+def find_profile(aws: Aws, name: str) -> Mapping[str, Any] | None:
+    """Return GetInstanceProfile's answer, or None when there is none of that name."""
+    try:
+        profile: Mapping[str, Any] = aws.client("iam").get_instance_profile(InstanceProfileName=name)["InstanceProfile"]
+    except ClientError as error:
+        if is_not_found(error):
+            return None
+        raise
+    return profile
+
+
+def _create(aws: Aws, run_id: str, name: str) -> Mapping[str, Any]:
+    """Create the profile; an answer that was lost on its way is recognised by the profile being there and ours."""
+    tags = iam_tags(run_id, aws.region)
+    try:
+        made: Mapping[str, Any] = aws.client("iam").create_instance_profile(InstanceProfileName=name, Tags=tags)
+        return dict(made["InstanceProfile"])
+    except (ClientError, BotoCoreError):
+        found = find_profile(aws, name)
+        if found is None:
+            raise
+        _refuse_foreign(aws, found, run_id)
+        say(f"instance profile {name}: it was created although the answer was lost")
+        return found
+
+
+def _refuse_foreign(aws: Aws, profile: Mapping[str, Any], run_id: str) -> None:
+    name = profile["InstanceProfileName"]
+    look = f"aws iam get-instance-profile --instance-profile-name {name}"
+    tags = profile.get("Tags", [])
+    refuse_foreign_iam(f"instance profile {name}", tags, run_id, region=aws.region, look=look)
+
+
+def _have_one_role(aws: Aws, profile: Mapping[str, Any], role: str) -> None:
+    """Put the role into the profile, in place of another that somebody put there (a profile holds one)."""
+    iam, name = aws.client("iam"), profile["InstanceProfileName"]
+    held = [item["RoleName"] for item in profile.get("Roles", [])]
+    for other in (item for item in held if item != role):
+        iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=other)
+    if role not in held:
+        wait_for(f"role {role}", lambda: _add(aws, name, role), deadline_seconds=VISIBLE_SECONDS)
+
+
+def _add(aws: Aws, name: str, role: str) -> tuple[bool | None, str]:
+    """Add the role. It is in the profile when an answer was lost; LimitExceeded is what a second call then gets."""
+    try:
+        aws.client("iam").add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
+    except (ClientError, BotoCoreError) as error:
+        profile = find_profile(aws, name) or {}
+        if role in [item["RoleName"] for item in profile.get("Roles", [])]:
+            return True, "added"
+        if isinstance(error, ClientError) and is_not_found(error):
+            return None, "not known to IAM yet"
+        raise
+    return True, "added"

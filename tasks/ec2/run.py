@@ -1,0 +1,334 @@
+"""One training on EC2 from the first launch to the last termination, with every way out leading past `terminate`.
+
+An attempt is a gang of instances that trains one model. A gang that EC2 takes back leaves its checkpoints in S3 and the
+next attempt goes on from them, after two such on the on-demand market. A process that was killed finds its instances
+and their running training again. `--keep-on-failure` is the one case in which instances stay, and then not for ever.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasks.account.objects import object_exists
+from tasks.account.roles import instance_role, run_prefix
+from tasks.ec2.access import ensure_access
+from tasks.ec2.job import RemoteJob, instance_specs
+from tasks.ec2.launch import KIND, LOST_SECONDS, launch, refuse_other_plans, terminate
+from tasks.ec2.plan import InstancePlan, dead_man_command, dead_man_minutes, plan_instance
+from tasks.ec2.prices import InstanceCandidates, cost_usd, with_current_prices
+from tasks.ec2.profile import ensure_instance_profile
+from tasks.ec2.state import POLL_SECONDS, VISIBLE_SECONDS, instance_facts, instances_of, login, why_ended
+from tasks.ec2.training import Outcome, Worker, collect, follow, ship, start
+from tasks.model.archive import METRICS, agree, meta_in, metrics_of
+from tasks.run.aws import Aws
+from tasks.run.errors import KennelError, RemoteFailed, StageFailed, WaitTimedOut, aws_boundary
+from tasks.run.ledger import Ledger, live_rows
+from tasks.run.progress import show_progress
+from tasks.run.records import InstanceModel, InstanceRef, load_record
+from tasks.run.waiting import say
+from tasks.ssh.remote import Remote
+from tasks.ssh.wait import wait_for_ssh
+
+STAGE = "train_ec2"
+MAX_ATTEMPTS = 5
+SPOT_ATTEMPTS = 2
+CONNECT_SECONDS = 300.0
+HEARTBEAT_SECONDS = 15.0  # often, for it costs little, and an emulated minute may be short
+AROUND_SECONDS = 1800.0  # to install, fetch, pack and store checkpoints, beside the training's own limit
+
+
+@dataclass(frozen=True)
+class InstanceWish:
+    """What the user wants of the machines, apart from the training; `keep_minutes` 0 keeps nothing."""
+
+    candidates: InstanceCandidates
+    spot: bool
+    keep_minutes: int
+
+
+@dataclass
+class _Told:
+    """What the attempts came to so far."""
+
+    begun: float = field(default_factory=time.perf_counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+    interruptions: int = 0
+    billable_seconds: float = 0.0
+    cost_usd: float | None = 0.0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - begun, 3)
+
+    def bill(self, ref: InstanceRef, seconds: float) -> None:
+        self.billable_seconds += max(60.0, seconds)
+        cost = cost_usd(ref.usd_per_hour, seconds)
+        self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
+
+
+def adopt_model(aws: Aws, job: RemoteJob) -> InstanceModel | None:
+    """Return the record of a model that was made from the same plan before and is still in S3."""
+    kept = load_record(aws.settings.run_dir(job.run_id), STAGE, InstanceModel)
+    if kept is None or kept.spec_digest != job.spec_digest or not object_exists(aws, kept.model_uri):
+        return None
+    return kept
+
+
+def end_instances(aws: Aws, run_id: str) -> tuple[str, ...]:
+    """Terminate whatever instances of a run have not ended; return their ids. Without any, nothing is changed.
+
+    One whose launch was cut short may be there and not be shown yet: it is looked for during 10 s.
+
+    Raises:
+        TeardownIncomplete: some could not be terminated.
+        AwsFailed: EC2 refused to list them.
+    """
+    alive = _alive(aws, run_id)
+    if alive:
+        say(f"terminating {', '.join(alive)}")
+        terminate(aws, Ledger.open(aws, run_id), alive)
+    return alive
+
+
+def _alive(aws: Aws, run_id: str) -> tuple[str, ...]:
+    rows = live_rows(aws.settings.run_dir(run_id))
+    cut = {
+        row.name for row in rows if (row.kind, row.state) == (KIND, "intended") and row.age_seconds < VISIBLE_SECONDS
+    }
+    begun = time.monotonic()
+    while True:
+        with aws_boundary(f"instances of run {run_id}"):
+            found = instances_of(aws, run_id)
+        if not cut - {item.get("ClientToken") for item in found} or time.monotonic() - begun > LOST_SECONDS:
+            return tuple(str(item["InstanceId"]) for item in found)
+        time.sleep(POLL_SECONDS)
+
+
+def train_on_instances(aws: Aws, job: RemoteJob, wish: InstanceWish) -> InstanceModel:
+    """Train the job on instances of its own and return the model's record; the instances are terminated.
+
+    Raises:
+        LimitReached: no instance could be had. StageFailed, RemoteFailed: the training or an instance failed.
+        WaitTimedOut: an instance did not come up, or the training did not end in time.
+        AwsFailed: AWS refused.
+    """
+    told, ledger = _Told(), Ledger.open(aws, job.run_id)
+    candidates = with_current_prices(aws, wish.candidates)
+    access = ensure_access(aws, ledger, job.run_id, instance_count=job.instance_count)
+    profile = ensure_instance_profile(aws, ledger, job.run_id, instance_role(job.run_id, job.dataset, job.weights))
+    if job.spot:  # the instances will write checkpoints there
+        ledger.record("s3-prefix", _prefix(job), "intended")
+    for _ in range(MAX_ATTEMPTS):
+        plans = [
+            plan_instance(
+                aws,
+                job.run_id,
+                access=access,
+                profile=profile,
+                candidates=candidates,
+                spot=wish.spot and told.interruptions < SPOT_ATTEMPTS,
+                number=number,
+            )
+            for number in range(1, job.instance_count + 1)
+        ]
+        model = _attempt(aws, ledger, job, plans, wish, told)
+        if model is not None:
+            return model
+    why = f"it was interrupted {told.interruptions} times; its checkpoints are kept"
+    raise StageFailed(f"training {job.name}", f"{MAX_ATTEMPTS} attempts", why, "kennel train-ec2, without --spot")
+
+
+# --- one attempt ------------------------------------------------------------------------------------------------------
+
+
+def _attempt(
+    aws: Aws, ledger: Ledger, job: RemoteJob, plans: Sequence[InstancePlan], wish: InstanceWish, told: _Told
+) -> InstanceModel | None:
+    """Run one gang to its end; None when it was interrupted and another may go on."""
+    with _gang(aws, ledger, plans, wish, told) as refs, ExitStack() as connections:
+        with told.phase("connect"):
+            workers = [_connect(aws, ref, job, connections) for ref in refs]
+        with told.phase("ship"):
+            specs = instance_specs(aws, job, [ref.private_address for ref in refs])
+            for worker, spec in zip(workers, specs, strict=True):
+                ship(worker, job, spec)
+        started = [start(worker, job) for worker in workers]
+        say(f"training {job.name}: {'started' if all(started) else 'taken up again'} on {len(refs)} instances")
+        outcome = _follow(aws, job, workers)
+        if outcome.state == "interrupted":
+            told.interruptions += 1
+            if not job.spot:
+                what = "it was stopped from outside kennel"
+                raise StageFailed(f"training {job.name}", what, outcome.why, "run the same command again")
+            say(f"training {job.name}: interrupted ({outcome.why}); it goes on elsewhere from its checkpoints")
+            return None
+        told.seconds |= outcome.statuses[0]["seconds"]
+        archive = aws.settings.run_dir(job.run_id) / "TrainedModels" / "model.tar.gz"
+        renewal = dead_man_command(dead_man_minutes(aws.settings))
+        workers[0].remote.run(renewal, check=False)  # a slow link takes its time
+        with told.phase("collect"):
+            sha256 = collect(workers[0], job, archive)
+        metrics = _judged(job, archive, workers)
+        with told.phase("store"):
+            _store(aws, ledger, job, archive)
+        logs = tuple(str(worker.log) for worker in workers)
+        command = tuple(outcome.statuses[0]["command"])
+    return _record(job, refs, told, metrics, archive, sha256, logs, command)
+
+
+@contextmanager
+def _gang(
+    aws: Aws, ledger: Ledger, plans: Sequence[InstancePlan], wish: InstanceWish, told: _Told
+) -> Iterator[list[InstanceRef]]:
+    """Launch all instances at once, and terminate all that the run has when the block ends, however it ends.
+
+    Instances of another plan are refused before that, and stay: somebody's training may be on them.
+    """
+    refuse_other_plans(aws, plans)
+    run_id, kept = plans[0].run_id, False
+    refs: list[InstanceRef] = []
+    begun = time.perf_counter()
+    first = plans[0].offers[0]
+    say(f"EC2: launching {len(plans)} × {first.label} ({plans[0].reason})")
+    try:
+        with told.phase("launch"), ThreadPoolExecutor(len(plans)) as pool:
+            refs += pool.map(lambda plan: launch(aws, ledger, plan), plans)
+        told.refused += [each for ref in refs for each in ref.refused if each not in told.refused]
+        yield refs
+    except (StageFailed, RemoteFailed, WaitTimedOut) as error:
+        kept = bool(wish.keep_minutes and refs)
+        if kept:
+            _keep(aws, run_id, refs, wish.keep_minutes, error)
+            error.next_command = f"{login(refs[0]).command_line()}\n        and then: kennel down {run_id} --yes"
+        raise
+    finally:
+        if not kept:
+            with told.phase("terminate"):
+                _end(aws, run_id)
+            for ref in refs:
+                told.bill(ref, time.perf_counter() - begun)
+
+
+def _end(aws: Aws, run_id: str) -> None:
+    """Terminate the gang; if that fails after something else did, both are told and the first is what counts."""
+    failed = sys.exception() is not None
+    try:
+        end_instances(aws, run_id)
+    except KennelError as error:
+        if not failed:
+            raise
+        say(f"WARNING: {error}")
+
+
+def _connect(aws: Aws, ref: InstanceRef, job: RemoteJob, connections: ExitStack) -> Worker:
+    remote = connections.enter_context(
+        wait_for_ssh(login(ref), lambda: instance_facts(aws, ref), deadline_seconds=CONNECT_SECONDS)
+    )
+    say(
+        f"instance-{ref.number}: {ref.instance_id}, {ref.instance_type}, connected at {ref.address} with its pinned key"
+    )
+    log = aws.settings.run_dir(job.run_id) / "ec2" / f"{ref.instance_id}-{job.name}.log"
+    return Worker(remote, f"instance-{ref.number}", log, lambda: why_ended(aws, ref.instance_id))
+
+
+def _follow(aws: Aws, job: RemoteJob, workers: Sequence[Worker]) -> Outcome:
+    return follow(
+        workers,
+        job,
+        heartbeat=dead_man_command(dead_man_minutes(aws.settings)),
+        heartbeat_seconds=HEARTBEAT_SECONDS,
+        deadline_seconds=job.max_runtime_seconds + AROUND_SECONDS,
+    )
+
+
+def _keep(aws: Aws, run_id: str, refs: Sequence[InstanceRef], minutes: int, error: KennelError) -> None:
+    """Leave the instances for `minutes` and say how to look at them."""
+    say(f"{error.where} failed; as asked, its instances are kept for {minutes} minutes, then they end by themselves:")
+    for ref in refs:
+        say(f"  {login(ref).command_line()}")
+        try:
+            with Remote(login(ref)) as remote:
+                remote.run(dead_man_command(dead_man_minutes(aws.settings, minutes)))
+        except (RemoteFailed, WaitTimedOut) as problem:
+            say(f"  {ref.instance_id} could not be told so ({problem.what}): it ends when its dead-man's switch does")
+    say(f"  end them now: kennel down {run_id} --yes")
+
+
+# --- the model --------------------------------------------------------------------------------------------------------
+
+
+def _judged(job: RemoteJob, archive: Path, workers: Sequence[Worker]) -> dict[str, float]:
+    """Return the model's metrics, held against the data and against what the training printed."""
+    meta = meta_in(archive, str(archive))
+    agree(job.dataset, meta, _printed(worker.log for worker in workers))
+    return metrics_of(meta)
+
+
+def _printed(logs: Iterator[Path]) -> dict[str, float]:
+    """Return the last value that any log has of each metric, printed as `name=value`."""
+    text = "\n".join(log.read_text(errors="replace") for log in logs)
+    found = {name: re.findall(rf"(?:^|\s){name}=([-+0-9.eE]+)", text) for name in METRICS}
+    return {name: float(values[-1]) for name, values in found.items() if values}
+
+
+def _prefix(job: RemoteJob) -> str:
+    return f"s3://{job.dataset.bucket}/{run_prefix(job.run_id)}/"
+
+
+def _store(aws: Aws, ledger: Ledger, job: RemoteJob, archive: Path) -> None:
+    bucket, extra = job.dataset.bucket, {"ChecksumAlgorithm": "SHA256", "ServerSideEncryption": "AES256"}
+    progress = show_progress("store the model in S3", archive.stat().st_size, "B")
+    row = ledger.create("s3-prefix", _prefix(job))
+    with aws_boundary(f"training {job.name}"), progress as told, row:
+        aws.client("s3").upload_file(str(archive), bucket, job.model_key, ExtraArgs=extra, Callback=told.advance)
+
+
+def _record(
+    job: RemoteJob,
+    refs: Sequence[InstanceRef],
+    told: _Told,
+    metrics: dict[str, float],
+    archive: Path,
+    sha256: str,
+    logs: tuple[str, ...],
+    command: tuple[str, ...],
+) -> InstanceModel:
+    first = refs[0]
+    return InstanceModel(
+        name=job.name,
+        spec_digest=job.spec_digest,
+        model_uri=f"s3://{job.dataset.bucket}/{job.model_key}",
+        model_sha256=sha256,
+        backbone=job.hyperparameters.backbone,
+        classes=job.dataset.classes,
+        test_accuracy=metrics["test_accuracy"],
+        test_images=int(metrics["test_images"]),
+        metrics=metrics,
+        instance_type=first.instance_type,
+        instance_count=job.instance_count,
+        instance_ids=tuple(ref.instance_id for ref in refs),
+        instance_reason=first.reason,
+        refused=tuple(told.refused),
+        spot=first.is_spot,
+        interruptions=told.interruptions,
+        seconds=told.seconds,
+        wall_seconds=round(time.perf_counter() - told.begun, 3),
+        billable_seconds=round(told.billable_seconds, 1),
+        cost_usd=told.cost_usd,
+        prices=first.prices,
+        data_digest=job.dataset.digest,
+        command=command,
+        archive=str(archive),
+        log_files=logs,
+        git_commit=job.git_commit,
+    )

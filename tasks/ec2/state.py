@@ -1,0 +1,269 @@
+"""Looking at a run's EC2 instances: which there are, what state they are in and why, and how to get into them.
+
+Only describing calls. An instance is a run's when it carries its tags; its name is the ClientToken that it was made
+with.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from tasks.ec2.access import rules_of, ssh_source, tags_of
+from tasks.ec2.host_key import known_host_key, login_path
+from tasks.ec2.plan import USER, InstancePlan
+from tasks.ec2.prices import TABLE_SOURCE, hourly_price
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import Unreachable, WaitTimedOut, aws_boundary, error_code, is_not_found
+from tasks.run.records import InstanceRef, load_record
+from tasks.run.waiting import Say, say, wait_for
+
+if TYPE_CHECKING:
+    from tasks.ssh.login import Login
+    from tasks.ssh.wait import InstanceFacts
+
+VISIBLE_SECONDS = 60.0
+"""How long EC2 may not know, on every server, an instance that it made."""
+
+LIVE = frozenset({"pending", "running"})
+ENDED = frozenset({"shutting-down", "terminated"})
+TERMINATE_SECONDS = 600.0
+POLL_SECONDS = 0.25
+CONSOLE_TAIL = 4000
+"""Characters."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How a wait speaks and what time it has; a test has its own."""
+
+    say: Say = say
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+IN_REAL_TIME = Waiting()
+
+
+def find(aws: Aws, run_id: str) -> tuple[InstanceRef, ...]:
+    """Return a run's instances that have not ended, by number; `address` is "" for one that has none (yet).
+
+    Raises:
+        AwsFailed: EC2 refused.
+    """
+    with aws_boundary(f"instances of run {run_id}"):
+        return tuple(record_of(aws, found, run_id) for found in instances_of(aws, run_id))
+
+
+def login(ref: InstanceRef) -> Login:
+    """Return how to get into an instance (paramiko takes a third of a second to import, so that happens here)."""
+    from tasks.ssh.login import Login
+
+    return Login(ref.instance_id, ref.address, ref.port, ref.user, Path(ref.login_key), ref.host_key)
+
+
+def instance_facts(aws: Aws, ref: InstanceRef) -> InstanceFacts:
+    """Look at everything that may keep us out of an instance: its state, address, groups and console.
+
+    Raises:
+        AwsFailed: EC2 refused to tell.
+    """
+    from tasks.ssh.wait import InstanceFacts
+
+    with aws_boundary(f"instance {ref.instance_id}"):
+        found = described(aws, ref.instance_id)
+        if found is None:
+            return InstanceFacts("terminated", "EC2 does not know it any more")
+        return InstanceFacts(
+            state=str(found["State"]["Name"]),
+            state_reason=": ".join(reason_of(found)) if found["State"]["Name"] not in LIVE else None,
+            address=found.get("PublicIpAddress"),
+            port_open_to_us=_is_open_to_us(aws, found, ref.port),
+            console_tail=_console_tail(aws, ref.instance_id),
+        )
+
+
+def instances_of(aws: Aws, run_id: str) -> list[Mapping[str, Any]]:
+    """Return what EC2 says of every instance with a run's tags that has not ended, by number and launch."""
+    filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in naming.tags(run_id).items()]
+    found = [item for item in described_by(aws, filters) if item["State"]["Name"] not in ENDED]
+    return sorted(found, key=lambda item: (number_of(item), item["LaunchTime"]))
+
+
+def described_by(aws: Aws, filters: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return what EC2 says of every instance that passes the filters, ended ones among them."""
+    pages = aws.client("ec2").get_paginator("describe_instances").paginate(Filters=filters)
+    return [item for page in pages for reservation in page["Reservations"] for item in reservation["Instances"]]
+
+
+def described(aws: Aws, instance_id: str) -> Mapping[str, Any] | None:
+    """Return what EC2 says of one instance, or None when it does not know it."""
+    try:
+        answer = aws.client("ec2").describe_instances(InstanceIds=[instance_id])
+    except ClientError as error:
+        if is_not_found(error):
+            return None
+        raise
+    found: list[Mapping[str, Any]] = [item for held in answer["Reservations"] for item in held["Instances"]]
+    return found[0] if found else None
+
+
+def number_of(found: Mapping[str, Any]) -> int:
+    """Return which of its run's instances it is, by its tag; 0 without one."""
+    text = tags_of(found).get(naming.NUMBER_TAG, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def reason_of(found: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the code and the text of the reason for an instance's state, as EC2 gives them."""
+    reason = found.get("StateReason", {})
+    text = str(reason.get("Message") or found.get("StateTransitionReason") or "EC2 gave no reason")
+    return str(reason.get("Code") or "no code"), text
+
+
+def why_ended(aws: Aws, instance_id: str) -> str | None:
+    """Return why an instance ended, or None while it has not; one that EC2 does not know any more has ended.
+
+    Raises:
+        AwsFailed: EC2 refused to tell.
+    """
+    with aws_boundary(f"instance {instance_id}"):
+        found = described(aws, instance_id)
+    if found is None:
+        return "EC2 does not know it any more"
+    return ": ".join(reason_of(found)) if found["State"]["Name"] in ENDED else None
+
+
+def settled(aws: Aws, instance_id: str, waiting: Waiting = IN_REAL_TIME) -> Mapping[str, Any]:
+    """Wait until a new instance runs or has ended, whichever comes; return what EC2 says of it.
+
+    Raises:
+        WaitTimedOut: it was still pending after `ec2_launch_seconds`, or not known to EC2 after 60 s.
+    """
+    begun = waiting.clock()
+
+    def probe() -> tuple[Mapping[str, Any] | None, str]:
+        found = described(aws, instance_id)
+        if found is None:
+            _give_up_unknown(instance_id, waiting.clock() - begun)
+            return None, "not shown by EC2 yet"
+        state = str(found["State"]["Name"])
+        return (found if state == "running" or state in ENDED else None), state
+
+    found: Mapping[str, Any] = _wait(f"instance {instance_id}", probe, aws.settings.ec2_launch_seconds, waiting)
+    return found
+
+
+def wait_ended(aws: Aws, instance_id: str, waiting: Waiting = IN_REAL_TIME) -> None:
+    """Wait until an instance that was told to end is terminated; one that EC2 does not know any more is.
+
+    Raises:
+        WaitTimedOut: it was not after 600 s.
+        AwsFailed: EC2 refused to tell.
+    """
+
+    def probe() -> tuple[bool | None, str]:
+        found = described(aws, instance_id)
+        state = "terminated" if found is None else str(found["State"]["Name"])
+        return (True if state == "terminated" else None), state
+
+    with aws_boundary(f"instance {instance_id}"):
+        _wait(f"end of instance {instance_id}", probe, TERMINATE_SECONDS, waiting)
+
+
+def record_of(
+    aws: Aws,
+    found: Mapping[str, Any],
+    run_id: str,
+    plan: InstancePlan | None = None,
+    refused: tuple[str, ...] = (),
+) -> InstanceRef:
+    """Make the record of an instance from what EC2 says of it; an earlier command's record has more, and is used.
+
+    Without a record or a plan the reason for its type is not known any more, and the price is the bundled table's.
+    """
+    number, run_dir = number_of(found), aws.settings.run_dir(run_id)
+    kept = load_record(run_dir / "ec2", f"instance-{number}", InstanceRef)
+    kept = kept if kept is not None and kept.instance_id == found["InstanceId"] else None
+    is_spot = found.get("InstanceLifecycle") == "spot"
+    price = hourly_price(found["InstanceType"], plan.offers if plan else (), is_spot=is_spot)
+    return InstanceRef(
+        instance_id=str(found["InstanceId"]),
+        address=str(found.get("PublicIpAddress", "")),
+        private_address=str(found.get("PrivateIpAddress", "")),
+        port=aws.settings.ssh_port,
+        user=USER,
+        instance_type=str(found["InstanceType"]),
+        is_spot=is_spot,
+        host_key=known_host_key(run_dir, number),
+        login_key=str(login_path(run_dir)),
+        launched=_utc(found["LaunchTime"]),
+        usd_per_hour=kept.usd_per_hour if kept else price,
+        reason=kept.reason if kept else plan.reason if plan else "found by its tags; its reason was not kept",
+        refused=kept.refused if kept else refused,
+        number=number,
+        prices=kept.prices if kept else plan.prices if plan else TABLE_SOURCE,
+    )
+
+
+def _is_open_to_us(aws: Aws, found: Mapping[str, Any], port: int) -> bool | None:
+    """Tell whether a group of the instance lets us in by TCP; None when our own address cannot be found out."""
+    try:
+        us = IPv4Network(ssh_source(aws.settings))
+    except Unreachable:
+        return None
+    ids = [group["GroupId"] for group in found.get("SecurityGroups", [])]
+    if not ids:
+        return False  # one that has ended is in no group, and a filter without values is refused
+    groups = aws.client("ec2").describe_security_groups(Filters=[{"Name": "group-id", "Values": ids}])
+    rules = [rule for group in groups["SecurityGroups"] for rule in rules_of(group)]
+    return any(_lets_in(source, permission, us, port) for source, permission in rules)
+
+
+def _lets_in(source: str, permission: Mapping[str, Any], us: IPv4Network, port: int) -> bool:
+    is_tcp = permission["IpProtocol"] in {"tcp", "-1"}
+    is_port = permission.get("FromPort", 0) <= port <= permission.get("ToPort", 65_535)
+    return is_tcp and is_port and "IpRanges" in permission and us.subnet_of(IPv4Network(source))
+
+
+def _console_tail(aws: Aws, instance_id: str) -> str:
+    """Return the end of the console; types without a live console refuse, and that is said in its place."""
+    try:
+        answer = aws.client("ec2").get_console_output(InstanceId=instance_id, Latest=True)
+    except ClientError as error:
+        if error_code(error) not in {"UnsupportedOperation", "UnauthorizedOperation"}:
+            raise
+        return f"(no console: {error_code(error)})"
+    return str(answer.get("Output", ""))[-CONSOLE_TAIL:]
+
+
+def _give_up_unknown(instance_id: str, seconds: float) -> None:
+    if seconds > VISIBLE_SECONDS:
+        why = "EC2 answered the launch with this id, and does not know it"
+        what = f"unknown for {seconds:.0f} s"
+        raise WaitTimedOut(f"instance {instance_id}", what, why, "the same command again")
+
+
+def _wait(what: str, probe: Callable[[], tuple[Any, str]], seconds: float, waiting: Waiting) -> Any:
+    return wait_for(
+        what,
+        probe,
+        deadline_seconds=seconds,
+        poll_seconds=POLL_SECONDS,
+        next_command="kennel down --yes",
+        say=waiting.say,
+        clock=waiting.clock,
+        sleep=waiting.sleep,
+    )
+
+
+def _utc(stamp: datetime) -> str:
+    return stamp.astimezone(UTC).isoformat()

@@ -1,0 +1,308 @@
+"""Run the load generator as a process of its own and read back what it measured.
+
+Locust patches the standard library for gevent, so it never runs in the process of a flow. The plan goes in by a file,
+the figures come back by `runs/<id>/loadtest/loadtest.json`; Locust's HTML report and CSVs are kept beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tasks.load.report import FILES, RETRY, STAGE, TESTED, raise_if_useless, report_of
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport, save_record
+from tasks.run.settings import Settings
+from tasks.run.waiting import Say, say
+
+_ROOT = Path(__file__).resolve().parents[2]
+LOCUSTFILE = _ROOT / "loadtest" / "locustfile.py"
+_CONNECT_SECONDS = 5.0
+_START_SECONDS = 60.0
+"""Starting and ending Locust and its workers, beyond the time that the plan takes."""
+
+_HOSTS = {"endpoint": "runtime.sagemaker", "function": "lambda"}
+
+
+@dataclass(frozen=True)
+class LoadStage:
+    """A stretch of the test with one rate of requests; what has one `name` is told together."""
+
+    rate_per_second: float
+    seconds: float
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a load test is made.
+
+    `further_stages` follow the first one, which is called `first_name`. The warm-up runs at the first stage's rate and
+    is not measured. A request waits `timeout_seconds` for bytes at most, the whole test `drain_seconds` for late
+    answers. `processes` share the rate.
+    `time_scale` is localaws' own: it is only reported.
+    """
+
+    further_stages: tuple[LoadStage, ...] = ()
+    first_name: str = ""
+    warm_up_seconds: float = 2.0
+    timeout_seconds: float = 70.0
+    drain_seconds: float = 15.0
+    max_connections: int = 1024
+    processes: int = 1
+    seed: int = 0
+    time_scale: float = 1.0
+
+
+def run_load_test(
+    settings: Settings,
+    run_dir: Path,
+    *,
+    target: EndpointRef | FunctionRef,
+    images: Sequence[Path | str],
+    rate_per_second: float,
+    seconds: float,
+    options: LoadOptions | None = None,
+    say: Say = say,
+) -> LoadReport:
+    """Send requests at a set rate to an endpoint or through a function's alias; save and return what was seen.
+
+    Requests arrive as a Poisson process of `rate_per_second` for `seconds`, each with one of the `images` (files; for a
+    function also http(s) URLs). `say` gets a line at least every 10 s. The report and its record are kept before any
+    of the errors is raised, except where no request was sent.
+
+    Raises:
+        TargetRefused: it is not clear which AWS is meant.
+        OwnershipRefused: the target belongs to another account.
+        SettingsRefused: a rate, time or image is out of bounds.
+        StageFailed: the target is dead, or no request succeeded.
+        Inconclusive: the run is void for the generator's own fault.
+        WaitTimedOut: the generator did not end in time and was killed.
+    """
+    for record in (STAGE, TESTED):
+        (run_dir / f"{record}.json").unlink(missing_ok=True)
+    chosen = options or LoadOptions()
+    stages = (LoadStage(rate_per_second, seconds, chosen.first_name), *chosen.further_stages)
+    folder = (run_dir / STAGE).resolve()
+    plan = plan_of(Aws(settings), target, images, stages, chosen, folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    plan_path = folder / "plan.json"
+    plan_path.write_text(json.dumps(plan, indent=1))
+    begun = time.perf_counter()
+    code = _run_locust(folder, plan_path, chosen.processes, _deadline(stages, chosen), say)
+    content = _read_result(folder, code)
+    wall_seconds = time.perf_counter() - begun
+    report = report_of(content, folder, time_scale=chosen.time_scale, wall_seconds=wall_seconds)
+    save_record(run_dir, STAGE, report)
+    raise_if_useless(report)
+    return report
+
+
+def plan_of(
+    aws: Aws,
+    target: EndpointRef | FunctionRef,
+    images: Sequence[Path | str],
+    stages: Sequence[LoadStage],
+    options: LoadOptions,
+    folder: Path,
+) -> dict[str, Any]:
+    """Return the content of the plan file that the locustfile reads, everything checked.
+
+    Raises:
+        OwnershipRefused: the target belongs to another account.
+        SettingsRefused: a rate, time or image is out of bounds.
+        StageFailed: the target accepts no connections.
+    """
+    _check_bounds(stages, options)
+    address = _address(aws, target)
+    _check_alive(address)
+    return _plan(aws.settings, address, images, stages, options, folder)
+
+
+@dataclass(frozen=True)
+class _Address:
+    kind: str
+    name: str
+    qualifier: str | None
+    base_url: str
+    region: str
+
+
+def _address(aws: Aws, target: EndpointRef | FunctionRef) -> _Address:
+    kind = "endpoint" if isinstance(target, EndpointRef) else "function"
+    qualifier = None if isinstance(target, EndpointRef) else target.alias
+    base_url = aws.settings.endpoint_url
+    if base_url is None:
+        require_owner(target.arn, aws.account_id)
+        base_url = f"https://{_HOSTS[kind]}.{aws.region}.amazonaws.com"
+    return _Address(kind, target.name, qualifier, base_url.rstrip("/"), aws.region)
+
+
+def require_owner(arn: str, account_id: str) -> None:
+    """Refuse a target of another account than the caller's.
+
+    Raises:
+        OwnershipRefused: the ARN names another account, or none.
+    """
+    owner = arn.split(":")[4] if arn.count(":") >= 5 else ""
+    if owner != account_id:
+        why = f"a load test goes to endpoints and functions of account {account_id} only"
+        raise OwnershipRefused(STAGE, f"the target is {arn}", why, "deploy a target of your own: kennel run")
+
+
+def _check_bounds(stages: Sequence[LoadStage], options: LoadOptions) -> None:
+    for stage in stages:
+        if not (0 < stage.rate_per_second <= 1_000_000 and 0 < stage.seconds <= 86_400):
+            why = "a rate is above 0 and at most 1,000,000 a second, a stage lasts more than 0 and at most 86,400 s"
+            raise SettingsRefused(STAGE, str(stage), why, "choose a rate and a duration within these bounds")
+    cores = os.cpu_count() or 1
+    if not 1 <= options.processes <= 4 * cores:
+        why = f"between 1 and {4 * cores} generators fit on {cores} cores"
+        raise SettingsRefused(STAGE, f"processes={options.processes}", why, "choose fewer processes")
+
+
+def _check_alive(address: _Address) -> None:
+    parts = urlsplit(address.base_url)
+    where = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    try:
+        socket.create_connection(where, timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        what = f"{address.base_url} does not accept connections"
+        raise StageFailed(STAGE, what, str(error), "kennel status; is localaws running?") from error
+
+
+def _plan(
+    settings: Settings,
+    address: _Address,
+    images: Sequence[Path | str],
+    stages: Sequence[LoadStage],
+    options: LoadOptions,
+    folder: Path,
+) -> dict[str, Any]:
+    return {
+        "target": asdict(address),
+        "images": [_checked_image(image, address.kind) for image in images],
+        "stages": [asdict(stage) for stage in stages],
+        "warm_up_seconds": options.warm_up_seconds,
+        "timeout_seconds": options.timeout_seconds,
+        "drain_seconds": options.drain_seconds,
+        "max_connections": options.max_connections,
+        "processes": options.processes,
+        "seed": options.seed,
+        "result_path": str(folder / FILES["json"]),
+        "is_local": settings.target() == "local",
+    }
+
+
+def _checked_image(image: Path | str, kind: str) -> str:
+    if str(image).startswith(("http://", "https://")):
+        if kind == "function":
+            return str(image)
+        raise SettingsRefused(STAGE, str(image), "an endpoint takes the image itself, not a URL", "name image files")
+    if not Path(image).is_file():
+        raise SettingsRefused(STAGE, str(image), "there is no such image file", "name image files that exist")
+    return str(Path(image).resolve())
+
+
+def _deadline(stages: Sequence[LoadStage], options: LoadOptions) -> float:
+    planned = sum(stage.seconds for stage in stages) + options.warm_up_seconds + options.drain_seconds
+    return planned + _START_SECONDS
+
+
+def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds: float, say: Say) -> int:
+    """Run Locust to its end, passing on its progress lines; nothing of it is left when this returns or raises."""
+    with (folder / FILES["log"]).open("wb") as log:
+        process = subprocess.Popen(
+            _command(folder, processes),
+            cwd=folder,
+            env=surroundings(plan_path),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            text=True,
+        )
+    overdue = threading.Event()
+
+    def give_up() -> None:
+        overdue.set()
+        end_group(process.pid)
+
+    timer = threading.Timer(deadline_seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        with process:
+            for line in process.stdout or ():
+                say(line.rstrip())
+    finally:
+        timer.cancel()
+        end_group(process.pid)
+        process.wait()
+    if overdue.is_set():
+        why = f"it had not ended after {deadline_seconds:.0f} s; its log says: {_log_tail(folder)}"
+        raise WaitTimedOut(STAGE, "the load generator was killed", why, RETRY)
+    return process.returncode
+
+
+def end_group(leader: int) -> None:
+    """Kill a process that leads a group, and whatever it started; one that is gone already is what is wanted."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _command(folder: Path, processes: int) -> list[str]:
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+    command += ["--html", str(folder / FILES["html"]), "--csv", str(folder / "locust")]
+    if processes > 1:
+        port = str(_free_port())
+        command += ["--processes", str(processes), "--master-bind-host", "127.0.0.1", "--master-bind-port", port]
+        command += ["--master-host", "127.0.0.1", "--master-port", port]
+    return command
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def surroundings(plan_path: Path) -> dict[str, str]:
+    """Return our environment without whatever would steer Locust from outside."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    added = {"KENNEL_LOADTEST_PLAN": str(plan_path), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    return {**kept, **added}
+
+
+def _read_result(folder: Path, code: int) -> dict[str, Any]:
+    path = folder / FILES["json"]
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        what = f"the load generator ended with code {code} and left no result"
+        raise StageFailed(STAGE, what, f"its log says: {_log_tail(folder)}", f"see {folder}/{FILES['log']}") from error
+    return content
+
+
+def _log_tail(folder: Path) -> str:
+    """Return the log's errors, or its last lines when it names none."""
+    lines = (folder / FILES["log"]).read_text(errors="replace").splitlines()
+    errors = [line for line in lines if "/ERROR/root" in line]
+    return " | ".join(line.strip() for line in (errors or lines)[-5:]) or "(it is empty)"

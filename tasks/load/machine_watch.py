@@ -1,0 +1,221 @@
+"""Looks at this machine while a load test runs: pressure, steal, other programs' processor time, lateness.
+
+The kernel's figures come from /proc (Linux; elsewhere only lateness is watched), the embedded AWS's from its own pulse
+(`/_localaws/pulse`). Nothing is changed anywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from tasks.load.disturbance import Bounds, Look
+from tasks.run.machine import ask_embedded_aws, usable_processors
+from tasks.run.settings import LOCAL_HEALTH_PATH, LOCAL_PULSE_PATH, Settings
+
+PERIOD_SECONDS = 0.5
+NAP_SECONDS = 0.02
+REST_SECONDS = 2.0
+PULSE_SECONDS = 2.0
+FULL = 0.75
+"""The share of busy processor time from which on programs take it from each other."""
+_PRESSURES = {"cpu_pressure": "cpu", "memory_pressure": "memory", "io_pressure": "io"}
+
+
+@dataclass
+class MachineWatch:
+    """Takes a look every half second until its `with` block ends; `looks` has them in the order of their ends."""
+
+    settings: Settings
+    looks: list[Look] = field(default_factory=list)
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        """Begin to look."""
+        self._thread = threading.Thread(target=self._run, name="machine watch", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Look once more and end."""
+        self._over.set()
+        self._thread.join(10.0)
+
+    def _run(self) -> None:
+        pulsed = self._take_pulse(time.time())  # the embedded AWS watches itself from the first question on
+        kernel = KernelFigures(self.settings)
+        while not self._over.is_set():
+            late_ms = self._doze(PERIOD_SECONDS)
+            self.looks.append(Look(time.time(), kernel.seconds(), {**kernel.read(), "watch_late_ms": late_ms}))
+            if time.time() - pulsed >= PULSE_SECONDS:
+                pulsed = self._take_pulse(pulsed)
+        self._take_pulse(pulsed)
+
+    def _doze(self, seconds: float) -> float:
+        """Sleep in short naps; return by how many milliseconds the worst of them was too long."""
+        worst, end = 0.0, time.perf_counter() + seconds
+        while (begun := time.perf_counter()) < end and not self._over.is_set():
+            time.sleep(NAP_SECONDS)
+            worst = max(worst, time.perf_counter() - begun - NAP_SECONDS)
+        return 1000 * worst
+
+    def _take_pulse(self, since: float) -> float:
+        """Add what the embedded AWS says of the time since then; return from when on to ask the next time."""
+        now = time.time()
+        looks = read_pulse(self.settings, since)
+        self.looks.extend(looks)
+        return now if looks else since
+
+
+def watch_at_rest(settings: Settings, seconds: float = REST_SECONDS) -> Bounds:
+    """Watch the machine while kennel itself does nothing, and return the bounds that follow."""
+    return Bounds.from_rest(looks_at_rest(settings, seconds))
+
+
+def looks_at_rest(
+    settings: Settings, seconds: float = REST_SECONDS, sleep: Callable[[float], None] = time.sleep
+) -> list[Look]:
+    """Return what is seen in so many seconds in which kennel itself does nothing."""
+    with MachineWatch(settings) as watch:
+        sleep(seconds)
+    return watch.looks
+
+
+def read_pulse(settings: Settings, since: float) -> list[Look]:
+    """Return how late the embedded AWS and its model servers were since a Unix time; nothing on another AWS."""
+    answer = ask_embedded_aws(settings, f"{LOCAL_PULSE_PATH}?since={since:.3f}")
+    rows = answer.get("buckets", ()) if isinstance(answer, dict) else ()
+    return [look for row in rows if (look := _pulse_look(row)).values]
+
+
+def _pulse_look(row: Mapping[str, float | None]) -> Look:
+    named = {"loop_late_ms": row.get("loop_lag_ms"), "instance_late_ms": row.get("instance_lag_ms")}
+    at = row["at"]
+    assert at is not None, "each bucket has its time"
+    return Look(at + 0.25, 0.25, {name: value for name, value in named.items() if value is not None})
+
+
+class KernelFigures:
+    """Shares of the time since the last reading, from /proc; a figure that this kernel lacks is left out."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Begin the first interval."""
+        self._family = OwnProcesses(marks_of(settings))
+        self._began = time.perf_counter()
+        self._before = self._totals()
+
+    def seconds(self) -> float:
+        """Return how long the present interval has lasted."""
+        return time.perf_counter() - self._began
+
+    def read(self) -> dict[str, float]:
+        """End the interval, begin the next, and return the figures of the one that ended."""
+        length, now = self.seconds(), self._totals()
+        self._began = time.perf_counter()
+        before, self._before = self._before, now
+        spent = {name: now[name] - before[name] for name in now if name in before}
+        own = spent.pop("own_cpu", 0.0)
+        shares = {name: value / length for name, value in spent.items()}
+        if "busy" in shares:
+            busy = shares.pop("busy")
+            others = busy - own / length / usable_processors()
+            shares["other_cpu"] = others if busy > FULL else 0.0  # beside idle processors they take nothing from us
+        return {name: min(1.0, max(0.0, share)) for name, share in shares.items()}
+
+    def _totals(self) -> dict[str, float]:
+        """Return seconds since the machine started: waited, busy and stolen (each of one processor), our own."""
+        found = {name: total for name, kind in _PRESSURES.items() if (total := _pressure_seconds(kind)) is not None}
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            busy, stolen = _processor_seconds()
+            found |= {"busy": busy, "steal": stolen, "own_cpu": self._family.cpu_seconds()}
+        return found
+
+
+def marks_of(settings: Settings) -> tuple[bytes, ...]:
+    """Return what the environment of this kennel's own processes holds: another home's are others' work.
+
+    `KENNEL_OWNER` is what `kennel.servers.processes` gives to all that it starts, `LOCALAWS_OWNER` what the embedded
+    AWS gives, the plan's path what `tasks.load.generator` gives to the load generator.
+    """
+    home = settings.home.resolve()
+    owner = os.environ.get("KENNEL_OWNER", str(home))
+    whole = (f"KENNEL_OWNER={owner}", f"LOCALAWS_OWNER={local_owner(settings) or home / 'localaws'}")
+    return (*(f"\0{mark}\0".encode() for mark in whole), f"\0KENNEL_LOADTEST_PLAN={settings.runs.resolve()}/".encode())
+
+
+def local_owner(settings: Settings) -> str | None:
+    """Return the home of the embedded AWS that answers, None where there is none."""
+    answer = ask_embedded_aws(settings, LOCAL_HEALTH_PATH)
+    return str(answer["home"]) if isinstance(answer, dict) and "home" in answer else None
+
+
+class OwnProcesses:
+    """Processor time of kennel, the embedded AWS and the load generator: told by marks in their environment."""
+
+    def __init__(self, marks: tuple[bytes, ...]) -> None:
+        """Know no process yet."""
+        self._marks = marks
+        self._is_own: dict[int, bool] = {}
+        self._last: dict[int, float] = {}
+        self._ended = 0.0
+
+    def cpu_seconds(self) -> float:
+        """Return the seconds that all of them have used, those that ended meanwhile included as last seen."""
+        pids = set(psutil.pids())
+        self._is_own = {pid: self._is_own.get(pid) or _carries_mark(pid, self._marks) for pid in pids}
+        now = {pid: used for pid, own in self._is_own.items() if own and (used := _used(pid)) is not None}
+        self._ended += sum(used for pid, used in self._last.items() if pid not in now)
+        self._last = now
+        return self._ended + sum(now.values())
+
+
+def _carries_mark(pid: int, marks: tuple[bytes, ...]) -> bool:
+    if pid == os.getpid():
+        return True
+    try:
+        environment = b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return any(mark in environment for mark in marks)
+
+
+def _used(pid: int) -> float | None:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return None
+    return float(times.user + times.system)
+
+
+def _pressure_seconds(kind: str) -> float | None:
+    """Return the seconds in which at least one task waited, from pressure stall information (Linux 4.20, PSI)."""
+    try:
+        first = Path(f"/proc/pressure/{kind}").read_text().splitlines()[0]
+        return int(first.rpartition("total=")[2]) / 1e6
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _processor_seconds() -> tuple[float, float]:
+    """Return (busy, stolen) seconds, the mean of the processors that this process may use.
+
+    Source of the columns: proc_stat(5): user nice system idle iowait irq softirq steal.
+    """
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(usable_processors()))
+    busy, stolen = 0.0, 0.0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name.startswith("cpu") and name != "cpu" and int(name[3:]) in usable:
+            user, nice, system, _, _, irq, softirq, steal = (int(tick) for tick in ticks[:8])
+            busy, stolen = busy + user + nice + system + irq + softirq, stolen + steal
+    tick = os.sysconf("SC_CLK_TCK") * len(usable)
+    return busy / tick, stolen / tick

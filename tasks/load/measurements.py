@@ -1,0 +1,237 @@
+"""Everything that a scaling plan rests on, measured on one instance with scaling suspended, kept in `ladder.json`.
+
+Before it, the machine is watched at rest. A ladder of rates gives MAX_RPS and the endpoint's service time; a further
+instance, added by hand, its start-up time, and on the embedded AWS what this machine carries with both; a run through
+the function its durations, which Lambda itself reports. Whatever was suspended is resumed at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from tasks.load.disturbance import NOT_OURS, Bounds
+from tasks.load.generator import LoadOptions, LoadStage, run_load_test
+from tasks.load.ladder import WARM_UP_SECONDS, LadderRun
+from tasks.load.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
+from tasks.load.rungs import SAMPLES, Ceiling, Ladder, LadderRules
+from tasks.run.aws import Aws
+from tasks.run.clock import AwsClock
+from tasks.run.errors import StageFailed
+from tasks.run.machine import where
+from tasks.run.records import EndpointRef, FunctionRef, save_record
+from tasks.run.settings import Settings
+from tasks.run.waiting import say
+from tasks.scaling.traffic import Figure, Measured, Traffic
+from tasks.serving.autoscaling import describe_scaling, resume_scaling, suspend_scaling
+from tasks.serving.instances import set_instance_count
+from tasks.serving.reports import InvocationReport, cold_starts, percentile, read_reports
+from tasks.serving.spares import wait_for_spares
+
+STAGE = "ladder"
+FUNCTION_SHARE = 0.5
+"""Of MAX_RPS: the function is measured while the endpoint behind it is not its bottleneck."""
+RISE_SECONDS = 2.0
+MOST_FUNCTION_RUNS = 3
+COLD_START_DAYS = 7.0
+
+
+@dataclass(frozen=True)
+class LadderRecord:
+    """What `runs/<id>/ladder.json` holds; `ceiling` is this machine's, None on real AWS."""
+
+    ladder: Ladder
+    measured: Measured
+    hardware: str
+    wall_seconds: float
+    bounds: Bounds
+    ceiling: Ceiling | None = None
+
+
+def measure(
+    aws: Aws,
+    run_dir: Path,
+    *,
+    endpoint: EndpointRef,
+    function: FunctionRef,
+    images: Sequence[Path],
+    traffic: Traffic,
+    rules: LadderRules | None = None,
+    processes: int = 1,
+    seed: int = 0,
+) -> LadderRecord:
+    """Measure one instance and the function; save and return what was found.
+
+    Raises:
+        StageFailed: no rate kept the SLO, the target failed, or Lambda reported nothing.
+        WaitTimedOut: an instance or a run did not come to its end in time.
+        AwsFailed: AWS refused.
+    """
+    begun = time.perf_counter()
+    wait_for_spares(aws.settings)
+    bounds = watch_at_rest(aws.settings)
+    say(f"this machine {bounds.text()}")
+    run = LadderRun(
+        settings=aws.settings,
+        run_dir=run_dir,
+        endpoint=endpoint,
+        images=images,
+        slo_p95_ms=traffic.slo_p95_ms,
+        max_error_rate=traffic.max_error_rate,
+        rules=rules or LadderRules(),
+        processes=processes,
+        seed=seed,
+        bounds=bounds,
+    )
+    with scaling_suspended(aws, endpoint):
+        set_instance_count(aws, endpoint, 1)
+        ladder = run.climb()
+        with one_more(aws, endpoint) as startup:
+            ceiling = run.ceiling(ladder, instances=2) if aws.target == "local" else None
+        reports, cold, disturbed = measure_function_undisturbed(aws, run, function, ladder, bounds)
+    source = f"runs/{run_dir.name}/{STAGE}.json"
+    measured = measured_of(
+        ladder, reports, cold, startup_seconds=startup, endpoint=endpoint, settings=aws.settings, source=source
+    )
+    noise, unnoticed = round(bounds.noise_ms, 1), round(bounds.unnoticed_ms, 1)
+    measured = replace(measured, noise_ms=noise, unnoticed_ms=unnoticed, disturbed=disturbed)
+    wall_seconds = time.perf_counter() - begun
+    record = LadderRecord(ladder, measured, where(aws.settings), wall_seconds, bounds, ceiling)
+    save_record(run_dir, STAGE, record)
+    return record
+
+
+@contextmanager
+def scaling_suspended(aws: Aws, endpoint: EndpointRef) -> Iterator[None]:
+    """Keep Application Auto Scaling from changing the endpoint inside the block.
+
+    Raises:
+        AwsFailed: AWS refused.
+    """
+    before = describe_scaling(aws, endpoint.name, endpoint.variant)
+    if before is None:
+        yield
+        return
+    suspend_scaling(aws, endpoint.name, endpoint.variant)
+    try:
+        yield
+    finally:
+        if not before.is_suspended:
+            resume_scaling(aws, endpoint.name, endpoint.variant)
+
+
+@contextmanager
+def one_more(aws: Aws, endpoint: EndpointRef) -> Iterator[float]:
+    """Give how long a second instance took to serve, in AWS's seconds; it serves inside the block, and is taken away.
+
+    Raises:
+        StageFailed, WaitTimedOut: it did not come up.
+        AwsFailed: AWS refused.
+    """
+    try:
+        seconds = AwsClock.of(aws.settings).aws_seconds(set_instance_count(aws, endpoint, 2))
+        say(f"ladder: one more instance serves after {seconds:.0f} s of AWS's")
+        yield seconds
+    finally:
+        set_instance_count(aws, endpoint, 1)
+
+
+def measure_function_undisturbed(
+    aws: Aws, run: LadderRun, function: FunctionRef, ladder: Ladder, bounds: Bounds
+) -> tuple[list[InvocationReport], list[InvocationReport], str]:
+    """Measure the function, again if other programs disturbed it; return also what still did, "" for nothing.
+
+    Raises:
+        As `measure_function`.
+    """
+    for attempt in range(1, MOST_FUNCTION_RUNS + 1):
+        with MachineWatch(aws.settings) as watch:
+            reports, cold = measure_function(aws, run, function, ladder)
+        disturbed = "; ".join(bounds.exceeded(watch.looks, NOT_OURS))
+        if not disturbed or attempt == MOST_FUNCTION_RUNS or bounds.exceeded(looks_at_rest(aws.settings), NOT_OURS):
+            break
+        say(f"ladder: the function is measured again, it was disturbed: {disturbed}")
+    return reports, cold, f"the function: {disturbed}" if disturbed else ""
+
+
+def measure_function(
+    aws: Aws, run: LadderRun, function: FunctionRef, ladder: Ladder
+) -> tuple[list[InvocationReport], list[InvocationReport]]:
+    """Send a moderate rate through the function; return Lambda's reports of warm invocations, and of cold starts.
+
+    The rate rises in two steps before it counts, so that environments do not all start in the same moment.
+
+    Raises:
+        StageFailed: the run is void or failed, or Lambda reported no invocation or no cold start.
+        AwsFailed: AWS refused.
+    """
+    assert ladder.best is not None, "a ladder without MAX_RPS has raised"
+    began, rate = time.time(), FUNCTION_SHARE * ladder.best.rps
+    measured = LoadStage(rate, run.rules.seconds(rate), "measured")
+    report = run_load_test(
+        aws.settings,
+        run.run_dir / STAGE / "function",
+        target=function,
+        images=list(run.images),
+        rate_per_second=rate / 4,
+        seconds=RISE_SECONDS,
+        options=LoadOptions(
+            first_name="rise",
+            further_stages=(LoadStage(rate / 2, RISE_SECONDS, "rise"), measured),
+            warm_up_seconds=WARM_UP_SECONDS,
+            seed=run.seed,
+            time_scale=aws.settings.time_scale,
+        ),
+        say=lambda _: None,
+    )
+    content = json.loads(Path(report.files["json"]).read_bytes())
+    since = datetime.fromisoformat(content["measured_from"]).timestamp() + 2 * RISE_SECONDS
+    reports = read_reports(aws, function.name, since=since, expected=content["by_stage"][-1]["answered"])
+    cold = cold_starts(aws, function.name, since=began - COLD_START_DAYS * 86_400)
+    for what, found in (("an invocation", reports), ("a cold start", cold)):
+        if not found:
+            why = f"its log holds no REPORT line of {what}"
+            raise StageFailed("load ladder", f"function {function.name}", why, "kennel logs --source function")
+    return [each for each in reports if each.init_ms is None], cold
+
+
+def measured_of(
+    ladder: Ladder,
+    reports: Sequence[InvocationReport],
+    cold: Sequence[InvocationReport],
+    *,
+    startup_seconds: float,
+    endpoint: EndpointRef,
+    settings: Settings,
+    source: str,
+) -> Measured:
+    """Return the figures of a plan; `startup_seconds` are AWS's.
+
+    Raises:
+        StageFailed: there is no MAX_RPS, or too few samples for the function's p95.
+    """
+    best, lowest = ladder.best, ladder.lowest
+    assert best is not None and lowest is not None and lowest.p50_ms and lowest.p95_ms, "kept rungs have percentiles"
+    if len(reports) < SAMPLES // 2:
+        why = f"{len(reports)} REPORT lines are too few for a p95"
+        raise StageFailed("load ladder", "the function's duration", why, "the same command again")
+    durations, n = [each.duration_ms for each in reports], len(reports)
+    inits = [each.init_ms for each in cold if each.init_ms is not None]
+    return Measured(
+        max_rps_per_instance=Figure(best.sustained_rps, best.n, source),
+        service_p50_ms=Figure(lowest.p50_ms, lowest.n, source),
+        service_p95_ms=Figure(lowest.p95_ms, lowest.n, source),
+        function_mean_ms=Figure(sum(durations) / n, n, source),
+        function_p50_ms=Figure(percentile(durations, 0.5), n, source),
+        function_p95_ms=Figure(percentile(durations, 0.95), n, source),
+        cold_start_ms=Figure(percentile(inits, 0.95), len(inits), source),
+        instance_startup_seconds=Figure(max(startup_seconds, 1e-3), 1, source),
+        instance_type=endpoint.instance_type,
+        function_memory_mb=reports[-1].memory_mb,
+        time_scale=settings.time_scale,
+    )

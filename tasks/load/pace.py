@@ -1,0 +1,77 @@
+"""How fast this machine is just now, and the demo that fits it: the same story, with smaller numbers on a slow machine.
+
+Two seconds of the kind of work that serving is (parsing, hashing, compressing) on each processor at once, beside
+whatever else runs, against what a machine did on which the demo's own numbers hold. Everything of the story scales with
+that pace: at half of it, half the rates, twice the time that a request takes at least, and a clock half as fast, so
+that as many requests fall into a minute of AWS's.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from tasks.run.errors import WaitTimedOut
+from tasks.run.machine import usable_processors
+
+SECONDS = 2.0
+START_SECONDS = 10.0
+REFERENCE_UNITS = 5500.0
+"""What the demo is made for. Two quiet processors of an Intel Xeon with AMX did 5,600 to 6,200 (n = 7, 2026-11-28)."""
+STEPS = (1.0, 0.7, 0.5, 0.35, 0.25)
+ENOUGH = 0.85
+"""A machine this near to the next step is given it: the demo leaves room for more than that."""
+_WORK = """
+import hashlib, json, sys, time, zlib
+content = json.dumps([{"label": f"class-{n}", "score": n / 7} for n in range(200)]).encode()
+begun = time.perf_counter()
+units, end = 0, begun + float(sys.argv[1])
+while time.perf_counter() < end:
+    zlib.compress(json.dumps(json.loads(content)).encode(), 1)
+    hashlib.sha256(content * 8).digest()
+    units += 1
+print(units / (time.perf_counter() - begun))
+"""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What was measured: `units` of work a second on `processors` at once, and the `share` of the demo that fits."""
+
+    units: float
+    processors: int
+    share: float
+
+    @property
+    def text(self) -> str:
+        """The measurement in one line."""
+        return (
+            f"{self.units:,.0f} units of work a second on {self.processors} processors, "
+            f"{self.units / REFERENCE_UNITS:.0%} of the machine that the demo is made for"
+        )
+
+
+def measure_pace(seconds: float = SECONDS) -> Pace:
+    """Compute on every processor for so long, and return what came of it.
+
+    Raises:
+        WaitTimedOut: a process did not start or end.
+    """
+    processors = usable_processors()
+    command = [sys.executable, "-I", "-S", "-c", _WORK, str(seconds)]
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processors)]
+    try:
+        units = sum(float(worker.communicate(timeout=seconds + START_SECONDS)[0]) for worker in workers)
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        why = f"a process that computes for {seconds:g} s gave no result within {seconds + START_SECONDS:g} s"
+        raise WaitTimedOut("the machine's pace", "it could not be measured", why, "kennel demo, again") from error
+    finally:
+        for worker in workers:
+            worker.kill()
+    return Pace(units, processors, share_of(units))
+
+
+def share_of(units: float) -> float:
+    """Return the largest step of the demo's numbers that a machine of so many units a second carries."""
+    return next((step for step in STEPS if units / REFERENCE_UNITS >= ENOUGH * step), STEPS[-1])

@@ -1,0 +1,158 @@
+"""The traffic that a plan is checked with: baseline, rise to the peak, a spike beyond, and back, as stages of one run.
+
+How long each stage lasts follows from the plan's own predictions: the rise is held until the peak's instances should
+serve at the latest, the way back until the baseline's should. Durations of AWS's clock are converted, and whole seconds
+long, so that every second belongs to one stage. `profile_of` is pure.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tasks.load.generator import LoadOptions, LoadStage, run_load_test
+from tasks.load.report import STAGE
+from tasks.load.rungs import SAMPLES
+from tasks.run.aws import Aws
+from tasks.run.clock import MINUTE_SECONDS, AwsClock
+from tasks.run.errors import StageFailed
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record
+from tasks.run.waiting import Say, say
+from tasks.scaling.choice import ScalingPlan
+
+PERIODS_OUT = 3
+SHARE_SAMPLES = 64
+"""So many requests tell a share of them to within three tenths (`MOST_CHANCE`), with some to spare."""
+MOST_RAMP_STEPS = 60
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Stages named baseline, ramp, peak, spike and return, in real seconds; the ramp may have many steps."""
+
+    stages: tuple[LoadStage, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return sum(stage.seconds for stage in self.stages)
+
+    def span(self, name: str) -> tuple[float, float]:
+        """Return when the stages of a name begin and end, in seconds from the beginning.
+
+        Raises:
+            KeyError: there is no such stage.
+        """
+        begin, found = 0.0, list[tuple[float, float]]()
+        for stage in self.stages:
+            if stage.name == name:
+                found.append((begin, begin + stage.seconds))
+            begin += stage.seconds
+        if not found:
+            raise KeyError(name)
+        return found[0][0], found[-1][1]
+
+    def until(self, name: str) -> Profile:
+        """Return the profile up to the end of a stage.
+
+        Raises:
+            KeyError: there is no such stage.
+        """
+        end = self.span(name)[1]
+        return Profile(tuple(each for each, begin in zip(self.stages, self._begins(), strict=True) if begin < end))
+
+    def _begins(self) -> list[float]:
+        return [0.0, *itertools.accumulate(stage.seconds for stage in self.stages[:-1])]
+
+    def rises_above(self, rps: float) -> float | None:
+        """Return when the rate is above `rps` for the first time, None if it never is."""
+        begin = 0.0
+        for stage in self.stages:
+            if stage.rate_per_second > rps:
+                return begin
+            begin += stage.seconds
+        return None
+
+
+def profile_of(plan: ScalingPlan) -> Profile:
+    """Return the profile that shows whether a plan's predictions hold."""
+    traffic, clock = plan.traffic, AwsClock(plan.measured.time_scale)
+    to_peak = plan.predictions["seconds_to_peak_instances"][1].high
+    back = plan.predictions["seconds_to_baseline_instances"][1].high
+    periods = clock.wall_seconds(PERIODS_OUT * MINUTE_SECONDS)
+    settle = clock.wall_seconds(max(to_peak - traffic.ramp_seconds, MINUTE_SECONDS))
+
+    def stage(name: str, rps: float, *seconds: float) -> LoadStage:
+        return LoadStage(rps, float(math.ceil(max(1.0, *seconds))), name)
+
+    return Profile(
+        (
+            stage("baseline", traffic.baseline_rps, periods, SHARE_SAMPLES / traffic.baseline_rps),
+            *_ramp(plan, clock.wall_seconds(traffic.ramp_seconds)),
+            stage("ramp", traffic.peak_rps, settle),
+            stage("peak", traffic.peak_rps, periods, SAMPLES / traffic.peak_rps),
+            stage("spike", traffic.spike_rps, periods, SAMPLES / traffic.spike_rps),
+            stage("return", traffic.baseline_rps, clock.wall_seconds(back + MINUTE_SECONDS), periods),
+        )
+    )
+
+
+def _ramp(plan: ScalingPlan, seconds: float) -> tuple[LoadStage, ...]:
+    traffic = plan.traffic
+    rise = traffic.peak_rps - traffic.baseline_rps
+    if seconds <= 0 or rise <= 0:
+        return ()
+    length = math.ceil(seconds / MOST_RAMP_STEPS)
+    count = max(1, round(seconds / length))
+    rates = (traffic.baseline_rps + rise * (step + 0.5) / count for step in range(count))
+    return tuple(LoadStage(rate, float(length), "ramp") for rate in rates)
+
+
+def run_profile(
+    aws: Aws,
+    folder: Path,
+    *,
+    target: EndpointRef | FunctionRef,
+    images: Sequence[Path],
+    profile: Profile,
+    options: LoadOptions | None = None,
+    say: Say = say,
+    sleep: Callable[[float], None] = time.sleep,
+) -> LoadReport:
+    """Run the profile as one load test, begun with a minute of AWS's so that its sums hold nothing of before.
+
+    A void run, or one whose target failed, is returned as such: the verdicts say so.
+
+    Raises:
+        StageFailed: the generator left no result.
+        WaitTimedOut: it did not end in time.
+        SettingsRefused: a rate or duration is out of bounds.
+    """
+    clock, first = AwsClock.of(aws.settings), profile.stages[0]
+    sleep(max(0.0, clock.next_minute() - time.time()))
+    chosen = replace(
+        options or LoadOptions(),
+        first_name=first.name,
+        further_stages=profile.stages[1:],
+        time_scale=aws.settings.time_scale,
+    )
+    try:
+        return run_load_test(
+            aws.settings,
+            folder,
+            target=target,
+            images=list(images),
+            rate_per_second=first.rate_per_second,
+            seconds=first.seconds,
+            options=chosen,
+            say=say,
+        )
+    except StageFailed:
+        report = load_record(folder, STAGE, LoadReport)
+        if report is None:
+            raise
+        return report

@@ -1,0 +1,156 @@
+"""What a load test's figures become: the record, a table that a person reads, an error when they are worth nothing.
+
+Pure; reads and writes no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.run.errors import Inconclusive, StageFailed
+from tasks.run.records import LoadReport
+
+STAGE = "loadtest"
+TESTED = "loadtest-of"
+"""The record of which deployment the load test in `runs/<id>/loadtest.json` was made of."""
+FILES = {
+    "html": "report.html",
+    "json": "loadtest.json",
+    "csv": "locust_stats.csv",
+    "csv_failures": "locust_failures.csv",
+    "csv_history": "locust_stats_history.csv",
+    "log": "locust.log",
+}
+"""What a run leaves in `runs/<id>/loadtest/`: Locust's report, CSVs and log, and our figures."""
+
+RETRY = "run the same command again on a quieter machine, or with another rate"
+
+
+def report_of(content: Mapping[str, Any], folder: Path, *, time_scale: float, wall_seconds: float) -> LoadReport:
+    """Return the record of a run from the generator's `loadtest.json` in `folder`."""
+    rates, requests, latency = content["rate_per_second"], content["requests"], content["latency_ms"]
+    values = {p["percentile"]: p["value_ms"] for p in latency["percentiles"]}
+    lag = {p["percentile"]: p["value_ms"] for p in content["lag_ms"]["percentiles"]}
+    verdict, generator = content["verdict"], content["generator"]
+    return LoadReport(
+        target=content["target"]["title"],
+        kind=content["target"]["kind"],
+        asked_rps=rates["asked"],
+        intended_rps=rates["intended"],
+        achieved_rps=rates["achieved"],
+        seconds=content["seconds"],
+        requests=requests["sent"],
+        answered=requests["answered"],
+        failures=requests["failed"],
+        unsent=requests["unsent"],
+        warm_up_requests=content["warm_up"]["requests"],
+        p50_ms=values[50.0],
+        p90_ms=values[90.0],
+        p95_ms=values[95.0],
+        p99_ms=values[99.0],
+        max_ms=latency["max"],
+        errors=content["failures"]["by_code"],
+        error_kinds=content["failures"]["by_kind"],
+        is_valid=not verdict["void"],
+        why_invalid="; ".join(verdict["void"]) or None,
+        why_failed="; ".join(verdict["failed"]) or None,
+        concurrency=None if latency["mean"] is None else rates["achieved"] * latency["mean"] / 1000,
+        lag_p99_ms=lag[99.0],
+        generator_cpu=generator["busiest_cpu"],
+        processes=generator["processes"],
+        files={name: str(folder / file) for name, file in FILES.items()},
+        hardware=content["hardware"],
+        time_scale=time_scale,
+        wall_seconds=wall_seconds,
+    )
+
+
+def raise_if_useless(report: LoadReport) -> None:
+    """Refuse a run that says nothing about the target.
+
+    Raises:
+        StageFailed: the target is dead, or nothing succeeded or was sent.
+        Inconclusive: the generator was the bottleneck.
+    """
+    if report.why_failed:
+        raise StageFailed(STAGE, f"{report.target}: {report.why_failed}", _counts(report), _see(report))
+    if report.why_invalid:
+        why = f"the generator, not the target, was the bottleneck: {report.why_invalid}"
+        raise Inconclusive(STAGE, f"the run against {report.target} is void", why, RETRY)
+
+
+def report_markdown(report: LoadReport) -> str:
+    """Return the report as Markdown, with the number of samples behind every percentile."""
+    rows = [
+        ("target", f"{report.kind} {report.target}"),
+        ("run", _state(report)),
+        ("rate", f"{report.intended_rps:.1f}/s intended, {report.achieved_rps:.1f}/s achieved"),
+        ("requests", f"{_counts(report)}; warm-up of {report.warm_up_requests} excluded"),
+        *((name, _latency(value, report.answered)) for name, value in _percentiles(report)),
+        ("requests in flight (Little's law)", "—" if report.concurrency is None else f"{report.concurrency:.2f}"),
+        *((f"failed with {code}", str(count)) for code, count in report.errors.items()),
+        ("generator", f"{report.processes} process(es), busiest {report.generator_cpu:.0%} of a core"),
+        ("machine", f"{report.hardware}; time scale {report.time_scale:g}"),
+        *((f"file ({name})", f"`{path}`") for name, path in report.files.items()),
+    ]
+    lines = [f"| {name} | {value} |" for name, value in rows]
+    return "\n".join(["## Load test", "", "| | |", "|---|---|", *lines, ""])
+
+
+def load_text(load: LoadReport) -> str:
+    """Return a load test in one line: what was sent and became of it, latencies of the answered, the generator."""
+    named = {"p50": load.p50_ms, "p90": load.p90_ms, "p95": load.p95_ms, "p99": load.p99_ms}
+    shown = ", ".join(f"{name} {value:.1f} ms" for name, value in named.items() if value is not None)
+    latency = f"of the answered: {shown}" if shown else "too few answers for percentiles"
+    rates = f"{load.achieved_rps:.1f}/s of {load.intended_rps:.1f}/s"
+    counts = f"{load.requests:,} sent at {rates}, {load.answered:,} answered, {load.failures:,} failed"
+    return f"{load.kind} {load.target}: {counts}; {latency}; {_generator(load)}"
+
+
+def load_json(load: LoadReport | None) -> dict[str, object] | None:
+    """Return what `--json` prints of a load test, None of none; percentiles in ms, of the answered requests."""
+    if load is None:
+        return None
+    return {
+        "requests": load.requests,
+        "answered": load.answered,
+        "failures": load.failures,
+        "achieved_rps": load.achieved_rps,
+        "p50_ms": load.p50_ms,
+        "p90_ms": load.p90_ms,
+        "p95_ms": load.p95_ms,
+        "p99_ms": load.p99_ms,
+        "is_valid": load.is_valid,
+    }
+
+
+def _generator(report: LoadReport) -> str:
+    """Say what `is_valid` means, which is nothing of the target: a run with failures may have it."""
+    return "the generator kept up" if report.is_valid else f"void, the generator did not keep up: {report.why_invalid}"
+
+
+def _state(report: LoadReport) -> str:
+    if report.why_failed is not None:
+        return f"**failed**: {report.why_failed}"
+    return _generator(report) if report.is_valid else f"**void**, the generator did not keep up: {report.why_invalid}"
+
+
+def _percentiles(report: LoadReport) -> list[tuple[str, float | None]]:
+    names = ("p50", "p90", "p95", "p99", "max")
+    return [(f"latency {name} of the answered", getattr(report, f"{name}_ms")) for name in names]
+
+
+def _latency(value_ms: float | None, samples: int) -> str:
+    if value_ms is None:
+        return f"not told: too few samples (n = {samples})"
+    return f"{value_ms:.1f} ms (n = {samples})"
+
+
+def _counts(report: LoadReport) -> str:
+    return f"{report.requests:,} sent, {report.answered:,} answered, {report.failures:,} failed"
+
+
+def _see(report: LoadReport) -> str:
+    return f"kennel status; see {report.files['html']}"

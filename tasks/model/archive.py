@@ -1,0 +1,94 @@
+"""What a completed training job made, read from its own artefact and held against what the job and the data say.
+
+`model.tar.gz` is opened as hostile: one small regular file is read out of it, nothing is unpacked, and the bytes that
+are decompressed on the way are bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.run.errors import StageFailed
+from tasks.run.records import DatasetRef
+
+METRICS = (
+    "train_loss",
+    "validation_loss",
+    "validation_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "test_images",
+)
+"""Names as the training script prints them (`name=value`), each after a blank or at the start of a line."""
+
+MAX_META_BYTES = 16 * 2**20
+MAX_UNPACKED_BYTES = 8 * 2**30
+METRIC_TOLERANCE = 5e-4
+"""The log line rounds; SageMaker parses the rounded text."""
+
+
+def meta_in(archive: Path, label: str) -> dict[str, Any]:
+    """Return meta.json of a local model.tar.gz; `label` is what an error calls it.
+
+    Raises:
+        StageFailed: there is none, or the archive is damaged or hostile.
+    """
+    try:
+        return dict(json.loads(_member(archive, "meta.json")))
+    except (tarfile.TarError, OSError, EOFError, ValueError, TypeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise StageFailed("trained model", f"{label} holds no readable meta.json", why, "kennel logs") from error
+
+
+def _member(archive: Path, name: str) -> bytes:
+    passed = 0
+    with tarfile.open(archive, "r:gz") as tar:
+        for member in tar:
+            if member.name.removeprefix("./") == name:
+                if not member.isreg() or member.size > MAX_META_BYTES:
+                    raise ValueError(f"{name} is not a regular file of at most {MAX_META_BYTES} bytes")
+                file = tar.extractfile(member)
+                assert file is not None  # it is a regular file
+                return file.read()
+            passed += member.size
+            if passed > MAX_UNPACKED_BYTES:
+                raise ValueError(f"more than {MAX_UNPACKED_BYTES} bytes come before {name}")
+    raise ValueError(f"it has no member {name}")
+
+
+def agree(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[str, float]) -> None:
+    """Refuse a model whose own account of itself differs from the metrics reported beside it or from its data.
+
+    Raises:
+        StageFailed: it names what differs.
+    """
+    try:
+        own = meta["metrics"]
+        told = {
+            "classes": (list(meta["classes"]), list(dataset.classes)),
+            "data digest": (meta["data_digest"], dataset.digest),
+            "test images": (int(own["test_images"]), dataset.images("test")),
+        }
+        accuracy = float(own["test_accuracy"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _disagreement(f"meta.json lacks {error}") from error
+    for what, (found, wanted) in told.items():
+        if found != wanted:
+            raise _disagreement(f"meta.json has {what} {found}, the data has {wanted}")
+    measured = reported.get("test_accuracy", math.nan)
+    if not abs(measured - accuracy) <= METRIC_TOLERANCE:
+        raise _disagreement(f"meta.json has test_accuracy {accuracy}, the job's metrics have {measured}")
+
+
+def metrics_of(meta: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers that a model's meta.json has measured."""
+    return {name: float(value) for name, value in meta["metrics"].items() if isinstance(value, int | float)}
+
+
+def _disagreement(why: str) -> StageFailed:
+    return StageFailed("trained model", "the model does not agree with its job", why, "kennel logs")

@@ -1,0 +1,106 @@
+"""The two pieces of code that a run ships: the training folder and the Lambda zip. Files in, files out; no AWS.
+
+The same sources give the same bytes: order, timestamps, permissions and compression are fixed, so that a digest of a
+package says whether anything changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tasks.run.errors import SettingsRefused
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+"""The checkout; where kennel is installed from a wheel, site-packages."""
+
+
+def function_source(name: str) -> Path:
+    """Return the folder of a function's sources: lambda/<name>, which a wheel holds as tasks/lambda/<name>."""
+    in_wheel = REPOSITORY / "tasks" / "lambda" / name
+    return in_wheel if in_wheel.is_dir() else REPOSITORY / "lambda" / name
+
+
+TRAINING_SOURCE = REPOSITORY / "training"
+CLASSIFY_SOURCE = function_source("classify")
+
+_LEFT_OUT = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
+_FILE_MODE = 0o100644
+
+
+def stage_training_code(destination: Path, source: Path = TRAINING_SOURCE) -> str:
+    """Copy the training package to `destination`/training and nothing else; return the digest of what was copied.
+
+    Raises:
+        SettingsRefused: `source` holds no train.py.
+    """
+    if not (source / "train.py").is_file():
+        raise SettingsRefused("code package", str(source), "it has no train.py", "install kennel again")
+    shutil.rmtree(destination, ignore_errors=True)
+    for file in _sources(source):
+        target = destination / "training" / file.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    return tree_digest(destination)
+
+
+def tree_digest(folder: Path) -> str:
+    """Return the sha256 over the relative names and contents of a folder's files, in order."""
+    digest = hashlib.sha256()
+    for file in _sources(folder):
+        name = file.relative_to(folder).as_posix().encode()
+        digest.update(len(name).to_bytes(8, "big") + name + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def build_lambda_zip(destination: Path, source: Path = CLASSIFY_SOURCE) -> str:
+    """Write the function's zip, byte for byte the same for the same sources; return its sha256 in hex.
+
+    Raises:
+        SettingsRefused: `source` holds no handler.py.
+    """
+    if not (source / "handler.py").is_file():
+        raise SettingsRefused("code package", str(source), "it has no handler.py", "install kennel again")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(destination, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for file in _sources(source):
+            entry = zipfile.ZipInfo(file.relative_to(source).as_posix(), date_time=_EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix, whatever built it, so that the permissions are read
+            entry.external_attr = _FILE_MODE << 16
+            archive.writestr(entry, file.read_bytes())
+    return hashlib.sha256(destination.read_bytes()).hexdigest()
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder by relative name, without caches, compiled files and hidden ones."""
+    for file in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
+        parts = file.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part in _LEFT_OUT for part in parts)
+        if file.is_file() and not hidden and file.suffix not in {".pyc", ".pyo"}:
+            yield file
+
+
+def git_commit(repository: Path = REPOSITORY) -> str | None:
+    """Return the commit of the checkout, with "-dirty" when files differ from it, or None outside a checkout.
+
+    `KENNEL_GIT_COMMIT` wins, for an installation without git. A checkout of something else around site-packages is not
+    asked: its commit would say nothing about kennel.
+    """
+    named = os.environ.get("KENNEL_GIT_COMMIT")
+    if named:
+        return named
+    if not (repository / ".git").exists():
+        return None
+    command = ["git", "-C", str(repository), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None

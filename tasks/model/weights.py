@@ -1,0 +1,112 @@
+"""Backbone weights on their way to a training job: found, checked to be safetensors, uploaded once by content.
+
+ImageNet weights that an installed package carries are exported by the training room's own code, in a process of its own
+(it imports torch). A file that the user names is taken as it is. Without either, the job starts from random weights,
+which is said loudly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tasks.account.objects import list_objects
+from tasks.model.code import REPOSITORY
+from tasks.run.aws import Aws
+from tasks.run.errors import DataRefused, SettingsRefused, StageFailed, WaitTimedOut, aws_boundary
+from tasks.run.ledger import Ledger
+from tasks.run.progress import show_progress
+from tasks.run.records import WeightsRef
+from tasks.run.waiting import say
+
+FILE_NAME = "backbone.safetensors"
+PACKAGED = frozenset({"efficientnet_lite0"})
+"""Backbones whose ImageNet weights come inside an installed package."""
+
+EXPORT_SECONDS = 120
+_EXPORT = (
+    "import sys, pathlib; from training.weights import export_packaged as e; e(sys.argv[1], pathlib.Path(sys.argv[2]))"
+)
+_MAX_HEADER_BYTES = 100 * 2**20
+
+
+def find_weights(backbone: str, named: Path | None, home: Path) -> Path | None:
+    """Return the weights file to train from: the one named, the packaged one, or None for random weights.
+
+    Raises:
+        SettingsRefused: the named file does not exist.
+        DataRefused: it is not a safetensors file.
+        StageFailed, WaitTimedOut: the packaged weights could not be exported, or not in time.
+    """
+    if named is not None:
+        if not named.is_file():
+            why = "there is no such file"
+            raise SettingsRefused("weights", str(named), why, "name a .safetensors file, or leave --weights out")
+        check_safetensors(named)
+        return named
+    if backbone in PACKAGED:
+        return _export_packaged(backbone, home / "weights" / f"{backbone}.safetensors")
+    say(f"weights: NONE for {backbone}: it starts from random weights; give --weights FILE.safetensors for real use")
+    return None
+
+
+def check_safetensors(path: Path) -> None:
+    """Refuse a file that is not safetensors by its header (format: huggingface.co/docs/safetensors).
+
+    Raises:
+        DataRefused: the header is not a length and a JSON object within the file.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(_MAX_HEADER_BYTES, path.stat().st_size - 8):
+                raise ValueError(f"its header says {length} bytes")
+            if not isinstance(json.loads(file.read(length)), dict):
+                raise ValueError("its header is not an object")
+    except ValueError as error:
+        convert = "convert it: safetensors.torch.save_file(model.state_dict(), 'backbone.safetensors')"
+        raise DataRefused("weights", f"{path} is not a safetensors file", str(error), convert) from error
+
+
+def upload_weights(aws: Aws, ledger: Ledger, backbone: str, path: Path) -> WeightsRef:
+    """Put the weights at weights/<backbone>/<sha256[:16]>/, or find them there; return where they are.
+
+    Raises:
+        AwsFailed: S3 refused.
+    """
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    bucket, prefix, size = aws.bucket, f"weights/{backbone}/{sha256[:16]}", path.stat().st_size
+    key = f"{prefix}/{FILE_NAME}"
+    there = list_objects(aws, bucket, f"{prefix}/").get(key)
+    if there is not None and there.size_bytes == size:
+        ledger.adopt("s3-prefix", f"s3://{bucket}/{prefix}/")
+    else:
+        extra = {"ChecksumAlgorithm": "SHA256", "ServerSideEncryption": "AES256"}
+        progress = show_progress(f"upload weights of {backbone}", size, "B")
+        with ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"), aws_boundary("weights"), progress as told:
+            aws.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra, Callback=told.advance)
+    return WeightsRef(bucket, prefix, backbone, sha256, size)
+
+
+def _export_packaged(backbone: str, path: Path) -> Path:
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    command = [sys.executable, "-c", _EXPORT, backbone, str(part.resolve())]
+    say(f"weights: exporting those of {backbone} from its package")
+    try:
+        done = subprocess.run(
+            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        why = f"it was not done after {EXPORT_SECONDS} s"
+        raise WaitTimedOut("weights", f"exporting {backbone}", why, "run the same command again") from error
+    if done.returncode != 0:
+        raise StageFailed("weights", f"exporting {backbone} failed", done.stderr[-1500:], "make setup")
+    part.replace(path)
+    return path

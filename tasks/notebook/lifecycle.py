@@ -1,0 +1,121 @@
+"""The lifecycle configuration of a run's notebook instance: its on-start script puts the idle check there and times it.
+
+The check is `tasks/notebook/idle.py`, sent as it is: nothing is downloaded at start. A systemd timer runs it every five
+minutes, on Amazon Linux 2 and 2023 alike (2023 has no cron). An instance on which the check cannot run does not start:
+it would be paid for without end.
+"""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.account.lookup import none_if_missing, tags_to_dict
+from tasks.notebook.role import notebook_name
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, SettingsRefused
+from tasks.run.ledger import Ledger
+from tasks.run.waiting import say
+
+SCRIPT_LIMIT = 16_384
+"""Characters of base64 that AWS takes."""
+
+JUPYTER = "https://localhost:8443"
+IDLE_SOURCE = Path(__file__).with_name("idle.py")
+_END = "END_OF_NOTEBOOK_IDLE"
+
+_SCRIPT = """#!/bin/bash
+# Stops this notebook instance after {idle_minutes} idle minutes. Runs as root at every start; made by kennel.
+set -euo pipefail
+folder={root}/opt/kennel
+mkdir -p "$folder" {root}/var/log {root}/run
+cat > "$folder/notebook_idle.py" <<'{end}'
+{source}{end}
+python=
+for candidate in python3 /usr/bin/python3.? /usr/bin/python3.?? /home/ec2-user/anaconda3/envs/*/bin/python; do
+    if "$candidate" -c 'import sys, boto3; sys.exit(sys.version_info < (3, 8))' 2> /dev/null; then
+        python=$(command -v "$candidate")
+        break
+    fi
+done
+if [ -z "$python" ]; then
+    echo "kennel: no Python 3.8 with boto3 here, so nothing could stop an idle instance; it does not start" >&2
+    exit 1
+fi
+check="$python $folder/notebook_idle.py {arguments}"
+$check --dry-run
+systemd-run --unit=kennel-notebook-idle --on-calendar='*:0/5' --setenv=HOME=/root \\
+    /bin/sh -c "exec $check >> {root}/var/log/jupyter.log 2>&1"
+systemctl is-active --quiet kennel-notebook-idle.timer
+"""
+
+
+def lifecycle_name(run_id: str) -> str:
+    """Return the name of a run's lifecycle configuration."""
+    return naming.resource_name(run_id, "idle-stop")
+
+
+def on_start_script(name: str, region: str, idle_minutes: int, *, jupyter: str = JUPYTER, root: str = "") -> str:
+    """Return the script for the instance of that name; `root` goes before the paths that it writes to."""
+    arguments = ["--name", name, "--region", region, "--idle-minutes", str(idle_minutes), "--jupyter", jupyter]
+    return _SCRIPT.format(
+        idle_minutes=idle_minutes,
+        root=shlex.quote(root) if root else "",
+        end=_END,
+        source=IDLE_SOURCE.read_text(),
+        arguments=shlex.join([*arguments, "--state", f"{root}/run/kennel-notebook-idle"]),
+    )
+
+
+def encoded(script: str) -> str:
+    """Return a script in base64, as AWS wants it.
+
+    Raises:
+        SettingsRefused: it is longer than AWS takes.
+    """
+    content = base64.b64encode(script.encode()).decode()
+    if len(content) > SCRIPT_LIMIT:
+        why = f"AWS takes {SCRIPT_LIMIT} characters of base64"
+        raise SettingsRefused("notebook: lifecycle script", f"{len(content)} characters", why, f"shorten {IDLE_SOURCE}")
+    return content
+
+
+def ensure_lifecycle(aws: Aws, ledger: Ledger, run_id: str, *, idle_minutes: int) -> str:
+    """Make the run's lifecycle configuration, or adopt it and bring its script up to date; return its name.
+
+    A changed script works from the instance's next start on.
+
+    Raises:
+        OwnershipRefused: one of that name exists and does not carry this run's tags.
+        SettingsRefused: the script is too long.
+        ClientError: SageMaker refused; the caller translates it.
+    """
+    sagemaker, name = aws.client("sagemaker"), lifecycle_name(run_id)
+    wanted = [{"Content": encoded(on_start_script(notebook_name(run_id), aws.region, idle_minutes))}]
+    field = {"NotebookInstanceLifecycleConfigName": name}
+    found = none_if_missing(lambda: sagemaker.describe_notebook_instance_lifecycle_config(**field))
+    if found is None:
+        with ledger.create("notebook-lifecycle", name) as row:
+            answer = sagemaker.create_notebook_instance_lifecycle_config(
+                **field, OnStart=wanted, Tags=naming.tag_list(run_id)
+            )
+            row.identifier = answer["NotebookInstanceLifecycleConfigArn"]
+        return name
+    _refuse_foreign(sagemaker, run_id, found)
+    ledger.adopt("notebook-lifecycle", name, found["NotebookInstanceLifecycleConfigArn"])
+    if found.get("OnStart") != wanted:
+        sagemaker.update_notebook_instance_lifecycle_config(**field, OnStart=wanted)
+        say(f"notebook-lifecycle {name}: another script; it works from the instance's next start on")
+    return name
+
+
+def _refuse_foreign(sagemaker: Any, run_id: str, found: Mapping[str, Any]) -> None:
+    carried = tags_to_dict(sagemaker.list_tags(ResourceArn=found["NotebookInstanceLifecycleConfigArn"])["Tags"])
+    if any(carried.get(key) != value for key, value in naming.tags(run_id).items()):
+        where = f"notebook-lifecycle {found['NotebookInstanceLifecycleConfigName']}"
+        why = f"it does not carry the tags of run {run_id}"
+        raise OwnershipRefused(where, "it exists already", why, "kennel notebook create <another run>")

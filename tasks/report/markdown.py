@@ -1,0 +1,153 @@
+"""The Markdown report of a run, made from its summary; files beside it are named relative to it.
+
+Every figure carries its unit. What a record lacks is left out, not guessed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.account.prices import PRICES_SOURCE
+from tasks.load.report import load_text
+from tasks.report.parity import Parity, ParityRow
+from tasks.report.rows import summary_rows
+from tasks.report.summary import RunSummary
+from tasks.run.records import (
+    SPLITS,
+    DatasetRef,
+    InstanceModel,
+    LoadReport,
+    TrainedModel,
+    write_atomically,
+)
+from tasks.sagemaker.kept import kept_markdown
+from tasks.verdicts.report import scaling_markdown
+
+NO_LOAD_TEST = "None was made (`--no-loadtest`), or it failed before it left a result."
+
+
+def write_report(summary: RunSummary) -> Path:
+    """Write runs/<id>/report.md and return its path; what lies beside it is named relative to it."""
+    path = Path(summary.report)
+    rows = {name: value for name, value in summary_rows(summary).items() if name != "report"}
+    table = [f"| {name} | {value.replace('|', chr(92) + '|')} |" for name, value in rows.items()]
+    sections = [
+        f"# Run {summary.run_id}",
+        "",
+        "Every figure comes from the JSON files beside this report.",
+        "",
+        "| | |",
+        "|---|---|",
+        *table,
+        "",
+        *_data_section(summary.dataset),
+        *_training_section(summary.model),
+        *kept_markdown(path.parent),
+        *_ec2_section(summary.ec2, summary.parity),
+        *_deployment_section(summary),
+        *_load_section(summary),
+        *([] if summary.scaling is None else [scaling_markdown(summary.scaling)]),
+    ]
+    write_atomically(path, (relative_to_report("\n".join(sections), path.parent) + "\n").encode())
+    return path
+
+
+def relative_to_report(markdown: str, folder: Path) -> str:
+    """Return Markdown whose links and code spans name files of a run's folder relative to it, which may then move."""
+    for prefix in {str(folder.absolute()), str(folder.resolve()), str(folder)}:
+        for opening in ("](", "`"):
+            markdown = markdown.replace(f"{opening}{prefix}/", opening)
+    return markdown
+
+
+def _data_section(data: DatasetRef) -> list[str]:
+    rows = [f"| {split} | {data.images(split):,} | {data.shards.get(split, '')} |" for split in SPLITS]
+    return [
+        "## Data",
+        "",
+        f"`{data.uri}`, digest `{data.digest}`, {data.size_bytes / 1e6:.1f} MB, source: {data.source}.",
+        "",
+        "| split | images | shards |",
+        "|---|---|---|",
+        *rows,
+        "",
+    ]
+
+
+def _training_section(model: TrainedModel) -> list[str]:
+    metrics = [f"| {name} | {value:g} |" for name, value in sorted(model.metrics.items())]
+    cost = "" if model.cost_usd is None else f", about {model.cost_usd:.4f} USD ({PRICES_SOURCE})"
+    return [
+        "## Training",
+        "",
+        f"Job `{model.job_name}` on {model.instance_count} × {model.instance_type}"
+        f"{' (spot)' if model.spot else ''}: {model.instance_reason}.",
+        f"{model.seconds:.1f} s from creation to end, {model.billable_seconds:.0f} s billable{cost}.",
+        f"Model `{model.model_uri}`, data digest `{model.data_digest}`, commit `{model.git_commit or 'unknown'}`.",
+        "",
+        "| metric | value |",
+        "|---|---|",
+        *metrics,
+        "",
+    ]
+
+
+def _ec2_section(model: InstanceModel | None, parity: Parity | None) -> list[str]:
+    if model is None:
+        return []
+    names = ", ".join(f"`{name}`" for name in model.instance_ids)
+    refused = f" Refused before: {'; '.join(model.refused)}." if model.refused else ""
+    lines = [
+        "## Training on EC2 over SSH",
+        "",
+        f"Job `{model.name}` on {names}: {model.instance_reason}.{refused}",
+        f"Prices: {model.prices}.",
+        f"Model `{model.model_uri}`, sha256 `{model.model_sha256}`.",
+        f"Command: `{' '.join(model.command)}`",
+        "",
+    ]
+    return lines if parity is None else [*lines, *_parity_lines(parity)]
+
+
+def _parity_lines(parity: Parity) -> list[str]:
+    return [
+        f"Against job `{parity.training_job}`: {parity.verdict}.",
+        "",
+        *_side_by_side("measured", parity.figures),
+        *_side_by_side("what replaces what", parity.environment),
+    ]
+
+
+def _side_by_side(title: str, rows: tuple[ParityRow, ...]) -> list[str]:
+    head = [f"| {title} | SageMaker | EC2 |", "|---|---|---|"]
+    return [*head, *(f"| {row.what} | {row.sagemaker} | {row.ec2} |" for row in rows), ""]
+
+
+def _deployment_section(summary: RunSummary) -> list[str]:
+    endpoint, function, smoke = summary.endpoint, summary.function, summary.smoke
+    return [
+        "## Deployment",
+        "",
+        f"Endpoint `{endpoint.name}`: configuration `{endpoint.config_name}`, {endpoint.instance_count} × "
+        f"{endpoint.instance_type}, in service after {endpoint.seconds:.1f} s.",
+        f"Function `{function.name}`, version {function.version}, alias `{function.alias}`, code sha256 "
+        f"`{function.code_sha256}`, role `{function.role_name}`.",
+        f"Smoke test through the alias: image `{smoke.image}` of class {smoke.true_label} was called "
+        f"{smoke.predicted_label} with probability {smoke.score:.4f}; {smoke.labels} labels; {smoke.latency_ms} ms.",
+        "",
+    ]
+
+
+def _load_section(summary: RunSummary) -> list[str]:
+    steady = {} if summary.loadtest is None else {"Load test": summary.loadtest}
+    checked = {} if summary.scaling is None else summary.scaling.reports
+    told = steady | {f"Checked load test, {way}": load for way, load in checked.items()}
+    if not told:
+        return ["## Load test", "", summary.times.inconclusive or NO_LOAD_TEST, ""]
+    return [
+        line for title, load in told.items() for line in (f"## {title}", "", load_text(load), "", *_files(load), "")
+    ]
+
+
+def _files(load: LoadReport) -> list[str]:
+    return [f"- {name}: [{Path(path).name}]({path})" for name, path in load.files.items()]

@@ -1,0 +1,175 @@
+"""SageMaker and EC2 side by side: the same training twice, what came out, what it cost, and what each needed.
+
+Made from the two stages' records and the two models themselves. Weights are compared number by number: where they are
+equal, so is every prediction. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.data.download import sha256_of
+from tasks.run.aws import Aws
+from tasks.run.errors import StageFailed, aws_boundary
+from tasks.run.progress import show_progress
+from tasks.run.records import InstanceModel, TrainedModel
+
+STAGE = "parity"
+WEIGHTS = "model.safetensors"
+MAX_WEIGHTS_BYTES = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class ParityRow:
+    """One line of the table: the same thing on either side, in words or with its unit."""
+
+    what: str
+    sagemaker: str
+    ec2: str
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The comparison; `largest_difference` is over all weights, 0.0 means that every prediction is the same.
+
+    `accuracy_difference` is EC2's test accuracy minus SageMaker's, on `test_images` images.
+    """
+
+    training_job: str
+    ec2_job: str
+    largest_difference: float
+    accuracy_difference: float
+    test_images: int
+    verdict: str
+    figures: tuple[ParityRow, ...]
+    environment: tuple[ParityRow, ...]
+
+
+def compare(aws: Aws, sagemaker: TrainedModel, ec2: InstanceModel) -> Parity:
+    """Compare the two models, fetched from S3 if they are not here.
+
+    Raises:
+        StageFailed: a model has no readable weights, or the two networks differ in shape.
+        AwsFailed: S3 refused.
+    """
+    with tempfile.TemporaryDirectory(prefix="kennel-") as scratch:
+        first = _fetched(aws, sagemaker.model_uri, Path(scratch) / "sagemaker.tar.gz")
+        here = Path(ec2.archive)
+        is_it = here.is_file() and sha256_of(here) == ec2.model_sha256  # a later attempt may have left another
+        second = here if is_it else _fetched(aws, ec2.model_uri, Path(scratch) / "ec2.tar.gz")
+        difference = largest_difference(first, second)
+    accuracy = ec2.test_accuracy - sagemaker.test_accuracy
+    return Parity(
+        training_job=sagemaker.job_name,
+        ec2_job=ec2.name,
+        largest_difference=difference,
+        accuracy_difference=accuracy,
+        test_images=ec2.test_images,
+        verdict=_verdict(difference, accuracy, ec2.test_images),
+        figures=figures(sagemaker, ec2),
+        environment=environment(ec2),
+    )
+
+
+def _fetched(aws: Aws, uri: str, path: Path) -> Path:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    with aws_boundary(uri), show_progress(f"fetch {uri}", None, "B") as told:
+        aws.client("s3").download_file(bucket, key, str(path), Callback=told.advance)
+    return path
+
+
+def largest_difference(first: Path, second: Path) -> float:
+    """Return the largest absolute difference of any weight of two models, from their model.tar.gz.
+
+    Raises:
+        StageFailed: there are no readable weights, or their names or shapes differ.
+    """
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    with tempfile.TemporaryDirectory(prefix="kennel-") as scratch:
+        try:
+            one, two = (load_file(_weights(path, Path(scratch) / str(n))) for n, path in enumerate((first, second)))
+        except (tarfile.TarError, OSError, EOFError, ValueError, SafetensorError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise StageFailed(STAGE, "a model has no readable weights", why, "kennel logs") from error
+    if {name: value.shape for name, value in one.items()} != {name: value.shape for name, value in two.items()}:
+        raise StageFailed(STAGE, "the two models are different networks", "names or shapes differ", "kennel status")
+    return max(float(np.abs(one[name].astype(np.float64) - two[name]).max(initial=0.0)) for name in one)
+
+
+def figures(sagemaker: TrainedModel, ec2: InstanceModel) -> tuple[ParityRow, ...]:
+    """Return what was measured on either side, with units."""
+    shared = sorted(sagemaker.metrics.keys() & ec2.metrics.keys())
+    metrics = [ParityRow(name, f"{sagemaker.metrics[name]:.6g}", f"{ec2.metrics[name]:.6g}") for name in shared]
+    phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in ec2.seconds.items())
+    return (
+        *metrics,
+        ParityRow("machines", _machines(sagemaker), _machines(ec2)),
+        ParityRow("seconds in all", f"{sagemaker.seconds:.1f}", f"{ec2.wall_seconds:.1f} ({phases})"),
+        ParityRow("billable seconds", f"{sagemaker.billable_seconds:.0f}", f"{ec2.billable_seconds:.0f}"),
+        ParityRow("cost, USD, estimate", _usd(sagemaker.cost_usd), _usd(ec2.cost_usd)),
+    )
+
+
+def environment(ec2: InstanceModel) -> tuple[ParityRow, ...]:
+    """Return what replaces what; the script and its arguments are the same."""
+    given = {word.partition("=")[0]: word for word in ec2.command}
+    channels = " ".join(given[name] for name in ("--train", "--validation", "--test") if name in given)
+    launcher = "torch.distributed.run" if "torch.distributed.run" in ec2.command else "plain script"
+    rows = (
+        (
+            "entry point",
+            "ModelTrainer → CreateTrainingJob runs sm_train.sh, torchrun",
+            f"training.on_instance over SSH, {launcher}",
+        ),
+        ("data", "SM_CHANNEL_TRAIN, _VALIDATION, _TEST under /opt/ml/input/data", channels),
+        ("how it gets there", "channels, ShardedByS3Key", "shard i to host i mod n, from S3 with the role, sha256"),
+        ("hosts", "/opt/ml/input/config/resourceconfig.json, algo-1 …", "private addresses in spec.json, port 7777"),
+        (
+            "model",
+            "SM_MODEL_DIR=/opt/ml/model, packed and uploaded by SageMaker",
+            f"{given.get('--model-dir')}, packed, fetched",
+        ),
+        ("checkpoints", "CheckpointConfig, /opt/ml/checkpoints", "--checkpoint-dir, stored every 10 s (spot)"),
+        ("failure", "/opt/ml/output/failure → FailureReason", "--output-dir …/failure → status.json"),
+        ("log and metrics", "CloudWatch Logs, metric regexes", "log.txt by byte offset, meta.json"),
+        ("credentials", "execution role of the job", "instance profile, IMDSv2"),
+        ("image", "AWS's PyTorch training image", "Deep Learning AMI, /opt/pytorch"),
+        ("the end", "SageMaker ends the instances", "kennel terminates; else the dead-man's switch"),
+    )
+    return tuple(ParityRow(*row) for row in rows)
+
+
+def _verdict(difference: float, accuracy: float, images: int) -> str:
+    if difference == 0.0:
+        return f"the same model: every weight is equal, so every prediction on the {images} test images is the same"
+    changed = round(abs(accuracy) * images)
+    return (
+        f"weights differ by {difference:.3g} at most, test accuracy by {accuracy:+.4f}: {changed} of {images} images "
+        "net; other hardware or another number of ranks rounds differently while embedding"
+    )
+
+
+def _weights(archive: Path, folder: Path) -> Path:
+    """Take the weights, a regular file, out of a model.tar.gz and nothing else."""
+    folder.mkdir()
+    with tarfile.open(archive, "r:gz") as tar:
+        member = next((m for m in tar if m.name.removeprefix("./") == WEIGHTS), None)
+        if member is None or not member.isreg() or member.size > MAX_WEIGHTS_BYTES:
+            raise ValueError(f"it has no regular file {WEIGHTS} of at most {MAX_WEIGHTS_BYTES} bytes")
+        member.name = WEIGHTS
+        tar.extract(member, folder, filter="data")
+    return folder / WEIGHTS
+
+
+def _machines(model: TrainedModel | InstanceModel) -> str:
+    return f"{model.instance_count} × {model.instance_type}{' (spot)' if model.spot else ''}"
+
+
+def _usd(cost: float | None) -> str:
+    return "no price known" if cost is None else f"{cost:.4f}"

@@ -1,0 +1,164 @@
+"""The only place that builds AWS clients.
+
+Every client has bounded standard retries, timeouts and the endpoint that `Settings.target` decided. Before the first
+call to anything else, the caller's account is asked for once and compared with the account that the user named.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from tasks.run import naming
+from tasks.run.errors import TargetRefused, aws_boundary
+from tasks.run.settings import Settings
+
+INVOKE_TIMEOUT_SECONDS = 70.0
+"""InvokeEndpoint's container has 60 s; botocore's default of 60 s would give up at the same moment."""
+
+_LONG_CALLS = frozenset({"sagemaker-runtime", "lambda"})
+_HOME_REGIONS = {"pricing": "us-east-1"}
+"""Services that answer for every region and live in a few."""
+
+
+class Aws:
+    """Clients for one account, region and endpoint; constructing it does no I/O and is cheap."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Decide the target.
+
+        Raises:
+            TargetRefused: it is not clear which AWS is meant.
+        """
+        self.settings = settings
+        self.target = settings.target()
+        self.region = settings.region
+        self._lock = threading.RLock()
+        self._clients: dict[str, Any] = {}
+        self._session: Any = None
+        self._account_id: str | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Where calls go: a loopback URL, or "aws"."""
+        return self.settings.endpoint_url or "aws"
+
+    @property
+    def account_id(self) -> str:
+        """Return the caller's account, asked for once.
+
+        Raises:
+            TargetRefused: it is not the account that the user named.
+            AwsFailed: STS did not answer, or refused.
+        """
+        with self._lock:
+            if self._account_id is None:
+                self._account_id = self._ask_account()
+            return self._account_id
+
+    @property
+    def bucket(self) -> str:
+        """Return the name of the project's bucket (which may not exist yet)."""
+        return self.settings.bucket_for(self.account_id)
+
+    def client(self, service: str) -> Any:
+        """Return the cached botocore client of a service ("s3", "sagemaker", "lambda", ...). Thread-safe.
+
+        Raises:
+            TargetRefused: the caller's account is not the one named.
+            AwsFailed: the account could not be asked for.
+        """
+        if service != "sts":
+            self.account_id  # noqa: B018  asked for before the first call to anything else
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = self._boto_session().client(
+                    service,
+                    region_name=_HOME_REGIONS.get(service, self.region),
+                    endpoint_url=self.settings.endpoint_url,
+                    config=self._config(service),
+                )
+            return self._clients[service]
+
+    def tags(self, run_id: str) -> dict[str, str]:
+        """Return the tags that everything made by a run carries."""
+        return naming.tags(run_id)
+
+    def sagemaker_session(self) -> Any:
+        """Return a SageMaker SDK v3 session on the same endpoint and account.
+
+        The SDK passes an explicit public endpoint for STS and sends telemetry: this session drops the first and opts
+        out of the second. Importing the SDK takes seconds, so it happens here.
+        """
+        from sagemaker.core.helper.session_helper import Session
+
+        opted_out = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
+        return Session(
+            boto_session=self.boto_session(),
+            default_bucket=self.bucket,
+            sagemaker_config=opted_out,
+            sagemaker_client=self.client("sagemaker"),
+            sagemaker_runtime_client=self.client("sagemaker-runtime"),
+        )
+
+    def boto_session(self) -> Any:
+        """Return a boto3 session whose every client keeps this endpoint, whatever its caller asks for (for the SDK)."""
+        self.account_id  # noqa: B018
+        return _pinned_session_class()(self._credentials(), self.region, self.settings.endpoint_url)
+
+    def _boto_session(self) -> Any:
+        if self._session is None:
+            self._session = boto3.session.Session(region_name=self.region, **self._credentials())
+        return self._session
+
+    def _credentials(self) -> dict[str, str]:
+        """Local calls never carry the credentials of a profile; real ones use the normal chain."""
+        if self.target == "aws":
+            return {}
+        return {
+            "aws_access_key_id": os.environ.get("AWS_ACCESS_KEY_ID") or "local",
+            "aws_secret_access_key": os.environ.get("AWS_SECRET_ACCESS_KEY") or "local",
+        }
+
+    def _config(self, service: str) -> Config:
+        read = self.settings.read_timeout_seconds
+        return Config(
+            retries={"mode": "standard", "total_max_attempts": self.settings.max_attempts},
+            connect_timeout=self.settings.connect_timeout_seconds,
+            read_timeout=max(read, INVOKE_TIMEOUT_SECONDS) if service in _LONG_CALLS else read,
+            max_pool_connections=max(16, self.settings.upload_threads),
+            ignore_configured_endpoint_urls=True,
+        )
+
+    def _ask_account(self) -> str:
+        start = "eval $(python -m localaws start)" if self.target == "local" else "aws sts get-caller-identity"
+        with aws_boundary(f"account at {self.endpoint}", start):
+            account = str(self.client("sts").get_caller_identity()["Account"])
+        named = self.settings.account_id
+        if named is not None and named != account:
+            why = f"the credentials in use belong to account {account}"
+            raise TargetRefused("target", f"KENNEL_ACCOUNT_ID={named}", why, f"export KENNEL_ACCOUNT_ID={account}")
+        return account
+
+
+def _pinned_session_class() -> Any:
+    """Return a subclass of boto3's Session (built late: the SDK needs a real subclass, nothing else does)."""
+
+    class PinnedSession(boto3.session.Session):  # type: ignore[misc]
+        """A session that ignores `endpoint_url` arguments, for the SDK passes a public one for STS."""
+
+        def __init__(self, credentials: dict[str, str], region: str, endpoint_url: str | None) -> None:
+            super().__init__(region_name=region, **credentials)
+            self._pinned = endpoint_url
+
+        def client(self, *args: Any, **kwargs: Any) -> Any:
+            return super().client(*args, **{**kwargs, "endpoint_url": self._pinned})
+
+        def resource(self, *args: Any, **kwargs: Any) -> Any:
+            return super().resource(*args, **{**kwargs, "endpoint_url": self._pinned})
+
+    return PinnedSession

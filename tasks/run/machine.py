@@ -1,0 +1,73 @@
+"""The machine that a figure was measured on, in one line: no measured number is printed without it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from tasks.run.settings import LOCAL_HOSTING_PATH, Settings
+
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on loopback
+
+
+def hardware() -> str:
+    """Return processors that this process may use, their name, AMX bf16 if they have it, system and Python version."""
+    information = _processor_information()
+    names = [line.partition(":")[2].strip() for line in information.splitlines() if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or "unknown processor"
+    units = " with AMX bf16" if "amx_bf16" in information else ""
+    system, version = f"{platform.system()} {platform.machine()}", platform.python_version()
+    return f"{usable_processors()} × {name}{units}, {system}, Python {version}"
+
+
+def where(settings: Settings) -> str:
+    """Return what a run's seconds were measured on: AWS and its region, or the embedded AWS and this machine.
+
+    The embedded AWS's clock and the limits of its hosting instances are told where they are not the usual ones.
+    """
+    if settings.target() == "aws":
+        return f"AWS, {settings.region}"
+    scale = [] if settings.time_scale == 1.0 else [f"time scale {settings.time_scale:g}"]
+    changed = ", ".join(scale + _hosting_limits(settings))
+    return f"the embedded AWS on {hardware()}" + (f" ({changed})" if changed else "")
+
+
+def _hosting_limits(settings: Settings) -> list[str]:
+    """Ask the embedded AWS what one hosting instance serves; another AWS on loopback has no such limits."""
+    rules = ask_embedded_aws(settings, LOCAL_HOSTING_PATH)
+    try:
+        return [
+            f"{name}: {rule['concurrency'] or 'its vCPUs'} requests at once, {rule['floor_ms']:g} ms or more each"
+            for name, rule in rules.items()
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return []
+
+
+def ask_embedded_aws(settings: Settings, path: str) -> Any:
+    """Return what the embedded AWS answers (JSON) at one of its own paths; None where another AWS, or none, answers."""
+    if settings.endpoint_url is None:
+        return None
+    address = f"{settings.endpoint_url.rstrip('/')}{path}"
+    try:
+        with DIRECT.open(address, timeout=settings.connect_timeout_seconds) as answer:
+            return json.loads(answer.read())
+    except (OSError, HTTPException, ValueError):
+        return None
+
+
+def usable_processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor_information() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""

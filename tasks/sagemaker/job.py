@@ -1,0 +1,282 @@
+"""A SageMaker training job: planned as data, created through the SDK's ModelTrainer, or adopted when it exists.
+
+The plan says everything that makes the job what it is; its digest is part of the name and travels in the environment of
+the job, so that a repeated command finds its own job and never mistakes another for it. Following a job and reading its
+result are in `training_watch` and `trained_model`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from botocore.exceptions import ClientError
+
+from tasks.account.objects import object_exists
+from tasks.account.prices import InstanceChoice
+from tasks.account.roles import run_prefix
+from tasks.model.archive import METRICS
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
+from tasks.run.ledger import Ledger
+from tasks.run.records import DatasetRef, Hyperparameters, WeightsRef
+from tasks.run.waiting import once_assumable, say
+
+MAX_ATTEMPTS = 20
+SPEC_VARIABLE = "KENNEL_SPEC"
+CODE_FOLDER = "/opt/ml/input/data/code"
+CHECKPOINT_FOLDER = "/opt/ml/checkpoints"
+
+_NUMBER = r"([-+]?(?:[0-9]*\.)?[0-9]+(?:[eE][-+]?[0-9]+)?)"
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Everything that makes a training job what it is; `code_dir` holds `training/` and nothing else."""
+
+    run_id: str
+    image: str
+    role_arn: str
+    instance: InstanceChoice
+    instance_count: int
+    spot: bool
+    max_runtime_seconds: int
+    max_wait_seconds: int
+    hyperparameters: Hyperparameters
+    dataset: DatasetRef
+    weights: WeightsRef | None
+    code_dir: Path
+    code_digest: str
+    git_commit: str | None
+
+    @property
+    def spec_digest(self) -> str:
+        """The sha256 of what makes the outcome another one; the commit alone does not."""
+        spec = {
+            "image": self.image,
+            "role": self.role_arn,
+            "instances": [self.instance.instance_type, self.instance_count, self.spot],
+            "limits": [self.max_runtime_seconds, self.max_wait_seconds],
+            "arguments": self.hyperparameters.arguments,
+            "data": self.dataset.uri,
+            "weights": self.weights.uri if self.weights else None,
+            "code": self.code_digest,
+        }
+        return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def base_name(self) -> str:
+        """The job's name before a number for a further attempt."""
+        return naming.resource_name(self.run_id, "train", self.spec_digest[:8], limit=60)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the container's environment holds besides SageMaker's own variables."""
+        variables = {"PYTHONPATH": CODE_FOLDER, SPEC_VARIABLE: self.spec_digest}
+        return variables | ({"KENNEL_GIT_COMMIT": self.git_commit} if self.git_commit else {})
+
+    def uri(self, folder: str) -> str:
+        """Return the S3 URI of one of the run's folders ("code", "output", "checkpoints")."""
+        return f"s3://{self.dataset.bucket}/{run_prefix(self.run_id)}/{folder}"
+
+
+@dataclass(frozen=True)
+class FoundJob:
+    """A job name to use, and the job's description when it exists already."""
+
+    name: str
+    description: Mapping[str, Any] | None
+
+
+def find_job(aws: Aws, plan: TrainingPlan) -> FoundJob:
+    """Find the job that a former command made from this plan, or the first free name.
+
+    A job that failed, was stopped, or whose model is gone is passed over: the next attempt gets the next number.
+
+    Raises:
+        OwnershipRefused: a job of that name was made from another plan.
+        StageFailed: `MAX_ATTEMPTS` attempts failed already.
+    """
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        name = plan.base_name if attempt == 1 else f"{plan.base_name}-{attempt}"
+        description = describe_job(aws, name)
+        if description is None:
+            return FoundJob(name, None)
+        _refuse_other_plan(name, description, plan)
+        if _is_usable(aws, description):
+            return FoundJob(name, description)
+    why = "every one of them failed or was stopped, or its model is gone"
+    logs = f"kennel logs {plan.run_id}"
+    raise StageFailed("train_sagemaker", f"{MAX_ATTEMPTS} attempts of {plan.base_name}", why, logs)
+
+
+def describe_job(aws: Aws, name: str) -> Mapping[str, Any] | None:
+    """Return DescribeTrainingJob's answer, or None when there is no such job."""
+    with aws_boundary(f"training job {name}"):
+        try:
+            answer: Mapping[str, Any] = aws.client("sagemaker").describe_training_job(TrainingJobName=name)
+        except ClientError as error:
+            if is_not_found(error):
+                return None
+            raise
+    return answer
+
+
+def create_job(aws: Aws, ledger: Ledger, plan: TrainingPlan, name: str) -> None:
+    """Upload the code and start the job `name`; it runs when this returns.
+
+    Raises:
+        OwnershipRefused: somebody else made a job of that name in the meantime.
+        AwsFailed: SageMaker or S3 refused.
+    """
+    with aws_boundary(f"training job {name}"):
+        with ledger.create("s3-prefix", f"s3://{plan.dataset.bucket}/{run_prefix(plan.run_id)}/"):
+            trainer = _trainer(aws, plan, name)
+            trainer.prepare()
+        with ledger.create("training-job", name) as row:
+            _start(aws, plan, trainer, name)
+            row.identifier = _arn(aws, name)
+
+
+def _start(aws: Aws, plan: TrainingPlan, trainer: Any, name: str) -> None:
+    """Send CreateTrainingJob; an answer that was lost on its way is recognised by the job being there."""
+    try:
+        once_assumable(f"training job {name}", lambda: trainer.train(wait=False, logs=False))
+    except ClientError:
+        description = describe_job(aws, name)
+        if description is None:
+            raise
+        _refuse_other_plan(name, description, plan)
+        say(f"training job {name}: it was created although the answer was an error")
+
+
+def _arn(aws: Aws, name: str) -> str:
+    return f"arn:aws:sagemaker:{aws.region}:{aws.account_id}:training-job/{name}"
+
+
+def _refuse_other_plan(name: str, description: Mapping[str, Any], plan: TrainingPlan) -> None:
+    if description.get("Environment", {}).get(SPEC_VARIABLE) != plan.spec_digest:
+        why = "it was not made from this run's plan (its KENNEL_SPEC differs), and a job's name can be used once only"
+        raise OwnershipRefused(f"training job {name}", "it exists already", why, "kennel run --run-id <another name>")
+
+
+def _is_usable(aws: Aws, description: Mapping[str, Any]) -> bool:
+    status = description["TrainingJobStatus"]
+    if status == "Completed":
+        return object_exists(aws, description["ModelArtifacts"]["S3ModelArtifacts"])
+    return bool(status == "InProgress")
+
+
+def _channels(plan: TrainingPlan) -> Iterator[tuple[str, str, str]]:
+    """Yield (channel, S3 URI, distribution): splits are dealt out over the hosts, the rest goes to each."""
+    for split in ("train", "validation", "test"):
+        yield split, plan.dataset.split_uri(split), "ShardedByS3Key"
+    yield "manifest", plan.dataset.manifest_uri, "FullyReplicated"
+    if plan.weights is not None:
+        yield "weights", plan.weights.uri, "FullyReplicated"
+
+
+def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
+    """Build the SDK's ModelTrainer for the plan (importing the SDK takes seconds, so it happens here)."""
+    from sagemaker.core.shapes import CheckpointConfig, OutputDataConfig
+    from sagemaker.train import configs
+    from sagemaker.train.distributed import Torchrun
+
+    source = configs.SourceCode(
+        source_dir=str(plan.code_dir), entry_script="training/train.py", requirements="training/requirements.txt"
+    )
+    inputs = [
+        configs.InputData(
+            channel_name=channel,
+            data_source=configs.S3DataSource(
+                s3_data_type="S3Prefix", s3_uri=uri, s3_data_distribution_type=distribution
+            ),
+        )
+        for channel, uri, distribution in _channels(plan)
+    ]
+    compute = configs.Compute(
+        instance_type=plan.instance.instance_type,
+        instance_count=plan.instance_count,
+        enable_managed_spot_training=plan.spot,
+    )
+    limits = configs.StoppingCondition(
+        max_runtime_in_seconds=plan.max_runtime_seconds,
+        max_wait_time_in_seconds=plan.max_wait_seconds if plan.spot else None,
+        max_pending_time_in_seconds=None,
+    )
+    checkpoints = CheckpointConfig(s3_uri=f"{plan.uri('checkpoints')}/{plan.base_name}/", local_path=CHECKPOINT_FOLDER)
+    with _role_taken_as_it_is():
+        trainer = _named_trainer_class()(
+            job_name=name,
+            upload_tags=urlencode(aws.tags(plan.run_id)),
+            sagemaker_session=aws.sagemaker_session(),
+            role=plan.role_arn,
+            base_job_name=plan.base_name,
+            input_s3_key_prefix=f"{run_prefix(plan.run_id)}/code",
+            source_code=source,
+            distributed=Torchrun(process_count_per_node=None if plan.instance.has_gpu else 1),
+            compute=compute,
+            stopping_condition=limits,
+            training_image=plan.image,
+            output_data_config=OutputDataConfig(s3_output_path=plan.uri("output"), compression_type="GZIP"),
+            input_data_config=inputs,
+            checkpoint_config=checkpoints if plan.spot else None,
+            environment=plan.environment,
+            hyperparameters=plan.hyperparameters.arguments,
+            tags=[configs.Tag(key=key, value=value) for key, value in aws.tags(plan.run_id).items()],
+        )
+    definitions = [configs.MetricDefinition(name=metric, regex=rf"(?:^|\s){metric}={_NUMBER}") for metric in METRICS]
+    return trainer.with_metric_definitions(definitions)
+
+
+@contextmanager
+def _role_taken_as_it_is() -> Iterator[None]:
+    """Switch the SDK's check of the role off: it wants account-wide rights, which our role lacks on purpose."""
+    switch = "SAGEMAKER_VALIDATE_ROLE"
+    before = os.environ.get(switch)
+    os.environ[switch] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[switch]
+        else:
+            os.environ[switch] = before
+
+
+def _named_trainer_class() -> Any:
+    """Return a ModelTrainer that uses the name given, the run's own prefix and tags (built late, as the SDK is)."""
+    from sagemaker.train import ModelTrainer
+
+    class NamedTrainer(ModelTrainer):  # type: ignore[misc]
+        """ModelTrainer, except for three choices that it would make by clock, by simulation and not at all."""
+
+        job_name: str
+        upload_tags: str
+        _request: dict[str, Any] | None = None
+
+        def prepare(self) -> None:
+            """Upload the code and drivers once; `train` then only sends the request, however often it is tried."""
+            if self._request is None:
+                self._request = super()._create_training_job_args() | {"training_job_name": self.job_name}
+
+        def _create_training_job_args(self, *_: Any, **__: Any) -> dict[str, Any]:
+            self.prepare()
+            assert self._request is not None
+            return dict(self._request)
+
+        def _resolve_staging_bucket(self) -> tuple[str, None]:
+            return self.sagemaker_session.default_bucket(), None
+
+        def _resolve_upload_extra_args(self, kms_key: str | None = None) -> dict[str, str]:
+            return {**(super()._resolve_upload_extra_args(kms_key) or {}), "Tagging": self.upload_tags}
+
+    return NamedTrainer

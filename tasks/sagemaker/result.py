@@ -1,0 +1,50 @@
+"""Turns a completed training job into the record of its model, after checking artefact, metrics and data against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasks.account.prices import cost_usd
+from tasks.model.archive import agree, meta_in, metrics_of
+from tasks.run.records import TrainedModel
+from tasks.sagemaker.job import TrainingPlan
+
+
+def read_result(plan: TrainingPlan, description: Mapping[str, Any], archive: Path) -> TrainedModel:
+    """Return the record of a completed job whose model.tar.gz was fetched to `archive`.
+
+    Raises:
+        StageFailed: the artefact is damaged or hostile, or it, the job's metrics and the data disagree.
+    """
+    uri = str(description["ModelArtifacts"]["S3ModelArtifacts"])
+    meta = meta_in(archive, uri)
+    agree(plan.dataset, meta, reported_metrics(description))
+    metrics = metrics_of(meta)
+    billable = float(description.get("BillableTimeInSeconds", description["TrainingTimeInSeconds"]))
+    count = int(description["ResourceConfig"]["InstanceCount"])
+    return TrainedModel(
+        job_name=str(description["TrainingJobName"]),
+        job_arn=str(description["TrainingJobArn"]),
+        model_uri=uri,
+        backbone=plan.hyperparameters.backbone,
+        classes=tuple(meta["classes"]),
+        test_accuracy=metrics["test_accuracy"],
+        test_images=int(metrics["test_images"]),
+        metrics=metrics,
+        instance_type=plan.instance.instance_type,
+        instance_count=count,
+        instance_reason=plan.instance.reason,
+        spot=plan.spot,
+        seconds=(description["TrainingEndTime"] - description["CreationTime"]).total_seconds(),
+        billable_seconds=billable,
+        cost_usd=cost_usd(plan.instance.instance_type, count, billable),
+        data_digest=str(meta["data_digest"]),
+        git_commit=meta.get("git_commit"),
+    )
+
+
+def reported_metrics(description: Mapping[str, Any]) -> dict[str, float]:
+    """Return the last value of each metric that SageMaker parsed from a job's log."""
+    return {entry["MetricName"]: float(entry["Value"]) for entry in description.get("FinalMetricDataList", [])}

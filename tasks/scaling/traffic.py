@@ -1,0 +1,237 @@
+"""What a deployment has to carry, and what was measured of it: the two inputs of a scaling plan.
+
+`Traffic` is a statement by a person, bounded and read from JSON or flow parameters. `Measured` holds figures of load
+tests, each with its number of samples and the run file that it stands in. Pure data; nothing here calls AWS.
+
+Units: rates, latencies and durations are real time. `ramp_seconds` and `instance_startup_seconds` are AWS's seconds,
+which the embedded AWS lets pass `time_scale` times faster.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from tasks.run.errors import SettingsRefused
+
+MAX_RPS = 10_000_000.0
+_EXAMPLE = '{"baseline_rps": 5, "peak_rps": 40, "spike_rps": 60, "ramp_seconds": 600, "slo_p95_ms": 500, …}'
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What is to be carried, how well, and for how much.
+
+    Rates are requests a second, baseline ≤ peak ≤ spike. `ramp_seconds` is the time from baseline to peak in AWS's
+    seconds, 0 for a step. Error and throttle rates are shares of the requests. `peak_share` is the share of a month at
+    peak, the rest is at baseline; a spike is too short to be paid for.
+
+    Raises (constructing):
+        SettingsRefused: a field is out of bounds, or the rates are not in order.
+    """
+
+    baseline_rps: float
+    peak_rps: float
+    spike_rps: float
+    ramp_seconds: float
+    slo_p95_ms: float
+    max_error_rate: float
+    max_throttle_rate: float
+    monthly_budget_usd: float
+    peak_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the bounds."""
+        for name, (low, high) in _TRAFFIC_BOUNDS.items():
+            _require(f"traffic.{name}", getattr(self, name), low, high)
+        if not self.baseline_rps <= self.peak_rps <= self.spike_rps:
+            what = f"baseline_rps={self.baseline_rps:g}, peak_rps={self.peak_rps:g}, spike_rps={self.spike_rps:g}"
+            raise SettingsRefused("traffic", what, "baseline ≤ peak ≤ spike must hold", "put the rates in that order")
+
+    @classmethod
+    def from_mapping(cls, fields: Mapping[str, Any]) -> Self:
+        """Build the statement from named values, such as a flow's parameters.
+
+        Raises:
+            SettingsRefused: a field is missing, unknown, no number or out of bounds.
+        """
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        unknown = sorted(set(fields) - set(known))
+        required = [name for name, field in known.items() if field.default is dataclasses.MISSING]
+        missing = [name for name in required if name not in fields]
+        if unknown or missing:
+            what = f"unknown: {', '.join(unknown) or 'none'}; missing: {', '.join(missing) or 'none'}"
+            raise SettingsRefused("traffic", what, f"the fields are {', '.join(known)}", f"write {_EXAMPLE}")
+        return cls(**{name: _number(f"traffic.{name}", value) for name, value in fields.items()})
+
+    def at_pace(self, pace: float) -> Self:
+        """Return the same story for a machine that is `pace` (0 to 1) times as fast: fewer requests, more time each."""
+        rates = {name: getattr(self, name) * pace for name in ("baseline_rps", "peak_rps", "spike_rps")}
+        return dataclasses.replace(self, **rates, slo_p95_ms=self.slo_p95_ms / pace)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Build the statement from a JSON object.
+
+        Raises:
+            SettingsRefused: it is no JSON object, or as `from_mapping`.
+        """
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise SettingsRefused("traffic", "the text is not JSON", str(error), f"write {_EXAMPLE}") from error
+        if not isinstance(content, dict):
+            raise SettingsRefused("traffic", type(content).__name__, "a JSON object is wanted", f"write {_EXAMPLE}")
+        return cls.from_mapping(content)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read the statement from a JSON file.
+
+        Raises:
+            SettingsRefused: the file cannot be read, or as `from_json`.
+        """
+        try:
+            text = path.read_text()
+        except OSError as error:
+            raise SettingsRefused("traffic", str(path), str(error), "name a file that exists") from error
+        return cls.from_json(text)
+
+    @property
+    def mean_rps(self) -> float:
+        """The month's average rate, requests a second."""
+        return self.baseline_rps * (1.0 - self.peak_share) + self.peak_rps * self.peak_share
+
+    @property
+    def ramp_rps_per_second(self) -> float:
+        """How fast the load grows from baseline to peak, requests/s per second of AWS's; infinite for a step."""
+        rise = self.peak_rps - self.baseline_rps
+        if rise == 0.0:
+            return 0.0
+        return rise / self.ramp_seconds if self.ramp_seconds else math.inf
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured value, the number of samples behind it, and the run file that holds it.
+
+    Raises (constructing):
+        SettingsRefused: the value is not finite and positive, there are no samples, or no source is named.
+    """
+
+    value: float
+    n: int
+    source: str
+
+    def __post_init__(self) -> None:
+        """Check the bounds."""
+        _require(f"figure of {self.source or 'no source'}", self.value, 1e-6, 1e9)
+        if self.n < 1 or not self.source:
+            why = "a figure has at least one sample and names the file that it was read from"
+            raise SettingsRefused("figure", f"{self.value:g}, n={self.n}, source={self.source!r}", why, "measure it")
+
+
+@dataclass(frozen=True)
+class MemoryPoint:
+    """How long the function took with a memory size; `used_mb` is Lambda's "Max Memory Used", None when not read."""
+
+    memory_mb: int
+    mean_ms: Figure
+    p95_ms: Figure
+    used_mb: Figure | None = None
+
+    def __post_init__(self) -> None:
+        """Check the bounds: Lambda gives a function 128 to 10,240 MB."""
+        _require("memory_mb", self.memory_mb, 128, 10_240)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What load tests found.
+
+    `max_rps_per_instance` is the highest rate at which one instance, not scaling, kept the SLO. Service times are the
+    endpoint's as a caller sees them on an idle instance; function durations are Lambda's, without start-up, for
+    `function_memory_mb`; `cold_start_ms` is the 95th percentile of the start-ups alone. `memory_points` are further
+    sizes that were tried. `instance_startup_seconds` is the time from a scale-out's decision until the instance
+    serves, in AWS's seconds: wall seconds × `time_scale`. `noise_ms` is how late this machine
+    was at rest, `unnoticed_ms` how late it may be in a stage that counts as undisturbed. `disturbed` says what was
+    measured beside other programs, "" for nothing.
+
+    Raises (constructing):
+        SettingsRefused: the time scale or the memory is out of bounds, or a p95 lies below its p50.
+    """
+
+    max_rps_per_instance: Figure
+    service_p50_ms: Figure
+    service_p95_ms: Figure
+    function_mean_ms: Figure
+    function_p50_ms: Figure
+    function_p95_ms: Figure
+    cold_start_ms: Figure
+    instance_startup_seconds: Figure
+    instance_type: str
+    function_memory_mb: int
+    time_scale: float = 1.0
+    memory_points: tuple[MemoryPoint, ...] = ()
+    noise_ms: float = 0.0
+    unnoticed_ms: float = 0.0
+    disturbed: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the bounds."""
+        _require("measured.time_scale", self.time_scale, 1.0, 10_000.0)
+        _require("measured.function_memory_mb", self.function_memory_mb, 128, 10_240)
+        for what, low, high in (
+            ("service", self.service_p50_ms, self.service_p95_ms),
+            ("function", self.function_p50_ms, self.function_p95_ms),
+        ):
+            if low.value > high.value:
+                why = "the 95th percentile is at least the median"
+                raise SettingsRefused(
+                    "measured", f"{what} p50 {low.value:g} ms > p95 {high.value:g} ms", why, "measure"
+                )
+
+
+_TRAFFIC_BOUNDS: Mapping[str, tuple[float, float]] = {
+    "baseline_rps": (1e-3, MAX_RPS),
+    "peak_rps": (1e-3, MAX_RPS),
+    "spike_rps": (1e-3, MAX_RPS),
+    "ramp_seconds": (0.0, 86_400.0),
+    "slo_p95_ms": (1.0, 60_000.0),
+    "max_error_rate": (0.0, 0.5),
+    "max_throttle_rate": (1e-6, 0.5),
+    "monthly_budget_usd": (0.0, 1e9),
+    "peak_share": (0.0, 1.0),
+}
+"""A throttle rate of exactly 0 has no finite concurrency: arrivals are random."""
+
+
+def _require(name: str, value: float, low: float, high: float) -> None:
+    if not (math.isfinite(value) and low <= value <= high):
+        why = f"it is between {low:g} and {high:g}"
+        raise SettingsRefused(name, f"{value!r}", why, f"set {name} within these bounds")
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SettingsRefused(name, repr(value), "it is a number", f"write {name} without quotes")
+    return float(value)
+
+
+SAMPLE_TRAFFIC = Traffic(
+    baseline_rps=8.0,
+    peak_rps=60.0,
+    spike_rps=64.0,
+    ramp_seconds=0.0,
+    slo_p95_ms=400.0,
+    max_error_rate=0.01,
+    max_throttle_rate=0.01,
+    monthly_budget_usd=1000.0,
+)
+"""What the demo states, for instances that carry some 60 to 95 requests/s: a peak that one of them bears within the
+SLO until more of them serve."""

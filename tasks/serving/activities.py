@@ -1,0 +1,50 @@
+"""What Application Auto Scaling did to a variant, when and why, as its own activities tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tasks.run.aws import Aws
+from tasks.run.errors import aws_boundary
+from tasks.serving.autoscaling import resource_id, variant_fields
+
+
+@dataclass(frozen=True)
+class ScalingActivity:
+    """What Application Auto Scaling did and why; times are AWS's. `ended` is None while it goes on."""
+
+    activity_id: str
+    cause: str
+    description: str
+    started: datetime
+    ended: datetime | None
+    status: str
+    message: str
+
+
+def describe_activities(aws: Aws, endpoint_name: str, variant: str) -> tuple[ScalingActivity, ...]:
+    """Return the variant's scaling activities, oldest first.
+
+    Raises:
+        AwsFailed: AWS refused.
+    """
+    with aws_boundary(f"scaling activities of {endpoint_name}"):
+        pages = aws.client("application-autoscaling").get_paginator("describe_scaling_activities")
+        wanted = variant_fields(resource_id(endpoint_name, variant))
+        found = [each for page in pages.paginate(**wanted) for each in page["ScalingActivities"]]
+    return tuple(sorted((_activity(each) for each in found), key=lambda each: each.started))
+
+
+def _activity(each: Mapping[str, Any]) -> ScalingActivity:
+    return ScalingActivity(
+        activity_id=each["ActivityId"],
+        cause=each["Cause"],
+        description=each["Description"],
+        started=each["StartTime"],
+        ended=each.get("EndTime"),
+        status=each["StatusCode"],
+        message=each.get("StatusMessage", ""),
+    )

@@ -1,0 +1,318 @@
+"""Autoscaling of an endpoint's variant: registered, given its target tracking policy, suspended, resumed, described.
+
+Nothing is called that changes what fits already. The policy tracks SageMakerVariantInvocationsPerInstance, which is
+invocations per instance and minute. Deciding the numbers is `tasks.scaling.plan`'s; the first registration in an
+account needs iam:CreateServiceLinkedRole for sagemaker.application-autoscaling.amazonaws.com.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary, is_not_found
+from tasks.run.ledger import Ledger
+from tasks.run.records import EndpointRef
+from tasks.scaling.choice import ScalingPlan
+from tasks.serving.instances import wait_for_instances
+
+NAMESPACE = "sagemaker"
+DIMENSION = "sagemaker:variant:DesiredInstanceCount"
+METRIC = "SageMakerVariantInvocationsPerInstance"
+KIND = "scalable-target"
+_SWITCHES = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
+
+
+@dataclass(frozen=True)
+class AutoscalingPlan:
+    """What is to be set on a variant; `target` is invocations per instance and minute, cooldowns are AWS's seconds.
+
+    Raises (constructing):
+        SettingsRefused: the instance type cannot autoscale, or a number is out of AWS's bounds.
+    """
+
+    run_id: str
+    endpoint_name: str
+    variant: str
+    instance_type: str
+    minimum: int
+    maximum: int
+    target: float
+    scale_out_cooldown: int
+    scale_in_cooldown: int
+    deadline_seconds: float = 1800.0
+
+    def __post_init__(self) -> None:
+        """Refuse what AWS would refuse, or take and never act on."""
+        where = f"autoscaling of {self.endpoint_name}"
+        if self.instance_type.startswith("ml.t2."):
+            why = "burstable instances cannot autoscale: their speed changes with their credits"
+            raise SettingsRefused(where, self.instance_type, why, "deploy on ml.m5.large: --endpoint-instance-type")
+        if not 1 <= self.minimum <= self.maximum:
+            why = "1 ≤ min ≤ max must hold: an endpoint behind invocations per instance cannot scale from zero"
+            raise SettingsRefused(where, f"min={self.minimum}, max={self.maximum}", why, "plan again")
+        if self.target <= 0 or min(self.scale_out_cooldown, self.scale_in_cooldown) < 0:
+            what = f"target={self.target:g}, cooldowns {self.scale_out_cooldown} s out, {self.scale_in_cooldown} s in"
+            raise SettingsRefused(where, what, "the target is above 0, cooldowns are at least 0", "plan again")
+
+    @property
+    def resource_id(self) -> str:
+        """The variant as Application Auto Scaling names it, and as the ledger does."""
+        return resource_id(self.endpoint_name, self.variant)
+
+    @property
+    def policy_name(self) -> str:
+        """The policy's name, one for each run."""
+        return naming.resource_name(self.run_id, "invocations")
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The policy's TargetTrackingScalingPolicyConfiguration."""
+        return {
+            "TargetValue": float(self.target),
+            "PredefinedMetricSpecification": {"PredefinedMetricType": METRIC},
+            "ScaleOutCooldown": self.scale_out_cooldown,
+            "ScaleInCooldown": self.scale_in_cooldown,
+        }
+
+
+@dataclass(frozen=True)
+class PolicyState:
+    """A policy as it is set, None what it has not; `alarms` are the names of its CloudWatch alarms."""
+
+    name: str
+    metric: str
+    target: float | None
+    scale_out_cooldown: int | None
+    scale_in_cooldown: int | None
+    alarms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ScalingState:
+    """What is really set on a variant, and how many instances it has."""
+
+    minimum: int
+    maximum: int
+    is_suspended: bool
+    policies: tuple[PolicyState, ...]
+    current_instances: int
+    desired_instances: int
+    endpoint_status: str
+
+
+def plan_autoscaling(run_id: str, endpoint: EndpointRef, plan: ScalingPlan) -> AutoscalingPlan:
+    """Return what a scaling plan asks for on an endpoint.
+
+    Raises:
+        SettingsRefused: the plan was measured on another instance type, or as `AutoscalingPlan`.
+    """
+    if plan.measured.instance_type != endpoint.instance_type:
+        what = f"measured on {plan.measured.instance_type}, the endpoint runs on {endpoint.instance_type}"
+        why = "what one instance carries differs from type to type"
+        raise SettingsRefused(
+            f"autoscaling of {endpoint.name}", what, why, "measure the endpoint as it is and plan again"
+        )
+    return AutoscalingPlan(
+        run_id=run_id,
+        endpoint_name=endpoint.name,
+        variant=endpoint.variant,
+        instance_type=endpoint.instance_type,
+        minimum=plan.count("min_instances"),
+        maximum=plan.count("max_instances"),
+        target=plan.value("target_value"),
+        scale_out_cooldown=plan.count("scale_out_cooldown"),
+        scale_in_cooldown=plan.count("scale_in_cooldown"),
+    )
+
+
+def resource_id(endpoint_name: str, variant: str) -> str:
+    """Return a variant's name as Application Auto Scaling spells it."""
+    return f"endpoint/{endpoint_name}/variant/{variant}"
+
+
+def ensure_autoscaling(aws: Aws, ledger: Ledger, plan: AutoscalingPlan) -> ScalingState:
+    """Bring target and policy to the plan, not suspended, and return what is set once min to max instances serve.
+
+    Raises:
+        OwnershipRefused: somebody else's policy scales the variant already.
+        StageFailed: the endpoint is not in service, or somebody deregistered the variant meanwhile.
+        WaitTimedOut: the endpoint had not that many instances within the plan's deadline.
+        NotFound: there is no such endpoint.
+        AwsFailed: AWS refused.
+    """
+    with aws_boundary(f"autoscaling of {plan.endpoint_name}"):
+        found = _target(aws, plan.resource_id)
+        if found is not None:
+            _refuse_other_policies(aws, plan)
+        _wait(aws, plan, low=0, high=None)  # a variant can be registered only while nothing is changed on its endpoint
+        _register(aws, ledger, plan, found)
+        if not _has_policy(aws, plan):
+            aws.client("application-autoscaling").put_scaling_policy(
+                PolicyName=plan.policy_name,
+                PolicyType="TargetTrackingScaling",
+                TargetTrackingScalingPolicyConfiguration=plan.configuration,
+                **variant_fields(plan.resource_id),
+            )
+        _wait(aws, plan, low=plan.minimum, high=plan.maximum)
+    state = describe_scaling(aws, plan.endpoint_name, plan.variant)
+    if state is None:
+        where, what = f"autoscaling of {plan.endpoint_name}", "the variant is not registered"
+        raise StageFailed(where, what, "somebody deregistered it at this moment", "the same command again")
+    return state
+
+
+def describe_scaling(aws: Aws, endpoint_name: str, variant: str) -> ScalingState | None:
+    """Return what is really set on a variant, None when it is not registered for scaling.
+
+    Raises:
+        NotFound: there is no such endpoint or variant.
+        AwsFailed: AWS refused.
+    """
+    with aws_boundary(f"autoscaling of {endpoint_name}"):
+        target = _target(aws, resource_id(endpoint_name, variant))
+        if target is None:
+            return None
+        endpoint = aws.client("sagemaker").describe_endpoint(EndpointName=endpoint_name)
+        live = next(each for each in endpoint["ProductionVariants"] if each["VariantName"] == variant)
+        policies = _policies(aws, resource_id(endpoint_name, variant))
+    return ScalingState(
+        minimum=target["MinCapacity"],
+        maximum=target["MaxCapacity"],
+        is_suspended=any(_suspended(target).values()),
+        policies=tuple(_policy_state(each) for each in policies),
+        current_instances=live["CurrentInstanceCount"],
+        desired_instances=live["DesiredInstanceCount"],
+        endpoint_status=endpoint["EndpointStatus"],
+    )
+
+
+def suspend_scaling(aws: Aws, endpoint_name: str, variant: str) -> bool:
+    """Keep a variant's instances as they are until scaling is resumed; return whether it was registered at all.
+
+    Raises:
+        AwsFailed: AWS refused.
+    """
+    return _switch(aws, endpoint_name, variant, is_suspended=True)
+
+
+def resume_scaling(aws: Aws, endpoint_name: str, variant: str) -> bool:
+    """Let a variant scale again; return whether it was registered at all.
+
+    Raises:
+        AwsFailed: AWS refused.
+    """
+    return _switch(aws, endpoint_name, variant, is_suspended=False)
+
+
+def remove_autoscaling(aws: Aws, ledger: Ledger, endpoint_name: str, variant: str) -> None:
+    """Deregister a variant, which deletes its policies and their alarms; nothing happens when it is not registered.
+
+    Raises:
+        AwsFailed: AWS refused.
+    """
+    name = resource_id(endpoint_name, variant)
+    with aws_boundary(f"autoscaling of {endpoint_name}"):
+        if _target(aws, name) is not None:
+            aws.client("application-autoscaling").deregister_scalable_target(**variant_fields(name))
+            ledger.removed(KIND, name)
+
+
+def _wait(aws: Aws, plan: AutoscalingPlan, *, low: int, high: int | None) -> None:
+    wait_for_instances(
+        aws, plan.endpoint_name, plan.variant, low=low, high=high, deadline_seconds=plan.deadline_seconds
+    )
+
+
+def _register(aws: Aws, ledger: Ledger, plan: AutoscalingPlan, found: Mapping[str, Any] | None) -> None:
+    client = aws.client("application-autoscaling")
+    wanted = {
+        "MinCapacity": plan.minimum,
+        "MaxCapacity": plan.maximum,
+        "SuspendedState": dict.fromkeys(_SWITCHES, False),
+    }
+    if found is None:
+        with ledger.create(KIND, plan.resource_id) as row:
+            answer = client.register_scalable_target(**variant_fields(plan.resource_id), **wanted)
+            row.identifier = answer.get("ScalableTargetARN")
+        return
+    ledger.adopt(KIND, plan.resource_id, found.get("ScalableTargetARN"))
+    bounds = (found["MinCapacity"], found["MaxCapacity"])
+    if bounds != (plan.minimum, plan.maximum) or any(_suspended(found).values()):
+        client.register_scalable_target(**variant_fields(plan.resource_id), **wanted)
+
+
+def _switch(aws: Aws, endpoint_name: str, variant: str, *, is_suspended: bool) -> bool:
+    name = resource_id(endpoint_name, variant)
+    with aws_boundary(f"autoscaling of {endpoint_name}"):
+        found = _target(aws, name)
+        if found is None:
+            return False
+        wanted = dict.fromkeys(_SWITCHES, is_suspended)
+        if _suspended(found) != wanted:
+            client = aws.client("application-autoscaling")
+            client.register_scalable_target(**variant_fields(name), SuspendedState=wanted)
+    return True
+
+
+def _has_policy(aws: Aws, plan: AutoscalingPlan) -> bool:
+    for policy in _policies(aws, plan.resource_id):
+        if policy["PolicyName"] == plan.policy_name:
+            configuration = policy.get("TargetTrackingScalingPolicyConfiguration", {})
+            return all(configuration.get(name) == value for name, value in plan.configuration.items())
+    return False
+
+
+def _refuse_other_policies(aws: Aws, plan: AutoscalingPlan) -> None:
+    others = [each["PolicyName"] for each in _policies(aws, plan.resource_id) if each["PolicyName"] != plan.policy_name]
+    if others:
+        why = "of two policies the one that asks for more instances wins, so that neither's numbers would be tested"
+        delete = f"aws application-autoscaling delete-scaling-policy --policy-name {others[0]}"
+        where = f"autoscaling of {plan.endpoint_name}"
+        raise OwnershipRefused(where, f"the policy {others[0]} scales it already", why, delete)
+
+
+def _target(aws: Aws, name: str) -> Mapping[str, Any] | None:
+    try:
+        answer = aws.client("application-autoscaling").describe_scalable_targets(
+            ServiceNamespace=NAMESPACE, ResourceIds=[name], ScalableDimension=DIMENSION
+        )
+    except ClientError as error:
+        if is_not_found(error):
+            return None
+        raise
+    found: list[Mapping[str, Any]] = answer["ScalableTargets"]
+    return found[0] if found else None
+
+
+def _policies(aws: Aws, name: str) -> list[Mapping[str, Any]]:
+    pages = aws.client("application-autoscaling").get_paginator("describe_scaling_policies")
+    return [each for page in pages.paginate(**variant_fields(name)) for each in page["ScalingPolicies"]]
+
+
+def _suspended(target: Mapping[str, Any]) -> dict[str, bool]:
+    state = target.get("SuspendedState") or {}
+    return {name: bool(state.get(name, False)) for name in _SWITCHES}
+
+
+def _policy_state(policy: Mapping[str, Any]) -> PolicyState:
+    configuration = policy.get("TargetTrackingScalingPolicyConfiguration", {})
+    predefined = configuration.get("PredefinedMetricSpecification", {})
+    return PolicyState(
+        name=policy["PolicyName"],
+        metric=predefined.get("PredefinedMetricType", "customized"),
+        target=configuration.get("TargetValue"),
+        scale_out_cooldown=configuration.get("ScaleOutCooldown"),
+        scale_in_cooldown=configuration.get("ScaleInCooldown"),
+        alarms=tuple(each["AlarmName"] for each in policy.get("Alarms", [])),
+    )
+
+
+def variant_fields(name: str) -> dict[str, str]:
+    """Return the three fields that name a variant in every call of Application Auto Scaling."""
+    return {"ServiceNamespace": NAMESPACE, "ResourceId": name, "ScalableDimension": DIMENSION}

@@ -1,0 +1,293 @@
+"""A function's memory, reserved concurrency and provisioned concurrency on its alias, brought to a plan and waited for.
+
+Nothing is called that changes what fits already. The account's limits are asked for and checked first; a change of
+memory publishes a version and moves the alias, which takes its provisioned concurrency along. Deciding the numbers is
+`tasks.scaling.plan`'s.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tasks.run.aws import Aws
+from tasks.run.errors import LimitReached, SettingsRefused, StageFailed, aws_boundary, error_code, is_not_found
+from tasks.run.ledger import Ledger
+from tasks.run.records import FunctionRef
+from tasks.run.waiting import wait_for
+from tasks.scaling.choice import ScalingPlan
+from tasks.scaling.rules import UNRESERVED_MINIMUM, Limits
+
+KIND = "provisioned-concurrency"
+_NOTHING_PROVISIONED = "ProvisionedConcurrencyConfigNotFoundException"
+
+
+@dataclass(frozen=True)
+class ConcurrencyPlan:
+    """What a function is to have. `reserved` None is no reservation; 0 would throttle every call.
+
+    Raises (constructing):
+        SettingsRefused: a number is out of Lambda's bounds, or more is provisioned than reserved.
+    """
+
+    function: FunctionRef
+    memory_mb: int
+    reserved: int | None
+    provisioned: int
+    deadline_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        """Refuse what Lambda would refuse."""
+        where = f"concurrency of {self.function.name}"
+        if not 128 <= self.memory_mb <= 10_240:
+            raise SettingsRefused(where, f"memory_mb={self.memory_mb}", "Lambda gives 128 to 10,240 MB", "plan again")
+        if self.provisioned < 0 or (self.reserved is not None and self.reserved < 0):
+            what = f"reserved={self.reserved}, provisioned={self.provisioned}"
+            raise SettingsRefused(where, what, "neither can be negative", "plan again")
+        if self.reserved is not None and self.provisioned > self.reserved:
+            what = f"provisioned={self.provisioned} > reserved={self.reserved}"
+            why = "what is provisioned is part of the reservation"
+            raise SettingsRefused(where, what, why, f"reserve {self.provisioned} at least")
+
+    @property
+    def provisioned_name(self) -> str:
+        """The provisioned concurrency's name in the ledger, which is the alias's."""
+        return f"{self.function.name}:{self.function.alias}"
+
+
+@dataclass(frozen=True)
+class ConcurrencyState:
+    """What is really set. `reserved` is None without a reservation; `status` is Lambda's of what is provisioned, None
+    when nothing is. `unreserved` is what the account has left for functions without a reservation."""
+
+    memory_mb: int
+    version: str
+    reserved: int | None
+    provisioned: int
+    available: int
+    status: str | None
+    status_reason: str | None
+    account_limit: int
+    unreserved: int
+
+
+def plan_concurrency(function: FunctionRef, plan: ScalingPlan) -> ConcurrencyPlan:
+    """Return what a scaling plan asks for on a function.
+
+    Raises:
+        SettingsRefused: as `ConcurrencyPlan`.
+    """
+    return ConcurrencyPlan(
+        function=function,
+        memory_mb=plan.count("function_memory"),
+        reserved=plan.count("reserved_concurrency"),
+        provisioned=plan.count("provisioned_concurrency"),
+    )
+
+
+def account_limits(aws: Aws, function: FunctionRef | None = None) -> Limits:
+    """Ask for the account's Lambda concurrency, for `plan_scaling`; what `function` reserves itself is left out.
+
+    Raises:
+        AwsFailed: Lambda refused.
+    """
+    client = aws.client("lambda")
+    with aws_boundary("Lambda's account limits"):
+        limit = client.get_account_settings()["AccountLimit"]
+        own = _reserved(client, function.name) if function else None
+    total, unreserved = int(limit["ConcurrentExecutions"]), int(limit["UnreservedConcurrentExecutions"])
+    taken = total - unreserved - (own or 0)
+    return Limits(total, reserved_by_others=max(0, taken), source="GetAccountSettings")
+
+
+def ensure_concurrency(aws: Aws, ledger: Ledger, plan: ConcurrencyPlan) -> tuple[FunctionRef, ConcurrencyState]:
+    """Bring memory, reservation and provisioned concurrency to the plan and wait until it is all ready.
+
+    Returns the function, whose version is another one after a change of memory, and what is set.
+
+    Raises:
+        LimitReached: fewer than 100 executions would stay unreserved in the account; nothing was changed.
+        StageFailed: Lambda could not provision, with its StatusReason, or an update of the function failed.
+        WaitTimedOut: it was not ready at the plan's deadline.
+        AwsFailed: Lambda refused.
+    """
+    with aws_boundary(f"concurrency of {plan.function.name}"):
+        state = _describe(aws, plan.function)
+        _check_account(plan, state)
+        if state.memory_mb != plan.memory_mb:
+            _set_memory(aws, plan)
+        # Provisioned concurrency has to fit into the reservation at every moment.
+        is_shrinking = plan.reserved is not None and plan.reserved < state.provisioned
+        parts = (_set_provisioned, _set_reserved) if is_shrinking else (_set_reserved, _set_provisioned)
+        for part in parts:
+            part(aws, ledger, plan, state)
+        _wait_until_ready(aws, plan)
+        state = _describe(aws, plan.function)
+    return dataclasses.replace(plan.function, version=state.version), state
+
+
+def describe_concurrency(aws: Aws, function: FunctionRef) -> ConcurrencyState:
+    """Return what is really set on a function and its alias.
+
+    Raises:
+        NotFound: the function or its alias does not exist.
+        AwsFailed: Lambda refused.
+    """
+    with aws_boundary(f"concurrency of {function.name}"):
+        return _describe(aws, function)
+
+
+def remove_provisioned(aws: Aws, ledger: Ledger, function: FunctionRef) -> None:
+    """Give up an alias's provisioned concurrency, which costs money by the hour; nothing happens when there is none.
+
+    Raises:
+        AwsFailed: Lambda refused.
+    """
+    with aws_boundary(f"provisioned concurrency of {function.name}"):
+        if _provisioned(aws, function) is not None:
+            _unprovision(aws, function)
+            ledger.removed(KIND, f"{function.name}:{function.alias}")
+
+
+def _check_account(plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
+    """Refuse what Lambda would, before anything is changed.
+
+    Without a reservation, what is provisioned comes out of the unreserved pool.
+    """
+    had = state.reserved if state.reserved is not None else state.provisioned
+    takes = plan.reserved if plan.reserved is not None else plan.provisioned
+    left = state.unreserved + had - takes
+    if left < UNRESERVED_MINIMUM and takes > had:
+        what = f"{takes} executions would leave {left} of {state.account_limit} unreserved"
+        why = f"Lambda keeps {UNRESERVED_MINIMUM} for functions without a reservation"
+        most = max(0, takes - (UNRESERVED_MINIMUM - left))
+        choose = f"plan with at most {most}, or request a concurrency quota of {state.account_limit + takes - most}"
+        raise LimitReached(f"concurrency of {plan.function.name}", what, why, choose, "InvalidParameterValueException")
+
+
+def _set_memory(aws: Aws, plan: ConcurrencyPlan) -> None:
+    """Change the memory, publish a version of it and point the alias there."""
+    client, name = aws.client("lambda"), plan.function.name
+    _settled(client, plan)
+    client.update_function_configuration(FunctionName=name, MemorySize=plan.memory_mb)
+    _settled(client, plan)
+    version = client.publish_version(FunctionName=name)["Version"]
+    client.update_alias(FunctionName=name, Name=plan.function.alias, FunctionVersion=version)
+
+
+def _settled(client: Any, plan: ConcurrencyPlan) -> None:
+    def probe() -> tuple[bool | None, str]:
+        current = client.get_function_configuration(FunctionName=plan.function.name)
+        update = current.get("LastUpdateStatus", "Successful")
+        if update == "Failed":
+            why = str(current.get("LastUpdateStatusReason") or "Lambda gave no reason")
+            where = f"function {plan.function.name}"
+            raise StageFailed(where, "its last update failed", why, "kennel logs --source function")
+        return (True if update == "Successful" else None), f"last update {update}"
+
+    wait_for(f"function {plan.function.name}", probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
+
+
+def _set_reserved(aws: Aws, _: Ledger, plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
+    client, name = aws.client("lambda"), plan.function.name
+    if state.reserved == plan.reserved:
+        return
+    if plan.reserved is None:
+        client.delete_function_concurrency(FunctionName=name)
+    else:
+        client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=plan.reserved)
+
+
+def _set_provisioned(aws: Aws, ledger: Ledger, plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
+    client, alias = aws.client("lambda"), _alias(plan.function)
+    if state.status is not None:
+        ledger.adopt(KIND, plan.provisioned_name)
+    if plan.provisioned == 0:
+        if state.status is not None:
+            _unprovision(aws, plan.function)
+            ledger.removed(KIND, plan.provisioned_name)
+    elif state.provisioned != plan.provisioned or state.status == "FAILED":
+        wanted = {**alias, "ProvisionedConcurrentExecutions": plan.provisioned}
+        if state.status is not None:
+            client.put_provisioned_concurrency_config(**wanted)
+            return
+        with ledger.create(KIND, plan.provisioned_name):
+            client.put_provisioned_concurrency_config(**wanted)
+
+
+def _unprovision(aws: Aws, function: FunctionRef) -> None:
+    aws.client("lambda").delete_provisioned_concurrency_config(**_alias(function))
+
+
+def _wait_until_ready(aws: Aws, plan: ConcurrencyPlan) -> None:
+    if plan.provisioned == 0:
+        return
+
+    def probe() -> tuple[bool | None, str]:
+        found = _provisioned(aws, plan.function)
+        if found is None:
+            return None, "without provisioned concurrency yet"
+        status = found["Status"]
+        where, ready = (
+            f"provisioned concurrency of {plan.provisioned_name}",
+            found.get("AvailableProvisionedConcurrentExecutions", 0),
+        )
+        if status == "FAILED":
+            why = str(found.get("StatusReason") or "Lambda gave no reason")
+            raise StageFailed(where, f"it FAILED with {ready} ready", why, "kennel logs --source function")
+        is_ready = status == "READY" and found["RequestedProvisionedConcurrentExecutions"] == plan.provisioned
+        return (True if is_ready else None), f"{status}, {ready} of {plan.provisioned} ready"
+
+    what = f"provisioned concurrency of {plan.provisioned_name}"
+    wait_for(what, probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
+
+
+def _describe(aws: Aws, function: FunctionRef) -> ConcurrencyState:
+    client = aws.client("lambda")
+    limit = client.get_account_settings()["AccountLimit"]
+    live = client.get_function_configuration(FunctionName=function.name, Qualifier=function.alias)
+    found = _provisioned(aws, function) or {}
+    return ConcurrencyState(
+        memory_mb=live["MemorySize"],
+        version=live["Version"],
+        reserved=_reserved(client, function.name),
+        provisioned=found.get("RequestedProvisionedConcurrentExecutions", 0),
+        available=found.get("AvailableProvisionedConcurrentExecutions", 0),
+        status=found.get("Status"),
+        status_reason=found.get("StatusReason"),
+        account_limit=limit["ConcurrentExecutions"],
+        unreserved=limit["UnreservedConcurrentExecutions"],
+    )
+
+
+def _reserved(client: Any, name: str) -> int | None:
+    answer = client.get_function_concurrency(FunctionName=name)
+    reserved: int | None = answer.get("ReservedConcurrentExecutions")
+    return reserved
+
+
+def _provisioned(aws: Aws, function: FunctionRef) -> Mapping[str, Any] | None:
+    client = aws.client("lambda")
+    return provisioned_or_none(lambda: client.get_provisioned_concurrency_config(**_alias(function)))
+
+
+def provisioned_or_none(call: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return what a call about provisioned concurrency answers, None when nothing is provisioned or its alias is gone.
+
+    Raises:
+        ClientError: Lambda refused for another reason.
+    """
+    try:
+        return call()
+    except ClientError as error:
+        if error_code(error) == _NOTHING_PROVISIONED or is_not_found(error):
+            return None
+        raise
+
+
+def _alias(function: FunctionRef) -> dict[str, str]:
+    return {"FunctionName": function.name, "Qualifier": function.alias}

@@ -1,0 +1,274 @@
+"""A SageMaker endpoint: model, endpoint configuration and endpoint, each created, adopted or moved on to new content.
+
+Models and configurations cannot change, so their names end in a hash of their content; the endpoint has one name per
+run and is updated. The waiters of AWS's own client are not used: they take an automatic rollback for success.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tasks.account.prices import InstanceChoice
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
+from tasks.run.ledger import Ledger
+from tasks.run.records import EndpointRef
+from tasks.run.waiting import once_assumable, wait_for
+from tasks.serving.autoscaling import remove_autoscaling
+
+VARIANT = "primary"
+_BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
+
+
+@dataclass(frozen=True)
+class EndpointPlan:
+    """What an endpoint has to run and on what."""
+
+    run_id: str
+    image: str
+    model_uri: str
+    role_arn: str
+    instance: InstanceChoice
+    instance_count: int
+    deadline_seconds: float = 1800.0
+
+    @property
+    def container(self) -> dict[str, Any]:
+        """The model's PrimaryContainer; AWS's PyTorch image finds our handlers through the two SAGEMAKER_ variables."""
+        variables = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
+        return {"Image": self.image, "ModelDataUrl": self.model_uri, "Environment": variables}
+
+    @property
+    def model_name(self) -> str:
+        """The model's name: same image, artefact and role, same name."""
+        return naming.resource_name(self.run_id, "model", _digest([self.container, self.role_arn]))
+
+    @property
+    def variants(self) -> list[dict[str, Any]]:
+        """The configuration's one production variant."""
+        return [
+            {
+                "VariantName": VARIANT,
+                "ModelName": self.model_name,
+                "InstanceType": self.instance.instance_type,
+                "InitialInstanceCount": self.instance_count,
+                "InitialVariantWeight": 1.0,
+            }
+        ]
+
+    @property
+    def config_name(self) -> str:
+        """The configuration's name: same variants, same name."""
+        return naming.resource_name(self.run_id, "config", _digest(self.variants))
+
+    @property
+    def endpoint_name(self) -> str:
+        """The endpoint's name, one for each run."""
+        return endpoint_name(self.run_id)
+
+
+def endpoint_name(run_id: str) -> str:
+    """Return the name of a run's endpoint."""
+    return naming.resource_name(run_id, "endpoint")
+
+
+def endpoint_log_group(run_id: str) -> str:
+    """Return the log group that SageMaker writes an endpoint's container output to."""
+    return f"/aws/sagemaker/Endpoints/{endpoint_name(run_id)}"
+
+
+def endpoint_arn(aws: Aws, run_id: str) -> str:
+    """Return the ARN that a run's endpoint has or will have (SageMaker writes endpoint names in lower case there)."""
+    return f"arn:aws:sagemaker:{aws.region}:{aws.account_id}:endpoint/{endpoint_name(run_id).lower()}"
+
+
+def ensure_endpoint(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> EndpointRef:
+    """Bring the run's endpoint to the plan and wait until it serves it; calls nothing that changes what fits already.
+
+    Raises:
+        StageFailed: the endpoint failed, or AWS rolled back to the former configuration; with FailureReason.
+        WaitTimedOut: it was not in service within the plan's deadline.
+        OwnershipRefused: an endpoint of that name is not this run's.
+        AwsFailed: SageMaker refused.
+    """
+    begun = time.perf_counter()
+    with aws_boundary(f"endpoint {plan.endpoint_name}"):
+        _ensure_model(aws, ledger, plan)
+        _ensure_config(aws, ledger, plan)
+        description = _settled(aws, plan, "before the change")
+        if description is not None:
+            _refuse_foreign(aws, plan, description)
+        if description is not None and description["EndpointStatus"] == "Failed":
+            _delete_failed(aws, ledger, plan)
+            description = None
+        if description is None:
+            _create(aws, ledger, plan)
+        elif description["EndpointConfigName"] != plan.config_name:
+            _update(aws, ledger, plan, serving=str(description["EndpointConfigName"]))
+        ledger.adopt("endpoint", plan.endpoint_name, endpoint_arn(aws, plan.run_id))
+        served = _settled(aws, plan, "until it serves")
+    return _checked(plan, served, time.perf_counter() - begun)
+
+
+def with_first_seconds(endpoint: EndpointRef, kept: EndpointRef | None) -> EndpointRef:
+    """Keep how long the endpoint took when it was made, rather than how long it took to find it again."""
+    if kept is None or not endpoint.created:
+        return endpoint
+    return kept if replace(endpoint, seconds=kept.seconds) == kept else endpoint
+
+
+def _ensure_model(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
+    client, name = aws.client("sagemaker"), plan.model_name
+    found = _describe(lambda: client.describe_model(ModelName=name))
+    if found is None:
+        with ledger.create("model", name) as row:
+            answer = once_assumable(
+                f"model {name}",
+                lambda: client.create_model(
+                    ModelName=name,
+                    PrimaryContainer=plan.container,
+                    ExecutionRoleArn=plan.role_arn,
+                    Tags=naming.tag_list(plan.run_id),
+                ),
+            )
+            row.identifier = answer["ModelArn"]
+        return
+    if found["PrimaryContainer"]["ModelDataUrl"] != plan.model_uri or found["PrimaryContainer"]["Image"] != plan.image:
+        raise _foreign(f"model {name}", "it has another artefact or image than its name stands for")
+    ledger.adopt("model", name, found["ModelArn"])
+
+
+def _ensure_config(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
+    client, name = aws.client("sagemaker"), plan.config_name
+    found = _describe(lambda: client.describe_endpoint_config(EndpointConfigName=name))
+    if found is None:
+        with ledger.create("endpoint-config", name) as row:
+            answer = client.create_endpoint_config(
+                EndpointConfigName=name, ProductionVariants=plan.variants, Tags=naming.tag_list(plan.run_id)
+            )
+            row.identifier = answer["EndpointConfigArn"]
+        return
+    if [variant["ModelName"] for variant in found["ProductionVariants"]] != [plan.model_name]:
+        raise _foreign(f"endpoint configuration {name}", "it names another model than its own name stands for")
+    ledger.adopt("endpoint-config", name, found["EndpointConfigArn"])
+
+
+def _create(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
+    with ledger.create("endpoint", plan.endpoint_name) as row:
+        answer = aws.client("sagemaker").create_endpoint(
+            EndpointName=plan.endpoint_name,
+            EndpointConfigName=plan.config_name,
+            Tags=naming.tag_list(plan.run_id),
+        )
+        row.identifier = answer["EndpointArn"]
+
+
+def _update(aws: Aws, ledger: Ledger, plan: EndpointPlan, *, serving: str) -> None:
+    """Move the endpoint to the new configuration.
+
+    The instance count that autoscaling arrived at is kept, unless another one is asked for than when `serving`, the
+    present configuration, was made: AWS would ignore the new one. A variant that is registered for scaling cannot get
+    another instance type: it is deregistered, and what was measured on the old type does not hold for the new one.
+    """
+    client = aws.client("sagemaker")
+    former = _describe(lambda: client.describe_endpoint_config(EndpointConfigName=serving)) or {}
+    types = {variant.get("InstanceType") for variant in former.get("ProductionVariants", [])}
+    if types - {plan.instance.instance_type, None}:
+        remove_autoscaling(aws, ledger, plan.endpoint_name, VARIANT)
+    asked_for = [variant["InitialInstanceCount"] for variant in former.get("ProductionVariants", [])]
+    keeps_count = asked_for in ([], [plan.instance_count])
+    with ledger.create("endpoint", plan.endpoint_name) as row:
+        answer = client.update_endpoint(
+            EndpointName=plan.endpoint_name,
+            EndpointConfigName=plan.config_name,
+            RetainAllVariantProperties=keeps_count,
+        )
+        row.identifier = answer["EndpointArn"]
+
+
+def _delete_failed(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
+    """Remove an endpoint that never came into service: AWS allows nothing else with it."""
+    aws.client("sagemaker").delete_endpoint(EndpointName=plan.endpoint_name)
+    wait_for(
+        f"endpoint {plan.endpoint_name}",
+        lambda: (True if _describe_endpoint(aws, plan) is None else None, "being deleted after a failure"),
+        deadline_seconds=plan.deadline_seconds,
+    )
+    ledger.removed("endpoint", plan.endpoint_name)
+
+
+def _settled(aws: Aws, plan: EndpointPlan, when: str) -> Mapping[str, Any] | None:
+    """Return the endpoint's description once nothing moves it, or None when there is no endpoint."""
+
+    def probe() -> tuple[tuple[Mapping[str, Any] | None] | None, str]:
+        description = _describe_endpoint(aws, plan)
+        if description is None or description["EndpointStatus"] not in _BUSY:
+            return (description,), "settled"
+        return None, f"{description['EndpointStatus']} ({when})"
+
+    what = f"endpoint {plan.endpoint_name}"
+    return wait_for(what, probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.5)[0]
+
+
+def _describe_endpoint(aws: Aws, plan: EndpointPlan) -> Mapping[str, Any] | None:
+    return _describe(lambda: aws.client("sagemaker").describe_endpoint(EndpointName=plan.endpoint_name))
+
+
+def _describe(call: Any) -> Mapping[str, Any] | None:
+    try:
+        answer: Mapping[str, Any] = call()
+    except ClientError as error:
+        if is_not_found(error):
+            return None
+        raise
+    return answer
+
+
+def _checked(plan: EndpointPlan, served: Mapping[str, Any] | None, seconds: float) -> EndpointRef:
+    """Compare what is served with what was asked for; InService alone says nothing after a rollback."""
+    where, logs = f"endpoint {plan.endpoint_name}", f"kennel logs {plan.run_id} --source endpoint"
+    if served is None:
+        raise StageFailed(where, "it is gone", "somebody deleted it while it was waited for", "the same command again")
+    reason = str(served.get("FailureReason") or "AWS gave no reason")
+    if served["EndpointStatus"] != "InService":
+        raise StageFailed(where, f"it ended {served['EndpointStatus']}", reason, logs)
+    if served["EndpointConfigName"] != plan.config_name:
+        what = f"AWS rolled back: it serves {served['EndpointConfigName']}, not {plan.config_name}"
+        raise StageFailed(where, what, reason, logs)
+    variant, created = served["ProductionVariants"][0], served.get("CreationTime")
+    return EndpointRef(
+        name=plan.endpoint_name,
+        arn=str(served["EndpointArn"]),
+        config_name=plan.config_name,
+        model_name=plan.model_name,
+        variant=VARIANT,
+        instance_type=plan.instance.instance_type,
+        instance_count=int(variant.get("CurrentInstanceCount", plan.instance_count)),
+        model_uri=plan.model_uri,
+        seconds=round(seconds, 3),
+        created=created.astimezone(UTC).isoformat() if created else "",
+    )
+
+
+def _refuse_foreign(aws: Aws, plan: EndpointPlan, description: Mapping[str, Any]) -> None:
+    tags = aws.client("sagemaker").list_tags(ResourceArn=description["EndpointArn"])["Tags"]
+    carried = {tag["Key"]: tag["Value"] for tag in tags}
+    if any(carried.get(key) != value for key, value in naming.tags(plan.run_id).items()):
+        raise _foreign(f"endpoint {plan.endpoint_name}", f"it does not carry the tags of run {plan.run_id}")
+
+
+def _foreign(what: str, why: str) -> OwnershipRefused:
+    return OwnershipRefused(what, "it exists already", why, "kennel run --run-id <another name>")
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,215 @@
+"""The Lambda function in front of the endpoint: code and configuration brought to the plan, a version, an alias `live`.
+
+Callers use the alias. Nothing is published or moved when it already stands for the planned code and configuration.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
+from tasks.run.ledger import Ledger
+from tasks.run.records import FunctionRef
+from tasks.run.waiting import once_assumable, wait_for
+
+ALIAS = "live"
+FUNCTION_NAME_LIMIT = 64
+RUNTIME = "python3.11"
+HANDLER = "handler.handler"
+FIRST_MEMORY_MB = 256
+
+
+ANY_LOOPBACK_PORT = ("127.0.0.1:*", "localhost:*")
+
+
+def hosts_allowed_by_default(aws: Aws) -> tuple[str, ...]:
+    """Return what a function may fetch from besides public hosts: loopback on the embedded AWS, nothing on real AWS."""
+    return ANY_LOOPBACK_PORT if aws.target == "local" else ()
+
+
+@dataclass(frozen=True)
+class FunctionPlan:
+    """What the function has to be; `zip_sha256` is in hex, `allowed_hosts` holds `host:port` that may be loopback.
+
+    `memory_mb` None leaves the memory as a scaling plan has set it; a new function then gets `FIRST_MEMORY_MB`.
+    """
+
+    run_id: str
+    endpoint_name: str
+    role_name: str
+    role_arn: str
+    zip_path: Path
+    zip_sha256: str
+    allowed_hosts: tuple[str, ...] = ()
+    memory_mb: int | None = None
+    timeout_seconds: int = 30
+    max_image_bytes: int = 5 * 2**20
+    fetch_timeout_seconds: float = 10.0
+    deadline_seconds: float = 120.0
+
+    @property
+    def name(self) -> str:
+        """The function's name, one for each run."""
+        return function_name(self.run_id)
+
+    @property
+    def code_sha256(self) -> str:
+        """The digest as Lambda writes it: base64."""
+        return base64.b64encode(bytes.fromhex(self.zip_sha256)).decode()
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The part of the function that is not code, in the arguments' own shape."""
+        variables = {
+            "ENDPOINT_NAME": self.endpoint_name,
+            "ALLOWED_HOSTS": ",".join(self.allowed_hosts),
+            "MAX_IMAGE_BYTES": str(self.max_image_bytes),
+            "FETCH_TIMEOUT_SECONDS": f"{self.fetch_timeout_seconds:g}",
+        }
+        configuration = {
+            "Role": self.role_arn,
+            "Handler": HANDLER,
+            "Runtime": RUNTIME,
+            "Timeout": self.timeout_seconds,
+            "Environment": {"Variables": variables},
+        }
+        return configuration if self.memory_mb is None else {**configuration, "MemorySize": self.memory_mb}
+
+
+def function_name(run_id: str) -> str:
+    """Return the name of a run's function."""
+    return naming.resource_name(run_id, "classify", limit=FUNCTION_NAME_LIMIT)
+
+
+def function_log_group(run_id: str) -> str:
+    """Return the log group that Lambda writes the function's output to."""
+    return f"/aws/lambda/{function_name(run_id)}"
+
+
+def ensure_function(aws: Aws, ledger: Ledger, plan: FunctionPlan) -> FunctionRef:
+    """Bring function, version and alias to the plan; calls nothing that changes what fits already.
+
+    Raises:
+        StageFailed: an update failed; with Lambda's reason.
+        WaitTimedOut: an update was not over within the plan's deadline.
+        OwnershipRefused: a function of that name is not this run's.
+        AwsFailed: Lambda refused.
+    """
+    client = aws.client("lambda")
+    with aws_boundary(f"function {plan.name}"):
+        found = _call_or_none(lambda: client.get_function(FunctionName=plan.name))
+        if found is None:
+            _create(client, ledger, plan)
+        else:
+            _refuse_foreign(found, plan)
+            ledger.adopt("function", plan.name, found["Configuration"]["FunctionArn"])
+            _update(client, plan, found["Configuration"])
+        current = _settled(client, plan)
+        version, alias_arn = _ensure_alias(client, ledger, plan)
+    return FunctionRef(
+        name=plan.name,
+        arn=str(current["FunctionArn"]),
+        version=version,
+        alias=ALIAS,
+        alias_arn=alias_arn,
+        role_name=plan.role_name,
+        role_arn=plan.role_arn,
+        code_sha256=plan.zip_sha256,
+        endpoint_name=plan.endpoint_name,
+    )
+
+
+def _create(client: Any, ledger: Ledger, plan: FunctionPlan) -> None:
+    with ledger.create("function", plan.name) as row:
+        answer = once_assumable(
+            f"function {plan.name}",
+            lambda: client.create_function(
+                FunctionName=plan.name,
+                Code={"ZipFile": plan.zip_path.read_bytes()},
+                Description=f"Classifies an image by endpoint {plan.endpoint_name}",
+                Tags=naming.tags(plan.run_id),
+                **{"MemorySize": FIRST_MEMORY_MB, **plan.configuration},
+            ),
+        )
+        row.identifier = answer["FunctionArn"]
+
+
+def _update(client: Any, plan: FunctionPlan, current: Mapping[str, Any]) -> None:
+    _settled(client, plan)
+    if not _has_configuration(current, plan):
+        once_assumable(
+            f"function {plan.name}",
+            lambda: client.update_function_configuration(FunctionName=plan.name, **plan.configuration),
+        )
+        _settled(client, plan)
+    if current["CodeSha256"] != plan.code_sha256:
+        client.update_function_code(FunctionName=plan.name, ZipFile=plan.zip_path.read_bytes())
+
+
+def _settled(client: Any, plan: FunctionPlan) -> Mapping[str, Any]:
+    """Return the function's configuration once no update is in progress."""
+
+    def probe() -> tuple[Mapping[str, Any] | None, str]:
+        current: Mapping[str, Any] = client.get_function(FunctionName=plan.name)["Configuration"]
+        state, update = current.get("State", "Active"), current.get("LastUpdateStatus", "Successful")
+        if state == "Failed" or update == "Failed":
+            why = str(current.get("LastUpdateStatusReason") or current.get("StateReason") or "Lambda gave no reason")
+            logs = f"kennel logs {plan.run_id} --source function"
+            raise StageFailed(f"function {plan.name}", f"its state is {state}, its last update {update}", why, logs)
+        is_ready = state != "Pending" and update == "Successful"
+        return (current if is_ready else None), f"{state}, last update {update}"
+
+    return wait_for(f"function {plan.name}", probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
+
+
+def _ensure_alias(client: Any, ledger: Ledger, plan: FunctionPlan) -> tuple[str, str]:
+    """Return (version, alias ARN) of an alias whose version has the planned code and configuration."""
+    alias = _call_or_none(lambda: client.get_alias(FunctionName=plan.name, Name=ALIAS))
+    if alias is not None:
+        ledger.adopt("function-alias", f"{plan.name}:{ALIAS}", alias["AliasArn"])
+        live = _call_or_none(lambda: client.get_function(FunctionName=plan.name, Qualifier=alias["FunctionVersion"]))
+        if live is not None and _is_planned(live["Configuration"], plan):
+            return str(alias["FunctionVersion"]), str(alias["AliasArn"])
+    version = str(client.publish_version(FunctionName=plan.name, CodeSha256=plan.code_sha256)["Version"])
+    wanted = {"FunctionName": plan.name, "Name": ALIAS, "FunctionVersion": version}
+    if alias is not None:
+        return version, str(client.update_alias(**wanted)["AliasArn"])
+    with ledger.create("function-alias", f"{plan.name}:{ALIAS}") as row:
+        row.identifier = client.create_alias(**wanted)["AliasArn"]
+    return version, str(row.identifier)
+
+
+def _is_planned(configuration: Mapping[str, Any], plan: FunctionPlan) -> bool:
+    return configuration["CodeSha256"] == plan.code_sha256 and _has_configuration(configuration, plan)
+
+
+def _has_configuration(configuration: Mapping[str, Any], plan: FunctionPlan) -> bool:
+    wanted = dict(plan.configuration)
+    variables = wanted.pop("Environment")["Variables"]
+    same = all(configuration.get(name) == value for name, value in wanted.items())
+    return same and configuration.get("Environment", {}).get("Variables", {}) == variables
+
+
+def _refuse_foreign(found: Mapping[str, Any], plan: FunctionPlan) -> None:
+    carried = found.get("Tags", {})
+    if any(carried.get(key) != value for key, value in naming.tags(plan.run_id).items()):
+        why = f"it does not carry the tags of run {plan.run_id}"
+        raise OwnershipRefused(f"function {plan.name}", "it exists already", why, "kennel run --run-id <another name>")
+
+
+def _call_or_none(call: Any) -> Mapping[str, Any] | None:
+    try:
+        answer: Mapping[str, Any] = call()
+    except ClientError as error:
+        if is_not_found(error):
+            return None
+        raise
+    return answer

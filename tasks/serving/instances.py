@@ -1,0 +1,90 @@
+"""An endpoint's number of instances: set by hand while scaling is suspended, or waited for while scaling moves it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tasks.run.aws import Aws
+from tasks.run.errors import StageFailed, aws_boundary
+from tasks.run.records import EndpointRef
+from tasks.run.waiting import wait_for
+
+DEADLINE_SECONDS = 1800.0
+_BROKEN = {"Failed", "OutOfService", "UpdateRollbackFailed"}
+
+
+def set_instance_count(
+    aws: Aws,
+    endpoint: EndpointRef,
+    count: int,
+    *,
+    deadline_seconds: float = DEADLINE_SECONDS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Bring a variant to `count` instances in service; return the real seconds that it took, 0 when it had them.
+
+    Scaling has to be suspended: otherwise Application Auto Scaling sets the number back.
+
+    Raises:
+        StageFailed: the endpoint left InService on the way.
+        WaitTimedOut: they did not all serve within `deadline_seconds`.
+        AwsFailed: SageMaker refused.
+    """
+    client, name, variant = aws.client("sagemaker"), endpoint.name, endpoint.variant
+    wait_for_instances(aws, name, variant, low=0, high=None, deadline_seconds=deadline_seconds)
+    with aws_boundary(f"endpoint {name}"):
+        live = _variant(client.describe_endpoint(EndpointName=name), variant)
+        if live["CurrentInstanceCount"] == live["DesiredInstanceCount"] == count:
+            return 0.0
+        begun = clock()
+        change = {"VariantName": variant, "DesiredInstanceCount": count}
+        client.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=[change])
+    wait_for_instances(
+        aws,
+        name,
+        variant,
+        low=count,
+        high=count,
+        deadline_seconds=deadline_seconds,
+        poll_seconds=0.05 if aws.target == "local" else 2.0,
+    )
+    return clock() - begun
+
+
+def wait_for_instances(
+    aws: Aws,
+    endpoint_name: str,
+    variant: str,
+    *,
+    low: int,
+    high: int | None,
+    deadline_seconds: float,
+    poll_seconds: float = 0.2,
+) -> int:
+    """Wait until the endpoint is in service with `low` to `high` instances (None: any more); return how many.
+
+    Raises:
+        StageFailed: the endpoint ended in another state than InService.
+        WaitTimedOut: it had not at the deadline.
+        AwsFailed: AWS refused.
+    """
+    bounds = f"{low} to {high} instances" if high is not None else f"{low} instances or more"
+
+    def probe() -> tuple[int | None, str]:
+        endpoint = aws.client("sagemaker").describe_endpoint(EndpointName=endpoint_name)
+        status, count = endpoint["EndpointStatus"], int(_variant(endpoint, variant)["CurrentInstanceCount"])
+        if status in _BROKEN:
+            why = str(endpoint.get("FailureReason") or "AWS gave no reason")
+            raise StageFailed(f"endpoint {endpoint_name}", f"it is {status}", why, "kennel logs --source endpoint")
+        is_there = status == "InService" and count >= low and (high is None or count <= high)
+        return (count if is_there else None), f"{status} with {count} instances, {bounds} wanted"
+
+    with aws_boundary(f"instances of {endpoint_name}"):
+        what = f"endpoint {endpoint_name}"
+        return wait_for(what, probe, deadline_seconds=deadline_seconds, poll_seconds=poll_seconds)
+
+
+def _variant(endpoint: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return next(each for each in endpoint["ProductionVariants"] if each["VariantName"] == name)

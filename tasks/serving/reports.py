@@ -1,0 +1,100 @@
+"""What Lambda itself says of invocations: the REPORT lines of a function's log, read and counted.
+
+`parse_report` is pure. Durations are Lambda's, without start-up; "Init Duration" is that of a cold start.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from tasks.run.aws import Aws
+from tasks.run.errors import aws_boundary
+
+_DURATION = re.compile(r"\tDuration: ([\d.]+) ms")
+_INIT = re.compile(r"\tInit Duration: ([\d.]+) ms")
+_MEMORY = re.compile(r"\tMemory Size: (\d+) MB")
+_USED = re.compile(r"\tMax Memory Used: (\d+) MB")
+_ARRIVE_SECONDS = 60.0
+_QUIET_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class InvocationReport:
+    """One REPORT line; `init_ms` is None for an environment that was started before."""
+
+    duration_ms: float
+    init_ms: float | None
+    memory_mb: int
+    used_mb: int
+
+
+def parse_report(line: str) -> InvocationReport | None:
+    """Read a REPORT line, None for any other line."""
+    duration, memory, used = (pattern.search(line) for pattern in (_DURATION, _MEMORY, _USED))
+    if not line.startswith("REPORT RequestId") or not (duration and memory and used):
+        return None
+    init = _INIT.search(line)
+    return InvocationReport(float(duration[1]), float(init[1]) if init else None, int(memory[1]), int(used[1]))
+
+
+def read_reports(
+    aws: Aws,
+    function_name: str,
+    *,
+    since: float,
+    expected: int,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[InvocationReport]:
+    """Return the REPORT lines since a Unix time, once `expected` are there or nothing more comes.
+
+    CloudWatch Logs has them some seconds late; those that are missing after a minute stay missing.
+
+    Raises:
+        AwsFailed: CloudWatch Logs refused.
+    """
+    begun = changed = clock()
+    found: list[InvocationReport] = []
+    while True:
+        now = _reports(aws, function_name, since, '"REPORT RequestId"')
+        changed = clock() if len(now) > len(found) else changed
+        found = now
+        quiet = bool(found) and clock() - changed > _QUIET_SECONDS
+        if len(found) >= expected or quiet or clock() - begun > _ARRIVE_SECONDS:
+            return found
+        sleep(0.5)
+
+
+def cold_starts(aws: Aws, function_name: str, *, since: float) -> list[InvocationReport]:
+    """Return the reports of cold starts since a Unix time.
+
+    Raises:
+        AwsFailed: CloudWatch Logs refused.
+    """
+    found = _reports(aws, function_name, since, '"Init Duration"')
+    return [each for each in found if each.init_ms is not None]
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """Return the value that at least `share` (0 < share ≤ 1) of the values do not exceed.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    ordered: Sequence[float] = sorted(values)
+    if not ordered:
+        raise ValueError("no values have no percentile")
+    return ordered[math.ceil(share * len(ordered)) - 1]
+
+
+def _reports(aws: Aws, function_name: str, since: float, pattern: str) -> list[InvocationReport]:
+    group = f"/aws/lambda/{function_name}"
+    with aws_boundary(f"logs {group}"):
+        pages = aws.client("logs").get_paginator("filter_log_events")
+        asked = {"logGroupName": group, "startTime": int(since * 1000), "filterPattern": pattern}
+        lines = [event["message"] for page in pages.paginate(**asked) for event in page["events"]]
+    return [report for line in lines if (report := parse_report(line)) is not None]

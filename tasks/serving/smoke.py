@@ -1,0 +1,139 @@
+"""One invocation of the live function with a real photo of the test split; the answer is checked, not just received."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import tarfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.run.aws import Aws
+from tasks.run.errors import StageFailed, aws_boundary
+from tasks.run.records import DatasetRef, FunctionRef
+from tasks.run.waiting import ASSUMABLE_SECONDS, say
+
+SUM_TOLERANCE = 1e-3
+RETRY_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class SmokeResult:
+    """What the live function answered; a wrong label is not a failure, a malformed answer is."""
+
+    image: str
+    true_label: str
+    predicted_label: str
+    score: float
+    labels: int
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class TestImage:
+    """An image of the staged test split; `name` is its member name in its shard."""
+
+    name: str
+    label: str
+    content: bytes
+
+    __test__ = False
+
+
+def read_test_image(aws: Aws, dataset: DatasetRef) -> TestImage:
+    """Read the first image of the first shard of the test split, and no more of it than that.
+
+    Raises:
+        StageFailed: the split has no shard, or the shard no image.
+    """
+    prefix = dataset.split_uri("test").removeprefix(f"s3://{dataset.bucket}/")
+    s3 = aws.client("s3")
+    with aws_boundary(dataset.split_uri("test")):
+        shards = s3.list_objects_v2(Bucket=dataset.bucket, Prefix=prefix, MaxKeys=1).get("Contents", [])
+        if not shards:
+            raise _failed("the test split has no shard", dataset.split_uri("test"))
+        body = s3.get_object(Bucket=dataset.bucket, Key=shards[0]["Key"])["Body"]
+        with body, tarfile.open(fileobj=body, mode="r|") as tar:
+            member = next((item for item in tar if item.isreg()), None)
+            file = tar.extractfile(member) if member is not None else None
+            if member is None or file is None:
+                raise _failed("the shard holds no image", shards[0]["Key"])
+            return TestImage(member.name, dataset.classes[int(member.name.split("/")[0])], file.read())
+
+
+def smoke_test(
+    aws: Aws,
+    function: FunctionRef,
+    dataset: DatasetRef,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> SmokeResult:
+    """Invoke the alias with a test image and check the answer: status, every class labelled, probabilities.
+
+    A function whose role is some seconds old may be refused its endpoint: that answer is given time to pass.
+
+    Raises:
+        StageFailed: the function failed, or its answer is not what the contract says.
+    """
+    image = read_test_image(aws, dataset)
+    payload = json.dumps({"image": base64.b64encode(image.content).decode()}).encode()
+    deadline = clock() + ASSUMABLE_SECONDS
+    while True:
+        text, latency_ms = _invoke(aws, function, payload)
+        if not _is_refused_its_endpoint(text) or clock() >= deadline:
+            break
+        say("smoke test: the function may not use its endpoint yet; IAM learns of a new role within seconds")
+        sleep(RETRY_SECONDS)
+    label, score = check_answer(text, dataset.classes)
+    return SmokeResult(image.name, image.label, label, score, len(dataset.classes), round(latency_ms, 1))
+
+
+def _invoke(aws: Aws, function: FunctionRef, payload: bytes) -> tuple[str, float]:
+    """Return the function's answer and the milliseconds that it took."""
+    begun = time.perf_counter()
+    with aws_boundary(f"function {function.name}:{function.alias}"):
+        answer = aws.client("lambda").invoke(
+            FunctionName=function.name, Qualifier=function.alias, InvocationType="RequestResponse", Payload=payload
+        )
+        text = answer["Payload"].read().decode()
+    latency_ms = (time.perf_counter() - begun) * 1000
+    if answer.get("FunctionError"):
+        raise _failed(f"the function raised ({answer['FunctionError']})", text[:2000])
+    return text, latency_ms
+
+
+def _is_refused_its_endpoint(text: str) -> bool:
+    try:
+        return bool(json.loads(json.loads(text)["body"])["error"]["code"] == "Misconfigured")
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def check_answer(text: str, classes: tuple[str, ...]) -> tuple[str, float]:
+    """Return (best label, its probability) of a function's answer.
+
+    Raises:
+        StageFailed: it is not 200 with one probability for each class, in class order, that add up to 1.
+    """
+    try:
+        reply: Mapping[str, Any] = json.loads(text)
+        if reply["statusCode"] != 200:
+            raise _failed(f"the function answered {reply['statusCode']}", str(reply.get("body"))[:2000])
+        body = json.loads(reply["body"])
+        labels, scores = list(body["labels"]), [float(score) for score in body["scores"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _failed(f"the answer is malformed ({type(error).__name__}: {error})", text[:2000]) from error
+    if labels != list(classes) or len(scores) != len(labels):
+        raise _failed(f"it has {len(scores)} scores and {len(labels)} labels", f"the data has {len(classes)} classes")
+    if not (all(0.0 <= score <= 1.0 for score in scores) and math.isclose(sum(scores), 1.0, abs_tol=SUM_TOLERANCE)):
+        raise _failed("the scores are not probabilities", f"they add up to {sum(scores):.6f}")
+    best = max(range(len(scores)), key=scores.__getitem__)
+    return labels[best], scores[best]
+
+
+def _failed(what: str, why: str) -> StageFailed:
+    return StageFailed("deploy: smoke test", what, why, "kennel logs --source function")

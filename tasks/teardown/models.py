@@ -1,0 +1,144 @@
+"""The models that a teardown would delete: each has a copy on this machine before it goes, or its loss is said.
+
+A model in the bucket is kept here when its run's folder holds it: fetched after its training, brought back from an EC2
+instance, or fetched by an earlier teardown. What is not kept is fetched now, to `runs/<id>/TrainedModels/<job>/`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.account import objects
+from tasks.account.objects import StoredObject, fetch_object
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused
+from tasks.run.records import InstanceModel, load_record
+from tasks.sagemaker.kept import FOLDER, MODEL, load_kept
+from tasks.teardown.plan import Plan
+
+WHERE = "teardown"
+_MODEL_KEY = re.compile(rf"runs/(?P<run>[^/]+)/.*/(?P<job>[^/]+)/output/{re.escape(MODEL)}$")
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Models:
+    """What became of the models that a teardown deletes: paths of copies here, and what is lost, with the reason."""
+
+    kept: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+NO_MODELS = Models()
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model in the bucket, of a job of a run."""
+
+    bucket: str
+    run_id: str
+    job: str
+    stored: StoredObject
+
+    @property
+    def uri(self) -> str:
+        """Where it is in S3."""
+        return f"s3://{self.bucket}/{self.stored.key}"
+
+
+def keep_models(aws: Aws, plan: Plan, *, yes: bool, say: Say) -> Models:
+    """See to it that every model that the plan deletes is kept here; call it before anything is removed.
+
+    Raises:
+        SettingsRefused: a model cannot be kept and would be lost, and `yes` is not given.
+        AwsFailed: S3 refused to list.
+    """
+    kept: list[str] = []
+    lost: list[str] = []
+    for model in models_of(aws, plan):
+        try:
+            kept.append(str(_copy_of(aws, model, say)))
+        except (KennelError, OSError) as error:
+            lost.append(f"{model.uri} ({error.why if isinstance(error, KennelError) else error})")
+    if kept:
+        say(f"  kept   {len(kept)} of {len(kept) + len(lost)} models are on this machine: {', '.join(kept)}")
+    if lost:
+        _tell_loss(lost, yes=yes, say=say)
+    return Models(tuple(kept), tuple(lost))
+
+
+def models_of(aws: Aws, plan: Plan) -> Iterator[StoredModel]:
+    """Yield the models under the prefixes that a plan removes.
+
+    Raises:
+        AwsFailed: S3 refused.
+    """
+    for item in plan.removals:
+        bucket, _, prefix = item.name.partition("/")
+        if item.kind != "s3-prefix" or not prefix.startswith("runs/"):
+            continue
+        for stored in objects.list_objects(aws, bucket, f"{prefix}/").values():
+            named = _MODEL_KEY.match(stored.key)
+            if named and re.match(naming.RUN_ID_PATTERN, named["run"]):
+                yield StoredModel(bucket, named["run"], named["job"], stored)
+
+
+def local_copy(run_dir: Path, model: StoredModel) -> Path | None:
+    """Return the file of a run's folder that is this model, None when there is none.
+
+    Raises:
+        LedgerRefused: a record of the run cannot be read.
+    """
+    kept = load_kept(run_dir)
+    if kept is not None and (kept.model_uri, kept.model_etag) == (model.uri, model.stored.etag):
+        return run_dir / FOLDER / MODEL
+    from_ec2 = load_record(run_dir, "train_ec2", InstanceModel)
+    if from_ec2 is not None and from_ec2.model_uri == model.uri:
+        return _if_whole(Path(from_ec2.archive), model) or _if_whole(run_dir / "TrainedModels" / MODEL, model)
+    return _if_whole(_place(run_dir, model), model)
+
+
+def _copy_of(aws: Aws, model: StoredModel, say: Say) -> Path:
+    """Return where a model is kept here, after fetching it when it is not."""
+    run_dir = aws.settings.run_dir(model.run_id)
+    try:
+        found = local_copy(run_dir, model)
+    except LedgerRefused:  # a record that cannot be read tells of no copy
+        found = None
+    if found is not None:
+        return found
+    say(f"  fetch  {model.uri} ({model.stored.size_bytes / 1e6:.1f} MB): it is not on this machine")
+    path = _place(run_dir, model)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    free = shutil.disk_usage(path.parent).free
+    if free < model.stored.size_bytes:
+        raise OSError(f"the disk has {free / 1e6:.0f} MB free, it has {model.stored.size_bytes / 1e6:.0f} MB")
+    part = path.with_name(f".{path.name}.fetched")
+    try:
+        fetch_object(aws, model.uri, part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _place(run_dir: Path, model: StoredModel) -> Path:
+    return run_dir / "TrainedModels" / f"{model.job}-{model.stored.etag[:8]}" / MODEL
+
+
+def _if_whole(path: Path, model: StoredModel) -> Path | None:
+    return path if path.is_file() and path.stat().st_size == model.stored.size_bytes else None
+
+
+def _tell_loss(lost: list[str], *, yes: bool, say: Say) -> None:
+    what = f"{len(lost)} models are nowhere else and would be lost: {'; '.join(lost)}"
+    if not yes:
+        why = "they could not be fetched, and --yes was not given; nothing was removed"
+        raise SettingsRefused(WHERE, what, why, "aws s3 cp each of them to a safe place, or kennel down --yes")
+    say(f"  LOST   {what.replace('would be', 'are')}")

@@ -1,0 +1,275 @@
+"""Everything that a profile's run shows, from AWS itself: CloudWatch, DescribeEndpoint, scaling activities, alarms.
+
+Instance counts are polled while the run goes on; the rest is asked for at its end. AWS's times are converted to real
+seconds since the measured beginning, so that all of it stands on one axis with Locust's own seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tasks.load.disturbance import Bounds, Look
+from tasks.run.aws import Aws
+from tasks.run.clock import MINUTE_SECONDS, AwsClock
+from tasks.run.errors import aws_boundary
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport
+from tasks.serving.activities import describe_activities
+from tasks.serving.autoscaling import describe_scaling
+from tasks.verdicts.disturbed_stages import generator_looks, mark_disturbed
+from tasks.verdicts.seen import AlarmChange, Counts, Instances, Point, Scaled, Seen, Stretch
+
+CLOUDWATCH_SECONDS = {"local": 15.0, "aws": 240.0}
+"""How late CloudWatch may have the last minute's sums."""
+POLL_AWS_SECONDS = 6.0
+SHORTEST_POLL_SECONDS = 0.1
+UNANSWERED = ("connection", "timeout")
+_FIELDS = ("due", "answered", "failed", "throttled", "p50_ms", "p95_ms", "p99_ms", "begin", "end")
+
+ENDPOINT_SERIES = {
+    "per_instance": ("InvocationsPerInstance", "Sum"),
+    "endpoint_invocations": ("Invocations", "Sum"),
+    "endpoint_4xx": ("Invocation4XXErrors", "Sum"),
+    "endpoint_5xx": ("Invocation5XXErrors", "Sum"),
+    "model_latency_us": ("ModelLatency", "Average"),
+}
+FUNCTION_SERIES = {
+    "invocations": ("Invocations", "Sum"),
+    "throttles": ("Throttles", "Sum"),
+    "function_errors": ("Errors", "Sum"),
+    "duration_ms": ("Duration", "Sum"),
+    "concurrency": ("ConcurrentExecutions", "Maximum"),
+    "spillover": ("ProvisionedConcurrencySpilloverInvocations", "Sum"),
+    "provisioned": ("ProvisionedConcurrencyInvocations", "Sum"),
+    "provisioned_use": ("ProvisionedConcurrencyUtilization", "Maximum"),
+}
+SERIES = (*ENDPOINT_SERIES, *FUNCTION_SERIES)
+
+
+@dataclass
+class InstanceWatch:
+    """Looks at an endpoint's instance counts until its `with` block ends; `failed` counts looks that AWS refused."""
+
+    aws: Aws
+    endpoint: EndpointRef
+    looks: list[tuple[float, int, int, str]] = field(default_factory=list)
+    failed: int = 0
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        """Begin to look."""
+        self._thread = threading.Thread(target=self._run, name="instance watch", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Look once more and end."""
+        self._over.set()
+        self._thread.join(30.0)
+
+    def since(self, began: float) -> tuple[Instances, ...]:
+        """Return the looks, each at its seconds from a Unix time."""
+        return tuple(Instances(at - began, current, desired, status) for at, current, desired, status in self.looks)
+
+    def _run(self) -> None:
+        pause = min(5.0, max(SHORTEST_POLL_SECONDS, POLL_AWS_SECONDS / self.aws.settings.time_scale))
+        while True:
+            is_last = self._over.wait(pause if self.looks else 0.0)
+            self._look()
+            if is_last:
+                return
+
+    def _look(self) -> None:
+        try:
+            found = self.aws.client("sagemaker").describe_endpoint(EndpointName=self.endpoint.name)
+        except (ClientError, BotoCoreError):
+            self.failed += 1
+            return
+        live = next(each for each in found["ProductionVariants"] if each["VariantName"] == self.endpoint.variant)
+        counts = (live["CurrentInstanceCount"], live["DesiredInstanceCount"])
+        self.looks.append((time.time(), *counts, found["EndpointStatus"]))
+
+
+def see(
+    aws: Aws,
+    report: LoadReport,
+    watch: InstanceWatch,
+    *,
+    endpoint: EndpointRef,
+    function: FunctionRef | None,
+    looks: Sequence[Look] = (),
+    bounds: Bounds | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Seen:
+    """Put a finished run together with what AWS says of it; `function` is None for a run directly at the endpoint.
+
+    What `looks` at the machine show above `bounds` marks stages and stretches as disturbed.
+
+    Raises:
+        AwsFailed: CloudWatch or Application Auto Scaling refused.
+    """
+    content = json.loads(Path(report.files["json"]).read_bytes())
+    began = datetime.fromisoformat(content["measured_from"]).timestamp()
+    window = _Window(aws, AwsClock.of(aws.settings), began, content["warm_up"]["seconds"], content["seconds"])
+    counts = window.wait_for_counts(report, endpoint, function, sleep)
+    seen = Seen(
+        through="endpoint" if function is None else "function",
+        target=report.target,
+        began=began,
+        time_scale=aws.settings.time_scale,
+        is_valid=report.is_valid and report.why_failed is None,
+        why_invalid=report.why_invalid or "",
+        counts=counts,
+        stages=tuple(_stretch(row) for row in content["by_stage"]),
+        intervals=tuple(_stretch(row) for row in content["intervals"]),
+        seconds=tuple((row["due"], row["answered"], row["failed"]) for row in content["timeline"]),
+        instances=watch.since(began),
+        activities=window.activities(endpoint),
+        alarms=window.alarm_changes(endpoint),
+        series=window.series(endpoint, function),
+        files=report.files,
+        hardware=report.hardware,
+        why_failed=report.why_failed or "",
+    )
+    return seen if bounds is None else mark_disturbed(seen, [*looks, *generator_looks(content, began)], bounds)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The whole minutes of AWS's that a run lies in."""
+
+    aws: Aws
+    clock: AwsClock
+    began: float
+    warm_up_seconds: float
+    seconds: float
+
+    def wait_for_counts(
+        self,
+        report: LoadReport,
+        endpoint: EndpointRef,
+        function: FunctionRef | None,
+        sleep: Callable[[float], None],
+    ) -> Counts:
+        """Wait until CloudWatch has counted every request, or is late beyond what it may be; return all counts."""
+        expected = report.requests + report.warm_up_requests
+        deadline = time.monotonic() + CLOUDWATCH_SECONDS[self.aws.target] + self.clock.wall_seconds(MINUTE_SECONDS)
+        while True:
+            counted = self._counted(endpoint, function)
+            if (counted is not None and counted >= expected) or time.monotonic() >= deadline:
+                break
+            sleep(0.2 if self.aws.target == "local" else 5.0)
+        return Counts(
+            sent=report.requests,
+            answered=report.answered,
+            failed=report.failures,
+            warm_up=report.warm_up_requests,
+            unanswered=sum(report.error_kinds.get(kind, 0) for kind in UNANSWERED),
+            counted=counted,
+        )
+
+    def series(self, endpoint: EndpointRef, function: FunctionRef | None) -> dict[str, tuple[Point, ...]]:
+        """Return every series that has data."""
+        found = {name: self._of_endpoint(endpoint, *of) for name, of in ENDPOINT_SERIES.items()}
+        if function is not None:
+            found |= {name: self._of_function(function, *of) for name, of in FUNCTION_SERIES.items()}
+        return {name: points for name, points in found.items() if points}
+
+    def activities(self, endpoint: EndpointRef) -> tuple[Scaled, ...]:
+        """Return the scaling activities that began in the run."""
+        found = describe_activities(self.aws, endpoint.name, endpoint.variant)
+        rows = [
+            Scaled(
+                self._seconds(each.started),
+                None if each.ended is None else self._seconds(each.ended),
+                each.description,
+                each.cause,
+                each.status,
+                each.message,
+            )
+            for each in found
+        ]
+        return tuple(row for row in rows if row.at >= 0)
+
+    def alarm_changes(self, endpoint: EndpointRef) -> tuple[AlarmChange, ...]:
+        """Return the changes of state of the policies' alarms in the run."""
+        state = describe_scaling(self.aws, endpoint.name, endpoint.variant)
+        names = [name for policy in state.policies for name in policy.alarms] if state else []
+        changes = [change for name in names for change in self._changes_of(name)]
+        return tuple(sorted((each for each in changes if each.at >= 0), key=lambda each: each.at))
+
+    def _changes_of(self, name: str) -> list[AlarmChange]:
+        client = self.aws.client("cloudwatch")
+        with aws_boundary(f"alarm {name}"):
+            pages = client.get_paginator("describe_alarm_history").paginate(
+                AlarmName=name, HistoryItemType="StateUpdate"
+            )
+            items = [item for page in pages for item in page["AlarmHistoryItems"]]
+        which = "low" if "AlarmLow" in name else "high"
+        return [
+            AlarmChange(self._seconds(item["Timestamp"]), which, item["HistorySummary"].rpartition(" to ")[2])
+            for item in items
+        ]
+
+    def _counted(self, endpoint: EndpointRef, function: FunctionRef | None) -> float | None:
+        if function is None:
+            points = self._of_endpoint(endpoint, "Invocations", "Sum")
+        else:
+            points = (*self._of_function(function, "Invocations", "Sum"), *self._of_function(function, "Throttles"))
+        return sum(point.value for point in points) if points else None
+
+    def _of_endpoint(self, endpoint: EndpointRef, metric: str, statistic: str = "Sum") -> tuple[Point, ...]:
+        dimensions = {"EndpointName": endpoint.name, "VariantName": endpoint.variant}
+        return self._points("AWS/SageMaker", metric, dimensions, statistic)
+
+    def _of_function(self, function: FunctionRef, metric: str, statistic: str = "Sum") -> tuple[Point, ...]:
+        dimensions = {"FunctionName": function.name, "Resource": f"{function.name}:{function.alias}"}
+        return self._points("AWS/Lambda", metric, dimensions, statistic)
+
+    def _points(self, namespace: str, metric: str, dimensions: Mapping[str, str], statistic: str) -> tuple[Point, ...]:
+        start, end = self._limits()
+        query = {
+            "Id": "m",
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": namespace,
+                    "MetricName": metric,
+                    "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+                },
+                "Period": int(MINUTE_SECONDS),
+                "Stat": statistic,
+            },
+        }
+        with aws_boundary(f"CloudWatch {namespace} {metric}"):
+            pages = self.aws.client("cloudwatch").get_paginator("get_metric_data")
+            asked: dict[str, Any] = {"MetricDataQueries": [query], "StartTime": start, "EndTime": end}
+            found = [
+                (self._seconds(stamp), float(value))
+                for page in pages.paginate(**asked)
+                for result in page["MetricDataResults"]
+                for stamp, value in zip(result["Timestamps"], result["Values"], strict=True)
+            ]
+        length = self.clock.wall_seconds(MINUTE_SECONDS)
+        return tuple(Point(at, at + length, value) for at, value in sorted(found))
+
+    def _limits(self) -> tuple[datetime, datetime]:
+        """Return AWS's times from the minute of the first warm-up request to the minute after now."""
+        first = self.clock.at_wall(self.began - self.warm_up_seconds)
+        start = first - timedelta(seconds=first.timestamp() % MINUTE_SECONDS)
+        return start, self.clock.now() + timedelta(seconds=MINUTE_SECONDS)
+
+    def _seconds(self, moment: datetime) -> float:
+        return self.clock.to_wall(moment) - self.began
+
+
+def _stretch(row: Mapping[str, Any]) -> Stretch:
+    return Stretch(**{name: row[name] for name in _FIELDS}, name=row.get("name", ""), asked_rps=row.get("asked_rps"))

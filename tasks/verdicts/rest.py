@@ -1,0 +1,64 @@
+"""An endpoint at rest: its fewest instances, and no load in the minutes that a scaling policy would look back on.
+
+A new policy's alarm is judged from the minutes that have passed, and one that is in ALARM acts at once: after the load
+of a ladder, the fleet would grow before a profile begins. Scaling is left suspended; setting the plan resumes it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tasks.run.aws import Aws
+from tasks.run.clock import MINUTE_SECONDS, AwsClock
+from tasks.run.errors import aws_boundary
+from tasks.run.records import EndpointRef
+from tasks.run.waiting import wait_for
+from tasks.scaling.rules import OUT_PERIODS
+from tasks.serving.autoscaling import METRIC, suspend_scaling
+from tasks.serving.instances import set_instance_count
+
+LOOK_BACK_MINUTES = OUT_PERIODS + 1
+DEADLINE_MINUTES = 30
+METRIC_NAME = METRIC.removeprefix("SageMakerVariant")
+
+
+def bring_to_rest(aws: Aws, endpoint: EndpointRef, *, minimum: int, target: float) -> None:
+    """Suspend scaling, set `minimum` instances and wait until the last minutes lie below `target`.
+
+    Raises:
+        StageFailed, WaitTimedOut: the endpoint did not come to rest.
+        AwsFailed: AWS refused.
+    """
+    suspend_scaling(aws, endpoint.name, endpoint.variant)
+    set_instance_count(aws, endpoint, minimum)
+    clock = AwsClock.of(aws.settings)
+
+    def probe() -> tuple[bool | None, str]:
+        busiest = _busiest_minute(aws, clock, endpoint)
+        return (True if busiest <= target else None), f"under load, {busiest:.4g} invocations a minute"
+
+    wait_for(
+        f"endpoint {endpoint.name}",
+        probe,
+        deadline_seconds=clock.wall_seconds(DEADLINE_MINUTES * MINUTE_SECONDS),
+        poll_seconds=max(0.1, clock.wall_seconds(MINUTE_SECONDS / 6)),
+    )
+
+
+def _busiest_minute(aws: Aws, clock: AwsClock, endpoint: EndpointRef) -> float:
+    """Return the largest sum per instance of the minutes that an alarm would look at; 0 where there is none."""
+    now = clock.now()
+    with aws_boundary(f"CloudWatch {METRIC_NAME} of {endpoint.name}"):
+        points = aws.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName=METRIC_NAME,
+            Dimensions=[
+                {"Name": "EndpointName", "Value": endpoint.name},
+                {"Name": "VariantName", "Value": endpoint.variant},
+            ],
+            StartTime=now - timedelta(minutes=LOOK_BACK_MINUTES),
+            EndTime=now + timedelta(minutes=1),
+            Period=int(MINUTE_SECONDS),
+            Statistics=["Sum"],
+        )["Datapoints"]
+    return max((float(point["Sum"]) for point in points), default=0.0)

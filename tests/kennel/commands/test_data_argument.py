@@ -1,0 +1,78 @@
+"""`--data` that cannot be used: refused at once, with nothing started and nothing left."""
+
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.kennel.shell import Terminal
+
+LIMIT_SECONDS = 5.0
+"""It takes 0.7 s of CPU; the limit is for a busy machine, and far below the start of a server."""
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path / "home", tmp_path / "runs")
+
+
+def refused(terminal: Terminal, data: str, why: str, command: str = "run") -> None:
+    begun = time.monotonic()
+    done = terminal.kennel(command, "--data", data)
+    assert done.code == 3, done.err
+    assert why in done.err
+    assert not terminal.home.exists() and not terminal.runs.exists()
+    assert time.monotonic() - begun < LIMIT_SECONDS
+
+
+@pytest.mark.parametrize("command", ["run", "train-ec2"])
+def test_a_path_that_is_not_there(terminal: Terminal, command: str) -> None:
+    refused(terminal, "/nowhere/photos.zip", "there is no such file or folder", command)
+
+
+def test_a_file_that_is_no_zip(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "notes.zip").write_text("not a zip")
+    refused(terminal, str(tmp_path / "notes.zip"), "it is not a readable zip")
+
+
+def test_a_zip_without_the_folders(terminal: Terminal, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "flat.zip", "w") as made:
+        made.writestr("dog.jpg", b"jpeg")
+    refused(terminal, str(tmp_path / "flat.zip"), "train/<class>/")
+
+
+def test_an_empty_folder(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refused(terminal, str(tmp_path / "empty"), "holds nothing")
+
+
+@pytest.mark.parametrize(("url", "why"), [("ftp://host/x.zip", "ftp:// is not fetched"), ("https:///x.zip", "no host")])
+def test_a_url_that_cannot_be_fetched(terminal: Terminal, url: str, why: str) -> None:
+    refused(terminal, url, why)
+
+
+@pytest.mark.parametrize("more", [(), ("--ui",), ("--mode", "checked")])
+def test_a_load_test_of_an_unknown_run_starts_nothing_and_names_those_that_exist(
+    terminal: Terminal, more: tuple[str, ...]
+) -> None:
+    (terminal.runs / "known").mkdir(parents=True)
+    (terminal.runs / "known" / "ledger.jsonl").touch()
+    done = terminal.kennel("loadtest", "nope", *more)
+    assert done.code == 2
+    assert "there is no such run" in done.err and "known: known" in done.err
+    assert not terminal.home.exists() and not (terminal.runs / "nope").exists()
+
+
+def test_data_whose_images_are_refused_leaves_no_run_folder(terminal: Terminal, tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        for name in ("a", "b"):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            (folder / "1.jpg").write_bytes(b"no picture")
+    try:
+        done = terminal.kennel("run", "--data", str(tmp_path / "data"), "--run-id", "refused")
+        assert done.code == 3, done.err
+        assert not (terminal.runs / "refused").exists()
+    finally:
+        terminal.kennel("down", "--yes")

@@ -1,0 +1,71 @@
+"""What `kennel loadtest` reads from its arguments: a traffic statement, numbers by hand, and what does not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kennel.cli import call
+from kennel.commands.loadtest import UiOptions, overrides_of, show_page, traffic_of
+from tasks.run.errors import SettingsRefused
+from tests.tasks.scaling.deployments import traffic
+
+RATES = {"baseline_rps": 5.0, "peak_rps": 40.0, "spike_rps": 60.0}
+
+
+def test_three_rates_are_a_statement_and_the_rest_has_defaults() -> None:
+    stated = traffic_of(None, {**RATES, "slo_p95_ms": 250.0, "ramp_seconds": None})
+    assert stated is not None
+    assert (stated["baseline_rps"], stated["slo_p95_ms"], stated["ramp_seconds"]) == (5.0, 250.0, 0.0)
+
+
+def test_a_file_is_the_whole_statement(tmp_path: Path) -> None:
+    path = tmp_path / "traffic.json"
+    path.write_text(json.dumps(vars(traffic())))
+    assert traffic_of(path, dict.fromkeys(RATES)) == vars(traffic())
+    with pytest.raises(SettingsRefused, match="give one of the two"):
+        traffic_of(path, RATES)
+
+
+def test_nothing_said_is_no_statement() -> None:
+    assert traffic_of(None, dict.fromkeys(RATES)) is None
+
+
+@pytest.mark.parametrize(
+    ("stated", "why"),
+    [
+        ({"baseline_rps": 5.0}, "--peak, --spike is missing"),
+        ({**RATES, "peak_rps": 1.0}, "baseline ≤ peak ≤ spike must hold"),
+        ({**RATES, "slo_p95_ms": -1.0}, "traffic.slo_p95_ms"),
+    ],
+)
+def test_a_statement_that_does_not_fit_is_refused(stated: dict[str, float | None], why: str) -> None:
+    with pytest.raises(SettingsRefused, match=why):
+        traffic_of(None, stated)
+
+
+def test_numbers_by_hand_are_read() -> None:
+    assert overrides_of(("target_value=60", "reserved_concurrency=2")) == {
+        "target_value": 60.0,
+        "reserved_concurrency": 2.0,
+    }
+
+
+@pytest.mark.parametrize("text", ["target_value", "target_value=", "target_value=many"])
+def test_a_number_by_hand_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(SettingsRefused, match="--set"):
+        overrides_of((text,))
+
+
+def test_a_page_has_one_target() -> None:
+    with pytest.raises(SettingsRefused, match="a page has one target"):
+        show_page("run", UiOptions("both", 10.0, 5.0, 0))
+
+
+def test_wrong_arguments_end_with_2_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KENNEL_HOME", str(tmp_path / "home"))
+    assert call(["loadtest", "run", "--mode", "checked", "--baseline", "5"]) == 2
+    assert call(["loadtest", "run", "--mode", "sideways"]) == 2
+    assert not (tmp_path / "home").exists()

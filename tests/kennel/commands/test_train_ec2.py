@@ -1,0 +1,211 @@
+"""Training on EC2 through the command, over a real sshd: the model, the comparison with SageMaker, and every way out.
+
+One AWS for the module; each test names what it asks of it.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tests.counting_proxy import Calls
+from tests.kennel.interface import differences
+from tests.kennel.shell import ROOT, Finished, Terminal
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+RUN = "ec2-colours"
+QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "1")
+LONG = ("--backbone", "efficientnet_lite0", "--epochs", "1000", "--views", "64")
+KEYS = {"aws_access_key_id": "localaws", "aws_secret_access_key": "localaws"}
+
+
+@pytest.fixture(scope="module")
+def ec2(calls: Calls) -> Any:
+    return boto3.client("ec2", endpoint_url=calls.url, region_name="us-east-1", **KEYS)
+
+
+@pytest.fixture(scope="module")
+def wrong_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A safetensors file of another network."""
+    path = tmp_path_factory.mktemp("weights") / "wrong.safetensors"
+    save_file({"other": np.zeros(3, np.float32)}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(terminal: Terminal, photos: Path) -> Finished:
+    """Two instances, one model."""
+    return terminal.kennel("train-ec2", "--data", str(photos), "--run-id", RUN, *QUICK, "--instances", "2", "--json")
+
+
+def alive(ec2: Any, run_id: str) -> list[str]:
+    """Name a run's instances that cost money, asking EC2."""
+    filters = [{"Name": "tag:kennel:run", "Values": [run_id]}]
+    pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)
+    found = [item for page in pages for reservation in page["Reservations"] for item in reservation["Instances"]]
+    return [item["InstanceId"] for item in found if item["State"]["Name"] not in {"terminated", "shutting-down"}]
+
+
+def wait_until(what: Callable[[], bool], seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_two_instances_train_one_model_and_are_gone_afterwards(trained: Finished, terminal: Terminal, ec2: Any) -> None:
+    assert trained.code == 0, trained.err
+    answer = trained.answer
+    assert differences("train-ec2", answer) == []
+    assert (answer["run_id"], answer["test_images"], answer["instances"]) == (RUN, 12, 2)
+    assert answer["test_accuracy"] >= 0.9
+    assert set(answer["seconds"]) >= {"launch", "connect", "ship", "fetching", "training", "collect", "terminate"}
+    assert len(set(answer["instance_ids"])) == 2
+    assert alive(ec2, RUN) == []
+    assert (terminal.runs / RUN / "TrainedModels" / "model.tar.gz").stat().st_size > 1_000_000
+
+
+def test_both_instances_saw_disjoint_shards(trained: Finished, terminal: Terminal) -> None:
+    logs = terminal.kennel("logs", RUN, "--source", "ec2")
+    lines = [line for line in logs.out.splitlines() if "split=train shards=" in line]
+    names = [set(line.partition("names=")[2].split(",")) for line in lines]
+    assert len(names) == 2, logs.out[-2000:] + logs.err
+    assert names[0].isdisjoint(names[1])
+
+
+def test_sagemaker_gives_the_same_model_and_the_report_says_what_differs(
+    trained: Finished, terminal: Terminal, photos: Path
+) -> None:
+    options = ("--instances", "2", "--ec2-instances", "2", "--no-loadtest", "--json")
+    done = terminal.kennel("run", "--data", str(photos), "--run-id", RUN, *QUICK, *options)
+    assert done.code == 0, done.err
+    assert differences("run", done.answer) == []
+    assert done.answer["ec2"]["instance_ids"] == trained.answer["instance_ids"], "the EC2 training was not adopted"
+    assert done.answer["ec2"]["largest_difference_from_sagemaker"] == 0.0
+    assert done.answer["test_accuracy"] == trained.answer["test_accuracy"]
+    report = Path(done.answer["report"]).read_text()
+    assert "every weight is equal" in report
+    assert "SM_CHANNEL_TRAIN" in report
+
+
+def test_the_same_command_again_makes_no_mutating_call(
+    trained: Finished, terminal: Terminal, calls: Calls, photos: Path
+) -> None:
+    calls.seen.clear()
+    again = terminal.kennel("train-ec2", "--data", str(photos), "--run-id", RUN, *QUICK, "--instances", "2", "--json")
+    assert again.code == 0, again.err
+    assert calls.mutating() == []
+    assert again.answer["instance_ids"] == trained.answer["instance_ids"]
+
+
+def start(terminal: Terminal, photos: Path, run_id: str, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "kennel", "train-ec2", "--data", str(photos), "--run-id", run_id, *more]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=terminal.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def is_training(terminal: Terminal, run_id: str) -> bool:
+    logs = list((terminal.runs / run_id / "ec2").glob("i-*.log"))
+    return any("split=train" in log.read_text() for log in logs)
+
+
+def has_begun(terminal: Terminal, run_id: str) -> bool:
+    """Tell whether the supervisor has said something, which is seconds before the training can have ended."""
+    return any(log.stat().st_size for log in (terminal.runs / run_id / "ec2").glob("i-*.log"))
+
+
+def test_ctrl_c_terminates_the_instances_before_it_ends(terminal: Terminal, photos: Path, ec2: Any) -> None:
+    with start(terminal, photos, "ec2-ctrl-c", *LONG) as process:
+        wait_until(lambda: is_training(terminal, "ec2-ctrl-c") or process.poll() is not None)
+        assert alive(ec2, "ec2-ctrl-c") != []
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "1 EC2 instances terminated" in err
+    assert alive(ec2, "ec2-ctrl-c") == []
+
+
+def test_a_command_that_was_killed_is_taken_up_where_the_training_is(
+    terminal: Terminal, photos: Path, ec2: Any
+) -> None:
+    run_id, options = "ec2-killed", ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "48", "--json")
+    with start(terminal, photos, run_id, *options) as process:
+        wait_until(lambda: is_training(terminal, run_id) or process.poll() is not None)
+        process.kill()
+        process.communicate()
+    instance = alive(ec2, run_id)
+    assert len(instance) == 1
+    again = terminal.kennel("train-ec2", "--data", str(photos), "--run-id", run_id, *options)
+    assert again.code == 0, again.err
+    assert again.answer["instance_ids"] == instance
+    assert "taken up again" in again.err
+    log = next((terminal.runs / run_id / "ec2").glob("i-*.log")).read_text()
+    assert log.count("split=train shards=") == 1, "the log was copied twice, or the training started twice"
+    assert alive(ec2, run_id) == []
+
+
+def test_a_spot_instance_that_is_taken_back_goes_on_elsewhere(
+    terminal: Terminal, photos: Path, ec2: Any, calls: Calls
+) -> None:
+    run_id, options = "ec2-spot", ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "48", "--spot")
+    with start(terminal, photos, run_id, *options, "--json") as process:
+        wait_until(lambda: has_begun(terminal, run_id) or process.poll() is not None)
+        taken = alive(ec2, run_id)[0]
+        request = urllib.request.Request(f"{calls.url}/_localaws/instances/{taken}/interrupt", method="POST")
+        urllib.request.urlopen(request, timeout=10).close()
+        out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    answer = json.loads(out)
+    assert answer["interruptions"] == 1
+    assert taken not in answer["instance_ids"]
+    assert alive(ec2, run_id) == []
+
+
+def test_a_failed_training_is_named_and_leaves_no_instance(
+    terminal: Terminal, photos: Path, wrong_weights: Path, ec2: Any
+) -> None:
+    done = terminal.kennel(
+        "train-ec2", "--data", str(photos), "--run-id", "ec2-failed", "--weights", str(wrong_weights), *QUICK
+    )
+    assert done.code == 9, done.err
+    assert "it failed on instance-1" in done.err
+    assert "safetensors" in done.err
+    assert alive(ec2, "ec2-failed") == []
+
+
+def test_a_failed_instance_is_kept_when_asked_and_its_ssh_line_works(
+    terminal: Terminal, photos: Path, wrong_weights: Path, ec2: Any
+) -> None:
+    options = ("--weights", str(wrong_weights), *QUICK, "--keep-on-failure", "30m")
+    done = terminal.kennel("train-ec2", "--data", str(photos), "--run-id", "ec2-kept", *options)
+    assert done.code == 9, done.err
+    assert len(alive(ec2, "ec2-kept")) == 1
+    line = next(line for line in done.err.splitlines() if " ssh -i " in line)
+    command = f"{line[line.index('ssh -i') :]} 'cat kennel/*/status.json'"  # as a person pastes it
+    looked = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert '"state": "failed"' in looked.stdout, looked.stderr
+    assert terminal.kennel("down", "ec2-kept", "--yes").code == 0
+    assert alive(ec2, "ec2-kept") == []
+
+
+def test_down_leaves_no_instance_group_key_or_profile(trained: Finished, terminal: Terminal, ec2: Any) -> None:
+    done = terminal.kennel("down", "--yes", "--json")
+    assert done.code == 0, done.err
+    assert [key["KeyName"] for key in ec2.describe_key_pairs()["KeyPairs"]] == []
+    groups = [group["GroupName"] for group in ec2.describe_security_groups()["SecurityGroups"]]
+    assert [name for name in groups if name.startswith("kennel-")] == []
+    iam = boto3.client("iam", endpoint_url=ec2.meta.endpoint_url, region_name="us-east-1", **KEYS)
+    assert iam.list_instance_profiles()["InstanceProfiles"] == []
+    assert list(terminal.runs.glob("*/ec2/*key*")) == []

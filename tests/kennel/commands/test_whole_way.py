@@ -1,0 +1,199 @@
+"""The main job through the command, for real: servers, training on two hosts, endpoint, function, and the way back.
+
+One home for the module: what the first test makes is what the others adopt, run by a worker, and remove.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import boto3
+import pytest
+
+from tests.counting_proxy import Calls
+from tests.kennel.interface import differences
+from tests.kennel.pseudo_terminal import OnATerminal
+from tests.kennel.shell import ROOT, Finished, Terminal
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+RUN = "colours"
+QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "1")
+TWO = ("--instances", "2")
+LOAD = ("--load-rate-per-second", "20", "--load-seconds", "2")
+
+
+@pytest.fixture(scope="module")
+def first(terminal: Terminal, photos: Path) -> Finished:
+    return terminal.kennel("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, *LOAD, "--json")
+
+
+def test_a_folder_of_photos_becomes_a_live_function_and_the_json_says_so(
+    first: Finished, terminal: Terminal, calls: Calls
+) -> None:
+    assert first.code == 0, first.err
+    answer = first.answer
+    assert (answer["run_id"], answer["classes"], answer["test_images"], answer["instances"]) == (RUN, 3, 12, 2)
+    assert differences("run", answer) == []
+    assert answer["test_accuracy"] >= 0.9
+    assert answer["loadtest"]["failures"] == 0
+    assert f"{answer['test_accuracy']:.4f} on 12 images" in Path(answer["report"]).read_text()
+    sagemaker = boto3.client("sagemaker", endpoint_url=calls.url, region_name="us-east-1", **KEYS)
+    assert sagemaker.describe_endpoint(EndpointName=answer["endpoint"])["EndpointStatus"] == "InService"
+
+
+def test_both_hosts_saw_disjoint_shards(first: Finished, terminal: Terminal) -> None:
+    logs = terminal.kennel("logs", RUN)
+    lines = [line for line in logs.out.splitlines() if "split=train shards=" in line]
+    names = [set(line.partition("names=")[2].split(",")) for line in lines]
+    assert len(names) == 2, logs.out[-2000:] + logs.err
+    assert names[0].isdisjoint(names[1])
+    assert len(names[0] | names[1]) == 8
+
+
+def test_the_same_command_again_adopts_everything_and_changes_nothing(
+    first: Finished, terminal: Terminal, calls: Calls, photos: Path
+) -> None:
+    calls.seen.clear()
+    again = terminal.kennel("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, *LOAD, "--json")
+    assert again.code == 0, again.err
+    assert calls.mutating() == []
+    assert calls.seen, "the proxy saw nothing: the command did not use the endpoint that it was given"
+    same = ("training_job", "model", "endpoint", "function_alias", "test_accuracy")
+    assert {key: again.answer[key] for key in same} == {key: first.answer[key] for key in same}
+
+
+def test_every_flow_is_deployed_and_a_worker_runs_the_pipeline(
+    first: Finished, terminal: Terminal, calls: Calls, photos: Path, tmp_path: Path
+) -> None:
+    exported = terminal.kennel("up")
+    assert exported.code == 0, exported.err
+    prefect = dict(line.removeprefix("export ").split("=", 1) for line in exported.out.splitlines())
+    deployed = terminal.program("-m", "prefect", "--no-prompt", "deploy", "--all", more=prefect)
+    assert deployed.code == 0, deployed.out + deployed.err
+    with worker(terminal, prefect, tmp_path / "worker.log"):
+        parameters = {"data": str(photos), "run_id": RUN, "backbone": "efficientnet_lite0", "instances": 2}
+        quick = {"epochs": 3, "views": 1, "load_rate_per_second": 20, "load_seconds": 2}
+        hosts = {"allowed_hosts": ["127.0.0.1:*", "localhost:*"]}
+        calls.seen.clear()
+        run = terminal.program(
+            *("-m", "prefect", "deployment", "run", "pipeline/pipeline", "--watch", "--watch-interval", "1"),
+            *("--params", json.dumps(parameters | quick | hosts)),
+            more=prefect,
+        )
+    assert run.code == 0, run.out + run.err + (tmp_path / "worker.log").read_text()[-3000:]
+    assert "Completed" in run.out
+    assert calls.mutating() == []
+
+
+def test_a_load_test_that_fails_the_command_comes_after_the_table(
+    first: Finished, terminal: Terminal, photos: Path
+) -> None:
+    """Three hundred times what the endpoint can do: the generator cannot keep up, or nothing is answered in time."""
+    load = ("--load-rate-per-second", "5000", "--load-seconds", "1")
+    command = ("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, *load)
+    with OnATerminal(terminal, *command) as shown:
+        assert shown.end(150) in {9, 11}, shown.plain[-3000:]
+    table, error = shown.plain.rindex("test accuracy"), shown.plain.rindex("kennel: loadtest")
+    assert table < error
+    assert "Ask it:" in shown.plain and f"--function-name kennel-{RUN}-classify" in shown.plain
+    assert "kennel: loadtest" in (terminal.runs / RUN / "kennel.log").read_text()
+
+
+def test_down_leaves_no_resource_and_no_process(first: Finished, terminal: Terminal, calls: Calls) -> None:
+    assert terminal.processes(), "nothing ran for this home: the test would prove nothing"
+    done = terminal.kennel("down", "--yes", "--json")
+    assert done.code == 0, done.err
+    assert differences("down", done.answer) == []
+    assert resources(calls.url) == []
+    assert terminal.processes() == []
+    status = terminal.kennel("status", "--json").answer
+    assert status["runs"][0]["live"] == []
+    assert differences("status", status) == []
+
+
+KEYS = {"aws_access_key_id": "localaws", "aws_secret_access_key": "localaws"}
+
+
+def resources(url: str) -> list[str]:
+    """Name everything of kennel that exists at an endpoint, asking AWS and not our ledger."""
+    client = {
+        name: boto3.client(name, endpoint_url=url, region_name="us-east-1", **KEYS)
+        for name in ("s3", "iam", "sagemaker", "lambda", "logs")
+    }
+    sagemaker = client["sagemaker"]
+    found = [bucket["Name"] for bucket in client["s3"].list_buckets()["Buckets"]]
+    found += [role["RoleName"] for role in client["iam"].list_roles()["Roles"]]
+    found += [model["ModelName"] for model in sagemaker.list_models()["Models"]]
+    found += [config["EndpointConfigName"] for config in sagemaker.list_endpoint_configs()["EndpointConfigs"]]
+    found += [endpoint["EndpointName"] for endpoint in sagemaker.list_endpoints()["Endpoints"]]
+    found += [function["FunctionName"] for function in client["lambda"].list_functions()["Functions"]]
+    found += [group["logGroupName"] for group in client["logs"].describe_log_groups()["logGroups"]]
+    return [name for name in found if "kennel" in name]
+
+
+class worker:  # noqa: N801  used like a function, with `with`
+    """A process worker on the pool `kennel`, ended with its group."""
+
+    def __init__(self, terminal: Terminal, prefect: dict[str, str], log: Path) -> None:
+        self._terminal, self._prefect, self._log = terminal, prefect, log
+
+    def __enter__(self) -> None:
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "kennel", "--name", "test"]
+        with self._log.open("w") as output:
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**self._terminal.environment, **self._prefect, "PREFECT_WORKER_QUERY_SECONDS": "1"},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, 9)
+            self._process.wait(5)
+
+
+def test_an_interrupted_run_says_what_is_left_and_how_to_remove_it(tmp_path: Path, photos: Path) -> None:
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs")
+    command = [sys.executable, "-m", "kennel", "run", "--data", str(photos), *QUICK]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=terminal.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (terminal.home / "processes" / "prefect.json").exists():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "kennel: interrupted" in err
+    assert "kennel down --yes" in err
+    assert "Traceback" not in err
+    assert terminal.kennel("down", "--yes").code == 0
+    assert terminal.processes() == []
+
+
+def test_a_run_killed_half_way_is_taken_down_to_nothing(tmp_path: Path, photos: Path) -> None:
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs")
+    begun = time.monotonic()
+    killed = terminal.kennel(
+        *("run", "--data", str(photos), "--run-id", RUN, *QUICK, "--no-loadtest"),
+        more={"KENNEL_CRASH_AT": "training-job:after"},
+    )
+    assert killed.code == -9, killed.err
+    assert terminal.processes(), f"nothing survived the kill after {time.monotonic() - begun:.0f} s"
+    done = terminal.kennel("down", "--yes", "--json")
+    assert done.code == 0, done.err
+    assert any(name.startswith("training-job ") for name in done.answer["removed"])
+    assert terminal.processes() == []
+    assert terminal.kennel("status", "--json").answer["runs"][0]["live"] == []

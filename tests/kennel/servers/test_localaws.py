@@ -1,0 +1,77 @@
+"""`kennel up` with a faster clock and limited instances: told to the shell, adopted by the same, refused by others."""
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kennel.servers.localaws import Options
+from tests.kennel.shell import Terminal
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+
+OPTIONS = ("--time-scale", "60", "--capacity", "ml.m5.large=4:40ms", "--instance-startup-seconds", "120")
+
+
+def exported(text: str) -> dict[str, str]:
+    return dict(line.removeprefix("export ").split("=", 1) for line in text.splitlines())
+
+
+def answer(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        return json.loads(reply.read())
+
+
+def test_what_it_is_started_with_is_adopted_and_anything_else_refused(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs")
+    try:
+        first = terminal.kennel("up", *OPTIONS)
+        assert first.code == 0, first.err
+        shell = exported(first.out)
+        url = shell["AWS_ENDPOINT_URL"]
+        assert float(shell["KENNEL_TIME_SCALE"]) == 60 and float(shell["KENNEL_CLOCK_ORIGIN"]) > 0
+        assert answer(f"{url}/_localaws/clock")["scale"] == 60
+        assert answer(f"{url}/_localaws/capacity/hosting") == {"ml.m5.large": {"concurrency": 4, "floor_ms": 40.0}}
+
+        for again in (terminal.kennel("up", *OPTIONS), terminal.kennel("up"), terminal.kennel("up", more=shell)):
+            assert again.code == 0 and exported(again.out)["AWS_ENDPOINT_URL"] == url, again.err
+        assert terminal.kennel("up", *OPTIONS, more=shell).code == 0, "its own address in the shell names no other AWS"
+
+        other = terminal.kennel("up", "--time-scale", "75")
+        assert other.code == 2
+        assert "time_scale 75" in other.err and "runs already, with 60" in other.err and "kennel down" in other.err
+        other = terminal.kennel("up", "--capacity", "ml.m5.large=8")
+        assert other.code == 2 and "ml.m5.large=4:40ms" in other.err
+        named = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+        elsewhere = terminal.kennel("up", "--time-scale", "60", more=named)
+        assert elsewhere.code == 2 and "another AWS is named" in elsewhere.err
+    finally:
+        ended = terminal.kennel("down", "--yes")
+    assert ended.code == 0 and terminal.processes() == []
+
+
+def test_an_option_out_of_bounds_starts_nothing(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs")
+    assert terminal.kennel("up", "--time-scale", "0").code == 2
+    assert terminal.kennel("up", "--instance-startup-seconds", "4000").code == 2
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_capacity_that_cannot_be_read_is_told_in_localawss_words(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs")
+    try:
+        refused = terminal.kennel("up", "--capacity", "four")
+        assert refused.code == 2
+        assert "capacity='four': must be TYPE[=[CONCURRENCY][:FLOORms]]" in refused.err.replace("\n", " ")
+    finally:
+        terminal.kennel("down", "--yes")
+
+
+def test_options_are_said_only_where_they_were_given() -> None:
+    assert Options().arguments == [] and Options().given == {}
+    some = Options(time_scale=60.0, capacity=("*=2", "ml.c5.large=4"))
+    assert some.arguments == ["--capacity", "*=2", "--capacity", "ml.c5.large=4", "--time-scale", "60.0"]
+    assert some.given == {"time_scale": 60.0, "capacity": ["*=2", "ml.c5.large=4"]}
+    assert Options(instance_startup_seconds=0.0).given == {"instance_startup_seconds": 0.0}

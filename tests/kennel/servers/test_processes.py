@@ -1,0 +1,66 @@
+"""Background processes: adopted by their record, ended with everything that they started."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from kennel.servers import processes
+
+CODE = """
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=%s)
+time.sleep(60)
+"""
+
+
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def start(home: Path, *, detached_child: bool = False) -> processes.Recorded:
+    command = [sys.executable, "-c", CODE % detached_child]
+    started = processes.spawn(home, "one", command, environment=os.environ, url="http://127.0.0.1:1")
+    assert until(lambda: len(psutil.Process(started.pid).children()) == 1)
+    return started
+
+
+def test_a_started_process_is_found_again_by_its_record(tmp_path: Path) -> None:
+    started = start(tmp_path)
+    assert processes.find(tmp_path, "one") == started
+    assert processes.find(tmp_path, "another") is None
+    assert processes.stop(tmp_path, "one")
+
+
+def test_stopping_ends_the_children_too_and_forgets_the_record(tmp_path: Path) -> None:
+    start(tmp_path)
+    assert len(list(processes.owned(tmp_path))) == 2
+    assert processes.stop(tmp_path, "one")
+    assert list(processes.owned(tmp_path)) == []
+    assert processes.find(tmp_path, "one") is None
+    assert not processes.stop(tmp_path, "one")
+
+
+def test_children_that_left_the_group_of_a_killed_leader_are_strays_and_are_ended(tmp_path: Path) -> None:
+    started = start(tmp_path, detached_child=True)
+    psutil.Process(started.pid).kill()
+    psutil.Process(started.pid).wait(5)
+    assert processes.find(tmp_path, "one") is None
+    assert len(processes.stop_strays(tmp_path)) == 1
+    assert list(processes.owned(tmp_path)) == []
+
+
+def test_the_record_of_a_process_whose_pid_belongs_to_another_one_now_is_not_believed(tmp_path: Path) -> None:
+    started = start(tmp_path)
+    record = tmp_path / "processes" / "one.json"
+    record.write_text(record.read_text().replace(str(started.pid), str(os.getpid())))
+    assert processes.find(tmp_path, "one") is None
+    assert len(processes.stop_strays(tmp_path)) == 2

@@ -1,0 +1,84 @@
+"""What the command says and how it ends when there is nothing to run."""
+
+import resource
+from pathlib import Path
+
+import pytest
+
+from tasks.run.ledger import Ledger
+from tests.kennel.interface import differences
+from tests.kennel.shell import Terminal
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path / "home", tmp_path / "runs")
+
+
+def test_help_is_quick_and_documents_the_exit_codes(terminal: Terminal) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = terminal.kennel("--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert done.code == 0
+    assert "3  the data was refused" in done.out
+    assert cpu_seconds < 0.5
+
+
+@pytest.mark.parametrize("arguments", [("run", "--instanses", "2"), ("run", "--epochs", "many"), ("walk",)])
+def test_wrong_usage_ends_with_2_and_names_what_is_wrong(terminal: Terminal, arguments: tuple[str, ...]) -> None:
+    done = terminal.kennel(*arguments)
+    assert done.code == 2
+    assert arguments[-2 if len(arguments) > 1 else -1].strip("-") in done.err + done.out
+    assert "Traceback" not in done.err
+
+
+def test_an_error_is_shown_in_its_parts_without_a_traceback_and_as_json_when_asked(terminal: Terminal) -> None:
+    done = terminal.kennel("run", "--json", more={"AWS_ENDPOINT_URL": "http://198.51.100.7:80", "PREFECT_API_URL": "-"})
+    assert done.code == 2
+    assert "target: AWS_ENDPOINT_URL=http://198.51.100.7:80" in done.err
+    assert "why:  an endpoint override must be on loopback" in done.err
+    assert "next: unset AWS_ENDPOINT_URL" in done.err
+    assert "Traceback" not in done.err
+    assert differences("error", done.answer) == []
+    assert done.answer["exit_code"] == 2
+    assert done.answer["error"]["kind"] == "TargetRefused"
+
+
+def test_status_names_no_server_and_no_run_in_a_fresh_home(terminal: Terminal) -> None:
+    done = terminal.kennel("status", "--json")
+    assert done.code == 0
+    assert done.answer == {"services": {"localaws": None, "prefect": None}, "runs": []}
+
+
+def test_status_and_logs_of_an_unknown_run_say_which_are_known(terminal: Terminal) -> None:
+    Ledger(terminal.runs / "known", account_id="123456789012", endpoint="http://127.0.0.1:1").record(
+        "role", "r", "created"
+    )
+    for command in (("status",), ("logs",), ("down", "--yes")):
+        done = terminal.kennel(*command, "unknown")
+        assert done.code == 2
+        assert "there is no such run" in done.err
+        assert "known: known" in done.err
+
+
+def test_a_misspelt_backbone_is_refused_before_anything_is_started(terminal: Terminal) -> None:
+    done = terminal.kennel("run", "--backbone", "resnet9000")
+    assert done.code == 2
+    assert "--backbone resnet9000" in done.err
+    assert "resnet50" in done.err
+    assert not (terminal.home / "processes").exists()
+    assert not terminal.runs.exists()
+
+
+def test_down_without_a_running_emulator_closes_its_rows_and_leaves_other_endpoints_alone(terminal: Terminal) -> None:
+    local = Ledger(terminal.runs / "here", account_id="123456789012", endpoint="http://127.0.0.1:1")
+    local.record("role", "kennel-here-training", "created")
+    real = Ledger(terminal.runs / "there", account_id="210987654321", endpoint="aws")
+    real.record("role", "kennel-there-training", "created")
+    done = terminal.kennel("down", "--yes", "--json")
+    assert done.code == 0, done.err
+    assert done.answer["forgotten"] == ["role kennel-here-training"]
+    assert local.live() == []
+    assert [row.name for row in real.live()] == ["kennel-there-training"]
+    assert "run there: 1 resources on AWS, account 210987654321, are left alone" in done.err

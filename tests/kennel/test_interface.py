@@ -1,0 +1,42 @@
+"""What scripts rely on stays: the run id of a command, by which it finds its run again, and an error's exit code."""
+
+import inspect
+
+import pytest
+
+from kennel.cli import app
+from tasks.run import errors, naming
+from tests.kennel.interface import EXIT_CODES, RUN_IDS, differences
+
+SAGEMAKER_ONLY = ("instance_type", "spot")
+OF_THE_RUN = (
+    *("backbone", "instances", "epochs", "views", "batch_size", "learning_rate", "seed", "finetune", "weights"),
+    *SAGEMAKER_ONLY,
+)
+
+
+def run_id_of(command: str) -> str:
+    function, bound, *_ = app.parse_args(command.split())
+    defaults = {name: each.default for name, each in inspect.signature(function).parameters.items()}
+    given = {**defaults, **bound.arguments}
+    names = [name for name in OF_THE_RUN if command.startswith("run") or name not in SAGEMAKER_ONLY]
+    chosen = {name: given[name] for name in names}
+    weights = None if chosen["weights"] is None else str(chosen["weights"])
+    return naming.training_run_id(given["data"] or "sample", **{**chosen, "weights": weights})
+
+
+@pytest.mark.parametrize("command", RUN_IDS)
+def test_a_command_has_the_run_id_that_it_had(command: str) -> None:
+    assert run_id_of(command) == RUN_IDS[command]
+
+
+def test_every_error_has_the_exit_code_that_it_had() -> None:
+    kinds = (kind for kind in vars(errors).values() if inspect.isclass(kind))
+    found = {kind.__name__: kind.exit_code for kind in kinds if issubclass(kind, errors.KennelError)}
+    assert found == EXIT_CODES
+
+
+def test_a_json_member_that_is_missing_new_or_of_another_kind_is_named() -> None:
+    answer = {"run_id": 7, "scaling": None, "extra": 1}
+    expected = ["loadtest.extra is new", "loadtest.loadtest is missing", "loadtest.run_id is 7, it was string"]
+    assert sorted(differences("loadtest", answer)) == expected

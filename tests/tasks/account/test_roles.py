@@ -1,0 +1,109 @@
+"""Roles against localaws' IAM: least privilege, adopted when ours, brought back when changed, refused when foreign."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.account.roles import RoleSpec, endpoint_role, ensure_log_group, ensure_role, function_role, training_role
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused
+from tasks.run.ledger import Ledger
+from tasks.run.records import DatasetRef, WeightsRef
+from tasks.run.settings import Settings
+from tests.conftest import RunningLocalAws
+
+DATA = DatasetRef("b", "datasets/d", "d", "dogs", ("x", "y"), {"train": {"x": 1, "y": 1}}, 10, 0, "sample")
+WEIGHTS = WeightsRef("b", "weights/resnet50/0", "resnet50", "0" * 64, 10)
+
+
+@pytest.fixture
+def aws(localaws: RunningLocalAws, tmp_path: Path) -> Aws:
+    return Aws(Settings(endpoint_url=localaws.url, runs=tmp_path, region="us-east-1"))
+
+
+def actions_on_everything(spec: RoleSpec) -> set[str]:
+    return {action for item in spec.statements if "*" in item["Resource"] for action in item["Action"]}
+
+
+def resources_of(spec: RoleSpec, action: str) -> list[str]:
+    return [arn for item in spec.statements if action in item["Action"] for arn in item["Resource"]]
+
+
+def test_the_training_role_reads_its_inputs_and_writes_its_outputs_and_nothing_else_in_s3(aws: Aws) -> None:
+    spec = training_role(aws, "run", DATA, WEIGHTS)
+    assert resources_of(spec, "s3:GetObject") == [
+        "arn:aws:s3:::b/datasets/d/*",
+        "arn:aws:s3:::b/runs/run/code/*",
+        "arn:aws:s3:::b/weights/resnet50/0/*",
+        "arn:aws:s3:::b/runs/run/checkpoints/*",
+    ]
+    assert resources_of(spec, "s3:PutObject") == [
+        "arn:aws:s3:::b/runs/run/output/*",
+        "arn:aws:s3:::b/runs/run/checkpoints/*",
+    ]
+    assert actions_on_everything(spec) == {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"}
+
+
+def test_the_endpoint_role_reads_one_object(aws: Aws) -> None:
+    spec = endpoint_role(aws, "run", "s3://b/runs/run/output/j/output/model.tar.gz", "/aws/sagemaker/Endpoints/e")
+    assert resources_of(spec, "s3:GetObject") == ["arn:aws:s3:::b/runs/run/output/j/output/model.tar.gz"]
+    assert spec.trust["Statement"][0]["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+
+
+def test_the_function_role_invokes_one_endpoint_and_writes_one_log_group(aws: Aws) -> None:
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/e"
+    spec = function_role(aws, "run", arn, "/aws/lambda/f")
+    assert resources_of(spec, "sagemaker:InvokeEndpoint") == [arn]
+    assert all("/aws/lambda/f" in group for group in resources_of(spec, "logs:PutLogEvents"))
+    assert actions_on_everything(spec) == set()
+    assert {action for item in spec.statements for action in item["Action"]} == {
+        "sagemaker:InvokeEndpoint",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+    }
+
+
+def policy_of(iam: Any, name: str) -> Any:
+    return iam.get_role_policy(RoleName=name, PolicyName="kennel")["PolicyDocument"]
+
+
+def test_a_role_is_adopted_and_a_changed_policy_is_brought_back(aws: Aws) -> None:
+    spec = function_role(aws, "roles-1", "arn:aws:sagemaker:us-east-1:123456789012:endpoint/e", "/aws/lambda/f")
+    ledger = Ledger.open(aws, "roles-1")
+    first = ensure_role(aws, ledger, "roles-1", spec)
+    iam = aws.client("iam")
+    wide = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    iam.put_role_policy(RoleName=spec.name, PolicyName="kennel", PolicyDocument=json.dumps(wide))
+    assert ensure_role(aws, ledger, "roles-1", spec) == first
+    assert policy_of(iam, spec.name) == spec.policy
+    assert {"Key": "kennel:region", "Value": "us-east-1"} in iam.get_role(RoleName=spec.name)["Role"]["Tags"]
+    assert [(row.kind, row.name, row.state) for row in ledger.rows()] == [("role", spec.name, "created")]
+
+
+def test_a_role_of_that_name_without_our_tags_is_left_alone(aws: Aws) -> None:
+    spec = function_role(aws, "roles-2", "arn:aws:sagemaker:us-east-1:123456789012:endpoint/e", "/aws/lambda/f")
+    aws.client("iam").create_role(RoleName=spec.name, AssumeRolePolicyDocument=json.dumps(spec.trust))
+    with pytest.raises(OwnershipRefused, match="does not carry the tags of run roles-2"):
+        ensure_role(aws, Ledger.open(aws, "roles-2"), "roles-2", spec)
+    assert aws.client("iam").list_role_policies(RoleName=spec.name)["PolicyNames"] == []
+
+
+def test_a_log_group_of_that_name_without_our_tags_is_left_alone(aws: Aws) -> None:
+    logs, name = aws.client("logs"), "/aws/lambda/kennel-roles-4"
+    logs.create_log_group(logGroupName=name)
+    with pytest.raises(OwnershipRefused, match="log group /aws/lambda/kennel-roles-4"):
+        ensure_log_group(aws, Ledger.open(aws, "roles-4"), "roles-4", name)
+    assert "retentionInDays" not in logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]
+
+
+def test_a_log_group_is_made_once_and_forgets(aws: Aws) -> None:
+    ledger = Ledger.open(aws, "roles-3")
+    for _ in range(2):
+        ensure_log_group(aws, ledger, "roles-3", "/aws/lambda/kennel-roles-3")
+    groups = aws.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/kennel-roles-3")["logGroups"]
+    assert [(group["logGroupName"], group["retentionInDays"]) for group in groups] == [
+        ("/aws/lambda/kennel-roles-3", 30)
+    ]
+    assert [row.state for row in ledger.rows()] == ["created"]

@@ -1,0 +1,119 @@
+"""Sources are listed and read without unpacking; what is hostile is refused by name."""
+
+import os
+import stat
+import struct
+import unicodedata
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasks.data.archive import Listing, Reader, Unreadable, list_source
+from tasks.run.errors import SourceRefused
+from tasks.run.settings import Settings
+from tests.tasks.data.datasets import write_folder, write_zip
+
+SETTINGS = Settings()
+NAMES = [
+    "new\nline.jpg",
+    "dog 🐕.jpg",
+    "-rf.jpg",
+    "%2F..%2F.jpg",
+    "A.jpg",
+    "a.jpg",
+    unicodedata.normalize("NFC", "é.jpg"),
+    unicodedata.normalize("NFD", "é.jpg"),
+]
+
+
+def read_all(listing: Listing) -> dict[str, bytes]:
+    with Reader(listing.path, is_zip=listing.is_zip) as reader:
+        return {entry.name: reader.read(entry) for entry in listing.entries if entry.refusal is None}
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+def test_odd_names_come_back_exactly_from_a_zip(tmp_path: Path, deflate: bool) -> None:
+    files = {name: name.encode() * 50 for name in [*NAMES, "x" * 300 + ".jpg"]}
+    assert read_all(list_source(write_zip(tmp_path / "a.zip", files, deflate=deflate), SETTINGS)) == files
+
+
+def test_odd_names_come_back_exactly_from_a_folder(tmp_path: Path) -> None:
+    files = {f"train/cat/{name}": name.encode() for name in NAMES}
+    files[os.fsdecode(b"train/cat/\xff\xfe.jpg")] = b"not UTF-8"
+    assert read_all(list_source(write_folder(tmp_path, files), SETTINGS)) == files
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0/\\"), min_size=1), unique=True)
+)
+def test_any_name_comes_back_exactly(tmp_path: Path, names: list[str]) -> None:
+    files = {f"train/c/{name}.jpg": name.encode() for name in names}
+    assert read_all(list_source(write_zip(tmp_path / "any.zip", files), SETTINGS)) == files
+
+
+@pytest.mark.parametrize("name", ["../evil.jpg", "/etc/passwd", "train/../../x.jpg", "C:/x.jpg"])
+def test_a_path_that_leaves_the_archive_is_refused(tmp_path: Path, name: str) -> None:
+    listing = list_source(write_zip(tmp_path / "a.zip", {name: b"x"}), SETTINGS)
+    assert listing.entries[0].refusal == "its path leaves the archive"
+
+
+def test_a_symbolic_link_is_refused_in_a_zip_and_in_a_folder(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("train/cat/link.jpg")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "link.jpg").symlink_to("/etc/passwd")
+    for source in ("a.zip", "folder"):
+        assert list_source(tmp_path / source, SETTINGS).entries[0].refusal == "it is a symbolic link"
+
+
+def test_a_member_that_unpacks_to_far_more_than_it_is_is_refused(tmp_path: Path) -> None:
+    listing = list_source(write_zip(tmp_path / "a.zip", {"a.jpg": bytes(20_000_000)}, deflate=True), SETTINGS)
+    assert listing.entries[0].refusal is not None
+    assert listing.entries[0].refusal.startswith("it unpacks to 20000000 bytes from")
+
+
+def test_members_that_share_bytes_are_a_bomb(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"a.jpg": b"x" * 100, "b.jpg": b"y" * 100})
+    data = bytearray(path.read_bytes())
+    second = data.rfind(b"PK\x01\x02")
+    data[second + 42 : second + 46] = struct.pack("<L", 0)  # the second member's header offset: that of the first
+    path.write_bytes(data)
+    with pytest.raises(SourceRefused, match="members of the zip overlap"):
+        list_source(path, SETTINGS)
+
+
+def test_too_many_bytes_or_files_are_refused(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {f"{n}.jpg": bytes(1000) for n in range(3)})
+    with pytest.raises(SourceRefused, match="KENNEL_MAX_ARCHIVE_FILES=2"):
+        list_source(path, Settings(max_archive_files=2))
+    with pytest.raises(SourceRefused, match="KENNEL_MAX_ARCHIVE_BYTES=2000"):
+        list_source(path, Settings(max_archive_bytes=2000))
+
+
+def test_a_flipped_bit_in_a_zip_is_noticed(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"a.jpg": b"some bytes of an image"})
+    data = bytearray(path.read_bytes())
+    data[data.find(b"some bytes")] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(Unreadable, match="its checksum in the zip does not match"):
+        read_all(list_source(path, SETTINGS))
+
+
+def test_a_file_that_changes_while_it_is_staged_is_noticed(tmp_path: Path) -> None:
+    listing = list_source(write_folder(tmp_path, {"a.jpg": b"before"}), SETTINGS)
+    (tmp_path / "a.jpg").write_bytes(b"after, and longer")
+    with pytest.raises(Unreadable, match="it changed while it was being staged"):
+        read_all(listing)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 and no more"])
+def test_what_is_not_a_zip_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(SourceRefused, match="it is not a readable zip"):
+        list_source(tmp_path / "a.zip", SETTINGS)

@@ -1,0 +1,112 @@
+"""Downloads from a real server on loopback: resumed, checked, not fetched twice."""
+
+import http.server
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.data.download import download, read_download_record, sha256_of
+from tasks.run.errors import DownloadFailed, SourceRefused
+from tasks.run.progress import LineProgress
+from tasks.run.settings import Settings
+
+CONTENT = bytes(range(256)) * 4000
+
+
+@dataclass
+class Site:
+    """One file; `cut_after` bytes an answer, then the connection ends; `status` answers every request."""
+
+    content: bytes = CONTENT
+    etag: str = '"v1"'
+    cut_after: int | None = None
+    status: int | None = None
+    url: str = ""
+    ranges: list[str | None] = field(default_factory=list)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    state = Site()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = self.headers["Range"] if self.headers["If-Range"] == state.etag else None
+            state.ranges.append(asked)
+            begin = int(re.findall(r"\d+", asked)[0]) if asked else 0
+            unchanged = self.headers["If-None-Match"] == state.etag
+            self.send_response(state.status or (304 if unchanged else 206 if asked else 200))
+            self.send_header("ETag", state.etag)
+            self.send_header("Content-Length", str(0 if unchanged or state.status else len(state.content) - begin))
+            self.end_headers()
+            if not unchanged and not state.status:
+                end = len(state.content) if state.cut_after is None else begin + state.cut_after
+                self.wfile.write(state.content[begin:end])
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        state.url = f"http://127.0.0.1:{server.server_port}/my%20photos.zip"
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        yield state
+        server.shutdown()
+
+
+def get(site: Site, home: Path, **more: Any) -> Path:
+    return download(site.url, Settings(home=home), LineProgress, sleep=lambda _: None, **more)
+
+
+def test_a_download_that_is_cut_again_and_again_is_resumed_until_it_is_whole(site: Site, tmp_path: Path) -> None:
+    site.cut_after = 300_000
+    path = get(site, tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert path.name == "my photos.zip"
+    assert site.ranges == [None, "bytes=300000-", "bytes=600000-", "bytes=900000-"]
+
+
+def test_a_file_that_changed_in_between_is_begun_anew(site: Site, tmp_path: Path) -> None:
+    site.cut_after = 500_000
+    with pytest.raises(DownloadFailed, match="1 attempts failed"):
+        download(site.url, Settings(home=tmp_path, download_attempts=1), LineProgress)
+    site.content, site.etag, site.cut_after = b"new" * 100_000, '"v2"', None
+    assert get(site, tmp_path).read_bytes() == site.content
+
+
+def test_an_unchanged_file_is_not_sent_again(site: Site, tmp_path: Path) -> None:
+    first = get(site, tmp_path)
+    site.cut_after = 0
+    assert get(site, tmp_path) == first
+    record = read_download_record(first)
+    assert record is not None
+    assert record.sha256 == sha256_of(first)
+
+
+def test_another_sha256_than_expected_is_refused(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(SourceRefused, match=r"its sha256 is .*, not 00ff: it is another file"):
+        get(site, tmp_path, expected_sha256="00ff")
+
+
+@pytest.mark.parametrize(("status", "requests"), [(404, 1), (503, 5)])
+def test_refusals_are_final_and_passing_faults_are_tried_a_bounded_number_of_times(
+    site: Site, tmp_path: Path, status: int, requests: int
+) -> None:
+    site.status = status
+    with pytest.raises(DownloadFailed, match=f"HTTP {status}"):
+        get(site, tmp_path)
+    assert len(site.ranges) == requests
+
+
+def test_a_file_beyond_the_limit_stops(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(DownloadFailed, match="KENNEL_MAX_ARCHIVE_BYTES=2000"):
+        download(site.url, Settings(home=tmp_path, max_archive_bytes=2000), LineProgress)
+
+
+def test_a_url_with_a_password_is_refused_without_repeating_it(tmp_path: Path) -> None:
+    with pytest.raises(SourceRefused) as refusal:
+        download("https://me:s3cret@example.invalid/a.zip", Settings(home=tmp_path), LineProgress)
+    assert "s3cret" not in str(refusal.value)

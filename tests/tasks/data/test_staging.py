@@ -1,0 +1,304 @@
+"""Staging against a real localaws: every image arrives, bad data creates nothing, and nothing is sent twice."""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.account.bucket import ensure_bucket, tls_only_policy
+from tasks.account.objects import delete_prefix
+from tasks.data import staging
+from tasks.data.memory import Memory
+from tasks.data.staging import UploadSummary
+from tasks.run.aws import Aws
+from tasks.run.errors import DataRefused, OwnershipRefused
+from tasks.run.ledger import Ledger
+from tasks.run.progress import LineProgress
+from tasks.run.records import SPLITS, DatasetRef
+from tasks.run.settings import Settings
+from tests.conftest import RunningLocalAws
+from tests.tasks.data.datasets import encoded, good_files, jpeg, picture, write_folder, write_zip
+
+READS = ("Get", "List", "Head")
+
+
+class Workplace:
+    """Settings, clients and a ledger of one test, in a bucket of its own; counts the calls that it makes."""
+
+    def __init__(self, url: str, home: Path, bucket: str) -> None:
+        self.settings = Settings(endpoint_url=url, home=home / "home", runs=home / "runs", bucket=bucket)
+        self.aws = Aws(self.settings)
+        self.ledger = Ledger.open(self.aws, "run-1")
+        self.calls: Counter[str] = Counter()
+        self.s3 = self.aws.client("s3")
+        self.s3.meta.events.register("before-call.s3", self._count)
+
+    def _count(self, model: Any, **_: Any) -> None:
+        self.calls[model.name] += 1
+
+    @property
+    def changes(self) -> int:
+        """How many calls that change anything were made."""
+        return sum(count for name, count in self.calls.items() if not name.startswith(READS))
+
+    def stage(self, source: Path | str) -> tuple[DatasetRef, UploadSummary]:
+        """Do what the flow does."""
+        located = staging.locate(str(source), self.settings, LineProgress)
+        memory = Memory(located, self.settings)
+        digest = memory.recall()
+        found = staging.find_staged(self.aws, digest, located) if digest else None
+        if found is not None:
+            return found, UploadSummary()
+        outcome = staging.judge_and_upload(located, memory, self.aws, "run-1", LineProgress)
+        return outcome.dataset, outcome.sent
+
+    def body(self, key: str) -> bytes:
+        data: bytes = self.s3.get_object(Bucket=self.aws.bucket, Key=key)["Body"].read()
+        return data
+
+    def rows(self, dataset: DatasetRef) -> list[dict[str, Any]]:
+        """Return images.jsonl."""
+        return [json.loads(line) for line in self.body(f"{dataset.prefix}/images.jsonl").splitlines()]
+
+    def members(self, dataset: DatasetRef) -> dict[tuple[str, str], bytes]:
+        """Return (shard, member) → bytes of all shards, each checked against the manifest."""
+        manifest = json.loads(self.body(f"{dataset.prefix}/manifest.json"))
+        found = {}
+        for shard in (shard for split in SPLITS for shard in manifest["splits"][split]):
+            data = self.body(f"{dataset.prefix}/{shard['key']}")
+            assert (hashlib.sha256(data).hexdigest(), len(data)) == (shard["sha256"], shard["size_bytes"])
+            with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+                for member in tar:
+                    content = tar.extractfile(member)
+                    assert content is not None
+                    found[shard["key"], member.name] = content.read()
+        return found
+
+
+def bucket_exists(place: Workplace) -> bool:
+    return place.aws.bucket in {bucket["Name"] for bucket in place.s3.list_buckets()["Buckets"]}
+
+
+@pytest.fixture
+def place(localaws: RunningLocalAws, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workplace]:
+    name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
+    yield (work := Workplace(localaws.url, tmp_path, f"kennel-test-{name}"))
+    if bucket_exists(work):
+        delete_prefix(work.aws, work.aws.bucket, "datasets/")
+        work.s3.delete_bucket(Bucket=work.aws.bucket)
+
+
+@pytest.mark.parametrize("kind", ["zip", "deflated zip", "folder"])
+def test_every_image_arrives_with_its_name_and_both_digests(place: Workplace, tmp_path: Path, kind: str) -> None:
+    files = good_files(train=12)
+    files["photos/train/cat/large.png"] = encoded(picture(98, 600, 300), "PNG")
+    files["photos/train/cat/new\nline 🐕 %2F..jpg"] = jpeg(99)
+    if kind == "folder":
+        source = write_folder(tmp_path / "data", files)
+    else:
+        source = write_zip(tmp_path / "data.zip", files, deflate=kind.startswith("deflated"))
+    dataset, _ = place.stage(source)
+    members, rows = place.members(dataset), place.rows(dataset)
+    assert dataset.images() == len(members) == len(rows) == len(files)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    assert {row["name"]: row["source_sha256"] for row in rows} == digests
+    staged = {row["name"]: members[row["shard"], row["member"]] for row in rows}
+    assert all(hashlib.sha256(staged[row["name"]]).hexdigest() == row["sha256"] for row in rows)
+    assert all(min(row["width"], row["height"]) <= 256 for row in rows)
+
+
+def test_each_shard_has_its_part_of_every_class(place: Workplace, tmp_path: Path) -> None:
+    dataset, _ = place.stage(write_zip(tmp_path / "data.zip", good_files(train=16)))
+    parts = Counter((row["shard"], row["class"]) for row in place.rows(dataset) if row["split"] == "train")
+    assert dataset.shards == {"train": 8, "validation": 2, "test": 2}
+    assert parts == {(f"train/shard-{n:05d}.tar", name): 2 for n in range(8) for name in ("cat", "dog")}
+
+
+def test_unchanged_data_sends_nothing_and_decodes_nothing(place: Workplace, tmp_path: Path) -> None:
+    source = write_zip(tmp_path / "data.zip", good_files())
+    first, _ = place.stage(source)
+    place.calls.clear()
+    again, sent = place.stage(source)
+    assert (again, sent.sent, place.changes) == (first, 0, 0)
+    assert not list((place.settings.home / "staging").iterdir())
+
+
+def test_a_copy_of_the_same_data_is_the_same_dataset_also_as_a_folder(place: Workplace, tmp_path: Path) -> None:
+    files = good_files(root="")
+    first, _ = place.stage(write_zip(tmp_path / "a.zip", files))
+    place.calls.clear()
+    again, _ = place.stage(write_folder(tmp_path / "other", dict(reversed(files.items()))))
+    assert (again.digest, place.changes) == (first.digest, 0)
+
+
+def test_one_changed_image_is_another_dataset(place: Workplace, tmp_path: Path) -> None:
+    files = good_files()
+    first, _ = place.stage(write_zip(tmp_path / "a.zip", files))
+    second, _ = place.stage(write_zip(tmp_path / "a.zip", {**files, "photos/train/cat/0.jpg": jpeg(500)}))
+    assert first.digest != second.digest
+
+
+def test_a_missing_shard_is_sent_again_and_the_others_are_not(place: Workplace, tmp_path: Path) -> None:
+    source = write_zip(tmp_path / "data.zip", good_files(train=8))
+    dataset, _ = place.stage(source)
+    place.s3.delete_object(Bucket=place.aws.bucket, Key=f"{dataset.prefix}/train/shard-00003.tar")
+    _, sent = place.stage(source)
+    assert (sent.sent, sent.already_there) == (1, sum(dataset.shards.values()))
+    assert len(place.members(dataset)) == dataset.images()
+
+
+@pytest.mark.parametrize("damaged", ["train/shard-00001.tar", "manifest.json"])
+def test_an_object_that_was_damaged_at_rest_is_replaced(place: Workplace, tmp_path: Path, damaged: str) -> None:
+    source = write_zip(tmp_path / "data.zip", good_files(train=8))
+    dataset, _ = place.stage(source)
+    key = f"{dataset.prefix}/{damaged}"
+    flipped = bytes([place.body(key)[0] ^ 1]) + place.body(key)[1:]
+    place.s3.put_object(Bucket=place.aws.bucket, Key=key, Body=flipped)
+    assert place.stage(source)[0] == dataset
+    assert len(place.members(dataset)) == dataset.images()
+
+
+def bad_data(files: dict[str, bytes]) -> Mapping[str, tuple[dict[str, bytes], str]]:
+    cat = files["photos/train/cat/0.jpg"]
+    return {
+        "leak": ({**files, "photos/test/cat/copy.jpg": cat}, "the same image is in two splits"),
+        "one class": ({name: data for name, data in files.items() if "/cat/" in name}, "1 class found"),
+        "empty class": ({**files, "photos/train/wolf/": b""}, "no good train image of class wolf"),
+        "broken": ({**files, "photos/train/cat/0.jpg": b"text"}, "1 of 10 files cannot be used"),
+        "broken split": ({**files, "photos/valid/cat/0.jpg": b""}, "no good validation image of class cat"),
+        "unknown folder": ({**files, "photos/tset/cat/9.jpg": jpeg(70)}, "unknown folder tset"),
+    }
+
+
+@pytest.mark.parametrize("fault", list(bad_data(good_files())))
+def test_unfit_data_is_refused_before_any_call_that_creates(place: Workplace, tmp_path: Path, fault: str) -> None:
+    files, reason = bad_data(good_files())[fault]
+    with pytest.raises(DataRefused, match=reason):
+        place.stage(write_zip(tmp_path / "bad.zip", files))
+    assert place.calls == {}
+    assert not bucket_exists(place)
+
+
+def test_broken_images_below_the_threshold_are_left_out_and_listed_with_reasons(
+    place: Workplace, tmp_path: Path
+) -> None:
+    files = good_files(train=30)
+    files["photos/train/cat/a.jpg"] = b""
+    files["photos/train/dog/b.jpg"] = b"some text"
+    dataset, _ = place.stage(write_zip(tmp_path / "data.zip", files))
+    manifest = json.loads(place.body(f"{dataset.prefix}/manifest.json"))
+    assert (dataset.quarantined, dataset.images()) == (2, 64)
+    assert [(item["name"], item["reason"][:14]) for item in manifest["quarantined"]] == [
+        ("photos/train/cat/a.jpg", "it is empty (0"),
+        ("photos/train/dog/b.jpg", "it is not an i"),
+    ]
+
+
+def test_the_bucket_is_private_encrypted_tls_only_and_tagged(place: Workplace, tmp_path: Path) -> None:
+    place.stage(write_zip(tmp_path / "data.zip", good_files()))
+    name, s3 = place.aws.bucket, place.s3
+    assert set(s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values()) == {True}
+    rules = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rules[0]["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert json.loads(s3.get_bucket_policy(Bucket=name)["Policy"]) == tls_only_policy(name)
+    assert s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"][0]["AbortIncompleteMultipartUpload"]
+    tags = {tag["Key"]: tag["Value"] for tag in s3.get_bucket_tagging(Bucket=name)["TagSet"]}
+    assert tags == {"kennel:project": "kennel", "kennel:run": "run-1"}
+
+
+def test_a_bucket_that_the_user_brought_is_refused_when_it_is_not_safe(place: Workplace, tmp_path: Path) -> None:
+    place.s3.create_bucket(Bucket=place.aws.bucket)
+    place.s3.put_public_access_block(
+        Bucket=place.aws.bucket,
+        PublicAccessBlockConfiguration=dict.fromkeys(
+            ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), False
+        ),
+    )
+    place.calls.clear()
+    with pytest.raises(OwnershipRefused, match="kennel does not change a bucket that it did not make"):
+        place.stage(write_zip(tmp_path / "data.zip", good_files()))
+    assert place.changes == 0
+
+
+def test_a_bucket_of_another_owner_is_refused(place: Workplace) -> None:
+    place.s3.create_bucket(Bucket=place.aws.bucket)
+    stranger = Aws(place.settings)
+    stranger._account_id = "999999999999"
+    with pytest.raises(OwnershipRefused, match="is refused to us"):
+        ensure_bucket(stranger, place.ledger, "run-1")
+
+
+def test_a_half_done_multipart_upload_is_aborted(place: Workplace, tmp_path: Path) -> None:
+    source = write_zip(tmp_path / "data.zip", good_files())
+    dataset, _ = place.stage(source)
+    place.s3.delete_object(Bucket=place.aws.bucket, Key=f"{dataset.prefix}/manifest.json")
+    place.s3.create_multipart_upload(Bucket=place.aws.bucket, Key=f"{dataset.prefix}/train/shard-00000.tar")
+    place.stage(source)
+    assert "Uploads" not in place.s3.list_multipart_uploads(Bucket=place.aws.bucket)
+
+
+CRASHING = """
+import sys; from pathlib import Path
+from tasks.run.aws import Aws; from tasks.data.memory import Memory; from tasks.run.progress import LineProgress
+from tasks.run.settings import Settings; from tasks.data import staging
+url, home, bucket, source = sys.argv[1:]
+settings = Settings(endpoint_url=url, home=Path(home) / "home", runs=Path(home) / "runs", bucket=bucket)
+located = staging.locate(source, settings, LineProgress)
+staging.judge_and_upload(located, Memory(located, settings), Aws(settings), "run-1", LineProgress)
+"""
+
+
+@pytest.mark.parametrize("moment", ["bucket:after", "s3-prefix:before", "shard:after", "manifest:before"])
+def test_a_kill_at_any_moment_is_finished_by_the_same_command(place: Workplace, tmp_path: Path, moment: str) -> None:
+    source = write_zip(tmp_path / "data.zip", good_files(train=8))
+    command = [sys.executable, "-c", CRASHING, place.settings.endpoint_url or "", str(tmp_path), place.aws.bucket]
+    environment = {**os.environ, "KENNEL_CRASH_AT": moment}
+    killed = subprocess.run([*command, str(source)], env=environment, check=False, timeout=60)
+    dataset, _ = place.stage(source)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(place.members(dataset)) == dataset.images() == 20
+    assert [row.state for row in place.ledger.rows()] == ["created", "created"]
+    place.calls.clear()
+    assert (place.stage(source)[0], place.changes) == (dataset, 0)
+
+
+def test_files_that_change_while_they_are_staged_are_staged_as_they_were_hashed(
+    place: Workplace, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "data", good_files(root="", train=200))
+    place.aws.settings = place.settings.model_copy(update={"max_quarantined_fraction": 1.0})
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.wait(0.001):
+            for number in range(100):
+                (folder / f"train/cat/{number}.jpg").write_bytes(jpeg(number + 9000))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        dataset, _ = place.stage(folder)
+    finally:
+        stop.set()
+        writer.join()
+    members = place.members(dataset)
+    digests = {(row["shard"], row["member"]): row["sha256"] for row in place.rows(dataset)}
+    assert {key: hashlib.sha256(data).hexdigest() for key, data in members.items()} == digests
+
+
+def test_the_sample_is_ten_classes_of_digits_with_disjoint_splits(place: Workplace) -> None:
+    dataset, _ = place.stage("sample")
+    assert len(dataset.classes) == 10
+    assert [dataset.images(split) for split in SPLITS] == [1290, 255, 252]
+    assert place.settings.home.joinpath("sample", "digits-1", "train", "digit-0").is_dir()

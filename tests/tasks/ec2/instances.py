@@ -1,0 +1,51 @@
+"""What tests of EC2 instances share: settings for a server, a plan with all that it needs, a look at the account."""
+
+from pathlib import Path
+from typing import Any
+
+from tasks.account.roles import instance_role
+from tasks.ec2.access import ensure_access
+from tasks.ec2.plan import InstancePlan, plan_instance
+from tasks.ec2.prices import InstanceCandidates, choose_instances
+from tasks.ec2.profile import ensure_instance_profile
+from tasks.run.aws import Aws
+from tasks.run.ledger import Ledger
+from tasks.run.records import DatasetRef
+from tasks.run.settings import Settings
+
+DATA = DatasetRef("b", "datasets/d", "d", "dogs", ("x",), {"train": {"x": 1}}, 10, 0, "sample")
+
+
+def account(url: str, folder: Path, **settings: Any) -> Aws:
+    """Return clients of a server for a run in `folder`; the caller's address is given, so that none is asked for."""
+    defaults = {"ssh_from": "127.0.0.1/32", "home": folder / "home", "runs": folder / "runs"}
+    return Aws(Settings(endpoint_url=url, **{**defaults, **settings}))
+
+
+def planned(
+    aws: Aws,
+    ledger: Ledger,
+    run_id: str,
+    *,
+    candidates: InstanceCandidates | None = None,
+    spot: bool = False,
+    number: int = 1,
+) -> InstancePlan:
+    """Make what a launch needs and plan the instance."""
+    return plan_instance(
+        aws,
+        run_id,
+        access=ensure_access(aws, ledger, run_id),
+        profile=ensure_instance_profile(aws, ledger, run_id, instance_role(run_id, DATA, None)),
+        candidates=candidates or choose_instances(finetune=False, requested="c7i.xlarge"),
+        spot=spot,
+        number=number,
+    )
+
+
+def living(aws: Aws, run_id: str) -> list[Any]:
+    """Return the instances with a run's tag that have not ended, as EC2 describes them."""
+    wanted = [{"Name": "tag:kennel:run", "Values": [run_id]}]
+    answer = aws.client("ec2").describe_instances(Filters=wanted)
+    found = [item for held in answer["Reservations"] for item in held["Instances"]]
+    return [item for item in found if item["State"]["Name"] not in {"shutting-down", "terminated"}]

@@ -1,0 +1,392 @@
+"""Launching and ending instances on localaws's EC2, with refusals, lost answers and instances that end at once."""
+
+import dataclasses
+import importlib
+import re
+import shutil
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tasks.ec2.host_key import host_key
+from tasks.ec2.launch import launch, terminate, wait_running
+from tasks.ec2.plan import dead_man_command, dead_man_minutes, find_image
+from tasks.ec2.prices import choose_instances
+from tasks.ec2.state import Waiting, find, settled, why_ended
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import AccessDenied, LimitReached, OwnershipRefused, StageFailed, TeardownIncomplete, WaitTimedOut
+from tasks.run.ledger import Ledger
+from tasks.run.records import InstanceRef, load_record
+from tests.conftest import RunningLocalAws
+from tests.counting_proxy import Calls, Fault, counting_proxy, ec2_error
+from tests.tasks.ec2.instances import account, living, planned
+
+NO_CAPACITY = ec2_error("InsufficientInstanceCapacity", "There is none.", 500)
+
+
+@pytest.fixture(scope="module")
+def shared(localaws: RunningLocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Calls, Aws]]:
+    """One attempt a call, so that what is seen is our own second look and not botocore's; run ids keep tests apart."""
+    with counting_proxy(localaws.url) as seen:
+        yield seen, account(seen.url, tmp_path_factory.mktemp("instances"), max_attempts=1, ec2_launch_seconds=120)
+
+
+@pytest.fixture
+def calls(shared: tuple[Calls, Aws]) -> Iterator[Calls]:
+    shared[0].seen.clear()
+    yield shared[0]
+    shared[0].faults.clear()
+
+
+@pytest.fixture
+def aws(shared: tuple[Calls, Aws]) -> Iterator[Aws]:
+    """End every instance after the test."""
+    yield shared[1]
+    shared[0].faults.clear()
+    for folder in shared[1].settings.runs.glob("*"):
+        if ids := [item["InstanceId"] for item in living(shared[1], folder.name)]:
+            terminate(shared[1], Ledger.open(shared[1], folder.name), ids)
+        shutil.rmtree(folder)
+
+
+def tell(localaws: RunningLocalAws, what: str) -> None:
+    """Set one of localaws's faults."""
+    urllib.request.urlopen(f"{localaws.url}/_localaws/{what}", data=b"", timeout=10).close()
+
+
+def states(ledger: Ledger) -> list[str]:
+    return [row.state for row in ledger.rows() if row.kind == "instance"]
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_instance_is_launched_as_it_was_planned(aws: Aws) -> None:
+    ledger = Ledger.open(aws, "inst-1")
+    plan = planned(aws, ledger, "inst-1")
+    ref = launch(aws, ledger, plan)
+    (found,) = living(aws, "inst-1")
+    ec2 = aws.client("ec2")
+    tags = {tag["Key"]: tag["Value"] for tag in found["Tags"]}
+    assert found["MetadataOptions"]["HttpTokens"] == "required"
+    assert found["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+    assert (found["KeyName"], found["InstanceType"]) == ("kennel-inst-1-login", "c7i.xlarge")
+    assert [group["GroupId"] for group in found["SecurityGroups"]] == [plan.access.group_id]
+    assert found["IamInstanceProfile"]["Arn"].endswith("instance-profile/kennel-inst-1-instance")
+    assert tags.items() >= {"kennel:run": "inst-1", "kennel:project": "kennel", "kennel:number": "1"}.items()
+    behaviour = ec2.describe_instance_attribute(
+        InstanceId=ref.instance_id, Attribute="instanceInitiatedShutdownBehavior"
+    )
+    assert behaviour["InstanceInitiatedShutdownBehavior"]["Value"] == "terminate"
+    volume = found["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    (disk,) = ec2.describe_volumes(VolumeIds=[volume])["Volumes"]
+    assert (disk["Encrypted"], disk["VolumeType"], disk["Size"]) == (True, "gp3", 75)
+    assert {tag["Key"] for tag in disk["Tags"]} >= {"kennel:run", "kennel:project"}
+
+
+def test_the_record_says_how_to_get_in_and_what_it_costs(aws: Aws) -> None:
+    ledger = Ledger.open(aws, "inst-2")
+    ref = launch(aws, ledger, planned(aws, ledger, "inst-2"))
+    run = aws.settings.run_dir("inst-2")
+    assert (ref.user, ref.port, ref.login_key) == ("ubuntu", 22, str(run / "ec2" / "login_key"))
+    assert ref.host_key == host_key(run, 1).public
+    assert ref.address and ref.private_address
+    assert (ref.is_spot, ref.usd_per_hour, ref.refused) == (False, 0.1785, ())
+    assert load_record(run / "ec2", "instance-1", InstanceRef) == ref
+    assert find(aws, "inst-2") == (ref,)
+
+
+def test_the_user_data_gives_our_host_key_and_arms_the_dead_mans_switch(aws: Aws) -> None:
+    plan = planned(aws, Ledger.open(aws, "inst-3"), "inst-3")
+    assert plan.user_data.startswith("#cloud-config\n")
+    yaml: Any = importlib.import_module("yaml")
+    told = yaml.safe_load(plan.user_data)
+    assert told["ssh_keys"]["ed25519_private"] == plan.host_key.private()
+    assert told["ssh_keys"]["ed25519_public"] == plan.host_key.public
+    assert told["runcmd"][0] == ["shutdown", "--no-wall", "-h", "+30"]
+    assert dead_man_command(30) == "sudo shutdown --no-wall -h +30"
+    assert plan.host_key.private().split("\n")[1] not in repr(plan)
+
+
+def test_the_dead_mans_minutes_are_ours_however_fast_the_instances_clock_runs(aws: Aws) -> None:
+    fast = aws.settings.model_copy(update={"time_scale": 60.0, "dead_man_minutes": 30})
+    assert dead_man_minutes(fast) == 1800 and dead_man_minutes(fast, 10) == 600
+    assert dead_man_minutes(fast.model_copy(update={"time_scale": 1.0})) == 30
+
+
+def test_the_volume_is_at_least_as_large_as_the_image(aws: Aws) -> None:
+    assert find_image(Aws(aws.settings.model_copy(update={"ec2_volume_gib": 8}))).volume_gib == 75
+    assert find_image(Aws(aws.settings.model_copy(update={"ec2_volume_gib": 200}))).volume_gib == 200
+
+
+# --- again ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_time_the_instance_is_adopted_and_nothing_is_changed(aws: Aws, calls: Calls) -> None:
+    ledger = Ledger.open(aws, "inst-4")
+    first = launch(aws, ledger, planned(aws, ledger, "inst-4"))
+    calls.seen.clear()
+    assert launch(aws, ledger, planned(aws, ledger, "inst-4")) == first
+    assert calls.mutating() == []
+    assert states(ledger) == ["created"]
+
+
+def test_without_ledger_and_record_the_instance_is_found_by_its_tags(aws: Aws) -> None:
+    ledger = Ledger.open(aws, "inst-5")
+    first = launch(aws, ledger, planned(aws, ledger, "inst-5"))
+    ledger.path.unlink()
+    (aws.settings.run_dir("inst-5") / "ec2" / "instance-1.json").unlink()
+    again = launch(aws, ledger, planned(aws, ledger, "inst-5"))
+    assert again.instance_id == first.instance_id
+    assert (again.host_key, again.usd_per_hour) == (first.host_key, first.usd_per_hour)
+    assert states(ledger) == ["adopted"]
+
+
+def test_an_instance_of_another_plan_is_refused(aws: Aws) -> None:
+    ledger = Ledger.open(aws, "inst-6")
+    first = launch(aws, ledger, planned(aws, ledger, "inst-6"))
+    with pytest.raises(OwnershipRefused, match=f"instance {first.instance_id}: it exists already"):
+        launch(aws, ledger, planned(aws, ledger, "inst-6", candidates=choose_instances(finetune=True)))
+    host_key(aws.settings.run_dir("inst-6"), 1).path.unlink()
+    with pytest.raises(OwnershipRefused, match="keys that are not here"):
+        launch(aws, ledger, planned(aws, ledger, "inst-6"))
+    assert len(living(aws, "inst-6")) == 1
+
+
+def test_an_instance_that_somebody_stopped_is_not_taken_for_ours_to_use(aws: Aws) -> None:
+    ledger = Ledger.open(aws, "inst-7")
+    ref = launch(aws, ledger, planned(aws, ledger, "inst-7"))
+    aws.client("ec2").stop_instances(InstanceIds=[ref.instance_id])
+    with pytest.raises(OwnershipRefused, match="it is stopp"):
+        launch(aws, ledger, planned(aws, ledger, "inst-7"))
+
+
+def test_two_instances_of_a_run_are_two(aws: Aws) -> None:
+    ledger = Ledger.open(aws, "inst-8")
+    refs = [launch(aws, ledger, planned(aws, ledger, "inst-8", number=number)) for number in (1, 2)]
+    assert len({ref.instance_id for ref in refs}) == len({ref.host_key for ref in refs}) == 2
+    assert find(aws, "inst-8") == tuple(refs)
+
+
+# --- what EC2 refuses -------------------------------------------------------------------------------------------------
+
+
+def test_types_that_ec2_refuses_are_passed_over_and_named(aws: Aws, calls: Calls) -> None:
+    for name, code in (("c7i.xlarge", "InsufficientInstanceCapacity"), ("m7i.xlarge", "VcpuLimitExceeded")):
+        calls.faults.append(
+            Fault("RunInstances", b"InstanceType=" + name.encode(), ec2_error(code, "no", 500), times=2)
+        )
+    ledger = Ledger.open(aws, "inst-9")
+    ref = launch(aws, ledger, planned(aws, ledger, "inst-9", candidates=choose_instances(finetune=False)))
+    assert ref.instance_type == "c6i.xlarge"
+    assert ref.refused == (
+        "c7i.xlarge on-demand: InsufficientInstanceCapacity",
+        "m7i.xlarge on-demand: VcpuLimitExceeded",
+    )
+    assert states(ledger) == ["removed", "removed", "created"]
+    assert load_record(aws.settings.run_dir("inst-9") / "ec2", "instance-1", InstanceRef) == ref
+
+
+def test_without_spot_capacity_the_instance_is_on_demand_at_its_price(aws: Aws, localaws: RunningLocalAws) -> None:
+    ledger, pool = Ledger.open(aws, "inst-10"), "capacity?type=c7i.xlarge&market=spot&available="
+    tell(localaws, f"{pool}0")
+    ref = launch(aws, ledger, planned(aws, ledger, "inst-10", spot=True))
+    tell(localaws, f"{pool}unlimited")
+    assert (ref.is_spot, ref.usd_per_hour) == (False, 0.1785)
+    assert ref.refused == ("c7i.xlarge spot: InsufficientInstanceCapacity",)
+
+
+def test_a_spot_quota_that_is_used_up_leaves_the_on_demand_market(aws: Aws, calls: Calls) -> None:
+    spot, used_up = b"InstanceMarketOptions.MarketType=spot", ec2_error("MaxSpotInstanceCountExceeded", "no")
+    calls.faults.append(Fault("RunInstances", spot, used_up, times=2))
+    ledger = Ledger.open(aws, "inst-26")
+    ref = launch(aws, ledger, planned(aws, ledger, "inst-26", spot=True))
+    assert (ref.is_spot, ref.refused) == (False, ("c7i.xlarge spot: MaxSpotInstanceCountExceeded",))
+
+
+def test_a_spot_instance_is_one_and_costs_an_estimate(aws: Aws) -> None:
+    ledger = Ledger.open(aws, "inst-11")
+    ref = launch(aws, ledger, planned(aws, ledger, "inst-11", spot=True))
+    assert ref.is_spot and ref.usd_per_hour == pytest.approx(0.42 * 0.1785, abs=1e-4)
+    assert living(aws, "inst-11")[0]["InstanceLifecycle"] == "spot"
+
+
+def test_when_every_type_is_refused_all_refusals_are_told_and_nothing_is_left(aws: Aws, calls: Calls) -> None:
+    calls.faults.append(Fault("RunInstances", instead=NO_CAPACITY, times=99))
+    ledger = Ledger.open(aws, "inst-12")
+    with pytest.raises(LimitReached, match="EC2 has none of the types") as caught:
+        launch(aws, ledger, planned(aws, ledger, "inst-12", spot=True))
+    assert caught.value.why == (
+        "c7i.xlarge spot: InsufficientInstanceCapacity; c7i.xlarge on-demand: InsufficientInstanceCapacity"
+    )
+    assert living(aws, "inst-12") == [] and states(ledger) == ["removed", "removed"]
+
+
+def test_who_may_not_launch_is_told_before_anything_is_made(aws: Aws, calls: Calls) -> None:
+    calls.faults.append(Fault("RunInstances", b"DryRun=true", ec2_error("UnauthorizedOperation", "You may not.", 403)))
+    ledger = Ledger.open(aws, "inst-13")
+    with pytest.raises(AccessDenied, match="RunInstances answered UnauthorizedOperation"):
+        launch(aws, ledger, planned(aws, ledger, "inst-13"))
+    assert states(ledger) == [] and calls.seen.count("RunInstances") == 1
+
+
+def test_a_profile_that_ec2_does_not_know_yet_is_waited_for(aws: Aws, calls: Calls) -> None:
+    unknown = ec2_error("InvalidParameterValue", "Value (x) for parameter iamInstanceProfile.name is invalid. "
+                        "Invalid IAM Instance Profile name")  # fmt: skip
+    calls.faults.append(Fault("RunInstances", instead=unknown, times=2))
+    ledger, slept = Ledger.open(aws, "inst-14"), [0.0]
+    waiting = Waiting(clock=lambda: slept[0], sleep=lambda seconds: slept.__setitem__(0, slept[0] + seconds))
+    launch(aws, ledger, planned(aws, ledger, "inst-14"), waiting=waiting)
+    assert calls.seen.count("RunInstances") == 4  # DryRun three times, then the launch
+    assert len(living(aws, "inst-14")) == 1
+
+
+# --- answers that are lost, instances that end at once ----------------------------------------------------------------
+
+
+def test_a_launch_whose_answer_was_lost_is_one_instance(aws: Aws, calls: Calls) -> None:
+    ledger = Ledger.open(aws, "inst-15")
+    calls.faults.append(Fault("RunInstances", holding=b"ClientToken=kennel-inst-15"))
+    ref = launch(aws, ledger, planned(aws, ledger, "inst-15"))
+    assert [item["InstanceId"] for item in living(aws, "inst-15")] == [ref.instance_id]
+    assert states(ledger) == ["created"]
+
+
+def test_a_launch_that_was_carried_out_and_answered_with_an_error_is_one_instance(aws: Aws, calls: Calls) -> None:
+    ledger = Ledger.open(aws, "inst-16")
+    broken = ec2_error("InternalError", "An internal error has occurred", 500)
+    token = b"ClientToken=kennel-inst-16"
+    calls.faults.append(Fault("RunInstances", holding=token, instead=broken, is_carried_out=True))
+    ref = launch(aws, ledger, planned(aws, ledger, "inst-16"))
+    assert [item["InstanceId"] for item in living(aws, "inst-16")] == [ref.instance_id]
+
+
+def test_a_launch_that_failed_unseen_is_made_again_under_the_same_token(aws: Aws, calls: Calls) -> None:
+    ledger = Ledger.open(aws, "inst-17")
+    broken = ec2_error("InternalError", "An internal error has occurred", 500)
+    calls.faults.append(Fault("RunInstances", holding=b"ClientToken=kennel-inst-17", instead=broken))
+    now = iter(range(0, 10_000, 5))
+    waiting = Waiting(clock=lambda: float(next(now)), sleep=lambda _: None)
+    plan = planned(aws, ledger, "inst-17")
+    with pytest.raises(Exception, match="RunInstances answered InternalError"):
+        launch(aws, ledger, plan, waiting=waiting)
+    (name,) = [row.name for row in ledger.rows() if row.kind == "instance"]
+    launch(aws, ledger, plan)
+    assert [item["ClientToken"] for item in living(aws, "inst-17")] == [name]
+    assert states(ledger) == ["created"]
+
+
+def test_a_token_whose_instance_was_terminated_is_followed_by_the_next(aws: Aws, calls: Calls) -> None:
+    ledger = Ledger.open(aws, "inst-18")
+    ended = ec2_error("IdempotentInstanceTerminated", "The instance was terminated.")
+    calls.faults.append(Fault("RunInstances", holding=b"ClientToken=kennel-inst-18", instead=ended))
+    launch(aws, ledger, planned(aws, ledger, "inst-18"))
+    assert [item["ClientToken"][:-8] for item in living(aws, "inst-18")] == ["kennel-inst-18-ec2-1-2-"]
+    assert states(ledger) == ["removed", "created"]
+
+
+def ended_by_a_person(ec2: Any) -> Callable[[bytes], bytes]:
+    """Have somebody end the instance that is described, and the answer say so."""
+
+    def change(content: bytes) -> bytes:
+        ec2.terminate_instances(InstanceIds=re.findall(r"<instanceId>(i-\w+)<", content.decode())[:1])
+        state = b"<instanceState><code>48</code><name>terminated</name></instanceState>"
+        reason = b"<stateReason><code>Client.UserInitiatedShutdown</code><message>User</message></stateReason>"
+        content = re.sub(rb"<stateReason>.*?</stateReason>|<stateReason ?/>", b"", content, flags=re.DOTALL)
+        return re.sub(rb"<instanceState>.*?</instanceState>", state + reason, content, flags=re.DOTALL)
+
+    return change
+
+
+def test_an_instance_that_ends_while_it_starts_is_replaced_and_the_reason_kept(
+    aws: Aws, localaws: RunningLocalAws
+) -> None:
+    tell(localaws, "launch-failures?type=c7i.xlarge&count=1")
+    ledger = Ledger.open(aws, "inst-19")
+    ref = launch(aws, ledger, planned(aws, ledger, "inst-19", candidates=choose_instances(finetune=False)))
+    assert (ref.instance_type, ref.refused) == ("m7i.xlarge", ("c7i.xlarge on-demand: Server.InternalError",))
+    assert [item["InstanceId"] for item in living(aws, "inst-19")] == [ref.instance_id]
+    assert states(ledger) == ["removed", "created"]
+
+
+def test_an_instance_that_a_person_ended_is_not_replaced_behind_their_back(
+    aws: Aws, calls: Calls, localaws: RunningLocalAws
+) -> None:
+    ledger, ending = Ledger.open(aws, "inst-20"), ended_by_a_person(localaws.client("ec2"))
+    calls.faults.append(Fault("DescribeInstances", holding=b"InstanceId.1", change=ending))
+    with pytest.raises(StageFailed, match="somebody ended it while it started"):
+        launch(aws, ledger, planned(aws, ledger, "inst-20"))
+    assert living(aws, "inst-20") == [] and states(ledger) == ["removed"]
+
+
+def test_an_instance_that_ec2_does_not_show_yet_is_waited_for(aws: Aws, calls: Calls) -> None:
+    ledger, slept = Ledger.open(aws, "inst-21"), [0.0]
+    unseen = ec2_error("InvalidInstanceID.NotFound", "The instance ID does not exist")
+    calls.faults.append(Fault("DescribeInstances", holding=b"InstanceId.1", instead=unseen, times=3))
+    waiting = Waiting(clock=lambda: slept[0], sleep=lambda seconds: slept.__setitem__(0, slept[0] + seconds))
+    ref = launch(aws, ledger, planned(aws, ledger, "inst-21"), waiting=waiting)
+    assert slept[0] >= 0.75 and len(living(aws, "inst-21")) == 1
+    assert ref.instance_id
+
+
+def test_a_wait_for_an_instance_that_ended_tells_why(aws: Aws) -> None:
+    ledger = Ledger.open(aws, "inst-22")
+    ref = launch(aws, ledger, planned(aws, ledger, "inst-22"))
+    assert why_ended(aws, ref.instance_id) is None
+    terminate(aws, ledger, [ref.instance_id])
+    with pytest.raises(StageFailed, match=r"it ended while it started: Client\.UserInitiatedShutdown"):
+        wait_running(aws, ref.instance_id)
+    assert "User initiated" in (why_ended(aws, ref.instance_id) or "")
+    assert why_ended(aws, "i-0123456789abcdef0") == "EC2 does not know it any more"
+
+
+def test_an_instance_that_stays_unknown_is_given_up(aws: Aws) -> None:
+    now = iter(range(0, 10_000, 10))
+    with pytest.raises(WaitTimedOut, match="instance i-0123456789abcdef0: unknown for"):
+        settled(aws, "i-0123456789abcdef0", Waiting(clock=lambda: float(next(now)), sleep=lambda _: None))
+
+
+# --- ending -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_instance_that_may_not_be_ended_does_not_keep_the_others_alive(aws: Aws, calls: Calls) -> None:
+    ledger = Ledger.open(aws, "inst-23")
+    refs = [launch(aws, ledger, planned(aws, ledger, "inst-23", number=number)) for number in (1, 2)]
+    protected = ec2_error("OperationNotPermitted", "Modify its 'disableApiTermination' attribute and try again.")
+    calls.faults.append(Fault("TerminateInstances", refs[0].instance_id.encode(), protected))
+    with pytest.raises(TeardownIncomplete, match="TerminateInstances answered OperationNotPermitted") as caught:
+        terminate(aws, ledger, [refs[0].instance_id, "i-0123456789abcdef0", refs[1].instance_id])
+    assert "i-0123456789abcdef0" not in caught.value.what  # one that does not exist is gone
+    assert find(aws, "inst-23") == (refs[0],) and states(ledger) == ["created", "removed"]
+
+
+def test_ending_an_instance_twice_is_fine(aws: Aws) -> None:
+    ledger = Ledger.open(aws, "inst-24")
+    ref = launch(aws, ledger, planned(aws, ledger, "inst-24"))
+    for _ in range(2):
+        terminate(aws, ledger, [ref.instance_id])
+    assert states(ledger) == ["removed"]
+
+
+def test_an_instance_that_was_made_a_moment_ago_is_asked_to_end_again(aws: Aws, calls: Calls) -> None:
+    ledger = Ledger.open(aws, "inst-25")
+    ref = launch(aws, ledger, planned(aws, ledger, "inst-25"))
+    unseen = ec2_error("InvalidInstanceID.NotFound", "The instance ID does not exist")
+    calls.faults.append(Fault("TerminateInstances", instead=unseen, times=2))
+    terminate(aws, ledger, [ref.instance_id])
+    assert calls.seen.count("TerminateInstances") == 3 and living(aws, "inst-25") == []
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_longest_run_id_still_gives_a_token_that_ec2_takes(aws: Aws) -> None:
+    ledger = Ledger.open(aws, "a" * 24)
+    plan = dataclasses.replace(planned(aws, ledger, "a" * 24), number=20)
+    ref = launch(aws, ledger, plan)
+    (found,) = living(aws, "a" * 24)
+    assert found["InstanceId"] == ref.instance_id and len(found["ClientToken"]) <= 64
+    assert naming.NUMBER_TAG in {tag["Key"] for tag in found["Tags"]}

@@ -1,0 +1,86 @@
+"""Ending what a run has on EC2, and what is not to be ended: a gang's ways in and out, on localaws's EC2."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from kennel.commands.train_ec2 import minutes_of
+from tasks.ec2.launch import launch, refuse_other_plans
+from tasks.ec2.run import end_instances
+from tasks.ec2.state import instance_facts
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, SettingsRefused
+from tasks.run.ledger import Ledger
+from tests.conftest import RunningLocalAws
+from tests.counting_proxy import Calls, Fault, counting_proxy
+from tests.tasks.ec2.instances import account, living, planned
+
+EMPTY = b"<DescribeInstancesResponse><requestId>0</requestId><reservationSet/></DescribeInstancesResponse>"
+
+
+@pytest.fixture(scope="module")
+def shared(localaws: RunningLocalAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Calls, Aws]]:
+    with counting_proxy(localaws.url) as seen:
+        yield seen, account(seen.url, tmp_path_factory.mktemp("gangs"))
+
+
+@pytest.fixture
+def calls(shared: tuple[Calls, Aws]) -> Calls:
+    shared[0].seen.clear()
+    return shared[0]
+
+
+@pytest.fixture
+def aws(shared: tuple[Calls, Aws]) -> Aws:
+    return shared[1]
+
+
+def test_an_instance_of_another_plan_is_refused_before_anything_is_launched(aws: Aws, calls: Calls) -> None:
+    ledger = Ledger.open(aws, "gang-1")
+    ref = launch(aws, ledger, planned(aws, ledger, "gang-1"))
+    refuse_other_plans(aws, [planned(aws, ledger, "gang-1"), planned(aws, ledger, "gang-1", number=2)])
+    calls.seen.clear()
+    with pytest.raises(OwnershipRefused, match=ref.instance_id):
+        refuse_other_plans(aws, [planned(aws, ledger, "gang-1", spot=True)])
+    assert "RunInstances" not in calls.seen
+    assert end_instances(aws, "gang-1") == (ref.instance_id,)
+
+
+def test_an_instance_whose_launch_was_cut_is_ended_although_ec2_does_not_show_it_at_once(
+    aws: Aws, calls: Calls
+) -> None:
+    ledger = Ledger.open(aws, "gang-2")
+    ref = launch(aws, ledger, planned(aws, ledger, "gang-2"))
+    name = ledger.live()[-1].name
+    ledger.record("instance", name, "intended")  # as a process leaves it that ends while it waits for the answer
+    calls.faults.append(Fault("DescribeInstances", instead=(200, EMPTY), times=3))
+    assert end_instances(aws, "gang-2") == (ref.instance_id,)
+    assert living(aws, "gang-2") == []
+
+
+def test_what_is_looked_for_after_a_cut_launch_is_given_up_soon(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger.open(aws, "gang-3")
+    ledger.record("instance", "kennel-gang-3-ec2-1-1-00000000", "intended")
+    monkeypatch.setattr("tasks.ec2.run.LOST_SECONDS", 0.5)
+    assert end_instances(aws, "gang-3") == ()
+    assert [row.state for row in ledger.live()] == ["intended"], "the next teardown has to look again"
+
+
+def test_of_an_ended_instance_no_groups_are_asked_for(aws: Aws, calls: Calls) -> None:
+    ledger = Ledger.open(aws, "gang-4")
+    ref = launch(aws, ledger, planned(aws, ledger, "gang-4"))
+    end_instances(aws, "gang-4")
+    calls.seen.clear()
+    assert instance_facts(aws, ref).state == "terminated"
+    assert "DescribeSecurityGroups" not in calls.seen  # EC2 refuses a filter without values
+
+
+@pytest.mark.parametrize(("text", "minutes"), [(None, 0), ("10m", 10), ("4h", 240)])
+def test_how_long_a_failed_instance_is_kept(text: str | None, minutes: int) -> None:
+    assert minutes_of(text) == minutes
+
+
+@pytest.mark.parametrize("text", ["5m", "0m", "5h", "30", "30s", "", "-1m"])
+def test_a_time_in_which_nobody_could_look_or_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(SettingsRefused, match="10m to 4h"):
+        minutes_of(text)

@@ -1,0 +1,244 @@
+"""The whole load test, Locust in a process of its own: files kept, counts exact, worthless runs refused."""
+
+import contextlib
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from loadtest.arrivals import Stage, poisson_arrivals
+from tasks.load.generator import LoadOptions, LoadStage, require_owner, run_load_test
+from tasks.load.report import report_markdown
+from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record
+from tasks.run.settings import Settings
+from tests.conftest import ROOT
+from tests.loadtest.conftest import InvokeServer
+
+ARN = "arn:aws:sagemaker:us-east-1:123456789012:endpoint"
+Load = Callable[..., LoadReport]
+
+
+def endpoint(name: str) -> EndpointRef:
+    return EndpointRef(name, f"{ARN}/{name}", "config", "model", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0)
+
+
+def function(name: str) -> FunctionRef:
+    arn = f"arn:aws:lambda:us-east-1:123456789012:function:{name}"
+    return FunctionRef(name, arn, "1", "live", f"{arn}:live", "role", "role-arn", "sha", "endpoint")
+
+
+def test_a_load_test_that_begins_forgets_what_the_former_one_was_made_of(tmp_path: Path) -> None:
+    for record in ("loadtest", "loadtest-of"):
+        (tmp_path / f"{record}.json").write_text("{}")
+    with pytest.raises(SettingsRefused):
+        run_load_test(Settings(), tmp_path, target=endpoint("e"), images=[], rate_per_second=0, seconds=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def load(server: InvokeServer, image: Path, tmp_path: Path) -> Load:
+    """Run a load test with short defaults at the server."""
+
+    def run(
+        target: EndpointRef | FunctionRef,
+        rate_per_second: float = 300,
+        seconds: float = 1.5,
+        options: LoadOptions | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> LoadReport:
+        return run_load_test(
+            Settings.load(endpoint_url=server.url, region="us-east-1"),
+            tmp_path / "run",
+            target=target,
+            images=[image],
+            rate_per_second=rate_per_second,
+            seconds=seconds,
+            options=options or LoadOptions(warm_up_seconds=0.5, drain_seconds=5, seed=4),
+            say=say,
+        )
+
+    return run
+
+
+def test_counts_are_exact_from_the_drawn_arrivals_to_locusts_csv_and_no_secret_is_kept(
+    load: Load, server: InvokeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIACANARY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret")
+    lines: list[str] = []
+    report = load(endpoint("throttles"), say=lines.append)
+    drawn = list(poisson_arrivals([Stage(300, 0.5), Stage(300, 1.5)], seed=4))
+    assert report.requests == report.answered + report.failures == sum(time >= 0.5 for time in drawn)
+    assert report.warm_up_requests == sum(time < 0.5 for time in drawn)
+    assert report.errors == {"429 ThrottlingException": report.failures}
+    assert report.error_kinds == {"throttled": report.failures}
+    assert sum(server.counts().values()) == len(drawn)
+    with Path(report.files["csv"]).open() as file:
+        total = list(csv.DictReader(file))[-1]
+    assert (int(total["Request Count"]), int(total["Failure Count"])) == (report.requests, report.failures)
+    assert report.is_valid and report.p90_ms is not None and report.p99_ms is None  # 300 answers, 662 are needed
+    assert load_record(tmp_path / "run", "loadtest", LoadReport) == report
+    assert "throttles" in Path(report.files["html"]).read_text() and lines[0].startswith("load test throttles")
+    assert "not told: too few samples" in report_markdown(report)
+    kept = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert len(kept) >= 7 and not [path for path in kept if b"canary" in path.read_bytes().lower()]
+
+
+def test_a_server_that_stands_still_for_five_seconds_shows_in_p99(
+    load: Load, server: InvokeServer, tmp_path: Path
+) -> None:
+    seconds, stopped = 12.0, 5.0
+    server.stall(after_seconds=6.0, seconds=stopped)  # Locust takes a second or three to start
+    with contextlib.suppress(StageFailed):  # void when other tests make the generator late, and kept all the same
+        load(endpoint("steady"), 120, seconds, LoadOptions(warm_up_seconds=0.2, drain_seconds=10, seed=2))
+    report = load_record(tmp_path / "run", "loadtest", LoadReport)
+    # A closed model would have sent one request for each user in that time: a share of less than a hundredth.
+    truth_ms = 1000 * (stopped - 0.01 * seconds)
+    assert report is not None and report.requests == report.answered
+    assert report.p99_ms == pytest.approx(truth_ms, rel=0.1)
+    assert report.p50_ms is not None and report.p50_ms < 100
+
+
+def test_two_processes_share_the_rates_of_all_stages_and_their_counts_are_merged(
+    load: Load, server: InvokeServer
+) -> None:
+    later = LoadStage(400, 1)
+    options = LoadOptions(further_stages=(later,), warm_up_seconds=0.5, drain_seconds=5, processes=2, seed=9)
+    report = load(function("classify"), 100, 1, options)
+    plan = [Stage(100, 0.5), Stage(100, 1), Stage(400, 1)]
+    drawn = [time for worker in (0, 1) for time in poisson_arrivals(plan, seed=9, worker=worker, workers=2)]
+    assert report.requests == report.answered == sum(time >= 0.5 for time in drawn)
+    assert server.counts() == {"200": len(drawn)}
+    assert (report.kind, report.target, report.processes) == ("function", "classify:live", 2)
+    assert (report.asked_rps, report.seconds) == (250, 2)
+    content = json.loads(Path(report.files["json"]).read_bytes())
+    assert content["latency_ms"]["samples"] == sum(row["answered"] for row in content["timeline"]) == report.answered
+    assert content["timeline"][1]["due"] > 2 * content["timeline"][0]["due"]
+
+
+def test_a_function_that_answers_only_errors_fails_the_load_test(load: Load, tmp_path: Path) -> None:
+    with pytest.raises(StageFailed, match=r"none of [0-9]+ requests succeeded: [0-9]+ x 422 BadImage"):
+        load(function("bad-image"), 50, 0.5)
+    report = load_record(tmp_path / "run", "loadtest", LoadReport)
+    assert report is not None and report.failures == report.requests > 0 and report.p50_ms is None
+    assert Path(report.files["html"]).is_file()
+
+
+def test_a_target_that_dies_half_way_fails_with_the_report_kept(load: Load, tmp_path: Path) -> None:
+    with pytest.raises(StageFailed, match=r"the target went away: the last [0-9]+ requests found no connection"):
+        load(endpoint("dies"), 80, 1.5)
+    report = load_record(tmp_path / "run", "loadtest", LoadReport)
+    assert report is not None and report.answered > 0 and report.errors["ConnectionRefusedError"] >= 10
+    assert report.requests == report.answered + report.failures
+
+
+def test_a_target_that_is_dead_is_refused_before_any_load(load: Load, server: InvokeServer) -> None:
+    server.process.kill()
+    server.process.wait()
+    with pytest.raises(StageFailed, match="does not accept connections"):
+        load(endpoint("steady"))
+
+
+def test_a_generator_that_breaks_ends_at_once_and_says_why(server: InvokeServer, image: Path, tmp_path: Path) -> None:
+    unknown = tmp_path / "photo.gif"
+    unknown.write_bytes(image.read_bytes())
+    settings, begun = Settings.load(endpoint_url=server.url), time.monotonic()
+    with pytest.raises(StageFailed, match=r"left no result\n  why: .*ImageError: .*photo.gif: must end in .jpg"):
+        run_load_test(
+            settings,
+            tmp_path,
+            target=endpoint("steady"),
+            images=[unknown],
+            rate_per_second=9,
+            seconds=60,
+            say=lambda _: None,
+        )
+    assert time.monotonic() - begun < 30
+    assert server.counts() == {}
+
+
+@pytest.mark.parametrize("arn", [f"{ARN}/e", "", "arn:aws:lambda:us-east-1::function:f"])
+def test_a_target_of_another_account_is_refused(arn: str) -> None:
+    with pytest.raises(OwnershipRefused, match="endpoints and functions of account 999999999999 only"):
+        require_owner(arn, "999999999999")
+
+
+def test_a_run_without_a_request_fails(load: Load) -> None:
+    with pytest.raises(StageFailed, match="no request was sent"):
+        load(endpoint("steady"), 0.001, 0.2)
+
+
+def test_a_rate_beyond_the_generator_is_void_and_its_report_kept(load: Load, tmp_path: Path) -> None:
+    options = LoadOptions(warm_up_seconds=0.0, drain_seconds=0.2)
+    with pytest.raises(StageFailed, match=r"the generator, not the target, was the bottleneck: .*under 99 %"):
+        load(endpoint("steady"), 100_000, 1, options)
+    report = load_record(tmp_path / "run", "loadtest", LoadReport)
+    assert report is not None and not report.is_valid and report.unsent > 0
+
+
+def test_a_generator_that_does_not_end_is_killed_with_its_workers(
+    load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # The allowance for starting is the only part of the deadline that a person does not set.
+    monkeypatch.setattr("tasks.load.generator._START_SECONDS", -2.0)
+    options = LoadOptions(warm_up_seconds=0.0, drain_seconds=0.0, processes=2)
+    with pytest.raises(WaitTimedOut, match="the load generator was killed"):
+        load(endpoint("steady"), 50, 5, options)
+    plan = str(tmp_path / "run" / "loadtest")
+    assert [child for child in psutil.Process().children(recursive=True) if plan in " ".join(child.cmdline())] == []
+
+
+@pytest.mark.parametrize(
+    ("target", "image", "rate", "why"),
+    [
+        (endpoint("e"), "missing.jpg", 10, "there is no such image file"),
+        (endpoint("e"), "http://127.0.0.1:1/a.jpg", 10, "an endpoint takes the image itself"),
+        (endpoint("e"), "missing.jpg", 0, "a rate is above 0"),
+    ],
+)
+def test_what_cannot_be_tested_is_refused(
+    server: InvokeServer, tmp_path: Path, target: EndpointRef, image: str, rate: float, why: str
+) -> None:
+    with pytest.raises(SettingsRefused, match=why):
+        run_load_test(
+            Settings.load(endpoint_url=server.url),
+            tmp_path,
+            target=target,
+            images=[image],
+            rate_per_second=rate,
+            seconds=1,
+        )
+    assert server.counts() == {}
+
+
+LONG_RUN = """
+import sys
+from pathlib import Path
+from tasks.load.generator import run_load_test
+from tasks.run.records import EndpointRef
+from tasks.run.settings import Settings
+target = EndpointRef("steady", "arn", "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0)
+url, run_dir, image = sys.argv[1:]
+run_load_test(Settings.load(endpoint_url=url), Path(run_dir), target=target, images=[image],
+              rate_per_second=20, seconds=60, say=lambda line: print(line, flush=True))
+"""
+
+
+def test_a_load_test_whose_parent_was_killed_ends_by_itself(server: InvokeServer, image: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LONG_RUN, server.url, str(tmp_path), str(image)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as parent:
+        assert parent.stdout is not None and "load test steady" in parent.stdout.readline()
+        generators = psutil.Process(parent.pid).children(recursive=True)
+        assert generators
+        parent.kill()
+    _, alive = psutil.wait_procs(generators, timeout=20)
+    assert alive == []

@@ -1,0 +1,111 @@
+"""The load test against a real localaws: its instances, function processes and CloudWatch agree with the counts."""
+
+import io
+import tarfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tasks.load.generator import LoadOptions, run_load_test
+from tasks.load.images import fetch_test_images
+from tasks.run.aws import Aws
+from tasks.run.errors import StageFailed
+from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
+from tasks.run.settings import Settings
+from tests.conftest import RunningLocalAws
+from tests.localaws.functions.functions_kit import Functions
+from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, workbench
+
+OPTIONS = LoadOptions(warm_up_seconds=0.5, drain_seconds=20)
+ANSWERING = "def handler(event, context):\n    return {'statusCode': 200, 'body': str(len(event['image']))}\n"
+CLOUDWATCH_SECONDS = 15.0
+
+
+@pytest.fixture
+def bench(localaws: RunningLocalAws) -> Iterator[Workbench]:
+    with workbench(localaws) as made:
+        yield made
+
+
+def load(localaws: RunningLocalAws, target: EndpointRef | FunctionRef, image: Path, run_dir: Path) -> LoadReport:
+    return run_load_test(
+        Settings.load(endpoint_url=localaws.url, region="us-east-1"),
+        run_dir,
+        target=target,
+        images=[image],
+        rate_per_second=60,
+        seconds=2,
+        options=OPTIONS,
+    )
+
+
+def invocations(localaws: RunningLocalAws, endpoint: str) -> float:
+    now = datetime.now(UTC)
+    points = localaws.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/SageMaker",
+        MetricName="Invocations",
+        Dimensions=[{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": "AllTraffic"}],
+        StartTime=now - timedelta(hours=1),
+        EndTime=now + timedelta(hours=1),
+        Period=60,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    return float(sum(point["Sum"] for point in points))
+
+
+def test_an_endpoints_own_count_in_cloudwatch_equals_the_load_tests(
+    localaws: RunningLocalAws, bench: Workbench, image: Path, tmp_path: Path
+) -> None:
+    name = bench.endpoint(bench.model(), instances=2)
+    target = EndpointRef(name, "arn", "config", "model", "AllTraffic", "ml.m5.large", 2, "s3://b/k", 1.0)
+    report = load(localaws, target, image, tmp_path)
+    assert (report.requests, report.failures) == (report.answered, 0)
+    assert report.is_valid and report.p90_ms is not None
+    everything = report.requests + report.warm_up_requests
+    deadline = time.monotonic() + CLOUDWATCH_SECONDS
+    while (seen := invocations(localaws, name)) < everything and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert seen == everything
+
+
+def test_a_function_is_loaded_through_its_alias_with_the_image_inside(
+    localaws: RunningLocalAws, image: Path, tmp_path: Path
+) -> None:
+    functions = Functions.of(localaws)
+    name = functions.make(ANSWERING)
+    version = functions.aws.publish_version(FunctionName=name)["Version"]
+    functions.aws.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    target = FunctionRef(name, "arn", version, "live", "alias-arn", "role", "role-arn", "sha", "endpoint")
+    report = load(localaws, target, image, tmp_path)
+    assert (report.requests, report.errors) == (report.answered, {})
+    assert report.target == f"{name}:live"
+
+
+def staged(localaws: RunningLocalAws, bucket: str, photos: list[bytes]) -> DatasetRef:
+    s3 = localaws.client("s3")
+    s3.create_bucket(Bucket=bucket)
+    for shard, photo in enumerate(photos):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            member = tarfile.TarInfo(f"00000/{shard:08d}.jpg")
+            member.size = len(photo)
+            tar.addfile(member, io.BytesIO(photo))
+        s3.put_object(Bucket=bucket, Key=f"datasets/d/test/shard-{shard:05d}.tar", Body=buffer.getvalue())
+    return DatasetRef(bucket, "datasets/d", "d", "name", ("a",), {"test": {"a": len(photos)}}, 1, 0, "zip")
+
+
+def test_images_of_the_load_are_the_first_of_the_staged_test_split(localaws: RunningLocalAws, tmp_path: Path) -> None:
+    aws = Aws(Settings.load(endpoint_url=localaws.url, region="us-east-1"))
+    dataset = staged(localaws, "load-images", [b"one", b"two", b"three"])
+    paths = fetch_test_images(aws, dataset, tmp_path / "images", count=2)
+    assert [path.read_bytes() for path in paths] == [b"one", b"two"]
+    assert {path.suffix for path in paths} == {".jpg"}
+
+
+def test_a_split_without_an_image_cannot_be_a_load(localaws: RunningLocalAws, tmp_path: Path) -> None:
+    aws = Aws(Settings.load(endpoint_url=localaws.url, region="us-east-1"))
+    with pytest.raises(StageFailed, match="s3://load-none/datasets/d/test/ holds no image"):
+        fetch_test_images(aws, staged(localaws, "load-none", []), tmp_path, count=2)

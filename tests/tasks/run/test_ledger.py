@@ -1,0 +1,115 @@
+"""The ledger: written before the call, read after any crash, never another account's."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.run.errors import LedgerRefused, RunBusy
+from tasks.run.ledger import Ledger, read_ledger, run_lock
+
+ACCOUNT = "111122223333"
+HERE = "http://127.0.0.1:4577"
+
+
+def open_ledger(run_dir: Path, account: str = ACCOUNT, endpoint: str = HERE) -> Ledger:
+    return Ledger(run_dir, account_id=account, endpoint=endpoint)
+
+
+def states(run_dir: Path) -> list[tuple[str, str, str | None]]:
+    return [(row.kind, row.state, row.identifier) for row in read_ledger(run_dir)[1]]
+
+
+def test_the_row_is_on_disk_before_the_call_and_completed_after_it(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    with ledger.create("role", "r") as row:
+        assert states(tmp_path) == [("role", "intended", None)]
+        row.identifier = "arn"
+    assert states(tmp_path) == [("role", "created", "arn")]
+
+
+def test_a_call_that_failed_leaves_an_uncertain_row_with_the_error(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    with pytest.raises(TimeoutError), ledger.create("role", "r"):
+        raise TimeoutError("no answer")
+    assert [(row.state, row.error) for row in ledger.rows()] == [("uncertain", "TimeoutError: no answer")]
+
+
+def test_adopting_what_a_crash_left_makes_it_created_and_adopting_again_writes_nothing(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    ledger.record("role", "r", "intended")
+    ledger.adopt("role", "r", "arn")
+    size = ledger.path.stat().st_size
+    ledger.adopt("role", "r", "arn")
+    assert (states(tmp_path), ledger.path.stat().st_size) == ([("role", "created", "arn")], size)
+
+
+def test_a_torn_last_line_is_ignored_and_cut_off_by_the_next_row(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    ledger.record("role", "r", "intended")
+    with ledger.path.open("ab") as file:
+        file.write(b'{"kind": "endp')
+    assert states(tmp_path) == [("role", "intended", None)]
+    ledger.removed("role", "r")
+    assert states(tmp_path) == [("role", "removed", None)]
+
+
+def test_damage_in_the_middle_is_refused_with_its_line(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    with ledger.path.open("ab") as file:
+        file.write(b"garbage\n")
+    with pytest.raises(LedgerRefused, match=r"ledger.jsonl:2 cannot be read"):
+        open_ledger(tmp_path)
+
+
+def test_the_ledger_of_another_account_or_endpoint_is_refused_while_it_has_live_rows(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    ledger.record("role", "r", "created")
+    with pytest.raises(LedgerRefused, match=f"belongs to account {ACCOUNT}"):
+        open_ledger(tmp_path, account="999999999999")
+    with pytest.raises(LedgerRefused, match=r"this command works on account .* at aws"):
+        open_ledger(tmp_path, endpoint="aws")
+    ledger.removed("role", "r")
+    assert open_ledger(tmp_path, endpoint="aws").rows() == []
+
+
+def test_the_file_and_its_folder_are_the_owners_only(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path / "run")
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (ledger.path, ledger.path.parent)]
+    assert modes == [0o600, 0o700]
+
+
+CRASH = """
+import sys; from pathlib import Path; from tasks.run.ledger import Ledger
+ledger = Ledger(Path(sys.argv[1]), account_id="111122223333", endpoint="http://127.0.0.1:4577")
+with ledger.create("role", "r"):
+    Path(sys.argv[1], "called").touch()
+"""
+
+
+@pytest.mark.parametrize(("moment", "called"), [("before", False), ("after", True)])
+def test_a_kill_around_the_call_leaves_the_intended_row(tmp_path: Path, moment: str, called: bool) -> None:
+    environment = {**os.environ, "KENNEL_CRASH_AT": f"role:{moment}"}
+    ended = subprocess.run([sys.executable, "-c", CRASH, str(tmp_path)], env=environment, check=False, timeout=60)
+    assert ended.returncode == -signal.SIGKILL
+    assert (states(tmp_path), (tmp_path / "called").exists()) == ([("role", "intended", None)], called)
+
+
+LOCK = """
+import sys; from pathlib import Path; from tasks.run.ledger import run_lock
+with run_lock(Path(sys.argv[1])): pass
+"""
+
+
+def test_a_second_process_on_a_run_is_refused_by_the_pid_of_the_first(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LOCK, str(tmp_path)]
+    with run_lock(tmp_path), run_lock(tmp_path):
+        refused = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1
+    assert f"process {os.getpid()} is working on it" in refused.stderr
+    assert subprocess.run(command, check=False, timeout=60).returncode == 0
+    assert RunBusy.exit_code == 7

@@ -1,0 +1,101 @@
+"""Which AWS is meant is decided without a call, and never by accident."""
+
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tasks.run import naming
+from tasks.run.aws import Aws
+from tasks.run.errors import AccessDenied, LimitReached, NotFound, SettingsRefused, TargetRefused, translate
+from tasks.run.records import DatasetRef, load_record, save_record
+from tasks.run.settings import Settings
+from tests.conftest import RunningLocalAws
+
+
+@pytest.fixture(autouse=True)
+def no_aws_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "KENNEL_ACCOUNT_ID", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:4577", "http://localhost:1", "http://[::1]:5"])
+def test_a_loopback_endpoint_is_local(url: str) -> None:
+    assert Settings(endpoint_url=url).target() == "local"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://s3.amazonaws.com", "http://10.0.0.1", "http://127.0.0.1.evil.com", "http://0.0.0.0:1"]
+)
+def test_any_other_endpoint_is_refused(url: str) -> None:
+    with pytest.raises(TargetRefused, match="an endpoint override must be on loopback"):
+        Settings(endpoint_url=url, account_id="1" * 12).target()
+
+
+def test_real_aws_needs_a_named_account() -> None:
+    with pytest.raises(TargetRefused, match="neither AWS_ENDPOINT_URL nor KENNEL_ACCOUNT_ID is set"):
+        Settings().target()
+    assert Settings(account_id="1" * 12).target() == "aws"
+
+
+def test_the_clock_of_an_embedded_aws_is_not_taken_to_the_real_one() -> None:
+    with pytest.raises(TargetRefused, match="KENNEL_TIME_SCALE=60 with account 111111111111"):
+        Settings(account_id="1" * 12, time_scale=60.0, clock_origin=1.0).target()
+
+
+def test_the_override_of_one_service_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://elsewhere")
+    with pytest.raises(TargetRefused, match="AWS_ENDPOINT_URL_S3=http://elsewhere"):
+        Settings(account_id="1" * 12).target()
+
+
+def test_an_account_other_than_the_named_one_is_refused_before_any_other_call(localaws: RunningLocalAws) -> None:
+    aws = Aws(Settings(endpoint_url=localaws.url, account_id="999999999999"))
+    with pytest.raises(TargetRefused, match="the credentials in use belong to account 123456789012"):
+        aws.client("s3")
+
+
+def test_a_misspelt_variable_is_refused_with_the_name_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KENNEL_ACOUNT_ID", "1")
+    with pytest.raises(SettingsRefused, match=r"did you mean KENNEL_ACCOUNT_ID\?"):
+        Settings.load()
+
+
+def test_a_value_out_of_bounds_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KENNEL_UPLOAD_THREADS", "0")
+    with pytest.raises(SettingsRefused, match="upload_threads='0'"):
+        Settings.load()
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    [
+        ("NoSuchBucket", "", NotFound),
+        ("ValidationException", "Could not find endpoint x", NotFound),
+        ("AccessDenied", "no", AccessDenied),
+        ("ThrottlingException", "slow", LimitReached),
+    ],
+)
+def test_errors_of_aws_become_ours_with_the_code_and_the_reason(code: str, message: str, kind: type) -> None:
+    made = translate(ClientError({"Error": {"Code": code, "Message": message}}, "DoIt"), "here", "kennel status")
+    assert (type(made), made.code, made.what) == (kind, code, f"DoIt answered {code}")
+
+
+def test_the_same_command_has_the_same_run_id_and_another_choice_another() -> None:
+    one = naming.run_id_for("data/My Photos.zip", backbone="resnet50", spot=None)
+    assert one == naming.run_id_for("data/My Photos.zip", backbone="resnet50")
+    assert one != naming.run_id_for("data/My Photos.zip", backbone="resnet50", spot=True)
+    assert one.startswith("my-photos-")
+    assert len(one) <= 24
+
+
+def test_long_names_are_cut_and_stay_different() -> None:
+    names = {naming.resource_name("run", "x" * 80 + end) for end in "ab"}
+    assert [len(name) <= 63 for name in names] == [True, True]
+
+
+def test_a_record_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    record = DatasetRef("b", "p", "d", "n", ("é\n", "dog"), {"train": {"dog": 2}}, 5, 0, "sample")
+    save_record(tmp_path, "stage_data", record)
+    assert load_record(tmp_path, "stage_data", DatasetRef) == record
+    assert load_record(tmp_path, "train", DatasetRef) is None

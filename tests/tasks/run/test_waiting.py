@@ -1,0 +1,79 @@
+"""Waits: a deadline, signs of life, and patience with roles that IAM does not know everywhere yet."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tasks.run.errors import WaitTimedOut
+from tasks.run.waiting import once_assumable, wait_for
+from tests.scripted import Scripted, refuses
+
+
+def ticking(step: float) -> Callable[[], float]:
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += step
+        return now[0]
+
+    return clock
+
+
+def no_sleep(_: float) -> None:
+    """Take no time."""
+
+
+def test_a_wait_ends_when_the_thing_is_there() -> None:
+    answers = iter([(None, "Creating"), (None, "Creating"), ("it", "InService")])
+    assert wait_for("x", lambda: next(answers), deadline_seconds=9, clock=ticking(1), sleep=no_sleep) == "it"
+
+
+def test_a_wait_that_outlasts_its_deadline_names_what_it_waited_for_and_its_last_state() -> None:
+    with pytest.raises(WaitTimedOut, match="endpoint e") as caught:
+        wait_for("endpoint e", lambda: (None, "Creating"), deadline_seconds=20, clock=ticking(5), sleep=no_sleep)
+    assert "still Creating after 20 s" in caught.value.why
+
+
+def test_a_long_wait_says_its_state_more_often_than_every_10_seconds() -> None:
+    said: list[str] = []
+    with pytest.raises(WaitTimedOut):
+        wait_for("e", lambda: (None, "busy"), deadline_seconds=60, say=said.append, clock=ticking(1), sleep=no_sleep)
+    assert len(said) >= 6
+
+
+ASSUMED = "The role defined for the function cannot be assumed by Lambda."
+LISTED = 'No S3 objects found under S3 URL "s3://b/x". Please ensure that the role "r" has "s3:ListBucket" permissions.'
+
+
+def role_known_after(refusals: int, code: str, message: str) -> Callable[[], str]:
+    left: Iterator[int] = iter(range(refusals))
+    refuse = refuses("Create", code, message)
+
+    def call() -> str:
+        return str(refuse()) if next(left, None) is not None else "made"
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("code", "message"), [("InvalidParameterValueException", ASSUMED), ("ValidationException", LISTED)]
+)
+def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(code: str, message: str) -> None:
+    assert once_assumable("f", role_known_after(3, code, message), clock=ticking(1), sleep=no_sleep) == "made"
+
+
+def test_a_role_that_never_becomes_known_is_told_in_aws_words() -> None:
+    refused = role_known_after(1000, "ValidationException", LISTED)
+    with pytest.raises(WaitTimedOut) as caught:
+        once_assumable("job", refused, clock=ticking(5), sleep=no_sleep)
+    assert LISTED in caught.value.why
+
+
+def test_another_refusal_is_not_waited_for() -> None:
+    scripted = Scripted(
+        **{"lambda": {"create_function": refuses("CreateFunction", "ValidationException", "Too large")}}
+    )
+    with pytest.raises(ClientError, match="Too large"):
+        once_assumable("f", scripted.client("lambda").create_function, clock=ticking(1), sleep=no_sleep)
+    assert scripted.calls == ["create_function"]

@@ -1,0 +1,83 @@
+"""Which training job a repeated command takes up: its own, whole or running; never another's, never a failed one."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.account.prices import choose_training_instance
+from tasks.run.errors import OwnershipRefused, StageFailed
+from tasks.run.records import DatasetRef, Hyperparameters
+from tasks.sagemaker.job import MAX_ATTEMPTS, TrainingPlan, find_job
+from tests.scripted import Scripted, not_found, refuses
+
+PLAN = TrainingPlan(
+    run_id="r",
+    image="i",
+    role_arn="arn",
+    instance=choose_training_instance(finetune=False),
+    instance_count=1,
+    spot=False,
+    max_runtime_seconds=60,
+    max_wait_seconds=60,
+    hyperparameters=Hyperparameters(),
+    dataset=DatasetRef("b", "datasets/d", "d", "n", ("x",), {"test": {"x": 1}}, 1, 0, "sample"),
+    weights=None,
+    code_dir=Path(),
+    code_digest="c",
+    git_commit=None,
+)
+FIRST, SECOND = PLAN.base_name, f"{PLAN.base_name}-2"
+
+
+def job(status: str, spec: str = PLAN.spec_digest) -> dict[str, Any]:
+    model = {"S3ModelArtifacts": "s3://b/runs/r/output/model.tar.gz"}
+    return {"TrainingJobStatus": status, "Environment": {"KENNEL_SPEC": spec}, "ModelArtifacts": model}
+
+
+def account(jobs: Mapping[str, dict[str, Any]], *, has_model: bool = True) -> Scripted:
+    def describe(**arguments: Any) -> Any:
+        found = jobs.get(arguments["TrainingJobName"])
+        return not_found("DescribeTrainingJob")() if found is None else found
+
+    head = (lambda **_: {}) if has_model else refuses("HeadObject", "404", "Not Found")
+    return Scripted(sagemaker={"describe_training_job": describe}, s3={"head_object": head})
+
+
+@pytest.mark.parametrize("status", ["InProgress", "Completed"])
+def test_a_job_of_this_plan_that_runs_or_is_whole_is_adopted(status: str) -> None:
+    found = find_job(account({FIRST: job(status)}).aws, PLAN)
+    assert (found.name, found.description) == (FIRST, job(status))
+
+
+def test_without_a_job_the_plans_own_name_is_free() -> None:
+    found = find_job(account({}).aws, PLAN)
+    assert (found.name, found.description) == (FIRST, None)
+
+
+@pytest.mark.parametrize("status", ["Failed", "Stopped", "Stopping"])
+def test_a_failed_or_stopped_attempt_is_followed_by_another_one(status: str) -> None:
+    found = find_job(account({FIRST: job(status)}).aws, PLAN)
+    assert (found.name, found.description) == (SECOND, None)
+
+
+def test_a_completed_job_whose_model_was_removed_is_made_again() -> None:
+    assert find_job(account({FIRST: job("Completed")}, has_model=False).aws, PLAN).name == SECOND
+
+
+def test_a_job_of_that_name_from_another_plan_is_refused() -> None:
+    with pytest.raises(OwnershipRefused, match="it exists already"):
+        find_job(account({FIRST: job("Completed", spec="another")}).aws, PLAN)
+
+
+def test_attempts_are_bounded() -> None:
+    names = [FIRST, *(f"{FIRST}-{number}" for number in range(2, MAX_ATTEMPTS + 1))]
+    with pytest.raises(StageFailed, match="20 attempts"):
+        find_job(account(dict.fromkeys(names, job("Failed"))).aws, PLAN)
+
+
+def test_the_longest_run_id_still_gives_a_name_that_sagemaker_takes() -> None:
+    plan = dataclasses.replace(PLAN, run_id="a" * 24)
+    assert len(f"{plan.base_name}-{MAX_ATTEMPTS}") <= 63

@@ -1,0 +1,142 @@
+"""What a run keeps of SageMaker's training: fetched once from a real S3, with the log of all hosts and the metrics."""
+
+import dataclasses
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.account import objects
+from tasks.account.bucket import ensure_bucket
+from tasks.account.roles import TRAINING_LOG_GROUP
+from tasks.run.aws import Aws
+from tasks.run.errors import AwsFailed, StageFailed
+from tasks.run.ledger import Ledger
+from tasks.run.settings import Settings
+from tasks.sagemaker.kept import FOLDER, LOG, METRICS, MODEL, is_kept, keep_log, keep_result, load_kept
+from tests.conftest import start_server, wait_for_url
+from tests.counting_proxy import counting_proxy
+from tests.tasks.sagemaker.test_result import archive, meta
+from tests.tasks.sagemaker.test_result import description as described
+from tests.tasks.sagemaker.test_result import plan as planned
+
+JOB = "kennel-r-train-1"
+KEY = f"runs/r/output/{JOB}/output/model.tar.gz"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    home = tmp_path_factory.mktemp("localaws")
+    server = start_server(home)
+    yield wait_for_url(home, server)
+    server.send_signal(signal.SIGINT)
+    server.wait(20)
+
+
+@pytest.fixture
+def aws(url: str, tmp_path: Path) -> Aws:
+    made = Aws(Settings(endpoint_url=url, home=tmp_path / "home", runs=tmp_path / "runs"))
+    ensure_bucket(made, Ledger.open(made, "r"), "r")
+    return made
+
+
+@pytest.fixture
+def folder(aws: Aws) -> Path:
+    return aws.settings.run_dir("r") / FOLDER
+
+
+def put_model(aws: Aws, content: dict[str, Any]) -> bytes:
+    """Store a model as a job would, and return its bytes."""
+    data = archive({"model.safetensors": b"0" * 1000, "meta.json": json.dumps(content).encode()})
+    objects.put_object(aws, aws.bucket, KEY, data, content_type="application/gzip")
+    return data
+
+
+def description(aws: Aws) -> dict[str, Any]:
+    place = {"S3ModelArtifacts": f"s3://{aws.bucket}/{KEY}"}
+    return {**described(), "TrainingJobName": JOB, "ModelArtifacts": place}
+
+
+def write_log(aws: Aws, job: str) -> None:
+    """Write two lines of each of two hosts, whose times interleave."""
+    logs = aws.client("logs")
+    if not logs.describe_log_groups(logGroupNamePrefix=TRAINING_LOG_GROUP)["logGroups"]:
+        logs.create_log_group(logGroupName=TRAINING_LOG_GROUP)
+    for host in (1, 2):
+        stream = f"{job}/algo-{host}-1700000000"
+        logs.create_log_stream(logGroupName=TRAINING_LOG_GROUP, logStreamName=stream)
+        events = [{"timestamp": 1_795_000_000_000 + 10 * line + host, "message": f"line {line}"} for line in (1, 2)]
+        logs.put_log_events(logGroupName=TRAINING_LOG_GROUP, logStreamName=stream, logEvents=events)
+
+
+def test_model_log_and_metrics_are_kept_and_known_again(aws: Aws, folder: Path) -> None:
+    data = put_model(aws, meta())
+    write_log(aws, JOB)
+    model = keep_result(aws, planned(), description(aws))
+    assert (folder / MODEL).read_bytes() == data and model.test_accuracy == 0.875
+    hosts = [line.split(" ", 1)[1] for line in (folder / LOG).read_text().splitlines()]
+    assert hosts == ["algo-1 | line 1", "algo-2 | line 1", "algo-1 | line 2", "algo-2 | line 2"]
+    metrics = json.loads((folder / METRICS).read_bytes())
+    assert metrics["metrics"]["test_accuracy"] == metrics["reported"]["test_accuracy"] == 0.875
+    assert (metrics["log_lines"], metrics["model_bytes"], metrics["job_name"]) == (4, len(data), JOB)
+    assert is_kept(folder.parents[1], description(aws))
+    assert sorted(path.name for path in folder.iterdir()) == sorted([MODEL, LOG, METRICS])
+    assert {path.stat().st_mode & 0o077 for path in folder.iterdir()} == {0}
+
+
+def test_the_model_is_downloaded_once(aws: Aws, tmp_path: Path) -> None:
+    put_model(aws, meta())
+    with counting_proxy(aws.endpoint) as calls:
+        keep_result(Aws(Settings(endpoint_url=calls.url, runs=tmp_path / "runs")), planned(), description(aws))
+    assert [call for call in calls.seen if call == f"GET /{aws.bucket}/{KEY}"] == [f"GET /{aws.bucket}/{KEY}"]
+
+
+def test_a_later_job_of_the_same_name_is_not_taken_for_the_kept_one(aws: Aws, folder: Path) -> None:
+    put_model(aws, meta())
+    keep_result(aws, planned(), description(aws))
+    later = {**description(aws), "CreationTime": description(aws)["TrainingEndTime"]}
+    assert not is_kept(folder.parents[1], later)
+    assert not is_kept(folder.parents[1], {**description(aws), "TrainingJobName": "another"})
+
+
+def test_a_file_that_was_shortened_does_not_count_as_kept(aws: Aws, folder: Path) -> None:
+    put_model(aws, meta())
+    keep_result(aws, planned(), description(aws))
+    (folder / MODEL).write_bytes(b"short")
+    assert load_kept(folder.parents[1]) is None
+
+
+def test_a_model_that_is_refused_replaces_nothing(aws: Aws, folder: Path) -> None:
+    good = put_model(aws, meta())
+    keep_result(aws, planned(), description(aws))
+    put_model(aws, meta(data_digest="another"))
+    with pytest.raises(StageFailed, match="does not agree"):
+        keep_result(aws, planned(), description(aws))
+    assert (folder / MODEL).read_bytes() == good and load_kept(folder.parents[1]) is not None
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_a_model_that_is_gone_is_an_error_of_awss(aws: Aws, folder: Path) -> None:
+    with pytest.raises(AwsFailed):
+        keep_result(
+            aws, planned(), {**description(aws), "ModelArtifacts": {"S3ModelArtifacts": f"s3://{aws.bucket}/x"}}
+        )
+    assert load_kept(folder.parents[1]) is None
+
+
+def test_the_log_of_a_job_that_failed_is_kept_too(aws: Aws, folder: Path) -> None:
+    write_log(aws, "kennel-r-failed")
+    assert keep_log(aws, folder.parents[1], "kennel-r-failed") == 4
+    assert (folder / LOG).read_text().count("algo-2 |") == 2
+
+
+def test_the_model_of_an_ec2_training_is_another_file(aws: Aws, folder: Path) -> None:
+    own = folder.parent / MODEL
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"EC2's")
+    put_model(aws, meta())
+    keep_result(aws, dataclasses.replace(planned()), description(aws))
+    assert own.read_bytes() == b"EC2's"

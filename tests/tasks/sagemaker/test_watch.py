@@ -1,0 +1,87 @@
+"""The end of a training job: only Completed is success, and a failure brings its reason and the last lines."""
+
+from typing import Any
+
+import pytest
+
+from tasks.account.logs import LogFollower
+from tasks.run.errors import StageFailed, WaitTimedOut
+from tasks.sagemaker.watch import follow_job
+from tests.scripted import Scripted, not_found
+
+
+def job(status: str, secondary: str, **more: Any) -> Scripted:
+    events = [{"timestamp": number, "message": f"line {number}"} for number in range(30)]
+    events.insert(3, {"timestamp": 3, "message": "Executing command: torchrun train.py"})
+
+    def page(**arguments: Any) -> dict[str, Any]:
+        return {"events": [] if arguments.get("nextToken") else events, "nextForwardToken": "f/1"}
+
+    describe = {"TrainingJobName": "j", "TrainingJobStatus": status, "SecondaryStatus": secondary, **more}
+    logs = {
+        "describe_log_streams": lambda **_: {"logStreams": [{"logStreamName": "j/algo-2-1700000000"}]},
+        "get_log_events": page,
+    }
+    return Scripted(sagemaker={"describe_training_job": lambda **_: describe}, logs=logs)
+
+
+def follow(scripted: Scripted, said: list[str], clock: Any = lambda: 0.0) -> Any:
+    return follow_job(scripted.aws, "j", deadline_seconds=60, say=said.append, clock=clock, sleep=lambda _: None)
+
+
+def test_lines_are_said_with_their_host_from_the_start_of_the_script_on() -> None:
+    said: list[str] = []
+    follow(job("Completed", "Completed"), said)
+    assert said[0] == "algo-2 | (3 lines of set-up are in `kennel logs`)"
+    assert said[1] == "algo-2 | Executing command: torchrun train.py"
+    assert said[-1] == "algo-2 | line 29"
+
+
+def test_a_failure_carries_aws_reason_and_the_last_20_lines_of_each_host() -> None:
+    with pytest.raises(StageFailed) as caught:
+        follow(job("Failed", "Failed", FailureReason="AlgorithmError: exit code 3"), [])
+    assert "AlgorithmError: exit code 3" in caught.value.why
+    assert "line 29" in caught.value.why and "line 10" in caught.value.why
+    assert "line 9\n" not in caught.value.why
+
+
+@pytest.mark.parametrize(
+    ("secondary", "reason"),
+    [
+        ("MaxRuntimeExceeded", "MaxRuntimeInSeconds"),
+        ("Stopped", "somebody stopped it"),
+        ("MaxWaitTimeExceeded", "spot"),
+    ],
+)
+def test_a_job_that_was_stopped_is_not_a_success(secondary: str, reason: str) -> None:
+    with pytest.raises(StageFailed, match="it ended Stopped") as caught:
+        follow(job("Stopped", secondary), [])
+    assert reason in caught.value.why
+
+
+def test_a_job_that_does_not_end_is_given_up_at_the_deadline_and_never_silent_for_10_seconds() -> None:
+    seconds = iter(range(0, 500, 3))
+    said: list[str] = []
+    with pytest.raises(WaitTimedOut, match="InProgress/Starting"):
+        follow(job("InProgress", "Starting"), said, clock=lambda: float(next(seconds)))
+    assert any("training job: InProgress/Starting" in line for line in said)
+
+
+def test_a_job_that_vanished_is_an_error() -> None:
+    gone = Scripted(sagemaker={"describe_training_job": not_found("DescribeTrainingJob")}, logs={})
+    with pytest.raises(Exception, match="it is gone"):
+        follow(gone, [])
+
+
+def test_an_empty_page_is_not_the_end_of_a_stream() -> None:
+    pages = {None: ([], "f/1"), "f/1": ([{"timestamp": 1, "message": "late"}], "f/2"), "f/2": ([], "f/2")}
+
+    def page(**arguments: Any) -> dict[str, Any]:
+        events, token = pages[arguments.get("nextToken")]
+        return {"events": events, "nextForwardToken": token}
+
+    streams = {"logStreams": [{"logStreamName": "j/algo-1-1700000000"}]}
+    scripted = Scripted(logs={"describe_log_streams": lambda **_: streams, "get_log_events": page})
+    follower = LogFollower(scripted.aws, "group", "j/")
+    assert [str(line) for line in follower.poll()] == ["algo-1 | late"]
+    assert follower.poll() == []

@@ -1,0 +1,216 @@
+"""A plan on an endpoint of localaws: registered once, adopted, suspended, refused where AWS would refuse it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tasks.account.prices import choose_hosting_instance
+from tasks.run.aws import Aws
+from tasks.run.errors import NotFound, OwnershipRefused, SettingsRefused, WaitTimedOut
+from tasks.run.ledger import Ledger
+from tasks.run.records import EndpointRef
+from tasks.run.settings import Settings
+from tasks.serving.activities import describe_activities
+from tasks.serving.autoscaling import (
+    AutoscalingPlan,
+    describe_scaling,
+    ensure_autoscaling,
+    plan_autoscaling,
+    remove_autoscaling,
+    resource_id,
+    resume_scaling,
+    suspend_scaling,
+)
+from tasks.serving.endpoint import EndpointPlan, ensure_endpoint
+from tasks.serving.instances import set_instance_count, wait_for_instances
+from tasks.teardown.sagemaker_and_storage import KINDS
+from tests.conftest import RunningLocalAws
+from tests.counting_proxy import Calls, counting_proxy
+from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, IMAGE, Workbench, pack, workbench
+from tests.tasks.scaling.deployments import plan as derived_plan
+
+RUN = "scaled"
+VARIANT = "AllTraffic"
+
+
+@pytest.fixture(scope="module")
+def bench(localaws: RunningLocalAws) -> Iterator[Workbench]:
+    with workbench(localaws) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def endpoint(bench: Workbench) -> str:
+    return bench.endpoint(bench.model())
+
+
+@pytest.fixture
+def calls(localaws: RunningLocalAws) -> Iterator[Calls]:
+    with counting_proxy(localaws.url) as seen:
+        yield seen
+
+
+@pytest.fixture
+def aws(calls: Calls, tmp_path: Path, endpoint: str) -> Iterator[Aws]:
+    made = Aws(Settings(endpoint_url=calls.url, runs=tmp_path / "runs"))
+    yield made
+    remove_autoscaling(made, Ledger.open(made, RUN), endpoint, VARIANT)
+
+
+def planned(endpoint: str, **changes: object) -> AutoscalingPlan:
+    made = AutoscalingPlan(RUN, endpoint, VARIANT, "ml.m5.large", 1, 4, 600.0, 180, 420, deadline_seconds=30.0)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def test_what_is_planned_is_what_is_set(aws: Aws, endpoint: str) -> None:
+    ledger = Ledger.open(aws, RUN)
+    state = ensure_autoscaling(aws, ledger, planned(endpoint))
+    assert (state.minimum, state.maximum, state.is_suspended) == (1, 4, False)
+    assert (state.current_instances, state.endpoint_status) == (1, "InService")
+    policy = state.policies[0]
+    assert policy.metric == "SageMakerVariantInvocationsPerInstance"
+    assert (policy.target, policy.scale_out_cooldown, policy.scale_in_cooldown) == (600.0, 180, 420)
+    assert len(policy.alarms) == 2
+    rows = [(row.kind, row.name, row.state) for row in ledger.rows()]
+    assert rows == [("scalable-target", resource_id(endpoint, VARIANT), "created")]
+
+
+def test_the_same_again_changes_nothing(aws: Aws, calls: Calls, endpoint: str) -> None:
+    ledger = Ledger.open(aws, RUN)
+    first = ensure_autoscaling(aws, ledger, planned(endpoint))
+    calls.seen.clear()
+    assert ensure_autoscaling(aws, ledger, planned(endpoint)) == first
+    assert calls.seen and calls.mutating() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "called"),
+    [
+        ({"maximum": 5}, ["AnyScaleFrontendService.RegisterScalableTarget"]),
+        ({"target": 500.0}, ["AnyScaleFrontendService.PutScalingPolicy"]),
+        ({"scale_in_cooldown": 600}, ["AnyScaleFrontendService.PutScalingPolicy"]),
+    ],
+)
+def test_only_what_differs_is_changed(
+    aws: Aws, calls: Calls, endpoint: str, changes: dict[str, object], called: list[str]
+) -> None:
+    ledger = Ledger.open(aws, RUN)
+    ensure_autoscaling(aws, ledger, planned(endpoint))
+    calls.seen.clear()
+    state = ensure_autoscaling(aws, ledger, planned(endpoint, **changes))
+    assert calls.mutating() == called
+    assert len(state.policies) == 1
+
+
+def test_a_fleet_below_the_minimum_is_brought_to_it(aws: Aws, endpoint: str) -> None:
+    ledger = Ledger.open(aws, RUN)
+    assert ensure_autoscaling(aws, ledger, planned(endpoint, minimum=2)).current_instances == 2
+    activities = describe_activities(aws, endpoint, VARIANT)
+    assert "minimum capacity was set to 2" in activities[-1].cause
+    assert activities[-1].started <= (activities[-1].ended or activities[-1].started)
+    ensure_autoscaling(aws, ledger, planned(endpoint))
+    suspend_scaling(aws, endpoint, VARIANT)
+    ref = EndpointRef(endpoint, "arn", "c", "m", VARIANT, "ml.m5.large", 2, "s3://m", 1.0)
+    set_instance_count(aws, ref, 1, deadline_seconds=30)
+    assert wait_for_instances(aws, endpoint, VARIANT, low=1, high=1, deadline_seconds=5) == 1
+
+
+def test_scaling_is_suspended_and_resumed_and_a_plan_resumes_it(aws: Aws, calls: Calls, endpoint: str) -> None:
+    ledger = Ledger.open(aws, RUN)
+    ensure_autoscaling(aws, ledger, planned(endpoint))
+
+    def is_suspended() -> bool:
+        state = describe_scaling(aws, endpoint, VARIANT)
+        return state is not None and state.is_suspended
+
+    assert suspend_scaling(aws, endpoint, VARIANT) and is_suspended()
+    calls.seen.clear()
+    assert suspend_scaling(aws, endpoint, VARIANT) and calls.mutating() == []
+    assert resume_scaling(aws, endpoint, VARIANT) and not is_suspended()
+    suspend_scaling(aws, endpoint, VARIANT)
+    assert not ensure_autoscaling(aws, ledger, planned(endpoint)).is_suspended
+
+
+def test_an_endpoint_that_is_not_registered_has_no_scaling(aws: Aws, endpoint: str) -> None:
+    assert describe_scaling(aws, endpoint, VARIANT) is None
+    assert not suspend_scaling(aws, endpoint, VARIANT)
+
+
+def test_somebody_elses_policy_is_not_joined(aws: Aws, endpoint: str) -> None:
+    ledger = Ledger.open(aws, RUN)
+    ensure_autoscaling(aws, ledger, planned(endpoint, run_id="other"))
+    with pytest.raises(OwnershipRefused, match="kennel-other-invocations scales it already"):
+        ensure_autoscaling(aws, ledger, planned(endpoint))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"instance_type": "ml.t2.medium"}, "burstable instances cannot autoscale"),
+        ({"minimum": 5}, "1 ≤ min ≤ max"),
+        ({"minimum": 0}, "1 ≤ min ≤ max"),
+        ({"target": 0.0}, "the target is above 0"),
+        ({"scale_in_cooldown": -1}, "cooldowns are at least 0"),
+    ],
+)
+def test_what_aws_would_refuse_or_never_act_on_is_refused_before_a_call(changes: dict[str, object], why: str) -> None:
+    with pytest.raises(SettingsRefused, match=why):
+        planned("e", **changes)
+
+
+def test_an_endpoint_that_does_not_exist_is_not_found(aws: Aws) -> None:
+    with pytest.raises(NotFound):
+        ensure_autoscaling(aws, Ledger.open(aws, RUN), planned("no-such-endpoint"))
+
+
+def test_a_wait_for_more_instances_than_there_are_has_a_deadline(aws: Aws, endpoint: str) -> None:
+    with pytest.raises(WaitTimedOut, match="9 instances or more wanted"):
+        wait_for_instances(aws, endpoint, VARIANT, low=9, high=None, deadline_seconds=0.2)
+
+
+def test_a_derived_plan_is_applied_number_by_number() -> None:
+    ref = EndpointRef("e", "arn", "c", "m", "primary", "ml.m5.large", 1, "s3://m", 1.0)
+    made = plan_autoscaling(RUN, ref, derived_plan())
+    assert (made.minimum, made.maximum, made.target) == (1, 4, 600.0)
+    assert (made.scale_out_cooldown, made.scale_in_cooldown) == (180, 420)
+    with pytest.raises(SettingsRefused, match=r"measured on ml\.m5\.large, the endpoint runs on ml\.c5\.xlarge"):
+        plan_autoscaling(RUN, replace(ref, instance_type="ml.c5.xlarge"), derived_plan())
+
+
+def test_teardown_finds_and_removes_the_target(aws: Aws, endpoint: str) -> None:
+    ensure_autoscaling(aws, Ledger.open(aws, RUN), planned(endpoint))
+    kind, name = KINDS["scalable-target"], resource_id(endpoint, VARIANT)
+    found = kind.look(aws, name)
+    assert found is not None and found.key == ("scalable-target", name)
+    kind.remove(aws, name)
+    kind.remove(aws, name)
+    assert kind.look(aws, name) is None
+    assert describe_scaling(aws, endpoint, VARIANT) is None
+
+
+def test_a_redeploy_keeps_the_scaled_count_and_another_instance_type_is_deregistered(
+    aws: Aws, bench: Workbench
+) -> None:
+    ledger = Ledger.open(aws, RUN)
+
+    def deploy(code: str, instance_type: str) -> EndpointRef:
+        uri = bench.upload(pack({"code/inference.py": code}))
+        instance = choose_hosting_instance(instance_type)
+        return ensure_endpoint(aws, ledger, EndpointPlan(RUN, IMAGE, uri, bench.role_arn, instance, 1, 40.0))
+
+    made = deploy(ECHO, "ml.m5.large")
+    wanted = planned(made.name, variant=made.variant, minimum=2)
+    first = ensure_autoscaling(aws, ledger, wanted)
+    assert deploy(ECHO + "# changed", "ml.m5.large").instance_count == 2
+    again = describe_scaling(aws, made.name, made.variant)
+    assert again is not None and (again.minimum, again.policies) == (2, first.policies)
+
+    assert deploy(ECHO, "ml.c5.xlarge").instance_type == "ml.c5.xlarge"
+    assert describe_scaling(aws, made.name, made.variant) is None
+    states = {row.name: row.state for row in ledger.rows() if row.kind == "scalable-target"}
+    assert states == {resource_id(made.name, made.variant): "removed"}
+    KINDS["endpoint"].remove(aws, made.name)

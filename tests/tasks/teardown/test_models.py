@@ -1,0 +1,166 @@
+"""No model is deleted without a copy here or without a word, against a real localaws of its own."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.account import objects
+from tasks.account.bucket import ensure_bucket
+from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused
+from tasks.run.ledger import Ledger
+from tasks.run.records import InstanceModel, save_record
+from tasks.run.settings import Settings
+from tasks.sagemaker.kept import FOLDER, METRICS, MODEL, KeptTraining
+from tasks.teardown.models import keep_models
+from tasks.teardown.teardown import TeardownReport, draw_plan, tear_down
+from tests.conftest import start_server, wait_for_url
+from tests.counting_proxy import Calls, Fault, counting_proxy
+
+JOB = "kennel-run-1-train-00000000"
+KEY = f"runs/run-1/output/{JOB}/output/model.tar.gz"
+CONTENT = b"a model" * 100
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of this module's own, for everything of kennel's is removed from it."""
+    home = tmp_path_factory.mktemp("localaws")
+    server = start_server(home)
+    yield wait_for_url(home, server)
+    server.send_signal(signal.SIGINT)
+    server.wait(20)
+
+
+@pytest.fixture
+def calls(url: str) -> Iterator[Calls]:
+    with counting_proxy(url) as seen:
+        yield seen
+
+
+@pytest.fixture
+def aws(calls: Calls, tmp_path: Path) -> Aws:
+    """An account with one run, whose model is in the bucket."""
+    made = Aws(Settings(endpoint_url=calls.url, home=tmp_path / "home", runs=tmp_path / "runs"))
+    ledger = Ledger.open(made, "run-1")
+    bucket = ensure_bucket(made, ledger, "run-1")
+    with ledger.create("s3-prefix", f"s3://{bucket}/runs/run-1/"):
+        objects.put_object(made, bucket, KEY, CONTENT, content_type="application/gzip")
+        objects.put_object(made, bucket, "runs/run-1/code/train.py", b"code", content_type="text/plain")
+    return made
+
+
+def removed(aws: Aws, lines: list[str]) -> TeardownReport:
+    return tear_down(aws, None, yes=True, say=lines.append)
+
+
+def is_bucket_there(aws: Aws) -> bool:
+    return aws.bucket in {bucket["Name"] for bucket in aws.client("s3").list_buckets()["Buckets"]}
+
+
+def test_a_model_that_is_nowhere_else_is_fetched_before_it_goes(aws: Aws) -> None:
+    lines: list[str] = []
+    report = removed(aws, lines)
+    (copy,) = report.models_kept
+    assert Path(copy).read_bytes() == CONTENT and Path(copy).is_relative_to(aws.settings.run_dir("run-1"))
+    assert report.models_lost == () and f"s3-prefix {aws.bucket}/runs/run-1" in report.removed
+    assert [line for line in lines if "fetch" in line and KEY in line]
+    assert not is_bucket_there(aws)
+
+
+def test_a_model_that_the_run_keeps_is_not_fetched_again(aws: Aws, calls: Calls) -> None:
+    folder = aws.settings.run_dir("run-1") / FOLDER
+    folder.mkdir(parents=True)
+    (folder / MODEL).write_bytes(CONTENT)
+    etag = objects.list_objects(aws, aws.bucket, KEY)[KEY].etag
+    uri = f"s3://{aws.bucket}/{KEY}"
+    kept = KeptTraining(JOB, "2026-01-01", uri, etag, "0" * 64, len(CONTENT), {}, {}, 0)
+    save_record(folder, METRICS.removesuffix(".json"), kept)
+    calls.seen.clear()
+    assert removed(aws, []).models_kept == (str(folder / MODEL),)
+    assert f"GET /{aws.bucket}/{KEY}" not in calls.seen
+
+
+def test_a_model_that_came_from_ec2_is_not_fetched_again(aws: Aws, calls: Calls) -> None:
+    run_dir = aws.settings.run_dir("run-1")
+    archive = run_dir / "TrainedModels" / MODEL
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(CONTENT)
+    save_record(run_dir, "train_ec2", from_ec2(f"s3://{aws.bucket}/{KEY}", str(archive)))
+    calls.seen.clear()
+    assert removed(aws, []).models_kept == (str(archive),)
+    assert f"GET /{aws.bucket}/{KEY}" not in calls.seen
+
+
+def from_ec2(uri: str, archive: str) -> InstanceModel:
+    return InstanceModel(
+        name="ec2-1",
+        spec_digest="s",
+        model_uri=uri,
+        model_sha256="0" * 64,
+        backbone="efficientnet_lite0",
+        classes=("x", "y"),
+        test_accuracy=1.0,
+        test_images=8,
+        metrics={},
+        instance_type="c7i.xlarge",
+        instance_count=1,
+        instance_ids=("i-1",),
+        instance_reason="a test",
+        refused=(),
+        spot=False,
+        interruptions=0,
+        seconds={},
+        wall_seconds=1.0,
+        billable_seconds=60.0,
+        cost_usd=None,
+        prices="none",
+        data_digest="d",
+        command=(),
+        archive=archive,
+        log_files=(),
+    )
+
+
+def test_a_record_that_cannot_be_read_stands_for_no_copy(aws: Aws) -> None:
+    folder = aws.settings.run_dir("run-1") / FOLDER
+    folder.mkdir(parents=True)
+    (folder / METRICS).write_text("{}")
+    (copy,) = removed(aws, []).models_kept
+    assert Path(copy).read_bytes() == CONTENT
+
+
+def test_a_model_that_cannot_be_fetched_is_named_and_stays_without_yes(aws: Aws, calls: Calls) -> None:
+    calls.faults.append(unreadable(aws))
+    plan, _ = draw_plan(aws, None)
+    with pytest.raises(SettingsRefused, match="1 models are nowhere else and would be lost") as caught:
+        keep_models(aws, plan, yes=False, say=lambda _: None)
+    assert KEY in str(caught.value) and "--yes" in caught.value.next_command
+    calls.faults.clear()
+    assert objects.read_object(aws, aws.bucket, KEY) == CONTENT
+    removed(aws, [])
+
+
+def test_with_yes_the_loss_is_said_in_one_line_and_reported(aws: Aws, calls: Calls) -> None:
+    calls.faults.append(unreadable(aws))
+    lines: list[str] = []
+    report = removed(aws, lines)
+    (lost,) = report.models_lost
+    assert KEY in lost and report.models_kept == ()
+    assert len([line for line in lines if line.startswith("  LOST") and KEY in line]) == 1
+    assert not is_bucket_there(aws)
+
+
+def test_a_model_larger_than_the_free_disk_is_said_to_be_lost(aws: Aws, calls: Calls) -> None:
+    huge = b"<Size>900000000000000</Size>"
+    length = f"<Size>{len(CONTENT)}</Size>".encode()
+    objects.list_objects(aws, aws.bucket, "runs/run-1/")
+    calls.faults.append(Fault(calls.seen[-1], change=lambda body: body.replace(length, huge), times=20))
+    (lost,) = removed(aws, []).models_lost
+    assert "MB free" in lost
+
+
+def unreadable(aws: Aws) -> Fault:
+    return Fault(f"HEAD /{aws.bucket}/{KEY}", instead=(403, b""), times=20)

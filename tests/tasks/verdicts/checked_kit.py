@@ -1,0 +1,104 @@
+"""A deployment to be load-tested with a plan: an endpoint whose instances have a capacity, behind a function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.run.aws import Aws
+from tasks.run.ledger import Ledger
+from tasks.run.records import EndpointRef, FunctionRef
+from tasks.run.settings import Settings
+from tests.localaws.functions.functions_kit import Functions
+from tests.localaws.sagemaker.endpoints.endpoint_models import workbench
+from tests.localaws.scaled_server import ScaledServer, scaled_server
+
+TYPE = "ml.m5.large"
+RUN_ID = "checked-1"
+SCALE = 60
+FRONT = """
+import base64, http.client, os
+from urllib.parse import urlsplit
+
+PARTS = urlsplit(os.environ["AWS_ENDPOINT_URL"])
+PATH = "/endpoints/" + os.environ["ENDPOINT_NAME"] + "/invocations"
+SIGNED = "Credential=x/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=0"
+HEADERS = {"Content-Type": "application/octet-stream", "Authorization": "AWS4-HMAC-SHA256 " + SIGNED}
+kept = []
+
+def handler(event, context):
+    fresh = not kept
+    if fresh:
+        kept.append(http.client.HTTPConnection(PARTS.hostname, PARTS.port, timeout=30))
+    try:
+        kept[0].request("POST", PATH, base64.b64decode(event["image"]), HEADERS)
+        answer = kept[0].getresponse()
+        return {"statusCode": answer.status, "body": answer.read().decode()}
+    except (OSError, http.client.HTTPException):
+        kept.pop().close()
+        if fresh:
+            raise
+        return handler(event, context)
+"""
+"""Like the deployed function, it replaces a kept connection that the server has dropped, once."""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What a checked load test works on."""
+
+    server: ScaledServer
+    aws: Aws
+    endpoint: EndpointRef
+    function: FunctionRef
+    run_dir: Path
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger.open(self.aws, RUN_ID)
+
+
+@contextmanager
+def marked_as_ours() -> Iterator[None]:
+    """Have what is started inside the block counted as kennel's own, as what `kennel up` starts is."""
+    kept = os.environ.get("KENNEL_OWNER")
+    os.environ["KENNEL_OWNER"] = kept or "tests"  # its own processes carry the same
+    try:
+        yield
+    finally:
+        if kept is None:
+            del os.environ["KENNEL_OWNER"]
+
+
+@contextmanager
+def deployed(folder: Path, *arguments: str) -> Iterator[Deployed]:
+    """Run a localaws of its own at time scale 60 with an endpoint and a function; `arguments` are the server's."""
+    with marked_as_ours(), scaled_server(*arguments, scale=SCALE) as server, workbench(server.localaws) as bench:
+        name, functions = bench.endpoint(bench.model()), Functions.of(server.localaws)
+        front = functions.make(FRONT, Environment={"Variables": {"ENDPOINT_NAME": name}}, MemorySize=256)
+        version = functions.aws.publish_version(FunctionName=front)["Version"]
+        functions.aws.create_alias(FunctionName=front, Name="live", FunctionVersion=version)
+        clock = server.clock()
+        settings = Settings.load(
+            endpoint_url=server.localaws.url,
+            region="us-east-1",
+            runs=folder / "runs",
+            home=folder / "home",
+            time_scale=clock["scale"],
+            clock_origin=clock["origin"],
+        )
+        arn = "arn:aws:{}:us-east-1:123456789012:{}"
+        run_dir = settings.run_dir(RUN_ID)
+        run_dir.mkdir(parents=True)
+        yield Deployed(
+            server,
+            Aws(settings),
+            EndpointRef(
+                name, arn.format("sagemaker", f"endpoint/{name}"), "c", "m", "AllTraffic", TYPE, 1, "s3://b/k", 1.0
+            ),
+            FunctionRef(front, arn.format("lambda", f"function:{front}"), version, "live", "a", "r", "ra", "s", name),
+            run_dir,
+        )

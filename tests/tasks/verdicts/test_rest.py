@@ -1,0 +1,62 @@
+"""Before a plan is set, the endpoint comes to rest: the policy's alarm would look back on the ladder's load."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tasks.run.errors import WaitTimedOut
+from tasks.run.records import EndpointRef
+from tasks.run.settings import Settings
+from tasks.verdicts.rest import bring_to_rest
+from tests.scripted import Scripted
+
+ENDPOINT = EndpointRef("e", "arn", "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0)
+VARIANT = {"VariantName": "AllTraffic", "CurrentInstanceCount": 1, "DesiredInstanceCount": 1}
+
+
+class Loaded(Scripted):
+    """An endpoint with one instance whose busiest minute is each of the given ones in turn."""
+
+    def __init__(self, sums: Iterator[float], *, time_scale: float = 600.0, is_registered: bool = False) -> None:
+        self.settings = Settings(time_scale=time_scale, clock_origin=time.time())
+        self.asked: list[Mapping[str, Any]] = []
+        targets = [{"MinCapacity": 1, "MaxCapacity": 3, "SuspendedState": {}}] if is_registered else []
+        services: dict[str, Mapping[str, Callable[..., Any]]] = {
+            "sagemaker": {
+                "describe_endpoint": lambda **_: {"EndpointStatus": "InService", "ProductionVariants": [VARIANT]}
+            },
+            "application-autoscaling": {
+                "describe_scalable_targets": lambda **_: {"ScalableTargets": targets},
+                "register_scalable_target": self._register,
+            },
+            "cloudwatch": {"get_metric_statistics": lambda **_: {"Datapoints": [{"Sum": next(sums)}]}},
+        }
+        super().__init__(**services)
+
+    def _register(self, **asked: Any) -> dict[str, str]:
+        self.asked.append(asked)
+        return {}
+
+
+def test_it_waits_until_no_recent_minute_is_above_the_target() -> None:
+    sums = iter([90.0, 40.0, 11.0, 10.0, 99.0])
+    bring_to_rest(Loaded(sums).aws, ENDPOINT, minimum=1, target=10.0)
+    assert next(sums) == 99.0
+
+
+def test_what_scales_already_is_suspended_first() -> None:
+    loaded = Loaded(iter([0.0]), is_registered=True)
+    bring_to_rest(loaded.aws, ENDPOINT, minimum=1, target=10.0)
+    (asked,) = loaded.asked
+    assert set(asked["SuspendedState"].values()) == {True}
+    assert loaded.calls.index("register_scalable_target") < loaded.calls.index("get_metric_statistics")
+
+
+def test_a_load_that_does_not_end_is_not_waited_for_forever() -> None:
+    always = (50.0 for _ in range(10_000))
+    with pytest.raises(WaitTimedOut, match="under load, 50 invocations a minute"):
+        bring_to_rest(Loaded(always, time_scale=10_000.0).aws, ENDPOINT, minimum=1, target=10.0)
