@@ -1,4 +1,4 @@
-"""A real server to load, and a real image to send."""
+"""Fixtures: a real server to put under load, and a real image to send."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SERVER = Path(__file__).parent / "invoke_server.py"
 
 @dataclass(frozen=True)
 class InvokeServer:
-    """A server process that speaks InvokeEndpoint and Invoke."""
+    """A server process that implements InvokeEndpoint and Invoke."""
 
     port: int
     process: subprocess.Popen[str]
@@ -30,24 +30,24 @@ class InvokeServer:
         return f"http://127.0.0.1:{self.port}"
 
     def counts(self) -> dict[str, int]:
-        """Return how many requests it answered with each status."""
+        """Return the number of responses by status."""
         with urllib.request.urlopen(f"{self.url}/counts", timeout=5) as answer:
             counts: dict[str, int] = json.loads(answer.read())
         return counts
 
     def stall(self, *, after_seconds: float, seconds: float) -> None:
-        """Stop the whole process for a while, later, as a paused machine would be."""
+        """Pause the whole process later for a while, like a stalled machine."""
         threading.Timer(after_seconds, os.kill, (self.process.pid, signal.SIGSTOP)).start()
         threading.Timer(after_seconds + seconds, os.kill, (self.process.pid, signal.SIGCONT)).start()
 
     def kill(self, *, after_seconds: float) -> None:
-        """Kill the server later."""
+        """Kill the server after a delay."""
         threading.Timer(after_seconds, self.process.kill).start()
 
 
 @contextmanager
 def running_server() -> Iterator[InvokeServer]:
-    """Start a server and stop it at the end."""
+    """Run a server until the block ends."""
     command = [sys.executable, str(SERVER)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None

@@ -151,7 +151,10 @@ def test_a_generator_that_breaks_ends_at_once_and_says_why(server: InvokeServer,
     unknown = tmp_path / "photo.gif"
     unknown.write_bytes(image.read_bytes())
     settings, begun = Settings.load(endpoint_url=server.url), time.monotonic()
-    with pytest.raises(StageFailed, match=r"left no result\n  why: .*ImageError: .*photo.gif: must end in .jpg"):
+    with pytest.raises(
+        StageFailed,
+        match=r"left no result\n  why: .*ImageError: .*photo.gif is not an image: its name must end in .jpg",
+    ):
         run_load_test(
             settings,
             tmp_path,
