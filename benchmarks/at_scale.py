@@ -1,7 +1,7 @@
-"""What binds first, and how long a tenfold jump is not carried, from 100 to 1,000,000 requests a second.
+"""Print which limit binds first at 100 to 1,000,000 requests/s, and how long the fleet takes to absorb a tenfold jump.
 
-`python -m benchmarks.at_scale [runs/<run id>]` prints the study of `benchmarks.simulation.limits`: for the measurements
-of a run that has a scaling plan, else for figures that are assumed and say so. Nothing is sent anywhere.
+`python -m benchmarks.at_scale [runs/<run id>]` prints the study of `benchmarks.simulation.limits` for the measurements
+of a run that has a scaling plan. Without a run it uses assumed figures and says so. It sends no requests.
 """
 
 import sys
@@ -9,20 +9,18 @@ import time
 from pathlib import Path
 
 from benchmarks.simulation.limits import bounds, study, study_markdown
+from tasks.run.handle import RunFolder
 from tasks.run.machine import hardware
-from tasks.run.records import load_record
-from tasks.scaling.plan import Limits, ScalingPlan, list_prices
+from tasks.scaling.plan import Limits, list_prices
 from tasks.scaling.traffic import Figure, Measured, Traffic
+from tasks.verdicts.check import ScalingVerdicts
 
-STAGE = "scaling_plan"
 ASSUMED = "assumed, not measured"
 
 
 def main(arguments: list[str]) -> None:
     """Print the study."""
-    plan = load_record(Path(arguments[0]), STAGE, ScalingPlan) if arguments else None
-    if arguments and plan is None:
-        sys.exit(f"{arguments[0]} has no {STAGE}.json: run the load test of that run first")
+    plan = RunFolder(Path(arguments[0])).need(ScalingVerdicts).plan if arguments else None
     measured, traffic = (plan.measured, plan.traffic) if plan else (_assumed(), _traffic())
     prices = list_prices(measured.instance_type)
     begun = time.perf_counter()
@@ -31,8 +29,8 @@ def main(arguments: list[str]) -> None:
     print(study_markdown(rows, measured))
     for bound in bounds(measured, prices, traffic, limits=Limits(instances=20)):
         print(f"- {bound.name}: {bound.binds_at_rps:,.0f} requests/s = {bound.formula}; next: {bound.remedy}")
-    source = "the run's measurements" if plan else f"figures {ASSUMED}; a quota of 20 instances"
-    print(f"\n{len(rows)} rates × 240 minutes simulated in {seconds:.3f} s on {hardware()}; {source}.")
+    source = "based on the run's measurements" if plan else f"the figures are {ASSUMED}; the quota is 20 instances"
+    print(f"\nSimulated {len(rows)} rates × 240 minutes in {seconds:.3f} s on {hardware()}; {source}.")
 
 
 def _traffic() -> Traffic:

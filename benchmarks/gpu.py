@@ -1,10 +1,10 @@
-"""On a CUDA machine: frozen features per second, fine-tuning pictures per second, and JPEGs to an evaluated head.
+"""Measure training on a CUDA GPU: feature extraction, fine-tuning, and the time from JPEGs to an evaluated head.
 
     python -m benchmarks.gpu --backbone resnet50 [--data dogImages-21breeds.zip]
 
-Elsewhere it says "no GPU" and ends 0. Features and fine-tuning run on pictures already on the GPU (random pixels), so
-they measure the network; the last figure includes reading shards, decoding on the CPU and everything else. Goals:
-speed.md, one H200.
+Without a GPU it measures nothing and ends with exit status 0. Feature extraction and fine-tuning use random pictures
+that are already on the GPU, so they measure the network alone. The last figure also includes reading shards and
+decoding on the CPU. The goals are for one H200.
 """
 
 import argparse
@@ -35,7 +35,7 @@ IMAGES = 8351
 
 
 def per_second(images: int, work: Callable[[], None], *, repeats: int = 7) -> float:
-    """Median rate of `work` over `images` pictures, after three runs that do not count."""
+    """Return the median rate of `work`, which processes `images` pictures, after three warm-up runs."""
     for _ in range(3):
         work()
     seconds = []
@@ -49,12 +49,12 @@ def per_second(images: int, work: Callable[[], None], *, repeats: int = 7) -> fl
 
 
 def random_pictures(count: int) -> torch.Tensor:
-    """(count, 224, 224, 3) uint8 on the GPU."""
+    """Return random pictures on the GPU: (count, 224, 224, 3) uint8."""
     return torch.randint(0, 256, (count, 224, 224, 3), dtype=torch.uint8, device="cuda")
 
 
 def features_per_second(backbone: str, batch: int) -> float:
-    """Frozen backbone, bf16, channels last."""
+    """Return the pictures per second through the frozen backbone, in bf16 and channels_last."""
     embedder = Embedder(build_backbone(backbone)).eval().requires_grad_(False).cuda()
     embedder = embedder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = random_pictures(batch)
@@ -69,7 +69,7 @@ def features_per_second(backbone: str, batch: int) -> float:
 
 
 def finetuned_per_second(backbone: str, batch: int) -> float:
-    """The whole network forwards, backwards and stepped by the loop that --finetune uses."""
+    """Return the pictures per second of fine-tuning: forward, backward and optimizer step of the whole network."""
     built = build_backbone(backbone)
     head = Head(built.width, CLASSES).folded(Standardisation(torch.zeros(built.width), torch.ones(built.width)))
     model = Classifier(Embedder(built), head).cuda()
@@ -93,8 +93,8 @@ def finetuned_per_second(backbone: str, batch: int) -> float:
     return per_second(8 * batch, work)
 
 
-def drawn_photos(count: int) -> list[Photo]:
-    """Random JPEGs of 256×340 px in the reference data's proportions."""
+def random_photos(count: int) -> list[Photo]:
+    """Return random JPEGs of 340×256 px, 80 % for training and 10 % each for validation and test."""
     random = np.random.default_rng(0)
     photos = []
     for number in range(count):
@@ -107,7 +107,7 @@ def drawn_photos(count: int) -> list[Photo]:
 
 
 def jpegs_to_head(backbone: str, photos: list[Photo]) -> tuple[float, dict[str, float]]:
-    """Seconds from staged JPEGs to a head measured on the test split, and by phase; imports are not counted."""
+    """Return the seconds from staged JPEGs to a head measured on the test split (without imports), and by phase."""
     with tempfile.TemporaryDirectory() as folder:
         write_shards(photos, Path(folder) / "data")
         model = Path(folder) / "model"
@@ -120,18 +120,18 @@ def jpegs_to_head(backbone: str, photos: list[Photo]) -> tuple[float, dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--data", type=Path, help="a zip of photos; without one, pictures are drawn")
+    parser.add_argument("--data", type=Path, help="a zip of photos; without one, random pictures are used")
     parser.add_argument("--images", type=int, default=IMAGES)
     given = parser.parse_args()
     if not torch.cuda.is_available():
-        print("no GPU: nothing measured")
+        print("There is no GPU, so nothing is measured.")
         return
 
     torch.backends.cudnn.benchmark = True
     print(f"{torch.cuda.get_device_name()}; torch {torch.__version__}; {given.backbone}, random weights")
     print(f"features: {features_per_second(given.backbone, 512):,.0f} img/s (goal 20,000)")
     print(f"fine-tuning: {finetuned_per_second(given.backbone, 256):,.0f} img/s (goal 5,000)")
-    photos = repeated(read_zip(given.data), given.images) if given.data else drawn_photos(given.images)
+    photos = repeated(read_zip(given.data), given.images) if given.data else random_photos(given.images)
     seconds, phases = jpegs_to_head(given.backbone, photos)
     print(f"{len(photos)} JPEGs to an evaluated head: {seconds:.2f} s (goal 2 s for 8,351); by phase {phases}")
 

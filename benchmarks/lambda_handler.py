@@ -1,9 +1,11 @@
-"""The deployed Lambda function against the same one written with boto3.
+"""Compare the deployed Lambda function with the same function written with boto3.
 
-`python -m benchmarks.lambda_handler` prints two ratios. Cold: from the import of the handler to its first answer, in a
-fresh interpreter (whose own start is not counted: it is the same). Warm: one call, and the client's part: that is
-the call less the bare exchange of as many bytes with the same server. Both ask one server on loopback that answers at
-once, in turns; their answers must be equal. Not covered: fetching a URL, which the other does not do, and TLS.
+`python -m benchmarks.lambda_handler` prints three ratios. Cold: the time from the import of the handler to its first
+response, in a fresh interpreter; the start of the interpreter is not counted. Call: the time of one warm call. Client:
+that time less the time of exchanging as many bytes with the same server over a bare socket.
+
+The two functions run in turns against a server on loopback that responds at once. Their responses must be equal. Not
+covered: TLS, and fetching a URL, which the boto3 function does not do.
 """
 
 import base64
@@ -65,7 +67,7 @@ print(json.dumps({"cold_ms": cold * 1e3, "call_ms": called * 1e3, "bare_ms": exc
 
 @dataclass(frozen=True)
 class Measured:
-    """One fresh process of one function, in milliseconds; call and bare exchange are medians of `CALLS`."""
+    """Times of one function in a fresh process, in milliseconds; call and bare exchange are medians of `CALLS`."""
 
     cold_ms: float
     call_ms: float
@@ -74,29 +76,29 @@ class Measured:
 
     @property
     def client_ms(self) -> float:
-        """What the function adds to the exchange itself."""
+        """The time that the function adds to the bare exchange."""
         return self.call_ms - self.bare_ms
 
 
 class Endpoint(BaseHTTPRequestHandler):
-    """Answers InvokeEndpoint with the same scores."""
+    """A server that responds to InvokeEndpoint with fixed scores."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
-        """Read the image, answer the scores."""
+        """Read the image and respond with the scores."""
         self.rfile.read(int(self.headers["Content-Length"]))
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(SCORES)}\r\n\r\n"
         self.wfile.write(head.encode() + SCORES)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the name is http.server's
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def endpoint() -> Iterator[str]:
-    """Serve on loopback and yield the url."""
+    """Run the server on loopback; yield its URL."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -127,18 +129,18 @@ def main() -> None:
     """Measure both in turns and print the ratios."""
     with endpoint() as url:
         for folder in (OURS, STOCK):
-            measure(folder, url)  # byte code is written and files are in memory
+            measure(folder, url)  # not counted: it compiles the byte code and fills the file cache
         rounds = [(measure(OURS, url), measure(STOCK, url)) for _ in range(ROUNDS)]
     for ours, stock in rounds:
         if ours.answer != stock.answer:
-            raise SystemExit(f"the answers differ: {ours.answer} and {stock.answer}")
+            raise SystemExit(f"the responses of the two functions differ: {ours.answer} and {stock.answer}")
     for what in ("cold_ms", "call_ms", "client_ms"):
         mine, theirs = ([getattr(pair[side], what) for pair in rounds] for side in (0, 1))
         ratio = statistics.median(b / a for a, b in zip(mine, theirs, strict=True))
         print(
             f"{what:10} ours {statistics.median(mine):8.2f}  boto3 {statistics.median(theirs):8.2f}  ratio {ratio:5.1f}"
         )
-    print(f"n = {ROUNDS} processes each, {CALLS} calls in each, {hardware()}")
+    print(f"n = {ROUNDS} processes of each function, {CALLS} calls in each process, {hardware()}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""localaws: how many Lambda invocations a second a no-op handler takes, and what binds.
+"""Measure how many invocations per second of a no-op Lambda function localaws handles, and who uses the CPU.
 
-`python -m benchmarks.lambda_invoke` prints one row a measurement. Eight environments are warmed, then eight connections
-ask again as soon as they are answered. The client is one thread that writes prepared bytes and looks at the
-status line and the body, so that little of the machine goes to asking; its CPU is measured as well as the server's
-and the functions'. The guards: every answer is checked, and CloudWatch's Invocations must equal what was sent.
+`python -m benchmarks.lambda_invoke` prints a row for each measurement. Eight environments are warmed. Then eight
+connections each send a request as soon as the previous one is answered. The client is a single thread that writes
+prepared bytes and checks only status line and body, so that it uses little of the machine. Its CPU time is measured
+beside that of the server and of the functions. Every response is checked, and CloudWatch's Invocations must equal the
+number of requests sent.
 """
 
 import io
@@ -23,8 +24,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from benchmarks.localaws_front import TRUST as SAGEMAKER_TRUST
-from benchmarks.localaws_front import Row, _client, localaws
-from tasks.run.machine import hardware
+from benchmarks.localaws_front import Row, client, localaws, print_rows
 
 HANDLER = """
 import time
@@ -44,7 +44,7 @@ _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Round:
-    """One round: invocations a second, the seconds of each, and CPU seconds by who used them."""
+    """One round: invocations per second, the seconds of each invocation, and the CPU seconds by process."""
 
     rate: float
     seconds: list[float]
@@ -59,24 +59,23 @@ def main() -> None:
         alone = [_round(url, 1) for _ in range(ROUNDS)]
         together = [_round(url, ENVIRONMENTS) for _ in range(ROUNDS)]
         sent += 2 * ROUNDS * INVOCATIONS
-        assert _counted(url) == sent, f"CloudWatch counted {_counted(url)} of {sent} invocations"
-    print(hardware())
-    for row in [*_rows(alone, 1), *_rows(together, ENVIRONMENTS)]:
-        print(f"{row.what:58} {row.value:10.2f} {row.unit:6} n={row.n:<5} {row.goal}")
+        assert _counted(url) == sent, f"CloudWatch counted {_counted(url)} invocations, but {sent} were sent"
+    print_rows([*_rows(alone, 1), *_rows(together, ENVIRONMENTS)])
 
 
 def _rows(rounds: list[Round], connections: int) -> list[Row]:
     seconds = sorted(second for each in rounds for second in each.seconds)
-    who = f"{connections} at a time"
+    concurrency = f"{connections} at a time"
+    rate = statistics.median(each.rate for each in rounds)
     goal = f"goal >= 500, {ENVIRONMENTS} warm environments" if connections == ENVIRONMENTS else ""
     rows = [
-        Row(f"Invoke, {who}, median rate", statistics.median(each.rate for each in rounds), "/s", len(rounds), goal),
-        Row(f"Invoke, {who}, p50", statistics.median(seconds) * 1000, "ms", len(seconds)),
-        Row(f"Invoke, {who}, p99", seconds[int(0.99 * len(seconds))] * 1000, "ms", len(seconds)),
+        Row(f"Invoke, {concurrency}, median rate", rate, "/s", len(rounds), goal),
+        Row(f"Invoke, {concurrency}, p50", statistics.median(seconds) * 1000, "ms", len(seconds)),
+        Row(f"Invoke, {concurrency}, p99", seconds[int(0.99 * len(seconds))] * 1000, "ms", len(seconds)),
     ]
     for part in rounds[0].cpu:
         value = statistics.median(each.cpu[part] for each in rounds) / INVOCATIONS * 1000
-        rows.append(Row(f"Invoke, {who}, CPU of {part} an invocation", value, "ms", len(rounds)))
+        rows.append(Row(f"Invoke, {concurrency}, CPU of {part} per invocation", value, "ms", len(rounds)))
     return rows
 
 
@@ -107,14 +106,14 @@ def _used(process: psutil.Process) -> float:
 
 
 def _warm(url: str) -> int:
-    """Have all environments started: calls that overlap cannot share one; return how many were made."""
+    """Start all environments by overlapping calls, which cannot share one; return the number of calls."""
     _invoke(url, ENVIRONMENTS, ENVIRONMENTS, b'{"seconds": 1}')
     _invoke(url, INVOCATIONS, ENVIRONMENTS, b"{}")
     return ENVIRONMENTS + INVOCATIONS
 
 
 def _invoke(url: str, count: int, connections: int, event: bytes) -> list[float]:
-    """Invoke `count` times over so many connections; return the seconds of each."""
+    """Invoke `count` times over `connections` connections; return the seconds of each."""
     request = (
         f"POST /2015-03-31/functions/{NAME}/invocations HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Length: {len(event)}\r\n\r\n".encode()
@@ -130,7 +129,7 @@ def _invoke(url: str, count: int, connections: int, event: bytes) -> list[float]
             left -= 1
         while len(seconds) < count:
             ready = selector.select(DEADLINE_SECONDS)
-            assert ready, f"no answer within {DEADLINE_SECONDS:.0f} s"
+            assert ready, f"there was no response within {DEADLINE_SECONDS:.0f} s"
             for key, _ in ready:
                 connection: Any = key.fileobj
                 _check(_answer(connection))
@@ -175,11 +174,11 @@ def _connected(url: str, count: int) -> Iterator[tuple[selectors.BaseSelector, l
 
 def _make_function(url: str) -> None:
     trust = SAGEMAKER_TRUST.replace("sagemaker", "lambda")
-    role = _client("iam", url).create_role(RoleName="noop", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    role = client("iam", url).create_role(RoleName="noop", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("handler.py", HANDLER)
-    _client("lambda", url).create_function(
+    client("lambda", url).create_function(
         FunctionName=NAME,
         Runtime="python3.11",
         Handler="handler.handler",
@@ -190,7 +189,7 @@ def _make_function(url: str) -> None:
 
 def _counted(url: str) -> int:
     now = datetime.now(UTC)
-    points = _client("cloudwatch", url).get_metric_statistics(
+    points = client("cloudwatch", url).get_metric_statistics(
         Namespace="AWS/Lambda",
         MetricName="Invocations",
         Dimensions=[{"Name": "FunctionName", "Value": NAME}],

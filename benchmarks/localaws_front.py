@@ -1,11 +1,12 @@
-"""localaws: how fast it starts, stores small objects and passes `InvokeEndpoint` through.
+"""Measure how fast localaws starts, stores small objects and forwards `InvokeEndpoint`.
 
-`python -m benchmarks.localaws_front` prints one row a measurement, beside its goal where it has one. The endpoint's
-model is an `inference.py` that answers 36 bytes for a 50 kB body, so what is measured is the way through the front, the
-model server's HTTP included. Overhead is the difference to the same requests sent to the model server directly, A and
-B in turns. Moto's own server is measured beside, with the same client. The guard: every answer is checked.
+`python -m benchmarks.localaws_front` prints a row for each measurement, with its goal if it has one. The endpoint's
+model is an `inference.py` that responds with 36 bytes to a 50 kB body, so the time is spent in localaws's front server
+and the model server's HTTP. The overhead is the difference to the same requests sent directly to the model server, in
+turns. Moto's own server is measured with the same S3 client. Every response is checked.
 """
 
+import functools
 import http.client
 import io
 import json
@@ -15,9 +16,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ DEADLINE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement: its value, how many were taken, and the goal it is held against (None: no goal)."""
+    """One result: what was measured, its value, the number of measurements, and its goal ("" if it has none)."""
 
     what: str
     value: float
@@ -65,41 +65,46 @@ def main() -> None:
     with localaws() as url, moto_server() as moto:
         rows += puts_per_second(url, moto)
         rows += invocations(url)
+    print_rows(rows)
+
+
+def print_rows(rows: Iterable[Row]) -> None:
+    """Print the machine and a table of results."""
     print(hardware())
     for row in rows:
-        print(f"{row.what:58} {row.value:10.2f} {row.unit:6} n={row.n:<5} {row.goal}")
+        print(f"{row.what:68} {row.value:10.2f} {row.unit:6} n={row.n:<5} {row.goal}")
 
 
 def start_seconds() -> Row:
-    """From `python -m localaws start` to its return, when the server answers."""
+    """Measure `python -m localaws start`, which returns when the server responds."""
     seconds = []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as home:
             before = time.perf_counter()
-            _command("start", "--home", home, "--port", "0")
+            run_localaws("start", "--home", home, "--port", "0")
             seconds.append(time.perf_counter() - before)
-            _command("stop", "--home", home)
+            run_localaws("stop", "--home", home)
     return Row("start until it answers, median", statistics.median(seconds), "s", ROUNDS, "goal <= 3")
 
 
 def puts_per_second(url: str, moto: str) -> list[Row]:
-    """4 kB objects by one boto3 client, localaws and moto's server in turns."""
-    clients = {"localaws": _client("s3", url), "moto's server": _client("s3", moto)}
+    """Measure storing 4 kB objects with one boto3 client, in localaws and in moto's server in turns."""
+    clients = {"localaws": client("s3", url), "moto's server": client("s3", moto)}
     rates: dict[str, list[float]] = {name: [] for name in clients}
-    for client in clients.values():
-        client.create_bucket(Bucket="bench")
+    for each in clients.values():
+        each.create_bucket(Bucket="bench")
     for _ in range(ROUNDS):
-        for name, client in clients.items():
+        for name, s3 in clients.items():
             before = time.perf_counter()
             for number in range(SMALL_OBJECTS):
-                client.put_object(Bucket="bench", Key=f"small/{number}", Body=BODY[:4096])
+                s3.put_object(Bucket="bench", Key=f"small/{number}", Body=BODY[:4096])
             rates[name].append(SMALL_OBJECTS / (time.perf_counter() - before))
-            assert len(client.list_objects_v2(Bucket="bench")["Contents"]) == SMALL_OBJECTS
+            assert len(s3.list_objects_v2(Bucket="bench")["Contents"]) == SMALL_OBJECTS
     return [Row(f"S3 puts of 4 kB, {name}", statistics.median(rates[name]), "/s", ROUNDS) for name in rates]
 
 
 def invocations(url: str) -> list[Row]:
-    """InvokeEndpoint with 50 kB: through the front and directly in turns, then the highest rate."""
+    """Measure InvokeEndpoint with 50 kB, through the front and directly in turns, and then the highest rate."""
     port = _serve_model(url)
     path = "/endpoints/bench/invocations"
     ways: dict[str, Callable[[int], list[float]]] = {
@@ -131,7 +136,7 @@ def _rate(url: str, path: str) -> tuple[float, str, int, str]:
 
 
 def _ask(url: str, path: str, count: int) -> list[float]:
-    """Send `count` requests over one connection, without an SDK's own cost; return the seconds of each."""
+    """Send `count` requests over one connection, without the overhead of an SDK; return the seconds of each."""
     address = urlsplit(url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=DEADLINE_SECONDS)
     headers = {"Content-Type": "image/jpeg", "Authorization": SIGNATURE}
@@ -148,22 +153,22 @@ def _ask(url: str, path: str, count: int) -> list[float]:
 
 
 def _serve_model(url: str) -> int:
-    """Make the endpoint `bench`; return the port of its model server."""
+    """Create the endpoint `bench`; return the port of its model server."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
         member = tarfile.TarInfo("code/inference.py")
         member.size = len(MODEL)
         tar.addfile(member, io.BytesIO(MODEL.encode()))
-    _client("s3", url).put_object(Bucket="bench", Key="model.tar.gz", Body=archive.getvalue())
-    role = _client("iam", url).create_role(RoleName="bench", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
-    sagemaker = _client("sagemaker", url)
+    client("s3", url).put_object(Bucket="bench", Key="model.tar.gz", Body=archive.getvalue())
+    role = client("iam", url).create_role(RoleName="bench", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    sagemaker = client("sagemaker", url)
     container = {"Image": IMAGE, "ModelDataUrl": "s3://bench/model.tar.gz"}
     sagemaker.create_model(ModelName="bench", PrimaryContainer=container, ExecutionRoleArn=role)
     variant = {"VariantName": "a", "ModelName": "bench", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
     sagemaker.create_endpoint_config(EndpointConfigName="bench", ProductionVariants=[variant])
     before = set(_listening())
     sagemaker.create_endpoint(EndpointName="bench", EndpointConfigName="bench")
-    _until(lambda: sagemaker.describe_endpoint(EndpointName="bench")["EndpointStatus"] == "InService")
+    wait_until(lambda: sagemaker.describe_endpoint(EndpointName="bench")["EndpointStatus"] == "InService")
     (port,) = set(_listening()) - before
     return port
 
@@ -178,19 +183,19 @@ def _is_model_server(pid: int | None) -> bool:
 
 
 @contextmanager
-def localaws() -> Iterator[str]:
-    """Run localaws; yield its url."""
+def localaws(*options: str) -> Iterator[str]:
+    """Run localaws with these options of `start`; yield its URL."""
     with tempfile.TemporaryDirectory() as home:
-        _command("start", "--home", home, "--port", "0")
+        run_localaws("start", "--home", home, "--port", "0", *options)
         try:
             yield f"http://127.0.0.1:{json.loads((Path(home) / 'server.json').read_text())['port']}"
         finally:
-            _command("stop", "--home", home)
+            run_localaws("stop", "--home", home)
 
 
 @contextmanager
 def moto_server() -> Iterator[str]:
-    """Run moto's own server; yield its url."""
+    """Run moto's own server; yield its URL."""
     command = [sys.executable, "-c", MOTO]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
@@ -210,7 +215,9 @@ time.sleep(3600)
 """
 
 
-def _client(service: str, url: str) -> Any:
+@functools.cache
+def client(service: str, url: str) -> Any:
+    """Return a boto3 client that does not retry; it is cached, because making one takes tens of milliseconds."""
     return boto3.client(
         service,
         endpoint_url=url,
@@ -221,16 +228,22 @@ def _client(service: str, url: str) -> Any:
     )
 
 
-def _command(*arguments: str) -> None:
+def run_localaws(*arguments: str) -> None:
+    """Run `python -m localaws` with these arguments and wait for its end."""
     subprocess.run([sys.executable, "-m", "localaws", *arguments], check=True, capture_output=True, timeout=60)
 
 
-def _until(is_true: Callable[[], bool]) -> None:
+def wait_until(is_true: Callable[[], bool]) -> None:
+    """Check a condition every 10 ms until it is true.
+
+    Raises:
+        TimeoutError: it was still false after a minute.
+    """
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not is_true():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the endpoint is not in service after {DEADLINE_SECONDS:.0f} s")
-        threading.Event().wait(0.05)
+            raise TimeoutError(f"the condition was not true within {DEADLINE_SECONDS:.0f} s")
+        time.sleep(0.01)
 
 
 if __name__ == "__main__":

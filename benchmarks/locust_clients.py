@@ -1,10 +1,10 @@
-"""Requests per core of our Locust client against what a user would write: HttpUser, FastHttpUser, boto3.
+"""Compare our Locust client with HttpUser, FastHttpUser and boto3, in requests per second of CPU time.
 
-`python -m benchmarks.locust_clients` prints requests per second of processor time of each, and the ratios to HttpUser.
-All post the same JPEG to the same no-op server and feed Locust's statistics; ours and boto3 sign each request, the
-other two do not. Each client runs in a process of its own, in turns; the guard is that the server counted exactly what
-the client did, all 200. Ours is measured as it is used: Poisson arrivals at a rate, with the timer and the counting of
-the open model.
+`python -m benchmarks.locust_clients` prints the requests per second of CPU time of each client, and its ratio to
+HttpUser. All clients post the same JPEG to the same no-op server and report to Locust's statistics. Our client and
+boto3 sign each request; the other two do not. The clients run in turns, each in a process of its own. The server must
+have counted exactly the requests of the client, all with status 200. Our client is measured as it is used: with Poisson
+arrivals at a rate, and with the timer and the counting of the open model.
 """
 
 from __future__ import annotations
@@ -52,16 +52,17 @@ def main() -> None:
     for number in range(arguments.rounds):
         for client in CLIENTS:
             rates[client].append(one_round(client))
-            print(f"round {number + 1} of {arguments.rounds}: {client} {rates[client][-1]:.0f}/s/core", flush=True)
+            print(
+                f"round {number + 1} of {arguments.rounds}: {client} {rates[client][-1]:.0f} requests per CPU second",
+                flush=True,
+            )
     report(rates)
 
 
 def report(rates: dict[str, list[float]]) -> None:
-    """Print medians and ratios of the same round, with the number of rounds and the machine."""
+    """Print the medians, and the medians of each round's ratios, with the number of rounds and the machine."""
     rounds = len(rates["kennel"])
-    print(
-        f"\nrequests per second of processor time, median of {rounds} rounds; locust {version('locust')}, {hardware()}"
-    )
+    print(f"\nrequests per second of CPU time, median of {rounds} rounds; locust {version('locust')}, {hardware()}")
     for client, values in rates.items():
         ratio = statistics.median(ours / base for ours, base in zip(values, rates["HttpUser"], strict=True))
         print(f"{client:>14} {statistics.median(values):>8.0f}   {ratio:5.2f} x HttpUser")
@@ -70,10 +71,10 @@ def report(rates: dict[str, list[float]]) -> None:
 
 
 def one_round(client: str) -> float:
-    """Return a client's requests per second of its own processor time.
+    """Return a client's requests per second of its own CPU time.
 
     Raises:
-        RuntimeError: the server did not count what the client did, or something failed.
+        RuntimeError: a request failed, or the server counted other requests than the client.
     """
     with no_op_server() as url:
         command = [sys.executable, "-m", "benchmarks.locust_clients", "--client", client, "--url", url]
@@ -82,13 +83,13 @@ def one_round(client: str) -> float:
         with urllib.request.urlopen(f"{url}/counts", timeout=5) as answer:
             counted = json.loads(answer.read())
     if result["failures"] or counted != {"200": result["requests"]}:
-        raise RuntimeError(f"{client}: {result} but the server counted {counted}")
+        raise RuntimeError(f"{client} reports {result}, but the server counted {counted}")
     return float(result["requests"] / result["cpu_seconds"])
 
 
 @contextmanager
 def no_op_server() -> Iterator[str]:
-    """Start a server that answers every request at once; yield its URL."""
+    """Run a server that responds to every request at once; yield its URL."""
     with subprocess.Popen([sys.executable, str(SERVER)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -98,7 +99,7 @@ def no_op_server() -> Iterator[str]:
 
 
 def measure(client: str, url: str) -> dict[str, Any]:
-    """Run one client in this process, inside Locust; return its requests, failures and processor seconds."""
+    """Run one client in this process, inside Locust; return its requests, failures and CPU seconds."""
     import gevent
     from locust.env import Environment
 
@@ -122,7 +123,7 @@ def picture() -> bytes:
 
 
 def posting(base: Any, url: str) -> Any:
-    """Return a user class, of one of Locust's two HTTP kinds, that posts the picture for ever."""
+    """Return a user class, derived from one of Locust's two HTTP users, that posts the picture repeatedly."""
     from locust import task
 
     body, headers = picture(), {"Content-Type": "image/jpeg"}
@@ -138,21 +139,21 @@ def posting(base: Any, url: str) -> Any:
 
 
 def http_user(url: str) -> Any:
-    """Locust's HttpUser (requests)."""
+    """Return a user class based on Locust's HttpUser (requests)."""
     from locust import HttpUser
 
     return posting(HttpUser, url)
 
 
 def fast_http_user(url: str) -> Any:
-    """Locust's FastHttpUser (geventhttpclient)."""
+    """Return a user class based on Locust's FastHttpUser (geventhttpclient)."""
     from locust import FastHttpUser
 
     return posting(FastHttpUser, url)
 
 
 def boto3_user(url: str) -> Any:
-    """A user that calls InvokeEndpoint by boto3 and tells Locust how long it took."""
+    """Return a user class that calls InvokeEndpoint with boto3 and reports the latency to Locust."""
     import boto3
     from botocore.config import Config
     from locust import User, task
@@ -167,13 +168,13 @@ def boto3_user(url: str) -> Any:
             sent = time.perf_counter()
             answer = client.invoke_endpoint(EndpointName="steady", Body=body, ContentType="image/jpeg")["Body"].read()
             took_ms = 1000 * (time.perf_counter() - sent)
-            tell(self, took_ms, len(answer))
+            report_to_locust(self, took_ms, len(answer))
 
     return Boto3User
 
 
 def kennel_user(url: str) -> Any:
-    """Our open model: Poisson arrivals, signed requests, latency from the intended start."""
+    """Return a user class that runs our open model: Poisson arrivals, signed requests, latency from the due time."""
     import gevent
     from botocore.credentials import ReadOnlyCredentials
     from locust import User, task
@@ -196,15 +197,17 @@ def kennel_user(url: str) -> Any:
         @task
         def generate(self) -> None:
             wire = Wire(connect, signer.request, target.judge, [payload])
-            loop = OpenLoop(wire, Bounds(0.0, 30.0, 256), lambda took, _, size: tell(self, 1000 * took, size))
+            loop = OpenLoop(
+                wire, Bounds(0.0, 30.0, 256), lambda took, _, size: report_to_locust(self, 1000 * took, size)
+            )
             loop.run(poisson_arrivals(schedule, seed=1))
             gevent.sleep(SECONDS)
 
     return KennelUser
 
 
-def tell(user: Any, took_ms: float, size: int) -> None:
-    """Feed Locust's statistics as its own clients do."""
+def report_to_locust(user: Any, took_ms: float, size: int) -> None:
+    """Report a request to Locust's statistics like Locust's own clients do."""
     user.environment.events.request.fire(
         request_type="POST", name=PATH, response_time=took_ms, response_length=size, exception=None, context={}
     )

@@ -1,9 +1,9 @@
-"""Serving ResNet50, JPEG in, scores out, over HTTP: the server a user would write against one instance of ours.
+"""Compare serving a ResNet50 over HTTP, from JPEG to scores: one of our instances against a typical FastAPI server.
 
-`python -m benchmarks.serving` prints the ratio of requests a second and of median latency. Both servers run at once and
-are asked in turns, the same pictures in the same order, on the same weights: random ones, with a head fitted so that
-every picture is a class of its own, which makes an equal top-1 a real check. Ours is started from a `model.tar.gz` made
-by the training room's export. Not covered: the way through localaws' front (see `localaws_front.py`), int8.
+`python -m benchmarks.serving` prints the ratios of requests per second and of median latency. Both servers run at the
+same time and get the same pictures in turns. They use the same weights: a random backbone and a head that is fitted so
+that each picture is a class of its own, which makes comparing their top-1 classes a real check. Our server loads a
+`model.tar.gz` that training's export wrote. Not covered: localaws's front server (see `localaws_front.py`), int8.
 """
 
 import asyncio
@@ -33,19 +33,19 @@ from localaws.sagemaker.endpoints.connections import ConnectFailed, ConnectionPo
 from localaws.sagemaker.model_server.archive import unpack
 from tasks.run.machine import hardware
 from training.export import save_model
-from training.model import Classifier, Embedder, Head, Standardisation, build_backbone
+from training.model import Backbone, Classifier, Embedder, Head, Standardisation, build_backbone
 from training.preprocess import load_for_evaluation
 
 ROUNDS = 7
 PICTURES = 12
 CONCURRENCY = 4
 READY_SECONDS = 60.0
-AGREEMENT = 1.0  # of top-1 over all pictures
+AGREEMENT = 1.0  # the required share of pictures with the same top-1 class
 
 
 @dataclass(frozen=True)
 class Server:
-    """One of the two, listening. `ready_seconds`: from its start to its first answered ping."""
+    """A running server; `ready_seconds` is the time from its start to its first successful ping."""
 
     name: str
     pool: ConnectionPool
@@ -54,25 +54,26 @@ class Server:
 
 @dataclass(frozen=True)
 class Round:
-    """One turn of one server: median latency one at a time, and the rate with four at a time."""
+    """One turn of one server: the median latency of single requests, and the rate with four at a time."""
 
     p50_ms: float
     requests_per_second: float
 
 
 def main() -> None:
-    """Run the benchmark and print its table; exit status 1 when the two servers disagree."""
+    """Run the benchmark and print its table; the exit status is 1 when the two servers disagree."""
     pictures = make_pictures()
     print("exporting a ResNet50 for both servers (20 s on 2 cores) ...", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        archive, weights = make_model(pictures, Path(folder))
-        print(f"model.tar.gz {archive.stat().st_size / 1e6:.0f} MB, {len(pictures)} pictures", flush=True)
-        with ours(archive, Path(folder)) as (port, begun), stock(weights, len(pictures)) as (other, other_begun):
+        model = make_model("resnet50", pictures, Path(folder))
+        weights = save_stock_weights(model, Path(folder) / "stock.safetensors")
+        print(f"model.tar.gz {model.archive.stat().st_size / 1e6:.0f} MB, {len(pictures)} pictures", flush=True)
+        with ours(model.archive, Path(folder)) as (port, begun), stock(weights, len(pictures)) as (other, other_begun):
             uvloop.run(compare(port, begun, other, other_begun, pictures))
 
 
 async def compare(port: int, begun: float, other: int, other_begun: float, pictures: Sequence[bytes]) -> None:
-    """Ask both in turns and print medians."""
+    """Send requests to both servers in turns and print the medians."""
     mine, theirs = await ready("ours", port, begun), await ready("FastAPI+PIL+torch", other, other_begun)
     agreement = await check_agreement(mine, theirs, pictures)
     rounds: dict[str, list[Round]] = {mine.name: [], theirs.name: []}
@@ -85,10 +86,10 @@ async def compare(port: int, begun: float, other: int, other_begun: float, pictu
 
 
 async def ready(name: str, port: int, begun: float) -> Server:
-    """Wait for the first answered ping.
+    """Wait until a server responds to a ping.
 
     Raises:
-        TimeoutError: there was none within a minute.
+        TimeoutError: it did not within a minute.
     """
     pool, deadline = ConnectionPool(port), time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
@@ -101,22 +102,22 @@ async def ready(name: str, port: int, begun: float) -> Server:
 
 
 async def check_agreement(mine: Server, theirs: Server, pictures: Sequence[bytes]) -> float:
-    """Return the share of pictures with the same top-1.
+    """Return the share of pictures for which both servers have the same top-1 class.
 
     Raises:
-        SystemExit: it is not what it has to be, so that no speed of a wrong answer is printed.
+        SystemExit: the share is below `AGREEMENT`, because the speed of wrong results means nothing.
     """
     same = 0
     for picture in pictures:
         scores = [json.loads(await ask(server, picture))["scores"] for server in (mine, theirs)]
         same += int(np.argmax(scores[0]) == np.argmax(scores[1]))
     if same / len(pictures) < AGREEMENT:
-        raise SystemExit(f"top-1 agrees on {same} of {len(pictures)} pictures only")
+        raise SystemExit(f"the servers have the same top-1 class for only {same} of {len(pictures)} pictures")
     return same / len(pictures)
 
 
 async def measure(server: Server, pictures: Sequence[bytes]) -> Round:
-    """Return one turn."""
+    """Run one turn of a server."""
     seconds = []
     for picture in pictures:
         started = time.perf_counter()
@@ -129,16 +130,16 @@ async def measure(server: Server, pictures: Sequence[bytes]) -> Round:
 
 
 async def ask_all(server: Server, waiting: Iterator[bytes]) -> None:
-    """Ask for what is left of a shared list."""
+    """Send the pictures that are left in a shared iterator."""
     for picture in waiting:
         await ask(server, picture)
 
 
 async def ask(server: Server, picture: bytes) -> bytes:
-    """Return the body of the answer to one picture.
+    """Send one picture and return the body of the response.
 
     Raises:
-        RuntimeError: the answer is not 200.
+        RuntimeError: the status is not 200.
     """
     head = b"POST /invocations HTTP/1.1\r\nhost: localhost\r\ncontent-type: image/jpeg\r\ncontent-length: %d\r\n\r\n"
     reply = await server.pool.exchange(head % len(picture), picture)
@@ -148,7 +149,7 @@ async def ask(server: Server, picture: bytes) -> bytes:
 
 
 def make_pictures() -> list[bytes]:
-    """Cut JPEGs of 500 x 375 px from scikit-learn's two sample photos."""
+    """Return JPEGs of 500 × 375 px, cut from scikit-learn's two sample photos."""
     random = np.random.default_rng(0)
     photos = [Image.fromarray(photo) for photo in load_sample_images().images]
     pictures = []
@@ -164,10 +165,19 @@ def make_pictures() -> list[bytes]:
     return pictures
 
 
-def make_model(pictures: Sequence[bytes], folder: Path) -> tuple[Path, Path]:
-    """Return our model.tar.gz and the stock server's weights, of the same random ResNet50 with a fitted head."""
+@dataclass(frozen=True)
+class FittedModel:
+    """A random backbone with a fitted head, and the model.tar.gz in which both are exported."""
+
+    archive: Path
+    backbone: Backbone
+    head: torch.nn.Sequential
+
+
+def make_model(backbone_name: str, pictures: Sequence[bytes], folder: Path) -> FittedModel:
+    """Export a random backbone whose head is fitted so that each picture is a class of its own."""
     torch.manual_seed(0)
-    backbone = build_backbone("resnet50")
+    backbone = build_backbone(backbone_name)
     embedder = Embedder(backbone).eval()
     images = np.stack([load_for_evaluation(picture, backbone.preprocessing) for picture in pictures])
     with torch.no_grad():
@@ -176,22 +186,28 @@ def make_model(pictures: Sequence[bytes], folder: Path) -> tuple[Path, Path]:
     meta = {
         "classes": [f"picture-{number:02d}" for number in range(len(pictures))],
         "preprocessing": asdict(backbone.preprocessing),
-        "backbone": "resnet50",
+        "backbone": backbone.name,
         "data_digest": "none",
     }
-    model = folder / "saved"
-    save_model(Classifier(embedder, head), meta, images=images[:4], target=model)
+    saved = folder / "saved"
+    save_model(Classifier(embedder, head), meta, images=images[:4], target=saved)
     archive = folder / "model.tar.gz"
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
-        for path in sorted(model.iterdir()):
+        for path in sorted(saved.iterdir()):
             tar.add(path, path.name)
-    state = backbone.network.state_dict() | {f"fc.{name}": value for name, value in head.state_dict().items()}
-    save_file({name: value.contiguous() for name, value in state.items()}, folder / "stock.safetensors")
-    return archive, folder / "stock.safetensors"
+    return FittedModel(archive, backbone, head)
+
+
+def save_stock_weights(model: FittedModel, path: Path) -> Path:
+    """Write the same weights under torchvision's names, for the stock server; return the path."""
+    network, head = model.backbone.network.state_dict(), model.head.state_dict()
+    state = network | {f"fc.{name}": value for name, value in head.items()}
+    save_file({name: value.contiguous() for name, value in state.items()}, path)
+    return path
 
 
 def fit_head(features: torch.Tensor) -> torch.nn.Sequential:
-    """Fit the reference head to features (N, 2048) so that row i is class i: random hidden layer, ridge regression."""
+    """Fit a head to features (N, width) so that row i is class i: random hidden layer, ridge regression."""
     standardisation = Standardisation.of(features)
     head = Head(features.shape[1], len(features))
     with torch.no_grad():
@@ -205,7 +221,7 @@ def fit_head(features: torch.Tensor) -> torch.nn.Sequential:
 
 @contextmanager
 def ours(archive: Path, folder: Path) -> Iterator[tuple[int, float]]:
-    """Run one instance as localaws does; yield its port and the time of its start."""
+    """Run our model server like localaws does; yield its port and its start time."""
     unpack(archive, folder / "unpacked")
     port = free_port()
     environment = {**os.environ, "SM_MODEL_DIR": str(folder / "unpacked"), "SAGEMAKER_BIND_TO_PORT": str(port)}
@@ -215,7 +231,7 @@ def ours(archive: Path, folder: Path) -> Iterator[tuple[int, float]]:
 
 @contextmanager
 def stock(weights: Path, classes: int) -> Iterator[tuple[int, float]]:
-    """Run the stock server; yield its port and the time of its start."""
+    """Run the stock server; yield its port and its start time."""
     port = free_port()
     script = str(Path(__file__).with_name("serving_stock.py"))
     with running([sys.executable, script, str(weights), str(classes), str(port)], dict(os.environ)) as begun:
@@ -224,7 +240,7 @@ def stock(weights: Path, classes: int) -> Iterator[tuple[int, float]]:
 
 @contextmanager
 def running(command: list[str], environment: dict[str, str]) -> Iterator[float]:
-    """Run a server until the block ends; yield the time of its start."""
+    """Run a server until the block ends; yield its start time."""
     begun = time.monotonic()
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
@@ -234,7 +250,7 @@ def running(command: list[str], environment: dict[str, str]) -> Iterator[float]:
 
 
 def free_port() -> int:
-    """Return a port that nobody uses now."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -242,7 +258,7 @@ def free_port() -> int:
 
 
 def report(rounds: dict[str, list[Round]], servers: Sequence[Server], agreement: float) -> None:
-    """Print medians and ratios with what they were measured on."""
+    """Print medians and ratios, with the number of measurements and the machine."""
     medians = {
         name: (statistics.median(r.p50_ms for r in turns), statistics.median(r.requests_per_second for r in turns))
         for name, turns in rounds.items()
@@ -251,9 +267,9 @@ def report(rounds: dict[str, list[Round]], servers: Sequence[Server], agreement:
         p50, rate = medians[server.name]
         print(f"{server.name:18} p50 {p50:7.2f} ms   {rate:7.1f} req/s   ready {server.ready_seconds:.2f} s")
     (our_p50, our_rate), (p50, rate) = (medians[server.name] for server in servers)
-    print(f"ratio: {our_rate / rate:.1f}x req/s, {p50 / our_p50:.1f}x lower p50")
+    print(f"ratio: {our_rate / rate:.1f}x the req/s, {p50 / our_p50:.1f}x lower p50")
     print(
-        f"median of {ROUNDS} rounds each, interleaved; n = {PICTURES} pictures a round (ours 4 times), "
+        f"medians of {ROUNDS} rounds each, in turns; n = {PICTURES} pictures per round (4 times for ours), "
         f"{CONCURRENCY} at once for req/s; top-1 agreement {agreement:.0%}; "
         f"{hardware()}, load {os.getloadavg()[0]:.1f}"
     )

@@ -1,4 +1,4 @@
-"""The server a user would write: FastAPI, Pillow, torchvision, torch eager. What `serving.py` measures against.
+"""The server that a user would write with FastAPI, Pillow, torchvision and eager torch; `serving.py` compares with it.
 
 `python benchmarks/serving_stock.py WEIGHTS.safetensors CLASSES PORT`
 """

@@ -1,12 +1,14 @@
-"""A file over SSH: paramiko's own SFTP put, OpenSSH's scp, and ours.
+"""Compare three ways to send a file over SSH: paramiko's SFTP put, OpenSSH's scp, and `tasks.ssh.transfer.put`.
 
     .venv/bin/python benchmarks/ssh_transfer.py [--megabytes 200] [--rounds 7]
 
-Starts an OpenSSH server of its own on 127.0.0.1, with an empty home, so that no start-up file of a shell plays a part.
-A: `SFTPClient.put` of a `paramiko.Transport` as it comes. B: `scp`, as typed. C: `tasks.ssh.transfer.put`, by
-which the far side also computes the sha256, makes the file durable (fsync) and only then names it; A and B do not. The
-three take turns with the same file of random bytes, each from connect to disconnect, with one handshake and the host
-key verified; medians. After each, outside the time, the sha256 of what arrived is checked. Not measured: a network.
+The benchmark starts its own OpenSSH server on 127.0.0.1, with an empty home so that no shell start-up file is read. A
+is `SFTPClient.put` of a `paramiko.Transport` with its defaults. B is the `scp` command. C is `tasks.ssh.transfer.put`,
+where the receiving side also computes the sha256, calls fsync and renames the file at the end; A and B do none of this.
+
+The three send the same file of random bytes in turns. Each is timed from connect to disconnect, with one handshake and
+a verified host key; the medians are printed. The sha256 of the received file is checked after each transfer, outside
+the timing. There is no real network between the two sides.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ GOAL_SFTP, GOAL_SCP = 2.5, 1.0
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure all ways in turns and print the medians."""
     arguments = parse()
     with tempfile.TemporaryDirectory(prefix="ssh-transfer-") as made, sshd_kit().running_sshd() as sshd:
         source, target = Path(made) / "source", Path(made) / "target"
@@ -57,6 +59,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=7)
@@ -64,23 +67,27 @@ def parse() -> argparse.Namespace:
 
 
 def measure(way: Callable[[Any, Path, Path], None], sshd: Any, source: Path, target: Path, sha256: str) -> float:
-    """Return the seconds of one transfer; stop unless the file arrived whole, by one handshake."""
+    """Return the seconds of one transfer.
+
+    Raises:
+        SystemExit: the received file differs, or there was not exactly one handshake.
+    """
     target.unlink(missing_ok=True)
-    os.sync()  # what the last one left to be written is not charged to the next
+    os.sync()  # so that pending writes of one transfer do not slow the next
     logins = sshd.logins()
     begun = time.perf_counter()
     way(sshd, source, target)
     seconds = time.perf_counter() - begun
     with target.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise SystemExit(f"{way.__name__}: another file arrived")
+            raise SystemExit(f"{way.__name__}: the received file differs from the source")
     if sshd.logins() - logins != 1:
-        raise SystemExit(f"{way.__name__}: {sshd.logins() - logins} handshakes")
+        raise SystemExit(f"{way.__name__}: there were {sshd.logins() - logins} handshakes instead of one")
     return seconds
 
 
 def by_sftp(sshd: Any, source: Path, target: Path) -> None:
-    """A: paramiko with all its defaults."""
+    """Send the file by way A: paramiko with its defaults."""
     login = sshd.login()
     transport = paramiko.Transport(socket.create_connection((sshd.address, sshd.port)))
     try:
@@ -94,41 +101,42 @@ def by_sftp(sshd: Any, source: Path, target: Path) -> None:
 
 
 def by_scp(sshd: Any, source: Path, target: Path) -> None:
-    """B: OpenSSH, with no configuration but the key and the host's."""
+    """Send the file by way B: scp, configured with only the user's key and the host key."""
     known = ["-o", f"UserKnownHostsFile={sshd.known_hosts()}", "-o", "StrictHostKeyChecking=yes"]
     command = ["scp", "-q", "-F", "none", "-i", str(sshd.key_path), *known, "-P", str(sshd.port)]
     subprocess.run([*command, str(source), f"{sshd.user}@{sshd.address}:{target}"], check=True)
 
 
 def by_ours(sshd: Any, source: Path, target: Path) -> None:
-    """C: ours, as a flow does it, with its progress going nowhere."""
+    """Send the file by way C: our transfer as flows use it, with its progress discarded."""
     with Remote(sshd.login()) as remote:
         put(remote, source, str(target), progress=functools.partial(LineProgress, out=io.StringIO()))
 
 
 def report(seconds: list[list[float]], megabytes: int) -> None:
+    """Print the medians and the speed-ups."""
     sftp, scp, ours = (statistics.median(spent) for spent in seconds)
     rounds = len(seconds[0])
     print(f"paramiko's SFTP put {sftp:6.3f} s  {megabytes / sftp:5.0f} MB/s (median of {rounds})")
     print(f"scp                 {scp:6.3f} s  {megabytes / scp:5.0f} MB/s")
     print(f"tasks.ssh.transfer.put  {ours:6.3f} s  {megabytes / ours:5.0f} MB/s")
-    print(f"against paramiko's SFTP put {sftp / ours:5.2f} x  (goal: {GOAL_SFTP:g} x)")
-    print(f"against scp                 {scp / ours:5.2f} x  (goal: {GOAL_SCP:g} x)")
+    print(f"speed-up over paramiko's SFTP put {sftp / ours:5.2f} x  (goal: {GOAL_SFTP:g} x)")
+    print(f"speed-up over scp                 {scp / ours:5.2f} x  (goal: {GOAL_SCP:g} x)")
 
 
 def version() -> str:
-    """Return OpenSSH's own words for its version."""
+    """Return the output of `ssh -V`."""
     return subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr.strip()
 
 
 def sshd_kit() -> Any:
-    """Return the tests' kit that runs an sshd, without making the tests a package."""
+    """Import tests/sshd.py, which runs an sshd; the tests are not a package."""
     path = Path(__file__).resolve().parents[1] / "tests" / "sshd.py"
     specification = importlib.util.spec_from_file_location("sshd_kit", path)
     if specification is None or specification.loader is None:
-        raise SystemExit(f"{path} is missing")
+        raise SystemExit(f"{path} cannot be imported")
     kit = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = kit  # dataclasses look their module up
+    sys.modules[specification.name] = kit  # dataclasses look up their module here
     specification.loader.exec_module(kit)
     return kit
 

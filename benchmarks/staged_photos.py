@@ -1,8 +1,7 @@
-"""Data for the training benchmarks: a zip of photos in the reference layout, staged as folders and as shards.
+"""Stage a zip of photos for the training benchmarks, as folders for the reference loop and as shards for ours.
 
-The pictures of both are the same bytes (shortest side 256 px), so the reference loop and ours read the same JPEGs. More
-pictures than the zip holds are made by repeating the training photos under new indices, which costs the same to decode
-and to embed.
+Both have the same JPEG bytes (shortest side 256 px). If a benchmark needs more pictures than the zip has, the training
+photos are repeated under new indices, which cost the same to decode and to embed.
 """
 
 import hashlib
@@ -32,7 +31,7 @@ class Photo:
 
 
 def read_zip(path: Path) -> list[Photo]:
-    """Every JPEG of `[root/]{train,valid,test}/{class}/`, upright, shortest side 256 px."""
+    """Return every JPEG of `[root/]{train,valid,test}/{class}/`, upright and with a shortest side of 256 px."""
     photos = []
     with zipfile.ZipFile(path) as archive:
         for name in sorted(archive.namelist()):
@@ -54,14 +53,14 @@ def _staged(data: bytes) -> bytes:
 
 
 def repeated(photos: list[Photo], images: int) -> list[Photo]:
-    """`images` photos in all: the given ones, then training photos over again."""
+    """Return `images` photos: the given ones, followed by repeated training photos."""
     training = [photo for photo in photos if photo.split == "train"]
     missing = max(0, images - len(photos))
     return photos + [training[number % len(training)] for number in range(missing)]
 
 
 def write_folders(photos: list[Photo], root: Path) -> None:
-    """`root/{split}/{class}/{n}.jpg`, what ImageFolder reads."""
+    """Write the photos as `root/{split}/{class}/{n}.jpg`, the layout that ImageFolder reads."""
     for number, photo in enumerate(photos):
         folder = root / photo.split / photo.label
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +68,7 @@ def write_folders(photos: list[Photo], root: Path) -> None:
 
 
 def write_shards(photos: list[Photo], root: Path) -> None:
-    """`root/{split}/shard-*.tar` and `root/manifest/manifest.json`, what training reads."""
+    """Write `root/{split}/shard-*.tar` and `root/manifest/manifest.json`, the layout that training reads."""
     classes = sorted({photo.label for photo in photos})
     manifest: dict[str, Any] = {"format": 1, "digest": "0" * 64, "name": "benchmark", "classes": classes}
     manifest |= {"counts": {}, "splits": {}}
@@ -99,7 +98,7 @@ def _write_split(rows: list[Photo], folder: Path, classes: list[str]) -> list[di
 
 
 def channels(root: Path, model: Path, weights: Path | None) -> list[str]:
-    """The folder arguments of training.train."""
+    """Return the folder arguments of training.train."""
     given = {name: root / name for name in ("train", "validation", "test", "manifest")}
     given |= {"model-dir": model, "output-dir": model.parent / "output"} | ({"weights": weights} if weights else {})
     return [text for name, path in given.items() for text in (f"--{name}", str(path))]

@@ -1,12 +1,13 @@
-"""Staging against `aws s3 sync` of the same images, and staging again what is unchanged.
+"""Compare staging with `aws s3 sync` of the same images, and staging unchanged images again with the first staging.
 
-    .venv/bin/python benchmarks/staging.py [ZIP or FOLDER] [--images 3000] [--rounds 3]
+    python -m benchmarks.staging [ZIP or FOLDER] [--images 3000] [--rounds 3]
 
-Starts a localaws of its own. A: `aws s3 sync` of the unpacked images into a bucket, as one would type it (unpacking is
-not counted). B: our staging of the same images from the zip they came in (or the folder), decoded, judged and sharded.
-C: our staging again, nothing having changed. A, B and C take turns; medians. Every round checks that all images arrived
-(sync: the number of objects and of bytes; ours: every digest of images.jsonl against the members of the shards). Not
-measured: a network, a real S3.
+The benchmark starts its own localaws. A is `aws s3 sync` of the unpacked images into a bucket; unpacking is not timed.
+B is our staging of the same images from their zip (or folder): they are decoded, checked and sharded. C is our staging
+again, without any change. A, B and C take turns, and the medians are printed.
+
+Every round checks that all images arrived: for A by the number of objects and bytes, for B by comparing each digest of
+images.jsonl with the shards' members. There is no real network and no real S3.
 """
 
 from __future__ import annotations
@@ -16,9 +17,6 @@ import hashlib
 import io
 import json
 import os
-import re
-import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -27,28 +25,28 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.localaws_front import localaws
 from tasks.account import objects
 from tasks.data import staging
 from tasks.data.memory import Memory
 from tasks.data.sample import make_sample
 from tasks.run.aws import Aws
+from tasks.run.handle import Run
 from tasks.run.machine import hardware
 from tasks.run.progress import LineProgress
 from tasks.run.records import SPLITS, DatasetRef
 from tasks.run.settings import Settings
 
 RUN = "benchmark"
-READY_SECONDS = 60
 GOAL_SYNC, GOAL_AGAIN = 10.0, 20.0
 
 
 @dataclass
 class Times:
-    """Seconds of each round."""
+    """The seconds of each round: of `aws s3 sync`, of staging, and of staging again."""
 
     sync: list[float] = field(default_factory=list)
     stage: list[float] = field(default_factory=list)
@@ -56,9 +54,9 @@ class Times:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run all rounds and print the medians."""
     arguments = parse()
-    with tempfile.TemporaryDirectory(prefix="staging-") as folder, localaws(Path(folder) / "localaws") as url:
+    with tempfile.TemporaryDirectory(prefix="staging-") as folder, localaws() as url:
         work = Path(folder)
         source = subset(arguments.source or make_sample(work), work / "images", arguments.images)
         count, size_bytes = measure(work / "images")
@@ -70,14 +68,20 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", nargs="?", type=Path, help="a zip or folder; the sample when left out")
-    parser.add_argument("--images", type=int, help="only about so many images, evenly taken")
+    parser.add_argument("source", nargs="?", type=Path, help="a zip or folder; the default is the sample")
+    parser.add_argument("--images", type=int, help="use about this many images, spread evenly over the source")
     parser.add_argument("--rounds", type=int, default=3)
     return parser.parse_args()
 
 
 def run_round(work: Path, url: str, source: Path, expected: tuple[int, int], times: Times, number: int) -> None:
+    """Run A, B and C once each, check their results and add their seconds to `times`.
+
+    Raises:
+        SystemExit: images are missing, or staging again returned another dataset.
+    """
     aws = Aws(Settings(endpoint_url=url, home=work / f"home-{number}", runs=work / f"runs-{number}"))
     times.sync.append(sync(aws, work / "images", expected))
     seconds, dataset = stage(aws, source)
@@ -85,14 +89,19 @@ def run_round(work: Path, url: str, source: Path, expected: tuple[int, int], tim
     times.stage.append(seconds)
     seconds, again = stage(aws, source)
     if again != dataset:
-        raise SystemExit("staging again gave another dataset")
+        raise SystemExit("staging again returned another dataset")
     times.again.append(seconds)
-    print(f"round {number + 1}: {times.sync[-1]:.2f} s, {times.stage[-1]:.2f} s, {times.again[-1]:.3f} s", flush=True)
+    seconds_each = f"sync {times.sync[-1]:.2f} s, staging {times.stage[-1]:.2f} s, again {times.again[-1]:.3f} s"
+    print(f"round {number + 1}: {seconds_each}", flush=True)
     objects.delete_prefix(aws, aws.bucket, "datasets/")
 
 
 def sync(aws: Aws, source: Path, expected: tuple[int, int]) -> float:
-    """Return the seconds that `aws s3 sync` takes into a new bucket."""
+    """Return the seconds that `aws s3 sync` into a new bucket takes.
+
+    Raises:
+        SystemExit: the bucket has another number of objects or bytes than the folder.
+    """
     bucket = "kennel-sync"
     aws.client("s3").create_bucket(Bucket=bucket)
     program = Path(sys.executable).with_name("aws")
@@ -104,26 +113,30 @@ def sync(aws: Aws, source: Path, expected: tuple[int, int]) -> float:
     stored = objects.list_objects(aws, bucket, "images/").values()
     found = (len(stored), sum(item.size_bytes for item in stored))
     if found != expected:
-        raise SystemExit(f"sync: {found} arrived of {expected}")
+        raise SystemExit(f"sync: the bucket has (objects, bytes) = {found} instead of {expected}")
     objects.delete_prefix(aws, bucket, "images/")
     aws.client("s3").delete_bucket(Bucket=bucket)
     return seconds
 
 
 def stage(aws: Aws, source: Path) -> tuple[float, DatasetRef]:
-    """Do what the flow does; return its seconds and the dataset."""
+    """Stage the images like the flow does; return the seconds and the dataset."""
     begun = time.perf_counter()
     located = staging.locate(str(source), aws.settings, LineProgress)
     memory = Memory(located, aws.settings)
     digest = memory.recall()
     dataset = staging.find_staged(aws, digest, located) if digest else None
     if dataset is None:
-        dataset = staging.judge_and_upload(located, memory, aws, RUN, LineProgress).dataset
+        dataset = staging.judge_and_upload(located, memory, Run(aws, RUN), LineProgress).dataset
     return time.perf_counter() - begun, dataset
 
 
 def check(aws: Aws, dataset: DatasetRef, images: int) -> None:
-    """Stop unless every image is in a shard with the digest that images.jsonl says."""
+    """Check that every image is in a shard with the digest that images.jsonl lists.
+
+    Raises:
+        SystemExit: an image is missing or differs.
+    """
     listed = objects.read_object(aws, aws.bucket, f"{dataset.prefix}/images.jsonl") or b""
     rows = [json.loads(line) for line in listed.splitlines()]
     wanted = {(row["shard"], row["member"]): row["sha256"] for row in rows}
@@ -134,10 +147,11 @@ def check(aws: Aws, dataset: DatasetRef, images: int) -> None:
             data = objects.read_object(aws, aws.bucket, f"{dataset.prefix}/{key}") or b""
             found.update(((key, name), digest) for name, digest in members(data))
     if found != wanted or len(found) != images or dataset.images() != images:
-        raise SystemExit(f"staging: {len(found)} of {images} images arrived as they should")
+        raise SystemExit(f"staging: the shards hold {len(found)} of {images} images, or a digest differs")
 
 
 def members(shard: bytes) -> Iterator[tuple[str, str]]:
+    """Yield the name and the sha256 of each member of a shard."""
     with tarfile.open(fileobj=io.BytesIO(shard)) as tar:
         for member in tar:
             content = tar.extractfile(member)
@@ -145,69 +159,46 @@ def members(shard: bytes) -> Iterator[tuple[str, str]]:
 
 
 def subset(source: Path, folder: Path, images: int | None) -> Path:
-    """Unpack (a part of) a source into a folder, and pack a part of a zip again; return what our side reads."""
+    """Write a source's images, or a part of them, to `folder`; return the folder or zip that staging reads."""
     if source.is_dir():
         names = sorted(str(path.relative_to(source)) for path in source.rglob("*") if path.is_file())
-        for name in every(names, images):
-            copy(folder / name, (source / name).read_bytes())
+        for name in spread_evenly(names, images):
+            write(folder / name, (source / name).read_bytes())
         return folder
     part = folder.with_suffix(".zip")
     with zipfile.ZipFile(source) as archive, zipfile.ZipFile(part, "w") as taken:
         names = sorted(name for name in archive.namelist() if not name.endswith("/") and ".." not in name)
-        for name in every(names, images):
+        for name in spread_evenly(names, images):
             data = archive.read(name)
-            copy(folder / name, data)
+            write(folder / name, data)
             taken.writestr(name, data)
     return part
 
 
-def every(names: list[str], images: int | None) -> list[str]:
+def spread_evenly(names: list[str], images: int | None) -> list[str]:
+    """Return about `images` of the names, spread evenly over the list (None: all)."""
     return names[:: max(1, len(names) // images)] if images else names
 
 
-def copy(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
+    """Write a file and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
 
 
 def measure(folder: Path) -> tuple[int, int]:
-    """Return the number of files and of bytes below a folder."""
+    """Return the number of files and of bytes in a folder and its subfolders."""
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return len(sizes), sum(sizes)
 
 
 def report(times: Times) -> None:
+    """Print the medians and the speed-ups."""
     sync_s, stage_s, again_s = (statistics.median(values) for values in (times.sync, times.stage, times.again))
     rounds = len(times.sync)
     print(f"aws s3 sync   {sync_s:8.2f} s (median of {rounds})")
     print(f"staging       {stage_s:8.2f} s  {sync_s / stage_s:6.1f} x sync   (goal: {GOAL_SYNC:g} x)")
     print(f"staging again {again_s:8.3f} s  {stage_s / again_s:6.1f} x staging (goal: {GOAL_AGAIN:g} x)")
-
-
-@contextmanager
-def localaws(home: Path) -> Iterator[str]:
-    """Run a localaws on a free port; yield its URL."""
-    home.mkdir(parents=True)
-    output = home / "output.txt"
-    with output.open("w") as file:
-        command = [sys.executable, "-m", "localaws", "--home", str(home), "--port", "0"]
-        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
-    try:
-        yield wait_for_url(output, server)
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(30)
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def wait_for_url(output: Path, server: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        found = re.search(r"^export AWS_ENDPOINT_URL=(\S+)$", output.read_text(), re.MULTILINE)
-        if found:
-            return found[1]
-        time.sleep(0.02)
-    raise SystemExit(f"localaws did not start: {output.read_text()}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""The reference training loop against ours: same pictures, same epochs, same head. Prints a ratio.
+"""Compare the reference training loop with ours, on the same pictures, epochs and head, and print the ratio.
 
     python -m benchmarks.training_loop --data ../shared/data/dogImages-21breeds.zip --backbone resnet50
 
-The reference loop (re-written from the published starter code): ImageFolder with PIL, RandomResizedCrop + flip,
-DataLoader without workers, eager fp32, the frozen backbone run again for every picture in every epoch and evaluation;
-Adam on the head. Given what the original lacks (normalisation, eval-mode backbone, no_grad in evaluation), so that only
-speed is compared. Two comparisons: the whole job on the zip's own photos, with both accuracies; and the same epochs
-over `--images` pictures, where ours really runs and the reference's time is its measured rate times the pictures it
-would have to run (it would take hours).
+The reference loop is re-written from the published starter code. It uses ImageFolder with PIL, RandomResizedCrop and
+flips, a DataLoader without workers, eager fp32, and Adam on the head. It runs the frozen backbone again for every
+picture in every epoch and evaluation. Normalisation, a backbone in eval mode and no_grad in evaluation, which the
+original lacks, are added so that only the speed differs.
+
+There are two comparisons. The first is the whole job on the zip's own photos, with both accuracies. The second is the
+same number of epochs over `--images` pictures: our loop really runs, and the time of the reference, which would be
+hours, is extrapolated from its measured rate.
 """
 
 import argparse
@@ -37,7 +39,7 @@ GOAL = 100.0
 
 @dataclass(frozen=True)
 class Reference:
-    """What the reference loop took and reached; `passes` = pictures sent through the backbone."""
+    """The time and the accuracy of the reference loop; `passes` is the number of pictures run through the backbone."""
 
     seconds: float
     passes: int
@@ -45,12 +47,12 @@ class Reference:
     test_accuracy: float
 
     def seconds_for(self, images: int) -> float:
-        """Time of `EPOCHS` epochs over `images` pictures at the measured rate; test pictures are run once."""
+        """Return the seconds of `EPOCHS` epochs over `images` pictures at the measured rate; test pictures run once."""
         return (EPOCHS * (images - self.tests) + self.tests) * self.seconds / self.passes
 
 
 def run_reference(root: Path, backbone_name: str, weights: Path | None, *, epochs: int, seed: int) -> Reference:
-    """Train for `epochs` and evaluate on validation each epoch and on test at the end."""
+    """Train for `epochs`; evaluate on the validation split each epoch and on the test split at the end."""
     torch.manual_seed(seed)
     backbone = build_backbone(backbone_name)
     load_weights(backbone, weights)
@@ -86,7 +88,7 @@ def run_reference(root: Path, backbone_name: str, weights: Path | None, *, epoch
 
 @dataclass(frozen=True)
 class Ours:
-    """Wall time of the whole process (imports, checks, saving the model) and what it reached."""
+    """The times and the accuracy of our loop; the wall time includes imports, checks and saving the model."""
 
     wall_seconds: float
     work_seconds: float  # embed + fit + test
@@ -95,7 +97,11 @@ class Ours:
 
 
 def run_ours(root: Path, backbone: str, weights: Path | None, *, views: int, seed: int) -> Ours:
-    """Run training.train as a process of its own, for exactly the same epochs."""
+    """Run training.train as a process of its own, for the same number of epochs.
+
+    Raises:
+        SystemExit: the training failed; the message has the end of its output.
+    """
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
         settings = f"--backbone {backbone} --epochs {EPOCHS} --patience {EPOCHS} --views {views} --seed {seed}".split()
@@ -104,7 +110,7 @@ def run_ours(root: Path, backbone: str, weights: Path | None, *, views: int, see
         done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, timeout=3600)
         wall = time.perf_counter() - started
         if done.returncode:
-            raise SystemExit(f"training.train ended with {done.returncode}:\n{done.stdout[-2000:]}")
+            raise SystemExit(f"training.train ended with exit status {done.returncode}:\n{done.stdout[-2000:]}")
         meta = json.loads((model / "meta.json").read_text())
     work = sum(meta["seconds"][phase] for phase in ("embed", "fit", "test"))
     return Ours(wall, work, meta["metrics"]["test_accuracy"], meta["engine"]["name"])
@@ -114,9 +120,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a zip in the reference layout")
     parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--images", type=int, default=8351, help="pictures of the large comparison; 0 leaves it out")
-    parser.add_argument("--views", type=int, default=1, help="1 = no augmented views")
-    parser.add_argument("--reference-epochs", type=int, default=EPOCHS, help="fewer: the time is scaled up")
+    parser.add_argument("--images", type=int, default=8351, help="pictures of the second comparison; 0 skips it")
+    parser.add_argument("--views", type=int, default=1, help="views per picture; 1 means no augmentation")
+    parser.add_argument(
+        "--reference-epochs",
+        type=int,
+        default=EPOCHS,
+        help="epochs that the reference runs; with fewer, its time is scaled up",
+    )
     parser.add_argument("--repeats", type=int, default=3, help="runs of ours; the median is used")
     given = parser.parse_args()
 

@@ -1,9 +1,9 @@
-"""One instance against two: the embedding phase with one core each, and the heads they end with. Prints a ratio.
+"""Compare training on one instance and on two: the time of the embedding phase, and the weights of the heads.
 
     python -m benchmarks.two_instances --data ../shared/data/dogImages-21breeds.zip --images 1200
 
-Each instance is a process pinned to one core, with its own half of the shards (as ShardedByS3Key gives them) and gloo
-between them. Runs are interleaved; the ratio is that of the medians.
+Each instance is a process that is pinned to one core. Of two instances each has half of the shards, as with
+ShardedByS3Key, and they communicate by gloo. The runs take turns; the ratio is that of the medians.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 def share_out(root: Path, hosts: int, target: Path) -> list[Path]:
-    """Each host's channels: every `hosts`-th shard and the whole manifest."""
+    """Make each host's channels: every `hosts`-th shard and the whole manifest."""
     made = []
     for rank in range(hosts):
         host = target / f"{hosts}-{rank}"
@@ -50,7 +50,11 @@ def share_out(root: Path, hosts: int, target: Path) -> list[Path]:
 
 
 def run(hosts: list[Path], model: Path, weights: Path | None, settings: list[str]) -> dict[str, float]:
-    """One job with one process a host, each on one core; returns the seconds of each phase and of the whole."""
+    """Run one job with a process per host, each on one core; return the seconds of each phase and of the whole.
+
+    Raises:
+        SystemExit: the job failed on a host.
+    """
     cores = sorted(os.sched_getaffinity(0))
     shared = {"WORLD_SIZE": str(len(hosts)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     started = time.perf_counter()
@@ -72,13 +76,13 @@ def run(hosts: list[Path], model: Path, weights: Path | None, settings: list[str
         jobs.append(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL))
     codes = [job.wait(timeout=3600) for job in jobs]
     if any(codes):
-        raise SystemExit(f"the job on {len(hosts)} host(s) ended with {codes}")
+        raise SystemExit(f"the job on {len(hosts)} host(s) ended with the exit statuses {codes}")
     meta = json.loads((model / "meta.json").read_text())
     return {**meta["seconds"], "whole": time.perf_counter() - started}
 
 
 def largest_difference(first: Path, second: Path) -> float:
-    """Of any weight of the two heads."""
+    """Return the largest difference of a weight between the heads of two models."""
     one, two = load_file(first / "model.safetensors"), load_file(second / "model.safetensors")
     return max(float((one[name] - two[name]).abs().max()) for name in HEAD)
 
@@ -92,7 +96,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     given = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
-        raise SystemExit("two cores are needed: each instance gets one")
+        raise SystemExit("the benchmark needs two cores, one for each instance")
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

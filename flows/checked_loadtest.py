@@ -6,31 +6,25 @@ Locust's report in `runs/<id>/checked/<way>/loadtest/`.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
-from tasks.load.generator import LoadOptions
-from tasks.load.measurements import STAGE as LADDER
+from flows.step import step
+from tasks.load.generator import GeneratorOptions
 from tasks.load.measurements import LadderRecord, measure
+from tasks.load.options import LoadOptions, Through
 from tasks.load.report import STAGE
 from tasks.load.rungs import LadderRules
-from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
-from tasks.run.ledger import Ledger
-from tasks.run.records import EndpointRef, FunctionRef, load_record, save_record
+from tasks.run.handle import Run
+from tasks.run.records import EndpointRef, FunctionRef
+from tasks.run.settings import Target
 from tasks.run.waiting import say
 from tasks.scaling.plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
 from tasks.scaling.traffic import SAMPLE_TRAFFIC, Traffic
 from tasks.serving.concurrency import account_limits
-from tasks.verdicts.check import ScalingVerdicts, Through, Trial, apply_plan, check_plan, with_overrides
+from tasks.verdicts.check import ScalingVerdicts, Trial, apply_plan, check_plan, with_overrides
 
-Ref = TypeVar("Ref", EndpointRef, FunctionRef)
 SAMPLE_SAFETY = 0.25
 SAMPLE_LADDER = LadderRules(first_rps=60.0, precision=0.3)
 """The demo's instances carry more than that: from 8 on, and to a finer end, its ladder would take twice as long."""
@@ -38,57 +32,40 @@ SAMPLE_LADDER = LadderRules(first_rps=60.0, precision=0.3)
 
 @dataclass(frozen=True)
 class CheckedTest:
-    """What is to be checked: the traffic statement, the rules, numbers set by hand, and what is sent.
+    """What is to be checked: the options of the test, with the traffic statement and the rules that they come to."""
 
-    `remeasures` False plans with what an earlier ladder of this run found.
-    """
-
+    load: LoadOptions
     traffic: Traffic
     rules: ScalingRules
     ladder: LadderRules
-    through: Through
-    options: LoadOptions
-    overrides: Mapping[str, float] = field(default_factory=dict)
-    remeasures: bool = True
+    generator: GeneratorOptions
 
 
-def checked_test(
-    target: str,
-    *,
-    traffic: Mapping[str, float] | None,
-    safety_factor: float | None,
-    first_rps: float | None,
-    through: Through,
-    options: LoadOptions,
-    overrides: Mapping[str, float],
-    remeasures: bool,
-    pace: float = 1.0,
-) -> CheckedTest:
-    """Return the test that a flow's parameters describe.
+def checked_test(target: Target, load: LoadOptions, generator: GeneratorOptions) -> CheckedTest:
+    """Return the test that the options describe.
 
     Without a traffic statement it is the demo's, at the pace that fits the machine of the embedded AWS.
 
     Raises:
-        SettingsRefused: a number is out of bounds, or real AWS is to be tested without a statement.
+        SettingsRefused: real AWS is to be tested without a statement.
     """
-    if traffic is None and target != "local":
+    if load.traffic is None and not target.has_sample:
         why = "what a deployment has to carry is for you to say: on AWS nothing is assumed"
         raise SettingsRefused(STAGE, "no traffic statement", why, "kennel loadtest RUN --traffic traffic.json")
-    is_sample = traffic is None
-    safety = safety_factor if safety_factor is not None else SAMPLE_SAFETY if is_sample else None
-    ladder = replace(SAMPLE_LADDER, first_rps=SAMPLE_LADDER.first_rps * pace) if is_sample else LadderRules()
+    is_sample, safety, first_rps = load.traffic is None, load.safety_factor, load.ladder_first_rps
+    if safety is None and is_sample:
+        safety = SAMPLE_SAFETY
+    ladder = replace(SAMPLE_LADDER, first_rps=SAMPLE_LADDER.first_rps * load.pace) if is_sample else LadderRules()
     return CheckedTest(
-        traffic=SAMPLE_TRAFFIC.at_pace(pace) if traffic is None else Traffic.from_mapping(traffic),
+        load=load,
+        traffic=load.traffic or SAMPLE_TRAFFIC.at_pace(load.pace),
         rules=ScalingRules() if safety is None else ScalingRules(safety_factor=safety),
         ladder=ladder if first_rps is None else replace(ladder, first_rps=first_rps),
-        through=through,
-        options=options,
-        overrides=overrides,
-        remeasures=remeasures,
+        generator=generator,
     )
 
 
-async def check(aws: Aws, run_dir: Path, test: CheckedTest, images: list[Path]) -> ScalingVerdicts:
+async def check(run: Run, test: CheckedTest, images: list[Path]) -> ScalingVerdicts:
     """Measure, plan, apply, run the profile and judge it.
 
     Raises:
@@ -96,71 +73,55 @@ async def check(aws: Aws, run_dir: Path, test: CheckedTest, images: list[Path]) 
         StageFailed: no MAX_RPS was found, or a run left no result.
         WaitTimedOut, AwsFailed: as the tasks say.
     """
-    endpoint, function = _deployed(run_dir, "endpoint", EndpointRef), _deployed(run_dir, "function", FunctionRef)
-    found = None if test.remeasures else load_record(run_dir, LADDER, LadderRecord)
+    endpoint, function = run.need(EndpointRef), run.need(FunctionRef)
+    found = None if test.load.remeasures else run.find(LadderRecord)
     if found is None:
-        found = await climb_ladder(aws, run_dir, test, endpoint, function, images)
-    plan = await derive_plan(aws, test, found, function)
-    function = await set_plan(aws, run_dir, plan, endpoint, function)
-    trial = Trial(aws, run_dir, plan, endpoint, function, images, test.options, found.bounds)
-    return await run_and_judge(trial, test.through)
+        found = await climb_ladder(run, test, endpoint, function, images)
+    plan = await derive_plan(run, test, found, function)
+    function = await set_plan(run, plan, endpoint, function)
+    trial = Trial(run, plan, endpoint, function, images, test.generator, found.bounds)
+    return await run_and_judge(trial, test.load.through)
 
 
-@task(name="ladder", cache_policy=NO_CACHE)
-async def climb_ladder(
-    aws: Aws, run_dir: Path, test: CheckedTest, endpoint: EndpointRef, function: FunctionRef, images: list[Path]
+@step("ladder")
+def climb_ladder(
+    run: Run, test: CheckedTest, endpoint: EndpointRef, function: FunctionRef, images: list[Path]
 ) -> LadderRecord:
     """Measure one instance, its start-up and the function."""
-    return await asyncio.to_thread(
-        measure,
-        aws,
-        run_dir,
+    return measure(
+        run,
         endpoint=endpoint,
         function=function,
         images=images,
         traffic=test.traffic,
         rules=test.ladder,
-        processes=test.options.processes,
-        seed=test.options.seed,
+        processes=test.load.processes,
+        seed=test.load.seed,
     )
 
 
-@task(name="scaling plan", cache_policy=NO_CACHE)
-async def derive_plan(aws: Aws, test: CheckedTest, found: LadderRecord, function: FunctionRef) -> ScalingPlan:
+@step("scaling plan")
+def derive_plan(run: Run, test: CheckedTest, found: LadderRecord, function: FunctionRef) -> ScalingPlan:
     """Derive every scaling and concurrency number from the traffic statement and what was measured."""
-    limits = await asyncio.to_thread(account_limits, aws, function)
+    limits = account_limits(run.aws, function)
     if found.ceiling is not None and found.ceiling.binds:
         limits = replace(limits, machine_rps=found.ceiling.rps)
     measured = found.measured
     plan = plan_scaling(test.traffic, measured, list_prices(measured.instance_type), rules=test.rules, limits=limits)
     for warning in plan.warnings:
         say(f"plan: {warning}")
-    return with_overrides(plan, test.overrides)
+    return with_overrides(plan, test.load.overrides)
 
 
-@task(name="apply plan", cache_policy=NO_CACHE)
-async def set_plan(
-    aws: Aws, run_dir: Path, plan: ScalingPlan, endpoint: EndpointRef, function: FunctionRef
-) -> FunctionRef:
+@step("apply plan")
+def set_plan(run: Run, plan: ScalingPlan, endpoint: EndpointRef, function: FunctionRef) -> FunctionRef:
     """Set the plan's numbers on endpoint and function, and keep the function's record when its version changed."""
-
-    def apply() -> FunctionRef:
-        ledger = Ledger.open(aws, run_dir.name)
-        return apply_plan(aws, ledger, plan, run_id=run_dir.name, endpoint=endpoint, function=function)
-
-    changed = await asyncio.to_thread(apply)
-    save_record(run_dir, "function", changed)
+    changed = apply_plan(run, plan, endpoint=endpoint, function=function)
+    run.keep(changed)
     return changed
 
 
-@task(name="profile and verdicts", cache_policy=NO_CACHE)
-async def run_and_judge(trial: Trial, through: Through) -> ScalingVerdicts:
+@step("profile and verdicts")
+def run_and_judge(trial: Trial, through: Through) -> ScalingVerdicts:
     """Run the profile and hold every prediction against what was seen."""
-    return await asyncio.to_thread(check_plan, trial, through=through)
-
-
-def _deployed(run_dir: Path, name: str, kind: type[Ref]) -> Ref:
-    found = load_record(run_dir, name, kind)
-    if found is None:
-        raise SettingsRefused(STAGE, f"run {run_dir.name}", f"it has no {name} yet", "kennel run, or the deploy flow")
-    return found
+    return check_plan(trial, through=through)

@@ -5,39 +5,30 @@ prefect deployment run 'notebook/notebook' -p run_id=dogs-1a2b3c4d -p action=cre
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
 from typing import Annotated, Literal
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 from pydantic import Field
 
-from flows.parameters import InstanceType, RunId
-from tasks.account.prices import choose_notebook_instance
-from tasks.account.roles import ensure_role
-from tasks.notebook.instance import (
-    NotebookPlan,
-    NotebookRef,
-    NotebookReport,
-    NotebookState,
-    ensure_notebook,
-    list_notebooks,
-    start_notebook,
-    stop_notebook,
-)
-from tasks.notebook.role import notebook_role
+from flows.step import step
+from tasks.notebook import actions
+from tasks.notebook.instance import NotebookReport, list_notebooks
 from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
-from tasks.run.ledger import Ledger, run_lock
-from tasks.run.records import DatasetRef, load_record, save_record
+from tasks.run.handle import Run
+from tasks.run.naming import RunId
+from tasks.run.options import InstanceType
 from tasks.run.settings import Settings
-from tasks.run.waiting import say
 
 STAGE = "notebook"
 Action = Literal["create", "list", "start", "stop"]
 IdleMinutes = Annotated[int, Field(ge=10, le=24 * 60)]
+
+look = step("notebook instances")(list_notebooks)
+create = step("notebook instance")(actions.create)
+start = step("start the notebook instance")(actions.start)
+stop = step("stop the notebook instance")(actions.stop)
 
 
 @flow(name=STAGE)
@@ -58,68 +49,19 @@ async def notebook(
         OwnershipRefused: what has its name is not the run's.
         AwsFailed: AWS refused.
     """
-    settings = Settings.load()
-    aws = Aws(settings)
+    aws = Aws(Settings.load())
     if action == "list":
         report = NotebookReport(action, await look(aws, run_id))
         await publish_record(STAGE, run_id or "all runs", report)
         return report
     if run_id is None:
         raise SettingsRefused(STAGE, f"action={action}", "it is done with one run's instance", "name a run_id")
-    with run_lock(settings.run_dir(run_id)):
+    run = Run(aws, run_id)
+    with run.lock():
         if action == "create":
-            state = await create(aws, run_id, instance_type, idle_minutes)
+            state = await create(run, instance_type, idle_minutes)
         else:
-            state = await (start if action == "start" else stop)(aws, run_id)
+            state = await (start if action == "start" else stop)(run)
         report = NotebookReport(action, (state,))
         await publish_record(STAGE, run_id, report)
     return report
-
-
-@task(name="notebook instances", cache_policy=NO_CACHE)
-async def look(aws: Aws, run_id: str | None) -> tuple[NotebookState, ...]:
-    """Look which notebook instances there are."""
-    return await asyncio.to_thread(list_notebooks, aws, run_id)
-
-
-@task(name="notebook instance", cache_policy=NO_CACHE)
-async def create(aws: Aws, run_id: str, instance_type: str | None, idle_minutes: int) -> NotebookState:
-    """Make the role, the lifecycle configuration and the instance, or adopt them."""
-    return await asyncio.to_thread(_create, aws, run_id, instance_type, idle_minutes)
-
-
-@task(name="start the notebook instance", cache_policy=NO_CACHE)
-async def start(aws: Aws, run_id: str) -> NotebookState:
-    """Start the instance."""
-    return _recorded(aws, await asyncio.to_thread(start_notebook, aws, run_id))
-
-
-@task(name="stop the notebook instance", cache_policy=NO_CACHE)
-async def stop(aws: Aws, run_id: str) -> NotebookState:
-    """Stop the instance."""
-    return _recorded(aws, await asyncio.to_thread(stop_notebook, aws, run_id))
-
-
-def _create(aws: Aws, run_id: str, instance_type: str | None, idle_minutes: int) -> NotebookState:
-    run_dir = aws.settings.run_dir(run_id)
-    ledger = Ledger.open(aws, run_id)
-    instance = choose_notebook_instance(instance_type)
-    say(f"notebook: {instance.instance_type}: {instance.reason}; it stops after {idle_minutes} idle minutes")
-    role = notebook_role(aws, run_id, load_record(run_dir, "stage_data", DatasetRef))
-    plan = NotebookPlan(run_id, ensure_role(aws, ledger, run_id, role), instance, idle_minutes)
-    made = ensure_notebook(aws, ledger, plan)
-    kept = load_record(run_dir, STAGE, NotebookRef)
-    first = kept is not None and kept.state.created == made.state.created
-    save_record(run_dir, STAGE, replace(made, seconds=kept.seconds) if kept and first else made)
-    say(f"notebook {made.state.name}: {made.state.status}")
-    return made.state
-
-
-def _recorded(aws: Aws, state: NotebookState) -> NotebookState:
-    """Keep the new state in the run's record, if an earlier `create` left one here."""
-    run_dir = aws.settings.run_dir(state.run_id)
-    kept = load_record(run_dir, STAGE, NotebookRef)
-    if kept is not None:
-        save_record(run_dir, STAGE, replace(kept, state=state))
-    say(f"notebook {state.name}: {state.status}")
-    return state

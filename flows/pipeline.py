@@ -1,55 +1,40 @@
 """The whole way: stage the data, train, deploy, load-test, report. A repeated command adopts what the first one made.
 
-prefect deployment run 'pipeline/pipeline' -p data=sample -p instances=2
+prefect deployment run 'pipeline/pipeline' -p data=sample -p training='{"instances": 2}'
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import TypeVar
 
 from prefect import flow
 
-from flows.deploy import Deployment, deploy
-from flows.loadtest import Mode, loadtest
-from flows.parameters import (
-    AllowedHost,
-    Backbone,
-    BatchSize,
-    DemoPace,
-    Ec2Count,
-    Epochs,
-    InstanceCount,
-    InstanceType,
-    LearningRate,
-    LoadSeconds,
-    RatePerSecond,
-    RunId,
-    Seconds,
-    Seed,
-    Views,
-)
+from flows.deploy import Deployment
+from flows.deploy import deploy as deploy_model
+from flows.loadtest import loadtest
 from flows.stage_data import stage_data
 from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
-from tasks.load.report import STAGE as LOADTEST
-from tasks.load.report import TESTED
+from tasks.load.options import LoadOptions, PipelineLoadOptions
+from tasks.load.report import LoadTested
 from tasks.model.backbones import require_backbone
 from tasks.report.markdown import write_report
-from tasks.report.summary import LoadTested, RunSummary, StageTimes, forget_load_test_of_another, summarise
+from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_another, summarise
 from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
 from tasks.run.errors import Inconclusive, StageFailed
-from tasks.run.ledger import run_lock
+from tasks.run.handle import RunFolder
 from tasks.run.machine import where
+from tasks.run.naming import RunId
+from tasks.run.options import DeployOptions, Ec2Instances, Ec2TrainingOptions, ModelOptions, TrainingOptions
 from tasks.run.progress import Stage, tell_stage
-from tasks.run.records import FunctionRef, LoadReport, load_record, save_record
+from tasks.run.records import FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
-from tasks.verdicts.check import SCALING, ScalingVerdicts
+from tasks.verdicts.check import ScalingVerdicts
 
 STAGE = "pipeline"
 Result = TypeVar("Result")
@@ -80,144 +65,86 @@ class StageClock:
 async def pipeline(
     data: str = "sample",
     run_id: RunId | None = None,
-    backbone: Backbone = "efficientnet_lite0",
-    instances: InstanceCount = 1,
-    instance_type: InstanceType | None = None,
-    epochs: Epochs | None = None,
-    views: Views | None = None,
-    batch_size: BatchSize | None = None,
-    learning_rate: LearningRate | None = None,
-    seed: Seed = 0,
-    finetune: bool = False,
-    weights: str | None = None,
-    spot: bool = False,
-    max_runtime_seconds: Seconds = 3600,
-    ec2_instances: Ec2Count = 0,
-    endpoint_instances: InstanceCount = 1,
-    endpoint_instance_type: InstanceType | None = None,
-    allowed_hosts: tuple[AllowedHost, ...] = (),
+    training: TrainingOptions = TrainingOptions(),
+    ec2_instances: Ec2Instances = 0,
+    deploy: DeployOptions = DeployOptions(),
     load_test: bool = True,
-    load_rate_per_second: RatePerSecond = 10.0,
-    load_seconds: LoadSeconds = 10.0,
-    load_mode: Mode = "steady",
-    load_traffic: dict[str, float] | None = None,
-    load_pace: DemoPace = 1.0,
+    load: PipelineLoadOptions = PipelineLoadOptions(),
 ) -> RunSummary:
     """Take a zip, URL, folder or `sample` to a load-tested endpoint behind a function, and report.
 
-    With `ec2_instances` the same training is done on EC2 over SSH too, and compared. `load_mode` "checked" plans the
-    scaling for `load_traffic` (None: the demo's at `load_pace`) and puts the plan to the test. A load test that fails
-    fails the command after the report is written; one that is inconclusive is told in the summary.
+    A load test that fails fails the command after the report is written; one that is inconclusive is told in the
+    summary.
+
+    Args:
+        data: A URL, a .zip, a folder, or `sample`.
+        run_id: Made from data and training if none is named, so that a repeat adopts what exists.
+        training: The training on SageMaker.
+        ec2_instances: Train on this many EC2 instances over SSH too, and compare; 0 is not.
+        deploy: The endpoint, and what the function in front of it may fetch.
+        load_test: Load-test what was deployed.
+        load: The load test.
 
     Raises:
         KennelError: the kind that the failing stage names.
     """
-    require_backbone(backbone)
+    require_backbone(training.backbone)
     settings = Settings.load()
-    chosen = run_id or naming.training_run_id(
-        data,
-        backbone=backbone,
-        instances=instances,
-        instance_type=instance_type,
-        epochs=epochs,
-        views=views,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        finetune=finetune,
-        weights=weights,
-        spot=spot,
-    )
-    run_dir, clock = settings.run_dir(chosen), StageClock()
-    with run_lock(run_dir):
+    chosen = run_id or naming.training_run_id(data, training)
+    run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
+    with run.lock():
         await clock.time("stage_data", stage_data(data, chosen))
-        training = train_sagemaker(
-            chosen,
-            backbone=backbone,
-            instances=instances,
-            instance_type=instance_type,
-            epochs=epochs,
-            views=views,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            seed=seed,
-            finetune=finetune,
-            weights=weights,
-            spot=spot,
-            max_runtime_seconds=max_runtime_seconds,
-        )
-        await clock.time("train_sagemaker", training)
+        await clock.time("train_sagemaker", train_sagemaker(chosen, training))
         if ec2_instances:
-            on_ec2 = train_ec2(
-                chosen,
-                backbone=backbone,
-                instances=ec2_instances,
-                epochs=epochs,
-                views=views,
-                batch_size=batch_size,
-                learning_rate=learning_rate,
-                seed=seed,
-                finetune=finetune,
-                weights=weights,
-            )
-            await clock.time("train_ec2", on_ec2)
-        deployment = await clock.time(
-            "deploy", deploy(chosen, endpoint_instances, endpoint_instance_type, allowed_hosts)
-        )
-        tested = _tested(deployment, load_rate_per_second, load_seconds, load_mode, load_traffic, load_pace)
+            same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances)
+            await clock.time("train_ec2", train_ec2(chosen, same))
+        deployment = await clock.time("deploy", deploy_model(chosen, deploy))
+        tested = _tested(deployment, load)
         refused, open_ = None, ""
-        forget_load_test_of_another(run_dir, tested)
+        forget_load_test_of_another(run, tested)
         if load_test:
             try:
-                await clock.time("loadtest", _load_test(run_dir, tested, load_traffic))
+                await clock.time("loadtest", _load_test(run, tested, load))
             except Inconclusive as error:
                 open_ = f"{error.what}: {error.why}"
                 say(f"loadtest: inconclusive: {open_}")
             except StageFailed as error:
                 refused = error
-        save_record(run_dir, STAGE, StageTimes(clock.seconds, where(settings), open_))
-        summary = summarise(run_dir)
-        await publish_markdown(STAGE, chosen, write_report(summary).read_text(), folder=run_dir)
+        run.keep(StageTimes(clock.seconds, where(settings), open_))
+        summary = summarise(run)
+        await publish_markdown(STAGE, chosen, write_report(summary).read_text(), folder=run.folder)
     if refused is not None:
         raise refused
     return summary
 
 
-async def _load_test(run_dir: Path, tested: LoadTested, traffic: dict[str, float] | None) -> None:
+async def _load_test(run: RunFolder, tested: LoadTested, load: LoadOptions) -> None:
     """Test what is deployed, unless this very deployment was tested in this way before."""
-    is_checked = tested.mode == "checked"
-    kept = load_record(run_dir, SCALING, ScalingVerdicts) if is_checked else load_record(run_dir, LOADTEST, LoadReport)
-    if kept is not None and load_record(run_dir, TESTED, LoadTested) == tested:
+    is_checked = load.mode == "checked"
+    kept = run.find(ScalingVerdicts) if is_checked else run.find(LoadReport)
+    if kept is not None and run.find(LoadTested) == tested:
         say("loadtest: adopted, this deployment was tested so before")
         return
-    await loadtest(
-        run_dir.name,
-        rate_per_second=tested.rate_per_second,
-        seconds=tested.seconds,
-        mode="checked" if is_checked else "steady",
-        traffic=traffic,
-        pace=tested.pace,
-    )
-    function = load_record(run_dir, "function", FunctionRef)  # a plan may have published another version
-    save_record(run_dir, TESTED, tested if function is None else replace(tested, function_version=function.version))
+    await loadtest(run.id, load)
+    function = run.need(FunctionRef)  # a plan may have published another version
+    run.keep(replace(tested, function_version=function.version))
 
 
-def _tested(
-    deployment: Deployment,
-    rate_per_second: float,
-    seconds: float,
-    mode: Mode,
-    traffic: dict[str, float] | None,
-    pace: float,
-) -> LoadTested:
+def _tested(deployment: Deployment, load: LoadOptions) -> LoadTested:
     return LoadTested(
         deployment.endpoint.config_name,
         deployment.function.version,
         deployment.function.code_sha256,
-        rate_per_second,
-        seconds,
+        load.rate_per_second,
+        load.seconds,
         deployment.endpoint.created,
-        mode=mode,
-        traffic=traffic or {},
-        pace=pace,
+        mode=load.mode,
+        traffic={} if load.traffic is None else asdict(load.traffic),
+        pace=load.pace,
+        through=load.through,
+        processes=load.processes,
+        seed=load.seed,
+        safety_factor=load.safety_factor,
+        ladder_first_rps=load.ladder_first_rps,
+        overrides=load.overrides,
     )

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 
-from flows.parameters import RunId
+from flows.step import step
 from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
+from tasks.run.naming import RunId
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
 from tasks.teardown.models import Models, keep_models
@@ -23,25 +23,25 @@ from tasks.teardown.teardown import TeardownReport, confirm, draw_plan, execute
 STAGE = "teardown"
 
 
-@task(cache_policy=NO_CACHE)
-async def plan_removals(aws: Aws, run_id: str | None) -> Plan:
+@step("plan_removals")
+def plan_removals(aws: Aws, run_id: str | None) -> Plan:
     """Look at the account and show what would be removed; changes nothing."""
-    plan, warnings = await asyncio.to_thread(draw_plan, aws, run_id)
+    plan, warnings = draw_plan(aws, run_id)
     for line in (*warnings, plan_text(plan)):
         say(line)
     return plan
 
 
-@task(cache_policy=NO_CACHE)
-async def keep_copies(aws: Aws, plan: Plan, *, yes: bool) -> Models:
+@step("keep_copies")
+def keep_copies(aws: Aws, plan: Plan, *, yes: bool) -> Models:
     """See to it that this machine has every model that the plan deletes."""
-    return await asyncio.to_thread(keep_models, aws, plan, yes=yes, say=say)
+    return keep_models(aws, plan, yes=yes, say=say)
 
 
-@task(cache_policy=NO_CACHE)
-async def remove(aws: Aws, plan: Plan, run_id: str | None, models: Models) -> TeardownReport:
+@step("remove")
+def remove(aws: Aws, plan: Plan, run_id: str | None, models: Models) -> TeardownReport:
     """Remove what the plan says and verify that it is gone."""
-    return await asyncio.to_thread(execute, aws, plan, run_id, say=say, models=models)
+    return execute(aws, plan, run_id, say=say, models=models)
 
 
 @flow(name=STAGE, persist_result=False)

@@ -1,5 +1,5 @@
-"""The load generator: an open model inside Locust, and the maths that says what a run is worth.
+"""The load generator: it sends an open-model load from inside Locust and judges whether the run is valid.
 
-Runs as a process of its own (`python -m locust -f loadtest/locustfile.py`), because Locust patches the standard
-library for gevent. What it is told comes in a plan file, what it measured goes into `loadtest.json`.
+It runs as a process of its own (`python -m locust -f loadtest/locustfile.py`), because Locust patches the standard
+library for gevent. It reads a plan file and writes its results to `loadtest.json`.
 """

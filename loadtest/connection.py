@@ -1,6 +1,6 @@
-"""One kept-alive HTTP/1.1 connection on gevent's sockets: whole requests out, parsed answers in.
+"""One kept-alive HTTP/1.1 connection on gevent's sockets, which sends requests and parses the responses.
 
-Parsing is geventhttpclient's (llhttp). There is no retry: a request that failed is counted, never sent twice.
+geventhttpclient (llhttp) does the parsing. Nothing is retried: a failed request is counted and never sent twice.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ import gevent.ssl
 from geventhttpclient.response import HTTPParseError, HTTPResponse
 
 IDLE_SECONDS = 2.0
-"""Servers drop idle connections (uvicorn after 5 s): an older one is replaced, so that no request meets the drop."""
+"""A connection idle for longer is replaced, because servers close idle connections (uvicorn after 5 s)."""
 
 _READ_BYTES = 65_536
 
 
 class BrokenAnswerError(OSError):
-    """The connection ended, or the bytes were not HTTP, before the answer was whole."""
+    """The connection ended before the response was complete, or the bytes were not HTTP."""
 
 
 @functools.cache
 def _tls_context() -> Any:
-    """Return the one context of all connections: reading the certificates takes milliseconds that all would wait."""
+    """Return the TLS context, which all connections share because loading the certificates takes milliseconds."""
     return gevent.ssl.create_default_context()
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole HTTP answer; header names are looked up in any case."""
+    """A complete HTTP response; header names are case-insensitive."""
 
     status: int
     body: bytes
     _parsed: Any
 
     def header(self, name: str) -> str:
-        """Return a header's value (the first of several), or an empty text."""
+        """Return a header's value (the first of several), or an empty string."""
         value = self._parsed.get(name.lower())
         return str(value[0] if isinstance(value, list) else value or "")
 
 
 class Connection:
-    """A connection that opens itself when needed; constructing does no I/O."""
+    """A connection that opens when it is first used; the constructor does no I/O."""
 
     def __init__(self, host: str, port: int, *, is_tls: bool, timeout_seconds: float) -> None:
-        """Keep the address; `timeout_seconds` bounds the connect and each wait for bytes."""
+        """Store the address; `timeout_seconds` limits the connect and each wait for bytes."""
         self._address = (host, port)
         self._is_tls = is_tls
         self._timeout_seconds = timeout_seconds
@@ -56,12 +56,12 @@ class Connection:
         self._used_at = 0.0
 
     def exchange(self, request: bytes) -> Answer:
-        """Send a whole request and return the whole answer.
+        """Send a complete request and return the complete response.
 
         Raises:
-            TimeoutError: no bytes came within the timeout.
-            BrokenAnswerError: the answer ended early or is not HTTP.
-            OSError: the connection could not be made, or was reset.
+            TimeoutError: no bytes arrived within the timeout.
+            BrokenAnswerError: the response ended early or is not HTTP.
+            OSError: the connection could not be opened, or was reset.
         """
         if self._socket is not None and time.perf_counter() - self._used_at > IDLE_SECONDS:
             self.close()
@@ -97,10 +97,10 @@ class Connection:
             while not parsed.message_complete:
                 received = self._socket.recv(_READ_BYTES)
                 if not received:
-                    raise BrokenAnswerError("the connection ended before the answer was whole")
+                    raise BrokenAnswerError("the connection ended before the response was complete")
                 parsed.feed(received)
         except HTTPParseError as error:
-            raise BrokenAnswerError(f"not an HTTP answer: {error}") from error
+            raise BrokenAnswerError(f"the response is not HTTP: {error}") from error
         self._used_at = time.perf_counter()
         answer = Answer(parsed.status_code, bytes(parsed._body_buffer), parsed)
         if parsed.should_close():

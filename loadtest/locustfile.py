@@ -1,21 +1,24 @@
-"""Locust's entry: an open model at a set rate, against a SageMaker endpoint or a Lambda alias.
+"""Locust's entry point: send an open-model load to a SageMaker endpoint or the alias of a Lambda function.
 
     KENNEL_LOADTEST_PLAN=plan.json python -m locust -f loadtest/locustfile.py --headless --html report.html --csv locust
 
-Each Locust process (one, or each worker of `--processes`) runs one user, which is the whole generator of that process.
-Locust's own statistics are fed with every measured result, failed ones without a latency; when all results are in, its
-HTML and CSV are set to the figures of `loadtest.json`: latency from the intended start, of the answered requests.
-For a load that one machine cannot make, start it with `--master` and `--worker` on several, all with the same plan,
-whose `processes` is the number of workers; the master writes the result:
+Each Locust process (a single one, or each worker of `--processes`) runs one user, which is the load generator of that
+process. It reports each measured result to Locust's statistics. When all results have arrived, Locust's HTML and CSV
+are set to the figures of `loadtest.json`: latencies from the intended start, of the answered requests only.
+
+If one machine cannot generate the load, start Locust with `--master` and `--worker` on several machines. All use the
+same plan, whose `processes` is the number of workers. The master writes the result:
 
     KENNEL_LOADTEST_PLAN=plan.json python -m locust -f loadtest/locustfile.py --headless --master --expect-workers 8
     KENNEL_LOADTEST_PLAN=plan.json python -m locust -f loadtest/locustfile.py --worker --master-host 10.0.0.5
 
-The plan is `plan.json` of any run of `kennel loadtest`, with `processes`, rates and `result_path` as wanted; the images
-that it names have to lie at the same paths everywhere. Without `--headless`, Locust's page has a Start button (`kennel
-loadtest --ui`) and shows the plan's rate and seconds, which may be changed there; each press runs the whole schedule,
-and the last one's result is written at the end.
-Exit code 1: the run is void or failed, and `loadtest.json` says why; 3: there is no result.
+The plan is `plan.json` of any run of `kennel loadtest`; change its `processes`, rates and `result_path` as needed. The
+images that it names must be at the same paths on all machines.
+
+Without `--headless` (`kennel loadtest --ui`), Locust's page has a Start button and fields for the plan's rate and
+seconds. Each press of the button runs the whole schedule, and the result of the last run is written at the end.
+
+The exit code is 1 when the run is void or failed (`loadtest.json` has the reasons), and 3 when there is no result.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ from loadtest.connection import Connection
 from loadtest.locust_page import METHOD, show_result
 from loadtest.open_loop import Bounds, OpenLoop, Wire
 from loadtest.outcomes import Outcome
-from loadtest.page_form import plan_with, refuse, with_style
+from loadtest.page_form import add_style, form_error, plan_from_form
 from loadtest.plan import PLAN_VARIABLE, Plan, read_plan
 from loadtest.signing import Signer
 from loadtest.summary import summary, write_summary
@@ -54,10 +57,10 @@ RESULT_MESSAGE = "kennel_result"
 BROKEN_MESSAGE = "kennel_broken"
 PROGRESS_SECONDS = 2.0
 START_SECONDS = 30.0
-"""How long the processes may take to start and to hand in their results, beyond the run's own deadline."""
+"""The time that processes may take, beyond the run's deadline, to start and to send their results."""
 
 if "--headless" in sys.argv:
-    # The charts are drawn from our own seconds at the end: Locust's points are sliding means over ten seconds.
+    # At the end the charts are drawn from the timeline, because Locust's points are sliding means over ten seconds.
     locust.stats.HISTORY_STATS_INTERVAL_SEC = 86_400
 locust.stats.PERCENTILES_TO_CHART = list(CHARTED)
 locust.stats.PERCENTILES_TO_STATISTICS = list(CHARTED)
@@ -67,35 +70,35 @@ _broken: list[str] = []
 
 
 class RequestError(Exception):
-    """How Locust's report names a failure: by AWS's code."""
+    """A failed request in Locust's report; its message is AWS's error code."""
 
 
 class OpenLoopUser(User):
-    """The generator of one Locust process."""
+    """The load generator of one Locust process."""
 
     host = PLAN.target.base_url
 
     @task
     def generate(self) -> None:
-        """Run the whole schedule once, hand in the counts, and wait to be stopped."""
+        """Run the whole schedule once, send the counts to the master, and wait to be stopped."""
         runner = self.environment.runner
         try:
             runner.send_message(RESULT_MESSAGE, self._measure(runner.worker_index).to_message())
         except Exception as error:
-            # Raised further, Locust would start the schedule again.
-            logging.exception("the generator broke")
+            # If the exception left this method, Locust would start the schedule again.
+            logging.exception("the load generator failed")
             runner.send_message(BROKEN_MESSAGE, f"{type(error).__name__}: {error}")
         while True:
             gevent.sleep(60)
 
     def _measure(self, worker: int) -> Tally:
-        # A Locust process on another machine than the master's has the same plan and its own index.
+        # A worker, also one on another machine, has the same plan and an index of its own.
         plan = plan_now(self.environment)
         times = poisson_arrivals(plan.schedule, seed=plan.seed, worker=worker, workers=plan.processes)
-        gc.freeze()  # a search of everything imported for cycles would delay requests by some 50 ms
-        return OpenLoop(make_wire(), make_bounds(plan), self._tell_locust).run(times)
+        gc.freeze()  # a garbage collection of all imported objects would delay requests by some 50 ms
+        return OpenLoop(make_wire(), make_bounds(plan), self._report_to_locust).run(times)
 
-    def _tell_locust(self, latency_seconds: float, outcome: Outcome, length: int) -> None:
+    def _report_to_locust(self, latency_seconds: float, outcome: Outcome, length: int) -> None:
         self.environment.events.request.fire(
             request_type=METHOD,
             name=PLAN.target.title,
@@ -107,10 +110,10 @@ class OpenLoopUser(User):
 
 
 class UntilResults(LoadTestShape):
-    """One user in each process until all have handed in their results, one broke, or the deadline passed."""
+    """Runs one user per process until all results have arrived, a generator failed, or the deadline passed."""
 
     def tick(self) -> tuple[int, float] | None:
-        """Return (users, users started a second), or None to end the test."""
+        """Return (users, users started per second), or None to end the test."""
         runner: Any = self.runner
         limit_seconds = plan_now(runner.environment).deadline_seconds + START_SECONDS
         late = time.perf_counter() - self.start_time > limit_seconds
@@ -120,7 +123,7 @@ class UntilResults(LoadTestShape):
 
 
 def make_wire() -> Wire:
-    """Return how this plan's requests are made, signed and judged."""
+    """Return the functions and payloads by which this plan's requests are built, sent and judged."""
     target = PLAN.target
     signer = Signer(target.route, credentials_source(is_local=PLAN.is_local))
 
@@ -131,14 +134,14 @@ def make_wire() -> Wire:
 
 
 def make_bounds(plan: Plan = PLAN) -> Bounds:
-    """Return the limits of one generator."""
+    """Return the limits of one generator under a plan."""
     return Bounds(plan.warm_up_seconds, plan.deadline_seconds, plan.max_connections)
 
 
 def plan_now(environment: Any) -> Plan:
-    """Return the plan, with the rate and seconds that a person has typed into Locust's page."""
+    """Return the plan with the rate and the seconds that the user entered on Locust's page."""
     typed = environment.parsed_options
-    return plan_with(PLAN, getattr(typed, "rate_per_second", None), getattr(typed, "seconds", None))
+    return plan_from_form(PLAN, getattr(typed, "rate_per_second", None), getattr(typed, "seconds", None))
 
 
 def credentials_source(*, is_local: bool) -> Callable[[], ReadOnlyCredentials]:
@@ -160,30 +163,31 @@ def credentials_source(*, is_local: bool) -> Callable[[], ReadOnlyCredentials]:
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def on_parser(parser: Any, **_: Any) -> None:
-    """Have Locust's page show the plan's rate and seconds as fields; they are floats, as what is typed there."""
+    """Add the plan's rate and seconds as fields of Locust's page; both are floats, like the values typed there."""
     if "--headless" in sys.argv:
         return
     rate, seconds = float(PLAN.stages[0].rate_per_second), float(PLAN.measured_seconds)
-    parser.add_argument("--rate-per-second", type=float, default=rate, help="Requests a second, whatever the answers.")
-    parser.add_argument("--seconds", type=float, default=seconds, help="How long is measured, after the warm-up.")
+    rate_help = "Requests per second, sent whether or not earlier ones were answered."
+    parser.add_argument("--rate-per-second", type=float, default=rate, help=rate_help)
+    parser.add_argument("--seconds", type=float, default=seconds, help="The measured time, after the warm-up.")
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def on_init(environment: Any, **_: Any) -> None:
-    """Collect results where the test is steered (the master, or the only process), and tell the progress there."""
+    """Collect results and print the progress, in the master or the only process."""
     if isinstance(environment.runner, WorkerRunner):
         return
     if environment.web_ui is not None:
-        environment.web_ui.app.before_request(_refuse_form)
+        environment.web_ui.app.before_request(_reject_form)
         environment.web_ui.app.after_request(_show_fields)
     environment.runner.register_message(RESULT_MESSAGE, _collect)
     environment.runner.register_message(BROKEN_MESSAGE, _note_broken)
-    gevent.spawn(_tell_progress, environment)
+    gevent.spawn(_print_progress, environment)
 
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]
 def on_test_start(environment: Any, **_: Any) -> None:
-    """Forget the results of the test before, which a person has started on Locust's page."""
+    """Discard the results of an earlier test that was started on Locust's page."""
     if not isinstance(environment.runner, WorkerRunner):
         _results.clear()
         _broken.clear()
@@ -196,8 +200,8 @@ def on_quitting(environment: Any, **_: Any) -> None:
         environment.process_exit_code = 0
         return
     if len(_results) != PLAN.processes:
-        reasons = "; ".join(_broken) or "no reason is known"
-        logging.error("%d of %d processes handed in a result: %s", len(_results), PLAN.processes, reasons)
+        reasons = "; ".join(_broken) or "the reason is unknown"
+        logging.error("only %d of %d processes sent a result: %s", len(_results), PLAN.processes, reasons)
         environment.process_exit_code = 3
         return
     content = summary(plan_now(environment), merged(_results))
@@ -206,25 +210,25 @@ def on_quitting(environment: Any, **_: Any) -> None:
 
 
 def _collect(environment: Any, msg: Any) -> None:
-    """Keep a generator's result; with the last, have Locust's tables and charts show the whole."""
+    """Store a generator's result; after the last one, let Locust's tables and charts show the merged result."""
     _results.append(Tally.from_message(msg.data))
     if len(_results) == PLAN.processes:
         whole, seconds = merged(_results), plan_now(environment).measured_seconds
         show_result(environment.stats, whole, title=PLAN.target.title, seconds=seconds, processes=PLAN.processes)
 
 
-def _refuse_form() -> Any:
-    """Answer a Start whose numbers cannot be taken in the way that Locust's page shows to a person."""
+def _reject_form() -> Any:
+    """Respond to a Start with invalid numbers by an error message that Locust's page shows."""
     if flask.request.path != "/swarm":
         return None
-    why = refuse(flask.request.form)
-    return None if why is None else flask.jsonify({"success": False, "message": why, "host": PLAN.target.base_url})
+    error = form_error(flask.request.form)
+    return None if error is None else flask.jsonify({"success": False, "message": error, "host": PLAN.target.base_url})
 
 
 def _show_fields(response: Any) -> Any:
-    """Have the page of the form show our fields at once, and not those of users, which an open model does not have."""
+    """Show the fields for rate and seconds on Locust's page; hide those for users, which an open model lacks."""
     if flask.request.path == "/" and response.mimetype == "text/html" and not response.is_streamed:
-        response.set_data(with_style(response.get_data(as_text=True)))
+        response.set_data(add_style(response.get_data(as_text=True)))
     return response
 
 
@@ -233,7 +237,7 @@ def _note_broken(environment: Any, msg: Any) -> None:
     _broken.append(str(msg.data))
 
 
-def _tell_progress(environment: Any) -> None:
+def _print_progress(environment: Any) -> None:
     began = time.perf_counter()
     while True:
         gevent.sleep(PROGRESS_SECONDS)
@@ -243,9 +247,9 @@ def _tell_progress(environment: Any) -> None:
         counts = f"{answered:,} answered, {total.num_failures:,} failed"
         if answered:
             counts += f", median of the answered {total.get_response_time_percentile(0.5):.0f} ms"
-        # A plain line on stdout: what started Locust shows it to a person.
+        # The task that started Locust passes this line on, and kennel/terminal/narration.py parses it.
         try:
             print(f"load test {PLAN.target.title}: {passed:.0f} of about {whole:.0f} s, {counts}", flush=True)
-        except BrokenPipeError:  # whoever started the test is gone: nobody will read its result
+        except BrokenPipeError:  # the process that started the test has ended, so the result is not needed
             environment.runner.quit()
             return

@@ -1,8 +1,8 @@
-"""The open model: requests start when they are due, whether or not earlier ones were answered.
+"""The open model: each request starts when it is due, whether or not earlier ones were answered.
 
-One greenlet keeps the schedule; callers, each with a connection of its own, do the requests. There are as many callers
-as requests have ever been in flight at once, up to a limit. Latency runs from the intended start, so that time spent
-waiting for a slow target or for a caller is part of it (no coordinated omission).
+One greenlet follows the schedule. Other greenlets, the callers, send the requests, each over its own connection; a
+caller is added whenever all are busy, up to a limit. Latency is measured from the intended start, so it includes the
+time that a request waits for a caller because the target is slow (no coordinated omission).
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ from loadtest.tally import Tally
 from loadtest.timer import PreciseTimer
 
 _YIELD_EVERY = 16
-"""When the schedule is behind, callers get the processor after this many dispatches."""
+"""When requests are late, the scheduler lets the callers run after this many dispatches."""
 
 
 class Exchange(Protocol):
-    """A connection, as far as a caller needs it."""
+    """The connection methods that a caller uses."""
 
     def exchange(self, request: bytes) -> HttpAnswer:
-        """Send a whole request and return the whole answer; raises OSError."""
+        """Send a complete request and return the complete response.
+
+        Raises:
+            OSError: there was no complete response.
+        """
 
     def close(self) -> None:
         """Close the connection."""
@@ -38,7 +42,7 @@ class Exchange(Protocol):
 
 @dataclass(frozen=True)
 class Wire:
-    """How requests are made and judged."""
+    """The functions that open connections, build requests and judge responses, and the payloads to send."""
 
     connect: Callable[[], Exchange]
     request: Callable[[Payload], bytes]
@@ -48,7 +52,7 @@ class Wire:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of one generator: the first `warm_up_seconds` are not measured, nothing runs past `deadline_seconds`."""
+    """The limits of one generator: `warm_up_seconds` are not measured, and it ends by `deadline_seconds`."""
 
     warm_up_seconds: float
     deadline_seconds: float
@@ -56,16 +60,16 @@ class Bounds:
 
 
 Listener = Callable[[float, Outcome, int], None]
-"""Told of each measured result: latency in seconds, outcome, bytes of the answer."""
+"""Called with each measured result: latency in seconds, outcome, size of the response in bytes."""
 
 
 class OpenLoop:
-    """One generator; `run` once."""
+    """One generator; call `run` only once."""
 
     def __init__(
         self, wire: Wire, bounds: Bounds, on_result: Listener, clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        """Keep what is given; nothing starts."""
+        """Store the arguments; `run` starts the work."""
         self.tally = Tally()
         self._wire = wire
         self._bounds = bounds
@@ -78,30 +82,30 @@ class OpenLoop:
         self._outstanding = 0
         self._in_flight: dict[Any, tuple[float, bool]] = {}
         self._is_over = False
-        self._broken: BaseException | None = None
+        self._caller_error: BaseException | None = None
         self._measured_from = 0.0
-        self._marks: deque[tuple[float, float]] = deque(maxlen=6)
+        self._cpu_readings: deque[tuple[float, float]] = deque(maxlen=6)
 
     def run(self, arrivals: Iterable[float]) -> Tally:
-        """Start a request at each time (seconds from now, ascending), wait for the answers, return the counts.
+        """Start a request at each time (seconds from now, ascending), wait for the responses, return the counts.
 
-        What is not answered at the deadline is counted as failed by timeout, what is not sent stays unsent.
+        At the deadline, a request without a response is counted as a timeout, and one that was not sent as unsent.
 
         Raises:
-            RuntimeError: a caller raised something else than OSError, a defect of the generator and not of the target.
+            RuntimeError: a caller raised an exception other than OSError, which is a bug of the generator.
         """
         start = self._clock()
         self._measured_from = start + self._bounds.warm_up_seconds
         self.tally.measured_from = time.time() + self._bounds.warm_up_seconds
         deadline = start + self._bounds.deadline_seconds
-        meter = gevent.spawn(self._watch_processor)
+        meter = gevent.spawn(self._measure_cpu)
         try:
             self._dispatch_all(start, deadline, arrivals)
             self._await_answers(deadline)
         finally:
             meter.kill()
             gevent.killall(self._callers, block=True, timeout=5)
-        self._mark_processor()
+        self._record_cpu()
         return self.tally
 
     def _dispatch_all(self, start: float, deadline: float, arrivals: Iterable[float]) -> None:
@@ -119,22 +123,22 @@ class OpenLoop:
                 self._count_due(intended)
                 if self._clock() < deadline:
                     self._dispatch(intended)
-                self._raise_if_broken()
+                self._raise_if_caller_failed()
 
     def _count_due(self, intended: float) -> None:
         if intended >= self._measured_from:
-            self.tally.is_due(intended - self._measured_from)
+            self.tally.count_due(intended - self._measured_from)
         else:
             self.tally.warm_up += 1
 
     def _dispatch(self, intended: float) -> None:
         self._outstanding += 1
         if self._idle:
-            # A waiter may only be switched to from the hub.
+            # gevent allows switching to a Waiter from the hub only.
             gevent.get_hub().loop.run_callback(self._idle.pop().switch, intended)
         elif len(self._callers) < self._bounds.max_connections:
             caller = gevent.spawn(self._serve, intended)
-            caller.link_exception(self._note_broken)
+            caller.link_exception(self._note_caller_error)
             self._callers.append(caller)
         else:
             self.tally.pool_exhausted += 1
@@ -161,7 +165,7 @@ class OpenLoop:
         is_measured = intended >= self._measured_from
         sent = self._clock()
         if is_measured:
-            self.tally.is_sent(intended - self._measured_from, sent - self._measured_from)
+            self.tally.count_sent(intended - self._measured_from, sent - self._measured_from)
         self._in_flight[connection] = (intended, is_measured)
         length = 0
         try:
@@ -170,49 +174,49 @@ class OpenLoop:
         except OSError as error:
             outcome = network_outcome(error)
         if self._in_flight.pop(connection, None) is None:
-            return  # it was cut at the deadline, and counted then
+            return  # the deadline passed: `_fail_unanswered` has counted it
         self._outstanding -= 1
         if is_measured:
             self._finish(intended, sent, outcome, length)
 
     def _finish(self, intended: float, sent: float, outcome: Outcome, length: int) -> None:
         done, zero = self._clock(), self._measured_from
-        self.tally.is_done(intended - zero, sent - zero, done - zero, outcome)
+        self.tally.count_result(intended - zero, sent - zero, done - zero, outcome)
         self._on_result(done - intended, outcome, length)
 
     def _await_answers(self, deadline: float) -> None:
         while self._outstanding and self._clock() < deadline:
             gevent.sleep(min(0.01, max(0.0, deadline - self._clock())))
-            self._raise_if_broken()
-        self._cut()
+            self._raise_if_caller_failed()
+        self._fail_unanswered()
 
-    def _cut(self) -> None:
-        """End the counting: what is in flight has failed, though its answer may come before its caller is killed."""
+    def _fail_unanswered(self) -> None:
+        """Count what is in flight as failed and ignore any response that arrives before its caller is killed."""
         self._is_over = True
         flights, self._in_flight = list(self._in_flight.values()), {}
-        cut = Outcome("timeout", "no answer by the deadline")
+        timeout = Outcome("timeout", "no answer by the deadline")
         for intended, is_measured in flights:
             if is_measured:
-                self._finish(intended, intended, cut, 0)
+                self._finish(intended, intended, timeout, 0)
 
-    def _note_broken(self, caller: Any) -> None:
-        self._broken = caller.exception
+    def _note_caller_error(self, caller: Any) -> None:
+        self._caller_error = caller.exception
 
-    def _raise_if_broken(self) -> None:
-        if self._broken is not None:
-            raise RuntimeError("a caller of the generator broke") from self._broken
+    def _raise_if_caller_failed(self) -> None:
+        if self._caller_error is not None:
+            raise RuntimeError("a caller of the load generator failed") from self._caller_error
 
-    def _watch_processor(self) -> None:
+    def _measure_cpu(self) -> None:
         gevent.sleep(max(0.0, self._measured_from - self._clock()))
         while True:
-            self._mark_processor()
+            self._record_cpu()
             gevent.sleep(1.0)
 
-    def _mark_processor(self) -> None:
-        """Note the busiest five seconds (or the whole, when shorter) of this process, in shares of one core."""
+    def _record_cpu(self) -> None:
+        """Record this process's CPU use in its busiest five seconds (or in the whole run, if shorter), in cores."""
         now, used = self._clock(), time.process_time()
-        if self._marks:
-            self.tally.cpu_seconds += used - self._marks[-1][1]
-            then, used_then = self._marks[0]
+        if self._cpu_readings:
+            self.tally.cpu_seconds += used - self._cpu_readings[-1][1]
+            then, used_then = self._cpu_readings[0]
             self.tally.busiest_cpu = max(self.tally.busiest_cpu, (used - used_then) / max(now - then, 1e-9))
-        self._marks.append((now, used))
+        self._cpu_readings.append((now, used))

@@ -1,7 +1,7 @@
-"""What an answer means: success, or a failure with AWS's own code. Pure.
+"""Classify a response as success or as a kind of failure with AWS's code. Pure.
 
-Throttling is kept apart from other 4xx, a model's error apart from AWS's, and a Lambda function's own statusCode is
-read from the payload of its 200.
+Throttling is a kind of its own among the 4xx errors. A model's errors are distinguished from SageMaker's. A Lambda
+function's own statusCode is read from the payload of a 200 response.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _THROTTLING = frozenset(
 
 
 class HttpAnswer(Protocol):
-    """The part of an HTTP answer that is looked at."""
+    """The parts of an HTTP response that decide its outcome."""
 
     @property
     def status(self) -> int:
@@ -30,19 +30,19 @@ class HttpAnswer(Protocol):
         """The whole body."""
 
     def header(self, name: str) -> str:
-        """Return a header's value, or an empty text."""
+        """Return a header's value, or an empty string."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one request; `code` is "" for success, else "<status> <AWS code>" or the kind of network error."""
+    """The result of one request; `code` is "" for success, else "<status> <AWS code>" or the network error."""
 
     kind: Kind
     code: str = ""
 
     @property
     def is_ok(self) -> bool:
-        """Whether the request was answered with success."""
+        """Whether the request succeeded."""
         return self.kind == "ok"
 
 
@@ -50,14 +50,14 @@ OK = Outcome("ok")
 
 
 def endpoint_outcome(answer: HttpAnswer) -> Outcome:
-    """Judge an answer of InvokeEndpoint."""
+    """Classify a response of SageMaker's InvokeEndpoint."""
     if answer.status == 200:
         return OK
     return _aws_error(answer)
 
 
 def function_outcome(answer: HttpAnswer) -> Outcome:
-    """Judge an answer of Invoke: the HTTP status, then FunctionError, then the payload's statusCode."""
+    """Classify a response of Lambda's Invoke by the HTTP status, FunctionError and the payload's statusCode."""
     if answer.status != 200:
         return _aws_error(answer)
     function_error = answer.header("x-amz-function-error")
@@ -73,7 +73,7 @@ def function_outcome(answer: HttpAnswer) -> Outcome:
 
 
 def network_outcome(error: OSError) -> Outcome:
-    """Judge an exchange that brought no answer."""
+    """Classify a request that got no response."""
     if isinstance(error, TimeoutError):
         return Outcome("timeout", "no answer within the timeout")
     return Outcome("connection", type(error).__name__)
@@ -97,7 +97,7 @@ def _kind(status: int, code: str) -> Kind:
 
 
 def _function_code(payload: dict[str, Any]) -> str:
-    """Return the code of {"body": "{\"error\": {\"code\": …}}"}, the function's own error."""
+    """Return the function's own error code, from {"body": "{\"error\": {\"code\": …}}"}."""
     body = payload.get("body")
     inner = _json(body.encode()) if isinstance(body, str) else {}
     error = inner.get("error")

@@ -1,4 +1,4 @@
-"""What a load test is told to do: read from the plan file that `tasks/load/generator.py` writes, checked, frozen."""
+"""Read and check the plan of a load test, a file that `tasks/load/generator.py` writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAN_VARIABLE = "KENNEL_LOADTEST_PLAN"
 
 @dataclass(frozen=True)
 class Plan:
-    """One load test; `images` are paths or URLs, `processes` generators share the rate."""
+    """The plan of one load test; `images` are paths or URLs, and `processes` generators share the rate."""
 
     target: LoadTarget
     images: tuple[str, ...]
@@ -31,34 +31,34 @@ class Plan:
     is_local: bool
 
     def __post_init__(self) -> None:
-        """Check what would make a run meaningless.
+        """Check the fields.
 
         Raises:
-            ValueError: no stage or no generator, a negative time, or no room for a connection.
+            ValueError: there is no stage, generator or connection, or a time is negative.
         """
         if not self.stages:
-            raise ValueError("stages: a load test needs at least one")
+            raise ValueError("stages is empty: a load test needs at least one stage")
         for name in ("warm_up_seconds", "drain_seconds"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must not be negative")
         if min(self.processes, self.max_connections) < 1 or self.timeout_seconds <= 0:
-            raise ValueError("processes and max_connections must be at least 1, timeout_seconds above 0")
+            raise ValueError("processes and max_connections must be at least 1, and timeout_seconds must be above 0")
 
     @property
     def measured_seconds(self) -> float:
-        """How long is measured: all stages, without the warm-up."""
+        """The measured time: the duration of all stages, without the warm-up."""
         return total_seconds(self.stages)
 
     @property
     def schedule(self) -> tuple[Stage, ...]:
-        """The stages with the warm-up, at the first stage's rate, before them."""
+        """All stages, preceded by the warm-up at the first stage's rate."""
         if self.warm_up_seconds == 0:
             return self.stages
         return (Stage(self.stages[0].rate_per_second, self.warm_up_seconds), *self.stages)
 
     @property
     def deadline_seconds(self) -> float:
-        """When every generator ends, from its start: the schedule, then at most `drain_seconds` for late answers."""
+        """The time after which a generator ends: the schedule, plus `drain_seconds` for late responses."""
         return total_seconds(self.schedule) + self.drain_seconds
 
 
@@ -66,7 +66,8 @@ def read_plan(path: Path) -> Plan:
     """Read a plan file.
 
     Raises:
-        ValueError: a field is missing, unknown or out of bounds (`ForeignTargetError` for a foreign host).
+        OSError: the file cannot be read.
+        ValueError: a field is missing, unknown or out of bounds, or (`ForeignTargetError`) the host is not allowed.
     """
     content: dict[str, Any] = json.loads(path.read_bytes())
     try:

@@ -1,4 +1,4 @@
-"""What a run leaves: `loadtest.json`, the figures with their number of samples, the machine and the verdict."""
+"""Build and write `loadtest.json`: the figures with their number of samples, the machine and the verdict."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from loadtest.verdict import achieved_rate, judge
 from tasks.run.machine import hardware
 
 FEWEST_INTERVALS = 8
-"""How many points a picture of the run has at least, however few requests there are."""
-OF_THE_ANSWERED = "(latencies: of the answered)"
-"""Stands behind the target's name in Locust's tables."""
+"""The minimum number of intervals in a chart of the run, however few requests there are."""
+ANSWERED_ONLY = "(latencies: answered requests only)"
+"""Follows the target's name in Locust's tables."""
 
 
 def summary(plan: Plan, tally: Tally) -> dict[str, Any]:
-    """Return the content of `loadtest.json`; latencies in milliseconds, times in seconds."""
+    """Return the content of `loadtest.json`; latencies are in milliseconds, other times in seconds."""
     seconds = plan.measured_seconds
     verdict = judge(tally, seconds, plan.processes)
     return {
@@ -63,7 +63,7 @@ def summary(plan: Plan, tally: Tally) -> dict[str, Any]:
 
 
 def write_summary(path: Path, content: dict[str, Any]) -> None:
-    """Write the file whole or not at all, readable by its owner only."""
+    """Replace the file atomically; only its owner may read it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:

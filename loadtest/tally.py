@@ -1,7 +1,7 @@
-"""What one generator counts, and how several generators' counts become one, exactly.
+"""Count the requests of one generator, and merge the counts of several generators exactly.
 
-Every request that was due is in one of three places: unsent, answered or failed. Histograms merge bucket by bucket, so
-the percentiles of the merged one are those of all samples together. Seconds are those of the intended start.
+Every request that was due is unsent, answered or failed. Histograms are merged bucket by bucket, so the percentiles of
+the merged histogram are those of all samples. A request belongs to the second of its intended start.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from loadtest.timeline import Second
 
 @dataclass
 class Tally:
-    """Counts and latencies of the measured time (the warm-up has a count only).
+    """The counts and latencies of the measured time; the warm-up is only counted.
 
-    `latency` runs from the intended start to the end of a successful answer, `service` from the send, `lag` from the
-    intended start to the send. Times are in seconds from the beginning of the measured time.
+    `latency` is the time from the intended start to the end of a successful response, `service` from the send to that
+    end, `lag` from the intended start to the send. Arguments are in seconds from the start of the measured time.
     """
 
     latency: Any = field(default_factory=new_histogram)
@@ -38,7 +38,7 @@ class Tally:
     kinds: Counter[str] = field(default_factory=Counter)
     seconds: dict[int, Second] = field(default_factory=dict)
     measured_from: float = 0.0
-    """When the measured time began, as a Unix timestamp."""
+    """The start of the measured time, as a Unix timestamp."""
     last_send_seconds: float = 0.0
     max_latency_seconds: float = 0.0
     latency_sum_seconds: float = 0.0
@@ -47,32 +47,32 @@ class Tally:
     busiest_cpu: float = 0.0
     cpu_seconds: float = 0.0
 
-    def is_due(self, intended: float) -> None:
-        """Count a request that should start at `intended`."""
+    def count_due(self, intended: float) -> None:
+        """Count a request that is due at `intended`."""
         self.due += 1
         self._second(intended).due += 1
 
-    def is_sent(self, intended: float, sent: float) -> None:
-        """Count a request that starts now."""
+    def count_sent(self, intended: float, sent: float) -> None:
+        """Count a request that was due at `intended` and is sent at `sent`."""
         self.sent += 1
         self.last_send_seconds = max(self.last_send_seconds, sent)
-        self._second(intended).is_sent(sent - intended)
+        self._second(intended).record_lateness(sent - intended)
         record_seconds(self.lag, sent - intended)
 
-    def is_done(self, intended: float, sent: float, done: float, outcome: Outcome) -> None:
-        """Count what became of a request that was sent."""
+    def count_result(self, intended: float, sent: float, done: float, outcome: Outcome) -> None:
+        """Count the outcome of a request that was sent."""
         if not outcome.is_ok:
-            self._failed(intended, outcome)
+            self._count_failure(intended, outcome)
             return
         self.answered += 1
-        self._second(intended).is_answered(done - intended)
+        self._second(intended).count_answer(done - intended)
         self.trailing_connection_failures = 0
         record_seconds(self.latency, done - intended)
         record_seconds(self.service, done - sent)
         self.max_latency_seconds = max(self.max_latency_seconds, done - intended)
         self.latency_sum_seconds += done - intended
 
-    def _failed(self, intended: float, outcome: Outcome) -> None:
+    def _count_failure(self, intended: float, outcome: Outcome) -> None:
         self.failed += 1
         second = self._second(intended)
         second.failed += 1
@@ -86,7 +86,7 @@ class Tally:
         return self.seconds.setdefault(int(moment), Second())
 
     def to_message(self) -> dict[str, Any]:
-        """Return the tally as plain values (histograms in HdrHistogram's V2 encoding), for a file or for Locust."""
+        """Return the tally as JSON values; histograms are in HdrHistogram's V2 encoding."""
         plain = {name: value for name, value in vars(self).items() if name not in _NOT_PLAIN}
         histograms = {name: _encoded(getattr(self, name)) for name in _HISTOGRAMS}
         seconds = [[moment, *second.to_row()] for moment, second in sorted(self.seconds.items())]
@@ -94,7 +94,7 @@ class Tally:
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> Tally:
-        """Return the tally that `to_message` gave."""
+        """Restore a tally from the result of `to_message`."""
         histograms = {name: HdrHistogram.decode(message[name]) for name in _HISTOGRAMS}
         seconds = {int(row[0]): Second.from_row(row[1:]) for row in message["seconds"]}
         counters = {name: Counter(message[name]) for name in ("failures", "kinds")}
@@ -108,7 +108,7 @@ _LARGEST = ("last_send_seconds", "max_latency_seconds", "busiest_cpu", "trailing
 
 
 def merged(tallies: Iterable[Tally]) -> Tally:
-    """Return one tally of several generators: counts added, histograms added bucket by bucket, maxima kept."""
+    """Merge the tallies of several generators: add the counts and histograms, keep the maxima."""
     whole = Tally()
     for tally in tallies:
         for name in _HISTOGRAMS:
@@ -121,7 +121,7 @@ def merged(tallies: Iterable[Tally]) -> Tally:
         whole.kinds.update(tally.kinds)
         for moment, second in tally.seconds.items():
             whole.seconds.setdefault(moment, Second()).add(second)
-        # Generators start within a fraction of a second of each other: the earliest is the beginning of the whole.
+        # The generators start within a fraction of a second of each other; the run starts with the earliest.
         whole.measured_from = min(filter(None, [whole.measured_from, tally.measured_from]), default=0.0)
     return whole
 

@@ -1,7 +1,7 @@
-"""What is put under load: a SageMaker endpoint or a Lambda function through its alias, and only if it is ours.
+"""Describe the target of a load test, a SageMaker endpoint or the alias of a Lambda function, and check its host.
 
-A load test at somebody else's host is an attack, so the host is checked before a socket is opened (fault I5): loopback,
-or exactly AWS's host of the service in the plan's region.
+A load test against a host of someone else would be an attack. So the host must be loopback or exactly AWS's host of the
+service in the plan's region, which is checked before a socket is opened (fault I5).
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _IMAGE_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"
 
 
 class ForeignTargetError(ValueError):
-    """The host is neither loopback nor AWS's own host of the service."""
+    """The host is neither loopback nor AWS's host of the service."""
 
 
 class ImageError(ValueError):
-    """An image cannot be sent to this kind of target."""
+    """An image cannot be read, or cannot be sent to this kind of target."""
 
 
 @dataclass(frozen=True)
 class LoadTarget:
-    """One endpoint (`qualifier` is its variant or None) or function (`qualifier` is its alias), at a base URL."""
+    """An endpoint (`qualifier` is its variant or None) or a function (`qualifier` is its alias), at a base URL."""
 
     kind: TargetKind
     name: str
@@ -46,22 +46,22 @@ class LoadTarget:
     region: str
 
     def __post_init__(self) -> None:
-        """Check name and host.
+        """Check the names and the host.
 
         Raises:
-            ValueError: the name or alias is not one that AWS allows, or a function comes without an alias.
-            ForeignTargetError: the host is neither loopback nor AWS's own of this service and region.
+            ValueError: AWS does not allow the name or alias, or a function has no alias.
+            ForeignTargetError: the host is neither loopback nor AWS's host of this service and region.
         """
         for name in (self.name, self.qualifier):
             if name is not None and not _NAME.match(name):
-                raise ValueError(f"target name {name!r} must be letters, digits, hyphens and underscores")
+                raise ValueError(f"the target's name {name!r} must be letters, digits, hyphens and underscores")
         if self.kind == "function" and self.qualifier is None:
-            raise ValueError(f"function {self.name} needs an alias: concurrency is set on it, not on $LATEST")
+            raise ValueError(f"the function {self.name} needs an alias, because concurrency is set on an alias")
         require_own_host(self.kind, self.base_url, self.region)
 
     @property
     def title(self) -> str:
-        """How reports name the target."""
+        """The target's name in reports."""
         return f"{self.name}:{self.qualifier}" if self.qualifier else self.name
 
     @property
@@ -82,7 +82,7 @@ class LoadTarget:
 
     @property
     def route(self) -> Route:
-        """The request's address, as it is signed."""
+        """The address of requests, as it is signed."""
         netloc = urlsplit(self.base_url).netloc
         service = _SERVICES[self.kind]
         if self.kind == "endpoint":
@@ -92,26 +92,26 @@ class LoadTarget:
 
     @property
     def judge(self) -> Callable[[HttpAnswer], Outcome]:
-        """What tells success from failure in this target's answers."""
+        """The function that classifies this target's responses."""
         return endpoint_outcome if self.kind == "endpoint" else function_outcome
 
     def payloads(self, images: Sequence[str]) -> tuple[Payload, ...]:
-        """Return one request body for each image: the file's bytes, or for a function JSON with "image" or "url".
+        """Return a request body for each image: the file's bytes, or for a function JSON with "image" or "url".
 
         Raises:
-            ImageError: there is none, a file is missing or of an unknown type, or a URL is meant for an endpoint.
+            ImageError: there are no images, a file is missing or of an unknown type, or an endpoint was given a URL.
         """
         if not images:
-            raise ImageError("no images: a load test sends real ones")
+            raise ImageError("there are no images: a load test sends real ones")
         make = _endpoint_payload if self.kind == "endpoint" else _function_payload
         return tuple(make(image) for image in images)
 
 
 def require_own_host(kind: TargetKind, base_url: str, region: str) -> None:
-    """Refuse a host that is not ours.
+    """Check that the host may be put under load.
 
     Raises:
-        ForeignTargetError: it is neither loopback nor, over https, AWS's own host of this service and region.
+        ForeignTargetError: the host is neither loopback nor, over https, AWS's host of this service and region.
     """
     parts = urlsplit(base_url)
     if parts.scheme in {"http", "https"} and parts.username is None and is_loopback(base_url):
@@ -119,7 +119,7 @@ def require_own_host(kind: TargetKind, base_url: str, region: str) -> None:
     own = f"{_HOSTS[kind]}.{region}.amazonaws.com"
     if parts.scheme == "https" and parts.netloc == own:
         return
-    raise ForeignTargetError(f"{base_url} is not ours: a load test goes to loopback or to https://{own} only")
+    raise ForeignTargetError(f"{base_url} is not allowed: a load test goes to loopback or to https://{own} only")
 
 
 def _is_url(image: str) -> bool:
@@ -128,7 +128,7 @@ def _is_url(image: str) -> bool:
 
 def _endpoint_payload(image: str) -> Payload:
     if _is_url(image):
-        raise ImageError(f"{image}: an endpoint takes the image itself; give a file, or test the function")
+        raise ImageError(f"{image} is a URL, but an endpoint takes the image itself: pass a file, or test the function")
     return Payload.of(image, _read(image), _IMAGE_TYPES[Path(image).suffix.lower()])
 
 
@@ -140,8 +140,8 @@ def _function_payload(image: str) -> Payload:
 def _read(image: str) -> bytes:
     path = Path(image)
     if path.suffix.lower() not in _IMAGE_TYPES:
-        raise ImageError(f"{image}: must end in {', '.join(_IMAGE_TYPES)}")
+        raise ImageError(f"{image} is not an image: its name must end in {', '.join(_IMAGE_TYPES)}")
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ImageError(f"{image}: {error.strerror}") from error
+        raise ImageError(f"{image} cannot be read: {error.strerror}") from error

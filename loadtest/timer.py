@@ -1,8 +1,8 @@
-"""Waiting until a moment, to some tens of microseconds, without holding up other greenlets.
+"""Let a greenlet sleep until a given time, precise to some tens of microseconds, while other greenlets run.
 
-gevent's own timers round up to the next millisecond (0.6 ms late in the median), which would be added to the latency
-of a fast endpoint. Linux's timerfd has nanoseconds and wakes the event loop like a socket does. Elsewhere gevent's
-timer is used, and the lag that it brings is measured with every request and reported.
+gevent's own timers round up to the next millisecond (0.6 ms late in the median), which would add to the latency of a
+fast endpoint. Linux's timerfd is precise to nanoseconds and wakes the event loop like a socket. On other systems
+gevent's timer is used. The lag of each request is measured and reported in either case.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _READABLE = 1
 
 
 class _TimerSpec(ctypes.Structure):
-    """struct itimerspec: interval, then the moment, each as seconds and nanoseconds."""
+    """struct itimerspec: the interval, then the time of expiry, each in seconds and nanoseconds."""
 
     _fields_ = (
         ("interval_seconds", ctypes.c_long),
@@ -34,13 +34,13 @@ class _TimerSpec(ctypes.Structure):
 
 
 class PreciseTimer:
-    """Sleeps one greenlet until a moment of `time.perf_counter`; use with `with`, inside the greenlet's own hub."""
+    """Lets a greenlet sleep until a time of `time.perf_counter`; use it in a `with` block of that greenlet."""
 
     def __enter__(self) -> PreciseTimer:
         """Open the timer.
 
         Raises:
-            OSError: the kernel gave no timer.
+            OSError: the kernel could not create a timer.
         """
         self._descriptor: int | None = None
         if sys.platform == "linux":
@@ -59,7 +59,7 @@ class PreciseTimer:
             self._descriptor = None
 
     def sleep_until(self, moment: float) -> None:
-        """Let other greenlets run until `time.perf_counter()` reaches the moment; at once when it has passed."""
+        """Sleep until `time.perf_counter()` reaches `moment`; return at once if that has passed."""
         if moment <= time.perf_counter():
             return
         if self._descriptor is None:

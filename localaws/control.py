@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import psutil
 
 from localaws.errors import AlreadyRunning, NotRunning, StartFailed, StopFailed
-from localaws.process_tree import find_members, is_alive
+from localaws.process_tree import find_members
 from localaws.processes import OWNER, PROCESS, ProcessTable
-from localaws.server import ServerRecord, already_running, read_record, serve_command
+from localaws.server import ServerRecord, already_running, is_running, read_record, serve_command
 from localaws.settings import Settings
 
 START_SECONDS = 30.0
@@ -93,9 +93,9 @@ def stop(home: Path) -> ServerRecord | None:
     record = read_record(home)
     if record:
         _signal(record, signal.SIGTERM)
-        if _until(lambda: not _is_alive(record) or None, STOP_SECONDS) is None:
+        if _until(lambda: not is_running(record) or None, STOP_SECONDS) is None:
             _signal(record, signal.SIGKILL)
-            if _until(lambda: not _is_alive(record) or None, STOP_SECONDS) is None:
+            if _until(lambda: not is_running(record) or None, STOP_SECONDS) is None:
                 raise StopFailed(f"the server (pid {record.pid}) did not end after SIGKILL")
     if (home / "processes").is_dir():
         ProcessTable(home / "processes", str(home.resolve())).reap_orphans()
@@ -271,16 +271,8 @@ def _until(attempt: Callable[[], Found | None], timeout_seconds: float) -> Found
 
 
 def _signal(record: ServerRecord, number: int) -> None:
-    if _is_alive(record):
+    if is_running(record):
         os.kill(record.pid, number)
-
-
-def _is_alive(record: ServerRecord) -> bool:
-    try:
-        process = psutil.Process(record.pid)
-        return process.create_time() == record.created and is_alive(process)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

@@ -57,7 +57,7 @@ class NotLoopback(LocalAwsError):
 
 
 class NotItsHome(LocalAwsError):
-    """The home is somebody else's: folders in it would be emptied."""
+    """The home was not made by localaws: folders in it would be emptied."""
 
 
 class PortTaken(LocalAwsError):

@@ -69,7 +69,7 @@ class Staged:
         return Slice.of(self._path, self.size_bytes)
 
     def discard(self) -> None:
-        """Remove the file if nobody took it."""
+        """Remove the file if it was not taken."""
         if not self._is_taken:
             self._path.unlink(missing_ok=True)
 

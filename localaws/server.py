@@ -123,10 +123,18 @@ def read_record(home: Path) -> ServerRecord | None:
     """Return the record of the server that runs with `home`, or None if none does."""
     try:
         record = ServerRecord(**json.loads((home / "server.json").read_text()))
-        process = psutil.Process(record.pid)
-        return record if process.create_time() == record.created and is_alive(process) else None
-    except (FileNotFoundError, psutil.NoSuchProcess):
+    except FileNotFoundError:
         return None
+    return record if is_running(record) else None
+
+
+def is_running(record: ServerRecord) -> bool:
+    """Return whether the server of this record runs; its process id may be another process's by now."""
+    try:
+        process = psutil.Process(record.pid)
+        return process.create_time() == record.created and is_alive(process)
+    except psutil.NoSuchProcess:
+        return False
 
 
 class _Ending:

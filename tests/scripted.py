@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
 from tasks.run.aws import Aws
+from tasks.run.handle import Run
+from tasks.run.settings import Settings
 
 
 class Scripted:
@@ -15,6 +18,7 @@ class Scripted:
 
     region = "us-east-1"
     account_id = "123456789012"
+    endpoint = "aws"
 
     def __init__(self, **services: Mapping[str, Callable[..., Any]]) -> None:
         self._services = services
@@ -27,6 +31,11 @@ class Scripted:
     def aws(self) -> Aws:
         """This, typed as what it stands in for."""
         return cast(Aws, self)
+
+    def run(self, runs: Path, run_id: str = "r") -> Run:
+        """Return a run on this account whose folder lies in `runs`."""
+        self.settings = Settings(runs=runs)
+        return Run(self.aws, run_id)
 
 
 class _Client:

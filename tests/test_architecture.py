@@ -4,6 +4,7 @@ Covered: every import statement, at any depth, of every Python file in a room. N
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,14 @@ def test_the_load_test_takes_nothing_but_settings_records_errors_and_the_machine
 
 def test_flows_hold_order_and_decisions_and_call_no_aws_or_model_library() -> None:
     assert [(file, name) for file, name in imports_of("flows") if top(name) in HEAVY_OR_REMOTE] == []
+
+
+def test_no_flow_and_no_task_asks_which_aws_it_works_on_by_name() -> None:
+    asks = re.compile(r"(aws|settings)\.target(\(\))?(\.name|\s*[!=]=)")
+    lines = [
+        line for room in ("flows", "tasks") for file in python_files(room) for line in file.read_text().splitlines()
+    ]
+    assert [line for line in lines if asks.search(line)] == [], "what differs is a field of tasks.run.settings.Target"
 
 
 def test_only_one_module_of_tasks_builds_boto3_clients() -> None:

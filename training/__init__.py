@@ -1,1 +1,4 @@
-"""What runs inside the training container, on an EC2 box and inside the endpoint; it imports nothing of ours."""
+"""The training and serving code, which runs in SageMaker's containers and on EC2 instances.
+
+It imports nothing else of this repository.
+"""

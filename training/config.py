@@ -1,5 +1,4 @@
-"""What a job was asked to do: hyperparameters from the command line, folders from SageMaker's environment or the
-command line."""
+"""Parse a job's configuration from its command line; folders may come from SageMaker's environment instead."""
 
 import argparse
 import math
@@ -17,10 +16,10 @@ DEFAULT_OUTPUT_DIR = Path("/opt/ml/output")
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Everything that changes the resulting model, besides the data and the backbone's weights.
+    """Every setting that changes the trained model, apart from the data and the backbone's weights.
 
-    `views` counts the plain view: 1 means no augmentation; None leaves it to `views_of_each`. An epoch is one pass over
-    every stored view of every image.
+    `views` is the number of stored views of each image, the unaugmented one included: 1 means no augmentation, and with
+    None `views_of_each` decides. An epoch is one pass over every stored view of every image.
     """
 
     backbone: str = "resnet50"
@@ -38,16 +37,17 @@ class Hyperparameters:
 
 
 def views_of_each(hyperparameters: Hyperparameters, training_images: int) -> int:
-    """The views asked for; if that was left open, 8 for few images, where augmentation is worth most, down to 1.
+    """Return how many views of each training image are embedded.
 
-    Embedding costs a forward pass a view: the rule keeps it near 4,000 passes until there are that many images.
+    If `views` is not set, a small dataset gets 8, because augmentation helps it most, and a large one gets 1. Each view
+    costs a forward pass: the rule keeps the total near 4,000 passes until the dataset has that many images.
     """
     return hyperparameters.views or max(1, min(8, 4_000 // max(1, training_images)))
 
 
 @dataclass(frozen=True)
 class Folders:
-    """Where the inputs are and where the outputs go; `checkpoint` and `output` may be absent outside SageMaker."""
+    """The folders of inputs and outputs; outside SageMaker `checkpoint` and `output` may be None."""
 
     train: Path
     validation: Path
@@ -61,7 +61,7 @@ class Folders:
 
 @dataclass(frozen=True)
 class Config:
-    """One training job. `threads` None = the host's cores shared evenly by its ranks."""
+    """The configuration of one training job; with `threads` None the ranks of a host share its cores evenly."""
 
     hyperparameters: Hyperparameters
     folders: Folders
@@ -80,9 +80,9 @@ def _between(low: float, high: float, kind: Callable[[str], float]) -> Callable[
         try:
             value = kind(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number of the right kind") from error
+            raise argparse.ArgumentTypeError(f"{text!r} is not a valid number") from error
         if not math.isfinite(value) or not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not within {low:g} .. {high:g}")
+            raise argparse.ArgumentTypeError(f"{text} is not between {low:g} and {high:g}")
         return value
 
     return parse
@@ -130,15 +130,15 @@ def _add_folders(parser: argparse.ArgumentParser, env: Mapping[str, str]) -> Non
 def _required(given: argparse.Namespace, name: str, source: str) -> Path:
     value = getattr(given, name)
     if value is None:
-        raise TrainingFailure(f"no folder for {name!r}: pass --{name.replace('_', '-')} or set {source}")
+        raise TrainingFailure(f"the folder {name!r} is not set: pass --{name.replace('_', '-')} or set {source}")
     return Path(value)
 
 
 def parse_config(arguments: Sequence[str], env: Mapping[str, str] = os.environ) -> Config:
-    """Read the command line; folders not named there come from `SM_CHANNEL_*`, `SM_MODEL_DIR` and `SM_OUTPUT_DIR`.
+    """Parse the command line; folders it does not name come from `SM_CHANNEL_*`, `SM_MODEL_DIR` and `SM_OUTPUT_DIR`.
 
     Raises:
-        TrainingFailure: an unknown or malformed argument, a value out of its range, or a required folder not given.
+        TrainingFailure: an argument is unknown, malformed or out of range, or a required folder is not set.
     """
     given = _parser(env).parse_args(arguments)
     names = Hyperparameters.__dataclass_fields__

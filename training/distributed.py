@@ -1,7 +1,7 @@
-"""One process or n ranks, the same code: rank, device and the few collectives training needs.
+"""Let the same training code run as one process or on many ranks: rank, device and the collectives it needs.
 
-gloo on CPU, NCCL on GPU, no process group for a single process. Every collective has a timeout, and a failure on one
-rank is told to all, so that a gang ends together with the true cause instead of hanging.
+CPUs use gloo, GPUs use NCCL, and a single process uses no process group. Every collective has a timeout. When one rank
+fails, every rank raises the same error: the job ends with the true cause and does not hang.
 """
 
 import os
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class World:
-    """This rank's place among `size` ranks, `local_size` of which share this host."""
+    """This rank's position among `size` ranks, of which `local_size` run on this host."""
 
     rank: int
     size: int
@@ -34,18 +34,19 @@ class World:
 
     @property
     def is_first(self) -> bool:
+        """Whether this is rank 0, which writes the logs and the model."""
         return self.rank == 0
 
     def gather_objects(self, value: T) -> list[T]:
-        """Every rank's small value, in rank order, on every rank."""
+        """Return every rank's value on every rank, in rank order; values are pickled, so keep them small."""
         if self.size == 1:
             return [value]
         values: list[T] = [value] * self.size
         dist.all_gather_object(values, value)
         return values
 
-    def first(self, make: Callable[[], T]) -> T:
-        """What `make` gives on rank 0, on every rank."""
+    def broadcast(self, make: Callable[[], T]) -> T:
+        """Call `make` on rank 0 only and return its result on every rank."""
         if self.size == 1:
             return make()
         values = [make() if self.is_first else None]
@@ -53,7 +54,7 @@ class World:
         return cast(T, values[0])
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Elementwise sum over ranks, on the CPU."""
+        """Return the elementwise sum over all ranks, on the CPU."""
         if self.size == 1:
             return values
         total = values.to(self.device)
@@ -61,7 +62,7 @@ class World:
         return total.cpu()
 
     def gather_rows(self, rows: torch.Tensor) -> torch.Tensor:
-        """Concatenate each rank's rows, (n_r, ...) -> (sum of n_r, ...), in rank order, on every rank's CPU."""
+        """Concatenate the rows of all ranks in rank order, on every rank's CPU: (n_r, ...) -> (sum of n_r, ...)."""
         if self.size == 1:
             return rows
         counts = self.gather_objects(len(rows))
@@ -72,27 +73,27 @@ class World:
         dist.all_gather(parts, padded)
         return torch.cat([part[:count].cpu() for part, count in zip(parts, counts, strict=True)])
 
-    def together(self, work: Callable[[], T]) -> T:
-        """Run `work` on every rank; if it fails on one, fail on all with that rank's message.
+    def run_on_every_rank(self, work: Callable[[], T]) -> T:
+        """Run `work` on every rank; if it fails on one rank, raise that rank's error on all.
 
         Raises:
-            TrainingFailure, Interrupted: whichever any rank met, failures first.
+            TrainingFailure, Interrupted: `work` raised it on some rank; a TrainingFailure takes precedence.
         """
         outcomes: list[T] = []
         problem: TrainingFailure | Interrupted | None = None
         try:
             outcomes.append(work())
-        except (TrainingFailure, Interrupted) as met:
-            problem = met
-        problems = [found for found in self.gather_objects(problem) if found is not None]
+        except (TrainingFailure, Interrupted) as error:
+            problem = error
+        problems = [each for each in self.gather_objects(problem) if each is not None]
         if problems:
             raise min(problems, key=lambda problem: isinstance(problem, Interrupted))
         return outcomes[0]
 
 
 @contextmanager
-def joined(env: Mapping[str, str], timeout_seconds: float) -> Iterator[World]:
-    """Join the ranks that torchrun started (`RANK`, `WORLD_SIZE`, ...); a plain process is a world of one."""
+def join_ranks(env: Mapping[str, str], timeout_seconds: float) -> Iterator[World]:
+    """Join the ranks that torchrun started (`RANK`, `WORLD_SIZE`, ...); without torchrun this is the only rank."""
     size, local_rank = int(env.get("WORLD_SIZE", "1")), int(env.get("LOCAL_RANK", "0"))
     has_gpu = torch.cuda.is_available()
     device = torch.device("cuda", local_rank) if has_gpu else torch.device("cpu")
@@ -110,7 +111,7 @@ def joined(env: Mapping[str, str], timeout_seconds: float) -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def usable_threads(world: World, asked: int | None) -> int:
-    """This rank's share of the cores that this process may run on, at least one."""
+def threads_per_rank(world: World, requested: int | None) -> int:
+    """Return `requested` if it is set, else this rank's share of the cores it may run on (at least 1)."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return asked or max(1, cores // world.local_size)
+    return requested or max(1, cores // world.local_size)

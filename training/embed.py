@@ -1,8 +1,8 @@
-"""Embedding: every picture goes through the frozen backbone once, then only its features are used.
+"""Run every picture through the frozen backbone once; later stages use only its features.
 
-Each rank embeds the shards it was given: threads decode while the engine computes. A finished shard is kept in the
-checkpoint folder, so an interrupted job loses one shard at most. The rows of all ranks are then gathered in the order
-of the image index, so that one host and n hosts train the head on the same array.
+Each rank embeds the shards assigned to it: threads decode pictures while the engine computes. A finished shard is
+stored in the checkpoint folder, so an interrupted job repeats one shard at most. The rows of all ranks are then
+gathered and sorted by image index, so that the head is trained on the same array whether there is one host or many.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ from training.distributed import World
 from training.engines import Engine, padded_batches
 from training.failures import TrainingFailure
 from training.preprocess import BadImage, Pixels, Preprocessing, augmented_view, decode, evaluation_view
-from training.shards import Sample, Shard, assign_shards, names_in, read_shard
+from training.shards import Sample, Shard, assign_shards, read_shard, shard_files_in
 
 _PROGRESS_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """One split: index (N,), labels (N,), features (N, views, width) float32; view 0 is the plain evaluation view."""
+    """One split: index (N,), labels (N,), features (N, views, width) float32; view 0 is the evaluation view."""
 
     index: torch.Tensor
     labels: torch.Tensor
@@ -38,17 +38,18 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Plan:
-    """How pictures become features; equal plans give equal features, so its digest names cached shards."""
+    """Everything that determines a picture's features; equal plans give equal features."""
 
     preprocessing: Preprocessing
     views: int
     seed: int
     classes: int
     width: int
-    weights: str  # sha256 of the weights file, or how they were drawn
+    weights: str  # sha256 of the weights file, or the seed of random weights
     engine: str
 
     def digest(self, shard: Shard) -> str:
+        """Return the name under which the features of a shard are cached."""
         text = json.dumps([repr(self), shard.sha256])
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -57,10 +58,12 @@ class Plan:
 
 
 def views_of(sample: Sample, plan: Plan) -> Pixels:
-    """Decode once, cut every view: (views, crop, crop, 3). Views depend on seed and image index only.
+    """Decode a picture once and cut all its views: (views, crop, crop, 3) uint8.
+
+    The views depend only on the seed and the image index.
 
     Raises:
-        TrainingFailure: the picture inside the shard is damaged.
+        TrainingFailure: the picture is damaged.
     """
     try:
         pixels = decode(sample.data, minimum_side=plan.preprocessing.resize)
@@ -73,7 +76,7 @@ def views_of(sample: Sample, plan: Plan) -> Pixels:
 
 
 def _decoded(samples: Sequence[Sample], plan: Plan, pool: ThreadPoolExecutor, ahead: int) -> Iterator[Pixels]:
-    """Views of each sample in order, decoded by the pool at most `ahead` pictures in front of the engine."""
+    """Yield the views of each sample in order; the pool decodes at most `ahead` pictures in advance."""
     waiting: deque[Future[Pixels]] = deque()
     for sample in samples:
         waiting.append(pool.submit(views_of, sample, plan))
@@ -89,10 +92,10 @@ def _decoded(samples: Sequence[Sample], plan: Plan, pool: ThreadPoolExecutor, ah
 def embed_samples(
     samples: Sequence[Sample], plan: Plan, engine: Engine, *, threads: int, progress: Callable[[int], None]
 ) -> Embeddings:
-    """Run all views of `samples` through the engine; `progress` is told how many views are done.
+    """Run all views of `samples` through the engine; `progress` is called with the number of views just done.
 
     Raises:
-        TrainingFailure: a damaged picture, or features that are not finite.
+        TrainingFailure: a picture is damaged, or a feature is not finite.
     """
     rows = np.empty((len(samples) * plan.views, plan.width), np.float32)
     done = 0
@@ -105,7 +108,7 @@ def embed_samples(
             progress(len(kept))
     if not np.isfinite(rows).all():
         raise TrainingFailure(
-            f"{engine.name} gave features that are not finite (NaN or infinite): are the weights sound?"
+            f"{engine.name} computed features that are not finite (NaN or infinite): check the backbone's weights"
         )
     return Embeddings(
         index=torch.tensor([sample.index for sample in samples], dtype=torch.int64),
@@ -118,7 +121,7 @@ def embed_samples(
 
 
 class SplitEmbedder:
-    """Embeds splits on this rank with one engine; constructing does no work."""
+    """Embeds the splits of a dataset on this rank with one engine; the constructor does no work."""
 
     def __init__(
         self,
@@ -140,28 +143,28 @@ class SplitEmbedder:
         self._clock = clock
 
     def embed(self, split: str, shards: Sequence[Shard], folder: Path | None, plan: Plan) -> Embeddings:
-        """Embed this rank's share of a split and gather everyone's, in order of image index.
+        """Embed this rank's shards of a split, gather the rows of all ranks and sort them by image index.
 
         Raises:
-            TrainingFailure, Interrupted: on every rank, if any rank met one.
+            TrainingFailure, Interrupted: any rank failed or was interrupted; every rank raises the same error.
         """
-        mine = self._world.together(lambda: self._share(split, shards, folder))
-        own = self._world.together(lambda: self._embed_shards(split, mine, folder, plan))
+        mine = self._world.run_on_every_rank(lambda: self._assigned(split, shards, folder))
+        own = self._world.run_on_every_rank(lambda: self._embed_shards(split, mine, folder, plan))
         index = self._world.gather_rows(own.index)
         order = torch.argsort(index)
-        self._check_whole(split, index[order], sum(shard.images for shard in shards))
+        self._check_complete(split, index[order], sum(shard.images for shard in shards))
         labels, features = self._world.gather_rows(own.labels), self._world.gather_rows(own.features)
         return Embeddings(index[order], labels[order], features[order])
 
-    def _share(self, split: str, shards: Sequence[Shard], folder: Path | None) -> list[Shard]:
-        present = self._world.gather_objects(names_in(folder))
+    def _assigned(self, split: str, shards: Sequence[Shard], folder: Path | None) -> list[Shard]:
+        present = self._world.gather_objects(shard_files_in(folder))
         mine = assign_shards(shards, present)[self._world.rank]
         names = ",".join(shard.name for shard in mine)
         self._say(f"split={split} shards={len(mine)} images={sum(shard.images for shard in mine)} names={names or '-'}")
         return mine
 
     def _embed_shards(self, split: str, shards: Sequence[Shard], folder: Path | None, plan: Plan) -> Embeddings:
-        parts = [_nothing(plan)]
+        parts = [_no_embeddings(plan)]
         progress = self._progress(split, plan.views * sum(shard.images for shard in shards))
         for shard in shards:
             self._check_interrupted()
@@ -175,7 +178,7 @@ class SplitEmbedder:
         name = plan.digest(shard)
         cached = self._cache.load(name)
         if cached is not None:
-            self._say(f"{shard.name}: {len(cached['index'])} embeddings taken from the checkpoint")
+            self._say(f"{shard.name}: read {len(cached['index'])} embeddings from the checkpoint")
             return Embeddings(cached["index"], cached["labels"], cached["features"])
         samples = read_shard(folder or Path(), shard, classes=plan.classes)
         made = embed_samples(samples, plan, self._engine, threads=self._threads, progress=progress)
@@ -186,7 +189,7 @@ class SplitEmbedder:
         started = last = self._clock()
         done = 0
 
-        def tell(views: int) -> None:
+        def report(views: int) -> None:
             nonlocal done, last
             done += views
             now = self._clock()
@@ -194,15 +197,15 @@ class SplitEmbedder:
                 last = now
                 self._say(f"split={split} embedded={done}/{total} views, {done / (now - started):.0f} a second")
 
-        return tell
+        return report
 
     @staticmethod
-    def _check_whole(split: str, index: torch.Tensor, expected: int) -> None:
+    def _check_complete(split: str, index: torch.Tensor, expected: int) -> None:
         distinct = len(set(index.tolist()))
         if len(index) != expected or distinct != expected:
-            raise TrainingFailure(f"split {split}: {distinct} distinct images where the manifest says {expected}")
+            raise TrainingFailure(f"split {split}: read {distinct} distinct images, but the manifest lists {expected}")
 
 
-def _nothing(plan: Plan) -> Embeddings:
+def _no_embeddings(plan: Plan) -> Embeddings:
     empty = torch.empty(0, dtype=torch.int64)
     return Embeddings(empty, empty, torch.empty(0, plan.views, plan.width))

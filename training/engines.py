@@ -1,8 +1,9 @@
-"""What runs the frozen backbone: the fastest engine present that agrees with torch fp32.
+"""Run the frozen backbone on the fastest available engine that agrees with torch fp32.
 
-Tried in this order. CPU: OpenVINO (bf16 where native), torch bf16 channels_last, torch fp32. GPU: torch bf16, torch
-fp32. An engine is used when, on one batch of real images, every feature vector is within `TOLERANCE` of torch fp32's
-(norm of the difference over norm of the vector); otherwise the next is tried, and the log says why.
+The candidates are tried in this order. On a CPU: OpenVINO (bf16 where native), torch bf16 channels_last, torch fp32. On
+a GPU: torch bf16, torch fp32. A candidate is accepted when, on one batch of real images, the relative error of every
+feature vector against torch fp32 is at most `TOLERANCE` (norm of the difference over norm of the vector). Otherwise the
+reason is logged and the next candidate is tried.
 """
 
 from collections import deque
@@ -18,10 +19,10 @@ from training.graphs import has_bf16, import_openvino
 from training.model import Embedder
 from training.preprocess import Pixels
 
-# bf16 keeps 8 bits. Largest seen: EfficientNet-Lite0 0.047 on 48 photos, 0.087 on flat drawings; ResNet50 0.005.
-# A wrong engine is off by 1 or more.
+# bf16 has 8 bits of precision. Largest errors measured: EfficientNet-Lite0 0.047 on 48 photos and 0.087 on flat
+# drawings, ResNet50 0.005. A broken engine has an error of 1 or more.
 TOLERANCE = 0.15
-_CPU_BATCH = 8  # per stream: fits L2 and keeps AMX busy; measured best of 1, 4, 8, 16, 32 for ResNet50 and Lite0
+_CPU_BATCH = 8  # per stream: fits the L2 cache and fills AMX; fastest of 1, 4, 8, 16, 32 for ResNet50 and Lite0
 _GPU_BATCH = 256
 
 Features = npt.NDArray[np.float32]
@@ -37,12 +38,12 @@ class Engine(Protocol):
 
 
 class EngineUnavailable(Exception):
-    """This machine cannot run the engine; the message says what is missing."""
+    """This machine cannot run the engine; the message names what is missing."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The engine in use and its largest relative error against torch fp32 over `images` images."""
+    """The chosen engine, and its largest relative error against torch fp32 over `images` images."""
 
     engine: Engine
     error: float
@@ -50,7 +51,7 @@ class Choice:
 
 
 class TorchEngine:
-    """torch eager, channels_last, in bf16 by autocast or in fp32: one path for both."""
+    """Eager torch in channels_last memory format; the same code runs bf16 (by autocast) and fp32."""
 
     def __init__(self, embedder: Embedder, device: torch.device, *, is_bf16: bool) -> None:
         if is_bf16 and not torch_has_bf16(device):
@@ -81,7 +82,7 @@ def torch_has_bf16(device: torch.device) -> bool:
 
 
 class OpenVinoEngine:
-    """OpenVINO on the CPU: one stream a thread, so that an image's features do not depend on the number of threads."""
+    """OpenVINO on the CPU with one stream per thread, so that features do not depend on the number of threads."""
 
     def __init__(self, embedder: Embedder, *, side: int, threads: int) -> None:
         try:
@@ -98,14 +99,14 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": precision,
             "NUM_STREAMS": threads,
             "INFERENCE_NUM_THREADS": threads,
-            "ENABLE_CPU_PINNING": False,  # several ranks share a host: each would pin the same first cores
+            "ENABLE_CPU_PINNING": False,  # ranks that share a host would pin the same cores
         }
         self._compiled = core.compile_model(graph, "CPU", options)
 
     def run(self, batches: Iterable[Pixels]) -> Iterator[Features]:
-        # No Python callback: OpenVINO's threads would need the interpreter's lock to drop it, while the thread that
-        # destroys the network holds that lock and waits for them (seen once in some hundred runs, for ever).
-        idle = [self._compiled.create_infer_request() for _ in range(2 * self._streams)]  # one computes, one waits
+        # No Python callback, because it can deadlock: OpenVINO's threads need the interpreter's lock to release it,
+        # while the thread that destroys the network holds that lock and waits for them (seen once in some 100 runs).
+        idle = [self._compiled.create_infer_request() for _ in range(2 * self._streams)]  # one computes, one queued
         running: deque[Any] = deque()
         for batch in batches:
             if not idle:
@@ -124,9 +125,10 @@ def _features(request: Any) -> Features:
 
 
 def traced_graph(openvino: Any, module: torch.nn.Module, images: torch.Tensor) -> Any:
-    """Convert a module of one (N, H, W, 3) uint8 input to an OpenVINO graph of that fixed shape.
+    """Convert a module with one (N, H, W, 3) uint8 input to an OpenVINO graph of that fixed shape.
 
-    torch's own check of the trace is left out (it runs the network twice more): graphs are compared with torch later.
+    torch's own check of the trace is skipped, because it runs the network twice more and callers compare the graph with
+    torch anyway.
     """
     with torch.inference_mode():
         traced = torch.jit.trace(module, images, check_trace=False)  # type: ignore[no-untyped-call]
@@ -142,7 +144,7 @@ def choose_engine(
     say: Callable[[str], None],
     candidates: Sequence[Callable[[], Engine]] | None = None,
 ) -> Choice:
-    """Take the first candidate that agrees with torch fp32 on `images` (N, H, W, 3) uint8; the last is torch fp32."""
+    """Return the first candidate that agrees with torch fp32 on `images`, (N, H, W, 3) uint8, else torch fp32."""
     reference = TorchEngine(embedder, device, is_bf16=False)
     expected = next(reference.run([images]))
     for build in candidates or _candidates(embedder, device, images.shape[1], threads):
@@ -155,7 +157,8 @@ def choose_engine(
         if error <= TOLERANCE:
             return Choice(engine, error, len(images))
         say(
-            f"engine REFUSED: {engine.name} is off torch fp32 by {error:.4f} of a feature vector, more than {TOLERANCE}"
+            f"engine REFUSED: the features of {engine.name} differ from torch fp32 by {error:.4f} of their norm; "
+            f"the limit is {TOLERANCE}"
         )
     return Choice(reference, 0.0, len(images))
 
@@ -168,7 +171,7 @@ def _candidates(embedder: Embedder, device: torch.device, side: int, threads: in
 
 
 def relative_error(features: Features, expected: Features) -> float:
-    """Largest ‖features - expected‖ / ‖expected‖ over the rows; infinite where a feature is not finite."""
+    """Return the largest ‖features - expected‖ / ‖expected‖ of all rows; infinite if a feature is not finite."""
     if not np.isfinite(features).all():
         return float("inf")
     norms = np.linalg.norm(expected, axis=1)
@@ -176,12 +179,12 @@ def relative_error(features: Features, expected: Features) -> float:
 
 
 def run_padded(engine: Engine, images: Pixels) -> Features:
-    """Run any number of images through an engine of fixed batch size."""
+    """Run any number of images through an engine; the last batch is padded."""
     return np.concatenate(list(engine.run(padded_batches([images], engine.batch_size))))[: len(images)]
 
 
 def padded_batches(groups: Iterable[Pixels], batch_size: int) -> Iterator[Pixels]:
-    """Regroup (k, H, W, 3) arrays into batches of exactly `batch_size`, the last one filled up with zeros."""
+    """Regroup (k, H, W, 3) arrays into batches of exactly `batch_size`; the last batch is padded with zeros."""
     pending: list[Pixels] = []
     count = 0
     for group in groups:

@@ -1,7 +1,7 @@
-"""Saving the model: weights, meta.json, the serving graph and its code; the graph is checked against torch before it is
-kept.
+"""Save a trained model: its weights, meta.json, the OpenVINO graph that is served, and the serving code.
 
-Everything is made in a temporary folder beside the target and moved in at the end: a failure leaves no half model.
+The graph is compared with torch before it is saved. Everything is written to a temporary folder beside the target and
+moved into the target at the end, so a failure leaves no partial model.
 """
 
 import json
@@ -26,7 +26,7 @@ from training.graphs import has_bf16, import_openvino, sha256_of
 from training.model import Classifier, Served
 from training.preprocess import Pixels
 
-# largest difference of a probability against torch fp32
+# the largest accepted difference of a probability from torch fp32
 GRAPH_TOLERANCE = {"f32": 1e-4, "bf16": 0.05}
 _SERVING_FILES = {"serve.py": "inference.py", "preprocess.py": "preprocess.py", "graphs.py": "graphs.py"}
 _SERVING_REQUIREMENTS = "numpy>=2\nopenvino>=2026.1\npillow>=11\nsimplejpeg>=1.8\n"
@@ -36,20 +36,22 @@ _PACKAGES = ("torch", "torchvision", "openvino", "numpy", "pillow", "simplejpeg"
 def save_model(classifier: Classifier, meta: Mapping[str, Any], *, images: Pixels, target: Path) -> dict[str, float]:
     """Write model.safetensors, meta.json, graph.xml/.bin and code/ to `target`; return the graph's errors by precision.
 
-    `images` (N, H, W, 3) uint8 are what the graph is checked on. Raises:
+    `images`, (N, H, W, 3) uint8, are the ones on which the graph is compared with torch.
+
+    Raises:
         TrainingFailure: OpenVINO is not installed, or the graph differs from torch.
     """
     classifier = classifier.cpu().float().eval()
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".model-") as folder:
-        made = Path(folder)
+        staging = Path(folder)
         save_file(
-            {name: value.contiguous() for name, value in classifier.state_dict().items()}, made / "model.safetensors"
+            {name: value.contiguous() for name, value in classifier.state_dict().items()}, staging / "model.safetensors"
         )
-        errors = _save_graph(classifier, images, made)
-        _save_code(made / "code")
-        _save_meta(meta, errors, made)
-        for path in made.iterdir():
+        errors = _save_graph(classifier, images, staging)
+        _save_code(staging / "code")
+        _save_meta(meta, errors, staging)
+        for path in staging.iterdir():
             _replace(path, target / path.name)
     return errors
 
@@ -64,21 +66,21 @@ def _save_graph(classifier: Classifier, images: Pixels, folder: Path) -> dict[st
     try:
         openvino = import_openvino()
     except ImportError as error:
-        raise TrainingFailure("openvino is not installed: without it no serving graph can be saved") from error
+        raise TrainingFailure("openvino is not installed, so the serving graph cannot be saved") from error
     served = Served(classifier).eval()
     graph = traced_graph(openvino, served, torch.from_numpy(images[:1]))
     openvino.save_model(graph, folder / "graph.xml", compress_to_fp16=False)
     errors = _graph_errors(openvino, folder / "graph.xml", served, images)
     if not errors["f32"] <= GRAPH_TOLERANCE["f32"]:
         raise TrainingFailure(
-            f"the serving graph is off torch by {errors['f32']:.2g} over {len(images)} images; "
-            f"at most {GRAPH_TOLERANCE['f32']} is accepted"
+            f"a probability of the serving graph differs from torch by {errors['f32']:.2g} on {len(images)} images; "
+            f"the limit is {GRAPH_TOLERANCE['f32']}"
         )
     return errors
 
 
 def _graph_errors(openvino: Any, path: Path, served: Served, images: Pixels) -> dict[str, float]:
-    """Largest difference of a probability between the file as serving will read it and torch fp32, by precision."""
+    """Return, by precision, the largest difference of a probability between the saved graph and torch fp32."""
     with torch.inference_mode():
         expected = served(torch.from_numpy(images)).numpy()
     core = openvino.Core()
@@ -91,7 +93,7 @@ def _graph_errors(openvino: Any, path: Path, served: Served, images: Pixels) -> 
 
 
 def serving_precision(errors: Mapping[str, float]) -> str:
-    """bf16 where it was tried and stayed within its tolerance, else f32."""
+    """Return bf16 if it was tested and is within its tolerance, else f32."""
     return "bf16" if errors.get("bf16", math.inf) <= GRAPH_TOLERANCE["bf16"] else "f32"
 
 
@@ -104,7 +106,7 @@ def _save_code(folder: Path) -> None:
 
 def _save_meta(meta: Mapping[str, Any], errors: Mapping[str, float], folder: Path) -> None:
     names = ("model.safetensors", "graph.xml", "graph.bin")
-    whole = {
+    content = {
         **meta,
         "graph": {
             "runtime": "openvino",
@@ -114,14 +116,14 @@ def _save_meta(meta: Mapping[str, Any], errors: Mapping[str, float], folder: Pat
         },
         "files": {name: sha256_of(folder / name) for name in names},
     }
-    (folder / "meta.json").write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    (folder / "meta.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 # --- facts about this run ---------------------------------------------------------------------------------------------
 
 
 def versions() -> dict[str, str]:
-    """Python and the installed packages that took part, by name."""
+    """Return the versions of Python, the platform and the packages that training uses."""
     found = {"python": sys.version.split()[0], "platform": platform.platform()}
     for package in _PACKAGES:
         try:
@@ -132,7 +134,7 @@ def versions() -> dict[str, str]:
 
 
 def git_commit(env: Mapping[str, str]) -> str:
-    """The commit the job was started from: KENNEL_GIT_COMMIT, else this checkout's head, else "unknown"."""
+    """Return the commit of the training code: KENNEL_GIT_COMMIT, else this checkout's HEAD, else "unknown"."""
     if env.get("KENNEL_GIT_COMMIT"):
         return env["KENNEL_GIT_COMMIT"]
     checkout = Path(__file__).resolve().parents[1]

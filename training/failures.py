@@ -1,20 +1,20 @@
-"""How a job ends without a model: one exception a cause, and SageMaker's failure file."""
+"""The exceptions that end a training job without a model, and SageMaker's failure file."""
 
 from pathlib import Path
 
-_FAILURE_LIMIT_CHARACTERS = 1024  # SageMaker cuts FailureReason there
+_FAILURE_LIMIT_CHARACTERS = 1024  # SageMaker truncates FailureReason to this length
 
 
 class TrainingFailure(Exception):
-    """No model can come of this job; the message is written for the person who started it."""
+    """The job cannot produce a model; the message tells the user why."""
 
 
 class Interrupted(Exception):
-    """SIGTERM came (spot interruption, StopTrainingJob); the state is in the checkpoint folder."""
+    """The job received SIGTERM (a spot interruption or StopTrainingJob); its state is in the checkpoint folder."""
 
 
 def write_failure(message: str, output_dir: Path | None) -> None:
-    """Write SageMaker's failure file, whose text becomes FailureReason; the first failure of a host stays."""
+    """Write SageMaker's failure file, whose text becomes FailureReason; do not replace an earlier failure's file."""
     if output_dir is None:
         return
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -26,6 +26,6 @@ def write_failure(message: str, output_dir: Path | None) -> None:
 
 
 def clear_failure(output_dir: Path | None) -> None:
-    """Remove the failure file of an earlier run in the same folder."""
+    """Remove the failure file that an earlier run left in the same folder."""
     if output_dir is not None:
         (output_dir / "failure").unlink(missing_ok=True)

@@ -1,9 +1,9 @@
-"""Fine-tuning the whole network, for GPU machines: DDP over each rank's own shards, bf16 by autocast where native, else
-fp32.
+"""Fine-tune the whole network, which is meant for GPU machines.
 
-Starts from the head trained on embeddings and keeps those weights unless validation improves. Batch-norm statistics
-stay frozen: small batches of a small data set only spoil them. A rank's encoded pictures are held in memory (about 30
-kB each).
+Each rank trains on its own shards, by DDP, in bf16 (autocast) where that is native and else in fp32. The fit starts
+from the head trained on embeddings and keeps those weights unless validation improves. Batch-norm statistics stay
+frozen, because the small batches of a small dataset make them worse. Each rank holds its encoded pictures in memory
+(about 30 kB each).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from training.config import Hyperparameters
 from training.distributed import World
 from training.engines import torch_has_bf16
 from training.failures import TrainingFailure
-from training.fit import Batch, Fit, Fitted, Metrics, Schedule, measure
+from training.fit import Batch, Fit, FitResult, Metrics, Schedule, measure
 from training.model import Classifier
 from training.preprocess import BadImage, Pixels, Preprocessing, augmented_view, decode, evaluation_view
 from training.shards import Sample
@@ -26,7 +26,7 @@ _EVALUATION_ROWS = 64
 
 
 class ImageTask:
-    """One rank's training and validation pictures as batches for `Fit`."""
+    """Decodes one rank's pictures into batches for `Fit`, and evaluates the classifier on them."""
 
     def __init__(
         self,
@@ -43,8 +43,12 @@ class ImageTask:
         self._pool = ThreadPoolExecutor(threads)
         self.is_bf16 = torch_has_bf16(world.device)
 
-    def fit(self, fit: Fit, train: Sequence[Sample], validation: Sequence[Sample]) -> Fitted:
-        """Fine-tune for `finetune_epochs`; the classifier ends with its best weights."""
+    def fit(self, fit: Fit, train: Sequence[Sample], validation: Sequence[Sample]) -> FitResult:
+        """Fine-tune for up to `finetune_epochs`; leave the best weights in the classifier.
+
+        Raises:
+            TrainingFailure, Interrupted: as `Fit.run`.
+        """
         schedule = Schedule(self._hyperparameters.finetune_epochs, self._hyperparameters.patience)
         baseline = self.evaluate(validation)
         return fit.run(
@@ -52,7 +56,7 @@ class ImageTask:
         )
 
     def evaluate(self, samples: Sequence[Sample]) -> Metrics:
-        """Metrics over all ranks' pictures, plain view."""
+        """Return the metrics over the pictures of all ranks, each in its evaluation view."""
         return measure(self._evaluation_logits(samples), self._world)
 
     @torch.no_grad()
@@ -66,7 +70,7 @@ class ImageTask:
             yield logits.float().cpu(), torch.tensor([sample.label for sample in chosen])
 
     def _batches(self, samples: Sequence[Sample]) -> Callable[[int], Iterator[Batch]]:
-        """Every rank takes the same number of steps, its pictures spread evenly over them."""
+        """Return a function that yields an epoch's batches; every rank takes the same number of steps."""
         counts = self._world.gather_objects(len(samples))
         local_batch = max(1, self._hyperparameters.batch_size // self._world.size)
         steps = -(-max(counts) // local_batch)
@@ -91,7 +95,7 @@ class ImageTask:
         return augmented_view(pixels, self._preprocessing, random=random)
 
     def _images(self, samples: Sequence[Sample], view: Callable[[Pixels, int], Pixels]) -> torch.Tensor:
-        """(N, crop, crop, 3) uint8 on this rank's device, decoded by the pool."""
+        """Decode pictures with the thread pool: (N, crop, crop, 3) uint8 on this rank's device."""
 
         def load(sample: Sample) -> Pixels:
             try:
@@ -106,6 +110,6 @@ class ImageTask:
 
 
 def _split(count: int, steps: int) -> list[range]:
-    """`count` rows in `steps` parts whose sizes differ by one at most."""
+    """Divide `count` rows into `steps` ranges whose sizes differ by one at most."""
     edges = [count * step // steps for step in range(steps + 1)]
     return [range(low, high) for low, high in pairwise(edges)]

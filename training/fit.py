@@ -1,7 +1,8 @@
-"""The epoch loop, for the head on embeddings and for the whole network alike: DDP, early stop, best weights, resumable.
+"""The epoch loop that trains both the head on embeddings and the whole network.
 
-The gradient of a step is that of the whole global batch however many ranks share it, and order and dropout are drawn
-from (seed, epoch) alone: 1 and n hosts follow the same path up to summation order.
+It supports DDP, early stopping, restoring the best weights, and resuming from a checkpoint. The gradient of a step is
+that of the whole global batch, however many ranks share it. Order and dropout depend only on (seed, epoch). One host
+and n hosts therefore compute the same steps, up to the order of summation.
 """
 
 import math
@@ -18,12 +19,12 @@ from training.checkpoint import FitCheckpoint, Saved, Tensors
 from training.distributed import World
 from training.failures import Interrupted, TrainingFailure
 
-_EXPLODED = 1000.0  # times the loss of guessing; only a diverged run gets there
+_DIVERGED_FACTOR = 1000.0  # times the loss of guessing; only a diverged run exceeds it
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Per-sample means over `images` pictures."""
+    """Mean loss and accuracy over `images` pictures."""
 
     loss: float
     accuracy: float
@@ -32,7 +33,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Batch:
-    """This rank's rows of one global batch of `global_size` rows (it may have none)."""
+    """This rank's rows (possibly none) of one global batch of `global_size` rows."""
 
     inputs: tuple[torch.Tensor, ...]
     labels: torch.Tensor
@@ -41,15 +42,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When to stop: after `epochs`, or after `patience` epochs without a lower validation loss."""
+    """Training stops after `epochs`, or after `patience` epochs without a lower validation loss."""
 
     epochs: int
     patience: int
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """The validation metrics of the restored weights, the epoch they come from, and how many epochs were run."""
+class FitResult:
+    """The validation metrics of the restored weights, the epoch they come from, and the number of epochs run."""
 
     validation: Metrics
     best_epoch: int
@@ -64,7 +65,7 @@ class _Progress:
 
 
 class Fit:
-    """One model, its optimiser and how far the fit has come; `run` gives the model its best weights."""
+    """Trains one model; `run` leaves the best weights in the model."""
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class Fit:
         self._checkpoint = checkpoint
         self._interrupted = interrupted
         self._say = say
-        self._loss_limit = _EXPLODED * math.log(max(classes, 3))
+        self._loss_limit = _DIVERGED_FACTOR * math.log(max(classes, 3))
         self._is_bf16 = is_bf16
         self._best_state: Tensors = {}
         self._at = _Progress()
@@ -96,37 +97,40 @@ class Fit:
         batches: Callable[[int], Iterable[Batch]],
         evaluate: Callable[[], Metrics],
         baseline: Metrics | None = None,
-    ) -> Fitted:
-        """Train until the schedule ends; `baseline` = metrics of the present weights, kept if nothing beats them.
+    ) -> FitResult:
+        """Train until the schedule ends.
+
+        `baseline` are the metrics of the present weights, which are kept if no epoch is better.
 
         Raises:
-            TrainingFailure: the loss is NaN, infinite or exploding. Interrupted: SIGTERM came; the state is saved.
+            TrainingFailure: the loss is NaN, infinite or has exploded.
+            Interrupted: a rank received SIGTERM; rank 0 has written a checkpoint if there is a folder for it.
         """
-        self._start(baseline)
-        parallel = self._parallel()
+        self._start_or_resume(baseline)
+        parallel = self._distributed_model()
         while self._at.epoch < schedule.epochs and self._at.epoch - self._at.best_epoch < schedule.patience:
             epoch = self._at.epoch + 1
             train_loss, is_interrupted = self._train_epoch(parallel, batches(epoch))
             validation = evaluate()
-            self._judge(epoch, train_loss, validation)
+            self._check_losses(epoch, train_loss, validation)
             self._finish_epoch(epoch, train_loss, validation)
-            self._keep(is_interrupted=is_interrupted)
+            self._save_checkpoint(is_interrupted=is_interrupted)
         self._model.load_state_dict(self._best_state)
         assert self._at.best is not None  # at least one epoch ran, or a baseline was given
-        return Fitted(self._at.best, self._at.best_epoch, self._at.epoch)
+        return FitResult(self._at.best, self._at.best_epoch, self._at.epoch)
 
     # --- one epoch ----------------------------------------------------------------------------------------------------
 
     def _train_epoch(self, parallel: nn.Module, batches: Iterable[Batch]) -> tuple[float, bool]:
-        """One pass; returns the mean loss over all ranks' rows and whether any rank was told to stop."""
+        """Run one epoch; return the mean loss over all ranks' rows, and whether any rank was interrupted."""
         parallel.train()
         total, rows = 0.0, 0
         for batch in batches:
             total += self._step(parallel, batch)
             rows += len(batch.labels)
         sums = torch.tensor([total, rows, self._interrupted.is_set()], dtype=torch.float64)
-        total, rows, stops = self._world.sum(sums).tolist()
-        return total / max(rows, 1), stops > 0
+        total, rows, interruptions = self._world.sum(sums).tolist()
+        return total / max(rows, 1), interruptions > 0
 
     def _step(self, parallel: nn.Module, batch: Batch) -> float:
         with torch.autocast(self._world.device.type, torch.bfloat16, enabled=self._is_bf16):
@@ -138,7 +142,7 @@ class Fit:
         self._optimizer.step()
         return loss.item()
 
-    def _judge(self, epoch: int, train_loss: float, validation: Metrics) -> None:
+    def _check_losses(self, epoch: int, train_loss: float, validation: Metrics) -> None:
         for name, loss in (("training", train_loss), ("validation", validation.loss)):
             if not math.isfinite(loss) or loss > self._loss_limit:
                 reason = "is not finite" if not math.isfinite(loss) else "has exploded"
@@ -155,7 +159,7 @@ class Fit:
                 f"validation_accuracy={validation.accuracy:.4f} validation_images={validation.images}"
             )
 
-    def _parallel(self) -> nn.Module:
+    def _distributed_model(self) -> nn.Module:
         if self._world.size == 1:
             return self._model
         devices = [self._world.device.index] if self._world.device.type == "cuda" else None
@@ -163,17 +167,17 @@ class Fit:
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
-    def _start(self, baseline: Metrics | None) -> None:
-        """Begin afresh, or go on from rank 0's checkpoint."""
+    def _start_or_resume(self, baseline: Metrics | None) -> None:
+        """Start from the present weights, or resume from rank 0's checkpoint."""
         self._at = _Progress(best=baseline)
         self._best_state = _copied(self._model)
-        saved = self._world.first(self._checkpoint.load)
+        saved = self._world.broadcast(self._checkpoint.load)
         if saved is not None:
             self._restore(saved)
             if self._world.is_first:
                 self._say(f"resuming from the checkpoint after epoch {self._at.epoch}")
 
-    def _keep(self, *, is_interrupted: bool) -> None:
+    def _save_checkpoint(self, *, is_interrupted: bool) -> None:
         is_saved = False
         if self._world.is_first and (is_interrupted or self._checkpoint.is_due):
             is_saved = self._checkpoint.save(self._tensors(), asdict(self._at))
@@ -189,10 +193,10 @@ class Fit:
         return {name: tensor.clone() for name, tensor in tensors.items()}  # safetensors refuses shared memory
 
     def _restore(self, saved: Saved) -> None:
-        self._model.load_state_dict(_under("model.", saved.tensors))
-        self._best_state = _under("best.", saved.tensors)
+        self._model.load_state_dict(_with_prefix("model.", saved.tensors))
+        self._best_state = _with_prefix("best.", saved.tensors)
         states: dict[int, Tensors] = {}
-        for name, value in _under("optimizer.", saved.tensors).items():
+        for name, value in _with_prefix("optimizer.", saved.tensors).items():
             number, _, key = name.partition(".")
             states.setdefault(int(number), {})[key] = value
         groups = self._optimizer.state_dict()["param_groups"]
@@ -206,16 +210,16 @@ def _copied(model: nn.Module) -> Tensors:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def _under(prefix: str, tensors: Tensors) -> Tensors:
+def _with_prefix(prefix: str, tensors: Tensors) -> Tensors:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def measure(logits_and_labels: Iterable[tuple[torch.Tensor, torch.Tensor]], world: World) -> Metrics:
-    """Loss and accuracy per sample over every rank's rows; each pair is (n, classes) logits and (n,) labels."""
+    """Return the metrics over the rows of all ranks; each pair is (n, classes) logits and (n,) labels."""
     sums = torch.zeros(3, dtype=torch.float64)
     for logits, labels in logits_and_labels:
         loss = cross_entropy(logits.double(), labels, reduction="sum")
         correct = (logits.argmax(1) == labels).sum()
         sums += torch.tensor([loss.item(), correct.item(), len(labels)], dtype=torch.float64)
-    loss_sum, right, images = world.sum(sums).tolist()
-    return Metrics(loss_sum / max(images, 1), right / max(images, 1), int(images))
+    loss_sum, correct_sum, images = world.sum(sums).tolist()
+    return Metrics(loss_sum / max(images, 1), correct_sum / max(images, 1), int(images))

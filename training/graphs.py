@@ -1,7 +1,6 @@
-"""OpenVINO, as training and serving both use it: no telemetry, no torch, bf16 where the processor has it, digests
-checked.
+"""The OpenVINO functions that training and serving share.
 
-This file travels into model.tar.gz beside the serving script.
+They switch telemetry off and need no torch. This file is copied into model.tar.gz beside the serving script.
 """
 
 import hashlib
@@ -14,22 +13,22 @@ _CHUNK_BYTES = 1 << 20
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO with its telemetry switched off: `import openvino` alone would report to Google Analytics.
+    """Import OpenVINO with its telemetry off: a plain `import openvino` reports to Google Analytics.
 
     Raises:
         ImportError: openvino is not installed.
     """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None = "not installed" (importlib)
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes importlib treat it as not installed
     return importlib.import_module("openvino")
 
 
 def has_bf16(core: Any) -> bool:
-    """Whether this processor multiplies bfloat16 natively (AMX or AVX-512 BF16)."""
+    """Return whether this processor multiplies bfloat16 natively (AMX or AVX-512 BF16)."""
     return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def sha256_of(path: Path) -> str:
-    """Hex digest of a file, read in 1 MiB pieces."""
+    """Return the sha256 of a file in hex; the file is read in 1 MiB pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):

@@ -1,7 +1,7 @@
-"""The head on embeddings: batches of stored views, in float64 so that 1 and n hosts end within 1e-5 of each other.
+"""Train the classifier's head on stored embeddings, in float64.
 
-Float64 costs little (a head is 0.3 M weights) and keeps Adam, which divides by tiny numbers, from magnifying the
-rounding that differs with the number of ranks.
+Rounding differs with the number of ranks, and Adam, which divides by tiny numbers, magnifies it. In float64 the weights
+from 1 and n hosts still agree within 1e-5. It costs little, because a head has about 0.3 M weights.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ _EVALUATION_ROWS = 4096
 
 @dataclass(frozen=True)
 class HeadTask:
-    """The seeded head in float64 on this rank's device, and the standardised rows it learns from."""
+    """The seeded float64 head on this rank's device, and the standardised rows on which it is trained."""
 
     head: Head
     standardisation: Standardisation
@@ -33,7 +33,7 @@ class HeadTask:
 
     @staticmethod
     def of(train: Embeddings, classes: int, hyperparameters: Hyperparameters, world: World) -> "HeadTask":
-        """Standardise every stored view of the training split and draw the head."""
+        """Standardise every stored view of the training split and initialise the head from the seed."""
         flat = train.features.flatten(0, 1)
         standardisation = Standardisation.of(flat)
         torch.manual_seed(hyperparameters.seed)
@@ -43,7 +43,7 @@ class HeadTask:
         return HeadTask(head, standardisation, rows, labels, hyperparameters, world)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Every stored view once, shuffled by (seed, epoch); each rank takes a stride of each batch."""
+        """Yield every stored view once, shuffled by (seed, epoch); each rank takes a stride of each batch."""
         keep = 1 - self.hyperparameters.dropout
         generator = torch.Generator().manual_seed(self.hyperparameters.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.labels), generator=generator)
@@ -56,7 +56,7 @@ class HeadTask:
             yield Batch((self.rows[chosen], masks[own]), self.labels[chosen], min(size, len(order) - start))
 
     def evaluator(self, split: Embeddings) -> Callable[[], Metrics]:
-        """Metrics on the plain view of a split, each rank a stride of the rows; the rows are standardised once."""
+        """Return a function that measures the head on a split's evaluation views, each rank on a stride of the rows."""
         own = slice(self.world.rank, None, self.world.size)
         rows = self.standardisation.apply(split.features[own, 0]).to(self.world.device)
         labels = split.labels[own]
@@ -71,5 +71,5 @@ class HeadTask:
         return lambda: measure(logits(), self.world)
 
     def folded(self) -> nn.Sequential:
-        """The head as it is saved: Linear -> ReLU -> Linear on plain features, float32, on the CPU."""
+        """Return the head that is saved: Linear -> ReLU -> Linear on unstandardised features, float32, on the CPU."""
         return deepcopy(self.head).cpu().folded(self.standardisation)

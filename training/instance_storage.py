@@ -1,6 +1,6 @@
-"""The run's bucket as an instance sees it: objects fetched whole or not at all, and a checkpoint folder kept in S3.
+"""Let an EC2 instance fetch objects from the run's bucket and keep a copy of its checkpoint folder in S3.
 
-boto3 with the instance's own role (from instance metadata); its own retries are the only ones.
+boto3 uses the instance's role (from instance metadata). Nothing is retried beyond boto3's own retries.
 """
 
 import hashlib
@@ -10,10 +10,10 @@ from typing import Any
 
 
 class Bucket:
-    """The run's bucket, with the instance's role."""
+    """The run's bucket, accessed with the instance's role."""
 
     def __init__(self, name: str, region: str) -> None:
-        import boto3  # not before it is installed
+        import boto3  # on_instance.py installs it before it makes a Bucket
         from botocore.config import Config
 
         config = Config(retries={"mode": "standard", "total_max_attempts": 6})
@@ -21,7 +21,11 @@ class Bucket:
         self._name = name
 
     def get(self, key: str, path: Path) -> str:
-        """Fetch an object, whole or not at all; return its sha256."""
+        """Download an object to `path`, replacing it atomically; return the object's sha256.
+
+        Raises:
+            botocore.exceptions.ClientError: the object is missing, or the role may not read it.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
         self._s3.download_file(self._name, key, str(part))
@@ -30,7 +34,7 @@ class Bucket:
         return digest
 
     def put(self, path: Path, key: str) -> None:
-        """Store a file."""
+        """Upload a file as the object `key`."""
         extra = {"ServerSideEncryption": "AES256", "ChecksumAlgorithm": "SHA256"}
         self._s3.upload_file(str(path), self._name, key, ExtraArgs=extra)
 
@@ -41,36 +45,36 @@ class Bucket:
 
 
 class Checkpoints:
-    """A folder and its copy in S3, as SageMaker's CheckpointConfig has it; without a prefix nothing is copied."""
+    """A folder and its copy in S3, like SageMaker's CheckpointConfig; without a prefix nothing is copied."""
 
     def __init__(self, bucket: Bucket, prefix: str | None, folder: Path, say: Callable[[str], None]) -> None:
         self._bucket, self._prefix, self.folder, self._say = bucket, prefix, folder, say
-        self._sent: dict[Path, tuple[int, int]] = {}
+        self._stored: dict[Path, tuple[int, int]] = {}
         folder.mkdir(exist_ok=True)
 
     def fetch(self) -> None:
-        """Fetch what an interrupted instance left."""
+        """Download the checkpoint files that an interrupted instance left."""
         keys = self._bucket.keys(f"{self._prefix}/") if self._prefix else []
         for key in keys:
             path = self.folder / key.removeprefix(f"{self._prefix}/")
             self._bucket.get(key, path)
-            self._sent[path] = _version(path)
+            self._stored[path] = _version(path)
         if keys:
-            self._say(f"{len(keys)} checkpoint files are taken up from an earlier instance")
+            self._say(f"fetched {len(keys)} checkpoint files that an earlier instance left")
 
-    def send(self) -> None:
-        """Store what has changed; a failure is said and the training goes on without it."""
+    def store(self) -> None:
+        """Upload the files that changed; a failure is logged, and training continues without that copy."""
         if self._prefix is None:
             return
         for path in sorted(self.folder.rglob("*")):
-            if not path.is_file() or path.name.startswith(".") or self._sent.get(path) == _version(path):
+            if not path.is_file() or path.name.startswith(".") or self._stored.get(path) == _version(path):
                 continue
             version = _version(path)
             try:
                 self._bucket.put(path, f"{self._prefix}/{path.relative_to(self.folder).as_posix()}")
-                self._sent[path] = version
-            except Exception as error:  # noqa: BLE001 boto3 has no base for transfer errors; the training is worth more
-                self._say(f"WARNING: checkpoint {path.name} could not be stored: {error}")
+                self._stored[path] = version
+            except Exception as error:  # noqa: BLE001 boto3 has no base class of transfer errors
+                self._say(f"WARNING: checkpoint {path.name} could not be stored in S3: {error}")
 
 
 def _version(path: Path) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 (Tan & Le 2019; the "lite" variant of tensorflow/tpu): ReLU6, no squeeze-and-excitation.
 
-Attribute names are those of the packaged checkpoint, so that its state dict loads strictly. Covered: the network
-without its ImageNet classifier, at input sizes divisible by 32. Not covered: drop connect (the backbone is frozen or
-fine-tuned briefly).
+The attribute names equal those of the packaged checkpoint, so that its state dict loads strictly. Covered: the network
+without its ImageNet classifier, at input sizes divisible by 32. Not covered: drop connect, because the backbone is
+frozen or fine-tuned only briefly.
 """
 
 import torch
@@ -26,7 +26,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class _SameConv(nn.Conv2d):
-    """TensorFlow's SAME padding for even inputs: at stride 2 the odd pixel of padding goes right and below."""
+    """A convolution with TensorFlow's SAME padding for even inputs: at stride 2 the odd padding is right and below."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
         symmetric = (kernel - 1) // 2 if stride == 1 else 0
@@ -39,7 +39,7 @@ class _SameConv(nn.Conv2d):
 
 
 class _Block(nn.Module):
-    """Inverted bottleneck: expand 1×1, depthwise k×k, project 1×1, with a skip where shapes agree."""
+    """An inverted bottleneck: expand 1×1, depthwise k×k, project 1×1; with a skip connection where shapes agree."""
 
     def __init__(self, kernel: int, stride: int, expansion: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ def _blocks() -> list[_Block]:
 
 
 class EfficientNetLite0(nn.Module):
-    """Pooled ImageNet features: (N, 3, 224, 224) normalised float -> (N, 1280)."""
+    """The network without its classifier: (N, 3, 224, 224) normalised float -> pooled features (N, 1280)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""The network: a backbone by name, the reference head, and the two joined as the graph that is saved and served.
+"""Define the network: a backbone chosen by name, the reference head, and the classifier that joins them.
 
-Images enter as (N, H, W, 3) uint8; normalisation is part of the network, so that every engine and the served graph get
-the same.
+The network takes images as (N, H, W, 3) uint8. Normalisation is part of it, so every engine and the served graph
+normalise in the same way.
 """
 
 from collections.abc import Callable
@@ -27,22 +27,22 @@ class Backbone:
     width: int
     preprocessing: Preprocessing
     network: nn.Module
-    classifier_prefix: str  # of the removed classifier's keys in a published state dict
+    classifier_prefix: str  # of the keys that a published state dict has for the removed classifier
 
 
 def build_backbone(name: str) -> Backbone:
     """Build a backbone with random weights: `efficientnet_lite0` or any classification network of torchvision.
 
     Raises:
-        TrainingFailure: no such network.
+        TrainingFailure: there is no network of this name.
     """
     if name == "efficientnet_lite0":
         return Backbone(name, LITE0_WIDTH, _LITE0, EfficientNetLite0(), "_fc.")
-    from torchvision import models  # 4 s to import: only where it is needed
+    from torchvision import models  # imported here because the import takes 4 s
 
     if name not in models.list_models(module=models):
         raise TrainingFailure(
-            f"--backbone {name!r}: neither efficientnet_lite0 nor a classification model of torchvision"
+            f"--backbone {name!r} is neither efficientnet_lite0 nor a classification model of torchvision"
         )
     network: nn.Module = models.get_model(name, weights=None)
     prefix, width = _remove_classifier(network)
@@ -50,7 +50,7 @@ def build_backbone(name: str) -> Backbone:
 
 
 def _remove_classifier(network: nn.Module) -> tuple[str, int]:
-    """Replace the last linear layer by identity; return its name as key prefix and its input width."""
+    """Replace the last linear layer by the identity; return the prefix of its keys and its input width."""
     path, last = [(path, module) for path, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
     parent, _, child = path.rpartition(".")
     setattr(network.get_submodule(parent), child, nn.Identity())
@@ -59,11 +59,11 @@ def _remove_classifier(network: nn.Module) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Standardisation:
-    """Mean of each feature over the training set and the scale it is divided by, (width,) float64.
+    """The mean that is subtracted from each feature and the scale that divides it, each (width,) float64.
 
-    The scale is the root of the feature's own variance plus the average variance, so that a feature that hardly varies
-    in a few training pictures is not blown up. On 23 validation photos (5 seeds) this gave a loss of 0.142; the plain
-    deviation gave 0.182.
+    The scale is the square root of the feature's own variance plus the average variance, so that a feature that hardly
+    varies in a few training pictures is not amplified. On 23 validation photos (5 seeds) the loss was 0.142; with the
+    plain standard deviation it was 0.182.
     """
 
     mean: torch.Tensor
@@ -71,17 +71,17 @@ class Standardisation:
 
     @staticmethod
     def of(features: torch.Tensor) -> "Standardisation":
-        """Measure features, (N, width)."""
+        """Compute mean and scale from features, (N, width)."""
         variance, mean = torch.var_mean(features.double(), 0, correction=0)
         return Standardisation(mean, (variance + variance.mean()).clamp_min(1e-12).sqrt())
 
     def apply(self, features: torch.Tensor) -> torch.Tensor:
-        """(N, width) -> (N, width) float64 of mean 0 and deviation below 1."""
+        """Standardise features: (N, width) -> (N, width) float64 of mean 0 and standard deviation below 1."""
         return (features.double() - self.mean) / self.scale
 
 
 class Head(nn.Module):
-    """The reference head, width -> 128 -> ReLU -> classes, on standardised features."""
+    """The reference head on standardised features: width -> 128 -> ReLU -> classes."""
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
@@ -89,13 +89,13 @@ class Head(nn.Module):
         self.output = nn.Linear(HEAD_WIDTH, classes)
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits (N, classes); `mask` (N, 128) multiplies the hidden layer: dropout, drawn by heads.py."""
+        """Return logits (N, classes); `mask` (N, 128) multiplies the hidden layer and is the dropout of heads.py."""
         hidden = torch.relu(self.hidden(features))  # (N, 128)
         logits: torch.Tensor = self.output(hidden if mask is None else hidden * mask)
         return logits
 
     def folded(self, standardisation: Standardisation) -> nn.Sequential:
-        """The same function of plain features: Linear -> ReLU -> Linear in float32, the standardisation folded in."""
+        """Fold the standardisation into the weights; return Linear -> ReLU -> Linear in float32, on raw features."""
         hidden = nn.Linear(self.hidden.in_features, HEAD_WIDTH)
         output = nn.Linear(HEAD_WIDTH, self.output.out_features)
         with torch.no_grad():
@@ -108,7 +108,7 @@ class Head(nn.Module):
 
 
 class Normalise(nn.Module):
-    """(N, H, W, 3) uint8 -> (N, 3, H, W) float with the backbone's mean and deviation, channels last in memory."""
+    """Normalises by the backbone's mean and deviation: (N, H, W, 3) uint8 -> (N, 3, H, W) float, channels_last."""
 
     scale: torch.Tensor
     shift: torch.Tensor
@@ -124,7 +124,7 @@ class Normalise(nn.Module):
 
 
 class Embedder(nn.Module):
-    """(N, H, W, 3) uint8 -> features (N, width)."""
+    """The normalisation and the backbone: (N, H, W, 3) uint8 -> features (N, width)."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -137,7 +137,10 @@ class Embedder(nn.Module):
 
 
 class Classifier(nn.Module):
-    """(N, H, W, 3) uint8 -> logits (N, classes). Batch statistics stay frozen, also when the weights are fine-tuned."""
+    """The embedder and a head: (N, H, W, 3) uint8 -> logits (N, classes).
+
+    Batch-norm statistics stay frozen, also while the weights are fine-tuned.
+    """
 
     def __init__(self, embedder: Embedder, head: nn.Module) -> None:
         super().__init__()
@@ -155,7 +158,7 @@ class Classifier(nn.Module):
 
 
 class Served(nn.Module):
-    """The graph that is served: (N, H, W, 3) uint8 -> probabilities (N, classes)."""
+    """The network that is exported for serving: (N, H, W, 3) uint8 -> probabilities (N, classes)."""
 
     def __init__(self, classifier: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
-"""From image bytes to the (H, W, 3) uint8 crop a model takes: the one path that training, evaluation and serving share.
+"""Turn image bytes into the (H, W, 3) uint8 crop that a model takes; training, evaluation and serving share this code.
 
-Uses numpy, Pillow and simplejpeg; never torch, so that a serving process starts fast. JPEGs are decoded at the smallest
-DCT scale that still covers the crop (a 2,000 px photo is never held at full size). Handles RGB, grey, palette, alpha
-(over white), CMYK, 16-bit and EXIF-rotated pictures in JPEG, PNG and WebP. Not covered: colour profiles (pixels are
-taken as sRGB), animation (the first frame is taken). Normalisation (mean, standard deviation) happens inside the graph,
-on the accelerator.
+It uses numpy, Pillow and simplejpeg, but not torch, so that a serving process starts fast. JPEGs are decoded at the
+smallest DCT scale that still covers the crop, so a large photo is not held at full size. Covered: RGB, grey, palette,
+alpha (over white), CMYK, 16-bit and EXIF-rotated pictures in JPEG, PNG and WebP. Not covered: colour profiles (pixels
+are taken as sRGB) and animation (the first frame is taken). Normalisation (mean, standard deviation) is part of the
+network.
 """
 
 import io
@@ -25,7 +25,7 @@ _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 
 
 class BadImage(ValueError):
-    """The bytes are not a picture that can be used; `is_too_large` tells a bomb from a broken file."""
+    """The bytes are not a usable picture; `is_too_large` is true when it has too many pixels."""
 
     def __init__(self, message: str, *, is_too_large: bool = False) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class BadImage(ValueError):
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a backbone wants its pictures: shortest side and crop in pixels, mean and deviation of RGB in [0, 1]."""
+    """A backbone's preprocessing: shortest side and crop in pixels, mean and deviation of RGB in [0, 1]."""
 
     resize: int = 256
     crop: int = 224
@@ -44,12 +44,13 @@ class Preprocessing:
 
     @staticmethod
     def from_json(fields: dict[str, Any]) -> "Preprocessing":
-        """Read what `dataclasses.asdict` wrote into meta.json."""
+        """Build it from the fields that `dataclasses.asdict` wrote into meta.json."""
         mean, deviation = tuple(fields["mean"]), tuple(fields["deviation"])
         return Preprocessing(fields["resize"], fields["crop"], fields["interpolation"], mean, deviation)
 
     @property
     def filter(self) -> Image.Resampling:
+        """Pillow's filter of this interpolation."""
         return Image.Resampling[self.interpolation.upper()]
 
 
@@ -57,10 +58,12 @@ class Preprocessing:
 
 
 def decode(data: bytes, *, minimum_side: int, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decode a picture to upright RGB, (H, W, 3); a JPEG may come smaller, but no side under `minimum_side` px for it.
+    """Decode a picture to upright RGB, (H, W, 3) uint8.
+
+    A JPEG may be decoded at a smaller scale, at which no side is shorter than `minimum_side` px.
 
     Raises:
-        BadImage: not JPEG, PNG or WebP, truncated or damaged, or more than `max_pixels` by its own header.
+        BadImage: it is not JPEG, PNG or WebP, is truncated or damaged, or its header states over `max_pixels` pixels.
     """
     image = _open(data, max_pixels)
     try:
@@ -91,7 +94,7 @@ def _decode_pixels(data: bytes, image: Image.Image, minimum_side: int) -> Pixels
         try:
             return np.asarray(simplejpeg.decode_jpeg(data, "RGB", min_height=minimum_side, min_width=minimum_side))
         except ValueError:
-            pass  # odd but legal files (stray bytes between markers): Pillow is the judge, it raises for damaged ones
+            pass  # legal files with stray bytes between markers: Pillow reads them, and raises for damaged files
     image.load()
     return np.asarray(_to_rgb(image))
 
@@ -99,7 +102,7 @@ def _decode_pixels(data: bytes, image: Image.Image, minimum_side: int) -> Pixels
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _WIDE_MODES:
         wide = np.asarray(image).astype(np.float64)
-        scale = 257.0 if wide.max(initial=0) > 255 else 1.0  # 16 bits to 8
+        scale = 257.0 if wide.max(initial=0) > 255 else 1.0  # 16 bits to 8 bits
         return Image.fromarray(np.clip(wide / scale, 0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         opaque = image.convert("RGBA")
@@ -109,7 +112,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo the camera's rotation: EXIF orientations 2 to 8 (TIFF 6.0, tag 274)."""
+    """Undo the camera's rotation and mirroring: EXIF orientations 2 to 8 (TIFF 6.0, tag 274)."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
@@ -123,15 +126,19 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def evaluation_view(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
-    """Resize the shortest side and take the centre, in one resampling: (H, W, 3) -> (crop, crop, 3)."""
+    """Resize the shortest side and crop the centre in one resampling: (H, W, 3) -> (crop, crop, 3)."""
     height, width = pixels.shape[:2]
-    side = min(height, width) * preprocessing.crop / preprocessing.resize  # of the crop, in source pixels
+    side = min(height, width) * preprocessing.crop / preprocessing.resize  # side of the crop in source pixels
     left, top = (width - side) / 2, (height - side) / 2
     return _resample(pixels, (left, top, left + side, top + side), preprocessing)
 
 
 def augmented_view(pixels: Pixels, preprocessing: Preprocessing, *, random: np.random.Generator) -> Pixels:
-    """A random crop of 35 to 100 % of the area, aspect 3:4 to 4:3, mirrored half of the time (Szegedy 2015, milder)."""
+    """Cut a random view: (H, W, 3) -> (crop, crop, 3).
+
+    It takes 35 to 100 % of the area at an aspect of 3:4 to 4:3, mirrored half of the time: a milder form of the
+    augmentation of Szegedy et al. 2015.
+    """
     height, width = pixels.shape[:2]
     area = height * width * random.uniform(0.35, 1.0)
     aspect = float(np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3))))
@@ -142,10 +149,10 @@ def augmented_view(pixels: Pixels, preprocessing: Preprocessing, *, random: np.r
 
 
 def load_for_evaluation(data: bytes, preprocessing: Preprocessing) -> Pixels:
-    """Bytes -> the one crop that evaluation and serving use, (crop, crop, 3).
+    """Decode a picture and return the crop that evaluation and serving use, (crop, crop, 3) uint8.
 
     Raises:
-        BadImage: see `decode`.
+        BadImage: as `decode`.
     """
     return evaluation_view(decode(data, minimum_side=preprocessing.resize), preprocessing)
 

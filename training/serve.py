@@ -1,9 +1,9 @@
-"""Serving: the four handlers of SageMaker's PyTorch inference contract, on an OpenVINO graph, without torch.
+"""Serve a saved model: the four handlers of SageMaker's PyTorch inference contract, on an OpenVINO graph without torch.
 
-model.tar.gz carries this file as `code/inference.py` with `preprocess.py` and `graphs.py` beside it. `model_fn` may be
-called once a process; the predictor it returns may be used by many threads. Answers give a probability for every class,
-in class order. The environment variable INFERENCE_NUM_THREADS limits how many threads compute a request; without it all
-cores do.
+model.tar.gz contains this file as `code/inference.py`, with `preprocess.py` and `graphs.py` beside it. Call `model_fn`
+once in a process; many threads may use the predictor it returns. A response gives a probability for every class, in
+class order. The environment variable INFERENCE_NUM_THREADS limits the threads that compute a request; the default is
+all cores.
 """
 
 import json
@@ -21,7 +21,7 @@ import numpy.typing as npt
 if __package__:
     from training.graphs import has_bf16, import_openvino, sha256_of
     from training.preprocess import BadImage, Preprocessing, load_for_evaluation
-else:  # code/inference.py of a model: the siblings it was saved with, also where this package happens to be installed
+else:  # code/inference.py of a model imports the files beside it, even where this package is installed
     from graphs import has_bf16, import_openvino, sha256_of  # type: ignore[import-not-found, no-redef]
     from preprocess import (  # type: ignore[import-not-found, no-redef]
         BadImage,
@@ -29,20 +29,20 @@ else:  # code/inference.py of a model: the siblings it was saved with, also wher
         load_for_evaluation,
     )
 
-try:  # AWS's inference image answers 500 to every exception that is not of this class
-    from sagemaker_inference.errors import BaseInferenceToolkitError as _Refusal  # type: ignore[import-not-found]
+try:  # AWS's inference image responds with 500 to every exception that is not of this class
+    from sagemaker_inference.errors import BaseInferenceToolkitError as _ErrorBase  # type: ignore[import-not-found]
 except ImportError:
-    _Refusal = ValueError
+    _ErrorBase = ValueError
 
 MAX_BODY_BYTES = 20 * 1024 * 1024
 _IMAGE_TYPES = ("image/jpeg", "image/jpg", "image/png", "image/webp", "application/x-image")
 _JSON = "application/json"
-_TOP = 5
-_THREADS = "INFERENCE_NUM_THREADS"  # OpenVINO's name of the property; OpenVINO itself does not look at OMP_NUM_THREADS
+_TOP_CLASSES = 5
+_THREADS = "INFERENCE_NUM_THREADS"  # the name of OpenVINO's property; OpenVINO ignores OMP_NUM_THREADS
 
 
-class BadInput(_Refusal):  # type: ignore[misc]
-    """The caller's fault; the host answers with `status_code` and the message: 406, 413, 415 or 422."""
+class BadInput(_ErrorBase):  # type: ignore[misc]
+    """The request is invalid; the server responds with `status_code` (406, 413, 415 or 422) and the message."""
 
     def __init__(self, status_code: int, message: str) -> None:
         Exception.__init__(self, message)
@@ -52,12 +52,12 @@ class BadInput(_Refusal):  # type: ignore[misc]
 
 
 class BadModel(RuntimeError):
-    """The model folder is not what training saved; loading it is refused."""
+    """The model folder is not as training saved it, so the model is not loaded."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Probabilities, (classes,) float32 in class order, with what the answer says about the model."""
+    """The probabilities, (classes,) float32 in class order, with the labels and the model's description."""
 
     scores: npt.NDArray[np.float32]
     labels: tuple[str, ...]
@@ -65,7 +65,7 @@ class Prediction:
 
 
 class Predictor:
-    """A compiled graph and its preprocessing; each thread gets an inference request of its own."""
+    """A compiled graph and its preprocessing; each thread uses its own OpenVINO inference request."""
 
     def __init__(self, compiled: Any, meta: Mapping[str, Any]) -> None:
         self._compiled = compiled
@@ -76,7 +76,7 @@ class Predictor:
         self.model = {"backbone": meta["backbone"], "data_digest": meta["data_digest"]}
 
     def probabilities(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """(crop, crop, 3) uint8 -> (classes,) float32."""
+        """Classify one image: (crop, crop, 3) uint8 -> (classes,) float32."""
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
@@ -88,7 +88,7 @@ class Predictor:
 
 
 def model_fn(model_dir: str) -> Predictor:
-    """Load the graph from an unpacked model.tar.gz, its digests checked first.
+    """Check the files of an unpacked model.tar.gz against meta.json, then load the graph.
 
     Raises:
         BadModel: a file is missing, its sha256 is not the one in meta.json, or the graph does not fit the classes.
@@ -107,15 +107,15 @@ def model_fn(model_dir: str) -> Predictor:
         )
     predictor = Predictor(compiled, meta)
     side = predictor.preprocessing.crop
-    predictor.probabilities(np.zeros((side, side, 3), np.uint8))  # the first inference allocates: not in a request
+    predictor.probabilities(np.zeros((side, side, 3), np.uint8))  # the first inference is slow
     return predictor
 
 
 def input_fn(body: bytes | bytearray, content_type: str | None) -> bytes:
-    """Accept one encoded picture.
+    """Check the content type and size of a request; return the encoded picture.
 
     Raises:
-        BadInput: 415 for another content type, 413 for too many bytes, 422 for none.
+        BadInput: the content type is not accepted (415), the body is too large (413) or empty (422).
     """
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind not in _IMAGE_TYPES:
@@ -131,7 +131,7 @@ def predict_fn(data: bytes, model: Predictor) -> Prediction:
     """Decode the picture and classify it.
 
     Raises:
-        BadInput: 422 when it is not a readable JPEG, PNG or WebP, 413 when it has too many pixels.
+        BadInput: it is not a readable JPEG, PNG or WebP (422), or it has too many pixels (413).
     """
     try:
         image = load_for_evaluation(data, model.preprocessing)
@@ -141,16 +141,16 @@ def predict_fn(data: bytes, model: Predictor) -> Prediction:
 
 
 def output_fn(prediction: Prediction, accept: str | None = None) -> tuple[str, str]:
-    """The JSON answer and its content type.
+    """Return the JSON response and its content type.
 
     Raises:
-        BadInput: 406 when the caller accepts no JSON.
+        BadInput: the Accept header excludes JSON (406).
     """
     kinds = {kind.partition(";")[0].strip().lower() for kind in (accept or "*/*").split(",")}
     if not kinds & {_JSON, "*/*", "application/*"}:
-        raise BadInput(406, f"accept {accept!r}: only {_JSON} is produced")
+        raise BadInput(406, f"the Accept header {accept!r} excludes JSON, but only {_JSON} is produced")
     scores = [round(float(score), 6) for score in prediction.scores]
-    best = np.argsort(-prediction.scores, kind="stable")[:_TOP]
+    best = np.argsort(-prediction.scores, kind="stable")[:_TOP_CLASSES]
     answer = {
         "labels": list(prediction.labels),
         "scores": scores,
@@ -172,10 +172,10 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadModel(f"{folder}: no readable meta.json: {error}") from error
+        raise BadModel(f"{folder} has no readable meta.json: {error}") from error
     missing = {"classes", "preprocessing", "backbone", "data_digest", "files", "graph"} - meta.keys()
     if missing:
-        raise BadModel(f"{folder}: meta.json lacks {', '.join(sorted(missing))}")
+        raise BadModel(f"{folder}: meta.json has no {', '.join(sorted(missing))}")
     return meta
 
 

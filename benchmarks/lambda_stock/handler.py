@@ -1,4 +1,4 @@
-"""The Lambda function a user would write: boto3, its client made once outside the handler."""
+"""The Lambda function that a user would write with boto3, whose client is made once outside the handler."""
 
 import base64
 import os
@@ -10,7 +10,7 @@ CLIENT = boto3.client("sagemaker-runtime")
 
 
 def handler(event: dict[str, str], context: object) -> dict[str, Any]:  # noqa: ARG001 Lambda passes it
-    """Answer with the endpoint's scores."""
+    """Return the endpoint's scores for the image in the event."""
     reply = CLIENT.invoke_endpoint(
         EndpointName=os.environ["ENDPOINT_NAME"], ContentType="image/jpeg", Body=base64.b64decode(event["image"])
     )

@@ -1,4 +1,4 @@
-"""Discrete simulations of queues, leases and target tracking, which the formulas of tasks/scaling are held against.
+"""Discrete simulations of queues, leases and target tracking, against which the formulas of tasks/scaling are tested.
 
-Used by `benchmarks/at_scale.py` and by tests; nothing that runs in production imports this room.
+`benchmarks/at_scale.py` and tests use them; nothing that runs in production imports them.
 """

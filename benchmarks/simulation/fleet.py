@@ -1,9 +1,9 @@
-"""A simulation of whole minutes instead of requests, for fleets and rates that no event list can hold.
+"""Simulate a fleet minute by minute instead of request by request, for rates that have too many requests for that.
 
-Each minute of AWS's has a Poisson number of arrivals (normal beyond small counts), the fleet answers what it can, the
-rest waits or, after a minute, is lost; target tracking (`tasks.scaling.target_tracking`) and Lambda's scaling rate
-decide what there is in the next. The cost is one step a minute, whatever the rate. Not modelled: latency within a
-minute, random routing, failures.
+Each AWS minute has a Poisson number of arrivals (drawn from a normal distribution when it is large). The fleet answers
+what it can; the rest waits, and is lost after waiting for a minute. Target tracking (`tasks.scaling.target_tracking`)
+and Lambda's scaling rate decide the capacity of the next minute. A simulated minute takes the same time at any rate.
+Not modelled: latency within a minute, random routing, failures.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NORMAL_FROM = 1e6
 
 @dataclass(frozen=True)
 class FleetModel:
-    """An endpoint: what one instance carries, how long one takes to start (AWS's seconds), and its policy."""
+    """An endpoint: the capacity of an instance, its start-up time in AWS seconds, the policy and the first count."""
 
     max_rps: float
     startup_seconds: float
@@ -33,7 +33,7 @@ class FleetModel:
 
 @dataclass(frozen=True)
 class LeaseFleet:
-    """A function: its mean duration, the executions that it may have, and those that are ready at the start."""
+    """A function: its mean duration, its maximum of concurrent executions, and the executions ready at the start."""
 
     mean_seconds: float
     executions: int
@@ -43,9 +43,9 @@ class LeaseFleet:
 
 @dataclass(frozen=True)
 class FleetRun:
-    """Per minute: requests that came, were throttled, answered, lost (waited a minute or more); instances, executions.
+    """Counts per minute: requests that arrived, were throttled, answered or lost; instances; executions.
 
-    What still waits at the end is neither answered nor lost.
+    A request is lost when it has waited for a minute. One that still waits at the end is neither answered nor lost.
     """
 
     arrived: NDArray[np.float64]
@@ -57,16 +57,16 @@ class FleetRun:
 
     @property
     def throttled_share(self) -> float:
-        """The share of all requests that found no execution."""
+        """The share of all requests that were throttled because no execution was available."""
         return float(self.throttled.sum() / max(1.0, self.arrived.sum()))
 
     @property
     def lost_share(self) -> float:
-        """The share of all requests that the endpoint kept waiting for a minute or more."""
+        """The share of all requests that were lost because they waited for a minute."""
         return float(self.lost.sum() / max(1.0, self.arrived.sum()))
 
     def minutes_until_kept_up(self) -> int:
-        """Return after how many minutes nothing was throttled or lost any more; the run's length if that never came."""
+        """Return the minutes after which nothing more was throttled or lost, at most the length of the run."""
         short = np.flatnonzero(self.throttled + self.lost > 0)
         return int(short[-1]) + 1 if short.size else 0
 
@@ -74,7 +74,7 @@ class FleetRun:
 def simulate_fleet(
     rates: Sequence[float], fleet: FleetModel, *, leases: LeaseFleet | None = None, seed: int = 0
 ) -> FleetRun:
-    """Run a load, given as one rate (requests/s) for each minute of AWS's.
+    """Simulate a load, given as one rate (requests/s) for each AWS minute.
 
     Raises:
         ValueError: there are no rates.
@@ -98,11 +98,11 @@ class _Fleet:
         self._waiting, self._at = 0.0, 0.0
 
     def minute(self, arrived: float) -> tuple[float, float, float, float, int, int]:
-        """Let one minute pass; return what came, was throttled, answered and lost, and what there was for it."""
+        """Simulate one minute; return requests arrived, throttled, answered, lost, then instances and executions."""
         admitted = self._admit(arrived)
         capacity = self._capacity()
         answered = min(self._waiting + admitted, capacity)
-        # First come, first served: what waited before the minute began and is still there has waited for all of it.
+        # First come, first served: what waited before the minute and still waits has waited for the whole minute.
         lost = max(0.0, self._waiting - answered)
         self._waiting = self._waiting + admitted - answered - lost
         self._at += PERIOD_SECONDS
@@ -111,7 +111,7 @@ class _Fleet:
         return row
 
     def _admit(self, arrived: float) -> float:
-        """Return what finds an execution: those that there are, and those that can be started in the minute."""
+        """Return the requests for which there is an execution, including those that can start within the minute."""
         if self._leases is None:
             return arrived
         needed = whole(arrived / PERIOD_SECONDS * self._leases.mean_seconds)
@@ -121,7 +121,7 @@ class _Fleet:
         return min(arrived, mean / self._leases.mean_seconds * PERIOD_SECONDS) if mean < needed else arrived
 
     def _capacity(self) -> float:
-        """Return what the fleet can answer in the minute; what is started serves for the rest of it."""
+        """Return the requests that the fleet can answer in the minute; an instance counts from when it is ready."""
         growing = self._tracking.desired - self._serving
         capacity = self._serving * self._fleet.max_rps * PERIOD_SECONDS
         if growing > 0 and self._ready_at < self._at + PERIOD_SECONDS:

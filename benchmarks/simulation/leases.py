@@ -1,6 +1,6 @@
-"""A model of Lambda's concurrency leases, for simulations: provisioned first, then what the function may have beyond.
+"""Model how Lambda leases executions to a function: provisioned ones first, then on-demand ones.
 
-Each pool takes ten requests a second for each of its executions; unused allowance is kept for a second at most.
+Each pool admits ten requests per second for each of its executions; unused allowance is kept for at most a second.
 Source: docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
 """
 
@@ -12,7 +12,7 @@ from benchmarks.simulation.model import FunctionModel
 
 
 class Leases:
-    """A function's executions: how many run, which are warm, and how often each pool was asked in the last second."""
+    """The executions of a function: the busy ones, the warm environments, and the request allowance of each pool."""
 
     def __init__(self, model: FunctionModel, time_scale: float) -> None:
         self._model = model
@@ -24,7 +24,7 @@ class Leases:
         self._seen = [0.0, 0.0]
 
     def take(self, at: float) -> int | None:
-        """Return the pool that gave an execution, 0 provisioned or 1 on demand; None when throttled."""
+        """Lease an execution; return its pool, 0 for provisioned and 1 for on demand, or None when throttled."""
         for pool in (0, 1):
             if self._busy[pool] < self._limits[pool] and self._may(pool, at):
                 self._busy[pool] += 1
@@ -32,7 +32,7 @@ class Leases:
         return None
 
     def is_warm(self, at: float) -> bool:
-        """Tell whether an execution on demand finds an environment that idles, and take it."""
+        """Take an idle environment for an on-demand execution; return whether there was one."""
         while self._warm and self._warm[0] < at - self._idle_seconds:
             self._warm.popleft()
         if self._warm:
@@ -41,7 +41,7 @@ class Leases:
         return False
 
     def give_back(self, pool: int, at: float) -> None:
-        """End an execution; an environment on demand idles from now on."""
+        """End an execution; an on-demand environment becomes idle."""
         self._busy[pool] -= 1
         if pool == 1:
             self._warm.append(at)

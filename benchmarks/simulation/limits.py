@@ -1,9 +1,9 @@
-"""What binds first when the load grows by orders of magnitude: quotas by formula, growth by simulation.
+"""Find the limits that bind when the load of a measured deployment grows to 1,000,000 requests per second.
 
-Answers "at 10,000 instances and 1,000,000 requests a second, what then?" for a deployment that was measured. Quotas are
-AWS's defaults unless `Limits` says otherwise; SageMaker's own quota of InvokeEndpoint calls differs by account and has
-to be asked of Service Quotas, so it is not guessed here. The function's duration stays as measured while the endpoint
-is overloaded; in truth it grows, and more is throttled and less lost. Pure functions.
+Quotas are computed by formula, and growth is simulated. Quotas are AWS's defaults unless `Limits` sets others.
+SageMaker's quota of InvokeEndpoint calls is not included, because it differs by account (see Service Quotas). The
+function's duration is assumed to stay as measured while the endpoint is overloaded. In reality it grows, so that more
+requests are throttled and fewer are lost. Pure functions.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _INSTANCE_QUOTA = "Service Quotas, '<type> for endpoint usage'"
 
 @dataclass(frozen=True)
 class Bound:
-    """A limit and the rate (requests/s) at which it binds; infinite when it never does."""
+    """A limit and the rate (requests/s) at which it binds, which is infinite when it never does."""
 
     name: str
     binds_at_rps: float
@@ -51,10 +51,10 @@ class Bound:
 
 @dataclass(frozen=True)
 class ScaleRow:
-    """What a rate takes, and what a tenfold jump to it does while the fleet grows.
+    """The resources that a rate needs, and the requests that a tenfold jump to it costs while the fleet grows.
 
-    `first` are the limits that bind at or below the rate, the lowest first. Shares are of the requests from the jump
-    until nothing is lost any more; with the quotas raised, so that only growth binds.
+    `first` are the limits that bind at or below the rate, the lowest first. The shares are of the requests from the
+    jump until nothing more is lost, for a deployment with raised quotas, so that only growth binds.
     """
 
     rps: float
@@ -68,7 +68,7 @@ class ScaleRow:
 
 
 def bounds(measured: Measured, prices: Prices, traffic: Traffic, *, limits: Limits | None = None) -> tuple[Bound, ...]:
-    """Return every limit of a deployment, the one that binds at the lowest rate first."""
+    """Return every limit of a deployment, sorted by the rate at which it binds."""
     limits = limits or Limits()
     endpoint = EndpointSizing(traffic, measured, ScalingRules())
     seconds = measured.function_mean_ms.value / 1000
@@ -85,7 +85,7 @@ def bounds(measured: Measured, prices: Prices, traffic: Traffic, *, limits: Limi
             float(limits.reservable * RPS_PER_ENVIRONMENT),
             f"10 × executions = 10 × {limits.reservable}",
             LAMBDA_QUOTAS,
-            "the same quota: each execution brings ten requests a second",
+            "the same quota: each execution allows ten requests a second",
         ),
         Bound(
             "the monthly budget",
@@ -113,21 +113,22 @@ def study(
     rates: Sequence[float] = DECADES,
     seed: int = 0,
 ) -> tuple[ScaleRow, ...]:
-    """Return one row for each rate: what it takes, what binds, and what a tenfold jump to it costs in requests."""
+    """Return a row for each rate: what it needs, which limits bind, and which requests a tenfold jump to it costs."""
     all_bounds = bounds(measured, prices, traffic, limits=limits)
     return tuple(_row(measured, prices, traffic, all_bounds, rate, seed) for rate in rates)
 
 
 def study_markdown(rows: Sequence[ScaleRow], measured: Measured) -> str:
-    """Return the study as one table."""
+    """Return the study as a Markdown table."""
     carries = measured.max_rps_per_instance
     lines = [
         f"One {measured.instance_type} carries {carries.value:g} requests/s within the SLO (n={carries.n}); the "
         f"function takes {measured.function_mean_ms.value:g} ms; an instance starts in "
-        f"{measured.instance_startup_seconds.value:g} s. Jump: from a tenth of the rate to the rate at once. {_GROWTH}",
+        f"{measured.instance_startup_seconds.value:g} s. A jump is from a tenth of the rate to the rate. "
+        f"{_GROWTH}",
         "",
-        "| requests/s | instances | executions | USD a month | what binds, at requests/s | jump kept up after | "
-        "throttled until then | lost until then |",
+        "| requests/s | instances | executions | USD per month | binding limits (at requests/s) | "
+        "jump absorbed after | throttled until then | lost until then |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

@@ -1,6 +1,7 @@
-"""What a simulation is made of and what it gives back: load, an endpoint's and a function's model, the result.
+"""The input and the result of a simulation: the load, the models of an endpoint and a function, and the outcome.
 
-Data only; `benchmarks.simulation.queue` runs it. Times are wall seconds unless they are said to be AWS's.
+Data only; `benchmarks.simulation.queue` runs the simulation. Times are in wall seconds, except where AWS seconds are
+stated.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Routing = Literal["random", "least outstanding"]
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of load with one rate."""
+    """A period of load with one rate."""
 
     rate_per_second: float
     seconds: float
@@ -29,7 +30,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Duration:
-    """A random time of mean `mean_ms`: gamma with this coefficient of variation; 0 is constant, 1 exponential."""
+    """A gamma-distributed time of mean `mean_ms`; a coefficient of variation of 0 is constant, 1 is exponential."""
 
     mean_ms: float
     variation: float = 0.0
@@ -46,9 +47,10 @@ class Duration:
 
 @dataclass(frozen=True)
 class EndpointModel:
-    """An endpoint of `instances` with `slots` each; `startup_seconds` are AWS's. Without a policy it does not scale.
+    """An endpoint of `instances` with `slots` each; without a policy it does not scale.
 
-    A request that waited `timeout_seconds` fails. `counts` says when the metric counts a request.
+    `startup_seconds` are AWS seconds. A request that has waited for `timeout_seconds` fails. `counts` selects whether
+    the metric counts a request when it arrives or when it is answered.
     """
 
     slots: int
@@ -63,9 +65,10 @@ class EndpointModel:
 
 @dataclass(frozen=True)
 class FunctionModel:
-    """A function: its own time before it calls the endpoint, and its concurrency.
+    """A function: `own` is its time before it calls the endpoint.
 
-    `executions` is the reservation, or what the account has left without one; `provisioned` lie within it.
+    `executions` is its reserved concurrency or, without a reservation, the account's unreserved concurrency;
+    `provisioned` is a part of it.
     """
 
     own: Duration
@@ -78,7 +81,7 @@ class FunctionModel:
 
 @dataclass(frozen=True)
 class Activity:
-    """A change of the fleet: decided and completed at wall seconds from the start, from and to how many instances."""
+    """A change of the number of instances, from `before` to `after`; times are in wall seconds from the start."""
 
     decided: float
     completed: float
@@ -88,11 +91,11 @@ class Activity:
 
 @dataclass(frozen=True)
 class Simulation:
-    """What happened; times in wall seconds from the start.
+    """The result of a simulation; times are in wall seconds from the start.
 
-    Per request, in order of arrival: `arrived`, `latency_ms` (NaN when it failed or was throttled), and whether it was
-    `throttled`, `spilled` (not in a provisioned environment) or `cold`. Per minute of AWS's: its end, the instances in
-    service, what waited, and the metric.
+    For each request, in order of arrival: `arrived`, `latency_ms` (NaN when it failed or was throttled), and whether it
+    was `throttled`, `spilled` (run outside the provisioned environments) or `cold`. For each AWS minute: its end, the
+    instances in service, the waiting requests, and the metric per instance.
     """
 
     arrived: Floats
@@ -107,33 +110,33 @@ class Simulation:
     activities: tuple[Activity, ...]
 
     def within(self, begin: float, end: float) -> NDArray[np.bool_]:
-        """Return which requests arrived in [begin, end)."""
+        """Return a mask of the requests that arrived in [begin, end)."""
         mask: NDArray[np.bool_] = (self.arrived >= begin) & (self.arrived < end)
         return mask
 
     def share(self, what: NDArray[np.bool_], begin: float = 0.0, end: float = math.inf) -> float:
-        """Return the share of the requests of a time that were `throttled`, `spilled` or `cold`; 0.0 of none."""
+        """Return the share of the requests in [begin, end) for which the mask `what` is true; 0.0 if there are none."""
         chosen = what[self.within(begin, end)]
         return float(chosen.mean()) if chosen.size else 0.0
 
     def percentile_ms(self, percent: float, begin: float = 0.0, end: float = math.inf) -> float:
-        """Return a percentile of the answered requests' latencies; NaN of none."""
+        """Return a percentile of the answered requests' latencies; NaN if there are none."""
         answered = self.latency_ms[self.within(begin, end)]
         answered = answered[~np.isnan(answered)]
         return float(np.percentile(answered, percent)) if answered.size else math.nan
 
     def mean_ms(self, begin: float = 0.0, end: float = math.inf) -> float:
-        """Return the mean latency of the answered requests; NaN of none."""
+        """Return the mean latency of the answered requests; NaN if there are none."""
         answered = self.latency_ms[self.within(begin, end)]
         answered = answered[~np.isnan(answered)]
         return float(answered.mean()) if answered.size else math.nan
 
     def failed(self, begin: float = 0.0, end: float = math.inf) -> float:
-        """Return the share of requests that got no answer although they were not throttled."""
+        """Return the share of requests that were not throttled but failed."""
         return self.share(np.isnan(self.latency_ms) & ~self.throttled, begin, end)
 
     def instances_at(self, moment: float) -> int:
-        """Return how many instances served at a time."""
+        """Return the number of instances in service at a time."""
         count = int(self.activities[0].before if self.activities else self.instances[0])
         for activity in self.activities:
             if activity.completed <= moment:

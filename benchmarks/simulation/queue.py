@@ -1,13 +1,13 @@
-"""A discrete-event simulation of a function in front of an endpoint: requests, queues, leases and scaling; no sleeping.
+"""A discrete-event simulation of a function in front of an endpoint: requests, queues, leases and scaling.
 
-Arrivals are Poisson with rates that change from segment to segment. An endpoint's instances have slots and a queue
-each, are started with a delay and drained; target tracking (`tasks.scaling.target_tracking`) moves their number. A
-function leases executions in AWS's order, provisioned, then reserved or unreserved, ten requests a second each; one
-that is neither provisioned nor idle begins cold. Seeded: the same arguments give the same result.
+Arrivals are Poisson with a rate for each segment. An endpoint's instances each have slots and a queue; they start with
+a delay and are drained at the end. Target tracking (`tasks.scaling.target_tracking`) sets their number. A function
+leases executions in AWS's order: provisioned ones first, then reserved or unreserved ones, each for ten requests per
+second. An execution that is neither provisioned nor warm starts cold. The same arguments and seed give the same result.
 
-Time is the requests' own (wall seconds); AWS's clocks, which are the metric's minute, start-up, cooldowns and idle
-time, run `time_scale` times faster. Not modelled: networks, failures of instances, Lambda's scaling rate, autoscaling
-of provisioned concurrency.
+Requests run in wall seconds. AWS's clocks (the metric's minute, start-up, cooldowns and idle time) run `time_scale`
+times faster. Not modelled: networks, failures of instances, Lambda's scaling rate, autoscaling of provisioned
+concurrency.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ def simulate(
     time_scale: float = 1.0,
     seed: int = 0,
 ) -> Simulation:
-    """Run a load through the function, the endpoint, or the one in front of the other.
+    """Simulate a load on a function, on an endpoint, or on a function in front of an endpoint.
 
     Raises:
-        ValueError: neither is given, or the load is empty.
+        ValueError: neither is given, or no request arrives.
     """
     if endpoint is None and function is None:
         raise ValueError("endpoint=None, function=None: there is nothing to simulate")
     random = np.random.default_rng(seed)
     arrived = _arrivals(load, random)
     if arrived.size == 0:
-        raise ValueError(f"load={load}: no request arrives in it")
+        raise ValueError(f"load={load}: no request arrives")
     return _Run(arrived, sum(each.seconds for each in load), endpoint, function, time_scale, random).run()
 
 
 def steps(before: float, after: float, seconds: float, count: int = 20) -> list[Segment]:
-    """Return a ramp from one rate to another as `count` segments."""
+    """Return `count` segments that form a ramp from one rate to another."""
     rise = (after - before) / count
     return [Segment(before + (index + 0.5) * rise, seconds / count) for index in range(count)]
 
@@ -76,7 +76,7 @@ class _Instance:
 
 
 class _Run:
-    """One simulation: a heap of (time, order, what to do, with what), and arrivals beside it."""
+    """One simulation: a heap of events (time, order, action, argument), and the sorted arrivals."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class _Run:
         self._order = 0
 
     def run(self) -> Simulation:
-        """Process every event; after the load has ended, what is in flight is finished."""
+        """Process every event, including those of requests in flight when the load ends."""
         if self._endpoint:
             self._at(PERIOD_SECONDS / self._scale, self._minute, 0)
         for request, moment in enumerate(self._arrived):
@@ -211,7 +211,7 @@ class _Run:
             self._at(following, self._minute, 0)
 
     def _scaled(self, at: float, count: int) -> None:
-        """Bring the fleet to its new size; what an instance that goes has taken on, it finishes."""
+        """Set the number of instances; a removed instance finishes its requests."""
         grew = count > len(self._serving)
         while len(self._serving) < count:
             self._serving.append(_Instance())

@@ -10,12 +10,12 @@ import os
 import shutil
 from pathlib import Path
 
+from kennel import SAMPLE
 from tasks.data.archive import list_source
 from tasks.data.layout import read_layout
 from tasks.run.errors import SourceRefused
 from tasks.run.settings import Settings
 
-SAMPLE = "sample"
 FORMS = "give a URL, a .zip, a folder or 'sample' as --data"
 
 

@@ -7,15 +7,17 @@ instances are the server's own. A server that runs already keeps both: the demo 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from kennel import SAMPLE
+from kennel.commands.run import PipelineOptions, run_pipeline
 from kennel.servers import localaws
 from kennel.terminal.console import say
+from tasks.load.options import PipelineLoadOptions
 from tasks.load.pace import Pace, measure_pace
 from tasks.run.errors import SettingsRefused
+from tasks.run.options import TrainingOptions
 from tasks.run.records import write_atomically
 from tasks.run.settings import Settings
 
@@ -26,17 +28,28 @@ FLOOR_MS = 40.0
 STARTUP_SECONDS = 120.0
 RECORD = "demo.json"
 """In the home of kennel: the pace that the running embedded AWS was started for."""
-_AS_USUAL = ("instance_type", "epochs", "views", "batch_size", "learning_rate", "weights", "run_id")
-PARAMETERS: Mapping[str, Any] = {
-    "backbone": "efficientnet_lite0",
-    "instances": 2,
-    "ec2_instances": 1,
-    "seed": 0,
-    "finetune": False,
-    "spot": False,
-    "load_mode": "checked",
-    **dict.fromkeys(_AS_USUAL),
-}
+
+
+def demo(*, as_json: bool) -> int:
+    """Run the whole way on the sample, at a pace that fits this machine; return the exit code.
+
+    Raises:
+        SettingsRefused: real AWS is named.
+        WaitTimedOut: the machine could not be measured.
+        KennelError: the kind that the failing stage names.
+    """
+    share = prepare().share
+    return run_pipeline(pipeline_at(share), as_json=as_json, aws=options_at(share))
+
+
+def pipeline_at(share: float) -> PipelineOptions:
+    """Return what the pipeline is called with: everything of `kennel run`, and the check of the scaling plan."""
+    return PipelineOptions(
+        TrainingOptions(instances=2),
+        ec2_instances=1,
+        load=PipelineLoadOptions(mode="checked", pace=share),
+        data=SAMPLE,
+    )
 
 
 def prepare() -> Pace:

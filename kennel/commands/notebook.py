@@ -10,7 +10,7 @@ import os
 from dataclasses import asdict
 from typing import Any, Literal
 
-from kennel.commands import run as running
+from kennel.commands.interrupted import tell_on_interrupt
 from kennel.servers import surroundings
 from kennel.terminal.console import begin, print_json, print_table, say
 from kennel.terminal.journey import SERVERS
@@ -57,10 +57,10 @@ def show(run_id: str | None, *, as_json: bool) -> int:
 
 def _act(parameters: dict[str, Any], *, with_url: bool, as_json: bool) -> int:
     begin("kennel notebook", (SERVERS,))
-    running.tell_on_interrupt()
+    tell_on_interrupt()
     where = surroundings.bring_up(meanwhile=lambda: surroundings.import_flow("flows.notebook"))
-    say(f"AWS: {where.target}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
-    if where.target == "local":
+    say(f"AWS: {where.target.name}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
+    if where.target.runs_on_this_machine:
         say("the embedded AWS keeps a notebook instance's state only: no Jupyter runs in it, and it never gets idle")
     from prefect.exceptions import ParameterTypeError
 

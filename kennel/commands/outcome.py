@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tasks.verdicts.verdicts import Verdict
 
 PASSED = "PASS"
+SEE_VERDICTS = "the verdicts above; their reasons are in the report"
 _PICTURE = (".jpg", ".jpeg", ".png")
 
 

@@ -4,80 +4,90 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
-from kennel import REFERENCE_DATA
-from kennel.commands import run as running
-from kennel.commands.data_argument import SAMPLE, forget_refused, judge_argument
-from kennel.servers import surroundings
+from cyclopts import Parameter
+
+from kennel import REFERENCE_DATA, SAMPLE, flags
 from kennel.terminal import console
-from kennel.terminal.console import print_json, print_table, say
-from tasks.ec2.prices import choose_instances
 from tasks.model.backbones import require_backbone
 from tasks.run import naming
 from tasks.run.errors import DataRefused, SettingsRefused
-from tasks.run.settings import Settings
+from tasks.run.naming import RunId
+from tasks.run.options import Ec2Machines, Ec2TrainingOptions, ModelOptions, TrainingOptions
+
+if TYPE_CHECKING:
+    from tasks.run.records import InstanceModel
 
 SHORTEST_MINUTES, LONGEST_MINUTES = 10, 240
 """systemd lets nobody log in during the 5 minutes before a shutdown: kept for less, an instance is of no use."""
 
-MOST_INSTANCES = 20
-_OF_THE_RUN = ("backbone", "instances", "epochs", "views", "batch_size", "learning_rate", "seed", "finetune", "weights")
 
-
-def train(
-    parameters: Mapping[str, Any], *, data: str | None, run_id: str | None, keep_on_failure: str | None, as_json: bool
+def train_ec2(
+    *,
+    data: flags.Data = None,
+    model: Annotated[ModelOptions, flags.flags_of(flags.DATA)] = ModelOptions(),
+    machines: Annotated[
+        Ec2Machines, flags.flags_of(flags.MACHINES, without=("keep_on_failure_minutes",))
+    ] = Ec2Machines(),
+    keep_on_failure: Annotated[
+        str | None,
+        Parameter(group=flags.MACHINES, help="Keep a failed instance so long, 10m to 4h, for a look by ssh."),
+    ] = None,
+    run_id: Annotated[
+        RunId | None, Parameter(help="Default: the run that `kennel run` has for these arguments.")
+    ] = None,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+    verbose: flags.Verbose = False,
 ) -> int:
-    """Train with the flow's parameters and return the exit code.
+    """Train on EC2 as the flags say and return the exit code.
 
     Raises:
-        SettingsRefused: a parameter is out of bounds, or the backbone is unknown.
+        SettingsRefused: the backbone or the instance type is unknown, or `keep_on_failure` is no time.
         KennelError: the kind that the failing stage names.
     """
-    require_backbone(parameters["backbone"])
-    keep_minutes = minutes_of(keep_on_failure)
-    _check_machines(parameters["instances"], parameters["instance_type"])
-    running.tell_on_interrupt()
+    console.begin("kennel train-ec2", ("servers", "stage_data", "train_ec2"), quiet=quiet, verbose=verbose)
+    from kennel.commands.data_argument import forget_refused, judge_argument
+    from kennel.commands.interrupted import tell_on_interrupt
+    from kennel.servers import surroundings
+    from tasks.ec2.prices import choose_instances
+    from tasks.run.settings import Settings
+
+    minutes = minutes_of(keep_on_failure)
+    training = Ec2TrainingOptions.of(model.with_resolved_weights(), machines, keep_on_failure_minutes=minutes)
+    require_backbone(training.backbone)
+    choose_instances(finetune=training.finetune, requested=training.instance_type)
+    tell_on_interrupt()
     if data is not None:
         judge_argument(data, Settings.load())
     where = surroundings.bring_up(meanwhile=lambda: surroundings.import_flow("flows.train_ec2"))
-    say(f"AWS: {where.description}")
-    chosen = data or (SAMPLE if where.target == "local" else REFERENCE_DATA)
-    name = run_id or naming.training_run_id(chosen, **{key: parameters[key] for key in _OF_THE_RUN})
+    console.say(f"AWS: {where.description}")
+    chosen = data or (SAMPLE if where.target.has_sample else REFERENCE_DATA)
+    name = run_id or naming.training_run_id(chosen, sagemaker_training(training))
     console.works_on(where.runs / name)
 
-    from prefect.exceptions import ParameterTypeError
-
-    from tasks.report.parity import STAGE as PARITY
     from tasks.report.parity import Parity
     from tasks.report.rows import ec2_json, ec2_rows
-    from tasks.run.records import load_record
+    from tasks.run.handle import RunFolder
 
     try:
-        model = asyncio.run(_stage_and_train(chosen, name, {**parameters, "keep_on_failure_minutes": keep_minutes}))
-    except ParameterTypeError as error:
-        refused = "kennel train-ec2"
-        raise SettingsRefused(refused, "an argument is out of bounds", str(error), f"{refused} --help") from error
+        trained = asyncio.run(_stage_and_train(chosen, name, training))
     except DataRefused:
         forget_refused(where.runs / name)
         raise
-    parity = load_record(where.runs / name, PARITY, Parity)
-    if as_json:
-        print_json({"run_id": name, **ec2_json(model, parity)})
+    parity = RunFolder(where.runs / name).find(Parity)
+    if json:
+        console.print_json({"run_id": name, **ec2_json(trained, parity)})
     else:
-        rows = {"run": name, **ec2_rows(model, parity), "model": model.model_uri}
-        print_table(f"kennel train-ec2 {name}", rows)
+        rows = {"run": name, **ec2_rows(trained, parity), "model": trained.model_uri}
+        console.print_table(f"kennel train-ec2 {name}", rows)
     return 0
 
 
-def _check_machines(instances: int, instance_type: str | None) -> None:
-    """Judge what needs no server: a typing slip should not wait for two to start."""
-    if not 1 <= instances <= MOST_INSTANCES:
-        why = f"it has to be 1 to {MOST_INSTANCES}"
-        raise SettingsRefused("kennel train-ec2", f"--instances {instances}", why, "kennel train-ec2 --instances 2")
-    if instance_type is not None:
-        choose_instances(finetune=False, requested=instance_type)
+def sagemaker_training(training: Ec2TrainingOptions) -> TrainingOptions:
+    """Return the training on SageMaker that this one is compared with, whose run it belongs to."""
+    return TrainingOptions.of(ModelOptions.of(training), instances=training.instances)
 
 
 def minutes_of(text: str | None) -> int:
@@ -96,13 +106,13 @@ def minutes_of(text: str | None) -> int:
     return minutes
 
 
-async def _stage_and_train(data: str, run_id: str, parameters: Mapping[str, Any]) -> Any:
+async def _stage_and_train(data: str, run_id: str, training: Ec2TrainingOptions) -> InstanceModel:
     from flows.pipeline import StageClock
     from flows.stage_data import stage_data
-    from flows.train_ec2 import train_ec2
-    from tasks.run.ledger import run_lock
+    from flows.train_ec2 import train_ec2 as train
+    from tasks.run.handle import Run
 
     clock = StageClock()
-    with run_lock(Settings.load().run_dir(run_id)):
+    with Run.load(run_id).lock():
         await clock.time("stage_data", stage_data(data, run_id))
-        return await clock.time("train_ec2", train_ec2(run_id, **parameters))
+        return await clock.time("train_ec2", train(run_id, training))

@@ -93,7 +93,7 @@ def _answers(where: surroundings.Surroundings) -> bool:
     from tasks.run.settings import Settings
 
     url = Settings.load().endpoint_url
-    if where.target != "local" or url is None:
+    if not where.target.runs_on_this_machine or url is None:
         return True
     parts = urlsplit(url)
     try:

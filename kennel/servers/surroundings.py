@@ -17,7 +17,7 @@ from kennel.terminal import console
 from kennel.terminal.journey import SERVERS
 from tasks.run import machine
 from tasks.run.errors import SettingsRefused
-from tasks.run.settings import Settings, is_loopback
+from tasks.run.settings import Settings, Target, is_loopback
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Surroundings:
 
     home: Path
     runs: Path
-    target: str
+    target: Target
     environment: Mapping[str, str]
 
     @property

@@ -1,7 +1,7 @@
-"""Which URLs may be fetched and which addresses may be connected to. Does no I/O.
+"""Decide which URLs may be fetched and which addresses may be connected to. Does no I/O.
 
-A URL is the caller's word, so everything that is not plainly a public web server is refused: other schemes, user info,
-odd ports, numbers that only some parsers take for addresses, and every special-purpose address range.
+The caller chooses the URL, so a URL is refused unless it clearly names a public web server. Refused are other schemes
+and ports, user info, numbers that only some parsers read as addresses, and all special-purpose address ranges.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ URL_LIMIT = 2048
 LAMBDA_RUNTIME_API_PORT = 9001
 _PRINTABLE = re.compile(r"[!-~]+")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?")
-_NETLOC = re.compile(r"([^\[\]:]+|\[[^\[\]]*:[^\[\]]*\])(:\d+)?")  # brackets are for IPv6, and around all of it
+_NETLOC = re.compile(r"([^\[\]:]+|\[[^\[\]]*:[^\[\]]*\])(:\d+)?")  # brackets only around a whole IPv6 address
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 
-# Global unicast as `ipaddress` sees it, and yet no public web server: addresses that carry an IPv4 address inside
-# (NAT64, 6to4, Teredo, IPv4-compatible), protocol assignments, and relays.
+# Ranges that are no public web server, including those that `ipaddress` counts as global unicast: addresses that
+# contain an IPv4 address (NAT64, 6to4, Teredo, IPv4-compatible), protocol assignments, and relays.
 # https://www.iana.org/assignments/iana-ipv6-special-registry, https://www.iana.org/assignments/iana-ipv4-special-registry
 _DENIED = tuple(
     ipaddress.ip_network(network)
@@ -41,7 +41,7 @@ _GLOBAL_UNICAST_V6 = ipaddress.ip_network("2000::/3")
 
 @dataclass(frozen=True)
 class Target:
-    """One URL taken apart. `host` is lower case, without brackets; `path` starts with `/` and includes the query."""
+    """A parsed URL. `host` is lower case and has no brackets; `path` starts with `/` and includes the query."""
 
     scheme: str
     host: str
@@ -50,12 +50,12 @@ class Target:
 
     @property
     def netloc(self) -> str:
-        """`host:port`, as ALLOWED_HOSTS has it."""
+        """`host:port`, the form that ALLOWED_HOSTS uses."""
         return f"{self._bracketed}:{self.port}"
 
     @property
     def host_header(self) -> str:
-        """The Host header: without the scheme's own port."""
+        """The value of the Host header, which omits the scheme's default port."""
         return self._bracketed if self.port == PORTS[self.scheme] else self.netloc
 
     @property
@@ -64,9 +64,10 @@ class Target:
 
 
 def parse_url(url: str, allowed_hosts: Collection[str]) -> Target:
-    """Take a URL apart, refusing all that is not a plain http or https address of a web server.
+    """Parse a URL; refuse it unless it is a plain http or https URL of a web server.
 
-    Raises: Refusal 400.
+    Raises:
+        Refusal: the URL is not allowed (400).
     """
     if len(url) > URL_LIMIT or not _PRINTABLE.fullmatch(url) or "\\" in url:
         raise bad_url(f"The URL must be at most {URL_LIMIT} printable ASCII characters.")
@@ -74,40 +75,44 @@ def parse_url(url: str, allowed_hosts: Collection[str]) -> Target:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise bad_url("The URL cannot be read.") from error
+        raise bad_url("The URL cannot be parsed.") from error
     if parts.scheme not in PORTS:
         raise bad_url("The URL must start with http:// or https://.")
     if "@" in parts.netloc or not parts.hostname:
-        raise bad_url("The URL must have a host, and no user name or password.")
+        raise bad_url("The URL must have a host and no user name or password.")
     if not _NETLOC.fullmatch(parts.netloc):
-        raise bad_url("The URL's host is not an address.")
+        raise bad_url("The URL's host is not a valid address.")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     target = Target(parts.scheme, parts.hostname, PORTS[parts.scheme] if port is None else port, path)
     check_host(target)
     if target.port != PORTS[target.scheme] and not is_listed(target, allowed_hosts):
-        raise bad_url("The URL names a port other than its scheme's own.")
+        raise bad_url("The URL's port is not the default port of its scheme.")
     return target
 
 
 def is_listed(target: Target, allowed_hosts: Collection[str]) -> bool:
-    """Whether the allow-list names the host with this port, or with `*` for any port."""
+    """Return whether the allow-list contains the host with this port, or with `*` for any port."""
     any_port = target.netloc.rpartition(":")[0] + ":*"
     return target.netloc in allowed_hosts or any_port in allowed_hosts
 
 
 def check_host(target: Target) -> None:
-    """Refuse hosts that parsers disagree on: `2130706433`, `0x7f.1`, `127.1`, `0177.0.0.1`."""
+    """Refuse a host that parsers read differently, for example `2130706433`, `0x7f.1`, `127.1` or `0177.0.0.1`.
+
+    Raises:
+        Refusal: the host is neither a host name nor an address in its canonical form (400).
+    """
     if ":" in target.host:
         if not is_address(target.host):
-            raise bad_url("The URL's host is not an address.")
+            raise bad_url("The URL's host is not a valid address.")
     elif not _HOST.fullmatch(target.host):
-        raise bad_url("The URL's host is not a host name.")
+        raise bad_url("The URL's host is not a valid host name.")
     elif _NUMBER.fullmatch(target.host.rstrip(".").rpartition(".")[2]) and not is_address(target.host):
-        raise bad_url("The URL's host is not an address.")
+        raise bad_url("The URL's host is not a valid address.")
 
 
 def is_address(host: str) -> bool:
-    """Whether the host is an address in its canonical form, without a zone."""
+    """Return whether the host is an IP address in its canonical form and has no zone."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -116,34 +121,40 @@ def is_address(host: str) -> bool:
 
 
 def check_addresses(target: Target, addresses: list[str], *, allowed_hosts: Collection[str], runtime_api: str) -> None:
-    """Refuse the host unless *every* address it has may be connected to.
+    """Refuse the host unless *every* one of its addresses may be connected to.
 
-    An allow-listed `host:port` may be on loopback as well, save for the Lambda Runtime API. Nothing else is widened.
+    The addresses must be public. An allow-listed `host:port` may also be on loopback, but it may never be the Lambda
+    Runtime API.
 
-    Raises: Refusal 400.
+    Raises:
+        Refusal: an address is not allowed (400).
     """
     may_be_loopback = is_listed(target, allowed_hosts)
     for text in addresses:
-        address = unwrapped(text)
+        address = parse_address(text)
         is_runtime_api = f"{address}:{target.port}" == runtime_api or target.port == LAMBDA_RUNTIME_API_PORT
         if address.is_loopback and may_be_loopback and not is_runtime_api:
             continue
         if not is_public(address):
-            raise Refusal(400, "UrlNotAllowed", "The URL leads to an address that is not public.")
+            raise Refusal(400, "UrlNotAllowed", "The URL's host has an address that is not public.")
 
 
-def unwrapped(text: str) -> Address:
-    """Read an address; an IPv4 address inside an IPv6 one counts as what it is."""
+def parse_address(text: str) -> Address:
+    """Parse an address; return an IPv4-mapped IPv6 address as its IPv4 address.
+
+    Raises:
+        Refusal: it is not an address (400).
+    """
     try:
         address = ipaddress.ip_address(text)
     except ValueError as error:
-        raise Refusal(400, "UrlNotAllowed", "The URL leads to an address that is not public.") from error
+        raise Refusal(400, "UrlNotAllowed", "The URL's host has an address that is not public.") from error
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one that any host of the internet can have."""
+    """Return whether an address belongs to the public internet."""
     if isinstance(address, ipaddress.IPv6Address) and (address not in _GLOBAL_UNICAST_V6 or address.scope_id):
         return False
     if any(address.version == network.version and address in network for network in _DENIED):
@@ -152,5 +163,5 @@ def is_public(address: Address) -> bool:
 
 
 def bad_url(message: str) -> Refusal:
-    """Return the refusal of a URL as it is written."""
+    """Return the refusal of an invalid URL."""
     return Refusal(400, "BadUrl", message)

@@ -1,6 +1,7 @@
-"""InvokeEndpoint without boto3: one kept connection, signed requests, few retries, and every failure as a status.
+"""Call SageMaker's InvokeEndpoint with the standard library, and turn each failure into a `Refusal`.
 
-Importing boto3 and making its client costs more than all the rest of a cold start.
+The client keeps one connection open, signs its requests and retries only a few times. It does not use boto3, because
+importing boto3 and making a client takes longer than the rest of a cold start.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from timing import Budget
 
 MAX_ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 0.1
-MIN_ATTEMPT_SECONDS = 0.2  # with less left, another attempt would only be cut off
+MIN_ATTEMPT_SECONDS = 0.2  # with less time left, another attempt could not finish
 RETRY_AFTER_SECONDS = 1
 MISSING_RETRY_SECONDS = 30
-PASSED_ON = frozenset({400, 413, 415, 422})  # a container's word on the image it was sent
+FORWARDED_STATUSES = frozenset({400, 413, 415, 422})  # the container's errors that concern the image
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _THROTTLED = frozenset(
     {"ThrottlingException", "ThrottledException", "TooManyRequestsException", "ModelNotReadyException"}
@@ -34,7 +35,7 @@ _THROTTLED = frozenset(
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back over the wire."""
+    """The parts of an HTTP response that decide its outcome."""
 
     status: int
     error_code: str
@@ -43,7 +44,7 @@ class Reply:
 
 
 class Endpoint:
-    """One SageMaker endpoint. Constructing it connects to nothing."""
+    """A client of one SageMaker endpoint; the constructor does not connect."""
 
     def __init__(self, name: str, url: str, signer: Signer, *, sleep: Callable[[float], None] = time.sleep) -> None:
         parts = urlsplit(url)
@@ -59,9 +60,10 @@ class Endpoint:
 
     @classmethod
     def from_environment(cls, name: str, environ: Mapping[str, str]) -> Endpoint:
-        """Build from what Lambda sets, honouring AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME and AWS_ENDPOINT_URL.
+        """Build a client from Lambda's environment, AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME and AWS_ENDPOINT_URL.
 
-        Raises: Refusal 500 if region or credentials are missing.
+        Raises:
+            Refusal: the region or the credentials are missing, or the name or URL is invalid (500).
         """
         region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
         key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
@@ -73,14 +75,15 @@ class Endpoint:
         return cls(name, url or f"https://runtime.sagemaker.{region}.{suffix}", signer)
 
     def invoke(self, image: bytes, content_type: str, budget: Budget) -> str:
-        """Return the endpoint's JSON for an image. Tries again only what may pass, and only if there is time.
+        """Return the endpoint's JSON for an image; retry temporary failures while there is time.
 
-        Raises: Refusal 400, 413, 415, 422 (the model refuses the image), 502 (it fails), 503 (it is not to be had now),
-        504 (it takes too long), 500 (this function is set up wrongly).
+        Raises:
+            Refusal: the model refuses the image (400, 413, 415, 422), the model fails (502), the endpoint is
+                unavailable (503) or too slow (504), or this function is misconfigured (500).
         """
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
-                return self._once(image, content_type, budget)
+                return self._attempt(image, content_type, budget)
             except Refusal as refusal:
                 pause = FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * (1 + random.random())
                 is_last = attempt == MAX_ATTEMPTS or budget.left() < pause + MIN_ATTEMPT_SECONDS
@@ -89,7 +92,7 @@ class Endpoint:
                 self._sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
-    def _once(self, image: bytes, content_type: str, budget: Budget) -> str:
+    def _attempt(self, image: bytes, content_type: str, budget: Budget) -> str:
         try:
             reply = self._exchange(image, content_type, budget)
         except TimeoutError as error:
@@ -100,10 +103,10 @@ class Endpoint:
             raise unavailable("The model cannot be reached.") from error
         if reply.status == 200 and reply.content_type.startswith("application/json"):
             return reply.body.decode("utf-8", "replace")
-        raise refusal_of(reply)
+        raise refusal_for(reply)
 
     def _exchange(self, image: bytes, content_type: str, budget: Budget) -> Reply:
-        """Send on the kept connection; one that the server has closed meanwhile is replaced once."""
+        """Send the request on the open connection; if the server has closed that, send it once on a new one."""
         is_reused = self._connection is not None
         try:
             return self._send(image, content_type, budget)
@@ -126,7 +129,7 @@ class Endpoint:
         response = connection.getresponse()
         body = response.read()
         code = response.getheader("x-amzn-errortype", "").partition(":")[0]
-        return Reply(response.status, code or code_in(body), response.getheader("Content-Type", ""), body)
+        return Reply(response.status, code or error_code(body), response.getheader("Content-Type", ""), body)
 
     def _open(self, seconds: float) -> http.client.HTTPConnection:
         if self._connection is None:
@@ -143,48 +146,48 @@ class Endpoint:
             self._connection = None
 
 
-def refusal_of(reply: Reply) -> Refusal:
-    """Translate SageMaker's errors into what this function's caller can act on."""
+def refusal_for(reply: Reply) -> Refusal:
+    """Translate an error response of SageMaker into one that the caller of this function can act on."""
     if reply.error_code == "ModelError" or reply.status == 424:
-        return refusal_of_model(fields_in(reply.body))
+        return refusal_for_model_error(json_object(reply.body))
     if reply.status == 429 or reply.error_code in _THROTTLED:
         return unavailable("The model is busy.")
     if reply.status >= 500:
         return unavailable("The model is not available.")
-    if reply.error_code in ("ValidationError", "ValidationException"):  # what an endpoint that is not there answers
+    if reply.error_code in ("ValidationError", "ValidationException"):  # the code for a missing endpoint
         return Refusal(503, "EndpointMissing", "The model is not deployed.", retry_after_seconds=MISSING_RETRY_SECONDS)
     if reply.status == 403:
-        return Refusal(500, "Misconfigured", "The function may not use its endpoint.")
-    return Refusal(502, "EndpointError", "The model's answer cannot be used.")
+        return Refusal(500, "Misconfigured", "The function is not allowed to call its endpoint.")
+    return Refusal(502, "EndpointError", "The model's response cannot be used.")
 
 
-def refusal_of_model(fields: Mapping[str, Any]) -> Refusal:
-    """Translate a container's error: its word on the image is passed on, its own failures are not."""
+def refusal_for_model_error(fields: Mapping[str, Any]) -> Refusal:
+    """Translate an error of the model's container: errors about the image are forwarded, other failures are not."""
     status = fields.get("OriginalStatusCode")
     if status == 429:
         return unavailable("The model is busy.")
-    if not isinstance(status, int) or status not in PASSED_ON:
+    if not isinstance(status, int) or status not in FORWARDED_STATUSES:
         return Refusal(502, "ModelFailed", "The model failed on the image.")
-    told = fields_in(str(fields.get("OriginalMessage", "")).encode()).get("error")
-    code, message = (told.get("code"), told.get("message")) if isinstance(told, dict) else (None, None)
+    error = json_object(str(fields.get("OriginalMessage", "")).encode()).get("error")
+    code, message = (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, None)
     if isinstance(code, str) and isinstance(message, str):
         return Refusal(status, code, message)
-    return Refusal(status, "ImageRefused", "The model does not take the image.")
+    return Refusal(status, "ImageRefused", "The model does not accept the image.")
 
 
 def unavailable(message: str) -> Refusal:
-    """Return the refusal of what may work a moment later."""
+    """Return the refusal for a temporary failure, with the time after which to retry."""
     return Refusal(503, "EndpointUnavailable", message, retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
-def code_in(body: bytes) -> str:
-    """Return the error code that a JSON body names, if it does."""
-    fields = fields_in(body)
+def error_code(body: bytes) -> str:
+    """Return the error code in a JSON body, or an empty string."""
+    fields = json_object(body)
     return str(fields.get("__type") or fields.get("code") or "").rpartition("#")[2]
 
 
-def fields_in(body: bytes) -> dict[str, Any]:
-    """Return a body's JSON object; an empty one for anything else."""
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in a body, or an empty one if there is none."""
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Reading the event: which image is meant. Does no I/O."""
+"""Read from a Lambda event which image to classify. Does no I/O."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from refusal import Refusal
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """Exactly one of the two is set."""
+    """The image of a request: exactly one of its URL and its bytes is set."""
 
     url: str | None = None
     image: bytes | None = None
 
 
 def read_request(event: Any, *, max_image_bytes: int) -> ImageRequest:
-    """Read `{"url"}`, `{"image"}` or an API-Gateway event with one of them as its body.
+    """Read `{"url": …}`, `{"image": …}`, or an API Gateway event whose body is one of these.
 
-    Raises: Refusal 400 for what is none of these, 413 for an image that is too large.
+    Raises:
+        Refusal: the event is none of these (400), or the image is too large (413).
     """
     fields = body_of(event) if is_api_gateway(event) else event
     if not isinstance(fields, dict):
@@ -35,41 +36,57 @@ def read_request(event: Any, *, max_image_bytes: int) -> ImageRequest:
 
 
 def is_api_gateway(event: Any) -> bool:
-    """Both versions of API Gateway's events, and function URLs, bring a `body`; a direct request does not."""
+    """Return whether the event has a `body`, as API Gateway v1 and v2 and function URLs send; direct events do not."""
     return isinstance(event, dict) and "body" in event and "url" not in event and "image" not in event
 
 
 def body_of(event: dict[str, Any]) -> Any:
-    """Return the JSON value in an API-Gateway event's body."""
+    """Return the JSON value in the body of an API Gateway event.
+
+    Raises:
+        Refusal: there is no body, or it is not JSON (400).
+    """
     body = event["body"]
     if not isinstance(body, str):
         raise bad_request("The request has no body.")
     try:
         if event.get("isBase64Encoded") is True:
             body = base64.b64decode(body, validate=True).decode("utf-8")
-        return json.loads(body, object_pairs_hook=without_duplicates)
+        return json.loads(body, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:  # binascii.Error and UnicodeDecodeError are ValueErrors
         raise bad_request("The request's body is not JSON.") from error
 
 
-def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object; one that says something twice is ambiguous and refused."""
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object; refuse it if a key occurs twice, because its meaning is ambiguous.
+
+    Raises:
+        Refusal: a key occurs twice (400).
+    """
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise bad_request("The request's body has a key twice.")
+        raise bad_request("The request's body has the same key twice.")
     return fields
 
 
 def text(fields: dict[str, Any], name: str) -> str:
-    """Return a field that must be a string with something in it."""
+    """Return a field that must be a non-empty string.
+
+    Raises:
+        Refusal: it is not (400).
+    """
     value = fields[name]
     if not isinstance(value, str) or not value:
-        raise bad_request(f'"{name}" must be a string that is not empty.')
+        raise bad_request(f'"{name}" must be a non-empty string.')
     return value
 
 
 def decode_image(encoded: str, max_image_bytes: int) -> bytes:
-    """Decode base64, refusing what is too large before decoding it."""
+    """Decode a base64 image; if it is too large, refuse it before decoding.
+
+    Raises:
+        Refusal: it is not base64 (400), or too large (413).
+    """
     if len(encoded) > (max_image_bytes + 2) // 3 * 4:
         raise Refusal(413, "ImageTooLarge", f"The image is larger than {max_image_bytes} bytes.")
     try:
@@ -82,5 +99,5 @@ def decode_image(encoded: str, max_image_bytes: int) -> bytes:
 
 
 def bad_request(message: str) -> Refusal:
-    """Return the refusal of a request that makes no sense."""
+    """Return the refusal of a malformed request."""
     return Refusal(400, "BadRequest", message)

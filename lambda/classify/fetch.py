@@ -1,8 +1,8 @@
-"""Fetching the image behind a URL that somebody else wrote.
+"""Fetch the image behind a URL that a caller chose and that may be hostile.
 
-The host is resolved once, every address is checked, and the connection goes to the very address that was checked, with
-the Host header and TLS name of the URL; each redirect starts over. A watchdog ends the whole thing at its deadline,
-however slowly the other side talks, and nothing is ever decompressed.
+The host is resolved once and all its addresses are checked. The connection goes to an address that was checked, with
+the Host header and TLS name of the URL. Each redirect is checked in the same way. A watchdog cuts the connection at the
+deadline, even if the server keeps sending slowly. Compressed content is refused and never decompressed.
 """
 
 from __future__ import annotations
@@ -28,14 +28,18 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 def system_resolver(host: str, port: int) -> list[str]:
-    """Return the host's addresses as the system knows them."""
+    """Return the addresses that the system's resolver has for a host.
+
+    Raises:
+        OSError: the host is unknown.
+    """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 @dataclass(frozen=True)
 class FetchPolicy:
-    """What may be fetched. `allowed_hosts`: `host:port` that may be on loopback; `runtime_api`: never to be reached."""
+    """What may be fetched: a `host:port` in `allowed_hosts` may be on loopback, `runtime_api` is never connected to."""
 
     max_image_bytes: int
     allowed_hosts: frozenset[str] = frozenset()
@@ -44,10 +48,11 @@ class FetchPolicy:
 
 
 def fetch(url: str, policy: FetchPolicy, budget: Budget) -> bytes:
-    """Return what the URL leads to, at most `policy.max_image_bytes`.
+    """Fetch a URL, following redirects; return at most `policy.max_image_bytes`.
 
-    Raises: Refusal 400 (the URL or its address is not allowed), 413 (too large), 415 (compressed), 422 (the server does
-    not give it), 504 (not within the budget).
+    Raises:
+        Refusal: the URL or an address of its host is not allowed (400), the content is too large (413) or compressed
+            (415), the server does not return it (422), or the time is up (504).
     """
     target = parse_url(url, policy.allowed_hosts)
     for _ in range(MAX_REDIRECTS + 1):
@@ -60,18 +65,22 @@ def fetch(url: str, policy: FetchPolicy, budget: Budget) -> bytes:
 
 @dataclass(frozen=True)
 class Redirect:
-    """Where a server sends us instead."""
+    """The Location header of a redirect."""
 
     location: str
 
 
 def redirected(target: Target, location: str, policy: FetchPolicy) -> Target:
-    """Return the target of a redirect, checked like the first one; from https it may not lead to http."""
+    """Return the target of a redirect, checked like the first URL; a redirect from https to http is refused.
+
+    Raises:
+        Refusal: the redirect is not allowed (400).
+    """
     base = f"{target.scheme}://{target.netloc}{target.path}"
     try:
         following = urljoin(base, location)
     except ValueError as error:
-        raise bad_url("The URL is redirected to one that cannot be read.") from error
+        raise bad_url("The URL is redirected to one that cannot be parsed.") from error
     followed = parse_url(following, policy.allowed_hosts)
     if target.scheme == "https" and followed.scheme == "http":
         raise bad_url("The URL is redirected from https to http.")
@@ -79,7 +88,11 @@ def redirected(target: Target, location: str, policy: FetchPolicy) -> Target:
 
 
 def get(target: Target, policy: FetchPolicy, budget: Budget) -> bytes | Redirect:
-    """Make one request to a checked address of the target."""
+    """Send one request to a checked address of the target.
+
+    Raises:
+        Refusal: as `fetch`.
+    """
     addresses = resolve(target, policy, budget)
     check_addresses(target, addresses, allowed_hosts=policy.allowed_hosts, runtime_api=policy.runtime_api)
     with connect(addresses, target.port, budget) as plain, watchdog(plain, budget):
@@ -89,12 +102,12 @@ def get(target: Target, policy: FetchPolicy, budget: Budget) -> bytes | Redirect
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise failure(budget) from error
     if not budget.left():
-        raise timed_out()  # a body without a length ends where the watchdog cut it
+        raise timed_out()  # without a Content-Length, a body that the watchdog cut looks complete
     return reply
 
 
 def exchange(connection: socket.socket, target: Target, max_bytes: int) -> bytes | Redirect:
-    """Send the request and read the answer on a connection that is open already."""
+    """Send the request on an open connection and read the response."""
     client = http.client.HTTPConnection(target.host, target.port)
     client.sock = connection
     headers = {"Host": target.host_header, "Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "kennel"}
@@ -104,7 +117,11 @@ def exchange(connection: socket.socket, target: Target, max_bytes: int) -> bytes
 
 
 def resolve(target: Target, policy: FetchPolicy, budget: Budget) -> list[str]:
-    """Look the host up once; the system's resolver has no deadline, so it is waited for on a thread."""
+    """Resolve the host once, on a thread, because the system's resolver has no timeout.
+
+    Raises:
+        Refusal: the host is unknown (422), or the time is up (504).
+    """
     if is_address(target.host):
         return [target.host]
     found: list[list[str]] = []
@@ -119,12 +136,16 @@ def resolve(target: Target, policy: FetchPolicy, budget: Budget) -> list[str]:
     if thread.is_alive():
         raise timed_out()
     if not found or not found[0]:
-        raise not_fetched("The URL's host is not known.")
+        raise not_fetched("The URL's host is unknown.")
     return found[0]
 
 
 def connect(addresses: list[str], port: int, budget: Budget) -> socket.socket:
-    """Connect to the first address that answers; never looks a name up."""
+    """Connect to the first address that accepts a connection; resolve no name.
+
+    Raises:
+        Refusal: no address accepts one (422), or the time is up (504).
+    """
     for address in addresses:
         if not budget.left():
             break
@@ -134,13 +155,13 @@ def connect(addresses: list[str], port: int, budget: Budget) -> socket.socket:
 
 
 def encrypt(plain: socket.socket, host: str) -> socket.socket:
-    """Speak TLS with the server that the URL names, certificate and name checked."""
+    """Start TLS; check the server's certificate and that it is for the URL's host."""
     return ssl.create_default_context().wrap_socket(plain, server_hostname=host.rstrip("."))
 
 
 @contextlib.contextmanager
 def watchdog(connection: socket.socket, budget: Budget) -> Iterator[None]:
-    """Cut the connection when the budget is used up: timeouts of sockets start anew with every byte."""
+    """Shut the connection down when the time is up; a socket's own timeout restarts with each byte received."""
     descriptor = socket.socket(fileno=socket.dup(connection.fileno()))
 
     def cut() -> None:
@@ -159,46 +180,55 @@ def watchdog(connection: socket.socket, budget: Budget) -> Iterator[None]:
 
 
 def read(response: http.client.HTTPResponse, max_bytes: int) -> bytes | Redirect:
-    """Return the body of a 200, whole and as it was sent, or the redirect."""
+    """Return the whole body of a 200 response, or the redirect.
+
+    Raises:
+        Refusal: another status (422), compressed content (415), or too many bytes (413).
+    """
     location = response.getheader("Location")
     if response.status in _REDIRECTS and location:
         return Redirect(location)
     if response.status != 200:
-        raise not_fetched(f"The URL's server answered with status {response.status}.")
+        raise not_fetched(f"The URL's server responded with status {response.status}.")
     if response.getheader("Content-Encoding", "identity").lower() != "identity":
-        raise Refusal(415, "UnsupportedEncoding", "The URL's server sent compressed content without being asked to.")
+        raise Refusal(415, "UnsupportedEncoding", "The URL's server sent compressed content, which was not requested.")
     if (response.length or 0) > max_bytes:
         raise too_large(max_bytes)
     return read_body(response, max_bytes)
 
 
 def read_body(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
-    """Read to the end, or until it is too much, whatever Content-Length says."""
-    promised, body = response.length, bytearray()
+    """Read the body to its end; ignore Content-Length until then, because it may be wrong.
+
+    Raises:
+        Refusal: there are more than `max_bytes` (413).
+        http.client.IncompleteRead: there are fewer bytes than Content-Length states.
+    """
+    declared, body = response.length, bytearray()
     while chunk := response.read(min(CHUNK_BYTES, max_bytes + 1 - len(body))):
         body += chunk
         if len(body) > max_bytes:
             raise too_large(max_bytes)
-    if promised is not None and len(body) < promised:
-        raise http.client.IncompleteRead(bytes(body), promised - len(body))
+    if declared is not None and len(body) < declared:
+        raise http.client.IncompleteRead(bytes(body), declared - len(body))
     return bytes(body)
 
 
 def failure(budget: Budget) -> Refusal:
-    """Return why nothing came: the time was up, or the server does not talk to us."""
-    return not_fetched("The URL's server did not give the image.") if budget.left() else timed_out()
+    """Return the refusal of a failed request: the time is up, or the server does not respond properly."""
+    return not_fetched("The URL's server did not return the image.") if budget.left() else timed_out()
 
 
 def not_fetched(message: str) -> Refusal:
-    """Return the refusal of a URL that leads to no image."""
+    """Return the refusal of a URL whose content cannot be fetched."""
     return Refusal(422, "ImageNotFetched", message)
 
 
 def too_large(max_bytes: int) -> Refusal:
-    """Return the refusal of too many bytes."""
+    """Return the refusal of an image with too many bytes."""
     return Refusal(413, "ImageTooLarge", f"The image is larger than {max_bytes} bytes.")
 
 
 def timed_out() -> Refusal:
-    """Return the refusal of a server that takes too long."""
+    """Return the refusal for a server that is too slow."""
     return Refusal(504, "FetchTimeout", "The URL's server took too long.")

@@ -1,10 +1,10 @@
-"""The one exception of this function: what the caller is told instead of scores."""
+"""The exception that becomes an error response; the function has no other."""
 
 from __future__ import annotations
 
 
 class Refusal(Exception):
-    """An answer other than 200. `code` is stable and meant for programs, `message` for people."""
+    """An error response. Programs may rely on `code`, which is stable; `message` is for people."""
 
     def __init__(self, status: int, code: str, message: str, *, retry_after_seconds: int | None = None) -> None:
         super().__init__(message)

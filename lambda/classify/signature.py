@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 for one request, from the standard library.
+"""Sign one request with AWS Signature Version 4, using the standard library only.
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -32,7 +32,7 @@ class Signer:
     service: str
 
     def sign(self, path: str, headers: Mapping[str, str], body: bytes, now: datetime) -> dict[str, str]:
-        """Return the headers with X-Amz-Date, X-Amz-Security-Token and Authorization. `path` must need no escaping."""
+        """Return the headers with the date, the session token and the signature added; `path` must need no escaping."""
         stamp = now.strftime("%Y%m%dT%H%M%SZ")
         token = self.credentials.session_token
         signed = {**headers, "X-Amz-Date": stamp, **({"X-Amz-Security-Token": token} if token else {})}

@@ -1,4 +1,4 @@
-"""How much time an invocation has left."""
+"""The time that an invocation has left."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-DEFAULT_SECONDS = 30.0  # without a Lambda context
+DEFAULT_SECONDS = 30.0  # used without a Lambda context
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Budget:
 
     @classmethod
     def of_context(cls, context: Any, *, margin_seconds: float, clock: Callable[[], float] = time.monotonic) -> Budget:
-        """Return what Lambda leaves this invocation, less a margin to answer in."""
+        """Return the time that Lambda leaves this invocation, less a margin in which to respond."""
         remaining = getattr(context, "get_remaining_time_in_millis", None)
         seconds = remaining() / 1000.0 if remaining is not None else DEFAULT_SECONDS
         return cls(clock() + seconds - margin_seconds, clock)
 
     def left(self) -> float:
-        """Return the seconds left, 0.0 at the least."""
+        """Return the seconds left, or 0.0 after the deadline."""
         return max(0.0, self.deadline - self.clock())
 
     def capped(self, seconds: float) -> Budget:

@@ -14,6 +14,7 @@ from localaws.autoscaling.scalables import Scalable
 from localaws.autoscaling.schedules import parse
 from localaws.autoscaling.targets import SUSPENDABLE, ScheduledAction, Target, new_target_arn
 from localaws.errors import AwsError
+from localaws.paging import page_of
 
 PAGE = 50
 Fields = dict[str, Any]
@@ -249,10 +250,8 @@ def _is_of(service: str, key: TargetKey, asked: Fields) -> bool:
 
 
 def _page(name: str, found: list[Fields], asked: Fields) -> Fields:
-    start = int(asked.get("NextToken") or 0)
-    end = start + int(asked.get("MaxResults") or PAGE)
-    page: Fields = {name: found[start:end]}
-    return {**page, "NextToken": str(end)} if end < len(found) else page
+    page, token = page_of(found, asked.get("NextToken"), asked.get("MaxResults") or PAGE)
+    return {name: page, "NextToken": token} if token else {name: page}
 
 
 def _checked_limits(minimum: int | None, maximum: int | None, scalable: Scalable) -> tuple[int, int]:

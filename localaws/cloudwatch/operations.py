@@ -7,6 +7,8 @@ from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
 
 from localaws.cloudwatch.states import OPERATORS
+from localaws.paging import page_of
+from localaws.violations import not_a_member
 
 HISTORY_PAGE = 100
 ALARM_STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
@@ -37,9 +39,8 @@ def describe_alarm_history(self: Any) -> Any:
     items = [item for alarm in list(alarms) if name in (None, alarm.name) for item in list(alarm.items)]
     items = [item for item in items if kind in (None, item.history_item_type) and _is_within(item.timestamp, asked)]
     items.sort(key=lambda item: item.timestamp, reverse=asked.get("ScanBy") != "TimestampAscending")
-    start = int(asked.get("NextToken") or 0)
-    end = start + int(asked.get("MaxRecords") or HISTORY_PAGE)
-    return ActionResult({"AlarmHistoryItems": items[start:end], "NextToken": str(end) if end < len(items) else None})
+    page, token = page_of(items, asked.get("NextToken"), asked.get("MaxRecords") or HISTORY_PAGE)
+    return ActionResult({"AlarmHistoryItems": page, "NextToken": token})
 
 
 def install_operations() -> None:
@@ -76,7 +77,4 @@ def _check_alarm(asked: dict[str, Any]) -> None:
 
 def _check_member(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ValidationError(
-            f"1 validation error detected: Value '{value}' at '{name}' failed to satisfy constraint: "
-            f"Member must satisfy enum value set: [{', '.join(allowed)}]"
-        )
+        raise ValidationError(not_a_member(value, name, allowed))

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import moto.cloudwatch.models as moto_models
 from moto.cloudwatch.exceptions import InvalidParameterValue, ValidationError
 
-from localaws.cloudwatch.alarms import Alarm, Alarms
+from localaws.cloudwatch.alarms import Alarm, Alarms, naive
 from localaws.core import Core
 from localaws.metrics import MetricName, Metrics, Statistics
 
@@ -135,7 +135,7 @@ class ExactCloudWatch(moto_models.CloudWatchBackend):
             "id": query["Id"],
             "label": query.get("Label") or name["MetricName"],
             "values": [periods[begin].value(statistic) for begin in begins],
-            "timestamps": [_naive(begin) for begin in begins],
+            "timestamps": [naive(begin) for begin in begins],
             "status_code": "Complete",
         }
 
@@ -219,7 +219,7 @@ def _statistics(datum: dict[str, Any]) -> Statistics:
 
 def _datapoint(begin: int, statistics: Statistics, unit: str, wanted: list[str]) -> Datapoint:
     values = [statistics.value(name) if name in wanted else None for name in STATISTICS]
-    return Datapoint(_naive(begin), unit, *values)
+    return Datapoint(naive(begin), unit, *values)
 
 
 def _check_period(period: int) -> None:
@@ -231,7 +231,3 @@ def _check_period(period: int) -> None:
 
 def _unix(moment: datetime) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _naive(second: int) -> datetime:
-    return datetime.fromtimestamp(second, UTC).replace(tzinfo=None)  # moto's serializer takes it for UTC

@@ -85,7 +85,7 @@ def choose_ssh_port(owner: str) -> int:
 
 
 def can_listen(address: str, port: int) -> bool:
-    """Return whether nobody listens at the address and this process may.
+    """Return whether the address is free and this process may listen at it.
 
     Raises:
         NoAddress: this machine does not have the address.

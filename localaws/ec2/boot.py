@@ -86,7 +86,7 @@ class Boot:
             self._process.stop(grace_seconds)
 
     def abandon(self) -> None:
-        """Have whatever end it comes to be "stopped"; its processes are somebody else's to end."""
+        """Report any end as "stopped" from now on; the caller ends the processes."""
         with self._lock:
             self._is_stopped = True
 
@@ -138,7 +138,7 @@ class Boot:
             )
 
     def _follow(self, channel: socket.socket, files: InstanceFiles, listener: Listener) -> str:
-        """Do what the first process's messages ask for until it is gone; return its last word on power."""
+        """Do what the first process's messages ask for until it is gone; return what it last said about power."""
         said, is_running = "", False
         began, deadline = False, time.monotonic() + START_SECONDS
         while True:

@@ -13,7 +13,7 @@ def ingress_of(instance: Any, others: Sequence[Any]) -> tuple[Ingress, ...]:
     """Return who may reach an instance by the rules of its groups. `others`: every instance that has an address.
 
     A rule for a network lets in the callers and the instances that are in it; one for a group the instances in that
-    group. IPv6 ranges let in nobody: there is no IPv6 here.
+    group. IPv6 ranges let no one in, because there is no IPv6 here.
     """
     neighbours = [other for other in others if other is not instance and other.private_ip]
     rules = [rule for group in instance.security_groups for rule in group.ingress_rules]

@@ -95,7 +95,7 @@ class Machines:
             self._machines.pop(spec.instance_id, None)
 
     def _close(self) -> None:
-        """Have nobody told of the ends that now come; the processes end with all others of the server."""
+        """Report no end from now on; the processes end with all others of the server."""
         with self._lock:
             machines = list(self._machines.values())
         for machine in machines:
@@ -147,7 +147,7 @@ class Machine:
             self._thread.start()
 
     def allow(self, ingress: Sequence[Ingress]) -> None:
-        """Let exactly these in, from now on and over restarts; nobody is before the first call.
+        """Let exactly these callers in, from now on and over restarts; before the first call, no one is let in.
 
         Raises:
             NetworkFailed: the public address cannot be listened at.
@@ -272,4 +272,4 @@ def _admits_caller(ingress: Ingress) -> bool:
 
 
 def _do_nothing() -> None:
-    """Tell nobody."""
+    """Do nothing."""

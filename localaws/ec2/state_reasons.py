@@ -31,6 +31,6 @@ def by_user() -> Reason:
 
 
 def by_fault(what: str, *, is_launch: bool) -> Reason:
-    """Return the reason of an end that nobody asked for; AWS's text, and what happened."""
+    """Return the reason of an unexpected end: AWS's text, and what happened."""
     text = f"Internal error on launch ({what})" if is_launch else f"Internal error ({what})"
     return Reason("Server.InternalError", text, "Server.InternalError")

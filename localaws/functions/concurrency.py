@@ -153,7 +153,7 @@ class Concurrency:
             return self._admit(resource, self._on_demand)
 
     def lease_provisioned(self, resource: Resource) -> Lease:
-        """Take one execution for an environment that is provisioned: who has the environment has the right."""
+        """Take one execution for a provisioned environment, which brings its concurrency with it."""
         with self._lock:
             return self._admit(resource, self._in_provisioned)
 

@@ -109,7 +109,7 @@ class Environment:
             self._init_over = tell
 
     def end_init(self) -> None:
-        """Let the init count as over, and tell who waits for that, unless it was told."""
+        """Let the init count as over, and call back whoever waits for that, once."""
         tell, self._init_over = self._init_over, None
         if tell is not None:
             tell()
@@ -227,7 +227,7 @@ class Environment:
         elif connection is self._serving:
             self._is_disconnected = True
 
-    # The rest is its own business
+    # Internal
 
     def _deliver(self) -> None:
         invocation, connection = self._current, self._next

@@ -19,12 +19,14 @@ from localaws.functions.concurrency import ThrottledError
 from localaws.functions.requests import Event, Resolver, Result, new_request_id, new_trace_id
 from localaws.functions.service import FunctionService
 from localaws.process_tree import memory_bytes
+from localaws.violations import not_a_member
 
 SYNC_LIMIT_BYTES = 6_291_456
 EVENT_LIMIT_BYTES = 1_048_576
 PARSE_INLINE_BYTES = 65_536  # a larger payload is checked on a thread, so that it does not hold up the others
 INVOKE_PATH = "/2015-03-31/functions/{name}/invocations"
 CODE_PATH = "/_localaws/functions/code"
+INVOCATION_TYPES = ("Event", "RequestResponse", "DryRun")
 SPARES_PATH = "/_localaws/function-spares"
 
 
@@ -129,12 +131,8 @@ class _InvocationRoute(BaseRoute):
 
 
 def _check_kind(kind: str) -> None:
-    if kind not in ("RequestResponse", "Event", "DryRun"):
-        raise AwsError(
-            "InvalidParameterValueException",
-            f"1 validation error detected: Value '{kind}' at 'invocationType' failed to satisfy constraint: "
-            "Member must satisfy enum value set: [Event, RequestResponse, DryRun]",
-        )
+    if kind not in INVOCATION_TYPES:
+        raise AwsError("InvalidParameterValueException", not_a_member(kind, "invocationType", INVOCATION_TYPES))
 
 
 def _qualifier(query: bytes) -> str | None:

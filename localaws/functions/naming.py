@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from localaws.errors import AwsError
+from localaws.violations import one_violation
 
 _PATTERN = re.compile(
     r"(?:(?:arn:(?:aws[a-zA-Z-]*)?:lambda:(?P<region>[a-z]{2}(?:-[a-z]+)+-\d):)?(?P<account>\d{12}):function:|function:)?"
@@ -31,9 +32,13 @@ def parse(given: str, qualifier: str | None) -> FunctionName:
     if match is None:
         raise AwsError(
             "ValidationException",
-            f"1 validation error detected: Value '{given}' at 'functionName' failed to satisfy constraint: Member must "
-            "satisfy regular expression pattern: (arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}((-gov)|(-iso(b?)))?-[a-z]+"
-            "-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?",
+            one_violation(
+                given,
+                "functionName",
+                "Member must satisfy regular expression pattern: (arn:(aws[a-zA-Z-]*)?:lambda:)?"
+                "([a-z]{2}((-gov)|(-iso(b?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)"
+                "(:(\\$LATEST|[a-zA-Z0-9-_]+))?",
+            ),
         )
     derived = match["qualifier"]
     if derived is not None and qualifier is not None and derived != qualifier:

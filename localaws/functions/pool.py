@@ -16,7 +16,8 @@ from localaws.functions.environment import Environment
 from localaws.functions.launch import ON_DEMAND, HeldKey, Launch
 from localaws.functions.spare_records import NO_SPARES, Bounds
 from localaws.functions.spares import Spares
-from localaws.functions.start_queue import StartQueue, processors
+from localaws.functions.start_queue import StartQueue
+from localaws.processors import usable_processors
 
 MACHINE_LIMIT = 100  # environments, each one a process of 25 MB and more
 IDLE_SECONDS = 300.0  # emulated; AWS does not say, 5 to 15 minutes are seen
@@ -44,7 +45,7 @@ class Pool:
     ) -> None:
         self._stoppers = ThreadPoolExecutor(STOP_THREADS, "end lambda")
         self._launch = make_launch(ThreadPoolExecutor(START_THREADS, "start lambda"))
-        self._start_queue = StartQueue(processors(), self.give_back)
+        self._start_queue = StartQueue(usable_processors(), self.give_back)
         self.spares = Spares(self, limit, spares, clock=clock)
         self._idle: dict[str, list[Environment]] = {}
         self._all: set[Environment] = set()

@@ -19,6 +19,7 @@ from localaws.functions.naming import FunctionName
 from localaws.functions.provisioned import Key, ProvisionedState, Share
 from localaws.functions.requests import Target
 from localaws.functions.service import FunctionService
+from localaws.paging import page_of
 
 PAGE_LIMIT = 50
 ON_PROVISIONED_VERSION = (
@@ -98,7 +99,7 @@ class Provisioning:
         self._service.provisioned_at.pop((name, qualifier), None)
         self._service.unprovision((name, qualifier))
 
-    def page(self, name: str, most: int, start: int) -> dict[str, Any]:
+    def page(self, name: str, most: int, marker: str | None) -> dict[str, Any]:
         """Return a page of what is provisioned for a function's versions and aliases.
 
         Raises: AwsError ResourceNotFoundException if there is no such function.
@@ -107,9 +108,9 @@ class Provisioning:
         states = self._service.on_loop(lambda: self._service.provisioner.states())
         found = sorted((key, state) for key, state in states.items() if key[0] == name)
         items = [{"FunctionArn": self._arn(*key), **self._shown(key, state)} for key, state in found]
-        end = start + min(most, PAGE_LIMIT)
-        page: dict[str, Any] = {"ProvisionedConcurrencyConfigs": items[start:end]}
-        return {**page, "NextMarker": str(end)} if end < len(items) else page
+        page, following = page_of(items, marker, min(most, PAGE_LIMIT))
+        listed: dict[str, Any] = {"ProvisionedConcurrencyConfigs": page}
+        return {**listed, "NextMarker": following} if following else listed
 
     def forget(self, name: str) -> None:
         """Delete all that is provisioned for a function, which may be gone already."""

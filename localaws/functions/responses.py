@@ -139,7 +139,7 @@ class ExecutingLambdaResponse(_LambdaResponse):  # type: ignore[misc]
         """Answer ListProvisionedConcurrencyConfigs, in pages."""
         most, marker = self._get_param("MaxItems"), self._get_param("Marker")
         name = naming.parse(unquote(self.path.rsplit("/", 2)[-2]), None).name
-        page = self.backend.provisioning.page(name, int(most or PAGE_LIMIT), int(marker or 0))
+        page = self.backend.provisioning.page(name, int(most or PAGE_LIMIT), marker)
         return 200, {}, json.dumps(page)
 
     def _version_or_alias(self) -> tuple[str, str]:

@@ -71,7 +71,7 @@ class Spares:
         return sum(len(revision.ready) for revision in self._revisions.values()) + (self._started is not None)
 
     def began_cold(self, deployment: Deployment) -> None:
-        """Take it that an environment was started on demand: the revision has spares from now on."""
+        """Record that an environment was started on demand; its revision has spares from now on."""
         if self._bounds.in_all == 0:
             return
         tally = self._tally(deployment)
@@ -80,7 +80,7 @@ class Spares:
         self.fill()
 
     def used(self, deployment: Deployment) -> None:
-        """Take it that the revision is in use."""
+        """Record that the revision is in use."""
         revision = self._revisions.get(deployment.revision)
         if revision is not None:
             revision.used_at = self._clock()
@@ -125,7 +125,7 @@ class Spares:
             self._let_go(found, 0)
 
     def remove(self, is_removed: Callable[[Deployment], bool]) -> None:
-        """Forget these deployments; who calls ends their environments, spares among them."""
+        """Forget these deployments; the caller ends their environments, spares among them."""
         for key, revision in list(self._revisions.items()):
             if is_removed(revision.deployment):
                 self.retire(key)
@@ -236,14 +236,14 @@ class Spares:
             self._tally(revision.deployment).failed += 1
 
     def _called_aws(self, revision: Revision) -> None:
-        """Take it that a spare used its role's key: on AWS nothing calls before it exists."""
+        """Record that a spare used its role's key; as on AWS it could not have, its revision has no more spares."""
         if not revision.is_gone and not revision.is_refused:
             self._tally(revision.deployment).discarded += 1
             revision.is_refused = True
             self._let_go(revision, 0)
 
     def _lost(self, revision: Revision, environment: Environment) -> None:
-        """Take it that a spare's process has ended while it waited."""
+        """Record that a spare's process ended while it waited."""
         before = len(revision.ready)
         revision.ready = [spare for spare in revision.ready if spare.environment is not environment]
         if len(revision.ready) < before:

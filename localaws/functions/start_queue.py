@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections import deque
 from collections.abc import Callable
 
@@ -17,13 +16,8 @@ from localaws.functions.deployment import Deployment
 from localaws.functions.environment import Environment
 
 
-def processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 class StartQueue:
-    """At most `at_once` start-ups at a time, in the order of arrival; `give_back` gets what nobody waits for."""
+    """At most `at_once` starts at a time, in the order of arrival; `give_back` gets what no request waits for."""
 
     def __init__(self, at_once: int, give_back: Callable[[Environment], None]) -> None:
         self._free = at_once
@@ -47,7 +41,7 @@ class StartQueue:
             raise
 
     def offer(self, environment: Environment) -> bool:
-        """Hand an environment to who waits longest for one of its revision; tell whether anybody does."""
+        """Hand an environment to the request that waits longest for its revision; return whether there is one."""
         for place in self._waiting:
             if place[0].revision == environment.deployment.revision and not place[1].done():
                 self._waiting.remove(place)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from localaws.errors import AwsError
+from localaws.violations import one_violation
 
 RUNTIMES = ("python3.11", "python3.12", "python3.13")
 ENVIRONMENT_LIMIT_BYTES = 4096
@@ -130,11 +131,7 @@ def check_range(value: int | None, member: str, low: int, high: int | None) -> N
     is_high = value is not None and high is not None and value > high
     if value is not None and (value < low or is_high):
         bound = f"less than or equal to {high}" if is_high else f"greater than or equal to {low}"
-        raise AwsError(
-            "ValidationException",
-            f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: "
-            f"Member must have value {bound}",
-        )
+        raise AwsError("ValidationException", one_violation(value, member, f"Member must have value {bound}"))
 
 
 def _check_environment(variables: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from moto.core.responses import ActionResult
 from moto.iam.exceptions import InvalidInput, NoSuchEntity
 from moto.iam.responses import IamResponse
 
+from localaws.paging import page_of
 from localaws.policies import ALLOWED, Decision, Request, evaluate, unsupported_operators
 
 PAGE_SIZE = 100
@@ -117,12 +118,9 @@ def _context(parameters: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _page(results: list[dict[str, Any]], parameters: Mapping[str, Any]) -> ActionResult:
-    start = int(parameters.get("Marker") or 0)
-    end = start + int(parameters.get("MaxItems") or PAGE_SIZE)
-    page: dict[str, Any] = {"EvaluationResults": results[start:end], "IsTruncated": end < len(results)}
-    if end < len(results):
-        page["Marker"] = str(end)
-    return ActionResult(page)
+    page, marker = page_of(results, parameters.get("Marker"), parameters.get("MaxItems") or PAGE_SIZE)
+    more = {"Marker": marker} if marker else {}
+    return ActionResult({"EvaluationResults": page, "IsTruncated": bool(marker), **more})
 
 
 def _strings(values: Any) -> list[str]:

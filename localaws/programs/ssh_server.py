@@ -64,7 +64,7 @@ class _Server(asyncssh.SSHServer):
         self._connection = conn
 
     def begin_auth(self, username: str) -> bool:
-        """Let in who has a key in the user's file, as it is now; nobody else."""
+        """Let in callers whose key is in the user's file at this moment, and no others."""
         if username == self._config["user"] and Path(self._config["authorized_keys"]).is_file():
             self._connection.set_authorized_keys(self._config["authorized_keys"])
         return True

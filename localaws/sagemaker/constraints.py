@@ -7,6 +7,8 @@ from typing import Any
 from moto.core.utils import get_service_model
 from moto.sagemaker.exceptions import ValidationError
 
+from localaws.violations import violation
+
 
 def check_constraints(parameters: Mapping[str, Any], shape_name: str) -> None:
     """Check a request against the shape of SageMaker's model that has this name.
@@ -70,12 +72,6 @@ def _size_errors(shape: Any, size: int, value: Any, path: str) -> Iterator[str]:
         yield violation(value, path, f"Member must have length greater than or equal to {limits['min']}")
     if size > limits.get("max", size):
         yield violation(value, path, f"Member must have length less than or equal to {limits['max']}")
-
-
-def violation(value: Any, path: str, rule: str) -> str:
-    """Return AWS's words for a value that breaks a rule. `path`: where the value is in the request."""
-    shown = "null" if value is None else f"'{value}'"
-    return f"Value {shown} at '{path}' failed to satisfy constraint: {rule}"
 
 
 def _join(path: str, name: str) -> str:

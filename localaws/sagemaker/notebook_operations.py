@@ -10,6 +10,7 @@ from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.responses import SageMakerResponse
 
 from localaws.core import Core
+from localaws.paging import page_of
 from localaws.sagemaker.constraints import check_constraints
 from localaws.sagemaker.notebooks import Notebooks
 
@@ -70,8 +71,7 @@ def list_notebook_instance_lifecycle_configs(response: Any) -> ActionResult:
     parameters = _checked(response, "ListNotebookInstanceLifecycleConfigs")
     configs = response.sagemaker_backend.notebook_instance_lifecycle_configurations
     names = sorted(name for name in list(configs) if (parameters.get("NameContains") or "") in name)
-    start = int(parameters.get("NextToken") or 0)
-    end = start + int(parameters.get("MaxResults") or LIST_PAGE)
+    page, token = page_of(names, parameters.get("NextToken"), parameters.get("MaxResults") or LIST_PAGE)
     listed = [
         {
             "NotebookInstanceLifecycleConfigName": name,
@@ -79,9 +79,9 @@ def list_notebook_instance_lifecycle_configs(response: Any) -> ActionResult:
             "CreationTime": configs[name].creation_time,
             "LastModifiedTime": configs[name].last_modified_time,
         }
-        for name in names[start:end]
+        for name in page
     ]
-    more = {"NextToken": str(end)} if end < len(names) else {}
+    more = {"NextToken": token} if token else {}
     return ActionResult({"NotebookInstanceLifecycleConfigs": listed, **more})
 
 

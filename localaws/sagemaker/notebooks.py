@@ -16,6 +16,7 @@ from moto.sagemaker.models import FakeSageMakerNotebookInstanceLifecycleConfig a
 
 from localaws.core import Core
 from localaws.errors import NoSuchRole
+from localaws.sagemaker.roles import cannot_assume
 
 TRANSITION_SECONDS = 1.0
 """At time scale 1; AWS takes minutes."""
@@ -143,10 +144,7 @@ class Notebooks:
             if role:
                 self.core.credentials.for_role(role, "SageMaker")
         except NoSuchRole as error:
-            raise ValidationError(
-                message=f"Could not assume role {role}. Please ensure that the role exists and allows principal "
-                "'sagemaker.amazonaws.com' to assume the role."
-            ) from error
+            raise ValidationError(message=cannot_assume(role)) from error
 
     def _move(
         self, name: str, allowed: tuple[str, ...], through: str, to: str, changes: Mapping[str, Any] | None = None

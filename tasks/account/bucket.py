@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, aws_boundary, error_code
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 
 WHERE = "bucket"
 OWNED_PREFIXES = ("datasets/", "weights/", "runs/")
@@ -52,22 +52,22 @@ class _Setting:
     write: Callable[[], object]
 
 
-def ensure_bucket(aws: Aws, ledger: Ledger, run_id: str) -> str:
+def ensure_bucket(run: Run) -> str:
     """Create the project's bucket, or adopt and secure the one that is there; return its name.
 
     Raises:
         OwnershipRefused: the bucket is another account's, in another region, or the user named one that is not safe.
         AwsFailed: a call failed.
     """
-    name = aws.bucket
+    name = run.aws.bucket
     with aws_boundary(WHERE):
-        if bucket_exists(aws, name):
-            is_ours = _is_ours(aws, ledger, name)
-            ledger.adopt("bucket", name, f"arn:aws:s3:::{name}")
+        if bucket_exists(run.aws, name):
+            is_ours = _is_ours(run, name)
+            run.ledger.adopt("bucket", name, f"arn:aws:s3:::{name}")
         else:
             is_ours = True
-            _create(aws, ledger, name)
-        _secure(aws, name, run_id, is_ours=is_ours)
+            _create(run, name)
+        _secure(run.aws, name, run.id, is_ours=is_ours)
     return name
 
 
@@ -124,13 +124,13 @@ def bucket_tags(aws: Aws, name: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in found or []}
 
 
-def _create(aws: Aws, ledger: Ledger, name: str) -> None:
+def _create(run: Run, name: str) -> None:
     where: dict[str, Any] = {}
-    if aws.region != "us-east-1":
-        where["CreateBucketConfiguration"] = {"LocationConstraint": aws.region}
-    with ledger.create("bucket", name) as row:
+    if run.aws.region != "us-east-1":
+        where["CreateBucketConfiguration"] = {"LocationConstraint": run.aws.region}
+    with run.ledger.create("bucket", name) as row:
         try:
-            aws.client("s3").create_bucket(Bucket=name, ObjectOwnership="BucketOwnerEnforced", **where)
+            run.aws.client("s3").create_bucket(Bucket=name, ObjectOwnership="BucketOwnerEnforced", **where)
         except ClientError as error:
             if error_code(error) == "BucketAlreadyExists":
                 why = "another account has this name; nothing was written to it"
@@ -141,15 +141,14 @@ def _create(aws: Aws, ledger: Ledger, name: str) -> None:
         row.identifier = f"arn:aws:s3:::{name}"
 
 
-def _is_ours(aws: Aws, ledger: Ledger, name: str) -> bool:
+def _is_ours(run: Run, name: str) -> bool:
     """Tell whether kennel made the bucket: by its default name, by this run's ledger, or by its tag."""
-    if name == naming.bucket_name(aws.account_id, aws.region):
+    if name == naming.bucket_name(run.aws.account_id, run.aws.region):
         return True
-    if any(
-        row.kind == "bucket" and row.name == name and row.state not in {"adopted", "removed"} for row in ledger.rows()
-    ):
+    rows = [row for row in run.ledger.rows() if (row.kind, row.name) == ("bucket", name)]
+    if any(row.state not in {"adopted", "removed"} for row in rows):
         return True
-    return bucket_tags(aws, name).get(naming.PROJECT_TAG) == naming.PROJECT
+    return bucket_tags(run.aws, name).get(naming.PROJECT_TAG) == naming.PROJECT
 
 
 def _secure(aws: Aws, name: str, run_id: str, *, is_ours: bool) -> None:

@@ -17,7 +17,7 @@ from tasks.account.images import image_account
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, aws_boundary, is_not_found
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, WeightsRef
 
 POLICY_NAME = "kennel"
@@ -128,23 +128,23 @@ def function_role(aws: Aws, run_id: str, endpoint_arn: str, log_group: str) -> R
     return RoleSpec(name, "lambda.amazonaws.com", statements, f"Function of run {run_id}")
 
 
-def ensure_role(aws: Aws, ledger: Ledger, run_id: str, spec: RoleSpec) -> str:
+def ensure_role(run: Run, spec: RoleSpec) -> str:
     """Create the role, or adopt it and bring its policies back to the spec; return its ARN.
 
     Raises:
         OwnershipRefused: a role of that name exists and does not carry this run's tags.
         AwsFailed: IAM refused.
     """
-    iam = aws.client("iam")
+    iam = run.aws.client("iam")
     with aws_boundary(f"role {spec.name}"):
         found = _find_role(iam, spec.name)
         if found is None:
-            with ledger.create("role", spec.name) as row:
-                row.identifier = arn = _create_role(iam, run_id, spec, aws.region)
+            with run.ledger.create("role", spec.name) as row:
+                row.identifier = arn = _create_role(iam, run.id, spec, run.aws.region)
         else:
             arn = str(found["Arn"])
-            _refuse_foreign(found, run_id, aws.region)
-            ledger.adopt("role", spec.name, arn)
+            _refuse_foreign(found, run.id, run.aws.region)
+            run.ledger.adopt("role", spec.name, arn)
             if found["AssumeRolePolicyDocument"] != spec.trust:
                 iam.update_assume_role_policy(RoleName=spec.name, PolicyDocument=json.dumps(spec.trust))
         if _inline_policy(iam, spec.name) != spec.policy:
@@ -152,7 +152,7 @@ def ensure_role(aws: Aws, ledger: Ledger, run_id: str, spec: RoleSpec) -> str:
     return arn
 
 
-def ensure_log_group(aws: Aws, ledger: Ledger, run_id: str, name: str, *, retention_days: int = 30) -> None:
+def ensure_log_group(run: Run, name: str, *, retention_days: int = 30) -> None:
     """Create a tagged log group that forgets after `retention_days`, or adopt it.
 
     Ours from the start, so that neither the endpoint's nor the function's role needs to create log groups.
@@ -161,18 +161,18 @@ def ensure_log_group(aws: Aws, ledger: Ledger, run_id: str, name: str, *, retent
         OwnershipRefused: a log group of that name exists and does not carry this run's tags.
         AwsFailed: CloudWatch Logs refused.
     """
-    logs = aws.client("logs")
+    logs = run.aws.client("logs")
     with aws_boundary(f"log group {name}"):
         pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
         found = next((group for page in pages for group in page["logGroups"] if group["logGroupName"] == name), None)
         if found is None:
-            with ledger.create("log-group", name) as row:
-                logs.create_log_group(logGroupName=name, tags=aws.tags(run_id))
+            with run.ledger.create("log-group", name) as row:
+                logs.create_log_group(logGroupName=name, tags=run.aws.tags(run.id))
                 row.identifier = name
         else:
             arn = found["arn"].removesuffix(":*")
-            _refuse_foreign_group(name, logs.list_tags_for_resource(resourceArn=arn)["tags"], run_id)
-            ledger.adopt("log-group", name, name)
+            _refuse_foreign_group(name, logs.list_tags_for_resource(resourceArn=arn)["tags"], run.id)
+            run.ledger.adopt("log-group", name, name)
         if found is None or found.get("retentionInDays") != retention_days:
             logs.put_retention_policy(logGroupName=name, retentionInDays=retention_days)
 

@@ -43,7 +43,8 @@ from tasks.data.sample import make_sample
 from tasks.data.shards import ShardPlan, StagedImage, image_rows, pack, plan_shards
 from tasks.run.aws import Aws
 from tasks.run.errors import SourceRefused
-from tasks.run.ledger import Ledger, crash_point
+from tasks.run.handle import Run
+from tasks.run.ledger import crash_point
 from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.records import SPLITS, DatasetRef
 from tasks.run.settings import Settings
@@ -155,21 +156,18 @@ def judge_source(
     return JudgedDataset(source, digest, layout.classes, tuple(images), quarantined, layout.ignored, warnings)
 
 
-def judge_and_upload(
-    source: LocatedSource, memory: Memory, aws: Aws, run_id: str, progress: ProgressFactory
-) -> StagingOutcome:
+def judge_and_upload(source: LocatedSource, memory: Memory, run: Run, progress: ProgressFactory) -> StagingOutcome:
     """Decode and judge a source; only when it is good, create or adopt the bucket and upload.
 
     Raises:
         SourceRefused, DataRefused: as `judge_source` says; no call was made to AWS.
         OwnershipRefused, AwsFailed, LedgerRefused: as `ensure_bucket`, `upload` and `Ledger` say.
     """
-    with spool_directory(aws.settings) as spool_dir:
-        judged = judge_source(source, aws.settings, spool_dir, progress)
+    with spool_directory(run.settings) as spool_dir:
+        judged = judge_source(source, run.settings, spool_dir, progress)
         memory.remember(judged.digest)
-        ledger = Ledger.open(aws, run_id)
-        ensure_bucket(aws, ledger, run_id)
-        dataset, sent = upload(judged, aws, ledger, progress)
+        ensure_bucket(run)
+        dataset, sent = upload(judged, run, progress)
     return StagingOutcome(dataset, judged, sent)
 
 
@@ -199,25 +197,23 @@ def _read_manifest(content: bytes | None, digest: str) -> dict[str, Any] | None:
     return manifest if is_ours else None
 
 
-def upload(
-    judged: JudgedDataset, aws: Aws, ledger: Ledger, progress: ProgressFactory
-) -> tuple[DatasetRef, UploadSummary]:
+def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[DatasetRef, UploadSummary]:
     """Send what is not there yet: shards in parallel, images.jsonl, and manifest.json last. The bucket must exist.
 
     Raises:
         AwsFailed: S3 refused an object, or it arrived damaged; what was sent stays, and is not sent again.
     """
-    bucket, prefix, settings = aws.bucket, dataset_prefix(judged.digest), aws.settings
-    staged = find_staged(aws, judged.digest, judged.source)
+    bucket, prefix, settings = run.aws.bucket, dataset_prefix(judged.digest), run.settings
+    staged = find_staged(run.aws, judged.digest, judged.source)
     if staged is not None:
-        ledger.adopt("s3-prefix", f"s3://{bucket}/{prefix}/")
+        run.ledger.adopt("s3-prefix", f"s3://{bucket}/{prefix}/")
         return staged, UploadSummary()
     plans = [p for split in SPLITS for p in plan_shards(judged.images, split, settings.shard_size_bytes)]
-    stored = objects.list_objects(aws, bucket, f"{prefix}/")
-    sender = _Sender(aws, bucket, prefix, stored)
+    stored = objects.list_objects(run.aws, bucket, f"{prefix}/")
+    sender = _Sender(run.aws, bucket, prefix, stored)
     total = sum(image.size_bytes for image in judged.images)
-    with ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"):
-        objects.abort_half_done_uploads(aws, bucket, f"{prefix}/")
+    with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"):
+        objects.abort_half_done_uploads(run.aws, bucket, f"{prefix}/")
         with progress("upload", total, "B") as told:
             shards = _send_shards(sender, plans, settings.upload_threads, told)
         sender.send("images.jsonl", b"".join(image_rows(plans)), "application/jsonl")
@@ -226,7 +222,7 @@ def upload(
         data = json.dumps(manifest, indent=1).encode() + b"\n"
         key = f"{prefix}/manifest.json"
         is_first = key not in stored  # of two that stage the same at once, the second leaves the first one's
-        objects.put_object(aws, bucket, key, data, content_type="application/json", only_if_new=is_first)
+        objects.put_object(run.aws, bucket, key, data, content_type="application/json", only_if_new=is_first)
     return _reference(bucket, manifest, judged.source), sender.summary()
 
 

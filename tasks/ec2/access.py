@@ -21,7 +21,7 @@ from tasks.ec2.host_key import KeyFile, login_key
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound, OwnershipRefused, Unreachable, aws_boundary, error_code, is_not_found
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.settings import Settings
 from tasks.run.waiting import say, wait_for
 
@@ -57,7 +57,7 @@ class Rule:
         return {**ports, "IpRanges": [{"CidrIp": self.source}]}
 
 
-def ensure_access(aws: Aws, ledger: Ledger, run_id: str, *, instance_count: int = 1) -> Access:
+def ensure_access(run: Run, *, instance_count: int = 1) -> Access:
     """Make or adopt the run's key pair and security group.
 
     Raises:
@@ -66,10 +66,10 @@ def ensure_access(aws: Aws, ledger: Ledger, run_id: str, *, instance_count: int 
         Unreachable: our own address could not be found out.
         AwsFailed: EC2 refused.
     """
-    source = ssh_source(aws.settings)
-    key = login_key(aws.settings.run_dir(run_id))
-    name = ensure_key_pair(aws, ledger, run_id, key)
-    group = ensure_group(aws, ledger, run_id, ssh_from=source, is_shared=instance_count > 1)
+    source = ssh_source(run.settings)
+    key = login_key(run.folder)
+    name = ensure_key_pair(run, key)
+    group = ensure_group(run, ssh_from=source, is_shared=instance_count > 1)
     return Access(name, key.path, key.public, group, source)
 
 
@@ -102,25 +102,25 @@ def caller_address(settings: Settings) -> ipaddress.IPv4Address:
 # --- the key pair -----------------------------------------------------------------------------------------------------
 
 
-def ensure_key_pair(aws: Aws, ledger: Ledger, run_id: str, key: KeyFile) -> str:
+def ensure_key_pair(run: Run, key: KeyFile) -> str:
     """Import the login key's public half, or adopt the key pair; one of ours with an older key is replaced.
 
     Raises:
         OwnershipRefused: a key pair of that name does not carry this run's tags.
         AwsFailed: EC2 refused.
     """
-    name = key_pair_name(run_id)
+    name = key_pair_name(run.id)
     with aws_boundary(f"key pair {name}"):
-        found = find_key_pair(aws, name)
+        found = find_key_pair(run.aws, name)
         if found is not None:
-            _refuse_foreign(f"key pair {name}", found, run_id)
+            _refuse_foreign(f"key pair {name}", found, run.id)
             if _is_same_key(found, key):
-                ledger.adopt("key-pair", name, str(found["KeyPairId"]))
+                run.ledger.adopt("key-pair", name, str(found["KeyPairId"]))
                 return name
             say(f"key pair {name}: its private key is not here any more, replaced")
-            aws.client("ec2").delete_key_pair(KeyName=name)
-        with ledger.create("key-pair", name) as row:
-            row.identifier = _import(aws, run_id, name, key)
+            run.aws.client("ec2").delete_key_pair(KeyName=name)
+        with run.ledger.create("key-pair", name) as row:
+            row.identifier = _import(run.aws, run.id, name, key)
     return name
 
 
@@ -165,7 +165,7 @@ def _is_same_key(found: Mapping[str, Any], key: KeyFile) -> bool:
 # --- the security group -----------------------------------------------------------------------------------------------
 
 
-def ensure_group(aws: Aws, ledger: Ledger, run_id: str, *, ssh_from: str, is_shared: bool) -> str:
+def ensure_group(run: Run, *, ssh_from: str, is_shared: bool) -> str:
     """Make or adopt the group and bring its ingress rules to what is wanted; return its id.
 
     Raises:
@@ -173,19 +173,19 @@ def ensure_group(aws: Aws, ledger: Ledger, run_id: str, *, ssh_from: str, is_sha
         NotFound: there is no default VPC.
         AwsFailed: EC2 refused.
     """
-    name = group_name(run_id)
+    name = group_name(run.id)
     with aws_boundary(f"security group {name}"):
-        vpc = _default_vpc(aws)
-        found = find_group(aws, name, vpc)
+        vpc = _default_vpc(run.aws)
+        found = find_group(run.aws, name, vpc)
         if found is None:
-            with ledger.create("security-group", name) as row:
-                row.identifier = group_id = _create_group(aws, run_id, name, vpc)
+            with run.ledger.create("security-group", name) as row:
+                row.identifier = group_id = _create_group(run.aws, run.id, name, vpc)
         else:
-            _refuse_foreign(f"security group {name}", found, run_id)
+            _refuse_foreign(f"security group {name}", found, run.id)
             group_id = str(found["GroupId"])
-            ledger.adopt("security-group", name, group_id)
-        wanted = {Rule(aws.settings.ssh_port, aws.settings.ssh_port, ssh_from)}
-        _have_rules(aws, group_id, wanted | ({Rule(0, 65_535, group_id)} if is_shared else set()))
+            run.ledger.adopt("security-group", name, group_id)
+        wanted = {Rule(run.settings.ssh_port, run.settings.ssh_port, ssh_from)}
+        _have_rules(run.aws, group_id, wanted | ({Rule(0, 65_535, group_id)} if is_shared else set()))
     return group_id
 
 

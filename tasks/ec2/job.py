@@ -15,9 +15,12 @@ from typing import Any
 
 from tasks.account import objects
 from tasks.account.roles import run_prefix
+from tasks.model.code import git_commit, stage_training_code
 from tasks.model.weights import FILE_NAME
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound
+from tasks.run.handle import Run
+from tasks.run.options import Ec2TrainingOptions
 from tasks.run.records import DatasetRef, Hyperparameters, WeightsRef
 
 SPLITS_DEALT_OUT = ("train", "validation", "test")
@@ -77,6 +80,28 @@ class RemoteJob:
     def arguments(self) -> tuple[str, ...]:
         """The script's arguments, one word each."""
         return tuple(f"--{name}={_word(value)}" for name, value in self.hyperparameters.arguments.items())
+
+
+def plan_job(run: Run, training: Ec2TrainingOptions) -> RemoteJob:
+    """Package the code and say what the job will be.
+
+    Raises:
+        SettingsRefused: the run has no staged dataset.
+    """
+    dataset, code_dir = run.need(DatasetRef), run.folder / "code"
+    return RemoteJob(
+        run_id=run.id,
+        instance_count=training.instances,
+        processes_per_instance=1,
+        spot=training.spot,
+        max_runtime_seconds=training.max_runtime_seconds,
+        hyperparameters=training.hyperparameters,
+        dataset=dataset,
+        weights=run.find(WeightsRef),
+        code_dir=code_dir,
+        code_digest=stage_training_code(code_dir),
+        git_commit=git_commit(),
+    )
 
 
 def instance_specs(aws: Aws, job: RemoteJob, hosts: Sequence[str]) -> list[bytes]:

@@ -43,8 +43,8 @@ from tasks.run.errors import (
     is_not_found,
     translate,
 )
-from tasks.run.ledger import Ledger
-from tasks.run.records import InstanceRef, save_record
+from tasks.run.handle import Run
+from tasks.run.records import InstanceRef
 from tasks.run.waiting import once_assumable
 
 KIND = "instance"
@@ -68,7 +68,7 @@ REFUSALS = frozenset(
 """What EC2 answers when another type or market may still be had."""
 
 
-def launch(aws: Aws, ledger: Ledger, plan: InstancePlan, *, waiting: Waiting = IN_REAL_TIME) -> InstanceRef:
+def launch(run: Run, plan: InstancePlan, *, waiting: Waiting = IN_REAL_TIME) -> InstanceRef:
     """Return the plan's instance, running: the one that an earlier command made, else a new one of the first type
     to be had. Its record is kept as runs/<run id>/ec2/instance-<number>.json.
 
@@ -81,14 +81,14 @@ def launch(aws: Aws, ledger: Ledger, plan: InstancePlan, *, waiting: Waiting = I
         AwsFailed: EC2 refused for a reason that no other type would change.
     """
     with aws_boundary(_where(plan)):
-        attempt = _Launch(aws, ledger, plan, waiting)
+        attempt = _Launch(run, plan, waiting)
         found = attempt.adopted() or attempt.made()
-    ref = record_of(aws, found, plan.run_id, plan, tuple(attempt.refused))
+    ref = record_of(run, found, plan, tuple(attempt.refused))
     if not ref.address:
         why = "the default VPC's subnets do not give public addresses"
         give = "aws ec2 modify-subnet-attribute --map-public-ip-on-launch --subnet-id <id>, after kennel down --yes"
         raise StageFailed(f"instance {ref.instance_id}", "it has no public address", why, give)
-    save_record(aws.settings.run_dir(plan.run_id) / "ec2", f"instance-{plan.number}", ref)
+    run.keep(ref)
     return ref
 
 
@@ -123,7 +123,7 @@ def wait_running(aws: Aws, instance_id: str, *, waiting: Waiting = IN_REAL_TIME)
     return found
 
 
-def terminate(aws: Aws, ledger: Ledger, instance_ids: Sequence[str], *, waiting: Waiting = IN_REAL_TIME) -> None:
+def terminate(run: Run, instance_ids: Sequence[str], *, waiting: Waiting = IN_REAL_TIME) -> None:
     """Terminate instances one by one (a bad id in a common call keeps them all alive) and wait until they have ended.
 
     Raises:
@@ -132,13 +132,13 @@ def terminate(aws: Aws, ledger: Ledger, instance_ids: Sequence[str], *, waiting:
     failures: dict[str, KennelError] = {}
     for instance_id in instance_ids:
         with _kept_apart(failures, instance_id):
-            _ask_to_end(aws, ledger, instance_id, waiting)
+            _ask_to_end(run, instance_id, waiting)
     for instance_id in [item for item in instance_ids if item not in failures]:
         with _kept_apart(failures, instance_id):
-            wait_ended(aws, instance_id, waiting)
-    for row in ledger.live():
+            wait_ended(run.aws, instance_id, waiting)
+    for row in run.ledger.live():
         if row.kind == KIND and row.identifier in set(instance_ids) - set(failures):
-            ledger.removed(KIND, row.name)
+            run.ledger.removed(KIND, row.name)
     if failures:
         what = "; ".join(f"{instance_id}: {error.what}: {error.why}" for instance_id, error in failures.items())
         raise TeardownIncomplete("terminate", what, "what still runs costs money", "kennel down --yes")
@@ -158,21 +158,21 @@ def _where(plan: InstancePlan) -> str:
 
 
 class _Launch:
-    """One launch: its plan, its ledger, and what EC2 refused so far ("type market: code")."""
+    """One launch: its run, its plan, and what EC2 refused so far ("type market: code")."""
 
-    def __init__(self, aws: Aws, ledger: Ledger, plan: InstancePlan, waiting: Waiting) -> None:
-        self.aws, self.ledger, self.plan, self.waiting = aws, ledger, plan, waiting
+    def __init__(self, run: Run, plan: InstancePlan, waiting: Waiting) -> None:
+        self.run, self.plan, self.waiting = run, plan, waiting
         self.refused: list[str] = []
 
     def adopted(self) -> Mapping[str, Any] | None:
         """Return the run's instance of that number when it lives, was made from this plan, and comes to run."""
-        of_number = (item for item in instances_of(self.aws, self.plan.run_id) if number_of(item) == self.plan.number)
-        found = next(of_number, None)
+        living = instances_of(self.run.aws, self.plan.run_id)
+        found = next((item for item in living if number_of(item) == self.plan.number), None)
         if found is None:
             return None
         _refuse_other(found, self.plan)
         name, instance_id = str(found["ClientToken"]), str(found["InstanceId"])
-        self.ledger.adopt(KIND, name, instance_id)
+        self.run.ledger.adopt(KIND, name, instance_id)
         return self._started(name, instance_id, f"{found['InstanceType']} adopted")
 
     def made(self) -> Mapping[str, Any]:
@@ -199,12 +199,12 @@ class _Launch:
         for _ in range(MAX_ATTEMPTS):
             name = self._next_name(offer)
             try:
-                with self.ledger.create(KIND, name) as row:
+                with self.run.ledger.create(KIND, name) as row:
                     row.identifier = instance_id = self._run(offer, name)
             except ClientError as error:
                 if error_code(error) not in REFUSALS | {"IdempotentInstanceTerminated"}:
                     raise
-                self.ledger.removed(KIND, name)
+                self.run.ledger.removed(KIND, name)
                 if error_code(error) in REFUSALS:
                     self._refuse(offer.label, error_code(error), str(error))
                     return None
@@ -221,7 +221,7 @@ class _Launch:
         the instance that it made the first time.
         """
         stem = f"{naming.resource_name(self.plan.run_id, 'ec2', str(self.plan.number))}-"
-        rows = [row for row in self.ledger.rows() if row.kind == KIND and row.name.startswith(stem)]
+        rows = [row for row in self.run.ledger.rows() if row.kind == KIND and row.name.startswith(stem)]
         digest = self.plan.digest(offer)
         unsure = [row.name for row in rows if row.state in {"intended", "uncertain"} and row.name.endswith(digest)]
         return unsure[-1] if unsure else f"{stem}{len(rows) + 1}-{digest}"
@@ -240,7 +240,7 @@ class _Launch:
 
     def _send(self, request: Mapping[str, Any]) -> Any:
         """Send RunInstances, again while EC2 does not know the new instance profile yet."""
-        ec2, waiting = self.aws.client("ec2"), self.waiting
+        ec2, waiting = self.run.aws.client("ec2"), self.waiting
         where = _where(self.plan)
         return once_assumable(where, lambda: ec2.run_instances(**request), clock=waiting.clock, sleep=waiting.sleep)
 
@@ -248,7 +248,7 @@ class _Launch:
         """Look for an instance of that token, for a while: EC2 may not show at once what it made."""
         begun = self.waiting.clock()
         while True:
-            for found in instances_of(self.aws, self.plan.run_id):
+            for found in instances_of(self.run.aws, self.plan.run_id):
                 if found.get("ClientToken") == token:
                     return str(found["InstanceId"])
             if self.waiting.clock() - begun > LOST_SECONDS:
@@ -261,10 +261,10 @@ class _Launch:
         Raises:
             StageFailed: a person or another program ended it.
         """
-        found = settled(self.aws, instance_id, self.waiting)
+        found = settled(self.run.aws, instance_id, self.waiting)
         if found["State"]["Name"] not in ENDED:
             return found
-        self.ledger.removed(KIND, name)
+        self.run.ledger.removed(KIND, name)
         code, message = reason_of(found)
         if code.startswith("Client.UserInitiated"):
             again = "the same command again, once it is clear who did"
@@ -295,23 +295,23 @@ def _is_final(error: ClientError | BotoCoreError) -> bool:
     return error_code(error) in REFUSALS or 400 <= status < 500
 
 
-def _ask_to_end(aws: Aws, ledger: Ledger, instance_id: str, waiting: Waiting) -> None:
+def _ask_to_end(run: Run, instance_id: str, waiting: Waiting) -> None:
     """Tell one instance to end. One that was made a moment ago may not be known everywhere yet: it is asked again."""
     begun = waiting.clock()
     while True:
         try:
-            aws.client("ec2").terminate_instances(InstanceIds=[instance_id])
+            run.aws.client("ec2").terminate_instances(InstanceIds=[instance_id])
             return
         except (ClientError, BotoCoreError) as error:
             is_unknown = isinstance(error, ClientError) and is_not_found(error)
-            if is_unknown and not _is_young(ledger, instance_id):
+            if is_unknown and not _is_young(run, instance_id):
                 return
             if not is_unknown or waiting.clock() - begun > VISIBLE_SECONDS:
                 raise translate(error, f"terminate {instance_id}") from error
         waiting.sleep(POLL_SECONDS)
 
 
-def _is_young(ledger: Ledger, instance_id: str) -> bool:
+def _is_young(run: Run, instance_id: str) -> bool:
     """Tell whether this run made it less than a minute ago."""
-    rows = [row for row in ledger.live() if row.kind == KIND and row.identifier == instance_id]
+    rows = [row for row in run.ledger.live() if row.kind == KIND and row.identifier == instance_id]
     return any(row.age_seconds < VISIBLE_SECONDS for row in rows)

@@ -18,6 +18,7 @@ from tasks.ec2.prices import InstanceCandidates, Offer
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound, aws_boundary
+from tasks.run.handle import Run
 from tasks.run.settings import Settings
 
 USER = "ubuntu"
@@ -100,8 +101,7 @@ _SPOT = {
 
 
 def plan_instance(
-    aws: Aws,
-    run_id: str,
+    run: Run,
     *,
     access: Access,
     profile: str,
@@ -116,19 +116,19 @@ def plan_instance(
         LedgerRefused: the host key's file is damaged or open to others.
         AwsFailed: SSM or EC2 refused.
     """
-    key = host_key(aws.settings.run_dir(run_id), number)
+    key = host_key(run.folder, number)
     return InstancePlan(
-        run_id=run_id,
+        run_id=run.id,
         number=number,
         offers=candidates.offers(spot=spot),
         reason=candidates.reason,
         prices=candidates.prices,
-        image=find_image(aws),
+        image=find_image(run.aws),
         access=access,
         profile=profile,
         host_key=key,
-        port=aws.settings.ssh_port,
-        user_data=user_data(key, dead_man_minutes=dead_man_minutes(aws.settings)),
+        port=run.settings.ssh_port,
+        user_data=user_data(key, dead_man_minutes=dead_man_minutes(run.settings)),
     )
 
 

@@ -13,14 +13,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tasks.account.roles import RoleSpec, ensure_role, iam_tags, refuse_foreign_iam
 from tasks.run.aws import Aws
 from tasks.run.errors import aws_boundary, is_not_found
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.waiting import say, wait_for
 
 VISIBLE_SECONDS = 30.0
 """IAM takes seconds to know a role everywhere that was just made."""
 
 
-def ensure_instance_profile(aws: Aws, ledger: Ledger, run_id: str, spec: RoleSpec) -> str:
+def ensure_instance_profile(run: Run, spec: RoleSpec) -> str:
     """Make or adopt the role and a profile of the same name that holds it; return the profile's name.
 
     Raises:
@@ -28,18 +28,18 @@ def ensure_instance_profile(aws: Aws, ledger: Ledger, run_id: str, spec: RoleSpe
         WaitTimedOut: IAM still did not know the new role after 30 s.
         AwsFailed: IAM refused.
     """
-    ensure_role(aws, ledger, run_id, spec)
+    ensure_role(run, spec)
     name = spec.name
     with aws_boundary(f"instance profile {name}"):
-        found = find_profile(aws, name)
+        found = find_profile(run.aws, name)
         if found is None:
-            with ledger.create("instance-profile", name) as row:
-                found = _create(aws, run_id, name)
+            with run.ledger.create("instance-profile", name) as row:
+                found = _create(run.aws, run.id, name)
                 row.identifier = str(found["Arn"])
         else:
-            _refuse_foreign(aws, found, run_id)
-            ledger.adopt("instance-profile", name, str(found["Arn"]))
-        _have_one_role(aws, found, name)
+            _refuse_foreign(run.aws, found, run.id)
+            run.ledger.adopt("instance-profile", name, str(found["Arn"]))
+        _have_one_role(run.aws, found, name)
     return name
 
 

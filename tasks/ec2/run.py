@@ -27,11 +27,12 @@ from tasks.ec2.profile import ensure_instance_profile
 from tasks.ec2.state import POLL_SECONDS, VISIBLE_SECONDS, instance_facts, instances_of, login, why_ended
 from tasks.ec2.training import Outcome, Worker, collect, follow, ship, start
 from tasks.model.archive import METRICS, agree, meta_in, metrics_of
-from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, RemoteFailed, StageFailed, WaitTimedOut, aws_boundary
-from tasks.run.ledger import Ledger, live_rows
+from tasks.run.handle import Run
+from tasks.run.ledger import live_rows
 from tasks.run.progress import show_progress
-from tasks.run.records import InstanceModel, InstanceRef, load_record
+from tasks.run.records import InstanceModel, InstanceRef
+from tasks.run.settings import Settings
 from tasks.run.waiting import say
 from tasks.ssh.remote import Remote
 from tasks.ssh.wait import wait_for_ssh
@@ -76,15 +77,30 @@ class _Told:
         self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
 
 
-def adopt_model(aws: Aws, job: RemoteJob) -> InstanceModel | None:
+def adopt_model(run: Run, job: RemoteJob) -> InstanceModel | None:
     """Return the record of a model that was made from the same plan before and is still in S3."""
-    kept = load_record(aws.settings.run_dir(job.run_id), STAGE, InstanceModel)
-    if kept is None or kept.spec_digest != job.spec_digest or not object_exists(aws, kept.model_uri):
+    kept = run.find(InstanceModel)
+    if kept is None or kept.spec_digest != job.spec_digest or not object_exists(run.aws, kept.model_uri):
         return None
     return kept
 
 
-def end_instances(aws: Aws, run_id: str) -> tuple[str, ...]:
+def adopt_or_train(run: Run, job: RemoteJob, wish: InstanceWish) -> InstanceModel:
+    """Adopt the model that an earlier command made, and end what instances it left; else train it.
+
+    Raises:
+        As `end_instances` and `train_on_instances`.
+    """
+    kept = adopt_model(run, job)
+    if kept is None:
+        return train_on_instances(run, job, wish)
+    say(f"EC2 training {job.name}: adopted, its model is at {kept.model_uri}")
+    say(f"  trained on {kept.instance_count} × {kept.instance_type}; on another machine it would be the same")
+    end_instances(run)
+    return kept
+
+
+def end_instances(run: Run) -> tuple[str, ...]:
     """Terminate whatever instances of a run have not ended; return their ids. Without any, nothing is changed.
 
     One whose launch was cut short may be there and not be shown yet: it is looked for during 10 s.
@@ -93,28 +109,28 @@ def end_instances(aws: Aws, run_id: str) -> tuple[str, ...]:
         TeardownIncomplete: some could not be terminated.
         AwsFailed: EC2 refused to list them.
     """
-    alive = _alive(aws, run_id)
+    alive = _alive(run)
     if alive:
         say(f"terminating {', '.join(alive)}")
-        terminate(aws, Ledger.open(aws, run_id), alive)
+        terminate(run, alive)
     return alive
 
 
-def _alive(aws: Aws, run_id: str) -> tuple[str, ...]:
-    rows = live_rows(aws.settings.run_dir(run_id))
+def _alive(run: Run) -> tuple[str, ...]:
+    rows = live_rows(run.folder)
     cut = {
         row.name for row in rows if (row.kind, row.state) == (KIND, "intended") and row.age_seconds < VISIBLE_SECONDS
     }
     begun = time.monotonic()
     while True:
-        with aws_boundary(f"instances of run {run_id}"):
-            found = instances_of(aws, run_id)
+        with aws_boundary(f"instances of run {run.id}"):
+            found = instances_of(run.aws, run.id)
         if not cut - {item.get("ClientToken") for item in found} or time.monotonic() - begun > LOST_SECONDS:
             return tuple(str(item["InstanceId"]) for item in found)
         time.sleep(POLL_SECONDS)
 
 
-def train_on_instances(aws: Aws, job: RemoteJob, wish: InstanceWish) -> InstanceModel:
+def train_on_instances(run: Run, job: RemoteJob, wish: InstanceWish) -> InstanceModel:
     """Train the job on instances of its own and return the model's record; the instances are terminated.
 
     Raises:
@@ -122,17 +138,15 @@ def train_on_instances(aws: Aws, job: RemoteJob, wish: InstanceWish) -> Instance
         WaitTimedOut: an instance did not come up, or the training did not end in time.
         AwsFailed: AWS refused.
     """
-    told, ledger = _Told(), Ledger.open(aws, job.run_id)
-    candidates = with_current_prices(aws, wish.candidates)
-    access = ensure_access(aws, ledger, job.run_id, instance_count=job.instance_count)
-    profile = ensure_instance_profile(aws, ledger, job.run_id, instance_role(job.run_id, job.dataset, job.weights))
+    told, candidates = _Told(), with_current_prices(run.aws, wish.candidates)
+    access = ensure_access(run, instance_count=job.instance_count)
+    profile = ensure_instance_profile(run, instance_role(job.run_id, job.dataset, job.weights))
     if job.spot:  # the instances will write checkpoints there
-        ledger.record("s3-prefix", _prefix(job), "intended")
+        run.ledger.record("s3-prefix", _prefix(job), "intended")
     for _ in range(MAX_ATTEMPTS):
         plans = [
             plan_instance(
-                aws,
-                job.run_id,
+                run,
                 access=access,
                 profile=profile,
                 candidates=candidates,
@@ -141,7 +155,7 @@ def train_on_instances(aws: Aws, job: RemoteJob, wish: InstanceWish) -> Instance
             )
             for number in range(1, job.instance_count + 1)
         ]
-        model = _attempt(aws, ledger, job, plans, wish, told)
+        model = _attempt(run, job, plans, wish, told)
         if model is not None:
             return model
     why = f"it was interrupted {told.interruptions} times; its checkpoints are kept"
@@ -152,19 +166,19 @@ def train_on_instances(aws: Aws, job: RemoteJob, wish: InstanceWish) -> Instance
 
 
 def _attempt(
-    aws: Aws, ledger: Ledger, job: RemoteJob, plans: Sequence[InstancePlan], wish: InstanceWish, told: _Told
+    run: Run, job: RemoteJob, plans: Sequence[InstancePlan], wish: InstanceWish, told: _Told
 ) -> InstanceModel | None:
     """Run one gang to its end; None when it was interrupted and another may go on."""
-    with _gang(aws, ledger, plans, wish, told) as refs, ExitStack() as connections:
+    with _gang(run, plans, wish, told) as refs, ExitStack() as connections:
         with told.phase("connect"):
-            workers = [_connect(aws, ref, job, connections) for ref in refs]
+            workers = [_connect(run, ref, job, connections) for ref in refs]
         with told.phase("ship"):
-            specs = instance_specs(aws, job, [ref.private_address for ref in refs])
+            specs = instance_specs(run.aws, job, [ref.private_address for ref in refs])
             for worker, spec in zip(workers, specs, strict=True):
                 ship(worker, job, spec)
         started = [start(worker, job) for worker in workers]
         say(f"training {job.name}: {'started' if all(started) else 'taken up again'} on {len(refs)} instances")
-        outcome = _follow(aws, job, workers)
+        outcome = _follow(run.settings, job, workers)
         if outcome.state == "interrupted":
             told.interruptions += 1
             if not job.spot:
@@ -173,95 +187,93 @@ def _attempt(
             say(f"training {job.name}: interrupted ({outcome.why}); it goes on elsewhere from its checkpoints")
             return None
         told.seconds |= outcome.statuses[0]["seconds"]
-        archive = aws.settings.run_dir(job.run_id) / "TrainedModels" / "model.tar.gz"
-        renewal = dead_man_command(dead_man_minutes(aws.settings))
+        archive = run.folder / "TrainedModels" / "model.tar.gz"
+        renewal = dead_man_command(dead_man_minutes(run.settings))
         workers[0].remote.run(renewal, check=False)  # a slow link takes its time
         with told.phase("collect"):
             sha256 = collect(workers[0], job, archive)
         metrics = _judged(job, archive, workers)
         with told.phase("store"):
-            _store(aws, ledger, job, archive)
+            _store(run, job, archive)
         logs = tuple(str(worker.log) for worker in workers)
         command = tuple(outcome.statuses[0]["command"])
     return _record(job, refs, told, metrics, archive, sha256, logs, command)
 
 
 @contextmanager
-def _gang(
-    aws: Aws, ledger: Ledger, plans: Sequence[InstancePlan], wish: InstanceWish, told: _Told
-) -> Iterator[list[InstanceRef]]:
+def _gang(run: Run, plans: Sequence[InstancePlan], wish: InstanceWish, told: _Told) -> Iterator[list[InstanceRef]]:
     """Launch all instances at once, and terminate all that the run has when the block ends, however it ends.
 
     Instances of another plan are refused before that, and stay: somebody's training may be on them.
     """
-    refuse_other_plans(aws, plans)
-    run_id, kept = plans[0].run_id, False
+    refuse_other_plans(run.aws, plans)
+    kept = False
     refs: list[InstanceRef] = []
     begun = time.perf_counter()
     first = plans[0].offers[0]
     say(f"EC2: launching {len(plans)} × {first.label} ({plans[0].reason})")
     try:
         with told.phase("launch"), ThreadPoolExecutor(len(plans)) as pool:
-            refs += pool.map(lambda plan: launch(aws, ledger, plan), plans)
+            refs += pool.map(lambda plan: launch(run, plan), plans)
         told.refused += [each for ref in refs for each in ref.refused if each not in told.refused]
         yield refs
     except (StageFailed, RemoteFailed, WaitTimedOut) as error:
         kept = bool(wish.keep_minutes and refs)
         if kept:
-            _keep(aws, run_id, refs, wish.keep_minutes, error)
-            error.next_command = f"{login(refs[0]).command_line()}\n        and then: kennel down {run_id} --yes"
+            _keep(run, refs, wish.keep_minutes, error)
+            error.next_command = f"{login(refs[0]).command_line()}\n        and then: kennel down {run.id} --yes"
         raise
     finally:
         if not kept:
             with told.phase("terminate"):
-                _end(aws, run_id)
+                _end(run)
             for ref in refs:
                 told.bill(ref, time.perf_counter() - begun)
 
 
-def _end(aws: Aws, run_id: str) -> None:
+def _end(run: Run) -> None:
     """Terminate the gang; if that fails after something else did, both are told and the first is what counts."""
     failed = sys.exception() is not None
     try:
-        end_instances(aws, run_id)
+        end_instances(run)
     except KennelError as error:
         if not failed:
             raise
         say(f"WARNING: {error}")
 
 
-def _connect(aws: Aws, ref: InstanceRef, job: RemoteJob, connections: ExitStack) -> Worker:
+def _connect(run: Run, ref: InstanceRef, job: RemoteJob, connections: ExitStack) -> Worker:
     remote = connections.enter_context(
-        wait_for_ssh(login(ref), lambda: instance_facts(aws, ref), deadline_seconds=CONNECT_SECONDS)
+        wait_for_ssh(login(ref), lambda: instance_facts(run.aws, ref), deadline_seconds=CONNECT_SECONDS)
     )
     say(
         f"instance-{ref.number}: {ref.instance_id}, {ref.instance_type}, connected at {ref.address} with its pinned key"
     )
-    log = aws.settings.run_dir(job.run_id) / "ec2" / f"{ref.instance_id}-{job.name}.log"
-    return Worker(remote, f"instance-{ref.number}", log, lambda: why_ended(aws, ref.instance_id))
+    log = run.folder / "ec2" / f"{ref.instance_id}-{job.name}.log"
+    return Worker(remote, f"instance-{ref.number}", log, lambda: why_ended(run.aws, ref.instance_id))
 
 
-def _follow(aws: Aws, job: RemoteJob, workers: Sequence[Worker]) -> Outcome:
+def _follow(settings: Settings, job: RemoteJob, workers: Sequence[Worker]) -> Outcome:
     return follow(
         workers,
         job,
-        heartbeat=dead_man_command(dead_man_minutes(aws.settings)),
+        heartbeat=dead_man_command(dead_man_minutes(settings)),
         heartbeat_seconds=HEARTBEAT_SECONDS,
         deadline_seconds=job.max_runtime_seconds + AROUND_SECONDS,
     )
 
 
-def _keep(aws: Aws, run_id: str, refs: Sequence[InstanceRef], minutes: int, error: KennelError) -> None:
+def _keep(run: Run, refs: Sequence[InstanceRef], minutes: int, error: KennelError) -> None:
     """Leave the instances for `minutes` and say how to look at them."""
     say(f"{error.where} failed; as asked, its instances are kept for {minutes} minutes, then they end by themselves:")
     for ref in refs:
         say(f"  {login(ref).command_line()}")
         try:
             with Remote(login(ref)) as remote:
-                remote.run(dead_man_command(dead_man_minutes(aws.settings, minutes)))
+                remote.run(dead_man_command(dead_man_minutes(run.settings, minutes)))
         except (RemoteFailed, WaitTimedOut) as problem:
             say(f"  {ref.instance_id} could not be told so ({problem.what}): it ends when its dead-man's switch does")
-    say(f"  end them now: kennel down {run_id} --yes")
+    say(f"  end them now: kennel down {run.id} --yes")
 
 
 # --- the model --------------------------------------------------------------------------------------------------------
@@ -285,12 +297,12 @@ def _prefix(job: RemoteJob) -> str:
     return f"s3://{job.dataset.bucket}/{run_prefix(job.run_id)}/"
 
 
-def _store(aws: Aws, ledger: Ledger, job: RemoteJob, archive: Path) -> None:
+def _store(run: Run, job: RemoteJob, archive: Path) -> None:
     bucket, extra = job.dataset.bucket, {"ChecksumAlgorithm": "SHA256", "ServerSideEncryption": "AES256"}
     progress = show_progress("store the model in S3", archive.stat().st_size, "B")
-    row = ledger.create("s3-prefix", _prefix(job))
+    row = run.ledger.create("s3-prefix", _prefix(job))
     with aws_boundary(f"training {job.name}"), progress as told, row:
-        aws.client("s3").upload_file(str(archive), bucket, job.model_key, ExtraArgs=extra, Callback=told.advance)
+        run.aws.client("s3").upload_file(str(archive), bucket, job.model_key, ExtraArgs=extra, Callback=told.advance)
 
 
 def _record(

@@ -23,7 +23,8 @@ from tasks.ec2.prices import TABLE_SOURCE, hourly_price
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import Unreachable, WaitTimedOut, aws_boundary, error_code, is_not_found
-from tasks.run.records import InstanceRef, load_record
+from tasks.run.handle import Run
+from tasks.run.records import InstanceRef
 from tasks.run.waiting import Say, say, wait_for
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def find(aws: Aws, run_id: str) -> tuple[InstanceRef, ...]:
         AwsFailed: EC2 refused.
     """
     with aws_boundary(f"instances of run {run_id}"):
-        return tuple(record_of(aws, found, run_id) for found in instances_of(aws, run_id))
+        return tuple(record_of(Run(aws, run_id), found) for found in instances_of(aws, run_id))
 
 
 def login(ref: InstanceRef) -> Login:
@@ -180,9 +181,8 @@ def wait_ended(aws: Aws, instance_id: str, waiting: Waiting = IN_REAL_TIME) -> N
 
 
 def record_of(
-    aws: Aws,
+    run: Run,
     found: Mapping[str, Any],
-    run_id: str,
     plan: InstancePlan | None = None,
     refused: tuple[str, ...] = (),
 ) -> InstanceRef:
@@ -190,8 +190,8 @@ def record_of(
 
     Without a record or a plan the reason for its type is not known any more, and the price is the bundled table's.
     """
-    number, run_dir = number_of(found), aws.settings.run_dir(run_id)
-    kept = load_record(run_dir / "ec2", f"instance-{number}", InstanceRef)
+    number = number_of(found)
+    kept = run.find(InstanceRef, number=number)
     kept = kept if kept is not None and kept.instance_id == found["InstanceId"] else None
     is_spot = found.get("InstanceLifecycle") == "spot"
     price = hourly_price(found["InstanceType"], plan.offers if plan else (), is_spot=is_spot)
@@ -199,12 +199,12 @@ def record_of(
         instance_id=str(found["InstanceId"]),
         address=str(found.get("PublicIpAddress", "")),
         private_address=str(found.get("PrivateIpAddress", "")),
-        port=aws.settings.ssh_port,
+        port=run.settings.ssh_port,
         user=USER,
         instance_type=str(found["InstanceType"]),
         is_spot=is_spot,
-        host_key=known_host_key(run_dir, number),
-        login_key=str(login_path(run_dir)),
+        host_key=known_host_key(run.folder, number),
+        login_key=str(login_path(run.folder)),
         launched=_utc(found["LaunchTime"]),
         usd_per_hour=kept.usd_per_hour if kept else price,
         reason=kept.reason if kept else plan.reason if plan else "found by its tags; its reason was not kept",

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.load.report import FILES, RETRY, STAGE, TESTED, raise_if_useless, report_of
+from tasks.load.report import FILES, RETRY, STAGE, LoadTested, raise_if_useless, report_of
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
-from tasks.run.records import EndpointRef, FunctionRef, LoadReport, save_record
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport, forget_record, save_record
 from tasks.run.settings import Settings
 from tasks.run.waiting import Say, say
 
@@ -47,7 +47,7 @@ class LoadStage:
 
 
 @dataclass(frozen=True)
-class LoadOptions:
+class GeneratorOptions:
     """How a load test is made.
 
     `further_stages` follow the first one, which is called `first_name`. The warm-up runs at the first stage's rate and
@@ -75,7 +75,7 @@ def run_load_test(
     images: Sequence[Path | str],
     rate_per_second: float,
     seconds: float,
-    options: LoadOptions | None = None,
+    options: GeneratorOptions | None = None,
     say: Say = say,
 ) -> LoadReport:
     """Send requests at a set rate to an endpoint or through a function's alias; save and return what was seen.
@@ -92,9 +92,9 @@ def run_load_test(
         Inconclusive: the run is void for the generator's own fault.
         WaitTimedOut: the generator did not end in time and was killed.
     """
-    for record in (STAGE, TESTED):
-        (run_dir / f"{record}.json").unlink(missing_ok=True)
-    chosen = options or LoadOptions()
+    for kind in (LoadReport, LoadTested):
+        forget_record(run_dir, kind)
+    chosen = options or GeneratorOptions()
     stages = (LoadStage(rate_per_second, seconds, chosen.first_name), *chosen.further_stages)
     folder = (run_dir / STAGE).resolve()
     plan = plan_of(Aws(settings), target, images, stages, chosen, folder)
@@ -107,7 +107,7 @@ def run_load_test(
     content = _read_result(folder, code)
     wall_seconds = time.perf_counter() - begun
     report = report_of(content, folder, time_scale=chosen.time_scale, wall_seconds=wall_seconds)
-    save_record(run_dir, STAGE, report)
+    save_record(run_dir, report)
     raise_if_useless(report)
     return report
 
@@ -117,7 +117,7 @@ def plan_of(
     target: EndpointRef | FunctionRef,
     images: Sequence[Path | str],
     stages: Sequence[LoadStage],
-    options: LoadOptions,
+    options: GeneratorOptions,
     folder: Path,
 ) -> dict[str, Any]:
     """Return the content of the plan file that the locustfile reads, everything checked.
@@ -164,7 +164,7 @@ def require_owner(arn: str, account_id: str) -> None:
         raise OwnershipRefused(STAGE, f"the target is {arn}", why, "deploy a target of your own: kennel run")
 
 
-def _check_bounds(stages: Sequence[LoadStage], options: LoadOptions) -> None:
+def _check_bounds(stages: Sequence[LoadStage], options: GeneratorOptions) -> None:
     for stage in stages:
         if not (0 < stage.rate_per_second <= 1_000_000 and 0 < stage.seconds <= 86_400):
             why = "a rate is above 0 and at most 1,000,000 a second, a stage lasts more than 0 and at most 86,400 s"
@@ -190,7 +190,7 @@ def _plan(
     address: _Address,
     images: Sequence[Path | str],
     stages: Sequence[LoadStage],
-    options: LoadOptions,
+    options: GeneratorOptions,
     folder: Path,
 ) -> dict[str, Any]:
     return {
@@ -204,7 +204,7 @@ def _plan(
         "processes": options.processes,
         "seed": options.seed,
         "result_path": str(folder / FILES["json"]),
-        "is_local": settings.target() == "local",
+        "is_local": not settings.target().has_profile_credentials,
     }
 
 
@@ -218,7 +218,7 @@ def _checked_image(image: Path | str, kind: str) -> str:
     return str(Path(image).resolve())
 
 
-def _deadline(stages: Sequence[LoadStage], options: LoadOptions) -> float:
+def _deadline(stages: Sequence[LoadStage], options: GeneratorOptions) -> float:
     planned = sum(stage.seconds for stage in stages) + options.warm_up_seconds + options.drain_seconds
     return planned + _START_SECONDS
 

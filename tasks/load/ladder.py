@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.load.disturbance import NOT_OURS, Bounds
-from tasks.load.generator import LoadOptions, run_load_test
+from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.machine_watch import MachineWatch
-from tasks.load.report import STAGE
 from tasks.load.rungs import Ceiling, Ladder, LadderRules, Rung, Verdict, climb
 from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.records import EndpointRef, LoadReport, load_record
@@ -97,7 +96,7 @@ class LadderRun:
     def _send(self, name: str, number: int, rps: float, seconds: float) -> tuple[LoadReport, str]:
         """Run the load generator directly at the endpoint; return its report and what disturbed it, "" for nothing."""
         folder = self.run_dir / "ladder" / name
-        options = LoadOptions(
+        options = GeneratorOptions(
             warm_up_seconds=WARM_UP_SECONDS,
             drain_seconds=30.0,
             processes=self.processes,
@@ -117,10 +116,10 @@ class LadderRun:
                     say=lambda _: None,
                 )
             except StageFailed:
-                report = load_record(folder, STAGE, LoadReport)
+                report = load_record(folder, LoadReport)
                 if report is None or (report.why_failed and report.answered):
                     raise
-        found = load_record(folder, STAGE, LoadReport)
+        found = load_record(folder, LoadReport)
         assert found is not None, "a load test that returns has kept its record"
         reasons = () if self.bounds is None else self.bounds.exceeded(watch.looks, NOT_OURS)
         return found, "; ".join(reasons)

@@ -16,15 +16,16 @@ from datetime import datetime
 from pathlib import Path
 
 from tasks.load.disturbance import NOT_OURS, Bounds
-from tasks.load.generator import LoadOptions, LoadStage, run_load_test
+from tasks.load.generator import GeneratorOptions, LoadStage, run_load_test
 from tasks.load.ladder import WARM_UP_SECONDS, LadderRun
 from tasks.load.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
 from tasks.load.rungs import SAMPLES, Ceiling, Ladder, LadderRules
 from tasks.run.aws import Aws
 from tasks.run.clock import AwsClock
 from tasks.run.errors import StageFailed
+from tasks.run.handle import Run
 from tasks.run.machine import where
-from tasks.run.records import EndpointRef, FunctionRef, save_record
+from tasks.run.records import EndpointRef, FunctionRef, Record
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
 from tasks.scaling.traffic import Figure, Measured, Traffic
@@ -33,7 +34,7 @@ from tasks.serving.instances import set_instance_count
 from tasks.serving.reports import InvocationReport, cold_starts, percentile, read_reports
 from tasks.serving.spares import wait_for_spares
 
-STAGE = "ladder"
+FOLDER = "ladder"
 FUNCTION_SHARE = 0.5
 """Of MAX_RPS: the function is measured while the endpoint behind it is not its bottleneck."""
 RISE_SECONDS = 2.0
@@ -42,7 +43,7 @@ COLD_START_DAYS = 7.0
 
 
 @dataclass(frozen=True)
-class LadderRecord:
+class LadderRecord(Record, file="ladder.json", called="measured ladder", made_by="loadtest"):
     """What `runs/<id>/ladder.json` holds; `ceiling` is this machine's, None on real AWS."""
 
     ladder: Ladder
@@ -54,8 +55,7 @@ class LadderRecord:
 
 
 def measure(
-    aws: Aws,
-    run_dir: Path,
+    run: Run,
     *,
     endpoint: EndpointRef,
     function: FunctionRef,
@@ -73,12 +73,12 @@ def measure(
         AwsFailed: AWS refused.
     """
     begun = time.perf_counter()
-    wait_for_spares(aws.settings)
-    bounds = watch_at_rest(aws.settings)
+    wait_for_spares(run.settings)
+    bounds = watch_at_rest(run.settings)
     say(f"this machine {bounds.text()}")
-    run = LadderRun(
-        settings=aws.settings,
-        run_dir=run_dir,
+    ladder_run = LadderRun(
+        settings=run.settings,
+        run_dir=run.folder,
         endpoint=endpoint,
         images=images,
         slo_p95_ms=traffic.slo_p95_ms,
@@ -88,21 +88,21 @@ def measure(
         seed=seed,
         bounds=bounds,
     )
-    with scaling_suspended(aws, endpoint):
-        set_instance_count(aws, endpoint, 1)
-        ladder = run.climb()
-        with one_more(aws, endpoint) as startup:
-            ceiling = run.ceiling(ladder, instances=2) if aws.target == "local" else None
-        reports, cold, disturbed = measure_function_undisturbed(aws, run, function, ladder, bounds)
-    source = f"runs/{run_dir.name}/{STAGE}.json"
+    with scaling_suspended(run.aws, endpoint):
+        set_instance_count(run.aws, endpoint, 1)
+        ladder = ladder_run.climb()
+        with one_more(run.aws, endpoint) as startup:
+            ceiling = ladder_run.ceiling(ladder, instances=2) if run.aws.target.runs_on_this_machine else None
+        reports, cold, disturbed = measure_function_undisturbed(run.aws, ladder_run, function, ladder, bounds)
+    source = f"runs/{run.id}/{LadderRecord.file}"
     measured = measured_of(
-        ladder, reports, cold, startup_seconds=startup, endpoint=endpoint, settings=aws.settings, source=source
+        ladder, reports, cold, startup_seconds=startup, endpoint=endpoint, settings=run.settings, source=source
     )
     noise, unnoticed = round(bounds.noise_ms, 1), round(bounds.unnoticed_ms, 1)
     measured = replace(measured, noise_ms=noise, unnoticed_ms=unnoticed, disturbed=disturbed)
     wall_seconds = time.perf_counter() - begun
-    record = LadderRecord(ladder, measured, where(aws.settings), wall_seconds, bounds, ceiling)
-    save_record(run_dir, STAGE, record)
+    record = LadderRecord(ladder, measured, where(run.settings), wall_seconds, bounds, ceiling)
+    run.keep(record)
     return record
 
 
@@ -175,12 +175,12 @@ def measure_function(
     measured = LoadStage(rate, run.rules.seconds(rate), "measured")
     report = run_load_test(
         aws.settings,
-        run.run_dir / STAGE / "function",
+        run.run_dir / FOLDER / "function",
         target=function,
         images=list(run.images),
         rate_per_second=rate / 4,
         seconds=RISE_SECONDS,
-        options=LoadOptions(
+        options=GeneratorOptions(
             first_name="rise",
             further_stages=(LoadStage(rate / 2, RISE_SECONDS, "rise"), measured),
             warm_up_seconds=WARM_UP_SECONDS,

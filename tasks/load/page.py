@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.load.generator import LOCUSTFILE, LoadOptions, LoadStage, end_group, plan_of, surroundings
-from tasks.run.aws import Aws
+from tasks.load.generator import LOCUSTFILE, GeneratorOptions, LoadStage, end_group, plan_of, surroundings
 from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
+from tasks.run.handle import Run
 from tasks.run.records import EndpointRef, FunctionRef
 from tasks.run.waiting import Say, say
 
@@ -56,15 +56,14 @@ class LoadUi:
 
 
 def start_ui(
-    aws: Aws,
-    run_dir: Path,
+    run: Run,
     *,
     target: EndpointRef | FunctionRef,
     images: Sequence[Path],
     rate_per_second: float,
     seconds: float,
     port: int = PORT,
-    options: LoadOptions | None = None,
+    options: GeneratorOptions | None = None,
     say: Say = say,
 ) -> LoadUi:
     """Start the interface and return when it answers; port 0 is any free one.
@@ -74,11 +73,11 @@ def start_ui(
         StageFailed: the target is dead, or Locust ended.
         WaitTimedOut: it did not answer within a minute.
     """
-    folder = (run_dir / FOLDER).resolve()
+    folder = (run.folder / FOLDER).resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    chosen, stages = replace(options or LoadOptions(), processes=1), (LoadStage(rate_per_second, seconds),)
+    chosen, stages = replace(options or GeneratorOptions(), processes=1), (LoadStage(rate_per_second, seconds),)
     plan_path = folder / "plan.json"
-    plan_path.write_text(json.dumps(plan_of(aws, target, images, stages, chosen, folder), indent=1))
+    plan_path.write_text(json.dumps(plan_of(run.aws, target, images, stages, chosen, folder), indent=1))
     free = _free_port(port)
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--web-host", HOST, "--web-port", str(free)]
     with (folder / "locust.log").open("wb") as log:

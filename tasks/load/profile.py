@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.load.generator import LoadOptions, LoadStage, run_load_test
-from tasks.load.report import STAGE
+from tasks.load.generator import GeneratorOptions, LoadStage, run_load_test
 from tasks.load.rungs import SAMPLES
 from tasks.run.aws import Aws
 from tasks.run.clock import MINUTE_SECONDS, AwsClock
@@ -119,7 +118,7 @@ def run_profile(
     target: EndpointRef | FunctionRef,
     images: Sequence[Path],
     profile: Profile,
-    options: LoadOptions | None = None,
+    options: GeneratorOptions | None = None,
     say: Say = say,
     sleep: Callable[[float], None] = time.sleep,
 ) -> LoadReport:
@@ -135,7 +134,7 @@ def run_profile(
     clock, first = AwsClock.of(aws.settings), profile.stages[0]
     sleep(max(0.0, clock.next_minute() - time.time()))
     chosen = replace(
-        options or LoadOptions(),
+        options or GeneratorOptions(),
         first_name=first.name,
         further_stages=profile.stages[1:],
         time_scale=aws.settings.time_scale,
@@ -152,7 +151,7 @@ def run_profile(
             say=say,
         )
     except StageFailed:
-        report = load_record(folder, STAGE, LoadReport)
+        report = load_record(folder, LoadReport)
         if report is None:
             raise
         return report

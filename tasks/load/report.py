@@ -6,15 +6,14 @@ Pure; reads and writes no file.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tasks.run.errors import Inconclusive, StageFailed
-from tasks.run.records import LoadReport
+from tasks.run.records import LoadReport, Record
 
 STAGE = "loadtest"
-TESTED = "loadtest-of"
-"""The record of which deployment the load test in `runs/<id>/loadtest.json` was made of."""
 FILES = {
     "html": "report.html",
     "json": "loadtest.json",
@@ -26,6 +25,27 @@ FILES = {
 """What a run leaves in `runs/<id>/loadtest/`: Locust's report, CSVs and log, and our figures."""
 
 RETRY = "run the same command again on a quieter machine, or with another rate"
+
+
+@dataclass(frozen=True)
+class LoadTested(Record, file="loadtest-of.json", called="tested deployment", made_by="pipeline"):
+    """What a load test was made of; another deployment, rate, time, mode or traffic statement is another test."""
+
+    config_name: str
+    function_version: str
+    code_sha256: str
+    rate_per_second: float
+    seconds: float
+    endpoint_created: str = ""
+    mode: str = "steady"
+    traffic: Mapping[str, float] = field(default_factory=dict)
+    pace: float = 1.0
+    through: str = "function"
+    processes: int = 1
+    seed: int = 0
+    safety_factor: float | None = None
+    ladder_first_rps: float | None = None
+    overrides: Mapping[str, float] = field(default_factory=dict)
 
 
 def report_of(content: Mapping[str, Any], folder: Path, *, time_scale: float, wall_seconds: float) -> LoadReport:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from tasks.account.objects import list_objects
 from tasks.model.code import REPOSITORY
-from tasks.run.aws import Aws
 from tasks.run.errors import DataRefused, SettingsRefused, StageFailed, WaitTimedOut, aws_boundary
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
+from tasks.run.options import ModelOptions
 from tasks.run.progress import show_progress
 from tasks.run.records import WeightsRef
 from tasks.run.waiting import say
@@ -53,6 +53,22 @@ def find_weights(backbone: str, named: Path | None, home: Path) -> Path | None:
     return None
 
 
+def stage_weights(run: Run, training: ModelOptions) -> WeightsRef | None:
+    """Upload the backbone's weights, if there are any, and keep the record of where they are.
+
+    Raises:
+        SettingsRefused, DataRefused, StageFailed, WaitTimedOut: as `find_weights`.
+        AwsFailed: S3 refused.
+    """
+    path = find_weights(training.backbone, training.weights, run.settings.home)
+    if path is None:
+        run.forget(WeightsRef)
+        return None
+    weights = upload_weights(run, training.backbone, path)
+    run.keep(weights)
+    return weights
+
+
 def check_safetensors(path: Path) -> None:
     """Refuse a file that is not safetensors by its header (format: huggingface.co/docs/safetensors).
 
@@ -71,7 +87,7 @@ def check_safetensors(path: Path) -> None:
         raise DataRefused("weights", f"{path} is not a safetensors file", str(error), convert) from error
 
 
-def upload_weights(aws: Aws, ledger: Ledger, backbone: str, path: Path) -> WeightsRef:
+def upload_weights(run: Run, backbone: str, path: Path) -> WeightsRef:
     """Put the weights at weights/<backbone>/<sha256[:16]>/, or find them there; return where they are.
 
     Raises:
@@ -79,16 +95,16 @@ def upload_weights(aws: Aws, ledger: Ledger, backbone: str, path: Path) -> Weigh
     """
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    bucket, prefix, size = aws.bucket, f"weights/{backbone}/{sha256[:16]}", path.stat().st_size
+    bucket, prefix, size = run.aws.bucket, f"weights/{backbone}/{sha256[:16]}", path.stat().st_size
     key = f"{prefix}/{FILE_NAME}"
-    there = list_objects(aws, bucket, f"{prefix}/").get(key)
+    there = list_objects(run.aws, bucket, f"{prefix}/").get(key)
     if there is not None and there.size_bytes == size:
-        ledger.adopt("s3-prefix", f"s3://{bucket}/{prefix}/")
+        run.ledger.adopt("s3-prefix", f"s3://{bucket}/{prefix}/")
     else:
         extra = {"ChecksumAlgorithm": "SHA256", "ServerSideEncryption": "AES256"}
         progress = show_progress(f"upload weights of {backbone}", size, "B")
-        with ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"), aws_boundary("weights"), progress as told:
-            aws.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra, Callback=told.advance)
+        with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"), aws_boundary("weights"), progress as told:
+            run.aws.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra, Callback=told.advance)
     return WeightsRef(bucket, prefix, backbone, sha256, size)
 
 

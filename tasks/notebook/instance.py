@@ -23,8 +23,9 @@ from tasks.notebook.role import notebook_name
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.naming import RESOURCE_PREFIX
+from tasks.run.records import Record
 from tasks.run.waiting import once_assumable, say, wait_for
 
 DEADLINE_SECONDS = 900.0
@@ -81,7 +82,7 @@ class NotebookState:
 
 
 @dataclass(frozen=True)
-class NotebookRef:
+class NotebookRef(Record, file="notebook.json", called="notebook instance", made_by="notebook"):
     """A run's record: the instance as last seen, why it is what it is, and after how many idle minutes it stops."""
 
     state: NotebookState
@@ -100,7 +101,7 @@ class NotebookReport:
     notebooks: tuple[NotebookState, ...]
 
 
-def ensure_notebook(aws: Aws, ledger: Ledger, plan: NotebookPlan) -> NotebookRef:
+def ensure_notebook(run: Run, plan: NotebookPlan) -> NotebookRef:
     """Bring the run's notebook instance to the plan and wait for it; calls nothing that changes what fits already.
 
     One that is stopped is changed if it has to be, and left stopped.
@@ -114,15 +115,15 @@ def ensure_notebook(aws: Aws, ledger: Ledger, plan: NotebookPlan) -> NotebookRef
     """
     begun, name = time.perf_counter(), notebook_name(plan.run_id)
     with aws_boundary(f"notebook {name}"):
-        ensure_lifecycle(aws, ledger, plan.run_id, idle_minutes=plan.idle_minutes)
-        found = _settled(aws, plan.run_id, plan.deadline_seconds)
+        ensure_lifecycle(run, idle_minutes=plan.idle_minutes)
+        found = _settled(run.aws, plan.run_id, plan.deadline_seconds)
         if found is None:
-            _create(aws, ledger, plan)
+            _create(run, plan)
         else:
-            _refuse_foreign(aws, plan.run_id, found)
-            ledger.adopt("notebook-instance", name, found["NotebookInstanceArn"])
-            _bring_to(aws, plan, found)
-        served = _settled(aws, plan.run_id, plan.deadline_seconds)
+            _refuse_foreign(run.aws, plan.run_id, found)
+            run.ledger.adopt("notebook-instance", name, found["NotebookInstanceArn"])
+            _bring_to(run.aws, plan, found)
+        served = _settled(run.aws, plan.run_id, plan.deadline_seconds)
     state = _checked(plan.run_id, served, {"InService"} if found is None else {"InService", "Stopped"})
     seconds = round(time.perf_counter() - begun, 3)
     reason, lifecycle = plan.instance.reason, lifecycle_name(plan.run_id)
@@ -179,13 +180,13 @@ def presigned_url(aws: Aws, run_id: str) -> SecretStr:
     return SecretStr(answer["AuthorizedUrl"])
 
 
-def _create(aws: Aws, ledger: Ledger, plan: NotebookPlan) -> None:
+def _create(run: Run, plan: NotebookPlan) -> None:
     name = notebook_name(plan.run_id)
     fields = {**plan.changeable, **plan.fixed, "Tags": naming.tag_list(plan.run_id)}
-    with ledger.create("notebook-instance", name) as row:
+    with run.ledger.create("notebook-instance", name) as row:
         answer = once_assumable(
             f"notebook {name}",
-            lambda: aws.client("sagemaker").create_notebook_instance(NotebookInstanceName=name, **fields),
+            lambda: run.aws.client("sagemaker").create_notebook_instance(NotebookInstanceName=name, **fields),
         )
         row.identifier = answer["NotebookInstanceArn"]
 

@@ -16,9 +16,8 @@ from typing import Any
 from tasks.account.lookup import none_if_missing, tags_to_dict
 from tasks.notebook.role import notebook_name
 from tasks.run import naming
-from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.waiting import say
 
 SCRIPT_LIMIT = 16_384
@@ -84,7 +83,7 @@ def encoded(script: str) -> str:
     return content
 
 
-def ensure_lifecycle(aws: Aws, ledger: Ledger, run_id: str, *, idle_minutes: int) -> str:
+def ensure_lifecycle(run: Run, *, idle_minutes: int) -> str:
     """Make the run's lifecycle configuration, or adopt it and bring its script up to date; return its name.
 
     A changed script works from the instance's next start on.
@@ -94,19 +93,19 @@ def ensure_lifecycle(aws: Aws, ledger: Ledger, run_id: str, *, idle_minutes: int
         SettingsRefused: the script is too long.
         ClientError: SageMaker refused; the caller translates it.
     """
-    sagemaker, name = aws.client("sagemaker"), lifecycle_name(run_id)
-    wanted = [{"Content": encoded(on_start_script(notebook_name(run_id), aws.region, idle_minutes))}]
+    sagemaker, name = run.aws.client("sagemaker"), lifecycle_name(run.id)
+    wanted = [{"Content": encoded(on_start_script(notebook_name(run.id), run.aws.region, idle_minutes))}]
     field = {"NotebookInstanceLifecycleConfigName": name}
     found = none_if_missing(lambda: sagemaker.describe_notebook_instance_lifecycle_config(**field))
     if found is None:
-        with ledger.create("notebook-lifecycle", name) as row:
+        with run.ledger.create("notebook-lifecycle", name) as row:
             answer = sagemaker.create_notebook_instance_lifecycle_config(
-                **field, OnStart=wanted, Tags=naming.tag_list(run_id)
+                **field, OnStart=wanted, Tags=naming.tag_list(run.id)
             )
             row.identifier = answer["NotebookInstanceLifecycleConfigArn"]
         return name
-    _refuse_foreign(sagemaker, run_id, found)
-    ledger.adopt("notebook-lifecycle", name, found["NotebookInstanceLifecycleConfigArn"])
+    _refuse_foreign(sagemaker, run.id, found)
+    run.ledger.adopt("notebook-lifecycle", name, found["NotebookInstanceLifecycleConfigArn"])
     if found.get("OnStart") != wanted:
         sagemaker.update_notebook_instance_lifecycle_config(**field, OnStart=wanted)
         say(f"notebook-lifecycle {name}: another script; it works from the instance's next start on")

@@ -12,6 +12,7 @@ from tasks.load.report import load_text
 from tasks.report.parity import Parity, ParityRow
 from tasks.report.rows import summary_rows
 from tasks.report.summary import RunSummary
+from tasks.run.handle import RunFolder
 from tasks.run.records import (
     SPLITS,
     DatasetRef,
@@ -42,7 +43,7 @@ def write_report(summary: RunSummary) -> Path:
         "",
         *_data_section(summary.dataset),
         *_training_section(summary.model),
-        *kept_markdown(path.parent),
+        *kept_markdown(RunFolder(path.parent)),
         *_ec2_section(summary.ec2, summary.parity),
         *_deployment_section(summary),
         *_load_section(summary),

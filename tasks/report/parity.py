@@ -14,8 +14,10 @@ from pathlib import Path
 from tasks.data.download import sha256_of
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed, aws_boundary
+from tasks.run.handle import Run
 from tasks.run.progress import show_progress
-from tasks.run.records import InstanceModel, TrainedModel
+from tasks.run.records import InstanceModel, Record, TrainedModel
+from tasks.run.waiting import say
 
 STAGE = "parity"
 WEIGHTS = "model.safetensors"
@@ -32,7 +34,7 @@ class ParityRow:
 
 
 @dataclass(frozen=True)
-class Parity:
+class Parity(Record, file="parity.json", called="comparison of the two trainings", made_by="train_ec2"):
     """The comparison; `largest_difference` is over all weights, 0.0 means that every prediction is the same.
 
     `accuracy_difference` is EC2's test accuracy minus SageMaker's, on `test_images` images.
@@ -46,6 +48,25 @@ class Parity:
     verdict: str
     figures: tuple[ParityRow, ...]
     environment: tuple[ParityRow, ...]
+
+
+def compare_with_sagemaker(run: Run, model: InstanceModel) -> Parity | None:
+    """Compare with the run's SageMaker training, once; None, and no record, if it has none.
+
+    Raises:
+        StageFailed, AwsFailed: as `compare`.
+    """
+    sagemaker = run.find(TrainedModel)
+    if sagemaker is None:
+        say("compare: this run was not trained on SageMaker, so there is nothing to compare with (kennel run)")
+        return None
+    kept = run.find(Parity)
+    if kept is not None and (kept.training_job, kept.ec2_job) == (sagemaker.job_name, model.name):
+        return kept
+    parity = compare(run.aws, sagemaker, model)
+    run.keep(parity)
+    say(f"compare: {parity.verdict}")
+    return parity
 
 
 def compare(aws: Aws, sagemaker: TrainedModel, ec2: InstanceModel) -> Parity:

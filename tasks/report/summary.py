@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
-from tasks.load.report import STAGE as LOADTEST
-from tasks.load.report import TESTED
-from tasks.report.parity import STAGE as PARITY
+from tasks.load.report import LoadTested
 from tasks.report.parity import Parity
-from tasks.run.errors import SettingsRefused
+from tasks.run.handle import RunFolder
 from tasks.run.records import (
     DatasetRef,
     EndpointRef,
     FunctionRef,
     InstanceModel,
     LoadReport,
+    Record,
     TrainedModel,
-    load_record,
 )
 from tasks.serving.smoke import SmokeResult
-from tasks.verdicts.check import SCALING, ScalingVerdicts
+from tasks.verdicts.check import ScalingVerdicts
 
 REPORT = "report.md"
-Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
-class StageTimes:
+class StageTimes(Record, file="pipeline.json", called="finished pipeline", made_by="pipeline"):
     """How long each stage of the last command took, in seconds of wall time, and where; adopted stages are short.
 
     `inconclusive` says what its load test could not judge and why, "" when nothing was left open.
@@ -39,21 +33,6 @@ class StageTimes:
     seconds: dict[str, float]
     where: str
     inconclusive: str = ""
-
-
-@dataclass(frozen=True)
-class LoadTested:
-    """What a load test was made of; another deployment, rate, time, mode or traffic statement is another test."""
-
-    config_name: str
-    function_version: str
-    code_sha256: str
-    rate_per_second: float
-    seconds: float
-    endpoint_created: str = ""
-    mode: str = "steady"
-    traffic: Mapping[str, float] = field(default_factory=dict)
-    pace: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +64,7 @@ def accuracy_interval(accuracy: float, images: int) -> tuple[float, float]:
     return max(0.0, centre - spread), min(1.0, centre + spread)
 
 
-def summarise(run_dir: Path) -> RunSummary:
+def summarise(run: RunFolder) -> RunSummary:
     """Read a finished run's records.
 
     Raises:
@@ -93,24 +72,24 @@ def summarise(run_dir: Path) -> RunSummary:
         LedgerRefused: a record cannot be read.
     """
     return RunSummary(
-        run_id=run_dir.name,
-        dataset=_needed(run_dir, "stage_data", DatasetRef),
-        model=_needed(run_dir, "train_sagemaker", TrainedModel),
-        endpoint=_needed(run_dir, "endpoint", EndpointRef),
-        function=_needed(run_dir, "function", FunctionRef),
-        smoke=_needed(run_dir, "smoke", SmokeResult),
-        loadtest=load_record(run_dir, LOADTEST, LoadReport),
-        times=_needed(run_dir, "pipeline", StageTimes),
-        report=str(run_dir / REPORT),
-        ec2=load_record(run_dir, "train_ec2", InstanceModel),
-        parity=load_record(run_dir, PARITY, Parity),
-        scaling=load_record(run_dir, SCALING, ScalingVerdicts),
+        run_id=run.id,
+        dataset=run.need(DatasetRef),
+        model=run.need(TrainedModel),
+        endpoint=run.need(EndpointRef),
+        function=run.need(FunctionRef),
+        smoke=run.need(SmokeResult),
+        loadtest=run.find(LoadReport),
+        times=run.need(StageTimes),
+        report=str(run.folder / REPORT),
+        ec2=run.find(InstanceModel),
+        parity=run.find(Parity),
+        scaling=run.find(ScalingVerdicts),
     )
 
 
-def forget_load_test_of_another(run_dir: Path, tested: LoadTested) -> None:
+def forget_load_test_of_another(run: RunFolder, tested: LoadTested) -> None:
     """Drop the record of a load test of another deployment than `tested`: the report would show it as this one's."""
-    kept = load_record(run_dir, TESTED, LoadTested)
+    kept = run.find(LoadTested)
     if kept is None:
         return
     same = replace(
@@ -121,12 +100,4 @@ def forget_load_test_of_another(run_dir: Path, tested: LoadTested) -> None:
         endpoint_created=tested.endpoint_created,
     )
     if kept != same:
-        for record in (LOADTEST, TESTED, SCALING):
-            (run_dir / f"{record}.json").unlink(missing_ok=True)
-
-
-def _needed(run_dir: Path, stage: str, kind: type[Record]) -> Record:
-    record = load_record(run_dir, stage, kind)
-    if record is None:
-        raise SettingsRefused("report", f"run {run_dir.name}", f"it has no record of {stage}", "kennel run")
-    return record
+        run.forget(LoadReport, LoadTested, ScalingVerdicts)

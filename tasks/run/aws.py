@@ -117,7 +117,7 @@ class Aws:
 
     def _credentials(self) -> dict[str, str]:
         """Local calls never carry the credentials of a profile; real ones use the normal chain."""
-        if self.target == "aws":
+        if self.target.has_profile_credentials:
             return {}
         return {
             "aws_access_key_id": os.environ.get("AWS_ACCESS_KEY_ID") or "local",
@@ -135,8 +135,7 @@ class Aws:
         )
 
     def _ask_account(self) -> str:
-        start = "eval $(python -m localaws start)" if self.target == "local" else "aws sts get-caller-identity"
-        with aws_boundary(f"account at {self.endpoint}", start):
+        with aws_boundary(f"account at {self.endpoint}", self.target.start_command):
             account = str(self.client("sts").get_caller_identity()["Account"])
         named = self.settings.account_id
         if named is not None and named != account:

@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
-from tasks.run.aws import Aws
 from tasks.run.errors import LedgerRefused, RunBusy
 
 State = Literal["intended", "created", "adopted", "uncertain", "removed"]
@@ -84,12 +83,6 @@ class Ledger:
             self._append({"header": asdict(self.header)})
         elif found != self.header:
             raise _other_target(self.path, found, self.header)
-
-    @classmethod
-    def open(cls, aws: Aws, run_id: str) -> Ledger:
-        """Open the ledger of a run for the account and endpoint in use (one STS call, if none was made yet)."""
-        run_dir = aws.settings.run_dir(run_id)
-        return cls(run_dir, account_id=aws.account_id, endpoint=aws.endpoint, region=aws.region)
 
     @contextmanager
     def create(self, kind: str, name: str) -> Iterator[Creation]:

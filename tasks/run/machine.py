@@ -30,7 +30,7 @@ def where(settings: Settings) -> str:
 
     The embedded AWS's clock and the limits of its hosting instances are told where they are not the usual ones.
     """
-    if settings.target() == "aws":
+    if not settings.target().runs_on_this_machine:
         return f"AWS, {settings.region}"
     scale = [] if settings.time_scale == 1.0 else [f"time scale {settings.time_scale:g}"]
     changed = ", ".join(scale + _hosting_limits(settings))

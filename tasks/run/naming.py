@@ -9,7 +9,13 @@ import hashlib
 import json
 import re
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
+
+from pydantic import StringConstraints
+
+if TYPE_CHECKING:
+    from tasks.run.options import TrainingOptions
 
 PROJECT = "kennel"
 RESOURCE_PREFIX = f"{PROJECT}-"
@@ -27,6 +33,8 @@ SPEC_TAG = "kennel:spec"
 RUN_ID_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?$"
 """At most 24 characters, so that every name made from a run id fits AWS's limits (63 for SageMaker, 64 for IAM)."""
 
+RunId = Annotated[str, StringConstraints(pattern=RUN_ID_PATTERN)]
+
 
 def run_id_for(source: str, **choices: object) -> str:
     """Return the run id of a command: the same source and choices give the same id.
@@ -39,38 +47,24 @@ def run_id_for(source: str, **choices: object) -> str:
     return f"{_slug(source)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def training_run_id(
-    source: str,
-    *,
-    backbone: str,
-    instances: int,
-    instance_type: str | None = None,
-    epochs: int | None = None,
-    views: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    seed: int = 0,
-    finetune: bool = False,
-    weights: str | None = None,
-    spot: bool = False,
-) -> str:
+def training_run_id(source: str, training: TrainingOptions) -> str:
     """Return the run id of a command that trains: what changes the model, or what SageMaker is asked for, changes it.
 
     A training on EC2 of the same choices belongs to the same run, so that the two can be compared.
     """
     return run_id_for(
         source,
-        backbone=backbone,
-        instances=instances,
-        instance_type=instance_type,
-        epochs=epochs,
-        views=views,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        finetune=finetune or None,
-        weights=weights,
-        spot=spot or None,
+        backbone=training.backbone,
+        instances=training.instances,
+        instance_type=training.instance_type,
+        epochs=training.epochs,
+        views=training.views,
+        batch_size=training.batch_size,
+        learning_rate=training.learning_rate,
+        seed=training.seed,
+        finetune=training.finetune or None,
+        weights=training.weights,
+        spot=training.spot or None,
     )
 
 

@@ -1,6 +1,7 @@
 """What one stage hands to the next, and how it is kept: frozen dataclasses, one JSON file a stage.
 
-`runs/<run id>/<stage>.json` is the only source of a report's figures. Files are written whole or not at all.
+`runs/<run id>/<stage>.json` is the only source of a report's figures. Files are written whole or not at all. Each kind
+of record says in its class line which file it is kept in, what a person calls it, and which flow makes it.
 """
 
 from __future__ import annotations
@@ -8,20 +9,40 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from tasks.run.errors import LedgerRefused
 
 SPLITS = ("train", "validation", "test")
+Number = int | float
+"""A count or a measure, for fields that hold either: a count is read and printed as a whole number."""
 
 
 @dataclass(frozen=True)
-class DatasetRef:
+class Record:
+    """The base of every kind of record that is kept in a file of its own.
+
+    `file` is the path of that file in the run's folder and may name fields ("ec2/instance-{number}.json"), `called` is
+    what a message calls the record ("trained model"), and `made_by` is the flow that makes it.
+    """
+
+    file: ClassVar[str]
+    called: ClassVar[str]
+    made_by: ClassVar[str]
+
+    def __init_subclass__(cls, *, file: str, called: str, made_by: str) -> None:
+        """Take what the class line says of the kind of record."""
+        super().__init_subclass__()
+        cls.file, cls.called, cls.made_by = file, called, made_by
+
+
+@dataclass(frozen=True)
+class DatasetRef(Record, file="stage_data.json", called="staged dataset", made_by="stage_data"):
     """A staged dataset: s3://{bucket}/{prefix}/{train,validation,test}/shard-*.tar, manifest.json written last."""
 
     bucket: str
@@ -56,7 +77,7 @@ class DatasetRef:
 
 
 @dataclass(frozen=True)
-class WeightsRef:
+class WeightsRef(Record, file="weights.json", called="backbone weights", made_by="train_sagemaker"):
     """Backbone weights at s3://{bucket}/{prefix}/backbone.safetensors."""
 
     bucket: str
@@ -75,7 +96,7 @@ class WeightsRef:
 class Hyperparameters:
     """The arguments of training/train.py; None leaves the script's default."""
 
-    backbone: str = "resnet50"
+    backbone: str
     epochs: int | None = None
     views: int | None = None
     batch_size: int | None = None
@@ -93,7 +114,7 @@ class Hyperparameters:
 
 
 @dataclass(frozen=True)
-class TrainedModel:
+class TrainedModel(Record, file="train_sagemaker.json", called="trained model", made_by="train_sagemaker"):
     """A model that a training job made; accuracies are fractions, always with the number of images behind them."""
 
     job_name: str
@@ -116,7 +137,7 @@ class TrainedModel:
 
 
 @dataclass(frozen=True)
-class InstanceModel:
+class InstanceModel(Record, file="train_ec2.json", called="model trained on EC2", made_by="train_ec2"):
     """A model that was trained on EC2 instances over SSH, and what it took.
 
     `seconds` has a phase's wall time by name, as this side saw it (launch, connect, ship, collect, store, terminate) or
@@ -154,7 +175,7 @@ class InstanceModel:
 
 
 @dataclass(frozen=True)
-class EndpointRef:
+class EndpointRef(Record, file="endpoint.json", called="endpoint", made_by="deploy"):
     """A live endpoint and what it runs; `created` (UTC, ISO 8601) tells it from an earlier one of the same name."""
 
     name: str
@@ -170,7 +191,7 @@ class EndpointRef:
 
 
 @dataclass(frozen=True)
-class InstanceRef:
+class InstanceRef(Record, file="ec2/instance-{number}.json", called="EC2 instance", made_by="train_ec2"):
     """An EC2 instance of a run and how to get into it.
 
     `address` is public and "" while the instance has none; `host_key` is the public line that it must answer with, and
@@ -197,7 +218,7 @@ class InstanceRef:
 
 
 @dataclass(frozen=True)
-class FunctionRef:
+class FunctionRef(Record, file="function.json", called="function", made_by="deploy"):
     """A published Lambda function; callers use `alias_arn`, never $LATEST."""
 
     name: str
@@ -212,7 +233,7 @@ class FunctionRef:
 
 
 @dataclass(frozen=True)
-class LoadReport:
+class LoadReport(Record, file="loadtest.json", called="load test", made_by="loadtest"):
     """What a load test saw; latencies in milliseconds, None where there were too few samples for the percentile.
 
     `requests` were sent and are `answered` (with success) or `failures`; percentiles are of the answered ones, from the
@@ -251,36 +272,48 @@ class LoadReport:
     hardware: str = ""
 
 
-Record = TypeVar("Record")
+Kept = TypeVar("Kept", bound=Record)
 
 
-def save_record(run_dir: Path, stage: str, record: object) -> Path:
-    """Write a stage's record as runs/<id>/<stage>.json, mode 0600, whole or not at all; return its path."""
-    if not dataclasses.is_dataclass(record) or isinstance(record, type):
-        raise TypeError(f"a record is an instance of a dataclass, not {type(record).__name__}")
+def record_path(folder: Path, kind: type[Record], /, **fields: object) -> Path:
+    """Return the file of a kind of record in a folder; `fields` are those that the file's name has."""
+    return folder / kind.file.format(**fields)
+
+
+def save_record(folder: Path, record: Record) -> Path:
+    """Write a record to its file in a folder, mode 0600, whole or not at all; return its path."""
     content = {"record": type(record).__name__, **dataclasses.asdict(record)}
-    path = run_dir / f"{stage}.json"
+    path = record_path(folder, type(record), **vars(record))
     write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
     return path
 
 
-def load_record(run_dir: Path, stage: str, kind: type[Record]) -> Record | None:
-    """Read a stage's record, or None when the stage was not finished.
+def load_record(folder: Path, kind: type[Kept], /, **fields: object) -> Kept | None:
+    """Read the record of a kind from its file in a folder, or None when there is no such file.
+
+    A field that has a default may be absent, because an older release may not have known it. Types are checked without
+    conversion, except that a whole number is taken for a float.
 
     Raises:
-        LedgerRefused: the file holds another record, or lacks a field (an older release wrote it).
+        LedgerRefused: the file is no JSON or another record's, or a field is missing, unknown or of a wrong type.
     """
-    path = run_dir / f"{stage}.json"
+    path = record_path(folder, kind, **fields)
     if not path.exists():
         return None
     try:
         content = json.loads(path.read_bytes())
-        if content.pop("record") != kind.__name__:
-            raise ValueError(f"not a {kind.__name__}")
-        return cast(Record, _build(kind, content))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        what = f"{path} does not hold a {kind.__name__}"
-        raise LedgerRefused("records", what, str(error), f"remove {path} and run the same command again") from error
+        if not isinstance(content, dict) or content.pop("record", None) != kind.__name__:
+            raise ValueError(f"it is not the record of a {kind.__name__}")
+        return _adapter(kind).validate_json(json.dumps(content), strict=True, extra="forbid")
+    except ValidationError as error:
+        raise _refused(path, kind, _first_problem(error)) from error
+    except ValueError as error:
+        raise _refused(path, kind, str(error)) from error
+
+
+def forget_record(folder: Path, kind: type[Record], /, **fields: object) -> None:
+    """Remove the file of a kind of record from a folder, if there is one."""
+    record_path(folder, kind, **fields).unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -298,18 +331,25 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _build(kind: Any, value: Any) -> Any:
-    """Rebuild tuples and nested dataclasses, which JSON keeps as lists and objects."""
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
-        hints = typing.get_type_hints(kind)
-        return kind(**{name: _build(hints.get(name), item) for name, item in value.items()})
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in {typing.Union, types.UnionType}:
-        return None if value is None else _build(next(a for a in arguments if a is not type(None)), value)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_build(arguments[0], item) for item in value)
-    if origin is list and isinstance(value, list):
-        return [_build(arguments[0], item) for item in value]
-    if origin in {dict, Mapping} and isinstance(value, dict):
-        return {key: _build(arguments[1], item) for key, item in value.items()}
-    return value
+_adapters: dict[str, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: type[Kept]) -> TypeAdapter[Kept]:
+    """Return what checks and builds a kind of record; making it takes up to 20 ms, so it is made once."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if name not in _adapters:
+        _adapters[name] = TypeAdapter(kind)
+    return _adapters[name]
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Return which field is wrong, what is wrong with it, and what was read for it."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the record"
+    received = "" if first["type"] == "missing" else f", not {first['input']!r:.80}"
+    return f"{field}: {first['msg']}{received}"
+
+
+def _refused(path: Path, kind: type[Record], why: str) -> LedgerRefused:
+    again = f"remove {path} and run the same command again"
+    return LedgerRefused("records", f"{path} does not hold a {kind.__name__}", why, again)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AliasChoices, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.run import naming
@@ -33,7 +33,6 @@ def narrow_cidr(value: str) -> str:
     return str(network)
 
 
-Target = Literal["local", "aws"]
 AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 Cidr = Annotated[str, AfterValidator(narrow_cidr)]
@@ -52,6 +51,57 @@ LOCAL_SPARES_PATHS = ("/_localaws/spares", "/_localaws/function-spares")
 PREFIX = "KENNEL_"
 ELSEWHERE = ("KENNEL_CRASH_AT", "KENNEL_GIT_COMMIT")
 """Variables with the prefix that are read by others than this class."""
+
+
+class Target(BaseModel):
+    """Which AWS is meant, and all in which the code treats the embedded one and the real one differently.
+
+    Nothing asks for the name: whoever needs a difference reads the field that is called after it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["local", "aws"]
+    start_command: str
+    """What brings an AWS that does not answer."""
+    has_profile_credentials: bool
+    """Calls carry what the user's profile has; the embedded AWS never gets that."""
+    runs_on_this_machine: bool
+    """Its instances share our processors, so that figures depend on them, and together they reach a ceiling."""
+    has_sample: bool
+    """Without a word of the user's, the demo's data and traffic are taken; on real AWS nothing is assumed."""
+    allowed_hosts: tuple[str, ...]
+    """`host:port` that a function may fetch from although they are not public, where the user names none."""
+    instance_poll_seconds: float = Field(gt=0.0, le=60.0)
+    """How often the number of an endpoint's instances is asked for while one is awaited and its start is timed."""
+    metric_poll_seconds: float = Field(gt=0.0, le=60.0)
+    """How often CloudWatch is asked for sums that are not there yet."""
+    metric_delay_seconds: float = Field(gt=0.0, le=900.0)
+    """How late CloudWatch may have the last minute's sums."""
+
+
+EMBEDDED_AWS = Target(
+    name="local",
+    start_command="eval $(python -m localaws start)",
+    has_profile_credentials=False,
+    runs_on_this_machine=True,
+    has_sample=True,
+    allowed_hosts=("127.0.0.1:*", "localhost:*"),
+    instance_poll_seconds=0.05,
+    metric_poll_seconds=0.2,
+    metric_delay_seconds=15.0,
+)
+REAL_AWS = Target(
+    name="aws",
+    start_command="aws sts get-caller-identity",
+    has_profile_credentials=True,
+    runs_on_this_machine=False,
+    has_sample=False,
+    allowed_hosts=(),
+    instance_poll_seconds=2.0,
+    metric_poll_seconds=5.0,
+    metric_delay_seconds=240.0,
+)
 
 
 class Settings(BaseSettings):
@@ -128,7 +178,7 @@ class Settings(BaseSettings):
         """
         if self.endpoint_url is not None:
             if is_loopback(self.endpoint_url):
-                return "local"
+                return EMBEDDED_AWS
             why = "an endpoint override must be on loopback: credentials and data would go there"
             raise TargetRefused("target", f"AWS_ENDPOINT_URL={self.endpoint_url}", why, "unset AWS_ENDPOINT_URL")
         _refuse_service_overrides(os.environ)
@@ -140,7 +190,7 @@ class Settings(BaseSettings):
             why = "AWS's clock runs as ours: it is the setting of an embedded one that this shell used"
             what = f"KENNEL_TIME_SCALE={self.time_scale:g} with account {self.account_id}"
             raise TargetRefused("target", what, why, "unset KENNEL_TIME_SCALE KENNEL_CLOCK_ORIGIN")
-        return "aws"
+        return REAL_AWS
 
     def caller_address_source(self) -> str:
         """Return the URL that answers with the address that we call from: asked where the instance will be."""

@@ -26,7 +26,7 @@ from tasks.model.archive import METRICS
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, Hyperparameters, WeightsRef
 from tasks.run.waiting import once_assumable, say
 
@@ -130,7 +130,7 @@ def describe_job(aws: Aws, name: str) -> Mapping[str, Any] | None:
     return answer
 
 
-def create_job(aws: Aws, ledger: Ledger, plan: TrainingPlan, name: str) -> None:
+def create_job(run: Run, plan: TrainingPlan, name: str) -> None:
     """Upload the code and start the job `name`; it runs when this returns.
 
     Raises:
@@ -138,12 +138,12 @@ def create_job(aws: Aws, ledger: Ledger, plan: TrainingPlan, name: str) -> None:
         AwsFailed: SageMaker or S3 refused.
     """
     with aws_boundary(f"training job {name}"):
-        with ledger.create("s3-prefix", f"s3://{plan.dataset.bucket}/{run_prefix(plan.run_id)}/"):
-            trainer = _trainer(aws, plan, name)
+        with run.ledger.create("s3-prefix", f"s3://{plan.dataset.bucket}/{run_prefix(plan.run_id)}/"):
+            trainer = _trainer(run.aws, plan, name)
             trainer.prepare()
-        with ledger.create("training-job", name) as row:
-            _start(aws, plan, trainer, name)
-            row.identifier = _arn(aws, name)
+        with run.ledger.create("training-job", name) as row:
+            _start(run.aws, plan, trainer, name)
+            row.identifier = _arn(run.aws, name)
 
 
 def _start(aws: Aws, plan: TrainingPlan, trainer: Any, name: str) -> None:

@@ -16,20 +16,20 @@ from typing import Any
 from tasks.account.logs import LogFollower, LogLine
 from tasks.account.objects import fetch_object
 from tasks.account.roles import TRAINING_LOG_GROUP
-from tasks.run.aws import Aws
 from tasks.run.errors import KennelError
-from tasks.run.records import TrainedModel, load_record, save_record, write_atomically
+from tasks.run.handle import Run, RunFolder
+from tasks.run.records import Record, TrainedModel, write_atomically
 from tasks.run.waiting import say
 from tasks.sagemaker.job import TrainingPlan
 from tasks.sagemaker.result import read_result, reported_metrics
 
 FOLDER = Path("TrainedModels") / "sagemaker"
-MODEL, LOG, METRICS = "model.tar.gz", "training.log", "metrics.json"
+MODEL, LOG = "model.tar.gz", "training.log"
 
 
 @dataclass(frozen=True)
-class KeptTraining:
-    """What `metrics.json` holds; `model_etag` is S3's, `job_created` tells a job from a later one of its name.
+class KeptTraining(Record, file=f"{FOLDER}/metrics.json", called="kept training", made_by="train_sagemaker"):
+    """What is kept of a training; `model_etag` is S3's, `job_created` tells a job from a later one of its name.
 
     `metrics` are the model's own, `reported` what SageMaker parsed from the log, `log_lines` None when there is no log.
     """
@@ -45,42 +45,41 @@ class KeptTraining:
     log_lines: int | None
 
 
-def load_kept(run_dir: Path) -> KeptTraining | None:
+def load_kept(run: RunFolder) -> KeptTraining | None:
     """Return what is kept of a run's training, None when it is not whole.
 
     Raises:
         LedgerRefused: the record cannot be read.
     """
-    kept = load_record(run_dir / FOLDER, METRICS.removesuffix(".json"), KeptTraining)
-    archive = run_dir / FOLDER / MODEL
+    kept, archive = run.find(KeptTraining), run.folder / FOLDER / MODEL
     if kept is None or not archive.is_file() or archive.stat().st_size != kept.model_bytes:
         return None
     return kept
 
 
-def kept_markdown(run_dir: Path) -> list[str]:
+def kept_markdown(run: RunFolder) -> list[str]:
     """Return lines of Markdown that link what is kept, by paths from the run's folder; none when nothing is.
 
     Raises:
         LedgerRefused: the record cannot be read.
     """
-    kept = load_kept(run_dir)
+    kept = load_kept(run)
     if kept is None:
         return []
     lines = [f"- [{FOLDER / MODEL}]({FOLDER / MODEL}): {kept.model_bytes / 1e6:.1f} MB, sha256 `{kept.model_sha256}`"]
     if kept.log_lines is not None:
         lines.append(f"- [{FOLDER / LOG}]({FOLDER / LOG}): the log of all hosts, {kept.log_lines:,} lines")
-    return ["Kept beside this report:", "", *lines, f"- [{FOLDER / METRICS}]({FOLDER / METRICS}): the metrics", ""]
+    return ["Kept beside this report:", "", *lines, f"- [{KeptTraining.file}]({KeptTraining.file}): the metrics", ""]
 
 
-def is_kept(run_dir: Path, description: Mapping[str, Any]) -> bool:
+def is_kept(run: RunFolder, description: Mapping[str, Any]) -> bool:
     """Tell whether the training that a job's description is of is kept here."""
-    kept = load_kept(run_dir)
+    kept = load_kept(run)
     named = str(description["TrainingJobName"]), _created(description)
     return kept is not None and (kept.job_name, kept.job_created) == named
 
 
-def keep_result(aws: Aws, plan: TrainingPlan, description: Mapping[str, Any]) -> TrainedModel:
+def keep_result(run: Run, plan: TrainingPlan, description: Mapping[str, Any]) -> TrainedModel:
     """Fetch a completed job's model, hold it against its job, keep it with log and metrics; return its record.
 
     Raises:
@@ -88,13 +87,12 @@ def keep_result(aws: Aws, plan: TrainingPlan, description: Mapping[str, Any]) ->
             was kept before is left.
         AwsFailed: S3 refused.
     """
-    run_dir, uri = aws.settings.run_dir(plan.run_id), str(description["ModelArtifacts"]["S3ModelArtifacts"])
-    folder = run_dir / FOLDER
+    folder, uri = run.folder / FOLDER, str(description["ModelArtifacts"]["S3ModelArtifacts"])
     fetched = folder / f".{MODEL}.fetched"
     try:
-        etag = fetch_object(aws, uri, fetched)
+        etag = fetch_object(run.aws, uri, fetched)
         model = read_result(plan, description, fetched)
-        (folder / METRICS).unlink(missing_ok=True)
+        run.forget(KeptTraining)
         fetched.replace(folder / MODEL)
     finally:
         fetched.unlink(missing_ok=True)
@@ -109,22 +107,22 @@ def keep_result(aws: Aws, plan: TrainingPlan, description: Mapping[str, Any]) ->
         model_bytes=(folder / MODEL).stat().st_size,
         metrics=model.metrics,
         reported=reported_metrics(description),
-        log_lines=keep_log(aws, run_dir, model.job_name),
+        log_lines=keep_log(run, model.job_name),
     )
-    save_record(folder, METRICS.removesuffix(".json"), kept)
+    path = run.keep(kept)
     log = "" if kept.log_lines is None else f"{LOG} ({kept.log_lines:,} lines), "
-    say(f"kept in {folder}: {MODEL} ({kept.model_bytes / 1e6:.1f} MB), {log}{METRICS}")
+    say(f"kept in {folder}: {MODEL} ({kept.model_bytes / 1e6:.1f} MB), {log}{path.name}")
     return model
 
 
-def keep_log(aws: Aws, run_dir: Path, job_name: str) -> int | None:
+def keep_log(run: Run, job_name: str) -> int | None:
     """Write the log of all hosts in order of time, and return its number of lines; None, and said, when it cannot be.
 
     A training is not worth less for a log that CloudWatch does not give, or the disk does not take.
     """
     try:
-        lines = LogFollower(aws, TRAINING_LOG_GROUP, f"{job_name}/").poll()
-        write_atomically(run_dir / FOLDER / LOG, "".join(f"{_log_text(line)}\n" for line in lines).encode())
+        lines = LogFollower(run.aws, TRAINING_LOG_GROUP, f"{job_name}/").poll()
+        write_atomically(run.folder / FOLDER / LOG, "".join(f"{_log_text(line)}\n" for line in lines).encode())
     except KennelError as error:
         say(f"training log: not kept: {error.what}: {error.why}")
         return None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.run.errors import SettingsRefused
+from tasks.run.records import Number
 from tasks.scaling.traffic import Measured, Traffic
 
 Source = Literal["measured", "chosen", "AWS document", "derived"]
@@ -40,7 +41,7 @@ class Input:
     """One number that went into a choice; `detail` names the run file, the AWS page or the reason."""
 
     name: str
-    value: float
+    value: Number
     unit: str
     source: Source
     detail: str
@@ -57,10 +58,10 @@ class Prediction:
 
     name: str
     what: str
-    value: float
+    value: Number
     unit: str
-    low: float
-    high: float
+    low: Number
+    high: Number
     stage: Stage
     observed_by: str
     noise: float = 0.0
@@ -112,7 +113,7 @@ class Choice:
     """
 
     name: str
-    value: float
+    value: Number
     unit: str
     formula: str
     inputs: tuple[Input, ...]

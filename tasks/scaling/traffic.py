@@ -15,7 +15,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self, get_type_hints
+
+from pydantic import ConfigDict, Field
 
 from tasks.run.errors import SettingsRefused
 
@@ -35,19 +37,21 @@ class Traffic:
         SettingsRefused: a field is out of bounds, or the rates are not in order.
     """
 
-    baseline_rps: float
-    peak_rps: float
-    spike_rps: float
-    ramp_seconds: float
-    slo_p95_ms: float
-    max_error_rate: float
-    max_throttle_rate: float
-    monthly_budget_usd: float
-    peak_share: float = 0.1
+    __pydantic_config__ = ConfigDict(extra="forbid", field_title_generator=lambda name, _: name)
+
+    baseline_rps: Annotated[float, Field(ge=1e-3, le=MAX_RPS, description="Requests a second, mostly.")]
+    peak_rps: Annotated[float, Field(ge=1e-3, le=MAX_RPS, description="Requests a second, at the busiest time.")]
+    spike_rps: Annotated[float, Field(ge=1e-3, le=MAX_RPS, description="Requests a second, for moments.")]
+    ramp_seconds: Annotated[float, Field(ge=0.0, le=86_400.0, description="From baseline to peak; 0 is a step.")]
+    slo_p95_ms: Annotated[float, Field(ge=1.0, le=60_000.0, description="95 % of the requests take no longer.")]
+    max_error_rate: Annotated[float, Field(ge=0.0, le=0.5, description="A share: 0.01 is 1 %.")]
+    max_throttle_rate: Annotated[float, Field(ge=1e-6, le=0.5, description="A share of the requests; never 0.")]
+    monthly_budget_usd: Annotated[float, Field(ge=0.0, le=1e9, description="Endpoint and function together.")]
+    peak_share: Annotated[float, Field(ge=0.0, le=1.0, description="The share of a month at peak.")] = 0.1
 
     def __post_init__(self) -> None:
         """Check the bounds."""
-        for name, (low, high) in _TRAFFIC_BOUNDS.items():
+        for name, (low, high) in _BOUNDS.items():
             _require(f"traffic.{name}", getattr(self, name), low, high)
         if not self.baseline_rps <= self.peak_rps <= self.spike_rps:
             what = f"baseline_rps={self.baseline_rps:g}, peak_rps={self.peak_rps:g}, spike_rps={self.spike_rps:g}"
@@ -197,18 +201,12 @@ class Measured:
                 )
 
 
-_TRAFFIC_BOUNDS: Mapping[str, tuple[float, float]] = {
-    "baseline_rps": (1e-3, MAX_RPS),
-    "peak_rps": (1e-3, MAX_RPS),
-    "spike_rps": (1e-3, MAX_RPS),
-    "ramp_seconds": (0.0, 86_400.0),
-    "slo_p95_ms": (1.0, 60_000.0),
-    "max_error_rate": (0.0, 0.5),
-    "max_throttle_rate": (1e-6, 0.5),
-    "monthly_budget_usd": (0.0, 1e9),
-    "peak_share": (0.0, 1.0),
-}
-"""A throttle rate of exactly 0 has no finite concurrency: arrivals are random."""
+def _bounds(hint: Any) -> tuple[float, float]:
+    least, most = hint.__metadata__[0].metadata
+    return least.ge, most.le
+
+
+_BOUNDS = {name: _bounds(hint) for name, hint in get_type_hints(Traffic, include_extras=True).items()}
 
 
 def _require(name: str, value: float, low: float, high: float) -> None:

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary, is_not_found
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.records import EndpointRef
 from tasks.scaling.choice import ScalingPlan
 from tasks.serving.instances import wait_for_instances
@@ -136,7 +136,7 @@ def resource_id(endpoint_name: str, variant: str) -> str:
     return f"endpoint/{endpoint_name}/variant/{variant}"
 
 
-def ensure_autoscaling(aws: Aws, ledger: Ledger, plan: AutoscalingPlan) -> ScalingState:
+def ensure_autoscaling(run: Run, plan: AutoscalingPlan) -> ScalingState:
     """Bring target and policy to the plan, not suspended, and return what is set once min to max instances serve.
 
     Raises:
@@ -147,20 +147,21 @@ def ensure_autoscaling(aws: Aws, ledger: Ledger, plan: AutoscalingPlan) -> Scali
         AwsFailed: AWS refused.
     """
     with aws_boundary(f"autoscaling of {plan.endpoint_name}"):
-        found = _target(aws, plan.resource_id)
+        found = _target(run.aws, plan.resource_id)
         if found is not None:
-            _refuse_other_policies(aws, plan)
-        _wait(aws, plan, low=0, high=None)  # a variant can be registered only while nothing is changed on its endpoint
-        _register(aws, ledger, plan, found)
-        if not _has_policy(aws, plan):
-            aws.client("application-autoscaling").put_scaling_policy(
+            _refuse_other_policies(run.aws, plan)
+        # a variant can be registered only while nothing is changed on its endpoint
+        _wait(run.aws, plan, low=0, high=None)
+        _register(run, plan, found)
+        if not _has_policy(run.aws, plan):
+            run.aws.client("application-autoscaling").put_scaling_policy(
                 PolicyName=plan.policy_name,
                 PolicyType="TargetTrackingScaling",
                 TargetTrackingScalingPolicyConfiguration=plan.configuration,
                 **variant_fields(plan.resource_id),
             )
-        _wait(aws, plan, low=plan.minimum, high=plan.maximum)
-    state = describe_scaling(aws, plan.endpoint_name, plan.variant)
+        _wait(run.aws, plan, low=plan.minimum, high=plan.maximum)
+    state = describe_scaling(run.aws, plan.endpoint_name, plan.variant)
     if state is None:
         where, what = f"autoscaling of {plan.endpoint_name}", "the variant is not registered"
         raise StageFailed(where, what, "somebody deregistered it at this moment", "the same command again")
@@ -210,7 +211,7 @@ def resume_scaling(aws: Aws, endpoint_name: str, variant: str) -> bool:
     return _switch(aws, endpoint_name, variant, is_suspended=False)
 
 
-def remove_autoscaling(aws: Aws, ledger: Ledger, endpoint_name: str, variant: str) -> None:
+def remove_autoscaling(run: Run, endpoint_name: str, variant: str) -> None:
     """Deregister a variant, which deletes its policies and their alarms; nothing happens when it is not registered.
 
     Raises:
@@ -218,9 +219,9 @@ def remove_autoscaling(aws: Aws, ledger: Ledger, endpoint_name: str, variant: st
     """
     name = resource_id(endpoint_name, variant)
     with aws_boundary(f"autoscaling of {endpoint_name}"):
-        if _target(aws, name) is not None:
-            aws.client("application-autoscaling").deregister_scalable_target(**variant_fields(name))
-            ledger.removed(KIND, name)
+        if _target(run.aws, name) is not None:
+            run.aws.client("application-autoscaling").deregister_scalable_target(**variant_fields(name))
+            run.ledger.removed(KIND, name)
 
 
 def _wait(aws: Aws, plan: AutoscalingPlan, *, low: int, high: int | None) -> None:
@@ -229,19 +230,19 @@ def _wait(aws: Aws, plan: AutoscalingPlan, *, low: int, high: int | None) -> Non
     )
 
 
-def _register(aws: Aws, ledger: Ledger, plan: AutoscalingPlan, found: Mapping[str, Any] | None) -> None:
-    client = aws.client("application-autoscaling")
+def _register(run: Run, plan: AutoscalingPlan, found: Mapping[str, Any] | None) -> None:
+    client = run.aws.client("application-autoscaling")
     wanted = {
         "MinCapacity": plan.minimum,
         "MaxCapacity": plan.maximum,
         "SuspendedState": dict.fromkeys(_SWITCHES, False),
     }
     if found is None:
-        with ledger.create(KIND, plan.resource_id) as row:
+        with run.ledger.create(KIND, plan.resource_id) as row:
             answer = client.register_scalable_target(**variant_fields(plan.resource_id), **wanted)
             row.identifier = answer.get("ScalableTargetARN")
         return
-    ledger.adopt(KIND, plan.resource_id, found.get("ScalableTargetARN"))
+    run.ledger.adopt(KIND, plan.resource_id, found.get("ScalableTargetARN"))
     bounds = (found["MinCapacity"], found["MaxCapacity"])
     if bounds != (plan.minimum, plan.maximum) or any(_suspended(found).values()):
         client.register_scalable_target(**variant_fields(plan.resource_id), **wanted)

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from tasks.run.aws import Aws
 from tasks.run.errors import LimitReached, SettingsRefused, StageFailed, aws_boundary, error_code, is_not_found
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.records import FunctionRef
 from tasks.run.waiting import wait_for
 from tasks.scaling.choice import ScalingPlan
@@ -104,7 +104,7 @@ def account_limits(aws: Aws, function: FunctionRef | None = None) -> Limits:
     return Limits(total, reserved_by_others=max(0, taken), source="GetAccountSettings")
 
 
-def ensure_concurrency(aws: Aws, ledger: Ledger, plan: ConcurrencyPlan) -> tuple[FunctionRef, ConcurrencyState]:
+def ensure_concurrency(run: Run, plan: ConcurrencyPlan) -> tuple[FunctionRef, ConcurrencyState]:
     """Bring memory, reservation and provisioned concurrency to the plan and wait until it is all ready.
 
     Returns the function, whose version is another one after a change of memory, and what is set.
@@ -116,17 +116,17 @@ def ensure_concurrency(aws: Aws, ledger: Ledger, plan: ConcurrencyPlan) -> tuple
         AwsFailed: Lambda refused.
     """
     with aws_boundary(f"concurrency of {plan.function.name}"):
-        state = _describe(aws, plan.function)
+        state = _describe(run.aws, plan.function)
         _check_account(plan, state)
         if state.memory_mb != plan.memory_mb:
-            _set_memory(aws, plan)
+            _set_memory(run.aws, plan)
         # Provisioned concurrency has to fit into the reservation at every moment.
         is_shrinking = plan.reserved is not None and plan.reserved < state.provisioned
         parts = (_set_provisioned, _set_reserved) if is_shrinking else (_set_reserved, _set_provisioned)
         for part in parts:
-            part(aws, ledger, plan, state)
-        _wait_until_ready(aws, plan)
-        state = _describe(aws, plan.function)
+            part(run, plan, state)
+        _wait_until_ready(run.aws, plan)
+        state = _describe(run.aws, plan.function)
     return dataclasses.replace(plan.function, version=state.version), state
 
 
@@ -141,16 +141,16 @@ def describe_concurrency(aws: Aws, function: FunctionRef) -> ConcurrencyState:
         return _describe(aws, function)
 
 
-def remove_provisioned(aws: Aws, ledger: Ledger, function: FunctionRef) -> None:
+def remove_provisioned(run: Run, function: FunctionRef) -> None:
     """Give up an alias's provisioned concurrency, which costs money by the hour; nothing happens when there is none.
 
     Raises:
         AwsFailed: Lambda refused.
     """
     with aws_boundary(f"provisioned concurrency of {function.name}"):
-        if _provisioned(aws, function) is not None:
-            _unprovision(aws, function)
-            ledger.removed(KIND, f"{function.name}:{function.alias}")
+        if _provisioned(run.aws, function) is not None:
+            _unprovision(run.aws, function)
+            run.ledger.removed(KIND, f"{function.name}:{function.alias}")
 
 
 def _check_account(plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
@@ -192,8 +192,8 @@ def _settled(client: Any, plan: ConcurrencyPlan) -> None:
     wait_for(f"function {plan.function.name}", probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
 
 
-def _set_reserved(aws: Aws, _: Ledger, plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
-    client, name = aws.client("lambda"), plan.function.name
+def _set_reserved(run: Run, plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
+    client, name = run.aws.client("lambda"), plan.function.name
     if state.reserved == plan.reserved:
         return
     if plan.reserved is None:
@@ -202,20 +202,20 @@ def _set_reserved(aws: Aws, _: Ledger, plan: ConcurrencyPlan, state: Concurrency
         client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=plan.reserved)
 
 
-def _set_provisioned(aws: Aws, ledger: Ledger, plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
-    client, alias = aws.client("lambda"), _alias(plan.function)
+def _set_provisioned(run: Run, plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
+    client, alias = run.aws.client("lambda"), _alias(plan.function)
     if state.status is not None:
-        ledger.adopt(KIND, plan.provisioned_name)
+        run.ledger.adopt(KIND, plan.provisioned_name)
     if plan.provisioned == 0:
         if state.status is not None:
-            _unprovision(aws, plan.function)
-            ledger.removed(KIND, plan.provisioned_name)
+            _unprovision(run.aws, plan.function)
+            run.ledger.removed(KIND, plan.provisioned_name)
     elif state.provisioned != plan.provisioned or state.status == "FAILED":
         wanted = {**alias, "ProvisionedConcurrentExecutions": plan.provisioned}
         if state.status is not None:
             client.put_provisioned_concurrency_config(**wanted)
             return
-        with ledger.create(KIND, plan.provisioned_name):
+        with run.ledger.create(KIND, plan.provisioned_name):
             client.put_provisioned_concurrency_config(**wanted)
 
 

@@ -20,7 +20,7 @@ from tasks.account.prices import InstanceChoice
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.records import EndpointRef
 from tasks.run.waiting import once_assumable, wait_for
 from tasks.serving.autoscaling import remove_autoscaling
@@ -91,7 +91,7 @@ def endpoint_arn(aws: Aws, run_id: str) -> str:
     return f"arn:aws:sagemaker:{aws.region}:{aws.account_id}:endpoint/{endpoint_name(run_id).lower()}"
 
 
-def ensure_endpoint(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> EndpointRef:
+def ensure_endpoint(run: Run, plan: EndpointPlan) -> EndpointRef:
     """Bring the run's endpoint to the plan and wait until it serves it; calls nothing that changes what fits already.
 
     Raises:
@@ -102,20 +102,20 @@ def ensure_endpoint(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> EndpointRef
     """
     begun = time.perf_counter()
     with aws_boundary(f"endpoint {plan.endpoint_name}"):
-        _ensure_model(aws, ledger, plan)
-        _ensure_config(aws, ledger, plan)
-        description = _settled(aws, plan, "before the change")
+        _ensure_model(run, plan)
+        _ensure_config(run, plan)
+        description = _settled(run.aws, plan, "before the change")
         if description is not None:
-            _refuse_foreign(aws, plan, description)
+            _refuse_foreign(run.aws, plan, description)
         if description is not None and description["EndpointStatus"] == "Failed":
-            _delete_failed(aws, ledger, plan)
+            _delete_failed(run, plan)
             description = None
         if description is None:
-            _create(aws, ledger, plan)
+            _create(run, plan)
         elif description["EndpointConfigName"] != plan.config_name:
-            _update(aws, ledger, plan, serving=str(description["EndpointConfigName"]))
-        ledger.adopt("endpoint", plan.endpoint_name, endpoint_arn(aws, plan.run_id))
-        served = _settled(aws, plan, "until it serves")
+            _update(run, plan, serving=str(description["EndpointConfigName"]))
+        run.ledger.adopt("endpoint", plan.endpoint_name, endpoint_arn(run.aws, plan.run_id))
+        served = _settled(run.aws, plan, "until it serves")
     return _checked(plan, served, time.perf_counter() - begun)
 
 
@@ -126,11 +126,11 @@ def with_first_seconds(endpoint: EndpointRef, kept: EndpointRef | None) -> Endpo
     return kept if replace(endpoint, seconds=kept.seconds) == kept else endpoint
 
 
-def _ensure_model(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
-    client, name = aws.client("sagemaker"), plan.model_name
+def _ensure_model(run: Run, plan: EndpointPlan) -> None:
+    client, name = run.aws.client("sagemaker"), plan.model_name
     found = _describe(lambda: client.describe_model(ModelName=name))
     if found is None:
-        with ledger.create("model", name) as row:
+        with run.ledger.create("model", name) as row:
             answer = once_assumable(
                 f"model {name}",
                 lambda: client.create_model(
@@ -144,14 +144,14 @@ def _ensure_model(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
         return
     if found["PrimaryContainer"]["ModelDataUrl"] != plan.model_uri or found["PrimaryContainer"]["Image"] != plan.image:
         raise _foreign(f"model {name}", "it has another artefact or image than its name stands for")
-    ledger.adopt("model", name, found["ModelArn"])
+    run.ledger.adopt("model", name, found["ModelArn"])
 
 
-def _ensure_config(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
-    client, name = aws.client("sagemaker"), plan.config_name
+def _ensure_config(run: Run, plan: EndpointPlan) -> None:
+    client, name = run.aws.client("sagemaker"), plan.config_name
     found = _describe(lambda: client.describe_endpoint_config(EndpointConfigName=name))
     if found is None:
-        with ledger.create("endpoint-config", name) as row:
+        with run.ledger.create("endpoint-config", name) as row:
             answer = client.create_endpoint_config(
                 EndpointConfigName=name, ProductionVariants=plan.variants, Tags=naming.tag_list(plan.run_id)
             )
@@ -159,12 +159,12 @@ def _ensure_config(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
         return
     if [variant["ModelName"] for variant in found["ProductionVariants"]] != [plan.model_name]:
         raise _foreign(f"endpoint configuration {name}", "it names another model than its own name stands for")
-    ledger.adopt("endpoint-config", name, found["EndpointConfigArn"])
+    run.ledger.adopt("endpoint-config", name, found["EndpointConfigArn"])
 
 
-def _create(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
-    with ledger.create("endpoint", plan.endpoint_name) as row:
-        answer = aws.client("sagemaker").create_endpoint(
+def _create(run: Run, plan: EndpointPlan) -> None:
+    with run.ledger.create("endpoint", plan.endpoint_name) as row:
+        answer = run.aws.client("sagemaker").create_endpoint(
             EndpointName=plan.endpoint_name,
             EndpointConfigName=plan.config_name,
             Tags=naming.tag_list(plan.run_id),
@@ -172,21 +172,21 @@ def _create(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
         row.identifier = answer["EndpointArn"]
 
 
-def _update(aws: Aws, ledger: Ledger, plan: EndpointPlan, *, serving: str) -> None:
+def _update(run: Run, plan: EndpointPlan, *, serving: str) -> None:
     """Move the endpoint to the new configuration.
 
     The instance count that autoscaling arrived at is kept, unless another one is asked for than when `serving`, the
     present configuration, was made: AWS would ignore the new one. A variant that is registered for scaling cannot get
     another instance type: it is deregistered, and what was measured on the old type does not hold for the new one.
     """
-    client = aws.client("sagemaker")
+    client = run.aws.client("sagemaker")
     former = _describe(lambda: client.describe_endpoint_config(EndpointConfigName=serving)) or {}
     types = {variant.get("InstanceType") for variant in former.get("ProductionVariants", [])}
     if types - {plan.instance.instance_type, None}:
-        remove_autoscaling(aws, ledger, plan.endpoint_name, VARIANT)
+        remove_autoscaling(run, plan.endpoint_name, VARIANT)
     asked_for = [variant["InitialInstanceCount"] for variant in former.get("ProductionVariants", [])]
     keeps_count = asked_for in ([], [plan.instance_count])
-    with ledger.create("endpoint", plan.endpoint_name) as row:
+    with run.ledger.create("endpoint", plan.endpoint_name) as row:
         answer = client.update_endpoint(
             EndpointName=plan.endpoint_name,
             EndpointConfigName=plan.config_name,
@@ -195,15 +195,15 @@ def _update(aws: Aws, ledger: Ledger, plan: EndpointPlan, *, serving: str) -> No
         row.identifier = answer["EndpointArn"]
 
 
-def _delete_failed(aws: Aws, ledger: Ledger, plan: EndpointPlan) -> None:
+def _delete_failed(run: Run, plan: EndpointPlan) -> None:
     """Remove an endpoint that never came into service: AWS allows nothing else with it."""
-    aws.client("sagemaker").delete_endpoint(EndpointName=plan.endpoint_name)
+    run.aws.client("sagemaker").delete_endpoint(EndpointName=plan.endpoint_name)
     wait_for(
         f"endpoint {plan.endpoint_name}",
-        lambda: (True if _describe_endpoint(aws, plan) is None else None, "being deleted after a failure"),
+        lambda: (True if _describe_endpoint(run.aws, plan) is None else None, "being deleted after a failure"),
         deadline_seconds=plan.deadline_seconds,
     )
-    ledger.removed("endpoint", plan.endpoint_name)
+    run.ledger.removed("endpoint", plan.endpoint_name)
 
 
 def _settled(aws: Aws, plan: EndpointPlan, when: str) -> Mapping[str, Any] | None:

@@ -14,8 +14,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tasks.run import naming
-from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
+from tasks.run.handle import Run
 from tasks.run.ledger import Ledger
 from tasks.run.records import FunctionRef
 from tasks.run.waiting import once_assumable, wait_for
@@ -25,14 +25,6 @@ FUNCTION_NAME_LIMIT = 64
 RUNTIME = "python3.11"
 HANDLER = "handler.handler"
 FIRST_MEMORY_MB = 256
-
-
-ANY_LOOPBACK_PORT = ("127.0.0.1:*", "localhost:*")
-
-
-def hosts_allowed_by_default(aws: Aws) -> tuple[str, ...]:
-    """Return what a function may fetch from besides public hosts: loopback on the embedded AWS, nothing on real AWS."""
-    return ANY_LOOPBACK_PORT if aws.target == "local" else ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ def function_log_group(run_id: str) -> str:
     return f"/aws/lambda/{function_name(run_id)}"
 
 
-def ensure_function(aws: Aws, ledger: Ledger, plan: FunctionPlan) -> FunctionRef:
+def ensure_function(run: Run, plan: FunctionPlan) -> FunctionRef:
     """Bring function, version and alias to the plan; calls nothing that changes what fits already.
 
     Raises:
@@ -103,17 +95,17 @@ def ensure_function(aws: Aws, ledger: Ledger, plan: FunctionPlan) -> FunctionRef
         OwnershipRefused: a function of that name is not this run's.
         AwsFailed: Lambda refused.
     """
-    client = aws.client("lambda")
+    client = run.aws.client("lambda")
     with aws_boundary(f"function {plan.name}"):
         found = _call_or_none(lambda: client.get_function(FunctionName=plan.name))
         if found is None:
-            _create(client, ledger, plan)
+            _create(client, run.ledger, plan)
         else:
             _refuse_foreign(found, plan)
-            ledger.adopt("function", plan.name, found["Configuration"]["FunctionArn"])
+            run.ledger.adopt("function", plan.name, found["Configuration"]["FunctionArn"])
             _update(client, plan, found["Configuration"])
         current = _settled(client, plan)
-        version, alias_arn = _ensure_alias(client, ledger, plan)
+        version, alias_arn = _ensure_alias(client, run.ledger, plan)
     return FunctionRef(
         name=plan.name,
         arn=str(current["FunctionArn"]),

@@ -48,7 +48,7 @@ def set_instance_count(
         low=count,
         high=count,
         deadline_seconds=deadline_seconds,
-        poll_seconds=0.05 if aws.target == "local" else 2.0,
+        poll_seconds=aws.target.instance_poll_seconds,
     )
     return clock() - begun
 

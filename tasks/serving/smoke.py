@@ -13,7 +13,7 @@ from typing import Any
 
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed, aws_boundary
-from tasks.run.records import DatasetRef, FunctionRef
+from tasks.run.records import DatasetRef, FunctionRef, Record
 from tasks.run.waiting import ASSUMABLE_SECONDS, say
 
 SUM_TOLERANCE = 1e-3
@@ -21,7 +21,7 @@ RETRY_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class SmokeResult:
+class SmokeResult(Record, file="smoke.json", called="smoke test", made_by="deploy"):
     """What the live function answered; a wrong label is not a failure, a malformed answer is."""
 
     image: str

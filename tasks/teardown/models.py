@@ -17,7 +17,8 @@ from tasks.account.objects import StoredObject, fetch_object
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused
-from tasks.run.records import InstanceModel, load_record
+from tasks.run.handle import RunFolder
+from tasks.run.records import InstanceModel
 from tasks.sagemaker.kept import FOLDER, MODEL, load_kept
 from tasks.teardown.plan import Plan
 
@@ -89,32 +90,32 @@ def models_of(aws: Aws, plan: Plan) -> Iterator[StoredModel]:
                 yield StoredModel(bucket, named["run"], named["job"], stored)
 
 
-def local_copy(run_dir: Path, model: StoredModel) -> Path | None:
+def local_copy(run: RunFolder, model: StoredModel) -> Path | None:
     """Return the file of a run's folder that is this model, None when there is none.
 
     Raises:
         LedgerRefused: a record of the run cannot be read.
     """
-    kept = load_kept(run_dir)
+    kept = load_kept(run)
     if kept is not None and (kept.model_uri, kept.model_etag) == (model.uri, model.stored.etag):
-        return run_dir / FOLDER / MODEL
-    from_ec2 = load_record(run_dir, "train_ec2", InstanceModel)
+        return run.folder / FOLDER / MODEL
+    from_ec2 = run.find(InstanceModel)
     if from_ec2 is not None and from_ec2.model_uri == model.uri:
-        return _if_whole(Path(from_ec2.archive), model) or _if_whole(run_dir / "TrainedModels" / MODEL, model)
-    return _if_whole(_place(run_dir, model), model)
+        return _if_whole(Path(from_ec2.archive), model) or _if_whole(run.folder / "TrainedModels" / MODEL, model)
+    return _if_whole(_place(run, model), model)
 
 
 def _copy_of(aws: Aws, model: StoredModel, say: Say) -> Path:
     """Return where a model is kept here, after fetching it when it is not."""
-    run_dir = aws.settings.run_dir(model.run_id)
+    run = RunFolder(aws.settings.run_dir(model.run_id))
     try:
-        found = local_copy(run_dir, model)
+        found = local_copy(run, model)
     except LedgerRefused:  # a record that cannot be read tells of no copy
         found = None
     if found is not None:
         return found
     say(f"  fetch  {model.uri} ({model.stored.size_bytes / 1e6:.1f} MB): it is not on this machine")
-    path = _place(run_dir, model)
+    path = _place(run, model)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     free = shutil.disk_usage(path.parent).free
     if free < model.stored.size_bytes:
@@ -128,8 +129,8 @@ def _copy_of(aws: Aws, model: StoredModel, say: Say) -> Path:
     return path
 
 
-def _place(run_dir: Path, model: StoredModel) -> Path:
-    return run_dir / "TrainedModels" / f"{model.job}-{model.stored.etag[:8]}" / MODEL
+def _place(run: RunFolder, model: StoredModel) -> Path:
+    return run.folder / "TrainedModels" / f"{model.job}-{model.stored.etag[:8]}" / MODEL
 
 
 def _if_whole(path: Path, model: StoredModel) -> Path | None:

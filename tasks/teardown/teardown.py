@@ -18,7 +18,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, SettingsRefused, TeardownIncomplete, aws_boundary, translate
-from tasks.run.ledger import FILE_NAME, Ledger, LedgerHeader, LedgerRow, crash_point, read_ledger, run_lock
+from tasks.run.handle import Run
+from tasks.run.ledger import FILE_NAME, Ledger, LedgerHeader, LedgerRow, crash_point, read_ledger
 from tasks.teardown.ec2 import forget_keys
 from tasks.teardown.kinds import Kind
 from tasks.teardown.models import NO_MODELS, Models, keep_models
@@ -132,7 +133,7 @@ def execute(
     """
     runs = _runs_of(plan)
     with _locked(aws, runs):
-        ledgers = {name: Ledger.open(aws, name) for name in runs}
+        ledgers = {name: Run(aws, name).ledger for name in runs}
         for item in plan.removals:
             _write_down(ledgers.get(item.run_id or ""), item)
         failures = _remove_all(aws, plan, ledgers, kinds, say)
@@ -180,7 +181,7 @@ def _look_one(aws: Aws, claim: Claim, kinds: Mapping[str, Kind]) -> Found | None
 def _locked(aws: Aws, runs: list[str]) -> Iterator[None]:
     with ExitStack() as stack:
         for name in runs:
-            stack.enter_context(run_lock(aws.settings.run_dir(name)))
+            stack.enter_context(Run(aws, name).lock())
         yield
 
 

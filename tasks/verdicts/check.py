@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Literal
 
 from tasks.load.disturbance import Bounds, Look, brief
-from tasks.load.generator import LoadOptions
+from tasks.load.generator import GeneratorOptions
 from tasks.load.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
+from tasks.load.options import Through
 from tasks.load.profile import Profile, profile_of, run_profile
-from tasks.load.report import STAGE
-from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.machine import where
-from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record, save_record
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport, Record, load_record, save_record
 from tasks.run.waiting import say
 from tasks.scaling.choice import ScalingPlan
 from tasks.serving.autoscaling import ensure_autoscaling, plan_autoscaling
@@ -35,21 +34,15 @@ from tasks.verdicts.rest import bring_to_rest
 from tasks.verdicts.seen import Seen
 from tasks.verdicts.verdicts import Verdict, first_throttled, judge
 
-SCALING = "scaling"
-"""The record of a plan and its verdicts."""
-SEEN = "seen"
-"""The record of what a profile's run showed, in the folder of that run."""
-WATCHED = "watched"
 CHECKED = "checked"
 MOST_RUNS = 3
 
 WAYS = {"function": "through the alias", "endpoint": "directly at the endpoint"}
 Way = Literal["function", "endpoint"]
-Through = Literal["function", "endpoint", "both"]
 
 
 @dataclass(frozen=True)
-class ScalingVerdicts:
+class ScalingVerdicts(Record, file="scaling.json", called="checked scaling plan", made_by="loadtest"):
     """What `runs/<id>/scaling.json` holds; `first_throttled`, `pictures` and `reports` are by way.
 
     `at_rest` says how noisy the machine was before the load, `repeats` what was run again, or was not, and why.
@@ -73,7 +66,7 @@ class ScalingVerdicts:
 
 
 @dataclass(frozen=True)
-class Watched:
+class Watched(Record, file="watched.json", called="watch of the machine", made_by="loadtest"):
     """What was seen of the machine while a profile ran, and the bounds: `watched.json` in the folder of that run."""
 
     looks: tuple[Look, ...]
@@ -84,19 +77,16 @@ class Watched:
 class Trial:
     """What a profile is run against, and with what. `bounds` tell what is disturbed; None: found before the load."""
 
-    aws: Aws
-    run_dir: Path
+    run: Run
     plan: ScalingPlan
     endpoint: EndpointRef
     function: FunctionRef
     images: Sequence[Path]
-    options: LoadOptions | None = None
+    options: GeneratorOptions | None = None
     bounds: Bounds | None = None
 
 
-def apply_plan(
-    aws: Aws, ledger: Ledger, plan: ScalingPlan, *, run_id: str, endpoint: EndpointRef, function: FunctionRef
-) -> FunctionRef:
+def apply_plan(run: Run, plan: ScalingPlan, *, endpoint: EndpointRef, function: FunctionRef) -> FunctionRef:
     """Set everything that a plan says, at rest, and wait until it is ready; return the function as it is then.
 
     Raises:
@@ -104,8 +94,8 @@ def apply_plan(
         StageFailed, WaitTimedOut: it did not become ready.
         AwsFailed: AWS refused.
     """
-    scale_from_rest(aws, ledger, plan, run_id=run_id, endpoint=endpoint)
-    changed, state = ensure_concurrency(aws, ledger, plan_concurrency(function, plan))
+    scale_from_rest(run, plan, endpoint=endpoint)
+    changed, state = ensure_concurrency(run, plan_concurrency(function, plan))
     say(
         f"plan applied: {plan.count('min_instances')} to {plan.count('max_instances')} instances at "
         f"{plan.value('target_value'):g} invocations a minute each; {state.reserved} executions reserved, "
@@ -114,14 +104,14 @@ def apply_plan(
     return changed
 
 
-def scale_from_rest(aws: Aws, ledger: Ledger, plan: ScalingPlan, *, run_id: str, endpoint: EndpointRef) -> None:
+def scale_from_rest(run: Run, plan: ScalingPlan, *, endpoint: EndpointRef) -> None:
     """Bring the endpoint to the plan's fewest instances, without load, and have it scale as planned from there.
 
     Raises:
         As `apply_plan`.
     """
-    bring_to_rest(aws, endpoint, minimum=plan.count("min_instances"), target=plan.value("target_value"))
-    ensure_autoscaling(aws, ledger, plan_autoscaling(run_id, endpoint, plan))
+    bring_to_rest(run.aws, endpoint, minimum=plan.count("min_instances"), target=plan.value("target_value"))
+    ensure_autoscaling(run, plan_autoscaling(run.id, endpoint, plan))
 
 
 def check_plan(trial: Trial, *, through: Through = "function", profile: Profile | None = None) -> ScalingVerdicts:
@@ -133,11 +123,12 @@ def check_plan(trial: Trial, *, through: Through = "function", profile: Profile 
         StageFailed, WaitTimedOut: a run left no result.
         AwsFailed: AWS refused.
     """
-    aws, run_dir, plan = trial.aws, trial.run_dir, trial.plan
+    run, plan = trial.run, trial.plan
     chosen = profile or profile_of(plan)
-    bounds = trial.bounds or watch_at_rest(aws.settings)
+    bounds = trial.bounds or watch_at_rest(run.settings)
     ways: Sequence[Way] = ("function", "endpoint") if through == "both" else (through,)
-    shutil.rmtree(run_dir / CHECKED, ignore_errors=True)  # an earlier test's repetitions would stand beside this one's
+    # an earlier test's repetitions would stand beside this one's
+    shutil.rmtree(run.folder / CHECKED, ignore_errors=True)
     told: list[str] = []
     runs = {way: list(_runs(trial, way, chosen, bounds, told)) for way in ways}
     whole = {way: of_way[0] for way, of_way in runs.items()}
@@ -151,12 +142,12 @@ def check_plan(trial: Trial, *, through: Through = "function", profile: Profile 
         first_throttled={way: first_throttled(seen) for way, seen in whole.items()},
         profile_seconds=chosen.seconds,
         pictures={way: _picture(plan, seen, verdicts) for way, seen in whole.items()},
-        hardware=where(aws.settings),
-        reports={way: report for way in ways if (report := _report(run_dir, way)) is not None},
+        hardware=where(run.settings),
+        reports={way: report for way in ways if (report := _report(run.folder, way)) is not None},
         at_rest=bounds.text(),
         repeats=tuple(told),
     )
-    save_record(run_dir, SCALING, result)
+    run.keep(result)
     return result
 
 
@@ -171,7 +162,7 @@ def _runs(trial: Trial, way: Way, profile: Profile, bounds: Bounds, told: list[s
         if not disturbed or attempt == MOST_RUNS:
             return
         reason = seen.why_invalid if seen.is_void else brief(seen.disturbed.values())
-        loud = bounds.exceeded(looks_at_rest(trial.aws.settings))
+        loud = bounds.exceeded(looks_at_rest(trial.run.settings))
         again = f"{', '.join(disturbed)} of the run {WAYS[way]} disturbed: {reason}"
         if loud:
             told.append(f"{again}; not run again, the machine is not quiet: {'; '.join(loud)}")
@@ -179,8 +170,7 @@ def _runs(trial: Trial, way: Way, profile: Profile, bounds: Bounds, told: list[s
             return
         told.append(f"{again}; run again")
         say(told[-1])
-        ledger = Ledger.open(trial.aws, trial.run_dir.name)
-        scale_from_rest(trial.aws, ledger, trial.plan, run_id=trial.run_dir.name, endpoint=trial.endpoint)
+        scale_from_rest(trial.run, trial.plan, endpoint=trial.endpoint)
         chosen, open_ = profile.until(last_needed(disturbed)), f", {attempt + 1} of at most {MOST_RUNS}"
 
 
@@ -197,8 +187,8 @@ def last_needed(disturbed: Sequence[str]) -> str:
 
 
 def _run(trial: Trial, way: Way, profile: Profile, bounds: Bounds, attempt: int) -> Seen:
-    aws, endpoint, function = trial.aws, trial.endpoint, trial.function
-    target, folder = function if way == "function" else endpoint, folder_of(trial.run_dir, way, attempt)
+    aws, endpoint, function = trial.run.aws, trial.endpoint, trial.function
+    target, folder = function if way == "function" else endpoint, folder_of(trial.run.folder, way, attempt)
     wait_for_spares(aws.settings)
     with MachineWatch(aws.settings) as machine, InstanceWatch(aws, endpoint) as watch:
         report = run_profile(aws, folder, target=target, images=trial.images, profile=profile, options=trial.options)
@@ -211,8 +201,8 @@ def _run(trial: Trial, way: Way, profile: Profile, bounds: Bounds, attempt: int)
         looks=machine.looks,
         bounds=bounds,
     )
-    save_record(folder, SEEN, seen)
-    save_record(folder, WATCHED, Watched(tuple(machine.looks), bounds))
+    save_record(folder, seen)
+    save_record(folder, Watched(tuple(machine.looks), bounds))
     return seen
 
 
@@ -222,7 +212,7 @@ def folder_of(run_dir: Path, way: Way, attempt: int = 1) -> Path:
 
 
 def _report(run_dir: Path, way: Way) -> LoadReport | None:
-    return load_record(folder_of(run_dir, way), STAGE, LoadReport)
+    return load_record(folder_of(run_dir, way), LoadReport)
 
 
 def _picture(plan: ScalingPlan, seen: Seen, verdicts: Sequence[Verdict]) -> str:

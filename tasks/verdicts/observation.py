@@ -28,8 +28,6 @@ from tasks.serving.autoscaling import describe_scaling
 from tasks.verdicts.disturbed_stages import generator_looks, mark_disturbed
 from tasks.verdicts.seen import AlarmChange, Counts, Instances, Point, Scaled, Seen, Stretch
 
-CLOUDWATCH_SECONDS = {"local": 15.0, "aws": 240.0}
-"""How late CloudWatch may have the last minute's sums."""
 POLL_AWS_SECONDS = 6.0
 SHORTEST_POLL_SECONDS = 0.1
 UNANSWERED = ("connection", "timeout")
@@ -162,12 +160,13 @@ class _Window:
     ) -> Counts:
         """Wait until CloudWatch has counted every request, or is late beyond what it may be; return all counts."""
         expected = report.requests + report.warm_up_requests
-        deadline = time.monotonic() + CLOUDWATCH_SECONDS[self.aws.target] + self.clock.wall_seconds(MINUTE_SECONDS)
+        latest = self.aws.target.metric_delay_seconds + self.clock.wall_seconds(MINUTE_SECONDS)
+        deadline = time.monotonic() + latest
         while True:
             counted = self._counted(endpoint, function)
             if (counted is not None and counted >= expected) or time.monotonic() >= deadline:
                 break
-            sleep(0.2 if self.aws.target == "local" else 5.0)
+            sleep(self.aws.target.metric_poll_seconds)
         return Counts(
             sent=report.requests,
             answered=report.answered,

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tasks.run.records import Record
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -97,7 +99,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Seen(Record, file="seen.json", called="observed profile", made_by="loadtest"):
     """A profile's run through one way (`through` is "function" or "endpoint"). `began` is a Unix time of this machine.
 
     `seconds` has (due, answered, failed) of each second; `series` holds CloudWatch by the names of

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tasks.run.records import Number
 from tasks.scaling.choice import Choice, Prediction, ScalingPlan, amount, inside
 from tasks.verdicts.observed import Observed, disturbance, errors_of, throttles_of
 from tasks.verdicts.recommendation import BY_HAND, recommend
@@ -34,14 +35,14 @@ class Verdict:
     name: str
     choice: str
     what: str
-    predicted: float
-    low: float
-    high: float
-    observed: float | None
+    predicted: Number
+    low: Number
+    high: Number
+    observed: Number | None
     unit: str
     state: State
     margin: float | None
-    recommended: float | None
+    recommended: Number | None
     why: str
     samples: int | None = None
     chance: float = 0.0

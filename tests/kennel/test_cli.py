@@ -80,3 +80,27 @@ def test_down_without_a_running_emulator_closes_its_rows_and_leaves_other_endpoi
     assert local.live() == []
     assert [row.name for row in real.live()] == ["kennel-there-training"]
     assert "run there: 1 resources on AWS, account 210987654321, are left alone" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what", "why"),
+    [
+        (("run", "--epochs", "0"), "--epochs 0", "at least 1 and at most 1,000"),
+        (("run", "--ec2-instances", "21"), "--ec2-instances 21", "at least 0 and at most 20"),
+        (("run", "--learning-rate", "0"), "--learning-rate 0", "more than 0 and at most 10"),
+        (("run", "--endpoint-instance-type", "m5.large"), "--endpoint-instance-type m5.large", "match pattern '^ml"),
+        (("run", "--allow-host", "a/b"), "--allow-host a/b", "match pattern"),
+        (("run", "--run-id", "A"), "--run-id A", "match pattern"),
+        (("train-ec2", "--instances", "0"), "--instances 0", "at least 1 and at most 20"),
+        (("loadtest", "r", "--mode", "sideways"), "--mode sideways", "'steady' or 'checked'"),
+    ],
+)
+def test_a_flag_out_of_bounds_is_named_with_what_is_allowed_before_anything_is_started(
+    terminal: Terminal, arguments: tuple[str, ...], what: str, why: str
+) -> None:
+    done = terminal.kennel(*arguments, "--json")
+    error = done.answer["error"]
+    assert (done.code, error["kind"], error["what"]) == (2, "SettingsRefused", what)
+    assert why in error["why"]
+    assert error["next"] == f"kennel {arguments[0]} --help"
+    assert not terminal.home.exists()

@@ -5,24 +5,21 @@ import inspect
 import pytest
 
 from kennel.cli import app
+from kennel.commands.train_ec2 import sagemaker_training
 from tasks.run import errors, naming
+from tasks.run.options import Ec2TrainingOptions, TrainingOptions
 from tests.kennel.interface import EXIT_CODES, RUN_IDS, differences
-
-SAGEMAKER_ONLY = ("instance_type", "spot")
-OF_THE_RUN = (
-    *("backbone", "instances", "epochs", "views", "batch_size", "learning_rate", "seed", "finetune", "weights"),
-    *SAGEMAKER_ONLY,
-)
 
 
 def run_id_of(command: str) -> str:
+    """Return what the command's own function would name its run, from the records that its flags make."""
     function, bound, *_ = app.parse_args(command.split())
     defaults = {name: each.default for name, each in inspect.signature(function).parameters.items()}
     given = {**defaults, **bound.arguments}
-    names = [name for name in OF_THE_RUN if command.startswith("run") or name not in SAGEMAKER_ONLY]
-    chosen = {name: given[name] for name in names}
-    weights = None if chosen["weights"] is None else str(chosen["weights"])
-    return naming.training_run_id(given["data"] or "sample", **{**chosen, "weights": weights})
+    parts = given["model"], given["machines"]
+    is_on_ec2 = command.startswith("train-ec2")
+    training = sagemaker_training(Ec2TrainingOptions.of(*parts)) if is_on_ec2 else TrainingOptions.of(*parts)
+    return naming.training_run_id(given["data"] or "sample", training)
 
 
 @pytest.mark.parametrize("command", RUN_IDS)

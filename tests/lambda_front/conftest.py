@@ -1,4 +1,4 @@
-"""The Lambda's folder is its zip's root: its modules are imported as they are on Lambda."""
+"""Let tests import the Lambda's modules as Lambda does: the function's folder is the root of its zip."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A TCP server on loopback that says what a test tells it to, and remembers what it was sent."""
+"""A TCP server on loopback that sends what a test's script says, and records the requests."""
 
 import contextlib
 import socket
@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-Pieces = Iterable[bytes | float]  # bytes are sent, a number is seconds of silence
-Script = Callable[[bytes, int], Pieces]  # from the request and its number
+Pieces = Iterable[bytes | float]  # bytes are sent; a number is a pause in seconds
+Script = Callable[[bytes, int], Pieces]  # takes the request and its number
 
 
 @dataclass
 class ScriptedServer:
-    """Answers each request with the pieces that the script gives for it."""
+    """Responds to each request with the pieces that the script returns for it."""
 
     port: int
     requests: list[bytes] = field(default_factory=list)
@@ -41,7 +41,7 @@ def scripted(script: Script, *, keep_alive: bool = False) -> Iterator[ScriptedSe
 
 
 def answer(status: str, body: bytes = b"", **headers: str) -> bytes:
-    """Return a whole HTTP answer; underscores in header names become hyphens."""
+    """Return a whole HTTP response; underscores in header names become hyphens."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [f"HTTP/1.1 {status}", *(f"{k}: {v}" for k, v in {"Content-Length": str(len(body)), **given}.items())]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

@@ -1,4 +1,4 @@
-"""URLs and addresses that must never be connected to: refused without any I/O."""
+"""Tests of the URLs and addresses that the function must never connect to."""
 
 import subprocess
 import sys
@@ -63,7 +63,7 @@ BLOCKED = [
 
 
 @pytest.mark.parametrize("url", BAD_URLS)
-def test_a_url_that_is_not_plainly_a_web_servers_is_refused(url: str) -> None:
+def test_a_url_that_does_not_clearly_name_a_web_server_is_refused(url: str) -> None:
     def never(host: str, port: int) -> list[str]:
         raise AssertionError(f"{host} was looked up")
 
@@ -72,7 +72,7 @@ def test_a_url_that_is_not_plainly_a_web_servers_is_refused(url: str) -> None:
     assert (caught.value.status, caught.value.code) == (400, "BadUrl")
 
 
-def test_plain_urls_are_taken_apart() -> None:
+def test_plain_urls_are_parsed() -> None:
     target = parse_url("HTTPS://Example.org./a/b.jpg?x=1&y=%20#part", ())
     assert (target.scheme, target.host, target.port, target.path) == (
         "https",
@@ -112,7 +112,7 @@ def test_the_allow_list_opens_loopback_and_nothing_else(address: str) -> None:
 
 
 @pytest.mark.parametrize(("port", "runtime_api"), [(9001, ""), (8123, "127.0.0.1:8123")])
-def test_the_runtime_api_is_out_of_reach_even_if_allow_listed(port: int, runtime_api: str) -> None:
+def test_the_runtime_api_is_refused_even_if_allow_listed(port: int, runtime_api: str) -> None:
     allowed = (f"127.0.0.1:{port}",)
     with pytest.raises(Refusal) as caught:
         check_addresses(
@@ -163,13 +163,13 @@ for url in urls + named:
     except Refusal as refusal:
         assert refusal.status == 400, (url, refusal)
 assert not seen, seen
-try:  # the redirect's first hop is allowed, its second is not
+try:  # the redirect itself is allowed, its destination is not
     opened = FetchPolicy(1000, allowed_hosts=frozenset({"127.0.0.1:80"}))
     fetch("http://127.0.0.1:80/", opened, Budget(time.monotonic() + 20))
 except Refusal as refusal:
     assert refusal.code == "UrlNotAllowed", refusal
 assert seen == ["127.0.0.1"], seen
-for address in V4 + V6:  # the listener would have seen them
+for address in V4 + V6:  # the listener would have counted these connections
     with socket.create_connection((address, 80)) as control:
         control.sendall(b"x")
         control.recv(99)

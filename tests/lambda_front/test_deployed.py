@@ -1,4 +1,4 @@
-"""The function as it is deployed: zipped, created in localaws, run by awslambdaric, invoked by boto3."""
+"""Test of the deployed function: zipped, created in localaws, run by awslambdaric and invoked with boto3."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""InvokeEndpoint by hand: the signature is botocore's, and each failure has its status."""
+"""Tests of the InvokeEndpoint client: its signature equals botocore's, and each failure has its own status."""
 
 import json
 import time
@@ -37,7 +37,7 @@ def model_error(status: int, message: str) -> bytes:
 
 
 def invoke(script: Script, seconds: float = 5.0) -> tuple[str | Refusal, int]:
-    """Return the answer or the refusal, and how many requests it took."""
+    """Return the response or the refusal, and how many requests were sent."""
     with scripted(script, keep_alive=True) as server:
         endpoint = Endpoint("dogs", f"http://{server.netloc}", SIGNER, sleep=lambda _: None)
         try:
@@ -61,7 +61,7 @@ def test_the_signature_is_the_one_that_botocore_makes(body: bytes, secret: str, 
     signed = mine.sign(path, headers, body, datetime.now(UTC))
     request = AWSRequest("POST", f"https://example.org{path}", data=body, headers=headers)
     SigV4Auth(BotoCredentials("AKID", secret, token), "sagemaker", "eu-west-1").add_auth(request)
-    if request.headers["X-Amz-Date"] == signed["X-Amz-Date"]:  # the second may have turned
+    if request.headers["X-Amz-Date"] == signed["X-Amz-Date"]:  # the clock may have moved on to the next second
         assert request.headers["Authorization"] == signed["Authorization"]
 
 
@@ -109,7 +109,7 @@ def test_a_connection_that_the_server_closed_is_replaced() -> None:
         (answer("400 X", b"[[[["), 502, "EndpointError", 1),
     ],
 )
-def test_each_failure_has_its_status_and_only_passing_ones_are_tried_again(
+def test_each_failure_has_its_status_and_only_temporary_ones_are_retried(
     reply: bytes, status: int, code: str, requests: int
 ) -> None:
     refusal, count = invoke(lambda _r, _n: [reply])
@@ -120,12 +120,12 @@ def test_each_failure_has_its_status_and_only_passing_ones_are_tried_again(
     assert "Traceback" not in refusal.message
 
 
-def test_a_throttle_that_passes_is_not_seen_by_the_caller() -> None:
+def test_a_caller_does_not_see_a_throttle_that_a_retry_resolves() -> None:
     throttled = aws_error(400, "ThrottlingException")
     assert invoke(lambda _r, number: [OK if number == 3 else throttled]) == (SCORES.decode(), 3)
 
 
-def test_nothing_is_tried_again_when_the_time_is_up() -> None:
+def test_nothing_is_retried_when_the_time_is_up() -> None:
     refusal, count = invoke(lambda _r, _n: [aws_error(400, "ThrottlingException")], seconds=0.25)
     assert isinstance(refusal, Refusal)
     assert (refusal.status, count) == (503, 1)
@@ -139,7 +139,7 @@ def test_a_model_slower_than_the_budget_is_a_504_in_time() -> None:
     assert time.monotonic() - started < 15
 
 
-def test_an_endpoint_that_nobody_listens_for_is_a_503() -> None:
+def test_an_endpoint_without_a_listening_server_is_a_503() -> None:
     with scripted(lambda _r, _n: []) as server:
         port = server.port
     endpoint = Endpoint("dogs", f"http://127.0.0.1:{port}", SIGNER, sleep=lambda _: None)
@@ -148,7 +148,7 @@ def test_an_endpoint_that_nobody_listens_for_is_a_503() -> None:
     assert (caught.value.status, caught.value.code) == (503, "EndpointUnavailable")
 
 
-def test_the_address_is_the_overrides_or_awss_own() -> None:
+def test_the_address_is_the_override_or_that_of_aws() -> None:
     base = {"AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     general, special = {"AWS_ENDPOINT_URL": "http://x:1"}, {"AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": "http://y:2"}
     found = [
@@ -167,7 +167,7 @@ def test_the_address_is_the_overrides_or_awss_own() -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b", "../x", "a b", "-a", "", "a" * 64])
-def test_an_endpoint_name_that_is_none_is_a_misconfiguration(name: str) -> None:
+def test_an_invalid_endpoint_name_is_a_misconfiguration(name: str) -> None:
     with pytest.raises(Refusal) as caught:
         Endpoint(name, "http://x", SIGNER)
     assert caught.value.code == "Misconfigured"

@@ -1,4 +1,4 @@
-"""Reading events: whatever comes in, the answer is a request or a 400/413 in one schema."""
+"""Tests of reading events: any event becomes a request or an error response of one schema."""
 
 import base64
 import json
@@ -66,7 +66,7 @@ def test_a_url_and_an_image_are_read_directly_and_from_both_api_gateway_versions
         {"body": base64.b64encode(b"\xff\xfe").decode(), "isBase64Encoded": True},
     ],
 )
-def test_what_is_no_request_is_refused_with_400(event: Any) -> None:
+def test_an_event_that_is_no_request_is_refused_with_400(event: Any) -> None:
     assert refused(event)[0] == 400
 
 
@@ -79,7 +79,7 @@ def test_an_image_that_is_too_large_is_refused_before_and_after_decoding() -> No
 
 @settings(max_examples=150, deadline=None)
 @given(JSON)
-def test_any_json_gets_an_answer_in_the_one_schema(event: Any) -> None:
+def test_any_json_gets_a_response_of_the_one_schema(event: Any) -> None:
     for given_event in (event, {"body": json.dumps(event)}):
         reply = handler(given_event, None)
         assert reply["headers"]["Content-Type"] == "application/json"
@@ -91,7 +91,7 @@ def test_any_json_gets_an_answer_in_the_one_schema(event: Any) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=200))
-def test_any_text_as_a_body_gets_an_answer_in_the_one_schema(body: str) -> None:
+def test_any_text_as_a_body_gets_a_response_of_the_one_schema(body: str) -> None:
     reply = handler({"body": body}, None)
     assert reply["statusCode"] == 400
     assert set(json.loads(reply["body"])["error"]) == {"code", "message"}

@@ -1,4 +1,4 @@
-"""Fetching from servers that are slow, lying or hostile. All of them are on loopback."""
+"""Tests of fetching from servers that are slow, broken or hostile; all of them are on loopback."""
 
 import contextlib
 import gzip
@@ -61,7 +61,7 @@ def test_the_name_is_looked_up_once_and_the_checked_address_is_used() -> None:
     assert next(answers) == ["10.0.0.1"]
 
 
-def test_a_mixed_answer_of_the_name_server_is_refused_unseen() -> None:
+def test_a_host_with_public_and_private_addresses_is_refused_without_a_connection() -> None:
     with scripted(fixed(answer("200 OK", IMAGE))) as server:
         policy = policy_for(server, "mixed.example", resolver=lambda host, port: ["127.0.0.1", "10.0.0.1"])
         assert refused(f"http://mixed.example:{server.port}/", policy)[:2] == (400, "UrlNotAllowed")
@@ -119,14 +119,14 @@ def endless(piece: bytes, pause: float) -> Iterator[bytes | float]:
     ],
     ids=["silence", "status line drop by drop", "headers drop by drop", "body drop by drop", "body without length"],
 )
-def test_a_slow_server_is_given_up_at_the_deadline(script: Script) -> None:
+def test_a_slow_server_is_abandoned_at_the_deadline(script: Script) -> None:
     with scripted(script) as server:
         started = time.monotonic()
         assert refused(server.url(), policy_for(server), 0.6)[:2] == (504, "FetchTimeout")
         assert time.monotonic() - started < 15
 
 
-def test_a_name_server_that_does_not_answer_is_given_up_at_the_deadline() -> None:
+def test_a_slow_name_server_is_abandoned_at_the_deadline() -> None:
     never = threading.Event()
 
     def resolver(host: str, port: int) -> list[str]:
@@ -161,24 +161,24 @@ def test_a_name_server_that_does_not_answer_is_given_up_at_the_deadline() -> Non
     ],
     ids=lambda value: None if isinstance(value, list) else value,
 )
-def test_a_lying_or_broken_answer_is_refused(reply: list[bytes], status: int, code: str) -> None:
+def test_a_false_or_broken_response_is_refused(reply: list[bytes], status: int, code: str) -> None:
     with scripted(fixed(*reply)) as server:
         assert refused(server.url(), policy_for(server))[:2] == (status, code)
 
 
-def test_a_closed_port_and_an_unknown_name_are_told() -> None:
+def test_a_closed_port_and_an_unknown_host_have_their_own_messages() -> None:
     with scripted(fixed()) as server:
         policy = policy_for(server)
-    assert refused(server.url(), policy)[2] == "The URL's server did not give the image."
+    assert refused(server.url(), policy)[2] == "The URL's server did not return the image."
 
     def unknown(host: str, port: int) -> list[str]:
         raise OSError("Name or service not known")
 
-    assert refused("http://nowhere.example/", FetchPolicy(1000, resolver=unknown))[2] == "The URL's host is not known."
+    assert refused("http://nowhere.example/", FetchPolicy(1000, resolver=unknown))[2] == "The URL's host is unknown."
 
 
 def self_signed(name: str, path: Path) -> Path:
-    """Write a key and a certificate that only who is given it trusts."""
+    """Write a key and a self-signed certificate, which a client trusts only if it is configured to."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1, now, now + timedelta(days=1))
@@ -194,7 +194,7 @@ def self_signed(name: str, path: Path) -> Path:
     ("name", "is_trusted", "is_fetched"),
     [("photos.example", True, True), ("other.example", True, False), ("photos.example", False, False)],
 )
-def test_a_certificate_must_be_of_that_name_and_trusted(
+def test_a_certificate_must_be_trusted_and_be_for_the_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_trusted: bool, is_fetched: bool
 ) -> None:
     certificate = self_signed(name, tmp_path / "server.pem")

@@ -1,4 +1,4 @@
-"""The deployed function as a whole: in a process of its own, as Lambda starts it, before a scripted endpoint."""
+"""Tests of the whole function, in a process of its own as on Lambda, with a scripted endpoint."""
 
 import base64
 import json
@@ -27,7 +27,7 @@ for line in sys.stdin:
 
 
 def run(environ: dict[str, str], *events: Any, remaining_ms: int = 10_000) -> list[Any]:
-    """Answer events in a fresh interpreter with this environment and nothing else."""
+    """Handle events in a fresh interpreter that has only this environment; return the responses."""
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(remaining_ms)],
         input="\n".join(json.dumps(event) for event in events),
@@ -89,7 +89,7 @@ def test_urls_images_and_api_gateway_bodies_are_answered_with_the_endpoints_scor
     assert "canary-secret" not in json.dumps(replies)
 
 
-def test_the_functions_own_504_comes_before_lambda_would_kill_it() -> None:
+def test_the_function_returns_its_504_before_lambda_ends_it() -> None:
     with scripted(lambda _r, _n: [20.0]) as slow, scripted(lambda _r, _n: [answer("200 OK", JPEG)]) as photos:
         environ = environment(slow, photos)
         replies = run(environ, {"url": photos.url()}, {"url": photos.url()}, remaining_ms=1000)
@@ -99,12 +99,12 @@ def test_the_functions_own_504_comes_before_lambda_would_kill_it() -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"ENDPOINT_NAME": "dogs"}, {"MAX_IMAGE_BYTES": "many", "ENDPOINT_NAME": "x"}])
-def test_a_function_set_up_wrongly_says_so_without_saying_how(environ: dict[str, str]) -> None:
+def test_a_misconfigured_function_says_so_without_details(environ: dict[str, str]) -> None:
     reply = run(environ, {"image": base64.b64encode(JPEG).decode()})[0]
     assert code_of(reply) == (500, "Misconfigured")
 
 
-def test_a_surprise_is_a_500_without_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unexpected_error_is_a_500_without_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
     class Broken:
         def get_remaining_time_in_millis(self) -> int:
             raise LookupError("canary-secret")
@@ -115,7 +115,7 @@ def test_a_surprise_is_a_500_without_its_trace(capsys: pytest.CaptureFixture[str
     assert "LookupError" in capsys.readouterr().err
 
 
-def test_images_are_told_by_their_first_bytes() -> None:
+def test_images_are_recognised_by_their_first_bytes() -> None:
     assert content_type_of(JPEG) == "image/jpeg"
     assert content_type_of(b"\x89PNG\r\n\x1a\n....") == "image/png"
     assert content_type_of(b"RIFF\x00\x00\x00\x00WEBPVP8 ") == "image/webp"

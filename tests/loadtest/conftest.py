@@ -1,4 +1,4 @@
-"""A real server to load, and a real image to send."""
+"""Fixtures: a real server to put under load, and a real image to send."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SERVER = Path(__file__).parent / "invoke_server.py"
 
 @dataclass(frozen=True)
 class InvokeServer:
-    """A server process that speaks InvokeEndpoint and Invoke."""
+    """A server process that implements InvokeEndpoint and Invoke."""
 
     port: int
     process: subprocess.Popen[str]
@@ -33,13 +33,13 @@ class InvokeServer:
         return f"http://127.0.0.1:{self.port}"
 
     def counts(self) -> dict[str, int]:
-        """Return how many requests it answered with each status."""
+        """Return the number of responses by status."""
         with urllib.request.urlopen(f"{self.url}/counts", timeout=5) as answer:
             counts: dict[str, int] = json.loads(answer.read())
         return counts
 
     def stall(self, *, once_answered: int, seconds: float) -> None:
-        """Stop the whole process for a while after so many answers, as a paused machine would be."""
+        """Pause the whole process for a while after so many answers, like a stalled machine."""
 
         def stop() -> None:
             wait_until(lambda: sum(self.counts().values()) >= once_answered, f"{once_answered} answers")
@@ -52,7 +52,7 @@ class InvokeServer:
 
 @contextmanager
 def running_server() -> Iterator[InvokeServer]:
-    """Start a server and stop it at the end."""
+    """Run a server until the block ends."""
     command = [sys.executable, str(SERVER)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None

@@ -1,6 +1,6 @@
-"""A real HTTP server with the wire shapes of InvokeEndpoint and Lambda's Invoke; the target's name says how it behaves.
+"""An HTTP server with the wire formats of InvokeEndpoint and Lambda's Invoke; the target's name selects its behaviour.
 
-Run as a script: prints its port. `GET /counts` tells how many requests it answered with each status.
+Run it as a script: it prints its port. `GET /counts` returns the number of responses by status.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ RAISED = (200, "x-amz-function-error: Unhandled\r\n", b'{"errorType": "ZeroDivis
 
 
 class Invocations(asyncio.Protocol):
-    """One connection; requests are answered in order."""
+    """One connection, which responds to its requests in order."""
 
     counts: ClassVar[Counter[str]] = Counter()
     seen = 0
@@ -67,7 +67,7 @@ class Invocations(asyncio.Protocol):
         self.write(status, headers, body)
 
     def fail_late(self) -> None:
-        """Answer two of three after 10 ms and refuse the third after 60 ms, so that a latency tells which it is of."""
+        """Answer two of three requests after 10 ms and throttle the third after 60 ms, so that latencies differ."""
         is_third = self.seen % 3 == 0
         reply = THROTTLED if is_third else OK_ENDPOINT
         self.counts[str(reply[0])] += 1

@@ -1,4 +1,4 @@
-"""The arrival process is Poisson, exact in its stages, and the same for the same seed."""
+"""Tests of the arrival process: it is Poisson, follows its stages, and is the same for the same seed."""
 
 import itertools
 import math
@@ -28,7 +28,7 @@ def test_arrivals_ascend_lie_within_the_stages_and_repeat_for_the_same_seed(
 
 @settings(deadline=None, max_examples=50)
 @given(st.floats(0.01, 3), st.integers())
-def test_a_silent_stage_has_no_arrival(seconds: float, seed: int) -> None:
+def test_a_stage_of_rate_0_has_no_arrivals(seconds: float, seed: int) -> None:
     plan = [Stage(100, 1), Stage(0, seconds), Stage(100, 1)]
     assert not [time for time in poisson_arrivals(plan, seed=seed) if 1 <= time < 1 + seconds]
 
@@ -57,13 +57,13 @@ def test_the_number_of_arrivals_follows_the_rate_of_each_stage() -> None:
     assert len(times) == pytest.approx(expected_arrivals(plan), abs=4 * math.sqrt(25_000))
 
 
-def test_workers_together_send_the_whole_rate_and_none_the_same_times() -> None:
+def test_workers_together_send_the_whole_rate_at_different_times() -> None:
     shares = [set(poisson_arrivals([Stage(300, 100)], seed=5, worker=worker, workers=3)) for worker in range(3)]
     assert sum(map(len, shares)) == pytest.approx(30_000, abs=4 * math.sqrt(30_000))
     assert not shares[0] & shares[1] and not shares[1] & shares[2]
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(-1, 1), (math.inf, 1), (math.nan, 1), (1, 0), (1, -2), (1, math.nan)])
-def test_a_stage_refuses_what_has_no_meaning(rate: float, seconds: float) -> None:
+def test_a_stage_refuses_an_invalid_rate_or_duration(rate: float, seconds: float) -> None:
     with pytest.raises(ValueError, match="must be a finite number"):
         Stage(rate, seconds)

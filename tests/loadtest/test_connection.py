@@ -1,4 +1,4 @@
-"""One connection: reused while fresh, replaced when idle, verified when encrypted, any framing of the answer."""
+"""Tests of a connection: reuse, replacement when idle, TLS verification, and every framing of a response."""
 
 import datetime
 import ipaddress
@@ -24,7 +24,7 @@ WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nX-Amzn-ErrorType: E\r\n\r\nok"
 
 @contextmanager
 def answering(answers: list[bytes], wrap: Callable[[socket.socket], socket.socket] = lambda s: s) -> Iterator[int]:
-    """Serve one connection after another; each request gets the next answer, and an answer cut short ends it."""
+    """Serve one connection after another with the next response for each request; a short response closes it."""
 
     def serve() -> None:
         while answers:
@@ -83,7 +83,7 @@ def test_an_idle_connection_is_replaced_before_the_server_drops_it() -> None:
         (b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\nz", b"z"),
     ],
 )
-def test_chunked_and_closing_answers_are_read_whole(answer: bytes, body: bytes) -> None:
+def test_chunked_and_closing_responses_are_read_completely(answer: bytes, body: bytes) -> None:
     with answering([answer]) as port, closing(connect(port)) as client:
         assert client.exchange(REQUEST).body == body
 
@@ -91,11 +91,11 @@ def test_chunked_and_closing_answers_are_read_whole(answer: bytes, body: bytes) 
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort", "ended before the answer was whole"),
-        (b"SSH-2.0-OpenSSH_9.9\r\n", "not an HTTP answer"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort", "ended before the response was complete"),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", "the response is not HTTP"),
     ],
 )
-def test_a_broken_answer_is_an_error_and_closes_the_connection(answer: bytes, why: str) -> None:
+def test_a_broken_response_is_an_error_and_closes_the_connection(answer: bytes, why: str) -> None:
     with answering([answer]) as port, closing(connect(port)) as client:
         with pytest.raises(BrokenAnswerError, match=why):
             client.exchange(REQUEST)
@@ -104,7 +104,7 @@ def test_a_broken_answer_is_an_error_and_closes_the_connection(answer: bytes, wh
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate for 127.0.0.1, signed by itself, with its key, in one file."""
+    """A self-signed certificate for 127.0.0.1 and its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "load test")])
     now = datetime.datetime.now(datetime.UTC)

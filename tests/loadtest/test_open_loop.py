@@ -1,4 +1,4 @@
-"""The open model against a real server: starts on time whatever the server does, and counts everything."""
+"""Tests of the open model against a real server: requests start on time and everything is counted."""
 
 import http.client
 import threading
@@ -55,7 +55,7 @@ def test_every_request_due_is_sent_and_answered_at_the_rate_that_was_drawn(serve
 
 
 def closed_model_p99_seconds(server: InvokeServer, rate: float, seconds: float, result: list[float]) -> None:
-    """One user with constant pacing, who waits for each answer and counts from the send, as Locust does."""
+    """Append the p99, from the send, of one user with constant pacing who waits for each response, as in Locust."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     latencies, end = [], time.perf_counter() + seconds
     while time.perf_counter() < end:
@@ -81,7 +81,7 @@ def test_a_stalled_server_shows_in_p99_which_the_closed_model_hides(server: Invo
     assert value_ms(tally.latency, 99) == pytest.approx(truth_ms, rel=0.10)
     assert value_ms(tally.latency, 99) >= 10 * 1000 * closed[0]
     assert tally.due == tally.answered
-    # Other tests run beside this one: that they make the generator late is not the stall's doing.
+    # Other tests run at the same time and may make the generator late, which is not an effect of the stall.
     assert [reason for reason in judge(tally, seconds).void if "started late" not in reason] == []
 
 
@@ -94,7 +94,7 @@ def test_requests_without_an_answer_are_failures_at_the_deadline(server: InvokeS
 
 
 class Answered:
-    """An answer that needs no network."""
+    """A response that needs no network."""
 
     status, body = 200, b"{}"
 
@@ -102,8 +102,8 @@ class Answered:
         return ""
 
 
-def test_an_answer_that_comes_while_the_run_is_ended_is_not_counted_a_second_time() -> None:
-    """The listener hears of the first request that was cut, and lets every answer through at that very moment."""
+def test_a_response_that_arrives_at_the_deadline_is_not_counted_twice() -> None:
+    """The listener is called for the first timed-out request and releases every response at that moment."""
     answers = gevent.event.Event()
 
     class Held:
@@ -120,7 +120,7 @@ def test_an_answer_that_comes_while_the_run_is_ended_is_not_counted_a_second_tim
     assert (tally.due, tally.sent, tally.answered, tally.failed) == (5, 3, 0, 3)
 
 
-def test_an_answer_slower_than_the_timeout_is_a_timeout_of_its_own(server: InvokeServer) -> None:
+def test_a_response_slower_than_the_timeout_is_a_timeout(server: InvokeServer) -> None:
     tally = run(wire(server, "hangs", timeout_seconds=0.1), [Stage(50, 0.5)])
     assert tally.failures == {"no answer within the timeout": tally.sent}
 
@@ -131,7 +131,7 @@ def test_a_dropped_connection_is_counted_once_and_never_sent_again(server: Invok
     assert server.counts() == {"dropped": tally.sent}
 
 
-def test_a_generator_without_enough_connections_says_so(server: InvokeServer) -> None:
+def test_a_run_without_enough_connections_is_void(server: InvokeServer) -> None:
     tally = run(wire(server, "hangs", timeout_seconds=0.2), [Stage(100, 0.5)], warm_up=0, connections=2, drain=0.5)
     reasons = judge(tally, 0.5).void
     assert any("waited for a free connection" in reason for reason in reasons)
@@ -154,22 +154,22 @@ def test_a_saturated_generator_is_void(server: InvokeServer) -> None:
     reasons = judge(tally, 1.0).void
     assert any("under 99 %" in reason for reason in reasons)
     assert any("requests started late" in reason for reason in reasons)
-    assert tally.busiest_cpu == pytest.approx(share, abs=0.15)  # near 1, unless others use the machine too
+    assert tally.busiest_cpu == pytest.approx(share, abs=0.15)  # near 1, unless other programs use the machine too
     assert tally.due > tally.sent == tally.answered + tally.failed
 
 
-def test_a_defect_of_the_generator_is_not_blamed_on_the_target(server: InvokeServer) -> None:
+def test_a_bug_of_the_generator_is_not_counted_as_a_failure_of_the_target(server: InvokeServer) -> None:
     def broken_judge(answer: HttpAnswer) -> Outcome:
         raise ValueError(f"cannot judge {answer.status}")
 
     normal = wire(server)
     broken = Wire(normal.connect, normal.request, broken_judge, normal.payloads)
-    with pytest.raises(RuntimeError, match="a caller of the generator broke") as caught:
+    with pytest.raises(RuntimeError, match="a caller of the load generator failed") as caught:
         run(broken, [Stage(50, 30)])
     assert str(caught.value.__cause__) == "cannot judge 200"
 
 
-def test_every_measured_result_is_told_to_the_listener(server: InvokeServer) -> None:
+def test_the_listener_is_called_with_every_measured_result(server: InvokeServer) -> None:
     told: list[tuple[float, Outcome, int]] = []
     loop = OpenLoop(wire(server), Bounds(0.0, 5, 16), lambda *row: told.append(row))
     tally = loop.run([0.0, 0.01, 0.02])
@@ -177,7 +177,7 @@ def test_every_measured_result_is_told_to_the_listener(server: InvokeServer) -> 
     assert sum(latency for latency, _, _ in told) == pytest.approx(tally.latency_sum_seconds, rel=0.05)
 
 
-def test_the_timer_is_more_exact_than_a_millisecond_and_lets_others_run() -> None:
+def test_the_timer_is_precise_to_a_millisecond_and_lets_other_greenlets_run() -> None:
     ran: list[int] = []
     gevent.spawn(ran.append, 1)
     lags = []

@@ -1,4 +1,4 @@
-"""Answers are judged as AWS means them: throttling apart, a model's error apart, a function's status inside its 200."""
+"""Tests of classifying responses: throttling, a model's errors, and a function's status inside a 200 response."""
 
 import json
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ def model_error(original: int) -> Reply:
         (model_error(429), "throttled", "424 ModelError 429"),
     ],
 )
-def test_an_answer_of_invoke_endpoint_is_counted_under_its_own_code(reply: Reply, kind: Kind, code: str) -> None:
+def test_a_response_of_invoke_endpoint_is_counted_under_its_code(reply: Reply, kind: Kind, code: str) -> None:
     outcome = endpoint_outcome(reply)
     assert (outcome.kind, outcome.code, outcome.is_ok) == (kind, code, kind == "ok")
 
@@ -68,20 +68,20 @@ REASON = b'{"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded"}'
          "404 ResourceNotFoundException"),
     ],
 )  # fmt: skip
-def test_an_answer_of_invoke_is_looked_into(reply: Reply, kind: Kind, code: str) -> None:
+def test_a_response_of_invoke_is_classified_by_its_payload(reply: Reply, kind: Kind, code: str) -> None:
     outcome = function_outcome(reply)
     assert (outcome.kind, outcome.code) == (kind, code)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(200, 599), st.binary(max_size=80), st.dictionaries(st.just("x-amzn-errortype"), st.text(max_size=9)))
-def test_no_answer_is_left_without_an_outcome(status: int, body: bytes, headers: dict[str, str]) -> None:
+def test_every_response_has_an_outcome(status: int, body: bytes, headers: dict[str, str]) -> None:
     for judge in (endpoint_outcome, function_outcome):
         outcome = judge(Reply(status, body, headers))
         assert outcome.is_ok == (outcome.code == "")
         assert status == 200 or not outcome.is_ok
 
 
-def test_timeouts_and_broken_connections_are_told_apart() -> None:
+def test_timeouts_and_broken_connections_are_distinguished() -> None:
     assert network_outcome(TimeoutError()).kind == "timeout"
     assert network_outcome(ConnectionRefusedError()).code == "ConnectionRefusedError"

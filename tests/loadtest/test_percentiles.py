@@ -1,4 +1,4 @@
-"""Percentiles are told with enough samples only, and their bounds hold as often as they claim."""
+"""Tests of percentiles: they need enough samples, and their bounds hold with the stated confidence."""
 
 import math
 import random
@@ -43,7 +43,7 @@ def test_the_bound_leaves_as_many_samples_above_as_the_binomial_allows(percentil
 
 
 @pytest.mark.parametrize("samples", [0, 1, 661])
-def test_no_p99_is_told_from_fewer_than_662_samples(samples: int) -> None:
+def test_no_p99_is_reported_from_fewer_than_662_samples(samples: int) -> None:
     histogram = new_histogram()
     for _ in range(samples):
         record_seconds(histogram, 0.010)
@@ -77,7 +77,7 @@ def test_the_upper_bound_of_p90_holds_in_99_of_100_experiments() -> None:
     assert held >= 0.975 * experiments  # 99 % less three standard deviations
 
 
-def test_values_beyond_the_range_are_counted_at_its_ends() -> None:
+def test_values_outside_the_range_are_recorded_at_its_ends() -> None:
     histogram = new_histogram()
     record_seconds(histogram, 0)
     record_seconds(histogram, 100_000)

@@ -1,4 +1,4 @@
-"""Load goes to what is ours only, with real images, through an alias."""
+"""Tests of targets: only allowed hosts, only real images, and functions only through an alias."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ def endpoint(base_url: str = LOCAL) -> LoadTarget:
         "",
     ],
 )
-def test_a_host_that_is_not_ours_is_refused(base_url: str) -> None:
+def test_a_host_that_is_not_allowed_is_refused(base_url: str) -> None:
     with pytest.raises(ForeignTargetError, match="a load test goes to loopback or to https://"):
         endpoint(base_url)
 
@@ -76,6 +76,6 @@ def test_an_endpoint_gets_the_file_and_a_function_json(image: Path) -> None:
         (["/etc/passwd"], "must end in"),
     ],
 )
-def test_what_is_not_an_image_is_refused(images: list[str], why: str) -> None:
+def test_a_file_that_is_not_an_image_is_refused(images: list[str], why: str) -> None:
     with pytest.raises(ImageError, match=why):
         endpoint().payloads(images)

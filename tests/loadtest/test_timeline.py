@@ -1,4 +1,4 @@
-"""Seconds told together: by the names of stages, and in stretches that hold enough samples."""
+"""Tests of the timeline: seconds are grouped by stage, and into intervals with enough samples."""
 
 import pytest
 
@@ -10,11 +10,11 @@ from loadtest.timeline import Second, by_stage, intervals
 def second(answered: int, latency_seconds: float = 0.1, *, throttled: int = 0) -> Second:
     made = Second(due=answered + throttled, failed=throttled, throttled=throttled)
     for _ in range(answered):
-        made.is_answered(latency_seconds)
+        made.count_answer(latency_seconds)
     return made
 
 
-def test_stages_of_one_name_are_told_as_one() -> None:
+def test_stages_of_one_name_are_reported_as_one() -> None:
     stages = [Stage(10, 1, "baseline"), Stage(20, 1, "ramp"), Stage(40, 1, "ramp"), Stage(40, 2, "peak")]
     seconds = {moment: second(count) for moment, count in enumerate((10, 20, 40, 40, 40))}
     rows = by_stage(seconds, stages)
@@ -26,7 +26,7 @@ def test_stages_of_one_name_are_told_as_one() -> None:
     assert rows[1]["asked_rps"] == 30
 
 
-def test_a_stages_percentile_is_of_all_its_samples_and_untold_under_the_floor() -> None:
+def test_a_stages_percentile_uses_all_its_samples_and_is_none_below_the_floor() -> None:
     seconds = {0: second(100, 0.1), 1: second(100, 1.0)}
     (whole,) = by_stage(seconds, [Stage(100, 2, "peak")])
     assert whole["p95_ms"] == pytest.approx(1000, rel=0.03)
@@ -35,7 +35,7 @@ def test_a_stages_percentile_is_of_all_its_samples_and_untold_under_the_floor() 
     assert few["p95_ms"] is None
 
 
-def test_throttled_requests_are_counted_apart_and_survive_the_wire() -> None:
+def test_throttled_requests_are_counted_and_kept_in_the_row_format() -> None:
     seconds = {0: Second.from_row(second(3, throttled=2).to_row())}
     (row,) = by_stage(seconds, [Stage(5, 1, "spike")])
     assert (row["due"], row["answered"], row["failed"], row["throttled"]) == (5, 3, 2, 2)
@@ -43,9 +43,9 @@ def test_throttled_requests_are_counted_apart_and_survive_the_wire() -> None:
 
 def test_a_stage_is_as_late_as_the_latest_start_of_its_requests() -> None:
     early, late = second(3), second(3)
-    early.is_sent(0.002)
-    late.is_sent(0.25)
-    late.is_sent(0.01)
+    early.record_lateness(0.002)
+    late.record_lateness(0.25)
+    late.record_lateness(0.01)
     seconds = {0: early, 1: Second.from_row(late.to_row()), 2: second(1)}
     rows = by_stage(seconds, [Stage(3, 1, "baseline"), Stage(3, 1, "peak"), Stage(1, 1, "return")])
     assert [row["late_ms"] for row in rows] == [2.0, 250.0, 0.0]

@@ -1,4 +1,4 @@
-"""A run is believed only when the generator was not the bottleneck, and merging generators loses nothing."""
+"""Tests of the verdict: a run is valid only if the generator was not the bottleneck, and merging loses nothing."""
 
 import json
 from dataclasses import replace
@@ -22,9 +22,9 @@ requests = st.lists(
 def counted(rows: list[tuple[float, float, float, Outcome]]) -> Tally:
     tally = Tally()
     for intended, lag, service, outcome in rows:
-        tally.is_due(intended)
-        tally.is_sent(intended, intended + lag)
-        tally.is_done(intended, intended + lag, intended + lag + service, outcome)
+        tally.count_due(intended)
+        tally.count_sent(intended, intended + lag)
+        tally.count_result(intended, intended + lag, intended + lag + service, outcome)
     return tally
 
 
@@ -32,7 +32,7 @@ def steady(count: int = 1000, lag: float = 0.0001, service: float = 0.005) -> Ta
     return counted([(10 * i / count, lag, service, OK) for i in range(count)])
 
 
-def test_a_generator_that_keeps_up_is_believed() -> None:
+def test_a_run_whose_generator_keeps_up_is_valid() -> None:
     verdict = judge(steady(), 10)
     assert (verdict.void, verdict.failed) == ((), ())
 
@@ -40,7 +40,7 @@ def test_a_generator_that_keeps_up_is_believed() -> None:
 def test_less_than_99_percent_of_the_intended_rate_voids_a_run() -> None:
     tally = steady()
     for _ in range(11):
-        tally.is_due(9.9)
+        tally.count_due(9.9)
     (reason,) = judge(tally, 10).void
     assert reason == "the generator achieved 100.0/s of 101.1/s intended (98.9%, under 99 %)"
 
@@ -55,11 +55,11 @@ def test_sending_everything_but_too_late_voids_a_run() -> None:
 def test_a_busy_processor_and_a_lack_of_connections_void_a_run() -> None:
     tally = replace(steady(), busiest_cpu=0.97, pool_exhausted=3)
     reasons = judge(tally, 10, processes=2).void
-    assert "3 requests waited for a free connection: raise max_connections" in reasons
+    assert "3 requests waited for a free connection: increase max_connections" in reasons
     assert "the generator's processor was 97% busy (more than 90 %): use more than 2 processes" in reasons
 
 
-def test_lateness_counts_only_when_it_is_a_notable_part_of_the_latency() -> None:
+def test_lateness_counts_only_when_it_is_a_large_part_of_the_latency() -> None:
     assert judge(steady(lag=0.030, service=0.005), 10).void
     assert not judge(steady(lag=0.030, service=0.500), 10).void
     assert not judge(steady(lag=0.020, service=0.005), 10).void
@@ -71,13 +71,13 @@ def test_no_request_and_no_success_are_failures_without_a_division_by_zero() -> 
     assert judge(only_failures, 2).failed == ("none of 20 requests succeeded: 20 x 429 ThrottlingException",)
 
 
-def test_a_target_that_goes_away_is_noticed_and_one_that_comes_back_is_not_blamed() -> None:
+def test_a_target_that_goes_away_has_failed_and_one_that_comes_back_has_not() -> None:
     rows = [(i / 100, 0.0, 0.001, OK if i < 500 else GONE) for i in range(1000)]
     assert judge(counted(rows), 10).failed == ("the target went away: the last 500 requests found no connection",)
     assert judge(counted([*rows, (9.999, 0.0, 0.001, OK)]), 10).failed == ()
 
 
-def test_counts_that_contradict_each_other_are_a_defect() -> None:
+def test_counts_that_contradict_each_other_are_an_error() -> None:
     tally = steady()
     tally.sent += 1
     with pytest.raises(ValueError, match="the counts contradict each other: due 1000, sent 1001, answered 1000"):
@@ -86,7 +86,7 @@ def test_counts_that_contradict_each_other_are_a_defect() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(requests, requests)
-def test_merged_generators_are_the_same_as_one_that_saw_everything(
+def test_merged_tallies_equal_the_tally_of_one_generator(
     first: list[tuple[float, float, float, Outcome]], second: list[tuple[float, float, float, Outcome]]
 ) -> None:
     by_wire = [Tally.from_message(json.loads(json.dumps(counted(rows).to_message()))) for rows in (first, second)]

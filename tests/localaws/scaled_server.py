@@ -3,21 +3,17 @@
 import json
 import signal
 import tempfile
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
 
 SCALE = 120
-WAIT_SECONDS = 30.0
-
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -70,17 +66,6 @@ class ScaledServer:
 def moment(second: float) -> datetime:
     """Return a Unix time as boto3 takes it."""
     return datetime.fromtimestamp(second, UTC)
-
-
-def until(attempt: Callable[[], Found | None], seconds: float = WAIT_SECONDS, what: str = "it") -> Found:
-    """Return the first result that is neither None nor False."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = attempt()
-        if found is not None and found is not False:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"{what} did not come about within {seconds} s")
 
 
 @contextmanager

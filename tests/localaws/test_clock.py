@@ -12,7 +12,8 @@ from botocore.exceptions import ClientError
 from localaws.clock import Clock
 from localaws.metrics import MINUTES_KEPT, SECONDS_KEPT, MetricName, Metrics, Series
 from localaws.periodic import ACT, EVALUATE, MEASURE, PeriodicWork
-from tests.localaws.scaled_server import SCALE, ScaledServer, moment, until
+from tests.localaws.scaled_server import SCALE, ScaledServer, moment
+from tests.localaws.waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from localaws.errors import StopFailed
-from localaws.processes import ProcessTable
+from localaws.processes import Process, ProcessTable
 from tests.conftest import ROOT
+from tests.localaws.waiting import until
 
 PLAIN = {"PATH": "/usr/bin:/bin"}
 
@@ -51,7 +52,7 @@ def test_stop_ends_grandchildren_that_left_the_session_or_cleared_their_environm
     numbers = names(4)
     script = "setsid sleep {} & env -i setsid sleep {} & (setsid setsid sleep {} &) ; sleep {}".format(*numbers)
     child = table.spawn(["bash", "-c", script], name="family", env=PLAIN, cwd=tmp_path)
-    until(lambda: sleepers(*numbers), count=4)
+    until(lambda: len(sleepers(*numbers)) == 4, "the sleepers", seconds=10)
     assert child.stop(grace_seconds=5) == -signal.SIGTERM
     assert not sleepers(*numbers)
 
@@ -64,30 +65,15 @@ def test_what_a_child_leaves_behind_ends_with_it_and_does_not_delay_it(table: Pr
 
 
 def test_a_child_that_ignores_sigterm_is_killed_after_its_grace(table: ProcessTable, tmp_path: Path) -> None:
-    ready = threading.Event()
-    child = table.spawn(
-        ["bash", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"],
-        name="stubborn",
-        env=PLAIN,
-        cwd=tmp_path,
-        on_line=lambda _: ready.set(),
-    )
-    assert ready.wait(10)
+    child = spawn_until_ready(table, "trap '' TERM; echo ready; while :; do sleep 0.1; done", tmp_path)
     before = time.monotonic()
     assert child.stop(grace_seconds=0.3) == -signal.SIGKILL
     assert 0.3 <= time.monotonic() - before < 5
 
 
 def test_a_child_may_save_its_work_in_its_grace(table: ProcessTable, tmp_path: Path) -> None:
-    ready = threading.Event()
-    child = table.spawn(
-        ["bash", "-c", "trap 'echo saved > result; exit 0' TERM; echo ready; while :; do sleep 0.05; done"],
-        name="saver",
-        env=PLAIN,
-        cwd=tmp_path,
-        on_line=lambda _: ready.set(),
-    )
-    assert ready.wait(10)
+    script = "trap 'echo saved > result; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+    child = spawn_until_ready(table, script, tmp_path)
     assert child.stop(grace_seconds=10) == 0
     assert (tmp_path / "result").read_text() == "saved\n"
 
@@ -111,7 +97,7 @@ def test_orphans_of_a_killed_owner_are_ended_and_strangers_are_not(tmp_path: Pat
     owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path), script], cwd=ROOT)
     stranger = subprocess.Popen(["sleep", "1000"])
     try:
-        until(lambda: sleepers(*numbers), count=2)
+        until(lambda: len(sleepers(*numbers)) == 2, "the sleepers", seconds=10)
         owner.kill()
         owner.wait()
         assert len(sleepers(*numbers)) == 2, "they outlive their owner, as after kill -9 of the server"
@@ -135,6 +121,15 @@ time.sleep(1000)
 """
 
 
+def spawn_until_ready(table: ProcessTable, script: str, folder: Path) -> Process:
+    """Start a script and return its child once it has printed a line."""
+    ready = threading.Event()
+    command = ["bash", "-c", script]
+    child = table.spawn(command, name="child", env=PLAIN, cwd=folder, on_line=lambda _: ready.set())
+    assert ready.wait(10)
+    return child
+
+
 def names(count: int) -> list[int]:
     """Return numbers that no other sleeper on this machine was given."""
     return [random.randrange(10**6, 10**9) for _ in range(count)]
@@ -147,12 +142,4 @@ def sleepers(*seconds: int) -> list[psutil.Process]:
         command = process.info["cmdline"] or []
         if command[:1] == ["sleep"] and wanted & set(command[1:]) and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(process)
-    return found
-
-
-def until(find: Callable[[], list[psutil.Process]], *, count: int, timeout_seconds: float = 10) -> list[psutil.Process]:
-    deadline = time.monotonic() + timeout_seconds
-    while len(found := find()) < count:
-        assert time.monotonic() < deadline, f"{found} instead of {count} processes"
-        time.sleep(0.02)
     return found

@@ -19,7 +19,8 @@ from localaws.sagemaker.endpoints.fleets import Fleet
 from localaws.settings import Settings
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, workbench
 from tests.localaws.sagemaker.endpoints.launches import launch
-from tests.localaws.scaled_server import ScaledServer, scaled_server, until
+from tests.localaws.scaled_server import ScaledServer, scaled_server
+from tests.localaws.waiting import until
 
 STOPPED_SECONDS = 0.3
 

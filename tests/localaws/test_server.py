@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -19,6 +19,8 @@ import pytest
 from localaws.control import client
 from localaws.server import ServerRecord, read_record
 from tests.conftest import ROOT
+from tests.localaws.roles import make_role
+from tests.localaws.waiting import until
 
 FAMILY = """
 import os, subprocess
@@ -27,8 +29,6 @@ def handler(event, context):
     child = subprocess.Popen(["setsid", "sleep", "2001"], stdout=subprocess.DEVNULL)
     return {"pids": [os.getpid(), child.pid]}
 """
-TRUST = """{"Version": "2012-10-17", "Statement": [
-    {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}"""
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_logs_follow_shows_new_lines_until_it_is_interrupted(home: Path, server:
 
 def start_family(server: ServerRecord, name: str = "family") -> list[int]:
     """Have a function start a grandchild in a session of its own; return the process ids of both."""
-    role = client(server, "iam").create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    role = make_role(client(server, "iam"), name, "lambda")
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
         archive.writestr("handler.py", FAMILY)
@@ -192,10 +192,3 @@ def is_running(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def until(is_true: Callable[[], bool], timeout_seconds: float = 20) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not is_true():
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""The tiny dataset, the packaged weights, and one model trained on them: each made once."""
+"""Fixtures made once a session: a tiny dataset, the packaged weights, and one model trained on them."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from training.weights import export_packaged
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Tiny tensors: torch's threads would only wait for each other on a busy machine."""
+    """Limit torch to one thread: with tiny tensors its threads only wait for each other on a busy machine."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Three classes; 12 training, 6 validation and 9 test pictures in four shards a split."""
+    """A dataset of three classes: 12 training, 6 validation and 9 test pictures in four shards a split."""
     return write_dataset(tmp_path_factory.mktemp("staged") / "data", train=4, validation=2, test=3)
 
 
@@ -31,6 +31,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(dataset: Dataset, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """One model, trained once in this process, without a checkpoint folder."""
+    """One model, trained in this process without a checkpoint folder."""
     folder = tmp_path_factory.mktemp("job") / "model"
     return Trained(folder, train_here(dataset.folders(folder, weights=weights)))

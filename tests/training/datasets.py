@@ -1,4 +1,4 @@
-"""Tiny staged datasets, written as tasks would stage them, and training on them in this process."""
+"""Write tiny staged datasets in the format of the staging tasks, and train on them in this process."""
 
 import hashlib
 import io
@@ -22,7 +22,7 @@ DIGEST = "0123456789abcdef" * 4
 
 
 def picture(label: str, number: int, *, size: tuple[int, int] = (320, 260), quality: int = 92) -> bytes:
-    """A JPEG of one colour with seeded blobs of noise."""
+    """Return a JPEG of one colour with seeded blobs of noise."""
     random = np.random.default_rng([sorted(_COLOURS).index(label), number])
     noise = Image.fromarray(random.integers(0, 90, (13, 16, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
     pixels = np.asarray(noise).astype(int) + np.array(_COLOURS[label]) - 45
@@ -96,7 +96,7 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def shard_row(path: Path, images: int) -> dict[str, Any]:
-    """The manifest's row of a shard file."""
+    """Return the manifest's row for a shard file."""
     data = path.read_bytes()
     key = f"datasets/{DIGEST}/{path.parent.name}/{path.name}"
     return {"key": key, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data), "images": images}
@@ -106,7 +106,7 @@ SMALL = Hyperparameters(backbone="efficientnet_lite0", epochs=6, views=2, batch_
 
 
 def configure(folders: Folders, hyperparameters: Hyperparameters = SMALL, **changes: Any) -> Config:
-    """A configuration for a test on one thread; a checkpoint is due after every epoch."""
+    """Return a configuration for one thread in which a checkpoint is due after every epoch."""
     config = Config(hyperparameters, folders, 1, 60.0, 0.0)
     return replace(config, **changes)
 

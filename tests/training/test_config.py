@@ -1,4 +1,4 @@
-"""Hyperparameters and folders: SageMaker's environment, the command line, and what is refused."""
+"""Tests of the configuration: the command line, SageMaker's environment, and invalid values."""
 
 from pathlib import Path
 
@@ -34,9 +34,9 @@ def test_finetune_may_be_a_bare_flag_or_a_sagemaker_hyperparameter() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--epochs", "0"], "argument --epochs: 0 is not within 1 .. 10000"),
-        (["--learning-rate", "nan"], "argument --learning-rate: nan is not within"),
-        (["--views", "two"], "argument --views: 'two' is not a number"),
+        (["--epochs", "0"], "argument --epochs: 0 is not between 1 and 10000"),
+        (["--learning-rate", "nan"], "argument --learning-rate: nan is not between"),
+        (["--views", "two"], "argument --views: 'two' is not a valid number"),
         (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
         (["--finetune", "maybe"], "'maybe' is neither true nor false"),
     ],
@@ -51,10 +51,10 @@ def test_few_images_get_many_views_and_many_get_one(images: int, views: int) -> 
     assert views_of_each(Hyperparameters(), images) == views
 
 
-def test_views_that_were_asked_for_are_kept() -> None:
+def test_an_explicit_number_of_views_is_kept() -> None:
     assert views_of_each(Hyperparameters(views=4), 100_000) == 4
 
 
-def test_a_missing_folder_says_how_to_give_it() -> None:
-    with pytest.raises(TrainingFailure, match="no folder for 'train': pass --train or set SM_CHANNEL_TRAIN"):
+def test_a_missing_folder_error_says_how_to_set_it() -> None:
+    with pytest.raises(TrainingFailure, match="the folder 'train' is not set: pass --train or set SM_CHANNEL_TRAIN"):
         parse_config([], {})

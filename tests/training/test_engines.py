@@ -1,4 +1,4 @@
-"""Engines: the fastest that agrees with torch fp32 is taken, one that does not is refused aloud."""
+"""Tests of the engines: the fastest that agrees with torch fp32 is chosen, and a refusal is logged."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -52,9 +52,7 @@ def absent() -> Engine:
     raise EngineUnavailable("no such device")
 
 
-def test_an_engine_that_is_off_or_absent_falls_to_the_next_and_the_log_says_so(
-    embedder: Embedder, images: Pixels
-) -> None:
+def test_a_wrong_or_absent_engine_is_skipped_and_logged(embedder: Embedder, images: Pixels) -> None:
     lines: list[str] = []
 
     choice = choose_engine(
@@ -63,7 +61,7 @@ def test_an_engine_that_is_off_or_absent_falls_to_the_next_and_the_log_says_so(
 
     assert choice.engine.name == "torch-cpu-fp32"
     assert lines[0] == "engine skipped: no such device"
-    assert lines[1].startswith("engine REFUSED: wrong is off torch fp32 by ")
+    assert lines[1].startswith("engine REFUSED: the features of wrong differ from torch fp32 by ")
 
 
 def test_the_default_engine_is_openvino_and_within_the_stated_tolerance(embedder: Embedder, images: Pixels) -> None:
@@ -74,7 +72,7 @@ def test_the_default_engine_is_openvino_and_within_the_stated_tolerance(embedder
     assert choice.images == 3
 
 
-def test_features_do_not_depend_on_the_number_of_threads_or_on_the_company_in_the_batch(
+def test_features_depend_neither_on_the_number_of_threads_nor_on_the_rest_of_the_batch(
     embedder: Embedder, images: Pixels
 ) -> None:
     one = run_padded(OpenVinoEngine(embedder, side=224, threads=1), images)
@@ -83,7 +81,7 @@ def test_features_do_not_depend_on_the_number_of_threads_or_on_the_company_in_th
     assert (one == two[::-1]).all()
 
 
-def test_torch_in_fp32_and_in_bf16_is_one_path_with_close_results(embedder: Embedder, images: Pixels) -> None:
+def test_torch_gives_close_results_in_fp32_and_in_bf16(embedder: Embedder, images: Pixels) -> None:
     try:
         low = TorchEngine(embedder, CPU, is_bf16=True)
     except EngineUnavailable as reason:

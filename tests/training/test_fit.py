@@ -1,4 +1,4 @@
-"""The epoch loop on small random embeddings: early stop, best weights, divergence, resuming."""
+"""Tests of the epoch loop on small random embeddings: early stopping, best weights, divergence, resuming."""
 
 import threading
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from training.config import Hyperparameters
 from training.distributed import World
 from training.embed import Embeddings
 from training.failures import Interrupted, TrainingFailure
-from training.fit import Batch, Fit, Fitted, Schedule
+from training.fit import Batch, Fit, FitResult, Schedule
 from training.heads import HeadTask
 from training.model import Head, Standardisation
 
@@ -46,7 +46,7 @@ class Trial:
             self.interrupted.set()
         yield from self.task.batches(epoch)
 
-    def run(self) -> Fitted:
+    def run(self) -> FitResult:
         settings = self.hyperparameters
         optimizer = torch.optim.AdamW(self.task.head.parameters(), lr=settings.learning_rate, fused=True)
         checkpoint = FitCheckpoint(
@@ -65,7 +65,7 @@ class Trial:
         return fit.run(Schedule(settings.epochs, settings.patience), batches=self.batches, evaluate=evaluate)
 
 
-def test_an_interrupted_fit_goes_on_to_exactly_the_same_head(tmp_path: Path) -> None:
+def test_an_interrupted_fit_resumes_to_exactly_the_same_head(tmp_path: Path) -> None:
     whole = Trial()
     whole.run()
     with pytest.raises(Interrupted, match=r"stopped by SIGTERM after epoch 5; the checkpoint is .*head\.safetensors"):
@@ -90,7 +90,7 @@ def test_a_checkpoint_of_other_hyperparameters_is_not_used(tmp_path: Path) -> No
     assert other.lines[0].startswith("epoch=1 ")
 
 
-def test_a_torn_checkpoint_is_as_none(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "head.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
 
     trial = Trial(folder=tmp_path)
@@ -98,7 +98,7 @@ def test_a_torn_checkpoint_is_as_none(tmp_path: Path) -> None:
     assert trial.run().epochs == 12
 
 
-def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_training_goes_on(tmp_path: Path) -> None:
+def test_a_failed_checkpoint_write_is_a_warning_and_training_continues(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way of the folder")
 
     trial = Trial(folder=tmp_path / "file", interrupt_after=2)
@@ -120,14 +120,14 @@ def test_the_best_weights_are_restored_after_patience_runs_out() -> None:
 
 
 @pytest.mark.parametrize("learning_rate", [1e9, 1e300])
-def test_a_diverged_loss_is_a_failure_that_says_what_to_do(learning_rate: float) -> None:
+def test_a_diverged_loss_fails_the_job_and_the_message_says_what_to_do(learning_rate: float) -> None:
     with pytest.raises(
         TrainingFailure, match=r"loss (has exploded|is not finite) at epoch \d.*lower the learning rate"
     ):
         Trial(replace(HYPERPARAMETERS, learning_rate=learning_rate)).run()
 
 
-def test_metric_lines_carry_the_number_of_images() -> None:
+def test_metric_lines_state_the_number_of_images() -> None:
     trial = Trial(replace(HYPERPARAMETERS, epochs=1))
     trial.run()
 
@@ -135,7 +135,7 @@ def test_metric_lines_carry_the_number_of_images() -> None:
     assert trial.lines[0].endswith(" validation_images=15")
 
 
-def test_the_folded_head_is_the_same_function_of_plain_features() -> None:
+def test_the_folded_head_computes_the_same_on_unstandardised_features() -> None:
     features = torch.randn(20, 16) * 5 + 3
     features[:, 0] = 7.0  # a feature that never varies
     standardisation = Standardisation.of(features)

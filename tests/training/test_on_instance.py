@@ -1,5 +1,7 @@
-"""The supervisor of a training on an instance, as a process, against a real S3. What it runs as train.py is a script of
-a few lines here; the real training on a real instance is in tests/flows."""
+"""Tests of on_instance.py as a process against localaws's S3, with scripts of a few lines in place of train.py.
+
+The real training on an EC2 instance is tested in tests/flows.
+"""
 
 import hashlib
 import json
@@ -18,7 +20,8 @@ import pytest
 
 from tests.conftest import RunningLocalAws
 from tests.polling import wait_until
-from training.on_instance import Status, default_interface
+from training.instance_job import Status
+from training.on_instance import default_interface
 
 ROOT = Path(__file__).resolve().parents[2]
 SAVES = """
@@ -41,7 +44,7 @@ WAITS = """
 
 @dataclass
 class Instance:
-    """A folder as `remote_training` lays it on an instance, and what an instance's environment has."""
+    """A job folder as the EC2 flow sends it to an instance, and the environment of an instance."""
 
     home: Path
     localaws: RunningLocalAws
@@ -52,12 +55,12 @@ class Instance:
     def prepare(self, script: str, **spec: Any) -> None:
         training = self.home / "code" / "training"
         training.mkdir(parents=True)
-        for name in ("__init__", "on_instance", "instance_storage", "failures"):
+        for name in ("__init__", "on_instance", "instance_job", "instance_storage", "failures"):
             (training / f"{name}.py").write_bytes((ROOT / "training" / f"{name}.py").read_bytes())
         (training / "requirements.txt").write_text("")
         (training / "train.py").write_text(textwrap.dedent(script))
         (self.home / "bin").mkdir()
-        (self.home / "bin" / "sudo").write_text('#!/bin/sh\nshift\nexec "$@"\n')  # -n and a command, as root would
+        (self.home / "bin" / "sudo").write_text('#!/bin/sh\nshift\nexec "$@"\n')  # drops -n, runs the command
         (self.home / "bin" / "sudo").chmod(0o755)
         self.spec = {
             "region": "us-east-1",
@@ -116,7 +119,7 @@ def instance(localaws: RunningLocalAws, tmp_path: Path) -> Any:
         made.process.wait(10)
 
 
-def test_a_job_leaves_a_packed_model_whose_digest_it_tells(instance: Instance) -> None:
+def test_a_job_leaves_a_packed_model_and_reports_its_digest(instance: Instance) -> None:
     instance.prepare(SAVES, inputs=[instance.put("data/shard-00000.tar", b"the data")])
 
     status = instance.run()
@@ -138,7 +141,7 @@ def test_hostile_arguments_reach_the_script_as_they_are(instance: Instance) -> N
     assert hostile in (instance.home / "TrainedModels" / "arguments.txt").read_text()
 
 
-def test_an_input_that_is_damaged_twice_fails_by_name_before_any_training(instance: Instance) -> None:
+def test_an_input_that_is_damaged_twice_fails_the_job_before_training(instance: Instance) -> None:
     wanted = instance.put("data/shard-00000.tar", b"the data")
     instance.put("data/shard-00000.tar", b"other data")
     instance.prepare(SAVES, inputs=[wanted])
@@ -146,7 +149,7 @@ def test_an_input_that_is_damaged_twice_fails_by_name_before_any_training(instan
     status = instance.run()
 
     assert status["state"] == "failed"
-    assert "data/shard-00000.tar arrived with sha256" in status["error"]
+    assert "data/shard-00000.tar arrived damaged twice: its sha256 is" in status["error"]
     assert not (instance.home / "TrainedModels").exists()
 
 
@@ -160,17 +163,17 @@ def test_a_failure_file_of_the_script_becomes_the_error(instance: Instance) -> N
     assert instance.run()["error"] == "class 'moss' has 0 images"
 
 
-def test_a_script_that_is_killed_is_told_to_have_run_out_of_memory(instance: Instance) -> None:
+def test_a_killed_script_is_reported_as_out_of_memory(instance: Instance) -> None:
     instance.prepare("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert "ran out of memory" in instance.run()["error"]
 
 
 def test_a_job_that_runs_too_long_is_ended(instance: Instance) -> None:
     instance.prepare("import time; time.sleep(60)", max_runtime_seconds=0.5)
-    assert instance.run()["error"] == "it ran longer than the 0.5 s allowed"
+    assert instance.run()["error"] == "the training ran longer than the 0.5 s allowed"
 
 
-def test_sigterm_leaves_a_checkpoint_in_s3_from_which_the_next_instance_goes_on(instance: Instance) -> None:
+def test_after_sigterm_the_next_instance_resumes_from_the_checkpoint_in_s3(instance: Instance) -> None:
     instance.prepare(WAITS, checkpoints="runs/x/checkpoints")
     instance.start()
     wait_until(instance.log, "the first start", holds=lambda log: "fresh" in log)
@@ -179,7 +182,7 @@ def test_sigterm_leaves_a_checkpoint_in_s3_from_which_the_next_instance_goes_on(
 
     assert instance.process.wait(30) == 143
     assert instance.status()["state"] == "interrupted"
-    (instance.home / "checkpoints" / "state").unlink()  # another instance has an empty folder
+    (instance.home / "checkpoints" / "state").unlink()  # the next instance starts with an empty folder
     instance.start()
     wait_until(instance.log, "the second start", holds=lambda log: "resumed" in log)
 
@@ -206,7 +209,7 @@ def test_a_full_disk_is_named_in_the_status(instance: Instance) -> None:
 
 def test_a_status_is_replaced_in_place_when_nothing_can_be_created(tmp_path: Path) -> None:
     status = Status(tmp_path / "status.json")
-    (tmp_path / "status.part").mkdir()  # so the temporary file cannot be written
+    (tmp_path / "status.part").mkdir()  # a folder in its place, so that the temporary file cannot be written
 
     status.update(state="failed", error="no room")
 

@@ -1,4 +1,4 @@
-"""Bytes to pixels: every kind of picture that people send, and those that are refused."""
+"""Tests of preprocessing: every supported kind of picture, and the pictures that are refused."""
 
 import io
 import struct
@@ -50,13 +50,13 @@ def test_every_colour_mode_becomes_the_same_grey_in_rgb(kind: str, mode: str) ->
     assert np.abs(pixels.astype(int) - grey.getpixel((0, 0))).max() <= 4
 
 
-def test_transparent_pixels_are_taken_over_white() -> None:
+def test_transparent_pixels_are_blended_with_white() -> None:
     clear = encoded(Image.new("RGBA", (20, 20), (255, 0, 0, 0)), "PNG")
 
     assert (decode(clear, minimum_side=20) == 255).all()
 
 
-def test_a_large_jpeg_is_decoded_small_but_never_under_the_side_asked_for() -> None:
+def test_a_large_jpeg_is_decoded_at_a_smaller_scale_but_not_below_the_minimum_side() -> None:
     pixels = decode(picture("moss", 2, size=(2400, 1600)), minimum_side=256)
 
     assert pixels.shape[0] < 1600
@@ -68,7 +68,7 @@ def test_the_evaluation_view_is_resize_and_centre_crop() -> None:
 
     found = evaluation_view(np.asarray(source), PLAIN)
 
-    expected = np.asarray(source)[16:240, 88:312]  # shortest side is 256 already: only the crop is left
+    expected = np.asarray(source)[16:240, 88:312]  # the shortest side is 256 already, so only the crop remains
     assert found.shape == (224, 224, 3)
     assert np.abs(found.astype(int) - expected).max() <= 1
 
@@ -92,13 +92,13 @@ def test_a_truncated_jpeg_is_refused(keep: float) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"GIF89a" + b"\0" * 50, b"<svg/>", b"\xff\xd8\xff"])
-def test_what_is_no_picture_is_refused(data: bytes) -> None:
+def test_bytes_that_are_no_picture_are_refused(data: bytes) -> None:
     with pytest.raises(BadImage, match="not a JPEG, PNG or WebP"):
         load_for_evaluation(data, PLAIN)
 
 
 @pytest.mark.parametrize("side", [8_000, 12_000, 60_000])
-def test_a_bomb_is_refused_by_its_header_before_it_is_unpacked(side: int) -> None:
+def test_a_picture_with_too_many_pixels_is_refused_by_its_header(side: int) -> None:
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     chunk = b"IHDR" + header
     bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))

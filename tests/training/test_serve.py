@@ -1,4 +1,4 @@
-"""Serving what training saved: answers for every class, 4xx for bad input, no torch, tampering refused."""
+"""Tests of serving a saved model: responses, invalid requests, tampered model files, and no need for torch."""
 
 import io
 import json
@@ -32,7 +32,7 @@ def ask(predictor: Predictor, data: bytes, content_type: str = "image/jpeg") -> 
 
 
 @pytest.mark.parametrize("label", CLASSES)
-def test_the_answer_has_a_probability_for_every_class_in_class_order(predictor: Predictor, label: str) -> None:
+def test_the_response_has_a_probability_for_every_class_in_class_order(predictor: Predictor, label: str) -> None:
     answer = ask(predictor, picture(label, 900))
 
     scores = np.array(answer["scores"])
@@ -66,7 +66,7 @@ def test_many_threads_may_share_one_predictor(predictor: Predictor) -> None:
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "none"])
-def test_a_limit_on_threads_changes_no_bit_of_an_answer(
+def test_a_limit_on_threads_does_not_change_the_scores(
     predictor: Predictor, trained: Trained, monkeypatch: pytest.MonkeyPatch, threads: str
 ) -> None:
     monkeypatch.setenv("INFERENCE_NUM_THREADS", threads)
@@ -88,7 +88,7 @@ def test_a_limit_on_threads_changes_no_bit_of_an_answer(
         (picture("sky", 1)[:3000], "application/x-image", 422, r"truncated or damaged"),
     ],
 )
-def test_bad_input_has_a_status_and_a_reason(
+def test_an_invalid_request_gets_a_status_and_a_reason(
     predictor: Predictor, data: bytes, content_type: str, status: int, message: str
 ) -> None:
     with pytest.raises(BadInput, match=message) as caught:
@@ -110,7 +110,7 @@ except BaseInferenceToolkitError as error:
 """
 
 
-def test_in_aws_inference_image_bad_input_is_of_the_class_that_has_a_status_there(tmp_path: Path) -> None:
+def test_in_awss_inference_image_bad_input_is_an_error_with_a_status(tmp_path: Path) -> None:
     for source, name in {
         "serve.py": "inference.py",
         "preprocess.py": "preprocess.py",
@@ -125,7 +125,7 @@ def test_in_aws_inference_image_bad_input_is_of_the_class_that_has_a_status_ther
     assert done.stdout.startswith("422; Unprocessable Entity; the body is empty"), done.stderr
 
 
-def test_a_bomb_is_413(predictor: Predictor) -> None:
+def test_a_picture_with_too_many_pixels_is_413(predictor: Predictor) -> None:
     bomb = io.BytesIO()
     Image.new("1", (9000, 9000)).save(bomb, "PNG")
 
@@ -134,7 +134,7 @@ def test_a_bomb_is_413(predictor: Predictor) -> None:
     assert caught.value.status_code == 413
 
 
-def test_a_caller_that_takes_no_json_is_406(predictor: Predictor) -> None:
+def test_an_accept_header_without_json_is_406(predictor: Predictor) -> None:
     prediction = predict_fn(picture("sky", 1), predictor)
 
     with pytest.raises(BadInput, match="only application/json is produced") as caught:

@@ -1,4 +1,4 @@
-"""Sharing shards out among ranks, and judging a staged dataset before anything is computed."""
+"""Tests of assigning shards to ranks, and of checking a staged dataset before training starts."""
 
 import io
 import tarfile
@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.datasets import Dataset, shard_row, write_dataset
 from training.failures import TrainingFailure
-from training.shards import Shard, assign_shards, names_in, read_manifest, read_shard
+from training.shards import Shard, assign_shards, read_manifest, read_shard, shard_files_in
 
 SHARDS = [Shard(f"shard-{number:05d}.tar", "", 0, 10 + number) for number in range(8)]
 NAMES = frozenset(shard.name for shard in SHARDS)
@@ -30,7 +30,7 @@ def test_every_shard_goes_to_exactly_one_rank_that_has_it(present: list[frozense
 
 
 def test_a_shard_that_no_host_has_is_named() -> None:
-    with pytest.raises(TrainingFailure, match=r"shard-00001\.tar of the manifest is in no host's channel"):
+    with pytest.raises(TrainingFailure, match=r"lists shard-00001\.tar, but no host has it in its channel"):
         assign_shards(SHARDS, [EVEN, EVEN])
 
 
@@ -40,7 +40,7 @@ def test_samples_come_in_image_order_with_their_labels(dataset: Dataset) -> None
 
     samples = read_shard(dataset.root / "train", shard, classes=3)
 
-    assert names_in(dataset.root / "train") == {shard.name for shard in manifest.splits["train"]}
+    assert shard_files_in(dataset.root / "train") == {shard.name for shard in manifest.splits["train"]}
     assert [(sample.index, sample.label) for sample in samples] == [(1, 0), (5, 1), (9, 2)]
 
 
@@ -51,7 +51,7 @@ def test_a_flipped_bit_in_a_shard_is_found_by_its_digest(tmp_path: Path) -> None
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
-    with pytest.raises(TrainingFailure, match=r"shard-00000\.tar is corrupt: sha256"):
+    with pytest.raises(TrainingFailure, match=r"shard-00000\.tar is corrupt: its sha256 is"):
         read_shard(path.parent, read_manifest(staged.root / "manifest").splits["train"][0], classes=3)
 
 
@@ -70,7 +70,7 @@ def test_a_member_that_is_not_a_staged_image_is_refused(tmp_path: Path, name: st
 def test_a_dataset_of_one_class_is_refused(tmp_path: Path) -> None:
     staged = write_dataset(tmp_path / "data", classes=("sky",), train=2, validation=1)
 
-    with pytest.raises(TrainingFailure, match=r"1 class\(es\): a classifier needs at least two"):
+    with pytest.raises(TrainingFailure, match=r"1 class\(es\), but a classifier needs at least two"):
         read_manifest(staged.root / "manifest")
 
 
@@ -95,5 +95,5 @@ def test_no_validation_images_is_a_failure(tmp_path: Path) -> None:
 def test_a_broken_manifest_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
 
-    with pytest.raises(TrainingFailure, match=r"manifest\.json: not a readable manifest of format 1"):
+    with pytest.raises(TrainingFailure, match=r"manifest\.json is not a readable manifest of format 1"):
         read_manifest(tmp_path)

@@ -1,4 +1,4 @@
-"""Whole jobs on a tiny dataset: the model that is saved, two hosts, interruption, and every way to fail."""
+"""Tests of whole training jobs on a tiny dataset: the saved model, two hosts, interruption, and failures."""
 
 import json
 import os
@@ -32,12 +32,14 @@ from training.graphs import sha256_of
 from training.train import main
 from training.weights import export_packaged
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = ("head.0.weight", "head.0.bias", "head.2.weight", "head.2.bias")
 
 
 def arguments(dataset: Dataset, weights: Path, folder: Path, *more: str) -> list[str]:
-    """The command line of a job equal to `SMALL`, everything it writes under `folder`."""
+    """Return the command line of a job equal to `SMALL`; everything it writes is under `folder`."""
     given = {"train": dataset.root / "train", "validation": dataset.root / "validation", "test": dataset.root / "test"}
     given |= {"manifest": dataset.root / "manifest", "weights": weights, "model-dir": folder / "model"}
     given |= {"output-dir": folder / "output"}
@@ -75,7 +77,7 @@ def test_a_job_leaves_weights_meta_graph_and_serving_code_and_nothing_else(train
     assert list(trained.folder.parent.iterdir()) == [trained.folder]
 
 
-def test_meta_says_what_the_model_is_and_how_it_came_about(trained: Trained, weights: Path) -> None:
+def test_meta_describes_the_model_and_how_it_was_trained(trained: Trained, weights: Path) -> None:
     meta = trained.meta
 
     assert meta["classes"] == list(CLASSES)
@@ -91,16 +93,16 @@ def test_meta_says_what_the_model_is_and_how_it_came_about(trained: Trained, wei
     assert meta["files"]["graph.bin"] == sha256_of(trained.folder / "graph.bin")
 
 
-def test_metrics_are_per_sample_with_their_number(trained: Trained) -> None:
+def test_metrics_are_means_with_the_number_of_images(trained: Trained) -> None:
     metrics = trained.meta["metrics"]
 
     assert (metrics["validation_images"], metrics["test_images"]) == (6, 9)
     assert metrics["test_accuracy"] * 9 == pytest.approx(round(metrics["test_accuracy"] * 9), abs=1e-9)
-    assert metrics["test_accuracy"] >= 8 / 9  # three plain colours
+    assert metrics["test_accuracy"] >= 8 / 9  # the classes are three plain colours
     assert metrics["best_epoch"] <= metrics["epochs"] == SMALL.epochs
 
 
-def test_the_frozen_backbone_is_saved_as_it_came(trained: Trained, weights: Path) -> None:
+def test_the_frozen_backbone_is_saved_unchanged(trained: Trained, weights: Path) -> None:
     saved, given = load_file(trained.folder / "model.safetensors"), load_file(weights / "backbone.safetensors")
 
     for name, value in given.items():
@@ -142,7 +144,7 @@ def test_two_hosts_with_disjoint_shards_train_the_head_of_one_host(
 
 
 def _host(dataset: Dataset, root: Path, rank: int) -> Dataset:
-    """One host's channels as ShardedByS3Key gives them: every second shard, the whole manifest."""
+    """Make one host's channels as ShardedByS3Key does: every second shard, and the whole manifest."""
     for split in ("train", "validation", "test"):
         (root / split).mkdir(parents=True)
         for path in dataset.shards(split)[rank::2]:
@@ -163,7 +165,7 @@ def test_a_spot_interruption_is_resumed_to_the_same_head(dataset: Dataset, weigh
     assert not (tmp_path / "first" / "model").exists()
     assert main(arguments(dataset, weights, tmp_path / "second", *long, *checkpoint)) == 0
     cached = {path.name for path in (tmp_path / "checkpoints" / "embeddings").iterdir()}
-    assert len(cached) == 12  # 4 shards in each of 3 splits: those of the first run were taken over
+    assert len(cached) == 12  # 4 shards in each of 3 splits: the second run used those of the first
     assert main(arguments(dataset, weights, tmp_path / "whole", *long)) == 0
     assert_same_heads(tmp_path / "second" / "model", tmp_path / "whole" / "model", tolerance=0)
 
@@ -232,20 +234,20 @@ def test_labels_that_differ_from_the_manifest_fail_the_job(
 
     command = [*arguments(dataset, weights, tmp_path), "--manifest", str(tmp_path / "manifest")]
 
-    assert fail(capsys, command, tmp_path) == "class 'moss' has 4 training images where the manifest says 5"
+    assert fail(capsys, command, tmp_path) == "class 'moss' has 4 training images, but the manifest lists 5"
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (("--learning-rate", "1e9"), "loss has exploded at epoch 1"),
-        (("--backbone", "resnet51"), "--backbone 'resnet51': neither efficientnet_lite0 nor"),
+        (("--backbone", "resnet51"), "--backbone 'resnet51' is neither efficientnet_lite0 nor"),
         (("--weights", "/nowhere"), "the weights channel /nowhere has no backbone.safetensors"),
-        (("--test", "/nowhere"), "shard-00000.tar of the manifest is in no host's channel"),
-        (("--epochs", "-1"), "hyperparameters: argument --epochs: -1 is not within 1 .. 10000"),
+        (("--test", "/nowhere"), "the manifest lists shard-00000.tar, but no host has it in its channel"),
+        (("--epochs", "-1"), "hyperparameters: argument --epochs: -1 is not between 1 and 10000"),
     ],
 )
-def test_a_hopeless_job_says_why_and_leaves_no_model(
+def test_a_failed_job_states_the_cause_and_leaves_no_model(
     dataset: Dataset,
     weights: Path,
     tmp_path: Path,
@@ -268,7 +270,7 @@ def test_weights_of_another_network_are_refused(dataset: Dataset, weights: Path,
 
 def test_only_packaged_weights_can_be_exported(tmp_path: Path) -> None:
     with pytest.raises(
-        TrainingFailure, match="no installed package carries weights for 'resnet50'; known: efficientnet_lite0"
+        TrainingFailure, match="no installed package has weights for 'resnet50'; available: efficientnet_lite0"
     ):
         export_packaged("resnet50", tmp_path / "x")
 
@@ -293,11 +295,11 @@ def test_a_failure_on_one_host_ends_both_with_its_message(dataset: Dataset, weig
 
     assert [job.returncode for job in jobs] == [1, 1], logs
     for rank in range(2):
-        assert f"{broken.name} is corrupt: sha256" in (tmp_path / f"{rank}" / "output" / "failure").read_text()
+        assert f"{broken.name} is corrupt: its sha256 is" in (tmp_path / f"{rank}" / "output" / "failure").read_text()
         assert not (tmp_path / f"{rank}" / "model").exists()
 
 
-def test_a_peer_that_never_answers_ends_the_job_in_time(dataset: Dataset, weights: Path, tmp_path: Path) -> None:
+def test_a_missing_rank_ends_the_job_after_the_timeout(dataset: Dataset, weights: Path, tmp_path: Path) -> None:
     env: Mapping[str, str] = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     lonely = arguments(dataset, weights, tmp_path, "--collective-timeout-seconds", "2")
 

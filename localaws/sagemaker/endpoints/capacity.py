@@ -65,7 +65,7 @@ class Slots:
             raise
 
     def _pass_on(self) -> None:
-        """Hand the slot to who waits longest, or give it back."""
+        """Hand the slot to the request that waits longest, or give it back."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():

@@ -22,7 +22,7 @@ class Reply:
 
 
 class ConnectFailed(Exception):
-    """Nobody listens: the request was not sent, so another instance may have it."""
+    """The connection failed: the request was not sent, so another instance may have it."""
 
 
 class ConnectionLost(Exception):

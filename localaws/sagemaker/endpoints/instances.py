@@ -19,6 +19,7 @@ from localaws.core import Core
 from localaws.errors import LocalAwsError
 from localaws.process_tree import memory_bytes
 from localaws.processes import Process
+from localaws.processors import usable_processors
 from localaws.sagemaker.endpoints.capacity import DEFAULT_QUEUE_SIZE, Slots
 from localaws.sagemaker.endpoints.connections import ConnectionPool
 from localaws.sagemaker.endpoints.errors import DeploymentFailed, failure_reason
@@ -233,7 +234,7 @@ class Instance:
             "HOME": str(home),
             "PYTHONUNBUFFERED": "1",
             "PIP_NO_INDEX": "1",
-            "SM_NUM_CPUS": str(usable_cores()),
+            "SM_NUM_CPUS": str(usable_processors()),
             **role,
             **model.environment,
             "SM_MODEL_DIR": str(self._launch.model_dir),
@@ -257,11 +258,6 @@ class Instance:
             self._core.credentials.release(key)
 
 
-def usable_cores() -> int:
-    """Return how many cores this process and its children may use, which may be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def inference_threads(core: Core, instance_type: str, fleet_size: int) -> int:
     """Return on how many threads an instance computes a request: on one where a rule limits its capacity.
 
@@ -270,7 +266,7 @@ def inference_threads(core: Core, instance_type: str, fleet_size: int) -> int:
     """
     if core.hosting_capacity.limit(instance_type):
         return 1
-    return max(1, usable_cores() // max(1, fleet_size))
+    return max(1, usable_processors() // max(1, fleet_size))
 
 
 def _reserve_port() -> socket.socket:

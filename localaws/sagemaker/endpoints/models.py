@@ -29,6 +29,7 @@ from localaws.sagemaker.endpoints.records import ServedEndpoint, ServedEndpointC
 from localaws.sagemaker.endpoints.router import refuse
 from localaws.sagemaker.endpoints.spare_keeper import spares_route
 from localaws.sagemaker.endpoints.validation import model_data_url
+from localaws.sagemaker.roles import cannot_assume
 
 IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 _one_at_a_time = threading.Lock()
@@ -66,10 +67,7 @@ class Endpoints:
         try:
             Endpoints.core.credentials.for_role(execution_role_arn or "", "SageMaker")
         except NoSuchRole as error:
-            raise AWSValidationException(
-                f"Could not assume role {execution_role_arn}. Please ensure that the role exists and allows principal "
-                "'sagemaker.amazonaws.com' to assume the role."
-            ) from error
+            raise AWSValidationException(cannot_assume(execution_role_arn)) from error
         model = super().create_model(  # type: ignore[misc]
             model_name=model_name, execution_role_arn=execution_role_arn, **fields
         )

@@ -8,6 +8,7 @@ from typing import Any
 from moto.core.responses import ActionResult
 from moto.sagemaker.responses import SageMakerResponse
 
+from localaws.paging import page_of
 from localaws.sagemaker.endpoints.plan import Rollout
 from localaws.sagemaker.endpoints.validation import (
     ENDPOINT_PARAMETERS,
@@ -46,13 +47,11 @@ def list_models(self: Any) -> Any:
         key=lambda model: model.model_name if wanted.get("SortBy") == "Name" else model.creation_time,
         reverse=wanted.get("SortOrder", "Descending") == "Descending",
     )
-    start = int(wanted.get("NextToken") or 0)
-    end = start + int(wanted.get("MaxResults") or LIST_PAGE)
+    page, token = page_of(models, wanted.get("NextToken"), wanted.get("MaxResults") or LIST_PAGE)
     listed = [
-        {"ModelName": model.model_name, "ModelArn": model.arn, "CreationTime": model.creation_time}
-        for model in models[start:end]
+        {"ModelName": model.model_name, "ModelArn": model.arn, "CreationTime": model.creation_time} for model in page
     ]
-    return ActionResult({"Models": listed, "NextToken": str(end) if end < len(models) else None})
+    return ActionResult({"Models": listed, "NextToken": token})
 
 
 def create_endpoint_config(self: Any) -> Any:

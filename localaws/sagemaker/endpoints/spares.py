@@ -151,7 +151,7 @@ class Spares:
         return sum(instance.memory_bytes() for instance in self._all())
 
     def want(self, maximum: int | None) -> None:
-        """Follow the most instances that the fleet may be scaled to (None: nobody says); end what is too much."""
+        """Follow the most instances that the fleet may be scaled to (None: it is not known); end the surplus."""
         with self._lock:
             room = 1 if maximum is None else maximum - self._claimed()
             self.wanted = 0 if self._is_closed else max(0, min(room, MOST_SPARES))

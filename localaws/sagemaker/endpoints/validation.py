@@ -7,6 +7,8 @@ from typing import Any
 
 from moto.sagemaker.exceptions import AWSValidationException
 
+from localaws.violations import one_violation
+
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 IMAGE = re.compile(r".+/pytorch-inference(:|@).+")
 MAX_VARIANTS = 10
@@ -61,8 +63,7 @@ def check_name(value: Any, field: str) -> None:
     """
     if not (isinstance(value, str) and len(value) <= 63 and NAME.fullmatch(value)):
         raise AWSValidationException(
-            f"1 validation error detected: Value '{value}' at '{field}' failed to satisfy constraint: "
-            f"Member must satisfy regular expression pattern: ^{NAME.pattern}"
+            one_violation(value, field, f"Member must satisfy regular expression pattern: ^{NAME.pattern}")
         )
 
 
@@ -153,8 +154,7 @@ def check_changes(changes: Sequence[Mapping[str, Any]], known: Iterable[str], co
         count = change.get("DesiredInstanceCount")
         if count is not None and count < 1:
             raise AWSValidationException(
-                f"1 validation error detected: Value '{count}' at 'desiredInstanceCount' failed to satisfy constraint: "
-                "Member must have value greater than or equal to 1"
+                one_violation(count, "desiredInstanceCount", "Member must have value greater than or equal to 1")
             )
 
 
@@ -186,14 +186,19 @@ def _check_variant(variant: Mapping[str, Any]) -> None:
     instance_type = variant.get("InstanceType")
     if instance_type not in instance_types():
         raise AWSValidationException(
-            f"1 validation error detected: Value '{instance_type}' at 'productionVariants.1.member.instanceType' "
-            "failed to satisfy constraint: Member must satisfy enum value set of ProductionVariantInstanceType"
+            one_violation(
+                instance_type,
+                "productionVariants.1.member.instanceType",
+                "Member must satisfy enum value set of ProductionVariantInstanceType",
+            )
         )
     if variant.get("InitialInstanceCount", 0) < 1:
         raise AWSValidationException(
-            f"1 validation error detected: Value '{variant.get('InitialInstanceCount')}' at "
-            "'productionVariants.1.member.initialInstanceCount' failed to satisfy constraint: Member must have value "
-            "greater than or equal to 1"
+            one_violation(
+                variant.get("InitialInstanceCount"),
+                "productionVariants.1.member.initialInstanceCount",
+                "Member must have value greater than or equal to 1",
+            )
         )
 
 

@@ -12,12 +12,12 @@ from moto.sagemaker.exceptions import SagemakerClientError, ValidationError
 from localaws.core import Core
 from localaws.errors import NoSuchBucket
 from localaws.policies import trusts
-from localaws.sagemaker.constraints import violation
+from localaws.sagemaker.roles import PRINCIPAL, cannot_assume
 from localaws.sagemaker.training.requests import Channel, JobRequest
+from localaws.violations import one_violation
 
 INSTANCE_LIMIT = 20  # AWS's usual quota of instances for one training job
 IMAGE = re.compile(r"(^|/)pytorch-training:[\w.\-]+$")
-PRINCIPAL = "sagemaker.amazonaws.com"
 UNSUPPORTED = (
     "AlgorithmSpecification.AlgorithmName",
     "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries",
@@ -106,8 +106,7 @@ def check_limits(request: JobRequest) -> None:
     """
     if request.instance_count < 1:
         raise ValidationError(
-            "1 validation error detected: "
-            + violation(
+            one_violation(
                 request.instance_count,
                 "resourceConfig.instanceCount",
                 "Member must have value greater than or equal to 1",
@@ -147,10 +146,7 @@ def check_role(role_arn: str, core: Core) -> None:
     roles = {role.arn: role for role in iam_backends[core.settings.account_id]["aws"].roles.values()}
     role = roles.get(role_arn)
     if role is None or not trusts(role.assume_role_policy_document, PRINCIPAL):
-        raise ValidationError(
-            f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
-            f"'{PRINCIPAL}' to assume the role."
-        )
+        raise ValidationError(cannot_assume(role_arn))
 
 
 def check_locations(request: JobRequest, core: Core) -> None:

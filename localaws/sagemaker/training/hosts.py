@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from localaws.core import Core
 from localaws.processes import Process
+from localaws.processors import usable_processors
 from localaws.programs import launch_command
 from localaws.sagemaker.training.network import SYSTEM_PATH, Network
 from localaws.sagemaker.training.requests import ML, JobRequest
@@ -65,7 +66,7 @@ class Host:
         self, request: JobRequest, arn: str, credentials: Mapping[str, str], *, network: Network
     ) -> dict[str, str]:
         """Return the container's environment; the request's own variables win over defaults, not over credentials."""
-        threads = max(1, len(self.cpus) or cpu_count() // len(self.hosts))
+        threads = max(1, len(self.cpus) or usable_processors() // len(self.hosts))
         private = PRIVATE if network.pid else str(self.root / "private")
         return {
             "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
@@ -174,11 +175,6 @@ def share_of_cpus(index: int, hosts: int) -> tuple[int, ...]:
     available = sorted(os.sched_getaffinity(0))
     each = len(available) // hosts
     return tuple(available[index * each : (index + 1) * each])
-
-
-def cpu_count() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def loopback_interface() -> str:

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from localaws.core import Core
+from localaws.paging import page_of
 from localaws.sagemaker.training.isolation import Isolation
 from localaws.sagemaker.training.parsing import parse_request
 from localaws.sagemaker.training.record import TrainingJobRecord
@@ -111,10 +112,12 @@ class TrainingJobs:
         jobs = [job for job in list(self.training_jobs.values()) if _matches(job, parameters)]
         descending = parameters.get("SortOrder") == "Descending"
         jobs.sort(key=SORT_KEYS[parameters.get("SortBy") or "CreationTime"], reverse=descending)
-        start = _page_start(parameters.get("NextToken"))
-        size = int(parameters.get("MaxResults") or PAGE_SIZE)
-        page: dict[str, Any] = {"TrainingJobSummaries": [job.summary() for job in jobs[start : start + size]]}
-        return {**page, "NextToken": str(start + size)} if start + size < len(jobs) else page
+        token = parameters.get("NextToken")
+        if token and not token.isdigit():
+            raise ValidationError(f"Invalid pagination token {token!r}.")
+        page, following = page_of(jobs, token, parameters.get("MaxResults") or PAGE_SIZE)
+        summaries = {"TrainingJobSummaries": [job.summary() for job in page]}
+        return {**summaries, "NextToken": following} if following else summaries
 
     def add_tags(self, arn: str, tags: list[dict[str, str]]) -> list[dict[str, str]]:
         """Add tags; for a training job, a tag that is there already gets the new value (moto would have it twice)."""
@@ -157,12 +160,6 @@ def _matches(job: TrainingJobRecord, parameters: Mapping[str, Any]) -> bool:
 
 def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _page_start(token: str | None) -> int:
-    if token and not token.isdigit():
-        raise ValidationError(f"Invalid pagination token {token!r}.")
-    return int(token or 0)
 
 
 # --- the wire ---------------------------------------------------------------------------------------------------------

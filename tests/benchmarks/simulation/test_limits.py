@@ -1,4 +1,4 @@
-"""What binds at a million requests a second, and the minute-by-minute simulation behind it."""
+"""Tests of the limits at a million requests per second, and of the minute-by-minute simulation."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_budget_binds_where_the_cost_reaches_it() -> None:
     assert made["the monthly budget"].binds_at_rps == pytest.approx(730.0 / ten * 10)
 
 
-def test_a_million_requests_a_second_take_ten_thousand_instances_and_are_not_carried_at_once() -> None:
+def test_a_million_requests_a_second_need_ten_thousand_instances_and_time_to_grow() -> None:
     begun = time.process_time()
     rows = study(measured(max_rps_per_instance=figure(200)), PRICES, traffic())
     assert time.process_time() - begun < 5.0
@@ -56,7 +56,7 @@ def test_a_million_requests_a_second_take_ten_thousand_instances_and_are_not_car
     assert "| 1,000,000 | 10,000 | 100,000 |" in study_markdown(rows, measured(max_rps_per_instance=figure(200)))
 
 
-def test_what_comes_is_throttled_answered_lost_or_still_waiting() -> None:
+def test_every_arrival_is_throttled_answered_lost_or_still_waiting() -> None:
     fleet = FleetModel(20.0, 120.0, POLICY, 1)
     run = simulate_fleet([5.0] * 5 + [300.0] * 20, fleet, leases=LeaseFleet(0.5, 120, 3, new_per_second=0.05), seed=4)
     kept = run.throttled + run.answered + run.lost
@@ -66,8 +66,8 @@ def test_what_comes_is_throttled_answered_lost_or_still_waiting() -> None:
     assert run.executions.max() <= 120
 
 
-def test_minutes_and_single_requests_tell_the_same_story() -> None:
-    """Instances minute by minute, for a step from 5 to 150 requests/s that overloads the fleet as it grows."""
+def test_both_simulations_give_the_same_instances() -> None:
+    """Compare the instances per minute for a step from 5 to 150 requests/s that overloads the growing fleet."""
     before, after = 10, 50
     run = simulate_fleet([5.0] * before + [150.0] * after, FleetModel(20.0, 120.0, POLICY, 1), seed=1)
     endpoint = EndpointModel(

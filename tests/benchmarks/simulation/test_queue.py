@@ -1,4 +1,4 @@
-"""The simulation against closed forms, and the plan's predictions against the simulation. Seeded; nothing sleeps."""
+"""Tests of the simulation against closed forms, and of the plan's predictions against the simulation. Seeded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.tasks.scaling.deployments import figure, plan
 UNLIMITED = 1e9
 SLOTS = 4
 SERVICE_MS = 150.0
-"""An instance of these carries 4 / 0.15 = 26.7 requests/s at most; 20 within the SLO."""
+"""An instance with 4 slots serves at most 4 / 0.15 = 26.7 requests/s, and 20 within the SLO."""
 
 # --- queues and leases ------------------------------------------------------------------------------------------------
 
@@ -30,7 +30,7 @@ def test_waiting_agrees_with_erlang_c(slots: int, rate: float) -> None:
 
 
 def test_constant_service_halves_the_waiting() -> None:
-    """Pollaczek and Khinchine: the wait in M/G/1 goes with 1 + variation²."""
+    """By Pollaczek and Khinchine, the wait in M/G/1 is proportional to 1 + variation²."""
     seen = simulate([Segment(20, 4000)], endpoint=EndpointModel(1, Duration(32, 0.0)), seed=1)
     assert seen.mean_ms() - 32 == pytest.approx(500 * mean_wait_seconds(1, 20, 0.032), rel=0.08)
 
@@ -56,7 +56,7 @@ def test_more_than_ten_requests_a_second_spill_over_however_short_they_are() -> 
     assert seen.share(seen.throttled) == 0.0
 
 
-def test_only_environments_that_nobody_kept_warm_begin_cold() -> None:
+def test_only_environments_that_are_not_warm_start_cold() -> None:
     function = FunctionModel(Duration(50), 20, cold_start_ms=300, idle_seconds=300)
     busy = simulate([Segment(20, 200)], function=function, seed=1)
     assert 1 <= busy.cold.sum() <= 12
@@ -83,7 +83,7 @@ def test_every_request_is_answered_failed_or_throttled() -> None:
     assert min(answered, failed, int(seen.throttled.sum())) > 0
 
 
-def test_the_same_seed_gives_the_same_run_and_another_another() -> None:
+def test_the_same_seed_gives_the_same_run_and_another_seed_another_run() -> None:
     runs = [simulate([Segment(20, 20)], endpoint=EndpointModel(1, Duration(30, 1.0)), seed=seed) for seed in (1, 1, 2)]
     assert np.array_equal(runs[0].latency_ms, runs[1].latency_ms)
     assert runs[0].arrived.size != runs[2].arrived.size or not np.array_equal(runs[0].arrived, runs[2].arrived)
@@ -100,11 +100,11 @@ def test_nothing_to_simulate_is_refused() -> None:
 
 BASE, RAMP, PEAK, SPIKE = 10 * 60.0, 1800.0, 20 * 60.0, 5 * 60.0
 RETURN = 60 * 60.0
-"""AWS's seconds of each stage."""
+"""The duration of each stage in AWS seconds."""
 
 
 def run(made: ScalingPlan, *, seed: int) -> Simulation:
-    """Send the plan's own profile: baseline, ramp, peak, spike, baseline."""
+    """Simulate the plan's load profile: baseline, ramp, peak, spike, baseline."""
     traffic, scale = made.traffic, made.measured.time_scale
     ramp = (
         steps(traffic.baseline_rps, traffic.peak_rps, traffic.ramp_seconds / scale, 60) if traffic.ramp_seconds else []
@@ -131,7 +131,7 @@ def run(made: ScalingPlan, *, seed: int) -> Simulation:
 
 
 def reached(seen: Simulation, count: int, after: float) -> float:
-    """Return the wall seconds from `after` until `count` instances served; NaN if they never did."""
+    """Return the wall seconds from `after` until `count` instances serve; NaN if they never do."""
     if seen.instances_at(after) >= count:
         return 0.0
     return next((each.completed - after for each in seen.activities if each.after >= count), math.nan)
@@ -177,7 +177,7 @@ def test_instances_and_times_are_as_predicted(changes: dict[str, Any], seed: int
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_slo_is_kept_through_ramp_and_spike(seed: int) -> None:
+def test_the_slo_is_met_during_ramp_and_spike(seed: int) -> None:
     made = plan(ramp_seconds=600.0)
     seen = run(made, seed=seed)
     assert seen.percentile_ms(95, BASE, BASE + 600) <= made.traffic.slo_p95_ms
@@ -210,7 +210,7 @@ def test_the_way_back_takes_as_long_as_predicted(seed: int) -> None:
         ("max_instances", 2.0, "instances_at_peak"),
     ],
 )
-def test_a_bad_number_breaks_its_own_prediction(name: str, value: float, broken: str) -> None:
+def test_a_wrong_number_breaks_its_own_prediction(name: str, value: float, broken: str) -> None:
     made = plan().with_value(name, value, "bad on purpose")
     seen = run(made, seed=1)
     peak_ends = BASE + made.traffic.ramp_seconds + PEAK

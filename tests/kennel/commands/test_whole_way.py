@@ -13,7 +13,9 @@ from pathlib import Path
 
 import boto3
 import pytest
+from prefect.exceptions import ParameterBindError
 
+from flows.pipeline import pipeline
 from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
 from tests.kennel.pseudo_terminal import OnATerminal
@@ -77,18 +79,41 @@ def test_every_flow_is_deployed_and_a_worker_runs_the_pipeline(
     deployed = terminal.program("-m", "prefect", "--no-prompt", "deploy", "--all", more=prefect)
     assert deployed.code == 0, deployed.out + deployed.err
     with worker(terminal, prefect, tmp_path / "worker.log"):
-        parameters = {"data": str(photos), "run_id": RUN, "backbone": "efficientnet_lite0", "instances": 2}
-        quick = {"epochs": 3, "views": 1, "load_rate_per_second": 20, "load_seconds": 2}
-        hosts = {"allowed_hosts": ["127.0.0.1:*", "localhost:*"]}
+        parameters = {
+            "data": str(photos),
+            "run_id": RUN,
+            "training": {"backbone": "efficientnet_lite0", "instances": 2, "epochs": 3, "views": 1},
+            "deploy": {"allowed_hosts": ["127.0.0.1:*", "localhost:*"]},
+            "load": {"rate_per_second": 20, "seconds": 2},
+        }
         calls.seen.clear()
         run = terminal.program(
             *("-m", "prefect", "deployment", "run", "pipeline/pipeline", "--watch", "--watch-interval", "1"),
-            *("--params", json.dumps(parameters | quick | hosts)),
+            *("--params", json.dumps(parameters)),
             more=prefect,
         )
     assert run.code == 0, run.out + run.err + (tmp_path / "worker.log").read_text()[-3000:]
     assert "Completed" in run.out
     assert calls.mutating() == []
+    refuse_what_is_not_nested(terminal, prefect)
+
+
+def refuse_what_is_not_nested(terminal: Terminal, prefect: dict[str, str]) -> None:
+    """A flat parameter, an unknown name in a record and a value out of bounds are each named, and start no flow run."""
+    for parameter, words in (
+        ("backbone=resnet50", "'training', 'ec2_instances', 'deploy', 'load_test', 'load'"),
+        ('training={"bakcbone": "resnet50"}', "'bakcbone' was unexpected"),
+        ('training={"epochs": 0}', "0 is less than the minimum of 1"),
+    ):
+        command = ("-m", "prefect", "deployment", "run", "pipeline/pipeline", "-p", parameter)
+        refused = terminal.program(*command, more=prefect)
+        assert refused.code == 1
+        assert words in " ".join((refused.out + refused.err).split())
+
+
+def test_a_flat_parameter_in_a_call_of_the_flow_is_refused_with_the_records_that_it_takes() -> None:
+    with pytest.raises(ParameterBindError, match=r"training: 'TrainingOptions' = TrainingOptions\(backbone="):
+        pipeline(backbone="resnet50")  # type: ignore[call-overload]
 
 
 def test_a_load_test_that_fails_the_command_comes_after_the_table(

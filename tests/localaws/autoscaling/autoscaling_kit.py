@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench
-from tests.localaws.scaled_server import ScaledServer, moment, until
+from tests.localaws.scaled_server import ScaledServer, moment
+from tests.localaws.waiting import until
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 SIGNATURE = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=0"
@@ -81,7 +82,7 @@ class Variant:
         return int(self.described["CurrentInstanceCount"])
 
     def until_serving(self, count: int, seconds: float = 20.0) -> None:
-        until(lambda: self.serving == count, seconds, f"{count} instances of {self.endpoint}")
+        until(lambda: self.serving == count, f"{count} instances of {self.endpoint}", seconds=seconds)
 
     def activities(self, **more: Any) -> list[dict[str, Any]]:
         """Return the scaling activities, oldest first."""

@@ -12,8 +12,9 @@ from localaws.autoscaling.schedules import parse
 from localaws.errors import AwsError
 from tests.localaws.autoscaling.autoscaling_kit import DIMENSION, Variant
 from tests.localaws.functions.functions_kit import Functions
-from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, workbench
-from tests.localaws.scaled_server import ScaledServer, moment, until
+from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench
+from tests.localaws.scaled_server import ScaledServer, moment
+from tests.localaws.waiting import until
 
 NEW_YEAR = int(datetime(2030, 1, 1, tzinfo=UTC).timestamp())  # a Tuesday
 STEPS = [
@@ -88,17 +89,6 @@ def test_schedules_run_when_they_say() -> None:
 def test_a_schedule_that_is_not_understood_is_refused(expression: str) -> None:
     with pytest.raises(AwsError, match="is not supported by localaws"):
         parse(expression, timezone=None, start=None, end=None, created=NEW_YEAR)
-
-
-@pytest.fixture(scope="module")
-def server(fast_server: ScaledServer) -> ScaledServer:
-    return fast_server
-
-
-@pytest.fixture(scope="module")
-def bench(server: ScaledServer) -> Iterator[Workbench]:
-    with workbench(server.localaws) as made:
-        yield made
 
 
 @pytest.fixture

@@ -10,23 +10,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.localaws.autoscaling.autoscaling_kit import Variant, connect, invoke_once, requests
-from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, workbench
-from tests.localaws.scaled_server import ScaledServer, until
+from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench
+from tests.localaws.scaled_server import ScaledServer
+from tests.localaws.waiting import until
 
 INVOCATIONS = "SageMakerVariantInvocationsPerInstance"
 CONCURRENCY = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
 PER_SECOND, TARGET = 50, 10.0  # 25 requests in an emulated minute of half a second: three instances are needed
-
-
-@pytest.fixture(scope="module")
-def server(fast_server: ScaledServer) -> ScaledServer:
-    return fast_server
-
-
-@pytest.fixture(scope="module")
-def bench(server: ScaledServer) -> Iterator[Workbench]:
-    with workbench(server.localaws) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from localaws.cloudwatch.states import decide
-from tests.localaws.scaled_server import ScaledServer, moment, until
+from tests.localaws.scaled_server import ScaledServer, moment
+from tests.localaws.waiting import until
 
 # AWS's own tables: data points, oldest first, and the state for each treatment of missing data.
 THREE_OF_THREE = (

@@ -1,13 +1,11 @@
 """An account of the server under test in which instances are launched, and ways to see what became of them."""
 
 import json
-import socket
-import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -15,20 +13,11 @@ import paramiko
 from botocore.exceptions import ClientError
 
 from tests.conftest import RunningLocalAws
+from tests.localaws.ec2.ssh_client import banner, connected
+from tests.localaws.waiting import until
 
 IMAGE_PARAMETER = "/aws/service/deeplearning/ami/x86_64/oss-nvidia-driver-gpu-pytorch-2.7-ubuntu-22.04/latest/ami-id"
-INSTANCE_SECONDS = 30.0
 CALLER = "127.0.0.1/32"
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = INSTANCE_SECONDS) -> Any:
-    """Poll until `condition` gives something true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 @contextmanager
@@ -99,7 +88,7 @@ class Ec2Room:
             described = self.describe(instance_id)
             return described if described["State"]["Name"] in states else None
 
-        found: dict[str, Any] = wait_until(reached, f"{instance_id} {' or '.join(states)}")
+        found: dict[str, Any] = until(reached, f"{instance_id} {' or '.join(states)}")
         return found
 
     def running(self, **changes: Any) -> dict[str, Any]:
@@ -115,22 +104,13 @@ class Ec2Room:
     def is_open(self, address: str) -> bool:
         """Return whether the instance at a public address greets at the SSH port."""
         try:
-            with socket.create_connection((address, self.ssh_port()), timeout=5) as connection:
-                connection.settimeout(5)
-                return connection.recv(4) == b"SSH-"
+            return banner(address, self.ssh_port()) == b"SSH-"
         except OSError:
             return False
 
-    @contextmanager
-    def ssh(self, address: str, key: paramiko.PKey) -> Iterator[paramiko.SSHClient]:
+    def ssh(self, address: str, key: paramiko.PKey) -> AbstractContextManager[paramiko.SSHClient]:
         """Log in as `ubuntu`; the host key is whatever the instance shows."""
-        client = paramiko.SSHClient()
-        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
-        client.connect(address, self.ssh_port(), "ubuntu", pkey=key, timeout=10, allow_agent=False, look_for_keys=False)
-        try:
-            yield client
-        finally:
-            client.close()
+        return connected(address, self.ssh_port(), key)
 
     def post(self, path: str) -> tuple[int, dict[str, Any]]:
         """Call one of localaws's own routes; return the status and the answer."""

@@ -5,8 +5,8 @@ import io
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,10 @@ from localaws.ec2.machine import Ingress, Machine, Machines, MachineSpec
 from localaws.process_tree import find_members
 from localaws.processes import OWNER
 from localaws.settings import Settings
+from tests.localaws.ec2.ssh_client import banner, connected
+from tests.localaws.waiting import until
 
-MACHINE_SECONDS = 40.0
 SSH_FROM_CALLER = Ingress("tcp", 22, 22, ("127.0.0.1/32",), ())
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = MACHINE_SECONDS) -> Any:
-    """Poll until `condition` gives something true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 def new_private_key() -> str:
@@ -84,22 +75,9 @@ class Guest:
         assert not self.endings, (self.endings, self.machine.console().decode())
         return self
 
-    @contextmanager
-    def client(self, key: paramiko.Ed25519Key | None = None) -> Iterator[paramiko.SSHClient]:
+    def client(self, key: paramiko.Ed25519Key | None = None) -> AbstractContextManager[paramiko.SSHClient]:
         """Connect by SSH as ubuntu."""
-        with contextlib.closing(paramiko.SSHClient()) as client:
-            client.set_missing_host_key_policy(paramiko.WarningPolicy())
-            client.connect(
-                self.public,
-                self.ssh_port,
-                "ubuntu",
-                pkey=key or self.key,
-                allow_agent=False,
-                look_for_keys=False,
-                timeout=10,
-                banner_timeout=10,
-            )
-            yield client
+        return connected(self.public, self.ssh_port, key or self.key)
 
     def run(self, command: str) -> Said:
         """Run a command over a connection of its own."""
@@ -176,19 +154,17 @@ class Rooms:
         self.core.shutdown()
 
 
-def banner(address: str, port: int) -> bytes:
-    """Return the first bytes that a server sends.
-
-    Raises:
-        ConnectionRefusedError: nobody listens.
-    """
-    with socket.create_connection((address, port), 5) as connection:
-        connection.settimeout(5)
-        return connection.recv(4)
-
-
 def _parents(process: psutil.Process) -> set[int]:
     """Return the process ids of its parents; of one that ended while it was looked at, those of nobody."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return {parent.pid for parent in process.parents()}
     return set()
+
+
+@contextmanager
+def rooms_at(home: Path, *, ssh_server: str, refusal: str | None = None) -> Iterator[Rooms]:
+    """Yield the machines of a server; nothing of them runs afterwards."""
+    rooms = Rooms(home, ssh_server=ssh_server, refusal=refusal)
+    yield rooms
+    rooms.close()
+    assert not rooms.processes()

@@ -10,7 +10,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import RunningLocalAws
-from tests.localaws.ec2.ec2_rooms import IMAGE_PARAMETER, Ec2Room, refused, wait_until
+from tests.localaws.ec2.ec2_rooms import IMAGE_PARAMETER, Ec2Room, refused
+from tests.localaws.roles import make_role
+from tests.localaws.waiting import until
 
 SCRIPT = "#!/bin/sh\n"
 
@@ -186,8 +188,7 @@ def test_the_description_has_the_machines_addresses_and_options(room: Ec2Room, r
 
 def test_an_instance_with_a_profile_names_it(room: Ec2Room) -> None:
     iam, name = room.server.client("iam"), room.name()
-    trust = '{"Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
-    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+    make_role(iam, name, "ec2")
     arn = iam.create_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Arn"]
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
     by_name, by_arn = room.launch(IamInstanceProfile={"Name": name}), room.launch(IamInstanceProfile={"Arn": arn})
@@ -244,7 +245,7 @@ def test_the_console_has_what_user_data_wrote(room: Ec2Room, running: dict[str, 
         text: str = room.ec2.get_console_output(InstanceId=running["InstanceId"]).get("Output", "")
         return text
 
-    wait_until(lambda: "a line for the console" in output(), "the line on the console")
+    until(lambda: "a line for the console" in output(), "the line on the console")
 
 
 def test_attributes_are_shown_and_changed(room: Ec2Room, running: dict[str, Any]) -> None:
@@ -294,7 +295,7 @@ def test_a_reboot_ends_the_sessions_and_the_instance_answers_again(room: Ec2Room
 
     room.ec2.reboot_instances(InstanceIds=[instance_id])
     assert room.state(instance_id) == "running"
-    wait_until(lambda: status() == "ok", "the checks pass again")
+    until(lambda: status() == "ok", "the checks pass again")
     assert room.is_open(described["PublicIpAddress"])
 
 

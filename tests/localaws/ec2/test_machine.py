@@ -1,7 +1,6 @@
 """An instance is a machine: SSH with keys, a disk, user data and power, over OpenSSH's server and the embedded one."""
 
 import json
-import warnings
 from collections.abc import Iterator
 
 import paramiko
@@ -13,9 +12,10 @@ from tests.localaws.ec2.machine_rooms import (
     Rooms,
     new_private_key,
     read_key,
+    rooms_at,
     run,
-    until,
 )
+from tests.localaws.waiting import until
 
 OPENSSH = find_sshd() is not None
 SERVERS = [
@@ -30,23 +30,14 @@ SERVERS = [
 @pytest.fixture(scope="module", params=SERVERS)
 def rooms(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rooms]:
     ssh_server, refusal = request.param
-    rooms = Rooms(tmp_path_factory.mktemp("home"), ssh_server=ssh_server, refusal=refusal)
-    yield rooms
-    rooms.close()
-    assert not rooms.processes()
+    with rooms_at(tmp_path_factory.mktemp("home"), ssh_server=ssh_server, refusal=refusal) as rooms:
+        yield rooms
 
 
 @pytest.fixture(scope="module")
 def guest(rooms: Rooms) -> Guest:
     script = "#!/bin/bash\necho hello from $(whoami)\ntouch /home/ubuntu/made-by-user-data\n"
     return rooms.guest(script).boot()
-
-
-@pytest.fixture(autouse=True)
-def _unknown_host_keys_are_expected() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
 
 
 def test_a_login_with_the_key_works_and_a_wrong_key_is_refused(guest: Guest) -> None:

@@ -1,13 +1,14 @@
 """An instance boots, reboots, shuts itself down, is stopped, crashes and is destroyed; its port 22 opens and closes."""
 
 import time
-import warnings
 from collections.abc import Iterator
 
 import pytest
 
 from localaws.ec2.spec import Ingress
-from tests.localaws.ec2.machine_rooms import SSH_FROM_CALLER, Rooms, banner, run, until
+from tests.localaws.ec2.machine_rooms import SSH_FROM_CALLER, Rooms, rooms_at, run
+from tests.localaws.ec2.ssh_client import banner
+from tests.localaws.waiting import until
 
 
 @pytest.fixture(
@@ -19,17 +20,8 @@ from tests.localaws.ec2.machine_rooms import SSH_FROM_CALLER, Rooms, banner, run
 )
 def rooms(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rooms]:
     ssh_server, refusal = request.param
-    rooms = Rooms(tmp_path_factory.mktemp("home"), ssh_server=ssh_server, refusal=refusal)
-    yield rooms
-    rooms.close()
-    assert not rooms.processes()
-
-
-@pytest.fixture(autouse=True)
-def _unknown_host_keys_are_expected() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
+    with rooms_at(tmp_path_factory.mktemp("home"), ssh_server=ssh_server, refusal=refusal) as rooms:
+        yield rooms
 
 
 def test_a_failing_script_is_a_status_and_a_line_on_the_console(rooms: Rooms) -> None:

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,7 +16,10 @@ import pytest
 
 from localaws.ec2.spec import Ingress
 from tests.conftest import ROOT
-from tests.localaws.ec2.machine_rooms import SSH_FROM_CALLER, Guest, Rooms, banner, until
+from tests.localaws.ec2.machine_rooms import SSH_FROM_CALLER, Guest, Rooms, rooms_at
+from tests.localaws.ec2.ssh_client import banner
+from tests.localaws.roles import trust
+from tests.localaws.waiting import until
 
 PYTHON = "/opt/pytorch/bin/python"
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5); print('reached')"
@@ -29,26 +31,17 @@ SERVE = (
 
 @pytest.fixture(scope="module")
 def rooms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rooms]:
-    rooms = Rooms(tmp_path_factory.mktemp("home"), ssh_server="auto")
-    rooms.machines.new_addresses()
-    if reason := rooms.machines.refusal:
-        pytest.skip(f"no namespaces: {reason}")
-    yield rooms
-    rooms.close()
-    assert not rooms.processes()
+    with rooms_at(tmp_path_factory.mktemp("home"), ssh_server="auto") as rooms:
+        rooms.machines.new_addresses()
+        if reason := rooms.machines.refusal:
+            pytest.skip(f"no namespaces: {reason}")
+        yield rooms
 
 
 @pytest.fixture(scope="module")
 def pair(rooms: Rooms) -> tuple[Guest, Guest]:
     first, second = rooms.guest(), rooms.guest()
     return first.boot(), second.boot()
-
-
-@pytest.fixture(autouse=True)
-def _unknown_host_keys_are_expected() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
 
 
 @contextmanager
@@ -228,12 +221,6 @@ def new_role(rooms: Rooms, name: str) -> str:
     """Make a role in moto's IAM of this process."""
     from moto.iam.models import iam_backends
 
-    trust = {
-        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]
-    }
-    arn: str = (
-        iam_backends[rooms.core.settings.account_id]["aws"]
-        .create_role(name, json.dumps(trust), "/", None, "", [], "3600")
-        .arn
-    )
+    roles = iam_backends[rooms.core.settings.account_id]["aws"]
+    arn: str = roles.create_role(name, trust("ec2"), "/", None, "", [], "3600").arn
     return arn

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from tests.conftest import RunningLocalAws
 from tests.localaws.ec2.ec2_rooms import CALLER, Ec2Room, refused, tcp
+from tests.localaws.roles import make_role
 
 
 @pytest.fixture
@@ -49,8 +50,7 @@ def test_a_created_key_logs_in_and_another_does_not(room: Ec2Room) -> None:
 
 def test_an_instances_profile_gives_it_the_credentials_of_its_role(room: Ec2Room) -> None:
     iam, name = room.server.client("iam"), room.name()
-    trust = '{"Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
-    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+    make_role(iam, name, "ec2")
     iam.create_instance_profile(InstanceProfileName=name)
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
     key = room.ec2.create_key_pair(KeyName=name, KeyType="ed25519")["KeyMaterial"]

@@ -14,23 +14,19 @@ import pytest
 
 from localaws import control
 from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
-from tests.localaws.ec2.ec2_rooms import Ec2Room, refused, wait_until
+from tests.localaws.ec2.ec2_rooms import Ec2Room, refused
+from tests.localaws.scaled_server import scaled_server
+from tests.localaws.waiting import until
 
 SPOT = {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}}}
-TIME_SCALE = 40.0  # two minutes of notice are three seconds
+TIME_SCALE = 40  # two minutes of notice are three seconds
 
 
 @pytest.fixture(scope="module")
-def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLocalAws]:
+def fast() -> Iterator[RunningLocalAws]:
     """A server of these tests' own, whose clock is fast and whose capacity they may limit."""
-    home: Path = tmp_path_factory.mktemp("fast")
-    server = start_server(home, "--time-scale", str(TIME_SCALE))
-    try:
-        url = wait_for_url(home, server)
-        yield RunningLocalAws(url=url, home=home, pid=server.pid, environment=client_environment(url))
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(20)
+    with scaled_server(scale=TIME_SCALE) as running:
+        yield running.localaws
 
 
 @pytest.fixture
@@ -178,4 +174,4 @@ def test_the_end_of_the_server_ends_the_instances(tmp_path: Path) -> None:
     server.send_signal(signal.SIGINT)
     server.wait(20)
     room.ssh_port = lambda: port  # type: ignore[method-assign]  # its record is gone with the server
-    wait_until(lambda: not room.is_open(described["PublicIpAddress"]), "the instance ends")
+    until(lambda: not room.is_open(described["PublicIpAddress"]), "the instance ends")

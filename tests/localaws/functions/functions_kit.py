@@ -2,17 +2,17 @@
 
 import io
 import json
+import os
 import uuid
 import zipfile
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-}
+from tests.localaws.roles import make_role
+
 WHO = "import os\ndef handler(event, context):\n    return {'pid': os.getpid(), 'arn': context.invoked_function_arn}\n"
 
 
@@ -34,8 +34,7 @@ class Functions:
     @classmethod
     def of(cls, server: Any) -> "Functions":
         name = f"lambda-{uuid.uuid4().hex[:12]}"
-        made = server.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))
-        return cls(server.client("lambda"), made["Role"]["Arn"])
+        return cls(server.client("lambda"), make_role(server.client("iam"), name, "lambda"))
 
     def make(self, source: str = WHO, **config: Any) -> str:
         name = f"f-{uuid.uuid4().hex[:12]}"
@@ -60,3 +59,40 @@ def error_of(call: Any, **arguments: Any) -> tuple[str, str, int]:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         return error.response["Error"]["Code"], error.response["Error"]["Message"], status
     raise AssertionError("the call did not fail")
+
+
+def is_gone(pid: int) -> bool:
+    """Return whether a process has ended and its exit status was taken."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+class Metrics:
+    """Reads AWS/Lambda."""
+
+    def __init__(self, localaws: Any) -> None:
+        self._aws = localaws.client("cloudwatch")
+
+    def get(self, metric: str, statistic: str, **dimensions: str) -> float | None:
+        """Return a statistic over all the time there was, None without a data point."""
+        now = datetime.now(UTC)
+        points = self._aws.get_metric_statistics(
+            Namespace="AWS/Lambda",
+            MetricName=metric,
+            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(minutes=5),
+            Period=60,
+            Statistics=[statistic],
+        )["Datapoints"]
+        values = [float(point[statistic]) for point in points]
+        if not values:
+            return None
+        return sum(values) if statistic in ("Sum", "SampleCount") else max(values)
+
+    def of(self, name: str, qualifier: str, *metrics: str, statistic: str = "Sum") -> dict[str, float | None]:
+        """Return a statistic of several metrics of an alias or version."""
+        return {each: self.get(each, statistic, FunctionName=name, Resource=f"{name}:{qualifier}") for each in metrics}

@@ -1,8 +1,6 @@
 """Functions with provisioned concurrency, and invocations that are held in the handler while a test looks on."""
 
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.localaws.functions.functions_kit import Functions
+from tests.localaws.waiting import until
 
 HOLD = """
 import os, pathlib, time
@@ -26,14 +25,6 @@ def handler(event, context):
     return {"type": kind, "pid": os.getpid(), "version": context.function_version}
 """
 SLOW = "import time\ntime.sleep(0.8)\n" + HOLD
-
-
-def poll(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"
-        time.sleep(0.03)
-    return found
 
 
 def make_alias(functions: Functions, source: str = HOLD, **config: Any) -> str:
@@ -56,7 +47,7 @@ def settled(functions: Functions, name: str, qualifier: str = "live") -> Any:
         shown = functions.aws.get_provisioned_concurrency_config(FunctionName=name, Qualifier=qualifier)
         return shown if shown["Status"] != "IN_PROGRESS" else None
 
-    return poll(found)
+    return until(found)
 
 
 def counts(shown: Any) -> tuple[str, int, int, int]:
@@ -64,14 +55,6 @@ def counts(shown: Any) -> tuple[str, int, int, int]:
     kinds = ("Requested", "Allocated", "Available")
     requested, allocated, available = (shown[f"{kind}ProvisionedConcurrentExecutions"] for kind in kinds)
     return shown["Status"], requested, allocated, available
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 class Held:
@@ -89,7 +72,7 @@ class Held:
         where = {} if qualifier is None else {"Qualifier": qualifier}
         event = {"gate": str(self._folder)}
         self.running.append(self._threads.submit(self._functions.invoke, self._name, event, **where))
-        poll(lambda: len(list(self._folder.iterdir())) == len(self.running))
+        until(lambda: len(list(self._folder.iterdir())) == len(self.running))
 
     def refusal(self, qualifier: str | None = "live") -> Any:
         """Invoke once more and return the refusal."""

@@ -1,17 +1,16 @@
 """Lambda where time matters: a server whose clock runs 600 times as fast."""
 
 import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
 from tests.localaws.functions.functions_kit import Functions
+from tests.localaws.scaled_server import scaled_server
+from tests.localaws.waiting import until
 
 COUNTING = """
 def handler(event, context):
@@ -23,34 +22,20 @@ def handler(event, context):
 
 
 @pytest.fixture(scope="module")
-def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Functions]:
-    home = tmp_path_factory.mktemp("fast")
-    server = start_server(home, "--time-scale", "600")
-    try:
-        url = wait_for_url(home, server)
-        running = RunningLocalAws(url=url, home=home, pid=server.pid, environment=client_environment(url))
+def fast() -> Iterator[Functions]:
+    with scaled_server(scale=600) as running:
         yield Functions.of(running)
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(20)
 
 
 def lines_of(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def wait_for(condition: Any, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_failing_event_is_run_three_times_with_one_request_id(fast: Functions, tmp_path: Path) -> None:
     name, path = fast.make(COUNTING), tmp_path / "failed.txt"
     accepted = fast.invoke(name, {"path": str(path), "fail": True}, InvocationType="Event")
     assert accepted["StatusCode"] == 202
-    wait_for(lambda: len(lines_of(path)) == 3)
+    until(lambda: len(lines_of(path)) == 3)
     assert len(set(lines_of(path))) == 1
 
 
@@ -59,7 +44,7 @@ def test_an_event_that_succeeds_is_run_once_and_its_retries_can_be_set(fast: Fun
     fast.aws.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=1)
     fast.invoke(name, {"path": str(good), "fail": False}, InvocationType="Event")
     fast.invoke(name, {"path": str(bad), "fail": True}, InvocationType="Event")
-    wait_for(lambda: len(lines_of(bad)) == 2)
+    until(lambda: len(lines_of(bad)) == 2)
     assert len(lines_of(good)) == 1
 
 
@@ -73,16 +58,16 @@ def test_an_environment_that_is_not_used_for_five_minutes_ends(fast: Functions) 
             return True
         return False
 
-    wait_for(is_gone)
+    until(is_gone)
 
 
 def test_a_provisioned_environment_is_kept_however_long_it_idles(fast: Functions) -> None:
     name = fast.make(Publish=True)
     provisioned = {"FunctionName": name, "Qualifier": "1"}
     fast.aws.put_provisioned_concurrency_config(**provisioned, ProvisionedConcurrentExecutions=1)
-    wait_for(lambda: fast.aws.get_provisioned_concurrency_config(**provisioned)["Status"] == "READY")
+    until(lambda: fast.aws.get_provisioned_concurrency_config(**provisioned)["Status"] == "READY")
     pid = fast.invoke(name, Qualifier="1")["Payload"]["pid"]
     on_demand, idle_since = fast.invoke(name)["Payload"]["pid"], time.monotonic()
-    wait_for(lambda: not psutil.pid_exists(on_demand))
-    wait_for(lambda: time.monotonic() - idle_since > 3.0)  # 30 emulated minutes, six times what ends the other
+    until(lambda: not psutil.pid_exists(on_demand))
+    until(lambda: time.monotonic() - idle_since > 3.0)  # 30 emulated minutes, six times what ends the other
     assert fast.invoke(name, Qualifier="1")["Payload"]["pid"] == pid

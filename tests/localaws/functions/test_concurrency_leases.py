@@ -4,48 +4,14 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.localaws.functions.functions_kit import Functions, error_of
+from tests.localaws.functions.functions_kit import Functions, Metrics, error_of
 from tests.localaws.functions.provisioned_kit import holding, make_alias, provision, settled
-
-
-class Metrics:
-    """Reads AWS/Lambda."""
-
-    def __init__(self, localaws: Any) -> None:
-        self._aws = localaws.client("cloudwatch")
-
-    def get(self, metric: str, statistic: str, **dimensions: str) -> float | None:
-        """Return a statistic over all the time there was, None without a data point."""
-        now = datetime.now(UTC)
-        points = self._aws.get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName=metric,
-            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
-            StartTime=now - timedelta(hours=1),
-            EndTime=now + timedelta(minutes=5),
-            Period=60,
-            Statistics=[statistic],
-        )["Datapoints"]
-        values = [float(point[statistic]) for point in points]
-        if not values:
-            return None
-        return sum(values) if statistic in ("Sum", "SampleCount") else max(values)
-
-    def of(self, name: str, qualifier: str, *metrics: str, statistic: str = "Sum") -> dict[str, float | None]:
-        """Return a statistic of several metrics of an alias or version."""
-        return {each: self.get(each, statistic, FunctionName=name, Resource=f"{name}:{qualifier}") for each in metrics}
-
-
-@pytest.fixture(scope="module")
-def metrics(localaws: Any) -> Metrics:
-    return Metrics(localaws)
 
 
 def test_leases_are_provisioned_first_then_reserved_then_refused(

@@ -3,14 +3,11 @@
 import asyncio
 import base64
 import json
-import os
 import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +19,8 @@ from localaws.functions.concurrency import ThrottledError
 from localaws.functions.deployment import Deployment
 from localaws.functions.launch import Launch
 from localaws.functions.pool import Pool
-from tests.localaws.functions.functions_kit import WHO, Functions, error_of, zipped
+from tests.localaws.functions.functions_kit import WHO, Functions, Metrics, error_of, is_gone, zipped
+from tests.localaws.waiting import until
 
 FAULTY = """
 import os, sys, time, json
@@ -41,22 +39,6 @@ def handler(event, context):
 @pytest.fixture(scope="module")
 def faulty(functions: Functions) -> str:
     return functions.make(FAULTY, Timeout=2, Environment={"Variables": {"COLOUR": "blue"}})
-
-
-def poll(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"
-        time.sleep(0.05)
-    return found
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def test_a_function_is_active_with_its_code_unpacked_and_its_zip_can_be_had(
@@ -111,7 +93,7 @@ def test_a_timeout_kills_the_environment_and_the_next_call_gets_another(function
     assert reply["Payload"]["errorType"] == "Sandbox.Timedout"
     assert re.fullmatch(r"RequestId: \S+ Error: Task timed out after 2\.00 seconds", reply["Payload"]["errorMessage"])
     assert "Status: timeout" in base64.b64decode(reply["LogResult"]).decode()
-    poll(lambda: is_gone(before))
+    until(lambda: is_gone(before))
     assert functions.invoke(faulty)["Payload"]["pid"] != before
 
 
@@ -196,7 +178,7 @@ def test_output_and_platform_lines_arrive_in_cloudwatch_logs_in_order(functions:
         events = logs.filter_log_events(logGroupName=group)["events"] if groups else []
         return [event["message"] for event in events]
 
-    found = poll(messages)
+    found = until(messages)
     assert found[0].startswith("INIT_START Runtime Version: python3.11")
     starts = [line.split(" ")[0].strip() for line in found[1:]]
     assert starts[:1] + starts[-2:] == ["START", "END", "REPORT"]
@@ -212,54 +194,27 @@ def test_output_and_platform_lines_arrive_in_cloudwatch_logs_in_order(functions:
     assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", stream)
 
 
-def test_metrics_count_every_invocation_error_and_throttle_exactly(functions: Functions, localaws: Any) -> None:
+def test_metrics_count_every_invocation_error_and_throttle_exactly(functions: Functions, metrics: Metrics) -> None:
     name = functions.make(FAULTY)
     for event in ({}, {}, {"raise": "x"}):
         functions.invoke(name, event)
     functions.aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
     error_of(functions.aws.invoke, FunctionName=name)
-    now = datetime.now(UTC)
-
-    def total(metric: str) -> float:
-        points = localaws.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName=metric,
-            Dimensions=[{"Name": "FunctionName", "Value": name}],
-            StartTime=now - timedelta(minutes=5),
-            EndTime=now + timedelta(minutes=5),
-            Period=3600,
-            Statistics=["Sum", "SampleCount"],
-        )["Datapoints"]
-        return float(sum(point["SampleCount" if metric == "Duration" else "Sum"] for point in points))
-
-    counted = {metric: total(metric) for metric in ("Invocations", "Errors", "Throttles", "Duration")}
-    assert counted == {"Invocations": 3, "Errors": 1, "Throttles": 1, "Duration": 3}
+    counted = [metrics.get(metric, "Sum", FunctionName=name) for metric in ("Invocations", "Errors", "Throttles")]
+    assert counted == [3, 1, 1]
+    assert metrics.get("Duration", "SampleCount", FunctionName=name) == 3
 
 
 def test_calls_through_a_version_count_once_for_the_function_and_once_for_the_version(
-    functions: Functions, localaws: Any
+    functions: Functions, metrics: Metrics
 ) -> None:
     name = functions.make()
     functions.aws.publish_version(FunctionName=name)
     for qualifier in ({}, {"Qualifier": "1"}, {"Qualifier": "1"}):
         functions.invoke(name, **qualifier)
-    now = datetime.now(UTC)
-
-    def count(dimensions: dict[str, str]) -> float:
-        points = localaws.client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName="Invocations",
-            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
-            StartTime=now - timedelta(minutes=5),
-            EndTime=now + timedelta(minutes=5),
-            Period=60,
-            Statistics=["Sum"],
-        )["Datapoints"]
-        return float(sum(point["Sum"] for point in points))
-
-    assert count({"FunctionName": name}) == 3
-    assert count({"FunctionName": name, "Resource": f"{name}:1"}) == 2
-    assert count({"Resource": f"{name}:1"}) == 0
+    assert metrics.get("Invocations", "Sum", FunctionName=name) == 3
+    assert metrics.get("Invocations", "Sum", FunctionName=name, Resource=f"{name}:1") == 2
+    assert metrics.get("Invocations", "Sum", Resource=f"{name}:1") is None
 
 
 def test_a_published_version_keeps_its_code_and_publishing_no_change_makes_none(functions: Functions) -> None:
@@ -313,7 +268,7 @@ def test_new_code_retires_the_old_environments(functions: Functions) -> None:
     old = functions.invoke(name)["Payload"]["pid"]
     functions.aws.update_function_code(FunctionName=name, ZipFile=zipped("def handler(e, c):\n    return 'new'\n"))
     assert functions.invoke(name)["Payload"] == "new"
-    poll(lambda: is_gone(old))
+    until(lambda: is_gone(old))
 
 
 EXITING = """
@@ -382,7 +337,7 @@ def test_reserved_concurrency_binds_with_awss_reason(functions: Functions, tmp_p
     functions.aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(functions.invoke, name, {"path": str(started)})
-        poll(started.exists)
+        until(started.exists)
         with pytest.raises(functions.aws.exceptions.TooManyRequestsException) as caught:
             functions.invoke(name, {"path": str(started)})
         assert "FunctionError" not in running.result(10)

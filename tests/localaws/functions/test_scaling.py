@@ -1,13 +1,13 @@
 """What Application Auto Scaling calls, in a process of its own: it is not reached over HTTP."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.conftest import ROOT
-from tests.localaws.functions.functions_kit import TRUST, zipped
+from tests.localaws.functions.functions_kit import zipped
 from tests.localaws.functions.provisioned_kit import HOLD
+from tests.localaws.roles import trust
 
 SCALER = """
 import json, socket, sys, threading, time
@@ -57,7 +57,7 @@ print(json.dumps(said))
 def test_a_scaler_reads_and_sets_capacity_by_resource_id(tmp_path: Path) -> None:
     archive = tmp_path / "function.zip"
     archive.write_bytes(zipped(HOLD))
-    command = [sys.executable, "-c", SCALER, str(tmp_path / "home"), json.dumps(TRUST), str(archive)]
+    command = [sys.executable, "-c", SCALER, str(tmp_path / "home"), trust("lambda"), str(archive)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == (

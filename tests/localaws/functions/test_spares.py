@@ -16,7 +16,8 @@ import pytest
 
 from localaws.idle_priority import can_come_back
 from tests.localaws.functions.functions_kit import WHO, Functions, zipped
-from tests.localaws.scaled_server import ScaledServer, scaled_server, until
+from tests.localaws.scaled_server import ScaledServer, scaled_server
+from tests.localaws.waiting import until
 
 BURNS = """
 import os, time
@@ -74,7 +75,7 @@ class Bench:
             counts = self.counts(name)
             return all(counts.get(key) == value for key, value in wanted.items())
 
-        until(are_there, READY_SECONDS, f"{wanted} of {name}")
+        until(are_there, f"{wanted} of {name}", seconds=READY_SECONDS)
 
     def invoke(self, name: str, seconds: float = 0.0) -> Answer:
         begun = time.perf_counter()
@@ -140,7 +141,7 @@ def test_a_burst_takes_spares_and_reports_their_own_init(bench: Bench) -> None:
     assert inits == pytest.approx([BURN_SECONDS * 1000] * len(inits), abs=100), "it burns until it has used so much"
     assert all(answer.client_ms >= (answer.init_ms or 0.0) + 300 for answer in cold), "the init was not waited for"
     assert all("INIT_START" in answer.log and answer.payload["kind"] == "on-demand" for answer in cold)
-    until(lambda: bench.counts(name)["ready"] > 0, READY_SECONDS, "another spare")
+    until(lambda: bench.counts(name)["ready"] > 0, "another spare", seconds=READY_SECONDS)
 
 
 def test_a_warm_environment_comes_first(bench: Bench) -> None:
@@ -162,7 +163,7 @@ def test_there_are_sixteen_at_most_and_none_beyond_the_reservation(bench: Bench)
     for name in names:
         bench.invoke(name)
     everyone = [*names, reserved]
-    until(lambda: sum(bench.counts(name)["ready"] for name in everyone) == 16, READY_SECONDS)
+    until(lambda: sum(bench.counts(name)["ready"] for name in everyone) == 16, seconds=READY_SECONDS)
     assert [bench.counts(name)["ready"] <= 8 for name in names] == [True] * 3
     assert len(bench.pids(reserved)) == 3
     bench.functions.aws.put_function_concurrency(FunctionName=reserved, ReservedConcurrentExecutions=0)
@@ -202,7 +203,7 @@ def test_a_spare_that_was_taken_may_call_aws(bench: Bench) -> None:
 def test_spares_that_die_are_counted_and_given_up_after_three(bench: Bench) -> None:
     name = bench.functions.make(DIES)
     bench.invoke(name)
-    until(lambda: bench.counts(name)["failed"] >= 3, READY_SECONDS)
+    until(lambda: bench.counts(name)["failed"] >= 3, seconds=READY_SECONDS)
     bench.wait_for(name, ready=0, wanted=0)
     until(lambda: not bench.pids(name))
 
@@ -248,7 +249,7 @@ def test_spares_make_way_for_provisioned_environments(bench: Bench) -> None:
     def is_ready() -> bool:
         return bool(bench.functions.aws.get_provisioned_concurrency_config(**key)["Status"] == "READY")
 
-    until(is_ready, READY_SECONDS)
+    until(is_ready, seconds=READY_SECONDS)
     assert bench.counts(spared)["ready"] <= 2
 
 

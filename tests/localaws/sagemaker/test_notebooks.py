@@ -1,7 +1,6 @@
 """Notebook instances as localaws keeps them: AWS's states and refusals, what was asked for, nothing behind it."""
 
 import base64
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,11 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import RunningLocalAws
+from tests.localaws.roles import make_role
 
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-}
 SCRIPT = base64.b64encode(b"#!/bin/bash\ntrue\n").decode()
 ROLE = "arn:aws:iam::123456789012:role/localaws-notebooks"
 SETTLE_SECONDS = 20.0
@@ -23,7 +19,7 @@ SETTLE_SECONDS = 20.0
 @pytest.fixture(scope="module", autouse=True)
 def role(localaws: RunningLocalAws) -> Iterator[None]:
     iam = localaws.client("iam")
-    iam.create_role(RoleName="localaws-notebooks", AssumeRolePolicyDocument=json.dumps(TRUST))
+    make_role(iam, "localaws-notebooks", "sagemaker")
     yield
     iam.delete_role(RoleName="localaws-notebooks")
 

@@ -9,7 +9,7 @@ import pytest
 from tasks.account.roles import RoleSpec, endpoint_role, ensure_log_group, ensure_role, function_role, training_role
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, WeightsRef
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
@@ -71,22 +71,22 @@ def policy_of(iam: Any, name: str) -> Any:
 
 def test_a_role_is_adopted_and_a_changed_policy_is_brought_back(aws: Aws) -> None:
     spec = function_role(aws, "roles-1", "arn:aws:sagemaker:us-east-1:123456789012:endpoint/e", "/aws/lambda/f")
-    ledger = Ledger.open(aws, "roles-1")
-    first = ensure_role(aws, ledger, "roles-1", spec)
+    run = Run(aws, "roles-1")
+    first = ensure_role(run, spec)
     iam = aws.client("iam")
     wide = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     iam.put_role_policy(RoleName=spec.name, PolicyName="kennel", PolicyDocument=json.dumps(wide))
-    assert ensure_role(aws, ledger, "roles-1", spec) == first
+    assert ensure_role(run, spec) == first
     assert policy_of(iam, spec.name) == spec.policy
     assert {"Key": "kennel:region", "Value": "us-east-1"} in iam.get_role(RoleName=spec.name)["Role"]["Tags"]
-    assert [(row.kind, row.name, row.state) for row in ledger.rows()] == [("role", spec.name, "created")]
+    assert [(row.kind, row.name, row.state) for row in run.ledger.rows()] == [("role", spec.name, "created")]
 
 
 def test_a_role_of_that_name_without_our_tags_is_left_alone(aws: Aws) -> None:
     spec = function_role(aws, "roles-2", "arn:aws:sagemaker:us-east-1:123456789012:endpoint/e", "/aws/lambda/f")
     aws.client("iam").create_role(RoleName=spec.name, AssumeRolePolicyDocument=json.dumps(spec.trust))
     with pytest.raises(OwnershipRefused, match="does not carry the tags of run roles-2"):
-        ensure_role(aws, Ledger.open(aws, "roles-2"), "roles-2", spec)
+        ensure_role(Run(aws, "roles-2"), spec)
     assert aws.client("iam").list_role_policies(RoleName=spec.name)["PolicyNames"] == []
 
 
@@ -94,16 +94,16 @@ def test_a_log_group_of_that_name_without_our_tags_is_left_alone(aws: Aws) -> No
     logs, name = aws.client("logs"), "/aws/lambda/kennel-roles-4"
     logs.create_log_group(logGroupName=name)
     with pytest.raises(OwnershipRefused, match="log group /aws/lambda/kennel-roles-4"):
-        ensure_log_group(aws, Ledger.open(aws, "roles-4"), "roles-4", name)
+        ensure_log_group(Run(aws, "roles-4"), name)
     assert "retentionInDays" not in logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]
 
 
 def test_a_log_group_is_made_once_and_forgets(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "roles-3")
+    run = Run(aws, "roles-3")
     for _ in range(2):
-        ensure_log_group(aws, ledger, "roles-3", "/aws/lambda/kennel-roles-3")
+        ensure_log_group(run, "/aws/lambda/kennel-roles-3")
     groups = aws.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/kennel-roles-3")["logGroups"]
     assert [(group["logGroupName"], group["retentionInDays"]) for group in groups] == [
         ("/aws/lambda/kennel-roles-3", 30)
     ]
-    assert [row.state for row in ledger.rows()] == ["created"]
+    assert [row.state for row in run.ledger.rows()] == ["created"]

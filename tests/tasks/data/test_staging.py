@@ -23,7 +23,7 @@ from tasks.data.memory import Memory
 from tasks.data.staging import UploadSummary
 from tasks.run.aws import Aws
 from tasks.run.errors import DataRefused, OwnershipRefused
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.progress import LineProgress
 from tasks.run.records import SPLITS, DatasetRef
 from tasks.run.settings import Settings
@@ -34,12 +34,12 @@ READS = ("Get", "List", "Head")
 
 
 class Workplace:
-    """Settings, clients and a ledger of one test, in a bucket of its own; counts the calls that it makes."""
+    """Settings, clients and a run of one test, in a bucket of its own; counts the calls that it makes."""
 
     def __init__(self, url: str, home: Path, bucket: str) -> None:
         self.settings = Settings(endpoint_url=url, home=home / "home", runs=home / "runs", bucket=bucket)
         self.aws = Aws(self.settings)
-        self.ledger = Ledger.open(self.aws, "run-1")
+        self.run = Run(self.aws, "run-1")
         self.calls: Counter[str] = Counter()
         self.s3 = self.aws.client("s3")
         self.s3.meta.events.register("before-call.s3", self._count)
@@ -60,7 +60,7 @@ class Workplace:
         found = staging.find_staged(self.aws, digest, located) if digest else None
         if found is not None:
             return found, UploadSummary()
-        outcome = staging.judge_and_upload(located, memory, self.aws, "run-1", LineProgress)
+        outcome = staging.judge_and_upload(located, memory, self.run, LineProgress)
         return outcome.dataset, outcome.sent
 
     def body(self, key: str) -> bytes:
@@ -236,7 +236,7 @@ def test_a_bucket_of_another_owner_is_refused(place: Workplace) -> None:
     stranger = Aws(place.settings)
     stranger._account_id = "999999999999"
     with pytest.raises(OwnershipRefused, match="is refused to us"):
-        ensure_bucket(stranger, place.ledger, "run-1")
+        ensure_bucket(Run(stranger, "run-1"))
 
 
 def test_a_half_done_multipart_upload_is_aborted(place: Workplace, tmp_path: Path) -> None:
@@ -250,12 +250,13 @@ def test_a_half_done_multipart_upload_is_aborted(place: Workplace, tmp_path: Pat
 
 CRASHING = """
 import sys; from pathlib import Path
-from tasks.run.aws import Aws; from tasks.data.memory import Memory; from tasks.run.progress import LineProgress
+from tasks.run.aws import Aws; from tasks.run.handle import Run; from tasks.data.memory import Memory
+from tasks.run.progress import LineProgress
 from tasks.run.settings import Settings; from tasks.data import staging
 url, home, bucket, source = sys.argv[1:]
 settings = Settings(endpoint_url=url, home=Path(home) / "home", runs=Path(home) / "runs", bucket=bucket)
 located = staging.locate(source, settings, LineProgress)
-staging.judge_and_upload(located, Memory(located, settings), Aws(settings), "run-1", LineProgress)
+staging.judge_and_upload(located, Memory(located, settings), Run(Aws(settings), "run-1"), LineProgress)
 """
 
 
@@ -268,7 +269,7 @@ def test_a_kill_at_any_moment_is_finished_by_the_same_command(place: Workplace, 
     dataset, _ = place.stage(source)
     assert killed.returncode == -signal.SIGKILL
     assert len(place.members(dataset)) == dataset.images() == 20
-    assert [row.state for row in place.ledger.rows()] == ["created", "created"]
+    assert [row.state for row in place.run.ledger.rows()] == ["created", "created"]
     place.calls.clear()
     assert (place.stage(source)[0], place.changes) == (dataset, 0)
 

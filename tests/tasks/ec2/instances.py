@@ -9,7 +9,7 @@ from tasks.ec2.plan import InstancePlan, plan_instance
 from tasks.ec2.prices import InstanceCandidates, choose_instances
 from tasks.ec2.profile import ensure_instance_profile
 from tasks.run.aws import Aws
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
 
@@ -23,9 +23,7 @@ def account(url: str, folder: Path, **settings: Any) -> Aws:
 
 
 def planned(
-    aws: Aws,
-    ledger: Ledger,
-    run_id: str,
+    run: Run,
     *,
     candidates: InstanceCandidates | None = None,
     spot: bool = False,
@@ -33,10 +31,9 @@ def planned(
 ) -> InstancePlan:
     """Make what a launch needs and plan the instance."""
     return plan_instance(
-        aws,
-        run_id,
-        access=ensure_access(aws, ledger, run_id),
-        profile=ensure_instance_profile(aws, ledger, run_id, instance_role(run_id, DATA, None)),
+        run,
+        access=ensure_access(run),
+        profile=ensure_instance_profile(run, instance_role(run.id, DATA, None)),
         candidates=candidates or choose_instances(finetune=False, requested="c7i.xlarge"),
         spot=spot,
         number=number,

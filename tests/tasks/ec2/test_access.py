@@ -13,7 +13,7 @@ from tasks.ec2.profile import ensure_instance_profile, find_profile
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, Unreachable
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.settings import Settings
 from tests.counting_proxy import Calls, Fault
 from tests.tasks.ec2.instances import DATA, account
@@ -31,15 +31,15 @@ def ports_open_to(aws: Aws, run_id: str) -> set[tuple[str, int, int]]:
     return {(source, rule["FromPort"], rule["ToPort"]) for source, rule in rules_of(group)}
 
 
-def states(ledger: Ledger) -> dict[str, str]:
-    return {row.kind: row.state for row in ledger.rows()}
+def states(run: Run) -> dict[str, str]:
+    return {row.kind: row.state for row in run.ledger.rows()}
 
 
 # --- the group --------------------------------------------------------------------------------------------------------
 
 
 def test_ssh_is_open_to_the_callers_address_alone_and_to_no_other_port(aws: Aws) -> None:
-    access = ensure_access(aws, Ledger.open(aws, "access-1"), "access-1")
+    access = ensure_access(Run(aws, "access-1"))
     assert ports_open_to(aws, "access-1") == {("127.0.0.1/32", 22, 22)}
     group = find_group(aws, "kennel-access-1-ssh")
     assert group is not None and group["GroupId"] == access.group_id
@@ -47,41 +47,41 @@ def test_ssh_is_open_to_the_callers_address_alone_and_to_no_other_port(aws: Aws)
 
 
 def test_several_instances_may_reach_each_other_by_tcp(aws: Aws) -> None:
-    access = ensure_access(aws, Ledger.open(aws, "access-2"), "access-2", instance_count=2)
+    access = ensure_access(Run(aws, "access-2"), instance_count=2)
     assert ports_open_to(aws, "access-2") == {("127.0.0.1/32", 22, 22), (access.group_id, 0, 65_535)}
 
 
 def test_a_new_address_of_the_caller_takes_the_place_of_the_old_one(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "access-3")
-    ensure_access(aws, ledger, "access-3", instance_count=2)
+    run = Run(aws, "access-3")
+    ensure_access(run, instance_count=2)
     moved = Aws(aws.settings.model_copy(update={"ssh_from": "198.51.100.7/32", "ssh_port": 2222}))
-    ensure_access(moved, ledger, "access-3")
+    ensure_access(Run(moved, "access-3"))
     assert ports_open_to(aws, "access-3") == {("198.51.100.7/32", 2222, 2222)}
 
 
 def test_what_somebody_else_opened_in_the_group_is_closed(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "access-4")
-    group = ensure_access(aws, ledger, "access-4").group_id
+    run = Run(aws, "access-4")
+    group = ensure_access(run).group_id
     wide = [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
     aws.client("ec2").authorize_security_group_ingress(GroupId=group, IpPermissions=wide)
-    ensure_access(aws, ledger, "access-4")
+    ensure_access(run)
     assert ports_open_to(aws, "access-4") == {("127.0.0.1/32", 22, 22)}
 
 
 def test_a_second_time_nothing_is_made_or_changed(aws: Aws, calls: Calls) -> None:
-    ledger = Ledger.open(aws, "access-5")
+    run = Run(aws, "access-5")
     spec = instance_role("access-5", DATA, None)
-    made = [ensure_access(aws, ledger, "access-5"), ensure_instance_profile(aws, ledger, "access-5", spec)]
+    made = [ensure_access(run), ensure_instance_profile(run, spec)]
     calls.seen.clear()
-    assert [ensure_access(aws, ledger, "access-5"), ensure_instance_profile(aws, ledger, "access-5", spec)] == made
+    assert [ensure_access(run), ensure_instance_profile(run, spec)] == made
     assert calls.mutating() == []
-    assert set(states(ledger).values()) == {"created"}
+    assert set(states(run).values()) == {"created"}
 
 
 def test_a_group_of_that_name_without_our_tags_is_left_alone(aws: Aws) -> None:
     aws.client("ec2").create_security_group(GroupName="kennel-access-6-ssh", Description="theirs")
     with pytest.raises(OwnershipRefused, match="security group kennel-access-6-ssh"):
-        ensure_access(aws, Ledger.open(aws, "access-6"), "access-6")
+        ensure_access(Run(aws, "access-6"))
     assert ports_open_to(aws, "access-6") == set()
 
 
@@ -123,7 +123,7 @@ def test_an_ssh_from_that_is_too_wide_or_no_network_is_refused(cidr: str) -> Non
 
 
 def test_the_key_pair_is_the_public_half_of_the_login_key(aws: Aws) -> None:
-    access = ensure_access(aws, Ledger.open(aws, "access-7"), "access-7")
+    access = ensure_access(Run(aws, "access-7"))
     found = find_key_pair(aws, "kennel-access-7-login")
     assert found is not None
     assert found["PublicKey"].split()[:2] == login_key(aws.settings.run_dir("access-7")).public.split()
@@ -131,10 +131,10 @@ def test_the_key_pair_is_the_public_half_of_the_login_key(aws: Aws) -> None:
 
 
 def test_a_key_pair_whose_private_half_was_lost_is_replaced(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "access-8")
-    lost = ensure_access(aws, ledger, "access-8")
+    run = Run(aws, "access-8")
+    lost = ensure_access(run)
     lost.login_key.unlink()
-    again = ensure_access(aws, ledger, "access-8")
+    again = ensure_access(run)
     found = find_key_pair(aws, again.key_name)
     assert found is not None
     assert found["PublicKey"].split()[:2] == again.login_public.split() != lost.login_public.split()
@@ -144,7 +144,7 @@ def test_a_key_pair_of_that_name_without_our_tags_is_left_alone(aws: Aws, tmp_pa
     public = login_key(tmp_path / "theirs").public
     aws.client("ec2").import_key_pair(KeyName="kennel-access-9-login", PublicKeyMaterial=public.encode())
     with pytest.raises(OwnershipRefused, match="key pair kennel-access-9-login"):
-        ensure_access(aws, Ledger.open(aws, "access-9"), "access-9")
+        ensure_access(Run(aws, "access-9"))
     found = find_key_pair(aws, "kennel-access-9-login")
     assert found is not None and found["PublicKey"].split()[:2] == public.split()
 
@@ -175,12 +175,12 @@ def roles_in(aws: Aws, name: str) -> list[str]:
 
 
 def test_a_profile_holds_the_runs_role_and_another_is_taken_out(aws: Aws) -> None:
-    ledger, spec, iam = Ledger.open(aws, "access-10"), instance_role("access-10", DATA, None), aws.client("iam")
-    name = ensure_instance_profile(aws, ledger, "access-10", spec)
+    run, spec, iam = Run(aws, "access-10"), instance_role("access-10", DATA, None), aws.client("iam")
+    name = ensure_instance_profile(run, spec)
     iam.create_role(RoleName="theirs-10", AssumeRolePolicyDocument=json.dumps(spec.trust))
     iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=spec.name)
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName="theirs-10")
-    ensure_instance_profile(aws, ledger, "access-10", spec)
+    ensure_instance_profile(run, spec)
     assert roles_in(aws, name) == [spec.name]
 
 
@@ -188,7 +188,7 @@ def test_a_profile_of_that_name_without_our_tags_is_left_alone(aws: Aws) -> None
     spec = instance_role("access-11", DATA, None)
     aws.client("iam").create_instance_profile(InstanceProfileName=spec.name)
     with pytest.raises(OwnershipRefused, match="instance profile kennel-access-11-instance"):
-        ensure_instance_profile(aws, Ledger.open(aws, "access-11"), "access-11", spec)
+        ensure_instance_profile(Run(aws, "access-11"), spec)
     assert roles_in(aws, spec.name) == []
 
 
@@ -196,7 +196,7 @@ def test_a_role_that_iam_does_not_know_yet_is_waited_for(aws: Aws, calls: Calls)
     spec = instance_role("access-12", DATA, None)
     missing = b"<ErrorResponse><Error><Code>NoSuchEntity</Code><Message>no role</Message></Error></ErrorResponse>"
     calls.faults.append(Fault("AddRoleToInstanceProfile", instead=(404, missing)))
-    ensure_instance_profile(aws, Ledger.open(aws, "access-12"), "access-12", spec)
+    ensure_instance_profile(Run(aws, "access-12"), spec)
     assert roles_in(aws, spec.name) == [spec.name]
     assert calls.seen.count("AddRoleToInstanceProfile") == 2
 
@@ -220,11 +220,11 @@ def everything(aws: Aws, run_id: str) -> dict[str, int]:
     }
 
 
-def ensure_all(aws: Aws, run_id: str) -> Ledger:
-    ledger = Ledger.open(aws, run_id)
-    ensure_access(aws, ledger, run_id)
-    ensure_instance_profile(aws, ledger, run_id, instance_role(run_id, DATA, None))
-    return ledger
+def ensure_all(aws: Aws, run_id: str) -> Run:
+    run = Run(aws, run_id)
+    ensure_access(run)
+    ensure_instance_profile(run, instance_role(run_id, DATA, None))
+    return run
 
 
 @pytest.mark.parametrize("operation", MADE)
@@ -235,24 +235,24 @@ def test_a_lost_answer_leaves_one_of_each(aws: Aws, calls: Calls, operation: str
         with pytest.raises(Unreachable):  # a rule costs nothing: the next command adds it if it is missing
             ensure_all(aws, run_id)
     for _ in range(2):
-        ledger = ensure_all(aws, run_id)
+        run = ensure_all(aws, run_id)
     assert calls.faults[0].times == 0
     assert everything(aws, run_id) == {"groups": 1, "keys": 1, "profiles": 1, "roles": 1}
     assert ports_open_to(aws, run_id) == {("127.0.0.1/32", 22, 22)}
-    assert set(states(ledger).values()) == {"created"}
+    assert set(states(run).values()) == {"created"}
 
 
 def test_a_call_that_botocore_sends_again_after_a_lost_answer_is_recognised_too(calls: Calls, tmp_path: Path) -> None:
     aws = account(calls.url, tmp_path, max_attempts=3)
     calls.faults.extend(Fault(operation) for operation in MADE)
-    ledger = ensure_all(aws, "lost-all")
+    run = ensure_all(aws, "lost-all")
     assert [fault.times for fault in calls.faults] == [0] * len(MADE)
     assert everything(aws, "lost-all") == {"groups": 1, "keys": 1, "profiles": 1, "roles": 1}
     assert ports_open_to(aws, "lost-all") == {("127.0.0.1/32", 22, 22)}
-    assert set(states(ledger).values()) == {"created"}
+    assert set(states(run).values()) == {"created"}
 
 
 def test_access_says_nothing_of_the_private_key(aws: Aws) -> None:
-    access = ensure_access(aws, Ledger.open(aws, "access-13"), "access-13")
+    access = ensure_access(Run(aws, "access-13"))
     secret = access.login_key.read_text().split("\n")[1]
     assert secret not in repr(access) + json.dumps(dataclasses.asdict(access), default=str)

@@ -18,8 +18,8 @@ from tasks.ec2.state import Waiting, find, settled, why_ended
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import AccessDenied, LimitReached, OwnershipRefused, StageFailed, TeardownIncomplete, WaitTimedOut
-from tasks.run.ledger import Ledger
-from tasks.run.records import InstanceRef, load_record
+from tasks.run.handle import Run
+from tasks.run.records import InstanceRef
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls, Fault, ec2_error
 from tests.tasks.ec2.instances import account, living, planned
@@ -40,7 +40,7 @@ def aws(shared: Aws, counted: Calls) -> Iterator[Aws]:
     counted.faults.clear()
     for folder in shared.settings.runs.glob("*"):
         if ids := [item["InstanceId"] for item in living(shared, folder.name)]:
-            terminate(shared, Ledger.open(shared, folder.name), ids)
+            terminate(Run(shared, folder.name), ids)
         shutil.rmtree(folder)
 
 
@@ -49,17 +49,17 @@ def tell(localaws: RunningLocalAws, what: str) -> None:
     urllib.request.urlopen(f"{localaws.url}/_localaws/{what}", data=b"", timeout=10).close()
 
 
-def states(ledger: Ledger) -> list[str]:
-    return [row.state for row in ledger.rows() if row.kind == "instance"]
+def states(run: Run) -> list[str]:
+    return [row.state for row in run.ledger.rows() if row.kind == "instance"]
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_instance_is_launched_as_it_was_planned(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "inst-1")
-    plan = planned(aws, ledger, "inst-1")
-    ref = launch(aws, ledger, plan)
+    run = Run(aws, "inst-1")
+    plan = planned(run)
+    ref = launch(run, plan)
     (found,) = living(aws, "inst-1")
     ec2 = aws.client("ec2")
     tags = {tag["Key"]: tag["Value"] for tag in found["Tags"]}
@@ -80,19 +80,18 @@ def test_the_instance_is_launched_as_it_was_planned(aws: Aws) -> None:
 
 
 def test_the_record_says_how_to_get_in_and_what_it_costs(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "inst-2")
-    ref = launch(aws, ledger, planned(aws, ledger, "inst-2"))
-    run = aws.settings.run_dir("inst-2")
-    assert (ref.user, ref.port, ref.login_key) == ("ubuntu", 22, str(run / "ec2" / "login_key"))
-    assert ref.host_key == host_key(run, 1).public
+    run = Run(aws, "inst-2")
+    ref = launch(run, planned(run))
+    assert (ref.user, ref.port, ref.login_key) == ("ubuntu", 22, str(run.folder / "ec2" / "login_key"))
+    assert ref.host_key == host_key(run.folder, 1).public
     assert ref.address and ref.private_address
     assert (ref.is_spot, ref.usd_per_hour, ref.refused) == (False, 0.1785, ())
-    assert load_record(run / "ec2", "instance-1", InstanceRef) == ref
+    assert run.find(InstanceRef, number=1) == ref
     assert find(aws, "inst-2") == (ref,)
 
 
 def test_the_user_data_gives_our_host_key_and_arms_the_dead_mans_switch(aws: Aws) -> None:
-    plan = planned(aws, Ledger.open(aws, "inst-3"), "inst-3")
+    plan = planned(Run(aws, "inst-3"))
     assert plan.user_data.startswith("#cloud-config\n")
     yaml: Any = importlib.import_module("yaml")
     told = yaml.safe_load(plan.user_data)
@@ -118,47 +117,47 @@ def test_the_volume_is_at_least_as_large_as_the_image(aws: Aws) -> None:
 
 
 def test_a_second_time_the_instance_is_adopted_and_nothing_is_changed(aws: Aws, calls: Calls) -> None:
-    ledger = Ledger.open(aws, "inst-4")
-    first = launch(aws, ledger, planned(aws, ledger, "inst-4"))
+    run = Run(aws, "inst-4")
+    first = launch(run, planned(run))
     calls.seen.clear()
-    assert launch(aws, ledger, planned(aws, ledger, "inst-4")) == first
+    assert launch(run, planned(run)) == first
     assert calls.mutating() == []
-    assert states(ledger) == ["created"]
+    assert states(run) == ["created"]
 
 
 def test_without_ledger_and_record_the_instance_is_found_by_its_tags(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "inst-5")
-    first = launch(aws, ledger, planned(aws, ledger, "inst-5"))
-    ledger.path.unlink()
-    (aws.settings.run_dir("inst-5") / "ec2" / "instance-1.json").unlink()
-    again = launch(aws, ledger, planned(aws, ledger, "inst-5"))
+    run = Run(aws, "inst-5")
+    first = launch(run, planned(run))
+    run.ledger.path.unlink()
+    run.path(InstanceRef, number=1).unlink()
+    again = launch(run, planned(run))
     assert again.instance_id == first.instance_id
     assert (again.host_key, again.usd_per_hour) == (first.host_key, first.usd_per_hour)
-    assert states(ledger) == ["adopted"]
+    assert states(run) == ["adopted"]
 
 
 def test_an_instance_of_another_plan_is_refused(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "inst-6")
-    first = launch(aws, ledger, planned(aws, ledger, "inst-6"))
+    run = Run(aws, "inst-6")
+    first = launch(run, planned(run))
     with pytest.raises(OwnershipRefused, match=f"instance {first.instance_id}: it exists already"):
-        launch(aws, ledger, planned(aws, ledger, "inst-6", candidates=choose_instances(finetune=True)))
+        launch(run, planned(run, candidates=choose_instances(finetune=True)))
     host_key(aws.settings.run_dir("inst-6"), 1).path.unlink()
     with pytest.raises(OwnershipRefused, match="keys that are not here"):
-        launch(aws, ledger, planned(aws, ledger, "inst-6"))
+        launch(run, planned(run))
     assert len(living(aws, "inst-6")) == 1
 
 
 def test_an_instance_that_somebody_stopped_is_not_taken_for_ours_to_use(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "inst-7")
-    ref = launch(aws, ledger, planned(aws, ledger, "inst-7"))
+    run = Run(aws, "inst-7")
+    ref = launch(run, planned(run))
     aws.client("ec2").stop_instances(InstanceIds=[ref.instance_id])
     with pytest.raises(OwnershipRefused, match="it is stopp"):
-        launch(aws, ledger, planned(aws, ledger, "inst-7"))
+        launch(run, planned(run))
 
 
 def test_two_instances_of_a_run_are_two(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "inst-8")
-    refs = [launch(aws, ledger, planned(aws, ledger, "inst-8", number=number)) for number in (1, 2)]
+    run = Run(aws, "inst-8")
+    refs = [launch(run, planned(run, number=number)) for number in (1, 2)]
     assert len({ref.instance_id for ref in refs}) == len({ref.host_key for ref in refs}) == 2
     assert find(aws, "inst-8") == tuple(refs)
 
@@ -171,21 +170,21 @@ def test_types_that_ec2_refuses_are_passed_over_and_named(aws: Aws, calls: Calls
         calls.faults.append(
             Fault("RunInstances", b"InstanceType=" + name.encode(), ec2_error(code, "no", 500), times=2)
         )
-    ledger = Ledger.open(aws, "inst-9")
-    ref = launch(aws, ledger, planned(aws, ledger, "inst-9", candidates=choose_instances(finetune=False)))
+    run = Run(aws, "inst-9")
+    ref = launch(run, planned(run, candidates=choose_instances(finetune=False)))
     assert ref.instance_type == "c6i.xlarge"
     assert ref.refused == (
         "c7i.xlarge on-demand: InsufficientInstanceCapacity",
         "m7i.xlarge on-demand: VcpuLimitExceeded",
     )
-    assert states(ledger) == ["removed", "removed", "created"]
-    assert load_record(aws.settings.run_dir("inst-9") / "ec2", "instance-1", InstanceRef) == ref
+    assert states(run) == ["removed", "removed", "created"]
+    assert run.find(InstanceRef, number=1) == ref
 
 
 def test_without_spot_capacity_the_instance_is_on_demand_at_its_price(aws: Aws, localaws: RunningLocalAws) -> None:
-    ledger, pool = Ledger.open(aws, "inst-10"), "capacity?type=c7i.xlarge&market=spot&available="
+    run, pool = Run(aws, "inst-10"), "capacity?type=c7i.xlarge&market=spot&available="
     tell(localaws, f"{pool}0")
-    ref = launch(aws, ledger, planned(aws, ledger, "inst-10", spot=True))
+    ref = launch(run, planned(run, spot=True))
     tell(localaws, f"{pool}unlimited")
     assert (ref.is_spot, ref.usd_per_hour) == (False, 0.1785)
     assert ref.refused == ("c7i.xlarge spot: InsufficientInstanceCapacity",)
@@ -194,44 +193,44 @@ def test_without_spot_capacity_the_instance_is_on_demand_at_its_price(aws: Aws, 
 def test_a_spot_quota_that_is_used_up_leaves_the_on_demand_market(aws: Aws, calls: Calls) -> None:
     spot, used_up = b"InstanceMarketOptions.MarketType=spot", ec2_error("MaxSpotInstanceCountExceeded", "no")
     calls.faults.append(Fault("RunInstances", spot, used_up, times=2))
-    ledger = Ledger.open(aws, "inst-26")
-    ref = launch(aws, ledger, planned(aws, ledger, "inst-26", spot=True))
+    run = Run(aws, "inst-26")
+    ref = launch(run, planned(run, spot=True))
     assert (ref.is_spot, ref.refused) == (False, ("c7i.xlarge spot: MaxSpotInstanceCountExceeded",))
 
 
 def test_a_spot_instance_is_one_and_costs_an_estimate(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "inst-11")
-    ref = launch(aws, ledger, planned(aws, ledger, "inst-11", spot=True))
+    run = Run(aws, "inst-11")
+    ref = launch(run, planned(run, spot=True))
     assert ref.is_spot and ref.usd_per_hour == pytest.approx(0.42 * 0.1785, abs=1e-4)
     assert living(aws, "inst-11")[0]["InstanceLifecycle"] == "spot"
 
 
 def test_when_every_type_is_refused_all_refusals_are_told_and_nothing_is_left(aws: Aws, calls: Calls) -> None:
     calls.faults.append(Fault("RunInstances", instead=NO_CAPACITY, times=99))
-    ledger = Ledger.open(aws, "inst-12")
+    run = Run(aws, "inst-12")
     with pytest.raises(LimitReached, match="EC2 has none of the types") as caught:
-        launch(aws, ledger, planned(aws, ledger, "inst-12", spot=True))
+        launch(run, planned(run, spot=True))
     assert caught.value.why == (
         "c7i.xlarge spot: InsufficientInstanceCapacity; c7i.xlarge on-demand: InsufficientInstanceCapacity"
     )
-    assert living(aws, "inst-12") == [] and states(ledger) == ["removed", "removed"]
+    assert living(aws, "inst-12") == [] and states(run) == ["removed", "removed"]
 
 
 def test_who_may_not_launch_is_told_before_anything_is_made(aws: Aws, calls: Calls) -> None:
     calls.faults.append(Fault("RunInstances", b"DryRun=true", ec2_error("UnauthorizedOperation", "You may not.", 403)))
-    ledger = Ledger.open(aws, "inst-13")
+    run = Run(aws, "inst-13")
     with pytest.raises(AccessDenied, match="RunInstances answered UnauthorizedOperation"):
-        launch(aws, ledger, planned(aws, ledger, "inst-13"))
-    assert states(ledger) == [] and calls.seen.count("RunInstances") == 1
+        launch(run, planned(run))
+    assert states(run) == [] and calls.seen.count("RunInstances") == 1
 
 
 def test_a_profile_that_ec2_does_not_know_yet_is_waited_for(aws: Aws, calls: Calls) -> None:
     unknown = ec2_error("InvalidParameterValue", "Value (x) for parameter iamInstanceProfile.name is invalid. "
                         "Invalid IAM Instance Profile name")  # fmt: skip
     calls.faults.append(Fault("RunInstances", instead=unknown, times=2))
-    ledger, slept = Ledger.open(aws, "inst-14"), [0.0]
+    run, slept = Run(aws, "inst-14"), [0.0]
     waiting = Waiting(clock=lambda: slept[0], sleep=lambda seconds: slept.__setitem__(0, slept[0] + seconds))
-    launch(aws, ledger, planned(aws, ledger, "inst-14"), waiting=waiting)
+    launch(run, planned(run), waiting=waiting)
     assert calls.seen.count("RunInstances") == 4  # DryRun three times, then the launch
     assert len(living(aws, "inst-14")) == 1
 
@@ -240,44 +239,44 @@ def test_a_profile_that_ec2_does_not_know_yet_is_waited_for(aws: Aws, calls: Cal
 
 
 def test_a_launch_whose_answer_was_lost_is_one_instance(aws: Aws, calls: Calls) -> None:
-    ledger = Ledger.open(aws, "inst-15")
+    run = Run(aws, "inst-15")
     calls.faults.append(Fault("RunInstances", holding=b"ClientToken=kennel-inst-15"))
-    ref = launch(aws, ledger, planned(aws, ledger, "inst-15"))
+    ref = launch(run, planned(run))
     assert [item["InstanceId"] for item in living(aws, "inst-15")] == [ref.instance_id]
-    assert states(ledger) == ["created"]
+    assert states(run) == ["created"]
 
 
 def test_a_launch_that_was_carried_out_and_answered_with_an_error_is_one_instance(aws: Aws, calls: Calls) -> None:
-    ledger = Ledger.open(aws, "inst-16")
+    run = Run(aws, "inst-16")
     broken = ec2_error("InternalError", "An internal error has occurred", 500)
     token = b"ClientToken=kennel-inst-16"
     calls.faults.append(Fault("RunInstances", holding=token, instead=broken, is_carried_out=True))
-    ref = launch(aws, ledger, planned(aws, ledger, "inst-16"))
+    ref = launch(run, planned(run))
     assert [item["InstanceId"] for item in living(aws, "inst-16")] == [ref.instance_id]
 
 
 def test_a_launch_that_failed_unseen_is_made_again_under_the_same_token(aws: Aws, calls: Calls) -> None:
-    ledger = Ledger.open(aws, "inst-17")
+    run = Run(aws, "inst-17")
     broken = ec2_error("InternalError", "An internal error has occurred", 500)
     calls.faults.append(Fault("RunInstances", holding=b"ClientToken=kennel-inst-17", instead=broken))
     now = iter(range(0, 10_000, 5))
     waiting = Waiting(clock=lambda: float(next(now)), sleep=lambda _: None)
-    plan = planned(aws, ledger, "inst-17")
+    plan = planned(run)
     with pytest.raises(Exception, match="RunInstances answered InternalError"):
-        launch(aws, ledger, plan, waiting=waiting)
-    (name,) = [row.name for row in ledger.rows() if row.kind == "instance"]
-    launch(aws, ledger, plan)
+        launch(run, plan, waiting=waiting)
+    (name,) = [row.name for row in run.ledger.rows() if row.kind == "instance"]
+    launch(run, plan)
     assert [item["ClientToken"] for item in living(aws, "inst-17")] == [name]
-    assert states(ledger) == ["created"]
+    assert states(run) == ["created"]
 
 
 def test_a_token_whose_instance_was_terminated_is_followed_by_the_next(aws: Aws, calls: Calls) -> None:
-    ledger = Ledger.open(aws, "inst-18")
+    run = Run(aws, "inst-18")
     ended = ec2_error("IdempotentInstanceTerminated", "The instance was terminated.")
     calls.faults.append(Fault("RunInstances", holding=b"ClientToken=kennel-inst-18", instead=ended))
-    launch(aws, ledger, planned(aws, ledger, "inst-18"))
+    launch(run, planned(run))
     assert [item["ClientToken"][:-8] for item in living(aws, "inst-18")] == ["kennel-inst-18-ec2-1-2-"]
-    assert states(ledger) == ["removed", "created"]
+    assert states(run) == ["removed", "created"]
 
 
 def ended_by_a_person(ec2: Any) -> Callable[[bytes], bytes]:
@@ -297,38 +296,38 @@ def test_an_instance_that_ends_while_it_starts_is_replaced_and_the_reason_kept(
     aws: Aws, localaws: RunningLocalAws
 ) -> None:
     tell(localaws, "launch-failures?type=c7i.xlarge&count=1")
-    ledger = Ledger.open(aws, "inst-19")
-    ref = launch(aws, ledger, planned(aws, ledger, "inst-19", candidates=choose_instances(finetune=False)))
+    run = Run(aws, "inst-19")
+    ref = launch(run, planned(run, candidates=choose_instances(finetune=False)))
     assert (ref.instance_type, ref.refused) == ("m7i.xlarge", ("c7i.xlarge on-demand: Server.InternalError",))
     assert [item["InstanceId"] for item in living(aws, "inst-19")] == [ref.instance_id]
-    assert states(ledger) == ["removed", "created"]
+    assert states(run) == ["removed", "created"]
 
 
 def test_an_instance_that_a_person_ended_is_not_replaced_behind_their_back(
     aws: Aws, calls: Calls, localaws: RunningLocalAws
 ) -> None:
-    ledger, ending = Ledger.open(aws, "inst-20"), ended_by_a_person(localaws.client("ec2"))
+    run, ending = Run(aws, "inst-20"), ended_by_a_person(localaws.client("ec2"))
     calls.faults.append(Fault("DescribeInstances", holding=b"InstanceId.1", change=ending))
     with pytest.raises(StageFailed, match="somebody ended it while it started"):
-        launch(aws, ledger, planned(aws, ledger, "inst-20"))
-    assert living(aws, "inst-20") == [] and states(ledger) == ["removed"]
+        launch(run, planned(run))
+    assert living(aws, "inst-20") == [] and states(run) == ["removed"]
 
 
 def test_an_instance_that_ec2_does_not_show_yet_is_waited_for(aws: Aws, calls: Calls) -> None:
-    ledger, slept = Ledger.open(aws, "inst-21"), [0.0]
+    run, slept = Run(aws, "inst-21"), [0.0]
     unseen = ec2_error("InvalidInstanceID.NotFound", "The instance ID does not exist")
     calls.faults.append(Fault("DescribeInstances", holding=b"InstanceId.1", instead=unseen, times=3))
     waiting = Waiting(clock=lambda: slept[0], sleep=lambda seconds: slept.__setitem__(0, slept[0] + seconds))
-    ref = launch(aws, ledger, planned(aws, ledger, "inst-21"), waiting=waiting)
+    ref = launch(run, planned(run), waiting=waiting)
     assert slept[0] >= 0.75 and len(living(aws, "inst-21")) == 1
     assert ref.instance_id
 
 
 def test_a_wait_for_an_instance_that_ended_tells_why(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "inst-22")
-    ref = launch(aws, ledger, planned(aws, ledger, "inst-22"))
+    run = Run(aws, "inst-22")
+    ref = launch(run, planned(run))
     assert why_ended(aws, ref.instance_id) is None
-    terminate(aws, ledger, [ref.instance_id])
+    terminate(run, [ref.instance_id])
     with pytest.raises(StageFailed, match=r"it ended while it started: Client\.UserInitiatedShutdown"):
         wait_running(aws, ref.instance_id)
     assert "User initiated" in (why_ended(aws, ref.instance_id) or "")
@@ -345,30 +344,30 @@ def test_an_instance_that_stays_unknown_is_given_up(aws: Aws) -> None:
 
 
 def test_an_instance_that_may_not_be_ended_does_not_keep_the_others_alive(aws: Aws, calls: Calls) -> None:
-    ledger = Ledger.open(aws, "inst-23")
-    refs = [launch(aws, ledger, planned(aws, ledger, "inst-23", number=number)) for number in (1, 2)]
+    run = Run(aws, "inst-23")
+    refs = [launch(run, planned(run, number=number)) for number in (1, 2)]
     protected = ec2_error("OperationNotPermitted", "Modify its 'disableApiTermination' attribute and try again.")
     calls.faults.append(Fault("TerminateInstances", refs[0].instance_id.encode(), protected))
     with pytest.raises(TeardownIncomplete, match="TerminateInstances answered OperationNotPermitted") as caught:
-        terminate(aws, ledger, [refs[0].instance_id, "i-0123456789abcdef0", refs[1].instance_id])
+        terminate(run, [refs[0].instance_id, "i-0123456789abcdef0", refs[1].instance_id])
     assert "i-0123456789abcdef0" not in caught.value.what  # one that does not exist is gone
-    assert find(aws, "inst-23") == (refs[0],) and states(ledger) == ["created", "removed"]
+    assert find(aws, "inst-23") == (refs[0],) and states(run) == ["created", "removed"]
 
 
 def test_ending_an_instance_twice_is_fine(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "inst-24")
-    ref = launch(aws, ledger, planned(aws, ledger, "inst-24"))
+    run = Run(aws, "inst-24")
+    ref = launch(run, planned(run))
     for _ in range(2):
-        terminate(aws, ledger, [ref.instance_id])
-    assert states(ledger) == ["removed"]
+        terminate(run, [ref.instance_id])
+    assert states(run) == ["removed"]
 
 
 def test_an_instance_that_was_made_a_moment_ago_is_asked_to_end_again(aws: Aws, calls: Calls) -> None:
-    ledger = Ledger.open(aws, "inst-25")
-    ref = launch(aws, ledger, planned(aws, ledger, "inst-25"))
+    run = Run(aws, "inst-25")
+    ref = launch(run, planned(run))
     unseen = ec2_error("InvalidInstanceID.NotFound", "The instance ID does not exist")
     calls.faults.append(Fault("TerminateInstances", instead=unseen, times=2))
-    terminate(aws, ledger, [ref.instance_id])
+    terminate(run, [ref.instance_id])
     assert calls.seen.count("TerminateInstances") == 3 and living(aws, "inst-25") == []
 
 
@@ -376,9 +375,9 @@ def test_an_instance_that_was_made_a_moment_ago_is_asked_to_end_again(aws: Aws, 
 
 
 def test_the_longest_run_id_still_gives_a_token_that_ec2_takes(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "a" * 24)
-    plan = dataclasses.replace(planned(aws, ledger, "a" * 24), number=20)
-    ref = launch(aws, ledger, plan)
+    run = Run(aws, "a" * 24)
+    plan = dataclasses.replace(planned(Run(aws, "a" * 24)), number=20)
+    ref = launch(run, plan)
     (found,) = living(aws, "a" * 24)
     assert found["InstanceId"] == ref.instance_id and len(found["ClientToken"]) <= 64
     assert naming.NUMBER_TAG in {tag["Key"] for tag in found["Tags"]}

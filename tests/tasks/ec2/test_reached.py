@@ -12,7 +12,7 @@ from tasks.ec2.launch import launch, terminate
 from tasks.ec2.plan import dead_man_command
 from tasks.ec2.state import find, instance_facts, login, why_ended
 from tasks.run.aws import Aws
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.records import InstanceRef
 from tasks.ssh.wait import wait_for_ssh
 from tests.conftest import running_localaws
@@ -33,8 +33,8 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
 
 
 def launched(aws: Aws, run_id: str) -> InstanceRef:
-    ledger = Ledger.open(aws, run_id)
-    return launch(aws, ledger, planned(aws, ledger, run_id))
+    run = Run(aws, run_id)
+    return launch(run, planned(run))
 
 
 def test_the_instance_answers_with_the_host_key_that_it_was_given(aws: Aws) -> None:
@@ -42,7 +42,7 @@ def test_the_instance_answers_with_the_host_key_that_it_was_given(aws: Aws) -> N
     with wait_for_ssh(login(ref), lambda: instance_facts(aws, ref), deadline_seconds=30) as remote:
         assert remote.run(["echo", "in"]).stdout == b"in\n"
         assert remote.run("cloud-init status --wait").exit_status == 0
-    terminate(aws, Ledger.open(aws, "in-1"), [ref.instance_id])
+    terminate(Run(aws, "in-1"), [ref.instance_id])
 
 
 def test_the_facts_tell_state_address_port_and_console(aws: Aws) -> None:
@@ -59,7 +59,7 @@ def test_the_facts_tell_state_address_port_and_console(aws: Aws) -> None:
     assert instance_facts(elsewhere, ref).port_open_to_us is False
     nowhere = Aws(aws.settings.model_copy(update={"caller_address_url": f"{aws.endpoint}/_localaws/health"}))
     assert instance_facts(nowhere, ref).port_open_to_us is None
-    terminate(aws, Ledger.open(aws, "in-2"), [ref.instance_id])
+    terminate(Run(aws, "in-2"), [ref.instance_id])
     facts = instance_facts(aws, ref)
     assert facts.state == "terminated" and "Client.UserInitiatedShutdown" in (facts.state_reason or "")
     assert str(caller_address(aws.settings)).startswith("127.")
@@ -86,4 +86,4 @@ def test_an_instance_that_nobody_renews_ends_itself_and_one_that_is_renewed_does
 def test_its_keys_are_where_the_record_says(aws: Aws) -> None:
     ref = launched(aws, "in-5")
     assert login(ref).key_path == Path(ref.login_key) and Path(ref.login_key).exists()
-    terminate(aws, Ledger.open(aws, "in-5"), [ref.instance_id])
+    terminate(Run(aws, "in-5"), [ref.instance_id])

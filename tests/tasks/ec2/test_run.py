@@ -8,7 +8,7 @@ from tasks.ec2.run import end_instances
 from tasks.ec2.state import instance_facts
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tests.counting_proxy import Calls, Fault
 from tests.tasks.ec2.instances import account, living, planned
 
@@ -21,40 +21,40 @@ def aws(counted: Calls, tmp_path_factory: pytest.TempPathFactory) -> Aws:
 
 
 def test_an_instance_of_another_plan_is_refused_before_anything_is_launched(aws: Aws, calls: Calls) -> None:
-    ledger = Ledger.open(aws, "gang-1")
-    ref = launch(aws, ledger, planned(aws, ledger, "gang-1"))
-    refuse_other_plans(aws, [planned(aws, ledger, "gang-1"), planned(aws, ledger, "gang-1", number=2)])
+    run = Run(aws, "gang-1")
+    ref = launch(run, planned(run))
+    refuse_other_plans(aws, [planned(run), planned(run, number=2)])
     calls.seen.clear()
     with pytest.raises(OwnershipRefused, match=ref.instance_id):
-        refuse_other_plans(aws, [planned(aws, ledger, "gang-1", spot=True)])
+        refuse_other_plans(aws, [planned(run, spot=True)])
     assert "RunInstances" not in calls.seen
-    assert end_instances(aws, "gang-1") == (ref.instance_id,)
+    assert end_instances(run) == (ref.instance_id,)
 
 
 def test_an_instance_whose_launch_was_cut_is_ended_although_ec2_does_not_show_it_at_once(
     aws: Aws, calls: Calls
 ) -> None:
-    ledger = Ledger.open(aws, "gang-2")
-    ref = launch(aws, ledger, planned(aws, ledger, "gang-2"))
-    name = ledger.live()[-1].name
-    ledger.record("instance", name, "intended")  # as a process leaves it that ends while it waits for the answer
+    run = Run(aws, "gang-2")
+    ref = launch(run, planned(run))
+    name = run.ledger.live()[-1].name
+    run.ledger.record("instance", name, "intended")  # as a process leaves it that ends while it waits for the answer
     calls.faults.append(Fault("DescribeInstances", instead=(200, EMPTY), times=3))
-    assert end_instances(aws, "gang-2") == (ref.instance_id,)
+    assert end_instances(run) == (ref.instance_id,)
     assert living(aws, "gang-2") == []
 
 
 def test_what_is_looked_for_after_a_cut_launch_is_given_up_soon(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = Ledger.open(aws, "gang-3")
-    ledger.record("instance", "kennel-gang-3-ec2-1-1-00000000", "intended")
+    run = Run(aws, "gang-3")
+    run.ledger.record("instance", "kennel-gang-3-ec2-1-1-00000000", "intended")
     monkeypatch.setattr("tasks.ec2.run.LOST_SECONDS", 0.5)
-    assert end_instances(aws, "gang-3") == ()
-    assert [row.state for row in ledger.live()] == ["intended"], "the next teardown has to look again"
+    assert end_instances(run) == ()
+    assert [row.state for row in run.ledger.live()] == ["intended"], "the next teardown has to look again"
 
 
 def test_of_an_ended_instance_no_groups_are_asked_for(aws: Aws, calls: Calls) -> None:
-    ledger = Ledger.open(aws, "gang-4")
-    ref = launch(aws, ledger, planned(aws, ledger, "gang-4"))
-    end_instances(aws, "gang-4")
+    run = Run(aws, "gang-4")
+    ref = launch(run, planned(run))
+    end_instances(run)
     calls.seen.clear()
     assert instance_facts(aws, ref).state == "terminated"
     assert "DescribeSecurityGroups" not in calls.seen  # EC2 refuses a filter without values

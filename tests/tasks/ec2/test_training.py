@@ -41,7 +41,7 @@ class JobHere(RemoteJob):
 def job(tmp_path: Path) -> RemoteJob:
     folder = tmp_path / "a job's folder"
     folder.mkdir()
-    return JobHere("run", 1, 1, False, 60, Hyperparameters(), DATA, None, tmp_path, "code", None, str(folder))
+    return JobHere("run", 1, 1, False, 60, Hyperparameters("resnet50"), DATA, None, tmp_path, "code", None, str(folder))
 
 
 def worker(sshd: Sshd, port: int, tmp_path: Path, *, ended: str | None = None, label: str = "instance-1") -> Worker:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from loadtest.arrivals import Stage, poisson_arrivals
-from tasks.load.generator import LoadOptions, LoadStage, require_owner, run_load_test
+from tasks.load.generator import GeneratorOptions, LoadStage, require_owner, run_load_test
 from tasks.load.report import report_markdown
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record
@@ -51,7 +51,7 @@ def load(server: InvokeServer, image: Path, tmp_path: Path) -> Load:
         target: EndpointRef | FunctionRef,
         rate_per_second: float = 300,
         seconds: float = 1.5,
-        options: LoadOptions | None = None,
+        options: GeneratorOptions | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> LoadReport:
         return run_load_test(
@@ -61,7 +61,7 @@ def load(server: InvokeServer, image: Path, tmp_path: Path) -> Load:
             images=[image],
             rate_per_second=rate_per_second,
             seconds=seconds,
-            options=options or LoadOptions(warm_up_seconds=0.5, drain_seconds=5, seed=4),
+            options=options or GeneratorOptions(warm_up_seconds=0.5, drain_seconds=5, seed=4),
             say=say,
         )
 
@@ -85,7 +85,7 @@ def test_counts_are_exact_from_the_drawn_arrivals_to_locusts_csv_and_no_secret_i
         total = list(csv.DictReader(file))[-1]
     assert (int(total["Request Count"]), int(total["Failure Count"])) == (report.requests, report.failures)
     assert report.is_valid and report.p90_ms is not None and report.p99_ms is None  # 300 answers, 662 are needed
-    assert load_record(tmp_path / "run", "loadtest", LoadReport) == report
+    assert load_record(tmp_path / "run", LoadReport) == report
     assert "throttles" in Path(report.files["html"]).read_text() and lines[0].startswith("load test throttles")
     assert "not told: too few samples" in report_markdown(report)
     kept = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
@@ -98,8 +98,8 @@ def test_a_server_that_stands_still_for_five_seconds_shows_in_p99(
     seconds, stopped = 12.0, 5.0
     server.stall(once_answered=240, seconds=stopped)
     with contextlib.suppress(StageFailed):  # void when other tests make the generator late, and kept all the same
-        load(endpoint("steady"), 120, seconds, LoadOptions(warm_up_seconds=0.2, drain_seconds=10, seed=2))
-    report = load_record(tmp_path / "run", "loadtest", LoadReport)
+        load(endpoint("steady"), 120, seconds, GeneratorOptions(warm_up_seconds=0.2, drain_seconds=10, seed=2))
+    report = load_record(tmp_path / "run", LoadReport)
     # A closed model would have sent one request for each user in that time: a share of less than a hundredth.
     truth_ms = 1000 * (stopped - 0.01 * seconds)
     assert report is not None and report.requests == report.answered
@@ -111,7 +111,7 @@ def test_two_processes_share_the_rates_of_all_stages_and_their_counts_are_merged
     load: Load, server: InvokeServer
 ) -> None:
     later = LoadStage(400, 1)
-    options = LoadOptions(further_stages=(later,), warm_up_seconds=0.5, drain_seconds=5, processes=2, seed=9)
+    options = GeneratorOptions(further_stages=(later,), warm_up_seconds=0.5, drain_seconds=5, processes=2, seed=9)
     report = load(function("classify"), 100, 1, options)
     plan = [Stage(100, 0.5), Stage(100, 1), Stage(400, 1)]
     drawn = [time for worker in (0, 1) for time in poisson_arrivals(plan, seed=9, worker=worker, workers=2)]
@@ -127,7 +127,7 @@ def test_two_processes_share_the_rates_of_all_stages_and_their_counts_are_merged
 def test_a_function_that_answers_only_errors_fails_the_load_test(load: Load, tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=r"none of [0-9]+ requests succeeded: [0-9]+ x 422 BadImage"):
         load(function("bad-image"), 50, 0.5)
-    report = load_record(tmp_path / "run", "loadtest", LoadReport)
+    report = load_record(tmp_path / "run", LoadReport)
     assert report is not None and report.failures == report.requests > 0 and report.p50_ms is None
     assert Path(report.files["html"]).is_file()
 
@@ -135,7 +135,7 @@ def test_a_function_that_answers_only_errors_fails_the_load_test(load: Load, tmp
 def test_a_target_that_dies_half_way_fails_with_the_report_kept(load: Load, tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=r"the target went away: the last [0-9]+ requests found no connection"):
         load(endpoint("dies"), 80, 1.5)
-    report = load_record(tmp_path / "run", "loadtest", LoadReport)
+    report = load_record(tmp_path / "run", LoadReport)
     assert report is not None and report.answered > 0 and report.errors["ConnectionRefusedError"] >= 10
     assert report.requests == report.answered + report.failures
 
@@ -151,7 +151,10 @@ def test_a_generator_that_breaks_ends_at_once_and_says_why(server: InvokeServer,
     unknown = tmp_path / "photo.gif"
     unknown.write_bytes(image.read_bytes())
     settings, begun = Settings.load(endpoint_url=server.url), time.monotonic()
-    with pytest.raises(StageFailed, match=r"left no result\n  why: .*ImageError: .*photo.gif: must end in .jpg"):
+    with pytest.raises(
+        StageFailed,
+        match=r"left no result\n  why: .*ImageError: .*photo.gif is not an image: its name must end in .jpg",
+    ):
         run_load_test(
             settings,
             tmp_path,
@@ -177,10 +180,10 @@ def test_a_run_without_a_request_fails(load: Load) -> None:
 
 
 def test_a_rate_beyond_the_generator_is_void_and_its_report_kept(load: Load, tmp_path: Path) -> None:
-    options = LoadOptions(warm_up_seconds=0.0, drain_seconds=0.2)
+    options = GeneratorOptions(warm_up_seconds=0.0, drain_seconds=0.2)
     with pytest.raises(StageFailed, match=r"the generator, not the target, was the bottleneck: .*under 99 %"):
         load(endpoint("steady"), 100_000, 1, options)
-    report = load_record(tmp_path / "run", "loadtest", LoadReport)
+    report = load_record(tmp_path / "run", LoadReport)
     assert report is not None and not report.is_valid and report.unsent > 0
 
 
@@ -189,7 +192,7 @@ def test_a_generator_that_does_not_end_is_killed_with_its_workers(
 ) -> None:
     # The allowance for starting is the only part of the deadline that a person does not set.
     monkeypatch.setattr("tasks.load.generator._START_SECONDS", -2.0)
-    options = LoadOptions(warm_up_seconds=0.0, drain_seconds=0.0, processes=2)
+    options = GeneratorOptions(warm_up_seconds=0.0, drain_seconds=0.0, processes=2)
     with pytest.raises(WaitTimedOut, match="the load generator was killed"):
         load(endpoint("steady"), 50, 5, options)
     plan = str(tmp_path / "run" / "loadtest")

@@ -16,10 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
-from tasks.load.generator import LoadOptions
+from tasks.load.generator import GeneratorOptions
 from tasks.load.page import LoadUi, start_ui
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
+from tasks.run.handle import Run
 from tasks.run.records import EndpointRef
 from tasks.run.settings import Settings
 from tests.loadtest.conftest import InvokeServer
@@ -35,17 +36,20 @@ class OneAccount(Aws):
         return "123456789012"
 
 
+def run_at(server: InvokeServer, folder: Path) -> Run:
+    return Run(OneAccount(Settings.load(endpoint_url=server.url, region="us-east-1", runs=folder)), "run")
+
+
 @pytest.fixture
 def page(server: InvokeServer, image: Path, tmp_path: Path) -> Iterator[LoadUi]:
     with start_ui(
-        OneAccount(Settings.load(endpoint_url=server.url, region="us-east-1")),
-        tmp_path / "run",
+        run_at(server, tmp_path),
         target=EndpointRef("steady", "arn", "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0),
         images=[image],
         rate_per_second=50,
         seconds=2,
         port=0,
-        options=LoadOptions(warm_up_seconds=0.2, drain_seconds=3),
+        options=GeneratorOptions(warm_up_seconds=0.2, drain_seconds=3),
         say=lambda _: None,
     ) as started:
         yield started
@@ -127,8 +131,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(
         taken.listen()
         with pytest.raises(SettingsRefused, match="choose another: --port 0"):
             start_ui(
-                OneAccount(Settings.load(endpoint_url=server.url, region="us-east-1")),
-                tmp_path,
+                run_at(server, tmp_path),
                 target=EndpointRef("steady", "arn", "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0),
                 images=[image],
                 rate_per_second=5,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.load.generator import LoadOptions, run_load_test
+from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.run.records import EndpointRef
 from tasks.run.settings import Settings
 from tests.loadtest.conftest import InvokeServer
@@ -29,7 +29,7 @@ def test_the_page_shows_the_target_and_every_request(server: InvokeServer, image
         images=[image],
         rate_per_second=200,
         seconds=1.0,
-        options=LoadOptions(warm_up_seconds=0.5, drain_seconds=5, seed=4),
+        options=GeneratorOptions(warm_up_seconds=0.5, drain_seconds=5, seed=4),
         say=lambda _: None,
     )
     page = rendered(Path(report.files["html"]), tmp_path / "profile")

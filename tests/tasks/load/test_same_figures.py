@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from loadtest.summary import OF_THE_ANSWERED
-from tasks.load.generator import LoadOptions, run_load_test
+from loadtest.summary import ANSWERED_ONLY
+from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.report import load_text, report_markdown
 from tasks.run.errors import StageFailed
 from tasks.run.records import EndpointRef, LoadReport, load_record
@@ -32,10 +32,10 @@ def load(server: InvokeServer, image: Path, run_dir: Path, processes: int) -> Lo
             images=[image],
             rate_per_second=400,
             seconds=3.0,
-            options=LoadOptions(warm_up_seconds=0.5, drain_seconds=5, processes=processes, seed=4),
+            options=GeneratorOptions(warm_up_seconds=0.5, drain_seconds=5, processes=processes, seed=4),
             say=lambda _: None,
         )
-    report = load_record(run_dir, "loadtest", LoadReport)
+    report = load_record(run_dir, LoadReport)
     assert report is not None
     return report
 
@@ -57,7 +57,7 @@ def test_all_of_them_agree_on_a_run_in_which_a_third_fails(
 def the_csv_agrees(report: LoadReport) -> None:
     with Path(report.files["csv"]).open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["Name"] for row in rows] == [f"{NAME} {OF_THE_ANSWERED}", "Aggregated"]
+    assert [row["Name"] for row in rows] == [f"{NAME} {ANSWERED_ONLY}", "Aggregated"]
     for row in rows:
         assert (int(row["Request Count"]), int(row["Failure Count"])) == (report.requests, report.failures)
         told = {0.5: row["50%"], 0.9: row["90%"], 0.95: row["95%"], 0.99: row["99%"]}
@@ -76,7 +76,7 @@ def the_page_agrees(report: LoadReport) -> None:
     for row in shown["response_time_statistics"]:
         assert {share: row[str(share)] for share in PERCENTILES} == rounded(report)
     assert sum(failure["occurrences"] for failure in shown["failures_statistics"]) == report.failures
-    assert OF_THE_ANSWERED in shown["response_time_statistics"][0]["name"]
+    assert ANSWERED_ONLY in shown["response_time_statistics"][0]["name"]
 
 
 def the_texts_agree(report: LoadReport) -> None:

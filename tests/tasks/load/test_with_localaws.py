@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.load.generator import LoadOptions, run_load_test
+from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.images import fetch_test_images
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed
@@ -17,7 +17,7 @@ from tests.localaws.functions.functions_kit import Functions
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench
 from tests.polling import wait_until
 
-OPTIONS = LoadOptions(warm_up_seconds=0.5, drain_seconds=20)
+OPTIONS = GeneratorOptions(warm_up_seconds=0.5, drain_seconds=20)
 ANSWERING = "def handler(event, context):\n    return {'statusCode': 200, 'body': str(len(event['image']))}\n"
 
 

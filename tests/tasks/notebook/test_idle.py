@@ -21,7 +21,7 @@ from tasks.notebook.lifecycle import IDLE_SOURCE, SCRIPT_LIMIT, encoded, on_star
 from tasks.notebook.role import notebook_name, notebook_role
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.polling import wait_until
@@ -147,9 +147,9 @@ class Machine:
 @pytest.fixture
 def machine(localaws: RunningLocalAws, tmp_path: Path, jupyter: Jupyter) -> Machine:
     aws = Aws(Settings(endpoint_url=localaws.url, runs=tmp_path / "runs", region="us-east-1"))
-    ledger = Ledger.open(aws, RUN)
-    role_arn = ensure_role(aws, ledger, RUN, notebook_role(aws, RUN, None))
-    made = ensure_notebook(aws, ledger, NotebookPlan(RUN, role_arn, choose_notebook_instance(), 60))
+    run = Run(aws, RUN)
+    role_arn = ensure_role(run, notebook_role(aws, RUN, None))
+    made = ensure_notebook(run, NotebookPlan(RUN, role_arn, choose_notebook_instance(), 60))
     if made.state.status == "Stopped":
         aws.client("sagemaker").start_notebook_instance(NotebookInstanceName=notebook_name(RUN))
     return Machine(aws, dict(localaws.environment), tmp_path, jupyter)

@@ -27,7 +27,8 @@ from tasks.notebook.role import LOG_GROUP, notebook_name, notebook_role
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
-from tasks.run.ledger import Ledger, read_ledger
+from tasks.run.handle import Run
+from tasks.run.ledger import read_ledger
 from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
 from tasks.teardown.sagemaker_and_storage import KINDS
@@ -57,10 +58,10 @@ def aws_at(url: str, folder: Path) -> Aws:
 
 
 def create(aws: Aws, run_id: str, *, instance_type: str | None = None, idle_minutes: int = 60) -> NotebookRef:
-    ledger = Ledger.open(aws, run_id)
-    role_arn = ensure_role(aws, ledger, run_id, notebook_role(aws, run_id, None))
+    run = Run(aws, run_id)
+    role_arn = ensure_role(run, notebook_role(aws, run_id, None))
     plan = NotebookPlan(run_id, role_arn, choose_notebook_instance(instance_type), idle_minutes)
-    return ensure_notebook(aws, ledger, plan)
+    return ensure_notebook(run, plan)
 
 
 def left(aws: Aws, run_id: str) -> list[tuple[str, str]]:
@@ -108,7 +109,7 @@ def test_the_role_reads_its_run_and_stops_itself_and_can_do_no_more(
     aws: Aws, action: str, resource: str, decision: str
 ) -> None:
     dataset = DatasetRef("b", "datasets/d", "d", "dogs", ("x",), {"train": {"x": 1}}, 10, 0, "sample")
-    arn = ensure_role(aws, Ledger.open(aws, "r"), "r", notebook_role(aws, "r", dataset))
+    arn = ensure_role(Run(aws, "r"), notebook_role(aws, "r", dataset))
     simulated = aws.client("iam").simulate_principal_policy(
         PolicySourceArn=arn, ActionNames=[action], ResourceArns=[resource]
     )
@@ -184,7 +185,7 @@ def test_another_idle_time_changes_the_script_and_makes_no_second_one(aws: Aws) 
 
 def test_an_instance_of_that_name_that_is_not_ours_is_left_alone(aws: Aws) -> None:
     sagemaker, name = aws.client("sagemaker"), notebook_name("theirs")
-    arn = ensure_role(aws, Ledger.open(aws, "theirs"), "theirs", notebook_role(aws, "theirs", None))
+    arn = ensure_role(Run(aws, "theirs"), notebook_role(aws, "theirs", None))
     sagemaker.create_notebook_instance(NotebookInstanceName=name, InstanceType="ml.t3.medium", RoleArn=arn)
     for act in (lambda: create(aws, "theirs"), lambda: stop_notebook(aws, "theirs")):
         with pytest.raises(OwnershipRefused, match="does not carry the tags of run theirs"):
@@ -259,7 +260,7 @@ def test_a_failed_instance_is_not_adopted_and_not_replaced_for_its_volume_has_so
     account = scripted("Failed")
     plan = NotebookPlan("r", ROLE, choose_notebook_instance(), 60)
     with pytest.raises(StageFailed, match="it is Failed"):
-        ensure_notebook(account.aws, Ledger(tmp_path / "r", account_id="123456789012", endpoint="aws"), plan)
+        ensure_notebook(account.run(tmp_path), plan)
     assert {call for call in account.calls if "delete" in call or "create" in call} == set()
 
 
@@ -310,11 +311,11 @@ def test_a_running_instance_is_stopped_and_everything_of_it_removed(aws: Aws) ->
 
 def test_an_instance_that_is_still_starting_is_waited_for_and_removed(url: str, tmp_path: Path) -> None:
     aws = aws_at(url, tmp_path)
-    ledger = Ledger.open(aws, "pending")
-    role_arn = ensure_role(aws, ledger, "pending", notebook_role(aws, "pending", None))
+    run = Run(aws, "pending")
+    role_arn = ensure_role(run, notebook_role(aws, "pending", None))
     plan = NotebookPlan("pending", role_arn, choose_notebook_instance(), 60, deadline_seconds=0.0)
     with pytest.raises(WaitTimedOut):
-        ensure_notebook(aws, ledger, plan)
+        ensure_notebook(run, plan)
     assert ("notebook-instance", notebook_name("pending")) in left(aws, "pending")
     remove(aws, "pending")
     assert left(aws, "pending") == []
@@ -322,15 +323,15 @@ def test_an_instance_that_is_still_starting_is_waited_for_and_removed(url: str, 
 
 CREATING = """
 import sys; from pathlib import Path
-from tasks.run.aws import Aws; from tasks.run.ledger import Ledger
+from tasks.run.aws import Aws; from tasks.run.handle import Run
 from tasks.notebook.instance import NotebookPlan, ensure_notebook
 from tasks.notebook.role import notebook_role; from tasks.account.prices import choose_notebook_instance
 from tasks.account.roles import ensure_role; from tasks.run.settings import Settings
 url, runs = sys.argv[1:]
 aws = Aws(Settings(endpoint_url=url, runs=Path(runs), region="us-east-1"))
-ledger = Ledger.open(aws, "killed")
-role_arn = ensure_role(aws, ledger, "killed", notebook_role(aws, "killed", None))
-ensure_notebook(aws, ledger, NotebookPlan("killed", role_arn, choose_notebook_instance(), 60))
+run = Run(aws, "killed")
+role_arn = ensure_role(run, notebook_role(aws, "killed", None))
+ensure_notebook(run, NotebookPlan("killed", role_arn, choose_notebook_instance(), 60))
 """
 
 

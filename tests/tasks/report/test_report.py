@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.load.report import FILES, load_text
+from tasks.load.report import FILES, LoadTested, load_text
 from tasks.report.markdown import write_report
 from tasks.report.rows import summary_json, summary_rows
-from tasks.report.summary import LoadTested, StageTimes, accuracy_interval, forget_load_test_of_another, summarise
+from tasks.report.summary import StageTimes, accuracy_interval, forget_load_test_of_another, summarise
 from tasks.run.errors import SettingsRefused
-from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, TrainedModel, save_record
+from tasks.run.handle import RunFolder
+from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, Record, TrainedModel
 from tasks.sagemaker.kept import KeptTraining
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts
@@ -39,14 +40,14 @@ MODEL = TrainedModel(
     cost_usd=0.0077,
     data_digest="digest",
 )
-RECORDS = {
-    "stage_data": DATA,
-    "train_sagemaker": MODEL,
-    "endpoint": EndpointRef("e", "arn:e", "c", "m", "primary", "ml.m5.large", 1, "s3://b/model.tar.gz", 2.3),
-    "function": FunctionRef("f", "arn:f", "4", "live", "arn:f:live", "role", "arn:role", "00", "e"),
-    "smoke": SmokeResult("00000/00000000.jpg", "x", "y", 0.61, 2, 12.5),
-    "pipeline": StageTimes({"stage_data": 1.25, "train_sagemaker": 61.6}, "AWS, us-east-1"),
-}
+RECORDS: tuple[Record, ...] = (
+    DATA,
+    MODEL,
+    EndpointRef("e", "arn:e", "c", "m", "primary", "ml.m5.large", 1, "s3://b/model.tar.gz", 2.3),
+    FunctionRef("f", "arn:f", "4", "live", "arn:f:live", "role", "arn:role", "00", "e"),
+    SmokeResult("00000/00000000.jpg", "x", "y", 0.61, 2, 12.5),
+    StageTimes({"stage_data": 1.25, "train_sagemaker": 61.6}, "AWS, us-east-1"),
+)
 LOAD = LoadReport(
     target="classify:live",
     kind="function",
@@ -81,10 +82,11 @@ LOAD = LoadReport(
 
 
 @pytest.fixture
-def run_dir(tmp_path: Path) -> Path:
-    for stage, record in RECORDS.items():
-        save_record(tmp_path / "dogs-1", stage, record)
-    return tmp_path / "dogs-1"
+def run(tmp_path: Path) -> RunFolder:
+    made = RunFolder(tmp_path / "dogs-1")
+    for record in RECORDS:
+        made.keep(record)
+    return made
 
 
 def test_the_interval_is_wilsons() -> None:
@@ -93,8 +95,8 @@ def test_the_interval_is_wilsons() -> None:
     assert accuracy_interval(1.0, 12)[1] == 1.0
 
 
-def test_the_report_has_the_records_figures_with_their_n(run_dir: Path) -> None:
-    text = write_report(summarise(run_dir)).read_text()
+def test_the_report_has_the_records_figures_with_their_n(run: RunFolder) -> None:
+    text = write_report(summarise(run)).read_text()
     for figure in (
         "0.9268 on 41 images",
         "2 × ml.m5.xlarge",
@@ -109,32 +111,34 @@ def test_the_report_has_the_records_figures_with_their_n(run_dir: Path) -> None:
     assert "None was made" in text
 
 
-def test_the_summary_says_when_the_smoke_tests_label_was_wrong(run_dir: Path) -> None:
-    assert summary_rows(summarise(run_dir))["smoke test"] == "y for x, 12.5 ms"
+def test_the_summary_says_when_the_smoke_tests_label_was_wrong(run: RunFolder) -> None:
+    assert summary_rows(summarise(run))["smoke test"] == "y for x, 12.5 ms"
 
 
-def test_the_json_has_what_it_promises(run_dir: Path) -> None:
-    answer = summary_json(summarise(run_dir))
+def test_the_json_has_what_it_promises(run: RunFolder) -> None:
+    answer = summary_json(summarise(run))
     assert {"run_id", "test_accuracy", "test_images", "classes", "endpoint", "function", "report"} <= set(answer)
     assert (answer["classes"], answer["test_images"], answer["loadtest"]) == (2, 41, None)
 
 
 @pytest.mark.parametrize(("now", "is_kept"), [("2026-01-01", True), ("2026-01-02", False)])
-def test_a_load_test_of_an_endpoint_that_was_made_anew_is_not_this_ones(run_dir: Path, now: str, is_kept: bool) -> None:
-    (run_dir / "loadtest.json").write_text("{}")
-    save_record(run_dir, "loadtest-of", LoadTested("c", "4", "00", 10.0, 10.0, "2026-01-01"))
-    forget_load_test_of_another(run_dir, LoadTested("c", "4", "00", 20.0, 5.0, now))
-    assert (run_dir / "loadtest.json").exists() is is_kept
+def test_a_load_test_of_an_endpoint_that_was_made_anew_is_not_this_ones(
+    run: RunFolder, now: str, is_kept: bool
+) -> None:
+    (run.folder / "loadtest.json").write_text("{}")
+    run.keep(LoadTested("c", "4", "00", 10.0, 10.0, "2026-01-01"))
+    forget_load_test_of_another(run, LoadTested("c", "4", "00", 20.0, 5.0, now))
+    assert (run.folder / "loadtest.json").exists() is is_kept
 
 
-def test_the_report_has_plan_verdicts_and_picture_of_a_checked_load_test(run_dir: Path) -> None:
+def test_the_report_has_plan_verdicts_and_picture_of_a_checked_load_test(run: RunFolder) -> None:
     plan = scaling_plan()
     choice, predicted = plan.predictions["throttled_at_spike"]
     verdict = judge_prediction(choice, predicted, Observed(0.4, "counted", 500))
-    pictures = {"function": str(run_dir / "loadtest" / "profile.png")}
+    pictures = {"function": str(run.folder / "loadtest" / "profile.png")}
     kept = ScalingVerdicts(plan, "function", (verdict,), {"function": "no tier throttled"}, 50.0, pictures, "a machine")
-    save_record(run_dir, "scaling", kept)
-    summary = summarise(run_dir)
+    run.keep(kept)
+    summary = summarise(run)
     text = write_report(summary).read_text()
     for part in (
         "## Scaling: plan and verdicts",
@@ -148,10 +152,10 @@ def test_the_report_has_plan_verdicts_and_picture_of_a_checked_load_test(run_dir
     assert isinstance(scaling, dict) and scaling["passed"] is False
 
 
-def test_every_file_that_the_report_names_is_found_after_the_folder_was_moved(run_dir: Path, tmp_path: Path) -> None:
-    keep_files(run_dir)
-    path = write_report(summarise(run_dir))
-    moved = run_dir.rename(tmp_path / "elsewhere")
+def test_every_file_that_the_report_names_is_found_after_the_folder_was_moved(run: RunFolder, tmp_path: Path) -> None:
+    keep_files(run)
+    path = write_report(summarise(run))
+    moved = run.folder.rename(tmp_path / "elsewhere")
     text = (moved / path.name).read_text()
     named = re.findall(r"\]\(([^)]+)\)", text)
     assert {
@@ -160,16 +164,16 @@ def test_every_file_that_the_report_names_is_found_after_the_folder_was_moved(ru
         "TrainedModels/sagemaker/training.log",
     } <= set(named)
     assert [name for name in named if not (moved / name).is_file()] == []
-    assert str(run_dir) not in text and "s3://b/model.tar.gz" in text
+    assert str(run.folder) not in text and "s3://b/model.tar.gz" in text
 
 
-def keep_files(run_dir: Path) -> None:
+def keep_files(run: RunFolder) -> None:
     """Leave what a load test and a training leave."""
-    names = {name: str(run_dir / "loadtest" / file) for name, file in FILES.items()}
-    save_record(run_dir, "loadtest", dataclasses.replace(LOAD, files=names))
-    folder = run_dir / "TrainedModels" / "sagemaker"
+    names = {name: str(run.folder / "loadtest" / file) for name, file in FILES.items()}
+    run.keep(dataclasses.replace(LOAD, files=names))
+    folder = run.folder / "TrainedModels" / "sagemaker"
     kept = KeptTraining("job-1", "2026-01-01", "s3://b/model.tar.gz", "e", "00", 5, {}, {}, 2)
-    save_record(folder, "metrics", kept)
+    run.keep(kept)
     for path in (folder / "model.tar.gz", folder / "training.log", *map(Path, names.values())):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"12345")
@@ -186,8 +190,8 @@ def test_a_void_run_says_that_the_generator_did_not_keep_up() -> None:
     assert line.endswith("; void, the generator did not keep up: it was 95% busy")
 
 
-def test_a_missing_record_is_named(run_dir: Path) -> None:
-    (run_dir / "function.json").unlink()
+def test_a_missing_record_is_named(run: RunFolder) -> None:
+    (run.folder / "function.json").unlink()
     with pytest.raises(SettingsRefused, match="run dogs-1") as caught:
-        summarise(run_dir)
-    assert "no record of function" in caught.value.why
+        summarise(run)
+    assert (caught.value.what, "deploy/deploy" in caught.value.next_command) == ("it has no function", True)

@@ -1,15 +1,12 @@
 """Which AWS is meant is decided without a call, and never by accident."""
 
-from pathlib import Path
-
 import pytest
 from botocore.exceptions import ClientError
 
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import AccessDenied, LimitReached, NotFound, SettingsRefused, TargetRefused, translate
-from tasks.run.records import DatasetRef, load_record, save_record
-from tasks.run.settings import Settings
+from tasks.run.settings import EMBEDDED_AWS, REAL_AWS, Settings
 from tests.conftest import RunningLocalAws
 
 
@@ -21,7 +18,7 @@ def no_aws_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:4577", "http://localhost:1", "http://[::1]:5"])
 def test_a_loopback_endpoint_is_local(url: str) -> None:
-    assert Settings(endpoint_url=url).target() == "local"
+    assert Settings(endpoint_url=url).target() == EMBEDDED_AWS
 
 
 @pytest.mark.parametrize(
@@ -35,7 +32,7 @@ def test_any_other_endpoint_is_refused(url: str) -> None:
 def test_real_aws_needs_a_named_account() -> None:
     with pytest.raises(TargetRefused, match="neither AWS_ENDPOINT_URL nor KENNEL_ACCOUNT_ID is set"):
         Settings().target()
-    assert Settings(account_id="1" * 12).target() == "aws"
+    assert Settings(account_id="1" * 12).target() == REAL_AWS
 
 
 def test_the_clock_of_an_embedded_aws_is_not_taken_to_the_real_one() -> None:
@@ -92,10 +89,3 @@ def test_the_same_command_has_the_same_run_id_and_another_choice_another() -> No
 def test_long_names_are_cut_and_stay_different() -> None:
     names = {naming.resource_name("run", "x" * 80 + end) for end in "ab"}
     assert [len(name) <= 63 for name in names] == [True, True]
-
-
-def test_a_record_comes_back_as_it_was_saved(tmp_path: Path) -> None:
-    record = DatasetRef("b", "p", "d", "n", ("é\n", "dog"), {"train": {"dog": 2}}, 5, 0, "sample")
-    save_record(tmp_path, "stage_data", record)
-    assert load_record(tmp_path, "stage_data", DatasetRef) == record
-    assert load_record(tmp_path, "train", DatasetRef) is None

@@ -12,9 +12,9 @@ from tasks.account.bucket import ensure_bucket
 from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, StageFailed
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.settings import Settings
-from tasks.sagemaker.kept import FOLDER, LOG, METRICS, MODEL, is_kept, keep_log, keep_result, load_kept
+from tasks.sagemaker.kept import FOLDER, LOG, MODEL, KeptTraining, is_kept, keep_log, keep_result, load_kept
 from tests.counting_proxy import Calls
 from tests.tasks.sagemaker.jobs import archive, meta
 from tests.tasks.sagemaker.jobs import description as described
@@ -27,13 +27,18 @@ KEY = f"runs/r/output/{JOB}/output/model.tar.gz"
 @pytest.fixture
 def aws(calls: Calls, tmp_path: Path) -> Aws:
     made = Aws(Settings(endpoint_url=calls.url, home=tmp_path / "home", runs=tmp_path / "runs"))
-    ensure_bucket(made, Ledger.open(made, "r"), "r")
+    ensure_bucket(Run(made, "r"))
     return made
 
 
 @pytest.fixture
-def folder(aws: Aws) -> Path:
-    return aws.settings.run_dir("r") / FOLDER
+def run(aws: Aws) -> Run:
+    return Run(aws, "r")
+
+
+@pytest.fixture
+def folder(run: Run) -> Path:
+    return run.folder / FOLDER
 
 
 def put_model(aws: Aws, content: dict[str, Any]) -> bytes:
@@ -60,70 +65,70 @@ def write_log(aws: Aws, job: str) -> None:
         logs.put_log_events(logGroupName=TRAINING_LOG_GROUP, logStreamName=stream, logEvents=events)
 
 
-def test_model_log_and_metrics_are_kept_and_known_again(aws: Aws, folder: Path) -> None:
+def test_model_log_and_metrics_are_kept_and_known_again(aws: Aws, run: Run, folder: Path) -> None:
     data = put_model(aws, meta())
     write_log(aws, JOB)
-    model = keep_result(aws, planned(), description(aws))
+    model = keep_result(run, planned(), description(aws))
     assert (folder / MODEL).read_bytes() == data and model.test_accuracy == 0.875
     hosts = [line.split(" ", 1)[1] for line in (folder / LOG).read_text().splitlines()]
     assert hosts == ["algo-1 | line 1", "algo-2 | line 1", "algo-1 | line 2", "algo-2 | line 2"]
-    metrics = json.loads((folder / METRICS).read_bytes())
+    metrics = json.loads(run.path(KeptTraining).read_bytes())
     assert metrics["metrics"]["test_accuracy"] == metrics["reported"]["test_accuracy"] == 0.875
     assert (metrics["log_lines"], metrics["model_bytes"], metrics["job_name"]) == (4, len(data), JOB)
-    assert is_kept(folder.parents[1], description(aws))
-    assert sorted(path.name for path in folder.iterdir()) == sorted([MODEL, LOG, METRICS])
+    assert is_kept(run, description(aws))
+    assert sorted(path.name for path in folder.iterdir()) == sorted([MODEL, LOG, "metrics.json"])
     assert {path.stat().st_mode & 0o077 for path in folder.iterdir()} == {0}
 
 
 def test_the_model_is_downloaded_once(aws: Aws, calls: Calls) -> None:
     put_model(aws, meta())
-    keep_result(aws, planned(), description(aws))
+    keep_result(Run(aws, "r"), planned(), description(aws))
     assert [call for call in calls.seen if call == f"GET /{aws.bucket}/{KEY}"] == [f"GET /{aws.bucket}/{KEY}"]
 
 
-def test_a_later_job_of_the_same_name_is_not_taken_for_the_kept_one(aws: Aws, folder: Path) -> None:
+def test_a_later_job_of_the_same_name_is_not_taken_for_the_kept_one(aws: Aws, run: Run, folder: Path) -> None:
     put_model(aws, meta())
-    keep_result(aws, planned(), description(aws))
+    keep_result(run, planned(), description(aws))
     later = {**description(aws), "CreationTime": description(aws)["TrainingEndTime"]}
-    assert not is_kept(folder.parents[1], later)
-    assert not is_kept(folder.parents[1], {**description(aws), "TrainingJobName": "another"})
+    assert not is_kept(run, later)
+    assert not is_kept(run, {**description(aws), "TrainingJobName": "another"})
 
 
-def test_a_file_that_was_shortened_does_not_count_as_kept(aws: Aws, folder: Path) -> None:
+def test_a_file_that_was_shortened_does_not_count_as_kept(aws: Aws, run: Run, folder: Path) -> None:
     put_model(aws, meta())
-    keep_result(aws, planned(), description(aws))
+    keep_result(run, planned(), description(aws))
     (folder / MODEL).write_bytes(b"short")
-    assert load_kept(folder.parents[1]) is None
+    assert load_kept(run) is None
 
 
-def test_a_model_that_is_refused_replaces_nothing(aws: Aws, folder: Path) -> None:
+def test_a_model_that_is_refused_replaces_nothing(aws: Aws, run: Run, folder: Path) -> None:
     good = put_model(aws, meta())
-    keep_result(aws, planned(), description(aws))
+    keep_result(run, planned(), description(aws))
     put_model(aws, meta(data_digest="another"))
     with pytest.raises(StageFailed, match="does not agree"):
-        keep_result(aws, planned(), description(aws))
-    assert (folder / MODEL).read_bytes() == good and load_kept(folder.parents[1]) is not None
+        keep_result(run, planned(), description(aws))
+    assert (folder / MODEL).read_bytes() == good and load_kept(run) is not None
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def test_a_model_that_is_gone_is_an_error_of_awss(aws: Aws, folder: Path) -> None:
+def test_a_model_that_is_gone_is_an_error_of_awss(aws: Aws, run: Run, folder: Path) -> None:
     with pytest.raises(AwsFailed):
         keep_result(
-            aws, planned(), {**description(aws), "ModelArtifacts": {"S3ModelArtifacts": f"s3://{aws.bucket}/x"}}
+            run, planned(), {**description(aws), "ModelArtifacts": {"S3ModelArtifacts": f"s3://{aws.bucket}/x"}}
         )
-    assert load_kept(folder.parents[1]) is None
+    assert load_kept(run) is None
 
 
-def test_the_log_of_a_job_that_failed_is_kept_too(aws: Aws, folder: Path) -> None:
+def test_the_log_of_a_job_that_failed_is_kept_too(aws: Aws, run: Run, folder: Path) -> None:
     write_log(aws, "kennel-r-failed")
-    assert keep_log(aws, folder.parents[1], "kennel-r-failed") == 4
+    assert keep_log(run, "kennel-r-failed") == 4
     assert (folder / LOG).read_text().count("algo-2 |") == 2
 
 
-def test_the_model_of_an_ec2_training_is_another_file(aws: Aws, folder: Path) -> None:
+def test_the_model_of_an_ec2_training_is_another_file(aws: Aws, run: Run, folder: Path) -> None:
     own = folder.parent / MODEL
     own.parent.mkdir(parents=True)
     own.write_bytes(b"EC2's")
     put_model(aws, meta())
-    keep_result(aws, dataclasses.replace(planned()), description(aws))
+    keep_result(run, dataclasses.replace(planned()), description(aws))
     assert own.read_bytes() == b"EC2's"

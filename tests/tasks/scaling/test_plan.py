@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks.run.errors import SettingsRefused
-from tasks.run.records import load_record, save_record
 from tasks.scaling.choice import CHOICES, Prediction
-from tasks.scaling.plan import Limits, ScalingPlan, ScalingRules
+from tasks.scaling.plan import Limits, ScalingRules
 from tasks.scaling.prices import SECONDS_A_MONTH, list_prices
 from tasks.scaling.queueing import erlang_b
 from tasks.scaling.traffic import MemoryPoint
@@ -230,11 +228,6 @@ def test_every_choice_has_formula_inputs_prediction_and_reason() -> None:
         assert choice.formula and choice.reason and choice.inputs
         assert all(each.observed_by and each.low <= each.high for each in choice.predictions)
     assert len(made.predictions) == sum(len(choice.predictions) for choice in made.choices)
-
-
-def test_a_plan_survives_being_kept(tmp_path: Path) -> None:
-    save_record(tmp_path, "scaling_plan", plan())
-    assert load_record(tmp_path, "scaling_plan", ScalingPlan) == plan()
 
 
 def test_the_table_has_a_row_for_each_choice() -> None:

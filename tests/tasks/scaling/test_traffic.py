@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.run.errors import SettingsRefused
-from tasks.run.records import load_record, save_record
-from tasks.scaling.traffic import Figure, Measured, Traffic
+from tasks.scaling.traffic import Figure, Traffic
 from tests.tasks.scaling.deployments import figure, measured, traffic
 
 FIELDS = {
@@ -90,8 +89,3 @@ def test_a_figure_without_value_samples_or_source_is_refused(value: float, n: in
 def test_measurements_whose_percentiles_contradict_are_refused() -> None:
     with pytest.raises(SettingsRefused, match="function p50 200 ms > p95 100 ms"):
         measured(function_p50_ms=figure(200))
-
-
-def test_measurements_survive_being_kept(tmp_path: Path) -> None:
-    save_record(tmp_path, "measured", measured())
-    assert load_record(tmp_path, "measured", Measured) == measured()

@@ -11,7 +11,7 @@ import pytest
 from tasks.account.prices import choose_hosting_instance
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound, OwnershipRefused, SettingsRefused, WaitTimedOut
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.records import EndpointRef
 from tasks.run.settings import Settings
 from tasks.serving.activities import describe_activities
@@ -45,7 +45,7 @@ def endpoint(bench: Workbench) -> str:
 def aws(calls: Calls, tmp_path: Path, endpoint: str) -> Iterator[Aws]:
     made = Aws(Settings(endpoint_url=calls.url, runs=tmp_path / "runs"))
     yield made
-    remove_autoscaling(made, Ledger.open(made, RUN), endpoint, VARIANT)
+    remove_autoscaling(Run(made, RUN), endpoint, VARIANT)
 
 
 def planned(endpoint: str, **changes: object) -> AutoscalingPlan:
@@ -54,23 +54,23 @@ def planned(endpoint: str, **changes: object) -> AutoscalingPlan:
 
 
 def test_what_is_planned_is_what_is_set(aws: Aws, endpoint: str) -> None:
-    ledger = Ledger.open(aws, RUN)
-    state = ensure_autoscaling(aws, ledger, planned(endpoint))
+    run = Run(aws, RUN)
+    state = ensure_autoscaling(run, planned(endpoint))
     assert (state.minimum, state.maximum, state.is_suspended) == (1, 4, False)
     assert (state.current_instances, state.endpoint_status) == (1, "InService")
     policy = state.policies[0]
     assert policy.metric == "SageMakerVariantInvocationsPerInstance"
     assert (policy.target, policy.scale_out_cooldown, policy.scale_in_cooldown) == (600.0, 180, 420)
     assert len(policy.alarms) == 2
-    rows = [(row.kind, row.name, row.state) for row in ledger.rows()]
+    rows = [(row.kind, row.name, row.state) for row in run.ledger.rows()]
     assert rows == [("scalable-target", resource_id(endpoint, VARIANT), "created")]
 
 
 def test_the_same_again_changes_nothing(aws: Aws, calls: Calls, endpoint: str) -> None:
-    ledger = Ledger.open(aws, RUN)
-    first = ensure_autoscaling(aws, ledger, planned(endpoint))
+    run = Run(aws, RUN)
+    first = ensure_autoscaling(run, planned(endpoint))
     calls.seen.clear()
-    assert ensure_autoscaling(aws, ledger, planned(endpoint)) == first
+    assert ensure_autoscaling(run, planned(endpoint)) == first
     assert calls.seen and calls.mutating() == []
 
 
@@ -85,21 +85,21 @@ def test_the_same_again_changes_nothing(aws: Aws, calls: Calls, endpoint: str) -
 def test_only_what_differs_is_changed(
     aws: Aws, calls: Calls, endpoint: str, changes: dict[str, object], called: list[str]
 ) -> None:
-    ledger = Ledger.open(aws, RUN)
-    ensure_autoscaling(aws, ledger, planned(endpoint))
+    run = Run(aws, RUN)
+    ensure_autoscaling(run, planned(endpoint))
     calls.seen.clear()
-    state = ensure_autoscaling(aws, ledger, planned(endpoint, **changes))
+    state = ensure_autoscaling(run, planned(endpoint, **changes))
     assert calls.mutating() == called
     assert len(state.policies) == 1
 
 
 def test_a_fleet_below_the_minimum_is_brought_to_it(aws: Aws, endpoint: str) -> None:
-    ledger = Ledger.open(aws, RUN)
-    assert ensure_autoscaling(aws, ledger, planned(endpoint, minimum=2)).current_instances == 2
+    run = Run(aws, RUN)
+    assert ensure_autoscaling(run, planned(endpoint, minimum=2)).current_instances == 2
     activities = describe_activities(aws, endpoint, VARIANT)
     assert "minimum capacity was set to 2" in activities[-1].cause
     assert activities[-1].started <= (activities[-1].ended or activities[-1].started)
-    ensure_autoscaling(aws, ledger, planned(endpoint))
+    ensure_autoscaling(run, planned(endpoint))
     suspend_scaling(aws, endpoint, VARIANT)
     ref = EndpointRef(endpoint, "arn", "c", "m", VARIANT, "ml.m5.large", 2, "s3://m", 1.0)
     set_instance_count(aws, ref, 1, deadline_seconds=30)
@@ -107,8 +107,8 @@ def test_a_fleet_below_the_minimum_is_brought_to_it(aws: Aws, endpoint: str) -> 
 
 
 def test_scaling_is_suspended_and_resumed_and_a_plan_resumes_it(aws: Aws, calls: Calls, endpoint: str) -> None:
-    ledger = Ledger.open(aws, RUN)
-    ensure_autoscaling(aws, ledger, planned(endpoint))
+    run = Run(aws, RUN)
+    ensure_autoscaling(run, planned(endpoint))
 
     def is_suspended() -> bool:
         state = describe_scaling(aws, endpoint, VARIANT)
@@ -119,7 +119,7 @@ def test_scaling_is_suspended_and_resumed_and_a_plan_resumes_it(aws: Aws, calls:
     assert suspend_scaling(aws, endpoint, VARIANT) and calls.mutating() == []
     assert resume_scaling(aws, endpoint, VARIANT) and not is_suspended()
     suspend_scaling(aws, endpoint, VARIANT)
-    assert not ensure_autoscaling(aws, ledger, planned(endpoint)).is_suspended
+    assert not ensure_autoscaling(run, planned(endpoint)).is_suspended
 
 
 def test_an_endpoint_that_is_not_registered_has_no_scaling(aws: Aws, endpoint: str) -> None:
@@ -128,10 +128,10 @@ def test_an_endpoint_that_is_not_registered_has_no_scaling(aws: Aws, endpoint: s
 
 
 def test_somebody_elses_policy_is_not_joined(aws: Aws, endpoint: str) -> None:
-    ledger = Ledger.open(aws, RUN)
-    ensure_autoscaling(aws, ledger, planned(endpoint, run_id="other"))
+    run = Run(aws, RUN)
+    ensure_autoscaling(run, planned(endpoint, run_id="other"))
     with pytest.raises(OwnershipRefused, match="kennel-other-invocations scales it already"):
-        ensure_autoscaling(aws, ledger, planned(endpoint))
+        ensure_autoscaling(run, planned(endpoint))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_what_aws_would_refuse_or_never_act_on_is_refused_before_a_call(changes:
 
 def test_an_endpoint_that_does_not_exist_is_not_found(aws: Aws) -> None:
     with pytest.raises(NotFound):
-        ensure_autoscaling(aws, Ledger.open(aws, RUN), planned("no-such-endpoint"))
+        ensure_autoscaling(Run(aws, RUN), planned("no-such-endpoint"))
 
 
 def test_a_wait_for_more_instances_than_there_are_has_a_deadline(aws: Aws, endpoint: str) -> None:
@@ -169,7 +169,7 @@ def test_a_derived_plan_is_applied_number_by_number() -> None:
 
 
 def test_teardown_finds_and_removes_the_target(aws: Aws, endpoint: str) -> None:
-    ensure_autoscaling(aws, Ledger.open(aws, RUN), planned(endpoint))
+    ensure_autoscaling(Run(aws, RUN), planned(endpoint))
     kind, name = KINDS["scalable-target"], resource_id(endpoint, VARIANT)
     found = kind.look(aws, name)
     assert found is not None and found.key == ("scalable-target", name)
@@ -182,22 +182,22 @@ def test_teardown_finds_and_removes_the_target(aws: Aws, endpoint: str) -> None:
 def test_a_redeploy_keeps_the_scaled_count_and_another_instance_type_is_deregistered(
     aws: Aws, bench: Workbench
 ) -> None:
-    ledger = Ledger.open(aws, RUN)
+    run = Run(aws, RUN)
 
     def deploy(code: str, instance_type: str) -> EndpointRef:
         uri = bench.upload(pack({"code/inference.py": code}))
         instance = choose_hosting_instance(instance_type)
-        return ensure_endpoint(aws, ledger, EndpointPlan(RUN, IMAGE, uri, bench.role_arn, instance, 1, 40.0))
+        return ensure_endpoint(run, EndpointPlan(RUN, IMAGE, uri, bench.role_arn, instance, 1, 40.0))
 
     made = deploy(ECHO, "ml.m5.large")
     wanted = planned(made.name, variant=made.variant, minimum=2)
-    first = ensure_autoscaling(aws, ledger, wanted)
+    first = ensure_autoscaling(run, wanted)
     assert deploy(ECHO + "# changed", "ml.m5.large").instance_count == 2
     again = describe_scaling(aws, made.name, made.variant)
     assert again is not None and (again.minimum, again.policies) == (2, first.policies)
 
     assert deploy(ECHO, "ml.c5.xlarge").instance_type == "ml.c5.xlarge"
     assert describe_scaling(aws, made.name, made.variant) is None
-    states = {row.name: row.state for row in ledger.rows() if row.kind == "scalable-target"}
+    states = {row.name: row.state for row in run.ledger.rows() if row.kind == "scalable-target"}
     assert states == {resource_id(made.name, made.variant): "removed"}
     KINDS["endpoint"].remove(aws, made.name)

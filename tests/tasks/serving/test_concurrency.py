@@ -15,7 +15,7 @@ import pytest
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import LimitReached, NotFound, SettingsRefused, StageFailed
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.records import FunctionRef
 from tasks.run.settings import Settings
 from tasks.serving.concurrency import (
@@ -83,29 +83,29 @@ def planned(function: FunctionRef, **changes: object) -> ConcurrencyPlan:
 
 
 def test_what_is_planned_is_what_is_set_and_ready(aws: Aws, function: FunctionRef) -> None:
-    ledger = Ledger.open(aws, RUN)
-    same, state = ensure_concurrency(aws, ledger, planned(function))
+    run = Run(aws, RUN)
+    same, state = ensure_concurrency(run, planned(function))
     assert same == function
     assert (state.reserved, state.provisioned, state.available, state.status) == (10, 2, 2, "READY")
     assert (state.memory_mb, state.version) == (256, "1")
-    rows = [(row.kind, row.name, row.state) for row in ledger.rows()]
+    rows = [(row.kind, row.name, row.state) for row in run.ledger.rows()]
     assert rows == [("provisioned-concurrency", f"{function.name}:live", "created")]
 
 
 def test_the_same_again_changes_nothing(aws: Aws, calls: Calls, function: FunctionRef) -> None:
-    ledger = Ledger.open(aws, RUN)
-    first = ensure_concurrency(aws, ledger, planned(function))
+    run = Run(aws, RUN)
+    first = ensure_concurrency(run, planned(function))
     calls.seen.clear()
-    assert ensure_concurrency(aws, ledger, planned(function)) == first
+    assert ensure_concurrency(run, planned(function)) == first
     assert calls.seen and calls.mutating() == []
 
 
 def test_another_memory_is_a_new_version_that_the_alias_and_its_environments_move_to(
     aws: Aws, function: FunctionRef
 ) -> None:
-    ledger = Ledger.open(aws, RUN)
-    ensure_concurrency(aws, ledger, planned(function))
-    moved, state = ensure_concurrency(aws, ledger, planned(function, memory_mb=512))
+    run = Run(aws, RUN)
+    ensure_concurrency(run, planned(function))
+    moved, state = ensure_concurrency(run, planned(function, memory_mb=512))
     assert (moved.version, state.version, state.memory_mb) == ("2", "2", 512)
     assert (state.available, state.status) == (2, "READY")
     answer = aws.client("lambda").invoke(FunctionName=function.name, Qualifier="live")
@@ -116,18 +116,18 @@ def test_another_memory_is_a_new_version_that_the_alias_and_its_environments_mov
 def test_reserved_and_provisioned_fit_each_other_on_the_way(
     aws: Aws, function: FunctionRef, first: tuple[int | None, int], then: tuple[int | None, int]
 ) -> None:
-    ledger = Ledger.open(aws, RUN)
+    run = Run(aws, RUN)
     for reserved, provisioned in (first, then):
-        _, state = ensure_concurrency(aws, ledger, planned(function, reserved=reserved, provisioned=provisioned))
+        _, state = ensure_concurrency(run, planned(function, reserved=reserved, provisioned=provisioned))
         assert (state.reserved, state.provisioned, state.status) == (reserved, provisioned, "READY")
 
 
 def test_nothing_planned_is_nothing_kept(aws: Aws, function: FunctionRef) -> None:
-    ledger = Ledger.open(aws, RUN)
-    ensure_concurrency(aws, ledger, planned(function))
-    _, state = ensure_concurrency(aws, ledger, planned(function, reserved=None, provisioned=0))
+    run = Run(aws, RUN)
+    ensure_concurrency(run, planned(function))
+    _, state = ensure_concurrency(run, planned(function, reserved=None, provisioned=0))
     assert (state.reserved, state.provisioned, state.status) == (None, 0, None)
-    assert [row.state for row in ledger.rows()] == ["removed"]
+    assert [row.state for row in run.ledger.rows()] == ["removed"]
 
 
 def test_more_than_the_account_can_spare_is_refused_before_anything_changes(
@@ -136,14 +136,14 @@ def test_more_than_the_account_can_spare_is_refused_before_anything_changes(
     limits = account_limits(aws, function)
     asked = limits.reservable + 1
     with pytest.raises(LimitReached, match=f"plan with at most {limits.reservable}, or request") as caught:
-        ensure_concurrency(aws, Ledger.open(aws, RUN), planned(function, reserved=asked))
+        ensure_concurrency(Run(aws, RUN), planned(function, reserved=asked))
     assert f"would leave 99 of {limits.lambda_concurrency} unreserved" in caught.value.what
     assert not [call for call in calls.mutating() if "concurrency" in call.lower()]
 
 
 def test_the_accounts_limits_leave_out_what_the_function_has_itself(aws: Aws, function: FunctionRef) -> None:
     before = account_limits(aws, function)
-    ensure_concurrency(aws, Ledger.open(aws, RUN), planned(function, reserved=50, provisioned=0))
+    ensure_concurrency(Run(aws, RUN), planned(function, reserved=50, provisioned=0))
     assert account_limits(aws, function) == before
     assert account_limits(aws).reserved_by_others == before.reserved_by_others + 50
 
@@ -151,7 +151,7 @@ def test_the_accounts_limits_leave_out_what_the_function_has_itself(aws: Aws, fu
 def test_environments_that_cannot_start_are_told_with_lambdas_reason(aws: Aws, role_arn: str) -> None:
     broken = make_function(aws, role_arn, BROKEN)
     with pytest.raises(StageFailed, match="FUNCTION_ERROR_INIT_FAILURE") as caught:
-        ensure_concurrency(aws, Ledger.open(aws, RUN), planned(broken))
+        ensure_concurrency(Run(aws, RUN), planned(broken))
     assert "FAILED with 0 ready" in caught.value.what
     aws.client("lambda").delete_function(FunctionName=broken.name)
 
@@ -188,21 +188,21 @@ def test_a_function_that_does_not_exist_is_not_found(aws: Aws, function: Functio
 
 
 def test_provisioned_concurrency_is_given_up_and_teardown_finds_it(aws: Aws, function: FunctionRef) -> None:
-    ledger, name = Ledger.open(aws, RUN), f"{function.name}:live"
-    ensure_concurrency(aws, ledger, planned(function))
+    run, name = Run(aws, RUN), f"{function.name}:live"
+    ensure_concurrency(run, planned(function))
     kind = KINDS["provisioned-concurrency"]
     found = kind.look(aws, name)
     assert found is not None and found.key == ("provisioned-concurrency", name)
     kind.remove(aws, name)
     assert kind.look(aws, name) is None
-    remove_provisioned(aws, ledger, function)
-    ensure_concurrency(aws, ledger, planned(function))
-    remove_provisioned(aws, ledger, function)
+    remove_provisioned(run, function)
+    ensure_concurrency(run, planned(function))
+    remove_provisioned(run, function)
     assert describe_concurrency(aws, function).status is None
 
 
 def test_an_alias_is_deleted_with_what_is_provisioned_for_it(aws: Aws, function: FunctionRef) -> None:
-    ensure_concurrency(aws, Ledger.open(aws, RUN), planned(function))
+    ensure_concurrency(Run(aws, RUN), planned(function))
     KINDS["function-alias"].remove(aws, f"{function.name}:live")
     assert KINDS["function-alias"].look(aws, f"{function.name}:live") is None
     assert KINDS["provisioned-concurrency"].look(aws, f"{function.name}:live") is None

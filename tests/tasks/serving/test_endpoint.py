@@ -13,7 +13,6 @@ import pytest
 
 from tasks.account.prices import choose_hosting_instance
 from tasks.run.errors import OwnershipRefused, StageFailed
-from tasks.run.ledger import Ledger
 from tasks.run.naming import tag_list
 from tasks.run.records import DatasetRef, FunctionRef
 from tasks.serving.endpoint import EndpointPlan, ensure_endpoint, with_first_seconds
@@ -69,29 +68,25 @@ def in_service(config: str, **more: Any) -> dict[str, Any]:
     return {"EndpointStatus": "InService", "EndpointConfigName": config, "ProductionVariants": variants, **more}
 
 
-def ledger(folder: Path) -> Ledger:
-    return Ledger(folder / "r", account_id="123456789012", endpoint="aws")
-
-
 def test_an_endpoint_in_service_with_the_former_configuration_was_rolled_back_and_that_is_a_failure(
     tmp_path: Path,
 ) -> None:
     scripted = account(in_service("old", FailureReason="alarm"), before=in_service("old"))
     with pytest.raises(StageFailed, match="AWS rolled back: it serves old") as caught:
-        ensure_endpoint(scripted.aws, ledger(tmp_path), PLAN)
+        ensure_endpoint(scripted.run(tmp_path), PLAN)
     assert caught.value.why == "alarm"
 
 
 def test_an_endpoint_that_failed_brings_aws_reason(tmp_path: Path) -> None:
     failed = {"EndpointStatus": "Failed", "EndpointConfigName": PLAN.config_name, "FailureReason": "ping never passed"}
     with pytest.raises(StageFailed, match="it ended Failed") as caught:
-        ensure_endpoint(account(failed).aws, ledger(tmp_path), PLAN)
+        ensure_endpoint(account(failed).run(tmp_path), PLAN)
     assert caught.value.why == "ping never passed"
 
 
 def test_a_new_configuration_updates_the_endpoint_and_reports_the_instances_that_it_kept(tmp_path: Path) -> None:
     scripted = account(in_service(PLAN.config_name), before=in_service("old"))
-    endpoint = ensure_endpoint(scripted.aws, ledger(tmp_path), PLAN)
+    endpoint = ensure_endpoint(scripted.run(tmp_path), PLAN)
     assert endpoint.instance_count == 3
     assert "update_endpoint" in scripted.calls
     assert "create_endpoint" not in scripted.calls
@@ -99,7 +94,7 @@ def test_a_new_configuration_updates_the_endpoint_and_reports_the_instances_that
 
 def test_the_seconds_of_an_endpoint_are_kept_while_it_lives_and_no_longer(tmp_path: Path) -> None:
     born = datetime(2026, 1, 1, tzinfo=UTC)
-    kept = ensure_endpoint(account(in_service(PLAN.config_name, CreationTime=born)).aws, ledger(tmp_path), PLAN)
+    kept = ensure_endpoint(account(in_service(PLAN.config_name, CreationTime=born)).run(tmp_path), PLAN)
     again = dataclasses.replace(kept, seconds=0.1)
     reborn = dataclasses.replace(again, created=(born + timedelta(days=1)).isoformat())
     assert kept.created == "2026-01-01T00:00:00+00:00"
@@ -111,14 +106,14 @@ def test_the_seconds_of_an_endpoint_are_kept_while_it_lives_and_no_longer(tmp_pa
 def test_the_scaled_count_is_kept_unless_another_one_is_asked_for(tmp_path: Path, former: int, keeps: bool) -> None:
     asked: dict[str, Any] = {}
     scripted = account(in_service(PLAN.config_name), before=in_service("old"), former=former, asked=asked)
-    ensure_endpoint(scripted.aws, ledger(tmp_path), PLAN)
+    ensure_endpoint(scripted.run(tmp_path), PLAN)
     assert asked["RetainAllVariantProperties"] is keeps
 
 
 def test_somebody_elses_endpoint_of_that_name_is_left_alone(tmp_path: Path) -> None:
     scripted = account(in_service(PLAN.config_name), before=in_service("theirs"), tags=[])
     with pytest.raises(OwnershipRefused, match="it exists already"):
-        ensure_endpoint(scripted.aws, ledger(tmp_path), PLAN)
+        ensure_endpoint(scripted.run(tmp_path), PLAN)
     assert "update_endpoint" not in scripted.calls
 
 

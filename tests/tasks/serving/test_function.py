@@ -8,7 +8,7 @@ import pytest
 from tasks.account.roles import ensure_role, function_role
 from tasks.model.code import build_lambda_zip
 from tasks.run.aws import Aws
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.settings import Settings
 from tasks.serving.concurrency import ConcurrencyPlan, ensure_concurrency
 from tasks.serving.function import FunctionPlan, ensure_function
@@ -18,49 +18,49 @@ from tests.counting_proxy import Calls
 RUN = "functions"
 
 
-def make_plan(aws: Aws, ledger: Ledger, folder: Path) -> FunctionPlan:
+def make_plan(run: Run, folder: Path) -> FunctionPlan:
     source = folder / "source"
     source.mkdir(exist_ok=True)
     (source / "handler.py").write_text("def handler(event, context):\n    return 1\n")
-    role = function_role(aws, RUN, "arn:aws:sagemaker:us-east-1:123456789012:endpoint/e", "/aws/lambda/f")
+    role = function_role(run.aws, RUN, "arn:aws:sagemaker:us-east-1:123456789012:endpoint/e", "/aws/lambda/f")
     sha256 = build_lambda_zip(folder / "f.zip", source)
-    return FunctionPlan(RUN, "e", role.name, ensure_role(aws, ledger, RUN, role), folder / "f.zip", sha256)
+    return FunctionPlan(RUN, "e", role.name, ensure_role(run, role), folder / "f.zip", sha256)
 
 
 def test_a_function_is_published_once_and_again_only_when_something_changed(calls: Calls, tmp_path: Path) -> None:
     aws = Aws(Settings(endpoint_url=calls.url, runs=tmp_path / "runs", region="us-east-1"))
-    ledger = Ledger.open(aws, RUN)
-    plan = make_plan(aws, ledger, tmp_path)
-    first = ensure_function(aws, ledger, plan)
+    run = Run(aws, RUN)
+    plan = make_plan(run, tmp_path)
+    first = ensure_function(run, plan)
     assert (first.version, first.alias, first.alias_arn[-5:]) == ("1", "live", ":live")
 
     calls.seen.clear()
-    assert ensure_function(aws, ledger, plan) == first
+    assert ensure_function(run, plan) == first
     assert calls.mutating() == []
 
     changed = dataclasses.replace(plan, allowed_hosts=("127.0.0.1:8123",))
-    second = ensure_function(aws, ledger, changed)
+    second = ensure_function(run, changed)
     assert (second.version, second.alias_arn) == ("2", first.alias_arn)
     live = aws.client("lambda").get_function_configuration(FunctionName=plan.name, Qualifier="live")
     assert live["Environment"]["Variables"]["ALLOWED_HOSTS"] == "127.0.0.1:8123"
-    assert [row.state for row in ledger.rows() if row.kind == "function"] == ["created"]
+    assert [row.state for row in run.ledger.rows() if row.kind == "function"] == ["created"]
 
 
 def test_a_redeploy_keeps_the_memory_that_a_scaling_plan_has_set(localaws: RunningLocalAws, tmp_path: Path) -> None:
     aws = Aws(Settings(endpoint_url=localaws.url, runs=tmp_path / "runs", region="us-east-1"))
-    ledger = Ledger.open(aws, RUN)
-    plan = make_plan(aws, ledger, tmp_path)
-    function, client = ensure_function(aws, ledger, plan), aws.client("lambda")
+    run = Run(aws, RUN)
+    plan = make_plan(run, tmp_path)
+    function, client = ensure_function(run, plan), aws.client("lambda")
 
     def memory() -> int:
         return int(client.get_function_configuration(FunctionName=plan.name, Qualifier="live")["MemorySize"])
 
     assert memory() == 256
-    ensure_concurrency(aws, ledger, ConcurrencyPlan(function, 512, None, 0))
+    ensure_concurrency(run, ConcurrencyPlan(function, 512, None, 0))
     changed = dataclasses.replace(plan, fetch_timeout_seconds=3.0)
-    assert ensure_function(aws, ledger, changed).version != function.version
+    assert ensure_function(run, changed).version != function.version
     assert memory() == 512
-    ensure_function(aws, ledger, dataclasses.replace(changed, memory_mb=1024))
+    ensure_function(run, dataclasses.replace(changed, memory_mb=1024))
     assert memory() == 1024
     client.delete_function(FunctionName=plan.name)
 

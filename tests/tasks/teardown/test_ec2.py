@@ -14,7 +14,8 @@ from tasks.ec2.launch import launch
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import TeardownIncomplete
-from tasks.run.ledger import Ledger, read_ledger
+from tasks.run.handle import Run
+from tasks.run.ledger import read_ledger
 from tasks.run.records import InstanceRef
 from tasks.teardown.sagemaker_and_storage import KINDS
 from tasks.teardown.teardown import draw_plan, tear_down
@@ -44,8 +45,8 @@ def remove(aws: Aws, run_id: str) -> list[str]:
 
 
 def make(aws: Aws, run_id: str) -> InstanceRef:
-    ledger = Ledger.open(aws, run_id)
-    return launch(aws, ledger, planned(aws, ledger, run_id))
+    run = Run(aws, run_id)
+    return launch(run, planned(run))
 
 
 def test_a_run_leaves_no_instance_group_key_profile_or_role(aws: Aws) -> None:
@@ -87,7 +88,7 @@ def test_without_a_ledger_the_tags_are_enough_and_another_run_stays(aws: Aws) ->
 def test_a_terminated_instance_counts_as_gone(aws: Aws) -> None:
     ref = make(aws, "gone-5")
     aws.client("ec2").terminate_instances(InstanceIds=[ref.instance_id])
-    KINDS["instance"].remove(aws, next(row.name for row in Ledger.open(aws, "gone-5").rows() if row.kind == "instance"))
+    KINDS["instance"].remove(aws, next(row.name for row in Run(aws, "gone-5").ledger.rows() if row.kind == "instance"))
     plan, _ = draw_plan(aws, "gone-5")
     assert "instance" not in {item.kind for item in plan.removals}
     assert "instance" in {claim.kind for claim in plan.gone}
@@ -143,11 +144,11 @@ def test_what_carries_our_names_and_not_our_tags_is_never_touched(aws: Aws, loca
 
 
 def test_a_group_of_which_the_answer_was_lost_for_good_is_found_by_its_tags(aws: Aws, calls: Calls) -> None:
-    ledger = Ledger.open(aws, "gone-9")
+    run = Run(aws, "gone-9")
     calls.faults.append(Fault("CreateSecurityGroup", instead=ec2_error("InternalError", "x", 500), times=1))
-    access: Access = ensure_access(aws, ledger, "gone-9")  # botocore asks again
+    access: Access = ensure_access(run)  # botocore asks again
     assert access.group_id
-    ledger.path.unlink()
+    run.ledger.path.unlink()
     remove(aws, "gone-9")
     assert left(aws, "gone-9") == []
 
@@ -157,19 +158,19 @@ def test_a_group_of_which_the_answer_was_lost_for_good_is_found_by_its_tags(aws:
 KILLING = """
 import os, sys; from pathlib import Path
 from instances import account, planned
-from tasks.ec2.launch import launch; from tasks.run.ledger import Ledger; from tasks.teardown.teardown import tear_down
+from tasks.ec2.launch import launch; from tasks.run.handle import Run; from tasks.teardown.teardown import tear_down
 url, folder, *runs = sys.argv[1:]
 aws = account(url, Path(folder))
 for service in ("ec2", "iam", "ssm", "s3", "logs", "lambda", "sagemaker", "application-autoscaling"):
     aws.client(service)  # made once for all children, without a connection yet
-for run, moment in (each.split("=") for each in runs):
+for name, moment in (each.split("=") for each in runs):
     child = os.fork()
     if child == 0:
         os.environ["KENNEL_CRASH_AT"] = moment
         if moment.startswith("remove"):
-            tear_down(aws, run, yes=True, say=lambda _: None)
-        ledger = Ledger.open(aws, run)
-        launch(aws, ledger, planned(aws, ledger, run, spot=True))
+            tear_down(aws, name, yes=True, say=lambda _: None)
+        run = Run(aws, name)
+        launch(run, planned(run, spot=True))
         os._exit(0)
     print(os.WTERMSIG(os.waitpid(child, 0)[1]))
 """
@@ -204,10 +205,10 @@ def test_a_launch_that_was_killed_leaves_nothing_after_a_teardown(aws: Aws, kill
 
 @pytest.mark.parametrize("run_id", AGAIN)
 def test_a_launch_that_was_killed_goes_on_with_what_it_made(aws: Aws, killed: None, run_id: str) -> None:
-    ledger = Ledger.open(aws, run_id)
-    launch(aws, ledger, planned(aws, ledger, run_id, spot=True))
+    run = Run(aws, run_id)
+    launch(run, planned(run, spot=True))
     assert [kind for kind, _ in left(aws, run_id)] == sorted(EC2_KINDS)
-    assert {row.state for row in ledger.rows()} == {"created"}
+    assert {row.state for row in run.ledger.rows()} == {"created"}
     remove(aws, run_id)
 
 
@@ -219,13 +220,13 @@ def test_a_teardown_that_was_killed_is_finished_by_the_next(aws: Aws, killed: No
 
 
 def test_an_instance_that_ec2_may_not_show_yet_stays_in_the_ledger(aws: Aws) -> None:
-    ledger = Ledger.open(aws, "gone-10")
-    ledger.record("instance", "kennel-gone-10-ec2-1-1-00000000", "intended")
+    run = Run(aws, "gone-10")
+    run.ledger.record("instance", "kennel-gone-10-ec2-1-1-00000000", "intended")
     lines = remove(aws, "gone-10")
     assert "  unsure instance kennel-gone-10-ec2-1-1-00000000: EC2 does not show it, and may yet" in lines[-1]
-    assert [row.state for row in ledger.rows()] == ["intended"]
+    assert [row.state for row in run.ledger.rows()] == ["intended"]
     old = (datetime.now(UTC) - timedelta(minutes=2)).isoformat()
-    text = ledger.path.read_text()
-    ledger.path.write_text(text.replace(ledger.rows()[0].at, old))
+    text = run.ledger.path.read_text()
+    run.ledger.path.write_text(text.replace(run.ledger.rows()[0].at, old))
     remove(aws, "gone-10")
-    assert [row.state for row in ledger.rows()] == ["removed"]
+    assert [row.state for row in run.ledger.rows()] == ["removed"]

@@ -9,10 +9,10 @@ from tasks.account import objects
 from tasks.account.bucket import ensure_bucket
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
-from tasks.run.ledger import Ledger
-from tasks.run.records import InstanceModel, save_record
+from tasks.run.handle import Run
+from tasks.run.records import InstanceModel
 from tasks.run.settings import Settings
-from tasks.sagemaker.kept import FOLDER, METRICS, MODEL, KeptTraining
+from tasks.sagemaker.kept import FOLDER, MODEL, KeptTraining
 from tasks.teardown.models import keep_models
 from tasks.teardown.teardown import TeardownReport, draw_plan, tear_down
 from tests.conftest import RunningLocalAws
@@ -33,9 +33,9 @@ def calls(own_localaws: RunningLocalAws) -> Iterator[Calls]:
 def aws(calls: Calls, tmp_path: Path) -> Aws:
     """An account with one run, whose model is in the bucket."""
     made = Aws(Settings(endpoint_url=calls.url, home=tmp_path / "home", runs=tmp_path / "runs"))
-    ledger = Ledger.open(made, "run-1")
-    bucket = ensure_bucket(made, ledger, "run-1")
-    with ledger.create("s3-prefix", f"s3://{bucket}/runs/run-1/"):
+    run = Run(made, "run-1")
+    bucket = ensure_bucket(run)
+    with run.ledger.create("s3-prefix", f"s3://{bucket}/runs/run-1/"):
         objects.put_object(made, bucket, KEY, CONTENT, content_type="application/gzip")
         objects.put_object(made, bucket, "runs/run-1/code/train.py", b"code", content_type="text/plain")
     return made
@@ -66,18 +66,18 @@ def test_a_model_that_the_run_keeps_is_not_fetched_again(aws: Aws, calls: Calls)
     etag = objects.list_objects(aws, aws.bucket, KEY)[KEY].etag
     uri = f"s3://{aws.bucket}/{KEY}"
     kept = KeptTraining(JOB, "2026-01-01", uri, etag, "0" * 64, len(CONTENT), {}, {}, 0)
-    save_record(folder, METRICS.removesuffix(".json"), kept)
+    Run(aws, "run-1").keep(kept)
     calls.seen.clear()
     assert removed(aws, []).models_kept == (str(folder / MODEL),)
     assert f"GET /{aws.bucket}/{KEY}" not in calls.seen
 
 
 def test_a_model_that_came_from_ec2_is_not_fetched_again(aws: Aws, calls: Calls) -> None:
-    run_dir = aws.settings.run_dir("run-1")
-    archive = run_dir / "TrainedModels" / MODEL
+    run = Run(aws, "run-1")
+    archive = run.folder / "TrainedModels" / MODEL
     archive.parent.mkdir(parents=True)
     archive.write_bytes(CONTENT)
-    save_record(run_dir, "train_ec2", from_ec2(f"s3://{aws.bucket}/{KEY}", str(archive)))
+    run.keep(from_ec2(f"s3://{aws.bucket}/{KEY}", str(archive)))
     calls.seen.clear()
     assert removed(aws, []).models_kept == (str(archive),)
     assert f"GET /{aws.bucket}/{KEY}" not in calls.seen
@@ -114,9 +114,9 @@ def from_ec2(uri: str, archive: str) -> InstanceModel:
 
 
 def test_a_record_that_cannot_be_read_stands_for_no_copy(aws: Aws) -> None:
-    folder = aws.settings.run_dir("run-1") / FOLDER
-    folder.mkdir(parents=True)
-    (folder / METRICS).write_text("{}")
+    metrics = Run(aws, "run-1").path(KeptTraining)
+    metrics.parent.mkdir(parents=True)
+    metrics.write_text("{}")
     (copy,) = removed(aws, []).models_kept
     assert Path(copy).read_bytes() == CONTENT
 

@@ -19,7 +19,8 @@ from tasks.account.roles import RoleSpec, ensure_role
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, RunBusy, SettingsRefused, StageFailed, TeardownIncomplete, WaitTimedOut
-from tasks.run.ledger import Ledger, read_ledger, run_lock
+from tasks.run.handle import Run
+from tasks.run.ledger import read_ledger, run_lock
 from tasks.run.settings import Settings
 from tasks.teardown.kinds import Kind, until_gone
 from tasks.teardown.plan import Found, Plan, Removal
@@ -47,37 +48,38 @@ def aws(own_localaws: RunningLocalAws, tmp_path: Path) -> Aws:
 
 def make_run(aws: Aws, run_id: str = "run-1") -> None:
     """Make one of each kind that costs nothing to make, with its ledger."""
-    ledger = Ledger.open(aws, run_id)
-    bucket = ensure_bucket(aws, ledger, run_id)
+    run = Run(aws, run_id)
+    bucket = ensure_bucket(run)
     prefix = f"datasets/{'a' * 64}"
-    with ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"):
+    with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"):
         objects.put_object(aws, bucket, f"{prefix}/train/shard-00000.tar", b"tar", content_type="application/x-tar")
-    with ledger.create("s3-prefix", f"s3://{bucket}/runs/{run_id}/code"):
+    with run.ledger.create("s3-prefix", f"s3://{bucket}/runs/{run_id}/code"):
         objects.put_object(aws, bucket, f"runs/{run_id}/code/train.py", b"code", content_type="text/plain")
     name = naming.resource_name(run_id, "x")
-    with ledger.create("role", name):
+    with run.ledger.create("role", name):
         aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=TRUST, Tags=naming.tag_list(run_id))
         aws.client("iam").put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=POLICY)
-    with ledger.create("log-group", f"/aws/lambda/{name}"):
+    with run.ledger.create("log-group", f"/aws/lambda/{name}"):
         aws.client("logs").create_log_group(logGroupName=f"/aws/lambda/{name}", tags=naming.tags(run_id))
-    make_function(aws, ledger, run_id, name)
+    make_function(run, name)
 
 
-def make_function(aws: Aws, ledger: Ledger, run_id: str, name: str) -> None:
+def make_function(run: Run, name: str) -> None:
+    aws = run.aws
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:
         archive.writestr("handler.py", "def handler(event, context): return 1")
-    with ledger.create("function", name):
+    with run.ledger.create("function", name):
         aws.client("lambda").create_function(
             FunctionName=name,
             Runtime="python3.11",
             Role=f"arn:aws:iam::{aws.account_id}:role/{name}",
             Handler="handler.handler",
             Code={"ZipFile": code.getvalue()},
-            Tags=naming.tags(run_id),
+            Tags=naming.tags(run.id),
         )
     version = aws.client("lambda").publish_version(FunctionName=name)["Version"]
-    with ledger.create("function-alias", f"{name}:live"):
+    with run.ledger.create("function-alias", f"{name}:live"):
         aws.client("lambda").create_alias(FunctionName=name, Name="live", FunctionVersion=version)
 
 
@@ -132,7 +134,7 @@ def test_foreign_resources_with_similar_names_are_never_touched(aws: Aws) -> Non
     iam, logs = aws.client("iam"), aws.client("logs")
     iam.create_role(RoleName="kennel-run-1-y", AssumeRolePolicyDocument=TRUST)
     logs.create_log_group(logGroupName="/aws/lambda/kennel-run-1-theirs")
-    Ledger.open(aws, "run-1").record("role", "kennel-run-1-y", "uncertain")
+    Run(aws, "run-1").ledger.record("role", "kennel-run-1-y", "uncertain")
     lines = remove_all(aws)
     assert "  keep   role kennel-run-1-y: it does not carry the tags of these runs" in lines
     assert iam.get_role(RoleName="kennel-run-1-y")
@@ -159,7 +161,7 @@ def test_a_role_of_another_region_is_another_teardowns(aws: Aws) -> None:
     iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST, Tags=tags)
     assert remove_all(aws) == ["  nothing to remove"]
     with pytest.raises(OwnershipRefused, match="role kennel-run-1-training") as caught:
-        ensure_role(aws, Ledger.open(aws, "run-1"), "run-1", RoleSpec(name, "sagemaker.amazonaws.com", (), "test"))
+        ensure_role(Run(aws, "run-1"), RoleSpec(name, "sagemaker.amazonaws.com", (), "test"))
     assert "run run-1 has it in eu-west-1" in caught.value.why
     iam.delete_role(RoleName=name)
 

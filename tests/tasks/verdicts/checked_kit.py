@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.run.aws import Aws
-from tasks.run.ledger import Ledger
+from tasks.run.handle import Run
 from tasks.run.records import EndpointRef, FunctionRef
 from tasks.run.settings import Settings
 from tests.localaws.functions.functions_kit import Functions
@@ -51,14 +51,13 @@ class Deployed:
     """What a checked load test works on."""
 
     server: ScaledServer
-    aws: Aws
+    run: Run
     endpoint: EndpointRef
     function: FunctionRef
-    run_dir: Path
 
     @property
-    def ledger(self) -> Ledger:
-        return Ledger.open(self.aws, RUN_ID)
+    def aws(self) -> Aws:
+        return self.run.aws
 
 
 @contextmanager
@@ -91,14 +90,13 @@ def deployed(folder: Path, *arguments: str) -> Iterator[Deployed]:
             clock_origin=clock["origin"],
         )
         arn = "arn:aws:{}:us-east-1:123456789012:{}"
-        run_dir = settings.run_dir(RUN_ID)
-        run_dir.mkdir(parents=True)
+        run = Run(Aws(settings), RUN_ID)
+        run.folder.mkdir(parents=True)
         yield Deployed(
             server,
-            Aws(settings),
+            run,
             EndpointRef(
                 name, arn.format("sagemaker", f"endpoint/{name}"), "c", "m", "AllTraffic", TYPE, 1, "s3://b/k", 1.0
             ),
             FunctionRef(front, arn.format("lambda", f"function:{front}"), version, "live", "a", "r", "ra", "s", name),
-            run_dir,
         )

@@ -44,8 +44,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 @pytest.fixture(scope="module")
 def record(deployment: Deployed, image: Path) -> LadderRecord:
     return measure(
-        deployment.aws,
-        deployment.run_dir,
+        deployment.run,
         endpoint=deployment.endpoint,
         function=deployment.function,
         images=[image],
@@ -64,9 +63,9 @@ def plan(record: LadderRecord) -> ScalingPlan:
 def applied_and_checked(
     deployment: Deployed, plan: ScalingPlan, image: Path, profile: Profile | None = None
 ) -> ScalingVerdicts:
-    aws, endpoint, function = deployment.aws, deployment.endpoint, deployment.function
-    apply_plan(aws, deployment.ledger, plan, run_id=RUN_ID, endpoint=endpoint, function=function)
-    trial = Trial(aws, deployment.run_dir, plan, endpoint, function, [image], bounds=UNWATCHED)
+    run, endpoint, function = deployment.run, deployment.endpoint, deployment.function
+    apply_plan(run, plan, endpoint=endpoint, function=function)
+    trial = Trial(run, plan, endpoint, function, [image], bounds=UNWATCHED)
     return check_plan(trial, profile=profile)
 
 
@@ -76,7 +75,7 @@ def result(deployment: Deployed, plan: ScalingPlan, image: Path) -> ScalingVerdi
 
 
 def seen_of(deployment: Deployed) -> Seen:
-    seen = load_record(folder_of(deployment.run_dir, "function"), "seen", Seen)
+    seen = load_record(folder_of(deployment.run.folder, "function"), Seen)
     assert seen is not None
     return seen
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tasks.load.disturbance import Bounds
-from tasks.load.generator import LoadOptions, LoadStage
+from tasks.load.generator import GeneratorOptions, LoadStage
 from tasks.load.profile import Profile
 from tasks.run.errors import Inconclusive
 from tasks.run.records import load_record
@@ -41,7 +41,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 
 def stop_while_loaded(deployment: Deployed, seconds: float = 1.5) -> threading.Thread:
     """Stop the embedded AWS for a moment in the first run, once the load of its stage has begun."""
-    warm_up = LoadOptions().warm_up_seconds * BASELINE.stages[0].rate_per_second
+    warm_up = GeneratorOptions().warm_up_seconds * BASELINE.stages[0].rate_per_second
 
     def invocations() -> float:
         of_function = {"FunctionName": deployment.function.name}
@@ -60,8 +60,7 @@ def stop_while_loaded(deployment: Deployed, seconds: float = 1.5) -> threading.T
 
 def trial(deployment: Deployed, image: Path) -> Trial:
     return Trial(
-        deployment.aws,
-        deployment.run_dir,
+        deployment.run,
         STEADY,
         deployment.endpoint,
         deployment.function,
@@ -76,9 +75,7 @@ def test_a_stage_in_which_the_server_stood_still_is_run_again_and_then_judged(
     stopping = stop_while_loaded(deployment)
     result = check_plan(trial(deployment, image), profile=BASELINE)
     stopping.join()
-    first, second = (
-        load_record(folder_of(deployment.run_dir, "function", attempt), "seen", Seen) for attempt in (1, 2)
-    )
+    first, second = (load_record(folder_of(deployment.run.folder, "function", attempt), Seen) for attempt in (1, 2))
     assert first is not None and second is not None
     assert "embedded AWS late by" in first.disturbed["baseline"] and first.stretches
     assert second.disturbed == {} and second.stretches == ()

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.conftest import RunningLocalAws
+from tests.localaws.roles import make_role
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312-ubuntu22.04-sagemaker"
 BUCKET = "endpoint-models"
@@ -138,11 +139,8 @@ class Workbench:
 def workbench(localaws: RunningLocalAws) -> Iterator[Workbench]:
     """Yield a workbench; its endpoints are deleted afterwards."""
     localaws.client("s3").create_bucket(Bucket=BUCKET)
-    trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    iam, name = localaws.client("iam"), "endpoints-" + secrets.token_hex(4)
-    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]
-    bench = Workbench(localaws, role["Arn"])
+    role_arn = make_role(localaws.client("iam"), "endpoints-" + secrets.token_hex(4), "sagemaker")
+    bench = Workbench(localaws, role_arn)
     yield bench
     for endpoint in bench.sagemaker.list_endpoints(NameContains=bench.prefix)["Endpoints"]:
         bench.delete(endpoint["EndpointName"])

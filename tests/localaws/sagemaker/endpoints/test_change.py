@@ -3,21 +3,20 @@
 import os
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, workbench
+from tests.localaws.scaled_server import scaled_server
+from tests.localaws.waiting import until
 
 SLOW_ECHO = ECHO.replace("return {", "__import__('time').sleep(0.02)\n    return {")
 BROKEN = "def model_fn(model_dir):\n    raise RuntimeError('new weights are broken')\n"
@@ -64,7 +63,7 @@ def test_an_update_switches_the_model_without_dropping_a_request_and_keeps_the_s
     config = bench.config({"ModelName": bench.model(SLOW_ECHO, environment={"VERSION": "2"})})
 
     with load(bench, endpoint) as seen:
-        _until(lambda: len(seen.answers) > 40)
+        until(lambda: len(seen.answers) > 40)
         bench.sagemaker.update_endpoint(
             EndpointName=endpoint, EndpointConfigName=config, RetainAllVariantProperties=True
         )
@@ -72,7 +71,7 @@ def test_an_update_switches_the_model_without_dropping_a_request_and_keeps_the_s
             bench.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config)
         described = bench.settled(endpoint)
         served = len(seen.answers)
-        _until(lambda: len(seen.answers) > served + 40)
+        until(lambda: len(seen.answers) > served + 40)
 
     assert seen.errors == []
     assert {"1", "2"} == set(seen.versions)
@@ -102,10 +101,10 @@ def test_scaling_in_finishes_the_requests_in_flight_and_every_request_is_counted
     endpoint = bench.endpoint(bench.model(SLOW_ECHO), instances=3)
 
     with load(bench, endpoint) as seen:
-        _until(lambda: len({answer["pid"] for answer in seen.answers}) == 3)
+        until(lambda: len({answer["pid"] for answer in seen.answers}) == 3)
         _scale(bench, endpoint, 1)
         served = len(seen.answers)
-        _until(lambda: len(seen.answers) > served + 20)
+        until(lambda: len(seen.answers) > served + 20)
 
     assert seen.errors == []
     assert len({answer["pid"] for answer in seen.answers[served + CLIENTS :]}) == 1
@@ -118,14 +117,14 @@ def test_a_killed_instance_is_replaced_and_only_its_own_requests_fail(bench: Wor
     endpoint = bench.endpoint(bench.model(SLOW_ECHO), instances=2)
 
     with load(bench, endpoint) as seen:
-        _until(lambda: len({answer["pid"] for answer in seen.answers}) == 2)
+        until(lambda: len({answer["pid"] for answer in seen.answers}) == 2)
         victim = seen.answers[-1]["pid"]
         os.kill(victim, signal.SIGKILL)
-        _until(lambda: len({answer["pid"] for answer in seen.answers}) == 3)
+        until(lambda: len({answer["pid"] for answer in seen.answers}) == 3)
 
     assert len(seen.errors) <= CLIENTS
     assert all("ModelError" in error and "server error (0)" in error for error in seen.errors)
-    _until(lambda: _instances(bench, endpoint) == 2)
+    until(lambda: _instances(bench, endpoint) == 2)
     events = bench.localaws.client("logs").filter_log_events(logGroupName=f"/aws/sagemaker/Endpoints/{endpoint}")
     assert any("ended with status -9; it is replaced" in event["message"] for event in events["events"])
 
@@ -135,10 +134,10 @@ def test_an_endpoint_whose_only_instance_died_is_unavailable_until_it_is_replace
     victim = bench.invoke(endpoint)["pid"]
 
     os.kill(victim, signal.SIGKILL)
-    _until(lambda: not psutil.pid_exists(victim))
+    until(lambda: not psutil.pid_exists(victim))
     with pytest.raises(ClientError) as unavailable:
         bench.invoke(endpoint)
-    _until(lambda: _answers(bench, endpoint))
+    until(lambda: _answers(bench, endpoint))
 
     assert unavailable.value.response["Error"]["Code"] == "ServiceUnavailable"
     assert unavailable.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
@@ -167,33 +166,24 @@ def test_changes_of_unknown_variants_and_rollouts_that_do_not_run_here_are_refus
         )
 
 
-def test_a_hung_start_is_failed_in_time_and_a_hung_instance_is_replaced(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    server = start_server(home, "--time-scale", "60")
-    try:
-        url = wait_for_url(home, server)
-        with workbench(
-            RunningLocalAws(url=url, home=home, pid=server.pid, environment=client_environment(url))
-        ) as bench:
-            stuck = bench.model(
-                "import time\ndef model_fn(model_dir):\n    print('sleeping', flush=True); time.sleep(300)\n"
-            )
-            config = bench.config({"ModelName": stuck, "ContainerStartupHealthCheckTimeoutInSeconds": 60})
-            slow = bench.start(config)
-            endpoint = bench.endpoint(bench.model())
-            stopped = bench.invoke(endpoint)["pid"]
-            os.kill(stopped, signal.SIGSTOP)
+def test_a_hung_start_is_failed_in_time_and_a_hung_instance_is_replaced() -> None:
+    with scaled_server(scale=60) as server, workbench(server.localaws) as bench:
+        stuck = bench.model(
+            "import time\ndef model_fn(model_dir):\n    print('sleeping', flush=True); time.sleep(300)\n"
+        )
+        config = bench.config({"ModelName": stuck, "ContainerStartupHealthCheckTimeoutInSeconds": 60})
+        slow = bench.start(config)
+        endpoint = bench.endpoint(bench.model())
+        stopped = bench.invoke(endpoint)["pid"]
+        os.kill(stopped, signal.SIGSTOP)
 
-            described = bench.settled(slow)
-            _until(lambda: not psutil.pid_exists(stopped) and _instances(bench, endpoint) == 1)
+        described = bench.settled(slow)
+        until(lambda: not psutil.pid_exists(stopped) and _instances(bench, endpoint) == 1)
 
-            assert described["EndpointStatus"] == "Failed"
-            assert "did not pass the ping health check" in described["FailureReason"]
-            assert "sleeping" in described["FailureReason"]
-            assert bench.invoke(endpoint)["pid"] != stopped
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(20)
+        assert described["EndpointStatus"] == "Failed"
+        assert "did not pass the ping health check" in described["FailureReason"]
+        assert "sleeping" in described["FailureReason"]
+        assert bench.invoke(endpoint)["pid"] != stopped
 
 
 def _scale(bench: Workbench, endpoint: str, count: int) -> None:
@@ -213,10 +203,3 @@ def _instances(bench: Workbench, endpoint: str) -> int:
     described = bench.sagemaker.describe_endpoint(EndpointName=endpoint)
     count: int = described["ProductionVariants"][0]["CurrentInstanceCount"]
     return count
-
-
-def _until(holds: Any, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not so within {seconds} s"
-        time.sleep(0.02)

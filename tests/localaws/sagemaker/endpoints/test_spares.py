@@ -21,7 +21,8 @@ from localaws.sagemaker.endpoints.spare_keeper import QUIET_SECONDS, Kept, Spare
 from localaws.settings import Settings
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, workbench
 from tests.localaws.sagemaker.endpoints.launches import VARIANT, launch
-from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server, until
+from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server
+from tests.localaws.waiting import until
 
 STARTUP_SECONDS = 120  # emulated; 1 s
 STARTUP = ("--capacity", "ml.m5.large=4:1ms", "--instance-startup-seconds", str(STARTUP_SECONDS))
@@ -101,7 +102,7 @@ class Watched:
             return told if told and all(told[name] == count for name, count in expected.items()) else None
 
         try:
-            return until(reached, WAIT_SECONDS)
+            return until(reached, seconds=WAIT_SECONDS)
         except AssertionError:
             raise AssertionError(f"the spares are {self.spares()}, not {expected}") from None
 
@@ -231,7 +232,7 @@ def test_an_update_ends_the_old_spares_while_the_old_fleet_still_runs(start: Any
         EndpointConfigName=bench.config({"ModelName": bench.model()}),
         DeploymentConfig={"BlueGreenUpdatePolicy": policy},
     )
-    until(lambda: spare not in model_servers(server), WAIT_SECONDS)
+    until(lambda: spare not in model_servers(server), seconds=WAIT_SECONDS)
     assert serving in model_servers(server)
     assert bench.sagemaker.describe_endpoint(EndpointName=endpoint.name)["EndpointStatus"] == "Updating"
     bench.settled(endpoint.name)

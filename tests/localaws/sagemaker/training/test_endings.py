@@ -13,32 +13,23 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import RunningLocalAws, start_server, wait_for_url
+from tests.conftest import start_server, wait_for_url
 from tests.localaws.sagemaker.training.training_rooms import (
     Room,
     make_room,
     names_in,
     room_at,
     statuses,
-    wait_until,
 )
+from tests.localaws.scaled_server import scaled_server
+from tests.localaws.waiting import until
 
 
 @pytest.fixture(scope="module")
-def room(localaws: RunningLocalAws) -> Room:
-    return make_room(localaws)
-
-
-@pytest.fixture(scope="module")
-def hasty_room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+def hasty_room() -> Iterator[Room]:
     """A server whose 120 seconds of grace last 1.5."""
-    home = tmp_path_factory.mktemp("hasty")
-    server = start_server(home, "--time-scale", "80")
-    try:
-        yield room_at(wait_for_url(home, server), home, server.pid)
-    finally:
-        server.terminate()
-        server.wait(20)
+    with scaled_server(scale=80) as server:
+        yield make_room(server.localaws)
 
 
 def test_the_failure_file_of_the_first_host_that_failed_is_the_reason_and_the_gang_ends(room: Room) -> None:
@@ -114,6 +105,13 @@ WAITS_FOR_SIGTERM = """
     print("running", flush=True)
     time.sleep(60)
 """
+IGNORES_SIGTERM = """
+    import signal, time
+    signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
+    print("running", flush=True)
+    while True:
+        time.sleep(1)
+"""
 
 
 def test_a_stopped_job_has_its_time_to_save_and_keeps_its_model(room: Room) -> None:
@@ -132,15 +130,7 @@ def test_a_stopped_job_has_its_time_to_save_and_keeps_its_model(room: Room) -> N
 
 
 def test_a_job_that_ignores_sigterm_is_killed_after_its_grace(hasty_room: Room) -> None:
-    name = hasty_room.start(
-        """
-        import signal, time
-        signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
-        print("running", flush=True)
-        while True:
-            time.sleep(1)
-        """
-    )
+    name = hasty_room.start(IGNORES_SIGTERM)
     hasty_room.wait_for_line(name, "running")
     asked = time.monotonic()
 
@@ -194,7 +184,7 @@ def test_an_interrupted_spot_job_goes_on_from_its_checkpoint(room: Room) -> None
         CheckpointConfig={"S3Uri": f"s3://{room.bucket}/spot-checkpoints"},
     )
     room.wait_for_line(name, "from step 0")
-    wait_until(  # uploaded while the job runs
+    until(  # uploaded while the job runs
         lambda: room.client("s3").list_objects_v2(Bucket=room.bucket, Prefix="spot-checkpoints/").get("KeyCount"),
         "a checkpoint in S3",
     )
@@ -233,7 +223,7 @@ def test_nothing_of_a_job_outlives_the_server_however_that_ends(tmp_path: Path) 
             server.send_signal(end)
             server.wait(20)
         if end == signal.SIGKILL:
-            wait_until(lambda: not tuple(_processes_of(tmp_path)), "the end of what the killed server ran")
+            until(lambda: not tuple(_processes_of(tmp_path)), "the end of what the killed server ran")
 
     assert tuple(_processes_of(tmp_path)) == ()
     assert list((tmp_path / "jobs").glob("*/attempt-*")) == []
@@ -243,15 +233,7 @@ def test_a_job_in_its_120_seconds_of_grace_does_not_hold_up_the_end_of_the_serve
     server = start_server(tmp_path)
     try:
         room = room_at(wait_for_url(tmp_path, server), tmp_path, server.pid)
-        name = room.start(
-            """
-            import signal, time
-            signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
-            print("running", flush=True)
-            while True:
-                time.sleep(1)
-            """
-        )
+        name = room.start(IGNORES_SIGTERM)
         room.wait_for_line(name, "running")
         room.client("sagemaker").stop_training_job(TrainingJobName=name)
         room.wait_for_line(name, "no")

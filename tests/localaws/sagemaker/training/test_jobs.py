@@ -1,30 +1,21 @@
 """Training jobs through boto3: every script here really runs, on hosts of its own."""
 
 import json
-import signal
 import time
 import uuid
-from pathlib import Path
 
 import psutil
-import pytest
 
-from tests.conftest import RunningLocalAws, start_server, wait_for_url
 from tests.localaws.sagemaker.training.training_rooms import (
     LOG_GROUP,
     Room,
     make_room,
     names_in,
     put_all,
-    room_at,
     statuses,
-    wait_until,
 )
-
-
-@pytest.fixture(scope="module")
-def room(localaws: RunningLocalAws) -> Room:
-    return make_room(localaws)
+from tests.localaws.scaled_server import scaled_server
+from tests.localaws.waiting import until
 
 
 def test_a_job_trains_and_leaves_its_model_output_metrics_and_log(room: Room) -> None:
@@ -82,19 +73,15 @@ def test_a_job_acts_on_aws_with_its_role_and_leaves_nothing_behind(room: Room) -
 
     assert room.role.rpartition("/")[2] in room.log(name)[-1]
     folder = room.home / "jobs" / name
-    wait_until(lambda: [path.name for path in folder.rglob("*")] == ["algo-1.log"], f"a tidy {folder}")
+    until(lambda: [path.name for path in folder.rglob("*")] == ["algo-1.log"], f"a tidy {folder}")
     assert room.processes(name) == []
 
 
-def test_a_job_reaches_a_server_on_another_loopback_address(tmp_path: Path) -> None:
-    server = start_server(tmp_path, "--host", "127.0.0.5")
-    try:
-        room = room_at(wait_for_url(tmp_path, server), tmp_path, server.pid)
+def test_a_job_reaches_a_server_on_another_loopback_address() -> None:
+    with scaled_server("--host", "127.0.0.5", scale=1) as server:
+        room = make_room(server.localaws)
         described = room.run("import boto3; print(boto3.client('sts').get_caller_identity()['Account'])")
         assert room.log(described["TrainingJobName"]) == ["123456789012"]
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(20)
 
 
 def test_hosts_know_each_other_and_each_has_its_own_opt_ml(room: Room) -> None:

@@ -7,16 +7,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import RunningLocalAws
 from tests.localaws.sagemaker.training.training_rooms import (
     Room,
-    make_room,
 )
-
-
-@pytest.fixture(scope="module")
-def room(localaws: RunningLocalAws) -> Room:
-    return make_room(localaws)
 
 
 def without(request: dict[str, Any], *path: str, **values: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import boto3
 import pytest
 
 from tests.conftest import ROOT, RunningLocalAws, client_environment, wait_for_url
+from tests.localaws.roles import make_role
 
 TRAINER_SECONDS = 120
 
@@ -104,13 +105,11 @@ def _prepare_account(clients: dict[str, Any], mark: str) -> tuple[str, str]:
     clients["s3"].create_bucket(Bucket=bucket)
     for number in range(4):
         clients["s3"].put_object(Bucket=bucket, Key=f"train/shard-{number}", Body=b"x")
-    trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    role = clients["iam"].create_role(RoleName=bucket, AssumeRolePolicyDocument=document)["Role"]
+    role = make_role(clients["iam"], bucket, "sagemaker")
     everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}  # the SDK simulates a list of actions first
     policy = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
     clients["iam"].put_role_policy(RoleName=bucket, PolicyName="all", PolicyDocument=policy)
-    return bucket, role["Arn"]
+    return bucket, role
 
 
 def assert_both_hosts_trained_one_model(described: dict[str, Any], lines: list[str], s3: Any) -> None:

@@ -1,10 +1,8 @@
 """An account of the server under test in which scripts run as training jobs, and ways to see what became of them."""
 
 import io
-import json
 import tarfile
 import textwrap
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,21 +14,12 @@ import psutil
 from botocore.exceptions import ClientError
 
 from tests.conftest import RunningLocalAws, client_environment
+from tests.localaws.roles import make_role
+from tests.localaws.waiting import until
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.6.0-cpu-py312"
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 TERMINAL = ("Completed", "Failed", "Stopped")
-JOB_SECONDS = 30.0
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = JOB_SECONDS) -> Any:
-    """Poll until `condition` gives something true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 @dataclass(frozen=True)
@@ -99,7 +88,7 @@ class Room:
             described = self.describe(name)
             return described if described["TrainingJobStatus"] in TERMINAL else None
 
-        described: dict[str, Any] = wait_until(ended, f"end of {name}")
+        described: dict[str, Any] = until(ended, f"end of {name}")
         return described
 
     def run(self, script: str, **changes: Any) -> dict[str, Any]:
@@ -120,7 +109,7 @@ class Room:
         return lines
 
     def wait_for_line(self, name: str, line: str, *, times: int = 1) -> None:
-        wait_until(lambda: self.log(name).count(line) >= times, f"line {line!r} of {name}")
+        until(lambda: self.log(name).count(line) >= times, f"line {line!r} of {name}")
 
     def processes(self, name: str) -> list[psutil.Process]:
         """Return the live processes of a job."""
@@ -137,11 +126,9 @@ class Room:
 def make_room(server: RunningLocalAws) -> Room:
     client = server.client
     mark = uuid.uuid4().hex[:12]
-    trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     client("s3").create_bucket(Bucket=f"training-{mark}")
-    role = client("iam").create_role(RoleName=f"training-{mark}", AssumeRolePolicyDocument=document)["Role"]
-    return Room(client, server.url, server.home, f"training-{mark}", role["Arn"])
+    role = make_role(client("iam"), f"training-{mark}", "sagemaker")
+    return Room(client, server.url, server.home, f"training-{mark}", role)
 
 
 def room_at(url: str, home: Path, pid: int) -> Room:

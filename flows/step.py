@@ -1,0 +1,38 @@
+"""A step of a flow: a plain function that runs in a thread, as a task that Prefect shows by its name.
+
+Why in a thread: flows are `async`, because a synchronous flow of Prefect 3.8 waits a second at its end; the work itself
+blocks on AWS, and would block the event loop. Why nothing is cached: arguments such as clients cannot be hashed, and
+what exists already is adopted by the functions themselves, which look at AWS instead of at an earlier call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+Work = Callable[Arguments, Result]
+Step = Callable[Arguments, Coroutine[Any, Any, Result]]
+
+
+def step(name: str) -> Callable[[Work[Arguments, Result]], Step[Arguments, Result]]:
+    """Make a plain function a step: the flow awaits it with the function's own arguments and gets its result.
+
+    `name` is what Prefect shows. Works as a decorator, and on a function of `tasks`:
+    `train = step("training job")(train_on_sagemaker)`.
+    """
+
+    def in_thread(work: Work[Arguments, Result]) -> Step[Arguments, Result]:
+        @functools.wraps(work)
+        async def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+            return await asyncio.to_thread(work, *args, **kwargs)
+
+        return task(name=name, cache_policy=NO_CACHE)(call)
+
+    return in_thread

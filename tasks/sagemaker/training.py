@@ -1,0 +1,79 @@
+"""A training on SageMaker, from its options to the kept model: planned, created or adopted, followed, checked."""
+
+from __future__ import annotations
+
+from tasks.account.images import training_image
+from tasks.account.prices import choose_training_instance
+from tasks.account.roles import ensure_role, training_role
+from tasks.model.code import git_commit, stage_training_code
+from tasks.run.errors import KennelError
+from tasks.run.handle import Run
+from tasks.run.options import TrainingOptions
+from tasks.run.records import DatasetRef, TrainedModel, WeightsRef
+from tasks.run.waiting import say
+from tasks.sagemaker.job import TrainingPlan, create_job, find_job
+from tasks.sagemaker.kept import is_kept, keep_log, keep_result
+from tasks.sagemaker.watch import follow_job
+
+PROVISIONING_SECONDS = 1800
+SPOT_WAIT_FACTOR = 2
+
+
+def plan_training(run: Run, training: TrainingOptions) -> TrainingPlan:
+    """Package the code, make the role and say what the job will be.
+
+    Raises:
+        SettingsRefused: the run has no staged dataset, or the instance type is unknown.
+        OwnershipRefused, AwsFailed: as `ensure_role`.
+    """
+    dataset, weights = run.need(DatasetRef), run.find(WeightsRef)
+    instance = choose_training_instance(finetune=training.finetune, requested=training.instance_type)
+    say(f"instances: {training.instances} × {instance.instance_type}: {instance.reason}")
+    code_dir = run.folder / "code"
+    code_digest = stage_training_code(code_dir)
+    role = training_role(run.aws, run.id, dataset, weights)
+    return TrainingPlan(
+        run_id=run.id,
+        image=training_image(run.aws.region, has_gpu=instance.has_gpu),
+        role_arn=ensure_role(run, role),
+        instance=instance,
+        instance_count=training.instances,
+        spot=training.spot,
+        max_runtime_seconds=training.max_runtime_seconds,
+        max_wait_seconds=SPOT_WAIT_FACTOR * training.max_runtime_seconds,
+        hyperparameters=training.hyperparameters,
+        dataset=dataset,
+        weights=weights,
+        code_dir=code_dir,
+        code_digest=code_digest,
+        git_commit=git_commit(),
+    )
+
+
+def train_on_sagemaker(run: Run, plan: TrainingPlan) -> TrainedModel:
+    """Create or adopt the job, follow it, check its result and keep model, log and metrics in the run's folder.
+
+    Raises:
+        StageFailed: the job failed or was stopped, or its result does not agree with it.
+        WaitTimedOut: the job did not end within its limits.
+        AwsFailed: AWS refused.
+    """
+    found = find_job(run.aws, plan)
+    if found.description is None:
+        say(f"training job {found.name}: uploading the code and starting it")
+        create_job(run, plan, found.name)
+    else:
+        say(f"training job {found.name}: adopted, it is {found.description['TrainingJobStatus']}")
+        run.ledger.adopt("training-job", found.name, found.description["TrainingJobArn"])
+        kept = run.find(TrainedModel)
+        if kept is not None and found.description["TrainingJobStatus"] == "Completed" and kept.job_name == found.name:
+            return kept if is_kept(run, found.description) else keep_result(run, plan, found.description)
+    limit = plan.max_wait_seconds if plan.spot else plan.max_runtime_seconds
+    try:
+        description = follow_job(run.aws, found.name, deadline_seconds=limit + PROVISIONING_SECONDS)
+    except KennelError:
+        keep_log(run, found.name)
+        raise
+    model = keep_result(run, plan, description)
+    say(f"training job {found.name}: test accuracy {model.test_accuracy:.4f} on {model.test_images} images")
+    return model

@@ -1,0 +1,59 @@
+"""A step is a Prefect task of its name, with its function's own signature, that works in a thread; without a server."""
+
+import asyncio
+import importlib
+import inspect
+import pkgutil
+import threading
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
+
+import flows
+from flows.step import step
+
+NAMES = {
+    "flows.checked_loadtest": {"ladder", "scaling plan", "apply plan", "profile and verdicts"},
+    "flows.deploy": {"endpoint", "function", "smoke test"},
+    "flows.loadtest": {"choose images", "send requests"},
+    "flows.notebook": {
+        "notebook instances",
+        "notebook instance",
+        "start the notebook instance",
+        "stop the notebook instance",
+    },
+    "flows.stage_data": {"locate", "find_unchanged", "adopt", "judge_and_upload"},
+    "flows.teardown": {"plan_removals", "keep_copies", "remove"},
+    "flows.train_ec2": {"weights", "plan EC2 training", "EC2 training", "compare"},
+    "flows.train_sagemaker": {"weights", "plan training", "training job"},
+}
+
+
+@step("add")
+def add(first: int, *, second: int) -> tuple[int, str]:
+    """Add two numbers, and say in which thread."""
+    return first + second, threading.current_thread().name
+
+
+def test_a_step_has_its_functions_signature_and_text_and_is_never_cached() -> None:
+    assert isinstance(add, Task)
+    assert (add.name, add.cache_policy, add.description) == (
+        "add",
+        NO_CACHE,
+        "Add two numbers, and say in which thread.",
+    )
+    assert list(inspect.signature(add.fn).parameters) == ["first", "second"]
+
+
+def test_the_work_of_a_step_is_done_in_a_thread_while_the_flow_awaits_it() -> None:
+    assert isinstance(add, Task)
+    total, thread = asyncio.run(add.fn(1, second=2))
+    assert total == 3 and thread != threading.current_thread().name
+
+
+def test_every_step_has_the_name_by_which_prefect_showed_it() -> None:
+    modules = [importlib.import_module(each.name) for each in pkgutil.iter_modules(flows.__path__, "flows.")]
+    found = {
+        module.__name__: {each.name for each in vars(module).values() if isinstance(each, Task)} for module in modules
+    }
+    assert {name: names for name, names in found.items() if names} == NAMES
