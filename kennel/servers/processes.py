@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import psutil
 
 OWNER_VARIABLE = "KENNEL_OWNER"
 STOP_SECONDS = 8.0
+POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Recorded:
         """Whether that very process (not another one with its pid) runs."""
         try:
             process = psutil.Process(self.pid)
-            return process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE
+            return process.create_time() == self.created and _runs(process)
         except psutil.NoSuchProcess:
             return False
 
@@ -118,15 +120,31 @@ def _group(leader: int) -> list[psutil.Process]:
 
 
 def _end(processes: list[psutil.Process]) -> None:
-    """SIGTERM, wait, SIGKILL; returns when all are gone."""
+    """SIGTERM, wait, SIGKILL; returns when none runs any more."""
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.send_signal(signal.SIGTERM)
-    _, alive = psutil.wait_procs(processes, timeout=STOP_SECONDS)
-    for process in alive:
+    running = _wait_for_end(processes)
+    for process in running:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(alive, timeout=STOP_SECONDS)
+    _wait_for_end(running)
+
+
+def _wait_for_end(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those that still run when the time to stop is over."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while (running := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return running
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Tell whether a process runs; a zombie does not, however long its adoptive parent takes to ask for its status."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _path(home: Path, name: str) -> Path:
