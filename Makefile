@@ -21,8 +21,8 @@ $(STAMP): bootstrap.sh bootstrap.lock requirements.lock pyproject.toml
 demo: setup ## the main job on sample images, on this machine, no network and no account
 	@$(BIN)/kennel demo
 
-test: setup lint ## every test, a file at a time on each of two processes (each has a localaws of its own)
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations=20 --durations-min=1
+test: setup lint ## every test, a file at a time on each of three processes (each has a localaws of its own)
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=20 --durations-min=1
 
 test-fast: setup ## under a minute: without what starts a process (localaws, SSH, Prefect, Chromium) or is marked slow
 	$(BIN)/pytest --no-processes -m "not slow" --timeout 30 --numprocesses 2 --dist loadfile --disable-warnings

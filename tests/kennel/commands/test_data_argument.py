@@ -61,17 +61,3 @@ def test_a_load_test_of_an_unknown_run_starts_nothing_and_names_those_that_exist
     assert done.code == 2
     assert "there is no such run" in done.err and "known: known" in done.err
     assert not terminal.home.exists() and not (terminal.runs / "nope").exists()
-
-
-def test_data_whose_images_are_refused_leaves_no_run_folder(terminal: Terminal, tmp_path: Path) -> None:
-    for split in ("train", "valid", "test"):
-        for name in ("a", "b"):
-            folder = tmp_path / "data" / split / name
-            folder.mkdir(parents=True)
-            (folder / "1.jpg").write_bytes(b"no picture")
-    try:
-        done = terminal.kennel("run", "--data", str(tmp_path / "data"), "--run-id", "refused")
-        assert done.code == 3, done.err
-        assert not (terminal.runs / "refused").exists()
-    finally:
-        terminal.kennel("down", "--yes")

@@ -130,6 +130,19 @@ def test_a_load_test_that_fails_the_command_comes_after_the_table(
     assert "kennel: loadtest" in (terminal.runs / RUN / "kennel.log").read_text()
 
 
+def test_data_whose_images_are_refused_leaves_no_run_folder(
+    first: Finished, terminal: Terminal, tmp_path: Path
+) -> None:
+    for split in ("train", "valid", "test"):
+        for name in ("a", "b"):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            (folder / "1.jpg").write_bytes(b"no picture")
+    done = terminal.kennel("run", "--data", str(tmp_path / "data"), "--run-id", "refused")
+    assert done.code == 3, done.err
+    assert not (terminal.runs / "refused").exists()
+
+
 def test_down_leaves_no_resource_and_no_process(first: Finished, terminal: Terminal, calls: Calls) -> None:
     assert terminal.processes(), "nothing ran for this home: the test would prove nothing"
     done = terminal.kennel("down", "--yes", "--json")

@@ -4,8 +4,6 @@ import base64
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -15,9 +13,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from kennel.servers import prefect as prefect_server
+from kennel.servers import processes
 from tasks.run.artifacts import MAX_PICTURE_BYTES, with_pictures
 from tests.conftest import ROOT
-from tests.polling import wait_until
 
 CHROMIUM = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -26,6 +25,8 @@ CHROMIUM = (
 PUBLISHING = """
 import asyncio, sys
 from prefect import flow
+from kennel.servers import prefect as prefect_server
+from kennel.servers import processes
 from tasks.run.artifacts import publish_markdown
 @flow
 async def show() -> None:
@@ -63,22 +64,12 @@ def test_other_markdown_stays_as_it_is(text: str) -> None:
 @pytest.fixture
 def prefect(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A Prefect server of this test's own; gives the environment that leads to it."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = str(found.getsockname()[1])
-    url = f"http://127.0.0.1:{port}/api"
-    more = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "0"}
-    environment = {**os.environ, **more, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-    with (tmp_path / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    server = prefect_server.begin(tmp_path)
     try:
-        wait_until(lambda: answers(f"{url}/health") or server.poll() is not None, "Prefect's server", seconds=120)
-        assert server.poll() is None, (tmp_path / "server.log").read_text()
-        yield environment
+        prefect_server.wait(server)
+        yield {**os.environ, **prefect_server.settings_for(tmp_path, server.url), "PYTHONPATH": str(ROOT)}
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+        processes.stop(tmp_path, prefect_server.NAME)
 
 
 @pytest.mark.slow
@@ -93,11 +84,3 @@ def test_prefects_page_shows_the_picture(prefect: dict[str, str], picture: Path,
     command = ["chromium", *CHROMIUM.split(), f"--user-data-dir={tmp_path / 'profile'}", page]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     assert f'src="data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"' in shown
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2):
-            return True
-    except OSError:
-        return False
