@@ -12,7 +12,7 @@ MOST_SHOWN = 3000
 
 def wait_until(
     look: Callable[[], Value | None],
-    what: str,
+    what: str = "what the caller's line looks for",
     seconds: float = WAIT_SECONDS,
     every: float = 0.02,
     *,

@@ -13,7 +13,7 @@ from localaws.clock import Clock
 from localaws.metrics import MINUTES_KEPT, SECONDS_KEPT, MetricName, Metrics, Series
 from localaws.periodic import ACT, EVALUATE, MEASURE, PeriodicWork
 from tests.localaws.scaled_server import SCALE, ScaledServer, moment
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_an_observation_costs_microseconds() -> None:
 
 def test_the_minute_ends_for_the_server_when_it_ends_for_the_client(server: ScaledServer) -> None:
     started = server.now()
-    until(lambda: server.now() >= started + 60, seconds=5)
+    wait_until(lambda: server.now() >= started + 60, seconds=5)
     assert server.now() < started + 600
 
 

@@ -15,7 +15,7 @@ import pytest
 from localaws.errors import StopFailed
 from localaws.processes import Process, ProcessTable
 from tests.conftest import ROOT
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 PLAIN = {"PATH": "/usr/bin:/bin"}
 
@@ -52,7 +52,7 @@ def test_stop_ends_grandchildren_that_left_the_session_or_cleared_their_environm
     numbers = names(4)
     script = "setsid sleep {} & env -i setsid sleep {} & (setsid setsid sleep {} &) ; sleep {}".format(*numbers)
     child = table.spawn(["bash", "-c", script], name="family", env=PLAIN, cwd=tmp_path)
-    until(lambda: len(sleepers(*numbers)) == 4, "the sleepers", seconds=10)
+    wait_until(lambda: len(sleepers(*numbers)) == 4, "the sleepers", seconds=10)
     assert child.stop(grace_seconds=5) == -signal.SIGTERM
     assert not sleepers(*numbers)
 
@@ -97,7 +97,7 @@ def test_orphans_of_a_killed_owner_are_ended_and_strangers_are_not(tmp_path: Pat
     owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path), script], cwd=ROOT)
     stranger = subprocess.Popen(["sleep", "1000"])
     try:
-        until(lambda: len(sleepers(*numbers)) == 2, "the sleepers", seconds=10)
+        wait_until(lambda: len(sleepers(*numbers)) == 2, "the sleepers", seconds=10)
         owner.kill()
         owner.wait()
         assert len(sleepers(*numbers)) == 2, "they outlive their owner, as after kill -9 of the server"

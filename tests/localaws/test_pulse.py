@@ -20,7 +20,7 @@ from localaws.settings import Settings
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, workbench
 from tests.localaws.sagemaker.endpoints.launches import launch
 from tests.localaws.scaled_server import ScaledServer, scaled_server
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 STOPPED_SECONDS = 0.3
 
@@ -44,15 +44,15 @@ def largest(buckets: list[dict[str, Any]], name: str) -> float:
 def stop_for_a_while(pid: int, seconds: float = STOPPED_SECONDS) -> None:
     begun = time.monotonic()
     os.kill(pid, signal.SIGSTOP)
-    until(lambda: time.monotonic() - begun > seconds)
+    wait_until(lambda: time.monotonic() - begun > seconds)
     os.kill(pid, signal.SIGCONT)
 
 
 def test_a_loop_that_stood_still_is_seen_in_every_bucket_that_it_did(server: ScaledServer) -> None:
-    until(lambda: pulse(server))
+    wait_until(lambda: pulse(server))
     begun = time.time()
     stop_for_a_while(server.localaws.pid)
-    until(lambda: largest(pulse(server, begun), "loop_lag_ms") >= 250)
+    wait_until(lambda: largest(pulse(server, begun), "loop_lag_ms") >= 250)
     late = [bucket["at"] for bucket in pulse(server, begun) if (bucket["loop_lag_ms"] or 0.0) >= 250]
     assert late[0] <= begun + BUCKET_SECONDS and len(late) >= 2
     assert all(bucket["at"] % BUCKET_SECONDS == 0 for bucket in pulse(server))
@@ -60,7 +60,7 @@ def test_a_loop_that_stood_still_is_seen_in_every_bucket_that_it_did(server: Sca
 
 def test_without_an_instance_there_is_no_lag_of_one(server: ScaledServer) -> None:
     begun = time.time()
-    until(lambda: len(pulse(server, begun)) >= 3)
+    wait_until(lambda: len(pulse(server, begun)) >= 3)
     assert all(bucket["instance_lag_ms"] is None for bucket in pulse(server, begun))
 
 
@@ -68,16 +68,16 @@ def test_a_model_server_that_stood_still_is_seen(server: ScaledServer) -> None:
     with workbench(server.localaws) as bench:
         endpoint = bench.endpoint(bench.model(ECHO))
         pid = bench.invoke(endpoint)["pid"]
-        until(lambda: largest(pulse(server), "instance_lag_ms") > 0)
+        wait_until(lambda: largest(pulse(server), "instance_lag_ms") > 0)
         begun = time.time()
         stop_for_a_while(pid)
-        until(lambda: largest(pulse(server, begun), "instance_lag_ms") >= 250)
+        wait_until(lambda: largest(pulse(server, begun), "instance_lag_ms") >= 250)
 
 
 def test_only_what_ends_after_a_moment_is_told(server: ScaledServer) -> None:
-    until(lambda: len(pulse(server)) >= 3)
+    wait_until(lambda: len(pulse(server)) >= 3)
     moment = server.ask("/_localaws/pulse")["now"]
-    buckets = until(lambda: pulse(server, moment))
+    buckets = wait_until(lambda: pulse(server, moment))
     assert buckets[0]["at"] + BUCKET_SECONDS > moment
 
 
@@ -89,7 +89,7 @@ def test_a_moment_that_is_no_number_is_refused(server: ScaledServer) -> None:
 
 @pytest.mark.parametrize("moment", ["nan", "inf", "-inf"])
 def test_a_moment_that_is_not_finite_counts_as_none(server: ScaledServer, moment: str) -> None:
-    until(lambda: len(server.ask(f"/_localaws/pulse?since={moment}")["buckets"]) >= 3)
+    wait_until(lambda: len(server.ask(f"/_localaws/pulse?since={moment}")["buckets"]) >= 3)
 
 
 def test_an_instance_that_does_not_answer_is_as_late_as_can_be(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from localaws.control import client
 from localaws.server import ServerRecord, read_record
 from tests.conftest import ROOT
 from tests.localaws.roles import make_role
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 FAMILY = """
 import os, subprocess
@@ -95,7 +95,7 @@ def test_commands_without_a_server_say_so(home: Path) -> None:
 def test_a_signal_ends_the_server_and_all_that_it_started(home: Path, server: ServerRecord, number: int) -> None:
     family = start_family(server)
     os.kill(server.pid, number)
-    until(lambda: not is_running(server.pid))
+    wait_until(lambda: not is_running(server.pid))
     assert not any(map(is_running, family))
     assert read_record(home) is None
 
@@ -104,13 +104,13 @@ def test_what_the_server_adopts_and_ends_does_not_stay_as_a_zombie(server: Serve
     family = start_family(server, name="adopted")
     client(server, "lambda").delete_function(FunctionName="adopted")
     assert not any(map(is_running, family))
-    until(lambda: not psutil.Process(server.pid).children())
+    wait_until(lambda: not psutil.Process(server.pid).children())
 
 
 def test_after_kill_9_a_new_start_ends_what_was_left(home: Path, server: ServerRecord) -> None:
     family = start_family(server)
     os.kill(server.pid, signal.SIGKILL)
-    until(lambda: not is_running(server.pid))
+    wait_until(lambda: not is_running(server.pid))
     assert is_running(family[1]), "the grandchild in a session of its own outlives kill -9 of the server"
     assert run("start", "--home", str(home), "--port", "0").returncode == 0
     assert not any(map(is_running, family))
@@ -119,7 +119,7 @@ def test_after_kill_9_a_new_start_ends_what_was_left(home: Path, server: ServerR
 def test_stop_ends_what_a_killed_server_left(home: Path, server: ServerRecord) -> None:
     family = start_family(server)
     os.kill(server.pid, signal.SIGKILL)
-    until(lambda: not is_running(server.pid))
+    wait_until(lambda: not is_running(server.pid))
     run("stop", "--home", str(home))
     assert not any(map(is_running, family))
 

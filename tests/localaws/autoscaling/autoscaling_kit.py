@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench
 from tests.localaws.scaled_server import ScaledServer, moment
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 SIGNATURE = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=0"
@@ -82,7 +82,7 @@ class Variant:
         return int(self.described["CurrentInstanceCount"])
 
     def until_serving(self, count: int, seconds: float = 20.0) -> None:
-        until(lambda: self.serving == count, f"{count} instances of {self.endpoint}", seconds=seconds)
+        wait_until(lambda: self.serving == count, f"{count} instances of {self.endpoint}", seconds=seconds)
 
     def activities(self, **more: Any) -> list[dict[str, Any]]:
         """Return the scaling activities, oldest first."""
@@ -93,7 +93,7 @@ class Variant:
         return listed[::-1]
 
     def until_activity(self, matches: Callable[[dict[str, Any]], bool], **more: Any) -> dict[str, Any]:
-        return until(
+        return wait_until(
             lambda: next((each for each in self.activities(**more) if matches(each)), None), what="an activity"
         )
 
@@ -106,7 +106,7 @@ class Variant:
     def pass_minutes(self, count: float) -> None:
         """Return when so many emulated minutes have passed."""
         end = self.server.now() + 60 * count
-        until(lambda: self.server.now() >= end, seconds=count + 5)
+        wait_until(lambda: self.server.now() >= end, seconds=count + 5)
 
     @property
     def _rows(self) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from tests.localaws.autoscaling.autoscaling_kit import DIMENSION, Variant
 from tests.localaws.functions.functions_kit import Functions
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench
 from tests.localaws.scaled_server import ScaledServer, moment
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 NEW_YEAR = int(datetime(2030, 1, 1, tzinfo=UTC).timestamp())  # a Tuesday
 STEPS = [
@@ -188,7 +188,7 @@ def test_target_tracking_scales_in_only_when_every_policy_would(variant: Variant
         },
     )
     low = variant.track(10.0)["Alarms"][1]["AlarmName"]
-    until(lambda: variant.server.alarm(low)["StateValue"] == "ALARM", what="the alarm")
+    wait_until(lambda: variant.server.alarm(low)["StateValue"] == "ALARM", what="the alarm")
     variant.pass_minutes(3)
     held = variant.desired
     variant.aws.delete_scaling_policy(PolicyName="other", **variant.id)
@@ -216,7 +216,7 @@ def test_provisioned_concurrency_is_scaled_by_its_utilisation(server: ScaledServ
             return 0
         return int(found["AvailableProvisionedConcurrentExecutions"])
 
-    until(lambda: provisioned() == 1)
+    wait_until(lambda: provisioned() == 1)
     scaling.put_scaling_policy(
         PolicyName="busy",
         **target,
@@ -232,7 +232,7 @@ def test_provisioned_concurrency_is_scaled_by_its_utilisation(server: ScaledServ
     server.client("cloudwatch").put_metric_data(
         Namespace="AWS/Lambda", MetricData=[{**metric, "Timestamp": moment(now + 60 * k)} for k in range(-4, 20)]
     )
-    until(lambda: provisioned() == 3, what="three provisioned executions")
+    wait_until(lambda: provisioned() == 3, what="three provisioned executions")
     activities = scaling.describe_scaling_activities(ServiceNamespace="lambda")["ScalingActivities"][::-1]
     scaling.deregister_scalable_target(**target)
 

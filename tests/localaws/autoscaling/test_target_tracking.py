@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from tests.localaws.autoscaling.autoscaling_kit import Variant, connect, invoke_once, requests
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench
 from tests.localaws.scaled_server import ScaledServer
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 INVOCATIONS = "SageMakerVariantInvocationsPerInstance"
 CONCURRENCY = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
@@ -90,7 +90,7 @@ def test_the_sum_of_each_emulated_minute_is_the_number_of_requests_in_it(variant
     connection = connect(variant.server)
     for count in (10, 25, 40):
         minute = int(variant.server.now()) // 60 * 60 + 60
-        until(lambda: variant.server.now() >= minute, seconds=3)  # noqa: B023 called at once
+        wait_until(lambda: variant.server.now() >= minute, seconds=3)  # noqa: B023 called at once
         for _ in range(count):
             assert invoke_once(connection, variant.endpoint) == 200
         if variant.server.now() < minute + 60:
@@ -151,7 +151,7 @@ def test_what_is_suspended_does_nothing_until_it_is_resumed(variant: Variant) ->
     variant.load(20.0, back=5)
     variant.register(1, 4, SuspendedState={"DynamicScalingOutSuspended": True})
     variant.track(10.0)
-    until(lambda: variant.alarms()["High"]["StateValue"] == "ALARM", what="the alarm")
+    wait_until(lambda: variant.alarms()["High"]["StateValue"] == "ALARM", what="the alarm")
     variant.pass_minutes(2)
     (described,) = variant.aws.describe_scalable_targets(
         ServiceNamespace="sagemaker", ResourceIds=[variant.id["ResourceId"]]
@@ -175,7 +175,7 @@ def test_scale_in_that_is_disabled_does_not_happen(variant: Variant) -> None:
     variant.until_serving(2)
     variant.register(1)
     variant.track(10.0, DisableScaleIn=True)
-    until(lambda: variant.alarms()["Low"]["StateValue"] == "ALARM", what="the alarm")
+    wait_until(lambda: variant.alarms()["Low"]["StateValue"] == "ALARM", what="the alarm")
     variant.pass_minutes(2)
     kept = variant.desired
     variant.track(10.0)

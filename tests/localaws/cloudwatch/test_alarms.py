@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from localaws.cloudwatch.states import decide
 from tests.localaws.scaled_server import ScaledServer, moment
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 # AWS's own tables: data points, oldest first, and the state for each treatment of missing data.
 THREE_OF_THREE = (
@@ -86,7 +86,7 @@ def until_state(server: ScaledServer, name: str, state: str) -> dict[str, Any]:
         alarm = server.alarm(name)
         return alarm if alarm["StateValue"] == state else None
 
-    return until(found, seconds=10, what=f"{name} in {state}")
+    return wait_until(found, seconds=10, what=f"{name} in {state}")
 
 
 def test_an_alarm_starts_without_data_goes_to_alarm_and_back_with_reasons_and_a_history(server: ScaledServer) -> None:
@@ -169,7 +169,7 @@ def test_an_action_that_is_no_scaling_policy_says_that_it_is_not_emulated(server
         items = server.client("cloudwatch").describe_alarm_history(AlarmName="loud", HistoryItemType="Action")
         return items["AlarmHistoryItems"][0]["HistorySummary"] if items["AlarmHistoryItems"] else None
 
-    assert until(action) == f"Failed to execute action {topic}: not emulated by localaws"
+    assert wait_until(action) == f"Failed to execute action {topic}: not emulated by localaws"
 
 
 def test_alarms_that_cannot_be_evaluated_are_refused_by_name(server: ScaledServer) -> None:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from tests.conftest import RunningLocalAws
 from tests.localaws.ec2.ssh_client import banner, connected
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 IMAGE_PARAMETER = "/aws/service/deeplearning/ami/x86_64/oss-nvidia-driver-gpu-pytorch-2.7-ubuntu-22.04/latest/ami-id"
 CALLER = "127.0.0.1/32"
@@ -88,7 +88,7 @@ class Ec2Room:
             described = self.describe(instance_id)
             return described if described["State"]["Name"] in states else None
 
-        found: dict[str, Any] = until(reached, f"{instance_id} {' or '.join(states)}")
+        found: dict[str, Any] = wait_until(reached, f"{instance_id} {' or '.join(states)}")
         return found
 
     def running(self, **changes: Any) -> dict[str, Any]:

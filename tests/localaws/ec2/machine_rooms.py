@@ -22,7 +22,7 @@ from localaws.process_tree import find_members
 from localaws.processes import OWNER
 from localaws.settings import Settings
 from tests.localaws.ec2.ssh_client import banner, connected
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 SSH_FROM_CALLER = Ingress("tcp", 22, 22, ("127.0.0.1/32",), ())
 
@@ -71,7 +71,7 @@ class Guest:
         """Boot, and wait until it runs."""
         before = len(self.running)
         self.machine.boot()
-        until(lambda: len(self.running) > before or self.endings, "the instance runs")
+        wait_until(lambda: len(self.running) > before or self.endings, "the instance runs")
         assert not self.endings, (self.endings, self.machine.console().decode())
         return self
 
@@ -92,7 +92,7 @@ class Guest:
 
     def until_says(self, text: str) -> str:
         """Wait until the console holds `text`; return what it holds."""
-        until(lambda: text in self.machine.console().decode(), f"the console says {text!r}")
+        wait_until(lambda: text in self.machine.console().decode(), f"the console says {text!r}")
         return self.machine.console().decode()
 
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from tests.conftest import RunningLocalAws
 from tests.localaws.ec2.ec2_rooms import IMAGE_PARAMETER, Ec2Room, refused
 from tests.localaws.roles import make_role
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 SCRIPT = "#!/bin/sh\n"
 
@@ -245,7 +245,7 @@ def test_the_console_has_what_user_data_wrote(room: Ec2Room, running: dict[str, 
         text: str = room.ec2.get_console_output(InstanceId=running["InstanceId"]).get("Output", "")
         return text
 
-    until(lambda: "a line for the console" in output(), "the line on the console")
+    wait_until(lambda: "a line for the console" in output(), "the line on the console")
 
 
 def test_attributes_are_shown_and_changed(room: Ec2Room, running: dict[str, Any]) -> None:
@@ -295,7 +295,7 @@ def test_a_reboot_ends_the_sessions_and_the_instance_answers_again(room: Ec2Room
 
     room.ec2.reboot_instances(InstanceIds=[instance_id])
     assert room.state(instance_id) == "running"
-    until(lambda: status() == "ok", "the checks pass again")
+    wait_until(lambda: status() == "ok", "the checks pass again")
     assert room.is_open(described["PublicIpAddress"])
 
 

@@ -15,7 +15,7 @@ from tests.localaws.ec2.machine_rooms import (
     rooms_at,
     run,
 )
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 OPENSSH = find_sshd() is not None
 SERVERS = [
@@ -78,7 +78,7 @@ def test_megabytes_on_both_streams_at_once_arrive_whole(guest: Guest) -> None:
                 sizes["err"] += len(channel.recv_stderr(1 << 16))
             return sizes == {"out": 4_000_000, "err": 4_000_000}
 
-        until(drain, "all has arrived")
+        wait_until(drain, "all has arrived")
 
 
 def test_a_terminal_is_a_terminal(guest: Guest) -> None:

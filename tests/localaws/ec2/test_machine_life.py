@@ -8,7 +8,7 @@ import pytest
 from localaws.ec2.spec import Ingress
 from tests.localaws.ec2.machine_rooms import SSH_FROM_CALLER, Rooms, rooms_at, run
 from tests.localaws.ec2.ssh_client import banner
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 
 @pytest.fixture(
@@ -36,7 +36,7 @@ def test_shutting_down_from_inside_ends_it_and_says_so(rooms: Rooms) -> None:
     guest = rooms.guest().boot()
     assert guest.run("sudo shutdown -h +600; sudo shutdown -c; shutdown --show").status == 1  # nothing is scheduled
     guest.run("sudo shutdown --no-wall -h now")
-    assert until(lambda: guest.endings, "it has ended") == ["shutdown"]
+    assert wait_until(lambda: guest.endings, "it has ended") == ["shutdown"]
     with pytest.raises(ConnectionRefusedError):
         banner(guest.public, guest.ssh_port)
     guest.machine.destroy()
@@ -47,7 +47,7 @@ def test_minutes_until_a_shutdown_are_those_of_the_time_scale(rooms: Rooms) -> N
     before = time.monotonic()
     said = guest.run("sudo shutdown -h +1")  # 60 times faster: a second
     assert (said.status, "Shutdown scheduled in 1 minutes at time scale 60" in said.errors) == (0, True), said
-    assert until(lambda: guest.endings, "it has ended", seconds=20) == ["shutdown"]
+    assert wait_until(lambda: guest.endings, "it has ended", seconds=20) == ["shutdown"]
     assert time.monotonic() - before >= 1.0
     guest.machine.destroy()
 
@@ -55,8 +55,8 @@ def test_minutes_until_a_shutdown_are_those_of_the_time_scale(rooms: Rooms) -> N
 def test_a_reboot_is_no_end_and_user_data_does_not_run_again(rooms: Rooms) -> None:
     guest = rooms.guest("#!/bin/sh\necho once >> /home/ubuntu/count\n").boot()
     guest.run("cloud-init status --wait; touch mine; sudo reboot")
-    until(lambda: guest.machine.console().decode().count("finished at") == 2, "it has booted again")
-    until(guest.greets, "its SSH server greets again")
+    wait_until(lambda: guest.machine.console().decode().count("finished at") == 2, "it has booted again")
+    wait_until(guest.greets, "its SSH server greets again")
     said = guest.run("cat count; ls mine")
     assert (said.output, guest.endings, len(guest.running)) == ("once\nmine\n", [], 1)
     guest.machine.destroy()
@@ -92,7 +92,7 @@ def test_a_first_process_that_is_killed_is_a_crash(rooms: Rooms) -> None:
     name = f"ec2/{guest.machine.spec.instance_id}"
     (process,) = [each for each in rooms.core.processes.running() if each.name == name]
     process.stop(0.0)
-    assert until(lambda: guest.endings, "it has ended")[0].startswith("crashed: its first process ended")
+    assert wait_until(lambda: guest.endings, "it has ended")[0].startswith("crashed: its first process ended")
     guest.machine.destroy()
 
 

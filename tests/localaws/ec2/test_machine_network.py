@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from tests.localaws.ec2.machine_rooms import SSH_FROM_CALLER, Guest, Rooms, rooms_at
 from tests.localaws.ec2.ssh_client import banner
 from tests.localaws.roles import trust
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 PYTHON = "/opt/pytorch/bin/python"
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5); print('reached')"
@@ -181,7 +181,7 @@ def test_instances_and_their_network_end_with_a_server_that_is_killed(tmp_path: 
         family = leaders + [child for leader in leaders for child in leader.children(recursive=True)]
         assert (len(leaders), len(family) > 4) == (2, True)
         server.kill()
-    until(lambda: not [each for each in family if each.is_running()], "all have ended", seconds=10)
+    wait_until(lambda: not [each for each in family if each.is_running()], "all have ended", seconds=10)
 
 
 def test_an_address_that_another_program_has_is_passed_over(rooms: Rooms) -> None:

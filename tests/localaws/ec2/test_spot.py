@@ -16,7 +16,7 @@ from localaws import control
 from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
 from tests.localaws.ec2.ec2_rooms import Ec2Room, refused
 from tests.localaws.scaled_server import scaled_server
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 SPOT = {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}}}
 TIME_SCALE = 40  # two minutes of notice are three seconds
@@ -174,4 +174,4 @@ def test_the_end_of_the_server_ends_the_instances(tmp_path: Path) -> None:
     server.send_signal(signal.SIGINT)
     server.wait(20)
     room.ssh_port = lambda: port  # type: ignore[method-assign]  # its record is gone with the server
-    until(lambda: not room.is_open(described["PublicIpAddress"]), "the instance ends")
+    wait_until(lambda: not room.is_open(described["PublicIpAddress"]), "the instance ends")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.localaws.functions.functions_kit import Functions
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 HOLD = """
 import os, pathlib, time
@@ -47,7 +47,7 @@ def settled(functions: Functions, name: str, qualifier: str = "live") -> Any:
         shown = functions.aws.get_provisioned_concurrency_config(FunctionName=name, Qualifier=qualifier)
         return shown if shown["Status"] != "IN_PROGRESS" else None
 
-    return until(found)
+    return wait_until(found)
 
 
 def counts(shown: Any) -> tuple[str, int, int, int]:
@@ -72,7 +72,7 @@ class Held:
         where = {} if qualifier is None else {"Qualifier": qualifier}
         event = {"gate": str(self._folder)}
         self.running.append(self._threads.submit(self._functions.invoke, self._name, event, **where))
-        until(lambda: len(list(self._folder.iterdir())) == len(self.running))
+        wait_until(lambda: len(list(self._folder.iterdir())) == len(self.running))
 
     def refusal(self, qualifier: str | None = "live") -> Any:
         """Invoke once more and return the refusal."""

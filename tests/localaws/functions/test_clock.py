@@ -10,7 +10,7 @@ import pytest
 
 from tests.localaws.functions.functions_kit import Functions
 from tests.localaws.scaled_server import scaled_server
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 COUNTING = """
 def handler(event, context):
@@ -35,7 +35,7 @@ def test_a_failing_event_is_run_three_times_with_one_request_id(fast: Functions,
     name, path = fast.make(COUNTING), tmp_path / "failed.txt"
     accepted = fast.invoke(name, {"path": str(path), "fail": True}, InvocationType="Event")
     assert accepted["StatusCode"] == 202
-    until(lambda: len(lines_of(path)) == 3)
+    wait_until(lambda: len(lines_of(path)) == 3)
     assert len(set(lines_of(path))) == 1
 
 
@@ -44,7 +44,7 @@ def test_an_event_that_succeeds_is_run_once_and_its_retries_can_be_set(fast: Fun
     fast.aws.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=1)
     fast.invoke(name, {"path": str(good), "fail": False}, InvocationType="Event")
     fast.invoke(name, {"path": str(bad), "fail": True}, InvocationType="Event")
-    until(lambda: len(lines_of(bad)) == 2)
+    wait_until(lambda: len(lines_of(bad)) == 2)
     assert len(lines_of(good)) == 1
 
 
@@ -58,16 +58,16 @@ def test_an_environment_that_is_not_used_for_five_minutes_ends(fast: Functions) 
             return True
         return False
 
-    until(is_gone)
+    wait_until(is_gone)
 
 
 def test_a_provisioned_environment_is_kept_however_long_it_idles(fast: Functions) -> None:
     name = fast.make(Publish=True)
     provisioned = {"FunctionName": name, "Qualifier": "1"}
     fast.aws.put_provisioned_concurrency_config(**provisioned, ProvisionedConcurrentExecutions=1)
-    until(lambda: fast.aws.get_provisioned_concurrency_config(**provisioned)["Status"] == "READY")
+    wait_until(lambda: fast.aws.get_provisioned_concurrency_config(**provisioned)["Status"] == "READY")
     pid = fast.invoke(name, Qualifier="1")["Payload"]["pid"]
     on_demand, idle_since = fast.invoke(name)["Payload"]["pid"], time.monotonic()
-    until(lambda: not psutil.pid_exists(on_demand))
-    until(lambda: time.monotonic() - idle_since > 3.0)  # 30 emulated minutes, six times what ends the other
+    wait_until(lambda: not psutil.pid_exists(on_demand))
+    wait_until(lambda: time.monotonic() - idle_since > 3.0)  # 30 emulated minutes, six times what ends the other
     assert fast.invoke(name, Qualifier="1")["Payload"]["pid"] == pid

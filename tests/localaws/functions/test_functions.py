@@ -20,7 +20,7 @@ from localaws.functions.deployment import Deployment
 from localaws.functions.launch import Launch
 from localaws.functions.pool import Pool
 from tests.localaws.functions.functions_kit import WHO, Functions, Metrics, error_of, is_gone, zipped
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 FAULTY = """
 import os, sys, time, json
@@ -93,7 +93,7 @@ def test_a_timeout_kills_the_environment_and_the_next_call_gets_another(function
     assert reply["Payload"]["errorType"] == "Sandbox.Timedout"
     assert re.fullmatch(r"RequestId: \S+ Error: Task timed out after 2\.00 seconds", reply["Payload"]["errorMessage"])
     assert "Status: timeout" in base64.b64decode(reply["LogResult"]).decode()
-    until(lambda: is_gone(before))
+    wait_until(lambda: is_gone(before))
     assert functions.invoke(faulty)["Payload"]["pid"] != before
 
 
@@ -178,7 +178,7 @@ def test_output_and_platform_lines_arrive_in_cloudwatch_logs_in_order(functions:
         events = logs.filter_log_events(logGroupName=group)["events"] if groups else []
         return [event["message"] for event in events]
 
-    found = until(messages)
+    found = wait_until(messages)
     assert found[0].startswith("INIT_START Runtime Version: python3.11")
     starts = [line.split(" ")[0].strip() for line in found[1:]]
     assert starts[:1] + starts[-2:] == ["START", "END", "REPORT"]
@@ -268,7 +268,7 @@ def test_new_code_retires_the_old_environments(functions: Functions) -> None:
     old = functions.invoke(name)["Payload"]["pid"]
     functions.aws.update_function_code(FunctionName=name, ZipFile=zipped("def handler(e, c):\n    return 'new'\n"))
     assert functions.invoke(name)["Payload"] == "new"
-    until(lambda: is_gone(old))
+    wait_until(lambda: is_gone(old))
 
 
 EXITING = """
@@ -337,7 +337,7 @@ def test_reserved_concurrency_binds_with_awss_reason(functions: Functions, tmp_p
     functions.aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(functions.invoke, name, {"path": str(started)})
-        until(started.exists)
+        wait_until(started.exists)
         with pytest.raises(functions.aws.exceptions.TooManyRequestsException) as caught:
             functions.invoke(name, {"path": str(started)})
         assert "FunctionError" not in running.result(10)

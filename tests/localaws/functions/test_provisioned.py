@@ -20,7 +20,7 @@ from tests.localaws.functions.provisioned_kit import (
     provision,
     settled,
 )
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 DYING = "import os\nprint('last words')\nos._exit(7)\n"
 RAISING = "raise RuntimeError('no luck')\n"
@@ -36,7 +36,7 @@ def test_it_is_in_progress_while_environments_start_and_ready_when_their_init_is
         seen.append(counts(shown))
         return bool(shown["Status"] == "READY")
 
-    until(is_ready)
+    wait_until(is_ready)
     assert seen[-1] == ("READY", 2, 2, 2)
     assert ("IN_PROGRESS", 2, 2, 0) in seen, "processes run, no init is over"
     assert all(status == "IN_PROGRESS" for status, *_, available in seen if available < 2)
@@ -103,7 +103,7 @@ def test_it_follows_its_alias_and_leaves_the_old_version(functions: Functions) -
     assert (old["version"], new["version"]) == ("1", "2")
     assert (old["type"], new["type"]) == ("provisioned-concurrency", "provisioned-concurrency")
     assert functions.invoke(name, Qualifier="1")["Payload"]["type"] == "on-demand"
-    until(lambda: is_gone(old["pid"]))
+    wait_until(lambda: is_gone(old["pid"]))
     code, _, status = error_of(functions.aws.get_provisioned_concurrency_config, FunctionName=name, Qualifier="2")
     assert (code, status) == ("ProvisionedConcurrencyConfigNotFoundException", 404)
 
@@ -141,7 +141,7 @@ def test_environments_that_die_idle_or_busy_are_replaced_by_provisioned_ones(fun
         answer = functions.invoke(name, Qualifier="live")["Payload"]  # the first may still reach the dying process
         return answer if answer.get("type") == "provisioned-concurrency" and answer["pid"] != first["pid"] else None
 
-    second = until(replacement)
+    second = wait_until(replacement)
     assert functions.invoke(name, {"exit": 3}, Qualifier="live")["FunctionError"] == "Unhandled"
     assert counts(settled(functions, name)) == ("READY", 1, 1, 1)
     third = functions.invoke(name, Qualifier="live")["Payload"]
@@ -188,7 +188,7 @@ def test_a_function_can_be_deleted_while_its_environments_start(functions: Funct
     name = make_alias(functions, "import time\ntime.sleep(60)\n" + HOLD)
     provision(functions, name, 2)
     shown = functions.aws.get_provisioned_concurrency_config
-    until(lambda: counts(shown(FunctionName=name, Qualifier="live"))[2] == 2)
+    wait_until(lambda: counts(shown(FunctionName=name, Qualifier="live"))[2] == 2)
     started = time.monotonic()
     functions.aws.delete_function(FunctionName=name)
     assert time.monotonic() - started < 10

@@ -17,7 +17,7 @@ import pytest
 from localaws.idle_priority import can_come_back
 from tests.localaws.functions.functions_kit import WHO, Functions, zipped
 from tests.localaws.scaled_server import ScaledServer, scaled_server
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 BURNS = """
 import os, time
@@ -75,7 +75,7 @@ class Bench:
             counts = self.counts(name)
             return all(counts.get(key) == value for key, value in wanted.items())
 
-        until(are_there, f"{wanted} of {name}", seconds=READY_SECONDS)
+        wait_until(are_there, f"{wanted} of {name}", seconds=READY_SECONDS)
 
     def invoke(self, name: str, seconds: float = 0.0) -> Answer:
         begun = time.perf_counter()
@@ -141,7 +141,7 @@ def test_a_burst_takes_spares_and_reports_their_own_init(bench: Bench) -> None:
     assert inits == pytest.approx([BURN_SECONDS * 1000] * len(inits), abs=100), "it burns until it has used so much"
     assert all(answer.client_ms >= (answer.init_ms or 0.0) + 300 for answer in cold), "the init was not waited for"
     assert all("INIT_START" in answer.log and answer.payload["kind"] == "on-demand" for answer in cold)
-    until(lambda: bench.counts(name)["ready"] > 0, "another spare", seconds=READY_SECONDS)
+    wait_until(lambda: bench.counts(name)["ready"] > 0, "another spare", seconds=READY_SECONDS)
 
 
 def test_a_warm_environment_comes_first(bench: Bench) -> None:
@@ -163,7 +163,7 @@ def test_there_are_sixteen_at_most_and_none_beyond_the_reservation(bench: Bench)
     for name in names:
         bench.invoke(name)
     everyone = [*names, reserved]
-    until(lambda: sum(bench.counts(name)["ready"] for name in everyone) == 16, seconds=READY_SECONDS)
+    wait_until(lambda: sum(bench.counts(name)["ready"] for name in everyone) == 16, seconds=READY_SECONDS)
     assert [bench.counts(name)["ready"] <= 8 for name in names] == [True] * 3
     assert len(bench.pids(reserved)) == 3
     bench.functions.aws.put_function_concurrency(FunctionName=reserved, ReservedConcurrentExecutions=0)
@@ -178,7 +178,7 @@ def test_spares_are_of_the_revision_that_is_invoked(bench: Bench) -> None:
     bench.functions.aws.update_function_code(
         FunctionName=name, ZipFile=zipped("def handler(e, c):\n    return 'new'\n")
     )
-    until(lambda: not any(psutil.pid_exists(pid) for pid in old), what="the end of the old ones")
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in old), what="the end of the old ones")
     assert [answer.payload for answer in [bench.invoke(name), *bench.burst(name, 3)]] == ["new"] * 4
 
 
@@ -187,7 +187,7 @@ def test_an_init_that_calls_aws_is_thrown_away_and_starts_cold_from_then_on(benc
     name = bench.functions.make(source(CALLS_IN_INIT, call))
     first = bench.invoke(name)
     bench.wait_for(name, discarded=1, ready=0, wanted=0, failed=0)
-    until(lambda: bench.pids(name) <= {first.payload}, what="the end of the spare")
+    wait_until(lambda: bench.pids(name) <= {first.payload}, what="the end of the spare")
     bench.burst(name, 2)
     assert bench.counts(name)["discarded"] == 1 and bench.counts(name)["taken"] == 0
 
@@ -203,9 +203,9 @@ def test_a_spare_that_was_taken_may_call_aws(bench: Bench) -> None:
 def test_spares_that_die_are_counted_and_given_up_after_three(bench: Bench) -> None:
     name = bench.functions.make(DIES)
     bench.invoke(name)
-    until(lambda: bench.counts(name)["failed"] >= 3, seconds=READY_SECONDS)
+    wait_until(lambda: bench.counts(name)["failed"] >= 3, seconds=READY_SECONDS)
     bench.wait_for(name, ready=0, wanted=0)
-    until(lambda: not bench.pids(name))
+    wait_until(lambda: not bench.pids(name))
 
 
 def test_a_spare_that_is_killed_is_replaced(bench: Bench) -> None:
@@ -231,11 +231,11 @@ def test_nothing_is_left_of_a_function_that_is_deleted_while_spares_are_taken(be
 
     thread = threading.Thread(target=invoke)
     thread.start()
-    until(lambda: bench.counts(name)["ready"] < 8)
+    wait_until(lambda: bench.counts(name)["ready"] < 8)
     bench.functions.aws.delete_function(FunctionName=name)
     thread.join(20)
     assert not thread.is_alive()
-    until(lambda: not any(psutil.pid_exists(pid) for pid in pids) and not bench.pids(name))
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids) and not bench.pids(name))
     assert bench.counts(name) == {}
 
 
@@ -249,7 +249,7 @@ def test_spares_make_way_for_provisioned_environments(bench: Bench) -> None:
     def is_ready() -> bool:
         return bool(bench.functions.aws.get_provisioned_concurrency_config(**key)["Status"] == "READY")
 
-    until(is_ready, seconds=READY_SECONDS)
+    wait_until(is_ready, seconds=READY_SECONDS)
     assert bench.counts(spared)["ready"] <= 2
 
 

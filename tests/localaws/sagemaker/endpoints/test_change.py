@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, workbench
 from tests.localaws.scaled_server import scaled_server
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 SLOW_ECHO = ECHO.replace("return {", "__import__('time').sleep(0.02)\n    return {")
 BROKEN = "def model_fn(model_dir):\n    raise RuntimeError('new weights are broken')\n"
@@ -63,7 +63,7 @@ def test_an_update_switches_the_model_without_dropping_a_request_and_keeps_the_s
     config = bench.config({"ModelName": bench.model(SLOW_ECHO, environment={"VERSION": "2"})})
 
     with load(bench, endpoint) as seen:
-        until(lambda: len(seen.answers) > 40)
+        wait_until(lambda: len(seen.answers) > 40)
         bench.sagemaker.update_endpoint(
             EndpointName=endpoint, EndpointConfigName=config, RetainAllVariantProperties=True
         )
@@ -71,7 +71,7 @@ def test_an_update_switches_the_model_without_dropping_a_request_and_keeps_the_s
             bench.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config)
         described = bench.settled(endpoint)
         served = len(seen.answers)
-        until(lambda: len(seen.answers) > served + 40)
+        wait_until(lambda: len(seen.answers) > served + 40)
 
     assert seen.errors == []
     assert {"1", "2"} == set(seen.versions)
@@ -101,10 +101,10 @@ def test_scaling_in_finishes_the_requests_in_flight_and_every_request_is_counted
     endpoint = bench.endpoint(bench.model(SLOW_ECHO), instances=3)
 
     with load(bench, endpoint) as seen:
-        until(lambda: len({answer["pid"] for answer in seen.answers}) == 3)
+        wait_until(lambda: len({answer["pid"] for answer in seen.answers}) == 3)
         _scale(bench, endpoint, 1)
         served = len(seen.answers)
-        until(lambda: len(seen.answers) > served + 20)
+        wait_until(lambda: len(seen.answers) > served + 20)
 
     assert seen.errors == []
     assert len({answer["pid"] for answer in seen.answers[served + CLIENTS :]}) == 1
@@ -117,14 +117,14 @@ def test_a_killed_instance_is_replaced_and_only_its_own_requests_fail(bench: Wor
     endpoint = bench.endpoint(bench.model(SLOW_ECHO), instances=2)
 
     with load(bench, endpoint) as seen:
-        until(lambda: len({answer["pid"] for answer in seen.answers}) == 2)
+        wait_until(lambda: len({answer["pid"] for answer in seen.answers}) == 2)
         victim = seen.answers[-1]["pid"]
         os.kill(victim, signal.SIGKILL)
-        until(lambda: len({answer["pid"] for answer in seen.answers}) == 3)
+        wait_until(lambda: len({answer["pid"] for answer in seen.answers}) == 3)
 
     assert len(seen.errors) <= CLIENTS
     assert all("ModelError" in error and "server error (0)" in error for error in seen.errors)
-    until(lambda: _instances(bench, endpoint) == 2)
+    wait_until(lambda: _instances(bench, endpoint) == 2)
     events = bench.localaws.client("logs").filter_log_events(logGroupName=f"/aws/sagemaker/Endpoints/{endpoint}")
     assert any("ended with status -9; it is replaced" in event["message"] for event in events["events"])
 
@@ -134,10 +134,10 @@ def test_an_endpoint_whose_only_instance_died_is_unavailable_until_it_is_replace
     victim = bench.invoke(endpoint)["pid"]
 
     os.kill(victim, signal.SIGKILL)
-    until(lambda: not psutil.pid_exists(victim))
+    wait_until(lambda: not psutil.pid_exists(victim))
     with pytest.raises(ClientError) as unavailable:
         bench.invoke(endpoint)
-    until(lambda: _answers(bench, endpoint))
+    wait_until(lambda: _answers(bench, endpoint))
 
     assert unavailable.value.response["Error"]["Code"] == "ServiceUnavailable"
     assert unavailable.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
@@ -178,7 +178,7 @@ def test_a_hung_start_is_failed_in_time_and_a_hung_instance_is_replaced() -> Non
         os.kill(stopped, signal.SIGSTOP)
 
         described = bench.settled(slow)
-        until(lambda: not psutil.pid_exists(stopped) and _instances(bench, endpoint) == 1)
+        wait_until(lambda: not psutil.pid_exists(stopped) and _instances(bench, endpoint) == 1)
 
         assert described["EndpointStatus"] == "Failed"
         assert "did not pass the ping health check" in described["FailureReason"]

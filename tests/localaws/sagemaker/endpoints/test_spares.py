@@ -22,7 +22,7 @@ from localaws.settings import Settings
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, workbench
 from tests.localaws.sagemaker.endpoints.launches import VARIANT, launch
 from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 STARTUP_SECONDS = 120  # emulated; 1 s
 STARTUP = ("--capacity", "ml.m5.large=4:1ms", "--instance-startup-seconds", str(STARTUP_SECONDS))
@@ -102,7 +102,7 @@ class Watched:
             return told if told and all(told[name] == count for name, count in expected.items()) else None
 
         try:
-            return until(reached, seconds=WAIT_SECONDS)
+            return wait_until(reached, seconds=WAIT_SECONDS)
         except AssertionError:
             raise AssertionError(f"the spares are {self.spares()}, not {expected}") from None
 
@@ -168,7 +168,7 @@ def test_a_scale_out_takes_spares_and_start_up_is_the_setting(start: Any, server
     assert model_servers(server) == before
     assert endpoint.until(wanted=0, ready=0)["taken"] == 2
     assert endpoint.spares()["cold"] == 0
-    until(lambda: len(endpoint.log_streams()) == 3)
+    wait_until(lambda: len(endpoint.log_streams()) == 3)
     answers = {answer["pid"]: answer for _ in range(30) for answer in [endpoint.bench.invoke(endpoint.name)]}
     assert len(answers) == 3
     normal = [os.SCHED_OTHER, os.getpriority(os.PRIO_PROCESS, 0)]
@@ -232,7 +232,7 @@ def test_an_update_ends_the_old_spares_while_the_old_fleet_still_runs(start: Any
         EndpointConfigName=bench.config({"ModelName": bench.model()}),
         DeploymentConfig={"BlueGreenUpdatePolicy": policy},
     )
-    until(lambda: spare not in model_servers(server), seconds=WAIT_SECONDS)
+    wait_until(lambda: spare not in model_servers(server), seconds=WAIT_SECONDS)
     assert serving in model_servers(server)
     assert bench.sagemaker.describe_endpoint(EndpointName=endpoint.name)["EndpointStatus"] == "Updating"
     bench.settled(endpoint.name)
@@ -279,7 +279,7 @@ def test_a_dead_spare_is_replaced_and_a_spare_replaces_a_dead_instance(start: An
     before = time.monotonic()
     psutil.Process(serving).kill()
     endpoint.until(taken=1)
-    until(lambda: endpoint.instances() == 1)
+    wait_until(lambda: endpoint.instances() == 1)
 
     assert time.monotonic() - before >= STARTUP_SECONDS / SCALE
     assert endpoint.bench.invoke(endpoint.name)["pid"] == spare
@@ -292,7 +292,7 @@ def test_after_three_spares_that_failed_a_fleet_starts_cold(start: Any) -> None:
     assert endpoint.instances() == 1
     endpoint.scale(2)
     assert endpoint.until(taken=0, cold=1)["wanted"] == 0
-    until(lambda: "new instances start cold" in endpoint.log())
+    wait_until(lambda: "new instances start cold" in endpoint.log())
     assert endpoint.log().count("RuntimeError: not this time") >= 3
 
 
@@ -301,7 +301,7 @@ def test_a_model_that_calls_aws_while_it_loads_has_no_spares(start: Any) -> None
     endpoint.until(wanted=0, ready=0, starting=0, discarded=1)
     endpoint.scale(2)
     endpoint.until(wanted=0, taken=0, cold=1, failed=0)
-    until(lambda: "before it was an instance" in endpoint.log())
+    wait_until(lambda: "before it was an instance" in endpoint.log())
     assert endpoint.log().count("I am arn:aws:sts::") == 2  # the two instances, not the spare
 
 
@@ -351,7 +351,7 @@ def test_a_spares_key_is_held_until_its_process_is_gone(tmp_path: Path) -> None:
         assert core.credentials.are_held
         stopping = threading.Thread(target=spare.stop, args=(1.0,))
         stopping.start()
-        until(lambda: not core.credentials.are_held)
+        wait_until(lambda: not core.credentials.are_held)
         assert spare.process.poll() is not None
         stopping.join(10)
     finally:

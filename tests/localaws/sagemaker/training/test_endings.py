@@ -22,7 +22,7 @@ from tests.localaws.sagemaker.training.training_rooms import (
     statuses,
 )
 from tests.localaws.scaled_server import scaled_server
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_an_interrupted_spot_job_goes_on_from_its_checkpoint(room: Room) -> None
         CheckpointConfig={"S3Uri": f"s3://{room.bucket}/spot-checkpoints"},
     )
     room.wait_for_line(name, "from step 0")
-    until(  # uploaded while the job runs
+    wait_until(  # uploaded while the job runs
         lambda: room.client("s3").list_objects_v2(Bucket=room.bucket, Prefix="spot-checkpoints/").get("KeyCount"),
         "a checkpoint in S3",
     )
@@ -223,7 +223,7 @@ def test_nothing_of_a_job_outlives_the_server_however_that_ends(tmp_path: Path) 
             server.send_signal(end)
             server.wait(20)
         if end == signal.SIGKILL:
-            until(lambda: not tuple(_processes_of(tmp_path)), "the end of what the killed server ran")
+            wait_until(lambda: not tuple(_processes_of(tmp_path)), "the end of what the killed server ran")
 
     assert tuple(_processes_of(tmp_path)) == ()
     assert list((tmp_path / "jobs").glob("*/attempt-*")) == []

@@ -15,7 +15,7 @@ from tests.localaws.sagemaker.training.training_rooms import (
     statuses,
 )
 from tests.localaws.scaled_server import scaled_server
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 
 def test_a_job_trains_and_leaves_its_model_output_metrics_and_log(room: Room) -> None:
@@ -73,7 +73,7 @@ def test_a_job_acts_on_aws_with_its_role_and_leaves_nothing_behind(room: Room) -
 
     assert room.role.rpartition("/")[2] in room.log(name)[-1]
     folder = room.home / "jobs" / name
-    until(lambda: [path.name for path in folder.rglob("*")] == ["algo-1.log"], f"a tidy {folder}")
+    wait_until(lambda: [path.name for path in folder.rglob("*")] == ["algo-1.log"], f"a tidy {folder}")
     assert room.processes(name) == []
 
 

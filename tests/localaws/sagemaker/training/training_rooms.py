@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from tests.conftest import RunningLocalAws, client_environment
 from tests.localaws.roles import make_role
-from tests.localaws.waiting import until
+from tests.polling import wait_until
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.6.0-cpu-py312"
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
@@ -88,7 +88,7 @@ class Room:
             described = self.describe(name)
             return described if described["TrainingJobStatus"] in TERMINAL else None
 
-        described: dict[str, Any] = until(ended, f"end of {name}")
+        described: dict[str, Any] = wait_until(ended, f"end of {name}")
         return described
 
     def run(self, script: str, **changes: Any) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Room:
         return lines
 
     def wait_for_line(self, name: str, line: str, *, times: int = 1) -> None:
-        until(lambda: self.log(name).count(line) >= times, f"line {line!r} of {name}")
+        wait_until(lambda: self.log(name).count(line) >= times, f"line {line!r} of {name}")
 
     def processes(self, name: str) -> list[psutil.Process]:
         """Return the live processes of a job."""
