@@ -131,7 +131,7 @@ def run_profile(
         WaitTimedOut: it did not end in time.
         SettingsRefused: a rate or duration is out of bounds.
     """
-    clock, first = AwsClock.of(aws.settings), profile.stages[0]
+    clock, first = AwsClock.from_settings(aws.settings), profile.stages[0]
     sleep(max(0.0, clock.next_minute() - time.time()))
     chosen = replace(
         options or GeneratorOptions(),

@@ -26,7 +26,7 @@ class AwsClock:
     wall: Callable[[], float] = time.time
 
     @classmethod
-    def of(cls, settings: Settings) -> AwsClock:
+    def from_settings(cls, settings: Settings) -> AwsClock:
         """Return the clock that the settings describe.
 
         Raises:

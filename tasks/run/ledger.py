@@ -113,7 +113,7 @@ class Ledger:
             return
         self.record(kind, name, "created" if states & {"intended", "uncertain"} else "adopted", identifier=identifier)
 
-    def removed(self, kind: str, name: str) -> None:
+    def mark_removed(self, kind: str, name: str) -> None:
         """Note that a resource is gone."""
         self.record(kind, name, "removed")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.run.settings import LOCAL_HOSTING_PATH, Settings
 
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on loopback
+_PROXYLESS = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on loopback
 
 
 def hardware() -> str:
@@ -25,7 +25,7 @@ def hardware() -> str:
     return f"{usable_processors()} × {name}{units}, {system}, Python {version}"
 
 
-def where(settings: Settings) -> str:
+def measured_on(settings: Settings) -> str:
     """Return what a run's seconds were measured on: AWS and its region, or the embedded AWS and this machine.
 
     The embedded AWS's clock and the limits of its hosting instances are told where they are not the usual ones.
@@ -55,7 +55,7 @@ def ask_embedded_aws(settings: Settings, path: str) -> Any:
         return None
     address = f"{settings.endpoint_url.rstrip('/')}{path}"
     try:
-        with DIRECT.open(address, timeout=settings.connect_timeout_seconds) as answer:
+        with _PROXYLESS.open(address, timeout=settings.connect_timeout_seconds) as answer:
             return json.loads(answer.read())
     except (OSError, HTTPException, ValueError):
         return None

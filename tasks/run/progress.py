@@ -62,12 +62,12 @@ class Step:
         return f"{self.label}: {self.amount}" + (f", {self.note}" if self.note else "")
 
 
-def tell_stage(stage: Stage) -> None:
+def log_stage(stage: Stage) -> None:
     """Log that a stage begins or ends."""
     LOGGER.info(stage.text, extra={"stage": stage})
 
 
-def tell_step(step: Step) -> None:
+def log_step(step: Step) -> None:
     """Log how far a step is: a detail, of which a person needs the newest only."""
     LOGGER.debug(step.text, extra={"step": step})
 
@@ -144,7 +144,7 @@ class LoggedProgress(_Counted):
         super().__init__(label, total, unit, clock, STEP_EVERY_SECONDS)
 
     def _write(self, step: Step) -> None:
-        tell_step(step)
+        log_step(step)
 
 
 def show_progress(label: str, total: int | None, unit: str) -> Progress:

@@ -63,7 +63,7 @@ def wait_for(
         sleep(poll_seconds)
 
 
-def once_assumable(
+def retry_until_role_propagates(
     what: str,
     call: Callable[[], Found],
     *,

@@ -34,10 +34,10 @@ def test_the_next_minute_is_a_full_one_of_awss() -> None:
 
 
 def test_it_is_read_from_the_settings() -> None:
-    made = AwsClock.of(Settings(time_scale=30, clock_origin=ORIGIN))
+    made = AwsClock.from_settings(Settings(time_scale=30, clock_origin=ORIGIN))
     assert (made.scale, made.origin) == (30, ORIGIN)
 
 
 def test_a_scale_without_an_origin_is_refused() -> None:
     with pytest.raises(SettingsRefused, match="clock_origin is not set"):
-        AwsClock.of(Settings(time_scale=30))
+        AwsClock.from_settings(Settings(time_scale=30))

@@ -41,14 +41,14 @@ def staging_parameters(settings: Settings) -> dict[str, object]:
     }
 
 
-class Memory:
+class JudgementCache:
     """What is known of one source, in the state that it has when this is made."""
 
     def __init__(self, source: LocatedSource, settings: Settings) -> None:
         self._source, self._settings = source, settings
         self._state = self._look()
 
-    def recall(self) -> str | None:
+    def find(self) -> str | None:
         """Return the dataset digest that this very source was judged good with before, or None."""
         known = self._read(self._state)
         if known is None and (content := self._content()) is not None:
@@ -57,7 +57,7 @@ class Memory:
                 self._write(self._state, known)  # a copy of a known zip: next time its times are enough
         return known
 
-    def remember(self, digest: str) -> None:
+    def store(self, digest: str) -> None:
         """Remember that the source was judged good, unless it has changed since this was made."""
         if self._look() != self._state:
             return
