@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tasks.data.archive import list_source
 from tasks.data.download import read_download_record, sha256_of
-from tasks.run.records import write_atomically
+from tasks.run.record_store import write_atomically
 from tasks.run.settings import Settings
 
 STAGING_VERSION = 1

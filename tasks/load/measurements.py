@@ -25,7 +25,8 @@ from tasks.run.clock import AwsClock
 from tasks.run.errors import StageFailed
 from tasks.run.handle import Run
 from tasks.run.machine import measured_on
-from tasks.run.records import EndpointRef, FunctionRef, Record
+from tasks.run.record_store import Record
+from tasks.run.records import EndpointRef, FunctionRef
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
 from tasks.scaling.traffic import Figure, Measured, Traffic

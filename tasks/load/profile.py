@@ -19,7 +19,8 @@ from tasks.load.rungs import SAMPLES
 from tasks.run.aws import Aws
 from tasks.run.clock import MINUTE_SECONDS, AwsClock
 from tasks.run.errors import StageFailed
-from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record
+from tasks.run.record_store import load_record
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.waiting import Say, say
 from tasks.scaling.choice import ScalingPlan
 

@@ -25,7 +25,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.naming import RESOURCE_PREFIX
-from tasks.run.records import Record
+from tasks.run.record_store import Record
 from tasks.run.waiting import retry_until_role_propagates, say, wait_for
 
 DEADLINE_SECONDS = 900.0

@@ -21,7 +21,8 @@ from tasks.load.profile import Profile, profile_of, run_profile
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
 from tasks.run.machine import measured_on
-from tasks.run.records import EndpointRef, FunctionRef, LoadReport, Record, load_record, save_record
+from tasks.run.record_store import Record, load_record, save_record
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.waiting import say
 from tasks.scaling.choice import ScalingPlan
 from tasks.serving.autoscaling import ensure_autoscaling, plan_autoscaling

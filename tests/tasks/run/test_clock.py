@@ -1,4 +1,4 @@
-"""AWS's clock: faster than the wall's from its origin on, and the wall's own at scale 1."""
+"""Tests of AWS's clock: it may run faster than this machine's clock, and at scale 1 both are the same."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""The ledger: written before the call, read after any crash, never another account's."""
+"""Tests of the ledger: rows are written before the call and readable after a crash; foreign ledgers are refused."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Waits: a deadline, signs of life, and patience with roles that IAM does not know everywhere yet."""
+"""Tests of the waits: they have a deadline, log their state, and repeat calls while a new role propagates."""
 
 from collections.abc import Callable, Iterator
 
@@ -21,7 +21,7 @@ def ticking(step: float) -> Callable[[], float]:
 
 
 def no_sleep(_: float) -> None:
-    """Take no time."""
+    """Return at once."""
 
 
 def test_a_wait_ends_when_the_thing_is_there() -> None:
