@@ -215,7 +215,7 @@ def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[
     sender = _Sender(run.aws, bucket, prefix, stored)
     total = sum(image.size_bytes for image in judged.images)
     with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"):
-        objects.abort_half_done_uploads(run.aws, bucket, f"{prefix}/")
+        objects.abort_incomplete_uploads(run.aws, bucket, f"{prefix}/")
         with progress("upload", total, "B") as told:
             shards = _send_shards(sender, plans, settings.upload_threads, told)
         sender.send("images.jsonl", b"".join(image_rows(plans)), "application/jsonl")

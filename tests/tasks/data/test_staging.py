@@ -235,7 +235,7 @@ def test_a_bucket_of_another_owner_is_refused(place: Workplace) -> None:
     place.s3.create_bucket(Bucket=place.aws.bucket)
     stranger = Aws(place.settings)
     stranger._account_id = "999999999999"
-    with pytest.raises(OwnershipRefused, match="is refused to us"):
+    with pytest.raises(OwnershipRefused, match="S3 denies access to bucket"):
         ensure_bucket(Run(stranger, "run-1"))
 
 
