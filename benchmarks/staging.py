@@ -33,6 +33,7 @@ from tasks.account import objects
 from tasks.data import staging
 from tasks.data.judgement_cache import JudgementCache
 from tasks.data.sample import make_sample
+from tasks.data.upload import find_staged
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.machine import hardware
@@ -125,7 +126,7 @@ def stage(aws: Aws, source: Path) -> tuple[float, DatasetRef]:
     located = staging.locate(str(source), aws.settings, LineProgress)
     cache = JudgementCache(located, aws.settings)
     digest = cache.find()
-    dataset = staging.find_staged(aws, digest, located) if digest else None
+    dataset = find_staged(aws, digest, located) if digest else None
     if dataset is None:
         dataset = staging.judge_and_upload(located, cache, Run(aws, RUN), LineProgress).dataset
     return time.perf_counter() - begun, dataset

@@ -16,7 +16,8 @@ from tasks.account.bucket import ensure_bucket
 from tasks.data import staging
 from tasks.data.judgement_cache import JudgementCache, LocatedSource
 from tasks.data.report import staging_markdown
-from tasks.data.staging import StagingOutcome, UploadSummary
+from tasks.data.staging import StagingOutcome
+from tasks.data.upload import UploadSummary, find_staged
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
@@ -36,7 +37,7 @@ def locate(source: str, settings: Settings) -> LocatedSource:
 def find_unchanged(located: LocatedSource, cache: JudgementCache, aws: Aws) -> DatasetRef | None:
     """Return the dataset that this source was staged to before, if it is whole."""
     digest = cache.find()
-    return None if digest is None else staging.find_staged(aws, digest, located)
+    return None if digest is None else find_staged(aws, digest, located)
 
 
 @step("adopt")
