@@ -132,7 +132,7 @@ def test_a_link_in_place_of_meta_json_is_refused(path: Path) -> None:
 )
 def test_a_damaged_archive_is_refused_by_name(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(StageFailed, match=r"s3://b/m/model\.tar\.gz holds no readable meta\.json"):
+    with pytest.raises(StageFailed, match=r"s3://b/m/model\.tar\.gz has no readable meta\.json"):
         read_meta(path, "s3://b/m/model.tar.gz")
 
 
