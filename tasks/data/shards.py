@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.data.decoding import Decoded
 from tasks.data.layout import LabelledImage
 from tasks.run.errors import KennelError
 
@@ -24,24 +25,18 @@ _BLOCK = 512
 
 @dataclass(frozen=True, slots=True)
 class StagedImage:
-    """An image that is ready to be packed: its origin, and its staged JPEG, which is a part of a spool file."""
+    """A decoded image with its split, its class and its name in the source."""
 
     split: str
     class_index: int
     class_name: str
     name: str
-    source_sha256: str
-    staged_sha256: str
-    width: int
-    height: int
-    spool: Path
-    offset: int
-    size_bytes: int
+    decoded: Decoded
 
     @property
     def labelled(self) -> LabelledImage:
         """The image in the form that `tasks.data.layout.judge` reads."""
-        return LabelledImage(self.split, self.class_name, self.name, self.source_sha256)
+        return LabelledImage(self.split, self.class_name, self.name, self.decoded.source_sha256)
 
 
 @dataclass(frozen=True)
@@ -57,9 +52,9 @@ def plan_shards(images: Sequence[StagedImage], split: str, shard_size_bytes: int
     """Distribute the images of a split over max(min(8, images), bytes / shard size) shards."""
     ordered = sorted(
         (image for image in images if image.split == split),
-        key=lambda image: (image.class_index, image.source_sha256, image.name),
+        key=lambda image: (image.class_index, image.decoded.source_sha256, image.name),
     )
-    size_bytes = sum(image.size_bytes for image in ordered)
+    size_bytes = sum(image.decoded.size_bytes for image in ordered)
     count = max(min(MIN_SHARDS, len(ordered)), -(-size_bytes // shard_size_bytes))
     numbered = list(enumerate(ordered))
     return [
@@ -81,8 +76,8 @@ def pack_shard(plan: ShardPlan) -> bytes:
     parts = bytearray()
     with _SpoolReader() as spools:
         for index, image in plan.images:
-            data = spools.read(image)
-            if hashlib.sha256(data).hexdigest() != image.staged_sha256:
+            data = spools.read(image.decoded)
+            if hashlib.sha256(data).hexdigest() != image.decoded.staged_sha256:
                 what = f"the staged bytes of {image.name} have changed since it was decoded"
                 why = "the spool file on this disk was changed or damaged"
                 raise KennelError("shards", what, why, "run the same command again")
@@ -101,10 +96,10 @@ def image_rows(plans: Sequence[ShardPlan]) -> Iterator[bytes]:
                 "split": plan.split,
                 "class": image.class_name,
                 "name": image.name,
-                "source_sha256": image.source_sha256,
-                "sha256": image.staged_sha256,
-                "width": image.width,
-                "height": image.height,
+                "source_sha256": image.decoded.source_sha256,
+                "sha256": image.decoded.staged_sha256,
+                "width": image.decoded.width,
+                "height": image.decoded.height,
                 "shard": plan.key,
                 "member": member_name(index, image),
             }
@@ -124,7 +119,7 @@ class _SpoolReader:
         for descriptor in self._open.values():
             os.close(descriptor)
 
-    def read(self, image: StagedImage) -> bytes:
+    def read(self, image: Decoded) -> bytes:
         if image.spool not in self._open:
             self._open[image.spool] = os.open(image.spool, os.O_RDONLY)
         return os.pread(self._open[image.spool], image.size_bytes, image.offset)

@@ -24,7 +24,6 @@ from tasks.data.download import download, is_url
 from tasks.data.images import ImageLimits
 from tasks.data.judgement_cache import JudgementCache, LocatedSource, staging_parameters
 from tasks.data.layout import (
-    Candidate,
     Layout,
     Quarantined,
     dataset_digest,
@@ -142,24 +141,9 @@ def _split_outcomes(
         if isinstance(outcome, Rejected):
             rejected.append(Quarantined(name, outcome.reason))
         else:
-            images.append(_staged(candidate, name, outcome, class_index[candidate.class_name]))
+            index = class_index[candidate.class_name]
+            images.append(StagedImage(candidate.split, index, candidate.class_name, name, outcome))
     return images, rejected
-
-
-def _staged(candidate: Candidate, name: str, decoded: Decoded, class_index: int) -> StagedImage:
-    return StagedImage(
-        split=candidate.split,
-        class_index=class_index,
-        class_name=candidate.class_name,
-        name=name,
-        source_sha256=decoded.source_sha256,
-        staged_sha256=decoded.staged_sha256,
-        width=decoded.width,
-        height=decoded.height,
-        spool=decoded.spool,
-        offset=decoded.offset,
-        size_bytes=decoded.size_bytes,
-    )
 
 
 def _limits(settings: Settings) -> ImageLimits:

@@ -110,7 +110,7 @@ def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[
     plans = [p for split in SPLITS for p in plan_shards(judged.images, split, settings.shard_size_bytes)]
     stored = objects.list_objects(run.aws, bucket, f"{prefix}/")
     uploader = _Uploader(run.aws, bucket, prefix, stored)
-    total = sum(image.size_bytes for image in judged.images)
+    total = sum(image.decoded.size_bytes for image in judged.images)
     with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"):
         objects.abort_incomplete_uploads(run.aws, bucket, f"{prefix}/")
         with progress("upload", total, "B") as counter:
@@ -161,7 +161,7 @@ def _send_shards(
     def send(plan: ShardPlan) -> dict[str, Any]:
         data = pack_shard(plan)
         uploader.send(plan.key, data, "application/x-tar")
-        counter.advance(sum(image.size_bytes for _, image in plan.images))
+        counter.advance(sum(image.decoded.size_bytes for _, image in plan.images))
         digests = {"sha256": hashlib.sha256(data).hexdigest(), "md5": objects.md5_hex(data)}
         return {"key": plan.key, **digests, "size_bytes": len(data), "images": len(plan.images)}
 
