@@ -12,7 +12,8 @@ from pydantic import Field
 
 from flows.step import step
 from tasks.notebook import actions
-from tasks.notebook.instance import NotebookReport, list_notebooks
+from tasks.notebook.instance import list_notebooks
+from tasks.notebook.records import NotebookReport
 from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused

@@ -1,4 +1,4 @@
-"""From a source of images to a staged dataset: download, archive, layout, judging, shards, upload, report.
+"""Turn a source of images into a staged dataset: download, read, check the layout, decode, judge, pack and upload.
 
-May import `run` and `account`.
+This room may import `run` and `account`.
 """

@@ -1,8 +1,8 @@
-"""Reading a dataset out of a zip or a folder without unpacking it, and refusing what is hostile.
+"""Read a dataset from a zip or a folder without unpacking it, and refuse hostile content.
 
-A source is listed once into entries; the bytes of one entry are read straight from the zip (or the file) when they are
-needed. Nothing is ever written under a name that the source chose, so `../` cannot leave anywhere; such entries are
-still refused by name. Bounded: number of files, bytes in all, bytes of one image, compression ratio, overlaps.
+A source is listed once; the bytes of an entry are read directly from the zip or the file when they are needed. No file
+is ever written under a name from the source, so `../` cannot do harm; such entries are refused anyway. The number of
+files, the total size, the size of an image and the compression ratio are limited, and overlapping entries are refused.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tasks.run.settings import Settings
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _LOCAL_SIGNATURE = b"PK\x03\x04"
 _SMALL_BYTES = 2**20
-"""Ratios are only looked at above this size: a small picture of one colour may well compress 500:1."""
+"""Below this size the compression ratio is not checked, because a small picture of one colour may reach 500:1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of a source. `name` is exact, with `/` between folders; `refusal` says why it must not be read.
+    """One file of a source; `name` is exact, with `/` between folders, and `refusal` says why it must not be read.
 
-    For a zip, `offset`, `packed_bytes`, `method` and `crc` say where its bytes are.
+    For a zip, `offset`, `packed_bytes`, `method` and `crc` describe its compressed bytes.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source holds: files in the source's order, and the names of all its folders."""
+    """The content of a source: its files in the source's order, and the names of its folders."""
 
     path: Path
     is_zip: bool
@@ -53,14 +53,15 @@ class Listing:
 
 
 class Unreadable(Exception):
-    """The bytes of an entry cannot be had; the message is the reason that goes into the quarantine."""
+    """The bytes of an entry cannot be read; the message is the reason for the quarantine."""
 
 
 def list_source(path: Path, settings: Settings) -> Listing:
-    """List a zip or a folder.
+    """List the content of a zip or a folder.
 
     Raises:
-        SourceRefused: there is no such path, it is neither, it is damaged, or it is beyond the bounds of the settings.
+        SourceRefused: the path does not exist, is neither a zip nor a folder, is damaged, or exceeds the limits of the
+            settings.
     """
     if path.is_dir():
         entries, folders = _list_folder(path, settings)
@@ -74,7 +75,7 @@ def list_source(path: Path, settings: Settings) -> Listing:
 
 
 class Reader:
-    """Reads entries of one source; keeps the zip open. Not shared between threads or processes."""
+    """Reads entries of one source and keeps its zip open; threads and processes must not share it."""
 
     def __init__(self, path: Path, *, is_zip: bool) -> None:
         self._path = path
@@ -88,17 +89,17 @@ class Reader:
             self._zip.close()
 
     def read(self, entry: Entry) -> bytes:
-        """Return an entry's bytes, at most one more than it announced.
+        """Return an entry's bytes.
 
         Raises:
-            Unreadable: the bytes are damaged, or are not what the listing announced.
+            Unreadable: the bytes are damaged, or their number differs from the listing.
         """
         return self._from_zip(self._zip, entry) if self._zip is not None else _from_folder(self._path, entry)
 
     def _from_zip(self, file: BinaryIO, entry: Entry) -> bytes:
         header = os.pread(file.fileno(), _LOCAL_HEADER.size, entry.offset)
         if len(header) < _LOCAL_HEADER.size or header[:4] != _LOCAL_SIGNATURE:
-            raise Unreadable("its place in the zip is damaged")
+            raise Unreadable("its header in the zip is damaged")
         *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)
         start = entry.offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
         data = _unpack(os.pread(file.fileno(), entry.packed_bytes, start), entry)
@@ -154,8 +155,8 @@ def _entry(member: zipfile.ZipInfo, refusal: str | None) -> Entry:
 
 
 def _refusal(member: zipfile.ZipInfo, settings: Settings) -> str | None:
-    if _leaves(member.filename):
-        return "its path leaves the archive"
+    if _points_outside(member.filename):
+        return "its path points outside the archive"
     if stat.S_ISLNK(member.external_attr >> 16):
         return "it is a symbolic link"
     if member.flag_bits & 0x1:
@@ -165,7 +166,7 @@ def _refusal(member: zipfile.ZipInfo, settings: Settings) -> str | None:
     if member.compress_type == zipfile.ZIP_STORED and member.compress_size != member.file_size:
         return "its sizes in the zip contradict each other"
     if member.file_size > max(_SMALL_BYTES, settings.max_archive_ratio * member.compress_size):
-        return f"it unpacks to {member.file_size} bytes from {member.compress_size}"
+        return f"it unpacks to {member.file_size} bytes from only {member.compress_size} compressed bytes"
     return _too_large(member.file_size, settings)
 
 
@@ -175,16 +176,20 @@ def _too_large(size_bytes: int, settings: Settings) -> str | None:
     return f"it has {size_bytes} bytes, more than the {settings.max_image_bytes} allowed for one image"
 
 
-def _leaves(name: str) -> bool:
+def _points_outside(name: str) -> bool:
     return name.startswith("/") or ".." in name.split("/") or (len(name) > 1 and name[1] == ":")
 
 
 def _refuse_overlaps(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Members that share bytes are how a small zip unpacks to terabytes (D. Fifield, "A better zip bomb", 2019)."""
+    """Refuse members that share bytes: a small zip of them can unpack to terabytes.
+
+    Source: D. Fifield, "A better zip bomb", 2019.
+    """
     end = 0
     for offset, packed_bytes in sorted((member.header_offset, member.compress_size) for member in members):
         if offset < end:
-            raise SourceRefused("source", f"{path}", "members of the zip overlap: it is a zip bomb", "do not use it")
+            why = "members of the zip overlap, so it is a zip bomb"
+            raise SourceRefused("source", f"{path}", why, "do not use this file")
         end = offset + _LOCAL_HEADER.size + packed_bytes
 
 
@@ -209,7 +214,7 @@ def _file_refusal(found: os.DirEntry[str]) -> str | None:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield every path below a folder, sorted, relative to it, without following links."""
+    """Yield every path below a folder, sorted and relative to it, without following links."""
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -225,11 +230,11 @@ def _check_bounds(listing: Listing, settings: Settings) -> None:
     size_bytes = sum(entry.size_bytes for entry in listing.entries)
     packed_bytes = sum(entry.packed_bytes for entry in listing.entries)
     if len(listing.entries) > settings.max_archive_files:
-        limit = f"more than KENNEL_MAX_ARCHIVE_FILES={settings.max_archive_files} files"
+        why = f"it has more than KENNEL_MAX_ARCHIVE_FILES={settings.max_archive_files} files"
     elif size_bytes > settings.max_archive_bytes:
-        limit = f"{size_bytes} bytes unpacked, more than KENNEL_MAX_ARCHIVE_BYTES={settings.max_archive_bytes}"
+        why = f"it has {size_bytes} bytes unpacked, more than KENNEL_MAX_ARCHIVE_BYTES={settings.max_archive_bytes}"
     elif listing.is_zip and size_bytes > max(100 * _SMALL_BYTES, settings.max_archive_ratio * packed_bytes):
-        limit = f"{size_bytes} bytes from {packed_bytes}: it is a zip bomb"
+        why = f"it unpacks to {size_bytes} bytes from only {packed_bytes} compressed bytes, so it is a zip bomb"
     else:
         return
-    raise SourceRefused("source", f"{listing.path}", limit, "raise the limit by its variable if you trust the source")
+    raise SourceRefused("source", f"{listing.path}", why, "if you trust the source, raise the limit by its variable")

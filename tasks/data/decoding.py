@@ -1,8 +1,8 @@
-"""Preparing all images of a source on every core, in processes that a bad image may take down without harm.
+"""Prepare all images of a source on all cores, in worker processes that a bad image may crash without harm.
 
-Each worker is `python -m tasks.data.worker` with a spool file of its own; chunks go to whichever is free. A worker
-that dies or passes its deadline is replaced and its chunk is tried again one image at a time: the image that does it
-again is quarantined. Memory here holds one small record an image, never pixels.
+Each worker is `python -m tasks.data.worker` with its own spool file; chunks go to any free worker. A worker that dies
+or exceeds its deadline is replaced, and its chunk is repeated one image at a time. An image that crashes the worker
+again is quarantined. This process holds one small record for each image and no pixels.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One good image: both digests (hex sha256) and where its staged bytes are; `index` is its place in the listing."""
+    """A decoded image: its index in the listing, two hex sha256 digests, and the position of its bytes in a spool."""
 
     index: int
     source_sha256: str
@@ -51,7 +51,7 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One image that cannot be used, and why."""
+    """An image that cannot be used, and the reason."""
 
     index: int
     reason: str
@@ -69,10 +69,10 @@ def decode_all(
     spool_dir: Path,
     progress: ProgressFactory,
 ) -> list[Decoded | Rejected]:
-    """Prepare the entries at the indices `wanted`; the results are in the order of `wanted`.
+    """Prepare the entries at the indices `wanted`, and return the results in the same order.
 
     Raises:
-        KennelError: a worker cannot start, or cannot write its spool (a full disk).
+        KennelError: a worker cannot start, or cannot write its spool (for example on a full disk).
     """
     chunks: queue.SimpleQueue[Chunk] = queue.SimpleQueue()
     count = 0
@@ -81,9 +81,9 @@ def decode_all(
         count += 1
     results: dict[int, Decoded | Rejected] = {}
     stop = threading.Event()
-    lanes = [_Lane(listing, limits, spool_dir, number) for number in range(max(1, min(processes, count)))]
-    with progress("decode and check", len(wanted), "images") as told, ThreadPoolExecutor(len(lanes)) as pool:
-        futures = [pool.submit(_serve, lane, chunks, results, told, stop) for lane in lanes]
+    slots = [_WorkerSlot(listing, limits, spool_dir, number) for number in range(max(1, min(processes, count)))]
+    with progress("decode and check", len(wanted), "images") as counter, ThreadPoolExecutor(len(slots)) as pool:
+        futures = [pool.submit(_serve, slot, chunks, results, counter, stop) for slot in slots]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -106,24 +106,24 @@ def _chunks(entries: Sequence[Entry], wanted: Sequence[int]) -> Iterator[Chunk]:
 
 
 def _serve(
-    lane: _Lane,
+    slot: _WorkerSlot,
     chunks: queue.SimpleQueue[Chunk],
     results: dict[int, Decoded | Rejected],
-    told: Progress,
+    counter: Progress,
     stop: threading.Event,
 ) -> None:
-    with lane:
+    with slot:
         while not stop.is_set():
             try:
                 chunk = chunks.get_nowait()
             except queue.Empty:
                 return
-            results.update((result.index, result) for result in lane.prepare(chunk))
-            told.advance(len(chunk))
+            results.update((result.index, result) for result in slot.prepare(chunk))
+            counter.advance(len(chunk))
 
 
 class _Worker:
-    """One worker process and its spool. Constructing it starts the process and waits until it is ready."""
+    """One worker process and its spool; constructing it starts the process and waits until it is ready."""
 
     def __init__(self, listing: Listing, limits: ImageLimits, spool: Path) -> None:
         self.spool = spool.resolve()
@@ -138,11 +138,11 @@ class _Worker:
         source = {"source": str(listing.path.resolve()), "is_zip": listing.is_zip, "spool": str(self.spool)}
         if self.ask({**source, "limits": dataclasses.asdict(limits)}, START_SECONDS) != "ready":
             self.end()
-            why = "its error is on stderr, above"
+            why = "the worker printed its error to stderr, above"
             raise KennelError("decode", "the image worker did not start", why, f"{sys.executable} -m tasks.data.worker")
 
     def ask(self, content: object, timeout_seconds: float) -> object:
-        """Send one line of JSON and return the answer, or None when the process died or passed the deadline."""
+        """Send one line of JSON and return the answer, or None if the process died or exceeded the deadline."""
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             return None
@@ -154,7 +154,7 @@ class _Worker:
         return json.loads(line) if line else None
 
     def end(self) -> None:
-        """Kill the process; its spool stays."""
+        """Kill the process and keep its spool."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
@@ -162,15 +162,15 @@ class _Worker:
                 stream.close()
 
 
-class _Lane:
-    """One worker at a time, replaced when it dies."""
+class _WorkerSlot:
+    """Runs one worker at a time and replaces it when it dies."""
 
     def __init__(self, listing: Listing, limits: ImageLimits, spool_dir: Path, number: int) -> None:
         self._listing, self._limits, self._spool_dir, self._number = listing, limits, spool_dir, number
         self._worker: _Worker | None = None
         self._started = 0
 
-    def __enter__(self) -> _Lane:
+    def __enter__(self) -> _WorkerSlot:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -178,18 +178,18 @@ class _Lane:
             self._worker.end()
 
     def prepare(self, chunk: Chunk) -> list[Decoded | Rejected]:
-        """Prepare a chunk; when that kills the worker, each image by itself."""
+        """Prepare a chunk; if the worker dies, prepare each image on its own."""
         answers = self._ask(chunk, CHUNK_SECONDS)
         if answers is not None:
             return answers
         results: list[Decoded | Rejected] = []
         for index, entry in chunk:
             alone = self._ask([(index, entry)], ONE_IMAGE_SECONDS)
-            results.extend(alone or [Rejected(index, "decoding it ended or stalled the decoder")])
+            results.extend(alone or [Rejected(index, "decoding it crashed or stalled the decoder")])
         return results
 
     def _ask(self, chunk: Chunk, timeout_seconds: float) -> list[Decoded | Rejected] | None:
-        """Return a worker's results, or None after it died or passed the deadline (it is then gone)."""
+        """Return a worker's results, or None if it died or exceeded the deadline; it is then removed."""
         worker = self._worker or self._start()
         answer = worker.ask([[index, dataclasses.astuple(entry)] for index, entry in chunk], timeout_seconds)
         if isinstance(answer, list):
@@ -197,9 +197,8 @@ class _Lane:
         self._worker = None
         worker.end()
         if isinstance(answer, dict):
-            raise KennelError(
-                "decode", str(answer["fatal"]), "staged images are kept there for a while", "free disk space"
-            )
+            why = "the staged images are stored there until they are uploaded"
+            raise KennelError("decode", str(answer["fatal"]), why, "free disk space")
         return None
 
     def _start(self) -> _Worker:
@@ -217,7 +216,7 @@ def _result(fields: list[Any], spool: Path) -> Decoded | Rejected:
 
 
 def _read_line(descriptor: int, timeout_seconds: float) -> bytes:
-    """Return one whole line, or b"" when the other end closed or the deadline passed."""
+    """Return one complete line, or b"" if the other end closed or the deadline passed."""
     deadline = time.monotonic() + timeout_seconds
     parts: list[bytes] = []
     while not parts or not parts[-1].endswith(b"\n"):

@@ -1,8 +1,8 @@
-"""Fetching a dataset by its URL: resumed where it stopped, never trusted half done, not fetched twice.
+"""Download a dataset by its URL (http or https): resume an interrupted download, and do not fetch a file twice.
 
-Kept below `.kennel/downloads/<hash of the URL>/`: the growing `.part`, the finished file, and a small record of the
-server's ETag or date. A rest is asked for with Range and If-Range, so that a file that changed in between begins anew.
-http and https only.
+`.kennel/downloads/<hash of the URL>/` has the growing `.part` file, the complete file, and a small record with the
+server's ETag or date. The missing part is requested with Range and If-Range, so that a file that changed on the server
+is downloaded from the beginning.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import httpx
 
 from tasks.run.errors import DownloadFailed, SourceRefused
 from tasks.run.progress import ProgressFactory
-from tasks.run.records import write_atomically
+from tasks.run.record_store import write_atomically
 from tasks.run.settings import Settings
 
 REFERENCE_URL = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dogImages.zip"
-"""The reference dataset: 133 breeds, 8,351 photos, 1.1 GB."""
+"""The reference dataset, with 8,351 photos of 133 dog breeds (1.1 GB)."""
 
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
 class DownloadRecord:
-    """What is known of a download; `sha256` is of the whole file, None until it is complete."""
+    """The state of a download; `validator` is the server's ETag or date, and `sha256` is None until it is complete."""
 
     url: str
     validator: str | None = None
@@ -39,12 +39,12 @@ class DownloadRecord:
     sha256: str | None = None
 
 
-class _Passing(Exception):
-    """A fault that may pass."""
+class _TemporaryFault(Exception):
+    """A failure that a retry may solve."""
 
 
 def is_url(source: str) -> bool:
-    """Tell whether a source is named by a URL."""
+    """Tell whether a source is an http or https URL."""
     return urlsplit(source).scheme in {"http", "https"}
 
 
@@ -57,11 +57,11 @@ def download(
     sleep: Callable[[float], None] = time.sleep,
     transport: httpx.BaseTransport | None = None,
 ) -> Path:
-    """Return the local file of a URL, complete and checked; a file that is unchanged on the server is not sent again.
+    """Download a URL and return the complete local file; a file that is unchanged on the server is not fetched again.
 
     Raises:
-        SourceRefused: the URL has no host or names a user, or the file has another sha256 than the one expected.
-        DownloadFailed: the server refused, or the bounded attempts were used up.
+        SourceRefused: the URL has no host or contains a user, or the file's sha256 is not the expected one.
+        DownloadFailed: the server refused the request, the file is too large, or all attempts failed.
     """
     _check(url)
     folder = settings.home / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:16]
@@ -72,23 +72,23 @@ def download(
         for attempt in range(1, settings.download_attempts + 1):
             try:
                 return _checked(fetch.run(), fetch.record, expected_sha256)
-            except (httpx.TransportError, _Passing) as error:
+            except (httpx.TransportError, _TemporaryFault) as error:
                 if attempt == settings.download_attempts:
                     why = f"{attempt} attempts failed, the last with: {error or type(error).__name__}"
-                    resumed = "run the same command again: it goes on where it stopped"
+                    resumed = "run the same command again, which resumes the download"
                     raise DownloadFailed("download", url, why, resumed) from error
                 sleep(min(30.0, 0.5 * 2**attempt))
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def read_download_record(path: Path) -> DownloadRecord | None:
-    """Return what is known of a file that `download` returned; None for any other file."""
+    """Return the record of a file that `download` returned, or None for any other file."""
     record = path.parent / "download.json"
     return DownloadRecord(**json.loads(record.read_bytes())) if record.exists() else None
 
 
 class _Fetch:
-    """The state of one URL on disk, and one attempt at completing it."""
+    """The local state of one download, and an attempt to complete it."""
 
     def __init__(self, client: httpx.Client, url: str, folder: Path, progress: ProgressFactory, max_bytes: int) -> None:
         self._client, self._url, self._progress, self._max_bytes = client, url, progress, max_bytes
@@ -97,7 +97,7 @@ class _Fetch:
         self.record = read_download_record(self._path) or DownloadRecord(url)
 
     def run(self) -> Path:
-        """Complete the file, or raise what stopped it."""
+        """Complete the file and return its path, or raise the error that stopped it."""
         done = self._part.stat().st_size if self._part.exists() else 0
         is_complete = self._path.exists() and self.record.sha256 is not None
         with self._client.stream("GET", self._url, headers=self._headers(done, is_complete=is_complete)) as answer:
@@ -105,7 +105,7 @@ class _Fetch:
                 return self._path
             if answer.status_code == 416 and done:
                 self._part.unlink()
-                raise _Passing("the server has less than was fetched before: beginning anew")
+                raise _TemporaryFault("the server's file is shorter than the part that was downloaded")
             self._refuse(answer)
             self._receive(answer, done if answer.status_code == 206 else 0)
         return self._finish()
@@ -114,15 +114,15 @@ class _Fetch:
         headers = {"Accept-Encoding": "identity"}
         validator = self.record.validator
         if validator is None:
-            return headers  # nothing to compare with: begin anew
+            return headers  # without a validator the part cannot be resumed
         if is_complete:
             kind = "If-None-Match" if validator.startswith(('"', "W/")) else "If-Modified-Since"
             return {**headers, kind: validator}
         return {**headers, "Range": f"bytes={done}-", "If-Range": validator} if done else headers
 
     def _refuse(self, answer: httpx.Response) -> None:
-        if answer.status_code in _PASSING:
-            raise _Passing(f"HTTP {answer.status_code}")
+        if answer.status_code in _TEMPORARY_STATUSES:
+            raise _TemporaryFault(f"HTTP {answer.status_code}")
         if answer.status_code not in {200, 206}:
             why = f"the server answered HTTP {answer.status_code} {answer.reason_phrase}"
             raise DownloadFailed("download", self._url, why, "check the URL in a browser")
@@ -130,22 +130,22 @@ class _Fetch:
     def _receive(self, answer: httpx.Response, done: int) -> None:
         length = answer.headers.get("Content-Length")
         total = done + int(length) if length else None
-        validator = _strong(answer.headers.get("ETag")) or answer.headers.get("Last-Modified")
+        validator = _strong_validator(answer.headers.get("ETag")) or answer.headers.get("Last-Modified")
         self.record = DownloadRecord(self._url, validator, total)
         self._save()
-        with self._part.open("r+b" if done else "wb") as file, self._progress("download", total, "B") as told:
+        with self._part.open("r+b" if done else "wb") as file, self._progress("download", total, "B") as counter:
             file.seek(done)
-            told.advance(done)
+            counter.advance(done)
             for data in answer.iter_raw():
                 file.write(data)
-                told.advance(len(data))
+                counter.advance(len(data))
                 if file.tell() > self._max_bytes:
                     why = f"it is larger than KENNEL_MAX_ARCHIVE_BYTES={self._max_bytes}"
                     raise DownloadFailed("download", self._url, why, "raise the limit if you trust the source")
             file.flush()
             os.fsync(file.fileno())
             if total is not None and file.tell() != total:
-                raise _Passing(f"{file.tell()} of {total} bytes came")
+                raise _TemporaryFault(f"only {file.tell()} of {total} bytes were received")
 
     def _finish(self) -> Path:
         digest = sha256_of(self._part)
@@ -159,7 +159,7 @@ class _Fetch:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the hex sha256 of a file, read in pieces."""
+    """Return the hex sha256 of a file, which is read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -167,17 +167,17 @@ def sha256_of(path: Path) -> str:
 def _check(url: str) -> None:
     parts = urlsplit(url)
     if parts.hostname is None or parts.username is not None:
-        why = "a dataset's URL needs a host and must not carry a user or a password"
+        why = "a dataset's URL needs a host and must not contain a user or a password"
         raise SourceRefused("download", f"{parts.scheme}://{parts.hostname}", why, "give another URL")
 
 
 def _checked(path: Path, record: DownloadRecord, expected_sha256: str | None) -> Path:
     if expected_sha256 is not None and record.sha256 != expected_sha256.lower():
-        why = f"its sha256 is {record.sha256}, not {expected_sha256}: it is another file, or was damaged"
+        why = f"its sha256 is {record.sha256}, not {expected_sha256}: it is another file, or it is damaged"
         raise SourceRefused("download", f"{path}", why, f"remove {path.parent} and run the same command again")
     return path
 
 
-def _strong(etag: str | None) -> str | None:
-    """If-Range needs a strong validator (RFC 9110, 13.1.5)."""
+def _strong_validator(etag: str | None) -> str | None:
+    """Return the ETag if it is strong, else None; If-Range needs a strong validator (RFC 9110, 13.1.5)."""
     return None if etag is None or etag.startswith("W/") else etag

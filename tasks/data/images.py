@@ -1,9 +1,9 @@
-"""One image of a dataset, from its source bytes to the bytes that are staged.
+"""Convert one image of a dataset from its source bytes to the staged bytes, without I/O.
 
-A staged image is an upright RGB JPEG whose shortest side is at most a limit (never enlarged). A baseline colour JPEG
-that is upright and small enough is kept byte for byte. JPEGs are decoded at the smallest DCT scale that still covers
-the target. Alpha is laid over white, 16 bits are scaled to 8, CMYK and palettes converted, EXIF rotation undone.
-Colour profiles are not applied. Everything else has a reason for the quarantine. No I/O, no AWS.
+A staged image is an upright RGB JPEG whose shortest side is at most a limit; images are never enlarged. A baseline
+colour JPEG that is upright and small enough is kept unchanged. Other JPEGs are decoded at the smallest DCT scale that
+covers the target size. Alpha is composited over white, 16 bits are scaled to 8, CMYK and palettes are converted, and
+EXIF rotation is applied. Colour profiles are ignored. An image that cannot be converted is quarantined with a reason.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
 
 
 class BrokenImage(Exception):
-    """The image cannot be used; the message is the reason that goes into the quarantine."""
+    """The image cannot be used; the message is the reason for the quarantine."""
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What a staged image may be. Sides and pixels in px."""
+    """The limits of a staged image."""
 
     shortest_side_px: int = 256
     jpeg_quality: int = 90
@@ -57,19 +57,20 @@ class ImageLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A JPEG that is ready to be staged, and its size in px."""
+class PreparedImage:
+    """A JPEG that is ready to be staged, with its width and height in px."""
 
     data: bytes
     width: int
     height: int
 
 
-def prepare_image(data: bytes, limits: ImageLimits) -> Prepared:
-    """Return the bytes to stage for an image's source bytes.
+def prepare_image(data: bytes, limits: ImageLimits) -> PreparedImage:
+    """Convert an image's source bytes to the staged bytes.
 
     Raises:
-        BrokenImage: empty, not JPEG, PNG or WebP, truncated, damaged, animated, or more than `max_pixels`.
+        BrokenImage: the image is empty, is not a JPEG, PNG or WebP, is truncated, damaged or animated, or has more than
+            `max_pixels`.
     """
     try:
         if data[:3] == b"\xff\xd8\xff":
@@ -78,19 +79,19 @@ def prepare_image(data: bytes, limits: ImageLimits) -> Prepared:
             return _encode(_resize(_decode_with_pillow(data, limits), limits), limits)
     except MemoryError as error:
         raise BrokenImage("decoding it needs too much memory") from error
-    raise BrokenImage(_what_it_is(data))
+    raise BrokenImage(_unsupported_reason(data))
 
 
-def _what_it_is(data: bytes) -> str:
+def _unsupported_reason(data: bytes) -> str:
     if not data:
         return "it is empty (0 bytes)"
     for offset, magic, name in _OTHER_FORMATS:
         if data[offset : offset + len(magic)] == magic:
-            return f"it is {name}; JPEG, PNG and WebP are read"
+            return f"it is {name}; only JPEG, PNG and WebP are supported"
     return f"it is not an image: it begins with {data[:12]!r}"
 
 
-def _prepare_jpeg(data: bytes, limits: ImageLimits) -> Prepared:
+def _prepare_jpeg(data: bytes, limits: ImageLimits) -> PreparedImage:
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
@@ -103,15 +104,15 @@ def _prepare_jpeg(data: bytes, limits: ImageLimits) -> Prepared:
     try:
         pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=target_height, min_width=target_width)
     except ValueError:
-        # Odd but legal files (stray bytes between markers) also come here: Pillow is the judge, it raises for damage.
+        # Unusual but legal files (stray bytes between markers) fail here; Pillow reads them and raises for damage.
         return _encode(_resize(_decode_with_pillow(data, limits), limits), limits)
     if frame == _BASELINE and colours == "YCbCr" and (width, height) == (target_width, target_height):
-        return Prepared(data, width, height)
+        return PreparedImage(data, width, height)
     return _encode(_resize(Image.fromarray(pixels), limits, (target_width, target_height)), limits)
 
 
 def _jpeg_facts(data: bytes) -> tuple[int, bool]:
-    """Return the marker of the frame (0xC0 is baseline; 0 if none was found) and whether there is an EXIF segment."""
+    """Return the frame's marker (0xC0 is baseline, 0 if none was found) and whether there is an EXIF segment."""
     position, has_exif, end = 2, False, len(data) - 4
     while position < end:
         if data[position] != 0xFF:
@@ -136,10 +137,10 @@ def _orientation(data: bytes) -> int:
 
 
 def _decode_with_pillow(data: bytes, limits: ImageLimits) -> Image.Image:
-    """Decode fully to upright RGB."""
+    """Decode an image completely, as upright RGB."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own, lower limit follows
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `_check_size` has a lower limit
             image: Image.Image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP"))
         _check_size(*image.size, limits)
         _check_frames(image)
@@ -173,7 +174,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _target(width: int, height: int, limits: ImageLimits) -> tuple[int, int]:
-    """Return the size to stage at: the shortest side brought down to the limit, the shape kept."""
+    """Return the staged width and height: the shortest side is at most the limit, and the aspect ratio is kept."""
     scale = min(1.0, limits.shortest_side_px / min(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -183,7 +184,7 @@ def _resize(image: Image.Image, limits: ImageLimits, target: tuple[int, int] | N
     return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
 
 
-def _encode(image: Image.Image, limits: ImageLimits) -> Prepared:
+def _encode(image: Image.Image, limits: ImageLimits) -> PreparedImage:
     pixels: Pixels = np.ascontiguousarray(image)
     data = simplejpeg.encode_jpeg(pixels, quality=limits.jpeg_quality, colorspace="RGB", colorsubsampling="420")
-    return Prepared(bytes(data), image.width, image.height)
+    return PreparedImage(bytes(data), image.width, image.height)

@@ -1,7 +1,7 @@
-"""Is this a dataset that a model can be trained on? Decided before anything is created anywhere.
+"""Decide whether a dataset is fit for training, before anything is created on AWS.
 
-The layout is `train|valid|test/<class>/<image>`, below at most one leading folder. Pure functions on listings and
-digests; no I/O, no AWS. Exact duplicates across splits are found by sha256 of the source; near duplicates are not.
+The layout is `train|valid|test/<class>/<image>`, below at most one leading folder. These are pure functions on listings
+and digests, without I/O. Exact copies across splits are found by the sha256 of the source; near duplicates are not.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ SPLIT_FOLDERS = {
     "val": "validation",
     "test": "test",
 }
-"""Names that a split's folder may have, in any case, and the split that each means."""
+"""Maps the names that a split's folder may have, in lower case, to the split."""
 
 _JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 _SHOWN = 5
 _NEXT = "correct the data and run the same command again"
 
 Counts = Mapping[str, Mapping[str, int]]
-"""split → class → number of images"""
+"""Maps a split to a class to the number of images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An entry (by its index in the listing) that should be an image of a class in a split."""
+    """An entry, by its index in the listing, that should be an image of a class in a split."""
 
     index: int
     split: str
@@ -47,7 +47,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A file that is left out, and why."""
+    """A file that is left out, and the reason."""
 
     name: str
     reason: str
@@ -55,7 +55,7 @@ class Quarantined:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the names of a source say. `classes` are in index order; `ignored` counts files that no one would miss."""
+    """The layout of a source, from its names; `classes` are in index order, and `ignored` counts irrelevant files."""
 
     classes: tuple[str, ...]
     candidates: tuple[Candidate, ...]
@@ -66,7 +66,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """What the gate looks at: a good image's split, class, exact name and source digest."""
+    """The properties of a decoded image that `judge` reads."""
 
     split: str
     class_name: str
@@ -75,10 +75,10 @@ class LabelledImage:
 
 
 def read_layout(listing: Listing) -> Layout:
-    """Sort a listing's files into splits and classes by their folders.
+    """Assign a listing's files to splits and classes by their folders.
 
     Raises:
-        SourceRefused: no split folder is found, one is missing or there twice, or images lie in an unknown folder.
+        SourceRefused: no split's folder is found, one is missing or exists twice, or images are in an unknown folder.
     """
     names = [entry.name for entry in listing.entries if not _is_junk(entry.name)] + list(listing.folders)
     root = _root(listing, names)
@@ -98,12 +98,12 @@ def read_layout(listing: Listing) -> Layout:
             candidates.append(Candidate(index, splits[parts[0]], parts[1]))
     classes = {candidate.class_name for candidate in candidates} | _class_folders(listing, root, splits)
     return Layout(
-        tuple(sorted(classes)), tuple(candidates), tuple(quarantined), ignored, tuple(_twin_warnings(classes))
+        tuple(sorted(classes)), tuple(candidates), tuple(quarantined), ignored, tuple(_similar_name_warnings(classes))
     )
 
 
 def count_images(classes: Sequence[str], images: Iterable[LabelledImage]) -> dict[str, dict[str, int]]:
-    """Return split → class → n with every split and every class present, zero included."""
+    """Count the images by split and class; every split and every class is present, even with zero images."""
     found = Counter((image.split, image.class_name) for image in images)
     return {split: {name: found[split, name] for name in classes} for split in SPLITS}
 
@@ -111,11 +111,11 @@ def count_images(classes: Sequence[str], images: Iterable[LabelledImage]) -> dic
 def judge(
     layout: Layout, images: Sequence[LabelledImage], quarantined: Sequence[Quarantined], settings: Settings
 ) -> tuple[str, ...]:
-    """Return warnings for data that can be trained on.
+    """Return the warnings for data that is fit for training.
 
     Raises:
-        DataRefused: naming every problem: too many broken images, fewer than two classes, a class without images in a
-            split, or the same image in two splits.
+        DataRefused: too many images are broken, there are fewer than two classes, a class has no image in a split, or
+            the same image is in two splits; the message names every problem.
     """
     counts = count_images(layout.classes, images)
     problems = [
@@ -129,7 +129,7 @@ def judge(
 
 
 def dataset_digest(classes: Sequence[str], images: Iterable[LabelledImage], parameters: Mapping[str, object]) -> str:
-    """Return the hex sha256 that names a dataset: classes in order, every (split, class, source), how it was staged."""
+    """Return the hex sha256 that identifies a dataset: of its classes, images and staging parameters."""
     digest = hashlib.sha256(json.dumps([list(classes), dict(sorted(parameters.items()))]).encode())
     for split, class_name, source in sorted((i.split, i.class_name, i.source_sha256) for i in images):
         digest.update(json.dumps([split, class_name, source]).encode())
@@ -137,7 +137,7 @@ def dataset_digest(classes: Sequence[str], images: Iterable[LabelledImage], para
 
 
 def reasons_text(quarantined: Sequence[Quarantined]) -> str:
-    """Return the first few quarantined files with their reasons, for a message."""
+    """Return the first quarantined files with their reasons, for a message."""
     shown = [f"{printable(item.name)}: {item.reason}" for item in quarantined[:_SHOWN]]
     more = len(quarantined) - len(shown)
     return ", ".join(shown) + (f", and {more} more" if more else "")
@@ -148,7 +148,7 @@ def _is_junk(name: str) -> bool:
 
 
 def _root(listing: Listing, names: Sequence[str]) -> int:
-    """Return how many leading folders to skip: 0 or 1."""
+    """Return the number of leading folders to skip, which is 0 or 1."""
     first = {name.split("/")[0] for name in names}
     if any(part.lower() in SPLIT_FOLDERS for part in first):
         return 0
@@ -157,11 +157,11 @@ def _root(listing: Listing, names: Sequence[str]) -> int:
         return 1
     found = ", ".join(printable(part) for part in sorted(first)[:_SHOWN]) or "nothing"
     why = "images must lie in train/<class>/, valid/<class>/ and test/<class>/, below at most one folder"
-    raise SourceRefused("data layout", f"{listing.path} holds {found}", why, "lay the images out so and run again")
+    raise SourceRefused("data layout", f"{listing.path} contains {found}", why, _NEXT)
 
 
 def _split_folders(listing: Listing, names: Sequence[str], root: int) -> dict[str, str]:
-    """Return folder → split for what lies below the root; unknown folders that hold files are refused."""
+    """Map the folders below the root to their splits, and refuse unknown folders that contain files."""
     folders = {parts[root] for parts in (name.split("/") for name in names) if len(parts) > root + 1}
     unknown = sorted(folder for folder in folders if folder.lower() not in SPLIT_FOLDERS)
     if unknown:
@@ -175,29 +175,29 @@ def _split_folders(listing: Listing, names: Sequence[str], root: int) -> dict[st
     twice = next((split for split, count in counted.items() if count > 1), None)
     if twice:
         both = " and ".join(folder for folder, split in splits.items() if split == twice)
-        raise SourceRefused("data layout", f"{both} are both there", f"each would be the {twice} split", _NEXT)
+        raise SourceRefused("data layout", f"the folders {both} both exist", f"both mean the {twice} split", _NEXT)
     return splits
 
 
 def _unknown(folder: str) -> tuple[str, str]:
     close = difflib.get_close_matches(folder.lower(), SPLIT_FOLDERS, n=1)
-    hint = f"did you mean {close[0]}?" if close else "move it out of the dataset"
-    return "its images would silently be left out of every split", f"{hint} Then run the same command again"
+    hint = f"rename it to {close[0]}, if you meant that" if close else "move it out of the dataset"
+    return "its images would not be in any split", f"{hint}; then run the same command again"
 
 
 def _class_folders(listing: Listing, root: int, splits: Mapping[str, str]) -> set[str]:
-    """Return the classes that have a folder, empty ones too."""
+    """Return the classes that have a folder, including those without images."""
     found = (name.split("/")[root:] for name in listing.folders if not _is_junk(name))
     return {parts[1] for parts in found if len(parts) == 2 and parts[0] in splits}
 
 
-def _twin_warnings(classes: Iterable[str]) -> list[str]:
-    twins: dict[str, list[str]] = defaultdict(list)
+def _similar_name_warnings(classes: Iterable[str]) -> list[str]:
+    similar: dict[str, list[str]] = defaultdict(list)
     for name in sorted(classes):
-        twins[unicodedata.normalize("NFC", name).casefold()].append(name)
+        similar[unicodedata.normalize("NFC", name).casefold()].append(name)
     return [
         f"classes {', '.join(printable(name) for name in names)} differ only in case or in Unicode form"
-        for names in twins.values()
+        for names in similar.values()
         if len(names) > 1
     ]
 
@@ -223,7 +223,7 @@ def _class_problems(classes: Sequence[str], counts: Counts) -> list[str]:
 
 
 def _leak_problems(images: Sequence[LabelledImage]) -> list[str]:
-    """Exact duplicates across splits would make the test accuracy a lie."""
+    """Return a problem if exact copies are in two splits, because they would make the test accuracy too high."""
     first: dict[str, LabelledImage] = {}
     leaks = []
     for image in images:
@@ -242,7 +242,7 @@ def _imbalance_warnings(counts: Counts, settings: Settings) -> list[str]:
     if train[most] <= settings.imbalance_warning_ratio * train[least]:
         return []
     few, many = f"{train[least]} of {printable(least)}", f"{train[most]} of {printable(most)}"
-    return [f"classes are unbalanced: {many} and {few} to train on"]
+    return [f"the classes are unbalanced: the train split has {many} and {few}"]
 
 
 def _repeat_warnings(images: Sequence[LabelledImage]) -> list[str]:
@@ -251,11 +251,11 @@ def _repeat_warnings(images: Sequence[LabelledImage]) -> list[str]:
         classes[image.source_sha256].add(image.class_name)
     repeats = len(images) - len(classes)
     contradictions = sum(1 for found in classes.values() if len(found) > 1)
-    warnings = [f"{repeats} images are exact copies of another of their split"] if repeats else []
-    return warnings + ([f"{contradictions} images are in two classes at once"] if contradictions else [])
+    warnings = [f"{repeats} images are exact copies of another image in their split"] if repeats else []
+    return warnings + ([f"{contradictions} images are in more than one class"] if contradictions else [])
 
 
 def printable(name: str) -> str:
-    """Return a name that is safe to print: control characters and lone surrogates escaped, long ones cut."""
+    """Return a name that is safe to print: control characters and lone surrogates are escaped, long names are cut."""
     text = name.encode("unicode_escape").decode() if not name.isprintable() else name
     return text if len(text) <= 120 else f"{text[:117]}..."

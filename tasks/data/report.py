@@ -1,4 +1,4 @@
-"""What staging found, as markdown for a person. Pure functions."""
+"""Write the report of staging as Markdown; these are pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.run.records import DatasetRef
 def staging_markdown(
     dataset: DatasetRef, quarantined: Sequence[Quarantined], warnings: Sequence[str], what_was_sent: str
 ) -> str:
-    """Return the stage's report: totals, warnings, a row a class, and the files that were left out with reasons."""
+    """Return the report: totals, warnings, a row for each class, and the quarantined files with their reasons."""
     total = f"{dataset.images():,} images of {len(dataset.classes)} classes, {dataset.size_bytes / 1e6:,.1f} MB."
     lines = [
         f"# Dataset {_cell(dataset.name)}",
@@ -24,7 +24,7 @@ def staging_markdown(
     ]
     if quarantined:
         rows = [[_cell(item.name), _cell(item.reason)] for item in quarantined]
-        lines += ["", f"## {len(rows)} files left out", *_table(["file", "why"], rows)]
+        lines += ["", f"## {len(rows)} files are left out", *_table(["file", "reason"], rows)]
     return "\n".join(lines)
 
 
@@ -37,5 +37,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """Return text that cannot break a table or become markup."""
+    """Escape text so that it cannot break a table or be read as markup."""
     return printable(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")

@@ -1,7 +1,8 @@
-"""The sample dataset: scikit-learn's handwritten digits, written once as JPEGs in the reference layout.
+"""Write the sample dataset: scikit-learn's handwritten digits as JPEGs in the expected layout.
 
-1,797 real images of 10 classes that come inside an installed package, so that the demo needs no network. Deterministic:
-the split is by position within the class (5 of 7 train, 1 validation, 1 test), exact copies are dropped.
+The 1,797 images of 10 classes are part of an installed package, so the demo needs no network. The result is
+deterministic: the position within the class determines the split (5 of 7 train, 1 validation, 1 test), and exact copies
+are dropped.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ _FOLDERS = ("train", "train", "train", "train", "train", "valid", "test")
 
 
 def make_sample(home: Path) -> Path:
-    """Return the folder of the sample below `home`, written if it is not there yet (whole or not at all)."""
+    """Return the sample's folder below `home`; write it first, atomically, if it does not exist.
+
+    Raises:
+        SourceRefused: scikit-learn is not installed.
+        OSError: the folder cannot be written.
+    """
     folder = home / "sample" / VERSION
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +44,7 @@ def make_sample(home: Path) -> Path:
             partial.rename(folder)
         except OSError:
             shutil.rmtree(partial)
-            if not folder.is_dir():  # else another process was faster
+            if not folder.is_dir():  # if it exists now, another process has written it
                 raise
     return folder
 
@@ -59,18 +65,21 @@ def _write(folder: Path) -> None:
 
 
 def _digits() -> npt.NDArray[np.float64]:
-    """Return (1797, 65): 64 grey levels of 0 to 16, and the digit. Read as a file: importing sklearn takes seconds."""
+    """Return an array of shape (1797, 65): 64 grey levels of 0 to 16, and the digit.
+
+    The file is read directly, because importing sklearn takes seconds.
+    """
     package = importlib.util.find_spec("sklearn")
     folders = package.submodule_search_locations if package else None
     if not folders:
-        why = "it comes inside scikit-learn, which is not installed"
+        why = "they are part of scikit-learn, which is not installed"
         raise SourceRefused("sample", "the sample images are missing", why, "make setup")
     with gzip.open(Path(folders[0], "datasets", "data", "digits.csv.gz"), "rt") as file:
         return np.loadtxt(file, delimiter=",")
 
 
 def _jpeg(digit: npt.NDArray[np.float64]) -> bytes:
-    """Return an 8 x 8 digit of 17 grey levels as a JPEG of dark ink on light paper, the size of a small photo."""
+    """Return an 8 x 8 digit of 17 grey levels as a JPEG of 160 x 160 px, dark on a light background."""
     ink = (255 - digit * 15).astype(np.uint8)
     paper = Image.fromarray(ink).resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC).convert("RGB")
     return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(paper), quality=85, colorsubsampling="420"))

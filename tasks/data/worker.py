@@ -1,8 +1,8 @@
-"""A process that prepares images: `python -m tasks.data.worker`, started by tasks.data.decoding.
+"""Prepare images in a worker process, which tasks.data.decoding starts as `python -m tasks.data.worker`.
 
-Reads one JSON line a chunk from stdin, writes one JSON line of results to stdout, and appends the staged bytes to a
-spool file. Its memory is bounded by the kernel, so that a hostile image cannot take the machine with it. It knows
-nothing of AWS and opens nothing but the source and its spool.
+The worker reads one JSON line for each chunk from stdin, writes one JSON line of results to stdout, and appends the
+staged bytes to a spool file. The kernel limits its memory, so that a hostile image cannot exhaust the machine. It makes
+no AWS call and opens only the source and its spool.
 """
 
 from __future__ import annotations
@@ -22,8 +22,12 @@ MAX_MEMORY_BYTES = 3 * 2**30
 
 
 def main() -> None:
-    """Serve chunks until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    """Process chunks until stdin ends.
+
+    Raises:
+        OSError: the spool cannot be written; the parent was told.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides when to stop
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     order = json.loads(sys.stdin.readline())
     limits = ImageLimits(**order["limits"])
@@ -34,7 +38,7 @@ def main() -> None:
             try:
                 results = [[index, *_prepare(reader, entry, limits, spool)] for index, entry in chunk]
                 spool.flush()
-            except OSError as error:  # the spool's disk is full: no image's fault
+            except OSError as error:  # the spool cannot be written, for example on a full disk; no image is at fault
                 _answer({"fatal": f"{spool.name} cannot be written: {error.strerror}"})
                 raise
             _answer(results)

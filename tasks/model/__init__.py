@@ -1,4 +1,4 @@
-"""What a training starts from and leaves: backbones, weights, packaged code, the archive of a trained model.
+"""Prepare the inputs of a training and read its result: backbones, weights, packaged code, the model archive.
 
-May import `run` and `account`.
+This room may import `run` and `account`.
 """

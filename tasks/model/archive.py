@@ -1,7 +1,7 @@
-"""What a completed training job made, read from its own artefact and held against what the job and the data say.
+"""Read the metadata in a trained model's archive and compare it with the job's metrics and the dataset.
 
-`model.tar.gz` is opened as hostile: one small regular file is read out of it, nothing is unpacked, and the bytes that
-are decompressed on the way are bounded.
+`model.tar.gz` may be hostile: one small regular file is read from it, nothing is unpacked to disk, and the number of
+decompressed bytes is limited.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef
 
-METRICS = (
+METRIC_NAMES = (
     "train_loss",
     "validation_loss",
     "validation_accuracy",
@@ -24,25 +24,25 @@ METRICS = (
     "test_accuracy",
     "test_images",
 )
-"""Names as the training script prints them (`name=value`), each after a blank or at the start of a line."""
+"""The metrics that the training script prints as `name=value`, each after a blank or at the start of a line."""
 
 MAX_META_BYTES = 16 * 2**20
 MAX_UNPACKED_BYTES = 8 * 2**30
 METRIC_TOLERANCE = 5e-4
-"""The log line rounds; SageMaker parses the rounded text."""
+"""The allowed difference: SageMaker parses metrics from log lines, which are rounded."""
 
 
-def meta_in(archive: Path, label: str) -> dict[str, Any]:
-    """Return meta.json of a local model.tar.gz; `label` is what an error calls it.
+def read_meta(archive: Path, label: str) -> dict[str, Any]:
+    """Return the meta.json of a local model.tar.gz; `label` names the archive in errors.
 
     Raises:
-        StageFailed: there is none, or the archive is damaged or hostile.
+        StageFailed: the archive has no meta.json, or is damaged or hostile.
     """
     try:
         return dict(json.loads(_member(archive, "meta.json")))
     except (tarfile.TarError, OSError, EOFError, ValueError, TypeError) as error:
         why = f"{type(error).__name__}: {error}"
-        raise StageFailed("trained model", f"{label} holds no readable meta.json", why, "kennel logs") from error
+        raise StageFailed("trained model", f"{label} has no readable meta.json", why, "kennel logs") from error
 
 
 def _member(archive: Path, name: str) -> bytes:
@@ -61,15 +61,15 @@ def _member(archive: Path, name: str) -> bytes:
     raise ValueError(f"it has no member {name}")
 
 
-def agree(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[str, float]) -> None:
-    """Refuse a model whose own account of itself differs from the metrics reported beside it or from its data.
+def verify_meta(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[str, float]) -> None:
+    """Refuse a model whose meta.json differs from the dataset or from the metrics that its job reported.
 
     Raises:
-        StageFailed: it names what differs.
+        StageFailed: a value differs or is missing; the message names it.
     """
     try:
         own = meta["metrics"]
-        told = {
+        expected = {
             "classes": (list(meta["classes"]), list(dataset.classes)),
             "data digest": (meta["data_digest"], dataset.digest),
             "test images": (int(own["test_images"]), dataset.images("test")),
@@ -77,7 +77,7 @@ def agree(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[str, f
         accuracy = float(own["test_accuracy"])
     except (KeyError, TypeError, ValueError) as error:
         raise _disagreement(f"meta.json lacks {error}") from error
-    for what, (found, wanted) in told.items():
+    for what, (found, wanted) in expected.items():
         if found != wanted:
             raise _disagreement(f"meta.json has {what} {found}, the data has {wanted}")
     measured = reported.get("test_accuracy", math.nan)
@@ -85,8 +85,8 @@ def agree(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[str, f
         raise _disagreement(f"meta.json has test_accuracy {accuracy}, the job's metrics have {measured}")
 
 
-def metrics_of(meta: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers that a model's meta.json has measured."""
+def measured_metrics(meta: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numeric metrics in a model's meta.json."""
     return {name: float(value) for name, value in meta["metrics"].items() if isinstance(value, int | float)}
 
 

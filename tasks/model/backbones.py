@@ -1,4 +1,4 @@
-"""The backbones that training/ can build, by name, so that a misspelt one costs neither a data upload nor a job."""
+"""List the backbones that training/ can build, so that a misspelt name is refused before any upload or job."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import difflib
 from tasks.run.errors import SettingsRefused
 
 PACKAGED = "efficientnet_lite0"
+"""The backbone whose ImageNet weights are part of an installed package."""
+
 _NAMES = """
 alexnet convnext_base convnext_large convnext_small convnext_tiny densenet121 densenet161 densenet169
 densenet201 efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 efficientnet_b5
@@ -20,17 +22,17 @@ swin_s swin_t swin_v2_b swin_v2_s swin_v2_t vgg11 vgg11_bn vgg13 vgg13_bn vgg16 
 vit_b_16 vit_b_32 vit_h_14 vit_l_16 vit_l_32 wide_resnet101_2 wide_resnet50_2
 """
 TORCHVISION = tuple(_NAMES.split())
-"""Importing torchvision to ask it takes 4 s; a test holds this list against it."""
+"""Importing torchvision takes 4 s, so this is a copy of its list; a test compares the two."""
 
 
 def require_backbone(name: str) -> None:
-    """Do nothing if training/ knows the backbone.
+    """Refuse a backbone that training/ cannot build.
 
     Raises:
-        SettingsRefused: it does not; the closest names are given.
+        SettingsRefused: the name is not known; the message suggests the closest names.
     """
     known = (PACKAGED, *TORCHVISION)
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3) or [PACKAGED, "resnet50"]
-        why = f"neither {PACKAGED} nor a classification network of torchvision"
+        why = f"it is neither {PACKAGED} nor a classification network of torchvision"
         raise SettingsRefused("backbone", f"--backbone {name}", why, f"--backbone {' or '.join(close)}")

@@ -1,7 +1,7 @@
-"""The two pieces of code that a run ships: the training folder and the Lambda zip. Files in, files out; no AWS.
+"""Package the code that a run deploys: the training folder and the Lambda zip; no AWS call is made.
 
-The same sources give the same bytes: order, timestamps, permissions and compression are fixed, so that a digest of a
-package says whether anything changed.
+The same sources always give the same bytes, because order, timestamps, permissions and compression are fixed. So a
+package's digest changes only if its sources do.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 from tasks.run.errors import SettingsRefused
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-"""The checkout; where kennel is installed from a wheel, site-packages."""
+"""The checkout, or site-packages if kennel is installed from a wheel."""
 
 
 def function_source(name: str) -> Path:
-    """Return the folder of a function's sources: lambda/<name>, which a wheel holds as tasks/lambda/<name>."""
+    """Return the folder of a function's sources: lambda/<name> in a checkout, tasks/lambda/<name> in a wheel."""
     in_wheel = REPOSITORY / "tasks" / "lambda" / name
     return in_wheel if in_wheel.is_dir() else REPOSITORY / "lambda" / name
 
@@ -35,10 +35,10 @@ _FILE_MODE = 0o100644
 
 
 def stage_training_code(destination: Path, source: Path = TRAINING_SOURCE) -> str:
-    """Copy the training package to `destination`/training and nothing else; return the digest of what was copied.
+    """Replace `destination` with a folder that contains only the training package, and return its digest.
 
     Raises:
-        SettingsRefused: `source` holds no train.py.
+        SettingsRefused: `source` has no train.py.
     """
     if not (source / "train.py").is_file():
         raise SettingsRefused("code package", str(source), "it has no train.py", "install kennel again")
@@ -51,7 +51,7 @@ def stage_training_code(destination: Path, source: Path = TRAINING_SOURCE) -> st
 
 
 def tree_digest(folder: Path) -> str:
-    """Return the sha256 over the relative names and contents of a folder's files, in order."""
+    """Return the sha256 of the sorted relative names and the contents of a folder's files."""
     digest = hashlib.sha256()
     for file in _sources(folder):
         name = file.relative_to(folder).as_posix().encode()
@@ -60,10 +60,10 @@ def tree_digest(folder: Path) -> str:
 
 
 def build_lambda_zip(destination: Path, source: Path = CLASSIFY_SOURCE) -> str:
-    """Write the function's zip, byte for byte the same for the same sources; return its sha256 in hex.
+    """Write the function's zip, which is byte-identical for the same sources, and return its hex sha256.
 
     Raises:
-        SettingsRefused: `source` holds no handler.py.
+        SettingsRefused: `source` has no handler.py.
     """
     if not (source / "handler.py").is_file():
         raise SettingsRefused("code package", str(source), "it has no handler.py", "install kennel again")
@@ -72,14 +72,14 @@ def build_lambda_zip(destination: Path, source: Path = CLASSIFY_SOURCE) -> str:
         for file in _sources(source):
             entry = zipfile.ZipInfo(file.relative_to(source).as_posix(), date_time=_EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system = 3  # Unix, whatever built it, so that the permissions are read
+            entry.create_system = 3  # Unix on every platform, so that the permissions are used
             entry.external_attr = _FILE_MODE << 16
             archive.writestr(entry, file.read_bytes())
     return hashlib.sha256(destination.read_bytes()).hexdigest()
 
 
 def _sources(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder by relative name, without caches, compiled files and hidden ones."""
+    """Yield the files of a folder, sorted by relative name, without caches, compiled files and hidden files."""
     for file in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
         parts = file.relative_to(folder).parts
         hidden = any(part.startswith(".") or part in _LEFT_OUT for part in parts)
@@ -88,10 +88,10 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def git_commit(repository: Path = REPOSITORY) -> str | None:
-    """Return the commit of the checkout, with "-dirty" when files differ from it, or None outside a checkout.
+    """Return the commit of the checkout, with "-dirty" if files differ from it, or None outside a checkout.
 
-    `KENNEL_GIT_COMMIT` wins, for an installation without git. A checkout of something else around site-packages is not
-    asked: its commit would say nothing about kennel.
+    `KENNEL_GIT_COMMIT` takes precedence, for installations without git. If site-packages is inside the checkout of
+    another project, the result is None, because that commit would say nothing about kennel.
     """
     named = os.environ.get("KENNEL_GIT_COMMIT")
     if named:

@@ -1,8 +1,8 @@
-"""Backbone weights on their way to a training job: found, checked to be safetensors, uploaded once by content.
+"""Provide a training job with backbone weights: find the file, check that it is safetensors, upload it once.
 
-ImageNet weights that an installed package carries are exported by the training room's own code, in a process of its own
-(it imports torch). A file that the user names is taken as it is. Without either, the job starts from random weights,
-which is said loudly.
+A file that the user names is used unchanged. The ImageNet weights in an installed package are exported by code of
+training/ in a separate process, because it imports torch. Without either, the job starts from random weights, and a
+warning is logged.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from tasks.account.objects import list_objects
+from tasks.model.backbones import PACKAGED
 from tasks.model.code import REPOSITORY
 from tasks.run.errors import DataRefused, SettingsRefused, StageFailed, WaitTimedOut, aws_boundary
 from tasks.run.handle import Run
@@ -23,8 +24,6 @@ from tasks.run.records import WeightsRef
 from tasks.run.waiting import say
 
 FILE_NAME = "backbone.safetensors"
-PACKAGED = frozenset({"efficientnet_lite0"})
-"""Backbones whose ImageNet weights come inside an installed package."""
 
 EXPORT_SECONDS = 120
 _EXPORT = (
@@ -34,12 +33,13 @@ _MAX_HEADER_BYTES = 100 * 2**20
 
 
 def find_weights(backbone: str, named: Path | None, home: Path) -> Path | None:
-    """Return the weights file to train from: the one named, the packaged one, or None for random weights.
+    """Return the weights file that the user named, or the packaged one, or None for random weights.
 
     Raises:
         SettingsRefused: the named file does not exist.
-        DataRefused: it is not a safetensors file.
-        StageFailed, WaitTimedOut: the packaged weights could not be exported, or not in time.
+        DataRefused: the named file is not a safetensors file.
+        StageFailed: the packaged weights could not be exported.
+        WaitTimedOut: the export took longer than `EXPORT_SECONDS`.
     """
     if named is not None:
         if not named.is_file():
@@ -47,18 +47,18 @@ def find_weights(backbone: str, named: Path | None, home: Path) -> Path | None:
             raise SettingsRefused("weights", str(named), why, "name a .safetensors file, or leave --weights out")
         check_safetensors(named)
         return named
-    if backbone in PACKAGED:
+    if backbone == PACKAGED:
         return _export_packaged(backbone, home / "weights" / f"{backbone}.safetensors")
-    say(f"weights: NONE for {backbone}: it starts from random weights; give --weights FILE.safetensors for real use")
+    say(f"weights: NONE for {backbone}: the training starts from random weights; --weights FILE.safetensors names some")
     return None
 
 
 def stage_weights(run: Run, training: ModelOptions) -> WeightsRef | None:
-    """Upload the backbone's weights, if there are any, and keep the record of where they are.
+    """Upload the backbone's weights, if there are any, and write their location to the run's record.
 
     Raises:
         SettingsRefused, DataRefused, StageFailed, WaitTimedOut: as `find_weights`.
-        AwsFailed: S3 refused.
+        AwsFailed: S3 refused a call, or did not answer.
     """
     path = find_weights(training.backbone, training.weights, run.settings.home)
     if path is None:
@@ -70,28 +70,28 @@ def stage_weights(run: Run, training: ModelOptions) -> WeightsRef | None:
 
 
 def check_safetensors(path: Path) -> None:
-    """Refuse a file that is not safetensors by its header (format: huggingface.co/docs/safetensors).
+    """Refuse a file without a safetensors header (format: huggingface.co/docs/safetensors).
 
     Raises:
-        DataRefused: the header is not a length and a JSON object within the file.
+        DataRefused: the header is not a length followed by a JSON object within the file.
     """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(_MAX_HEADER_BYTES, path.stat().st_size - 8):
-                raise ValueError(f"its header says {length} bytes")
+                raise ValueError(f"its header claims a length of {length} bytes")
             if not isinstance(json.loads(file.read(length)), dict):
-                raise ValueError("its header is not an object")
+                raise ValueError("its header is not a JSON object")
     except ValueError as error:
         convert = "convert it: safetensors.torch.save_file(model.state_dict(), 'backbone.safetensors')"
         raise DataRefused("weights", f"{path} is not a safetensors file", str(error), convert) from error
 
 
 def upload_weights(run: Run, backbone: str, path: Path) -> WeightsRef:
-    """Put the weights at weights/<backbone>/<sha256[:16]>/, or find them there; return where they are.
+    """Upload the weights to weights/<backbone>/<sha256[:16]>/ unless they exist there, and return their location.
 
     Raises:
-        AwsFailed: S3 refused.
+        AwsFailed: S3 refused a call, or did not answer.
     """
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -103,8 +103,8 @@ def upload_weights(run: Run, backbone: str, path: Path) -> WeightsRef:
     else:
         extra = {"ChecksumAlgorithm": "SHA256", "ServerSideEncryption": "AES256"}
         progress = show_progress(f"upload weights of {backbone}", size, "B")
-        with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"), aws_boundary("weights"), progress as told:
-            run.aws.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra, Callback=told.advance)
+        with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"), aws_boundary("weights"), progress as counter:
+            run.aws.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra, Callback=counter.advance)
     return WeightsRef(bucket, prefix, backbone, sha256, size)
 
 
@@ -114,13 +114,13 @@ def _export_packaged(backbone: str, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     command = [sys.executable, "-c", _EXPORT, backbone, str(part.resolve())]
-    say(f"weights: exporting those of {backbone} from its package")
+    say(f"weights: exporting the ImageNet weights of {backbone} from an installed package")
     try:
         done = subprocess.run(
             command, cwd=REPOSITORY, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
-        why = f"it was not done after {EXPORT_SECONDS} s"
+        why = f"the export was not finished after {EXPORT_SECONDS} s"
         raise WaitTimedOut("weights", f"exporting {backbone}", why, "run the same command again") from error
     if done.returncode != 0:
         raise StageFailed("weights", f"exporting {backbone} failed", done.stderr[-1500:], "make setup")

@@ -1,4 +1,4 @@
-"""A SageMaker notebook instance of a run: its role, its lifecycle configuration, the script that stops it when idle.
+"""Manage the SageMaker notebook instance of a run: its role, its lifecycle configuration, and its stop when idle.
 
-May import `run` and `account`.
+This room may import `run` and `account`.
 """

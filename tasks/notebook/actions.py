@@ -1,4 +1,4 @@
-"""What is done with a run's notebook instance, with what comes of it kept in the run's record."""
+"""Create, start and stop a run's notebook instance, and write its new state to the run's record."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ from dataclasses import replace
 
 from tasks.account.prices import choose_notebook_instance
 from tasks.account.roles import ensure_role
-from tasks.notebook.instance import (
-    NotebookPlan,
-    NotebookRef,
-    NotebookState,
-    ensure_notebook,
-    start_notebook,
-    stop_notebook,
-)
+from tasks.notebook.instance import ensure_notebook, start_notebook, stop_notebook
+from tasks.notebook.records import NotebookPlan, NotebookRef, NotebookState
 from tasks.notebook.role import notebook_role
 from tasks.run.handle import Run
 from tasks.run.records import DatasetRef
@@ -21,7 +15,7 @@ from tasks.run.waiting import say
 
 
 def create(run: Run, instance_type: str | None, idle_minutes: int) -> NotebookState:
-    """Make the role, the lifecycle configuration and the instance, or adopt them.
+    """Create the role, the lifecycle configuration and the instance, or adopt them.
 
     Raises:
         SettingsRefused, StageFailed, WaitTimedOut, OwnershipRefused, AwsFailed: as `ensure_notebook`.
@@ -38,7 +32,7 @@ def create(run: Run, instance_type: str | None, idle_minutes: int) -> NotebookSt
 
 
 def start(run: Run) -> NotebookState:
-    """Start the instance.
+    """Start the run's instance.
 
     Raises:
         SettingsRefused, StageFailed, WaitTimedOut, OwnershipRefused, AwsFailed: as `start_notebook`.
@@ -47,7 +41,7 @@ def start(run: Run) -> NotebookState:
 
 
 def stop(run: Run) -> NotebookState:
-    """Stop the instance.
+    """Stop the run's instance.
 
     Raises:
         SettingsRefused, StageFailed, WaitTimedOut, OwnershipRefused, AwsFailed: as `stop_notebook`.
@@ -56,7 +50,7 @@ def stop(run: Run) -> NotebookState:
 
 
 def _recorded(run: Run, state: NotebookState) -> NotebookState:
-    """Keep the new state in the run's record, if an earlier `create` left one here."""
+    """Write the new state to the run's record, if `create` has written one."""
     kept = run.find(NotebookRef)
     if kept is not None:
         run.keep(replace(kept, state=state))

@@ -1,13 +1,13 @@
-"""Stop this SageMaker notebook instance when nobody has worked on it for a while.
+"""Stop this SageMaker notebook instance when it has been idle for a time limit.
 
-Runs on the instance, as root, every five minutes: the lifecycle configuration carries this file there as it is. Asks
-Jupyter on this machine what its kernels and terminals did last, and at the limit calls StopNotebookInstance with the
-instance's own role. Needs Python 3.8 and boto3.
+This program runs on the instance, as root, every five minutes; the lifecycle configuration installs it. It asks the
+local Jupyter server for the last activity of its kernels and terminals. At the limit it calls StopNotebookInstance with
+the instance's role. It needs Python 3.8 and boto3.
 
-In use: a kernel that is busy. Otherwise the last of these counts: a kernel's or terminal's last activity, what an
-earlier check saw (a kernel that was shut down takes its stamp along), the machine's start. An open browser tab and a
-program left in a terminal without a browser do not count. Jupyter not answering at all counts as nobody working, for
-the limit that goes before it is long; an answer that cannot be understood stops nothing.
+A busy kernel means that the instance is in use. Otherwise the latest of these moments counts: the last activity of a
+kernel or terminal, the activity that an earlier check recorded (a deleted kernel is no longer listed), and the start of
+the machine. An open browser tab does not count, nor does a program in a terminal without a browser. If Jupyter does not
+answer, there is no new activity. If its answer is not understood, the instance is not stopped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import ssl
 import sys
 import time
@@ -33,12 +32,12 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class NotUnderstood(Exception):
-    """Jupyter answered something that says neither that it is in use nor that it is idle."""
+    """Jupyter's answer does not tell whether the instance is in use."""
 
 
 @dataclass(frozen=True)
 class Activity:
-    """What was last done with a kernel or terminal, in seconds since the epoch."""
+    """The last activity of a kernel or terminal; `at` is in seconds since the epoch."""
 
     what: str
     at: float
@@ -47,9 +46,9 @@ class Activity:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to stop, since when nothing happened (seconds since the epoch), and why that moment."""
+    """Whether to stop the instance, the moment of the last activity (seconds since the epoch), and the reason."""
 
-    is_stop: bool
+    should_stop: bool
     last_active: float
     reason: str
 
@@ -57,21 +56,21 @@ class Decision:
 def decide(
     activities: Sequence[Activity], *, now: float, booted: float, remembered: float, limit_seconds: float
 ) -> Decision:
-    """Decide from what is known; a stamp in the future is a wrong clock and counts as now."""
+    """Decide whether to stop; a moment in the future comes from a wrong clock and counts as now."""
     busy = [activity.what for activity in activities if activity.is_busy]
     if busy:
         return Decision(False, now, f"{busy[0]} is busy")
-    moments = [(booted, "the start of the machine"), (remembered, "what an earlier check saw")]
+    moments = [(booted, "the start of the machine"), (remembered, "an activity that an earlier check recorded")]
     moments += [(activity.at, activity.what) for activity in activities]
     last, what = max((min(at, now), what) for at, what in moments)
-    return Decision(now - last >= limit_seconds, last, f"last activity {now - last:.0f} s ago: {what}")
+    return Decision(now - last >= limit_seconds, last, f"the last activity was {now - last:.0f} s ago: {what}")
 
 
 def read_activities(jupyter: str) -> list[Activity] | None:
-    """Return what Jupyter's kernels and terminals did, or None when nothing answers.
+    """Return the activities of Jupyter's kernels and terminals, or None if Jupyter does not answer.
 
     Raises:
-        NotUnderstood: it refused, or answered something else than Jupyter's lists.
+        NotUnderstood: Jupyter refused, or its answer does not have the expected form.
     """
     try:
         sessions = _ask(jupyter, "/api/sessions")
@@ -95,7 +94,7 @@ def _activity(what: str, entry: Any) -> Activity:
 
 
 def _ask(jupyter: str, path: str, missing: Any = None) -> Any:
-    """Return what an address of Jupyter's answers; `missing` for one that it does not have."""
+    """Return Jupyter's JSON answer at a path, or `missing`, if given, when Jupyter does not have the path."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # its certificate is self-signed, on loopback
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
@@ -111,57 +110,61 @@ def _ask(jupyter: str, path: str, missing: Any = None) -> Any:
 
 
 def read_moment(path: Path) -> float:
-    """Return the moment that an earlier check kept, or 0 before the first; the file is gone after a restart."""
+    """Return the moment that an earlier check stored, or 0 if there is none; a restart deletes the file."""
     try:
         return float(path.read_text())
     except FileNotFoundError:
         return 0.0
     except ValueError:
-        print(f"notebook_idle: {path} holds no moment and is written anew")
+        print(f"notebook_idle: {path} contains no moment and is replaced")
         return 0.0
 
 
 def keep_moment(path: Path, moment: float) -> None:
-    """Keep a moment, whole or not at all."""
+    """Store a moment in a file atomically."""
     temporary = path.with_name(path.name + ".new")
     temporary.write_text(repr(moment))
-    os.replace(temporary, path)  # noqa: PTH105 one call, as everywhere
+    temporary.replace(path)
 
 
 def stop(name: str, region: str) -> None:
     """Stop the instance.
 
     Raises:
-        BotoCoreError, ClientError: AWS refused or did not answer; the next check tries again.
+        BotoCoreError, ClientError: AWS refused the call or did not answer; the next check tries again.
     """
     import boto3
 
     boto3.client("sagemaker", region_name=region).stop_notebook_instance(NotebookInstanceName=name)
 
 
-def loopback(url: str) -> str:
-    """Return an address without a slash at its end; only this machine's, for no certificate is checked."""
+def loopback_url(url: str) -> str:
+    """Return a URL of this machine without a slash at its end.
+
+    Raises:
+        ArgumentTypeError: the host is not this machine, and its certificate would not be checked.
+    """
     if urlsplit(url).hostname not in LOOPBACK:
-        raise argparse.ArgumentTypeError(f"{url} is not this machine's")
+        raise argparse.ArgumentTypeError(f"the host of {url} is not this machine")
     return url.rstrip("/")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check once; return 0, or 1 when it could not be decided or stopped."""
+    """Check once; return 0, or 1 if Jupyter's answer was not understood or the instance could not be stopped."""
     parser = argparse.ArgumentParser(description="Stop this notebook instance when it has been idle.")
     parser.add_argument("--name", required=True)
     parser.add_argument("--region", required=True)
     parser.add_argument("--idle-minutes", type=float, required=True)
-    parser.add_argument("--jupyter", type=loopback, default="https://localhost:8443")
+    parser.add_argument("--jupyter", type=loopback_url, default="https://localhost:8443")
     parser.add_argument("--state", type=Path, default=Path("/run/kennel-notebook-idle"))
     parser.add_argument("--uptime", type=Path, default=Path("/proc/uptime"))
-    parser.add_argument("--dry-run", action="store_true", help="say what would happen")
+    parser.add_argument("--dry-run", action="store_true", help="print the decision and do not stop the instance")
     given = parser.parse_args(arguments)
     now = time.time()
     try:
         activities = read_activities(given.jupyter)
     except NotUnderstood as error:
-        print(f"notebook_idle: not stopped, for Jupyter was not understood: {error}")
+        print(f"notebook_idle: the instance is not stopped, because Jupyter's answer was not understood: {error}")
         return 1
     decision = decide(
         activities or [],
@@ -171,12 +174,13 @@ def main(arguments: Sequence[str]) -> int:
         limit_seconds=given.idle_minutes * 60,
     )
     keep_moment(given.state, decision.last_active)
-    print(f"notebook_idle: {'stop' if decision.is_stop else 'go on'}, {decision.reason}; {given.idle_minutes:g} min")
-    if not decision.is_stop or given.dry_run:
+    action = "stop" if decision.should_stop else "keep running"
+    print(f"notebook_idle: {action}: {decision.reason}; the limit is {given.idle_minutes:g} min")
+    if not decision.should_stop or given.dry_run:
         return 0
     try:
         stop(given.name, given.region)
-    except Exception as error:  # noqa: BLE001 whatever it is belongs in the log, and the next check tries again
+    except Exception as error:  # noqa: BLE001 every error is logged, and the next check tries again
         print(f"notebook_idle: could not stop {given.name}: {type(error).__name__}: {error}")
         return 1
     return 0

@@ -1,161 +1,92 @@
-"""A run's SageMaker notebook instance: created, adopted, listed, started and stopped; one for each run.
+"""Create, adopt, list, start and stop the SageMaker notebook instance of a run; each run has at most one.
 
-Whatever AWS's waiters would call an end, the status is read and judged here. Billing goes on while an instance is
-`InService`; a stopped one costs its 5 GB volume. Not covered: what happens in the notebook, and stopping when idle,
-which the instance does by itself (`tasks/notebook/lifecycle.py`).
+AWS's waiters may end on a failed instance, so this module reads and checks the status itself. An instance is billed
+while it is `InService`; a stopped one costs its 5 GB volume. An idle instance stops itself
+(`tasks/notebook/lifecycle.py`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
-from tasks.account.lookup import none_if_missing, tags_to_dict
-from tasks.account.prices import USD_PER_HOUR, InstanceChoice
+from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
+from tasks.account.prices import USD_PER_HOUR
 from tasks.notebook.lifecycle import ensure_lifecycle, lifecycle_name
+from tasks.notebook.records import DEADLINE_SECONDS, NotebookPlan, NotebookRef, NotebookState
 from tasks.notebook.role import notebook_name
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary
+from tasks.run.errors import SettingsRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.naming import RESOURCE_PREFIX
-from tasks.run.records import Record
-from tasks.run.waiting import once_assumable, say, wait_for
+from tasks.run.waiting import retry_until_role_propagates, say, wait_for
 
-DEADLINE_SECONDS = 900.0
-"""AWS takes 2 to 5 minutes to start an instance, its on-start script may take 5 more."""
-
-PLATFORM = "notebook-al2023-v1"
 SESSION_SECONDS = 4 * 3600
-VOLUME_GB = 5
-_BUSY = frozenset({"Pending", "Stopping", "Updating", "Deleting", "InMaintenance"})
-
-
-@dataclass(frozen=True)
-class NotebookPlan:
-    """What a notebook instance has to be."""
-
-    run_id: str
-    role_arn: str
-    instance: InstanceChoice
-    idle_minutes: int
-    deadline_seconds: float = DEADLINE_SECONDS
-
-    @property
-    def changeable(self) -> dict[str, Any]:
-        """What AWS lets one change while the instance is stopped, as CreateNotebookInstance wants it.
-
-        No root for whoever works in it (the on-start script has it all the same), and IMDSv2 only.
-        """
-        return {
-            "InstanceType": self.instance.instance_type,
-            "RoleArn": self.role_arn,
-            "LifecycleConfigName": lifecycle_name(self.run_id),
-            "RootAccess": "Disabled",
-            "InstanceMetadataServiceConfiguration": {"MinimumInstanceMetadataServiceVersion": "2"},
-        }
-
-    @property
-    def fixed(self) -> dict[str, Any]:
-        """What is decided once; the volume is encrypted with AWS's own key as no other is named."""
-        return {"DirectInternetAccess": "Enabled", "VolumeSizeInGB": VOLUME_GB, "PlatformIdentifier": PLATFORM}
-
-
-@dataclass(frozen=True)
-class NotebookState:
-    """What AWS says of a notebook instance at one moment; `usd_per_hour` is what it costs while it is InService."""
-
-    name: str
-    run_id: str
-    arn: str
-    status: str
-    instance_type: str
-    usd_per_hour: float | None
-    created: str
-    failure_reason: str | None = None
-
-
-@dataclass(frozen=True)
-class NotebookRef(Record, file="notebook.json", called="notebook instance", made_by="notebook"):
-    """A run's record: the instance as last seen, why it is what it is, and after how many idle minutes it stops."""
-
-    state: NotebookState
-    instance_reason: str
-    role_arn: str
-    lifecycle_name: str
-    idle_minutes: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class NotebookReport:
-    """What one action left: the instances that it was about."""
-
-    action: str
-    notebooks: tuple[NotebookState, ...]
+_IN_TRANSITION = frozenset({"Pending", "Stopping", "Updating", "Deleting", "InMaintenance"})
 
 
 def ensure_notebook(run: Run, plan: NotebookPlan) -> NotebookRef:
-    """Bring the run's notebook instance to the plan and wait for it; calls nothing that changes what fits already.
+    """Create the run's notebook instance, or update an existing one to the plan, and wait for it.
 
-    One that is stopped is changed if it has to be, and left stopped.
+    If the instance already fits the plan, no changing call is made. A stopped instance is updated and stays stopped.
 
     Raises:
-        StageFailed: the instance failed; with FailureReason.
-        SettingsRefused: it runs and is another one than planned, which AWS changes only when it is stopped.
-        WaitTimedOut: it did not settle within the plan's deadline.
-        OwnershipRefused: an instance or lifecycle configuration of that name is not this run's.
-        AwsFailed: SageMaker refused.
+        StageFailed: the instance failed; the message has AWS's FailureReason.
+        SettingsRefused: the instance differs from the plan and is not stopped, so AWS does not change it.
+        WaitTimedOut: the instance did not reach a final status within the plan's deadline.
+        OwnershipRefused: an instance or lifecycle configuration of that name does not have this run's tags.
+        AwsFailed: SageMaker refused a call, or did not answer.
     """
     begun, name = time.perf_counter(), notebook_name(plan.run_id)
     with aws_boundary(f"notebook {name}"):
         ensure_lifecycle(run, idle_minutes=plan.idle_minutes)
-        found = _settled(run.aws, plan.run_id, plan.deadline_seconds)
+        found = _wait_until_settled(run.aws, plan.run_id, plan.deadline_seconds)
         if found is None:
             _create(run, plan)
         else:
             _refuse_foreign(run.aws, plan.run_id, found)
             run.ledger.adopt("notebook-instance", name, found["NotebookInstanceArn"])
-            _bring_to(run.aws, plan, found)
-        served = _settled(run.aws, plan.run_id, plan.deadline_seconds)
-    state = _checked(plan.run_id, served, {"InService"} if found is None else {"InService", "Stopped"})
+            _update(run.aws, plan, found)
+        served = _wait_until_settled(run.aws, plan.run_id, plan.deadline_seconds)
+    state = _require_status(plan.run_id, served, {"InService"} if found is None else {"InService", "Stopped"})
     seconds = round(time.perf_counter() - begun, 3)
     reason, lifecycle = plan.instance.reason, lifecycle_name(plan.run_id)
     return NotebookRef(state, reason, plan.role_arn, lifecycle, plan.idle_minutes, seconds)
 
 
 def start_notebook(aws: Aws, run_id: str, *, deadline_seconds: float = DEADLINE_SECONDS) -> NotebookState:
-    """Start the run's notebook instance unless it runs, and wait until it does.
+    """Start the run's notebook instance if it is stopped, and wait until it is InService.
 
     Raises:
-        StageFailed: it failed, with FailureReason, or is in another state than it should be.
-        SettingsRefused: the run has none.
+        StageFailed: the instance failed, with AWS's FailureReason, or has another unexpected status.
+        SettingsRefused: the run has no notebook instance.
         WaitTimedOut, OwnershipRefused, AwsFailed: as `ensure_notebook`.
     """
     start = aws.client("sagemaker").start_notebook_instance
-    return _drive(aws, run_id, start, {"Stopped", "Failed"}, "InService", deadline_seconds)
+    return _change_status(aws, run_id, start, {"Stopped", "Failed"}, "InService", deadline_seconds)
 
 
 def stop_notebook(aws: Aws, run_id: str, *, deadline_seconds: float = DEADLINE_SECONDS) -> NotebookState:
-    """Stop the run's notebook instance unless it is stopped, and wait until it is: its hours end there.
+    """Stop the run's notebook instance if it is InService, and wait until it is Stopped, which ends its billing.
 
-    Raises: as `start_notebook`.
+    Raises:
+        StageFailed, SettingsRefused, WaitTimedOut, OwnershipRefused, AwsFailed: as `start_notebook`.
     """
     stop = aws.client("sagemaker").stop_notebook_instance
-    return _drive(aws, run_id, stop, {"InService"}, "Stopped", deadline_seconds)
+    return _change_status(aws, run_id, stop, {"InService"}, "Stopped", deadline_seconds)
 
 
 def list_notebooks(aws: Aws, run_id: str | None = None) -> tuple[NotebookState, ...]:
-    """Return the notebook instances that carry kennel's tags, of one run or of all, by name; changes nothing.
+    """Return the notebook instances with kennel's tags, sorted by name, of one run or of all runs.
 
     Raises:
-        AwsFailed: SageMaker refused.
+        AwsFailed: SageMaker refused a call, or did not answer.
     """
     sagemaker = aws.client("sagemaker")
     with aws_boundary("notebooks"):
@@ -166,14 +97,15 @@ def list_notebooks(aws: Aws, run_id: str | None = None) -> tuple[NotebookState, 
 
 
 def presigned_url(aws: Aws, run_id: str) -> SecretStr:
-    """Return an address that opens the notebook for whoever has it: good for 5 minutes, its session for 4 hours.
+    """Return a secret URL that opens the notebook; it is valid for 5 minutes, and its session lasts 4 hours.
 
     Raises:
-        OwnershipRefused, SettingsRefused: the instance is not this run's, or there is none.
-        AwsFailed: SageMaker refused; it does for an instance that is not InService.
+        SettingsRefused: the run has no notebook instance.
+        OwnershipRefused: the instance does not have this run's tags.
+        AwsFailed: SageMaker refused the call, as it does for an instance that is not InService, or did not answer.
     """
     with aws_boundary(f"notebook {notebook_name(run_id)}: address"):
-        _own(aws, run_id)
+        _require_own(aws, run_id)
         answer = aws.client("sagemaker").create_presigned_notebook_instance_url(
             NotebookInstanceName=notebook_name(run_id), SessionExpirationDurationInSeconds=SESSION_SECONDS
         )
@@ -184,15 +116,15 @@ def _create(run: Run, plan: NotebookPlan) -> None:
     name = notebook_name(plan.run_id)
     fields = {**plan.changeable, **plan.fixed, "Tags": naming.tag_list(plan.run_id)}
     with run.ledger.create("notebook-instance", name) as row:
-        answer = once_assumable(
+        answer = retry_until_role_propagates(
             f"notebook {name}",
             lambda: run.aws.client("sagemaker").create_notebook_instance(NotebookInstanceName=name, **fields),
         )
         row.identifier = answer["NotebookInstanceArn"]
 
 
-def _bring_to(aws: Aws, plan: NotebookPlan, found: Mapping[str, Any]) -> None:
-    """Change what differs, if the instance is stopped; a failed one is left as it is, for its reason to be told."""
+def _update(aws: Aws, plan: NotebookPlan, found: Mapping[str, Any]) -> None:
+    """Update a stopped instance if it differs from the plan; a failed one is not changed, so its reason is reported."""
     present = {**found, "LifecycleConfigName": found.get("NotebookInstanceLifecycleConfigName")}
     changes = {name: value for name, value in plan.changeable.items() if present.get(name) != value}
     if not changes or found["NotebookInstanceStatus"] == "Failed":
@@ -205,36 +137,36 @@ def _bring_to(aws: Aws, plan: NotebookPlan, found: Mapping[str, Any]) -> None:
     aws.client("sagemaker").update_notebook_instance(NotebookInstanceName=name, **changes)
 
 
-def _drive(
-    aws: Aws, run_id: str, call: Callable[..., object], starting: set[str], goal: str, deadline_seconds: float
+def _change_status(
+    aws: Aws, run_id: str, call: Callable[..., object], before: set[str], after: str, deadline_seconds: float
 ) -> NotebookState:
-    """Make the call when the instance is in one of `starting`, and wait until it is in `goal`."""
+    """Make the call if the instance's status is one of `before`, and wait until its status is `after`."""
     name = notebook_name(run_id)
     with aws_boundary(f"notebook {name}"):
-        _own(aws, run_id)
-        found = _settled(aws, run_id, deadline_seconds)
-        if found is not None and found["NotebookInstanceStatus"] in starting:
-            _unless_moving(lambda: call(NotebookInstanceName=name))
-        found = _settled(aws, run_id, deadline_seconds)
-    return _checked(run_id, found, {goal})
+        _require_own(aws, run_id)
+        found = _wait_until_settled(aws, run_id, deadline_seconds)
+        if found is not None and found["NotebookInstanceStatus"] in before:
+            _unless_in_transition(lambda: call(NotebookInstanceName=name))
+        found = _wait_until_settled(aws, run_id, deadline_seconds)
+    return _require_status(run_id, found, {after})
 
 
-def _unless_moving(call: Callable[[], object]) -> None:
-    """Make a call that somebody else may have made a moment ago, such as the instance that was idle."""
+def _unless_in_transition(call: Callable[[], object]) -> None:
+    """Make a call, and ignore a refusal because the instance is already in transition, for example stops itself."""
     try:
         call()
     except ClientError as error:
         if "unable to transition" not in str(error).lower():
             raise
-        say(f"notebook: already on its way ({error.response['Error'].get('Message')})")
+        say(f"notebook: the instance is already changing its status ({error.response['Error'].get('Message')})")
 
 
-def _settled(aws: Aws, run_id: str, deadline_seconds: float) -> Mapping[str, Any] | None:
-    """Return the instance's description once nothing moves it, or None when there is no instance."""
+def _wait_until_settled(aws: Aws, run_id: str, deadline_seconds: float) -> Mapping[str, Any] | None:
+    """Wait until the instance is not in transition; return its description, or None if it does not exist."""
 
     def probe() -> tuple[tuple[Mapping[str, Any] | None] | None, str]:
         found = _describe(aws, notebook_name(run_id))
-        if found is None or found["NotebookInstanceStatus"] not in _BUSY:
+        if found is None or found["NotebookInstanceStatus"] not in _IN_TRANSITION:
             return (found,), "settled"
         return None, str(found["NotebookInstanceStatus"])
 
@@ -249,12 +181,12 @@ def _describe(aws: Aws, name: str) -> Mapping[str, Any] | None:
     return found
 
 
-def _own(aws: Aws, run_id: str) -> None:
-    """Make sure that the run has an instance, and that it is the run's."""
+def _require_own(aws: Aws, run_id: str) -> None:
+    """Raise an error unless the run has an instance with the run's tags."""
     found = _describe(aws, notebook_name(run_id))
     if found is None:
         where, create = f"notebook {notebook_name(run_id)}", f"kennel notebook create {run_id}"
-        raise SettingsRefused(where, "there is none", f"run {run_id} has no notebook instance", create)
+        raise SettingsRefused(where, "it does not exist", f"run {run_id} has no notebook instance", create)
     _refuse_foreign(aws, run_id, found)
 
 
@@ -270,16 +202,14 @@ def _tags(aws: Aws, found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _refuse_foreign(aws: Aws, run_id: str, found: Mapping[str, Any]) -> None:
-    carried = _tags(aws, found)
-    if any(carried.get(key) != value for key, value in naming.tags(run_id).items()):
-        where, why = f"notebook {found['NotebookInstanceName']}", f"it does not carry the tags of run {run_id}"
-        raise OwnershipRefused(where, "it exists already", why, "kennel notebook create <another run>")
+    where = f"notebook {found['NotebookInstanceName']}"
+    refuse_foreign(where, _tags(aws, found), run_id, next_command="kennel notebook create <another run>")
 
 
-def _checked(run_id: str, found: Mapping[str, Any] | None, wanted: set[str]) -> NotebookState:
+def _require_status(run_id: str, found: Mapping[str, Any] | None, wanted: set[str]) -> NotebookState:
     where = f"notebook {notebook_name(run_id)}"
     if found is None:
-        raise StageFailed(where, "it is gone", "somebody deleted it while it was waited for", "the same command again")
+        raise StageFailed(where, "it no longer exists", "it was deleted meanwhile", "run the same command again")
     state = _state(found, run_id)
     if state.status not in wanted:
         reason = state.failure_reason or "AWS gave no reason"

@@ -1,8 +1,8 @@
-"""The lifecycle configuration of a run's notebook instance: its on-start script puts the idle check there and times it.
+"""Create the lifecycle configuration of a run's notebook instance, which installs the idle check at every start.
 
-The check is `tasks/notebook/idle.py`, sent as it is: nothing is downloaded at start. A systemd timer runs it every five
-minutes, on Amazon Linux 2 and 2023 alike (2023 has no cron). An instance on which the check cannot run does not start:
-it would be paid for without end.
+The on-start script contains `tasks/notebook/idle.py`, so nothing is downloaded at start. A systemd timer runs the check
+every five minutes, on Amazon Linux 2 and 2023 (2023 has no cron). An instance on which the check cannot run does not
+start, because it would be billed without end.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.account.lookup import none_if_missing, tags_to_dict
+from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
 from tasks.notebook.role import notebook_name
 from tasks.run import naming
-from tasks.run.errors import OwnershipRefused, SettingsRefused
+from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
 from tasks.run.waiting import say
 
 SCRIPT_LIMIT = 16_384
-"""Characters of base64 that AWS takes."""
+"""The number of base64 characters that AWS allows."""
 
 JUPYTER = "https://localhost:8443"
 IDLE_SOURCE = Path(__file__).with_name("idle.py")
 _END = "END_OF_NOTEBOOK_IDLE"
 
 _SCRIPT = """#!/bin/bash
-# Stops this notebook instance after {idle_minutes} idle minutes. Runs as root at every start; made by kennel.
+# Made by kennel. Runs as root at every start; stops this notebook instance after {idle_minutes} idle minutes.
 set -euo pipefail
 folder={root}/opt/kennel
 mkdir -p "$folder" {root}/var/log {root}/run
@@ -42,7 +42,7 @@ for candidate in python3 /usr/bin/python3.? /usr/bin/python3.?? /home/ec2-user/a
     fi
 done
 if [ -z "$python" ]; then
-    echo "kennel: no Python 3.8 with boto3 here, so nothing could stop an idle instance; it does not start" >&2
+    echo "kennel: the instance is not started: it has no Python 3.8 with boto3, so it could not stop when idle" >&2
     exit 1
 fi
 check="$python $folder/notebook_idle.py {arguments}"
@@ -59,7 +59,7 @@ def lifecycle_name(run_id: str) -> str:
 
 
 def on_start_script(name: str, region: str, idle_minutes: int, *, jupyter: str = JUPYTER, root: str = "") -> str:
-    """Return the script for the instance of that name; `root` goes before the paths that it writes to."""
+    """Return the on-start script of an instance; `root` is a prefix of the paths that it writes to, for tests."""
     arguments = ["--name", name, "--region", region, "--idle-minutes", str(idle_minutes), "--jupyter", jupyter]
     return _SCRIPT.format(
         idle_minutes=idle_minutes,
@@ -70,31 +70,31 @@ def on_start_script(name: str, region: str, idle_minutes: int, *, jupyter: str =
     )
 
 
-def encoded(script: str) -> str:
-    """Return a script in base64, as AWS wants it.
+def encode_script(script: str) -> str:
+    """Return a script in base64, as AWS requires it.
 
     Raises:
-        SettingsRefused: it is longer than AWS takes.
+        SettingsRefused: the script is longer than AWS allows.
     """
     content = base64.b64encode(script.encode()).decode()
     if len(content) > SCRIPT_LIMIT:
-        why = f"AWS takes {SCRIPT_LIMIT} characters of base64"
+        why = f"AWS allows {SCRIPT_LIMIT} characters of base64"
         raise SettingsRefused("notebook: lifecycle script", f"{len(content)} characters", why, f"shorten {IDLE_SOURCE}")
     return content
 
 
 def ensure_lifecycle(run: Run, *, idle_minutes: int) -> str:
-    """Make the run's lifecycle configuration, or adopt it and bring its script up to date; return its name.
+    """Create the run's lifecycle configuration, or adopt it and update its script; return its name.
 
-    A changed script works from the instance's next start on.
+    A changed script takes effect at the instance's next start.
 
     Raises:
-        OwnershipRefused: one of that name exists and does not carry this run's tags.
-        SettingsRefused: the script is too long.
-        ClientError: SageMaker refused; the caller translates it.
+        OwnershipRefused: a configuration of that name exists and does not have this run's tags.
+        SettingsRefused: the script is longer than AWS allows.
+        ClientError: SageMaker refused a call; the caller translates it.
     """
     sagemaker, name = run.aws.client("sagemaker"), lifecycle_name(run.id)
-    wanted = [{"Content": encoded(on_start_script(notebook_name(run.id), run.aws.region, idle_minutes))}]
+    wanted = [{"Content": encode_script(on_start_script(notebook_name(run.id), run.aws.region, idle_minutes))}]
     field = {"NotebookInstanceLifecycleConfigName": name}
     found = none_if_missing(lambda: sagemaker.describe_notebook_instance_lifecycle_config(**field))
     if found is None:
@@ -108,13 +108,11 @@ def ensure_lifecycle(run: Run, *, idle_minutes: int) -> str:
     run.ledger.adopt("notebook-lifecycle", name, found["NotebookInstanceLifecycleConfigArn"])
     if found.get("OnStart") != wanted:
         sagemaker.update_notebook_instance_lifecycle_config(**field, OnStart=wanted)
-        say(f"notebook-lifecycle {name}: another script; it works from the instance's next start on")
+        say(f"notebook-lifecycle {name}: the script was updated; it takes effect at the instance's next start")
     return name
 
 
 def _refuse_foreign(sagemaker: Any, run_id: str, found: Mapping[str, Any]) -> None:
-    carried = tags_to_dict(sagemaker.list_tags(ResourceArn=found["NotebookInstanceLifecycleConfigArn"])["Tags"])
-    if any(carried.get(key) != value for key, value in naming.tags(run_id).items()):
-        where = f"notebook-lifecycle {found['NotebookInstanceLifecycleConfigName']}"
-        why = f"it does not carry the tags of run {run_id}"
-        raise OwnershipRefused(where, "it exists already", why, "kennel notebook create <another run>")
+    tags = tags_to_dict(sagemaker.list_tags(ResourceArn=found["NotebookInstanceLifecycleConfigArn"])["Tags"])
+    where = f"notebook-lifecycle {found['NotebookInstanceLifecycleConfigName']}"
+    refuse_foreign(where, tags, run_id, next_command="kennel notebook create <another run>")

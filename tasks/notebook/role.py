@@ -1,18 +1,18 @@
-"""The role of a run's notebook instance: read what the run has in S3, write its logs, stop exactly itself.
+"""Describe the role of a run's notebook instance: it may read the run's objects, write its logs and stop itself.
 
-Whoever works in the notebook works with this role, so it holds nothing that changes the run: jobs and endpoints are
-started by `kennel`, not from there.
+Users of the notebook have the permissions of this role, so it allows nothing that changes the run. Jobs and endpoints
+are started by `kennel` and not from the notebook.
 """
 
 from __future__ import annotations
 
-from tasks.account.roles import ROLE_NAME_LIMIT, RoleSpec, Statement, run_prefix
+from tasks.account.roles import ROLE_NAME_LIMIT, RoleSpec, Statement, list_statement, run_prefix
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.records import DatasetRef
 
 LOG_GROUP = "/aws/sagemaker/NotebookInstances"
-"""One for all notebook instances of an account; SageMaker writes `<instance>/<file>` streams with the role's rights."""
+"""The log group of all notebook instances of an account; SageMaker writes `<instance>/<file>` streams with the role."""
 
 
 def notebook_name(run_id: str) -> str:
@@ -21,12 +21,16 @@ def notebook_name(run_id: str) -> str:
 
 
 def notebook_arn(aws: Aws, run_id: str) -> str:
-    """Return the ARN that a run's notebook instance has or will have (SageMaker writes names in lower case there)."""
+    """Return the ARN of a run's notebook instance, which may not exist yet; SageMaker lowercases the name in it."""
     return f"arn:aws:sagemaker:{aws.region}:{aws.account_id}:notebook-instance/{notebook_name(run_id).lower()}"
 
 
 def notebook_role(aws: Aws, run_id: str, dataset: DatasetRef | None) -> RoleSpec:
-    """Describe the role; `dataset` is readable too when the run has one."""
+    """Describe the role; it may also read `dataset`, if the run has one.
+
+    Raises:
+        TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
+    """
     readable = [(aws.bucket, run_prefix(run_id)), *([(dataset.bucket, dataset.prefix)] if dataset else [])]
     statements = (
         {
@@ -35,8 +39,8 @@ def notebook_role(aws: Aws, run_id: str, dataset: DatasetRef | None) -> RoleSpec
             "Action": ["s3:GetObject"],
             "Resource": [f"arn:aws:s3:::{bucket}/{prefix}/*" for bucket, prefix in readable],
         },
-        *(_listing(f"List{number}", bucket, prefix) for number, (bucket, prefix) in enumerate(readable)),
-        *_logs(aws, notebook_name(run_id)),
+        *(list_statement(f"List{number}", bucket, [prefix]) for number, (bucket, prefix) in enumerate(readable)),
+        *_write_logs(aws, notebook_name(run_id)),
         {
             "Sid": "StopItself",
             "Effect": "Allow",
@@ -48,18 +52,8 @@ def notebook_role(aws: Aws, run_id: str, dataset: DatasetRef | None) -> RoleSpec
     return RoleSpec(name, "sagemaker.amazonaws.com", statements, f"Notebook instance of run {run_id}", aws.account_id)
 
 
-def _listing(sid: str, bucket: str, prefix: str) -> Statement:
-    return {
-        "Sid": sid,
-        "Effect": "Allow",
-        "Action": ["s3:ListBucket"],
-        "Resource": [f"arn:aws:s3:::{bucket}"],
-        "Condition": {"StringLike": {"s3:prefix": [f"{prefix}/*"]}},
-    }
-
-
-def _logs(aws: Aws, name: str) -> tuple[Statement, ...]:
-    """Create the shared group if nobody has yet, and write the streams of this instance only."""
+def _write_logs(aws: Aws, name: str) -> tuple[Statement, ...]:
+    """Return the statements that allow creating the shared group and writing to this instance's streams only."""
     group = f"arn:aws:logs:{aws.region}:{aws.account_id}:log-group:{LOG_GROUP}"
     describe = ["logs:CreateLogGroup", "logs:DescribeLogStreams"]
     write = ["logs:CreateLogStream", "logs:PutLogEvents"]

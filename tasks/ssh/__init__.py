@@ -1,4 +1,4 @@
-"""Commands and files over SSH: pinned host keys, logins, waiting for a machine, transfers that arrive whole.
+"""Run commands and transfer files over SSH, with pinned host keys, and wait until a new machine accepts a login.
 
-May import `run`.
+This room may import `run`.
 """

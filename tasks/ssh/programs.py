@@ -1,7 +1,8 @@
-"""The commands that are run on the far machine: arguments as data, files taken and given whole.
+"""Build the commands that run on the remote machine: encode arguments, receive a file, send a file.
 
-A file moves by a small Python program that is sent along as its source (receive.py, send.py). Where there
-is no python3 in the session's PATH, a shell script with the same contract does it, slower: it hashes after the copy.
+A file is transferred by a small Python program, whose source is sent as an argument (receive.py, send.py). If python3
+is not in the session's PATH, a shell script with the same contract is used; it is slower, because it computes the
+sha256 after the copy.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 DIFFERS, ENDED_EARLY = 65, 66
-"""Exit statuses of a transfer whose sha256 differs, and of one whose input ended early."""
+"""The exit statuses of a transfer whose sha256 differs and of one whose input ended early."""
 
 _HERE = Path(__file__).parent
 
@@ -26,7 +27,7 @@ head -c "$2" >"$beside" || exit 1
 got=$(wc -c <"$beside")
 if [ "$got" -ne "$2" ]; then echo "the input ended after $got of $2 bytes" >&2; exit {ENDED_EARLY}; fi
 if [ "$(head -c 64)" != "$(sha256sum <"$beside" | cut -c 1-64)" ]; then
-    echo "the sha256 of what arrived differs" >&2; exit {DIFFERS}
+    echo "the sha256 of the received content differs" >&2; exit {DIFFERS}
 fi
 chmod "$3" "$beside" && sync "$beside" && mv -fT "$beside" "$1"
 """
@@ -44,30 +45,30 @@ _READ_FROM = """[ -e "$1" ] || exit 0
 """
 
 
-def quoted(command: str | Sequence[str]) -> bytes:
-    """Return what the far shell is to read: a string as it is, a sequence as one argument each, whatever they contain.
+def encode_command(command: str | Sequence[str]) -> bytes:
+    """Return the bytes for the remote shell: a string unchanged, the elements of a sequence as quoted arguments.
 
     Raises:
-        ValueError: a NUL, which no argument can carry, or half a surrogate pair, which no bytes stand for.
+        ValueError: the command contains a NUL, or a lone surrogate that cannot be encoded.
     """
     text = command if isinstance(command, str) else shlex.join(command)
     if "\0" in text:
-        raise ValueError("a NUL cannot be part of a command")
+        raise ValueError("a command cannot contain a NUL")
     return text.encode("utf-8", "surrogateescape")
 
 
-def receive(path: str, size_bytes: int, mode: int) -> list[str]:
-    """Return the command that takes content and its sha256 on standard input."""
+def receive_command(path: str, size_bytes: int, mode: int) -> list[str]:
+    """Return the command that reads a file's content and its sha256 from stdin and writes the file."""
     return _program("receive.py", _RECEIVE, path, str(size_bytes), f"{mode:o}")
 
 
-def send(path: str) -> list[str]:
-    """Return the command that writes "SIZE MODE", the content and its sha256."""
+def send_command(path: str) -> list[str]:
+    """Return the command that writes a line "SIZE MODE", a file's content and its sha256 to stdout."""
     return _program("send.py", _SEND, path)
 
 
-def read_from(path: str, offset: int, limit: int) -> list[str]:
-    """Return the command that writes what a file holds from a byte offset on; nothing when there is no such file."""
+def read_command(path: str, offset: int, limit: int) -> list[str]:
+    """Return the command that writes a file's content from a byte offset on; it writes nothing for a missing file."""
     return ["sh", "-c", _READ_FROM, "sh", path, str(offset + 1), str(limit)]
 
 

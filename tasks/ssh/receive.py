@@ -1,12 +1,13 @@
-"""Runs on the far machine, sent there as its source: takes a file on standard input, whole or not at all.
+"""Receive a file on stdin and write it atomically. kennel runs this program's source on the remote machine.
 
     python3 -c SOURCE TARGET SIZE MODE <(content, then the 64 hex digits of its sha256)
 
-Writes beside the target, compares size and sha256, makes it durable, and only then gives it its name. Ends with 65 when
-the sha256 differs and with 66 when the input ended early. Standard library only, Python 3.8 or later.
+The content is written to a temporary file next to the target; after size and sha256 are verified and the file is
+fsynced, it is renamed to the target. The exit status is 65 if the sha256 differs and 66 if the input ended early. The
+program needs Python 3.8 or later and only the standard library.
 """
 
-# pathlib and contextlib take longer to import than all the rest.
+# Importing pathlib and contextlib would take longer than everything else.
 # ruff: noqa: PTH104, PTH108, PTH110, SIM105
 
 import fcntl
@@ -18,17 +19,17 @@ PIECE_BYTES = 2**20
 F_SETPIPE_SZ = 1031
 
 
-def widen(descriptor: int) -> None:
-    """Let the pipe from sshd hold 1 MiB instead of 64 KiB: sshd passes on what fits, then waits until it is taken."""
+def widen_pipe(descriptor: int) -> None:
+    """Enlarge the pipe from sshd from 64 KiB to 1 MiB, because sshd waits whenever the pipe is full."""
     try:
         fcntl.fcntl(descriptor, F_SETPIPE_SZ, PIECE_BYTES)
     except OSError:
-        pass  # not a pipe, or beyond this user's share: slower, not wrong
+        pass  # stdin is not a pipe, or the user's limit is reached; the transfer is only slower
 
 
-def take(descriptor: int, size: int) -> str:
-    """Copy `size` bytes from standard input to a file; return their sha256, or end."""
-    import hashlib  # only now: while it loads, the wide pipe fills
+def copy_input(descriptor: int, size: int) -> str:
+    """Copy `size` bytes from stdin to a file and return their sha256; exit if stdin ends early."""
+    import hashlib  # imported here, because the enlarged pipe fills while it loads
 
     sha256, piece, left = hashlib.sha256(), memoryview(bytearray(PIECE_BYTES)), size
     while left:
@@ -44,27 +45,27 @@ def take(descriptor: int, size: int) -> str:
 
 
 def fail(status: int, why: str) -> int:
-    """Say why on standard error; return the status to end with."""
+    """Print the reason to stderr and return the exit status."""
     print(why, file=sys.stderr)
     return status
 
 
 def main(target: str, size: int, mode: int) -> int:
-    """Receive one file; return the status to end with."""
-    widen(0)
-    beside = f"{target}.{os.getpid()}.part"
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Receive one file and return the exit status."""
+    widen_pipe(0)
+    temporary = f"{target}.{os.getpid()}.part"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        sha256 = take(descriptor, size)
+        sha256 = copy_input(descriptor, size)
         if os.read(0, 64).decode() != sha256:
-            return fail(DIFFERS, "the sha256 of what arrived differs")
+            return fail(DIFFERS, "the sha256 of the received content differs")
         os.fchmod(descriptor, mode)
         os.fsync(descriptor)
-        os.rename(beside, target)
+        os.rename(temporary, target)
     finally:
         os.close(descriptor)
-        if os.path.exists(beside):
-            os.unlink(beside)
+        if os.path.exists(temporary):
+            os.unlink(temporary)
     return 0
 
 

@@ -1,10 +1,10 @@
-"""Running commands on a machine over SSH, over paramiko: one handshake, then a channel for each command.
+"""Run commands on a remote machine over one SSH connection, with a channel for each command.
 
     with Remote(login) as remote:
         remote.run(["uname", "-r"]).stdout
 
-Every call has a deadline and a result object. A command that is cut is not repeated: `reconnect` makes a new connection
-to the same machine, and the caller knows what may be done twice. Files are moved by tasks/ssh/transfer.py.
+Every command has a deadline and a result object. An interrupted command is not repeated, because only the caller knows
+whether it may run twice; `reconnect` makes a new connection to the same machine. tasks/ssh/transfer.py transfers files.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Self
 from tasks.run.errors import CommandFailed
 from tasks.ssh import programs
 from tasks.ssh.connection import CONNECT_SECONDS, KEEPALIVE_SECONDS, Connection, connect
-from tasks.ssh.exchange import NO_STATUS, Exchange
 from tasks.ssh.login import Login
+from tasks.ssh.running_command import NO_STATUS, RunningCommand
 
-__all__ = ["Completed", "Login", "Remote"]
+__all__ = ["CommandResult", "Login", "Remote"]
 
 COMMAND_SECONDS = 60.0
 STDERR_LINES = 5
 
 
 @dataclass(frozen=True)
-class Completed:
-    """A command that ended. `command` is as it was sent, shortened; `exit_status` is -1 when a signal ended it."""
+class CommandResult:
+    """The result of a command; `command` is the sent text, shortened, and `exit_status` is -1 if a signal ended it."""
 
     command: str
     exit_status: int
@@ -40,9 +40,9 @@ class Completed:
 
 
 class Remote:
-    """A machine that can be reached by SSH. Making one connects to nothing; `with` connects and in the end disconnects.
+    """A remote machine; constructing it opens no connection, and as a context manager it connects and disconnects.
 
-    Commands may come from several threads, also while a file is moved: each has a channel of its own.
+    It is thread-safe, also during a file transfer, because each command has its own channel.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Remote:
         self.close()
 
     def connect(self) -> Connection:
-        """Return the connection, made now if there is none.
+        """Return the connection; open it first if there is none.
 
         Raises:
             LoginRefused, HostKeyRefused, ConnectionLost: see `tasks.ssh.connection.connect`.
@@ -78,29 +78,33 @@ class Remote:
             return self._connection
 
     def reconnect(self) -> None:
-        """End the connection, dead or alive, and make a new one to the same machine; raises what `connect` raises."""
+        """Close the connection and open a new one to the same machine.
+
+        Raises:
+            LoginRefused, HostKeyRefused, ConnectionLost: see `tasks.ssh.connection.connect`.
+        """
         self.close()
         self.connect()
 
     def close(self) -> None:
-        """End the connection and its threads; what runs detached over there goes on."""
+        """Close the connection and end its threads; detached processes on the remote machine continue."""
         with self._lock:
             connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
-    def start(self, command: str | Sequence[str], *, deadline_seconds: float) -> Exchange:
-        """Return an exchange to enter, for commands whose input or output is too large to hold in memory.
+    def start(self, command: str | Sequence[str], *, deadline_seconds: float) -> RunningCommand:
+        """Return a command to start with `with`, for input or output that is too large to hold in memory.
 
         Raises:
-            CommandFailed: the command cannot be sent, because it contains a NUL or no text.
-            LoginRefused, HostKeyRefused, ConnectionLost: it had to connect first and could not.
+            CommandFailed: the command cannot be sent, because it contains a NUL or a lone surrogate.
+            LoginRefused, HostKeyRefused, ConnectionLost: there was no connection, and none could be opened.
         """
         try:
-            sent = programs.quoted(command)
+            sent = programs.encode_command(command)
         except ValueError as error:
             raise CommandFailed(self.login.where, f"command {command!r}", str(error), "give other arguments") from error
-        return Exchange(self.connect(), sent, deadline_seconds=deadline_seconds)
+        return RunningCommand(self.connect(), sent, deadline_seconds=deadline_seconds)
 
     def run(
         self,
@@ -109,57 +113,64 @@ class Remote:
         deadline_seconds: float = COMMAND_SECONDS,
         stdin: bytes = b"",
         check: bool = True,
-    ) -> Completed:
-        """Run a command to its end. A string is read by the far shell; a sequence arrives as exactly these arguments.
+    ) -> CommandResult:
+        """Run a command to its end. The remote shell parses a string; a sequence is passed as exactly these arguments.
 
         Raises:
-            CommandFailed: `check`, and the exit status is not 0; or the command cannot be sent.
-            WaitTimedOut: it did not end within `deadline_seconds`; its channel was closed, but it may still run.
-            ConnectionLost: the connection ended first, within twice the keepalive interval if it only fell silent.
+            CommandFailed: `check` is True and the exit status is not 0; or the command cannot be sent.
+            WaitTimedOut: it did not end within `deadline_seconds`; its channel was closed, but it may still be running.
+            ConnectionLost: the connection ended before the command did; a dead connection is detected within twice the
+                keepalive interval.
+            LoginRefused, HostKeyRefused: there was no connection, and none could be opened.
+            RemoteFailed: the server refused to run the command.
         """
         begun = time.perf_counter()
-        with self.start(command, deadline_seconds=deadline_seconds) as exchange:
-            sender = threading.Thread(target=_feed, args=(exchange, stdin), name="ssh stdin", daemon=True)
+        with self.start(command, deadline_seconds=deadline_seconds) as running:
+            sender = threading.Thread(target=_feed, args=(running, stdin), name="ssh stdin", daemon=True)
             sender.start()
-            stdout, stderr = exchange.drain()
-            status = exchange.finish()
-        sender.join()  # its channel is closed
-        completed = Completed(exchange.shown, status, stdout, stderr, time.perf_counter() - begun)
+            stdout, stderr = running.drain()
+            status = running.finish()
+        sender.join()  # does not block, because the channel is closed
+        result = CommandResult(running.shown, status, stdout, stderr, time.perf_counter() - begun)
         if check:
-            self.check(completed)
-        return completed
+            self.raise_for_status(result)
+        return result
 
-    def check(self, completed: Completed) -> None:
-        """Raise `CommandFailed`, with the last lines of stderr, unless the exit status is 0."""
-        status = completed.exit_status
+    def raise_for_status(self, result: CommandResult) -> None:
+        """Raise an error unless the exit status is 0.
+
+        Raises:
+            CommandFailed: the exit status is not 0; the message has the last lines of stderr.
+        """
+        status = result.exit_status
         if status == 0:
             return
         ended = "was ended by a signal" if status == NO_STATUS else f"ended with status {status}"
-        lines = completed.stderr.decode(errors="replace").strip().splitlines()[-STDERR_LINES:]
+        lines = result.stderr.decode(errors="replace").strip().splitlines()[-STDERR_LINES:]
         why = " / ".join(lines) or "it wrote nothing to stderr"
-        raise CommandFailed(self.login.where, f"`{completed.command}` {ended}", why, self.login.command_line())
+        raise CommandFailed(self.login.where, f"`{result.command}` {ended}", why, self.login.command_line())
 
     def read_from(self, path: str, offset: int, limit: int = 1 << 20) -> bytes:
-        """Return at most `limit` bytes of a file from a byte offset on; nothing when there is no more, or no file.
+        """Return at most `limit` bytes of a file from a byte offset on; b"" at its end or if there is no such file.
 
         Raises:
             CommandFailed: the file cannot be read.
             WaitTimedOut, ConnectionLost: see `run`.
         """
-        return self.run(programs.read_from(path, offset, limit)).stdout
+        return self.run(programs.read_command(path, offset, limit)).stdout
 
     def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
-        """Write a small file, whole or not at all; its folder must exist.
+        """Write a small file atomically; its folder must exist.
 
         Raises:
-            CommandFailed: it could not be written; the file is as it was.
-            WaitTimedOut, ConnectionLost: see `run`; the file is as it was, or as it should be.
+            CommandFailed: the file could not be written and is unchanged.
+            WaitTimedOut, ConnectionLost: see `run`; the file is unchanged or complete.
         """
         digest = hashlib.sha256(content).hexdigest().encode()
-        self.run(programs.receive(path, len(content), mode), stdin=content + digest)
+        self.run(programs.receive_command(path, len(content), mode), stdin=content + digest)
 
 
-def _feed(exchange: Exchange, stdin: bytes) -> None:
-    """Send the input while the output is drained; a command that does not want it all is free not to take it."""
-    exchange.send(stdin)
-    exchange.end_input()
+def _feed(running: RunningCommand, stdin: bytes) -> None:
+    """Send the input while another thread reads the output; the command need not read all of it."""
+    running.send(stdin)
+    running.end_input()

@@ -1,12 +1,12 @@
-"""Runs on the far machine, sent there as its source: writes a file to standard output, so that its end can be checked.
+"""Send a file to stdout with its size and sha256. kennel runs this program's source on the remote machine.
 
     python3 -c SOURCE FILE > (a line "SIZE MODE", SIZE bytes, the 64 hex digits of their sha256)
 
-Sends as many bytes as the file had when it was opened, and ends with 66 when it has become shorter. Standard library
-only, Python 3.8 or later.
+The program sends as many bytes as the file had when it was opened; the exit status is 66 if the file has become
+shorter. It needs Python 3.8 or later and only the standard library.
 """
 
-# pathlib and contextlib take longer to import than all the rest.
+# Importing pathlib and contextlib would take longer than everything else.
 # ruff: noqa: PTH123, SIM105
 
 import fcntl
@@ -19,26 +19,26 @@ PIECE_BYTES = 2**20
 F_SETPIPE_SZ = 1031
 
 
-def widen(descriptor: int) -> None:
-    """Let the pipe to sshd hold 1 MiB instead of 64 KiB."""
+def widen_pipe(descriptor: int) -> None:
+    """Enlarge the pipe to sshd from 64 KiB to 1 MiB."""
     try:
         fcntl.fcntl(descriptor, F_SETPIPE_SZ, PIECE_BYTES)
     except OSError:
-        pass  # not a pipe, or beyond this user's share: slower, not wrong
+        pass  # stdout is not a pipe, or the user's limit is reached; the transfer is only slower
 
 
-def give(data: memoryview) -> None:
-    """Write all of it to standard output."""
+def write_all(data: memoryview) -> None:
+    """Write all of `data` to stdout."""
     while data:
         data = data[os.write(1, data) :]
 
 
 def main(path: str) -> int:
-    """Send one file; return the status to end with."""
-    widen(1)
+    """Send one file and return the exit status."""
+    widen_pipe(1)
     with open(path, "rb", buffering=0) as file:
         found = os.fstat(file.fileno())
-        give(memoryview(f"{found.st_size} {found.st_mode & 0o777:o}\n".encode()))
+        write_all(memoryview(f"{found.st_size} {found.st_mode & 0o777:o}\n".encode()))
         sha256, piece, left = hashlib.sha256(), memoryview(bytearray(PIECE_BYTES)), found.st_size
         while left:
             count = file.readinto(piece[: min(left, PIECE_BYTES)])
@@ -46,9 +46,9 @@ def main(path: str) -> int:
                 print(f"{path} became shorter while it was read", file=sys.stderr)
                 return ENDED_EARLY
             sha256.update(piece[:count])
-            give(piece[:count])
+            write_all(piece[:count])
             left -= count
-    give(memoryview(sha256.hexdigest().encode()))
+    write_all(memoryview(sha256.hexdigest().encode()))
     return 0
 
 

@@ -1,12 +1,12 @@
-"""Moving files to and from a machine over SSH: whole or not at all, sha256 compared, as fast as the far sshd allows.
+"""Transfer files over SSH: each file is written atomically, and its sha256 is verified.
 
-A file is a stream on one channel of the connection that is there already, taken by a small program on the other side
-(tasks/ssh/receive.py, tasks/ssh/send.py) which checks size and sha256 before the file gets its name. A transfer
-that was cut, or arrived otherwise than it was sent, is done once more from the beginning.
+A file is a stream on one channel of the existing connection. A small program on the remote machine
+(tasks/ssh/receive.py, tasks/ssh/send.py) reads or writes it. Size and sha256 are checked before the file gets its name.
+A transfer that was interrupted, or whose sha256 differs, is repeated once from the beginning.
 
-What bounds the speed, measured by benchmarks/ssh_transfer.py: sshd passes the stream on through a pipe of 64 KiB, in
-step with the reader, so the receiving program widens it to 1 MiB. Then AES-GCM instead of AES-CTR with HMAC, no reply
-to wait for after each 32 KiB as SFTP has, and reading and hashing the next piece while one is sent.
+Four choices make it fast (measured by benchmarks/ssh_transfer.py). The receiving program enlarges the pipe from sshd
+from 64 KiB to 1 MiB. AES-GCM is used instead of AES-CTR with HMAC. There is no reply to wait for after each 32 KiB, as
+there is with SFTP. The next piece is read and hashed while one is sent.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from tasks.run.errors import ConnectionLost, RemoteFailed
 from tasks.run.progress import Progress, ProgressFactory, show_progress
 from tasks.run.waiting import say
 from tasks.ssh import programs
-from tasks.ssh.exchange import Exchange
-from tasks.ssh.remote import Completed, Remote
+from tasks.ssh.remote import CommandResult, Remote
+from tasks.ssh.running_command import RunningCommand
 
 ATTEMPTS = 2
 PIECE_BYTES = 2**19
@@ -37,7 +37,7 @@ _HEADER = re.compile(rb"(\d+) ([0-7]+)")
 
 @dataclass(frozen=True)
 class Transfer:
-    """A file that arrived. `seconds` are of the attempt that succeeded, with its checks on both sides."""
+    """A completed transfer; `seconds` is the time of the successful attempt, including the checks on both sides."""
 
     size_bytes: int
     sha256: str
@@ -45,7 +45,7 @@ class Transfer:
 
 
 class _Damaged(RemoteFailed):
-    """It arrived otherwise than it was sent."""
+    """The received content is not the content that was sent."""
 
 
 def put(
@@ -56,12 +56,12 @@ def put(
     progress: ProgressFactory = show_progress,
     deadline_seconds: float = TRANSFER_SECONDS,
 ) -> Transfer:
-    """Send a file. Its mode becomes 0644 if others may read it here, 0600 otherwise; the far folder must exist.
+    """Send a file to an existing remote folder; its mode becomes 0644 if other users can read it here, else 0600.
 
     Raises:
-        RemoteFailed: it arrived otherwise than it was sent, twice; or it changed here while it was sent.
-        CommandFailed: the far machine could not write it; why is in its own words ("No space left on device").
-        ConnectionLost: the connection was lost twice, or could not be made again.
+        RemoteFailed: the received content differed from the sent content twice; or the local file became shorter.
+        CommandFailed: the remote machine could not write it; `why` has its message ("No space left on device").
+        ConnectionLost: the connection was lost twice, or could not be opened again.
         WaitTimedOut: `deadline_seconds` passed.
         OSError: the local file cannot be read.
     """
@@ -76,22 +76,22 @@ def get(
     progress: ProgressFactory = show_progress,
     deadline_seconds: float = TRANSFER_SECONDS,
 ) -> Transfer:
-    """Fetch a file. Its mode becomes 0644 if others may read it there, 0600 otherwise; missing folders are made here.
+    """Fetch a file and create missing local folders; its mode becomes 0644 if other users can read it there, else 0600.
 
     Raises:
-        RemoteFailed: it arrived otherwise than it was sent, twice.
-        CommandFailed: the far machine could not read it; why is in its own words ("No such file or directory").
-        ConnectionLost: the connection was lost twice, or could not be made again.
+        RemoteFailed: the received content differed from the sent content twice.
+        CommandFailed: the remote machine could not read it; `why` has its message ("No such file or directory").
+        ConnectionLost: the connection was lost twice, or could not be opened again.
         WaitTimedOut: `deadline_seconds` passed.
         OSError: the local file cannot be written.
     """
     local.parent.mkdir(parents=True, exist_ok=True)
-    beside = local.with_name(f".{local.name}.{os.getpid()}.part")
+    temporary = local.with_name(f".{local.name}.{os.getpid()}.part")
     try:
-        transfer = _attempt(remote, path, lambda: _get(remote, path, beside, progress, deadline_seconds))
-        beside.replace(local)
+        transfer = _attempt(remote, path, lambda: _get(remote, path, temporary, progress, deadline_seconds))
+        temporary.replace(local)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return transfer
 
 
@@ -102,7 +102,7 @@ def _attempt(remote: Remote, path: str, transfer: Callable[[], Transfer]) -> Tra
         except (_Damaged, ConnectionLost) as error:
             if attempt == ATTEMPTS:
                 raise
-            say(f"{path}: {error.what}: once more from the beginning")
+            say(f"{path}: {error.what}; the transfer is repeated from the beginning")
             if isinstance(error, ConnectionLost):
                 remote.reconnect()
     raise AssertionError("unreachable: the last attempt returns or raises")
@@ -112,20 +112,18 @@ def _put(remote: Remote, local: Path, path: str, progress: ProgressFactory, dead
     begun = time.perf_counter()
     with local.open("rb", buffering=0) as file:
         found = os.fstat(file.fileno())
-        command = programs.receive(path, found.st_size, _mode(found.st_mode))
-        with remote.start(command, deadline_seconds=deadline_seconds) as exchange:
-            with progress(f"to {remote.login.name}", found.st_size, "B") as told:
-                sha256 = _send(exchange, file, found.st_size, told)
+        command = programs.receive_command(path, found.st_size, _mode(found.st_mode))
+        with remote.start(command, deadline_seconds=deadline_seconds) as running:
+            with progress(f"to {remote.login.name}", found.st_size, "B") as counter:
+                sha256 = _send(running, file, found.st_size, counter)
             if sha256 is None:
-                raise RemoteFailed(
-                    remote.login.where, f"{local}", "it became shorter while it was sent", "send it again"
-                )
-            _finish(remote, exchange, f"receive {path}")
+                raise RemoteFailed(remote.login.where, f"{local}", "it became shorter during the transfer", "try again")
+            _finish(remote, running, f"receive {path}")
     return Transfer(found.st_size, sha256, time.perf_counter() - begun)
 
 
-def _send(exchange: Exchange, file: io.RawIOBase, size_bytes: int, told: Progress) -> str | None:
-    """Send a file, then its sha256, which is returned; None if the file became shorter. Reads one piece ahead."""
+def _send(running: RunningCommand, file: io.RawIOBase, size_bytes: int, counter: Progress) -> str | None:
+    """Send a file and its sha256, reading one piece ahead; return the sha256, or None if the file became shorter."""
     sha256, left = hashlib.sha256(), size_bytes
 
     def read(most: int) -> bytes:
@@ -141,89 +139,90 @@ def _send(exchange: Exchange, file: io.RawIOBase, size_bytes: int, told: Progres
                 return None
             left -= len(data)
             ahead = pool.submit(read, left)
-            if not exchange.send(data):
-                break  # the far program has ended: `finish` says why
-            told.advance(len(data))
-    exchange.send(sha256.hexdigest().encode())
-    exchange.end_input()
+            if not running.send(data):
+                break  # the remote program has ended; `_finish` raises the reason
+            counter.advance(len(data))
+    running.send(sha256.hexdigest().encode())
+    running.end_input()
     return sha256.hexdigest()
 
 
-def _get(remote: Remote, path: str, beside: Path, progress: ProgressFactory, deadline_seconds: float) -> Transfer:
+def _get(remote: Remote, path: str, temporary: Path, progress: ProgressFactory, deadline_seconds: float) -> Transfer:
     begun = time.perf_counter()
-    command = programs.send(path)
-    with _private(beside) as file, remote.start(command, deadline_seconds=deadline_seconds) as exchange:
-        exchange.end_input()
-        incoming = _Incoming(exchange)
+    command = programs.send_command(path)
+    with _open_private(temporary) as file, remote.start(command, deadline_seconds=deadline_seconds) as running:
+        running.end_input()
+        incoming = _Incoming(running)
         size_bytes, mode = incoming.header(remote)
-        with progress(f"from {remote.login.name}", size_bytes, "B") as told:
-            sha256 = _write(file, incoming.content(size_bytes), told)
+        with progress(f"from {remote.login.name}", size_bytes, "B") as counter:
+            sha256 = _write(file, incoming.content(size_bytes), counter)
         claimed = incoming.rest()
-        _finish(remote, exchange, f"send {path}")
+        _finish(remote, running, f"send {path}")
         if claimed != sha256.encode():
-            raise _Damaged(remote.login.where, path, "the sha256 of what arrived differs", "run the same command again")
+            why = "the sha256 of the received content differs"
+            raise _Damaged(remote.login.where, path, why, "run the same command again")
         os.fchmod(file.fileno(), _mode(mode))
         os.fsync(file.fileno())
     return Transfer(size_bytes, sha256, time.perf_counter() - begun)
 
 
 class _Incoming:
-    """What the far program sends, in its order: a line "SIZE MODE", the content, its sha256."""
+    """Reads what the remote program sends, in this order: a line "SIZE MODE", the content, its sha256."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    def __init__(self, running: RunningCommand) -> None:
+        self._running = running
         self._held = b""
 
     def header(self, remote: Remote) -> tuple[int, int]:
-        """Return size and mode; or raise what the far program ended with instead."""
-        while b"\n" not in self._held and (data := self._exchange.receive()):
+        """Return the file's size and mode, or raise the error that the remote program ended with."""
+        while b"\n" not in self._held and (data := self._running.receive()):
             self._held += data
         line, newline, self._held = self._held.partition(b"\n")
         found = _HEADER.fullmatch(line)
         if newline and found:
             return int(found[1]), int(found[2], 8)
         if not newline:
-            _finish(remote, self._exchange, "send a file")
-        why = "the far shell wrote that instead of the file's size: its start-up files must not print anything"
+            _finish(remote, self._running, "send a file")
+        why = "the remote shell printed this before the file's size; its start-up files must not print anything"
         raise RemoteFailed(remote.login.where, repr(line[:80]), why, remote.login.command_line("true"))
 
     def content(self, size_bytes: int) -> Iterator[bytes]:
-        """Yield so many bytes, or fewer if the stream ends before."""
+        """Yield `size_bytes` bytes, or fewer if the stream ends early."""
         left = size_bytes
-        while left and (data := self._held or self._exchange.receive()):
+        while left and (data := self._held or self._running.receive()):
             self._held = data[left:]
             yield data[:left]
             left -= min(left, len(data))
 
     def rest(self) -> bytes:
-        """Return all that is left."""
-        return self._held + b"".join(iter(self._exchange.receive, b""))
+        """Return the rest of the stream."""
+        return self._held + b"".join(iter(self._running.receive, b""))
 
 
-def _write(file: io.RawIOBase, pieces: Iterator[bytes], told: Progress) -> str:
+def _write(file: io.RawIOBase, pieces: Iterator[bytes], counter: Progress) -> str:
     sha256 = hashlib.sha256()
     for data in pieces:
         sha256.update(data)
         left = memoryview(data)
         while left:
             left = left[file.write(left) or 0 :]
-        told.advance(len(data))
+        counter.advance(len(data))
     return sha256.hexdigest()
 
 
-def _finish(remote: Remote, exchange: Exchange, doing: str) -> None:
-    """Take what is left of the output, and raise what the exit status means."""
+def _finish(remote: Remote, running: RunningCommand, doing: str) -> None:
+    """Read the rest of the output and raise an error if the exit status is not 0."""
     begun = time.perf_counter()
-    stdout, stderr = exchange.drain()
-    status = exchange.finish()
+    stdout, stderr = running.drain()
+    status = running.finish()
     if status in {programs.DIFFERS, programs.ENDED_EARLY}:
         why = stderr.decode(errors="replace").strip()
         raise _Damaged(remote.login.where, doing, why, "run the same command again")
-    remote.check(Completed(doing, status, stdout, stderr, time.perf_counter() - begun))
+    remote.raise_for_status(CommandResult(doing, status, stdout, stderr, time.perf_counter() - begun))
 
 
-def _private(path: Path) -> io.FileIO:
-    """Open a file for writing that nobody else may read, whatever the umask; unbuffered."""
+def _open_private(path: Path) -> io.FileIO:
+    """Open a file of mode 0600 for unbuffered writing, independent of the umask."""
     return io.FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
 

@@ -43,7 +43,7 @@ def test_a_zip_without_the_folders(terminal: Terminal, tmp_path: Path) -> None:
 
 def test_an_empty_folder(terminal: Terminal, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    refused(terminal, str(tmp_path / "empty"), "holds nothing")
+    refused(terminal, str(tmp_path / "empty"), "contains nothing")
 
 
 @pytest.mark.parametrize(("url", "why"), [("ftp://host/x.zip", "ftp:// is not fetched"), ("https:///x.zip", "no host")])

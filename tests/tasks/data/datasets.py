@@ -1,4 +1,4 @@
-"""Small datasets for the tests of staging: real JPEGs of distinct colours, in folders and zips."""
+"""Build small datasets for the tests of staging: real JPEGs of different colours, in folders and zips."""
 
 import io
 import zipfile
@@ -16,7 +16,7 @@ def picture(seed: int, width: int = 40, height: int = 30) -> Image.Image:
 
 
 def encoded(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
-    """Return an image's bytes in a format of Pillow's."""
+    """Return an image's bytes in one of Pillow's formats."""
     out = io.BytesIO()
     image.save(out, kind, **options)
     return out.getvalue()
@@ -28,7 +28,7 @@ def jpeg(seed: int, width: int = 40, height: int = 30) -> bytes:
 
 
 def good_files(root: str = "photos/", *, classes: tuple[str, ...] = ("cat", "dog"), train: int = 3) -> dict[str, bytes]:
-    """Return name → bytes of a dataset that passes the gate: `train` train images and one of the others, a class."""
+    """Return a good dataset as name → bytes: each class has `train` train images and one image in each other split."""
     files: dict[str, bytes] = {}
     for class_name in classes:
         for split, count in (("train", train), ("valid", 1), ("test", 1)):

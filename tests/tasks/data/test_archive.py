@@ -1,4 +1,4 @@
-"""Sources are listed and read without unpacking; what is hostile is refused by name."""
+"""Tests of reading sources: they are listed and read without unpacking, and hostile entries are refused."""
 
 import os
 import stat
@@ -58,7 +58,7 @@ def test_any_name_comes_back_exactly(tmp_path: Path, names: list[str]) -> None:
 @pytest.mark.parametrize("name", ["../evil.jpg", "/etc/passwd", "train/../../x.jpg", "C:/x.jpg"])
 def test_a_path_that_leaves_the_archive_is_refused(tmp_path: Path, name: str) -> None:
     listing = list_source(write_zip(tmp_path / "a.zip", {name: b"x"}), SETTINGS)
-    assert listing.entries[0].refusal == "its path leaves the archive"
+    assert listing.entries[0].refusal == "its path points outside the archive"
 
 
 def test_a_symbolic_link_is_refused_in_a_zip_and_in_a_folder(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Downloads from a real server on loopback: resumed, checked, not fetched twice."""
+"""Tests of downloads from a real server on loopback: they are resumed, checked and not repeated."""
 
 import http.server
 import re
@@ -20,7 +20,7 @@ CONTENT = bytes(range(256)) * 4000
 
 @dataclass
 class Site:
-    """One file; `cut_after` bytes an answer, then the connection ends; `status` answers every request."""
+    """A server with one file; each answer ends after `cut_after` bytes, and `status`, if set, is every answer."""
 
     content: bytes = CONTENT
     etag: str = '"v1"'

@@ -1,4 +1,4 @@
-"""What becomes of one image: kept, converted, or refused with a reason."""
+"""Tests of preparing one image: it is kept, converted, or refused with a reason."""
 
 import struct
 import time
@@ -9,13 +9,13 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from tasks.data.images import BrokenImage, ImageLimits, Prepared, prepare_image
+from tasks.data.images import BrokenImage, ImageLimits, PreparedImage, prepare_image
 from tests.tasks.data.datasets import encoded, jpeg, picture
 
 LIMITS = ImageLimits(shortest_side_px=256, jpeg_quality=90, max_pixels=4_000_000)
 
 
-def pixels(prepared: Prepared) -> np.ndarray:
+def pixels(prepared: PreparedImage) -> np.ndarray:
     return np.asarray(simplejpeg.decode_jpeg(prepared.data, "RGB"))
 
 

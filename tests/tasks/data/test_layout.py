@@ -1,4 +1,4 @@
-"""The data gate: what is refused before anything is created, and what is only warned of."""
+"""Tests of judging a dataset: what is refused before anything is created, and what only gives a warning."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def full(*more: str, root: str = "") -> Listing:
 
 
 def images(train: int = 2, **more: int) -> list[LabelledImage]:
-    """`train` images a class, or a number for a class by name; one validation and one test image a class."""
+    """Return one validation and one test image of each class, and `train` train images or a number by class."""
     made = []
     for name in CLASSES:
         for split, count in (("train", more.get(name, train)), ("validation", 1), ("test", 1)):
@@ -52,7 +52,7 @@ def test_an_image_outside_a_class_is_quarantined() -> None:
 
 
 def test_an_unknown_folder_is_refused_with_the_name_that_was_meant() -> None:
-    with pytest.raises(SourceRefused, match=r"unknown folder trian[\s\S]*did you mean train\?"):
+    with pytest.raises(SourceRefused, match=r"unknown folder trian[\s\S]*rename it to train, if you meant that"):
         read_layout(full("trian/cat/9.jpg"))
 
 
@@ -62,7 +62,7 @@ def test_a_missing_split_is_refused() -> None:
 
 
 def test_two_folders_of_one_split_are_refused() -> None:
-    with pytest.raises(SourceRefused, match="val and valid are both there"):
+    with pytest.raises(SourceRefused, match="the folders val and valid both exist"):
         read_layout(full("val/cat/1.jpg"))
 
 
@@ -120,9 +120,9 @@ def test_imbalance_repeats_and_twin_names_are_warned_of() -> None:
     warnings = judge(LAYOUT, [*images(cat=100), again], (), SETTINGS)
     assert twins == ("classes Dog, dog differ only in case or in Unicode form",)
     assert warnings == (
-        "classes are unbalanced: 100 of cat and 3 of dog to train on",
-        "1 images are exact copies of another of their split",
-        "1 images are in two classes at once",
+        "the classes are unbalanced: the train split has 100 of cat and 3 of dog",
+        "1 images are exact copies of another image in their split",
+        "1 images are in more than one class",
     )
 
 

@@ -1,4 +1,4 @@
-"""Staging against a real localaws: every image arrives, bad data creates nothing, and nothing is sent twice."""
+"""Tests of staging against localaws: every image is uploaded, bad data creates nothing, nothing is sent twice."""
 
 import hashlib
 import io
@@ -19,8 +19,8 @@ import pytest
 from tasks.account.bucket import ensure_bucket, tls_only_policy
 from tasks.account.objects import delete_prefix
 from tasks.data import staging
-from tasks.data.memory import Memory
-from tasks.data.staging import UploadSummary
+from tasks.data.judgement_cache import JudgementCache
+from tasks.data.upload import UploadSummary, find_staged
 from tasks.run.aws import Aws
 from tasks.run.errors import DataRefused, OwnershipRefused
 from tasks.run.handle import Run
@@ -34,7 +34,7 @@ READS = ("Get", "List", "Head")
 
 
 class Workplace:
-    """Settings, clients and a run of one test, in a bucket of its own; counts the calls that it makes."""
+    """The settings, clients and run of one test, with its own bucket; S3 calls are counted."""
 
     def __init__(self, url: str, home: Path, bucket: str) -> None:
         self.settings = Settings(endpoint_url=url, home=home / "home", runs=home / "runs", bucket=bucket)
@@ -49,18 +49,18 @@ class Workplace:
 
     @property
     def changes(self) -> int:
-        """How many calls that change anything were made."""
+        """The number of calls that changed something."""
         return sum(count for name, count in self.calls.items() if not name.startswith(READS))
 
     def stage(self, source: Path | str) -> tuple[DatasetRef, UploadSummary]:
-        """Do what the flow does."""
+        """Stage a source as the flow does."""
         located = staging.locate(str(source), self.settings, LineProgress)
-        memory = Memory(located, self.settings)
-        digest = memory.recall()
-        found = staging.find_staged(self.aws, digest, located) if digest else None
+        cache = JudgementCache(located, self.settings)
+        digest = cache.find()
+        found = find_staged(self.aws, digest, located) if digest else None
         if found is not None:
             return found, UploadSummary()
-        outcome = staging.judge_and_upload(located, memory, self.run, LineProgress)
+        outcome = staging.judge_and_upload(located, cache, self.run, LineProgress)
         return outcome.dataset, outcome.sent
 
     def body(self, key: str) -> bytes:
@@ -68,11 +68,11 @@ class Workplace:
         return data
 
     def rows(self, dataset: DatasetRef) -> list[dict[str, Any]]:
-        """Return images.jsonl."""
+        """Return the rows of images.jsonl."""
         return [json.loads(line) for line in self.body(f"{dataset.prefix}/images.jsonl").splitlines()]
 
     def members(self, dataset: DatasetRef) -> dict[tuple[str, str], bytes]:
-        """Return (shard, member) → bytes of all shards, each checked against the manifest."""
+        """Return the members of all shards as (shard, member) → bytes; each shard is checked against the manifest."""
         manifest = json.loads(self.body(f"{dataset.prefix}/manifest.json"))
         found = {}
         for shard in (shard for split in SPLITS for shard in manifest["splits"][split]):
@@ -235,7 +235,7 @@ def test_a_bucket_of_another_owner_is_refused(place: Workplace) -> None:
     place.s3.create_bucket(Bucket=place.aws.bucket)
     stranger = Aws(place.settings)
     stranger._account_id = "999999999999"
-    with pytest.raises(OwnershipRefused, match="is refused to us"):
+    with pytest.raises(OwnershipRefused, match="S3 denies access to bucket"):
         ensure_bucket(Run(stranger, "run-1"))
 
 
@@ -250,13 +250,13 @@ def test_a_half_done_multipart_upload_is_aborted(place: Workplace, tmp_path: Pat
 
 CRASHING = """
 import sys; from pathlib import Path
-from tasks.run.aws import Aws; from tasks.run.handle import Run; from tasks.data.memory import Memory
+from tasks.run.aws import Aws; from tasks.run.handle import Run; from tasks.data.judgement_cache import JudgementCache
 from tasks.run.progress import LineProgress
 from tasks.run.settings import Settings; from tasks.data import staging
 url, home, bucket, source = sys.argv[1:]
 settings = Settings(endpoint_url=url, home=Path(home) / "home", runs=Path(home) / "runs", bucket=bucket)
 located = staging.locate(source, settings, LineProgress)
-staging.judge_and_upload(located, Memory(located, settings), Run(Aws(settings), "run-1"), LineProgress)
+staging.judge_and_upload(located, JudgementCache(located, settings), Run(Aws(settings), "run-1"), LineProgress)
 """
 
 

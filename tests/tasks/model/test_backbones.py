@@ -1,4 +1,4 @@
-"""A backbone's name is judged before anything is made."""
+"""Tests of the backbones' names: a misspelt one is refused before anything is created."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a run ships: the same sources, the same bytes."""
+"""Tests of the packaged code: the same sources give the same bytes."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""A server on loopback that answers what Jupyter does about kernels, sessions and terminals; over TLS, self-signed."""
+"""A server on loopback that answers like Jupyter about kernels, sessions and terminals, over self-signed TLS."""
 
 import json
 import ssl
@@ -15,13 +15,13 @@ from typing import Any
 
 @dataclass
 class Jupyter:
-    """What the server says; `answers` are by path, a number is a status without a body."""
+    """The server's answers by path; a number is a status without a body."""
 
     url: str = ""
     answers: dict[str, Any] = field(default_factory=dict)
 
     def has(self, kernels: list[dict[str, Any]], terminals: list[dict[str, Any]] | None = None) -> None:
-        """Show kernels, each with a session of the notebook `<id>.ipynb`, and terminals; None: it knows none."""
+        """Answer with kernels, each with a session of the notebook `<id>.ipynb`, and terminals; None means 404."""
         self.answers = {
             "/api/kernels": kernels,
             "/api/sessions": [{"path": f"{kernel['id']}.ipynb", "kernel": kernel} for kernel in kernels],
@@ -35,7 +35,7 @@ def kernel(name: str, at: float, state: str = "idle") -> dict[str, Any]:
 
 
 def stamp(at: float) -> str:
-    """Return a moment as Jupyter writes it."""
+    """Return a moment in Jupyter's format."""
     return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
 
 

@@ -1,4 +1,4 @@
-"""The idle check that a notebook instance gets: its decisions, against a server like Jupyter, and how it gets there."""
+"""Tests of the idle check of notebook instances: its decisions, against a server like Jupyter, and its installation."""
 
 import ast
 import os
@@ -16,8 +16,9 @@ import pytest
 from tasks.account.prices import choose_notebook_instance
 from tasks.account.roles import ensure_role
 from tasks.notebook.idle import Activity, NotUnderstood, decide, read_activities
-from tasks.notebook.instance import NotebookPlan, ensure_notebook, list_notebooks
-from tasks.notebook.lifecycle import IDLE_SOURCE, SCRIPT_LIMIT, encoded, on_start_script
+from tasks.notebook.instance import ensure_notebook, list_notebooks
+from tasks.notebook.lifecycle import IDLE_SOURCE, SCRIPT_LIMIT, encode_script, on_start_script
+from tasks.notebook.records import NotebookPlan
 from tasks.notebook.role import notebook_name, notebook_role
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
@@ -42,7 +43,7 @@ def jupyter(tmp_path: Path) -> Iterator[Jupyter]:
 
 
 @pytest.mark.parametrize(
-    ("activities", "booted", "remembered", "is_stop"),
+    ("activities", "booted", "remembered", "should_stop"),
     [
         pytest.param([], DAY_AGO, 0.0, True, id="nothing since a start long ago"),
         pytest.param([], MINUTE_AGO, 0.0, False, id="nothing yet, but it has just started"),
@@ -57,17 +58,17 @@ def jupyter(tmp_path: Path) -> Iterator[Jupyter]:
     ],
 )
 def test_it_stops_at_the_limit_after_the_last_activity(
-    activities: list[Activity], booted: float, remembered: float, is_stop: bool
+    activities: list[Activity], booted: float, remembered: float, should_stop: bool
 ) -> None:
     decided = decide(activities, now=NOW, booted=booted, remembered=remembered, limit_seconds=LIMIT)
-    assert decided.is_stop is is_stop
+    assert decided.should_stop is should_stop
 
 
 def test_a_busy_kernel_counts_as_activity_now_and_a_stamp_in_the_future_too() -> None:
     busy = decide([Activity("k", DAY_AGO, is_busy=True)], now=NOW, booted=DAY_AGO, remembered=0.0, limit_seconds=LIMIT)
     ahead = decide([Activity("k", NOW + 9e9)], now=NOW, booted=DAY_AGO, remembered=0.0, limit_seconds=LIMIT)
     assert (busy.last_active, busy.reason) == (NOW, "k is busy")
-    assert (ahead.last_active, ahead.is_stop) == (NOW, False)
+    assert (ahead.last_active, ahead.should_stop) == (NOW, False)
 
 
 # --- what Jupyter says ------------------------------------------------------------------------------------------------
@@ -115,7 +116,7 @@ def test_an_answer_that_is_not_jupyters_is_not_taken_for_idleness(jupyter: Jupyt
 
 @dataclass(frozen=True)
 class Machine:
-    """A notebook instance of localaws, with the files of the machine that it would be."""
+    """A notebook instance of localaws, and a folder with the files of its machine."""
 
     aws: Aws
     environment: dict[str, str]
@@ -159,10 +160,10 @@ def test_an_idle_instance_is_stopped_and_one_in_use_is_not(machine: Machine) -> 
     machine.jupyter.has([kernel("k", time.time() - 7200, "busy")])
     done = machine.check()
     assert (done.returncode, machine.status) == (0, "InService"), done.stdout + done.stderr
-    assert "go on, kernel of k.ipynb is busy" in done.stdout
+    assert "keep running: kernel of k.ipynb is busy" in done.stdout
     machine.jupyter.has([])
     done = machine.check()
-    assert "what an earlier check saw" in done.stdout
+    assert "an activity that an earlier check recorded" in done.stdout
     assert machine.status == "InService"
     (machine.folder / "state").write_text(str(time.time() - 3601))
     done = machine.check("--dry-run")
@@ -180,11 +181,11 @@ def test_a_jupyter_that_is_not_understood_stops_nothing_and_one_that_is_silent_f
     machine.jupyter.answers = dict.fromkeys(["/api/sessions", "/api/kernels", "/api/terminals"], 403)
     done = machine.check()
     assert (done.returncode, machine.status) == (1, "InService")
-    assert "not stopped, for Jupyter was not understood: /api/sessions answered 403" in done.stdout
+    assert "not stopped, because Jupyter's answer was not understood: /api/sessions answered 403" in done.stdout
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         silent = f"https://localhost:{closed.getsockname()[1]}"
-        assert "go on" in machine.check(jupyter=silent, up_minutes=59).stdout
+        assert "keep running" in machine.check(jupyter=silent, up_minutes=59).stdout
         (machine.folder / "state").unlink()
         assert "Jupyter does not answer" in machine.check(jupyter=silent, up_minutes=61).stdout
     assert machine.status == "Stopped"
@@ -193,7 +194,7 @@ def test_a_jupyter_that_is_not_understood_stops_nothing_and_one_that_is_silent_f
 def test_another_machines_jupyter_is_refused_for_its_certificate_would_not_be_checked(machine: Machine) -> None:
     done = machine.check(jupyter="https://jupyter.example.com:8443")
     assert done.returncode == 2
-    assert "is not this machine's" in done.stderr
+    assert "is not this machine" in done.stderr
 
 
 def test_the_check_is_written_in_the_python_that_notebook_images_have() -> None:
@@ -205,9 +206,9 @@ def test_the_check_is_written_in_the_python_that_notebook_images_have() -> None:
 
 def test_the_script_fits_for_the_longest_names() -> None:
     script = on_start_script(notebook_name("a" * 24), "ap-southeast-1", 1440)
-    assert len(encoded(script)) <= SCRIPT_LIMIT
+    assert len(encode_script(script)) <= SCRIPT_LIMIT
     with pytest.raises(SettingsRefused, match=r"notebook: lifecycle script: 1\d{4} characters"):
-        encoded(script + "#" * (SCRIPT_LIMIT // 4 * 3 - len(script.encode()) + 1))
+        encode_script(script + "#" * (SCRIPT_LIMIT // 4 * 3 - len(script.encode()) + 1))
 
 
 def programs(folder: Path, **sources: str) -> str:
@@ -222,7 +223,7 @@ def programs(folder: Path, **sources: str) -> str:
 
 TIMER = """echo "$@" > "$TIMER_SAW"
 "${@: -3}" """
-"""Stands in for systemd-run: notes its arguments and does at once what the timer would do every five minutes."""
+"""A substitute for systemd-run: it stores its arguments and runs once what the timer would run every five minutes."""
 
 
 def on_start(
@@ -243,7 +244,7 @@ def test_the_script_puts_the_check_there_and_has_it_run_every_five_minutes(machi
     assert (machine.folder / "root/opt/kennel/notebook_idle.py").read_text() == IDLE_SOURCE.read_text()
     assert "--on-calendar=*:0/5" in (machine.folder / "timer").read_text()
     log = (machine.folder / "root/var/log/jupyter.log").read_text()
-    assert log.startswith("notebook_idle: go on, last activity")
+    assert log.startswith("notebook_idle: keep running: the last activity was")
     assert machine.status == "InService"
 
 
@@ -261,7 +262,7 @@ def test_an_instance_without_a_python_that_could_stop_it_does_not_start(machine:
     path = programs(machine.folder / "bin", systemd_run=TIMER, systemctl="true")
     done = on_start(machine, path=path, more={"PYTHONPATH": str(machine.folder / "broken")})
     assert done.returncode == 1
-    assert "no Python 3.8 with boto3 here" in done.stderr
+    assert "it has no Python 3.8 with boto3" in done.stderr
     assert not (machine.folder / "timer").exists()
 
 

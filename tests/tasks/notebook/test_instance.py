@@ -1,4 +1,4 @@
-"""A run's notebook instance against localaws: hardened, adopted, refused when foreign, gone after a teardown."""
+"""Tests of a run's notebook instance against localaws: its settings, adoption, refusals, and teardown."""
 
 import os
 import signal
@@ -14,8 +14,6 @@ from botocore.exceptions import ClientError
 from tasks.account.prices import NOTEBOOK_MEMORY_GIB, USD_PER_HOUR, choose_notebook_instance
 from tasks.account.roles import ensure_role
 from tasks.notebook.instance import (
-    NotebookPlan,
-    NotebookRef,
     ensure_notebook,
     list_notebooks,
     presigned_url,
@@ -23,6 +21,7 @@ from tasks.notebook.instance import (
     stop_notebook,
 )
 from tasks.notebook.lifecycle import lifecycle_name
+from tasks.notebook.records import NotebookPlan, NotebookRef
 from tasks.notebook.role import LOG_GROUP, notebook_name, notebook_role
 from tasks.run import naming
 from tasks.run.aws import Aws
@@ -65,7 +64,7 @@ def create(aws: Aws, run_id: str, *, instance_type: str | None = None, idle_minu
 
 
 def left(aws: Aws, run_id: str) -> list[tuple[str, str]]:
-    """Return everything that carries a run's tags."""
+    """Return all resources with a run's tags."""
     found = [item for kind in KINDS.values() for item in kind.search(aws)]
     return sorted(item.key for item in found if item.tags.get(naming.RUN_TAG) == run_id)
 
@@ -228,7 +227,7 @@ def test_localaws_refuses_the_address_of_a_jupyter_that_it_does_not_have(aws: Aw
 
 
 def scripted(*statuses: str, **more: Any) -> Scripted:
-    """An account in which the instance of run "r" has these statuses, one a look, the last for ever."""
+    """Return an account in which the instance of run "r" has these statuses in turn; the last one stays."""
     left_over = list(statuses)
 
     def describe(**_: Any) -> dict[str, Any]:
@@ -324,7 +323,7 @@ def test_an_instance_that_is_still_starting_is_waited_for_and_removed(url: str, 
 CREATING = """
 import sys; from pathlib import Path
 from tasks.run.aws import Aws; from tasks.run.handle import Run
-from tasks.notebook.instance import NotebookPlan, ensure_notebook
+from tasks.notebook.instance import ensure_notebook; from tasks.notebook.records import NotebookPlan
 from tasks.notebook.role import notebook_role; from tasks.account.prices import choose_notebook_instance
 from tasks.account.roles import ensure_role; from tasks.run.settings import Settings
 url, runs = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""Who is let in where: keys that cannot be used, hosts that are not the ones we know, servers that are not up."""
+"""Tests of the login: keys that cannot be used, unexpected host keys, and servers that are not running."""
 
 import shutil
 import socket
@@ -73,7 +73,7 @@ def test_a_file_that_is_no_private_key_is_refused_as_one(sshd: Sshd, tmp_path: P
     for content in (b"hello", bytes(range(256)), (sshd.folder / "key.pub").read_bytes()):
         key.write_bytes(content)
         key.chmod(0o600)
-        assert "not a private key in a form that is known" in refusal(sshd, key).why
+        assert "it is not a private key in OpenSSH or PEM format" in refusal(sshd, key).why
 
 
 def test_a_key_that_the_server_does_not_know_is_refused_after_one_try(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_another_host_key_is_refused_and_not_even_the_users_name_is_sent() -> No
 def test_a_host_without_a_key_of_the_pinned_kind_is_another_host(sshd: Sshd, tmp_path: Path) -> None:
     with pytest.raises(HostKeyRefused, match="i-0123456789abcdef0") as caught:
         connect(sshd.login(host_key=public_key(make_key(tmp_path / "key", kind="ecdsa"))))
-    assert "it has no key of kind ecdsa-sha2-nistp256" in caught.value.why
+    assert "the server has no host key of kind ecdsa-sha2-nistp256" in caught.value.why
 
 
 def test_a_changed_host_key_after_a_loss_is_refused_when_reconnecting() -> None:

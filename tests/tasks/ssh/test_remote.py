@@ -1,4 +1,4 @@
-"""Commands over a real sshd: results, deadlines, hostile arguments, much output, cut and silent connections."""
+"""Tests of commands over a real sshd: results, deadlines, hostile arguments, large output, lost connections."""
 
 import subprocess
 import threading
@@ -74,14 +74,14 @@ def test_a_command_that_never_ends_is_left_at_its_deadline_with_what_came_so_far
     with pytest.raises(WaitTimedOut, match=r"did not end within 0\.5 s") as caught:
         remote.run("echo hello; sleep inf", deadline_seconds=0.5)
     assert time.monotonic() - begun < 30
-    assert "6 bytes of stdout and 0 of stderr came" in caught.value.why
+    assert "6 bytes of stdout and 0 of stderr were received" in caught.value.why
     assert remote.run("echo next").stdout == b"next\n"
 
 
 def test_a_child_that_holds_the_output_open_is_named_as_the_reason_for_a_missed_deadline(remote: Remote) -> None:
     with pytest.raises(WaitTimedOut) as caught:
         remote.run("sleep 30 & exit 4", deadline_seconds=0.5)
-    assert "it ended with status 4, but something it started holds its output open" in caught.value.why
+    assert "it ended with status 4, but a process that it started keeps its output open" in caught.value.why
 
 
 def test_a_detached_command_is_not_waited_for(remote: Remote) -> None:
@@ -212,7 +212,7 @@ def test_a_silent_link_is_noticed_within_twice_the_keepalive_interval(through: R
     with pytest.raises(ConnectionLost) as caught:
         through.run("sleep inf", deadline_seconds=60)
     assert time.monotonic() - begun < 30, "not the command's own deadline"
-    assert "nothing came for 0.8 s, although an answer was asked for" in caught.value.why
+    assert "the server sent nothing for 0.8 s, although it was asked for an answer" in caught.value.why
     proxy.pass_on()
     through.reconnect()
     assert through.run("echo again").stdout == b"again\n"

@@ -1,4 +1,4 @@
-"""Files over a real sshd: whole or not at all on both ends, checked, sent again when they were cut."""
+"""Tests of file transfers over a real sshd: atomic on both ends, verified, and repeated after an interruption."""
 
 import hashlib
 import os
@@ -26,7 +26,7 @@ POOR = ("sh", "head", "wc", "sha256sum", "cut", "chmod", "sync", "mv", "rm", "st
 
 @pytest.fixture(scope="module", params=["python3", "sh"])
 def sshd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    """Once a machine that has python3, once one whose PATH holds a handful of programs and no python3."""
+    """Start an sshd, once with python3 and once with a PATH of a few programs without python3."""
     extra = ""
     if request.param == "sh":
         folder = tmp_path_factory.mktemp("bin")
@@ -114,7 +114,7 @@ def test_an_upload_that_is_cut_at_half_leaves_no_half_file_and_is_sent_again(
     assert seen == [b"what was there"]
     assert far.read_bytes() == CONTENT
     wait_until_named(far.parent, [far.name])
-    assert "once more from the beginning" in caplog.text
+    assert "the transfer is repeated from the beginning" in caplog.text
 
 
 def test_an_upload_that_is_cut_every_time_leaves_nothing(
@@ -177,16 +177,16 @@ def test_a_download_that_is_cut_every_time_leaves_nothing(
 
 
 def test_content_that_arrives_otherwise_than_it_was_sent_is_not_kept(remote: Remote, far: Path) -> None:
-    command = programs.receive(str(far), 5, 0o600)
+    command = programs.receive_command(str(far), 5, 0o600)
     wrong = hashlib.sha256(b"other").hexdigest().encode()
     completed = remote.run(command, stdin=b"hello" + wrong, check=False)
     assert completed.exit_status == programs.DIFFERS
-    assert completed.stderr == b"the sha256 of what arrived differs\n"
+    assert completed.stderr == b"the sha256 of the received content differs\n"
     assert names(far.parent) == []
 
 
 def test_content_that_ends_early_is_not_kept(remote: Remote, far: Path) -> None:
-    completed = remote.run(programs.receive(str(far), 9, 0o600), stdin=b"hello", check=False)
+    completed = remote.run(programs.receive_command(str(far), 9, 0o600), stdin=b"hello", check=False)
     assert completed.exit_status == programs.ENDED_EARLY
     assert completed.stderr == b"the input ended after 5 of 9 bytes\n"
     assert names(far.parent) == []
@@ -215,7 +215,7 @@ def test_a_file_does_not_replace_a_folder(remote: Remote, local: Path, tmp_path:
 def test_a_full_disk_there_is_named_and_leaves_nothing(remote: Remote, local: Path, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    command = programs.receive(f"{small}/file", SIZE, 0o600)
+    command = programs.receive_command(f"{small}/file", SIZE, 0o600)
     limited = ["sh", "-c", 'ulimit -f 1000; trap "" XFSZ; exec "$@"', "sh", *command]
     completed = remote.run(limited, stdin=CONTENT + SHA256.encode(), check=False)
     assert completed.exit_status == 1
@@ -259,7 +259,7 @@ def test_content_is_right_under_every_cipher_and_through_new_keys(local: Path, f
 
 
 def test_new_keys_that_this_side_asks_for_leave_the_content_right(remote: Remote, local: Path, far: Path) -> None:
-    packets = remote.connect()._wire.packetizer
+    packets = remote.connect()._transport.packetizer
     packets.REKEY_BYTES = 500_000
     ciphers = [packets._cipher]
     for number in range(3):

@@ -1,4 +1,4 @@
-"""Waiting for SSH: what keeps us out is said in words, what cannot become good fails at once."""
+"""Tests of waiting for SSH: the diagnosis is logged, and a problem that waiting cannot solve is raised at once."""
 
 import itertools
 import time
@@ -11,7 +11,7 @@ import pytest
 from tasks.run.errors import ConnectionLost, HostKeyRefused, LoginRefused, RemoteFailed, WaitTimedOut
 from tasks.ssh.connection import Obstacle
 from tasks.ssh.remote import Remote
-from tasks.ssh.wait import LOGIN_GRACE_SECONDS, InstanceFacts, _Waiting, wait_for_ssh
+from tasks.ssh.wait import LOGIN_GRACE_SECONDS, InstanceFacts, _LoginWait, wait_for_ssh
 from tests.chaos_proxy import ChaosProxy
 from tests.sshd import Sshd, make_key, public_key, running_sshd
 
@@ -20,7 +20,7 @@ UP = InstanceFacts("running", address="127.0.0.1", port_open_to_us=True)
 
 @dataclass
 class Time:
-    """A clock that only sleeping moves, and what was said; `at` are things to do when a pause of that number begins."""
+    """A clock that only `sleep` advances, with the logged lines; `at` maps the number of a pause to an action."""
 
     now: float = 0.0
     pauses: list[float] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Time:
         self.at.get(len(self.pauses), lambda: None)()
 
     def wait(self, sshd: Sshd, *facts: InstanceFacts, seconds: float = 600.0, **login: object) -> Remote:
-        """Wait; the facts are seen one after the other, the last one for ever."""
+        """Wait for a login; each attempt gets the next of `facts`, and the last one is repeated."""
         left = list(facts or (UP,))
 
         def look() -> InstanceFacts:
@@ -67,8 +67,8 @@ def test_every_step_of_a_boot_is_said_in_words_of_its_own(sshd: Sshd, proxy: Cha
         assert remote.run("echo in").stdout == b"in\n"
     assert [line.partition(": ")[2].rpartition(",")[0] for line in time_.said] == [
         "the instance is pending",
-        "the instance runs and has no address yet",
-        f"127.0.0.1:{proxy.port} refuses: the SSH server is not up yet",
+        "the instance is running and has no address yet",
+        f"127.0.0.1:{proxy.port} refuses connections: the SSH server is not running yet",
     ]
     assert not any("retry" in line.lower() for line in time_.said)
 
@@ -77,7 +77,7 @@ def test_a_port_that_no_group_opens_is_blamed_on_the_groups(sshd: Sshd, proxy: C
     proxy.refuse()
     with pytest.raises(WaitTimedOut) as caught:
         Time().wait(sshd, InstanceFacts("running", None, "127.0.0.1", False), seconds=20, port=proxy.port)
-    assert f"no security group of the instance lets us in at port {proxy.port}" in caught.value.why
+    assert f"no security group of the instance allows a connection from here to port {proxy.port}" in caught.value.why
     assert "groupSet --instance-id i-0123456789abcdef0" in caught.value.next_command
 
 
@@ -85,7 +85,7 @@ def test_a_server_that_hangs_before_its_banner_is_said_to_be_starting(sshd: Sshd
     proxy.hang()
     time_ = Time(at={1: proxy.pass_on}, attempt_seconds=1.0)
     time_.wait(sshd, seconds=1.0, port=proxy.port).close()
-    assert "accepts connections, but the SSH server says nothing" in time_.said[0]
+    assert "accepts connections, but the SSH server sends nothing" in time_.said[0]
 
 
 def test_a_port_closed_then_a_hang_then_a_reset_then_a_login(sshd: Sshd, proxy: ChaosProxy) -> None:
@@ -104,8 +104,8 @@ def test_a_port_closed_then_a_hang_then_a_reset_then_a_login(sshd: Sshd, proxy: 
 
     time_ = Time(at={3: hang, 4: cut, 6: behave}, attempt_seconds=1.0)
     time_.wait(sshd, seconds=20, port=proxy.port).close()
-    kinds = [next(k for k in ("refuses", "says nothing", "ended the handshake") if k in line) for line in time_.said]
-    assert [kind for kind, _ in itertools.groupby(kinds)] == ["refuses", "says nothing", "ended the handshake"]
+    kinds = [next(k for k in ("refuses", "sends nothing", "ended the handshake") if k in line) for line in time_.said]
+    assert [kind for kind, _ in itertools.groupby(kinds)] == ["refuses", "sends nothing", "ended the handshake"]
 
 
 def test_the_pauses_grow_and_are_jittered_and_never_pass_the_deadline(sshd: Sshd, proxy: ChaosProxy) -> None:
@@ -194,7 +194,7 @@ def test_a_real_wait_ends_at_its_deadline(sshd: Sshd, proxy: ChaosProxy) -> None
 
 
 def test_every_obstacle_that_a_connect_can_meet_has_words_of_its_own(sshd: Sshd) -> None:
-    waiting = _Waiting(sshd.login(), 60, 10, lambda _: None, time.monotonic)
+    waiting = _LoginWait(sshd.login(), 60, 10, lambda _: None, time.monotonic)
     met = [ConnectionLost("ssh", "x", "the reason", "y", obstacle) for obstacle in Obstacle]
-    words = {waiting._unreached(error, sshd.login(), UP).words for error in met}
+    words = {waiting._diagnose_lost_connection(error, sshd.login(), UP).words for error in met}
     assert len(words) == len(Obstacle)

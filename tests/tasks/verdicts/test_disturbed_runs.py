@@ -15,7 +15,7 @@ from tasks.load.disturbance import Bounds
 from tasks.load.generator import GeneratorOptions, LoadStage
 from tasks.load.profile import Profile
 from tasks.run.errors import Inconclusive
-from tasks.run.records import load_record
+from tasks.run.record_store import load_record
 from tasks.verdicts.check import Trial, check_plan, folder_of, last_needed
 from tasks.verdicts.report import raise_unless_passed, scaling_markdown, scaling_text
 from tasks.verdicts.seen import Seen

@@ -1,9 +1,9 @@
-"""One command on one channel: its input, its output, its end, all within a deadline.
+"""Run one command on one SSH channel: send its input, read its output, and get its exit status within a deadline.
 
-paramiko's traps, and what is done about them: stdout and stderr share one window and are drained together, or the
-server stops sending; the exit status is only asked for when the output has ended; output is read from paramiko's
-buffers directly and input is sent in pieces, without paramiko's file objects (their collection can deadlock); a timer
-closes the channel at the deadline, which wakes every paramiko call that has no timeout of its own.
+This module works around four traps of paramiko. stdout and stderr share one window, so they are read together;
+otherwise the server stops sending. The exit status is only read when the output has ended. paramiko's file objects can
+deadlock when they are garbage-collected, so output is read from paramiko's buffers and input is sent in pieces. Some
+paramiko calls have no timeout, so a timer closes the channel at the deadline, which wakes them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from tasks.ssh.connection import Connection
 TAKE_BYTES = 2**20
 SHOWN_CHARACTERS = 100
 NO_STATUS = -1
-"""What paramiko says for the status of a command that a signal ended, or whose end was not told."""
+"""The exit status that paramiko returns if a signal ended the command or the server sent no status."""
 
 SETTLE_SECONDS = 0.2
-"""A channel is closed a moment before its connection is known to have ended."""
+"""The time to wait for the end of a connection after its channel was closed, which happens a moment earlier."""
 
 _BROKEN = (paramiko.SSHException, EOFError, OSError)
 
 
-class Exchange:
-    """A command that runs on the far machine; used with `with`, which starts it and in the end closes its channel."""
+class RunningCommand:
+    """A command on the remote machine; a context manager that starts the command and finally closes its channel."""
 
     def __init__(self, connection: Connection, command: bytes, *, deadline_seconds: float) -> None:
         self.shown = _shown(command)
@@ -56,11 +56,11 @@ class Exchange:
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
         if self._opened is not None:
-            with contextlib.suppress(*_BROKEN):  # a dead connection needs no goodbye
+            with contextlib.suppress(*_BROKEN):  # the connection may have ended already
                 self._opened.close()
 
     def send(self, data: bytes) -> bool:
-        """Send all of it as input; tell whether it was taken: a command may end without reading all of its input."""
+        """Send all of `data` as input; return False if the command ended without reading it all."""
         left = memoryview(data)
         while left:
             try:
@@ -73,25 +73,35 @@ class Exchange:
         return True
 
     def end_input(self) -> None:
-        """Say that no more input comes."""
-        with contextlib.suppress(*_BROKEN):  # `finish` says what became of the command
+        """Signal the end of the input."""
+        with contextlib.suppress(*_BROKEN):  # `finish` raises the error
             self._channel.shutdown_write()
 
     def receive(self) -> bytes:
-        """Return some of stdout, at most 1 MiB; nothing at its end."""
+        """Return the next part of stdout, at most 1 MiB; b"" at its end.
+
+        Raises:
+            WaitTimedOut: the deadline passed.
+            ConnectionLost: the connection ended.
+            RemoteFailed: the server refused to run the command.
+        """
         with self._translated():
             data = self._channel.recv(TAKE_BYTES)
         self._stdout_bytes += len(data)
         return data
 
     def drain(self) -> tuple[bytes, bytes]:
-        """Return what is left of stdout and stderr, once both have ended."""
+        """Wait until stdout and stderr have ended, and return the rest of both.
+
+        Raises:
+            WaitTimedOut, ConnectionLost, RemoteFailed: as `receive`.
+        """
         channel, ready = self._channel, threading.Event()
         out, err = bytearray(), bytearray()
         channel.in_buffer.set_event(ready)
         channel.in_stderr_buffer.set_event(ready)
         while True:
-            has_ended = bool(channel.eof_received) or channel.closed  # looked at first: nothing is fed after that
+            has_ended = bool(channel.eof_received) or channel.closed  # read first: no output arrives after it
             with self._translated():
                 from_stdout = _take(channel.recv_ready, channel.recv, out)
                 from_stderr = _take(channel.recv_stderr_ready, channel.recv_stderr, err)
@@ -101,14 +111,14 @@ class Exchange:
                 continue
             if has_ended:
                 return bytes(out), bytes(err)
-            ready.wait()  # bounded: the timer closes the channel, which sets it
+            ready.wait()  # bounded, because the timer closes the channel, which sets this event
 
     def finish(self) -> int:
-        """Return the exit status, -1 when a signal ended the command; to be called when the output was taken.
+        """Return the exit status, or -1 if a signal ended the command; call it after all output was read.
 
         Raises:
-            WaitTimedOut: the deadline passed; says how much output came.
-            ConnectionLost: the connection ended before the command and all its output did.
+            WaitTimedOut: the deadline passed; the message says how much output was received.
+            ConnectionLost: the connection ended before the command and its output did.
         """
         self._channel.status_event.wait()  # bounded, as above
         if self._is_late:
@@ -121,7 +131,7 @@ class Exchange:
     @property
     def _channel(self) -> paramiko.Channel:
         if self._opened is None:
-            raise RuntimeError("an exchange is used inside `with`")
+            raise RuntimeError("a RunningCommand can only be used inside its `with` block")
         return self._opened
 
     def _expire(self) -> None:
@@ -145,20 +155,20 @@ class Exchange:
         if self._connection.has_ended(SETTLE_SECONDS):
             return self._connection.lost(f"`{self.shown}`")
         login = self._connection.login
-        why = f"the server refused it ({error or type(error).__name__})"
+        why = f"the server refused to run it ({error or type(error).__name__})"
         return RemoteFailed(login.where, f"`{self.shown}` was not started", why, login.command_line())
 
     def _timed_out(self) -> WaitTimedOut:
         what = f"`{self.shown}` did not end within {self._deadline_seconds:g} s"
-        came = f"{self._stdout_bytes:,} bytes of stdout and {self._stderr_bytes:,} of stderr came"
+        received = f"{self._stdout_bytes:,} bytes of stdout and {self._stderr_bytes:,} of stderr were received"
         status = self._opened.exit_status if self._opened is not None else NO_STATUS
-        held = f"; it ended with status {status}, but something it started holds its output open"
-        why = came + (held if status != NO_STATUS else "; it may still run there")
+        held = f"it ended with status {status}, but a process that it started keeps its output open"
+        why = f"{received}; {held if status != NO_STATUS else 'it may still be running'}"
         return WaitTimedOut(self._connection.login.where, what, why, self._connection.login.command_line())
 
 
 def _take(is_ready: Callable[[], bool], receive: Callable[[int], bytes], into: bytearray) -> int:
-    """Move what is there into `into`, without waiting; return how many bytes that were."""
+    """Append the bytes that are available to `into`, without waiting; return their number."""
     if not is_ready():
         return 0
     data = receive(TAKE_BYTES)

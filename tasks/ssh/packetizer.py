@@ -1,9 +1,10 @@
-"""paramiko's transport with four things added, by way of the packetizer class that it takes.
+"""Extend paramiko's transport and packetizer in four ways; the packets stay the same (RFC 4253, 6; RFC 5647, 7).
 
-It counts what comes, so that a silent link can be told from a quiet one; has small messages acknowledged at once; keeps
-back what would be said on a channel after its close, for which OpenSSH's server ends the connection; and sends file
-content in batches: under AES-GCM the packets of a batch are sealed into one buffer and leave by one call, where
-paramiko copies each packet several times. What the packets are does not change (RFC 4253, 6; RFC 5647, 7).
+- Received messages are counted, so that a dead connection can be detected.
+- Small messages are acknowledged at once.
+- A message on a channel that was closed before is dropped, because OpenSSH's server ends the connection for it.
+- File content is sent in batches. Under AES-GCM the packets of a batch are encrypted into one buffer and sent with one
+  call, whereas paramiko copies each packet several times.
 """
 
 from __future__ import annotations
@@ -33,50 +34,51 @@ BLOCK_BYTES = 16
 TAG_BYTES = 16
 BATCH_PACKETS = 16
 PACKET_ROOM_BYTES = 64
-"""What paramiko leaves of a packet's greatest size for all that is not content."""
+"""The bytes of a packet's maximal size that paramiko reserves for everything but content."""
 
 _OF_OPEN_CHANNELS = {MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA, MSG_CHANNEL_EOF, MSG_CHANNEL_WINDOW_ADJUST}
 _LENGTH, _DATA = struct.Struct(">I"), struct.Struct(">BBII")
-"""The length of a packet; and, of a packet of data: its padding's length, its kind, the channel, the data's length."""
+"""The header fields: a packet's length; and, in a data packet, padding length, message kind, channel, data length."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Content for one channel, `piece_bytes` a packet; the caller has claimed the window for all of it."""
+    """Content for one channel, sent in packets of `piece_bytes`; the caller has reserved the window for all of it."""
 
     channel: int
     content: memoryview
     piece_bytes: int
 
 
-class Wire(paramiko.Transport):
-    """A transport over `Packets`."""
+class BatchTransport(paramiko.Transport):
+    """A paramiko transport that can send batches."""
 
-    packetizer: Packets
+    packetizer: BatchPacketizer
 
     def __init__(self, link: socket.socket) -> None:
-        super().__init__(link, packetizer_class=Packets)
+        super().__init__(link, packetizer_class=BatchPacketizer)
 
     def send_content(self, channel: paramiko.Channel, content: memoryview) -> int:
-        """Send some of `content` as data of a channel; return how much, 0 when the channel takes no more.
+        """Send a part of `content` on a channel; return its length, which is 0 when the channel has ended.
 
-        May raise what paramiko raises.
+        Raises:
+            SSHException, EOFError, OSError: from paramiko.
         """
         if not self.packetizer.can_batch:
-            return channel.send(content)  # type: ignore[arg-type]  # any buffer will do
+            return channel.send(content)  # type: ignore[arg-type]  # paramiko accepts any buffer
         piece_bytes = channel.out_max_packet_size - PACKET_ROOM_BYTES
-        size = _claim(channel, min(len(content), BATCH_PACKETS * piece_bytes))
+        size = _reserve_window(channel, min(len(content), BATCH_PACKETS * piece_bytes))
         if size:
             batch = Batch(channel.remote_chanid, content[:size], piece_bytes)
-            self._send_user_message(batch)  # type: ignore[attr-defined]  # as channels do: waits while keys are exchanged
+            self._send_user_message(batch)  # type: ignore[attr-defined]  # as channels do: waits during a key exchange
         return size
 
 
-def _claim(channel: paramiko.Channel, wanted: int) -> int:
-    """Wait until the server has room for data, and claim it; return 0 when the channel has ended."""
+def _reserve_window(channel: paramiko.Channel, wanted: int) -> int:
+    """Wait until the channel's window has room, and reserve at most `wanted` bytes; return 0 if the channel ended."""
     with channel.lock:
         while not channel.out_window_size and not channel.closed:
-            channel.out_buffer_cv.wait()  # its close wakes it
+            channel.out_buffer_cv.wait()  # closing the channel also wakes this
         if channel.closed or channel.eof_sent:
             return 0
         size = min(wanted, channel.out_window_size)
@@ -84,13 +86,13 @@ def _claim(channel: paramiko.Channel, wanted: int) -> int:
         return size
 
 
-class Packets(Packetizer):
-    """The packets of one connection. `heard` counts the messages that came."""
+class BatchPacketizer(Packetizer):
+    """A packetizer that can encrypt and send batches; `received_messages` counts the messages from the server."""
 
     def __init__(self, link: socket.socket) -> None:
         super().__init__(link)
         self._link = link
-        self.heard = 0
+        self.received_messages = 0
         self._sealing = threading.Lock()
         self._cipher: AESGCM | None = None
         self._fixed, self._counter, self._sealed_bytes = b"", 0, 0
@@ -98,20 +100,20 @@ class Packets(Packetizer):
         self._closed_channels = set[int]()
 
     def read_message(self) -> tuple[int, Message]:
-        """Read as paramiko does, and have what came acknowledged at once.
+        """Read a message as paramiko does, and have it acknowledged at once.
 
-        The kernel would delay that by 40 ms, and OpenSSH's server holds its next small message back until then, so that
-        every command took 40 ms.
+        By default the kernel delays the acknowledgement by 40 ms, and OpenSSH's server sends its next small message
+        only after it, so every command would take 40 ms.
         """
         message = super().read_message()
-        self.heard += 1
+        self.received_messages += 1
         if hasattr(socket, "TCP_QUICKACK"):
             with contextlib.suppress(OSError):
                 self._link.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return message
 
     def set_outbound_cipher(self, *arguments: Any, **named: Any) -> None:
-        """Take note of the key and the nonce when they are of AES-GCM; new ones come with every key exchange."""
+        """Store the cipher and the nonce if they are of AES-GCM; paramiko calls this after every key exchange."""
         super().set_outbound_cipher(*arguments, **named)
         with self._sealing:
             self._cipher = named["block_engine"] if named["aead"] else None
@@ -121,11 +123,16 @@ class Packets(Packetizer):
 
     @property
     def can_batch(self) -> bool:
-        """Whether `Batch` may be sent: only AES-GCM is sealed here."""
+        """Whether a `Batch` can be sent, which is only implemented for AES-GCM."""
         return self._cipher is not None
 
     def send_message(self, data: Message | Batch) -> None:
-        """Send a message, or a batch of data messages."""
+        """Send a message, or a batch of data messages.
+
+        Raises:
+            TypeError: a batch is sent under another cipher than AES-GCM.
+            OSError, EOFError: the socket cannot be written, or was closed.
+        """
         with self._sealing:
             if self._is_too_late(data):
                 return
@@ -137,9 +144,9 @@ class Packets(Packetizer):
             self._count(len(sealed))
 
     def _is_too_late(self, data: Message | Batch) -> bool:
-        """Tell whether its channel was closed before: threads build messages first and send them later.
+        """Tell whether the message's channel was closed after a thread had built the message.
 
-        The server may give a closed channel's number to a new one, which begins with a request.
+        The server may reuse the number of a closed channel; a new channel begins with a request.
         """
         kind, channel = (MSG_CHANNEL_DATA, data.channel) if isinstance(data, Batch) else _addressed(data)
         if kind == MSG_CHANNEL_CLOSE:
@@ -175,7 +182,7 @@ class Packets(Packetizer):
         return buffer[:at]
 
     def _seal(self, cipher: AESGCM, plain: bytes | memoryview, packet: memoryview) -> None:
-        """Write one packet: its length in the clear and authenticated, then the sealed rest and the tag."""
+        """Write one packet: its length, which is authenticated but not encrypted, the encrypted rest, and the tag."""
         length = _LENGTH.pack(len(plain))
         packet[: _LENGTH.size] = length
         nonce = self._fixed + self._counter.to_bytes(8, "big")
@@ -188,14 +195,14 @@ class Packets(Packetizer):
         return self._buffer[:size]
 
     def _count(self, size: int) -> None:
-        """Ask for new keys after as much as paramiko does."""
+        """Start a key exchange after the same number of bytes as paramiko."""
         self._sealed_bytes += size
         if self._sealed_bytes >= self.REKEY_BYTES and not self.need_rekey():
-            self._trigger_rekey()  # type: ignore[attr-defined]  # for subclasses; the stubs leave it out
+            self._trigger_rekey()  # type: ignore[attr-defined]  # meant for subclasses, but missing in the stubs
 
 
 def _addressed(message: Message) -> tuple[int, int]:
-    """Return a message's kind, and the channel that it is for if it is of that sort."""
+    """Return a message's kind and, if it is a channel message, the number of its channel."""
     payload = message.asbytes()
     return payload[0], int.from_bytes(payload[1:5], "big")
 
@@ -207,5 +214,5 @@ def _not_a_batch(data: Message | Batch) -> Message:
 
 
 def _padding(payload_bytes: int) -> int:
-    """4 to 19 bytes, so that what is sealed is a whole number of blocks."""
+    """Return a padding of 4 to 19 bytes that makes the encrypted part a whole number of blocks."""
     return BLOCK_BYTES + 3 - (payload_bytes + 4) % BLOCK_BYTES

@@ -1,7 +1,8 @@
-"""Remembering which sources were judged good, so that an unchanged one is not read again.
+"""Remember the sources that were judged good, so that an unchanged source is not read again.
 
-A source is known by the size and times of its file (or of every file of its folder), or else, for a zip, by its sha256.
-Both are kept with the rules it was judged by: another limit is another judgement. Kept below `.kennel/judged/`.
+A source is recognised by the size and times of its file (or of every file of its folder); a zip is also recognised by
+its sha256. The settings that it was judged with belong to the key, so another limit means another judgement. Entries
+are files below `.kennel/judged/`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from pathlib import Path
 
 from tasks.data.archive import list_source
 from tasks.data.download import read_download_record, sha256_of
-from tasks.run.records import write_atomically
+from tasks.run.record_store import write_atomically
 from tasks.run.settings import Settings
 
 STAGING_VERSION = 1
-"""Raised when the same source would be staged to other bytes, or judged otherwise."""
+"""The version of the staging code; increase it when the same source gives other bytes or another judgement."""
 
 
 @dataclass(frozen=True)
 class LocatedSource:
-    """A source on this machine. `label` is what the user typed; `url` where it was fetched from."""
+    """A source on this machine; `label` is the text that the user typed, and `url` is where it was downloaded from."""
 
     label: str
     name: str
@@ -31,7 +32,7 @@ class LocatedSource:
 
 
 def staging_parameters(settings: Settings) -> dict[str, object]:
-    """Return the settings that decide the bytes that are staged; they are part of a dataset's digest."""
+    """Return the settings that determine the staged bytes; they are part of a dataset's digest."""
     return {
         "staging_version": STAGING_VERSION,
         "shortest_side_px": settings.shortest_side_px,
@@ -41,31 +42,36 @@ def staging_parameters(settings: Settings) -> dict[str, object]:
     }
 
 
-class Memory:
-    """What is known of one source, in the state that it has when this is made."""
+class JudgementCache:
+    """The cached judgement of one source, in the state that the source has when this object is created."""
 
     def __init__(self, source: LocatedSource, settings: Settings) -> None:
         self._source, self._settings = source, settings
-        self._state = self._look()
+        self._state = self._state_key()
 
-    def recall(self) -> str | None:
-        """Return the dataset digest that this very source was judged good with before, or None."""
-        known = self._read(self._state)
-        if known is None and (content := self._content()) is not None:
-            known = self._read(content)
-            if known is not None:
-                self._write(self._state, known)  # a copy of a known zip: next time its times are enough
-        return known
+    def find(self) -> str | None:
+        """Return the dataset's digest if the source was judged good before, else None."""
+        digest = self._read(self._state)
+        if digest is None and (content := self._content_key()) is not None:
+            digest = self._read(content)
+            if digest is not None:
+                self._write(self._state, digest)  # a copy of a known zip; next time its size and times are enough
+        return digest
 
-    def remember(self, digest: str) -> None:
-        """Remember that the source was judged good, unless it has changed since this was made."""
-        if self._look() != self._state:
+    def store(self, digest: str) -> None:
+        """Store that the source was judged good, unless it has changed since this object was created.
+
+        Raises:
+            SourceRefused: the source can no longer be listed.
+        """
+        if self._state_key() != self._state:
             return
-        for key in (self._state, self._content()):
+        for key in (self._state, self._content_key()):
             if key is not None:
                 self._write(key, digest)
 
-    def _look(self) -> str:
+    def _state_key(self) -> str:
+        """Return the key of the source's size and times."""
         path = self._source.path
         if not path.is_dir():
             return self._key("file", str(path.resolve()), _times(path))
@@ -73,7 +79,8 @@ class Memory:
         names = [*listing.folders, *(entry.name for entry in listing.entries)]
         return self._key("folder", str(path.resolve()), [[name, *_times(path / name)] for name in names])
 
-    def _content(self) -> str | None:
+    def _content_key(self) -> str | None:
+        """Return the key of a zip's content, or None for a folder."""
         path = self._source.path
         if path.is_dir():
             return None

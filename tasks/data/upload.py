@@ -1,0 +1,199 @@
+"""Upload a judged dataset to S3: shards, images.jsonl, and manifest.json last.
+
+The manifest commits the dataset: a dataset without one is incomplete. An object that is stored already is not sent
+again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tasks.account import objects
+from tasks.account.bucket import bucket_exists
+from tasks.data.judgement_cache import LocatedSource
+from tasks.data.layout import LabelledImage, Quarantined, count_images
+from tasks.data.shards import ShardPlan, StagedImage, image_rows, pack_shard, plan_shards
+from tasks.run.aws import Aws
+from tasks.run.handle import Run
+from tasks.run.ledger import crash_point
+from tasks.run.progress import Progress, ProgressFactory
+from tasks.run.records import SPLITS, DatasetRef
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class JudgedDataset:
+    """A dataset that was judged good; its staged bytes are in spool files until it is uploaded."""
+
+    source: LocatedSource
+    digest: str
+    classes: tuple[str, ...]
+    images: tuple[StagedImage, ...]
+    quarantined: tuple[Quarantined, ...]
+    ignored: int
+    warnings: tuple[str, ...]
+
+    @property
+    def labelled(self) -> list[LabelledImage]:
+        """The images in the form that `judge` reads."""
+        return [image.labelled for image in self.images]
+
+
+@dataclass(frozen=True)
+class UploadSummary:
+    """The numbers of objects that an upload sent, and of those that existed already."""
+
+    sent: int = 0
+    sent_bytes: int = 0
+    already_there: int = 0
+
+    @property
+    def text(self) -> str:
+        """The summary as a sentence for reports."""
+        if self.sent == 0:
+            return "The data is unchanged; nothing was sent."
+        size = f"{self.sent_bytes / 1e6:,.1f} MB"
+        return f"{self.sent} objects were sent ({size}); {self.already_there} existed already."
+
+
+def find_staged(aws: Aws, digest: str, source: LocatedSource) -> DatasetRef | None:
+    """Return the dataset of a digest if its manifest and all its shards are in the bucket and undamaged, else None.
+
+    Raises:
+        OwnershipRefused: the bucket belongs to another account or is in another region.
+        AwsFailed: S3 refused a call, or did not answer.
+    """
+    prefix = dataset_prefix(digest)
+    if not bucket_exists(aws, aws.bucket):
+        return None
+    manifest = _read_manifest(objects.read_object(aws, aws.bucket, f"{prefix}/manifest.json"), digest)
+    if manifest is None:
+        return None
+    stored = objects.list_objects(aws, aws.bucket, f"{prefix}/")
+    for shard in (shard for split in SPLITS for shard in manifest["splits"][split]):
+        found = stored.get(f"{prefix}/{shard['key']}")
+        if found is None or (found.size_bytes, found.etag) != (shard["size_bytes"], shard.get("md5")):
+            return None
+    return _reference(aws.bucket, manifest, source)
+
+
+def _read_manifest(content: bytes | None, digest: str) -> dict[str, Any] | None:
+    """Return the manifest if it has this digest and format; return None if it is missing or damaged."""
+    try:
+        manifest = json.loads(content or b"null")
+    except ValueError:
+        return None
+    is_ours = isinstance(manifest, dict) and (manifest.get("format"), manifest.get("digest")) == (FORMAT, digest)
+    return manifest if is_ours else None
+
+
+def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[DatasetRef, UploadSummary]:
+    """Send the objects that are missing: shards in parallel, images.jsonl, and manifest.json last.
+
+    The bucket must exist. After a failure, the same call continues: objects that were sent are not sent again.
+
+    Raises:
+        OwnershipRefused: the bucket belongs to another account or is in another region.
+        AwsFailed: S3 refused a call or did not answer, or an object was damaged during the upload.
+    """
+    bucket, prefix, settings = run.aws.bucket, dataset_prefix(judged.digest), run.settings
+    staged = find_staged(run.aws, judged.digest, judged.source)
+    if staged is not None:
+        run.ledger.adopt("s3-prefix", f"s3://{bucket}/{prefix}/")
+        return staged, UploadSummary()
+    plans = [p for split in SPLITS for p in plan_shards(judged.images, split, settings.shard_size_bytes)]
+    stored = objects.list_objects(run.aws, bucket, f"{prefix}/")
+    uploader = _Uploader(run.aws, bucket, prefix, stored)
+    total = sum(image.decoded.size_bytes for image in judged.images)
+    with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"):
+        objects.abort_incomplete_uploads(run.aws, bucket, f"{prefix}/")
+        with progress("upload", total, "B") as counter:
+            shards = _send_shards(uploader, plans, settings.upload_threads, counter)
+        uploader.send("images.jsonl", b"".join(image_rows(plans)), "application/jsonl")
+        crash_point("manifest:before")
+        manifest = _manifest(judged, shards)
+        data = json.dumps(manifest, indent=1).encode() + b"\n"
+        key = f"{prefix}/manifest.json"
+        is_first = key not in stored  # of two processes that stage the same data, the second keeps the first's manifest
+        objects.put_object(run.aws, bucket, key, data, content_type="application/json", only_if_new=is_first)
+    return _reference(bucket, manifest, judged.source), uploader.summary()
+
+
+def dataset_prefix(digest: str) -> str:
+    """Return the key prefix of a dataset, without a slash at its end."""
+    return f"datasets/{digest}"
+
+
+class _Uploader:
+    """Puts objects below a prefix unless they exist already; it is used from several threads."""
+
+    def __init__(self, aws: Aws, bucket: str, prefix: str, stored: Mapping[str, objects.StoredObject]) -> None:
+        self._aws, self._bucket, self._prefix, self._stored = aws, bucket, prefix, stored
+        self._sent: list[int] = []
+        self._skipped: list[int] = []
+
+    def send(self, key: str, data: bytes, content_type: str) -> None:
+        """Put one object, or count it as skipped if it is stored already."""
+        full = f"{self._prefix}/{key}"
+        if objects.is_stored(self._stored.get(full), data):
+            self._skipped.append(len(data))
+            return
+        objects.put_object(self._aws, self._bucket, full, data, content_type=content_type)
+        self._sent.append(len(data))
+        crash_point("shard:after")
+
+    def summary(self) -> UploadSummary:
+        """Return the summary of all calls so far."""
+        return UploadSummary(len(self._sent), sum(self._sent), len(self._skipped))
+
+
+def _send_shards(
+    uploader: _Uploader, plans: Sequence[ShardPlan], threads: int, counter: Progress
+) -> list[dict[str, Any]]:
+    """Pack and send every shard, and return the shards' entries of the manifest; each thread holds one in memory."""
+
+    def send(plan: ShardPlan) -> dict[str, Any]:
+        data = pack_shard(plan)
+        uploader.send(plan.key, data, "application/x-tar")
+        counter.advance(sum(image.decoded.size_bytes for _, image in plan.images))
+        digests = {"sha256": hashlib.sha256(data).hexdigest(), "md5": objects.md5_hex(data)}
+        return {"key": plan.key, **digests, "size_bytes": len(data), "images": len(plan.images)}
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(send, plans))
+
+
+def _manifest(judged: JudgedDataset, shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    source = {"name": judged.source.label, "url": judged.source.url, "ignored_files": judged.ignored}
+    return {
+        "format": FORMAT,
+        "digest": judged.digest,
+        "name": judged.source.name,
+        "classes": list(judged.classes),
+        "counts": count_images(judged.classes, judged.labelled),
+        "splits": {split: [shard for shard in shards if shard["key"].startswith(f"{split}/")] for split in SPLITS},
+        "quarantined": [asdict(item) for item in judged.quarantined],
+        "warnings": list(judged.warnings),
+        "source": source,
+    }
+
+
+def _reference(bucket: str, manifest: Mapping[str, Any], source: LocatedSource) -> DatasetRef:
+    return DatasetRef(
+        bucket=bucket,
+        prefix=dataset_prefix(manifest["digest"]),
+        digest=manifest["digest"],
+        name=manifest["name"],
+        classes=tuple(manifest["classes"]),
+        counts=manifest["counts"],
+        size_bytes=sum(shard["size_bytes"] for shards in manifest["splits"].values() for shard in shards),
+        quarantined=len(manifest["quarantined"]),
+        source=source.label,
+        shards={split: len(shards) for split, shards in manifest["splits"].items()},
+    )
