@@ -90,7 +90,7 @@ def test_the_graph_gives_probabilities_of_uint8_pictures(trained: Trained) -> No
 # --- many ranks, interruptions ----------------------------------------------------------------------------------------
 
 
-def test_two_hosts_with_disjoint_shards_train_the_head_of_oneof_host(
+def test_two_hosts_with_disjoint_shards_train_the_head_of_one_host(
     dataset: Dataset, weights: Path, trained: Trained, tmp_path: Path
 ) -> None:
     port = str(free_port())
