@@ -6,10 +6,14 @@ import socket
 
 from tasks.run.errors import StageFailed
 
+_reserved: dict[int, socket.socket] = {}
+
 
 def free_port(preferred: int) -> int:
-    """Return the preferred port, or any free one when another program has it."""
+    """Return the preferred port, or any free one when another program has it or another command is about to use it."""
     for port in (preferred, 0):
+        if port and not _reserve(port):
+            continue
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -18,3 +22,21 @@ def free_port(preferred: int) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise StageFailed("ports", "127.0.0.1 has no free port", "the system gave none", "ss -ltn")
+
+
+def _reserve(port: int) -> bool:
+    """Reserve a port among kennel's commands until this process ends; tell whether no other command has done so.
+
+    A server needs seconds until it listens. A command that starts meanwhile would choose the same port, and take the
+    other command's server for its own. The reservation is a name in Linux's abstract namespace, which the kernel frees.
+    """
+    if port in _reserved:
+        return True
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        name.bind(f"\0kennel-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    _reserved[port] = name
+    return True

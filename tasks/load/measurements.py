@@ -65,8 +65,11 @@ def measure(
     rules: LadderRules | None = None,
     processes: int = 1,
     seed: int = 0,
+    bounds: Bounds | None = None,
 ) -> LadderRecord:
     """Measure one instance and the function; save and return what was found.
+
+    `bounds` define what is disturbed; None: found before the load.
 
     Raises:
         StageFailed: no rate kept the SLO, the target failed, or Lambda reported nothing.
@@ -75,7 +78,7 @@ def measure(
     """
     begun = time.perf_counter()
     wait_for_spares(run.settings)
-    bounds = watch_at_rest(run.settings)
+    bounds = bounds or watch_at_rest(run.settings)
     say(f"this machine {bounds.text()}")
     ladder_run = LadderRun(
         settings=run.settings,

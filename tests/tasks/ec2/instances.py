@@ -46,3 +46,8 @@ def living(aws: Aws, run_id: str) -> list[Any]:
     answer = aws.client("ec2").describe_instances(Filters=wanted)
     found = [item for held in answer["Reservations"] for item in held["Instances"]]
     return [item for item in found if item["State"]["Name"] not in {"shutting-down", "terminated"}]
+
+
+def states(run: Run) -> list[str]:
+    """Return how each instance of a run stands in its ledger."""
+    return [row.state for row in run.ledger.rows() if row.kind == "instance"]
