@@ -158,7 +158,7 @@ def ensure_autoscaling(run: Run, plan: AutoscalingPlan) -> ScalingState:
                 PolicyName=plan.policy_name,
                 PolicyType="TargetTrackingScaling",
                 TargetTrackingScalingPolicyConfiguration=plan.configuration,
-                **variant_fields(plan.resource_id),
+                **variant_arguments(plan.resource_id),
             )
         _wait(run.aws, plan, low=plan.minimum, high=plan.maximum)
     state = describe_scaling(run.aws, plan.endpoint_name, plan.variant)
@@ -220,7 +220,7 @@ def remove_autoscaling(run: Run, endpoint_name: str, variant: str) -> None:
     name = resource_id(endpoint_name, variant)
     with aws_boundary(f"autoscaling of {endpoint_name}"):
         if _target(run.aws, name) is not None:
-            run.aws.client("application-autoscaling").deregister_scalable_target(**variant_fields(name))
+            run.aws.client("application-autoscaling").deregister_scalable_target(**variant_arguments(name))
             run.ledger.removed(KIND, name)
 
 
@@ -239,13 +239,13 @@ def _register(run: Run, plan: AutoscalingPlan, found: Mapping[str, Any] | None) 
     }
     if found is None:
         with run.ledger.create(KIND, plan.resource_id) as row:
-            answer = client.register_scalable_target(**variant_fields(plan.resource_id), **wanted)
+            answer = client.register_scalable_target(**variant_arguments(plan.resource_id), **wanted)
             row.identifier = answer.get("ScalableTargetARN")
         return
     run.ledger.adopt(KIND, plan.resource_id, found.get("ScalableTargetARN"))
     bounds = (found["MinCapacity"], found["MaxCapacity"])
     if bounds != (plan.minimum, plan.maximum) or any(_suspended(found).values()):
-        client.register_scalable_target(**variant_fields(plan.resource_id), **wanted)
+        client.register_scalable_target(**variant_arguments(plan.resource_id), **wanted)
 
 
 def _switch(aws: Aws, endpoint_name: str, variant: str, *, is_suspended: bool) -> bool:
@@ -257,7 +257,7 @@ def _switch(aws: Aws, endpoint_name: str, variant: str, *, is_suspended: bool) -
         wanted = dict.fromkeys(_SWITCHES, is_suspended)
         if _suspended(found) != wanted:
             client = aws.client("application-autoscaling")
-            client.register_scalable_target(**variant_fields(name), SuspendedState=wanted)
+            client.register_scalable_target(**variant_arguments(name), SuspendedState=wanted)
     return True
 
 
@@ -293,7 +293,7 @@ def _target(aws: Aws, name: str) -> Mapping[str, Any] | None:
 
 def _policies(aws: Aws, name: str) -> list[Mapping[str, Any]]:
     pages = aws.client("application-autoscaling").get_paginator("describe_scaling_policies")
-    return [each for page in pages.paginate(**variant_fields(name)) for each in page["ScalingPolicies"]]
+    return [each for page in pages.paginate(**variant_arguments(name)) for each in page["ScalingPolicies"]]
 
 
 def _suspended(target: Mapping[str, Any]) -> dict[str, bool]:
@@ -314,6 +314,6 @@ def _policy_state(policy: Mapping[str, Any]) -> PolicyState:
     )
 
 
-def variant_fields(name: str) -> dict[str, str]:
+def variant_arguments(name: str) -> dict[str, str]:
     """Return the three fields that name a variant in every call of Application Auto Scaling."""
     return {"ServiceNamespace": NAMESPACE, "ResourceId": name, "ScalableDimension": DIMENSION}

@@ -11,7 +11,13 @@ from tasks.run.handle import Run
 from tasks.run.options import DeployOptions
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel
 from tasks.run.waiting import say
-from tasks.serving.endpoint import EndpointPlan, endpoint_arn, endpoint_log_group, ensure_endpoint, with_first_seconds
+from tasks.serving.endpoint import (
+    EndpointPlan,
+    endpoint_arn,
+    endpoint_log_group,
+    ensure_endpoint,
+    keep_creation_seconds,
+)
 from tasks.serving.function import FunctionPlan, ensure_function, function_log_group
 from tasks.serving.smoke import SmokeResult, smoke_test
 
@@ -39,7 +45,7 @@ def deploy_endpoint(run: Run, deploy: DeployOptions) -> EndpointRef:
     )
     endpoint = ensure_endpoint(run, plan)
     say(f"endpoint {endpoint.name}: in service with {endpoint.config_name}, {endpoint.seconds:.1f} s")
-    return with_first_seconds(endpoint, run.find(EndpointRef))
+    return keep_creation_seconds(endpoint, run.find(EndpointRef))
 
 
 def deploy_function(

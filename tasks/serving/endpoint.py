@@ -119,7 +119,7 @@ def ensure_endpoint(run: Run, plan: EndpointPlan) -> EndpointRef:
     return _checked(plan, served, time.perf_counter() - begun)
 
 
-def with_first_seconds(endpoint: EndpointRef, kept: EndpointRef | None) -> EndpointRef:
+def keep_creation_seconds(endpoint: EndpointRef, kept: EndpointRef | None) -> EndpointRef:
     """Keep how long the endpoint took when it was made, rather than how long it took to find it again."""
     if kept is None or not endpoint.created:
         return endpoint

@@ -15,7 +15,7 @@ from tasks.account.prices import choose_hosting_instance
 from tasks.run.errors import OwnershipRefused, StageFailed
 from tasks.run.naming import tag_list
 from tasks.run.records import DatasetRef, FunctionRef
-from tasks.serving.endpoint import EndpointPlan, ensure_endpoint, with_first_seconds
+from tasks.serving.endpoint import EndpointPlan, ensure_endpoint, keep_creation_seconds
 from tasks.serving.smoke import check_answer, smoke_test
 from tests.scripted import Scripted, not_found
 
@@ -98,8 +98,8 @@ def test_the_seconds_of_an_endpoint_are_kept_while_it_lives_and_no_longer(tmp_pa
     again = dataclasses.replace(kept, seconds=0.1)
     reborn = dataclasses.replace(again, created=(born + timedelta(days=1)).isoformat())
     assert kept.created == "2026-01-01T00:00:00+00:00"
-    assert with_first_seconds(again, kept) == kept
-    assert with_first_seconds(reborn, kept) == reborn
+    assert keep_creation_seconds(again, kept) == kept
+    assert keep_creation_seconds(reborn, kept) == reborn
 
 
 @pytest.mark.parametrize(("former", "keeps"), [(1, True), (2, False)])
