@@ -31,7 +31,7 @@ from pathlib import Path
 from benchmarks.localaws_front import localaws
 from tasks.account import objects
 from tasks.data import staging
-from tasks.data.memory import Memory
+from tasks.data.judgement_cache import JudgementCache
 from tasks.data.sample import make_sample
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
@@ -123,11 +123,11 @@ def stage(aws: Aws, source: Path) -> tuple[float, DatasetRef]:
     """Stage the images like the flow does; return the seconds and the dataset."""
     begun = time.perf_counter()
     located = staging.locate(str(source), aws.settings, LineProgress)
-    memory = Memory(located, aws.settings)
-    digest = memory.recall()
+    cache = JudgementCache(located, aws.settings)
+    digest = cache.find()
     dataset = staging.find_staged(aws, digest, located) if digest else None
     if dataset is None:
-        dataset = staging.judge_and_upload(located, memory, Run(aws, RUN), LineProgress).dataset
+        dataset = staging.judge_and_upload(located, cache, Run(aws, RUN), LineProgress).dataset
     return time.perf_counter() - begun, dataset
 
 

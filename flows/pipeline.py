@@ -27,10 +27,10 @@ from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
 from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.handle import RunFolder
-from tasks.run.machine import where
+from tasks.run.machine import measured_on
 from tasks.run.naming import RunId
 from tasks.run.options import DeployOptions, Ec2Instances, Ec2TrainingOptions, ModelOptions, TrainingOptions
-from tasks.run.progress import Stage, tell_stage
+from tasks.run.progress import Stage, log_stage
 from tasks.run.records import FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
@@ -48,16 +48,16 @@ class StageClock:
 
     async def time(self, stage: str, work: Awaitable[Result]) -> Result:
         """Do the work of a stage; its seconds count also when it fails."""
-        tell_stage(Stage(stage, "begins"))
+        log_stage(Stage(stage, "begins"))
         begun = time.perf_counter()
         try:
             result = await work
         except BaseException:
-            tell_stage(Stage(stage, "failed", time.perf_counter() - begun))
+            log_stage(Stage(stage, "failed", time.perf_counter() - begun))
             raise
         finally:
             self.seconds[stage] = round(time.perf_counter() - begun, 2)
-        tell_stage(Stage(stage, "done", self.seconds[stage]))
+        log_stage(Stage(stage, "done", self.seconds[stage]))
         return result
 
 
@@ -110,7 +110,7 @@ async def pipeline(
                 say(f"loadtest: inconclusive: {open_}")
             except StageFailed as error:
                 refused = error
-        run.keep(StageTimes(clock.seconds, where(settings), open_))
+        run.keep(StageTimes(clock.seconds, measured_on(settings), open_))
         summary = summarise(run)
         await publish_markdown(STAGE, chosen, write_report(summary).read_text(), folder=run.folder)
     if refused is not None:

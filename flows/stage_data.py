@@ -14,7 +14,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from flows.step import step
 from tasks.account.bucket import ensure_bucket
 from tasks.data import staging
-from tasks.data.memory import LocatedSource, Memory
+from tasks.data.judgement_cache import JudgementCache, LocatedSource
 from tasks.data.report import staging_markdown
 from tasks.data.staging import StagingOutcome, UploadSummary
 from tasks.run import naming
@@ -33,9 +33,9 @@ def locate(source: str, settings: Settings) -> LocatedSource:
 
 
 @step("find_unchanged")
-def find_unchanged(located: LocatedSource, memory: Memory, aws: Aws) -> DatasetRef | None:
+def find_unchanged(located: LocatedSource, cache: JudgementCache, aws: Aws) -> DatasetRef | None:
     """Return the dataset that this source was staged to before, if it is whole."""
-    digest = memory.recall()
+    digest = cache.find()
     return None if digest is None else staging.find_staged(aws, digest, located)
 
 
@@ -47,9 +47,9 @@ def adopt(dataset: DatasetRef, run: Run) -> None:
 
 
 @step("judge_and_upload")
-def judge_and_upload(located: LocatedSource, memory: Memory, run: Run) -> StagingOutcome:
+def judge_and_upload(located: LocatedSource, cache: JudgementCache, run: Run) -> StagingOutcome:
     """Decode and judge; when the data is good, create the bucket and upload."""
-    return staging.judge_and_upload(located, memory, run, show_progress)
+    return staging.judge_and_upload(located, cache, run, show_progress)
 
 
 @flow(name="stage_data", persist_result=False)
@@ -64,13 +64,13 @@ async def stage_data(source: str = "sample", run_id: RunId | None = None) -> Dat
     run = Run.load(run_id or naming.run_id_for(source))
     with run.lock():
         located = await locate(source, run.settings)
-        memory = await asyncio.to_thread(Memory, located, run.settings)
-        dataset = await find_unchanged(located, memory, run.aws)
+        cache = await asyncio.to_thread(JudgementCache, located, run.settings)
+        dataset = await find_unchanged(located, cache, run.aws)
         if dataset is not None:
             await adopt(dataset, run)
             await _report(dataset, staging_markdown(dataset, (), (), UploadSummary().text))
         else:
-            outcome = await judge_and_upload(located, memory, run)
+            outcome = await judge_and_upload(located, cache, run)
             dataset, judged = outcome.dataset, outcome.judged
             await _report(dataset, staging_markdown(dataset, judged.quarantined, judged.warnings, outcome.sent.text))
         run.keep(dataset)

@@ -1,5 +1,5 @@
-"""What flows are made of: one module per concern of AWS or of the run.
+"""The work that flows call, in one folder for each concern of AWS or of a run.
 
-The work is plain, typed functions; a Prefect task is a thin wrapper on one of them. The only code that builds AWS
-clients is `tasks.run.aws`; the only code that decides which AWS is meant is `tasks.run.settings`.
+The work is plain, typed functions; a Prefect task is a thin wrapper around one of them. Only `tasks.run.aws` builds AWS
+clients, and only `tasks.run.settings` decides whether a run uses real AWS or the embedded one.
 """

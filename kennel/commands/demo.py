@@ -18,7 +18,7 @@ from tasks.load.options import PipelineLoadOptions
 from tasks.load.pace import Pace, measure_pace
 from tasks.run.errors import SettingsRefused
 from tasks.run.options import TrainingOptions
-from tasks.run.records import write_atomically
+from tasks.run.record_store import write_atomically
 from tasks.run.settings import Settings
 
 TYPE = "ml.m5.large"

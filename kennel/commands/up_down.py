@@ -121,6 +121,6 @@ def _forget_local(runs: Path, run_id: str | None) -> list[str]:
             continue
         ledger = Ledger(run_dir, account_id=header.account_id, endpoint=header.endpoint, region=header.region)
         for row in live:
-            ledger.removed(row.kind, row.name)
+            ledger.mark_removed(row.kind, row.name)
             forgotten.append(f"{row.kind} {row.name}")
     return forgotten

@@ -33,7 +33,7 @@ class Surroundings:
     def description(self) -> str:
         """Which AWS it is, and what the embedded one runs on, in one line."""
         settings = Settings.load()
-        return machine.where(settings) + (f" at {settings.endpoint_url}" if settings.endpoint_url else "")
+        return machine.measured_on(settings) + (f" at {settings.endpoint_url}" if settings.endpoint_url else "")
 
 
 def home_and_runs() -> tuple[Path, Path]:

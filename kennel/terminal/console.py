@@ -18,7 +18,7 @@ from kennel.terminal.journey import Journey, earlier_seconds
 from kennel.terminal.plain_view import NoView, PlainView, wrapped
 from kennel.terminal.run_log import RunLog
 from kennel.terminal.screen import Screen, View
-from tasks.run.progress import Stage, tell_stage
+from tasks.run.progress import Stage, log_stage
 
 if TYPE_CHECKING:
     from tasks.run.errors import KennelError
@@ -96,7 +96,7 @@ def say(message: str) -> None:
 
 def stage(name: str, state: str, seconds: float = 0.0) -> None:
     """Show that a stage of the command's own begins or ends."""
-    tell_stage(Stage(name, "begins" if state == "begins" else "done", seconds))
+    log_stage(Stage(name, "begins" if state == "begins" else "done", seconds))
 
 
 def show_cursor() -> None:

@@ -1,4 +1,4 @@
-"""What belongs to the AWS account and not to one stage: bucket, objects, roles, logs, container images, prices.
+"""Work with resources of the AWS account that several stages share: bucket, objects, roles, logs, images, prices.
 
-May import `run`.
+This room may import `run`.
 """

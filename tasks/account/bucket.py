@@ -1,7 +1,7 @@
-"""The project's bucket: created private, encrypted and TLS-only, or adopted when it is ours.
+"""Create the project's bucket as a private, encrypted, TLS-only one, or adopt it if it is ours.
 
-Every call names the owner that is expected, so a bucket of the same name in another account is refused, never written
-to. What is already as it should be is not sent again: an unchanged bucket gets reads only.
+Every call names the expected owner, so a bucket of the same name in another account is refused and never written to.
+Only properties that differ from the wanted ones are written.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tasks.run.handle import Run
 
 WHERE = "bucket"
 OWNED_PREFIXES = ("datasets/", "weights/", "runs/")
-"""All that kennel ever writes into the bucket lies below these."""
+"""The prefixes of all keys that kennel writes."""
 
 PUBLIC_ACCESS_BLOCK = {
     "BlockPublicAcls": True,
@@ -43,8 +43,8 @@ LIFECYCLE = {
 
 
 @dataclass(frozen=True)
-class _Setting:
-    """One property of the bucket: how to read it, what it should be, how to set it."""
+class _Property:
+    """One property of the bucket: the call that reads it, the wanted value, and the call that sets it."""
 
     name: str
     read: Callable[[], object]
@@ -53,11 +53,12 @@ class _Setting:
 
 
 def ensure_bucket(run: Run) -> str:
-    """Create the project's bucket, or adopt and secure the one that is there; return its name.
+    """Create the project's bucket, or adopt and secure an existing one; return its name.
 
     Raises:
-        OwnershipRefused: the bucket is another account's, in another region, or the user named one that is not safe.
-        AwsFailed: a call failed.
+        OwnershipRefused: the bucket belongs to another account or is in another region; or the user named a bucket that
+            is not private or not encrypted.
+        AwsFailed: S3 refused a call, or did not answer.
     """
     name = run.aws.bucket
     with aws_boundary(WHERE):
@@ -72,10 +73,11 @@ def ensure_bucket(run: Run) -> str:
 
 
 def bucket_exists(aws: Aws, name: str) -> bool:
-    """Tell whether our account has the bucket in this region.
+    """Tell whether the caller's account has the bucket in this region.
 
     Raises:
-        OwnershipRefused: the name is taken by another account, or the bucket is in another region.
+        OwnershipRefused: another account has a bucket of this name, or the bucket is in another region.
+        ClientError: S3 refused the call for another reason; the caller translates it.
     """
     choose = "export KENNEL_BUCKET=<a name that is free or yours>"
     try:
@@ -85,23 +87,23 @@ def bucket_exists(aws: Aws, name: str) -> bool:
         if code in {"404", "NoSuchBucket"}:
             return False
         if code in {"403", "AccessDenied"}:
-            why = f"it is another account's, or {aws.account_id} may not see it; nothing was written to it"
-            raise OwnershipRefused(WHERE, f"bucket {name} is refused to us", why, choose) from error
+            why = f"it belongs to another account, or {aws.account_id} may not read it; nothing was written to it"
+            raise OwnershipRefused(WHERE, f"S3 denies access to bucket {name}", why, choose) from error
         if code in {"301", "PermanentRedirect", "AuthorizationHeaderMalformed"}:
             raise _other_region(aws, name, choose) from error
         raise
-    if answer.get("BucketRegion", aws.region) != aws.region:  # botocore follows S3 to the bucket's region by itself
+    if answer.get("BucketRegion", aws.region) != aws.region:  # botocore follows S3's redirect to the bucket's region
         raise _other_region(aws, name, choose)
     return True
 
 
 def _other_region(aws: Aws, name: str, choose: str) -> OwnershipRefused:
-    why = "data, jobs and endpoints must be in one region"
+    why = "the data must be in the same region as the jobs and endpoints"
     return OwnershipRefused(WHERE, f"bucket {name} is not in {aws.region}", why, choose)
 
 
 def tls_only_policy(name: str) -> dict[str, Any]:
-    """Return the bucket policy that denies every request that is not sent over TLS."""
+    """Return a bucket policy that denies every request without TLS."""
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -118,7 +120,11 @@ def tls_only_policy(name: str) -> dict[str, Any]:
 
 
 def bucket_tags(aws: Aws, name: str) -> dict[str, str]:
-    """Return the bucket's tags; {} when it has none."""
+    """Return the bucket's tags, which may be none.
+
+    Raises:
+        ClientError: S3 refused the call; the caller translates it.
+    """
     owner = {"Bucket": name, "ExpectedBucketOwner": aws.account_id}
     found = _read(lambda: aws.client("s3").get_bucket_tagging(**owner)["TagSet"])
     return {tag["Key"]: tag["Value"] for tag in found or []}
@@ -136,13 +142,13 @@ def _create(run: Run, name: str) -> None:
                 why = "another account has this name; nothing was written to it"
                 choose = "export KENNEL_BUCKET=<a name that is free>"
                 raise OwnershipRefused(WHERE, f"bucket {name} exists", why, choose) from error
-            if error_code(error) != "BucketAlreadyOwnedByYou":  # a first answer that was lost
+            if error_code(error) != "BucketAlreadyOwnedByYou":  # the answer to an earlier attempt was lost
                 raise
         row.identifier = f"arn:aws:s3:::{name}"
 
 
 def _is_ours(run: Run, name: str) -> bool:
-    """Tell whether kennel made the bucket: by its default name, by this run's ledger, or by its tag."""
+    """Tell from the default name, the run's ledger or the bucket's tag whether kennel created the bucket."""
     if name == naming.bucket_name(run.aws.account_id, run.aws.region):
         return True
     rows = [row for row in run.ledger.rows() if (row.kind, row.name) == ("bucket", name)]
@@ -152,56 +158,63 @@ def _is_ours(run: Run, name: str) -> bool:
 
 
 def _secure(aws: Aws, name: str, run_id: str, *, is_ours: bool) -> None:
-    """Set what is not as it should be; a bucket that the user brought is only checked."""
-    for setting in _settings(aws, name, run_id):
-        found = setting.read()
-        if found == setting.wanted:
+    """Set each property that differs from the wanted value; a bucket that the user named is only checked."""
+    for each in [*_access_properties(aws, name), *_upkeep_properties(aws, name, run_id)]:
+        found = each.read()
+        if found == each.wanted:
             continue
-        if not is_ours and found is not None and setting.name in {"public access block", "encryption"}:
-            why = f"its {setting.name} is {found}, and kennel does not change a bucket that it did not make"
-            raise OwnershipRefused(
-                WHERE, f"bucket {name} is not safe", why, f"set its {setting.name} to {setting.wanted}"
-            )
+        if not is_ours and found is not None and each.name in {"public access block", "encryption"}:
+            why = f"its {each.name} is {found}, and kennel does not change a bucket that it did not make"
+            raise OwnershipRefused(WHERE, f"bucket {name} is not safe", why, f"set its {each.name} to {each.wanted}")
         if is_ours:
-            setting.write()
+            each.write()
 
 
-def _settings(aws: Aws, name: str, run_id: str) -> list[_Setting]:
+def _access_properties(aws: Aws, name: str) -> list[_Property]:
+    """Return the properties that decide who may read and write the bucket, and how."""
     s3 = aws.client("s3")
     owner = {"Bucket": name, "ExpectedBucketOwner": aws.account_id}
     policy = tls_only_policy(name)
     return [
-        _Setting(
+        _Property(
             "public access block",
             lambda: _read(lambda: s3.get_public_access_block(**owner)["PublicAccessBlockConfiguration"]),
             PUBLIC_ACCESS_BLOCK,
             lambda: s3.put_public_access_block(**owner, PublicAccessBlockConfiguration=PUBLIC_ACCESS_BLOCK),
         ),
-        _Setting(
+        _Property(
             "encryption",
             lambda: _algorithm(_read(lambda: s3.get_bucket_encryption(**owner)["ServerSideEncryptionConfiguration"])),
             _algorithm(ENCRYPTION),
             lambda: s3.put_bucket_encryption(**owner, ServerSideEncryptionConfiguration=ENCRYPTION),
         ),
-        _Setting(
+        _Property(
             "object ownership",
             lambda: _read(lambda: s3.get_bucket_ownership_controls(**owner)["OwnershipControls"]),
             OWNERSHIP,
             lambda: s3.put_bucket_ownership_controls(**owner, OwnershipControls=OWNERSHIP),
         ),
-        _Setting(
+        _Property(
             "policy",
             lambda: json.loads(_read(lambda: s3.get_bucket_policy(**owner)["Policy"]) or "null"),
             policy,
             lambda: s3.put_bucket_policy(**owner, Policy=json.dumps(policy)),
         ),
-        _Setting(
+    ]
+
+
+def _upkeep_properties(aws: Aws, name: str, run_id: str) -> list[_Property]:
+    """Return the lifecycle rule and the tags."""
+    s3 = aws.client("s3")
+    owner = {"Bucket": name, "ExpectedBucketOwner": aws.account_id}
+    return [
+        _Property(
             "lifecycle",
             lambda: _rule_ids(_read(lambda: s3.get_bucket_lifecycle_configuration(**owner)["Rules"])),
             _rule_ids(LIFECYCLE["Rules"]),
             lambda: s3.put_bucket_lifecycle_configuration(**owner, LifecycleConfiguration=LIFECYCLE),
         ),
-        _Setting(
+        _Property(
             "tags",
             lambda: bucket_tags(aws, name).get(naming.PROJECT_TAG),
             naming.PROJECT,
@@ -221,7 +234,7 @@ _UNSET = {
 
 
 def _read(call: Callable[[], Any]) -> Any:
-    """Return what a property is, or None when AWS says that it was never set."""
+    """Return the value of a property, or None when it was never set."""
     try:
         return call()
     except ClientError as error:

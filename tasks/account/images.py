@@ -1,7 +1,7 @@
-"""The AWS Deep Learning Container images that jobs and endpoints run in. Pure functions; no I/O.
+"""Return the URIs of the AWS Deep Learning Container images for training jobs and endpoints.
 
-The versions are the newest pair with the same Python on both sides: AWS's PyTorch inference images stop at 2.6. The
-accounts are those of the SageMaker SDK's own image table (a test compares the two).
+These are pure functions without I/O. PyTorch 2.6 is the newest version that has both a training and an inference image
+with the same Python. The accounts are those in the SageMaker SDK's image table; a test compares the two.
 """
 
 from __future__ import annotations
@@ -44,25 +44,33 @@ _ACCOUNTS = {
 
 
 def image_account(region: str) -> str:
-    """Return the account that AWS's images live in.
+    """Return the account that owns AWS's images in a region.
 
     Raises:
-        SettingsRefused: the region is not one whose account is known here.
+        SettingsRefused: the account for this region is not known.
     """
     if region not in _ACCOUNTS:
         known = ", ".join(sorted(_ACCOUNTS))
-        why = f"the account of AWS's container images there is not known; known regions: {known}"
+        why = f"kennel does not know the account of AWS's container images there; known regions: {known}"
         raise SettingsRefused("container image", f"region {region}", why, "export AWS_REGION=us-east-1")
     return _ACCOUNTS[region]
 
 
 def training_image(region: str, *, has_gpu: bool) -> str:
-    """Return the URI of the PyTorch training image."""
+    """Return the URI of the PyTorch training image.
+
+    Raises:
+        SettingsRefused: the account for this region is not known.
+    """
     return _image("pytorch-training", region, "gpu" if has_gpu else "cpu")
 
 
 def inference_image(region: str, *, has_gpu: bool = False) -> str:
-    """Return the URI of the PyTorch inference image."""
+    """Return the URI of the PyTorch inference image.
+
+    Raises:
+        SettingsRefused: the account for this region is not known.
+    """
     return _image("pytorch-inference", region, "gpu" if has_gpu else "cpu")
 
 

@@ -1,4 +1,4 @@
-"""CloudWatch Logs, read by token: every stream of a job or function, each line once, in the order of each stream."""
+"""Follow the CloudWatch Logs of a job or function: read the new lines of all its streams, each line once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TAIL_LINES = 20
 
 @dataclass(frozen=True)
 class LogLine:
-    """One event; `source` is the stream's last part without SageMaker's suffix ("algo-1"), `timestamp_ms` UTC."""
+    """One log event; `source` is the last part of the stream's name without SageMaker's suffix ("algo-1")."""
 
     source: str
     message: str
@@ -28,9 +28,9 @@ class LogLine:
 
 
 class LogFollower:
-    """Reads what was added since the last `poll` to the streams of a group whose names begin with a prefix.
+    """Reads the lines that were added since the last `poll` to those streams of a group that begin with a prefix.
 
-    Constructing it does no I/O. Streams that appear later are picked up; a group that does not exist yet is empty.
+    Constructing it does no I/O. New streams are included as they appear, and a group that does not exist yet has none.
     """
 
     def __init__(self, aws: Aws, group: str, stream_prefix: str = "") -> None:
@@ -44,7 +44,7 @@ class LogFollower:
         """Return the new lines of all streams, oldest first.
 
         Raises:
-            AwsFailed: CloudWatch Logs refused.
+            AwsFailed: CloudWatch Logs refused a call, or did not answer.
         """
         with aws_boundary(f"logs {self.group}"):
             lines = [line for stream in self._streams() for line in self._new_lines(stream)]
@@ -53,7 +53,7 @@ class LogFollower:
         return sorted(lines, key=lambda line: line.timestamp_ms)
 
     def tail(self) -> str:
-        """Return the last lines seen of every stream, for an error message."""
+        """Return the last lines of every stream that `poll` has returned, for an error message."""
         blocks = (f"{source}:\n" + "\n".join(f"    {text}" for text in kept) for source, kept in self._tails.items())
         return "\n".join(blocks)
 
@@ -68,7 +68,7 @@ class LogFollower:
             raise
 
     def _new_lines(self, stream: str) -> Iterator[LogLine]:
-        """Read to the end, which the same token twice means: AWS may send empty pages before it (GetLogEvents)."""
+        """Read until AWS returns the same token twice, which marks the end; empty pages may come before it."""
         source = _source(stream)
         while True:
             page = self._page(stream)
@@ -86,7 +86,7 @@ class LogFollower:
 
 
 def _source(stream: str) -> str:
-    """ "job/algo-1-1700000000" → "algo-1"; a stream of a function keeps its last part."""
+    """Return "algo-1" for "job/algo-1-1700000000", and the last part of the name for a function's stream."""
     last = stream.rpartition("/")[2]
     head, _, number = last.rpartition("-")
     return head if head.startswith("algo-") and number.isdigit() else last

@@ -1,4 +1,4 @@
-"""Asks AWS for things that may not exist, and reads the tags that it answers with."""
+"""Look up AWS resources that may not exist, and read their tags."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tasks.run.errors import is_not_found
+from tasks.run import naming
+from tasks.run.errors import OwnershipRefused, is_not_found
 
 
 def none_if_missing(call: Callable[[], Any]) -> Any:
-    """Return what a describing call answers, or None when AWS says that the thing does not exist.
+    """Return the answer of a describing call, or None when AWS answers that the resource does not exist.
 
     Raises:
-        ClientError: AWS refused for another reason.
+        ClientError: AWS refused the call for another reason.
     """
     try:
         return call()
@@ -25,5 +26,22 @@ def none_if_missing(call: Callable[[], Any]) -> Any:
 
 
 def tags_to_dict(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Return a `[{"Key", "Value"}]` list, as most services answer with, as a dictionary."""
+    """Convert a `[{"Key", "Value"}]` list, as most services return it, to a dictionary."""
     return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def refuse_foreign(
+    where: str,
+    found: Mapping[str, str],
+    run_id: str,
+    *,
+    next_command: str = "kennel run --run-id <another name>",
+) -> None:
+    """Refuse an existing resource whose tags are not those of the run.
+
+    Raises:
+        OwnershipRefused: a tag of the run is missing or has another value.
+    """
+    if not naming.has_tags_of(run_id, found):
+        why = f"it does not carry the tags of run {run_id}, so kennel did not create it for this run"
+        raise OwnershipRefused(where, "it exists already", why, next_command)

@@ -1,7 +1,7 @@
-"""Objects in the project's bucket: listed, put with checksums, never sent twice, deleted in thousands.
+"""List, read, put and delete objects in the project's bucket.
 
-Each put carries a sha256 that S3 checks, and its answer's ETag is compared with our md5 (they are equal for objects
-sent in one part under SSE-S3). Nothing here is larger than one put may be (5 GiB); shards are some 32 MiB.
+Each put carries a sha256 that S3 checks. The ETag of its answer is compared with our md5; the two are equal for objects
+that are sent in one part under SSE-S3. One put may hold 5 GiB; shards have about 32 MiB.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DELETE_BATCH = 1000
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object in the bucket; `etag` is without quotes."""
+    """An object in the bucket; `etag` has no quotes."""
 
     key: str
     size_bytes: int
@@ -33,7 +33,11 @@ class StoredObject:
 
 
 def list_objects(aws: Aws, bucket: str, prefix: str) -> dict[str, StoredObject]:
-    """Return every object under a prefix, by key, over as many pages as there are."""
+    """Return all objects under a prefix, by key.
+
+    Raises:
+        AwsFailed: S3 refused a call, or did not answer.
+    """
     pages = (
         aws.client("s3")
         .get_paginator("list_objects_v2")
@@ -48,7 +52,11 @@ def list_objects(aws: Aws, bucket: str, prefix: str) -> dict[str, StoredObject]:
 
 
 def read_object(aws: Aws, bucket: str, key: str) -> bytes | None:
-    """Return an object's bytes, or None when there is none. For small objects: it is held in memory."""
+    """Return an object's bytes, or None when it does not exist. It is held in memory, so it must be small.
+
+    Raises:
+        AwsFailed: S3 refused the call, or did not answer, or the bucket does not exist.
+    """
     with aws_boundary(WHERE):
         try:
             answer = aws.client("s3").get_object(Bucket=bucket, Key=key, ExpectedBucketOwner=aws.account_id)
@@ -61,10 +69,10 @@ def read_object(aws: Aws, bucket: str, key: str) -> bytes | None:
 
 
 def put_object(aws: Aws, bucket: str, key: str, data: bytes, *, content_type: str, only_if_new: bool = False) -> None:
-    """Put an object, encrypted and checked; with `only_if_new`, an object that is already there is left as it is.
+    """Put an object with encryption and checksums; with `only_if_new`, an existing object is not replaced.
 
     Raises:
-        AwsFailed: S3 refused it, or what arrived is not what was sent.
+        AwsFailed: S3 refused the object or did not answer, or the stored bytes differ from those that were sent.
     """
     request: dict[str, Any] = {
         "Bucket": bucket,
@@ -83,17 +91,21 @@ def put_object(aws: Aws, bucket: str, key: str, data: bytes, *, content_type: st
                 return
             raise
     if answer["ETag"].strip('"') != md5_hex(data):
-        why = "the ETag of what arrived is not the md5 of what was sent: it was damaged on the way"
-        raise AwsFailed(WHERE, f"s3://{bucket}/{key} arrived damaged", why, "run the same command again")
+        why = "the ETag that S3 returned differs from the md5 of the bytes that were sent"
+        raise AwsFailed(WHERE, f"s3://{bucket}/{key} was damaged during the upload", why, "run the same command again")
 
 
 def is_stored(stored: StoredObject | None, data: bytes) -> bool:
-    """Tell whether an object that was listed holds exactly these bytes."""
+    """Tell whether a listed object holds exactly these bytes."""
     return stored is not None and stored.size_bytes == len(data) and stored.etag == md5_hex(data)
 
 
-def abort_half_done_uploads(aws: Aws, bucket: str, prefix: str) -> int:
-    """Abort multipart uploads under a prefix that no one finished; return how many there were."""
+def abort_incomplete_uploads(aws: Aws, bucket: str, prefix: str) -> int:
+    """Abort the incomplete multipart uploads under a prefix and return their number.
+
+    Raises:
+        AwsFailed: S3 refused a call, or did not answer.
+    """
     s3, owner = aws.client("s3"), {"Bucket": bucket, "ExpectedBucketOwner": aws.account_id}
     aborted = 0
     with aws_boundary(WHERE):
@@ -105,14 +117,15 @@ def abort_half_done_uploads(aws: Aws, bucket: str, prefix: str) -> int:
 
 
 def delete_prefix(aws: Aws, bucket: str, prefix: str) -> int:
-    """Delete every object and half-done upload under a prefix, which must not be empty; return how many objects.
+    """Delete all objects and incomplete uploads under a prefix, and return the number of objects.
 
     Raises:
-        AwsFailed: S3 refused some of the keys.
+        ValueError: the prefix is empty, which would delete the whole bucket.
+        AwsFailed: S3 refused a call or some of the keys, or did not answer.
     """
     if not prefix.strip("/"):
-        raise ValueError("prefix: an empty one would delete the whole bucket")
-    abort_half_done_uploads(aws, bucket, prefix)
+        raise ValueError("the prefix is empty, which would delete the whole bucket")
+    abort_incomplete_uploads(aws, bucket, prefix)
     keys = list(list_objects(aws, bucket, prefix))
     for batch in _batches(keys):
         with aws_boundary(WHERE):
@@ -128,7 +141,7 @@ def delete_prefix(aws: Aws, bucket: str, prefix: str) -> int:
 
 
 def md5_hex(data: bytes) -> str:
-    """Return the hex md5 of some bytes, as S3 has it in an ETag (a checksum here, not a protection)."""
+    """Return the hex md5 of some bytes, which S3 uses as the ETag (as a checksum, not for security)."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
@@ -138,10 +151,10 @@ def _batches(keys: list[str]) -> Iterator[list[str]]:
 
 
 def object_exists(aws: Aws, uri: str) -> bool:
-    """Tell whether an S3 object is there.
+    """Tell whether an S3 object exists.
 
     Raises:
-        AwsFailed: S3 gave another answer than yes or no.
+        AwsFailed: S3 refused the call for another reason than a missing object, or did not answer.
     """
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     with aws_boundary(uri):
@@ -155,10 +168,10 @@ def object_exists(aws: Aws, uri: str) -> bool:
 
 
 def fetch_object(aws: Aws, uri: str, path: Path) -> str:
-    """Download an object to a file of mode 0600, with its progress told, and return its ETag.
+    """Download an object to a file of mode 0600, report the progress, and return the object's ETag.
 
     Raises:
-        AwsFailed: S3 refused, or there is no such object.
+        AwsFailed: S3 refused a call or did not answer, or there is no such object.
         OSError: the file cannot be written.
     """
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -167,7 +180,7 @@ def fetch_object(aws: Aws, uri: str, path: Path) -> str:
     path.touch(mode=0o600)
     with aws_boundary(uri):
         head = client.head_object(Bucket=bucket, Key=key, **owner)
-        with show_progress(f"fetch {key.rpartition('/')[2]}", int(head["ContentLength"]), "B") as told:
-            client.download_file(bucket, key, str(path), ExtraArgs=owner, Callback=told.advance)
+        with show_progress(f"fetch {key.rpartition('/')[2]}", int(head["ContentLength"]), "B") as progress:
+            client.download_file(bucket, key, str(path), ExtraArgs=owner, Callback=progress.advance)
     path.chmod(0o600)
     return str(head["ETag"]).strip('"')

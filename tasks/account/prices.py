@@ -1,7 +1,7 @@
-"""Which instance a job runs on, why, and what it costs.
+"""Choose the instance type of jobs, endpoints and notebooks, and estimate their cost.
 
-A small price table with its date, and one rule per decision. Nothing here calls AWS: the table is an estimate that the
-report labels as one. Not covered: savings plans, storage, data transfer, other regions than the table's.
+The prices are a small table of list prices, so costs are estimates; reports say so. Nothing here calls AWS. Savings
+plans, storage, data transfer and other regions are not covered.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ USD_PER_HOUR = {
     "ml.g4dn.xlarge": 0.736,
     "ml.g5.xlarge": 1.408,
 }
-"""Training, real-time hosting and notebooks cost the same for these types; the t3 are for notebooks only."""
+"""The price of an instance hour, the same for training, hosting and notebooks; t3 types are for notebooks only."""
 
 NOTEBOOK_MEMORY_GIB = {"ml.t3.medium": 4, "ml.t3.large": 8, "ml.t3.xlarge": 16, "ml.m5.xlarge": 16}
-"""Types that a notebook instance may have, current generation, without a GPU."""
+"""The memory of the instance types that a notebook may have (current generation, without a GPU)."""
 
 
 @dataclass(frozen=True)
 class InstanceChoice:
-    """An instance type and the reason for it; `usd_per_hour` is None for a type that the table does not hold."""
+    """An instance type and the reason for it; `usd_per_hour` is None for a type that is not in the table."""
 
     instance_type: str
     reason: str
@@ -41,9 +41,9 @@ class InstanceChoice:
 def choose_training_instance(*, finetune: bool, requested: str | None = None) -> InstanceChoice:
     """Choose the instance type of a training job.
 
-    Frozen backbone: every image passes through the network once and the head trains on the kept embeddings, so a GPU
-    would idle for most of what it is paid for (an ml.g4dn.xlarge costs 3.2 times an ml.m5.xlarge). Fine-tuning runs the
-    backbone forwards and backwards in every epoch: there a GPU is the cheaper machine.
+    With a frozen backbone every image passes through the network once and the head trains on the stored embeddings, so
+    a GPU would idle most of the time (an ml.g4dn.xlarge costs 3.2 times an ml.m5.xlarge). Fine-tuning runs the backbone
+    forwards and backwards in every epoch, where a GPU is cheaper.
     """
     if requested is not None:
         return _choice(requested, "named by the user (--instance-type)")
@@ -59,7 +59,7 @@ def choose_training_instance(*, finetune: bool, requested: str | None = None) ->
 
 
 def choose_hosting_instance(requested: str | None = None) -> InstanceChoice:
-    """Choose the instance type of the endpoint (burstable types are left out: they cannot autoscale)."""
+    """Choose the instance type of the endpoint; burstable types are excluded, because they cannot autoscale."""
     if requested is not None:
         return _choice(requested, "named by the user (--endpoint-instance-type)")
     why = (
@@ -69,19 +69,20 @@ def choose_hosting_instance(requested: str | None = None) -> InstanceChoice:
 
 
 def choose_notebook_instance(requested: str | None = None, *, memory_gib: int = 4) -> InstanceChoice:
-    """Choose the cheapest type of the table with enough memory.
+    """Choose the cheapest instance type of a notebook that has enough memory.
 
-    A notebook looks at data, calls endpoints and starts jobs; what is heavy runs in those jobs, so 4 GiB is enough and
-    a burstable type, which is paid for while it waits for a person, fits.
+    A notebook shows data and calls endpoints; heavy work runs in jobs. So 4 GiB are enough, and a burstable type fits,
+    because a notebook mostly waits for its user.
 
     Raises:
-        ValueError: no type of the table has that much memory.
+        ValueError: no type in the table has that much memory.
     """
     if requested is not None:
         return _choice(requested, "named by the user (--instance-type)")
     sufficient = [name for name, memory in NOTEBOOK_MEMORY_GIB.items() if memory >= memory_gib]
     if not sufficient:
-        raise ValueError(f"memory_gib={memory_gib}: the largest notebook type has {max(NOTEBOOK_MEMORY_GIB.values())}")
+        most = max(NOTEBOOK_MEMORY_GIB.values())
+        raise ValueError(f"memory_gib={memory_gib} is too much: the largest notebook type has {most} GiB")
     cheapest = min(sufficient, key=lambda name: USD_PER_HOUR[name])
     why = (
         f"the cheapest of {len(sufficient)} notebook types with at least {memory_gib} GiB of memory "
@@ -91,7 +92,7 @@ def choose_notebook_instance(requested: str | None = None, *, memory_gib: int = 
 
 
 def cost_usd(instance_type: str, instance_count: int, billable_seconds: float) -> float | None:
-    """Return what `billable_seconds` on each of `instance_count` instances cost, or None without a known price."""
+    """Return the cost of `billable_seconds` on each of `instance_count` instances, or None if the price is unknown."""
     price = USD_PER_HOUR.get(instance_type)
     return None if price is None else price * instance_count * billable_seconds / 3600.0
 

@@ -1,7 +1,7 @@
-"""The roles that a run creates: for its training job, its EC2 instances, its endpoint and its function.
+"""Create the IAM roles of a run: for its training job, its EC2 instances, its endpoint and its function.
 
-Each policy names the run's own objects, log groups and endpoint and grants nothing else. A role that exists is adopted
-when it carries the run's tags, and its policies are brought back to what is wanted; one that is not ours is left alone.
+Each policy grants access to the run's own objects, log groups and endpoint and to nothing else. An existing role with
+the run's tags is adopted, and its policies are set to the wanted ones again. A role without those tags is not changed.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from tasks.account.images import image_account
+from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import OwnershipRefused, aws_boundary, is_not_found
+from tasks.run.errors import OwnershipRefused, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, WeightsRef
 
@@ -31,7 +30,7 @@ Statement = dict[str, Any]
 
 @dataclass(frozen=True)
 class RoleSpec:
-    """A role as it has to be: who may assume it and its one inline policy."""
+    """The wanted state of a role: the service that may assume it, and its one inline policy."""
 
     name: str
     service: str
@@ -41,7 +40,7 @@ class RoleSpec:
 
     @property
     def trust(self) -> dict[str, Any]:
-        """The trust policy; `source_account` keeps other accounts' resources from using the role by proxy."""
+        """The trust policy; with `source_account`, a service may use the role only for resources of that account."""
         statement: Statement = {
             "Effect": "Allow",
             "Principal": {"Service": self.service},
@@ -58,45 +57,55 @@ class RoleSpec:
 
 
 def run_prefix(run_id: str) -> str:
-    """Return the S3 prefix under which a run keeps its code, checkpoints and models (no slash at its end)."""
+    """Return the S3 prefix of a run's code, checkpoints and models, without a slash at its end."""
     return f"runs/{run_id}"
 
 
 def training_role(aws: Aws, run_id: str, dataset: DatasetRef, weights: WeightsRef | None) -> RoleSpec:
-    """Describe the training job's role: read its inputs, write its outputs, log, pull the image."""
+    """Describe the training job's role: it may read its inputs, write its outputs and logs, and pull its image.
+
+    Raises:
+        SettingsRefused: the account of AWS's images in this region is not known.
+        TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
+    """
     bucket, own = dataset.bucket, run_prefix(run_id)
     readable = [dataset.prefix, f"{own}/code"] + ([weights.prefix] if weights else [])
     writable = [f"{own}/output", f"{own}/checkpoints"]
     statements = (
         _objects("ReadInputs", ["s3:GetObject"], bucket, [*readable, f"{own}/checkpoints"]),
         _objects("WriteOutputs", ["s3:PutObject", "s3:AbortMultipartUpload"], bucket, writable),
-        _listing(bucket, [*readable, *writable]),
-        *_logs(aws, TRAINING_LOG_GROUP, ["logs:CreateLogGroup"]),
-        _metrics(TRAINING_METRICS_NAMESPACE),
-        *_pull(aws, "pytorch-training"),
+        list_statement("ListOwnPrefixes", bucket, [*readable, *writable]),
+        *_write_logs(aws, TRAINING_LOG_GROUP, ["logs:CreateLogGroup"]),
+        _put_metrics(TRAINING_METRICS_NAMESPACE),
+        *_pull_image(aws, "pytorch-training"),
     )
     name = naming.resource_name(run_id, "training", limit=ROLE_NAME_LIMIT)
     return RoleSpec(name, "sagemaker.amazonaws.com", statements, f"Training job of run {run_id}", aws.account_id)
 
 
 def instance_role(run_id: str, dataset: DatasetRef, weights: WeightsRef | None) -> RoleSpec:
-    """Describe the role of the run's EC2 instances: read its inputs, keep its checkpoints, nothing else.
+    """Describe the role of the run's EC2 instances: they may read their inputs and read and write their checkpoints.
 
-    Code comes by SSH and the model goes the same way, so neither needs a right. EC2 knows no `aws:SourceAccount`.
+    Code and model are transferred over SSH, so they need no permission. EC2 does not support `aws:SourceAccount`.
     """
     bucket, checkpoints = dataset.bucket, f"{run_prefix(run_id)}/ec2/checkpoints"
     readable = [dataset.prefix, *([weights.prefix] if weights else []), checkpoints]
     statements = (
         _objects("ReadInputs", ["s3:GetObject"], bucket, readable),
         _objects("KeepCheckpoints", ["s3:PutObject", "s3:AbortMultipartUpload"], bucket, [checkpoints]),
-        _listing(bucket, readable),
+        list_statement("ListOwnPrefixes", bucket, readable),
     )
     name = naming.resource_name(run_id, "instance", limit=ROLE_NAME_LIMIT)
     return RoleSpec(name, "ec2.amazonaws.com", statements, f"EC2 instances of run {run_id}")
 
 
 def endpoint_role(aws: Aws, run_id: str, model_uri: str, log_group: str) -> RoleSpec:
-    """Describe the endpoint's role: read that one model, write its own logs and metrics, pull the image."""
+    """Describe the endpoint's role: it may read its model, write its logs and metrics, and pull its image.
+
+    Raises:
+        SettingsRefused: the account of AWS's images in this region is not known.
+        TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
+    """
     bucket, _, key = model_uri.removeprefix("s3://").partition("/")
     statements = (
         {
@@ -105,16 +114,16 @@ def endpoint_role(aws: Aws, run_id: str, model_uri: str, log_group: str) -> Role
             "Action": ["s3:GetObject"],
             "Resource": [f"arn:aws:s3:::{bucket}/{key}"],
         },
-        *_logs(aws, log_group),
-        _metrics("/aws/sagemaker/Endpoints"),
-        *_pull(aws, "pytorch-inference"),
+        *_write_logs(aws, log_group),
+        _put_metrics("/aws/sagemaker/Endpoints"),
+        *_pull_image(aws, "pytorch-inference"),
     )
     name = naming.resource_name(run_id, "endpoint", limit=ROLE_NAME_LIMIT)
     return RoleSpec(name, "sagemaker.amazonaws.com", statements, f"Endpoint of run {run_id}", aws.account_id)
 
 
 def function_role(aws: Aws, run_id: str, endpoint_arn: str, log_group: str) -> RoleSpec:
-    """Describe the function's role: invoke this endpoint and write its own log group."""
+    """Describe the function's role: it may invoke this endpoint and write to its own log group."""
     statements = (
         {
             "Sid": "InvokeThisEndpoint",
@@ -122,18 +131,18 @@ def function_role(aws: Aws, run_id: str, endpoint_arn: str, log_group: str) -> R
             "Action": ["sagemaker:InvokeEndpoint"],
             "Resource": [endpoint_arn],
         },
-        *_logs(aws, log_group, describe=False),
+        *_write_logs(aws, log_group, describe=False),
     )
     name = naming.resource_name(run_id, "classify", limit=ROLE_NAME_LIMIT)
     return RoleSpec(name, "lambda.amazonaws.com", statements, f"Function of run {run_id}")
 
 
 def ensure_role(run: Run, spec: RoleSpec) -> str:
-    """Create the role, or adopt it and bring its policies back to the spec; return its ARN.
+    """Create the role, or adopt it and set its policies to those of the spec; return its ARN.
 
     Raises:
-        OwnershipRefused: a role of that name exists and does not carry this run's tags.
-        AwsFailed: IAM refused.
+        OwnershipRefused: a role of that name exists and does not have this run's tags.
+        AwsFailed: IAM refused a call, or did not answer.
     """
     iam = run.aws.client("iam")
     with aws_boundary(f"role {spec.name}"):
@@ -153,13 +162,13 @@ def ensure_role(run: Run, spec: RoleSpec) -> str:
 
 
 def ensure_log_group(run: Run, name: str, *, retention_days: int = 30) -> None:
-    """Create a tagged log group that forgets after `retention_days`, or adopt it.
+    """Create a tagged log group that keeps lines for `retention_days`, or adopt it.
 
-    Ours from the start, so that neither the endpoint's nor the function's role needs to create log groups.
+    Because it exists before the endpoint and the function, their roles need no permission to create log groups.
 
     Raises:
-        OwnershipRefused: a log group of that name exists and does not carry this run's tags.
-        AwsFailed: CloudWatch Logs refused.
+        OwnershipRefused: a log group of that name exists and does not have this run's tags.
+        AwsFailed: CloudWatch Logs refused a call, or did not answer.
     """
     logs = run.aws.client("logs")
     with aws_boundary(f"log group {name}"):
@@ -171,26 +180,15 @@ def ensure_log_group(run: Run, name: str, *, retention_days: int = 30) -> None:
                 row.identifier = name
         else:
             arn = found["arn"].removesuffix(":*")
-            _refuse_foreign_group(name, logs.list_tags_for_resource(resourceArn=arn)["tags"], run.id)
+            refuse_foreign(f"log group {name}", logs.list_tags_for_resource(resourceArn=arn)["tags"], run.id)
             run.ledger.adopt("log-group", name, name)
         if found is None or found.get("retentionInDays") != retention_days:
             logs.put_retention_policy(logGroupName=name, retentionInDays=retention_days)
 
 
-def _refuse_foreign_group(name: str, carried: Mapping[str, str], run_id: str) -> None:
-    if any(carried.get(key) != value for key, value in naming.tags(run_id).items()):
-        why = f"it does not carry the tags of run {run_id}, so it is somebody else's"
-        raise OwnershipRefused(f"log group {name}", "it exists already", why, "kennel run --run-id <another name>")
-
-
 def _find_role(iam: Any, name: str) -> Mapping[str, Any] | None:
-    try:
-        role: Mapping[str, Any] = iam.get_role(RoleName=name)["Role"]
-    except ClientError as error:
-        if is_not_found(error):
-            return None
-        raise
-    return role
+    answer: Mapping[str, Any] | None = none_if_missing(lambda: iam.get_role(RoleName=name))
+    return answer and answer["Role"]
 
 
 def _create_role(iam: Any, run_id: str, spec: RoleSpec, region: str) -> str:
@@ -204,7 +202,7 @@ def _create_role(iam: Any, run_id: str, spec: RoleSpec, region: str) -> str:
 
 
 def iam_tags(run_id: str, region: str) -> list[dict[str, str]]:
-    """Return the tags of a role or instance profile: the run's, and the region."""
+    """Return the tags of a role or instance profile: those of the run, and the region."""
     return [*naming.tag_list(run_id), {"Key": naming.REGION_TAG, "Value": region}]
 
 
@@ -216,29 +214,26 @@ def _refuse_foreign(role: Mapping[str, Any], run_id: str, region: str) -> None:
 def refuse_foreign_iam(
     where: str, tag_list: Iterable[Mapping[str, str]], run_id: str, *, region: str, look: str
 ) -> None:
-    """Refuse a role or instance profile that is not this run's; IAM has one of a name for all regions.
+    """Refuse a role or instance profile that does not belong to this run in this region.
+
+    IAM has one namespace for all regions, so the tags also name the region.
 
     Raises:
-        OwnershipRefused: it does not carry the run's tags, or the run made it in another region.
+        OwnershipRefused: it does not have the run's tags, or the run created it in another region.
     """
-    carried = {tag["Key"]: tag["Value"] for tag in tag_list}
-    elsewhere = carried.get(naming.REGION_TAG, region)
-    if any(carried.get(key) != value for key, value in naming.tags(run_id).items()):
-        why = f"it does not carry the tags of run {run_id}, so it is somebody else's"
-        raise OwnershipRefused(where, "it exists already", why, look)
+    found = tags_to_dict(tag_list)
+    refuse_foreign(where, found, run_id, next_command=look)
+    elsewhere = found.get(naming.REGION_TAG, region)
     if elsewhere != region:
-        why = f"run {run_id} has it in {elsewhere}, and IAM's names are the same in every region"
+        why = f"run {run_id} uses it in {elsewhere}, and IAM names are shared by all regions"
         raise OwnershipRefused(where, "it exists already", why, "kennel run --run-id <another name>")
 
 
 def _inline_policy(iam: Any, name: str) -> Mapping[str, Any] | None:
-    try:
-        document: Mapping[str, Any] = iam.get_role_policy(RoleName=name, PolicyName=POLICY_NAME)["PolicyDocument"]
-    except ClientError as error:
-        if is_not_found(error):
-            return None
-        raise
-    return document
+    answer: Mapping[str, Any] | None = none_if_missing(
+        lambda: iam.get_role_policy(RoleName=name, PolicyName=POLICY_NAME)
+    )
+    return answer and answer["PolicyDocument"]
 
 
 def _objects(sid: str, actions: list[str], bucket: str, prefixes: list[str]) -> Statement:
@@ -246,9 +241,10 @@ def _objects(sid: str, actions: list[str], bucket: str, prefixes: list[str]) -> 
     return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
 
 
-def _listing(bucket: str, prefixes: list[str]) -> Statement:
+def list_statement(sid: str, bucket: str, prefixes: list[str]) -> Statement:
+    """Return the policy statement that allows listing a bucket's objects under some prefixes."""
     return {
-        "Sid": "ListOwnPrefixes",
+        "Sid": sid,
         "Effect": "Allow",
         "Action": ["s3:ListBucket"],
         "Resource": [f"arn:aws:s3:::{bucket}"],
@@ -256,7 +252,7 @@ def _listing(bucket: str, prefixes: list[str]) -> Statement:
     }
 
 
-def _logs(aws: Aws, group: str, more: list[str] | None = None, *, describe: bool = True) -> tuple[Statement, ...]:
+def _write_logs(aws: Aws, group: str, more: list[str] | None = None, *, describe: bool = True) -> tuple[Statement, ...]:
     arn = f"arn:aws:logs:{aws.region}:{aws.account_id}:log-group:{group}"
     actions = ["logs:CreateLogStream", "logs:PutLogEvents", *(["logs:DescribeLogStreams"] if describe else [])]
     return (
@@ -264,17 +260,17 @@ def _logs(aws: Aws, group: str, more: list[str] | None = None, *, describe: bool
     )
 
 
-def _metrics(namespace: str) -> Statement:
+def _put_metrics(namespace: str) -> Statement:
     return {
         "Sid": "PutMetrics",
         "Effect": "Allow",
         "Action": ["cloudwatch:PutMetricData"],
-        "Resource": ["*"],  # PutMetricData knows no resources; the namespace is the only bound there is
+        "Resource": ["*"],  # PutMetricData supports no resources; only the namespace can be restricted
         "Condition": {"StringEquals": {"cloudwatch:namespace": namespace}},
     }
 
 
-def _pull(aws: Aws, repository: str) -> tuple[Statement, ...]:
+def _pull_image(aws: Aws, repository: str) -> tuple[Statement, ...]:
     arn = f"arn:aws:ecr:{aws.region}:{image_account(aws.region)}:repository/{repository}"
     layers = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
     return (

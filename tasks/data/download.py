@@ -20,7 +20,7 @@ import httpx
 
 from tasks.run.errors import DownloadFailed, SourceRefused
 from tasks.run.progress import ProgressFactory
-from tasks.run.records import write_atomically
+from tasks.run.record_store import write_atomically
 from tasks.run.settings import Settings
 
 REFERENCE_URL = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dogImages.zip"

@@ -2,7 +2,7 @@
 
 `locate` and `judge_source` touch no AWS: they find the bytes, decode every image and refuse data that no model should
 be trained on. `upload` then sends shards and, last of all, the manifest, which is the commit marker. What was judged
-good before is known from `tasks.data.memory`, so that unchanged data is neither decoded nor sent again.
+good before is known from `tasks.data.judgement_cache`, so that unchanged data is neither decoded nor sent again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tasks.data.archive import Listing, list_source
 from tasks.data.decoding import Decoded, Rejected, decode_all
 from tasks.data.download import download, is_url
 from tasks.data.images import ImageLimits
+from tasks.data.judgement_cache import JudgementCache, LocatedSource, staging_parameters
 from tasks.data.layout import (
     Candidate,
     LabelledImage,
@@ -37,7 +38,6 @@ from tasks.data.layout import (
     judge,
     read_layout,
 )
-from tasks.data.memory import LocatedSource, Memory, staging_parameters
 from tasks.data.sample import NAME as SAMPLE
 from tasks.data.sample import make_sample
 from tasks.data.shards import ShardPlan, StagedImage, image_rows, pack, plan_shards
@@ -156,7 +156,9 @@ def judge_source(
     return JudgedDataset(source, digest, layout.classes, tuple(images), quarantined, layout.ignored, warnings)
 
 
-def judge_and_upload(source: LocatedSource, memory: Memory, run: Run, progress: ProgressFactory) -> StagingOutcome:
+def judge_and_upload(
+    source: LocatedSource, cache: JudgementCache, run: Run, progress: ProgressFactory
+) -> StagingOutcome:
     """Decode and judge a source; only when it is good, create or adopt the bucket and upload.
 
     Raises:
@@ -165,7 +167,7 @@ def judge_and_upload(source: LocatedSource, memory: Memory, run: Run, progress: 
     """
     with spool_directory(run.settings) as spool_dir:
         judged = judge_source(source, run.settings, spool_dir, progress)
-        memory.remember(judged.digest)
+        cache.store(judged.digest)
         ensure_bucket(run)
         dataset, sent = upload(judged, run, progress)
     return StagingOutcome(dataset, judged, sent)
@@ -213,7 +215,7 @@ def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[
     sender = _Sender(run.aws, bucket, prefix, stored)
     total = sum(image.size_bytes for image in judged.images)
     with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"):
-        objects.abort_half_done_uploads(run.aws, bucket, f"{prefix}/")
+        objects.abort_incomplete_uploads(run.aws, bucket, f"{prefix}/")
         with progress("upload", total, "B") as told:
             shards = _send_shards(sender, plans, settings.upload_threads, told)
         sender.send("images.jsonl", b"".join(image_rows(plans)), "application/jsonl")

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tasks.run.errors import LedgerRefused
-from tasks.run.records import write_atomically
+from tasks.run.record_store import write_atomically
 
 FOLDER = "ec2"
 LOGIN = "login_key"

@@ -45,7 +45,7 @@ from tasks.run.errors import (
 )
 from tasks.run.handle import Run
 from tasks.run.records import InstanceRef
-from tasks.run.waiting import once_assumable
+from tasks.run.waiting import retry_until_role_propagates
 
 KIND = "instance"
 MAX_ATTEMPTS = 20
@@ -138,7 +138,7 @@ def terminate(run: Run, instance_ids: Sequence[str], *, waiting: Waiting = IN_RE
             wait_ended(run.aws, instance_id, waiting)
     for row in run.ledger.live():
         if row.kind == KIND and row.identifier in set(instance_ids) - set(failures):
-            run.ledger.removed(KIND, row.name)
+            run.ledger.mark_removed(KIND, row.name)
     if failures:
         what = "; ".join(f"{instance_id}: {error.what}: {error.why}" for instance_id, error in failures.items())
         raise TeardownIncomplete("terminate", what, "what still runs costs money", "kennel down --yes")
@@ -204,7 +204,7 @@ class _Launch:
             except ClientError as error:
                 if error_code(error) not in REFUSALS | {"IdempotentInstanceTerminated"}:
                     raise
-                self.run.ledger.removed(KIND, name)
+                self.run.ledger.mark_removed(KIND, name)
                 if error_code(error) in REFUSALS:
                     self._refuse(offer.label, error_code(error), str(error))
                     return None
@@ -242,7 +242,9 @@ class _Launch:
         """Send RunInstances, again while EC2 does not know the new instance profile yet."""
         ec2, waiting = self.run.aws.client("ec2"), self.waiting
         where = _where(self.plan)
-        return once_assumable(where, lambda: ec2.run_instances(**request), clock=waiting.clock, sleep=waiting.sleep)
+        return retry_until_role_propagates(
+            where, lambda: ec2.run_instances(**request), clock=waiting.clock, sleep=waiting.sleep
+        )
 
     def _made_unseen(self, token: str) -> str | None:
         """Look for an instance of that token, for a while: EC2 may not show at once what it made."""
@@ -264,7 +266,7 @@ class _Launch:
         found = settled(self.run.aws, instance_id, self.waiting)
         if found["State"]["Name"] not in ENDED:
             return found
-        self.run.ledger.removed(KIND, name)
+        self.run.ledger.mark_removed(KIND, name)
         code, message = reason_of(found)
         if code.startswith("Client.UserInitiated"):
             again = "the same command again, once it is clear who did"

@@ -26,7 +26,7 @@ from tasks.ec2.prices import InstanceCandidates, cost_usd, with_current_prices
 from tasks.ec2.profile import ensure_instance_profile
 from tasks.ec2.state import POLL_SECONDS, VISIBLE_SECONDS, instance_facts, instances_of, login, why_ended
 from tasks.ec2.training import Outcome, Worker, collect, follow, ship, start
-from tasks.model.archive import METRICS, agree, meta_in, metrics_of
+from tasks.model.archive import METRIC_NAMES, measured_metrics, read_meta, verify_meta
 from tasks.run.errors import KennelError, RemoteFailed, StageFailed, WaitTimedOut, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.ledger import live_rows
@@ -281,15 +281,15 @@ def _keep(run: Run, refs: Sequence[InstanceRef], minutes: int, error: KennelErro
 
 def _judged(job: RemoteJob, archive: Path, workers: Sequence[Worker]) -> dict[str, float]:
     """Return the model's metrics, held against the data and against what the training printed."""
-    meta = meta_in(archive, str(archive))
-    agree(job.dataset, meta, _printed(worker.log for worker in workers))
-    return metrics_of(meta)
+    meta = read_meta(archive, str(archive))
+    verify_meta(job.dataset, meta, _printed(worker.log for worker in workers))
+    return measured_metrics(meta)
 
 
 def _printed(logs: Iterator[Path]) -> dict[str, float]:
     """Return the last value that any log has of each metric, printed as `name=value`."""
     text = "\n".join(log.read_text(errors="replace") for log in logs)
-    found = {name: re.findall(rf"(?:^|\s){name}=([-+0-9.eE]+)", text) for name in METRICS}
+    found = {name: re.findall(rf"(?:^|\s){name}=([-+0-9.eE]+)", text) for name in METRIC_NAMES}
     return {name: float(values[-1]) for name, values in found.items() if values}
 
 

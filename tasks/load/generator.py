@@ -24,7 +24,8 @@ from urllib.parse import urlsplit
 from tasks.load.report import FILES, RETRY, STAGE, LoadTestIdentity, load_report_from, raise_if_invalid
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
-from tasks.run.records import EndpointRef, FunctionRef, LoadReport, forget_record, save_record
+from tasks.run.record_store import forget_record, save_record
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tasks.run.waiting import Say, say
 
@@ -85,7 +86,7 @@ def run_load_test(
     of the errors is raised, except where no request was sent.
 
     Raises:
-        TargetRefused: it is not clear which AWS is meant.
+        TargetRefused: the settings do not say clearly which AWS to use.
         OwnershipRefused: the target belongs to another account.
         SettingsRefused: a rate, time or image is out of bounds.
         StageFailed: the target is dead, or no request succeeded.

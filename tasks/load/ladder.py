@@ -15,7 +15,8 @@ from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.machine_watch import MachineWatch
 from tasks.load.rungs import Ceiling, Ladder, LadderRules, Rung, Verdict, climb
 from tasks.run.errors import Inconclusive, StageFailed
-from tasks.run.records import EndpointRef, LoadReport, load_record
+from tasks.run.record_store import load_record
+from tasks.run.records import EndpointRef, LoadReport
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
 

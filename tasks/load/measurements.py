@@ -24,8 +24,9 @@ from tasks.run.aws import Aws
 from tasks.run.clock import AwsClock
 from tasks.run.errors import StageFailed
 from tasks.run.handle import Run
-from tasks.run.machine import where
-from tasks.run.records import EndpointRef, FunctionRef, Record
+from tasks.run.machine import measured_on
+from tasks.run.record_store import Record
+from tasks.run.records import EndpointRef, FunctionRef
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
 from tasks.scaling.traffic import Figure, Measured, Traffic
@@ -101,7 +102,7 @@ def measure_deployment(
     noise, unnoticed = round(bounds.noise_ms, 1), round(bounds.unnoticed_ms, 1)
     measured = replace(measured, noise_ms=noise, unnoticed_ms=unnoticed, disturbed=disturbed)
     wall_seconds = time.perf_counter() - begun
-    record = LadderRecord(ladder, measured, where(run.settings), wall_seconds, bounds, ceiling)
+    record = LadderRecord(ladder, measured, measured_on(run.settings), wall_seconds, bounds, ceiling)
     run.keep(record)
     return record
 
@@ -134,7 +135,7 @@ def second_instance(aws: Aws, endpoint: EndpointRef) -> Iterator[float]:
         AwsFailed: AWS refused.
     """
     try:
-        seconds = AwsClock.of(aws.settings).aws_seconds(set_instance_count(aws, endpoint, 2))
+        seconds = AwsClock.from_settings(aws.settings).aws_seconds(set_instance_count(aws, endpoint, 2))
         say(f"ladder: one more instance serves after {seconds:.0f} s of AWS's")
         yield seconds
     finally:

@@ -19,7 +19,8 @@ from tasks.load.rungs import SAMPLES
 from tasks.run.aws import Aws
 from tasks.run.clock import MINUTE_SECONDS, AwsClock
 from tasks.run.errors import StageFailed
-from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record
+from tasks.run.record_store import load_record
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.waiting import Say, say
 from tasks.scaling.choice import ScalingPlan
 
@@ -131,7 +132,7 @@ def run_profile(
         WaitTimedOut: it did not end in time.
         SettingsRefused: a rate or duration is out of bounds.
     """
-    clock, first = AwsClock.of(aws.settings), profile.stages[0]
+    clock, first = AwsClock.from_settings(aws.settings), profile.stages[0]
     sleep(max(0.0, clock.next_minute() - time.time()))
     chosen = replace(
         options or GeneratorOptions(),

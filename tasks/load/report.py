@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.run.errors import Inconclusive, StageFailed
-from tasks.run.records import LoadReport, Record
+from tasks.run.record_store import Record
+from tasks.run.records import LoadReport
 
 STAGE = "loadtest"
 FILES = {

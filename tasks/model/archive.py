@@ -16,7 +16,7 @@ from typing import Any
 from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef
 
-METRICS = (
+METRIC_NAMES = (
     "train_loss",
     "validation_loss",
     "validation_accuracy",
@@ -32,7 +32,7 @@ METRIC_TOLERANCE = 5e-4
 """The log line rounds; SageMaker parses the rounded text."""
 
 
-def meta_in(archive: Path, label: str) -> dict[str, Any]:
+def read_meta(archive: Path, label: str) -> dict[str, Any]:
     """Return meta.json of a local model.tar.gz; `label` is what an error calls it.
 
     Raises:
@@ -61,7 +61,7 @@ def _member(archive: Path, name: str) -> bytes:
     raise ValueError(f"it has no member {name}")
 
 
-def agree(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[str, float]) -> None:
+def verify_meta(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[str, float]) -> None:
     """Refuse a model whose own account of itself differs from the metrics reported beside it or from its data.
 
     Raises:
@@ -85,7 +85,7 @@ def agree(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[str, f
         raise _disagreement(f"meta.json has test_accuracy {accuracy}, the job's metrics have {measured}")
 
 
-def metrics_of(meta: Mapping[str, Any]) -> dict[str, float]:
+def measured_metrics(meta: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers that a model's meta.json has measured."""
     return {name: float(value) for name, value in meta["metrics"].items() if isinstance(value, int | float)}
 

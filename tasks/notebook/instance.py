@@ -25,8 +25,8 @@ from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.naming import RESOURCE_PREFIX
-from tasks.run.records import Record
-from tasks.run.waiting import once_assumable, say, wait_for
+from tasks.run.record_store import Record
+from tasks.run.waiting import retry_until_role_propagates, say, wait_for
 
 DEADLINE_SECONDS = 900.0
 """AWS takes 2 to 5 minutes to start an instance, its on-start script may take 5 more."""
@@ -184,7 +184,7 @@ def _create(run: Run, plan: NotebookPlan) -> None:
     name = notebook_name(plan.run_id)
     fields = {**plan.changeable, **plan.fixed, "Tags": naming.tag_list(plan.run_id)}
     with run.ledger.create("notebook-instance", name) as row:
-        answer = once_assumable(
+        answer = retry_until_role_propagates(
             f"notebook {name}",
             lambda: run.aws.client("sagemaker").create_notebook_instance(NotebookInstanceName=name, **fields),
         )

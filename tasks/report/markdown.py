@@ -13,14 +13,8 @@ from tasks.report.parity import Parity, ParityRow
 from tasks.report.rows import summary_rows
 from tasks.report.summary import RunSummary
 from tasks.run.handle import RunFolder
-from tasks.run.records import (
-    SPLITS,
-    DatasetRef,
-    InstanceModel,
-    LoadReport,
-    TrainedModel,
-    write_atomically,
-)
+from tasks.run.record_store import write_atomically
+from tasks.run.records import SPLITS, DatasetRef, InstanceModel, LoadReport, TrainedModel
 from tasks.sagemaker.kept import kept_markdown
 from tasks.verdicts.report import scaling_markdown
 

@@ -16,7 +16,8 @@ from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.progress import show_progress
-from tasks.run.records import InstanceModel, Record, TrainedModel
+from tasks.run.record_store import Record
+from tasks.run.records import InstanceModel, TrainedModel
 from tasks.run.waiting import say
 
 STAGE = "parity"

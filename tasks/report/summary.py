@@ -8,15 +8,8 @@ from dataclasses import dataclass, replace
 from tasks.load.report import LoadTestIdentity
 from tasks.report.parity import Parity
 from tasks.run.handle import RunFolder
-from tasks.run.records import (
-    DatasetRef,
-    EndpointRef,
-    FunctionRef,
-    InstanceModel,
-    LoadReport,
-    Record,
-    TrainedModel,
-)
+from tasks.run.record_store import Record
+from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, InstanceModel, LoadReport, TrainedModel
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts
 

@@ -1,4 +1,4 @@
-"""What every other room uses: errors, settings, names, records, ledger, waiting, progress, clocks and AWS clients.
+"""The foundation of every other room: errors, settings, names, records, ledger, waiting, progress, clock, AWS clients.
 
-Imports no other room of tasks. `aws.py` is the only module of tasks that builds boto3 clients.
+This room imports no other room of tasks. `aws.py` is the only module of tasks that builds boto3 clients.
 """

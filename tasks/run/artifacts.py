@@ -1,6 +1,6 @@
-"""What a stage shows in Prefect: one Markdown artifact, made from the stage's record and nothing else.
+"""Publish a stage's result in Prefect as a Markdown artifact.
 
-A page in a browser cannot read this machine's files: pictures travel inside the Markdown, as `data:` URIs.
+A browser that shows Prefect's page cannot read this machine's files, so pictures are embedded as `data:` URIs.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from prefect.artifacts import acreate_markdown_artifact
 
 MAX_ITEMS = 8
 MAX_PICTURE_BYTES = 1_000_000
-"""A larger picture is named instead of embedded: an artifact is a row of Prefect's database."""
+"""A larger picture is named and not embedded, because an artifact is stored as a row of Prefect's database."""
 
 _PICTURE = re.compile(r"^!\[(?P<alt>[^\]]*)\]\((?P<path>.+\.png)\)$", re.MULTILINE)
 
 
 async def publish_record(stage: str, run_id: str, record: object) -> None:
-    """Create the artifact `<stage>-<run id>` with a table of the record's fields.
+    """Create the artifact `<stage>-<run id>`, which shows the record's fields as a table.
 
     Raises:
         TypeError: `record` is not a dataclass instance.
@@ -30,14 +30,17 @@ async def publish_record(stage: str, run_id: str, record: object) -> None:
 
 
 async def publish_markdown(stage: str, run_id: str, markdown: str, *, folder: Path = Path()) -> None:
-    """Create the artifact `<stage>-<run id>` with the text given, PNG pictures embedded; paths are as from `folder`."""
+    """Create the artifact `<stage>-<run id>` from Markdown and embed its PNG pictures.
+
+    The paths of pictures are relative to `folder`.
+    """
     key = re.sub(r"[^a-z0-9]+", "-", f"{stage}-{run_id}".lower()).strip("-")
-    shown = with_pictures(markdown, folder)
+    shown = embed_pictures(markdown, folder)
     await acreate_markdown_artifact(markdown=shown, key=key, description=f"{stage} of run {run_id}")
 
 
-def with_pictures(markdown: str, folder: Path = Path()) -> str:
-    """Return Markdown with each local PNG that stands on a line of its own embedded, or named when it cannot be."""
+def embed_pictures(markdown: str, folder: Path = Path()) -> str:
+    """Embed each local PNG picture that has a line of its own; a missing or too large one is replaced by its path."""
     return _PICTURE.sub(lambda found: _embedded(found, folder), markdown)
 
 
@@ -52,9 +55,13 @@ def _embedded(found: re.Match[str], folder: Path) -> str:
 
 
 def record_table(stage: str, run_id: str, record: object) -> str:
-    """Return a record as a Markdown table, long collections cut with their length said."""
+    """Return a record as a Markdown table; long collections are cut, and their length is added.
+
+    Raises:
+        TypeError: `record` is not a dataclass instance.
+    """
     if not dataclasses.is_dataclass(record) or isinstance(record, type):
-        raise TypeError(f"a record is an instance of a dataclass, not {type(record).__name__}")
+        raise TypeError(f"the record must be a dataclass instance, not {type(record).__name__}")
     rows = [f"| {name} | {_cell(value)} |" for name, value in dataclasses.asdict(record).items()]
     return "\n".join([f"## {stage} of run {run_id}", "", "| field | value |", "|---|---|", *rows, ""])
 

@@ -1,7 +1,7 @@
-"""The only place that builds AWS clients.
+"""Build the AWS clients of a run; no other module does.
 
-Every client has bounded standard retries, timeouts and the endpoint that `Settings.target` decided. Before the first
-call to anything else, the caller's account is asked for once and compared with the account that the user named.
+Every client has timeouts, a bounded number of standard retries and the endpoint that the settings name. Before any
+other call, STS is asked once for the caller's account, which must be the account that the user named.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from tasks.run.errors import TargetRefused, aws_boundary
 from tasks.run.settings import Settings
 
 INVOKE_TIMEOUT_SECONDS = 70.0
-"""InvokeEndpoint's container has 60 s; botocore's default of 60 s would give up at the same moment."""
+"""SageMaker gives a container 60 s to answer; botocore's default timeout of 60 s would end at the same moment."""
 
 _LONG_CALLS = frozenset({"sagemaker-runtime", "lambda"})
 _HOME_REGIONS = {"pricing": "us-east-1"}
-"""Services that answer for every region and live in a few."""
+"""Services that answer for all regions from an endpoint in one of them."""
 
 
 class Aws:
-    """Clients for one account, region and endpoint; constructing it does no I/O and is cheap."""
+    """The AWS clients for one account, region and endpoint; constructing it does no I/O."""
 
     def __init__(self, settings: Settings) -> None:
-        """Decide the target.
+        """Decide from the settings whether real AWS or the embedded one is used.
 
         Raises:
-            TargetRefused: it is not clear which AWS is meant.
+            TargetRefused: the settings do not say clearly which AWS to use.
         """
         self.settings = settings
         self.target = settings.target()
@@ -44,16 +44,16 @@ class Aws:
 
     @property
     def endpoint(self) -> str:
-        """Where calls go: a loopback URL, or "aws"."""
+        """The endpoint that calls go to: a loopback URL, or "aws"."""
         return self.settings.endpoint_url or "aws"
 
     @property
     def account_id(self) -> str:
-        """Return the caller's account, asked for once.
+        """The caller's account id; the first access asks STS for it.
 
         Raises:
             TargetRefused: it is not the account that the user named.
-            AwsFailed: STS did not answer, or refused.
+            AwsFailed: STS did not answer, or refused the call.
         """
         with self._lock:
             if self._account_id is None:
@@ -62,18 +62,18 @@ class Aws:
 
     @property
     def bucket(self) -> str:
-        """Return the name of the project's bucket (which may not exist yet)."""
+        """The name of the project's bucket, which may not exist yet."""
         return self.settings.bucket_for(self.account_id)
 
     def client(self, service: str) -> Any:
-        """Return the cached botocore client of a service ("s3", "sagemaker", "lambda", ...). Thread-safe.
+        """Return the botocore client of a service ("s3", "sagemaker", "lambda", ...); it is cached and thread-safe.
 
         Raises:
-            TargetRefused: the caller's account is not the one named.
-            AwsFailed: the account could not be asked for.
+            TargetRefused: the caller's account is not the account that the user named.
+            AwsFailed: STS did not answer, or refused the call.
         """
         if service != "sts":
-            self.account_id  # noqa: B018  asked for before the first call to anything else
+            self.account_id  # noqa: B018  checks the account before the first call to any other service
         with self._lock:
             if service not in self._clients:
                 self._clients[service] = self._boto_session().client(
@@ -85,14 +85,17 @@ class Aws:
             return self._clients[service]
 
     def tags(self, run_id: str) -> dict[str, str]:
-        """Return the tags that everything made by a run carries."""
+        """Return the tags of every resource that a run creates."""
         return naming.tags(run_id)
 
     def sagemaker_session(self) -> Any:
         """Return a SageMaker SDK v3 session on the same endpoint and account.
 
-        The SDK passes an explicit public endpoint for STS and sends telemetry: this session drops the first and opts
-        out of the second. Importing the SDK takes seconds, so it happens here.
+        The SDK passes a public endpoint for STS and sends telemetry; this session ignores that endpoint and opts out of
+        telemetry. Importing the SDK takes seconds, so this method imports it and not the module.
+
+        Raises:
+            TargetRefused, AwsFailed: as `client` raises them.
         """
         from sagemaker.core.helper.session_helper import Session
 
@@ -106,7 +109,11 @@ class Aws:
         )
 
     def boto_session(self) -> Any:
-        """Return a boto3 session whose every client keeps this endpoint, whatever its caller asks for (for the SDK)."""
+        """Return a boto3 session for the SDK, whose clients use this endpoint even if the SDK passes another.
+
+        Raises:
+            TargetRefused, AwsFailed: as `client` raises them.
+        """
         self.account_id  # noqa: B018
         return _pinned_session_class()(self._credentials(), self.region, self.settings.endpoint_url)
 
@@ -116,7 +123,7 @@ class Aws:
         return self._session
 
     def _credentials(self) -> dict[str, str]:
-        """Local calls never carry the credentials of a profile; real ones use the normal chain."""
+        """Return dummy credentials for the embedded AWS, and none for real AWS, where boto3's own chain finds them."""
         if self.target.has_profile_credentials:
             return {}
         return {
@@ -145,10 +152,10 @@ class Aws:
 
 
 def _pinned_session_class() -> Any:
-    """Return a subclass of boto3's Session (built late: the SDK needs a real subclass, nothing else does)."""
+    """Return a subclass of boto3's Session; the SDK checks for a real subclass, so a wrapper would not do."""
 
     class PinnedSession(boto3.session.Session):  # type: ignore[misc]
-        """A session that ignores `endpoint_url` arguments, for the SDK passes a public one for STS."""
+        """A session that ignores `endpoint_url` arguments, because the SDK passes a public endpoint for STS."""
 
         def __init__(self, credentials: dict[str, str], region: str, endpoint_url: str | None) -> None:
             super().__init__(region_name=region, **credentials)

@@ -1,9 +1,9 @@
-"""The error tree of kennel, and the one boundary at which AWS's errors become ours.
+"""Define kennel's error tree and translate botocore's errors into it.
 
     KennelError                     exit code 1
     ├── SettingsRefused             2   a setting is missing, misspelt or out of bounds
-    │   └── TargetRefused           2   it is not clear which AWS is meant, so none is called
-    ├── DataRefused                 3   the data was read and judged unfit; nothing was created
+    │   └── TargetRefused           2   the settings do not say which AWS to use; none is called
+    ├── DataRefused                 3   the data was read and is unfit for training; nothing was created
     │   └── SourceRefused           3   the source cannot be read safely (hostile archive, wrong layout)
     ├── DownloadFailed              4   the source could not be fetched
     ├── AwsFailed                   5   AWS answered with an error
@@ -12,20 +12,20 @@
     │   ├── AlreadyExists           5
     │   ├── LimitReached            5   quota, capacity or throttling, after the bounded retries
     │   └── Unreachable             5   no answer within the deadline
-    ├── OwnershipRefused            6   the name exists and is not ours; it is left alone
+    ├── OwnershipRefused            6   a resource of that name exists and is not ours; it is not changed
     ├── LedgerRefused               6   the ledger belongs to another account or endpoint, or is damaged
     ├── RunBusy                     7   another process works on this run
     ├── WaitTimedOut                8   a deadline passed
     ├── StageFailed                 9   a training job, endpoint, function or load test ended badly
-    │   ├── Inconclusive            11  a load test says nothing: the machine or the generator was disturbed
-    │   └── RemoteFailed            9   something went wrong on a machine that is reached by SSH, or on the way to it
-    │       ├── HostKeyRefused      9   another machine answers there than the one we know; nothing was sent to it
-    │       ├── LoginRefused        9   the machine does not let this user or key in, or the key cannot be used
-    │       ├── ConnectionLost      9   no connection could be made, or it was cut or fell silent
+    │   ├── Inconclusive            11  a load test proves nothing: the machine or the generator was disturbed
+    │   └── RemoteFailed            9   an operation over SSH failed, on the remote machine or on the connection
+    │       ├── HostKeyRefused      9   the server's host key is not the expected one; nothing was sent to it
+    │       ├── LoginRefused        9   the server refuses this user or key, or the key cannot be used
+    │       ├── ConnectionLost      9   no connection could be made, or it was closed or stopped responding
     │       └── CommandFailed       9   a command ended with a status other than 0, or by a signal
-    └── TeardownIncomplete          10  something of ours is still there
+    └── TeardownIncomplete          10  a resource of ours still exists
 
-Every error says where it happened, what was met, why that stops the work, and the command that helps.
+Every error says where it happened, what happened, why that stops the work, and which command to run next.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from botocore.exceptions import ConnectionError as AwsConnectionError
 
 
 class KennelError(Exception):
-    """A failure that a person can act on.
+    """The base of every failure that a user can act on.
 
-    `where` is the step ("stage_data: bucket"), `what` the thing met, `why` the reason that it stops the work, and
-    `next_command` something to type or do.
+    `where` is the step ("stage_data: bucket"), `what` is what happened, `why` is the reason that this stops the work,
+    and `next_command` is a command to type or a thing to do.
     """
 
     exit_code: ClassVar[int] = 1
@@ -65,11 +65,11 @@ class SettingsRefused(KennelError):
 
 
 class TargetRefused(SettingsRefused):
-    """It is not clear which AWS is meant, so none is called."""
+    """The settings do not say clearly which AWS to use, so none is called."""
 
 
 class DataRefused(KennelError):
-    """The data was read and judged unfit; nothing was created."""
+    """The data was read and is unfit for training; nothing was created."""
 
     exit_code = 3
 
@@ -85,7 +85,7 @@ class DownloadFailed(KennelError):
 
 
 class AwsFailed(KennelError):
-    """AWS answered with an error; `code` is AWS's own, or None when there was no answer."""
+    """AWS answered with an error; `code` is AWS's error code, or None when there was no answer."""
 
     exit_code = 5
 
@@ -96,45 +96,45 @@ class AwsFailed(KennelError):
 
 
 class AccessDenied(AwsFailed):
-    """The caller may not do this."""
+    """The caller is not allowed to make this call, or has no credentials."""
 
 
 class NotFound(AwsFailed):
-    """The thing asked for does not exist."""
+    """The requested resource does not exist."""
 
 
 class AlreadyExists(AwsFailed):
-    """The thing to be created exists, or is in a state that forbids the call."""
+    """The resource to be created exists already, or its state forbids the call."""
 
 
 class LimitReached(AwsFailed):
-    """A quota, missing capacity or throttling that outlasted the bounded retries."""
+    """A quota, missing capacity or throttling stopped the call, and the bounded retries did not help."""
 
 
 class Unreachable(AwsFailed):
-    """No answer within the deadline."""
+    """AWS did not answer within the deadline."""
 
 
 class OwnershipRefused(KennelError):
-    """The name exists and is not ours; it is left alone."""
+    """A resource of that name exists and is not ours; it is not changed."""
 
     exit_code = 6
 
 
 class LedgerRefused(KennelError):
-    """The ledger belongs to another account or endpoint, or is damaged."""
+    """The ledger belongs to another account or endpoint, or a file of the run is damaged."""
 
     exit_code = 6
 
 
 class RunBusy(KennelError):
-    """Another process works on this run."""
+    """Another process is working on this run."""
 
     exit_code = 7
 
 
 class WaitTimedOut(KennelError):
-    """A deadline passed before the thing waited for happened."""
+    """A deadline passed before the awaited state was reached."""
 
     exit_code = 8
 
@@ -146,25 +146,28 @@ class StageFailed(KennelError):
 
 
 class Inconclusive(StageFailed):
-    """A load test says nothing of its target: the machine was disturbed, or the generator was the bottleneck."""
+    """A load test proves nothing about its target: the machine was disturbed, or the generator was the bottleneck."""
 
     exit_code = 11
 
 
 class RemoteFailed(StageFailed):
-    """Something went wrong on a machine that is reached by SSH, or on the way to it."""
+    """An operation over SSH failed, on the remote machine or on the connection to it."""
 
 
 class HostKeyRefused(RemoteFailed):
-    """Another machine answers there than the one we know; nothing was sent to it."""
+    """The server's host key is not the expected one; nothing was sent to the server."""
 
 
 class LoginRefused(RemoteFailed):
-    """The machine does not let this user or key in, or the key cannot be used."""
+    """The server refuses this user or key, or the key cannot be used."""
 
 
 class ConnectionLost(RemoteFailed):
-    """No connection could be made, or it was cut or fell silent; `obstacle` says what was met, None once logged in."""
+    """No connection could be made, or it was closed or stopped responding.
+
+    `obstacle` says what prevented the login; it is None when the connection was lost after the login.
+    """
 
     def __init__(self, where: str, what: str, why: str, next_command: str, obstacle: str | None = None) -> None:
         super().__init__(where, what, why, next_command)
@@ -177,7 +180,7 @@ class CommandFailed(RemoteFailed):
 
 
 class TeardownIncomplete(KennelError):
-    """Something of ours is still there."""
+    """A resource of ours still exists."""
 
     exit_code = 10
 
@@ -228,31 +231,32 @@ _LIMIT = {
 
 
 def error_code(error: ClientError) -> str:
-    """Return AWS's code of an error, such as "ValidationException"."""
+    """Return the AWS code of an error, such as "ValidationException"."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def is_not_found(error: ClientError) -> bool:
-    """Tell whether AWS says that the thing does not exist.
+    """Tell whether an error means that the resource does not exist.
 
-    SageMaker says it with a ValidationException and IAM, S3 and Lambda with codes of their own.
+    SageMaker reports this with a ValidationException; IAM, S3 and Lambda have codes of their own for it.
     """
     code = error_code(error)
     if code in _NOT_FOUND:
         return True
     message = str(error.response.get("Error", {}).get("Message", "")).lower()
-    said_so = any(words in message for words in ("could not find", "not found", "does not exist", "recordnotfound"))
-    return code == "ValidationException" and said_so
+    means_missing = ("could not find", "not found", "does not exist", "recordnotfound")
+    return code == "ValidationException" and any(words in message for words in means_missing)
 
 
 def translate(error: ClientError | BotoCoreError, where: str, next_command: str = "kennel status") -> AwsFailed:
-    """Return the error of ours that an error of botocore's means; raise it `from` the original."""
+    """Return the `AwsFailed` that matches a botocore error; the caller raises it `from` the original."""
     if isinstance(error, ClientError):
         return _translate_answer(error, where, next_command)
     if isinstance(error, NoCredentialsError):
-        return AccessDenied(where, str(error), "no credentials were found", "aws configure, or kennel run without AWS")
+        configure = "aws configure, or unset KENNEL_ACCOUNT_ID to use the embedded AWS"
+        return AccessDenied(where, str(error), "boto3 found no AWS credentials", configure)
     if isinstance(error, AwsConnectionError | HTTPClientError):
-        return Unreachable(where, str(error), "no answer within the deadline and its retries", next_command)
+        return Unreachable(where, str(error), "AWS did not answer in time, and the retries are used up", next_command)
     return AwsFailed(where, str(error), f"the AWS library raised {type(error).__name__}", next_command)
 
 
@@ -272,10 +276,10 @@ def _translate_answer(error: ClientError, where: str, next_command: str) -> AwsF
 
 @contextmanager
 def aws_boundary(where: str, next_command: str = "kennel status") -> Iterator[None]:
-    """Translate whatever botocore raises inside the block.
+    """Translate every error that botocore raises inside the block.
 
     Raises:
-        AwsFailed: or the kind of it that fits, from the original error.
+        AwsFailed: botocore raised an error; the subclass that matches it is raised, from the original.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""The handle of a run: its id, its folder, its records, its lock and its ledger, from one object.
+"""Give access to a run through one object: its id, folder, records, lock and ledger.
 
-`RunFolder` asks AWS for nothing: commands read finished runs with it. `Run` also knows the AWS that the run works on,
-and so has the run's ledger.
+`RunFolder` makes no AWS call, so commands use it to read finished runs. `Run` adds the AWS clients that the run works
+with, and the run's ledger.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import Ledger, run_lock
-from tasks.run.records import Kept, Record, forget_record, load_record, record_path, save_record
+from tasks.run.record_store import AnyRecord, Record, forget_record, load_record, record_path, save_record
 from tasks.run.settings import Settings
 
 
@@ -29,22 +29,22 @@ class RunFolder:
         return self.folder.name
 
     def path(self, kind: type[Record], /, **fields: object) -> Path:
-        """Return the file of a kind of record; `fields` are those that the file's name has."""
+        """Return the path of the file of a kind of record; `fields` are the fields that the file's name contains."""
         return record_path(self.folder, kind, **fields)
 
-    def find(self, kind: type[Kept], /, **fields: object) -> Kept | None:
-        """Return the run's record of a kind, or None when no stage has made it.
+    def find(self, kind: type[AnyRecord], /, **fields: object) -> AnyRecord | None:
+        """Return the run's record of a kind, or None when no stage has written it.
 
         Raises:
             LedgerRefused: the file cannot be read as that record.
         """
         return load_record(self.folder, kind, **fields)
 
-    def need(self, kind: type[Kept]) -> Kept:
-        """Return the run's record of a kind.
+    def need(self, kind: type[AnyRecord]) -> AnyRecord:
+        """Return the run's record of a kind, which must exist.
 
         Raises:
-            SettingsRefused: the run has none; the message names the command that makes it.
+            SettingsRefused: the run has no such record; the message names the command that makes it.
             LedgerRefused: the file cannot be read as that record.
         """
         record = self.find(kind)
@@ -55,25 +55,25 @@ class RunFolder:
         return record
 
     def keep(self, record: Record) -> Path:
-        """Write a record to its file, whole or not at all, and return the path."""
+        """Write a record to its file atomically and return the path."""
         return save_record(self.folder, record)
 
     def forget(self, *kinds: type[Record]) -> None:
-        """Remove the run's records of some kinds; one that is not there is passed over."""
+        """Delete the run's records of some kinds; a record that does not exist is skipped."""
         for kind in kinds:
             forget_record(self.folder, kind)
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the run for this process inside the block; may be entered again by the process that has it.
+        """Lock the run for this process inside the block; the process that holds the lock may enter it again.
 
         Raises:
-            RunBusy: another process holds it; its pid is named.
+            RunBusy: another process holds the lock; the message names its pid.
         """
         return run_lock(self.folder)
 
 
 class Run(RunFolder):
-    """A run on an AWS; constructing it does no I/O. It may be used from several threads."""
+    """A run together with its AWS clients and its ledger; constructing it does no I/O, and it is thread-safe."""
 
     def __init__(self, aws: Aws, run_id: str) -> None:
         super().__init__(aws.settings.run_dir(run_id))
@@ -83,25 +83,26 @@ class Run(RunFolder):
 
     @classmethod
     def load(cls, run_id: str) -> Run:
-        """Return the run of an id, on the AWS and in the folder that the environment's settings name.
+        """Return the run with an id; the settings from the environment name its AWS and its folder.
 
         Raises:
-            SettingsRefused: a setting is out of bounds, or it is not clear which AWS is meant.
+            SettingsRefused: a setting is out of bounds, or the settings do not say which AWS to use.
         """
         return cls(Aws(Settings.load()), run_id)
 
     @property
     def settings(self) -> Settings:
-        """The settings that the run works with."""
+        """The settings that the run uses."""
         return self.aws.settings
 
     @property
     def ledger(self) -> Ledger:
-        """The run's ledger for the account and endpoint in use, opened once (one STS call, if none was made yet).
+        """The run's ledger for the account and endpoint in use; the first access opens it, which may call STS.
 
         Raises:
-            LedgerRefused: it is another account's or endpoint's and still has live rows, or it is damaged.
-            AwsFailed: the account could not be asked for.
+            LedgerRefused: it belongs to another account or endpoint and still has live rows, or it is damaged.
+            TargetRefused: the caller's account is not the account that the user named.
+            AwsFailed: STS did not answer, or refused the call.
         """
         with self._opening:
             if self._ledger is None:

@@ -1,9 +1,10 @@
-"""The ledger: what a run made, written down before it is made.
+"""Record every resource that a run creates, before the call that creates it.
 
-`runs/<run id>/ledger.jsonl` holds JSON lines. The first is a header (account, endpoint, region); each further line is
-one state of one resource: "intended" (fsynced before the create call), then "created", "adopted", "uncertain" (the
-call failed, and may still have worked) and at last "removed". A torn last line, left by a crash, is ignored: its call
-had not begun. Files are 0600 in a directory of 0700. A second process is kept off a run by `run_lock`.
+The ledger is `runs/<run id>/ledger.jsonl`. Its first line is a header (account, endpoint, region). Each further line is
+one state of one resource: "intended" (fsynced before the create call), then "created", "adopted" (it existed already)
+or "uncertain" (the call failed but may have worked), and finally "removed". An incomplete last line, left by a crash,
+is ignored, because its call had not begun. Files have mode 0600 in a folder of mode 0700. `run_lock` keeps a second
+process from working on the same run.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class LedgerHeader:
-    """Whose resources the rows name."""
+    """The account, endpoint and region that the resources of a ledger belong to."""
 
     run_id: str
     account_id: str
@@ -40,7 +41,7 @@ class LedgerHeader:
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """The latest state of one resource; `at` is UTC in ISO 8601, `identifier` an ARN or id."""
+    """The latest state of one resource; `at` is the time of that state (UTC, ISO 8601), `identifier` an ARN or id."""
 
     kind: str
     name: str
@@ -51,13 +52,13 @@ class LedgerRow:
 
     @property
     def age_seconds(self) -> float:
-        """How long ago it was written."""
+        """The number of seconds since the row was written."""
         return (datetime.now(UTC) - datetime.fromisoformat(self.at)).total_seconds()
 
 
 @dataclass
 class Creation:
-    """What a create call fills in: set `identifier` to the ARN or id of what was made."""
+    """The result of a create call: the caller sets `identifier` to the ARN or id of the new resource."""
 
     kind: str
     name: str
@@ -65,11 +66,11 @@ class Creation:
 
 
 class Ledger:
-    """The rows of one run, for one account and endpoint.
+    """The ledger of one run, for one account and endpoint.
 
-    Raises (constructing):
-        LedgerRefused: the file is another account's or endpoint's and still has live rows, is damaged in the middle,
-            or was written by a later format.
+    Raises:
+        LedgerRefused: by the constructor, when the file belongs to another account or endpoint and still has live
+            rows, when it is damaged in the middle, or when its format is not known.
     """
 
     def __init__(self, run_dir: Path, *, account_id: str, endpoint: str, region: str = "us-east-1") -> None:
@@ -86,9 +87,9 @@ class Ledger:
 
     @contextmanager
     def create(self, kind: str, name: str) -> Iterator[Creation]:
-        """Write the row, let the block make the call, and complete the row with the identifier that the block sets.
+        """Write the row, run the block, which makes the create call, and add the identifier that the block sets.
 
-        A block that raises leaves the row "uncertain": the resource may exist all the same.
+        If the block raises, the row becomes "uncertain", because the resource may exist anyway.
         """
         self.record(kind, name, "intended")
         crash_point(f"{kind}:before")
@@ -104,17 +105,20 @@ class Ledger:
         self.record(kind, name, "created", identifier=creation.identifier)
 
     def adopt(self, kind: str, name: str, identifier: str | None = None) -> None:
-        """Note that a resource of this run was found to exist; nothing is written when the ledger knows it already.
+        """Record that a resource of this run exists already; write nothing if the ledger has it as existing.
 
-        A row that was only "intended" or "uncertain" becomes "created": the call had worked after all.
+        A row that was only "intended" or "uncertain" becomes "created", because the call had worked.
+
+        Raises:
+            LedgerRefused: as `read_ledger`.
         """
         states = {row.state for row in self.rows() if (row.kind, row.name) == (kind, name)}
         if states & {"created", "adopted"}:
             return
         self.record(kind, name, "created" if states & {"intended", "uncertain"} else "adopted", identifier=identifier)
 
-    def removed(self, kind: str, name: str) -> None:
-        """Note that a resource is gone."""
+    def mark_removed(self, kind: str, name: str) -> None:
+        """Record that a resource no longer exists."""
         self.record(kind, name, "removed")
 
     def record(
@@ -125,11 +129,19 @@ class Ledger:
         self._append({key: value for key, value in asdict(row).items() if value is not None})
 
     def rows(self) -> list[LedgerRow]:
-        """Return the latest state of every resource, in the order in which they were first written."""
+        """Return the latest state of every resource, in the order of their first rows.
+
+        Raises:
+            LedgerRefused: as `read_ledger`.
+        """
         return read_ledger(self.path.parent)[1]
 
     def live(self) -> list[LedgerRow]:
-        """Return the rows of everything that may exist: all that was not removed."""
+        """Return the rows of all resources that may exist, which are those that are not marked as removed.
+
+        Raises:
+            LedgerRefused: as `read_ledger`.
+        """
         return live_rows(self.path.parent)
 
     def _append(self, entry: dict[str, object]) -> None:
@@ -137,7 +149,7 @@ class Ledger:
         with self._lock:
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             try:
-                _end_torn_line(descriptor)
+                _cut_incomplete_line(descriptor)
                 os.write(descriptor, line)
                 os.fsync(descriptor)
             finally:
@@ -145,10 +157,10 @@ class Ledger:
 
 
 def read_ledger(run_dir: Path) -> tuple[LedgerHeader | None, list[LedgerRow]]:
-    """Read a run's header and latest rows without asking AWS for anything; (None, []) when there is no ledger.
+    """Return a run's ledger header and latest rows without an AWS call; (None, []) when there is no ledger.
 
     Raises:
-        LedgerRefused: a line other than a torn one cannot be read, or the format is a later one.
+        LedgerRefused: a line other than an incomplete last one cannot be read, or the format is not known.
     """
     path = run_dir / FILE_NAME
     if not path.exists():
@@ -166,7 +178,7 @@ def read_ledger(run_dir: Path) -> tuple[LedgerHeader | None, list[LedgerRow]]:
 
 
 def live_rows(run_dir: Path) -> list[LedgerRow]:
-    """Return the rows of everything that a run may have alive, without asking AWS.
+    """Return the rows of all resources of a run that may exist, without an AWS call.
 
     Raises:
         LedgerRefused: as `read_ledger`.
@@ -177,27 +189,29 @@ def live_rows(run_dir: Path) -> list[LedgerRow]:
 def crash_point(name: str) -> None:
     """Kill this process with SIGKILL if KENNEL_CRASH_AT names this point ("<kind>:before" or "<kind>:after").
 
-    The test hook for fault B1: nothing can be cleaned up here, as after a power cut.
+    Tests use this to show that a run recovers when the process dies without any cleanup, as in a power failure.
     """
     if os.environ.get("KENNEL_CRASH_AT") == name:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass
-class _Held:
+class _HeldLocks:
+    """The run locks of this process: the descriptor of each lock file, and how often it was entered."""
+
     descriptors: dict[Path, tuple[int, int]] = field(default_factory=dict)
     guard: threading.Lock = field(default_factory=threading.Lock)
 
 
-_HELD = _Held()
+_HELD = _HeldLocks()
 
 
 @contextmanager
 def run_lock(run_dir: Path) -> Iterator[None]:
-    """Hold a run for this process; may be entered again by the process that has it.
+    """Lock a run for this process inside the block; the process that holds the lock may enter it again.
 
     Raises:
-        RunBusy: another process holds it; its pid is named.
+        RunBusy: another process holds the lock; the message names its pid.
     """
     run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = (run_dir / "lock").resolve()
@@ -222,7 +236,7 @@ def _lock_file(path: Path, run_id: str) -> int:
     except BlockingIOError as error:
         holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
         os.close(descriptor)
-        why = "two processes on one run would make things twice"
+        why = "two processes on one run would create resources twice"
         wait = f"kennel status {run_id}, or wait for process {holder} to end"
         raise RunBusy(f"run {run_id}", f"process {holder} is working on it", why, wait) from error
     os.ftruncate(descriptor, 0)
@@ -230,8 +244,8 @@ def _lock_file(path: Path, run_id: str) -> int:
     return descriptor
 
 
-def _end_torn_line(descriptor: int) -> None:
-    """Cut a torn last line off, so that the next row does not join it."""
+def _cut_incomplete_line(descriptor: int) -> None:
+    """Remove an incomplete last line, so that the next row starts on a line of its own."""
     size = os.fstat(descriptor).st_size
     if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
         return
@@ -241,25 +255,25 @@ def _end_torn_line(descriptor: int) -> None:
 
 def _entries(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is torn or empty
+    for number, line in enumerate(lines[:-1], start=1):  # the part after the last newline is incomplete or empty
         try:
             entry = json.loads(line)
         except ValueError as error:
             raise _damaged(path, number, str(error)) from error
         if not isinstance(entry, dict):
-            raise _damaged(path, number, "not an object")
+            raise _damaged(path, number, "the line is not a JSON object")
         yield number, entry
 
 
 def _header(path: Path, entry: object) -> LedgerHeader:
     if not isinstance(entry, dict) or entry.get("ledger") != FORMAT:
-        raise _damaged(path, 1, f"format {FORMAT} was expected; another release of kennel wrote it")
+        raise _damaged(path, 1, f"its format is not {FORMAT}; another release of kennel wrote it")
     return LedgerHeader(**entry)
 
 
 def _row(path: Path, number: int, entry: dict[str, object]) -> LedgerRow:
     if entry.get("state") not in get_args(State):
-        raise _damaged(path, number, f"unknown state {entry.get('state')!r}")
+        raise _damaged(path, number, f"the state {entry.get('state')!r} is not known")
     try:
         return LedgerRow(**entry)  # type: ignore[arg-type]
     except TypeError as error:
@@ -271,7 +285,7 @@ def _keep_identifier(row: LedgerRow, known: LedgerRow) -> LedgerRow:
 
 
 def _damaged(path: Path, number: int, why: str) -> LedgerRefused:
-    by_tags = "kennel down --yes, which finds resources by their tags once the file is moved away"
+    by_tags = "move the file away, then kennel down --yes, which finds the resources by their tags"
     return LedgerRefused("ledger", f"{path}:{number} cannot be read", why, by_tags)
 
 

@@ -1,4 +1,4 @@
-"""The machine that a figure was measured on, in one line: no measured number is printed without it."""
+"""Describe in one line the machine that a figure was measured on; reports print it beside every measured number."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 
 from tasks.run.settings import LOCAL_HOSTING_PATH, Settings
 
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on loopback
+_PROXYLESS = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Ignores proxy settings, because the embedded AWS is on loopback."""
 
 
 def hardware() -> str:
-    """Return processors that this process may use, their name, AMX bf16 if they have it, system and Python version."""
+    """Return the number and name of the usable processors, AMX bf16 if present, the system and Python's version."""
     information = _processor_information()
     names = [line.partition(":")[2].strip() for line in information.splitlines() if line.startswith("model name")]
     name = names[0] if names else platform.processor() or "unknown processor"
@@ -25,10 +26,10 @@ def hardware() -> str:
     return f"{usable_processors()} × {name}{units}, {system}, Python {version}"
 
 
-def where(settings: Settings) -> str:
-    """Return what a run's seconds were measured on: AWS and its region, or the embedded AWS and this machine.
+def measured_on(settings: Settings) -> str:
+    """Return where a run's seconds were measured: on AWS in a region, or on the embedded AWS on this machine.
 
-    The embedded AWS's clock and the limits of its hosting instances are told where they are not the usual ones.
+    The time scale is included when it is not 1, and so are limits of the embedded AWS's hosting instances.
     """
     if not settings.target().runs_on_this_machine:
         return f"AWS, {settings.region}"
@@ -38,7 +39,7 @@ def where(settings: Settings) -> str:
 
 
 def _hosting_limits(settings: Settings) -> list[str]:
-    """Ask the embedded AWS what one hosting instance serves; another AWS on loopback has no such limits."""
+    """Ask the embedded AWS for the limits of its hosting instances; another server on loopback has no such limits."""
     rules = ask_embedded_aws(settings, LOCAL_HOSTING_PATH)
     try:
         return [
@@ -50,19 +51,19 @@ def _hosting_limits(settings: Settings) -> list[str]:
 
 
 def ask_embedded_aws(settings: Settings, path: str) -> Any:
-    """Return what the embedded AWS answers (JSON) at one of its own paths; None where another AWS, or none, answers."""
+    """Return the JSON answer of the embedded AWS at one of its own paths, or None if no embedded AWS answers."""
     if settings.endpoint_url is None:
         return None
     address = f"{settings.endpoint_url.rstrip('/')}{path}"
     try:
-        with DIRECT.open(address, timeout=settings.connect_timeout_seconds) as answer:
+        with _PROXYLESS.open(address, timeout=settings.connect_timeout_seconds) as answer:
             return json.loads(answer.read())
     except (OSError, HTTPException, ValueError):
         return None
 
 
 def usable_processors() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,6 +1,6 @@
-"""Names and tags: decided by the run id, so that a repeated command finds what the first one made.
+"""Derive resource names and tags from the run id, so that a repeated command finds what the first one created.
 
-Pure functions; no clock, no randomness, no I/O.
+These are pure functions without clock, randomness or I/O.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -19,28 +20,28 @@ if TYPE_CHECKING:
 
 PROJECT = "kennel"
 RESOURCE_PREFIX = f"{PROJECT}-"
-"""What every resource name of ours begins with."""
+"""The prefix of the name of every resource that kennel creates."""
 
 PROJECT_TAG = "kennel:project"
 RUN_TAG = "kennel:run"
 REGION_TAG = "kennel:region"
-"""On roles, which IAM has once for all regions."""
+"""The tag on roles that names the run's region, because IAM has one namespace for all regions."""
 
 NUMBER_TAG = "kennel:number"
 SPEC_TAG = "kennel:spec"
-"""On EC2 instances: which of the run's instances it is, and the digest of the plan that it was made from."""
+"""Tags on EC2 instances: the instance's number within the run, and the digest of the plan that it was launched from."""
 
 RUN_ID_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?$"
-"""At most 24 characters, so that every name made from a run id fits AWS's limits (63 for SageMaker, 64 for IAM)."""
+"""A run id has at most 24 characters, so that names made from it fit AWS's limits (63 for SageMaker, 64 for IAM)."""
 
 RunId = Annotated[str, StringConstraints(pattern=RUN_ID_PATTERN)]
 
 
 def run_id_for(source: str, **choices: object) -> str:
-    """Return the run id of a command: the same source and choices give the same id.
+    """Return the run id of a command; the same source and choices always give the same id.
 
-    `choices` are whatever makes the outcome another one (backbone, epochs, instances, ...), JSON-serialisable;
-    None values are left out, so that adding an option later keeps the ids of commands that do not use it.
+    `choices` are the options that change the outcome (backbone, epochs, instances, ...) and must be JSON-serialisable.
+    None values are left out, so that a new option does not change the ids of commands that do not use it.
     """
     chosen = {name: value for name, value in sorted(choices.items()) if value is not None}
     text = json.dumps([source, chosen], sort_keys=True, default=str)
@@ -48,9 +49,9 @@ def run_id_for(source: str, **choices: object) -> str:
 
 
 def training_run_id(source: str, training: TrainingOptions) -> str:
-    """Return the run id of a command that trains: what changes the model, or what SageMaker is asked for, changes it.
+    """Return the run id of a command that trains; it depends on the options that change the model or the job.
 
-    A training on EC2 of the same choices belongs to the same run, so that the two can be compared.
+    A training on EC2 with the same options has the same run id, so that the two can be compared.
     """
     return run_id_for(
         source,
@@ -74,9 +75,9 @@ def _slug(source: str) -> str:
 
 
 def resource_name(run_id: str, *parts: str, limit: int = 63) -> str:
-    """Return `kennel-<run id>-<parts>`, letters, digits and hyphens, at most `limit` characters.
+    """Return `kennel-<run id>-<parts>` in letters, digits and hyphens, with at most `limit` characters.
 
-    A name that is too long keeps its head and ends in a hash of the whole, so that two long names stay two names.
+    A name that is too long is cut and ends in a hash of the whole, so that two long names stay different.
     """
     name = re.sub(r"[^A-Za-z0-9-]+", "-", "-".join([PROJECT, run_id, *parts])).strip("-")
     if len(name) <= limit:
@@ -86,20 +87,25 @@ def resource_name(run_id: str, *parts: str, limit: int = 63) -> str:
 
 
 def name_prefix(run_id: str) -> str:
-    """Return the prefix that every resource name of a run begins with."""
+    """Return the prefix of the name of every resource of a run."""
     return f"{PROJECT}-{run_id}-"
 
 
 def bucket_name(account_id: str, region: str) -> str:
-    """Return the project's bucket in an account and region."""
+    """Return the name of the project's bucket in an account and region."""
     return f"{PROJECT}-{account_id}-{region}"
 
 
 def tags(run_id: str) -> dict[str, str]:
-    """Return the tags that everything made by a run carries."""
+    """Return the tags of every resource that a run creates."""
     return {RUN_TAG: run_id, PROJECT_TAG: PROJECT}
 
 
+def has_tags_of(run_id: str, found: Mapping[str, str]) -> bool:
+    """Tell whether a resource's tags say that the run created it."""
+    return all(found.get(key) == value for key, value in tags(run_id).items())
+
+
 def tag_list(run_id: str) -> list[dict[str, str]]:
-    """Return the run's tags in the `[{"Key", "Value"}]` form that IAM, S3 and SageMaker take."""
+    """Return the run's tags as the `[{"Key", "Value"}]` list that IAM, S3 and SageMaker take."""
     return [{"Key": key, "Value": value} for key, value in tags(run_id).items()]

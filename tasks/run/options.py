@@ -1,8 +1,9 @@
-"""What a person may choose for a run: frozen, bounded records that a flow, a command and a run id are made from.
+"""Define the options of a run as frozen records with bounds.
 
-Prefect shows them as nested forms, and `kennel` as flags; a value out of bounds makes no record. A record is made of
-parts (`ModelOptions` and `Machines` make `TrainingOptions`), because one part may be wanted without the other. Every
-default of an option stands here, or in the record of its own room: `tasks.load.options`.
+Prefect shows the records as nested forms, and `kennel` shows them as flags. The run id is computed from them. Creating
+a record with a value out of bounds fails. Larger records are composed of smaller ones (`ModelOptions` and `Machines`
+make `TrainingOptions`), because some callers need only one part. Every default is defined here; those of the load test
+are in `tasks.load.options`.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ Ec2Instances = Annotated[int, Field(ge=0, le=MOST_INSTANCES)]
 
 
 class Options(BaseModel):
-    """Options that belong together. An unknown name and a value out of bounds are refused when the record is made."""
+    """A group of options; creating one with an unknown name or a value out of bounds raises an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", field_title_generator=lambda name, _: name)
 
     @classmethod
     def of(cls, *parts: Options, **others: Any) -> Self:
-        """Make the record from those fields of other records that it has too, and from values by name.
+        """Create the record from the fields that it shares with other records, and from values given by name.
 
         Raises:
             pydantic.ValidationError: a value is out of bounds, or a name in `others` is unknown.
@@ -38,7 +39,7 @@ class Options(BaseModel):
 
 
 class ModelOptions(Options):
-    """What decides which model a training makes, whatever machines it runs on."""
+    """The options that determine the trained model, independent of the machines that it is trained on."""
 
     backbone: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$", description="resnet50, efficientnet_lite0, ...")] = (
         "efficientnet_lite0"
@@ -55,17 +56,17 @@ class ModelOptions(Options):
     finetune: Annotated[bool, Field(description="Train the backbone too (GPU).")] = False
 
     def with_resolved_weights(self) -> Self:
-        """Return the options with an absolute path of the weights, which belongs to a run's id."""
+        """Return the options with the weights' path made absolute, because the run id depends on that path."""
         return self if self.weights is None else self.model_copy(update={"weights": self.weights.resolve()})
 
     @property
     def hyperparameters(self) -> Hyperparameters:
-        """The arguments of training/train.py; it gets the weights as a channel."""
+        """The arguments of training/train.py, without the weights, which it receives as a channel."""
         return Hyperparameters(**{name: value for name, value in self if name in _HYPERPARAMETERS})
 
 
 class Machines(Options):
-    """The instances that SageMaker trains on, and for how long."""
+    """The instances that SageMaker trains on, and the time limit of the job."""
 
     instances: Annotated[int, Field(ge=1, le=MOST_INSTANCES, description="Training instances.")] = 1
     instance_type: Annotated[InstanceType | None, Field(description="Instead of the one chosen.")] = None
@@ -74,7 +75,7 @@ class Machines(Options):
 
 
 class Ec2Machines(Options):
-    """The EC2 instances that train, and for how long."""
+    """The EC2 instances that train, and the time limit of the training."""
 
     instances: Annotated[int, Field(ge=1, le=MOST_INSTANCES, description="EC2 instances; torchrun across them.")] = 1
     instance_type: Annotated[Ec2Type | None, Field(description="Instead of the ones chosen.")] = None
@@ -86,15 +87,15 @@ class Ec2Machines(Options):
 
 
 class TrainingOptions(Machines, ModelOptions):
-    """A training on SageMaker."""
+    """The options of a training on SageMaker."""
 
 
 class Ec2TrainingOptions(Ec2Machines, ModelOptions):
-    """A training on EC2 over SSH."""
+    """The options of a training on EC2 over SSH."""
 
 
 class DeployOptions(Options):
-    """The endpoint, and what the function in front of it may fetch."""
+    """The endpoint's instances, and the hosts that the function in front of it may fetch from."""
 
     instances: Annotated[int, Field(ge=1, le=MOST_INSTANCES, description="Instances of the endpoint.")] = 1
     instance_type: Annotated[InstanceType | None, Field(description="Instead of the smallest that autoscales.")] = None

@@ -1,7 +1,7 @@
-"""What long work tells of itself, so that whoever shows it to a person can draw it: stages, and steps inside them.
+"""Report the progress of long work: stages, and steps inside a stage.
 
-Both are records of the logger `kennel` that carry what they say as data (`record.stage`, `record.step`) beside the
-plain line. The command draws bars from them; elsewhere (a worker's flow run, a test) the line is all there is.
+Both are log records of the logger `kennel`. Beside the plain line they carry the same content as data (`record.stage`,
+`record.step`), from which the command draws progress bars. A worker's flow run shows only the line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STEP_EVERY_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of a command that begins or ends; `seconds` is its wall time so far."""
+    """The beginning or the end of a command's stage; `seconds` is its wall time so far."""
 
     name: str
     state: Literal["begins", "done", "failed"]
@@ -29,13 +29,13 @@ class Stage:
 
     @property
     def text(self) -> str:
-        """Say it in one line."""
+        """The log line."""
         return f"{self.name}: begins" if self.state == "begins" else f"{self.name}: {self.state}, {self.seconds:.1f} s"
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far something inside a stage is: `done` of `total` (None: unknown) in `unit` ("B", "s", a plural noun)."""
+    """The progress of a step: `done` of `total` (None when unknown) in `unit` ("B", "s" or a plural noun)."""
 
     label: str
     done: float
@@ -45,12 +45,12 @@ class Step:
 
     @property
     def is_over(self) -> bool:
-        """Whether it will not go on."""
+        """Whether the step has ended."""
         return self.note.startswith(("done", "stopped"))
 
     @property
     def amount(self) -> str:
-        """Say how much of how much: "12 of 39 s", "0.5 MB of 4.9 MB"."""
+        """The amounts done and in total: "12 of 39 s", "0.5 MB of 4.9 MB"."""
         if self.total is None:
             return amount_text(self.done, self.unit)
         done = amount_text(self.done, self.unit) if self.unit == "B" else f"{self.done:,.0f}"
@@ -58,66 +58,66 @@ class Step:
 
     @property
     def text(self) -> str:
-        """Say it in one line."""
+        """The log line."""
         return f"{self.label}: {self.amount}" + (f", {self.note}" if self.note else "")
 
 
-def tell_stage(stage: Stage) -> None:
-    """Log that a stage begins or ends."""
+def log_stage(stage: Stage) -> None:
+    """Log the beginning or the end of a stage."""
     LOGGER.info(stage.text, extra={"stage": stage})
 
 
-def tell_step(step: Step) -> None:
-    """Log how far a step is: a detail, of which a person needs the newest only."""
+def log_step(step: Step) -> None:
+    """Log the progress of a step at level DEBUG, because only the newest such line is of interest."""
     LOGGER.debug(step.text, extra={"step": step})
 
 
 class Progress(Protocol):
-    """What a long step reports to; used with `with`, and from any thread."""
+    """The interface that a long step reports its progress to; it is a context manager and is thread-safe."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: object) -> None: ...
     def advance(self, amount: int) -> None:
-        """Note that `amount` more units are done."""
+        """Add `amount` units to those that are done."""
 
 
 ProgressFactory = Callable[[str, int | None, str], Progress]
-"""(label, total or None when unknown, unit: "B" for bytes or a plural noun) → a progress to enter."""
+"""Makes a `Progress` from a label, the total (None when unknown) and the unit ("B" for bytes, or a plural noun)."""
 
 
-class _Counted:
-    """Counts units from any thread and tells how it stands every so many seconds, and at the end."""
+class _CountingProgress:
+    """Counts units from any thread, and reports a step every `every` seconds and at the end."""
 
     def __init__(self, label: str, total: int | None, unit: str, clock: Callable[[], float], every: float) -> None:
         self._label, self._total, self._unit = label, total, unit
         self._clock, self._every = clock, every
         self._lock = threading.Lock()
         self._done = 0
-        self._began = self._told = clock()
+        self._began = self._reported = clock()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._tell("stopped" if error[0] is not None else "done")
+        self._report("stopped" if error[0] is not None else "done")
 
     def advance(self, amount: int) -> None:
         with self._lock:
             self._done += amount
-            if self._clock() - self._told >= self._every:
-                self._tell("so far")
+            if self._clock() - self._reported >= self._every:
+                self._report("so far")
 
-    def _tell(self, state: str) -> None:
-        self._told = self._clock()
-        note = f"{state}, {self._told - self._began:.1f} s"
+    def _report(self, state: str) -> None:
+        self._reported = self._clock()
+        note = f"{state}, {self._reported - self._began:.1f} s"
         self._write(Step(self._label, self._done, self._total, self._unit, note))
 
     def _write(self, step: Step) -> None:
         raise NotImplementedError
 
 
-class LineProgress(_Counted):
-    """Writes a line every few seconds, and at the end; to stderr, so that stdout stays data."""
+class LineProgress(_CountingProgress):
+    """Writes a line to stderr every few seconds and at the end; stdout is kept for data."""
 
     def __init__(
         self,
@@ -135,8 +135,8 @@ class LineProgress(_Counted):
         print(step.text, file=self._out, flush=True)
 
 
-class LoggedProgress(_Counted):
-    """Tells the logger `kennel`, which a terminal's live view draws as a bar."""
+class LoggedProgress(_CountingProgress):
+    """Logs each report on the logger `kennel`; the terminal's live view draws them as a bar."""
 
     def __init__(
         self, label: str, total: int | None, unit: str, *, clock: Callable[[], float] = time.monotonic
@@ -144,14 +144,14 @@ class LoggedProgress(_Counted):
         super().__init__(label, total, unit, clock, STEP_EVERY_SECONDS)
 
     def _write(self, step: Step) -> None:
-        tell_step(step)
+        log_step(step)
 
 
 def show_progress(label: str, total: int | None, unit: str) -> Progress:
-    """Return the progress of a step that the command shows."""
+    """Return a progress that the command shows."""
     return LoggedProgress(label, total, unit)
 
 
 def amount_text(amount: float, unit: str) -> str:
-    """Return an amount for people: "12.3 MB", "4,000 images", "18 s"."""
+    """Return an amount in readable form: "12.3 MB", "4,000 images", "18 s"."""
     return f"{amount / 1e6:,.1f} MB" if unit == "B" else f"{amount:,.0f} {unit}".rstrip()

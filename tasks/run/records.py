@@ -1,49 +1,26 @@
-"""What one stage hands to the next, and how it is kept: frozen dataclasses, one JSON file a stage.
+"""Define the records that one stage passes to the next.
 
-`runs/<run id>/<stage>.json` is the only source of a report's figures. Files are written whole or not at all. Each kind
-of record says in its class line which file it is kept in, what a person calls it, and which flow makes it.
+Each record is a frozen dataclass, stored as one JSON file of the run (`tasks.run.record_store`). These files are the
+only source of a report's figures.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from tasks.run.errors import LedgerRefused
+from tasks.run.record_store import Record
 
 SPLITS = ("train", "validation", "test")
 Number = int | float
-"""A count or a measure, for fields that hold either: a count is read and printed as a whole number."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """The base of every kind of record that is kept in a file of its own.
-
-    `file` is the path of that file in the run's folder and may name fields ("ec2/instance-{number}.json"), `called` is
-    what a message calls the record ("trained model"), and `made_by` is the flow that makes it.
-    """
-
-    file: ClassVar[str]
-    called: ClassVar[str]
-    made_by: ClassVar[str]
-
-    def __init_subclass__(cls, *, file: str, called: str, made_by: str) -> None:
-        """Take what the class line says of the kind of record."""
-        super().__init_subclass__()
-        cls.file, cls.called, cls.made_by = file, called, made_by
+"""A count or a measurement, for fields that hold either; a count is stored and printed as an integer."""
 
 
 @dataclass(frozen=True)
 class DatasetRef(Record, file="stage_data.json", called="staged dataset", made_by="stage_data"):
-    """A staged dataset: s3://{bucket}/{prefix}/{train,validation,test}/shard-*.tar, manifest.json written last."""
+    """A staged dataset: s3://{bucket}/{prefix}/{train,validation,test}/shard-*.tar and manifest.json, written last."""
 
     bucket: str
     prefix: str
@@ -71,7 +48,7 @@ class DatasetRef(Record, file="stage_data.json", called="staged dataset", made_b
         return f"{self.uri}/{split}/"
 
     def images(self, split: str | None = None) -> int:
-        """Return the number of images of a split, or of all of them."""
+        """Return the number of images of a split, or of all splits."""
         splits = [split] if split else list(self.counts)
         return sum(sum(self.counts[name].values()) for name in splits)
 
@@ -88,13 +65,13 @@ class WeightsRef(Record, file="weights.json", called="backbone weights", made_by
 
     @property
     def uri(self) -> str:
-        """The S3 prefix to give a training job as its `weights` channel, with a slash at its end."""
+        """The S3 prefix of a training job's `weights` channel, with a slash at its end."""
         return f"s3://{self.bucket}/{self.prefix}/"
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The arguments of training/train.py; None leaves the script's default."""
+    """The arguments of training/train.py; None means the script's default."""
 
     backbone: str
     epochs: int | None = None
@@ -108,14 +85,14 @@ class Hyperparameters:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The script's arguments by name; what is None or False is left to the script's default."""
+        """The script's arguments by name, without those that are None or False, which have the script's default."""
         chosen = {name.replace("_", "-"): value for name, value in dataclasses.asdict(self).items()}
         return {name: value for name, value in chosen.items() if value is not None and value is not False}
 
 
 @dataclass(frozen=True)
 class TrainedModel(Record, file="train_sagemaker.json", called="trained model", made_by="train_sagemaker"):
-    """A model that a training job made; accuracies are fractions, always with the number of images behind them."""
+    """A model that a training job made; `test_accuracy` is a fraction of `test_images`."""
 
     job_name: str
     job_arn: str
@@ -138,12 +115,12 @@ class TrainedModel(Record, file="train_sagemaker.json", called="trained model", 
 
 @dataclass(frozen=True)
 class InstanceModel(Record, file="train_ec2.json", called="model trained on EC2", made_by="train_ec2"):
-    """A model that was trained on EC2 instances over SSH, and what it took.
+    """A model that was trained on EC2 instances over SSH, with its times and its cost.
 
-    `seconds` has a phase's wall time by name, as this side saw it (launch, connect, ship, collect, store, terminate) or
-    as the first instance measured it (installing, fetching, training, packing); `wall_seconds` is all of it.
-    `billable_seconds` are summed over the instances. `refused` names what EC2 would not launch first ("type market:
-    code"). `archive` and `log_files` are local.
+    `seconds` maps a phase to its wall time; this machine measured launch, connect, ship, collect, store and terminate,
+    and the first instance measured installing, fetching, training and packing. `wall_seconds` is the total.
+    `billable_seconds` is summed over the instances. `refused` lists the requests that EC2 refused before ("type market:
+    code"). `archive` and `log_files` are local paths.
     """
 
     name: str
@@ -176,7 +153,7 @@ class InstanceModel(Record, file="train_ec2.json", called="model trained on EC2"
 
 @dataclass(frozen=True)
 class EndpointRef(Record, file="endpoint.json", called="endpoint", made_by="deploy"):
-    """A live endpoint and what it runs; `created` (UTC, ISO 8601) tells it from an earlier one of the same name."""
+    """A live endpoint and its model; `created` (UTC, ISO 8601) distinguishes it from an earlier one of this name."""
 
     name: str
     arn: str
@@ -192,12 +169,12 @@ class EndpointRef(Record, file="endpoint.json", called="endpoint", made_by="depl
 
 @dataclass(frozen=True)
 class InstanceRef(Record, file="ec2/instance-{number}.json", called="EC2 instance", made_by="train_ec2"):
-    """An EC2 instance of a run and how to get into it.
+    """An EC2 instance of a run, and how to log in to it.
 
-    `address` is public and "" while the instance has none; `host_key` is the public line that it must answer with, and
-    `login_key` the path of the private key that lets us in. `launched` is UTC in ISO 8601. `usd_per_hour` is a list
-    price, for spot an estimate from it, None for a type without a known price. `refused` names what EC2 would not
-    launch before this one ("type market: code").
+    `address` is the public address, or "" while the instance has none. `host_key` is the public key that the instance
+    must show, and `login_key` is the path of the private key for the login. `launched` is UTC in ISO 8601.
+    `usd_per_hour` is a list price, an estimate from it for spot, or None for a type without a known price. `refused`
+    lists the requests that EC2 refused before this one ("type market: code").
     """
 
     instance_id: str
@@ -234,11 +211,12 @@ class FunctionRef(Record, file="function.json", called="function", made_by="depl
 
 @dataclass(frozen=True)
 class LoadReport(Record, file="loadtest.json", called="load test", made_by="loadtest"):
-    """What a load test saw; latencies in milliseconds, None where there were too few samples for the percentile.
+    """The figures of a load test. Latencies are in milliseconds; a percentile with too few samples is None.
 
-    `requests` were sent and are `answered` (with success) or `failures`; percentiles are of the answered ones, from the
-    intended start. `intended_rps` is what the arrival process drew, `asked_rps` the rate that was set. `concurrency` is
-    Little's law, rate x mean latency; `generator_cpu` the busiest five seconds of a generator, in shares of a core.
+    `requests` is the number of requests sent, each of which is `answered` (with success) or one of the `failures`.
+    Percentiles are those of the answered requests, measured from the intended start. `asked_rps` is the rate that was
+    set, and `intended_rps` is the rate that the arrival process drew. `concurrency` is rate x mean latency (Little's
+    law). `generator_cpu` is the load of the busiest five seconds of a generator, in cores.
     """
 
     target: str
@@ -270,86 +248,3 @@ class LoadReport(Record, file="loadtest.json", called="load test", made_by="load
     processes: int = 1
     wall_seconds: float = 0.0
     hardware: str = ""
-
-
-Kept = TypeVar("Kept", bound=Record)
-
-
-def record_path(folder: Path, kind: type[Record], /, **fields: object) -> Path:
-    """Return the file of a kind of record in a folder; `fields` are those that the file's name has."""
-    return folder / kind.file.format(**fields)
-
-
-def save_record(folder: Path, record: Record) -> Path:
-    """Write a record to its file in a folder, mode 0600, whole or not at all; return its path."""
-    content = {"record": type(record).__name__, **dataclasses.asdict(record)}
-    path = record_path(folder, type(record), **vars(record))
-    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
-    return path
-
-
-def load_record(folder: Path, kind: type[Kept], /, **fields: object) -> Kept | None:
-    """Read the record of a kind from its file in a folder, or None when there is no such file.
-
-    A field that has a default may be absent, because an older release may not have known it. Types are checked without
-    conversion, except that a whole number is taken for a float.
-
-    Raises:
-        LedgerRefused: the file is no JSON or another record's, or a field is missing, unknown or of a wrong type.
-    """
-    path = record_path(folder, kind, **fields)
-    if not path.exists():
-        return None
-    try:
-        content = json.loads(path.read_bytes())
-        if not isinstance(content, dict) or content.pop("record", None) != kind.__name__:
-            raise ValueError(f"it is not the record of a {kind.__name__}")
-        return _adapter(kind).validate_json(json.dumps(content), strict=True, extra="forbid")
-    except ValidationError as error:
-        raise _refused(path, kind, _first_problem(error)) from error
-    except ValueError as error:
-        raise _refused(path, kind, str(error)) from error
-
-
-def forget_record(folder: Path, kind: type[Record], /, **fields: object) -> None:
-    """Remove the file of a kind of record from a folder, if there is one."""
-    record_path(folder, kind, **fields).unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file of mode 0600 by way of a temporary one, fsynced, so that no half file is ever seen."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-_adapters: dict[str, TypeAdapter[Any]] = {}
-
-
-def _adapter(kind: type[Kept]) -> TypeAdapter[Kept]:
-    """Return what checks and builds a kind of record; making it takes up to 20 ms, so it is made once."""
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if name not in _adapters:
-        _adapters[name] = TypeAdapter(kind)
-    return _adapters[name]
-
-
-def _first_problem(error: ValidationError) -> str:
-    """Return which field is wrong, what is wrong with it, and what was read for it."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the record"
-    received = "" if first["type"] == "missing" else f", not {first['input']!r:.80}"
-    return f"{field}: {first['msg']}{received}"
-
-
-def _refused(path: Path, kind: type[Record], why: str) -> LedgerRefused:
-    again = f"remove {path} and run the same command again"
-    return LedgerRefused("records", f"{path} does not hold a {kind.__name__}", why, again)

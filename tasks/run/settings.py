@@ -1,7 +1,8 @@
-"""Every setting of the flows, in one place: bounded, with units in the names, read once and passed down.
+"""Define all settings of the flows, with bounds; they are read once and passed down.
 
-Each field can be set by an environment variable `KENNEL_<FIELD>`. Which AWS is meant is decided here, without a call:
-a loopback `AWS_ENDPOINT_URL` is the embedded one, a named account id is the real one, anything else is refused.
+Each field can be set by an environment variable `KENNEL_<FIELD>`. The settings also decide, without a call, which AWS a
+run uses: the embedded one if `AWS_ENDPOINT_URL` is on loopback, the real one if an account id is named. Everything else
+is refused.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ from tasks.run import naming
 from tasks.run.errors import SettingsRefused, TargetRefused
 
 
-def narrow_cidr(value: str) -> str:
-    """Return an IPv4 network in its usual spelling ("203.0.113.7/32").
+def validate_cidr(value: str) -> str:
+    """Return an IPv4 network in its usual notation ("203.0.113.7/32").
 
     Raises:
-        ValueError: it is none, or so wide (under /8) that it means the whole internet.
+        ValueError: the value is not an IPv4 network, or it is wider than a /8, which is nearly the whole internet.
     """
     network = ipaddress.IPv4Network(value)
     if network.prefixlen < 8:
-        raise ValueError(f"{network} would open SSH to the internet; /8 is the widest that is taken")
+        raise ValueError(f"{network} would open SSH to the internet; the widest allowed network is a /8")
     return str(network)
 
 
 AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
-Cidr = Annotated[str, AfterValidator(narrow_cidr)]
+Cidr = Annotated[str, AfterValidator(validate_cidr)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 DEEP_LEARNING_IMAGE = (
@@ -49,35 +50,35 @@ LOCAL_PULSE_PATH = "/_localaws/pulse"
 LOCAL_SPARES_PATHS = ("/_localaws/spares", "/_localaws/function-spares")
 
 PREFIX = "KENNEL_"
-ELSEWHERE = ("KENNEL_CRASH_AT", "KENNEL_GIT_COMMIT")
-"""Variables with the prefix that are read by others than this class."""
+READ_ELSEWHERE = ("KENNEL_CRASH_AT", "KENNEL_GIT_COMMIT")
+"""Environment variables with the prefix that are not settings; other modules read them."""
 
 
 class Target(BaseModel):
-    """Which AWS is meant, and all in which the code treats the embedded one and the real one differently.
+    """The AWS that a run uses, and every difference that the code makes between the embedded and the real one.
 
-    Nothing asks for the name: whoever needs a difference reads the field that is called after it.
+    Code never compares `name`; it reads the field that names the difference.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["local", "aws"]
     start_command: str
-    """What brings an AWS that does not answer."""
+    """The command to run when this AWS does not answer."""
     has_profile_credentials: bool
-    """Calls carry what the user's profile has; the embedded AWS never gets that."""
+    """Whether calls use the credentials of the user's profile; the embedded AWS never receives them."""
     runs_on_this_machine: bool
-    """Its instances share our processors, so that figures depend on them, and together they reach a ceiling."""
+    """Whether its instances share this machine's processors, which bound the total rate and influence every figure."""
     has_sample: bool
-    """Without a word of the user's, the demo's data and traffic are taken; on real AWS nothing is assumed."""
+    """Whether the sample data and the demo's traffic are the defaults; on real AWS the user must name both."""
     allowed_hosts: tuple[str, ...]
-    """`host:port` that a function may fetch from although they are not public, where the user names none."""
+    """The private `host:port` addresses that a function may fetch from if the user names none."""
     instance_poll_seconds: float = Field(gt=0.0, le=60.0)
-    """How often the number of an endpoint's instances is asked for while one is awaited and its start is timed."""
+    """The interval at which an endpoint's number of instances is read while the start of an instance is timed."""
     metric_poll_seconds: float = Field(gt=0.0, le=60.0)
-    """How often CloudWatch is asked for sums that are not there yet."""
+    """The interval at which CloudWatch is read while a sum is not available yet."""
     metric_delay_seconds: float = Field(gt=0.0, le=900.0)
-    """How late CloudWatch may have the last minute's sums."""
+    """The longest time that CloudWatch may need until it has the last minute's sums."""
 
 
 EMBEDDED_AWS = Target(
@@ -105,10 +106,10 @@ REAL_AWS = Target(
 
 
 class Settings(BaseSettings):
-    """What the flows may do, where, and within which bounds. Immutable; make a variant with `model_copy(update=…)`.
+    """The settings of the flows. They are immutable; `model_copy(update=…)` makes a changed copy.
 
-    `time_scale` is how many seconds AWS's own clocks move on in a second, `clock_origin` the Unix time from which on
-    they do (`tasks.run.clock`): 1 on real AWS, what it was started with on the embedded one.
+    `time_scale` is the number of seconds that AWS's clock advances in one second, and `clock_origin` is the Unix time
+    from which it does so (`tasks.run.clock`). On real AWS the scale is 1; the embedded AWS is started with both.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True)
@@ -149,17 +150,17 @@ class Settings(BaseSettings):
     ec2_image_parameter: str = Field(default=DEEP_LEARNING_IMAGE, pattern=r"^/[A-Za-z0-9_./-]{1,1010}$")
     ec2_volume_gib: int = Field(default=75, ge=8, le=16_384)
     ec2_launch_seconds: float = Field(default=300.0, ge=5.0, le=1800.0)
-    dead_man_minutes: int = Field(default=30, ge=10, le=240)  # in the last 5 nobody is let in, nor can we reconnect
+    dead_man_minutes: int = Field(default=30, ge=10, le=240)  # in the last 5 minutes an instance accepts no login
     ssh_port: int = Field(default=22, ge=1, le=65_535)
     ssh_from: Cidr | None = None
     caller_address_url: str | None = Field(default=None, pattern=r"^https?://")
 
     @classmethod
     def load(cls, **overrides: object) -> Self:
-        """Read the environment; `overrides` win over it.
+        """Read the settings from the environment; `overrides` take precedence.
 
         Raises:
-            SettingsRefused: a value is out of bounds, or a variable looks like a misspelt one.
+            SettingsRefused: a value is out of bounds, or a variable's name looks like a misspelt setting.
         """
         _refuse_misspelt(os.environ, known=set(cls.model_fields))
         try:
@@ -168,32 +169,34 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
             what = f"{field}={first['input']!r}"
-            raise SettingsRefused("settings", what, first["msg"], f"set {PREFIX}{field.upper()} to fit") from error
+            allowed = f"set {PREFIX}{field.upper()} to an allowed value"
+            raise SettingsRefused("settings", what, first["msg"], allowed) from error
 
     def target(self) -> Target:
-        """Say which AWS is meant, without calling any.
+        """Return the AWS that the settings name, without calling it.
 
         Raises:
-            TargetRefused: the endpoint is not on loopback, or there is neither an endpoint nor an account id.
+            TargetRefused: the endpoint is not on loopback; or there is neither an endpoint nor an account id; or a
+                setting of the embedded AWS is combined with a real account.
         """
         if self.endpoint_url is not None:
             if is_loopback(self.endpoint_url):
                 return EMBEDDED_AWS
-            why = "an endpoint override must be on loopback: credentials and data would go there"
+            why = "an endpoint override must be on loopback, because credentials and data are sent to it"
             raise TargetRefused("target", f"AWS_ENDPOINT_URL={self.endpoint_url}", why, "unset AWS_ENDPOINT_URL")
         _refuse_service_overrides(os.environ)
         if self.account_id is None:
-            why = "without an endpoint this would be real AWS, which is only called for an account that you name"
+            why = "without an endpoint, calls go to real AWS, which kennel only calls for an account that you name"
             named = "eval $(python -m localaws start) for the embedded AWS, or export KENNEL_ACCOUNT_ID=<12 digits>"
             raise TargetRefused("target", "neither AWS_ENDPOINT_URL nor KENNEL_ACCOUNT_ID is set", why, named)
         if self.time_scale != 1.0:
-            why = "AWS's clock runs as ours: it is the setting of an embedded one that this shell used"
+            why = "real AWS has a time scale of 1; this shell still has the setting of an embedded AWS"
             what = f"KENNEL_TIME_SCALE={self.time_scale:g} with account {self.account_id}"
             raise TargetRefused("target", what, why, "unset KENNEL_TIME_SCALE KENNEL_CLOCK_ORIGIN")
         return REAL_AWS
 
     def caller_address_source(self) -> str:
-        """Return the URL that answers with the address that we call from: asked where the instance will be."""
+        """Return the URL that answers with the caller's IP address, as the side that hosts the instance sees it."""
         if self.caller_address_url is not None:
             return self.caller_address_url
         if self.endpoint_url is not None:
@@ -205,12 +208,12 @@ class Settings(BaseSettings):
         return self.runs / run_id
 
     def bucket_for(self, account_id: str) -> str:
-        """Return the bucket that datasets, weights and models live in."""
+        """Return the name of the bucket for datasets, weights and models."""
         return self.bucket or naming.bucket_name(account_id, self.region)
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether a URL's host is this machine, by its text alone (no name is resolved)."""
+    """Tell from a URL's text whether its host is this machine; no name is resolved."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True
@@ -223,15 +226,15 @@ def is_loopback(url: str) -> bool:
 def _refuse_service_overrides(environment: Mapping[str, str]) -> None:
     found = sorted(name for name in environment if name.startswith("AWS_ENDPOINT_URL_") and environment[name])
     if found:
-        why = "a service's own endpoint would send part of the run elsewhere"
+        why = "the variable would send one service's calls to another endpoint"
         raise TargetRefused("target", f"{found[0]}={environment[found[0]]}", why, f"unset {' '.join(found)}")
 
 
 def _refuse_misspelt(environment: Mapping[str, str], known: set[str]) -> None:
-    names = {PREFIX + field.upper() for field in known} | set(ELSEWHERE)
+    names = {PREFIX + field.upper() for field in known} | set(READ_ELSEWHERE)
     for name in environment:
         if not name.startswith(PREFIX) or name in names:
             continue
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.88)
         if close:
-            raise SettingsRefused("settings", name, "no such setting", f"did you mean {close[0]}?")
+            raise SettingsRefused("settings", name, "there is no such setting", f"did you mean {close[0]}?")

@@ -1,8 +1,7 @@
-"""How tasks say what they do: log lines on one logger, and waits that have a deadline and are never silent.
+"""Log what tasks do, and wait with a deadline while logging the state from time to time.
 
-The command shows the logger's lines on stderr; a worker's flow run sends them to Prefect
-(`PREFECT_LOGGING_EXTRA_LOGGERS=kennel`).
-Clock and sleep are parameters, so that a test of a wait takes no time.
+All lines go to the logger `kennel`. The command shows them on stderr; a worker's flow run sends them to Prefect
+(`PREFECT_LOGGING_EXTRA_LOGGERS=kennel`). Clock and sleep are parameters, so that a test of a wait takes no time.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ Found = TypeVar("Found")
 Say = Callable[[str], None]
 
 LOGGER = logging.getLogger("kennel")
-LOGGER.setLevel(logging.DEBUG)  # Prefect gives an extra logger its handler and no level: INFO would be dropped
+LOGGER.setLevel(logging.DEBUG)  # Prefect adds a handler to an extra logger but no level, so INFO would be dropped
 SILENCE_SECONDS = 8.0
-ASSUMABLE_SECONDS = 90.0
+ROLE_PROPAGATION_SECONDS = 90.0
 
 
 def say(message: str) -> None:
@@ -41,9 +40,9 @@ def wait_for(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Found:
-    """Call `probe` until it returns something, saying its state now and then.
+    """Call `probe` until it returns a result, and log the state at least every `SILENCE_SECONDS`.
 
-    `probe` returns (found or None, the state in words) and raises when the thing can no longer come.
+    `probe` returns (the result or None, the state in words) and raises when the result can no longer come.
 
     Raises:
         WaitTimedOut: `deadline_seconds` passed.
@@ -63,18 +62,18 @@ def wait_for(
         sleep(poll_seconds)
 
 
-def once_assumable(
+def retry_until_role_propagates(
     what: str,
     call: Callable[[], Found],
     *,
-    deadline_seconds: float = ASSUMABLE_SECONDS,
+    deadline_seconds: float = ROLE_PROPAGATION_SECONDS,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Found:
-    """Make a call that names a new role, again while AWS does not know the role or its policy everywhere yet.
+    """Repeat a call that names a new role until IAM has propagated the role and its policy to the called service.
 
     Raises:
-        WaitTimedOut: it still could not after `deadline_seconds`.
+        WaitTimedOut: the call was still refused for this reason after `deadline_seconds`.
         ClientError: the call failed for another reason.
     """
 
@@ -82,14 +81,14 @@ def once_assumable(
         try:
             return (call(),), "done"
         except ClientError as error:
-            if not _may_be_too_early(error):
+            if not _may_be_unpropagated(error):
                 raise
-            return None, f"waiting for IAM to know the new role ({_message(error)})"
+            return None, f"waiting until IAM has propagated the new role ({_message(error)})"
 
     return wait_for(what, attempt, deadline_seconds=deadline_seconds, poll_seconds=2.0, clock=clock, sleep=sleep)[0]
 
 
-_TOO_EARLY = (
+_SIGNS_OF_UNPROPAGATED_ROLE = (
     "assume",
     "s3:listbucket",
     "s3:getobject",
@@ -97,14 +96,14 @@ _TOO_EARLY = (
     "kms key is invalid for creategrant",
     "invalid iam instance profile",
 )
-"""The role itself; what SageMaker tries with the role's new policy before it takes a job or a model; Lambda's key; the
-profile that EC2 is to give an instance."""
+"""Parts of the messages with which services refuse a new role: it cannot be assumed; a read failed that SageMaker tries
+with its policy before it accepts a job or a model; Lambda's KMS key and an EC2 instance profile are not valid yet."""
 
 
-def _may_be_too_early(error: ClientError) -> bool:
-    """SageMaker says it with a ValidationException, Lambda and EC2 with an invalid parameter value."""
+def _may_be_unpropagated(error: ClientError) -> bool:
+    """Tell whether the new role may be the cause: SageMaker, Lambda and EC2 each have a code and messages for it."""
     codes = {"ValidationException", "InvalidParameterValueException", "InvalidParameterValue"}
-    return error_code(error) in codes and any(sign in _message(error).lower() for sign in _TOO_EARLY)
+    return error_code(error) in codes and any(sign in _message(error).lower() for sign in _SIGNS_OF_UNPROPAGATED_ROLE)
 
 
 def _message(error: ClientError) -> str:

@@ -22,13 +22,13 @@ from botocore.exceptions import ClientError
 from tasks.account.objects import object_exists
 from tasks.account.prices import InstanceChoice
 from tasks.account.roles import run_prefix
-from tasks.model.archive import METRICS
+from tasks.model.archive import METRIC_NAMES
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
 from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, Hyperparameters, WeightsRef
-from tasks.run.waiting import once_assumable, say
+from tasks.run.waiting import retry_until_role_propagates, say
 
 MAX_ATTEMPTS = 20
 SPEC_VARIABLE = "KENNEL_SPEC"
@@ -149,7 +149,7 @@ def create_job(run: Run, plan: TrainingPlan, name: str) -> None:
 def _start(aws: Aws, plan: TrainingPlan, trainer: Any, name: str) -> None:
     """Send CreateTrainingJob; an answer that was lost on its way is recognised by the job being there."""
     try:
-        once_assumable(f"training job {name}", lambda: trainer.train(wait=False, logs=False))
+        retry_until_role_propagates(f"training job {name}", lambda: trainer.train(wait=False, logs=False))
     except ClientError:
         description = describe_job(aws, name)
         if description is None:
@@ -233,7 +233,9 @@ def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
             hyperparameters=plan.hyperparameters.arguments,
             tags=[configs.Tag(key=key, value=value) for key, value in aws.tags(plan.run_id).items()],
         )
-    definitions = [configs.MetricDefinition(name=metric, regex=rf"(?:^|\s){metric}={_NUMBER}") for metric in METRICS]
+    definitions = [
+        configs.MetricDefinition(name=metric, regex=rf"(?:^|\s){metric}={_NUMBER}") for metric in METRIC_NAMES
+    ]
     return trainer.with_metric_definitions(definitions)
 
 

@@ -18,7 +18,8 @@ from tasks.account.objects import fetch_object
 from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.errors import KennelError
 from tasks.run.handle import Run, RunFolder
-from tasks.run.records import Record, TrainedModel, write_atomically
+from tasks.run.record_store import Record, write_atomically
+from tasks.run.records import TrainedModel
 from tasks.run.waiting import say
 from tasks.sagemaker.job import TrainingPlan
 from tasks.sagemaker.result import read_result, reported_metrics

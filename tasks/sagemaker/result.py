@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.account.prices import cost_usd
-from tasks.model.archive import agree, meta_in, metrics_of
+from tasks.model.archive import measured_metrics, read_meta, verify_meta
 from tasks.run.records import TrainedModel
 from tasks.sagemaker.job import TrainingPlan
 
@@ -19,9 +19,9 @@ def read_result(plan: TrainingPlan, description: Mapping[str, Any], archive: Pat
         StageFailed: the artefact is damaged or hostile, or it, the job's metrics and the data disagree.
     """
     uri = str(description["ModelArtifacts"]["S3ModelArtifacts"])
-    meta = meta_in(archive, uri)
-    agree(plan.dataset, meta, reported_metrics(description))
-    metrics = metrics_of(meta)
+    meta = read_meta(archive, uri)
+    verify_meta(plan.dataset, meta, reported_metrics(description))
+    metrics = measured_metrics(meta)
     billable = float(description.get("BillableTimeInSeconds", description["TrainingTimeInSeconds"]))
     count = int(description["ResourceConfig"]["InstanceCount"])
     return TrainedModel(

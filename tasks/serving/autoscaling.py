@@ -221,7 +221,7 @@ def remove_autoscaling(run: Run, endpoint_name: str, variant: str) -> None:
     with aws_boundary(f"autoscaling of {endpoint_name}"):
         if _target(run.aws, name) is not None:
             run.aws.client("application-autoscaling").deregister_scalable_target(**variant_arguments(name))
-            run.ledger.removed(KIND, name)
+            run.ledger.mark_removed(KIND, name)
 
 
 def _wait(aws: Aws, plan: AutoscalingPlan, *, low: int, high: int | None) -> None:

@@ -150,7 +150,7 @@ def remove_provisioned(run: Run, function: FunctionRef) -> None:
     with aws_boundary(f"provisioned concurrency of {function.name}"):
         if _provisioned(run.aws, function) is not None:
             _unprovision(run.aws, function)
-            run.ledger.removed(KIND, f"{function.name}:{function.alias}")
+            run.ledger.mark_removed(KIND, f"{function.name}:{function.alias}")
 
 
 def _check_account(plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
@@ -209,7 +209,7 @@ def _set_provisioned(run: Run, plan: ConcurrencyPlan, state: ConcurrencyState) -
     if plan.provisioned == 0:
         if state.status is not None:
             _unprovision(run.aws, plan.function)
-            run.ledger.removed(KIND, plan.provisioned_name)
+            run.ledger.mark_removed(KIND, plan.provisioned_name)
     elif state.provisioned != plan.provisioned or state.status == "FAILED":
         wanted = {**alias, "ProvisionedConcurrentExecutions": plan.provisioned}
         if state.status is not None:

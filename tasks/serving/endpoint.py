@@ -22,7 +22,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
 from tasks.run.handle import Run
 from tasks.run.records import EndpointRef
-from tasks.run.waiting import once_assumable, wait_for
+from tasks.run.waiting import retry_until_role_propagates, wait_for
 from tasks.serving.autoscaling import remove_autoscaling
 
 VARIANT = "primary"
@@ -131,7 +131,7 @@ def _ensure_model(run: Run, plan: EndpointPlan) -> None:
     found = _describe(lambda: client.describe_model(ModelName=name))
     if found is None:
         with run.ledger.create("model", name) as row:
-            answer = once_assumable(
+            answer = retry_until_role_propagates(
                 f"model {name}",
                 lambda: client.create_model(
                     ModelName=name,
@@ -203,7 +203,7 @@ def _delete_failed(run: Run, plan: EndpointPlan) -> None:
         lambda: (True if _describe_endpoint(run.aws, plan) is None else None, "being deleted after a failure"),
         deadline_seconds=plan.deadline_seconds,
     )
-    run.ledger.removed("endpoint", plan.endpoint_name)
+    run.ledger.mark_removed("endpoint", plan.endpoint_name)
 
 
 def _settled(aws: Aws, plan: EndpointPlan, when: str) -> Mapping[str, Any] | None:

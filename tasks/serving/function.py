@@ -18,7 +18,7 @@ from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not
 from tasks.run.handle import Run
 from tasks.run.ledger import Ledger
 from tasks.run.records import FunctionRef
-from tasks.run.waiting import once_assumable, wait_for
+from tasks.run.waiting import retry_until_role_propagates, wait_for
 
 ALIAS = "live"
 FUNCTION_NAME_LIMIT = 64
@@ -121,7 +121,7 @@ def ensure_function(run: Run, plan: FunctionPlan) -> FunctionRef:
 
 def _create(client: Any, ledger: Ledger, plan: FunctionPlan) -> None:
     with ledger.create("function", plan.name) as row:
-        answer = once_assumable(
+        answer = retry_until_role_propagates(
             f"function {plan.name}",
             lambda: client.create_function(
                 FunctionName=plan.name,
@@ -137,7 +137,7 @@ def _create(client: Any, ledger: Ledger, plan: FunctionPlan) -> None:
 def _update(client: Any, plan: FunctionPlan, current: Mapping[str, Any]) -> None:
     _settled(client, plan)
     if not _has_configuration(current, plan):
-        once_assumable(
+        retry_until_role_propagates(
             f"function {plan.name}",
             lambda: client.update_function_configuration(FunctionName=plan.name, **plan.configuration),
         )

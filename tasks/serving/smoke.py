@@ -13,8 +13,9 @@ from typing import Any
 
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed, aws_boundary
-from tasks.run.records import DatasetRef, FunctionRef, Record
-from tasks.run.waiting import ASSUMABLE_SECONDS, say
+from tasks.run.record_store import Record
+from tasks.run.records import DatasetRef, FunctionRef
+from tasks.run.waiting import ROLE_PROPAGATION_SECONDS, say
 
 SUM_TOLERANCE = 1e-3
 RETRY_SECONDS = 5.0
@@ -81,7 +82,7 @@ def smoke_test(
     """
     image = read_test_image(aws, dataset)
     payload = json.dumps({"image": base64.b64encode(image.content).decode()}).encode()
-    deadline = clock() + ASSUMABLE_SECONDS
+    deadline = clock() + ROLE_PROPAGATION_SECONDS
     while True:
         text, latency_ms = _invoke(aws, function, payload)
         if not _is_refused_its_endpoint(text) or clock() >= deadline:

@@ -244,7 +244,7 @@ def _settle_gone(aws: Aws, ledgers: Mapping[str, Ledger], plan: Plan, say: Say) 
             continue
         if claim.kind == "key-pair":
             forget_keys(aws, claim.name)
-        ledger.removed(claim.kind, claim.name)
+        ledger.mark_removed(claim.kind, claim.name)
 
 
 def _is_young(ledger: Ledger, claim: Claim) -> bool:
@@ -272,7 +272,7 @@ def _forget(ledger: Ledger, keys: list[tuple[str, str]]) -> None:
     """Close a ledger's rows of some resources; a run that gave up its part of the bucket has no bucket any more."""
     for row in ledger.live():
         if _claim(ledger, row).key in keys:
-            ledger.removed(row.kind, row.name)
+            ledger.mark_removed(row.kind, row.name)
 
 
 def _claim(ledger: Ledger, row: LedgerRow) -> Claim:

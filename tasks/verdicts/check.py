@@ -20,8 +20,9 @@ from tasks.load.options import Through
 from tasks.load.profile import Profile, profile_for, run_profile
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
-from tasks.run.machine import where
-from tasks.run.records import EndpointRef, FunctionRef, LoadReport, Record, load_record, save_record
+from tasks.run.machine import measured_on
+from tasks.run.record_store import Record, load_record, save_record
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.waiting import say
 from tasks.scaling.choice import ScalingPlan
 from tasks.serving.autoscaling import ensure_autoscaling, plan_autoscaling
@@ -156,7 +157,7 @@ def check_plan(check: PlanCheck, *, through: Through = "function", profile: Prof
         first_throttled={way: first_throttled(observation) for way, observation in whole.items()},
         profile_seconds=chosen.seconds,
         pictures={way: _picture(plan, observation, verdicts) for way, observation in whole.items()},
-        hardware=where(run.settings),
+        hardware=measured_on(run.settings),
         reports={way: report for way in ways if (report := _report(run.folder, way)) is not None},
         at_rest=bounds.text(),
         repeats=tuple(messages),

@@ -127,7 +127,9 @@ def observe_profile(
     """
     content = json.loads(Path(report.files["json"]).read_bytes())
     began = datetime.fromisoformat(content["measured_from"]).timestamp()
-    window = _Window(aws, AwsClock.of(aws.settings), began, content["warm_up"]["seconds"], content["seconds"])
+    window = _Window(
+        aws, AwsClock.from_settings(aws.settings), began, content["warm_up"]["seconds"], content["seconds"]
+    )
     counts = window.wait_for_counts(report, endpoint, function, sleep)
     observation = ProfileObservation(
         through="endpoint" if function is None else "function",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tasks.run.records import Record
+from tasks.run.record_store import Record
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def bring_to_rest(aws: Aws, endpoint: EndpointRef, *, minimum: int, target: floa
     """
     suspend_scaling(aws, endpoint.name, endpoint.variant)
     set_instance_count(aws, endpoint, minimum)
-    clock = AwsClock.of(aws.settings)
+    clock = AwsClock.from_settings(aws.settings)
 
     def probe() -> tuple[bool | None, str]:
         busiest = _busiest_minute(aws, clock, endpoint)

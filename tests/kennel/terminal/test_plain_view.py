@@ -12,7 +12,7 @@ from kennel.terminal.journey import SERVERS, Journey
 from kennel.terminal.plain_view import PlainView, wrapped
 from kennel.terminal.run_log import NAME, RunLog
 from kennel.terminal.screen import Screen
-from tasks.run.progress import LOGGER, LoggedProgress, Stage, Step, tell_stage, tell_step
+from tasks.run.progress import LOGGER, LoggedProgress, Stage, Step, log_stage, log_step
 
 LIMIT_SECONDS = 20.0
 
@@ -94,11 +94,11 @@ def test_everything_is_in_the_log_with_its_time_and_the_log_makes_no_folder(tmp_
     LOGGER.handlers[:], LOGGER.propagate = [screen], False
     LOGGER.setLevel("DEBUG")
     try:
-        tell_stage(Stage("loadtest", "begins"))
+        log_stage(Stage("loadtest", "begins"))
         LOGGER.info("algo-1 | Training Container Execution Completed")
         assert not run_dir.exists()
         run_dir.mkdir()
-        tell_step(Step("load test", 1, 2, "s"))
+        log_step(Step("load test", 1, 2, "s"))
     finally:
         LOGGER.handlers[:], LOGGER.propagate = before[0], before[2]
         LOGGER.setLevel(before[1])

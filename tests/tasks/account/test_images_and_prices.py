@@ -1,4 +1,4 @@
-"""The choices that a run makes by itself: machine, image, cost."""
+"""Tests of the choices that a run makes itself: instance type, container image and estimated cost."""
 
 import importlib.util
 import json

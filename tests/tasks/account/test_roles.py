@@ -1,4 +1,4 @@
-"""Roles against localaws' IAM: least privilege, adopted when ours, brought back when changed, refused when foreign."""
+"""Tests of roles and log groups against localaws: least privilege, adoption, repair, and refusal of foreign ones."""
 
 import json
 from pathlib import Path

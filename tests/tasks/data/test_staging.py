@@ -19,7 +19,7 @@ import pytest
 from tasks.account.bucket import ensure_bucket, tls_only_policy
 from tasks.account.objects import delete_prefix
 from tasks.data import staging
-from tasks.data.memory import Memory
+from tasks.data.judgement_cache import JudgementCache
 from tasks.data.staging import UploadSummary
 from tasks.run.aws import Aws
 from tasks.run.errors import DataRefused, OwnershipRefused
@@ -55,12 +55,12 @@ class Workplace:
     def stage(self, source: Path | str) -> tuple[DatasetRef, UploadSummary]:
         """Do what the flow does."""
         located = staging.locate(str(source), self.settings, LineProgress)
-        memory = Memory(located, self.settings)
-        digest = memory.recall()
+        cache = JudgementCache(located, self.settings)
+        digest = cache.find()
         found = staging.find_staged(self.aws, digest, located) if digest else None
         if found is not None:
             return found, UploadSummary()
-        outcome = staging.judge_and_upload(located, memory, self.run, LineProgress)
+        outcome = staging.judge_and_upload(located, cache, self.run, LineProgress)
         return outcome.dataset, outcome.sent
 
     def body(self, key: str) -> bytes:
@@ -235,7 +235,7 @@ def test_a_bucket_of_another_owner_is_refused(place: Workplace) -> None:
     place.s3.create_bucket(Bucket=place.aws.bucket)
     stranger = Aws(place.settings)
     stranger._account_id = "999999999999"
-    with pytest.raises(OwnershipRefused, match="is refused to us"):
+    with pytest.raises(OwnershipRefused, match="S3 denies access to bucket"):
         ensure_bucket(Run(stranger, "run-1"))
 
 
@@ -250,13 +250,13 @@ def test_a_half_done_multipart_upload_is_aborted(place: Workplace, tmp_path: Pat
 
 CRASHING = """
 import sys; from pathlib import Path
-from tasks.run.aws import Aws; from tasks.run.handle import Run; from tasks.data.memory import Memory
+from tasks.run.aws import Aws; from tasks.run.handle import Run; from tasks.data.judgement_cache import JudgementCache
 from tasks.run.progress import LineProgress
 from tasks.run.settings import Settings; from tasks.data import staging
 url, home, bucket, source = sys.argv[1:]
 settings = Settings(endpoint_url=url, home=Path(home) / "home", runs=Path(home) / "runs", bucket=bucket)
 located = staging.locate(source, settings, LineProgress)
-staging.judge_and_upload(located, Memory(located, settings), Run(Aws(settings), "run-1"), LineProgress)
+staging.judge_and_upload(located, JudgementCache(located, settings), Run(Aws(settings), "run-1"), LineProgress)
 """
 
 

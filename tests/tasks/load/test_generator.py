@@ -17,7 +17,8 @@ from loadtest.arrivals import Stage, poisson_arrivals
 from tasks.load.generator import GeneratorOptions, LoadStage, require_owner, run_load_test
 from tasks.load.report import report_markdown
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
-from tasks.run.records import EndpointRef, FunctionRef, LoadReport, load_record
+from tasks.run.record_store import load_record
+from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tests.conftest import ROOT
 from tests.loadtest.conftest import InvokeServer

@@ -13,7 +13,8 @@ from loadtest.summary import ANSWERED_ONLY
 from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.report import load_text, report_markdown
 from tasks.run.errors import StageFailed
-from tasks.run.records import EndpointRef, LoadReport, load_record
+from tasks.run.record_store import load_record
+from tasks.run.records import EndpointRef, LoadReport
 from tasks.run.settings import Settings
 from tests.loadtest.conftest import InvokeServer
 

@@ -12,7 +12,8 @@ from tasks.report.rows import summary_json, summary_rows
 from tasks.report.summary import StageTimes, accuracy_interval, forget_load_test_of_other_deployment, summarise
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import RunFolder
-from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, Record, TrainedModel
+from tasks.run.record_store import Record
+from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, TrainedModel
 from tasks.sagemaker.kept import KeptTraining
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts

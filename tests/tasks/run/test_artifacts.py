@@ -1,4 +1,4 @@
-"""What Prefect shows: a table of a record, and pictures that a browser can see without this machine's files."""
+"""Tests of the Markdown that Prefect shows: pictures are embedded, so that a browser sees them without local files."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tasks.run.artifacts import MAX_PICTURE_BYTES, with_pictures
+from tasks.run.artifacts import MAX_PICTURE_BYTES, embed_pictures
 from tests.conftest import ROOT
 
 CHROMIUM = (
@@ -43,26 +43,26 @@ def picture(tmp_path: Path) -> Path:
 
 
 def test_a_picture_of_this_machine_is_embedded(picture: Path) -> None:
-    text = with_pictures(f"before\n![profile, function]({picture})\nafter")
+    text = embed_pictures(f"before\n![profile, function]({picture})\nafter")
     data = base64.b64encode(picture.read_bytes()).decode()
     assert text == f"before\n![profile, function](data:image/png;base64,{data})\nafter"
 
 
 def test_a_picture_that_is_gone_or_too_large_is_named(picture: Path, tmp_path: Path) -> None:
-    assert with_pictures(f"![p]({tmp_path / 'gone.png'})") == f"p: `{tmp_path / 'gone.png'}`"
+    assert embed_pictures(f"![p]({tmp_path / 'gone.png'})") == f"p: `{tmp_path / 'gone.png'}`"
     with picture.open("ab") as file:
         file.truncate(MAX_PICTURE_BYTES + 1)
-    assert with_pictures(f"![p]({picture})") == f"p: `{picture}`"
+    assert embed_pictures(f"![p]({picture})") == f"p: `{picture}`"
 
 
 @pytest.mark.parametrize("text", ["![p](https://example.com/p.png)", "![p](data:image/png;base64,AA)", "see `p.png`"])
 def test_other_markdown_stays_as_it_is(text: str) -> None:
-    assert with_pictures(text) == text
+    assert embed_pictures(text) == text
 
 
 @pytest.fixture
 def prefect(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A Prefect server of this test's own; gives the environment that leads to it."""
+    """Start a Prefect server for one test and return the environment that its clients need."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = str(found.getsockname()[1])

@@ -1,4 +1,4 @@
-"""AWS's clock: faster than the wall's from its origin on, and the wall's own at scale 1."""
+"""Tests of AWS's clock: it may run faster than this machine's clock, and at scale 1 both are the same."""
 
 from datetime import UTC, datetime
 
@@ -34,10 +34,10 @@ def test_the_next_minute_is_a_full_one_of_awss() -> None:
 
 
 def test_it_is_read_from_the_settings() -> None:
-    made = AwsClock.of(Settings(time_scale=30, clock_origin=ORIGIN))
+    made = AwsClock.from_settings(Settings(time_scale=30, clock_origin=ORIGIN))
     assert (made.scale, made.origin) == (30, ORIGIN)
 
 
 def test_a_scale_without_an_origin_is_refused() -> None:
     with pytest.raises(SettingsRefused, match="clock_origin is not set"):
-        AwsClock.of(Settings(time_scale=30))
+        AwsClock.from_settings(Settings(time_scale=30))

@@ -1,4 +1,4 @@
-"""The ledger: written before the call, read after any crash, never another account's."""
+"""Tests of the ledger: rows are written before the call and readable after a crash; foreign ledgers are refused."""
 
 import os
 import signal
@@ -54,7 +54,7 @@ def test_a_torn_last_line_is_ignored_and_cut_off_by_the_next_row(tmp_path: Path)
     with ledger.path.open("ab") as file:
         file.write(b'{"kind": "endp')
     assert states(tmp_path) == [("role", "intended", None)]
-    ledger.removed("role", "r")
+    ledger.mark_removed("role", "r")
     assert states(tmp_path) == [("role", "removed", None)]
 
 
@@ -73,7 +73,7 @@ def test_the_ledger_of_another_account_or_endpoint_is_refused_while_it_has_live_
         open_ledger(tmp_path, account="999999999999")
     with pytest.raises(LedgerRefused, match=r"this command works on account .* at aws"):
         open_ledger(tmp_path, endpoint="aws")
-    ledger.removed("role", "r")
+    ledger.mark_removed("role", "r")
     assert open_ledger(tmp_path, endpoint="aws").rows() == []
 
 

@@ -1,4 +1,4 @@
-"""Records of options: what is out of bounds or unknown makes none, and what is made stays as it is."""
+"""Tests of the option records: values out of bounds and unknown names are refused, and records are immutable."""
 
 from pathlib import Path
 from typing import Any

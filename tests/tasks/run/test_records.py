@@ -1,4 +1,4 @@
-"""What a run keeps is read back as it was written, and a file that holds something else is refused by its field."""
+"""Tests of the records: they are read back as written, and an invalid file is refused with the field's name."""
 
 import dataclasses
 import importlib
@@ -16,7 +16,8 @@ import yaml
 import tasks
 from tasks.run.errors import LedgerRefused, SettingsRefused
 from tasks.run.handle import RunFolder
-from tasks.run.records import DatasetRef, EndpointRef, InstanceRef, LoadReport, Record, WeightsRef
+from tasks.run.record_store import Record
+from tasks.run.records import DatasetRef, EndpointRef, InstanceRef, LoadReport, WeightsRef
 from tasks.scaling.choice import ScalingPlan
 from tasks.scaling.traffic import Measured
 from tests.tasks.scaling.deployments import measured, plan
@@ -29,11 +30,11 @@ WEIGHTS = WeightsRef("b", "weights/x", "x", "00", 5)
 
 
 OWN_RULES: Mapping[type, Any] = {ScalingPlan: plan(), Measured: measured()}
-"""What cannot be made of any numbers."""
+"""Records that check their own values and so cannot be built from arbitrary ones."""
 
 
 def example(hint: Any) -> Any:
-    """Return a value of a type, with something in every field and in every collection."""
+    """Return a value of a type, in which every field has a value and every collection an element."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return arguments[0]
@@ -58,7 +59,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def rewrite(run: RunFolder, **changes: Any) -> None:
-    """Keep weights whose file then differs by `changes`; None takes a field away."""
+    """Write a record of weights and then change its file by `changes`; None removes a field."""
     path = run.keep(WEIGHTS)
     content = {**json.loads(path.read_text()), **changes}
     path.write_text(json.dumps({name: value for name, value in content.items() if value is not None}))

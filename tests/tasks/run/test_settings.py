@@ -1,4 +1,4 @@
-"""Which AWS is meant is decided without a call, and never by accident."""
+"""Tests of the settings: they decide without a call which AWS is used, and an unclear choice is refused."""
 
 import pytest
 from botocore.exceptions import ClientError

@@ -1,4 +1,4 @@
-"""Waits: a deadline, signs of life, and patience with roles that IAM does not know everywhere yet."""
+"""Tests of the waits: they have a deadline, log their state, and repeat calls while a new role propagates."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tasks.run.errors import WaitTimedOut
-from tasks.run.waiting import once_assumable, wait_for
+from tasks.run.waiting import retry_until_role_propagates, wait_for
 from tests.scripted import Scripted, refuses
 
 
@@ -21,7 +21,7 @@ def ticking(step: float) -> Callable[[], float]:
 
 
 def no_sleep(_: float) -> None:
-    """Take no time."""
+    """Return at once."""
 
 
 def test_a_wait_ends_when_the_thing_is_there() -> None:
@@ -60,13 +60,15 @@ def role_known_after(refusals: int, code: str, message: str) -> Callable[[], str
     ("code", "message"), [("InvalidParameterValueException", ASSUMED), ("ValidationException", LISTED)]
 )
 def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(code: str, message: str) -> None:
-    assert once_assumable("f", role_known_after(3, code, message), clock=ticking(1), sleep=no_sleep) == "made"
+    assert (
+        retry_until_role_propagates("f", role_known_after(3, code, message), clock=ticking(1), sleep=no_sleep) == "made"
+    )
 
 
 def test_a_role_that_never_becomes_known_is_told_in_aws_words() -> None:
     refused = role_known_after(1000, "ValidationException", LISTED)
     with pytest.raises(WaitTimedOut) as caught:
-        once_assumable("job", refused, clock=ticking(5), sleep=no_sleep)
+        retry_until_role_propagates("job", refused, clock=ticking(5), sleep=no_sleep)
     assert LISTED in caught.value.why
 
 
@@ -75,5 +77,5 @@ def test_another_refusal_is_not_waited_for() -> None:
         **{"lambda": {"create_function": refuses("CreateFunction", "ValidationException", "Too large")}}
     )
     with pytest.raises(ClientError, match="Too large"):
-        once_assumable("f", scripted.client("lambda").create_function, clock=ticking(1), sleep=no_sleep)
+        retry_until_role_propagates("f", scripted.client("lambda").create_function, clock=ticking(1), sleep=no_sleep)
     assert scripted.calls == ["create_function"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasks.account.prices import choose_training_instance
-from tasks.model.archive import meta_in
+from tasks.model.archive import read_meta
 from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef, Hyperparameters
 from tasks.sagemaker.job import TrainingPlan
@@ -121,7 +121,7 @@ def test_a_link_in_place_of_meta_json_is_refused(path: Path) -> None:
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
     path.write_bytes(archive({"meta.json": link}))
     with pytest.raises(StageFailed) as caught:
-        meta_in(path, "s3://b/m/model.tar.gz")
+        read_meta(path, "s3://b/m/model.tar.gz")
     assert "not a regular file" in caught.value.why
 
 
@@ -133,7 +133,7 @@ def test_a_link_in_place_of_meta_json_is_refused(path: Path) -> None:
 def test_a_damaged_archive_is_refused_by_name(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(StageFailed, match=r"s3://b/m/model\.tar\.gz holds no readable meta\.json"):
-        meta_in(path, "s3://b/m/model.tar.gz")
+        read_meta(path, "s3://b/m/model.tar.gz")
 
 
 def test_the_job_name_follows_everything_that_makes_the_job_another_one_and_nothing_else() -> None:

@@ -15,7 +15,7 @@ from tasks.load.measurements import LadderRecord, measure_deployment
 from tasks.load.profile import Profile, profile_for
 from tasks.load.rungs import LadderRules
 from tasks.run.errors import StageFailed
-from tasks.run.records import load_record
+from tasks.run.record_store import load_record
 from tasks.scaling.plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
 from tasks.scaling.traffic import Traffic
 from tasks.verdicts.check import PlanCheck, ScalingVerdicts, apply_plan, check_folder, check_plan

@@ -15,7 +15,7 @@ from tasks.load.disturbance import Bounds
 from tasks.load.generator import LoadStage
 from tasks.load.profile import Profile
 from tasks.run.errors import Inconclusive
-from tasks.run.records import load_record
+from tasks.run.record_store import load_record
 from tasks.verdicts.check import PlanCheck, check_folder, check_plan, last_stage_to_repeat
 from tasks.verdicts.profile_observation import ProfileObservation
 from tasks.verdicts.report import raise_unless_passed, scaling_markdown, scaling_text

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tasks.data.archive import list_source
 from tasks.data.download import read_download_record, sha256_of
-from tasks.run.records import write_atomically
+from tasks.run.record_store import write_atomically
 from tasks.run.settings import Settings
 
 STAGING_VERSION = 1
@@ -41,14 +41,14 @@ def staging_parameters(settings: Settings) -> dict[str, object]:
     }
 
 
-class Memory:
+class JudgementCache:
     """What is known of one source, in the state that it has when this is made."""
 
     def __init__(self, source: LocatedSource, settings: Settings) -> None:
         self._source, self._settings = source, settings
         self._state = self._look()
 
-    def recall(self) -> str | None:
+    def find(self) -> str | None:
         """Return the dataset digest that this very source was judged good with before, or None."""
         known = self._read(self._state)
         if known is None and (content := self._content()) is not None:
@@ -57,7 +57,7 @@ class Memory:
                 self._write(self._state, known)  # a copy of a known zip: next time its times are enough
         return known
 
-    def remember(self, digest: str) -> None:
+    def store(self, digest: str) -> None:
         """Remember that the source was judged good, unless it has changed since this was made."""
         if self._look() != self._state:
             return

@@ -1,0 +1,120 @@
+"""Write records to JSON files and read them back, one file for each kind of record.
+
+Files are written atomically. A record class says in its class statement which file it is stored in, what messages call
+it, and which flow writes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from tasks.run.errors import LedgerRefused
+
+
+@dataclass(frozen=True)
+class Record:
+    """The base class of every record that is stored in a file of its own.
+
+    `file` is the path of that file in the run's folder and may contain fields ("ec2/instance-{number}.json"). `called`
+    is the name of the record in messages ("trained model"), and `made_by` is the flow that writes it.
+    """
+
+    file: ClassVar[str]
+    called: ClassVar[str]
+    made_by: ClassVar[str]
+
+    def __init_subclass__(cls, *, file: str, called: str, made_by: str) -> None:
+        """Set the three class attributes from the arguments of the class statement."""
+        super().__init_subclass__()
+        cls.file, cls.called, cls.made_by = file, called, made_by
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+def record_path(folder: Path, kind: type[Record], /, **fields: object) -> Path:
+    """Return the path of the file of a kind of record in a folder; `fields` are the fields that the name contains."""
+    return folder / kind.file.format(**fields)
+
+
+def save_record(folder: Path, record: Record) -> Path:
+    """Write a record to its file in a folder, atomically and with mode 0600, and return the path."""
+    content = {"record": type(record).__name__, **dataclasses.asdict(record)}
+    path = record_path(folder, type(record), **vars(record))
+    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+    return path
+
+
+def load_record(folder: Path, kind: type[AnyRecord], /, **fields: object) -> AnyRecord | None:
+    """Read the record of a kind from its file in a folder; return None when there is no such file.
+
+    A field that has a default may be missing, because an older release may have written the file. Types are checked
+    without conversion, except that an integer is accepted for a float.
+
+    Raises:
+        LedgerRefused: the file is not JSON or holds another kind of record, or a field is missing, unknown or of the
+            wrong type.
+    """
+    path = record_path(folder, kind, **fields)
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict) or content.pop("record", None) != kind.__name__:
+            raise ValueError(f"it is not the record of a {kind.__name__}")
+        return _adapter(kind).validate_json(json.dumps(content), strict=True, extra="forbid")
+    except ValidationError as error:
+        raise _refused(path, kind, _first_problem(error)) from error
+    except ValueError as error:
+        raise _refused(path, kind, str(error)) from error
+
+
+def forget_record(folder: Path, kind: type[Record], /, **fields: object) -> None:
+    """Delete the file of a kind of record from a folder, if there is one."""
+    record_path(folder, kind, **fields).unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file atomically, with mode 0600: write a temporary file, fsync it, rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+_adapters: dict[str, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: type[AnyRecord]) -> TypeAdapter[AnyRecord]:
+    """Return the validator of a kind of record; building one takes up to 20 ms, so it is cached."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if name not in _adapters:
+        _adapters[name] = TypeAdapter(kind)
+    return _adapters[name]
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Return the first wrong field, what is wrong with it, and the value that was read."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the record"
+    received = "" if first["type"] == "missing" else f", not {first['input']!r:.80}"
+    return f"{field}: {first['msg']}{received}"
+
+
+def _refused(path: Path, kind: type[Record], why: str) -> LedgerRefused:
+    again = f"remove {path} and run the same command again"
+    return LedgerRefused("records", f"{path} does not hold a {kind.__name__}", why, again)
