@@ -47,8 +47,8 @@ class Parity(Record, file="parity.json", called="comparison of the two trainings
     accuracy_difference: float
     test_images: int
     verdict: str
-    figure_rows: tuple[ParityRow, ...]
-    environment_rows: tuple[ParityRow, ...]
+    figures: tuple[ParityRow, ...]
+    environment: tuple[ParityRow, ...]
 
 
 def compare_with_sagemaker(run: Run, model: InstanceModel) -> Parity | None:

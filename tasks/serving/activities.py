@@ -1,4 +1,4 @@
-"""What Application Auto Scaling did to a variant, when and why, as its own activities tell it."""
+"""Reads a variant's scaling activities from Application Auto Scaling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.serving.autoscaling import resource_id, variant_arguments
 
 @dataclass(frozen=True)
 class ScalingActivity:
-    """What Application Auto Scaling did and why; times are AWS's. `ended` is None while it goes on."""
+    """A scaling activity with its cause. Times are AWS time; `ended` is None while the activity is in progress."""
 
     activity_id: str
     cause: str

@@ -105,9 +105,9 @@ def apply_plan(run: Run, plan: ScalingPlan, *, endpoint: EndpointRef, function: 
     scale_from_rest(run, plan, endpoint=endpoint)
     changed, state = ensure_concurrency(run, plan_concurrency(function, plan))
     say(
-        f"The plan is applied: {plan.count('min_instances')} to {plan.count('max_instances')} instances at "
+        f"plan applied: {plan.count('min_instances')} to {plan.count('max_instances')} instances at "
         f"{plan.value('target_value'):g} invocations a minute each; {state.reserved} executions reserved, "
-        f"{state.available} provisioned."
+        f"{state.available} provisioned"
     )
     return changed
 
@@ -172,7 +172,7 @@ def _runs(
     """Yield the run of the whole profile, then the repetitions of its disturbed part, while the machine is quiet."""
     chosen, repetition = profile, ""
     for attempt in range(1, MOST_RUNS + 1):
-        say(f"The load profile runs for {chosen.seconds:.0f} s, {WAYS[way]}{repetition}.")
+        say(f"load profile: {chosen.seconds:.0f} s, {WAYS[way]}{repetition}")
         observation = _run(check, way, chosen, bounds, attempt)
         yield observation
         disturbed = disturbed_stages(observation)
@@ -180,7 +180,7 @@ def _runs(
             return
         reason = observation.why_invalid if observation.is_void else distinct_reasons(observation.disturbed.values())
         noise = bounds.exceeded(samples_at_rest(check.run.settings))
-        what = f"The run {WAYS[way]} was disturbed in {', '.join(disturbed)}: {reason}"
+        what = f"the run {WAYS[way]} was disturbed in {', '.join(disturbed)}: {reason}"
         if noise:
             messages.append(f"{what}; it is not run again, because the machine is not quiet: {'; '.join(noise)}")
             say(messages[-1])

@@ -79,7 +79,7 @@ def test_a_stage_in_which_the_server_stood_still_is_run_again_and_then_judged(
     assert "embedded AWS late by" in first.disturbed["baseline"] and first.stretches
     assert second.disturbed == {} and second.stretches == ()
     (message,) = result.repeats
-    assert message.startswith("The run through the alias was disturbed in baseline") and message.endswith(
+    assert message.startswith("the run through the alias was disturbed in baseline") and message.endswith(
         "; it is run again"
     )
     states = {verdict.name: verdict.state for verdict in result.verdicts}
