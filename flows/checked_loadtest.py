@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flows.step import step
 from tasks.load.generator import GeneratorOptions
-from tasks.load.measurements import LadderRecord, measure
+from tasks.load.measurements import LadderRecord, measure_deployment
 from tasks.load.options import LoadOptions, Through
 from tasks.load.report import STAGE
 from tasks.load.rungs import LadderRules
@@ -23,7 +23,7 @@ from tasks.run.waiting import say
 from tasks.scaling.plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
 from tasks.scaling.traffic import SAMPLE_TRAFFIC, Traffic
 from tasks.serving.concurrency import account_limits
-from tasks.verdicts.check import ScalingVerdicts, Trial, apply_plan, check_plan, with_overrides
+from tasks.verdicts.check import PlanCheck, ScalingVerdicts, apply_plan, check_plan, with_overrides
 
 SAMPLE_SAFETY = 0.25
 SAMPLE_LADDER = LadderRules(first_rps=60.0, precision=0.3)
@@ -79,7 +79,7 @@ async def check(run: Run, test: CheckedTest, images: list[Path]) -> ScalingVerdi
         found = await climb_ladder(run, test, endpoint, function, images)
     plan = await derive_plan(run, test, found, function)
     function = await set_plan(run, plan, endpoint, function)
-    trial = Trial(run, plan, endpoint, function, images, test.generator, found.bounds)
+    trial = PlanCheck(run, plan, endpoint, function, images, test.generator, found.bounds)
     return await run_and_judge(trial, test.load.through)
 
 
@@ -88,7 +88,7 @@ def climb_ladder(
     run: Run, test: CheckedTest, endpoint: EndpointRef, function: FunctionRef, images: list[Path]
 ) -> LadderRecord:
     """Measure one instance, its start-up and the function."""
-    return measure(
+    return measure_deployment(
         run,
         endpoint=endpoint,
         function=function,
@@ -122,6 +122,6 @@ def set_plan(run: Run, plan: ScalingPlan, endpoint: EndpointRef, function: Funct
 
 
 @step("profile and verdicts")
-def run_and_judge(trial: Trial, through: Through) -> ScalingVerdicts:
+def run_and_judge(trial: PlanCheck, through: Through) -> ScalingVerdicts:
     """Run the profile and hold every prediction against what was seen."""
     return check_plan(trial, through=through)

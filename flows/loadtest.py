@@ -15,7 +15,7 @@ from flows.step import step
 from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.images import fetch_test_images
 from tasks.load.options import LoadOptions, Mode, Through
-from tasks.load.report import STAGE, LoadTested, report_markdown
+from tasks.load.report import STAGE, LoadTestIdentity, report_markdown
 from tasks.report.markdown import write_report
 from tasks.report.summary import StageTimes, summarise
 from tasks.run.artifacts import publish_markdown
@@ -57,7 +57,7 @@ async def loadtest(run_id: RunId, load: LoadOptions = LoadOptions()) -> LoadRepo
         target = _target(run, load.through, load.mode)
         images = await choose_images(run)
         if test is not None:
-            run.forget(ScalingVerdicts, LoadTested)
+            run.forget(ScalingVerdicts, LoadTestIdentity)
         try:
             if test is None:
                 return await send_requests(run, target, images, load, generator)

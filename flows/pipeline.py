@@ -19,10 +19,10 @@ from flows.stage_data import stage_data
 from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
 from tasks.load.options import LoadOptions, PipelineLoadOptions
-from tasks.load.report import LoadTested
+from tasks.load.report import LoadTestIdentity
 from tasks.model.backbones import require_backbone
 from tasks.report.markdown import write_report
-from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_another, summarise
+from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_other_deployment, summarise
 from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
 from tasks.run.errors import Inconclusive, StageFailed
@@ -101,7 +101,7 @@ async def pipeline(
         deployment = await clock.time("deploy", deploy_model(chosen, deploy))
         tested = _tested(deployment, load)
         refused, open_ = None, ""
-        forget_load_test_of_another(run, tested)
+        forget_load_test_of_other_deployment(run, tested)
         if load_test:
             try:
                 await clock.time("loadtest", _load_test(run, tested, load))
@@ -118,11 +118,11 @@ async def pipeline(
     return summary
 
 
-async def _load_test(run: RunFolder, tested: LoadTested, load: LoadOptions) -> None:
+async def _load_test(run: RunFolder, tested: LoadTestIdentity, load: LoadOptions) -> None:
     """Test what is deployed, unless this very deployment was tested in this way before."""
     is_checked = load.mode == "checked"
     kept = run.find(ScalingVerdicts) if is_checked else run.find(LoadReport)
-    if kept is not None and run.find(LoadTested) == tested:
+    if kept is not None and run.find(LoadTestIdentity) == tested:
         say("loadtest: adopted, this deployment was tested so before")
         return
     await loadtest(run.id, load)
@@ -130,8 +130,8 @@ async def _load_test(run: RunFolder, tested: LoadTested, load: LoadOptions) -> N
     run.keep(replace(tested, function_version=function.version))
 
 
-def _tested(deployment: Deployment, load: LoadOptions) -> LoadTested:
-    return LoadTested(
+def _tested(deployment: Deployment, load: LoadOptions) -> LoadTestIdentity:
+    return LoadTestIdentity(
         deployment.endpoint.config_name,
         deployment.function.version,
         deployment.function.code_sha256,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.scaling.queueing import whole
+from tasks.scaling.queueing import round_up
 from tasks.scaling.rules import NEW_ENVIRONMENTS_PER_SECOND, PERIOD_SECONDS
 from tasks.scaling.target_tracking import TargetTracking, TrackingPolicy
 
@@ -114,7 +114,7 @@ class _Fleet:
         """Return the requests for which there is an execution, including those that can start within the minute."""
         if self._leases is None:
             return arrived
-        needed = whole(arrived / PERIOD_SECONDS * self._leases.mean_seconds)
+        needed = round_up(arrived / PERIOD_SECONDS * self._leases.mean_seconds)
         most = min(self._leases.executions, self._executions + int(self._leases.new_per_second * PERIOD_SECONDS))
         mean = min(needed, (self._executions + most) / 2 if needed > self._executions else needed)
         self._executions = max(self._executions, min(needed, most))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from benchmarks.simulation.fleet import FleetModel, LeaseFleet, simulate_fleet
 from tasks.scaling.function import FunctionSizing
 from tasks.scaling.prices import Prices
-from tasks.scaling.queueing import concurrency, whole
+from tasks.scaling.queueing import concurrency, round_up
 from tasks.scaling.rules import (
     LAMBDA_QUOTAS,
     NEW_ENVIRONMENTS_PER_SECOND,
@@ -146,9 +146,11 @@ def _row(
 ) -> ScaleRow:
     endpoint = EndpointSizing(traffic, measured, ScalingRules())
     seconds = measured.function_mean_ms.value / 1000
-    instances = whole(rps / endpoint.safe_rps)
-    executions = max(whole(concurrency(rps, seconds) * (1 + endpoint.rules.headroom)), whole(rps / RPS_PER_ENVIRONMENT))
-    before = max(1, whole(rps / JUMP / endpoint.safe_rps))
+    instances = round_up(rps / endpoint.safe_rps)
+    executions = max(
+        round_up(concurrency(rps, seconds) * (1 + endpoint.rules.headroom)), round_up(rps / RPS_PER_ENVIRONMENT)
+    )
+    before = max(1, round_up(rps / JUMP / endpoint.safe_rps))
     policy = TrackingPolicy(
         target=endpoint.safe_rps * 60,
         minimum=1,
@@ -157,7 +159,7 @@ def _row(
         scale_in_cooldown=endpoint.scale_in_cooldown,
     )
     fleet = FleetModel(endpoint.max_rps, measured.instance_startup_seconds.value, policy, before)
-    ready = max(1, whole(concurrency(rps / JUMP, seconds)))
+    ready = max(1, round_up(concurrency(rps / JUMP, seconds)))
     run = simulate_fleet([rps] * _MINUTES, fleet, leases=LeaseFleet(seconds, executions, ready), seed=seed)
     until = max(1, run.minutes_until_kept_up())
     arrived = max(1.0, float(run.arrived[:until].sum()))

@@ -177,7 +177,7 @@ def show_page(run_id: str, load: SendingOptions, *, port: int) -> int:
         raise SettingsRefused("kennel loadtest --ui", "the embedded AWS does not run", why, "kennel run")
 
     from tasks.load.images import fetch_test_images
-    from tasks.load.page import start_ui
+    from tasks.load.web_interface import start_locust_interface
     from tasks.run.handle import Run
     from tasks.run.records import DatasetRef, EndpointRef, FunctionRef
 
@@ -186,7 +186,7 @@ def show_page(run_id: str, load: SendingOptions, *, port: int) -> int:
     images = fetch_test_images(run.aws, run.need(DatasetRef), run.folder / "loadtest-images", count=16)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
-    with start_ui(
+    with start_locust_interface(
         run,
         target=target,
         images=images,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kennel.servers import prefect, processes
-from tasks.scaling.choice import amount
+from tasks.scaling.choice import format_amount
 
 if TYPE_CHECKING:
     from tasks.run.records import FunctionRef
@@ -29,7 +29,7 @@ def verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def _line(verdict: Verdict) -> str:
-    seen = "not observed" if verdict.observed is None else amount(verdict.observed, verdict.unit)
+    seen = "not observed" if verdict.observed is None else format_amount(verdict.observed, verdict.unit)
     return f"  {verdict.state} {verdict.what}: {seen}, predicted {verdict.range}"
 
 

@@ -54,12 +54,12 @@ SIGNALS = (
 BY_NAME = {signal.name: signal for signal in SIGNALS}
 _STAGE = re.compile(r"^(baseline|ramp|peak|spike|return): ")
 _FIGURES = re.compile(r"[\d.]+")
-NOT_OURS = ("other_cpu", "memory_pressure", "io_pressure", "steal")
+EXTERNAL_SIGNALS = ("other_cpu", "memory_pressure", "io_pressure", "steal")
 """What no load of ours causes: a step of the ladder that overloads an instance may well raise the others."""
 
 
 @dataclass(frozen=True)
-class Look:
+class MachineSample:
     """What was seen in the `seconds` up to `at` (Unix time), by the names of `SIGNALS`; what was not seen is absent."""
 
     at: float
@@ -79,11 +79,13 @@ class Bounds:
     limits: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def from_rest(cls, looks: Sequence[Look]) -> Bounds:
+    def from_rest(cls, samples: Sequence[MachineSample]) -> Bounds:
         """Return the bounds that follow from a machine at rest."""
-        floor = worst(looks)
+        floor = worst_values(samples)
         limits = {signal.name: signal.bound(floor.get(signal.name, 0.0)) for signal in SIGNALS}
-        return cls(floor, round(sum(look.seconds for look in looks if "cpu_pressure" in look.values), 2), limits)
+        return cls(
+            floor, round(sum(sample.seconds for sample in samples if "cpu_pressure" in sample.values), 2), limits
+        )
 
     @property
     def noise_ms(self) -> float:
@@ -95,9 +97,9 @@ class Bounds:
         """By how much a moment may be late without its stretch counting as disturbed."""
         return self.limits.get("watch_late_ms", 0.0)
 
-    def exceeded(self, looks: Sequence[Look], names: Iterable[str] | None = None) -> tuple[str, ...]:
+    def exceeded(self, samples: Sequence[MachineSample], names: Iterable[str] | None = None) -> tuple[str, ...]:
         """Return a reason for each signal (of `names`, or all) that these looks show above its bound."""
-        seen, wanted = worst(looks), set(self.limits if names is None else names)
+        seen, wanted = worst_values(samples), set(self.limits if names is None else names)
         return tuple(
             f"{BY_NAME[name].what} {BY_NAME[name].text(value)} (bound {BY_NAME[name].text(self.limits[name])})"
             for name, value in seen.items()
@@ -116,7 +118,7 @@ class Bounds:
         return f"{BY_NAME[name].text(self.floor[name])} (" if name in self.floor else "… (not seen at rest, "
 
 
-def brief(reasons: Iterable[str]) -> str:
+def distinct_reasons(reasons: Iterable[str]) -> str:
     """Return each kind of reason once, as it came first: "peak: waiting for a disk 40% (bound 20%); …" and the like."""
     kinds: dict[str, str] = {}
     for reason in reasons:
@@ -126,16 +128,20 @@ def brief(reasons: Iterable[str]) -> str:
     return "; ".join(kinds.values())
 
 
-def between(looks: Iterable[Look], begin: float, end: float) -> list[Look]:
+def samples_between(samples: Iterable[MachineSample], begin: float, end: float) -> list[MachineSample]:
     """Return the looks that lie in a stretch of Unix time, by their middles."""
-    return [look for look in looks if begin <= look.at - look.seconds / 2 < end]
+    return [sample for sample in samples if begin <= sample.at - sample.seconds / 2 < end]
 
 
-def worst(looks: Sequence[Look]) -> dict[str, float]:
+def worst_values(samples: Sequence[MachineSample]) -> dict[str, float]:
     """Return each signal's worst value: the largest lateness, the largest mean share of any two seconds."""
     found: dict[str, float] = {}
     for signal in SIGNALS:
-        seen = sorted((look.at, look.seconds, look.values[signal.name]) for look in looks if signal.name in look.values)
+        seen = sorted(
+            (sample.at, sample.seconds, sample.values[signal.name])
+            for sample in samples
+            if signal.name in sample.values
+        )
         if seen:
             found[signal.name] = _worst_share(seen) if signal.unit == "share" else max(value for _, _, value in seen)
     return found

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.load.report import FILES, RETRY, STAGE, LoadTested, raise_if_useless, report_of
+from tasks.load.report import FILES, RETRY, STAGE, LoadTestIdentity, load_report_from, raise_if_invalid
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
 from tasks.run.record_store import forget_record, save_record
@@ -93,12 +93,12 @@ def run_load_test(
         Inconclusive: the run is void for the generator's own fault.
         WaitTimedOut: the generator did not end in time and was killed.
     """
-    for kind in (LoadReport, LoadTested):
+    for kind in (LoadReport, LoadTestIdentity):
         forget_record(run_dir, kind)
     chosen = options or GeneratorOptions()
     stages = (LoadStage(rate_per_second, seconds, chosen.first_name), *chosen.further_stages)
     folder = (run_dir / STAGE).resolve()
-    plan = plan_of(Aws(settings), target, images, stages, chosen, folder)
+    plan = generator_plan(Aws(settings), target, images, stages, chosen, folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
     plan_path = folder / "plan.json"
@@ -107,13 +107,13 @@ def run_load_test(
     code = _run_locust(folder, plan_path, chosen.processes, _deadline(stages, chosen), say)
     content = _read_result(folder, code)
     wall_seconds = time.perf_counter() - begun
-    report = report_of(content, folder, time_scale=chosen.time_scale, wall_seconds=wall_seconds)
+    report = load_report_from(content, folder, time_scale=chosen.time_scale, wall_seconds=wall_seconds)
     save_record(run_dir, report)
-    raise_if_useless(report)
+    raise_if_invalid(report)
     return report
 
 
-def plan_of(
+def generator_plan(
     aws: Aws,
     target: EndpointRef | FunctionRef,
     images: Sequence[Path | str],
@@ -230,7 +230,7 @@ def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds:
         process = subprocess.Popen(
             _command(folder, processes),
             cwd=folder,
-            env=surroundings(plan_path),
+            env=locust_environment(plan_path),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -241,7 +241,7 @@ def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds:
 
     def give_up() -> None:
         overdue.set()
-        end_group(process.pid)
+        kill_process_group(process.pid)
 
     timer = threading.Timer(deadline_seconds, give_up)
     timer.daemon = True
@@ -252,7 +252,7 @@ def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds:
                 say(line.rstrip())
     finally:
         timer.cancel()
-        end_group(process.pid)
+        kill_process_group(process.pid)
         process.wait()
     if overdue.is_set():
         why = f"it had not ended after {deadline_seconds:.0f} s; its log says: {_log_tail(folder)}"
@@ -260,7 +260,7 @@ def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds:
     return process.returncode
 
 
-def end_group(leader: int) -> None:
+def kill_process_group(leader: int) -> None:
     """Kill a process that leads a group, and whatever it started; one that is gone already is what is wanted."""
     try:
         os.killpg(leader, signal.SIGKILL)
@@ -284,7 +284,7 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def surroundings(plan_path: Path) -> dict[str, str]:
+def locust_environment(plan_path: Path) -> dict[str, str]:
     """Return our environment without whatever would steer Locust from outside."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]

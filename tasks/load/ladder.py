@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.load.disturbance import NOT_OURS, Bounds
+from tasks.load.disturbance import EXTERNAL_SIGNALS, Bounds
 from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.machine_watch import MachineWatch
 from tasks.load.rungs import Ceiling, Ladder, LadderRules, Rung, Verdict, climb
@@ -73,7 +73,7 @@ class LadderRun:
             WaitTimedOut: the run did not end in time.
         """
         report, disturbed = self._send(f"rung-{number:02d}", number, rps, seconds)
-        rung = judged(number, rps, seconds, report, self.slo_p95_ms, self.max_error_rate, disturbed=disturbed)
+        rung = rung_from_report(number, rps, seconds, report, self.slo_p95_ms, self.max_error_rate, disturbed=disturbed)
         p95 = "untold" if rung.p95_ms is None else f"{rung.p95_ms:.0f} ms"
         say(f"ladder: {rps:.1f}/s for {seconds:g} s: p95 {p95} (n = {rung.n}), {rung.failures} failed: {rung.verdict}")
         return rung
@@ -122,11 +122,11 @@ class LadderRun:
                     raise
         found = load_record(folder, LoadReport)
         assert found is not None, "a load test that returns has kept its record"
-        reasons = () if self.bounds is None else self.bounds.exceeded(watch.looks, NOT_OURS)
+        reasons = () if self.bounds is None else self.bounds.exceeded(watch.samples, EXTERNAL_SIGNALS)
         return found, "; ".join(reasons)
 
 
-def judged(
+def rung_from_report(
     number: int,
     rps: float,
     seconds: float,

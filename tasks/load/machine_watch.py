@@ -18,7 +18,7 @@ from typing import Self
 
 import psutil
 
-from tasks.load.disturbance import Bounds, Look
+from tasks.load.disturbance import Bounds, MachineSample
 from tasks.run.machine import ask_embedded_aws, usable_processors
 from tasks.run.settings import LOCAL_HEALTH_PATH, LOCAL_PULSE_PATH, Settings
 
@@ -26,17 +26,17 @@ PERIOD_SECONDS = 0.5
 NAP_SECONDS = 0.02
 REST_SECONDS = 2.0
 PULSE_SECONDS = 2.0
-FULL = 0.75
+FULL_SHARE = 0.75
 """The share of busy processor time from which on programs take it from each other."""
 _PRESSURES = {"cpu_pressure": "cpu", "memory_pressure": "memory", "io_pressure": "io"}
 
 
 @dataclass
 class MachineWatch:
-    """Takes a look every half second until its `with` block ends; `looks` has them in the order of their ends."""
+    """Takes a look every half second until its `with` block ends; `samples` has them in the order of their ends."""
 
     settings: Settings
-    looks: list[Look] = field(default_factory=list)
+    samples: list[MachineSample] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
@@ -55,7 +55,9 @@ class MachineWatch:
         kernel = KernelFigures(self.settings)
         while not self._over.is_set():
             late_ms = self._doze(PERIOD_SECONDS)
-            self.looks.append(Look(time.time(), kernel.seconds(), {**kernel.read(), "watch_late_ms": late_ms}))
+            self.samples.append(
+                MachineSample(time.time(), kernel.seconds(), {**kernel.read(), "watch_late_ms": late_ms})
+            )
             if time.time() - pulsed >= PULSE_SECONDS:
                 pulsed = self._take_pulse(pulsed)
         self._take_pulse(pulsed)
@@ -71,37 +73,37 @@ class MachineWatch:
     def _take_pulse(self, since: float) -> float:
         """Add what the embedded AWS says of the time since then; return from when on to ask the next time."""
         now = time.time()
-        looks = read_pulse(self.settings, since)
-        self.looks.extend(looks)
-        return now if looks else since
+        samples = read_pulse(self.settings, since)
+        self.samples.extend(samples)
+        return now if samples else since
 
 
 def watch_at_rest(settings: Settings, seconds: float = REST_SECONDS) -> Bounds:
     """Watch the machine while kennel itself does nothing, and return the bounds that follow."""
-    return Bounds.from_rest(looks_at_rest(settings, seconds))
+    return Bounds.from_rest(samples_at_rest(settings, seconds))
 
 
-def looks_at_rest(
+def samples_at_rest(
     settings: Settings, seconds: float = REST_SECONDS, sleep: Callable[[float], None] = time.sleep
-) -> list[Look]:
+) -> list[MachineSample]:
     """Return what is seen in so many seconds in which kennel itself does nothing."""
     with MachineWatch(settings) as watch:
         sleep(seconds)
-    return watch.looks
+    return watch.samples
 
 
-def read_pulse(settings: Settings, since: float) -> list[Look]:
+def read_pulse(settings: Settings, since: float) -> list[MachineSample]:
     """Return how late the embedded AWS and its model servers were since a Unix time; nothing on another AWS."""
     answer = ask_embedded_aws(settings, f"{LOCAL_PULSE_PATH}?since={since:.3f}")
     rows = answer.get("buckets", ()) if isinstance(answer, dict) else ()
-    return [look for row in rows if (look := _pulse_look(row)).values]
+    return [sample for row in rows if (sample := _pulse_sample(row)).values]
 
 
-def _pulse_look(row: Mapping[str, float | None]) -> Look:
+def _pulse_sample(row: Mapping[str, float | None]) -> MachineSample:
     named = {"loop_late_ms": row.get("loop_lag_ms"), "instance_late_ms": row.get("instance_lag_ms")}
     at = row["at"]
     assert at is not None, "each bucket has its time"
-    return Look(at + 0.25, 0.25, {name: value for name, value in named.items() if value is not None})
+    return MachineSample(at + 0.25, 0.25, {name: value for name, value in named.items() if value is not None})
 
 
 class KernelFigures:
@@ -109,7 +111,7 @@ class KernelFigures:
 
     def __init__(self, settings: Settings) -> None:
         """Begin the first interval."""
-        self._family = OwnProcesses(marks_of(settings))
+        self._family = OwnProcesses(own_process_marks(settings))
         self._began = time.perf_counter()
         self._before = self._totals()
 
@@ -128,7 +130,8 @@ class KernelFigures:
         if "busy" in shares:
             busy = shares.pop("busy")
             others = busy - own / length / usable_processors()
-            shares["other_cpu"] = others if busy > FULL else 0.0  # beside idle processors they take nothing from us
+            # Beside idle processors, other programs take nothing from us.
+            shares["other_cpu"] = others if busy > FULL_SHARE else 0.0
         return {name: min(1.0, max(0.0, share)) for name, share in shares.items()}
 
     def _totals(self) -> dict[str, float]:
@@ -140,7 +143,7 @@ class KernelFigures:
         return found
 
 
-def marks_of(settings: Settings) -> tuple[bytes, ...]:
+def own_process_marks(settings: Settings) -> tuple[bytes, ...]:
     """Return what the environment of this kennel's own processes holds: another home's are others' work.
 
     `KENNEL_OWNER` is what `kennel.servers.processes` gives to all that it starts, `LOCALAWS_OWNER` what the embedded
@@ -148,11 +151,11 @@ def marks_of(settings: Settings) -> tuple[bytes, ...]:
     """
     home = settings.home.resolve()
     owner = os.environ.get("KENNEL_OWNER", str(home))
-    whole = (f"KENNEL_OWNER={owner}", f"LOCALAWS_OWNER={local_owner(settings) or home / 'localaws'}")
+    whole = (f"KENNEL_OWNER={owner}", f"LOCALAWS_OWNER={embedded_aws_home(settings) or home / 'localaws'}")
     return (*(f"\0{mark}\0".encode() for mark in whole), f"\0KENNEL_LOADTEST_PLAN={settings.runs.resolve()}/".encode())
 
 
-def local_owner(settings: Settings) -> str | None:
+def embedded_aws_home(settings: Settings) -> str | None:
     """Return the home of the embedded AWS that answers, None where there is none."""
     answer = ask_embedded_aws(settings, LOCAL_HEALTH_PATH)
     return str(answer["home"]) if isinstance(answer, dict) and "home" in answer else None

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from tasks.load.disturbance import NOT_OURS, Bounds
+from tasks.load.disturbance import EXTERNAL_SIGNALS, Bounds
 from tasks.load.generator import GeneratorOptions, LoadStage, run_load_test
 from tasks.load.ladder import WARM_UP_SECONDS, LadderRun
-from tasks.load.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
+from tasks.load.machine_watch import MachineWatch, samples_at_rest, watch_at_rest
 from tasks.load.rungs import SAMPLES, Ceiling, Ladder, LadderRules
 from tasks.run.aws import Aws
 from tasks.run.clock import AwsClock
@@ -55,7 +55,7 @@ class LadderRecord(Record, file="ladder.json", called="measured ladder", made_by
     ceiling: Ceiling | None = None
 
 
-def measure(
+def measure_deployment(
     run: Run,
     *,
     endpoint: EndpointRef,
@@ -95,11 +95,11 @@ def measure(
     with scaling_suspended(run.aws, endpoint):
         set_instance_count(run.aws, endpoint, 1)
         ladder = ladder_run.climb()
-        with one_more(run.aws, endpoint) as startup:
+        with second_instance(run.aws, endpoint) as startup:
             ceiling = ladder_run.ceiling(ladder, instances=2) if run.aws.target.runs_on_this_machine else None
         reports, cold, disturbed = measure_function_undisturbed(run.aws, ladder_run, function, ladder, bounds)
     source = f"runs/{run.id}/{LadderRecord.file}"
-    measured = measured_of(
+    measured = measured_from(
         ladder, reports, cold, startup_seconds=startup, endpoint=endpoint, settings=run.settings, source=source
     )
     noise, unnoticed = round(bounds.noise_ms, 1), round(bounds.unnoticed_ms, 1)
@@ -130,7 +130,7 @@ def scaling_suspended(aws: Aws, endpoint: EndpointRef) -> Iterator[None]:
 
 
 @contextmanager
-def one_more(aws: Aws, endpoint: EndpointRef) -> Iterator[float]:
+def second_instance(aws: Aws, endpoint: EndpointRef) -> Iterator[float]:
     """Give how long a second instance took to serve, in AWS's seconds; it serves inside the block, and is taken away.
 
     Raises:
@@ -156,8 +156,12 @@ def measure_function_undisturbed(
     for attempt in range(1, MOST_FUNCTION_RUNS + 1):
         with MachineWatch(aws.settings) as watch:
             reports, cold = measure_function(aws, run, function, ladder)
-        disturbed = "; ".join(bounds.exceeded(watch.looks, NOT_OURS))
-        if not disturbed or attempt == MOST_FUNCTION_RUNS or bounds.exceeded(looks_at_rest(aws.settings), NOT_OURS):
+        disturbed = "; ".join(bounds.exceeded(watch.samples, EXTERNAL_SIGNALS))
+        if (
+            not disturbed
+            or attempt == MOST_FUNCTION_RUNS
+            or bounds.exceeded(samples_at_rest(aws.settings), EXTERNAL_SIGNALS)
+        ):
             break
         say(f"ladder: the function is measured again, it was disturbed: {disturbed}")
     return reports, cold, f"the function: {disturbed}" if disturbed else ""
@@ -204,7 +208,7 @@ def measure_function(
     return [each for each in reports if each.init_ms is None], cold
 
 
-def measured_of(
+def measured_from(
     ladder: Ladder,
     reports: Sequence[InvocationReport],
     cold: Sequence[InvocationReport],

@@ -69,9 +69,9 @@ def measure_pace(seconds: float = SECONDS) -> Pace:
     finally:
         for worker in workers:
             worker.kill()
-    return Pace(units, processors, share_of(units))
+    return Pace(units, processors, demo_share(units))
 
 
-def share_of(units: float) -> float:
+def demo_share(units: float) -> float:
     """Return the largest step of the demo's numbers that a machine of so many units a second carries."""
     return next((step for step in STEPS if units / REFERENCE_UNITS >= ENOUGH * step), STEPS[-1])

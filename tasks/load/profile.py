@@ -2,7 +2,7 @@
 
 How long each stage lasts follows from the plan's own predictions: the rise is held until the peak's instances should
 serve at the latest, the way back until the baseline's should. Durations of AWS's clock are converted, and whole seconds
-long, so that every second belongs to one stage. `profile_of` is pure.
+long, so that every second belongs to one stage. `profile_for` is pure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tasks.scaling.choice import ScalingPlan
 
 PERIODS_OUT = 3
 SHARE_SAMPLES = 64
-"""So many requests tell a share of them to within three tenths (`MOST_CHANCE`), with some to spare."""
+"""So many requests tell a share of them to within three tenths (`MAX_SAMPLING_ERROR`), with some to spare."""
 MOST_RAMP_STEPS = 60
 
 
@@ -78,7 +78,7 @@ class Profile:
         return None
 
 
-def profile_of(plan: ScalingPlan) -> Profile:
+def profile_for(plan: ScalingPlan) -> Profile:
     """Return the profile that shows whether a plan's predictions hold."""
     traffic, clock = plan.traffic, AwsClock(plan.measured.time_scale)
     to_peak = plan.predictions["seconds_to_peak_instances"][1].high

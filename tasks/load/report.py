@@ -29,7 +29,7 @@ RETRY = "run the same command again on a quieter machine, or with another rate"
 
 
 @dataclass(frozen=True)
-class LoadTested(Record, file="loadtest-of.json", called="tested deployment", made_by="pipeline"):
+class LoadTestIdentity(Record, file="loadtest-of.json", called="tested deployment", made_by="pipeline"):
     """What a load test was made of; another deployment, rate, time, mode or traffic statement is another test."""
 
     config_name: str
@@ -49,7 +49,7 @@ class LoadTested(Record, file="loadtest-of.json", called="tested deployment", ma
     overrides: Mapping[str, float] = field(default_factory=dict)
 
 
-def report_of(content: Mapping[str, Any], folder: Path, *, time_scale: float, wall_seconds: float) -> LoadReport:
+def load_report_from(content: Mapping[str, Any], folder: Path, *, time_scale: float, wall_seconds: float) -> LoadReport:
     """Return the record of a run from the generator's `loadtest.json` in `folder`."""
     rates, requests, latency = content["rate_per_second"], content["requests"], content["latency_ms"]
     values = {p["percentile"]: p["value_ms"] for p in latency["percentiles"]}
@@ -88,7 +88,7 @@ def report_of(content: Mapping[str, Any], folder: Path, *, time_scale: float, wa
     )
 
 
-def raise_if_useless(report: LoadReport) -> None:
+def raise_if_invalid(report: LoadReport) -> None:
     """Refuse a run that says nothing about the target.
 
     Raises:

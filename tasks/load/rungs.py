@@ -110,7 +110,7 @@ class Ladder:
     @property
     def best(self) -> Rung | None:
         """The highest rate that kept the SLO below every one that broke it, None when none did."""
-        return best_of(self.rungs)
+        return best_rung(self.rungs)
 
     @property
     def lowest(self) -> Rung | None:
@@ -153,7 +153,7 @@ def next_rate(rungs: Sequence[Rung], rules: LadderRules) -> tuple[float | None, 
         return None, f"the run at {last.rps:.4g}/s was void twice: {last.why}"
     if len(rungs) >= rules.most_rungs:
         return None, f"{rules.most_rungs} rungs were climbed"
-    best, broke = best_of(rungs), _lowest_broken(rungs)
+    best, broke = best_rung(rungs), _lowest_broken(rungs)
     if broke is None:
         rate = last.rps * rules.factor
         return (rate, "") if rate <= rules.most_rps else (None, f"{rules.most_rps:g}/s kept the SLO: no more was asked")
@@ -165,7 +165,7 @@ def next_rate(rungs: Sequence[Rung], rules: LadderRules) -> tuple[float | None, 
     return math.sqrt(best.rps * broke), ""
 
 
-def best_of(rungs: Sequence[Rung]) -> Rung | None:
+def best_rung(rungs: Sequence[Rung]) -> Rung | None:
     """Return the rung with the highest rate that kept the SLO, among those below every rate that broke it."""
     broke = _lowest_broken(rungs)
     kept = [rung for rung in rungs if rung.verdict == "kept" and (broke is None or rung.rps < broke)]

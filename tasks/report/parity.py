@@ -91,8 +91,8 @@ def compare(aws: Aws, sagemaker: TrainedModel, ec2: InstanceModel) -> Parity:
         accuracy_difference=accuracy,
         test_images=ec2.test_images,
         verdict=_verdict(difference, accuracy, ec2.test_images),
-        figures=figures(sagemaker, ec2),
-        environment=environment(ec2),
+        figures=figure_rows(sagemaker, ec2),
+        environment=environment_rows(ec2),
     )
 
 
@@ -124,7 +124,7 @@ def largest_difference(first: Path, second: Path) -> float:
     return max(float(np.abs(one[name].astype(np.float64) - two[name]).max(initial=0.0)) for name in one)
 
 
-def figures(sagemaker: TrainedModel, ec2: InstanceModel) -> tuple[ParityRow, ...]:
+def figure_rows(sagemaker: TrainedModel, ec2: InstanceModel) -> tuple[ParityRow, ...]:
     """Return what was measured on either side, with units."""
     shared = sorted(sagemaker.metrics.keys() & ec2.metrics.keys())
     metrics = [ParityRow(name, f"{sagemaker.metrics[name]:.6g}", f"{ec2.metrics[name]:.6g}") for name in shared]
@@ -138,7 +138,7 @@ def figures(sagemaker: TrainedModel, ec2: InstanceModel) -> tuple[ParityRow, ...
     )
 
 
-def environment(ec2: InstanceModel) -> tuple[ParityRow, ...]:
+def environment_rows(ec2: InstanceModel) -> tuple[ParityRow, ...]:
     """Return what replaces what; the script and its arguments are the same."""
     given = {word.partition("=")[0]: word for word in ec2.command}
     channels = " ".join(given[name] for name in ("--train", "--validation", "--test") if name in given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from tasks.load.report import LoadTested
+from tasks.load.report import LoadTestIdentity
 from tasks.report.parity import Parity
 from tasks.run.handle import RunFolder
 from tasks.run.record_store import Record
@@ -80,9 +80,9 @@ def summarise(run: RunFolder) -> RunSummary:
     )
 
 
-def forget_load_test_of_another(run: RunFolder, tested: LoadTested) -> None:
+def forget_load_test_of_other_deployment(run: RunFolder, tested: LoadTestIdentity) -> None:
     """Drop the record of a load test of another deployment than `tested`: the report would show it as this one's."""
-    kept = run.find(LoadTested)
+    kept = run.find(LoadTestIdentity)
     if kept is None:
         return
     same = replace(
@@ -93,4 +93,4 @@ def forget_load_test_of_another(run: RunFolder, tested: LoadTested) -> None:
         endpoint_created=tested.endpoint_created,
     )
     if kept != same:
-        run.forget(LoadReport, LoadTested, ScalingVerdicts)
+        run.forget(LoadReport, LoadTestIdentity, ScalingVerdicts)

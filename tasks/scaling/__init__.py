@@ -1,4 +1,4 @@
-"""The arithmetic of a scaling plan: traffic, queueing, sizing, choices, prices. No AWS call, no clock, no file.
+"""Computes scaling plans: traffic, queueing, sizing, choices and prices. It uses no AWS call, no clock and no file.
 
 May import `run` and `account`.
 """

@@ -1,7 +1,7 @@
-"""What a scaling plan is made of: choices, each with its formula, inputs, prediction and cost.
+"""Defines the scaling plan: its choices, each with formula, inputs, predictions and monthly cost.
 
-A plan is data: it can be shown, kept in a run's directory, changed on purpose (`ScalingPlan.with_value`) and compared
-with what a load test sees (`Prediction.holds`). Nothing here computes a choice or calls AWS.
+A plan is plain data. It can be printed, saved in a run's directory, overridden (`ScalingPlan.with_value`) and compared
+with a load test (`Prediction.holds`). This module neither computes a choice nor calls AWS.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from tasks.run.errors import SettingsRefused
 from tasks.run.records import Number
-from tasks.scaling.traffic import Measured, Traffic
+from tasks.scaling.traffic import Figure, Measured, Traffic
 
 Source = Literal["measured", "chosen", "AWS document", "derived"]
 Stage = Literal["baseline", "ramp", "peak", "spike", "return"]
-"""When a prediction is observed; "ramp" begins with the rise above the baseline, "return" with the fall back to it."""
+"""The stage of the load profile in which a prediction is observed.
+
+"ramp" begins when the rate rises above the baseline; "return" begins when it falls back to the baseline.
+"""
 
 CHOICES = (
     "min_instances",
@@ -30,15 +33,16 @@ CHOICES = (
     "reserved_concurrency",
     "provisioned_concurrency",
 )
-MOST_CHANCE = {"share": 0.3, "executions": 0.5}
-"""A verdict says something only where chance moves it by less: three tenths of all requests, half of its bound."""
+MAX_SAMPLING_ERROR = {"share": 0.3, "executions": 0.5}
+"""The largest sampling error, by unit, at which a verdict is still given: a share of all requests, a share of the
+bound."""
 SIGMAS = 4.0
-"""How many standard deviations of its sampling error an observation may lie outside the range."""
+"""An observation may lie outside the predicted range by this many standard deviations of its sampling error."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """One number that went into a choice; `detail` names the run file, the AWS page or the reason."""
+    """A number that a choice was computed from. `detail` names the run file, the AWS page or the reason."""
 
     name: str
     value: Number
@@ -46,14 +50,34 @@ class Input:
     source: Source
     detail: str
 
+    @classmethod
+    def measured(cls, name: str, figure: Figure, unit: str) -> Self:
+        """Return an input that was measured, with the number of samples behind it."""
+        return cls(name, figure.value, unit, "measured", f"n={figure.n}, {figure.source}")
+
+    @classmethod
+    def chosen(cls, name: str, value: Number, unit: str, detail: str) -> Self:
+        """Return an input that a person chose."""
+        return cls(name, value, unit, "chosen", detail)
+
+    @classmethod
+    def documented(cls, name: str, value: Number, unit: str, detail: str) -> Self:
+        """Return an input that an AWS page states."""
+        return cls(name, value, unit, "AWS document", detail)
+
+    @classmethod
+    def derived(cls, name: str, value: Number, unit: str, detail: str) -> Self:
+        """Return an input that was computed from other inputs."""
+        return cls(name, value, unit, "derived", detail)
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """What will be seen and how to see it. It holds when the observation lies within `low` and `high`.
+    """What a load test should observe, and how. It holds when the observation lies between `low` and `high`.
 
-    A `value` outside the range says that the plan is expected to miss it. Seconds are AWS's (wall seconds × the time
-    scale), shares lie in [0, 1]. `noise` is the machine's own, in the prediction's unit: by so much what is timed here
-    may lie outside the range.
+    A `value` outside that range means that the plan is expected to miss the target. Seconds are AWS's (wall seconds ×
+    the time scale); shares lie in [0, 1]. `noise` is this machine's timing error in the prediction's unit: a timed
+    observation may lie outside the range by that much.
     """
 
     name: str
@@ -67,28 +91,28 @@ class Prediction:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the order of the bounds."""
+        """Check that the bounds are in order."""
         if not self.low <= self.high:
             raise ValueError(f"prediction {self.name}: {self.low} ≤ {self.high} does not hold")
 
     def holds(self, observed: float, *, samples: int | None = None) -> bool:
-        """Tell whether an observation is within the range; one of `samples` requests may miss it by its chance."""
+        """Tell whether an observation is in the range, its sampling error over `samples` requests allowed for."""
         return self.margin(observed, samples=samples) >= 0
 
     def margin(self, observed: float, *, samples: int | None = None) -> float:
-        """Return how far within the nearer bound an observation is, in the prediction's unit; negative outside."""
-        return inside(observed, self.low, self.high) + self.noise + self.chance(observed, samples)
+        """Return how far inside the nearer bound an observation lies, in the prediction's unit; negative if outside."""
+        return margin_within(observed, self.low, self.high) + self.noise + self.sampling_error(observed, samples)
 
-    def too_few(self, observed: float, samples: int | None) -> bool:
-        """Tell whether chance alone moves an observation of so few samples so far that it says nothing."""
-        most = MOST_CHANCE.get(self.unit)
+    def has_too_few_samples(self, observed: float, samples: int | None) -> bool:
+        """Tell whether the sampling error of so few samples is too large for a verdict."""
+        most = MAX_SAMPLING_ERROR.get(self.unit)
         edge = max(self.low, self.high) if self.unit == "executions" else 1.0
-        return most is not None and self.chance(observed, samples) > most * edge
+        return most is not None and self.sampling_error(observed, samples) > most * edge
 
-    def chance(self, observed: float, samples: int | None) -> float:
-        """Return by how much an observation of `samples` requests may miss the bound for being random.
+    def sampling_error(self, observed: float, samples: int | None) -> float:
+        """Return how far random sampling alone may put an observation of `samples` requests outside the bound.
 
-        Shares are binomial; executions in flight are in proportion to the requests that came, whose number is random.
+        Shares are binomial. Executions in flight are proportional to the number of arrivals, which is Poisson.
         """
         is_near_low = self.low > 0.0 and observed - self.low < self.high - observed
         edge = self.low if is_near_low else self.high
@@ -100,16 +124,17 @@ class Prediction:
         return 0.0
 
 
-def inside(observed: float, low: float, high: float) -> float:
-    """Return the distance to the nearer bound, negative outside; nothing seen is negative, so a `low` of 0 is none."""
+def margin_within(observed: float, low: float, high: float) -> float:
+    """Return the distance to the nearer bound, negative outside. No observed quantity is negative, so a `low` of 0 does
+    not count as a bound."""
     return high - observed if low <= 0.0 <= observed else min(observed - low, high - observed)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One configured number and all that speaks for it. `also` are further predictions that rest on it.
+    """One configured number with its justification. `also` holds the further predictions that depend on it.
 
-    `monthly_cost_usd` is what this choice adds to the bill, None where a price is unknown.
+    `monthly_cost_usd` is what this choice adds to the bill; it is None where a price is unknown.
     """
 
     name: str
@@ -124,7 +149,7 @@ class Choice:
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:
-        """All predictions that rest on this choice, the first one first."""
+        """All predictions that depend on this choice, the main one first."""
         return (self.predicted, *self.also)
 
 
@@ -132,8 +157,8 @@ class Choice:
 class ScalingPlan:
     """Every scaling and concurrency number of a deployment, from one traffic statement and one set of measurements.
 
-    `within_budget` is None where a price is unknown. `warnings` each end with what to change; `is_feasible` is False
-    when the plan cannot keep the traffic statement's promises as it is.
+    `within_budget` is None where a price is unknown. Each warning ends with what to change. `is_feasible` is False when
+    the plan cannot keep the limits of the traffic statement.
     """
 
     choices: tuple[Choice, ...]
@@ -154,32 +179,41 @@ class ScalingPlan:
         for choice in self.choices:
             if choice.name == name:
                 return choice
-        raise KeyError(f"{name}: a plan has {', '.join(choice.name for choice in self.choices)}")
+        raise KeyError(f"the plan has no {name}; it has {', '.join(choice.name for choice in self.choices)}")
 
     def value(self, name: str) -> float:
-        """Return a choice's value."""
+        """Return a choice's value.
+
+        Raises:
+            KeyError: the plan has no such choice.
+        """
         return self.choice(name).value
 
     def count(self, name: str) -> int:
-        """Return the value of a choice that is a whole number."""
+        """Return the value of a choice that is a whole number.
+
+        Raises:
+            KeyError: the plan has no such choice.
+        """
         return round(self.choice(name).value)
 
     @property
     def predictions(self) -> dict[str, tuple[Choice, Prediction]]:
-        """Every prediction by its name, with the choice that it rests on."""
+        """Every prediction by its name, with the choice that it depends on."""
         return {name: (choice, each) for choice, name, each in self._predictions()}
 
     def with_value(self, name: str, value: float, why: str) -> ScalingPlan:
-        """Return the plan with one number set by hand; the predictions stay, so that a load test judges the number.
+        """Return the plan with one number set by hand. Its predictions stay, so that a load test judges the new number.
 
         Raises:
             KeyError: the plan has no such choice.
             SettingsRefused: the value is not finite and at least 0.
         """
         if not (math.isfinite(value) and value >= 0):
-            raise SettingsRefused(f"plan {name}", f"{value!r}", "it is finite and at least 0", "choose another value")
+            why = "a plan's number has to be finite and at least 0"
+            raise SettingsRefused(f"plan {name}", f"{value!r}", why, "choose another value")
         derived = self.choice(name)
-        was = Input("value by formula", derived.value, derived.unit, "derived", derived.formula)
+        was = Input.derived("value by formula", derived.value, derived.unit, derived.formula)
         by_hand = dataclasses.replace(
             derived, value=value, formula="set by hand", inputs=(was, *derived.inputs), reason=why
         )
@@ -188,7 +222,7 @@ class ScalingPlan:
         return dataclasses.replace(self, choices=choices, warnings=(*self.warnings, warning))
 
     def markdown(self) -> str:
-        """Return the plan as one table, with its cost, the time scale and the warnings."""
+        """Return the plan as Markdown: its traffic and cost, a table of the choices, and the warnings."""
         return "\n".join([*self._head(), "", *_table(self.choices), *(f"\n> {text}" for text in self.warnings)]) + "\n"
 
     def _predictions(self) -> Iterator[tuple[Choice, str, Prediction]]:
@@ -204,13 +238,13 @@ class ScalingPlan:
             f" of {traffic.spike_rps:g}; p95 ≤ {traffic.slo_p95_ms:g} ms, errors ≤ {traffic.max_error_rate:.2%},"
             f" throttles ≤ {traffic.max_throttle_rate:.2%}.",
             f"Cost: {_usd(self.monthly_cost_usd)} a month, {verdict} the budget of {_usd(traffic.monthly_budget_usd)}"
-            f" ({self.prices}). Time scale {scale:g}: a minute of AWS's lasts {60 / scale:.2g} s here; seconds below"
-            " are AWS's.",
+            f" ({self.prices}). Time scale {scale:g}: a minute of AWS time lasts {60 / scale:.2g} s here. The seconds"
+            " below are AWS time.",
         ]
 
 
-def amount(value: float, unit: str) -> str:
-    """Return a value with its unit, shares in percent, no more digits than are worth reading."""
+def format_amount(value: float, unit: str) -> str:
+    """Return a value with its unit, rounded for reading; a share is shown in percent."""
     if unit == "share":
         return f"{value:.2%}"
     digits = f"{value:.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:.3g}"
@@ -224,17 +258,19 @@ def _table(choices: tuple[Choice, ...]) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     for choice in choices:
-        inputs = "; ".join(f"{each.name} {amount(each.value, each.unit)} ({each.source})" for each in choice.inputs)
+        inputs = "; ".join(
+            f"{each.name} {format_amount(each.value, each.unit)} ({each.source})" for each in choice.inputs
+        )
         predicted = "; ".join(_predicted(each) for each in choice.predictions)
-        cells = (choice.name, amount(choice.value, choice.unit), choice.formula, inputs, predicted)
+        cells = (choice.name, format_amount(choice.value, choice.unit), choice.formula, inputs, predicted)
         cost = "?" if choice.monthly_cost_usd is None else f"{choice.monthly_cost_usd:.2f}"
         rows.append("| " + " | ".join(_cell(text) for text in (*cells, cost, choice.reason)) + " |")
     return rows
 
 
 def _predicted(each: Prediction) -> str:
-    low, high = amount(each.low, each.unit), amount(each.high, each.unit)
-    return f"{each.what}: {amount(each.value, each.unit)} [{low} … {high}]"
+    low, high = format_amount(each.low, each.unit), format_amount(each.high, each.unit)
+    return f"{each.what}: {format_amount(each.value, each.unit)} [{low} … {high}]"
 
 
 def _cell(text: str) -> str:

@@ -1,7 +1,7 @@
-"""The endpoint's five scaling numbers: minimum, maximum, target and the two cooldowns.
+"""Chooses the endpoint's five scaling numbers: minimum, maximum, target value and the two cooldowns.
 
-Puts formula, inputs and their sources, predictions and cost to what `tasks.scaling.sizing` computes. Pure functions;
-all seconds are AWS's, all rates are real.
+`tasks.scaling.sizing` computes the values; this module adds formula, inputs with their sources, predictions and cost.
+It holds pure functions. All seconds are AWS time; all rates are in real time.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ from tasks.scaling.rules import (
     Limits,
 )
 from tasks.scaling.sizing import EndpointSizing, Span, clip
-from tasks.scaling.traffic import Figure
 
 _COUNT = "DescribeEndpoint CurrentInstanceCount"
 
 
 def endpoint_choices(sizing: EndpointSizing, prices: Prices, limits: Limits) -> tuple[Choice, ...]:
-    """Return the five choices; the maximum is cut to the account's quota and to what a shared machine carries."""
+    """Return the five choices. The account's quota and a shared machine's capacity limit the maximum."""
     most = sizing.most_instances(limits)
     maximum = sizing.maximum if most is None else max(1, min(sizing.maximum, most))
     minimum = min(sizing.minimum, maximum)
@@ -45,15 +44,15 @@ def _minimum(sizing: EndpointSizing, prices: Prices, minimum: int, maximum: int)
     formula = "max(chosen fewest, ⌈baseline / safe rps⌉"
     slope = traffic.ramp_rps_per_second
     ramp = "peak / MAX_RPS (a step)" if math.isinf(slope) else "ramp rps/s × hold / (MAX_RPS − safe rps)"
-    formula += f", ⌈{ramp}⌉)" if rules.absorbs_ramp else "); the ramp is not absorbed"
+    formula += f", ⌈{ramp}⌉)" if rules.absorbs_ramp else "); the minimum does not absorb the ramp"
     inputs = (
-        _chosen("fewest instances", rules.fewest_instances, "instances", "ScalingRules.fewest_instances"),
-        _chosen("baseline", traffic.baseline_rps, "requests/s", "traffic statement"),
-        _derived("safe rps", sizing.safe_rps, "requests/s", "MAX_RPS × safety"),
-        _measured("MAX_RPS", sizing.measured.max_rps_per_instance, "requests/s"),
-        _chosen("rise", traffic.peak_rps - traffic.baseline_rps, "requests/s", "traffic statement"),
-        _chosen("ramp", traffic.ramp_seconds, "s", "traffic statement"),
-        _derived("hold", sizing.hold_seconds, "s", "scale-out lag, or cooldown + minute + start-up, the longer"),
+        Input.chosen("fewest instances", rules.fewest_instances, "instances", "ScalingRules.fewest_instances"),
+        Input.chosen("baseline", traffic.baseline_rps, "requests/s", "traffic statement"),
+        Input.derived("safe rps", sizing.safe_rps, "requests/s", "MAX_RPS × safety"),
+        Input.measured("MAX_RPS", sizing.measured.max_rps_per_instance, "requests/s"),
+        Input.chosen("rise", traffic.peak_rps - traffic.baseline_rps, "requests/s", "traffic statement"),
+        Input.chosen("ramp", traffic.ramp_seconds, "s", "traffic statement"),
+        Input.derived("hold", sizing.hold_seconds, "s", "the longer of scale-out lag and cooldown + minute + start-up"),
     )
     value, low, high = sizing.instances_at(traffic.baseline_rps, maximum)
     return Choice(
@@ -73,13 +72,13 @@ def _maximum(sizing: EndpointSizing, limits: Limits, maximum: int) -> Choice:
     traffic = sizing.traffic
     value = clip(sizing.for_rate(traffic.spike_rps), sizing.minimum, maximum)
     low = sizing.instances_at(traffic.peak_rps, maximum)[1]
-    quota = "not asked for" if limits.instances is None else f"{limits.instances}"
+    quota = "unknown" if limits.instances is None else f"{limits.instances}"
     machine = () if limits.machine_rps is None else (_machine(limits.machine_rps),)
     inputs = (
-        _chosen("peak", traffic.peak_rps, "requests/s", "traffic statement"),
-        _derived("safe rps", sizing.safe_rps, "requests/s", "MAX_RPS × safety"),
-        _chosen("spike", traffic.spike_rps, "requests/s", "traffic statement"),
-        _measured("MAX_RPS", sizing.measured.max_rps_per_instance, "requests/s"),
+        Input.chosen("peak", traffic.peak_rps, "requests/s", "traffic statement"),
+        Input.derived("safe rps", sizing.safe_rps, "requests/s", "MAX_RPS × safety"),
+        Input.chosen("spike", traffic.spike_rps, "requests/s", "traffic statement"),
+        Input.measured("MAX_RPS", sizing.measured.max_rps_per_instance, "requests/s"),
         *machine,
     )
     return Choice(
@@ -91,7 +90,8 @@ def _maximum(sizing: EndpointSizing, limits: Limits, maximum: int) -> Choice:
         inputs=inputs,
         predicted=_instances("instances_at_spike", "spike", value, min(low, value), maximum),
         monthly_cost_usd=0.0,
-        reason=f"the peak at the target, the spike at MAX_RPS; more would only cost (the account's quota: {quota})",
+        reason="the instances carry the peak at the target value and the spike at MAX_RPS; more would only cost "
+        f"(the account's quota: {quota})",
     )
 
 
@@ -100,12 +100,14 @@ def _target(sizing: EndpointSizing, prices: Prices, minimum: int, maximum: int) 
     average = sizing.mean_instances(maximum)
     value, low, high = sizing.instances_at(traffic.peak_rps, maximum)
     inputs = (
-        _measured("MAX_RPS", measured.max_rps_per_instance, "requests/s"),
-        Input("start safety", sizing.rules.safety_factor, "", "AWS document", f"start with 0.5: {LOAD_TESTING}"),
-        _chosen("peak", traffic.peak_rps, "requests/s", "traffic statement"),
-        _chosen("spike", traffic.spike_rps, "requests/s", "traffic statement"),
-        Input("minute", PERIOD_SECONDS, "s", "AWS document", f"the metric is per minute: {LOAD_TESTING}"),
-        _chosen("time scale", measured.time_scale, "", "AWS's minute lasts 60 / scale seconds here; 1 on AWS"),
+        Input.measured("MAX_RPS", measured.max_rps_per_instance, "requests/s"),
+        Input.documented("start safety", sizing.rules.safety_factor, "", f"start with 0.5: {LOAD_TESTING}"),
+        Input.chosen("peak", traffic.peak_rps, "requests/s", "traffic statement"),
+        Input.chosen("spike", traffic.spike_rps, "requests/s", "traffic statement"),
+        Input.documented("minute", PERIOD_SECONDS, "s", f"the metric is per minute: {LOAD_TESTING}"),
+        Input.chosen(
+            "time scale", measured.time_scale, "", "a minute of AWS time lasts 60 / scale seconds; 1 on real AWS"
+        ),
     )
     p95 = measured.service_p95_ms.value
     return Choice(
@@ -141,7 +143,7 @@ def _target(sizing: EndpointSizing, prices: Prices, minimum: int, maximum: int) 
             ),
         ),
         monthly_cost_usd=prices.instances(average - minimum),
-        reason=f"each instance is aimed at {sizing.safety:.0%} of what it can carry: what is added serves only "
+        reason=f"each instance is meant to carry {sizing.safety:.0%} of its MAX_RPS: an added instance serves only "
         f"{sizing.lag.value:.0f} s later, and a spike comes sooner; {average:.2f} instances on average",
     )
 
@@ -154,8 +156,8 @@ def _scale_out_cooldown(sizing: EndpointSizing, maximum: int) -> Choice:
         unit="s",
         formula="start-up + one minute, in whole minutes",
         inputs=(
-            _measured("start-up", startup, "s"),
-            Input("minute", PERIOD_SECONDS, "s", "AWS document", f"the metric's period: {TARGET_TRACKING}"),
+            Input.measured("start-up", startup, "s"),
+            Input.documented("minute", PERIOD_SECONDS, "s", f"the metric's period: {TARGET_TRACKING}"),
         ),
         predicted=to_peak,
         also=tuple(
@@ -166,11 +168,11 @@ def _scale_out_cooldown(sizing: EndpointSizing, maximum: int) -> Choice:
                 ("startup", "activity → instance in service", sizing.startup, _COUNT),
                 ("total", "load above the target → first added instance in service", sizing.lag, _COUNT),
             )
-            if to_peak.high  # else nothing is added from the baseline to the peak
+            if to_peak.high  # otherwise no instance is added between baseline and peak
         ),
         monthly_cost_usd=0.0,
-        reason="sooner, the metric would not yet show what was started, and as much again would be started; later, a "
-        "load that still grows would wait (AWS's default is 300 s)",
+        reason="a shorter cooldown would start the same instances twice, because the metric does not show them yet; a "
+        "longer one would delay the next scale-out of a load that still grows (AWS's default is 300 s)",
     )
 
 
@@ -185,11 +187,11 @@ def _scale_in_cooldown(sizing: EndpointSizing, minimum: int, maximum: int) -> Ch
         unit="s",
         formula="longest scale-out (two minutes of metric, decision, start-up), in whole minutes",
         inputs=(
-            Input("metric", 2 * PERIOD_SECONDS, "s", "AWS document", f"the minute of the rise, then one: {COOLDOWN}"),
-            _derived(
+            Input.documented("metric", 2 * PERIOD_SECONDS, "s", f"the minute of the rise, then one more: {COOLDOWN}"),
+            Input.derived(
                 "decision", sizing.decision.high, "s", f"{OUT_PERIODS} minutes above the target: {TARGET_TRACKING}"
             ),
-            _measured("start-up", sizing.measured.instance_startup_seconds, "s"),
+            Input.measured("start-up", sizing.measured.instance_startup_seconds, "s"),
         ),
         predicted=_seconds(
             "seconds_to_baseline_instances",
@@ -200,12 +202,12 @@ def _scale_in_cooldown(sizing: EndpointSizing, minimum: int, maximum: int) -> Ch
             sizing.noise_seconds,
         ),
         monthly_cost_usd=0.0,
-        reason="an instance that was taken away too soon is back before the next one is taken (AWS's default is 300 s)",
+        reason="an instance that was removed too soon is back before the next one is removed (AWS's default is 300 s)",
     )
 
 
 def _to_peak(sizing: EndpointSizing, maximum: int) -> Prediction:
-    """Predict when the peak's instances serve: the last one is asked for once the load is above the others' target."""
+    """Predict when the peak's instances serve. The last one is requested once the load exceeds the others' target."""
     traffic = sizing.traffic
     start = sizing.instances_at(traffic.baseline_rps, maximum)[0]
     peak = sizing.instances_at(traffic.peak_rps, maximum)[0]
@@ -228,10 +230,13 @@ def _why_minimum(sizing: EndpointSizing, minimum: int) -> str:
     base = sizing.for_rate(traffic.baseline_rps)
     if minimum > max(base, sizing.rules.fewest_instances):
         return (
-            f"the baseline needs {base}; {minimum} carry what the ramp brings in {sizing.hold_seconds:.0f} s, before "
-            "the next instance serves"
+            f"the baseline needs {base}; {minimum} also carry the load that the ramp adds in "
+            f"{sizing.hold_seconds:.0f} s, until the next instance serves"
         )
-    return f"the baseline of {traffic.baseline_rps:g} requests/s at the target; a ramp of these is borne meanwhile"
+    return (
+        f"these instances carry the baseline of {traffic.baseline_rps:g} requests/s at the target value, and the ramp "
+        "until the next instance serves"
+    )
 
 
 def _instances(name: str, stage: Stage, value: int, low: int, high: int) -> Prediction:
@@ -245,16 +250,4 @@ def _seconds(name: str, what: str, stage: Stage, span: Span, seen: str, noise: f
 
 
 def _machine(rps: float) -> Input:
-    return Input("this machine", rps, "requests/s", "measured", "all instances of the embedded AWS share it")
-
-
-def _measured(name: str, figure: Figure, unit: str) -> Input:
-    return Input(name, figure.value, unit, "measured", f"n={figure.n}, {figure.source}")
-
-
-def _chosen(name: str, value: float, unit: str, detail: str) -> Input:
-    return Input(name, value, unit, "chosen", detail)
-
-
-def _derived(name: str, value: float, unit: str, detail: str) -> Input:
-    return Input(name, value, unit, "derived", detail)
+    return Input("this machine", rps, "requests/s", "measured", "all instances of the embedded AWS share this machine")

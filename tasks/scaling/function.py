@@ -1,8 +1,9 @@
-"""The function's three numbers: memory, reserved and provisioned concurrency.
+"""Chooses the function's three numbers: memory, reserved concurrency and provisioned concurrency.
 
-Concurrency is rate × mean duration, with the head room that AWS advises; because arrivals are random, Erlang's loss
-formula then says which share finds no execution free, and raises the number until that share is small enough. An
-execution takes at most ten requests a second, which binds for short durations. Pure functions; all times are real.
+Concurrency is rate × mean duration, plus the headroom that AWS advises. Because arrivals are random, Erlang's loss
+formula gives the share of requests that find no execution free; the number is raised until that share is small enough.
+An execution takes at most ten requests a second, which is the limit for short durations. This module holds pure
+functions; all times are real.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import cached_property
 
 from tasks.scaling.choice import Choice, Input, Prediction, Stage
 from tasks.scaling.prices import Prices
-from tasks.scaling.queueing import concurrency, erlang_b, servers_for, whole
+from tasks.scaling.queueing import concurrency, erlang_b, round_up, servers_for
 from tasks.scaling.rules import (
     CONCURRENCY,
     LAMBDA_QUOTAS,
@@ -24,14 +25,14 @@ from tasks.scaling.rules import (
     Limits,
     ScalingRules,
 )
-from tasks.scaling.traffic import Figure, Measured, MemoryPoint, Traffic
+from tasks.scaling.traffic import Measured, MemoryPoint, Traffic
 
-_MANY = 100_000.0
+_LARGEST_EXACT_CONCURRENCY = 100_000.0
 
 
 @dataclass(frozen=True)
 class FunctionSizing:
-    """What the function needs by arithmetic, before the account's limits."""
+    """Computes what the function needs, before the account's limits are applied."""
 
     traffic: Traffic
     measured: Measured
@@ -39,7 +40,7 @@ class FunctionSizing:
 
     @cached_property
     def memory(self) -> MemoryPoint:
-        """The size with the fewest GB-seconds a request that keeps the SLO and has memory left; else the fastest."""
+        """The cheapest size, in GB-seconds a request, that keeps the SLO and has free memory; otherwise the fastest."""
         measured = self.measured
         in_place = MemoryPoint(measured.function_memory_mb, measured.function_mean_ms, measured.function_p95_ms)
         others = [point for point in measured.memory_points if point.memory_mb != in_place.memory_mb]
@@ -57,12 +58,12 @@ class FunctionSizing:
 
     @property
     def p95_seconds(self) -> float:
-        """The function's 95th percentile, used as a mean that is worse than measured."""
+        """The function's 95th percentile of duration, used as a pessimistic mean."""
         return self.memory.p95_ms.value / 1000
 
     @property
     def cold_start_breaks_slo(self) -> bool:
-        """Tell whether a request that meets a cold start is later than the SLO allows."""
+        """Tell whether a request with a cold start takes longer than the SLO allows."""
         return self.measured.cold_start_ms.value + self.memory.p95_ms.value > self.traffic.slo_p95_ms
 
     @property
@@ -72,7 +73,7 @@ class FunctionSizing:
 
     @cached_property
     def provisioned(self) -> int:
-        """How many environments are kept ready."""
+        """The provisioned concurrency: how many environments Lambda keeps initialised."""
         wanted = [self.by_aws_formula(self.warm_rps), self.by_rate(self.warm_rps)]
         if self.cold_start_breaks_slo:
             offered = concurrency(self.warm_rps, self.mean_seconds)
@@ -81,7 +82,7 @@ class FunctionSizing:
 
     @cached_property
     def reserved(self) -> int:
-        """How many executions the function needs at the spike, and may have."""
+        """The reserved concurrency: how many executions the function needs at the spike."""
         spike = self.traffic.spike_rps
         by_loss = _servers_for(concurrency(spike, self.p95_seconds), self.traffic.max_throttle_rate)
         warm = min(spike * (1 - erlang_b(self.provisioned, concurrency(spike, self.mean_seconds))), self._warm_limit)
@@ -90,30 +91,38 @@ class FunctionSizing:
 
     @cached_property
     def at_slo_pace(self) -> int:
-        """How many executions the spike takes at the slowest pace that the SLO allows.
+        """How many executions the spike takes when every request lasts as long as the SLO allows.
 
-        The endpoint comes near to it while it scales out; beyond that, throttling is no longer the first thing to fail.
+        Latency comes near the SLO while the endpoint scales out. Beyond it the SLO fails before throttling does.
         """
         offered = concurrency(self.traffic.spike_rps, self.traffic.slo_p95_ms / 1000)
         return _servers_for(offered, self.traffic.max_throttle_rate)
 
     def by_aws_formula(self, rps: float) -> int:
-        """Return rate × mean duration with head room, rounded up."""
-        return max(1, whole(concurrency(rps, self.mean_seconds) * (1 + self.rules.headroom)))
+        """Return rate × mean duration plus headroom, rounded up."""
+        return max(1, round_up(concurrency(rps, self.mean_seconds) * (1 + self.rules.headroom)))
 
     def by_rate(self, rps: float) -> int:
-        """Return the executions that a rate needs, however short the requests are."""
-        return whole(rps * (1 + self.rules.headroom) / RPS_PER_ENVIRONMENT)
+        """Return the executions that a rate needs under Lambda's limit of ten requests a second for each."""
+        return round_up(rps * (1 + self.rules.headroom) / RPS_PER_ENVIRONMENT)
 
     def spilled(self, provisioned: int, rps: float, seconds: float) -> float:
-        """Return the share of requests that no provisioned environment takes: all are busy, or have had their ten."""
+        """Return the share of requests that spill over: every provisioned environment is busy or at ten a second.
+
+        Raises:
+            ValueError: a number is negative.
+        """
         if provisioned == 0:
             return 1.0
         too_often = max(0.0, 1.0 - provisioned * RPS_PER_ENVIRONMENT / rps)
         return max(too_often, erlang_b(provisioned, concurrency(rps, seconds)))
 
     def throttled(self, reserved: int, seconds: float, *, rps: float) -> float:
-        """Return the share of requests that finds no execution free."""
+        """Return the share of requests that find no execution free.
+
+        Raises:
+            ValueError: a number is negative.
+        """
         return max(max(0.0, 1.0 - reserved * RPS_PER_ENVIRONMENT / rps), erlang_b(reserved, concurrency(rps, seconds)))
 
     @property
@@ -126,14 +135,14 @@ class FunctionSizing:
 
 
 def _servers_for(offered: float, most_blocked: float) -> int:
-    """Return Erlang's answer; beyond 100,000 in flight, five standard deviations more than those instead of a loop."""
-    if offered > _MANY:
-        return whole(offered + 5 * math.sqrt(offered))
+    """Return Erlang's answer; above 100,000 in flight, `offered` plus five standard deviations, which needs no loop."""
+    if offered > _LARGEST_EXACT_CONCURRENCY:
+        return round_up(offered + 5 * math.sqrt(offered))
     return servers_for(offered, most_blocked)
 
 
 def function_choices(sizing: FunctionSizing, prices: Prices, limits: Limits) -> tuple[Choice, ...]:
-    """Return the three choices; reserved is cut to what the account can spare, provisioned to reserved."""
+    """Return the three choices. Reserved is limited to what the account can reserve, provisioned to reserved."""
     reserved = min(max(sizing.reserved, sizing.at_slo_pace), limits.reservable)
     provisioned = min(sizing.provisioned, reserved)
     return (
@@ -149,9 +158,9 @@ def _memory(sizing: FunctionSizing, prices: Prices, provisioned: int) -> Choice:
     spilled = sizing.spilled(provisioned, traffic.mean_rps, sizing.mean_seconds)
     gb_seconds = point.memory_mb / 1024 * sizing.mean_seconds
     why = (
-        f"the fewest GB-seconds a request ({gb_seconds:.4g}) of {others} sizes tried that keep the SLO"
+        f"it keeps the SLO with the fewest GB-seconds a request ({gb_seconds:.4g}) of the {others} measured sizes"
         if others > 1
-        else "the only size that was measured; another one may be cheaper: measure it"
+        else "it is the only measured size; another one may be cheaper: measure it"
     )
     return Choice(
         name="function_memory",
@@ -159,10 +168,12 @@ def _memory(sizing: FunctionSizing, prices: Prices, provisioned: int) -> Choice:
         unit="MB",
         formula="argmin over measured sizes of memory × mean duration, with p95 ≤ SLO and memory left",
         inputs=(
-            _measured("mean", point.mean_ms, "ms"),
-            _measured("p95", point.p95_ms, "ms"),
-            _chosen("SLO", traffic.slo_p95_ms, "ms", "traffic statement"),
-            _derived("mean rate", traffic.mean_rps, "requests/s", "baseline and peak by their shares of the month"),
+            Input.measured("mean", point.mean_ms, "ms"),
+            Input.measured("p95", point.p95_ms, "ms"),
+            Input.chosen("SLO", traffic.slo_p95_ms, "ms", "traffic statement"),
+            Input.derived(
+                "mean rate", traffic.mean_rps, "requests/s", "baseline and peak by their shares of the month"
+            ),
         ),
         predicted=Prediction(
             "function_p95_at_peak",
@@ -187,21 +198,21 @@ def _reserved(sizing: FunctionSizing, limits: Limits, reserved: int) -> Choice:
         name="reserved_concurrency",
         value=reserved,
         unit="executions",
-        formula="max(⌈spike × mean × (1 + head room)⌉, fewest with ErlangB(n, spike × max(p95, SLO)) "
-        "≤ throttle rate, provisioned + ⌈what spills over at the spike × (1 + head room) / 10⌉), at most what the "
-        "account can spare",
+        formula="max(⌈spike × mean × (1 + headroom)⌉, fewest with ErlangB(n, spike × max(p95, SLO)) "
+        "≤ throttle rate, provisioned + ⌈what spills over at the spike × (1 + headroom) / 10⌉), at most what the "
+        "account can reserve",
         inputs=(
-            _chosen("spike", spike, "requests/s", "traffic statement"),
-            _measured("mean", sizing.memory.mean_ms, "ms"),
-            _measured("p95", sizing.memory.p95_ms, "ms"),
-            _chosen("SLO", traffic.slo_p95_ms, "ms", "traffic statement"),
-            _chosen("throttle rate", traffic.max_throttle_rate, "share", "traffic statement"),
-            _document(
-                "head room", sizing.rules.headroom, "share", f"10 %: {PROVISIONED}; rate × duration: {CONCURRENCY}"
+            Input.chosen("spike", spike, "requests/s", "traffic statement"),
+            Input.measured("mean", sizing.memory.mean_ms, "ms"),
+            Input.measured("p95", sizing.memory.p95_ms, "ms"),
+            Input.chosen("SLO", traffic.slo_p95_ms, "ms", "traffic statement"),
+            Input.chosen("throttle rate", traffic.max_throttle_rate, "share", "traffic statement"),
+            Input.documented(
+                "headroom", sizing.rules.headroom, "share", f"10 %: {PROVISIONED}; rate × duration: {CONCURRENCY}"
             ),
-            _document("requests/s an execution", RPS_PER_ENVIRONMENT, "requests/s", LAMBDA_QUOTAS),
-            _document("account's concurrency", limits.lambda_concurrency, "executions", limits.source),
-            _document("unreserved at least", UNRESERVED_MINIMUM, "executions", RESERVED),
+            Input.documented("requests/s an execution", RPS_PER_ENVIRONMENT, "requests/s", LAMBDA_QUOTAS),
+            Input.documented("account's concurrency", limits.lambda_concurrency, "executions", limits.source),
+            Input.documented("unreserved at least", UNRESERVED_MINIMUM, "executions", RESERVED),
         ),
         predicted=Prediction(
             "throttled_at_spike",
@@ -215,15 +226,15 @@ def _reserved(sizing: FunctionSizing, limits: Limits, reserved: int) -> Choice:
         ),
         also=(_in_flight(sizing, "peak", traffic.peak_rps), _in_flight(sizing, "spike", spike)),
         monthly_cost_usd=0.0,
-        reason=f"the spike needs {sizing.reserved} at the measured pace, {sizing.at_slo_pace} at the slowest that the "
-        "SLO allows and the endpoint comes near to while it scales out; reserving costs nothing, and is a ceiling that "
-        "keeps the function from taking the whole account",
+        reason=f"the spike needs {sizing.reserved} executions at the measured duration and {sizing.at_slo_pace} when "
+        "requests last as long as the SLO allows, as they nearly do while the endpoint scales out; a reservation costs "
+        "nothing and keeps the function from using the whole account's concurrency",
     )
 
 
 def _provisioned(sizing: FunctionSizing, prices: Prices, provisioned: int) -> Choice:
     rate = sizing.warm_rps
-    parts = ["⌈rate × mean × (1 + head room)⌉", "⌈rate × (1 + head room) / 10⌉"]
+    parts = ["⌈rate × mean × (1 + headroom)⌉", "⌈rate × (1 + headroom) / 10⌉"]
     if sizing.cold_start_breaks_slo:
         parts.append("fewest with ErlangB(n, rate × mean) ≤ spillover share")
     stages: tuple[Stage, ...] = ("peak", "baseline") if sizing.cold_start_breaks_slo else ("baseline", "peak")
@@ -234,14 +245,14 @@ def _provisioned(sizing: FunctionSizing, prices: Prices, provisioned: int) -> Ch
         unit="executions",
         formula=f"max({', '.join(parts)}), at most reserved",
         inputs=(
-            _chosen("rate", rate, "requests/s", f"the traffic statement's {stages[0]}"),
-            _measured("mean", sizing.memory.mean_ms, "ms"),
-            _document("head room", sizing.rules.headroom, "share", f"10 %: {PROVISIONED}"),
-            _document("requests/s an execution", RPS_PER_ENVIRONMENT, "requests/s", LAMBDA_QUOTAS),
-            _measured("cold start p95", sizing.measured.cold_start_ms, "ms"),
-            _measured("p95", sizing.memory.p95_ms, "ms"),
-            _chosen("SLO", sizing.traffic.slo_p95_ms, "ms", "traffic statement"),
-            _chosen("spillover share", sizing.rules.spillover_share, "share", "ScalingRules.spillover_share"),
+            Input.chosen("rate", rate, "requests/s", f"the traffic statement's {stages[0]}"),
+            Input.measured("mean", sizing.memory.mean_ms, "ms"),
+            Input.documented("headroom", sizing.rules.headroom, "share", f"10 %: {PROVISIONED}"),
+            Input.documented("requests/s an execution", RPS_PER_ENVIRONMENT, "requests/s", LAMBDA_QUOTAS),
+            Input.measured("cold start p95", sizing.measured.cold_start_ms, "ms"),
+            Input.measured("p95", sizing.memory.p95_ms, "ms"),
+            Input.chosen("SLO", sizing.traffic.slo_p95_ms, "ms", "traffic statement"),
+            Input.chosen("spillover share", sizing.rules.spillover_share, "share", "ScalingRules.spillover_share"),
         ),
         predicted=first,
         also=(second,),
@@ -254,8 +265,11 @@ def _why_provisioned(sizing: FunctionSizing) -> str:
     late = sizing.measured.cold_start_ms.value + sizing.memory.p95_ms.value
     slo = sizing.traffic.slo_p95_ms
     if sizing.cold_start_breaks_slo:
-        return f"cold start + p95 = {late:.0f} ms > {slo:g} ms: at peak at most {sizing.rules.spillover_share:.0%} may"
-    return f"cold start + p95 = {late:.0f} ms ≤ {slo:g} ms: 0 would keep the SLO; this keeps the baseline's tail warm"
+        share = sizing.rules.spillover_share
+        return (
+            f"cold start + p95 = {late:.0f} ms > {slo:g} ms: at most {share:.0%} of the peak's requests may spill over"
+        )
+    return f"cold start + p95 = {late:.0f} ms ≤ {slo:g} ms: 0 would keep the SLO; this avoids cold starts at baseline"
 
 
 def _spillover(sizing: FunctionSizing, stage: Stage, provisioned: int) -> Prediction:
@@ -265,7 +279,7 @@ def _spillover(sizing: FunctionSizing, stage: Stage, provisioned: int) -> Predic
     low = sizing.spilled(provisioned, rps, min(typical, sizing.mean_seconds))
     busy = sizing.spilled(provisioned, rps, max(sizing.mean_seconds, sizing.p95_seconds))
     too_often = max(0.0, 1.0 - provisioned * RPS_PER_ENVIRONMENT / (rps * (1 + sizing.rules.headroom)))
-    high = busy + (1.0 - busy) * too_often  # a request may fail either test
+    high = busy + (1.0 - busy) * too_often  # either limit may make a request spill over
     return Prediction(
         f"spillover_at_{stage}",
         f"invocations outside provisioned environments, {stage}",
@@ -290,19 +304,3 @@ def _in_flight(sizing: FunctionSizing, stage: Stage, rps: float) -> Prediction:
         stage,
         "achieved rate × mean AWS/Lambda Duration of the stage",
     )
-
-
-def _measured(name: str, figure: Figure, unit: str) -> Input:
-    return Input(name, figure.value, unit, "measured", f"n={figure.n}, {figure.source}")
-
-
-def _chosen(name: str, value: float, unit: str, detail: str) -> Input:
-    return Input(name, value, unit, "chosen", detail)
-
-
-def _document(name: str, value: float, unit: str, detail: str) -> Input:
-    return Input(name, value, unit, "AWS document", detail)
-
-
-def _derived(name: str, value: float, unit: str, detail: str) -> Input:
-    return Input(name, value, unit, "derived", detail)

@@ -1,7 +1,7 @@
-"""Derive every scaling and concurrency number of a deployment from its traffic statement and what was measured.
+"""Derives every scaling and concurrency number of a deployment from its traffic statement and its measurements.
 
-`plan_scaling` is pure: it calls nothing and decides nothing that is not in its arguments. What a plan cannot keep, or
-costs too much, is said in its warnings with what to change; it is never hidden by a smaller number.
+`plan_scaling` is pure: the plan depends on its arguments only. When the plan misses a limit of the statement or exceeds
+the budget, a warning says so and says what to change; the numbers are never lowered to hide it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = [
     "plan_scaling",
 ]
 
-FEWEST_PER_MINUTE = 30.0
-"""Below so many requests in a minute of AWS's, one minute's count says little: its spread is above 18 %."""
+MIN_REQUESTS_PER_MINUTE = 30.0
+"""With fewer requests in a minute of AWS time, the relative spread of one minute's count is above 18 % (Poisson)."""
 
 
 def plan_scaling(
@@ -41,7 +41,7 @@ def plan_scaling(
     rules: ScalingRules | None = None,
     limits: Limits | None = None,
 ) -> ScalingPlan:
-    """Return the plan: eight choices, each with formula, inputs, predictions and monthly cost."""
+    """Return the scaling plan: eight choices, each with formula, inputs, predictions and monthly cost."""
     rules, limits = rules or ScalingRules(), limits or Limits()
     endpoint, function = EndpointSizing(traffic, measured, rules), FunctionSizing(traffic, measured, rules)
     choices = (*endpoint_choices(endpoint, prices, limits), *function_choices(function, prices, limits))
@@ -67,65 +67,65 @@ def _total(choices: Sequence[Choice]) -> float | None:
 
 
 def _unserved(endpoint: EndpointSizing, limits: Limits) -> Iterator[str]:
-    """Say why the endpoint could not serve the traffic, whatever is configured."""
+    """Yield why the endpoint cannot serve the traffic with any configuration."""
     traffic, measured = endpoint.traffic, endpoint.measured
     if measured.service_p95_ms.value > traffic.slo_p95_ms:
         yield (
             f"no number of instances keeps the SLO: an idle {measured.instance_type} has a p95 of "
-            f"{measured.service_p95_ms.value:g} ms, the SLO is {traffic.slo_p95_ms:g} ms; take a faster instance type "
-            "or a smaller model, or raise slo_p95_ms"
+            f"{measured.service_p95_ms.value:g} ms and the SLO is {traffic.slo_p95_ms:g} ms; use a faster instance "
+            "type or a smaller model, or raise slo_p95_ms"
         )
     yield from _machine_binds(endpoint, limits)
     if limits.instances is not None and endpoint.maximum > limits.instances:
         yield (
-            f"{endpoint.maximum} instances are needed, the account's quota of {measured.instance_type} for endpoint "
-            f"usage is {limits.instances}; request {endpoint.maximum}, or lower spike_rps to "
+            f"the traffic needs {endpoint.maximum} instances and the account's quota of {measured.instance_type} for "
+            f"endpoint usage is {limits.instances}; request {endpoint.maximum}, or lower spike_rps to "
             f"{limits.instances * endpoint.max_rps:.4g} and peak_rps to {limits.instances * endpoint.safe_rps:.4g}"
         )
 
 
 def _machine_binds(endpoint: EndpointSizing, limits: Limits) -> Iterator[str]:
-    """Say where the machine that all instances of the embedded AWS share binds, and not the instance."""
+    """Yield a warning where the machine that all instances of the embedded AWS share is the bottleneck."""
     if limits.machine_rps is None:
         return
     traffic, machine_rps = endpoint.traffic, limits.machine_rps
     most = endpoint.most_instances(replace(limits, instances=None))
-    said = f"this machine binds, not the instance: all instances together carry {machine_rps:.4g} requests/s here"
+    said = f"this machine is the bottleneck: all instances together carry {machine_rps:.4g} requests/s here"
     remedy = f"lower spike_rps to {min(traffic.spike_rps, machine_rps):.3g}"
     if most is not None and endpoint.maximum > most:
         yield (
-            f"{said}, which feeds {most} of the {endpoint.maximum} that the traffic needs; {remedy} and peak_rps to "
-            f"{min(traffic.peak_rps, most * endpoint.safe_rps):.3g}, or take a machine with more processors"
+            f"{said}, enough for {most} of the {endpoint.maximum} instances that the traffic needs; {remedy} and "
+            f"peak_rps to {min(traffic.peak_rps, most * endpoint.safe_rps):.3g}, or use a machine with more processors"
         )
     elif machine_rps < traffic.spike_rps:
-        yield f"{said}, the spike has {traffic.spike_rps:g}; {remedy}, or take a machine with more processors"
+        yield f"{said} and the spike has {traffic.spike_rps:g}; {remedy}, or use a machine with more processors"
 
 
 def _unkept(endpoint: EndpointSizing, function: FunctionSizing, limits: Limits) -> Iterator[str]:
-    """Say which promises the function breaks, and where rules give up what was stated."""
+    """Yield which limits of the statement the function breaks, and which ones the scaling rules give up."""
     traffic = endpoint.traffic
     if function.memory.p95_ms.value > traffic.slo_p95_ms:
         yield (
             f"no measured memory size keeps the SLO through the function: the fastest, {function.memory.memory_mb} MB, "
-            f"has a p95 of {function.memory.p95_ms.value:g} ms; measure larger sizes, or raise slo_p95_ms above that"
+            f"has a p95 of {function.memory.p95_ms.value:g} ms; measure larger sizes, or raise slo_p95_ms above it"
         )
     if function.reserved > limits.reservable:
         wanted = function.reserved + limits.lambda_concurrency - limits.reservable
         yield (
-            f"{function.reserved} executions are needed at the spike, the account can reserve {limits.reservable}; "
-            f"request a concurrency quota of {wanted}, shorten the function, or lower spike_rps"
+            f"the spike needs {function.reserved} executions and the account can reserve {limits.reservable}; "
+            f"request a concurrency quota of {wanted}, make the function faster, or lower spike_rps"
         )
     if not endpoint.rules.absorbs_ramp and endpoint.ramp_instances > endpoint.minimum:
         yield (
-            f"until the first added instance serves, {endpoint.lag.value:.0f} s after the rise, {endpoint.minimum} "
-            f"instances carry {endpoint.minimum * endpoint.max_rps:.4g} requests/s within the SLO: it breaks for that "
-            f"long; set absorbs_ramp, or fewest_instances to {endpoint.ramp_instances}"
+            f"the first added instance serves {endpoint.lag.value:.0f} s after the rise; until then "
+            f"{endpoint.minimum} instances carry {endpoint.minimum * endpoint.max_rps:.4g} requests/s within the SLO, "
+            f"which breaks beyond that; set absorbs_ramp, or fewest_instances to {endpoint.ramp_instances}"
         )
     carried = endpoint.for_rate(traffic.peak_rps) * endpoint.max_rps
     if carried < traffic.spike_rps:
         yield (
-            f"a spike of {traffic.spike_rps:g} requests/s meets instances that carry {carried:.4g} within the SLO, and "
-            f"{endpoint.lag.value:.0f} s pass before more serve; set bears_spike, or safety_factor to "
+            f"at a spike of {traffic.spike_rps:g} requests/s the instances carry {carried:.4g} within the SLO, and "
+            f"{endpoint.lag.value:.0f} s pass until more of them serve; set bears_spike, or safety_factor to "
             f"{traffic.peak_rps / traffic.spike_rps:.2f}"
         )
 
@@ -136,33 +136,38 @@ def _over_budget(endpoint: EndpointSizing, choices: Sequence[Choice], cost: floa
     instances = by_name["min_instances"] + by_name["target_value"]
     dearest, price = max((("instances", instances), *by_name.items()), key=lambda item: item[1])
     saved = cost - by_name["provisioned_concurrency"]
-    options = [f"allow {cost:,.2f} USD a month (of it {price:,.2f} for {dearest.replace('_', ' ')})"]
+    options = [f"allow {cost:,.2f} USD a month ({price:,.2f} of it for {dearest.replace('_', ' ')})"]
     if saved <= budget:
-        options.append("set provisioned_concurrency to 0 and bear cold starts")
+        options.append("set provisioned_concurrency to 0 and accept cold starts")
     if instances > budget:
-        options.append("take a cheaper instance type per request, or a longer ramp_seconds, which needs a smaller min")
+        options.append(
+            "use an instance type that is cheaper per request, or a longer ramp_seconds, which needs a smaller minimum"
+        )
     options.append("lower peak_rps or peak_share")
-    return f"over the budget of {budget:,.2f} USD by {cost - budget:,.2f}: " + "; or ".join(options)
+    return f"the plan is over the budget of {budget:,.2f} USD by {cost - budget:,.2f}: " + "; or ".join(options)
 
 
 def _cautions(endpoint: EndpointSizing, function: FunctionSizing, prices: Prices) -> Iterator[str]:
     traffic, measured = endpoint.traffic, endpoint.measured
     if prices.instance_usd_per_hour is None:
-        yield f"the price of {measured.instance_type} is unknown, so the cost is: give Prices(instance_usd_per_hour=…)"
-    a_minute = traffic.baseline_rps * PERIOD_SECONDS / measured.time_scale
-    if a_minute < FEWEST_PER_MINUTE:
-        scale = max(1.0, traffic.baseline_rps * PERIOD_SECONDS / FEWEST_PER_MINUTE)
         yield (
-            f"a minute of AWS's holds {a_minute:.3g} requests at the baseline, ±{a_minute**-0.5:.0%} by chance, so "
-            f"instance counts scatter; a time scale of at most {scale:.3g} has {FEWEST_PER_MINUTE:g} in a minute"
+            f"the price of {measured.instance_type} is unknown, so the plan's cost is unknown; pass "
+            "Prices(instance_usd_per_hour=…)"
+        )
+    a_minute = traffic.baseline_rps * PERIOD_SECONDS / measured.time_scale
+    if a_minute < MIN_REQUESTS_PER_MINUTE:
+        scale = max(1.0, traffic.baseline_rps * PERIOD_SECONDS / MIN_REQUESTS_PER_MINUTE)
+        yield (
+            f"a minute of AWS time holds {a_minute:.3g} requests at the baseline, ±{a_minute**-0.5:.0%} by chance, so "
+            f"instance counts vary; a time scale of at most {scale:.3g} gives {MIN_REQUESTS_PER_MINUTE:g} a minute"
         )
     if measured.disturbed:
-        yield f"measured beside other programs: {measured.disturbed}; measure again on a quieter machine"
+        yield f"other programs disturbed the measurement: {measured.disturbed}; measure again on a quieter machine"
     if endpoint.minimum == 1:
-        yield "one instance has no other to take over: AWS advises two for availability; set fewest_instances to 2"
+        yield "no instance takes over when the only one fails; AWS advises two instances: set fewest_instances to 2"
     burst = (traffic.spike_rps - traffic.peak_rps) * function.mean_seconds
     if burst > 10 * NEW_ENVIRONMENTS_PER_SECOND:
         yield (
-            f"a spike asks for {burst:.0f} new environments at once, Lambda starts {NEW_ENVIRONMENTS_PER_SECOND:.0f} a "
+            f"a spike needs {burst:.0f} new environments at once and Lambda starts {NEW_ENVIRONMENTS_PER_SECOND:.0f} a "
             f"second ({SCALING_RATE}); provision for the spike by a scheduled action"
         )

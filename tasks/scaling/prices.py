@@ -1,6 +1,6 @@
-"""What a plan costs a month: list prices of the endpoint's instances and of Lambda. Nothing here calls AWS.
+"""Computes a plan's monthly cost from list prices of the endpoint's instances and of Lambda. Nothing here calls AWS.
 
-Not covered: data transfer and SageMaker's price for data in and out, logs, metrics, the free tier, savings plans.
+It does not cover data transfer, SageMaker's price for data in and out, logs, metrics, the free tier or savings plans.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LAMBDA_SOURCE = "aws.amazon.com/lambda/pricing, x86, us-east-1, first tier, list
 
 @dataclass(frozen=True)
 class Prices:
-    """USD by unit; `instance_usd_per_hour` is None for a type without a known price, and so is what depends on it."""
+    """Prices in USD by unit. `instance_usd_per_hour` is None for a type without a known price; costs are then None."""
 
     instance_usd_per_hour: float | None
     requests_usd_per_million: float = 0.20
@@ -26,15 +26,15 @@ class Prices:
     source: str = f"{PRICES_SOURCE}; {LAMBDA_SOURCE}"
 
     def instances(self, count: float) -> float | None:
-        """Return what `count` instances, on average, cost a month."""
+        """Return the monthly cost of `count` instances on average."""
         return None if self.instance_usd_per_hour is None else count * HOURS_A_MONTH * self.instance_usd_per_hour
 
     def provisioned(self, executions: int, memory_mb: int) -> float:
-        """Return what keeping that many environments ready costs a month."""
+        """Return the monthly cost of that much provisioned concurrency, without its invocations."""
         return executions * memory_mb / 1024 * SECONDS_A_MONTH * self.provisioned_usd_per_gb_second
 
     def invocations(self, rps: float, mean_seconds: float, memory_mb: int, *, spilled: float) -> float:
-        """Return what invocations cost a month; the share `spilled` runs outside provisioned environments."""
+        """Return the monthly cost of the invocations. The share `spilled` runs outside provisioned environments."""
         requests = rps * SECONDS_A_MONTH
         gb_seconds = requests * mean_seconds * memory_mb / 1024
         price = spilled * self.on_demand_usd_per_gb_second + (1 - spilled) * self.provisioned_use_usd_per_gb_second
@@ -42,5 +42,5 @@ class Prices:
 
 
 def list_prices(instance_type: str) -> Prices:
-    """Return the list prices for an endpoint on a type; its own price is None when the table does not hold it."""
+    """Return the list prices for an endpoint on an instance type, whose own price is None when it is not known."""
     return Prices(USD_PER_HOUR.get(instance_type))

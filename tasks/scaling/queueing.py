@@ -1,7 +1,7 @@
-"""The queueing formulas behind scaling and concurrency numbers. Pure functions of rates and times.
+"""Queueing formulas behind the scaling and concurrency numbers, as pure functions of rates and times.
 
 Erlang B holds for any distribution of service times, Erlang C for exponential ones; arrivals are Poisson in both. The
-simulation in `benchmarks.simulation.queue` is what these are tested against.
+formulas are tested against the simulation in `benchmarks.simulation.queue`.
 Source: Kleinrock, Queueing Systems, volume 1, chapter 3; Little's law: concurrency = rate × time in the system.
 """
 
@@ -18,10 +18,10 @@ def concurrency(rate_per_second: float, mean_seconds: float) -> float:
 
 
 def erlang_b(servers: int, offered: float) -> float:
-    """Return the share of arrivals that find all `servers` busy when nobody waits (they are lost, or go elsewhere).
+    """Return the share of arrivals that find all `servers` busy when no arrival waits (it is lost or goes elsewhere).
 
-    `offered` is rate × mean service time. With first-choice servers and an overflow group it is the share that spills
-    over: whoever overflows does not come back.
+    `offered` is rate × mean service time. For provisioned servers with an overflow group, the result is the share that
+    spills over to that group.
 
     Raises:
         ValueError: `servers` or `offered` is negative.
@@ -35,7 +35,11 @@ def erlang_b(servers: int, offered: float) -> float:
 
 
 def erlang_c(servers: int, offered: float) -> float:
-    """Return the share of arrivals that have to wait for one of `servers`; 1.0 when they cannot keep up."""
+    """Return the share of arrivals that have to wait for one of `servers`; 1.0 when the servers cannot keep up.
+
+    Raises:
+        ValueError: `offered` is negative.
+    """
     if offered >= servers:
         return 1.0
     blocked = erlang_b(servers, offered)
@@ -43,7 +47,11 @@ def erlang_c(servers: int, offered: float) -> float:
 
 
 def mean_wait_seconds(servers: int, rate_per_second: float, mean_seconds: float) -> float:
-    """Return the mean time before service begins, exponential service times; infinite when they cannot keep up."""
+    """Return the mean wait before service begins, for exponential service times; infinite when servers cannot keep up.
+
+    Raises:
+        ValueError: a rate or time is negative.
+    """
     offered = concurrency(rate_per_second, mean_seconds)
     if offered >= servers:
         return math.inf
@@ -51,7 +59,7 @@ def mean_wait_seconds(servers: int, rate_per_second: float, mean_seconds: float)
 
 
 def servers_for(offered: float, most_blocked: float) -> int:
-    """Return the fewest servers at which at most the share `most_blocked` of arrivals finds all of them busy.
+    """Return the smallest number of servers at which at most the share `most_blocked` of arrivals finds all busy.
 
     Raises:
         ValueError: `most_blocked` is not between 0 and 1 (0 has no finite answer), or `offered` is negative or too big.
@@ -65,6 +73,6 @@ def servers_for(offered: float, most_blocked: float) -> int:
     return servers
 
 
-def whole(value: float) -> int:
-    """Round up to a whole number, forgiving the last digits of a float (3.0000000001 is 3)."""
+def round_up(value: float) -> int:
+    """Round up to a whole number, tolerating a float's rounding error (3.0000000001 becomes 3)."""
     return math.ceil(value - 1e-9 * max(1.0, abs(value)))

@@ -1,6 +1,6 @@
-"""What a person chooses and what AWS's documents fix in a scaling plan, each with its page.
+"""Holds a scaling plan's constants: what a person chooses, and what AWS documents, each with its page.
 
-Everything in a plan that is neither measured nor derived stands here. Nothing here calls AWS.
+Every number of a plan that is neither measured nor derived is in this module. Nothing here calls AWS.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SCALING_RATE = "docs.aws.amazon.com/lambda/latest/dg/scaling-behavior.html"
 LAMBDA_QUOTAS = "docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"
 
 PERIOD_SECONDS = 60
-"""SageMakerVariantInvocationsPerInstance is a sum per minute of AWS's."""
+"""The period of SageMakerVariantInvocationsPerInstance, which is a sum per minute of AWS time."""
 OUT_PERIODS = 3
 IN_PERIODS = 15
 IN_THRESHOLD = 0.9
-"""Target tracking's alarms: above the target for 3 minutes, or below 90 % of it for 15."""
+"""Target tracking scales out after 3 minutes above the target, and in after 15 minutes below 90 % of it."""
 RPS_PER_ENVIRONMENT = 10
 NEW_ENVIRONMENTS_PER_SECOND = 100.0
 """Lambda starts at most 1,000 environments in 10 s for one function."""
@@ -35,12 +35,12 @@ LONGEST_COOLDOWN_SECONDS = 3600
 
 @dataclass(frozen=True)
 class ScalingRules:
-    """Choices of a person, with the defaults that the plan names as such.
+    """The rules that a person may choose; the plan marks them as chosen.
 
-    `safety_factor` is the most of MAX_RPS that an instance is meant to carry. With `bears_spike` it is lowered until
-    the instances of the peak carry the spike too; with `absorbs_ramp` the smallest fleet is large enough for the load
-    that comes until the first instance is added. `headroom` is added to Lambda's concurrency, `spillover_share` is
-    what may miss provisioned environments where a cold start would break the SLO.
+    `safety_factor` is the largest share of MAX_RPS that an instance is meant to carry. With `bears_spike` it is lowered
+    until the peak's instances can carry the spike too. With `absorbs_ramp` the minimum is large enough for the load
+    that arrives before the first added instance serves. `headroom` is the share added to Lambda's concurrency.
+    `spillover_share` is the share of requests that may miss provisioned environments where a cold start breaks the SLO.
 
     Raises (constructing):
         SettingsRefused: a rule is out of bounds.
@@ -59,16 +59,16 @@ class ScalingRules:
         """Check the bounds."""
         for name, (low, high) in _BOUNDS.items():
             if not low <= getattr(self, name) <= high:
-                what, why = f"{name}={getattr(self, name)!r}", f"it is between {low:g} and {high:g}"
+                what, why = f"{name}={getattr(self, name)!r}", f"it has to be between {low:g} and {high:g}"
                 raise SettingsRefused("scaling rules", what, why, f"choose {name} within these bounds")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the account allows: its Lambda concurrency, what other functions took of it, and its quota of instances.
+    """The account's limits: its Lambda concurrency, what other functions reserve of it, and its instance quota.
 
-    `instances` is the quota of the endpoint's instance type ("… for endpoint usage"), None when it was not asked for.
-    `machine_rps` is what the embedded AWS's machine carries with all instances together, None on real AWS.
+    `instances` is the quota of the endpoint's instance type ("… for endpoint usage"), or None when it is unknown.
+    `machine_rps` is the rate that the embedded AWS's machine carries with all instances together; None on real AWS.
     """
 
     lambda_concurrency: int = 1000

@@ -1,10 +1,11 @@
-"""A model of Application Auto Scaling's target tracking, for simulations: metric sums in, desired instances out.
+"""Models Application Auto Scaling's target tracking for simulations: metric sums go in, desired instances come out.
 
-As AWS documents it: one sum per minute and instance; above the target for 3 minutes the fleet grows to what the last
-sum asks for, below 90 % of it for 15 minutes it shrinks; within minimum and maximum; nothing is decided while
-instances are being started; a cooldown begins when a scaling activity is over. While one for scaling out runs, what was
-just added does not count, so that only a larger scale-out passes. AWS says that it scales in "more gradually" and not
-how: here by a tenth, at least one, as the embedded AWS does. No clock, no I/O: times are handed in, in AWS's seconds.
+The rules are the documented ones. There is one sum per minute and instance. Above the target for 3 minutes, the fleet
+grows to the number that the last sum requires; below 90 % of it for 15 minutes, it shrinks. Minimum and maximum hold.
+Nothing is decided while instances are starting. A cooldown begins when a scaling activity is over; during a scale-out
+cooldown the instances just added do not count, so only a larger scale-out passes. AWS says that it scales in "more
+gradually" without saying how: this model removes a tenth, at least one instance, as the embedded AWS does. The model
+uses no clock and no I/O: times are arguments, in seconds of AWS time.
 Source: docs.aws.amazon.com/autoscaling/application/userguide/target-tracking-scaling-policy-overview.html
 """
 
@@ -14,7 +15,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from tasks.scaling.queueing import whole
+from tasks.scaling.queueing import round_up
 from tasks.scaling.rules import IN_PERIODS, IN_THRESHOLD, OUT_PERIODS
 
 SCALE_IN_SHARE = 0.1
@@ -31,22 +32,22 @@ class TrackingPolicy:
     scale_in_cooldown: float = 300.0
 
     def wanted(self, instances: int, per_instance: float) -> int:
-        """Return the instances that a metric asks for, within minimum and maximum."""
-        return min(self.maximum, max(self.minimum, whole(instances * per_instance / self.target)))
+        """Return the number of instances that a metric value requires, within minimum and maximum."""
+        return min(self.maximum, max(self.minimum, round_up(instances * per_instance / self.target)))
 
     def fewer(self, instances: int, per_instance: float) -> int:
-        """Return what one scale-in leaves: not less than the metric asks for."""
+        """Return the number of instances after one scale-in, at least the number that the metric requires."""
         return max(self.wanted(instances, per_instance), instances - scale_in_step(instances))
 
 
 def scale_in_step(instances: int) -> int:
-    """Return how many instances one scale-in takes away at most."""
+    """Return how many instances one scale-in removes at most."""
     return max(1, math.floor(instances * SCALE_IN_SHARE))
 
 
 @dataclass
 class TargetTracking:
-    """The policy's alarms and cooldowns; `desired` is what was asked for last."""
+    """The state of the policy's alarms and cooldowns. `desired` is the last desired number of instances."""
 
     policy: TrackingPolicy
     desired: int
@@ -56,9 +57,9 @@ class TargetTracking:
     _before_growth: int = 0
 
     def observe(self, at: float, per_instance: float, *, serving: int) -> int:
-        """Take the sum of the minute that ended `at`, and return the desired instances.
+        """Record the sum of the minute that ended `at`, and return the desired number of instances.
 
-        `serving` are the instances in service. While it differs from `desired`, an activity is going on.
+        `serving` is the number of instances in service. While it differs from `desired`, an activity is in progress.
         """
         self._sums.append(per_instance)
         if serving == self.desired:
@@ -71,7 +72,7 @@ class TargetTracking:
         return self.desired
 
     def completed(self, at: float, *, grew: bool) -> None:
-        """Note that an activity is over: its cooldown begins; a scale-out ends that of the scale-in before it."""
+        """Record that an activity is over. Its cooldown begins; a scale-out also ends the scale-in cooldown."""
         if grew:
             self._no_out_before = at + self.policy.scale_out_cooldown
             self._no_in_before = float("-inf")

@@ -1,10 +1,10 @@
-"""What a deployment has to carry, and what was measured of it: the two inputs of a scaling plan.
+"""Defines the two inputs of a scaling plan: the traffic that a deployment has to carry, and what was measured of it.
 
-`Traffic` is a statement by a person, bounded and read from JSON or flow parameters. `Measured` holds figures of load
-tests, each with its number of samples and the run file that it stands in. Pure data; nothing here calls AWS.
+`Traffic` is a person's statement, checked against bounds and read from JSON or flow parameters. `Measured` holds the
+figures of load tests, each with its number of samples and the run file that holds it. Nothing here calls AWS.
 
-Units: rates, latencies and durations are real time. `ramp_seconds` and `instance_startup_seconds` are AWS's seconds,
-which the embedded AWS lets pass `time_scale` times faster.
+Rates, latencies and durations are in real time. `ramp_seconds` and `instance_startup_seconds` are in AWS time, which
+passes `time_scale` times faster on the embedded AWS.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _EXAMPLE = '{"baseline_rps": 5, "peak_rps": 40, "spike_rps": 60, "ramp_seconds":
 
 @dataclass(frozen=True)
 class Traffic:
-    """What is to be carried, how well, and for how much.
+    """The traffic to carry, the quality of service to keep, and the budget.
 
-    Rates are requests a second, baseline ≤ peak ≤ spike. `ramp_seconds` is the time from baseline to peak in AWS's
-    seconds, 0 for a step. Error and throttle rates are shares of the requests. `peak_share` is the share of a month at
-    peak, the rest is at baseline; a spike is too short to be paid for.
+    Rates are requests a second, baseline ≤ peak ≤ spike. `ramp_seconds` is the time from baseline to peak in AWS time,
+    0 for a step. Error and throttle rates are shares of the requests. `peak_share` is the share of a month at peak; the
+    rest is at baseline. The cost of a spike is ignored because it is short.
 
     Raises (constructing):
         SettingsRefused: a field is out of bounds, or the rates are not in order.
@@ -55,14 +55,15 @@ class Traffic:
             _require(f"traffic.{name}", getattr(self, name), low, high)
         if not self.baseline_rps <= self.peak_rps <= self.spike_rps:
             what = f"baseline_rps={self.baseline_rps:g}, peak_rps={self.peak_rps:g}, spike_rps={self.spike_rps:g}"
-            raise SettingsRefused("traffic", what, "baseline ≤ peak ≤ spike must hold", "put the rates in that order")
+            why = "the rates have to satisfy baseline ≤ peak ≤ spike"
+            raise SettingsRefused("traffic", what, why, "put the rates in that order")
 
     @classmethod
     def from_mapping(cls, fields: Mapping[str, Any]) -> Self:
         """Build the statement from named values, such as a flow's parameters.
 
         Raises:
-            SettingsRefused: a field is missing, unknown, no number or out of bounds.
+            SettingsRefused: a field is missing, unknown, not a number or out of bounds.
         """
         known = {field.name: field for field in dataclasses.fields(cls)}
         unknown = sorted(set(fields) - set(known))
@@ -74,7 +75,7 @@ class Traffic:
         return cls(**{name: _number(f"traffic.{name}", value) for name, value in fields.items()})
 
     def at_pace(self, pace: float) -> Self:
-        """Return the same story for a machine that is `pace` (0 to 1) times as fast: fewer requests, more time each."""
+        """Return the statement for a machine that is `pace` (0 to 1) times as fast: lower rates and a larger SLO."""
         rates = {name: getattr(self, name) * pace for name in ("baseline_rps", "peak_rps", "spike_rps")}
         return dataclasses.replace(self, **rates, slo_p95_ms=self.slo_p95_ms / pace)
 
@@ -83,14 +84,15 @@ class Traffic:
         """Build the statement from a JSON object.
 
         Raises:
-            SettingsRefused: it is no JSON object, or as `from_mapping`.
+            SettingsRefused: the text is not a JSON object, or as `from_mapping`.
         """
         try:
             content = json.loads(text)
         except ValueError as error:
             raise SettingsRefused("traffic", "the text is not JSON", str(error), f"write {_EXAMPLE}") from error
         if not isinstance(content, dict):
-            raise SettingsRefused("traffic", type(content).__name__, "a JSON object is wanted", f"write {_EXAMPLE}")
+            why = "the statement has to be a JSON object"
+            raise SettingsRefused("traffic", type(content).__name__, why, f"write {_EXAMPLE}")
         return cls.from_mapping(content)
 
     @classmethod
@@ -113,7 +115,7 @@ class Traffic:
 
     @property
     def ramp_rps_per_second(self) -> float:
-        """How fast the load grows from baseline to peak, requests/s per second of AWS's; infinite for a step."""
+        """The growth of the rate from baseline to peak, requests/s per second of AWS time; infinite for a step."""
         rise = self.peak_rps - self.baseline_rps
         if rise == 0.0:
             return 0.0
@@ -142,7 +144,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class MemoryPoint:
-    """How long the function took with a memory size; `used_mb` is Lambda's "Max Memory Used", None when not read."""
+    """The function's duration at one memory size. `used_mb` is Lambda's "Max Memory Used", None when unknown."""
 
     memory_mb: int
     mean_ms: Figure
@@ -156,15 +158,15 @@ class MemoryPoint:
 
 @dataclass(frozen=True)
 class Measured:
-    """What load tests found.
+    """The results of the load tests.
 
-    `max_rps_per_instance` is the highest rate at which one instance, not scaling, kept the SLO. Service times are the
-    endpoint's as a caller sees them on an idle instance; function durations are Lambda's, without start-up, for
-    `function_memory_mb`; `cold_start_ms` is the 95th percentile of the start-ups alone. `memory_points` are further
-    sizes that were tried. `instance_startup_seconds` is the time from a scale-out's decision until the instance
-    serves, in AWS's seconds: wall seconds × `time_scale`. `noise_ms` is how late this machine
-    was at rest, `unnoticed_ms` how late it may be in a stage that counts as undisturbed. `disturbed` says what was
-    measured beside other programs, "" for nothing.
+    `max_rps_per_instance` is the highest rate at which one instance, without scaling, kept the SLO. Service times are
+    the endpoint's latencies on an idle instance, as its caller sees them. Function durations are Lambda's, without
+    start-up, at `function_memory_mb`; `cold_start_ms` is the 95th percentile of the start-ups alone. `memory_points`
+    are further sizes that were measured. `instance_startup_seconds` is the time from a scale-out decision until the
+    instance serves, in AWS time: wall seconds × `time_scale`. `noise_ms` is this machine's largest lateness at rest,
+    `unnoticed_ms` the largest lateness in a stage that still counts as undisturbed. `disturbed` says which measurement
+    other programs disturbed; it is "" when none was.
 
     Raises (constructing):
         SettingsRefused: the time scale or the memory is out of bounds, or a p95 lies below its p50.
@@ -195,7 +197,7 @@ class Measured:
             ("function", self.function_p50_ms, self.function_p95_ms),
         ):
             if low.value > high.value:
-                why = "the 95th percentile is at least the median"
+                why = "the 95th percentile cannot be below the median"
                 raise SettingsRefused(
                     "measured", f"{what} p50 {low.value:g} ms > p95 {high.value:g} ms", why, "measure"
                 )
@@ -211,13 +213,13 @@ _BOUNDS = {name: _bounds(hint) for name, hint in get_type_hints(Traffic, include
 
 def _require(name: str, value: float, low: float, high: float) -> None:
     if not (math.isfinite(value) and low <= value <= high):
-        why = f"it is between {low:g} and {high:g}"
+        why = f"it has to be between {low:g} and {high:g}"
         raise SettingsRefused(name, f"{value!r}", why, f"set {name} within these bounds")
 
 
 def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SettingsRefused(name, repr(value), "it is a number", f"write {name} without quotes")
+        raise SettingsRefused(name, repr(value), "it has to be a number", f"write {name} without quotes")
     return float(value)
 
 
@@ -231,5 +233,5 @@ SAMPLE_TRAFFIC = Traffic(
     max_throttle_rate=0.01,
     monthly_budget_usd=1000.0,
 )
-"""What the demo states, for instances that carry some 60 to 95 requests/s: a peak that one of them bears within the
-SLO until more of them serve."""
+"""The demo's traffic statement, for instances that carry about 60 to 95 requests/s: one instance carries the peak
+within the SLO until more of them serve."""

@@ -1,4 +1,4 @@
-"""What Application Auto Scaling did to a variant, when and why, as its own activities tell it."""
+"""Reads a variant's scaling activities from Application Auto Scaling."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from tasks.run.aws import Aws
 from tasks.run.errors import aws_boundary
-from tasks.serving.autoscaling import resource_id, variant_fields
+from tasks.serving.autoscaling import resource_id, variant_arguments
 
 
 @dataclass(frozen=True)
 class ScalingActivity:
-    """What Application Auto Scaling did and why; times are AWS's. `ended` is None while it goes on."""
+    """A scaling activity with its cause. Times are AWS time; `ended` is None while the activity is in progress."""
 
     activity_id: str
     cause: str
@@ -33,7 +33,7 @@ def describe_activities(aws: Aws, endpoint_name: str, variant: str) -> tuple[Sca
     """
     with aws_boundary(f"scaling activities of {endpoint_name}"):
         pages = aws.client("application-autoscaling").get_paginator("describe_scaling_activities")
-        wanted = variant_fields(resource_id(endpoint_name, variant))
+        wanted = variant_arguments(resource_id(endpoint_name, variant))
         found = [each for page in pages.paginate(**wanted) for each in page["ScalingActivities"]]
     return tuple(sorted((_activity(each) for each in found), key=lambda each: each.started))
 

@@ -1,8 +1,8 @@
-"""Autoscaling of an endpoint's variant: registered, given its target tracking policy, suspended, resumed, described.
+"""Registers an endpoint's variant for autoscaling, sets its target tracking policy, suspends and resumes scaling.
 
-Nothing is called that changes what fits already. The policy tracks SageMakerVariantInvocationsPerInstance, which is
-invocations per instance and minute. Deciding the numbers is `tasks.scaling.plan`'s; the first registration in an
-account needs iam:CreateServiceLinkedRole for sagemaker.application-autoscaling.amazonaws.com.
+What fits already is not changed. The policy tracks SageMakerVariantInvocationsPerInstance, which counts invocations per
+instance and minute. `tasks.scaling.plan` decides the numbers. The first registration in an account needs
+iam:CreateServiceLinkedRole for sagemaker.application-autoscaling.amazonaws.com.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from tasks.account.lookup import none_if_missing
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary, is_not_found
+from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.records import EndpointRef
 from tasks.scaling.choice import ScalingPlan
@@ -30,7 +29,7 @@ _SWITCHES = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "Schedul
 
 @dataclass(frozen=True)
 class AutoscalingPlan:
-    """What is to be set on a variant; `target` is invocations per instance and minute, cooldowns are AWS's seconds.
+    """The planned scaling of a variant. `target` is invocations per instance and minute, cooldowns are in AWS seconds.
 
     Raises (constructing):
         SettingsRefused: the instance type cannot autoscale, or a number is out of AWS's bounds.
@@ -48,26 +47,27 @@ class AutoscalingPlan:
     deadline_seconds: float = 1800.0
 
     def __post_init__(self) -> None:
-        """Refuse what AWS would refuse, or take and never act on."""
+        """Refuse numbers that AWS would refuse, or would accept without ever scaling."""
         where = f"autoscaling of {self.endpoint_name}"
         if self.instance_type.startswith("ml.t2."):
-            why = "burstable instances cannot autoscale: their speed changes with their credits"
+            why = "burstable instances cannot autoscale, because their speed depends on CPU credits"
             raise SettingsRefused(where, self.instance_type, why, "deploy on ml.m5.large: --endpoint-instance-type")
         if not 1 <= self.minimum <= self.maximum:
-            why = "1 ≤ min ≤ max must hold: an endpoint behind invocations per instance cannot scale from zero"
-            raise SettingsRefused(where, f"min={self.minimum}, max={self.maximum}", why, "plan again")
+            why = "1 ≤ min ≤ max must hold: with zero instances this metric has no data to scale out on"
+            raise SettingsRefused(where, f"min={self.minimum}, max={self.maximum}", why, "change the plan")
         if self.target <= 0 or min(self.scale_out_cooldown, self.scale_in_cooldown) < 0:
             what = f"target={self.target:g}, cooldowns {self.scale_out_cooldown} s out, {self.scale_in_cooldown} s in"
-            raise SettingsRefused(where, what, "the target is above 0, cooldowns are at least 0", "plan again")
+            why = "the target has to be above 0 and cooldowns at least 0"
+            raise SettingsRefused(where, what, why, "change the plan")
 
     @property
     def resource_id(self) -> str:
-        """The variant as Application Auto Scaling names it, and as the ledger does."""
+        """The variant's name in Application Auto Scaling and in the ledger."""
         return resource_id(self.endpoint_name, self.variant)
 
     @property
     def policy_name(self) -> str:
-        """The policy's name, one for each run."""
+        """The policy's name; a run has one policy."""
         return naming.resource_name(self.run_id, "invocations")
 
     @property
@@ -83,7 +83,7 @@ class AutoscalingPlan:
 
 @dataclass(frozen=True)
 class PolicyState:
-    """A policy as it is set, None what it has not; `alarms` are the names of its CloudWatch alarms."""
+    """A policy as AWS has it; a field that it lacks is None. `alarms` are the names of its CloudWatch alarms."""
 
     name: str
     metric: str
@@ -95,7 +95,7 @@ class PolicyState:
 
 @dataclass(frozen=True)
 class ScalingState:
-    """What is really set on a variant, and how many instances it has."""
+    """The scaling that AWS has for a variant, and the variant's number of instances."""
 
     minimum: int
     maximum: int
@@ -107,17 +107,16 @@ class ScalingState:
 
 
 def plan_autoscaling(run_id: str, endpoint: EndpointRef, plan: ScalingPlan) -> AutoscalingPlan:
-    """Return what a scaling plan asks for on an endpoint.
+    """Return the endpoint's part of a scaling plan.
 
     Raises:
-        SettingsRefused: the plan was measured on another instance type, or as `AutoscalingPlan`.
+        SettingsRefused: the plan was measured on another instance type, or a number is out of AWS's bounds.
     """
     if plan.measured.instance_type != endpoint.instance_type:
-        what = f"measured on {plan.measured.instance_type}, the endpoint runs on {endpoint.instance_type}"
-        why = "what one instance carries differs from type to type"
-        raise SettingsRefused(
-            f"autoscaling of {endpoint.name}", what, why, "measure the endpoint as it is and plan again"
-        )
+        where, measured_on = f"autoscaling of {endpoint.name}", plan.measured.instance_type
+        what = f"the plan was measured on {measured_on} and the endpoint runs on {endpoint.instance_type}"
+        why = "the rate that one instance carries depends on its type"
+        raise SettingsRefused(where, what, why, "measure the present endpoint and plan again")
     return AutoscalingPlan(
         run_id=run_id,
         endpoint_name=endpoint.name,
@@ -137,12 +136,12 @@ def resource_id(endpoint_name: str, variant: str) -> str:
 
 
 def ensure_autoscaling(run: Run, plan: AutoscalingPlan) -> ScalingState:
-    """Bring target and policy to the plan, not suspended, and return what is set once min to max instances serve.
+    """Register the variant and its policy as planned, resume scaling, wait for min to max instances; return the state.
 
     Raises:
-        OwnershipRefused: somebody else's policy scales the variant already.
-        StageFailed: the endpoint is not in service, or somebody deregistered the variant meanwhile.
-        WaitTimedOut: the endpoint had not that many instances within the plan's deadline.
+        OwnershipRefused: another policy scales the variant already.
+        StageFailed: the endpoint is not in service, or the variant was deregistered at the same time.
+        WaitTimedOut: the endpoint did not have that many instances within the plan's deadline.
         NotFound: there is no such endpoint.
         AwsFailed: AWS refused.
     """
@@ -150,7 +149,7 @@ def ensure_autoscaling(run: Run, plan: AutoscalingPlan) -> ScalingState:
         found = _target(run.aws, plan.resource_id)
         if found is not None:
             _refuse_other_policies(run.aws, plan)
-        # a variant can be registered only while nothing is changed on its endpoint
+        # AWS refuses to register a variant while its endpoint is being changed
         _wait(run.aws, plan, low=0, high=None)
         _register(run, plan, found)
         if not _has_policy(run.aws, plan):
@@ -158,18 +157,18 @@ def ensure_autoscaling(run: Run, plan: AutoscalingPlan) -> ScalingState:
                 PolicyName=plan.policy_name,
                 PolicyType="TargetTrackingScaling",
                 TargetTrackingScalingPolicyConfiguration=plan.configuration,
-                **variant_fields(plan.resource_id),
+                **variant_arguments(plan.resource_id),
             )
         _wait(run.aws, plan, low=plan.minimum, high=plan.maximum)
     state = describe_scaling(run.aws, plan.endpoint_name, plan.variant)
     if state is None:
         where, what = f"autoscaling of {plan.endpoint_name}", "the variant is not registered"
-        raise StageFailed(where, what, "somebody deregistered it at this moment", "the same command again")
+        raise StageFailed(where, what, "somebody deregistered it at the same time", "run the same command again")
     return state
 
 
 def describe_scaling(aws: Aws, endpoint_name: str, variant: str) -> ScalingState | None:
-    """Return what is really set on a variant, None when it is not registered for scaling.
+    """Return the scaling that AWS has for a variant, or None when it is not registered.
 
     Raises:
         NotFound: there is no such endpoint or variant.
@@ -194,7 +193,7 @@ def describe_scaling(aws: Aws, endpoint_name: str, variant: str) -> ScalingState
 
 
 def suspend_scaling(aws: Aws, endpoint_name: str, variant: str) -> bool:
-    """Keep a variant's instances as they are until scaling is resumed; return whether it was registered at all.
+    """Suspend a variant's scaling until it is resumed; return whether the variant is registered.
 
     Raises:
         AwsFailed: AWS refused.
@@ -203,7 +202,7 @@ def suspend_scaling(aws: Aws, endpoint_name: str, variant: str) -> bool:
 
 
 def resume_scaling(aws: Aws, endpoint_name: str, variant: str) -> bool:
-    """Let a variant scale again; return whether it was registered at all.
+    """Resume a variant's scaling; return whether the variant is registered.
 
     Raises:
         AwsFailed: AWS refused.
@@ -212,7 +211,7 @@ def resume_scaling(aws: Aws, endpoint_name: str, variant: str) -> bool:
 
 
 def remove_autoscaling(run: Run, endpoint_name: str, variant: str) -> None:
-    """Deregister a variant, which deletes its policies and their alarms; nothing happens when it is not registered.
+    """Deregister a variant if it is registered. AWS then deletes its policies and their alarms.
 
     Raises:
         AwsFailed: AWS refused.
@@ -220,7 +219,7 @@ def remove_autoscaling(run: Run, endpoint_name: str, variant: str) -> None:
     name = resource_id(endpoint_name, variant)
     with aws_boundary(f"autoscaling of {endpoint_name}"):
         if _target(run.aws, name) is not None:
-            run.aws.client("application-autoscaling").deregister_scalable_target(**variant_fields(name))
+            run.aws.client("application-autoscaling").deregister_scalable_target(**variant_arguments(name))
             run.ledger.mark_removed(KIND, name)
 
 
@@ -239,13 +238,13 @@ def _register(run: Run, plan: AutoscalingPlan, found: Mapping[str, Any] | None) 
     }
     if found is None:
         with run.ledger.create(KIND, plan.resource_id) as row:
-            answer = client.register_scalable_target(**variant_fields(plan.resource_id), **wanted)
+            answer = client.register_scalable_target(**variant_arguments(plan.resource_id), **wanted)
             row.identifier = answer.get("ScalableTargetARN")
         return
     run.ledger.adopt(KIND, plan.resource_id, found.get("ScalableTargetARN"))
     bounds = (found["MinCapacity"], found["MaxCapacity"])
     if bounds != (plan.minimum, plan.maximum) or any(_suspended(found).values()):
-        client.register_scalable_target(**variant_fields(plan.resource_id), **wanted)
+        client.register_scalable_target(**variant_arguments(plan.resource_id), **wanted)
 
 
 def _switch(aws: Aws, endpoint_name: str, variant: str, *, is_suspended: bool) -> bool:
@@ -257,7 +256,7 @@ def _switch(aws: Aws, endpoint_name: str, variant: str, *, is_suspended: bool) -
         wanted = dict.fromkeys(_SWITCHES, is_suspended)
         if _suspended(found) != wanted:
             client = aws.client("application-autoscaling")
-            client.register_scalable_target(**variant_fields(name), SuspendedState=wanted)
+            client.register_scalable_target(**variant_arguments(name), SuspendedState=wanted)
     return True
 
 
@@ -272,28 +271,26 @@ def _has_policy(aws: Aws, plan: AutoscalingPlan) -> bool:
 def _refuse_other_policies(aws: Aws, plan: AutoscalingPlan) -> None:
     others = [each["PolicyName"] for each in _policies(aws, plan.resource_id) if each["PolicyName"] != plan.policy_name]
     if others:
-        why = "of two policies the one that asks for more instances wins, so that neither's numbers would be tested"
+        why = "with two policies AWS takes the larger count, so a load test would test neither policy's numbers"
         delete = f"aws application-autoscaling delete-scaling-policy --policy-name {others[0]}"
         where = f"autoscaling of {plan.endpoint_name}"
         raise OwnershipRefused(where, f"the policy {others[0]} scales it already", why, delete)
 
 
 def _target(aws: Aws, name: str) -> Mapping[str, Any] | None:
-    try:
-        answer = aws.client("application-autoscaling").describe_scalable_targets(
+    client = aws.client("application-autoscaling")
+    answer = none_if_missing(
+        lambda: client.describe_scalable_targets(
             ServiceNamespace=NAMESPACE, ResourceIds=[name], ScalableDimension=DIMENSION
         )
-    except ClientError as error:
-        if is_not_found(error):
-            return None
-        raise
-    found: list[Mapping[str, Any]] = answer["ScalableTargets"]
+    )
+    found: list[Mapping[str, Any]] = [] if answer is None else answer["ScalableTargets"]
     return found[0] if found else None
 
 
 def _policies(aws: Aws, name: str) -> list[Mapping[str, Any]]:
     pages = aws.client("application-autoscaling").get_paginator("describe_scaling_policies")
-    return [each for page in pages.paginate(**variant_fields(name)) for each in page["ScalingPolicies"]]
+    return [each for page in pages.paginate(**variant_arguments(name)) for each in page["ScalingPolicies"]]
 
 
 def _suspended(target: Mapping[str, Any]) -> dict[str, bool]:
@@ -314,6 +311,6 @@ def _policy_state(policy: Mapping[str, Any]) -> PolicyState:
     )
 
 
-def variant_fields(name: str) -> dict[str, str]:
-    """Return the three fields that name a variant in every call of Application Auto Scaling."""
+def variant_arguments(name: str) -> dict[str, str]:
+    """Return the three arguments that name a variant in every call of Application Auto Scaling."""
     return {"ServiceNamespace": NAMESPACE, "ResourceId": name, "ScalableDimension": DIMENSION}

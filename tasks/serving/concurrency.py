@@ -1,8 +1,7 @@
-"""A function's memory, reserved concurrency and provisioned concurrency on its alias, brought to a plan and waited for.
+"""Sets a function's memory, reserved concurrency and the provisioned concurrency of its alias, and waits for them.
 
-Nothing is called that changes what fits already. The account's limits are asked for and checked first; a change of
-memory publishes a version and moves the alias, which takes its provisioned concurrency along. Deciding the numbers is
-`tasks.scaling.plan`'s.
+What fits already is not changed. The account's limits are checked first. A change of memory publishes a version and
+moves the alias, which keeps its provisioned concurrency. `tasks.scaling.plan` decides the numbers.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _NOTHING_PROVISIONED = "ProvisionedConcurrencyConfigNotFoundException"
 
 @dataclass(frozen=True)
 class ConcurrencyPlan:
-    """What a function is to have. `reserved` None is no reservation; 0 would throttle every call.
+    """The planned memory and concurrency of a function. `reserved` None means no reservation; 0 throttles every call.
 
     Raises (constructing):
         SettingsRefused: a number is out of Lambda's bounds, or more is provisioned than reserved.
@@ -41,28 +40,32 @@ class ConcurrencyPlan:
     deadline_seconds: float = 600.0
 
     def __post_init__(self) -> None:
-        """Refuse what Lambda would refuse."""
+        """Refuse numbers that Lambda would refuse."""
         where = f"concurrency of {self.function.name}"
         if not 128 <= self.memory_mb <= 10_240:
-            raise SettingsRefused(where, f"memory_mb={self.memory_mb}", "Lambda gives 128 to 10,240 MB", "plan again")
+            why = "Lambda functions have 128 to 10,240 MB"
+            raise SettingsRefused(where, f"memory_mb={self.memory_mb}", why, "change the plan")
         if self.provisioned < 0 or (self.reserved is not None and self.reserved < 0):
             what = f"reserved={self.reserved}, provisioned={self.provisioned}"
-            raise SettingsRefused(where, what, "neither can be negative", "plan again")
+            raise SettingsRefused(where, what, "neither can be negative", "change the plan")
         if self.reserved is not None and self.provisioned > self.reserved:
             what = f"provisioned={self.provisioned} > reserved={self.reserved}"
-            why = "what is provisioned is part of the reservation"
-            raise SettingsRefused(where, what, why, f"reserve {self.provisioned} at least")
+            why = "provisioned concurrency is a part of the reserved concurrency"
+            raise SettingsRefused(where, what, why, f"reserve at least {self.provisioned}")
 
     @property
     def provisioned_name(self) -> str:
-        """The provisioned concurrency's name in the ledger, which is the alias's."""
+        """The name of the provisioned concurrency in the ledger: function and alias."""
         return f"{self.function.name}:{self.function.alias}"
 
 
 @dataclass(frozen=True)
 class ConcurrencyState:
-    """What is really set. `reserved` is None without a reservation; `status` is Lambda's of what is provisioned, None
-    when nothing is. `unreserved` is what the account has left for functions without a reservation."""
+    """The memory and concurrency that Lambda has for a function.
+
+    `reserved` is None without a reservation. `status` is that of the provisioned concurrency, None without one.
+    `unreserved` is the account's concurrency for functions without a reservation.
+    """
 
     memory_mb: int
     version: str
@@ -76,10 +79,10 @@ class ConcurrencyState:
 
 
 def plan_concurrency(function: FunctionRef, plan: ScalingPlan) -> ConcurrencyPlan:
-    """Return what a scaling plan asks for on a function.
+    """Return the function's part of a scaling plan.
 
     Raises:
-        SettingsRefused: as `ConcurrencyPlan`.
+        SettingsRefused: a number is out of Lambda's bounds, or more is provisioned than reserved.
     """
     return ConcurrencyPlan(
         function=function,
@@ -90,7 +93,7 @@ def plan_concurrency(function: FunctionRef, plan: ScalingPlan) -> ConcurrencyPla
 
 
 def account_limits(aws: Aws, function: FunctionRef | None = None) -> Limits:
-    """Ask for the account's Lambda concurrency, for `plan_scaling`; what `function` reserves itself is left out.
+    """Return the account's Lambda concurrency for `plan_scaling`, without the reservation of `function` itself.
 
     Raises:
         AwsFailed: Lambda refused.
@@ -105,14 +108,14 @@ def account_limits(aws: Aws, function: FunctionRef | None = None) -> Limits:
 
 
 def ensure_concurrency(run: Run, plan: ConcurrencyPlan) -> tuple[FunctionRef, ConcurrencyState]:
-    """Bring memory, reservation and provisioned concurrency to the plan and wait until it is all ready.
+    """Set memory, reserved and provisioned concurrency as planned and wait until they are ready.
 
-    Returns the function, whose version is another one after a change of memory, and what is set.
+    Returns the function, which has a new version after a change of memory, and the state in Lambda.
 
     Raises:
         LimitReached: fewer than 100 executions would stay unreserved in the account; nothing was changed.
-        StageFailed: Lambda could not provision, with its StatusReason, or an update of the function failed.
-        WaitTimedOut: it was not ready at the plan's deadline.
+        StageFailed: Lambda could not provision, or an update of the function failed; the error has Lambda's reason.
+        WaitTimedOut: the concurrency was not ready at the plan's deadline.
         AwsFailed: Lambda refused.
     """
     with aws_boundary(f"concurrency of {plan.function.name}"):
@@ -120,7 +123,7 @@ def ensure_concurrency(run: Run, plan: ConcurrencyPlan) -> tuple[FunctionRef, Co
         _check_account(plan, state)
         if state.memory_mb != plan.memory_mb:
             _set_memory(run.aws, plan)
-        # Provisioned concurrency has to fit into the reservation at every moment.
+        # Lambda refuses provisioned concurrency above the reservation, at every step of the change.
         is_shrinking = plan.reserved is not None and plan.reserved < state.provisioned
         parts = (_set_provisioned, _set_reserved) if is_shrinking else (_set_reserved, _set_provisioned)
         for part in parts:
@@ -131,7 +134,7 @@ def ensure_concurrency(run: Run, plan: ConcurrencyPlan) -> tuple[FunctionRef, Co
 
 
 def describe_concurrency(aws: Aws, function: FunctionRef) -> ConcurrencyState:
-    """Return what is really set on a function and its alias.
+    """Return the memory and concurrency that Lambda has for a function and its alias.
 
     Raises:
         NotFound: the function or its alias does not exist.
@@ -142,7 +145,7 @@ def describe_concurrency(aws: Aws, function: FunctionRef) -> ConcurrencyState:
 
 
 def remove_provisioned(run: Run, function: FunctionRef) -> None:
-    """Give up an alias's provisioned concurrency, which costs money by the hour; nothing happens when there is none.
+    """Delete an alias's provisioned concurrency, if it has any. Provisioned concurrency costs money by the hour.
 
     Raises:
         AwsFailed: Lambda refused.
@@ -154,23 +157,23 @@ def remove_provisioned(run: Run, function: FunctionRef) -> None:
 
 
 def _check_account(plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
-    """Refuse what Lambda would, before anything is changed.
+    """Refuse a plan that Lambda would refuse, before anything is changed.
 
-    Without a reservation, what is provisioned comes out of the unreserved pool.
+    Without a reservation, provisioned concurrency comes out of the unreserved pool.
     """
     had = state.reserved if state.reserved is not None else state.provisioned
     takes = plan.reserved if plan.reserved is not None else plan.provisioned
     left = state.unreserved + had - takes
     if left < UNRESERVED_MINIMUM and takes > had:
         what = f"{takes} executions would leave {left} of {state.account_limit} unreserved"
-        why = f"Lambda keeps {UNRESERVED_MINIMUM} for functions without a reservation"
+        why = f"Lambda keeps {UNRESERVED_MINIMUM} executions for functions without a reservation"
         most = max(0, takes - (UNRESERVED_MINIMUM - left))
         choose = f"plan with at most {most}, or request a concurrency quota of {state.account_limit + takes - most}"
         raise LimitReached(f"concurrency of {plan.function.name}", what, why, choose, "InvalidParameterValueException")
 
 
 def _set_memory(aws: Aws, plan: ConcurrencyPlan) -> None:
-    """Change the memory, publish a version of it and point the alias there."""
+    """Change the memory, publish a version with it and point the alias to that version."""
     client, name = aws.client("lambda"), plan.function.name
     _settled(client, plan)
     client.update_function_configuration(FunctionName=name, MemorySize=plan.memory_mb)
@@ -230,7 +233,7 @@ def _wait_until_ready(aws: Aws, plan: ConcurrencyPlan) -> None:
     def probe() -> tuple[bool | None, str]:
         found = _provisioned(aws, plan.function)
         if found is None:
-            return None, "without provisioned concurrency yet"
+            return None, "not provisioned yet"
         status = found["Status"]
         where, ready = (
             f"provisioned concurrency of {plan.provisioned_name}",
@@ -238,7 +241,7 @@ def _wait_until_ready(aws: Aws, plan: ConcurrencyPlan) -> None:
         )
         if status == "FAILED":
             why = str(found.get("StatusReason") or "Lambda gave no reason")
-            raise StageFailed(where, f"it FAILED with {ready} ready", why, "kennel logs --source function")
+            raise StageFailed(where, f"its status is FAILED with {ready} ready", why, "kennel logs --source function")
         is_ready = status == "READY" and found["RequestedProvisionedConcurrentExecutions"] == plan.provisioned
         return (True if is_ready else None), f"{status}, {ready} of {plan.provisioned} ready"
 
@@ -276,7 +279,7 @@ def _provisioned(aws: Aws, function: FunctionRef) -> Mapping[str, Any] | None:
 
 
 def provisioned_or_none(call: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Return what a call about provisioned concurrency answers, None when nothing is provisioned or its alias is gone.
+    """Return the answer of a call about provisioned concurrency, None when there is none or its alias is gone.
 
     Raises:
         ClientError: Lambda refused for another reason.

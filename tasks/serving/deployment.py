@@ -1,4 +1,4 @@
-"""What a run serves: its endpoint and the function in front of it, made or adopted from its records, and tried."""
+"""Deploys a run: creates or adopts its endpoint and the function in front of it, and tests the function once."""
 
 from __future__ import annotations
 
@@ -11,17 +11,26 @@ from tasks.run.handle import Run
 from tasks.run.options import DeployOptions
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel
 from tasks.run.waiting import say
-from tasks.serving.endpoint import EndpointPlan, endpoint_arn, endpoint_log_group, ensure_endpoint, with_first_seconds
+from tasks.serving.endpoint import (
+    EndpointPlan,
+    endpoint_arn,
+    endpoint_log_group,
+    ensure_endpoint,
+    keep_creation_seconds,
+)
 from tasks.serving.function import FunctionPlan, ensure_function, function_log_group
 from tasks.serving.smoke import SmokeResult, smoke_test
 
 
 def deploy_endpoint(run: Run, deploy: DeployOptions) -> EndpointRef:
-    """Make the endpoint's role, model, configuration and endpoint, or adopt them.
+    """Create the endpoint's role, model, configuration and endpoint, or adopt them.
 
     Raises:
         SettingsRefused: the run has no trained model, or the instance type is unknown.
-        StageFailed, WaitTimedOut, OwnershipRefused, AwsFailed: as `ensure_endpoint`.
+        StageFailed: the endpoint failed, or AWS rolled back to the former configuration.
+        WaitTimedOut: the endpoint was not in service in time.
+        OwnershipRefused: a resource of that name does not have this run's tags.
+        AwsFailed: AWS refused.
     """
     model = run.need(TrainedModel)
     instance = choose_hosting_instance(deploy.instance_type)
@@ -38,17 +47,20 @@ def deploy_endpoint(run: Run, deploy: DeployOptions) -> EndpointRef:
         instance_count=deploy.instances,
     )
     endpoint = ensure_endpoint(run, plan)
-    say(f"endpoint {endpoint.name}: in service with {endpoint.config_name}, {endpoint.seconds:.1f} s")
-    return with_first_seconds(endpoint, run.find(EndpointRef))
+    say(f"endpoint {endpoint.name}: in service with {endpoint.config_name} after {endpoint.seconds:.1f} s")
+    return keep_creation_seconds(endpoint, run.find(EndpointRef))
 
 
 def deploy_function(
     run: Run, endpoint: EndpointRef, deploy: DeployOptions, *, zip_path: Path, zip_sha256: str
 ) -> FunctionRef:
-    """Make the function's role, code, version and alias, or adopt them; `zip_path` holds the code.
+    """Create the function's role, code, version and alias, or adopt them. `zip_path` holds the code.
 
     Raises:
-        StageFailed, WaitTimedOut, OwnershipRefused, AwsFailed: as `ensure_function`.
+        StageFailed: an update of the function failed.
+        WaitTimedOut: an update was not over in time.
+        OwnershipRefused: a resource of that name does not have this run's tags.
+        AwsFailed: AWS refused.
     """
     group = function_log_group(run.id)
     ensure_log_group(run, group)
@@ -63,18 +75,22 @@ def deploy_function(
         allowed_hosts=deploy.allowed_hosts or run.aws.target.allowed_hosts,
     )
     function = ensure_function(run, plan)
-    say(f"function {function.name}: alias {function.alias} is version {function.version}")
+    say(f"function {function.name}: the alias {function.alias} points to version {function.version}")
     return function
 
 
 def try_function(run: Run, function: FunctionRef) -> SmokeResult:
-    """Invoke the function once, through its alias, with a photo of the test split, and say what it answered.
+    """Invoke the function once through its alias with a photo of the test split, and report its answer.
 
     Raises:
         SettingsRefused: the run has no staged dataset.
-        StageFailed, AwsFailed: as `smoke_test`.
+        StageFailed: the function failed, or its answer does not follow the contract.
+        AwsFailed: S3 or Lambda refused.
     """
     result = smoke_test(run.aws, function, run.need(DatasetRef))
-    right = "right" if result.predicted_label == result.true_label else f"it is {result.true_label}"
-    say(f"smoke test: {result.predicted_label} ({result.score:.3f}; {right}), {result.latency_ms:.0f} ms")
+    judgement = "right" if result.predicted_label == result.true_label else f"wrong, it is {result.true_label}"
+    say(
+        f"smoke test: the function answered {result.predicted_label} with probability {result.score:.3f} "
+        f"({judgement}) in {result.latency_ms:.0f} ms"
+    )
     return result

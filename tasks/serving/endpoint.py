@@ -1,7 +1,7 @@
-"""A SageMaker endpoint: model, endpoint configuration and endpoint, each created, adopted or moved on to new content.
+"""Creates, adopts or updates a SageMaker endpoint with its model and endpoint configuration.
 
-Models and configurations cannot change, so their names end in a hash of their content; the endpoint has one name per
-run and is updated. The waiters of AWS's own client are not used: they take an automatic rollback for success.
+Models and configurations cannot change, so their names end in a hash of their content. The endpoint has one name for
+each run and is updated. AWS's own waiters are not used, because they report an automatic rollback as success.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
 from tasks.account.prices import InstanceChoice
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
+from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.records import EndpointRef
 from tasks.run.waiting import retry_until_role_propagates, wait_for
@@ -31,7 +30,7 @@ _BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
 
 @dataclass(frozen=True)
 class EndpointPlan:
-    """What an endpoint has to run and on what."""
+    """The model that an endpoint has to serve, and the instances that serve it."""
 
     run_id: str
     image: str
@@ -43,13 +42,13 @@ class EndpointPlan:
 
     @property
     def container(self) -> dict[str, Any]:
-        """The model's PrimaryContainer; AWS's PyTorch image finds our handlers through the two SAGEMAKER_ variables."""
+        """The model's PrimaryContainer. AWS's PyTorch image finds our handlers by the two SAGEMAKER_ variables."""
         variables = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}
         return {"Image": self.image, "ModelDataUrl": self.model_uri, "Environment": variables}
 
     @property
     def model_name(self) -> str:
-        """The model's name: same image, artefact and role, same name."""
+        """The model's name, which is the same for the same image, artefact and role."""
         return naming.resource_name(self.run_id, "model", _digest([self.container, self.role_arn]))
 
     @property
@@ -67,12 +66,12 @@ class EndpointPlan:
 
     @property
     def config_name(self) -> str:
-        """The configuration's name: same variants, same name."""
+        """The configuration's name, which is the same for the same variants."""
         return naming.resource_name(self.run_id, "config", _digest(self.variants))
 
     @property
     def endpoint_name(self) -> str:
-        """The endpoint's name, one for each run."""
+        """The endpoint's name; a run has one endpoint."""
         return endpoint_name(self.run_id)
 
 
@@ -82,22 +81,22 @@ def endpoint_name(run_id: str) -> str:
 
 
 def endpoint_log_group(run_id: str) -> str:
-    """Return the log group that SageMaker writes an endpoint's container output to."""
+    """Return the log group to which SageMaker writes an endpoint's container output."""
     return f"/aws/sagemaker/Endpoints/{endpoint_name(run_id)}"
 
 
 def endpoint_arn(aws: Aws, run_id: str) -> str:
-    """Return the ARN that a run's endpoint has or will have (SageMaker writes endpoint names in lower case there)."""
+    """Return the ARN that a run's endpoint has or will have. SageMaker writes endpoint names in lower case in ARNs."""
     return f"arn:aws:sagemaker:{aws.region}:{aws.account_id}:endpoint/{endpoint_name(run_id).lower()}"
 
 
 def ensure_endpoint(run: Run, plan: EndpointPlan) -> EndpointRef:
-    """Bring the run's endpoint to the plan and wait until it serves it; calls nothing that changes what fits already.
+    """Create or update the run's endpoint as planned and wait until it is in service; what fits already is not changed.
 
     Raises:
-        StageFailed: the endpoint failed, or AWS rolled back to the former configuration; with FailureReason.
-        WaitTimedOut: it was not in service within the plan's deadline.
-        OwnershipRefused: an endpoint of that name is not this run's.
+        StageFailed: the endpoint failed, or AWS rolled back to the former configuration; the error has FailureReason.
+        WaitTimedOut: the endpoint was not in service within the plan's deadline.
+        OwnershipRefused: an endpoint of that name does not have this run's tags.
         AwsFailed: SageMaker refused.
     """
     begun = time.perf_counter()
@@ -119,8 +118,8 @@ def ensure_endpoint(run: Run, plan: EndpointPlan) -> EndpointRef:
     return _checked(plan, served, time.perf_counter() - begun)
 
 
-def with_first_seconds(endpoint: EndpointRef, kept: EndpointRef | None) -> EndpointRef:
-    """Keep how long the endpoint took when it was made, rather than how long it took to find it again."""
+def keep_creation_seconds(endpoint: EndpointRef, kept: EndpointRef | None) -> EndpointRef:
+    """Return the endpoint with the seconds that its creation took, rather than those that finding it again took."""
     if kept is None or not endpoint.created:
         return endpoint
     return kept if replace(endpoint, seconds=kept.seconds) == kept else endpoint
@@ -128,7 +127,7 @@ def with_first_seconds(endpoint: EndpointRef, kept: EndpointRef | None) -> Endpo
 
 def _ensure_model(run: Run, plan: EndpointPlan) -> None:
     client, name = run.aws.client("sagemaker"), plan.model_name
-    found = _describe(lambda: client.describe_model(ModelName=name))
+    found = none_if_missing(lambda: client.describe_model(ModelName=name))
     if found is None:
         with run.ledger.create("model", name) as row:
             answer = retry_until_role_propagates(
@@ -143,13 +142,13 @@ def _ensure_model(run: Run, plan: EndpointPlan) -> None:
             row.identifier = answer["ModelArn"]
         return
     if found["PrimaryContainer"]["ModelDataUrl"] != plan.model_uri or found["PrimaryContainer"]["Image"] != plan.image:
-        raise _foreign(f"model {name}", "it has another artefact or image than its name stands for")
+        raise _foreign(f"model {name}", "its artefact or image does not match the hash in its name")
     run.ledger.adopt("model", name, found["ModelArn"])
 
 
 def _ensure_config(run: Run, plan: EndpointPlan) -> None:
     client, name = run.aws.client("sagemaker"), plan.config_name
-    found = _describe(lambda: client.describe_endpoint_config(EndpointConfigName=name))
+    found = none_if_missing(lambda: client.describe_endpoint_config(EndpointConfigName=name))
     if found is None:
         with run.ledger.create("endpoint-config", name) as row:
             answer = client.create_endpoint_config(
@@ -158,7 +157,7 @@ def _ensure_config(run: Run, plan: EndpointPlan) -> None:
             row.identifier = answer["EndpointConfigArn"]
         return
     if [variant["ModelName"] for variant in found["ProductionVariants"]] != [plan.model_name]:
-        raise _foreign(f"endpoint configuration {name}", "it names another model than its own name stands for")
+        raise _foreign(f"endpoint configuration {name}", "its model does not match the hash in its name")
     run.ledger.adopt("endpoint-config", name, found["EndpointConfigArn"])
 
 
@@ -173,14 +172,14 @@ def _create(run: Run, plan: EndpointPlan) -> None:
 
 
 def _update(run: Run, plan: EndpointPlan, *, serving: str) -> None:
-    """Move the endpoint to the new configuration.
+    """Update the endpoint to the new configuration. `serving` is the name of its present one.
 
-    The instance count that autoscaling arrived at is kept, unless another one is asked for than when `serving`, the
-    present configuration, was made: AWS would ignore the new one. A variant that is registered for scaling cannot get
-    another instance type: it is deregistered, and what was measured on the old type does not hold for the new one.
+    The instance count that autoscaling reached is kept, unless the planned count differs from that of the present
+    configuration: AWS would then ignore the planned count. AWS refuses another instance type for a variant that is
+    registered for scaling, so the variant is deregistered; measurements on the old type do not hold for the new one.
     """
     client = run.aws.client("sagemaker")
-    former = _describe(lambda: client.describe_endpoint_config(EndpointConfigName=serving)) or {}
+    former = none_if_missing(lambda: client.describe_endpoint_config(EndpointConfigName=serving)) or {}
     types = {variant.get("InstanceType") for variant in former.get("ProductionVariants", [])}
     if types - {plan.instance.instance_type, None}:
         remove_autoscaling(run, plan.endpoint_name, VARIANT)
@@ -196,7 +195,7 @@ def _update(run: Run, plan: EndpointPlan, *, serving: str) -> None:
 
 
 def _delete_failed(run: Run, plan: EndpointPlan) -> None:
-    """Remove an endpoint that never came into service: AWS allows nothing else with it."""
+    """Delete an endpoint whose creation failed. AWS allows no other operation on it."""
     run.aws.client("sagemaker").delete_endpoint(EndpointName=plan.endpoint_name)
     wait_for(
         f"endpoint {plan.endpoint_name}",
@@ -207,7 +206,7 @@ def _delete_failed(run: Run, plan: EndpointPlan) -> None:
 
 
 def _settled(aws: Aws, plan: EndpointPlan, when: str) -> Mapping[str, Any] | None:
-    """Return the endpoint's description once nothing moves it, or None when there is no endpoint."""
+    """Wait until no change of the endpoint is in progress; return its description, or None without an endpoint."""
 
     def probe() -> tuple[tuple[Mapping[str, Any] | None] | None, str]:
         description = _describe_endpoint(aws, plan)
@@ -220,27 +219,20 @@ def _settled(aws: Aws, plan: EndpointPlan, when: str) -> Mapping[str, Any] | Non
 
 
 def _describe_endpoint(aws: Aws, plan: EndpointPlan) -> Mapping[str, Any] | None:
-    return _describe(lambda: aws.client("sagemaker").describe_endpoint(EndpointName=plan.endpoint_name))
-
-
-def _describe(call: Any) -> Mapping[str, Any] | None:
-    try:
-        answer: Mapping[str, Any] = call()
-    except ClientError as error:
-        if is_not_found(error):
-            return None
-        raise
-    return answer
+    client = aws.client("sagemaker")
+    found: Mapping[str, Any] | None = none_if_missing(lambda: client.describe_endpoint(EndpointName=plan.endpoint_name))
+    return found
 
 
 def _checked(plan: EndpointPlan, served: Mapping[str, Any] | None, seconds: float) -> EndpointRef:
-    """Compare what is served with what was asked for; InService alone says nothing after a rollback."""
+    """Return the endpoint's record if it serves the planned configuration. A rolled-back endpoint is InService too."""
     where, logs = f"endpoint {plan.endpoint_name}", f"kennel logs {plan.run_id} --source endpoint"
     if served is None:
-        raise StageFailed(where, "it is gone", "somebody deleted it while it was waited for", "the same command again")
+        why = "somebody deleted it while kennel waited for it"
+        raise StageFailed(where, "the endpoint does not exist any more", why, "run the same command again")
     reason = str(served.get("FailureReason") or "AWS gave no reason")
     if served["EndpointStatus"] != "InService":
-        raise StageFailed(where, f"it ended {served['EndpointStatus']}", reason, logs)
+        raise StageFailed(where, f"it ended in status {served['EndpointStatus']}", reason, logs)
     if served["EndpointConfigName"] != plan.config_name:
         what = f"AWS rolled back: it serves {served['EndpointConfigName']}, not {plan.config_name}"
         raise StageFailed(where, what, reason, logs)
@@ -261,9 +253,7 @@ def _checked(plan: EndpointPlan, served: Mapping[str, Any] | None, seconds: floa
 
 def _refuse_foreign(aws: Aws, plan: EndpointPlan, description: Mapping[str, Any]) -> None:
     tags = aws.client("sagemaker").list_tags(ResourceArn=description["EndpointArn"])["Tags"]
-    carried = {tag["Key"]: tag["Value"] for tag in tags}
-    if any(carried.get(key) != value for key, value in naming.tags(plan.run_id).items()):
-        raise _foreign(f"endpoint {plan.endpoint_name}", f"it does not carry the tags of run {plan.run_id}")
+    refuse_foreign(f"endpoint {plan.endpoint_name}", tags_to_dict(tags), plan.run_id)
 
 
 def _foreign(what: str, why: str) -> OwnershipRefused:

@@ -1,6 +1,6 @@
-"""The Lambda function in front of the endpoint: code and configuration brought to the plan, a version, an alias `live`.
+"""Creates, adopts or updates the Lambda function in front of the endpoint, with a version and the alias `live`.
 
-Callers use the alias. Nothing is published or moved when it already stands for the planned code and configuration.
+Callers use the alias. No version is published when the alias already has the planned code and configuration.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from tasks.account.lookup import none_if_missing, refuse_foreign
 from tasks.run import naming
-from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
+from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.ledger import Ledger
 from tasks.run.records import FunctionRef
@@ -29,9 +28,10 @@ FIRST_MEMORY_MB = 256
 
 @dataclass(frozen=True)
 class FunctionPlan:
-    """What the function has to be; `zip_sha256` is in hex, `allowed_hosts` holds `host:port` that may be loopback.
+    """The planned code and configuration of the function.
 
-    `memory_mb` None leaves the memory as a scaling plan has set it; a new function then gets `FIRST_MEMORY_MB`.
+    `zip_sha256` is in hex. `allowed_hosts` lists the `host:port` pairs that may be loopback. With `memory_mb` None the
+    memory stays as a scaling plan has set it, and a new function gets `FIRST_MEMORY_MB`.
     """
 
     run_id: str
@@ -49,17 +49,17 @@ class FunctionPlan:
 
     @property
     def name(self) -> str:
-        """The function's name, one for each run."""
+        """The function's name; a run has one function."""
         return function_name(self.run_id)
 
     @property
     def code_sha256(self) -> str:
-        """The digest as Lambda writes it: base64."""
+        """The digest of the code in base64, as Lambda writes it."""
         return base64.b64encode(bytes.fromhex(self.zip_sha256)).decode()
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """The part of the function that is not code, in the arguments' own shape."""
+        """The function's configuration without its code, as arguments of Lambda's calls."""
         variables = {
             "ENDPOINT_NAME": self.endpoint_name,
             "ALLOWED_HOSTS": ",".join(self.allowed_hosts),
@@ -82,26 +82,26 @@ def function_name(run_id: str) -> str:
 
 
 def function_log_group(run_id: str) -> str:
-    """Return the log group that Lambda writes the function's output to."""
+    """Return the log group to which Lambda writes the function's output."""
     return f"/aws/lambda/{function_name(run_id)}"
 
 
 def ensure_function(run: Run, plan: FunctionPlan) -> FunctionRef:
-    """Bring function, version and alias to the plan; calls nothing that changes what fits already.
+    """Create or update the function, its version and its alias as planned; what fits already is not changed.
 
     Raises:
-        StageFailed: an update failed; with Lambda's reason.
+        StageFailed: an update failed; the error has Lambda's reason.
         WaitTimedOut: an update was not over within the plan's deadline.
-        OwnershipRefused: a function of that name is not this run's.
+        OwnershipRefused: a function of that name does not have this run's tags.
         AwsFailed: Lambda refused.
     """
     client = run.aws.client("lambda")
     with aws_boundary(f"function {plan.name}"):
-        found = _call_or_none(lambda: client.get_function(FunctionName=plan.name))
+        found = none_if_missing(lambda: client.get_function(FunctionName=plan.name))
         if found is None:
             _create(client, run.ledger, plan)
         else:
-            _refuse_foreign(found, plan)
+            refuse_foreign(f"function {plan.name}", found.get("Tags", {}), plan.run_id)
             run.ledger.adopt("function", plan.name, found["Configuration"]["FunctionArn"])
             _update(client, plan, found["Configuration"])
         current = _settled(client, plan)
@@ -147,7 +147,7 @@ def _update(client: Any, plan: FunctionPlan, current: Mapping[str, Any]) -> None
 
 
 def _settled(client: Any, plan: FunctionPlan) -> Mapping[str, Any]:
-    """Return the function's configuration once no update is in progress."""
+    """Wait until no update of the function is in progress, then return its configuration."""
 
     def probe() -> tuple[Mapping[str, Any] | None, str]:
         current: Mapping[str, Any] = client.get_function(FunctionName=plan.name)["Configuration"]
@@ -155,7 +155,8 @@ def _settled(client: Any, plan: FunctionPlan) -> Mapping[str, Any]:
         if state == "Failed" or update == "Failed":
             why = str(current.get("LastUpdateStatusReason") or current.get("StateReason") or "Lambda gave no reason")
             logs = f"kennel logs {plan.run_id} --source function"
-            raise StageFailed(f"function {plan.name}", f"its state is {state}, its last update {update}", why, logs)
+            what = f"its state is {state} and its last update {update}"
+            raise StageFailed(f"function {plan.name}", what, why, logs)
         is_ready = state != "Pending" and update == "Successful"
         return (current if is_ready else None), f"{state}, last update {update}"
 
@@ -163,11 +164,11 @@ def _settled(client: Any, plan: FunctionPlan) -> Mapping[str, Any]:
 
 
 def _ensure_alias(client: Any, ledger: Ledger, plan: FunctionPlan) -> tuple[str, str]:
-    """Return (version, alias ARN) of an alias whose version has the planned code and configuration."""
-    alias = _call_or_none(lambda: client.get_alias(FunctionName=plan.name, Name=ALIAS))
+    """Point the alias to a version with the planned code and configuration; return (version, alias ARN)."""
+    alias = none_if_missing(lambda: client.get_alias(FunctionName=plan.name, Name=ALIAS))
     if alias is not None:
         ledger.adopt("function-alias", f"{plan.name}:{ALIAS}", alias["AliasArn"])
-        live = _call_or_none(lambda: client.get_function(FunctionName=plan.name, Qualifier=alias["FunctionVersion"]))
+        live = none_if_missing(lambda: client.get_function(FunctionName=plan.name, Qualifier=alias["FunctionVersion"]))
         if live is not None and _is_planned(live["Configuration"], plan):
             return str(alias["FunctionVersion"]), str(alias["AliasArn"])
     version = str(client.publish_version(FunctionName=plan.name, CodeSha256=plan.code_sha256)["Version"])
@@ -188,20 +189,3 @@ def _has_configuration(configuration: Mapping[str, Any], plan: FunctionPlan) -> 
     variables = wanted.pop("Environment")["Variables"]
     same = all(configuration.get(name) == value for name, value in wanted.items())
     return same and configuration.get("Environment", {}).get("Variables", {}) == variables
-
-
-def _refuse_foreign(found: Mapping[str, Any], plan: FunctionPlan) -> None:
-    carried = found.get("Tags", {})
-    if any(carried.get(key) != value for key, value in naming.tags(plan.run_id).items()):
-        why = f"it does not carry the tags of run {plan.run_id}"
-        raise OwnershipRefused(f"function {plan.name}", "it exists already", why, "kennel run --run-id <another name>")
-
-
-def _call_or_none(call: Any) -> Mapping[str, Any] | None:
-    try:
-        answer: Mapping[str, Any] = call()
-    except ClientError as error:
-        if is_not_found(error):
-            return None
-        raise
-    return answer

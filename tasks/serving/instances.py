@@ -1,4 +1,4 @@
-"""An endpoint's number of instances: set by hand while scaling is suspended, or waited for while scaling moves it."""
+"""Sets an endpoint's number of instances while scaling is suspended, or waits for a number that scaling sets."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ def set_instance_count(
     deadline_seconds: float = DEADLINE_SECONDS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Bring a variant to `count` instances in service; return the real seconds that it took, 0 when it had them.
+    """Set a variant to `count` instances and wait until they serve; return the real seconds that this took.
 
-    Scaling has to be suspended: otherwise Application Auto Scaling sets the number back.
+    The result is 0 when the variant had that count already. Scaling has to be suspended, because Application Auto
+    Scaling would otherwise change the number again.
 
     Raises:
-        StageFailed: the endpoint left InService on the way.
-        WaitTimedOut: they did not all serve within `deadline_seconds`.
+        StageFailed: the endpoint failed during the change.
+        WaitTimedOut: not all instances served within `deadline_seconds`.
         AwsFailed: SageMaker refused.
     """
     client, name, variant = aws.client("sagemaker"), endpoint.name, endpoint.variant
@@ -63,11 +64,11 @@ def wait_for_instances(
     deadline_seconds: float,
     poll_seconds: float = 0.2,
 ) -> int:
-    """Wait until the endpoint is in service with `low` to `high` instances (None: any more); return how many.
+    """Wait until the endpoint is in service with `low` to `high` instances (None: no upper limit); return how many.
 
     Raises:
         StageFailed: the endpoint ended in another state than InService.
-        WaitTimedOut: it had not at the deadline.
+        WaitTimedOut: the endpoint did not have that many instances within `deadline_seconds`.
         AwsFailed: AWS refused.
     """
     bounds = f"{low} to {high} instances" if high is not None else f"{low} instances or more"
@@ -77,7 +78,8 @@ def wait_for_instances(
         status, count = endpoint["EndpointStatus"], int(_variant(endpoint, variant)["CurrentInstanceCount"])
         if status in _BROKEN:
             why = str(endpoint.get("FailureReason") or "AWS gave no reason")
-            raise StageFailed(f"endpoint {endpoint_name}", f"it is {status}", why, "kennel logs --source endpoint")
+            what = f"its status is {status}"
+            raise StageFailed(f"endpoint {endpoint_name}", what, why, "kennel logs --source endpoint")
         is_there = status == "InService" and count >= low and (high is None or count <= high)
         return (count if is_there else None), f"{status} with {count} instances, {bounds} wanted"
 

@@ -1,6 +1,6 @@
-"""What Lambda itself says of invocations: the REPORT lines of a function's log, read and counted.
+"""Reads the REPORT lines that Lambda writes to a function's log, one for each invocation.
 
-`parse_report` is pure. Durations are Lambda's, without start-up; "Init Duration" is that of a cold start.
+`parse_report` is pure. Durations are Lambda's, without start-up; "Init Duration" is the start-up of a cold start.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _QUIET_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class InvocationReport:
-    """One REPORT line; `init_ms` is None for an environment that was started before."""
+    """One REPORT line. `init_ms` is None for a warm invocation."""
 
     duration_ms: float
     init_ms: float | None
@@ -33,7 +33,7 @@ class InvocationReport:
 
 
 def parse_report(line: str) -> InvocationReport | None:
-    """Read a REPORT line, None for any other line."""
+    """Parse a REPORT line; return None for any other line."""
     duration, memory, used = (pattern.search(line) for pattern in (_DURATION, _MEMORY, _USED))
     if not line.startswith("REPORT RequestId") or not (duration and memory and used):
         return None
@@ -50,9 +50,9 @@ def read_reports(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[InvocationReport]:
-    """Return the REPORT lines since a Unix time, once `expected` are there or nothing more comes.
+    """Return the REPORT lines since a Unix time, once there are `expected` ones or no more arrive.
 
-    CloudWatch Logs has them some seconds late; those that are missing after a minute stay missing.
+    CloudWatch Logs delivers them some seconds late. Lines that are missing after a minute are given up.
 
     Raises:
         AwsFailed: CloudWatch Logs refused.

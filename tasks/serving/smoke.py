@@ -1,4 +1,4 @@
-"""One invocation of the live function with a real photo of the test split; the answer is checked, not just received."""
+"""Invokes the deployed function once with a real photo of the test split and checks its answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RETRY_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class SmokeResult(Record, file="smoke.json", called="smoke test", made_by="deploy"):
-    """What the live function answered; a wrong label is not a failure, a malformed answer is."""
+    """The answer of the deployed function. A wrong label is not a failure; a malformed answer is."""
 
     image: str
     true_label: str
@@ -35,7 +35,7 @@ class SmokeResult(Record, file="smoke.json", called="smoke test", made_by="deplo
 
 @dataclass(frozen=True)
 class TestImage:
-    """An image of the staged test split; `name` is its member name in its shard."""
+    """An image of the staged test split. `name` is its member name in its shard."""
 
     name: str
     label: str
@@ -45,10 +45,11 @@ class TestImage:
 
 
 def read_test_image(aws: Aws, dataset: DatasetRef) -> TestImage:
-    """Read the first image of the first shard of the test split, and no more of it than that.
+    """Read the first image of the first shard of the test split, without the rest of the shard.
 
     Raises:
-        StageFailed: the split has no shard, or the shard no image.
+        StageFailed: the split has no shard, or the shard has no image.
+        AwsFailed: S3 refused.
     """
     prefix = dataset.split_uri("test").removeprefix(f"s3://{dataset.bucket}/")
     s3 = aws.client("s3")
@@ -73,21 +74,22 @@ def smoke_test(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> SmokeResult:
-    """Invoke the alias with a test image and check the answer: status, every class labelled, probabilities.
+    """Invoke the alias with a test image and check the answer's status, labels and probabilities.
 
-    A function whose role is some seconds old may be refused its endpoint: that answer is given time to pass.
+    The call is repeated while IAM does not know the function's new role everywhere yet, so that SageMaker refuses it.
 
     Raises:
-        StageFailed: the function failed, or its answer is not what the contract says.
+        StageFailed: the function failed, or its answer does not follow the contract.
+        AwsFailed: S3 or Lambda refused.
     """
     image = read_test_image(aws, dataset)
     payload = json.dumps({"image": base64.b64encode(image.content).decode()}).encode()
     deadline = clock() + ROLE_PROPAGATION_SECONDS
     while True:
         text, latency_ms = _invoke(aws, function, payload)
-        if not _is_refused_its_endpoint(text) or clock() >= deadline:
+        if not _lacks_endpoint_permission(text) or clock() >= deadline:
             break
-        say("smoke test: the function may not use its endpoint yet; IAM learns of a new role within seconds")
+        say("smoke test: the function's new role may not invoke the endpoint yet; the test is repeated")
         sleep(RETRY_SECONDS)
     label, score = check_answer(text, dataset.classes)
     return SmokeResult(image.name, image.label, label, score, len(dataset.classes), round(latency_ms, 1))
@@ -107,7 +109,7 @@ def _invoke(aws: Aws, function: FunctionRef, payload: bytes) -> tuple[str, float
     return text, latency_ms
 
 
-def _is_refused_its_endpoint(text: str) -> bool:
+def _lacks_endpoint_permission(text: str) -> bool:
     try:
         return bool(json.loads(json.loads(text)["body"])["error"]["code"] == "Misconfigured")
     except (KeyError, TypeError, ValueError):
@@ -118,7 +120,7 @@ def check_answer(text: str, classes: tuple[str, ...]) -> tuple[str, float]:
     """Return (best label, its probability) of a function's answer.
 
     Raises:
-        StageFailed: it is not 200 with one probability for each class, in class order, that add up to 1.
+        StageFailed: the status is not 200, the labels are not the classes in order, or the scores do not add up to 1.
     """
     try:
         reply: Mapping[str, Any] = json.loads(text)
@@ -129,7 +131,8 @@ def check_answer(text: str, classes: tuple[str, ...]) -> tuple[str, float]:
     except (KeyError, TypeError, ValueError) as error:
         raise _failed(f"the answer is malformed ({type(error).__name__}: {error})", text[:2000]) from error
     if labels != list(classes) or len(scores) != len(labels):
-        raise _failed(f"it has {len(scores)} scores and {len(labels)} labels", f"the data has {len(classes)} classes")
+        what = f"the answer has {len(scores)} scores and {len(labels)} labels"
+        raise _failed(what, f"the dataset has {len(classes)} classes")
     if not (all(0.0 <= score <= 1.0 for score in scores) and math.isclose(sum(scores), 1.0, abs_tol=SUM_TOLERANCE)):
         raise _failed("the scores are not probabilities", f"they add up to {sum(scores):.6f}")
     best = max(range(len(scores)), key=scores.__getitem__)

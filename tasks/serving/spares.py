@@ -1,6 +1,6 @@
-"""Waits until the embedded AWS has started its spares, the processes that it keeps ready: none shall start under load.
+"""Waits until the embedded AWS has started its spare processes, so that none of them starts during a load test.
 
-Another AWS has no such routes; nothing is waited for there.
+Spares are processes that the embedded AWS starts ahead of need. Real AWS has no such routes, so there is no wait there.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ def wait_for_spares(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """Return True when no spare is missing; False, and say so, when some still are after `deadline_seconds`."""
+    """Wait until no spare process is missing; return False, with a message, when some still are at the deadline."""
     begun = clock()
     while missing := sum(max(0, each["wanted"] - each["ready"]) for each in _counts(settings)):
         if clock() - begun >= deadline_seconds:
-            say(f"embedded AWS: {missing} processes are not started ahead after {deadline_seconds:.0f} s; going on")
+            say(
+                f"embedded AWS: {missing} spare processes have not started within {deadline_seconds:.0f} s; "
+                "the load test starts without them"
+            )
             return False
         sleep(POLL_SECONDS)
     return True
@@ -40,7 +43,7 @@ def _counts(settings: Settings) -> Iterator[dict[str, int]]:
 
 
 def _leaves(content: Any) -> Iterator[dict[str, int]]:
-    """Yield the counts, which lie at different depths: by function, or by endpoint and variant."""
+    """Yield the counts, whose depth differs: they are by function, or by endpoint and variant."""
     if isinstance(content, dict) and {"wanted", "ready"} <= content.keys():
         yield content
     elif isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""A checked load test: run the profile, observe it, judge each prediction of the scaling plan, report and draw it.
+"""Runs a checked load test: sends the profile, observes it, judges each prediction of the plan, reports and plots it.
 
 May import `run`, `scaling`, `serving` and `load`.
 """

@@ -1,8 +1,8 @@
-"""A plan put to the test: applied, run against with its profile, judged, and kept in `runs/<id>/scaling.json`.
+"""Checks a scaling plan: applies it, runs its load profile, judges it, and saves `runs/<id>/scaling.json`.
 
-What a run leaves lies in `runs/<id>/checked/<way>/`, apart from steady load tests; `-2` and `-3` mark repetitions.
-The order is the flow's (`flows/checked_loadtest.py`); measuring is `tasks.load.measurements`', deriving
-`tasks.scaling.plan`'s, showing `tasks.verdicts.report`'s.
+A run's files are in `runs/<id>/checked/<way>/`, apart from those of steady load tests; the suffixes `-2` and `-3` mark
+repetitions. `flows/checked_loadtest.py` decides the order of the steps, `tasks.load.measurements` measures,
+`tasks.scaling.plan` derives the plan and `tasks.verdicts.report` shows the result.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tasks.load.disturbance import Bounds, Look, brief
+from tasks.load.disturbance import Bounds, MachineSample, distinct_reasons
 from tasks.load.generator import GeneratorOptions
-from tasks.load.machine_watch import MachineWatch, looks_at_rest, watch_at_rest
+from tasks.load.machine_watch import MachineWatch, samples_at_rest, watch_at_rest
 from tasks.load.options import Through
-from tasks.load.profile import Profile, profile_of, run_profile
+from tasks.load.profile import Profile, profile_for, run_profile
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
 from tasks.run.machine import measured_on
@@ -28,11 +28,11 @@ from tasks.scaling.choice import ScalingPlan
 from tasks.serving.autoscaling import ensure_autoscaling, plan_autoscaling
 from tasks.serving.concurrency import ensure_concurrency, plan_concurrency
 from tasks.serving.spares import wait_for_spares
-from tasks.verdicts.observation import InstanceWatch, see
-from tasks.verdicts.observed import observe, preferred
-from tasks.verdicts.picture import draw
+from tasks.verdicts.collect import InstanceWatch, observe_profile
+from tasks.verdicts.observed_values import join_values, observe_values
+from tasks.verdicts.picture import draw_profile
+from tasks.verdicts.profile_observation import ProfileObservation
 from tasks.verdicts.rest import bring_to_rest
-from tasks.verdicts.seen import Seen
 from tasks.verdicts.verdicts import Verdict, first_throttled, judge
 
 CHECKED = "checked"
@@ -44,9 +44,10 @@ Way = Literal["function", "endpoint"]
 
 @dataclass(frozen=True)
 class ScalingVerdicts(Record, file="scaling.json", called="checked scaling plan", made_by="loadtest"):
-    """What `runs/<id>/scaling.json` holds; `first_throttled`, `pictures` and `reports` are by way.
+    """The content of `runs/<id>/scaling.json`. `first_throttled`, `pictures` and `reports` have one entry for each way.
 
-    `at_rest` says how noisy the machine was before the load, `repeats` what was run again, or was not, and why.
+    `at_rest` describes the machine's noise before the load. `repeats` lists what was run again or could not be, and
+    why.
     """
 
     plan: ScalingPlan
@@ -67,16 +68,19 @@ class ScalingVerdicts(Record, file="scaling.json", called="checked scaling plan"
 
 
 @dataclass(frozen=True)
-class Watched(Record, file="watched.json", called="watch of the machine", made_by="loadtest"):
-    """What was seen of the machine while a profile ran, and the bounds: `watched.json` in the folder of that run."""
+class MachineWatchRecord(Record, file="watched.json", called="watch of the machine", made_by="loadtest"):
+    """The machine samples taken while a profile ran, and their bounds: `watched.json` in the folder of that run."""
 
-    looks: tuple[Look, ...]
+    looks: tuple[MachineSample, ...]
     bounds: Bounds
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What a profile is run against, and with what. `bounds` tell what is disturbed; None: found before the load."""
+class PlanCheck:
+    """A plan to check, the deployment to check it on, and the images to send.
+
+    `bounds` decide which stages count as disturbed; with None they are measured before the load.
+    """
 
     run: Run
     plan: ScalingPlan
@@ -88,11 +92,14 @@ class Trial:
 
 
 def apply_plan(run: Run, plan: ScalingPlan, *, endpoint: EndpointRef, function: FunctionRef) -> FunctionRef:
-    """Set everything that a plan says, at rest, and wait until it is ready; return the function as it is then.
+    """Apply every number of a plan without load and wait until it takes effect; return the function after that.
 
     Raises:
-        SettingsRefused, LimitReached, OwnershipRefused: a number cannot be set here.
-        StageFailed, WaitTimedOut: it did not become ready.
+        SettingsRefused: a number is out of AWS's bounds, or the plan was measured on another instance type.
+        LimitReached: the account cannot reserve the plan's concurrency.
+        OwnershipRefused: another scaling policy scales the endpoint already.
+        StageFailed: the endpoint or the function failed while it was changed.
+        WaitTimedOut: the change did not take effect in time.
         AwsFailed: AWS refused.
     """
     scale_from_rest(run, plan, endpoint=endpoint)
@@ -106,130 +113,144 @@ def apply_plan(run: Run, plan: ScalingPlan, *, endpoint: EndpointRef, function: 
 
 
 def scale_from_rest(run: Run, plan: ScalingPlan, *, endpoint: EndpointRef) -> None:
-    """Bring the endpoint to the plan's fewest instances, without load, and have it scale as planned from there.
+    """Bring the endpoint to the plan's minimum without load, then switch autoscaling on with the plan's numbers.
 
     Raises:
-        As `apply_plan`.
+        SettingsRefused: a number is out of AWS's bounds, or the plan was measured on another instance type.
+        OwnershipRefused: another scaling policy scales the endpoint already.
+        StageFailed: the endpoint failed while it was changed.
+        WaitTimedOut: the change did not take effect in time.
+        AwsFailed: AWS refused.
     """
     bring_to_rest(run.aws, endpoint, minimum=plan.count("min_instances"), target=plan.value("target_value"))
     ensure_autoscaling(run, plan_autoscaling(run.id, endpoint, plan))
 
 
-def check_plan(trial: Trial, *, through: Through = "function", profile: Profile | None = None) -> ScalingVerdicts:
-    """Run the profile against a plan that is applied, judge its predictions, keep record and picture.
+def check_plan(check: PlanCheck, *, through: Through = "function", profile: Profile | None = None) -> ScalingVerdicts:
+    """Run the profile against a plan that is already applied, judge its predictions, save the record and the picture.
 
-    What was disturbed is run again, at most twice, as long as the machine is quiet in between.
+    Disturbed stages are run again, at most twice, as long as the machine is quiet in between.
 
     Raises:
-        StageFailed, WaitTimedOut: a run left no result.
+        StageFailed: the load generator left no result.
+        WaitTimedOut: a run did not end in time.
         AwsFailed: AWS refused.
     """
-    run, plan = trial.run, trial.plan
-    chosen = profile or profile_of(plan)
-    bounds = trial.bounds or watch_at_rest(run.settings)
+    run, plan = check.run, check.plan
+    chosen = profile or profile_for(plan)
+    bounds = check.bounds or watch_at_rest(run.settings)
     ways: Sequence[Way] = ("function", "endpoint") if through == "both" else (through,)
-    # an earlier test's repetitions would stand beside this one's
+    # repetitions of an earlier test would otherwise be mixed with this one's
     shutil.rmtree(run.folder / CHECKED, ignore_errors=True)
-    told: list[str] = []
-    runs = {way: list(_runs(trial, way, chosen, bounds, told)) for way in ways}
+    messages: list[str] = []
+    runs = {way: list(_runs(check, way, chosen, bounds, messages)) for way in ways}
     whole = {way: of_way[0] for way, of_way in runs.items()}
-    found = preferred([observe(plan, chosen, seen) for of_way in runs.values() for seen in of_way])
-    every = [seen for of_way in runs.values() for seen in of_way]
+    found = join_values(
+        [observe_values(plan, chosen, observation) for of_way in runs.values() for observation in of_way]
+    )
+    every = [observation for of_way in runs.values() for observation in of_way]
     verdicts = judge(plan, found, every, tests_function=through != "endpoint")
     result = ScalingVerdicts(
         plan=plan,
         through=through,
         verdicts=verdicts,
-        first_throttled={way: first_throttled(seen) for way, seen in whole.items()},
+        first_throttled={way: first_throttled(observation) for way, observation in whole.items()},
         profile_seconds=chosen.seconds,
-        pictures={way: _picture(plan, seen, verdicts) for way, seen in whole.items()},
+        pictures={way: _picture(plan, observation, verdicts) for way, observation in whole.items()},
         hardware=measured_on(run.settings),
         reports={way: report for way in ways if (report := _report(run.folder, way)) is not None},
         at_rest=bounds.text(),
-        repeats=tuple(told),
+        repeats=tuple(messages),
     )
     run.keep(result)
     return result
 
 
-def _runs(trial: Trial, way: Way, profile: Profile, bounds: Bounds, told: list[str]) -> Iterator[Seen]:
-    """Yield the whole profile's run, then those of its disturbed part, while that is worth trying."""
-    chosen, open_ = profile, ""
+def _runs(
+    check: PlanCheck, way: Way, profile: Profile, bounds: Bounds, messages: list[str]
+) -> Iterator[ProfileObservation]:
+    """Yield the run of the whole profile, then the repetitions of its disturbed part, while the machine is quiet."""
+    chosen, repetition = profile, ""
     for attempt in range(1, MOST_RUNS + 1):
-        say(f"profile: {chosen.seconds:.0f} s, {WAYS[way]}{open_}")
-        seen = _run(trial, way, chosen, bounds, attempt)
-        yield seen
-        disturbed = spoilt(seen)
+        say(f"load profile: {chosen.seconds:.0f} s, {WAYS[way]}{repetition}")
+        observation = _run(check, way, chosen, bounds, attempt)
+        yield observation
+        disturbed = disturbed_stages(observation)
         if not disturbed or attempt == MOST_RUNS:
             return
-        reason = seen.why_invalid if seen.is_void else brief(seen.disturbed.values())
-        loud = bounds.exceeded(looks_at_rest(trial.run.settings))
-        again = f"{', '.join(disturbed)} of the run {WAYS[way]} disturbed: {reason}"
-        if loud:
-            told.append(f"{again}; not run again, the machine is not quiet: {'; '.join(loud)}")
-            say(told[-1])
+        reason = observation.why_invalid if observation.is_void else distinct_reasons(observation.disturbed.values())
+        noise = bounds.exceeded(samples_at_rest(check.run.settings))
+        what = f"the run {WAYS[way]} was disturbed in {', '.join(disturbed)}: {reason}"
+        if noise:
+            messages.append(f"{what}; it is not run again, because the machine is not quiet: {'; '.join(noise)}")
+            say(messages[-1])
             return
-        told.append(f"{again}; run again")
-        say(told[-1])
-        scale_from_rest(trial.run, trial.plan, endpoint=trial.endpoint)
-        chosen, open_ = profile.until(last_needed(disturbed)), f", {attempt + 1} of at most {MOST_RUNS}"
+        messages.append(f"{what}; it is run again")
+        say(messages[-1])
+        scale_from_rest(check.run, check.plan, endpoint=check.endpoint)
+        chosen = profile.until(last_stage_to_repeat(disturbed))
+        repetition = f", run {attempt + 1} of at most {MOST_RUNS}"
 
 
-def spoilt(seen: Seen) -> tuple[str, ...]:
-    """Return the stages of a run that say nothing: all of a void run's, else the disturbed ones."""
-    if seen.is_void:
-        return tuple(stage.name for stage in seen.stages)
-    return tuple(stage.name for stage in seen.stages if stage.name in seen.disturbed)
+def disturbed_stages(observation: ProfileObservation) -> tuple[str, ...]:
+    """Return the stages of a run that cannot be judged: all stages of a void run, otherwise the disturbed ones."""
+    if observation.is_void:
+        return tuple(stage.name for stage in observation.stages)
+    return tuple(stage.name for stage in observation.stages if stage.name in observation.disturbed)
 
 
-def last_needed(disturbed: Sequence[str]) -> str:
-    """Return the stage up to which the profile has to be run again: all after the rise rests on it."""
+def last_stage_to_repeat(disturbed: Sequence[str]) -> str:
+    """Return the stage up to which the profile has to be run again. Every stage after the rise depends on the rise."""
     return "return" if set(disturbed) - {"baseline"} else "baseline"
 
 
-def _run(trial: Trial, way: Way, profile: Profile, bounds: Bounds, attempt: int) -> Seen:
-    aws, endpoint, function = trial.run.aws, trial.endpoint, trial.function
-    target, folder = function if way == "function" else endpoint, folder_of(trial.run.folder, way, attempt)
+def _run(check: PlanCheck, way: Way, profile: Profile, bounds: Bounds, attempt: int) -> ProfileObservation:
+    aws, endpoint, function = check.run.aws, check.endpoint, check.function
+    target, folder = function if way == "function" else endpoint, check_folder(check.run.folder, way, attempt)
     wait_for_spares(aws.settings)
     with MachineWatch(aws.settings) as machine, InstanceWatch(aws, endpoint) as watch:
-        report = run_profile(aws, folder, target=target, images=trial.images, profile=profile, options=trial.options)
-    seen = see(
+        report = run_profile(aws, folder, target=target, images=check.images, profile=profile, options=check.options)
+    observation = observe_profile(
         aws,
         report,
         watch,
         endpoint=endpoint,
         function=function if way == "function" else None,
-        looks=machine.looks,
+        machine_samples=machine.samples,
         bounds=bounds,
     )
-    save_record(folder, seen)
-    save_record(folder, Watched(tuple(machine.looks), bounds))
-    return seen
+    save_record(folder, observation)
+    save_record(folder, MachineWatchRecord(tuple(machine.samples), bounds))
+    return observation
 
 
-def folder_of(run_dir: Path, way: Way, attempt: int = 1) -> Path:
-    """Return the folder of a way's run, the first or a repetition."""
+def check_folder(run_dir: Path, way: Way, attempt: int = 1) -> Path:
+    """Return the folder of a run through one way, for the first attempt or a repetition."""
     return run_dir / CHECKED / (way if attempt == 1 else f"{way}-{attempt}")
 
 
 def _report(run_dir: Path, way: Way) -> LoadReport | None:
-    return load_record(folder_of(run_dir, way), LoadReport)
+    return load_record(check_folder(run_dir, way), LoadReport)
 
 
-def _picture(plan: ScalingPlan, seen: Seen, verdicts: Sequence[Verdict]) -> str:
-    return str(draw(plan, seen, verdicts, Path(seen.files["json"]).parent, disturbed=seen.stretches))
+def _picture(plan: ScalingPlan, observation: ProfileObservation, verdicts: Sequence[Verdict]) -> str:
+    return str(
+        draw_profile(
+            plan, observation, verdicts, Path(observation.files["json"]).parent, disturbed=observation.stretches
+        )
+    )
 
 
 def with_overrides(plan: ScalingPlan, overrides: Mapping[str, float]) -> ScalingPlan:
-    """Return the plan with numbers set by hand; the predictions stay, so that the run judges the numbers.
+    """Return the plan with numbers set by hand. Its predictions stay, so that the run judges the new numbers.
 
     Raises:
-        SettingsRefused: a value is out of bounds, or a choice is unknown.
+        SettingsRefused: a value is out of bounds, or the plan has no number of that name.
     """
     changed = plan
     for name, value in overrides.items():
         try:
             changed = changed.with_value(name, value, "set by hand")
         except KeyError as error:
-            raise SettingsRefused("scaling plan", name, str(error.args[0]), "name one of these") from error
+            raise SettingsRefused("scaling plan", name, str(error.args[0]), "use one of these names") from error
     return changed

@@ -1,6 +1,6 @@
-"""Where labels along a time axis go, so that none covers another: beside each other in rows. Pure.
+"""Places labels along a time axis in rows so that no label covers another. The functions are pure.
 
-Widths come from the font's outlines, in points of 1/72 inch, so nothing has to be drawn to know them.
+Text widths are computed from the font's outlines, in points of 1/72 inch, without drawing anything.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import cache
 
 GAP_POINTS = 4.0
-"""The least distance between two labels of one row."""
+"""The smallest distance between two labels of one row."""
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A label: its text, where its left edge is, and its row, 0 first. `left` is in points from the axis's begin."""
+class PlacedLabel:
+    """A label with its text, its left edge in points from the start of the axis, and its row, counted from 0."""
 
     text: str
     left: float
@@ -23,14 +23,14 @@ class Placed:
 
 
 def width_points(text: str, size: float) -> float:
-    """Return how wide a text is in the default font at a size in points."""
+    """Return the width of a text in the default font at a size in points."""
     return _width_of_one(text) * size
 
 
-def centred(labels: Sequence[tuple[str, float, float]], *, axis_points: float, size: float) -> list[Placed]:
-    """Place labels over the middle of their stretches, kept within the axis; `labels` are (text, begin, end) in points.
+def place_centred(labels: Sequence[tuple[str, float, float]], *, axis_points: float, size: float) -> list[PlacedLabel]:
+    """Place labels over the middle of their intervals, within the axis; `labels` are (text, begin, end) in points.
 
-    One that is wider than its stretch reaches over its neighbours, and takes the next row if theirs is there.
+    A label that is wider than its interval may overlap its neighbours' labels; it then goes to the next row.
     """
     wanted = []
     for text, begin, end in labels:
@@ -39,8 +39,8 @@ def centred(labels: Sequence[tuple[str, float, float]], *, axis_points: float, s
     return _in_rows(wanted, size)
 
 
-def beside(labels: Sequence[tuple[str, float]], *, axis_points: float, size: float) -> list[Placed]:
-    """Place labels to the right of their moments, to the left at the axis's end; `labels` are (text, at) in points."""
+def place_beside(labels: Sequence[tuple[str, float]], *, axis_points: float, size: float) -> list[PlacedLabel]:
+    """Place labels to the right of their moments, to the left at the axis's end. `labels` are (text, at) in points."""
     wanted = []
     for text, at in sorted(labels, key=lambda label: label[1]):
         width, right = width_points(text, size), at + GAP_POINTS / 2
@@ -48,13 +48,13 @@ def beside(labels: Sequence[tuple[str, float]], *, axis_points: float, size: flo
     return _in_rows(wanted, size)
 
 
-def rows_of(placed: Sequence[Placed]) -> int:
-    """Return how many rows the labels take."""
+def row_count(placed: Sequence[PlacedLabel]) -> int:
+    """Return how many rows the labels occupy."""
     return 1 + max((label.row for label in placed), default=-1)
 
 
-def _in_rows(wanted: Sequence[tuple[str, float]], size: float) -> list[Placed]:
-    """Give each label the first row in which nothing lies in its way."""
+def _in_rows(wanted: Sequence[tuple[str, float]], size: float) -> list[PlacedLabel]:
+    """Give each label the first row in which it covers no other label."""
     taken: list[list[tuple[float, float]]] = []
     placed = []
     for text, left in wanted:
@@ -63,7 +63,7 @@ def _in_rows(wanted: Sequence[tuple[str, float]], size: float) -> list[Placed]:
         if row == len(taken):
             taken.append([])
         taken[row].append((left, right))
-        placed.append(Placed(text, left, row))
+        placed.append(PlacedLabel(text, left, row))
     return placed
 
 

@@ -1,7 +1,7 @@
-"""Which value of a plan's number an observation speaks for, after the number's prediction did not hold. Pure.
+"""Recommends a value for a number of the plan whose prediction failed. The functions are pure.
 
-A number that was set by hand goes back to its formula's; otherwise it moves by what was seen. None where another
-number, or another instance type, has to change instead.
+A number that was set by hand returns to the value of its formula; any other number changes by what was observed. There
+is no recommendation where another number or another instance type has to change instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ BY_HAND = "set by hand"
 
 
 def recommend(choice: Choice, predicted: Prediction, observed: float | None) -> float | None:
-    """Return the value for `choice` after its prediction did not hold; `observed` is None when it was not observed."""
+    """Return a value for `choice` after its prediction failed; None where changing this number would not help.
+
+    `observed` is None when nothing was observed.
+    """
     if choice.formula == BY_HAND:
         return choice.inputs[0].value
     if observed is None:
@@ -37,7 +40,7 @@ def recommend(choice: Choice, predicted: Prediction, observed: float | None) -> 
 
 
 def _target(value: float, predicted: Prediction, observed: float) -> float:
-    """Instances are inversely proportional to the target; a late or failing peak needs more of them."""
+    """Return a target value. Instances are inversely proportional to it; a slow or failing peak needs more of them."""
     if predicted.unit == "instances":
         return round(value * max(1.0, observed) / predicted.value, 3)
     share = predicted.high / observed if predicted.unit == "ms" else LEAST_TARGET_SHARE
@@ -45,7 +48,7 @@ def _target(value: float, predicted: Prediction, observed: float) -> float:
 
 
 def _executions(value: float, predicted: Prediction, observed: float) -> float:
-    """What was throttled or spilled over beyond what may be needs executions too; so does what is in flight."""
+    """Return enough executions for the requests that were throttled, spilled over or in flight beyond the bound."""
     if predicted.unit == "share":
         return float(math.ceil(value / max(1e-3, 1.0 - observed + predicted.high)) + 1)
     return float(math.ceil(value * observed / predicted.high))

@@ -1,40 +1,40 @@
-"""Shows a checked scaling plan: one line, a table's rows, a Markdown section, JSON, and the error that gates a deploy.
+"""Presents a checked scaling plan as one line, table rows, Markdown and JSON, and raises when a verdict failed.
 
-Pure: everything comes from the record `ScalingVerdicts`.
+The functions are pure: everything comes from the record `ScalingVerdicts`.
 """
 
 from __future__ import annotations
 
-from tasks.load.disturbance import brief
+from tasks.load.disturbance import distinct_reasons
 from tasks.load.report import load_json, load_text
 from tasks.run.errors import Inconclusive, StageFailed
-from tasks.scaling.choice import amount
+from tasks.scaling.choice import format_amount
 from tasks.verdicts.check import ScalingVerdicts
-from tasks.verdicts.verdicts import Verdict, failed, inconclusive, tally, verdict_table
+from tasks.verdicts.verdicts import Verdict, failed, inconclusive, verdict_counts, verdict_table
 
 
 def scaling_text(result: ScalingVerdicts) -> str:
-    """Return plan and verdicts in one line."""
+    """Return the plan's numbers and the count of verdicts in one line."""
     plan = result.plan
     return (
         f"{plan.count('min_instances')} to {plan.count('max_instances')} instances, target "
         f"{plan.value('target_value'):g} a minute, {plan.count('reserved_concurrency')} reserved, "
-        f"{plan.count('provisioned_concurrency')} provisioned; {tally(result.verdicts)}"
+        f"{plan.count('provisioned_concurrency')} provisioned; {verdict_counts(result.verdicts)}"
     )
 
 
 def scaling_markdown(result: ScalingVerdicts) -> str:
-    """Return plan, verdicts and pictures as a section of Markdown."""
-    verdict = tally(result.verdicts)
-    direct = " It went directly at the endpoint: the function's numbers were not tested."
+    """Return the plan, the verdicts and the pictures as a section of Markdown."""
+    verdict = verdict_counts(result.verdicts)
+    direct = " The requests went directly to the endpoint, so the function's numbers were not tested."
     untested = direct if result.through == "endpoint" else ""
     lines = [
         "## Scaling: plan and verdicts",
         "",
-        f"{result.profile_seconds:.0f} s of profile on {result.hardware}; "
+        f"The load profile lasted {result.profile_seconds:.0f} s on {result.hardware}; "
         f"{verdict if result.passed else f'**{verdict}**'}.{untested}",
         "",
-        f"The machine {result.at_rest}." if result.at_rest else "The machine was not watched.",
+        f"The machine {result.at_rest}." if result.at_rest else "The machine was not monitored.",
         *(f"- {line}" for line in result.repeats),
         "",
         result.plan.markdown(),
@@ -47,15 +47,15 @@ def scaling_markdown(result: ScalingVerdicts) -> str:
 
 
 def checked_rows(result: ScalingVerdicts) -> dict[str, str]:
-    """Return the rows of a run's table: what was sent each way, and what the plan came to."""
+    """Return the rows of a run's table: the load sent through each way, and the result of the plan."""
     return {f"load, {way}": load_text(load) for way, load in result.reports.items()} | {"scaling": scaling_text(result)}
 
 
 def verdict_rows(result: ScalingVerdicts) -> dict[str, str]:
-    """Return the rows of the table that `kennel loadtest` ends with: load, plan, each verdict, pictures."""
+    """Return the rows of the table that `kennel loadtest` prints last: load, plan, each verdict, pictures."""
     rows = checked_rows(result)
     for each in result.verdicts:
-        seen = "" if each.observed is None else f"{amount(each.observed, each.unit)}; "
+        seen = "" if each.observed is None else f"{format_amount(each.observed, each.unit)}; "
         advice = "" if each.recommended is None else f"; recommended {each.choice} {each.recommended:g}"
         why = f"; {each.why}" if each.observed is None or each.state == "INCONCLUSIVE" else ""
         rows[each.what] = f"{each.state}: {seen}predicted {each.range}{why}{advice}"
@@ -64,7 +64,7 @@ def verdict_rows(result: ScalingVerdicts) -> dict[str, str]:
 
 
 def scaling_json(result: ScalingVerdicts) -> dict[str, object]:
-    """Return what `--json` prints of a plan and its verdicts."""
+    """Return the JSON content that `--json` prints for a plan and its verdicts."""
     return {
         "passed": result.passed,
         "failed": len(failed(result.verdicts)),
@@ -97,11 +97,11 @@ def scaling_json(result: ScalingVerdicts) -> dict[str, object]:
 
 
 def raise_unless_passed(result: ScalingVerdicts, run_id: str) -> None:
-    """Fail the stage when a verdict failed, so that a load test gates a deploy; tell apart what could not be judged.
+    """Fail the stage when a verdict failed, so that a load test can gate a deploy.
 
     Raises:
-        StageFailed: a verdict failed.
-        Inconclusive: none failed, and at least one could not be judged.
+        StageFailed: at least one verdict failed.
+        Inconclusive: no verdict failed, and at least one could not be judged.
     """
     lost, open_ = failed(result.verdicts), inconclusive(result.verdicts)
     helps = f"see runs/{run_id}/report.md"
@@ -112,10 +112,10 @@ def raise_unless_passed(result: ScalingVerdicts, run_id: str) -> None:
         what = f"{len(open_)} of {len(result.verdicts)} verdicts on the scaling plan could not be judged, none failed"
         kept = "" if result.plan.measured.disturbed else " --no-remeasure"
         again = f"kennel loadtest {run_id} --mode checked{kept}, on a quieter machine; {helps}"
-        raise Inconclusive("loadtest", what, brief(verdict.why for verdict in open_), again)
+        raise Inconclusive("loadtest", what, distinct_reasons(verdict.why for verdict in open_), again)
 
 
 def _told(verdict: Verdict) -> str:
     advice = "" if verdict.recommended is None else f", recommended {verdict.choice}={verdict.recommended:g}"
-    seen = "not observed" if verdict.observed is None else amount(verdict.observed, verdict.unit)
+    seen = "not observed" if verdict.observed is None else format_amount(verdict.observed, verdict.unit)
     return f"{verdict.name} ({verdict.choice}): {seen}, predicted {verdict.range}{advice}"

@@ -1,7 +1,7 @@
-"""An endpoint at rest: its fewest instances, and no load in the minutes that a scaling policy would look back on.
+"""Brings an endpoint to rest: its minimum of instances, and no load in the minutes that a new alarm evaluates.
 
-A new policy's alarm is judged from the minutes that have passed, and one that is in ALARM acts at once: after the load
-of a ladder, the fleet would grow before a profile begins. Scaling is left suspended; setting the plan resumes it.
+A new policy's alarm evaluates past minutes and acts at once when they are above the target. After the load of a ladder
+the fleet would therefore grow before a profile begins. Scaling stays suspended; applying the plan resumes it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ METRIC_NAME = METRIC.removeprefix("SageMakerVariant")
 
 
 def bring_to_rest(aws: Aws, endpoint: EndpointRef, *, minimum: int, target: float) -> None:
-    """Suspend scaling, set `minimum` instances and wait until the last minutes lie below `target`.
+    """Suspend scaling, set `minimum` instances and wait until the last minutes are below `target`.
 
     Raises:
-        StageFailed, WaitTimedOut: the endpoint did not come to rest.
+        StageFailed: the endpoint left InService while its instances were set.
+        WaitTimedOut: the endpoint did not come to rest in time.
         AwsFailed: AWS refused.
     """
     suspend_scaling(aws, endpoint.name, endpoint.variant)
@@ -35,7 +36,7 @@ def bring_to_rest(aws: Aws, endpoint: EndpointRef, *, minimum: int, target: floa
 
     def probe() -> tuple[bool | None, str]:
         busiest = _busiest_minute(aws, clock, endpoint)
-        return (True if busiest <= target else None), f"under load, {busiest:.4g} invocations a minute"
+        return (True if busiest <= target else None), f"under a load of {busiest:.4g} invocations a minute"
 
     wait_for(
         f"endpoint {endpoint.name}",
@@ -46,7 +47,7 @@ def bring_to_rest(aws: Aws, endpoint: EndpointRef, *, minimum: int, target: floa
 
 
 def _busiest_minute(aws: Aws, clock: AwsClock, endpoint: EndpointRef) -> float:
-    """Return the largest sum per instance of the minutes that an alarm would look at; 0 where there is none."""
+    """Return the largest sum per instance of the minutes that an alarm would evaluate; 0 without data."""
     now = clock.now()
     with aws_boundary(f"CloudWatch {METRIC_NAME} of {endpoint.name}"):
         points = aws.client("cloudwatch").get_metric_statistics(

@@ -38,7 +38,7 @@ def test_nothing_said_is_no_statement() -> None:
     ("stated", "why"),
     [
         ({"baseline_rps": 5.0}, "--peak, --spike is missing"),
-        ({**RATES, "peak_rps": 1.0}, "baseline ≤ peak ≤ spike must hold"),
+        ({**RATES, "peak_rps": 1.0}, "have to satisfy baseline ≤ peak ≤ spike"),
         ({**RATES, "slo_p95_ms": -1.0}, "traffic.slo_p95_ms"),
     ],
 )

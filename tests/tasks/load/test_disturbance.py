@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.load.disturbance import BY_NAME, NOT_OURS, SIGNALS, Bounds, Look, between, brief, worst
+from tasks.load.disturbance import (
+    BY_NAME,
+    EXTERNAL_SIGNALS,
+    SIGNALS,
+    Bounds,
+    MachineSample,
+    distinct_reasons,
+    samples_between,
+    worst_values,
+)
 
 QUIET = {"other_cpu": 0.0, "cpu_pressure": 0.02, "io_pressure": 0.0, "steal": 0.0, "watch_late_ms": 1.0}
 
 
-def looks(seconds: float, begin: float = 0.0, **values: float) -> list[Look]:
+def samples(seconds: float, begin: float = 0.0, **values: float) -> list[MachineSample]:
     """Return half-second looks over a stretch, quiet but for `values`."""
     count = round(seconds / 0.5)
-    return [Look(begin + 0.5 * (number + 1), 0.5, {**QUIET, **values}) for number in range(count)]
+    return [MachineSample(begin + 0.5 * (number + 1), 0.5, {**QUIET, **values}) for number in range(count)]
 
 
 @pytest.fixture
 def bounds() -> Bounds:
-    return Bounds.from_rest(looks(2.0))
+    return Bounds.from_rest(samples(2.0))
 
 
 def test_a_quiet_stretch_is_not_disturbed_and_a_load_of_our_own_fits_in(bounds: Bounds) -> None:
-    assert bounds.exceeded(looks(10.0)) == ()
-    assert bounds.exceeded(looks(10.0, cpu_pressure=0.5, watch_late_ms=40.0)) == ()
+    assert bounds.exceeded(samples(10.0)) == ()
+    assert bounds.exceeded(samples(10.0, cpu_pressure=0.5, watch_late_ms=40.0)) == ()
 
 
 @pytest.mark.parametrize(
@@ -38,47 +47,47 @@ def test_a_quiet_stretch_is_not_disturbed_and_a_load_of_our_own_fits_in(bounds: 
 def test_each_signal_above_its_bound_is_a_reason_with_both_numbers(
     bounds: Bounds, name: str, value: float, said: str
 ) -> None:
-    assert bounds.exceeded(looks(4.0, **{name: value})) == (said,)
+    assert bounds.exceeded(samples(4.0, **{name: value})) == (said,)
 
 
 def test_a_stall_of_two_seconds_is_not_hidden_by_a_long_stage(bounds: Bounds) -> None:
-    stage = [*looks(20.0), *looks(2.0, 20.0, io_pressure=0.8), *looks(20.0, 22.0)]
+    stage = [*samples(20.0), *samples(2.0, 20.0, io_pressure=0.8), *samples(20.0, 22.0)]
     assert len(bounds.exceeded(stage)) == 1
-    short = [*looks(20.0), *looks(0.5, 20.0, io_pressure=0.6), *looks(20.0, 20.5)]
+    short = [*samples(20.0), *samples(0.5, 20.0, io_pressure=0.6), *samples(20.0, 20.5)]
     assert bounds.exceeded(short) == (), "half a second at 60% is 15% of two seconds"
 
 
 def test_a_single_late_moment_disturbs(bounds: Bounds) -> None:
-    assert bounds.exceeded([*looks(5.0), *looks(0.5, 5.0, watch_late_ms=101.5), *looks(5.0, 5.5)])
+    assert bounds.exceeded([*samples(5.0), *samples(0.5, 5.0, watch_late_ms=101.5), *samples(5.0, 5.5)])
 
 
 def test_a_machine_that_is_busy_at_rest_is_never_called_quiet() -> None:
-    busy = looks(2.0, other_cpu=0.66, cpu_pressure=1.0)
+    busy = samples(2.0, other_cpu=0.66, cpu_pressure=1.0)
     bounds = Bounds.from_rest(busy)
     assert len(bounds.exceeded(busy)) == 2, "there is a limit beyond which no floor excuses"
 
 
 def test_what_shows_only_under_load_is_judged_by_its_allowance(bounds: Bounds) -> None:
     assert "generator_late_ms" not in bounds.floor and bounds.limits["generator_late_ms"] == 100.0
-    assert bounds.exceeded(looks(3.0, generator_late_ms=900.0)) == ("load generator late by 900 ms (bound 100 ms)",)
-    assert bounds.exceeded(looks(3.0, generator_late_ms=90.0)) == ()
+    assert bounds.exceeded(samples(3.0, generator_late_ms=900.0)) == ("load generator late by 900 ms (bound 100 ms)",)
+    assert bounds.exceeded(samples(3.0, generator_late_ms=90.0)) == ()
 
 
 def test_a_reason_is_given_once_whatever_stages_it_was_met_in() -> None:
     reasons = ("ramp: waiting for a disk 40% (bound 20%); kennel late by 300 ms (bound 101 ms)", "too few answers")
     again = ("peak: waiting for a disk 35% (bound 20%)", "too few answers")
     said = "waiting for a disk 40% (bound 20%); kennel late by 300 ms (bound 101 ms); too few answers"
-    assert brief((*reasons, *again)) == said
+    assert distinct_reasons((*reasons, *again)) == said
 
 
 def test_only_what_others_do_is_asked_for_where_our_own_load_is_meant_to_be_too_much(bounds: Bounds) -> None:
-    jammed = looks(3.0, cpu_pressure=1.0, watch_late_ms=400.0)
-    assert bounds.exceeded(jammed) and not bounds.exceeded(jammed, NOT_OURS)
-    assert bounds.exceeded(looks(3.0, other_cpu=0.9), NOT_OURS)
+    jammed = samples(3.0, cpu_pressure=1.0, watch_late_ms=400.0)
+    assert bounds.exceeded(jammed) and not bounds.exceeded(jammed, EXTERNAL_SIGNALS)
+    assert bounds.exceeded(samples(3.0, other_cpu=0.9), EXTERNAL_SIGNALS)
 
 
 def test_looks_belong_to_the_stretch_that_holds_their_middle() -> None:
-    assert [look.at for look in between(looks(4.0), 1.0, 2.0)] == [1.5, 2.0]
+    assert [sample.at for sample in samples_between(samples(4.0), 1.0, 2.0)] == [1.5, 2.0]
 
 
 def test_the_text_names_floor_and_bound_of_each_signal(bounds: Bounds) -> None:
@@ -96,4 +105,4 @@ def test_every_bound_lies_above_its_floor_until_the_limit() -> None:
 
 
 def test_worst_of_nothing_is_nothing() -> None:
-    assert worst([]) == {}
+    assert worst_values([]) == {}

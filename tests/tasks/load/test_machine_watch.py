@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from tasks.load.disturbance import Bounds, Look, worst
+from tasks.load.disturbance import Bounds, MachineSample, worst_values
 from tasks.load.machine_watch import (
     PERIOD_SECONDS,
     KernelFigures,
     MachineWatch,
     OwnProcesses,
-    local_owner,
-    looks_at_rest,
-    marks_of,
+    embedded_aws_home,
+    own_process_marks,
     read_pulse,
+    samples_at_rest,
 )
 from tasks.run.machine import usable_processors
 from tasks.run.settings import Settings
@@ -48,16 +48,16 @@ def busy(count: int, **environment: str) -> Iterator[None]:
             program.wait()
 
 
-def watched(seconds: float) -> list[Look]:
+def watched(seconds: float) -> list[MachineSample]:
     with MachineWatch(SETTINGS) as watch:
         time.sleep(seconds)
-    return watch.looks
+    return watch.samples
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 def test_busy_programs_of_others_are_seen() -> None:
     with busy(2 * usable_processors()):
-        seen = worst(watched(2.5))
+        seen = worst_values(watched(2.5))
     assert seen["other_cpu"] > 0.4
     if HAS_PRESSURE:
         assert seen["cpu_pressure"] > 0.8, "somebody always waited"
@@ -78,24 +78,24 @@ def test_what_we_have_started_ourselves_is_not_of_others() -> None:
 def test_the_marks_are_those_of_this_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KENNEL_OWNER", raising=False)
     settings = Settings(home=tmp_path / "home", runs=tmp_path / "runs")
-    marks = marks_of(settings)
+    marks = own_process_marks(settings)
     assert f"\0KENNEL_OWNER={tmp_path}/home\0".encode() in marks
     assert f"\0LOCALAWS_OWNER={tmp_path}/home/localaws\0".encode() in marks
 
 
 def test_the_embedded_aws_that_answers_names_its_home(localaws: RunningLocalAws) -> None:
-    assert local_owner(Settings(endpoint_url=localaws.url)) == str(localaws.home.resolve())
+    assert embedded_aws_home(Settings(endpoint_url=localaws.url)) == str(localaws.home.resolve())
 
 
-def own_looks(watch: MachineWatch) -> list[Look]:
+def own_samples(watch: MachineWatch) -> list[MachineSample]:
     """Return what the watch itself saw, without the embedded AWS's pulse."""
-    return [look for look in watch.looks if "watch_late_ms" in look.values]
+    return [look for look in watch.samples if "watch_late_ms" in look.values]
 
 
 def test_looks_follow_each_other_without_a_gap() -> None:
     with MachineWatch(SETTINGS) as watch:
-        wait_until(lambda: own_looks(watch), "three looks", holds=lambda looks: len(looks) >= 3)
-    looks = own_looks(watch)
+        wait_until(lambda: own_samples(watch), "three looks", holds=lambda looks: len(looks) >= 3)
+    looks = own_samples(watch)
     assert all(look.seconds >= PERIOD_SECONDS for look in looks[:-1])
     for before, after in itertools.pairwise(looks):
         assert after.at - after.seconds == pytest.approx(before.at, abs=0.05)
@@ -107,10 +107,10 @@ def test_a_watch_that_is_kept_from_running_is_late() -> None:
         "from tasks.load.machine_watch import *\n"
         "from tasks.run.settings import Settings\n"
         "with MachineWatch(Settings(endpoint_url=None)) as watch:\n"
-        "    while not watch.looks: time.sleep(0.01)\n"
+        "    while not watch.samples: time.sleep(0.01)\n"
         "    print('watching', flush=True)\n"
         "    sys.stdin.readline()\n"
-        "print(max(look.values['watch_late_ms'] for look in watch.looks))\n"
+        "print(max(sample.values['watch_late_ms'] for sample in watch.samples))\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
@@ -128,13 +128,13 @@ def test_a_watch_that_is_kept_from_running_is_late() -> None:
 def test_the_pulse_of_the_embedded_aws_is_among_the_looks(localaws: RunningLocalAws) -> None:
     settings = Settings(endpoint_url=localaws.url)
     since = time.time()
-    looks = looks_at_rest(settings, 1.2)
-    assert any("loop_late_ms" in look.values for look in looks)
+    samples = samples_at_rest(settings, 1.2)
+    assert any("loop_late_ms" in sample.values for sample in samples)
     os.kill(localaws.pid, 19)
     threading.Event().wait(0.4)
     os.kill(localaws.pid, 18)
     wait_until(
-        lambda: worst(read_pulse(settings, since)).get("loop_late_ms", 0.0),
+        lambda: worst_values(read_pulse(settings, since)).get("loop_late_ms", 0.0),
         "the stopped server to show in its pulse",
         holds=lambda late_ms: late_ms >= 300,
     )
@@ -176,7 +176,7 @@ def test_a_slowed_disk_shows(tmp_path: Path) -> None:
         command = [sys.executable, "-c", script, str(tmp_path / "written"), str(group / "tasks")]
         with subprocess.Popen(command) as program:
             try:
-                seen = worst(watched(3.0))
+                seen = worst_values(watched(3.0))
             finally:
                 program.kill()
                 program.wait()
@@ -199,5 +199,5 @@ def test_shares_are_shares() -> None:
 
 
 def test_bounds_are_of_what_was_watched() -> None:
-    bounds = Bounds.from_rest(looks_at_rest(SETTINGS, 1.0))
+    bounds = Bounds.from_rest(samples_at_rest(SETTINGS, 1.0))
     assert "watch_late_ms" in bounds.floor and "loop_late_ms" not in bounds.floor

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.load.pace import ENOUGH, REFERENCE_UNITS, STEPS, measure_pace, share_of
-from tasks.load.profile import profile_of
+from tasks.load.pace import ENOUGH, REFERENCE_UNITS, STEPS, demo_share, measure_pace
+from tasks.load.profile import profile_for
 from tasks.run.machine import usable_processors
 from tasks.scaling.plan import ScalingPlan, ScalingRules, plan_scaling
 from tasks.scaling.traffic import SAMPLE_TRAFFIC
@@ -18,12 +18,12 @@ from tests.tasks.scaling.deployments import PRICES, figure, measured
 
 @pytest.mark.parametrize(("of_reference", "share"), [(4.0, 1.0), (0.85, 1.0), (0.84, 0.7), (0.43, 0.5), (0.01, 0.25)])
 def test_the_share_is_the_largest_step_that_the_machine_carries(of_reference: float, share: float) -> None:
-    assert share_of(of_reference * REFERENCE_UNITS) == share
+    assert demo_share(of_reference * REFERENCE_UNITS) == share
 
 
 def test_no_machine_gets_a_story_that_it_does_not_carry() -> None:
     for units in range(int(REFERENCE_UNITS / 4), int(2 * REFERENCE_UNITS), 50):
-        assert ENOUGH * share_of(units) * REFERENCE_UNITS <= units
+        assert ENOUGH * demo_share(units) * REFERENCE_UNITS <= units
     assert tuple(sorted(STEPS, reverse=True)) == STEPS
 
 
@@ -65,7 +65,7 @@ def test_the_same_story_is_told_at_every_pace() -> None:
         for name in ("min_instances", "max_instances", "target_value", "reserved_concurrency", "scale_in_cooldown"):
             assert slow.value(name) == pytest.approx(whole.value(name)), (pace, name)
         assert (whole.count("min_instances"), whole.count("max_instances")) == (1, 3)
-        ratio = profile_of(slow).seconds / profile_of(whole).seconds
+        ratio = profile_for(slow).seconds / profile_for(whole).seconds
         assert ratio == pytest.approx(1 / pace, rel=0.12)
 
 

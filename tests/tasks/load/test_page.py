@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tasks.load.generator import GeneratorOptions
-from tasks.load.page import LoadUi, start_ui
+from tasks.load.web_interface import LocustInterface, start_locust_interface
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
@@ -41,8 +41,8 @@ def run_at(server: InvokeServer, folder: Path) -> Run:
 
 
 @pytest.fixture
-def page(server: InvokeServer, image: Path, tmp_path: Path) -> Iterator[LoadUi]:
-    with start_ui(
+def page(server: InvokeServer, image: Path, tmp_path: Path) -> Iterator[LocustInterface]:
+    with start_locust_interface(
         run_at(server, tmp_path),
         target=EndpointRef("steady", "arn", "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0),
         images=[image],
@@ -55,19 +55,19 @@ def page(server: InvokeServer, image: Path, tmp_path: Path) -> Iterator[LoadUi]:
         yield started
 
 
-def get(page: LoadUi, path: str) -> Any:
+def get(page: LocustInterface, path: str) -> Any:
     with urllib.request.urlopen(page.url + path, timeout=10) as answer:
         return answer.read()
 
 
-def press_start(page: LoadUi, **typed: object) -> Any:
+def press_start(page: LocustInterface, **typed: object) -> Any:
     """Send what the page's form sends, and return the answer."""
     form = urllib.parse.urlencode({"host": "", **typed}).encode()
     with urllib.request.urlopen(f"{page.url}/swarm", form, timeout=10) as answer:
         return json.loads(answer.read())
 
 
-def requests_after(page: LoadUi, count: int) -> int:
+def requests_after(page: LocustInterface, count: int) -> int:
     def look() -> tuple[int, str]:
         stats = json.loads(get(page, "/stats/requests"))
         return int(stats["stats"][-1]["num_requests"]), stats["state"]
@@ -79,7 +79,7 @@ def requests_after(page: LoadUi, count: int) -> int:
 
 
 def test_start_runs_the_schedule_and_the_result_is_kept_when_the_page_is_ended(
-    page: LoadUi, server: InvokeServer
+    page: LocustInterface, server: InvokeServer
 ) -> None:
     assert b"Locust" in get(page, "/")
     assert press_start(page)["success"] is True
@@ -92,7 +92,7 @@ def test_start_runs_the_schedule_and_the_result_is_kept_when_the_page_is_ended(
     assert not any(child.is_running() for child in children)
 
 
-def test_a_rate_typed_into_the_page_is_the_next_start_s(page: LoadUi, server: InvokeServer) -> None:
+def test_a_rate_typed_into_the_page_is_the_next_start_s(page: LocustInterface, server: InvokeServer) -> None:
     assert press_start(page, rate_per_second=200, seconds=1.5)["success"] is True
     requests_after(page, 200)
     page.__exit__()
@@ -110,13 +110,15 @@ def test_a_rate_typed_into_the_page_is_the_next_start_s(page: LoadUi, server: In
         ({"seconds": "nan"}, "not above"),
     ],
 )
-def test_a_number_that_cannot_be_taken_is_refused_on_the_page(page: LoadUi, typed: dict[str, object], why: str) -> None:
+def test_a_number_that_cannot_be_taken_is_refused_on_the_page(
+    page: LocustInterface, typed: dict[str, object], why: str
+) -> None:
     answer = press_start(page, **typed)
     assert answer["success"] is False and why in answer["message"]
     assert json.loads(get(page, "/stats/requests"))["state"] == "ready"
 
 
-def test_it_listens_on_loopback_only(page: LoadUi) -> None:
+def test_it_listens_on_loopback_only(page: LocustInterface) -> None:
     listening = [
         each.laddr.ip for each in psutil.Process(page.process.pid).net_connections("tcp") if each.status == "LISTEN"
     ]
@@ -130,7 +132,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(SettingsRefused, match="choose another: --port 0"):
-            start_ui(
+            start_locust_interface(
                 run_at(server, tmp_path),
                 target=EndpointRef("steady", "arn", "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0),
                 images=[image],
@@ -141,7 +143,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium: `make apt` installs it")
-def test_a_browser_shows_the_page(page: LoadUi, tmp_path: Path) -> None:
+def test_a_browser_shows_the_page(page: LocustInterface, tmp_path: Path) -> None:
     command = ["chromium", *CHROMIUM.split(), f"--user-data-dir={tmp_path / 'profile'}", page.url]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
     assert "Start new load test" in shown or "START" in shown.upper()

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.load.profile import profile_of
+from tasks.load.profile import profile_for
 from tasks.load.rungs import SAMPLES
 from tests.tasks.scaling.deployments import plan
 
 
 def test_it_goes_from_the_baseline_over_peak_and_spike_and_back() -> None:
-    profile = profile_of(plan(ramp_seconds=0.0))
+    profile = profile_for(plan(ramp_seconds=0.0))
     rates = [(stage.name, stage.rate_per_second) for stage in profile.stages]
     assert rates == [("baseline", 5.0), ("ramp", 40.0), ("peak", 40.0), ("spike", 60.0), ("return", 5.0)]
 
 
 def test_stages_last_as_long_as_the_predictions_need_in_whole_seconds() -> None:
     made = plan(ramp_seconds=0.0, measures={"time_scale": 60.0})
-    profile, predictions = profile_of(made), made.predictions
+    profile, predictions = profile_for(made), made.predictions
     begin, end = profile.span("ramp")
     assert end - begin >= predictions["seconds_to_peak_instances"][1].high / 60
     begin, end = profile.span("return")
@@ -28,13 +28,13 @@ def test_stages_last_as_long_as_the_predictions_need_in_whole_seconds() -> None:
 
 def test_peak_and_spike_hold_enough_samples_for_p95() -> None:
     made = plan(ramp_seconds=0.0, measures={"time_scale": 60.0})
-    for stage in profile_of(made).stages:
+    for stage in profile_for(made).stages:
         if stage.name in {"peak", "spike"}:
             assert stage.rate_per_second * stage.seconds >= SAMPLES
 
 
 def test_a_ramp_rises_in_steps_and_keeps_its_length_and_mean() -> None:
-    profile = profile_of(plan(measures={"time_scale": 60.0}))  # 1,800 s of AWS's are 30 s here
+    profile = profile_for(plan(measures={"time_scale": 60.0}))  # 1,800 s of AWS's are 30 s here
     steps = [stage for stage in profile.stages if stage.name == "ramp"][:-1]
     assert sum(stage.seconds for stage in steps) == 30
     assert [stage.rate_per_second for stage in steps] == sorted(stage.rate_per_second for stage in steps)
@@ -42,7 +42,7 @@ def test_a_ramp_rises_in_steps_and_keeps_its_length_and_mean() -> None:
 
 
 def test_the_moment_at_which_a_rate_is_exceeded_is_told() -> None:
-    profile = profile_of(plan(ramp_seconds=0.0, measures={"time_scale": 60.0}))
+    profile = profile_for(plan(ramp_seconds=0.0, measures={"time_scale": 60.0}))
     assert profile.rises_above(5.0) == 13.0
     assert profile.rises_above(60.0) is None
     with pytest.raises(KeyError):
@@ -50,7 +50,7 @@ def test_the_moment_at_which_a_rate_is_exceeded_is_told() -> None:
 
 
 def test_the_part_of_a_profile_up_to_a_stage_is_the_same_traffic() -> None:
-    profile = profile_of(plan(measures={"time_scale": 60.0}))
+    profile = profile_for(plan(measures={"time_scale": 60.0}))
     part = profile.until("spike")
     assert part.stages == profile.stages[:-1] and part.span("spike") == profile.span("spike")
     assert profile.until("return") == profile

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.load.ladder import judged
+from tasks.load.ladder import rung_from_report
 from tasks.load.rungs import SAMPLES, Ladder, LadderRules, Rung, climb
 from tasks.run.errors import SettingsRefused
 from tasks.run.records import LoadReport
@@ -132,12 +132,12 @@ def report(**changes: object) -> LoadReport:
     ],
 )
 def test_the_generator_is_judged_before_the_target(changes: dict[str, object], verdict: str, why: str) -> None:
-    found = judged(1, 50.0, 4.0, report(**changes), 30.0, 0.01)
+    found = rung_from_report(1, 50.0, 4.0, report(**changes), 30.0, 0.01)
     assert (found.verdict, found.why) == (verdict, why)
 
 
 def test_the_mean_is_littles_law_backwards() -> None:
-    assert judged(1, 50.0, 4.0, report(), 30.0, 0.01).mean_ms == pytest.approx(12.0)
+    assert rung_from_report(1, 50.0, 4.0, report(), 30.0, 0.01).mean_ms == pytest.approx(12.0)
 
 
 def beside_others(capacity: float, *, until: int) -> Ladder:

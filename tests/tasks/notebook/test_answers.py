@@ -7,7 +7,6 @@ import pytest
 
 from tasks.account.prices import choose_notebook_instance
 from tasks.notebook.instance import (
-    NotebookPlan,
     ensure_notebook,
     presigned_url,
     start_notebook,

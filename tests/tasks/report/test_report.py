@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.load.report import FILES, LoadTested, load_text
+from tasks.load.report import FILES, LoadTestIdentity, load_text
 from tasks.report.markdown import write_report
 from tasks.report.rows import summary_json, summary_rows
-from tasks.report.summary import StageTimes, accuracy_interval, forget_load_test_of_another, summarise
+from tasks.report.summary import StageTimes, accuracy_interval, forget_load_test_of_other_deployment, summarise
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import RunFolder
 from tasks.run.record_store import Record
@@ -17,7 +17,7 @@ from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, 
 from tasks.sagemaker.kept import KeptTraining
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts
-from tasks.verdicts.observed import Observed
+from tasks.verdicts.observed_values import ObservedValue
 from tasks.verdicts.verdicts import judge_prediction
 from tests.tasks.scaling.deployments import plan as scaling_plan
 
@@ -127,15 +127,15 @@ def test_a_load_test_of_an_endpoint_that_was_made_anew_is_not_this_ones(
     run: RunFolder, now: str, is_kept: bool
 ) -> None:
     (run.folder / "loadtest.json").write_text("{}")
-    run.keep(LoadTested("c", "4", "00", 10.0, 10.0, "2026-01-01"))
-    forget_load_test_of_another(run, LoadTested("c", "4", "00", 20.0, 5.0, now))
+    run.keep(LoadTestIdentity("c", "4", "00", 10.0, 10.0, "2026-01-01"))
+    forget_load_test_of_other_deployment(run, LoadTestIdentity("c", "4", "00", 20.0, 5.0, now))
     assert (run.folder / "loadtest.json").exists() is is_kept
 
 
 def test_the_report_has_plan_verdicts_and_picture_of_a_checked_load_test(run: RunFolder) -> None:
     plan = scaling_plan()
     choice, predicted = plan.predictions["throttled_at_spike"]
-    verdict = judge_prediction(choice, predicted, Observed(0.4, "counted", 500))
+    verdict = judge_prediction(choice, predicted, ObservedValue(0.4, "counted", 500))
     pictures = {"function": str(run.folder / "loadtest" / "profile.png")}
     kept = ScalingVerdicts(plan, "function", (verdict,), {"function": "no tier throttled"}, 50.0, pictures, "a machine")
     run.keep(kept)

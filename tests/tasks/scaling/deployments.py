@@ -1,4 +1,4 @@
-"""What tests of scaling share: a traffic statement and measurements with round numbers, changed by keyword."""
+"""Builds a traffic statement and measurements with round numbers, which tests change by keyword."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def figure(value: float, n: int = 500) -> Figure:
 
 
 def traffic(**changes: Any) -> Traffic:
-    """5 → 40 requests/s in half an hour, spikes of 60, p95 ≤ 500 ms."""
+    """Return a statement of 5 → 40 requests/s in half an hour, spikes of 60, p95 ≤ 500 ms."""
     return replace(Traffic(5.0, 40.0, 60.0, 1800.0, 500.0, 0.01, 0.01, 500.0, 0.25), **changes)
 
 
 def measured(**changes: Any) -> Measured:
-    """20 requests/s an instance, started in 120 s; the function takes 50 ms, 100 at worst, 300 more when cold."""
+    """Return 20 requests/s an instance, started in 120 s, and a function that takes 50 ms (p95 100, cold 300 more)."""
     figures: dict[str, Any] = {
         "max_rps_per_instance": figure(20),
         "service_p50_ms": figure(25),

@@ -1,4 +1,4 @@
-"""The derived numbers: each value worked by hand, its sources, what is said when it cannot be kept or paid."""
+"""Tests a plan's numbers against values worked by hand, and the warnings when a limit or the budget is exceeded."""
 
 from __future__ import annotations
 
@@ -153,11 +153,11 @@ def test_the_cheapest_memory_that_keeps_the_slo_is_chosen() -> None:
     choice = plan(measures={"memory_points": points}).choice("function_memory")
     assert choice.value == 512
     assert choice.predicted.value == 60
-    assert "of 4 sizes tried" in choice.reason
+    assert "of the 4 measured sizes" in choice.reason
 
 
 def test_one_measured_memory_is_kept_and_said_to_be_the_only_one() -> None:
-    assert "only size that was measured" in plan().choice("function_memory").reason
+    assert "it is the only measured size" in plan().choice("function_memory").reason
 
 
 # --- cost and feasibility ---------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_the_cost_is_that_of_instances_invocations_and_provisioned_environments(
 def test_over_budget_says_by_how_much_and_what_to_change() -> None:
     made = plan(monthly_budget_usd=100.0)
     assert made.within_budget is False
-    over = next(text for text in made.warnings if text.startswith("over the budget of 100.00 USD by "))
+    over = next(text for text in made.warnings if text.startswith("the plan is over the budget of 100.00 USD by "))
     assert "for instances" in over and "lower peak_rps or peak_share" in over
 
 
@@ -299,8 +299,8 @@ def test_no_more_instances_are_planned_than_the_shared_machine_feeds() -> None:
     shared = plan(limits=Limits(machine_rps=30.0))
     assert shared.count("max_instances") == 3
     assert not shared.is_feasible
-    (said,) = [text for text in shared.warnings if "this machine binds, not the instance" in text]
-    assert "all instances together carry 30 requests/s here, which feeds 3 of the 4" in said
+    (said,) = [text for text in shared.warnings if "this machine is the bottleneck" in text]
+    assert "all instances together carry 30 requests/s here, enough for 3 of the 4" in said
     assert "lower spike_rps to 30" in said
     inputs = {each.name: each.value for each in shared.choice("max_instances").inputs}
     assert inputs["this machine"] == 30.0 and "⌊this machine / safe rps⌋" in shared.choice("max_instances").formula

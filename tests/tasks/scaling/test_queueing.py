@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.scaling.queueing import concurrency, erlang_b, erlang_c, mean_wait_seconds, servers_for, whole
+from tasks.scaling.queueing import concurrency, erlang_b, erlang_c, mean_wait_seconds, round_up, servers_for
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_what_has_no_finite_answer_is_refused(offered: float, most: float) -> No
 
 @pytest.mark.parametrize(("value", "rounded"), [(3.0000000001, 3), (3.001, 4), (0.0, 0), (1000000.0000001, 1000000)])
 def test_rounding_up_forgives_the_last_bits(value: float, rounded: int) -> None:
-    assert whole(value) == rounded
+    assert round_up(value) == rounded

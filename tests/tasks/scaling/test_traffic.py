@@ -1,4 +1,4 @@
-"""The traffic statement and measured figures: bounds, order, what a misspelt field is answered with."""
+"""Tests the bounds of the traffic statement and of measured figures, and the error for a misspelt field."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_missing_field_is_named() -> None:
         Traffic.from_mapping({name: value for name, value in FIELDS.items() if name != "slo_p95_ms"})
 
 
-@pytest.mark.parametrize(("text", "named"), [("{", "not JSON"), ("[1]", "a JSON object is wanted")])
+@pytest.mark.parametrize(("text", "named"), [("{", "not JSON"), ("[1]", "has to be a JSON object")])
 def test_text_that_is_no_json_object_is_refused(text: str, named: str) -> None:
     with pytest.raises(SettingsRefused, match=named):
         Traffic.from_json(text)

@@ -1,4 +1,4 @@
-"""A plan on an endpoint of localaws: registered once, adopted, suspended, refused where AWS would refuse it."""
+"""Tests a plan on an endpoint of localaws: registered once, adopted, suspended, refused where AWS would refuse it."""
 
 from __future__ import annotations
 
@@ -140,8 +140,8 @@ def test_somebody_elses_policy_is_not_joined(aws: Aws, endpoint: str) -> None:
         ({"instance_type": "ml.t2.medium"}, "burstable instances cannot autoscale"),
         ({"minimum": 5}, "1 ≤ min ≤ max"),
         ({"minimum": 0}, "1 ≤ min ≤ max"),
-        ({"target": 0.0}, "the target is above 0"),
-        ({"scale_in_cooldown": -1}, "cooldowns are at least 0"),
+        ({"target": 0.0}, "the target has to be above 0"),
+        ({"scale_in_cooldown": -1}, "cooldowns at least 0"),
     ],
 )
 def test_what_aws_would_refuse_or_never_act_on_is_refused_before_a_call(changes: dict[str, object], why: str) -> None:
@@ -164,7 +164,7 @@ def test_a_derived_plan_is_applied_number_by_number() -> None:
     made = plan_autoscaling(RUN, ref, derived_plan())
     assert (made.minimum, made.maximum, made.target) == (1, 4, 600.0)
     assert (made.scale_out_cooldown, made.scale_in_cooldown) == (180, 420)
-    with pytest.raises(SettingsRefused, match=r"measured on ml\.m5\.large, the endpoint runs on ml\.c5\.xlarge"):
+    with pytest.raises(SettingsRefused, match=r"measured on ml\.m5\.large and the endpoint runs on ml\.c5\.xlarge"):
         plan_autoscaling(RUN, replace(ref, instance_type="ml.c5.xlarge"), derived_plan())
 
 

@@ -1,4 +1,4 @@
-"""Memory, reserved and provisioned concurrency on a function of localaws: applied once, in an order that fits."""
+"""Tests a function's memory, reserved and provisioned concurrency on localaws: applied once, in an order that fits."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_environments_that_cannot_start_are_told_with_lambdas_reason(aws: Aws, r
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"reserved": 1, "provisioned": 2}, "part of the reservation"),
+        ({"reserved": 1, "provisioned": 2}, "a part of the reserved concurrency"),
         ({"memory_mb": 64}, "128 to 10,240 MB"),
         ({"provisioned": -1}, "neither can be negative"),
         ({"reserved": -1, "provisioned": 0}, "neither can be negative"),

@@ -1,4 +1,4 @@
-"""What a deployment believes: the configuration that is served, not the word InService; answers, not their arrival."""
+"""Tests that a deployment checks the served configuration, not only InService, and the content of answers."""
 
 import dataclasses
 import io
@@ -15,7 +15,7 @@ from tasks.account.prices import choose_hosting_instance
 from tasks.run.errors import OwnershipRefused, StageFailed
 from tasks.run.naming import tag_list
 from tasks.run.records import DatasetRef, FunctionRef
-from tasks.serving.endpoint import EndpointPlan, ensure_endpoint, with_first_seconds
+from tasks.serving.endpoint import EndpointPlan, ensure_endpoint, keep_creation_seconds
 from tasks.serving.smoke import check_answer, smoke_test
 from tests.scripted import Scripted, not_found
 
@@ -30,7 +30,7 @@ def account(
     former: int | None = None,
     asked: dict[str, Any] | None = None,
 ) -> Scripted:
-    """An account in which the endpoint is described as `before` until it is changed, and as `after` from then on.
+    """A fake account that describes the endpoint as `before` until it is changed, and as `after` from then on.
 
     The configuration "old" asks for `former` instances; `asked` gets the arguments of the last change.
     """
@@ -79,7 +79,7 @@ def test_an_endpoint_in_service_with_the_former_configuration_was_rolled_back_an
 
 def test_an_endpoint_that_failed_brings_aws_reason(tmp_path: Path) -> None:
     failed = {"EndpointStatus": "Failed", "EndpointConfigName": PLAN.config_name, "FailureReason": "ping never passed"}
-    with pytest.raises(StageFailed, match="it ended Failed") as caught:
+    with pytest.raises(StageFailed, match="it ended in status Failed") as caught:
         ensure_endpoint(account(failed).run(tmp_path), PLAN)
     assert caught.value.why == "ping never passed"
 
@@ -98,8 +98,8 @@ def test_the_seconds_of_an_endpoint_are_kept_while_it_lives_and_no_longer(tmp_pa
     again = dataclasses.replace(kept, seconds=0.1)
     reborn = dataclasses.replace(again, created=(born + timedelta(days=1)).isoformat())
     assert kept.created == "2026-01-01T00:00:00+00:00"
-    assert with_first_seconds(again, kept) == kept
-    assert with_first_seconds(reborn, kept) == reborn
+    assert keep_creation_seconds(again, kept) == kept
+    assert keep_creation_seconds(reborn, kept) == reborn
 
 
 @pytest.mark.parametrize(("former", "keeps"), [(1, True), (2, False)])
@@ -128,7 +128,7 @@ REFUSED = json.dumps({"statusCode": 500, "body": json.dumps({"error": {"code": "
 
 
 def trying(*answers: str) -> Scripted:
-    """An account whose function gives these answers in turn."""
+    """A fake account whose function gives these answers in turn."""
     left = iter(answers)
     return Scripted(
         s3={

@@ -1,4 +1,4 @@
-"""The function against localaws' Lambda: published once, adopted, and moved on when code or configuration change."""
+"""Tests the function on localaws' Lambda: published once, adopted, and updated when code or configuration change."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""REPORT lines of Lambda's log: read exactly, other lines left alone."""
+"""Tests that REPORT lines of Lambda's log are parsed exactly and that other lines are ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deployment to be load-tested with a plan: an endpoint whose instances have a capacity, behind a function."""
+"""Deploys what a checked load test needs: an endpoint whose instances have a limited capacity, behind a function."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def handler(event, context):
             raise
         return handler(event, context)
 """
-"""Like the deployed function, it replaces a kept connection that the server has dropped, once."""
+"""Like the deployed function, it replaces a kept-alive connection once when the server has dropped it."""
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What a checked load test works on."""
+    """The run and the deployment that a checked load test uses."""
 
     server: ScaledServer
     run: Run
@@ -62,7 +62,7 @@ class Deployed:
 
 @contextmanager
 def marked_as_ours() -> Iterator[None]:
-    """Have what is started inside the block counted as kennel's own, as what `kennel up` starts is."""
+    """Count processes started inside the block as kennel's own, like those that `kennel up` starts."""
     kept = os.environ.get("KENNEL_OWNER")
     os.environ["KENNEL_OWNER"] = kept or "tests"  # its own processes carry the same
     try:
@@ -74,7 +74,7 @@ def marked_as_ours() -> Iterator[None]:
 
 @contextmanager
 def deployed(folder: Path, *arguments: str) -> Iterator[Deployed]:
-    """Run a localaws of its own at time scale 60 with an endpoint and a function; `arguments` are the server's."""
+    """Run a separate localaws at time scale 60 with an endpoint and a function; `arguments` go to the server."""
     with marked_as_ours(), scaled_server(*arguments, scale=SCALE) as server, workbench(server.localaws) as bench:
         name, functions = bench.endpoint(bench.model()), Functions.of(server.localaws)
         front = functions.make(FRONT, Environment={"Variables": {"ENDPOINT_NAME": name}}, MemorySize=256)

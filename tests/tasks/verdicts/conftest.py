@@ -1,4 +1,4 @@
-"""The picture that the load generator's own tests send."""
+"""Provides the image that the load generator's tests send."""
 
 from tests.loadtest.conftest import image
 

@@ -1,4 +1,4 @@
-"""A profile's run by the discrete-event simulation, as `Seen`: what AWS and Locust would show, in no time."""
+"""Simulates a profile's run with discrete events; returns the `ProfileObservation` that AWS and Locust would give."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from benchmarks.simulation.queue import EndpointModel, FunctionModel, Segment, S
 from tasks.load.profile import Profile
 from tasks.scaling.choice import ScalingPlan
 from tasks.scaling.target_tracking import TrackingPolicy
-from tasks.verdicts.seen import Counts, Instances, Point, Scaled, Seen, Stretch
+from tasks.verdicts.profile_observation import (
+    InstanceCounts,
+    Interval,
+    MetricPoint,
+    ObservedActivity,
+    ProfileObservation,
+    RequestCounts,
+)
 
 SLOTS, SERVICE_MS, OWN_MS = 4, 40.0, 8.0
 LOOK_SECONDS = 0.2
 
 
-def seen_by_simulation(plan: ScalingPlan, profile: Profile, *, seed: int = 1) -> Seen:
+def seen_by_simulation(plan: ScalingPlan, profile: Profile, *, seed: int = 1) -> ProfileObservation:
     """Run the profile through a function and an endpoint that are set as the plan says."""
     policy = TrackingPolicy(
         target=plan.value("target_value"),
@@ -40,14 +47,14 @@ def seen_by_simulation(plan: ScalingPlan, profile: Profile, *, seed: int = 1) ->
     stages = tuple(_stretch(run, name, *profile.span(name)) for name in names)
     due = int(run.arrived.size)
     failed = int(np.isnan(run.latency_ms).sum())
-    return Seen(
+    return ProfileObservation(
         through="function",
         target="simulated:live",
         began=0.0,
         time_scale=plan.measured.time_scale,
         is_valid=True,
         why_invalid="",
-        counts=Counts(due, due - failed, failed, 0, 0, float(due)),
+        counts=RequestCounts(due, due - failed, failed, 0, 0, float(due)),
         stages=stages,
         intervals=stages,
         seconds=(),
@@ -58,29 +65,35 @@ def seen_by_simulation(plan: ScalingPlan, profile: Profile, *, seed: int = 1) ->
     )
 
 
-def _stretch(run: Simulation, name: str, begin: float, end: float) -> Stretch:
+def _stretch(run: Simulation, name: str, begin: float, end: float) -> Interval:
     chosen = run.within(begin, end)
     due, throttled = int(chosen.sum()), int(run.throttled[chosen].sum())
     answered = due - int(np.isnan(run.latency_ms[chosen]).sum())
     told = [run.percentile_ms(percent, begin, end) for percent in (50, 95, 99)]
     p50, p95, p99 = (None if math.isnan(value) else value for value in told)
-    return Stretch(begin, end, due, answered, due - answered, throttled, p50, p95, p99, name)
+    return Interval(begin, end, due, answered, due - answered, throttled, p50, p95, p99, name)
 
 
-def _looks(run: Simulation, seconds: float) -> tuple[Instances, ...]:
+def _looks(run: Simulation, seconds: float) -> tuple[InstanceCounts, ...]:
     moments = np.arange(0.0, seconds + LOOK_SECONDS, LOOK_SECONDS)
     counts = [run.instances_at(float(at)) for at in moments]
-    return tuple(Instances(float(at), count, count, "InService") for at, count in zip(moments, counts, strict=True))
+    return tuple(
+        InstanceCounts(float(at), count, count, "InService") for at, count in zip(moments, counts, strict=True)
+    )
 
 
-def _activity(decided: float, completed: float, after: int) -> Scaled:
-    return Scaled(decided, completed, f"Setting desired instance count to {after}.", "alarm", "Successful", "")
+def _activity(decided: float, completed: float, after: int) -> ObservedActivity:
+    return ObservedActivity(
+        decided, completed, f"Setting desired instance count to {after}.", "alarm", "Successful", ""
+    )
 
 
-def _series(run: Simulation, scale: float) -> dict[str, tuple[Point, ...]]:
+def _series(run: Simulation, scale: float) -> dict[str, tuple[MetricPoint, ...]]:
     """Return the minutes that CloudWatch would give; a request counts in the minute in which it arrived."""
     length = 60 / scale
-    found: dict[str, list[Point]] = {name: [] for name in ("invocations", "throttles", "spillover", "duration_ms")}
+    found: dict[str, list[MetricPoint]] = {
+        name: [] for name in ("invocations", "throttles", "spillover", "duration_ms")
+    }
     for end in run.minute_ends.tolist():
         chosen = run.within(end - length, end)
         ran = chosen & ~run.throttled
@@ -91,9 +104,9 @@ def _series(run: Simulation, scale: float) -> dict[str, tuple[Point, ...]]:
             "duration_ms": float(np.nansum(run.latency_ms[ran])),
         }
         for name, value in values.items():
-            found[name].append(Point(end - length, end, value))
+            found[name].append(MetricPoint(end - length, end, value))
     found["per_instance"] = [
-        Point(end - length, end, value)
+        MetricPoint(end - length, end, value)
         for end, value in zip(run.minute_ends.tolist(), run.per_instance.tolist(), strict=True)
     ]
     return {name: tuple(points) for name, points in found.items()}

@@ -1,4 +1,4 @@
-"""The whole check on a localaws of its own: measured, planned, applied, run against, judged; a bad plan is caught."""
+"""Tests the whole check on a separate localaws: measure, plan, apply, run, judge. A bad plan is caught."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 from PIL import Image as Picture
 
-from tasks.load.disturbance import NOT_OURS, Bounds
+from tasks.load.disturbance import EXTERNAL_SIGNALS, Bounds
 from tasks.load.generator import LoadStage
 from tasks.load.machine_watch import watch_at_rest
-from tasks.load.measurements import LadderRecord, measure
-from tasks.load.profile import Profile, profile_of
+from tasks.load.measurements import LadderRecord, measure_deployment
+from tasks.load.profile import Profile, profile_for
 from tasks.load.rungs import LadderRules
 from tasks.run.errors import StageFailed
 from tasks.run.record_store import load_record
 from tasks.scaling.plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
 from tasks.scaling.traffic import Traffic
-from tasks.verdicts.check import ScalingVerdicts, Trial, apply_plan, check_plan, folder_of
-from tasks.verdicts.observation import SERIES
+from tasks.verdicts.check import PlanCheck, ScalingVerdicts, apply_plan, check_folder, check_plan
+from tasks.verdicts.collect import SERIES
+from tasks.verdicts.profile_observation import ProfileObservation
 from tasks.verdicts.report import raise_unless_passed, scaling_markdown
-from tasks.verdicts.seen import Seen
 from tasks.verdicts.verdicts import failed
 from tests.tasks.verdicts.checked_kit import RUN_ID, SCALE, TYPE, Deployed, deployed
 
@@ -30,9 +30,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SLO = Traffic(1.0, 1.0, 1.0, 0.0, 300.0, 0.01, 0.01, 2000.0)
 RULES = ScalingRules(safety_factor=0.2)
-"""Of MAX_RPS: then 0.55 of it, the peak, needs 2.75 instances, and one of them bears it within the SLO meanwhile."""
+"""The share of MAX_RPS to aim at. The peak of 0.55 MAX_RPS then needs 2.75 instances, and one carries it within the SLO
+until the others serve."""
 UNWATCHED = Bounds({}, 0.0)
-"""Other tests run beside these: what they take from the machine is not to make a verdict inconclusive here."""
+"""Other tests run at the same time; the processor time that they take must not make a verdict inconclusive here."""
 CAPACITY = ("--capacity", f"{TYPE}=2:20ms", "--instance-startup-seconds", "120")
 
 
@@ -46,14 +47,16 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 def record(deployment: Deployed, image: Path) -> LadderRecord:
     """What other tests take from the machine makes no rate void."""
     at_rest = watch_at_rest(deployment.run.settings)
-    return measure(
+    return measure_deployment(
         deployment.run,
         endpoint=deployment.endpoint,
         function=deployment.function,
         images=[image],
         traffic=SLO,
         rules=LadderRules(first_rps=50.0, factor=1.5, precision=0.25),
-        bounds=replace(at_rest, limits={name: at_rest.limits[name] for name in at_rest.limits if name not in NOT_OURS}),
+        bounds=replace(
+            at_rest, limits={name: at_rest.limits[name] for name in at_rest.limits if name not in EXTERNAL_SIGNALS}
+        ),
     )
 
 
@@ -69,7 +72,7 @@ def applied_and_checked(
 ) -> ScalingVerdicts:
     run, endpoint, function = deployment.run, deployment.endpoint, deployment.function
     apply_plan(run, plan, endpoint=endpoint, function=function)
-    trial = Trial(run, plan, endpoint, function, [image], bounds=UNWATCHED)
+    trial = PlanCheck(run, plan, endpoint, function, [image], bounds=UNWATCHED)
     return check_plan(trial, profile=profile)
 
 
@@ -78,10 +81,10 @@ def result(deployment: Deployed, plan: ScalingPlan, image: Path) -> ScalingVerdi
     return applied_and_checked(deployment, plan, image)
 
 
-def seen_of(deployment: Deployed) -> Seen:
-    seen = load_record(folder_of(deployment.run.folder, "function"), Seen)
-    assert seen is not None
-    return seen
+def seen_of(deployment: Deployed) -> ProfileObservation:
+    observation = load_record(check_folder(deployment.run.folder, "function"), ProfileObservation)
+    assert observation is not None
+    return observation
 
 
 def test_max_rps_of_one_instance_is_what_its_capacity_allows(record: LadderRecord) -> None:
@@ -98,19 +101,19 @@ def test_the_fleet_grows_to_three_and_back_and_every_prediction_holds(
     deployment: Deployed, result: ScalingVerdicts
 ) -> None:
     assert failed(result.verdicts) == (), scaling_markdown(result)
-    seen = seen_of(deployment)
-    counts = [look.current for look in seen.instances]
+    observation = seen_of(deployment)
+    counts = [poll.current for poll in observation.instances]
     assert (counts[0], max(counts), counts[-1]) == (1, 3, 1)
-    assert seen.activities and {activity.status for activity in seen.activities} == {"Successful"}
-    assert {change.alarm for change in seen.alarms if change.state == "ALARM"} == {"high", "low"}
-    assert set(seen.series) >= set(SERIES) - {"endpoint_4xx", "endpoint_5xx", "function_errors"}
+    assert observation.activities and {activity.status for activity in observation.activities} == {"Successful"}
+    assert {change.alarm for change in observation.alarms if change.state == "ALARM"} == {"high", "low"}
+    assert set(observation.series) >= set(SERIES) - {"endpoint_4xx", "endpoint_5xx", "function_errors"}
     raise_unless_passed(result, RUN_ID)
 
 
 def test_every_request_is_counted_by_locust_and_by_cloudwatch(deployment: Deployed, result: ScalingVerdicts) -> None:
-    seen = seen_of(deployment)
-    counts = seen.counts
-    assert counts.sent == counts.answered + counts.failed == sum(second[0] for second in seen.seconds)
+    observation = seen_of(deployment)
+    counts = observation.counts
+    assert counts.sent == counts.answered + counts.failed == sum(second[0] for second in observation.seconds)
     assert counts.counted == counts.sent + counts.warm_up
 
 
@@ -126,7 +129,7 @@ def test_a_target_ten_times_too_high_fails_the_stage_by_its_own_verdict(
 ) -> None:
     assert result.verdicts, "the good plan comes first: the fleet is back at one instance"
     bad = plan.with_value("target_value", 10 * plan.value("target_value"), "a test")
-    whole = profile_of(plan)
+    whole = profile_for(plan)
     way_out = [replace(stage, seconds=min(stage.seconds, 5.0)) for stage in whole.stages if stage.name != "return"]
     profile = replace(whole, stages=(*way_out, LoadStage(plan.traffic.baseline_rps, 2.0, "return")))
     found = applied_and_checked(deployment, bad, image, profile)

@@ -1,4 +1,4 @@
-"""A run that is disturbed on purpose: the embedded AWS is stopped for a moment, the stage is told and run again."""
+"""Tests a run that is disturbed on purpose: the embedded AWS is stopped for a moment, and the stage is run again."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tasks.load.generator import GeneratorOptions, LoadStage
 from tasks.load.profile import Profile
 from tasks.run.errors import Inconclusive
 from tasks.run.record_store import load_record
-from tasks.verdicts.check import Trial, check_plan, folder_of, last_needed
+from tasks.verdicts.check import PlanCheck, check_folder, check_plan, last_stage_to_repeat
+from tasks.verdicts.profile_observation import ProfileObservation
 from tasks.verdicts.report import raise_unless_passed, scaling_markdown, scaling_text
-from tasks.verdicts.seen import Seen
 from tests.polling import wait_until
 from tests.tasks.scaling.deployments import plan
 from tests.tasks.verdicts.checked_kit import RUN_ID, SCALE, Deployed, deployed
@@ -30,7 +30,7 @@ BEGUN_REQUESTS = 16
 """Two seconds of a stage that lasts nine: more than a warm-up that drew many arrivals, and well before the end."""
 BASELINE = Profile((LoadStage(8.0, 9.0, "baseline"),))
 ONLY_STOPS = Bounds({"loop_late_ms": 0.0}, 2.0, {"loop_late_ms": 1000.0})
-"""Tests run beside this one: what is to count here is that the server stood still for 1.5 s, and nothing else."""
+"""Other tests run at the same time, so only the server's pause of 1.5 s counts as a disturbance here."""
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def stop_while_loaded(deployment: Deployed, seconds: float = 1.5) -> threading.T
     return thread
 
 
-def trial(deployment: Deployed, image: Path) -> Trial:
-    return Trial(
+def plan_check(deployment: Deployed, image: Path) -> PlanCheck:
+    return PlanCheck(
         deployment.run,
         STEADY,
         deployment.endpoint,
@@ -73,18 +73,22 @@ def test_a_stage_in_which_the_server_stood_still_is_run_again_and_then_judged(
     deployment: Deployed, image: Path
 ) -> None:
     stopping = stop_while_loaded(deployment)
-    result = check_plan(trial(deployment, image), profile=BASELINE)
+    result = check_plan(plan_check(deployment, image), profile=BASELINE)
     stopping.join()
-    first, second = (load_record(folder_of(deployment.run.folder, "function", attempt), Seen) for attempt in (1, 2))
+    first, second = (
+        load_record(check_folder(deployment.run.folder, "function", attempt), ProfileObservation) for attempt in (1, 2)
+    )
     assert first is not None and second is not None
     assert "embedded AWS late by" in first.disturbed["baseline"] and first.stretches
     assert second.disturbed == {} and second.stretches == ()
-    (told,) = result.repeats
-    assert told.startswith("baseline of the run through the alias disturbed") and told.endswith("; run again")
+    (message,) = result.repeats
+    assert message.startswith("the run through the alias was disturbed in baseline") and message.endswith(
+        "; it is run again"
+    )
     states = {verdict.name: verdict.state for verdict in result.verdicts}
     assert states["instances_at_baseline"] == "PASS" and states["requests_lost"] == "PASS"
     assert states["function_p95_at_peak"] == "INCONCLUSIVE", "there was no peak"
-    assert told in scaling_markdown(result) and "inconclusive" in scaling_text(result)
+    assert message in scaling_markdown(result) and "inconclusive" in scaling_text(result)
     with pytest.raises(Inconclusive, match="could not be judged, none failed") as caught:
         raise_unless_passed(result, RUN_ID)
     assert caught.value.exit_code == 11
@@ -101,4 +105,4 @@ def test_a_stage_in_which_the_server_stood_still_is_run_again_and_then_judged(
     ],
 )
 def test_the_profile_is_run_again_up_to_what_is_needed(disturbed: tuple[str, ...], last: str) -> None:
-    assert last_needed(disturbed) == last
+    assert last_stage_to_repeat(disturbed) == last

@@ -1,4 +1,4 @@
-"""Before a plan is set, the endpoint comes to rest: the policy's alarm would look back on the ladder's load."""
+"""Tests that the endpoint comes to rest before a plan is applied, because an alarm evaluates the minutes before it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VARIANT = {"VariantName": "AllTraffic", "CurrentInstanceCount": 1, "DesiredInsta
 
 
 class Loaded(Scripted):
-    """An endpoint with one instance whose busiest minute is each of the given ones in turn."""
+    """A fake AWS with an endpoint of one instance, whose busiest minute is each of the given values in turn."""
 
     def __init__(self, sums: Iterator[float], *, time_scale: float = 600.0, is_registered: bool = False) -> None:
         self.settings = Settings(time_scale=time_scale, clock_origin=time.time())
@@ -58,5 +58,5 @@ def test_what_scales_already_is_suspended_first() -> None:
 
 def test_a_load_that_does_not_end_is_not_waited_for_forever() -> None:
     always = (50.0 for _ in range(10_000))
-    with pytest.raises(WaitTimedOut, match="under load, 50 invocations a minute"):
+    with pytest.raises(WaitTimedOut, match="under a load of 50 invocations a minute"):
         bring_to_rest(Loaded(always, time_scale=10_000.0).aws, ENDPOINT, minimum=1, target=10.0)

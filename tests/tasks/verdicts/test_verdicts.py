@@ -1,4 +1,4 @@
-"""Verdicts: a good plan passes against the simulation, each fault of a bad one is caught by its own verdict."""
+"""Tests the verdicts against the simulation: a good plan passes, and each fault of a bad plan fails its own verdict."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.load.profile import profile_of
+from tasks.load.profile import profile_for
 from tasks.scaling.plan import ScalingPlan, ScalingRules, plan_scaling
 from tasks.scaling.traffic import Traffic
-from tasks.verdicts.observed import Observed, observe, preferred
+from tasks.verdicts.observed_values import ObservedValue, join_values, observe_values
+from tasks.verdicts.profile_observation import MetricPoint, ProfileObservation, RequestCounts
 from tasks.verdicts.recommendation import recommend
-from tasks.verdicts.seen import Counts, Point, Seen
 from tasks.verdicts.verdicts import (
     Verdict,
     failed,
@@ -19,7 +19,7 @@ from tasks.verdicts.verdicts import (
     inconclusive,
     judge,
     judge_prediction,
-    tally,
+    verdict_counts,
     verdict_table,
 )
 from tests.tasks.scaling.deployments import PRICES, figure, measured
@@ -46,9 +46,9 @@ def a_plan(*, ramp_seconds: float = 0.0, safety: float = 0.3, **changes: float) 
 
 def verdicts_of(plan: ScalingPlan, *, as_planned: ScalingPlan | None = None) -> dict[str, Verdict]:
     """Run a plan's profile in the simulation and judge it."""
-    profile = profile_of(as_planned or plan)
-    seen = seen_by_simulation(plan, profile)
-    found = judge(plan, observe(plan, profile, seen), [seen], tests_function=True)
+    profile = profile_for(as_planned or plan)
+    observation = seen_by_simulation(plan, profile)
+    found = judge(plan, observe_values(plan, profile, observation), [observation], tests_function=True)
     return {verdict.name: verdict for verdict in found}
 
 
@@ -100,7 +100,7 @@ def test_a_cooldown_that_is_too_long_is_caught_by_the_time_to_the_peaks_instance
 
 def test_what_did_not_come_about_has_failed(good: ScalingPlan) -> None:
     choice, predicted = good.predictions["lag_total"]
-    verdict = judge_prediction(choice, predicted, Observed(None, "nothing was seen"))
+    verdict = judge_prediction(choice, predicted, ObservedValue(None, "nothing was seen"))
     assert (verdict.passed, verdict.state, verdict.why) == (False, "FAIL", "nothing was seen")
     assert "**FAIL**" in verdict_table([verdict])
 
@@ -110,34 +110,34 @@ def test_a_disturbed_stage_neither_passes_nor_fails_and_recommends_nothing(
     good: ScalingPlan, value: float | None
 ) -> None:
     choice, predicted = good.predictions["function_p95_at_peak"]
-    verdict = judge_prediction(choice, predicted, Observed(value, "seen", 500, disturbed="peak: the disk stalled"))
+    verdict = judge_prediction(choice, predicted, ObservedValue(value, "seen", 500, disturbed="peak: the disk stalled"))
     assert (verdict.state, verdict.why, verdict.recommended) == ("INCONCLUSIVE", "peak: the disk stalled", None)
 
 
 def test_a_share_of_so_few_requests_that_chance_decides_is_inconclusive(good: ScalingPlan) -> None:
     choice, predicted = good.predictions["spillover_at_baseline"]
-    few, enough = (judge_prediction(choice, predicted, Observed(predicted.value, "counted", n)) for n in (11, 200))
+    few, enough = (judge_prediction(choice, predicted, ObservedValue(predicted.value, "counted", n)) for n in (11, 200))
     assert (few.state, enough.state) == ("INCONCLUSIVE", "PASS")
-    assert few.why.startswith("n = 11 is too few: chance alone moves it by ±")
+    assert few.why.startswith("n = 11 is too few: the sampling error alone is ±")
 
 
 def test_what_this_machine_times_may_miss_its_range_by_the_noise_of_the_machine(good: ScalingPlan) -> None:
     choice, predicted = good.predictions["lag_decision"]
-    late = Observed(predicted.high + 5.0, "seen")
+    late = ObservedValue(predicted.high + 5.0, "seen")
     assert judge_prediction(choice, predicted, late).state == "FAIL"
     noisy = judge_prediction(choice, replace(predicted, noise=6.0), late)
     assert noisy.state == "PASS" and noisy.margin == pytest.approx(1.0) and "6 s of this machine" in noisy.range
 
 
-def marked(good: ScalingPlan, *stages: str) -> Seen:
-    seen = seen_by_simulation(good, profile_of(good))
+def marked(good: ScalingPlan, *stages: str) -> ProfileObservation:
+    observation = seen_by_simulation(good, profile_for(good))
     reasons = dict.fromkeys(stages, "other programs took 90% of the processors")
-    return replace(seen, disturbed=reasons, disturbed_by_others=reasons)
+    return replace(observation, disturbed=reasons, disturbed_by_others=reasons)
 
 
 def test_only_what_rests_on_a_disturbed_stage_is_inconclusive(good: ScalingPlan) -> None:
-    seen = marked(good, "baseline")
-    found = judge(good, observe(good, profile_of(good), seen), [seen], tests_function=True)
+    observation = marked(good, "baseline")
+    found = judge(good, observe_values(good, profile_for(good), observation), [observation], tests_function=True)
     states = {verdict.name: verdict.state for verdict in found}
     open_ = {name for name, state in states.items() if state == "INCONCLUSIVE"}
     assert open_ == {"instances_at_baseline", "spillover_at_baseline", "monthly_cost"}
@@ -145,8 +145,8 @@ def test_only_what_rests_on_a_disturbed_stage_is_inconclusive(good: ScalingPlan)
 
 
 def test_all_that_comes_after_a_disturbed_rise_rests_on_it(good: ScalingPlan) -> None:
-    seen = marked(good, "ramp")
-    found = judge(good, observe(good, profile_of(good), seen), [seen], tests_function=True)
+    observation = marked(good, "ramp")
+    found = judge(good, observe_values(good, profile_for(good), observation), [observation], tests_function=True)
     passed = {verdict.name for verdict in found if verdict.passed}
     exact = {"run_invalid", "requests_lost", "requests_in_cloudwatch"}
     assert passed == {"instances_at_baseline", "spillover_at_baseline", *exact}
@@ -156,116 +156,117 @@ def test_all_that_comes_after_a_disturbed_rise_rests_on_it(good: ScalingPlan) ->
 def test_a_plan_that_jams_the_machine_by_its_own_load_is_not_excused_by_that(good: ScalingPlan) -> None:
     bad = good.with_value("target_value", 10 * good.value("target_value"), "a test")
     jammed = dict.fromkeys(("ramp", "peak", "spike", "return"), "waiting for a processor 100% (bound 57%)")
-    seen = replace(seen_by_simulation(bad, profile_of(bad)), disturbed=jammed)
+    observation = replace(seen_by_simulation(bad, profile_for(bad)), disturbed=jammed)
     verdicts = {
-        each.name: each for each in judge(bad, observe(bad, profile_of(bad), seen), [seen], tests_function=True)
+        each.name: each
+        for each in judge(bad, observe_values(bad, profile_for(bad), observation), [observation], tests_function=True)
     }
     assert verdicts["instances_at_peak"].state == "FAIL" and verdicts["lag_total"].state == "INCONCLUSIVE"
 
 
 def test_what_did_not_come_about_undisturbed_is_not_made_good_by_another_run() -> None:
-    missed, late = Observed(None, "no scale-out was decided"), Observed(120.0, "seen in another run")
-    assert preferred([{"lag": missed}, {"lag": late}])["lag"] == missed
-    unsure = Observed(None, "no scale-out was decided", disturbed="the disk stalled")
-    assert preferred([{"lag": unsure}, {"lag": late}])["lag"] == late
+    missed, late = ObservedValue(None, "no scale-out was decided"), ObservedValue(120.0, "seen in another run")
+    assert join_values([{"lag": missed}, {"lag": late}])["lag"] == missed
+    unsure = ObservedValue(None, "no scale-out was decided", disturbed="the disk stalled")
+    assert join_values([{"lag": unsure}, {"lag": late}])["lag"] == late
 
 
 def test_a_part_that_is_run_again_undisturbed_settles_what_was_open(good: ScalingPlan) -> None:
-    profile, seen = profile_of(good), marked(good, "ramp")
+    profile, observation = profile_for(good), marked(good, "ramp")
     again = seen_by_simulation(good, profile.until("return"))
-    several = preferred([observe(good, profile, seen), observe(good, profile, again)])
-    found = judge(good, several, [seen, again], tests_function=True)
+    several = join_values([observe_values(good, profile, observation), observe_values(good, profile, again)])
+    found = judge(good, several, [observation, again], tests_function=True)
     assert {verdict.state for verdict in found} == {"PASS"}, verdict_table(found)
     assert len(found) == len({verdict.name for verdict in found})
 
 
 def test_a_request_that_one_run_lost_is_not_made_good_by_another(good: ScalingPlan) -> None:
-    seen = seen_by_simulation(good, profile_of(good))
-    losing = replace(seen, counts=replace(seen.counts, answered=seen.counts.answered - 1))
-    for runs in ([losing, seen], [seen, losing]):
-        verdicts = judge(good, observe(good, profile_of(good), seen), runs, tests_function=True)
+    observation = seen_by_simulation(good, profile_for(good))
+    losing = replace(observation, counts=replace(observation.counts, answered=observation.counts.answered - 1))
+    for runs in ([losing, observation], [observation, losing]):
+        verdicts = judge(good, observe_values(good, profile_for(good), observation), runs, tests_function=True)
         assert [verdict.name for verdict in failed(verdicts)] == ["requests_lost"]
 
 
 def test_the_tally_names_what_failed_and_what_is_open(good: ScalingPlan) -> None:
     passed = list(verdicts_of(good).values())
-    assert tally(passed) == f"all {len(passed)} verdicts passed"
+    assert verdict_counts(passed) == f"all {len(passed)} verdicts passed"
     mixed = [replace(passed[0], state="FAIL"), replace(passed[1], state="INCONCLUSIVE"), *passed[2:]]
-    assert tally(mixed) == f"{len(passed) - 2} of {len(passed)} verdicts passed, 1 failed, 1 inconclusive"
+    assert verdict_counts(mixed) == f"{len(passed) - 2} of {len(passed)} verdicts passed, 1 failed, 1 inconclusive"
 
 
 @pytest.mark.parametrize(("value", "passed"), [(0.0, True), (0.01, True), (0.2, False)])
 def test_a_share_may_miss_its_range_by_its_sampling_error_only(good: ScalingPlan, value: float, passed: bool) -> None:
     choice, predicted = good.predictions["throttled_at_spike"]
-    assert judge_prediction(choice, predicted, Observed(value, "counted", samples=1000)).passed is passed
+    assert judge_prediction(choice, predicted, ObservedValue(value, "counted", samples=1000)).passed is passed
 
 
 def test_a_bound_holds_an_upper_limit_and_breaks_none(good: ScalingPlan) -> None:
     choice, predicted = good.predictions["endpoint_p95_at_peak"]
-    assert judge_prediction(choice, predicted, Observed(249.0, "at most", 500, is_bound=True)).passed
+    assert judge_prediction(choice, predicted, ObservedValue(249.0, "at most", 500, is_upper_bound=True)).passed
     choice, predicted = good.predictions["lag_total"]
-    at_most = Observed(predicted.value, "at most", is_bound=True)
+    at_most = ObservedValue(predicted.value, "at most", is_upper_bound=True)
     assert not judge_prediction(choice, predicted, at_most).passed, "the true value may lie below the lower limit"
 
 
 def test_a_p95_above_the_slo_through_the_function_says_nothing_of_the_endpoint(good: ScalingPlan) -> None:
-    profile = profile_of(good)
-    seen = seen_by_simulation(good, profile)
-    slow = tuple(replace(each, p95_ms=300.0) if each.name == "peak" else each for each in seen.stages)
-    found = observe(good, profile, replace(seen, stages=slow))
+    profile = profile_for(good)
+    observation = seen_by_simulation(good, profile)
+    slow = tuple(replace(each, p95_ms=300.0) if each.name == "peak" else each for each in observation.stages)
+    found = observe_values(good, profile, replace(observation, stages=slow))
     assert found["function_p95_at_peak"].value == 300.0
     assert found["endpoint_p95_at_peak"].value is None and "test it directly" in found["endpoint_p95_at_peak"].how
 
 
 def test_a_run_directly_at_the_endpoint_is_preferred_to_a_bound() -> None:
-    bound, exact = Observed(80.0, "at most", 200, is_bound=True), Observed(45.0, "directly", 200)
-    assert preferred([{"p95": bound}, {"p95": exact}])["p95"] == exact
-    assert preferred([{"p95": bound}, {"p95": Observed(None, "too few", is_scarce=True)}])["p95"] == bound
+    bound, exact = ObservedValue(80.0, "at most", 200, is_upper_bound=True), ObservedValue(45.0, "directly", 200)
+    assert join_values([{"p95": bound}, {"p95": exact}])["p95"] == exact
+    assert join_values([{"p95": bound}, {"p95": ObservedValue(None, "too few", lacks_samples=True)}])["p95"] == bound
 
 
 def test_a_profile_directly_at_the_endpoint_is_not_held_against_the_function(good: ScalingPlan) -> None:
-    profile = profile_of(good)
-    seen = replace(seen_by_simulation(good, profile), through="endpoint")
-    verdicts = judge(good, observe(good, profile, seen), [seen], tests_function=False)
+    profile = profile_for(good)
+    observation = replace(seen_by_simulation(good, profile), through="endpoint")
+    verdicts = judge(good, observe_values(good, profile, observation), [observation], tests_function=False)
     assert {verdict.choice for verdict in verdicts}.isdisjoint({"reserved_concurrency", "function_memory"})
     assert failed(verdicts) == ()
 
 
-def with_counts(good: ScalingPlan, counts: Counts) -> dict[str, Verdict]:
-    profile = profile_of(good)
-    seen = replace(seen_by_simulation(good, profile), counts=counts)
-    found = judge(good, observe(good, profile, seen), [seen], tests_function=True)
+def with_counts(good: ScalingPlan, counts: RequestCounts) -> dict[str, Verdict]:
+    profile = profile_for(good)
+    observation = replace(seen_by_simulation(good, profile), counts=counts)
+    found = judge(good, observe_values(good, profile, observation), [observation], tests_function=True)
     return {verdict.name: verdict for verdict in found}
 
 
 @pytest.mark.parametrize(
     ("counts", "caught"),
     [
-        (Counts(100, 90, 10, 5, 0, 105.0), set[str]()),
-        (Counts(100, 90, 9, 5, 0, 105.0), {"requests_lost"}),
-        (Counts(100, 90, 10, 5, 0, 104.0), {"requests_in_cloudwatch"}),
-        (Counts(100, 90, 10, 5, 0, 106.0), {"requests_in_cloudwatch"}),
-        (Counts(100, 90, 10, 5, 2, 103.0), set[str]()),
-        (Counts(100, 90, 10, 5, 0, None), {"requests_in_cloudwatch"}),
+        (RequestCounts(100, 90, 10, 5, 0, 105.0), set[str]()),
+        (RequestCounts(100, 90, 9, 5, 0, 105.0), {"requests_lost"}),
+        (RequestCounts(100, 90, 10, 5, 0, 104.0), {"requests_in_cloudwatch"}),
+        (RequestCounts(100, 90, 10, 5, 0, 106.0), {"requests_in_cloudwatch"}),
+        (RequestCounts(100, 90, 10, 5, 2, 103.0), set[str]()),
+        (RequestCounts(100, 90, 10, 5, 0, None), {"requests_in_cloudwatch"}),
     ],
 )
-def test_every_request_is_accounted_for_exactly(good: ScalingPlan, counts: Counts, caught: set[str]) -> None:
+def test_every_request_is_accounted_for_exactly(good: ScalingPlan, counts: RequestCounts, caught: set[str]) -> None:
     assert lost(with_counts(good, counts)) == caught
 
 
 def test_a_void_run_says_nothing_but_that_its_requests_are_accounted_for(good: ScalingPlan) -> None:
-    profile = profile_of(good)
-    seen = replace(seen_by_simulation(good, profile), is_valid=False, why_invalid="the processor was 95 % busy")
-    verdicts = judge(good, observe(good, profile, seen), [seen], tests_function=True)
+    profile = profile_for(good)
+    observation = replace(seen_by_simulation(good, profile), is_valid=False, why_invalid="the processor was 95 % busy")
+    verdicts = judge(good, observe_values(good, profile, observation), [observation], tests_function=True)
     assert failed(verdicts) == ()
     assert {verdict.name for verdict in verdicts if verdict.passed} == {"requests_lost", "requests_in_cloudwatch"}
     assert {verdict.why for verdict in inconclusive(verdicts)} == {"the processor was 95 % busy"}
 
 
 def test_a_run_whose_target_went_away_fails(good: ScalingPlan) -> None:
-    profile = profile_of(good)
-    seen = replace(seen_by_simulation(good, profile), is_valid=False, why_failed="the target went away")
-    verdicts = judge(good, observe(good, profile, seen), [seen], tests_function=True)
+    profile = profile_for(good)
+    observation = replace(seen_by_simulation(good, profile), is_valid=False, why_failed="the target went away")
+    verdicts = judge(good, observe_values(good, profile, observation), [observation], tests_function=True)
     assert [(verdict.name, verdict.why) for verdict in failed(verdicts)] == [("run_invalid", "the target went away")]
 
 
@@ -278,16 +279,19 @@ def test_the_cost_is_that_of_the_instances_that_were_observed(good: ScalingPlan)
 
 
 def test_the_tier_that_refused_first_is_named(good: ScalingPlan) -> None:
-    seen = seen_by_simulation(good, profile_of(good))
-    begin = next(each.begin for each in seen.stages if each.name == "spike")
-    refusing = {"throttles": (Point(begin, begin + 3, 4.0),), "endpoint_5xx": (Point(begin + 3, begin + 6, 9.0),)}
+    observation = seen_by_simulation(good, profile_for(good))
+    begin = next(each.begin for each in observation.stages if each.name == "spike")
+    refusing = {
+        "throttles": (MetricPoint(begin, begin + 3, 4.0),),
+        "endpoint_5xx": (MetricPoint(begin + 3, begin + 6, 9.0),),
+    }
 
-    def named(seen: Seen) -> str:
-        return first_throttled(seen)
+    def named(observation: ProfileObservation) -> str:
+        return first_throttled(observation)
 
-    assert named(replace(seen, series={})) == "no tier throttled or failed"
-    assert named(replace(seen, series=refusing)).startswith("the function throttled (429) first")
-    assert "(spike)" in named(replace(seen, series=refusing))
+    assert named(replace(observation, series={})) == "no tier throttled or failed"
+    assert named(replace(observation, series=refusing)).startswith("the function throttled (429) first")
+    assert "(spike)" in named(replace(observation, series=refusing))
 
 
 @pytest.mark.parametrize(

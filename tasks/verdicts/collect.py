@@ -1,7 +1,7 @@
-"""Everything that a profile's run shows, from AWS itself: CloudWatch, DescribeEndpoint, scaling activities, alarms.
+"""Collects what AWS reports about a profile's run: CloudWatch metrics, instance counts, scaling activities, alarms.
 
-Instance counts are polled while the run goes on; the rest is asked for at its end. AWS's times are converted to real
-seconds since the measured beginning, so that all of it stands on one axis with Locust's own seconds.
+`InstanceWatch` polls the instance counts during the run; `observe_profile` requests the rest afterwards. AWS's times
+are converted to real seconds since the measurement began, so that they share one time axis with Locust's figures.
 """
 
 from __future__ import annotations
@@ -18,15 +18,23 @@ from typing import Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tasks.load.disturbance import Bounds, Look
+from tasks.load.disturbance import Bounds, MachineSample
 from tasks.run.aws import Aws
 from tasks.run.clock import MINUTE_SECONDS, AwsClock
 from tasks.run.errors import aws_boundary
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.serving.activities import describe_activities
 from tasks.serving.autoscaling import describe_scaling
-from tasks.verdicts.disturbed_stages import generator_looks, mark_disturbed
-from tasks.verdicts.seen import AlarmChange, Counts, Instances, Point, Scaled, Seen, Stretch
+from tasks.verdicts.disturbed_stages import generator_samples, mark_disturbed
+from tasks.verdicts.profile_observation import (
+    AlarmChange,
+    InstanceCounts,
+    Interval,
+    MetricPoint,
+    ObservedActivity,
+    ProfileObservation,
+    RequestCounts,
+)
 
 POLL_AWS_SECONDS = 6.0
 SHORTEST_POLL_SECONDS = 0.1
@@ -55,38 +63,40 @@ SERIES = (*ENDPOINT_SERIES, *FUNCTION_SERIES)
 
 @dataclass
 class InstanceWatch:
-    """Looks at an endpoint's instance counts until its `with` block ends; `failed` counts looks that AWS refused."""
+    """Polls an endpoint's instance counts until its `with` block ends. `failed` counts the polls that AWS refused."""
 
     aws: Aws
     endpoint: EndpointRef
-    looks: list[tuple[float, int, int, str]] = field(default_factory=list)
+    polls: list[tuple[float, int, int, str]] = field(default_factory=list)
     failed: int = 0
     _over: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
-        """Begin to look."""
+        """Start the polling thread."""
         self._thread = threading.Thread(target=self._run, name="instance watch", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Look once more and end."""
+        """Poll a last time and end the thread."""
         self._over.set()
         self._thread.join(30.0)
 
-    def since(self, began: float) -> tuple[Instances, ...]:
-        """Return the looks, each at its seconds from a Unix time."""
-        return tuple(Instances(at - began, current, desired, status) for at, current, desired, status in self.looks)
+    def since(self, began: float) -> tuple[InstanceCounts, ...]:
+        """Return the polls, with times in seconds since the Unix time `began`."""
+        return tuple(
+            InstanceCounts(at - began, current, desired, status) for at, current, desired, status in self.polls
+        )
 
     def _run(self) -> None:
         pause = min(5.0, max(SHORTEST_POLL_SECONDS, POLL_AWS_SECONDS / self.aws.settings.time_scale))
         while True:
-            is_last = self._over.wait(pause if self.looks else 0.0)
-            self._look()
+            is_last = self._over.wait(pause if self.polls else 0.0)
+            self._poll()
             if is_last:
                 return
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         try:
             found = self.aws.client("sagemaker").describe_endpoint(EndpointName=self.endpoint.name)
         except (ClientError, BotoCoreError):
@@ -94,23 +104,23 @@ class InstanceWatch:
             return
         live = next(each for each in found["ProductionVariants"] if each["VariantName"] == self.endpoint.variant)
         counts = (live["CurrentInstanceCount"], live["DesiredInstanceCount"])
-        self.looks.append((time.time(), *counts, found["EndpointStatus"]))
+        self.polls.append((time.time(), *counts, found["EndpointStatus"]))
 
 
-def see(
+def observe_profile(
     aws: Aws,
     report: LoadReport,
     watch: InstanceWatch,
     *,
     endpoint: EndpointRef,
     function: FunctionRef | None,
-    looks: Sequence[Look] = (),
+    machine_samples: Sequence[MachineSample] = (),
     bounds: Bounds | None = None,
     sleep: Callable[[float], None] = time.sleep,
-) -> Seen:
-    """Put a finished run together with what AWS says of it; `function` is None for a run directly at the endpoint.
+) -> ProfileObservation:
+    """Collect what AWS reports about a finished run; `function` is None when requests went directly to the endpoint.
 
-    What `looks` at the machine show above `bounds` marks stages and stretches as disturbed.
+    `machine_samples` above `bounds` mark stages and intervals as disturbed.
 
     Raises:
         AwsFailed: CloudWatch or Application Auto Scaling refused.
@@ -121,7 +131,7 @@ def see(
         aws, AwsClock.from_settings(aws.settings), began, content["warm_up"]["seconds"], content["seconds"]
     )
     counts = window.wait_for_counts(report, endpoint, function, sleep)
-    seen = Seen(
+    observation = ProfileObservation(
         through="endpoint" if function is None else "function",
         target=report.target,
         began=began,
@@ -140,12 +150,16 @@ def see(
         hardware=report.hardware,
         why_failed=report.why_failed or "",
     )
-    return seen if bounds is None else mark_disturbed(seen, [*looks, *generator_looks(content, began)], bounds)
+    return (
+        observation
+        if bounds is None
+        else mark_disturbed(observation, [*machine_samples, *generator_samples(content, began)], bounds)
+    )
 
 
 @dataclass(frozen=True)
 class _Window:
-    """The whole minutes of AWS's that a run lies in."""
+    """Reads AWS's metrics, activities and alarms for the whole minutes of AWS time in which a run took place."""
 
     aws: Aws
     clock: AwsClock
@@ -159,8 +173,8 @@ class _Window:
         endpoint: EndpointRef,
         function: FunctionRef | None,
         sleep: Callable[[float], None],
-    ) -> Counts:
-        """Wait until CloudWatch has counted every request, or is late beyond what it may be; return all counts."""
+    ) -> RequestCounts:
+        """Wait until CloudWatch has counted every request or its longest delay has passed; return all counts."""
         expected = report.requests + report.warm_up_requests
         latest = self.aws.target.metric_delay_seconds + self.clock.wall_seconds(MINUTE_SECONDS)
         deadline = time.monotonic() + latest
@@ -169,7 +183,7 @@ class _Window:
             if (counted is not None and counted >= expected) or time.monotonic() >= deadline:
                 break
             sleep(self.aws.target.metric_poll_seconds)
-        return Counts(
+        return RequestCounts(
             sent=report.requests,
             answered=report.answered,
             failed=report.failures,
@@ -178,18 +192,18 @@ class _Window:
             counted=counted,
         )
 
-    def series(self, endpoint: EndpointRef, function: FunctionRef | None) -> dict[str, tuple[Point, ...]]:
-        """Return every series that has data."""
+    def series(self, endpoint: EndpointRef, function: FunctionRef | None) -> dict[str, tuple[MetricPoint, ...]]:
+        """Return every CloudWatch series that has data, by its name in `SERIES`."""
         found = {name: self._of_endpoint(endpoint, *of) for name, of in ENDPOINT_SERIES.items()}
         if function is not None:
             found |= {name: self._of_function(function, *of) for name, of in FUNCTION_SERIES.items()}
         return {name: points for name, points in found.items() if points}
 
-    def activities(self, endpoint: EndpointRef) -> tuple[Scaled, ...]:
-        """Return the scaling activities that began in the run."""
+    def activities(self, endpoint: EndpointRef) -> tuple[ObservedActivity, ...]:
+        """Return the scaling activities that began during the run."""
         found = describe_activities(self.aws, endpoint.name, endpoint.variant)
         rows = [
-            Scaled(
+            ObservedActivity(
                 self._seconds(each.started),
                 None if each.ended is None else self._seconds(each.ended),
                 each.description,
@@ -202,7 +216,7 @@ class _Window:
         return tuple(row for row in rows if row.at >= 0)
 
     def alarm_changes(self, endpoint: EndpointRef) -> tuple[AlarmChange, ...]:
-        """Return the changes of state of the policies' alarms in the run."""
+        """Return the state changes of the policies' alarms during the run."""
         state = describe_scaling(self.aws, endpoint.name, endpoint.variant)
         names = [name for policy in state.policies for name in policy.alarms] if state else []
         changes = [change for name in names for change in self._changes_of(name)]
@@ -228,15 +242,17 @@ class _Window:
             points = (*self._of_function(function, "Invocations", "Sum"), *self._of_function(function, "Throttles"))
         return sum(point.value for point in points) if points else None
 
-    def _of_endpoint(self, endpoint: EndpointRef, metric: str, statistic: str = "Sum") -> tuple[Point, ...]:
+    def _of_endpoint(self, endpoint: EndpointRef, metric: str, statistic: str = "Sum") -> tuple[MetricPoint, ...]:
         dimensions = {"EndpointName": endpoint.name, "VariantName": endpoint.variant}
         return self._points("AWS/SageMaker", metric, dimensions, statistic)
 
-    def _of_function(self, function: FunctionRef, metric: str, statistic: str = "Sum") -> tuple[Point, ...]:
+    def _of_function(self, function: FunctionRef, metric: str, statistic: str = "Sum") -> tuple[MetricPoint, ...]:
         dimensions = {"FunctionName": function.name, "Resource": f"{function.name}:{function.alias}"}
         return self._points("AWS/Lambda", metric, dimensions, statistic)
 
-    def _points(self, namespace: str, metric: str, dimensions: Mapping[str, str], statistic: str) -> tuple[Point, ...]:
+    def _points(
+        self, namespace: str, metric: str, dimensions: Mapping[str, str], statistic: str
+    ) -> tuple[MetricPoint, ...]:
         start, end = self._limits()
         query = {
             "Id": "m",
@@ -260,10 +276,10 @@ class _Window:
                 for stamp, value in zip(result["Timestamps"], result["Values"], strict=True)
             ]
         length = self.clock.wall_seconds(MINUTE_SECONDS)
-        return tuple(Point(at, at + length, value) for at, value in sorted(found))
+        return tuple(MetricPoint(at, at + length, value) for at, value in sorted(found))
 
     def _limits(self) -> tuple[datetime, datetime]:
-        """Return AWS's times from the minute of the first warm-up request to the minute after now."""
+        """Return the range in AWS time from the minute of the first warm-up request to one minute from now."""
         first = self.clock.at_wall(self.began - self.warm_up_seconds)
         start = first - timedelta(seconds=first.timestamp() % MINUTE_SECONDS)
         return start, self.clock.now() + timedelta(seconds=MINUTE_SECONDS)
@@ -272,5 +288,5 @@ class _Window:
         return self.clock.to_wall(moment) - self.began
 
 
-def _stretch(row: Mapping[str, Any]) -> Stretch:
-    return Stretch(**{name: row[name] for name in _FIELDS}, name=row.get("name", ""), asked_rps=row.get("asked_rps"))
+def _stretch(row: Mapping[str, Any]) -> Interval:
+    return Interval(**{name: row[name] for name in _FIELDS}, name=row.get("name", ""), asked_rps=row.get("asked_rps"))

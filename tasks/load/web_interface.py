@@ -15,7 +15,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.load.generator import LOCUSTFILE, GeneratorOptions, LoadStage, end_group, plan_of, surroundings
+from tasks.load.generator import (
+    LOCUSTFILE,
+    GeneratorOptions,
+    LoadStage,
+    generator_plan,
+    kill_process_group,
+    locust_environment,
+)
 from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
 from tasks.run.handle import Run
 from tasks.run.records import EndpointRef, FunctionRef
@@ -27,7 +34,7 @@ PORT = 8089
 START_SECONDS = 60.0
 
 
-class LoadUi:
+class LocustInterface:
     """A running interface; `url` is where it is. Ends with its `with` block."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
@@ -36,7 +43,7 @@ class LoadUi:
         self.url = f"http://{HOST}:{port}"
         self.folder = folder
 
-    def __enter__(self) -> LoadUi:
+    def __enter__(self) -> LocustInterface:
         """Return the interface."""
         return self
 
@@ -47,7 +54,7 @@ class LoadUi:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
-        end_group(self.process.pid)
+        kill_process_group(self.process.pid)
         self.process.wait()
 
     def wait(self) -> int:
@@ -55,7 +62,7 @@ class LoadUi:
         return self.process.wait()
 
 
-def start_ui(
+def start_locust_interface(
     run: Run,
     *,
     target: EndpointRef | FunctionRef,
@@ -65,7 +72,7 @@ def start_ui(
     port: int = PORT,
     options: GeneratorOptions | None = None,
     say: Say = say,
-) -> LoadUi:
+) -> LocustInterface:
     """Start the interface and return when it answers; port 0 is any free one.
 
     Raises:
@@ -77,20 +84,20 @@ def start_ui(
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     chosen, stages = replace(options or GeneratorOptions(), processes=1), (LoadStage(rate_per_second, seconds),)
     plan_path = folder / "plan.json"
-    plan_path.write_text(json.dumps(plan_of(run.aws, target, images, stages, chosen, folder), indent=1))
+    plan_path.write_text(json.dumps(generator_plan(run.aws, target, images, stages, chosen, folder), indent=1))
     free = _free_port(port)
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--web-host", HOST, "--web-port", str(free)]
     with (folder / "locust.log").open("wb") as log:
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env=surroundings(plan_path),
+            env=locust_environment(plan_path),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    started = LoadUi(process, free, folder)
+    started = LocustInterface(process, free, folder)
     try:
         _await_answer(started)
     except BaseException:
@@ -100,7 +107,7 @@ def start_ui(
     return started
 
 
-def _await_answer(ui: LoadUi) -> None:
+def _await_answer(ui: LocustInterface) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if ui.process.poll() is not None:
