@@ -21,7 +21,7 @@ from tasks.run.records import (
     TrainedModel,
     write_atomically,
 )
-from tasks.sagemaker.kept import kept_markdown
+from tasks.sagemaker.download import download_markdown
 from tasks.verdicts.report import scaling_markdown
 
 NO_LOAD_TEST = "None was made (`--no-loadtest`), or it failed before it left a result."
@@ -43,7 +43,7 @@ def write_report(summary: RunSummary) -> Path:
         "",
         *_data_section(summary.dataset),
         *_training_section(summary.model),
-        *kept_markdown(RunFolder(path.parent)),
+        *download_markdown(RunFolder(path.parent)),
         *_ec2_section(summary.ec2, summary.parity),
         *_deployment_section(summary),
         *_load_section(summary),

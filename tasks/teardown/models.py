@@ -19,7 +19,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused
 from tasks.run.handle import RunFolder
 from tasks.run.records import InstanceModel
-from tasks.sagemaker.kept import FOLDER, MODEL, load_kept
+from tasks.sagemaker.download import FOLDER, MODEL, load_download
 from tasks.teardown.plan import Plan
 
 WHERE = "teardown"
@@ -96,7 +96,7 @@ def local_copy(run: RunFolder, model: StoredModel) -> Path | None:
     Raises:
         LedgerRefused: a record of the run cannot be read.
     """
-    kept = load_kept(run)
+    kept = load_download(run)
     if kept is not None and (kept.model_uri, kept.model_etag) == (model.uri, model.stored.etag):
         return run.folder / FOLDER / MODEL
     from_ec2 = run.find(InstanceModel)

@@ -13,7 +13,7 @@ from tasks.report.summary import StageTimes, accuracy_interval, forget_load_test
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import RunFolder
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, Record, TrainedModel
-from tasks.sagemaker.kept import KeptTraining
+from tasks.sagemaker.download import DownloadedTraining
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts
 from tasks.verdicts.observed import Observed
@@ -121,14 +121,14 @@ def test_the_json_has_what_it_promises(run: RunFolder) -> None:
     assert (answer["classes"], answer["test_images"], answer["loadtest"]) == (2, 41, None)
 
 
-@pytest.mark.parametrize(("now", "is_kept"), [("2026-01-01", True), ("2026-01-02", False)])
+@pytest.mark.parametrize(("now", "is_downloaded"), [("2026-01-01", True), ("2026-01-02", False)])
 def test_a_load_test_of_an_endpoint_that_was_made_anew_is_not_this_ones(
-    run: RunFolder, now: str, is_kept: bool
+    run: RunFolder, now: str, is_downloaded: bool
 ) -> None:
     (run.folder / "loadtest.json").write_text("{}")
     run.keep(LoadTested("c", "4", "00", 10.0, 10.0, "2026-01-01"))
     forget_load_test_of_another(run, LoadTested("c", "4", "00", 20.0, 5.0, now))
-    assert (run.folder / "loadtest.json").exists() is is_kept
+    assert (run.folder / "loadtest.json").exists() is is_downloaded
 
 
 def test_the_report_has_plan_verdicts_and_picture_of_a_checked_load_test(run: RunFolder) -> None:
@@ -172,7 +172,7 @@ def keep_files(run: RunFolder) -> None:
     names = {name: str(run.folder / "loadtest" / file) for name, file in FILES.items()}
     run.keep(dataclasses.replace(LOAD, files=names))
     folder = run.folder / "TrainedModels" / "sagemaker"
-    kept = KeptTraining("job-1", "2026-01-01", "s3://b/model.tar.gz", "e", "00", 5, {}, {}, 2)
+    kept = DownloadedTraining("job-1", "2026-01-01", "s3://b/model.tar.gz", "e", "00", 5, {}, {}, 2)
     run.keep(kept)
     for path in (folder / "model.tar.gz", folder / "training.log", *map(Path, names.values())):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
 from tasks.run.records import InstanceModel
 from tasks.run.settings import Settings
-from tasks.sagemaker.kept import FOLDER, MODEL, KeptTraining
+from tasks.sagemaker.download import FOLDER, MODEL, DownloadedTraining
 from tasks.teardown.models import keep_models
 from tasks.teardown.teardown import TeardownReport, draw_plan, tear_down
 from tests.conftest import start_server, wait_for_url
@@ -76,7 +76,7 @@ def test_a_model_that_the_run_keeps_is_not_fetched_again(aws: Aws, calls: Calls)
     (folder / MODEL).write_bytes(CONTENT)
     etag = objects.list_objects(aws, aws.bucket, KEY)[KEY].etag
     uri = f"s3://{aws.bucket}/{KEY}"
-    kept = KeptTraining(JOB, "2026-01-01", uri, etag, "0" * 64, len(CONTENT), {}, {}, 0)
+    kept = DownloadedTraining(JOB, "2026-01-01", uri, etag, "0" * 64, len(CONTENT), {}, {}, 0)
     Run(aws, "run-1").keep(kept)
     calls.seen.clear()
     assert removed(aws, []).models_kept == (str(folder / MODEL),)
@@ -125,7 +125,7 @@ def from_ec2(uri: str, archive: str) -> InstanceModel:
 
 
 def test_a_record_that_cannot_be_read_stands_for_no_copy(aws: Aws) -> None:
-    metrics = Run(aws, "run-1").path(KeptTraining)
+    metrics = Run(aws, "run-1").path(DownloadedTraining)
     metrics.parent.mkdir(parents=True)
     metrics.write_text("{}")
     (copy,) = removed(aws, []).models_kept
