@@ -14,7 +14,8 @@ from flows.step import step
 from flows.train_sagemaker import stage_weights
 from tasks.ec2 import job as ec2_job
 from tasks.ec2.prices import choose_instances
-from tasks.ec2.run import InstanceWish, adopt_or_train, end_instances
+from tasks.ec2.run import InstanceOptions, adopt_or_train
+from tasks.ec2.terminate import end_instances
 from tasks.model.backbones import require_backbone
 from tasks.report import parity as comparison
 from tasks.run.artifacts import publish_record
@@ -56,11 +57,11 @@ async def train_ec2(run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOpt
     require_backbone(training.backbone)
     run = Run.load(run_id)
     choice = choose_instances(finetune=training.finetune, requested=training.instance_type)
-    wish = InstanceWish(choice, training.spot, training.keep_on_failure_minutes)
+    options = InstanceOptions(choice, training.spot, training.keep_on_failure_minutes)
     with run.lock():
         await stage_weights(run, training)
         job = await plan_job(run, training)
-        model = await train(run, job, wish)
+        model = await train(run, job, options)
         run.keep(model)
         await publish_record(STAGE, run_id, model)
         parity = await compare_with_sagemaker(run, model)

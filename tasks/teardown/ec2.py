@@ -13,7 +13,7 @@ from tasks.account.lookup import none_if_missing, tags_to_dict
 from tasks.ec2.access import find_group, find_key_pair, key_pair_name, tags_of
 from tasks.ec2.host_key import remove_keys
 from tasks.ec2.profile import find_profile
-from tasks.ec2.state import described_by, wait_ended
+from tasks.ec2.state import describe_instances, wait_ended
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.naming import RESOURCE_PREFIX
@@ -26,7 +26,7 @@ _OURS = [{"Name": f"tag:{naming.PROJECT_TAG}", "Values": [naming.PROJECT]}]
 
 
 def _instances(aws: Aws, filters: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
-    return [item for item in described_by(aws, filters) if item["State"]["Name"] != "terminated"]
+    return [item for item in describe_instances(aws, filters) if item["State"]["Name"] != "terminated"]
 
 
 def _name_of(found: Mapping[str, Any]) -> str:
