@@ -16,9 +16,9 @@ from tasks.run.aws import Aws
 from tasks.run.naming import RunId
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
-from tasks.teardown.models import Models, keep_models
+from tasks.teardown.models import ModelCopies, keep_models
 from tasks.teardown.plan import Plan, plan_text
-from tasks.teardown.teardown import TeardownReport, confirm, draw_plan, execute
+from tasks.teardown.teardown import TeardownReport, confirm, execute, plan_teardown
 
 STAGE = "teardown"
 
@@ -26,20 +26,20 @@ STAGE = "teardown"
 @step("plan_removals")
 def plan_removals(aws: Aws, run_id: str | None) -> Plan:
     """Look at the account and show what would be removed; changes nothing."""
-    plan, warnings = draw_plan(aws, run_id)
+    plan, warnings = plan_teardown(aws, run_id)
     for line in (*warnings, plan_text(plan)):
         say(line)
     return plan
 
 
 @step("keep_copies")
-def keep_copies(aws: Aws, plan: Plan, *, yes: bool) -> Models:
+def keep_copies(aws: Aws, plan: Plan, *, yes: bool) -> ModelCopies:
     """See to it that this machine has every model that the plan deletes."""
     return keep_models(aws, plan, yes=yes, say=say)
 
 
 @step("remove")
-def remove(aws: Aws, plan: Plan, run_id: str | None, models: Models) -> TeardownReport:
+def remove(aws: Aws, plan: Plan, run_id: str | None, models: ModelCopies) -> TeardownReport:
     """Remove what the plan says and verify that it is gone."""
     return execute(aws, plan, run_id, say=say, models=models)
 

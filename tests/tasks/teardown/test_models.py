@@ -1,4 +1,4 @@
-"""No model is deleted without a copy here or without a word, against a real localaws of its own."""
+"""A teardown copies models to this machine or reports their loss, against a real localaws of its own."""
 
 import signal
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tasks.run.records import InstanceModel
 from tasks.run.settings import Settings
 from tasks.sagemaker.download import FOLDER, MODEL, DownloadedTraining
 from tasks.teardown.models import keep_models
-from tasks.teardown.teardown import TeardownReport, draw_plan, tear_down
+from tasks.teardown.teardown import TeardownReport, plan_teardown, tear_down
 from tests.conftest import start_server, wait_for_url
 from tests.counting_proxy import Calls, Fault, counting_proxy
 
@@ -134,8 +134,8 @@ def test_a_record_that_cannot_be_read_stands_for_no_copy(aws: Aws) -> None:
 
 def test_a_model_that_cannot_be_fetched_is_named_and_stays_without_yes(aws: Aws, calls: Calls) -> None:
     calls.faults.append(unreadable(aws))
-    plan, _ = draw_plan(aws, None)
-    with pytest.raises(SettingsRefused, match="1 models are nowhere else and would be lost") as caught:
+    plan, _ = plan_teardown(aws, None)
+    with pytest.raises(SettingsRefused, match="1 models have no other copy and would be lost") as caught:
         keep_models(aws, plan, yes=False, say=lambda _: None)
     assert KEY in str(caught.value) and "--yes" in caught.value.next_command
     calls.faults.clear()
