@@ -1,1 +1,1 @@
-"""Order and decisions: one file per flow that a person deploys or runs. No AWS client, no torch in here."""
+"""The Prefect flows, one file each: the order of the steps and the decisions between them, without boto3 or torch."""

@@ -1,7 +1,7 @@
-"""The checked mode of the flow `loadtest`: ladder → plan → apply → profile → verdicts. Order and decisions only.
+"""The checked mode of the flow `loadtest`: measure, derive a scaling plan, apply it, run its profile, judge it.
 
-What is measured is kept in `runs/<id>/ladder.json`, plan and verdicts in `runs/<id>/scaling.json`, the picture beside
-Locust's report in `runs/<id>/checked/<way>/loadtest/`.
+The measurements are written to `runs/<id>/ladder.json`, the plan and its verdicts to `runs/<id>/scaling.json`, and a
+picture beside Locust's report in `runs/<id>/checked/<way>/loadtest/`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from tasks.verdicts.check import PlanCheck, ScalingVerdicts, apply_plan, check_p
 
 SAMPLE_SAFETY = 0.25
 SAMPLE_LADDER = LadderRules(first_rps=60.0, precision=0.3)
-"""The demo's instances carry more than that: from 8 on, and to a finer end, its ladder would take twice as long."""
+"""The demo's instances serve more than 60 requests a second; from 8 on, and more precise, the ladder takes twice as
+long."""
 
 
 @dataclass(frozen=True)
 class CheckedTest:
-    """What is to be checked: the options of the test, with the traffic statement and the rules that they come to."""
+    """A checked load test: its options, and the traffic statement and rules that follow from them."""
 
     load: LoadOptions
     traffic: Traffic
@@ -44,13 +45,13 @@ class CheckedTest:
 def checked_test(target: Target, load: LoadOptions, generator: GeneratorOptions) -> CheckedTest:
     """Return the test that the options describe.
 
-    Without a traffic statement it is the demo's, at the pace that fits the machine of the embedded AWS.
+    Without a traffic statement, the demo's statement is used, at the pace that fits the machine of the embedded AWS.
 
     Raises:
-        SettingsRefused: real AWS is to be tested without a statement.
+        SettingsRefused: the target is real AWS, and there is no traffic statement.
     """
     if load.traffic is None and not target.has_sample:
-        why = "what a deployment has to carry is for you to say: on AWS nothing is assumed"
+        why = "on real AWS kennel assumes no traffic: state what the deployment has to serve"
         raise SettingsRefused(STAGE, "no traffic statement", why, "kennel loadtest RUN --traffic traffic.json")
     is_sample, safety, first_rps = load.traffic is None, load.safety_factor, load.ladder_first_rps
     if safety is None and is_sample:
@@ -66,12 +67,15 @@ def checked_test(target: Target, load: LoadOptions, generator: GeneratorOptions)
 
 
 async def check(run: Run, test: CheckedTest, images: list[Path]) -> ScalingVerdicts:
-    """Measure, plan, apply, run the profile and judge it.
+    """Measure the deployment, plan its scaling, apply the plan, run its profile and judge it.
+
+    An earlier measurement of the run is used again, unless the options ask for a new one.
 
     Raises:
-        SettingsRefused: the run has no endpoint or function, or a number cannot be set.
-        StageFailed: no MAX_RPS was found, or a run left no result.
-        WaitTimedOut, AwsFailed: as the tasks say.
+        SettingsRefused: the run has no endpoint or function, or a number of the plan cannot be set.
+        StageFailed: no maximum rate was found, or a run of the generator left no result.
+        WaitTimedOut: the generator, an instance or an environment was not ready in time.
+        AwsFailed: AWS refused.
     """
     endpoint, function = run.need(EndpointRef), run.need(FunctionRef)
     found = None if test.load.remeasures else run.find(LadderRecord)
@@ -87,7 +91,13 @@ async def check(run: Run, test: CheckedTest, images: list[Path]) -> ScalingVerdi
 def climb_ladder(
     run: Run, test: CheckedTest, endpoint: EndpointRef, function: FunctionRef, images: list[Path]
 ) -> LadderRecord:
-    """Measure one instance, its start-up and the function."""
+    """Measure the maximum rate of one instance, its start-up time, and the function.
+
+    Raises:
+        StageFailed: no maximum rate was found.
+        WaitTimedOut: the generator or an instance was not ready in time.
+        AwsFailed: AWS refused.
+    """
     return measure_deployment(
         run,
         endpoint=endpoint,
@@ -102,7 +112,12 @@ def climb_ladder(
 
 @step("scaling plan")
 def derive_plan(run: Run, test: CheckedTest, found: LadderRecord, function: FunctionRef) -> ScalingPlan:
-    """Derive every scaling and concurrency number from the traffic statement and what was measured."""
+    """Derive every scaling and concurrency number from the traffic statement and the measurements.
+
+    Raises:
+        SettingsRefused: an override names no number of the plan, or is out of bounds.
+        AwsFailed: Lambda refused to return the account's limits.
+    """
     limits = account_limits(run.aws, function)
     if found.ceiling is not None and found.ceiling.binds:
         limits = replace(limits, machine_rps=found.ceiling.rps)
@@ -115,7 +130,12 @@ def derive_plan(run: Run, test: CheckedTest, found: LadderRecord, function: Func
 
 @step("apply plan")
 def set_plan(run: Run, plan: ScalingPlan, endpoint: EndpointRef, function: FunctionRef) -> FunctionRef:
-    """Set the plan's numbers on endpoint and function, and keep the function's record when its version changed."""
+    """Set the plan's numbers on endpoint and function, and keep the function's record, whose version may have changed.
+
+    Raises:
+        WaitTimedOut: the endpoint or the function did not settle in time.
+        AwsFailed: AWS refused.
+    """
     changed = apply_plan(run, plan, endpoint=endpoint, function=function)
     run.keep(changed)
     return changed
@@ -123,5 +143,11 @@ def set_plan(run: Run, plan: ScalingPlan, endpoint: EndpointRef, function: Funct
 
 @step("profile and verdicts")
 def run_and_judge(trial: PlanCheck, through: Through) -> ScalingVerdicts:
-    """Run the profile and hold every prediction against what was seen."""
+    """Run the profile and compare every prediction with what was observed.
+
+    Raises:
+        StageFailed: a run of the generator left no result.
+        WaitTimedOut: the generator was not ready in time.
+        AwsFailed: AWS refused.
+    """
     return check_plan(trial, through=through)

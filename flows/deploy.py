@@ -1,4 +1,4 @@
-"""Deploy a trained model: roles, endpoint, function with version and alias, and one checked call through the alias.
+"""Deploys a trained model: roles, endpoint, function with version and alias, then one test call through the alias.
 
 prefect deployment run 'deploy/deploy' -p run_id=dogs-1a2b3c4d -p deploy='{"instances": 2}'
 """
@@ -27,7 +27,7 @@ try_function = step("smoke test")(deployment.try_function)
 
 @dataclass(frozen=True)
 class Deployment:
-    """A live endpoint, the function in front of it, and what the function answered when it was tried."""
+    """A live endpoint, the function in front of it, and the function's answer to the test call."""
 
     endpoint: EndpointRef
     function: FunctionRef
@@ -36,15 +36,15 @@ class Deployment:
 
 @flow(name=STAGE)
 async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions()) -> Deployment:
-    """Bring the run's endpoint and function to its trained model and try them with a photo of the test split.
+    """Deploy the run's trained model to its endpoint and function, and test them with a photo of the test split.
 
     Args:
-        run_id: The run whose model it is.
-        deploy: The endpoint, and what the function in front of it may fetch.
+        run_id: The run whose model is deployed.
+        deploy: The endpoint, and the hosts from which the function in front of it may fetch photos.
 
     Raises:
         SettingsRefused: the run has no trained model.
-        StageFailed: endpoint or function failed, AWS rolled back, or the smoke test's answer is wrong in form.
+        StageFailed: endpoint or function failed, AWS rolled back, or the smoke test's answer has the wrong form.
         WaitTimedOut: endpoint or function did not settle within their deadlines.
         AwsFailed: AWS refused.
     """
@@ -63,6 +63,12 @@ async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions()) -> Depl
 
 @step("function")
 def deploy_function(run: Run, endpoint: EndpointRef, deploy: DeployOptions) -> FunctionRef:
-    """Package the function's code; make its role, version and alias, or adopt them."""
+    """Package the function's code, and create or adopt its role, version and alias.
+
+    Raises:
+        StageFailed: the function failed.
+        WaitTimedOut: the function did not settle in time.
+        AwsFailed: IAM or Lambda refused.
+    """
     path = run.folder / "classify.zip"
     return deployment.deploy_function(run, endpoint, deploy, zip_path=path, zip_sha256=build_lambda_zip(path))

@@ -1,4 +1,4 @@
-"""Load-test what a run deployed, with real images: at a set rate, or as the check of a scaling plan.
+"""Load-tests a run's deployment with real photos, either at a set rate or to check a scaling plan.
 
 prefect deployment run 'loadtest/loadtest' -p run_id=dogs-1a2b3c4d -p load='{"rate_per_second": 20, "seconds": 60}'
 prefect deployment run 'loadtest/loadtest' -p run_id=dogs-1a2b3c4d -p load='{"mode": "checked"}'
@@ -27,26 +27,26 @@ from tasks.verdicts.check import ScalingVerdicts
 from tasks.verdicts.report import raise_unless_passed, scaling_markdown
 
 IMAGES = 16
-"""So many different photos are sent in turn: enough that no cache of one answer could serve them all."""
+"""The number of different photos that are sent in turn, so that a cache of one answer cannot serve them all."""
 
 
 @flow(name=STAGE)
 async def loadtest(run_id: RunId, load: LoadOptions = LoadOptions()) -> LoadReport:
-    """Send Poisson arrivals and keep Locust's report, CSVs and our figures.
+    """Send requests that arrive as a Poisson process, and keep Locust's report, its CSV files and our figures.
 
-    `steady`: `rate_per_second` for `seconds`. `checked`: the `traffic` statement is planned for and the plan is put to
-    the test (`flows.checked_loadtest`); `overrides` sets numbers of the plan by hand, and with `remeasures` False an
-    earlier ladder of the run counts. Without a statement, the demo's is taken at the `pace` that fits this machine
-    (`tasks.load.pace`). The report returned is that of the first way's whole profile.
+    Mode `steady` sends `rate_per_second` for `seconds`. Mode `checked` derives a scaling plan from the `traffic`
+    statement and tests it (`flows.checked_loadtest`). There, `overrides` sets numbers of the plan by hand, and with
+    `remeasures` False an earlier measurement of the run is used. Without a statement, the demo's is used at the `pace`
+    that fits this machine (`tasks.load.pace`). The returned report is that of the first target.
 
     Args:
-        run_id: The run whose deployment it is.
-        load: What is sent, where and how, and what a scaling plan is derived from.
+        run_id: The run whose deployment is tested.
+        load: The requests, their target, and what a scaling plan is derived from.
 
     Raises:
         SettingsRefused: the run has no staged dataset or no endpoint or function yet, or a parameter does not fit.
-        StageFailed: the target is dead, nothing succeeded, or a verdict failed.
-        Inconclusive: the generator was the bottleneck (the run is void), or no verdict failed and some are open.
+        StageFailed: the target does not answer, no request succeeded, or a verdict failed.
+        Inconclusive: the generator was the bottleneck, or no verdict failed and some could not be reached.
         WaitTimedOut: the generator, an instance or an environment was not ready in time.
         AwsFailed: AWS refused.
     """
@@ -69,7 +69,7 @@ async def loadtest(run_id: RunId, load: LoadOptions = LoadOptions()) -> LoadRepo
 
 
 async def _publish(run: RunFolder, mode: Mode) -> None:
-    """Show what was kept of this test, whether or not it passed."""
+    """Publish the records of this test as a Prefect artifact, whether or not it passed."""
     report, result = run.find(LoadReport), run.find(ScalingVerdicts)
     if mode == "steady" and report is not None:
         await publish_markdown(STAGE, run.id, report_markdown(report))
@@ -82,7 +82,12 @@ async def _publish(run: RunFolder, mode: Mode) -> None:
 
 @step("choose images")
 def choose_images(run: Run) -> list[Path]:
-    """Fetch photos of the test split that the run staged."""
+    """Download photos of the test split that the run staged.
+
+    Raises:
+        SettingsRefused: the run has no staged dataset.
+        AwsFailed: S3 refused.
+    """
     return fetch_test_images(run.aws, run.need(DatasetRef), run.folder / "loadtest-images", count=IMAGES)
 
 
@@ -94,7 +99,13 @@ def send_requests(
     load: LoadOptions,
     generator: GeneratorOptions,
 ) -> LoadReport:
-    """Run the load generator to its end in a process of its own."""
+    """Run the load generator to its end in a process of its own.
+
+    Raises:
+        StageFailed: the target does not answer, or no request succeeded.
+        Inconclusive: the generator was the bottleneck.
+        WaitTimedOut: the generator did not end in time.
+    """
     return run_load_test(
         run.settings,
         run.folder,
@@ -108,6 +119,6 @@ def send_requests(
 
 def _target(run: RunFolder, through: Through, mode: Mode) -> EndpointRef | FunctionRef:
     if through == "both" and mode == "steady":
-        why = "one load test at a set rate goes one way"
+        why = "a load test at a set rate has one target"
         raise SettingsRefused(STAGE, "through=both", why, "choose function or endpoint, or mode=checked")
     return run.need(EndpointRef) if through == "endpoint" else run.need(FunctionRef)

@@ -1,4 +1,4 @@
-"""A run's SageMaker notebook instance: create or adopt it, list what there is, start it, stop it.
+"""Creates or adopts a run's SageMaker notebook instance, lists the instances, starts or stops one.
 
 prefect deployment run 'notebook/notebook' -p run_id=dogs-1a2b3c4d -p action=create -p idle_minutes=60
 """
@@ -39,15 +39,15 @@ async def notebook(
     instance_type: InstanceType | None = None,
     idle_minutes: IdleMinutes = 60,
 ) -> NotebookReport:
-    """Do one thing with the run's notebook instance; `list` may name no run and then shows those of all.
+    """Do one action with the run's notebook instance; `list` without a run lists the instances of all runs.
 
     `instance_type` and `idle_minutes` are for `create`.
 
     Raises:
-        SettingsRefused: the action needs a run, the run has no instance, or a running one would have to change.
-        StageFailed: the instance failed; with AWS's reason.
-        WaitTimedOut: it did not settle in time.
-        OwnershipRefused: what has its name is not the run's.
+        SettingsRefused: the action needs a run, the run has no instance, or a running instance would have to change.
+        StageFailed: the instance failed; the error has AWS's reason.
+        WaitTimedOut: the instance did not settle in time.
+        OwnershipRefused: an instance of that name belongs to somebody else.
         AwsFailed: AWS refused.
     """
     aws = Aws(Settings.load())
@@ -56,7 +56,7 @@ async def notebook(
         await publish_record(STAGE, run_id or "all runs", report)
         return report
     if run_id is None:
-        raise SettingsRefused(STAGE, f"action={action}", "it is done with one run's instance", "name a run_id")
+        raise SettingsRefused(STAGE, f"action={action}", "this action needs a run", "name a run_id")
     run = Run(aws, run_id)
     with run.lock():
         if action == "create":

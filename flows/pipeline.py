@@ -1,4 +1,4 @@
-"""The whole way: stage the data, train, deploy, load-test, report. A repeated command adopts what the first one made.
+"""Runs all stages: stage the data, train, deploy, load-test, report. A repeated command adopts what exists already.
 
 prefect deployment run 'pipeline/pipeline' -p data=sample -p training='{"instances": 2}'
 """
@@ -41,13 +41,13 @@ Result = TypeVar("Result")
 
 
 class StageClock:
-    """Wall seconds of the stages of one command, told as they begin and end."""
+    """Measures the wall time of the stages of one command, and reports when each begins and ends."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     async def time(self, stage: str, work: Awaitable[Result]) -> Result:
-        """Do the work of a stage; its seconds count also when it fails."""
+        """Await the work of a stage and return its result; the time is recorded also when the work fails."""
         log_stage(Stage(stage, "begins"))
         begun = time.perf_counter()
         try:
@@ -71,18 +71,18 @@ async def pipeline(
     load_test: bool = True,
     load: PipelineLoadOptions = PipelineLoadOptions(),
 ) -> RunSummary:
-    """Take a zip, URL, folder or `sample` to a load-tested endpoint behind a function, and report.
+    """Turn a zip, URL, folder or `sample` into a load-tested endpoint behind a function, and write the report.
 
-    A load test that fails fails the command after the report is written; one that is inconclusive is told in the
-    summary.
+    When the load test fails, the report is written first and then the error is raised. When it is inconclusive, the
+    summary says so.
 
     Args:
         data: A URL, a .zip, a folder, or `sample`.
-        run_id: Made from data and training if none is named, so that a repeat adopts what exists.
+        run_id: By default derived from data and training, so that a repeated command adopts what exists.
         training: The training on SageMaker.
-        ec2_instances: Train on this many EC2 instances over SSH too, and compare; 0 is not.
-        deploy: The endpoint, and what the function in front of it may fetch.
-        load_test: Load-test what was deployed.
+        ec2_instances: Also train on this many EC2 instances over SSH, and compare; 0 trains on none.
+        deploy: The endpoint, and the hosts from which the function in front of it may fetch photos.
+        load_test: Whether to load-test the deployment.
         load: The load test.
 
     Raises:
@@ -119,11 +119,11 @@ async def pipeline(
 
 
 async def _load_test(run: RunFolder, tested: LoadTestIdentity, load: LoadOptions) -> None:
-    """Test what is deployed, unless this very deployment was tested in this way before."""
+    """Load-test the deployment, unless the same deployment was tested with the same options before."""
     is_checked = load.mode == "checked"
     kept = run.find(ScalingVerdicts) if is_checked else run.find(LoadReport)
     if kept is not None and run.find(LoadTestIdentity) == tested:
-        say("loadtest: adopted, this deployment was tested so before")
+        say("loadtest: adopted the result of an earlier command; the deployment and the options are the same")
         return
     await loadtest(run.id, load)
     function = run.need(FunctionRef)  # a plan may have published another version

@@ -1,7 +1,7 @@
-"""stage_data: a zip, folder, URL or `sample` becomes a dataset in a bucket of ours.
+"""Stages a dataset: a zip, folder, URL or `sample` becomes shards and a manifest in the project's bucket.
 
-In order: find the bytes; look whether this very source is staged already; else decode and judge every image; only then
-touch AWS: the bucket, the shards, the manifest last. Run it with `prefect deployment run`, or as a part of `pipeline`.
+The steps are: bring the source to this machine; look whether it is staged already; otherwise decode and check every
+image. Only then is AWS changed: the bucket is created, the shards are uploaded, and the manifest is written last.
 """
 
 from __future__ import annotations
@@ -29,37 +29,61 @@ from tasks.run.settings import Settings
 
 @step("locate")
 def locate(source: str, settings: Settings) -> LocatedSource:
-    """Bring the source to this machine."""
+    """Bring the source to this machine.
+
+    Raises:
+        SourceRefused: the source does not exist or cannot be read safely.
+        DownloadFailed: the URL could not be fetched.
+    """
     return staging.locate(source, settings, show_progress)
 
 
 @step("find_unchanged")
 def find_unchanged(located: LocatedSource, cache: JudgementCache, aws: Aws) -> DatasetRef | None:
-    """Return the dataset that this source was staged to before, if it is whole."""
+    """Return the dataset to which this source was staged before, or None when it is missing or incomplete.
+
+    Raises:
+        AwsFailed: S3 refused.
+    """
     digest = cache.find()
     return None if digest is None else find_staged(aws, digest, located)
 
 
 @step("adopt")
 def adopt(dataset: DatasetRef, run: Run) -> None:
-    """Write down that this run uses a dataset that exists; the bucket is looked over."""
+    """Record in the ledger that this run uses an existing dataset, after checking the bucket's settings.
+
+    Raises:
+        OwnershipRefused: the bucket belongs to somebody else.
+        AwsFailed: S3 refused.
+    """
     ensure_bucket(run)
     run.ledger.adopt("s3-prefix", f"{dataset.uri}/")
 
 
 @step("judge_and_upload")
 def judge_and_upload(located: LocatedSource, cache: JudgementCache, run: Run) -> StagingOutcome:
-    """Decode and judge; when the data is good, create the bucket and upload."""
+    """Decode and check every image; when the data is good, create the bucket and upload.
+
+    Raises:
+        DataRefused: the data is unfit; nothing was created.
+        OwnershipRefused: the bucket belongs to somebody else.
+        AwsFailed: S3 refused.
+    """
     return staging.judge_and_upload(located, cache, run, show_progress)
 
 
 @flow(name="stage_data", persist_result=False)
 async def stage_data(source: str = "sample", run_id: RunId | None = None) -> DatasetRef:
-    """Stage a dataset named by a URL, a local zip or folder, or `sample`.
+    """Stage the dataset of a URL, a local zip or folder, or `sample`.
 
     Raises:
-        SourceRefused, DataRefused: the data is unfit; nothing was created.
-        TargetRefused, OwnershipRefused, AwsFailed: as they say.
+        SourceRefused: the source does not exist or cannot be read safely.
+        DownloadFailed: the URL could not be fetched.
+        DataRefused: the data is unfit; nothing was created.
+        TargetRefused: it is not clear which AWS is meant.
+        OwnershipRefused: the bucket belongs to somebody else.
+        AwsFailed: AWS refused.
         RunBusy: another process works on the run.
     """
     run = Run.load(run_id or naming.run_id_for(source))

@@ -1,8 +1,8 @@
-"""A step of a flow: a plain function that runs in a thread, as a task that Prefect shows by its name.
+"""Turns a plain function into a step of a flow: a Prefect task that runs the function in a thread.
 
-Why in a thread: flows are `async`, because a synchronous flow of Prefect 3.8 waits a second at its end; the work itself
-blocks on AWS, and would block the event loop. Why nothing is cached: arguments such as clients cannot be hashed, and
-what exists already is adopted by the functions themselves, which look at AWS instead of at an earlier call.
+A thread is needed because the work blocks on AWS and would block the event loop. The flows are `async` because a
+synchronous flow of Prefect 3.8 waits a second at its end. Results are not cached: arguments such as AWS clients cannot
+be hashed, and the functions themselves adopt what exists in AWS.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""teardown: a run, or all of kennel, taken out of the account, to zero.
+"""Removes everything of one run, or of all runs, from the account.
 
-By ledger and by tags, in the order that AWS needs; resources that are not ours are never touched. Without `yes` it asks
-at the terminal, and refuses where there is none.
+Resources are found by the ledgers and by tags, and removed in the order that AWS requires. A resource that does not
+belong to kennel is never removed. Without `yes` the flow asks at the terminal, and refuses where there is none.
 """
 
 from __future__ import annotations
@@ -16,31 +16,46 @@ from tasks.run.aws import Aws
 from tasks.run.naming import RunId
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
-from tasks.teardown.models import Models, keep_models
+from tasks.teardown.models import ModelCopies, keep_models
 from tasks.teardown.plan import Plan, plan_text
-from tasks.teardown.teardown import TeardownReport, confirm, draw_plan, execute
+from tasks.teardown.teardown import TeardownReport, confirm, execute, plan_teardown
 
 STAGE = "teardown"
 
 
 @step("plan_removals")
 def plan_removals(aws: Aws, run_id: str | None) -> Plan:
-    """Look at the account and show what would be removed; changes nothing."""
-    plan, warnings = draw_plan(aws, run_id)
+    """Find the account's resources and print what would be removed; nothing is changed.
+
+    Raises:
+        AwsFailed: a lookup failed.
+        LedgerRefused: a ledger is damaged.
+    """
+    plan, warnings = plan_teardown(aws, run_id)
     for line in (*warnings, plan_text(plan)):
         say(line)
     return plan
 
 
 @step("keep_copies")
-def keep_copies(aws: Aws, plan: Plan, *, yes: bool) -> Models:
-    """See to it that this machine has every model that the plan deletes."""
+def keep_copies(aws: Aws, plan: Plan, *, yes: bool) -> ModelCopies:
+    """Make sure that this machine has a copy of every model that the plan deletes.
+
+    Raises:
+        SettingsRefused: a model would be lost, and `yes` is not given.
+        AwsFailed: S3 refused to list the models.
+    """
     return keep_models(aws, plan, yes=yes, say=say)
 
 
 @step("remove")
-def remove(aws: Aws, plan: Plan, run_id: str | None, models: Models) -> TeardownReport:
-    """Remove what the plan says and verify that it is gone."""
+def remove(aws: Aws, plan: Plan, run_id: str | None, models: ModelCopies) -> TeardownReport:
+    """Remove the plan's resources and verify that they are gone.
+
+    Raises:
+        RunBusy: another process works on one of the runs; nothing was removed.
+        TeardownIncomplete: a resource still exists.
+    """
     return execute(aws, plan, run_id, say=say, models=models)
 
 
@@ -51,7 +66,9 @@ async def teardown(run_id: RunId | None = None, yes: bool = False) -> TeardownRe
     Raises:
         SettingsRefused: it was not confirmed, or a model would be lost and `yes` is not given.
         RunBusy: another process works on one of the runs; nothing was removed.
-        TeardownIncomplete: something is still there; the message names it.
+        TeardownIncomplete: a resource still exists; the message names it.
+        AwsFailed: a lookup failed.
+        LedgerRefused: a ledger is damaged.
     """
     aws = Aws(Settings.load())
     plan = await plan_removals(aws, run_id)

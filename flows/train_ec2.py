@@ -1,4 +1,4 @@
-"""Train on EC2 over SSH what train_sagemaker trains on SageMaker: launch, connect, train detached, bring back, end.
+"""Trains the model of `train_sagemaker` on EC2 over SSH: launch, connect, train, download the model, terminate.
 
 prefect deployment run 'train_ec2/train_ec2' -p run_id=dogs-1a2b3c4d -p training='{"instances": 2}'
 """
@@ -14,7 +14,8 @@ from flows.step import step
 from flows.train_sagemaker import stage_weights
 from tasks.ec2 import job as ec2_job
 from tasks.ec2.prices import choose_instances
-from tasks.ec2.run import InstanceWish, adopt_or_train, end_instances
+from tasks.ec2.run import InstanceOptions, adopt_or_train
+from tasks.ec2.terminate import end_instances
 from tasks.model.backbones import require_backbone
 from tasks.report import parity as comparison
 from tasks.run.artifacts import publish_record
@@ -31,36 +32,42 @@ compare_with_sagemaker = step("compare")(comparison.compare_with_sagemaker)
 
 
 def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 Prefect's names
-    """Terminate the run's instances, for a flow run that was cancelled or died before its own end could."""
+    """Terminate the run's instances when a flow run was cancelled or crashed before it could do that itself.
+
+    Raises:
+        TeardownIncomplete: an instance could not be terminated.
+        AwsFailed: EC2 refused.
+    """
     end_instances(Run.load(str(flow_run.parameters["run_id"])))
 
 
 @flow(name=STAGE, on_cancellation=[end_instances_of], on_crashed=[end_instances_of])
 async def train_ec2(run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOptions()) -> InstanceModel:
-    """Train the run's staged dataset on EC2 instances and end them, whatever comes.
+    """Train the run's staged dataset on EC2 instances, and terminate them even when the training fails.
 
-    A model that the same command made before is adopted, and so are instances that still work on it. If the run was
-    trained on SageMaker too, the two are compared.
+    The model of an earlier identical command is adopted, and so are instances that still train it. If the run was
+    trained on SageMaker too, the two models are compared.
 
     Args:
-        run_id: The run whose dataset it is.
+        run_id: The run whose dataset is trained on.
         training: The model, and the machines that train it.
 
     Raises:
         SettingsRefused: the run has no staged dataset.
-        LimitReached: no instance could be had of any candidate type.
-        StageFailed, RemoteFailed: the training failed, or an instance was not what was launched.
-        WaitTimedOut: an instance did not come up, or the training did not end.
+        LimitReached: EC2 has no instance of any candidate type.
+        StageFailed: the training failed, or was interrupted too often.
+        RemoteFailed: something went wrong on an instance or on the way to it.
+        WaitTimedOut: an instance did not come up, or the training did not end in time.
         AwsFailed: AWS refused.
     """
     require_backbone(training.backbone)
     run = Run.load(run_id)
     choice = choose_instances(finetune=training.finetune, requested=training.instance_type)
-    wish = InstanceWish(choice, training.spot, training.keep_on_failure_minutes)
+    options = InstanceOptions(choice, training.spot, training.keep_on_failure_minutes)
     with run.lock():
         await stage_weights(run, training)
         job = await plan_job(run, training)
-        model = await train(run, job, wish)
+        model = await train(run, job, options)
         run.keep(model)
         await publish_record(STAGE, run_id, model)
         parity = await compare_with_sagemaker(run, model)

@@ -1,4 +1,4 @@
-"""Train on SageMaker: package the code, make the role, create or adopt the job, follow it, check and keep its result.
+"""Trains on SageMaker: package the code, create the role, create or adopt the job, follow it, download its result.
 
 prefect deployment run 'train_sagemaker/train_sagemaker' -p run_id=dogs-1a2b3c4d -p training='{"instances": 2}'
 """
@@ -26,12 +26,12 @@ run_training = step("training job")(sagemaker.train_on_sagemaker)
 
 @flow(name=STAGE)
 async def train_sagemaker(run_id: RunId, training: TrainingOptions = TrainingOptions()) -> TrainedModel:
-    """Train the run's staged dataset; a job that the same command made before is adopted.
+    """Train the run's staged dataset; the job of an earlier identical command is adopted.
 
-    Packaged ImageNet weights are used where there are any and no others are named.
+    The ImageNet weights of an installed package are used if there are any and no others are named.
 
     Args:
-        run_id: The run whose dataset it is.
+        run_id: The run whose dataset is trained on.
         training: The model, and the machines that train it.
 
     Raises:

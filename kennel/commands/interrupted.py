@@ -57,7 +57,7 @@ def _own_runs_with_instances(runs: Path) -> list[str]:
 
 def main(names: list[str]) -> int:
     """Terminate the instances of these runs; an error is shown, and the instances' dead-man's switch remains."""
-    from tasks.ec2.run import end_instances
+    from tasks.ec2.terminate import end_instances
     from tasks.run.handle import Run
 
     console.begin("kennel")

@@ -1,4 +1,4 @@
-"""Training on EC2 instances: prices, plan, access, launch, the remote job and its result, the end of the instances.
+"""Training on EC2: prices, plan, access and launch of the instances, the job on them, its result, their termination.
 
 May import `run`, `account`, `model` and `ssh`.
 """

@@ -1,7 +1,7 @@
-"""Who gets into a run's instances: a key pair that is ours, and a security group that is open to our address alone.
+"""Gives the caller access to a run's instances: a key pair, and a security group that only the caller's address passes.
 
-Both are created or adopted by their names, brought to what is wanted, and left alone when they are not this run's. The
-group lives in the default VPC: one rule for SSH from the caller, and with several instances one for TCP among them.
+Both are created, or adopted by their names and corrected; they are refused when they belong to somebody else. The group
+is in the default VPC. It has one rule for SSH from the caller, and with several instances one for TCP among them.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from tasks.run.waiting import say, wait_for
 
 ADDRESS_SECONDS = 10.0
 VISIBLE_SECONDS = 30.0
-"""EC2 may take a moment to show, on every server, a group that was just made."""
+"""How long it may take until all of EC2's servers know a new group."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """What a launch needs so that we, and nobody else, get in; `ssh_from` is a CIDR."""
+    """What a launch needs so that only the caller can log in; `ssh_from` is a CIDR."""
 
     key_name: str
     login_key: Path
@@ -50,7 +50,7 @@ class Rule:
     source: str
 
     def permission(self) -> dict[str, Any]:
-        """Return it as EC2 spells it."""
+        """Return the rule in the form of EC2's IpPermissions."""
         ports = {"IpProtocol": "tcp", "FromPort": self.from_port, "ToPort": self.to_port}
         if self.source.startswith("sg-"):
             return {**ports, "UserIdGroupPairs": [{"GroupId": self.source}]}
@@ -58,12 +58,12 @@ class Rule:
 
 
 def ensure_access(run: Run, *, instance_count: int = 1) -> Access:
-    """Make or adopt the run's key pair and security group.
+    """Create or adopt the run's key pair and security group.
 
     Raises:
-        OwnershipRefused: one of that name exists and does not carry this run's tags.
+        OwnershipRefused: one of them exists and does not carry this run's tags.
         NotFound: there is no default VPC.
-        Unreachable: our own address could not be found out.
+        Unreachable: the caller's address could not be found out.
         AwsFailed: EC2 refused.
     """
     source = ssh_source(run.settings)
@@ -83,10 +83,10 @@ def ssh_source(settings: Settings) -> str:
 
 
 def caller_address(settings: Settings) -> ipaddress.IPv4Address:
-    """Ask `caller_address_source` for the address that our connections come from (no proxy: SSH uses none either).
+    """Ask `caller_address_source` for the address that our connections come from; like SSH, this uses no proxy.
 
     Raises:
-        Unreachable: nothing answered within 10 s, or with something other than an IPv4 address.
+        Unreachable: nothing answered within 10 s, or the answer is not an IPv4 address.
     """
     url = settings.caller_address_source()
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -95,15 +95,15 @@ def caller_address(settings: Settings) -> ipaddress.IPv4Address:
             text = answer.read(64).decode("ascii").strip()
         return ipaddress.IPv4Address(text)
     except (urllib.error.URLError, OSError, HTTPException, ValueError) as error:
-        named = "export KENNEL_SSH_FROM=<your IPv4 address>/32"
-        raise Unreachable("security group: our own address", f"{url} did not tell it", str(error), named) from error
+        set_it = "export KENNEL_SSH_FROM=<your IPv4 address>/32"
+        raise Unreachable("security group: our own address", f"{url} did not tell it", str(error), set_it) from error
 
 
 # --- the key pair -----------------------------------------------------------------------------------------------------
 
 
 def ensure_key_pair(run: Run, key: KeyFile) -> str:
-    """Import the login key's public half, or adopt the key pair; one of ours with an older key is replaced.
+    """Import the login key's public half, or adopt the run's key pair; a key pair of another key is replaced.
 
     Raises:
         OwnershipRefused: a key pair of that name does not carry this run's tags.
@@ -117,7 +117,7 @@ def ensure_key_pair(run: Run, key: KeyFile) -> str:
             if _is_same_key(found, key):
                 run.ledger.adopt("key-pair", name, str(found["KeyPairId"]))
                 return name
-            say(f"key pair {name}: its private key is not here any more, replaced")
+            say(f"key pair {name}: its private key is no longer on this machine, so it is replaced")
             run.aws.client("ec2").delete_key_pair(KeyName=name)
         with run.ledger.create("key-pair", name) as row:
             row.identifier = _import(run.aws, run.id, name, key)
@@ -130,7 +130,11 @@ def key_pair_name(run_id: str) -> str:
 
 
 def find_key_pair(aws: Aws, name: str) -> Mapping[str, Any] | None:
-    """Return DescribeKeyPairs' entry with the public key, or None when there is none of that name."""
+    """Return DescribeKeyPairs' entry with the public key, or None when there is none of that name.
+
+    Raises:
+        ClientError: EC2 refused for another reason.
+    """
     try:
         answer = aws.client("ec2").describe_key_pairs(KeyNames=[name], IncludePublicKey=True)
     except ClientError as error:
@@ -142,7 +146,7 @@ def find_key_pair(aws: Aws, name: str) -> Mapping[str, Any] | None:
 
 
 def _import(aws: Aws, run_id: str, name: str, key: KeyFile) -> str:
-    """Import the key; an answer that was lost on its way is recognised by our key being there."""
+    """Import the key; when only the answer was lost, EC2 has our key, and that counts as success."""
     tags = [{"ResourceType": "key-pair", "Tags": naming.tag_list(run_id)}]
     try:
         answer = aws.client("ec2").import_key_pair(
@@ -154,7 +158,7 @@ def _import(aws: Aws, run_id: str, name: str, key: KeyFile) -> str:
         if found is None or not _is_same_key(found, key):
             raise
         _refuse_foreign(f"key pair {name}", found, run_id)
-        say(f"key pair {name}: it was imported although the answer was lost")
+        say(f"key pair {name}: AWS's answer was lost, but the key was imported")
         return str(found["KeyPairId"])
 
 
@@ -166,7 +170,7 @@ def _is_same_key(found: Mapping[str, Any], key: KeyFile) -> bool:
 
 
 def ensure_group(run: Run, *, ssh_from: str, is_shared: bool) -> str:
-    """Make or adopt the group and bring its ingress rules to what is wanted; return its id.
+    """Create or adopt the security group, set its ingress rules, and return its id.
 
     Raises:
         OwnershipRefused: a group of that name does not carry this run's tags.
@@ -185,17 +189,21 @@ def ensure_group(run: Run, *, ssh_from: str, is_shared: bool) -> str:
             group_id = str(found["GroupId"])
             run.ledger.adopt("security-group", name, group_id)
         wanted = {Rule(run.settings.ssh_port, run.settings.ssh_port, ssh_from)}
-        _have_rules(run.aws, group_id, wanted | ({Rule(0, 65_535, group_id)} if is_shared else set()))
+        _set_rules(run.aws, group_id, wanted | ({Rule(0, 65_535, group_id)} if is_shared else set()))
     return group_id
 
 
 def group_name(run_id: str) -> str:
-    """Return the name of a run's security group ("sg-" may not be its beginning)."""
+    """Return the name of a run's security group; EC2 refuses names that begin with "sg-"."""
     return naming.resource_name(run_id, "ssh")
 
 
 def find_group(aws: Aws, name: str, vpc: str | None = None) -> Mapping[str, Any] | None:
-    """Return DescribeSecurityGroups' entry: of that name in `vpc`, or in any, then one of kennel's first."""
+    """Return DescribeSecurityGroups' entry of that name in `vpc`, or in any VPC, preferring one with kennel's tag.
+
+    Raises:
+        ClientError: EC2 refused.
+    """
     filters = [{"Name": "group-name", "Values": [name]}, *([{"Name": "vpc-id", "Values": [vpc]}] if vpc else [])]
     pages = aws.client("ec2").get_paginator("describe_security_groups").paginate(Filters=filters)
     found = [group for page in pages for group in page["SecurityGroups"] if group["GroupName"] == name]
@@ -204,12 +212,12 @@ def find_group(aws: Aws, name: str, vpc: str | None = None) -> Mapping[str, Any]
 
 
 def tags_of(described: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tags of anything that EC2 describes."""
+    """Return the tags of a resource that EC2 described."""
     return {tag["Key"]: tag["Value"] for tag in described.get("Tags", [])}
 
 
 def rules_of(group: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """Yield (source, permission) of a group's ingress, one for each source; the permission has its ports."""
+    """Yield (source, permission) for each source of a group's ingress rules; the permission has the ports."""
     for permission in group.get("IpPermissions", []):
         bare = {key: permission[key] for key in ("IpProtocol", "FromPort", "ToPort") if key in permission}
         for kind, field in (("IpRanges", "CidrIp"), ("Ipv6Ranges", "CidrIpv6"), ("PrefixListIds", "PrefixListId")):
@@ -222,13 +230,13 @@ def rules_of(group: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]
 def _default_vpc(aws: Aws) -> str:
     vpcs = aws.client("ec2").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
     if not vpcs:
-        why = "instances and their security group live in it"
+        why = "kennel puts its instances and their security group into it"
         raise NotFound("default VPC", f"{aws.region} has none", why, "aws ec2 create-default-vpc")
     return str(vpcs[0]["VpcId"])
 
 
 def _create_group(aws: Aws, run_id: str, name: str, vpc: str) -> str:
-    """Create the group; an answer that was lost on its way is recognised by the group being there and ours."""
+    """Create the group; when only the answer was lost, the group exists, and that counts as success."""
     ec2 = aws.client("ec2")
     tags = [{"ResourceType": "security-group", "Tags": naming.tag_list(run_id)}]
     what = f"SSH to the EC2 instances of kennel run {run_id}"
@@ -240,23 +248,23 @@ def _create_group(aws: Aws, run_id: str, name: str, vpc: str) -> str:
         if found is None:
             raise
         _refuse_foreign(f"security group {name}", found, run_id)
-        say(f"security group {name}: it was created although the answer was lost")
+        say(f"security group {name}: AWS's answer was lost, but the group was created")
         return str(found["GroupId"])
 
 
-def _have_rules(aws: Aws, group_id: str, wanted: set[Rule]) -> None:
-    """Add the rules that are missing, then revoke what else is there, such as an address that we had before."""
-    present = list(rules_of(_described(aws, group_id)))
+def _set_rules(aws: Aws, group_id: str, wanted: set[Rule]) -> None:
+    """Add the rules that are missing, then revoke all others, such as the caller's former address."""
+    present = list(rules_of(_wait_visible(aws, group_id)))
     for rule in wanted:
         if not any(_is_rule(rule, source, permission) for source, permission in present):
             _authorize(aws, group_id, rule)
     for source, permission in present:
         if not any(_is_rule(rule, source, permission) for rule in wanted):
-            say(f"security group {group_id}: {source} may not come in any more")
+            say(f"security group {group_id}: {source} has no access any more")
             aws.client("ec2").revoke_security_group_ingress(GroupId=group_id, IpPermissions=[permission])
 
 
-def _described(aws: Aws, group_id: str) -> Mapping[str, Any]:
+def _wait_visible(aws: Aws, group_id: str) -> Mapping[str, Any]:
     def probe() -> tuple[Mapping[str, Any] | None, str]:
         try:
             return aws.client("ec2").describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0], "there"
@@ -269,7 +277,7 @@ def _described(aws: Aws, group_id: str) -> Mapping[str, Any]:
 
 
 def _authorize(aws: Aws, group_id: str, rule: Rule) -> None:
-    """Add a rule; that it is there already is the second answer to a call whose first one was lost."""
+    """Add a rule; EC2 says that it is a duplicate when the answer to a first call was lost."""
     try:
         aws.client("ec2").authorize_security_group_ingress(GroupId=group_id, IpPermissions=[rule.permission()])
     except ClientError as error:
@@ -285,5 +293,5 @@ def _is_rule(rule: Rule, source: str, permission: Mapping[str, Any]) -> bool:
 def _refuse_foreign(where: str, described: Mapping[str, Any], run_id: str) -> None:
     carried = tags_of(described)
     if any(carried.get(key) != value for key, value in naming.tags(run_id).items()):
-        why = f"it does not carry the tags of run {run_id}, so it is somebody else's"
+        why = f"it does not carry the tags of run {run_id}, so it belongs to somebody else"
         raise OwnershipRefused(where, "it exists already", why, "kennel run --run-id <another name>")

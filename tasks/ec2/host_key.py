@@ -1,8 +1,8 @@
-"""The ed25519 keys of a run's instances: made here before the launch, so that the first connection is to a known host.
+"""Creates the ed25519 keys of a run's instances before their launch, so that the first connection is to a known host.
 
-`runs/<run id>/ec2/` (0700) holds `login_key`, which lets us in, and `host_key_<number>` for each instance, which
-cloud-init installs there; private halves are 0600, and a repeated command finds them again. Touches those files only.
-A run that is torn down has no use for them: `remove_keys`.
+`runs/<run id>/ec2/` (mode 0700) holds `login_key`, the key to log in with, and `host_key_<number>` for each instance,
+which cloud-init installs there. The files have mode 0600, and a repeated command reads them again. A teardown deletes
+them with `remove_keys`. This module touches no other files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HOST = "host_key_"
 
 @dataclass(frozen=True)
 class KeyFile:
-    """A private key in a file, and its public half as one line ("ssh-ed25519 AAAA…", without a comment)."""
+    """The path of a private key, and its public half as one line ("ssh-ed25519 AAAA…", without a comment)."""
 
     path: Path
     public: str
@@ -42,16 +42,16 @@ class KeyFile:
 
 
 def login_key(run_dir: Path) -> KeyFile:
-    """Make the run's login key, or find it.
+    """Create the run's login key, or read it when it exists.
 
     Raises:
-        LedgerRefused: the file is there and is no ed25519 key, or others can read it.
+        LedgerRefused: the file exists and is not an ed25519 key, or others can read it.
     """
     return _ensure(login_path(run_dir))
 
 
 def host_key(run_dir: Path, number: int) -> KeyFile:
-    """Make the host key of the run's instance `number` (from 1), or find it.
+    """Create the host key of the run's instance `number` (from 1), or read it when it exists.
 
     Raises:
         LedgerRefused: as for `login_key`.
@@ -60,12 +60,12 @@ def host_key(run_dir: Path, number: int) -> KeyFile:
 
 
 def login_path(run_dir: Path) -> Path:
-    """Return where a run's login key is, or would be."""
+    """Return the path of a run's login key, whether or not it exists."""
     return run_dir / FOLDER / LOGIN
 
 
 def known_host_key(run_dir: Path, number: int) -> str:
-    """Return the public line that the run's instance `number` must answer with, "" when the key is not here.
+    """Return the public host key of the run's instance `number`, or "" when its file is not on this machine.
 
     Raises:
         LedgerRefused: as for `login_key`.
@@ -75,7 +75,7 @@ def known_host_key(run_dir: Path, number: int) -> str:
 
 
 def remove_keys(run_dir: Path) -> None:
-    """Delete every private key of a run; records beside them stay. Nothing to delete is fine."""
+    """Delete the private keys of a run, if there are any; the records beside them stay."""
     for path in (login_path(run_dir), *(run_dir / FOLDER).glob(f"{HOST}*")):
         path.unlink(missing_ok=True)
 
@@ -93,7 +93,8 @@ def _new_key() -> bytes:
 def _public_of(path: Path) -> str:
     state = path.lstat()
     if not stat.S_ISREG(state.st_mode) or state.st_mode & 0o077:
-        why = f"a private key is a file that nobody else can read, and this one has mode {stat.filemode(state.st_mode)}"
+        mode = stat.filemode(state.st_mode)
+        why = f"a private key has to be a regular file that only its owner can read, and this one has mode {mode}"
         raise LedgerRefused("key", str(path), why, f"chmod 600 {path}, if nobody else read it; else kennel down")
     try:
         key = load_ssh_private_key(path.read_bytes(), password=None)
@@ -105,5 +106,5 @@ def _public_of(path: Path) -> str:
 
 
 def _no_key(path: Path, why: str) -> LedgerRefused:
-    remove = f"kennel down {path.parent.parent.name}, which removes the instances that know the key and the file"
-    return LedgerRefused("key", f"{path} is no ed25519 key that kennel made", why, remove)
+    remove = f"kennel down {path.parent.parent.name}, which removes the file and the instances that use the key"
+    return LedgerRefused("key", f"{path} is not an ed25519 key that kennel created", why, remove)

@@ -1,7 +1,7 @@
-"""A training job for EC2 instances, planned as data: what makes it what it is, and what each instance is told.
+"""Plans a training job for EC2 instances, and writes the specification that each instance gets.
 
-The counterpart of `training_job`: the same dataset, weights, code and arguments, without the SageMaker SDK. The digest
-of the plan names the job's folder on the instances and its outputs in S3, so that a repeated command finds its own.
+The job has the same inputs as one on SageMaker and does not use the SageMaker SDK. The digest of the plan is the name
+of the job's folder on the instances and in S3, so that a repeated command finds its own job.
 """
 
 from __future__ import annotations
@@ -10,55 +10,41 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tasks.account import objects
 from tasks.account.roles import run_prefix
 from tasks.model.code import git_commit, stage_training_code
+from tasks.model.inputs import TrainingInputs
 from tasks.model.weights import FILE_NAME
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound
 from tasks.run.handle import Run
 from tasks.run.options import Ec2TrainingOptions
-from tasks.run.records import DatasetRef, Hyperparameters, WeightsRef
+from tasks.run.records import DatasetRef, WeightsRef
 
-SPLITS_DEALT_OUT = ("train", "validation", "test")
+SHARDED_SPLITS = ("train", "validation", "test")
 FOLDER = "kennel"
-"""In the login's home on an instance."""
+"""The folder of all jobs in the login's home on an instance."""
 
 
 @dataclass(frozen=True)
-class RemoteJob:
-    """Everything that makes a job on instances what it is; `code_dir` holds `training/` and nothing else."""
+class RemoteJob(TrainingInputs):
+    """A training job on EC2 before it exists: its inputs, and how it is spread over instances."""
 
-    run_id: str
     instance_count: int
     processes_per_instance: int
     spot: bool
     max_runtime_seconds: int
-    hyperparameters: Hyperparameters
-    dataset: DatasetRef
-    weights: WeightsRef | None
-    code_dir: Path
-    code_digest: str
-    git_commit: str | None
 
     @property
     def spec_digest(self) -> str:
-        """The sha256 of what makes the outcome another one; market, limits and the commit alone do not."""
-        spec = {
-            "processes": [self.instance_count, self.processes_per_instance],
-            "arguments": self.hyperparameters.arguments,
-            "data": self.dataset.uri,
-            "weights": self.weights.uri if self.weights else None,
-            "code": self.code_digest,
-        }
-        return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+        """The sha256 of everything that may change the outcome; the market and the time limit do not."""
+        return self.digest_with({"processes": [self.instance_count, self.processes_per_instance]})
 
     @property
     def name(self) -> str:
-        """The job's name: its folder on the instances and in S3."""
+        """The job's name, which is also its folder's on the instances and in S3."""
         return f"ec2-{self.spec_digest[:8]}"
 
     @property
@@ -68,22 +54,22 @@ class RemoteJob:
 
     @property
     def checkpoints(self) -> str:
-        """The S3 prefix that survives an instance, without a slash at its end."""
+        """The S3 prefix of the checkpoints, without a slash at its end."""
         return f"{run_prefix(self.run_id)}/ec2/checkpoints/{self.name}"
 
     @property
     def model_key(self) -> str:
-        """The S3 key of the model, laid out as SageMaker does it."""
+        """The S3 key of the model, in SageMaker's layout."""
         return f"{run_prefix(self.run_id)}/ec2/output/{self.name}/output/model.tar.gz"
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The script's arguments, one word each."""
+        """The arguments of the training script, one word each."""
         return tuple(f"--{name}={_word(value)}" for name, value in self.hyperparameters.arguments.items())
 
 
 def plan_job(run: Run, training: Ec2TrainingOptions) -> RemoteJob:
-    """Package the code and say what the job will be.
+    """Package the code and return the plan of the job.
 
     Raises:
         SettingsRefused: the run has no staged dataset.
@@ -107,7 +93,7 @@ def plan_job(run: Run, training: Ec2TrainingOptions) -> RemoteJob:
 def instance_specs(aws: Aws, job: RemoteJob, hosts: Sequence[str]) -> list[bytes]:
     """Return spec.json for each of `hosts` (private addresses, in rank order), as training/on_instance.py reads it.
 
-    Splits are dealt out as SageMaker's ShardedByS3Key does: key i goes to host i mod n; the rest goes to every host.
+    Shards are divided as by SageMaker's ShardedByS3Key: key i goes to host i mod n. The other inputs go to every host.
 
     Raises:
         NotFound: the dataset's manifest is gone from S3.
@@ -115,7 +101,7 @@ def instance_specs(aws: Aws, job: RemoteJob, hosts: Sequence[str]) -> list[bytes
     shards, whole = _inputs(aws, job)
     specs = []
     for rank in range(len(hosts)):
-        own = [entry for split in SPLITS_DEALT_OUT for entry in shards[split][rank :: len(hosts)]]
+        own = [entry for split in SHARDED_SPLITS for entry in shards[split][rank :: len(hosts)]]
         spec = {
             "region": aws.region,
             "bucket": job.dataset.bucket,
@@ -134,7 +120,7 @@ def instance_specs(aws: Aws, job: RemoteJob, hosts: Sequence[str]) -> list[bytes
 
 
 def _inputs(aws: Aws, job: RemoteJob) -> tuple[dict[str, list[dict[str, str]]], list[dict[str, str]]]:
-    """Return the shards by split and what every host gets, each with the sha256 that it must arrive with."""
+    """Return the shards by split, and the files that every host gets, each with its sha256."""
     data = job.dataset
     key = f"{data.prefix}/manifest.json"
     manifest = objects.read_object(aws, data.bucket, key)
@@ -148,7 +134,7 @@ def _inputs(aws: Aws, job: RemoteJob) -> tuple[dict[str, list[dict[str, str]]], 
     whole = [_entry(key, "manifest", hashlib.sha256(manifest).hexdigest())]
     if job.weights is not None:
         whole.append(_entry(f"{job.weights.prefix}/{FILE_NAME}", "weights", job.weights.sha256))
-    return {split: sorted(shards.get(split, []), key=lambda e: e["key"]) for split in SPLITS_DEALT_OUT}, whole
+    return {split: sorted(shards.get(split, []), key=lambda e: e["key"]) for split in SHARDED_SPLITS}, whole
 
 
 def _entry(key: str, folder: str, sha256: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""An EC2 instance as it is to be: a plan is data that can be shown, costed and compared before anything is launched.
+"""Plans an EC2 instance: a plan is data that can be shown, costed and compared before anything is launched.
 
-Resolves the image by its SSM parameter, writes the user data and builds the request; the only calls are lookups. The
-user data gives the instance the host key that we pinned and arms its dead-man's switch.
+It finds the image by an SSM parameter, writes the user data and builds the request; its only calls are lookups. The
+user data gives the instance the host key that we pinned, and schedules the instance's shutdown. This dead-man's switch
+ends the instance when no heartbeat postpones it.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from tasks.run.handle import Run
 from tasks.run.settings import Settings
 
 USER = "ubuntu"
-"""The login of the Deep Learning AMIs that are built on Ubuntu."""
+"""The user to log in as on Deep Learning AMIs that are built on Ubuntu."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """An AMI; its root volume has at least `volume_gib`."""
+    """An AMI, and the size that the root volume of its instances gets."""
 
     image_id: str
     root_device: str
@@ -36,7 +37,7 @@ class Image:
 
 @dataclass(frozen=True)
 class InstancePlan:
-    """Everything that makes an instance what it is; `number` counts the run's instances from 1."""
+    """An instance before it exists; `number` counts the run's instances from 1."""
 
     run_id: str
     number: int
@@ -52,16 +53,16 @@ class InstancePlan:
 
     @property
     def spec_digest(self) -> str:
-        """Sixteen digits that an instance must carry to be adopted: our keys, the offers, the profile and the group.
+        """Sixteen digits of a sha256 over keys, offers, profile and group; an instance must carry them to be adopted.
 
-        The image is not among them: "latest" may move while a training runs.
+        The image is left out: a parameter that names the latest image may change while a training runs.
         """
         offers = sorted(offer.label for offer in self.offers)
         spec = [self.host_key.public, self.access.login_public, offers, self.profile, self.access.group_id]
         return hashlib.sha256(json.dumps(spec).encode()).hexdigest()[:16]
 
     def request(self, offer: Offer, name: str) -> dict[str, Any]:
-        """Return RunInstances' parameters, all but the ClientToken, for one offer."""
+        """Return RunInstances' parameters for one offer, without the ClientToken."""
         tags = [
             *naming.tag_list(self.run_id),
             {"Key": "Name", "Value": name},
@@ -85,7 +86,7 @@ class InstancePlan:
         return request | ({"InstanceMarketOptions": _SPOT} if offer.is_spot else {})
 
     def digest(self, offer: Offer) -> str:
-        """Eight digits of the request: a ClientToken that was used for one request is refused for another."""
+        """Return eight digits of a sha256 over the request: EC2 refuses a ClientToken that another request used."""
         request = json.dumps(self.request(offer, ""), sort_keys=True)
         return hashlib.sha256(request.encode()).hexdigest()[:8]
 
@@ -109,7 +110,7 @@ def plan_instance(
     spot: bool,
     number: int = 1,
 ) -> InstancePlan:
-    """Plan the run's instance `number`; makes its host key, or finds it, and looks the image up.
+    """Plan the run's instance `number`, after creating or reading its host key and looking up the image.
 
     Raises:
         NotFound: the image's parameter or the image does not exist in this region.
@@ -133,7 +134,7 @@ def plan_instance(
 
 
 def find_image(aws: Aws) -> Image:
-    """Look the image up that the setting `ec2_image_parameter` names in SSM, and how large its root volume must be.
+    """Look up the image that the setting `ec2_image_parameter` names in SSM, and how large its root volume must be.
 
     Raises:
         NotFound: the parameter or the image does not exist in this region.
@@ -154,8 +155,8 @@ def find_image(aws: Aws) -> Image:
 def user_data(key: KeyFile, *, dead_man_minutes: int) -> str:
     """Return the cloud-config: our host key in place of generated ones, then the dead-man's switch.
 
-    Armed by `runcmd`, not `bootcmd`: that early in the boot logind does not answer yet, and systemd's `shutdown +N`
-    would power off at once. Every value is written as JSON, which is YAML and needs no quoting rules of its own.
+    The shutdown is scheduled by `runcmd`, not `bootcmd`: that early in the boot logind does not answer yet, and
+    systemd's `shutdown +N` would power off at once. Every value is written as JSON, which is valid YAML.
     """
     private, public = json.dumps(key.private()), json.dumps(key.public)
     arm = json.dumps(["shutdown", "--no-wall", "-h", f"+{dead_man_minutes}"])
@@ -171,12 +172,12 @@ def user_data(key: KeyFile, *, dead_man_minutes: int) -> str:
 
 
 def dead_man_minutes(settings: Settings, minutes: int | None = None) -> int:
-    """Return `minutes` of ours (None: the setting's) in an instance's: the embedded AWS's clock may run faster."""
+    """Convert real minutes (default: the setting `dead_man_minutes`) to those of the embedded AWS's faster clock."""
     return math.ceil((settings.dead_man_minutes if minutes is None else minutes) * settings.time_scale)
 
 
 def dead_man_command(minutes: int) -> str:
-    """Return the heartbeat to run on the instance over SSH: it puts the shutdown off to its `minutes` from now."""
+    """Return the command of the heartbeat: run on the instance, it postpones the shutdown to `minutes` from now."""
     return f"sudo shutdown --no-wall -h +{minutes}"
 
 

@@ -1,7 +1,8 @@
-"""Which EC2 types a training may run on, in which order, why, and what each costs an hour.
+"""Chooses the EC2 types that a training may run on, and gives the reason and the price of an hour of each.
 
-A dated price table is part of the code; AWS's own price list replaces its figures when it answers, and the source is
-said either way. Spot prices are estimates from a typical factor. Not covered: storage, data transfer, savings plans.
+The code contains a dated price table. When AWS's price list answers, its prices replace those of the table; the source
+is recorded in both cases. Spot prices are estimates from a typical factor. Storage, data transfer and savings plans are
+not covered.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ TABLE_DATE = "2025"
 TABLE_REGION = "us-east-1"
 SPOT_NOTE = "spot at a typical fraction of that, an estimate"
 TABLE_SOURCE = f"bundled list prices of {TABLE_DATE} for {TABLE_REGION}, Linux on-demand; {SPOT_NOTE}"
+MINIMUM_BILLED_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class InstanceType:
-    """An EC2 type. `usd_per_hour` is on-demand, None when unknown; `spot_factor` the typical share of it for spot."""
+    """An EC2 type; `usd_per_hour` is the on-demand price, None when unknown, `spot_factor` the share paid for spot."""
 
     name: str
     vcpus: int | None
@@ -55,7 +57,7 @@ TABLE: Mapping[str, InstanceType] = {
         InstanceType("g6.xlarge", 4, 16, 0.8048, 0.45, has_gpu=True),
     )
 }
-"""Nitro types only: they take an encrypted gp3 root and the current Deep Learning AMIs."""
+"""The table has Nitro types only: they support an encrypted gp3 root volume and the current Deep Learning AMIs."""
 
 FROZEN = ("c7i.xlarge", "m7i.xlarge", "c6i.xlarge", "c5.xlarge", "m5.xlarge")
 FINETUNE = ("g4dn.xlarge", "g6.xlarge", "g5.xlarge", "g4dn.2xlarge", "g5.2xlarge")
@@ -63,7 +65,7 @@ FINETUNE = ("g4dn.xlarge", "g6.xlarge", "g5.xlarge", "g4dn.2xlarge", "g5.2xlarge
 
 @dataclass(frozen=True)
 class Offer:
-    """One type on one market, and what an hour of it costs."""
+    """One type on one market (spot or on-demand), and the price of an hour."""
 
     instance_type: str
     is_spot: bool
@@ -72,26 +74,26 @@ class Offer:
 
     @property
     def label(self) -> str:
-        """Its name in records: "c7i.xlarge spot"."""
+        """The offer's name in records, such as "c7i.xlarge spot"."""
         return f"{self.instance_type} {'spot' if self.is_spot else 'on-demand'}"
 
 
 @dataclass(frozen=True)
 class InstanceCandidates:
-    """The types to try, in order: the first for `reason`, the others when EC2 has none. `prices` is the source."""
+    """The types to try, in order: `reason` says why the first, `prices` where the prices are from."""
 
     types: tuple[InstanceType, ...]
     reason: str
     prices: str
 
     def offers(self, *, spot: bool) -> tuple[Offer, ...]:
-        """Return what to ask EC2 for, in order: with `spot`, every type on the spot market before any on-demand."""
+        """Return the offers to ask EC2 for, in order: with `spot`, all types on the spot market come first."""
         on_demand = tuple(Offer(item.name, False, item.usd_per_hour, item.has_gpu) for item in self.types)
         return (*(_spot_offer(item) for item in self.types), *on_demand) if spot else on_demand
 
 
 def choose_instances(*, finetune: bool, requested: str | None = None) -> InstanceCandidates:
-    """Choose the types of a training run by the bundled table; no call is made.
+    """Choose the types for a training from the bundled table, without a call to AWS.
 
     Raises:
         SettingsRefused: `requested` is no EC2 type ("ml.m5.xlarge" is SageMaker's name).
@@ -106,9 +108,9 @@ def choose_instances(*, finetune: bool, requested: str | None = None) -> Instanc
 
 
 def with_current_prices(aws: Aws, candidates: InstanceCandidates) -> InstanceCandidates:
-    """Return the candidates with AWS's list prices of today for the region in use, or as they are when it has none.
+    """Return the candidates with AWS's current list prices for the region, or unchanged when the list does not answer.
 
-    `prices` says which: an answer that does not come is no error, because a price only informs.
+    `prices` says which of the two. A missing answer is no error, because nothing depends on a price.
     """
     try:
         listed = {item.name: _list_price(aws, item.name) for item in candidates.types}
@@ -124,12 +126,12 @@ def with_current_prices(aws: Aws, candidates: InstanceCandidates) -> InstanceCan
 
 
 def cost_usd(usd_per_hour: float | None, seconds: float) -> float | None:
-    """Return what `seconds` of an instance cost, or None without a known price; EC2 bills 60 s at least."""
-    return None if usd_per_hour is None else usd_per_hour * max(60.0, seconds) / 3600.0
+    """Return the cost of `seconds` of an instance, or None when the price is unknown; EC2 bills at least 60 s."""
+    return None if usd_per_hour is None else usd_per_hour * max(MINIMUM_BILLED_SECONDS, seconds) / 3600.0
 
 
 def hourly_price(instance_type: str, offers: Sequence[Offer], *, is_spot: bool) -> float | None:
-    """Return the price in USD an hour of a type on a market: an offer's, else the bundled table's, else None."""
+    """Return the price of a type on a market in USD an hour: an offer's, else the bundled table's, else None."""
     for offer in offers:
         if (offer.instance_type, offer.is_spot) == (instance_type, is_spot):
             return offer.usd_per_hour
@@ -145,12 +147,12 @@ def _why_frozen() -> str:
     more = 100 * (first.usd_per_hour / older.usd_per_hour - 1)
     return (
         "frozen backbone: one forward pass per image, then a small head; 7th-generation Intel multiplies bfloat16 in "
-        f"hardware (AMX) at {more:.0f} % more an hour than the generation before, and a GPU would idle for the head"
+        f"hardware (AMX) and costs {more:.0f} % more an hour than the 6th; a GPU would idle while the head is trained"
     )
 
 
 def _why_finetune() -> str:
-    return "fine-tuning runs the backbone both ways every epoch: the cheapest type with a GPU"
+    return "fine-tuning runs the backbone forward and backward in every epoch: the cheapest type with a GPU"
 
 
 def _unknown(name: str) -> InstanceType:
@@ -167,12 +169,12 @@ def _spot_offer(item: InstanceType) -> Offer:
 
 
 def _priced(item: InstanceType, price: float | None) -> InstanceType:
-    """A type that the list lacks has no price: the table's would be another region's or another day's."""
+    """Set a type's price; it becomes None when AWS does not list it: the table's is of another region or date."""
     return dataclasses.replace(item, usd_per_hour=price)
 
 
 def _list_price(aws: Aws, name: str) -> float | None:
-    """Ask for the on-demand price in USD an hour (Linux, shared tenancy, no licence); None when it is not listed."""
+    """Return the listed on-demand price in USD an hour (Linux, shared tenancy, no licence), None when unlisted."""
     wanted = {
         "instanceType": name,
         "regionCode": aws.region,

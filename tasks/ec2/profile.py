@@ -1,6 +1,6 @@
-"""The instance profile of a run: what hands the instance role's credentials to its EC2 instances.
+"""Creates or adopts a run's instance profile, which gives its EC2 instances the credentials of the instance role.
 
-Created or adopted, with exactly that one role in it; one that is not this run's is left alone.
+The profile holds exactly that one role. A profile that belongs to somebody else is refused and not changed.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from tasks.run.handle import Run
 from tasks.run.waiting import say, wait_for
 
 VISIBLE_SECONDS = 30.0
-"""IAM takes seconds to know a role everywhere that was just made."""
+"""IAM takes seconds until all of its servers know a new role."""
 
 
 def ensure_instance_profile(run: Run, spec: RoleSpec) -> str:
-    """Make or adopt the role and a profile of the same name that holds it; return the profile's name.
+    """Create or adopt the role and a profile of the same name that holds it; return the profile's name.
 
     Raises:
-        OwnershipRefused: a role or profile of that name exists and is not this run's.
+        OwnershipRefused: a role or profile of that name exists and does not belong to this run.
         WaitTimedOut: IAM still did not know the new role after 30 s.
         AwsFailed: IAM refused.
     """
@@ -39,12 +39,16 @@ def ensure_instance_profile(run: Run, spec: RoleSpec) -> str:
         else:
             _refuse_foreign(run.aws, found, run.id)
             run.ledger.adopt("instance-profile", name, str(found["Arn"]))
-        _have_one_role(run.aws, found, name)
+        _set_role(run.aws, found, name)
     return name
 
 
 def find_profile(aws: Aws, name: str) -> Mapping[str, Any] | None:
-    """Return GetInstanceProfile's answer, or None when there is none of that name."""
+    """Return GetInstanceProfile's answer, or None when there is none of that name.
+
+    Raises:
+        ClientError: IAM refused for another reason.
+    """
     try:
         profile: Mapping[str, Any] = aws.client("iam").get_instance_profile(InstanceProfileName=name)["InstanceProfile"]
     except ClientError as error:
@@ -55,7 +59,7 @@ def find_profile(aws: Aws, name: str) -> Mapping[str, Any] | None:
 
 
 def _create(aws: Aws, run_id: str, name: str) -> Mapping[str, Any]:
-    """Create the profile; an answer that was lost on its way is recognised by the profile being there and ours."""
+    """Create the profile; when only the answer was lost, the profile exists, and that counts as success."""
     tags = iam_tags(run_id, aws.region)
     try:
         made: Mapping[str, Any] = aws.client("iam").create_instance_profile(InstanceProfileName=name, Tags=tags)
@@ -65,7 +69,7 @@ def _create(aws: Aws, run_id: str, name: str) -> Mapping[str, Any]:
         if found is None:
             raise
         _refuse_foreign(aws, found, run_id)
-        say(f"instance profile {name}: it was created although the answer was lost")
+        say(f"instance profile {name}: AWS's answer was lost, but the profile was created")
         return found
 
 
@@ -76,8 +80,8 @@ def _refuse_foreign(aws: Aws, profile: Mapping[str, Any], run_id: str) -> None:
     refuse_foreign_iam(f"instance profile {name}", tags, run_id, region=aws.region, look=look)
 
 
-def _have_one_role(aws: Aws, profile: Mapping[str, Any], role: str) -> None:
-    """Put the role into the profile, in place of another that somebody put there (a profile holds one)."""
+def _set_role(aws: Aws, profile: Mapping[str, Any], role: str) -> None:
+    """Add the role to the profile after removing any other one: a profile can hold one role."""
     iam, name = aws.client("iam"), profile["InstanceProfileName"]
     held = [item["RoleName"] for item in profile.get("Roles", [])]
     for other in (item for item in held if item != role):
@@ -87,7 +91,7 @@ def _have_one_role(aws: Aws, profile: Mapping[str, Any], role: str) -> None:
 
 
 def _add(aws: Aws, name: str, role: str) -> tuple[bool | None, str]:
-    """Add the role. It is in the profile when an answer was lost; LimitExceeded is what a second call then gets."""
+    """Add the role; when the answer to a first call was lost, IAM refuses the second with LimitExceeded."""
     try:
         aws.client("iam").add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
     except (ClientError, BotoCoreError) as error:

@@ -1,7 +1,7 @@
-"""Looking at a run's EC2 instances: which there are, what state they are in and why, and how to get into them.
+"""Describes a run's EC2 instances: which exist, what state they are in and why, and how to log in to them.
 
-Only describing calls. An instance is a run's when it carries its tags; its name is the ClientToken that it was made
-with.
+This module changes nothing in EC2. An instance belongs to the run whose tags it carries; its name is the ClientToken
+of its launch.
 """
 
 from __future__ import annotations
@@ -31,30 +31,36 @@ if TYPE_CHECKING:
     from tasks.ssh.login import Login
     from tasks.ssh.wait import InstanceFacts
 
+KIND = "instance"
+"""The kind of a ledger row of an instance."""
+
 VISIBLE_SECONDS = 60.0
-"""How long EC2 may not know, on every server, an instance that it made."""
+"""How long it may take until all of EC2's servers know a new instance."""
+
+LOST_ANSWER_SECONDS = 10.0
+"""How long an instance is looked for when the answer to its launch was lost."""
 
 LIVE = frozenset({"pending", "running"})
 ENDED = frozenset({"shutting-down", "terminated"})
 TERMINATE_SECONDS = 600.0
 POLL_SECONDS = 0.25
 CONSOLE_TAIL = 4000
-"""Characters."""
+"""How many characters of an instance's console output are shown."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """How a wait speaks and what time it has; a test has its own."""
+    """Where a wait prints its lines, and which clock it uses; tests replace both."""
 
     say: Say = say
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
 
-IN_REAL_TIME = Waiting()
+REAL_TIME = Waiting()
 
 
-def find(aws: Aws, run_id: str) -> tuple[InstanceRef, ...]:
+def find_instances(aws: Aws, run_id: str) -> tuple[InstanceRef, ...]:
     """Return a run's instances that have not ended, by number; `address` is "" for one that has none (yet).
 
     Raises:
@@ -65,22 +71,22 @@ def find(aws: Aws, run_id: str) -> tuple[InstanceRef, ...]:
 
 
 def login(ref: InstanceRef) -> Login:
-    """Return how to get into an instance (paramiko takes a third of a second to import, so that happens here)."""
+    """Return how to log in to an instance; paramiko is imported here, because that takes a third of a second."""
     from tasks.ssh.login import Login
 
     return Login(ref.instance_id, ref.address, ref.port, ref.user, Path(ref.login_key), ref.host_key)
 
 
 def instance_facts(aws: Aws, ref: InstanceRef) -> InstanceFacts:
-    """Look at everything that may keep us out of an instance: its state, address, groups and console.
+    """Return everything that may prevent a login to an instance: its state, address, security groups and console.
 
     Raises:
-        AwsFailed: EC2 refused to tell.
+        AwsFailed: EC2 refused.
     """
     from tasks.ssh.wait import InstanceFacts
 
     with aws_boundary(f"instance {ref.instance_id}"):
-        found = described(aws, ref.instance_id)
+        found = describe_instance(aws, ref.instance_id)
         if found is None:
             return InstanceFacts("terminated", "EC2 does not know it any more")
         return InstanceFacts(
@@ -93,20 +99,32 @@ def instance_facts(aws: Aws, ref: InstanceRef) -> InstanceFacts:
 
 
 def instances_of(aws: Aws, run_id: str) -> list[Mapping[str, Any]]:
-    """Return what EC2 says of every instance with a run's tags that has not ended, by number and launch."""
+    """Return DescribeInstances' entry of every instance with a run's tags that has not ended, by number and launch.
+
+    Raises:
+        ClientError: EC2 refused.
+    """
     filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in naming.tags(run_id).items()]
-    found = [item for item in described_by(aws, filters) if item["State"]["Name"] not in ENDED]
+    found = [item for item in describe_instances(aws, filters) if item["State"]["Name"] not in ENDED]
     return sorted(found, key=lambda item: (number_of(item), item["LaunchTime"]))
 
 
-def described_by(aws: Aws, filters: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return what EC2 says of every instance that passes the filters, ended ones among them."""
+def describe_instances(aws: Aws, filters: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return DescribeInstances' entry of every instance that matches the filters, including those that have ended.
+
+    Raises:
+        ClientError: EC2 refused.
+    """
     pages = aws.client("ec2").get_paginator("describe_instances").paginate(Filters=filters)
     return [item for page in pages for reservation in page["Reservations"] for item in reservation["Instances"]]
 
 
-def described(aws: Aws, instance_id: str) -> Mapping[str, Any] | None:
-    """Return what EC2 says of one instance, or None when it does not know it."""
+def describe_instance(aws: Aws, instance_id: str) -> Mapping[str, Any] | None:
+    """Return DescribeInstances' entry of one instance, or None when EC2 does not know it.
+
+    Raises:
+        ClientError: EC2 refused for another reason.
+    """
     try:
         answer = aws.client("ec2").describe_instances(InstanceIds=[instance_id])
     except ClientError as error:
@@ -118,41 +136,42 @@ def described(aws: Aws, instance_id: str) -> Mapping[str, Any] | None:
 
 
 def number_of(found: Mapping[str, Any]) -> int:
-    """Return which of its run's instances it is, by its tag; 0 without one."""
+    """Return the number of an instance among those of its run, from its tag; 0 without that tag."""
     text = tags_of(found).get(naming.NUMBER_TAG, "")
     return int(text) if text.isdecimal() else 0
 
 
 def reason_of(found: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the code and the text of the reason for an instance's state, as EC2 gives them."""
+    """Return EC2's reason for an instance's state: the code and the text."""
     reason = found.get("StateReason", {})
     text = str(reason.get("Message") or found.get("StateTransitionReason") or "EC2 gave no reason")
     return str(reason.get("Code") or "no code"), text
 
 
 def why_ended(aws: Aws, instance_id: str) -> str | None:
-    """Return why an instance ended, or None while it has not; one that EC2 does not know any more has ended.
+    """Return why an instance ended, or None while it has not; an instance that EC2 does not know any more has ended.
 
     Raises:
-        AwsFailed: EC2 refused to tell.
+        AwsFailed: EC2 refused.
     """
     with aws_boundary(f"instance {instance_id}"):
-        found = described(aws, instance_id)
+        found = describe_instance(aws, instance_id)
     if found is None:
         return "EC2 does not know it any more"
     return ": ".join(reason_of(found)) if found["State"]["Name"] in ENDED else None
 
 
-def settled(aws: Aws, instance_id: str, waiting: Waiting = IN_REAL_TIME) -> Mapping[str, Any]:
-    """Wait until a new instance runs or has ended, whichever comes; return what EC2 says of it.
+def wait_settled(aws: Aws, instance_id: str, waiting: Waiting = REAL_TIME) -> Mapping[str, Any]:
+    """Wait until a new instance either runs or has ended, and return DescribeInstances' entry of it.
 
     Raises:
         WaitTimedOut: it was still pending after `ec2_launch_seconds`, or not known to EC2 after 60 s.
+        ClientError: EC2 refused.
     """
     begun = waiting.clock()
 
     def probe() -> tuple[Mapping[str, Any] | None, str]:
-        found = described(aws, instance_id)
+        found = describe_instance(aws, instance_id)
         if found is None:
             _give_up_unknown(instance_id, waiting.clock() - begun)
             return None, "not shown by EC2 yet"
@@ -163,16 +182,16 @@ def settled(aws: Aws, instance_id: str, waiting: Waiting = IN_REAL_TIME) -> Mapp
     return found
 
 
-def wait_ended(aws: Aws, instance_id: str, waiting: Waiting = IN_REAL_TIME) -> None:
-    """Wait until an instance that was told to end is terminated; one that EC2 does not know any more is.
+def wait_ended(aws: Aws, instance_id: str, waiting: Waiting = REAL_TIME) -> None:
+    """Wait until an instance is terminated; an instance that EC2 does not know any more counts as terminated.
 
     Raises:
-        WaitTimedOut: it was not after 600 s.
-        AwsFailed: EC2 refused to tell.
+        WaitTimedOut: it was not terminated after 600 s.
+        AwsFailed: EC2 refused.
     """
 
     def probe() -> tuple[bool | None, str]:
-        found = described(aws, instance_id)
+        found = describe_instance(aws, instance_id)
         state = "terminated" if found is None else str(found["State"]["Name"])
         return (True if state == "terminated" else None), state
 
@@ -186,9 +205,12 @@ def record_of(
     plan: InstancePlan | None = None,
     refused: tuple[str, ...] = (),
 ) -> InstanceRef:
-    """Make the record of an instance from what EC2 says of it; an earlier command's record has more, and is used.
+    """Return the record of an instance from EC2's description of it, the plan and the record of an earlier command.
 
-    Without a record or a plan the reason for its type is not known any more, and the price is the bundled table's.
+    Without an earlier record or a plan, the reason for its type is unknown and the price is the bundled table's.
+
+    Raises:
+        LedgerRefused: the earlier record or the host key's file cannot be read.
     """
     number = number_of(found)
     kept = run.find(InstanceRef, number=number)
@@ -207,7 +229,7 @@ def record_of(
         login_key=str(login_path(run.folder)),
         launched=_utc(found["LaunchTime"]),
         usd_per_hour=kept.usd_per_hour if kept else price,
-        reason=kept.reason if kept else plan.reason if plan else "found by its tags; its reason was not kept",
+        reason=kept.reason if kept else plan.reason if plan else "found by its tags; there is no record of the reason",
         refused=kept.refused if kept else refused,
         number=number,
         prices=kept.prices if kept else plan.prices if plan else TABLE_SOURCE,
@@ -215,27 +237,27 @@ def record_of(
 
 
 def _is_open_to_us(aws: Aws, found: Mapping[str, Any], port: int) -> bool | None:
-    """Tell whether a group of the instance lets us in by TCP; None when our own address cannot be found out."""
+    """Tell whether a security group of the instance allows TCP from our address; None when that is unknown."""
     try:
         us = IPv4Network(ssh_source(aws.settings))
     except Unreachable:
         return None
     ids = [group["GroupId"] for group in found.get("SecurityGroups", [])]
     if not ids:
-        return False  # one that has ended is in no group, and a filter without values is refused
+        return False  # an instance that has ended is in no group, and EC2 refuses a filter without values
     groups = aws.client("ec2").describe_security_groups(Filters=[{"Name": "group-id", "Values": ids}])
     rules = [rule for group in groups["SecurityGroups"] for rule in rules_of(group)]
-    return any(_lets_in(source, permission, us, port) for source, permission in rules)
+    return any(_allows(source, permission, us, port) for source, permission in rules)
 
 
-def _lets_in(source: str, permission: Mapping[str, Any], us: IPv4Network, port: int) -> bool:
+def _allows(source: str, permission: Mapping[str, Any], us: IPv4Network, port: int) -> bool:
     is_tcp = permission["IpProtocol"] in {"tcp", "-1"}
     is_port = permission.get("FromPort", 0) <= port <= permission.get("ToPort", 65_535)
     return is_tcp and is_port and "IpRanges" in permission and us.subnet_of(IPv4Network(source))
 
 
 def _console_tail(aws: Aws, instance_id: str) -> str:
-    """Return the end of the console; types without a live console refuse, and that is said in its place."""
+    """Return the end of the console output, or the reason in brackets for types that have no live console."""
     try:
         answer = aws.client("ec2").get_console_output(InstanceId=instance_id, Latest=True)
     except ClientError as error:
@@ -247,9 +269,9 @@ def _console_tail(aws: Aws, instance_id: str) -> str:
 
 def _give_up_unknown(instance_id: str, seconds: float) -> None:
     if seconds > VISIBLE_SECONDS:
-        why = "EC2 answered the launch with this id, and does not know it"
+        why = "EC2 answered the launch with this id, but it does not know the instance"
         what = f"unknown for {seconds:.0f} s"
-        raise WaitTimedOut(f"instance {instance_id}", what, why, "the same command again")
+        raise WaitTimedOut(f"instance {instance_id}", what, why, "run the same command again")
 
 
 def _wait(what: str, probe: Callable[[], tuple[Any, str]], seconds: float, waiting: Waiting) -> Any:

@@ -1,212 +1,129 @@
-"""A training on EC2 instances, over SSH: shipped, started detached, followed, stopped, its model brought back.
+"""Follows a training job on all of its EC2 instances over SSH, stops it, and decides how it ended.
 
-The training does not need this process: it runs on when the connection breaks or this process ends. So following is
-reading: the log by byte offset (the local copy's length is the offset, also for a later process) and status.json. A
-connection that breaks is made again to the same pinned host. Every heartbeat puts the instances' dead-man's switch off.
+Following is reading: each poll reads the new part of the log and status.json. The length of the local copy of the log
+is the offset to read from, so a later process continues where an earlier one stopped. Every heartbeat postpones the
+instances' dead-man's switch, which shuts an instance down when no heartbeat comes.
 """
 
 from __future__ import annotations
 
-import json
-import shlex
-import tarfile
-import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from tasks.ec2.job import RemoteJob
+from tasks.ec2.state import REAL_TIME, Waiting
+from tasks.ec2.worker import (
+    POLL_SECONDS,
+    STOP_SECONDS,
+    Status,
+    Worker,
+    handle_lost_connection,
+    is_supervisor_alive,
+    read_status,
+    send_signal,
+)
 from tasks.run.errors import ConnectionLost, RemoteFailed, StageFailed, WaitTimedOut
 from tasks.run.waiting import SILENCE_SECONDS, Say, say
-from tasks.ssh.remote import Remote
-from tasks.ssh.transfer import get, put
 
-PYTHON = "/opt/pytorch/bin/python"
-"""Where the Deep Learning AMI has the interpreter that imports torch."""
-
-POLL_SECONDS = 1.0
 ALIVE_SECONDS = 5.0
-RECONNECT_SECONDS = 300.0
-STOP_SECONDS = 150.0  # the supervisor gives the training 120 s
 TAIL_LINES = 20
 LINE_CHARACTERS = 400
 FINAL = frozenset({"completed", "failed", "interrupted"})
-Status = Mapping[str, Any]
-
-
-@dataclass
-class Worker:
-    """One instance that works on the job: its connection, its log here, and the state it told last.
-
-    `is_gone` asks AWS whether the instance has ended, and why; None means that it has not.
-    """
-
-    remote: Remote
-    label: str
-    log: Path
-    is_gone: Callable[[], str | None]
-    status: dict[str, Any] = field(default_factory=dict)
-    unheard_since: float | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the job ended on all instances; `interrupted` means that another attempt can go on from the checkpoints."""
+    """How the job ended on all instances; after `interrupted` another attempt can continue from the checkpoints."""
 
     state: Literal["completed", "interrupted"]
     why: str
     statuses: tuple[Status, ...]
 
 
-# --- before -----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Heartbeat:
+    """The command that postpones an instance's shutdown, and how often it is sent."""
 
-
-def ship(worker: Worker, job: RemoteJob, spec: bytes) -> None:
-    """Put the code and spec.json on the instance; what is there already is left alone.
-
-    Raises:
-        RemoteFailed, ConnectionLost, WaitTimedOut: as the connection says.
-    """
-    remote, folder = worker.remote, job.folder
-    there = remote.read_from(f"{folder}/spec.json", 0)
-    if there == spec:
-        return
-    if there and json.loads(there)["hosts"] != json.loads(spec)["hosts"]:
-        _leave_old_gang(worker, job)
-    with tempfile.TemporaryDirectory(prefix="kennel-") as scratch:
-        archive = Path(scratch) / "code.tar"
-        with tarfile.open(archive, "w") as tar:
-            tar.add(job.code_dir / "training", "training")
-        remote.run(["mkdir", "-p", f"{folder}/code"])
-        put(remote, archive, f"{folder}/code.tar")
-    remote.run(["tar", "--extract", "--file", f"{folder}/code.tar", "--directory", f"{folder}/code", "--no-same-owner"])
-    remote.write(f"{folder}/spec.json", spec)
-
-
-def _leave_old_gang(worker: Worker, job: RemoteJob) -> None:
-    """End what waits for hosts that are no more; what it has embedded stays as checkpoints on the instance."""
-    worker.remote.run(_to_supervisor(job, "TERM"), check=False)
-    gone = f"while {_to_supervisor(job, '0')} 2>/dev/null; do sleep 0.2; done"
-    worker.remote.run(f"{gone}; rm -f {shlex.quote(job.folder)}/status.json", deadline_seconds=STOP_SECONDS)
-
-
-def start(worker: Worker, job: RemoteJob) -> bool:
-    """Start the job detached; False when it runs already or has a model, after an earlier command.
-
-    Raises:
-        RemoteFailed, ConnectionLost, WaitTimedOut: as the connection says.
-    """
-    worker.status = read_status(worker, job)
-    if worker.status.get("state") == "completed" or (worker.status and _is_alive(worker, job)):
-        return False
-    begin = f"PYTHONPATH=code setsid nohup {PYTHON} -m training.on_instance spec.json >> log.txt 2>&1 < /dev/null &"
-    # In braces, so that only the command itself is in the background: a shell that waited there would hold our channel.
-    worker.remote.run(f"cd {shlex.quote(job.folder)} && rm -f status.json && {{ {begin} echo $! > pid; }}")
-    worker.status = {}
-    return True
-
-
-# --- meanwhile --------------------------------------------------------------------------------------------------------
+    command: str
+    every_seconds: float
 
 
 def follow(
     workers: Sequence[Worker],
     job: RemoteJob,
     *,
-    heartbeat: str,
-    heartbeat_seconds: float,
+    heartbeat: Heartbeat,
     deadline_seconds: float,
-    say: Say = say,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    waiting: Waiting = REAL_TIME,
 ) -> Outcome:
-    """Follow the job on all instances to its end; `heartbeat` is a command run on each every `heartbeat_seconds`.
+    """Follow the job on all instances to its end.
+
+    When the job ends badly on one instance, it is stopped on the others.
 
     Raises:
-        StageFailed: it failed on an instance; with that instance's error and the end of its log.
-        WaitTimedOut: it had not ended after `deadline_seconds`.
+        StageFailed: the job failed on an instance; the error has that instance's error and the end of its log.
+        WaitTimedOut: the job had not ended after `deadline_seconds`.
         ConnectionLost: an instance that runs was not reached again within 300 s.
     """
-    begun = said = alive = clock()
-    beaten = begun - heartbeat_seconds
-    ending: float | None = None
+    clock, say = waiting.clock, waiting.say
+    begun = said = checked = clock()
+    beaten = begun - heartbeat.every_seconds
+    stopped: float | None = None
     first: list[Worker] = []
     while True:
         now = clock()
-        if now - beaten >= heartbeat_seconds:
-            _each(workers, lambda worker: _beat(worker, heartbeat, say), clock, say)
+        if now - beaten >= heartbeat.every_seconds:
+            _ask_each(workers, lambda worker: _send_heartbeat(worker, heartbeat.command, say), waiting)
             beaten = now
-        if _each(workers, lambda worker: _hear(worker, job, say), clock, say):
+        if _ask_each(workers, lambda worker: _read_progress(worker, job, say), waiting):
             said = now
-        if now - alive >= ALIVE_SECONDS:
-            _each(workers, lambda worker: _check_alive(worker, job), clock, say)
-            alive = now
-        if ending is None and {"failed", "interrupted"} & {worker.status.get("state") for worker in workers}:
-            first, ending = [worker for worker in workers if worker.status.get("state") in FINAL], now
+        if now - checked >= ALIVE_SECONDS:
+            _ask_each(workers, lambda worker: _check_supervisor(worker, job), waiting)
+            checked = now
+        if stopped is None and {"failed", "interrupted"} & {worker.state for worker in workers}:
+            first, stopped = [worker for worker in workers if worker.state in FINAL], now
             stop([worker for worker in workers if worker not in first], job, say=say)
-        if _have_ended(workers) or (ending is not None and now - ending > STOP_SECONDS):
-            return _judge(workers, first, job)
+        has_ended = all(worker.state in FINAL for worker in workers)
+        if has_ended or (stopped is not None and now - stopped > STOP_SECONDS):
+            return _outcome(workers, first, job)
         if now - begun > deadline_seconds:
             why = f"it is still {_states(workers)}"
             raise WaitTimedOut(f"training {job.name}", f"waited {now - begun:.0f} s", why, "kennel down --yes")
         if now - said >= SILENCE_SECONDS:
             say(f"training {job.name}: {_states(workers)}, {now - begun:.0f} s")
             said = now
-        sleep(POLL_SECONDS)
+        waiting.sleep(POLL_SECONDS)
 
 
 def stop(workers: Sequence[Worker], job: RemoteJob, *, say: Say = say) -> None:
-    """Have the job end with its checkpoints stored, on every instance that can still be reached."""
+    """Ask the job to store its checkpoints and end, on every instance that can still be reached."""
     for worker in workers:
         try:
-            worker.remote.run(_to_supervisor(job, "TERM"), check=False)
+            send_signal(worker, job, "TERM")
         except (RemoteFailed, WaitTimedOut) as error:
-            say(f"{worker.label}: could not be told to stop: {error.what}")
+            say(f"{worker.label}: the training could not be asked to stop: {error.what}")
 
 
-def read_status(worker: Worker, job: RemoteJob) -> dict[str, Any]:
-    """Return status.json of an instance, {} when there is none yet."""
-    content = worker.remote.read_from(f"{job.folder}/status.json", 0).strip()
-    found: dict[str, Any] = json.loads(content) if content else {}
-    return found
-
-
-def _each(workers: Sequence[Worker], ask: Callable[[Worker], object], clock: Callable[[], float], say: Say) -> bool:
-    """Ask every worker that has not ended; a broken connection is made again. Tell whether any had something."""
-    heard = False
+def _ask_each(workers: Sequence[Worker], ask: Callable[[Worker], object], waiting: Waiting) -> bool:
+    """Ask every worker that has not ended, after reconnecting where that is needed; tell whether any had news."""
+    has_news = False
     for worker in workers:
-        if worker.status.get("state") in FINAL:
+        if worker.state in FINAL:
             continue
         try:
-            if worker.unheard_since is not None:
+            if worker.disconnected_since is not None:
                 worker.remote.reconnect()
-                say(f"{worker.label}: connected again; the training went on meanwhile")
-                worker.unheard_since = None
-            heard = bool(ask(worker)) or heard
+                waiting.say(f"{worker.label}: connected again; the training continued meanwhile")
+                worker.disconnected_since = None
+            has_news = bool(ask(worker)) or has_news
         except (ConnectionLost, WaitTimedOut) as error:
-            heard = _lost(worker, error, clock, say) or heard
-    return heard
+            has_news = handle_lost_connection(worker, error, waiting) or has_news
+    return has_news
 
 
-def _lost(worker: Worker, error: RemoteFailed | WaitTimedOut, clock: Callable[[], float], say: Say) -> bool:
-    """Note a lost connection; an instance that has ended is an interruption, one that runs is tried for 300 s."""
-    reason = worker.is_gone()
-    if reason is not None:
-        worker.status |= {"state": "interrupted", "instance_ended": reason, "error": f"the instance ended: {reason}"}
-        return False
-    if worker.unheard_since is None:
-        worker.unheard_since = clock()
-        say(f"{worker.label}: connection lost ({error.what}); what runs there goes on; connecting again")
-        return True
-    if clock() - worker.unheard_since > RECONNECT_SECONDS:
-        raise error
-    return False
-
-
-def _hear(worker: Worker, job: RemoteJob, say: Say) -> bool:
-    """Take the new part of the log, and the status after it, so that a final status finds its log complete."""
+def _read_progress(worker: Worker, job: RemoteJob, say: Say) -> bool:
+    """Read the status and then the new part of the log, so that the log is complete when the status is final."""
     status = read_status(worker, job)
     offset = worker.log.stat().st_size if worker.log.exists() else 0
     new = bytearray()
@@ -215,49 +132,38 @@ def _hear(worker: Worker, job: RemoteJob, say: Say) -> bool:
     with worker.log.open("ab") as file:
         file.write(new)
     for line in bytes(new).decode(errors="replace").splitlines():
-        say(f"{worker.label} | {_cut(line)}")
+        say(f"{worker.label} | {_shortened(line)}")
     worker.status = status
     return bool(new)
 
 
-def _beat(worker: Worker, heartbeat: str, say: Say) -> bool:
-    """Put the dead-man's switch off; if that is refused, the training runs on until the switch ends the instance."""
-    done = worker.remote.run(heartbeat, check=False)
+def _send_heartbeat(worker: Worker, command: str, say: Say) -> bool:
+    """Postpone the dead-man's switch; when that fails, the training runs on until the switch ends the instance."""
+    done = worker.remote.run(command, check=False)
     if done.exit_status != 0:
-        said = done.stderr.decode(errors="replace").strip()
-        say(f"{worker.label}: WARNING: its dead-man's switch could not be put off: {said}")
+        answer = done.stderr.decode(errors="replace").strip()
+        say(f"{worker.label}: WARNING: its dead-man's switch could not be postponed: {answer}")
     return done.exit_status != 0
 
 
-def _check_alive(worker: Worker, job: RemoteJob) -> bool:
-    """A supervisor that is gone without a final state was killed."""
-    if worker.status.get("state") in FINAL or _is_alive(worker, job):
+def _check_supervisor(worker: Worker, job: RemoteJob) -> bool:
+    """Mark the job as failed when its supervisor is gone without a final status: somebody or something killed it."""
+    if worker.state in FINAL or is_supervisor_alive(worker, job):
         return False
     worker.status = read_status(worker, job)
-    if worker.status.get("state") not in FINAL:
+    if worker.state not in FINAL:
         worker.status |= {"state": "failed", "error": "the supervisor on the instance is gone (killed, or no memory)"}
     return True
 
 
-def _is_alive(worker: Worker, job: RemoteJob) -> bool:
-    return worker.remote.run(_to_supervisor(job, "0"), check=False).exit_status == 0
+def _outcome(workers: Sequence[Worker], first: Sequence[Worker], job: RemoteJob) -> Outcome:
+    """Decide from the statuses; `first` are the workers that ended badly before the others, which were then stopped.
 
-
-def _to_supervisor(job: RemoteJob, signal: str) -> str:
-    return f'kill -{signal} "$(cat {shlex.quote(job.folder)}/pid)"'
-
-
-def _have_ended(workers: Sequence[Worker]) -> bool:
-    return all(worker.status.get("state") in FINAL for worker in workers)
-
-
-def _judge(workers: Sequence[Worker], first: Sequence[Worker], job: RemoteJob) -> Outcome:
-    """Decide from what the workers told; `first` ended badly before the others, which were then told to stop.
-
-    An instance that was taken back is an interruption for all, also if another one's training noticed it earlier.
+    When EC2 took an instance back, the job counts as interrupted, even if another instance's training failed earlier:
+    it failed because it lost that instance.
     """
     taken = [worker for worker in workers if "spot_notice" in worker.status or "instance_ended" in worker.status]
-    failed = [worker for worker in first if worker.status.get("state") == "failed"]
+    failed = [worker for worker in first if worker.state == "failed"]
     if failed and not taken:
         raise _failure(failed[0], job)
     statuses = tuple(dict(worker.status) for worker in workers)
@@ -268,14 +174,14 @@ def _judge(workers: Sequence[Worker], first: Sequence[Worker], job: RemoteJob) -
 
 def _failure(worker: Worker, job: RemoteJob) -> StageFailed:
     lines = worker.log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if worker.log.exists() else []
-    tail = "\n".join(f"    {_cut(line)}" for line in lines) or "    (no log lines arrived)"
-    why = f"{_cut(str(worker.status.get('error')))}\n{tail}"
+    tail = "\n".join(f"    {_shortened(line)}" for line in lines) or "    (no log lines arrived)"
+    why = f"{_shortened(str(worker.status.get('error')))}\n{tail}"
     look = f"less {worker.log}; then run the same command again"
     return StageFailed(f"training {job.name}", f"it failed on {worker.label}", why, look)
 
 
-def _cut(text: str) -> str:
-    """Shorten what is for a person; the log file has it whole."""
+def _shortened(text: str) -> str:
+    """Shorten a line for the screen; the log file has all of it."""
     return text if len(text) <= LINE_CHARACTERS else f"{text[:LINE_CHARACTERS]}… ({len(text):,} characters)"
 
 
@@ -284,44 +190,4 @@ def _states(workers: Sequence[Worker]) -> str:
 
 
 def _state(worker: Worker) -> str:
-    return "not reached" if worker.unheard_since is not None else str(worker.status.get("state", "starting"))
-
-
-# --- after ------------------------------------------------------------------------------------------------------------
-
-
-def collect(
-    worker: Worker,
-    job: RemoteJob,
-    archive: Path,
-    *,
-    say: Say = say,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> str:
-    """Bring the model back to `archive`, its sha256 held against what the instance measured; return the sha256.
-
-    A connection that breaks is made again for as long as while following: the instance has the only copy.
-
-    Raises:
-        RemoteFailed: it arrived otherwise than it was packed.
-        ConnectionLost: the instance was not reached again within 300 s, or it has ended.
-    """
-    told = worker.status["model"]
-    archive.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    while True:
-        try:
-            if worker.unheard_since is not None:
-                worker.remote.reconnect()
-            moved = get(worker.remote, f"{job.folder}/model.tar.gz", archive)
-            break
-        except ConnectionLost as error:
-            if worker.is_gone() is not None:
-                raise
-            _lost(worker, error, clock, say)
-            sleep(POLL_SECONDS)
-    worker.unheard_since = None
-    if moved.sha256 != told["sha256"]:
-        what = f"model.tar.gz has sha256 {moved.sha256[:12]}…, the instance packed {told['sha256'][:12]}…"
-        raise RemoteFailed(worker.label, what, "it was changed on the instance after it was packed", "run it again")
-    return moved.sha256
+    return "not reached" if worker.disconnected_since is not None else worker.state or "starting"

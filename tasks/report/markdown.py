@@ -14,8 +14,14 @@ from tasks.report.rows import summary_rows
 from tasks.report.summary import RunSummary
 from tasks.run.handle import RunFolder
 from tasks.run.record_store import write_atomically
-from tasks.run.records import SPLITS, DatasetRef, InstanceModel, LoadReport, TrainedModel
-from tasks.sagemaker.kept import kept_markdown
+from tasks.run.records import (
+    SPLITS,
+    DatasetRef,
+    InstanceModel,
+    LoadReport,
+    TrainedModel,
+)
+from tasks.sagemaker.download import download_markdown
 from tasks.verdicts.report import scaling_markdown
 
 NO_LOAD_TEST = "None was made (`--no-loadtest`), or it failed before it left a result."
@@ -37,7 +43,7 @@ def write_report(summary: RunSummary) -> Path:
         "",
         *_data_section(summary.dataset),
         *_training_section(summary.model),
-        *kept_markdown(RunFolder(path.parent)),
+        *download_markdown(RunFolder(path.parent)),
         *_ec2_section(summary.ec2, summary.parity),
         *_deployment_section(summary),
         *_load_section(summary),

@@ -1,4 +1,4 @@
-"""A SageMaker training job: create or adopt it, follow it, check its result, keep what it made.
+"""Training on SageMaker: the job is created or adopted, followed and checked, and its result is downloaded.
 
 May import `run`, `account` and `model`.
 """

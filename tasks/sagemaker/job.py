@@ -1,19 +1,15 @@
-"""A SageMaker training job: planned as data, created through the SDK's ModelTrainer, or adopted when it exists.
+"""Plans a SageMaker training job, creates it through the SDK's ModelTrainer, or adopts the job that exists already.
 
-The plan says everything that makes the job what it is; its digest is part of the name and travels in the environment of
-the job, so that a repeated command finds its own job and never mistakes another for it. Following a job and reading its
-result are in `training_watch` and `trained_model`.
+The digest of the plan is part of the job's name and is in the job's environment. By it a repeated command finds its own
+job and never adopts another one. `tasks.sagemaker.watch` follows a job, `tasks.sagemaker.result` reads its result.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,11 +19,11 @@ from tasks.account.objects import object_exists
 from tasks.account.prices import InstanceChoice
 from tasks.account.roles import run_prefix
 from tasks.model.archive import METRIC_NAMES
+from tasks.model.inputs import TrainingInputs
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
 from tasks.run.handle import Run
-from tasks.run.records import DatasetRef, Hyperparameters, WeightsRef
 from tasks.run.waiting import retry_until_role_propagates, say
 
 MAX_ATTEMPTS = 20
@@ -39,10 +35,9 @@ _NUMBER = r"([-+]?(?:[0-9]*\.)?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 
 
 @dataclass(frozen=True)
-class TrainingPlan:
-    """Everything that makes a training job what it is; `code_dir` holds `training/` and nothing else."""
+class TrainingPlan(TrainingInputs):
+    """A training job before it exists: its inputs, and the instances that SageMaker is asked for."""
 
-    run_id: str
     image: str
     role_arn: str
     instance: InstanceChoice
@@ -50,36 +45,27 @@ class TrainingPlan:
     spot: bool
     max_runtime_seconds: int
     max_wait_seconds: int
-    hyperparameters: Hyperparameters
-    dataset: DatasetRef
-    weights: WeightsRef | None
-    code_dir: Path
-    code_digest: str
-    git_commit: str | None
 
     @property
     def spec_digest(self) -> str:
-        """The sha256 of what makes the outcome another one; the commit alone does not."""
-        spec = {
-            "image": self.image,
-            "role": self.role_arn,
-            "instances": [self.instance.instance_type, self.instance_count, self.spot],
-            "limits": [self.max_runtime_seconds, self.max_wait_seconds],
-            "arguments": self.hyperparameters.arguments,
-            "data": self.dataset.uri,
-            "weights": self.weights.uri if self.weights else None,
-            "code": self.code_digest,
-        }
-        return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+        """The sha256 of everything that may change the outcome of the job."""
+        return self.digest_with(
+            {
+                "image": self.image,
+                "role": self.role_arn,
+                "instances": [self.instance.instance_type, self.instance_count, self.spot],
+                "limits": [self.max_runtime_seconds, self.max_wait_seconds],
+            }
+        )
 
     @property
     def base_name(self) -> str:
-        """The job's name before a number for a further attempt."""
+        """The name of the first attempt; further attempts append a number."""
         return naming.resource_name(self.run_id, "train", self.spec_digest[:8], limit=60)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the container's environment holds besides SageMaker's own variables."""
+        """The variables that the container gets besides SageMaker's own."""
         variables = {"PYTHONPATH": CODE_FOLDER, SPEC_VARIABLE: self.spec_digest}
         return variables | ({"KENNEL_GIT_COMMIT": self.git_commit} if self.git_commit else {})
 
@@ -97,13 +83,14 @@ class FoundJob:
 
 
 def find_job(aws: Aws, plan: TrainingPlan) -> FoundJob:
-    """Find the job that a former command made from this plan, or the first free name.
+    """Find the job that an earlier command created from this plan, or the first free name.
 
-    A job that failed, was stopped, or whose model is gone is passed over: the next attempt gets the next number.
+    A job that failed, that was stopped, or whose model is gone is not adopted: the next attempt gets the next number.
 
     Raises:
-        OwnershipRefused: a job of that name was made from another plan.
+        OwnershipRefused: a job of that name was created from another plan.
         StageFailed: `MAX_ATTEMPTS` attempts failed already.
+        AwsFailed: SageMaker or S3 refused a lookup.
     """
     for attempt in range(1, MAX_ATTEMPTS + 1):
         name = plan.base_name if attempt == 1 else f"{plan.base_name}-{attempt}"
@@ -113,13 +100,17 @@ def find_job(aws: Aws, plan: TrainingPlan) -> FoundJob:
         _refuse_other_plan(name, description, plan)
         if _is_usable(aws, description):
             return FoundJob(name, description)
-    why = "every one of them failed or was stopped, or its model is gone"
+    why = "each of these jobs failed or was stopped, or its model is gone"
     logs = f"kennel logs {plan.run_id}"
     raise StageFailed("train_sagemaker", f"{MAX_ATTEMPTS} attempts of {plan.base_name}", why, logs)
 
 
 def describe_job(aws: Aws, name: str) -> Mapping[str, Any] | None:
-    """Return DescribeTrainingJob's answer, or None when there is no such job."""
+    """Return DescribeTrainingJob's answer, or None when there is no such job.
+
+    Raises:
+        AwsFailed: SageMaker refused for another reason.
+    """
     with aws_boundary(f"training job {name}"):
         try:
             answer: Mapping[str, Any] = aws.client("sagemaker").describe_training_job(TrainingJobName=name)
@@ -131,10 +122,10 @@ def describe_job(aws: Aws, name: str) -> Mapping[str, Any] | None:
 
 
 def create_job(run: Run, plan: TrainingPlan, name: str) -> None:
-    """Upload the code and start the job `name`; it runs when this returns.
+    """Upload the code and start the job `name`; the job runs when this function returns.
 
     Raises:
-        OwnershipRefused: somebody else made a job of that name in the meantime.
+        OwnershipRefused: somebody else created a job of that name in the meantime.
         AwsFailed: SageMaker or S3 refused.
     """
     with aws_boundary(f"training job {name}"):
@@ -147,7 +138,7 @@ def create_job(run: Run, plan: TrainingPlan, name: str) -> None:
 
 
 def _start(aws: Aws, plan: TrainingPlan, trainer: Any, name: str) -> None:
-    """Send CreateTrainingJob; an answer that was lost on its way is recognised by the job being there."""
+    """Send CreateTrainingJob; when only the answer was lost, the job exists, and that counts as success."""
     try:
         retry_until_role_propagates(f"training job {name}", lambda: trainer.train(wait=False, logs=False))
     except ClientError:
@@ -155,7 +146,7 @@ def _start(aws: Aws, plan: TrainingPlan, trainer: Any, name: str) -> None:
         if description is None:
             raise
         _refuse_other_plan(name, description, plan)
-        say(f"training job {name}: it was created although the answer was an error")
+        say(f"training job {name}: AWS answered with an error, but the job was created")
 
 
 def _arn(aws: Aws, name: str) -> str:
@@ -164,7 +155,7 @@ def _arn(aws: Aws, name: str) -> str:
 
 def _refuse_other_plan(name: str, description: Mapping[str, Any], plan: TrainingPlan) -> None:
     if description.get("Environment", {}).get(SPEC_VARIABLE) != plan.spec_digest:
-        why = "it was not made from this run's plan (its KENNEL_SPEC differs), and a job's name can be used once only"
+        why = "it was created from another plan (its KENNEL_SPEC differs), and a job's name can be used only once"
         raise OwnershipRefused(f"training job {name}", "it exists already", why, "kennel run --run-id <another name>")
 
 
@@ -176,7 +167,7 @@ def _is_usable(aws: Aws, description: Mapping[str, Any]) -> bool:
 
 
 def _channels(plan: TrainingPlan) -> Iterator[tuple[str, str, str]]:
-    """Yield (channel, S3 URI, distribution): splits are dealt out over the hosts, the rest goes to each."""
+    """Yield (channel, S3 URI, distribution): each host gets its share of the splits, and all of the rest."""
     for split in ("train", "validation", "test"):
         yield split, plan.dataset.split_uri(split), "ShardedByS3Key"
     yield "manifest", plan.dataset.manifest_uri, "FullyReplicated"
@@ -185,7 +176,7 @@ def _channels(plan: TrainingPlan) -> Iterator[tuple[str, str, str]]:
 
 
 def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
-    """Build the SDK's ModelTrainer for the plan (importing the SDK takes seconds, so it happens here)."""
+    """Build the SDK's ModelTrainer for the plan; the SDK is imported here, because that takes seconds."""
     from sagemaker.core.shapes import CheckpointConfig, OutputDataConfig
     from sagemaker.train import configs
     from sagemaker.train.distributed import Torchrun
@@ -213,8 +204,8 @@ def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
         max_pending_time_in_seconds=None,
     )
     checkpoints = CheckpointConfig(s3_uri=f"{plan.uri('checkpoints')}/{plan.base_name}/", local_path=CHECKPOINT_FOLDER)
-    with _role_taken_as_it_is():
-        trainer = _named_trainer_class()(
+    with _without_role_validation():
+        trainer = _trainer_class()(
             job_name=name,
             upload_tags=urlencode(aws.tags(plan.run_id)),
             sagemaker_session=aws.sagemaker_session(),
@@ -240,8 +231,8 @@ def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
 
 
 @contextmanager
-def _role_taken_as_it_is() -> Iterator[None]:
-    """Switch the SDK's check of the role off: it wants account-wide rights, which our role lacks on purpose."""
+def _without_role_validation() -> Iterator[None]:
+    """Switch off the SDK's check of the role: it asks for account-wide rights, which our role lacks on purpose."""
     switch = "SAGEMAKER_VALIDATE_ROLE"
     before = os.environ.get(switch)
     os.environ[switch] = "false"
@@ -254,19 +245,22 @@ def _role_taken_as_it_is() -> Iterator[None]:
             os.environ[switch] = before
 
 
-def _named_trainer_class() -> Any:
-    """Return a ModelTrainer that uses the name given, the run's own prefix and tags (built late, as the SDK is)."""
+def _trainer_class() -> Any:
+    """Return a ModelTrainer that uses a given job name, the run's prefix and the run's tags.
+
+    The class is built in a function because its base class is in the SDK, whose import takes seconds.
+    """
     from sagemaker.train import ModelTrainer
 
     class NamedTrainer(ModelTrainer):  # type: ignore[misc]
-        """ModelTrainer, except for three choices that it would make by clock, by simulation and not at all."""
+        """ModelTrainer with our job name (its own has the time in it), our bucket, and tags on what it uploads."""
 
         job_name: str
         upload_tags: str
         _request: dict[str, Any] | None = None
 
         def prepare(self) -> None:
-            """Upload the code and drivers once; `train` then only sends the request, however often it is tried."""
+            """Upload the code and the SDK's drivers once, so that a repeated `train` only sends the request again."""
             if self._request is None:
                 self._request = super()._create_training_job_args() | {"training_job_name": self.job_name}
 

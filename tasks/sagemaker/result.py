@@ -1,4 +1,4 @@
-"""Turns a completed training job into the record of its model, after checking artefact, metrics and data against it."""
+"""Makes the record of a trained model from a completed training job, after checking its artefact, metrics and data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.sagemaker.job import TrainingPlan
 
 
 def read_result(plan: TrainingPlan, description: Mapping[str, Any], archive: Path) -> TrainedModel:
-    """Return the record of a completed job whose model.tar.gz was fetched to `archive`.
+    """Return the record of a completed job whose model.tar.gz was downloaded to `archive`.
 
     Raises:
         StageFailed: the artefact is damaged or hostile, or it, the job's metrics and the data disagree.

@@ -1,4 +1,4 @@
-"""A training on SageMaker, from its options to the kept model: planned, created or adopted, followed, checked."""
+"""Trains on SageMaker: plans the job, creates or adopts it, follows it to its end, checks and downloads its result."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tasks.run.handle import Run
 from tasks.run.options import TrainingOptions
 from tasks.run.records import DatasetRef, TrainedModel, WeightsRef
 from tasks.run.waiting import say
+from tasks.sagemaker.download import download_log, download_result, is_downloaded
 from tasks.sagemaker.job import TrainingPlan, create_job, find_job
-from tasks.sagemaker.kept import is_kept, keep_log, keep_result
 from tasks.sagemaker.watch import follow_job
 
 PROVISIONING_SECONDS = 1800
@@ -20,15 +20,16 @@ SPOT_WAIT_FACTOR = 2
 
 
 def plan_training(run: Run, training: TrainingOptions) -> TrainingPlan:
-    """Package the code, make the role and say what the job will be.
+    """Package the code, create the role and return the plan of the job.
 
     Raises:
         SettingsRefused: the run has no staged dataset, or the instance type is unknown.
-        OwnershipRefused, AwsFailed: as `ensure_role`.
+        OwnershipRefused: a role of that name belongs to somebody else.
+        AwsFailed: IAM refused.
     """
     dataset, weights = run.need(DatasetRef), run.find(WeightsRef)
     instance = choose_training_instance(finetune=training.finetune, requested=training.instance_type)
-    say(f"instances: {training.instances} × {instance.instance_type}: {instance.reason}")
+    say(f"instances: {training.instances} × {instance.instance_type} ({instance.reason})")
     code_dir = run.folder / "code"
     code_digest = stage_training_code(code_dir)
     role = training_role(run.aws, run.id, dataset, weights)
@@ -51,9 +52,10 @@ def plan_training(run: Run, training: TrainingOptions) -> TrainingPlan:
 
 
 def train_on_sagemaker(run: Run, plan: TrainingPlan) -> TrainedModel:
-    """Create or adopt the job, follow it, check its result and keep model, log and metrics in the run's folder.
+    """Create or adopt the job, follow it, check its result, and download model, log and metrics to the run's folder.
 
     Raises:
+        OwnershipRefused: a job of that name was created from another plan.
         StageFailed: the job failed or was stopped, or its result does not agree with it.
         WaitTimedOut: the job did not end within its limits.
         AwsFailed: AWS refused.
@@ -63,17 +65,18 @@ def train_on_sagemaker(run: Run, plan: TrainingPlan) -> TrainedModel:
         say(f"training job {found.name}: uploading the code and starting it")
         create_job(run, plan, found.name)
     else:
-        say(f"training job {found.name}: adopted, it is {found.description['TrainingJobStatus']}")
+        status = found.description["TrainingJobStatus"]
+        say(f"training job {found.name}: adopted the job of an earlier command; it is {status}")
         run.ledger.adopt("training-job", found.name, found.description["TrainingJobArn"])
-        kept = run.find(TrainedModel)
-        if kept is not None and found.description["TrainingJobStatus"] == "Completed" and kept.job_name == found.name:
-            return kept if is_kept(run, found.description) else keep_result(run, plan, found.description)
+        model = run.find(TrainedModel)
+        if model is not None and status == "Completed" and model.job_name == found.name:
+            return model if is_downloaded(run, found.description) else download_result(run, plan, found.description)
     limit = plan.max_wait_seconds if plan.spot else plan.max_runtime_seconds
     try:
         description = follow_job(run.aws, found.name, deadline_seconds=limit + PROVISIONING_SECONDS)
     except KennelError:
-        keep_log(run, found.name)
+        download_log(run, found.name)
         raise
-    model = keep_result(run, plan, description)
+    model = download_result(run, plan, description)
     say(f"training job {found.name}: test accuracy {model.test_accuracy:.4f} on {model.test_images} images")
     return model

@@ -1,6 +1,6 @@
-"""Follow a training job to its end: every log line of every host, a sign of life otherwise, and the true outcome.
+"""Follows a training job to its end: prints the log lines of every host, and the job's status when no line comes.
 
-Only `Completed` is success. `Stopped` is not, whatever the waiter of the SDK says: so ends a job that ran out of time.
+Only `Completed` is success. The SDK's waiter accepts `Stopped` too, but a job that ran out of time ends as `Stopped`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from tasks.sagemaker.job import describe_job
 
 POLL_SECONDS = 1.0
 SCRIPT_STARTS = "Executing command:"
-"""What the SDK's driver prints last before the training script itself."""
+"""The last line that the SDK's driver prints before it starts the training script."""
 LATE_LOG_SECONDS = 1.0
+"""The lines that explain a failure are often the last to arrive, so the log is read again after this time."""
 
 
 def follow_job(
@@ -31,26 +32,27 @@ def follow_job(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Mapping[str, Any]:
-    """Wait until the job is over and return its description, saying every host's log lines meanwhile.
+    """Wait until the job has ended, print the log lines of every host meanwhile, and return the job's description.
 
     Raises:
-        StageFailed: it failed or was stopped; with FailureReason and the last 20 lines of each host.
-        WaitTimedOut: it was not over after `deadline_seconds`; it still runs.
-        NotFound: the job is gone.
+        StageFailed: the job failed or was stopped; the error has FailureReason and the last 20 lines of each host.
+        WaitTimedOut: the job had not ended after `deadline_seconds`; it still runs.
+        NotFound: somebody deleted the job.
+        AwsFailed: SageMaker or CloudWatch Logs refused.
     """
-    narrator = _Narrator(LogFollower(aws, TRAINING_LOG_GROUP, f"{name}/"), say)
+    printer = _LogPrinter(LogFollower(aws, TRAINING_LOG_GROUP, f"{name}/"), say)
     begun = said = clock()
     while True:
         description = describe_job(aws, name)
         if description is None:
             raise NotFound(f"training job {name}", "it is gone", "somebody deleted it", "run the same command again")
-        if narrator.poll():
+        if printer.poll():
             said = clock()
         if description["TrainingJobStatus"] in {"Completed", "Failed", "Stopped"}:
-            return _outcome(name, description, narrator, sleep)
+            return _outcome(name, description, printer, sleep)
         now = clock()
         if now - begun >= deadline_seconds:
-            why = f"it is still {_state(description)}; it goes on, and the same command takes it up again"
+            why = f"it is still {_state(description)}; the job continues, and the same command follows it again"
             stop = f"aws sagemaker stop-training-job --training-job-name {name}"
             raise WaitTimedOut(f"training job {name}", f"waited {now - begun:.0f} s", why, stop)
         if now - said >= SILENCE_SECONDS:
@@ -60,17 +62,17 @@ def follow_job(
 
 
 def _outcome(
-    name: str, description: Mapping[str, Any], narrator: _Narrator, sleep: Callable[[float], None]
+    name: str, description: Mapping[str, Any], printer: _LogPrinter, sleep: Callable[[float], None]
 ) -> Mapping[str, Any]:
     status = description["TrainingJobStatus"]
     if status == "Completed":
-        narrator.poll()
+        printer.poll()
         return description
-    sleep(LATE_LOG_SECONDS)  # the lines that explain a failure are often the last to arrive
-    narrator.poll()
+    sleep(LATE_LOG_SECONDS)
+    printer.poll()
     secondary = description.get("SecondaryStatus", status)
-    why = str(description.get("FailureReason") or _stopped_because(secondary))
-    tail = narrator.tail() or "    (no log lines arrived)"
+    why = str(description.get("FailureReason") or _stop_reason(secondary))
+    tail = printer.tail() or "    (no log lines arrived)"
     raise StageFailed(
         f"training job {name}",
         f"it ended {_state(description)}",
@@ -79,7 +81,7 @@ def _outcome(
     )
 
 
-def _stopped_because(secondary: str) -> str:
+def _stop_reason(secondary: str) -> str:
     reasons = {
         "MaxRuntimeExceeded": "it did not finish within its MaxRuntimeInSeconds; its model is not complete",
         "MaxWaitTimeExceeded": "spot capacity did not last long enough within MaxWaitTimeInSeconds",
@@ -92,11 +94,11 @@ def _state(description: Mapping[str, Any]) -> str:
     return status if secondary in {None, status} else f"{status}/{secondary}"
 
 
-class _Narrator:
-    """Says the lines of each host from the script's start on.
+class _LogPrinter:
+    """Prints the log lines of each host from the start of the training script on.
 
-    What the SDK's driver prints before (some hundred lines of environment and pip) is counted, not shown: it is in
-    CloudWatch Logs, and in the error when the job fails.
+    The SDK's driver prints some hundred lines of environment and pip before that. They are counted and not printed;
+    CloudWatch Logs has them, and the error has the last of them when the job fails.
     """
 
     def __init__(self, follower: LogFollower, say: Say) -> None:
@@ -105,14 +107,14 @@ class _Narrator:
         self._started: set[str] = set()
 
     def poll(self) -> bool:
-        """Say what is new; tell whether anything was said."""
-        return sum(self._tell(line) for line in self._follower.poll()) > 0
+        """Print the new lines; tell whether there were any."""
+        return sum(self._print(line) for line in self._follower.poll()) > 0
 
     def tail(self) -> str:
-        """Return the last lines of every host, shown or not."""
+        """Return the last lines of every host, printed or not."""
         return self._follower.tail()
 
-    def _tell(self, line: LogLine) -> bool:
+    def _print(self, line: LogLine) -> bool:
         host = line.source
         if host not in self._started:
             if not line.message.startswith(SCRIPT_STARTS):

@@ -1,7 +1,6 @@
-"""What a teardown needs to know of a kind of resource, and how each deleter asks, waits and reads tags.
+"""Defines a kind of resource as three functions (find by name, find by tag, remove), and how each of them waits.
 
-Deletes nothing by itself: the kinds are in `tasks.teardown.sagemaker_and_storage` and the modules that it collects them
-from.
+This module deletes nothing. `tasks.teardown.all_kinds` collects the kinds from the modules that define them.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import WaitTimedOut, error_code, is_not_found
 from tasks.run.waiting import SILENCE_SECONDS, Say, say
-from tasks.teardown.plan import Found
+from tasks.teardown.plan import Resource
 
 REMOVE_SECONDS = 1800.0
-"""An endpoint cannot be deleted while it is being created, which takes AWS minutes; a job may take 120 s to stop."""
+"""AWS cannot delete an endpoint while it is being created, which takes minutes; a job may take 120 s to stop."""
 
 POLL_SECONDS = 0.25
 _BUSY = frozenset(
@@ -37,10 +36,14 @@ _BUSY = frozenset(
 
 @dataclass(frozen=True)
 class Kind:
-    """What can be done with one kind of resource, by its name."""
+    """The three functions of a kind of resource.
 
-    look: Callable[[Aws, str], Found | None]
-    search: Callable[[Aws], Iterable[Found]]
+    `find` returns the resource of a name with its tags, or None. `find_tagged` returns all resources of the kind that
+    carry kennel's tag. `remove` returns once the resource is gone; one that does not exist is no error.
+    """
+
+    find: Callable[[Aws, str], Resource | None]
+    find_tagged: Callable[[Aws], Iterable[Resource]]
     remove: Callable[[Aws, str], None]
 
 
@@ -54,14 +57,14 @@ def until_gone(
     sleep: Callable[[float], None] = time.sleep,
     timeout_seconds: float = REMOVE_SECONDS,
 ) -> None:
-    """Delete, again while something else still holds it, and wait until it does not exist.
+    """Delete a resource, trying again while another one still uses it, and wait until it does not exist.
 
     Raises:
-        WaitTimedOut: it was still there after `timeout_seconds`.
-        ClientError: AWS refused for a reason that does not pass.
+        WaitTimedOut: the resource still existed after `timeout_seconds`.
+        ClientError: AWS refused for a reason that waiting does not change.
     """
     begun = said = clock()
-    accepted, last = False, "it was still there"
+    accepted, last = False, "it still exists"
     while (now := clock()) - begun < timeout_seconds:
         if now - said >= SILENCE_SECONDS:
             say(f"{what}: waiting until it is gone ({last}), {now - begun:.0f} s")
@@ -75,20 +78,25 @@ def until_gone(
         except ClientError as error:
             if is_not_found(error):
                 return
-            if not _passes(error):
+            if not _is_temporary(error):
                 raise
             last = str(error)
         sleep(POLL_SECONDS)
     raise WaitTimedOut(f"remove {what}", f"not gone after {timeout_seconds:g} s", last, "kennel down --yes")
 
 
-def _passes(error: ClientError) -> bool:
+def _is_temporary(error: ClientError) -> bool:
     message = str(error.response["Error"].get("Message", ""))
     return error_code(error) in _BUSY or (
         error_code(error) == "ValidationException" and "in-progress" in message.lower()
     )
 
 
-def tagged(found: Iterable[Found | None]) -> Iterator[Found]:
-    """Leave out what does not exist and what does not carry the project's tag."""
+def only_tagged(found: Iterable[Resource | None]) -> Iterator[Resource]:
+    """Yield the resources that exist and carry the project's tag."""
     return (item for item in found if item is not None and item.tags.get(naming.PROJECT_TAG) == naming.PROJECT)
+
+
+def find_none(_: Aws) -> Iterable[Resource]:
+    """Return nothing, for kinds that carry no tags: they are removed with the resource that they belong to."""
+    return ()

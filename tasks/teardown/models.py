@@ -1,7 +1,7 @@
-"""The models that a teardown would delete: each has a copy on this machine before it goes, or its loss is said.
+"""Copies the models that a teardown would delete to this machine, and reports those that cannot be copied.
 
-A model in the bucket is kept here when its run's folder holds it: fetched after its training, brought back from an EC2
-instance, or fetched by an earlier teardown. What is not kept is fetched now, to `runs/<id>/TrainedModels/<job>/`.
+A model has a copy already when its run's folder contains it: downloaded after its training, or by an earlier teardown.
+All others are downloaded to `runs/<id>/TrainedModels/<job>/` before anything is removed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused
 from tasks.run.handle import RunFolder
 from tasks.run.records import InstanceModel
-from tasks.sagemaker.kept import FOLDER, MODEL, load_kept
+from tasks.sagemaker.download import FOLDER, MODEL, load_download
 from tasks.teardown.plan import Plan
 
 WHERE = "teardown"
@@ -28,19 +28,19 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Models:
-    """What became of the models that a teardown deletes: paths of copies here, and what is lost, with the reason."""
+class ModelCopies:
+    """The models that a teardown deletes: `kept` are the paths of copies, `lost` those without one, with the reason."""
 
     kept: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
 
 
-NO_MODELS = Models()
+NO_COPIES = ModelCopies()
 
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model in the bucket, of a job of a run."""
+    """A model in the bucket, and the run and the job that it is from."""
 
     bucket: str
     run_id: str
@@ -49,16 +49,16 @@ class StoredModel:
 
     @property
     def uri(self) -> str:
-        """Where it is in S3."""
+        """The model's S3 URI."""
         return f"s3://{self.bucket}/{self.stored.key}"
 
 
-def keep_models(aws: Aws, plan: Plan, *, yes: bool, say: Say) -> Models:
-    """See to it that every model that the plan deletes is kept here; call it before anything is removed.
+def keep_models(aws: Aws, plan: Plan, *, yes: bool, say: Say) -> ModelCopies:
+    """Make sure that this machine has a copy of every model that the plan deletes; call it before removing anything.
 
     Raises:
-        SettingsRefused: a model cannot be kept and would be lost, and `yes` is not given.
-        AwsFailed: S3 refused to list.
+        SettingsRefused: a model cannot be copied and would be lost, and `yes` is not given.
+        AwsFailed: S3 refused to list the models.
     """
     kept: list[str] = []
     lost: list[str] = []
@@ -70,12 +70,12 @@ def keep_models(aws: Aws, plan: Plan, *, yes: bool, say: Say) -> Models:
     if kept:
         say(f"  kept   {len(kept)} of {len(kept) + len(lost)} models are on this machine: {', '.join(kept)}")
     if lost:
-        _tell_loss(lost, yes=yes, say=say)
-    return Models(tuple(kept), tuple(lost))
+        _report_loss(lost, yes=yes, say=say)
+    return ModelCopies(tuple(kept), tuple(lost))
 
 
 def models_of(aws: Aws, plan: Plan) -> Iterator[StoredModel]:
-    """Yield the models under the prefixes that a plan removes.
+    """Yield the models below the prefixes that a plan removes.
 
     Raises:
         AwsFailed: S3 refused.
@@ -91,35 +91,37 @@ def models_of(aws: Aws, plan: Plan) -> Iterator[StoredModel]:
 
 
 def local_copy(run: RunFolder, model: StoredModel) -> Path | None:
-    """Return the file of a run's folder that is this model, None when there is none.
+    """Return the file in a run's folder that is a copy of this model, or None when there is none.
 
     Raises:
         LedgerRefused: a record of the run cannot be read.
     """
-    kept = load_kept(run)
-    if kept is not None and (kept.model_uri, kept.model_etag) == (model.uri, model.stored.etag):
+    downloaded = load_download(run)
+    if downloaded is not None and (downloaded.model_uri, downloaded.model_etag) == (model.uri, model.stored.etag):
         return run.folder / FOLDER / MODEL
     from_ec2 = run.find(InstanceModel)
     if from_ec2 is not None and from_ec2.model_uri == model.uri:
-        return _if_whole(Path(from_ec2.archive), model) or _if_whole(run.folder / "TrainedModels" / MODEL, model)
-    return _if_whole(_place(run, model), model)
+        paths = [Path(from_ec2.archive), run.folder / "TrainedModels" / MODEL]
+    else:
+        paths = [_download_path(run, model)]
+    return next((path for path in paths if path.is_file() and path.stat().st_size == model.stored.size_bytes), None)
 
 
 def _copy_of(aws: Aws, model: StoredModel, say: Say) -> Path:
-    """Return where a model is kept here, after fetching it when it is not."""
+    """Return the path of a model's copy on this machine, after downloading it when there is none."""
     run = RunFolder(aws.settings.run_dir(model.run_id))
     try:
         found = local_copy(run, model)
-    except LedgerRefused:  # a record that cannot be read tells of no copy
+    except LedgerRefused:  # a damaged record names no copy, so the model is downloaded
         found = None
     if found is not None:
         return found
     say(f"  fetch  {model.uri} ({model.stored.size_bytes / 1e6:.1f} MB): it is not on this machine")
-    path = _place(run, model)
+    path = _download_path(run, model)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     free = shutil.disk_usage(path.parent).free
     if free < model.stored.size_bytes:
-        raise OSError(f"the disk has {free / 1e6:.0f} MB free, it has {model.stored.size_bytes / 1e6:.0f} MB")
+        raise OSError(f"the disk has {free / 1e6:.0f} MB free, the model has {model.stored.size_bytes / 1e6:.0f} MB")
     part = path.with_name(f".{path.name}.fetched")
     try:
         fetch_object(aws, model.uri, part)
@@ -129,17 +131,13 @@ def _copy_of(aws: Aws, model: StoredModel, say: Say) -> Path:
     return path
 
 
-def _place(run: RunFolder, model: StoredModel) -> Path:
+def _download_path(run: RunFolder, model: StoredModel) -> Path:
     return run.folder / "TrainedModels" / f"{model.job}-{model.stored.etag[:8]}" / MODEL
 
 
-def _if_whole(path: Path, model: StoredModel) -> Path | None:
-    return path if path.is_file() and path.stat().st_size == model.stored.size_bytes else None
-
-
-def _tell_loss(lost: list[str], *, yes: bool, say: Say) -> None:
-    what = f"{len(lost)} models are nowhere else and would be lost: {'; '.join(lost)}"
+def _report_loss(lost: list[str], *, yes: bool, say: Say) -> None:
+    what = f"{len(lost)} models have no other copy and would be lost: {'; '.join(lost)}"
     if not yes:
-        why = "they could not be fetched, and --yes was not given; nothing was removed"
+        why = "they could not be downloaded, and --yes was not given; nothing was removed"
         raise SettingsRefused(WHERE, what, why, "aws s3 cp each of them to a safe place, or kennel down --yes")
     say(f"  LOST   {what.replace('would be', 'are')}")

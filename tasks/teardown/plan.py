@@ -1,8 +1,8 @@
-"""What a teardown removes and what it leaves: a plan is data, made without a call, shown before anything happens.
+"""Plans a teardown: decides what is removed and what is kept, without a call, so that it can be shown beforehand.
 
-A resource is removed when a ledger of the runs in question names it or their tags are on it, and never when its own
-tags say otherwise: a ledger row is a claim, the tags are the proof. Kinds that carry no tags (prefixes in a bucket,
-aliases) are proved by their names or by what they belong to. Anything else is kept, with the reason.
+A resource is removed when a ledger of the chosen runs names it or when it carries their tags, but never when its tags
+name another owner: a ledger row only claims a resource, its tags decide. Kinds without tags (prefixes in a bucket,
+aliases) are decided by their names or by the resource that they belong to. Everything else is kept, with the reason.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ ORDER = (
     "bucket",
     "role",
 )
-"""Dependents first (a scalable target outlives its endpoint, a security group cannot go before its instances); roles
-last, for a deleted execution role blocks DeleteEndpoint, and one that a profile holds cannot be deleted."""
+"""The order of removal: a resource comes before those that it needs.
+
+AWS does not delete a scalable target with its endpoint, and deletes no security group that an instance uses. Roles are
+last: AWS cannot delete an endpoint without its execution role, and no role that an instance profile holds.
+"""
 
 _BELONGS_TO = {"scalable-target": "endpoint", "provisioned-concurrency": "function", "function-alias": "function"}
 _OWNED_PREFIX = re.compile(r"(datasets/[0-9a-f]{64}|weights/[A-Za-z0-9._-]+/[0-9a-f]{16})$")
@@ -46,7 +49,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Claim:
-    """A ledger's word that a run made or uses something; `name` as in the ledger."""
+    """A row of a ledger, which says that a run created or uses a resource; `name` is spelt as in the ledger."""
 
     kind: str
     name: str
@@ -55,14 +58,14 @@ class Claim:
 
     @property
     def key(self) -> Key:
-        """The resource claimed, however the row spells it."""
+        """The resource's kind and name, in one spelling."""
         kind = self.kind.replace("_", "-")
         return kind, prefix_name(self.name) if kind == "s3-prefix" else self.name
 
 
 @dataclass(frozen=True)
-class Found:
-    """Something that exists now, with its tags ({} for none)."""
+class Resource:
+    """A resource that exists now, with its tags ({} for none)."""
 
     kind: str
     name: str
@@ -70,24 +73,24 @@ class Found:
 
     @property
     def key(self) -> Key:
-        """What it is."""
+        """The resource's kind and name."""
         return self.kind, self.name
 
 
 @dataclass(frozen=True)
 class Scope:
-    """The runs to tear down; None is every run of kennel in the account and region."""
+    """The runs to tear down; `run_ids` None means every run of kennel in the account and region."""
 
     run_ids: frozenset[str] | None
 
     def holds(self, run_id: str | None) -> bool:
-        """Tell whether a run is one of them."""
+        """Tell whether a run is to be torn down."""
         return self.run_ids is None or run_id in self.run_ids
 
 
 @dataclass(frozen=True)
 class Removal:
-    """One resource to remove, for `run_id` (None when no ledger and no tag says which)."""
+    """One resource to remove; `run_id` is None when neither a ledger nor a tag names its run."""
 
     kind: str
     name: str
@@ -96,7 +99,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class Kept:
-    """One resource to leave, and why; `released_by` is the run in scope that only gives up its share of it."""
+    """One resource to keep, and why; `released_by` is the run in scope that no longer uses a shared resource."""
 
     kind: str
     name: str
@@ -106,18 +109,18 @@ class Kept:
 
 @dataclass(frozen=True)
 class Plan:
-    """Removals in order; what is kept; claims on what does not exist (any more)."""
+    """The removals in order, the resources that are kept, and the claims on resources that do not exist any more."""
 
     removals: tuple[Removal, ...]
     kept: tuple[Kept, ...]
     gone: tuple[Claim, ...]
 
 
-def make_plan(scope: Scope, claims: Sequence[Claim], found: Sequence[Found], *, bucket: str) -> Plan:
-    """Decide about everything that is claimed by a ledger or was found.
+def make_plan(scope: Scope, claims: Sequence[Claim], found: Sequence[Resource], *, bucket: str) -> Plan:
+    """Decide about every resource that a ledger claims or that was found.
 
-    `claims` are of all runs, also those out of scope: what they use is kept. `found` must answer for every claim: what
-    is not in it does not exist. `bucket` is the project's.
+    `claims` are those of all runs, because what a run out of scope uses is kept. `found` has every resource that
+    exists: a claim on another one counts as gone. `bucket` is the name of the project's bucket.
     """
     existing = {item.key: item for item in found}
     claimed = {claim.key: claim for claim in claims if scope.holds(claim.run_id)}
@@ -141,12 +144,12 @@ def make_plan(scope: Scope, claims: Sequence[Claim], found: Sequence[Found], *, 
 
 
 def prefix_name(name: str) -> str:
-    """Return `bucket/prefix` for an S3 prefix, whether it is spelt with `s3://` and a slash at its end or not."""
+    """Return an S3 prefix as `bucket/prefix`, without `s3://` and without a slash at its end."""
     return name.removeprefix("s3://").rstrip("/")
 
 
 def plan_text(plan: Plan) -> str:
-    """Return the plan for a person, one line a resource."""
+    """Return the plan as text, one line for each resource."""
     lines = [f"  remove {item.kind} {item.name}" for item in plan.removals]
     lines += [f"  keep   {item.kind} {item.name}: {item.reason}" for item in plan.kept]
     return "\n".join(lines) or "  nothing to remove"
@@ -154,14 +157,14 @@ def plan_text(plan: Plan) -> str:
 
 def _reason_to_keep(
     scope: Scope,
-    item: Found,
+    item: Resource,
     claim: Claim | None,
     used_elsewhere: Mapping[Key, str],
-    existing: Mapping[Key, Found],
+    existing: Mapping[Key, Resource],
     bucket: str,
 ) -> str | None:
     if item.kind not in ORDER:
-        return "there is no deleter for this kind"
+        return "kennel cannot remove resources of this kind"
     if item.key in used_elsewhere:
         return f"run {used_elsewhere[item.key]} uses it"
     if item.kind == "s3-prefix":
@@ -174,8 +177,10 @@ def _reason_to_keep(
     return None if _is_tagged_in(scope, item) else "it does not carry the tags of these runs"
 
 
-def _reason_to_keep_part(scope: Scope, item: Found, claim: Claim | None, existing: Mapping[Key, Found]) -> str | None:
-    """What belongs to something goes with that; a scalable target, which outlives its endpoint, by the run's name."""
+def _reason_to_keep_part(
+    scope: Scope, item: Resource, claim: Claim | None, existing: Mapping[Key, Resource]
+) -> str | None:
+    """Decide a part (an alias, a scalable target) by its owner; when the owner is gone, a target by its run's name."""
     kind = _BELONGS_TO[item.kind]
     name = item.name.removeprefix("endpoint/").partition("/" if kind == "endpoint" else ":")[0]
     whole = existing.get((kind, name))
@@ -187,22 +192,22 @@ def _reason_to_keep_part(scope: Scope, item: Found, claim: Claim | None, existin
     return f"its {kind} is not of these runs"
 
 
-def _reason_to_keep_bucket(item: Found, claim: Claim | None) -> str | None:
-    """A bucket gets its tags in a second call: one that this run created and that has none was left by a crash."""
+def _reason_to_keep_bucket(item: Resource, claim: Claim | None) -> str | None:
+    """Keep a bucket without kennel's tag, unless this run created it and ended before the call that adds the tags."""
     if item.tags.get(naming.PROJECT_TAG) == naming.PROJECT:
         return None
     made = claim is not None and claim.state in {"intended", "created", "uncertain"} and not item.tags
     return None if made else "it does not carry kennel's tag"
 
 
-def _is_tagged_in(scope: Scope, item: Found) -> bool:
+def _is_tagged_in(scope: Scope, item: Resource) -> bool:
     return item.tags.get(naming.PROJECT_TAG) == naming.PROJECT and scope.holds(item.tags.get(naming.RUN_TAG))
 
 
-def _is_own_prefix(scope: Scope, item: Found, bucket: str, existing: Mapping[Key, Found]) -> bool:
-    """Tell whether it is a prefix of the project's bucket that only the runs in scope can have written.
+def _is_own_prefix(scope: Scope, item: Resource, bucket: str, existing: Mapping[Key, Resource]) -> bool:
+    """Tell whether a prefix is in the project's bucket and only the runs in scope can have written it.
 
-    In a bucket without kennel's tag, one that the user brought, anybody may have a folder `runs/`: there only a ledger
+    A bucket without kennel's tag belongs to the user, and a folder `runs/` in it may be anybody's: there only a ledger
     says what is ours.
     """
     where, _, prefix = item.name.partition("/")
@@ -217,7 +222,7 @@ def _is_own_prefix(scope: Scope, item: Found, bucket: str, existing: Mapping[Key
     return scope.run_ids is None and _OWNED_PREFIX.match(prefix) is not None
 
 
-def _is_named_by(claim: Claim | None, item: Found) -> bool:
+def _is_named_by(claim: Claim | None, item: Resource) -> bool:
     prefix = item.name.partition("/")[2]
     if claim is None:
         return False

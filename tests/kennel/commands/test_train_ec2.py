@@ -144,7 +144,7 @@ def test_a_command_that_was_killed_is_taken_up_where_the_training_is(
     again = terminal.kennel("train-ec2", "--data", str(photos), "--run-id", run_id, *options)
     assert again.code == 0, again.err
     assert again.answer["instance_ids"] == instance
-    assert "taken up again" in again.err
+    assert "continues on" in again.err
     log = next((terminal.runs / run_id / "ec2").glob("i-*.log")).read_text()
     assert log.count("split=train shards=") == 1, "the log was copied twice, or the training started twice"
     assert alive(ec2, run_id) == []

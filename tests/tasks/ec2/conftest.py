@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks.ec2.launch import terminate
+from tasks.ec2.terminate import terminate
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tests.counting_proxy import Calls

@@ -1,4 +1,4 @@
-"""What tests of EC2 instances share: settings for a server, a plan with all that it needs, a look at the account."""
+"""Set-up that the tests of EC2 instances share: settings for a server, a complete plan, the account's instances."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who gets into a run's instances: against localaws's EC2 and IAM, with answers that are lost on their way."""
+"""Access to a run's instances, on localaws's EC2 and IAM, whose answers are lost now and then."""
 
 import dataclasses
 import json

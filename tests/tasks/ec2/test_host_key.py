@@ -1,4 +1,4 @@
-"""Keys of instances: made once, for the owner's eyes only, as OpenSSH reads them."""
+"""Keys of instances: created once, in files that only their owner can read, in OpenSSH's format."""
 
 import stat
 import subprocess
@@ -44,14 +44,14 @@ def test_a_link_in_place_of_a_key_is_refused(tmp_path: Path) -> None:
     path = login_key(tmp_path / "elsewhere").path
     (tmp_path / "run" / "ec2").mkdir(parents=True)
     login_path(tmp_path / "run").symlink_to(path)
-    with pytest.raises(LedgerRefused, match="a private key is a file"):
+    with pytest.raises(LedgerRefused, match="a private key has to be a regular file"):
         login_key(tmp_path / "run")
 
 
 def test_what_is_no_ed25519_key_is_refused_and_not_written_over(tmp_path: Path) -> None:
     path = host_key(tmp_path, 1).path
     path.write_text("not a key\n")
-    with pytest.raises(LedgerRefused, match="is no ed25519 key that kennel made"):
+    with pytest.raises(LedgerRefused, match="is not an ed25519 key that kennel created"):
         host_key(tmp_path, 1)
     assert path.read_text() == "not a key\n"
 

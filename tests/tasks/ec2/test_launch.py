@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from tasks.ec2.host_key import host_key
-from tasks.ec2.launch import launch, terminate
+from tasks.ec2.launch import launch
 from tasks.ec2.plan import dead_man_command, dead_man_minutes, find_image
 from tasks.ec2.prices import choose_instances
-from tasks.ec2.state import find
+from tasks.ec2.state import find_instances
+from tasks.ec2.terminate import terminate
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, TeardownIncomplete
@@ -53,7 +54,7 @@ def test_the_record_says_how_to_get_in_and_what_it_costs(aws: Aws) -> None:
     assert ref.address and ref.private_address
     assert (ref.is_spot, ref.usd_per_hour, ref.refused) == (False, 0.1785, ())
     assert run.find(InstanceRef, number=1) == ref
-    assert find(aws, "inst-2") == (ref,)
+    assert find_instances(aws, "inst-2") == (ref,)
 
 
 def test_the_user_data_gives_our_host_key_and_arms_the_dead_mans_switch(aws: Aws) -> None:
@@ -125,7 +126,7 @@ def test_two_instances_of_a_run_are_two(aws: Aws) -> None:
     run = Run(aws, "inst-8")
     refs = [launch(run, planned(run, number=number)) for number in (1, 2)]
     assert len({ref.instance_id for ref in refs}) == len({ref.host_key for ref in refs}) == 2
-    assert find(aws, "inst-8") == tuple(refs)
+    assert find_instances(aws, "inst-8") == tuple(refs)
 
 
 # --- ending -----------------------------------------------------------------------------------------------------------
@@ -139,7 +140,7 @@ def test_an_instance_that_may_not_be_ended_does_not_keep_the_others_alive(aws: A
     with pytest.raises(TeardownIncomplete, match="TerminateInstances answered OperationNotPermitted") as caught:
         terminate(run, [refs[0].instance_id, "i-0123456789abcdef0", refs[1].instance_id])
     assert "i-0123456789abcdef0" not in caught.value.what  # one that does not exist is gone
-    assert find(aws, "inst-23") == (refs[0],) and states(run) == ["created", "removed"]
+    assert find_instances(aws, "inst-23") == (refs[0],) and states(run) == ["created", "removed"]
 
 
 def test_ending_an_instance_twice_is_fine(aws: Aws) -> None:

@@ -1,4 +1,4 @@
-"""Which EC2 types are tried, why, and whose prices are told."""
+"""Which EC2 types are tried, for which reason, and where their prices are from."""
 
 import json
 from pathlib import Path

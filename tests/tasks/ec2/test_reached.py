@@ -1,4 +1,4 @@
-"""A launched instance lets us in, with the host key that we gave it, and ends itself when it is left alone."""
+"""A launched instance accepts our login, has the host key that we gave it, and shuts down when no heartbeat comes."""
 
 import json
 import time
@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tasks.ec2.access import caller_address
-from tasks.ec2.launch import launch, terminate
+from tasks.ec2.launch import launch
 from tasks.ec2.plan import dead_man_command
-from tasks.ec2.state import find, instance_facts, login, why_ended
+from tasks.ec2.state import find_instances, instance_facts, login, why_ended
+from tasks.ec2.terminate import terminate
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.records import InstanceRef
@@ -79,7 +80,7 @@ def test_an_instance_that_nobody_renews_ends_itself_and_one_that_is_renewed_does
 
         wait_until(has_ended, "the instance that nobody renews to end")
         assert "Client.InstanceInitiatedShutdown" in (why_ended(aws, left_alone.instance_id) or "")
-        assert find(aws, "in-3") == () and find(aws, "in-4") == (kept,)
+        assert find_instances(aws, "in-3") == () and find_instances(aws, "in-4") == (kept,)
     wait_until(lambda: why_ended(aws, kept.instance_id), "the instance that is renewed no more to end")
 
 

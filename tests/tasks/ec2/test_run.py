@@ -1,11 +1,11 @@
-"""Ending what a run has on EC2, and what is not to be ended: a gang's ways in and out, on localaws's EC2."""
+"""Which instances of a run are terminated, and which are refused and left running, on localaws's EC2."""
 
 import pytest
 
 from kennel.commands.train_ec2 import minutes_of
 from tasks.ec2.launch import launch, refuse_other_plans
-from tasks.ec2.run import end_instances
 from tasks.ec2.state import instance_facts
+from tasks.ec2.terminate import end_instances
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused
 from tasks.run.handle import Run
@@ -46,7 +46,7 @@ def test_an_instance_whose_launch_was_cut_is_ended_although_ec2_does_not_show_it
 def test_what_is_looked_for_after_a_cut_launch_is_given_up_soon(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(aws, "gang-3")
     run.ledger.record("instance", "kennel-gang-3-ec2-1-1-00000000", "intended")
-    monkeypatch.setattr("tasks.ec2.run.LOST_SECONDS", 0.5)
+    monkeypatch.setattr("tasks.ec2.terminate.LOST_ANSWER_SECONDS", 0.5)
     assert end_instances(run) == ()
     assert [row.state for row in run.ledger.live()] == ["intended"], "the next teardown has to look again"
 

@@ -1,5 +1,7 @@
-"""Following a training over SSH: a real sshd behind a proxy that misbehaves. What runs there is a script of a few lines
-that writes the files of a supervisor; the supervisor itself is in tests/training, both together in tests/kennel."""
+"""Following a training over SSH, with a real sshd behind a proxy that breaks connections.
+
+A script of a few lines writes the files of a supervisor. tests/training tests the supervisor itself, tests/kennel both.
+"""
 
 import hashlib
 import json
@@ -12,7 +14,9 @@ from typing import Any
 import pytest
 
 from tasks.ec2.job import RemoteJob
-from tasks.ec2.training import Outcome, Worker, collect, follow, start, stop
+from tasks.ec2.state import Waiting
+from tasks.ec2.training import Heartbeat, Outcome, follow, stop
+from tasks.ec2.worker import Worker, download_model, start
 from tasks.run.errors import ConnectionLost, RemoteFailed, StageFailed, WaitTimedOut
 from tasks.run.records import DatasetRef, Hyperparameters
 from tasks.ssh.remote import Login, Remote
@@ -20,6 +24,7 @@ from tests.chaos_proxy import ChaosProxy
 from tests.sshd import Sshd, running_sshd
 
 DATA = DatasetRef("bucket", "datasets/x", "x", "x", ("a", "b"), {"test": {"a": 1, "b": 1}}, 1, 0, "x")
+RARE = Heartbeat("true", every_seconds=60)
 COUNTS = """
 for i in $(seq 1 40); do echo "line $i"; sleep 0.05; done
 echo '{"state": "completed", "seconds": {}}' > status.json
@@ -41,7 +46,7 @@ class JobHere(RemoteJob):
 def job(tmp_path: Path) -> RemoteJob:
     folder = tmp_path / "a job's folder"
     folder.mkdir()
-    return JobHere("run", 1, 1, False, 60, Hyperparameters("resnet50"), DATA, None, tmp_path, "code", None, str(folder))
+    return JobHere("run", Hyperparameters("resnet50"), DATA, None, tmp_path, "code", None, 1, 1, False, 60, str(folder))
 
 
 def worker(sshd: Sshd, port: int, tmp_path: Path, *, ended: str | None = None, label: str = "instance-1") -> Worker:
@@ -67,11 +72,9 @@ def followed(workers: list[Worker], job: RemoteJob, *, seconds: float = 30.0, sa
     return follow(
         workers,
         job,
-        heartbeat=f"echo beat >> {shlex.quote(job.folder)}/beats",
-        heartbeat_seconds=0.5,
+        heartbeat=Heartbeat(f"echo beat >> {shlex.quote(job.folder)}/beats", every_seconds=0.5),
         deadline_seconds=seconds,
-        say=lines.append,
-        sleep=lambda _: time.sleep(0.05),
+        waiting=Waiting(lines.append, sleep=lambda _: time.sleep(0.05)),
     )
 
 
@@ -88,9 +91,7 @@ def test_every_line_arrives_once_though_the_connection_is_reset(
             proxy.reset()
 
     with one.remote:
-        outcome = follow(
-            [one], job, heartbeat="true", heartbeat_seconds=60, deadline_seconds=30, say=cut, sleep=lambda _: None
-        )
+        outcome = follow([one], job, heartbeat=RARE, deadline_seconds=30, waiting=Waiting(cut, sleep=lambda _: None))
     assert outcome.state == "completed"
     assert one.log.read_bytes() == (Path(job.folder) / "log.txt").read_bytes()
     assert [line for line in said if "| line" in line] == [f"instance-1 | line {n}" for n in range(1, 41)]
@@ -114,9 +115,7 @@ def test_a_link_that_swallows_everything_is_noticed_and_left(
                 proxy.reset()
                 proxy.pass_on()
 
-        outcome = follow(
-            [one], job, heartbeat="true", heartbeat_seconds=60, deadline_seconds=60, say=heal, sleep=lambda _: None
-        )
+        outcome = follow([one], job, heartbeat=RARE, deadline_seconds=60, waiting=Waiting(heal, sleep=lambda _: None))
     assert outcome.state == "completed"
     assert one.log.read_bytes() == (Path(job.folder) / "log.txt").read_bytes()
 
@@ -148,11 +147,10 @@ def test_a_heartbeat_that_is_refused_is_said_and_the_training_goes_on(
     one = worker(sshd, sshd.port, tmp_path)
     said: list[str] = []
     with one.remote:
-        outcome = follow(
-            [one], job, heartbeat="echo no >&2; false", heartbeat_seconds=9, deadline_seconds=9, say=said.append
-        )
+        refused = Heartbeat("echo no >&2; false", every_seconds=9)
+        outcome = follow([one], job, heartbeat=refused, deadline_seconds=9, waiting=Waiting(said.append))
     assert outcome.state == "completed"
-    assert said == ["instance-1: WARNING: its dead-man's switch could not be put off: no"]
+    assert said == ["instance-1: WARNING: its dead-man's switch could not be postponed: no"]
 
 
 def test_a_failure_names_the_instance_the_reason_and_the_end_of_its_log(
@@ -248,10 +246,10 @@ def test_a_model_that_is_not_what_was_packed_is_refused(sshd: Sshd, job: RemoteJ
     one = worker(sshd, sshd.port, tmp_path)
     one.status = {"model": {"sha256": hashlib.sha256(b"a model").hexdigest()}}
     with one.remote:
-        assert collect(one, job, tmp_path / "got" / "model.tar.gz") == one.status["model"]["sha256"]
+        assert download_model(one, job, tmp_path / "got" / "model.tar.gz") == one.status["model"]["sha256"]
         (Path(job.folder) / "model.tar.gz").write_bytes(b"another")
         with pytest.raises(RemoteFailed, match="the instance packed"):
-            collect(one, job, tmp_path / "got" / "model.tar.gz")
+            download_model(one, job, tmp_path / "got" / "model.tar.gz")
 
 
 def test_a_model_is_brought_back_although_the_link_is_down_for_a_while(
@@ -271,7 +269,7 @@ def test_a_model_is_brought_back_although_the_link_is_down_for_a_while(
         one.remote.run("true")
         proxy.refuse()
         proxy.reset()
-        assert collect(one, job, tmp_path / "model.tar.gz", say=lambda _: None, sleep=sleep)
+        assert download_model(one, job, tmp_path / "model.tar.gz", waiting=Waiting(lambda _: None, sleep=sleep))
     assert (tmp_path / "model.tar.gz").read_bytes() == b"a model" and len(waits) == 3
 
 
@@ -284,4 +282,5 @@ def test_a_model_on_an_instance_that_ended_or_stays_out_of_reach_is_given_up(
     one.status = {"model": {"sha256": "x"}}
     now = iter(range(0, 10_000, 200))
     with pytest.raises(ConnectionLost):
-        collect(one, job, tmp_path / "m", say=lambda _: None, clock=lambda: float(next(now)), sleep=lambda _: None)
+        waiting = Waiting(lambda _: None, clock=lambda: float(next(now)), sleep=lambda _: None)
+        download_model(one, job, tmp_path / "m", waiting=waiting)

@@ -30,7 +30,7 @@ from tasks.run.handle import Run
 from tasks.run.ledger import read_ledger
 from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
-from tasks.teardown.sagemaker_and_storage import KINDS
+from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.teardown import tear_down
 from tests.conftest import running_localaws
 from tests.counting_proxy import counting_proxy
@@ -64,7 +64,7 @@ def create(aws: Aws, run_id: str, *, instance_type: str | None = None, idle_minu
 
 def left(aws: Aws, run_id: str) -> list[tuple[str, str]]:
     """Return all resources with a run's tags."""
-    found = [item for kind in KINDS.values() for item in kind.search(aws)]
+    found = [item for kind in KINDS.values() for item in kind.find_tagged(aws)]
     return sorted(item.key for item in found if item.tags.get(naming.RUN_TAG) == run_id)
 
 

@@ -14,7 +14,7 @@ from tasks.run.errors import SettingsRefused
 from tasks.run.handle import RunFolder
 from tasks.run.record_store import Record
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, TrainedModel
-from tasks.sagemaker.kept import KeptTraining
+from tasks.sagemaker.download import DownloadedTraining
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts
 from tasks.verdicts.observed_values import ObservedValue
@@ -173,7 +173,7 @@ def keep_files(run: RunFolder) -> None:
     names = {name: str(run.folder / "loadtest" / file) for name, file in FILES.items()}
     run.keep(dataclasses.replace(LOAD, files=names))
     folder = run.folder / "TrainedModels" / "sagemaker"
-    kept = KeptTraining("job-1", "2026-01-01", "s3://b/model.tar.gz", "e", "00", 5, {}, {}, 2)
+    kept = DownloadedTraining("job-1", "2026-01-01", "s3://b/model.tar.gz", "e", "00", 5, {}, {}, 2)
     run.keep(kept)
     for path in (folder / "model.tar.gz", folder / "training.log", *map(Path, names.values())):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ from tasks.serving.autoscaling import (
 )
 from tasks.serving.endpoint import EndpointPlan, ensure_endpoint
 from tasks.serving.instances import set_instance_count, wait_for_instances
-from tasks.teardown.sagemaker_and_storage import KINDS
+from tasks.teardown.all_kinds import KINDS
 from tests.counting_proxy import Calls
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, IMAGE, Workbench, pack
 from tests.tasks.scaling.deployments import plan as derived_plan
@@ -171,11 +171,11 @@ def test_a_derived_plan_is_applied_number_by_number() -> None:
 def test_teardown_finds_and_removes_the_target(aws: Aws, endpoint: str) -> None:
     ensure_autoscaling(Run(aws, RUN), planned(endpoint))
     kind, name = KINDS["scalable-target"], resource_id(endpoint, VARIANT)
-    found = kind.look(aws, name)
+    found = kind.find(aws, name)
     assert found is not None and found.key == ("scalable-target", name)
     kind.remove(aws, name)
     kind.remove(aws, name)
-    assert kind.look(aws, name) is None
+    assert kind.find(aws, name) is None
     assert describe_scaling(aws, endpoint, VARIANT) is None
 
 

@@ -26,7 +26,7 @@ from tasks.serving.concurrency import (
     plan_concurrency,
     remove_provisioned,
 )
-from tasks.teardown.sagemaker_and_storage import KINDS
+from tasks.teardown.all_kinds import KINDS
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls
 from tests.tasks.scaling.deployments import plan as derived_plan
@@ -191,10 +191,10 @@ def test_provisioned_concurrency_is_given_up_and_teardown_finds_it(aws: Aws, fun
     run, name = Run(aws, RUN), f"{function.name}:live"
     ensure_concurrency(run, planned(function))
     kind = KINDS["provisioned-concurrency"]
-    found = kind.look(aws, name)
+    found = kind.find(aws, name)
     assert found is not None and found.key == ("provisioned-concurrency", name)
     kind.remove(aws, name)
-    assert kind.look(aws, name) is None
+    assert kind.find(aws, name) is None
     remove_provisioned(run, function)
     ensure_concurrency(run, planned(function))
     remove_provisioned(run, function)
@@ -204,5 +204,5 @@ def test_provisioned_concurrency_is_given_up_and_teardown_finds_it(aws: Aws, fun
 def test_an_alias_is_deleted_with_what_is_provisioned_for_it(aws: Aws, function: FunctionRef) -> None:
     ensure_concurrency(Run(aws, RUN), planned(function))
     KINDS["function-alias"].remove(aws, f"{function.name}:live")
-    assert KINDS["function-alias"].look(aws, f"{function.name}:live") is None
-    assert KINDS["provisioned-concurrency"].look(aws, f"{function.name}:live") is None
+    assert KINDS["function-alias"].find(aws, f"{function.name}:live") is None
+    assert KINDS["provisioned-concurrency"].find(aws, f"{function.name}:live") is None

@@ -1,4 +1,4 @@
-"""What a run leaves on EC2 goes: after kill -9 at each ledger step, with EC2 refusing for a while, keys and all."""
+"""A teardown removes all that a run has on EC2, also after kill -9 at any ledger step and while EC2 refuses."""
 
 import os
 import signal
@@ -17,8 +17,8 @@ from tasks.run.errors import TeardownIncomplete
 from tasks.run.handle import Run
 from tasks.run.ledger import read_ledger
 from tasks.run.records import InstanceRef
-from tasks.teardown.sagemaker_and_storage import KINDS
-from tasks.teardown.teardown import draw_plan, tear_down
+from tasks.teardown.all_kinds import KINDS
+from tasks.teardown.teardown import plan_teardown, tear_down
 from tests.conftest import ROOT, RunningLocalAws
 from tests.counting_proxy import Calls, Fault, ec2_error
 from tests.tasks.ec2.instances import account, living, planned
@@ -34,7 +34,7 @@ def aws(counted: Calls, tmp_path_factory: pytest.TempPathFactory) -> Aws:
 
 def left(aws: Aws, run_id: str) -> list[tuple[str, str]]:
     """Return what of a run's EC2 side carries its tags."""
-    found = [item for kind in EC2_KINDS for item in KINDS[kind].search(aws)]
+    found = [item for kind in EC2_KINDS for item in KINDS[kind].find_tagged(aws)]
     return sorted(item.key for item in found if item.tags.get(naming.RUN_TAG) == run_id)
 
 
@@ -89,7 +89,7 @@ def test_a_terminated_instance_counts_as_gone(aws: Aws) -> None:
     ref = make(aws, "gone-5")
     aws.client("ec2").terminate_instances(InstanceIds=[ref.instance_id])
     KINDS["instance"].remove(aws, next(row.name for row in Run(aws, "gone-5").ledger.rows() if row.kind == "instance"))
-    plan, _ = draw_plan(aws, "gone-5")
+    plan, _ = plan_teardown(aws, "gone-5")
     assert "instance" not in {item.kind for item in plan.removals}
     assert "instance" in {claim.kind for claim in plan.gone}
     remove(aws, "gone-5")
@@ -223,7 +223,7 @@ def test_an_instance_that_ec2_may_not_show_yet_stays_in_the_ledger(aws: Aws) -> 
     run = Run(aws, "gone-10")
     run.ledger.record("instance", "kennel-gone-10-ec2-1-1-00000000", "intended")
     lines = remove(aws, "gone-10")
-    assert "  unsure instance kennel-gone-10-ec2-1-1-00000000: EC2 does not show it, and may yet" in lines[-1]
+    assert "  unsure instance kennel-gone-10-ec2-1-1-00000000: EC2 may not show it yet;" in lines[-1]
     assert [row.state for row in run.ledger.rows()] == ["intended"]
     old = (datetime.now(UTC) - timedelta(minutes=2)).isoformat()
     text = run.ledger.path.read_text()

@@ -1,4 +1,4 @@
-"""No model is deleted without a copy here or without a word, against a real localaws of its own."""
+"""A teardown copies models to this machine or reports their loss, against a real localaws of its own."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +12,9 @@ from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
 from tasks.run.records import InstanceModel
 from tasks.run.settings import Settings
-from tasks.sagemaker.kept import FOLDER, MODEL, KeptTraining
+from tasks.sagemaker.download import FOLDER, MODEL, DownloadedTraining
 from tasks.teardown.models import keep_models
-from tasks.teardown.teardown import TeardownReport, draw_plan, tear_down
+from tasks.teardown.teardown import TeardownReport, plan_teardown, tear_down
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls, Fault, counting_proxy
 
@@ -65,7 +65,7 @@ def test_a_model_that_the_run_keeps_is_not_fetched_again(aws: Aws, calls: Calls)
     (folder / MODEL).write_bytes(CONTENT)
     etag = objects.list_objects(aws, aws.bucket, KEY)[KEY].etag
     uri = f"s3://{aws.bucket}/{KEY}"
-    kept = KeptTraining(JOB, "2026-01-01", uri, etag, "0" * 64, len(CONTENT), {}, {}, 0)
+    kept = DownloadedTraining(JOB, "2026-01-01", uri, etag, "0" * 64, len(CONTENT), {}, {}, 0)
     Run(aws, "run-1").keep(kept)
     calls.seen.clear()
     assert removed(aws, []).models_kept == (str(folder / MODEL),)
@@ -114,7 +114,7 @@ def from_ec2(uri: str, archive: str) -> InstanceModel:
 
 
 def test_a_record_that_cannot_be_read_stands_for_no_copy(aws: Aws) -> None:
-    metrics = Run(aws, "run-1").path(KeptTraining)
+    metrics = Run(aws, "run-1").path(DownloadedTraining)
     metrics.parent.mkdir(parents=True)
     metrics.write_text("{}")
     (copy,) = removed(aws, []).models_kept
@@ -123,8 +123,8 @@ def test_a_record_that_cannot_be_read_stands_for_no_copy(aws: Aws) -> None:
 
 def test_a_model_that_cannot_be_fetched_is_named_and_stays_without_yes(aws: Aws, calls: Calls) -> None:
     calls.faults.append(unreadable(aws))
-    plan, _ = draw_plan(aws, None)
-    with pytest.raises(SettingsRefused, match="1 models are nowhere else and would be lost") as caught:
+    plan, _ = plan_teardown(aws, None)
+    with pytest.raises(SettingsRefused, match="1 models have no other copy and would be lost") as caught:
         keep_models(aws, plan, yes=False, say=lambda _: None)
     assert KEY in str(caught.value) and "--yes" in caught.value.next_command
     calls.faults.clear()

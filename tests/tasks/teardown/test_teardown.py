@@ -1,4 +1,4 @@
-"""Teardown against a real localaws of its own: to zero, whatever happened before, and nothing of anybody else's."""
+"""A teardown against a real localaws of its own: it removes everything of ours, and nothing of anybody else's."""
 
 import io
 import json
@@ -22,10 +22,10 @@ from tasks.run.errors import OwnershipRefused, RunBusy, SettingsRefused, StageFa
 from tasks.run.handle import Run
 from tasks.run.ledger import read_ledger, run_lock
 from tasks.run.settings import Settings
+from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.kinds import Kind, until_gone
-from tasks.teardown.plan import Found, Plan, Removal
-from tasks.teardown.sagemaker_and_storage import KINDS
-from tasks.teardown.teardown import confirm, draw_plan, execute, tear_down
+from tasks.teardown.plan import Plan, Removal, Resource
+from tasks.teardown.teardown import confirm, execute, plan_teardown, tear_down
 from tests.conftest import RunningLocalAws
 
 TRUST = json.dumps(
@@ -85,7 +85,7 @@ def make_function(run: Run, name: str) -> None:
 
 def left(aws: Aws) -> list[tuple[str, str]]:
     """Return everything that carries kennel's tags, or lies in its bucket."""
-    return sorted(item.key for kind in KINDS.values() for item in kind.search(aws))
+    return sorted(item.key for kind in KINDS.values() for item in kind.find_tagged(aws))
 
 
 def remove_all(aws: Aws, run_id: str | None = None) -> list[str]:
@@ -162,7 +162,7 @@ def test_a_role_of_another_region_is_another_teardowns(aws: Aws) -> None:
     assert remove_all(aws) == ["  nothing to remove"]
     with pytest.raises(OwnershipRefused, match="role kennel-run-1-training") as caught:
         ensure_role(Run(aws, "run-1"), RoleSpec(name, "sagemaker.amazonaws.com", (), "test"))
-    assert "run run-1 has it in eu-west-1" in caught.value.why
+    assert "run run-1 uses it in eu-west-1" in caught.value.why
     iam.delete_role(RoleName=name)
 
 
@@ -183,7 +183,7 @@ def test_the_role_of_an_endpoint_that_will_not_go_stays(aws: Aws) -> None:
         raise StageFailed("endpoint e", "it will not go", "a test", "none")
 
     def kind(name: str, remove: Callable[[Aws, str], None]) -> Kind:
-        found = Found(name, "x", naming.tags("run-1"))
+        found = Resource(name, "x", naming.tags("run-1"))
         return Kind(lambda *_: found, lambda _: [found], remove)
 
     removed: list[str] = []
@@ -234,7 +234,7 @@ def test_a_teardown_that_was_killed_is_finished_by_the_next(
 
 def test_without_yes_it_asks_and_refuses_where_there_is_no_terminal(aws: Aws) -> None:
     make_run(aws)
-    plan, _ = draw_plan(aws, None)
+    plan, _ = plan_teardown(aws, None)
     with pytest.raises(SettingsRefused, match="there is no terminal to ask at, and --yes was not given"):
         confirm(plan, yes=False, is_terminal=False)
     with pytest.raises(SettingsRefused, match="the answer was not yes; nothing was removed"):

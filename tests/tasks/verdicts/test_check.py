@@ -47,6 +47,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 def record(deployment: Deployed, image: Path) -> LadderRecord:
     """What other tests take from the machine makes no rate void."""
     at_rest = watch_at_rest(deployment.run.settings)
+    own_limits = {name: limit for name, limit in at_rest.limits.items() if name not in EXTERNAL_SIGNALS}
     return measure_deployment(
         deployment.run,
         endpoint=deployment.endpoint,
@@ -54,9 +55,7 @@ def record(deployment: Deployed, image: Path) -> LadderRecord:
         images=[image],
         traffic=SLO,
         rules=LadderRules(first_rps=50.0, factor=1.5, precision=0.25),
-        bounds=replace(
-            at_rest, limits={name: at_rest.limits[name] for name in at_rest.limits if name not in EXTERNAL_SIGNALS}
-        ),
+        bounds=replace(at_rest, limits=own_limits),
     )
 
 

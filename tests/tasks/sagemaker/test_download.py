@@ -1,4 +1,4 @@
-"""What a run keeps of SageMaker's training: fetched once from a real S3, with the log of all hosts and the metrics."""
+"""The download of a training on SageMaker: once, from a real S3, with the log of all hosts and the metrics."""
 
 import dataclasses
 import json
@@ -14,7 +14,16 @@ from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, StageFailed
 from tasks.run.handle import Run
 from tasks.run.settings import Settings
-from tasks.sagemaker.kept import FOLDER, LOG, MODEL, KeptTraining, is_kept, keep_log, keep_result, load_kept
+from tasks.sagemaker.download import (
+    FOLDER,
+    LOG,
+    MODEL,
+    DownloadedTraining,
+    download_log,
+    download_result,
+    is_downloaded,
+    load_download,
+)
 from tests.counting_proxy import Calls
 from tests.tasks.sagemaker.jobs import archive, meta
 from tests.tasks.sagemaker.jobs import description as described
@@ -68,60 +77,60 @@ def write_log(aws: Aws, job: str) -> None:
 def test_model_log_and_metrics_are_kept_and_known_again(aws: Aws, run: Run, folder: Path) -> None:
     data = put_model(aws, meta())
     write_log(aws, JOB)
-    model = keep_result(run, planned(), description(aws))
+    model = download_result(run, planned(), description(aws))
     assert (folder / MODEL).read_bytes() == data and model.test_accuracy == 0.875
     hosts = [line.split(" ", 1)[1] for line in (folder / LOG).read_text().splitlines()]
     assert hosts == ["algo-1 | line 1", "algo-2 | line 1", "algo-1 | line 2", "algo-2 | line 2"]
-    metrics = json.loads(run.path(KeptTraining).read_bytes())
+    metrics = json.loads(run.path(DownloadedTraining).read_bytes())
     assert metrics["metrics"]["test_accuracy"] == metrics["reported"]["test_accuracy"] == 0.875
     assert (metrics["log_lines"], metrics["model_bytes"], metrics["job_name"]) == (4, len(data), JOB)
-    assert is_kept(run, description(aws))
+    assert is_downloaded(run, description(aws))
     assert sorted(path.name for path in folder.iterdir()) == sorted([MODEL, LOG, "metrics.json"])
     assert {path.stat().st_mode & 0o077 for path in folder.iterdir()} == {0}
 
 
 def test_the_model_is_downloaded_once(aws: Aws, calls: Calls) -> None:
     put_model(aws, meta())
-    keep_result(Run(aws, "r"), planned(), description(aws))
+    download_result(Run(aws, "r"), planned(), description(aws))
     assert [call for call in calls.seen if call == f"GET /{aws.bucket}/{KEY}"] == [f"GET /{aws.bucket}/{KEY}"]
 
 
 def test_a_later_job_of_the_same_name_is_not_taken_for_the_kept_one(aws: Aws, run: Run, folder: Path) -> None:
     put_model(aws, meta())
-    keep_result(run, planned(), description(aws))
+    download_result(run, planned(), description(aws))
     later = {**description(aws), "CreationTime": description(aws)["TrainingEndTime"]}
-    assert not is_kept(run, later)
-    assert not is_kept(run, {**description(aws), "TrainingJobName": "another"})
+    assert not is_downloaded(run, later)
+    assert not is_downloaded(run, {**description(aws), "TrainingJobName": "another"})
 
 
 def test_a_file_that_was_shortened_does_not_count_as_kept(aws: Aws, run: Run, folder: Path) -> None:
     put_model(aws, meta())
-    keep_result(run, planned(), description(aws))
+    download_result(run, planned(), description(aws))
     (folder / MODEL).write_bytes(b"short")
-    assert load_kept(run) is None
+    assert load_download(run) is None
 
 
 def test_a_model_that_is_refused_replaces_nothing(aws: Aws, run: Run, folder: Path) -> None:
     good = put_model(aws, meta())
-    keep_result(run, planned(), description(aws))
+    download_result(run, planned(), description(aws))
     put_model(aws, meta(data_digest="another"))
     with pytest.raises(StageFailed, match="does not agree"):
-        keep_result(run, planned(), description(aws))
-    assert (folder / MODEL).read_bytes() == good and load_kept(run) is not None
+        download_result(run, planned(), description(aws))
+    assert (folder / MODEL).read_bytes() == good and load_download(run) is not None
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
 def test_a_model_that_is_gone_is_an_error_of_awss(aws: Aws, run: Run, folder: Path) -> None:
     with pytest.raises(AwsFailed):
-        keep_result(
+        download_result(
             run, planned(), {**description(aws), "ModelArtifacts": {"S3ModelArtifacts": f"s3://{aws.bucket}/x"}}
         )
-    assert load_kept(run) is None
+    assert load_download(run) is None
 
 
 def test_the_log_of_a_job_that_failed_is_kept_too(aws: Aws, run: Run, folder: Path) -> None:
     write_log(aws, "kennel-r-failed")
-    assert keep_log(run, "kennel-r-failed") == 4
+    assert download_log(run, "kennel-r-failed") == 4
     assert (folder / LOG).read_text().count("algo-2 |") == 2
 
 
@@ -130,5 +139,5 @@ def test_the_model_of_an_ec2_training_is_another_file(aws: Aws, run: Run, folder
     own.parent.mkdir(parents=True)
     own.write_bytes(b"EC2's")
     put_model(aws, meta())
-    keep_result(run, dataclasses.replace(planned()), description(aws))
+    download_result(run, dataclasses.replace(planned()), description(aws))
     assert own.read_bytes() == b"EC2's"

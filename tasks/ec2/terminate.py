@@ -1,0 +1,111 @@
+"""Terminates EC2 instances of a run, waits until they have ended, and closes their ledger rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tasks.ec2.state import (
+    KIND,
+    LOST_ANSWER_SECONDS,
+    POLL_SECONDS,
+    REAL_TIME,
+    VISIBLE_SECONDS,
+    Waiting,
+    instances_of,
+    wait_ended,
+)
+from tasks.run.errors import KennelError, TeardownIncomplete, aws_boundary, is_not_found, translate
+from tasks.run.handle import Run
+from tasks.run.ledger import live_rows
+from tasks.run.waiting import say
+
+
+def end_instances(run: Run) -> tuple[str, ...]:
+    """Terminate all instances of a run that have not ended, and return their ids; a run without any is fine.
+
+    EC2 may not show an instance at once whose launch was interrupted, so such an instance is looked for during 10 s.
+
+    Raises:
+        TeardownIncomplete: some could not be terminated.
+        AwsFailed: EC2 refused to list them.
+    """
+    instance_ids = _ids_of(run)
+    if instance_ids:
+        say(f"terminating {', '.join(instance_ids)}")
+        terminate(run, instance_ids)
+    return instance_ids
+
+
+def _ids_of(run: Run) -> tuple[str, ...]:
+    """Return the ids of the run's instances that have not ended, after looking for interrupted launches."""
+    interrupted = {
+        row.name
+        for row in live_rows(run.folder)
+        if (row.kind, row.state) == (KIND, "intended") and row.age_seconds < VISIBLE_SECONDS
+    }
+    begun = time.monotonic()
+    while True:
+        with aws_boundary(f"instances of run {run.id}"):
+            found = instances_of(run.aws, run.id)
+        missing = interrupted - {item.get("ClientToken") for item in found}
+        if not missing or time.monotonic() - begun > LOST_ANSWER_SECONDS:
+            return tuple(str(item["InstanceId"]) for item in found)
+        time.sleep(POLL_SECONDS)
+
+
+def terminate(run: Run, instance_ids: Sequence[str], *, waiting: Waiting = REAL_TIME) -> None:
+    """Terminate instances and wait until they have ended.
+
+    Each has a call of its own: EC2 refuses a common call as a whole when one of its ids is bad.
+
+    Raises:
+        TeardownIncomplete: some could not be terminated; the others are gone.
+    """
+    failures: dict[str, KennelError] = {}
+    for instance_id in instance_ids:
+        with _failure_noted(failures, instance_id):
+            _request_end(run, instance_id, waiting)
+    for instance_id in [item for item in instance_ids if item not in failures]:
+        with _failure_noted(failures, instance_id):
+            wait_ended(run.aws, instance_id, waiting)
+    for row in run.ledger.live():
+        if row.kind == KIND and row.identifier in set(instance_ids) - set(failures):
+            run.ledger.mark_removed(KIND, row.name)
+    if failures:
+        what = "; ".join(f"{instance_id}: {error.what}: {error.why}" for instance_id, error in failures.items())
+        raise TeardownIncomplete("terminate", what, "an instance that still runs costs money", "kennel down --yes")
+
+
+@contextmanager
+def _failure_noted(failures: dict[str, KennelError], instance_id: str) -> Iterator[None]:
+    """Note the error of one instance instead of raising it, so that the other instances are still terminated."""
+    try:
+        yield
+    except KennelError as error:
+        failures[instance_id] = error
+
+
+def _request_end(run: Run, instance_id: str, waiting: Waiting) -> None:
+    """Send TerminateInstances, again while EC2 may not know a new instance on all of its servers yet."""
+    begun = waiting.clock()
+    while True:
+        try:
+            run.aws.client("ec2").terminate_instances(InstanceIds=[instance_id])
+            return
+        except (ClientError, BotoCoreError) as error:
+            is_unknown = isinstance(error, ClientError) and is_not_found(error)
+            if is_unknown and not _is_new(run, instance_id):
+                return
+            if not is_unknown or waiting.clock() - begun > VISIBLE_SECONDS:
+                raise translate(error, f"terminate {instance_id}") from error
+        waiting.sleep(POLL_SECONDS)
+
+
+def _is_new(run: Run, instance_id: str) -> bool:
+    """Tell whether this run launched the instance less than a minute ago."""
+    rows = [row for row in run.ledger.live() if row.kind == KIND and row.identifier == instance_id]
+    return any(row.age_seconds < VISIBLE_SECONDS for row in rows)

@@ -1,0 +1,36 @@
+"""The inputs of a training, which are the same on SageMaker and on EC2: dataset, weights, arguments and code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.run.records import DatasetRef, Hyperparameters, WeightsRef
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """What a run trains, and with which code; `code_dir` holds `training/` and nothing else."""
+
+    run_id: str
+    hyperparameters: Hyperparameters
+    dataset: DatasetRef
+    weights: WeightsRef | None
+    code_dir: Path
+    code_digest: str
+    git_commit: str | None
+
+    def digest_with(self, machines: Mapping[str, Any]) -> str:
+        """Return the sha256 of these inputs and of the settings of the machines; the git commit is left out."""
+        spec = {
+            **machines,
+            "arguments": self.hyperparameters.arguments,
+            "data": self.dataset.uri,
+            "weights": self.weights.uri if self.weights else None,
+            "code": self.code_digest,
+        }
+        return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()

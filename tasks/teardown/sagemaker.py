@@ -1,0 +1,109 @@
+"""Finds and removes SageMaker's endpoints, endpoint configurations, models and training jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.account.lookup import none_if_missing, tags_to_dict
+from tasks.account.roles import TRAINING_LOG_GROUP
+from tasks.run.aws import Aws
+from tasks.run.naming import RESOURCE_PREFIX
+from tasks.teardown.kinds import Kind, only_tagged, until_gone
+from tasks.teardown.plan import Resource
+from tasks.teardown.scaling import deregister_targets
+from tasks.teardown.storage import delete_log_streams, log_stream_names
+
+_ENDED = frozenset({"Completed", "Failed", "Stopped"})
+
+
+def resource_of(aws: Aws, kind: str, name: str, description: Any, arn_field: str) -> Resource | None:
+    """Return a described SageMaker resource with its tags, or None when `description` is None.
+
+    Raises:
+        ClientError: SageMaker refused to list the tags.
+    """
+    if description is None:
+        return None
+    tags = none_if_missing(lambda: aws.client("sagemaker").list_tags(ResourceArn=description[arn_field])["Tags"])
+    return Resource(kind, name, tags_to_dict(tags or []))
+
+
+@dataclass(frozen=True)
+class _SageMakerKind:
+    """The three functions of a kind; endpoints, configurations, models and training jobs differ only in their names."""
+
+    kind: str
+    noun: str
+    arn_field: str
+    list_field: str
+
+    def describe(self, aws: Aws, name: str) -> Any:
+        call = getattr(aws.client("sagemaker"), f"describe_{self.noun}")
+        field = "".join(word.capitalize() for word in self.noun.split("_")) + "Name"
+        return none_if_missing(lambda: call(**{field: name}))
+
+    def find(self, aws: Aws, name: str) -> Resource | None:
+        return resource_of(aws, self.kind, name, self.describe(aws, name), self.arn_field)
+
+    def find_tagged(self, aws: Aws) -> Iterator[Resource]:
+        pages = aws.client("sagemaker").get_paginator(f"list_{self.noun}s").paginate(NameContains=RESOURCE_PREFIX)
+        name_field = self.arn_field.replace("Arn", "Name")
+        names = [item[name_field] for page in pages for item in page[self.list_field]]
+        return only_tagged(self.find(aws, name) for name in names)
+
+    def remove(self, aws: Aws, name: str) -> None:
+        delete = getattr(aws.client("sagemaker"), f"delete_{self.noun}")
+        field = self.arn_field.replace("Arn", "Name")
+        until_gone(f"{self.kind} {name}", lambda: delete(**{field: name}), lambda: self.describe(aws, name) is not None)
+
+
+_ENDPOINT = _SageMakerKind("endpoint", "endpoint", "EndpointArn", "Endpoints")
+_CONFIG = _SageMakerKind("endpoint-config", "endpoint_config", "EndpointConfigArn", "EndpointConfigs")
+_MODEL = _SageMakerKind("model", "model", "ModelArn", "Models")
+_JOB = _SageMakerKind("training-job", "training_job", "TrainingJobArn", "TrainingJobSummaries")
+
+
+def _remove_endpoint(aws: Aws, name: str) -> None:
+    """Deregister the endpoint's scalable targets, which deletes their policies and alarms, then delete the endpoint."""
+    deregister_targets(aws, name)
+    _ENDPOINT.remove(aws, name)
+
+
+def _find_job(aws: Aws, name: str) -> Resource | None:
+    """Return the job while it runs or has log streams; a job that has ended costs nothing and cannot be deleted."""
+    found = _JOB.describe(aws, name)
+    if found is None:
+        return None
+    is_running = found["TrainingJobStatus"] not in _ENDED
+    return _JOB.find(aws, name) if is_running or log_stream_names(aws, TRAINING_LOG_GROUP, f"{name}/") else None
+
+
+def _find_tagged_jobs(aws: Aws) -> Iterator[Resource]:
+    pages = aws.client("sagemaker").get_paginator("list_training_jobs").paginate(NameContains=RESOURCE_PREFIX)
+    names = [item["TrainingJobName"] for page in pages for item in page["TrainingJobSummaries"]]
+    return only_tagged(_find_job(aws, name) for name in names)
+
+
+def _stop_job(aws: Aws, name: str) -> None:
+    """Stop a training job, wait until it has ended, and delete its log streams from the group that all jobs share."""
+    sagemaker = aws.client("sagemaker")
+
+    def status() -> str:
+        return str((_JOB.describe(aws, name) or {"TrainingJobStatus": "Stopped"})["TrainingJobStatus"])
+
+    def stop() -> None:
+        if status() == "InProgress":
+            sagemaker.stop_training_job(TrainingJobName=name)
+
+    until_gone(f"training-job {name}", stop, lambda: status() not in _ENDED)
+    delete_log_streams(aws, TRAINING_LOG_GROUP, f"{name}/")
+
+
+SAGEMAKER_KINDS: Mapping[str, Kind] = {
+    "training-job": Kind(_find_job, _find_tagged_jobs, _stop_job),
+    "endpoint": Kind(_ENDPOINT.find, _ENDPOINT.find_tagged, _remove_endpoint),
+    "endpoint-config": Kind(_CONFIG.find, _CONFIG.find_tagged, _CONFIG.remove),
+    "model": Kind(_MODEL.find, _MODEL.find_tagged, _MODEL.remove),
+}
