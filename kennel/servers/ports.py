@@ -1,4 +1,4 @@
-"""Ports on loopback."""
+"""Finds free ports on loopback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from tasks.run.errors import StageFailed
 
 
 def free_port(preferred: int) -> int:
-    """Return the preferred port, or any free one when another program has it."""
+    """Return the preferred port, or any free one when another program uses it.
+
+    Raises:
+        StageFailed: no port is free.
+    """
     for port in (preferred, 0):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -26,7 +26,7 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     return True
 
 
-def start(home: Path, *, detached_child: bool = False) -> processes.Recorded:
+def start(home: Path, *, detached_child: bool = False) -> processes.BackgroundProcess:
     command = [sys.executable, "-c", CODE % detached_child]
     started = processes.spawn(home, "one", command, environment=os.environ, url="http://127.0.0.1:1")
     assert until(lambda: len(psutil.Process(started.pid).children()) == 1)
