@@ -1,4 +1,4 @@
-"""`python -m kennel`: the command, for an environment whose scripts are not on the path."""
+"""Runs the command as `python -m kennel`, for environments whose scripts are not on the path."""
 
 from kennel.cli import main
 

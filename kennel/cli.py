@@ -1,6 +1,6 @@
-"""The command line: arguments in, exit code out. Everything heavy is imported when a command needs it.
+"""Defines the command line. Slow imports happen inside the commands that need them.
 
-Commands whose flags are made from records of options are named by their place, and imported when they are called.
+A command whose flags come from option records is registered by its import path, and is imported when it is called.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cyclopts.validators import Number
 from kennel import REFERENCE_DATA, __version__
 from kennel.flags import EMBEDDED, Json, Quiet, RunName, Verbose, refusal_of
 from kennel.terminal.console import begin, end, print_error
-from kennel.terminal.journey import run_stages
+from kennel.terminal.stages import run_stages
 
 WRONG_USAGE = 2
 INTERRUPTED = 130
@@ -22,47 +22,49 @@ INTERRUPTED = 130
 HELP = f"""From a zip of photos to a load-tested SageMaker endpoint behind a Lambda function.
 
 Without AWS_ENDPOINT_URL and without KENNEL_ACCOUNT_ID, everything
-happens on this machine: kennel starts an embedded AWS and Prefect's
-server under .kennel/. `export KENNEL_ACCOUNT_ID=<12 digits>` means that
-real account, and costs money. The reference dataset for AWS:
+runs on this machine: kennel starts an embedded AWS and Prefect's
+server under .kennel/. After `export KENNEL_ACCOUNT_ID=<12 digits>`,
+kennel uses that real account, which costs money. The reference
+dataset for real AWS is
 {REFERENCE_DATA}
 
 Exit codes:
-   0  done
-   1  unexpected
-   2  wrong usage, setting or target
+   0  the command succeeded
+   1  an unexpected error occurred
+   2  an argument, a setting or the target is wrong
    3  the data was refused; nothing was created
    4  the download failed
    5  AWS refused or did not answer
-   6  not ours: a resource or a ledger
+   6  a resource or a ledger belongs to somebody else
    7  another process works on the run
    8  a deadline passed
-   9  a stage failed: training job, endpoint, function, load test,
-      or a verdict of it on the scaling plan: a deploy stops here
+   9  a stage failed: a training job, an endpoint, a function,
+      a load test, or a verdict on the scaling plan
   10  the teardown is incomplete
   11  the load test was inconclusive: this machine was disturbed
- 130  interrupted
+ 130  the command was interrupted
 """
 
 app = App(name="kennel", help=HELP, help_format="plaintext", version=__version__, suppress_keyboard_interrupt=False)
-notebook = App(name="notebook", help="A run's SageMaker notebook instance; it stops by itself when it is idle.")
+notebook = App(name="notebook", help="Manage a run's SageMaker notebook instance, which stops itself when it is idle.")
 app.command(notebook)
-NotebookOf = Annotated[str, Parameter(help="The run whose notebook instance it is.")]
+NotebookOf = Annotated[str, Parameter(help="The run that the notebook instance belongs to.")]
 Url = Annotated[
-    bool, Parameter(name="--url", negative="", help="Print the address that opens it: a secret, good for 5 minutes.")
+    bool,
+    Parameter(name="--url", negative="", help="Also print the address of the notebook, a secret valid for 5 minutes."),
 ]
 
 
 app.command(
     "kennel.commands.run:run",
     name="run",
-    help="Stage, train, deploy, load-test, report. The same command again adopts what exists.",
+    help="Stage the data, train, deploy, load-test and report. A repeated command adopts what exists already.",
 )
 
 
 @app.command
 def demo(*, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> int:
-    """Run the whole way on sample images, on this machine, at a pace that fits it; the same command again adopts."""
+    """Run all stages on sample images on this machine, with a load that suits it."""
     begin("kennel demo", run_stages(ec2=True, load_test=True), quiet=quiet, verbose=verbose)
     from kennel.commands.demo import demo
 
@@ -72,18 +74,19 @@ def demo(*, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) 
 app.command(
     "kennel.commands.train_ec2:train_ec2",
     name="train-ec2",
-    help="Train on EC2 over SSH what `run` trains on SageMaker; compare the two if the run has both.",
+    help="Train the same model as `run` on EC2 over SSH, and compare the two if the run has both.",
 )
 app.command(
     "kennel.commands.loadtest:loadtest",
     name="loadtest",
-    help="Load-test a run's deployment; with `--mode checked`, exit 9 when a verdict fails, 11 when one stays open.",
+    help="Load-test a run's deployment. With `--mode checked`, the exit code is 9 when a verdict fails, and 11 when "
+    "none fails and some are inconclusive.",
 )
 
 
 @app.command
 def status(run_id: RunName = None, /, *, json: Json = False) -> int:
-    """Show the local servers, and of each run its stages and what it has alive."""
+    """Show the local servers, and the finished stages and existing resources of each run."""
     from kennel.commands.status import status
 
     return status(run_id, as_json=json)
@@ -94,10 +97,12 @@ def logs(
     run_id: RunName = None,
     /,
     *,
-    source: Annotated[Literal["training", "ec2", "endpoint", "function"], Parameter(help="Whose lines.")] = "training",
-    follow: Annotated[bool, Parameter(negative="", help="Go on until interrupted.")] = False,
+    source: Annotated[
+        Literal["training", "ec2", "endpoint", "function"], Parameter(help="The part of the run whose log is printed.")
+    ] = "training",
+    follow: Annotated[bool, Parameter(negative="", help="Keep printing new lines until Ctrl-C.")] = False,
 ) -> int:
-    """Print the log lines of a run (default: the latest)."""
+    """Print the log of a run, by default of the latest one."""
     from kennel.commands.status import logs
 
     return logs(run_id, source, follow=follow)
@@ -111,7 +116,7 @@ def up(
         Parameter(
             group=EMBEDDED,
             validator=Number(gte=0.01, lte=10_000),
-            help="AWS's seconds in a second: at 60, its minutes, alarms and cooldowns last a second; default 1.",
+            help="How many of AWS's seconds pass in a second: at 60, AWS's minute lasts a second; default 1.",
         ),
     ] = None,
     capacity: Annotated[
@@ -119,8 +124,8 @@ def up(
         Parameter(
             group=EMBEDDED,
             negative="",
-            help="TYPE[=[CONCURRENCY][:FLOORms]], such as ml.m5.large=4:40ms: what a hosting instance serves at once, "
-            "and the least time a request takes; default no limit.",
+            help="TYPE[=[CONCURRENCY][:FLOORms]], such as ml.m5.large=4:40ms: how many requests a hosting instance "
+            "serves at once, and the minimum time of each; default no limits.",
         ),
     ] = (),
     instance_startup_seconds: Annotated[
@@ -128,13 +133,13 @@ def up(
         Parameter(
             group=EMBEDDED,
             validator=Number(gte=0, lte=3600),
-            help="How long a hosting instance that scales out takes to serve, in AWS's seconds; default 0.",
+            help="How many of AWS's seconds a new hosting instance of a scale-out needs to start; default 0.",
         ),
     ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Start the embedded AWS and Prefect's server in the background; print the environment to export."""
+    """Start the embedded AWS and Prefect's server in the background, and print the variables to export."""
     begin("kennel up", ("servers",), quiet=quiet, verbose=verbose)
     from kennel.commands.up_down import up
     from kennel.servers.localaws import Options
@@ -147,12 +152,12 @@ def down(
     run_id: RunName = None,
     /,
     *,
-    yes: Annotated[bool, Parameter(negative="", help="Ask nothing.")] = False,
+    yes: Annotated[bool, Parameter(negative="", help="Do not ask for confirmation.")] = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Remove everything of all runs (or the one named), by ledger and tags, and stop the local servers."""
+    """Remove everything that all runs created and stop the local servers; with a run id, remove only that run."""
     begin("kennel down", quiet=quiet, verbose=verbose)
     from kennel.commands.up_down import down
 
@@ -161,7 +166,7 @@ def down(
 
 @app.command
 def prepare() -> int:
-    """Do once what makes the first `up` quick (part of `make setup`)."""
+    """Compile bytecode and create a database, so that servers start quickly (part of `make setup`)."""
     from kennel.commands.up_down import prepare
 
     return prepare()
@@ -172,14 +177,19 @@ def notebook_create(
     run_id: NotebookOf,
     /,
     *,
-    instance_type: Annotated[str | None, Parameter(help="Instead of the cheapest that is enough.")] = None,
+    instance_type: Annotated[
+        str | None, Parameter(help="The instance type; default the cheapest sufficient one.")
+    ] = None,
     idle_minutes: Annotated[
-        int, Parameter(validator=Number(gte=10, lte=1440), help="Minutes without activity after which it stops.")
+        int,
+        Parameter(
+            validator=Number(gte=10, lte=1440), help="The instance stops after so many minutes without activity."
+        ),
     ] = 60,
     url: Url = False,
     json: Json = False,
 ) -> int:
-    """Create the run's notebook instance, or adopt it."""
+    """Create the run's notebook instance, or adopt it when it exists."""
     from kennel.commands.notebook import create
 
     return create(run_id, instance_type=instance_type, idle_minutes=idle_minutes, with_url=url, as_json=json)
@@ -187,7 +197,7 @@ def notebook_create(
 
 @notebook.command(name="list")
 def notebook_list(run_id: RunName = None, /, *, json: Json = False) -> int:
-    """List the notebook instances of all runs, or of one."""
+    """List the notebook instances of all runs, or of one run."""
     from kennel.commands.notebook import show
 
     return show(run_id, as_json=json)
@@ -203,19 +213,22 @@ def notebook_start(run_id: NotebookOf, /, *, url: Url = False, json: Json = Fals
 
 @notebook.command(name="stop")
 def notebook_stop(run_id: NotebookOf, /, *, json: Json = False) -> int:
-    """Stop the run's notebook instance and wait until it is stopped: from then on it costs its volume only."""
+    """Stop the run's notebook instance and wait until it is stopped; from then on only its volume costs money."""
     from kennel.commands.notebook import change
 
     return change(run_id, "stop", with_url=False, as_json=json)
 
 
 def main() -> None:
-    """Run the command line and end the process with its exit code; an error of ours is shown in its parts."""
+    """Run the command line and end the process with its exit code."""
     sys.exit(call(sys.argv[1:]))
 
 
 def call(arguments: list[str]) -> int:
-    """Run one command; return its exit code. Whatever happens, the terminal is left as it was."""
+    """Run one command and return its exit code; the terminal is restored in every case.
+
+    A `KennelError` is printed and becomes its exit code.
+    """
     if not arguments or {"--help", "-h", "--version"} & set(arguments):
         app(arguments, result_action="return_value")
         return 0
@@ -230,10 +243,10 @@ def call(arguments: list[str]) -> int:
         return WRONG_USAGE
     except KeyboardInterrupt:
         end(is_finished=False)
-        sys.stderr.write("\nkennel: interrupted; servers that were started go on: kennel down --yes ends them\n")
+        sys.stderr.write("\nkennel: interrupted; the local servers still run: kennel down --yes stops them\n")
         return INTERRUPTED
     except Exception as error:
-        # The tree of errors imports botocore, and this comes before the first line that a person sees.
+        # The module of errors imports botocore, which would delay the first line that a person sees.
         from tasks.run.errors import KennelError
 
         if not isinstance(error, KennelError):

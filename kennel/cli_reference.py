@@ -1,6 +1,6 @@
 """Writes docs/cli.md, the reference of the command, from the command's own definitions (`make docs`).
 
-Not run with `python -m`: cyclopts would show that in every usage line.
+It is not run with `python -m`, because cyclopts would show that in every usage line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def reference() -> str:
 
 
 def _lines(markdown: str) -> Iterator[str]:
-    """Wrap paragraphs and items; the table of exit codes becomes a block that keeps its columns."""
+    """Yield the lines with paragraphs and items wrapped; the exit codes become a code block with their columns kept."""
     is_table = False
     for line in markdown.splitlines():
         if is_table and not line:

@@ -1,6 +1,6 @@
-"""The flags that several commands have, their groups, and how a record of options becomes flags.
+"""Defines the flags that several commands share, their groups, and how an option record becomes flags.
 
-Imported before the first line that a person sees, so pydantic is not imported here.
+This module is imported before the first line that a person sees, so it does not import pydantic, which is slow.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ Data = Annotated[
         group=DATA, help="A URL, a .zip, a folder, or `sample`; default `sample`, on real AWS the reference dataset."
     ),
 ]
-Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Nothing but the result and errors.")]
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Print only the result and errors.")]
 Verbose = Annotated[
-    bool, Parameter(name=["--verbose", "-v"], negative="", help="Every line, as runs/<id>/kennel.log has it.")
+    bool, Parameter(name=["--verbose", "-v"], negative="", help="Print every line, as in runs/<id>/kennel.log.")
 ]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="End with one JSON object on stdout.")]
-RunName = Annotated[str | None, Parameter(help="A run id, as `kennel status` lists them.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as one JSON object on stdout.")]
+RunName = Annotated[str | None, Parameter(help="A run id; `kennel status` lists them.")]
 
 
 def flags_of(
     group: Group, *, names: Mapping[str, str] | None = None, without: tuple[str, ...] = (), has_no: bool = False
 ) -> Parameter:
-    """Return what makes each field of a record a flag of `group`, with the field's description and default.
+    """Return the parameter that turns each field of a record into a flag of `group`, with its description and default.
 
-    A field has its own name as a flag, or that in `names`; one `without` a flag keeps its default. A boolean has a
-    `--no-` form only if `has_no`.
+    The flag has the name of the field, or the one in `names`. The fields in `without` get no flag and keep their
+    defaults. A boolean has a `--no-` form only if `has_no`.
     """
     renamed = names or {}
     return Parameter(
@@ -61,7 +61,7 @@ def flags_of(
 
 
 def refusal_of(error: CycloptsError) -> SettingsRefused | None:
-    """Return the error to show where a record or a bounded value refused what a flag was given, else None."""
+    """Return our error for a flag whose value a record or a bound refused, or None for any other error."""
     from pydantic import ValidationError
 
     from tasks.run.errors import SettingsRefused
@@ -76,7 +76,7 @@ def refusal_of(error: CycloptsError) -> SettingsRefused | None:
 
 
 def _allowed(flag: Argument, detail: ErrorDetails) -> str:
-    """Say what a flag takes: both its bounds where one was passed, else what pydantic says."""
+    """Return which values a flag accepts: both bounds when one was exceeded, otherwise pydantic's message."""
     if detail["type"] not in _OUT_OF_BOUNDS:
         return re.sub("^(Input|String) should", "it has to", detail["msg"])
     annotated = get_args(flag.field_info.annotation)[1:]

@@ -1,1 +1,1 @@
-"""One module a command: what `kennel/cli.py` calls after it has read the arguments."""
+"""The commands, one module each, which `kennel/cli.py` calls after it has parsed the arguments."""

@@ -1,7 +1,7 @@
-"""Judges `--data` by what its name and its listing say, before a server is started.
+"""Checks `--data` by its name and its file listing, before a server is started.
 
-No image is decoded and nothing is fetched: a zip's directory or a folder's names are read (10,000 images: some 0.1 s).
-What only the images tell comes later, from `stage_data`.
+No image is decoded and nothing is downloaded: only the directory of a zip or the names in a folder are read, which
+takes about 0.1 s for 10,000 images. `stage_data` checks the images themselves later.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tasks.run.settings import Settings
 FORMS = "give a URL, a .zip, a folder or 'sample' as --data"
 
 
-def judge_argument(data: str, settings: Settings) -> None:
-    """Return if the data may be good as far as can be seen from here.
+def check_data_argument(data: str, settings: Settings) -> None:
+    """Return if nothing in the name or the listing of the data speaks against it.
 
     Raises:
         SourceRefused: there is no such file or folder, it cannot be read, it is no zip, or it is not laid out as
-            train|valid|test/<class>/<image>; a URL is of another kind than http or https, or has no host.
+            train|valid|test/<class>/<image>; or a URL is not http or https, or has no host.
     """
     if data == SAMPLE:
         return
@@ -39,7 +39,7 @@ def judge_argument(data: str, settings: Settings) -> None:
     read_layout(list_source(path, settings))
 
 
-def forget_refused(run_dir: Path) -> None:
+def remove_refused_run(run_dir: Path) -> None:
     """Remove the folder of a run whose data was refused, unless something was created for it before."""
     if not (run_dir / "ledger.jsonl").exists():
         shutil.rmtree(run_dir, ignore_errors=True)
@@ -48,6 +48,6 @@ def forget_refused(run_dir: Path) -> None:
 def _judge_url(data: str) -> None:
     scheme, _, rest = data.partition("://")
     if scheme.lower() not in {"http", "https"}:
-        raise SourceRefused("source", data, f"{scheme}:// is not fetched; http and https are", FORMS)
+        raise SourceRefused("source", data, f"kennel fetches http and https URLs only, not {scheme}://", FORMS)
     if not rest.partition("/")[0].rpartition("@")[2].partition(":")[0]:
         raise SourceRefused("source", data, "the URL has no host", FORMS)

@@ -1,7 +1,7 @@
-"""What `kennel demo` does beyond `kennel run`: rates, least times and a clock that fit this machine.
+"""`kennel demo`: `kennel run` on sample images, with request rates, limits and a clock that suit this machine.
 
-The machine is measured for two seconds before the embedded AWS is started, because the clock and the limits of its
-instances are the server's own. A server that runs already keeps both: the demo is then repeated as it was.
+The machine is measured for two seconds before the embedded AWS is started, because the clock and the limits of the
+instances are fixed when the server starts. With a server that runs already, the demo is repeated with the same values.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ CONCURRENCY = 4
 FLOOR_MS = 40.0
 STARTUP_SECONDS = 120.0
 RECORD = "demo.json"
-"""In the home of kennel: the pace that the running embedded AWS was started for."""
+"""The file in kennel's home that records the pace for which the running embedded AWS was started."""
 
 
 def demo(*, as_json: bool) -> int:
-    """Run the whole way on the sample, at a pace that fits this machine; return the exit code.
+    """Run all stages on the sample with a load that suits this machine, and return the exit code.
 
     Raises:
         SettingsRefused: real AWS is named.
@@ -43,7 +43,7 @@ def demo(*, as_json: bool) -> int:
 
 
 def pipeline_at(share: float) -> PipelineOptions:
-    """Return what the pipeline is called with: everything of `kennel run`, and the check of the scaling plan."""
+    """Return the options of the pipeline: all stages of `kennel run`, with the check of the scaling plan."""
     return PipelineOptions(
         TrainingOptions(instances=2),
         ec2_instances=1,
@@ -53,7 +53,7 @@ def pipeline_at(share: float) -> PipelineOptions:
 
 
 def prepare() -> Pace:
-    """Return the pace of the demo whose embedded AWS runs, or measure this machine for two seconds.
+    """Return the pace for which the running embedded AWS was started, or measure this machine for two seconds.
 
     Raises:
         SettingsRefused: real AWS is named.
@@ -61,19 +61,19 @@ def prepare() -> Pace:
     """
     settings = Settings.load()
     if settings.account_id is not None and settings.endpoint_url is None:
-        why = "the demo is for the embedded AWS: on real AWS it would cost money, for pictures of digits"
+        why = "the demo is for the embedded AWS only; on real AWS it would cost money"
         raise SettingsRefused("kennel demo", "KENNEL_ACCOUNT_ID is set", why, "unset KENNEL_ACCOUNT_ID, or kennel run")
     pace = _kept(settings.home)
     if pace is None:
-        say("this machine is measured for two seconds")
+        say("measuring the speed of this machine for two seconds")
         pace = measure_pace()
         write_atomically(settings.home / RECORD, json.dumps(asdict(pace)).encode())
-    say(f"the demo at {pace.share:.0%} of its rates: {pace.text}")
+    say(f"the demo runs at {pace.share:.0%} of its request rates: {pace.text}")
     return pace
 
 
 def options_at(share: float) -> localaws.Options:
-    """Return what the embedded AWS is started with: everything takes 1 / `share` times as long."""
+    """Return the options of the embedded AWS, in which everything takes 1 / `share` times as long."""
     return localaws.Options(
         time_scale=TIME_SCALE * share,
         capacity=(f"{TYPE}={CONCURRENCY}:{FLOOR_MS / share:.0f}ms",),
@@ -88,4 +88,4 @@ def _kept(home: Path) -> Pace | None:
     try:
         return Pace(**json.loads(record.read_text()))
     except (ValueError, TypeError):
-        return None  # another release wrote it
+        return None  # a file of another release has other fields

@@ -1,7 +1,7 @@
-"""What Ctrl-C does to a command: it says what is left, and terminates the EC2 instances that the command had.
+"""Handles Ctrl-C: prints how to continue or clean up, and terminates the EC2 instances of the interrupted command.
 
-`python -m kennel.commands.interrupted RUN...`, with the environment of the command, takes the place of one that had
-instances: they are terminated, then this ends too. Everything else of the runs stays.
+A command with EC2 instances is replaced by `python -m kennel.commands.interrupted RUN...`, which terminates them and
+then exits. All other resources of the runs stay.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from tasks.run.settings import Settings
 INTERRUPTED = 130
 
 
-def tell_on_interrupt() -> None:
-    """On Ctrl-C: say what is left and how to go on or remove it, and end at once; the ledger is whole at any time.
+def handle_interrupts() -> None:
+    """On Ctrl-C or SIGTERM, print how to continue or clean up, and exit at once; the ledger is complete at any time.
 
-    EC2 instances of a run that this process works on cost money by the second: they are terminated first, by a fresh
-    process in this one's place, for threads of this one may be anywhere. A second Ctrl-C ends that too.
+    EC2 instances of a run that this process works on cost money by the second, so they are terminated first. A new
+    process replaces this one for that, because this one's threads may be at any point. A second Ctrl-C ends it too.
+
+    Raises:
+        SettingsRefused: a setting is out of bounds.
     """
     runs = Settings.load().runs
 
@@ -35,11 +38,11 @@ def tell_on_interrupt() -> None:
             os.write(2, b"\nkennel: interrupted; its EC2 instances are terminated first.\n")
             os.execv(sys.executable, [sys.executable, "-m", "kennel.commands.interrupted", *names])  # noqa: S606
         text = (
-            "\nkennel: interrupted. What was made so far is left as it is,\n"
-            "and written in the run's ledger.\n"
-            "  what is left:  kennel status\n"
-            "  go on:         the same command again\n"
-            "  remove it:     kennel down --yes\n"
+            "\nkennel: interrupted. Everything that was created so far stays,\n"
+            "and the run's ledger lists it.\n"
+            "  to see it:    kennel status\n"
+            "  to continue:  run the same command again\n"
+            "  to remove it: kennel down --yes\n"
         )
         os.write(2, text.encode())
         os._exit(INTERRUPTED)
@@ -49,14 +52,14 @@ def tell_on_interrupt() -> None:
 
 
 def _own_runs_with_instances(runs: Path) -> list[str]:
-    """Return the runs that this process holds and whose ledgers have instances that may be alive."""
+    """Return the runs that this process has locked and whose ledgers have instances that may still run."""
     own = str(os.getpid())
     names = [lock.parent.name for lock in runs.glob("*/lock") if lock.read_text().strip() == own]
     return [name for name in names if any(row.kind == "instance" for row in live_rows(runs / name))]
 
 
 def main(names: list[str]) -> int:
-    """Terminate the instances of these runs; an error is shown, and the instances' dead-man's switch remains."""
+    """Terminate the instances of these runs; after an error, which is printed, their dead-man's switch ends them."""
     from tasks.ec2.terminate import end_instances
     from tasks.run.handle import Run
 
@@ -64,12 +67,12 @@ def main(names: list[str]) -> int:
     try:
         for name in names:
             ended = end_instances(Run.load(name))
-            console.say(f"run {name}: {len(ended)} EC2 instances terminated; all else is left, in the ledger:")
-            console.say("  kennel status shows it, the same command goes on, kennel down --yes removes it")
+            console.say(f"run {name}: {len(ended)} EC2 instances terminated; the run's other resources stay:")
+            console.say("  kennel status shows them, the same command continues, kennel down --yes removes them")
     except KennelError as error:
         console.print_error(error, as_json=False)
     except KeyboardInterrupt:
-        left = "EC2 instances may still run; they end by their dead-man's switch, or: kennel down --yes"
+        left = "EC2 instances may still run until their dead-man's switch ends them, or kennel down --yes does"
         console.say(f"interrupted again: {left}")
     return INTERRUPTED
 

@@ -1,4 +1,4 @@
-"""`kennel loadtest`: load-test a run's deployment, or check a scaling plan against it, or show Locust's page."""
+"""`kennel loadtest`: load-tests a run's deployment, checks a scaling plan with it, or serves Locust's page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from kennel import flags
 from kennel.terminal import console
-from kennel.terminal.journey import load_seconds
+from kennel.terminal.stages import load_seconds
 from tasks.load.options import LoadOptions, ScalingOptions, SendingOptions
 from tasks.run.errors import Inconclusive, SettingsRefused, StageFailed
 from tasks.scaling.traffic import Traffic
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from tasks.verdicts.check import ScalingVerdicts
 
 RATES = ("baseline_rps", "peak_rps", "spike_rps")
-STATED = {
+DEFAULTS = {
     "ramp_seconds": 0.0,
     "slo_p95_ms": 500.0,
     "max_error_rate": 0.01,
     "max_throttle_rate": 0.01,
     "monthly_budget_usd": 1000.0,
 }
-"""What a statement by arguments has where nothing else is said."""
+"""The default values of a traffic statement that is given by arguments."""
 
 _SCALING = flags.flags_of(
     flags.PLAN, names={"remeasures": "remeasure"}, without=("traffic", "overrides", "pace"), has_no=True
@@ -38,44 +38,57 @@ _SCALING = flags.flags_of(
 
 @dataclass(frozen=True)
 class StatedTraffic:
-    """The fields of a traffic statement that arguments state."""
+    """The fields of a traffic statement that are given by arguments; None is one that is not given."""
 
-    baseline_rps: Annotated[float | None, Parameter(name="--baseline", help="Requests a second, mostly.")] = None
-    peak_rps: Annotated[float | None, Parameter(name="--peak", help="Requests a second, at the busiest time.")] = None
-    spike_rps: Annotated[float | None, Parameter(name="--spike", help="Requests a second, for moments.")] = None
-    ramp_seconds: Annotated[float | None, Parameter(help="From baseline to peak; 0 is a step.")] = None
-    slo_p95_ms: float | None = None
-    max_error_rate: Annotated[float | None, Parameter(help="A share: 0.01 is 1 %.")] = None
-    max_throttle_rate: float | None = None
-    monthly_budget_usd: float | None = None
+    baseline_rps: Annotated[float | None, Parameter(name="--baseline", help="Requests a second most of the time.")] = (
+        None
+    )
+    peak_rps: Annotated[float | None, Parameter(name="--peak", help="Requests a second at the busiest time.")] = None
+    spike_rps: Annotated[float | None, Parameter(name="--spike", help="Requests a second in short spikes.")] = None
+    ramp_seconds: Annotated[float | None, Parameter(help="Seconds of the rise from baseline to peak; default 0.")] = (
+        None
+    )
+    slo_p95_ms: Annotated[float | None, Parameter(help="The allowed 95th percentile of the latency; default 500.")] = (
+        None
+    )
+    max_error_rate: Annotated[float | None, Parameter(help="The allowed share of errors; default 0.01.")] = None
+    max_throttle_rate: Annotated[
+        float | None, Parameter(help="The allowed share of throttled requests; default 0.01.")
+    ] = None
+    monthly_budget_usd: Annotated[float | None, Parameter(help="The budget in USD a month; default 1000.")] = None
 
 
 def loadtest(
-    run_id: Annotated[str, Parameter(help="The run whose deployment it is.")],
+    run_id: Annotated[str, Parameter(help="The run whose deployment is tested.")],
     /,
     *,
     sending: Annotated[SendingOptions, flags.flags_of(flags.LOAD, without=("seed",))] = SendingOptions(),
     traffic: Annotated[
-        Path | None, Parameter(group=flags.TRAFFIC, help="A JSON file with the whole statement.")
+        Path | None, Parameter(group=flags.TRAFFIC, help="A JSON file with the whole traffic statement.")
     ] = None,
     stated: Annotated[StatedTraffic, Parameter(name="*", group=flags.TRAFFIC)] = StatedTraffic(),
     scaling: Annotated[ScalingOptions, _SCALING] = ScalingOptions(),
     set_: Annotated[
         tuple[str, ...],
         Parameter(
-            name="--set", group=flags.PLAN, negative="", help="name=value: a number of the plan, by hand, to be judged."
+            name="--set",
+            group=flags.PLAN,
+            negative="",
+            help="name=value: set a number of the plan by hand and test it.",
         ),
     ] = (),
-    ui: Annotated[bool, Parameter(name="--ui", negative="", help="Locust's page on loopback, until Ctrl-C.")] = False,
-    port: Annotated[int, Parameter(help="Of Locust's page; 0 is any free one.")] = 8089,
+    ui: Annotated[
+        bool, Parameter(name="--ui", negative="", help="Serve Locust's page on loopback until Ctrl-C, without a test.")
+    ] = False,
+    port: Annotated[int, Parameter(help="The port of Locust's page; 0 takes any free one.")] = 8089,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
     verbose: flags.Verbose = False,
 ) -> int:
-    """Load-test as the flags say and return the exit code.
+    """Run the load test that the flags describe, and return the exit code.
 
     Raises:
-        SettingsRefused: the traffic statement does not fit, or the run has nothing to test.
+        SettingsRefused: the traffic statement is incomplete or out of bounds, or the run has no deployment.
         KennelError: the kind that the failing stage names; `StageFailed` when the test or a verdict failed.
     """
     stages, expects = () if ui else ("servers", "loadtest"), load_seconds(sending.mode, sending.seconds)
@@ -87,7 +100,7 @@ def loadtest(
 
 
 def traffic_of(path: Path | None, stated: StatedTraffic) -> Traffic | None:
-    """Return the traffic statement of a file, or of arguments, None where neither says anything.
+    """Return the traffic statement of a file or of arguments, or None when neither is given.
 
     Raises:
         SettingsRefused: both are given, a rate is missing, or a number is out of bounds.
@@ -95,7 +108,7 @@ def traffic_of(path: Path | None, stated: StatedTraffic) -> Traffic | None:
     given = {name: value for name, value in vars(stated).items() if value is not None}
     if path is not None:
         if given:
-            why = "the file is the whole statement"
+            why = "the file has to contain the whole statement"
             raise SettingsRefused("kennel loadtest", f"--traffic and {', '.join(given)}", why, "give one of the two")
         return Traffic.from_file(path)
     if not given:
@@ -103,15 +116,16 @@ def traffic_of(path: Path | None, stated: StatedTraffic) -> Traffic | None:
     missing = [name for name in RATES if name not in given]
     if missing:
         wanted = ", ".join(f"--{name.removesuffix('_rps')}" for name in missing)
-        raise SettingsRefused("kennel loadtest", f"{wanted} is missing", "a statement names all three rates", wanted)
-    return Traffic.from_mapping({**STATED, **given})
+        why = "a traffic statement needs all three rates"
+        raise SettingsRefused("kennel loadtest", f"{wanted} is missing", why, wanted)
+    return Traffic.from_mapping({**DEFAULTS, **given})
 
 
 def overrides_of(texts: tuple[str, ...]) -> dict[str, float]:
-    """Return the numbers of `--set name=value`.
+    """Return the numbers of the plan that were given as `--set name=value`.
 
     Raises:
-        SettingsRefused: a text is not of that form.
+        SettingsRefused: a text does not have that form.
     """
     found = {}
     for text in texts:
@@ -119,26 +133,26 @@ def overrides_of(texts: tuple[str, ...]) -> dict[str, float]:
         try:
             found[name] = float(value)
         except ValueError as error:
-            why = "a number of the plan is set as name=value" if equals else "the value is missing"
+            why = "the value has to be a number" if equals else "the value is missing"
             raise SettingsRefused("kennel loadtest", f"--set {text}", why, "--set target_value=60") from error
     return found
 
 
 def test(run_id: str, load: LoadOptions, *, as_json: bool) -> int:
-    """Run the flow `loadtest` in this process and print what came of it; return the exit code.
+    """Run the flow `loadtest` in this process, print its result, and return the exit code.
 
     Raises:
-        SettingsRefused: the run has nothing to test.
+        SettingsRefused: the run has no deployment.
         KennelError: the kind that the failing stage names; `StageFailed` when the test or a verdict failed.
     """
-    from kennel.commands.interrupted import tell_on_interrupt
+    from kennel.commands.interrupted import handle_interrupts
     from kennel.commands.outcome import SEE_VERDICTS
-    from kennel.servers import surroundings
+    from kennel.servers import environment
 
-    tell_on_interrupt()
+    handle_interrupts()
     _require_run(run_id)
-    where = surroundings.bring_up(meanwhile=lambda: surroundings.import_flow("flows.loadtest"))
-    console.works_on(where.runs / run_id)
+    where = environment.start_servers(meanwhile=lambda: environment.import_flow("flows.loadtest"))
+    console.set_run(where.runs / run_id)
     console.say(f"AWS: {where.description}")
 
     from flows.loadtest import loadtest as flow
@@ -160,20 +174,21 @@ def test(run_id: str, load: LoadOptions, *, as_json: bool) -> int:
 
 
 def show_page(run_id: str, load: SendingOptions, *, port: int) -> int:
-    """Start Locust's page on loopback and stay until Ctrl-C; return the exit code.
+    """Serve Locust's page on loopback until Ctrl-C, and return the exit code.
 
     Raises:
-        SettingsRefused: the run has nothing to test, or the port is taken.
-        StageFailed, WaitTimedOut: it does not come up.
+        SettingsRefused: the run has no deployment, or the port is taken.
+        StageFailed: Locust ended while it started.
+        WaitTimedOut: Locust's page did not answer in time.
     """
     if load.through == "both":
         why = "a page has one target"
         raise SettingsRefused("kennel loadtest --ui", "--through both", why, "--through function, or endpoint")
     _require_run(run_id)
-    from kennel.servers import surroundings
+    from kennel.servers import environment
 
-    if surroundings.use_running() is None:
-        why = "a page needs a deployment that runs"
+    if environment.connect_to_running() is None:
+        why = "Locust's page needs a running deployment"
         raise SettingsRefused("kennel loadtest --ui", "the embedded AWS does not run", why, "kennel run")
 
     from tasks.load.images import fetch_test_images
@@ -198,7 +213,7 @@ def show_page(run_id: str, load: SendingOptions, *, port: int) -> int:
         try:
             page.wait()
         except KeyboardInterrupt:
-            console.say("ended; what was measured: " + str(page.folder))
+            console.say(f"Locust's page has ended; its measurements are in {page.folder}")
     return 0
 
 
@@ -207,19 +222,19 @@ def _end(_number: int, _frame: object) -> None:
 
 
 def _require_run(run_id: str) -> None:
-    """Refuse a run that is not there before anything is started for it.
+    """Check that the run exists before anything is started for it.
 
     Raises:
-        SettingsRefused: there is no such run; those that there are are named.
+        SettingsRefused: there is no such run; the error lists the known ones.
     """
     from kennel.commands.status import run_dir_of
-    from kennel.servers import surroundings
+    from kennel.servers import environment
 
-    run_dir_of(surroundings.home_and_runs()[1], run_id)
+    run_dir_of(environment.home_and_runs()[1], run_id)
 
 
 def _records(run_dir: Path, mode: str) -> tuple[LoadReport | None, ScalingVerdicts | None]:
-    """Return what a test of this mode has kept: a checked one's verdicts hold its loads too."""
+    """Return the records of a test of this mode; the verdicts of a checked test contain its load reports."""
     from tasks.run.handle import RunFolder
     from tasks.run.records import LoadReport
     from tasks.verdicts.check import ScalingVerdicts

@@ -1,6 +1,6 @@
-"""`kennel notebook create | list | start | stop`: a run's notebook instance from the terminal.
+"""`kennel notebook create | list | start | stop`: manages a run's notebook instance.
 
-The address that opens a notebook is a secret: it is printed when it is asked for, and written nowhere.
+The address of a notebook is a secret: it is printed only on request, and is not written to any file.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import os
 from dataclasses import asdict
 from typing import Any, Literal
 
-from kennel.commands.interrupted import tell_on_interrupt
-from kennel.servers import surroundings
+from kennel.commands.interrupted import handle_interrupts
+from kennel.servers import environment
 from kennel.terminal.console import begin, print_json, print_table, say
-from kennel.terminal.journey import SERVERS
+from kennel.terminal.stages import SERVERS
 from tasks.run.errors import SettingsRefused
 
 
 def create(run_id: str, *, instance_type: str | None, idle_minutes: int, with_url: bool, as_json: bool) -> int:
-    """Create or adopt the run's notebook instance; start or adopt the local servers if no AWS is named.
+    """Create or adopt the run's notebook instance; the local servers are started when no AWS is named.
 
     Raises:
         KennelError: the kind that flows/notebook.py names.
@@ -31,7 +31,7 @@ def change(run_id: str, action: Literal["start", "stop"], *, with_url: bool, as_
     """Start or stop the run's notebook instance.
 
     Raises:
-        SettingsRefused: no AWS is named and none runs here.
+        SettingsRefused: no AWS is named, and the embedded AWS does not run.
         KennelError: the kind that flows/notebook.py names.
     """
     _require_running()
@@ -39,10 +39,10 @@ def change(run_id: str, action: Literal["start", "stop"], *, with_url: bool, as_
 
 
 def show(run_id: str | None, *, as_json: bool) -> int:
-    """Print kennel's notebook instances, of one run or of all; needs no Prefect server.
+    """Print the notebook instances of one run or of all runs; this needs no Prefect server.
 
     Raises:
-        SettingsRefused: no AWS is named and none runs here.
+        SettingsRefused: no AWS is named, and the embedded AWS does not run.
         AwsFailed: SageMaker refused.
     """
     _require_running()
@@ -57,11 +57,11 @@ def show(run_id: str | None, *, as_json: bool) -> int:
 
 def _act(parameters: dict[str, Any], *, with_url: bool, as_json: bool) -> int:
     begin("kennel notebook", (SERVERS,))
-    tell_on_interrupt()
-    where = surroundings.bring_up(meanwhile=lambda: surroundings.import_flow("flows.notebook"))
+    handle_interrupts()
+    where = environment.start_servers(meanwhile=lambda: environment.import_flow("flows.notebook"))
     say(f"AWS: {where.target.name}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
     if where.target.runs_on_this_machine:
-        say("the embedded AWS keeps a notebook instance's state only: no Jupyter runs in it, and it never gets idle")
+        say("the embedded AWS keeps a notebook instance's state only: it runs no Jupyter, and no instance gets idle")
     from prefect.exceptions import ParameterTypeError
 
     from flows.notebook import notebook
@@ -87,7 +87,7 @@ def _print(action: str, states: tuple[Any, ...], *, url: str | None, as_json: bo
     for state in states:
         print_table(state.name, _rows(state, url))
     if not states:
-        say("no notebook instances")
+        say("there are no notebook instances")
 
 
 def _rows(state: Any, url: str | None) -> dict[str, str]:
@@ -102,6 +102,6 @@ def _rows(state: Any, url: str | None) -> dict[str, str]:
 
 
 def _require_running() -> None:
-    if surroundings.use_running() is None:
-        why = "an embedded AWS that ended took its notebook instances along"
+    if environment.connect_to_running() is None:
+        why = "its notebook instances ended with it"
         raise SettingsRefused("notebook", "localaws does not run", why, "kennel notebook create <run>")

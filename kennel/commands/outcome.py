@@ -1,4 +1,4 @@
-"""What a command ends with beyond its table: the verdicts that did not pass, and what to do next."""
+"""Writes the lines below a command's table: the verdicts that did not pass, and commands to run next."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PICTURE = (".jpg", ".jpeg", ".png")
 
 
 def verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:
-    """Return how many verdicts passed, and one line for each that did not."""
+    """Return a line with the number of verdicts that passed, and a line for each that did not."""
     passed = sum(each.state == PASSED for each in verdicts)
     lines = [f"{passed} of {len(verdicts)} verdicts passed"]
     return lines + [_line(each) for each in verdicts if each.state != PASSED]
@@ -34,7 +34,7 @@ def _line(verdict: Verdict) -> str:
 
 
 def next_lines(run_dir: Path, function: FunctionRef, home: Path, *, is_local: bool) -> list[str]:
-    """Return three things to do next, with the real names: ask the function, look at the run, take it all down."""
+    """Return commands to run next, with the run's names: ask the function, look at the run, remove everything."""
     kennel, aws = program("kennel"), program("aws")
     page = processes.find(home, prefect.NAME)
     payload, photo = _payload(run_dir)
@@ -55,14 +55,14 @@ def next_lines(run_dir: Path, function: FunctionRef, home: Path, *, is_local: bo
 
 
 def program(name: str) -> str:
-    """Return how a program of this environment is called from here: by its path as this command was, else by name."""
+    """Return how to call a program of this environment: by path if this command was called by path, else by name."""
     started = Path(sys.argv[0])
     beside = started.parent / name
     return str(beside) if started.name == "kennel" and started.parent.name and beside.exists() else name
 
 
 def _payload(run_dir: Path) -> tuple[str, list[str]]:
-    """Return a request, and the line that names its photo: one that the load test left here, else none."""
+    """Return a request, and the line that sets its photo, if the load test left one on this machine."""
     photos = (path for path in sorted((run_dir / "loadtest-images").glob("*")) if path.suffix.lower() in _PICTURE)
     photo = next(photos, None)
     if photo is None:
@@ -71,5 +71,5 @@ def _payload(run_dir: Path) -> tuple[str, list[str]]:
 
 
 def _from_here(path: Path) -> str:
-    """Return a path as it is typed in this directory."""
+    """Return a path relative to the current directory if it is inside, else as it is."""
     return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)

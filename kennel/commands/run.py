@@ -1,4 +1,4 @@
-"""`kennel run`: bring up what is missing, run the pipeline in this process, print what came of it."""
+"""`kennel run`: starts the local servers if needed, runs the flow `pipeline` in this process, prints its result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from kennel import REFERENCE_DATA, SAMPLE, flags
 from kennel.terminal import console
-from kennel.terminal.journey import load_seconds, run_stages
+from kennel.terminal.stages import load_seconds, run_stages
 from tasks.load.options import PipelineLoadOptions
 from tasks.model.backbones import require_backbone
 from tasks.run import naming
@@ -21,7 +21,7 @@ from tasks.run.naming import RunId
 from tasks.run.options import DeployOptions, Ec2Instances, Machines, ModelOptions, TrainingOptions
 
 if TYPE_CHECKING:
-    from kennel.servers import localaws, surroundings
+    from kennel.servers import environment, localaws
     from tasks.report.summary import RunSummary
 
 _ENDPOINT = {
@@ -35,7 +35,7 @@ _NOT_FLAGS = tuple(name for name in PipelineLoadOptions.model_fields if name not
 
 @dataclass(frozen=True)
 class PipelineOptions:
-    """What the flow `pipeline` is called with; `data` None is the sample, on real AWS the reference dataset."""
+    """The parameters of the flow `pipeline`; `data` None is the sample, on real AWS the reference dataset."""
 
     training: TrainingOptions
     ec2_instances: int = 0
@@ -53,23 +53,21 @@ def run(
     machines: Annotated[Machines, flags.flags_of(flags.MACHINES)] = Machines(),
     ec2_instances: Annotated[
         Ec2Instances,
-        Parameter(group=flags.MACHINES, help="Train on this many EC2 instances over SSH too, and compare; 0 = not."),
+        Parameter(group=flags.MACHINES, help="Also train on this many EC2 instances over SSH, and compare."),
     ] = 0,
     deploy: Annotated[DeployOptions, flags.flags_of(flags.MACHINES, names=_ENDPOINT)] = DeployOptions(),
-    load_test: Annotated[
-        bool, Parameter(name="--loadtest", group=flags.LOAD, help="Load-test what was deployed.")
-    ] = True,
+    load_test: Annotated[bool, Parameter(name="--loadtest", group=flags.LOAD, help="Load-test the deployment.")] = True,
     load: Annotated[
         PipelineLoadOptions, flags.flags_of(flags.LOAD, names=_LOAD, without=_NOT_FLAGS)
     ] = PipelineLoadOptions(),
     run_id: Annotated[
-        RunId | None, Parameter(help="Default: made from the arguments, so that a repeat adopts.")
+        RunId | None, Parameter(help="By default derived from the arguments, so that a repeated command adopts.")
     ] = None,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
     verbose: flags.Verbose = False,
 ) -> int:
-    """Run the pipeline as the flags say.
+    """Run the pipeline with the options of the flags, and return the exit code.
 
     Raises:
         SettingsRefused: the backbone is unknown.
@@ -82,36 +80,36 @@ def run(
 
 
 def run_pipeline(chosen: PipelineOptions, *, as_json: bool, aws: localaws.Options | None = None) -> int:
-    """Run the pipeline and return the exit code; `aws` says how the embedded AWS is started, None: as it is.
+    """Run the pipeline and return the exit code; `aws` are the options that the embedded AWS is started with.
 
-    The table comes also when the load test failed the command: then the error follows it.
+    The table is printed also when only the load test failed; the error follows it then.
 
     Raises:
         SettingsRefused: the backbone is unknown.
         KennelError: the kind that the failing stage names.
     """
-    from kennel.commands.data_argument import judge_argument
-    from kennel.commands.interrupted import tell_on_interrupt
-    from kennel.servers import localaws, surroundings
+    from kennel.commands.data_argument import check_data_argument
+    from kennel.commands.interrupted import handle_interrupts
+    from kennel.servers import environment, localaws
     from tasks.run.settings import Settings
 
-    tell_on_interrupt()
-    require_backbone(chosen.training.backbone)  # a typing slip should not wait for two servers to start
+    handle_interrupts()
+    require_backbone(chosen.training.backbone)  # a misspelt name is reported before two servers are started
     if chosen.data is not None:
-        judge_argument(chosen.data, Settings.load())
-    where = surroundings.bring_up(lambda: surroundings.import_flow("flows.pipeline"), aws or localaws.AS_IT_IS)
+        check_data_argument(chosen.data, Settings.load())
+    where = environment.start_servers(lambda: environment.import_flow("flows.pipeline"), aws or localaws.UNCHANGED)
     console.say(f"AWS: {where.description}")
     _import_sdk_early(where.runs)
     data = chosen.data or (SAMPLE if where.target.has_sample else REFERENCE_DATA)
     run_dir = where.runs / (chosen.run_id or naming.training_run_id(data, chosen.training))
-    console.works_on(run_dir)
+    console.set_run(run_dir)
     return _show(run_dir, _run_flow(chosen, data, run_dir), where, as_json=as_json)
 
 
 def _run_flow(chosen: PipelineOptions, data: str, run_dir: Path) -> StageFailed | None:
-    """Run the flow; return the error of a run that is whole but for its load test, whose records are all there."""
+    """Run the flow; return the error of a run in which only the load test failed and all records were written."""
     from flows.pipeline import pipeline
-    from kennel.commands.data_argument import forget_refused
+    from kennel.commands.data_argument import remove_refused_run
     from tasks.report.summary import StageTimes
     from tasks.run.handle import RunFolder
 
@@ -129,7 +127,7 @@ def _run_flow(chosen: PipelineOptions, data: str, run_dir: Path) -> StageFailed 
     try:
         asyncio.run(flow)
     except DataRefused:
-        forget_refused(run_dir)
+        remove_refused_run(run_dir)
         raise
     except StageFailed as error:
         if not record.exists() or record.stat().st_mtime_ns == before:
@@ -138,8 +136,8 @@ def _run_flow(chosen: PipelineOptions, data: str, run_dir: Path) -> StageFailed 
     return None
 
 
-def _show(run_dir: Path, refused: StageFailed | None, where: surroundings.Surroundings, *, as_json: bool) -> int:
-    """Print what came of it from the run's records; an error goes on after the table, or is part of the JSON."""
+def _show(run_dir: Path, refused: StageFailed | None, where: environment.Environment, *, as_json: bool) -> int:
+    """Print the result from the run's records; an error follows the table, or is a part of the JSON."""
     from kennel.commands.outcome import SEE_VERDICTS
     from tasks.report.rows import summary_json
     from tasks.report.summary import summarise
@@ -155,7 +153,7 @@ def _show(run_dir: Path, refused: StageFailed | None, where: surroundings.Surrou
     return console.print_error(refused, as_json=False, why=None if summary.scaling is None else SEE_VERDICTS)
 
 
-def _print(summary: RunSummary, run_dir: Path, where: surroundings.Surroundings) -> None:
+def _print(summary: RunSummary, run_dir: Path, where: environment.Environment) -> None:
     from kennel.commands.outcome import next_lines, verdict_lines
     from tasks.report.rows import summary_rows
 
@@ -169,6 +167,6 @@ def _print(summary: RunSummary, run_dir: Path, where: surroundings.Surroundings)
 
 
 def _import_sdk_early(runs: Path) -> None:
-    """Import the SageMaker SDK (4 s) beside the staging, unless an earlier run here makes it unlikely to be needed."""
+    """Import the SageMaker SDK (4 s) in a thread during the staging, unless an earlier training may be adopted."""
     if not any(runs.glob("*/train_sagemaker.json")):
         threading.Thread(target=__import__, args=("sagemaker.train",), daemon=True).start()

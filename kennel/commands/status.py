@@ -1,4 +1,4 @@
-"""`kennel status` and `kennel logs`: what runs, what each run made, what its machines say."""
+"""`kennel status` and `kennel logs`: show the local servers, each run's stages and resources, and a run's logs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kennel.servers import localaws, prefect, processes, surroundings
+from kennel.servers import environment, localaws, prefect, processes
 from kennel.terminal.console import print_json, print_table, say
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import read_ledger
@@ -17,8 +17,13 @@ FOLLOW_SECONDS = 1.0
 
 
 def status(run_id: str | None, *, as_json: bool) -> int:
-    """Print the local servers and, for each run or the one named, its stages and what it has alive."""
-    home, runs = surroundings.home_and_runs()
+    """Print the local servers, and the stages and existing resources of each run or of the one named.
+
+    Raises:
+        SettingsRefused: there is no such run.
+        LedgerRefused: a ledger cannot be read.
+    """
+    home, runs = environment.home_and_runs()
     services = _services(home)
     chosen = [describe_run(run_dir_of(runs, run_id))] if run_id else [describe_run(path) for path in all_runs(runs)]
     if as_json:
@@ -28,22 +33,22 @@ def status(run_id: str | None, *, as_json: bool) -> int:
     for run in chosen:
         print_table(f"run {run['run_id']}", _rows(run))
     if not chosen:
-        say(f"no runs under {runs}")
+        say(f"there are no runs under {runs}")
     return 0
 
 
 def logs(run_id: str | None, source: str, *, follow: bool) -> int:
-    """Print the log lines of a run's training job, EC2 instances, endpoint or function; `follow`: until interrupted.
+    """Print the log of a run's training job, EC2 instances, endpoint or function; with `follow`, until Ctrl-C.
 
     Raises:
-        SettingsRefused: there is no such run, or no AWS to ask.
+        SettingsRefused: there is no such run, or no AWS is named and the embedded AWS does not run.
         AwsFailed: CloudWatch Logs refused.
     """
-    _, runs = surroundings.home_and_runs()
+    _, runs = environment.home_and_runs()
     run_dir = run_dir_of(runs, run_id) if run_id else _latest(runs)
     if source == "ec2":
         return _print_files(run_dir, follow=follow)
-    if surroundings.use_running() is None:
+    if environment.connect_to_running() is None:
         raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", "kennel up")
     from tasks.account.logs import LogFollower
     from tasks.account.roles import TRAINING_LOG_GROUP
@@ -65,7 +70,7 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
         for line in lines:
             print(line, flush=True)
         if not lines:
-            say(f"run {name} has no lines of its {source}; others: --source training | ec2 | endpoint | function")
+            say(f"run {name} has no log lines of its {source}; try --source training | ec2 | endpoint | function")
         return 0
     while True:
         for line in follower.poll():
@@ -74,7 +79,7 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
 
 
 def _print_files(run_dir: Path, *, follow: bool) -> int:
-    """Print what the EC2 instances logged, as far as it has come here: they write no CloudWatch Logs."""
+    """Print the logs of the EC2 instances from their copies on this machine: they do not write to CloudWatch Logs."""
     printed: dict[Path, int] = {}
     while True:
         for path in sorted((run_dir / "ec2").glob("i-*.log")):
@@ -97,7 +102,7 @@ def run_dir_of(runs: Path, run_id: str) -> Path:
     """Return the directory of a run.
 
     Raises:
-        SettingsRefused: there is no such run; those that there are are named.
+        SettingsRefused: there is no such run; the error lists the known ones.
     """
     run_dir = runs / run_id
     if not (run_dir / "ledger.jsonl").exists():
@@ -109,7 +114,7 @@ def run_dir_of(runs: Path, run_id: str) -> Path:
 
 
 def describe_run(run_dir: Path) -> dict[str, Any]:
-    """Return a run's finished stages, its live resources as the ledger has them, and its report.
+    """Return a run's finished stages, the resources that exist according to its ledger, and its report.
 
     Raises:
         LedgerRefused: the ledger cannot be read.
@@ -140,7 +145,7 @@ def _rows(run: dict[str, Any]) -> dict[str, str]:
     return {
         "AWS": f"{run['endpoint']}, account {run['account_id']}",
         "stages done": ", ".join(run["stages"]) or "none",
-        "alive": live or "nothing",
+        "resources": live or "none",
         "report": run["report"] or "none yet",
     }
 

@@ -1,4 +1,4 @@
-"""`kennel train-ec2`: bring up what is missing, stage the data, train on EC2 in this process, print what came of it."""
+"""`kennel train-ec2`: starts the local servers if needed, stages the data, trains on EC2, prints the result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasks.run.records import InstanceModel
 
 SHORTEST_MINUTES, LONGEST_MINUTES = 10, 240
-"""systemd lets nobody log in during the 5 minutes before a shutdown: kept for less, an instance is of no use."""
+"""systemd allows no login in the 5 minutes before a shutdown, so a shorter time would be of no use."""
 
 
 def train_ec2(
@@ -32,25 +32,27 @@ def train_ec2(
     ] = Ec2Machines(),
     keep_on_failure: Annotated[
         str | None,
-        Parameter(group=flags.MACHINES, help="Keep a failed instance so long, 10m to 4h, for a look by ssh."),
+        Parameter(
+            group=flags.MACHINES, help="Keep instances of a failed training running for 10m to 4h, to log in by ssh."
+        ),
     ] = None,
     run_id: Annotated[
-        RunId | None, Parameter(help="Default: the run that `kennel run` has for these arguments.")
+        RunId | None, Parameter(help="By default the run id that `kennel run` derives from the same arguments.")
     ] = None,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
     verbose: flags.Verbose = False,
 ) -> int:
-    """Train on EC2 as the flags say and return the exit code.
+    """Train on EC2 with the options of the flags, and return the exit code.
 
     Raises:
-        SettingsRefused: the backbone or the instance type is unknown, or `keep_on_failure` is no time.
+        SettingsRefused: the backbone or the instance type is unknown, or `keep_on_failure` is out of bounds.
         KennelError: the kind that the failing stage names.
     """
     console.begin("kennel train-ec2", ("servers", "stage_data", "train_ec2"), quiet=quiet, verbose=verbose)
-    from kennel.commands.data_argument import forget_refused, judge_argument
-    from kennel.commands.interrupted import tell_on_interrupt
-    from kennel.servers import surroundings
+    from kennel.commands.data_argument import check_data_argument, remove_refused_run
+    from kennel.commands.interrupted import handle_interrupts
+    from kennel.servers import environment
     from tasks.ec2.prices import choose_instances
     from tasks.run.settings import Settings
 
@@ -58,14 +60,14 @@ def train_ec2(
     training = Ec2TrainingOptions.of(model.with_resolved_weights(), machines, keep_on_failure_minutes=minutes)
     require_backbone(training.backbone)
     choose_instances(finetune=training.finetune, requested=training.instance_type)
-    tell_on_interrupt()
+    handle_interrupts()
     if data is not None:
-        judge_argument(data, Settings.load())
-    where = surroundings.bring_up(meanwhile=lambda: surroundings.import_flow("flows.train_ec2"))
+        check_data_argument(data, Settings.load())
+    where = environment.start_servers(meanwhile=lambda: environment.import_flow("flows.train_ec2"))
     console.say(f"AWS: {where.description}")
     chosen = data or (SAMPLE if where.target.has_sample else REFERENCE_DATA)
     name = run_id or naming.training_run_id(chosen, sagemaker_training(training))
-    console.works_on(where.runs / name)
+    console.set_run(where.runs / name)
 
     from tasks.report.parity import Parity
     from tasks.report.rows import ec2_json, ec2_rows
@@ -74,7 +76,7 @@ def train_ec2(
     try:
         trained = asyncio.run(_stage_and_train(chosen, name, training))
     except DataRefused:
-        forget_refused(where.runs / name)
+        remove_refused_run(where.runs / name)
         raise
     parity = RunFolder(where.runs / name).find(Parity)
     if json:
@@ -86,7 +88,7 @@ def train_ec2(
 
 
 def sagemaker_training(training: Ec2TrainingOptions) -> TrainingOptions:
-    """Return the training on SageMaker that this one is compared with, whose run it belongs to."""
+    """Return the training on SageMaker with which this one is compared, and whose run it belongs to."""
     return TrainingOptions.of(ModelOptions.of(training), instances=training.instances)
 
 
@@ -94,7 +96,7 @@ def minutes_of(text: str | None) -> int:
     """Return the minutes of "30m" or "2h"; 0 for None.
 
     Raises:
-        SettingsRefused: it is not a number of minutes or hours from 10 minutes to 4 hours.
+        SettingsRefused: the text is not a number of minutes or hours, or is not from 10 minutes to 4 hours.
     """
     if text is None:
         return 0

@@ -1,4 +1,4 @@
-"""`kennel up`, `kennel down` and `kennel prepare`: the local servers, and the end of everything that runs made."""
+"""`kennel up`, `kennel down` and `kennel prepare`: start and stop the local servers, remove what runs created."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kennel.servers import bytecode, prefect, processes, surroundings, work_pool
-from kennel.servers.localaws import AS_IT_IS, Options
+from kennel.servers import bytecode, environment, prefect, processes, work_pool
+from kennel.servers.localaws import UNCHANGED, Options
 from kennel.terminal.console import end, print_json, say
 
 
-def up(options: Options = AS_IT_IS) -> int:
-    """Start or adopt the local servers and print what a shell has to export to use them.
+def up(options: Options = UNCHANGED) -> int:
+    """Start or adopt the local servers, and print the variables that a shell has to export to use them.
 
     Raises:
-        StageFailed, WaitTimedOut: a server did not come up.
+        StageFailed: a server ended while it started.
+        WaitTimedOut: a server did not answer in time.
         SettingsRefused: the embedded AWS runs already, with other options.
     """
-    where = surroundings.bring_up(_nothing, options)
+    where = environment.start_servers(_nothing, options)
     work_pool.ensure()
     end(is_finished=True)
-    for name, value in where.environment.items():
+    for name, value in where.variables.items():
         if name != processes.OWNER_VARIABLE:
             print(f"export {name}={shlex.quote(value)}")
     say("both servers answer; to use them in this shell: eval $(kennel up)")
@@ -32,14 +33,15 @@ def up(options: Options = AS_IT_IS) -> int:
 
 
 def _nothing() -> None:
-    """Have nothing to import while the servers start."""
+    """Do nothing while the servers start: this command needs no slow imports."""
 
 
 def prepare() -> int:
-    """Do once what makes every start quicker: bytecode of the packages, Prefect's empty database to copy.
+    """Compile the packages' bytecode and create the database that new Prefect servers copy, so that starts are quick.
 
     Raises:
         StageFailed: Prefect's migrations failed.
+        WaitTimedOut: Prefect's migrations did not end in time.
     """
     begun = time.perf_counter()
     bytecode.compile_packages()
@@ -49,26 +51,27 @@ def prepare() -> int:
 
 
 def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
-    """Remove what one run or all runs made; after all of them, end the local servers.
+    """Remove everything that one run or all runs created; without a run id, also stop the local servers.
 
     Raises:
-        SettingsRefused: it was not confirmed, and there is no terminal to ask at; a model would be lost, and `--yes`
-            was not given; or there is no such run.
-        RunBusy: a command works on the run.
-        TeardownIncomplete: something is still there.
+        SettingsRefused: it was not confirmed, a model would be lost without `--yes`, or there is no such run.
+        RunBusy: another process works on the run.
+        TeardownIncomplete: a resource still exists.
+        AwsFailed: a lookup failed.
+        LedgerRefused: a ledger cannot be read.
     """
     from kennel.commands.status import run_dir_of
 
-    home, runs = surroundings.home_and_runs()
-    where = surroundings.use_running()
+    home, runs = environment.home_and_runs()
+    where = environment.connect_to_running()
     if where is None or not _answers(where):
-        say("the embedded AWS does not run: what it held ended with it")
+        say("the embedded AWS does not run, so its resources do not exist any more")
         result: dict[str, object] = {"removed": [], "kept": [], "forgotten": _forget_local(runs, run_id)}
     else:
         result = _tear_down(run_id, is_confirmed=is_confirmed)
     if run_id is not None and not result["removed"]:
         run_dir_of(runs, run_id)
-    ended = [] if run_id else surroundings.take_down(home)
+    ended = [] if run_id else environment.stop_servers(home)
     for name in ended:
         say(f"ended: {name}")
     if as_json:
@@ -88,8 +91,8 @@ def _tear_down(run_id: str | None, *, is_confirmed: bool) -> dict[str, object]:
     return asdict(report)
 
 
-def _answers(where: surroundings.Surroundings) -> bool:
-    """Tell whether a local endpoint has a listener; real AWS is taken to be there."""
+def _answers(where: environment.Environment) -> bool:
+    """Tell whether a local endpoint accepts connections; real AWS is assumed to."""
     from tasks.run.settings import Settings
 
     url = Settings.load().endpoint_url
@@ -104,7 +107,7 @@ def _answers(where: surroundings.Surroundings) -> bool:
 
 
 def _forget_local(runs: Path, run_id: str | None) -> list[str]:
-    """Close the ledger rows of an embedded AWS that ended: its resources lived in its memory."""
+    """Close the ledger rows of an embedded AWS that has ended, because its resources were in its memory."""
     from kennel.commands.status import all_runs
     from tasks.run.ledger import Ledger, read_ledger
 
@@ -114,9 +117,9 @@ def _forget_local(runs: Path, run_id: str | None) -> list[str]:
         live = [row for row in rows if row.state != "removed"]
         if header is None or run_id not in {None, run_dir.name}:
             continue
-        if not surroundings.is_local_endpoint(header.endpoint):
+        if not environment.is_local_endpoint(header.endpoint):
             if live:
-                say(f"run {run_dir.name}: {len(live)} resources on AWS, account {header.account_id}, are left alone")
+                say(f"run {run_dir.name}: {len(live)} resources on AWS, account {header.account_id}, are not removed")
                 say(f"  remove them: AWS_REGION={header.region} KENNEL_ACCOUNT_ID={header.account_id} kennel down")
             continue
         ledger = Ledger(run_dir, account_id=header.account_id, endpoint=header.endpoint, region=header.region)

@@ -1,1 +1,1 @@
-"""The local servers: the embedded AWS, Prefect's server and work pool, their processes and ports."""
+"""Starts and stops the local servers: the embedded AWS, and Prefect's server with its work pool."""

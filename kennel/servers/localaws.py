@@ -1,6 +1,7 @@
-"""localaws in the background: started or adopted for a kennel home, and the environment that its clients need.
+"""Starts or adopts localaws in the background for a kennel home, and returns the variables that its clients need.
 
-It is started as a program (`python -m localaws`), never imported: command and flows know nothing but the wire protocol.
+localaws is started as a program (`python -m localaws`) and never imported: the command and the flows use only AWS's
+wire protocol.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
 NAME = "localaws"
 PREFERRED_PORT = 4577
 START_SECONDS = 60.0
-WRONG_USAGE = 2  # its exit code
-SSH_PORT = 22  # of instances; without root the embedded AWS has to take another
+WRONG_USAGE = 2  # localaws's exit code when it does not understand an option
+SSH_PORT = 22  # the usual port of instances; without root the embedded AWS has to use another one
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the embedded AWS is to run with; None and () are its defaults, or whatever the running one has.
+    """The options of the embedded AWS; None and () mean its defaults, or the values of the one that runs.
 
-    `time_scale`: AWS's seconds in a second; `capacity`: rules `TYPE[=[CONCURRENCY][:FLOORms]]` of hosting instances;
-    `instance_startup_seconds`: of a hosting instance that scales out, AWS's seconds.
+    `time_scale` is how many of AWS's seconds pass in a second, `capacity` are rules `TYPE[=[CONCURRENCY][:FLOORms]]` of
+    hosting instances, and `instance_startup_seconds` is how many of AWS's seconds a new hosting instance needs.
     """
 
     time_scale: float | None = None
@@ -41,13 +42,13 @@ class Options:
 
     @property
     def given(self) -> dict[str, float | list[str]]:
-        """Those that were said, by the names of `server.json`."""
-        said = {name: value for name, value in vars(self).items() if value not in (None, ())}
-        return {name: list(value) if name == "capacity" else value for name, value in said.items()}
+        """The options that were given, by the names of `server.json`."""
+        given = {name: value for name, value in vars(self).items() if value not in (None, ())}
+        return {name: list(value) if name == "capacity" else value for name, value in given.items()}
 
     @property
     def arguments(self) -> list[str]:
-        """What they are on localaws's command line."""
+        """The options as arguments of localaws's command line."""
         rules = [part for rule in self.capacity for part in ("--capacity", rule)]
         numbers = [
             part
@@ -58,12 +59,12 @@ class Options:
         return rules + numbers
 
 
-AS_IT_IS = Options()
+UNCHANGED = Options()
 
 
 @dataclass(frozen=True)
 class EmbeddedAws:
-    """A running localaws server; its clock runs `time_scale` times as fast as the wall's since `clock_origin`."""
+    """A running localaws server, whose clock runs `time_scale` times as fast as a real one since `clock_origin`."""
 
     url: str
     region: str
@@ -74,7 +75,7 @@ class EmbeddedAws:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client has to have in its environment."""
+        """The environment variables that a client needs."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "localaws",
@@ -88,12 +89,12 @@ class EmbeddedAws:
 
 
 def localaws_home(home: Path) -> Path:
-    """Return where localaws keeps everything of a kennel home."""
+    """Return localaws's folder in a kennel home."""
     return home.resolve() / "localaws"
 
 
 def find(home: Path) -> EmbeddedAws | None:
-    """Return the server that runs for this home, whoever started it."""
+    """Return the server that runs for this home, or None."""
     record = _record(home)
     if record is None:
         return None
@@ -107,15 +108,16 @@ def find(home: Path) -> EmbeddedAws | None:
     )
 
 
-def begin(home: Path, options: Options = AS_IT_IS) -> processes.Recorded | None:
-    """Start the server without waiting for it; None when one runs for this home.
+def begin(home: Path, options: Options = UNCHANGED) -> processes.BackgroundProcess | None:
+    """Start the server without waiting for it; return None when one runs for this home already.
 
     Raises:
-        SettingsRefused: the one that runs was started with other options.
+        SettingsRefused: the server that runs was started with other options.
+        StageFailed: there is no free port.
     """
     running = _record(home)
     if running is not None:
-        _refuse_others(options, running)
+        _refuse_other_options(options, running)
         return None
     port = free_port(PREFERRED_PORT)
     command = [sys.executable, "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
@@ -123,13 +125,13 @@ def begin(home: Path, options: Options = AS_IT_IS) -> processes.Recorded | None:
     return processes.spawn(home, NAME, command + options.arguments, environment=os.environ, url=url)
 
 
-def wait(home: Path, started: processes.Recorded | None) -> EmbeddedAws:
+def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws:
     """Wait until the server answers.
 
     Raises:
-        SettingsRefused: it did not understand an option.
-        StageFailed: it ended; with the end of its log.
-        WaitTimedOut: it did not answer within a minute.
+        SettingsRefused: the server did not understand an option.
+        StageFailed: the server ended; the error has the end of its log.
+        WaitTimedOut: the server did not answer within a minute.
     """
     begun = time.monotonic()
     while (running := find(home)) is None:
@@ -138,21 +140,21 @@ def wait(home: Path, started: processes.Recorded | None) -> EmbeddedAws:
             raise _ended(started)
         if now - begun > START_SECONDS:
             log = started.log if started else str(localaws_home(home))
-            raise WaitTimedOut("localaws", "it does not come up", f"no answer in {now - begun:.0f} s", f"less {log}")
+            raise WaitTimedOut("localaws", "it does not start", f"no answer in {now - begun:.0f} s", f"less {log}")
         time.sleep(0.02)
     return running
 
 
 def stop(home: Path) -> bool:
-    """End the server and everything it started; tell whether it ran."""
+    """Stop the server and everything that it started; tell whether it ran."""
     running = find(home)
     if running is not None:
         processes.end_process(running.pid)
     return processes.stop(home, NAME) or running is not None
 
 
-def _ended(started: processes.Recorded) -> SettingsRefused | StageFailed:
-    """Return what its end means, from its exit code and the end of its log."""
+def _ended(started: processes.BackgroundProcess) -> SettingsRefused | StageFailed:
+    """Return the error that explains why the server ended, from its exit code and the end of its log."""
     tail = Path(started.log).read_text(errors="replace").strip()[-2000:]
     if psutil.Process(started.pid).wait(0) == WRONG_USAGE:
         why = tail.splitlines()[-1] if tail else "it did not say why"
@@ -161,7 +163,7 @@ def _ended(started: processes.Recorded) -> SettingsRefused | StageFailed:
 
 
 def _record(home: Path) -> dict[str, Any] | None:
-    """Return what the running server of this home wrote down, None when there is none."""
+    """Return the record that the running server of this home wrote, or None when there is none."""
     try:
         record: dict[str, Any] = json.loads((localaws_home(home) / "server.json").read_text())
         is_same = psutil.Process(record["pid"]).create_time() == record["created"]
@@ -170,8 +172,8 @@ def _record(home: Path) -> dict[str, Any] | None:
     return record if is_same else None
 
 
-def _refuse_others(options: Options, running: Mapping[str, Any]) -> None:
+def _refuse_other_options(options: Options, running: Mapping[str, Any]) -> None:
     for name, wanted in options.given.items():
         if running.get(name) != wanted:
             what, why = f"{name} {wanted}", f"the embedded AWS runs already, with {running.get(name)}"
-            raise SettingsRefused("the embedded AWS", what, why, "kennel down --yes, then this again")
+            raise SettingsRefused("the embedded AWS", what, why, "kennel down --yes, then run the same command again")

@@ -1,4 +1,4 @@
-"""Ports on loopback."""
+"""Finds free ports on loopback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ _reserved: dict[int, socket.socket] = {}
 
 
 def free_port(preferred: int) -> int:
-    """Return the preferred port, or any free one when another program has it or another command is about to use it."""
+    """Return the preferred port, or any free one when another program has it or another command is about to use it.
+
+    Raises:
+        StageFailed: no port is free.
+    """
     for port in (preferred, 0):
         if port and not _reserve(port):
             continue

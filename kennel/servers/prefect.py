@@ -1,9 +1,8 @@
-"""Prefect's server on loopback with a home of its own, in the background, and the environment that its clients need.
+"""Starts or adopts Prefect's server on loopback, in the background, and returns the variables that its clients need.
 
-Its start is dominated by three things: compiling and importing it (5.6 s of CPU, 2.6 s once compiled), creating its
-database by a hundred migrations (about 6 s), and the work pool, whose creation imports a client (1.7 s). `prepare` does
-what can be done once: bytecode, and a database with the pool in it, beside the environment's packages, that each new
-home copies.
+Three things take most of its start: compiling and importing it (5.6 s of CPU, 2.6 s with bytecode), creating its
+database by a hundred migrations (about 6 s), and creating the work pool, which imports a client (1.7 s). `prepare`
+therefore creates a database with the pool once, beside the environment's packages, and each new home copies it.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ PREPARE_SECONDS = 120.0
 
 
 def settings_for(home: Path, url: str) -> dict[str, str]:
-    """Return the environment of Prefect's clients: this home, this server, nothing sent elsewhere."""
+    """Return the environment variables of Prefect's clients: this home, this server, and no telemetry."""
     return {
         "PREFECT_HOME": str(_prefect_home(home)),
         "PREFECT_API_URL": f"{url}/api",
@@ -44,8 +43,12 @@ def settings_for(home: Path, url: str) -> dict[str, str]:
     }
 
 
-def begin(home: Path) -> processes.Recorded:
-    """Start the server without waiting for it, or adopt the one that runs for this home."""
+def begin(home: Path) -> processes.BackgroundProcess:
+    """Start the server without waiting for it, or adopt the one that runs for this home.
+
+    Raises:
+        StageFailed: there is no free port.
+    """
     running = processes.find(home, NAME)
     if running is not None:
         return running
@@ -57,12 +60,12 @@ def begin(home: Path) -> processes.Recorded:
     return processes.spawn(home, NAME, command, environment=environment, url=url)
 
 
-def wait(server: processes.Recorded, *, deadline_seconds: float = START_SECONDS) -> None:
+def wait(server: processes.BackgroundProcess, *, deadline_seconds: float = START_SECONDS) -> None:
     """Wait until the server answers.
 
     Raises:
-        StageFailed: it ended; with the end of its log.
-        WaitTimedOut: it did not answer within the deadline.
+        StageFailed: the server ended; the error has the end of its log.
+        WaitTimedOut: the server did not answer within the deadline.
     """
     begun = time.monotonic()
     while not _answers(server.url):
@@ -72,15 +75,16 @@ def wait(server: processes.Recorded, *, deadline_seconds: float = START_SECONDS)
             raise StageFailed("Prefect's server", "it ended while starting", tail, f"less {server.log}")
         if now - begun > deadline_seconds:
             why = f"{server.url} did not answer in {now - begun:.0f} s"
-            raise WaitTimedOut("Prefect's server", "it does not come up", why, f"less {server.log}")
+            raise WaitTimedOut("Prefect's server", "it does not start", why, f"less {server.log}")
         time.sleep(0.05)
 
 
 def prepare() -> Path:
-    """Create the database that new homes start from, unless it is there; return its path.
+    """Create the database that new homes copy, unless it exists, and return its path.
 
     Raises:
-        StageFailed, WaitTimedOut: Prefect's migrations failed, or were not done in time.
+        StageFailed: Prefect's migrations failed.
+        WaitTimedOut: Prefect's migrations did not end in time.
     """
     prepared = _prepared_database()
     if prepared.exists():
@@ -108,7 +112,7 @@ def _require_pool(database: Path) -> None:
 
 
 def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
-    """Run a program of Prefect's on the database that is being prepared."""
+    """Run one of Prefect's programs on the database that is being prepared."""
     limit, where = PREPARE_SECONDS, "Prefect's database"
     command = [sys.executable, *arguments]
     try:
@@ -130,7 +134,7 @@ def _copy_prepared_database(home: Path) -> None:
 
 
 def _prepared_database() -> Path:
-    """Keyed by the version: another Prefect has other migrations. Since `-pool` it holds the work pool."""
+    """Return the path of the prepared database; the version is in it, because each version has its own migrations."""
     version = importlib.metadata.version("prefect")
     return Path(sys.prefix) / "share" / "kennel" / f"prefect-{version}-pool.db"
 

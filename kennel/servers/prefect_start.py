@@ -1,7 +1,7 @@
-"""Prefect's server in this process: what `prefect server start` runs, without the command line around it.
+"""Runs Prefect's server in this process, as `prefect server start` does, but without Prefect's command line.
 
-`python -m kennel.servers.prefect_start PORT`. The command line's own imports cost 0.3 s of CPU, and the garbage
-collector's looks at everything that is being imported another 0.5 s (2 × Xeon, n = 3).
+It is started as `python -m kennel.servers.prefect_start PORT`. The imports of the command line would take 0.3 s of CPU,
+and the garbage collector, which is off during the imports, another 0.5 s (2 × Xeon, n = 3).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ KEEP_ALIVE_SECONDS = 5
 
 
 def main(port: int) -> None:
-    """Serve on loopback until a signal ends it."""
+    """Serve on loopback until a signal ends the process."""
     gc.disable()
     import uvicorn
     from prefect.server.api.server import create_app

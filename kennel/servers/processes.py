@@ -1,7 +1,7 @@
-"""Background processes of one kennel home: recorded when started, adopted when running, ended with all their children.
+"""Starts, finds and ends the background processes of a kennel home, with all the processes that they started.
 
-A record is `<home>/processes/<name>.json`. Each process is the leader of its own group and carries `KENNEL_OWNER`, so
-that what it started is found and ended even when a record was lost or a leader was killed.
+The record of a process is `<home>/processes/<name>.json`. Each process leads its own process group and has
+`KENNEL_OWNER` in its environment, so that its children are found even when a record is lost or the leader was killed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A background process; `created` is its start in seconds since the epoch, as the kernel tells it."""
+class BackgroundProcess:
+    """A background process; `created` is its start time in seconds since the epoch, from the kernel."""
 
     name: str
     pid: int
@@ -43,12 +43,14 @@ class Recorded:
 
 
 def owner_of(home: Path) -> str:
-    """Return the mark of everything that was started for this home."""
+    """Return the value of `KENNEL_OWNER` for processes of this home."""
     return str(home.resolve())
 
 
-def spawn(home: Path, name: str, command: Sequence[str], *, environment: Mapping[str, str], url: str) -> Recorded:
-    """Start a program (by its path) in a session of its own, output to `<home>/logs/<name>.log`, and record it."""
+def spawn(
+    home: Path, name: str, command: Sequence[str], *, environment: Mapping[str, str], url: str
+) -> BackgroundProcess:
+    """Start a program, given by its path, in its own session, log to `<home>/logs/<name>.log`, and record it."""
     log = home / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     pid = os.posix_spawn(
@@ -62,23 +64,23 @@ def spawn(home: Path, name: str, command: Sequence[str], *, environment: Mapping
         ],
         setsid=True,
     )
-    recorded = Recorded(name, pid, psutil.Process(pid).create_time(), url, str(log))
+    recorded = BackgroundProcess(name, pid, psutil.Process(pid).create_time(), url, str(log))
     _write(home, recorded)
     return recorded
 
 
-def find(home: Path, name: str) -> Recorded | None:
-    """Return the recorded process of that name if it runs."""
+def find(home: Path, name: str) -> BackgroundProcess | None:
+    """Return the recorded process of that name if it runs, else None."""
     path = _path(home, name)
     try:
-        recorded = Recorded(**json.loads(path.read_text()))
+        recorded = BackgroundProcess(**json.loads(path.read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
     return recorded if recorded.is_alive else None
 
 
 def stop(home: Path, name: str) -> bool:
-    """End a recorded process and its group; tell whether it ran."""
+    """End a recorded process and its process group; tell whether it ran."""
     recorded = find(home, name)
     if recorded is not None:
         _end([psutil.Process(recorded.pid), *_group(recorded.pid)])
@@ -87,20 +89,20 @@ def stop(home: Path, name: str) -> bool:
 
 
 def end_process(pid: int) -> None:
-    """End one process that ends its own children: SIGTERM, time to do so, SIGKILL."""
+    """End a process that ends its own children: send SIGTERM, wait, then send SIGKILL."""
     with contextlib.suppress(psutil.NoSuchProcess):
         _end([psutil.Process(pid)])
 
 
 def stop_strays(home: Path) -> list[int]:
-    """End everything that carries this home's mark, except this process and its parents; return the pids."""
+    """End all processes of this home, except this process and its parents; return their process ids."""
     strays = list(owned(home))
     _end(strays)
     return [process.pid for process in strays]
 
 
 def owned(home: Path) -> Iterator[psutil.Process]:
-    """Yield the processes that were started for this home, by the mark in their environment."""
+    """Yield the processes that were started for this home, which the owner in their environment tells."""
     marks = {OWNER_VARIABLE: owner_of(home), "LOCALAWS_OWNER": owner_of(home / "localaws")}
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     for process in psutil.process_iter():
@@ -151,7 +153,7 @@ def _path(home: Path, name: str) -> Path:
     return home / "processes" / f"{name}.json"
 
 
-def _write(home: Path, recorded: Recorded) -> None:
+def _write(home: Path, recorded: BackgroundProcess) -> None:
     path = _path(home, recorded.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}")

@@ -1,7 +1,7 @@
-"""The work pool `kennel` that prefect.yaml's deployments go to: flow runs as processes on this machine.
+"""Creates the work pool `kennel`, which runs the deployments of prefect.yaml as processes on this machine.
 
-The prepared database has it, so that `kennel up` asks one question over HTTP and imports no Prefect client (1.7 s of
-CPU); only a server with another database has it created here.
+The prepared database contains the pool, so `kennel up` only asks over HTTP whether it exists and does not import
+Prefect's client, which takes 1.7 s of CPU. The pool is created only on a server with another database.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ ANSWER_SECONDS = 10.0
 
 
 def ensure() -> bool:
-    """Create the pool on the server that PREFECT_API_URL names, unless it is there; tell whether it was missing."""
+    """Create the pool on the server that PREFECT_API_URL names, unless it exists; tell whether it was created."""
     return not _exists(os.environ["PREFECT_API_URL"]) and create()
 
 
 def create() -> bool:
-    """Create the pool where this process's Prefect settings say; tell whether it was missing."""
+    """Create the pool on the server of this process's Prefect settings; tell whether it was created."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
@@ -37,7 +37,7 @@ def create() -> bool:
 
 
 def _exists(api_url: str) -> bool:
-    """Ask without Prefect's client; a server that wants more than the question (a key) is asked by the client."""
+    """Ask over HTTP whether the pool exists; False also when the server needs a key, which only the client sends."""
     try:
         with urllib.request.urlopen(f"{api_url}/work_pools/{NAME}", timeout=ANSWER_SECONDS) as answer:  # noqa: S310
             return bool(answer.status == 200)

@@ -1,1 +1,1 @@
-"""What a person sees in a terminal: one live view or plain lines, tables, errors, and the log of the run."""
+"""Writes to the terminal: progress as a live view or as plain lines, tables, errors, and the log of the run."""

@@ -1,7 +1,7 @@
-"""What a person sees: progress and errors on stderr, one table or one JSON object on stdout.
+"""Prints progress and errors to stderr, and one table or one JSON object to stdout.
 
-One screen a process, begun by the command before anything heavy is imported. Whatever is written to stdout, and every
-error, takes a live view away first.
+A process has one screen, which the command begins before its slow imports. A live view is removed before anything is
+written to stdout and before an error is printed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kennel.terminal.journey import Journey, earlier_seconds
 from kennel.terminal.plain_view import NoView, PlainView, wrapped
 from kennel.terminal.run_log import RunLog
 from kennel.terminal.screen import Screen, View
+from kennel.terminal.stages import CommandStages, earlier_seconds
 from tasks.run.progress import Stage, log_stage
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ LOGGER = logging.getLogger("kennel")
 VERDICT_STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow"}
 
 
-class _Shown:
-    """The screen of this process and what it is drawn from."""
+class _Current:
+    """The screen of this process, the stages that it shows, and its options."""
 
     screen: Screen | None = None
-    journey = Journey((), {})
+    stages = CommandStages((), {})
     is_quiet = False
     is_verbose = False
 
@@ -44,89 +44,90 @@ def begin(
     quiet: bool = False,
     verbose: bool = False,
 ) -> None:
-    """Show that a command has begun; with `stages`, in one live view on a terminal, and nowhere a long silence.
+    """Show that a command has begun.
 
-    `expects` are the seconds of stages whose time the arguments say.
+    With `stages`, a terminal shows a live view, and elsewhere a line is printed at least every ten seconds. `expects`
+    has the seconds of the stages whose time follows from the arguments.
 
     Raises:
-        SettingsRefused: it is to be quiet and verbose.
+        SettingsRefused: both `quiet` and `verbose` are given.
     """
     if quiet and verbose:
         from tasks.run.errors import SettingsRefused
 
-        raise SettingsRefused(title, "--quiet with --verbose", "one leaves out what the other adds", "give one of them")
+        raise SettingsRefused(title, "--quiet with --verbose", "the two contradict each other", "give one of them")
     end(is_finished=True)
-    _Shown.journey, _Shown.is_quiet, _Shown.is_verbose = Journey(stages, expects or {}), quiet, verbose
-    _Shown.screen = Screen(_view(title, quiet=quiet, verbose=verbose), RunLog(), tells_all=verbose)
-    LOGGER.handlers[:] = [_Shown.screen]
+    _Current.stages, _Current.is_quiet, _Current.is_verbose = CommandStages(stages, expects or {}), quiet, verbose
+    _Current.screen = Screen(_view(title, quiet=quiet, verbose=verbose), RunLog(), shows_all=verbose)
+    LOGGER.handlers[:] = [_Current.screen]
     LOGGER.setLevel(logging.DEBUG)
     LOGGER.propagate = False
-    if isinstance(_Shown.screen.view, PlainView) and stages:
+    if isinstance(_Current.screen.view, PlainView) and stages:
         say(f"{title} begins")
 
 
 def _view(title: str, *, quiet: bool, verbose: bool) -> View:
-    has_stages = bool(_Shown.journey.legs)
+    has_stages = bool(_Current.stages.all)
     if quiet:
         return NoView()
     if has_stages and not verbose and sys.stderr.isatty():
         from kennel.terminal.live_view import LiveView
 
-        return LiveView(title, _Shown.journey)
-    return PlainView(_Shown.journey, beats=has_stages, shows_steps=verbose)
+        return LiveView(title, _Current.stages)
+    return PlainView(_Current.stages, breaks_silence=has_stages, shows_steps=verbose)
 
 
-def works_on(run_dir: Path) -> None:
-    """Name the run: its log gets every line, and earlier runs beside it say how long the stages may take."""
-    _Shown.journey.expect(earlier_seconds(run_dir.parent))
-    if _Shown.screen is not None:
-        _Shown.screen.log.belongs_to(run_dir)
+def set_run(run_dir: Path) -> None:
+    """Set the run of this command: its log gets every line, and the times of earlier runs become the estimates."""
+    _Current.stages.expect(earlier_seconds(run_dir.parent))
+    if _Current.screen is not None:
+        _Current.screen.log.set_run(run_dir)
 
 
 def end(*, is_finished: bool) -> None:
-    """Take the view away; where the command did not finish, a live view's last picture stays."""
-    if _Shown.screen is not None:
-        _Shown.screen.view.close(is_finished=is_finished)
+    """Remove the view; the last picture of a live view stays when the command did not finish."""
+    if _Current.screen is not None:
+        _Current.screen.view.close(is_finished=is_finished)
 
 
 def say(message: str) -> None:
-    """Write one line of progress."""
+    """Print one line of progress."""
     LOGGER.info(message)
 
 
 def stage(name: str, state: str, seconds: float = 0.0) -> None:
-    """Show that a stage of the command's own begins or ends."""
+    """Show that a stage outside of the flow begins or ends."""
     log_stage(Stage(name, "begins" if state == "begins" else "done", seconds))
 
 
 def show_cursor() -> None:
-    """Make a terminal's cursor visible, which a live view hides: from a signal handler, so one write and no lock."""
+    """Show the cursor, which a live view hides; this is one write without a lock, for use in a signal handler."""
     if os.isatty(2):
         os.write(2, b"\x1b[?25h")
 
 
 def log_path() -> Path | None:
-    """Return the log that this command writes, None where there is none."""
-    return None if _Shown.screen is None else _Shown.screen.log.path
+    """Return the path of the log that this command writes, or None when there is none."""
+    return None if _Current.screen is None else _Current.screen.log.path
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """Write one JSON object, in one line, to stdout."""
+    """Print one JSON object, on one line, to stdout."""
     end(is_finished=True)
     sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
 def print_error(error: KennelError, *, as_json: bool, why: str | None = None) -> int:
-    """Write an error in its parts (what met, why, what next) and return the exit code; as JSON on stdout if asked.
+    """Print an error in its parts (what, why, next) and return its exit code; with `as_json`, also as JSON on stdout.
 
-    `why` is shown in place of the error's own, where that is on the screen already; the run's log has it all.
+    `why` replaces the error's own reason when that is on the screen already; the run's log has the whole error.
     """
     end(is_finished=False)
-    if _Shown.screen is not None:
-        _Shown.screen.log.add(f"kennel: {error}")
+    if _Current.screen is not None:
+        _Current.screen.log.add(f"kennel: {error}")
     log = log_path()
-    first, *rest = (why or error.why).split("\n")  # what follows are lines of logs
+    first, *rest = (why or error.why).split("\n")  # further lines are those of a log
     lines = [wrapped(f"kennel: {error.where}: {error.what}"), wrapped(f"  why:  {first}", hanging=" " * 8), *rest]
     lines += [f"  next: {error.next_command}"] + ([] if log is None else [f"  log:  {log}"])
     sys.stderr.write("\n" + "".join(f"{line}\n" for line in lines))
@@ -137,13 +138,13 @@ def print_error(error: KennelError, *, as_json: bool, why: str | None = None) ->
 
 
 def error_json(error: KennelError) -> dict[str, Any]:
-    """Return what `--json` prints of an error."""
+    """Return the JSON object of an error, for `--json`."""
     parts = {"where": error.where, "what": error.what, "why": error.why, "next": error.next_command}
     return {"error": {"kind": type(error).__name__, **parts}, "exit_code": error.exit_code}
 
 
 def print_table(title: str, rows: Mapping[str, str]) -> None:
-    """Write a two-column table to stdout, wrapped at words, verdicts in their colours."""
+    """Print a two-column table to stdout, wrapped at words, with coloured verdicts."""
     from rich.console import Console
     from rich.table import Table
 
@@ -157,7 +158,7 @@ def print_table(title: str, rows: Mapping[str, str]) -> None:
 
 
 def print_lines(lines: Sequence[str]) -> None:
-    """Write lines to stdout, verdicts in their colours, each cut to the width so that it is one line."""
+    """Print lines to stdout with coloured verdicts; a line that is too long for the terminal is cut."""
     from rich.console import Console
 
     end(is_finished=True)
@@ -167,19 +168,19 @@ def print_lines(lines: Sequence[str]) -> None:
 
 
 def print_commands(lines: Sequence[str]) -> None:
-    """Write lines to stdout as they are, so that a command can be copied whole."""
+    """Print lines to stdout without wrapping them, so that commands can be copied."""
     sys.stdout.write("\n".join(["", *lines, ""]))
     sys.stdout.flush()
 
 
 def is_quiet() -> bool:
-    """Whether only tables and errors are wanted."""
-    return _Shown.is_quiet
+    """Tell whether `--quiet` was given: only the result and errors are printed."""
+    return _Current.is_quiet
 
 
 def is_verbose() -> bool:
-    """Whether everything is wanted."""
-    return _Shown.is_verbose
+    """Tell whether `--verbose` was given: every line is printed."""
+    return _Current.is_verbose
 
 
 def _coloured(text: str) -> Any:

@@ -1,6 +1,6 @@
-"""One live view on a terminal: the stages with bars and estimates, the step inside the running one, the last line.
+"""Shows a command on a terminal: its stages with bars and estimates, the step of the running stage, the last line.
 
-It is drawn on stderr by rich and redrawn four times a second, so that a silence shows as seconds that count up.
+rich draws the view on stderr four times a second, so that the seconds count up while no line comes.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kennel.terminal.journey import Journey, Leg
+from kennel.terminal.stages import CommandStages, StageProgress
 from tasks.run.progress import Stage, Step
 
 BAR_WIDTH = 20
 NEARLY = 0.97
-"""How full a bar gets whose estimate has passed: only the end of a stage fills it."""
+"""The fullest state of a bar while its stage runs; the bar is full when the stage has ended."""
 
 _MARKS = {"waiting": ("·", "dim"), "running": ("▸", "bold cyan"), "done": ("✔", "green"), "failed": ("✘", "red")}
 
 
 class LiveView:
-    """The view of one command; `close` leaves the terminal as it was, the last picture above."""
+    """The live view of one command; `close` restores the terminal."""
 
     def __init__(
         self,
         title: str,
-        journey: Journey,
+        stages: CommandStages,
         *,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._title, self._journey, self._clock = title, journey, clock
+        self._title, self._stages, self._clock = title, stages, clock
         self._begun = clock()
         self._last = ""
         self._step: Step | None = None
@@ -44,7 +44,7 @@ class LiveView:
         self._live.start()
 
     def line(self, text: str) -> None:
-        """Show a line as the last one; a warning, a command to copy and what announces one stay above the view."""
+        """Show a line below the stages; warnings, commands to copy and the lines before them stay above the view."""
         stays = "WARNING" in text or text.startswith("  ") or text.endswith(":")
         if stays or not self._live.is_started:
             self._console.print(Text(text, "yellow" if "WARNING" in text else ""), soft_wrap=True)
@@ -57,16 +57,16 @@ class LiveView:
             self._step = None
             return
         if self._step is None or self._step.label != step.label:
-            self._last = ""  # it was about what came before
+            self._last = ""  # the line belonged to the former step
         self._step = step
 
     def stage(self, stage: Stage) -> None:
-        """Move on to a stage, or note its end."""
-        self._journey.apply(stage)
+        """Show that a stage began or ended."""
+        self._stages.apply(stage)
         self._step, self._last = None, ""
 
     def close(self, *, is_finished: bool) -> None:
-        """Take the view away; where the command did not finish, leave its last picture, which shows how far it came."""
+        """Remove the view; when the command did not finish, its last picture stays and shows how far it came."""
         if not self._live.is_started:
             return
         self._live.transient = is_finished
@@ -74,20 +74,20 @@ class LiveView:
 
     def _picture(self) -> RenderableType:
         rows = Table.grid(padding=(0, 1))
-        for leg in list(self._journey.legs):
-            rows.add_row(*self._row(leg))
+        for progress in list(self._stages.all):
+            rows.add_row(*self._row(progress))
         head = Text(f"{self._title}  {_clock_text(self._clock() - self._begun)}", "bold")
         return Group(head, rows, *self._below())
 
-    def _row(self, leg: Leg) -> tuple[RenderableType, ...]:
-        mark, style = _MARKS[leg.status]
-        spent, about = self._journey.seconds(leg), leg.estimate_seconds
-        number = Text(self._journey.number(leg), "dim")
-        title = Text(leg.title, "bold" if leg.status == "running" else "")
-        if leg.status == "waiting":
+    def _row(self, progress: StageProgress) -> tuple[RenderableType, ...]:
+        mark, style = _MARKS[progress.status]
+        spent, about = self._stages.seconds(progress), progress.estimate_seconds
+        number = Text(self._stages.number(progress), "dim")
+        title = Text(progress.title, "bold" if progress.status == "running" else "")
+        if progress.status == "waiting":
             estimate = Text(f"about {about:.0f} s" if about else "", "dim")
             return Text(mark, style), number, title, Text(" " * BAR_WIDTH), estimate
-        if leg.status == "running":
+        if progress.status == "running":
             filled = min(NEARLY, spent / about) if about else 0.0
             bar = ProgressBar(total=1.0, completed=filled, width=BAR_WIDTH, pulse=not about)
             return (
@@ -97,7 +97,7 @@ class LiveView:
                 bar,
                 Text(f"{spent:.0f} s" + (f" of about {about:.0f} s" if about else "")),
             )
-        completed = 1.0 if leg.status == "done" else NEARLY
+        completed = 1.0 if progress.status == "done" else NEARLY
         return (
             Text(mark, style),
             number,

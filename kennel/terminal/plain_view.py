@@ -1,4 +1,4 @@
-"""Progress without a terminal, or in all detail: plain lines with the seconds so far, and never a long silence.
+"""Shows a command as plain lines with the seconds so far, where there is no terminal or with `--verbose`.
 
 Lines are wrapped at words to the width (80 columns, or COLUMNS).
 """
@@ -13,35 +13,35 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from kennel.terminal.journey import SERVERS, Journey
+from kennel.terminal.stages import SERVERS, CommandStages
 from tasks.run.progress import Stage, Step
 
 STARTING_SECONDS = 2.5
 SILENCE_SECONDS = 9.0
-"""A line comes at the latest after so long: while the servers start, and afterwards (10 s are promised)."""
+"""The longest times without a line: while the servers start, and afterwards (docs/usage.md promises 10 s)."""
 
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 
 
 class PlainView:
-    """Writes lines to stderr. With `beats`, a thread breaks every silence with what is going on."""
+    """Writes lines to stderr; with `breaks_silence`, a thread prints the current stage or step when no line came."""
 
     def __init__(
         self,
-        journey: Journey,
+        stages: CommandStages,
         *,
-        beats: bool,
+        breaks_silence: bool,
         shows_steps: bool = False,
         out: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._journey, self._shows_steps, self._out, self._clock = journey, shows_steps, out or sys.stderr, clock
+        self._stages, self._shows_steps, self._out, self._clock = stages, shows_steps, out or sys.stderr, clock
         self._begun = self._said = clock()
         self._step: Step | None = None
         self._lock = threading.RLock()
         self._ended = threading.Event()
-        if beats:
-            threading.Thread(target=self._beat, name="kennel-beat", daemon=True).start()
+        if breaks_silence:
+            threading.Thread(target=self._break_silence, name="kennel-silence", daemon=True).start()
 
     def line(self, text: str) -> None:
         """Write a line."""
@@ -52,7 +52,7 @@ class PlainView:
             self._said, self._step = self._clock(), None
 
     def step(self, step: Step) -> None:
-        """Keep a step that goes on for the next silence; with all detail, write its end now."""
+        """Remember a running step for the next silence; with `shows_steps`, print the end of a step at once."""
         if not step.is_over:
             self._step = step
         elif self._shows_steps:
@@ -61,40 +61,40 @@ class PlainView:
             self._step = None
 
     def stage(self, stage: Stage) -> None:
-        """Write that a stage begins or ends, which of how many, and the estimate."""
-        leg = self._journey.apply(stage)
-        head = f"stage {self._journey.number(leg)}, {leg.title}: "
+        """Print that a stage begins or ends, with its number and its estimate."""
+        progress = self._stages.apply(stage)
+        head = f"stage {self._stages.number(progress)}, {progress.title}: "
         if stage.state == "begins":
-            about = f", about {leg.estimate_seconds:.0f} s (estimate)" if leg.estimate_seconds else ""
+            about = f", about {progress.estimate_seconds:.0f} s (estimate)" if progress.estimate_seconds else ""
             self.line(f"{head}begins{about}")
         else:
             self.line(f"{head}{stage.state}, {stage.seconds:.1f} s")
 
     def close(self, *, is_finished: bool) -> None:
-        """End the thread; nothing of it is left on the screen."""
+        """End the thread; the lines stay on the screen."""
         del is_finished
         self._ended.set()
 
-    def _beat(self) -> None:
-        while not self._ended.wait(LOOK_SECONDS):
-            leg = self._journey.running
-            limit = STARTING_SECONDS if leg is None or leg.name == SERVERS else SILENCE_SECONDS
+    def _break_silence(self) -> None:
+        while not self._ended.wait(POLL_SECONDS):
+            progress = self._stages.running
+            limit = STARTING_SECONDS if progress is None or progress.name == SERVERS else SILENCE_SECONDS
             with self._lock:
                 if self._clock() - self._said >= limit and not self._ended.is_set():
-                    self.line(self._what_goes_on())
+                    self.line(self._current_work())
 
-    def _what_goes_on(self) -> str:
-        leg, step = self._journey.running, self._step
+    def _current_work(self) -> str:
+        progress, step = self._stages.running, self._step
         if step is not None:
             return step.text
-        if leg is None:
-            return "still at it"
-        about = f" of about {leg.estimate_seconds:.0f} s" if leg.estimate_seconds else ""
-        return f"{leg.title}: {self._journey.seconds(leg):.0f} s{about}"
+        if progress is None:
+            return "still working"
+        about = f" of about {progress.estimate_seconds:.0f} s" if progress.estimate_seconds else ""
+        return f"{progress.title}: {self._stages.seconds(progress):.0f} s{about}"
 
 
 class NoView:
-    """Shows nothing: `--quiet`."""
+    """Shows nothing, for `--quiet`."""
 
     def line(self, text: str) -> None:
         """Drop a line."""
@@ -106,13 +106,13 @@ class NoView:
         """Drop a stage."""
 
     def close(self, *, is_finished: bool) -> None:
-        """Have nothing to end."""
+        """Do nothing: there is nothing to remove."""
 
 
 def wrapped(text: str, lead: str = "", hanging: str | None = None) -> str:
-    """Return a text wrapped at words to the width, further lines under the first or indented by `hanging`.
+    """Return a text wrapped at words to the width; further lines are below the first, or indented by `hanging`.
 
-    Words are never cut, and a line that is indented is left whole: it is a command or a log's line, to be copied.
+    Words are never cut. A line that is indented already is not wrapped: it is a command or a log line to be copied.
     """
     width = max(40, shutil.get_terminal_size((80, 24)).columns - len(lead))
     indent = " " * len(lead)

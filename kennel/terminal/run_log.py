@@ -1,4 +1,4 @@
-"""`runs/<id>/kennel.log`: every line of a command with its time, also those that the screen leaves out."""
+"""Writes `runs/<id>/kennel.log`: every line of a command with its time, also those that the screen does not show."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 NAME = "kennel.log"
 KEPT_LINES = 5000
-"""So many lines wait in memory until the run has a folder: what is refused before leaves none."""
+"""How many lines are kept in memory until the run has a folder; a command that is refused before creates none."""
 
 
 class RunLog:
-    """Lines of one command, appended to the log of its run; never makes the run's folder."""
+    """Appends the lines of one command to the log of its run, without creating the run's folder."""
 
     def __init__(self) -> None:
         self._waiting: deque[str] = deque(maxlen=KEPT_LINES)
@@ -21,21 +21,21 @@ class RunLog:
 
     @property
     def path(self) -> Path | None:
-        """Where the lines are, None before there is a file."""
+        """The path of the log, or None while there is no file."""
         path = None if self._folder is None else self._folder / NAME
         return path if path is not None and path.exists() else None
 
-    def belongs_to(self, run_dir: Path) -> None:
-        """Name the run; its folder may come later."""
+    def set_run(self, run_dir: Path) -> None:
+        """Set the folder of the run, which may be created later."""
         self._folder = run_dir
 
     def write(self, record: logging.LogRecord) -> None:
-        """Append a record, several lines of one under one time (UTC, to the millisecond)."""
+        """Append a record with its time (UTC, to the millisecond); further lines of it are indented."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z  "
         self.add(stamp + record.getMessage().replace("\n", "\n" + " " * len(stamp)))
 
     def add(self, line: str) -> None:
-        """Append a line as it is; a disk that is full takes nothing from the screen."""
+        """Append a line; when the file cannot be written, nothing is raised and the line is tried again later."""
         self._waiting.append(line)
         if self._folder is None or not self._folder.is_dir():
             return

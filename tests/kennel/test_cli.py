@@ -79,7 +79,7 @@ def test_down_without_a_running_emulator_closes_its_rows_and_leaves_other_endpoi
     assert done.answer["forgotten"] == ["role kennel-here-training"]
     assert local.live() == []
     assert [row.name for row in real.live()] == ["kennel-there-training"]
-    assert "run there: 1 resources on AWS, account 210987654321, are left alone" in done.err
+    assert "run there: 1 resources on AWS, account 210987654321, are not removed" in done.err
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,10 @@ def test_an_empty_folder(terminal: Terminal, tmp_path: Path) -> None:
     refused(terminal, str(tmp_path / "empty"), "contains nothing")
 
 
-@pytest.mark.parametrize(("url", "why"), [("ftp://host/x.zip", "ftp:// is not fetched"), ("https:///x.zip", "no host")])
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [("ftp://host/x.zip", "kennel fetches http and https URLs only, not ftp://"), ("https:///x.zip", "no host")],
+)
 def test_a_url_that_cannot_be_fetched(terminal: Terminal, url: str, why: str) -> None:
     refused(terminal, url, why)
 

@@ -16,7 +16,7 @@ time.sleep(60)
 """
 
 
-def start(home: Path, *, detached_child: bool = False) -> processes.Recorded:
+def start(home: Path, *, detached_child: bool = False) -> processes.BackgroundProcess:
     command = [sys.executable, "-c", CODE % detached_child]
     started = processes.spawn(home, "one", command, environment=os.environ, url="http://127.0.0.1:1")
     wait_until(psutil.Process(started.pid).children, "the child", holds=lambda children: len(children) == 1)

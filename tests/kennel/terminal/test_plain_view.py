@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kennel.terminal.journey import SERVERS, Journey
 from kennel.terminal.plain_view import PlainView, wrapped
 from kennel.terminal.run_log import NAME, RunLog
 from kennel.terminal.screen import Screen
+from kennel.terminal.stages import SERVERS, CommandStages
 from tasks.run.progress import LOGGER, LoggedProgress, Stage, Step, log_stage, log_step
 from tests.polling import wait_until
 
@@ -21,8 +21,8 @@ class Watched:
     def __init__(self) -> None:
         self.now = 0.0
         self.out = io.StringIO()
-        self.journey = Journey((SERVERS, "loadtest"), {}, clock=lambda: self.now)
-        self.view = PlainView(self.journey, beats=True, out=self.out, clock=lambda: self.now)
+        self.stages = CommandStages((SERVERS, "loadtest"), {}, clock=lambda: self.now)
+        self.view = PlainView(self.stages, breaks_silence=True, out=self.out, clock=lambda: self.now)
 
     def lines(self) -> list[str]:
         return self.out.getvalue().splitlines()
@@ -83,8 +83,8 @@ def test_a_command_to_copy_is_never_wrapped(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_everything_is_in_the_log_with_its_time_and_the_log_makes_no_folder(tmp_path: Path, watched: Watched) -> None:
-    screen, run_dir = Screen(watched.view, RunLog(), tells_all=False), tmp_path / "run"
-    screen.log.belongs_to(run_dir)
+    screen, run_dir = Screen(watched.view, RunLog(), shows_all=False), tmp_path / "run"
+    screen.log.set_run(run_dir)
     before = LOGGER.handlers[:], LOGGER.level, LOGGER.propagate
     LOGGER.handlers[:], LOGGER.propagate = [screen], False
     LOGGER.setLevel("DEBUG")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kennel.terminal.narration import Narration
+from kennel.terminal.line_filter import LineFilter
 from tasks.run.progress import Step
 
 EPOCHS = [
@@ -26,7 +26,7 @@ EPOCHS = [
     ],
 )
 def test_noise_is_not_told(line: str) -> None:
-    assert Narration().told(line) == []
+    assert LineFilter().shown(line) == []
 
 
 @pytest.mark.parametrize(
@@ -40,15 +40,15 @@ def test_noise_is_not_told(line: str) -> None:
     ],
 )
 def test_alarms_and_what_is_unknown_are_told_as_they_are(line: str) -> None:
-    assert Narration().told(line) == [line]
+    assert LineFilter().shown(line) == [line]
 
 
 def test_of_the_epochs_the_first_and_the_best_are_told_and_the_others_are_steps() -> None:
-    narration = Narration()
-    assert narration.told(EPOCHS[0]) == ["algo-1: epoch 1, accuracy 0.886 on 255 validation images"]
-    steps = [step for line in EPOCHS[1:] for step in narration.told(line)]
+    lines = LineFilter()
+    assert lines.shown(EPOCHS[0]) == ["algo-1: epoch 1, accuracy 0.886 on 255 validation images"]
+    steps = [step for line in EPOCHS[1:] for step in lines.shown(line)]
     assert all(isinstance(step, Step) for step in steps)
-    assert narration.told("algo-1 | test_accuracy=0.9683 test_loss=0.117565 test_images=252") == [
+    assert lines.shown("algo-1 | test_accuracy=0.9683 test_loss=0.117565 test_images=252") == [
         "algo-1: epoch 3 was the last; best accuracy 0.929, epoch 2",
         "algo-1: test accuracy 0.9683 on 252 images",
     ]
@@ -56,7 +56,7 @@ def test_of_the_epochs_the_first_and_the_best_are_told_and_the_others_are_steps(
 
 def test_a_load_test_s_lines_are_one_step_that_moves_on() -> None:
     line = "load test kennel-dogs-classify:live: 12 of about 39 s, 484 answered, 0 failed, median of the answered 44 ms"
-    (step,) = Narration().told(line)
+    (step,) = LineFilter().shown(line)
     assert isinstance(step, Step)
     assert (step.label, step.amount) == ("load test", "12 of 39 s")
     assert step.note == "484 answered, 0 failed, median of the answered 44 ms"
@@ -64,6 +64,6 @@ def test_a_load_test_s_lines_are_one_step_that_moves_on() -> None:
 
 def test_how_far_the_first_rank_has_embedded_is_a_step() -> None:
     line = "algo-1 | host=algo-1 rank=0 split=train embedded=902/1935 views, 179 a second"
-    (step,) = Narration().told(line)
+    (step,) = LineFilter().shown(line)
     assert isinstance(step, Step)
     assert step.text == "algo-1 embeds the train images: 902 of 1,935 views, 179 a second"

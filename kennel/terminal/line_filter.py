@@ -1,7 +1,8 @@
-"""Which lines of a run tell a person something; the others are in `kennel.log` only.
+"""Chooses the lines of a run that are shown; all others are in `kennel.log` only.
 
-A training prints some hundred lines a host: set-up, shard lists, warnings of torch's rendezvous, a line an epoch. Shown
-are the first epoch, the best, the accuracy on the test images, and whatever is a warning, a failure or unknown here.
+A training prints some hundred lines on each host: set-up, lists of shards, warnings of torch's rendezvous, a line for
+each epoch. Shown are the first epoch, the best one, the accuracy on the test images, all warnings and failures, and
+every line that this module does not know.
 """
 
 from __future__ import annotations
@@ -29,21 +30,21 @@ _NOISE = re.compile(
 
 @dataclass
 class _Epochs:
-    """The epochs of one host that were heard and not told yet."""
+    """The last and the best epoch of one host so far."""
 
     last: int = 0
     best: int = 0
     best_accuracy: float = -1.0
 
 
-class Narration:
-    """Turns the lines of a run into those that are shown, and into steps, of which the newest is shown."""
+class LineFilter:
+    """Turns each line of a run into lines to show, and into steps, of which the view shows the newest."""
 
     def __init__(self) -> None:
         self._epochs: dict[str, _Epochs] = {}
 
-    def told(self, message: str) -> list[str | Step]:
-        """Return what a line comes to: nothing, itself, something shorter, or a step."""
+    def shown(self, message: str) -> list[str | Step]:
+        """Return what is shown for a line: nothing, the line itself, a shorter line, or a step."""
         load = _LOAD.match(message)
         if load is not None:
             return [Step("load test", float(load["done"]), float(load["total"]), "s", load["counts"])]
