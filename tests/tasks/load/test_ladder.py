@@ -1,4 +1,4 @@
-"""The ladder with real runs of the generator: a target that keeps up, one that cannot, a generator that is too slow."""
+"""Tests the ladder with real runs of the generator: a fast target, a slow target, and a generator that is too slow."""
 
 from __future__ import annotations
 

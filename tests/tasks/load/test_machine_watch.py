@@ -1,4 +1,4 @@
-"""The machine watch sees what really happens: busy programs, a process that is kept from running, a waiting disk."""
+"""Tests that the machine watch measures real events: busy programs, a stopped process, a slow disk."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HAS_PRESSURE = Path("/proc/pressure/cpu").exists()
 
 @contextmanager
 def busy(count: int, **environment: str) -> Iterator[None]:
-    """Run so many programs that do nothing but compute, with nothing but `environment` about them."""
+    """Run so many programs that only compute, with `environment` as their whole environment."""
     programs = [subprocess.Popen([sys.executable, "-c", SPIN], env=environment) for _ in range(count)]
     try:
         yield
@@ -84,7 +84,7 @@ def test_the_embedded_aws_that_answers_names_its_home(localaws: RunningLocalAws)
     assert embedded_aws_home(Settings(endpoint_url=localaws.url)) == str(localaws.home.resolve())
 
 
-def test_looks_follow_each_other_without_a_gap() -> None:
+def test_samples_follow_each_other_without_a_gap() -> None:
     samples = [sample for sample in watched(1.6) if "watch_late_ms" in sample.values]
     assert 3 <= len(samples) <= 4
     for before, after in itertools.pairwise(samples):
@@ -115,7 +115,7 @@ def test_a_watch_that_is_kept_from_running_is_late() -> None:
         assert float(program.stdout.readline()) >= 300
 
 
-def test_the_pulse_of_the_embedded_aws_is_among_the_looks(localaws: RunningLocalAws) -> None:
+def test_the_pulse_of_the_embedded_aws_is_among_the_samples(localaws: RunningLocalAws) -> None:
     settings = Settings(endpoint_url=localaws.url)
     since = time.time()
     samples = samples_at_rest(settings, 1.2)
@@ -141,7 +141,7 @@ BLKIO = Path("/sys/fs/cgroup/blkio")
 
 @contextmanager
 def slowed_disk(folder: Path, bytes_per_second: int) -> Iterator[Path]:
-    """Give the control group in which writing to the disk under `folder` is slow; a program joins it by `tasks`."""
+    """Yield a control group in which writing under `folder` is slow; programs join it through its file `tasks`."""
     device = folder.stat().st_dev
     group = BLKIO / f"kennel-test-{os.getpid()}"
     group.mkdir()

@@ -1,4 +1,4 @@
-"""The ladder's decisions, against targets whose capacity a test writes down."""
+"""Tests the ladder's decisions against targets with a known capacity."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rung(number: int, rps: float, seconds: float, verdict: str, *, why: str = ""
 
 
 def ladder_of(capacity: float, rules: LadderRules = RULES, *, voids_at: float = 1e9, times: int = 99) -> Ladder:
-    """Climb at a target that keeps the SLO up to `capacity`; the generator is too slow from `voids_at` on."""
+    """Climb a ladder on a target that keeps the SLO up to `capacity`; runs are void from the rate `voids_at` on."""
     voided: list[float] = []
 
     def measure(number: int, rps: float, seconds: float) -> Rung:
@@ -125,8 +125,8 @@ def report(**changes: object) -> LoadReport:
     [
         ({}, "kept", "p95 25 ms ≤ 30 ms (n = 200)"),
         ({"p95_ms": 31.0}, "broke", "p95 31 ms > 30 ms (n = 200)"),
-        ({"failures": 3, "answered": 197}, "broke", "1.50% of 200 failed, 1.00% may"),
-        ({"failures": 200, "answered": 0, "p95_ms": None}, "broke", "100.00% of 200 failed, 1.00% may"),
+        ({"failures": 3, "answered": 197}, "broke", "1.50% of 200 requests failed and 1.00% may"),
+        ({"failures": 200, "answered": 0, "p95_ms": None}, "broke", "100.00% of 200 requests failed and 1.00% may"),
         ({"p95_ms": None, "answered": 100}, "void", "100 answers are too few for p95"),
         ({"is_valid": False, "why_invalid": "late", "p95_ms": 99.0}, "void", "late"),
     ],
@@ -141,7 +141,7 @@ def test_the_mean_is_littles_law_backwards() -> None:
 
 
 def beside_others(capacity: float, *, until: int) -> Ladder:
-    """Climb while other programs are busy: the first `until` rungs are disturbed, whatever they come to."""
+    """Climb a ladder whose first `until` rungs are disturbed by other programs."""
 
     def measure(number: int, rps: float, seconds: float) -> Rung:
         made = rung(number, rps, seconds, "kept" if rps <= capacity else "broke")
