@@ -9,11 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,16 +17,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.load.report import FILES, RETRY, STAGE, LoadTestIdentity, load_report_from, raise_if_invalid
+from tasks.load.locust_process import log_tail, run_locust
+from tasks.load.report import FILES, STAGE, LoadTestIdentity, load_report_from, raise_if_invalid
 from tasks.run.aws import Aws
-from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
+from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed
 from tasks.run.record_store import forget_record, save_record
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tasks.run.waiting import Say, say
 
-_ROOT = Path(__file__).resolve().parents[2]
-LOCUSTFILE = _ROOT / "loadtest" / "locustfile.py"
 _CONNECT_SECONDS = 5.0
 _START_SECONDS = 60.0
 """The time that starting and ending Locust and its workers may take, in addition to the plan's time."""
@@ -103,7 +98,7 @@ def run_load_test(
     plan_path = folder / "plan.json"
     plan_path.write_text(json.dumps(plan, indent=1))
     begun = time.perf_counter()
-    code = _run_locust(folder, plan_path, chosen.processes, _deadline(stages, chosen), say)
+    code = run_locust(folder, plan_path, chosen.processes, _deadline(stages, chosen), say)
     content = _read_result(folder, code)
     wall_seconds = time.perf_counter() - begun
     report = load_report_from(content, folder, time_scale=chosen.time_scale, wall_seconds=wall_seconds)
@@ -223,86 +218,11 @@ def _deadline(stages: Sequence[LoadStage], options: GeneratorOptions) -> float:
     return planned + _START_SECONDS
 
 
-def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds: float, say: Say) -> int:
-    """Run Locust to its end and pass its progress lines to `say`. No process of it remains afterwards."""
-    with (folder / FILES["log"]).open("wb") as log:
-        process = subprocess.Popen(
-            _command(folder, processes),
-            cwd=folder,
-            env=locust_environment(plan_path),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-            text=True,
-        )
-    overdue = threading.Event()
-
-    def give_up() -> None:
-        overdue.set()
-        kill_process_group(process.pid)
-
-    timer = threading.Timer(deadline_seconds, give_up)
-    timer.daemon = True
-    timer.start()
-    try:
-        with process:
-            for line in process.stdout or ():
-                say(line.rstrip())
-    finally:
-        timer.cancel()
-        kill_process_group(process.pid)
-        process.wait()
-    if overdue.is_set():
-        why = f"it was still running after {deadline_seconds:.0f} s; its log says: {_log_tail(folder)}"
-        raise WaitTimedOut(STAGE, "kennel killed the load generator", why, RETRY)
-    return process.returncode
-
-
-def kill_process_group(leader: int) -> None:
-    """Kill the process group that `leader` leads. A group that has ended already is not an error."""
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def _command(folder: Path, processes: int) -> list[str]:
-    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
-    command += ["--html", str(folder / FILES["html"]), "--csv", str(folder / "locust")]
-    if processes > 1:
-        port = str(_free_port())
-        command += ["--processes", str(processes), "--master-bind-host", "127.0.0.1", "--master-bind-port", port]
-        command += ["--master-host", "127.0.0.1", "--master-port", port]
-    return command
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def locust_environment(plan_path: Path) -> dict[str, str]:
-    """Return the environment for Locust: ours without LOCUST_ variables, which would override its options."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    added = {"KENNEL_LOADTEST_PLAN": str(plan_path), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-    return {**kept, **added}
-
-
 def _read_result(folder: Path, code: int) -> dict[str, Any]:
     path = folder / FILES["json"]
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         what = f"the load generator ended with exit code {code} and without a result"
-        raise StageFailed(STAGE, what, f"its log says: {_log_tail(folder)}", f"see {folder}/{FILES['log']}") from error
+        raise StageFailed(STAGE, what, f"its log says: {log_tail(folder)}", f"see {folder}/{FILES['log']}") from error
     return content
-
-
-def _log_tail(folder: Path) -> str:
-    """Return the errors in the log, or its last lines when it has none."""
-    lines = (folder / FILES["log"]).read_text(errors="replace").splitlines()
-    errors = [line for line in lines if "/ERROR/root" in line]
-    return " | ".join(line.strip() for line in (errors or lines)[-5:]) or "(it is empty)"

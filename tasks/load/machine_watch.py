@@ -148,7 +148,7 @@ def own_process_marks(settings: Settings) -> tuple[bytes, ...]:
     """Return the environment entries that mark this kennel's own processes. Those of another home count as others'.
 
     `kennel.servers.processes` sets `KENNEL_OWNER` for all processes that it starts, the embedded AWS sets
-    `LOCALAWS_OWNER`, and `tasks.load.generator` sets the plan's path for the load generator.
+    `LOCALAWS_OWNER`, and `tasks.load.locust_process` sets the plan's path for the load generator.
     """
     home = settings.home.resolve()
     owner = os.environ.get("KENNEL_OWNER", str(home))

@@ -15,21 +15,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.load.generator import (
-    LOCUSTFILE,
-    GeneratorOptions,
-    LoadStage,
-    generator_plan,
-    kill_process_group,
-    locust_environment,
-)
+from tasks.load.generator import GeneratorOptions, LoadStage, generator_plan
+from tasks.load.locust_process import HOST, LOCUSTFILE, free_port, kill_process_group, locust_environment
 from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
 from tasks.run.handle import Run
 from tasks.run.records import EndpointRef, FunctionRef
 from tasks.run.waiting import Say, say
 
 FOLDER = "loadtest-ui"
-HOST = "127.0.0.1"
 PORT = 8089
 START_SECONDS = 60.0
 
@@ -86,7 +79,7 @@ def start_locust_interface(
     chosen, stages = replace(options or GeneratorOptions(), processes=1), (LoadStage(rate_per_second, seconds),)
     plan_path = folder / "plan.json"
     plan_path.write_text(json.dumps(generator_plan(run.aws, target, images, stages, chosen, folder), indent=1))
-    free = _free_port(port)
+    free = _require_free(port)
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--web-host", HOST, "--web-port", str(free)]
     with (folder / "locust.log").open("wb") as log:
         process = subprocess.Popen(
@@ -126,11 +119,8 @@ def _await_answer(ui: LocustInterface) -> None:
     )
 
 
-def _free_port(port: int) -> int:
-    with socket.socket() as found:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            found.bind((HOST, port))
-        except OSError as error:
-            raise SettingsRefused("loadtest --ui", f"port {port}", str(error), "use another port: --port 0") from error
-        return int(found.getsockname()[1])
+def _require_free(port: int) -> int:
+    try:
+        return free_port(port)
+    except OSError as error:
+        raise SettingsRefused("loadtest --ui", f"port {port}", str(error), "use another port: --port 0") from error
