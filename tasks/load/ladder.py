@@ -13,7 +13,7 @@ from pathlib import Path
 from tasks.load.disturbance import EXTERNAL_SIGNALS, Bounds
 from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.machine_watch import MachineWatch
-from tasks.load.rungs import Ceiling, Ladder, LadderRules, Rung, Verdict, climb
+from tasks.load.rungs import Ceiling, Ladder, LadderRules, Rung, Slo, Verdict, climb
 from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.record_store import load_record
 from tasks.run.records import EndpointRef, LoadReport
@@ -33,8 +33,7 @@ class LadderRun:
     run_dir: Path
     endpoint: EndpointRef
     images: Sequence[Path]
-    slo_p95_ms: float
-    max_error_rate: float
+    slo: Slo
     rules: LadderRules = field(default_factory=LadderRules)
     processes: int = 1
     seed: int = 0
@@ -52,11 +51,10 @@ class LadderRun:
             self.measure,
             self.rules,
             target=self.endpoint.name,
-            slo_p95_ms=self.slo_p95_ms,
-            max_error_rate=self.max_error_rate,
+            slo=self.slo,
         )
         if ladder.best is None:
-            why = f"{ladder.stopped}; the SLO is p95 ≤ {self.slo_p95_ms:g} ms, errors ≤ {self.max_error_rate:.2%}"
+            why = f"{ladder.stopped}; the SLO is p95 ≤ {self.slo.p95_ms:g} ms, errors ≤ {self.slo.max_error_rate:.2%}"
             remedy = "use a faster instance type, a higher slo_p95_ms, or a quieter machine for the load generator"
             kind = (
                 Inconclusive if any(rung.disturbed or rung.verdict == "void" for rung in ladder.rungs) else StageFailed
@@ -73,7 +71,7 @@ class LadderRun:
             WaitTimedOut: the run did not end in time.
         """
         report, disturbed = self._send(f"rung-{number:02d}", number, rps, seconds)
-        rung = rung_from_report(number, rps, seconds, report, self.slo_p95_ms, self.max_error_rate, disturbed=disturbed)
+        rung = rung_from_report(number, rps, seconds, report, self.slo, disturbed=disturbed)
         p95 = "unknown" if rung.p95_ms is None else f"{rung.p95_ms:.0f} ms"
         say(f"ladder: {rps:.1f}/s for {seconds:g} s: p95 {p95} (n = {rung.n}), {rung.failures} failed: {rung.verdict}")
         return rung
@@ -132,13 +130,12 @@ def rung_from_report(
     rps: float,
     seconds: float,
     report: LoadReport,
-    slo_p95_ms: float,
-    max_error_rate: float,
+    slo: Slo,
     *,
     disturbed: str = "",
 ) -> Rung:
     """Return the rung that follows from a report."""
-    verdict, why = _verdict(report, slo_p95_ms, max_error_rate)
+    verdict, why = _verdict(report, slo)
     mean = None if report.concurrency is None or not report.achieved_rps else report.concurrency / report.achieved_rps
     return Rung(
         number=number,
@@ -160,15 +157,15 @@ def rung_from_report(
     )
 
 
-def _verdict(report: LoadReport, slo_p95_ms: float, max_error_rate: float) -> tuple[Verdict, str]:
+def _verdict(report: LoadReport, slo: Slo) -> tuple[Verdict, str]:
     """Judge a run. The generator is checked first, because a saturated one gives no evidence about the target."""
     if not report.is_valid:
         return "void", report.why_invalid or "the generator gave no reason"
     errors = report.failures / report.requests if report.requests else 1.0
-    if errors > max_error_rate:
-        return "broke", f"{errors:.2%} of {report.requests} requests failed and {max_error_rate:.2%} may"
+    if errors > slo.max_error_rate:
+        return "broke", f"{errors:.2%} of {report.requests} requests failed and {slo.max_error_rate:.2%} may"
     if report.p95_ms is None:
         return "void", f"{report.answered} answers are too few for p95"
-    if report.p95_ms > slo_p95_ms:
-        return "broke", f"p95 {report.p95_ms:.0f} ms > {slo_p95_ms:g} ms (n = {report.answered})"
-    return "kept", f"p95 {report.p95_ms:.0f} ms ≤ {slo_p95_ms:g} ms (n = {report.answered})"
+    if report.p95_ms > slo.p95_ms:
+        return "broke", f"p95 {report.p95_ms:.0f} ms > {slo.p95_ms:g} ms (n = {report.answered})"
+    return "kept", f"p95 {report.p95_ms:.0f} ms ≤ {slo.p95_ms:g} ms (n = {report.answered})"

@@ -19,7 +19,7 @@ from tasks.load.disturbance import EXTERNAL_SIGNALS, Bounds
 from tasks.load.generator import GeneratorOptions, LoadStage, run_load_test
 from tasks.load.ladder import WARM_UP_SECONDS, LadderRun
 from tasks.load.machine_watch import MachineWatch, samples_at_rest, watch_at_rest
-from tasks.load.rungs import SAMPLES, Ceiling, Ladder, LadderRules
+from tasks.load.rungs import SAMPLES, Ceiling, Ladder, LadderRules, Slo
 from tasks.run.aws import Aws
 from tasks.run.clock import AwsClock
 from tasks.run.errors import StageFailed
@@ -83,8 +83,7 @@ def measure_deployment(
         run_dir=run.folder,
         endpoint=endpoint,
         images=images,
-        slo_p95_ms=traffic.slo_p95_ms,
-        max_error_rate=traffic.max_error_rate,
+        slo=Slo(traffic.slo_p95_ms, traffic.max_error_rate),
         rules=rules or LadderRules(),
         processes=processes,
         seed=seed,

@@ -21,6 +21,14 @@ SAMPLES = 170
 
 
 @dataclass(frozen=True)
+class Slo:
+    """The limits that a rung has to keep: the p95 of the answered requests, and the share of failed requests."""
+
+    p95_ms: float
+    max_error_rate: float
+
+
+@dataclass(frozen=True)
 class LadderRules:
     """The rules of a ladder. Rates are in requests/s, durations in real seconds.
 
@@ -124,15 +132,14 @@ def climb(
     rules: LadderRules,
     *,
     target: str,
-    slo_p95_ms: float,
-    max_error_rate: float,
+    slo: Slo,
 ) -> Ladder:
     """Call `measure(number, rps, seconds)` for one rate after another and return the ladder."""
     rungs: list[Rung] = []
     while True:
         rps, stopped = next_rate(rungs, rules)
         if rps is None:
-            return Ladder(target, slo_p95_ms, max_error_rate, tuple(rungs), stopped)
+            return Ladder(target, slo.p95_ms, slo.max_error_rate, tuple(rungs), stopped)
         rungs.append(_void_if_disturbed(measure(len(rungs) + 1, rps, rules.seconds(rps))))
 
 
@@ -157,7 +164,9 @@ def next_rate(rungs: Sequence[Rung], rules: LadderRules) -> tuple[float | None, 
     best, broke = best_rung(rungs), _lowest_broken(rungs)
     if broke is None:
         rate = last.rps * rules.factor
-        return (rate, "") if rate <= rules.most_rps else (None, f"the largest rate is {rules.most_rps:g}/s")
+        return (
+            (rate, "") if rate <= rules.most_rps else (None, f"the largest rate of {rules.most_rps:g}/s kept the SLO")
+        )
     if best is None:
         rate = broke / rules.factor
         return (rate, "") if rate >= rules.least_rps else (None, f"not even {broke:.4g}/s kept the SLO")
