@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.simulation.fleet import FleetModel, LeaseFleet, simulate_fleet
-from tasks.scaling.function import FunctionSizing
+from tasks.scaling.endpoint_sizing import EndpointSizing
+from tasks.scaling.function_sizing import FunctionSizing
 from tasks.scaling.prices import Prices
 from tasks.scaling.queueing import concurrency, round_up
 from tasks.scaling.rules import (
@@ -24,7 +25,6 @@ from tasks.scaling.rules import (
     Limits,
     ScalingRules,
 )
-from tasks.scaling.sizing import EndpointSizing
 from tasks.scaling.target_tracking import TrackingPolicy
 from tasks.scaling.traffic import Measured, Traffic
 

@@ -1,4 +1,4 @@
-"""Load tests: the Locust generator, its images and report, the capacity ladder, profiles, what disturbs a machine.
+"""Runs load tests: the Locust generator, its images and report, the capacity ladder, load profiles, disturbances.
 
 May import `run`, `scaling` and `serving`.
 """

@@ -1,9 +1,8 @@
-"""What spoils a measurement, and when a stretch of a load test counts as disturbed. Pure; reads nothing.
+"""Decides when other activity on the machine disturbed a part of a load test. The functions are pure.
 
-Each signal is looked at again and again while a load runs (`tasks.load.machine_watch`). Before the load, the machine is
-watched at rest for two seconds: that is the noise floor. A stretch is disturbed where a signal exceeds its bound: the
-floor, and what kennel's own load adds to it on a machine that does nothing else, up to a limit beyond which no floor
-excuses it.
+`tasks.load.machine_watch` samples each signal while a load runs. Before the load, two seconds at rest give the noise
+floor. An interval is disturbed when a signal exceeds its bound: the floor plus the allowance for kennel's own load,
+but never more than a fixed maximum.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 WINDOW_SECONDS = 2.0
-"""A share is judged by the worst stretch of this length: the mean of a long stage would hide a stall of seconds."""
+"""A share is judged by its worst window of this length, because the mean of a long stage would hide a short stall."""
 
 
 @dataclass(frozen=True)
 class Signal:
-    """One thing that is watched: a share of the time in [0, 1] (of processor time for the first and "stolen"), or ms.
+    """A monitored quantity: a share of time in [0, 1] (of processor time for "other_cpu" and "steal"), or ms.
 
-    `allowance` is what may come on top of the floor, `most` the largest bound there is.
+    Its bound is the noise floor plus `allowance`, and at most `most`.
     """
 
     name: str
@@ -31,11 +30,11 @@ class Signal:
     most: float
 
     def bound(self, floor: float) -> float:
-        """Return the value above which a stretch is disturbed, from what was seen at rest."""
+        """Return the value above which an interval is disturbed, from the noise floor."""
         return min(self.most, floor + self.allowance)
 
     def text(self, value: float) -> str:
-        """Return a value of this signal to be read."""
+        """Return a value of this signal as text."""
         return f"{value:.0%}" if self.unit == "share" else f"{value:.0f} ms"
 
 
@@ -50,17 +49,18 @@ SIGNALS = (
     Signal("loop_late_ms", "embedded AWS late by", "ms", 100.0, 150.0),
     Signal("instance_late_ms", "model server's ping took", "ms", 150.0, 250.0),
 )
-"""The allowances were found on a quiet machine of 2 cores (docs/decisions.md): the demo's own load stays below them."""
+"""The allowances were measured on an idle machine with 2 cores, where the demo's own load stays below them
+(docs/decisions.md)."""
 BY_NAME = {signal.name: signal for signal in SIGNALS}
 _STAGE = re.compile(r"^(baseline|ramp|peak|spike|return): ")
 _FIGURES = re.compile(r"[\d.]+")
 EXTERNAL_SIGNALS = ("other_cpu", "memory_pressure", "io_pressure", "steal")
-"""What no load of ours causes: a step of the ladder that overloads an instance may well raise the others."""
+"""The signals that kennel's own load cannot raise. A ladder step that overloads an instance may raise the others."""
 
 
 @dataclass(frozen=True)
 class MachineSample:
-    """What was seen in the `seconds` up to `at` (Unix time), by the names of `SIGNALS`; what was not seen is absent."""
+    """The values of the signals, by name, in the `seconds` before `at` (Unix time). Unmeasured signals are absent."""
 
     at: float
     seconds: float
@@ -69,9 +69,10 @@ class MachineSample:
 
 @dataclass(frozen=True)
 class Bounds:
-    """The bound of each signal, and the floor that it rests on, seen in `seconds` at rest.
+    """The bound of each signal, and its noise floor measured in `seconds` at rest.
 
-    What shows only under load, as the lateness of the load generator, or was not answered at rest, has a floor of 0.
+    A signal that exists only under load, such as the generator's lateness, or was not measured at rest has a floor of
+    0.
     """
 
     floor: Mapping[str, float]
@@ -80,7 +81,7 @@ class Bounds:
 
     @classmethod
     def from_rest(cls, samples: Sequence[MachineSample]) -> Bounds:
-        """Return the bounds that follow from a machine at rest."""
+        """Return the bounds that follow from the samples of a machine at rest."""
         floor = worst_values(samples)
         limits = {signal.name: signal.bound(floor.get(signal.name, 0.0)) for signal in SIGNALS}
         return cls(
@@ -89,16 +90,16 @@ class Bounds:
 
     @property
     def noise_ms(self) -> float:
-        """How late this machine was at rest, at the worst: no latency is told more exactly here."""
+        """The largest lateness of this machine at rest: latencies measured here are not more exact than this."""
         return self.floor.get("watch_late_ms", 0.0)
 
     @property
     def unnoticed_ms(self) -> float:
-        """By how much a moment may be late without its stretch counting as disturbed."""
+        """The largest lateness that does not count as a disturbance."""
         return self.limits.get("watch_late_ms", 0.0)
 
     def exceeded(self, samples: Sequence[MachineSample], names: Iterable[str] | None = None) -> tuple[str, ...]:
-        """Return a reason for each signal (of `names`, or all) that these looks show above its bound."""
+        """Return a reason for each signal (of `names`, or all) that exceeds its bound in these samples."""
         seen, wanted = worst_values(samples), set(self.limits if names is None else names)
         return tuple(
             f"{BY_NAME[name].what} {BY_NAME[name].text(value)} (bound {BY_NAME[name].text(self.limits[name])})"
@@ -107,7 +108,7 @@ class Bounds:
         )
 
     def text(self) -> str:
-        """Return floor and bounds in one line."""
+        """Return the noise floor and the bounds in one line."""
         parts = [
             f"{BY_NAME[name].what} {self._floor_text(name)}bound {BY_NAME[name].text(limit)})"
             for name, limit in self.limits.items()
@@ -115,11 +116,11 @@ class Bounds:
         return f"at rest for {self.seconds:g} s: " + ", ".join(parts)
 
     def _floor_text(self, name: str) -> str:
-        return f"{BY_NAME[name].text(self.floor[name])} (" if name in self.floor else "… (not seen at rest, "
+        return f"{BY_NAME[name].text(self.floor[name])} (" if name in self.floor else "… (not measured at rest, "
 
 
 def distinct_reasons(reasons: Iterable[str]) -> str:
-    """Return each kind of reason once, as it came first: "peak: waiting for a disk 40% (bound 20%); …" and the like."""
+    """Return each kind of reason once, with its first figures and without stages, joined by semicolons."""
     kinds: dict[str, str] = {}
     for reason in reasons:
         for part in reason.split("; "):
@@ -129,12 +130,12 @@ def distinct_reasons(reasons: Iterable[str]) -> str:
 
 
 def samples_between(samples: Iterable[MachineSample], begin: float, end: float) -> list[MachineSample]:
-    """Return the looks that lie in a stretch of Unix time, by their middles."""
+    """Return the samples whose middles lie between two Unix times."""
     return [sample for sample in samples if begin <= sample.at - sample.seconds / 2 < end]
 
 
 def worst_values(samples: Sequence[MachineSample]) -> dict[str, float]:
-    """Return each signal's worst value: the largest lateness, the largest mean share of any two seconds."""
+    """Return each signal's worst value: the largest lateness, or the largest mean share of any window."""
     found: dict[str, float] = {}
     for signal in SIGNALS:
         seen = sorted(
@@ -148,7 +149,7 @@ def worst_values(samples: Sequence[MachineSample]) -> dict[str, float]:
 
 
 def _worst_share(seen: Sequence[tuple[float, float, float]]) -> float:
-    """Return the largest mean over windows of consecutive looks (each: end, seconds, share)."""
+    """Return the largest mean share over windows of consecutive samples, given as (end, seconds, share)."""
     best, begin, held, spent = 0.0, 0, 0.0, 0.0
     whole = sum(seconds for _, seconds, _ in seen)
     for _, seconds, share in seen:

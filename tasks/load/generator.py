@@ -1,7 +1,7 @@
-"""Run the load generator as a process of its own and read back what it measured.
+"""Runs the load generator in a separate process and reads its results.
 
-Locust patches the standard library for gevent, so it never runs in the process of a flow. The plan goes in by a file,
-the figures come back by `runs/<id>/loadtest/loadtest.json`; Locust's HTML report and CSVs are kept beside it.
+Locust patches the standard library for gevent, so it never runs in the process of a flow. A file passes the plan to it,
+and it writes its figures to `runs/<id>/loadtest/loadtest.json`, next to Locust's HTML report and CSVs.
 """
 
 from __future__ import annotations
@@ -9,11 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,26 +17,25 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.load.report import FILES, RETRY, STAGE, LoadTestIdentity, load_report_from, raise_if_invalid
+from tasks.load.locust_process import log_tail, run_locust
+from tasks.load.report import FILES, STAGE, LoadTestIdentity, load_report_from, raise_if_invalid
 from tasks.run.aws import Aws
-from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
+from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed
 from tasks.run.record_store import forget_record, save_record
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tasks.run.waiting import Say, say
 
-_ROOT = Path(__file__).resolve().parents[2]
-LOCUSTFILE = _ROOT / "loadtest" / "locustfile.py"
 _CONNECT_SECONDS = 5.0
 _START_SECONDS = 60.0
-"""Starting and ending Locust and its workers, beyond the time that the plan takes."""
+"""The time that starting and ending Locust and its workers may take, in addition to the plan's time."""
 
 _HOSTS = {"endpoint": "runtime.sagemaker", "function": "lambda"}
 
 
 @dataclass(frozen=True)
 class LoadStage:
-    """A stretch of the test with one rate of requests; what has one `name` is told together."""
+    """A part of the test with one request rate. Figures of stages with the same `name` are reported together."""
 
     rate_per_second: float
     seconds: float
@@ -49,12 +44,11 @@ class LoadStage:
 
 @dataclass(frozen=True)
 class GeneratorOptions:
-    """How a load test is made.
+    """The options of a load test.
 
-    `further_stages` follow the first one, which is called `first_name`. The warm-up runs at the first stage's rate and
-    is not measured. A request waits `timeout_seconds` for bytes at most, the whole test `drain_seconds` for late
-    answers. `processes` share the rate.
-    `time_scale` is localaws' own: it is only reported.
+    `further_stages` follow the first stage, whose name is `first_name`. The warm-up runs at the first stage's rate and
+    is not measured. A request waits at most `timeout_seconds` for bytes, and the whole test at most `drain_seconds` for
+    late answers. `processes` generators share the rate. `time_scale` is that of localaws; it is only reported.
     """
 
     further_stages: tuple[LoadStage, ...] = ()
@@ -79,18 +73,18 @@ def run_load_test(
     options: GeneratorOptions | None = None,
     say: Say = say,
 ) -> LoadReport:
-    """Send requests at a set rate to an endpoint or through a function's alias; save and return what was seen.
+    """Send requests at a set rate to an endpoint or through a function's alias; save and return the report.
 
     Requests arrive as a Poisson process of `rate_per_second` for `seconds`, each with one of the `images` (files; for a
-    function also http(s) URLs). `say` gets a line at least every 10 s. The report and its record are kept before any
-    of the errors is raised, except where no request was sent.
+    function also http(s) URLs). `say` receives a line at least every 10 s. The report and its record are saved before
+    an error is raised, except when no request was sent.
 
     Raises:
         TargetRefused: the settings do not say clearly which AWS to use.
         OwnershipRefused: the target belongs to another account.
         SettingsRefused: a rate, time or image is out of bounds.
-        StageFailed: the target is dead, or no request succeeded.
-        Inconclusive: the run is void for the generator's own fault.
+        StageFailed: the target accepts no connections, or no request succeeded.
+        Inconclusive: the run is void because the generator was the bottleneck.
         WaitTimedOut: the generator did not end in time and was killed.
     """
     for kind in (LoadReport, LoadTestIdentity):
@@ -104,7 +98,7 @@ def run_load_test(
     plan_path = folder / "plan.json"
     plan_path.write_text(json.dumps(plan, indent=1))
     begun = time.perf_counter()
-    code = _run_locust(folder, plan_path, chosen.processes, _deadline(stages, chosen), say)
+    code = run_locust(folder, plan_path, chosen.processes, _deadline(stages, chosen), say)
     content = _read_result(folder, code)
     wall_seconds = time.perf_counter() - begun
     report = load_report_from(content, folder, time_scale=chosen.time_scale, wall_seconds=wall_seconds)
@@ -121,7 +115,7 @@ def generator_plan(
     options: GeneratorOptions,
     folder: Path,
 ) -> dict[str, Any]:
-    """Return the content of the plan file that the locustfile reads, everything checked.
+    """Check the target, the stages and the images; return the content of the plan file that the locustfile reads.
 
     Raises:
         OwnershipRefused: the target belongs to another account.
@@ -154,25 +148,25 @@ def _address(aws: Aws, target: EndpointRef | FunctionRef) -> _Address:
 
 
 def require_owner(arn: str, account_id: str) -> None:
-    """Refuse a target of another account than the caller's.
+    """Refuse a target of an account other than the caller's.
 
     Raises:
-        OwnershipRefused: the ARN names another account, or none.
+        OwnershipRefused: the ARN names another account or no account.
     """
     owner = arn.split(":")[4] if arn.count(":") >= 5 else ""
     if owner != account_id:
-        why = f"a load test goes to endpoints and functions of account {account_id} only"
-        raise OwnershipRefused(STAGE, f"the target is {arn}", why, "deploy a target of your own: kennel run")
+        why = f"kennel tests only endpoints and functions of account {account_id}"
+        raise OwnershipRefused(STAGE, f"the target is {arn}", why, "deploy your own target: kennel run")
 
 
 def _check_bounds(stages: Sequence[LoadStage], options: GeneratorOptions) -> None:
     for stage in stages:
         if not (0 < stage.rate_per_second <= 1_000_000 and 0 < stage.seconds <= 86_400):
-            why = "a rate is above 0 and at most 1,000,000 a second, a stage lasts more than 0 and at most 86,400 s"
+            why = "a rate is above 0 and at most 1,000,000 a second; a stage lasts more than 0 and at most 86,400 s"
             raise SettingsRefused(STAGE, str(stage), why, "choose a rate and a duration within these bounds")
     cores = os.cpu_count() or 1
     if not 1 <= options.processes <= 4 * cores:
-        why = f"between 1 and {4 * cores} generators fit on {cores} cores"
+        why = f"{cores} cores can run 1 to {4 * cores} generators"
         raise SettingsRefused(STAGE, f"processes={options.processes}", why, "choose fewer processes")
 
 
@@ -213,9 +207,9 @@ def _checked_image(image: Path | str, kind: str) -> str:
     if str(image).startswith(("http://", "https://")):
         if kind == "function":
             return str(image)
-        raise SettingsRefused(STAGE, str(image), "an endpoint takes the image itself, not a URL", "name image files")
+        raise SettingsRefused(STAGE, str(image), "an endpoint takes the image itself, not a URL", "use image files")
     if not Path(image).is_file():
-        raise SettingsRefused(STAGE, str(image), "there is no such image file", "name image files that exist")
+        raise SettingsRefused(STAGE, str(image), "there is no such image file", "use image files that exist")
     return str(Path(image).resolve())
 
 
@@ -224,86 +218,11 @@ def _deadline(stages: Sequence[LoadStage], options: GeneratorOptions) -> float:
     return planned + _START_SECONDS
 
 
-def _run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds: float, say: Say) -> int:
-    """Run Locust to its end, passing on its progress lines; nothing of it is left when this returns or raises."""
-    with (folder / FILES["log"]).open("wb") as log:
-        process = subprocess.Popen(
-            _command(folder, processes),
-            cwd=folder,
-            env=locust_environment(plan_path),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-            text=True,
-        )
-    overdue = threading.Event()
-
-    def give_up() -> None:
-        overdue.set()
-        kill_process_group(process.pid)
-
-    timer = threading.Timer(deadline_seconds, give_up)
-    timer.daemon = True
-    timer.start()
-    try:
-        with process:
-            for line in process.stdout or ():
-                say(line.rstrip())
-    finally:
-        timer.cancel()
-        kill_process_group(process.pid)
-        process.wait()
-    if overdue.is_set():
-        why = f"it had not ended after {deadline_seconds:.0f} s; its log says: {_log_tail(folder)}"
-        raise WaitTimedOut(STAGE, "the load generator was killed", why, RETRY)
-    return process.returncode
-
-
-def kill_process_group(leader: int) -> None:
-    """Kill a process that leads a group, and whatever it started; one that is gone already is what is wanted."""
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def _command(folder: Path, processes: int) -> list[str]:
-    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
-    command += ["--html", str(folder / FILES["html"]), "--csv", str(folder / "locust")]
-    if processes > 1:
-        port = str(_free_port())
-        command += ["--processes", str(processes), "--master-bind-host", "127.0.0.1", "--master-bind-port", port]
-        command += ["--master-host", "127.0.0.1", "--master-port", port]
-    return command
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def locust_environment(plan_path: Path) -> dict[str, str]:
-    """Return our environment without whatever would steer Locust from outside."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    added = {"KENNEL_LOADTEST_PLAN": str(plan_path), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-    return {**kept, **added}
-
-
 def _read_result(folder: Path, code: int) -> dict[str, Any]:
     path = folder / FILES["json"]
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        what = f"the load generator ended with code {code} and left no result"
-        raise StageFailed(STAGE, what, f"its log says: {_log_tail(folder)}", f"see {folder}/{FILES['log']}") from error
+        what = f"the load generator ended with exit code {code} and without a result"
+        raise StageFailed(STAGE, what, f"its log says: {log_tail(folder)}", f"see {folder}/{FILES['log']}") from error
     return content
-
-
-def _log_tail(folder: Path) -> str:
-    """Return the log's errors, or its last lines when it names none."""
-    lines = (folder / FILES["log"]).read_text(errors="replace").splitlines()
-    errors = [line for line in lines if "/ERROR/root" in line]
-    return " | ".join(line.strip() for line in (errors or lines)[-5:]) or "(it is empty)"

@@ -1,4 +1,4 @@
-"""Real images for a load test: the staged test split's own, as files."""
+"""Fetches real images for a load test from the staged test split."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tasks.run.records import DatasetRef
 
 
 def fetch_test_images(aws: Aws, dataset: DatasetRef, folder: Path, *, count: int) -> list[Path]:
-    """Write up to `count` images of the test split into `folder`, the same ones each time, and return their paths.
+    """Write up to `count` images of the test split into `folder`, always the same ones, and return their paths.
 
-    Reads shard after shard, and no more of them than needed.
+    Only as many shards are read as needed.
 
     Raises:
         StageFailed: the test split holds no image.
@@ -30,12 +30,12 @@ def fetch_test_images(aws: Aws, dataset: DatasetRef, folder: Path, *, count: int
             break
     if not paths:
         what = f"{dataset.split_uri('test')} holds no image"
-        raise StageFailed("loadtest", what, "a load test sends real images", "kennel run")
+        raise StageFailed("loadtest", what, "a load test sends images of the test split", "kennel run")
     return paths
 
 
 def _members(aws: Aws, dataset: DatasetRef) -> Iterator[tuple[str, bytes]]:
-    """Yield (member name, JPEG bytes) of the test split, in the order of shards and members."""
+    """Yield (member name, JPEG bytes) for each image of the test split, in the order of shards and members."""
     s3, prefix = aws.client("s3"), dataset.split_uri("test").removeprefix(f"s3://{dataset.bucket}/")
     with aws_boundary(dataset.split_uri("test")):
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=dataset.bucket, Prefix=prefix)

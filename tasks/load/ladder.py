@@ -1,7 +1,7 @@
-"""MAX_RPS of one instance: a rising ladder of rates, each a short run of the load generator, directly at the endpoint.
+"""Measures MAX_RPS of one instance with a ladder of rates: short runs of the load generator directly at the endpoint.
 
-Each rung leaves its own Locust report under `runs/<id>/ladder/rung-NN/`. The caller sees to it that one instance serves
-and that scaling is suspended; the rates are decided by `tasks.load.rungs`.
+Each rung keeps its Locust report in `runs/<id>/ladder/rung-NN/`. The caller makes sure that one instance serves and
+that scaling is suspended. `tasks.load.rungs` decides the rates.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from tasks.load.disturbance import EXTERNAL_SIGNALS, Bounds
 from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.machine_watch import MachineWatch
-from tasks.load.rungs import Ceiling, Ladder, LadderRules, Rung, Verdict, climb
+from tasks.load.rungs import Ceiling, Ladder, LadderRules, Rung, Slo, Verdict, climb
 from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.record_store import load_record
 from tasks.run.records import EndpointRef, LoadReport
@@ -22,46 +22,44 @@ from tasks.run.waiting import say
 
 WARM_UP_SECONDS = 0.5
 MOST_BOUND = 0.9
-"""Of what was asked for: a machine that answers more than this of it is not what binds."""
+"""A machine that answers more than this share of the requested rate is not the bottleneck."""
 
 
 @dataclass(frozen=True)
 class LadderRun:
-    """What a ladder needs to be climbed: the target, what is sent to it, and what it has to keep."""
+    """A ladder's target, the images to send, and the SLO to keep."""
 
     settings: Settings
     run_dir: Path
     endpoint: EndpointRef
     images: Sequence[Path]
-    slo_p95_ms: float
-    max_error_rate: float
+    slo: Slo
     rules: LadderRules = field(default_factory=LadderRules)
     processes: int = 1
     seed: int = 0
     bounds: Bounds | None = None
 
     def climb(self) -> Ladder:
-        """Run rungs until MAX_RPS is known well enough.
+        """Run rungs until MAX_RPS is known precisely enough.
 
         Raises:
-            StageFailed: no rate kept the SLO, or the target went away.
-            Inconclusive: no rate kept the SLO, and the last ones were void or the machine was not quiet.
+            StageFailed: no rate kept the SLO, or the target failed.
+            Inconclusive: no rate kept the SLO, and a rung was void or disturbed.
             WaitTimedOut: a run did not end in time.
         """
         ladder = climb(
             self.measure,
             self.rules,
             target=self.endpoint.name,
-            slo_p95_ms=self.slo_p95_ms,
-            max_error_rate=self.max_error_rate,
+            slo=self.slo,
         )
         if ladder.best is None:
-            why = f"{ladder.stopped}; the SLO is p95 ≤ {self.slo_p95_ms:g} ms, errors ≤ {self.max_error_rate:.2%}"
-            helps = "a faster instance type, a higher slo_p95_ms, or a quieter machine for the load generator"
+            why = f"{ladder.stopped}; the SLO is p95 ≤ {self.slo.p95_ms:g} ms, errors ≤ {self.slo.max_error_rate:.2%}"
+            remedy = "use a faster instance type, a higher slo_p95_ms, or a quieter machine for the load generator"
             kind = (
                 Inconclusive if any(rung.disturbed or rung.verdict == "void" for rung in ladder.rungs) else StageFailed
             )
-            raise kind("load ladder", f"no MAX_RPS of {self.endpoint.name} was found", why, helps)
+            raise kind("load ladder", f"no MAX_RPS of {self.endpoint.name} was found", why, remedy)
         say(f"ladder: MAX_RPS {ladder.best.sustained_rps:.1f}/s after {len(ladder.rungs)} rungs; {ladder.stopped}")
         return ladder
 
@@ -69,20 +67,21 @@ class LadderRun:
         """Run one rung.
 
         Raises:
-            StageFailed: the target went away, or the generator left no result.
+            StageFailed: the target failed, or the generator left no result.
             WaitTimedOut: the run did not end in time.
         """
         report, disturbed = self._send(f"rung-{number:02d}", number, rps, seconds)
-        rung = rung_from_report(number, rps, seconds, report, self.slo_p95_ms, self.max_error_rate, disturbed=disturbed)
-        p95 = "untold" if rung.p95_ms is None else f"{rung.p95_ms:.0f} ms"
+        rung = rung_from_report(number, rps, seconds, report, self.slo, disturbed=disturbed)
+        p95 = "unknown" if rung.p95_ms is None else f"{rung.p95_ms:.0f} ms"
         say(f"ladder: {rps:.1f}/s for {seconds:g} s: p95 {p95} (n = {rung.n}), {rung.failures} failed: {rung.verdict}")
         return rung
 
     def ceiling(self, ladder: Ladder, instances: int) -> Ceiling:
-        """Measure what this machine carries with several instances together, asked for as much as all could carry.
+        """Measure the rate that this machine carries with several instances; request as much as all could carry.
 
         Raises:
-            StageFailed, WaitTimedOut: as `measure`.
+            StageFailed: the target failed, or the generator left no result.
+            WaitTimedOut: the run did not end in time.
         """
         assert ladder.best is not None, "a ladder without MAX_RPS has raised"
         rps = instances * ladder.best.sustained_rps
@@ -90,12 +89,12 @@ class LadderRun:
         seconds = report.seconds + (report.max_ms or 0.0) / 1000  # until the last answer, at the latest
         answered = report.answered / seconds
         binds = report.is_valid and not disturbed and answered < MOST_BOUND * rps
-        said = "this machine's ceiling" if binds else "the machine carries at least that"
-        say(f"ladder: {instances} instances together, asked for {rps:.1f}/s, answered {answered:.1f}/s: {said}")
+        meaning = "this is the machine's ceiling" if binds else "the machine carries at least that"
+        say(f"ladder: {instances} instances together answered {answered:.1f}/s of {rps:.1f}/s: {meaning}")
         return Ceiling(instances, rps, answered, report.answered, report.files["json"], binds)
 
     def _send(self, name: str, number: int, rps: float, seconds: float) -> tuple[LoadReport, str]:
-        """Run the load generator directly at the endpoint; return its report and what disturbed it, "" for nothing."""
+        """Run the load generator directly at the endpoint; return its report and what disturbed it ("" for nothing)."""
         folder = self.run_dir / "ladder" / name
         options = GeneratorOptions(
             warm_up_seconds=WARM_UP_SECONDS,
@@ -131,13 +130,12 @@ def rung_from_report(
     rps: float,
     seconds: float,
     report: LoadReport,
-    slo_p95_ms: float,
-    max_error_rate: float,
+    slo: Slo,
     *,
     disturbed: str = "",
 ) -> Rung:
-    """Return the rung that a report amounts to."""
-    verdict, why = _verdict(report, slo_p95_ms, max_error_rate)
+    """Return the rung that follows from a report."""
+    verdict, why = _verdict(report, slo)
     mean = None if report.concurrency is None or not report.achieved_rps else report.concurrency / report.achieved_rps
     return Rung(
         number=number,
@@ -159,15 +157,15 @@ def rung_from_report(
     )
 
 
-def _verdict(report: LoadReport, slo_p95_ms: float, max_error_rate: float) -> tuple[Verdict, str]:
-    """Judge a run; the generator comes first, because a saturated one says nothing about the target."""
+def _verdict(report: LoadReport, slo: Slo) -> tuple[Verdict, str]:
+    """Judge a run. The generator is checked first, because a saturated one gives no evidence about the target."""
     if not report.is_valid:
         return "void", report.why_invalid or "the generator gave no reason"
     errors = report.failures / report.requests if report.requests else 1.0
-    if errors > max_error_rate:
-        return "broke", f"{errors:.2%} of {report.requests} failed, {max_error_rate:.2%} may"
+    if errors > slo.max_error_rate:
+        return "broke", f"{errors:.2%} of {report.requests} requests failed and {slo.max_error_rate:.2%} may"
     if report.p95_ms is None:
         return "void", f"{report.answered} answers are too few for p95"
-    if report.p95_ms > slo_p95_ms:
-        return "broke", f"p95 {report.p95_ms:.0f} ms > {slo_p95_ms:g} ms (n = {report.answered})"
-    return "kept", f"p95 {report.p95_ms:.0f} ms ≤ {slo_p95_ms:g} ms (n = {report.answered})"
+    if report.p95_ms > slo.p95_ms:
+        return "broke", f"p95 {report.p95_ms:.0f} ms > {slo.p95_ms:g} ms (n = {report.answered})"
+    return "kept", f"p95 {report.p95_ms:.0f} ms ≤ {slo.p95_ms:g} ms (n = {report.answered})"

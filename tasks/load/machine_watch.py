@@ -1,7 +1,7 @@
-"""Looks at this machine while a load test runs: pressure, steal, other programs' processor time, lateness.
+"""Monitors this machine during a load test: pressure, steal, other programs' processor time, scheduling delays.
 
-The kernel's figures come from /proc (Linux; elsewhere only lateness is watched), the embedded AWS's from its own pulse
-(`/_localaws/pulse`). Nothing is changed anywhere.
+The kernel's figures come from /proc on Linux; elsewhere only delays are measured. The embedded AWS reports its own
+delays at `/_localaws/pulse`. The module only reads.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ NAP_SECONDS = 0.02
 REST_SECONDS = 2.0
 PULSE_SECONDS = 2.0
 FULL_SHARE = 0.75
-"""The share of busy processor time from which on programs take it from each other."""
+"""Above this share of busy processor time, programs take processor time from each other."""
 _PRESSURES = {"cpu_pressure": "cpu", "memory_pressure": "memory", "io_pressure": "io"}
 
 
 @dataclass
 class MachineWatch:
-    """Takes a look every half second until its `with` block ends; `samples` has them in the order of their ends."""
+    """Takes a sample every half second until its `with` block ends. `samples` are in the order of their end times."""
 
     settings: Settings
     samples: list[MachineSample] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
-        """Begin to look."""
+        """Start the sampling thread."""
         self._thread = threading.Thread(target=self._run, name="machine watch", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Look once more and end."""
+        """Take a last sample and end the thread."""
         self._over.set()
         self._thread.join(10.0)
 
     def _run(self) -> None:
-        pulsed = self._take_pulse(time.time())  # the embedded AWS watches itself from the first question on
+        pulsed = self._take_pulse(time.time())  # the embedded AWS measures itself after the first request only
         kernel = KernelFigures(self.settings)
         while not self._over.is_set():
-            late_ms = self._doze(PERIOD_SECONDS)
+            late_ms = self._sleep_measuring_lateness(PERIOD_SECONDS)
             self.samples.append(
                 MachineSample(time.time(), kernel.seconds(), {**kernel.read(), "watch_late_ms": late_ms})
             )
@@ -62,8 +62,8 @@ class MachineWatch:
                 pulsed = self._take_pulse(pulsed)
         self._take_pulse(pulsed)
 
-    def _doze(self, seconds: float) -> float:
-        """Sleep in short naps; return by how many milliseconds the worst of them was too long."""
+    def _sleep_measuring_lateness(self, seconds: float) -> float:
+        """Sleep in short steps; return how many milliseconds too long the longest step was."""
         worst, end = 0.0, time.perf_counter() + seconds
         while (begun := time.perf_counter()) < end and not self._over.is_set():
             time.sleep(NAP_SECONDS)
@@ -71,7 +71,7 @@ class MachineWatch:
         return 1000 * worst
 
     def _take_pulse(self, since: float) -> float:
-        """Add what the embedded AWS says of the time since then; return from when on to ask the next time."""
+        """Add the embedded AWS's own samples since a Unix time; return the time from which to ask next."""
         now = time.time()
         samples = read_pulse(self.settings, since)
         self.samples.extend(samples)
@@ -79,21 +79,21 @@ class MachineWatch:
 
 
 def watch_at_rest(settings: Settings, seconds: float = REST_SECONDS) -> Bounds:
-    """Watch the machine while kennel itself does nothing, and return the bounds that follow."""
+    """Monitor the machine while kennel is idle, and return the bounds that follow from its noise."""
     return Bounds.from_rest(samples_at_rest(settings, seconds))
 
 
 def samples_at_rest(
     settings: Settings, seconds: float = REST_SECONDS, sleep: Callable[[float], None] = time.sleep
 ) -> list[MachineSample]:
-    """Return what is seen in so many seconds in which kennel itself does nothing."""
+    """Return the samples of so many seconds in which kennel is idle."""
     with MachineWatch(settings) as watch:
         sleep(seconds)
     return watch.samples
 
 
 def read_pulse(settings: Settings, since: float) -> list[MachineSample]:
-    """Return how late the embedded AWS and its model servers were since a Unix time; nothing on another AWS."""
+    """Return the delays of the embedded AWS and its model servers since a Unix time; an empty list on real AWS."""
     answer = ask_embedded_aws(settings, f"{LOCAL_PULSE_PATH}?since={since:.3f}")
     rows = answer.get("buckets", ()) if isinstance(answer, dict) else ()
     return [sample for row in rows if (sample := _pulse_sample(row)).values]
@@ -102,25 +102,25 @@ def read_pulse(settings: Settings, since: float) -> list[MachineSample]:
 def _pulse_sample(row: Mapping[str, float | None]) -> MachineSample:
     named = {"loop_late_ms": row.get("loop_lag_ms"), "instance_late_ms": row.get("instance_lag_ms")}
     at = row["at"]
-    assert at is not None, "each bucket has its time"
+    assert at is not None, "each bucket has a time"
     return MachineSample(at + 0.25, 0.25, {name: value for name, value in named.items() if value is not None})
 
 
 class KernelFigures:
-    """Shares of the time since the last reading, from /proc; a figure that this kernel lacks is left out."""
+    """Reads shares of the time since the last reading from /proc. A figure that this kernel lacks is left out."""
 
     def __init__(self, settings: Settings) -> None:
-        """Begin the first interval."""
+        """Start the first interval."""
         self._family = OwnProcesses(own_process_marks(settings))
         self._began = time.perf_counter()
         self._before = self._totals()
 
     def seconds(self) -> float:
-        """Return how long the present interval has lasted."""
+        """Return the length of the current interval so far."""
         return time.perf_counter() - self._began
 
     def read(self) -> dict[str, float]:
-        """End the interval, begin the next, and return the figures of the one that ended."""
+        """Return the figures of the current interval and start the next one."""
         length, now = self.seconds(), self._totals()
         self._began = time.perf_counter()
         before, self._before = self._before, now
@@ -130,12 +130,12 @@ class KernelFigures:
         if "busy" in shares:
             busy = shares.pop("busy")
             others = busy - own / length / usable_processors()
-            # Beside idle processors, other programs take nothing from us.
+            # With idle processors left, other programs take nothing from kennel.
             shares["other_cpu"] = others if busy > FULL_SHARE else 0.0
         return {name: min(1.0, max(0.0, share)) for name, share in shares.items()}
 
     def _totals(self) -> dict[str, float]:
-        """Return seconds since the machine started: waited, busy and stolen (each of one processor), our own."""
+        """Return seconds since boot: waiting, busy and stolen (mean of the processors), and kennel's own."""
         found = {name: total for name, kind in _PRESSURES.items() if (total := _pressure_seconds(kind)) is not None}
         with contextlib.suppress(OSError, ValueError, IndexError):
             busy, stolen = _processor_seconds()
@@ -144,10 +144,10 @@ class KernelFigures:
 
 
 def own_process_marks(settings: Settings) -> tuple[bytes, ...]:
-    """Return what the environment of this kennel's own processes holds: another home's are others' work.
+    """Return the environment entries that mark this kennel's own processes. Those of another home count as others'.
 
-    `KENNEL_OWNER` is what `kennel.servers.processes` gives to all that it starts, `LOCALAWS_OWNER` what the embedded
-    AWS gives, the plan's path what `tasks.load.generator` gives to the load generator.
+    `kennel.servers.processes` sets `KENNEL_OWNER` for all processes that it starts, the embedded AWS sets
+    `LOCALAWS_OWNER`, and `tasks.load.locust_process` sets the plan's path for the load generator.
     """
     home = settings.home.resolve()
     owner = os.environ.get("KENNEL_OWNER", str(home))
@@ -156,23 +156,23 @@ def own_process_marks(settings: Settings) -> tuple[bytes, ...]:
 
 
 def embedded_aws_home(settings: Settings) -> str | None:
-    """Return the home of the embedded AWS that answers, None where there is none."""
+    """Return the home folder of the running embedded AWS, or None without one."""
     answer = ask_embedded_aws(settings, LOCAL_HEALTH_PATH)
     return str(answer["home"]) if isinstance(answer, dict) and "home" in answer else None
 
 
 class OwnProcesses:
-    """Processor time of kennel, the embedded AWS and the load generator: told by marks in their environment."""
+    """Measures the processor time of kennel, the embedded AWS and the load generator, found by environment marks."""
 
     def __init__(self, marks: tuple[bytes, ...]) -> None:
-        """Know no process yet."""
+        """Start without any known process."""
         self._marks = marks
         self._is_own: dict[int, bool] = {}
         self._last: dict[int, float] = {}
         self._ended = 0.0
 
     def cpu_seconds(self) -> float:
-        """Return the seconds that all of them have used, those that ended meanwhile included as last seen."""
+        """Return the seconds that all of them have used. Ended processes count with their last known value."""
         pids = set(psutil.pids())
         self._is_own = {pid: self._is_own.get(pid) or _carries_mark(pid, self._marks) for pid in pids}
         now = {pid: used for pid, own in self._is_own.items() if own and (used := _used(pid)) is not None}
@@ -200,7 +200,7 @@ def _used(pid: int) -> float | None:
 
 
 def _pressure_seconds(kind: str) -> float | None:
-    """Return the seconds in which at least one task waited, from pressure stall information (Linux 4.20, PSI)."""
+    """Return the seconds in which at least one task waited, from Linux's pressure stall information (since 4.20)."""
     try:
         first = Path(f"/proc/pressure/{kind}").read_text().splitlines()[0]
         return int(first.rpartition("total=")[2]) / 1e6

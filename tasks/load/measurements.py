@@ -1,8 +1,8 @@
-"""Everything that a scaling plan rests on, measured on one instance with scaling suspended, kept in `ladder.json`.
+"""Measures everything that a scaling plan depends on, on one instance with scaling suspended; saves `ladder.json`.
 
-Before it, the machine is watched at rest. A ladder of rates gives MAX_RPS and the endpoint's service time; a further
-instance, added by hand, its start-up time, and on the embedded AWS what this machine carries with both; a run through
-the function its durations, which Lambda itself reports. Whatever was suspended is resumed at the end.
+First the machine is monitored at rest. A ladder of rates gives MAX_RPS and the endpoint's service time. Adding a second
+instance gives the start-up time and, on the embedded AWS, the rate that this machine carries with both. A run through
+the function gives its durations, which Lambda reports. Scaling is resumed at the end if it was suspended here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tasks.load.disturbance import EXTERNAL_SIGNALS, Bounds
 from tasks.load.generator import GeneratorOptions, LoadStage, run_load_test
 from tasks.load.ladder import WARM_UP_SECONDS, LadderRun
 from tasks.load.machine_watch import MachineWatch, samples_at_rest, watch_at_rest
-from tasks.load.rungs import SAMPLES, Ceiling, Ladder, LadderRules
+from tasks.load.rungs import SAMPLES, Ceiling, Ladder, LadderRules, Slo
 from tasks.run.aws import Aws
 from tasks.run.clock import AwsClock
 from tasks.run.errors import StageFailed
@@ -37,7 +37,7 @@ from tasks.serving.spares import wait_for_spares
 
 FOLDER = "ladder"
 FUNCTION_SHARE = 0.5
-"""Of MAX_RPS: the function is measured while the endpoint behind it is not its bottleneck."""
+"""The share of MAX_RPS at which the function is measured, so that the endpoint behind it is not the bottleneck."""
 RISE_SECONDS = 2.0
 MOST_FUNCTION_RUNS = 3
 COLD_START_DAYS = 7.0
@@ -45,7 +45,7 @@ COLD_START_DAYS = 7.0
 
 @dataclass(frozen=True)
 class LadderRecord(Record, file="ladder.json", called="measured ladder", made_by="loadtest"):
-    """What `runs/<id>/ladder.json` holds; `ceiling` is this machine's, None on real AWS."""
+    """The content of `runs/<id>/ladder.json`. `ceiling` is this machine's, None on real AWS."""
 
     ladder: Ladder
     measured: Measured
@@ -67,13 +67,14 @@ def measure_deployment(
     seed: int = 0,
     bounds: Bounds | None = None,
 ) -> LadderRecord:
-    """Measure one instance and the function; save and return what was found.
+    """Measure one instance and the function; save and return the measurements.
 
     `bounds` define what is disturbed; None: found before the load.
 
     Raises:
-        StageFailed: no rate kept the SLO, the target failed, or Lambda reported nothing.
-        WaitTimedOut: an instance or a run did not come to its end in time.
+        StageFailed: no rate kept the SLO, the target failed, or Lambda's log has no report.
+        Inconclusive: no rate kept the SLO, and a run was void or disturbed.
+        WaitTimedOut: an instance did not serve or a run did not end in time.
         AwsFailed: AWS refused.
     """
     begun = time.perf_counter()
@@ -85,8 +86,7 @@ def measure_deployment(
         run_dir=run.folder,
         endpoint=endpoint,
         images=images,
-        slo_p95_ms=traffic.slo_p95_ms,
-        max_error_rate=traffic.max_error_rate,
+        slo=Slo(traffic.slo_p95_ms, traffic.max_error_rate),
         rules=rules or LadderRules(),
         processes=processes,
         seed=seed,
@@ -112,7 +112,7 @@ def measure_deployment(
 
 @contextmanager
 def scaling_suspended(aws: Aws, endpoint: EndpointRef) -> Iterator[None]:
-    """Keep Application Auto Scaling from changing the endpoint inside the block.
+    """Suspend the endpoint's scaling inside the block.
 
     Raises:
         AwsFailed: AWS refused.
@@ -131,15 +131,16 @@ def scaling_suspended(aws: Aws, endpoint: EndpointRef) -> Iterator[None]:
 
 @contextmanager
 def second_instance(aws: Aws, endpoint: EndpointRef) -> Iterator[float]:
-    """Give how long a second instance took to serve, in AWS's seconds; it serves inside the block, and is taken away.
+    """Run a second instance inside the block; yield the seconds of AWS time that it took until it served.
 
     Raises:
-        StageFailed, WaitTimedOut: it did not come up.
+        StageFailed: the endpoint failed during the change.
+        WaitTimedOut: the second instance did not serve in time.
         AwsFailed: AWS refused.
     """
     try:
         seconds = AwsClock.from_settings(aws.settings).aws_seconds(set_instance_count(aws, endpoint, 2))
-        say(f"ladder: one more instance serves after {seconds:.0f} s of AWS's")
+        say(f"ladder: a second instance served after {seconds:.0f} s of AWS time")
         yield seconds
     finally:
         set_instance_count(aws, endpoint, 1)
@@ -148,10 +149,12 @@ def second_instance(aws: Aws, endpoint: EndpointRef) -> Iterator[float]:
 def measure_function_undisturbed(
     aws: Aws, run: LadderRun, function: FunctionRef, ladder: Ladder, bounds: Bounds
 ) -> tuple[list[InvocationReport], list[InvocationReport], str]:
-    """Measure the function, again if other programs disturbed it; return also what still did, "" for nothing.
+    """Measure the function, and repeat it while other programs disturb it; return also what still did ("" for nothing).
 
     Raises:
-        As `measure_function`.
+        StageFailed: the run failed, or Lambda's log reports no invocation or no cold start.
+        Inconclusive: the run is void because the generator was the bottleneck.
+        AwsFailed: AWS refused.
     """
     for attempt in range(1, MOST_FUNCTION_RUNS + 1):
         with MachineWatch(aws.settings) as watch:
@@ -163,19 +166,20 @@ def measure_function_undisturbed(
             or bounds.exceeded(samples_at_rest(aws.settings), EXTERNAL_SIGNALS)
         ):
             break
-        say(f"ladder: the function is measured again, it was disturbed: {disturbed}")
+        say(f"ladder: the function is measured again, because other programs disturbed it: {disturbed}")
     return reports, cold, f"the function: {disturbed}" if disturbed else ""
 
 
 def measure_function(
     aws: Aws, run: LadderRun, function: FunctionRef, ladder: Ladder
 ) -> tuple[list[InvocationReport], list[InvocationReport]]:
-    """Send a moderate rate through the function; return Lambda's reports of warm invocations, and of cold starts.
+    """Send a moderate rate through the function; return Lambda's reports of warm invocations and of cold starts.
 
-    The rate rises in two steps before it counts, so that environments do not all start in the same moment.
+    The rate rises in two unmeasured steps first, so that the environments do not all start at the same moment.
 
     Raises:
-        StageFailed: the run is void or failed, or Lambda reported no invocation or no cold start.
+        StageFailed: the run failed, or Lambda's log reports no invocation or no cold start.
+        Inconclusive: the run is void because the generator was the bottleneck.
         AwsFailed: AWS refused.
     """
     assert ladder.best is not None, "a ladder without MAX_RPS has raised"
@@ -218,16 +222,16 @@ def measured_from(
     settings: Settings,
     source: str,
 ) -> Measured:
-    """Return the figures of a plan; `startup_seconds` are AWS's.
+    """Return the measurements for a plan. `startup_seconds` is in AWS time.
 
     Raises:
-        StageFailed: there is no MAX_RPS, or too few samples for the function's p95.
+        StageFailed: there are too few samples for the function's p95.
     """
     best, lowest = ladder.best, ladder.lowest
     assert best is not None and lowest is not None and lowest.p50_ms and lowest.p95_ms, "kept rungs have percentiles"
     if len(reports) < SAMPLES // 2:
         why = f"{len(reports)} REPORT lines are too few for a p95"
-        raise StageFailed("load ladder", "the function's duration", why, "the same command again")
+        raise StageFailed("load ladder", "the function's duration is unknown", why, "run the same command again")
     durations, n = [each.duration_ms for each in reports], len(reports)
     inits = [each.init_ms for each in cold if each.init_ms is not None]
     return Measured(

@@ -1,4 +1,4 @@
-"""What a person may choose for a load test: a frozen, bounded record like those of `tasks.run.options`."""
+"""Defines the options of a load test as frozen, bounded records like those of `tasks.run.options`."""
 
 from __future__ import annotations
 
@@ -16,44 +16,42 @@ Rate = Annotated[float, Field(gt=0.0, le=10_000.0)]
 
 
 class SendingOptions(Options):
-    """What is sent, where and how."""
+    """The requests to send: where, how fast and how long."""
 
-    mode: Annotated[
-        Mode, Field(description="One rate, or a scaling plan: measured, derived, applied, put to the test.")
-    ] = "steady"
-    through: Annotated[Through, Field(description="Which way requests go.")] = "function"
+    mode: Annotated[Mode, Field(description="Send at one rate, or measure, apply and check a scaling plan.")] = "steady"
+    through: Annotated[Through, Field(description="The way that requests go.")] = "function"
     rate_per_second: Annotated[Rate, Field(description="Requests a second (steady).")] = 10.0
     seconds: Annotated[float, Field(ge=1.0, le=3600.0, description="How long (steady).")] = 30.0
     processes: Annotated[int, Field(ge=1, le=64, description="Load generators that share the rate.")] = 1
-    seed: Annotated[int, Field(description="Of the arrivals.")] = 0
+    seed: Annotated[int, Field(description="Seed of the random arrivals.")] = 0
 
 
 class ScalingOptions(Options):
-    """What a scaling plan is derived from and held against; only the mode `checked` looks at it."""
+    """The options of a scaling plan and its check, which only the mode `checked` uses."""
 
     traffic: Annotated[
         Traffic | None,
-        Field(description="What the deployment has to carry; none is the demo's, on the embedded AWS only."),
+        Field(description="The traffic to carry; without it the demo's, on the embedded AWS only."),
     ] = None
     safety_factor: Annotated[
         float | None,
-        Field(ge=0.05, le=0.95, description="The share of MAX_RPS that is aimed at; AWS: start at 0.5."),
+        Field(ge=0.05, le=0.95, description="The share of MAX_RPS to aim at; AWS advises 0.5 at first."),
     ] = None
     ladder_first_rps: Annotated[Rate | None, Field(description="The ladder's first rate.")] = None
     overrides: Annotated[
-        Mapping[str, float], Field(description="Numbers of the plan by name, by hand, to be judged.")
+        Mapping[str, float], Field(description="Numbers of the plan that are set by hand, by name.")
     ] = {}
-    remeasures: Annotated[bool, Field(description="Climb the ladder anew.")] = True
+    remeasures: Annotated[bool, Field(description="Measure the capacity again.")] = True
     pace: Annotated[
         float, Field(ge=0.1, le=1.0, description="The share of the demo's traffic that fits this machine.")
     ] = 1.0
 
 
 class LoadOptions(ScalingOptions, SendingOptions):
-    """A load test of what a run deployed."""
+    """The options of a load test of a run's deployment."""
 
 
 class PipelineLoadOptions(LoadOptions):
-    """The load test that ends a pipeline: a shorter one."""
+    """The options of the shorter load test at the end of a pipeline."""
 
     seconds: Annotated[float, Field(ge=1.0, le=3600.0, description="How long (steady).")] = 10.0

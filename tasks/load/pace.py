@@ -1,9 +1,9 @@
-"""How fast this machine is just now, and the demo that fits it: the same story, with smaller numbers on a slow machine.
+"""Measures this machine's present speed, so that the demo can use lower rates on a slow machine.
 
-Two seconds of the kind of work that serving is (parsing, hashing, compressing) on each processor at once, beside
-whatever else runs, against what a machine did on which the demo's own numbers hold. Everything of the story scales with
-that pace: at half of it, half the rates, twice the time that a request takes at least, and a clock half as fast, so
-that as many requests fall into a minute of AWS's.
+For two seconds each processor does work like that of serving (parsing, hashing, compressing), beside everything else
+that runs. The result is compared with a reference machine on which the demo's own numbers hold. All of the demo's
+numbers scale with that pace: at half of it, rates are halved, the shortest request time doubles and the AWS clock runs
+half as fast, so that a minute of AWS time holds as many requests.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tasks.run.machine import usable_processors
 SECONDS = 2.0
 START_SECONDS = 10.0
 REFERENCE_UNITS = 5500.0
-"""What the demo is made for. Two quiet processors of an Intel Xeon with AMX did 5,600 to 6,200 (n = 7, 2026-11-28)."""
+"""The demo's reference speed. Two idle processors of an Intel Xeon with AMX did 5,600 to 6,200 (n = 7, 2026-11-28)."""
 STEPS = (1.0, 0.7, 0.5, 0.35, 0.25)
 ENOUGH = 0.85
-"""A machine this near to the next step is given it: the demo leaves room for more than that."""
+"""A machine that reaches this share of a step gets the step; the demo's reserve is larger than the difference."""
 _WORK = """
 import hashlib, json, sys, time, zlib
 content = json.dumps([{"label": f"class-{n}", "score": n / 7} for n in range(200)]).encode()
@@ -37,7 +37,7 @@ print(units / (time.perf_counter() - begun))
 
 @dataclass(frozen=True)
 class Pace:
-    """What was measured: `units` of work a second on `processors` at once, and the `share` of the demo that fits."""
+    """The measured speed: `units` of work a second on `processors` at once, and the `share` of the demo's numbers."""
 
     units: float
     processors: int
@@ -53,10 +53,10 @@ class Pace:
 
 
 def measure_pace(seconds: float = SECONDS) -> Pace:
-    """Compute on every processor for so long, and return what came of it.
+    """Compute on every processor for so many seconds and return the measured speed.
 
     Raises:
-        WaitTimedOut: a process did not start or end.
+        WaitTimedOut: a process did not start or end in time.
     """
     processors = usable_processors()
     command = [sys.executable, "-I", "-S", "-c", _WORK, str(seconds)]
@@ -65,7 +65,7 @@ def measure_pace(seconds: float = SECONDS) -> Pace:
         units = sum(float(worker.communicate(timeout=seconds + START_SECONDS)[0]) for worker in workers)
     except (subprocess.TimeoutExpired, ValueError) as error:
         why = f"a process that computes for {seconds:g} s gave no result within {seconds + START_SECONDS:g} s"
-        raise WaitTimedOut("the machine's pace", "it could not be measured", why, "kennel demo, again") from error
+        raise WaitTimedOut("the machine's pace", "it could not be measured", why, "run kennel demo again") from error
     finally:
         for worker in workers:
             worker.kill()
@@ -73,5 +73,5 @@ def measure_pace(seconds: float = SECONDS) -> Pace:
 
 
 def demo_share(units: float) -> float:
-    """Return the largest step of the demo's numbers that a machine of so many units a second carries."""
+    """Return the share of the demo's numbers for a machine of so many units a second: one of `STEPS`."""
     return next((step for step in STEPS if units / REFERENCE_UNITS >= ENOUGH * step), STEPS[-1])

@@ -1,8 +1,8 @@
-"""The traffic that a plan is checked with: baseline, rise to the peak, a spike beyond, and back, as stages of one run.
+"""Makes the load profile that checks a plan: baseline, rise to the peak, spike and return, as stages of one run.
 
-How long each stage lasts follows from the plan's own predictions: the rise is held until the peak's instances should
-serve at the latest, the way back until the baseline's should. Durations of AWS's clock are converted, and whole seconds
-long, so that every second belongs to one stage. `profile_for` is pure.
+The length of each stage follows from the plan's predictions: the rise lasts until the peak's instances should serve at
+the latest, and the return until the fleet should be back at the baseline's. Durations in AWS time are converted to
+whole real seconds, so that every second belongs to one stage. `profile_for` is pure.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from tasks.scaling.choice import ScalingPlan
 
 PERIODS_OUT = 3
 SHARE_SAMPLES = 64
-"""So many requests tell a share of them to within three tenths (`MAX_SAMPLING_ERROR`), with some to spare."""
+"""This many requests keep a share's sampling error below `MAX_SAMPLING_ERROR`, with a reserve."""
 MOST_RAMP_STEPS = 60
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Stages named baseline, ramp, peak, spike and return, in real seconds; the ramp may have many steps."""
+    """The stages baseline, ramp, peak, spike and return, in real seconds. The ramp may have many steps."""
 
     stages: tuple[LoadStage, ...]
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """The duration of the profile in seconds."""
         return sum(stage.seconds for stage in self.stages)
 
     def span(self, name: str) -> tuple[float, float]:
-        """Return when the stages of a name begin and end, in seconds from the beginning.
+        """Return when the stages of a name begin and end, in seconds from the start of the profile.
 
         Raises:
-            KeyError: there is no such stage.
+            KeyError: the profile has no such stage.
         """
         begin, found = 0.0, list[tuple[float, float]]()
         for stage in self.stages:
@@ -60,7 +60,7 @@ class Profile:
         """Return the profile up to the end of a stage.
 
         Raises:
-            KeyError: there is no such stage.
+            KeyError: the profile has no such stage.
         """
         end = self.span(name)[1]
         return Profile(tuple(each for each, begin in zip(self.stages, self._begins(), strict=True) if begin < end))
@@ -69,7 +69,7 @@ class Profile:
         return [0.0, *itertools.accumulate(stage.seconds for stage in self.stages[:-1])]
 
     def rises_above(self, rps: float) -> float | None:
-        """Return when the rate is above `rps` for the first time, None if it never is."""
+        """Return when the rate first exceeds `rps`, or None if it never does."""
         begin = 0.0
         for stage in self.stages:
             if stage.rate_per_second > rps:
@@ -123,13 +123,13 @@ def run_profile(
     say: Say = say,
     sleep: Callable[[float], None] = time.sleep,
 ) -> LoadReport:
-    """Run the profile as one load test, begun with a minute of AWS's so that its sums hold nothing of before.
+    """Run the profile as one load test, started with a new minute of AWS time so that no earlier request is counted.
 
-    A void run, or one whose target failed, is returned as such: the verdicts say so.
+    The report of a run whose target failed is returned too, because the verdicts judge it.
 
     Raises:
         StageFailed: the generator left no result.
-        WaitTimedOut: it did not end in time.
+        WaitTimedOut: the generator did not end in time.
         SettingsRefused: a rate or duration is out of bounds.
     """
     clock, first = AwsClock.from_settings(aws.settings), profile.stages[0]

@@ -1,6 +1,6 @@
-"""What a load test's figures become: the record, a table that a person reads, an error when they are worth nothing.
+"""Turns a load test's raw figures into a `LoadReport`, a line or a table, and raises when the run is invalid.
 
-Pure; reads and writes no file.
+The functions are pure: they read and write no file.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ FILES = {
     "csv_history": "locust_stats_history.csv",
     "log": "locust.log",
 }
-"""What a run leaves in `runs/<id>/loadtest/`: Locust's report, CSVs and log, and our figures."""
+"""The files of a load test in `runs/<id>/loadtest/`: Locust's report, CSVs and log, and kennel's figures."""
 
 RETRY = "run the same command again on a quieter machine, or with another rate"
 
 
 @dataclass(frozen=True)
 class LoadTestIdentity(Record, file="loadtest-of.json", called="tested deployment", made_by="pipeline"):
-    """What a load test was made of; another deployment, rate, time, mode or traffic statement is another test."""
+    """The deployment and the options of a load test. A test with another value in any field is a different test."""
 
     config_name: str
     function_version: str
@@ -50,7 +50,7 @@ class LoadTestIdentity(Record, file="loadtest-of.json", called="tested deploymen
 
 
 def load_report_from(content: Mapping[str, Any], folder: Path, *, time_scale: float, wall_seconds: float) -> LoadReport:
-    """Return the record of a run from the generator's `loadtest.json` in `folder`."""
+    """Return the record of a load test from the content of the generator's `loadtest.json` in `folder`."""
     rates, requests, latency = content["rate_per_second"], content["requests"], content["latency_ms"]
     values = {p["percentile"]: p["value_ms"] for p in latency["percentiles"]}
     lag = {p["percentile"]: p["value_ms"] for p in content["lag_ms"]["percentiles"]}
@@ -89,10 +89,10 @@ def load_report_from(content: Mapping[str, Any], folder: Path, *, time_scale: fl
 
 
 def raise_if_invalid(report: LoadReport) -> None:
-    """Refuse a run that says nothing about the target.
+    """Raise when a run is no evidence about the target.
 
     Raises:
-        StageFailed: the target is dead, or nothing succeeded or was sent.
+        StageFailed: the target failed, or no request was sent or succeeded.
         Inconclusive: the generator was the bottleneck.
     """
     if report.why_failed:
@@ -103,7 +103,7 @@ def raise_if_invalid(report: LoadReport) -> None:
 
 
 def report_markdown(report: LoadReport) -> str:
-    """Return the report as Markdown, with the number of samples behind every percentile."""
+    """Return the report as a Markdown table, with the number of samples behind every percentile."""
     rows = [
         ("target", f"{report.kind} {report.target}"),
         ("run", _state(report)),
@@ -121,7 +121,7 @@ def report_markdown(report: LoadReport) -> str:
 
 
 def load_text(load: LoadReport) -> str:
-    """Return a load test in one line: what was sent and became of it, latencies of the answered, the generator."""
+    """Return a load test in one line: requests, rates, latencies of the answered ones, and the generator's state."""
     named = {"p50": load.p50_ms, "p90": load.p90_ms, "p95": load.p95_ms, "p99": load.p99_ms}
     shown = ", ".join(f"{name} {value:.1f} ms" for name, value in named.items() if value is not None)
     latency = f"of the answered: {shown}" if shown else "too few answers for percentiles"
@@ -131,7 +131,7 @@ def load_text(load: LoadReport) -> str:
 
 
 def load_json(load: LoadReport | None) -> dict[str, object] | None:
-    """Return what `--json` prints of a load test, None of none; percentiles in ms, of the answered requests."""
+    """Return the JSON content that `--json` prints for a load test; percentiles are in ms, of answered requests."""
     if load is None:
         return None
     return {
@@ -148,7 +148,7 @@ def load_json(load: LoadReport | None) -> dict[str, object] | None:
 
 
 def _generator(report: LoadReport) -> str:
-    """Say what `is_valid` means, which is nothing of the target: a run with failures may have it."""
+    """Return whether the generator kept up. This says nothing about the target: a valid run may have failures."""
     return "the generator kept up" if report.is_valid else f"void, the generator did not keep up: {report.why_invalid}"
 
 
@@ -165,7 +165,7 @@ def _percentiles(report: LoadReport) -> list[tuple[str, float | None]]:
 
 def _latency(value_ms: float | None, samples: int) -> str:
     if value_ms is None:
-        return f"not told: too few samples (n = {samples})"
+        return f"too few samples (n = {samples})"
     return f"{value_ms:.1f} ms (n = {samples})"
 
 

@@ -1,8 +1,9 @@
-"""The decisions of a ladder of rates: which rate next, which one counts as MAX_RPS, when to stop. Pure; runs nothing.
+"""Decides the rates of a load ladder: the next rate, which one counts as MAX_RPS, and when to stop. It is pure.
 
-Rates rise by a factor until one breaks the SLO, then the gap between the last that kept it and the first that broke it
-is halved (geometrically) until it is small enough. A void rung says nothing about the target, because the generator was
-the bottleneck or other programs took the machine: it is repeated once, then the ladder stops and says why.
+Each rung of the ladder is a short run at one rate. Rates rise by a factor until one breaks the SLO; then the gap
+between the last rate that kept it and the first that broke it is bisected geometrically until it is small enough. A
+void rung is no evidence about the target, because the generator was the bottleneck or other programs disturbed it. It
+is repeated once; then the ladder stops and says why.
 """
 
 from __future__ import annotations
@@ -16,12 +17,20 @@ from tasks.run.errors import SettingsRefused
 
 Verdict = Literal["kept", "broke", "void"]
 SAMPLES = 170
-"""p95 needs 130 answers (MLPerf's early-stopping rule); arrivals are random, so 170 are asked for."""
+"""p95 needs 130 answers (MLPerf's early-stopping rule). The number of arrivals is random, so a rung aims at 170."""
+
+
+@dataclass(frozen=True)
+class Slo:
+    """The limits that a rung has to keep: the p95 of the answered requests, and the share of failed requests."""
+
+    p95_ms: float
+    max_error_rate: float
 
 
 @dataclass(frozen=True)
 class LadderRules:
-    """How a ladder is climbed. Rates are requests/s, durations real seconds.
+    """The rules of a ladder. Rates are in requests/s, durations in real seconds.
 
     Raises (constructing):
         SettingsRefused: a rule is out of bounds.
@@ -43,16 +52,16 @@ class LadderRules:
             raise SettingsRefused("load ladder", str(self), why, "choose rules within these bounds")
 
     def seconds(self, rps: float) -> float:
-        """Return how long a rung lasts, so that p95 may be told of it."""
+        """Return the duration of a rung that is long enough for its p95."""
         return math.ceil(10 * max(self.least_seconds, SAMPLES / rps)) / 10
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One short run. `rps` was asked for, `achieved_rps` was sent; `why` says what broke or voided it.
+    """A short run at one rate: `rps` was requested and `achieved_rps` was sent. `why` explains the verdict.
 
-    `mean_ms` is of the answered requests; percentiles are None under their floors of samples, `n` is their number.
-    `disturbed` says what other programs did meanwhile, "" when nothing was seen.
+    `mean_ms` is the mean of the answered requests, and `n` is their number. Percentiles are None with too few samples.
+    `disturbed` says how other programs disturbed the run; it is "" when none did.
     """
 
     number: int
@@ -74,16 +83,16 @@ class Rung:
 
     @property
     def sustained_rps(self) -> float:
-        """The rate that a rung speaks for: what was sent, but no more than was asked for, which chance may exceed."""
+        """The rate that the rung proves: the sent rate, limited to the requested one, which chance may exceed."""
         return min(self.rps, self.achieved_rps)
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """What this machine carries when `instances` serve together: `rps` were answered, `asked_rps` asked for.
+    """The rate that this machine answers when `instances` serve together: `rps` of `asked_rps` requests/s.
 
-    Only the embedded AWS has one: its instances share this machine's processors. It `binds` when an undisturbed run
-    answered clearly less than it was asked for; else the machine carries at least that.
+    Only the embedded AWS has such a ceiling, because its instances share this machine's processors. It `binds` when an
+    undisturbed run answered clearly less than was requested; otherwise the machine carries at least `rps`.
     """
 
     instances: int
@@ -96,9 +105,9 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class Ladder:
-    """Every rung in the order in which it was run, and why no further one was.
+    """All rungs in the order in which they ran, and why the ladder `stopped`.
 
-    `best` kept the SLO, and its `sustained_rps` is MAX_RPS.
+    The `sustained_rps` of `best` is MAX_RPS.
     """
 
     target: str
@@ -109,12 +118,12 @@ class Ladder:
 
     @property
     def best(self) -> Rung | None:
-        """The highest rate that kept the SLO below every one that broke it, None when none did."""
+        """The rung with the highest rate that kept the SLO, below every rate that broke it; None without one."""
         return best_rung(self.rungs)
 
     @property
     def lowest(self) -> Rung | None:
-        """The lowest rate that kept the SLO: nearest to an idle instance."""
+        """The rung with the lowest rate that kept the SLO, which is nearest to an idle instance."""
         return min((rung for rung in self.rungs if rung.verdict == "kept"), key=lambda rung: rung.rps, default=None)
 
 
@@ -123,20 +132,19 @@ def climb(
     rules: LadderRules,
     *,
     target: str,
-    slo_p95_ms: float,
-    max_error_rate: float,
+    slo: Slo,
 ) -> Ladder:
-    """Call `measure(number, rps, seconds)` for one rate after another and return what was found."""
+    """Call `measure(number, rps, seconds)` for one rate after another and return the ladder."""
     rungs: list[Rung] = []
     while True:
         rps, stopped = next_rate(rungs, rules)
         if rps is None:
-            return Ladder(target, slo_p95_ms, max_error_rate, tuple(rungs), stopped)
-        rungs.append(_doubted(measure(len(rungs) + 1, rps, rules.seconds(rps))))
+            return Ladder(target, slo.p95_ms, slo.max_error_rate, tuple(rungs), stopped)
+        rungs.append(_void_if_disturbed(measure(len(rungs) + 1, rps, rules.seconds(rps))))
 
 
-def _doubted(rung: Rung) -> Rung:
-    """Return a rung that broke beside other programs as void: what it broke by is not known."""
+def _void_if_disturbed(rung: Rung) -> Rung:
+    """Return a disturbed rung that broke the SLO as void, because the cause is not known."""
     if rung.verdict == "broke" and rung.disturbed:
         return replace(rung, verdict="void", why=f"{rung.disturbed}; {rung.why}")
     return rung
@@ -152,11 +160,13 @@ def next_rate(rungs: Sequence[Rung], rules: LadderRules) -> tuple[float | None, 
             return last.rps, ""
         return None, f"the run at {last.rps:.4g}/s was void twice: {last.why}"
     if len(rungs) >= rules.most_rungs:
-        return None, f"{rules.most_rungs} rungs were climbed"
+        return None, f"the limit of {rules.most_rungs} rungs was reached"
     best, broke = best_rung(rungs), _lowest_broken(rungs)
     if broke is None:
         rate = last.rps * rules.factor
-        return (rate, "") if rate <= rules.most_rps else (None, f"{rules.most_rps:g}/s kept the SLO: no more was asked")
+        return (
+            (rate, "") if rate <= rules.most_rps else (None, f"the largest rate of {rules.most_rps:g}/s kept the SLO")
+        )
     if best is None:
         rate = broke / rules.factor
         return (rate, "") if rate >= rules.least_rps else (None, f"not even {broke:.4g}/s kept the SLO")
@@ -166,7 +176,7 @@ def next_rate(rungs: Sequence[Rung], rules: LadderRules) -> tuple[float | None, 
 
 
 def best_rung(rungs: Sequence[Rung]) -> Rung | None:
-    """Return the rung with the highest rate that kept the SLO, among those below every rate that broke it."""
+    """Return the rung with the highest rate that kept the SLO, below every rate that broke it; None without one."""
     broke = _lowest_broken(rungs)
     kept = [rung for rung in rungs if rung.verdict == "kept" and (broke is None or rung.rps < broke)]
     return max(kept, key=lambda rung: rung.rps, default=None)

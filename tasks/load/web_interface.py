@@ -1,7 +1,7 @@
-"""Locust's web interface on loopback, with the target and rates of a load test: a person presses Start.
+"""Runs Locust's web interface on loopback with a load test's target and rates; a person starts the test there.
 
-The same locustfile as headless runs: its plan goes in by a file, and what it measured is in `loadtest-ui/` of the run
-when the interface is ended. Nothing of it outlives the call.
+It uses the same locustfile as headless runs. A file passes the plan to it; its results are in the run's `loadtest-ui/`
+folder when the interface is closed. No process remains after the call.
 """
 
 from __future__ import annotations
@@ -15,30 +15,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.load.generator import (
-    LOCUSTFILE,
-    GeneratorOptions,
-    LoadStage,
-    generator_plan,
-    kill_process_group,
-    locust_environment,
-)
+from tasks.load.generator import GeneratorOptions, LoadStage, generator_plan
+from tasks.load.locust_process import HOST, LOCUSTFILE, free_port, kill_process_group, locust_environment
 from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
 from tasks.run.handle import Run
 from tasks.run.records import EndpointRef, FunctionRef
 from tasks.run.waiting import Say, say
 
 FOLDER = "loadtest-ui"
-HOST = "127.0.0.1"
 PORT = 8089
 START_SECONDS = 60.0
 
 
 class LocustInterface:
-    """A running interface; `url` is where it is. Ends with its `with` block."""
+    """A running web interface at `url`. It is closed when its `with` block ends."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
-        """Keep what was started."""
+        """Store the started process, the address of its page and its folder."""
         self.process = process
         self.url = f"http://{HOST}:{port}"
         self.folder = folder
@@ -48,7 +41,7 @@ class LocustInterface:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it, with everything that it started."""
+        """End Locust and every process that it started."""
         self.process.terminate()
         try:
             self.process.wait(10)
@@ -58,7 +51,7 @@ class LocustInterface:
         self.process.wait()
 
     def wait(self) -> int:
-        """Return Locust's exit status when somebody has ended it."""
+        """Wait until Locust ends and return its exit status."""
         return self.process.wait()
 
 
@@ -73,19 +66,20 @@ def start_locust_interface(
     options: GeneratorOptions | None = None,
     say: Say = say,
 ) -> LocustInterface:
-    """Start the interface and return when it answers; port 0 is any free one.
+    """Start the interface and return when it answers. Port 0 means any free port.
 
     Raises:
+        OwnershipRefused: the target belongs to another account.
         SettingsRefused: the port is taken, or a rate, time or image is out of bounds.
-        StageFailed: the target is dead, or Locust ended.
-        WaitTimedOut: it did not answer within a minute.
+        StageFailed: the target accepts no connections, or Locust ended.
+        WaitTimedOut: the interface did not answer within a minute.
     """
     folder = (run.folder / FOLDER).resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     chosen, stages = replace(options or GeneratorOptions(), processes=1), (LoadStage(rate_per_second, seconds),)
     plan_path = folder / "plan.json"
     plan_path.write_text(json.dumps(generator_plan(run.aws, target, images, stages, chosen, folder), indent=1))
-    free = _free_port(port)
+    free = _require_free(port)
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--web-host", HOST, "--web-port", str(free)]
     with (folder / "locust.log").open("wb") as log:
         process = subprocess.Popen(
@@ -103,7 +97,7 @@ def start_locust_interface(
     except BaseException:
         started.__exit__()
         raise
-    say(f"Locust's page is at {started.url}; press Start there, Ctrl-C here ends it")
+    say(f"Locust's page is at {started.url}; press Start there to begin and Ctrl-C here to end")
     return started
 
 
@@ -112,7 +106,8 @@ def _await_answer(ui: LocustInterface) -> None:
     while time.monotonic() < deadline:
         if ui.process.poll() is not None:
             tail = (ui.folder / "locust.log").read_text(errors="replace")[-1500:]
-            raise StageFailed("loadtest --ui", f"Locust ended with {ui.process.returncode}", tail, "kennel status")
+            what = f"Locust ended with exit code {ui.process.returncode}"
+            raise StageFailed("loadtest --ui", what, tail, "kennel status")
         try:
             socket.create_connection((HOST, int(ui.url.rpartition(":")[2])), timeout=1.0).close()
         except OSError:
@@ -120,15 +115,12 @@ def _await_answer(ui: LocustInterface) -> None:
         else:
             return
     raise WaitTimedOut(
-        "loadtest --ui", "Locust's page", f"no answer in {START_SECONDS:g} s", f"less {ui.folder}/locust.log"
+        "loadtest --ui", "Locust's page", f"it gave no answer in {START_SECONDS:g} s", f"less {ui.folder}/locust.log"
     )
 
 
-def _free_port(port: int) -> int:
-    with socket.socket() as found:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            found.bind((HOST, port))
-        except OSError as error:
-            raise SettingsRefused("loadtest --ui", f"port {port}", str(error), "choose another: --port 0") from error
-        return int(found.getsockname()[1])
+def _require_free(port: int) -> int:
+    try:
+        return free_port(port)
+    except OSError as error:
+        raise SettingsRefused("loadtest --ui", f"port {port}", str(error), "use another port: --port 0") from error

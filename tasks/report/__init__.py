@@ -1,4 +1,4 @@
-"""What a run came to: the summary, its rows and JSON, the Markdown report, the comparison of the two trainings.
+"""Reports a run: its summary, table rows and JSON, the Markdown report, and the comparison of the two trainings.
 
 May import `run`, `account`, `data`, `load`, `sagemaker`, `serving` and `verdicts`.
 """

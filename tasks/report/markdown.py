@@ -1,6 +1,6 @@
-"""The Markdown report of a run, made from its summary; files beside it are named relative to it.
+"""Writes the Markdown report of a run from its summary.
 
-Every figure carries its unit. What a record lacks is left out, not guessed.
+Every figure has its unit. A figure that a record lacks is left out. Paths in the report are relative to it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,22 @@ from tasks.run.records import (
 from tasks.sagemaker.download import download_markdown
 from tasks.verdicts.report import scaling_markdown
 
-NO_LOAD_TEST = "None was made (`--no-loadtest`), or it failed before it left a result."
+NO_LOAD_TEST = "There is no load test: it was switched off (`--no-loadtest`), or it failed without a result."
 
 
 def write_report(summary: RunSummary) -> Path:
-    """Write runs/<id>/report.md and return its path; what lies beside it is named relative to it."""
+    """Write runs/<id>/report.md and return its path.
+
+    Raises:
+        LedgerRefused: a record of the run cannot be read.
+    """
     path = Path(summary.report)
     rows = {name: value for name, value in summary_rows(summary).items() if name != "report"}
     table = [f"| {name} | {value.replace('|', chr(92) + '|')} |" for name, value in rows.items()]
     sections = [
         f"# Run {summary.run_id}",
         "",
-        "Every figure comes from the JSON files beside this report.",
+        "Every figure comes from the JSON files in the folder of this report.",
         "",
         "| | |",
         "|---|---|",
@@ -54,7 +58,7 @@ def write_report(summary: RunSummary) -> Path:
 
 
 def relative_to_report(markdown: str, folder: Path) -> str:
-    """Return Markdown whose links and code spans name files of a run's folder relative to it, which may then move."""
+    """Return the Markdown with paths in links and code spans relative to the run's folder, so that it can be moved."""
     for prefix in {str(folder.absolute()), str(folder.resolve()), str(folder)}:
         for opening in ("](", "`"):
             markdown = markdown.replace(f"{opening}{prefix}/", opening)
@@ -97,7 +101,7 @@ def _ec2_section(model: InstanceModel | None, parity: Parity | None) -> list[str
     if model is None:
         return []
     names = ", ".join(f"`{name}`" for name in model.instance_ids)
-    refused = f" Refused before: {'; '.join(model.refused)}." if model.refused else ""
+    refused = f" EC2 refused before: {'; '.join(model.refused)}." if model.refused else ""
     lines = [
         "## Training on EC2 over SSH",
         "",
@@ -112,10 +116,10 @@ def _ec2_section(model: InstanceModel | None, parity: Parity | None) -> list[str
 
 def _parity_lines(parity: Parity) -> list[str]:
     return [
-        f"Against job `{parity.training_job}`: {parity.verdict}.",
+        f"Compared with job `{parity.training_job}`: {parity.verdict}.",
         "",
         *_side_by_side("measured", parity.figures),
-        *_side_by_side("what replaces what", parity.environment),
+        *_side_by_side("environment", parity.environment),
     ]
 
 
@@ -133,7 +137,7 @@ def _deployment_section(summary: RunSummary) -> list[str]:
         f"{endpoint.instance_type}, in service after {endpoint.seconds:.1f} s.",
         f"Function `{function.name}`, version {function.version}, alias `{function.alias}`, code sha256 "
         f"`{function.code_sha256}`, role `{function.role_name}`.",
-        f"Smoke test through the alias: image `{smoke.image}` of class {smoke.true_label} was called "
+        f"Smoke test through the alias: image `{smoke.image}` of class {smoke.true_label} was classified as "
         f"{smoke.predicted_label} with probability {smoke.score:.4f}; {smoke.labels} labels; {smoke.latency_ms} ms.",
         "",
     ]

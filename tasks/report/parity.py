@@ -1,7 +1,7 @@
-"""SageMaker and EC2 side by side: the same training twice, what came out, what it cost, and what each needed.
+"""Compares a run's training on SageMaker with the same training on EC2: models, figures, costs and environments.
 
-Made from the two stages' records and the two models themselves. Weights are compared number by number: where they are
-equal, so is every prediction. Nothing here decides anything.
+The comparison uses the records of both stages and both models. It compares the weights number by number: equal weights
+give equal predictions. No decision depends on the result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_WEIGHTS_BYTES = 4 * 2**30
 
 @dataclass(frozen=True)
 class ParityRow:
-    """One line of the table: the same thing on either side, in words or with its unit."""
+    """A row of the comparison: the same item for SageMaker and for EC2, in words or with its unit."""
 
     what: str
     sagemaker: str
@@ -36,9 +36,10 @@ class ParityRow:
 
 @dataclass(frozen=True)
 class Parity(Record, file="parity.json", called="comparison of the two trainings", made_by="train_ec2"):
-    """The comparison; `largest_difference` is over all weights, 0.0 means that every prediction is the same.
+    """The result of the comparison.
 
-    `accuracy_difference` is EC2's test accuracy minus SageMaker's, on `test_images` images.
+    `largest_difference` is over all weights; 0.0 means that every prediction is the same. `accuracy_difference` is
+    EC2's test accuracy minus SageMaker's, on `test_images` images.
     """
 
     training_job: str
@@ -52,36 +53,40 @@ class Parity(Record, file="parity.json", called="comparison of the two trainings
 
 
 def compare_with_sagemaker(run: Run, model: InstanceModel) -> Parity | None:
-    """Compare with the run's SageMaker training, once; None, and no record, if it has none.
+    """Compare with the run's SageMaker training and save the result; return None if the run has none.
+
+    A saved comparison of the same two models is returned as it is.
 
     Raises:
-        StageFailed, AwsFailed: as `compare`.
+        StageFailed: a model has no readable weights, or the two networks differ.
+        AwsFailed: S3 refused.
+        LedgerRefused: a record cannot be read.
     """
     sagemaker = run.find(TrainedModel)
     if sagemaker is None:
-        say("compare: this run was not trained on SageMaker, so there is nothing to compare with (kennel run)")
+        say("comparison: this run has no training on SageMaker to compare with (kennel run)")
         return None
     kept = run.find(Parity)
     if kept is not None and (kept.training_job, kept.ec2_job) == (sagemaker.job_name, model.name):
         return kept
     parity = compare(run.aws, sagemaker, model)
     run.keep(parity)
-    say(f"compare: {parity.verdict}")
+    say(f"comparison: {parity.verdict}")
     return parity
 
 
 def compare(aws: Aws, sagemaker: TrainedModel, ec2: InstanceModel) -> Parity:
-    """Compare the two models, fetched from S3 if they are not here.
+    """Compare the two models, which are fetched from S3 unless they are on this machine.
 
     Raises:
-        StageFailed: a model has no readable weights, or the two networks differ in shape.
+        StageFailed: a model has no readable weights, or the two networks differ.
         AwsFailed: S3 refused.
     """
     with tempfile.TemporaryDirectory(prefix="kennel-") as scratch:
         first = _fetched(aws, sagemaker.model_uri, Path(scratch) / "sagemaker.tar.gz")
         here = Path(ec2.archive)
-        is_it = here.is_file() and sha256_of(here) == ec2.model_sha256  # a later attempt may have left another
-        second = here if is_it else _fetched(aws, ec2.model_uri, Path(scratch) / "ec2.tar.gz")
+        is_same = here.is_file() and sha256_of(here) == ec2.model_sha256  # a later attempt may have replaced it
+        second = here if is_same else _fetched(aws, ec2.model_uri, Path(scratch) / "ec2.tar.gz")
         difference = largest_difference(first, second)
     accuracy = ec2.test_accuracy - sagemaker.test_accuracy
     return Parity(
@@ -104,10 +109,10 @@ def _fetched(aws: Aws, uri: str, path: Path) -> Path:
 
 
 def largest_difference(first: Path, second: Path) -> float:
-    """Return the largest absolute difference of any weight of two models, from their model.tar.gz.
+    """Return the largest absolute difference between the weights of two models, given as model.tar.gz files.
 
     Raises:
-        StageFailed: there are no readable weights, or their names or shapes differ.
+        StageFailed: a file has no readable weights, or their names or shapes differ.
     """
     import numpy as np
     from safetensors import SafetensorError
@@ -120,12 +125,13 @@ def largest_difference(first: Path, second: Path) -> float:
             why = f"{type(error).__name__}: {error}"
             raise StageFailed(STAGE, "a model has no readable weights", why, "kennel logs") from error
     if {name: value.shape for name, value in one.items()} != {name: value.shape for name, value in two.items()}:
-        raise StageFailed(STAGE, "the two models are different networks", "names or shapes differ", "kennel status")
+        why = "the names or shapes of their weights differ"
+        raise StageFailed(STAGE, "the two models are different networks", why, "kennel status")
     return max(float(np.abs(one[name].astype(np.float64) - two[name]).max(initial=0.0)) for name in one)
 
 
 def figure_rows(sagemaker: TrainedModel, ec2: InstanceModel) -> tuple[ParityRow, ...]:
-    """Return what was measured on either side, with units."""
+    """Return the measured figures of both trainings, with units."""
     shared = sorted(sagemaker.metrics.keys() & ec2.metrics.keys())
     metrics = [ParityRow(name, f"{sagemaker.metrics[name]:.6g}", f"{ec2.metrics[name]:.6g}") for name in shared]
     phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in ec2.seconds.items())
@@ -139,7 +145,7 @@ def figure_rows(sagemaker: TrainedModel, ec2: InstanceModel) -> tuple[ParityRow,
 
 
 def environment_rows(ec2: InstanceModel) -> tuple[ParityRow, ...]:
-    """Return what replaces what; the script and its arguments are the same."""
+    """Return what the training uses on SageMaker and on EC2. The script and its arguments are the same on both."""
     given = {word.partition("=")[0]: word for word in ec2.command}
     channels = " ".join(given[name] for name in ("--train", "--validation", "--test") if name in given)
     launcher = "torch.distributed.run" if "torch.distributed.run" in ec2.command else "plain script"
@@ -150,7 +156,7 @@ def environment_rows(ec2: InstanceModel) -> tuple[ParityRow, ...]:
             f"training.on_instance over SSH, {launcher}",
         ),
         ("data", "SM_CHANNEL_TRAIN, _VALIDATION, _TEST under /opt/ml/input/data", channels),
-        ("how it gets there", "channels, ShardedByS3Key", "shard i to host i mod n, from S3 with the role, sha256"),
+        ("data transfer", "channels, ShardedByS3Key", "shard i to host i mod n, from S3 with the role, sha256"),
         ("hosts", "/opt/ml/input/config/resourceconfig.json, algo-1 …", "private addresses in spec.json, port 7777"),
         (
             "model",
@@ -162,7 +168,11 @@ def environment_rows(ec2: InstanceModel) -> tuple[ParityRow, ...]:
         ("log and metrics", "CloudWatch Logs, metric regexes", "log.txt by byte offset, meta.json"),
         ("credentials", "execution role of the job", "instance profile, IMDSv2"),
         ("image", "AWS's PyTorch training image", "Deep Learning AMI, /opt/pytorch"),
-        ("the end", "SageMaker ends the instances", "kennel terminates; else the dead-man's switch"),
+        (
+            "end of the instances",
+            "SageMaker ends them",
+            "kennel terminates them; otherwise the dead-man's switch does",
+        ),
     )
     return tuple(ParityRow(*row) for row in rows)
 
@@ -172,13 +182,13 @@ def _verdict(difference: float, accuracy: float, images: int) -> str:
         return f"the same model: every weight is equal, so every prediction on the {images} test images is the same"
     changed = round(abs(accuracy) * images)
     return (
-        f"weights differ by {difference:.3g} at most, test accuracy by {accuracy:+.4f}: {changed} of {images} images "
-        "net; other hardware or another number of ranks rounds differently while embedding"
+        f"the weights differ by at most {difference:.3g} and the test accuracy by {accuracy:+.4f} (net {changed} of "
+        f"{images} images); other hardware or another number of ranks rounds differently while computing features"
     )
 
 
 def _weights(archive: Path, folder: Path) -> Path:
-    """Take the weights, a regular file, out of a model.tar.gz and nothing else."""
+    """Extract only the weights, which have to be a regular file, from a model.tar.gz."""
     folder.mkdir()
     with tarfile.open(archive, "r:gz") as tar:
         member = next((m for m in tar if m.name.removeprefix("./") == WEIGHTS), None)
@@ -194,4 +204,4 @@ def _machines(model: TrainedModel | InstanceModel) -> str:
 
 
 def _usd(cost: float | None) -> str:
-    return "no price known" if cost is None else f"{cost:.4f}"
+    return "unknown" if cost is None else f"{cost:.4f}"

@@ -1,6 +1,6 @@
-"""A run's summary as the rows of a table and as the JSON that the command prints.
+"""Turns a run's summary into the rows of a table and into the JSON that the command prints.
 
-Every figure carries its unit and, for an accuracy, the number of images behind it.
+Every figure has its unit, and an accuracy the number of images behind it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tasks.verdicts.report import checked_rows, scaling_json
 
 
 def summary_rows(summary: RunSummary) -> dict[str, str]:
-    """Return the rows of the table that a run ends with."""
+    """Return the rows of the table that a run prints last."""
     model, data = summary.model, summary.dataset
     low, high = accuracy_interval(model.test_accuracy, model.test_images)
     rows = {
@@ -44,7 +44,7 @@ def summary_rows(summary: RunSummary) -> dict[str, str]:
 
 
 def ec2_rows(model: InstanceModel, parity: Parity | None) -> dict[str, str]:
-    """Return the rows of a training on EC2, and how it compares with SageMaker's where there is one."""
+    """Return the rows of a training on EC2, with its comparison to the training on SageMaker if there is one."""
     low, high = accuracy_interval(model.test_accuracy, model.test_images)
     market = "spot" if model.spot else "on-demand"
     accuracy = f"{model.test_accuracy:.4f} on {model.test_images} images (95 %: {low:.3f} to {high:.3f})"
@@ -59,7 +59,7 @@ def ec2_rows(model: InstanceModel, parity: Parity | None) -> dict[str, str]:
 
 
 def summary_json(summary: RunSummary) -> dict[str, object]:
-    """Return what `kennel run --json` prints."""
+    """Return the JSON content that `kennel run --json` prints."""
     return {
         "run_id": summary.run_id,
         "test_accuracy": summary.model.test_accuracy,
@@ -82,7 +82,7 @@ def summary_json(summary: RunSummary) -> dict[str, object]:
 
 
 def ec2_json(model: InstanceModel, parity: Parity | None) -> dict[str, object]:
-    """Return what `--json` prints of a training on EC2."""
+    """Return the JSON content that `--json` prints for a training on EC2."""
     return {
         "test_accuracy": model.test_accuracy,
         "test_images": model.test_images,

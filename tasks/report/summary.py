@@ -1,4 +1,4 @@
-"""A run's summary, read from the records under runs/<id>/ and from nothing else."""
+"""Reads a run's summary, only from the records in runs/<id>/."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ REPORT = "report.md"
 
 @dataclass(frozen=True)
 class StageTimes(Record, file="pipeline.json", called="finished pipeline", made_by="pipeline"):
-    """How long each stage of the last command took, in seconds of wall time, and where; adopted stages are short.
+    """The wall time in seconds of each stage of the last command, and its machine. Adopted stages are short.
 
-    `inconclusive` says what its load test could not judge and why, "" when nothing was left open.
+    `inconclusive` says what the load test could not judge and why; it is "" when everything was judged.
     """
 
     seconds: dict[str, float]
@@ -30,7 +30,7 @@ class StageTimes(Record, file="pipeline.json", called="finished pipeline", made_
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a finished run comes to; `loadtest`, `ec2`, `parity` and `scaling` are None when that was not done."""
+    """The results of a finished run. `loadtest`, `ec2`, `parity` and `scaling` are None when they were not done."""
 
     run_id: str
     dataset: DatasetRef
@@ -81,7 +81,11 @@ def summarise(run: RunFolder) -> RunSummary:
 
 
 def forget_load_test_of_other_deployment(run: RunFolder, tested: LoadTestIdentity) -> None:
-    """Drop the record of a load test of another deployment than `tested`: the report would show it as this one's."""
+    """Delete the records of a load test of a deployment other than `tested`, which the report must not show.
+
+    Raises:
+        LedgerRefused: a record cannot be read.
+    """
     kept = run.find(LoadTestIdentity)
     if kept is None:
         return

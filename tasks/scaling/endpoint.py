@@ -1,7 +1,7 @@
 """Chooses the endpoint's five scaling numbers: minimum, maximum, target value and the two cooldowns.
 
-`tasks.scaling.sizing` computes the values; this module adds formula, inputs with their sources, predictions and cost.
-It holds pure functions. All seconds are AWS time; all rates are in real time.
+`tasks.scaling.endpoint_sizing` computes the values; this module adds formula, inputs with their sources, predictions
+and cost. It holds pure functions. All seconds are AWS time; all rates are in real time.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from tasks.scaling.choice import Choice, Input, Prediction, Stage
+from tasks.scaling.endpoint_sizing import EndpointSizing, Span, clip
 from tasks.scaling.prices import Prices
 from tasks.scaling.rules import (
     COOLDOWN,
@@ -20,7 +21,6 @@ from tasks.scaling.rules import (
     TARGET_TRACKING,
     Limits,
 )
-from tasks.scaling.sizing import EndpointSizing, Span, clip
 
 _COUNT = "DescribeEndpoint CurrentInstanceCount"
 

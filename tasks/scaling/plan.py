@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from tasks.scaling.choice import Choice, Input, Prediction, ScalingPlan
 from tasks.scaling.endpoint import endpoint_choices
-from tasks.scaling.function import FunctionSizing, function_choices
+from tasks.scaling.endpoint_sizing import EndpointSizing
+from tasks.scaling.function import function_choices
+from tasks.scaling.function_sizing import FunctionSizing
 from tasks.scaling.prices import Prices, list_prices
 from tasks.scaling.rules import NEW_ENVIRONMENTS_PER_SECOND, PERIOD_SECONDS, SCALING_RATE, Limits, ScalingRules
-from tasks.scaling.sizing import EndpointSizing
 from tasks.scaling.traffic import Measured, Traffic
 
 __all__ = [

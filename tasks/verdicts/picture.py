@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.scaling.choice import ScalingPlan
-from tasks.verdicts.observed_values import desired_count_in
 from tasks.verdicts.picture_labels import place_beside, place_centred, row_count
 from tasks.verdicts.profile_observation import DisturbedInterval, Interval, MetricPoint, ProfileObservation
+from tasks.verdicts.scale_out import desired_count_in
 from tasks.verdicts.verdicts import Verdict, verdict_counts
 
 WIDTH_INCHES, HEIGHT_INCHES, DPI = 12.0, 11.0, 110

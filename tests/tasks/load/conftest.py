@@ -1,4 +1,4 @@
-"""The server and the picture of the load generator's own tests."""
+"""Provides the server and the image of the load generator's tests."""
 
 from tests.loadtest.conftest import image, server
 

@@ -1,4 +1,4 @@
-"""What counts as disturbed: bounds that follow from the machine at rest, judged by the worst two seconds."""
+"""Tests what counts as disturbed: bounds follow from the machine at rest, and the worst two seconds are judged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUIET = {"other_cpu": 0.0, "cpu_pressure": 0.02, "io_pressure": 0.0, "steal": 0.
 
 
 def samples(seconds: float, begin: float = 0.0, **values: float) -> list[MachineSample]:
-    """Return half-second looks over a stretch, quiet but for `values`."""
+    """Return samples of half a second over an interval, quiet except for `values`."""
     count = round(seconds / 0.5)
     return [MachineSample(begin + 0.5 * (number + 1), 0.5, {**QUIET, **values}) for number in range(count)]
 
@@ -94,7 +94,7 @@ def test_the_text_names_floor_and_bound_of_each_signal(bounds: Bounds) -> None:
     text = bounds.text()
     assert text.startswith("at rest for 2 s: ") and "waiting for a processor 2% (bound 57%)" in text
     assert "kennel late by 1 ms (bound 101 ms)" in text
-    assert "load generator late by … (not seen at rest, bound 100 ms)" in text
+    assert "load generator late by … (not measured at rest, bound 100 ms)" in text
     assert (bounds.noise_ms, bounds.unnoticed_ms) == (1.0, 101.0)
 
 

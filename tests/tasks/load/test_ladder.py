@@ -1,4 +1,4 @@
-"""The ladder with real runs of the generator: a target that keeps up, one that cannot, a generator that is too slow."""
+"""Tests the ladder with real runs of the generator: a fast target, a slow target, and a generator that is too slow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.load.ladder import LadderRun
-from tasks.load.rungs import LadderRules
+from tasks.load.rungs import LadderRules, Slo
 from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.records import EndpointRef
 from tasks.run.settings import Settings
@@ -17,7 +17,7 @@ from tests.loadtest.conftest import InvokeServer
 def ladder_run(server: InvokeServer, image: Path, run_dir: Path, name: str, rules: LadderRules) -> LadderRun:
     endpoint = EndpointRef(name, "arn", "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0)
     settings = Settings.load(endpoint_url=server.url, region="us-east-1")
-    return LadderRun(settings, run_dir, endpoint, [image], slo_p95_ms=500, max_error_rate=0.01, rules=rules)
+    return LadderRun(settings, run_dir, endpoint, [image], slo=Slo(500, 0.01), rules=rules)
 
 
 def test_a_target_that_keeps_every_rate_is_not_asked_for_more_than_the_most(

@@ -1,4 +1,4 @@
-"""The machine watch sees what really happens: busy programs, a process that is kept from running, a waiting disk."""
+"""Tests that the machine watch measures real events: busy programs, a stopped process, a slow disk."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HAS_PRESSURE = Path("/proc/pressure/cpu").exists()
 
 @contextmanager
 def busy(count: int, **environment: str) -> Iterator[None]:
-    """Run so many programs that do nothing but compute, with nothing but `environment` about them."""
+    """Run so many programs that only compute, with `environment` as their whole environment."""
     programs = [subprocess.Popen([sys.executable, "-c", SPIN], env=environment) for _ in range(count)]
     try:
         yield
@@ -92,7 +92,7 @@ def own_samples(watch: MachineWatch) -> list[MachineSample]:
     return [look for look in watch.samples if "watch_late_ms" in look.values]
 
 
-def test_looks_follow_each_other_without_a_gap() -> None:
+def test_samples_follow_each_other_without_a_gap() -> None:
     with MachineWatch(SETTINGS) as watch:
         wait_until(lambda: own_samples(watch), "three looks", holds=lambda looks: len(looks) >= 3)
     looks = own_samples(watch)
@@ -125,7 +125,7 @@ def test_a_watch_that_is_kept_from_running_is_late() -> None:
         assert float(program.stdout.readline()) >= 300
 
 
-def test_the_pulse_of_the_embedded_aws_is_among_the_looks(localaws: RunningLocalAws) -> None:
+def test_the_pulse_of_the_embedded_aws_is_among_the_samples(localaws: RunningLocalAws) -> None:
     settings = Settings(endpoint_url=localaws.url)
     since = time.time()
     samples = samples_at_rest(settings, 1.2)
@@ -150,7 +150,7 @@ BLKIO = Path("/sys/fs/cgroup/blkio")
 
 @contextmanager
 def slowed_disk(folder: Path, bytes_per_second: int) -> Iterator[Path]:
-    """Give the control group in which writing to the disk under `folder` is slow; a program joins it by `tasks`."""
+    """Yield a control group in which writing under `folder` is slow; programs join it through its file `tasks`."""
     device = folder.stat().st_dev
     group = BLKIO / f"kennel-test-{os.getpid()}"
     group.mkdir()

@@ -1,4 +1,4 @@
-"""The demo's story fits the machine: the same plan on any of them, and smaller numbers on a slow or busy one."""
+"""Tests that the demo fits the machine: the plan is the same everywhere, with lower rates on a slow or busy machine."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def story(pace: float) -> ScalingPlan:
 
 
 def test_the_same_story_is_told_at_every_pace() -> None:
-    """Instances, target a minute, executions and cooldowns are the same; only wall time is longer."""
+    """Check that instances, target, executions and cooldowns are the same, and that only wall time is longer."""
     whole = story(1.0)
     for pace in STEPS:
         slow = story(pace)

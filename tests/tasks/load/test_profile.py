@@ -1,4 +1,4 @@
-"""The profile follows from the plan: its stages, rates and how long AWS's clocks need."""
+"""Tests that the profile follows from the plan: its stages, their rates, and durations in AWS time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees of a load test: Locust's page, rendered by a real browser."""
+"""Tests Locust's report page of a load test as a real browser renders it."""
 
 import re
 import shutil

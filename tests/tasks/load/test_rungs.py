@@ -1,4 +1,4 @@
-"""The ladder's decisions, against targets whose capacity a test writes down."""
+"""Tests the ladder's decisions against targets with a known capacity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.load.ladder import rung_from_report
-from tasks.load.rungs import SAMPLES, Ladder, LadderRules, Rung, climb
+from tasks.load.rungs import SAMPLES, Ladder, LadderRules, Rung, Slo, climb
 from tasks.run.errors import SettingsRefused
 from tasks.run.records import LoadReport
 
@@ -22,7 +22,7 @@ def rung(number: int, rps: float, seconds: float, verdict: str, *, why: str = ""
 
 
 def ladder_of(capacity: float, rules: LadderRules = RULES, *, voids_at: float = 1e9, times: int = 99) -> Ladder:
-    """Climb at a target that keeps the SLO up to `capacity`; the generator is too slow from `voids_at` on."""
+    """Climb a ladder on a target that keeps the SLO up to `capacity`; runs are void from the rate `voids_at` on."""
     voided: list[float] = []
 
     def measure(number: int, rps: float, seconds: float) -> Rung:
@@ -31,7 +31,7 @@ def ladder_of(capacity: float, rules: LadderRules = RULES, *, voids_at: float = 
             return rung(number, rps, seconds, "void", why="the generator's processor was 99% busy")
         return rung(number, rps, seconds, "kept" if rps <= capacity else "broke")
 
-    return climb(measure, rules, target="t", slo_p95_ms=100, max_error_rate=0.01)
+    return climb(measure, rules, target="t", slo=Slo(100, 0.01))
 
 
 @given(st.floats(0.5, 5000.0))
@@ -75,8 +75,7 @@ def test_a_rate_that_broke_below_one_that_was_kept_is_believed() -> None:
         lambda number, rps, seconds: rung(number, rps, seconds, next(verdicts, "broke")),
         RULES,
         target="t",
-        slo_p95_ms=100,
-        max_error_rate=0.01,
+        slo=Slo(100, 0.01),
     )
     lowest_broken = min(each.rps for each in ladder.rungs if each.verdict == "broke")
     assert ladder.best is not None and ladder.best.rps < lowest_broken
@@ -125,29 +124,29 @@ def report(**changes: object) -> LoadReport:
     [
         ({}, "kept", "p95 25 ms ≤ 30 ms (n = 200)"),
         ({"p95_ms": 31.0}, "broke", "p95 31 ms > 30 ms (n = 200)"),
-        ({"failures": 3, "answered": 197}, "broke", "1.50% of 200 failed, 1.00% may"),
-        ({"failures": 200, "answered": 0, "p95_ms": None}, "broke", "100.00% of 200 failed, 1.00% may"),
+        ({"failures": 3, "answered": 197}, "broke", "1.50% of 200 requests failed and 1.00% may"),
+        ({"failures": 200, "answered": 0, "p95_ms": None}, "broke", "100.00% of 200 requests failed and 1.00% may"),
         ({"p95_ms": None, "answered": 100}, "void", "100 answers are too few for p95"),
         ({"is_valid": False, "why_invalid": "late", "p95_ms": 99.0}, "void", "late"),
     ],
 )
 def test_the_generator_is_judged_before_the_target(changes: dict[str, object], verdict: str, why: str) -> None:
-    found = rung_from_report(1, 50.0, 4.0, report(**changes), 30.0, 0.01)
+    found = rung_from_report(1, 50.0, 4.0, report(**changes), Slo(30.0, 0.01))
     assert (found.verdict, found.why) == (verdict, why)
 
 
 def test_the_mean_is_littles_law_backwards() -> None:
-    assert rung_from_report(1, 50.0, 4.0, report(), 30.0, 0.01).mean_ms == pytest.approx(12.0)
+    assert rung_from_report(1, 50.0, 4.0, report(), Slo(30.0, 0.01)).mean_ms == pytest.approx(12.0)
 
 
 def beside_others(capacity: float, *, until: int) -> Ladder:
-    """Climb while other programs are busy: the first `until` rungs are disturbed, whatever they come to."""
+    """Climb a ladder whose first `until` rungs are disturbed by other programs."""
 
     def measure(number: int, rps: float, seconds: float) -> Rung:
         made = rung(number, rps, seconds, "kept" if rps <= capacity else "broke")
         return replace(made, disturbed="other programs took 80%") if number <= until else made
 
-    return climb(measure, RULES, target="t", slo_p95_ms=100, max_error_rate=0.01)
+    return climb(measure, RULES, target="t", slo=Slo(100, 0.01))
 
 
 def test_a_rung_that_broke_beside_other_programs_is_run_again_and_then_believed() -> None:

@@ -1,4 +1,4 @@
-"""One run has one set of figures: Locust's page and CSV, loadtest.json, the record, the report, the console's line."""
+"""Tests that Locust's page and CSV, loadtest.json, the record, the report and the console show the same figures."""
 
 import contextlib
 import csv
@@ -100,7 +100,7 @@ def rounded(report: LoadReport) -> dict[float, int]:
 
 
 def page_content(page: Path) -> dict[str, Any]:
-    """Return what Locust's page was rendered from, which stands in it as JSON."""
+    """Return the JSON in Locust's page from which the page is rendered."""
     text = page.read_text()
     start = re.search(r"window\.templateArgs\s*=\s*", text)
     assert start is not None

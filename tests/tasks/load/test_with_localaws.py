@@ -1,4 +1,4 @@
-"""The load test against a real localaws: its instances, function processes and CloudWatch agree with the counts."""
+"""Tests the load test on a real localaws: instances, function processes and CloudWatch agree with the counts."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""The report says what the records say."""
+"""Tests that the report shows what the records hold."""
 
 import dataclasses
 import re
@@ -104,12 +104,12 @@ def test_the_report_has_the_records_figures_with_their_n(run: RunFolder) -> None
         "61.5 s",
         "3 quarantined",
         "version 4",
-        "called y",
+        "classified as y",
         "AWS, us-east-1",
         "0.6100",
     ):
         assert figure in text
-    assert "None was made" in text
+    assert "There is no load test" in text
 
 
 def test_the_summary_says_when_the_smoke_tests_label_was_wrong(run: RunFolder) -> None:
@@ -169,7 +169,7 @@ def test_every_file_that_the_report_names_is_found_after_the_folder_was_moved(ru
 
 
 def keep_files(run: RunFolder) -> None:
-    """Leave what a load test and a training leave."""
+    """Save the records of a load test and a training."""
     names = {name: str(run.folder / "loadtest" / file) for name, file in FILES.items()}
     run.keep(dataclasses.replace(LOAD, files=names))
     folder = run.folder / "TrainedModels" / "sagemaker"

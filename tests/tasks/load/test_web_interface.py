@@ -1,4 +1,4 @@
-"""Locust's page on loopback: it answers there and nowhere else, its Start button runs the schedule, it ends whole."""
+"""Tests Locust's page: it answers on loopback only, Start runs the schedule, and no process remains at the end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.tasks.load.test_report_page import CHROMIUM
 
 
 class OneAccount(Aws):
-    """An `Aws` that does not ask the scripted server whose account it is."""
+    """An `Aws` that knows its account without asking the scripted server."""
 
     @property
     def account_id(self) -> str:
@@ -131,7 +131,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(SettingsRefused, match="choose another: --port 0"):
+        with pytest.raises(SettingsRefused, match="use another port: --port 0"):
             start_locust_interface(
                 run_at(server, tmp_path),
                 target=EndpointRef("steady", "arn", "c", "m", "AllTraffic", "ml.m5.large", 1, "s3://b/k", 1.0),

@@ -1,0 +1,107 @@
+"""Starts Locust in its own process group, passes its progress on and ends the whole group.
+
+An environment variable passes the plan's path to the locustfile; LOCUST_ variables of the caller are not passed on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from tasks.load.report import FILES, RETRY, STAGE
+from tasks.run.errors import WaitTimedOut
+from tasks.run.waiting import Say
+
+_ROOT = Path(__file__).resolve().parents[2]
+LOCUSTFILE = _ROOT / "loadtest" / "locustfile.py"
+HOST = "127.0.0.1"
+
+
+def run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds: float, say: Say) -> int:
+    """Run Locust to its end, pass its progress lines to `say` and return its status. No process remains afterwards.
+
+    Raises:
+        WaitTimedOut: Locust did not end within `deadline_seconds` and was killed.
+    """
+    with (folder / FILES["log"]).open("wb") as log:
+        process = subprocess.Popen(
+            _command(folder, processes),
+            cwd=folder,
+            env=locust_environment(plan_path),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            text=True,
+        )
+    overdue = threading.Event()
+
+    def give_up() -> None:
+        overdue.set()
+        kill_process_group(process.pid)
+
+    timer = threading.Timer(deadline_seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        with process:
+            for line in process.stdout or ():
+                say(line.rstrip())
+    finally:
+        timer.cancel()
+        kill_process_group(process.pid)
+        process.wait()
+    if overdue.is_set():
+        why = f"it was still running after {deadline_seconds:.0f} s; its log says: {log_tail(folder)}"
+        raise WaitTimedOut(STAGE, "kennel killed the load generator", why, RETRY)
+    return process.returncode
+
+
+def kill_process_group(leader: int) -> None:
+    """Kill the process group that `leader` leads. A group that has ended already is not an error."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _command(folder: Path, processes: int) -> list[str]:
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+    command += ["--html", str(folder / FILES["html"]), "--csv", str(folder / "locust")]
+    if processes > 1:
+        port = str(free_port())
+        command += ["--processes", str(processes), "--master-bind-host", HOST, "--master-bind-port", port]
+        command += ["--master-host", HOST, "--master-port", port]
+    return command
+
+
+def free_port(port: int = 0) -> int:
+    """Return `port` if it is free on loopback, or any free port for 0.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    with socket.socket() as found:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((HOST, port))
+        return int(found.getsockname()[1])
+
+
+def locust_environment(plan_path: Path) -> dict[str, str]:
+    """Return the environment for Locust: ours without LOCUST_ variables, which would override its options."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    added = {"KENNEL_LOADTEST_PLAN": str(plan_path), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    return {**kept, **added}
+
+
+def log_tail(folder: Path) -> str:
+    """Return the errors in the log, or its last lines when it has none."""
+    lines = (folder / FILES["log"]).read_text(errors="replace").splitlines()
+    errors = [line for line in lines if "/ERROR/root" in line]
+    return " | ".join(line.strip() for line in (errors or lines)[-5:]) or "(it is empty)"
