@@ -16,7 +16,7 @@ import pytest
 from loadtest.arrivals import Stage, poisson_arrivals
 from tasks.load.generator import GeneratorOptions, LoadStage, require_owner, run_load_test
 from tasks.load.report import report_markdown
-from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
+from tasks.run.errors import Inconclusive, OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
 from tasks.run.record_store import load_record
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.settings import Settings
@@ -98,7 +98,7 @@ def test_a_server_that_stands_still_for_five_seconds_shows_in_p99(
 ) -> None:
     seconds, stopped = 12.0, 5.0
     server.stall(once_answered=240, seconds=stopped)
-    with contextlib.suppress(StageFailed):  # void when other tests make the generator late, and kept all the same
+    with contextlib.suppress(Inconclusive):  # void when other tests make the generator late, and kept all the same
         load(endpoint("steady"), 120, seconds, GeneratorOptions(warm_up_seconds=0.2, drain_seconds=10, seed=2))
     report = load_record(tmp_path / "run", LoadReport)
     # A closed model would have sent one request for each user in that time: a share of less than a hundredth.
@@ -109,14 +109,16 @@ def test_a_server_that_stands_still_for_five_seconds_shows_in_p99(
 
 
 def test_two_processes_share_the_rates_of_all_stages_and_their_counts_are_merged(
-    load: Load, server: InvokeServer
+    load: Load, server: InvokeServer, tmp_path: Path
 ) -> None:
     later = LoadStage(400, 1)
     options = GeneratorOptions(further_stages=(later,), warm_up_seconds=0.5, drain_seconds=5, processes=2, seed=9)
-    report = load(function("classify"), 100, 1, options)
+    with contextlib.suppress(Inconclusive):  # void when other tests make the generator late, and kept all the same
+        load(function("classify"), 100, 1, options)
+    report = load_record(tmp_path / "run", LoadReport)
     plan = [Stage(100, 0.5), Stage(100, 1), Stage(400, 1)]
     drawn = [time for worker in (0, 1) for time in poisson_arrivals(plan, seed=9, worker=worker, workers=2)]
-    assert report.requests == report.answered == sum(time >= 0.5 for time in drawn)
+    assert report is not None and report.requests == report.answered == sum(time >= 0.5 for time in drawn)
     assert server.counts() == {"200": len(drawn)}
     assert (report.kind, report.target, report.processes) == ("function", "classify:live", 2)
     assert (report.asked_rps, report.seconds) == (250, 2)
