@@ -13,8 +13,8 @@ from prefect import flow
 from flows.checked_loadtest import check, checked_test
 from flows.step import step
 from tasks.load.generator import GeneratorOptions, run_load_test
-from tasks.load.images import fetch_test_images
 from tasks.load.options import LoadOptions, Mode, Through
+from tasks.load.photos import fetch_test_images
 from tasks.load.report import STAGE, LoadTestIdentity, report_markdown
 from tasks.report.markdown import write_report
 from tasks.report.summary import StageTimes, summarise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -69,22 +70,27 @@ def train_ec2(
     name = run_id or naming.training_run_id(chosen, sagemaker_training(training))
     console.set_run(where.runs / name)
 
-    from tasks.report.parity import Parity
-    from tasks.report.rows import ec2_json, ec2_rows
-    from tasks.run.handle import RunFolder
-
     try:
         trained = asyncio.run(_stage_and_train(chosen, name, training))
     except DataRefused:
         remove_refused_run(where.runs / name)
         raise
-    parity = RunFolder(where.runs / name).find(Parity)
-    if json:
+    _print(where.runs / name, trained, as_json=json)
+    return 0
+
+
+def _print(run_dir: Path, trained: InstanceModel, *, as_json: bool) -> None:
+    """Print the trained model and its comparison with SageMaker's, if there is one."""
+    from tasks.report.parity import Parity
+    from tasks.report.rows import ec2_json, ec2_rows
+    from tasks.run.handle import RunFolder
+
+    name, parity = run_dir.name, RunFolder(run_dir).find(Parity)
+    if as_json:
         console.print_json({"run_id": name, **ec2_json(trained, parity)})
     else:
         rows = {"run": name, **ec2_rows(trained, parity), "model": trained.model_uri}
         console.print_table(f"kennel train-ec2 {name}", rows)
-    return 0
 
 
 def sagemaker_training(training: Ec2TrainingOptions) -> TrainingOptions:

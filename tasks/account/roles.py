@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.account.images import image_account
+from tasks.account.container_images import image_account
 from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
 from tasks.run import naming
 from tasks.run.aws import Aws

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.data.decoding import Decoded
 from tasks.data.layout import LabelledImage
+from tasks.data.worker_pool import Decoded
 from tasks.run.errors import KennelError
 
 MIN_SHARDS = 8

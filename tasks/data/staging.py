@@ -19,9 +19,8 @@ import psutil
 
 from tasks.account.bucket import ensure_bucket
 from tasks.data.archive import Listing, list_source
-from tasks.data.decoding import Decoded, Rejected, decode_all
 from tasks.data.download import download, is_url
-from tasks.data.images import ImageLimits
+from tasks.data.image_judgement import ImageLimits
 from tasks.data.judgement_cache import JudgementCache, LocatedSource, staging_parameters
 from tasks.data.layout import (
     Layout,
@@ -34,6 +33,7 @@ from tasks.data.sample import NAME as SAMPLE
 from tasks.data.sample import make_sample
 from tasks.data.shards import StagedImage
 from tasks.data.upload import JudgedDataset, UploadSummary, upload
+from tasks.data.worker_pool import Decoded, Rejected, decode_all
 from tasks.run.errors import SourceRefused
 from tasks.run.handle import Run
 from tasks.run.progress import ProgressFactory

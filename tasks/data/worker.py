@@ -1,4 +1,4 @@
-"""Prepare images in a worker process, which tasks.data.decoding starts as `python -m tasks.data.worker`.
+"""Prepare images in a worker process, which tasks.data.worker_pool starts as `python -m tasks.data.worker`.
 
 The worker reads one JSON line for each chunk from stdin, writes one JSON line of results to stdout, and appends the
 staged bytes to a spool file. The kernel limits its memory, so that a hostile image cannot exhaust the machine. It makes
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tasks.data.archive import Entry, Reader, Unreadable
-from tasks.data.images import BrokenImage, ImageLimits, prepare_image
+from tasks.data.image_judgement import BrokenImage, ImageLimits, prepare_image
 
 MAX_MEMORY_BYTES = 3 * 2**30
 

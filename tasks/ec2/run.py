@@ -22,6 +22,7 @@ from tasks.ec2.launch import launch, refuse_other_plans
 from tasks.ec2.plan import InstancePlan, dead_man_command, dead_man_minutes, plan_instance
 from tasks.ec2.prices import InstanceCandidates, with_current_prices
 from tasks.ec2.profile import ensure_instance_profile
+from tasks.ec2.reconnect import download_model
 from tasks.ec2.result import (
     DownloadedModel,
     Totals,
@@ -34,7 +35,7 @@ from tasks.ec2.result import (
 from tasks.ec2.state import instance_facts, login, why_ended
 from tasks.ec2.terminate import end_instances
 from tasks.ec2.training import Heartbeat, Outcome, follow
-from tasks.ec2.worker import Worker, download_model, start, upload_job
+from tasks.ec2.worker import Worker, start, upload_job
 from tasks.run.errors import KennelError, RemoteFailed, StageFailed, WaitTimedOut
 from tasks.run.handle import Run
 from tasks.run.records import InstanceModel, InstanceRef

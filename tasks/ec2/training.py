@@ -7,29 +7,29 @@ instances' dead-man's switch, which shuts an instance down when no heartbeat com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tasks.ec2.job import RemoteJob
+from tasks.ec2.reconnect import ask_each
 from tasks.ec2.state import REAL_TIME, Waiting
 from tasks.ec2.worker import (
+    FINAL,
     POLL_SECONDS,
     STOP_SECONDS,
     Status,
     Worker,
-    handle_lost_connection,
     is_supervisor_alive,
     read_status,
     send_signal,
 )
-from tasks.run.errors import ConnectionLost, RemoteFailed, StageFailed, WaitTimedOut
+from tasks.run.errors import RemoteFailed, StageFailed, WaitTimedOut
 from tasks.run.waiting import SILENCE_SECONDS, Say, say
 
 ALIVE_SECONDS = 5.0
 TAIL_LINES = 20
 LINE_CHARACTERS = 400
-FINAL = frozenset({"completed", "failed", "interrupted"})
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ def follow(
     while True:
         now = clock()
         if now - beaten >= heartbeat.every_seconds:
-            _ask_each(workers, lambda worker: _send_heartbeat(worker, heartbeat.command, say), waiting)
+            ask_each(workers, lambda worker: _send_heartbeat(worker, heartbeat.command, say), waiting)
             beaten = now
-        if _ask_each(workers, lambda worker: _read_progress(worker, job, say), waiting):
+        if ask_each(workers, lambda worker: _read_progress(worker, job, say), waiting):
             said = now
         if now - checked >= ALIVE_SECONDS:
-            _ask_each(workers, lambda worker: _check_supervisor(worker, job), waiting)
+            ask_each(workers, lambda worker: _check_supervisor(worker, job), waiting)
             checked = now
         if stopped is None and {"failed", "interrupted"} & {worker.state for worker in workers}:
             first, stopped = [worker for worker in workers if worker.state in FINAL], now
@@ -103,23 +103,6 @@ def stop(workers: Sequence[Worker], job: RemoteJob, *, say: Say = say) -> None:
             send_signal(worker, job, "TERM")
         except (RemoteFailed, WaitTimedOut) as error:
             say(f"{worker.label}: the training could not be asked to stop: {error.what}")
-
-
-def _ask_each(workers: Sequence[Worker], ask: Callable[[Worker], object], waiting: Waiting) -> bool:
-    """Ask every worker that has not ended, after reconnecting where that is needed; tell whether any had news."""
-    has_news = False
-    for worker in workers:
-        if worker.state in FINAL:
-            continue
-        try:
-            if worker.disconnected_since is not None:
-                worker.remote.reconnect()
-                waiting.say(f"{worker.label}: connected again; the training continued meanwhile")
-                worker.disconnected_since = None
-            has_news = bool(ask(worker)) or has_news
-        except (ConnectionLost, WaitTimedOut) as error:
-            has_news = handle_lost_connection(worker, error, waiting) or has_news
-    return has_news
 
 
 def _read_progress(worker: Worker, job: RemoteJob, say: Say) -> bool:

@@ -1,7 +1,7 @@
-"""One instance that works on a training job: upload the job, start it, read its status, stop it, download its model.
+"""One instance that works on a training job: upload the job, start it, read its status, stop it.
 
 The job runs under a supervisor that is detached from the SSH session, so it continues when the connection breaks or
-this process ends. A broken connection is made again, to the same pinned host key.
+this process ends; `tasks.ec2.reconnect` makes it again, to the same pinned host key.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from tasks.ec2.job import RemoteJob
-from tasks.ec2.state import REAL_TIME, Waiting
-from tasks.run.errors import ConnectionLost, RemoteFailed, WaitTimedOut
 from tasks.ssh.remote import Remote
-from tasks.ssh.transfer import get, put
+from tasks.ssh.transfer import put
 
 PYTHON = "/opt/pytorch/bin/python"
 """The Deep Learning AMI's interpreter that can import torch."""
 
 POLL_SECONDS = 1.0
-RECONNECT_SECONDS = 300.0
 STOP_SECONDS = 150.0  # the supervisor gives the training 120 s
+FINAL = frozenset({"completed", "failed", "interrupted"})
+"""The states after which a job says nothing more."""
 Status = Mapping[str, Any]
 
 
@@ -135,52 +134,3 @@ def send_signal(worker: Worker, job: RemoteJob, signal: str) -> bool:
 
 def _signal_command(job: RemoteJob, signal: str) -> str:
     return f'kill -{signal} "$(cat {shlex.quote(job.folder)}/pid)"'
-
-
-def handle_lost_connection(worker: Worker, error: RemoteFailed | WaitTimedOut, waiting: Waiting) -> bool:
-    """Record that the connection is lost, as an interruption if the instance has ended; tell whether that is news.
-
-    Raises:
-        ConnectionLost, WaitTimedOut: the instance runs and could not be reached for 300 s; this is `error` itself.
-    """
-    reason = worker.why_gone()
-    if reason is not None:
-        worker.status |= {"state": "interrupted", "instance_ended": reason, "error": f"the instance ended: {reason}"}
-        return False
-    if worker.disconnected_since is None:
-        worker.disconnected_since = waiting.clock()
-        waiting.say(f"{worker.label}: connection lost ({error.what}); the training there continues; connecting again")
-        return True
-    if waiting.clock() - worker.disconnected_since > RECONNECT_SECONDS:
-        raise error
-    return False
-
-
-def download_model(worker: Worker, job: RemoteJob, archive: Path, *, waiting: Waiting = REAL_TIME) -> str:
-    """Download the model to `archive`, check its sha256 against the instance's, and return the sha256.
-
-    Only the instance has the model, so a broken connection is made again for as long as while following the job.
-
-    Raises:
-        RemoteFailed: the file differs from the one that the instance packed.
-        ConnectionLost: the instance was not reached again within 300 s, or it has ended.
-    """
-    packed = worker.status["model"]
-    archive.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    while True:
-        try:
-            if worker.disconnected_since is not None:
-                worker.remote.reconnect()
-            received = get(worker.remote, f"{job.folder}/model.tar.gz", archive)
-            break
-        except ConnectionLost as error:
-            if worker.why_gone() is not None:
-                raise
-            handle_lost_connection(worker, error, waiting)
-            waiting.sleep(POLL_SECONDS)
-    worker.disconnected_since = None
-    if received.sha256 != packed["sha256"]:
-        what = f"model.tar.gz has sha256 {received.sha256[:12]}…, the instance packed {packed['sha256'][:12]}…"
-        why = "the file was changed on the instance after it was packed"
-        raise RemoteFailed(worker.label, what, why, "run the same command again")
-    return received.sha256

@@ -175,6 +175,17 @@ def _channels(plan: TrainingPlan) -> Iterator[tuple[str, str, str]]:
         yield "weights", plan.weights.uri, "FullyReplicated"
 
 
+def _input_data(plan: TrainingPlan) -> list[Any]:
+    """Return the plan's channels as the SDK's InputData."""
+    from sagemaker.train.configs import InputData, S3DataSource
+
+    sources = {
+        channel: S3DataSource(s3_data_type="S3Prefix", s3_uri=uri, s3_data_distribution_type=distribution)
+        for channel, uri, distribution in _channels(plan)
+    }
+    return [InputData(channel_name=channel, data_source=source) for channel, source in sources.items()]
+
+
 def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
     """Build the SDK's ModelTrainer for the plan; the SDK is imported here, because that takes seconds."""
     from sagemaker.core.shapes import CheckpointConfig, OutputDataConfig
@@ -184,15 +195,6 @@ def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
     source = configs.SourceCode(
         source_dir=str(plan.code_dir), entry_script="training/train.py", requirements="training/requirements.txt"
     )
-    inputs = [
-        configs.InputData(
-            channel_name=channel,
-            data_source=configs.S3DataSource(
-                s3_data_type="S3Prefix", s3_uri=uri, s3_data_distribution_type=distribution
-            ),
-        )
-        for channel, uri, distribution in _channels(plan)
-    ]
     compute = configs.Compute(
         instance_type=plan.instance.instance_type,
         instance_count=plan.instance_count,
@@ -218,7 +220,7 @@ def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
             stopping_condition=limits,
             training_image=plan.image,
             output_data_config=OutputDataConfig(s3_output_path=plan.uri("output"), compression_type="GZIP"),
-            input_data_config=inputs,
+            input_data_config=_input_data(plan),
             checkpoint_config=checkpoints if plan.spot else None,
             environment=plan.environment,
             hyperparameters=plan.hyperparameters.arguments,

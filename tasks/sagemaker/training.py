@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.account.images import training_image
+from tasks.account.container_images import training_image
 from tasks.account.prices import choose_training_instance
 from tasks.account.roles import ensure_role, training_role
 from tasks.model.code import git_commit, stage_training_code

@@ -10,12 +10,12 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+from tasks.scaling import cooldowns
 from tasks.scaling.choice import SIGMAS
 from tasks.scaling.queueing import round_up
 from tasks.scaling.rules import (
     IN_PERIODS,
     IN_THRESHOLD,
-    LONGEST_COOLDOWN_SECONDS,
     OUT_PERIODS,
     PERIOD_SECONDS,
     Limits,
@@ -114,15 +114,13 @@ class EndpointSizing:
 
     @property
     def scale_out_cooldown(self) -> int:
-        """Start-up plus one minute, in whole minutes: the metric then shows the effect of the added instances."""
-        return cooldown_in_whole_minutes(self.measured.instance_startup_seconds.value + PERIOD_SECONDS)
+        """The scale-out cooldown in seconds."""
+        return cooldowns.scale_out(self.measured.instance_startup_seconds.value)
 
     @property
     def scale_in_cooldown(self) -> int:
-        """The longest time of a scale-out, in whole minutes: a wrong scale-in is undone before the next one."""
-        return cooldown_in_whole_minutes(
-            2 * PERIOD_SECONDS + self.decision.high + self.measured.instance_startup_seconds.value
-        )
+        """The scale-in cooldown in seconds."""
+        return cooldowns.scale_in(self.measured.instance_startup_seconds.value, self.decision.high)
 
     @property
     def hold_seconds(self) -> float:
@@ -207,11 +205,6 @@ class EndpointSizing:
         at_baseline = self.instances_at(self.traffic.baseline_rps, maximum)[0]
         at_peak = self.instances_at(self.traffic.peak_rps, maximum)[0]
         return at_baseline * (1 - self.traffic.peak_share) + at_peak * self.traffic.peak_share
-
-
-def cooldown_in_whole_minutes(seconds: float) -> int:
-    """Return a cooldown of at least so many seconds, in whole minutes because the metric has a period of a minute."""
-    return min(LONGEST_COOLDOWN_SECONDS, round_up(seconds / PERIOD_SECONDS) * PERIOD_SECONDS)
 
 
 def clip(value: int, low: int, high: int) -> int:

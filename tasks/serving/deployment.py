@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.account.images import inference_image
+from tasks.account.container_images import inference_image
 from tasks.account.prices import choose_hosting_instance
 from tasks.account.roles import endpoint_role, ensure_log_group, ensure_role, function_role
 from tasks.run.handle import Run

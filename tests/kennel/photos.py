@@ -1,4 +1,4 @@
-"""A tiny labelled dataset: three colours of noise, so that any backbone tells them apart."""
+"""A tiny labelled dataset of noise in three colours, which any backbone can learn."""
 
 import io
 import random

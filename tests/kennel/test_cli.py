@@ -1,4 +1,4 @@
-"""What the command says and how it ends when there is nothing to run."""
+"""The output and exit code of commands that have nothing to run."""
 
 from pathlib import Path
 

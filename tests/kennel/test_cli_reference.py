@@ -1,4 +1,4 @@
-"""docs/cli.md is what the command says of itself."""
+"""docs/cli.md is generated from the command's own definitions."""
 
 from kennel.cli_reference import WIDTH, reference
 from tests.kennel.shell import ROOT

@@ -1,4 +1,4 @@
-"""`--data` that cannot be used: refused at once, with nothing started and nothing left."""
+"""`--data` that cannot be used is refused at once: no server is started, and no folder is left."""
 
 import zipfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`kennel demo`: the pace that was measured is the server's, kept for repetitions, and never taken to real AWS."""
+"""`kennel demo`: the measured pace is that of the server, is used by repetitions, and is refused on real AWS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `kennel loadtest` reads from its arguments: a traffic statement, numbers by hand, and what does not fit."""
+"""The arguments of `kennel loadtest`: a traffic statement, numbers of the plan, and values that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A notebook instance through the command and its flow: servers, record, states, what stays secret, what is refused."""
+"""`kennel notebook` and its flow: servers, records, states, the secret address, and refusals."""
 
 import json
 from collections.abc import Iterator

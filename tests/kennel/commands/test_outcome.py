@@ -1,4 +1,4 @@
-"""What a command ends with: verdicts in short, colours, widths, loudness, and commands to copy."""
+"""The end of a command's output: verdicts, colours, widths, `--quiet`, and commands to copy."""
 
 import io
 import shlex

@@ -1,4 +1,4 @@
-"""`kennel up` with a faster clock and limited instances: told to the shell, adopted by the same, refused by others."""
+"""`kennel up` with a faster clock and limited instances: exported variables, adoption, refusal of other options."""
 
 import json
 import urllib.request

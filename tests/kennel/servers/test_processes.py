@@ -1,4 +1,4 @@
-"""Background processes: adopted by their record, ended with everything that they started."""
+"""Background processes: they are found by their records, and ended with everything that they started."""
 
 import os
 import sys

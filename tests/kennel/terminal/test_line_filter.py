@@ -1,4 +1,4 @@
-"""Which lines of a run a person sees: real lines of a training and of Locust go in."""
+"""The line filter, with real lines of a training and of Locust."""
 
 import pytest
 

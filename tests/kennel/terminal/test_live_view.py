@@ -1,4 +1,4 @@
-"""What a person sees on a terminal of 80 columns: one live view, and a terminal that is whole afterwards."""
+"""The live view on a terminal of 80 columns, which is restored afterwards."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Plain lines: one for what tells something, none for each step, and a sign of life where nothing is said."""
+"""The plain view: it prints lines, no line for each step, and the current work when no line comes."""
 
 import io
 import logging

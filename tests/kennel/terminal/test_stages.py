@@ -1,4 +1,4 @@
-"""The stages of a command: which of how many, and what earlier runs say of their seconds."""
+"""The stages of a command: their numbers, and their estimates from earlier runs."""
 
 import json
 import os

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.account.images import inference_image, training_image
+from tasks.account.container_images import inference_image, training_image
 from tasks.account.prices import choose_hosting_instance, choose_training_instance, cost_usd
 from tasks.run.errors import SettingsRefused
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from tasks.ec2.job import RemoteJob
+from tasks.ec2.reconnect import download_model
 from tasks.ec2.state import Waiting
 from tasks.ec2.training import Heartbeat, Outcome, follow, stop
-from tasks.ec2.worker import Worker, download_model, start
+from tasks.ec2.worker import Worker, start
 from tasks.run.errors import ConnectionLost, RemoteFailed, StageFailed, WaitTimedOut
 from tasks.run.records import DatasetRef, Hyperparameters
 from tasks.ssh.remote import Login, Remote

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.load.generator import GeneratorOptions, run_load_test
-from tasks.load.images import fetch_test_images
+from tasks.load.photos import fetch_test_images
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport

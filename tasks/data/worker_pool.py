@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.data.archive import Entry, Listing
-from tasks.data.images import ImageLimits
+from tasks.data.image_judgement import ImageLimits
 from tasks.run.errors import KennelError
 from tasks.run.progress import Progress, ProgressFactory
 

@@ -9,7 +9,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from tasks.data.images import BrokenImage, ImageLimits, PreparedImage, prepare_image
+from tasks.data.image_judgement import BrokenImage, ImageLimits, PreparedImage, prepare_image
 from tests.tasks.data.datasets import encoded, jpeg, picture
 
 LIMITS = ImageLimits(shortest_side_px=256, jpeg_quality=90, max_pixels=4_000_000)
