@@ -41,7 +41,8 @@ Exit codes:
    9  a stage failed: a training job, an endpoint, a function,
       a load test, or a verdict on the scaling plan
   10  the teardown is incomplete
-  11  the load test was inconclusive: this machine was disturbed
+  11  the load test was inconclusive: this machine was disturbed,
+      or there were too few samples
  130  the command was interrupted
 """
 

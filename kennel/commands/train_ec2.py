@@ -38,7 +38,11 @@ def train_ec2(
         ),
     ] = None,
     run_id: Annotated[
-        RunId | None, Parameter(help="By default the run id that `kennel run` derives from the same arguments.")
+        RunId | None,
+        Parameter(
+            help="By default the run of `kennel run` with the same data, model and `--instances`, and without `--spot` "
+            "and `--instance-type`."
+        ),
     ] = None,
     json: flags.Json = False,
     quiet: flags.Quiet = False,

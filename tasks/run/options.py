@@ -2,8 +2,9 @@
 
 Prefect shows the records as nested forms, and `kennel` shows them as flags. The run id is computed from them. Creating
 a record with a value out of bounds fails. Larger records are composed of smaller ones (`ModelOptions` and `Machines`
-make `TrainingOptions`), because some callers need only one part. Every default is defined here; those of the load test
-are in `tasks.load.options`.
+make `TrainingOptions`), because some callers need only one part. The defaults are defined here, with two
+exceptions: those of the load test are in `tasks.load.options`, and None as epochs, views, batch size or learning rate
+leaves the value to `training/config.py`.
 """
 
 from __future__ import annotations

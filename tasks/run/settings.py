@@ -70,7 +70,10 @@ class Target(BaseModel):
     runs_on_this_machine: bool
     """Whether its instances share this machine's processors, which bound the total rate and influence every figure."""
     has_sample: bool
-    """Whether the sample data and the demo's traffic are the defaults; on real AWS the user must name both."""
+    """Whether the sample data and the demo's traffic are the defaults.
+
+    On real AWS the default data is the reference dataset, and the user must state the traffic.
+    """
     allowed_hosts: tuple[str, ...]
     """The private `host:port` addresses that a function may fetch from if the user names none."""
     instance_poll_seconds: float = Field(gt=0.0, le=60.0)

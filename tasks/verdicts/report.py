@@ -6,7 +6,7 @@ The functions are pure: everything comes from the record `ScalingVerdicts`.
 from __future__ import annotations
 
 from tasks.load.disturbance import distinct_reasons
-from tasks.load.report import load_json, load_text
+from tasks.load.report import RETRY, load_json, load_text
 from tasks.run.errors import Inconclusive, StageFailed
 from tasks.scaling.choice import format_amount
 from tasks.verdicts.check import ScalingVerdicts
@@ -110,8 +110,8 @@ def raise_unless_passed(result: ScalingVerdicts, run_id: str) -> None:
         raise StageFailed("loadtest", what, "; ".join(_told(each) for each in lost), helps)
     if open_:
         what = f"{len(open_)} of {len(result.verdicts)} verdicts on the scaling plan could not be judged, none failed"
-        kept = "" if result.plan.measured.disturbed else " --no-remeasure"
-        again = f"kennel loadtest {run_id} --mode checked{kept}, on a quieter machine; {helps}"
+        kept = "" if result.plan.measured.disturbed else "; --no-remeasure keeps the ladder"
+        again = f"{RETRY}{kept}; {helps}"
         raise Inconclusive("loadtest", what, distinct_reasons(verdict.why for verdict in open_), again)
 
 

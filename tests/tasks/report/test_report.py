@@ -10,7 +10,7 @@ from tasks.load.report import FILES, LoadTestIdentity, load_text
 from tasks.report.markdown import write_report
 from tasks.report.rows import summary_json, summary_rows
 from tasks.report.summary import StageTimes, accuracy_interval, forget_load_test_of_other_deployment, summarise
-from tasks.run.errors import SettingsRefused
+from tasks.run.errors import Inconclusive, SettingsRefused
 from tasks.run.handle import RunFolder
 from tasks.run.record_store import Record
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, TrainedModel
@@ -18,6 +18,7 @@ from tasks.sagemaker.download import DownloadedTraining
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts
 from tasks.verdicts.observed_values import ObservedValue
+from tasks.verdicts.report import raise_unless_passed
 from tasks.verdicts.verdicts import judge_prediction
 from tests.tasks.scaling.deployments import plan as scaling_plan
 
@@ -151,6 +152,18 @@ def test_the_report_has_plan_verdicts_and_picture_of_a_checked_load_test(run: Ru
     assert "of 1 verdicts" in summary_rows(summary)["scaling"]
     scaling = summary_json(summary)["scaling"]
     assert isinstance(scaling, dict) and scaling["passed"] is False
+
+
+def test_an_inconclusive_load_test_asks_for_the_same_command_because_the_traffic_is_the_users() -> None:
+    plan = scaling_plan()
+    choice, predicted = plan.predictions["throttled_at_spike"]
+    verdict = judge_prediction(choice, predicted, ObservedValue(None, "too few requests", lacks_samples=True))
+    with pytest.raises(Inconclusive, match="too few requests") as caught:
+        raise_unless_passed(ScalingVerdicts(plan, "function", (verdict,), {}, 50.0, {}, "a machine"), "dogs-1a2b3c4d")
+    assert caught.value.next_command == (
+        "run the same command again on a quieter machine, or with another rate; --no-remeasure keeps the ladder; "
+        "see runs/dogs-1a2b3c4d/report.md"
+    )
 
 
 def test_every_file_that_the_report_names_is_found_after_the_folder_was_moved(run: RunFolder, tmp_path: Path) -> None:
