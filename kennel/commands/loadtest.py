@@ -191,7 +191,7 @@ def show_page(run_id: str, load: SendingOptions, *, port: int) -> int:
         why = "Locust's page needs a running deployment"
         raise SettingsRefused("kennel loadtest --ui", "the embedded AWS does not run", why, "kennel run")
 
-    from tasks.load.images import fetch_test_images
+    from tasks.load.photos import fetch_test_images
     from tasks.load.web_interface import start_locust_interface
     from tasks.run.handle import Run
     from tasks.run.records import DatasetRef, EndpointRef, FunctionRef

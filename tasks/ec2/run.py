@@ -100,6 +100,7 @@ def train_on_instances(run: Run, job: RemoteJob, options: InstanceOptions) -> In
         WaitTimedOut: an instance did not come up, or the training did not end in time.
         AwsFailed: AWS refused.
     """
+    _ = run.ledger  # refuses a run of another account before anything is changed there
     training, candidates = _Training(run, job, options, Totals()), with_current_prices(run.aws, options.candidates)
     access = ensure_access(run, instance_count=job.instance_count)
     profile = ensure_instance_profile(run, instance_role(job.run_id, job.dataset, job.weights))

@@ -35,6 +35,7 @@ def end_instances(run: Run) -> tuple[str, ...]:
     """
     instance_ids = _ids_of(run)
     if instance_ids:
+        _ = run.ledger  # refuses a run of another account before anything is changed there
         say(f"terminating {', '.join(instance_ids)}")
         terminate(run, instance_ids)
     return instance_ids

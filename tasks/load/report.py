@@ -29,7 +29,9 @@ RETRY = "run the same command again on a quieter machine, or with another rate"
 
 
 @dataclass(frozen=True)
-class LoadTestIdentity(Record, file="loadtest-of.json", called="tested deployment", made_by="pipeline"):
+class LoadTestIdentity(
+    Record, file="loadtest-of.json", called="tested deployment", made_by="pipeline", stored_as="LoadTested"
+):
     """The deployment and the options of a load test. A test with another value in any field is a different test."""
 
     config_name: str

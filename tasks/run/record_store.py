@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.run.errors import LedgerRefused
+from tasks.run.errors import LedgerRefused, SettingsRefused
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,19 @@ class Record:
     """The base class of every record that is stored in a file of its own.
 
     `file` is the path of that file in the run's folder and may contain fields ("ec2/instance-{number}.json"). `called`
-    is the name of the record in messages ("trained model"), and `made_by` is the flow that writes it.
+    is the name of the record in messages ("trained model"), and `made_by` is the flow that writes it. `stored_as` is
+    the value of "record" in the file, so that a class can be renamed while older files are still read.
     """
 
     file: ClassVar[str]
     called: ClassVar[str]
     made_by: ClassVar[str]
+    stored_as: ClassVar[str]
 
-    def __init_subclass__(cls, *, file: str, called: str, made_by: str) -> None:
-        """Set the three class attributes from the arguments of the class statement."""
+    def __init_subclass__(cls, *, file: str, called: str, made_by: str, stored_as: str | None = None) -> None:
+        """Set the class attributes from the arguments of the class statement; `stored_as` is by default its name."""
         super().__init_subclass__()
-        cls.file, cls.called, cls.made_by = file, called, made_by
+        cls.file, cls.called, cls.made_by, cls.stored_as = file, called, made_by, stored_as or cls.__name__
 
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -46,7 +48,7 @@ def record_path(folder: Path, kind: type[Record], /, **fields: object) -> Path:
 
 def save_record(folder: Path, record: Record) -> Path:
     """Write a record to its file in a folder, atomically and with mode 0600, and return the path."""
-    content = {"record": type(record).__name__, **dataclasses.asdict(record)}
+    content = {"record": record.stored_as, **dataclasses.asdict(record)}
     path = record_path(folder, type(record), **vars(record))
     write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
     return path
@@ -67,13 +69,15 @@ def load_record(folder: Path, kind: type[AnyRecord], /, **fields: object) -> Any
         return None
     try:
         content = json.loads(path.read_bytes())
-        if not isinstance(content, dict) or content.pop("record", None) != kind.__name__:
-            raise ValueError(f"it is not the record of a {kind.__name__}")
+        if not isinstance(content, dict) or content.pop("record", None) != kind.stored_as:
+            raise ValueError(f"it is not the record of a {kind.stored_as}")
         return _adapter(kind).validate_json(json.dumps(content), strict=True, extra="forbid")
     except ValidationError as error:
         raise _refused(path, kind, _first_problem(error)) from error
     except ValueError as error:
         raise _refused(path, kind, str(error)) from error
+    except SettingsRefused as error:
+        raise _refused(path, kind, f"{error.what}: {error.why}") from error
 
 
 def forget_record(folder: Path, kind: type[Record], /, **fields: object) -> None:

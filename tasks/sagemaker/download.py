@@ -30,7 +30,11 @@ MODEL, LOG = "model.tar.gz", "training.log"
 
 @dataclass(frozen=True)
 class DownloadedTraining(
-    Record, file=f"{FOLDER}/metrics.json", called="downloaded training", made_by="train_sagemaker"
+    Record,
+    file=f"{FOLDER}/metrics.json",
+    called="downloaded training",
+    made_by="train_sagemaker",
+    stored_as="KeptTraining",
 ):
     """The record of a downloaded training.
 

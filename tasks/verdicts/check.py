@@ -68,7 +68,9 @@ class ScalingVerdicts(Record, file="scaling.json", called="checked scaling plan"
 
 
 @dataclass(frozen=True)
-class MachineWatchRecord(Record, file="watched.json", called="watch of the machine", made_by="loadtest"):
+class MachineWatchRecord(
+    Record, file="watched.json", called="watch of the machine", made_by="loadtest", stored_as="Watched"
+):
     """The machine samples taken while a profile ran, and their bounds: `watched.json` in the folder of that run."""
 
     looks: tuple[MachineSample, ...]

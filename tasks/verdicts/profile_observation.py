@@ -99,7 +99,7 @@ class RequestCounts:
 
 
 @dataclass(frozen=True)
-class ProfileObservation(Record, file="seen.json", called="observed profile", made_by="loadtest"):
+class ProfileObservation(Record, file="seen.json", called="observed profile", made_by="loadtest", stored_as="Seen"):
     """The observation of a profile's run through one way ("function" or "endpoint"). `began` is a Unix time.
 
     `seconds` has (due, answered, failed) of each second. `series` holds CloudWatch values by the names of

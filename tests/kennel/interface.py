@@ -11,6 +11,8 @@ from typing import Any
 _KEPT: Mapping[str, Any] = json.loads(Path(__file__).with_name("interface.json").read_text())
 RUN_IDS: Mapping[str, str] = _KEPT["run_ids"]
 EXIT_CODES: Mapping[str, int] = _KEPT["exit_codes"]
+RECORDS: Mapping[str, str] = _KEPT["records"]
+"""The files of a run with the name of the record in each."""
 _KINDS = {bool: "boolean", int: "number", float: "number", str: "string"}
 
 

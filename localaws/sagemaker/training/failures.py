@@ -24,7 +24,7 @@ def first_to_fail(running: Sequence[HostProcess]) -> HostProcess:
 
 def failure_reason(ended: HostProcess, failure: str | None) -> str:
     """Return AWS's FailureReason: what the failure file says, without one the end of the log, and the exit code."""
-    text = failure or "\n".join(list(ended.tail)[-FAILURE_TAIL_LINES:])
+    text = failure if failure is not None else "\n".join(list(ended.tail)[-FAILURE_TAIL_LINES:])
     suffix = f", exit code: {ended.status()}"
     return f"AlgorithmError: {text[: FAILURE_REASON_CHARACTERS - len('AlgorithmError: ') - len(suffix)]}{suffix}"
 

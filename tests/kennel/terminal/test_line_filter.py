@@ -22,7 +22,7 @@ EPOCHS = [
         "algo-1 | host=algo-1 rank=0 split=train shards=4 images=645 names=shard-00000.tar,shard-00002.tar",
         "algo-2 | host=algo-2 rank=1 engine=openvino-cpu-bf16 error=0.0763 tolerance=0.15 images=4",
         'algo-1 | host=algo-1 rank=0 done in 14.3 s: {"prepare": 1.024}',
-        "instance-1 | instance: 26 inputs are here, their sha256 checked",
+        "instance-1 | instance: 26 inputs are here, and their sha256 is correct",
     ],
 )
 def test_noise_is_not_told(line: str) -> None:
@@ -33,7 +33,7 @@ def test_noise_is_not_told(line: str) -> None:
     "line",
     [
         "deploy: done",
-        "algo-2 | host=algo-2 rank=1 WARNING: the checkpoint could not be written, training goes on without it",
+        "algo-2 | host=algo-2 rank=1 WARNING: the checkpoint c could not be written; training continues without it: x",
         "algo-2 | FAILED: the loss is not a number",
         "algo-1 | Traceback (most recent call last):",
         "instance-1 | instance: INTERRUPTED: EC2 takes this instance back",

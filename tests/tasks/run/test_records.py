@@ -20,6 +20,7 @@ from tasks.run.record_store import Record
 from tasks.run.records import DatasetRef, EndpointRef, InstanceRef, LoadReport, WeightsRef
 from tasks.scaling.choice import ScalingPlan
 from tasks.scaling.traffic import Measured
+from tests.kennel.interface import RECORDS
 from tests.tasks.scaling.deployments import measured, plan
 
 ROOT = Path(__file__).parents[3]
@@ -140,3 +141,18 @@ def test_a_record_that_was_forgotten_is_not_there_and_may_be_forgotten_again(run
     run.forget(WeightsRef, LoadReport)
     run.forget(WeightsRef)
     assert run.find(WeightsRef) is None
+
+
+RELEASED = Path(__file__).with_name("release_0_1_0")
+"""The folder of a run of release 0.1.0, as its own commands wrote the records."""
+
+
+@pytest.mark.parametrize("path", sorted(RELEASED.rglob("*.json")), ids=lambda path: path.stem)
+def test_a_record_of_release_0_1_0_is_read(path: Path) -> None:
+    name = str(path.relative_to(RELEASED))
+    kind = next(kind for kind in KINDS if kind.file.format(number=1) == name)
+    assert RunFolder(RELEASED).find(kind, **({"number": 1} if "{" in kind.file else {})) is not None
+
+
+def test_every_kind_of_record_has_the_file_and_the_name_in_it_that_it_had() -> None:
+    assert {kind.file: kind.stored_as for kind in KINDS} == RECORDS
