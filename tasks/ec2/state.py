@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from tasks.account.lookup import none_if_missing
 from tasks.ec2.access import rules_of, ssh_source, tags_of
 from tasks.ec2.host_key import known_host_key, login_path
 from tasks.ec2.plan import USER, InstancePlan
 from tasks.ec2.prices import TABLE_SOURCE, hourly_price
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import Unreachable, WaitTimedOut, aws_boundary, error_code, is_not_found
+from tasks.run.errors import Unreachable, WaitTimedOut, aws_boundary, error_code
 from tasks.run.handle import Run
 from tasks.run.records import InstanceRef
 from tasks.run.waiting import Say, say, wait_for
@@ -125,13 +126,9 @@ def describe_instance(aws: Aws, instance_id: str) -> Mapping[str, Any] | None:
     Raises:
         ClientError: EC2 refused for another reason.
     """
-    try:
-        answer = aws.client("ec2").describe_instances(InstanceIds=[instance_id])
-    except ClientError as error:
-        if is_not_found(error):
-            return None
-        raise
-    found: list[Mapping[str, Any]] = [item for held in answer["Reservations"] for item in held["Instances"]]
+    answer = none_if_missing(lambda: aws.client("ec2").describe_instances(InstanceIds=[instance_id]))
+    held = answer["Reservations"] if answer else []
+    found: list[Mapping[str, Any]] = [item for reservation in held for item in reservation["Instances"]]
     return found[0] if found else None
 
 
