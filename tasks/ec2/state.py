@@ -6,9 +6,7 @@ of its launch.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -26,7 +24,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import Unreachable, WaitTimedOut, aws_boundary, error_code
 from tasks.run.handle import Run
 from tasks.run.records import InstanceRef
-from tasks.run.waiting import Say, say, wait_for
+from tasks.run.waiting import REAL_TIME, Waiting, wait_for
 
 if TYPE_CHECKING:
     from tasks.ssh.login import Login
@@ -47,18 +45,6 @@ TERMINATE_SECONDS = 600.0
 POLL_SECONDS = 0.25
 CONSOLE_TAIL = 4000
 """How many characters of an instance's console output are shown."""
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Where a wait prints its lines, and which clock it uses; tests replace both."""
-
-    say: Say = say
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-
-
-REAL_TIME = Waiting()
 
 
 def find_instances(aws: Aws, run_id: str) -> tuple[InstanceRef, ...]:
@@ -278,9 +264,7 @@ def _wait(what: str, probe: Callable[[], tuple[Any, str]], seconds: float, waiti
         deadline_seconds=seconds,
         poll_seconds=POLL_SECONDS,
         next_command="kennel down --yes",
-        say=waiting.say,
-        clock=waiting.clock,
-        sleep=waiting.sleep,
+        waiting=waiting,
     )
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.ec2.job import RemoteJob
-from tasks.ec2.state import REAL_TIME, Waiting
 from tasks.ec2.worker import (
     POLL_SECONDS,
     STOP_SECONDS,
@@ -24,7 +23,7 @@ from tasks.ec2.worker import (
     send_signal,
 )
 from tasks.run.errors import ConnectionLost, RemoteFailed, StageFailed, WaitTimedOut
-from tasks.run.waiting import SILENCE_SECONDS, Say, say
+from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Say, Waiting, say
 
 ALIVE_SECONDS = 5.0
 TAIL_LINES = 20

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.ec2.job import RemoteJob
-from tasks.ec2.state import REAL_TIME, Waiting
 from tasks.run.errors import ConnectionLost, RemoteFailed, WaitTimedOut
+from tasks.run.waiting import REAL_TIME, Waiting
 from tasks.ssh.remote import Remote
 from tasks.ssh.transfer import get, put
 

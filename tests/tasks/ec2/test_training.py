@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from tasks.ec2.job import RemoteJob
-from tasks.ec2.state import Waiting
 from tasks.ec2.training import Heartbeat, Outcome, follow, stop
 from tasks.ec2.worker import Worker, download_model, start
 from tasks.run.errors import ConnectionLost, RemoteFailed, StageFailed, WaitTimedOut
 from tasks.run.records import DatasetRef, Hyperparameters
+from tasks.run.waiting import Waiting
 from tasks.ssh.remote import Login, Remote
 from tests.chaos_proxy import ChaosProxy
 from tests.sshd import Sshd, running_sshd
