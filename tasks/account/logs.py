@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from tasks.account.lookup import none_if_missing
 from tasks.run.aws import Aws
-from tasks.run.errors import aws_boundary, is_not_found
+from tasks.run.errors import aws_boundary
 
 TAIL_LINES = 20
 
@@ -27,6 +26,18 @@ class LogLine:
         return f"{self.source} | {self.message}"
 
 
+def log_stream_names(aws: Aws, group: str, prefix: str = "") -> list[str]:
+    """Return the names of a log group's streams that begin with `prefix`; a missing group has none.
+
+    Raises:
+        ClientError: CloudWatch Logs refused.
+    """
+    wanted = {"logStreamNamePrefix": prefix} if prefix else {}
+    pages = aws.client("logs").get_paginator("describe_log_streams").paginate(logGroupName=group, **wanted)
+    found = none_if_missing(lambda: [stream for page in pages for stream in page["logStreams"]])
+    return [str(stream["logStreamName"]) for stream in found or []]
+
+
 class LogFollower:
     """Reads the lines that were added since the last `poll` to those streams of a group that begin with a prefix.
 
@@ -36,7 +47,7 @@ class LogFollower:
     def __init__(self, aws: Aws, group: str, stream_prefix: str = "") -> None:
         self.group = group
         self.stream_prefix = stream_prefix
-        self._client = aws.client("logs")
+        self._aws = aws
         self._tokens: dict[str, str | None] = {}
         self._tails: dict[str, deque[str]] = {}
 
@@ -47,7 +58,8 @@ class LogFollower:
             AwsFailed: CloudWatch Logs refused a call, or did not answer.
         """
         with aws_boundary(f"logs {self.group}"):
-            lines = [line for stream in self._streams() for line in self._new_lines(stream)]
+            streams = log_stream_names(self._aws, self.group, self.stream_prefix)
+            lines = [line for stream in streams for line in self._new_lines(stream)]
         for line in lines:
             self._tails.setdefault(line.source, deque(maxlen=TAIL_LINES)).append(line.message)
         return sorted(lines, key=lambda line: line.timestamp_ms)
@@ -56,16 +68,6 @@ class LogFollower:
         """Return the last lines of every stream that `poll` has returned, for an error message."""
         blocks = (f"{source}:\n" + "\n".join(f"    {text}" for text in kept) for source, kept in self._tails.items())
         return "\n".join(blocks)
-
-    def _streams(self) -> list[str]:
-        wanted = {"logStreamNamePrefix": self.stream_prefix} if self.stream_prefix else {}
-        pages = self._client.get_paginator("describe_log_streams").paginate(logGroupName=self.group, **wanted)
-        try:
-            return [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
-        except ClientError as error:
-            if is_not_found(error):
-                return []
-            raise
 
     def _new_lines(self, stream: str) -> Iterator[LogLine]:
         """Read until AWS returns the same token twice, which marks the end; empty pages may come before it."""
@@ -82,7 +84,8 @@ class LogFollower:
     def _page(self, stream: str) -> Any:
         token = self._tokens.get(stream)
         more = {"nextToken": token} if token else {}
-        return self._client.get_log_events(logGroupName=self.group, logStreamName=stream, startFromHead=True, **more)
+        asked = {"logGroupName": self.group, "logStreamName": stream, "startFromHead": True, **more}
+        return self._aws.client("logs").get_log_events(**asked)
 
 
 def _source(stream: str) -> str:

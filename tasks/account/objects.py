@@ -15,6 +15,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from tasks.account.lookup import none_if_missing
 from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, aws_boundary, error_code, is_not_found
 from tasks.run.progress import show_progress
@@ -158,13 +159,7 @@ def object_exists(aws: Aws, uri: str) -> bool:
     """
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     with aws_boundary(uri):
-        try:
-            aws.client("s3").head_object(Bucket=bucket, Key=key)
-        except ClientError as error:
-            if is_not_found(error):
-                return False
-            raise
-    return True
+        return none_if_missing(lambda: aws.client("s3").head_object(Bucket=bucket, Key=key)) is not None
 
 
 def fetch_object(aws: Aws, uri: str, path: Path) -> str:

@@ -17,10 +17,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tasks.account.lookup import none_if_missing
 from tasks.ec2.host_key import KeyFile, login_key
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import NotFound, OwnershipRefused, Unreachable, aws_boundary, error_code, is_not_found
+from tasks.run.errors import NotFound, OwnershipRefused, Unreachable, aws_boundary, error_code
 from tasks.run.handle import Run
 from tasks.run.settings import Settings
 from tasks.run.waiting import say, wait_for
@@ -135,13 +136,8 @@ def find_key_pair(aws: Aws, name: str) -> Mapping[str, Any] | None:
     Raises:
         ClientError: EC2 refused for another reason.
     """
-    try:
-        answer = aws.client("ec2").describe_key_pairs(KeyNames=[name], IncludePublicKey=True)
-    except ClientError as error:
-        if is_not_found(error):
-            return None
-        raise
-    found: Mapping[str, Any] = answer["KeyPairs"][0]
+    answer = none_if_missing(lambda: aws.client("ec2").describe_key_pairs(KeyNames=[name], IncludePublicKey=True))
+    found: Mapping[str, Any] | None = answer and answer["KeyPairs"][0]
     return found
 
 
@@ -266,12 +262,8 @@ def _set_rules(aws: Aws, group_id: str, wanted: set[Rule]) -> None:
 
 def _wait_visible(aws: Aws, group_id: str) -> Mapping[str, Any]:
     def probe() -> tuple[Mapping[str, Any] | None, str]:
-        try:
-            return aws.client("ec2").describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0], "there"
-        except ClientError as error:
-            if is_not_found(error):
-                return None, "not shown by EC2 yet"
-            raise
+        found = none_if_missing(lambda: aws.client("ec2").describe_security_groups(GroupIds=[group_id]))
+        return (found["SecurityGroups"][0], "there") if found else (None, "not shown by EC2 yet")
 
     return wait_for(f"security group {group_id}", probe, deadline_seconds=VISIBLE_SECONDS)
 

@@ -19,8 +19,6 @@ from tasks.ec2.state import (
     KIND,
     LIVE,
     LOST_ANSWER_SECONDS,
-    REAL_TIME,
-    Waiting,
     instances_of,
     number_of,
     reason_of,
@@ -38,7 +36,7 @@ from tasks.run.errors import (
 )
 from tasks.run.handle import Run
 from tasks.run.records import InstanceRef
-from tasks.run.waiting import retry_until_role_propagates
+from tasks.run.waiting import REAL_TIME, Waiting, retry_until_role_propagates
 
 MAX_ATTEMPTS = 20
 
@@ -187,9 +185,7 @@ class _Launch:
         """Send RunInstances, and send it again while EC2 does not know the new instance profile yet."""
         ec2, waiting = self.run.aws.client("ec2"), self.waiting
         where = _where(self.plan)
-        return retry_until_role_propagates(
-            where, lambda: ec2.run_instances(**request), clock=waiting.clock, sleep=waiting.sleep
-        )
+        return retry_until_role_propagates(where, lambda: ec2.run_instances(**request), waiting=waiting)
 
     def _find_by_token(self, token: str) -> str | None:
         """Look for an instance of that ClientToken during 10 s, because EC2 may not show a new instance at once."""

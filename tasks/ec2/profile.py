@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tasks.account.lookup import none_if_missing
 from tasks.account.roles import RoleSpec, ensure_role, iam_tags, refuse_foreign_iam
 from tasks.run.aws import Aws
 from tasks.run.errors import aws_boundary, is_not_found
@@ -49,12 +50,8 @@ def find_profile(aws: Aws, name: str) -> Mapping[str, Any] | None:
     Raises:
         ClientError: IAM refused for another reason.
     """
-    try:
-        profile: Mapping[str, Any] = aws.client("iam").get_instance_profile(InstanceProfileName=name)["InstanceProfile"]
-    except ClientError as error:
-        if is_not_found(error):
-            return None
-        raise
+    answer = none_if_missing(lambda: aws.client("iam").get_instance_profile(InstanceProfileName=name))
+    profile: Mapping[str, Any] | None = answer and answer["InstanceProfile"]
     return profile
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tasks.ec2.job import RemoteJob
-from tasks.ec2.state import REAL_TIME, Waiting
 from tasks.ec2.worker import FINAL, POLL_SECONDS, Worker
 from tasks.run.errors import ConnectionLost, RemoteFailed, WaitTimedOut
+from tasks.run.waiting import REAL_TIME, Waiting
 from tasks.ssh.transfer import get
 
 RECONNECT_SECONDS = 300.0

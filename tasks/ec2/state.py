@@ -6,9 +6,7 @@ of its launch.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -16,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from tasks.account.lookup import none_if_missing
 from tasks.ec2.access import rules_of, ssh_source, tags_of
 from tasks.ec2.host_key import known_host_key, login_path
 from tasks.ec2.plan import USER, InstancePlan
 from tasks.ec2.prices import TABLE_SOURCE, hourly_price
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import Unreachable, WaitTimedOut, aws_boundary, error_code, is_not_found
+from tasks.run.errors import Unreachable, WaitTimedOut, aws_boundary, error_code
 from tasks.run.handle import Run
 from tasks.run.records import InstanceRef
-from tasks.run.waiting import Say, say, wait_for
+from tasks.run.waiting import REAL_TIME, Waiting, wait_for
 
 if TYPE_CHECKING:
     from tasks.ssh.login import Login
@@ -46,18 +45,6 @@ TERMINATE_SECONDS = 600.0
 POLL_SECONDS = 0.25
 CONSOLE_TAIL = 4000
 """How many characters of an instance's console output are shown."""
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Where a wait prints its lines, and which clock it uses; tests replace both."""
-
-    say: Say = say
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-
-
-REAL_TIME = Waiting()
 
 
 def find_instances(aws: Aws, run_id: str) -> tuple[InstanceRef, ...]:
@@ -125,13 +112,9 @@ def describe_instance(aws: Aws, instance_id: str) -> Mapping[str, Any] | None:
     Raises:
         ClientError: EC2 refused for another reason.
     """
-    try:
-        answer = aws.client("ec2").describe_instances(InstanceIds=[instance_id])
-    except ClientError as error:
-        if is_not_found(error):
-            return None
-        raise
-    found: list[Mapping[str, Any]] = [item for held in answer["Reservations"] for item in held["Instances"]]
+    answer = none_if_missing(lambda: aws.client("ec2").describe_instances(InstanceIds=[instance_id]))
+    held = answer["Reservations"] if answer else []
+    found: list[Mapping[str, Any]] = [item for reservation in held for item in reservation["Instances"]]
     return found[0] if found else None
 
 
@@ -281,9 +264,7 @@ def _wait(what: str, probe: Callable[[], tuple[Any, str]], seconds: float, waiti
         deadline_seconds=seconds,
         poll_seconds=POLL_SECONDS,
         next_command="kennel down --yes",
-        say=waiting.say,
-        clock=waiting.clock,
-        sleep=waiting.sleep,
+        waiting=waiting,
     )
 
 

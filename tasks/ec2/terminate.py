@@ -12,16 +12,14 @@ from tasks.ec2.state import (
     KIND,
     LOST_ANSWER_SECONDS,
     POLL_SECONDS,
-    REAL_TIME,
     VISIBLE_SECONDS,
-    Waiting,
     instances_of,
     wait_ended,
 )
 from tasks.run.errors import KennelError, TeardownIncomplete, aws_boundary, is_not_found, translate
 from tasks.run.handle import Run
 from tasks.run.ledger import live_rows
-from tasks.run.waiting import say
+from tasks.run.waiting import REAL_TIME, Waiting, say
 
 
 def end_instances(run: Run) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from typing import Literal
 
 from tasks.ec2.job import RemoteJob
 from tasks.ec2.reconnect import ask_each
-from tasks.ec2.state import REAL_TIME, Waiting
 from tasks.ec2.worker import (
     FINAL,
     POLL_SECONDS,
@@ -25,7 +24,7 @@ from tasks.ec2.worker import (
     send_signal,
 )
 from tasks.run.errors import RemoteFailed, StageFailed, WaitTimedOut
-from tasks.run.waiting import SILENCE_SECONDS, Say, say
+from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Say, Waiting, say
 
 ALIVE_SECONDS = 5.0
 TAIL_LINES = 20

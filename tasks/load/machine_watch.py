@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
 
 from tasks.load.disturbance import Bounds, MachineSample
 from tasks.run.machine import ask_embedded_aws, usable_processors
 from tasks.run.settings import LOCAL_HEALTH_PATH, LOCAL_PULSE_PATH, Settings
+from tasks.run.watch_thread import WatchThread
 
 PERIOD_SECONDS = 0.5
 NAP_SECONDS = 0.02
@@ -32,25 +30,17 @@ _PRESSURES = {"cpu_pressure": "cpu", "memory_pressure": "memory", "io_pressure":
 
 
 @dataclass
-class MachineWatch:
+class MachineWatch(WatchThread):
     """Takes a sample every half second until its `with` block ends. `samples` are in the order of their end times."""
+
+    thread_name = "machine watch"
+    end_seconds = 10.0
 
     settings: Settings
     samples: list[MachineSample] = field(default_factory=list)
-    _over: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> Self:
-        """Start the sampling thread."""
-        self._thread = threading.Thread(target=self._run, name="machine watch", daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Take a last sample and end the thread."""
-        self._over.set()
-        self._thread.join(10.0)
-
-    def _run(self) -> None:
+    def watch(self) -> None:
+        """Sample this machine and the embedded AWS until the block is over, and both of them a last time then."""
         pulsed = self._take_pulse(time.time())  # the embedded AWS measures itself after the first request only
         kernel = KernelFigures(self.settings)
         while not self._over.is_set():

@@ -17,7 +17,7 @@ from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.progress import show_progress
 from tasks.run.record_store import Record
-from tasks.run.records import InstanceModel, TrainedModel
+from tasks.run.records import InstanceModel, TrainedModel, TrainingResult
 from tasks.run.waiting import say
 
 STAGE = "parity"
@@ -199,7 +199,7 @@ def _weights(archive: Path, folder: Path) -> Path:
     return folder / WEIGHTS
 
 
-def _machines(model: TrainedModel | InstanceModel) -> str:
+def _machines(model: TrainingResult) -> str:
     return f"{model.instance_count} × {model.instance_type}{' (spot)' if model.spot else ''}"
 
 

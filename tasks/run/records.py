@@ -90,12 +90,10 @@ class Hyperparameters:
         return {name: value for name, value in chosen.items() if value is not None and value is not False}
 
 
-@dataclass(frozen=True)
-class TrainedModel(Record, file="train_sagemaker.json", called="trained model", made_by="train_sagemaker"):
-    """A model that a training job made; `test_accuracy` is a fraction of `test_images`."""
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """What is recorded of a model wherever it was trained; `test_accuracy` is a fraction of `test_images`."""
 
-    job_name: str
-    job_arn: str
     model_uri: str
     backbone: str
     classes: tuple[str, ...]
@@ -106,15 +104,25 @@ class TrainedModel(Record, file="train_sagemaker.json", called="trained model", 
     instance_count: int
     instance_reason: str
     spot: bool
-    seconds: float
-    billable_seconds: float
     cost_usd: float | None
     data_digest: str
     git_commit: str | None = None
 
 
-@dataclass(frozen=True)
-class InstanceModel(Record, file="train_ec2.json", called="model trained on EC2", made_by="train_ec2"):
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel(
+    TrainingResult, Record, file="train_sagemaker.json", called="trained model", made_by="train_sagemaker"
+):
+    """A model that a training job made; `billable_seconds` is the time that AWS bills for each instance."""
+
+    job_name: str
+    job_arn: str
+    seconds: float
+    billable_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceModel(TrainingResult, Record, file="train_ec2.json", called="model trained on EC2", made_by="train_ec2"):
     """A model that was trained on EC2 instances over SSH, with its times and its cost.
 
     `seconds` maps a phase to its wall time; this machine measured launch, connect, ship, collect, store and terminate,
@@ -125,30 +133,17 @@ class InstanceModel(Record, file="train_ec2.json", called="model trained on EC2"
 
     name: str
     spec_digest: str
-    model_uri: str
     model_sha256: str
-    backbone: str
-    classes: tuple[str, ...]
-    test_accuracy: float
-    test_images: int
-    metrics: Mapping[str, float]
-    instance_type: str
-    instance_count: int
     instance_ids: tuple[str, ...]
-    instance_reason: str
     refused: tuple[str, ...]
-    spot: bool
     interruptions: int
     seconds: Mapping[str, float]
     wall_seconds: float
     billable_seconds: float
-    cost_usd: float | None
     prices: str
-    data_digest: str
     command: tuple[str, ...]
     archive: str
     log_files: tuple[str, ...]
-    git_commit: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Log what tasks do, and wait with a deadline while logging the state from time to time.
 
 All lines go to the logger `kennel`. The command shows them on stderr; a worker's flow run sends them to Prefect
-(`PREFECT_LOGGING_EXTRA_LOGGERS=kennel`). Clock and sleep are parameters, so that a test of a wait takes no time.
+(`PREFECT_LOGGING_EXTRA_LOGGERS=kennel`). The clock is a parameter (`Waiting`), so that a test of a wait takes no time.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from botocore.exceptions import ClientError
@@ -29,6 +30,18 @@ def say(message: str) -> None:
     LOGGER.info(message)
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """Where a wait prints its lines, and which clock it uses; tests replace both."""
+
+    say: Say = say
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+REAL_TIME = Waiting()
+
+
 def wait_for(
     what: str,
     probe: Callable[[], tuple[Found | None, str]],
@@ -36,9 +49,7 @@ def wait_for(
     deadline_seconds: float,
     poll_seconds: float = 1.0,
     next_command: str = "kennel status",
-    say: Say = say,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    waiting: Waiting = REAL_TIME,
 ) -> Found:
     """Call `probe` until it returns a result, and log the state at least every `SILENCE_SECONDS`.
 
@@ -47,19 +58,19 @@ def wait_for(
     Raises:
         WaitTimedOut: `deadline_seconds` passed.
     """
-    begun = said = clock()
+    begun = said = waiting.clock()
     while True:
         found, state = probe()
         if found is not None:
             return found
-        now = clock()
+        now = waiting.clock()
         if now - begun >= deadline_seconds:
             why = f"it was still {state} after {deadline_seconds:.0f} s"
             raise WaitTimedOut(what, f"waited {now - begun:.0f} s", why, next_command)
         if now - said >= SILENCE_SECONDS:
-            say(f"{what}: {state}, {now - begun:.0f} s")
+            waiting.say(f"{what}: {state}, {now - begun:.0f} s")
             said = now
-        sleep(poll_seconds)
+        waiting.sleep(poll_seconds)
 
 
 def retry_until_role_propagates(
@@ -67,8 +78,7 @@ def retry_until_role_propagates(
     call: Callable[[], Found],
     *,
     deadline_seconds: float = ROLE_PROPAGATION_SECONDS,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    waiting: Waiting = REAL_TIME,
 ) -> Found:
     """Repeat a call that names a new role until IAM has propagated the role and its policy to the called service.
 
@@ -85,7 +95,7 @@ def retry_until_role_propagates(
                 raise
             return None, f"waiting until IAM has propagated the new role ({_message(error)})"
 
-    return wait_for(what, attempt, deadline_seconds=deadline_seconds, poll_seconds=2.0, clock=clock, sleep=sleep)[0]
+    return wait_for(what, attempt, deadline_seconds=deadline_seconds, poll_seconds=2.0, waiting=waiting)[0]
 
 
 _SIGNS_OF_UNPROPAGATED_ROLE = (

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
 
+from tasks.account.lookup import none_if_missing
 from tasks.account.objects import object_exists
 from tasks.account.prices import InstanceChoice
 from tasks.account.roles import run_prefix
@@ -22,7 +23,7 @@ from tasks.model.archive import METRIC_NAMES
 from tasks.model.inputs import TrainingInputs
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary, is_not_found
+from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.waiting import retry_until_role_propagates, say
 
@@ -112,12 +113,9 @@ def describe_job(aws: Aws, name: str) -> Mapping[str, Any] | None:
         AwsFailed: SageMaker refused for another reason.
     """
     with aws_boundary(f"training job {name}"):
-        try:
-            answer: Mapping[str, Any] = aws.client("sagemaker").describe_training_job(TrainingJobName=name)
-        except ClientError as error:
-            if is_not_found(error):
-                return None
-            raise
+        answer: Mapping[str, Any] | None = none_if_missing(
+            lambda: aws.client("sagemaker").describe_training_job(TrainingJobName=name)
+        )
     return answer
 
 

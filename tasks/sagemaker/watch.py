@@ -5,7 +5,6 @@ Only `Completed` is success. The SDK's waiter accepts `Stopped` too, but a job t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from tasks.account.logs import LogFollower, LogLine
 from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound, StageFailed, WaitTimedOut
-from tasks.run.waiting import SILENCE_SECONDS, Say, say
+from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Say, Waiting
 from tasks.sagemaker.job import describe_job
 
 POLL_SECONDS = 1.0
@@ -28,9 +27,7 @@ def follow_job(
     name: str,
     *,
     deadline_seconds: float,
-    say: Say = say,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    waiting: Waiting = REAL_TIME,
 ) -> Mapping[str, Any]:
     """Wait until the job has ended, print the log lines of every host meanwhile, and return the job's description.
 
@@ -40,25 +37,25 @@ def follow_job(
         NotFound: somebody deleted the job.
         AwsFailed: SageMaker or CloudWatch Logs refused.
     """
-    printer = _LogPrinter(LogFollower(aws, TRAINING_LOG_GROUP, f"{name}/"), say)
-    begun = said = clock()
+    printer = _LogPrinter(LogFollower(aws, TRAINING_LOG_GROUP, f"{name}/"), waiting.say)
+    begun = said = waiting.clock()
     while True:
         description = describe_job(aws, name)
         if description is None:
             raise NotFound(f"training job {name}", "it is gone", "somebody deleted it", "run the same command again")
         if printer.poll():
-            said = clock()
+            said = waiting.clock()
         if description["TrainingJobStatus"] in {"Completed", "Failed", "Stopped"}:
-            return _outcome(name, description, printer, sleep)
-        now = clock()
+            return _outcome(name, description, printer, waiting.sleep)
+        now = waiting.clock()
         if now - begun >= deadline_seconds:
             why = f"it is still {_state(description)}; the job continues, and the same command follows it again"
             stop = f"aws sagemaker stop-training-job --training-job-name {name}"
             raise WaitTimedOut(f"training job {name}", f"waited {now - begun:.0f} s", why, stop)
         if now - said >= SILENCE_SECONDS:
-            say(f"training job: {_state(description)}, {now - begun:.0f} s")
+            waiting.say(f"training job: {_state(description)}, {now - begun:.0f} s")
             said = now
-        sleep(POLL_SECONDS)
+        waiting.sleep(POLL_SECONDS)
 
 
 def _outcome(

@@ -8,12 +8,11 @@ problem that waiting cannot solve is raised at once. This module makes no AWS ca
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tasks.run.errors import ConnectionLost, LoginRefused, RemoteFailed, WaitTimedOut
-from tasks.run.waiting import SILENCE_SECONDS, Say, say
+from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Waiting
 from tasks.ssh.connection import Obstacle
 from tasks.ssh.login import Login
 from tasks.ssh.remote import Remote
@@ -61,9 +60,7 @@ def wait_for_ssh(
     *,
     deadline_seconds: float,
     attempt_seconds: float = ATTEMPT_SECONDS,
-    say: Say = say,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    waiting: Waiting = REAL_TIME,
 ) -> Remote:
     """Return a connected remote; `get_facts` is called before each attempt, and its address replaces the login's.
 
@@ -77,27 +74,25 @@ def wait_for_ssh(
         WaitTimedOut: `deadline_seconds` passed; the message has the last diagnosis.
     """
     login.private_key(), login.pinned_key()
-    waiting = _LoginWait(login, deadline_seconds, attempt_seconds, say, clock)
+    wait = _LoginWait(login, deadline_seconds, attempt_seconds, waiting)
     pause = FIRST_PAUSE_SECONDS
     while True:
         facts = get_facts()
-        found = waiting.attempt(facts)
+        found = wait.attempt(facts)
         if isinstance(found, Remote):
             return found
-        left = waiting.report(found, facts)
-        sleep(min(pause * random.uniform(0.5, 1.0), left))
+        left = wait.report(found, facts)
+        waiting.sleep(min(pause * random.uniform(0.5, 1.0), left))
         pause = min(pause * GROWTH, LONGEST_PAUSE_SECONDS)
 
 
 class _LoginWait:
     """The state of one wait: its attempts, its last report, and the time when the key was first refused."""
 
-    def __init__(
-        self, login: Login, deadline_seconds: float, attempt_seconds: float, say: Say, clock: Callable[[], float]
-    ) -> None:
-        self._login, self._say, self._clock = login, say, clock
+    def __init__(self, login: Login, deadline_seconds: float, attempt_seconds: float, waiting: Waiting) -> None:
+        self._login, self._say, self._clock = login, waiting.say, waiting.clock
         self._deadline_seconds, self._attempt_seconds = deadline_seconds, attempt_seconds
-        self._begun = clock()
+        self._begun = self._clock()
         self._attempts = 0
         self._last_report: tuple[str, float] | None = None
         self._refused_at: float | None = None

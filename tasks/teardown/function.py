@@ -18,8 +18,7 @@ def _find_function(aws: Aws, name: str) -> Resource | None:
 
 
 def _find_tagged_functions(aws: Aws) -> Iterator[Resource]:
-    pages = aws.client("lambda").get_paginator("list_functions").paginate()
-    names = [item["FunctionName"] for page in pages for item in page["Functions"]]
+    names = aws.client("lambda").get_paginator("list_functions").paginate().search("Functions[].FunctionName")
     return only_tagged(_find_function(aws, name) for name in names if name.startswith(RESOURCE_PREFIX))
 
 

@@ -25,8 +25,7 @@ def _find_role(aws: Aws, name: str) -> Resource | None:
 
 
 def _find_tagged_roles(aws: Aws) -> Iterator[Resource]:
-    pages = aws.client("iam").get_paginator("list_roles").paginate()
-    names = [item["RoleName"] for page in pages for item in page["Roles"]]
+    names = aws.client("iam").get_paginator("list_roles").paginate().search("Roles[].RoleName")
     return only_tagged(_find_role(aws, name) for name in names if name.startswith(RESOURCE_PREFIX))
 
 
@@ -52,7 +51,7 @@ def _find_profile(aws: Aws, name: str) -> Resource | None:
 
 def _find_tagged_profiles(aws: Aws) -> Iterator[Resource]:
     pages = aws.client("iam").get_paginator("list_instance_profiles").paginate()
-    names = [item["InstanceProfileName"] for page in pages for item in page["InstanceProfiles"]]
+    names = pages.search("InstanceProfiles[].InstanceProfileName")
     return only_tagged(_find_profile(aws, name) for name in names if name.startswith(RESOURCE_PREFIX))
 
 

@@ -5,7 +5,6 @@ This module deletes nothing. `tasks.teardown.all_kinds` collects the kinds from 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from botocore.exceptions import ClientError
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import WaitTimedOut, error_code, is_not_found
-from tasks.run.waiting import SILENCE_SECONDS, Say, say
+from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Waiting
 from tasks.teardown.plan import Resource
 
 REMOVE_SECONDS = 1800.0
@@ -52,9 +51,7 @@ def until_gone(
     delete: Callable[[], object],
     exists: Callable[[], bool],
     *,
-    say: Say = say,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    waiting: Waiting = REAL_TIME,
     timeout_seconds: float = REMOVE_SECONDS,
 ) -> None:
     """Delete a resource, trying again while another one still uses it, and wait until it does not exist.
@@ -63,11 +60,11 @@ def until_gone(
         WaitTimedOut: the resource still existed after `timeout_seconds`.
         ClientError: AWS refused for a reason that waiting does not change.
     """
-    begun = said = clock()
+    begun = said = waiting.clock()
     accepted, last = False, "it still exists"
-    while (now := clock()) - begun < timeout_seconds:
+    while (now := waiting.clock()) - begun < timeout_seconds:
         if now - said >= SILENCE_SECONDS:
-            say(f"{what}: waiting until it is gone ({last}), {now - begun:.0f} s")
+            waiting.say(f"{what}: waiting until it is gone ({last}), {now - begun:.0f} s")
             said = now
         try:
             if not accepted:
@@ -81,7 +78,7 @@ def until_gone(
             if not _is_temporary(error):
                 raise
             last = str(error)
-        sleep(POLL_SECONDS)
+        waiting.sleep(POLL_SECONDS)
     raise WaitTimedOut(f"remove {what}", f"not gone after {timeout_seconds:g} s", last, "kennel down --yes")
 
 

@@ -28,8 +28,7 @@ def _find(aws: Aws, name: str) -> Resource | None:
 
 def _find_tagged(aws: Aws) -> Iterator[Resource]:
     pages = aws.client("sagemaker").get_paginator("list_notebook_instances").paginate(NameContains=RESOURCE_PREFIX)
-    names = [item["NotebookInstanceName"] for page in pages for item in page["NotebookInstances"]]
-    return only_tagged(_find(aws, name) for name in names)
+    return only_tagged(_find(aws, name) for name in pages.search("NotebookInstances[].NotebookInstanceName"))
 
 
 def _remove(aws: Aws, name: str) -> None:
@@ -79,8 +78,8 @@ def _find_lifecycle(aws: Aws, name: str) -> Resource | None:
 def _find_tagged_lifecycles(aws: Aws) -> Iterator[Resource]:
     paginator = aws.client("sagemaker").get_paginator("list_notebook_instance_lifecycle_configs")
     pages = paginator.paginate(NameContains=RESOURCE_PREFIX)
-    configs = [item for page in pages for item in page["NotebookInstanceLifecycleConfigs"]]
-    return only_tagged(_find_lifecycle(aws, item["NotebookInstanceLifecycleConfigName"]) for item in configs)
+    names = pages.search("NotebookInstanceLifecycleConfigs[].NotebookInstanceLifecycleConfigName")
+    return only_tagged(_find_lifecycle(aws, name) for name in names)
 
 
 def _remove_lifecycle(aws: Aws, name: str) -> None:

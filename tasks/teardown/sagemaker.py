@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.account.logs import log_stream_names
 from tasks.account.lookup import none_if_missing, tags_to_dict
 from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
@@ -13,7 +14,7 @@ from tasks.run.naming import RESOURCE_PREFIX
 from tasks.teardown.kinds import Kind, only_tagged, until_gone
 from tasks.teardown.plan import Resource
 from tasks.teardown.scaling import deregister_targets
-from tasks.teardown.storage import delete_log_streams, log_stream_names
+from tasks.teardown.storage import delete_log_streams
 
 _ENDED = frozenset({"Completed", "Failed", "Stopped"})
 
@@ -47,11 +48,12 @@ class _SageMakerKind:
     def find(self, aws: Aws, name: str) -> Resource | None:
         return resource_of(aws, self.kind, name, self.describe(aws, name), self.arn_field)
 
-    def find_tagged(self, aws: Aws) -> Iterator[Resource]:
+    def names(self, aws: Aws) -> Iterator[str]:
         pages = aws.client("sagemaker").get_paginator(f"list_{self.noun}s").paginate(NameContains=RESOURCE_PREFIX)
-        name_field = self.arn_field.replace("Arn", "Name")
-        names = [item[name_field] for page in pages for item in page[self.list_field]]
-        return only_tagged(self.find(aws, name) for name in names)
+        yield from pages.search(f"{self.list_field}[].{self.arn_field.replace('Arn', 'Name')}")
+
+    def find_tagged(self, aws: Aws) -> Iterator[Resource]:
+        return only_tagged(self.find(aws, name) for name in self.names(aws))
 
     def remove(self, aws: Aws, name: str) -> None:
         delete = getattr(aws.client("sagemaker"), f"delete_{self.noun}")
@@ -81,9 +83,7 @@ def _find_job(aws: Aws, name: str) -> Resource | None:
 
 
 def _find_tagged_jobs(aws: Aws) -> Iterator[Resource]:
-    pages = aws.client("sagemaker").get_paginator("list_training_jobs").paginate(NameContains=RESOURCE_PREFIX)
-    names = [item["TrainingJobName"] for page in pages for item in page["TrainingJobSummaries"]]
-    return only_tagged(_find_job(aws, name) for name in names)
+    return only_tagged(_find_job(aws, name) for name in _JOB.names(aws))
 
 
 def _stop_job(aws: Aws, name: str) -> None:

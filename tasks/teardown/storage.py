@@ -7,6 +7,7 @@ from functools import partial
 
 from tasks.account import objects
 from tasks.account.bucket import OWNED_PREFIXES, bucket_tags
+from tasks.account.logs import log_stream_names
 from tasks.account.lookup import none_if_missing
 from tasks.run.aws import Aws
 from tasks.run.naming import RESOURCE_PREFIX
@@ -88,18 +89,6 @@ def _find_tagged_log_groups(aws: Aws) -> Iterator[Resource]:
     pages = [page for prefix in _LOG_PREFIXES for page in paginator.paginate(logGroupNamePrefix=prefix)]
     names = [group["logGroupName"] for page in pages for group in page["logGroups"]]
     return only_tagged(_find_log_group(aws, name) for name in names)
-
-
-def log_stream_names(aws: Aws, group: str, prefix: str) -> list[str]:
-    """Return the names of a log group's streams that begin with `prefix`; a missing group has none.
-
-    Raises:
-        ClientError: CloudWatch Logs refused.
-    """
-    pages = aws.client("logs").get_paginator("describe_log_streams")
-    wanted = {"logGroupName": group, "logStreamNamePrefix": prefix}
-    found = none_if_missing(lambda: [stream for page in pages.paginate(**wanted) for stream in page["logStreams"]])
-    return [str(stream["logStreamName"]) for stream in found or []]
 
 
 def delete_log_streams(aws: Aws, group: str, prefix: str) -> None:

@@ -7,14 +7,12 @@ are converted to real seconds since the measurement began, so that they share on
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -23,6 +21,7 @@ from tasks.run.aws import Aws
 from tasks.run.clock import MINUTE_SECONDS, AwsClock
 from tasks.run.errors import aws_boundary
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
+from tasks.run.watch_thread import WatchThread
 from tasks.serving.activities import describe_activities
 from tasks.serving.autoscaling import describe_scaling
 from tasks.verdicts.disturbed_stages import generator_samples, mark_disturbed
@@ -62,25 +61,16 @@ SERIES = (*ENDPOINT_SERIES, *FUNCTION_SERIES)
 
 
 @dataclass
-class InstanceWatch:
+class InstanceWatch(WatchThread):
     """Polls an endpoint's instance counts until its `with` block ends. `failed` counts the polls that AWS refused."""
+
+    thread_name = "instance watch"
+    end_seconds = 30.0
 
     aws: Aws
     endpoint: EndpointRef
     polls: list[tuple[float, int, int, str]] = field(default_factory=list)
     failed: int = 0
-    _over: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> Self:
-        """Start the polling thread."""
-        self._thread = threading.Thread(target=self._run, name="instance watch", daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Poll a last time and end the thread."""
-        self._over.set()
-        self._thread.join(30.0)
 
     def since(self, began: float) -> tuple[InstanceCounts, ...]:
         """Return the polls, with times in seconds since the Unix time `began`."""
@@ -88,7 +78,8 @@ class InstanceWatch:
             InstanceCounts(at - began, current, desired, status) for at, current, desired, status in self.polls
         )
 
-    def _run(self) -> None:
+    def watch(self) -> None:
+        """Poll until the block is over, and then a last time."""
         pause = min(5.0, max(SHORTEST_POLL_SECONDS, POLL_AWS_SECONDS / self.aws.settings.time_scale))
         while True:
             is_last = self._over.wait(pause if self.polls else 0.0)

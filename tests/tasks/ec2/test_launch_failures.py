@@ -9,12 +9,13 @@ import pytest
 
 from tasks.ec2.launch import launch
 from tasks.ec2.prices import choose_instances
-from tasks.ec2.state import Waiting, wait_settled, why_ended
+from tasks.ec2.state import wait_settled, why_ended
 from tasks.ec2.terminate import terminate
 from tasks.run.aws import Aws
 from tasks.run.errors import AccessDenied, LimitReached, StageFailed, WaitTimedOut
 from tasks.run.handle import Run
 from tasks.run.records import InstanceRef
+from tasks.run.waiting import Waiting
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls, Fault, ec2_error
 from tests.tasks.ec2.instances import living, planned, states

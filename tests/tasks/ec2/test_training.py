@@ -15,11 +15,11 @@ import pytest
 
 from tasks.ec2.job import RemoteJob
 from tasks.ec2.reconnect import download_model
-from tasks.ec2.state import Waiting
 from tasks.ec2.training import Heartbeat, Outcome, follow, stop
 from tasks.ec2.worker import Worker, start
 from tasks.run.errors import ConnectionLost, RemoteFailed, StageFailed, WaitTimedOut
 from tasks.run.records import DatasetRef, Hyperparameters
+from tasks.run.waiting import Waiting
 from tasks.ssh.remote import Login, Remote
 from tests.chaos_proxy import ChaosProxy
 from tests.sshd import Sshd, running_sshd

@@ -6,6 +6,7 @@ import pytest
 
 from tasks.account.logs import LogFollower
 from tasks.run.errors import StageFailed, WaitTimedOut
+from tasks.run.waiting import Waiting
 from tasks.sagemaker.watch import follow_job
 from tests.scripted import Scripted, not_found
 
@@ -26,7 +27,8 @@ def job(status: str, secondary: str, **more: Any) -> Scripted:
 
 
 def follow(scripted: Scripted, said: list[str], clock: Any = lambda: 0.0) -> Any:
-    return follow_job(scripted.aws, "j", deadline_seconds=60, say=said.append, clock=clock, sleep=lambda _: None)
+    waiting = Waiting(said.append, clock=clock, sleep=lambda _: None)
+    return follow_job(scripted.aws, "j", deadline_seconds=60, waiting=waiting)
 
 
 def test_lines_are_said_with_their_host_from_the_start_of_the_script_on() -> None:

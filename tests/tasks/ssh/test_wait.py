@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.run.errors import ConnectionLost, HostKeyRefused, LoginRefused, RemoteFailed, WaitTimedOut
+from tasks.run.waiting import Waiting
 from tasks.ssh.connection import Obstacle
 from tasks.ssh.remote import Remote
 from tasks.ssh.wait import LOGIN_GRACE_SECONDS, InstanceFacts, _LoginWait, wait_for_ssh
@@ -45,9 +46,7 @@ class Time:
             look,
             deadline_seconds=seconds,
             attempt_seconds=self.attempt_seconds,
-            say=self.said.append,
-            clock=lambda: self.now,
-            sleep=self.sleep,
+            waiting=Waiting(self.said.append, clock=lambda: self.now, sleep=self.sleep),
         )
 
 
@@ -189,12 +188,12 @@ def test_a_real_wait_ends_at_its_deadline(sshd: Sshd, proxy: ChaosProxy) -> None
     proxy.hang()
     begun = time.monotonic()
     with pytest.raises(WaitTimedOut):
-        wait_for_ssh(sshd.login(port=proxy.port), lambda: UP, deadline_seconds=1.0, say=lambda _: None)
+        wait_for_ssh(sshd.login(port=proxy.port), lambda: UP, deadline_seconds=1.0, waiting=Waiting(lambda _: None))
     assert 1.0 <= time.monotonic() - begun < 30
 
 
 def test_every_obstacle_that_a_connect_can_meet_has_words_of_its_own(sshd: Sshd) -> None:
-    waiting = _LoginWait(sshd.login(), 60, 10, lambda _: None, time.monotonic)
+    waiting = _LoginWait(sshd.login(), 60, 10, Waiting(lambda _: None))
     met = [ConnectionLost("ssh", "x", "the reason", "y", obstacle) for obstacle in Obstacle]
     words = {waiting._diagnose_lost_connection(error, sshd.login(), UP).words for error in met}
     assert len(words) == len(Obstacle)

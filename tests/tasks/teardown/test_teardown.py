@@ -22,6 +22,7 @@ from tasks.run.errors import OwnershipRefused, RunBusy, SettingsRefused, StageFa
 from tasks.run.handle import Run
 from tasks.run.ledger import read_ledger, run_lock
 from tasks.run.settings import Settings
+from tasks.run.waiting import Waiting
 from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.kinds import Kind, until_gone
 from tasks.teardown.plan import Plan, Removal, Resource
@@ -200,9 +201,7 @@ def test_a_long_removal_is_not_silent() -> None:
     with pytest.raises(WaitTimedOut, match="endpoint e"):
         until_gone(
             *("endpoint e", lambda: None, lambda: True),
-            say=said.append,
-            clock=lambda: float(next(times)),
-            sleep=lambda _: None,
+            waiting=Waiting(said.append, clock=lambda: float(next(times)), sleep=lambda _: None),
             timeout_seconds=60,
         )
     assert len(said) >= 6
