@@ -53,6 +53,13 @@ def map_user(inside: int, *, outside_user: int, outside_group: int) -> None:
     Path("/proc/self/gid_map").write_text(f"{inside} {outside_group} 1")
 
 
+def unshare_network() -> None:
+    """Give this process a network of its own, and a user namespace in which it is root and owns that network."""
+    user, group = os.geteuid(), os.getegid()
+    unshare(CLONE_NEWUSER | CLONE_NEWNET)
+    map_user(0, outside_user=user, outside_group=group)
+
+
 @contextlib.contextmanager
 def inside_network(namespace: int) -> Iterator[None]:
     """Be in another network namespace for a while: sockets that are made there stay there."""

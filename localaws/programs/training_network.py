@@ -51,9 +51,7 @@ def _end(holder: int) -> None:
 def _hold(channel: socket.socket, address: Address | None, parent: int) -> int:
     try:
         namespaces.die_with(parent)
-        user, group = os.geteuid(), os.getegid()
-        namespaces.unshare(namespaces.CLONE_NEWUSER | namespaces.CLONE_NEWNET)
-        namespaces.map_user(0, outside_user=user, outside_group=group)
+        namespaces.unshare_network()
         namespaces.bring_up("lo")
         listeners = [socket.create_server(address, backlog=BACKLOG)] if address else []
         socket.send_fds(channel, [b"r"], [each.fileno() for each in listeners])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -35,34 +36,35 @@ input()
 """
 
 
-@pytest.fixture
-def tree() -> Iterator[tuple[int, int]]:
-    """Yield the ids of a process with two threads, in a session of its own, and of its child."""
+@contextmanager
+def running(code: str, **variables: str) -> Iterator[tuple[int, int]]:
+    """Run a Python program in a session of its own until the block ends; yield its id and the id that it prints."""
     parent = subprocess.Popen(
-        [sys.executable, "-c", TREE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, **variables},
     )
     assert parent.stdout is not None
     try:
         yield parent.pid, int(parent.stdout.readline())
     finally:
         parent.communicate(b"\n", timeout=10)
+
+
+@pytest.fixture
+def tree() -> Iterator[tuple[int, int]]:
+    """Yield the ids of a process with two threads, in a session of its own, and of its child."""
+    with running(TREE) as ids:
+        yield ids
 
 
 @pytest.fixture
 def orphan() -> Iterator[tuple[int, int]]:
     """Yield the ids of a process with a mark and of one that carries it but has lost its parent, in another session."""
-    parent = subprocess.Popen(
-        [sys.executable, "-c", HAS_ORPHAN],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-        env={**os.environ, PROCESS: uuid.uuid4().hex},
-    )
-    assert parent.stdout is not None
-    try:
-        yield parent.pid, int(parent.stdout.readline())
-    finally:
-        parent.communicate(b"\n", timeout=10)
+    with running(HAS_ORPHAN, **{PROCESS: uuid.uuid4().hex}) as ids:
+        yield ids
 
 
 def policies(pid: int) -> list[int]:

@@ -1,6 +1,5 @@
 """Lambda where time matters: a server whose clock runs 600 times as fast."""
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.localaws.functions.functions_kit import Functions
+from tests.localaws.functions.functions_kit import Functions, is_gone
 from tests.localaws.scaled_server import scaled_server
 from tests.polling import wait_until
 
@@ -50,15 +49,7 @@ def test_an_event_that_succeeds_is_run_once_and_its_retries_can_be_set(fast: Fun
 
 def test_an_environment_that_is_not_used_for_five_minutes_ends(fast: Functions) -> None:
     pid = fast.invoke(fast.make())["Payload"]["pid"]
-
-    def is_gone() -> bool:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        return False
-
-    wait_until(is_gone)
+    wait_until(lambda: is_gone(pid))
 
 
 def test_a_provisioned_environment_is_kept_however_long_it_idles(fast: Functions) -> None:

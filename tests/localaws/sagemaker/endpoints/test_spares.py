@@ -151,6 +151,25 @@ def start(server: ScaledServer, bench: Workbench) -> Any:
     return lambda code=ECHO: Watched(server, bench, bench.endpoint(bench.model(code)))
 
 
+@pytest.fixture
+def core(tmp_path: Path) -> Iterator[Core]:
+    """Yield the core of a server in this process, whose new instances take `STARTUP_SECONDS` to serve."""
+    made = Core(Settings(tmp_path, time_scale=SCALE, instance_startup_seconds=STARTUP_SECONDS))
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture
+def fleet(core: Core, tmp_path: Path) -> Iterator[Fleet]:
+    """Yield a fleet of one instance."""
+    made = Fleet(core, launch(core, tmp_path), fence=lambda: None)
+    try:
+        made.grow_to(1)
+        yield made
+    finally:
+        made.close(drain=False)
+
+
 def model_servers(server: ScaledServer) -> set[int]:
     children = psutil.Process(server.localaws.pid).children(recursive=True)
     return {child.pid for child in children if "localaws.sagemaker.model_server" in child.cmdline()}
@@ -313,49 +332,31 @@ def test_status_shows_the_spares(start: Any, server: ScaledServer) -> None:
     assert f"{endpoint.name}/{VARIANT}  1 of 1 ready, 0 starting, 0 taken, 0 cold" in shown
 
 
-def test_no_spare_is_started_beyond_the_servers_share_of_memory(tmp_path: Path) -> None:
-    core = Core(Settings(tmp_path, time_scale=SCALE, instance_startup_seconds=STARTUP_SECONDS))
-    fleet = Fleet(core, launch(core, tmp_path), fence=lambda: None)
-    try:
-        fleet.grow_to(1)
-        kept = [Kept("endpoint", VARIANT, fleet, maximum=None)]
-        for allowed_bytes, count in ((1 << 20, 0), (1 << 40, 1)):
-            SpareKeeper(lambda: kept, ping_seconds=1.0, allowed_bytes=allowed_bytes).go_round()
-            told = fleet.spares.counts()
-            assert (told.wanted, told.starting) == (1, count)
-    finally:
-        fleet.close(drain=False)
-        core.shutdown()
+def test_no_spare_is_started_beyond_the_servers_share_of_memory(fleet: Fleet) -> None:
+    kept = [Kept("endpoint", VARIANT, fleet, maximum=None)]
+    for allowed_bytes, count in ((1 << 20, 0), (1 << 40, 1)):
+        SpareKeeper(lambda: kept, ping_seconds=1.0, allowed_bytes=allowed_bytes).go_round()
+        told = fleet.spares.counts()
+        assert (told.wanted, told.starting) == (1, count)
 
 
-def test_without_an_idle_priority_none_is_started_while_requests_are_served(tmp_path: Path) -> None:
-    core = Core(Settings(tmp_path, time_scale=SCALE, instance_startup_seconds=STARTUP_SECONDS))
-    fleet = Fleet(core, launch(core, tmp_path), fence=lambda: None)
-    try:
-        fleet.grow_to(1)
-        kept = [Kept("endpoint", VARIANT, fleet, maximum=None)]
-        keeper = SpareKeeper(lambda: kept, ping_seconds=1.0, only_when_quiet=True)
-        for asked_at, count in ((time.monotonic(), 0), (time.monotonic() - QUIET_SECONDS, 1)):
-            fleet.serving[0].asked_at = asked_at
-            keeper.go_round()
-            assert fleet.spares.counts().starting == count
-    finally:
-        fleet.close(drain=False)
-        core.shutdown()
+def test_without_an_idle_priority_none_is_started_while_requests_are_served(fleet: Fleet) -> None:
+    kept = [Kept("endpoint", VARIANT, fleet, maximum=None)]
+    keeper = SpareKeeper(lambda: kept, ping_seconds=1.0, only_when_quiet=True)
+    for asked_at, count in ((time.monotonic(), 0), (time.monotonic() - QUIET_SECONDS, 1)):
+        fleet.serving[0].asked_at = asked_at
+        keeper.go_round()
+        assert fleet.spares.counts().starting == count
 
 
-def test_a_spares_key_is_held_until_its_process_is_gone(tmp_path: Path) -> None:
-    core = Core(Settings(tmp_path, time_scale=SCALE, instance_startup_seconds=STARTUP_SECONDS))
-    try:
-        spare = Instance(core, launch(core, tmp_path), fleet_size=1, is_spare=True)
-        assert core.credentials.are_held
-        stopping = threading.Thread(target=spare.stop, args=(1.0,))
-        stopping.start()
-        wait_until(lambda: not core.credentials.are_held)
-        assert spare.process.poll() is not None
-        stopping.join(10)
-    finally:
-        core.shutdown()
+def test_a_spares_key_is_held_until_its_process_is_gone(core: Core, tmp_path: Path) -> None:
+    spare = Instance(core, launch(core, tmp_path), fleet_size=1, is_spare=True)
+    assert core.credentials.are_held
+    stopping = threading.Thread(target=spare.stop, args=(1.0,))
+    stopping.start()
+    wait_until(lambda: not core.credentials.are_held)
+    assert spare.process.poll() is not None
+    stopping.join(10)
 
 
 def test_without_an_emulated_start_up_there_are_none() -> None:
