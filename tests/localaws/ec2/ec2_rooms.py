@@ -82,14 +82,13 @@ class Ec2Room:
         return name
 
     def until(self, instance_id: str, *states: str) -> dict[str, Any]:
-        """Wait for one of the states; return the description."""
+        """Wait for one of the states; return a description that was begun in it.
 
-        def reached() -> dict[str, Any] | None:
-            described = self.describe(instance_id)
-            return described if described["State"]["Name"] in states else None
-
-        found: dict[str, Any] = wait_until(reached, f"{instance_id} {' or '.join(states)}")
-        return found
+        An answer that was begun before may hold the new state beside what the instance had in the one before.
+        """
+        what = f"{instance_id} {' or '.join(states)}"
+        wait_until(lambda: self.state(instance_id), what, holds=lambda state: state in states)
+        return self.describe(instance_id)
 
     def running(self, **changes: Any) -> dict[str, Any]:
         """Launch one instance and return its description when it runs; any other end fails."""

@@ -165,7 +165,7 @@ def test_there_are_sixteen_at_most_and_none_beyond_the_reservation(bench: Bench)
     everyone = [*names, reserved]
     wait_until(lambda: sum(bench.counts(name)["ready"] for name in everyone) == 16, seconds=READY_SECONDS)
     assert [bench.counts(name)["ready"] <= 8 for name in names] == [True] * 3
-    assert len(bench.pids(reserved)) == 3
+    assert 2 <= len(bench.pids(reserved)) <= 3, "two spares, and the warm environment until its idle time is over"
     bench.functions.aws.put_function_concurrency(FunctionName=reserved, ReservedConcurrentExecutions=0)
     bench.wait_for(reserved, ready=0, wanted=0)
 

@@ -41,5 +41,6 @@ def test_a_saturated_generator_is_void_and_never_becomes_max_rps(
     server: InvokeServer, image: Path, tmp_path: Path
 ) -> None:
     rules = LadderRules(first_rps=20_000, least_seconds=0.5)
-    with pytest.raises(Inconclusive, match=r"the run at 2e\+04/s was void twice: .*(99|90) %"):
+    reason = r"(\d+ % |waited for a free connection|started late)"  # which of them comes first depends on the machine
+    with pytest.raises(Inconclusive, match=rf"the run at 2e\+04/s was void twice: .*{reason}"):
         ladder_run(server, image, tmp_path, "steady", rules).climb()
