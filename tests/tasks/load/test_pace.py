@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.load.pace import ENOUGH, REFERENCE_UNITS, STEPS, demo_share, measure_pace
+from tasks.load.pace import ENOUGH, REFERENCE_UNITS, STEPS, Pace, demo_share, measure_pace
 from tasks.load.profile import profile_for
 from tasks.run.machine import usable_processors
 from tasks.scaling.plan import ScalingPlan, ScalingRules, plan_scaling
 from tasks.scaling.traffic import SAMPLE_TRAFFIC
+from tests.polling import wait_until
 from tests.tasks.scaling.deployments import PRICES, figure, measured
 
 
@@ -27,17 +28,26 @@ def test_no_machine_gets_a_story_that_it_does_not_carry() -> None:
     assert tuple(sorted(STEPS, reverse=True)) == STEPS
 
 
-def test_programs_that_compute_beside_it_make_the_machine_slower() -> None:
+def measure_alone_and_beside_programs() -> tuple[Pace, Pace]:
     alone = measure_pace(0.5)
     programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * usable_processors())]
     try:
-        beside = measure_pace(1.0)
+        return alone, measure_pace(1.0)
     finally:
         for program in programs:
             program.kill()
             program.wait()
+
+
+def test_programs_that_compute_beside_it_make_the_machine_slower() -> None:
+    """Measured again where other tests computed only during the first of the two measurements."""
+    alone, _ = wait_until(
+        measure_alone_and_beside_programs,
+        "a pace that is lower beside programs that compute",
+        60,
+        holds=lambda paces: 0 < paces[1].units < 0.75 * paces[0].units,
+    )
     assert alone.processors == usable_processors()
-    assert 0 < beside.units < 0.75 * alone.units, (alone, beside)
     assert f"{alone.units:,.0f} units" in alone.text
 
 
