@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kennel import SAMPLE
 from tasks.data.archive import list_source
 from tasks.data.layout import read_layout
-from tasks.run.errors import SourceRefused
+from tasks.run.errors import DataRefused, SourceRefused
 from tasks.run.settings import Settings
 
 FORMS = "give a URL, a .zip, a folder or 'sample' as --data"
@@ -39,10 +41,19 @@ def check_data_argument(data: str, settings: Settings) -> None:
     read_layout(list_source(path, settings))
 
 
-def remove_refused_run(run_dir: Path) -> None:
-    """Remove the folder of a run whose data was refused, unless something was created for it before."""
-    if not (run_dir / "ledger.jsonl").exists():
-        shutil.rmtree(run_dir, ignore_errors=True)
+@contextmanager
+def refused_run_removed(run_dir: Path) -> Iterator[None]:
+    """Remove the run's folder when its data is refused inside the block, unless something was created for it before.
+
+    Raises:
+        DataRefused: the block raised it.
+    """
+    try:
+        yield
+    except DataRefused:
+        if not (run_dir / "ledger.jsonl").exists():
+            shutil.rmtree(run_dir, ignore_errors=True)
+        raise
 
 
 def _judge_url(data: str) -> None:

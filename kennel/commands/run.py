@@ -16,7 +16,7 @@ from kennel.terminal.stages import load_seconds, run_stages
 from tasks.load.options import PipelineLoadOptions
 from tasks.model.backbones import require_backbone
 from tasks.run import naming
-from tasks.run.errors import DataRefused, StageFailed
+from tasks.run.errors import StageFailed
 from tasks.run.naming import RunId
 from tasks.run.options import DeployOptions, Ec2Instances, Machines, ModelOptions, TrainingOptions
 
@@ -109,7 +109,7 @@ def run_pipeline(chosen: PipelineOptions, *, as_json: bool, aws: localaws.Option
 def _run_flow(chosen: PipelineOptions, data: str, run_dir: Path) -> StageFailed | None:
     """Run the flow; return the error of a run in which only the load test failed and all records were written."""
     from flows.pipeline import pipeline
-    from kennel.commands.data_argument import remove_refused_run
+    from kennel.commands.data_argument import refused_run_removed
     from tasks.report.summary import StageTimes
     from tasks.run.handle import RunFolder
 
@@ -125,10 +125,8 @@ def _run_flow(chosen: PipelineOptions, data: str, run_dir: Path) -> StageFailed 
         load=chosen.load,
     )
     try:
-        asyncio.run(flow)
-    except DataRefused:
-        remove_refused_run(run_dir)
-        raise
+        with refused_run_removed(run_dir):
+            asyncio.run(flow)
     except StageFailed as error:
         if not record.exists() or record.stat().st_mtime_ns == before:
             raise

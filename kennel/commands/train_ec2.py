@@ -13,7 +13,7 @@ from kennel import REFERENCE_DATA, SAMPLE, flags
 from kennel.terminal import console
 from tasks.model.backbones import require_backbone
 from tasks.run import naming
-from tasks.run.errors import DataRefused, SettingsRefused
+from tasks.run.errors import SettingsRefused
 from tasks.run.naming import RunId
 from tasks.run.options import Ec2Machines, Ec2TrainingOptions, ModelOptions, TrainingOptions
 
@@ -55,7 +55,7 @@ def train_ec2(
         KennelError: the kind that the failing stage names.
     """
     console.begin("kennel train-ec2", ("servers", "stage_data", "train_ec2"), quiet=quiet, verbose=verbose)
-    from kennel.commands.data_argument import check_data_argument, remove_refused_run
+    from kennel.commands.data_argument import check_data_argument, refused_run_removed
     from kennel.commands.interrupted import handle_interrupts
     from kennel.servers import environment
     from tasks.ec2.prices import choose_instances
@@ -74,11 +74,8 @@ def train_ec2(
     name = run_id or naming.training_run_id(chosen, sagemaker_training(training))
     console.set_run(where.runs / name)
 
-    try:
+    with refused_run_removed(where.runs / name):
         trained = asyncio.run(_stage_and_train(chosen, name, training))
-    except DataRefused:
-        remove_refused_run(where.runs / name)
-        raise
     _print(where.runs / name, trained, as_json=json)
     return 0
 
