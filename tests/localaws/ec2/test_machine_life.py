@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from localaws.ec2.spec import Ingress
+from tests.command_lines import command_line
 from tests.localaws.ec2.machine_rooms import SSH_FROM_CALLER, Rooms, rooms_at, run
 from tests.localaws.ec2.ssh_client import banner
 from tests.polling import wait_until
@@ -83,7 +84,7 @@ def test_nothing_remains_of_a_destroyed_instance(rooms: Rooms) -> None:
     assert folder.is_dir() and before
     guest.machine.destroy()
     assert not folder.exists()
-    assert not [process for process in rooms.processes() if "4712" in process.cmdline()]
+    assert not [process for process in rooms.processes() if "4712" in command_line(process)]
     assert guest.endings == []
 
 

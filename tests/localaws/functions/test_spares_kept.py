@@ -17,6 +17,7 @@ from localaws.functions.pool import Pool
 from localaws.functions.spare_records import Bounds, SpareCounts
 from localaws.idle_priority import can_come_back
 from localaws.settings import Settings
+from tests.command_lines import command_line
 
 ROLE = "spare-environments"
 WAIT_SECONDS = 60.0  # at idle priority, an init waits for all that the machine does besides
@@ -122,13 +123,6 @@ def test_a_revision_whose_spares_fail_three_times_in_a_row_has_none(room: Room) 
     asyncio.run(story())
 
 
-def runs_a_function(process: psutil.Process) -> bool:
-    try:
-        return "awslambdaric" in " ".join(process.cmdline())
-    except psutil.Error:
-        return False  # it has ended
-
-
 def test_nothing_is_left_of_a_function_that_is_removed_while_a_spare_is_made(room: Room) -> None:
     async def story() -> None:
         for turn in range(5):
@@ -137,7 +131,7 @@ def test_nothing_is_left_of_a_function_that_is_removed_while_a_spare_is_made(roo
             for _ in range(turn):
                 await asyncio.sleep(0)
             await pool.remove(lambda _: True)
-            assert not [each for each in psutil.Process().children() if runs_a_function(each)]
+            assert not [each for each in psutil.Process().children() if "awslambdaric" in command_line(each)]
             await asyncio.sleep(0.1)
             assert pool.spares.counts() == {} and pool.spares.count == 0
 

@@ -20,6 +20,7 @@ from tasks.run.errors import Inconclusive, OwnershipRefused, SettingsRefused, St
 from tasks.run.record_store import load_record
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.settings import Settings
+from tests.command_lines import command_line
 from tests.conftest import ROOT
 from tests.loadtest.conftest import InvokeServer
 
@@ -188,14 +189,6 @@ def test_a_rate_beyond_the_generator_is_void_and_its_report_kept(load: Load, tmp
         load(endpoint("steady"), 100_000, 1, options)
     report = load_record(tmp_path / "run", LoadReport)
     assert report is not None and not report.is_valid and report.unsent > 0
-
-
-def command_line(process: psutil.Process) -> str:
-    """Return the command line of a process, "" when it has ended, reaped or not."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:  # a zombie counts as one that does not exist
-        return ""
 
 
 def test_a_generator_that_does_not_end_is_killed_with_its_workers(

@@ -40,7 +40,6 @@ def test_a_target_that_fails_at_every_rate_has_no_max_rps(server: InvokeServer, 
 def test_a_saturated_generator_is_void_and_never_becomes_max_rps(
     server: InvokeServer, image: Path, tmp_path: Path
 ) -> None:
-    rules = LadderRules(first_rps=20_000, least_seconds=0.5)
-    reason = r"(\d+ % |waited for a free connection|started late)"  # which of them comes first depends on the machine
-    with pytest.raises(Inconclusive, match=rf"the run at 2e\+04/s was void twice: .*{reason}"):
+    rules = LadderRules(first_rps=100_000, least_seconds=0.5)  # no processor sends as many
+    with pytest.raises(Inconclusive, match=r"the run at 1e\+05/s was void twice: the generator achieved .* under 99 %"):
         ladder_run(server, image, tmp_path, "steady", rules).climb()

@@ -19,6 +19,7 @@ from localaws.sagemaker.endpoints.fleets import Fleet
 from localaws.sagemaker.endpoints.instances import Instance
 from localaws.sagemaker.endpoints.spare_keeper import QUIET_SECONDS, Kept, SpareKeeper
 from localaws.settings import Settings
+from tests.command_lines import command_line
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, workbench
 from tests.localaws.sagemaker.endpoints.launches import VARIANT, launch
 from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server
@@ -172,7 +173,7 @@ def fleet(core: Core, tmp_path: Path) -> Iterator[Fleet]:
 
 def model_servers(server: ScaledServer) -> set[int]:
     children = psutil.Process(server.localaws.pid).children(recursive=True)
-    return {child.pid for child in children if "localaws.sagemaker.model_server" in child.cmdline()}
+    return {child.pid for child in children if "localaws.sagemaker.model_server" in command_line(child)}
 
 
 def test_a_scale_out_takes_spares_and_start_up_is_the_setting(start: Any, server: ScaledServer) -> None:
