@@ -141,7 +141,9 @@ class _Fetch:
                 counter.advance(len(data))
                 if file.tell() > self._max_bytes:
                     why = f"it is larger than KENNEL_MAX_ARCHIVE_BYTES={self._max_bytes}"
-                    raise DownloadFailed("download", self._url, why, "raise the limit if you trust the source")
+                    raise DownloadFailed(
+                        "download", self._url, why, "export KENNEL_MAX_ARCHIVE_BYTES=<more>, if you trust the source"
+                    )
             file.flush()
             os.fsync(file.fileno())
             if total is not None and file.tell() != total:

@@ -87,3 +87,10 @@ def test_an_empty_page_is_not_the_end_of_a_stream() -> None:
     follower = LogFollower(scripted.aws, "group", "j/")
     assert [str(line) for line in follower.poll()] == ["algo-1 | late"]
     assert follower.poll() == []
+
+
+def test_a_job_of_a_status_that_nobody_knows_is_followed_until_the_deadline() -> None:
+    ticks = iter(range(0, 10_000, 20))
+    with pytest.raises(WaitTimedOut, match="training job j") as caught:
+        follow(job("Hatching", "Hatching"), [], clock=lambda: float(next(ticks)))
+    assert "it is still Hatching" in caught.value.why
