@@ -177,9 +177,9 @@ def model_servers(server: ScaledServer) -> set[int]:
 
 
 def test_a_scale_out_takes_spares_and_start_up_is_the_setting(start: Any, server: ScaledServer) -> None:
+    begun = time.monotonic()
     endpoint = start(TELLS_PRIORITY)
     endpoint.limit(1, 3)
-    begun = time.monotonic()
     endpoint.until(wanted=2, ready=2, taken=0)
     is_hurried = time.monotonic() - begun > PATIENCE[-1].after_seconds
     assert (endpoint.instances(), len(endpoint.log_streams())) == (1, 1)
@@ -264,7 +264,7 @@ def test_an_update_ends_the_old_spares_while_the_old_fleet_still_runs(start: Any
 def test_a_scale_out_takes_the_spare_that_is_still_loading(start: Any, server: ScaledServer) -> None:
     endpoint = start(LOADS_SLOWLY)
     endpoint.until(starting=1, ready=0)
-    loading = model_servers(server)
+    loading = wait_until(lambda: model_servers(server), holds=lambda found: len(found) == 2)  # one may not be there yet
     endpoint.scale(2)
     assert endpoint.until(taken=1, cold=0, failed=0)
     assert {endpoint.bench.invoke(endpoint.name)["pid"] for _ in range(30)} == loading
