@@ -3,13 +3,18 @@
 Three things take most of its start: compiling and importing it (5.6 s of CPU, 2.6 s with bytecode), creating its
 database by a hundred migrations (about 6 s), and creating the work pool, which imports a client (1.7 s). `prepare`
 therefore creates a database with the pool once, beside the environment's packages, and each new home copies it.
+
+The server answers only who sends the home's password (`<home>/prefect/password`, mode 0600), because other users of the
+machine reach its port as well. Foreign web pages are refused before that (`prefect_guard.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.metadata
 import os
+import secrets
 import shutil
 import sqlite3
 import subprocess
@@ -32,10 +37,11 @@ PREPARE_SECONDS = 120.0
 
 
 def settings_for(home: Path, url: str) -> dict[str, str]:
-    """Return the environment variables of Prefect's clients: this home, this server, and no telemetry."""
+    """Return the environment variables of Prefect's clients: this home, this server, its password, no telemetry."""
     return {
         "PREFECT_HOME": str(_prefect_home(home)),
         "PREFECT_API_URL": f"{url}/api",
+        "PREFECT_API_AUTH_STRING": _password(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "kennel",
@@ -56,7 +62,7 @@ def begin(home: Path) -> processes.BackgroundProcess:
     port = free_port(PREFERRED_PORT)
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "kennel.servers.prefect_start", str(port)]
-    environment = {**os.environ, **settings_for(home, url), **_quiet_server()}
+    environment = {**os.environ, **settings_for(home, url), **_server_settings(home, url)}
     return processes.spawn(home, NAME, command, environment=environment, url=url)
 
 
@@ -143,8 +149,32 @@ def _prefect_home(home: Path) -> Path:
     return home.resolve() / "prefect"
 
 
-def _quiet_server() -> dict[str, str]:
-    return {"PREFECT_LOGGING_SERVER_LEVEL": "WARNING"}
+def password_path(home: Path) -> Path:
+    """Return the file with what Prefect's page asks for, as `user:password`; it outlives the server."""
+    return _prefect_home(home) / "password"
+
+
+def _password(home: Path) -> str:
+    """Return this home's password, which is made at the first call; two commands that make it at once agree."""
+    path = password_path(home)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        password = file.read()
+        if not password:
+            password = f"kennel:{secrets.token_urlsafe(24)}"
+            file.write(password)
+    return password
+
+
+def _server_settings(home: Path, url: str) -> dict[str, str]:
+    """Return the server's own variables; its page asks the address that it was loaded from, by whatever name."""
+    return {
+        "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        "PREFECT_SERVER_API_AUTH_STRING": _password(home),
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url,
+        "PREFECT_UI_API_URL": "/api",
+    }
 
 
 def _answers(url: str) -> bool:
