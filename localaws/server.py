@@ -274,6 +274,7 @@ def _configure_moto(settings: Settings) -> None:
     """Set what moto reads from the environment; must run before moto is imported."""
     os.environ["MOTO_ACCOUNT_ID"] = settings.account_id
     os.environ["AWS_DEFAULT_REGION"] = settings.region
+    os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"  # else each answer lets pages of any origin read it
 
 
 def _forget(home: Path) -> None:
