@@ -23,7 +23,8 @@
     │       ├── LoginRefused        9   the server refuses this user or key, or the key cannot be used
     │       ├── ConnectionLost      9   no connection could be made, or it was closed or stopped responding
     │       └── CommandFailed       9   a command ended with a status other than 0, or by a signal
-    └── TeardownIncomplete          10  a resource of ours still exists
+    ├── TeardownIncomplete          10  a resource of ours still exists
+    └── DiskFailed                  12  a file cannot be written: the disk is full or read-only, or the folder refuses
 
 Every error says where it happened, what happened, why that stops the work, and which command to run next.
 """
@@ -183,6 +184,12 @@ class TeardownIncomplete(KennelError):
     """A resource of ours still exists."""
 
     exit_code = 10
+
+
+class DiskFailed(KennelError):
+    """A file of this machine cannot be written: the disk is full or read-only, or its folder refuses this user."""
+
+    exit_code = 12
 
 
 _NOT_FOUND = {
