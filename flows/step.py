@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.run.disk import disk_boundary
 from tasks.run.ending import stop_work
 from tasks.run.errors import KennelError, unexpected
 
@@ -43,7 +44,8 @@ def step(name: str) -> Callable[[Work[Arguments, Result]], Step[Arguments, Resul
         @functools.wraps(work)
         async def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
             try:
-                return await asyncio.wrap_future(_begin(functools.partial(work, *args, **kwargs)))
+                with disk_boundary(name):
+                    return await asyncio.wrap_future(_begin(functools.partial(work, *args, **kwargs)))
             except asyncio.CancelledError:
                 stop_work()
                 _exit_with_main_thread()
