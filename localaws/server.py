@@ -19,6 +19,7 @@ import psutil
 import uvicorn
 from starlette.routing import BaseRoute
 
+from localaws import shell
 from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
@@ -216,7 +217,7 @@ def _announce(core: Core, announce: Announce) -> None:
     part.write_text(json.dumps(asdict(record)))
     part.replace(settings.home / "server.json")
     announce(f"# localaws at {settings.url}, home {settings.home}")
-    for name, value in settings.environment.items():
+    for name, value in {**settings.environment, **shell.proxy_bypass(os.environ)}.items():
         announce(f"export {name}={value}")
 
 
