@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from kennel import SAMPLE
 from tasks.data.archive import list_source
@@ -62,3 +63,7 @@ def _judge_url(data: str) -> None:
         raise SourceRefused("source", data, f"kennel fetches http and https URLs only, not {scheme}://", FORMS)
     if not rest.partition("/")[0].rpartition("@")[2].partition(":")[0]:
         raise SourceRefused("source", data, "the URL has no host", FORMS)
+    try:
+        _ = urlsplit(data).port  # reads the host too
+    except ValueError as error:
+        raise SourceRefused("source", data, f"it is no URL: {error}", FORMS) from error

@@ -36,6 +36,9 @@ CHECKED_BYTES = 16 * 2**20
 
 _TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
+_FINAL = (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError, httpx.InvalidURL, UnicodeError)
+"""What a URL or a redirect makes a client raise, whenever it is tried; UnicodeError is of names in other scripts."""
+
 
 @dataclass(frozen=True)
 class DownloadRecord:
@@ -58,7 +61,7 @@ class _TemporaryFault(Exception):
 
 def is_url(source: str) -> bool:
     """Tell whether a source is an http or https URL."""
-    return urlsplit(source).scheme in {"http", "https"}
+    return source.lower().startswith(("http://", "https://"))
 
 
 def download(
@@ -87,6 +90,9 @@ def download(
         for attempt in range(1, settings.download_attempts + 1):
             try:
                 return _checked(fetch.run(), fetch.record, expected_sha256)
+            except _FINAL as error:
+                why = f"it leads to no file: {error or type(error).__name__}"
+                raise DownloadFailed("download", url, why, "check the URL in a browser") from error
             except (httpx.TransportError, _TemporaryFault) as error:
                 if attempt == settings.download_attempts:
                     why = f"{attempt} attempts failed, the last with: {error or type(error).__name__}"
@@ -227,7 +233,16 @@ class _Fetch:
 
 
 def _check(url: str) -> None:
-    parts = urlsplit(url)
+    """Check what can be said of a URL without a call.
+
+    Raises:
+        SourceRefused: it is malformed, has no host, or contains a user.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # a port that is no number raises only here
+    except ValueError as error:
+        raise SourceRefused("download", url, f"it is no URL: {error}", "give another URL") from error
     if parts.hostname is None or parts.username is not None:
         why = "a dataset's URL needs a host and must not contain a user or a password"
         raise SourceRefused("download", f"{parts.scheme}://{parts.hostname}", why, "give another URL")

@@ -69,8 +69,15 @@ def training_run_id(source: str, training: TrainingOptions) -> str:
     )
 
 
+def _path_of(source: str) -> str:
+    try:
+        return urlsplit(source).path
+    except ValueError:  # it is refused when it is to be downloaded
+        return source
+
+
 def _slug(source: str) -> str:
-    stem = PurePosixPath(urlsplit(source).path).stem or "data"
+    stem = PurePosixPath(_path_of(source)).stem or "data"
     return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:15].strip("-") or "data"
 
 

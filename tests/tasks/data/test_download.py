@@ -27,6 +27,7 @@ class Site:
     etag: str = '"v1"'
     cut_after: int | None = None
     status: int | None = None
+    location: str = ""
     url: str = ""
     ranges: list[str | None] = field(default_factory=list)
 
@@ -43,6 +44,8 @@ def site() -> Iterator[Site]:
             unchanged = self.headers["If-None-Match"] == state.etag
             self.send_response(state.status or (304 if unchanged else 206 if asked else 200))
             self.send_header("ETag", state.etag)
+            if state.location:
+                self.send_header("Location", state.location)
             self.send_header("Content-Length", str(0 if unchanged or state.status else len(state.content) - begin))
             self.end_headers()
             if not unchanged and not state.status:
@@ -111,3 +114,19 @@ def test_a_url_with_a_password_is_refused_without_repeating_it(tmp_path: Path) -
     with pytest.raises(SourceRefused) as refusal:
         download("https://me:s3cret@example.invalid/a.zip", Settings(home=tmp_path), LineProgress)
     assert "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("location", "requests"), [("/again.zip", 6), ("ftp://example.invalid/x.zip", 1)])
+def test_a_redirect_that_leads_nowhere_is_said_and_not_tried_again(
+    site: Site, tmp_path: Path, location: str, requests: int
+) -> None:
+    site.status, site.location = 302, location
+    with pytest.raises(DownloadFailed, match="it leads to no file"):
+        get(site, tmp_path)
+    assert len(site.ranges) == requests
+
+
+@pytest.mark.parametrize("url", ["http://[::1/x.zip", "http://example.invalid:port/x.zip"])
+def test_what_is_no_url_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SourceRefused, match="it is no URL"):
+        download(url, Settings(home=tmp_path), LineProgress)
