@@ -149,11 +149,13 @@ def credentials_source(*, is_local: bool) -> Callable[[], ReadOnlyCredentials]:
     """Return what gives the current credentials; a local run never reads those of a profile.
 
     Raises:
-        RuntimeError: the run is on AWS and botocore finds no credentials.
+        RuntimeError: the environment has no key of the embedded AWS, or on real AWS botocore finds none.
     """
     if is_local:
         access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
-        fixed = ReadOnlyCredentials(access or "local", secret or "local", None)
+        if not access or not secret:
+            raise RuntimeError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the embedded AWS are not set")
+        fixed = ReadOnlyCredentials(access, secret, None)
         return lambda: fixed
     found = botocore.session.get_session().get_credentials()
     if found is None:

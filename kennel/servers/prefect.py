@@ -39,8 +39,8 @@ PREPARE_SECONDS = 120.0
 def settings_for(home: Path, url: str) -> dict[str, str]:
     """Return the environment variables of Prefect's clients: this home, this server, its password, no telemetry."""
     return {
-        "PREFECT_HOME": str(_prefect_home(home)),
-        "PREFECT_API_URL": f"{url}/api",
+        "PREFECT_HOME": str(folder(home)),
+        "PREFECT_API_URL": api_url(url),
         "PREFECT_API_AUTH_STRING": _password(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
@@ -49,21 +49,41 @@ def settings_for(home: Path, url: str) -> dict[str, str]:
     }
 
 
-def begin(home: Path) -> processes.BackgroundProcess:
+def begin(home: Path, *, port: int | None = None) -> processes.BackgroundProcess:
     """Start the server without waiting for it, or adopt the one that runs for this home.
+
+    By default it takes the port of the server before it, if that is free, because shells and workers have its address.
 
     Raises:
         StageFailed: there is no free port.
     """
+    with processes.starting(home, NAME):
+        running = processes.find(home, NAME)
+        if running is not None:
+            return running
+        _copy_prepared_database(home)
+        before = processes.last(home, NAME)
+        chosen = port or free_port(port_of(before) if before else PREFERRED_PORT)
+        url = f"http://127.0.0.1:{chosen}"
+        command = [sys.executable, "-m", "kennel.servers.prefect_start", str(chosen)]
+        environment = {**os.environ, **settings_for(home, url), **_server_settings(home, url)}
+        return processes.spawn(home, NAME, command, environment=environment, url=url)
+
+
+def named_server(home: Path) -> processes.BackgroundProcess | None:
+    """Return the running server of this home if `PREFECT_API_URL` names it, else None."""
     running = processes.find(home, NAME)
-    if running is not None:
-        return running
-    _copy_prepared_database(home)
-    port = free_port(PREFERRED_PORT)
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "kennel.servers.prefect_start", str(port)]
-    environment = {**os.environ, **settings_for(home, url), **_server_settings(home, url)}
-    return processes.spawn(home, NAME, command, environment=environment, url=url)
+    return running if running and os.environ.get("PREFECT_API_URL") == api_url(running.url) else None
+
+
+def api_url(url: str) -> str:
+    """Return the address that Prefect's clients take for a server."""
+    return f"{url}/api"
+
+
+def port_of(server: processes.BackgroundProcess) -> int:
+    """Return the port of a server that runs or ran."""
+    return int(server.url.rpartition(":")[2])
 
 
 def wait(server: processes.BackgroundProcess, *, deadline_seconds: float = START_SECONDS) -> None:
@@ -74,7 +94,7 @@ def wait(server: processes.BackgroundProcess, *, deadline_seconds: float = START
         WaitTimedOut: the server did not answer within the deadline.
     """
     begun = time.monotonic()
-    while not _answers(server.url):
+    while not answers(server.url):
         now = time.monotonic()
         if not server.is_alive:
             tail = Path(server.log).read_text(errors="replace")[-2000:]
@@ -131,7 +151,7 @@ def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
 
 
 def _copy_prepared_database(home: Path) -> None:
-    database, prepared = _prefect_home(home) / "prefect.db", _prepared_database()
+    database, prepared = _database(home), _prepared_database()
     database.parent.mkdir(parents=True, exist_ok=True)
     if prepared.exists() and not database.exists():
         part = database.with_suffix(".part")
@@ -145,13 +165,14 @@ def _prepared_database() -> Path:
     return Path(sys.prefix) / "share" / "kennel" / f"prefect-{version}-pool.db"
 
 
-def _prefect_home(home: Path) -> Path:
+def folder(home: Path) -> Path:
+    """Return Prefect's folder in a kennel home."""
     return home.resolve() / "prefect"
 
 
 def password_path(home: Path) -> Path:
     """Return the file with what Prefect's page asks for, as `user:password`; it outlives the server."""
-    return _prefect_home(home) / "password"
+    return folder(home) / "password"
 
 
 def _password(home: Path) -> str:
@@ -171,15 +192,21 @@ def _server_settings(home: Path, url: str) -> dict[str, str]:
     """Return the server's own variables; its page asks the address that it was loaded from, by whatever name."""
     return {
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{_database(home)}",
         "PREFECT_SERVER_API_AUTH_STRING": _password(home),
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url,
         "PREFECT_UI_API_URL": "/api",
     }
 
 
-def _answers(url: str) -> bool:
+def _database(home: Path) -> Path:
+    return folder(home) / "prefect.db"
+
+
+def answers(url: str, timeout_seconds: float = 2.0) -> bool:
+    """Tell whether a server answers in time."""
     try:
-        with urllib.request.urlopen(f"{url}/api/health", timeout=2.0) as answer:  # noqa: S310  a loopback http URL
+        with urllib.request.urlopen(f"{url}/api/health", timeout=timeout_seconds) as answer:  # noqa: S310  loopback
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

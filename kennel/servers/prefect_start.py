@@ -7,13 +7,20 @@ and the garbage collector, which is off during the imports, another 0.5 s (2 × 
 from __future__ import annotations
 
 import gc
+import os
+import socket
 import sys
 
 KEEP_ALIVE_SECONDS = 5
 
 
 def main(port: int) -> None:
-    """Serve on loopback until a signal ends the process."""
+    """Serve on loopback until a signal ends the process.
+
+    It listens before the imports, which take seconds: what connects meanwhile waits, and is not refused.
+    """
+    listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+    os.chdir(os.environ["PREFECT_HOME"])  # Prefect reads settings from .env and prefect.toml in the current folder
     gc.disable()
     import uvicorn
     from prefect.server.api.server import create_app
@@ -23,7 +30,8 @@ def main(port: int) -> None:
     app = create_app(final=True)
     gc.freeze()
     gc.enable()
-    uvicorn.run(Guard(app), host="127.0.0.1", port=port, timeout_keep_alive=KEEP_ALIVE_SECONDS, log_level="warning")
+    config = uvicorn.Config(Guard(app), timeout_keep_alive=KEEP_ALIVE_SECONDS, log_level="warning")
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

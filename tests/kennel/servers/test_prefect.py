@@ -1,176 +1,94 @@
-"""Prefect's server in a real browser: its page works with the home's password, and foreign pages get nowhere.
+"""Prefect's server dies while a flow runs: that is said, and it comes back on its port or the command ends."""
 
-The attacks know the password, so that what refuses them is the guard in front of the server and not the password.
-"""
-
-import base64
-import json
 import os
-import stat
+import signal
+import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
-from PIL import Image
 
 from kennel.servers import prefect, processes
-from tests.browser import FOREIGN, Browser, Tab, attack, empty_pages, needs_browser, running_browser
-from tests.conftest import ROOT
+from kennel.servers.prefect_watch import MOST_STARTS, PrefectWatch
+from tasks.run.errors import StageFailed
+from tests.kennel.shell import ROOT, Terminal
 from tests.polling import wait_until
 
-EVIL = "evil.example"
-PUBLISHING = """
-import asyncio, sys
+OUTAGE = """
+import os, signal, sys, time
+from pathlib import Path
+from kennel.servers import environment, prefect
+from kennel.terminal import console
+console.begin("outage")
+where = environment.start_servers(lambda: environment.import_flow("flows.step"))
 from prefect import flow
+from flows.step import step
+from kennel.commands.flow_run import run_flow
 from tasks.run.artifacts import publish_markdown
+@step("kill the server")
+def kill() -> None:
+    os.kill(prefect.named_server(where.home).pid, signal.SIGKILL)
+@step("add")
+def add(number: int) -> int:
+    return number + 1
 @flow
-async def show() -> None:
-    await publish_markdown("loadtest", "dogs-1", f"## Load test\\n\\n![profile, function]({sys.argv[1]})\\n")
-asyncio.run(show())
+async def inner(number: int) -> int:
+    await publish_markdown("loadtest", "dogs-1", "text", folder=where.home)
+    return await add(number)
+@flow
+async def outer() -> int:
+    await kill()
+    return await inner(await add(1))
+print(run_flow(outer(), where))
 """
-FLOWS, PATHS = "/api/flows/", {"websocket": "/api/events/in"}
-MADE = json.dumps({"name": "made", "labels": {"a": "="}})
-JSON = {"Content-Type": "application/json"}
-REFUSED = {way: [403] for way in FOREIGN}
-pytestmark = pytest.mark.slow
 
 
-@dataclass(frozen=True)
-class Server:
-    """A Prefect server of this module's own."""
-
-    home: Path
-    process: processes.BackgroundProcess
-
-    @property
-    def port(self) -> str:
-        return self.process.url.rpartition(":")[2]
-
-    @property
-    def variables(self) -> dict[str, str]:
-        return prefect.settings_for(self.home, self.process.url)
-
-    @property
-    def password(self) -> str:
-        return self.variables["PREFECT_API_AUTH_STRING"]
-
-    @property
-    def signed(self) -> dict[str, str]:
-        return {"Authorization": f"Basic {base64.b64encode(self.password.encode()).decode()}"}
-
-    def ask(self, path: str, content: object = None, headers: Mapping[str, str] | None = None) -> Any:
-        """Ask the API as a program does; `content` None is a GET, `headers` None are those with the password."""
-        body = None if content is None else json.dumps(content).encode()
-        sent = {"Content-Type": "application/json", **(self.signed if headers is None else headers)}
-        request = urllib.request.Request(f"{self.process.url}/api{path}", body, sent)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
-
-    def flows(self) -> list[str]:
-        return sorted(flow["name"] for flow in self.ask("/flows/filter", {}))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("home")
-    process = prefect.begin(home)
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_flow_whose_prefect_server_was_killed_ends_with_its_result(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs", {"KENNEL_ACCOUNT_ID": "111111111111"})
     try:
-        prefect.wait(process)
-        yield Server(home, process)
+        done = subprocess.run(
+            [sys.executable, "-c", OUTAGE],
+            cwd=ROOT,
+            env=terminal.environment,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
     finally:
-        processes.stop(home, prefect.NAME)
+        processes.stop(terminal.home, prefect.NAME)
+    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
+    assert "Prefect's server has ended" in done.stderr
+    assert "answers again after" in done.stderr
+    assert terminal.processes() == []
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser(EVIL) as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def other_port() -> Iterator[int]:
-    with empty_pages() as port:
-        yield port
-
-
-def answers(tab: Tab, server: Server, url: str) -> dict[str, list[int]]:
-    """Send a request to the server at `url` in every way that a page has; return the statuses by the way."""
-    sent = JSON | server.signed
-    return {way: attack(tab, way, f"{url}{PATHS.get(way, FLOWS)}", MADE, sent) for way in FOREIGN}
-
-
-@needs_browser
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", EVIL])
-def test_a_foreign_page_is_refused_whatever_it_sends(
-    server: Server, browser: Browser, other_port: int, host: str
+def test_a_server_that_cannot_be_started_again_is_an_error_and_not_a_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tab = browser.open(f"http://{host}:{other_port}/")
-    assert answers(tab, server, server.process.url) == REFUSED
-    assert "made" not in server.flows()
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("PREFECT_API_URL", prefect.api_url(url))
+        server = processes.spawn(tmp_path, prefect.NAME, ["/bin/sleep", "300"], environment=os.environ, url=url)
+        watch = PrefectWatch(tmp_path, said.append)
+        watch.look()
+        os.kill(server.pid, signal.SIGKILL)
+        with pytest.raises(StageFailed, match="it was started again 3 times and ended each time"):
+            wait_until(watch.look, "the watch to give up", seconds=60)
+    assert len(said) == MOST_STARTS
+    assert f"process {server.pid}" in said[0]
 
 
-@needs_browser
-def test_a_name_that_resolves_to_this_machine_is_refused(server: Server, browser: Browser) -> None:
-    """DNS rebinding: the page is of the server's own origin, by a name that its author controls."""
-    tab = browser.open(f"http://{EVIL}:{server.port}/")
-    assert "loopback host" in tab.run("document.body.innerText")
-    assert answers(tab, server, f"http://{EVIL}:{server.port}") == REFUSED
-    assert "made" not in server.flows()
-
-
-@needs_browser
-def test_prefects_page_shows_a_run_s_picture_once_it_has_the_password(
-    server: Server, browser: Browser, tmp_path: Path
-) -> None:
-    """By the other name of loopback, too: the page asks the address that it was loaded from."""
-    picture = tmp_path / "runs (2)" / "profile.png"
-    picture.parent.mkdir()
-    Image.new("RGB", (321, 123), "red").save(picture)
-    command = [sys.executable, "-c", PUBLISHING, str(picture)]
-    subprocess.run(command, env={**os.environ, **server.variables, "PYTHONPATH": str(ROOT)}, check=True, timeout=90)
-    (artifact,) = server.ask("/artifacts/filter", {})
-    page = f"http://localhost:{server.port}/artifacts/artifact/{artifact['id']}"
-    tab = browser.open(page)
-    wait_until(lambda: tab.run("document.body.innerText"), "the login", holds=lambda text: "Login" in text)
-    key = base64.b64encode(server.password.encode()).decode()
-    tab.run(f"localStorage.setItem('prefect-password', '{key}')")
-    tab.go(page)
-    data = base64.b64encode(picture.read_bytes()).decode()
-    shown = "[...document.images].map(image => image.src)"
-    wait_until(lambda: tab.run(shown), "the picture", holds=lambda sources: f"data:image/png;base64,{data}" in sources)
-
-
-@needs_browser
-def test_what_foreign_pages_sent_is_carried_out_for_prefects_own_page(server: Server, browser: Browser) -> None:
-    """Else the attacks above would prove nothing."""
-    tab = browser.open(f"{server.process.url}/api/health")
-    body = MADE.replace("made", "own")
-    assert attack(tab, "preflight", f"{server.process.url}{FLOWS}", body, JSON | server.signed) == [201]
-    assert attack(tab, "websocket", f"{server.process.url}{PATHS['websocket']}", "=", {}) == [101]
-    assert "own" in server.flows()
-
-
-def test_a_request_without_the_password_is_refused(server: Server) -> None:
-    for headers in ({}, {"Authorization": "Basic a2VubmVsOmd1ZXNz"}):
-        with pytest.raises(urllib.error.HTTPError, match="401"):
-            server.ask("/flows/filter", {}, headers)
-
-
-def test_the_password_is_the_users_alone_and_stays_the_same(server: Server) -> None:
-    assert stat.S_IMODE(prefect.password_path(server.home).stat().st_mode) == 0o600
-    assert prefect.settings_for(server.home, "http://127.0.0.1:1")["PREFECT_API_AUTH_STRING"] == server.password
-    assert server.password not in " ".join(psutil.Process(server.process.pid).cmdline())
-
-
-def test_commands_that_start_at_once_agree_on_the_password(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        made = pool.map(lambda _: prefect.settings_for(tmp_path, "u")["PREFECT_API_AUTH_STRING"], range(16))
-    assert len(set(made)) == 1
+def test_a_new_server_takes_the_port_of_the_one_before_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    before = processes.spawn(tmp_path, prefect.NAME, ["/bin/true"], environment={}, url=f"http://127.0.0.1:{port}")
+    wait_until(lambda: not before.is_alive, "its end")
+    try:
+        assert prefect.port_of(prefect.begin(tmp_path)) == port
+    finally:
+        processes.stop(tmp_path, prefect.NAME)
