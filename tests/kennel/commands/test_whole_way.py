@@ -25,6 +25,7 @@ from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
 from tests.kennel.pseudo_terminal import OnATerminal
 from tests.kennel.shell import ROOT, Finished, Terminal
+from tests.keys import for_boto3
 from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -189,7 +190,7 @@ def test_down_leaves_no_resource_and_no_process(first: Finished, terminal: Termi
     assert differences("status", status) == []
 
 
-KEYS = {"aws_access_key_id": "localaws", "aws_secret_access_key": "localaws"}
+KEYS = for_boto3()
 
 
 def resources(url: str) -> list[str]:
