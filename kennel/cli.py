@@ -13,8 +13,9 @@ from cyclopts.validators import Number
 
 from kennel import REFERENCE_DATA, __version__
 from kennel.flags import EMBEDDED, Json, Quiet, RunName, Verbose, refusal_of
-from kennel.terminal.console import begin, end, print_error
+from kennel.terminal.console import accept_any_text, begin, end, print_error
 from kennel.terminal.stages import run_stages
+from tasks.run.escaping import terminal_text
 
 WRONG_USAGE = 2
 INTERRUPTED = 130
@@ -222,6 +223,7 @@ def notebook_stop(run_id: NotebookOf, /, *, json: Json = False) -> int:
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    accept_any_text()
     sys.exit(call(sys.argv[1:]))
 
 
@@ -240,7 +242,7 @@ def call(arguments: list[str]) -> int:
         refusal = refusal_of(error)
         if refusal is not None:
             return print_error(refusal, as_json="--json" in arguments)
-        app.error_console.print(CycloptsPanel(error))
+        app.error_console.print(CycloptsPanel(terminal_text(str(error))))
         return WRONG_USAGE
     except KeyboardInterrupt:
         end(is_finished=False)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from kennel.servers import bytecode, environment, prefect, processes, work_pool
 from kennel.servers.localaws import UNCHANGED, Options
-from kennel.terminal.console import end, print_json, say
+from kennel.terminal.console import end, print_json, print_plain, say
 
 
 def up(options: Options = UNCHANGED) -> int:
@@ -27,7 +27,7 @@ def up(options: Options = UNCHANGED) -> int:
     end(is_finished=True)
     for name, value in where.variables.items():
         if name != processes.OWNER_VARIABLE:
-            print(f"export {name}={shlex.quote(value)}")
+            print_plain(f"export {name}={shlex.quote(value)}")
     say("both servers answer; to use them in this shell: eval $(kennel up)")
     return 0
 

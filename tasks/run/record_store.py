@@ -50,7 +50,7 @@ def save_record(folder: Path, record: Record) -> Path:
     """Write a record to its file in a folder, atomically and with mode 0600, and return the path."""
     content = {"record": record.stored_as, **dataclasses.asdict(record)}
     path = record_path(folder, type(record), **vars(record))
-    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+    write_atomically(path, json.dumps(content, indent=2).encode() + b"\n")
     return path
 
 
