@@ -2,7 +2,8 @@
 
 `.kennel/downloads/<hash of the URL>/` has the growing `.part` file, the complete file, and a small record with the
 server's ETag or date. The missing part is requested with Range and If-Range, so that a file that changed on the server
-is downloaded from the beginning.
+is downloaded from the beginning. Files and messages have the URL's name, without user info and query, and the folder's
+hash leaves signatures out, so that a URL that is signed anew resumes the download.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tasks.run.errors import DownloadFailed, SourceRefused
 from tasks.run.progress import ProgressFactory
 from tasks.run.record_store import write_atomically
 from tasks.run.settings import Settings
+from tasks.run.source_name import source_identity, source_name
 
 REFERENCE_URL = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dogImages.zip"
 """The reference dataset, with 8,351 photos of 133 dog breeds (1.1 GB)."""
@@ -31,7 +33,10 @@ _TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True)
 class DownloadRecord:
-    """The state of a download; `validator` is the server's ETag or date, and `sha256` is None until it is complete."""
+    """The state of a download; `sha256` is None until it is complete.
+
+    `url` is the URL's name, and `validator` is the server's ETag or date.
+    """
 
     url: str
     validator: str | None = None
@@ -41,11 +46,6 @@ class DownloadRecord:
 
 class _TemporaryFault(Exception):
     """A failure that a retry may solve."""
-
-
-def is_url(source: str) -> bool:
-    """Tell whether a source is an http or https URL."""
-    return urlsplit(source).scheme in {"http", "https"}
 
 
 def download(
@@ -60,11 +60,11 @@ def download(
     """Download a URL and return the complete local file; a file that is unchanged on the server is not fetched again.
 
     Raises:
-        SourceRefused: the URL has no host or contains a user, or the file's sha256 is not the expected one.
+        SourceRefused: the URL is malformed or has no host, or the file's sha256 is not the expected one.
         DownloadFailed: the server refused the request, the file is too large, or all attempts failed.
     """
     _check(url)
-    folder = settings.home / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    folder = settings.home / "downloads" / hashlib.sha256(source_identity(url).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     timeout = httpx.Timeout(settings.download_timeout_seconds)
     with httpx.Client(follow_redirects=True, max_redirects=5, timeout=timeout, transport=transport) as client:
@@ -76,7 +76,7 @@ def download(
                 if attempt == settings.download_attempts:
                     why = f"{attempt} attempts failed, the last with: {error or type(error).__name__}"
                     resumed = "run the same command again, which resumes the download"
-                    raise DownloadFailed("download", url, why, resumed) from error
+                    raise DownloadFailed("download", source_name(url), why, resumed) from error
                 sleep(min(30.0, 0.5 * 2**attempt))
     raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -92,9 +92,10 @@ class _Fetch:
 
     def __init__(self, client: httpx.Client, url: str, folder: Path, progress: ProgressFactory, max_bytes: int) -> None:
         self._client, self._url, self._progress, self._max_bytes = client, url, progress, max_bytes
-        self._path = folder / (PurePosixPath(unquote(urlsplit(url).path)).name or "data.zip")[-100:]
+        self._name = source_name(url)
+        self._path = folder / (PurePosixPath(unquote(urlsplit(self._name).path)).name or "data.zip")[-100:]
         self._part = self._path.with_name(self._path.name + ".part")
-        self.record = read_download_record(self._path) or DownloadRecord(url)
+        self.record = read_download_record(self._path) or DownloadRecord(self._name)
 
     def run(self) -> Path:
         """Complete the file and return its path, or raise the error that stopped it."""
@@ -125,13 +126,13 @@ class _Fetch:
             raise _TemporaryFault(f"HTTP {answer.status_code}")
         if answer.status_code not in {200, 206}:
             why = f"the server answered HTTP {answer.status_code} {answer.reason_phrase}"
-            raise DownloadFailed("download", self._url, why, "check the URL in a browser")
+            raise DownloadFailed("download", self._name, why, "check the URL in a browser")
 
     def _receive(self, answer: httpx.Response, done: int) -> None:
         length = answer.headers.get("Content-Length")
         total = done + int(length) if length else None
         validator = _strong_validator(answer.headers.get("ETag")) or answer.headers.get("Last-Modified")
-        self.record = DownloadRecord(self._url, validator, total)
+        self.record = DownloadRecord(self._name, validator, total)
         self._save()
         with self._part.open("r+b" if done else "wb") as file, self._progress("download", total, "B") as counter:
             file.seek(done)
@@ -141,7 +142,7 @@ class _Fetch:
                 counter.advance(len(data))
                 if file.tell() > self._max_bytes:
                     why = f"it is larger than KENNEL_MAX_ARCHIVE_BYTES={self._max_bytes}"
-                    raise DownloadFailed("download", self._url, why, "raise the limit if you trust the source")
+                    raise DownloadFailed("download", self._name, why, "raise the limit if you trust the source")
             file.flush()
             os.fsync(file.fileno())
             if total is not None and file.tell() != total:
@@ -165,10 +166,13 @@ def sha256_of(path: Path) -> str:
 
 
 def _check(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.hostname is None or parts.username is not None:
-        why = "a dataset's URL needs a host and must not contain a user or a password"
-        raise SourceRefused("download", f"{parts.scheme}://{parts.hostname}", why, "give another URL")
+    try:
+        is_usable = bool(httpx.URL(url).host and urlsplit(url).hostname)
+    except (httpx.InvalidURL, ValueError):  # their messages may repeat a password
+        is_usable = False
+    if not is_usable:
+        why = "it is not a URL with a host and a valid port"
+        raise SourceRefused("download", source_name(url), why, "give another URL")
 
 
 def _checked(path: Path, record: DownloadRecord, expected_sha256: str | None) -> Path:
