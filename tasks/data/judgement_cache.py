@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tasks.data.archive import list_source
-from tasks.data.download import read_download_record, sha256_of
+from tasks.data.download import read_download_record
 from tasks.run.record_store import write_atomically
 from tasks.run.records import Quarantined
+from tasks.run.sealed import Damaged, seal, sha256_of, unseal
 from tasks.run.settings import Settings
+from tasks.run.waiting import say
 
 STAGING_VERSION = 1
 """The version of the staging code; increase it when the same source gives other bytes or another judgement."""
@@ -125,19 +129,23 @@ class JudgementCache:
     def _read(self, key: str) -> Judgement | None:
         """Return a stored judgement, or None if there is none or another release wrote it, without the findings."""
         path = self._path(key)
-        if not path.exists():
-            return None
         try:
-            content = json.loads(path.read_bytes())
-            quarantined = tuple(Quarantined(**item) for item in content["quarantined"])
-            findings = Findings(quarantined, tuple(content["warnings"]), content["ignored"])
-            return Judgement(content["digest"], findings)
-        except (ValueError, KeyError, TypeError):
+            return _judgement(unseal(path.read_bytes())) if path.exists() else None
+        except (Damaged, KeyError, TypeError) as error:
+            say(f"WARNING: {path} is not used, and the images are judged again: {error}")
             return None
 
     def _write(self, key: str, judgement: Judgement) -> None:
         content = {"digest": judgement.digest, **asdict(judgement.findings)}
-        write_atomically(self._path(key), json.dumps(content).encode())
+        write_atomically(self._path(key), seal(content))
+
+
+def _judgement(content: Mapping[str, Any]) -> Judgement | None:
+    """Return the judgement of a file, or None when another release wrote it, without the findings."""
+    if "quarantined" not in content:
+        return None
+    quarantined = tuple(Quarantined(**item) for item in content["quarantined"])
+    return Judgement(content["digest"], Findings(quarantined, tuple(content["warnings"]), content["ignored"]))
 
 
 def _times(path: Path) -> list[int]:
