@@ -35,6 +35,7 @@ from tasks.run.options import DeployOptions, Ec2Instances, Ec2TrainingOptions, M
 from tasks.run.progress import Stage, log_stage
 from tasks.run.records import FunctionRef, LoadReport
 from tasks.run.settings import Settings
+from tasks.run.source_name import keep_in_memory
 from tasks.run.waiting import say
 from tasks.verdicts.check import ScalingVerdicts
 
@@ -109,7 +110,7 @@ async def pipeline(
     chosen = run_id or naming.training_run_id(data, training)
     run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
     with run.lock():
-        await clock.time("stage_data", stage_data(data, chosen))
+        await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
         await clock.time("train_sagemaker", train_sagemaker(chosen, training))
         if ec2_instances:
             same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances)

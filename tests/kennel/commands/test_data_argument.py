@@ -51,8 +51,8 @@ def test_an_empty_folder(terminal: Terminal, tmp_path: Path) -> None:
     [
         ("ftp://host/x.zip", "kennel fetches http and https URLs only, not ftp://"),
         ("https:///x.zip", "no host"),
-        ("http://[::1/x.zip", "it is no URL"),
-        ("http://host:port/x.zip", "it is no URL"),
+        ("http://[::1/x.zip", "it is not a URL"),
+        ("http://host:port/x.zip", "it is not a URL"),
     ],
 )
 def test_a_url_that_cannot_be_fetched(terminal: Terminal, url: str, why: str) -> None:
