@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 
 from tasks.account.lookup import none_if_missing
 from tasks.run.aws import Aws, transfer
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import AwsFailed, aws_boundary, error_code, is_not_found
 from tasks.run.lost_answers import carried_out, repeated_if_lost
 from tasks.run.progress import show_progress
@@ -204,16 +205,17 @@ def fetch_object(aws: Aws, uri: str, path: Path) -> str:
 
     Raises:
         AwsFailed: S3 refused a call or did not answer, or there is no such object.
-        OSError: the file cannot be written.
+        DiskFailed: the file cannot be written.
     """
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     client, owner = aws.client("s3"), {"ExpectedBucketOwner": aws.account_id}
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.touch(mode=0o600)
     with aws_boundary(uri):
         head = client.head_object(Bucket=bucket, Key=key, **owner)
-        with show_progress(f"fetch {key.rpartition('/')[2]}", int(head["ContentLength"]), "B") as progress:
-            fetch = partial(client.download_file, bucket, key, str(path), ExtraArgs=owner, Callback=progress.advance)
-            transfer(fetch)
-    path.chmod(0o600)
+        size = int(head["ContentLength"])
+        shown = show_progress(f"fetch {key.rpartition('/')[2]}", size, "B")
+        with disk_boundary(WHERE, path, size), shown as progress:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch(mode=0o600)
+            transfer(partial(client.download_file, bucket, key, str(path), ExtraArgs=owner, Callback=progress.advance))
+            path.chmod(0o600)
     return str(head["ETag"]).strip('"')

@@ -23,6 +23,7 @@ from typing import Literal, get_args
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tasks.run.ending import refuse_when_ending
 from tasks.run.errors import LedgerRefused, RunBusy
 from tasks.run.lost_answers import look_again
 
@@ -100,7 +101,9 @@ class Ledger:
 
         Raises:
             OwnershipRefused: `look` finds a resource of that name that does not belong to the run.
+            StageFailed: this process was interrupted and only cleans up.
         """
+        refuse_when_ending(kind, name)
         self.record(kind, name, "intended")
         crash_point(f"{kind}:before")
         creation = Creation(kind, name)
@@ -160,7 +163,7 @@ class Ledger:
         return live_rows(self.path.parent)
 
     def _append(self, entry: dict[str, object]) -> None:
-        line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps(entry).encode() + b"\n"
         with self._lock:
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             try:
