@@ -6,7 +6,6 @@ written to stdout and before an error is printed.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -19,6 +18,7 @@ from kennel.terminal.run_log import RunLog
 from kennel.terminal.screen import Screen, View
 from kennel.terminal.stages import CommandStages, earlier_seconds
 from tasks.run.progress import Stage, log_stage
+from tasks.run.sealed import strict_json
 
 if TYPE_CHECKING:
     from tasks.run.errors import KennelError
@@ -114,7 +114,7 @@ def log_path() -> Path | None:
 def print_json(content: Mapping[str, Any]) -> None:
     """Print one JSON object, on one line, to stdout."""
     end(is_finished=True)
-    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
+    sys.stdout.write(strict_json(content) + "\n")
     sys.stdout.flush()
 
 

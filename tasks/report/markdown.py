@@ -5,13 +5,14 @@ Every figure has its unit. A figure that a record lacks is left out. Paths in th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tasks.account.prices import PRICES_SOURCE
 from tasks.load.report import load_text
 from tasks.report.parity import Parity, ParityRow
 from tasks.report.rows import summary_rows
-from tasks.report.summary import RunSummary
+from tasks.report.summary import RunSummary, made_or_note
 from tasks.run.handle import RunFolder
 from tasks.run.record_store import write_atomically
 from tasks.run.records import (
@@ -28,10 +29,13 @@ NO_LOAD_TEST = "There is no load test: it was switched off (`--no-loadtest`), or
 
 
 def write_report(summary: RunSummary) -> Path:
-    """Write runs/<id>/report.md and return its path.
+    """Write runs/<id>/report.md from whatever records there are, and return its path.
+
+    A section whose record is missing is left out and has a note, and so has one whose record holds values that cannot
+    be shown.
 
     Raises:
-        LedgerRefused: a record of the run cannot be read.
+        DiskFailed: the report cannot be written.
     """
     path = Path(summary.report)
     rows = {name: value for name, value in summary_rows(summary).items() if name != "report"}
@@ -45,16 +49,26 @@ def write_report(summary: RunSummary) -> Path:
         "|---|---|",
         *table,
         "",
-        *_data_section(summary.dataset),
-        *_training_section(summary.model),
-        *download_markdown(RunFolder(path.parent)),
-        *_ec2_section(summary.ec2, summary.parity),
-        *_deployment_section(summary),
-        *_load_section(summary),
-        *([] if summary.scaling is None else [scaling_markdown(summary.scaling)]),
+        *_section("Notes", lambda: _notes_section(summary)),
+        *_section("Data", lambda: _data_section(summary.dataset)),
+        *_section("Training", lambda: _training_section(summary.model)),
+        *_section("Downloaded files", lambda: download_markdown(RunFolder(path.parent))),
+        *_section("Training on EC2 over SSH", lambda: _ec2_section(summary.ec2, summary.parity)),
+        *_section("Deployment", lambda: _deployment_section(summary)),
+        *_section("Load test", lambda: _load_section(summary)),
+        *_section("Scaling", lambda: [] if summary.scaling is None else [scaling_markdown(summary.scaling)]),
     ]
     write_atomically(path, (relative_to_report("\n".join(sections), path.parent) + "\n").encode())
     return path
+
+
+def _section(title: str, write: Callable[[], list[str]]) -> list[str]:
+    """Return the lines of a section; when a value of the records prevents it, a note under its title."""
+    return made_or_note(write, lambda why: [f"## {title}", "", f"{why[0].upper()}{why[1:]}.", ""])
+
+
+def _notes_section(summary: RunSummary) -> list[str]:
+    return ["## Notes", "", *(f"- {note}" for note in summary.notes), ""] if summary.notes else []
 
 
 def relative_to_report(markdown: str, folder: Path) -> str:
@@ -65,7 +79,9 @@ def relative_to_report(markdown: str, folder: Path) -> str:
     return markdown
 
 
-def _data_section(data: DatasetRef) -> list[str]:
+def _data_section(data: DatasetRef | None) -> list[str]:
+    if data is None:
+        return []
     rows = [f"| {split} | {data.images(split):,} | {data.shards.get(split, '')} |" for split in SPLITS]
     return [
         "## Data",
@@ -79,7 +95,9 @@ def _data_section(data: DatasetRef) -> list[str]:
     ]
 
 
-def _training_section(model: TrainedModel) -> list[str]:
+def _training_section(model: TrainedModel | None) -> list[str]:
+    if model is None:
+        return []
     metrics = [f"| {name} | {value:g} |" for name, value in sorted(model.metrics.items())]
     cost = "" if model.cost_usd is None else f", about {model.cost_usd:.4f} USD ({PRICES_SOURCE})"
     return [
@@ -130,17 +148,23 @@ def _side_by_side(title: str, rows: tuple[ParityRow, ...]) -> list[str]:
 
 def _deployment_section(summary: RunSummary) -> list[str]:
     endpoint, function, smoke = summary.endpoint, summary.function, summary.smoke
-    return [
-        "## Deployment",
-        "",
-        f"Endpoint `{endpoint.name}`: configuration `{endpoint.config_name}`, {endpoint.instance_count} × "
-        f"{endpoint.instance_type}, in service after {endpoint.seconds:.1f} s.",
-        f"Function `{function.name}`, version {function.version}, alias `{function.alias}`, code sha256 "
-        f"`{function.code_sha256}`, role `{function.role_name}`.",
-        f"Smoke test through the alias: image `{smoke.image}` of class {smoke.true_label} was classified as "
-        f"{smoke.predicted_label} with probability {smoke.score:.4f}; {smoke.labels} labels; {smoke.latency_ms} ms.",
-        "",
-    ]
+    lines = []
+    if endpoint is not None:
+        lines.append(
+            f"Endpoint `{endpoint.name}`: configuration `{endpoint.config_name}`, {endpoint.instance_count} × "
+            f"{endpoint.instance_type}, in service after {endpoint.seconds:.1f} s."
+        )
+    if function is not None:
+        lines.append(
+            f"Function `{function.name}`, version {function.version}, alias `{function.alias}`, code sha256 "
+            f"`{function.code_sha256}`, role `{function.role_name}`."
+        )
+    if smoke is not None:
+        lines.append(
+            f"Smoke test through the alias: image `{smoke.image}` of class {smoke.true_label} was classified as "
+            f"{smoke.predicted_label} with probability {smoke.score:.4f}; {smoke.labels} labels; {smoke.latency_ms} ms."
+        )
+    return ["## Deployment", "", *lines, ""] if lines else []
 
 
 def _load_section(summary: RunSummary) -> list[str]:
@@ -148,7 +172,7 @@ def _load_section(summary: RunSummary) -> list[str]:
     checked = {} if summary.scaling is None else summary.scaling.reports
     told = steady | {f"Checked load test, {way}": load for way, load in checked.items()}
     if not told:
-        return ["## Load test", "", summary.times.inconclusive or NO_LOAD_TEST, ""]
+        return ["## Load test", "", summary.inconclusive or NO_LOAD_TEST, ""]
     return [
         line for title, load in told.items() for line in (f"## {title}", "", load_text(load), "", *_files(load), "")
     ]

@@ -42,6 +42,7 @@ def scaling_markdown(result: ScalingVerdicts) -> str:
         *(f"- {way}: {text}" for way, text in result.first_throttled.items()),
         "",
         *(f"![profile, {way}]({path})" for way, path in result.pictures.items()),
+        *(f"- {note}" for note in result.notes),
     ]
     return "\n".join([*lines, ""])
 
@@ -60,6 +61,7 @@ def verdict_rows(result: ScalingVerdicts) -> dict[str, str]:
         why = f"; {each.why}" if each.observed is None or each.state == "INCONCLUSIVE" else ""
         rows[each.what] = f"{each.state}: {seen}predicted {each.range}{why}{advice}"
     rows |= {f"throttled first, {way}": text for way, text in result.first_throttled.items()}
+    rows |= {f"note {number}": note for number, note in enumerate(result.notes, 1)}
     return rows | {f"picture, {way}": path for way, path in result.pictures.items()}
 
 
@@ -92,6 +94,7 @@ def scaling_json(result: ScalingVerdicts) -> dict[str, object]:
         "pictures": dict(result.pictures),
         "at_rest": result.at_rest,
         "repeats": list(result.repeats),
+        "notes": list(result.notes),
         "time_scale": result.plan.measured.time_scale,
     }
 
