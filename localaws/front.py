@@ -13,10 +13,12 @@ from a2wsgi import WSGIMiddleware
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.exceptions import NotFound
 
+from localaws.auth.gate import PageGate
+from localaws.auth.own_routes import OpenRoute
 from localaws.core import Core
 from localaws.credentials import Credentials
 from localaws.error_replies import Reply, error_reply
@@ -25,6 +27,7 @@ from localaws.object_contents import Staged, Store
 from localaws.s3.incoming import receive as receive_body
 
 WSGI_THREADS = 64
+CORS = "access-control-"  # these headers would let a page of another origin read the answer; there is none to let
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -51,7 +54,6 @@ SERVICES = {  # by signing name
 }
 _CREDENTIAL = re.compile(r"Credential=[^/,]*(?:/|%2F)\d*(?:/|%2F)[^/%,]*(?:/|%2F)([^/%,]+)(?:/|%2F)aws4_request")
 _ACCESS_KEY = re.compile(rb"(?:Credential=|AWSAccessKeyId=|^AWS )([^/%:,&]+)")
-_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|([a-z0-9.-]+\.)?localhost")
 _S3_DATA_PARAMETERS = {"partNumber", "uploadId", "x-id", "AWSAccessKeyId", "Signature", "Expires"}
 
 
@@ -70,26 +72,20 @@ def build_app(core: Core, routes: list[BaseRoute]) -> ASGIApp:
     async def clock(_: Request) -> Response:
         return JSONResponse({"scale": core.clock.scale, "origin": core.clock.origin, "now": core.clock.now()})
 
-    own = [Route("/_localaws/health", health), Route("/_localaws/clock", clock)]
+    own = [OpenRoute("/_localaws/health", health), OpenRoute("/_localaws/clock", clock)]
     starlette = Starlette(routes=[*own, *routes, Mount("/", app=moto)])
-    return Gate(starlette, core.credentials)
+    return PageGate(Gate(starlette, core.credentials), [*own, *routes])
 
 
 class Gate:
-    """Refuses what must not reach any route.
-
-    - requests addressed to another host, which a web page could send through a name that it controls;
-    - requests of a process that was started ahead: the instance that it will be does not exist on AWS yet.
-    """
+    """Refuses requests of a process that was started ahead: the instance that it will be does not exist on AWS yet."""
 
     def __init__(self, app: ASGIApp, credentials: Credentials) -> None:
         self._app = app
         self._credentials = credentials
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not is_loopback_host(scope):
-            await Response("localaws answers requests to loopback hosts only\n", 403)(scope, receive, send)
-        elif self._credentials.are_held and self._credentials.refuses(access_key_of(scope)):
+        if self._credentials.are_held and self._credentials.refuses(access_key_of(scope)):
             await _not_yet(scope)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -100,15 +96,6 @@ def access_key_of(scope: Scope) -> str:
     signed = next((value for name, value in scope.get("headers", ()) if name == b"authorization"), None)
     found = _ACCESS_KEY.search(scope.get("query_string", b"") if signed is None else signed)
     return found.group(1).decode("latin1") if found else ""
-
-
-def is_loopback_host(scope: Scope) -> bool:
-    """Return whether the Host header names this machine: 127.x.y.z, localhost or a name under it (buckets)."""
-    for name, value in scope["headers"]:
-        if name == b"host":
-            host = value.rpartition(b":")[0] or value
-            return bool(_LOOPBACK.fullmatch(host.decode("latin1").lower()))
-    return False
 
 
 class MotoMount:
@@ -165,6 +152,7 @@ class MotoApplication:
             return _start(_reply_to(environ, service, fault), start_response)
         if begun[0].startswith("404") and service != "s3" and ("Content-Type", "text/html; charset=utf-8") in begun[1]:
             return _start(_reply_to(environ, service, _not_emulated(environ, service)), start_response)
+        begun[1] = [each for each in begun[1] if not each[0].lower().startswith(CORS)]
         start_response(*begun)
         return body
 

@@ -41,7 +41,7 @@ def next_lines(run_dir: Path, function: FunctionRef | None, home: Path, *, is_lo
         "Look at it:",
         f"  {kennel} status {run_dir.name}",
         f"  less {_from_here(run_dir / 'report.md')}",
-        *([f"  {page.url} is Prefect's page"] if page is not None else []),
+        *(_prefects_page(page.url, home) if page is not None else []),
         "Take it down:",
         f"  {kennel} down --yes",
     ]
@@ -57,6 +57,10 @@ def _ask_lines(run_dir: Path, function: FunctionRef, *, is_local: bool) -> list[
         f"    --function-name {function.name} \\",
         f"    --payload '{payload}' answer.json",
     ]
+
+
+def _prefects_page(url: str, home: Path) -> list[str]:
+    return [f"  {url} is Prefect's page; it asks for the line in {_from_here(prefect.password_path(home))}"]
 
 
 def program(name: str) -> str:

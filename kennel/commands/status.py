@@ -24,6 +24,7 @@ def status(run_id: str | None, *, as_json: bool) -> int:
         LedgerRefused: a ledger cannot be read.
     """
     home, runs = environment.home_and_runs()
+    environment.say_home(home)
     services = _services(home)
     chosen = [describe_run(run_dir_of(runs, run_id))] if run_id else [describe_run(path) for path in all_runs(runs)]
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,6 +55,7 @@ def train_ec2(
     """
     console.begin("kennel train-ec2", ("servers", "stage_data", "train_ec2"), quiet=quiet, verbose=verbose)
     from kennel.commands.data_argument import check_data_argument, refused_run_removed
+    from kennel.commands.flow_run import run_flow
     from kennel.commands.interrupted import handle_interrupts
     from kennel.servers import environment
     from tasks.ec2.prices import choose_instances
@@ -75,7 +75,7 @@ def train_ec2(
     console.set_run(where.runs / name)
 
     with refused_run_removed(where.runs / name):
-        trained = asyncio.run(_stage_and_train(chosen, name, training))
+        trained = run_flow(_stage_and_train(chosen, name, training), where)
     _print(where.runs / name, trained, as_json=json)
     return 0
 

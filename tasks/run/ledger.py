@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
+from tasks.run.ending import refuse_when_ending
 from tasks.run.errors import LedgerRefused, RunBusy
 
 State = Literal["intended", "created", "adopted", "uncertain", "removed"]
@@ -90,7 +91,11 @@ class Ledger:
         """Write the row, run the block, which makes the create call, and add the identifier that the block sets.
 
         If the block raises, the row becomes "uncertain", because the resource may exist anyway.
+
+        Raises:
+            StageFailed: this process was interrupted and only cleans up.
         """
+        refuse_when_ending(kind, name)
         self.record(kind, name, "intended")
         crash_point(f"{kind}:before")
         creation = Creation(kind, name)

@@ -8,8 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -20,6 +25,7 @@ from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
 from tests.kennel.pseudo_terminal import OnATerminal
 from tests.kennel.shell import ROOT, Finished, Terminal
+from tests.keys import for_boto3
 from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -31,8 +37,22 @@ LOAD = ("--load-rate-per-second", "20", "--load-seconds", "2")
 
 
 @pytest.fixture(scope="module")
-def first(terminal: Terminal, photos: Path) -> Finished:
-    return terminal.kennel("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, *LOAD, "--json")
+def served(photos: Path) -> Iterator[str]:
+    """The host:port of a web server that serves the photos, as in docs/usage.md."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=photos)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def command(photos: Path, served: str) -> tuple[str, ...]:
+    return ("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, "--allow-host", served)
+
+
+@pytest.fixture(scope="module")
+def first(terminal: Terminal, command: tuple[str, ...]) -> Finished:
+    return terminal.kennel(*command, *LOAD, "--json")
 
 
 def test_a_folder_of_photos_becomes_a_live_function_and_the_json_says_so(
@@ -49,6 +69,22 @@ def test_a_folder_of_photos_becomes_a_live_function_and_the_json_says_so(
     assert sagemaker.describe_endpoint(EndpointName=answer["endpoint"])["EndpointStatus"] == "InService"
 
 
+def test_the_function_fetches_a_photo_from_the_host_that_was_named_and_from_no_other_port(
+    first: Finished, calls: Calls, served: str
+) -> None:
+    lambda_ = boto3.client("lambda", endpoint_url=calls.url, region_name="us-east-1", **KEYS)
+
+    def ask(url: str) -> Any:
+        name = f"kennel-{RUN}-classify"
+        reply = lambda_.invoke(FunctionName=name, Qualifier="live", Payload=json.dumps({"url": url}))
+        return json.loads(reply["Payload"].read())
+
+    found = ask(f"http://{served}/test/red/0.jpg")
+    assert found["statusCode"] == 200, found
+    assert json.loads(found["body"])["top5"][0]["label"] == "red"
+    assert ask(f"{calls.url}/photo.jpg")["statusCode"] == 400
+
+
 def test_both_hosts_saw_disjoint_shards(first: Finished, terminal: Terminal) -> None:
     logs = terminal.kennel("logs", RUN)
     lines = [line for line in logs.out.splitlines() if "split=train shards=" in line]
@@ -59,10 +95,10 @@ def test_both_hosts_saw_disjoint_shards(first: Finished, terminal: Terminal) -> 
 
 
 def test_the_same_command_again_adopts_everything_and_changes_nothing(
-    first: Finished, terminal: Terminal, calls: Calls, photos: Path
+    first: Finished, terminal: Terminal, calls: Calls, command: tuple[str, ...]
 ) -> None:
     calls.seen.clear()
-    again = terminal.kennel("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, *LOAD, "--json")
+    again = terminal.kennel(*command, *LOAD, "--json")
     assert again.code == 0, again.err
     assert calls.mutating() == []
     assert calls.seen, "the proxy saw nothing: the command did not use the endpoint that it was given"
@@ -71,7 +107,7 @@ def test_the_same_command_again_adopts_everything_and_changes_nothing(
 
 
 def test_every_flow_is_deployed_and_a_worker_runs_the_pipeline(
-    first: Finished, terminal: Terminal, calls: Calls, photos: Path, tmp_path: Path
+    first: Finished, terminal: Terminal, calls: Calls, photos: Path, served: str, tmp_path: Path
 ) -> None:
     exported = terminal.kennel("up")
     assert exported.code == 0, exported.err
@@ -83,7 +119,7 @@ def test_every_flow_is_deployed_and_a_worker_runs_the_pipeline(
             "data": str(photos),
             "run_id": RUN,
             "training": {"backbone": "efficientnet_lite0", "instances": 2, "epochs": 3, "views": 1},
-            "deploy": {"allowed_hosts": ["127.0.0.1:*", "localhost:*"]},
+            "deploy": {"allowed_hosts": [served]},
             "load": {"rate_per_second": 20, "seconds": 2},
         }
         calls.seen.clear()
@@ -117,12 +153,11 @@ def test_a_flat_parameter_in_a_call_of_the_flow_is_refused_with_the_records_that
 
 
 def test_a_load_test_that_fails_the_command_comes_after_the_table(
-    first: Finished, terminal: Terminal, photos: Path
+    first: Finished, terminal: Terminal, command: tuple[str, ...]
 ) -> None:
     """Three hundred times what the endpoint can do: the generator cannot keep up, or nothing is answered in time."""
     load = ("--load-rate-per-second", "5000", "--load-seconds", "1")
-    command = ("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, *load)
-    with OnATerminal(terminal, *command) as shown:
+    with OnATerminal(terminal, *command, *load) as shown:
         assert shown.end(150) in {9, 11}, shown.plain[-3000:]
     table, error = shown.plain.rindex("test accuracy"), shown.plain.rindex("kennel: loadtest")
     assert table < error
@@ -155,7 +190,7 @@ def test_down_leaves_no_resource_and_no_process(first: Finished, terminal: Termi
     assert differences("status", status) == []
 
 
-KEYS = {"aws_access_key_id": "localaws", "aws_secret_access_key": "localaws"}
+KEYS = for_boto3()
 
 
 def resources(url: str) -> list[str]:
