@@ -216,6 +216,7 @@ def documents(text: str, folder: Path) -> Iterator[str]:
     summary = summary_of(text, folder)
     yield write_report(summary).read_text()
     yield write_report(dataclasses.replace(summary, loadtest=None, scaling=None)).read_text()
+    assert summary.dataset is not None
     yield staging_markdown(summary.dataset, "Nothing was sent.")
     yield record_table(text, text, summary.endpoint)
     assert summary.scaling is not None
