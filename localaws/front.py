@@ -85,7 +85,11 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     async def clock(_: Request) -> Response:
         return JSONResponse({"scale": core.clock.scale, "origin": core.clock.origin, "now": core.clock.now()})
 
-    own = [OpenRoute("/_localaws/health", health), OpenRoute("/_localaws/clock", clock)]
+    own = [
+        OpenRoute("/_localaws/health", health),
+        OpenRoute("/_localaws/clock", clock),
+        core.credentials.grants.route(),
+    ]
     nothing = Mount(PREFIX.rstrip("/"), app=JSONResponse({"message": "localaws has no such path or method"}, 404))
     starlette = Starlette(routes=[*own, *routes, nothing, Mount("/", app=moto)])
     signed = SignatureGate(

@@ -66,7 +66,7 @@ class Endpoints:
         if model_name in self._models:
             raise AWSValidationException(f'Cannot create already existing model "{self._arn("model", model_name)}".')
         try:
-            Endpoints.core.credentials.for_role(execution_role_arn or "", "SageMaker")
+            Endpoints.core.credentials.require(execution_role_arn or "")
         except NoSuchRole as error:
             raise AWSValidationException(cannot_assume(execution_role_arn)) from error
         model = super().create_model(  # type: ignore[misc]
