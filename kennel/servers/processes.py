@@ -7,6 +7,7 @@ The record of a process is `<home>/processes/<name>.json`. Each process leads it
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -71,12 +72,29 @@ def spawn(
 
 def find(home: Path, name: str) -> BackgroundProcess | None:
     """Return the recorded process of that name if it runs, else None."""
-    path = _path(home, name)
+    recorded = last(home, name)
+    return recorded if recorded is not None and recorded.is_alive else None
+
+
+def last(home: Path, name: str) -> BackgroundProcess | None:
+    """Return the process of that name that was started last, whether it runs or not; None when there is no record."""
     try:
-        recorded = BackgroundProcess(**json.loads(path.read_text()))
+        return BackgroundProcess(**json.loads(_path(home, name).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return recorded if recorded.is_alive else None
+
+
+@contextlib.contextmanager
+def starting(home: Path, name: str) -> Iterator[None]:
+    """Let one command at a time look for a process and start it; the others wait, and then find it."""
+    path = _path(home, name).with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def stop(home: Path, name: str) -> bool:

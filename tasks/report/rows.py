@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from tasks.data.report import dataset_json, finding_rows
 from tasks.load.report import load_json, load_text
 from tasks.report.parity import Parity
 from tasks.report.summary import RunSummary, accuracy_interval
@@ -23,6 +24,7 @@ def summary_rows(summary: RunSummary) -> dict[str, str]:
     rows = {
         "run": summary.run_id,
         "data": f"{data.name}: {data.images():,} images, {len(data.classes)} classes, {data.quarantined} quarantined",
+        **finding_rows(data),
         "model": f"{model.backbone}, {model.instance_count} × {model.instance_type}, {model.seconds:.1f} s",
         "test accuracy": f"{model.test_accuracy:.4f} on {model.test_images} images (95 %: {low:.3f} to {high:.3f})",
         "endpoint": f"{summary.endpoint.name} ({summary.endpoint.instance_count} × {summary.endpoint.instance_type})",
@@ -65,6 +67,7 @@ def summary_json(summary: RunSummary) -> dict[str, object]:
         "test_accuracy": summary.model.test_accuracy,
         "test_images": summary.model.test_images,
         "classes": len(summary.model.classes),
+        "data": dataset_json(summary.dataset),
         "backbone": summary.model.backbone,
         "instances": summary.model.instance_count,
         "training_job": summary.model.job_name,

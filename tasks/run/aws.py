@@ -134,6 +134,7 @@ class Aws:
         if self._session is None:
             core = botocore.session.get_session()
             core.register_component("data_loader", _loader())
+            _require_profile(core)
             self._session = boto3.session.Session(botocore_session=core, region_name=self.region, **self._credentials())
         return self._session
 
@@ -177,6 +178,23 @@ class Aws:
             why = f"the credentials in use belong to account {account}"
             raise TargetRefused("target", f"KENNEL_ACCOUNT_ID={named}", why, f"export KENNEL_ACCOUNT_ID={account}")
         return account
+
+
+def _require_profile(session: Any) -> None:
+    """Check that the profile that the user named exists.
+
+    Raises:
+        TargetRefused: it does not; the error names the files in which it was looked for.
+    """
+    variables = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE")
+    named = session.get_config_variable("profile")
+    if named is None or named in session.available_profiles:
+        return
+    variable = next((name for name in variables if os.environ.get(name) == named), variables[1])
+    files = " and ".join(str(session.get_config_variable(name)) for name in ("config_file", "credentials_file"))
+    known = ", ".join(sorted(session.available_profiles)) or "none"
+    why = f"there is no such profile in {files}; known: {known}"
+    raise TargetRefused("target", f"{variable}={named}", why, f"unset {variable}, or aws configure --profile {named}")
 
 
 def _pinned_session_class() -> Any:

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
+from tasks.run.ending import refuse_when_ending
 from tasks.run.errors import LedgerRefused, RunBusy
 
 State = Literal["intended", "created", "adopted", "uncertain", "removed"]
@@ -90,7 +91,11 @@ class Ledger:
         """Write the row, run the block, which makes the create call, and add the identifier that the block sets.
 
         If the block raises, the row becomes "uncertain", because the resource may exist anyway.
+
+        Raises:
+            StageFailed: this process was interrupted and only cleans up.
         """
+        refuse_when_ending(kind, name)
         self.record(kind, name, "intended")
         crash_point(f"{kind}:before")
         creation = Creation(kind, name)
@@ -145,7 +150,7 @@ class Ledger:
         return live_rows(self.path.parent)
 
     def _append(self, entry: dict[str, object]) -> None:
-        line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps(entry).encode() + b"\n"
         with self._lock:
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             try:

@@ -145,12 +145,14 @@ def test_a_burst_takes_spares_and_reports_their_own_init(bench: Bench) -> None:
 
 def test_a_warm_environment_comes_first(bench: Bench) -> None:
     name = bench.functions.make()
-    first = bench.invoke(name)
+    bench.invoke(name)
     bench.wait_for(name, ready=8)
+    assert bench.counts(name)["memory_bytes"] > 8 << 20
+    first = bench.invoke(name)  # the one before it may be gone: its idle time of 5 minutes lasts 3 s at this scale
+    taken = bench.counts(name)["taken"]
     again = bench.invoke(name)
     assert again.payload["pid"] == first.payload["pid"] and again.init_ms is None
-    assert bench.counts(name)["taken"] == 0
-    assert bench.counts(name)["memory_bytes"] > 8 << 20
+    assert bench.counts(name)["taken"] == taken
 
 
 def test_there_are_sixteen_at_most_and_none_beyond_the_reservation(bench: Bench) -> None:
