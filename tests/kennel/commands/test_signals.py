@@ -13,6 +13,7 @@ import pytest
 from tests.counting_proxy import Calls
 from tests.kennel.shell import Terminal
 from tests.kennel.signalled import CODES, check, held, running, send, wait_for_stage
+from tests.keys import for_boto3
 from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -84,8 +85,7 @@ def test_during_a_stage_of_run(
 
 def instances(calls: Calls, run_id: str) -> list[str]:
     """Return the states of a run's instances, asking EC2."""
-    keys = {"aws_access_key_id": "localaws", "aws_secret_access_key": "localaws"}
-    ec2 = boto3.client("ec2", endpoint_url=calls.url, region_name="us-east-1", **keys)
+    ec2 = boto3.client("ec2", endpoint_url=calls.url, region_name="us-east-1", **for_boto3())
     found = ec2.describe_instances(Filters=[{"Name": "tag:kennel:run", "Values": [run_id]}])["Reservations"]
     return [item["State"]["Name"] for reservation in found for item in reservation["Instances"]]
 
