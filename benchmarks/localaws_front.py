@@ -184,11 +184,14 @@ def _is_model_server(pid: int | None) -> bool:
 
 @contextmanager
 def localaws(*options: str) -> Iterator[str]:
-    """Run localaws with these options of `start`; yield its URL."""
+    """Run localaws with these options of `start`; yield its URL; from then on this process has its key."""
     with tempfile.TemporaryDirectory() as home:
         run_localaws("start", "--home", home, "--port", "0", *options)
         try:
-            yield f"http://127.0.0.1:{json.loads((Path(home) / 'server.json').read_text())['port']}"
+            record = json.loads((Path(home) / "server.json").read_text())
+            os.environ["AWS_ACCESS_KEY_ID"] = record["access_key_id"]
+            os.environ["AWS_SECRET_ACCESS_KEY"] = record["secret_access_key"]
+            yield f"http://127.0.0.1:{record['port']}"
         finally:
             run_localaws("stop", "--home", home)
 
@@ -222,8 +225,6 @@ def client(service: str, url: str) -> Any:
         service,
         endpoint_url=url,
         region_name="us-east-1",
-        aws_access_key_id="localaws",
-        aws_secret_access_key="localaws",
         config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
     )
 

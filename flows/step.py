@@ -19,6 +19,8 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.run.disk import disk_boundary
+from tasks.run.disk import disk_boundary
 from tasks.run.ending import stop_work
 from tasks.run.errors import KennelError, unexpected
 
@@ -47,7 +49,9 @@ def step(name: str) -> Callable[[Work[Arguments, Result]], Step[Arguments, Resul
         @functools.wraps(work)
         async def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
             try:
-                return await asyncio.wrap_future(_begin(functools.partial(work, *args, **kwargs)))
+                with disk_boundary(name):
+                    with disk_boundary(f"step {name!r}"):
+                    return await asyncio.wrap_future(_begin(functools.partial(work, *args, **kwargs)))
             except asyncio.CancelledError:
                 stop_work()
                 _exit_after(asyncio.get_running_loop())

@@ -1,7 +1,8 @@
-"""`python -m localaws [serve|start|stop|status|logs|reset] [--home DIR] …`, the embedded AWS on loopback.
+"""`python -m localaws [serve|start|env|stop|status|logs|reset] [--home DIR] …`, the embedded AWS on loopback.
 
 - `serve` (the default) runs in the foreground and prints the environment to export; Ctrl-C ends it.
-- `start` does it in the background and returns when it answers; `stop` ends it and everything it started.
+- `start` does it in the background and returns when it answers; `stop` ends it and everything it started;
+  `env` prints what to export, of one that runs.
 - `status` shows what runs; `logs [PREFIX] [--follow]` prints CloudWatch Logs of the groups that start with PREFIX.
 - `reset` ends everything that runs and forgets all state; the server keeps its port.
 """
@@ -52,6 +53,10 @@ def _start(options: argparse.Namespace) -> None:
     _print_environment(options.home, control.start(_settings(options)))
 
 
+def _env(options: argparse.Namespace) -> None:
+    _print_environment(options.home, control.running(options.home.resolve()))
+
+
 def _stop(options: argparse.Namespace) -> None:
     record = control.stop(options.home.resolve())
     print(f"stopped {record.url} (pid {record.pid})" if record else "localaws was not running")
@@ -91,9 +96,8 @@ def _spares_line(fleet: control.FleetSpares) -> str:
 
 
 def _print_environment(home: Path, record: ServerRecord) -> None:
-    settings = Settings(home.resolve(), port=record.port, host=record.host, region=record.region)
-    print(f"# localaws at {record.url}, home {settings.home}")
-    for name, value in {**settings.environment, **shell.proxy_bypass(os.environ)}.items():
+    print(f"# localaws at {record.url}, home {home.resolve()}")
+    for name, value in {**record.environment, **shell.proxy_bypass(os.environ)}.items():
         print(f"export {name}={value}")
 
 
@@ -135,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, parents, about in (
         ("serve", _serve, [serving], "run the server in the foreground (the default)"),
         ("start", _start, [serving], "start the server in the background and return when it answers"),
+        ("env", _env, [shared], "print what to export to use the server that runs"),
         ("stop", _stop, [shared], "stop the server and everything it started"),
         ("status", _status, [shared], "show what runs"),
         ("reset", _reset, [shared], "stop everything that runs and forget all state"),

@@ -72,17 +72,6 @@ class Settings:
         """Marks every process started for this home (environment variable `LOCALAWS_OWNER`)."""
         return str(self.home.resolve())
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a client has to have in its environment."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "localaws",
-            "AWS_SECRET_ACCESS_KEY": "localaws",
-            "AWS_DEFAULT_REGION": self.region,
-            "AWS_REGION": self.region,
-        }
-
 
 def _is_loopback(host: str) -> bool:
     try:

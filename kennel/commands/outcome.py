@@ -48,10 +48,14 @@ def next_lines(run_dir: Path, function: FunctionRef, home: Path, *, is_local: bo
         "Look at it:",
         f"  {kennel} status {run_dir.name}",
         f"  less {_from_here(run_dir / 'report.md')}",
-        *([f"  {page.url} is Prefect's page"] if page is not None else []),
+        *(_prefects_page(page.url, home) if page is not None else []),
         "Take it down:",
         f"  {kennel} down --yes",
     ]
+
+
+def _prefects_page(url: str, home: Path) -> list[str]:
+    return [f"  {url} is Prefect's page; it asks for the line in {_from_here(prefect.password_path(home))}"]
 
 
 def program(name: str) -> str:

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ NAME = "localaws"
 PREFERRED_PORT = 4577
 START_SECONDS = 60.0
 WRONG_USAGE = 2  # localaws's exit code when it does not understand an option
+UNCHECKED = "localaws"  # a server of 0.1.0 that still runs names no key and accepts any
 SSH_PORT = 22  # the usual port of instances; without root the embedded AWS has to use another one
 
 
@@ -72,14 +73,17 @@ class EmbeddedAws:
     ssh_port: int
     time_scale: float
     clock_origin: float
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
 
     @property
     def environment(self) -> dict[str, str]:
         """The environment variables that a client needs."""
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "localaws",
-            "AWS_SECRET_ACCESS_KEY": "localaws",
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_SESSION_TOKEN": "",  # the root user has none; one of the shell's would be refused
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
             **({} if self.ssh_port == SSH_PORT else {"KENNEL_SSH_PORT": str(self.ssh_port)}),
@@ -105,6 +109,8 @@ def find(home: Path) -> EmbeddedAws | None:
         ssh_port=record["ssh_port"],
         time_scale=record["time_scale"],
         clock_origin=record["started"],
+        access_key_id=record.get("access_key_id", UNCHECKED),
+        secret_access_key=record.get("secret_access_key", UNCHECKED),
     )
 
 

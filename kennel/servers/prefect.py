@@ -3,13 +3,18 @@
 Three things take most of its start: compiling and importing it (5.6 s of CPU, 2.6 s with bytecode), creating its
 database by a hundred migrations (about 6 s), and creating the work pool, which imports a client (1.7 s). `prepare`
 therefore creates a database with the pool once, beside the environment's packages, and each new home copies it.
+
+The server answers only who sends the home's password (`<home>/prefect/password`, mode 0600), because other users of the
+machine reach its port as well. Foreign web pages are refused before that (`prefect_guard.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.metadata
 import os
+import secrets
 import shutil
 import sqlite3
 import subprocess
@@ -22,6 +27,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kennel.servers import processes, work_pool
+from kennel.servers.isolation import isolate_prefect
 from kennel.servers.ports import free_port
 from tasks.run.errors import StageFailed, WaitTimedOut
 
@@ -32,10 +38,11 @@ PREPARE_SECONDS = 120.0
 
 
 def settings_for(home: Path, url: str) -> dict[str, str]:
-    """Return the environment variables of Prefect's clients: this home, this server, and no telemetry."""
+    """Return the environment variables of Prefect's clients: this home, this server, its password, no telemetry."""
     return {
         "PREFECT_HOME": str(folder(home)),
         "PREFECT_API_URL": api_url(url),
+        "PREFECT_API_AUTH_STRING": _password(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "kennel",
@@ -60,7 +67,7 @@ def begin(home: Path, *, port: int | None = None) -> processes.BackgroundProcess
         chosen = port or free_port(port_of(before) if before else PREFERRED_PORT)
         url = f"http://127.0.0.1:{chosen}"
         command = [sys.executable, "-m", "kennel.servers.prefect_start", str(chosen)]
-        environment = {**os.environ, **settings_for(home, url), **_server_settings(home)}
+        environment = {**os.environ, **settings_for(home, url), **_server_settings(home, url)}
         return processes.spawn(home, NAME, command, environment=environment, url=url)
 
 
@@ -111,8 +118,9 @@ def prepare() -> Path:
         return prepared
     prepared.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kennel-prefect-", dir=prepared.parent) as folder:
-        environment = {**os.environ, "PREFECT_HOME": folder, "DO_NOT_TRACK": "1"}
-        environment.pop("PREFECT_API_URL", None)
+        environment = dict(os.environ)
+        isolate_prefect(environment)
+        environment |= {"PREFECT_HOME": folder, "DO_NOT_TRACK": "1"}
         _once(["-m", "prefect", "server", "database", "upgrade", "--yes"], environment)
         _once(["-m", "kennel.servers.work_pool"], environment)  # without PREFECT_API_URL the client serves itself
         database = Path(folder) / "prefect.db"
@@ -164,9 +172,33 @@ def folder(home: Path) -> Path:
     return home.resolve() / "prefect"
 
 
-def _server_settings(home: Path) -> dict[str, str]:
-    database = f"sqlite+aiosqlite:///{_database(home)}"
-    return {"PREFECT_LOGGING_SERVER_LEVEL": "WARNING", "PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
+def password_path(home: Path) -> Path:
+    """Return the file with what Prefect's page asks for, as `user:password`; it outlives the server."""
+    return folder(home) / "password"
+
+
+def _password(home: Path) -> str:
+    """Return this home's password, which is made at the first call; two commands that make it at once agree."""
+    path = password_path(home)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        password = file.read()
+        if not password:
+            password = f"kennel:{secrets.token_urlsafe(24)}"
+            file.write(password)
+    return password
+
+
+def _server_settings(home: Path, url: str) -> dict[str, str]:
+    """Return the server's own variables; its page asks the address that it was loaded from, by whatever name."""
+    return {
+        "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{_database(home)}",
+        "PREFECT_SERVER_API_AUTH_STRING": _password(home),
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url,
+        "PREFECT_UI_API_URL": "/api",
+    }
 
 
 def _database(home: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Runs Prefect's server in this process, as `prefect server start` does, but without Prefect's command line.
+"""Runs Prefect's server in this process, as `prefect server start` does, but guarded and without its command line.
 
 It is started as `python -m kennel.servers.prefect_start PORT`. The imports of the command line would take 0.3 s of CPU,
 and the garbage collector, which is off during the imports, another 0.5 s (2 × Xeon, n = 3).
@@ -25,10 +25,12 @@ def main(port: int) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    from kennel.servers.prefect_guard import Guard
+
     app = create_app(final=True)
     gc.freeze()
     gc.enable()
-    config = uvicorn.Config(app, timeout_keep_alive=KEEP_ALIVE_SECONDS, log_level="warning")
+    config = uvicorn.Config(Guard(app), timeout_keep_alive=KEEP_ALIVE_SECONDS, log_level="warning")
     uvicorn.Server(config).run(sockets=[listener])
 
 

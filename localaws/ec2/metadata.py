@@ -18,7 +18,9 @@ LONGEST_TOKEN_SECONDS = 21_600
 CREDENTIALS_SECONDS = 6 * 3600  # how long they are kept; they are valid for twice as long
 VALID_SECONDS = 12 * 3600
 REQUEST_SECONDS = 30.0
+BROWSERS = ("Origin", "Sec-Fetch-Site")  # what browsers send, and clients of the metadata do not
 VERSION = re.compile(r"/(?:latest|\d{4}-\d{2}-\d{2})/(.*)$")
+ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}|localhost|")  # curl needs no Host header with HTTP/1.0
 HEADER = "X-aws-ec2-metadata-token"
 LIFETIME_HEADER = f"{HEADER}-ttl-seconds"
 CREDENTIALS_PLACE = "meta-data/iam/security-credentials/"
@@ -150,7 +152,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.path != "/latest/api/token":
+        if self._is_for_a_page():
+            self._answer(403, b"")
+        elif self.path != "/latest/api/token":
             self._answer(404, b"")
         elif "X-Forwarded-For" in self.headers:
             self._answer(403, b"")  # as AWS: a token is not for who comes by a proxy
@@ -163,6 +167,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, token.encode(), {LIFETIME_HEADER: str(seconds)})
 
     def do_GET(self) -> None:
+        if self._is_for_a_page():
+            self._answer(403, b"")
+            return
         if not self.server.metadata.admits(self.headers.get(HEADER)):
             self._answer(401, b"")
             return
@@ -172,6 +179,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, b"Not Found")
         else:
             self._answer(200, found if isinstance(found, bytes) else found.encode())
+
+    def _is_for_a_page(self) -> bool:
+        """Return whether a browser asks, or by a name: without namespaces each page of this machine's browsers may."""
+        host = self.headers.get("Host", "").partition(":")[0]
+        return any(name in self.headers for name in BROWSERS) or not ADDRESS.fullmatch(host)
 
     def _answer(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)

@@ -1,30 +1,38 @@
 """Download a dataset by its URL (http or https): resume an interrupted download, and do not fetch a file twice.
 
 `.kennel/downloads/<hash of the URL>/` has the growing `.part` file, the complete file, and a small record with the
-server's ETag or date. The missing part is requested with Range and If-Range, so that a file that changed on the server
-is downloaded from the beginning.
+server's ETag or date and the sha256 of either, which is checked before the file or the part is used. The missing part
+is requested with Range and If-Range, so that a file that changed on the server is downloaded from the beginning.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from tasks.run.errors import DownloadFailed, SourceRefused
-from tasks.run.progress import ProgressFactory
+from tasks.run.disk import disk_boundary
+from tasks.run.errors import DiskFailed, DownloadFailed, SourceRefused
+from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.record_store import write_atomically
+from tasks.run.sealed import Damaged, seal, sha256_of, unseal
 from tasks.run.settings import Settings
+from tasks.run.waiting import say
 
 REFERENCE_URL = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dogImages.zip"
 """The reference dataset, with 8,351 photos of 133 dog breeds (1.1 GB)."""
+
+RECORD = "download.json"
+CHECKED_BYTES = 16 * 2**20
+"""After so many bytes the record gets the sha256 of the part, which is checked before the download is resumed."""
 
 _TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -34,12 +42,17 @@ _FINAL = (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError
 
 @dataclass(frozen=True)
 class DownloadRecord:
-    """The state of a download; `validator` is the server's ETag or date, and `sha256` is None until it is complete."""
+    """The state of a download; `validator` is the server's ETag or date, and `sha256` is None until it is complete.
+
+    `part_sha256` is the sha256 of the first `part_bytes` bytes of a part.
+    """
 
     url: str
     validator: str | None = None
     size_bytes: int | None = None
     sha256: str | None = None
+    part_bytes: int = 0
+    part_sha256: str | None = None
 
 
 class _TemporaryFault(Exception):
@@ -65,10 +78,12 @@ def download(
     Raises:
         SourceRefused: the URL has no host or contains a user, or the file's sha256 is not the expected one.
         DownloadFailed: the server refused the request, the file is too large, or all attempts failed.
+        DiskFailed: the file cannot be written; what was received stays, and the next command resumes.
     """
     _check(url)
     folder = settings.home / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with disk_boundary("download", folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     timeout = httpx.Timeout(settings.download_timeout_seconds)
     with httpx.Client(follow_redirects=True, max_redirects=5, timeout=timeout, transport=transport) as client:
         fetch = _Fetch(client, url, folder, progress, settings.max_archive_bytes)
@@ -88,9 +103,13 @@ def download(
 
 
 def read_download_record(path: Path) -> DownloadRecord | None:
-    """Return the record of a file that `download` returned, or None for any other file."""
-    record = path.parent / "download.json"
-    return DownloadRecord(**json.loads(record.read_bytes())) if record.exists() else None
+    """Return the record of a file that `download` returned; None for any other file, or (logged) if it is damaged."""
+    record = path.parent / RECORD
+    try:
+        return DownloadRecord(**unseal(record.read_bytes())) if record.exists() else None
+    except (Damaged, TypeError) as error:
+        say(f"WARNING: {record} is not used, and the file is downloaded anew: {error}")
+        return None
 
 
 class _Fetch:
@@ -104,8 +123,8 @@ class _Fetch:
 
     def run(self) -> Path:
         """Complete the file and return its path, or raise the error that stopped it."""
-        done = self._part.stat().st_size if self._part.exists() else 0
-        is_complete = self._path.exists() and self.record.sha256 is not None
+        done = self._checked_part()
+        is_complete = self._is_whole()
         with self._client.stream("GET", self._url, headers=self._headers(done, is_complete=is_complete)) as answer:
             if answer.status_code == 304 and is_complete:
                 return self._path
@@ -138,36 +157,79 @@ class _Fetch:
         total = done + int(length) if length else None
         validator = _strong_validator(answer.headers.get("ETag")) or answer.headers.get("Last-Modified")
         self.record = DownloadRecord(self._url, validator, total)
-        self._save()
-        with self._part.open("r+b" if done else "wb") as file, self._progress("download", total, "B") as counter:
-            file.seek(done)
+        needed = None if total is None else total - done
+        with disk_boundary("download", self._part, needed), self._progress("download", total, "B") as counter:
             counter.advance(done)
-            for data in answer.iter_raw():
-                file.write(data)
-                counter.advance(len(data))
-                if file.tell() > self._max_bytes:
-                    why = f"it is larger than KENNEL_MAX_ARCHIVE_BYTES={self._max_bytes}"
-                    raise DownloadFailed("download", self._url, why, "raise the limit if you trust the source")
-            file.flush()
-            os.fsync(file.fileno())
-            if total is not None and file.tell() != total:
-                raise _TemporaryFault(f"only {file.tell()} of {total} bytes were received")
+            received = self._append(answer, done, counter)
+        if total is not None and received != total:
+            raise _TemporaryFault(f"only {received} of {total} bytes were received")
+
+    def _append(self, answer: httpx.Response, done: int, counter: Progress) -> int:
+        """Write the answer after the first `done` bytes of the part; return the part's size."""
+        with self._part.open("ab" if done else "wb") as file:
+            digest = self._digest_of_part() if done else hashlib.sha256()
+            size = saved = done
+            try:
+                for data in answer.iter_raw():
+                    file.write(data)
+                    digest.update(data)
+                    size += len(data)
+                    counter.advance(len(data))
+                    if size > self._max_bytes:
+                        why = f"it is larger than KENNEL_MAX_ARCHIVE_BYTES={self._max_bytes}"
+                        raise DownloadFailed("download", self._url, why, "raise the limit if you trust the source")
+                    if size - saved >= CHECKED_BYTES:
+                        saved = size
+                        self._save_part(file, size, digest.hexdigest())
+            except BaseException:
+                with suppress(OSError, DiskFailed):  # on a full disk the part is good up to what was saved before
+                    self._save_part(file, size, digest.hexdigest())
+                raise
+            self._save_part(file, size, digest.hexdigest())
+            return size
+
+    def _digest_of_part(self) -> Any:
+        with self._part.open("rb") as file:
+            return hashlib.file_digest(file, "sha256")
+
+    def _save_part(self, file: BinaryIO, size: int, digest: str) -> None:
+        """Write the part's first `size` bytes to the disk, and then their sha256 to the record."""
+        file.flush()
+        os.fsync(file.fileno())
+        self.record = replace(self.record, part_bytes=size, part_sha256=digest)
+        self._save()
+
+    def _checked_part(self) -> int:
+        """Cut the part to the bytes that the record has a sha256 of, and return their number; 0 if they are damaged."""
+        if not self._part.exists():
+            return 0
+        size = self.record.part_bytes
+        with disk_boundary("download", self._part):
+            os.truncate(self._part, max(size, 0))
+        if size > 0 and sha256_of(self._part) == self.record.part_sha256:
+            return size
+        if size > 0:
+            say(f"WARNING: {self._part} is damaged, and the file is downloaded from its beginning")
+        return 0
+
+    def _is_whole(self) -> bool:
+        """Tell whether the file is complete and has the sha256 that it was downloaded with."""
+        if self.record.sha256 is None or not self._path.exists():
+            return False
+        if sha256_of(self._path) == self.record.sha256:
+            return True
+        say(f"WARNING: {self._path} is damaged, and it is downloaded anew")
+        return False
 
     def _finish(self) -> Path:
-        digest = sha256_of(self._part)
+        digest = self.record.part_sha256 or sha256_of(self._part)
         self._part.replace(self._path)
-        self.record = replace(self.record, sha256=digest, size_bytes=self._path.stat().st_size)
+        self.record = DownloadRecord(self._url, self.record.validator, self._path.stat().st_size, digest)
         self._save()
         return self._path
 
     def _save(self) -> None:
-        write_atomically(self._path.parent / "download.json", json.dumps(asdict(self.record)).encode())
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hex sha256 of a file, which is read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        write_atomically(self._path.parent / RECORD, seal(asdict(self.record)))
 
 
 def _check(url: str) -> None:

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.data.archive import list_source
-from tasks.data.download import read_download_record, sha256_of
+from tasks.data.download import read_download_record
 from tasks.run.record_store import write_atomically
+from tasks.run.sealed import Damaged, seal, sha256_of, unseal
 from tasks.run.settings import Settings
+from tasks.run.waiting import say
 
 STAGING_VERSION = 1
 """The version of the staging code; increase it when the same source gives other bytes or another judgement."""
@@ -100,10 +102,14 @@ class JudgementCache:
 
     def _read(self, key: str) -> str | None:
         path = self._path(key)
-        return str(json.loads(path.read_bytes())["digest"]) if path.exists() else None
+        try:
+            return str(unseal(path.read_bytes())["digest"]) if path.exists() else None
+        except (Damaged, KeyError) as error:
+            say(f"WARNING: {path} is not used, and the images are judged again: {error}")
+            return None
 
     def _write(self, key: str, digest: str) -> None:
-        write_atomically(self._path(key), json.dumps({"digest": digest}).encode())
+        write_atomically(self._path(key), seal({"digest": digest}))
 
 
 def _times(path: Path) -> list[int]:

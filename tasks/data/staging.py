@@ -34,6 +34,7 @@ from tasks.data.sample import make_sample
 from tasks.data.shards import StagedImage
 from tasks.data.upload import JudgedDataset, UploadSummary, upload
 from tasks.data.worker_pool import Decoded, Rejected, decode_all
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import SourceRefused
 from tasks.run.handle import Run
 from tasks.run.progress import ProgressFactory
@@ -73,7 +74,8 @@ def locate(source: str, settings: Settings, progress: ProgressFactory) -> Locate
 def spool_directory(settings: Settings) -> Iterator[Path]:
     """Create a folder for staged bytes and delete it at the end; first delete folders that killed processes left."""
     parent = settings.home / "staging"
-    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with disk_boundary("staging", parent):
+        parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     for left in parent.iterdir():
         if not psutil.pid_exists(int(left.name.partition("-")[0])):
             shutil.rmtree(left)
@@ -92,7 +94,8 @@ def judge_source(
     Raises:
         SourceRefused: the source cannot be read safely, or is not laid out as train|valid|test/<class>/<image>.
         DataRefused: the source was read and is unfit for training.
-        KennelError: an image worker could not start, or could not write to the disk.
+        KennelError: an image worker could not start.
+        DiskFailed: the staged images cannot be written.
     """
     listing = list_source(source.path, settings)
     layout = read_layout(listing)

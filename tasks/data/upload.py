@@ -7,7 +7,6 @@ again.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -23,6 +22,8 @@ from tasks.run.handle import Run
 from tasks.run.ledger import crash_point
 from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.records import SPLITS, DatasetRef
+from tasks.run.sealed import Damaged, seal, unseal
+from tasks.run.waiting import say
 
 FORMAT = 1
 
@@ -85,12 +86,14 @@ def find_staged(aws: Aws, digest: str, source: LocatedSource) -> DatasetRef | No
 
 def _read_manifest(content: bytes | None, digest: str) -> dict[str, Any] | None:
     """Return the manifest if it has this digest and format; return None if it is missing or damaged."""
-    try:
-        manifest = json.loads(content or b"null")
-    except ValueError:
+    if content is None:
         return None
-    is_ours = isinstance(manifest, dict) and (manifest.get("format"), manifest.get("digest")) == (FORMAT, digest)
-    return manifest if is_ours else None
+    try:
+        manifest = unseal(content)
+    except Damaged as error:
+        say(f"WARNING: the manifest of dataset {digest[:12]} is not used, and it is staged anew: {error}")
+        return None
+    return manifest if (manifest.get("format"), manifest.get("digest")) == (FORMAT, digest) else None
 
 
 def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[DatasetRef, UploadSummary]:
@@ -118,7 +121,7 @@ def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[
         uploader.send("images.jsonl", b"".join(image_rows(plans)), "application/jsonl")
         crash_point("manifest:before")
         manifest = _manifest(judged, shards)
-        data = json.dumps(manifest, indent=1).encode() + b"\n"
+        data = seal(manifest, indent=1)
         key = f"{prefix}/manifest.json"
         is_first = key not in stored  # of two processes that stage the same data, the second keeps the first's manifest
         objects.put_object(run.aws, bucket, key, data, content_type="application/json", only_if_new=is_first)

@@ -24,6 +24,7 @@
     │       ├── ConnectionLost      9   no connection could be made, or it was closed or stopped responding
     │       └── CommandFailed       9   a command ended with a status other than 0, or by a signal
     ├── TeardownIncomplete          10  a resource of ours still exists
+    ├── DiskFailed                  14  a file cannot be written: the disk is full or read-only, or the folder refuses
     └── Unexpected                  1   something was raised that is none of these: a defect
 
 Every error says where it happened, what happened, why that stops the work, and which command to run next.
@@ -195,6 +196,12 @@ def unexpected(error: Exception, where: str) -> Unexpected:
     what = f"{type(error).__name__}: {error}".removesuffix(": ")
     why = "kennel did not foresee this: it is a defect, or this machine lacks something"
     return Unexpected(where, what, why, "run the same command again; if it fails again, report it")
+
+
+class DiskFailed(KennelError):
+    """A file of this machine cannot be written: the disk is full or read-only, or its folder refuses this user."""
+
+    exit_code = 14
 
 
 _NOT_FOUND = {

@@ -75,8 +75,6 @@ class Target(BaseModel):
 
     On real AWS the default data is the reference dataset, and the user must state the traffic.
     """
-    allowed_hosts: tuple[str, ...]
-    """The private `host:port` addresses that a function may fetch from if the user names none."""
     instance_poll_seconds: float = Field(gt=0.0, le=60.0)
     """The interval at which an endpoint's number of instances is read while the start of an instance is timed."""
     metric_poll_seconds: float = Field(gt=0.0, le=60.0)
@@ -91,7 +89,6 @@ EMBEDDED_AWS = Target(
     has_profile_credentials=False,
     runs_on_this_machine=True,
     has_sample=True,
-    allowed_hosts=("127.0.0.1:*", "localhost:*"),
     instance_poll_seconds=0.05,
     metric_poll_seconds=0.2,
     metric_delay_seconds=15.0,
@@ -102,7 +99,6 @@ REAL_AWS = Target(
     has_profile_credentials=True,
     runs_on_this_machine=False,
     has_sample=False,
-    allowed_hosts=(),
     instance_poll_seconds=2.0,
     metric_poll_seconds=5.0,
     metric_delay_seconds=240.0,

@@ -6,7 +6,6 @@ are complete. The model is downloaded once, and its metadata is read from the do
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from tasks.run.errors import KennelError
 from tasks.run.handle import Run, RunFolder
 from tasks.run.record_store import Record, write_atomically
 from tasks.run.records import TrainedModel
+from tasks.run.sealed import sha256_of
 from tasks.run.waiting import say
 from tasks.sagemaker.job import TrainingPlan
 from tasks.sagemaker.result import read_result, reported_metrics
@@ -54,13 +54,16 @@ class DownloadedTraining(
 
 
 def load_download(run: RunFolder) -> DownloadedTraining | None:
-    """Return the record of a run's downloaded training, or None when there is none or the model file is incomplete.
+    """Return the record of a run's downloaded training, or None when there is none or the model file is not whole.
 
     Raises:
         LedgerRefused: the record cannot be read.
     """
     found, archive = run.find(DownloadedTraining), run.folder / FOLDER / MODEL
     if found is None or not archive.is_file() or archive.stat().st_size != found.model_bytes:
+        return None
+    if sha256_of(archive) != found.model_sha256:
+        say(f"WARNING: {archive} is damaged: its sha256 is not the one in {DownloadedTraining.file}")
         return None
     return found
 
@@ -109,14 +112,12 @@ def download_result(run: Run, plan: TrainingPlan, description: Mapping[str, Any]
         fetched.replace(folder / MODEL)
     finally:
         fetched.unlink(missing_ok=True)
-    with (folder / MODEL).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     record = DownloadedTraining(
         job_name=model.job_name,
         job_created=_created(description),
         model_uri=uri,
         model_etag=etag,
-        model_sha256=digest,
+        model_sha256=sha256_of(folder / MODEL),
         model_bytes=(folder / MODEL).stat().st_size,
         metrics=model.metrics,
         reported=reported_metrics(description),

@@ -3,15 +3,20 @@
 One home for the module: what the first test makes is what the others adopt, run by a worker, and remove.
 """
 
+import base64
 import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +30,8 @@ from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
 from tests.kennel.pseudo_terminal import OnATerminal
 from tests.kennel.shell import ROOT, Finished, Terminal
-from tests.kennel.signalled import check, command, generators_of, held, send, wait_for_stage
+from tests.kennel.signalled import check, generators_of, held, send, started, wait_for_stage
+from tests.keys import for_boto3
 from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -37,8 +43,22 @@ LOAD = ("--load-rate-per-second", "20", "--load-seconds", "2")
 
 
 @pytest.fixture(scope="module")
-def first(terminal: Terminal, photos: Path) -> Finished:
-    return terminal.kennel("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, *LOAD, "--json")
+def served(photos: Path) -> Iterator[str]:
+    """The host:port of a web server that serves the photos, as in docs/usage.md."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=photos)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def command(photos: Path, served: str) -> tuple[str, ...]:
+    return ("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, "--allow-host", served)
+
+
+@pytest.fixture(scope="module")
+def first(terminal: Terminal, command: tuple[str, ...]) -> Finished:
+    return terminal.kennel(*command, *LOAD, "--json")
 
 
 def test_a_folder_of_photos_becomes_a_live_function_and_the_json_says_so(
@@ -55,6 +75,22 @@ def test_a_folder_of_photos_becomes_a_live_function_and_the_json_says_so(
     assert sagemaker.describe_endpoint(EndpointName=answer["endpoint"])["EndpointStatus"] == "InService"
 
 
+def test_the_function_fetches_a_photo_from_the_host_that_was_named_and_from_no_other_port(
+    first: Finished, calls: Calls, served: str
+) -> None:
+    lambda_ = boto3.client("lambda", endpoint_url=calls.url, region_name="us-east-1", **KEYS)
+
+    def ask(url: str) -> Any:
+        name = f"kennel-{RUN}-classify"
+        reply = lambda_.invoke(FunctionName=name, Qualifier="live", Payload=json.dumps({"url": url}))
+        return json.loads(reply["Payload"].read())
+
+    found = ask(f"http://{served}/test/red/0.jpg")
+    assert found["statusCode"] == 200, found
+    assert json.loads(found["body"])["top5"][0]["label"] == "red"
+    assert ask(f"{calls.url}/photo.jpg")["statusCode"] == 400
+
+
 def test_both_hosts_saw_disjoint_shards(first: Finished, terminal: Terminal) -> None:
     logs = terminal.kennel("logs", RUN)
     lines = [line for line in logs.out.splitlines() if "split=train shards=" in line]
@@ -65,10 +101,10 @@ def test_both_hosts_saw_disjoint_shards(first: Finished, terminal: Terminal) -> 
 
 
 def test_the_same_command_again_adopts_everything_and_changes_nothing(
-    first: Finished, terminal: Terminal, calls: Calls, photos: Path
+    first: Finished, terminal: Terminal, calls: Calls, command: tuple[str, ...]
 ) -> None:
     calls.seen.clear()
-    again = terminal.kennel("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, *LOAD, "--json")
+    again = terminal.kennel(*command, *LOAD, "--json")
     assert again.code == 0, again.err
     assert calls.mutating() == []
     assert calls.seen, "the proxy saw nothing: the command did not use the endpoint that it was given"
@@ -77,7 +113,7 @@ def test_the_same_command_again_adopts_everything_and_changes_nothing(
 
 
 def test_every_flow_is_deployed_and_a_worker_runs_the_pipeline(
-    first: Finished, terminal: Terminal, calls: Calls, photos: Path, tmp_path: Path
+    first: Finished, terminal: Terminal, calls: Calls, photos: Path, served: str, tmp_path: Path
 ) -> None:
     exported = terminal.kennel("up")
     assert exported.code == 0, exported.err
@@ -89,7 +125,7 @@ def test_every_flow_is_deployed_and_a_worker_runs_the_pipeline(
             "data": str(photos),
             "run_id": RUN,
             "training": {"backbone": "efficientnet_lite0", "instances": 2, "epochs": 3, "views": 1},
-            "deploy": {"allowed_hosts": ["127.0.0.1:*", "localhost:*"]},
+            "deploy": {"allowed_hosts": [served]},
             "load": {"rate_per_second": 20, "seconds": 2},
         }
         calls.seen.clear()
@@ -102,7 +138,7 @@ def test_every_flow_is_deployed_and_a_worker_runs_the_pipeline(
         assert "Completed" in run.out
         assert calls.mutating() == []
         training = {"training": {"backbone": "efficientnet_lite0", "epochs": 3, "views": 1}}
-        server = PrefectServer(prefect["PREFECT_API_URL"], calls)
+        server = PrefectServer(prefect["PREFECT_API_URL"], prefect["PREFECT_API_AUTH_STRING"], calls)
         assert server.end_while_an_instance_starts("train_ec2", {"run_id": RUN, **training}, "cancel") == "CANCELLED"
         assert (
             server.end_while_an_instance_starts("pipeline", {**parameters, "ec2_instances": 1}, "SIGTERM") == "CRASHED"
@@ -129,12 +165,11 @@ def test_a_flat_parameter_in_a_call_of_the_flow_is_refused_with_the_records_that
 
 
 def test_a_load_test_that_fails_the_command_comes_after_the_table(
-    first: Finished, terminal: Terminal, photos: Path
+    first: Finished, terminal: Terminal, command: tuple[str, ...]
 ) -> None:
     """Three hundred times what the endpoint can do: the generator cannot keep up, or nothing is answered in time."""
     load = ("--load-rate-per-second", "5000", "--load-seconds", "1")
-    command = ("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, *load)
-    with OnATerminal(terminal, *command) as shown:
+    with OnATerminal(terminal, *command, *load) as shown:
         assert shown.end(150) in {9, 11}, shown.plain[-3000:]
     table, error = shown.plain.rindex("test accuracy"), shown.plain.rindex("kennel: loadtest")
     assert table < error
@@ -147,10 +182,10 @@ def test_a_signal_ends_the_wait_for_an_endpoint_and_a_load_test_with_its_generat
 ) -> None:
     data = ("-m", "kennel", "run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO)
     two = ("--endpoint-instances", "2")
-    with held(calls, "SageMaker.UpdateEndpoint") as stage, command(terminal, *data, *two) as process:
+    with held(calls, "SageMaker.UpdateEndpoint") as stage, started(terminal, *data, *two) as process:
         wait_for_stage(process, stage)
         check(send(process, signal.SIGTERM), signal.SIGTERM)
-    with command(terminal, "-m", "kennel", "loadtest", RUN, "--seconds", "300") as process:
+    with started(terminal, "-m", "kennel", "loadtest", RUN, "--seconds", "300") as process:
         generators = wait_until(lambda: generators_of(process.pid), "the load generator", seconds=120)
         check(send(process, signal.SIGINT), signal.SIGINT)
     assert [each for each in generators if each.is_running() and each.status() != psutil.STATUS_ZOMBIE] == []
@@ -181,7 +216,7 @@ def test_down_leaves_no_resource_and_no_process(first: Finished, terminal: Termi
     assert differences("status", status) == []
 
 
-KEYS = {"aws_access_key_id": "localaws", "aws_secret_access_key": "localaws"}
+KEYS = for_boto3()
 
 
 def resources(url: str) -> list[str]:
@@ -206,6 +241,7 @@ class PrefectServer:
     """Prefect's API, asked over HTTP, and the AWS that the worker's flows use."""
 
     url: str
+    password: str
     calls: Calls
 
     def end_while_an_instance_starts(self, flow: str, parameters: dict[str, object], how: str) -> str:
@@ -236,7 +272,9 @@ class PrefectServer:
 
     def _ask(self, path: str, content: object = None) -> dict[str, Any]:
         data = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(f"{self.url}/{path}", data, {"Content-Type": "application/json"})
+        password = base64.b64encode(self.password.encode()).decode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Basic {password}"}
+        request = urllib.request.Request(f"{self.url}/{path}", data, headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return dict(json.load(answer))
 

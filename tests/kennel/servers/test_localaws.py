@@ -1,6 +1,7 @@
 """`kennel up` with a faster clock and limited instances: exported variables, adoption, refusal of other options."""
 
 import json
+import shlex
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ OPTIONS = ("--time-scale", "60", "--capacity", "ml.m5.large=4:40ms", "--instance
 
 
 def exported(text: str) -> dict[str, str]:
-    return dict(line.removeprefix("export ").split("=", 1) for line in text.splitlines())
+    return dict(shlex.split(line)[1].split("=", 1) for line in text.splitlines())
 
 
 def answer(url: str) -> Any:

@@ -26,8 +26,7 @@ server = uvicorn.Server(uvicorn.Config(build_app(core, routes), lifespan="off"))
 thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
 thread.start()
 def client(service):
-    keys = dict.fromkeys(("aws_access_key_id", "aws_secret_access_key"), "localaws")
-    return boto3.client(service, endpoint_url=settings.url, region_name="us-east-1", **keys)
+    return boto3.client(service, endpoint_url=settings.url, region_name="us-east-1")
 name, role = "scaled", client("iam").create_role(RoleName="r", AssumeRolePolicyDocument=sys.argv[2])["Role"]["Arn"]
 code = {"Handler": "handler.handler", "Runtime": "python3.11", "Code": {"ZipFile": Path(sys.argv[3]).read_bytes()}}
 client("lambda").create_function(FunctionName=name, Role=role, Publish=True, **code)

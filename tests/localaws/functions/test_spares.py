@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from localaws.idle_priority import can_come_back
+from tests.keys import OWN_SIGNER
 from tests.localaws.functions.functions_kit import WHO, Functions, zipped
 from tests.localaws.scaled_server import ScaledServer, scaled_server
 from tests.polling import wait_until
@@ -29,12 +30,10 @@ def handler(event, context):
 """
 pytestmark = pytest.mark.skipif(not can_come_back(), reason="no spares without CAP_SYS_NICE or RLIMIT_NICE")
 CALLING = """
-import os, urllib.error, urllib.request
+import urllib.error, urllib.request
 def call():
-    key = os.environ["AWS_ACCESS_KEY_ID"]
-    signed = f"AWS4-HMAC-SHA256 Credential={key}/20261128/us-east-1/{SERVICE}/aws4_request, Signature=0"
-    url = os.environ["AWS_ENDPOINT_URL"] + PATH
-    asked = urllib.request.Request(url, BODY, {"Authorization": signed})
+    headers = signed_by_environment(SERVICE, PATH, BODY, {})
+    asked = urllib.request.Request(os.environ["AWS_ENDPOINT_URL"] + PATH, BODY, headers)
     try:
         return urllib.request.urlopen(asked).status
     except urllib.error.HTTPError as error:
@@ -100,10 +99,10 @@ class Bench:
 
 
 def source(code: str, call: dict[str, Any]) -> str:
-    """Return a handler's code whose `call` is signed with its role's key; nothing checks signatures."""
+    """Return a handler's code whose `call` is signed with its role's key."""
     for name, value in call.items():
         code = code.replace(name.upper(), repr(value))
-    return code
+    return OWN_SIGNER + code
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:

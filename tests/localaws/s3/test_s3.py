@@ -18,12 +18,14 @@ import boto3
 import psutil
 import pytest
 from boto3.s3.transfer import TransferConfig
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import RunningLocalAws
+from tests.keys import for_boto3, signed
 
 MIB = 1 << 20
 
@@ -183,17 +185,15 @@ def test_virtual_host_and_path_style_reach_the_same_object(localaws: RunningLoca
     s3.put_object(Bucket=bucket, Key="styled/key", Body=b"z" * 10_000)
     port = urlsplit(localaws.url).port
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    signature = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
-    headers = {"Host": f"{bucket}.s3.localhost:{port}", "Authorization": signature}
-    connection.request("GET", "/styled/key", headers=headers)
+    host = f"{bucket}.s3.localhost:{port}"
+    connection.request("GET", "/styled/key", headers=signed(AWSRequest("GET", f"http://{host}/styled/key"), "s3"))
     assert connection.getresponse().read() == b"z" * 10_000
     connection.close()
     virtual = boto3.client(
         "s3",
         endpoint_url=localaws.url,
         region_name="us-east-1",
-        aws_access_key_id="x",
-        aws_secret_access_key="x",
+        **for_boto3(),
         config=Config(s3={"addressing_style": "virtual"}),
     )
     assert virtual.get_object(Bucket=bucket, Key="styled/key")["ContentLength"] == 10_000

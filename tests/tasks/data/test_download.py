@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tasks.data.download import download, read_download_record, sha256_of
+from tasks.data.download import download, read_download_record
 from tasks.run.errors import DownloadFailed, SourceRefused
 from tasks.run.progress import LineProgress
+from tasks.run.sealed import sha256_of
 from tasks.run.settings import Settings
 
 CONTENT = bytes(range(256)) * 4000

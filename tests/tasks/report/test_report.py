@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -186,7 +187,9 @@ def keep_files(run: RunFolder) -> None:
     names = {name: str(run.folder / "loadtest" / file) for name, file in FILES.items()}
     run.keep(dataclasses.replace(LOAD, files=names))
     folder = run.folder / "TrainedModels" / "sagemaker"
-    kept = DownloadedTraining("job-1", "2026-01-01", "s3://b/model.tar.gz", "e", "00", 5, {}, {}, 2)
+    kept = DownloadedTraining(
+        "job-1", "2026-01-01", "s3://b/model.tar.gz", "e", sha256(b"12345").hexdigest(), 5, {}, {}, 2
+    )
     run.keep(kept)
     for path in (folder / "model.tar.gz", folder / "training.log", *map(Path, names.values())):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -55,6 +55,16 @@ def test_an_account_other_than_the_named_one_is_refused_before_any_other_call(lo
         aws.client("s3")
 
 
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_an_embedded_aws_without_a_key_is_refused_with_the_commands_that_print_one(
+    localaws: RunningLocalAws, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv(name)
+    with pytest.raises(TargetRefused, match="are not set") as refused:
+        Aws(Settings(endpoint_url=localaws.url)).client("s3")
+    assert 'eval "$(kennel up)"' in refused.value.next_command and localaws.url in refused.value.why
+
+
 def test_a_misspelt_variable_is_refused_with_the_name_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KENNEL_ACOUNT_ID", "1")
     with pytest.raises(SettingsRefused, match=r"did you mean KENNEL_ACCOUNT_ID\?"):

@@ -15,6 +15,8 @@ from botocore.exceptions import ClientError
 from localaws.sagemaker.endpoints.connections import ConnectionPool
 from localaws.sagemaker.endpoints.fleets import Fleet
 from localaws.sagemaker.endpoints.router import EndpointRoute, InvocationRouter, VariantRoute
+from localaws.sagemaker.model_server.application import ModelServer
+from localaws.sagemaker.model_server.handlers import Answer, Handlers
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, pack
 
 HANDLERS = """
@@ -248,3 +250,21 @@ def _wait_for_line(bench: Workbench, endpoint: str, text: str) -> None:
             return
         time.sleep(0.02)
     raise AssertionError(f"{text!r} is not in the log")
+
+
+@pytest.mark.parametrize(("headers", "status"), [([], 200), ([(b"origin", b"null")], 403)])
+def test_a_web_page_that_finds_a_model_servers_port_is_refused(headers: list[tuple[bytes, bytes]], status: int) -> None:
+    """Its port is on loopback, where a browser sends whatever a page has it send, with the page's origin."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"body": b"x"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    handlers = SimpleNamespace(answer=lambda *_: Answer(b"said", "text/plain", {}))
+    server = ModelServer(cast(Handlers, handlers), threads=1, queue_size=1, default_accept="*/*")
+    scope = {"path": "/invocations", "method": "POST", "headers": headers}
+    asyncio.run(server(scope, receive, send))
+    assert sent[0]["status"] == status
