@@ -20,7 +20,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.run.disk import disk_boundary
-from tasks.run.disk import disk_boundary
 from tasks.run.ending import stop_work
 from tasks.run.errors import KennelError, unexpected
 
@@ -50,7 +49,6 @@ def step(name: str) -> Callable[[Work[Arguments, Result]], Step[Arguments, Resul
         async def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
             try:
                 with disk_boundary(name):
-                    with disk_boundary(f"step {name!r}"):
                     return await asyncio.wrap_future(_begin(functools.partial(work, *args, **kwargs)))
             except asyncio.CancelledError:
                 stop_work()
