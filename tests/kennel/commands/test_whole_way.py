@@ -3,6 +3,7 @@
 One home for the module: what the first test makes is what the others adopt, run by a worker, and remove.
 """
 
+import base64
 import contextlib
 import json
 import os
@@ -29,7 +30,7 @@ from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
 from tests.kennel.pseudo_terminal import OnATerminal
 from tests.kennel.shell import ROOT, Finished, Terminal
-from tests.kennel.signalled import check, generators_of, held, running, send, wait_for_stage
+from tests.kennel.signalled import check, generators_of, held, send, started, wait_for_stage
 from tests.keys import for_boto3
 from tests.polling import wait_until
 
@@ -137,7 +138,7 @@ def test_every_flow_is_deployed_and_a_worker_runs_the_pipeline(
         assert "Completed" in run.out
         assert calls.mutating() == []
         training = {"training": {"backbone": "efficientnet_lite0", "epochs": 3, "views": 1}}
-        server = PrefectServer(prefect["PREFECT_API_URL"], calls)
+        server = PrefectServer(prefect["PREFECT_API_URL"], prefect["PREFECT_API_AUTH_STRING"], calls)
         assert server.end_while_an_instance_starts("train_ec2", {"run_id": RUN, **training}, "cancel") == "CANCELLED"
         assert (
             server.end_while_an_instance_starts("pipeline", {**parameters, "ec2_instances": 1}, "SIGTERM") == "CRASHED"
@@ -181,10 +182,10 @@ def test_a_signal_ends_the_wait_for_an_endpoint_and_a_load_test_with_its_generat
 ) -> None:
     data = ("-m", "kennel", "run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO)
     two = ("--endpoint-instances", "2")
-    with held(calls, "SageMaker.UpdateEndpoint") as stage, running(terminal, *data, *two) as process:
+    with held(calls, "SageMaker.UpdateEndpoint") as stage, started(terminal, *data, *two) as process:
         wait_for_stage(process, stage)
         check(send(process, signal.SIGTERM), signal.SIGTERM)
-    with running(terminal, "-m", "kennel", "loadtest", RUN, "--seconds", "300") as process:
+    with started(terminal, "-m", "kennel", "loadtest", RUN, "--seconds", "300") as process:
         generators = wait_until(lambda: generators_of(process.pid), "the load generator", seconds=120)
         check(send(process, signal.SIGINT), signal.SIGINT)
     assert [each for each in generators if each.is_running() and each.status() != psutil.STATUS_ZOMBIE] == []
@@ -240,6 +241,7 @@ class PrefectServer:
     """Prefect's API, asked over HTTP, and the AWS that the worker's flows use."""
 
     url: str
+    password: str
     calls: Calls
 
     def end_while_an_instance_starts(self, flow: str, parameters: dict[str, object], how: str) -> str:
@@ -270,7 +272,9 @@ class PrefectServer:
 
     def _ask(self, path: str, content: object = None) -> dict[str, Any]:
         data = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(f"{self.url}/{path}", data, {"Content-Type": "application/json"})
+        password = base64.b64encode(self.password.encode()).decode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Basic {password}"}
+        request = urllib.request.Request(f"{self.url}/{path}", data, headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return dict(json.load(answer))
 
