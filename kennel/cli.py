@@ -265,7 +265,7 @@ def call(arguments: list[str]) -> int:
         end(is_finished=False)
         sys.stderr.write("\nkennel: interrupted; the local servers still run: kennel down --yes stops them\n")
         return exit_code(interrupted)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # rich raises SystemExit where Python raises BrokenPipeError
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
         return PIPE_CLOSED
     except Exception as error:  # noqa: BLE001  a person gets a message, and the traceback in a file

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from kennel import SAMPLE
 from tasks.data.archive import list_source
@@ -65,3 +66,8 @@ def _judge_url(data: str) -> None:
         )
     if not rest.partition("/")[0].partition(":")[0]:
         raise SourceRefused("source", source_name(data), "the URL has no host", FORMS)
+    try:
+        _ = urlsplit(data).port  # reads the host too
+    except ValueError:  # its message may repeat a password
+        why = "it is not a URL with a host and a valid port"
+        raise SourceRefused("source", source_name(data), why, FORMS) from None

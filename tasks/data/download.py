@@ -39,6 +39,9 @@ CHECKED_BYTES = 16 * 2**20
 
 _TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
+_FINAL = (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError, httpx.InvalidURL, UnicodeError)
+"""What a URL or a redirect makes a client raise, whenever it is tried; UnicodeError is of names in other scripts."""
+
 
 @dataclass(frozen=True)
 class DownloadRecord:
@@ -86,6 +89,9 @@ def download(
         for attempt in range(1, settings.download_attempts + 1):
             try:
                 return _checked(fetch.run(), fetch.record, expected_sha256)
+            except _FINAL as error:
+                why = f"it leads to no file: {error or type(error).__name__}"
+                raise DownloadFailed("download", url, why, "check the URL in a browser") from error
             except (httpx.TransportError, _TemporaryFault) as error:
                 if attempt == settings.download_attempts:
                     why = f"{attempt} attempts failed, the last with: {error or type(error).__name__}"

@@ -72,8 +72,15 @@ def training_run_id(source: str, training: TrainingOptions) -> str:
     )
 
 
+def _path_of(source: str) -> str:
+    try:
+        return urlsplit(source).path
+    except ValueError:  # it is refused when it is to be downloaded
+        return source
+
+
 def _slug(source: str) -> str:
-    path = source_name(source).split("/", 3)[3:] if is_url(source) else [urlsplit(source).path]
+    path = source_name(source).split("/", 3)[3:] if is_url(source) else [_path_of(source)]
     stem = PurePosixPath(*path).stem or "data"
     return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:15].strip("-") or "data"
 

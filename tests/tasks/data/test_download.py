@@ -28,6 +28,7 @@ class Site:
     etag: str = '"v1"'
     cut_after: int | None = None
     status: int | None = None
+    location: str = ""
     url: str = ""
     ranges: list[str | None] = field(default_factory=list)
     asked: list[tuple[str | None, str]] = field(default_factory=list)
@@ -46,6 +47,8 @@ def site() -> Iterator[Site]:
             unchanged = self.headers["If-None-Match"] == state.etag
             self.send_response(state.status or (304 if unchanged else 206 if asked else 200))
             self.send_header("ETag", state.etag)
+            if state.location:
+                self.send_header("Location", state.location)
             self.send_header("Content-Length", str(0 if unchanged or state.status else len(state.content) - begin))
             self.end_headers()
             if not unchanged and not state.status:
@@ -108,6 +111,16 @@ def test_refusals_are_final_and_passing_faults_are_tried_a_bounded_number_of_tim
 def test_a_file_beyond_the_limit_stops(site: Site, tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed, match="KENNEL_MAX_ARCHIVE_BYTES=2000"):
         download(site.url, Settings(home=tmp_path, max_archive_bytes=2000), LineProgress)
+
+
+@pytest.mark.parametrize(("location", "requests"), [("/again.zip", 6), ("ftp://example.invalid/x.zip", 1)])
+def test_a_redirect_that_leads_nowhere_is_said_and_not_tried_again(
+    site: Site, tmp_path: Path, location: str, requests: int
+) -> None:
+    site.status, site.location = 302, location
+    with pytest.raises(DownloadFailed, match="it leads to no file"):
+        get(site, tmp_path)
+    assert len(site.ranges) == requests
 
 
 @pytest.mark.parametrize("url", ["http://[::1/x.zip", "http://me:s3cret@/x.zip", "http://me:s3c?ret@host/x.zip"])
