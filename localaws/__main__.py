@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from localaws import control
+from localaws import control, shell
 from localaws.capacity import parse_rule
 from localaws.errors import LocalAwsError
 from localaws.server import ServerRecord, serve, serve_command
@@ -23,6 +23,7 @@ from localaws.settings import DEFAULT_PORT, SSH_SERVERS, Settings
 def main(arguments: list[str]) -> int:
     """Run one command; return the exit status: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong usage."""
     options = _parser().parse_args(_with_command(arguments))
+    shell.isolate(os.environ)
     try:
         options.run(options)
     except LocalAwsError as error:
@@ -96,7 +97,7 @@ def _spares_line(fleet: control.FleetSpares) -> str:
 
 def _print_environment(home: Path, record: ServerRecord) -> None:
     print(f"# localaws at {record.url}, home {home.resolve()}")
-    for name, value in record.environment.items():
+    for name, value in {**record.environment, **shell.proxy_bypass(os.environ)}.items():
         print(f"export {name}={value}")
 
 

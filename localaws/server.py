@@ -19,6 +19,7 @@ import psutil
 import uvicorn
 from starlette.routing import BaseRoute
 
+from localaws import shell
 from localaws.auth.root_key import RootKey, keep
 from localaws.capacity import format_rule
 from localaws.core import Core
@@ -235,7 +236,7 @@ def _announce(core: Core, root_key: RootKey, announce: Announce) -> None:
     )
     write_private(settings.home / "server.json", json.dumps(asdict(record)))
     announce(f"# localaws at {settings.url}, home {settings.home}")
-    for name, value in record.environment.items():
+    for name, value in {**record.environment, **shell.proxy_bypass(os.environ)}.items():
         announce(f"export {name}={value}")
 
 

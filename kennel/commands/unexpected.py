@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tasks.run.disk import disk_failure
 from tasks.run.errors import KennelError, StageFailed, Unexpected, unexpected
+from tasks.run.escaping import terminal_text
 from tasks.run.settings import Settings
 
 FOLDER = "logs"
@@ -42,7 +43,7 @@ def _write_traceback(error: Exception) -> Path | None:
         path = Settings.load().home / FOLDER / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
-        path.write_text(_traceback(error))
+        path.write_text(terminal_text(_traceback(error)))
         return path
     return None
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TypeVar
 
+from tasks.data.report import dataset_json, finding_rows
 from tasks.load.report import load_json, load_text
 from tasks.report.parity import Parity
 from tasks.report.summary import RunSummary, StageTimes, accuracy_text, made_or_note
@@ -51,7 +52,7 @@ def _rows(name: str, record: Kept | None, make: Callable[[Kept], dict[str, str]]
 
 def _data_rows(data: DatasetRef) -> dict[str, str]:
     text = f"{data.name}: {data.images():,} images, {len(data.classes)} classes, {data.quarantined} quarantined"
-    return {"data": text}
+    return {"data": text, **finding_rows(data)}
 
 
 def _model_rows(model: TrainedModel) -> dict[str, str]:
@@ -99,6 +100,7 @@ def summary_json(summary: RunSummary) -> dict[str, object]:
         "test_accuracy": model and model.test_accuracy,
         "test_images": model and model.test_images,
         "classes": model and len(model.classes),
+        "data": summary.dataset and dataset_json(summary.dataset),
         "backbone": model and model.backbone,
         "instances": model and model.instance_count,
         "training_job": model and model.job_name,

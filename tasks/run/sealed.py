@@ -27,10 +27,7 @@ def seal(content: Mapping[str, Any], *, indent: int | None = None) -> bytes:
     """Return the content as strict JSON that ends with its checksum and a newline."""
     plain = {str(name): _named(value) for name, value in content.items()}
     plain[CHECKSUM] = _digest(plain)
-    try:
-        return json.dumps(plain, indent=indent, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    except UnicodeEncodeError:  # a file name that is not UTF-8
-        return json.dumps(plain, indent=indent, allow_nan=False).encode() + b"\n"
+    return json.dumps(plain, indent=indent, allow_nan=False).encode() + b"\n"  # ASCII: any text, and safe to look at
 
 
 def unseal(data: bytes) -> dict[str, Any]:
@@ -52,8 +49,8 @@ def unseal(data: bytes) -> dict[str, Any]:
 
 
 def strict_json(content: Any) -> str:
-    """Return content as JSON on one line, for a program: a number that JSON lacks (NaN, infinity) is null."""
-    return json.dumps(_mapped(content, lambda _: None), ensure_ascii=False, allow_nan=False)
+    """Return content as JSON on one line of ASCII, for a program: a number that JSON lacks (NaN, infinity) is null."""
+    return json.dumps(_mapped(content, lambda _: None), allow_nan=False)
 
 
 def sha256_of(path: Path) -> str:

@@ -17,7 +17,7 @@ CODES = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 @contextlib.contextmanager
-def command(terminal: Terminal, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def running(terminal: Terminal, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Start `kennel` with arguments; kill it at the end of the block if it still runs."""
     process = subprocess.Popen(
         [sys.executable, *arguments],

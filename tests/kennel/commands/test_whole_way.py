@@ -3,6 +3,7 @@
 One home for the module: what the first test makes is what the others adopt, run by a worker, and remove.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -10,13 +11,16 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 import pytest
 from prefect.exceptions import ParameterBindError
 
@@ -25,6 +29,7 @@ from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
 from tests.kennel.pseudo_terminal import OnATerminal
 from tests.kennel.shell import ROOT, Finished, Terminal
+from tests.kennel.signalled import check, generators_of, held, running, send, wait_for_stage
 from tests.keys import for_boto3
 from tests.polling import wait_until
 
@@ -128,9 +133,15 @@ def test_every_flow_is_deployed_and_a_worker_runs_the_pipeline(
             *("--params", json.dumps(parameters)),
             more=prefect,
         )
-    assert run.code == 0, run.out + run.err + (tmp_path / "worker.log").read_text()[-3000:]
-    assert "Completed" in run.out
-    assert calls.mutating() == []
+        assert run.code == 0, run.out + run.err + (tmp_path / "worker.log").read_text()[-3000:]
+        assert "Completed" in run.out
+        assert calls.mutating() == []
+        training = {"training": {"backbone": "efficientnet_lite0", "epochs": 3, "views": 1}}
+        server = PrefectServer(prefect["PREFECT_API_URL"], calls)
+        assert server.end_while_an_instance_starts("train_ec2", {"run_id": RUN, **training}, "cancel") == "CANCELLED"
+        assert (
+            server.end_while_an_instance_starts("pipeline", {**parameters, "ec2_instances": 1}, "SIGTERM") == "CRASHED"
+        )
     refuse_what_is_not_nested(terminal, prefect)
 
 
@@ -163,6 +174,20 @@ def test_a_load_test_that_fails_the_command_comes_after_the_table(
     assert table < error
     assert "Ask it:" in shown.plain and f"--function-name kennel-{RUN}-classify" in shown.plain
     assert "kennel: loadtest" in (terminal.runs / RUN / "kennel.log").read_text()
+
+
+def test_a_signal_ends_the_wait_for_an_endpoint_and_a_load_test_with_its_generator(
+    first: Finished, terminal: Terminal, calls: Calls, photos: Path
+) -> None:
+    data = ("-m", "kennel", "run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO)
+    two = ("--endpoint-instances", "2")
+    with held(calls, "SageMaker.UpdateEndpoint") as stage, running(terminal, *data, *two) as process:
+        wait_for_stage(process, stage)
+        check(send(process, signal.SIGTERM), signal.SIGTERM)
+    with running(terminal, "-m", "kennel", "loadtest", RUN, "--seconds", "300") as process:
+        generators = wait_until(lambda: generators_of(process.pid), "the load generator", seconds=120)
+        check(send(process, signal.SIGINT), signal.SIGINT)
+    assert [each for each in generators if each.is_running() and each.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def test_data_whose_images_are_refused_leaves_no_run_folder(
@@ -208,6 +233,55 @@ def resources(url: str) -> list[str]:
     found += [function["FunctionName"] for function in client["lambda"].list_functions()["Functions"]]
     found += [group["logGroupName"] for group in client["logs"].describe_log_groups()["logGroups"]]
     return [name for name in found if "kennel" in name]
+
+
+@dataclass(frozen=True)
+class PrefectServer:
+    """Prefect's API, asked over HTTP, and the AWS that the worker's flows use."""
+
+    url: str
+    calls: Calls
+
+    def end_while_an_instance_starts(self, flow: str, parameters: dict[str, object], how: str) -> str:
+        """Begin a flow run, end it while it waits for its instance, and return the type of its last state.
+
+        Its instances have to be terminated, and its process has to be gone without waiting for its work.
+        """
+        deployment = self._ask(f"deployments/name/{flow}/{flow}")["id"]
+        with held(self.calls, "RunInstances") as launch:
+            run = self._ask(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"]
+            wait_until(launch.met.is_set, "the launch", seconds=120)
+            process = wait_until(lambda: process_of(run), "the flow run's process")
+            if how == "cancel":
+                self._ask(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+            else:
+                process.send_signal(signal.Signals[how])
+            state = wait_until(lambda: self._final_state(run), "a final state", seconds=120)
+            wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "its end")
+            ec2 = boto3.client("ec2", endpoint_url=self.calls.url, region_name="us-east-1", **KEYS)
+            found = [item for group in ec2.describe_instances()["Reservations"] for item in group["Instances"]]
+            assert {item["State"]["Name"] for item in found} <= {"shutting-down", "terminated"}
+            assert found, "no instance was launched: the test would prove nothing"
+        return state
+
+    def _final_state(self, run: str) -> str | None:
+        state = str(self._ask(f"flow_runs/{run}")["state"]["type"])
+        return state if state in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
+
+    def _ask(self, path: str, content: object = None) -> dict[str, Any]:
+        data = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(f"{self.url}/{path}", data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return dict(json.load(answer))
+
+
+def process_of(flow_run: str) -> psutil.Process | None:
+    """Return the process of a flow run of the worker."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("PREFECT__FLOW_RUN_ID") == flow_run and "prefect.engine" in process.cmdline():
+                return process
+    return None
 
 
 class worker:  # noqa: N801  used like a function, with `with`

@@ -47,10 +47,12 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
         return st.lists(values_of(arguments[0]), max_size=2).map(tuple)
     if origin in {dict, Mapping}:
         return st.dictionaries(values_of(arguments[0]), values_of(arguments[1]), max_size=2)
+    if dataclasses.is_dataclass(hint):
+        return hostile(hint)
     return {str: TEXTS, int: INTEGERS, float: FLOATS, bool: st.booleans(), type(None): st.none()}[hint]
 
 
-def hostile(kind: type[Record]) -> st.SearchStrategy[Any]:
+def hostile(kind: Any) -> st.SearchStrategy[Any]:
     hints = get_type_hints(kind)
     return st.builds(kind, **{each.name: values_of(hints[each.name]) for each in dataclasses.fields(kind)})
 
