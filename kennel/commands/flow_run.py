@@ -49,7 +49,7 @@ def _work(flow: Coroutine[Any, Any, Result], future: Future[Result]) -> None:
 
 
 def _give_up(where: Environment) -> None:
-    """Prepare the end of the command while its flow still runs: nothing more is created, its instances are terminated."""
+    """Prepare the end of the command while its flow runs: nothing more is created, its instances are terminated."""
     stop_work(keep=server_pids(where.home))
     from tasks.ec2.terminate import end_instances
     from tasks.run.handle import Run

@@ -64,7 +64,7 @@ def write_report(summary: RunSummary) -> Path:
 
 def _section(title: str, write: Callable[[], list[str]]) -> list[str]:
     """Return the lines of a section; when a value of the records prevents it, a note under its title."""
-    return made_or_note(write, lambda why: [f"## {title}", "", f"{why[0].upper()}{why[1:]}.", ""])
+    return made_or_note(write, lambda why: [f"## {title}", "", f"{markdown_text(why)}.", ""])
 
 
 def _notes_section(summary: RunSummary) -> list[str]:

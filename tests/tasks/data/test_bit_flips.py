@@ -43,8 +43,8 @@ def test_a_damaged_judgement_is_not_used_and_that_is_said(tmp_path: Path, caplog
     source = tmp_path / "photos.zip"
     source.write_bytes(b"photos")
     cache = JudgementCache(LocatedSource("photos.zip", "photos", source), Settings(home=tmp_path))
-    judged = Judgement("digest", Findings((), ("few",), 1))
-    cache.store(judged)
+    judgement = Judgement("digest", Findings(warnings=("two names are the same",)))
+    cache.store(judgement)
     first, second = (tmp_path / "judged").iterdir()
     with caplog.at_level("INFO", "kennel"):
         for path, other in ((first, second), (second, first)):
@@ -52,9 +52,9 @@ def test_a_damaged_judgement_is_not_used_and_that_is_said(tmp_path: Path, caplog
             other.unlink()
             found = {cache.find() for _ in flipped(path)}
             other.write_bytes(content)
-            assert found <= {None, judged}
+            assert found <= {None, judgement}
     assert sum("the images are judged again" in each.message for each in caplog.records) > FLIPS / 2
-    assert cache.find() == judged
+    assert cache.find() == judgement
 
 
 def get(site: Site, home: Path) -> Path:
