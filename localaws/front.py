@@ -1,9 +1,12 @@
 """The HTTP server's application: the services' own fast routes come first, and moto answers the rest through WSGI."""
 
+import errno
 import io
+import shutil
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -140,6 +143,9 @@ class MotoApplication:
             return _start(_reply_to(environ, service, error), start_response)
         except NotImplementedError:
             return _start(_reply_to(environ, service, _not_emulated(environ, service)), start_response)
+        except OSError as error:
+            traceback.print_exc()
+            return _start(_reply_to(environ, service, _of_the_disk(error, self._store.folder)), start_response)
         except Exception as error:  # noqa: BLE001 the client gets AWS's answer to a fault, the log its trace
             traceback.print_exc()
             fault = AwsError("InternalFailure", f"localaws failed: {type(error).__name__}", status=500)
@@ -233,6 +239,15 @@ def _headers(scope: Scope) -> dict[str, str]:
 def _start(reply: Reply, start_response: Any) -> list[bytes]:
     start_response(f"{reply.status} Error", [*reply.headers, ("content-length", str(len(reply.body)))])
     return [reply.body]
+
+
+def _of_the_disk(error: OSError, folder: Path) -> AwsError:
+    """Return what a client is told when localaws cannot write; AWS has no such answer, and 507 is not retried."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+        return AwsError("InternalFailure", f"localaws failed: {type(error).__name__}", status=500)
+    free = shutil.disk_usage(folder).free if folder.is_dir() else 0
+    text = f"localaws cannot write {error.filename or folder}: {error.strerror}; {free / 1e6:,.1f} MB are free"
+    return AwsError("InsufficientStorage", text, status=507)
 
 
 def _reply_to(environ: dict[str, Any], service: str, error: AwsError) -> Reply:

@@ -8,7 +8,6 @@ names, log lines and messages of others may hold control characters.
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 import sys
@@ -22,6 +21,7 @@ from kennel.terminal.screen import Screen, View
 from kennel.terminal.stages import CommandStages, earlier_seconds
 from tasks.run.escaping import terminal_text
 from tasks.run.progress import LOGGER, Stage, log_stage
+from tasks.run.sealed import strict_json
 
 if TYPE_CHECKING:
     from tasks.run.errors import KennelError
@@ -116,7 +116,7 @@ def log_path() -> Path | None:
 def print_json(content: Mapping[str, Any]) -> None:
     """Print one JSON object, on one line of ASCII, to stdout; its strings are exact."""
     end(is_finished=True)
-    sys.stdout.write(json.dumps(content) + "\n")
+    sys.stdout.write(strict_json(content) + "\n")
     sys.stdout.flush()
 
 

@@ -91,7 +91,7 @@ def download(
                 return _checked(fetch.run(), fetch.record, expected_sha256)
             except _FINAL as error:
                 why = f"it leads to no file: {error or type(error).__name__}"
-                raise DownloadFailed("download", url, why, "check the URL in a browser") from error
+                raise DownloadFailed("download", source_name(url), why, "check the URL in a browser") from error
             except (httpx.TransportError, _TemporaryFault) as error:
                 if attempt == settings.download_attempts:
                     why = f"{attempt} attempts failed, the last with: {error or type(error).__name__}"

@@ -6,6 +6,7 @@ others (names, answers of AWS) is escaped here, where it becomes Markdown.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tasks.account.prices import PRICES_SOURCE
@@ -13,7 +14,7 @@ from tasks.data.report import findings_markdown
 from tasks.load.report import load_text
 from tasks.report.parity import Parity, ParityRow
 from tasks.report.rows import summary_rows
-from tasks.report.summary import RunSummary
+from tasks.report.summary import RunSummary, made_or_note
 from tasks.run.escaping import code_span, link_target, markdown_link, markdown_table, markdown_text
 from tasks.run.handle import RunFolder
 from tasks.run.record_store import write_atomically
@@ -31,10 +32,13 @@ NO_LOAD_TEST = "There is no load test: it was switched off (`--no-loadtest`), or
 
 
 def write_report(summary: RunSummary) -> Path:
-    """Write runs/<id>/report.md and return its path.
+    """Write runs/<id>/report.md from whatever records there are, and return its path.
+
+    A section whose record is missing is left out and has a note, and so has one whose record holds values that cannot
+    be shown.
 
     Raises:
-        LedgerRefused: a record of the run cannot be read.
+        DiskFailed: the report cannot be written.
     """
     path = Path(summary.report)
     rows = {name: value for name, value in summary_rows(summary).items() if name != "report"}
@@ -45,16 +49,26 @@ def write_report(summary: RunSummary) -> Path:
         "",
         *markdown_table(("", ""), [(markdown_text(name), markdown_text(value)) for name, value in rows.items()]),
         "",
-        *_data_section(summary.dataset),
-        *_training_section(summary.model),
-        *download_markdown(RunFolder(path.parent)),
-        *_ec2_section(summary.ec2, summary.parity),
-        *_deployment_section(summary),
-        *_load_section(summary),
-        *([] if summary.scaling is None else [scaling_markdown(summary.scaling)]),
+        *_section("Notes", lambda: _notes_section(summary)),
+        *_section("Data", lambda: _data_section(summary.dataset)),
+        *_section("Training", lambda: _training_section(summary.model)),
+        *_section("Downloaded files", lambda: download_markdown(RunFolder(path.parent))),
+        *_section("Training on EC2 over SSH", lambda: _ec2_section(summary.ec2, summary.parity)),
+        *_section("Deployment", lambda: _deployment_section(summary)),
+        *_section("Load test", lambda: _load_section(summary)),
+        *_section("Scaling", lambda: [] if summary.scaling is None else [scaling_markdown(summary.scaling)]),
     ]
     write_atomically(path, (relative_to_report("\n".join(sections), path.parent) + "\n").encode())
     return path
+
+
+def _section(title: str, write: Callable[[], list[str]]) -> list[str]:
+    """Return the lines of a section; when a value of the records prevents it, a note under its title."""
+    return made_or_note(write, lambda why: [f"## {title}", "", f"{markdown_text(why)}.", ""])
+
+
+def _notes_section(summary: RunSummary) -> list[str]:
+    return ["## Notes", "", *(f"- {markdown_text(note)}" for note in summary.notes), ""] if summary.notes else []
 
 
 def relative_to_report(markdown: str, folder: Path) -> str:
@@ -65,7 +79,9 @@ def relative_to_report(markdown: str, folder: Path) -> str:
     return markdown
 
 
-def _data_section(data: DatasetRef) -> list[str]:
+def _data_section(data: DatasetRef | None) -> list[str]:
+    if data is None:
+        return []
     rows = [(split, f"{data.images(split):,}", f"{data.shards.get(split, '')}") for split in SPLITS]
     where = f"{code_span(data.uri)}, digest {code_span(data.digest)}"
     return [
@@ -79,7 +95,9 @@ def _data_section(data: DatasetRef) -> list[str]:
     ]
 
 
-def _training_section(model: TrainedModel) -> list[str]:
+def _training_section(model: TrainedModel | None) -> list[str]:
+    if model is None:
+        return []
     metrics = [(markdown_text(name), f"{value:g}") for name, value in sorted(model.metrics.items())]
     cost = "" if model.cost_usd is None else f", about {model.cost_usd:.4f} USD ({PRICES_SOURCE})"
     return [
@@ -129,20 +147,26 @@ def _side_by_side(title: str, rows: tuple[ParityRow, ...]) -> list[str]:
 
 def _deployment_section(summary: RunSummary) -> list[str]:
     endpoint, function, smoke = summary.endpoint, summary.function, summary.smoke
-    return [
-        "## Deployment",
-        "",
-        f"Endpoint {code_span(endpoint.name)}: configuration {code_span(endpoint.config_name)}, "
-        f"{endpoint.instance_count} × {markdown_text(endpoint.instance_type)}, "
-        f"in service after {endpoint.seconds:.1f} s.",
-        f"Function {code_span(function.name)}, version {markdown_text(function.version)}, alias "
-        f"{code_span(function.alias)}, code sha256 {code_span(function.code_sha256)}, "
-        f"role {code_span(function.role_name)}.",
-        f"Smoke test through the alias: image {code_span(smoke.image)} of class {markdown_text(smoke.true_label)} "
-        f"was classified as {markdown_text(smoke.predicted_label)} with probability {smoke.score:.4f}; "
-        f"{smoke.labels} labels; {smoke.latency_ms} ms.",
-        "",
-    ]
+    lines = []
+    if endpoint is not None:
+        lines.append(
+            f"Endpoint {code_span(endpoint.name)}: configuration {code_span(endpoint.config_name)}, "
+            f"{endpoint.instance_count} × {markdown_text(endpoint.instance_type)}, "
+            f"in service after {endpoint.seconds:.1f} s."
+        )
+    if function is not None:
+        lines.append(
+            f"Function {code_span(function.name)}, version {markdown_text(function.version)}, alias "
+            f"{code_span(function.alias)}, code sha256 {code_span(function.code_sha256)}, "
+            f"role {code_span(function.role_name)}."
+        )
+    if smoke is not None:
+        lines.append(
+            f"Smoke test through the alias: image {code_span(smoke.image)} of class {markdown_text(smoke.true_label)} "
+            f"was classified as {markdown_text(smoke.predicted_label)} with probability {smoke.score:.4f}; "
+            f"{smoke.labels} labels; {smoke.latency_ms} ms."
+        )
+    return ["## Deployment", "", *lines, ""] if lines else []
 
 
 def _load_section(summary: RunSummary) -> list[str]:
@@ -150,7 +174,7 @@ def _load_section(summary: RunSummary) -> list[str]:
     checked = {} if summary.scaling is None else summary.scaling.reports
     told = steady | {f"Checked load test, {way}": load for way, load in checked.items()}
     if not told:
-        return ["## Load test", "", markdown_text(summary.times.inconclusive) or NO_LOAD_TEST, ""]
+        return ["## Load test", "", markdown_text(summary.inconclusive) or NO_LOAD_TEST, ""]
     return [line for title, load in told.items() for line in _load_lines(title, load)]
 
 

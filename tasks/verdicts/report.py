@@ -43,6 +43,7 @@ def scaling_markdown(result: ScalingVerdicts) -> str:
         *(f"- {markdown_text(way)}: {markdown_text(text)}" for way, text in result.first_throttled.items()),
         "",
         *(f"!{markdown_link(f'profile, {way}', path)}" for way, path in result.pictures.items()),
+        *(f"- {markdown_text(note)}" for note in result.notes),
     ]
     return "\n".join([*lines, ""])
 
@@ -61,6 +62,7 @@ def verdict_rows(result: ScalingVerdicts) -> dict[str, str]:
         why = f"; {each.why}" if each.observed is None or each.state == "INCONCLUSIVE" else ""
         rows[each.what] = f"{each.state}: {seen}predicted {each.range}{why}{advice}"
     rows |= {f"throttled first, {way}": text for way, text in result.first_throttled.items()}
+    rows |= {f"note {number}": note for number, note in enumerate(result.notes, 1)}
     return rows | {f"picture, {way}": path for way, path in result.pictures.items()}
 
 
@@ -93,6 +95,7 @@ def scaling_json(result: ScalingVerdicts) -> dict[str, object]:
         "pictures": dict(result.pictures),
         "at_rest": result.at_rest,
         "repeats": list(result.repeats),
+        "notes": list(result.notes),
         "time_scale": result.plan.measured.time_scale,
     }
 
