@@ -25,9 +25,9 @@ from tests.polling import wait_until
 
 ANSWER_SECONDS = 60.0
 STOP_SECONDS = 20.0
-WEBSOCKET = "Network.webSocketCreated"
+ASKING = ("requestWillBeSent", "webSocketCreated")
 STATUSES: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "responseReceived": lambda about: about["response"]["status"],
+    "responseReceivedExtraInfo": lambda about: about["statusCode"],  # also of what the page may not read
     "webSocketHandshakeResponseReceived": lambda about: about["response"]["status"],
     "webSocketFrameError": lambda about: about["errorMessage"].rpartition(" ")[2],  # "Unexpected response code: 403"
 }
@@ -85,15 +85,13 @@ class Tab:
 
         Scripts see none of them in answers that their page may not read.
         """
-        own = [each for each in self._browser.events if each.get("sessionId") == self._session]
-        sockets = {each["params"]["requestId"]: each["params"]["url"] for each in own if each["method"] == WEBSOCKET}
-        found = []
-        for event in own:
-            about, kind = event["params"], event["method"].removeprefix("Network.")
-            asked = sockets.get(about.get("requestId")) or about.get("response", {}).get("url")
-            if asked in {url, url.replace("http", "ws", 1)} and kind in STATUSES:
-                found.append(int(STATUSES[kind](about)))
-        return found
+        here = [each for each in self._browser.events if each.get("sessionId") == self._session]
+        events = [(each["method"].removeprefix("Network."), each["params"]) for each in here]
+        asked = {about["requestId"]: _url(about) for kind, about in events if kind in ASKING}
+        answers = [
+            STATUSES[kind](about) for kind, about in events if kind in STATUSES and asked.get(about["requestId"]) == url
+        ]
+        return [int(status) for status in answers]
 
     def run(self, script: str) -> Any:
         """Evaluate an expression, wait for it if it is a promise, and return its value."""
@@ -101,6 +99,12 @@ class Tab:
         answer = self._browser.call("Runtime.evaluate", self._session, **asked)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+
+def _url(asked: Mapping[str, Any]) -> str:
+    """Return where a request or a WebSocket goes, as an http URL."""
+    url: str = asked["request"]["url"] if "request" in asked else asked["url"]
+    return url.replace("ws", "http", 1) if url.startswith("ws") else url
 
 
 @contextlib.contextmanager
@@ -154,14 +158,23 @@ class _EmptyPage(BaseHTTPRequestHandler):
 
 
 FOREIGN = {
+    "read": "fetch(url).catch(() => 0)",
     "no-cors": "fetch(url, {method: 'POST', mode: 'no-cors', body})",
+    "query": "fetch(url, {method: 'POST', mode: 'no-cors', body: new URLSearchParams(body)})",
+    "upload": """(() => {
+        const form = new FormData()
+        form.append('key', 'made')
+        form.append('file', new Blob([body]), 'model.tar.gz')
+        return fetch(url, {method: 'POST', mode: 'no-cors', body: form})
+    })()""",
     "preflight": "fetch(url, {method: 'POST', headers, body}).catch(() => 0)",
     "beacon": "navigator.sendBeacon(url, new Blob([body], {type: 'text/plain'}))",
     "form": """new Promise(done => {
         const frame = document.createElement('iframe'), form = document.createElement('form')
         const field = document.createElement('input'), half = body.lastIndexOf('=')
-        Object.assign(frame, {name: 'answer', onload: done})
-        Object.assign(form, {method: 'POST', enctype: 'text/plain', action: url, target: 'answer'})
+        const name = `answer ${document.forms.length}`  // a frame that has gone to another site is another process
+        Object.assign(frame, {name, onload: done})
+        Object.assign(form, {method: 'POST', enctype: 'text/plain', action: url, target: name})
         Object.assign(field, {name: body.slice(0, half), value: body.slice(half + 1)})
         document.body.append(frame, form)
         form.append(field)

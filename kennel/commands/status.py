@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kennel.servers import environment, localaws, prefect, processes
-from kennel.terminal.console import print_json, print_table, say
+from kennel.terminal.console import print_json, print_log_line, print_table, say
 from tasks.run.errors import SettingsRefused
 from tasks.run.ledger import read_ledger
 
@@ -69,13 +69,13 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
     if not follow:
         lines = list(follower.poll())
         for line in lines:
-            print(line, flush=True)
+            print_log_line(str(line))
         if not lines:
             say(f"run {name} has no log lines of its {source}; try --source training | ec2 | endpoint | function")
         return 0
     while True:
         for line in follower.poll():
-            print(line, flush=True)
+            print_log_line(str(line))
         time.sleep(FOLLOW_SECONDS)
 
 
@@ -86,7 +86,7 @@ def _print_files(run_dir: Path, *, follow: bool) -> int:
         for path in sorted((run_dir / "ec2").glob("i-*.log")):
             lines = path.read_text(errors="replace").splitlines()
             for line in lines[printed.get(path, 0) :]:
-                print(f"{path.stem} | {line}", flush=True)
+                print_log_line(f"{path.stem} | {line}")
             printed[path] = len(lines)
         if not follow:
             return 0

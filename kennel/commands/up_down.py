@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from kennel.servers import bytecode, environment, isolation, prefect, processes, work_pool
 from kennel.servers.localaws import UNCHANGED, Options
-from kennel.terminal.console import end, print_json, say
+from kennel.terminal.console import end, print_json, print_plain, say
 
 
 def up(options: Options = UNCHANGED) -> int:
@@ -28,10 +28,10 @@ def up(options: Options = UNCHANGED) -> int:
     work_pool.ensure()
     end(is_finished=True)
     if foreign:
-        print(f"unset {' '.join(foreign)};")  # with a semicolon, because an unquoted eval joins the lines
+        print_plain(f"unset {' '.join(foreign)};")  # with a semicolon, because an unquoted eval joins the lines
     for name, value in {**where.variables, **_of_this_shell(where)}.items():
         if name != processes.OWNER_VARIABLE:
-            print(f"export {name}={shlex.quote(value)}")
+            print_plain(f"export {name}={shlex.quote(value)}")
     say("both servers answer; to use them in this shell: eval $(kennel up)")
     return 0
 

@@ -20,13 +20,17 @@ PROVISIONED = "provisioned-concurrency"  # what AWS_LAMBDA_INITIALIZATION_TYPE s
 TASK_ROOT, TMP = "/var/task", "/tmp"  # noqa: S108 as the function sees them, as on AWS
 
 
+LIFETIME_SECONDS = 11 * 3600.0  # real; the role's credentials in the environment hold for 12 hours, as on AWS
+
+
 @dataclass(frozen=True)
 class Launch:
-    """What every environment is started with."""
+    """What every environment is started with. `lifetime_seconds`: after so long it takes no more events."""
 
     core: Core
     folder: Path
     executor: Executor
+    lifetime_seconds: float = LIFETIME_SECONDS
 
 
 class HeldKey:

@@ -150,7 +150,7 @@ class Ledger:
         return live_rows(self.path.parent)
 
     def _append(self, entry: dict[str, object]) -> None:
-        line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps(entry).encode() + b"\n"
         with self._lock:
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             try:
