@@ -56,7 +56,8 @@ class ServerRecord:
     """What `home/server.json` says of a server.
 
     `created`, `started`: Unix times of the process and of its state, where the emulated clock starts too; `ssh_port`:
-    where all EC2 instances are reached; `capacity`: the rules that it was started with.
+    where all EC2 instances are reached; `capacity`: the rules that it was started with; `generation`: the name of its
+    state, as `/_localaws/health` tells it.
     """
 
     pid: int
@@ -70,6 +71,7 @@ class ServerRecord:
     ssh_port: int
     capacity: list[str] = field(default_factory=list)
     instance_startup_seconds: float = 0.0
+    generation: str = ""
 
     @property
     def url(self) -> str:
@@ -211,6 +213,7 @@ def _announce(core: Core, announce: Announce) -> None:
         ssh_port=settings.ssh_port,
         capacity=[format_rule(*rule) for rule in settings.capacity.items()],
         instance_startup_seconds=settings.instance_startup_seconds,
+        generation=core.generation,
     )
     part = settings.home / "server.json.part"
     part.write_text(json.dumps(asdict(record)))
