@@ -25,6 +25,7 @@ from tasks.run.naming import RunId
 from tasks.run.progress import show_progress
 from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
+from tasks.teardown.rebuild import working_on
 
 
 @step("locate")
@@ -87,7 +88,7 @@ async def stage_data(source: str = "sample", run_id: RunId | None = None) -> Dat
         RunBusy: another process works on the run.
     """
     run = Run.load(run_id or naming.run_id_for(source))
-    with run.lock():
+    with working_on(run):
         located = await locate(source, run.settings)
         cache = await asyncio.to_thread(JudgementCache, located, run.settings)
         dataset = await find_unchanged(located, cache, run.aws)

@@ -252,6 +252,8 @@ def call(arguments: list[str]) -> int:
 
         if not isinstance(error, KennelError):
             raise
-        return print_error(error, as_json="--json" in arguments)
+        from kennel.servers.environment import explained
+
+        return print_error(explained(error), as_json="--json" in arguments)
     finally:
         end(is_finished=sys.exc_info()[0] is None)

@@ -35,11 +35,16 @@ class BackgroundProcess:
     @property
     def is_alive(self) -> bool:
         """Whether that very process (not another one with its pid) runs."""
-        try:
-            process = psutil.Process(self.pid)
-            return process.create_time() == self.created and _runs(process)
-        except psutil.NoSuchProcess:
-            return False
+        return is_running(self.pid, self.created)
+
+
+def is_running(pid: int, created: float) -> bool:
+    """Tell whether the process that was started at a Unix time runs, and not a later one with its pid, or a zombie."""
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() == created and _runs(process)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def owner_of(home: Path) -> str:
@@ -71,20 +76,23 @@ def spawn(
 
 def find(home: Path, name: str) -> BackgroundProcess | None:
     """Return the recorded process of that name if it runs, else None."""
-    path = _path(home, name)
+    recorded = last(home, name)
+    return recorded if recorded is not None and recorded.is_alive else None
+
+
+def last(home: Path, name: str) -> BackgroundProcess | None:
+    """Return the process of that name that was started last, whether it runs or not; None when there is no record."""
     try:
-        recorded = BackgroundProcess(**json.loads(path.read_text()))
+        return BackgroundProcess(**json.loads(_path(home, name).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return recorded if recorded.is_alive else None
 
 
 def stop(home: Path, name: str) -> bool:
-    """End a recorded process and its process group; tell whether it ran."""
+    """End a recorded process and its process group; tell whether it ran. The record stays, for `last`."""
     recorded = find(home, name)
     if recorded is not None:
         _end([psutil.Process(recorded.pid), *_group(recorded.pid)])
-    _path(home, name).unlink(missing_ok=True)
     return recorded is not None
 
 

@@ -34,6 +34,11 @@ class DatasetRef(Record, file="stage_data.json", called="staged dataset", made_b
     shards: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def resources(self) -> tuple[tuple[str, str], ...]:
+        """The dataset's prefix."""
+        return (("s3-prefix", f"{self.uri}/"),)
+
+    @property
     def uri(self) -> str:
         """The S3 URI of the dataset's prefix, without a slash at its end."""
         return f"s3://{self.bucket}/{self.prefix}"
@@ -120,6 +125,11 @@ class TrainedModel(
     seconds: float
     billable_seconds: float
 
+    @property
+    def resources(self) -> tuple[tuple[str, str], ...]:
+        """The run's prefix (s3://bucket/runs/id/), which holds the model."""
+        return (("s3-prefix", "/".join([*self.model_uri.split("/")[:5], ""])),)
+
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceModel(TrainingResult, Record, file="train_ec2.json", called="model trained on EC2", made_by="train_ec2"):
@@ -160,6 +170,11 @@ class EndpointRef(Record, file="endpoint.json", called="endpoint", made_by="depl
     model_uri: str
     seconds: float
     created: str = ""
+
+    @property
+    def resources(self) -> tuple[tuple[str, str], ...]:
+        """The endpoint."""
+        return (("endpoint", self.name),)
 
 
 @dataclass(frozen=True)
@@ -202,6 +217,11 @@ class FunctionRef(Record, file="function.json", called="function", made_by="depl
     role_arn: str
     code_sha256: str
     endpoint_name: str
+
+    @property
+    def resources(self) -> tuple[tuple[str, str], ...]:
+        """The function, and the endpoint that it calls."""
+        return (("function", self.name), ("endpoint", self.endpoint_name))
 
 
 @dataclass(frozen=True)
