@@ -5,7 +5,10 @@ A command whose flags come from option records is registered by its import path,
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import threading
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, CycloptsPanel, Parameter
@@ -13,11 +16,15 @@ from cyclopts.validators import Number
 
 from kennel import REFERENCE_DATA, __version__
 from kennel.flags import EMBEDDED, Json, Quiet, RunName, Verbose, refusal_of
-from kennel.terminal.console import begin, end, print_error
+from kennel.servers.isolation import never_proxy_loopback
+from kennel.signals import FLOW_THREAD, exit_code, install, interrupt
+from kennel.terminal.console import accept_any_text, begin, end, print_error
 from kennel.terminal.stages import run_stages
+from tasks.run.escaping import terminal_text
 
 WRONG_USAGE = 2
-INTERRUPTED = 130
+PIPE_CLOSED = 141
+SIGNALLED = 128
 
 HELP = f"""From a zip of photos to a load-tested SageMaker endpoint behind a Lambda function.
 
@@ -43,7 +50,10 @@ Exit codes:
   10  the teardown is incomplete
   11  the load test was inconclusive: this machine was disturbed,
       or there were too few samples
- 130  the command was interrupted
+ 129  the command was interrupted: its terminal was closed
+ 130  the command was interrupted by Ctrl-C
+ 141  the reader of the command's output has ended
+ 143  the command was interrupted by SIGTERM
 """
 
 app = App(name="kennel", help=HELP, help_format="plaintext", version=__version__, suppress_keyboard_interrupt=False)
@@ -221,8 +231,17 @@ def notebook_stop(run_id: NotebookOf, /, *, json: Json = False) -> int:
 
 
 def main() -> None:
-    """Run the command line and end the process with its exit code."""
-    sys.exit(call(sys.argv[1:]))
+    """Run the command line and end the process with its exit code; a flow that still runs is not waited for."""
+    install(interrupt)
+    never_proxy_loopback(os.environ)
+    accept_any_text()
+    code = call(sys.argv[1:])
+    if code > SIGNALLED or any(thread.name == FLOW_THREAD for thread in threading.enumerate()):
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def call(arguments: list[str]) -> int:
@@ -240,20 +259,20 @@ def call(arguments: list[str]) -> int:
         refusal = refusal_of(error)
         if refusal is not None:
             return print_error(refusal, as_json="--json" in arguments)
-        app.error_console.print(CycloptsPanel(error))
+        app.error_console.print(CycloptsPanel(terminal_text(str(error))))
         return WRONG_USAGE
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupted:
         end(is_finished=False)
         sys.stderr.write("\nkennel: interrupted; the local servers still run: kennel down --yes stops them\n")
-        return INTERRUPTED
-    except Exception as error:
-        # The module of errors imports botocore, which would delay the first line that a person sees.
-        from tasks.run.errors import KennelError
-
-        if not isinstance(error, KennelError):
-            raise
+        return exit_code(interrupted)
+    except (BrokenPipeError, SystemExit):  # rich raises SystemExit where Python raises BrokenPipeError
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
+        return PIPE_CLOSED
+    except Exception as error:  # noqa: BLE001  a person gets a message, and the traceback in a file
+        # The module imports botocore, which would delay the first line that a person sees.
+        from kennel.commands.unexpected import as_kennel_error
         from kennel.servers.environment import explained
 
-        return print_error(explained(error), as_json="--json" in arguments)
+        return print_error(explained(as_kennel_error(error)), as_json="--json" in arguments)
     finally:
         end(is_finished=sys.exc_info()[0] is None)

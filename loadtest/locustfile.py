@@ -51,6 +51,8 @@ from loadtest.signing import Signer
 from loadtest.summary import summary, write_summary
 from loadtest.tally import Tally, merged
 from loadtest.timeline import CHARTED
+from tasks.run.escaping import terminal_text
+from tasks.run.web_pages import foreign_page
 
 PLAN = read_plan(Path(os.environ[PLAN_VARIABLE]))
 RESULT_MESSAGE = "kennel_result"
@@ -104,7 +106,7 @@ class OpenLoopUser(User):
             name=PLAN.target.title,
             response_time=1000 * latency_seconds if outcome.is_ok else None,
             response_length=length,
-            exception=None if outcome.is_ok else RequestError(outcome.code),
+            exception=None if outcome.is_ok else RequestError(terminal_text(outcome.code)),
             context={},
         )
 
@@ -148,11 +150,13 @@ def credentials_source(*, is_local: bool) -> Callable[[], ReadOnlyCredentials]:
     """Return what gives the current credentials; a local run never reads those of a profile.
 
     Raises:
-        RuntimeError: the run is on AWS and botocore finds no credentials.
+        RuntimeError: the environment has no key of the embedded AWS, or on real AWS botocore finds none.
     """
     if is_local:
         access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
-        fixed = ReadOnlyCredentials(access or "local", secret or "local", None)
+        if not access or not secret:
+            raise RuntimeError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the embedded AWS are not set")
+        fixed = ReadOnlyCredentials(access, secret, None)
         return lambda: fixed
     found = botocore.session.get_session().get_credentials()
     if found is None:
@@ -178,6 +182,7 @@ def on_init(environment: Any, **_: Any) -> None:
     if isinstance(environment.runner, WorkerRunner):
         return
     if environment.web_ui is not None:
+        environment.web_ui.app.before_request(_reject_foreign_page)
         environment.web_ui.app.before_request(_reject_form)
         environment.web_ui.app.after_request(_show_fields)
     environment.runner.register_message(RESULT_MESSAGE, _collect)
@@ -215,6 +220,12 @@ def _collect(environment: Any, msg: Any) -> None:
     if len(_results) == PLAN.processes:
         whole, seconds = merged(_results), plan_now(environment).measured_seconds
         show_result(environment.stats, whole, title=PLAN.target.title, seconds=seconds, processes=PLAN.processes)
+
+
+def _reject_foreign_page() -> Any:
+    """Refuse what a web page of another origin sends: any page could start a load otherwise."""
+    why = foreign_page(flask.request.headers.items())
+    return None if why is None else flask.Response(f"kennel: {why}\n", 403, mimetype="text/plain")
 
 
 def _reject_form() -> Any:

@@ -1,7 +1,8 @@
-"""`python -m localaws [serve|start|stop|status|logs|reset] [--home DIR] …`, the embedded AWS on loopback.
+"""`python -m localaws [serve|start|env|stop|status|logs|reset] [--home DIR] …`, the embedded AWS on loopback.
 
 - `serve` (the default) runs in the foreground and prints the environment to export; Ctrl-C ends it.
-- `start` does it in the background and returns when it answers; `stop` ends it and everything it started.
+- `start` does it in the background and returns when it answers; `stop` ends it and everything it started;
+  `env` prints what to export, of one that runs.
 - `status` shows what runs; `logs [PREFIX] [--follow]` prints CloudWatch Logs of the groups that start with PREFIX.
 - `reset` ends everything that runs and forgets all state; the server keeps its port.
 """
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from localaws import control
+from localaws import control, shell
 from localaws.capacity import parse_rule
 from localaws.errors import LocalAwsError
 from localaws.server import ServerRecord, serve, serve_command
@@ -22,6 +23,7 @@ from localaws.settings import DEFAULT_PORT, SSH_SERVERS, Settings
 def main(arguments: list[str]) -> int:
     """Run one command; return the exit status: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong usage."""
     options = _parser().parse_args(_with_command(arguments))
+    shell.isolate(os.environ)
     try:
         options.run(options)
     except LocalAwsError as error:
@@ -51,6 +53,10 @@ def _start(options: argparse.Namespace) -> None:
     _print_environment(options.home, control.start(_settings(options)))
 
 
+def _env(options: argparse.Namespace) -> None:
+    _print_environment(options.home, control.running(options.home.resolve()))
+
+
 def _stop(options: argparse.Namespace) -> None:
     record = control.stop(options.home.resolve())
     print(f"stopped {record.url} (pid {record.pid})" if record else "localaws was not running")
@@ -63,7 +69,7 @@ def _reset(options: argparse.Namespace) -> None:
 
 def _logs(options: argparse.Namespace) -> None:
     for line in control.log_lines(options.home.resolve(), options.prefix, follow=options.follow):
-        print(line, flush=True)
+        print(_printable(line), flush=True)
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -79,7 +85,13 @@ def _status(options: argparse.Namespace) -> None:
     ):
         print(f"{title}: {len(rows)}")
         for row in rows:
-            print(f"  {row}")
+            print(f"  {_printable(row)}")
+
+
+def _printable(text: str) -> str:
+    r"""Return a line without what a terminal acts on: log lines and names are others' (`\x1b` stands for ESC)."""
+    harmless = (each if each.isprintable() or each == "\t" else each.encode("unicode_escape").decode() for each in text)
+    return "".join(harmless)
 
 
 def _spares_line(fleet: control.FleetSpares) -> str:
@@ -90,9 +102,8 @@ def _spares_line(fleet: control.FleetSpares) -> str:
 
 
 def _print_environment(home: Path, record: ServerRecord) -> None:
-    settings = Settings(home.resolve(), port=record.port, host=record.host, region=record.region)
-    print(f"# localaws at {record.url}, home {settings.home}")
-    for name, value in settings.environment.items():
+    print(f"# localaws at {record.url}, home {home.resolve()}")
+    for name, value in {**record.environment, **shell.proxy_bypass(os.environ)}.items():
         print(f"export {name}={value}")
 
 
@@ -134,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, parents, about in (
         ("serve", _serve, [serving], "run the server in the foreground (the default)"),
         ("start", _start, [serving], "start the server in the background and return when it answers"),
+        ("env", _env, [shared], "print what to export to use the server that runs"),
         ("stop", _stop, [shared], "stop the server and everything it started"),
         ("status", _status, [shared], "show what runs"),
         ("reset", _reset, [shared], "stop everything that runs and forget all state"),

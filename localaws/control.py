@@ -176,8 +176,9 @@ def client(record: ServerRecord, service: str) -> Any:
         service,
         endpoint_url=record.url,
         region_name=record.region,
-        aws_access_key_id="localaws",
-        aws_secret_access_key="localaws",  # noqa: S106 nothing checks it, and it must be something
+        aws_access_key_id=record.access_key_id,
+        aws_secret_access_key=record.secret_access_key,
+        aws_session_token="",
         config=Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 2}),
     )
 

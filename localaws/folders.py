@@ -1,7 +1,8 @@
-"""Removes folders in which foreign programs may have changed permissions."""
+"""Removes folders in which foreign programs may have changed permissions, and writes files for this user only."""
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 
@@ -14,6 +15,20 @@ def remove_folder(folder: Path) -> None:
     except PermissionError:
         _open(folder)
         shutil.rmtree(folder)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Have a file with this text, for this user's eyes only (0600) from its first byte on, in one step."""
+    descriptor, part = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # made with mode 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(part).replace(path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
 
 
 def _open(folder: Path) -> None:

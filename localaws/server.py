@@ -19,11 +19,13 @@ import psutil
 import uvicorn
 from starlette.routing import BaseRoute
 
+from localaws import shell
+from localaws.auth.root_key import RootKey, keep
 from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
-from localaws.folders import remove_folder
+from localaws.folders import remove_folder, write_private
 from localaws.process_tree import is_alive, kill_descendants
 from localaws.settings import Settings
 
@@ -57,7 +59,8 @@ class ServerRecord:
 
     `created`, `started`: Unix times of the process and of its state, where the emulated clock starts too; `ssh_port`:
     where all EC2 instances are reached; `capacity`: the rules that it was started with; `generation`: the name of its
-    state, as `/_localaws/health` tells it.
+    state, as `/_localaws/health` tells it. The last three are secret: the root user's key and the bearer token of
+    localaws's own paths.
     """
 
     pid: int
@@ -72,11 +75,26 @@ class ServerRecord:
     capacity: list[str] = field(default_factory=list)
     instance_startup_seconds: float = 0.0
     generation: str = ""
+    access_key_id: str = ""
+    secret_access_key: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
 
     @property
     def url(self) -> str:
         """What `AWS_ENDPOINT_URL` has to be."""
         return f"http://{self.host}:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client has to have in its environment. The root user's key has no session token."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_SESSION_TOKEN": "",
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_REGION": self.region,
+        }
 
 
 def serve(settings: Settings, announce: Announce) -> Settings | None:
@@ -95,12 +113,13 @@ def serve(settings: Settings, announce: Announce) -> Settings | None:
         settings = replace(settings, port=listener.getsockname()[1], ssh_port=ssh_port)
         _raise_file_limit()
         _configure_moto(settings)
+        root_key = keep(settings.home)
         core = Core(settings)
         core.processes.adopt_orphans()
         core.processes.reap_orphans()
         ending = _Ending()
         try:
-            _run(core, listener, announce, ending)
+            _run(core, root_key, listener, announce, ending)
         finally:
             core.shutdown()
             kill_descendants()
@@ -179,14 +198,14 @@ class _Server(uvicorn.Server):
         return self._ending.is_asked or await super().on_tick(counter)
 
 
-def _run(core: Core, listener: socket.socket, announce: Announce, ending: _Ending) -> None:
+def _run(core: Core, root_key: RootKey, listener: socket.socket, announce: Announce, ending: _Ending) -> None:
     from localaws.front import build_app
 
     routes: list[BaseRoute] = []
     for name in EXECUTING_SERVICES:
         routes.extend(importlib.import_module(name).install(core))
     config = uvicorn.Config(
-        build_app(core, routes),
+        build_app(core, routes, root_key),
         loop="uvloop",
         http="httptools",
         log_level="warning",
@@ -195,10 +214,10 @@ def _run(core: Core, listener: socket.socket, announce: Announce, ending: _Endin
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=120,
     )
-    _Server(config, lambda: _announce(core, announce), ending).run(sockets=[listener])
+    _Server(config, lambda: _announce(core, root_key, announce), ending).run(sockets=[listener])
 
 
-def _announce(core: Core, announce: Announce) -> None:
+def _announce(core: Core, root_key: RootKey, announce: Announce) -> None:
     _shorten_collections()
     settings = core.settings
     record = ServerRecord(
@@ -214,13 +233,18 @@ def _announce(core: Core, announce: Announce) -> None:
         capacity=[format_rule(*rule) for rule in settings.capacity.items()],
         instance_startup_seconds=settings.instance_startup_seconds,
         generation=core.generation,
+        access_key_id=root_key.access_key_id,
+        secret_access_key=root_key.secret_access_key,
+        token=root_key.token,
     )
-    part = settings.home / "server.json.part"
-    part.write_text(json.dumps(asdict(record)))
-    part.replace(settings.home / "server.json")
+    write_private(settings.home / "server.json", json.dumps(asdict(record)))
     announce(f"# localaws at {settings.url}, home {settings.home}")
-    for name, value in settings.environment.items():
-        announce(f"export {name}={value}")
+    is_seen = sys.stdout.isatty()  # in a log, the secret would lie about
+    for name, value in {**record.environment, **shell.proxy_bypass(os.environ)}.items():
+        if is_seen or name != "AWS_SECRET_ACCESS_KEY":
+            announce(f"export {name}={value}")
+    if not is_seen:
+        announce(f"# with the key: python -m localaws env --home {settings.home}")
 
 
 def _shorten_collections() -> None:
@@ -277,6 +301,7 @@ def _configure_moto(settings: Settings) -> None:
     """Set what moto reads from the environment; must run before moto is imported."""
     os.environ["MOTO_ACCOUNT_ID"] = settings.account_id
     os.environ["AWS_DEFAULT_REGION"] = settings.region
+    os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"  # else each answer lets pages of any origin read it
 
 
 def _forget(home: Path) -> None:

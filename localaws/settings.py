@@ -46,7 +46,7 @@ class Settings:
             raise ValueError(f"time_scale={self.time_scale}: must be 0.01 to 10000 emulated seconds in a real second")
         if not _is_loopback(self.host):
             raise NotLoopback(
-                f"host {self.host!r} is not a loopback address (127.0.0.1): localaws has no authentication"
+                f"host {self.host!r} is not a loopback address (127.0.0.1): localaws is for this machine only"
             )
         if self.ssh_server not in SSH_SERVERS:
             raise ValueError(f"ssh_server={self.ssh_server!r}: must be one of {', '.join(SSH_SERVERS)}")
@@ -71,17 +71,6 @@ class Settings:
     def owner(self) -> str:
         """Marks every process started for this home (environment variable `LOCALAWS_OWNER`)."""
         return str(self.home.resolve())
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a client has to have in its environment."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "localaws",
-            "AWS_SECRET_ACCESS_KEY": "localaws",
-            "AWS_DEFAULT_REGION": self.region,
-            "AWS_REGION": self.region,
-        }
 
 
 def _is_loopback(host: str) -> bool:

@@ -21,6 +21,7 @@ import pytest
 from botocore.config import Config
 from botocore.model import OperationModel
 
+from tests.keys import for_boto3, for_environment, give_key
 from tests.polling import wait_until
 from tests.shapes import check_reply
 
@@ -35,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.update(for_environment())
     if config.getoption("--no-processes"):
         sys.addaudithook(_skip_a_test_that_starts_a_process)
 
@@ -69,8 +71,7 @@ class RunningLocalAws:
             service,
             endpoint_url=self.url,
             region_name="us-east-1",
-            aws_access_key_id="localaws",
-            aws_secret_access_key="localaws",
+            **for_boto3(),
             config=Config(**{**defaults, **config}),
         )
         client.meta.events.register("after-call", _check_shape)
@@ -99,13 +100,12 @@ def _check_shape(http_response: Any, parsed: dict[str, Any], model: OperationMod
 
 
 def client_environment(url: str) -> dict[str, str]:
-    """Return this process's environment without its AWS settings, pointed at `url`."""
+    """Return this process's environment without its AWS settings but the key, pointed at `url`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return {
         **kept,
         "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "localaws",
-        "AWS_SECRET_ACCESS_KEY": "localaws",
+        **for_environment(),
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -115,7 +115,7 @@ def client_environment(url: str) -> dict[str, str]:
 def start_server(home: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start `python -m localaws` in the foreground on a free port; it is ready when `wait_for_record` returns."""
     command = [sys.executable, "-m", "localaws", "--home", str(home), "--port", "0", *arguments]
-    home.mkdir(parents=True, exist_ok=True)
+    give_key(home)
     with (home / "output.txt").open("a") as output:
         return subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, text=True
@@ -131,7 +131,7 @@ def wait_for_url(home: Path, server: subprocess.Popen[str]) -> str:
         assert server.poll() is None, f"localaws did not start (status {server.poll()}): {said}"
         return said
 
-    said = wait_until(read, "localaws to start", holds=lambda said: marker in said)
+    said = wait_until(read, "localaws to start", holds=lambda said: marker in said, seconds=120)
     return next(line.removeprefix(marker) for line in said.splitlines() if line.startswith(marker))
 
 

@@ -4,6 +4,7 @@ A test may add faults: an answer that is lost after the call was carried out, or
 """
 
 import http.client
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,11 +64,18 @@ class Calls:
         return [operation for operation in self.seen if not _only_reads(operation)]
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep the test's output quiet about a client that was ended while it waited for its answer."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def counting_proxy(target: str) -> Iterator[Calls]:
     """Serve on a free loopback port and pass everything on to `target`."""
     calls = Calls()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(calls, urlsplit(target).netloc))
+    server = _Server(("127.0.0.1", 0), _handler(calls, urlsplit(target).netloc))
     server.daemon_threads = True
     calls.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.02))

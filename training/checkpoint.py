@@ -1,9 +1,11 @@
-"""Write and read checkpoints as safetensors files: the embeddings of each shard, and the state of a fit.
+"""Write and read checkpoints: the embeddings of each shard, and the state of a fit.
 
-A file is replaced atomically, so a reader never sees a partly written one. SageMaker copies the checkpoint folder to S3
+A file has the bytes of a safetensors file and, after them, their sha256, which is checked before the file is used. A
+file is replaced atomically, so a reader never sees a partly written one. SageMaker copies the checkpoint folder to S3
 while the job runs, and copies it back before a restarted job. No two ranks write the same file. Nothing is unpickled.
 """
 
+import hashlib
 import json
 import os
 import time
@@ -13,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 Tensors = dict[str, torch.Tensor]
+_LENGTH_BYTES = 8  # a safetensors file begins with the length of its header
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
@@ -27,29 +31,55 @@ class Saved:
     facts: dict[str, Any]
 
 
+class DamagedCheckpoint(Exception):
+    """The file is not as it was written, or an older release wrote it without a sha256."""
+
+
 def write_atomically(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:
     """Replace the file at `path` atomically: write a temporary file, fsync it, rename it.
 
     Raises:
         OSError, SafetensorError: the file cannot be written, for example because the disk is full.
     """
+    content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, {"facts": json.dumps(facts)})
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"facts": json.dumps(facts)})
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.write(hashlib.sha256(content).digest())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_saved(path: Path) -> Saved | None:
-    """Read a file that `write_atomically` wrote; return None when it is missing or damaged."""
-    if not path.is_file():
-        return None
+    """Read a file that `write_atomically` wrote; return None when there is none.
+
+    Raises:
+        DamagedCheckpoint: the file cannot be read, or its sha256 is not the one at its end.
+    """
     try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
-            return Saved({name: file.get_tensor(name) for name in file.keys()}, facts)  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError):
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DamagedCheckpoint(str(error)) from error
+    content, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        raise DamagedCheckpoint("its sha256 is not the one at its end")
+    header = content[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")]
+    return Saved(load(content), json.loads(json.loads(header)["__metadata__"]["facts"]))
+
+
+def _read_or_say(path: Path, instead: str, say: Callable[[str], None]) -> Saved | None:
+    """Read a file; a damaged one counts as missing, and a warning says what is done `instead`."""
+    try:
+        return read_saved(path)
+    except DamagedCheckpoint as error:
+        say(f"WARNING: the checkpoint {path} is not used, {instead}: {error}")
         return None
 
 
@@ -71,14 +101,20 @@ class ShardCache:
         self._say = say
 
     def load(self, name: str) -> Tensors | None:
-        """Return the tensors stored under `name`, or None when there are none."""
-        saved = read_saved(self._folder / f"{name}.safetensors") if self._folder else None
-        return saved.tensors if saved else None
+        """Return the tensors stored under `name`; None when there are none, or (which is logged) when it is damaged."""
+        if self._folder is None:
+            return None
+        saved = _read_or_say(self._path(self._folder, name), "and the shard is embedded again", self._say)
+        return saved.tensors if saved and saved.facts.get("name") == name else None
 
     def save(self, name: str, tensors: Tensors) -> None:
         """Store the tensors of one shard; a failure is logged and does not end the job."""
         if self._folder:
-            _try_to_write(self._folder / f"{name}.safetensors", tensors, {}, self._say)
+            _try_to_write(self._path(self._folder, name), tensors, {"name": name}, self._say)
+
+    @staticmethod
+    def _path(folder: Path, name: str) -> Path:
+        return folder / f"{name}.checkpoint"
 
 
 class FitCheckpoint:
@@ -97,7 +133,7 @@ class FitCheckpoint:
         say: Callable[[str], None],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.path = folder and folder / f"{stage}.safetensors"
+        self.path = folder and folder / f"{stage}.checkpoint"
         self._fingerprint = fingerprint
         self._interval_seconds = interval_seconds
         self._say = say
@@ -105,8 +141,10 @@ class FitCheckpoint:
         self._last_write = clock()
 
     def load(self) -> Saved | None:
-        """Return the stored state, or None when there is none with this fingerprint."""
-        saved = read_saved(self.path) if self.path else None
+        """Return the stored state; None when there is none of this fingerprint, or (logged) when it is damaged."""
+        if self.path is None:
+            return None
+        saved = _read_or_say(self.path, "and the fit starts from its beginning", self._say)
         return saved if saved and saved.facts.get("fingerprint") == self._fingerprint else None
 
     @property

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 from training.engines import traced_graph
 from training.failures import TrainingFailure
-from training.graphs import has_bf16, import_openvino, sha256_of
+from training.graphs import checksum_of, has_bf16, import_openvino, sha256_of
 from training.model import Classifier, Served
 from training.preprocess import Pixels
 
@@ -105,7 +105,7 @@ def _save_code(folder: Path) -> None:
 
 
 def _save_meta(meta: Mapping[str, Any], errors: Mapping[str, float], folder: Path) -> None:
-    names = ("model.safetensors", "graph.xml", "graph.bin")
+    names = ["model.safetensors", "graph.xml", "graph.bin", *(f"code/{name}" for name in _SERVING_FILES.values())]
     content = {
         **meta,
         "graph": {
@@ -116,7 +116,9 @@ def _save_meta(meta: Mapping[str, Any], errors: Mapping[str, float], folder: Pat
         },
         "files": {name: sha256_of(folder / name) for name in names},
     }
-    (folder / "meta.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    content = json.loads(json.dumps(content))  # as it will be read: keys are strings, tuples are lists
+    sealed = {**content, "checksum": checksum_of(content)}
+    (folder / "meta.json").write_text(json.dumps(sealed, indent=2) + "\n", encoding="utf-8")
 
 
 # --- facts about this run ---------------------------------------------------------------------------------------------

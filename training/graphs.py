@@ -1,11 +1,14 @@
-"""The OpenVINO functions that training and serving share.
+"""What training and serving share without torch: OpenVINO with its telemetry off, and the checks of files.
 
-They switch telemetry off and need no torch. This file is copied into model.tar.gz beside the serving script.
+This file is copied into model.tar.gz beside the serving script. A JSON file that is kept carries, as its member
+"checksum", the sha256 of its other members.
 """
 
 import hashlib
 import importlib
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +37,9 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def checksum_of(content: Mapping[str, Any]) -> str:
+    """Return the sha256 of the members of a JSON object, without its member "checksum" and whatever its layout."""
+    members = {name: value for name, value in content.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(members, sort_keys=True).encode()).hexdigest()

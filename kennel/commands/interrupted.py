@@ -1,81 +1,125 @@
-"""Handles Ctrl-C: prints how to continue or clean up, and terminates the EC2 instances of the interrupted command.
+"""Handles Ctrl-C, SIGTERM and SIGHUP: says how to continue or clean up, and terminates the command's EC2 instances.
 
-A command with EC2 instances is replaced by `python -m kennel.commands.interrupted RUN...`, which terminates them and
-then exits. All other resources of the runs stay.
+A command with EC2 instances is replaced by `python -m kennel.commands.interrupted SIGNAL RUN...`, which terminates them
+and then exits. All other resources of the runs stay. The exit code is 128 + the signal's number, as shells have it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
 
+from kennel.servers import localaws, prefect, processes
+from kennel.signals import SIGNALS, install
 from kennel.terminal import console
+from tasks.run.ending import stop_work
 from tasks.run.errors import KennelError
 from tasks.run.ledger import live_rows
 from tasks.run.settings import Settings
 
-INTERRUPTED = 130
-
 
 def handle_interrupts() -> None:
-    """On Ctrl-C or SIGTERM, print how to continue or clean up, and exit at once; the ledger is complete at any time.
+    """On a signal of `SIGNALS`, print how to continue or clean up, and exit at once; the ledger is always complete.
 
     EC2 instances of a run that this process works on cost money by the second, so they are terminated first. A new
-    process replaces this one for that, because this one's threads may be at any point. A second Ctrl-C ends it too.
+    process replaces this one for that, because this one's threads may be at any point. A second signal ends it too.
 
     Raises:
         SettingsRefused: a setting is out of bounds.
     """
-    runs = Settings.load().runs
+    settings = Settings.load()
 
-    def handler(_signal: int, _frame: FrameType | None) -> None:
+    def handler(number: int, _frame: FrameType | None) -> None:
+        install(_exit_at_once)
         console.show_cursor()
-        names = _own_runs_with_instances(runs)
+        names = own_runs_with_instances(settings.runs)
+        stop_work(keep=server_pids(settings.home))
         if names:
-            os.write(2, b"\nkennel: interrupted; its EC2 instances are terminated first.\n")
-            os.execv(sys.executable, [sys.executable, "-m", "kennel.commands.interrupted", *names])  # noqa: S606
-        text = (
-            "\nkennel: interrupted. Everything that was created so far stays,\n"
+            _write(f"\nkennel: {_cause(number)}; its EC2 instances are terminated first.\n")
+            _replace_process(number, names)
+        _write(
+            f"\nkennel: {_cause(number)}. Everything that was created so far stays,\n"
             "and the run's ledger lists it.\n"
             "  to see it:    kennel status\n"
             "  to continue:  run the same command again\n"
             "  to remove it: kennel down --yes\n"
         )
-        os.write(2, text.encode())
-        os._exit(INTERRUPTED)
+        os._exit(128 + number)
 
-    signal.signal(signal.SIGINT, handler)
-    signal.signal(signal.SIGTERM, handler)
+    install(handler)
 
 
-def _own_runs_with_instances(runs: Path) -> list[str]:
+def own_runs_with_instances(runs: Path) -> list[str]:
     """Return the runs that this process has locked and whose ledgers have instances that may still run."""
-    own = str(os.getpid())
-    names = [lock.parent.name for lock in runs.glob("*/lock") if lock.read_text().strip() == own]
-    return [name for name in names if any(row.kind == "instance" for row in live_rows(runs / name))]
+    return [lock.parent.name for lock in runs.glob("*/lock") if _is_own(lock) and _may_have_instances(lock.parent)]
 
 
-def main(names: list[str]) -> int:
+def server_pids(home: Path) -> set[int]:
+    """Return the process ids of the local servers, which outlive a command."""
+    running = [processes.find(home, name) for name in (localaws.NAME, prefect.NAME)]
+    return {server.pid for server in running if server is not None}
+
+
+def _is_own(lock: Path) -> bool:
+    try:
+        return lock.read_text().strip() == str(os.getpid())
+    except OSError:
+        return False
+
+
+def _may_have_instances(run_dir: Path) -> bool:
+    try:
+        return any(row.kind == "instance" for row in live_rows(run_dir))
+    except (KennelError, OSError):
+        return True  # the ledger cannot be read, so EC2 is asked
+
+
+def _cause(number: int) -> str:
+    return "interrupted" if number == signal.SIGINT else f"interrupted by {signal.Signals(number).name}"
+
+
+def _replace_process(number: int, names: list[str]) -> None:
+    """Start `main` in this process; signals wait until it handles them, because Python would print a traceback."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    command = [sys.executable, "-m", "kennel.commands.interrupted", str(number), *names]
+    os.execv(sys.executable, command)  # noqa: S606 there is nothing for a shell to expand
+
+
+def _exit_at_once(number: int, _frame: FrameType | None) -> None:
+    console.show_cursor()
+    left = "EC2 instances may still run until their dead-man's switch ends them, or kennel down --yes does"
+    _write(f"\nkennel: interrupted again: {left}\n")
+    os._exit(128 + number)
+
+
+def _write(text: str) -> None:
+    """Write to stderr without Python's buffers, whose locks a thread may hold; a terminal that is gone is no error."""
+    with contextlib.suppress(OSError):
+        os.write(2, text.encode())
+
+
+def main(number: int, names: list[str]) -> int:
     """Terminate the instances of these runs; after an error, which is printed, their dead-man's switch ends them."""
+    install(_exit_at_once)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     from tasks.ec2.terminate import end_instances
     from tasks.run.handle import Run
 
     console.begin("kennel")
-    try:
-        for name in names:
+    for name in names:
+        try:
             ended = end_instances(Run.load(name))
-            console.say(f"run {name}: {len(ended)} EC2 instances terminated; the run's other resources stay:")
-            console.say("  kennel status shows them, the same command continues, kennel down --yes removes them")
-    except KennelError as error:
-        console.print_error(error, as_json=False)
-    except KeyboardInterrupt:
-        left = "EC2 instances may still run until their dead-man's switch ends them, or kennel down --yes does"
-        console.say(f"interrupted again: {left}")
-    return INTERRUPTED
+        except KennelError as error:
+            console.print_error(error, as_json=False)
+            continue
+        console.say(f"run {name}: {len(ended)} EC2 instances terminated; the run's other resources stay:")
+        console.say("  kennel status shows them, the same command continues, kennel down --yes removes them")
+    return 128 + number
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))

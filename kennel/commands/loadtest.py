@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +144,7 @@ def test(run_id: str, load: LoadOptions, *, as_json: bool) -> int:
         SettingsRefused: the run has no deployment.
         KennelError: the kind that the failing stage names; `StageFailed` when the test or a verdict failed.
     """
+    from kennel.commands.flow_run import run_flow
     from kennel.commands.interrupted import handle_interrupts
     from kennel.commands.outcome import SEE_VERDICTS
     from kennel.servers import environment
@@ -160,7 +160,7 @@ def test(run_id: str, load: LoadOptions, *, as_json: bool) -> int:
 
     refused: StageFailed | None = None
     try:
-        asyncio.run(StageClock().time("loadtest", flow(run_id, load)))
+        run_flow(StageClock().time("loadtest", flow(run_id, load)), where)
     except StageFailed as error:
         refused = error
     report, result = _records(where.runs / run_id, load.mode)

@@ -5,11 +5,11 @@ The address of a notebook is a secret: it is printed only on request, and is not
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import asdict
 from typing import Any, Literal
 
+from kennel.commands.flow_run import run_flow
 from kennel.commands.interrupted import handle_interrupts
 from kennel.servers import environment
 from kennel.terminal.console import begin, print_json, print_table, say
@@ -70,7 +70,7 @@ def _act(parameters: dict[str, Any], *, with_url: bool, as_json: bool) -> int:
     from tasks.run.settings import Settings
 
     try:
-        report = asyncio.run(notebook(**parameters))
+        report = run_flow(notebook(**parameters), where)
     except ParameterTypeError as error:
         refused = "kennel notebook"
         raise SettingsRefused(refused, "an argument is out of bounds", str(error), f"{refused} --help") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from tasks.run import naming
 from tasks.run.errors import StageFailed
 from tasks.run.naming import RunId
 from tasks.run.options import DeployOptions, Ec2Instances, Machines, ModelOptions, TrainingOptions
+from tasks.run.source_name import keep_in_memory
 
 if TYPE_CHECKING:
     from kennel.servers import environment, localaws
@@ -103,21 +103,22 @@ def run_pipeline(chosen: PipelineOptions, *, as_json: bool, aws: localaws.Option
     data = chosen.data or (SAMPLE if where.target.has_sample else REFERENCE_DATA)
     run_dir = where.runs / (chosen.run_id or naming.training_run_id(data, chosen.training))
     console.set_run(run_dir)
-    return _show(run_dir, _run_flow(chosen, data, run_dir), where, as_json=as_json)
+    return _show(run_dir, _run_flow(chosen, data, run_dir, where), where, as_json=as_json)
 
 
-def _run_flow(chosen: PipelineOptions, data: str, run_dir: Path) -> StageFailed | None:
+def _run_flow(chosen: PipelineOptions, data: str, run_dir: Path, where: environment.Environment) -> StageFailed | None:
     """Run the flow; return the error of a run in which only the load test failed and all records were written."""
     from flows.pipeline import pipeline
     from kennel.commands.data_argument import refused_run_removed
+    from kennel.commands.flow_run import run_flow
     from tasks.report.summary import StageTimes
     from tasks.run.handle import RunFolder
 
     record = RunFolder(run_dir).path(StageTimes)
     before = record.stat().st_mtime_ns if record.exists() else None
     flow = pipeline(
-        data=data,
-        run_id=chosen.run_id,
+        data=keep_in_memory(data),  # Prefect stores the parameters of a flow
+        run_id=run_dir.name,
         training=chosen.training,
         ec2_instances=chosen.ec2_instances,
         deploy=chosen.deploy,
@@ -126,7 +127,7 @@ def _run_flow(chosen: PipelineOptions, data: str, run_dir: Path) -> StageFailed 
     )
     try:
         with refused_run_removed(run_dir):
-            asyncio.run(flow)
+            run_flow(flow, where)
     except StageFailed as error:
         if not record.exists() or record.stat().st_mtime_ns == before:
             raise

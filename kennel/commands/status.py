@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kennel.servers import environment, localaws, prefect, processes
-from kennel.terminal.console import print_json, print_table, say
+from kennel.terminal.console import print_json, print_log_line, print_table, say
 from tasks.run.errors import LedgerRefused, SettingsRefused
 from tasks.run.ledger import LedgerHeader, LedgerRow, damaged, inspect_ledger
 from tasks.run.logical_aws import LogicalAws, is_lost
@@ -26,6 +26,7 @@ def status(run_id: str | None, *, as_json: bool) -> int:
         SettingsRefused: there is no such run.
     """
     home, runs = environment.home_and_runs()
+    environment.say_home(home)
     services, aws = _services(home), environment.present_aws(home)
     chosen = [describe_run(path, aws) for path in ([run_dir_of(runs, run_id)] if run_id else all_runs(runs))]
     code = LedgerRefused.exit_code if run_id and any(run["fault"] for run in chosen) else 0
@@ -71,13 +72,13 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
     if not follow:
         lines = list(follower.poll())
         for line in lines:
-            print(line, flush=True)
+            print_log_line(str(line))
         if not lines:
             say(f"run {name} has no log lines of its {source}; try --source training | ec2 | endpoint | function")
         return 0
     while True:
         for line in follower.poll():
-            print(line, flush=True)
+            print_log_line(str(line))
         time.sleep(FOLLOW_SECONDS)
 
 
@@ -88,7 +89,7 @@ def _print_files(run_dir: Path, *, follow: bool) -> int:
         for path in sorted((run_dir / "ec2").glob("i-*.log")):
             lines = path.read_text(errors="replace").splitlines()
             for line in lines[printed.get(path, 0) :]:
-                print(f"{path.stem} | {line}", flush=True)
+                print_log_line(f"{path.stem} | {line}")
             printed[path] = len(lines)
         if not follow:
             return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import socket
 import time
@@ -9,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kennel.servers import bytecode, environment, prefect, processes, work_pool
+from kennel.servers import bytecode, environment, isolation, prefect, processes, work_pool
 from kennel.servers.localaws import UNCHANGED, Options
-from kennel.terminal.console import end, print_json, say
+from kennel.terminal.console import end, print_json, print_plain, say
 
 
 def up(options: Options = UNCHANGED) -> int:
@@ -22,14 +23,23 @@ def up(options: Options = UNCHANGED) -> int:
         WaitTimedOut: a server did not answer in time.
         SettingsRefused: the embedded AWS runs already, with other options.
     """
+    foreign = isolation.foreign_names(os.environ)
     where = environment.start_servers(_nothing, options)
     work_pool.ensure()
     end(is_finished=True)
-    for name, value in where.variables.items():
+    if foreign:
+        print_plain(f"unset {' '.join(foreign)};")  # with a semicolon, because an unquoted eval joins the lines
+    for name, value in {**where.variables, **_of_this_shell(where)}.items():
         if name != processes.OWNER_VARIABLE:
-            print(f"export {name}={shlex.quote(value)}")
+            print_plain(f"export {name}={shlex.quote(value)}")
     say("both servers answer; to use them in this shell: eval $(kennel up)")
     return 0
+
+
+def _of_this_shell(where: environment.Environment) -> dict[str, str]:
+    """Return what holds in any folder: the home and the runs, and that loopback is not proxied."""
+    places = {"KENNEL_HOME": str(where.home.resolve()), "KENNEL_RUNS": str(where.runs.resolve())}
+    return {**places, **(isolation.proxy_bypass(os.environ) if isolation.has_proxy(os.environ) else {})}
 
 
 def _nothing() -> None:
@@ -63,6 +73,7 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
     from kennel.commands.status import run_dir_of
 
     home, runs = environment.home_and_runs()
+    environment.say_home(home)
     where = environment.connect_to_running()
     if where is None or not _answers(where):
         say("the embedded AWS does not run, so its resources do not exist any more")

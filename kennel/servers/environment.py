@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from kennel.servers import localaws, prefect, processes
+from kennel.servers import isolation, localaws, prefect, processes
 from kennel.terminal import console
 from kennel.terminal.stages import SERVERS
 from tasks.run import machine
 from tasks.run.errors import KennelError, SettingsRefused
 from tasks.run.logical_aws import LogicalAws
-from tasks.run.settings import Settings, Target
+from tasks.run.settings import DEFAULT_HOME, EMBEDDED_AWS, Settings, Target
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,13 @@ def home_and_runs() -> tuple[Path, Path]:
     return settings.home, settings.runs
 
 
+def say_home(home: Path) -> None:
+    """Say which home is used, unless it is the current folder's own."""
+    if home != DEFAULT_HOME:
+        found = "KENNEL_HOME" if "KENNEL_HOME" in os.environ else "found in a folder above; KENNEL_HOME names another"
+        console.say(f"home: {home} ({found})")
+
+
 def wants_embedded_aws() -> bool:
     """Tell whether the command uses this home's embedded AWS: no account and no other endpoint is named.
 
@@ -85,13 +93,17 @@ def start_servers(meanwhile: Callable[[], None], options: localaws.Options = loc
     """
     home, runs = home_and_runs()
     embedded = wants_embedded_aws()
-    if not embedded:
-        Settings.load().target()  # raises before anything is started when the target is not clear
-        _refuse_options(options)
+    is_local = embedded or _named_target(options).runs_on_this_machine
+    say_home(home)
+    named = _other_prefect(home)
+    if is_local:
+        isolation.isolate_aws(os.environ)
     console.stage(SERVERS, "begins")
     begun = time.perf_counter()
     aws_process = localaws.begin(home, options) if embedded else None
-    server = None if "PREFECT_API_URL" in os.environ else prefect.begin(home)
+    server = _begin_prefect(home, named if not is_local else None)
+    if named is not None:
+        console.say(f"Prefect's server: {_without_user(named)}" if server is None else _not_used(named))
     variables = {processes.OWNER_VARIABLE: processes.owner_of(home)}
     if server is not None:
         variables |= prefect.settings_for(home, server.url)
@@ -108,6 +120,36 @@ def start_servers(meanwhile: Callable[[], None], options: localaws.Options = loc
         prefect.wait(server)
     console.stage(SERVERS, "done", time.perf_counter() - begun)
     return Environment(home, runs, target, variables)
+
+
+def _named_target(options: localaws.Options) -> Target:
+    """Return the AWS that is named, before anything is started: it raises when the target is not clear."""
+    target = Settings.load().target()
+    _refuse_options(options)
+    return target
+
+
+def _other_prefect(home: Path) -> str | None:
+    """Return the user's PREFECT_API_URL; None when there is none, or when it comes from `kennel up` for this home."""
+    is_own = os.environ.get("PREFECT_HOME") == str(prefect.folder(home))
+    return None if is_own else os.environ.get("PREFECT_API_URL")
+
+
+def _begin_prefect(home: Path, other: str | None) -> processes.BackgroundProcess | None:
+    """Start kennel's own server with nothing of the user's settings; None when another one is to be used."""
+    if other is not None:
+        return None
+    isolation.isolate_prefect(os.environ)
+    return prefect.begin(home)
+
+
+def _not_used(url: str) -> str:
+    return f"PREFECT_API_URL={_without_user(url)} is not used: work on this machine stays on kennel's own server"
+
+
+def _without_user(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
 def import_flow(name: str) -> None:
@@ -134,8 +176,11 @@ def connect_to_running() -> Environment | None:
         if running is None:
             return None
         _Used.embedded, variables = running, running.environment
-        os.environ.update(variables)
-    return Environment(home, runs, Settings.load().target(), variables)
+    target = EMBEDDED_AWS if variables else Settings.load().target()
+    if target.runs_on_this_machine:
+        isolation.isolate_aws(os.environ)
+    os.environ.update(variables)
+    return Environment(home, runs, target, variables)
 
 
 def stop_servers(home: Path) -> list[str]:

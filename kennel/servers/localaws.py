@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,11 +21,16 @@ import psutil
 from kennel.servers import processes
 from kennel.servers.ports import free_port
 from tasks.run.errors import KennelError, SettingsRefused, StageFailed, Unreachable, WaitTimedOut
+from tasks.run.record_store import write_atomically
 
 NAME = "localaws"
 PREFERRED_PORT = 4577
+LAST_URL = Path("processes") / "localaws.url"
+"""The file in kennel's home with the URL of the server that was started last; it outlives `kennel down`."""
+
 START_SECONDS = 60.0
 WRONG_USAGE = 2  # localaws's exit code when it does not understand an option
+UNCHECKED = "localaws"  # a server of 0.1.0 that still runs names no key and accepts any
 SSH_PORT = 22  # the usual port of instances; without root the embedded AWS has to use another one
 
 
@@ -76,6 +81,8 @@ class EmbeddedAws:
     ssh_port: int
     time_scale: float
     clock_origin: float
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
     home: str = ""
     generation: str = ""
 
@@ -84,8 +91,9 @@ class EmbeddedAws:
         """The environment variables that a client needs."""
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "localaws",
-            "AWS_SECRET_ACCESS_KEY": "localaws",
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_SESSION_TOKEN": "",  # the root user has none; one of the shell's would be refused
             "AWS_DEFAULT_REGION": self.region,
             "AWS_REGION": self.region,
             **({} if self.ssh_port == SSH_PORT else {"KENNEL_SSH_PORT": str(self.ssh_port)}),
@@ -111,6 +119,8 @@ def find(home: Path) -> EmbeddedAws | None:
         ssh_port=record["ssh_port"],
         time_scale=record["time_scale"],
         clock_origin=record["started"],
+        access_key_id=record.get("access_key_id", UNCHECKED),
+        secret_access_key=record.get("secret_access_key", UNCHECKED),
         home=str(localaws_home(home)),
         generation=record.get("generation", ""),
     )
@@ -118,8 +128,10 @@ def find(home: Path) -> EmbeddedAws | None:
 
 def last_url(home: Path) -> str | None:
     """Return the URL of the server that was started last for this home, whether or not it runs."""
-    recorded = processes.last(home, NAME)
-    return None if recorded is None else recorded.url
+    try:
+        return (home / LAST_URL).read_text()
+    except FileNotFoundError:
+        return None
 
 
 def begin(home: Path, options: Options = UNCHANGED) -> processes.BackgroundProcess | None:
@@ -140,6 +152,7 @@ def begin(home: Path, options: Options = UNCHANGED) -> processes.BackgroundProce
     command = [sys.executable, "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
     chosen = _with_options_of_killed(home, options)
+    write_atomically(home / LAST_URL, url.encode())
     return processes.spawn(home, NAME, command + chosen.arguments, environment=os.environ, url=url)
 
 

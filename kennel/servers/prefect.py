@@ -3,13 +3,18 @@
 Three things take most of its start: compiling and importing it (5.6 s of CPU, 2.6 s with bytecode), creating its
 database by a hundred migrations (about 6 s), and creating the work pool, which imports a client (1.7 s). `prepare`
 therefore creates a database with the pool once, beside the environment's packages, and each new home copies it.
+
+The server answers only who sends the home's password (`<home>/prefect/password`, mode 0600), because other users of the
+machine reach its port as well. Foreign web pages are refused before that (`prefect_guard.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.metadata
 import os
+import secrets
 import shutil
 import sqlite3
 import subprocess
@@ -22,6 +27,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kennel.servers import processes, work_pool
+from kennel.servers.isolation import isolate_prefect
 from kennel.servers.ports import free_port
 from tasks.run.errors import StageFailed, WaitTimedOut
 
@@ -32,10 +38,11 @@ PREPARE_SECONDS = 120.0
 
 
 def settings_for(home: Path, url: str) -> dict[str, str]:
-    """Return the environment variables of Prefect's clients: this home, this server, and no telemetry."""
+    """Return the environment variables of Prefect's clients: this home, this server, its password, no telemetry."""
     return {
-        "PREFECT_HOME": str(_prefect_home(home)),
-        "PREFECT_API_URL": f"{url}/api",
+        "PREFECT_HOME": str(folder(home)),
+        "PREFECT_API_URL": api_url(url),
+        "PREFECT_API_AUTH_STRING": _password(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "kennel",
@@ -43,21 +50,41 @@ def settings_for(home: Path, url: str) -> dict[str, str]:
     }
 
 
-def begin(home: Path) -> processes.BackgroundProcess:
+def begin(home: Path, *, port: int | None = None) -> processes.BackgroundProcess:
     """Start the server without waiting for it, or adopt the one that runs for this home.
+
+    By default it takes the port of the server before it, if that is free, because shells and workers have its address.
 
     Raises:
         StageFailed: there is no free port.
     """
+    with processes.starting(home, NAME):
+        running = processes.find(home, NAME)
+        if running is not None:
+            return running
+        _copy_prepared_database(home)
+        before = processes.last(home, NAME)
+        chosen = port or free_port(port_of(before) if before else PREFERRED_PORT)
+        url = f"http://127.0.0.1:{chosen}"
+        command = [sys.executable, "-m", "kennel.servers.prefect_start", str(chosen)]
+        environment = {**os.environ, **settings_for(home, url), **_server_settings(home, url)}
+        return processes.spawn(home, NAME, command, environment=environment, url=url)
+
+
+def named_server(home: Path) -> processes.BackgroundProcess | None:
+    """Return the running server of this home if `PREFECT_API_URL` names it, else None."""
     running = processes.find(home, NAME)
-    if running is not None:
-        return running
-    _copy_prepared_database(home)
-    port = free_port(PREFERRED_PORT)
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "kennel.servers.prefect_start", str(port)]
-    environment = {**os.environ, **settings_for(home, url), **_quiet_server()}
-    return processes.spawn(home, NAME, command, environment=environment, url=url)
+    return running if running and os.environ.get("PREFECT_API_URL") == api_url(running.url) else None
+
+
+def api_url(url: str) -> str:
+    """Return the address that Prefect's clients take for a server."""
+    return f"{url}/api"
+
+
+def port_of(server: processes.BackgroundProcess) -> int:
+    """Return the port of a server that runs or ran."""
+    return int(server.url.rpartition(":")[2])
 
 
 def wait(server: processes.BackgroundProcess, *, deadline_seconds: float = START_SECONDS) -> None:
@@ -68,7 +95,7 @@ def wait(server: processes.BackgroundProcess, *, deadline_seconds: float = START
         WaitTimedOut: the server did not answer within the deadline.
     """
     begun = time.monotonic()
-    while not _answers(server.url):
+    while not answers(server.url):
         now = time.monotonic()
         if not server.is_alive:
             tail = Path(server.log).read_text(errors="replace")[-2000:]
@@ -91,8 +118,9 @@ def prepare() -> Path:
         return prepared
     prepared.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kennel-prefect-", dir=prepared.parent) as folder:
-        environment = {**os.environ, "PREFECT_HOME": folder, "DO_NOT_TRACK": "1"}
-        environment.pop("PREFECT_API_URL", None)
+        environment = dict(os.environ)
+        isolate_prefect(environment)
+        environment |= {"PREFECT_HOME": folder, "DO_NOT_TRACK": "1"}
         _once(["-m", "prefect", "server", "database", "upgrade", "--yes"], environment)
         _once(["-m", "kennel.servers.work_pool"], environment)  # without PREFECT_API_URL the client serves itself
         database = Path(folder) / "prefect.db"
@@ -125,7 +153,7 @@ def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
 
 
 def _copy_prepared_database(home: Path) -> None:
-    database, prepared = _prefect_home(home) / "prefect.db", _prepared_database()
+    database, prepared = _database(home), _prepared_database()
     database.parent.mkdir(parents=True, exist_ok=True)
     if prepared.exists() and not database.exists():
         part = database.with_suffix(".part")
@@ -139,17 +167,48 @@ def _prepared_database() -> Path:
     return Path(sys.prefix) / "share" / "kennel" / f"prefect-{version}-pool.db"
 
 
-def _prefect_home(home: Path) -> Path:
+def folder(home: Path) -> Path:
+    """Return Prefect's folder in a kennel home."""
     return home.resolve() / "prefect"
 
 
-def _quiet_server() -> dict[str, str]:
-    return {"PREFECT_LOGGING_SERVER_LEVEL": "WARNING"}
+def password_path(home: Path) -> Path:
+    """Return the file with what Prefect's page asks for, as `user:password`; it outlives the server."""
+    return folder(home) / "password"
 
 
-def _answers(url: str) -> bool:
+def _password(home: Path) -> str:
+    """Return this home's password, which is made at the first call; two commands that make it at once agree."""
+    path = password_path(home)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        password = file.read()
+        if not password:
+            password = f"kennel:{secrets.token_urlsafe(24)}"
+            file.write(password)
+    return password
+
+
+def _server_settings(home: Path, url: str) -> dict[str, str]:
+    """Return the server's own variables; its page asks the address that it was loaded from, by whatever name."""
+    return {
+        "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{_database(home)}",
+        "PREFECT_SERVER_API_AUTH_STRING": _password(home),
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url,
+        "PREFECT_UI_API_URL": "/api",
+    }
+
+
+def _database(home: Path) -> Path:
+    return folder(home) / "prefect.db"
+
+
+def answers(url: str, timeout_seconds: float = 2.0) -> bool:
+    """Tell whether a server answers in time."""
     try:
-        with urllib.request.urlopen(f"{url}/api/health", timeout=2.0) as answer:  # noqa: S310  a loopback http URL
+        with urllib.request.urlopen(f"{url}/api/health", timeout=timeout_seconds) as answer:  # noqa: S310  loopback
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -7,6 +7,7 @@ The record of a process is `<home>/processes/<name>.json`. Each process leads it
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -88,9 +89,23 @@ def last(home: Path, name: str) -> BackgroundProcess | None:
         return None
 
 
+@contextlib.contextmanager
+def starting(home: Path, name: str) -> Iterator[None]:
+    """Let one command at a time look for a process and start it; the others wait, and then find it."""
+    path = _path(home, name).with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def stop(home: Path, name: str) -> bool:
-    """End a recorded process and its process group; tell whether it ran. The record stays, for `last`."""
+    """End a recorded process and its process group; tell whether it ran."""
     recorded = find(home, name)
+    _path(home, name).unlink(missing_ok=True)  # first, because who watches the process then knows that it was meant
     if recorded is not None:
         _end([psutil.Process(recorded.pid), *_group(recorded.pid)])
     return recorded is not None

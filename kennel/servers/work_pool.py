@@ -6,6 +6,7 @@ Prefect's client, which takes 1.7 s of CPU. The pool is created only on a server
 
 from __future__ import annotations
 
+import base64
 import os
 import urllib.error
 import urllib.request
@@ -17,7 +18,7 @@ ANSWER_SECONDS = 10.0
 
 def ensure() -> bool:
     """Create the pool on the server that PREFECT_API_URL names, unless it exists; tell whether it was created."""
-    return not _exists(os.environ["PREFECT_API_URL"]) and create()
+    return not _exists(os.environ["PREFECT_API_URL"], os.environ.get("PREFECT_API_AUTH_STRING", "")) and create()
 
 
 def create() -> bool:
@@ -36,10 +37,12 @@ def create() -> bool:
     return True
 
 
-def _exists(api_url: str) -> bool:
+def _exists(api_url: str, password: str) -> bool:
     """Ask over HTTP whether the pool exists; False also when the server needs a key, which only the client sends."""
+    headers = {"Authorization": f"Basic {base64.b64encode(password.encode()).decode()}"} if password else {}
     try:
-        with urllib.request.urlopen(f"{api_url}/work_pools/{NAME}", timeout=ANSWER_SECONDS) as answer:  # noqa: S310
+        request = urllib.request.Request(f"{api_url}/work_pools/{NAME}", headers=headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False

@@ -85,15 +85,9 @@ def parse_url(url: str, allowed_hosts: Collection[str]) -> Target:
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     target = Target(parts.scheme, parts.hostname, PORTS[parts.scheme] if port is None else port, path)
     check_host(target)
-    if target.port != PORTS[target.scheme] and not is_listed(target, allowed_hosts):
+    if target.port != PORTS[target.scheme] and target.netloc not in allowed_hosts:
         raise bad_url("The URL's port is not the default port of its scheme.")
     return target
-
-
-def is_listed(target: Target, allowed_hosts: Collection[str]) -> bool:
-    """Return whether the allow-list contains the host with this port, or with `*` for any port."""
-    any_port = target.netloc.rpartition(":")[0] + ":*"
-    return target.netloc in allowed_hosts or any_port in allowed_hosts
 
 
 def check_host(target: Target) -> None:
@@ -129,7 +123,7 @@ def check_addresses(target: Target, addresses: list[str], *, allowed_hosts: Coll
     Raises:
         Refusal: an address is not allowed (400).
     """
-    may_be_loopback = is_listed(target, allowed_hosts)
+    may_be_loopback = target.netloc in allowed_hosts
     for text in addresses:
         address = parse_address(text)
         is_runtime_api = f"{address}:{target.port}" == runtime_api or target.port == LAMBDA_RUNTIME_API_PORT

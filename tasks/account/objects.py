@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from tasks.account.lookup import none_if_missing
 from tasks.run.aws import Aws
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import AwsFailed, aws_boundary, error_code, is_not_found
 from tasks.run.progress import show_progress
 
@@ -167,15 +168,17 @@ def fetch_object(aws: Aws, uri: str, path: Path) -> str:
 
     Raises:
         AwsFailed: S3 refused a call or did not answer, or there is no such object.
-        OSError: the file cannot be written.
+        DiskFailed: the file cannot be written.
     """
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     client, owner = aws.client("s3"), {"ExpectedBucketOwner": aws.account_id}
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.touch(mode=0o600)
     with aws_boundary(uri):
         head = client.head_object(Bucket=bucket, Key=key, **owner)
-        with show_progress(f"fetch {key.rpartition('/')[2]}", int(head["ContentLength"]), "B") as progress:
+        size = int(head["ContentLength"])
+        shown = show_progress(f"fetch {key.rpartition('/')[2]}", size, "B")
+        with disk_boundary(WHERE, path, size), shown as progress:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch(mode=0o600)
             client.download_file(bucket, key, str(path), ExtraArgs=owner, Callback=progress.advance)
-    path.chmod(0o600)
+            path.chmod(0o600)
     return str(head["ETag"]).strip('"')

@@ -1,51 +1,66 @@
 """Download a dataset by its URL (http or https): resume an interrupted download, and do not fetch a file twice.
 
 `.kennel/downloads/<hash of the URL>/` has the growing `.part` file, the complete file, and a small record with the
-server's ETag or date. The missing part is requested with Range and If-Range, so that a file that changed on the server
-is downloaded from the beginning.
+server's ETag or date and the sha256 of either, which is checked before the file or the part is used. The missing part
+is requested with Range and If-Range, so that a file that changed on the server is downloaded from the beginning. Files
+and messages have the URL's name, without user info and query, and the folder's hash leaves signatures out, so that a
+URL that is signed anew resumes the download.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from tasks.run.errors import DownloadFailed, SourceRefused
-from tasks.run.progress import ProgressFactory
+from tasks.run.disk import disk_boundary
+from tasks.run.errors import DiskFailed, DownloadFailed, SourceRefused
+from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.record_store import write_atomically
+from tasks.run.sealed import Damaged, seal, sha256_of, unseal
 from tasks.run.settings import Settings
+from tasks.run.source_name import source_identity, source_name
+from tasks.run.waiting import say
 
 REFERENCE_URL = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dogImages.zip"
 """The reference dataset, with 8,351 photos of 133 dog breeds (1.1 GB)."""
 
+RECORD = "download.json"
+CHECKED_BYTES = 16 * 2**20
+"""After so many bytes the record gets the sha256 of the part, which is checked before the download is resumed."""
+
 _TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+_FINAL = (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError, httpx.InvalidURL, UnicodeError)
+"""What a URL or a redirect makes a client raise, whenever it is tried; UnicodeError is of names in other scripts."""
 
 
 @dataclass(frozen=True)
 class DownloadRecord:
-    """The state of a download; `validator` is the server's ETag or date, and `sha256` is None until it is complete."""
+    """The state of a download; `sha256` is None until it is complete.
+
+    `url` is the URL's name, `validator` is the server's ETag or date, and `part_sha256` is the sha256 of the first
+    `part_bytes` bytes of a part.
+    """
 
     url: str
     validator: str | None = None
     size_bytes: int | None = None
     sha256: str | None = None
+    part_bytes: int = 0
+    part_sha256: str | None = None
 
 
 class _TemporaryFault(Exception):
     """A failure that a retry may solve."""
-
-
-def is_url(source: str) -> bool:
-    """Tell whether a source is an http or https URL."""
-    return urlsplit(source).scheme in {"http", "https"}
 
 
 def download(
@@ -60,31 +75,40 @@ def download(
     """Download a URL and return the complete local file; a file that is unchanged on the server is not fetched again.
 
     Raises:
-        SourceRefused: the URL has no host or contains a user, or the file's sha256 is not the expected one.
+        SourceRefused: the URL is malformed or has no host, or the file's sha256 is not the expected one.
         DownloadFailed: the server refused the request, the file is too large, or all attempts failed.
+        DiskFailed: the file cannot be written; what was received stays, and the next command resumes.
     """
     _check(url)
-    folder = settings.home / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = settings.home / "downloads" / hashlib.sha256(source_identity(url).encode()).hexdigest()[:16]
+    with disk_boundary("download", folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     timeout = httpx.Timeout(settings.download_timeout_seconds)
     with httpx.Client(follow_redirects=True, max_redirects=5, timeout=timeout, transport=transport) as client:
         fetch = _Fetch(client, url, folder, progress, settings.max_archive_bytes)
         for attempt in range(1, settings.download_attempts + 1):
             try:
                 return _checked(fetch.run(), fetch.record, expected_sha256)
+            except _FINAL as error:
+                why = f"it leads to no file: {error or type(error).__name__}"
+                raise DownloadFailed("download", source_name(url), why, "check the URL in a browser") from error
             except (httpx.TransportError, _TemporaryFault) as error:
                 if attempt == settings.download_attempts:
                     why = f"{attempt} attempts failed, the last with: {error or type(error).__name__}"
                     resumed = "run the same command again, which resumes the download"
-                    raise DownloadFailed("download", url, why, resumed) from error
+                    raise DownloadFailed("download", source_name(url), why, resumed) from error
                 sleep(min(30.0, 0.5 * 2**attempt))
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def read_download_record(path: Path) -> DownloadRecord | None:
-    """Return the record of a file that `download` returned, or None for any other file."""
-    record = path.parent / "download.json"
-    return DownloadRecord(**json.loads(record.read_bytes())) if record.exists() else None
+    """Return the record of a file that `download` returned; None for any other file, or (logged) if it is damaged."""
+    record = path.parent / RECORD
+    try:
+        return DownloadRecord(**unseal(record.read_bytes())) if record.exists() else None
+    except (Damaged, TypeError) as error:
+        say(f"WARNING: {record} is not used, and the file is downloaded anew: {error}")
+        return None
 
 
 class _Fetch:
@@ -92,14 +116,15 @@ class _Fetch:
 
     def __init__(self, client: httpx.Client, url: str, folder: Path, progress: ProgressFactory, max_bytes: int) -> None:
         self._client, self._url, self._progress, self._max_bytes = client, url, progress, max_bytes
-        self._path = folder / (PurePosixPath(unquote(urlsplit(url).path)).name or "data.zip")[-100:]
+        self._name = source_name(url)
+        self._path = folder / (PurePosixPath(unquote(urlsplit(self._name).path)).name or "data.zip")[-100:]
         self._part = self._path.with_name(self._path.name + ".part")
-        self.record = read_download_record(self._path) or DownloadRecord(url)
+        self.record = read_download_record(self._path) or DownloadRecord(self._name)
 
     def run(self) -> Path:
         """Complete the file and return its path, or raise the error that stopped it."""
-        done = self._part.stat().st_size if self._part.exists() else 0
-        is_complete = self._path.exists() and self.record.sha256 is not None
+        done = self._checked_part()
+        is_complete = self._is_whole()
         with self._client.stream("GET", self._url, headers=self._headers(done, is_complete=is_complete)) as answer:
             if answer.status_code == 304 and is_complete:
                 return self._path
@@ -125,50 +150,96 @@ class _Fetch:
             raise _TemporaryFault(f"HTTP {answer.status_code}")
         if answer.status_code not in {200, 206}:
             why = f"the server answered HTTP {answer.status_code} {answer.reason_phrase}"
-            raise DownloadFailed("download", self._url, why, "check the URL in a browser")
+            raise DownloadFailed("download", self._name, why, "check the URL in a browser")
 
     def _receive(self, answer: httpx.Response, done: int) -> None:
         length = answer.headers.get("Content-Length")
         total = done + int(length) if length else None
         validator = _strong_validator(answer.headers.get("ETag")) or answer.headers.get("Last-Modified")
-        self.record = DownloadRecord(self._url, validator, total)
-        self._save()
-        with self._part.open("r+b" if done else "wb") as file, self._progress("download", total, "B") as counter:
-            file.seek(done)
+        self.record = DownloadRecord(self._name, validator, total)
+        needed = None if total is None else total - done
+        with disk_boundary("download", self._part, needed), self._progress("download", total, "B") as counter:
             counter.advance(done)
-            for data in answer.iter_raw():
-                file.write(data)
-                counter.advance(len(data))
-                if file.tell() > self._max_bytes:
-                    why = f"it is larger than KENNEL_MAX_ARCHIVE_BYTES={self._max_bytes}"
-                    raise DownloadFailed("download", self._url, why, "raise the limit if you trust the source")
-            file.flush()
-            os.fsync(file.fileno())
-            if total is not None and file.tell() != total:
-                raise _TemporaryFault(f"only {file.tell()} of {total} bytes were received")
+            received = self._append(answer, done, counter)
+        if total is not None and received != total:
+            raise _TemporaryFault(f"only {received} of {total} bytes were received")
+
+    def _append(self, answer: httpx.Response, done: int, counter: Progress) -> int:
+        """Write the answer after the first `done` bytes of the part; return the part's size."""
+        with self._part.open("ab" if done else "wb") as file:
+            digest = self._digest_of_part() if done else hashlib.sha256()
+            size = saved = done
+            try:
+                for data in answer.iter_raw():
+                    file.write(data)
+                    digest.update(data)
+                    size += len(data)
+                    counter.advance(len(data))
+                    if size > self._max_bytes:
+                        why = f"it is larger than KENNEL_MAX_ARCHIVE_BYTES={self._max_bytes}"
+                        raise DownloadFailed("download", self._name, why, "raise the limit if you trust the source")
+                    if size - saved >= CHECKED_BYTES:
+                        saved = size
+                        self._save_part(file, size, digest.hexdigest())
+            except BaseException:
+                with suppress(OSError, DiskFailed):  # on a full disk the part is good up to what was saved before
+                    self._save_part(file, size, digest.hexdigest())
+                raise
+            self._save_part(file, size, digest.hexdigest())
+            return size
+
+    def _digest_of_part(self) -> Any:
+        with self._part.open("rb") as file:
+            return hashlib.file_digest(file, "sha256")
+
+    def _save_part(self, file: BinaryIO, size: int, digest: str) -> None:
+        """Write the part's first `size` bytes to the disk, and then their sha256 to the record."""
+        file.flush()
+        os.fsync(file.fileno())
+        self.record = replace(self.record, part_bytes=size, part_sha256=digest)
+        self._save()
+
+    def _checked_part(self) -> int:
+        """Cut the part to the bytes that the record has a sha256 of, and return their number; 0 if they are damaged."""
+        if not self._part.exists():
+            return 0
+        size = self.record.part_bytes
+        with disk_boundary("download", self._part):
+            os.truncate(self._part, max(size, 0))
+        if size > 0 and sha256_of(self._part) == self.record.part_sha256:
+            return size
+        if size > 0:
+            say(f"WARNING: {self._part} is damaged, and the file is downloaded from its beginning")
+        return 0
+
+    def _is_whole(self) -> bool:
+        """Tell whether the file is complete and has the sha256 that it was downloaded with."""
+        if self.record.sha256 is None or not self._path.exists():
+            return False
+        if sha256_of(self._path) == self.record.sha256:
+            return True
+        say(f"WARNING: {self._path} is damaged, and it is downloaded anew")
+        return False
 
     def _finish(self) -> Path:
-        digest = sha256_of(self._part)
+        digest = self.record.part_sha256 or sha256_of(self._part)
         self._part.replace(self._path)
-        self.record = replace(self.record, sha256=digest, size_bytes=self._path.stat().st_size)
+        self.record = DownloadRecord(self._name, self.record.validator, self._path.stat().st_size, digest)
         self._save()
         return self._path
 
     def _save(self) -> None:
-        write_atomically(self._path.parent / "download.json", json.dumps(asdict(self.record)).encode())
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hex sha256 of a file, which is read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        write_atomically(self._path.parent / RECORD, seal(asdict(self.record)))
 
 
 def _check(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.hostname is None or parts.username is not None:
-        why = "a dataset's URL needs a host and must not contain a user or a password"
-        raise SourceRefused("download", f"{parts.scheme}://{parts.hostname}", why, "give another URL")
+    try:
+        is_usable = bool(httpx.URL(url).host and urlsplit(url).hostname)
+    except (httpx.InvalidURL, ValueError):  # their messages may repeat a password
+        is_usable = False
+    if not is_usable:
+        why = "it is not a URL with a host and a valid port"
+        raise SourceRefused("download", source_name(url), why, "give another URL")
 
 
 def _checked(path: Path, record: DownloadRecord, expected_sha256: str | None) -> Path:

@@ -8,6 +8,7 @@ are dropped.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import importlib.util
 import shutil
 import tempfile
@@ -20,6 +21,8 @@ import simplejpeg
 from PIL import Image
 
 from tasks.run.errors import SourceRefused
+from tasks.run.record_store import write_atomically
+from tasks.run.waiting import say
 
 NAME = "sample"
 VERSION = "digits-1"
@@ -35,6 +38,10 @@ def make_sample(home: Path) -> Path:
         OSError: the folder cannot be written.
     """
     folder = home / "sample" / VERSION
+    digest = folder.with_name(f"{VERSION}.sha256")
+    if folder.is_dir() and not (digest.is_file() and digest.read_text() == _tree_digest(folder)):
+        say(f"{folder} is incomplete or damaged, and it is written anew")
+        shutil.rmtree(folder)
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{VERSION}-", dir=folder.parent))
@@ -46,7 +53,17 @@ def make_sample(home: Path) -> Path:
             shutil.rmtree(partial)
             if not folder.is_dir():  # if it exists now, another process has written it
                 raise
+        write_atomically(digest, _tree_digest(folder).encode())
     return folder
+
+
+def _tree_digest(folder: Path) -> str:
+    """Return the sha256 of the names and bytes of all files of a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.jpg")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(folder)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def _write(folder: Path) -> None:

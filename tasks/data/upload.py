@@ -7,7 +7,6 @@ again.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -15,16 +14,20 @@ from typing import Any
 
 from tasks.account import objects
 from tasks.account.bucket import bucket_exists
-from tasks.data.judgement_cache import LocatedSource
-from tasks.data.layout import LabelledImage, Quarantined, count_images
+from tasks.data.judgement_cache import Findings, Judgement, LocatedSource
+from tasks.data.layout import LabelledImage, count_images
 from tasks.data.shards import ShardPlan, StagedImage, image_rows, pack_shard, plan_shards
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.ledger import crash_point
 from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.records import SPLITS, DatasetRef
+from tasks.run.sealed import Damaged, seal, unseal
+from tasks.run.waiting import say
 
 FORMAT = 1
+LEFT_OUT_KEPT = 100
+"""How many of the files that are left out a run's record names; the manifest of a first staging names all."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,12 @@ class JudgedDataset:
     digest: str
     classes: tuple[str, ...]
     images: tuple[StagedImage, ...]
-    quarantined: tuple[Quarantined, ...]
-    ignored: int
-    warnings: tuple[str, ...]
+    findings: Findings
+
+    @property
+    def judgement(self) -> Judgement:
+        """What the judgement cache stores of it."""
+        return Judgement(self.digest, self.findings)
 
     @property
     def labelled(self) -> list[LabelledImage]:
@@ -62,17 +68,17 @@ class UploadSummary:
         return f"{self.sent} objects were sent ({size}); {self.already_there} existed already."
 
 
-def find_staged(aws: Aws, digest: str, source: LocatedSource) -> DatasetRef | None:
-    """Return the dataset of a digest if its manifest and all its shards are in the bucket and undamaged, else None.
+def find_staged(aws: Aws, judgement: Judgement, source: LocatedSource) -> DatasetRef | None:
+    """Return a judged dataset if its manifest and all its shards are in the bucket and undamaged, else None.
 
     Raises:
         OwnershipRefused: the bucket belongs to another account or is in another region.
         AwsFailed: S3 refused a call, or did not answer.
     """
-    prefix = dataset_prefix(digest)
+    prefix = dataset_prefix(judgement.digest)
     if not bucket_exists(aws, aws.bucket):
         return None
-    manifest = _read_manifest(objects.read_object(aws, aws.bucket, f"{prefix}/manifest.json"), digest)
+    manifest = _read_manifest(objects.read_object(aws, aws.bucket, f"{prefix}/manifest.json"), judgement.digest)
     if manifest is None:
         return None
     stored = objects.list_objects(aws, aws.bucket, f"{prefix}/")
@@ -80,17 +86,19 @@ def find_staged(aws: Aws, digest: str, source: LocatedSource) -> DatasetRef | No
         found = stored.get(f"{prefix}/{shard['key']}")
         if found is None or (found.size_bytes, found.etag) != (shard["size_bytes"], shard.get("md5")):
             return None
-    return _reference(aws.bucket, manifest, source)
+    return _reference(aws.bucket, manifest, source, judgement.findings)
 
 
 def _read_manifest(content: bytes | None, digest: str) -> dict[str, Any] | None:
     """Return the manifest if it has this digest and format; return None if it is missing or damaged."""
-    try:
-        manifest = json.loads(content or b"null")
-    except ValueError:
+    if content is None:
         return None
-    is_ours = isinstance(manifest, dict) and (manifest.get("format"), manifest.get("digest")) == (FORMAT, digest)
-    return manifest if is_ours else None
+    try:
+        manifest = unseal(content)
+    except Damaged as error:
+        say(f"WARNING: the manifest of dataset {digest[:12]} is not used, and it is staged anew: {error}")
+        return None
+    return manifest if (manifest.get("format"), manifest.get("digest")) == (FORMAT, digest) else None
 
 
 def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[DatasetRef, UploadSummary]:
@@ -103,7 +111,7 @@ def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[
         AwsFailed: S3 refused a call or did not answer, or an object was damaged during the upload.
     """
     bucket, prefix, settings = run.aws.bucket, dataset_prefix(judged.digest), run.settings
-    staged = find_staged(run.aws, judged.digest, judged.source)
+    staged = find_staged(run.aws, judged.judgement, judged.source)
     if staged is not None:
         run.ledger.adopt("s3-prefix", f"s3://{bucket}/{prefix}/")
         return staged, UploadSummary()
@@ -118,11 +126,11 @@ def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[
         uploader.send("images.jsonl", b"".join(image_rows(plans)), "application/jsonl")
         crash_point("manifest:before")
         manifest = _manifest(judged, shards)
-        data = json.dumps(manifest, indent=1).encode() + b"\n"
+        data = seal(manifest, indent=1)
         key = f"{prefix}/manifest.json"
         is_first = key not in stored  # of two processes that stage the same data, the second keeps the first's manifest
         objects.put_object(run.aws, bucket, key, data, content_type="application/json", only_if_new=is_first)
-    return _reference(bucket, manifest, judged.source), uploader.summary()
+    return _reference(bucket, manifest, judged.source, judged.findings), uploader.summary()
 
 
 def dataset_prefix(digest: str) -> str:
@@ -170,7 +178,7 @@ def _send_shards(
 
 
 def _manifest(judged: JudgedDataset, shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    source = {"name": judged.source.label, "url": judged.source.url, "ignored_files": judged.ignored}
+    source = {"name": judged.source.label, "url": judged.source.url, "ignored_files": judged.findings.ignored}
     return {
         "format": FORMAT,
         "digest": judged.digest,
@@ -178,13 +186,13 @@ def _manifest(judged: JudgedDataset, shards: Sequence[dict[str, Any]]) -> dict[s
         "classes": list(judged.classes),
         "counts": count_images(judged.classes, judged.labelled),
         "splits": {split: [shard for shard in shards if shard["key"].startswith(f"{split}/")] for split in SPLITS},
-        "quarantined": [asdict(item) for item in judged.quarantined],
-        "warnings": list(judged.warnings),
+        "quarantined": [asdict(item) for item in judged.findings.quarantined],
+        "warnings": list(judged.findings.warnings),
         "source": source,
     }
 
 
-def _reference(bucket: str, manifest: Mapping[str, Any], source: LocatedSource) -> DatasetRef:
+def _reference(bucket: str, manifest: Mapping[str, Any], source: LocatedSource, findings: Findings) -> DatasetRef:
     return DatasetRef(
         bucket=bucket,
         prefix=dataset_prefix(manifest["digest"]),
@@ -193,7 +201,9 @@ def _reference(bucket: str, manifest: Mapping[str, Any], source: LocatedSource) 
         classes=tuple(manifest["classes"]),
         counts=manifest["counts"],
         size_bytes=sum(shard["size_bytes"] for shards in manifest["splits"].values() for shard in shards),
-        quarantined=len(manifest["quarantined"]),
+        quarantined=len(findings.quarantined),
         source=source.label,
         shards={split: len(shards) for split, shards in manifest["splits"].items()},
+        warnings=findings.warnings,
+        left_out=findings.quarantined[:LEFT_OUT_KEPT],
     )

@@ -39,7 +39,7 @@ def main() -> None:
                 results = [[index, *_prepare(reader, entry, limits, spool)] for index, entry in chunk]
                 spool.flush()
             except OSError as error:  # the spool cannot be written, for example on a full disk; no image is at fault
-                _answer({"fatal": f"{spool.name} cannot be written: {error.strerror}"})
+                _answer({"errno": error.errno, "strerror": error.strerror})
                 raise
             _answer(results)
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from tasks.data.archive import Entry, Listing
 from tasks.data.image_judgement import ImageLimits
+from tasks.run.disk import disk_failure
 from tasks.run.errors import KennelError
 from tasks.run.progress import Progress, ProgressFactory
 
@@ -72,7 +73,8 @@ def decode_all(
     """Prepare the entries at the indices `wanted`, and return the results in the same order.
 
     Raises:
-        KennelError: a worker cannot start, or cannot write its spool (for example on a full disk).
+        KennelError: a worker cannot start.
+        DiskFailed: a worker cannot write its spool.
     """
     chunks: queue.SimpleQueue[Chunk] = queue.SimpleQueue()
     count = 0
@@ -197,8 +199,7 @@ class _WorkerSlot:
         self._worker = None
         worker.end()
         if isinstance(answer, dict):
-            why = "the staged images are stored there until they are uploaded"
-            raise KennelError("decode", str(answer["fatal"]), why, "free disk space")
+            raise _disk_error(answer, worker.spool)
         return None
 
     def _start(self) -> _Worker:
@@ -206,6 +207,14 @@ class _WorkerSlot:
         spool = self._spool_dir / f"{self._number:02d}-{self._started:04d}.spool"
         self._worker = _Worker(self._listing, self._limits, spool)
         return self._worker
+
+
+def _disk_error(answer: dict[str, Any], spool: Path) -> KennelError:
+    """Return the error of a worker that could not write its spool, as it described it."""
+    error = OSError(answer["errno"], answer["strerror"])
+    what = f"{spool} cannot be written: {error.strerror}"
+    why = "the staged images are stored there until they are uploaded"
+    return disk_failure(error, "decode", spool) or KennelError("decode", what, why, "run the same command again")
 
 
 def _result(fields: list[Any], spool: Path) -> Decoded | Rejected:

@@ -6,7 +6,6 @@ decompressed bytes is limited.
 
 from __future__ import annotations
 
-import json
 import math
 import tarfile
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 from tasks.run.errors import StageFailed
 from tasks.run.records import DatasetRef
+from tasks.run.sealed import unseal
 
 METRIC_NAMES = (
     "train_loss",
@@ -39,7 +39,7 @@ def read_meta(archive: Path, label: str) -> dict[str, Any]:
         StageFailed: the archive has no meta.json, or is damaged or hostile.
     """
     try:
-        return dict(json.loads(_member(archive, "meta.json")))
+        return unseal(_member(archive, "meta.json"))
     except (tarfile.TarError, OSError, EOFError, ValueError, TypeError) as error:
         why = f"{type(error).__name__}: {error}"
         raise StageFailed("trained model", f"{label} has no readable meta.json", why, "kennel logs") from error

@@ -7,7 +7,6 @@ warning is logged.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -16,11 +15,14 @@ from pathlib import Path
 from tasks.account.objects import list_objects
 from tasks.model.backbones import PACKAGED
 from tasks.model.code import REPOSITORY
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import DataRefused, SettingsRefused, StageFailed, WaitTimedOut, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.options import ModelOptions
 from tasks.run.progress import show_progress
+from tasks.run.record_store import write_atomically
 from tasks.run.records import WeightsRef
+from tasks.run.sealed import sha256_of
 from tasks.run.waiting import say
 
 FILE_NAME = "backbone.safetensors"
@@ -93,8 +95,7 @@ def upload_weights(run: Run, backbone: str, path: Path) -> WeightsRef:
     Raises:
         AwsFailed: S3 refused a call, or did not answer.
     """
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = sha256_of(path)
     bucket, prefix, size = run.aws.bucket, f"weights/{backbone}/{sha256[:16]}", path.stat().st_size
     key = f"{prefix}/{FILE_NAME}"
     there = list_objects(run.aws, bucket, f"{prefix}/").get(key)
@@ -109,9 +110,14 @@ def upload_weights(run: Run, backbone: str, path: Path) -> WeightsRef:
 
 
 def _export_packaged(backbone: str, path: Path) -> Path:
-    if path.is_file():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Return the exported weights, whose sha256 lies beside them; weights that it does not fit are exported anew."""
+    digest = path.with_suffix(".sha256")
+    if path.is_file() and digest.is_file():
+        if sha256_of(path) == digest.read_text().strip():
+            return path
+        say(f"WARNING: {path} is damaged, and it is exported anew")
+    with disk_boundary("weights", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     command = [sys.executable, "-c", _EXPORT, backbone, str(part.resolve())]
     say(f"weights: exporting the ImageNet weights of {backbone} from an installed package")
@@ -124,5 +130,7 @@ def _export_packaged(backbone: str, path: Path) -> Path:
         raise WaitTimedOut("weights", f"exporting {backbone}", why, "run the same command again") from error
     if done.returncode != 0:
         raise StageFailed("weights", f"exporting {backbone} failed", done.stderr[-1500:], "make setup")
+    digest.unlink(missing_ok=True)
     part.replace(path)
+    write_atomically(digest, f"{sha256_of(path)}\n".encode())
     return path

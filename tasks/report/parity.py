@@ -11,13 +11,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.data.download import sha256_of
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.progress import show_progress
 from tasks.run.record_store import Record
 from tasks.run.records import InstanceModel, TrainedModel, TrainingResult
+from tasks.run.sealed import sha256_of
 from tasks.run.waiting import say
 
 STAGE = "parity"

@@ -17,12 +17,16 @@ import botocore.session
 from botocore.config import Config
 
 from tasks.run import naming
-from tasks.run.errors import TargetRefused, Unreachable, aws_boundary
+from tasks.run.errors import AwsFailed, TargetRefused, Unreachable, aws_boundary
 from tasks.run.logical_aws import AGAIN, LogicalAws, identify
 from tasks.run.settings import Settings
 
 INVOKE_TIMEOUT_SECONDS = 70.0
 """SageMaker gives a container 60 s to answer; botocore's default timeout of 60 s would end at the same moment."""
+
+GET_KEYS = 'eval "$(kennel up)", or eval "$(python -m localaws env --home FOLDER)" for a server that you started'
+_FOREIGN_KEY = frozenset({"InvalidClientTokenId", "SignatureDoesNotMatch"})
+"""What STS answers to a key that the server did not issue, and to the key of one server with another's secret."""
 
 _LONG_CALLS = frozenset({"sagemaker-runtime", "lambda"})
 _HOME_REGIONS = {"pricing": "us-east-1"}
@@ -154,17 +158,26 @@ class Aws:
         if self._session is None:
             core = botocore.session.get_session()
             core.register_component("data_loader", _loader())
+            _require_profile(core)
             self._session = boto3.session.Session(botocore_session=core, region_name=self.region, **self._credentials())
         return self._session
 
     def _credentials(self) -> dict[str, str]:
-        """Return dummy credentials for the embedded AWS, and none for real AWS, where boto3's own chain finds them."""
+        """Return the embedded AWS's key from the environment, and none for real AWS, where boto3's own chain finds one.
+
+        Raises:
+            TargetRefused: the environment names the embedded AWS and has no key of it.
+        """
         if self.target.has_profile_credentials:
             return {}
-        return {
-            "aws_access_key_id": os.environ.get("AWS_ACCESS_KEY_ID") or "local",
-            "aws_secret_access_key": os.environ.get("AWS_SECRET_ACCESS_KEY") or "local",
-        }
+        key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+        if not key or not secret:
+            raise self._no_key("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set")
+        return {"aws_access_key_id": key, "aws_secret_access_key": secret}
+
+    def _no_key(self, what: str) -> TargetRefused:
+        why = f"the embedded AWS at {self.endpoint} answers only requests that are signed with a key of its own"
+        return TargetRefused("target", what, why, GET_KEYS)
 
     def _config(self, service: str) -> Config:
         read = self.settings.read_timeout_seconds
@@ -177,13 +190,35 @@ class Aws:
         )
 
     def _ask_account(self) -> str:
-        with aws_boundary(f"account at {self.endpoint}", self.target.start_command):
-            account = str(self.client("sts").get_caller_identity()["Account"])
+        try:
+            with aws_boundary(f"account at {self.endpoint}", self.target.start_command):
+                account = str(self.client("sts").get_caller_identity()["Account"])
+        except AwsFailed as failed:
+            if self.target.has_profile_credentials or failed.code not in _FOREIGN_KEY or "expired" in failed.why:
+                raise
+            raise self._no_key("AWS_ACCESS_KEY_ID is not a key of this server") from failed
         named = self.settings.account_id
         if named is not None and named != account:
             why = f"the credentials in use belong to account {account}"
             raise TargetRefused("target", f"KENNEL_ACCOUNT_ID={named}", why, f"export KENNEL_ACCOUNT_ID={account}")
         return account
+
+
+def _require_profile(session: Any) -> None:
+    """Check that the profile that the user named exists.
+
+    Raises:
+        TargetRefused: it does not; the error names the files in which it was looked for.
+    """
+    variables = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE")
+    named = session.get_config_variable("profile")
+    if named is None or named in session.available_profiles:
+        return
+    variable = next((name for name in variables if os.environ.get(name) == named), variables[1])
+    files = " and ".join(str(session.get_config_variable(name)) for name in ("config_file", "credentials_file"))
+    known = ", ".join(sorted(session.available_profiles)) or "none"
+    why = f"there is no such profile in {files}; known: {known}"
+    raise TargetRefused("target", f"{variable}={named}", why, f"unset {variable}, or aws configure --profile {named}")
 
 
 def _pinned_session_class() -> Any:

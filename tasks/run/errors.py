@@ -23,7 +23,9 @@
     │       ├── LoginRefused        9   the server refuses this user or key, or the key cannot be used
     │       ├── ConnectionLost      9   no connection could be made, or it was closed or stopped responding
     │       └── CommandFailed       9   a command ended with a status other than 0, or by a signal
-    └── TeardownIncomplete          10  a resource of ours still exists
+    ├── TeardownIncomplete          10  a resource of ours still exists
+    ├── DiskFailed                  14  a file cannot be written: the disk is full or read-only, or the folder refuses
+    └── Unexpected                  1   something was raised that is none of these: a defect
 
 Every error says where it happened, what happened, why that stops the work, and which command to run next.
 """
@@ -183,6 +185,23 @@ class TeardownIncomplete(KennelError):
     """A resource of ours still exists."""
 
     exit_code = 10
+
+
+class Unexpected(KennelError):
+    """Something was raised that no part of kennel foresaw; its cause is the original."""
+
+
+def unexpected(error: Exception, where: str) -> Unexpected:
+    """Return the `Unexpected` for an error that is no `KennelError`; the caller raises it `from` the original."""
+    what = f"{type(error).__name__}: {error}".removesuffix(": ")
+    why = "kennel did not foresee this: it is a defect, or this machine lacks something"
+    return Unexpected(where, what, why, "run the same command again; if it fails again, report it")
+
+
+class DiskFailed(KennelError):
+    """A file of this machine cannot be written: the disk is full or read-only, or its folder refuses this user."""
+
+    exit_code = 14
 
 
 _NOT_FOUND = {

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tasks.run import ledger_file
+from tasks.run.ending import refuse_when_ending
 from tasks.run.errors import LedgerRefused
 from tasks.run.ledger_file import FILE_NAME, FORMAT, Entry, Fault
 from tasks.run.logical_aws import LogicalAws, is_lost
@@ -140,7 +141,11 @@ class Ledger:
         """Write the row, run the block, which makes the create call, and add the identifier that the block sets.
 
         If the block raises, the row becomes "uncertain", because the resource may exist anyway.
+
+        Raises:
+            StageFailed: this process was interrupted and only cleans up.
         """
+        refuse_when_ending(kind, name)
         self.record(kind, name, "intended")
         crash_point(f"{kind}:before")
         creation = Creation(kind, name)

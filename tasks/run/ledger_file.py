@@ -83,7 +83,7 @@ def append(path: Path, content: dict[str, Any]) -> None:
     Raises:
         OSError: the line could not be written; the file is as it was.
     """
-    body = json.dumps(content, ensure_ascii=False)[:-1].encode(errors="backslashreplace")
+    body = json.dumps(content)[:-1].encode()
     with _locked(path) as descriptor:
         before = _completed(descriptor)
         digest = _digest(_last_digest(before), body)

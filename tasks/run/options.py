@@ -18,7 +18,7 @@ from tasks.run.records import Hyperparameters
 
 InstanceType = Annotated[str, StringConstraints(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 Ec2Type = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9]+$")]
-AllowedHost = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.\-\[\]:*]{1,255}$")]
+AllowedHost = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9.\-]{1,253}|\[[0-9A-Fa-f:]{2,39}\]):\d{1,5}$")]
 MOST_INSTANCES = 20
 Ec2Instances = Annotated[int, Field(ge=0, le=MOST_INSTANCES)]
 
@@ -103,8 +103,8 @@ class DeployOptions(Options):
     allowed_hosts: Annotated[
         tuple[AllowedHost, ...],
         Field(
-            description="host:port that the function may fetch from though it is not public; default on the embedded "
-            "AWS: any port of loopback, on real AWS: none."
+            description="A host:port that the function may fetch from although it is on loopback or its port is no "
+            "default port; without it, only public web servers."
         ),
     ] = ()
 

@@ -1,7 +1,7 @@
 """Write records to JSON files and read them back, one file for each kind of record.
 
-Files are written atomically. A record class says in its class statement which file it is stored in, what messages call
-it, and which flow writes it.
+Files are written atomically and carry their checksum (`tasks.run.sealed`). A record class says in its class statement
+which file it is stored in, what messages call it, and which flow writes it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import LedgerRefused, SettingsRefused
+from tasks.run.sealed import seal, unseal
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,14 @@ def record_path(folder: Path, kind: type[Record], /, **fields: object) -> Path:
 
 
 def save_record(folder: Path, record: Record) -> Path:
-    """Write a record to its file in a folder, atomically and with mode 0600, and return the path."""
+    """Write a record to its file in a folder, atomically and with mode 0600, and return the path.
+
+    Raises:
+        DiskFailed: the file cannot be written.
+    """
     content = {"record": record.stored_as, **dataclasses.asdict(record)}
     path = record_path(folder, type(record), **vars(record))
-    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+    write_atomically(path, seal(content, indent=2))
     return path
 
 
@@ -66,15 +73,15 @@ def load_record(folder: Path, kind: type[AnyRecord], /, **fields: object) -> Any
     without conversion, except that an integer is accepted for a float.
 
     Raises:
-        LedgerRefused: the file is not JSON or holds another kind of record, or a field is missing, unknown or of the
-            wrong type.
+        LedgerRefused: the file is damaged, not JSON or holds another kind of record, or a field is missing, unknown or
+            of the wrong type.
     """
     path = record_path(folder, kind, **fields)
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_bytes())
-        if not isinstance(content, dict) or content.pop("record", None) != kind.stored_as:
+        content = unseal(path.read_bytes())
+        if content.pop("record", None) != kind.stored_as:
             raise ValueError(f"it is not the record of a {kind.stored_as}")
         return _adapter(kind).validate_json(json.dumps(content), strict=True, extra="forbid")
     except ValidationError as error:
@@ -91,8 +98,17 @@ def forget_record(folder: Path, kind: type[Record], /, **fields: object) -> None
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file atomically, with mode 0600: write a temporary file, fsync it, rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Replace a file atomically, with mode 0600: write a temporary file, fsync it, rename it.
+
+    Raises:
+        DiskFailed: the disk is full or read-only, or the folder refuses this user; the file stays as it was.
+    """
+    with disk_boundary("disk", path, len(content)):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _replace(path, content)
+
+
+def _replace(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -102,7 +118,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only disk there is none
+            temporary.unlink()
 
 
 _adapters: dict[str, TypeAdapter[Any]] = {}

@@ -18,9 +18,21 @@ Number = int | float
 """A count or a measurement, for fields that hold either; a count is stored and printed as an integer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A file that is left out, and the reason."""
+
+    name: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class DatasetRef(Record, file="stage_data.json", called="staged dataset", made_by="stage_data"):
-    """A staged dataset: s3://{bucket}/{prefix}/{train,validation,test}/shard-*.tar and manifest.json, written last."""
+    """A staged dataset: s3://{bucket}/{prefix}/{train,validation,test}/shard-*.tar and manifest.json, written last.
+
+    `quarantined`, `left_out` (its first files, with reasons) and `warnings` are the findings in this run's source. The
+    manifest has those of the source that was staged first, which may have been another one with the same images.
+    """
 
     bucket: str
     prefix: str
@@ -32,6 +44,8 @@ class DatasetRef(Record, file="stage_data.json", called="staged dataset", made_b
     quarantined: int
     source: str
     shards: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    left_out: tuple[Quarantined, ...] = ()
 
     @property
     def resources(self) -> tuple[tuple[str, str], ...]:

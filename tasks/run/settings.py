@@ -49,6 +49,7 @@ LOCAL_HEALTH_PATH = "/_localaws/health"
 LOCAL_PULSE_PATH = "/_localaws/pulse"
 LOCAL_SPARES_PATHS = ("/_localaws/spares", "/_localaws/function-spares")
 
+DEFAULT_HOME = Path(".kennel")
 PREFIX = "KENNEL_"
 READ_ELSEWHERE = ("KENNEL_CRASH_AT", "KENNEL_GIT_COMMIT")
 """Environment variables with the prefix that are not settings; other modules read them."""
@@ -74,8 +75,6 @@ class Target(BaseModel):
 
     On real AWS the default data is the reference dataset, and the user must state the traffic.
     """
-    allowed_hosts: tuple[str, ...]
-    """The private `host:port` addresses that a function may fetch from if the user names none."""
     instance_poll_seconds: float = Field(gt=0.0, le=60.0)
     """The interval at which an endpoint's number of instances is read while the start of an instance is timed."""
     metric_poll_seconds: float = Field(gt=0.0, le=60.0)
@@ -90,7 +89,6 @@ EMBEDDED_AWS = Target(
     has_profile_credentials=False,
     runs_on_this_machine=True,
     has_sample=True,
-    allowed_hosts=("127.0.0.1:*", "localhost:*"),
     instance_poll_seconds=0.05,
     metric_poll_seconds=0.2,
     metric_delay_seconds=15.0,
@@ -101,7 +99,6 @@ REAL_AWS = Target(
     has_profile_credentials=True,
     runs_on_this_machine=False,
     has_sample=False,
-    allowed_hosts=(),
     instance_poll_seconds=2.0,
     metric_poll_seconds=5.0,
     metric_delay_seconds=240.0,
@@ -117,8 +114,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True)
 
-    home: Path = Path(".kennel")
-    runs: Path = Path("runs")
+    home: Path = Field(default_factory=lambda: find_home(Path.cwd()))
+    runs: Path = Field(default_factory=lambda values: values["home"].parent / "runs")
     region: Region = Field(
         default="us-east-1",
         validation_alias=AliasChoices("KENNEL_REGION", "AWS_REGION", "AWS_DEFAULT_REGION", "region"),
@@ -213,6 +210,24 @@ class Settings(BaseSettings):
     def bucket_for(self, account_id: str) -> str:
         """Return the name of the bucket for datasets, weights and models."""
         return self.bucket or naming.bucket_name(account_id, self.region)
+
+
+def find_home(folder: Path) -> Path:
+    """Return the home of a folder: its own, else the nearest one above it, as git finds its repositories.
+
+    A home above has to be on the same file system and belong to this user, because what lies in it is trusted.
+    Without one it is `.kennel` in the folder itself.
+    """
+    if (folder / DEFAULT_HOME).is_dir():
+        return DEFAULT_HOME
+    device = folder.stat().st_dev
+    for above in folder.parents:
+        home = above / DEFAULT_HOME
+        if above.stat().st_dev != device:
+            break
+        if home.is_dir() and home.stat().st_uid == os.geteuid():
+            return home
+    return DEFAULT_HOME
 
 
 def is_loopback(url: str) -> bool:

@@ -15,11 +15,11 @@ from typing import TypeVar
 from botocore.exceptions import ClientError
 
 from tasks.run.errors import WaitTimedOut, error_code
+from tasks.run.progress import LOGGER
 
 Found = TypeVar("Found")
 Say = Callable[[str], None]
 
-LOGGER = logging.getLogger("kennel")
 LOGGER.setLevel(logging.DEBUG)  # Prefect adds a handler to an extra logger but no level, so INFO would be dropped
 SILENCE_SECONDS = 8.0
 ROLE_PROPAGATION_SECONDS = 90.0

@@ -6,7 +6,6 @@ are complete. The model is downloaded once, and its metadata is read from the do
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,9 +16,11 @@ from tasks.account.logs import LogFollower, LogLine
 from tasks.account.objects import fetch_object
 from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.errors import KennelError
+from tasks.run.escaping import code_span, markdown_link
 from tasks.run.handle import Run, RunFolder
 from tasks.run.record_store import Record, write_atomically
 from tasks.run.records import TrainedModel
+from tasks.run.sealed import sha256_of
 from tasks.run.waiting import say
 from tasks.sagemaker.job import TrainingPlan
 from tasks.sagemaker.result import read_result, reported_metrics
@@ -54,13 +55,16 @@ class DownloadedTraining(
 
 
 def load_download(run: RunFolder) -> DownloadedTraining | None:
-    """Return the record of a run's downloaded training, or None when there is none or the model file is incomplete.
+    """Return the record of a run's downloaded training, or None when there is none or the model file is not whole.
 
     Raises:
         LedgerRefused: the record cannot be read.
     """
     found, archive = run.find(DownloadedTraining), run.folder / FOLDER / MODEL
     if found is None or not archive.is_file() or archive.stat().st_size != found.model_bytes:
+        return None
+    if sha256_of(archive) != found.model_sha256:
+        say(f"WARNING: {archive} is damaged: its sha256 is not the one in {DownloadedTraining.file}")
         return None
     return found
 
@@ -75,10 +79,12 @@ def download_markdown(run: RunFolder) -> list[str]:
     if found is None:
         return []
     model, log, metrics = FOLDER / MODEL, FOLDER / LOG, DownloadedTraining.file
-    lines = [f"- [{model}]({model}): {found.model_bytes / 1e6:.1f} MB, sha256 `{found.model_sha256}`"]
+    size = f"{found.model_bytes / 1e6:.1f} MB, sha256 {code_span(found.model_sha256)}"
+    files = {str(model): size}
     if found.log_lines is not None:
-        lines.append(f"- [{log}]({log}): the log of all hosts, {found.log_lines:,} lines")
-    return ["These files are beside this report:", "", *lines, f"- [{metrics}]({metrics}): the metrics", ""]
+        files[str(log)] = f"the log of all hosts, {found.log_lines:,} lines"
+    lines = [f"- {markdown_link(path, path)}: {text}" for path, text in (files | {metrics: "the metrics"}).items()]
+    return ["These files are beside this report:", "", *lines, ""]
 
 
 def is_downloaded(run: RunFolder, description: Mapping[str, Any]) -> bool:
@@ -109,14 +115,12 @@ def download_result(run: Run, plan: TrainingPlan, description: Mapping[str, Any]
         fetched.replace(folder / MODEL)
     finally:
         fetched.unlink(missing_ok=True)
-    with (folder / MODEL).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     record = DownloadedTraining(
         job_name=model.job_name,
         job_created=_created(description),
         model_uri=uri,
         model_etag=etag,
-        model_sha256=digest,
+        model_sha256=sha256_of(folder / MODEL),
         model_bytes=(folder / MODEL).stat().st_size,
         metrics=model.metrics,
         reported=reported_metrics(description),
@@ -135,7 +139,10 @@ def download_log(run: Run, job_name: str) -> int | None:
     """
     try:
         lines = LogFollower(run.aws, TRAINING_LOG_GROUP, f"{job_name}/").poll()
-        write_atomically(run.folder / FOLDER / LOG, "".join(f"{_log_text(line)}\n" for line in lines).encode())
+        write_atomically(
+            run.folder / FOLDER / LOG,
+            "".join(f"{_log_text(line)}\n" for line in lines).encode(errors="backslashreplace"),
+        )
     except KennelError as error:
         say(f"the training log could not be downloaded: {error.what}: {error.why}")
         return None

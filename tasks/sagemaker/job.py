@@ -68,6 +68,7 @@ class TrainingPlan(TrainingInputs):
     def environment(self) -> dict[str, str]:
         """The variables that the container gets besides SageMaker's own."""
         variables = {"PYTHONPATH": CODE_FOLDER, SPEC_VARIABLE: self.spec_digest}
+        variables |= {} if self.weights is None else {"KENNEL_WEIGHTS_SHA256": self.weights.sha256}
         return variables | ({"KENNEL_GIT_COMMIT": self.git_commit} if self.git_commit else {})
 
     def uri(self, folder: str) -> str:

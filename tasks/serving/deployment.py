@@ -72,7 +72,7 @@ def deploy_function(
         role_arn=ensure_role(run, role),
         zip_path=zip_path,
         zip_sha256=zip_sha256,
-        allowed_hosts=deploy.allowed_hosts or run.aws.target.allowed_hosts,
+        allowed_hosts=deploy.allowed_hosts,
     )
     function = ensure_function(run, plan)
     say(f"function {function.name}: the alias {function.alias} points to version {function.version}")

@@ -22,6 +22,7 @@ from tasks.run.handle import Run
 from tasks.run.ledger import Ledger, LedgerHeader, LedgerRow, crash_point, inspect_ledger
 from tasks.run.ledger_file import FILE_NAME
 from tasks.run.logical_aws import is_lost
+from tasks.run.waiting import Say, say
 from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.ec2 import delete_private_keys
 from tasks.teardown.kinds import Kind
@@ -29,8 +30,6 @@ from tasks.teardown.models import NO_COPIES, ModelCopies, keep_models
 from tasks.teardown.plan import Claim, Plan, Removal, Scope, make_plan, plan_text
 from tasks.teardown.rebuild import rebuild_if_damaged
 from tasks.teardown.search import AGAIN, WHERE, find_resources
-
-Say = Callable[[str], None]
 
 NEEDED_BY = {
     "training-job": ("role",),
@@ -121,7 +120,7 @@ def execute(
     plan: Plan,
     run_id: str | None,
     *,
-    say: Say = print,
+    say: Say = say,
     kinds: Mapping[str, Kind] = KINDS,
     models: ModelCopies = NO_COPIES,
 ) -> TeardownReport:
@@ -153,7 +152,7 @@ def execute(
 
 
 def tear_down(
-    aws: Aws, run_id: str | None, *, yes: bool, say: Say = print, ask: Callable[[str], str] = input
+    aws: Aws, run_id: str | None, *, yes: bool, say: Say = say, ask: Callable[[str], str] = input
 ) -> TeardownReport:
     """Do a whole teardown: plan, show, confirm, copy the models to this machine, remove, verify.
 

@@ -1,12 +1,14 @@
 """The output and exit code of commands that have nothing to run."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tasks.run.ledger import Ledger
 from tests.kennel.interface import differences
-from tests.kennel.shell import Terminal, children_cpu_seconds
+from tests.kennel.shell import ROOT, Terminal, children_cpu_seconds
 
 
 @pytest.fixture
@@ -121,7 +123,7 @@ def test_status_says_what_was_lost_with_an_embedded_aws_that_has_ended(terminal:
         (("run", "--ec2-instances", "21"), "--ec2-instances 21", "at least 0 and at most 20"),
         (("run", "--learning-rate", "0"), "--learning-rate 0", "more than 0 and at most 10"),
         (("run", "--endpoint-instance-type", "m5.large"), "--endpoint-instance-type m5.large", "match pattern '^ml"),
-        (("run", "--allow-host", "a/b"), "--allow-host a/b", "match pattern"),
+        (("run", "--allow-host", "localhost:*"), "--allow-host localhost:*", "match pattern"),
         (("run", "--run-id", "A"), "--run-id A", "match pattern"),
         (("train-ec2", "--instances", "0"), "--instances 0", "at least 1 and at most 20"),
         (("loadtest", "r", "--mode", "sideways"), "--mode sideways", "'steady' or 'checked'"),
@@ -136,3 +138,36 @@ def test_a_flag_out_of_bounds_is_named_with_what_is_allowed_before_anything_is_s
     assert why in error["why"]
     assert error["next"] == f"kennel {arguments[0]} --help"
     assert not terminal.home.exists()
+
+
+def test_a_defect_is_one_message_with_the_file_that_has_its_traceback(terminal: Terminal) -> None:
+    (terminal.home / "processes" / "prefect.json").mkdir(parents=True)  # no file can be read there
+    done = terminal.kennel("status", "--json")
+    error = done.answer["error"]
+    assert (done.code, error["kind"]) == (1, "Unexpected"), done.err
+    assert "IsADirectoryError" in error["what"]
+    assert "Traceback" not in done.err
+    (path,) = (terminal.home / "logs").glob("error-*.txt")
+    assert str(path) in error["why"]
+    assert "Traceback" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_reader_that_has_ended_is_no_error(terminal: Terminal) -> None:
+    command = f"{sys.executable} -m kennel status; echo $? >&2"
+    shell = ["bash", "-c", f"({command}) | true"]
+    done = subprocess.run(shell, cwd=ROOT, env=terminal.environment, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+    assert done.stderr.splitlines()[-1] in {"0", "141"}
+
+
+def test_the_home_is_found_in_a_folder_above_and_said(tmp_path: Path) -> None:
+    here = Terminal(tmp_path / "home", tmp_path / "runs").environment
+    environment = {name: value for name, value in here.items() if not name.startswith("KENNEL_")}
+    deep = tmp_path / "project" / "notebooks"
+    deep.mkdir(parents=True)
+    (tmp_path / "project" / ".kennel").mkdir()
+    command = [sys.executable, "-m", "kennel", "status"]
+    done = subprocess.run(command, cwd=deep, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert f"home: {tmp_path / 'project' / '.kennel'} (found in a folder above" in " ".join(done.stderr.split())
+    assert str(tmp_path / "project" / "runs") in " ".join(done.stderr.split())

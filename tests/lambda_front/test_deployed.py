@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import RunningLocalAws
 from tests.lambda_front.conftest import CLASSIFY
 from tests.lambda_front.scripted_server import answer, scripted
 from tests.localaws.functions.functions_kit import Functions
@@ -25,11 +26,17 @@ def functions(localaws: Any) -> Functions:
     return Functions.of(localaws)
 
 
-def test_the_deployed_function_answers_with_the_right_status_codes(functions: Functions) -> None:
-    def photos(request: bytes, _number: int) -> list[bytes]:
-        is_photo = b"photo.jpg" in request.partition(b"\r\n")[0]
-        return [answer("200 OK", b"\xff\xd8\xff" + bytes(99) if is_photo else b"just text")]
+def told(reply: Any) -> tuple[int, str]:
+    assert reply.get("FunctionError") is None
+    return reply["Payload"]["statusCode"], json.loads(reply["Payload"]["body"])["error"]["code"]
 
+
+def photos(request: bytes, _number: int) -> list[bytes]:
+    is_photo = b"photo.jpg" in request.partition(b"\r\n")[0]
+    return [answer("200 OK", b"\xff\xd8\xff" + bytes(99) if is_photo else b"just text")]
+
+
+def test_the_deployed_function_answers_with_the_right_status_codes(functions: Functions) -> None:
     with scripted(photos) as server:
         variables = {"ENDPOINT_NAME": "no-such-endpoint", "ALLOWED_HOSTS": server.netloc}
         name = functions.make(Code={"ZipFile": folder_zipped()}, Environment={"Variables": variables})
@@ -41,11 +48,7 @@ def test_the_deployed_function_answers_with_the_right_status_codes(functions: Fu
             {"nothing": 1},
         ]
         replies = [functions.invoke(name, event) for event in events]
-    assert [reply.get("FunctionError") for reply in replies] == [None] * 5
-    told = [
-        (reply["Payload"]["statusCode"], json.loads(reply["Payload"]["body"])["error"]["code"]) for reply in replies
-    ]
-    assert told == [
+    assert [told(reply) for reply in replies] == [
         (503, "EndpointMissing"),
         (415, "UnsupportedImage"),
         (400, "UrlNotAllowed"),
@@ -53,3 +56,16 @@ def test_the_deployed_function_answers_with_the_right_status_codes(functions: Fu
         (400, "BadRequest"),
     ]
     assert replies[0]["Payload"]["headers"] == {"Content-Type": "application/json", "Retry-After": "30"}
+
+
+def test_the_deployed_function_fetches_from_no_port_of_localaws_and_from_loopback_only_what_is_named(
+    functions: Functions, localaws: RunningLocalAws
+) -> None:
+    with scripted(photos) as named, scripted(photos) as other:
+        urls = [named.url(), other.url(), f"{localaws.url}/photo.jpg", "http://localhost/photo.jpg"]
+        for allowed, fetched in (("", 0), (named.netloc, 1), (f"127.0.0.1:*,{named.netloc}", 1)):
+            variables = {"ENDPOINT_NAME": "no-such-endpoint", "ALLOWED_HOSTS": allowed}
+            name = functions.make(Code={"ZipFile": folder_zipped()}, Environment={"Variables": variables})
+            codes = [told(functions.invoke(name, {"url": url}))[0] for url in urls]
+            assert codes == [503] * fetched + [400] * (len(urls) - fetched)
+        assert (named.connections, other.connections) == (2, 0)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import RunningLocalAws, client_environment, start_server, wait_for_url
+from tests.keys import bearer
 
 SCALE = 120
 
@@ -37,7 +38,8 @@ class ScaledServer:
     def ask(self, path: str, body: Any = None) -> Any:
         """GET, or POST `body` as JSON, from one of localaws's own paths."""
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(self.localaws.url + path, data), timeout=10) as answer:
+        request = urllib.request.Request(self.localaws.url + path, data, dict(bearer()))
+        with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read())
 
     def sums(

@@ -1,5 +1,6 @@
 """Tests of the epoch loop on small random embeddings: early stopping, best weights, divergence, resuming."""
 
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -68,7 +69,7 @@ class Trial:
 def test_an_interrupted_fit_resumes_to_exactly_the_same_head(tmp_path: Path) -> None:
     whole = Trial()
     whole.run()
-    with pytest.raises(Interrupted, match=r"stopped by SIGTERM after epoch 5; the checkpoint is .*head\.safetensors"):
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM after epoch 5; the checkpoint is .*head\.checkpoint"):
         Trial(folder=tmp_path, interrupt_after=5).run()
 
     resumed = Trial(folder=tmp_path)
@@ -90,12 +91,13 @@ def test_a_checkpoint_of_other_hyperparameters_is_not_used(tmp_path: Path) -> No
     assert other.lines[0].startswith("epoch=1 ")
 
 
-def test_a_damaged_checkpoint_is_ignored(tmp_path: Path) -> None:
-    (tmp_path / "head.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
+def test_a_damaged_checkpoint_is_not_used_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "head.checkpoint").write_bytes(b"\x10\0\0\0\0\0\0\0{")
 
     trial = Trial(folder=tmp_path)
 
     assert trial.run().epochs == 12
+    assert re.match(r"WARNING: the checkpoint .*head\.checkpoint is not used, and the fit starts", trial.lines[0])
 
 
 def test_a_failed_checkpoint_write_is_a_warning_and_training_continues(tmp_path: Path) -> None:

@@ -66,6 +66,8 @@ class ModelServer:
         if self._inside >= self._limit:
             raise Refused(503, "ServiceUnavailable", f"{self._inside} requests are already being served or waiting")
         headers = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
+        if "origin" in headers:  # browsers send it with every POST, and the endpoint's router never
+            raise Refused(403, "Forbidden", "a web page may not ask this server")
         accept = headers.get("accept", "*/*")
         if accept == "*/*":
             accept = self._default_accept

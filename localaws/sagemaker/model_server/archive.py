@@ -24,9 +24,20 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_UNPACKED_BYTES) 
     allowed = min(max_bytes, max(RATIO_FREE_BYTES, archive.stat().st_size * MAX_RATIO))
     try:
         with tarfile.open(archive, "r:*") as tar:
-            return _extract(tar, folder, allowed)
+            unpacked = _extract(tar, folder, allowed)
+            _read_to_its_end(tar, allowed)
+            return unpacked
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise ArchiveRefused(f"{type(error).__name__}: {error}") from error
+
+
+def _read_to_its_end(tar: tarfile.TarFile, allowed: int) -> None:
+    """Read what follows the tar's last member: gzip's checksum comes last, and only a reader of all checks it."""
+    passed = 0
+    while tar.fileobj is not None and (piece := tar.fileobj.read(1 << 16)):
+        passed += len(piece)
+        if passed > allowed:
+            raise ArchiveRefused(f"more than {allowed:,} bytes follow its last member")
 
 
 def _extract(tar: tarfile.TarFile, folder: Path, allowed: int) -> int:

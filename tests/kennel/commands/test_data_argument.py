@@ -48,7 +48,12 @@ def test_an_empty_folder(terminal: Terminal, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("url", "why"),
-    [("ftp://host/x.zip", "kennel fetches http and https URLs only, not ftp://"), ("https:///x.zip", "no host")],
+    [
+        ("ftp://host/x.zip", "kennel fetches http and https URLs only, not ftp://"),
+        ("https:///x.zip", "no host"),
+        ("http://[::1/x.zip", "it is not a URL"),
+        ("http://host:port/x.zip", "it is not a URL"),
+    ],
 )
 def test_a_url_that_cannot_be_fetched(terminal: Terminal, url: str, why: str) -> None:
     refused(terminal, url, why)

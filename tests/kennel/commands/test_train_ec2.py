@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
 from tests.kennel.shell import ROOT, Finished, Terminal
+from tests.keys import bearer, for_boto3
 from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -26,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 RUN = "ec2-colours"
 QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "1")
 LONG = ("--backbone", "efficientnet_lite0", "--epochs", "1000", "--views", "64")
-KEYS = {"aws_access_key_id": "localaws", "aws_secret_access_key": "localaws"}
+KEYS = for_boto3()
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,8 @@ def test_a_spot_instance_that_is_taken_back_goes_on_elsewhere(
     with start(terminal, photos, run_id, *options, "--json") as process:
         wait_until(lambda: has_begun(terminal, run_id) or process.poll() is not None, "the supervisor", seconds=90)
         taken = alive(ec2, run_id)[0]
-        request = urllib.request.Request(f"{calls.url}/_localaws/instances/{taken}/interrupt", method="POST")
+        url = f"{calls.url}/_localaws/instances/{taken}/interrupt"
+        request = urllib.request.Request(url, method="POST", headers=dict(bearer()))
         urllib.request.urlopen(request, timeout=10).close()
         out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import urllib.request
 from pathlib import Path
@@ -18,7 +19,7 @@ OPTIONS = ("--time-scale", "60", "--capacity", "ml.m5.large=4:40ms", "--instance
 
 
 def exported(text: str) -> dict[str, str]:
-    return dict(line.removeprefix("export ").split("=", 1) for line in text.splitlines())
+    return dict(shlex.split(line)[1].split("=", 1) for line in text.splitlines())
 
 
 def answer(url: str) -> Any:

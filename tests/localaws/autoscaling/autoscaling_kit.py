@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from botocore.awsrequest import AWSRequest
+
+from tests.keys import signed
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench
 from tests.localaws.scaled_server import ScaledServer, moment
 from tests.polling import wait_until
 
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
-SIGNATURE = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=0"
 OWN_METRIC = {"Namespace": "scaling", "MetricName": "Load", "Statistic": "Average"}
 
 
@@ -150,8 +152,9 @@ def requests(server: ScaledServer, endpoint: str, *, clients: int, per_second: f
 
 def invoke_once(connection: http.client.HTTPConnection, endpoint: str) -> int:
     """Return the status of one InvokeEndpoint, without an SDK's cost."""
-    headers = {"Content-Type": "application/octet-stream", "Authorization": SIGNATURE}
-    connection.request("POST", f"/endpoints/{endpoint}/invocations", b"x", headers)
+    url = f"http://{connection.host}:{connection.port}/endpoints/{endpoint}/invocations"
+    request = AWSRequest("POST", url, {"Content-Type": "application/octet-stream"}, b"x")
+    connection.request("POST", urlsplit(url).path, b"x", signed(request, "sagemaker"))
     answer = connection.getresponse()
     answer.read()
     return answer.status

@@ -13,6 +13,7 @@ import paramiko
 from botocore.exceptions import ClientError
 
 from tests.conftest import RunningLocalAws
+from tests.keys import bearer
 from tests.localaws.ec2.ssh_client import banner, connected
 from tests.polling import wait_until
 
@@ -113,7 +114,7 @@ class Ec2Room:
 
     def post(self, path: str) -> tuple[int, dict[str, Any]]:
         """Call one of localaws's own routes; return the status and the answer."""
-        request = urllib.request.Request(f"{self.server.url}/_localaws/{path}", method="POST")
+        request = urllib.request.Request(f"{self.server.url}/_localaws/{path}", method="POST", headers=dict(bearer()))
         try:
             with urllib.request.urlopen(request, timeout=10) as reply:
                 return reply.status, json.loads(reply.read())

@@ -18,6 +18,7 @@ from tasks.run.records import InstanceRef
 from tasks.run.waiting import Waiting
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls, Fault, ec2_error
+from tests.keys import bearer
 from tests.tasks.ec2.instances import living, planned, states
 
 NO_CAPACITY = ec2_error("InsufficientInstanceCapacity", "There is none.", 500)
@@ -25,7 +26,8 @@ NO_CAPACITY = ec2_error("InsufficientInstanceCapacity", "There is none.", 500)
 
 def tell(localaws: RunningLocalAws, what: str) -> None:
     """Set one of localaws's faults."""
-    urllib.request.urlopen(f"{localaws.url}/_localaws/{what}", data=b"", timeout=10).close()
+    request = urllib.request.Request(f"{localaws.url}/_localaws/{what}", b"", dict(bearer()))
+    urllib.request.urlopen(request, timeout=10).close()
 
 
 # --- what EC2 refuses -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -118,11 +119,16 @@ def test_a_number_that_cannot_be_taken_is_refused_on_the_page(
     assert json.loads(get(page, "/stats/requests"))["state"] == "ready"
 
 
-def test_it_listens_on_loopback_only(page: LocustInterface) -> None:
+def test_it_listens_on_loopback_only_and_lets_no_foreign_page_start_a_test(page: LocustInterface) -> None:
     listening = [
         each.laddr.ip for each in psutil.Process(page.process.pid).net_connections("tcp") if each.status == "LISTEN"
     ]
     assert set(listening) == {"127.0.0.1"}
+    for name, value in (("Origin", "http://localhost:1"), ("Sec-Fetch-Site", "cross-site"), ("Host", "evil.example")):
+        request = urllib.request.Request(f"{page.url}/swarm", b"host=", {name: value})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(request, timeout=10)
+    assert json.loads(get(page, "/stats/requests"))["state"] == "ready"
 
 
 def test_a_port_that_is_taken_is_refused_before_anything_starts(

@@ -1,38 +1,12 @@
 """Tests of the Markdown that Prefect shows: pictures are embedded, so that a browser sees them without local files."""
 
 import base64
-import json
-import os
-import shutil
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from kennel.servers import prefect as prefect_server
-from kennel.servers import processes
 from tasks.run.artifacts import MAX_PICTURE_BYTES, embed_pictures
-from tests.conftest import ROOT
-
-CHROMIUM = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --virtual-time-budget=15000 --dump-dom"
-)
-PUBLISHING = """
-import asyncio, sys
-from prefect import flow
-from kennel.servers import prefect as prefect_server
-from kennel.servers import processes
-from tasks.run.artifacts import publish_markdown
-@flow
-async def show() -> None:
-    await publish_markdown("loadtest", "dogs-1", f"## Load test\\n\\n![profile, function]({sys.argv[1]})\\n")
-asyncio.run(show())
-"""
 
 
 @pytest.fixture
@@ -59,28 +33,3 @@ def test_a_picture_that_is_gone_or_too_large_is_named(picture: Path, tmp_path: P
 @pytest.mark.parametrize("text", ["![p](https://example.com/p.png)", "![p](data:image/png;base64,AA)", "see `p.png`"])
 def test_other_markdown_stays_as_it_is(text: str) -> None:
     assert embed_pictures(text) == text
-
-
-@pytest.fixture
-def prefect(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A Prefect server of this test's own; gives the environment that leads to it."""
-    server = prefect_server.begin(tmp_path)
-    try:
-        prefect_server.wait(server)
-        yield {**os.environ, **prefect_server.settings_for(tmp_path, server.url), "PYTHONPATH": str(ROOT)}
-    finally:
-        processes.stop(tmp_path, prefect_server.NAME)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium: `make apt` installs it")
-def test_prefects_page_shows_the_picture(prefect: dict[str, str], picture: Path, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", PUBLISHING, str(picture)], env=prefect, check=True, timeout=90)
-    url = prefect["PREFECT_API_URL"]
-    request = urllib.request.Request(f"{url}/artifacts/filter", b"{}", {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        (artifact,) = json.load(answer)
-    page = f"{url.removesuffix('/api')}/artifacts/artifact/{artifact['id']}"
-    command = ["chromium", *CHROMIUM.split(), f"--user-data-dir={tmp_path / 'profile'}", page]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert f'src="data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"' in shown

@@ -35,6 +35,8 @@ TRAFFIC = {
         (Ec2TrainingOptions, {"keep_on_failure_minutes": 241}),
         (DeployOptions, {"instances": 0}),
         (DeployOptions, {"allowed_hosts": ["a/b"]}),
+        (DeployOptions, {"allowed_hosts": ["127.0.0.1:*"]}),
+        (DeployOptions, {"allowed_hosts": ["localhost"]}),
         (LoadOptions, {"mode": "sideways"}),
         (LoadOptions, {"through": "neither"}),
         (LoadOptions, {"seconds": 0.5}),

@@ -18,6 +18,7 @@ from tasks.run.errors import LedgerRefused, SettingsRefused
 from tasks.run.handle import RunFolder
 from tasks.run.record_store import Record
 from tasks.run.records import DatasetRef, EndpointRef, InstanceRef, LoadReport, WeightsRef
+from tasks.run.sealed import seal, unseal
 from tasks.scaling.choice import ScalingPlan
 from tasks.scaling.traffic import Measured
 from tests.kennel.interface import RECORDS
@@ -60,10 +61,10 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def rewrite(run: RunFolder, **changes: Any) -> None:
-    """Write a record of weights and then change its file by `changes`; None removes a field."""
+    """Write a record of weights as `changes` make it; None removes a field."""
     path = run.keep(WEIGHTS)
-    content = {**json.loads(path.read_text()), **changes}
-    path.write_text(json.dumps({name: value for name, value in content.items() if value is not None}))
+    content = {**unseal(path.read_bytes()), **changes}
+    path.write_bytes(seal({name: value for name, value in content.items() if value is not None}))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -112,7 +113,7 @@ def test_a_file_that_is_no_record_at_all_is_refused(run: RunFolder, content: str
 
 def test_a_wrong_type_is_named_with_its_place_in_the_record(run: RunFolder) -> None:
     path = run.keep(DatasetRef("b", "p", "d", "n", ("x",), {"test": {"x": 2}}, 5, 0, "sample"))
-    path.write_text(path.read_text().replace('"x": 2', '"x": true'))
+    path.write_bytes(seal(unseal(path.read_bytes()) | {"counts": {"test": {"x": True}}}))
     with pytest.raises(LedgerRefused) as caught:
         run.find(DatasetRef)
     assert caught.value.why == "counts.test.x: Input should be a valid integer, not True"
@@ -120,9 +121,9 @@ def test_a_wrong_type_is_named_with_its_place_in_the_record(run: RunFolder) -> N
 
 def test_a_record_of_an_older_release_has_the_defaults_of_what_it_did_not_know(run: RunFolder) -> None:
     path = run.keep(EndpointRef("e", "arn", "c", "m", "v", "ml.m5.large", 1, "s3://b/k", 2.5, created="2026-01-01"))
-    content = json.loads(path.read_text())
+    content = unseal(path.read_bytes())
     del content["created"]
-    path.write_text(json.dumps({**content, "seconds": 2}))
+    path.write_text(json.dumps({**content, "seconds": 2}))  # without a checksum, as release 0.1.0 wrote it
     found = run.find(EndpointRef)
     assert found is not None and (found.created, found.seconds) == ("", 2.0)
 

@@ -1,5 +1,8 @@
 """Tests of the settings: they decide without a call which AWS is used, and an unclear choice is refused."""
 
+import os
+from pathlib import Path
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -52,6 +55,16 @@ def test_an_account_other_than_the_named_one_is_refused_before_any_other_call(lo
         aws.client("s3")
 
 
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_an_embedded_aws_without_a_key_is_refused_with_the_commands_that_print_one(
+    localaws: RunningLocalAws, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv(name)
+    with pytest.raises(TargetRefused, match="are not set") as refused:
+        Aws(Settings(endpoint_url=localaws.url)).client("s3")
+    assert 'eval "$(kennel up)"' in refused.value.next_command and localaws.url in refused.value.why
+
+
 def test_a_misspelt_variable_is_refused_with_the_name_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KENNEL_ACOUNT_ID", "1")
     with pytest.raises(SettingsRefused, match=r"did you mean KENNEL_ACCOUNT_ID\?"):
@@ -89,3 +102,39 @@ def test_the_same_command_has_the_same_run_id_and_another_choice_another() -> No
 def test_long_names_are_cut_and_stay_different() -> None:
     names = {naming.resource_name("run", "x" * 80 + end) for end in "ab"}
     assert [len(name) <= 63 for name in names] == [True, True]
+
+
+def test_a_home_is_the_folders_own_or_the_nearest_one_above_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / "project" / "notebooks" / "old"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    assert (Settings().home, Settings().runs) == (Path(".kennel"), Path("runs"))
+    above = tmp_path / "project" / ".kennel"
+    above.mkdir()
+    assert (Settings().home, Settings().runs) == (above, tmp_path / "project" / "runs")
+    (deep / ".kennel").mkdir()
+    assert (Settings().home, Settings().runs) == (Path(".kennel"), Path("runs"))
+    monkeypatch.setenv("KENNEL_HOME", str(tmp_path / "named"))
+    assert (Settings().home, Settings().runs) == (tmp_path / "named", tmp_path / "runs")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_a_home_above_that_belongs_to_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".kennel").mkdir()
+    os.chown(tmp_path / ".kennel", 12345, 12345)
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    assert Settings().home == Path(".kennel")
+
+
+def test_an_unknown_profile_is_named_with_the_files_that_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text("[profile work]\nregion = eu-west-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_PROFILE", "wrok")
+    with pytest.raises(TargetRefused, match="AWS_PROFILE=wrok") as refused:
+        _ = Aws(Settings(account_id="1" * 12)).account_id
+    files = f"{tmp_path / 'config'} and {tmp_path / 'credentials'}"
+    assert refused.value.why == f"there is no such profile in {files}; known: work"

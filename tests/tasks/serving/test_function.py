@@ -65,7 +65,7 @@ def test_a_redeploy_keeps_the_memory_that_a_scaling_plan_has_set(localaws: Runni
     client.delete_function(FunctionName=plan.name)
 
 
-@pytest.mark.parametrize("hosts", [(), ("127.0.0.1:*", "localhost:8000")])
+@pytest.mark.parametrize("hosts", [(), ("127.0.0.1:8001", "localhost:8000")])
 def test_the_plans_configuration_names_what_the_function_reads(tmp_path: Path, hosts: tuple[str, ...]) -> None:
     plan = FunctionPlan(RUN, "e", "role", "arn:role", tmp_path / "f.zip", "00" * 32, hosts)
     assert plan.configuration["Environment"]["Variables"] == {

@@ -12,6 +12,7 @@ from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.records import EndpointRef, FunctionRef
 from tasks.run.settings import Settings
+from tests.keys import OWN_SIGNER
 from tests.localaws.functions.functions_kit import Functions
 from tests.localaws.sagemaker.endpoints.endpoint_models import workbench
 from tests.localaws.scaled_server import ScaledServer, scaled_server
@@ -19,14 +20,15 @@ from tests.localaws.scaled_server import ScaledServer, scaled_server
 TYPE = "ml.m5.large"
 RUN_ID = "checked-1"
 SCALE = 60
-FRONT = """
+FRONT = (
+    OWN_SIGNER
+    + """
 import base64, http.client, os
 from urllib.parse import urlsplit
 
 PARTS = urlsplit(os.environ["AWS_ENDPOINT_URL"])
 PATH = "/endpoints/" + os.environ["ENDPOINT_NAME"] + "/invocations"
-SIGNED = "Credential=x/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Signature=0"
-HEADERS = {"Content-Type": "application/octet-stream", "Authorization": "AWS4-HMAC-SHA256 " + SIGNED}
+TYPE = {"Content-Type": "application/octet-stream"}
 kept = []
 
 def handler(event, context):
@@ -34,7 +36,8 @@ def handler(event, context):
     if fresh:
         kept.append(http.client.HTTPConnection(PARTS.hostname, PARTS.port, timeout=30))
     try:
-        kept[0].request("POST", PATH, base64.b64decode(event["image"]), HEADERS)
+        image = base64.b64decode(event["image"])
+        kept[0].request("POST", PATH, image, signed_by_environment("sagemaker", PATH, image, TYPE))
         answer = kept[0].getresponse()
         return {"statusCode": answer.status, "body": answer.read().decode()}
     except (OSError, http.client.HTTPException):
@@ -43,6 +46,7 @@ def handler(event, context):
             raise
         return handler(event, context)
 """
+)
 """Like the deployed function, it replaces a kept-alive connection once when the server has dropped it."""
 
 

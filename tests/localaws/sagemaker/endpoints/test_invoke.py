@@ -10,11 +10,14 @@ from typing import Any, cast
 
 import boto3
 import pytest
+from botocore.credentials import ContainerProvider
 from botocore.exceptions import ClientError
 
 from localaws.sagemaker.endpoints.connections import ConnectionPool
 from localaws.sagemaker.endpoints.fleets import Fleet
 from localaws.sagemaker.endpoints.router import EndpointRoute, InvocationRouter, VariantRoute
+from localaws.sagemaker.model_server.application import ModelServer
+from localaws.sagemaker.model_server.handlers import Answer, Handlers
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, pack
 
 HANDLERS = """
@@ -31,8 +34,8 @@ def predict_fn(data, model):
     if data["type"] == "application/x-crash":
         secret = "a detail of the stack"
         raise KeyError("labels")
-    return {**data, "files": model, "names": {k: os.environ.get(k) for k in ("MINE", "AWS_ACCESS_KEY_ID",
-            "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "OMP_NUM_THREADS")}}
+    return {**data, "files": model, "names": {k: os.environ.get(k) for k in ("MINE",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "OMP_NUM_THREADS")}}
 def output_fn(prediction, accept, context):
     context.set_response_header(0, "X-Amzn-SageMaker-Custom-Attributes", "seen")
     return json.dumps({**prediction, "accept": accept})
@@ -66,13 +69,16 @@ def test_the_handlers_get_the_request_and_their_answer_comes_back(bench: Workben
 
 def test_an_instance_has_the_credentials_of_its_models_role(bench: Workbench, endpoint: str) -> None:
     names = bench.invoke(endpoint)["names"]
+    container = {name: value for name, value in names.items() if name.startswith("AWS_CONTAINER_")}
+    given = ContainerProvider(container).load()
+    assert given is not None
     sts = boto3.client(
         "sts",
         endpoint_url=bench.localaws.url,
         region_name="us-east-1",
-        aws_access_key_id=names["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=names["AWS_SECRET_ACCESS_KEY"],
-        aws_session_token=names["AWS_SESSION_TOKEN"],
+        aws_access_key_id=given.access_key,
+        aws_secret_access_key=given.secret_key,
+        aws_session_token=given.token,
     )
 
     assert f"assumed-role/{bench.role_arn.rpartition('/')[2]}/" in sts.get_caller_identity()["Arn"]
@@ -248,3 +254,21 @@ def _wait_for_line(bench: Workbench, endpoint: str, text: str) -> None:
             return
         time.sleep(0.02)
     raise AssertionError(f"{text!r} is not in the log")
+
+
+@pytest.mark.parametrize(("headers", "status"), [([], 200), ([(b"origin", b"null")], 403)])
+def test_a_web_page_that_finds_a_model_servers_port_is_refused(headers: list[tuple[bytes, bytes]], status: int) -> None:
+    """Its port is on loopback, where a browser sends whatever a page has it send, with the page's origin."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"body": b"x"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    handlers = SimpleNamespace(answer=lambda *_: Answer(b"said", "text/plain", {}))
+    server = ModelServer(cast(Handlers, handlers), threads=1, queue_size=1, default_accept="*/*")
+    scope = {"path": "/invocations", "method": "POST", "headers": headers}
+    asyncio.run(server(scope, receive, send))
+    assert sent[0]["status"] == status

@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import start_server, wait_for_url
+from tests.keys import bearer
 from tests.localaws.sagemaker.training.training_rooms import (
     Room,
     make_room,
@@ -170,7 +171,10 @@ COUNTS_WITH_CHECKPOINTS = """
 
 def interrupt(room: Room, name: str, host: str = "algo-1") -> None:
     request = urllib.request.Request(
-        f"{room.url}/_localaws/training-jobs/{name}/interrupt?host={host}", method="POST", data=b""
+        f"{room.url}/_localaws/training-jobs/{name}/interrupt?host={host}",
+        method="POST",
+        data=b"",
+        headers=dict(bearer()),
     )
     with urllib.request.urlopen(request, timeout=10) as response:
         assert response.status == 202

@@ -7,6 +7,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.keys import for_boto3
 from tests.localaws.sagemaker.training.training_rooms import (
     Room,
 )
@@ -51,9 +52,7 @@ def test_a_request_that_cannot_be_carried_out_is_refused_by_name(
 
 
 def test_a_job_in_another_region_is_refused(room: Room) -> None:
-    elsewhere = boto3.client(
-        "sagemaker", endpoint_url=room.url, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"
-    )
+    elsewhere = boto3.client("sagemaker", endpoint_url=room.url, region_name="eu-west-1", **for_boto3())
 
     with pytest.raises(ClientError, match="runs training jobs in us-east-1 only, not in eu-west-1"):
         elsewhere.create_training_job(**room.request("print()"))

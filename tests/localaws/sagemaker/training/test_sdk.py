@@ -12,6 +12,7 @@ import boto3
 import pytest
 
 from tests.conftest import ROOT, RunningLocalAws, client_environment, wait_for_url
+from tests.keys import for_boto3, give_key
 from tests.localaws.roles import make_role
 
 TRAINER_SECONDS = 120
@@ -76,9 +77,7 @@ TRAINER = """
 def train_with_the_sdk(url: str, folder: Path) -> tuple[dict[str, Any], list[str], Any]:
     """Run ModelTrainer in a process of its own; return the job's description, its log lines and an S3 client."""
     clients = {
-        name: boto3.client(
-            name, endpoint_url=url, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
-        )
+        name: boto3.client(name, endpoint_url=url, region_name="us-east-1", **for_boto3())
         for name in ("s3", "iam", "logs", "sagemaker")
     }
     bucket, role = _prepare_account(clients, folder.name)
@@ -134,7 +133,7 @@ def url_without_namespaces(tmp_path: Path) -> Iterator[str]:
     if sys.platform != "linux":
         pytest.skip("namespaces are Linux's")
     home = tmp_path / "home"
-    home.mkdir()
+    give_key(home)
     limited = ["unshare", "-r", "sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"]
     command = [*limited, sys.executable, "-m", "localaws", "--home", str(home), "--port", "0"]
     with (home / "output.txt").open("a") as output:

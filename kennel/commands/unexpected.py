@@ -1,0 +1,52 @@
+"""Turns whatever a command raised into a `KennelError`, and writes the traceback of a defect to a file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import traceback
+from pathlib import Path
+
+from tasks.run.disk import disk_failure
+from tasks.run.errors import KennelError, StageFailed, Unexpected, unexpected
+from tasks.run.escaping import terminal_text
+from tasks.run.settings import Settings
+
+FOLDER = "logs"
+
+
+def as_kennel_error(error: Exception) -> KennelError:
+    """Return the error to print; of an unexpected one, the reason names the file that has its traceback (mode 0600)."""
+    if isinstance(error, KennelError) and not isinstance(error, Unexpected):
+        return error
+    if isinstance(error, OSError) and (failed := disk_failure(error, "kennel")) is not None:
+        return failed
+    if _is_prefects(error):
+        why = f"a call to it failed: {type(error).__name__}: {error}"
+        return StageFailed("Prefect's server", "it does not answer as expected", why, "run the same command again")
+    found = error if isinstance(error, Unexpected) else unexpected(error, "kennel")
+    path = _write_traceback(error)
+    found.why += f"; its traceback is in {path}" if path else f"\n{_traceback(error)}"
+    return found
+
+
+def _is_prefects(error: Exception) -> bool:
+    """Tell whether a call to Prefect's server failed; all other HTTP calls of kennel translate their own errors."""
+    modules = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    return bool(modules & {"httpx", "prefect"})
+
+
+def _write_traceback(error: Exception) -> Path | None:
+    """Write the traceback into the home's logs; return None when that is impossible, as on a full disk."""
+    with contextlib.suppress(KennelError, OSError):
+        path = Settings.load().home / FOLDER / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        path.write_text(terminal_text(_traceback(error)))
+        return path
+    return None
+
+
+def _traceback(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))

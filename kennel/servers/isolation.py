@@ -1,0 +1,64 @@
+"""Keeps the user's proxies, AWS configuration and Prefect settings out of the work on this machine.
+
+Loopback is never proxied; everything else, such as the download of a dataset, still is. What follows from
+`AWS_PROFILE` or `PREFECT_API_KEY` belongs to other accounts and other servers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, MutableMapping
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""What all clients understand: only requests reads networks, and "[::1]" is an error to httpx."""
+
+_BYPASS = ("NO_PROXY", "no_proxy")
+"""Clients read either; where both are set, most prefer the lower case."""
+
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_KEPT = {
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_EC2_METADATA_DISABLED",
+}
+"""What names an AWS on loopback and how to call it; every other AWS_ variable would change how it is called."""
+
+
+def never_proxy_loopback(environment: MutableMapping[str, str]) -> None:
+    """Add loopback to the user's own list of what is not proxied; a list in either case then holds in both."""
+    environment.update(proxy_bypass(environment))
+
+
+def proxy_bypass(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return both variables that say what is not proxied: the user's list and loopback."""
+    given = next((environment[name] for name in reversed(_BYPASS) if environment.get(name)), "")
+    listed = [part.strip() for part in given.split(",") if part.strip()]
+    every = "*" if "*" in listed else ",".join(dict.fromkeys([*listed, *LOOPBACK]))
+    return dict.fromkeys(_BYPASS, every)
+
+
+def has_proxy(environment: Mapping[str, str]) -> bool:
+    """Tell whether the user has set a proxy."""
+    return any(environment.get(spelling) for name in _PROXIES for spelling in (name, name.lower()))
+
+
+def foreign_names(environment: Mapping[str, str]) -> list[str]:
+    """Return the user's AWS_ variables that would change how the embedded AWS is called."""
+    return sorted(name for name in environment if name.startswith("AWS_") and name not in _KEPT)
+
+
+def isolate_aws(environment: MutableMapping[str, str]) -> None:
+    """Leave nothing of the user's AWS configuration, neither variables nor files, but the endpoint and its keys."""
+    for name in foreign_names(environment):
+        del environment[name]
+    environment.update(dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull))
+
+
+def isolate_prefect(environment: MutableMapping[str, str]) -> None:
+    """Leave nothing of the user's Prefect settings, such as a key, a profile or a database of another server."""
+    for name in [name for name in environment if name.startswith("PREFECT_") and not name.startswith("PREFECT__")]:
+        del environment[name]

@@ -1,0 +1,42 @@
+"""The front's gate: refuses what must not reach any route."""
+
+from collections.abc import Sequence
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from localaws.auth.origin import is_foreign, is_loopback_host
+from localaws.auth.routes import OpenRoute
+
+OTHER_HOST = "localaws answers requests to loopback hosts only\n"
+OTHER_ORIGIN = "localaws answers no request that a web page of another origin sends\n"
+NO_PREFLIGHT = "localaws allows no other origin anything\n"
+
+
+class PageGate:
+    """Refuses what a web page could send.
+
+    - requests addressed to another host, which a page could send through a name that it controls;
+    - requests of pages of another origin, except to those of `routes` that admit them;
+    - the question of a browser whether a page may ask (OPTIONS), and WebSockets, which need no such question.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute] = ()) -> None:
+        self._app = app
+        self._for_pages = [each for each in routes if isinstance(each, OpenRoute) and each.admits_pages]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        refusal = self._refusal(scope)
+        app = self._app if refusal is None else Response(refusal, 403)
+        await app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> str | None:
+        if not is_loopback_host(scope):
+            return OTHER_HOST
+        if is_foreign(scope) and not any(each.admits(scope) for each in self._for_pages):
+            return OTHER_ORIGIN
+        return NO_PREFLIGHT if scope["method"] == "OPTIONS" else None

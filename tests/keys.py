@@ -1,0 +1,74 @@
+"""The keys of the servers that tests start.
+
+All servers of one test process have the same root key, so that code which takes its key from this process's
+environment can call each of them. A server that a command starts has a key of its own, in its `server.json`.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
+
+from localaws.auth.root_key import RootKey, keep, new
+
+KEY = new()
+OWN_SIGNER = (Path(__file__).parents[1] / "lambda" / "classify" / "signature.py").read_text()
+"""The deployed function's signer, which needs the standard library only: code of a test's function can begin with it.
+
+`signed_by_environment` is added to it: the headers of a POST, signed with the key in the environment.
+"""
+OWN_SIGNER += """
+import os
+from datetime import UTC
+from urllib.parse import urlsplit
+
+def signed_by_environment(service, path, body, headers):
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    signer = Signer(Credentials(*(os.environ[name] for name in names)), os.environ["AWS_REGION"], service)
+    host = urlsplit(os.environ["AWS_ENDPOINT_URL"]).netloc
+    return signer.sign(path, {"Host": host, **headers}, body, datetime.now(UTC))
+
+"""
+
+
+def give_key(home: Path) -> None:
+    """Have the server that will run with this home use the key of this process."""
+    home.mkdir(parents=True, exist_ok=True)
+    keep(home, KEY)
+
+
+def keys_of(home: Path) -> RootKey:
+    """Return the root key of the server that runs with this home."""
+    record = json.loads((home / "server.json").read_text())
+    return RootKey(record["access_key_id"], record["secret_access_key"], record["token"])
+
+
+def for_boto3(key: RootKey = KEY) -> dict[str, str]:
+    """Return the arguments of a boto3 client or session that sign with a key."""
+    return {"aws_access_key_id": key.access_key_id, "aws_secret_access_key": key.secret_access_key}
+
+
+def for_environment(key: RootKey = KEY) -> Mapping[str, str]:
+    """Return the environment variables that have a program sign with a key."""
+    return {
+        "AWS_ACCESS_KEY_ID": key.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
+        "AWS_SESSION_TOKEN": "",
+    }
+
+
+def signed(request: AWSRequest, service: str, key: RootKey = KEY) -> dict[str, str]:
+    """Return the headers of a request, `Host` among them, with botocore's signature of it."""
+    request.headers["Host"] = urlsplit(request.url).netloc
+    signer = S3SigV4Auth if service == "s3" else SigV4Auth
+    signer(ReadOnlyCredentials(key.access_key_id, key.secret_access_key, None), service, "us-east-1").add_auth(request)
+    return dict(request.headers.items())
+
+
+def bearer(key: RootKey = KEY) -> Mapping[str, str]:
+    """Return the header that localaws's own paths ask for."""
+    return {"Authorization": f"Bearer {key.token}"}
