@@ -69,7 +69,7 @@ def _reset(options: argparse.Namespace) -> None:
 
 def _logs(options: argparse.Namespace) -> None:
     for line in control.log_lines(options.home.resolve(), options.prefix, follow=options.follow):
-        print(line, flush=True)
+        print(_printable(line), flush=True)
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -85,7 +85,13 @@ def _status(options: argparse.Namespace) -> None:
     ):
         print(f"{title}: {len(rows)}")
         for row in rows:
-            print(f"  {row}")
+            print(f"  {_printable(row)}")
+
+
+def _printable(text: str) -> str:
+    r"""Return a line without what a terminal acts on: log lines and names are others' (`\x1b` stands for ESC)."""
+    harmless = (each if each.isprintable() or each == "\t" else each.encode("unicode_escape").decode() for each in text)
+    return "".join(harmless)
 
 
 def _spares_line(fleet: control.FleetSpares) -> str:

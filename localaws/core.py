@@ -1,9 +1,10 @@
-"""The parts that every executing service shares: settings, clock, processes, logs, metrics, objects and credentials."""
+"""The parts that every executing service shares: settings, clock, processes, logs, metrics, objects and keys."""
 
 import sys
 import threading
 from collections.abc import Callable, Iterable
 
+from localaws.auth.links import Links
 from localaws.capacity import CapacityTable
 from localaws.clock import Clock
 from localaws.credentials import Credentials
@@ -28,6 +29,7 @@ class Core:
         self.metrics = Metrics(self.clock.now)
         self.objects = Objects(settings.account_id, settings.region)
         self.credentials = Credentials(settings)
+        self.links = Links()
         self._closers: list[Callable[[], None]] = []
         self._preparations: dict[str, Callable[[], None]] = {}
         self._preparing = threading.RLock()

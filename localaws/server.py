@@ -203,7 +203,7 @@ def _run(core: Core, root_key: RootKey, listener: socket.socket, announce: Annou
     for name in EXECUTING_SERVICES:
         routes.extend(importlib.import_module(name).install(core))
     config = uvicorn.Config(
-        build_app(core, routes),
+        build_app(core, routes, root_key),
         loop="uvloop",
         http="httptools",
         log_level="warning",
@@ -236,8 +236,12 @@ def _announce(core: Core, root_key: RootKey, announce: Announce) -> None:
     )
     write_private(settings.home / "server.json", json.dumps(asdict(record)))
     announce(f"# localaws at {settings.url}, home {settings.home}")
+    is_seen = sys.stdout.isatty()  # in a log, the secret would lie about
     for name, value in {**record.environment, **shell.proxy_bypass(os.environ)}.items():
-        announce(f"export {name}={value}")
+        if is_seen or name != "AWS_SECRET_ACCESS_KEY":
+            announce(f"export {name}={value}")
+    if not is_seen:
+        announce(f"# with the key: python -m localaws env --home {settings.home}")
 
 
 def _shorten_collections() -> None:

@@ -288,7 +288,8 @@ def sources() -> tuple[tuple[str, str, tuple[ast.AST, ...]], ...]:
 def prints(nodes: tuple[ast.AST, ...]) -> bool:
     """Tell whether a file prints, or writes to stdout, stderr or a rich console."""
     names = re.compile(r"print|sys\.std(out|err)\.(write|buffer.*)|os\.write|.*[cC]onsole\.print|Console\(.*\)\.print")
-    return any(isinstance(node, ast.Call) and names.fullmatch(ast.unparse(node.func)) for node in nodes)
+    called = any(isinstance(node, ast.Call) and names.fullmatch(ast.unparse(node.func)) for node in nodes)
+    return called or any(isinstance(node, ast.Name) and node.id == "print" for node in nodes)
 
 
 def test_only_the_terminal_s_folder_prints() -> None:

@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kennel.servers import processes, work_pool
+from kennel.servers.isolation import isolate_prefect
 from kennel.servers.ports import free_port
 from tasks.run.errors import StageFailed, WaitTimedOut
 
@@ -117,8 +118,9 @@ def prepare() -> Path:
         return prepared
     prepared.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kennel-prefect-", dir=prepared.parent) as folder:
-        environment = {**os.environ, "PREFECT_HOME": folder, "DO_NOT_TRACK": "1"}
-        environment.pop("PREFECT_API_URL", None)
+        environment = dict(os.environ)
+        isolate_prefect(environment)
+        environment |= {"PREFECT_HOME": folder, "DO_NOT_TRACK": "1"}
         _once(["-m", "prefect", "server", "database", "upgrade", "--yes"], environment)
         _once(["-m", "kennel.servers.work_pool"], environment)  # without PREFECT_API_URL the client serves itself
         database = Path(folder) / "prefect.db"

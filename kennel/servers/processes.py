@@ -100,9 +100,9 @@ def starting(home: Path, name: str) -> Iterator[None]:
 def stop(home: Path, name: str) -> bool:
     """End a recorded process and its process group; tell whether it ran."""
     recorded = find(home, name)
+    _path(home, name).unlink(missing_ok=True)  # first, because who watches the process then knows that it was meant
     if recorded is not None:
         _end([psutil.Process(recorded.pid), *_group(recorded.pid)])
-    _path(home, name).unlink(missing_ok=True)
     return recorded is not None
 
 

@@ -73,6 +73,7 @@ class Environment:
         self._current: Invocation | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._check: asyncio.TimerHandle | None = None
+        self._retirement: asyncio.TimerHandle | None = None
         self._reporting: asyncio.Task[None] | None = None
         self._started_at = 0.0
         self._delivered_at = 0.0
@@ -100,6 +101,7 @@ class Environment:
         self._started_at = time.perf_counter()
         self._server = await loop.create_server(lambda: RuntimeConnection(self), "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
+        self._retirement = loop.call_later(self._launch.lifetime_seconds, self._retire)
         self._process = await loop.run_in_executor(self._launch.executor, self._spawn, port)
         self._is_spawned.set()
         self._memory = PeakMemory(self._process)
@@ -183,6 +185,8 @@ class Environment:
         """Stop listening and looking; called on the event loop."""
         self.is_alive = False
         self.end_init()
+        if self._retirement is not None:
+            self._retirement.cancel()
         for reader in (self._memory, self._output):
             if reader is not None:
                 reader.close()
@@ -236,6 +240,12 @@ class Environment:
             self._is_disconnected = True
 
     # Internal
+
+    def _retire(self) -> None:
+        """Take no more events, because the credentials end: an environment that is busy finishes first."""
+        self.is_alive = False
+        if self._current is None and self.on_lost is not None:
+            self.on_lost(self)
 
     def _deliver(self) -> None:
         invocation, connection = self._current, self._next

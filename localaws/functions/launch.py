@@ -17,13 +17,17 @@ ON_DEMAND = "on-demand"
 PROVISIONED = "provisioned-concurrency"  # what AWS_LAMBDA_INITIALIZATION_TYPE says
 
 
+LIFETIME_SECONDS = 11 * 3600.0  # real; the role's credentials in the environment hold for 12 hours, as on AWS
+
+
 @dataclass(frozen=True)
 class Launch:
-    """What every environment is started with."""
+    """What every environment is started with. `lifetime_seconds`: after so long it takes no more events."""
 
     core: Core
     folder: Path
     executor: Executor
+    lifetime_seconds: float = LIFETIME_SECONDS
 
 
 class HeldKey:

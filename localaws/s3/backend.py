@@ -141,6 +141,8 @@ class PolicedBucket(moto_models.FakeBucket):
         """Return what the bucket's policy says of anyone's `action` on `resource`."""
         if self.policy is None:
             return PermissionResult.NEUTRAL
+        if action == "s3:HeadObject":
+            action = "s3:GetObject"  # the permission that HeadObject asks for
         request = Request(action, resource, REQUEST_CONTEXT, f"arn:aws:iam::{self.account_id}:root")
         decision = evaluate({"bucket policy": json.loads(self.policy)}, request)
         effects = {ALLOWED: PermissionResult.PERMITTED, EXPLICIT_DENY: PermissionResult.DENIED}

@@ -20,6 +20,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, SettingsRefused, TeardownIncomplete, aws_boundary, translate
 from tasks.run.handle import Run
 from tasks.run.ledger import FILE_NAME, Ledger, LedgerHeader, LedgerRow, crash_point, read_ledger
+from tasks.run.waiting import Say, say
 from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.ec2 import delete_private_keys
 from tasks.teardown.kinds import Kind
@@ -28,7 +29,6 @@ from tasks.teardown.plan import Claim, Plan, Removal, Resource, Scope, make_plan
 
 WHERE = "teardown"
 _AGAIN = "kennel down --yes"
-Say = Callable[[str], None]
 
 NEEDED_BY = {
     "training-job": ("role",),
@@ -129,7 +129,7 @@ def execute(
     plan: Plan,
     run_id: str | None,
     *,
-    say: Say = print,
+    say: Say = say,
     kinds: Mapping[str, Kind] = KINDS,
     models: ModelCopies = NO_COPIES,
 ) -> TeardownReport:
@@ -160,7 +160,7 @@ def execute(
 
 
 def tear_down(
-    aws: Aws, run_id: str | None, *, yes: bool, say: Say = print, ask: Callable[[str], str] = input
+    aws: Aws, run_id: str | None, *, yes: bool, say: Say = say, ask: Callable[[str], str] = input
 ) -> TeardownReport:
     """Do a whole teardown: plan, show, confirm, copy the models to this machine, remove, verify.
 

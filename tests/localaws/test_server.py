@@ -158,10 +158,10 @@ def test_logs_follow_shows_new_lines_until_it_is_interrupted(home: Path, server:
         logs = client(server, "logs")
         logs.create_log_group(logGroupName="/follow/me")
         logs.create_log_stream(logGroupName="/follow/me", logStreamName="one")
-        for text in ("first", "second"):
+        for text, shown in (("first", "first"), ("\x1b[2Jsecond", r"\x1b[2Jsecond")):
             event = {"timestamp": int(time.time() * 1000), "message": text}
             logs.put_log_events(logGroupName="/follow/me", logStreamName="one", logEvents=[event])
-            assert follower.stdout.readline().rstrip().endswith(f"/follow/me/one {text}")
+            assert follower.stdout.readline().rstrip().endswith(f"/follow/me/one {shown}")
         follower.send_signal(signal.SIGINT)
         assert follower.wait(10) == 130
 

@@ -54,6 +54,8 @@ def test_a_function_is_active_with_its_code_unpacked_and_its_zip_can_be_had(
     assert configuration["RevisionId"] != created["RevisionId"]
     location = functions.aws.get_function(FunctionName="f-active")["Code"]["Location"]
     assert httpx.get(location).content == archive
+    assert httpx.get(location.partition("?")[0]).status_code == 403
+    assert httpx.get(location[:-1] + ("0" if location[-1] != "0" else "1")).status_code == 403
 
 
 def test_a_warm_environment_is_used_again_and_only_the_first_call_pays_for_init(functions: Functions) -> None:
