@@ -151,5 +151,7 @@ def _report_loss(lost: list[str], *, yes: bool, say: Say) -> None:
     what = f"{len(lost)} models have no other copy and would be lost: {'; '.join(lost)}"
     if not yes:
         why = "they could not be downloaded, and --yes was not given; nothing was removed"
-        raise SettingsRefused(WHERE, what, why, "aws s3 cp each of them to a safe place, or kennel down --yes")
+        raise SettingsRefused(
+            WHERE, what, why, "copy each of them to a safe place by aws s3 cp, or run the same command with --yes"
+        )
     say(f"  LOST   {what.replace('would be', 'are')}")

@@ -37,7 +37,7 @@ def aws(calls: Calls, tmp_path: Path) -> Aws:
     made = Aws(Settings(endpoint_url=calls.url, home=tmp_path / "home", runs=tmp_path / "runs"))
     run = Run(made, "run-1")
     bucket = ensure_bucket(run)
-    with run.ledger.create("s3-prefix", f"s3://{bucket}/runs/run-1/"):
+    with run.ledger.create("s3-prefix", f"s3://{bucket}/runs/run-1/", None):
         objects.put_object(made, bucket, KEY, CONTENT, content_type="application/gzip")
         objects.put_object(made, bucket, "runs/run-1/code/train.py", b"code", content_type="text/plain")
     return made
