@@ -150,5 +150,5 @@ class Run(RunFolder):
 def _gone(run_id: str, kind: type[Record], row: LedgerRow) -> SettingsRefused:
     what = f"its {kind.called} does not exist any more"
     why = f"{row.kind} {row.name} was {row.error or 'removed'}"
-    again = "repeat the kennel run or kennel train-ec2 that made it: what is missing is made anew"
+    again = "repeat the kennel run, or kennel train-ec2, by which it was made: what is missing is made anew"
     return SettingsRefused(f"run {run_id}", what, why, again)
