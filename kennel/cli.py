@@ -20,6 +20,7 @@ from kennel.servers.isolation import never_proxy_loopback
 from kennel.signals import FLOW_THREAD, exit_code, install, interrupt
 from kennel.terminal.console import begin, end, print_error
 from kennel.terminal.stages import run_stages
+from tasks.run.private_files import private_files
 
 WRONG_USAGE = 2
 PIPE_CLOSED = 141
@@ -233,7 +234,8 @@ def main() -> None:
     """Run the command line and end the process with its exit code; a flow that still runs is not waited for."""
     install(interrupt)
     never_proxy_loopback(os.environ)
-    code = call(sys.argv[1:])
+    with private_files():
+        code = call(sys.argv[1:])
     if code > SIGNALLED or any(thread.name == FLOW_THREAD for thread in threading.enumerate()):
         with contextlib.suppress(OSError):
             sys.stdout.flush()

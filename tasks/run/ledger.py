@@ -23,6 +23,7 @@ from typing import Literal, get_args
 
 from tasks.run.ending import refuse_when_ending
 from tasks.run.errors import LedgerRefused, RunBusy
+from tasks.run.private_files import private_files
 
 State = Literal["intended", "created", "adopted", "uncertain", "removed"]
 FILE_NAME = "ledger.jsonl"
@@ -215,6 +216,8 @@ _HELD = _HeldLocks()
 def run_lock(run_dir: Path) -> Iterator[None]:
     """Lock a run for this process inside the block; the process that holds the lock may enter it again.
 
+    What the process creates meanwhile is private, also when a worker or a notebook runs the flow.
+
     Raises:
         RunBusy: another process holds the lock; the message names its pid.
     """
@@ -224,7 +227,8 @@ def run_lock(run_dir: Path) -> Iterator[None]:
         descriptor, depth = _HELD.descriptors.get(path) or (_lock_file(path, run_dir.name), 0)
         _HELD.descriptors[path] = (descriptor, depth + 1)
     try:
-        yield
+        with private_files():
+            yield
     finally:
         with _HELD.guard:
             descriptor, depth = _HELD.descriptors.pop(path)
