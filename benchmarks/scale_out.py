@@ -12,6 +12,7 @@ number of instances, and that spares were used or not used as expected.
 """
 
 import asyncio
+import functools
 import json
 import multiprocessing
 import statistics
@@ -30,12 +31,12 @@ import numpy as np
 from benchmarks.localaws_front import (
     DEADLINE_SECONDS,
     IMAGE,
-    SIGNATURE,
     TRUST,
     Row,
     client,
     localaws,
     print_rows,
+    signed_headers,
     wait_until,
 )
 from localaws.sagemaker.endpoints.connections import ConnectionPool
@@ -226,17 +227,22 @@ def send(url: str, name: str, picture: bytes, ended: Any, results: Any) -> None:
     results.send(asyncio.run(send_all(int(urlsplit(url).port or 0), name, picture, ended, results)))
 
 
+@functools.cache
+def head_of(port: int, name: str, picture: bytes, _minute: int) -> bytes:
+    """Return the head of a request; it is signed once a minute."""
+    path = f"/endpoints/{name}/invocations"
+    headers = {**signed_headers(f"http://127.0.0.1:{port}{path}", picture), "Content-Length": str(len(picture))}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode()
+
+
 async def send_all(port: int, name: str, picture: bytes, ended: Any, warm: Any) -> list[tuple[float, float]]:
     """Start each request when it is due, even if earlier ones are unanswered; send "warm" after the first second."""
     pool, due, tasks, is_warm = ConnectionPool(port), time.monotonic(), set(), False
-    head = (
-        f"POST /endpoints/{name}/invocations HTTP/1.1\r\nHost: localhost\r\nAuthorization: {SIGNATURE}\r\n"
-        f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
-    ).encode()
     requests: list[tuple[float, float]] = []
 
     async def one(due: float) -> None:
-        reply = await pool.exchange(head, picture)
+        reply = await pool.exchange(head_of(port, name, picture, int(time.time() / 60)), picture)
         requests.append((due, time.monotonic() - due))
         assert reply.status == 200, reply
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable
 from dataclasses import asdict, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from prefect import flow
+from prefect import Flow, State, flow
+from prefect.client.schemas.objects import FlowRun
 
 from flows.deploy import Deployment
 from flows.deploy import deploy as deploy_model
@@ -18,6 +19,7 @@ from flows.loadtest import loadtest
 from flows.stage_data import stage_data
 from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
+from tasks.ec2.terminate import end_instances
 from tasks.load.options import LoadOptions, PipelineLoadOptions
 from tasks.load.report import LoadTestIdentity
 from tasks.model.backbones import require_backbone
@@ -26,17 +28,19 @@ from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_oth
 from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
 from tasks.run.errors import Inconclusive, StageFailed
-from tasks.run.handle import RunFolder
+from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
 from tasks.run.naming import RunId
 from tasks.run.options import DeployOptions, Ec2Instances, Ec2TrainingOptions, ModelOptions, TrainingOptions
 from tasks.run.progress import Stage, log_stage
 from tasks.run.records import FunctionRef, LoadReport
 from tasks.run.settings import Settings
+from tasks.run.source_name import keep_in_memory
 from tasks.run.waiting import say
 from tasks.verdicts.check import ScalingVerdicts
 
 STAGE = "pipeline"
+SAMPLE = "sample"
 Result = TypeVar("Result")
 
 
@@ -61,9 +65,22 @@ class StageClock:
         return result
 
 
-@flow(name=STAGE)
+def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 Prefect's names
+    """Terminate the run's instances when a worker's flow run was cancelled or its process ended.
+
+    Raises:
+        TeardownIncomplete: an instance could not be terminated.
+        AwsFailed: EC2 refused.
+    """
+    given = flow_run.parameters
+    if given.get("ec2_instances"):
+        training = TrainingOptions.model_validate(given.get("training") or {})
+        end_instances(Run.load(given.get("run_id") or naming.training_run_id(given.get("data") or SAMPLE, training)))
+
+
+@flow(name=STAGE, on_cancellation=[end_instances_of], on_crashed=[end_instances_of])
 async def pipeline(
-    data: str = "sample",
+    data: str = SAMPLE,
     run_id: RunId | None = None,
     training: TrainingOptions = TrainingOptions(),
     ec2_instances: Ec2Instances = 0,
@@ -93,7 +110,7 @@ async def pipeline(
     chosen = run_id or naming.training_run_id(data, training)
     run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
     with run.lock():
-        await clock.time("stage_data", stage_data(data, chosen))
+        await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
         await clock.time("train_sagemaker", train_sagemaker(chosen, training))
         if ec2_instances:
             same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances)

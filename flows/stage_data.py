@@ -9,22 +9,27 @@ from __future__ import annotations
 import asyncio
 
 from prefect import flow
-from prefect.artifacts import acreate_markdown_artifact
 
 from flows.step import step
 from tasks.account.bucket import ensure_bucket
 from tasks.data import staging
 from tasks.data.judgement_cache import JudgementCache, LocatedSource
-from tasks.data.report import staging_markdown
+from tasks.data.report import finding_lines, staging_markdown
 from tasks.data.staging import StagingOutcome
 from tasks.data.upload import UploadSummary, find_staged
 from tasks.run import naming
+from tasks.run.artifacts import publish_markdown
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
 from tasks.run.progress import show_progress
 from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
+from tasks.run.source_name import keep_in_memory
+from tasks.run.waiting import say
+from tasks.teardown.rebuild import working_on
+
+STAGE = "stage_data"
 
 
 @step("locate")
@@ -45,8 +50,8 @@ def find_unchanged(located: LocatedSource, cache: JudgementCache, aws: Aws) -> D
     Raises:
         AwsFailed: S3 refused.
     """
-    digest = cache.find()
-    return None if digest is None else find_staged(aws, digest, located)
+    known = cache.find()
+    return None if known is None else find_staged(aws, known, located)
 
 
 @step("adopt")
@@ -73,7 +78,7 @@ def judge_and_upload(located: LocatedSource, cache: JudgementCache, run: Run) ->
     return staging.judge_and_upload(located, cache, run, show_progress)
 
 
-@flow(name="stage_data", persist_result=False)
+@flow(name=STAGE, persist_result=False)
 async def stage_data(source: str = "sample", run_id: RunId | None = None) -> DatasetRef:
     """Stage the dataset of a URL, a local zip or folder, or `sample`.
 
@@ -87,20 +92,18 @@ async def stage_data(source: str = "sample", run_id: RunId | None = None) -> Dat
         RunBusy: another process works on the run.
     """
     run = Run.load(run_id or naming.run_id_for(source))
-    with run.lock():
-        located = await locate(source, run.settings)
+    with working_on(run):
+        located = await locate(keep_in_memory(source), run.settings)
         cache = await asyncio.to_thread(JudgementCache, located, run.settings)
         dataset = await find_unchanged(located, cache, run.aws)
         if dataset is not None:
             await adopt(dataset, run)
-            await _report(dataset, staging_markdown(dataset, (), (), UploadSummary().text))
+            sent = UploadSummary()
         else:
             outcome = await judge_and_upload(located, cache, run)
-            dataset, judged = outcome.dataset, outcome.judged
-            await _report(dataset, staging_markdown(dataset, judged.quarantined, judged.warnings, outcome.sent.text))
+            dataset, sent = outcome.dataset, outcome.sent
+        for finding in finding_lines(dataset):
+            say(finding)
+        await publish_markdown(STAGE, run.id, staging_markdown(dataset, sent.text))
         run.keep(dataset)
     return dataset
-
-
-async def _report(dataset: DatasetRef, markdown: str) -> None:
-    await acreate_markdown_artifact(markdown, key="stage-data", description=dataset.uri)

@@ -11,6 +11,7 @@ import contextvars
 import functools
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
@@ -26,6 +27,9 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 Work = Callable[Arguments, Result]
 Step = Callable[Arguments, Coroutine[Any, Any, Result]]
+
+EXIT_SECONDS = 2.0
+"""How long an interrupted flow run's process may take to exit by itself, after its states have been reported."""
 
 _OF_A_RUNNER = "PREFECT__FLOW_RUN_ID"
 """The variable that Prefect's runner sets in the process of a flow run."""
@@ -48,7 +52,7 @@ def step(name: str) -> Callable[[Work[Arguments, Result]], Step[Arguments, Resul
                     return await asyncio.wrap_future(_begin(functools.partial(work, *args, **kwargs)))
             except asyncio.CancelledError:
                 stop_work()
-                _exit_with_main_thread()
+                _exit_after(asyncio.get_running_loop())
                 raise
             except KennelError:
                 raise
@@ -78,13 +82,15 @@ def _begin(work: Callable[[], Result]) -> Future[Result]:
     return future
 
 
-def _exit_with_main_thread() -> None:
-    """End a flow run's process when its main thread has ended; Python would first join the pools of the work."""
+def _exit_after(loop: asyncio.AbstractEventLoop) -> None:
+    """End a flow run's process soon after its flow has ended; Python would first join the thread pools of the work."""
     if _OF_A_RUNNER not in os.environ:
         return
 
     def wait() -> None:
-        threading.main_thread().join()
+        while not loop.is_closed():
+            time.sleep(0.05)
+        time.sleep(EXIT_SECONDS)
         os._exit(0)  # as Prefect's own handling of a termination exits
 
     threading.Thread(target=wait, daemon=True).start()

@@ -18,8 +18,9 @@ from kennel import REFERENCE_DATA, __version__
 from kennel.flags import EMBEDDED, Json, Quiet, RunName, Verbose, refusal_of
 from kennel.servers.isolation import never_proxy_loopback
 from kennel.signals import FLOW_THREAD, exit_code, install, interrupt
-from kennel.terminal.console import begin, end, print_error
+from kennel.terminal.console import accept_any_text, begin, end, print_error
 from kennel.terminal.stages import run_stages
+from tasks.run.escaping import terminal_text
 from tasks.run.private_files import private_files
 
 WRONG_USAGE = 2
@@ -234,6 +235,7 @@ def main() -> None:
     """Run the command line and end the process with its exit code; a flow that still runs is not waited for."""
     install(interrupt)
     never_proxy_loopback(os.environ)
+    accept_any_text()
     with private_files():
         code = call(sys.argv[1:])
     if code > SIGNALLED or any(thread.name == FLOW_THREAD for thread in threading.enumerate()):
@@ -259,19 +261,20 @@ def call(arguments: list[str]) -> int:
         refusal = refusal_of(error)
         if refusal is not None:
             return print_error(refusal, as_json="--json" in arguments)
-        app.error_console.print(CycloptsPanel(error))
+        app.error_console.print(CycloptsPanel(terminal_text(str(error))))
         return WRONG_USAGE
     except KeyboardInterrupt as interrupted:
         end(is_finished=False)
         sys.stderr.write("\nkennel: interrupted; the local servers still run: kennel down --yes stops them\n")
         return exit_code(interrupted)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # rich raises SystemExit where Python raises BrokenPipeError
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
         return PIPE_CLOSED
     except Exception as error:  # noqa: BLE001  a person gets a message, and the traceback in a file
         # The module imports botocore, which would delay the first line that a person sees.
         from kennel.commands.unexpected import as_kennel_error
+        from kennel.servers.environment import explained
 
-        return print_error(as_kennel_error(error), as_json="--json" in arguments)
+        return print_error(explained(as_kennel_error(error)), as_json="--json" in arguments)
     finally:
         end(is_finished=sys.exc_info()[0] is None)

@@ -51,6 +51,7 @@ from loadtest.signing import Signer
 from loadtest.summary import summary, write_summary
 from loadtest.tally import Tally, merged
 from loadtest.timeline import CHARTED
+from tasks.run.escaping import terminal_text
 from tasks.run.web_pages import foreign_page
 
 PLAN = read_plan(Path(os.environ[PLAN_VARIABLE]))
@@ -105,7 +106,7 @@ class OpenLoopUser(User):
             name=PLAN.target.title,
             response_time=1000 * latency_seconds if outcome.is_ok else None,
             response_length=length,
-            exception=None if outcome.is_ok else RequestError(outcome.code),
+            exception=None if outcome.is_ok else RequestError(terminal_text(outcome.code)),
             context={},
         )
 

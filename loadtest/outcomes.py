@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from tasks.run.escaping import valid_text
+
 Kind = Literal["ok", "throttled", "client_error", "server_error", "function_error", "timeout", "connection"]
 FAILURES: tuple[Kind, ...] = ("throttled", "client_error", "server_error", "function_error", "timeout", "connection")
 
@@ -114,4 +116,4 @@ def _json(body: bytes) -> dict[str, Any]:
 
 def _text(payload: dict[str, Any], name: str) -> str:
     value = payload.get(name)
-    return value if isinstance(value, str) else ""
+    return valid_text(value) if isinstance(value, str) else ""  # messages between processes are UTF-8

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from localaws import control
+from localaws import control, shell
 from localaws.capacity import parse_rule
 from localaws.errors import LocalAwsError
 from localaws.server import ServerRecord, serve, serve_command
@@ -24,6 +24,7 @@ def main(arguments: list[str]) -> int:
     """Run one command; return the exit status: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong usage."""
     options = _parser().parse_args(_with_command(arguments))
     os.umask(0o077)  # S3 contents, logs and keys are this user's alone
+    shell.isolate(os.environ)
     try:
         options.run(options)
     except LocalAwsError as error:
@@ -69,7 +70,7 @@ def _reset(options: argparse.Namespace) -> None:
 
 def _logs(options: argparse.Namespace) -> None:
     for line in control.log_lines(options.home.resolve(), options.prefix, follow=options.follow):
-        print(line, flush=True)
+        print(_printable(line), flush=True)
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -85,7 +86,13 @@ def _status(options: argparse.Namespace) -> None:
     ):
         print(f"{title}: {len(rows)}")
         for row in rows:
-            print(f"  {row}")
+            print(f"  {_printable(row)}")
+
+
+def _printable(text: str) -> str:
+    r"""Return a line without what a terminal acts on: log lines and names are others' (`\x1b` stands for ESC)."""
+    harmless = (each if each.isprintable() or each == "\t" else each.encode("unicode_escape").decode() for each in text)
+    return "".join(harmless)
 
 
 def _spares_line(fleet: control.FleetSpares) -> str:
@@ -97,7 +104,7 @@ def _spares_line(fleet: control.FleetSpares) -> str:
 
 def _print_environment(home: Path, record: ServerRecord) -> None:
     print(f"# localaws at {record.url}, home {home.resolve()}")
-    for name, value in record.environment.items():
+    for name, value in {**record.environment, **shell.proxy_bypass(os.environ)}.items():
         print(f"export {name}={value}")
 
 

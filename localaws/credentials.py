@@ -6,8 +6,10 @@ would not exist yet: the front refuses a request that is signed with a held key 
 
 import threading
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any
 
+from localaws.auth.grants import GRANTED_SECONDS, Grant, Grants, Session, environment_of
 from localaws.errors import NoSuchRole
 from localaws.settings import Settings
 
@@ -20,6 +22,7 @@ class Credentials:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
+        self.grants = Grants()
         self._held: dict[str, Callable[[], None]] = {}  # replaced, never changed: it is read without the lock
 
     def hold(self, access_key_id: str, on_use: Callable[[], None]) -> None:
@@ -41,53 +44,90 @@ class Credentials:
         return bool(self._held)
 
     def refuses(self, access_key_id: str) -> bool:
-        """Return whether the key is held; if it is, who holds it is told that it was used."""
+        """Return whether the key is held; if it is, who holds it is told that it was used. Costs next to nothing."""
         on_use = self._held.get(access_key_id)
         if on_use is not None:
             on_use()
         return on_use is not None
 
-    def for_role(self, role_arn: str, session_name: str) -> dict[str, str]:
-        """Return AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, valid for 12 hours.
-
-        Raises:
-            NoSuchRole: the role does not exist.
-        """
-        self._require(role_arn)
-        assumed = self._sts().assume_role(
-            region_name=self._settings.region,
-            role_session_name=session_name[:64],
-            role_arn=role_arn,
-            policy=None,
-            duration=SESSION_SECONDS,
-            external_id=None,
-        )
-        return {
-            "AWS_ACCESS_KEY_ID": assumed.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": assumed.secret_access_key,
-            "AWS_SESSION_TOKEN": assumed.session_token,
-        }
-
-    def child_environment(self, role_arn: str, session_name: str) -> dict[str, str]:
-        """Return the role's credentials, the region and the endpoint: all that an AWS client in a child needs.
-
-        Raises:
-            NoSuchRole: the role does not exist.
-        """
-        settings = self._settings
-        return {
-            **self.for_role(role_arn, session_name),
-            "AWS_DEFAULT_REGION": settings.region,
-            "AWS_REGION": settings.region,
-            "AWS_ENDPOINT_URL": settings.url,
-        }
-
-    def _require(self, role_arn: str) -> None:
+    def require(self, role_arn: str) -> None:
+        """Raise NoSuchRole if the role does not exist."""
         from moto.iam.models import iam_backends
 
         roles = iam_backends[self._settings.account_id]["aws"].roles.values()
         if role_arn not in {role.arn for role in roles}:
             raise NoSuchRole(role_arn)
+
+    def for_role(self, role_arn: str, session_name: str, *, seconds: int = SESSION_SECONDS) -> Session:
+        """Return credentials that are valid for so many real seconds.
+
+        Raises:
+            NoSuchRole: the role does not exist.
+        """
+        self.require(role_arn)
+        assumed = self._sts().assume_role(
+            region_name=self._settings.region,
+            role_session_name=session_name[:64],
+            role_arn=role_arn,
+            policy=None,
+            duration=seconds,
+            external_id=None,
+        )
+        return Session(
+            assumed.access_key_id,
+            assumed.secret_access_key,
+            assumed.session_token,
+            assumed.expiration.replace(tzinfo=UTC),
+        )
+
+    def child_environment(self, role_arn: str, session_name: str) -> dict[str, str]:
+        """Return the role's credentials for 12 hours, the region and the endpoint: all that an AWS client needs.
+
+        As on AWS, a function's environment has them as variables, and does not live as long as they hold.
+
+        Raises:
+            NoSuchRole: the role does not exist.
+        """
+        given = self.for_role(role_arn, session_name)
+        return {
+            "AWS_ACCESS_KEY_ID": given.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": given.secret_access_key,
+            "AWS_SESSION_TOKEN": given.token,
+            **self._place,
+        }
+
+    def grant(self, role_arn: str, session_name: str) -> Grant:
+        """Return a process's right to the role's credentials, which are renewed for as long as it lives.
+
+        Raises:
+            NoSuchRole: the role does not exist.
+        """
+        self.require(role_arn)
+        grant = Grant(
+            lambda: self.for_role(role_arn, session_name, seconds=GRANTED_SECONDS),
+            hold=self.hold,
+            release=self.release,
+        )
+        self.grants.add(grant)
+        return grant
+
+    def granted_environment(self, grant: Grant) -> dict[str, str]:
+        """Return what an AWS client in a process with this grant needs."""
+        return {**environment_of(grant, self._settings.url), **self._place}
+
+    def end_grant(self, grant: Grant) -> None:
+        """Answer the grant no more: its process has ended."""
+        self.grants.remove(grant)
+        grant.release()
+
+    @property
+    def _place(self) -> dict[str, str]:
+        settings = self._settings
+        return {
+            "AWS_DEFAULT_REGION": settings.region,
+            "AWS_REGION": settings.region,
+            "AWS_ENDPOINT_URL": settings.url,
+        }
 
     def _sts(self) -> Any:
         from moto.sts.models import sts_backends

@@ -1,11 +1,12 @@
 """The HTTP server's application: the services' own fast routes come first, and moto answers the rest through WSGI."""
 
+import errno
 import io
-import re
+import shutil
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -18,13 +19,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from werkzeug.exceptions import NotFound
 
 from localaws.auth.gate import PageGate
-from localaws.auth.own_routes import OpenRoute
+from localaws.auth.keys import Keys
+from localaws.auth.root_key import RootKey
+from localaws.auth.routes import PREFIX, OpenRoute
+from localaws.auth.signature_gate import SignatureGate
+from localaws.auth.verifier import ANYONE, Verifier, service_of
 from localaws.core import Core
-from localaws.credentials import Credentials
 from localaws.error_replies import Reply, error_reply
 from localaws.errors import AwsError
 from localaws.object_contents import Staged, Store
+from localaws.s3.incoming import Received
 from localaws.s3.incoming import receive as receive_body
+from localaws.s3.public import bucket_of, may_anyone_read
 
 WSGI_THREADS = 64
 CORS = "access-control-"  # these headers would let a page of another origin read the answer; there is none to let
@@ -52,13 +58,23 @@ SERVICES = {  # by signing name
     "sts": Service("STS", "sts"),
     "tagging": Service("Resource Groups Tagging", "resourcegroupstaggingapi"),
 }
-_CREDENTIAL = re.compile(r"Credential=[^/,]*(?:/|%2F)\d*(?:/|%2F)[^/%,]*(?:/|%2F)([^/%,]+)(?:/|%2F)aws4_request")
-_ACCESS_KEY = re.compile(rb"(?:Credential=|AWSAccessKeyId=|^AWS )([^/%:,&]+)")
-_S3_DATA_PARAMETERS = {"partNumber", "uploadId", "x-id", "AWSAccessKeyId", "Signature", "Expires"}
+_S3_DATA_PARAMETERS = {
+    "partNumber",
+    "uploadId",
+    "x-id",
+    "AWSAccessKeyId",
+    "Signature",
+    "Expires",
+    "content-type",
+    "content-md5",
+}
 
 
-def build_app(core: Core, routes: list[BaseRoute]) -> ASGIApp:
-    """Return the ASGI application: health, clock, the services' own `routes`, then moto for the supported services."""
+def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp:
+    """Return the ASGI application: health, clock, the services' own `routes`, then moto for the supported services.
+
+    Two gates are before it: one for what web pages send, one for what is not signed with a key of this server.
+    """
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     from localaws.s3.backend import StoredKey
@@ -67,35 +83,26 @@ def build_app(core: Core, routes: list[BaseRoute]) -> ASGIApp:
     moto = MotoMount(WSGIMiddleware(wsgi, workers=WSGI_THREADS))
 
     async def health(_: Request) -> Response:
-        return JSONResponse({"status": "ok", "home": core.settings.owner})
+        return JSONResponse({"status": "ok", "home": core.settings.owner, "generation": core.generation})
 
     async def clock(_: Request) -> Response:
         return JSONResponse({"scale": core.clock.scale, "origin": core.clock.origin, "now": core.clock.now()})
 
-    own = [OpenRoute("/_localaws/health", health), OpenRoute("/_localaws/clock", clock)]
-    starlette = Starlette(routes=[*own, *routes, Mount("/", app=moto)])
-    return PageGate(Gate(starlette, core.credentials), [*own, *routes])
-
-
-class Gate:
-    """Refuses requests of a process that was started ahead: the instance that it will be does not exist on AWS yet."""
-
-    def __init__(self, app: ASGIApp, credentials: Credentials) -> None:
-        self._app = app
-        self._credentials = credentials
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._credentials.are_held and self._credentials.refuses(access_key_of(scope)):
-            await _not_yet(scope)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-
-def access_key_of(scope: Scope) -> str:
-    """Return the access key that a request is signed with, in header or query; empty for one without a signature."""
-    signed = next((value for name, value in scope.get("headers", ()) if name == b"authorization"), None)
-    found = _ACCESS_KEY.search(scope.get("query_string", b"") if signed is None else signed)
-    return found.group(1).decode("latin1") if found else ""
+    own = [
+        OpenRoute("/_localaws/health", health),
+        OpenRoute("/_localaws/clock", clock),
+        core.credentials.grants.route(),
+    ]
+    nothing = Mount(PREFIX.rstrip("/"), app=JSONResponse({"message": "localaws has no such path or method"}, 404))
+    starlette = Starlette(routes=[*own, *routes, nothing, Mount("/", app=moto)])
+    signed = SignatureGate(
+        starlette,
+        Verifier(Keys(root_key, core.settings.account_id).find, bucket_of=bucket_of),
+        token=root_key.token,
+        routes=[*own, *routes],
+        is_held=core.credentials.refuses,
+    )
+    return PageGate(signed, [*own, *routes])
 
 
 class MotoMount:
@@ -105,21 +112,11 @@ class MotoMount:
         self._moto = moto
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service = signed_service(scope)
+        service = service_of(scope)
         if service not in SERVICES or scope["path"].startswith("/moto-api"):
             await _unsupported(scope, service)(scope, receive, send)
         else:
             await self._moto(scope, receive, send)
-
-
-def signed_service(scope: Scope) -> str:
-    """Return the service that a request is signed for (SigV4, in header or query); S3 for one without a signature."""
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            found = _CREDENTIAL.search(value.decode("latin1"))
-            return found.group(1) if found else "s3"
-    found = _CREDENTIAL.search(scope["query_string"].decode("latin1"))
-    return found.group(1) if found else "s3"
 
 
 class MotoApplication:
@@ -138,7 +135,7 @@ class MotoApplication:
         self._store = store
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        service = signed_service(environ["asgi.scope"])
+        service = service_of(environ["asgi.scope"])
         begun: list[Any] = []
         try:
             body = self._answer(environ, service, lambda *begin: begun.extend(begin))
@@ -146,6 +143,9 @@ class MotoApplication:
             return _start(_reply_to(environ, service, error), start_response)
         except NotImplementedError:
             return _start(_reply_to(environ, service, _not_emulated(environ, service)), start_response)
+        except OSError as error:
+            traceback.print_exc()
+            return _start(_reply_to(environ, service, _of_the_disk(error, self._store.folder)), start_response)
         except Exception as error:  # noqa: BLE001 the client gets AWS's answer to a fault, the log its trace
             traceback.print_exc()
             fault = AwsError("InternalFailure", f"localaws failed: {type(error).__name__}", status=500)
@@ -158,31 +158,51 @@ class MotoApplication:
 
     def _answer(self, environ: dict[str, Any], service: str, start_response: Any) -> Iterable[bytes]:
         _restore(environ, environ["asgi.scope"])
+        if service != "s3" and "HTTP_AUTHORIZATION" not in environ:  # moto looks there for who asks and what
+            credential = parse_qs(environ["QUERY_STRING"])["X-Amz-Credential"][0]
+            environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
         self._core.prepare(service)
         if service == "logs":
             self._core.logs.flush()
-        elif service == "s3" and is_object_data(environ):
-            return self._with_body(environ, start_response)
-        elif service != "s3" and environ.get("CONTENT_TYPE", "").startswith(FORM):
+        elif service == "s3":
+            return self._s3(environ, start_response)
+        elif environ.get("CONTENT_TYPE", "").startswith(FORM):
             form = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ["wsgi.input"] = io.BytesIO(form)  # to be read again when the operation has to be named
         return self._moto(environ, start_response)  # type: ignore[no-any-return]
 
-    def _with_body(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def _s3(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Answer what is signed and what anyone may read, its body checked against the digests that are signed."""
+        scope, path = environ["asgi.scope"], environ["RAW_URI"].partition("?")[0]
+        if scope["localaws.signed"] is ANYONE and not may_anyone_read(
+            self._core.settings.account_id, environ.get("HTTP_HOST", ""), path, environ["QUERY_STRING"]
+        ):
+            raise AwsError("AccessDenied", "Access Denied", status=403)
         from localaws.s3.responses import BODY
 
-        received = receive_body(environ["wsgi.input"], _headers(environ["asgi.scope"]), self._store)
-        for name, value in received.checksums.items():
-            environ["HTTP_" + name.upper().replace("-", "_")] = value
-        environ["HTTP_X_AMZ_CONTENT_SHA256"] = "UNSIGNED-PAYLOAD"
-        environ["CONTENT_LENGTH"] = "0"
-        environ.pop("CONTENT_ENCODING", None)
-        environ[BODY] = received.body
+        received = self._received(environ)
         try:
+            if is_object_data(environ):
+                environ[BODY], environ["CONTENT_LENGTH"] = received.body, "0"
+            else:
+                body = received.body if isinstance(received.body, bytes) else b"".join(received.body.whole())
+                environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
             return self._moto(environ, start_response)  # type: ignore[no-any-return]
         finally:
             if isinstance(received.body, Staged):
                 received.body.discard()
+
+    def _received(self, environ: dict[str, Any]) -> Received:
+        scope = environ["asgi.scope"]
+        headers = _headers(scope)
+        if not is_object_data(environ) and "transfer-encoding" not in headers:
+            headers.setdefault("content-length", "0")
+        received = receive_body(environ["wsgi.input"], headers, self._store, scope["localaws.signed"].chunks)
+        for name, value in received.checksums.items():
+            environ["HTTP_" + name.upper().replace("-", "_")] = value
+        environ["HTTP_X_AMZ_CONTENT_SHA256"] = "UNSIGNED-PAYLOAD"
+        environ.pop("CONTENT_ENCODING", None)
+        return received
 
 
 def is_object_data(environ: dict[str, Any]) -> bool:
@@ -190,18 +210,11 @@ def is_object_data(environ: dict[str, Any]) -> bool:
     if environ["REQUEST_METHOD"] != "PUT" or "HTTP_X_AMZ_COPY_SOURCE" in environ:
         return False
     names = {pair.partition("=")[0] for pair in environ["QUERY_STRING"].split("&") if pair}
-    if any(name not in _S3_DATA_PARAMETERS and not name.startswith("X-Amz-") for name in names):
+    if any(name not in _S3_DATA_PARAMETERS and not name.lower().startswith("x-amz-") for name in names):
         return False
     path: str = environ["PATH_INFO"].lstrip("/")
     bucket, _, key = path.partition("/")
-    return bucket != "" and (key != "" or _is_virtual_host(environ.get("HTTP_HOST", "")))
-
-
-def _is_virtual_host(host: str) -> bool:
-    from moto.s3.responses import S3Response
-
-    asked = SimpleNamespace(headers={"host": host}, url=f"http://{host}/")
-    return bool(S3Response.subdomain_based_buckets(asked))
+    return bucket != "" and (key != "" or bucket_of(environ.get("HTTP_HOST", "")) != "")
 
 
 def _restore(environ: dict[str, Any], scope: Scope) -> None:
@@ -226,6 +239,15 @@ def _headers(scope: Scope) -> dict[str, str]:
 def _start(reply: Reply, start_response: Any) -> list[bytes]:
     start_response(f"{reply.status} Error", [*reply.headers, ("content-length", str(len(reply.body)))])
     return [reply.body]
+
+
+def _of_the_disk(error: OSError, folder: Path) -> AwsError:
+    """Return what a client is told when localaws cannot write; AWS has no such answer, and 507 is not retried."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+        return AwsError("InternalFailure", f"localaws failed: {type(error).__name__}", status=500)
+    free = shutil.disk_usage(folder).free if folder.is_dir() else 0
+    text = f"localaws cannot write {error.filename or folder}: {error.strerror}; {free / 1e6:,.1f} MB are free"
+    return AwsError("InsufficientStorage", text, status=507)
 
 
 def _reply_to(environ: dict[str, Any], service: str, error: AwsError) -> Reply:
@@ -259,11 +281,6 @@ def _unsupported(scope: Scope, service: str) -> Response:
     supported = ", ".join(sorted(SERVICES))
     message = f"localaws does not emulate the service {service!r}, only: {supported}."
     return _response(scope, service, AwsError("UnsupportedOperation", message, status=501))
-
-
-def _not_yet(scope: Scope) -> Response:
-    message = "the credentials belong to an instance that does not exist yet"
-    return _response(scope, signed_service(scope), AwsError("AccessDeniedException", message, status=403))
 
 
 def _response(scope: Scope, service: str, error: AwsError) -> Response:

@@ -88,11 +88,11 @@ class Process:
         """
         if self._finished.is_set():
             return self._popen.returncode  # its process id may be another's by now
-        family = self._members()  # before its parents die: afterwards nothing may tell whose it was
+        family = self.members()  # before its parents die: afterwards nothing may tell whose it was
         self.signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(grace_seconds)
-        kill_all(lambda: [*self._members(), *filter(is_alive, family)])
+        kill_all(lambda: [*self.members(), *filter(is_alive, family)])
         status = self.wait(KILL_DEADLINE_SECONDS)
         if status is None:
             raise StopFailed(
@@ -100,12 +100,13 @@ class Process:
             )
         return status
 
-    def _members(self) -> list[psutil.Process]:
+    def members(self) -> list[psutil.Process]:
+        """Return what runs of it: its group, its descendants, and those that carry its mark."""
         return find_members(PROCESS, self._mark, {self.pid})
 
     def _watch(self) -> None:
         self._popen.wait()
-        kill_all(self._members)
+        kill_all(self.members)
         self._reap()
         self._reader.join(READER_SECONDS)
         self._record.unlink(missing_ok=True)

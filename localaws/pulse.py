@@ -14,8 +14,9 @@ from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
+from localaws.auth.routes import OpenRoute
 from localaws.core import Core
 
 PATH = "/_localaws/pulse"
@@ -125,7 +126,7 @@ def install(core: Core) -> list[BaseRoute]:
     """Return the route of the pulse."""
     pulse = Pulse(lambda: _serving(core))
     core.on_shutdown(pulse.close)
-    return [Route(PATH, pulse.answer, methods=["GET"])]
+    return [OpenRoute(PATH, pulse.answer)]
 
 
 def _finite(moment: float) -> float:

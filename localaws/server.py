@@ -19,6 +19,7 @@ import psutil
 import uvicorn
 from starlette.routing import BaseRoute
 
+from localaws import shell
 from localaws.auth.root_key import RootKey, keep
 from localaws.capacity import format_rule
 from localaws.core import Core
@@ -57,8 +58,9 @@ class ServerRecord:
     """What `home/server.json` says of a server.
 
     `created`, `started`: Unix times of the process and of its state, where the emulated clock starts too; `ssh_port`:
-    where all EC2 instances are reached; `capacity`: the rules that it was started with. The last three are secret:
-    the root user's key and the bearer token of localaws's own paths.
+    where all EC2 instances are reached; `capacity`: the rules that it was started with; `generation`: the name of its
+    state, as `/_localaws/health` tells it. The last three are secret: the root user's key and the bearer token of
+    localaws's own paths.
     """
 
     pid: int
@@ -72,6 +74,7 @@ class ServerRecord:
     ssh_port: int
     capacity: list[str] = field(default_factory=list)
     instance_startup_seconds: float = 0.0
+    generation: str = ""
     access_key_id: str = ""
     secret_access_key: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
@@ -202,7 +205,7 @@ def _run(core: Core, root_key: RootKey, listener: socket.socket, announce: Annou
     for name in EXECUTING_SERVICES:
         routes.extend(importlib.import_module(name).install(core))
     config = uvicorn.Config(
-        build_app(core, routes),
+        build_app(core, routes, root_key),
         loop="uvloop",
         http="httptools",
         log_level="warning",
@@ -229,14 +232,19 @@ def _announce(core: Core, root_key: RootKey, announce: Announce) -> None:
         ssh_port=settings.ssh_port,
         capacity=[format_rule(*rule) for rule in settings.capacity.items()],
         instance_startup_seconds=settings.instance_startup_seconds,
+        generation=core.generation,
         access_key_id=root_key.access_key_id,
         secret_access_key=root_key.secret_access_key,
         token=root_key.token,
     )
     write_private(settings.home / "server.json", json.dumps(asdict(record)))
     announce(f"# localaws at {settings.url}, home {settings.home}")
-    for name, value in record.environment.items():
-        announce(f"export {name}={value}")
+    is_seen = sys.stdout.isatty()  # in a log, the secret would lie about
+    for name, value in {**record.environment, **shell.proxy_bypass(os.environ)}.items():
+        if is_seen or name != "AWS_SECRET_ACCESS_KEY":
+            announce(f"export {name}={value}")
+    if not is_seen:
+        announce(f"# with the key: python -m localaws env --home {settings.home}")
 
 
 def _shorten_collections() -> None:

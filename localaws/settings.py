@@ -46,7 +46,7 @@ class Settings:
             raise ValueError(f"time_scale={self.time_scale}: must be 0.01 to 10000 emulated seconds in a real second")
         if not _is_loopback(self.host):
             raise NotLoopback(
-                f"host {self.host!r} is not a loopback address (127.0.0.1): localaws has no authentication"
+                f"host {self.host!r} is not a loopback address (127.0.0.1): localaws is for this machine only"
             )
         if self.ssh_server not in SSH_SERVERS:
             raise ValueError(f"ssh_server={self.ssh_server!r}: must be one of {', '.join(SSH_SERVERS)}")

@@ -131,7 +131,7 @@ def wait_for_url(home: Path, server: subprocess.Popen[str]) -> str:
         assert server.poll() is None, f"localaws did not start (status {server.poll()}): {said}"
         return said
 
-    said = wait_until(read, "localaws to start", holds=lambda said: marker in said)
+    said = wait_until(read, "localaws to start", holds=lambda said: marker in said, seconds=120)
     return next(line.removeprefix(marker) for line in said.splitlines() if line.startswith(marker))
 
 

@@ -16,8 +16,24 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [path for name in ("README", "CHANGELOG", "CONTRIBUTING") if (path := ROOT / f"{name}.md").is_file()]
 PAGES += sorted(DOCS.glob("*.md"))
-CODES_OF_THE_COMMAND = {0, 2, 130}
+CODES_OF_THE_COMMAND = {0, 2, 129, 130, 141, 143}
 """Exit codes that no error class has, or that the command gives by itself as well."""
+
+
+FAULTS = {
+    "A": {*range(1, 13), 15},
+    "B": {*range(1, 9), 10, 11, 12, 14, 15},
+    "C": {*range(1, 8), *range(9, 14)},
+    "D": {1, 2, 3, *range(5, 13)},
+    "E": {1, 2, 3, *range(5, 15), 16},
+    "F": {1, 2, 3, 4, *range(6, 17)},
+    "G": {*range(1, 9), *range(10, 18)},
+    "H": {1, 2, 3, *range(5, 10)},
+    "I": {1, 2, 3, 5},
+    "J": {1, 2, 3, 4, 5, 7},
+    "K": {*range(1, 11)},
+}
+"""The faults that docs/faults.md lists, by section. A number is never used again."""
 
 
 def errors_below(kind: type[KennelError]) -> Iterator[type[KennelError]]:
@@ -92,3 +108,31 @@ def test_python_files_that_a_page_names_exist(page: Path) -> None:
 def test_no_line_is_longer_than_120_characters(page: Path) -> None:
     long = [number for number, line in enumerate(page.read_text().splitlines(), 1) if len(line) > 120]
     assert long == []
+
+
+def rows_of_faults() -> list[tuple[str, str]]:
+    """Return the id and the text of every row of docs/faults.md."""
+    text = re.sub(r"^## .+$", "", (DOCS / "faults.md").read_text(), flags=re.MULTILINE)
+    parts = re.split(r"^- \*\*([A-Z]\d+)\*\* ", text, flags=re.MULTILINE)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_every_fault_stands_once_in_its_section() -> None:
+    expected = [f"{section}{number}" for section, numbers in FAULTS.items() for number in sorted(numbers)]
+    assert [name for name, _ in rows_of_faults()] == expected
+
+
+def test_every_fault_names_tests_that_exist_or_says_that_there_is_none_yet() -> None:
+    lost = []
+    for name, row in rows_of_faults():
+        file, tests = "", 0
+        for word in re.findall(r"`([\w/.]+)`", row):
+            if word.endswith(".py"):
+                file = word
+            elif word.startswith("test_"):
+                tests += 1
+                exists = file and re.search(rf"^ *(async )?def {word}\(", (ROOT / file).read_text(), flags=re.MULTILINE)
+                lost += [] if exists else [f"{name}: {file} has no {word}"]
+        if bool(tests) == ("\n  None yet.\n" in row):
+            lost.append(f"{name} has neither tests nor the words, or both")
+    assert lost == []

@@ -19,7 +19,7 @@ def write_failure(message: str, output_dir: Path | None) -> None:
         return
     output_dir.mkdir(parents=True, exist_ok=True)
     try:
-        with (output_dir / "failure").open("x", encoding="utf-8") as file:
+        with (output_dir / "failure").open("x", encoding="utf-8", errors="backslashreplace") as file:
             file.write(message[:_FAILURE_LIMIT_CHARACTERS])
     except FileExistsError:
         return

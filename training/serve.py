@@ -158,7 +158,7 @@ def output_fn(prediction: Prediction, accept: str | None = None) -> tuple[str, s
         "top5": [{"label": prediction.labels[index], "score": scores[index]} for index in best],
         "model": dict(prediction.model),
     }
-    return json.dumps(answer), _JSON
+    return json.dumps(answer, allow_nan=False), _JSON
 
 
 # --- loading ----------------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from training.fit import Schedule
 from training.heads import HeadTask
 from training.job import Job
 from training.model import Classifier, Embedder
+from training.output import utf8_output
 from training.shards import read_manifest
 from training.stages import (
     check_channels,
@@ -170,4 +171,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with utf8_output():
+        status = main()
+    sys.exit(status)

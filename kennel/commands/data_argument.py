@@ -11,12 +11,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from kennel import SAMPLE
 from tasks.data.archive import list_source
 from tasks.data.layout import read_layout
 from tasks.run.errors import DataRefused, SourceRefused
 from tasks.run.settings import Settings
+from tasks.run.source_name import MALFORMED, is_url, source_name
 
 FORMS = "give a URL, a .zip, a folder or 'sample' as --data"
 
@@ -57,8 +59,16 @@ def refused_run_removed(run_dir: Path) -> Iterator[None]:
 
 
 def _judge_url(data: str) -> None:
-    scheme, _, rest = data.partition("://")
-    if scheme.lower() not in {"http", "https"}:
-        raise SourceRefused("source", data, f"kennel fetches http and https URLs only, not {scheme}://", FORMS)
-    if not rest.partition("/")[0].rpartition("@")[2].partition(":")[0]:
-        raise SourceRefused("source", data, "the URL has no host", FORMS)
+    scheme, _, rest = source_name(data).partition("://")
+    if not is_url(data):
+        raise SourceRefused(
+            "source", source_name(data), f"kennel fetches http and https URLs only, not {scheme}://", FORMS
+        )
+    if not rest.partition("/")[0].partition(":")[0]:
+        raise SourceRefused("source", source_name(data), "the URL has no host", FORMS)
+    try:
+        is_usable = rest != MALFORMED and (urlsplit(data).port or True)  # `port` reads the host too
+    except ValueError:  # its message may repeat a password
+        is_usable = False
+    if not is_usable:
+        raise SourceRefused("source", source_name(data), "it is not a URL with a host and a valid port", FORMS)

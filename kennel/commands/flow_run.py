@@ -17,7 +17,7 @@ from kennel.servers.prefect_watch import PrefectWatch
 from kennel.signals import FLOW_THREAD
 from kennel.terminal import console
 from tasks.run.ending import stop_work
-from tasks.run.errors import KennelError, StageFailed
+from tasks.run.errors import KennelError
 
 LOOK_SECONDS = 0.5
 Result = TypeVar("Result")
@@ -35,8 +35,9 @@ def run_flow(flow: Coroutine[Any, Any, Result], where: Environment) -> Result:
     while not wait([future], LOOK_SECONDS).done:
         try:
             watch.look()
-        except StageFailed as error:
-            _give_up(where, error)
+        except (KennelError, OSError):
+            _give_up(where)
+            raise
     return future.result()
 
 
@@ -47,8 +48,8 @@ def _work(flow: Coroutine[Any, Any, Result], future: Future[Result]) -> None:
         future.set_exception(error)
 
 
-def _give_up(where: Environment, error: StageFailed) -> None:
-    """End the command although its flow still runs: terminate its instances, then raise the error."""
+def _give_up(where: Environment) -> None:
+    """Prepare the end of the command while its flow runs: nothing more is created, its instances are terminated."""
     stop_work(keep=server_pids(where.home))
     from tasks.ec2.terminate import end_instances
     from tasks.run.handle import Run
@@ -58,4 +59,3 @@ def _give_up(where: Environment, error: StageFailed) -> None:
             end_instances(Run.load(name))
         except KennelError as other:
             console.say(f"WARNING: {other}")
-    raise error

@@ -33,24 +33,29 @@ def _line(verdict: Verdict) -> str:
     return f"  {verdict.state} {verdict.what}: {seen}, predicted {verdict.range}"
 
 
-def next_lines(run_dir: Path, function: FunctionRef, home: Path, *, is_local: bool) -> list[str]:
+def next_lines(run_dir: Path, function: FunctionRef | None, home: Path, *, is_local: bool) -> list[str]:
     """Return commands to run next, with the run's names: ask the function, look at the run, remove everything."""
-    kennel, aws = program("kennel"), program("aws")
-    page = processes.find(home, prefect.NAME)
-    payload, photo = _payload(run_dir)
+    kennel, page = program("kennel"), processes.find(home, prefect.NAME)
     return [
-        "Ask it:",
-        *([f'  eval "$({kennel} up)"'] if is_local else []),
-        *photo,
-        f"  {aws} lambda invoke --qualifier {function.alias} \\",
-        f"    --function-name {function.name} \\",
-        f"    --payload '{payload}' answer.json",
+        *([] if function is None else _ask_lines(run_dir, function, is_local=is_local)),
         "Look at it:",
         f"  {kennel} status {run_dir.name}",
         f"  less {_from_here(run_dir / 'report.md')}",
         *(_prefects_page(page.url, home) if page is not None else []),
         "Take it down:",
         f"  {kennel} down --yes",
+    ]
+
+
+def _ask_lines(run_dir: Path, function: FunctionRef, *, is_local: bool) -> list[str]:
+    payload, photo = _payload(run_dir)
+    return [
+        "Ask it:",
+        *([f'  eval "$({program("kennel")} up)"'] if is_local else []),
+        *photo,
+        f"  {program('aws')} lambda invoke --qualifier {function.alias} \\",
+        f"    --function-name {function.name} \\",
+        f"    --payload '{payload}' answer.json",
     ]
 
 

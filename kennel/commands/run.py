@@ -18,6 +18,7 @@ from tasks.run import naming
 from tasks.run.errors import StageFailed
 from tasks.run.naming import RunId
 from tasks.run.options import DeployOptions, Ec2Instances, Machines, ModelOptions, TrainingOptions
+from tasks.run.source_name import keep_in_memory
 
 if TYPE_CHECKING:
     from kennel.servers import environment, localaws
@@ -116,8 +117,8 @@ def _run_flow(chosen: PipelineOptions, data: str, run_dir: Path, where: environm
     record = RunFolder(run_dir).path(StageTimes)
     before = record.stat().st_mtime_ns if record.exists() else None
     flow = pipeline(
-        data=data,
-        run_id=chosen.run_id,
+        data=keep_in_memory(data),  # Prefect stores the parameters of a flow
+        run_id=run_dir.name,
         training=chosen.training,
         ec2_instances=chosen.ec2_instances,
         deploy=chosen.deploy,

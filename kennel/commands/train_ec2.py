@@ -15,6 +15,7 @@ from tasks.run import naming
 from tasks.run.errors import SettingsRefused
 from tasks.run.naming import RunId
 from tasks.run.options import Ec2Machines, Ec2TrainingOptions, ModelOptions, TrainingOptions
+from tasks.run.source_name import keep_in_memory
 
 if TYPE_CHECKING:
     from tasks.run.records import InstanceModel
@@ -81,16 +82,19 @@ def train_ec2(
 
 
 def _print(run_dir: Path, trained: InstanceModel, *, as_json: bool) -> None:
-    """Print the trained model and its comparison with SageMaker's, if there is one."""
+    """Print what was found in the data, the trained model and its comparison with SageMaker's, if there is one."""
+    from tasks.data.report import dataset_json, finding_rows
     from tasks.report.parity import Parity
     from tasks.report.rows import ec2_json, ec2_rows
     from tasks.run.handle import RunFolder
+    from tasks.run.records import DatasetRef
 
-    name, parity = run_dir.name, RunFolder(run_dir).find(Parity)
+    run = RunFolder(run_dir)
+    name, parity, data = run.id, run.find(Parity), run.need(DatasetRef)
     if as_json:
-        console.print_json({"run_id": name, **ec2_json(trained, parity)})
+        console.print_json({"run_id": name, "data": dataset_json(data), **ec2_json(trained, parity)})
     else:
-        rows = {"run": name, **ec2_rows(trained, parity), "model": trained.model_uri}
+        rows = {"run": name, **finding_rows(data), **ec2_rows(trained, parity), "model": trained.model_uri}
         console.print_table(f"kennel train-ec2 {name}", rows)
 
 
@@ -123,5 +127,5 @@ async def _stage_and_train(data: str, run_id: str, training: Ec2TrainingOptions)
 
     clock = StageClock()
     with Run.load(run_id).lock():
-        await clock.time("stage_data", stage_data(data, run_id))
+        await clock.time("stage_data", stage_data(keep_in_memory(data), run_id))
         return await clock.time("train_ec2", train(run_id, training))

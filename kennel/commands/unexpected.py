@@ -8,7 +8,9 @@ import time
 import traceback
 from pathlib import Path
 
+from tasks.run.disk import disk_failure
 from tasks.run.errors import KennelError, StageFailed, Unexpected, unexpected
+from tasks.run.escaping import terminal_text
 from tasks.run.settings import Settings
 
 FOLDER = "logs"
@@ -18,6 +20,8 @@ def as_kennel_error(error: Exception) -> KennelError:
     """Return the error to print; of an unexpected one, the reason names the file that has its traceback (mode 0600)."""
     if isinstance(error, KennelError) and not isinstance(error, Unexpected):
         return error
+    if isinstance(error, OSError) and (failed := disk_failure(error, "kennel")) is not None:
+        return failed
     if _is_prefects(error):
         why = f"a call to it failed: {type(error).__name__}: {error}"
         return StageFailed("Prefect's server", "it does not answer as expected", why, "run the same command again")
@@ -39,7 +43,7 @@ def _write_traceback(error: Exception) -> Path | None:
         path = Settings.load().home / FOLDER / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
-        path.write_text(_traceback(error))
+        path.write_text(terminal_text(_traceback(error)))
         return path
     return None
 

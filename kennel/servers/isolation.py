@@ -37,7 +37,7 @@ def proxy_bypass(environment: Mapping[str, str]) -> dict[str, str]:
     """Return both variables that say what is not proxied: the user's list and loopback."""
     given = next((environment[name] for name in reversed(_BYPASS) if environment.get(name)), "")
     listed = [part.strip() for part in given.split(",") if part.strip()]
-    every = "*" if "*" in listed else ",".join([*listed, *(host for host in LOOPBACK if host not in listed)])
+    every = "*" if "*" in listed else ",".join(dict.fromkeys([*listed, *LOOPBACK]))
     return dict.fromkeys(_BYPASS, every)
 
 

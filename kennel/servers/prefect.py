@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kennel.servers import processes, work_pool
+from kennel.servers.isolation import isolate_prefect
 from kennel.servers.ports import free_port
 from tasks.run.errors import StageFailed, WaitTimedOut
 
@@ -117,8 +118,9 @@ def prepare() -> Path:
         return prepared
     prepared.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kennel-prefect-", dir=prepared.parent) as folder:
-        environment = {**os.environ, "PREFECT_HOME": folder, "DO_NOT_TRACK": "1"}
-        environment.pop("PREFECT_API_URL", None)
+        environment = dict(os.environ)
+        isolate_prefect(environment)
+        environment |= {"PREFECT_HOME": folder, "DO_NOT_TRACK": "1"}
         _once(["-m", "prefect", "server", "database", "upgrade", "--yes"], environment)
         _once(["-m", "kennel.servers.work_pool"], environment)  # without PREFECT_API_URL the client serves itself
         database = Path(folder) / "prefect.db"
@@ -134,7 +136,7 @@ def _require_pool(database: Path) -> None:
         pools = opened.execute("SELECT name FROM work_pool").fetchall()
     if (work_pool.NAME,) not in pools:
         why = f"it has {pools} and not {work_pool.NAME}"
-        raise StageFailed("Prefect's database", "the work pool is missing", why, "make setup")
+        raise StageFailed("Prefect's database", "the work pool is missing", why, "kennel prepare")
 
 
 def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
@@ -145,9 +147,9 @@ def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired as error:
         why = f"{' '.join(arguments)} was not done after {limit:.0f} s"
-        raise WaitTimedOut(where, "it was not created", why, "make setup") from error
+        raise WaitTimedOut(where, "it was not created", why, "kennel prepare") from error
     if done.returncode != 0:
-        raise StageFailed(where, f"{' '.join(arguments)} failed", done.stderr[-2000:], "make setup")
+        raise StageFailed(where, f"{' '.join(arguments)} failed", done.stderr[-2000:], "kennel prepare")
 
 
 def _copy_prepared_database(home: Path) -> None:

@@ -31,7 +31,7 @@ class PrefectWatch:
         """Start the server again if it has ended, and say so; return at once.
 
         Raises:
-            StageFailed: it ended again and again, or the new one does not answer.
+            StageFailed: it ended again and again, the new one does not answer, or `kennel down` stopped it.
         """
         server = self._server
         if server is None:
@@ -42,6 +42,8 @@ class PrefectWatch:
             self._wait_for(server, self._since)
 
     def _start_again(self, ended: processes.BackgroundProcess) -> None:
+        if processes.last(self._home, prefect.NAME) is None:
+            raise _gone(ended, "kennel down stopped it")
         if self._starts == MOST_STARTS:
             raise _gone(ended, f"it was started again {MOST_STARTS} times and ended each time")
         self._starts += 1

@@ -1,12 +1,13 @@
 """Prints progress and errors to stderr, and one table or one JSON object to stdout.
 
 A process has one screen, which the command begins before its slow imports. A live view is removed before anything is
-written to stdout and before an error is printed.
+written to stdout and before an error is printed. Whatever is printed passes `terminal_text` here or in a view, because
+names, log lines and messages of others may hold control characters.
 """
 
 from __future__ import annotations
 
-import json
+import io
 import logging
 import os
 import sys
@@ -18,12 +19,13 @@ from kennel.terminal.plain_view import NoView, PlainView, wrapped
 from kennel.terminal.run_log import RunLog
 from kennel.terminal.screen import Screen, View
 from kennel.terminal.stages import CommandStages, earlier_seconds
-from tasks.run.progress import Stage, log_stage
+from tasks.run.escaping import terminal_text
+from tasks.run.progress import LOGGER, Stage, log_stage
+from tasks.run.sealed import strict_json
 
 if TYPE_CHECKING:
     from tasks.run.errors import KennelError
 
-LOGGER = logging.getLogger("kennel")
 VERDICT_STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow"}
 
 
@@ -112,9 +114,9 @@ def log_path() -> Path | None:
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """Print one JSON object, on one line, to stdout."""
+    """Print one JSON object, on one line of ASCII, to stdout; its strings are exact."""
     end(is_finished=True)
-    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
+    sys.stdout.write(strict_json(content) + "\n")
     sys.stdout.flush()
 
 
@@ -128,9 +130,11 @@ def print_error(error: KennelError, *, as_json: bool, why: str | None = None) ->
         _Current.screen.log.add(f"kennel: {error}")
     log = log_path()
     first, *rest = (why or error.why).split("\n")  # further lines are those of a log
-    lines = [wrapped(f"kennel: {error.where}: {error.what}"), wrapped(f"  why:  {first}", hanging=" " * 8), *rest]
-    lines += [f"  next: {error.next_command}"] + ([] if log is None else [f"  log:  {log}"])
-    sys.stderr.write("\n" + "".join(f"{line}\n" for line in lines))
+    head, todo = (" ".join(text.split("\n")) for text in (f"{error.where}: {error.what}", error.next_command))
+    lines = [wrapped(f"kennel: {head}"), wrapped(f"  why:  {first}", hanging=" " * 8)]
+    lines += [f"{' ' * 4}{line}" for line in rest]  # so that no line of a log looks like one of the error
+    lines += [f"  next: {todo}"] + ([] if log is None else [f"  log:  {log}"])
+    sys.stderr.write("\n" + "".join(f"{terminal_text(line)}\n" for line in lines))
     sys.stderr.flush()
     if as_json:
         print_json(error_json(error))
@@ -147,13 +151,14 @@ def print_table(title: str, rows: Mapping[str, str]) -> None:
     """Print a two-column table to stdout, wrapped at words, with coloured verdicts."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     end(is_finished=True)
-    table = Table(title=title, show_header=False, title_justify="left")
+    table = Table(title=Text(terminal_text(title)), show_header=False, title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows.items():
-        table.add_row(name, _coloured(value))
+        table.add_row(Text(terminal_text(name)), _coloured(value))
     Console(file=sys.stdout, soft_wrap=False).print(table)
 
 
@@ -169,8 +174,25 @@ def print_lines(lines: Sequence[str]) -> None:
 
 def print_commands(lines: Sequence[str]) -> None:
     """Print lines to stdout without wrapping them, so that commands can be copied."""
-    sys.stdout.write("\n".join(["", *lines, ""]))
+    print_plain("\n".join(["", *lines]))
+
+
+def print_plain(text: str) -> None:
+    """Print a text to stdout as it is, neither wrapped nor coloured: a line of a log, a command to copy."""
+    sys.stdout.write(f"{terminal_text(text)}\n")
     sys.stdout.flush()
+
+
+def print_log_line(line: str) -> None:
+    """Print an entry of a log to stdout; its further lines are indented, so that they do not look like entries."""
+    print_plain(line.replace("\n", "\n    "))
+
+
+def accept_any_text() -> None:
+    """Let stdout and stderr replace what their encoding lacks instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def is_quiet() -> bool:
@@ -186,7 +208,7 @@ def is_verbose() -> bool:
 def _coloured(text: str) -> Any:
     from rich.text import Text
 
-    coloured = Text(text)
+    coloured = Text(terminal_text(text))
     for word, style in VERDICT_STYLES.items():
         coloured.highlight_regex(rf"\b{word}\b", style)
     return coloured

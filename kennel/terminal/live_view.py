@@ -1,6 +1,7 @@
 """Shows a command on a terminal: its stages with bars and estimates, the step of the running stage, the last line.
 
-rich draws the view on stderr four times a second, so that the seconds count up while no line comes.
+rich draws the view on stderr four times a second, so that the seconds count up while no line comes. Everything drawn is
+a `_text`, which is not markup and has no control characters.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kennel.terminal.stages import CommandStages, StageProgress
+from tasks.run.escaping import one_line, terminal_text
 from tasks.run.progress import Stage, Step
 
 BAR_WIDTH = 20
@@ -47,7 +49,8 @@ class LiveView:
         """Show a line below the stages; warnings, commands to copy and the lines before them stay above the view."""
         stays = "WARNING" in text or text.startswith("  ") or text.endswith(":")
         if stays or not self._live.is_started:
-            self._console.print(Text(text, "yellow" if "WARNING" in text else ""), soft_wrap=True)
+            indented = text.replace("\n", "\n    ")
+            self._console.print(_text(indented, "yellow" if "WARNING" in text else ""), soft_wrap=True)
         else:
             self._last = text
 
@@ -76,34 +79,34 @@ class LiveView:
         rows = Table.grid(padding=(0, 1))
         for progress in list(self._stages.all):
             rows.add_row(*self._row(progress))
-        head = Text(f"{self._title}  {_clock_text(self._clock() - self._begun)}", "bold")
+        head = _text(f"{self._title}  {_clock_text(self._clock() - self._begun)}", "bold")
         return Group(head, rows, *self._below())
 
     def _row(self, progress: StageProgress) -> tuple[RenderableType, ...]:
         mark, style = _MARKS[progress.status]
         spent, about = self._stages.seconds(progress), progress.estimate_seconds
-        number = Text(self._stages.number(progress), "dim")
-        title = Text(progress.title, "bold" if progress.status == "running" else "")
+        number = _text(self._stages.number(progress), "dim")
+        title = _text(progress.title, "bold" if progress.status == "running" else "")
         if progress.status == "waiting":
-            estimate = Text(f"about {about:.0f} s" if about else "", "dim")
-            return Text(mark, style), number, title, Text(" " * BAR_WIDTH), estimate
+            estimate = _text(f"about {about:.0f} s" if about else "", "dim")
+            return _text(mark, style), number, title, _text(" " * BAR_WIDTH), estimate
         if progress.status == "running":
             filled = min(NEARLY, spent / about) if about else 0.0
             bar = ProgressBar(total=1.0, completed=filled, width=BAR_WIDTH, pulse=not about)
             return (
-                Text(mark, style),
+                _text(mark, style),
                 number,
                 title,
                 bar,
-                Text(f"{spent:.0f} s" + (f" of about {about:.0f} s" if about else "")),
+                _text(f"{spent:.0f} s" + (f" of about {about:.0f} s" if about else "")),
             )
         completed = 1.0 if progress.status == "done" else NEARLY
         return (
-            Text(mark, style),
+            _text(mark, style),
             number,
             title,
             ProgressBar(total=1.0, completed=completed, width=BAR_WIDTH),
-            f"{spent:.1f} s",
+            _text(f"{spent:.1f} s"),
         )
 
     def _below(self) -> list[RenderableType]:
@@ -112,8 +115,7 @@ class LiveView:
         if step is not None and step.total:
             bar = ProgressBar(total=step.total, completed=min(step.done, step.total), width=BAR_WIDTH)
             grid = Table.grid(padding=(0, 1))
-            label = Text(step.label, no_wrap=True, overflow="ellipsis")
-            grid.add_row(" ", label, bar, Text(step.amount, no_wrap=True))
+            grid.add_row(_text(" "), _one_line(step.label, indent=0), bar, _one_line(step.amount, indent=0))
             shown.append(grid)
             if step.note:
                 shown.append(_one_line(step.note))
@@ -124,8 +126,13 @@ class LiveView:
         return shown
 
 
-def _one_line(text: str) -> Text:
-    return Text("  " + " ".join(text.split()), "dim", no_wrap=True, overflow="ellipsis")
+def _text(text: str, style: str = "") -> Text:
+    return Text(terminal_text(text), style)
+
+
+def _one_line(text: str, *, indent: int = 2) -> Text:
+    style = "dim" if indent else ""
+    return Text(" " * indent + one_line(text), style, no_wrap=True, overflow="ellipsis")
 
 
 def _clock_text(seconds: float) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from kennel.terminal.stages import SERVERS, CommandStages
+from tasks.run.escaping import terminal_text
 from tasks.run.progress import Stage, Step
 
 STARTING_SECONDS = 2.5
@@ -47,7 +48,7 @@ class PlainView:
         """Write a line."""
         with self._lock:
             lead = f"{self._clock() - self._begun:7.1f} s  "
-            self._out.write(wrapped(text, lead) + "\n")
+            self._out.write(wrapped(terminal_text(text), lead) + "\n")
             self._out.flush()
             self._said, self._step = self._clock(), None
 

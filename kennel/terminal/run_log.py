@@ -7,6 +7,8 @@ import time
 from collections import deque
 from pathlib import Path
 
+from tasks.run.escaping import terminal_text
+
 NAME = "kennel.log"
 KEPT_LINES = 5000
 """How many lines are kept in memory until the run has a folder; a command that is refused before creates none."""
@@ -36,7 +38,7 @@ class RunLog:
 
     def add(self, line: str) -> None:
         """Append a line; when the file cannot be written, nothing is raised and the line is tried again later."""
-        self._waiting.append(line)
+        self._waiting.append(terminal_text(line))
         if self._folder is None or not self._folder.is_dir():
             return
         try:

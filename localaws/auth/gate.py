@@ -7,7 +7,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from localaws.auth.origin import is_foreign, is_loopback_host
-from localaws.auth.own_routes import OpenRoute
+from localaws.auth.routes import OpenRoute
 
 OTHER_HOST = "localaws answers requests to loopback hosts only\n"
 OTHER_ORIGIN = "localaws answers no request that a web page of another origin sends\n"

@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from localaws.auth.grants import Session
 from localaws.errors import NoSuchRole
 
 LONGEST_TOKEN_SECONDS = 21_600
-CREDENTIALS_SECONDS = 6 * 3600  # how long they are kept; they are valid for twice as long
-VALID_SECONDS = 12 * 3600
+RENEWED_BEFORE = timedelta(hours=6)  # the credentials that are told hold at least as long
 REQUEST_SECONDS = 30.0
 BROWSERS = ("Origin", "Sec-Fetch-Site")  # what browsers send, and clients of the metadata do not
 VERSION = re.compile(r"/(?:latest|\d{4}-\d{2}-\d{2})/(.*)$")
@@ -25,7 +25,7 @@ HEADER = "X-aws-ec2-metadata-token"
 LIFETIME_HEADER = f"{HEADER}-ttl-seconds"
 CREDENTIALS_PLACE = "meta-data/iam/security-credentials/"
 
-ForRole = Callable[[str], Mapping[str, str]]
+ForRole = Callable[[str], Session]
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,18 @@ class Identity:
 
 
 class Metadata:
-    """The metadata of one instance. `for_role` gives a role's credentials as environment variables."""
+    """The metadata of one instance. `for_role` gives a role's credentials; `clock` is the real one."""
 
-    def __init__(self, identity: Identity, for_role: ForRole) -> None:
+    def __init__(
+        self, identity: Identity, for_role: ForRole, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._identity = identity
         self._for_role = for_role
+        self._clock = clock
         self._lock = threading.Lock()
         self._tokens: dict[str, float] = {}
         self._interruption: dict[str, str] = {}
-        self._credentials: tuple[float, str] | None = None
+        self._session: Session | None = None
 
     def announce(self, action: str, at: datetime) -> None:
         """Say from now on that a spot interruption comes, at an aware time."""
@@ -100,14 +103,8 @@ class Metadata:
         }
 
     def _role_credentials(self, role: str) -> str:
-        with self._lock:
-            if self._credentials is None or self._credentials[0] < time.monotonic():
-                self._credentials = (time.monotonic() + CREDENTIALS_SECONDS, self._fresh_credentials(role))
-            return self._credentials[1]
-
-    def _fresh_credentials(self, role: str) -> str:
         try:
-            given = self._for_role(role)
+            session = self._renewed(role)
         except NoSuchRole as error:
             return json.dumps({"Code": "AssumeRoleUnauthorizedAccess", "LastUpdated": _stamp(), "Message": str(error)})
         return json.dumps(
@@ -115,12 +112,18 @@ class Metadata:
                 "Code": "Success",
                 "LastUpdated": _stamp(),
                 "Type": "AWS-HMAC",
-                "AccessKeyId": given["AWS_ACCESS_KEY_ID"],
-                "SecretAccessKey": given["AWS_SECRET_ACCESS_KEY"],
-                "Token": given["AWS_SESSION_TOKEN"],
-                "Expiration": _stamp(datetime.now(UTC) + timedelta(seconds=VALID_SECONDS)),
+                "AccessKeyId": session.access_key_id,
+                "SecretAccessKey": session.secret_access_key,
+                "Token": session.token,
+                "Expiration": _stamp(session.ends),
             }
         )
+
+    def _renewed(self, role: str) -> Session:
+        with self._lock:
+            if self._session is None or self._session.ends - self._clock() < RENEWED_BEFORE:
+                self._session = self._for_role(role)
+            return self._session
 
 
 class Service(ThreadingHTTPServer):

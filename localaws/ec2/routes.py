@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from localaws.auth.routes import OpenRoute
 from localaws.core import Core
 from localaws.ec2.capacity import MARKETS, Capacity, Pool
 from localaws.errors import AwsError
@@ -34,7 +35,7 @@ def routes(core: Core, capacity: Capacity) -> list[BaseRoute]:
         Route("/_localaws/launch-failures", fail, methods=["POST"]),
         Route("/_localaws/instances/{id}/interrupt", interrupt, methods=["POST"]),
         Route("/_localaws/capacity", limit, methods=["POST"]),
-        Route("/_localaws/caller-address", _caller_address, methods=["GET"]),
+        OpenRoute("/_localaws/caller-address", _caller_address),
     ]
 
 

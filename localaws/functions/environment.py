@@ -19,6 +19,7 @@ from localaws.functions.deployment import Deployment, Execution, Invocation, Out
 from localaws.functions.launch import ON_DEMAND, HeldKey, Launch, Program
 from localaws.functions.process_usage import Output, PeakMemory, is_running
 from localaws.functions.runtime_api import RESPONSE_LIMIT_BYTES, RuntimeConnection
+from localaws.peers import Address, holds
 from localaws.processes import Process
 
 INIT_SECONDS = 10.0  # AWS's limit for the init phase; a slower init goes on in the invoke phase, under its timeout
@@ -65,12 +66,14 @@ class Environment:
         self._held_key = held_key
         self._folder = launch.folder / identity
         self._process: Process | None = None
+        self._is_spawned = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._next: RuntimeConnection | None = None
         self._serving: RuntimeConnection | None = None
         self._current: Invocation | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._check: asyncio.TimerHandle | None = None
+        self._retirement: asyncio.TimerHandle | None = None
         self._reporting: asyncio.Task[None] | None = None
         self._started_at = 0.0
         self._delivered_at = 0.0
@@ -98,7 +101,9 @@ class Environment:
         self._started_at = time.perf_counter()
         self._server = await loop.create_server(lambda: RuntimeConnection(self), "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
+        self._retirement = loop.call_later(self._launch.lifetime_seconds, self._retire)
         self._process = await loop.run_in_executor(self._launch.executor, self._spawn, port)
+        self._is_spawned.set()
         self._memory = PeakMemory(self._process)
 
     def when_init_is_over(self, tell: Callable[[], None]) -> None:
@@ -180,10 +185,13 @@ class Environment:
         """Stop listening and looking; called on the event loop."""
         self.is_alive = False
         self.end_init()
+        if self._retirement is not None:
+            self._retirement.cancel()
         for reader in (self._memory, self._output):
             if reader is not None:
                 reader.close()
         self._memory = self._output = None
+        self._is_spawned.set()  # or it never will be
         if self._server is not None:
             self._server.close()
         for connection in {self._next, self._serving} - {None}:
@@ -191,6 +199,10 @@ class Environment:
                 connection.close()
 
     # What the Runtime API calls
+
+    async def is_own(self, near: Address, far: Address) -> bool:
+        await self._is_spawned.wait()  # its first request may be faster than the note of its start
+        return self._process is not None and await asyncio.to_thread(holds, self._process, near, far)
 
     def on_next(self, connection: RuntimeConnection) -> None:
         if not self._is_initialised:
@@ -228,6 +240,12 @@ class Environment:
             self._is_disconnected = True
 
     # Internal
+
+    def _retire(self) -> None:
+        """Take no more events, because the credentials end: an environment that is busy finishes first."""
+        self.is_alive = False
+        if self._current is None and self.on_lost is not None:
+            self.on_lost(self)
 
     def _deliver(self) -> None:
         invocation, connection = self._current, self._next
@@ -313,7 +331,8 @@ class Environment:
         return is_over
 
     def _spawn(self, port: int) -> Process:
-        (self._folder / "tmp").mkdir(parents=True)
+        for name in ("tmp", "root"):
+            (self._folder / name).mkdir(parents=True)
         self._output = output = Output(self._folder / "output.log")
         kind, stream = self.initialization_type, self.log_stream
         program = Program(self.deployment, kind, stream, self._folder, output.path, port)

@@ -10,9 +10,10 @@ from urllib.parse import parse_qs
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
+from localaws.auth.routes import OpenRoute, ServiceRoute
 from localaws.errors import AwsError
 from localaws.functions import log_lines, naming
 from localaws.functions.concurrency import ThrottledError
@@ -41,9 +42,9 @@ class Front:
         """Return the routes, which have to come before moto's."""
         return [
             _InvocationRoute(self._service),
-            Route(INVOKE_PATH, _Invoke(self._service, self._resolver), methods=["POST"]),
-            Route(CODE_PATH + "/{name}/{archive}", self.download, methods=["GET"]),
-            Route(SPARES_PATH, self.spares, methods=["GET"]),
+            ServiceRoute("lambda", INVOKE_PATH, _Invoke(self._service, self._resolver)),
+            OpenRoute(CODE_PATH + "/{name}/{archive}", self.download),
+            OpenRoute(SPARES_PATH, self.spares),
         ]
 
     async def spares(self, _: Request) -> Response:
@@ -56,7 +57,9 @@ class Front:
         return JSONResponse({"functions": shown})
 
     async def download(self, request: Request) -> Response:
-        """Answer with the zip that `GetFunction` gives as Code.Location."""
+        """Answer with the zip that `GetFunction` gives as Code.Location, for ten minutes."""
+        if not self._service.core.links.admits(request.url.path, request.query_params):
+            return Response(status_code=403)
         name, archive = request.path_params["name"], request.path_params["archive"]
         path = self._service.code_folder(name) / archive
         if not archive.endswith(".zip") or not path.resolve().is_relative_to(self._service.folder.resolve()):

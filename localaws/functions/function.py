@@ -85,7 +85,8 @@ class ExecutingFunction(_LambdaFunction):  # type: ignore[misc]
     def get_code(self) -> dict[str, Any]:
         """Return configuration, tags and a location the zip can be had from."""
         code: dict[str, Any] = super().get_code()
-        location = f"{self._service.core.settings.url}{CODE_PATH}/{self.function_name}/{self.package.archive.name}"
+        core, path = self._service.core, f"{CODE_PATH}/{self.function_name}/{self.package.archive.name}"
+        location = f"{core.settings.url}{path}?{core.links.query_for(path)}"
         code["Code"] = {"RepositoryType": "S3", "Location": location}
         if self.reserved_concurrency is not None:  # 0 is a reservation too
             code["Concurrency"] = {"ReservedConcurrentExecutions": self.reserved_concurrency}

@@ -1,7 +1,9 @@
 """The Lambda Runtime API (2018-06-01) of one execution environment, as an asyncio protocol.
 
 Each environment listens on a loopback port of its own, so the port identifies the environment and requests need no
-token; on AWS it is 127.0.0.1:9001. This module handles HTTP and the paths; `environment.py` decides what a call means.
+token; on AWS it is 127.0.0.1:9001. Any program of this machine can connect to it, so that each connection is judged
+before a request is read from it: only processes of the environment may ask. This module handles HTTP and the paths;
+`environment.py` decides what a call means.
 Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
@@ -13,16 +15,28 @@ from typing import Protocol, cast
 
 import httptools
 
+from localaws.peers import Address
+
 RESPONSE_LIMIT_BYTES = 6 * 1024 * 1024 + 100  # AWS's own figure: 6,291,556
 _PREFIX = "/2018-06-01/runtime/"
 _ACCEPTED = (
     b"HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\nContent-Type: application/json\r\n\r\n" + b'{"status": "OK"}'
 )
-_REASONS = {200: "OK", 202: "Accepted", 400: "Bad Request", 404: "Not Found", 413: "Payload Too Large"}
+_REASONS = {
+    200: "OK",
+    202: "Accepted",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    413: "Payload Too Large",
+}
 
 
 class RuntimeEvents(Protocol):
     """What an environment has to answer for."""
+
+    async def is_own(self, near: Address, far: Address) -> bool:
+        """Return whether a process of the environment holds the connection from `near` to `far`."""
 
     def on_next(self, connection: RuntimeConnection) -> None:
         """The runtime waits for an invocation; answer it with `connection.deliver`."""
@@ -44,12 +58,17 @@ class RuntimeEvents(Protocol):
 
 
 class RuntimeConnection(asyncio.Protocol):
-    """One TCP connection of a runtime client, requests served one after the other."""
+    """One TCP connection of a runtime client, requests served one after the other.
+
+    What arrives before the connection is judged waits, and is dropped with the connection if it is a stranger's.
+    """
 
     def __init__(self, environment: RuntimeEvents) -> None:
         self._environment = environment
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
+        self._unjudged: list[bytes] | None = []
+        self._judging: asyncio.Task[None] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -60,12 +79,28 @@ class RuntimeConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        ends = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        self._judging = asyncio.get_running_loop().create_task(self._judge(*ends))
+
+    async def _judge(self, near: Address, far: Address) -> None:
+        is_own = await self._environment.is_own(near, far)
+        arrived, self._unjudged = self._unjudged or [], None
+        if is_own:
+            self.data_received(b"".join(arrived))
+        else:
+            self._answer(403, {"errorType": "Forbidden", "errorMessage": "the caller is no process of the environment"})
+            self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio's signature
         self._transport = None
         self._environment.on_disconnect(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._unjudged is not None:
+            self._unjudged.append(data)
+            if sum(map(len, self._unjudged)) > RESPONSE_LIMIT_BYTES:
+                self.close()
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:

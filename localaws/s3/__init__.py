@@ -3,7 +3,7 @@
 Exact: path and virtual-host style, multipart, ranges, conditional puts (`If-None-Match: *`, `If-Match`; atomic),
 `Content-MD5`, `x-amz-content-sha256` and the checksums CRC32, SHA1, SHA256 of a body, aws-chunked bodies,
 `x-amz-expected-bucket-owner`, bucket policies with conditions on `aws:SecureTransport`. Not emulated: CRC32C and
-CRC64NVME are stored but not checked; signatures are not verified; ACLs and identity policies are not enforced.
+CRC64NVME are stored but not checked; identity policies and ACLs, but for reading without a signature, are not enforced.
 """
 
 from starlette.routing import BaseRoute

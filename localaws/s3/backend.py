@@ -141,6 +141,8 @@ class PolicedBucket(moto_models.FakeBucket):
         """Return what the bucket's policy says of anyone's `action` on `resource`."""
         if self.policy is None:
             return PermissionResult.NEUTRAL
+        if action == "s3:HeadObject":
+            action = "s3:GetObject"  # the permission that HeadObject asks for
         request = Request(action, resource, REQUEST_CONTEXT, f"arn:aws:iam::{self.account_id}:root")
         decision = evaluate({"bucket policy": json.loads(self.policy)}, request)
         effects = {ALLOWED: PermissionResult.PERMITTED, EXPLICIT_DENY: PermissionResult.DENIED}
@@ -182,6 +184,13 @@ class ExecutingS3(moto_models.S3Backend):
         """Store an object; what `undisturbed` reads meanwhile is the old one or the new one."""
         with REPLACING:
             return super().put_object(*wanted, **more)
+
+    def delete_bucket(self, bucket_name: str) -> Any:
+        """Delete an empty bucket with its tags, which moto would give to the next bucket of this name."""
+        deleted = super().delete_bucket(bucket_name)
+        if deleted is not None:
+            self.tagger.delete_all_tags_for_resource(deleted.arn)
+        return deleted
 
     def delete_object(self, *wanted: Any, **more: Any) -> Any:
         """Delete an object; what `undisturbed` reads meanwhile is there or not."""

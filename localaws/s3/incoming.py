@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from localaws.auth.chunks import ChunkSignatures
 from localaws.errors import AwsError
 from localaws.object_contents import CHECKSUMS, CHUNK_BYTES, INLINE_BYTES, Staged, Store, base64_of
 
@@ -27,16 +28,19 @@ class Received:
     checksums: Mapping[str, str]
 
 
-def receive(source: Input, headers: Mapping[str, str], store: Store) -> Received:
-    """Read a request's body to its end; `headers` have lower-case names.
+def receive(
+    source: Input, headers: Mapping[str, str], store: Store, signatures: ChunkSignatures | None = None
+) -> Received:
+    """Read a request's body to its end; `headers` have lower-case names. `signatures` checks those of its chunks.
 
     Raises:
-        AwsError: IncompleteBody, BadDigest, XAmzContentSHA256Mismatch, InvalidDigest, MissingContentLength.
+        AwsError: IncompleteBody, BadDigest, XAmzContentSHA256Mismatch, InvalidDigest, MissingContentLength,
+            SignatureDoesNotMatch.
     """
     declared = headers.get("x-amz-content-sha256", "UNSIGNED-PAYLOAD")
     decoder: _Plain | _AwsChunked
     if declared.startswith("STREAMING-") or "aws-chunked" in headers.get("content-encoding", ""):
-        decoder = _AwsChunked(source, _length(headers, "x-amz-decoded-content-length"))
+        decoder = _AwsChunked(source, _length(headers, "x-amz-decoded-content-length"), signatures)
     else:
         decoder = _Plain(source, _length(headers, "content-length"))
     checks = _Checks(headers, decoder.expected_trailer(headers))
@@ -95,36 +99,52 @@ class _Plain:
 class _AwsChunked:
     """The encoding of streamed bodies, lines ending in CR LF: `hex-size[;chunk-signature=…]`, data, …, `0`, trailer."""
 
-    def __init__(self, source: Input, size_bytes: int) -> None:
+    def __init__(self, source: Input, size_bytes: int, signatures: ChunkSignatures | None) -> None:
         self._source = source
         self._size = size_bytes
+        self._signatures = signatures
         self.trailer: dict[str, str] = {}
 
     def expected_trailer(self, headers: Mapping[str, str]) -> str:
         return headers.get("x-amz-trailer", "").lower()
 
     def pieces(self) -> Iterator[bytes]:
-        received = 0
-        while size := self._chunk_size():
+        received, size = 0, -1
+        while size:
+            size, signature = self._chunk_head()
             received += size
-            yield from _Plain(self._source, size).pieces()
-            self._source.readline()
+            digest = hashlib.sha256()
+            for piece in _Plain(self._source, size).pieces():
+                if self._signatures is not None:
+                    digest.update(piece)
+                yield piece
+            if self._signatures is not None:
+                self._signatures.check_chunk(digest.hexdigest(), signature)
+            if size:
+                self._source.readline()
         if received != self._size:
             raise _incomplete()
         self._read_trailer()
 
-    def _chunk_size(self) -> int:
-        line = self._source.readline().strip()
+    def _chunk_head(self) -> tuple[int, bytes]:
+        size, _, extension = self._source.readline().strip().partition(b";")
         try:
-            return int(line.partition(b";")[0], 16)
+            return int(size, 16), extension.removeprefix(b"chunk-signature=")
         except ValueError:
             raise _incomplete() from None
 
     def _read_trailer(self) -> None:
+        signature, lines = b"", []
         while line := self._source.readline().strip():
-            name, _, value = line.decode("latin1").partition(":")
-            if name.lower().startswith("x-amz-checksum-"):
-                self.trailer[name.lower()] = value.strip()
+            name, _, value = line.partition(b":")
+            if name.lower() == b"x-amz-trailer-signature":
+                signature = value.strip()
+                continue
+            lines.append(b"%b:%b\n" % (name.lower(), value.strip()))
+            if name.lower().startswith(b"x-amz-checksum-"):
+                self.trailer[name.lower().decode("latin1")] = value.strip().decode("latin1")
+        if self._signatures is not None and (lines or signature):
+            self._signatures.check_trailer(b"".join(lines), signature)
 
 
 class _Checks:

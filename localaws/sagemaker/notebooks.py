@@ -142,7 +142,7 @@ class Notebooks:
             self._lifecycle_config(lifecycle, "describe")
         try:
             if role:
-                self.core.credentials.for_role(role, "SageMaker")
+                self.core.credentials.require(role)
         except NoSuchRole as error:
             raise ValidationError(message=cannot_assume(role)) from error
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from tasks.run.aws import Aws
 from tasks.run.errors import aws_boundary
 
 TAIL_LINES = 20
+REMEMBERED_EVENTS = 20_000
+"""Of each stream, for `LogFollower`; a page has at most 10,000."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class LogFollower:
     """Reads the lines that were added since the last `poll` to those streams of a group that begin with a prefix.
 
     Constructing it does no I/O. New streams are included as they appear, and a group that does not exist yet has none.
+    AWS may repeat events under another token; an event that an earlier page had is not returned again. Events have no
+    id, so two are the same when both times and the message are. Equal lines on one page are different events.
     """
 
     def __init__(self, aws: Aws, group: str, stream_prefix: str = "") -> None:
@@ -50,6 +54,7 @@ class LogFollower:
         self._aws = aws
         self._tokens: dict[str, str | None] = {}
         self._tails: dict[str, deque[str]] = {}
+        self._returned: dict[str, ReturnedEvents] = {}
 
     def poll(self) -> list[LogLine]:
         """Return the new lines of all streams, oldest first.
@@ -71,10 +76,10 @@ class LogFollower:
 
     def _new_lines(self, stream: str) -> Iterator[LogLine]:
         """Read until AWS returns the same token twice, which marks the end; empty pages may come before it."""
-        source = _source(stream)
+        source, returned = _source(stream), self._returned.setdefault(stream, ReturnedEvents())
         while True:
             page = self._page(stream)
-            for event in page["events"]:
+            for event in returned.new_of(page["events"]):
                 yield LogLine(source, str(event["message"]).rstrip("\n"), int(event["timestamp"]))
             following = page["nextForwardToken"]
             if following == self._tokens.get(stream):
@@ -86,6 +91,30 @@ class LogFollower:
         more = {"nextToken": token} if token else {}
         asked = {"logGroupName": self.group, "logStreamName": stream, "startFromHead": True, **more}
         return self._aws.client("logs").get_log_events(**asked)
+
+
+class ReturnedEvents:
+    """The newest events that were returned of one stream, with how often a page had each."""
+
+    def __init__(self) -> None:
+        self._most: OrderedDict[int, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many different events are remembered."""
+        return len(self._most)
+
+    def new_of(self, events: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        """Yield the events of a page that no earlier page had as often."""
+        seen: Counter[int] = Counter()
+        for event in events:
+            identity = hash((event["timestamp"], event.get("ingestionTime"), event["message"]))
+            seen[identity] += 1
+            if seen[identity] > self._most.get(identity, 0):
+                self._most[identity] = seen[identity]
+                yield event
+            self._most.move_to_end(identity)
+        while len(self._most) > REMEMBERED_EVENTS:
+            self._most.popitem(last=False)
 
 
 def _source(stream: str) -> str:

@@ -2,7 +2,9 @@
 
 `.kennel/downloads/<hash of the URL>/` has the growing `.part` file, the complete file, and a small record with the
 server's ETag or date and the sha256 of either, which is checked before the file or the part is used. The missing part
-is requested with Range and If-Range, so that a file that changed on the server is downloaded from the beginning.
+is requested with Range and If-Range, so that a file that changed on the server is downloaded from the beginning. Files
+and messages have the URL's name, without user info and query, and the folder's hash leaves signatures out, so that a
+URL that is signed anew resumes the download.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import Damaged, seal, sha256_of, unseal
 from tasks.run.settings import Settings
+from tasks.run.source_name import source_identity, source_name
 from tasks.run.waiting import say
 
 REFERENCE_URL = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dogImages.zip"
@@ -36,12 +39,16 @@ CHECKED_BYTES = 16 * 2**20
 
 _TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
+_FINAL = (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError, httpx.InvalidURL, UnicodeError)
+"""What a URL or a redirect makes a client raise, whenever it is tried; UnicodeError is of names in other scripts."""
+
 
 @dataclass(frozen=True)
 class DownloadRecord:
-    """The state of a download; `validator` is the server's ETag or date, and `sha256` is None until it is complete.
+    """The state of a download; `sha256` is None until it is complete.
 
-    `part_sha256` is the sha256 of the first `part_bytes` bytes of a part.
+    `url` is the URL's name, `validator` is the server's ETag or date, and `part_sha256` is the sha256 of the first
+    `part_bytes` bytes of a part.
     """
 
     url: str
@@ -56,11 +63,6 @@ class _TemporaryFault(Exception):
     """A failure that a retry may solve."""
 
 
-def is_url(source: str) -> bool:
-    """Tell whether a source is an http or https URL."""
-    return urlsplit(source).scheme in {"http", "https"}
-
-
 def download(
     url: str,
     settings: Settings,
@@ -73,12 +75,12 @@ def download(
     """Download a URL and return the complete local file; a file that is unchanged on the server is not fetched again.
 
     Raises:
-        SourceRefused: the URL has no host or contains a user, or the file's sha256 is not the expected one.
+        SourceRefused: the URL is malformed or has no host, or the file's sha256 is not the expected one.
         DownloadFailed: the server refused the request, the file is too large, or all attempts failed.
         DiskFailed: the file cannot be written; what was received stays, and the next command resumes.
     """
     _check(url)
-    folder = settings.home / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    folder = settings.home / "downloads" / hashlib.sha256(source_identity(url).encode()).hexdigest()[:16]
     with disk_boundary("download", folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     timeout = httpx.Timeout(settings.download_timeout_seconds)
@@ -87,11 +89,14 @@ def download(
         for attempt in range(1, settings.download_attempts + 1):
             try:
                 return _checked(fetch.run(), fetch.record, expected_sha256)
+            except _FINAL as error:
+                why = f"it leads to no file: {error or type(error).__name__}"
+                raise DownloadFailed("download", source_name(url), why, "check the URL in a browser") from error
             except (httpx.TransportError, _TemporaryFault) as error:
                 if attempt == settings.download_attempts:
                     why = f"{attempt} attempts failed, the last with: {error or type(error).__name__}"
                     resumed = "run the same command again, which resumes the download"
-                    raise DownloadFailed("download", url, why, resumed) from error
+                    raise DownloadFailed("download", source_name(url), why, resumed) from error
                 sleep(min(30.0, 0.5 * 2**attempt))
     raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -111,9 +116,10 @@ class _Fetch:
 
     def __init__(self, client: httpx.Client, url: str, folder: Path, progress: ProgressFactory, max_bytes: int) -> None:
         self._client, self._url, self._progress, self._max_bytes = client, url, progress, max_bytes
-        self._path = folder / (PurePosixPath(unquote(urlsplit(url).path)).name or "data.zip")[-100:]
+        self._name = source_name(url)
+        self._path = folder / (PurePosixPath(unquote(urlsplit(self._name).path)).name or "data.zip")[-100:]
         self._part = self._path.with_name(self._path.name + ".part")
-        self.record = read_download_record(self._path) or DownloadRecord(url)
+        self.record = read_download_record(self._path) or DownloadRecord(self._name)
 
     def run(self) -> Path:
         """Complete the file and return its path, or raise the error that stopped it."""
@@ -144,13 +150,13 @@ class _Fetch:
             raise _TemporaryFault(f"HTTP {answer.status_code}")
         if answer.status_code not in {200, 206}:
             why = f"the server answered HTTP {answer.status_code} {answer.reason_phrase}"
-            raise DownloadFailed("download", self._url, why, "check the URL in a browser")
+            raise DownloadFailed("download", self._name, why, "check the URL in a browser")
 
     def _receive(self, answer: httpx.Response, done: int) -> None:
         length = answer.headers.get("Content-Length")
         total = done + int(length) if length else None
         validator = _strong_validator(answer.headers.get("ETag")) or answer.headers.get("Last-Modified")
-        self.record = DownloadRecord(self._url, validator, total)
+        self.record = DownloadRecord(self._name, validator, total)
         needed = None if total is None else total - done
         with disk_boundary("download", self._part, needed), self._progress("download", total, "B") as counter:
             counter.advance(done)
@@ -171,7 +177,8 @@ class _Fetch:
                     counter.advance(len(data))
                     if size > self._max_bytes:
                         why = f"it is larger than KENNEL_MAX_ARCHIVE_BYTES={self._max_bytes}"
-                        raise DownloadFailed("download", self._url, why, "raise the limit if you trust the source")
+                        more = "export KENNEL_MAX_ARCHIVE_BYTES=<more>, if you trust the source"
+                        raise DownloadFailed("download", self._name, why, more)
                     if size - saved >= CHECKED_BYTES:
                         saved = size
                         self._save_part(file, size, digest.hexdigest())
@@ -218,7 +225,7 @@ class _Fetch:
     def _finish(self) -> Path:
         digest = self.record.part_sha256 or sha256_of(self._part)
         self._part.replace(self._path)
-        self.record = DownloadRecord(self._url, self.record.validator, self._path.stat().st_size, digest)
+        self.record = DownloadRecord(self._name, self.record.validator, self._path.stat().st_size, digest)
         self._save()
         return self._path
 
@@ -227,10 +234,13 @@ class _Fetch:
 
 
 def _check(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.hostname is None or parts.username is not None:
-        why = "a dataset's URL needs a host and must not contain a user or a password"
-        raise SourceRefused("download", f"{parts.scheme}://{parts.hostname}", why, "give another URL")
+    try:
+        is_usable = bool(httpx.URL(url).host and urlsplit(url).hostname)
+    except (httpx.InvalidURL, ValueError):  # their messages may repeat a password
+        is_usable = False
+    if not is_usable:
+        why = "it is not a URL with a host and a valid port"
+        raise SourceRefused("download", source_name(url), why, "give another URL")
 
 
 def _checked(path: Path, record: DownloadRecord, expected_sha256: str | None) -> Path:

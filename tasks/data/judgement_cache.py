@@ -1,4 +1,4 @@
-"""Remember the sources that were judged good, so that an unchanged source is not read again.
+"""Remember the sources that were judged good, and what was found in them, so that an unchanged one is not read again.
 
 A source is recognised by the size and times of its file (or of every file of its folder); a zip is also recognised by
 its sha256. The settings that it was judged with belong to the key, so another limit means another judgement. Entries
@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tasks.data.archive import list_source
 from tasks.data.download import read_download_record
 from tasks.run.record_store import write_atomically
+from tasks.run.records import Quarantined
 from tasks.run.sealed import Damaged, seal, sha256_of, unseal
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
@@ -25,7 +28,10 @@ STAGING_VERSION = 1
 
 @dataclass(frozen=True)
 class LocatedSource:
-    """A source on this machine; `label` is the text that the user typed, and `url` is where it was downloaded from."""
+    """A source on this machine; `label` is what the user typed, and `url` is where it is from.
+
+    Both are names (`tasks.run.source_name`), without user info and query.
+    """
 
     label: str
     name: str
@@ -44,6 +50,26 @@ def staging_parameters(settings: Settings) -> dict[str, object]:
     }
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What the inspection of a source found: the files that are left out, warnings, and the number of other files.
+
+    They belong to the source and not to the dataset: a source without the broken files gives the same dataset.
+    """
+
+    quarantined: tuple[Quarantined, ...] = ()
+    warnings: tuple[str, ...] = ()
+    ignored: int = 0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The digest of the dataset that a good source gives, and the findings."""
+
+    digest: str
+    findings: Findings
+
+
 class JudgementCache:
     """The cached judgement of one source, in the state that the source has when this object is created."""
 
@@ -51,16 +77,16 @@ class JudgementCache:
         self._source, self._settings = source, settings
         self._state = self._state_key()
 
-    def find(self) -> str | None:
-        """Return the dataset's digest if the source was judged good before, else None."""
-        digest = self._read(self._state)
-        if digest is None and (content := self._content_key()) is not None:
-            digest = self._read(content)
-            if digest is not None:
-                self._write(self._state, digest)  # a copy of a known zip; next time its size and times are enough
-        return digest
+    def find(self) -> Judgement | None:
+        """Return the judgement if the source was judged good before, else None."""
+        known = self._read(self._state)
+        if known is None and (content := self._content_key()) is not None:
+            known = self._read(content)
+            if known is not None:
+                self._write(self._state, known)  # a copy of a known zip; next time its size and times are enough
+        return known
 
-    def store(self, digest: str) -> None:
+    def store(self, judgement: Judgement) -> None:
         """Store that the source was judged good, unless it has changed since this object was created.
 
         Raises:
@@ -70,7 +96,7 @@ class JudgementCache:
             return
         for key in (self._state, self._content_key()):
             if key is not None:
-                self._write(key, digest)
+                self._write(key, judgement)
 
     def _state_key(self) -> str:
         """Return the key of the source's size and times."""
@@ -100,16 +126,26 @@ class JudgementCache:
     def _path(self, key: str) -> Path:
         return self._settings.home / "judged" / f"{key}.json"
 
-    def _read(self, key: str) -> str | None:
+    def _read(self, key: str) -> Judgement | None:
+        """Return a stored judgement, or None if there is none or another release wrote it, without the findings."""
         path = self._path(key)
         try:
-            return str(unseal(path.read_bytes())["digest"]) if path.exists() else None
-        except (Damaged, KeyError) as error:
+            return _judgement(unseal(path.read_bytes())) if path.exists() else None
+        except (Damaged, KeyError, TypeError) as error:
             say(f"WARNING: {path} is not used, and the images are judged again: {error}")
             return None
 
-    def _write(self, key: str, digest: str) -> None:
-        write_atomically(self._path(key), seal({"digest": digest}))
+    def _write(self, key: str, judgement: Judgement) -> None:
+        content = {"digest": judgement.digest, **asdict(judgement.findings)}
+        write_atomically(self._path(key), seal(content))
+
+
+def _judgement(content: Mapping[str, Any]) -> Judgement | None:
+    """Return the judgement of a file, or None when another release wrote it, without the findings."""
+    if "quarantined" not in content:
+        return None
+    quarantined = tuple(Quarantined(**item) for item in content["quarantined"])
+    return Judgement(content["digest"], Findings(quarantined, tuple(content["warnings"]), content["ignored"]))
 
 
 def _times(path: Path) -> list[int]:

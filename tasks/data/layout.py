@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from tasks.data.archive import Listing
 from tasks.run.errors import DataRefused, SourceRefused
-from tasks.run.records import SPLITS
+from tasks.run.escaping import valid_text
+from tasks.run.records import SPLITS, Quarantined
 from tasks.run.settings import Settings
 
 SPLIT_FOLDERS = {
@@ -45,14 +46,6 @@ class Candidate:
     class_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """A file that is left out, and the reason."""
-
-    name: str
-    reason: str
-
-
 @dataclass(frozen=True)
 class Layout:
     """The layout of a source, from its names; `classes` are in index order, and `ignored` counts irrelevant files."""
@@ -78,7 +71,8 @@ def read_layout(listing: Listing) -> Layout:
     """Assign a listing's files to splits and classes by their folders.
 
     Raises:
-        SourceRefused: no split's folder is found, one is missing or exists twice, or images are in an unknown folder.
+        SourceRefused: no split's folder is found, one is missing or exists twice, images are in an unknown folder, or
+            the name of a class is not UTF-8.
     """
     names = [entry.name for entry in listing.entries if not _is_junk(entry.name)] + list(listing.folders)
     root = _root(listing, names)
@@ -89,14 +83,15 @@ def read_layout(listing: Listing) -> Layout:
     for index, entry in enumerate(listing.entries):
         parts = entry.name.split("/")[root:]
         if entry.refusal is not None:
-            quarantined.append(Quarantined(entry.name, entry.refusal))
+            quarantined.append(Quarantined(valid_text(entry.name), entry.refusal))
         elif _is_junk(entry.name) or len(parts) < 2:
             ignored += 1
         elif len(parts) == 2:
-            quarantined.append(Quarantined(entry.name, "it is not in the folder of a class"))
+            quarantined.append(Quarantined(valid_text(entry.name), "it is not in the folder of a class"))
         else:
             candidates.append(Candidate(index, splits[parts[0]], parts[1]))
     classes = {candidate.class_name for candidate in candidates} | _class_folders(listing, root, splits)
+    _refuse_undecodable(classes)
     return Layout(
         tuple(sorted(classes)), tuple(candidates), tuple(quarantined), ignored, tuple(_similar_name_warnings(classes))
     )
@@ -136,10 +131,10 @@ def dataset_digest(classes: Sequence[str], images: Iterable[LabelledImage], para
     return digest.hexdigest()
 
 
-def reasons_text(quarantined: Sequence[Quarantined]) -> str:
-    """Return the first quarantined files with their reasons, for a message."""
-    shown = [f"{printable(item.name)}: {item.reason}" for item in quarantined[:_SHOWN]]
-    more = len(quarantined) - len(shown)
+def reasons_text(quarantined: Sequence[Quarantined], count: int | None = None) -> str:
+    """Return the first of `count` quarantined files with their reasons, for a message."""
+    shown = [f"{shortened(item.name)}: {item.reason}" for item in quarantined[:_SHOWN]]
+    more = (len(quarantined) if count is None else count) - len(shown)
     return ", ".join(shown) + (f", and {more} more" if more else "")
 
 
@@ -155,7 +150,7 @@ def _root(listing: Listing, names: Sequence[str]) -> int:
     second = {parts[1] for parts in (name.split("/") for name in names) if len(parts) > 1}
     if len(first) == 1 and any(part.lower() in SPLIT_FOLDERS for part in second):
         return 1
-    found = ", ".join(printable(part) for part in sorted(first)[:_SHOWN]) or "nothing"
+    found = ", ".join(shortened(part) for part in sorted(first)[:_SHOWN]) or "nothing"
     why = "images must lie in train/<class>/, valid/<class>/ and test/<class>/, below at most one folder"
     raise SourceRefused("data layout", f"{listing.path} contains {found}", why, _NEXT)
 
@@ -165,7 +160,7 @@ def _split_folders(listing: Listing, names: Sequence[str], root: int) -> dict[st
     folders = {parts[root] for parts in (name.split("/") for name in names) if len(parts) > root + 1}
     unknown = sorted(folder for folder in folders if folder.lower() not in SPLIT_FOLDERS)
     if unknown:
-        raise SourceRefused("data layout", f"unknown folder {printable(unknown[0])}", *_unknown(unknown[0]))
+        raise SourceRefused("data layout", f"unknown folder {shortened(unknown[0])}", *_unknown(unknown[0]))
     splits = {folder: SPLIT_FOLDERS[folder.lower()] for folder in sorted(folders)}
     counted = Counter(splits.values())
     missing = [split for split in SPLITS if split not in counted]
@@ -191,12 +186,19 @@ def _class_folders(listing: Listing, root: int, splits: Mapping[str, str]) -> se
     return {parts[1] for parts in found if len(parts) == 2 and parts[0] in splits}
 
 
+def _refuse_undecodable(classes: Iterable[str]) -> None:
+    found = next((name for name in sorted(classes) if valid_text(name) != name), None)
+    if found is not None:
+        why = "the name of a class is a label of the model, and no file or answer could have this one"
+        raise SourceRefused("data layout", f"the name of the class {shortened(found)} is not UTF-8", why, _NEXT)
+
+
 def _similar_name_warnings(classes: Iterable[str]) -> list[str]:
     similar: dict[str, list[str]] = defaultdict(list)
     for name in sorted(classes):
         similar[unicodedata.normalize("NFC", name).casefold()].append(name)
     return [
-        f"classes {', '.join(printable(name) for name in names)} differ only in case or in Unicode form"
+        f"classes {', '.join(shortened(name) for name in names)} differ only in case or in Unicode form"
         for names in similar.values()
         if len(names) > 1
     ]
@@ -215,7 +217,7 @@ def _class_problems(classes: Sequence[str], counts: Counts) -> list[str]:
         return [f"{len(classes)} class found, at least 2 are needed"]
     problems = []
     for split, by_class in counts.items():
-        empty = [printable(name) for name, count in by_class.items() if count == 0]
+        empty = [shortened(name) for name, count in by_class.items() if count == 0]
         if empty:
             more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
             problems.append(f"no good {split} image of class {', '.join(empty[:_SHOWN])}{more}")
@@ -229,7 +231,7 @@ def _leak_problems(images: Sequence[LabelledImage]) -> list[str]:
     for image in images:
         seen = first.setdefault(image.source_sha256, image)
         if seen.split != image.split:
-            leaks.append(f"{printable(seen.name)} = {printable(image.name)}")
+            leaks.append(f"{shortened(seen.name)} = {shortened(image.name)}")
     if not leaks:
         return []
     more = f" and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
@@ -241,7 +243,7 @@ def _imbalance_warnings(counts: Counts, settings: Settings) -> list[str]:
     least, most = min(train, key=train.__getitem__), max(train, key=train.__getitem__)
     if train[most] <= settings.imbalance_warning_ratio * train[least]:
         return []
-    few, many = f"{train[least]} of {printable(least)}", f"{train[most]} of {printable(most)}"
+    few, many = f"{train[least]} of {shortened(least)}", f"{train[most]} of {shortened(most)}"
     return [f"the classes are unbalanced: the train split has {many} and {few}"]
 
 
@@ -250,12 +252,14 @@ def _repeat_warnings(images: Sequence[LabelledImage]) -> list[str]:
     for image in images:
         classes[image.source_sha256].add(image.class_name)
     repeats = len(images) - len(classes)
-    contradictions = sum(1 for found in classes.values() if len(found) > 1)
+    mixed = [" and ".join(map(shortened, sorted(found))) for found in classes.values() if len(found) > 1]
     warnings = [f"{repeats} images are exact copies of another image in their split"] if repeats else []
-    return warnings + ([f"{contradictions} images are in more than one class"] if contradictions else [])
+    more = f" and {len(mixed) - _SHOWN} more" if len(mixed) > _SHOWN else ""
+    shown = ", ".join(mixed[:_SHOWN])
+    return warnings + ([f"{len(mixed)} images are in more than one class: {shown}{more}"] if mixed else [])
 
 
-def printable(name: str) -> str:
-    """Return a name that is safe to print: control characters and lone surrogates are escaped, long names are cut."""
-    text = name.encode("unicode_escape").decode() if not name.isprintable() else name
+def shortened(name: str) -> str:
+    """Return a name as valid Unicode of at most 120 characters, for a message."""
+    text = valid_text(name)
     return text if len(text) <= 120 else f"{text[:117]}..."

@@ -19,16 +19,10 @@ import psutil
 
 from tasks.account.bucket import ensure_bucket
 from tasks.data.archive import Listing, list_source
-from tasks.data.download import download, is_url
+from tasks.data.download import download
 from tasks.data.image_judgement import ImageLimits
-from tasks.data.judgement_cache import JudgementCache, LocatedSource, staging_parameters
-from tasks.data.layout import (
-    Layout,
-    Quarantined,
-    dataset_digest,
-    judge,
-    read_layout,
-)
+from tasks.data.judgement_cache import Findings, JudgementCache, LocatedSource, staging_parameters
+from tasks.data.layout import Layout, dataset_digest, judge, read_layout
 from tasks.data.sample import NAME as SAMPLE
 from tasks.data.sample import make_sample
 from tasks.data.shards import StagedImage
@@ -36,10 +30,12 @@ from tasks.data.upload import JudgedDataset, UploadSummary, upload
 from tasks.data.worker_pool import Decoded, Rejected, decode_all
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import SourceRefused
+from tasks.run.escaping import valid_text
 from tasks.run.handle import Run
 from tasks.run.progress import ProgressFactory
-from tasks.run.records import DatasetRef
+from tasks.run.records import DatasetRef, Quarantined
 from tasks.run.settings import Settings
+from tasks.run.source_name import is_url, source_name, whole_source
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,8 @@ class StagingOutcome:
 def locate(source: str, settings: Settings, progress: ProgressFactory) -> LocatedSource:
     """Return the local path of a source: a URL is downloaded, `sample` is written to a folder, a path is used as it is.
 
+    A URL may be given by the name under which this process keeps it (`tasks.run.source_name`).
+
     Raises:
         SourceRefused: the path does not exist, or the URL is not allowed.
         DownloadFailed: the URL could not be fetched.
@@ -61,13 +59,14 @@ def locate(source: str, settings: Settings, progress: ProgressFactory) -> Locate
     if source == SAMPLE:
         return LocatedSource(source, SAMPLE, make_sample(settings.home))
     if is_url(source):
-        path = download(source, settings, progress)
-        return LocatedSource(source, path.stem, path, url=source)
+        whole, name = whole_source(source), source_name(source)
+        path = download(whole, settings, progress)
+        return LocatedSource(name, path.stem, path, url=name)
     path = Path(source).expanduser()
     if not path.exists():
         why = "there is no such file or folder"
         raise SourceRefused("source", source, why, "give a URL, a .zip, a folder or 'sample' as --data")
-    return LocatedSource(source, path.stem or path.resolve().name, path)
+    return LocatedSource(valid_text(source), valid_text(path.stem or path.resolve().name), path)
 
 
 @contextmanager
@@ -112,7 +111,8 @@ def judge_source(
     labelled = [image.labelled for image in images]
     warnings = judge(layout, labelled, quarantined, settings)
     digest = dataset_digest(layout.classes, labelled, staging_parameters(settings))
-    return JudgedDataset(source, digest, layout.classes, tuple(images), quarantined, layout.ignored, warnings)
+    findings = Findings(quarantined, warnings, layout.ignored)
+    return JudgedDataset(source, digest, layout.classes, tuple(images), findings)
 
 
 def judge_and_upload(
@@ -126,7 +126,7 @@ def judge_and_upload(
     """
     with spool_directory(run.settings) as spool_dir:
         judged = judge_source(source, run.settings, spool_dir, progress)
-        cache.store(judged.digest)
+        cache.store(judged.judgement)
         ensure_bucket(run)
         dataset, sent = upload(judged, run, progress)
     return StagingOutcome(dataset, judged, sent)
@@ -142,7 +142,7 @@ def _split_outcomes(
     for candidate, outcome in zip(layout.candidates, outcomes, strict=True):
         name = listing.entries[candidate.index].name
         if isinstance(outcome, Rejected):
-            rejected.append(Quarantined(name, outcome.reason))
+            rejected.append(Quarantined(valid_text(name), outcome.reason))
         else:
             index = class_index[candidate.class_name]
             images.append(StagedImage(candidate.split, index, candidate.class_name, name, outcome))

@@ -14,8 +14,8 @@ from typing import Any
 
 from tasks.account import objects
 from tasks.account.bucket import bucket_exists
-from tasks.data.judgement_cache import LocatedSource
-from tasks.data.layout import LabelledImage, Quarantined, count_images
+from tasks.data.judgement_cache import Findings, Judgement, LocatedSource
+from tasks.data.layout import LabelledImage, count_images
 from tasks.data.shards import ShardPlan, StagedImage, image_rows, pack_shard, plan_shards
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
@@ -26,6 +26,8 @@ from tasks.run.sealed import Damaged, seal, unseal
 from tasks.run.waiting import say
 
 FORMAT = 1
+LEFT_OUT_KEPT = 100
+"""How many of the files that are left out a run's record names; the manifest of a first staging names all."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,12 @@ class JudgedDataset:
     digest: str
     classes: tuple[str, ...]
     images: tuple[StagedImage, ...]
-    quarantined: tuple[Quarantined, ...]
-    ignored: int
-    warnings: tuple[str, ...]
+    findings: Findings
+
+    @property
+    def judgement(self) -> Judgement:
+        """What the judgement cache stores of it."""
+        return Judgement(self.digest, self.findings)
 
     @property
     def labelled(self) -> list[LabelledImage]:
@@ -63,17 +68,17 @@ class UploadSummary:
         return f"{self.sent} objects were sent ({size}); {self.already_there} existed already."
 
 
-def find_staged(aws: Aws, digest: str, source: LocatedSource) -> DatasetRef | None:
-    """Return the dataset of a digest if its manifest and all its shards are in the bucket and undamaged, else None.
+def find_staged(aws: Aws, judgement: Judgement, source: LocatedSource) -> DatasetRef | None:
+    """Return a judged dataset if its manifest and all its shards are in the bucket and undamaged, else None.
 
     Raises:
         OwnershipRefused: the bucket belongs to another account or is in another region.
         AwsFailed: S3 refused a call, or did not answer.
     """
-    prefix = dataset_prefix(digest)
+    prefix = dataset_prefix(judgement.digest)
     if not bucket_exists(aws, aws.bucket):
         return None
-    manifest = _read_manifest(objects.read_object(aws, aws.bucket, f"{prefix}/manifest.json"), digest)
+    manifest = _read_manifest(objects.read_object(aws, aws.bucket, f"{prefix}/manifest.json"), judgement.digest)
     if manifest is None:
         return None
     stored = objects.list_objects(aws, aws.bucket, f"{prefix}/")
@@ -81,7 +86,7 @@ def find_staged(aws: Aws, digest: str, source: LocatedSource) -> DatasetRef | No
         found = stored.get(f"{prefix}/{shard['key']}")
         if found is None or (found.size_bytes, found.etag) != (shard["size_bytes"], shard.get("md5")):
             return None
-    return _reference(aws.bucket, manifest, source)
+    return _reference(aws.bucket, manifest, source, judgement.findings)
 
 
 def _read_manifest(content: bytes | None, digest: str) -> dict[str, Any] | None:
@@ -106,7 +111,7 @@ def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[
         AwsFailed: S3 refused a call or did not answer, or an object was damaged during the upload.
     """
     bucket, prefix, settings = run.aws.bucket, dataset_prefix(judged.digest), run.settings
-    staged = find_staged(run.aws, judged.digest, judged.source)
+    staged = find_staged(run.aws, judged.judgement, judged.source)
     if staged is not None:
         run.ledger.adopt("s3-prefix", f"s3://{bucket}/{prefix}/")
         return staged, UploadSummary()
@@ -114,7 +119,7 @@ def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[
     stored = objects.list_objects(run.aws, bucket, f"{prefix}/")
     uploader = _Uploader(run.aws, bucket, prefix, stored)
     total = sum(image.decoded.size_bytes for image in judged.images)
-    with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"):
+    with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/", None):
         objects.abort_incomplete_uploads(run.aws, bucket, f"{prefix}/")
         with progress("upload", total, "B") as counter:
             shards = _send_shards(uploader, plans, settings.upload_threads, counter)
@@ -125,7 +130,7 @@ def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[
         key = f"{prefix}/manifest.json"
         is_first = key not in stored  # of two processes that stage the same data, the second keeps the first's manifest
         objects.put_object(run.aws, bucket, key, data, content_type="application/json", only_if_new=is_first)
-    return _reference(bucket, manifest, judged.source), uploader.summary()
+    return _reference(bucket, manifest, judged.source, judged.findings), uploader.summary()
 
 
 def dataset_prefix(digest: str) -> str:
@@ -173,7 +178,7 @@ def _send_shards(
 
 
 def _manifest(judged: JudgedDataset, shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    source = {"name": judged.source.label, "url": judged.source.url, "ignored_files": judged.ignored}
+    source = {"name": judged.source.label, "url": judged.source.url, "ignored_files": judged.findings.ignored}
     return {
         "format": FORMAT,
         "digest": judged.digest,
@@ -181,13 +186,13 @@ def _manifest(judged: JudgedDataset, shards: Sequence[dict[str, Any]]) -> dict[s
         "classes": list(judged.classes),
         "counts": count_images(judged.classes, judged.labelled),
         "splits": {split: [shard for shard in shards if shard["key"].startswith(f"{split}/")] for split in SPLITS},
-        "quarantined": [asdict(item) for item in judged.quarantined],
-        "warnings": list(judged.warnings),
+        "quarantined": [asdict(item) for item in judged.findings.quarantined],
+        "warnings": list(judged.findings.warnings),
         "source": source,
     }
 
 
-def _reference(bucket: str, manifest: Mapping[str, Any], source: LocatedSource) -> DatasetRef:
+def _reference(bucket: str, manifest: Mapping[str, Any], source: LocatedSource, findings: Findings) -> DatasetRef:
     return DatasetRef(
         bucket=bucket,
         prefix=dataset_prefix(manifest["digest"]),
@@ -196,7 +201,9 @@ def _reference(bucket: str, manifest: Mapping[str, Any], source: LocatedSource) 
         classes=tuple(manifest["classes"]),
         counts=manifest["counts"],
         size_bytes=sum(shard["size_bytes"] for shards in manifest["splits"].values() for shard in shards),
-        quarantined=len(manifest["quarantined"]),
+        quarantined=len(findings.quarantined),
         source=source.label,
         shards={split: len(shards) for split, shards in manifest["splits"].items()},
+        warnings=findings.warnings,
+        left_out=findings.quarantined[:LEFT_OUT_KEPT],
     )

@@ -37,7 +37,8 @@ def run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds: 
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
     overdue = threading.Event()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.run.errors import Inconclusive, StageFailed
+from tasks.run.escaping import code_span, markdown_table, markdown_text
 from tasks.run.record_store import Record
 from tasks.run.records import LoadReport
 
@@ -108,7 +109,6 @@ def report_markdown(report: LoadReport) -> str:
     """Return the report as a Markdown table, with the number of samples behind every percentile."""
     rows = [
         ("target", f"{report.kind} {report.target}"),
-        ("run", _state(report)),
         ("rate", f"{report.intended_rps:.1f}/s intended, {report.achieved_rps:.1f}/s achieved"),
         ("requests", f"{_counts(report)}; warm-up of {report.warm_up_requests} excluded"),
         *((name, _latency(value, report.answered)) for name, value in _percentiles(report)),
@@ -116,10 +116,11 @@ def report_markdown(report: LoadReport) -> str:
         *((f"failed with {code}", str(count)) for code, count in report.errors.items()),
         ("generator", f"{report.processes} process(es), busiest {report.generator_cpu:.0%} of a core"),
         ("machine", f"{report.hardware}; time scale {report.time_scale:g}"),
-        *((f"file ({name})", f"`{path}`") for name, path in report.files.items()),
     ]
-    lines = [f"| {name} | {value} |" for name, value in rows]
-    return "\n".join(["## Load test", "", "| | |", "|---|---|", *lines, ""])
+    cells = [(markdown_text(name), markdown_text(value)) for name, value in rows]
+    cells.insert(1, ("run", _state(report)))
+    cells += [(f"file ({markdown_text(name)})", code_span(path, in_table=True)) for name, path in report.files.items()]
+    return "\n".join(["## Load test", "", *markdown_table(("", ""), cells), ""])
 
 
 def load_text(load: LoadReport) -> str:
@@ -156,8 +157,10 @@ def _generator(report: LoadReport) -> str:
 
 def _state(report: LoadReport) -> str:
     if report.why_failed is not None:
-        return f"**failed**: {report.why_failed}"
-    return _generator(report) if report.is_valid else f"**void**, the generator did not keep up: {report.why_invalid}"
+        return f"**failed**: {markdown_text(report.why_failed)}"
+    if report.is_valid:
+        return _generator(report)
+    return f"**void**, the generator did not keep up: {markdown_text(str(report.why_invalid))}"
 
 
 def _percentiles(report: LoadReport) -> list[tuple[str, float | None]]:

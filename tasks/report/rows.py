@@ -5,53 +5,86 @@ Every figure has its unit, and an accuracy the number of images behind it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from typing import TypeVar
 
+from tasks.data.report import dataset_json, finding_rows
 from tasks.load.report import load_json, load_text
 from tasks.report.parity import Parity
-from tasks.report.summary import RunSummary, accuracy_interval
-from tasks.run.records import (
-    InstanceModel,
-)
+from tasks.report.summary import RunSummary, StageTimes, accuracy_text, made_or_note
+from tasks.run.records import DatasetRef, EndpointRef, InstanceModel, TrainedModel
+from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.report import checked_rows, scaling_json
+
+NOT_RECORDED = "there is no record of it"
+Kept = TypeVar("Kept")
 
 
 def summary_rows(summary: RunSummary) -> dict[str, str]:
-    """Return the rows of the table that a run prints last."""
-    model, data = summary.model, summary.dataset
-    low, high = accuracy_interval(model.test_accuracy, model.test_images)
+    """Return the rows of the table that a run prints last; a record that is missing or hostile has a note instead."""
     rows = {
         "run": summary.run_id,
-        "data": f"{data.name}: {data.images():,} images, {len(data.classes)} classes, {data.quarantined} quarantined",
-        "model": f"{model.backbone}, {model.instance_count} × {model.instance_type}, {model.seconds:.1f} s",
-        "test accuracy": f"{model.test_accuracy:.4f} on {model.test_images} images (95 %: {low:.3f} to {high:.3f})",
-        "endpoint": f"{summary.endpoint.name} ({summary.endpoint.instance_count} × {summary.endpoint.instance_type})",
-        "function": f"{summary.function.name}:{summary.function.alias} (version {summary.function.version})",
-        "smoke test": f"{summary.smoke.predicted_label} for {summary.smoke.true_label}, {summary.smoke.latency_ms} ms",
+        **_rows("data", summary.dataset, _data_rows),
+        **_rows("model", summary.model, _model_rows),
+        **_rows("endpoint", summary.endpoint, lambda it: {"endpoint": f"{it.name} ({_machines(it)})"}),
+        **_rows("function", summary.function, lambda it: {"function": f"{it.name}:{it.alias} (version {it.version})"}),
+        **_rows("smoke test", summary.smoke, _smoke_rows),
+    }
+    if summary.ec2 is not None:
+        rows |= _rows("EC2 over SSH", summary.ec2, lambda model: ec2_rows(model, summary.parity))
+    if summary.loadtest is not None:
+        rows |= _rows("load test", summary.loadtest, lambda load: {"load test": load_text(load)})
+    if summary.scaling is not None:
+        rows |= _rows("scaling", summary.scaling, checked_rows)
+    if summary.inconclusive:
+        rows["inconclusive"] = summary.inconclusive
+    rows |= {f"note {number}": note for number, note in enumerate(summary.notes, 1)}
+    return rows | _rows("this command", summary.times, _time_rows) | {"report": summary.report}
+
+
+def _rows(name: str, record: Kept | None, make: Callable[[Kept], dict[str, str]]) -> dict[str, str]:
+    """Return the rows of a record, or one row that says why there are none."""
+    if record is None:
+        return {name: NOT_RECORDED}
+    return made_or_note(lambda: make(record), lambda why: {name: why})
+
+
+def _data_rows(data: DatasetRef) -> dict[str, str]:
+    text = f"{data.name}: {data.images():,} images, {len(data.classes)} classes, {data.quarantined} quarantined"
+    return {"data": text, **finding_rows(data)}
+
+
+def _model_rows(model: TrainedModel) -> dict[str, str]:
+    rows = {
+        "model": f"{model.backbone}, {_machines(model)}, {model.seconds:.1f} s",
+        "test accuracy": accuracy_text(model.test_accuracy, model.test_images),
     }
     if model.cost_usd is not None:
         rows["training cost"] = f"about {model.cost_usd:.4f} USD at AWS's list price for that time"
-    if summary.ec2 is not None:
-        rows |= ec2_rows(summary.ec2, summary.parity)
-    if summary.loadtest is not None:
-        rows["load test"] = load_text(summary.loadtest)
-    if summary.scaling is not None:
-        rows |= checked_rows(summary.scaling)
-    if summary.times.inconclusive:
-        rows["inconclusive"] = summary.times.inconclusive
-    times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in summary.times.seconds.items())
-    return rows | {"this command": times, "measured on": summary.times.where, "report": summary.report}
+    return rows
+
+
+def _machines(used: TrainedModel | EndpointRef) -> str:
+    return f"{used.instance_count} × {used.instance_type}"
+
+
+def _smoke_rows(smoke: SmokeResult) -> dict[str, str]:
+    return {"smoke test": f"{smoke.predicted_label} for {smoke.true_label}, {smoke.latency_ms} ms"}
+
+
+def _time_rows(times: StageTimes) -> dict[str, str]:
+    seconds = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in times.seconds.items())
+    return {"this command": seconds, "measured on": times.where}
 
 
 def ec2_rows(model: InstanceModel, parity: Parity | None) -> dict[str, str]:
     """Return the rows of a training on EC2, with its comparison to the training on SageMaker if there is one."""
-    low, high = accuracy_interval(model.test_accuracy, model.test_images)
     market = "spot" if model.spot else "on-demand"
-    accuracy = f"{model.test_accuracy:.4f} on {model.test_images} images (95 %: {low:.3f} to {high:.3f})"
     machines = f"{model.instance_count} × {model.instance_type} {market}"
     rows = {
         "EC2 over SSH": f"{machines}, {model.wall_seconds:.1f} s, {model.interruptions} interruptions",
-        "EC2 test accuracy": accuracy,
+        "EC2 test accuracy": accuracy_text(model.test_accuracy, model.test_images),
     }
     if model.cost_usd is not None:
         rows["EC2 cost"] = f"about {model.cost_usd:.4f} USD for {model.billable_seconds:.0f} billable s, an estimate"
@@ -59,25 +92,29 @@ def ec2_rows(model: InstanceModel, parity: Parity | None) -> dict[str, str]:
 
 
 def summary_json(summary: RunSummary) -> dict[str, object]:
-    """Return the JSON content that `kennel run --json` prints."""
+    """Return the JSON content that `kennel run --json` prints; what has no record is null, and `notes` name it."""
+    model, endpoint, function = summary.model, summary.endpoint, summary.function
+    scaling = summary.scaling
     return {
         "run_id": summary.run_id,
-        "test_accuracy": summary.model.test_accuracy,
-        "test_images": summary.model.test_images,
-        "classes": len(summary.model.classes),
-        "backbone": summary.model.backbone,
-        "instances": summary.model.instance_count,
-        "training_job": summary.model.job_name,
-        "model": summary.model.model_uri,
-        "endpoint": summary.endpoint.name,
-        "function": summary.function.name,
-        "function_alias": summary.function.alias_arn,
+        "test_accuracy": model and model.test_accuracy,
+        "test_images": model and model.test_images,
+        "classes": model and len(model.classes),
+        "data": summary.dataset and dataset_json(summary.dataset),
+        "backbone": model and model.backbone,
+        "instances": model and model.instance_count,
+        "training_job": model and model.job_name,
+        "model": model and model.model_uri,
+        "endpoint": endpoint and endpoint.name,
+        "function": function and function.name,
+        "function_alias": function and function.alias_arn,
         "ec2": None if summary.ec2 is None else ec2_json(summary.ec2, summary.parity),
         "loadtest": load_json(summary.loadtest),
-        "scaling": None if summary.scaling is None else scaling_json(summary.scaling),
-        "inconclusive": summary.times.inconclusive or None,
-        "seconds": summary.times.seconds,
+        "scaling": scaling and made_or_note(lambda: scaling_json(scaling), lambda why: {"note": why}),
+        "inconclusive": summary.inconclusive or None,
+        "seconds": summary.times and summary.times.seconds,
         "report": summary.report,
+        "notes": list(summary.notes),
     }
 
 

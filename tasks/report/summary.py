@@ -1,19 +1,26 @@
-"""Reads a run's summary, only from the records in runs/<id>/."""
+"""Reads a run's summary, only from the records in runs/<id>/, and whatever is there: what is not becomes a note."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from tasks.load.report import LoadTestIdentity
 from tasks.report.parity import Parity
+from tasks.run.errors import LedgerRefused
 from tasks.run.handle import RunFolder
-from tasks.run.record_store import Record
+from tasks.run.record_store import AnyRecord, Record
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, InstanceModel, LoadReport, TrainedModel
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts
 
 REPORT = "report.md"
+UNPRINTABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""The errors of code that meets a value which a record may hold and no run produces."""
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -30,53 +37,93 @@ class StageTimes(Record, file="pipeline.json", called="finished pipeline", made_
 
 @dataclass(frozen=True)
 class RunSummary:
-    """The results of a finished run. `loadtest`, `ec2`, `parity` and `scaling` are None when they were not done."""
+    """The results of a run. A record is None when its stage was not done, or when it cannot be read.
+
+    `notes` has a sentence for each record that a finished run has and that this one lacks, and for each that cannot be
+    read.
+    """
 
     run_id: str
-    dataset: DatasetRef
-    model: TrainedModel
-    endpoint: EndpointRef
-    function: FunctionRef
-    smoke: SmokeResult
+    dataset: DatasetRef | None
+    model: TrainedModel | None
+    endpoint: EndpointRef | None
+    function: FunctionRef | None
+    smoke: SmokeResult | None
     loadtest: LoadReport | None
-    times: StageTimes
+    times: StageTimes | None
     report: str
     ec2: InstanceModel | None = None
     parity: Parity | None = None
     scaling: ScalingVerdicts | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def inconclusive(self) -> str:
+        """What the load test could not judge and why; "" when everything was judged."""
+        return "" if self.times is None else self.times.inconclusive
 
 
 def accuracy_interval(accuracy: float, images: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of an accuracy measured on `images` images.
 
     Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference".
+
+    Raises:
+        ValueError: the accuracy is not a fraction, or there is no image.
     """
+    if not 0 <= accuracy <= 1 or images < 1:
+        raise ValueError(f"an accuracy of {accuracy} on {images} images")
     z = 1.959964
     centre = (accuracy + z * z / (2 * images)) / (1 + z * z / images)
     spread = z / (1 + z * z / images) * math.sqrt(accuracy * (1 - accuracy) / images + z * z / (4 * images**2))
     return max(0.0, centre - spread), min(1.0, centre + spread)
 
 
-def summarise(run: RunFolder) -> RunSummary:
-    """Read a finished run's records.
+def accuracy_text(accuracy: float, images: int) -> str:
+    """Return an accuracy with the number of images behind it and its interval, or with the reason for having none."""
+    try:
+        low, high = accuracy_interval(accuracy, images)
+    except ValueError:
+        return f"{accuracy} on {images} images, which is no accuracy: it has to be 0 to 1, on at least one image"
+    return f"{accuracy:.4f} on {images} images (95 %: {low:.3f} to {high:.3f})"
 
-    Raises:
-        SettingsRefused: a stage's record is missing.
-        LedgerRefused: a record cannot be read.
-    """
+
+def made_or_note(make: Callable[[], Made], note: Callable[[str], Made]) -> Made:
+    """Return what `make` makes; when a value of the records prevents it, what `note` makes of the reason."""
+    try:
+        return make()
+    except UNPRINTABLE as error:
+        return note(f"this cannot be shown, because a record holds what no run produces: {error!r}")
+
+
+def summarise(run: RunFolder) -> RunSummary:
+    """Read a run's records."""
+    notes: list[str] = []
+
+    def read(kind: type[AnyRecord], *, is_expected: bool = True) -> AnyRecord | None:
+        try:
+            found = run.find(kind)
+        except LedgerRefused as error:
+            notes.append(f"{kind.file} cannot be read: {error.why}")
+            return None
+        if found is None and is_expected:
+            notes.append(f"there is no {kind.called}: {kind.file} is missing, which the flow {kind.made_by} writes")
+        return found
+
     return RunSummary(
         run_id=run.id,
-        dataset=run.need(DatasetRef),
-        model=run.need(TrainedModel),
-        endpoint=run.need(EndpointRef),
-        function=run.need(FunctionRef),
-        smoke=run.need(SmokeResult),
-        loadtest=run.find(LoadReport),
-        times=run.need(StageTimes),
+        dataset=read(DatasetRef),
+        model=read(TrainedModel),
+        endpoint=read(EndpointRef),
+        function=read(FunctionRef),
+        smoke=read(SmokeResult),
+        loadtest=read(LoadReport, is_expected=False),
+        times=read(StageTimes),
         report=str(run.folder / REPORT),
-        ec2=run.find(InstanceModel),
-        parity=run.find(Parity),
-        scaling=run.find(ScalingVerdicts),
+        ec2=read(InstanceModel, is_expected=False),
+        parity=read(Parity, is_expected=False),
+        scaling=read(ScalingVerdicts, is_expected=False),
+        notes=tuple(notes),
     )
 
 

@@ -10,8 +10,11 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 from prefect.artifacts import acreate_markdown_artifact
+
+from tasks.run.escaping import code_span, markdown_table, markdown_text
 
 MAX_ITEMS = 8
 MAX_PICTURE_BYTES = 1_000_000
@@ -36,7 +39,8 @@ async def publish_markdown(stage: str, run_id: str, markdown: str, *, folder: Pa
     """
     key = re.sub(r"[^a-z0-9]+", "-", f"{stage}-{run_id}".lower()).strip("-")
     shown = embed_pictures(markdown, folder)
-    await acreate_markdown_artifact(markdown=shown, key=key, description=f"{stage} of run {run_id}")
+    description = markdown_text(f"{stage} of run {run_id}")
+    await acreate_markdown_artifact(markdown=shown, key=key, description=description)
 
 
 def embed_pictures(markdown: str, folder: Path = Path()) -> str:
@@ -48,9 +52,9 @@ def _embedded(found: re.Match[str], folder: Path) -> str:
     alt, path = found["alt"], found["path"]
     if path.startswith(("data:", "http://", "https://")):
         return found[0]
-    file = folder / path
-    if not file.is_file() or file.stat().st_size > MAX_PICTURE_BYTES:
-        return f"{alt}: `{path}`"
+    file = next((found for found in (folder / path, folder / unquote(path)) if found.is_file()), None)
+    if file is None or file.stat().st_size > MAX_PICTURE_BYTES:
+        return f"{alt}: {code_span(unquote(path))}"
     return f"![{alt}](data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()})"
 
 
@@ -62,14 +66,15 @@ def record_table(stage: str, run_id: str, record: object) -> str:
     """
     if not dataclasses.is_dataclass(record) or isinstance(record, type):
         raise TypeError(f"the record must be a dataclass instance, not {type(record).__name__}")
-    rows = [f"| {name} | {_cell(value)} |" for name, value in dataclasses.asdict(record).items()]
-    return "\n".join([f"## {stage} of run {run_id}", "", "| field | value |", "|---|---|", *rows, ""])
+    rows = [(markdown_text(name), markdown_text(_shown(value))) for name, value in dataclasses.asdict(record).items()]
+    title = f"## {markdown_text(stage)} of run {markdown_text(run_id)}"
+    return "\n".join([title, "", *markdown_table(("field", "value"), rows), ""])
 
 
-def _cell(value: object) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, Mapping):
-        return _cell([f"{key}: {_cell(item)}" for key, item in value.items()])
+        return _shown([f"{key}: {_shown(item)}" for key, item in value.items()])
     if isinstance(value, list | tuple):
-        shown = ", ".join(_cell(item) for item in value[:MAX_ITEMS])
+        shown = ", ".join(_shown(item) for item in value[:MAX_ITEMS])
         return shown if len(value) <= MAX_ITEMS else f"{shown}, … ({len(value)} in all)"
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return str(value)

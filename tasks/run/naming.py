@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from pydantic import StringConstraints
 
+from tasks.run.source_name import is_url, source_identity, source_name
+
 if TYPE_CHECKING:
     from tasks.run.options import TrainingOptions
 
@@ -41,10 +43,11 @@ def run_id_for(source: str, **choices: object) -> str:
     """Return the run id of a command; the same source and choices always give the same id.
 
     `choices` are the options that change the outcome (backbone, epochs, instances, ...) and must be JSON-serialisable.
-    None values are left out, so that a new option does not change the ids of commands that do not use it.
+    None values are left out, so that a new option does not change the ids of commands that do not use it. A URL that is
+    signed anew, or has another user, gives the same id.
     """
     chosen = {name: value for name, value in sorted(choices.items()) if value is not None}
-    text = json.dumps([source, chosen], sort_keys=True, default=str)
+    text = json.dumps([source_identity(source), chosen], sort_keys=True, default=str)
     return f"{_slug(source)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
@@ -69,8 +72,16 @@ def training_run_id(source: str, training: TrainingOptions) -> str:
     )
 
 
+def _path_of(source: str) -> str:
+    try:
+        return urlsplit(source).path
+    except ValueError:  # it is refused when it is to be downloaded
+        return source
+
+
 def _slug(source: str) -> str:
-    stem = PurePosixPath(urlsplit(source).path).stem or "data"
+    path = source_name(source).split("/", 3)[3:] if is_url(source) else [_path_of(source)]
+    stem = PurePosixPath(*path).stem or "data"
     return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:15].strip("-") or "data"
 
 

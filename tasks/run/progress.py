@@ -1,7 +1,8 @@
 """Report the progress of long work: stages, and steps inside a stage.
 
 Both are log records of the logger `kennel`. Beside the plain line they carry the same content as data (`record.stage`,
-`record.step`), from which the command draws progress bars. A worker's flow run shows only the line.
+`record.step`), from which the command draws progress bars. A worker's flow run shows only the line. The logger escapes
+the lines of all its records, because Prefect's handlers write them to terminals too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self, TextIO
 
+from tasks.run.escaping import terminal_text
+
+
+def escape_record(record: logging.LogRecord) -> bool:
+    """Make a record's line harmless on a terminal; the record is always kept."""
+    record.msg, record.args = terminal_text(record.getMessage()), None
+    return True
+
+
 LOGGER = logging.getLogger("kennel")
+LOGGER.addFilter(escape_record)
 LINE_EVERY_SECONDS = 5.0
 STEP_EVERY_SECONDS = 0.5
 
@@ -132,7 +143,7 @@ class LineProgress(_CountingProgress):
         self._out = out or sys.stderr
 
     def _write(self, step: Step) -> None:
-        print(step.text, file=self._out, flush=True)
+        print(terminal_text(step.text), file=self._out, flush=True)
 
 
 class LoggedProgress(_CountingProgress):

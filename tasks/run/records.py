@@ -18,9 +18,21 @@ Number = int | float
 """A count or a measurement, for fields that hold either; a count is stored and printed as an integer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A file that is left out, and the reason."""
+
+    name: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class DatasetRef(Record, file="stage_data.json", called="staged dataset", made_by="stage_data"):
-    """A staged dataset: s3://{bucket}/{prefix}/{train,validation,test}/shard-*.tar and manifest.json, written last."""
+    """A staged dataset: s3://{bucket}/{prefix}/{train,validation,test}/shard-*.tar and manifest.json, written last.
+
+    `quarantined`, `left_out` (its first files, with reasons) and `warnings` are the findings in this run's source. The
+    manifest has those of the source that was staged first, which may have been another one with the same images.
+    """
 
     bucket: str
     prefix: str
@@ -32,6 +44,13 @@ class DatasetRef(Record, file="stage_data.json", called="staged dataset", made_b
     quarantined: int
     source: str
     shards: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    left_out: tuple[Quarantined, ...] = ()
+
+    @property
+    def resources(self) -> tuple[tuple[str, str], ...]:
+        """The dataset's prefix."""
+        return (("s3-prefix", f"{self.uri}/"),)
 
     @property
     def uri(self) -> str:
@@ -120,6 +139,11 @@ class TrainedModel(
     seconds: float
     billable_seconds: float
 
+    @property
+    def resources(self) -> tuple[tuple[str, str], ...]:
+        """The run's prefix (s3://bucket/runs/id/), which holds the model."""
+        return (("s3-prefix", "/".join([*self.model_uri.split("/")[:5], ""])),)
+
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceModel(TrainingResult, Record, file="train_ec2.json", called="model trained on EC2", made_by="train_ec2"):
@@ -160,6 +184,11 @@ class EndpointRef(Record, file="endpoint.json", called="endpoint", made_by="depl
     model_uri: str
     seconds: float
     created: str = ""
+
+    @property
+    def resources(self) -> tuple[tuple[str, str], ...]:
+        """The endpoint."""
+        return (("endpoint", self.name),)
 
 
 @dataclass(frozen=True)
@@ -202,6 +231,11 @@ class FunctionRef(Record, file="function.json", called="function", made_by="depl
     role_arn: str
     code_sha256: str
     endpoint_name: str
+
+    @property
+    def resources(self) -> tuple[tuple[str, str], ...]:
+        """The function, and the endpoint that it calls."""
+        return (("function", self.name), ("endpoint", self.endpoint_name))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,7 @@ def seal(content: Mapping[str, Any], *, indent: int | None = None) -> bytes:
     """Return the content as strict JSON that ends with its checksum and a newline."""
     plain = {str(name): _named(value) for name, value in content.items()}
     plain[CHECKSUM] = _digest(plain)
-    try:
-        return json.dumps(plain, indent=indent, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    except UnicodeEncodeError:  # a file name that is not UTF-8
-        return json.dumps(plain, indent=indent, allow_nan=False).encode() + b"\n"
+    return json.dumps(plain, indent=indent, allow_nan=False).encode() + b"\n"  # ASCII: any text, and safe to look at
 
 
 def unseal(data: bytes) -> dict[str, Any]:
@@ -51,6 +48,11 @@ def unseal(data: bytes) -> dict[str, Any]:
         raise Damaged(str(error)) from error
 
 
+def strict_json(content: Any) -> str:
+    """Return content as JSON on one line of ASCII, for a program: a number that JSON lacks (NaN, infinity) is null."""
+    return json.dumps(_mapped(content, lambda _: None), allow_nan=False)
+
+
 def sha256_of(path: Path) -> str:
     """Return the hex sha256 of a file, which is read in pieces."""
     with path.open("rb") as file:
@@ -61,13 +63,18 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _named(value: Any) -> Any:
-    """Return a value with the name of each number that JSON lacks; tuples become lists and keys become strings."""
+def _mapped(value: Any, instead: Callable[[float], Any]) -> Any:
+    """Return a value with something instead of each number that JSON lacks; tuples become lists and keys strings."""
     if isinstance(value, float) and not math.isfinite(value):
-        return {_NAME: str(value)}
+        return instead(value)
     if isinstance(value, Mapping):
-        return {str(name): _named(each) for name, each in value.items()}
-    return [_named(each) for each in value] if isinstance(value, list | tuple) else value
+        return {str(name): _mapped(each, instead) for name, each in value.items()}
+    return [_mapped(each, instead) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _named(value: Any) -> Any:
+    """Return a value with the name of each number that JSON lacks."""
+    return _mapped(value, lambda number: {_NAME: str(number)})
 
 
 def _number(value: Any) -> Any:

@@ -15,11 +15,11 @@ from typing import TypeVar
 from botocore.exceptions import ClientError
 
 from tasks.run.errors import WaitTimedOut, error_code
+from tasks.run.progress import LOGGER
 
 Found = TypeVar("Found")
 Say = Callable[[str], None]
 
-LOGGER = logging.getLogger("kennel")
 LOGGER.setLevel(logging.DEBUG)  # Prefect adds a handler to an extra logger but no level, so INFO would be dropped
 SILENCE_SECONDS = 8.0
 ROLE_PROPAGATION_SECONDS = 90.0
@@ -48,7 +48,7 @@ def wait_for(
     *,
     deadline_seconds: float,
     poll_seconds: float = 1.0,
-    next_command: str = "kennel status",
+    next_command: str = "run the same command again, which waits again",
     waiting: Waiting = REAL_TIME,
 ) -> Found:
     """Call `probe` until it returns a result, and log the state at least every `SILENCE_SECONDS`.

@@ -16,6 +16,7 @@ from tasks.account.logs import LogFollower, LogLine
 from tasks.account.objects import fetch_object
 from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.errors import KennelError
+from tasks.run.escaping import code_span, markdown_link
 from tasks.run.handle import Run, RunFolder
 from tasks.run.record_store import Record, write_atomically
 from tasks.run.records import TrainedModel
@@ -78,10 +79,12 @@ def download_markdown(run: RunFolder) -> list[str]:
     if found is None:
         return []
     model, log, metrics = FOLDER / MODEL, FOLDER / LOG, DownloadedTraining.file
-    lines = [f"- [{model}]({model}): {found.model_bytes / 1e6:.1f} MB, sha256 `{found.model_sha256}`"]
+    size = f"{found.model_bytes / 1e6:.1f} MB, sha256 {code_span(found.model_sha256)}"
+    files = {str(model): size}
     if found.log_lines is not None:
-        lines.append(f"- [{log}]({log}): the log of all hosts, {found.log_lines:,} lines")
-    return ["These files are beside this report:", "", *lines, f"- [{metrics}]({metrics}): the metrics", ""]
+        files[str(log)] = f"the log of all hosts, {found.log_lines:,} lines"
+    lines = [f"- {markdown_link(path, path)}: {text}" for path, text in (files | {metrics: "the metrics"}).items()]
+    return ["These files are beside this report:", "", *lines, ""]
 
 
 def is_downloaded(run: RunFolder, description: Mapping[str, Any]) -> bool:
@@ -136,7 +139,10 @@ def download_log(run: Run, job_name: str) -> int | None:
     """
     try:
         lines = LogFollower(run.aws, TRAINING_LOG_GROUP, f"{job_name}/").poll()
-        write_atomically(run.folder / FOLDER / LOG, "".join(f"{_log_text(line)}\n" for line in lines).encode())
+        write_atomically(
+            run.folder / FOLDER / LOG,
+            "".join(f"{_log_text(line)}\n" for line in lines).encode(errors="backslashreplace"),
+        )
     except KennelError as error:
         say(f"the training log could not be downloaded: {error.what}: {error.why}")
         return None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from tasks.run.errors import SettingsRefused
+from tasks.run.escaping import markdown_table, markdown_text
 from tasks.run.records import Number
 from tasks.scaling.traffic import Figure, Measured, Traffic
 
@@ -223,7 +224,8 @@ class ScalingPlan:
 
     def markdown(self) -> str:
         """Return the plan as Markdown: its traffic and cost, a table of the choices, and the warnings."""
-        return "\n".join([*self._head(), "", *_table(self.choices), *(f"\n> {text}" for text in self.warnings)]) + "\n"
+        warnings = (f"\n> {markdown_text(text)}" for text in self.warnings)
+        return "\n".join([*self._head(), "", *_table(self.choices), *warnings]) + "\n"
 
     def _predictions(self) -> Iterator[tuple[Choice, str, Prediction]]:
         for choice in self.choices:
@@ -238,8 +240,8 @@ class ScalingPlan:
             f" of {traffic.spike_rps:g}; p95 ≤ {traffic.slo_p95_ms:g} ms, errors ≤ {traffic.max_error_rate:.2%},"
             f" throttles ≤ {traffic.max_throttle_rate:.2%}.",
             f"Cost: {_usd(self.monthly_cost_usd)} a month, {verdict} the budget of {_usd(traffic.monthly_budget_usd)}"
-            f" ({self.prices}). Time scale {scale:g}: a minute of AWS time lasts {60 / scale:.2g} s here. The seconds"
-            " below are AWS time.",
+            f" ({markdown_text(self.prices)}). Time scale {scale:g}: a minute of AWS time lasts {60 / scale:.2g} s"
+            " here. The seconds below are AWS time.",
         ]
 
 
@@ -253,10 +255,7 @@ def format_amount(value: float, unit: str) -> str:
 
 
 def _table(choices: tuple[Choice, ...]) -> list[str]:
-    rows = [
-        "| choice | value | formula | inputs | prediction | USD a month | reason |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for choice in choices:
         inputs = "; ".join(
             f"{each.name} {format_amount(each.value, each.unit)} ({each.source})" for each in choice.inputs
@@ -264,17 +263,13 @@ def _table(choices: tuple[Choice, ...]) -> list[str]:
         predicted = "; ".join(_predicted(each) for each in choice.predictions)
         cells = (choice.name, format_amount(choice.value, choice.unit), choice.formula, inputs, predicted)
         cost = "?" if choice.monthly_cost_usd is None else f"{choice.monthly_cost_usd:.2f}"
-        rows.append("| " + " | ".join(_cell(text) for text in (*cells, cost, choice.reason)) + " |")
-    return rows
+        rows.append([markdown_text(text) for text in (*cells, cost, choice.reason)])
+    return markdown_table(("choice", "value", "formula", "inputs", "prediction", "USD a month", "reason"), rows)
 
 
 def _predicted(each: Prediction) -> str:
     low, high = format_amount(each.low, each.unit), format_amount(each.high, each.unit)
     return f"{each.what}: {format_amount(each.value, each.unit)} [{low} … {high}]"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _usd(value: float | None) -> str:

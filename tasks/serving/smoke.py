@@ -102,7 +102,7 @@ def _invoke(aws: Aws, function: FunctionRef, payload: bytes) -> tuple[str, float
         answer = aws.client("lambda").invoke(
             FunctionName=function.name, Qualifier=function.alias, InvocationType="RequestResponse", Payload=payload
         )
-        text = answer["Payload"].read().decode()
+        text = answer["Payload"].read().decode(errors="replace")
     latency_ms = (time.perf_counter() - begun) * 1000
     if answer.get("FunctionError"):
         raise _failed(f"the function raised ({answer['FunctionError']})", text[:2000])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ from tasks.load.machine_watch import MachineWatch, samples_at_rest, watch_at_res
 from tasks.load.options import Through
 from tasks.load.profile import Profile, profile_for, run_profile
 from tasks.run.errors import SettingsRefused
-from tasks.run.handle import Run
+from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
 from tasks.run.record_store import Record, load_record, save_record
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
@@ -47,7 +47,7 @@ class ScalingVerdicts(Record, file="scaling.json", called="checked scaling plan"
     """The content of `runs/<id>/scaling.json`. `first_throttled`, `pictures` and `reports` have one entry for each way.
 
     `at_rest` describes the machine's noise before the load. `repeats` lists what was run again or could not be, and
-    why.
+    why. `notes` says which picture could not be drawn, and why.
     """
 
     plan: ScalingPlan
@@ -60,6 +60,7 @@ class ScalingVerdicts(Record, file="scaling.json", called="checked scaling plan"
     reports: Mapping[str, LoadReport] = field(default_factory=dict)
     at_rest: str = ""
     repeats: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -152,20 +153,39 @@ def check_plan(check: PlanCheck, *, through: Through = "function", profile: Prof
     )
     every = [observation for of_way in runs.values() for observation in of_way]
     verdicts = judge(plan, found, every, tests_function=through != "endpoint")
-    result = ScalingVerdicts(
+    result = ScalingVerdicts(  # saved before pictures are drawn, which may fail
         plan=plan,
         through=through,
         verdicts=verdicts,
         first_throttled={way: first_throttled(observation) for way, observation in whole.items()},
         profile_seconds=chosen.seconds,
-        pictures={way: _picture(plan, observation, verdicts) for way, observation in whole.items()},
         hardware=measured_on(run.settings),
         reports={way: report for way in ways if (report := _report(run.folder, way)) is not None},
         at_rest=bounds.text(),
         repeats=tuple(messages),
     )
     run.keep(result)
-    return result
+    return save_with_pictures(run, result, whole)
+
+
+def save_with_pictures(
+    run: RunFolder, result: ScalingVerdicts, seen: Mapping[Way, ProfileObservation]
+) -> ScalingVerdicts:
+    """Draw a picture for each way and save the record with their paths; a picture that fails is a note instead."""
+    pictures: dict[str, str] = {}
+    notes: list[str] = []
+    for way, observation in seen.items():
+        folder = Path(observation.files["json"]).parent
+        try:
+            path = draw_profile(result.plan, observation, result.verdicts, folder, disturbed=observation.stretches)
+        except Exception as error:  # noqa: BLE001 matplotlib raises anything, or is not there; the verdicts stand
+            notes.append(f"there is no picture, {way}: {type(error).__name__}: {error}")
+            say(notes[-1])
+        else:
+            pictures[way] = str(path)
+    drawn = replace(result, pictures=pictures, notes=tuple(notes))
+    run.keep(drawn)
+    return drawn
 
 
 def _runs(
@@ -233,14 +253,6 @@ def check_folder(run_dir: Path, way: Way, attempt: int = 1) -> Path:
 
 def _report(run_dir: Path, way: Way) -> LoadReport | None:
     return load_record(check_folder(run_dir, way), LoadReport)
-
-
-def _picture(plan: ScalingPlan, observation: ProfileObservation, verdicts: Sequence[Verdict]) -> str:
-    return str(
-        draw_profile(
-            plan, observation, verdicts, Path(observation.files["json"]).parent, disturbed=observation.stretches
-        )
-    )
 
 
 def with_overrides(plan: ScalingPlan, overrides: Mapping[str, float]) -> ScalingPlan:

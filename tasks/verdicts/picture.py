@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.run.escaping import one_line, terminal_text
 from tasks.scaling.choice import ScalingPlan
 from tasks.verdicts.picture_labels import place_beside, place_centred, row_count
 from tasks.verdicts.profile_observation import DisturbedInterval, Interval, MetricPoint, ProfileObservation
@@ -58,10 +59,20 @@ def draw_profile(
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=7, fontsize=8, frameon=False, borderaxespad=0.1)
     _add_scales(last, observation)
     figure.suptitle(title(plan, observation, verdicts), fontsize=12, ha="left", x=0.01)
+    _take_texts_literally(figure)
     path = folder / "profile.png"
     figure.savefig(path)
     figure.savefig(folder / "profile.svg")
     return path
+
+
+def _take_texts_literally(figure: Any) -> None:
+    """Draw every text as it is: two dollar signs are no formula, and no control character reaches the SVG."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(terminal_text(text.get_text()))
 
 
 def title(plan: ScalingPlan, observation: ProfileObservation, verdicts: Sequence[Verdict]) -> str:
@@ -230,7 +241,7 @@ def _add_scales(axes: Any, observation: ProfileObservation) -> None:
 
 
 def _activity_label(description: str, wanted: int | None) -> str:
-    return f"→ {wanted}" if wanted is not None else description[:24]
+    return f"→ {wanted}" if wanted is not None else one_line(description)[:24]
 
 
 def _end(observation: ProfileObservation) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from tasks.load.disturbance import distinct_reasons
 from tasks.load.report import RETRY, load_json, load_text
 from tasks.run.errors import Inconclusive, StageFailed
+from tasks.run.escaping import markdown_link, markdown_text
 from tasks.scaling.choice import format_amount
 from tasks.verdicts.check import ScalingVerdicts
 from tasks.verdicts.verdicts import Verdict, failed, inconclusive, verdict_counts, verdict_table
@@ -31,17 +32,18 @@ def scaling_markdown(result: ScalingVerdicts) -> str:
     lines = [
         "## Scaling: plan and verdicts",
         "",
-        f"The load profile lasted {result.profile_seconds:.0f} s on {result.hardware}; "
+        f"The load profile lasted {result.profile_seconds:.0f} s on {markdown_text(result.hardware)}; "
         f"{verdict if result.passed else f'**{verdict}**'}.{untested}",
         "",
-        f"The machine {result.at_rest}." if result.at_rest else "The machine was not monitored.",
-        *(f"- {line}" for line in result.repeats),
+        f"The machine {markdown_text(result.at_rest)}." if result.at_rest else "The machine was not monitored.",
+        *(f"- {markdown_text(line)}" for line in result.repeats),
         "",
         result.plan.markdown(),
         verdict_table(result.verdicts),
-        *(f"- {way}: {text}" for way, text in result.first_throttled.items()),
+        *(f"- {markdown_text(way)}: {markdown_text(text)}" for way, text in result.first_throttled.items()),
         "",
-        *(f"![profile, {way}]({path})" for way, path in result.pictures.items()),
+        *(f"!{markdown_link(f'profile, {way}', path)}" for way, path in result.pictures.items()),
+        *(f"- {markdown_text(note)}" for note in result.notes),
     ]
     return "\n".join([*lines, ""])
 
@@ -60,6 +62,7 @@ def verdict_rows(result: ScalingVerdicts) -> dict[str, str]:
         why = f"; {each.why}" if each.observed is None or each.state == "INCONCLUSIVE" else ""
         rows[each.what] = f"{each.state}: {seen}predicted {each.range}{why}{advice}"
     rows |= {f"throttled first, {way}": text for way, text in result.first_throttled.items()}
+    rows |= {f"note {number}": note for number, note in enumerate(result.notes, 1)}
     return rows | {f"picture, {way}": path for way, path in result.pictures.items()}
 
 
@@ -92,6 +95,7 @@ def scaling_json(result: ScalingVerdicts) -> dict[str, object]:
         "pictures": dict(result.pictures),
         "at_rest": result.at_rest,
         "repeats": list(result.repeats),
+        "notes": list(result.notes),
         "time_scale": result.plan.measured.time_scale,
     }
 

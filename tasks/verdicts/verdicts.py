@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tasks.run.escaping import markdown_table, markdown_text
 from tasks.run.records import Number
 from tasks.scaling.choice import Choice, Prediction, ScalingPlan, format_amount, margin_within
 from tasks.verdicts.observed_values import ObservedValue, disturbance, error_share, throttle_share
@@ -166,11 +167,9 @@ def first_throttled(observation: ProfileObservation) -> str:
 
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
     """Return the verdicts as a Markdown table."""
-    head = [
-        "| verdict | number | hypothesis | predicted | observed | n | margin | recommended | how, or why not |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    return "\n".join([*head, *(_row(verdict) for verdict in verdicts)]) + "\n"
+    head = ["verdict", "number", "hypothesis", "predicted", "observed", "n", "margin", "recommended"]
+    rows = (_row(verdict) for verdict in verdicts)
+    return "\n".join(markdown_table((*head, "how, or why not"), rows)) + "\n"
 
 
 def failed(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
@@ -267,10 +266,9 @@ def _moment(observation: ProfileObservation, at: float) -> str:
     return f"{max(0.0, at):.1f} s ({stage})"
 
 
-def _row(verdict: Verdict) -> str:
+def _row(verdict: Verdict) -> list[str]:
     unit = verdict.unit
     cells = (
-        verdict.state if verdict.passed else f"**{verdict.state}**",
         verdict.choice,
         verdict.what,
         f"{format_amount(verdict.predicted, unit)} ({verdict.range})",
@@ -280,4 +278,5 @@ def _row(verdict: Verdict) -> str:
         "" if verdict.recommended is None else f"{verdict.recommended:g}",
         verdict.why,
     )
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    state = verdict.state if verdict.passed else f"**{verdict.state}**"
+    return [state, *(markdown_text(cell) for cell in cells)]

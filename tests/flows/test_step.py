@@ -6,11 +6,13 @@ import inspect
 import pkgutil
 import threading
 
+import pytest
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 
 import flows
 from flows.step import step
+from tasks.run.errors import StageFailed, Unexpected
 
 NAMES = {
     "flows.checked_loadtest": {"ladder", "scaling plan", "apply plan", "profile and verdicts"},
@@ -49,6 +51,23 @@ def test_the_work_of_a_step_is_done_in_a_thread_while_the_flow_awaits_it() -> No
     assert isinstance(add, Task)
     total, thread = asyncio.run(add.fn(1, second=2))
     assert total == 3 and thread != threading.current_thread().name
+
+
+@step("divide")
+def divide(number: int) -> float:
+    """Raise what no part of kennel foresees, or what one does."""
+    if number < 0:
+        raise StageFailed("divide", "it is negative", "no reason", "give another")
+    return 1 / number
+
+
+def test_what_a_step_raises_is_a_kennel_error_and_another_error_is_its_cause() -> None:
+    assert isinstance(divide, Task)
+    with pytest.raises(Unexpected, match="step 'divide': ZeroDivisionError: division by zero") as unexpected:
+        asyncio.run(divide.fn(0))
+    assert isinstance(unexpected.value.__cause__, ZeroDivisionError)
+    with pytest.raises(StageFailed, match="it is negative"):
+        asyncio.run(divide.fn(-1))
 
 
 def test_every_step_has_the_name_by_which_prefect_showed_it() -> None:

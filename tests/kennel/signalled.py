@@ -17,7 +17,7 @@ CODES = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 @contextlib.contextmanager
-def command(terminal: Terminal, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def started(terminal: Terminal, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Start `kennel` with arguments; kill it at the end of the block if it still runs."""
     process = subprocess.Popen(
         [sys.executable, *arguments],
@@ -60,6 +60,9 @@ class Held(Fault):
         return self.times > 0 and operation.startswith(self.operation) and b"DryRun=true" not in body
 
     def _hold(self, content: bytes) -> bytes:
+        if b"<Error>" in content:
+            self.times += 1  # such as a token whose instance was terminated: the next call is the one
+            return content
         self.met.set()
         self.released.wait(300)
         return content

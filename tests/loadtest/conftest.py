@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.hostile import CORPUS
 from tests.polling import wait_until
 
 SERVER = Path(__file__).parent / "invoke_server.py"
@@ -53,7 +54,7 @@ class InvokeServer:
 @contextmanager
 def running_server() -> Iterator[InvokeServer]:
     """Run a server until the block ends."""
-    command = [sys.executable, str(SERVER)]
+    command = [sys.executable, str(SERVER), json.dumps(CORPUS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         try:

@@ -1,11 +1,13 @@
 """An HTTP server with the wire formats of InvokeEndpoint and Lambda's Invoke; the target's name selects its behaviour.
 
-Run it as a script: it prints its port. `GET /counts` returns the number of responses by status.
+Run it as a script with the reasons of the target `hostile` as a JSON list: it prints its port. `GET /counts` returns
+the number of responses by status.
 """
 
 import asyncio
 import json
 import os
+import sys
 from collections import Counter
 from typing import ClassVar
 
@@ -25,6 +27,7 @@ class Invocations(asyncio.Protocol):
     """One connection, which responds to its requests in order."""
 
     counts: ClassVar[Counter[str]] = Counter()
+    reasons: ClassVar[list[str]] = json.loads(sys.argv[1])
     seen = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -60,8 +63,11 @@ class Invocations(asyncio.Protocol):
         if name == "fails-late":
             self.fail_late()
             return
+        reason = {"__type": "ThrottlingException", "Reason": self.reasons[self.seen % len(self.reasons)]}
+        hostile = (429, "", json.dumps(reason).encode())
         every_third = THROTTLED if self.seen % 3 == 0 else OK_ENDPOINT
         replies = {"throttles": every_third, "model-error": MODEL_ERROR, "bad-image": BAD_IMAGE, "raises": RAISED}
+        replies["hostile"] = hostile
         status, headers, body = replies.get(name, OK_FUNCTION if "/functions/" in path else OK_ENDPOINT)
         self.counts[str(status)] += 1
         self.write(status, headers, body)

@@ -6,9 +6,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 
 from tests.conftest import RunningLocalAws
+from tests.keys import signed
 
 READ_ONLY_CALLS = [
     ("s3", "list_buckets", {}),
@@ -64,7 +66,10 @@ def test_a_request_addressed_to_another_host_is_refused(localaws: RunningLocalAw
 
 
 def test_motos_own_control_pages_are_closed(localaws: RunningLocalAws) -> None:
-    assert status_of(localaws, "/moto-api/reset", "127.0.0.1") == 501
+    host = urlsplit(localaws.url).netloc
+    assert status_of(localaws, "/moto-api/reset", host) == 403
+    headers = signed(AWSRequest("POST", f"{localaws.url}/moto-api/reset"), "s3")
+    assert status_of(localaws, "/moto-api/reset", host, headers) == 501
 
 
 def test_log_lines_come_back_in_order_through_cloudwatch_logs(localaws: RunningLocalAws) -> None:
@@ -78,10 +83,10 @@ def test_log_lines_come_back_in_order_through_cloudwatch_logs(localaws: RunningL
     assert [event["message"] for event in got] == [f"line {number}" for number in range(250)]
 
 
-def status_of(localaws: RunningLocalAws, path: str, host: str) -> int:
+def status_of(localaws: RunningLocalAws, path: str, host: str, headers: dict[str, str] | None = None) -> int:
     connection = http.client.HTTPConnection("127.0.0.1", urlsplit(localaws.url).port, timeout=10)
     try:
-        connection.request("POST", path, headers={"Host": host})
+        connection.request("POST", path, headers={**(headers or {}), "Host": host})
         return connection.getresponse().status
     finally:
         connection.close()

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,8 +16,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from starlette.responses import Response
 
+from localaws.auth.keys import Key
+from localaws.auth.signature_gate import SignatureGate
+from localaws.auth.verifier import Verifier
 from localaws.credentials import Credentials
-from localaws.front import Gate, access_key_of
 from localaws.settings import Settings
 
 REFUSED = "the credentials belong to an instance that does not exist yet"
@@ -58,7 +59,9 @@ class Front:
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     credentials = Credentials(Settings(home=tmp_path_factory.mktemp("home")))
-    app = Gate(Response(status_code=200), credentials)
+    app = SignatureGate(
+        Response(status_code=200), Verifier(lambda _: Key("secret")), token="t", is_held=credentials.refuses
+    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -99,7 +102,6 @@ def test_a_url_presigned_with_a_held_key_is_refused(front: Front, version: str) 
 def test_other_keys_are_served_while_one_is_held(front: Front) -> None:
     front.hold("HELDALONE")
     assert front.client("s3", "ANOTHER").list_buckets()
-    assert status_of(f"{front.url}/_localaws/health") == 200
     assert "HELDALONE" not in front.used
     front.credentials.release("HELDALONE")
 
@@ -120,16 +122,6 @@ def test_a_key_can_be_held_and_released_by_many_threads(tmp_path: Path) -> None:
         thread.join()
     assert not credentials.are_held
     credentials.release("never held")
-
-
-def test_finding_the_key_costs_microseconds() -> None:
-    signed = (
-        b"AWS4-HMAC-SHA256 Credential=ASIAKEY/20261128/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0"
-    )
-    scope = {"headers": [(b"host", b"127.0.0.1"), (b"authorization", signed)], "query_string": b""}
-    begun = time.perf_counter()
-    assert all(access_key_of(scope) == "ASIAKEY" for _ in range(10_000))
-    assert (time.perf_counter() - begun) / 10_000 < 50e-6  # 2 µs on a machine that does nothing else
 
 
 def status_of(url: str) -> int:

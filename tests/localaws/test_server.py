@@ -53,6 +53,16 @@ def test_start_prints_what_to_export_and_a_second_start_says_where_the_first_is(
     assert f"is already running with home {home} at {record.url} (pid {record.pid})" in again.stderr
 
 
+def test_a_proxy_and_a_profile_of_the_shell_stay_out_of_calls_to_loopback(server: ServerRecord, home: Path) -> None:
+    """Port 9 answers nothing, so a request that went to the proxy would fail."""
+    shell = {"HTTP_PROXY": "http://127.0.0.1:9", "AWS_PROFILE": "no-such-profile", "AWS_CA_BUNDLE": "/nowhere"}
+    status = run("status", "--home", str(home), **shell)
+    assert status.returncode == 0, status.stderr
+    assert status.stdout.startswith(f"localaws {server.url}")
+    again = run("start", "--home", str(home), **shell)
+    assert "is already running" in again.stderr, again.stderr
+
+
 def test_starting_costs_less_than_three_seconds_of_cpu_and_loads_no_torch(server: ServerRecord) -> None:
     process = psutil.Process(server.pid)
     used = process.cpu_times()
@@ -137,6 +147,7 @@ def test_status_logs_and_reset_tell_what_is_there_and_clear_it(home: Path, serve
     assert run("reset", "--home", str(home)).returncode == 0
     assert not any(map(is_running, family))
     assert record_of(home).port == server.port
+    assert record_of(home).generation != server.generation, "what it had is gone, so it is another AWS"
     assert client(server, "s3").list_buckets()["Buckets"] == []
     assert "functions: 0\ninstances: 0\nprocesses: 0\n" in run("status", "--home", str(home)).stdout
 
@@ -148,10 +159,10 @@ def test_logs_follow_shows_new_lines_until_it_is_interrupted(home: Path, server:
         logs = client(server, "logs")
         logs.create_log_group(logGroupName="/follow/me")
         logs.create_log_stream(logGroupName="/follow/me", logStreamName="one")
-        for text in ("first", "second"):
+        for text, shown in (("first", "first"), ("\x1b[2Jsecond", r"\x1b[2Jsecond")):
             event = {"timestamp": int(time.time() * 1000), "message": text}
             logs.put_log_events(logGroupName="/follow/me", logStreamName="one", logEvents=[event])
-            assert follower.stdout.readline().rstrip().endswith(f"/follow/me/one {text}")
+            assert follower.stdout.readline().rstrip().endswith(f"/follow/me/one {shown}")
         follower.send_signal(signal.SIGINT)
         assert follower.wait(10) == 130
 
@@ -176,9 +187,9 @@ def start_family(server: ServerRecord, name: str = "family") -> list[int]:
     return pids
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "localaws", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command, environment = [sys.executable, "-m", "localaws", *arguments], {**os.environ, **more}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 def record_of(home: Path) -> ServerRecord:

@@ -15,9 +15,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from localaws.auth.routes import OpenRoute
 from localaws.capacity import CapacityTable, InstanceCapacity, Limit
 from localaws.sagemaker.endpoints.connections import Reply
 
+HOSTING_PATH = "/_localaws/capacity/hosting"
 DEFAULT_QUEUE_SIZE = 100  # the model server's own
 
 Exchange = Callable[[bytes, bytes], Awaitable[Reply]]
@@ -80,21 +82,23 @@ class Slots:
         return Reply(503, {b"content-type": b"application/json"}, body)
 
 
-def capacity_route(table: CapacityTable, apply: Callable[[], None]) -> BaseRoute:
-    """Return the route that shows the rules (GET) and changes them (POST); `apply` has the instances follow."""
+def capacity_routes(table: CapacityTable, apply: Callable[[], None]) -> list[BaseRoute]:
+    """Return the routes that show the rules (GET) and change them (POST); `apply` has the instances follow."""
 
-    async def capacity(request: Request) -> Response:
-        if request.method == "POST":
-            try:
-                table.change(_changes(await request.body()))
-            except (ValueError, TypeError) as error:
-                return JSONResponse({"error": f"POST {request.url.path}: {error}"}, 400)
-            apply()
+    async def show(_: Request) -> Response:
         return JSONResponse(
             {name: {"concurrency": rule.concurrency, "floor_ms": rule.floor_ms} for name, rule in table.rules.items()}
         )
 
-    return Route("/_localaws/capacity/hosting", capacity, methods=["GET", "POST"])
+    async def change(request: Request) -> Response:
+        try:
+            table.change(_changes(await request.body()))
+        except (ValueError, TypeError) as error:
+            return JSONResponse({"error": f"POST {request.url.path}: {error}"}, 400)
+        apply()
+        return await show(request)
+
+    return [OpenRoute(HOSTING_PATH, show), Route(HOSTING_PATH, change, methods=["POST"])]
 
 
 def _changes(body: bytes) -> dict[str, InstanceCapacity | None]:

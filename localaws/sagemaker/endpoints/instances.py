@@ -15,6 +15,9 @@ from typing import NoReturn
 
 import psutil
 
+from localaws.auth.grants import Grant
+from localaws.container_view import View
+from localaws.containers import Program
 from localaws.core import Core
 from localaws.errors import LocalAwsError
 from localaws.process_tree import memory_bytes
@@ -32,6 +35,7 @@ PING_POLL_SECONDS = 0.02
 LEAST_STARTUP_SECONDS = 5.0  # a process takes real time to start, however fast the emulated clock runs
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 INFERENCE_LIMIT = "INFERENCE_NUM_THREADS"  # where a rule limits the capacity: the name that training/serve.py looks for
+MODEL_FOLDER = "/opt/ml/model"
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
 
 
@@ -71,7 +75,7 @@ class Instance:
         self.failed_pings = 0
         self.used_credentials = False  # as a spare, which on AWS would not exist yet
         self._is_spare = is_spare
-        self._held_key: str | None = None
+        self.grant: Grant | None = None  # while its process lives
         self._kept_lines: deque[str] | None = deque(maxlen=KEPT_LINES) if is_spare else None
         self._saying = threading.Lock()
         self._cpu: tuple[float, float] | None = None  # when it was looked at, and the seconds used by then
@@ -87,7 +91,7 @@ class Instance:
             self.process = self._spawn(inference_threads(core, launch.variant.instance_type, fleet_size))
         except (LocalAwsError, OSError) as error:
             self._reserved.close()
-            self._release_key()
+            self._end_grant()
             raise DeploymentFailed(failure_reason(f"The instance could not be started: {error}", [])) from error
 
     def bind(self) -> None:
@@ -99,7 +103,8 @@ class Instance:
     def become_instance(self) -> None:
         """Turn a spare into an instance: it may use its role, and its log is written, as if it had loaded just now."""
         self._is_spare = False
-        self._release_key()
+        if self.grant is not None:
+            self.grant.release()
         self.tell()
 
     def tell(self) -> None:
@@ -193,7 +198,7 @@ class Instance:
             self._reserved.close()
             if self.process.poll() is None:
                 self.process.stop(grace_seconds)
-            self._release_key()  # not before: a spare that is thrown away must not get to call AWS while it ends
+            self._end_grant()  # not before: a spare that is thrown away must not get to call AWS while it ends
 
     def scale_in(self) -> None:
         """Stop as AWS does on scale-in: SIGTERM, 30 emulated seconds, SIGKILL."""
@@ -208,36 +213,44 @@ class Instance:
         return f"{self._launch.variant.name}/{self.identity}"
 
     def _spawn(self, threads: int) -> Process:
-        folder = self._launch.folder / self.identity
-        folder.mkdir(parents=True)
-        return self._core.processes.spawn(
+        folder, containers, seen = self._launch.folder / self.identity, self._core.containers, f"/home/{self.identity}"
+        for name in ("home", "root"):
+            (folder / name).mkdir(parents=True)
+        program = Program(
+            f"endpoint {self._launch.endpoint_name} {self._stream}",
             [sys.executable, "-m", "localaws.sagemaker.model_server"],
-            name=f"endpoint {self._launch.endpoint_name} {self._stream}",
-            env=self._environment(folder, threads),
-            cwd=folder,
-            on_line=self._on_line,
+            self._environment(containers.place(seen, folder / "home"), threads),
+            folder / "home",
         )
+        view = View(
+            folder / "root",
+            writable={seen: program.folder},
+            readable={MODEL_FOLDER: self._launch.model_dir},
+            hidden=[self._core.settings.home],
+        )
+        return containers.spawn(program, view, on_line=self._on_line)
 
-    def _environment(self, home: Path, threads: int) -> Mapping[str, str]:
+    def _environment(self, home: str, threads: int) -> Mapping[str, str]:
         model = self._launch.variant.model
         passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        role = self._core.credentials.child_environment(model.role_arn, "SageMaker")
+        if self._core.containers.refusal() is None:
+            passed_on.pop("TMPDIR", None)  # it has a /tmp of its own
+        self.grant = self._core.credentials.grant(model.role_arn, "SageMaker")
         if self._is_spare:
-            self._held_key = role["AWS_ACCESS_KEY_ID"]
-            self._core.credentials.hold(self._held_key, self._note_use)
+            self.grant.hold(self._note_use)
         limits = dict.fromkeys(THREAD_LIMITS, str(threads))
         if self.slots is not None:
             limits[INFERENCE_LIMIT] = str(threads)
         return {
             **passed_on,
             **limits,
-            "HOME": str(home),
+            "HOME": home,
             "PYTHONUNBUFFERED": "1",
             "PIP_NO_INDEX": "1",
             "SM_NUM_CPUS": str(usable_processors()),
-            **role,
+            **self._core.credentials.granted_environment(self.grant),
             **model.environment,
-            "SM_MODEL_DIR": str(self._launch.model_dir),
+            "SM_MODEL_DIR": self._core.containers.place(MODEL_FOLDER, self._launch.model_dir),
             "SAGEMAKER_BIND_TO_PORT": str(self.port),
         }
 
@@ -252,10 +265,10 @@ class Instance:
     def _note_use(self) -> None:
         self.used_credentials = True
 
-    def _release_key(self) -> None:
-        key, self._held_key = self._held_key, None
-        if key is not None:
-            self._core.credentials.release(key)
+    def _end_grant(self) -> None:
+        grant, self.grant = self.grant, None
+        if grant is not None:
+            self._core.credentials.end_grant(grant)
 
 
 def inference_threads(core: Core, instance_type: str, fleet_size: int) -> int:

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 from moto.sagemaker.exceptions import AWSValidationException
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
+from localaws.auth.routes import ServiceRoute
 from localaws.core import Core
 from localaws.errors import NoSuchRole
-from localaws.sagemaker.endpoints.capacity import capacity_route
+from localaws.sagemaker.endpoints.capacity import capacity_routes
 from localaws.sagemaker.endpoints.hosting import Ended, EndpointHosting
 from localaws.sagemaker.endpoints.operations import install_operations
 from localaws.sagemaker.endpoints.plan import (
@@ -65,7 +66,7 @@ class Endpoints:
         if model_name in self._models:
             raise AWSValidationException(f'Cannot create already existing model "{self._arn("model", model_name)}".')
         try:
-            Endpoints.core.credentials.for_role(execution_role_arn or "", "SageMaker")
+            Endpoints.core.credentials.require(execution_role_arn or "")
         except NoSuchRole as error:
             raise AWSValidationException(cannot_assume(execution_role_arn)) from error
         model = super().create_model(  # type: ignore[misc]
@@ -281,13 +282,11 @@ def install_endpoints(core: Core) -> list[BaseRoute]:
     Endpoints.hosting.start()
     install_operations()
     return [
-        capacity_route(core.hosting_capacity, Endpoints.hosting.bind_instances),
+        *capacity_routes(core.hosting_capacity, Endpoints.hosting.bind_instances),
         spares_route(Endpoints.hosting.describe_spares),
-        Route("/endpoints/{name}/invocations", Endpoints.hosting.router, methods=["POST"]),
-        Route("/endpoints/{name}/async-invocations", refuse("InvokeEndpointAsync"), methods=["POST"]),
-        Route(
-            "/endpoints/{name}/invocations-response-stream",
-            refuse("InvokeEndpointWithResponseStream"),
-            methods=["POST"],
+        ServiceRoute("sagemaker", "/endpoints/{name}/invocations", Endpoints.hosting.router),
+        ServiceRoute("sagemaker", "/endpoints/{name}/async-invocations", refuse("InvokeEndpointAsync")),
+        ServiceRoute(
+            "sagemaker", "/endpoints/{name}/invocations-response-stream", refuse("InvokeEndpointWithResponseStream")
         ),
     ]

@@ -14,8 +14,9 @@ from typing import Protocol
 import psutil
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
+from localaws.auth.routes import OpenRoute
 from localaws.idle_priority import can_come_back
 from localaws.sagemaker.endpoints.instances import Instance
 from localaws.sagemaker.endpoints.spares import SpareCounts, Spares
@@ -123,4 +124,4 @@ def spares_route(describe: Callable[[], dict[tuple[str, str], SpareCounts]]) -> 
             answer.setdefault(endpoint_name, {})[variant_name] = asdict(counts)
         return JSONResponse(answer)
 
-    return Route("/_localaws/spares", spares, methods=["GET"])
+    return OpenRoute("/_localaws/spares", spares)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from localaws.auth.grants import Grant
 from localaws.core import Core
 from localaws.errors import AwsError, StopFailed
 from localaws.sagemaker.training.channels import DownloadError, fill_channels
@@ -69,6 +70,7 @@ class TrainingRunner:
         self._interrupted_host: str | None = None
         self._run_seconds = 0.0
         self._running: list[HostProcess] = []
+        self._grants: list[Grant] = []
         self._thread = threading.Thread(target=self._run, name=f"training {self._request.name}", daemon=True)
 
     def start(self) -> None:
@@ -136,7 +138,7 @@ class TrainingRunner:
         network = self._open_network(folder)
         try:
             hosts = [
-                Host.prepare(folder, name, index=index, hosts=self._request.hosts)
+                Host.prepare(folder, name, home=self._core.settings.home, index=index, hosts=self._request.hosts)
                 for index, name in enumerate(self._request.hosts)
             ]
             self._running = self._with_logs(hosts)
@@ -219,7 +221,13 @@ class TrainingRunner:
     def _credentials(self) -> dict[str, str]:
         if self._request.is_isolated:
             return {"AWS_REGION": self._core.settings.region, "AWS_DEFAULT_REGION": self._core.settings.region}
-        return self._core.credentials.child_environment(self._request.role_arn, "SageMaker")
+        grant = self._core.credentials.grant(self._request.role_arn, "SageMaker")
+        self._grants.append(grant)
+        return self._core.credentials.granted_environment(grant)
+
+    def _end_grants(self) -> None:
+        while self._grants:
+            self._core.credentials.end_grant(self._grants.pop())
 
     # --- the run ------------------------------------------------------------------------------------------------------
 
@@ -232,6 +240,7 @@ class TrainingRunner:
         finally:
             self._run_seconds += time.monotonic() - started
             stop_hosts(running, 0.0)
+            self._end_grants()
             syncing.end()
             self._upload_checkpoints(checkpoints, running, final=True)
 

@@ -12,7 +12,8 @@ import pytest
 
 from tests.counting_proxy import Calls
 from tests.kennel.shell import Terminal
-from tests.kennel.signalled import CODES, check, command, held, send, wait_for_stage
+from tests.kennel.signalled import CODES, check, held, send, started, wait_for_stage
+from tests.keys import for_boto3
 from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -37,7 +38,7 @@ run_flow(flow(), Environment(settings.home, settings.runs, REAL_AWS, {}))
 
 @pytest.mark.parametrize("number", CODES)
 def test_each_signal_ends_the_command_at_once_and_its_helpers_with_it(tmp_path: Path, number: signal.Signals) -> None:
-    with command(Terminal(tmp_path / "home", tmp_path / "runs"), "-c", ALONE) as process:
+    with started(Terminal(tmp_path / "home", tmp_path / "runs"), "-c", ALONE) as process:
         assert process.stdout is not None
         helper = psutil.Process(int(process.stdout.readline()))
         done = send(process, number)
@@ -51,7 +52,7 @@ def test_a_command_without_a_flow_ends_with_the_code_of_the_signal_too(tmp_path:
     (run / "ec2").mkdir(parents=True)
     (run / "ledger.jsonl").touch()
     (run / "ec2" / "i-0.log").write_text("a line\n")
-    with command(terminal, "-m", "kennel", "logs", "--source", "ec2", "--follow") as process:
+    with started(terminal, "-m", "kennel", "logs", "--source", "ec2", "--follow") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "i-0 | a line\n"
         check_code = send(process, signal.SIGTERM)
@@ -60,7 +61,7 @@ def test_a_command_without_a_flow_ends_with_the_code_of_the_signal_too(tmp_path:
 
 
 def test_while_the_servers_start(terminal: Terminal, photos: Path) -> None:
-    with command(terminal, "-m", "kennel", "run", "--data", str(photos), *QUICK) as process:
+    with started(terminal, "-m", "kennel", "run", "--data", str(photos), *QUICK) as process:
         record = terminal.home / "processes" / "prefect.json"
         wait_until(lambda: record.exists() or process.poll() is not None, "Prefect's server", seconds=90)
         check(send(process, signal.SIGTERM), signal.SIGTERM)
@@ -77,15 +78,14 @@ def test_during_a_stage_of_run(
 ) -> None:
     name = f"run-{number.name.lower()}"
     arguments = ("-m", "kennel", "run", "--data", str(photos), "--run-id", name, *QUICK)
-    with held(calls, operation) as stage, command(terminal, *arguments) as process:
+    with held(calls, operation) as stage, started(terminal, *arguments) as process:
         wait_for_stage(process, stage)
         check(send(process, number), number)
 
 
 def instances(calls: Calls, run_id: str) -> list[str]:
     """Return the states of a run's instances, asking EC2."""
-    keys = {"aws_access_key_id": "localaws", "aws_secret_access_key": "localaws"}
-    ec2 = boto3.client("ec2", endpoint_url=calls.url, region_name="us-east-1", **keys)
+    ec2 = boto3.client("ec2", endpoint_url=calls.url, region_name="us-east-1", **for_boto3())
     found = ec2.describe_instances(Filters=[{"Name": "tag:kennel:run", "Values": [run_id]}])["Reservations"]
     return [item["State"]["Name"] for reservation in found for item in reservation["Instances"]]
 
@@ -94,7 +94,7 @@ def test_an_instance_whose_launch_was_not_answered_is_terminated_first(
     terminal: Terminal, calls: Calls, photos: Path
 ) -> None:
     arguments = ("-m", "kennel", "train-ec2", "--data", str(photos), "--run-id", "launch", *QUICK)
-    with held(calls, "RunInstances") as stage, command(terminal, *arguments) as process:
+    with held(calls, "RunInstances") as stage, started(terminal, *arguments) as process:
         wait_for_stage(process, stage)
         assert instances(calls, "launch") != []
         done = send(process, signal.SIGTERM)
@@ -108,7 +108,7 @@ def test_a_second_signal_ends_the_termination_too(terminal: Terminal, calls: Cal
     with (
         held(calls, "RunInstances") as launch,
         held(calls, "TerminateInstances") as termination,
-        command(terminal, *arguments) as process,
+        started(terminal, *arguments) as process,
     ):
         wait_for_stage(process, launch)
         process.send_signal(signal.SIGINT)

@@ -3,20 +3,26 @@
 One home for the module: what the first test makes is what the others adopt, run by a worker, and remove.
 """
 
+import base64
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 import pytest
 from prefect.exceptions import ParameterBindError
 
@@ -26,6 +32,7 @@ from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
 from tests.kennel.pseudo_terminal import OnATerminal
 from tests.kennel.shell import ROOT, Finished, Terminal, open_to_others
+from tests.kennel.signalled import check, generators_of, held, send, started, wait_for_stage
 from tests.keys import for_boto3
 from tests.polling import wait_until
 
@@ -37,9 +44,14 @@ TWO = ("--instances", "2")
 LOAD = ("--load-rate-per-second", "20", "--load-seconds", "2")
 
 
+SECRET = "s3cret-of-the-url"
+
+
 @pytest.fixture(scope="module")
 def served(photos: Path) -> Iterator[str]:
-    """The host:port of a web server that serves the photos, as in docs/usage.md."""
+    """The host:port of a web server that serves the photos, as in docs/usage.md, and a zip of them."""
+    shutil.make_archive(str(photos.with_name(RUN)), "zip", photos)
+    photos.with_name(f"{RUN}.zip").rename(photos / f"{RUN}.zip")
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=photos)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{server.server_port}"
@@ -47,8 +59,9 @@ def served(photos: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def command(photos: Path, served: str) -> tuple[str, ...]:
-    return ("run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO, "--allow-host", served)
+def command(served: str) -> tuple[str, ...]:
+    url = f"http://me-{SECRET}:{SECRET}@{served}/{RUN}.zip?X-Amz-Signature={SECRET}"
+    return ("run", "--data", url, "--run-id", RUN, *QUICK, *TWO, "--allow-host", served)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +69,7 @@ def first(terminal: Terminal, command: tuple[str, ...]) -> Finished:
     return terminal.kennel(*command, *LOAD, "--json")
 
 
-def test_a_folder_of_photos_becomes_a_live_function_and_the_json_says_so(
+def test_a_zip_of_photos_becomes_a_live_function_and_the_json_says_so(
     first: Finished, terminal: Terminal, calls: Calls
 ) -> None:
     assert first.code == 0, first.err
@@ -95,16 +108,28 @@ def test_both_hosts_saw_disjoint_shards(first: Finished, terminal: Terminal) -> 
     assert len(names[0] | names[1]) == 8
 
 
-def test_the_same_command_again_adopts_everything_and_changes_nothing(
+def test_the_same_command_with_a_new_signature_adopts_everything_and_changes_nothing(
     first: Finished, terminal: Terminal, calls: Calls, command: tuple[str, ...]
 ) -> None:
     calls.seen.clear()
-    again = terminal.kennel(*command, *LOAD, "--json")
+    again = terminal.kennel(*(f"{word}2" if word.endswith(SECRET) else word for word in command), *LOAD, "--json")
     assert again.code == 0, again.err
     assert calls.mutating() == []
     assert calls.seen, "the proxy saw nothing: the command did not use the endpoint that it was given"
     same = ("training_job", "model", "endpoint", "function_alias", "test_accuracy")
     assert {key: again.answer[key] for key in same} == {key: first.answer[key] for key in same}
+
+
+def test_the_secrets_in_the_url_of_the_data_are_nowhere(
+    first: Finished, terminal: Terminal, own_localaws: RunningLocalAws
+) -> None:
+    """Neither in Prefect's database and logs, in records and reports, in objects on S3, nor in what was printed."""
+    folders = (terminal.home, terminal.runs, own_localaws.home)
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert {"prefect.db", "download.json", "stage_data.json", "report.md"} <= {path.name for path in files}
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+    assert SECRET not in first.out + first.err
+    assert json.loads((terminal.runs / RUN / "stage_data.json").read_bytes())["source"].endswith(f"/{RUN}.zip")
 
 
 def test_every_flow_is_deployed_and_a_worker_runs_the_pipeline(
@@ -129,9 +154,15 @@ def test_every_flow_is_deployed_and_a_worker_runs_the_pipeline(
             *("--params", json.dumps(parameters)),
             more=prefect,
         )
-    assert run.code == 0, run.out + run.err + (tmp_path / "worker.log").read_text()[-3000:]
-    assert "Completed" in run.out
-    assert calls.mutating() == []
+        assert run.code == 0, run.out + run.err + (tmp_path / "worker.log").read_text()[-3000:]
+        assert "Completed" in run.out
+        assert calls.mutating() == []
+        training = {"training": {"backbone": "efficientnet_lite0", "epochs": 3, "views": 1}}
+        server = PrefectServer(prefect["PREFECT_API_URL"], prefect["PREFECT_API_AUTH_STRING"], calls)
+        assert server.end_while_an_instance_starts("train_ec2", {"run_id": RUN, **training}, "cancel") == "CANCELLED"
+        assert (
+            server.end_while_an_instance_starts("pipeline", {**parameters, "ec2_instances": 1}, "SIGTERM") == "CRASHED"
+        )
     refuse_what_is_not_nested(terminal, prefect)
 
 
@@ -177,6 +208,20 @@ def test_a_load_test_that_fails_the_command_comes_after_the_table(
     assert "kennel: loadtest" in (terminal.runs / RUN / "kennel.log").read_text()
 
 
+def test_a_signal_ends_the_wait_for_an_endpoint_and_a_load_test_with_its_generator(
+    first: Finished, terminal: Terminal, calls: Calls, photos: Path
+) -> None:
+    data = ("-m", "kennel", "run", "--data", str(photos), "--run-id", RUN, *QUICK, *TWO)
+    two = ("--endpoint-instances", "2")
+    with held(calls, "SageMaker.UpdateEndpoint") as stage, started(terminal, *data, *two) as process:
+        wait_for_stage(process, stage)
+        check(send(process, signal.SIGTERM), signal.SIGTERM)
+    with started(terminal, "-m", "kennel", "loadtest", RUN, "--seconds", "300") as process:
+        generators = wait_until(lambda: generators_of(process.pid), "the load generator", seconds=120)
+        check(send(process, signal.SIGINT), signal.SIGINT)
+    assert [each for each in generators if each.is_running() and each.status() != psutil.STATUS_ZOMBIE] == []
+
+
 def test_data_whose_images_are_refused_leaves_no_run_folder(
     first: Finished, terminal: Terminal, tmp_path: Path
 ) -> None:
@@ -220,6 +265,58 @@ def resources(url: str) -> list[str]:
     found += [function["FunctionName"] for function in client["lambda"].list_functions()["Functions"]]
     found += [group["logGroupName"] for group in client["logs"].describe_log_groups()["logGroups"]]
     return [name for name in found if "kennel" in name]
+
+
+@dataclass(frozen=True)
+class PrefectServer:
+    """Prefect's API, asked over HTTP, and the AWS that the worker's flows use."""
+
+    url: str
+    password: str
+    calls: Calls
+
+    def end_while_an_instance_starts(self, flow: str, parameters: dict[str, object], how: str) -> str:
+        """Begin a flow run, end it while it waits for its instance, and return the type of its last state.
+
+        Its instances have to be terminated, and its process has to be gone without waiting for its work.
+        """
+        deployment = self._ask(f"deployments/name/{flow}/{flow}")["id"]
+        with held(self.calls, "RunInstances") as launch:
+            run = self._ask(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"]
+            wait_until(launch.met.is_set, "the launch", seconds=120)
+            process = wait_until(lambda: process_of(run), "the flow run's process")
+            if how == "cancel":
+                self._ask(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+            else:
+                process.send_signal(signal.Signals[how])
+            state = wait_until(lambda: self._final_state(run), "a final state", seconds=120)
+            wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "its end")
+            ec2 = boto3.client("ec2", endpoint_url=self.calls.url, region_name="us-east-1", **KEYS)
+            found = [item for group in ec2.describe_instances()["Reservations"] for item in group["Instances"]]
+            assert {item["State"]["Name"] for item in found} <= {"shutting-down", "terminated"}
+            assert found, "no instance was launched: the test would prove nothing"
+        return state
+
+    def _final_state(self, run: str) -> str | None:
+        state = str(self._ask(f"flow_runs/{run}")["state"]["type"])
+        return state if state in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
+
+    def _ask(self, path: str, content: object = None) -> dict[str, Any]:
+        data = None if content is None else json.dumps(content).encode()
+        password = base64.b64encode(self.password.encode()).decode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Basic {password}"}
+        request = urllib.request.Request(f"{self.url}/{path}", data, headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return dict(json.load(answer))
+
+
+def process_of(flow_run: str) -> psutil.Process | None:
+    """Return the process of a flow run of the worker."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("PREFECT__FLOW_RUN_ID") == flow_run and "prefect.engine" in process.cmdline():
+                return process
+    return None
 
 
 class worker:  # noqa: N801  used like a function, with `with`

@@ -1,10 +1,7 @@
 """Prefect's server dies while a flow runs: that is said, and it comes back on its port or the command ends."""
 
 import os
-import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +9,7 @@ import pytest
 from kennel.servers import prefect, processes
 from kennel.servers.prefect_watch import MOST_STARTS, PrefectWatch
 from tasks.run.errors import StageFailed
-from tests.kennel.shell import ROOT, Terminal
+from tests.kennel.shell import Terminal
 from tests.polling import wait_until
 
 OUTAGE = """
@@ -42,6 +39,28 @@ async def outer() -> int:
     return await inner(await add(1))
 print(run_flow(outer(), where))
 """
+LOST = """
+import asyncio, os, signal, subprocess, sys
+from kennel.commands.flow_run import run_flow
+from kennel.servers import prefect, processes
+from kennel.servers.environment import Environment
+from kennel.terminal import console
+from tasks.run.errors import StageFailed
+from tasks.run.settings import REAL_AWS, Settings
+settings = Settings.load()
+os.environ["KENNEL_OWNER"] = processes.owner_of(settings.home)
+sleep = ["/bin/sleep", "300"]
+server = processes.spawn(settings.home, prefect.NAME, sleep, environment=os.environ, url=sys.argv[1])
+async def flow():
+    subprocess.Popen(sleep, start_new_session=True)
+    os.kill(server.pid, signal.SIGKILL)
+    await asyncio.sleep(300)
+console.begin("lost")
+try:
+    run_flow(flow(), Environment(settings.home, settings.runs, REAL_AWS, {}))
+except StageFailed as error:
+    os._exit(console.print_error(error, as_json=False))
+"""
 
 
 @pytest.mark.slow
@@ -49,38 +68,40 @@ print(run_flow(outer(), where))
 def test_a_flow_whose_prefect_server_was_killed_ends_with_its_result(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path / "home", tmp_path / "runs", {"KENNEL_ACCOUNT_ID": "111111111111"})
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", OUTAGE],
-            cwd=ROOT,
-            env=terminal.environment,
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
-        )
+        done = terminal.program("-c", OUTAGE)
     finally:
         processes.stop(terminal.home, prefect.NAME)
-    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
-    assert "Prefect's server has ended" in done.stderr
-    assert "answers again after" in done.stderr
+    assert (done.code, done.out) == (0, "3\n"), done.err
+    assert "Prefect's server has ended" in done.err
+    assert "answers again after" in done.err
     assert terminal.processes() == []
 
 
-def test_a_server_that_cannot_be_started_again_is_an_error_and_not_a_silence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said: list[str] = []
+def test_a_server_that_cannot_be_started_again_ends_the_command_with_an_error(tmp_path: Path) -> None:
+    """Another program has its port, so that each new server ends at once."""
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        monkeypatch.setenv("PREFECT_API_URL", prefect.api_url(url))
-        server = processes.spawn(tmp_path, prefect.NAME, ["/bin/sleep", "300"], environment=os.environ, url=url)
-        watch = PrefectWatch(tmp_path, said.append)
+        more = {"PREFECT_API_URL": prefect.api_url(url)}
+        done = terminal.program("-c", LOST, url, more=more)
+    assert done.code == 9, done.err
+    assert done.err.count("it is started again") == MOST_STARTS
+    assert "it was started again 3 times and ended each time" in done.err
+    assert terminal.processes() == [], "a helper of the flow was left"
+
+
+def test_a_server_that_kennel_down_stopped_is_not_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect.api_url("http://127.0.0.1:1"))
+    sleep = ["/bin/sleep", "300"]
+    processes.spawn(tmp_path, prefect.NAME, sleep, environment=os.environ, url="http://127.0.0.1:1")
+    watch = PrefectWatch(tmp_path, print)
+    watch.look()
+    assert processes.stop(tmp_path, prefect.NAME)
+    with pytest.raises(StageFailed, match="kennel down stopped it"):
         watch.look()
-        os.kill(server.pid, signal.SIGKILL)
-        with pytest.raises(StageFailed, match="it was started again 3 times and ended each time"):
-            wait_until(watch.look, "the watch to give up", seconds=60)
-    assert len(said) == MOST_STARTS
-    assert f"process {server.pid}" in said[0]
+    assert processes.find(tmp_path, prefect.NAME) is None
 
 
 def test_a_new_server_takes_the_port_of_the_one_before_it(tmp_path: Path) -> None:

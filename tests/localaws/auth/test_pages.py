@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from localaws.auth.gate import PageGate
-from localaws.auth.own_routes import OpenRoute
+from localaws.auth.routes import OpenRoute
 from tests.conftest import RunningLocalAws
 from tests.localaws.auth.wire import send
 

@@ -3,9 +3,11 @@
 import http.client
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
+from localaws.auth.grants import Session
 from localaws.ec2.metadata import Identity, Metadata
 
 LIFETIME = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
@@ -13,7 +15,8 @@ LIFETIME = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    metadata = Metadata(Identity({"meta-data/instance-id": "i-1"}, None, None, requires_token=False), lambda _: {})
+    identity = Identity({"meta-data/instance-id": "i-1"}, None, None, requires_token=False)
+    metadata = Metadata(identity, lambda _: Session("", "", "", datetime.now(UTC)))
     listener = socket.create_server(("127.0.0.1", 0))
     service = metadata.serve(listener)
     yield int(listener.getsockname()[1])

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.keys import give_key
 from tests.localaws.functions.functions_kit import zipped
 from tests.localaws.functions.provisioned_kit import HOLD
 from tests.localaws.roles import trust
@@ -16,13 +17,14 @@ import boto3, uvicorn
 from localaws import functions, iam, s3
 from localaws.core import Core
 from localaws.errors import AwsError
+from localaws.auth.root_key import keep
 from localaws.front import build_app
 from localaws.settings import Settings
 listener = socket.create_server(("127.0.0.1", 0))
 settings = Settings(home=Path(sys.argv[1]), port=listener.getsockname()[1])
 core = Core(settings)
 routes = [route for service in (s3, iam, functions) for route in service.install(core)]
-server = uvicorn.Server(uvicorn.Config(build_app(core, routes), lifespan="off"))
+server = uvicorn.Server(uvicorn.Config(build_app(core, routes, keep(settings.home)), lifespan="off"))
 thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
 thread.start()
 def client(service):
@@ -55,6 +57,7 @@ print(json.dumps(said))
 
 def test_a_scaler_reads_and_sets_capacity_by_resource_id(tmp_path: Path) -> None:
     archive = tmp_path / "function.zip"
+    give_key(tmp_path / "home")
     archive.write_bytes(zipped(HOLD))
     command = [sys.executable, "-c", SCALER, str(tmp_path / "home"), trust("lambda"), str(archive)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)

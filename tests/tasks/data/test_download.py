@@ -1,5 +1,6 @@
 """Tests of downloads from a real server on loopback: they are resumed, checked and not repeated."""
 
+import base64
 import http.server
 import re
 import threading
@@ -27,8 +28,10 @@ class Site:
     etag: str = '"v1"'
     cut_after: int | None = None
     status: int | None = None
+    location: str = ""
     url: str = ""
     ranges: list[str | None] = field(default_factory=list)
+    asked: list[tuple[str | None, str]] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -40,9 +43,12 @@ def site() -> Iterator[Site]:
             asked = self.headers["Range"] if self.headers["If-Range"] == state.etag else None
             state.ranges.append(asked)
             begin = int(re.findall(r"\d+", asked)[0]) if asked else 0
+            state.asked.append((self.headers["Authorization"], self.path.partition("?")[2]))
             unchanged = self.headers["If-None-Match"] == state.etag
             self.send_response(state.status or (304 if unchanged else 206 if asked else 200))
             self.send_header("ETag", state.etag)
+            if state.location:
+                self.send_header("Location", state.location)
             self.send_header("Content-Length", str(0 if unchanged or state.status else len(state.content) - begin))
             self.end_headers()
             if not unchanged and not state.status:
@@ -107,7 +113,39 @@ def test_a_file_beyond_the_limit_stops(site: Site, tmp_path: Path) -> None:
         download(site.url, Settings(home=tmp_path, max_archive_bytes=2000), LineProgress)
 
 
-def test_a_url_with_a_password_is_refused_without_repeating_it(tmp_path: Path) -> None:
-    with pytest.raises(SourceRefused) as refusal:
-        download("https://me:s3cret@example.invalid/a.zip", Settings(home=tmp_path), LineProgress)
-    assert "s3cret" not in str(refusal.value)
+@pytest.mark.parametrize(("location", "requests"), [("/again.zip", 6), ("ftp://example.invalid/x.zip", 1)])
+def test_a_redirect_that_leads_nowhere_is_said_and_not_tried_again(
+    site: Site, tmp_path: Path, location: str, requests: int
+) -> None:
+    site.status, site.location = 302, location
+    with pytest.raises(DownloadFailed, match="it leads to no file"):
+        get(site, tmp_path)
+    assert len(site.ranges) == requests
+
+
+@pytest.mark.parametrize("url", ["http://[::1/x.zip", "http://me:s3cret@/x.zip", "http://me:s3c?ret@host/x.zip"])
+def test_a_malformed_url_is_refused_without_repeating_its_password(tmp_path: Path, url: str) -> None:
+    with pytest.raises(SourceRefused, match="it is not a URL with a host and a valid port") as refusal:
+        download(url, Settings(home=tmp_path), LineProgress)
+    assert "s3c" not in str(refusal.value)
+
+
+def test_a_signed_url_with_a_password_is_fetched_and_neither_is_written_anywhere(
+    site: Site, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    site.cut_after = 600_000
+    secret = site.url.replace("http://", "http://me:s3cret@") + "?X-Amz-Signature=s3cret"
+    with pytest.raises(DownloadFailed, match="received 600000 bytes") as failure:
+        download(secret, Settings(home=tmp_path, download_attempts=1), LineProgress)
+    path = download(f"{secret}-of-today", Settings(home=tmp_path), LineProgress)
+    assert path.read_bytes() == CONTENT
+    assert site.ranges == [None, "bytes=600000-"], "a URL that is signed anew resumes the download"
+    assert {user for user, _ in site.asked} == {f"Basic {base64.b64encode(b'me:s3cret').decode()}"}
+    assert [query for _, query in site.asked] == ["X-Amz-Signature=s3cret", "X-Amz-Signature=s3cret-of-today"]
+    assert [file for file in tmp_path.rglob("*") if file.is_file() and b"s3cret" in file.read_bytes()] == []
+    assert "s3cret" not in str(failure.value) + "".join(capfd.readouterr())
+
+
+def test_urls_of_two_files_do_not_share_a_download(site: Site, tmp_path: Path) -> None:
+    first = download(f"{site.url}?id=1", Settings(home=tmp_path), LineProgress)
+    assert download(f"{site.url}?id=2", Settings(home=tmp_path), LineProgress).parent != first.parent

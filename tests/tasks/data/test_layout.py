@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from tasks.data.archive import Entry, Listing
-from tasks.data.layout import LabelledImage, Layout, Quarantined, dataset_digest, judge, read_layout
+from tasks.data.layout import LabelledImage, Layout, dataset_digest, judge, read_layout
 from tasks.run.errors import DataRefused, SourceRefused
+from tasks.run.records import Quarantined
 from tasks.run.settings import Settings
 
 SETTINGS = Settings()
@@ -122,7 +123,7 @@ def test_imbalance_repeats_and_twin_names_are_warned_of() -> None:
     assert warnings == (
         "the classes are unbalanced: the train split has 100 of cat and 3 of dog",
         "1 images are exact copies of another image in their split",
-        "1 images are in more than one class",
+        "1 images are in more than one class: cat and dog",
     )
 
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,16 +21,18 @@ from tasks.account.bucket import ensure_bucket, tls_only_policy
 from tasks.account.objects import delete_prefix
 from tasks.data import staging
 from tasks.data.judgement_cache import JudgementCache
+from tasks.data.report import dataset_json, finding_lines, finding_rows, staging_markdown
 from tasks.data.upload import UploadSummary, find_staged
 from tasks.run.aws import Aws
-from tasks.run.errors import DataRefused, OwnershipRefused
+from tasks.run.errors import DataRefused, OwnershipRefused, SourceRefused
 from tasks.run.handle import Run
 from tasks.run.progress import LineProgress
-from tasks.run.records import SPLITS, DatasetRef
+from tasks.run.records import SPLITS, DatasetRef, Quarantined
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 from tests.tasks.data.datasets import encoded, good_files, jpeg, picture, write_folder, write_zip
 
+CAT = "photos/train/cat/0.jpg"
 READS = ("Get", "List", "Head")
 
 
@@ -56,8 +59,8 @@ class Workplace:
         """Stage a source as the flow does."""
         located = staging.locate(str(source), self.settings, LineProgress)
         cache = JudgementCache(located, self.settings)
-        digest = cache.find()
-        found = find_staged(self.aws, digest, located) if digest else None
+        known = cache.find()
+        found = find_staged(self.aws, known, located) if known else None
         if found is not None:
             return found, UploadSummary()
         outcome = staging.judge_and_upload(located, cache, self.run, LineProgress)
@@ -203,6 +206,61 @@ def test_broken_images_below_the_threshold_are_left_out_and_listed_with_reasons(
         ("photos/train/cat/a.jpg", "it is empty (0"),
         ("photos/train/dog/b.jpg", "it is not an i"),
     ]
+
+
+def findings(dataset: DatasetRef) -> tuple[int, list[str], tuple[str, ...]]:
+    """Return the count of files that are left out, the first words of their reasons, and the warnings."""
+    return dataset.quarantined, [item.reason[:11] for item in dataset.left_out], dataset.warnings
+
+
+def test_what_was_found_in_a_source_is_told_also_when_the_same_images_were_staged_before(
+    place: Workplace, tmp_path: Path
+) -> None:
+    good = {**good_files(train=30), "photos/train/Dog/0.jpg": jpeg(900), "photos/valid/Dog/0.jpg": jpeg(901)}
+    good |= {"photos/test/Dog/0.jpg": jpeg(902), "photos/train/dog/copy.jpg": good_files(train=30)[CAT]}
+    warnings = (
+        "classes Dog, dog differ only in case or in Unicode form",
+        "the classes are unbalanced: the train split has 31 of dog and 1 of Dog",
+        "1 images are exact copies of another image in their split",
+        "1 images are in more than one class: cat and dog",
+    )
+    clean = place.stage(write_zip(tmp_path / "clean.zip", good))[0]
+    mixed = write_zip(tmp_path / "mixed.zip", {**good, "photos/train/cat/a.jpg": b"", "photos/train/b.jpg": b"text"})
+    first, sent = place.stage(mixed)
+    again, copy = place.stage(mixed)[0], place.stage(shutil.copy(mixed, tmp_path / "copy.zip"))[0]
+    assert (sent.sent, clean.digest, findings(clean)) == (0, first.digest, (0, [], warnings))
+    for dataset in (first, again, copy):
+        assert findings(dataset) == (2, ["it is not i", "it is empty"], warnings)
+    assert findings(place.stage(tmp_path / "clean.zip")[0]) == findings(clean)
+    assert finding_lines(first)[-1] == (
+        "WARNING: data: 2 files are left out: photos/train/b.jpg: it is not in the folder of a class, "
+        "photos/train/cat/a.jpg: it is empty (0 bytes)"
+    )
+    shown = "".join([*finding_rows(first).values(), staging_markdown(first, ""), json.dumps(dataset_json(first))])
+    assert all(shown.count(text.split(":")[0]) == 3 for text in (*warnings, "photos/train/b.jpg"))
+
+
+def test_a_judgement_of_a_release_that_did_not_keep_the_findings_is_made_again(
+    place: Workplace, tmp_path: Path
+) -> None:
+    source = write_zip(tmp_path / "data.zip", {**good_files(train=30), "photos/train/cat/a.jpg": b""})
+    first, _ = place.stage(source)
+    for path in (place.settings.home / "judged").iterdir():
+        path.write_text(json.dumps({"digest": first.digest}))
+    assert place.stage(source)[0] == first
+
+
+@pytest.mark.parametrize("name", ["train/caf\udce9/1.jpg", "train/cat/\udcff.jpg"])
+def test_a_folder_with_a_name_that_is_not_utf_8(place: Workplace, tmp_path: Path, name: str) -> None:
+    """As the name of a class it is refused; as that of a broken file it is told."""
+    folder = write_folder(tmp_path / "data", {**good_files(root="", train=30), name: b""})
+    if "caf" in name:
+        with pytest.raises(SourceRefused, match=r"the name of the class caf\\udce9 is not UTF-8"):
+            place.stage(folder)
+    else:
+        dataset, _ = place.stage(folder)
+        place.run.keep(dataset)
+        assert place.run.need(DatasetRef).left_out == (Quarantined(r"train/cat/\udcff.jpg", "it is empty (0 bytes)"),)
 
 
 def test_the_bucket_is_private_encrypted_tls_only_and_tagged(place: Workplace, tmp_path: Path) -> None:

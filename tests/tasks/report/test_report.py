@@ -11,7 +11,7 @@ from tasks.load.report import FILES, LoadTestIdentity, load_text
 from tasks.report.markdown import write_report
 from tasks.report.rows import summary_json, summary_rows
 from tasks.report.summary import StageTimes, accuracy_interval, forget_load_test_of_other_deployment, summarise
-from tasks.run.errors import Inconclusive, SettingsRefused
+from tasks.run.errors import Inconclusive
 from tasks.run.handle import RunFolder
 from tasks.run.record_store import Record
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport, TrainedModel
@@ -205,10 +205,3 @@ def test_a_load_test_with_failures_is_told_by_its_counts_and_not_called_valid() 
 def test_a_void_run_says_that_the_generator_did_not_keep_up() -> None:
     line = load_text(dataclasses.replace(LOAD, is_valid=False, why_invalid="it was 95% busy"))
     assert line.endswith("; void, the generator did not keep up: it was 95% busy")
-
-
-def test_a_missing_record_is_named(run: RunFolder) -> None:
-    (run.folder / "function.json").unlink()
-    with pytest.raises(SettingsRefused, match="run dogs-1") as caught:
-        summarise(run)
-    assert (caught.value.what, "deploy/deploy" in caught.value.next_command) == ("it has no function", True)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tasks.account.logs import LogFollower
+from tasks.account.logs import REMEMBERED_EVENTS, LogFollower, ReturnedEvents
 from tasks.run.errors import StageFailed, WaitTimedOut
 from tasks.run.waiting import Waiting
 from tasks.sagemaker.watch import follow_job
@@ -87,3 +87,43 @@ def test_an_empty_page_is_not_the_end_of_a_stream() -> None:
     follower = LogFollower(scripted.aws, "group", "j/")
     assert [str(line) for line in follower.poll()] == ["algo-1 | late"]
     assert follower.poll() == []
+
+
+def test_a_line_that_aws_repeats_under_another_token_is_returned_once_and_equal_lines_are_all_returned() -> None:
+    def event(message: str, at: int) -> dict[str, Any]:
+        return {"timestamp": at, "ingestionTime": at + 5, "message": message}
+
+    step, again, end = event("step", 1), event("step", 2), event("end", 3)
+    pages = {
+        None: ([step, step, again], "f/1"),
+        "f/1": ([step, step, again], "f/2"),
+        "f/2": ([again, end], "f/3"),
+        "f/3": ([], "f/3"),
+    }
+
+    def page(**arguments: Any) -> dict[str, Any]:
+        events, token = pages[arguments.get("nextToken")]
+        return {"events": events, "nextForwardToken": token}
+
+    streams = {"logStreams": [{"logStreamName": "j/algo-1-1700000000"}]}
+    scripted = Scripted(logs={"describe_log_streams": lambda **_: streams, "get_log_events": page})
+    follower = LogFollower(scripted.aws, "group", "j/")
+    assert [line.message for line in follower.poll()] == ["step", "step", "step", "end"]
+    pages["f/3"] = ([end, event("end", 4)], "f/4")
+    pages["f/4"] = ([], "f/4")
+    assert [line.timestamp_ms for line in follower.poll()] == [4]
+
+
+def test_of_a_long_stream_only_the_newest_events_are_remembered() -> None:
+    returned = ReturnedEvents()
+    for number in range(3):
+        events = [{"timestamp": at, "message": "m"} for at in range(number * 10_000, (number + 1) * 10_000)]
+        assert len(list(returned.new_of(events))) == 10_000 and list(returned.new_of(events)) == []
+    assert len(returned) == REMEMBERED_EVENTS
+
+
+def test_a_job_of_a_status_that_nobody_knows_is_followed_until_the_deadline() -> None:
+    ticks = iter(range(0, 10_000, 20))
+    with pytest.raises(WaitTimedOut, match="training job j") as caught:
+        follow(job("Hatching", "Hatching"), [], clock=lambda: float(next(ticks)))
+    assert "it is still Hatching" in caught.value.why

@@ -3,6 +3,7 @@
 import dataclasses
 from itertools import combinations
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from tasks.verdicts.picture import draw_profile
 from tasks.verdicts.picture_labels import GAP_POINTS, PlacedLabel, place_beside, place_centred, row_count, width_points
 from tasks.verdicts.profile_observation import DisturbedInterval, ProfileObservation
 from tasks.verdicts.verdicts import Verdict, judge_prediction
+from tests.hostile import BIDI, CORPUS, harmful_in
 from tests.tasks.scaling.deployments import plan as scaling_plan
 from tests.tasks.verdicts.simulated_profile import seen_by_simulation
 
@@ -127,3 +129,14 @@ def test_wide_stages_take_one_row() -> None:
         [("baseline", 0, 200), ("peak", 200, 400), ("return", 400, 700)], axis_points=AXIS, size=SIZE
     )
     assert row_count(placed) == 1
+
+
+def test_the_texts_of_a_picture_are_drawn_as_they_are(
+    plan: ScalingPlan, observation: ProfileObservation, tmp_path: Path
+) -> None:
+    activities = [dataclasses.replace(observation.activities[0], description=text) for text in CORPUS]
+    target = f"$\\frac{{1}}{{$ </text><script>{BIDI}\x1b[2J$$--><!--"
+    seen = dataclasses.replace(observation, target=target, activities=tuple(activities))
+    svg = written(plan, seen, tmp_path)
+    ElementTree.fromstring(svg)
+    assert harmful_in(svg) == set() and "<script" not in svg and "$\\frac{1}{$ " in svg

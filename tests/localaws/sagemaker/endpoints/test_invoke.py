@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import boto3
 import pytest
+from botocore.credentials import ContainerProvider
 from botocore.exceptions import ClientError
 
 from localaws.sagemaker.endpoints.connections import ConnectionPool
@@ -33,8 +34,8 @@ def predict_fn(data, model):
     if data["type"] == "application/x-crash":
         secret = "a detail of the stack"
         raise KeyError("labels")
-    return {**data, "files": model, "names": {k: os.environ.get(k) for k in ("MINE", "AWS_ACCESS_KEY_ID",
-            "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "OMP_NUM_THREADS")}}
+    return {**data, "files": model, "names": {k: os.environ.get(k) for k in ("MINE",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "OMP_NUM_THREADS")}}
 def output_fn(prediction, accept, context):
     context.set_response_header(0, "X-Amzn-SageMaker-Custom-Attributes", "seen")
     return json.dumps({**prediction, "accept": accept})
@@ -68,13 +69,16 @@ def test_the_handlers_get_the_request_and_their_answer_comes_back(bench: Workben
 
 def test_an_instance_has_the_credentials_of_its_models_role(bench: Workbench, endpoint: str) -> None:
     names = bench.invoke(endpoint)["names"]
+    container = {name: value for name, value in names.items() if name.startswith("AWS_CONTAINER_")}
+    given = ContainerProvider(container).load()
+    assert given is not None
     sts = boto3.client(
         "sts",
         endpoint_url=bench.localaws.url,
         region_name="us-east-1",
-        aws_access_key_id=names["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=names["AWS_SECRET_ACCESS_KEY"],
-        aws_session_token=names["AWS_SESSION_TOKEN"],
+        aws_access_key_id=given.access_key,
+        aws_secret_access_key=given.secret_key,
+        aws_session_token=given.token,
     )
 
     assert f"assumed-role/{bench.role_arn.rpartition('/')[2]}/" in sts.get_caller_identity()["Arn"]

@@ -355,6 +355,7 @@ def test_without_an_idle_priority_none_is_started_while_requests_are_served(flee
 
 def test_a_spares_key_is_held_until_its_process_is_gone(core: Core, tmp_path: Path) -> None:
     spare = Instance(core, launch(core, tmp_path), fleet_size=1, is_spare=True)
+    assert spare.grant is not None and spare.grant.session()
     assert core.credentials.are_held
     stopping = threading.Thread(target=spare.stop, args=(1.0,))
     stopping.start()

@@ -1,0 +1,53 @@
+"""The keys that this server issued: its root user's, those of IAM users and those of STS's sessions."""
+
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Any
+
+from localaws.auth.root_key import RootKey
+
+
+@dataclass(frozen=True)
+class Key:
+    """What signs a request. A session has a token, and an end as a Unix time by the real clock."""
+
+    secret: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+    ends_at: float | None = None
+
+
+class Keys:
+    """Finds keys by their ids; asked on the event loop, while other threads issue and delete them."""
+
+    def __init__(self, root: RootKey, account_id: str) -> None:
+        self._root_id = root.access_key_id
+        self._root = Key(root.secret_access_key)
+        self._account_id = account_id
+        self._sessions: dict[str, Any] = {}
+        self._read = 0
+
+    def find(self, access_key_id: str) -> Key | None:
+        """Return a key, None for one that was never issued, is inactive or deleted."""
+        if access_key_id == self._root_id:
+            return self._root
+        from moto.iam.models import iam_backends
+
+        found = iam_backends[self._account_id]["aws"].access_keys.get(access_key_id)
+        if found is None or found.status != "Active":
+            return None
+        if found.user_name is not None:
+            return Key(found.secret_access_key)
+        session = self._session(access_key_id)
+        if session is None:
+            return None
+        return Key(found.secret_access_key, session.session_token, session.expiration.replace(tzinfo=UTC).timestamp())
+
+    def _session(self, access_key_id: str) -> Any:
+        from moto.sts.models import sts_backends
+
+        sessions = sts_backends[self._account_id]["aws"].assumed_roles  # only ever grows
+        if self._read < len(sessions):
+            new = sessions[self._read :]
+            self._sessions.update((each.access_key_id, each) for each in new)
+            self._read += len(new)
+        return self._sessions.get(access_key_id)

@@ -1,0 +1,186 @@
+"""A disk that is full, read-only or not ours is one error with path and bytes, and what is repeated with room succeeds.
+
+A full and a read-only disk are a small tmpfs in a mount namespace of its own; the program in it prints what it met.
+"""
+
+import errno
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from kennel.commands.unexpected import as_kennel_error
+from tasks.run.disk import disk_boundary
+from tasks.run.errors import DiskFailed
+from tests.conftest import ROOT, RunningLocalAws
+from tests.tasks.data.datasets import good_files, write_folder
+from tests.tasks.data.test_download import Site, site
+
+__all__ = ["site"]
+
+BEGIN = """
+import os, subprocess, sys
+from pathlib import Path
+from tasks.run.errors import DiskFailed
+from tasks.run.progress import LineProgress
+from tasks.run.record_store import write_atomically
+from tasks.run.settings import Settings
+disk = Path(sys.argv[1])
+def met(work):
+    try:
+        work()
+    except DiskFailed as error:
+        print(str(error).replace(str(disk), "DISK"), flush=True)
+def mount(options):
+    subprocess.run(["mount", "-o", f"remount,{options}", str(disk)], check=True)
+"""
+
+
+def on_small_disk(folder: Path, program: str, *more: object) -> str:
+    """Run a program with a disk of 256 KiB at `folder`/disk; return what it prints."""
+    probe = subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False, timeout=20)
+    if probe.returncode != 0:
+        pytest.skip("this kernel gives no mount namespace to this user")
+    disk = folder / "disk"
+    disk.mkdir()
+    script = f'mount -t tmpfs -o size=256k none "$1" && shift && exec "{sys.executable}" -c "$@"'
+    command = ["unshare", "-rm", "sh", "-c", script, "sh", str(disk), BEGIN + program, str(disk), *map(str, more)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_full_disk_keeps_the_old_file_whole_and_says_what_is_needed(tmp_path: Path) -> None:
+    said = on_small_disk(
+        tmp_path,
+        """
+path = disk / "runs" / "record.json"
+write_atomically(path, b"old")
+met(lambda: write_atomically(path, bytes(400_000)))
+print(path.read_bytes(), [each.name for each in path.parent.iterdir()])
+mount("size=1m")
+write_atomically(path, bytes(400_000))
+print(path.stat().st_size)
+""",
+    )
+    what, why, then, kept, size = said.splitlines()
+    assert what == "disk: DISK/runs/record.json cannot be written"
+    assert "No space left on device: DISK/runs has 0." in why and "MB free; 0.400 MB are needed" in why
+    assert then == "  next: free disk space, then run the same command again, which goes on from there"
+    assert kept == "b'old' ['record.json']" and size == "400000"
+
+
+def test_a_read_only_disk_is_said_and_what_is_repeated_on_a_writable_one_succeeds(tmp_path: Path) -> None:
+    said = on_small_disk(
+        tmp_path,
+        """
+mount("ro")
+met(lambda: write_atomically(disk / "runs" / "record.json", b"new"))
+mount("rw")
+write_atomically(disk / "runs" / "record.json", b"new")
+print((disk / "runs" / "record.json").read_bytes())
+""",
+    )
+    what, why, then, kept = said.splitlines()
+    assert (what, why) == ("disk: DISK/runs/record.json cannot be written", "  why:  Read-only file system")
+    assert then.startswith("  next: mount it writable, then") and kept == "b'new'"
+
+
+def test_a_download_onto_a_full_disk_is_said_and_repeated_with_room(site: Site, tmp_path: Path) -> None:
+    said = on_small_disk(
+        tmp_path,
+        """
+from tasks.data.download import download
+settings = Settings(home=disk / "home")
+get = lambda: download(sys.argv[2], settings, LineProgress, sleep=lambda _: None)
+met(get)
+mount("size=4m")
+print(get().stat().st_size)
+""",
+        site.url,
+    )
+    what, why, _, size = said.splitlines()
+    assert what.startswith("download: DISK/home/downloads/") and what.endswith(".zip.part cannot be written")
+    assert "No space left on device" in why and f"{len(site.content) / 1e6:.1f} MB are needed" in why
+    assert size == str(len(site.content)) and len(site.ranges) == 2  # a full disk is not tried five times
+
+
+def test_staged_images_on_a_full_disk_are_said_and_repeated_with_room(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "data", good_files(train=30))
+    said = on_small_disk(
+        tmp_path,
+        """
+from tasks.data import staging
+settings = Settings(home=disk / "home", staging_processes=1)
+source = staging.locate(sys.argv[2], settings, LineProgress)
+def judge():
+    with staging.spool_directory(settings) as spool:
+        print(len(staging.judge_source(source, settings, spool, LineProgress).images) > 30)
+mount("size=48k")
+met(judge)
+mount("size=8m")
+judge()
+""",
+        source,
+    )
+    what, why, _, judged = said.splitlines()
+    assert what.startswith("decode: DISK/home/staging/") and what.endswith(".spool cannot be written")
+    assert "No space left on device" in why and judged == "True"
+
+
+def test_a_folder_of_another_user_is_said() -> None:
+    program = f"{BEGIN}\nos.geteuid() or os.setuid(65534)\nmet(lambda: write_atomically(disk / 'record.json', b'new'))"
+    with tempfile.TemporaryDirectory(prefix="kennel-test-") as closed:  # pytest's own folders are closed to others
+        Path(closed).chmod(0o555)
+        command = [sys.executable, "-c", program, closed]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    what, why, then = done.stdout.splitlines()
+    assert what == "disk: DISK/record.json cannot be written" and why.startswith("  why:  Permission denied, for the")
+    assert then.startswith("  next: give this user the right to write DISK, then")
+
+
+def test_a_limit_on_the_size_of_files_is_said(tmp_path: Path) -> None:
+    program = f"{BEGIN}\nmet(lambda: write_atomically(disk / 'record.json', bytes(100_000)))"
+    command = ["prlimit", "--fsize=50000", sys.executable, "-c", program, str(tmp_path)]
+    if shutil.which("prlimit") is None:
+        pytest.skip("prlimit is of util-linux")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert "disk: DISK/record.json cannot be written\n  why:  File too large: DISK has" in done.stdout, done.stderr
+
+
+def test_other_errors_of_the_operating_system_pass_unchanged(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionResetError), disk_boundary("here", tmp_path):
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+
+def test_what_no_writer_translated_is_translated_at_the_end_of_the_command(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "x"))
+    assert isinstance(as_kennel_error(full), DiskFailed)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of other processes are Linux's")
+def test_a_server_that_cannot_store_an_object_answers_507_once_and_stores_it_when_it_can(
+    localaws: RunningLocalAws,
+) -> None:
+    s3, body = localaws.client("s3"), bytes(3_000_000)
+    s3.create_bucket(Bucket="full-disk")
+    before = resource.prlimit(localaws.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(localaws.pid, resource.RLIMIT_FSIZE, (2_000_000, before[1]))
+    try:
+        with pytest.raises(ClientError) as caught:
+            s3.put_object(Bucket="full-disk", Key="x", Body=body)
+    finally:
+        resource.prlimit(localaws.pid, resource.RLIMIT_FSIZE, before)
+    answer = caught.value.response
+    assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == ("InsufficientStorage", 507)
+    assert "File too large" in answer["Error"]["Message"] and "MB are free" in answer["Error"]["Message"]
+    assert "Contents" not in s3.list_objects_v2(Bucket="full-disk")
+    s3.put_object(Bucket="full-disk", Key="x", Body=body)
+    s3.delete_object(Bucket="full-disk", Key="x")
+    s3.delete_bucket(Bucket="full-disk")

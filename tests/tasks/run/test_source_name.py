@@ -1,0 +1,52 @@
+"""Tests that the name of a source has no secret, and that a URL that is signed anew is the same source."""
+
+import pytest
+
+from tasks.run.naming import run_id_for
+from tasks.run.source_name import is_url, keep_in_memory, source_identity, source_name, whole_source
+
+AMAZON = "X-Amz-Algorithm=AWS4&X-Amz-Credential=AKIA%2F1&X-Amz-Expires=60&X-Amz-Signature=abc"
+CLOUDFRONT = "Expires=1&Signature=abc&Key-Pair-Id=K"
+AZURE = "sv=2024&sr=b&sp=r&se=2027&sig=abc"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://host/a%20b/x.zip", "https://host/a%20b/x.zip"),
+        ("https://me:pass@host:8443/x.zip?token=t#f", "https://host:8443/x.zip"),
+        ("HTTP://me@host/x.zip", "HTTP://host/x.zip"),
+        ("http://me:p@ss@[::1]:80/x", "http://[::1]:80/x"),
+        ("http://me:pa/ss@host/x", "http://..."),
+        ("http://me:p?ss@host/x", "http://..."),
+        ("http://me:p#ss@host/x", "http://..."),
+        ("http://me:pass@[::1/x.zip", "http://..."),
+        ("ftp://me:pass@host/x", "ftp://host/x"),
+        ("photos of me/a?b#c@d.zip", "photos of me/a?b#c@d.zip"),
+        ("sample", "sample"),
+    ],
+)
+def test_a_url_is_named_without_user_query_and_fragment(url: str, name: str) -> None:
+    assert source_name(url) == name == source_name(name)
+
+
+@pytest.mark.parametrize("signature", [AMAZON, CLOUDFRONT, AZURE, "X-Goog-Signature=abc&X-Goog-Date=1"])
+def test_a_url_that_is_signed_anew_is_the_same_source_and_run(signature: str) -> None:
+    signed = f"https://host/x.zip?id=7&{signature}"
+    anew = signed.replace("host", "me:pass@host").replace("abc", "def")
+    assert source_identity(signed) == source_identity(anew) == "https://host/x.zip?id=7"
+    assert run_id_for(signed) == run_id_for(anew) != run_id_for("https://host/x.zip?id=8")
+    assert run_id_for("https://host/x.zip?" + signature) == run_id_for("https://host/x.zip")
+
+
+def test_this_process_remembers_the_whole_url_by_its_name() -> None:
+    whole = "https://me:pass@host.example/only-here.zip?X-Amz-Signature=abc"
+    name = keep_in_memory(whole)
+    assert (name, whole_source(name)) == ("https://host.example/only-here.zip", whole)
+    assert keep_in_memory(name) == name and whole_source(name) == whole
+    assert whole_source("data/photos.zip") == "data/photos.zip"
+
+
+def test_only_http_and_https_are_urls_to_fetch() -> None:
+    found = [is_url(text) for text in ("http://h/x", "HTTPS://h", "ftp://h/x", "s3://b/k", "a/b.zip", "http:/h")]
+    assert found == [True, True, False, False, False, False]
