@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.run.errors import RunBusy
+from tasks.run.private_files import private_files
 
 
 @dataclass
@@ -28,6 +29,8 @@ _HELD = _HeldLocks()
 def run_lock(run_dir: Path) -> Iterator[None]:
     """Lock a run for this process inside the block; the process that holds the lock may enter it again.
 
+    What the process creates meanwhile is private, also when a worker or a notebook runs the flow.
+
     Raises:
         RunBusy: another process holds the lock; the message names its pid.
     """
@@ -37,7 +40,8 @@ def run_lock(run_dir: Path) -> Iterator[None]:
         descriptor, depth = _HELD.descriptors.get(path) or (_lock_file(path, run_dir.name), 0)
         _HELD.descriptors[path] = (descriptor, depth + 1)
     try:
-        yield
+        with private_files():
+            yield
     finally:
         with _HELD.guard:
             descriptor, depth = _HELD.descriptors.pop(path)

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
-from tests.kennel.shell import ROOT, Finished, Terminal
+from tests.kennel.shell import ROOT, Finished, Terminal, open_to_others
 from tests.keys import bearer, for_boto3
 from tests.polling import wait_until
 
@@ -67,6 +67,7 @@ def test_two_instances_train_one_model_and_are_gone_afterwards(trained: Finished
     assert len(set(answer["instance_ids"])) == 2
     assert alive(ec2, RUN) == []
     assert (terminal.runs / RUN / "TrainedModels" / "model.tar.gz").stat().st_size > 1_000_000
+    assert open_to_others(terminal.home, terminal.runs) == []
 
 
 def test_both_instances_saw_disjoint_shards(trained: Finished, terminal: Terminal) -> None:
