@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from localaws.auth.links import Links
 from localaws.capacity import CapacityTable
 from localaws.clock import Clock
+from localaws.containers import Containers
 from localaws.credentials import Credentials
 from localaws.logs import Logs
 from localaws.metrics import Metrics
@@ -30,6 +31,7 @@ class Core:
         self.periodic = PeriodicWork(self.clock)
         self.hosting_capacity = CapacityTable(settings.capacity)
         self.processes = ProcessTable(settings.home / "processes", settings.owner)
+        self.containers = Containers(self.processes)
         self.logs = Logs(settings.account_id, settings.region)
         self.metrics = Metrics(self.clock.now)
         self.objects = Objects(settings.account_id, settings.region)

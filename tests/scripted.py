@@ -29,6 +29,9 @@ class Scripted:
     def client(self, service: str) -> Any:
         return _Client(self._services.get(service, {}), self.calls)
 
+    def cli(self, command: str) -> str:
+        return f"aws {command}"
+
     @property
     def aws(self) -> Aws:
         """This, typed as what it stands in for."""

@@ -53,7 +53,7 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
     if source == "ec2":
         return _print_files(run_dir, follow=follow)
     if environment.connect_to_running() is None:
-        raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", "kennel up")
+        raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", f"less {run_dir}/kennel.log")
     from tasks.account.logs import LogFollower
     from tasks.account.roles import TRAINING_LOG_GROUP
     from tasks.run.aws import Aws

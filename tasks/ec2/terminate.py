@@ -19,6 +19,7 @@ from tasks.ec2.state import (
 from tasks.run.errors import KennelError, TeardownIncomplete, aws_boundary, is_not_found, translate
 from tasks.run.handle import Run
 from tasks.run.ledger import Ledger, inspect_ledger, live_rows
+from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.waiting import REAL_TIME, Waiting, say
 
 
@@ -76,7 +77,9 @@ def terminate(run: Run, instance_ids: Sequence[str], *, waiting: Waiting = REAL_
         _close_rows(ledger, set(instance_ids) - set(failures))
     if failures:
         what = "; ".join(f"{instance_id}: {error.what}: {error.why}" for instance_id, error in failures.items())
-        raise TeardownIncomplete("terminate", what, "an instance that still runs costs money", "kennel down --yes")
+        raise TeardownIncomplete(
+            "terminate", what, "an instance that still runs costs money", f"kennel down {run.id} --yes"
+        )
 
 
 def _open_ledger(run: Run) -> Ledger | None:
@@ -104,7 +107,7 @@ def _request_end(run: Run, instance_id: str, waiting: Waiting) -> None:
     begun = waiting.clock()
     while True:
         try:
-            run.aws.client("ec2").terminate_instances(InstanceIds=[instance_id])
+            repeated_if_lost(lambda: run.aws.client("ec2").terminate_instances(InstanceIds=[instance_id]))
             return
         except (ClientError, BotoCoreError) as error:
             is_unknown = isinstance(error, ClientError) and is_not_found(error)

@@ -52,9 +52,15 @@ class RunFolder:
         record = self.find(kind)
         if record is None:
             why = f"there is no {self.path(kind)}, which the flow {kind.made_by} writes"
-            flow = f"prefect deployment run '{kind.made_by}/{kind.made_by}' -p run_id={self.id}"
-            raise SettingsRefused(f"run {self.id}", f"it has no {kind.called}", why, f"kennel run, or {flow}")
+            raise SettingsRefused(f"run {self.id}", f"it has no {kind.called}", why, self._command_of(kind))
         return record
+
+    def _command_of(self, kind: type[Record]) -> str:
+        """Return the command and the flow that make a record."""
+        commands = {"loadtest": "kennel loadtest {}", "notebook": "kennel notebook create {}"}
+        commands["train_ec2"] = "kennel train-ec2 --run-id {}"
+        flow = f"prefect deployment run '{kind.made_by}/{kind.made_by}' -p run_id={self.id}"
+        return f"{commands.get(kind.made_by, 'kennel run --run-id {}').format(self.id)}, or {flow}"
 
     def keep(self, record: Record) -> Path:
         """Write a record to its file atomically and return the path."""

@@ -14,18 +14,21 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from tasks.run import ledger_file
 from tasks.run.ending import refuse_when_ending
 from tasks.run.errors import LedgerRefused
 from tasks.run.ledger_file import FILE_NAME, FORMAT, Entry, Fault
 from tasks.run.logical_aws import LogicalAws, is_lost
+from tasks.run.lost_answers import look_again
 
 State = Literal["intended", "created", "adopted", "uncertain", "removed"]
 LOST = "lost with the embedded AWS, which was started again"
@@ -137,12 +140,17 @@ class Ledger:
             ledger_file.append(self.path, {"header": asdict(self.header)})
 
     @contextmanager
-    def create(self, kind: str, name: str) -> Iterator[Creation]:
+    def create(self, kind: str, name: str, look: Callable[[], str | None] | None) -> Iterator[Creation]:
         """Write the row, run the block, which makes the create call, and add the identifier that the block sets.
 
-        If the block raises, the row becomes "uncertain", because the resource may exist anyway.
+        If AWS's answer was lost, the call may have worked, and its repetition was refused ("already exists"). So when
+        the block raises AWS's error, `look` looks for the resource, checks that it is the run's, and returns its
+        identifier, or None when it does not exist; if it exists, the creation succeeded. `look` is None for a block
+        that looks by itself or that may be repeated. If the block raises and nothing is found, the row becomes
+        "uncertain".
 
         Raises:
+            OwnershipRefused: `look` finds a resource of that name that does not belong to the run.
             StageFailed: this process was interrupted and only cleans up.
         """
         refuse_when_ending(kind, name)
@@ -150,7 +158,12 @@ class Ledger:
         crash_point(f"{kind}:before")
         creation = Creation(kind, name)
         try:
-            yield creation
+            try:
+                yield creation
+            except (ClientError, BotoCoreError) as error:
+                if look is None:
+                    raise
+                creation.identifier = look_again(error, f"{kind} {name}", look)
         except BaseException as error:
             self.record(
                 kind, name, "uncertain", identifier=creation.identifier, error=f"{type(error).__name__}: {error}"

@@ -11,7 +11,7 @@ from tasks.teardown.kinds import Kind
 from tasks.teardown.plan import Claim, Resource
 
 WHERE = "teardown"
-AGAIN = "kennel down --yes"
+AGAIN = "run the same command again"
 
 
 def find_resources(aws: Aws, claims: list[Claim], kinds: Mapping[str, Kind] = KINDS) -> list[Resource]:

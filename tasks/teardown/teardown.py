@@ -22,6 +22,7 @@ from tasks.run.handle import Run
 from tasks.run.ledger import Ledger, LedgerHeader, LedgerRow, crash_point, inspect_ledger
 from tasks.run.ledger_file import FILE_NAME
 from tasks.run.logical_aws import is_lost
+from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.waiting import Say, say
 from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.ec2 import delete_private_keys
@@ -31,6 +32,8 @@ from tasks.teardown.plan import Claim, Plan, Removal, Scope, make_plan, plan_tex
 from tasks.teardown.rebuild import rebuild_if_damaged
 from tasks.teardown.search import AGAIN, WHERE, find_resources
 
+_CONFIRMED = "run the same command with --yes"
+
 NEEDED_BY = {
     "training-job": ("role",),
     "notebook-instance": ("notebook-lifecycle", "role"),
@@ -38,6 +41,9 @@ NEEDED_BY = {
     "instance": ("security-group", "key-pair", "instance-profile", "role"),
 }
 """The kinds that have to stay while a resource of a kind still exists."""
+
+_CALLS_OF_A_REMOVAL = 3
+"""A removal needs at most three kinds of calls, and the answer to each may be lost; what is gone is no error for it."""
 
 VISIBLE_SECONDS = 60.0
 """How long it may take until all of EC2's servers know a new instance."""
@@ -110,9 +116,9 @@ def confirm(plan: Plan, *, yes: bool, ask: Callable[[str], str] = input, is_term
         return
     what = f"{len(plan.removals)} resources would be removed"
     if not (sys.stdin.isatty() if is_terminal is None else is_terminal):
-        raise SettingsRefused(WHERE, what, "there is no terminal to ask at, and --yes was not given", AGAIN)
+        raise SettingsRefused(WHERE, what, "there is no terminal to ask at, and --yes was not given", _CONFIRMED)
     if ask(f"Remove these {len(plan.removals)} resources? Type yes: ").strip().lower() != "yes":
-        raise SettingsRefused(WHERE, what, "the answer was not yes; nothing was removed", AGAIN)
+        raise SettingsRefused(WHERE, what, "the answer was not yes; nothing was removed", _CONFIRMED)
 
 
 def execute(
@@ -210,7 +216,7 @@ def _remove(aws: Aws, item: Removal, ledgers: Mapping[str, Ledger], kinds: Mappi
     """Remove one resource and return why that failed, or None."""
     crash_point(f"remove-{item.kind}:before")
     try:
-        kinds[item.kind].remove(aws, item.name)
+        repeated_if_lost(lambda: kinds[item.kind].remove(aws, item.name), times=_CALLS_OF_A_REMOVAL)
     except (KennelError, ClientError, BotoCoreError) as error:
         known = error if isinstance(error, KennelError) else translate(error, f"remove {item.kind} {item.name}")
         say(f"  FAILED {item.kind} {item.name}: {known.what}: {known.why}")
@@ -270,7 +276,7 @@ def _close_rows_of_missing(aws: Aws, ledgers: Mapping[str, Ledger], plan: Plan, 
         if ledger is None:
             continue
         if claim.kind == "instance" and _is_new(ledger, claim):
-            say(f"  unsure instance {claim.name}: EC2 may not show it yet; run {AGAIN} again in a minute")
+            say(f"  unsure instance {claim.name}: EC2 may not show it yet; {AGAIN} in a minute")
             continue
         if claim.kind == "key-pair":
             delete_private_keys(aws, claim.name)

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError
 
-from tasks.run.errors import RunBusy
+from tasks.run.errors import OwnershipRefused, RunBusy
 from tasks.run.ledger import Ledger, read_ledger
 from tasks.run.run_lock import run_lock
 
@@ -27,7 +28,7 @@ def states(run_dir: Path) -> list[tuple[str, str, str | None]]:
 
 def test_the_row_is_on_disk_before_the_call_and_completed_after_it(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
-    with ledger.create("role", "r") as row:
+    with ledger.create("role", "r", None) as row:
         assert states(tmp_path) == [("role", "intended", None)]
         row.identifier = "arn"
     assert states(tmp_path) == [("role", "created", "arn")]
@@ -35,9 +36,52 @@ def test_the_row_is_on_disk_before_the_call_and_completed_after_it(tmp_path: Pat
 
 def test_a_call_that_failed_leaves_an_uncertain_row_with_the_error(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
-    with pytest.raises(TimeoutError), ledger.create("role", "r"):
+    with pytest.raises(TimeoutError), ledger.create("role", "r", None):
         raise TimeoutError("no answer")
     assert [(row.state, row.error) for row in ledger.rows()] == [("uncertain", "TimeoutError: no answer")]
+
+
+EXISTS = ClientError({"Error": {"Code": "EntityAlreadyExists", "Message": "it exists"}}, "CreateRole")
+NO_ANSWER = ConnectionClosedError(endpoint_url=HERE)
+
+
+def fail_with(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("error", [EXISTS, NO_ANSWER])
+def test_a_call_that_failed_after_it_was_carried_out_is_a_creation(tmp_path: Path, error: Exception) -> None:
+    ledger = open_ledger(tmp_path)
+    with ledger.create("role", "r", lambda: "arn") as row:
+        fail_with(error)
+    assert row.identifier == "arn"
+    assert states(tmp_path) == [("role", "created", "arn")]
+
+
+def test_a_call_that_failed_and_left_nothing_is_uncertain_and_raises_its_own_error(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    with pytest.raises(ConnectionClosedError), ledger.create("role", "r", lambda: None):
+        raise NO_ANSWER
+    assert states(tmp_path) == [("role", "uncertain", None)]
+
+
+def test_a_resource_of_somebody_else_under_our_name_is_refused(tmp_path: Path) -> None:
+    def look() -> str:
+        raise OwnershipRefused("role r", "it exists already", "it does not carry the tags of run 1", "look")
+
+    ledger = open_ledger(tmp_path)
+    with pytest.raises(OwnershipRefused, match="it exists already"), ledger.create("role", "r", look):
+        raise EXISTS
+    assert states(tmp_path) == [("role", "uncertain", None)]
+
+
+def test_when_the_look_gets_no_answer_either_the_calls_error_is_raised(tmp_path: Path) -> None:
+    def look() -> str:
+        raise NO_ANSWER
+
+    ledger = open_ledger(tmp_path)
+    with pytest.raises(ClientError, match="EntityAlreadyExists"), ledger.create("role", "r", look):
+        raise EXISTS
 
 
 def test_adopting_what_a_crash_left_makes_it_created_and_adopting_again_writes_nothing(tmp_path: Path) -> None:
@@ -58,7 +102,7 @@ def test_the_file_and_its_folder_are_the_owners_only(tmp_path: Path) -> None:
 CRASH = """
 import sys; from pathlib import Path; from tasks.run.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]), account_id="111122223333", endpoint="http://127.0.0.1:4577")
-with ledger.create("role", "r"):
+with ledger.create("role", "r", None):
     Path(sys.argv[1], "called").touch()
 """
 

@@ -29,11 +29,11 @@ def make_run(aws: Aws, run_id: str) -> Run:
     run, tags = Run(aws, run_id), naming.tag_list(run_id)
     ensure_bucket(run)
     for name in (f"kennel-{run_id}-one", f"kennel-{run_id}-two"):
-        with run.ledger.create("role", name) as row:
+        with run.ledger.create("role", name, None) as row:
             aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=TRUST, Tags=tags)
             row.identifier = name
     group = f"/aws/lambda/kennel-{run_id}"
-    with run.ledger.create("log-group", group):
+    with run.ledger.create("log-group", group, None):
         aws.client("logs").create_log_group(logGroupName=group, tags=naming.tags(run_id))
     return run
 
