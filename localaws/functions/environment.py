@@ -331,7 +331,8 @@ class Environment:
         return is_over
 
     def _spawn(self, port: int) -> Process:
-        (self._folder / "tmp").mkdir(parents=True)
+        for name in ("tmp", "root"):
+            (self._folder / name).mkdir(parents=True)
         self._output = output = Output(self._folder / "output.log")
         kind, stream = self.initialization_type, self.log_stream
         program = Program(self.deployment, kind, stream, self._folder, output.path, port)

@@ -9,12 +9,15 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
+from localaws.container_view import View
+from localaws.containers import Program as Contained
 from localaws.core import Core
 from localaws.functions.deployment import Deployment
 from localaws.processes import Process
 
 ON_DEMAND = "on-demand"
 PROVISIONED = "provisioned-concurrency"  # what AWS_LAMBDA_INITIALIZATION_TYPE says
+TASK_ROOT, TMP = "/var/task", "/tmp"  # noqa: S108 as the function sees them, as on AWS
 
 
 LIFETIME_SECONDS = 11 * 3600.0  # real; the role's credentials in the environment hold for 12 hours, as on AWS
@@ -67,23 +70,25 @@ class Program:
         credentials = core.credentials.child_environment(deployment.role, f"{deployment.name}-{self.folder.name}"[:64])
         if held_key is not None:
             held_key.hold(core, credentials["AWS_ACCESS_KEY_ID"])
+        containers, tmp = core.containers, self.folder / "tmp"
         environment = {
-            **_platform_environment(deployment, self.log_stream, self.folder / "tmp"),
+            **_platform_environment(deployment, self.log_stream),
+            **dict.fromkeys(("HOME", "TMPDIR"), containers.place(TMP, tmp)),
+            "LAMBDA_TASK_ROOT": containers.place(TASK_ROOT, deployment.code_directory),
             "AWS_LAMBDA_INITIALIZATION_TYPE": self.initialization_type,
             **credentials,
             **deployment.environment,
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.port}",
         }
+        name = f"lambda {deployment.name}:{deployment.version}"
         runtime = [sys.executable, "-m", "awslambdaric", deployment.handler]
-        return core.processes.spawn(
-            ["/bin/sh", "-c", 'output=$0; exec "$@" >>"$output" 2>&1', str(self.output), *runtime],
-            name=f"lambda {deployment.name}:{deployment.version}",
-            env=environment,
-            cwd=deployment.code_directory,
+        view = View(
+            self.folder / "root", {TMP: tmp}, {TASK_ROOT: deployment.code_directory}, hidden=[core.settings.home]
         )
+        return containers.spawn(Contained(name, runtime, environment, deployment.code_directory, self.output), view)
 
 
-def _platform_environment(deployment: Deployment, log_stream: str, tmp: Path) -> dict[str, str]:
+def _platform_environment(deployment: Deployment, log_stream: str) -> dict[str, str]:
     """What Lambda itself sets for a function.
 
     Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
@@ -92,10 +97,7 @@ def _platform_environment(deployment: Deployment, log_stream: str, tmp: Path) ->
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
-        "TMPDIR": str(tmp),
-        "HOME": str(tmp),
         "_HANDLER": deployment.handler,
-        "LAMBDA_TASK_ROOT": str(deployment.code_directory),
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{deployment.runtime}",
         "AWS_LAMBDA_FUNCTION_NAME": deployment.name,
         "AWS_LAMBDA_FUNCTION_VERSION": deployment.version,

@@ -1,8 +1,8 @@
 """Starts one host of a training job as a container would.
 
-With namespaces, it joins those of the job's network and adds mount, process and host-name namespaces of its own. It
-mounts the host's folder at /opt/ml (the rest of /opt stays) and a folder for home and temporary files at /opt/localaws,
-writes the job's names to /etc/hosts, and runs the command. When the command ends, so does everything that it started.
+With namespaces, it joins those of the job's network and adds mount, process and host-name namespaces of its own. Its
+view of the disk is a container's (`container.py`), with the host's folder at /opt/ml, a folder for home and temporary
+files at /opt/localaws, and the job's names in /etc/hosts. When the command ends, so does everything that it started.
 
 SIGTERM reaches the processes of the command that handle it; if none does, the host ends at once. A process that does
 not handle it is left running, as the first process of a container is. Touches nothing outside its namespaces.
@@ -18,8 +18,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from localaws.programs import namespaces
-from localaws.programs.namespaces import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC, mount
+from localaws.programs import container, namespaces
+from localaws.programs.namespaces import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,39 +52,14 @@ def _enter_namespaces(config: dict[str, Any]) -> None:
             namespaces.enter(namespace.fileno())
     namespaces.unshare(namespaces.CLONE_NEWNS | namespaces.CLONE_NEWUTS | namespaces.CLONE_NEWPID)
     socket.sethostname(config["name"])
-    mount("none", "/", None, MS_REC | MS_PRIVATE)
-    _place_folders(Path(config["root"]) / "opt", {"ml": config["ml"], "localaws": config["private"]})
-    mount(config["hosts_file"], "/etc/hosts", None, MS_BIND)
-
-
-def _place_folders(staging: Path, folders: dict[str, str]) -> None:
-    """Make /opt anew: `folders` by name, and whatever else it holds."""
-    staging.mkdir()
-    mount("none", str(staging), "tmpfs", MS_NOSUID | MS_NODEV)
-    for entry in Path("/opt").iterdir():
-        if entry.name not in folders:
-            _show(entry, staging / entry.name)
-    for name, folder in folders.items():
-        (staging / name).mkdir()
-        mount(folder, str(staging / name), None, MS_BIND)
-    mount(str(staging), "/opt", None, MS_BIND | MS_REC)
-
-
-def _show(entry: Path, place: Path) -> None:
-    if entry.is_symlink():
-        place.symlink_to(entry.readlink())
-        return
-    if entry.is_dir():
-        place.mkdir()
-    else:
-        place.touch()
-    mount(str(entry), str(place), None, MS_BIND | MS_REC)
+    container.carry_out(config["plan"])
 
 
 def _first_process(config: dict[str, Any]) -> int:
     """Be process 1 of the host: when it ends, the kernel ends all others."""
     namespaces.call("prctl", namespaces.PR_SET_PDEATHSIG, signal.SIGKILL)
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    container.carry_out(config["proc_plan"])
     return _supervise(config)
 
 
@@ -112,11 +87,12 @@ def _become(config: dict[str, Any]) -> None:
         os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        os.chdir(config["working_folder"])
-        os.execvp(config["command"][0], config["command"])  # noqa: S606 the job's own entry point
+        if config["network_pid"] is not None:
+            container.take_namespaces(0, 0, 0)
     except OSError as error:
-        print(f"{config['command'][0]}: {error.strerror}", file=sys.stderr, flush=True)
+        print(error.strerror or error, file=sys.stderr, flush=True)
         os._exit(127)
+    os._exit(container.become(config["command"], config["working_folder"], {}))
 
 
 def _pass_on_termination(session: int) -> None:

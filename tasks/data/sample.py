@@ -90,7 +90,7 @@ def _digits() -> npt.NDArray[np.float64]:
     folders = package.submodule_search_locations if package else None
     if not folders:
         why = "they are part of scikit-learn, which is not installed"
-        raise SourceRefused("sample", "the sample images are missing", why, "make setup")
+        raise SourceRefused("sample", "the sample images are missing", why, "install kennel again (make setup)")
     with gzip.open(Path(folders[0], "datasets", "data", "digits.csv.gz"), "rt") as file:
         return np.loadtxt(file, delimiter=",")
 

@@ -16,6 +16,8 @@ from typing import NoReturn
 import psutil
 
 from localaws.auth.grants import Grant
+from localaws.container_view import View
+from localaws.containers import Program
 from localaws.core import Core
 from localaws.errors import LocalAwsError
 from localaws.process_tree import memory_bytes
@@ -33,6 +35,7 @@ PING_POLL_SECONDS = 0.02
 LEAST_STARTUP_SECONDS = 5.0  # a process takes real time to start, however fast the emulated clock runs
 THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 INFERENCE_LIMIT = "INFERENCE_NUM_THREADS"  # where a rule limits the capacity: the name that training/serve.py looks for
+MODEL_FOLDER = "/opt/ml/model"
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
 
 
@@ -210,19 +213,28 @@ class Instance:
         return f"{self._launch.variant.name}/{self.identity}"
 
     def _spawn(self, threads: int) -> Process:
-        folder = self._launch.folder / self.identity
-        folder.mkdir(parents=True)
-        return self._core.processes.spawn(
+        folder, containers, seen = self._launch.folder / self.identity, self._core.containers, f"/home/{self.identity}"
+        for name in ("home", "root"):
+            (folder / name).mkdir(parents=True)
+        program = Program(
+            f"endpoint {self._launch.endpoint_name} {self._stream}",
             [sys.executable, "-m", "localaws.sagemaker.model_server"],
-            name=f"endpoint {self._launch.endpoint_name} {self._stream}",
-            env=self._environment(folder, threads),
-            cwd=folder,
-            on_line=self._on_line,
+            self._environment(containers.place(seen, folder / "home"), threads),
+            folder / "home",
         )
+        view = View(
+            folder / "root",
+            writable={seen: program.folder},
+            readable={MODEL_FOLDER: self._launch.model_dir},
+            hidden=[self._core.settings.home],
+        )
+        return containers.spawn(program, view, on_line=self._on_line)
 
-    def _environment(self, home: Path, threads: int) -> Mapping[str, str]:
+    def _environment(self, home: str, threads: int) -> Mapping[str, str]:
         model = self._launch.variant.model
         passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        if self._core.containers.refusal() is None:
+            passed_on.pop("TMPDIR", None)  # it has a /tmp of its own
         self.grant = self._core.credentials.grant(model.role_arn, "SageMaker")
         if self._is_spare:
             self.grant.hold(self._note_use)
@@ -232,13 +244,13 @@ class Instance:
         return {
             **passed_on,
             **limits,
-            "HOME": str(home),
+            "HOME": home,
             "PYTHONUNBUFFERED": "1",
             "PIP_NO_INDEX": "1",
             "SM_NUM_CPUS": str(usable_processors()),
             **self._core.credentials.granted_environment(self.grant),
             **model.environment,
-            "SM_MODEL_DIR": str(self._launch.model_dir),
+            "SM_MODEL_DIR": self._core.containers.place(MODEL_FOLDER, self._launch.model_dir),
             "SAGEMAKER_BIND_TO_PORT": str(self.port),
         }
 

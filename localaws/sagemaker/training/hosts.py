@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from localaws.container_view import View, guard_proc
 from localaws.core import Core
 from localaws.processes import Process
 from localaws.processors import usable_processors
@@ -31,23 +32,24 @@ FOLDERS = ("input/config", "input/data", "model", "output/data", "code")
 
 @dataclass(frozen=True)
 class Host:
-    """One instance's folders. `ml` is what it sees as /opt/ml."""
+    """One instance's folders. `ml` is what it sees as /opt/ml, `home`, localaws's own, what it never sees."""
 
     name: str
     root: Path
     ml: Path
+    home: Path
     hosts: tuple[str, ...]
     cpus: tuple[int, ...]
 
     @classmethod
-    def prepare(cls, folder: Path, name: str, *, index: int, hosts: tuple[str, ...]) -> "Host":
+    def prepare(cls, folder: Path, name: str, *, home: Path, index: int, hosts: tuple[str, ...]) -> "Host":
         """Make the folders of host number `index` below `folder`."""
         root = folder / name
-        host = cls(name, root, root / "ml", hosts, share_of_cpus(index, len(hosts)))
+        host = cls(name, root, root / "ml", home, hosts, share_of_cpus(index, len(hosts)))
         for part in FOLDERS:
             (host.ml / part).mkdir(parents=True)
-        for part in ("tmp", "home"):
-            (root / "private" / part).mkdir(parents=True)
+        for part in ("private/tmp", "private/home", "view"):
+            (root / part).mkdir(parents=True)
         names = "".join(f"127.0.1.{number} {each}\n" for number, each in enumerate(hosts, 1))
         (root / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{names}")
         return host
@@ -88,13 +90,17 @@ class Host:
 
     def launch_command(self, network: Network, command: Sequence[str]) -> list[str]:
         """Return the command that runs `command` in this host."""
+        view = View(
+            self.root / "view",
+            writable={str(ML): self.ml, PRIVATE: self.root / "private"},
+            files={"/etc/hosts": self.root / "hosts"},
+            hidden=[self.home],
+        )
         config = {
             "network_pid": network.pid,
             "name": self.name,
-            "root": str(self.root),
-            "ml": str(self.ml),
-            "private": str(self.root / "private"),
-            "hosts_file": str(self.root / "hosts"),
+            "plan": view.plan(),
+            "proc_plan": list(guard_proc()),
             "cpus": list(self.cpus),
             "working_folder": str(ML if network.pid else self.ml),
             "command": list(command),

@@ -138,7 +138,7 @@ class TrainingRunner:
         network = self._open_network(folder)
         try:
             hosts = [
-                Host.prepare(folder, name, index=index, hosts=self._request.hosts)
+                Host.prepare(folder, name, home=self._core.settings.home, index=index, hosts=self._request.hosts)
                 for index, name in enumerate(self._request.hosts)
             ]
             self._running = self._with_logs(hosts)

@@ -3,27 +3,27 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.hearing import TELL, Ear, hearing
 from tests.localaws.functions.functions_kit import Functions
 from tests.polling import wait_until
 
-HOLD = """
-import os, pathlib, time
+HOLD = (
+    TELL
+    + """
+import os
 def handler(event, context):
     if event.get("exit"):
         os._exit(event["exit"])
     if "gate" in event:
-        gate = pathlib.Path(event["gate"])
-        (gate / context.aws_request_id).touch()
-        while not (gate / "open").exists():
-            time.sleep(0.01)
+        tell(event["gate"], context.aws_request_id)
     kind = os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]
     return {"type": kind, "pid": os.getpid(), "version": context.function_version}
 """
+)
 SLOW = "import time\ntime.sleep(0.8)\n" + HOLD
 
 
@@ -60,19 +60,19 @@ def counts(shown: Any) -> tuple[str, int, int, int]:
 class Held:
     """Invocations that stay in the handler until the gate is opened."""
 
-    def __init__(self, functions: Functions, name: str, folder: Path, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, functions: Functions, name: str, ear: Ear, threads: ThreadPoolExecutor) -> None:
         self._functions = functions
         self._name = name
-        self._folder = folder
+        self._ear = ear
         self._threads = threads
         self.running: list[Any] = []
 
     def start(self, qualifier: str | None = "live") -> None:
         """Invoke once and return when the handler runs."""
         where = {} if qualifier is None else {"Qualifier": qualifier}
-        event = {"gate": str(self._folder)}
+        event = {"gate": self._ear.port}
         self.running.append(self._threads.submit(self._functions.invoke, self._name, event, **where))
-        wait_until(lambda: len(list(self._folder.iterdir())) == len(self.running))
+        wait_until(lambda: len(self._ear.lines) == len(self.running))
 
     def refusal(self, qualifier: str | None = "live") -> Any:
         """Invoke once more and return the refusal."""
@@ -83,16 +83,11 @@ class Held:
 
     def finish(self) -> list[Any]:
         """Open the gate and return what the handlers answered."""
-        (self._folder / "open").touch()
+        self._ear.gate.set()
         return [each.result(20)["Payload"] for each in self.running]
 
 
 @contextmanager
-def holding(functions: Functions, name: str, folder: Path) -> Iterator[Held]:
-    folder.mkdir()
-    with ThreadPoolExecutor(8) as threads:
-        held = Held(functions, name, folder, threads)
-        try:
-            yield held
-        finally:
-            (folder / "open").touch()
+def holding(functions: Functions, name: str) -> Iterator[Held]:
+    with ThreadPoolExecutor(8) as threads, hearing(is_open=False) as ear:
+        yield Held(functions, name, ear, threads)

@@ -2,22 +2,24 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.hearing import TELL, hearing
 from tests.localaws.functions.functions_kit import Functions, is_gone
 from tests.localaws.scaled_server import scaled_server
 from tests.polling import wait_until
 
-COUNTING = """
+COUNTING = (
+    TELL
+    + """
 def handler(event, context):
-    with open(event["path"], "a") as file:
-        file.write(context.aws_request_id + "\\n")
+    tell(event["ear"], context.aws_request_id)
     if event["fail"]:
         raise ValueError("again")
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,25 +28,22 @@ def fast() -> Iterator[Functions]:
         yield Functions.of(running)
 
 
-def lines_of(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
+def test_a_failing_event_is_run_three_times_with_one_request_id(fast: Functions) -> None:
+    with hearing() as ear:
+        accepted = fast.invoke(fast.make(COUNTING), {"ear": ear.port, "fail": True}, InvocationType="Event")
+        assert accepted["StatusCode"] == 202
+        wait_until(lambda: len(ear.lines) == 3)
+        assert len(set(ear.lines)) == 1
 
 
-def test_a_failing_event_is_run_three_times_with_one_request_id(fast: Functions, tmp_path: Path) -> None:
-    name, path = fast.make(COUNTING), tmp_path / "failed.txt"
-    accepted = fast.invoke(name, {"path": str(path), "fail": True}, InvocationType="Event")
-    assert accepted["StatusCode"] == 202
-    wait_until(lambda: len(lines_of(path)) == 3)
-    assert len(set(lines_of(path))) == 1
-
-
-def test_an_event_that_succeeds_is_run_once_and_its_retries_can_be_set(fast: Functions, tmp_path: Path) -> None:
-    name, good, bad = fast.make(COUNTING), tmp_path / "good.txt", tmp_path / "bad.txt"
+def test_an_event_that_succeeds_is_run_once_and_its_retries_can_be_set(fast: Functions) -> None:
+    name = fast.make(COUNTING)
     fast.aws.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=1)
-    fast.invoke(name, {"path": str(good), "fail": False}, InvocationType="Event")
-    fast.invoke(name, {"path": str(bad), "fail": True}, InvocationType="Event")
-    wait_until(lambda: len(lines_of(bad)) == 2)
-    assert len(lines_of(good)) == 1
+    with hearing() as good, hearing() as bad:
+        fast.invoke(name, {"ear": good.port, "fail": False}, InvocationType="Event")
+        fast.invoke(name, {"ear": bad.port, "fail": True}, InvocationType="Event")
+        wait_until(lambda: len(bad.lines) == 2)
+        assert len(good.lines) == 1
 
 
 def test_an_environment_that_is_not_used_for_five_minutes_ends(fast: Functions) -> None:

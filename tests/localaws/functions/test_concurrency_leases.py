@@ -4,7 +4,6 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +13,12 @@ from tests.localaws.functions.functions_kit import Functions, Metrics, error_of
 from tests.localaws.functions.provisioned_kit import holding, make_alias, provision, settled
 
 
-def test_leases_are_provisioned_first_then_reserved_then_refused(
-    functions: Functions, metrics: Metrics, tmp_path: Path
-) -> None:
+def test_leases_are_provisioned_first_then_reserved_then_refused(functions: Functions, metrics: Metrics) -> None:
     name = make_alias(functions)
     functions.aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=3)
     provision(functions, name, 2)
     settled(functions, name)
-    with holding(functions, name, tmp_path / "gate") as held:
+    with holding(functions, name) as held:
         held.start()
         held.start("1")
         held.start()
@@ -86,9 +83,9 @@ def test_sent_is_answered_and_throttled_and_cloudwatch_says_the_same(functions: 
     assert metrics.get("Invocations", "Sum", **executed) == kinds["answered"]
 
 
-def test_a_long_invocation_is_seen_while_it_runs(functions: Functions, metrics: Metrics, tmp_path: Path) -> None:
+def test_a_long_invocation_is_seen_while_it_runs(functions: Functions, metrics: Metrics) -> None:
     name = make_alias(functions)
-    with holding(functions, name, tmp_path / "gate") as held:
+    with holding(functions, name) as held:
         held.start()
         assert metrics.get("ConcurrentExecutions", "Maximum", FunctionName=name) == 1
         assert (metrics.get("UnreservedConcurrentExecutions", "Maximum") or 0) >= 1

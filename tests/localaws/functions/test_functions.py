@@ -19,6 +19,7 @@ from localaws.functions.concurrency import ThrottledError
 from localaws.functions.deployment import Deployment
 from localaws.functions.launch import Launch
 from localaws.functions.pool import Pool
+from tests.hearing import TELL, hearing
 from tests.localaws.functions.functions_kit import WHO, Functions, Metrics, error_of, is_gone, zipped
 from tests.polling import wait_until
 
@@ -333,15 +334,15 @@ def test_dry_run_and_event_answer_without_running_or_waiting(functions: Function
     assert time.perf_counter() - started < 1.5
 
 
-def test_reserved_concurrency_binds_with_awss_reason(functions: Functions, tmp_path: Path) -> None:
-    source = "import pathlib, time\ndef handler(e, c):\n    pathlib.Path(e['path']).touch()\n    time.sleep(1)\n"
-    name, started = functions.make(source), tmp_path / "started"
+def test_reserved_concurrency_binds_with_awss_reason(functions: Functions) -> None:
+    name = functions.make(TELL + "def handler(e, c):\n    tell(e['ear'], 'started')\n")
     functions.aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
-    with ThreadPoolExecutor(1) as threads:
-        running = threads.submit(functions.invoke, name, {"path": str(started)})
-        wait_until(started.exists)
+    with ThreadPoolExecutor(1) as threads, hearing(is_open=False) as ear:
+        running = threads.submit(functions.invoke, name, {"ear": ear.port})
+        wait_until(lambda: ear.lines)
         with pytest.raises(functions.aws.exceptions.TooManyRequestsException) as caught:
-            functions.invoke(name, {"path": str(started)})
+            functions.invoke(name, {"ear": ear.port})
+        ear.gate.set()
         assert "FunctionError" not in running.result(10)
     response: Any = caught.value.response
     assert response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"

@@ -1,7 +1,16 @@
-"""What a function cannot do to its neighbours: take their events, answer for them."""
+"""What a function cannot do to its neighbours: take their events, answer for them, read their files."""
+
+import sys
+from pathlib import Path
+
+import pytest
 
 from localaws.functions.runtime_api import RESPONSE_LIMIT_BYTES
-from tests.localaws.functions.functions_kit import Functions
+from tests.conftest import RunningLocalAws
+from tests.localaws.functions.functions_kit import WHO, Functions
+from tests.localaws.prying import PRY, forbidden, keeps_signals_inside
+
+needs_namespaces = pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
 
 VICTIM = """
 import os
@@ -57,3 +66,39 @@ def test_a_process_that_a_function_starts_counts_as_the_function(functions: Func
     name = functions.make(CALLER)
     asked = functions.invoke(name, {"requests": [(None, "POST", "invocation/unknown/response", 0)]})
     assert asked["Payload"] == ["400"], "the Runtime API heard it, and there is no such invocation"
+
+
+@needs_namespaces
+def test_a_function_reads_no_file_of_localaws_the_user_or_another_function(
+    functions: Functions, localaws: RunningLocalAws
+) -> None:
+    other = functions.make("SECRET = 1\n" + WHO)
+    pid = functions.invoke(other)["Payload"]["pid"]
+    (code,) = [path for path in (localaws.home / "functions").rglob("handler.py") if "SECRET" in path.read_text()]
+    paths = forbidden(localaws, more=[code, Path(f"/proc/{pid}/environ"), Path(f"/proc/{pid}/root/var/task")])
+    prying = functions.make(PRY + "def handler(event, context):\n    return pry(event)\n", Timeout=60)
+    assert functions.invoke(prying, paths)["Payload"] == []
+
+
+@pytest.mark.skipif(not keeps_signals_inside(), reason="Linux before 6.12")
+def test_a_function_can_end_its_own_processes_and_no_others(functions: Functions, localaws: RunningLocalAws) -> None:
+    pid = functions.invoke(functions.make())["Payload"]["pid"]
+    name = functions.make(PRY + "def handler(e, c):\n    return [os.getpid(), signalled([*e, os.getpid()])]\n")
+    own, reached = functions.invoke(name, [pid, localaws.pid])["Payload"]
+    assert reached == [own]
+
+
+@needs_namespaces
+def test_what_a_function_writes_to_tmp_stays_in_its_environment(functions: Functions) -> None:
+    source = "import os\ndef handler(e, c):\n    open('/tmp/mine', 'a').write('x')\n    return os.listdir('/tmp')\n"
+    first, second = functions.make(source), functions.make(source)
+    assert [functions.invoke(name)["Payload"] for name in (first, second, first)] == [["mine"]] * 3
+    assert not Path("/tmp/mine").exists()
+
+
+def test_a_variable_of_the_loader_reaches_the_function_and_not_the_program_that_starts_it(
+    functions: Functions,
+) -> None:
+    source = "import os\ndef handler(e, c):\n    return os.environ['LD_PRELOAD']\n"
+    name = functions.make(source, Environment={"Variables": {"LD_PRELOAD": "/var/task/none.so"}})
+    assert functions.invoke(name)["Payload"] == "/var/task/none.so"

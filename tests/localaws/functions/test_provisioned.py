@@ -5,7 +5,6 @@ import os
 import signal
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,11 +148,11 @@ def test_environments_that_die_idle_or_busy_are_replaced_by_provisioned_ones(fun
     assert len({each["pid"] for each in (first, second, third)}) == 3
 
 
-def test_fewer_end_the_idle_ones_and_more_keep_what_there_is(functions: Functions, tmp_path: Path) -> None:
+def test_fewer_end_the_idle_ones_and_more_keep_what_there_is(functions: Functions) -> None:
     name = make_alias(functions)
     provision(functions, name, 2)
     settled(functions, name)
-    with holding(functions, name, tmp_path / "gate") as held:
+    with holding(functions, name) as held:
         held.start()
         provision(functions, name, 1)
         assert counts(settled(functions, name)) == ("READY", 1, 1, 1)

@@ -18,31 +18,33 @@ from localaws.functions.spare_records import Bounds, SpareCounts
 from localaws.idle_priority import can_come_back
 from localaws.settings import Settings
 from tests.command_lines import command_line
+from tests.hearing import TELL, Ear, hearing
 
 ROLE = "spare-environments"
 WAIT_SECONDS = 60.0  # at idle priority, an init waits for all that the machine does besides
 GOOD = "def handler(event, context):\n    return 1\n"
-FAILS_AS_A_SPARE = """
-import os, pathlib
-first = pathlib.Path(os.environ["MARK"])
-if first.exists():
+FAILS_AS_A_SPARE = (
+    TELL
+    + """
+import os
+if tell(os.environ["EAR"], "starts") != "0":
     raise RuntimeError("a spare's init fails")
-first.touch()
 def handler(event, context):
     return 1
 """
-
-
-TELLS_ITS_PRIORITY = """
-import os, pathlib, time
+)
+TELLS_ITS_PRIORITY = (
+    TELL
+    + """
+import os, time
 time.sleep(0.3)
 if os.sched_getscheduler(0) == os.SCHED_IDLE:  # a spare, not the environment that was asked for
     time.sleep(6)
-    told = f"{os.sched_getscheduler(0)} {os.getpriority(os.PRIO_PROCESS, 0)}"
-    pathlib.Path(os.environ["MARK"]).write_text(told)
+    tell(os.environ["EAR"], f"{os.sched_getscheduler(0)} {os.getpriority(os.PRIO_PROCESS, 0)}")
 def handler(event, context):
     return 1
 """
+)
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Room:
 
     core: Core
     folder: Path
+    ear: Ear
     limits: list[int] = field(default_factory=lambda: [10])
     now: list[float] = field(default_factory=lambda: [0.0])
 
@@ -68,7 +71,7 @@ class Room:
         code.mkdir()
         (code / "handler.py").write_text(source)
         role = f"arn:aws:iam::{self.core.settings.account_id}:role/{ROLE}"
-        variables = {"MARK": str(self.folder / "mark")}
+        variables = {"EAR": str(self.ear.port)}
         return Deployment("f", "1", "arn", revision, "python3.11", "handler.handler", role, code, variables, 3, 128)
 
 
@@ -79,7 +82,8 @@ def room(tmp_path: Path) -> Iterator[Room]:
     core = Core(Settings(home=tmp_path / "home"))
     roles = iam_backends[core.settings.account_id]["aws"]
     roles.create_role(ROLE, "{}", "/", None, "", [], "3600")
-    yield Room(core, tmp_path)
+    with hearing() as ear:
+        yield Room(core, tmp_path, ear)
     roles.delete_role(ROLE)
     core.shutdown()
 
@@ -140,20 +144,18 @@ def test_nothing_is_left_of_a_function_that_is_removed_while_a_spare_is_made(roo
 
 @pytest.mark.skipif(not can_come_back(), reason="neither CAP_SYS_NICE nor RLIMIT_NICE")
 def test_an_init_that_takes_long_gets_a_higher_priority(room: Room) -> None:
-    mark = room.folder / "mark"
-
     async def story() -> None:
         pool = room.pool()
         await pool.take(room.deployment(TELLS_ITS_PRIORITY))
         deadline = time.monotonic() + 90
-        while not mark.exists() or not mark.read_text():
+        while not room.ear.lines:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
         await pool.remove(lambda _: True)
 
     asyncio.run(story())
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    assert mark.read_text() == f"{os.SCHED_OTHER} {min(19, own + 10)}"
+    assert room.ear.lines[0] == f"{os.SCHED_OTHER} {min(19, own + 10)}"
 
 
 def test_environments_that_are_asked_for_take_the_place_of_spares(room: Room) -> None:

@@ -10,17 +10,20 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.hearing import TELL, hearing
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, IMAGE, Workbench, pack
 
-GATED = """
-import os, time
+GATED = (
+    TELL
+    + """
+import os
 def model_fn(model_dir):
-    while not os.path.exists(os.environ["GATE"]):
-        time.sleep(0.01)
+    tell(os.environ["EAR"], "loading")
 def input_fn(data, content_type): return data
 def predict_fn(data, model): return data
 def output_fn(prediction, accept): return b"open", "text/plain"
 """
+)
 
 
 def test_two_instances_are_two_processes_and_deleting_leaves_neither_process_nor_file(bench: Workbench) -> None:
@@ -40,23 +43,23 @@ def test_two_instances_are_two_processes_and_deleting_leaves_neither_process_nor
         bench.sagemaker.describe_endpoint(EndpointName=endpoint)
 
 
-def test_an_endpoint_is_in_service_only_after_its_ping_passes(bench: Workbench, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    endpoint = bench.start(bench.config({"ModelName": bench.model(GATED, environment={"GATE": str(gate)})}))
+def test_an_endpoint_is_in_service_only_after_its_ping_passes(bench: Workbench) -> None:
+    with hearing(is_open=False) as ear:
+        endpoint = bench.start(bench.config({"ModelName": bench.model(GATED, environment={"EAR": str(ear.port)})}))
 
-    _wait_for_log(bench, endpoint, lines=0)
-    before = bench.sagemaker.describe_endpoint(EndpointName=endpoint)
-    with pytest.raises(ClientError) as too_early:
-        bench.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"x")
-    with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
-        bench.sagemaker.delete_endpoint(EndpointName=endpoint)
-    gate.touch()
-    after = bench.settled(endpoint)
+        _wait_for_log(bench, endpoint, lines=0)
+        before = bench.sagemaker.describe_endpoint(EndpointName=endpoint)
+        with pytest.raises(ClientError) as too_early:
+            bench.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"x")
+        with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+            bench.sagemaker.delete_endpoint(EndpointName=endpoint)
+        ear.gate.set()
+        after = bench.settled(endpoint)
 
-    assert (before["EndpointStatus"], before["ProductionVariants"][0]["CurrentInstanceCount"]) == ("Creating", 0)
-    assert too_early.value.response["Error"]["Message"] == f"Endpoint {endpoint} of account 123456789012 not found."
-    assert after["EndpointStatus"] == "InService"
-    assert bench.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"x")["Body"].read() == b"open"
+        assert (before["EndpointStatus"], before["ProductionVariants"][0]["CurrentInstanceCount"]) == ("Creating", 0)
+        assert too_early.value.response["Error"]["Message"] == f"Endpoint {endpoint} of account 123456789012 not found."
+        assert after["EndpointStatus"] == "InService"
+        assert bench.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"x")["Body"].read() == b"open"
 
 
 def test_a_model_that_does_not_load_is_failed_with_the_tail_of_its_log(bench: Workbench) -> None:

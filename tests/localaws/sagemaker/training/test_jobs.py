@@ -1,11 +1,15 @@
 """Training jobs through boto3: every script here really runs, on hosts of its own."""
 
 import json
+import sys
 import time
 import uuid
 
 import psutil
+import pytest
 
+from tests.conftest import RunningLocalAws
+from tests.localaws.prying import PRY, forbidden
 from tests.localaws.sagemaker.training.training_rooms import (
     LOG_GROUP,
     Room,
@@ -189,3 +193,13 @@ def test_an_isolated_job_reaches_nothing_and_has_no_credentials(room: Room) -> N
         "['AWS_DEFAULT_REGION', 'AWS_EC2_METADATA_DISABLED', 'AWS_REGION']"
     )
     assert described["FailureReason"].endswith("ConnectionRefusedError: [Errno 111] Connection refused, exit code: 1")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
+def test_a_training_script_reads_no_file_of_localaws_or_the_user(room: Room, localaws: RunningLocalAws) -> None:
+    script = PRY + "print(pry(sys.argv[1:]))\n"
+    request = room.request(script)
+    request["AlgorithmSpecification"]["ContainerArguments"] += forbidden(localaws)
+    room.client("sagemaker").create_training_job(**request)
+    assert room.end_of(request["TrainingJobName"])["TrainingJobStatus"] == "Completed"
+    assert room.log(request["TrainingJobName"]) == ["[]"]

@@ -1,0 +1,127 @@
+"""What a program in a container sees, as a plan of mounts that `programs/container.py` carries out.
+
+Shown of the host, read-only: /usr and what belongs to it, /etc, /opt, the Python environment that localaws runs in, and
+localaws's own code. Nothing else of it is visible: not localaws's home with its keys, objects and other programs' code,
+not the user's home, /tmp, /run, /var, nor devices other than the harmless ones and accelerators. Making a plan mounts
+nothing; it only looks at what there is.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from localaws.programs.disk import DEVICES, SHOWN
+from localaws.programs.namespaces import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC
+
+CODE = Path(__file__).parent
+OWN = ("dev", "proc", "run", "home", "root", "mnt")
+OPEN = ("tmp", "var/tmp")
+SIZE = "size=256m,mode=755"  # of what is written outside the folders that are shown: it is memory
+
+Operation = tuple[str | int | None, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """Folders and files of this machine by the path at which a program sees them.
+
+    `root`: an empty folder of the container's own, removed by whoever made it. `hidden`: seen empty wherever they lie.
+    """
+
+    root: Path
+    writable: Mapping[str, Path] = field(default_factory=dict)
+    readable: Mapping[str, Path] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    hidden: Sequence[Path] = ()
+
+    def place_of(self, folder: Path) -> str:
+        """Return where the program sees a folder of the view."""
+        places = {**self.readable, **self.writable}
+        return next(place for place, each in places.items() if each == folder)
+
+    def plan(self) -> list[Operation]:
+        """Return the mounts that make it, in their order."""
+        own = MS_NOSUID | MS_NODEV
+        return [
+            ("mount", "none", "/", None, MS_REC | MS_PRIVATE, None),
+            ("mount", "none", str(self.root), "tmpfs", own, SIZE),
+            ("enter", str(self.root)),
+            *_host(),
+            *(("cover", _relative(folder.resolve()), own, "size=0,mode=755") for folder in self.hidden),
+            *self._own(),
+            ("become root",),
+            *guard_proc(),
+        ]
+
+    def _own(self) -> Iterator[Operation]:
+        for folders, is_writable in ((self.writable, True), (self.readable, False)):
+            for place, folder in folders.items():
+                yield from _bind(folder, _relative(place), is_writable=is_writable)
+        for place, file in self.files.items():
+            yield ("mount", str(file), _relative(place), None, MS_BIND, None)
+
+
+def guard_proc() -> Iterator[Operation]:
+    """Keep the host's own switches, which its root may use without any capability, from a container of its root."""
+    for name in ("sys", "irq", "bus"):
+        if Path("/proc", name).is_dir():
+            yield ("mount", f"/proc/{name}", f"/proc/{name}", None, MS_BIND | MS_REC, None)
+            yield ("read-only", f"/proc/{name}")
+    if Path("/proc/sysrq-trigger").exists():
+        yield ("mount", "/dev/null", "/proc/sysrq-trigger", None, MS_BIND, None)
+
+
+@functools.cache
+def _host() -> tuple[Operation, ...]:
+    shown = dict.fromkeys(Path("/", name) for name in (*SHOWN, "etc", "sys"))
+    shown.update(dict.fromkeys(Path("/opt").iterdir() if Path("/opt").is_dir() else ()))
+    for prefix in (sys.base_prefix, sys.prefix):  # a link's target first
+        shown.update(dict.fromkeys((Path(prefix).resolve(), Path(prefix))))
+    shown.update(dict.fromkeys((CODE, Path("/etc/resolv.conf").resolve())))  # on many systems a link into /run
+    plan: list[Operation] = [("folder", name, 0o755) for name in OWN]
+    plan += [("folder", name, 0o1777) for name in OPEN]
+    seen: list[Path] = []
+    for path in shown:
+        if os.path.lexists(path) and not any(path.is_relative_to(each) for each in seen):
+            plan += _show(path)
+            seen.append(path)
+    plan.append(("mount", "/proc", "proc", None, MS_BIND | MS_REC, None))
+    return (*plan, *_devices())
+
+
+def _show(path: Path) -> Iterator[Operation]:
+    if path.is_symlink():
+        if path.parent != Path("/"):
+            yield ("folder", _relative(path.parent), 0o755)
+        yield ("link", str(path.readlink()), _relative(path))
+    else:
+        yield from _bind(path, _relative(path), is_writable=False)
+
+
+def _bind(source: Path, place: str, *, is_writable: bool) -> Iterator[Operation]:
+    yield ("file", place) if source.is_file() else ("folder", place, 0o755)
+    yield ("mount", str(source), place, None, MS_BIND | MS_REC, None)
+    if not is_writable:
+        yield ("read-only", place)
+
+
+def _devices() -> Iterator[Operation]:
+    yield ("mount", "none", "dev", "tmpfs", MS_NOSUID, "mode=755")
+    for device in (each for pattern in DEVICES for each in sorted(Path("/dev").glob(pattern))):
+        yield ("folder", _relative(device), 0o755) if device.is_dir() else ("file", _relative(device))
+        yield ("mount", str(device), _relative(device), None, MS_BIND | MS_REC, None)
+    yield ("folder", "dev/shm", 0o1777)
+    yield ("mount", "none", "dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+    yield ("folder", "dev/pts", 0o755)
+    yield ("mount", "none", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
+    for name, target in (("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0")):
+        yield ("link", target, f"dev/{name}")
+    for number, name in enumerate(("stdout", "stderr"), 1):
+        yield ("link", f"/proc/self/fd/{number}", f"dev/{name}")
+
+
+def _relative(path: str | Path) -> str:
+    return str(path).lstrip("/")

@@ -1,0 +1,45 @@
+"""What a model cannot do: read localaws's files, the user's, another endpoint's model, or change its own for others."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunningLocalAws
+from tests.localaws.prying import PRY, forbidden, keeps_signals_inside
+from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, pack
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
+PRYING = (
+    PRY
+    + """
+import json
+def model_fn(model_dir):
+    return {"folder": model_dir, "files": sorted(os.listdir(model_dir)), "home": os.environ["HOME"]}
+def input_fn(data, content_type):
+    return json.loads(data)
+def predict_fn(data, model):
+    try:
+        open(model["folder"] + "/code/inference.py", "a").close()
+        model["is_writable"] = True
+    except OSError:
+        model["is_writable"] = False
+    return {**model, "found": pry(data["paths"]), "signalled": signalled(data["pids"])}
+"""
+)
+
+
+def test_a_model_sees_its_own_folder_and_nothing_of_others(bench: Workbench, localaws: RunningLocalAws) -> None:
+    other = bench.endpoint(bench.model(data=bench.upload(pack({"code/inference.py": ECHO, "weights": "secret"}))))
+    pid = bench.invoke(other)["pid"]
+    (weights,) = (localaws.home / "endpoints").rglob("weights")
+    paths = forbidden(localaws, more=[weights, Path(f"/proc/{pid}/environ"), Path(f"/proc/{pid}/root/opt/ml/model")])
+    endpoint = bench.endpoint(bench.model(PRYING))
+    told = bench.invoke(
+        endpoint, json.dumps({"paths": paths, "pids": [pid, localaws.pid]}).encode(), ContentType="application/json"
+    )
+    assert told["found"] == []
+    assert told["signalled"] == [] or not keeps_signals_inside()
+    assert (told["folder"], told["files"], told["is_writable"]) == ("/opt/ml/model", ["code"], False)
+    assert told["home"].startswith("/home/i-")
