@@ -35,7 +35,7 @@ HEAD = """# Lost answers
 Written by `make sweep`. Each operation that changes something in AWS was carried out by localaws, and its answer was
 lost: the answer to the first attempt, so that botocore sends the call again, or the answers to all attempts of one
 call. Each line is two rounds with that loss alone: kennel makes the things, then `kennel down` removes them. The
-operations were found by recording. After each round nothing was made twice and nothing was left.
+operations were found by recording. After each round nothing of kennel's was left.
 
 - "{good}": the code saw that the call had been carried out, and went on.
 - "{again}": the command ended with an error, and the same command finished.

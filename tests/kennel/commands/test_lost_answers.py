@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import counting_proxy
 from tests.kennel.shell import Terminal
+from tests.keys import for_environment
 from tests.lost_answers import Loss, LostAnswers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -35,8 +36,8 @@ def answers(own_localaws: RunningLocalAws) -> Iterator[LostAnswers]:
 def test_a_run_and_its_teardown_survive_a_lost_answer_to_every_changing_operation(
     answers: LostAnswers, own_localaws: RunningLocalAws, photos: Path, tmp_path: Path, loss: Loss
 ) -> None:
-    settings = {"AWS_ENDPOINT_URL": answers.url, "AWS_REGION": "us-east-1", "KENNEL_MAX_ATTEMPTS": "2"}
-    terminal = Terminal(tmp_path / "home", tmp_path / "runs", settings)
+    target = {"AWS_ENDPOINT_URL": answers.url, "AWS_REGION": "us-east-1", **for_environment()}
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs", {**target, "KENNEL_MAX_ATTEMPTS": "2"})
     answers.forget(loss)
     done = terminal.kennel("run", "--data", str(photos), "--run-id", loss, *QUICK, "--json")
     assert done.code == 0, f"{done.err}\n{done.out}"
