@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from kennel.commands.unexpected import as_kennel_error
 from tasks.run.disk import disk_boundary
-from tasks.run.errors import DiskFailed
+from tasks.run.errors import DiskFailed, translate
 from tests.conftest import ROOT, RunningLocalAws
 from tests.tasks.data.datasets import good_files, write_folder
 from tests.tasks.data.test_download import Site, site
@@ -180,6 +180,8 @@ def test_a_server_that_cannot_store_an_object_answers_507_once_and_stores_it_whe
     answer = caught.value.response
     assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == ("InsufficientStorage", 507)
     assert "File too large" in answer["Error"]["Message"] and "MB are free" in answer["Error"]["Message"]
+    told = translate(caught.value, "storage")
+    assert told.next_command == "free disk space, then run the same command again" and "File too large" in told.why
     assert "Contents" not in s3.list_objects_v2(Bucket="full-disk")
     s3.put_object(Bucket="full-disk", Key="x", Body=body)
     s3.delete_object(Bucket="full-disk", Key="x")
