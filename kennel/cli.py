@@ -271,7 +271,8 @@ def call(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001  a person gets a message, and the traceback in a file
         # The module imports botocore, which would delay the first line that a person sees.
         from kennel.commands.unexpected import as_kennel_error
+        from kennel.servers.environment import explained
 
-        return print_error(as_kennel_error(error), as_json="--json" in arguments)
+        return print_error(explained(as_kennel_error(error)), as_json="--json" in arguments)
     finally:
         end(is_finished=sys.exc_info()[0] is None)

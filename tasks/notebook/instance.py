@@ -135,17 +135,27 @@ def _own_arn(aws: Aws, run_id: str) -> str | None:
 
 def _update(aws: Aws, plan: NotebookPlan, found: Mapping[str, Any]) -> None:
     """Update a stopped instance if it differs from the plan; a failed one is not changed, so its reason is reported."""
-    present = {**found, "LifecycleConfigName": found.get("NotebookInstanceLifecycleConfigName")}
-    changes = {name: value for name, value in plan.changeable.items() if present.get(name) != value}
+    changes = _changes(plan, found)
     if not changes or found["NotebookInstanceStatus"] == "Failed":
         return
     name = notebook_name(plan.run_id)
     if found["NotebookInstanceStatus"] != "Stopped":
-        what = ", ".join(f"{field}={present.get(field)}, not {value}" for field, value in changes.items())
+        what = ", ".join(f"{field}={present}, not {plan.changeable[field]}" for field, present in changes.items())
         stop = f"kennel notebook stop {plan.run_id}, then the same command again"
         raise SettingsRefused(f"notebook {name}", what, "AWS changes a notebook instance only when it is stopped", stop)
+    wanted = {field: plan.changeable[field] for field in changes}
     update = partial(aws.client("sagemaker").update_notebook_instance, NotebookInstanceName=name)
-    carried_out(f"notebook {name}", lambda: update(**changes), lambda: true_or_none(_has_left(aws, name, "Stopped")))
+    carried_out(
+        f"notebook {name}",
+        lambda: update(**wanted),
+        lambda: true_or_none(_changes(plan, _describe(aws, name) or {}) == {} or _has_left(aws, name, "Stopped")),
+    )
+
+
+def _changes(plan: NotebookPlan, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the present values of the properties that differ from the plan."""
+    present = {**found, "LifecycleConfigName": found.get("NotebookInstanceLifecycleConfigName")}
+    return {name: present.get(name) for name, value in plan.changeable.items() if present.get(name) != value}
 
 
 def _change_status(

@@ -20,7 +20,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from tasks.run import naming
-from tasks.run.errors import AwsFailed, ClockSkewed, TargetRefused, aws_boundary
+from tasks.run.errors import AwsFailed, ClockSkewed, TargetRefused, Unreachable, aws_boundary
+from tasks.run.logical_aws import AGAIN, LogicalAws, identify
 from tasks.run.settings import Settings
 
 Found = TypeVar("Found")
@@ -59,6 +60,7 @@ class Aws:
         self._clients: dict[str, Any] = {}
         self._session: Any = None
         self._account_id: str | None = None
+        self._identity: LogicalAws | None = None
 
     @property
     def endpoint(self) -> str:
@@ -77,6 +79,28 @@ class Aws:
             if self._account_id is None:
                 self._account_id = self._ask_account()
             return self._account_id
+
+    @property
+    def identity(self) -> LogicalAws:
+        """Which AWS this is, independent of its address; the first access asks a server on loopback.
+
+        Raises:
+            Unreachable: nothing answers at the endpoint.
+        """
+        with self._lock:
+            if self._identity is None:
+                self._identity = identify(self.endpoint)
+            return self._identity
+
+    def require_same(self, where: str) -> None:
+        """Return if this is still the AWS that it was when it was first asked; real AWS always is.
+
+        Raises:
+            Unreachable: the embedded AWS has ended, and another one may have its address.
+        """
+        if identify(self.endpoint) != self.identity:
+            why = "what it had was in its memory, and is lost"
+            raise Unreachable(where, f"the embedded AWS at {self.endpoint} was started again", why, AGAIN)
 
     @property
     def bucket(self) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from tasks.run.errors import LedgerRefused, OwnershipRefused, RunBusy
-from tasks.run.ledger import Ledger, read_ledger, run_lock
+from tasks.run.errors import OwnershipRefused, RunBusy
+from tasks.run.ledger import Ledger, read_ledger
+from tasks.run.run_lock import run_lock
 
 ACCOUNT = "111122223333"
 HERE = "http://127.0.0.1:4577"
@@ -92,35 +93,6 @@ def test_adopting_what_a_crash_left_makes_it_created_and_adopting_again_writes_n
     assert (states(tmp_path), ledger.path.stat().st_size) == ([("role", "created", "arn")], size)
 
 
-def test_a_torn_last_line_is_ignored_and_cut_off_by_the_next_row(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
-    ledger.record("role", "r", "intended")
-    with ledger.path.open("ab") as file:
-        file.write(b'{"kind": "endp')
-    assert states(tmp_path) == [("role", "intended", None)]
-    ledger.mark_removed("role", "r")
-    assert states(tmp_path) == [("role", "removed", None)]
-
-
-def test_damage_in_the_middle_is_refused_with_its_line(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
-    with ledger.path.open("ab") as file:
-        file.write(b"garbage\n")
-    with pytest.raises(LedgerRefused, match=r"ledger.jsonl:2 cannot be read"):
-        open_ledger(tmp_path)
-
-
-def test_the_ledger_of_another_account_or_endpoint_is_refused_while_it_has_live_rows(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
-    ledger.record("role", "r", "created")
-    with pytest.raises(LedgerRefused, match=f"belongs to account {ACCOUNT}"):
-        open_ledger(tmp_path, account="999999999999")
-    with pytest.raises(LedgerRefused, match=r"this command works on account .* at aws"):
-        open_ledger(tmp_path, endpoint="aws")
-    ledger.mark_removed("role", "r")
-    assert open_ledger(tmp_path, endpoint="aws").rows() == []
-
-
 def test_the_file_and_its_folder_are_the_owners_only(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path / "run")
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (ledger.path, ledger.path.parent)]
@@ -144,7 +116,7 @@ def test_a_kill_around_the_call_leaves_the_intended_row(tmp_path: Path, moment: 
 
 
 LOCK = """
-import sys; from pathlib import Path; from tasks.run.ledger import run_lock
+import sys; from pathlib import Path; from tasks.run.run_lock import run_lock
 with run_lock(Path(sys.argv[1])): pass
 """
 
