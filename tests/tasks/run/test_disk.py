@@ -92,6 +92,30 @@ print((disk / "runs" / "record.json").read_bytes())
     assert then.startswith("  next: mount it writable, then") and kept == "b'new'"
 
 
+def test_a_row_that_does_not_fit_on_the_disk_stops_the_call_that_it_announces(tmp_path: Path) -> None:
+    said = on_small_disk(
+        tmp_path,
+        """
+from tasks.run.ledger import Ledger
+ledger = Ledger(disk / "runs" / "r", account_id="123456789012", endpoint="aws")
+ledger.record("role", "kept", "created")
+(disk / "rest").write_bytes(bytes(4096 * (os.statvfs(disk).f_bavail - 1)))
+def fill():
+    for number in range(2000):
+        with ledger.create("role", f"role-{number}-{'x' * 200}", None):
+            pass
+met(fill)
+whole = ledger.path.read_bytes().endswith(b"}\\n")
+(disk / "rest").unlink()
+ledger.record("role", "later", "created")
+print(whole, {row.name for row in ledger.rows()} >= {"kept", "later"})
+""",
+    )
+    what, why, _, rest = said.splitlines()
+    assert what == "ledger: DISK/runs/r/ledger.jsonl cannot be written" and "No space left on device" in why
+    assert rest == "True True"
+
+
 def test_a_download_onto_a_full_disk_is_said_and_repeated_with_room(site: Site, tmp_path: Path) -> None:
     said = on_small_disk(
         tmp_path,
