@@ -21,6 +21,7 @@ from kennel.signals import FLOW_THREAD, exit_code, install, interrupt
 from kennel.terminal.console import accept_any_text, begin, end, print_error
 from kennel.terminal.stages import run_stages
 from tasks.run.escaping import terminal_text
+from tasks.run.private_files import private_files
 
 WRONG_USAGE = 2
 PIPE_CLOSED = 141
@@ -235,7 +236,8 @@ def main() -> None:
     install(interrupt)
     never_proxy_loopback(os.environ)
     accept_any_text()
-    code = call(sys.argv[1:])
+    with private_files():
+        code = call(sys.argv[1:])
     if code > SIGNALLED or any(thread.name == FLOW_THREAD for thread in threading.enumerate()):
         with contextlib.suppress(OSError):
             sys.stdout.flush()

@@ -267,6 +267,7 @@ def _only_one(home: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyRunning(already_running(home, read_record(home))) from None
+        home.chmod(0o700)  # one of an older release may be open to others
         yield
 
 

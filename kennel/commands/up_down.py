@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from kennel.servers import bytecode, environment, isolation, prefect, processes, work_pool
 from kennel.servers.localaws import UNCHANGED, Options
 from kennel.terminal.console import end, print_json, print_plain, say
+from tasks.run.private_files import shared_files
 
 
 def up(options: Options = UNCHANGED) -> int:
@@ -54,9 +55,10 @@ def prepare() -> int:
         WaitTimedOut: Prefect's migrations did not end in time.
     """
     begun = time.perf_counter()
-    bytecode.compile_packages()
-    say(f"bytecode of the packages: compiled, {time.perf_counter() - begun:.0f} s")
-    say(f"Prefect's database: {prefect.prepare()}")
+    with shared_files():  # the environment may be other users' too
+        bytecode.compile_packages()
+        say(f"bytecode of the packages: compiled, {time.perf_counter() - begun:.0f} s")
+        say(f"Prefect's database: {prefect.prepare()}")
     return 0
 
 

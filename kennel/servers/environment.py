@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from kennel.servers import isolation, localaws, prefect, processes
+from kennel.servers.private_home import make_private
 from kennel.terminal import console
 from kennel.terminal.stages import SERVERS
 from tasks.run import machine
@@ -95,6 +96,8 @@ def start_servers(meanwhile: Callable[[], None], options: localaws.Options = loc
     embedded = wants_embedded_aws()
     is_local = embedded or _named_target(options).runs_on_this_machine
     say_home(home)
+    if make_private(home, runs):
+        console.say(f"{home} and {runs} could be read by other users of this machine; now only you can")
     named = _other_prefect(home)
     if is_local:
         isolation.isolate_aws(os.environ)

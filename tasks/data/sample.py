@@ -47,7 +47,6 @@ def make_sample(home: Path) -> Path:
         partial = Path(tempfile.mkdtemp(prefix=f".{VERSION}-", dir=folder.parent))
         try:
             _write(partial)
-            partial.chmod(0o755)
             partial.rename(folder)
         except OSError:
             shutil.rmtree(partial)

@@ -282,6 +282,8 @@ def _kind_and_advice(error: ClientError, code: str) -> tuple[type[AwsFailed], st
         return AlreadyExists, "run the same command again, which adopts what exists"
     if code in THROTTLED:
         return LimitReached, f"wait a minute, {again}"
+    if code == "InsufficientStorage":  # AWS has no such code: it is localaws, whose disk is full
+        return LimitReached, f"free disk space, {again}"
     if code in NO_CAPACITY:
         return LimitReached, "run the same command again later, or with another instance type"
     if code in QUOTA:

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.run.disk import disk_boundary
+
 FILE_NAME = "ledger.jsonl"
 HEAD_NAME = "ledger.head"
 FORMAT = 2
@@ -81,10 +83,10 @@ def append(path: Path, content: dict[str, Any]) -> None:
     """Seal a line, append it and fsync it; what is left of an incomplete last line is removed first.
 
     Raises:
-        OSError: the line could not be written; the file is as it was.
+        DiskFailed: the line could not be written; the file is as it was, and the call that it announces is not made.
     """
     body = json.dumps(content)[:-1].encode()
-    with _locked(path) as descriptor:
+    with disk_boundary("ledger", path), _locked(path) as descriptor:
         before = _completed(descriptor)
         digest = _digest(_last_digest(before), body)
         _write_line(descriptor, before, body + b', "digest": "' + digest.encode() + b'"}\n')

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import RunBusy
+from tasks.run.private_files import private_files
 
 
 @dataclass
@@ -28,16 +30,20 @@ _HELD = _HeldLocks()
 def run_lock(run_dir: Path) -> Iterator[None]:
     """Lock a run for this process inside the block; the process that holds the lock may enter it again.
 
+    What the process creates meanwhile is private, also when a worker or a notebook runs the flow.
+
     Raises:
         RunBusy: another process holds the lock; the message names its pid.
+        DiskFailed: the lock cannot be written.
     """
-    run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = (run_dir / "lock").resolve()
-    with _HELD.guard:
+    with _HELD.guard, disk_boundary("lock", path):
+        run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor, depth = _HELD.descriptors.get(path) or (_lock_file(path, run_dir.name), 0)
         _HELD.descriptors[path] = (descriptor, depth + 1)
     try:
-        yield
+        with private_files():
+            yield
     finally:
         with _HELD.guard:
             descriptor, depth = _HELD.descriptors.pop(path)

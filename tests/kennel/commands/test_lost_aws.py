@@ -139,7 +139,11 @@ def down_after_another_kill(commands: Commands) -> None:
 
 
 def client(commands: Commands, service: str) -> Any:
-    url, keys = f"http://127.0.0.1:{commands.server()['port']}", ("localaws", "localaws")
+    server = commands.server()
     return boto3.client(
-        service, region_name="us-east-1", endpoint_url=url, aws_access_key_id=keys[0], aws_secret_access_key=keys[1]
+        service,
+        region_name="us-east-1",
+        endpoint_url=f"http://127.0.0.1:{server['port']}",
+        aws_access_key_id=server["access_key_id"],
+        aws_secret_access_key=server["secret_access_key"],
     )
