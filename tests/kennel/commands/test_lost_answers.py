@@ -14,7 +14,7 @@ from tests.kennel.shell import Terminal
 from tests.keys import for_environment
 from tests.lost_answers import Loss, LostAnswers
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "1", "--views", "1", "--no-loadtest")
 MADE_BY_A_RUN = {
