@@ -18,6 +18,7 @@ from tasks.run.options import DeployOptions
 from tasks.run.records import EndpointRef, FunctionRef
 from tasks.serving import deployment
 from tasks.serving.smoke import SmokeResult
+from tasks.teardown.rebuild import working_on
 
 STAGE = "deploy"
 
@@ -49,7 +50,7 @@ async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions()) -> Depl
         AwsFailed: AWS refused.
     """
     run = Run.load(run_id)
-    with run.lock():
+    with working_on(run):
         endpoint = await deploy_endpoint(run, deploy)
         run.keep(endpoint)
         function = await deploy_function(run, endpoint, deploy)

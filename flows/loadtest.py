@@ -6,6 +6,8 @@ prefect deployment run 'loadtest/loadtest' -p run_id=dogs-1a2b3c4d -p load='{"mo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prefect import flow
@@ -19,10 +21,11 @@ from tasks.load.report import STAGE, LoadTestIdentity, report_markdown
 from tasks.report.markdown import write_report
 from tasks.report.summary import StageTimes, summarise
 from tasks.run.artifacts import publish_markdown
-from tasks.run.errors import SettingsRefused
+from tasks.run.errors import KennelError, SettingsRefused, Unreachable
 from tasks.run.handle import Run, RunFolder
 from tasks.run.naming import RunId
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
+from tasks.teardown.rebuild import working_on
 from tasks.verdicts.check import ScalingVerdicts
 from tasks.verdicts.report import raise_unless_passed, scaling_markdown
 
@@ -48,24 +51,48 @@ async def loadtest(run_id: RunId, load: LoadOptions = LoadOptions()) -> LoadRepo
         StageFailed: the target does not answer, no request succeeded, or a verdict failed.
         Inconclusive: the generator was the bottleneck, or no verdict failed and some could not be reached.
         WaitTimedOut: the generator, an instance or an environment was not ready in time.
-        AwsFailed: AWS refused.
+        AwsFailed: AWS refused, or the embedded AWS ended during the test.
     """
     run = Run.load(run_id)
     generator = GeneratorOptions(processes=load.processes, seed=load.seed, time_scale=run.settings.time_scale)
     test = checked_test(run.settings.target(), load, generator) if load.mode == "checked" else None
-    with run.lock():
+    with working_on(run):
         target = _target(run, load.through, load.mode)
         images = await choose_images(run)
         if test is not None:
             run.forget(ScalingVerdicts, LoadTestIdentity)
         try:
-            if test is None:
-                return await send_requests(run, target, images, load, generator)
-            result = await check(run, test, images)
-            raise_unless_passed(result, run_id)
+            with _with_one_aws(run):
+                if test is None:
+                    return await send_requests(run, target, images, load, generator)
+                result = await check(run, test, images)
+                raise_unless_passed(result, run_id)
         finally:
             await _publish(run, load.mode)
         return next(iter(result.reports.values()))
+
+
+@contextmanager
+def _with_one_aws(run: Run) -> Iterator[None]:
+    """Forget the result of a test during which the embedded AWS ended: requests that it did not answer prove nothing.
+
+    Raises:
+        Unreachable: it ended.
+    """
+    try:
+        yield
+    except KennelError as error:
+        _require_one_aws(run, error)
+        raise
+    _require_one_aws(run, None)
+
+
+def _require_one_aws(run: Run, first: KennelError | None) -> None:
+    try:
+        run.aws.require_same(STAGE)
+    except Unreachable as error:
+        run.forget(LoadReport, LoadTestIdentity, ScalingVerdicts)
+        raise error from first
 
 
 async def _publish(run: RunFolder, mode: Mode) -> None:

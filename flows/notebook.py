@@ -21,6 +21,7 @@ from tasks.run.handle import Run
 from tasks.run.naming import RunId
 from tasks.run.options import InstanceType
 from tasks.run.settings import Settings
+from tasks.teardown.rebuild import working_on
 
 STAGE = "notebook"
 Action = Literal["create", "list", "start", "stop"]
@@ -58,7 +59,7 @@ async def notebook(
     if run_id is None:
         raise SettingsRefused(STAGE, f"action={action}", "this action needs a run", "name a run_id")
     run = Run(aws, run_id)
-    with run.lock():
+    with working_on(run):
         if action == "create":
             state = await create(run, instance_type, idle_minutes)
         else:

@@ -27,6 +27,7 @@ from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
 from tasks.run.source_name import keep_in_memory
 from tasks.run.waiting import say
+from tasks.teardown.rebuild import working_on
 
 STAGE = "stage_data"
 
@@ -91,7 +92,7 @@ async def stage_data(source: str = "sample", run_id: RunId | None = None) -> Dat
         RunBusy: another process works on the run.
     """
     run = Run.load(run_id or naming.run_id_for(source))
-    with run.lock():
+    with working_on(run):
         located = await locate(keep_in_memory(source), run.settings)
         cache = await asyncio.to_thread(JudgementCache, located, run.settings)
         dataset = await find_unchanged(located, cache, run.aws)

@@ -29,7 +29,6 @@ def plan_removals(aws: Aws, run_id: str | None) -> Plan:
 
     Raises:
         AwsFailed: a lookup failed.
-        LedgerRefused: a ledger is damaged.
     """
     plan, warnings = plan_teardown(aws, run_id)
     for line in (*warnings, plan_text(plan)):
@@ -68,7 +67,6 @@ async def teardown(run_id: RunId | None = None, yes: bool = False) -> TeardownRe
         RunBusy: another process works on one of the runs; nothing was removed.
         TeardownIncomplete: a resource still exists; the message names it.
         AwsFailed: a lookup failed.
-        LedgerRefused: a ledger is damaged.
     """
     aws = Aws(Settings.load())
     plan = await plan_removals(aws, run_id)

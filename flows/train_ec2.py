@@ -23,6 +23,7 @@ from tasks.run.handle import Run
 from tasks.run.naming import RunId
 from tasks.run.options import Ec2TrainingOptions
 from tasks.run.records import InstanceModel
+from tasks.teardown.rebuild import working_on
 
 STAGE = "train_ec2"
 
@@ -64,7 +65,7 @@ async def train_ec2(run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOpt
     run = Run.load(run_id)
     choice = choose_instances(finetune=training.finetune, requested=training.instance_type)
     options = InstanceOptions(choice, training.spot, training.keep_on_failure_minutes)
-    with run.lock():
+    with working_on(run):
         await stage_weights(run, training)
         job = await plan_job(run, training)
         model = await train(run, job, options)

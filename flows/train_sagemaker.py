@@ -16,6 +16,7 @@ from tasks.run.naming import RunId
 from tasks.run.options import TrainingOptions
 from tasks.run.records import TrainedModel
 from tasks.sagemaker import training as sagemaker
+from tasks.teardown.rebuild import working_on
 
 STAGE = "train_sagemaker"
 
@@ -42,7 +43,7 @@ async def train_sagemaker(run_id: RunId, training: TrainingOptions = TrainingOpt
     """
     require_backbone(training.backbone)
     run = Run.load(run_id)
-    with run.lock():
+    with working_on(run):
         await stage_weights(run, training)
         plan = await plan_training(run, training)
         model = await run_training(run, plan)

@@ -21,6 +21,7 @@ from kennel.signals import FLOW_THREAD, exit_code, install, interrupt
 from kennel.terminal.console import accept_any_text, begin, end, print_error
 from kennel.terminal.stages import run_stages
 from tasks.run.escaping import terminal_text
+from tasks.run.private_files import private_files
 
 WRONG_USAGE = 2
 PIPE_CLOSED = 141
@@ -235,7 +236,8 @@ def main() -> None:
     install(interrupt)
     never_proxy_loopback(os.environ)
     accept_any_text()
-    code = call(sys.argv[1:])
+    with private_files():
+        code = call(sys.argv[1:])
     if code > SIGNALLED or any(thread.name == FLOW_THREAD for thread in threading.enumerate()):
         with contextlib.suppress(OSError):
             sys.stdout.flush()
@@ -271,7 +273,8 @@ def call(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001  a person gets a message, and the traceback in a file
         # The module imports botocore, which would delay the first line that a person sees.
         from kennel.commands.unexpected import as_kennel_error
+        from kennel.servers.environment import explained
 
-        return print_error(as_kennel_error(error), as_json="--json" in arguments)
+        return print_error(explained(as_kennel_error(error)), as_json="--json" in arguments)
     finally:
         end(is_finished=sys.exc_info()[0] is None)

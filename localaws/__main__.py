@@ -23,6 +23,7 @@ from localaws.settings import DEFAULT_PORT, SSH_SERVERS, Settings
 def main(arguments: list[str]) -> int:
     """Run one command; return the exit status: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong usage."""
     options = _parser().parse_args(_with_command(arguments))
+    os.umask(0o077)  # S3 contents, logs and keys are this user's alone
     shell.isolate(os.environ)
     try:
         options.run(options)

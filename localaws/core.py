@@ -1,5 +1,6 @@
 """The parts that every executing service shares: settings, clock, processes, logs, metrics, objects and keys."""
 
+import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -18,10 +19,14 @@ from localaws.settings import Settings
 
 
 class Core:
-    """The parts that executing services share. Making one starts no process."""
+    """The parts that executing services share. Making one starts no process.
+
+    `generation` names the state, which is in memory: a server that is started again, or reset, has another one.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.generation = secrets.token_hex(8)
         self.clock = Clock(settings.time_scale)
         self.periodic = PeriodicWork(self.clock)
         self.hosting_capacity = CapacityTable(settings.capacity)

@@ -83,7 +83,7 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     moto = MotoMount(WSGIMiddleware(wsgi, workers=WSGI_THREADS))
 
     async def health(_: Request) -> Response:
-        return JSONResponse({"status": "ok", "home": core.settings.owner})
+        return JSONResponse({"status": "ok", "home": core.settings.owner, "generation": core.generation})
 
     async def clock(_: Request) -> Response:
         return JSONResponse({"scale": core.clock.scale, "origin": core.clock.origin, "now": core.clock.now()})

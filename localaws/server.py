@@ -58,8 +58,9 @@ class ServerRecord:
     """What `home/server.json` says of a server.
 
     `created`, `started`: Unix times of the process and of its state, where the emulated clock starts too; `ssh_port`:
-    where all EC2 instances are reached; `capacity`: the rules that it was started with. The last three are secret:
-    the root user's key and the bearer token of localaws's own paths.
+    where all EC2 instances are reached; `capacity`: the rules that it was started with; `generation`: the name of its
+    state, as `/_localaws/health` tells it. The last three are secret: the root user's key and the bearer token of
+    localaws's own paths.
     """
 
     pid: int
@@ -73,6 +74,7 @@ class ServerRecord:
     ssh_port: int
     capacity: list[str] = field(default_factory=list)
     instance_startup_seconds: float = 0.0
+    generation: str = ""
     access_key_id: str = ""
     secret_access_key: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
@@ -230,6 +232,7 @@ def _announce(core: Core, root_key: RootKey, announce: Announce) -> None:
         ssh_port=settings.ssh_port,
         capacity=[format_rule(*rule) for rule in settings.capacity.items()],
         instance_startup_seconds=settings.instance_startup_seconds,
+        generation=core.generation,
         access_key_id=root_key.access_key_id,
         secret_access_key=root_key.secret_access_key,
         token=root_key.token,
@@ -264,6 +267,7 @@ def _only_one(home: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyRunning(already_running(home, read_record(home))) from None
+        home.chmod(0o700)  # one of an older release may be open to others
         yield
 
 

@@ -13,7 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-READING = ("Describe", "Get", "List", "Head", "Filter", "Lookup", "Simulate")
+from tests.aws_requests import READING, Request
+
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
 
@@ -21,8 +22,9 @@ HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 class Fault:
     """What happens to the next `times` calls of an operation whose body holds `holding`.
 
-    `instead` is (status, body) to answer, in place of the call or, with `is_carried_out`, after it; `change` is what to
-    make of localaws's own answer. With neither the call is carried out and its answer lost: the connection closes.
+    `instead` is (status, body) to answer, with `headers`, in place of the call or, with `is_carried_out`, after it;
+    `change` is what to make of localaws's own answer. With neither the call is carried out and its answer lost: the
+    connection closes.
     """
 
     operation: str
@@ -31,6 +33,7 @@ class Fault:
     is_carried_out: bool = False
     change: Callable[[bytes], bytes] | None = None
     times: int = 1
+    headers: tuple[tuple[str, str], ...] = ()
 
     def is_for(self, operation: str, body: bytes) -> bool:
         """Tell whether the call is one of them."""
@@ -51,10 +54,10 @@ class Calls:
     seen: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
-    def fault_for(self, operation: str, body: bytes) -> Fault | None:
+    def fault_for(self, operation: str, request: Request) -> Fault | None:
         """Return the first fault that is for this call, one time less of it left."""
         for fault in self.faults:
-            if fault.is_for(operation, body):
+            if fault.is_for(operation, request.body):
                 fault.times -= 1
                 return fault
         return None
@@ -72,9 +75,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def counting_proxy(target: str) -> Iterator[Calls]:
-    """Serve on a free loopback port and pass everything on to `target`."""
-    calls = Calls()
+def counting_proxy(target: str, calls: Calls | None = None) -> Iterator[Calls]:
+    """Serve on a free loopback port, pass everything on to `target`, and keep what was asked in `calls`."""
+    calls = Calls() if calls is None else calls
     server = _Server(("127.0.0.1", 0), _handler(calls, urlsplit(target).netloc))
     server.daemon_threads = True
     calls.url = f"http://127.0.0.1:{server.server_address[1]}"
@@ -100,9 +103,9 @@ def _handler(calls: Calls, target: str) -> type[BaseHTTPRequestHandler]:
             body = self._body()
             operation = _operation(self.command, self.path, self.headers.get("X-Amz-Target"), body)
             calls.seen.append(operation)
-            fault = calls.fault_for(operation, body)
+            fault = calls.fault_for(operation, Request(self.command, self.path, dict(self.headers.items()), body))
             if fault and fault.instead and not fault.is_carried_out:
-                self._send(fault.instead[0], "", [], fault.instead[1], str(len(fault.instead[1])))
+                self._send(fault.instead[0], "", list(fault.headers), fault.instead[1], str(len(fault.instead[1])))
                 return
             answer, content = self._upstream(body)
             if fault and fault.instead:

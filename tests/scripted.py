@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
+from tasks.run.logical_aws import LogicalAws
 from tasks.run.settings import Settings
 
 
@@ -19,6 +20,7 @@ class Scripted:
     region = "us-east-1"
     account_id = "123456789012"
     endpoint = "aws"
+    identity = LogicalAws("aws")
 
     def __init__(self, **services: Mapping[str, Callable[..., Any]]) -> None:
         self._services = services
@@ -26,6 +28,9 @@ class Scripted:
 
     def client(self, service: str) -> Any:
         return _Client(self._services.get(service, {}), self.calls)
+
+    def cli(self, command: str) -> str:
+        return f"aws {command}"
 
     @property
     def aws(self) -> Aws:

@@ -71,7 +71,10 @@ def read_saved(path: Path) -> Saved | None:
     if hashlib.sha256(content).digest() != digest:
         raise DamagedCheckpoint("its sha256 is not the one at its end")
     header = content[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")]
-    return Saved(load(content), json.loads(json.loads(header)["__metadata__"]["facts"]))
+    try:
+        return Saved(load(content), json.loads(json.loads(header)["__metadata__"]["facts"]))
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise DamagedCheckpoint(f"it is no safetensors file: {error}") from error
 
 
 def _read_or_say(path: Path, instead: str, say: Callable[[str], None]) -> Saved | None:

@@ -18,7 +18,7 @@ from tasks.data.archive import list_source
 from tasks.data.layout import read_layout
 from tasks.run.errors import DataRefused, SourceRefused
 from tasks.run.settings import Settings
-from tasks.run.source_name import is_url, source_name
+from tasks.run.source_name import MALFORMED, is_url, source_name
 
 FORMS = "give a URL, a .zip, a folder or 'sample' as --data"
 
@@ -67,7 +67,8 @@ def _judge_url(data: str) -> None:
     if not rest.partition("/")[0].partition(":")[0]:
         raise SourceRefused("source", source_name(data), "the URL has no host", FORMS)
     try:
-        _ = urlsplit(data).port  # reads the host too
+        is_usable = rest != MALFORMED and (urlsplit(data).port or True)  # `port` reads the host too
     except ValueError:  # its message may repeat a password
-        why = "it is not a URL with a host and a valid port"
-        raise SourceRefused("source", source_name(data), why, FORMS) from None
+        is_usable = False
+    if not is_usable:
+        raise SourceRefused("source", source_name(data), "it is not a URL with a host and a valid port", FORMS)

@@ -189,7 +189,9 @@ def show_page(run_id: str, load: SendingOptions, *, port: int) -> int:
 
     if environment.connect_to_running() is None:
         why = "Locust's page needs a running deployment"
-        raise SettingsRefused("kennel loadtest --ui", "the embedded AWS does not run", why, "kennel run")
+        raise SettingsRefused(
+            "kennel loadtest --ui", "the embedded AWS does not run", why, f"kennel run --run-id {run_id}"
+        )
 
     from tasks.load.photos import fetch_test_images
     from tasks.load.web_interface import start_locust_interface

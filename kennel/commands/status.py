@@ -8,8 +8,9 @@ from typing import Any
 
 from kennel.servers import environment, localaws, prefect, processes
 from kennel.terminal.console import print_json, print_log_line, print_table, say
-from tasks.run.errors import SettingsRefused
-from tasks.run.ledger import read_ledger
+from tasks.run.errors import LedgerRefused, SettingsRefused
+from tasks.run.ledger import LedgerHeader, LedgerRow, damaged, inspect_ledger
+from tasks.run.logical_aws import LogicalAws, is_lost
 
 STAGES = ("stage_data", "train_sagemaker", "train_ec2", "deploy", "loadtest", "pipeline")
 _RECORDS_OF = {"deploy": ("function",), "loadtest": ("loadtest", "scaling")}
@@ -19,23 +20,25 @@ FOLLOW_SECONDS = 1.0
 def status(run_id: str | None, *, as_json: bool) -> int:
     """Print the local servers, and the stages and existing resources of each run or of the one named.
 
+    A damaged ledger is said, and the other runs are shown. The exit code is that of the damage for a run that is named.
+
     Raises:
         SettingsRefused: there is no such run.
-        LedgerRefused: a ledger cannot be read.
     """
     home, runs = environment.home_and_runs()
     environment.say_home(home)
-    services = _services(home)
-    chosen = [describe_run(run_dir_of(runs, run_id))] if run_id else [describe_run(path) for path in all_runs(runs)]
+    services, aws = _services(home), environment.present_aws(home)
+    chosen = [describe_run(path, aws) for path in ([run_dir_of(runs, run_id)] if run_id else all_runs(runs))]
+    code = LedgerRefused.exit_code if run_id and any(run["fault"] for run in chosen) else 0
     if as_json:
         print_json({"services": services, "runs": chosen})
-        return 0
+        return code
     print_table("services", {name: url or "not running" for name, url in services.items()})
     for run in chosen:
         print_table(f"run {run['run_id']}", _rows(run))
     if not chosen:
         say(f"there are no runs under {runs}")
-    return 0
+    return code
 
 
 def logs(run_id: str | None, source: str, *, follow: bool) -> int:
@@ -50,7 +53,7 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
     if source == "ec2":
         return _print_files(run_dir, follow=follow)
     if environment.connect_to_running() is None:
-        raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", "kennel up")
+        raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", f"less {run_dir}/kennel.log")
     from tasks.account.logs import LogFollower
     from tasks.account.roles import TRAINING_LOG_GROUP
     from tasks.run.aws import Aws
@@ -114,22 +117,36 @@ def run_dir_of(runs: Path, run_id: str) -> Path:
     return run_dir
 
 
-def describe_run(run_dir: Path) -> dict[str, Any]:
+def describe_run(run_dir: Path, present: LogicalAws | None) -> dict[str, Any]:
     """Return a run's finished stages, the resources that exist according to its ledger, and its report.
 
-    Raises:
-        LedgerRefused: the ledger cannot be read.
+    `present` is the embedded AWS that runs for this home. "lost" are the resources of one that has ended, and "fault"
+    is the damage of the ledger, or None; its undamaged rows are shown.
     """
-    header, rows = read_ledger(run_dir)
+    header, rows, fault = _read(run_dir)
+    is_past = header is not None and bool(rows) and is_lost(header.aws, present)
+    listed = [{"kind": row.kind, "name": row.name, "state": row.state} for row in rows]
     report = run_dir / "report.md"
     return {
         "run_id": run_dir.name,
         "endpoint": header.endpoint if header else None,
         "account_id": header.account_id if header else None,
         "stages": [stage for stage in STAGES if _is_done(run_dir, stage)],
-        "live": [{"kind": row.kind, "name": row.name, "state": row.state} for row in rows if row.state != "removed"],
+        "live": [] if is_past else listed,
+        "lost": listed if is_past else [],
+        "fault": fault,
         "report": str(report) if report.exists() else None,
     }
+
+
+def _read(run_dir: Path) -> tuple[LedgerHeader | None, tuple[LedgerRow, ...], str | None]:
+    """Return the header, the live rows and the fault of a run's ledger."""
+    try:
+        contents = inspect_ledger(run_dir)
+    except LedgerRefused as error:
+        return None, (), f"{error.what}: {error.why}"
+    found = damaged(run_dir, contents.faults[0]) if contents.faults else None
+    return contents.header, contents.live, f"{found.what}: {found.why}" if found else None
 
 
 def _is_done(run_dir: Path, stage: str) -> bool:
@@ -143,10 +160,12 @@ def _services(home: Path) -> dict[str, str | None]:
 
 def _rows(run: dict[str, Any]) -> dict[str, str]:
     live = ", ".join(f"{row['kind']} {row['name']}" for row in run["live"])
+    lost = f"none: all {len(run['lost'])} were lost with the embedded AWS, which has ended" if run["lost"] else "none"
     return {
-        "AWS": f"{run['endpoint']}, account {run['account_id']}",
+        "AWS": f"{run['endpoint']}, account {run['account_id']}" if run["endpoint"] else "unknown",
         "stages done": ", ".join(run["stages"]) or "none",
-        "resources": live or "none",
+        "resources": live or lost,
+        **({"ledger": run["fault"]} if run["fault"] else {}),
         "report": run["report"] or "none yet",
     }
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from kennel.servers import bytecode, environment, isolation, prefect, processes, work_pool
 from kennel.servers.localaws import UNCHANGED, Options
 from kennel.terminal.console import end, print_json, print_plain, say
+from tasks.run.private_files import shared_files
 
 
 def up(options: Options = UNCHANGED) -> int:
@@ -54,9 +55,10 @@ def prepare() -> int:
         WaitTimedOut: Prefect's migrations did not end in time.
     """
     begun = time.perf_counter()
-    bytecode.compile_packages()
-    say(f"bytecode of the packages: compiled, {time.perf_counter() - begun:.0f} s")
-    say(f"Prefect's database: {prefect.prepare()}")
+    with shared_files():  # the environment may be other users' too
+        bytecode.compile_packages()
+        say(f"bytecode of the packages: compiled, {time.perf_counter() - begun:.0f} s")
+        say(f"Prefect's database: {prefect.prepare()}")
     return 0
 
 
@@ -120,21 +122,41 @@ def _answers(where: environment.Environment) -> bool:
 def _forget_local(runs: Path, run_id: str | None) -> list[str]:
     """Close the ledger rows of an embedded AWS that has ended, because its resources were in its memory."""
     from kennel.commands.status import all_runs
-    from tasks.run.ledger import Ledger, read_ledger
+    from tasks.run.errors import KennelError
 
     forgotten = []
     for run_dir in all_runs(runs):
-        header, rows = read_ledger(run_dir)
-        live = [row for row in rows if row.state != "removed"]
-        if header is None or run_id not in {None, run_dir.name}:
+        if run_id not in {None, run_dir.name}:
             continue
-        if not environment.is_local_endpoint(header.endpoint):
-            if live:
-                say(f"run {run_dir.name}: {len(live)} resources on AWS, account {header.account_id}, are not removed")
-                say(f"  remove them: AWS_REGION={header.region} KENNEL_ACCOUNT_ID={header.account_id} kennel down")
-            continue
-        ledger = Ledger(run_dir, account_id=header.account_id, endpoint=header.endpoint, region=header.region)
-        for row in live:
-            ledger.mark_removed(row.kind, row.name)
-            forgotten.append(f"{row.kind} {row.name}")
+        try:
+            forgotten += _forget_lost(run_dir)
+        except KennelError as error:
+            say(f"run {run_dir.name}: its ledger is not changed: {error.what}: {error.why}")
     return forgotten
+
+
+def _forget_lost(run_dir: Path) -> list[str]:
+    """Close the live rows of one run if they are of an embedded AWS that has ended; a damaged ledger is renewed first.
+
+    Raises:
+        LedgerRefused: the ledger cannot be read.
+    """
+    from tasks.run.ledger import close_lost, inspect_ledger, renew_ledger
+    from tasks.run.logical_aws import is_lost
+
+    contents = inspect_ledger(run_dir)
+    header, live = contents.header, contents.live
+    if contents.faults:
+        fault, aside = contents.faults[0], renew_ledger(run_dir)
+        say(f"run {run_dir.name}: line {fault.line} of its ledger was damaged: {fault.why}; it is kept as {aside}")
+    if header is None or not live:
+        return []
+    if is_lost(header.aws):
+        close_lost(run_dir)
+        return [f"{row.kind} {row.name}" for row in live]
+    if header.aws.is_local:
+        say(f"run {run_dir.name}: {len(live)} resources are not removed: {header.aws.text} still runs")
+    else:
+        say(f"run {run_dir.name}: {len(live)} resources on AWS, account {header.account_id}, are not removed")
+        say(f"  remove them: AWS_REGION={header.region} KENNEL_ACCOUNT_ID={header.account_id} kennel down")
+    return []

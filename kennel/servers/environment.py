@@ -14,11 +14,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from kennel.servers import isolation, localaws, prefect, processes
+from kennel.servers.private_home import make_private
 from kennel.terminal import console
 from kennel.terminal.stages import SERVERS
 from tasks.run import machine
-from tasks.run.errors import SettingsRefused
-from tasks.run.settings import DEFAULT_HOME, EMBEDDED_AWS, Settings, Target, is_loopback
+from tasks.run.errors import KennelError, SettingsRefused
+from tasks.run.logical_aws import LogicalAws
+from tasks.run.settings import DEFAULT_HOME, EMBEDDED_AWS, Settings, Target
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ class Environment:
         return machine.measured_on(settings) + (f" at {settings.endpoint_url}" if settings.endpoint_url else "")
 
 
+class _Used:
+    """What this process uses, for the message of an error."""
+
+    embedded: localaws.EmbeddedAws | None = None
+
+
 def home_and_runs() -> tuple[Path, Path]:
     """Return kennel's home and the folder of runs, as the settings name them.
 
@@ -61,6 +69,8 @@ def say_home(home: Path) -> None:
 def wants_embedded_aws() -> bool:
     """Tell whether the command uses this home's embedded AWS: no account and no other endpoint is named.
 
+    A shell may have exported the address of a server that has ended; it names this home's embedded AWS too.
+
     Raises:
         SettingsRefused: a setting is out of bounds.
     """
@@ -68,7 +78,7 @@ def wants_embedded_aws() -> bool:
     if settings.endpoint_url is None:
         return settings.account_id is None
     own = localaws.find(settings.home)
-    return own is not None and own.url == settings.endpoint_url
+    return settings.endpoint_url == (localaws.last_url(settings.home) if own is None else own.url)
 
 
 def start_servers(meanwhile: Callable[[], None], options: localaws.Options = localaws.UNCHANGED) -> Environment:
@@ -86,6 +96,8 @@ def start_servers(meanwhile: Callable[[], None], options: localaws.Options = loc
     embedded = wants_embedded_aws()
     is_local = embedded or _named_target(options).runs_on_this_machine
     say_home(home)
+    if make_private(home, runs):
+        console.say(f"{home} and {runs} could be read by other users of this machine; now only you can")
     named = _other_prefect(home)
     if is_local:
         isolation.isolate_aws(os.environ)
@@ -102,7 +114,8 @@ def start_servers(meanwhile: Callable[[], None], options: localaws.Options = loc
     meanwhile()
     if embedded:
         console.say("waiting for localaws")
-        variables |= localaws.wait(home, aws_process).environment
+        _Used.embedded = localaws.wait(home, aws_process)
+        variables |= _Used.embedded.environment
     os.environ.update(variables)
     target = Settings.load().target()
     if server is not None:
@@ -165,7 +178,7 @@ def connect_to_running() -> Environment | None:
         running = localaws.find(home)
         if running is None:
             return None
-        variables = running.environment
+        _Used.embedded, variables = running, running.environment
     target = EMBEDDED_AWS if variables else Settings.load().target()
     if target.runs_on_this_machine:
         isolation.isolate_aws(os.environ)
@@ -180,9 +193,15 @@ def stop_servers(home: Path) -> list[str]:
     return ended + ([f"{len(strays)} stray processes"] if strays else [])
 
 
-def is_local_endpoint(endpoint: str) -> bool:
-    """Tell whether a ledger's endpoint is that of an embedded AWS."""
-    return is_loopback(endpoint)
+def explained(error: KennelError) -> KennelError:
+    """Return the error to show: that the embedded AWS of this command has ended, if it has, or the error itself."""
+    return (localaws.ended(_Used.embedded, error) if _Used.embedded else None) or error
+
+
+def present_aws(home: Path) -> LogicalAws | None:
+    """Return the embedded AWS that runs for this home, or None."""
+    running = localaws.find(home)
+    return None if running is None else LogicalAws(running.url, running.home, running.generation)
 
 
 def _refuse_options(options: localaws.Options) -> None:

@@ -14,15 +14,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
 from kennel.servers import processes
 from kennel.servers.ports import free_port
-from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
+from tasks.run.errors import KennelError, SettingsRefused, StageFailed, Unreachable, WaitTimedOut
+from tasks.run.record_store import write_atomically
 
 NAME = "localaws"
 PREFERRED_PORT = 4577
+LAST_URL = Path("processes") / "localaws.url"
+"""The file in kennel's home with the URL of the server that was started last; it outlives `kennel down`."""
+
 START_SECONDS = 60.0
 WRONG_USAGE = 2  # localaws's exit code when it does not understand an option
 UNCHECKED = "localaws"  # a server of 0.1.0 that still runs names no key and accepts any
@@ -65,7 +70,10 @@ UNCHANGED = Options()
 
 @dataclass(frozen=True)
 class EmbeddedAws:
-    """A running localaws server, whose clock runs `time_scale` times as fast as a real one since `clock_origin`."""
+    """A running localaws server, whose clock runs `time_scale` times as fast as a real one since `clock_origin`.
+
+    `generation` names what it has in memory; a server that was started again has another one.
+    """
 
     url: str
     region: str
@@ -75,6 +83,8 @@ class EmbeddedAws:
     clock_origin: float
     access_key_id: str
     secret_access_key: str = field(repr=False)
+    home: str = ""
+    generation: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -111,11 +121,24 @@ def find(home: Path) -> EmbeddedAws | None:
         clock_origin=record["started"],
         access_key_id=record.get("access_key_id", UNCHECKED),
         secret_access_key=record.get("secret_access_key", UNCHECKED),
+        home=str(localaws_home(home)),
+        generation=record.get("generation", ""),
     )
+
+
+def last_url(home: Path) -> str | None:
+    """Return the URL of the server that was started last for this home, whether or not it runs."""
+    try:
+        return (home / LAST_URL).read_text()
+    except FileNotFoundError:
+        return None
 
 
 def begin(home: Path, options: Options = UNCHANGED) -> processes.BackgroundProcess | None:
     """Start the server without waiting for it; return None when one runs for this home already.
+
+    It takes the port of the last one if that is free, because a shell may have exported it. If the last one was killed,
+    it also takes those of its options that are not given.
 
     Raises:
         SettingsRefused: the server that runs was started with other options.
@@ -125,10 +148,12 @@ def begin(home: Path, options: Options = UNCHANGED) -> processes.BackgroundProce
     if running is not None:
         _refuse_other_options(options, running)
         return None
-    port = free_port(PREFERRED_PORT)
+    port = free_port(*_last_port(home), PREFERRED_PORT)
     command = [sys.executable, "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
-    return processes.spawn(home, NAME, command + options.arguments, environment=os.environ, url=url)
+    chosen = _with_options_of_killed(home, options)
+    write_atomically(home / LAST_URL, url.encode())
+    return processes.spawn(home, NAME, command + chosen.arguments, environment=os.environ, url=url)
 
 
 def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws:
@@ -151,6 +176,17 @@ def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws
     return running
 
 
+def ended(server: EmbeddedAws, first: KennelError) -> Unreachable | None:
+    """Return the error of a command during which its server ended, or None if that runs; `first` is what was seen."""
+    present = find(Path(server.home).parent)
+    if present is not None and present.generation == server.generation:
+        return None
+    what = f"localaws, the embedded AWS of this home, ended while the command ran (process {server.pid})"
+    why = f"all that it had was in its memory and is lost; the first sign was: {first.what}"
+    again = "run the same command again: it starts another one and makes anew what was lost"
+    return Unreachable(first.where, what, why, again)
+
+
 def stop(home: Path) -> bool:
     """Stop the server and everything that it started; tell whether it ran."""
     running = find(home)
@@ -168,14 +204,39 @@ def _ended(started: processes.BackgroundProcess) -> SettingsRefused | StageFaile
     return StageFailed("localaws", "it ended while starting", tail, f"less {started.log}")
 
 
+def _last_port(home: Path) -> tuple[int, ...]:
+    port = urlsplit(last_url(home) or "").port
+    return () if port is None else (port,)
+
+
+def _with_options_of_killed(home: Path, options: Options) -> Options:
+    """Return the options, with those of a server that was killed in place of those that are not given.
+
+    A server that was stopped removed its record.
+    """
+    record = _written_record(home) or {}
+    startup = options.instance_startup_seconds
+    return Options(
+        record.get("time_scale") if options.time_scale is None else options.time_scale,
+        options.capacity or tuple(record.get("capacity", ())),
+        record.get("instance_startup_seconds") if startup is None else startup,
+    )
+
+
 def _record(home: Path) -> dict[str, Any] | None:
     """Return the record that the running server of this home wrote, or None when there is none."""
+    record = _written_record(home)
+    if record is None or not processes.is_running(record.get("pid", 0), record.get("created", 0.0)):
+        return None
+    return record
+
+
+def _written_record(home: Path) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads((localaws_home(home) / "server.json").read_text())
-        is_same = psutil.Process(record["pid"]).create_time() == record["created"]
-    except (FileNotFoundError, ValueError, KeyError, psutil.NoSuchProcess):
+    except (FileNotFoundError, ValueError):
         return None
-    return record if is_same else None
+    return record
 
 
 def _refuse_other_options(options: Options, running: Mapping[str, Any]) -> None:

@@ -9,13 +9,13 @@ from tasks.run.errors import StageFailed
 _reserved: dict[int, socket.socket] = {}
 
 
-def free_port(preferred: int) -> int:
-    """Return the preferred port, or any free one when another program has it or another command is about to use it.
+def free_port(*preferred: int) -> int:
+    """Return the first preferred port that no program has and no other command is about to use, or any free one.
 
     Raises:
         StageFailed: no port is free.
     """
-    for port in (preferred, 0):
+    for port in (*preferred, 0):
         if port and not _reserve(port):
             continue
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

@@ -136,7 +136,7 @@ def _require_pool(database: Path) -> None:
         pools = opened.execute("SELECT name FROM work_pool").fetchall()
     if (work_pool.NAME,) not in pools:
         why = f"it has {pools} and not {work_pool.NAME}"
-        raise StageFailed("Prefect's database", "the work pool is missing", why, "make setup")
+        raise StageFailed("Prefect's database", "the work pool is missing", why, "kennel prepare")
 
 
 def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
@@ -147,9 +147,9 @@ def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired as error:
         why = f"{' '.join(arguments)} was not done after {limit:.0f} s"
-        raise WaitTimedOut(where, "it was not created", why, "make setup") from error
+        raise WaitTimedOut(where, "it was not created", why, "kennel prepare") from error
     if done.returncode != 0:
-        raise StageFailed(where, f"{' '.join(arguments)} failed", done.stderr[-2000:], "make setup")
+        raise StageFailed(where, f"{' '.join(arguments)} failed", done.stderr[-2000:], "kennel prepare")
 
 
 def _copy_prepared_database(home: Path) -> None:

@@ -12,6 +12,8 @@ import socket
 import sys
 
 KEEP_ALIVE_SECONDS = 5
+PAGES_UMASK = 0o022
+"""Prefect copies its pages beside its own package, which other users of the environment need to read too."""
 
 
 def main(port: int) -> None:
@@ -27,7 +29,9 @@ def main(port: int) -> None:
 
     from kennel.servers.prefect_guard import Guard
 
+    private = os.umask(PAGES_UMASK)
     app = create_app(final=True)
+    os.umask(private)
     gc.freeze()
     gc.enable()
     config = uvicorn.Config(Guard(app), timeout_keep_alive=KEEP_ALIVE_SECONDS, log_level="warning")

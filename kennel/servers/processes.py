@@ -36,11 +36,16 @@ class BackgroundProcess:
     @property
     def is_alive(self) -> bool:
         """Whether that very process (not another one with its pid) runs."""
-        try:
-            process = psutil.Process(self.pid)
-            return process.create_time() == self.created and _runs(process)
-        except psutil.NoSuchProcess:
-            return False
+        return is_running(self.pid, self.created)
+
+
+def is_running(pid: int, created: float) -> bool:
+    """Tell whether the process that was started at a Unix time runs, and not a later one with its pid, or a zombie."""
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() == created and _runs(process)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def owner_of(home: Path) -> str:

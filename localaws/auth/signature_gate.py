@@ -39,12 +39,14 @@ class SignatureGate:
         token: str,
         routes: Sequence[BaseRoute] = (),
         is_held: Callable[[str], bool] = lambda _: False,
+        longest_body_bytes: int = LONGEST_BODY_BYTES,
     ) -> None:
         self._app = app
         self._verifier = verifier
         self._bearer = f"Bearer {token}".encode()
         self._open = [each for each in routes if isinstance(each, OpenRoute)]
         self._is_held = is_held
+        self._longest = longest_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith(PREFIX):
@@ -54,7 +56,7 @@ class SignatureGate:
         try:
             found = self._verifier.read(scope)
             if isinstance(found, Unverified) and found.payload is None:
-                body = await _read(receive)
+                body = await _read(receive, self._longest)
                 receive = _again(body, receive)
             scope["localaws.signed"] = self._signed(found, body)
         except AwsError as error:
@@ -67,8 +69,8 @@ class SignatureGate:
     def _signed(self, found: Unverified | Signed, body: "_Body | None") -> Signed:
         if isinstance(found, Signed):
             return found
-        if body is not None and body.size_bytes > LONGEST_BODY_BYTES:
-            text = f"Request must be smaller than {LONGEST_BODY_BYTES} bytes"
+        if body is not None and body.size_bytes > self._longest:
+            text = f"Request must be smaller than {self._longest} bytes"
             raise AwsError("RequestEntityTooLargeException", text, status=413)
         signed = found.verify(body.sha256 if body else found.payload or b"")
         if self._is_held(signed.access_key_id):
@@ -85,14 +87,14 @@ class SignatureGate:
 
 @dataclass(frozen=True)
 class _Body:
-    """A body that was read: at most the first 128 MiB of its content, the SHA-256 of that, and its whole size."""
+    """A body that was read: as much of its content as may be, the SHA-256 of that, and its whole size."""
 
     content: bytes
     sha256: bytes
     size_bytes: int
 
 
-async def _read(receive: Receive) -> _Body:
+async def _read(receive: Receive, longest_bytes: int) -> _Body:
     """Read a body to its end, so that its sender gets to read whatever the answer is.
 
     Raises:
@@ -106,7 +108,7 @@ async def _read(receive: Receive) -> _Body:
             raise ClientDisconnect
         chunk, is_more = message.get("body", b""), message.get("more_body", False)
         size_bytes += len(chunk)
-        if size_bytes <= LONGEST_BODY_BYTES:
+        if size_bytes <= longest_bytes:
             chunks.append(chunk)
             digest.update(chunk)
     content = chunks[0] if len(chunks) == 1 else b"".join(chunks)

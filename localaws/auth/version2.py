@@ -22,7 +22,8 @@ def signature(claim: Claim, secret: str, line: Line, headers: Mapping[bytes, byt
     query = query_of(line.query)
     sent = dict(headers)
     if claim.is_query:  # a presigned URL has in its query what its maker signed as headers
-        sent |= {name.lower(): unquote_to_bytes(value) for name, value in query if _was_header(name.lower())}
+        named = {name.lower(): unquote_to_bytes(value) for name, value in query if _was_header(name.lower())}
+        sent = named | sent  # a header that is sent counts, because S3 acts on it
     amazon = sorted(name for name in sent if name.startswith(b"x-amz-"))
     date = claim.expires if claim.is_query else b"" if b"x-amz-date" in sent else sent.get(b"date", b"")
     lines = [

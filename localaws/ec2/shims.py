@@ -52,4 +52,4 @@ def write(folder: Path, *, root: str, programs: str, run: str) -> None:
     cloud_init = CLOUD_INIT.replace("@CLOUD@", shlex.quote(f"{root}/{CLOUD}"))
     for name, text in {"sudo": SUDO, "cloud-init": cloud_init, **dict.fromkeys(POWER_NAMES, power)}.items():
         (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
+        (folder / name).chmod(0o700)

@@ -50,7 +50,6 @@ def unpack(archive: Path, root: Path) -> Package:
     try:
         _extract(archive, staging)
         shutil.copyfile(archive, kept)
-        staging.chmod(0o755)
         staging.rename(directory)
     except BadPackageError:
         shutil.rmtree(staging)
@@ -88,4 +87,4 @@ def _extract_entry(file: zipfile.ZipFile, entry: zipfile.ZipInfo, directory: Pat
     target.parent.mkdir(parents=True, exist_ok=True)
     with file.open(entry) as source, target.open("wb") as sink:
         shutil.copyfileobj(source, sink, _CHUNK_BYTES)  # zipfile stops at the declared size and checks the CRC
-    target.chmod(0o755 if mode & 0o100 else 0o644)
+    target.chmod(0o700 if mode & 0o100 else 0o600)

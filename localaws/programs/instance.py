@@ -21,6 +21,7 @@ from localaws.programs.messages import receive, send
 def main(arguments: Sequence[str]) -> int:
     """Run the instance until it is powered off; return 0 then, else what went wrong."""
     config = json.loads(arguments[0])
+    os.umask(0o022)  # a Linux of its own, as its image has it; the folder that holds its disk is closed
     plan = json.loads(Path(config["plan"]).read_text())
     channel = socket.socket(fileno=config["channel"])
     if config["user_namespace"] is None:

@@ -185,6 +185,13 @@ class ExecutingS3(moto_models.S3Backend):
         with REPLACING:
             return super().put_object(*wanted, **more)
 
+    def delete_bucket(self, bucket_name: str) -> Any:
+        """Delete an empty bucket with its tags, which moto would give to the next bucket of this name."""
+        deleted = super().delete_bucket(bucket_name)
+        if deleted is not None:
+            self.tagger.delete_all_tags_for_resource(deleted.arn)
+        return deleted
+
     def delete_object(self, *wanted: Any, **more: Any) -> Any:
         """Delete an object; what `undisturbed` reads meanwhile is there or not."""
         with REPLACING:

@@ -22,7 +22,7 @@ def bucket_of(host: str) -> str:
 
 def may_anyone_read(account_id: str, host: str, path: str, query: str) -> bool:
     """Return whether GET and HEAD of this are open to everyone. `path` and `query` are percent-encoded."""
-    if not {each.partition("=")[0] for each in query.split("&") if each} <= _PARAMETERS:
+    if path.startswith("//") or not {each.partition("=")[0] for each in query.split("&") if each} <= _PARAMETERS:
         return False
     named = bucket_of(host)
     bucket_name, _, key_name = (f"{named}{path}" if named else path.lstrip("/")).partition("/")

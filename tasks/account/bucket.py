@@ -17,6 +17,7 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, aws_boundary, error_code
 from tasks.run.handle import Run
+from tasks.run.lost_answers import repeated_if_lost
 
 WHERE = "bucket"
 OWNED_PREFIXES = ("datasets/", "weights/", "runs/")
@@ -134,17 +135,11 @@ def _create(run: Run, name: str) -> None:
     where: dict[str, Any] = {}
     if run.aws.region != "us-east-1":
         where["CreateBucketConfiguration"] = {"LocationConstraint": run.aws.region}
-    with run.ledger.create("bucket", name) as row:
-        try:
-            run.aws.client("s3").create_bucket(Bucket=name, ObjectOwnership="BucketOwnerEnforced", **where)
-        except ClientError as error:
-            if error_code(error) == "BucketAlreadyExists":
-                why = "another account has this name; nothing was written to it"
-                choose = "export KENNEL_BUCKET=<a name that is free>"
-                raise OwnershipRefused(WHERE, f"bucket {name} exists", why, choose) from error
-            if error_code(error) != "BucketAlreadyOwnedByYou":  # the answer to an earlier attempt was lost
-                raise
-        row.identifier = f"arn:aws:s3:::{name}"
+    arn = f"arn:aws:s3:::{name}"
+    # `bucket_exists` refuses the bucket of another account, which has the name when S3 answers BucketAlreadyExists
+    with run.ledger.create("bucket", name, lambda: arn if bucket_exists(run.aws, name) else None) as row:
+        run.aws.client("s3").create_bucket(Bucket=name, ObjectOwnership="BucketOwnerEnforced", **where)
+        row.identifier = arn
 
 
 def _is_ours(run: Run, name: str) -> bool:
@@ -167,7 +162,7 @@ def _secure(aws: Aws, name: str, run_id: str, *, is_ours: bool) -> None:
             why = f"its {each.name} is {found}, and kennel does not change a bucket that it did not make"
             raise OwnershipRefused(WHERE, f"bucket {name} is not safe", why, f"set its {each.name} to {each.wanted}")
         if is_ours:
-            each.write()
+            repeated_if_lost(each.write)
 
 
 def _access_properties(aws: Aws, name: str) -> list[_Property]:

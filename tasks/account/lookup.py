@@ -35,7 +35,7 @@ def refuse_foreign(
     found: Mapping[str, str],
     run_id: str,
     *,
-    next_command: str = "kennel run --run-id <another name>",
+    next_command: str = "run the same command with --run-id <another name>",
 ) -> None:
     """Refuse an existing resource whose tags are not those of the run.
 

@@ -10,19 +10,23 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from tasks.account.lookup import none_if_missing
-from tasks.run.aws import Aws
+from tasks.run.aws import Aws, transfer
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import AwsFailed, aws_boundary, error_code, is_not_found
+from tasks.run.lost_answers import carried_out, repeated_if_lost
 from tasks.run.progress import show_progress
 
 WHERE = "storage"
 _DELETE_BATCH = 1000
+_PART_BYTES = 8 * 2**20
+"""boto3's default: a file of at least this size is sent in parts of this size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,8 @@ def put_object(aws: Aws, bucket: str, key: str, data: bytes, *, content_type: st
     }
     with aws_boundary(WHERE):
         try:
-            answer = aws.client("s3").put_object(**request, **({"IfNoneMatch": "*"} if only_if_new else {}))
+            new = {"IfNoneMatch": "*"} if only_if_new else {}
+            answer = repeated_if_lost(lambda: aws.client("s3").put_object(**request, **new))
         except ClientError as error:
             if only_if_new and error_code(error) in {"PreconditionFailed", "412"}:
                 return
@@ -95,6 +100,36 @@ def put_object(aws: Aws, bucket: str, key: str, data: bytes, *, content_type: st
     if answer["ETag"].strip('"') != md5_hex(data):
         why = "the ETag that S3 returned differs from the md5 of the bytes that were sent"
         raise AwsFailed(WHERE, f"s3://{bucket}/{key} was damaged during the upload", why, "run the same command again")
+
+
+def send_file(aws: Aws, path: Path, bucket: str, key: str, label: str) -> None:
+    """Put a file, in parts if it is large, and report the progress under a label.
+
+    Raises:
+        AwsFailed: S3 refused a call or did not answer.
+        OSError: the file cannot be read.
+    """
+    client, extra = aws.client("s3"), {"ChecksumAlgorithm": "SHA256", "ServerSideEncryption": "AES256"}
+    with aws_boundary(WHERE), show_progress(label, path.stat().st_size, "B") as progress:
+        send = partial(client.upload_file, str(path), bucket, key, ExtraArgs=extra, Callback=progress.advance)
+        look = partial(_holds_file, client, bucket, key, path)
+        sent = partial(carried_out, f"s3://{bucket}/{key}", partial(transfer, send), look)
+        repeated_if_lost(sent, times=2)  # an upload in parts needs three kinds of calls
+
+
+def _holds_file(client: Any, bucket: str, key: str, path: Path) -> bool | None:
+    """Tell from S3's checksum whether an object holds exactly this file, else None."""
+    wanted = {"Bucket": bucket, "Key": key, "ChecksumMode": "ENABLED"}
+    found = none_if_missing(lambda: client.head_object(**wanted)) or {}
+    return found.get("ChecksumSHA256", "").partition("-")[0] == _sent_checksum(path) or None
+
+
+def _sent_checksum(path: Path) -> str:
+    """Return the checksum that S3 has for a file that boto3 sent: of its bytes or, of several parts, of their sums."""
+    with path.open("rb") as file:
+        sums = [hashlib.sha256(part).digest() for part in iter(lambda: file.read(_PART_BYTES), b"")]
+    is_one_part = path.stat().st_size < _PART_BYTES and len(sums) == 1
+    return base64.b64encode(sums[0] if is_one_part else hashlib.sha256(b"".join(sums)).digest()).decode()
 
 
 def is_stored(stored: StoredObject | None, data: bytes) -> bool:
@@ -113,7 +148,8 @@ def abort_incomplete_uploads(aws: Aws, bucket: str, prefix: str) -> int:
     with aws_boundary(WHERE):
         for page in s3.get_paginator("list_multipart_uploads").paginate(**owner, Prefix=prefix):
             for upload in page.get("Uploads", []):
-                s3.abort_multipart_upload(**owner, Key=upload["Key"], UploadId=upload["UploadId"])
+                abort = partial(s3.abort_multipart_upload, **owner, Key=upload["Key"], UploadId=upload["UploadId"])
+                none_if_missing(partial(repeated_if_lost, abort))
                 aborted += 1
     return aborted
 
@@ -131,15 +167,16 @@ def delete_prefix(aws: Aws, bucket: str, prefix: str) -> int:
     keys = list(list_objects(aws, bucket, prefix))
     for batch in _batches(keys):
         with aws_boundary(WHERE):
-            answer = aws.client("s3").delete_objects(
-                Bucket=bucket,
-                Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True},
-                ExpectedBucketOwner=aws.account_id,
-            )
+            answer = repeated_if_lost(partial(aws.client("s3").delete_objects, **_deletion(aws, bucket, batch)))
         for error in answer.get("Errors", [])[:1]:
             what = f"s3://{bucket}/{error['Key']} could not be deleted: {error['Code']}"
-            raise AwsFailed(WHERE, what, str(error.get("Message")), "kennel down --yes", str(error["Code"]))
+            raise AwsFailed(WHERE, what, str(error.get("Message")), "run the same command again", str(error["Code"]))
     return len(keys)
+
+
+def _deletion(aws: Aws, bucket: str, keys: list[str]) -> dict[str, Any]:
+    listed = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+    return {"Bucket": bucket, "Delete": listed, "ExpectedBucketOwner": aws.account_id}
 
 
 def md5_hex(data: bytes) -> str:
@@ -179,6 +216,6 @@ def fetch_object(aws: Aws, uri: str, path: Path) -> str:
         with disk_boundary(WHERE, path, size), shown as progress:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(mode=0o600)
-            client.download_file(bucket, key, str(path), ExtraArgs=owner, Callback=progress.advance)
+            transfer(partial(client.download_file, bucket, key, str(path), ExtraArgs=owner, Callback=progress.advance))
             path.chmod(0o600)
     return str(head["ETag"]).strip('"')

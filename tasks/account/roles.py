@@ -17,6 +17,7 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, aws_boundary
 from tasks.run.handle import Run
+from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.records import DatasetRef, WeightsRef
 
 POLICY_NAME = "kennel"
@@ -146,18 +147,20 @@ def ensure_role(run: Run, spec: RoleSpec) -> str:
     """
     iam = run.aws.client("iam")
     with aws_boundary(f"role {spec.name}"):
-        found = _find_role(iam, spec.name)
+        found = _own_role(run, spec.name)
         if found is None:
-            with run.ledger.create("role", spec.name) as row:
-                row.identifier = arn = _create_role(iam, run.id, spec, run.aws.region)
+            with run.ledger.create("role", spec.name, lambda: _arn(_own_role(run, spec.name))) as row:
+                row.identifier = _create_role(iam, run.id, spec, run.aws.region)
+            arn = str(row.identifier)
         else:
             arn = str(found["Arn"])
-            _refuse_foreign(found, run.id, run.aws.region)
             run.ledger.adopt("role", spec.name, arn)
             if found["AssumeRolePolicyDocument"] != spec.trust:
-                iam.update_assume_role_policy(RoleName=spec.name, PolicyDocument=json.dumps(spec.trust))
+                trust = {"RoleName": spec.name, "PolicyDocument": json.dumps(spec.trust)}
+                repeated_if_lost(lambda: iam.update_assume_role_policy(**trust))
         if _inline_policy(iam, spec.name) != spec.policy:
-            iam.put_role_policy(RoleName=spec.name, PolicyName=POLICY_NAME, PolicyDocument=json.dumps(spec.policy))
+            policy = {"RoleName": spec.name, "PolicyName": POLICY_NAME, "PolicyDocument": json.dumps(spec.policy)}
+            repeated_if_lost(lambda: iam.put_role_policy(**policy))
     return arn
 
 
@@ -172,23 +175,44 @@ def ensure_log_group(run: Run, name: str, *, retention_days: int = 30) -> None:
     """
     logs = run.aws.client("logs")
     with aws_boundary(f"log group {name}"):
-        pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
-        found = next((group for page in pages for group in page["logGroups"] if group["logGroupName"] == name), None)
+        found = _own_log_group(run, name)
         if found is None:
-            with run.ledger.create("log-group", name) as row:
+            with run.ledger.create("log-group", name, lambda: name if _own_log_group(run, name) else None) as row:
                 logs.create_log_group(logGroupName=name, tags=run.aws.tags(run.id))
                 row.identifier = name
         else:
-            arn = found["arn"].removesuffix(":*")
-            refuse_foreign(f"log group {name}", logs.list_tags_for_resource(resourceArn=arn)["tags"], run.id)
             run.ledger.adopt("log-group", name, name)
         if found is None or found.get("retentionInDays") != retention_days:
-            logs.put_retention_policy(logGroupName=name, retentionInDays=retention_days)
+            repeated_if_lost(lambda: logs.put_retention_policy(logGroupName=name, retentionInDays=retention_days))
 
 
-def _find_role(iam: Any, name: str) -> Mapping[str, Any] | None:
+def _own_log_group(run: Run, name: str) -> Mapping[str, Any] | None:
+    """Return the log group of that name, or None; refuse one without this run's tags."""
+    logs = run.aws.client("logs")
+    pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
+    groups = (group for page in pages for group in page["logGroups"] if group["logGroupName"] == name)
+    found: Mapping[str, Any] | None = next(groups, None)
+    if found is not None:
+        arn = found["arn"].removesuffix(":*")
+        refuse_foreign(f"log group {name}", logs.list_tags_for_resource(resourceArn=arn)["tags"], run.id)
+    return found
+
+
+def _own_role(run: Run, name: str) -> Mapping[str, Any] | None:
+    """Return the role of that name, or None; refuse one that does not belong to this run in this region."""
+    iam = run.aws.client("iam")
     answer: Mapping[str, Any] | None = none_if_missing(lambda: iam.get_role(RoleName=name))
-    return answer and answer["Role"]
+    if answer is None:
+        return None
+    look = run.aws.cli(f"iam get-role --role-name {name}")
+    tags = answer["Role"].get("Tags", [])
+    refuse_foreign_iam(f"role {name}", tags, run.id, region=run.aws.region, look=look)
+    role: Mapping[str, Any] = answer["Role"]
+    return role
+
+
+def _arn(found: Mapping[str, Any] | None) -> str | None:
+    return None if found is None else str(found["Arn"])
 
 
 def _create_role(iam: Any, run_id: str, spec: RoleSpec, region: str) -> str:
@@ -206,11 +230,6 @@ def iam_tags(run_id: str, region: str) -> list[dict[str, str]]:
     return [*naming.tag_list(run_id), {"Key": naming.REGION_TAG, "Value": region}]
 
 
-def _refuse_foreign(role: Mapping[str, Any], run_id: str, region: str) -> None:
-    look = f"aws iam get-role --role-name {role['RoleName']}"
-    refuse_foreign_iam(f"role {role['RoleName']}", role.get("Tags", []), run_id, region=region, look=look)
-
-
 def refuse_foreign_iam(
     where: str, tag_list: Iterable[Mapping[str, str]], run_id: str, *, region: str, look: str
 ) -> None:
@@ -226,7 +245,7 @@ def refuse_foreign_iam(
     elsewhere = found.get(naming.REGION_TAG, region)
     if elsewhere != region:
         why = f"run {run_id} uses it in {elsewhere}, and IAM names are shared by all regions"
-        raise OwnershipRefused(where, "it exists already", why, "kennel run --run-id <another name>")
+        raise OwnershipRefused(where, "it exists already", why, "run the same command with --run-id <another name>")
 
 
 def _inline_policy(iam: Any, name: str) -> Mapping[str, Any] | None:

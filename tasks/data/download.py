@@ -177,7 +177,8 @@ class _Fetch:
                     counter.advance(len(data))
                     if size > self._max_bytes:
                         why = f"it is larger than KENNEL_MAX_ARCHIVE_BYTES={self._max_bytes}"
-                        raise DownloadFailed("download", self._name, why, "raise the limit if you trust the source")
+                        more = "export KENNEL_MAX_ARCHIVE_BYTES=<more>, if you trust the source"
+                        raise DownloadFailed("download", self._name, why, more)
                     if size - saved >= CHECKED_BYTES:
                         saved = size
                         self._save_part(file, size, digest.hexdigest())

@@ -47,7 +47,6 @@ def make_sample(home: Path) -> Path:
         partial = Path(tempfile.mkdtemp(prefix=f".{VERSION}-", dir=folder.parent))
         try:
             _write(partial)
-            partial.chmod(0o755)
             partial.rename(folder)
         except OSError:
             shutil.rmtree(partial)
@@ -90,7 +89,7 @@ def _digits() -> npt.NDArray[np.float64]:
     folders = package.submodule_search_locations if package else None
     if not folders:
         why = "they are part of scikit-learn, which is not installed"
-        raise SourceRefused("sample", "the sample images are missing", why, "make setup")
+        raise SourceRefused("sample", "the sample images are missing", why, "install kennel again (make setup)")
     with gzip.open(Path(folders[0], "datasets", "data", "digits.csv.gz"), "rt") as file:
         return np.loadtxt(file, delimiter=",")
 

@@ -119,7 +119,7 @@ def upload(judged: JudgedDataset, run: Run, progress: ProgressFactory) -> tuple[
     stored = objects.list_objects(run.aws, bucket, f"{prefix}/")
     uploader = _Uploader(run.aws, bucket, prefix, stored)
     total = sum(image.decoded.size_bytes for image in judged.images)
-    with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"):
+    with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/", None):
         objects.abort_incomplete_uploads(run.aws, bucket, f"{prefix}/")
         with progress("upload", total, "B") as counter:
             shards = _send_shards(uploader, plans, settings.upload_threads, counter)

@@ -11,18 +11,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from tasks.account.lookup import none_if_missing
 from tasks.ec2.host_key import KeyFile, login_key
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import NotFound, OwnershipRefused, Unreachable, aws_boundary, error_code
+from tasks.run.errors import NotFound, OwnershipRefused, Unreachable, aws_boundary
 from tasks.run.handle import Run
+from tasks.run.lost_answers import carried_out, repeated_if_lost, true_or_none
 from tasks.run.settings import Settings
 from tasks.run.waiting import say, wait_for
 
@@ -119,8 +119,8 @@ def ensure_key_pair(run: Run, key: KeyFile) -> str:
                 run.ledger.adopt("key-pair", name, str(found["KeyPairId"]))
                 return name
             say(f"key pair {name}: its private key is no longer on this machine, so it is replaced")
-            run.aws.client("ec2").delete_key_pair(KeyName=name)
-        with run.ledger.create("key-pair", name) as row:
+            repeated_if_lost(lambda: run.aws.client("ec2").delete_key_pair(KeyName=name))
+        with run.ledger.create("key-pair", name, lambda: _own_key_pair(run, name, key)) as row:
             row.identifier = _import(run.aws, run.id, name, key)
     return name
 
@@ -142,20 +142,19 @@ def find_key_pair(aws: Aws, name: str) -> Mapping[str, Any] | None:
 
 
 def _import(aws: Aws, run_id: str, name: str, key: KeyFile) -> str:
-    """Import the key; when only the answer was lost, EC2 has our key, and that counts as success."""
     tags = [{"ResourceType": "key-pair", "Tags": naming.tag_list(run_id)}]
-    try:
-        answer = aws.client("ec2").import_key_pair(
-            KeyName=name, PublicKeyMaterial=key.public.encode(), TagSpecifications=tags
-        )
-        return str(answer["KeyPairId"])
-    except (ClientError, BotoCoreError):
-        found = find_key_pair(aws, name)
-        if found is None or not _is_same_key(found, key):
-            raise
-        _refuse_foreign(f"key pair {name}", found, run_id)
-        say(f"key pair {name}: AWS's answer was lost, but the key was imported")
-        return str(found["KeyPairId"])
+    ec2 = aws.client("ec2")
+    answer = ec2.import_key_pair(KeyName=name, PublicKeyMaterial=key.public.encode(), TagSpecifications=tags)
+    return str(answer["KeyPairId"])
+
+
+def _own_key_pair(run: Run, name: str, key: KeyFile) -> str | None:
+    """Return the id of the run's key pair with this key, or None without one; refuse a foreign one."""
+    found = find_key_pair(run.aws, name)
+    if found is None or not _is_same_key(found, key):
+        return None
+    _refuse_foreign(f"key pair {name}", found, run.id)
+    return str(found["KeyPairId"])
 
 
 def _is_same_key(found: Mapping[str, Any], key: KeyFile) -> bool:
@@ -176,13 +175,12 @@ def ensure_group(run: Run, *, ssh_from: str, is_shared: bool) -> str:
     name = group_name(run.id)
     with aws_boundary(f"security group {name}"):
         vpc = _default_vpc(run.aws)
-        found = find_group(run.aws, name, vpc)
-        if found is None:
-            with run.ledger.create("security-group", name) as row:
-                row.identifier = group_id = _create_group(run.aws, run.id, name, vpc)
+        group_id = _own_group(run, name, vpc)
+        if group_id is None:
+            with run.ledger.create("security-group", name, lambda: _own_group(run, name, vpc)) as row:
+                row.identifier = _create_group(run.aws, run.id, name, vpc)
+            group_id = str(row.identifier)
         else:
-            _refuse_foreign(f"security group {name}", found, run.id)
-            group_id = str(found["GroupId"])
             run.ledger.adopt("security-group", name, group_id)
         wanted = {Rule(run.settings.ssh_port, run.settings.ssh_port, ssh_from)}
         _set_rules(run.aws, group_id, wanted | ({Rule(0, 65_535, group_id)} if is_shared else set()))
@@ -227,25 +225,25 @@ def _default_vpc(aws: Aws) -> str:
     vpcs = aws.client("ec2").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
     if not vpcs:
         why = "kennel puts its instances and their security group into it"
-        raise NotFound("default VPC", f"{aws.region} has none", why, "aws ec2 create-default-vpc")
+        raise NotFound("default VPC", f"{aws.region} has none", why, aws.cli("ec2 create-default-vpc"))
     return str(vpcs[0]["VpcId"])
 
 
+def _own_group(run: Run, name: str, vpc: str) -> str | None:
+    """Return the id of the run's group in a VPC, or None without one; refuse a foreign one."""
+    found = find_group(run.aws, name, vpc)
+    if found is None:
+        return None
+    _refuse_foreign(f"security group {name}", found, run.id)
+    return str(found["GroupId"])
+
+
 def _create_group(aws: Aws, run_id: str, name: str, vpc: str) -> str:
-    """Create the group; when only the answer was lost, the group exists, and that counts as success."""
-    ec2 = aws.client("ec2")
     tags = [{"ResourceType": "security-group", "Tags": naming.tag_list(run_id)}]
     what = f"SSH to the EC2 instances of kennel run {run_id}"
-    try:
-        answer = ec2.create_security_group(GroupName=name, Description=what, VpcId=vpc, TagSpecifications=tags)
-        return str(answer["GroupId"])
-    except (ClientError, BotoCoreError):
-        found = find_group(aws, name, vpc)
-        if found is None:
-            raise
-        _refuse_foreign(f"security group {name}", found, run_id)
-        say(f"security group {name}: AWS's answer was lost, but the group was created")
-        return str(found["GroupId"])
+    ec2 = aws.client("ec2")
+    answer = ec2.create_security_group(GroupName=name, Description=what, VpcId=vpc, TagSpecifications=tags)
+    return str(answer["GroupId"])
 
 
 def _set_rules(aws: Aws, group_id: str, wanted: set[Rule]) -> None:
@@ -257,7 +255,7 @@ def _set_rules(aws: Aws, group_id: str, wanted: set[Rule]) -> None:
     for source, permission in present:
         if not any(_is_rule(rule, source, permission) for rule in wanted):
             say(f"security group {group_id}: {source} has no access any more")
-            aws.client("ec2").revoke_security_group_ingress(GroupId=group_id, IpPermissions=[permission])
+            _revoke(aws, group_id, source, permission)
 
 
 def _wait_visible(aws: Aws, group_id: str) -> Mapping[str, Any]:
@@ -269,12 +267,19 @@ def _wait_visible(aws: Aws, group_id: str) -> Mapping[str, Any]:
 
 
 def _authorize(aws: Aws, group_id: str, rule: Rule) -> None:
-    """Add a rule; EC2 says that it is a duplicate when the answer to a first call was lost."""
-    try:
-        aws.client("ec2").authorize_security_group_ingress(GroupId=group_id, IpPermissions=[rule.permission()])
-    except ClientError as error:
-        if error_code(error) != "InvalidPermission.Duplicate":
-            raise
+    def has_rule() -> bool | None:
+        return true_or_none(any(_is_rule(rule, *each) for each in rules_of(_wait_visible(aws, group_id))))
+
+    add = partial(aws.client("ec2").authorize_security_group_ingress, GroupId=group_id)
+    carried_out(f"security group {group_id}", lambda: add(IpPermissions=[rule.permission()]), has_rule)
+
+
+def _revoke(aws: Aws, group_id: str, source: str, permission: Mapping[str, Any]) -> None:
+    def is_gone() -> bool | None:
+        return true_or_none((source, permission) not in list(rules_of(_wait_visible(aws, group_id))))
+
+    revoke = partial(aws.client("ec2").revoke_security_group_ingress, GroupId=group_id)
+    carried_out(f"security group {group_id}", lambda: revoke(IpPermissions=[permission]), is_gone)
 
 
 def _is_rule(rule: Rule, source: str, permission: Mapping[str, Any]) -> bool:
@@ -286,4 +291,4 @@ def _refuse_foreign(where: str, described: Mapping[str, Any], run_id: str) -> No
     carried = tags_of(described)
     if any(carried.get(key) != value for key, value in naming.tags(run_id).items()):
         why = f"it does not carry the tags of run {run_id}, so it belongs to somebody else"
-        raise OwnershipRefused(where, "it exists already", why, "kennel run --run-id <another name>")
+        raise OwnershipRefused(where, "it exists already", why, "run the same command with --run-id <another name>")

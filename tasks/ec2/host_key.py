@@ -95,7 +95,8 @@ def _public_of(path: Path) -> str:
     if not stat.S_ISREG(state.st_mode) or state.st_mode & 0o077:
         mode = stat.filemode(state.st_mode)
         why = f"a private key has to be a regular file that only its owner can read, and this one has mode {mode}"
-        raise LedgerRefused("key", str(path), why, f"chmod 600 {path}, if nobody else read it; else kennel down")
+        close = f"chmod 600 {path}, if nobody else read it; else kennel down {path.parent.parent.name}"
+        raise LedgerRefused("key", str(path), why, close)
     try:
         key = load_ssh_private_key(path.read_bytes(), password=None)
     except (ValueError, UnsupportedAlgorithm) as error:

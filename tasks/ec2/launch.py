@@ -17,8 +17,8 @@ from tasks.ec2.prices import Offer
 from tasks.ec2.state import (
     ENDED,
     KIND,
-    LIVE,
     LOST_ANSWER_SECONDS,
+    STOPPED,
     instances_of,
     number_of,
     reason_of,
@@ -35,6 +35,7 @@ from tasks.run.errors import (
     error_code,
 )
 from tasks.run.handle import Run
+from tasks.run.lost_answers import look_again
 from tasks.run.records import InstanceRef
 from tasks.run.waiting import REAL_TIME, Waiting, retry_until_role_propagates
 
@@ -76,7 +77,8 @@ def launch(run: Run, plan: InstancePlan, *, waiting: Waiting = REAL_TIME) -> Ins
     ref = record_of(run, found, plan, tuple(attempt.refused))
     if not ref.address:
         why = "the subnets of the default VPC do not assign public addresses"
-        give = "aws ec2 modify-subnet-attribute --map-public-ip-on-launch --subnet-id <id>, after kennel down --yes"
+        change = run.aws.cli("ec2 modify-subnet-attribute --map-public-ip-on-launch --subnet-id <id>")
+        give = f"{change}; then kennel down {run.id} --yes, and the same command again"
         raise StageFailed(f"instance {ref.instance_id}", "it has no public address", why, give)
     run.keep(ref)
     return ref
@@ -125,7 +127,7 @@ class _Launch:
             found = self._try(offer)
             if found is not None:
                 return found
-        other = "kennel train-ec2 --instance-type <another>, or ask AWS for a higher limit"
+        other = "run the same command with --instance-type <another>, or ask AWS for a higher limit"
         raise LimitReached(_where(self.plan), "EC2 has none of the types", "; ".join(self.refused), other)
 
     def _check_permission(self) -> None:
@@ -142,7 +144,7 @@ class _Launch:
         for _ in range(MAX_ATTEMPTS):
             name = self._next_name(offer)
             try:
-                with self.run.ledger.create(KIND, name) as row:
+                with self.run.ledger.create(KIND, name, None) as row:
                     row.identifier = instance_id = self._run(offer, name)
             except ClientError as error:
                 if error_code(error) not in REFUSALS | {"IdempotentInstanceTerminated"}:
@@ -170,16 +172,17 @@ class _Launch:
         return unknown[-1] if unknown else f"{stem}{len(rows) + 1}-{digest}"
 
     def _run(self, offer: Offer, name: str) -> str:
-        """Send RunInstances and return the instance's id, also when only the answer was lost."""
+        """Send RunInstances and return the instance's id, also when only the answer was lost.
+
+        EC2 refuses many launches, and after a refusal nobody needs to look for an instance that is not shown yet.
+        """
         try:
             answer = self._send(self.plan.request(offer, name) | {"ClientToken": name})
             return str(answer["Instances"][0]["InstanceId"])
         except (ClientError, BotoCoreError) as error:
-            found = None if _is_refusal(error) else self._find_by_token(name)
-            if found is None:
+            if _is_refusal(error):
                 raise
-            self.waiting.say(f"instance {found}: AWS's answer was lost, but the instance was launched")
-            return found
+            return look_again(error, f"instance {name}", lambda: self._find_by_token(name))
 
     def _send(self, request: Mapping[str, Any]) -> Any:
         """Send RunInstances, and send it again while EC2 does not know the new instance profile yet."""
@@ -223,7 +226,7 @@ class _Launch:
 def _refuse_other_plan(found: Mapping[str, Any], plan: InstancePlan) -> None:
     where, remove = f"instance {found['InstanceId']}", f"kennel down {plan.run_id} --yes"
     state = found["State"]["Name"]
-    if state not in LIVE:
+    if state in STOPPED:
         why = f"it belongs to run {plan.run_id}, and somebody stopped it"
         raise OwnershipRefused(where, f"it is {state}", why, remove)
     if tags_of(found).get(naming.SPEC_TAG) != plan.spec_digest:

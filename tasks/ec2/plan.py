@@ -141,7 +141,7 @@ def find_image(aws: Aws) -> Image:
         AwsFailed: SSM or EC2 refused.
     """
     parameter = aws.settings.ec2_image_parameter
-    choose = "aws ssm get-parameters-by-path --path /aws/service/deeplearning/ami/x86_64 --recursive"
+    choose = aws.cli("ssm get-parameters-by-path --path /aws/service/deeplearning/ami/x86_64 --recursive")
     with aws_boundary(f"image {parameter}", choose):
         image_id = str(aws.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"])
         images = aws.client("ec2").describe_images(ImageIds=[image_id])["Images"]

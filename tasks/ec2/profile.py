@@ -5,17 +5,19 @@ The profile holds exactly that one role. A profile that belongs to somebody else
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from tasks.account.lookup import none_if_missing
 from tasks.account.roles import RoleSpec, ensure_role, iam_tags, refuse_foreign_iam
 from tasks.run.aws import Aws
 from tasks.run.errors import aws_boundary, is_not_found
 from tasks.run.handle import Run
-from tasks.run.waiting import say, wait_for
+from tasks.run.lost_answers import carried_out, true_or_none
+from tasks.run.waiting import wait_for
 
 VISIBLE_SECONDS = 30.0
 """IAM takes seconds until all of its servers know a new role."""
@@ -34,13 +36,12 @@ def ensure_instance_profile(run: Run, spec: RoleSpec) -> str:
     with aws_boundary(f"instance profile {name}"):
         found = find_profile(run.aws, name)
         if found is None:
-            with run.ledger.create("instance-profile", name) as row:
-                found = _create(run.aws, run.id, name)
-                row.identifier = str(found["Arn"])
+            with run.ledger.create("instance-profile", name, lambda: _own_arn(run, name)) as row:
+                row.identifier = _create(run.aws, run.id, name)
         else:
             _refuse_foreign(run.aws, found, run.id)
             run.ledger.adopt("instance-profile", name, str(found["Arn"]))
-        _set_role(run.aws, found, name)
+        _set_role(run.aws, name, [item["RoleName"] for item in (found or {}).get("Roles", [])])
     return name
 
 
@@ -55,47 +56,56 @@ def find_profile(aws: Aws, name: str) -> Mapping[str, Any] | None:
     return profile
 
 
-def _create(aws: Aws, run_id: str, name: str) -> Mapping[str, Any]:
-    """Create the profile; when only the answer was lost, the profile exists, and that counts as success."""
+def _create(aws: Aws, run_id: str, name: str) -> str:
     tags = iam_tags(run_id, aws.region)
-    try:
-        made: Mapping[str, Any] = aws.client("iam").create_instance_profile(InstanceProfileName=name, Tags=tags)
-        return dict(made["InstanceProfile"])
-    except (ClientError, BotoCoreError):
-        found = find_profile(aws, name)
-        if found is None:
-            raise
-        _refuse_foreign(aws, found, run_id)
-        say(f"instance profile {name}: AWS's answer was lost, but the profile was created")
-        return found
+    answer = aws.client("iam").create_instance_profile(InstanceProfileName=name, Tags=tags)
+    return str(answer["InstanceProfile"]["Arn"])
+
+
+def _own_arn(run: Run, name: str) -> str | None:
+    """Return the ARN of the run's profile, or None without one; refuse a foreign one."""
+    found = find_profile(run.aws, name)
+    if found is None:
+        return None
+    _refuse_foreign(run.aws, found, run.id)
+    return str(found["Arn"])
 
 
 def _refuse_foreign(aws: Aws, profile: Mapping[str, Any], run_id: str) -> None:
     name = profile["InstanceProfileName"]
-    look = f"aws iam get-instance-profile --instance-profile-name {name}"
+    look = aws.cli(f"iam get-instance-profile --instance-profile-name {name}")
     tags = profile.get("Tags", [])
     refuse_foreign_iam(f"instance profile {name}", tags, run_id, region=aws.region, look=look)
 
 
-def _set_role(aws: Aws, profile: Mapping[str, Any], role: str) -> None:
-    """Add the role to the profile after removing any other one: a profile can hold one role."""
-    iam, name = aws.client("iam"), profile["InstanceProfileName"]
-    held = [item["RoleName"] for item in profile.get("Roles", [])]
-    for other in (item for item in held if item != role):
-        iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=other)
-    if role not in held:
-        wait_for(f"role {role}", lambda: _add(aws, name, role), deadline_seconds=VISIBLE_SECONDS)
+def remove_role(aws: Aws, profile: str, role: str) -> None:
+    """Remove a role from a profile; one that is not in it is no error.
+
+    Raises:
+        ClientError: IAM refused.
+    """
+    remove = partial(aws.client("iam").remove_role_from_instance_profile, InstanceProfileName=profile, RoleName=role)
+    carried_out(f"instance profile {profile}", remove, lambda: true_or_none(role not in _roles_in(aws, profile)))
 
 
-def _add(aws: Aws, name: str, role: str) -> tuple[bool | None, str]:
-    """Add the role; when the answer to a first call was lost, IAM refuses the second with LimitExceeded."""
+def _set_role(aws: Aws, name: str, held: Sequence[str]) -> None:
+    """Add the role of that name to the profile of that name, after removing the others: a profile can hold one."""
+    for other in (role for role in held if role != name):
+        remove_role(aws, name, other)
+    if name not in held:
+        wait_for(f"role {name}", lambda: _add(aws, name), deadline_seconds=VISIBLE_SECONDS)
+
+
+def _add(aws: Aws, name: str) -> tuple[bool | None, str]:
+    add = partial(aws.client("iam").add_role_to_instance_profile, InstanceProfileName=name, RoleName=name)
     try:
-        aws.client("iam").add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
-    except (ClientError, BotoCoreError) as error:
-        profile = find_profile(aws, name) or {}
-        if role in [item["RoleName"] for item in profile.get("Roles", [])]:
-            return True, "added"
-        if isinstance(error, ClientError) and is_not_found(error):
+        carried_out(f"instance profile {name}", add, lambda: true_or_none(name in _roles_in(aws, name)))
+    except ClientError as error:
+        if is_not_found(error):
             return None, "not known to IAM yet"
         raise
     return True, "added"
+
+
+def _roles_in(aws: Aws, name: str) -> list[str]:
+    return [item["RoleName"] for item in (find_profile(aws, name) or {}).get("Roles", [])]

@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.account.objects import object_exists
+from tasks.account.objects import object_exists, send_file
 from tasks.account.roles import run_prefix
 from tasks.ec2.job import RemoteJob
 from tasks.ec2.prices import MINIMUM_BILLED_SECONDS, cost_usd
 from tasks.model.archive import METRIC_NAMES, measured_metrics, read_meta, verify_meta
-from tasks.run.errors import aws_boundary
 from tasks.run.handle import Run
-from tasks.run.progress import show_progress
 from tasks.run.records import InstanceModel, InstanceRef
 
 
@@ -97,11 +95,8 @@ def store_model(run: Run, job: RemoteJob, archive: Path) -> None:
     Raises:
         AwsFailed: S3 refused.
     """
-    bucket, extra = job.dataset.bucket, {"ChecksumAlgorithm": "SHA256", "ServerSideEncryption": "AES256"}
-    progress = show_progress("store the model in S3", archive.stat().st_size, "B")
-    row = run.ledger.create("s3-prefix", run_prefix_uri(job))
-    with aws_boundary(f"training {job.name}"), progress as shown, row:
-        run.aws.client("s3").upload_file(str(archive), bucket, job.model_key, ExtraArgs=extra, Callback=shown.advance)
+    with run.ledger.create("s3-prefix", run_prefix_uri(job), None):
+        send_file(run.aws, archive, job.dataset.bucket, job.model_key, "store the model in S3")
 
 
 def model_record(

@@ -122,7 +122,7 @@ def train_on_instances(run: Run, job: RemoteJob, options: InstanceOptions) -> In
         if model is not None:
             return model
     why = f"it was interrupted {training.totals.interruptions} times; its checkpoints are kept"
-    raise StageFailed(f"training {job.name}", f"{MAX_ATTEMPTS} attempts", why, "kennel train-ec2, without --spot")
+    raise StageFailed(f"training {job.name}", f"{MAX_ATTEMPTS} attempts", why, "run the same command without --spot")
 
 
 # --- one attempt ------------------------------------------------------------------------------------------------------

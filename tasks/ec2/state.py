@@ -24,6 +24,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import Unreachable, WaitTimedOut, aws_boundary, error_code
 from tasks.run.handle import Run
 from tasks.run.records import InstanceRef
+from tasks.run.statuses import INSTANCE
 from tasks.run.waiting import REAL_TIME, Waiting, wait_for
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ LOST_ANSWER_SECONDS = 10.0
 """How long an instance is looked for when the answer to its launch was lost."""
 
 LIVE = frozenset({"pending", "running"})
-ENDED = frozenset({"shutting-down", "terminated"})
+STOPPED = frozenset({"stopping", "stopped"})
+ENDED = INSTANCE.failed
 TERMINATE_SECONDS = 600.0
 POLL_SECONDS = 0.25
 CONSOLE_TAIL = 4000
@@ -159,7 +161,7 @@ def wait_settled(aws: Aws, instance_id: str, waiting: Waiting = REAL_TIME) -> Ma
             _give_up_unknown(instance_id, waiting.clock() - begun)
             return None, "not shown by EC2 yet"
         state = str(found["State"]["Name"])
-        return (found if state == "running" or state in ENDED else None), state
+        return (found if INSTANCE.has_settled(state) else None), state
 
     found: Mapping[str, Any] = _wait(f"instance {instance_id}", probe, aws.settings.ec2_launch_seconds, waiting)
     return found
@@ -263,7 +265,7 @@ def _wait(what: str, probe: Callable[[], tuple[Any, str]], seconds: float, waiti
         probe,
         deadline_seconds=seconds,
         poll_seconds=POLL_SECONDS,
-        next_command="kennel down --yes",
+        next_command="run the same command again, or kennel down <run> --yes",
         waiting=waiting,
     )
 

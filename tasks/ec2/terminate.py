@@ -18,7 +18,8 @@ from tasks.ec2.state import (
 )
 from tasks.run.errors import KennelError, TeardownIncomplete, aws_boundary, is_not_found, translate
 from tasks.run.handle import Run
-from tasks.run.ledger import live_rows
+from tasks.run.ledger import Ledger, inspect_ledger, live_rows
+from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.waiting import REAL_TIME, Waiting, say
 
 
@@ -33,7 +34,7 @@ def end_instances(run: Run) -> tuple[str, ...]:
     """
     instance_ids = _ids_of(run)
     if instance_ids:
-        _ = run.ledger  # refuses a run of another account before anything is changed there
+        _open_ledger(run)  # refuses a run of another account before anything is changed there
         say(f"terminating {', '.join(instance_ids)}")
         terminate(run, instance_ids)
     return instance_ids
@@ -71,12 +72,25 @@ def terminate(run: Run, instance_ids: Sequence[str], *, waiting: Waiting = REAL_
     for instance_id in [item for item in instance_ids if item not in failures]:
         with _failure_noted(failures, instance_id):
             wait_ended(run.aws, instance_id, waiting)
-    for row in run.ledger.live():
-        if row.kind == KIND and row.identifier in set(instance_ids) - set(failures):
-            run.ledger.mark_removed(KIND, row.name)
+    ledger = _open_ledger(run)
+    if ledger is not None:
+        _close_rows(ledger, set(instance_ids) - set(failures))
     if failures:
         what = "; ".join(f"{instance_id}: {error.what}: {error.why}" for instance_id, error in failures.items())
-        raise TeardownIncomplete("terminate", what, "an instance that still runs costs money", "kennel down --yes")
+        raise TeardownIncomplete(
+            "terminate", what, "an instance that still runs costs money", f"kennel down {run.id} --yes"
+        )
+
+
+def _open_ledger(run: Run) -> Ledger | None:
+    """Return the run's ledger, or None for a damaged one: instances cost money, and are found by their tags."""
+    return None if inspect_ledger(run.folder).faults else run.ledger
+
+
+def _close_rows(ledger: Ledger, instance_ids: set[str]) -> None:
+    for row in ledger.live():
+        if row.kind == KIND and row.identifier in instance_ids:
+            ledger.mark_removed(KIND, row.name)
 
 
 @contextmanager
@@ -93,7 +107,7 @@ def _request_end(run: Run, instance_id: str, waiting: Waiting) -> None:
     begun = waiting.clock()
     while True:
         try:
-            run.aws.client("ec2").terminate_instances(InstanceIds=[instance_id])
+            repeated_if_lost(lambda: run.aws.client("ec2").terminate_instances(InstanceIds=[instance_id]))
             return
         except (ClientError, BotoCoreError) as error:
             is_unknown = isinstance(error, ClientError) and is_not_found(error)
@@ -106,5 +120,5 @@ def _request_end(run: Run, instance_id: str, waiting: Waiting) -> None:
 
 def _is_new(run: Run, instance_id: str) -> bool:
     """Tell whether this run launched the instance less than a minute ago."""
-    rows = [row for row in run.ledger.live() if row.kind == KIND and row.identifier == instance_id]
+    rows = [row for row in live_rows(run.folder) if row.kind == KIND and row.identifier == instance_id]
     return any(row.age_seconds < VISIBLE_SECONDS for row in rows)

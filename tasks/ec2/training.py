@@ -88,7 +88,9 @@ def follow(
             return _outcome(workers, first, job)
         if now - begun > deadline_seconds:
             why = f"it is still {_states(workers)}"
-            raise WaitTimedOut(f"training {job.name}", f"waited {now - begun:.0f} s", why, "kennel down --yes")
+            raise WaitTimedOut(
+                f"training {job.name}", f"waited {now - begun:.0f} s", why, f"kennel down {job.run_id} --yes"
+            )
         if now - said >= SILENCE_SECONDS:
             say(f"training {job.name}: {_states(workers)}, {now - begun:.0f} s")
             said = now

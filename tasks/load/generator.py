@@ -177,7 +177,9 @@ def _check_alive(address: _Address) -> None:
         socket.create_connection(where, timeout=_CONNECT_SECONDS).close()
     except OSError as error:
         what = f"{address.base_url} does not accept connections"
-        raise StageFailed(STAGE, what, str(error), "kennel status; is localaws running?") from error
+        raise StageFailed(
+            STAGE, what, str(error), f"kennel status, then a GET of {address.base_url} by hand"
+        ) from error
 
 
 def _plan(

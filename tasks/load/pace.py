@@ -65,7 +65,9 @@ def measure_pace(seconds: float = SECONDS) -> Pace:
         units = sum(float(worker.communicate(timeout=seconds + START_SECONDS)[0]) for worker in workers)
     except (subprocess.TimeoutExpired, ValueError) as error:
         why = f"a process that computes for {seconds:g} s gave no result within {seconds + START_SECONDS:g} s"
-        raise WaitTimedOut("the machine's pace", "it could not be measured", why, "run kennel demo again") from error
+        raise WaitTimedOut(
+            "the machine's pace", "it could not be measured", why, "run the same command again"
+        ) from error
     finally:
         for worker in workers:
             worker.kill()

@@ -107,7 +107,7 @@ def _await_answer(ui: LocustInterface) -> None:
         if ui.process.poll() is not None:
             tail = (ui.folder / "locust.log").read_text(errors="replace")[-1500:]
             what = f"Locust ended with exit code {ui.process.returncode}"
-            raise StageFailed("loadtest --ui", what, tail, "kennel status")
+            raise StageFailed("loadtest --ui", what, tail, f"less {ui.folder}/locust.log")
         try:
             socket.create_connection((HOST, int(ui.url.rpartition(":")[2])), timeout=1.0).close()
         except OSError:

@@ -12,14 +12,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tasks.account.objects import list_objects
+from tasks.account.objects import list_objects, send_file
 from tasks.model.backbones import PACKAGED
 from tasks.model.code import REPOSITORY
 from tasks.run.disk import disk_boundary
-from tasks.run.errors import DataRefused, SettingsRefused, StageFailed, WaitTimedOut, aws_boundary
+from tasks.run.errors import DataRefused, SettingsRefused, StageFailed, WaitTimedOut
 from tasks.run.handle import Run
 from tasks.run.options import ModelOptions
-from tasks.run.progress import show_progress
 from tasks.run.record_store import write_atomically
 from tasks.run.records import WeightsRef
 from tasks.run.sealed import sha256_of
@@ -102,10 +101,8 @@ def upload_weights(run: Run, backbone: str, path: Path) -> WeightsRef:
     if there is not None and there.size_bytes == size:
         run.ledger.adopt("s3-prefix", f"s3://{bucket}/{prefix}/")
     else:
-        extra = {"ChecksumAlgorithm": "SHA256", "ServerSideEncryption": "AES256"}
-        progress = show_progress(f"upload weights of {backbone}", size, "B")
-        with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"), aws_boundary("weights"), progress as counter:
-            run.aws.client("s3").upload_file(str(path), bucket, key, ExtraArgs=extra, Callback=counter.advance)
+        with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/", None):
+            send_file(run.aws, path, bucket, key, f"upload weights of {backbone}")
     return WeightsRef(bucket, prefix, backbone, sha256, size)
 
 
@@ -129,7 +126,8 @@ def _export_packaged(backbone: str, path: Path) -> Path:
         why = f"the export was not finished after {EXPORT_SECONDS} s"
         raise WaitTimedOut("weights", f"exporting {backbone}", why, "run the same command again") from error
     if done.returncode != 0:
-        raise StageFailed("weights", f"exporting {backbone} failed", done.stderr[-1500:], "make setup")
+        install = "install kennel again (make setup)"
+        raise StageFailed("weights", f"exporting {backbone} failed", done.stderr[-1500:], install)
     digest.unlink(missing_ok=True)
     part.replace(path)
     write_atomically(digest, f"{sha256_of(path)}\n".encode())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -19,16 +20,17 @@ from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
 from tasks.account.prices import USD_PER_HOUR
 from tasks.notebook.lifecycle import ensure_lifecycle, lifecycle_name
 from tasks.notebook.records import DEADLINE_SECONDS, NotebookPlan, NotebookRef, NotebookState
-from tasks.notebook.role import notebook_name
+from tasks.notebook.role import LOG_GROUP, notebook_name
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run
+from tasks.run.lost_answers import carried_out, true_or_none
 from tasks.run.naming import RESOURCE_PREFIX
+from tasks.run.statuses import NOTEBOOK
 from tasks.run.waiting import retry_until_role_propagates, say, wait_for
 
 SESSION_SECONDS = 4 * 3600
-_IN_TRANSITION = frozenset({"Pending", "Stopping", "Updating", "Deleting", "InMaintenance"})
 
 
 def ensure_notebook(run: Run, plan: NotebookPlan) -> NotebookRef:
@@ -54,7 +56,7 @@ def ensure_notebook(run: Run, plan: NotebookPlan) -> NotebookRef:
             run.ledger.adopt("notebook-instance", name, found["NotebookInstanceArn"])
             _update(run.aws, plan, found)
         served = _wait_until_settled(run.aws, plan.run_id, plan.deadline_seconds)
-    state = _require_status(plan.run_id, served, {"InService"} if found is None else {"InService", "Stopped"})
+    state = _require_status(run.aws, plan.run_id, served, {"InService"} if found is None else {"InService", "Stopped"})
     seconds = round(time.perf_counter() - begun, 3)
     reason, lifecycle = plan.instance.reason, lifecycle_name(plan.run_id)
     return NotebookRef(state, reason, plan.role_arn, lifecycle, plan.idle_minutes, seconds)
@@ -115,7 +117,7 @@ def presigned_url(aws: Aws, run_id: str) -> SecretStr:
 def _create(run: Run, plan: NotebookPlan) -> None:
     name = notebook_name(plan.run_id)
     fields = {**plan.changeable, **plan.fixed, "Tags": naming.tag_list(plan.run_id)}
-    with run.ledger.create("notebook-instance", name) as row:
+    with run.ledger.create("notebook-instance", name, lambda: _own_arn(run.aws, plan.run_id)) as row:
         answer = retry_until_role_propagates(
             f"notebook {name}",
             lambda: run.aws.client("sagemaker").create_notebook_instance(NotebookInstanceName=name, **fields),
@@ -123,18 +125,37 @@ def _create(run: Run, plan: NotebookPlan) -> None:
         row.identifier = answer["NotebookInstanceArn"]
 
 
+def _own_arn(aws: Aws, run_id: str) -> str | None:
+    found = _describe(aws, notebook_name(run_id))
+    if found is None:
+        return None
+    _refuse_foreign(aws, run_id, found)
+    return str(found["NotebookInstanceArn"])
+
+
 def _update(aws: Aws, plan: NotebookPlan, found: Mapping[str, Any]) -> None:
     """Update a stopped instance if it differs from the plan; a failed one is not changed, so its reason is reported."""
-    present = {**found, "LifecycleConfigName": found.get("NotebookInstanceLifecycleConfigName")}
-    changes = {name: value for name, value in plan.changeable.items() if present.get(name) != value}
+    changes = _changes(plan, found)
     if not changes or found["NotebookInstanceStatus"] == "Failed":
         return
     name = notebook_name(plan.run_id)
     if found["NotebookInstanceStatus"] != "Stopped":
-        what = ", ".join(f"{field}={present.get(field)}, not {value}" for field, value in changes.items())
+        what = ", ".join(f"{field}={present}, not {plan.changeable[field]}" for field, present in changes.items())
         stop = f"kennel notebook stop {plan.run_id}, then the same command again"
         raise SettingsRefused(f"notebook {name}", what, "AWS changes a notebook instance only when it is stopped", stop)
-    aws.client("sagemaker").update_notebook_instance(NotebookInstanceName=name, **changes)
+    wanted = {field: plan.changeable[field] for field in changes}
+    update = partial(aws.client("sagemaker").update_notebook_instance, NotebookInstanceName=name)
+    carried_out(
+        f"notebook {name}",
+        lambda: update(**wanted),
+        lambda: true_or_none(_changes(plan, _describe(aws, name) or {}) == {} or _has_left(aws, name, "Stopped")),
+    )
+
+
+def _changes(plan: NotebookPlan, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the present values of the properties that differ from the plan."""
+    present = {**found, "LifecycleConfigName": found.get("NotebookInstanceLifecycleConfigName")}
+    return {name: present.get(name) for name, value in plan.changeable.items() if present.get(name) != value}
 
 
 def _change_status(
@@ -146,9 +167,17 @@ def _change_status(
         _require_own(aws, run_id)
         found = _wait_until_settled(aws, run_id, deadline_seconds)
         if found is not None and found["NotebookInstanceStatus"] in before:
-            _unless_in_transition(lambda: call(NotebookInstanceName=name))
+            before_call = str(found["NotebookInstanceStatus"])
+            change = partial(_unless_in_transition, partial(call, NotebookInstanceName=name))
+            carried_out(f"notebook {name}", change, lambda: true_or_none(_has_left(aws, name, before_call)))
         found = _wait_until_settled(aws, run_id, deadline_seconds)
-    return _require_status(run_id, found, {after})
+    return _require_status(aws, run_id, found, {after})
+
+
+def _has_left(aws: Aws, name: str, status: str) -> bool:
+    """Tell whether the instance's status is no longer `status`, because a change has begun."""
+    found = _describe(aws, name)
+    return found is not None and found["NotebookInstanceStatus"] != status
 
 
 def _unless_in_transition(call: Callable[[], object]) -> None:
@@ -166,7 +195,7 @@ def _wait_until_settled(aws: Aws, run_id: str, deadline_seconds: float) -> Mappi
 
     def probe() -> tuple[tuple[Mapping[str, Any] | None] | None, str]:
         found = _describe(aws, notebook_name(run_id))
-        if found is None or found["NotebookInstanceStatus"] not in _IN_TRANSITION:
+        if found is None or NOTEBOOK.has_settled(found["NotebookInstanceStatus"]):
             return (found,), "settled"
         return None, str(found["NotebookInstanceStatus"])
 
@@ -206,14 +235,14 @@ def _refuse_foreign(aws: Aws, run_id: str, found: Mapping[str, Any]) -> None:
     refuse_foreign(where, _tags(aws, found), run_id, next_command="kennel notebook create <another run>")
 
 
-def _require_status(run_id: str, found: Mapping[str, Any] | None, wanted: set[str]) -> NotebookState:
+def _require_status(aws: Aws, run_id: str, found: Mapping[str, Any] | None, wanted: set[str]) -> NotebookState:
     where = f"notebook {notebook_name(run_id)}"
     if found is None:
         raise StageFailed(where, "it no longer exists", "it was deleted meanwhile", "run the same command again")
     state = _state(found, run_id)
     if state.status not in wanted:
         reason = state.failure_reason or "AWS gave no reason"
-        logs = f"aws logs tail /aws/sagemaker/NotebookInstances --log-stream-name-prefix {state.name}/"
+        logs = aws.cli(f"logs tail {LOG_GROUP} --log-stream-name-prefix {state.name}/")
         raise StageFailed(where, f"it is {state.status}", reason, f"{logs}, then kennel notebook start {run_id}")
     return state
 

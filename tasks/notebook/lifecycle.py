@@ -18,6 +18,7 @@ from tasks.notebook.role import notebook_name
 from tasks.run import naming
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
+from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.waiting import say
 
 SCRIPT_LIMIT = 16_384
@@ -96,23 +97,33 @@ def ensure_lifecycle(run: Run, *, idle_minutes: int) -> str:
     sagemaker, name = run.aws.client("sagemaker"), lifecycle_name(run.id)
     wanted = [{"Content": encode_script(on_start_script(notebook_name(run.id), run.aws.region, idle_minutes))}]
     field = {"NotebookInstanceLifecycleConfigName": name}
-    found = none_if_missing(lambda: sagemaker.describe_notebook_instance_lifecycle_config(**field))
+    found = _own_lifecycle(run, name)
     if found is None:
-        with run.ledger.create("notebook-lifecycle", name) as row:
+        with run.ledger.create("notebook-lifecycle", name, lambda: _arn(_own_lifecycle(run, name))) as row:
             answer = sagemaker.create_notebook_instance_lifecycle_config(
                 **field, OnStart=wanted, Tags=naming.tag_list(run.id)
             )
             row.identifier = answer["NotebookInstanceLifecycleConfigArn"]
         return name
-    _refuse_foreign(sagemaker, run.id, found)
-    run.ledger.adopt("notebook-lifecycle", name, found["NotebookInstanceLifecycleConfigArn"])
+    run.ledger.adopt("notebook-lifecycle", name, _arn(found))
     if found.get("OnStart") != wanted:
-        sagemaker.update_notebook_instance_lifecycle_config(**field, OnStart=wanted)
+        repeated_if_lost(lambda: sagemaker.update_notebook_instance_lifecycle_config(**field, OnStart=wanted))
         say(f"notebook-lifecycle {name}: the script was updated; it takes effect at the instance's next start")
     return name
 
 
-def _refuse_foreign(sagemaker: Any, run_id: str, found: Mapping[str, Any]) -> None:
-    tags = tags_to_dict(sagemaker.list_tags(ResourceArn=found["NotebookInstanceLifecycleConfigArn"])["Tags"])
-    where = f"notebook-lifecycle {found['NotebookInstanceLifecycleConfigName']}"
-    refuse_foreign(where, tags, run_id, next_command="kennel notebook create <another run>")
+def _own_lifecycle(run: Run, name: str) -> Mapping[str, Any] | None:
+    """Return the description of the run's configuration, or None without one; refuse a foreign one."""
+    sagemaker, field = run.aws.client("sagemaker"), {"NotebookInstanceLifecycleConfigName": name}
+    found: Mapping[str, Any] | None = none_if_missing(
+        lambda: sagemaker.describe_notebook_instance_lifecycle_config(**field)
+    )
+    if found is not None:
+        tags = tags_to_dict(sagemaker.list_tags(ResourceArn=found["NotebookInstanceLifecycleConfigArn"])["Tags"])
+        create = "kennel notebook create <another run>"
+        refuse_foreign(f"notebook-lifecycle {name}", tags, run.id, next_command=create)
+    return found
+
+
+def _arn(found: Mapping[str, Any] | None) -> str | None:
+    return None if found is None else str(found["NotebookInstanceLifecycleConfigArn"])

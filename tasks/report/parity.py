@@ -9,9 +9,10 @@ from __future__ import annotations
 import tarfile
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tasks.run.aws import Aws
+from tasks.run.aws import Aws, transfer
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.progress import show_progress
@@ -104,7 +105,7 @@ def compare(aws: Aws, sagemaker: TrainedModel, ec2: InstanceModel) -> Parity:
 def _fetched(aws: Aws, uri: str, path: Path) -> Path:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     with aws_boundary(uri), show_progress(f"fetch {uri}", None, "B") as told:
-        aws.client("s3").download_file(bucket, key, str(path), Callback=told.advance)
+        transfer(partial(aws.client("s3").download_file, bucket, key, str(path), Callback=told.advance))
     return path
 
 
@@ -126,7 +127,8 @@ def largest_difference(first: Path, second: Path) -> float:
             raise StageFailed(STAGE, "a model has no readable weights", why, "kennel logs") from error
     if {name: value.shape for name, value in one.items()} != {name: value.shape for name, value in two.items()}:
         why = "the names or shapes of their weights differ"
-        raise StageFailed(STAGE, "the two models are different networks", why, "kennel status")
+        same = "train both with the same --backbone: kennel run --ec2-instances 1"
+        raise StageFailed(STAGE, "the two models are different networks", why, same)
     return max(float(np.abs(one[name].astype(np.float64) - two[name]).max(initial=0.0)) for name in one)
 
 

@@ -9,16 +9,22 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import boto3
 import botocore.loaders
 import botocore.session
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from tasks.run import naming
-from tasks.run.errors import AwsFailed, TargetRefused, aws_boundary
+from tasks.run.errors import AwsFailed, ClockSkewed, TargetRefused, Unreachable, aws_boundary
+from tasks.run.logical_aws import AGAIN, LogicalAws, identify
 from tasks.run.settings import Settings
+
+Found = TypeVar("Found")
 
 INVOKE_TIMEOUT_SECONDS = 70.0
 """SageMaker gives a container 60 s to answer; botocore's default timeout of 60 s would end at the same moment."""
@@ -54,6 +60,7 @@ class Aws:
         self._clients: dict[str, Any] = {}
         self._session: Any = None
         self._account_id: str | None = None
+        self._identity: LogicalAws | None = None
 
     @property
     def endpoint(self) -> str:
@@ -72,6 +79,28 @@ class Aws:
             if self._account_id is None:
                 self._account_id = self._ask_account()
             return self._account_id
+
+    @property
+    def identity(self) -> LogicalAws:
+        """Which AWS this is, independent of its address; the first access asks a server on loopback.
+
+        Raises:
+            Unreachable: nothing answers at the endpoint.
+        """
+        with self._lock:
+            if self._identity is None:
+                self._identity = identify(self.endpoint)
+            return self._identity
+
+    def require_same(self, where: str) -> None:
+        """Return if this is still the AWS that it was when it was first asked; real AWS always is.
+
+        Raises:
+            Unreachable: the embedded AWS has ended, and another one may have its address.
+        """
+        if identify(self.endpoint) != self.identity:
+            why = "what it had was in its memory, and is lost"
+            raise Unreachable(where, f"the embedded AWS at {self.endpoint} was started again", why, AGAIN)
 
     @property
     def bucket(self) -> str:
@@ -100,6 +129,11 @@ class Aws:
     def tags(self, run_id: str) -> dict[str, str]:
         """Return the tags of every resource that a run creates."""
         return naming.tags(run_id)
+
+    def cli(self, command: str) -> str:
+        """Return a command of the aws CLI for this AWS; without the endpoint it would ask the real one."""
+        endpoint = self.settings.endpoint_url
+        return f"aws --endpoint-url {endpoint} {command}" if endpoint else f"aws {command}"
 
     def sagemaker_session(self) -> Any:
         """Return a SageMaker SDK v3 session on the same endpoint and account.
@@ -167,17 +201,32 @@ class Aws:
 
     def _ask_account(self) -> str:
         try:
-            with aws_boundary(f"account at {self.endpoint}", self.target.start_command):
+            with aws_boundary(f"account at {self.endpoint}"):
                 account = str(self.client("sts").get_caller_identity()["Account"])
         except AwsFailed as failed:
-            if self.target.has_profile_credentials or failed.code not in _FOREIGN_KEY or "expired" in failed.why:
+            is_foreign = failed.code in _FOREIGN_KEY and not isinstance(failed, ClockSkewed)
+            if self.target.has_profile_credentials or not is_foreign:
                 raise
             raise self._no_key("AWS_ACCESS_KEY_ID is not a key of this server") from failed
         named = self.settings.account_id
         if named is not None and named != account:
             why = f"the credentials in use belong to account {account}"
-            raise TargetRefused("target", f"KENNEL_ACCOUNT_ID={named}", why, f"export KENNEL_ACCOUNT_ID={account}")
+            switch = f"export AWS_PROFILE=<one of account {named}>, or export KENNEL_ACCOUNT_ID={account}"
+            raise TargetRefused("target", f"KENNEL_ACCOUNT_ID={named}", why, switch)
         return account
+
+
+def transfer(call: Callable[[], Found]) -> Found:
+    """Return the result of a transfer of boto3's, which raises errors of its own in place of those of its calls.
+
+    Raises:
+        ClientError, BotoCoreError: a call of the transfer failed.
+    """
+    try:
+        return call()
+    except Boto3Error as error:
+        cause = getattr(error, "last_exception", error.__context__)
+        raise cause if isinstance(cause, ClientError | BotoCoreError) else HTTPClientError(error=error) from error
 
 
 def _require_profile(session: Any) -> None:

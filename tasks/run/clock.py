@@ -36,7 +36,7 @@ class AwsClock:
         if settings.time_scale != 1.0 and settings.clock_origin == 0.0:
             what = f"time_scale={settings.time_scale:g}"
             why = "a time scale other than 1 needs an origin, and clock_origin is not set"
-            raise SettingsRefused("AWS's clock", what, why, "eval $(kennel up), which exports both")
+            raise SettingsRefused("AWS's clock", what, why, 'eval "$(kennel up)", which exports both')
         return cls(settings.time_scale, settings.clock_origin)
 
     def now(self) -> datetime:

@@ -8,6 +8,7 @@
     ├── DownloadFailed              4   the source could not be fetched
     ├── AwsFailed                   5   AWS answered with an error
     │   ├── AccessDenied            5
+    │   ├── ClockSkewed             5   this machine's clock differs too much from AWS's
     │   ├── NotFound                5
     │   ├── AlreadyExists           5
     │   ├── LimitReached            5   quota, capacity or throttling, after the bounded retries
@@ -35,9 +36,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 from botocore.exceptions import ConnectionError as AwsConnectionError
+
+from tasks.run.clock_skew import names_the_time, seconds_ahead, skew_in_words
+from tasks.run.error_codes import DENIED, EXISTS, NO_CAPACITY, NO_CREDENTIALS, NOT_FOUND, QUOTA, THROTTLED
 
 
 class KennelError(Exception):
@@ -99,6 +104,10 @@ class AwsFailed(KennelError):
 
 class AccessDenied(AwsFailed):
     """The caller is not allowed to make this call, or has no credentials."""
+
+
+class ClockSkewed(AwsFailed):
+    """AWS refused a signature because this machine's clock differs too much from its own."""
 
 
 class NotFound(AwsFailed):
@@ -204,51 +213,6 @@ class DiskFailed(KennelError):
     exit_code = 14
 
 
-_NOT_FOUND = {
-    "NoSuchBucket",
-    "NoSuchKey",
-    "NoSuchEntity",
-    "NoSuchUpload",
-    "NotFound",
-    "ResourceNotFound",
-    "ResourceNotFoundException",
-    "ObjectNotFoundException",
-    "InvalidInstanceID.NotFound",
-    "InvalidGroup.NotFound",
-    "InvalidKeyPair.NotFound",
-    "InvalidAMIID.NotFound",
-    "ParameterNotFound",
-    "404",
-}
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AllAccessDisabled", "403"}
-_EXISTS = {
-    "BucketAlreadyExists",
-    "BucketAlreadyOwnedByYou",
-    "EntityAlreadyExists",
-    "ResourceAlreadyExistsException",
-    "ResourceConflictException",
-    "ResourceInUse",
-    "ConflictException",
-    "InvalidKeyPair.Duplicate",
-    "InvalidGroup.Duplicate",
-}
-_LIMIT = {
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-    "RequestLimitExceeded",
-    "ResourceLimitExceeded",
-    "LimitExceeded",
-    "LimitExceededException",
-    "ServiceQuotaExceededException",
-    "InsufficientInstanceCapacity",
-    "InstanceLimitExceeded",
-    "VcpuLimitExceeded",
-    "MaxSpotInstanceCountExceeded",
-    "SlowDown",
-}
-
-
 def error_code(error: ClientError) -> str:
     """Return the AWS code of an error, such as "ValidationException"."""
     return str(error.response.get("Error", {}).get("Code", ""))
@@ -260,41 +224,84 @@ def is_not_found(error: ClientError) -> bool:
     SageMaker reports this with a ValidationException; IAM, S3 and Lambda have codes of their own for it.
     """
     code = error_code(error)
-    if code in _NOT_FOUND:
+    if code in NOT_FOUND:
         return True
     message = str(error.response.get("Error", {}).get("Message", "")).lower()
     means_missing = ("could not find", "not found", "does not exist", "recordnotfound")
     return code == "ValidationException" and any(words in message for words in means_missing)
 
 
-def translate(error: ClientError | BotoCoreError, where: str, next_command: str = "kennel status") -> AwsFailed:
-    """Return the `AwsFailed` that matches a botocore error; the caller raises it `from` the original."""
+def translate(error: ClientError | BotoCoreError, where: str, next_command: str | None = None) -> AwsFailed:
+    """Return the `AwsFailed` that matches a botocore error; the caller raises it `from` the original.
+
+    `next_command` is the advice for an error whose cause the caller knows better than AWS's code tells it.
+    """
     if isinstance(error, ClientError):
         return _translate_answer(error, where, next_command)
     if isinstance(error, NoCredentialsError):
         configure = "aws configure, or unset KENNEL_ACCOUNT_ID to use the embedded AWS"
         return AccessDenied(where, str(error), "boto3 found no AWS credentials", configure)
     if isinstance(error, AwsConnectionError | HTTPClientError):
-        return Unreachable(where, str(error), "AWS did not answer in time, and the retries are used up", next_command)
-    return AwsFailed(where, str(error), f"the AWS library raised {type(error).__name__}", next_command)
+        why = "AWS did not answer in time, and the retries are used up"
+        return Unreachable(where, str(error), why, _reach(str(error.kwargs.get("endpoint_url", ""))))
+    why = f"the AWS library raised {type(error).__name__}"
+    return AwsFailed(
+        where, str(error), why, next_command or "correct what the AWS library names, then repeat the command"
+    )
 
 
-def _translate_answer(error: ClientError, where: str, next_command: str) -> AwsFailed:
+def _reach(url: str) -> str:
+    """Return what to do when this endpoint does not answer."""
+    if urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}:
+        return "unset AWS_ENDPOINT_URL, if it is set; then the same command again, which starts the embedded AWS"
+    return "check the network by aws sts get-caller-identity, then run the same command again"
+
+
+def _translate_answer(error: ClientError, where: str, next_command: str | None) -> AwsFailed:
     code = error_code(error)
     what = f"{error.operation_name} answered {code}"
+    if names_the_time(error.response):
+        return _clock_skewed(error, where, what)
     why = str(error.response.get("Error", {}).get("Message", "")) or "AWS gave no reason"
     if is_not_found(error):
-        return NotFound(where, what, why, next_command, code)
-    if code in _DENIED:
-        allow = f'allow "{error.operation_name}" in the policy of the caller, then run the same command again'
-        return AccessDenied(where, what, why, allow, code)
-    kinds: tuple[tuple[set[str], type[AwsFailed]], ...] = ((_EXISTS, AlreadyExists), (_LIMIT, LimitReached))
-    kind = next((made for codes, made in kinds if code in codes), AwsFailed)
-    return kind(where, what, why, next_command, code)
+        make = "run the same command again, which makes what is missing"
+        return NotFound(where, what, why, next_command or make, code)
+    kind, advice = _kind_and_advice(error, code)
+    is_known = kind in {AccessDenied, LimitReached}
+    return kind(where, what, why, advice if is_known else next_command or advice, code)
+
+
+def _kind_and_advice(error: ClientError, code: str) -> tuple[type[AwsFailed], str]:
+    """Return the class of an answered error, and what to do about that class of errors."""
+    again = "then run the same command again"
+    if code in NO_CREDENTIALS:
+        return AccessDenied, "renew the credentials (aws sso login or aws configure), try aws sts get-caller-identity"
+    if code in DENIED:
+        return AccessDenied, f'allow "{error.operation_name}" in the policy of the caller, {again}'
+    if code in EXISTS:
+        return AlreadyExists, "run the same command again, which adopts what exists"
+    if code in THROTTLED:
+        return LimitReached, f"wait a minute, {again}"
+    if code == "InsufficientStorage":  # AWS has no such code: it is localaws, whose disk is full
+        return LimitReached, f"free disk space, {again}"
+    if code in NO_CAPACITY:
+        return LimitReached, "run the same command again later, or with another instance type"
+    if code in QUOTA:
+        return LimitReached, f"ask AWS for a higher quota (aws service-quotas), or remove what is not needed, {again}"
+    if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+        return AwsFailed, f"wait a minute, {again}"
+    return AwsFailed, f"correct what AWS names, {again}"
+
+
+def _clock_skewed(error: ClientError, where: str, what: str) -> ClockSkewed:
+    difference = skew_in_words(seconds_ahead(error.response))
+    why = "AWS accepts a signature for 5 minutes around its own time, S3 for 15"
+    correct = "sudo timedatectl set-ntp true, check `date -u`, then run the same command again"
+    return ClockSkewed(where, f"{what}: {difference}", why, correct, error_code(error))
 
 
 @contextmanager
-def aws_boundary(where: str, next_command: str = "kennel status") -> Iterator[None]:
+def aws_boundary(where: str, next_command: str | None = None) -> Iterator[None]:
     """Translate every error that botocore raises inside the block.
 
     Raises:

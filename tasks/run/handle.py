@@ -12,9 +12,11 @@ from pathlib import Path
 
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
-from tasks.run.ledger import Ledger, run_lock
+from tasks.run.ledger import Ledger, LedgerRow, lost_text
 from tasks.run.record_store import AnyRecord, Record, forget_record, load_record, record_path, save_record
+from tasks.run.run_lock import run_lock
 from tasks.run.settings import Settings
+from tasks.run.waiting import say
 
 
 class RunFolder:
@@ -50,9 +52,15 @@ class RunFolder:
         record = self.find(kind)
         if record is None:
             why = f"there is no {self.path(kind)}, which the flow {kind.made_by} writes"
-            flow = f"prefect deployment run '{kind.made_by}/{kind.made_by}' -p run_id={self.id}"
-            raise SettingsRefused(f"run {self.id}", f"it has no {kind.called}", why, f"kennel run, or {flow}")
+            raise SettingsRefused(f"run {self.id}", f"it has no {kind.called}", why, self._command_of(kind))
         return record
+
+    def _command_of(self, kind: type[Record]) -> str:
+        """Return the command and the flow that make a record."""
+        commands = {"loadtest": "kennel loadtest {}", "notebook": "kennel notebook create {}"}
+        commands["train_ec2"] = "kennel train-ec2 --run-id {}"
+        flow = f"prefect deployment run '{kind.made_by}/{kind.made_by}' -p run_id={self.id}"
+        return f"{commands.get(kind.made_by, 'kennel run --run-id {}').format(self.id)}, or {flow}"
 
     def keep(self, record: Record) -> Path:
         """Write a record to its file atomically and return the path."""
@@ -97,15 +105,50 @@ class Run(RunFolder):
 
     @property
     def ledger(self) -> Ledger:
-        """The run's ledger for the account and endpoint in use; the first access opens it, which may call STS.
+        """The run's ledger for the account and AWS in use; the first access opens it, which may call STS.
 
         Raises:
-            LedgerRefused: it belongs to another account or endpoint and still has live rows, or it is damaged.
+            LedgerRefused: it belongs to another account or AWS and still has live rows, or it is damaged.
             TargetRefused: the caller's account is not the account that the user named.
             AwsFailed: STS did not answer, or refused the call.
         """
         with self._opening:
             if self._ledger is None:
-                aws = self.aws
-                self._ledger = Ledger(self.folder, account_id=aws.account_id, endpoint=aws.endpoint, region=aws.region)
+                self._ledger = self._open_ledger()
             return self._ledger
+
+    def need(self, kind: type[AnyRecord]) -> AnyRecord:
+        """Return the run's record of a kind, which must exist, and so must the resource that it names.
+
+        Raises:
+            SettingsRefused: the run has no such record, or the ledger says that its resource was removed or lost.
+            LedgerRefused: a file cannot be read.
+            TargetRefused, AwsFailed: as `ledger` raises them.
+        """
+        record = super().need(kind)
+        closed = {(row.kind, row.name): row for row in self.ledger.rows() if not row.is_live}
+        gone = next((closed[key] for key in record.resources if key in closed), None)
+        if gone is not None:
+            raise _gone(self.id, kind, gone)
+        return record
+
+    def _open_ledger(self) -> Ledger:
+        account_id, aws = self.aws.account_id, self.aws.identity
+        ledger = Ledger(
+            self.folder,
+            account_id=account_id,
+            endpoint=aws.endpoint,
+            region=self.aws.region,
+            home=aws.home,
+            generation=aws.generation,
+        )
+        if ledger.lost:
+            say(f"run {self.id}: lost with the embedded AWS, which was started again: {lost_text(ledger.lost)}")
+        return ledger
+
+
+def _gone(run_id: str, kind: type[Record], row: LedgerRow) -> SettingsRefused:
+    what = f"its {kind.called} does not exist any more"
+    why = f"{row.kind} {row.name} was {row.error or 'removed'}"
+    again = "repeat the kennel run or kennel train-ec2 that made it: what is missing is made anew"
+    return SettingsRefused(f"run {run_id}", what, why, again)

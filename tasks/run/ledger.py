@@ -1,43 +1,65 @@
 """Record every resource that a run creates, before the call that creates it.
 
-The ledger is `runs/<run id>/ledger.jsonl`. Its first line is a header (account, endpoint, region). Each further line is
-one state of one resource: "intended" (fsynced before the create call), then "created", "adopted" (it existed already)
-or "uncertain" (the call failed but may have worked), and finally "removed". An incomplete last line, left by a crash,
-is ignored, because its call had not begun. Files have mode 0600 in a folder of mode 0700. `run_lock` keeps a second
-process from working on the same run.
+The ledger is `runs/<run id>/ledger.jsonl`. Its first line is a header (account, region, and which AWS). Each further
+line is one state of one resource: "intended" (fsynced before the create call), then "created", "adopted" (it existed
+already) or "uncertain" (the call failed but may have worked), and finally "removed". `tasks.run.ledger_file` seals and
+checks the lines. Files have mode 0600 in a folder of mode 0700.
+
+The embedded AWS keeps what it has in memory. When it was started again, all that the former one had is lost, and its
+rows are closed.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import signal
-import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tasks.run import ledger_file
 from tasks.run.ending import refuse_when_ending
-from tasks.run.errors import LedgerRefused, RunBusy
+from tasks.run.errors import LedgerRefused
+from tasks.run.ledger_file import FILE_NAME, FORMAT, Entry, Fault
+from tasks.run.logical_aws import LogicalAws, is_lost
+from tasks.run.lost_answers import look_again
 
 State = Literal["intended", "created", "adopted", "uncertain", "removed"]
-FILE_NAME = "ledger.jsonl"
-FORMAT = 1
+LOST = "lost with the embedded AWS, which was started again"
+"""The reason in the row of a resource that was in the memory of an embedded AWS that ended."""
 
 
 @dataclass(frozen=True)
 class LedgerHeader:
-    """The account, endpoint and region that the resources of a ledger belong to."""
+    """The account, region and AWS that the resources of a ledger belong to.
+
+    `endpoint` is "aws" or the last known URL of an AWS on loopback. `home` and `generation` name the embedded AWS; they
+    are "" for another AWS, and in ledgers of release 0.1.0.
+    """
 
     run_id: str
     account_id: str
     endpoint: str
     region: str
+    home: str = ""
+    generation: str = ""
     ledger: int = FORMAT
+
+    @property
+    def aws(self) -> LogicalAws:
+        """The AWS, whose address may change."""
+        return LogicalAws(self.endpoint, self.home, self.generation)
+
+    def is_same(self, other: LedgerHeader) -> bool:
+        """Tell whether the other header names the same resources: of the same account, region and AWS."""
+        place = (self.account_id, self.region) == (other.account_id, other.region)
+        return place and self.aws.is_same(other.aws)
 
 
 @dataclass(frozen=True)
@@ -52,9 +74,28 @@ class LedgerRow:
     error: str | None = None
 
     @property
+    def is_live(self) -> bool:
+        """Whether the resource may exist: it is not marked as removed."""
+        return self.state != "removed"
+
+    @property
     def age_seconds(self) -> float:
         """The number of seconds since the row was written."""
         return (datetime.now(UTC) - datetime.fromisoformat(self.at)).total_seconds()
+
+
+@dataclass(frozen=True)
+class LedgerContents:
+    """What a ledger's file holds: the last header, the latest state of every resource, and the damaged lines."""
+
+    header: LedgerHeader | None
+    rows: tuple[LedgerRow, ...]
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def live(self) -> tuple[LedgerRow, ...]:
+        """The rows of all resources that may exist."""
+        return tuple(row for row in self.rows if row.is_live)
 
 
 @dataclass
@@ -67,32 +108,49 @@ class Creation:
 
 
 class Ledger:
-    """The ledger of one run, for one account and endpoint.
+    """The ledger of one run, for one account and one AWS. `lost` are the rows that opening it closed as lost.
 
     Raises:
-        LedgerRefused: by the constructor, when the file belongs to another account or endpoint and still has live
-            rows, when it is damaged in the middle, or when its format is not known.
+        LedgerRefused: by the constructor, when the file belongs to another account or AWS and still has live rows, or
+            when it is damaged.
     """
 
-    def __init__(self, run_dir: Path, *, account_id: str, endpoint: str, region: str = "us-east-1") -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        account_id: str,
+        endpoint: str,
+        region: str = "us-east-1",
+        home: str = "",
+        generation: str = "",
+    ) -> None:
         self.path = run_dir / FILE_NAME
-        self.header = LedgerHeader(run_dir.name, account_id, endpoint, region)
-        self._lock = threading.Lock()
+        self.header = LedgerHeader(run_dir.name, account_id, endpoint, region, home, generation)
+        self.lost: tuple[LedgerRow, ...] = ()
         run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         found, rows = read_ledger(run_dir)
-        live = [row for row in rows if row.state != "removed"]
-        if found is None or (found != self.header and not live):
-            self._append({"header": asdict(self.header)})
-        elif found != self.header:
-            raise _other_target(self.path, found, self.header)
+        live = tuple(row for row in rows if row.is_live)
+        if found is not None and live and not found.is_same(self.header):
+            if not is_lost(found.aws, self.header.aws):
+                raise _other_target(self.path, found, self.header)
+            self.lost = live
+            close_lost(run_dir)
+        if found != self.header:
+            ledger_file.append(self.path, {"header": asdict(self.header)})
 
     @contextmanager
-    def create(self, kind: str, name: str) -> Iterator[Creation]:
+    def create(self, kind: str, name: str, look: Callable[[], str | None] | None) -> Iterator[Creation]:
         """Write the row, run the block, which makes the create call, and add the identifier that the block sets.
 
-        If the block raises, the row becomes "uncertain", because the resource may exist anyway.
+        If AWS's answer was lost, the call may have worked, and its repetition was refused ("already exists"). So when
+        the block raises AWS's error, `look` looks for the resource, checks that it is the run's, and returns its
+        identifier, or None when it does not exist; if it exists, the creation succeeded. `look` is None for a block
+        that looks by itself or that may be repeated. If the block raises and nothing is found, the row becomes
+        "uncertain".
 
         Raises:
+            OwnershipRefused: `look` finds a resource of that name that does not belong to the run.
             StageFailed: this process was interrupted and only cleans up.
         """
         refuse_when_ending(kind, name)
@@ -100,7 +158,12 @@ class Ledger:
         crash_point(f"{kind}:before")
         creation = Creation(kind, name)
         try:
-            yield creation
+            try:
+                yield creation
+            except (ClientError, BotoCoreError) as error:
+                if look is None:
+                    raise
+                creation.identifier = look_again(error, f"{kind} {name}", look)
         except BaseException as error:
             self.record(
                 kind, name, "uncertain", identifier=creation.identifier, error=f"{type(error).__name__}: {error}"
@@ -130,8 +193,7 @@ class Ledger:
         self, kind: str, name: str, state: State, *, identifier: str | None = None, error: str | None = None
     ) -> None:
         """Append one state and fsync it."""
-        row = LedgerRow(kind, name, state, datetime.now(UTC).isoformat(), identifier, error)
-        self._append({key: value for key, value in asdict(row).items() if value is not None})
+        self._append(_content(LedgerRow(kind, name, state, datetime.now(UTC).isoformat(), identifier, error)))
 
     def rows(self) -> list[LedgerRow]:
         """Return the latest state of every resource, in the order of their first rows.
@@ -147,48 +209,104 @@ class Ledger:
         Raises:
             LedgerRefused: as `read_ledger`.
         """
-        return live_rows(self.path.parent)
+        return [row for row in self.rows() if row.is_live]
 
-    def _append(self, entry: dict[str, object]) -> None:
-        line = json.dumps(entry).encode() + b"\n"
-        with self._lock:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                _cut_incomplete_line(descriptor)
-                os.write(descriptor, line)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    def _append(self, content: dict[str, Any]) -> None:
+        if not self.path.exists():  # it is new, or it was removed while the run goes on
+            ledger_file.append(self.path, {"header": asdict(self.header)})
+        ledger_file.append(self.path, content)
 
 
 def read_ledger(run_dir: Path) -> tuple[LedgerHeader | None, list[LedgerRow]]:
     """Return a run's ledger header and latest rows without an AWS call; (None, []) when there is no ledger.
 
     Raises:
-        LedgerRefused: a line other than an incomplete last one cannot be read, or the format is not known.
+        LedgerRefused: the file is damaged, cannot be read, or another release of kennel wrote it.
+    """
+    contents = inspect_ledger(run_dir)
+    if contents.faults:
+        raise damaged(run_dir, contents.faults[0])
+    return contents.header, list(contents.rows)
+
+
+def inspect_ledger(run_dir: Path) -> LedgerContents:
+    """Return what a run's ledger holds, as far as it is as it was written, and its damage; without an AWS call.
+
+    Raises:
+        LedgerRefused: the file cannot be read, or another release of kennel wrote it.
     """
     path = run_dir / FILE_NAME
-    if not path.exists():
-        return None, []
+    try:
+        scanned = ledger_file.scan(path)
+    except FileNotFoundError:
+        return LedgerContents(None, ())
+    except OSError as error:
+        look = f"ls -l {path}"
+        raise LedgerRefused("ledger", f"{path} cannot be read", error.strerror or str(error), look) from error
+    for fault in scanned.faults:
+        if fault.is_foreign:
+            choose = "use that release, or choose another name: kennel run --run-id <name>"
+            raise LedgerRefused("ledger", f"{path}:{fault.line} cannot be read", fault.why, choose)
     header: LedgerHeader | None = None
     rows: dict[tuple[str, str], LedgerRow] = {}
-    for number, entry in _entries(path):
-        if "header" in entry:
-            header, rows = _header(path, entry["header"]), {}
+    faults = list(scanned.faults)
+    for entry in scanned.entries:
+        try:
+            if "header" in entry.content:
+                header = LedgerHeader(**entry.content["header"])
+                continue
+            row = _row(entry)
+        except (TypeError, ValueError) as error:
+            faults.append(Fault(entry.line, str(error)))
             continue
-        row = _row(path, number, entry)
-        known = rows.get((row.kind, row.name))
-        rows[row.kind, row.name] = row if row.identifier or known is None else _keep_identifier(row, known)
-    return header, list(rows.values())
+        rows[row.kind, row.name] = _with_identifier(row, rows.get((row.kind, row.name)))
+    return LedgerContents(header, tuple(rows.values()), tuple(sorted(faults, key=lambda fault: fault.line)))
 
 
 def live_rows(run_dir: Path) -> list[LedgerRow]:
-    """Return the rows of all resources of a run that may exist, without an AWS call.
+    """Return the rows of all resources of a run that may exist, also those of a damaged ledger; without an AWS call.
 
     Raises:
-        LedgerRefused: as `read_ledger`.
+        LedgerRefused: the file cannot be read.
     """
-    return [row for row in read_ledger(run_dir)[1] if row.state != "removed"]
+    return list(inspect_ledger(run_dir).live)
+
+
+def close_lost(run_dir: Path) -> None:
+    """Record that the live resources of a run were lost with the embedded AWS that had them.
+
+    Raises:
+        LedgerRefused: the file is damaged or cannot be read.
+    """
+    now = datetime.now(UTC).isoformat()
+    for row in read_ledger(run_dir)[1]:
+        if row.is_live:
+            closed = LedgerRow(row.kind, row.name, "removed", now, error=LOST)
+            ledger_file.append(run_dir / FILE_NAME, _content(closed))
+
+
+def renew_ledger(run_dir: Path) -> Path:
+    """Set a damaged ledger aside, write a new one of its undamaged live rows, and return the path of the old file.
+
+    Without an undamaged header no ledger is written, because it is not known which AWS the rows belong to.
+
+    Raises:
+        LedgerRefused: the file cannot be read.
+        OSError: the folder cannot be written.
+    """
+    contents, path = inspect_ledger(run_dir), run_dir / FILE_NAME
+    aside = ledger_file.set_aside(path)
+    if contents.header is not None:
+        ledger_file.append(path, {"header": asdict(replace(contents.header, ledger=FORMAT))})
+        for row in contents.live:
+            ledger_file.append(path, _content(row))
+    return aside
+
+
+def lost_text(rows: tuple[LedgerRow, ...]) -> str:
+    """Return how many resources of each kind some rows name, such as "2 × role, 1 × endpoint"."""
+    counts = Counter(row.kind for row in rows)
+    return ", ".join(f"{count} × {kind}" for kind, count in counts.items())
 
 
 def crash_point(name: str) -> None:
@@ -200,102 +318,32 @@ def crash_point(name: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-@dataclass
-class _HeldLocks:
-    """The run locks of this process: the descriptor of each lock file, and how often it was entered."""
-
-    descriptors: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    guard: threading.Lock = field(default_factory=threading.Lock)
+def _content(row: LedgerRow) -> dict[str, Any]:
+    return {key: value for key, value in asdict(row).items() if value is not None}
 
 
-_HELD = _HeldLocks()
+def _row(entry: Entry) -> LedgerRow:
+    row = LedgerRow(**entry.content)
+    if row.state not in get_args(State):
+        raise ValueError(f"the state {row.state!r} is not known")
+    return row
 
 
-@contextmanager
-def run_lock(run_dir: Path) -> Iterator[None]:
-    """Lock a run for this process inside the block; the process that holds the lock may enter it again.
-
-    Raises:
-        RunBusy: another process holds the lock; the message names its pid.
-    """
-    run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = (run_dir / "lock").resolve()
-    with _HELD.guard:
-        descriptor, depth = _HELD.descriptors.get(path) or (_lock_file(path, run_dir.name), 0)
-        _HELD.descriptors[path] = (descriptor, depth + 1)
-    try:
-        yield
-    finally:
-        with _HELD.guard:
-            descriptor, depth = _HELD.descriptors.pop(path)
-            if depth > 1:
-                _HELD.descriptors[path] = (descriptor, depth - 1)
-            else:
-                os.close(descriptor)
+def _with_identifier(row: LedgerRow, known: LedgerRow | None) -> LedgerRow:
+    """Return a row with the identifier of the row before it, unless that resource was removed and this is a new one."""
+    if row.identifier or known is None or (row.is_live and not known.is_live):
+        return row
+    return replace(row, identifier=known.identifier)
 
 
-def _lock_file(path: Path, run_id: str) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
-        os.close(descriptor)
-        why = "two processes on one run would create resources twice"
-        wait = f"kennel status {run_id}, or wait for process {holder} to end"
-        raise RunBusy(f"run {run_id}", f"process {holder} is working on it", why, wait) from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-    return descriptor
-
-
-def _cut_incomplete_line(descriptor: int) -> None:
-    """Remove an incomplete last line, so that the next row starts on a line of its own."""
-    size = os.fstat(descriptor).st_size
-    if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
-        return
-    content = os.pread(descriptor, size, 0)
-    os.ftruncate(descriptor, content.rfind(b"\n") + 1)
-
-
-def _entries(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):  # the part after the last newline is incomplete or empty
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise _damaged(path, number, str(error)) from error
-        if not isinstance(entry, dict):
-            raise _damaged(path, number, "the line is not a JSON object")
-        yield number, entry
-
-
-def _header(path: Path, entry: object) -> LedgerHeader:
-    if not isinstance(entry, dict) or entry.get("ledger") != FORMAT:
-        raise _damaged(path, 1, f"its format is not {FORMAT}; another release of kennel wrote it")
-    return LedgerHeader(**entry)
-
-
-def _row(path: Path, number: int, entry: dict[str, object]) -> LedgerRow:
-    if entry.get("state") not in get_args(State):
-        raise _damaged(path, number, f"the state {entry.get('state')!r} is not known")
-    try:
-        return LedgerRow(**entry)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise _damaged(path, number, str(error)) from error
-
-
-def _keep_identifier(row: LedgerRow, known: LedgerRow) -> LedgerRow:
-    return LedgerRow(row.kind, row.name, row.state, row.at, known.identifier, row.error)
-
-
-def _damaged(path: Path, number: int, why: str) -> LedgerRefused:
-    by_tags = "move the file away, then kennel down --yes, which finds the resources by their tags"
-    return LedgerRefused("ledger", f"{path}:{number} cannot be read", why, by_tags)
+def damaged(run_dir: Path, fault: Fault) -> LedgerRefused:
+    """Return the error that names the first damaged line of a run's ledger."""
+    by_tags = f"kennel down {run_dir.name} --yes, or the run's own command: both find its resources by their tags"
+    return LedgerRefused("ledger", f"{run_dir / FILE_NAME}:{fault.line} is damaged", fault.why, by_tags)
 
 
 def _other_target(path: Path, found: LedgerHeader, wanted: LedgerHeader) -> LedgerRefused:
-    what = f"{path} belongs to account {found.account_id} at {found.endpoint} in {found.region}"
-    why = f"this command works on account {wanted.account_id} at {wanted.endpoint} in {wanted.region}"
+    what = f"{path} belongs to account {found.account_id} at {found.aws.text} in {found.region}"
+    why = f"this command works on account {wanted.account_id} at {wanted.aws.text} in {wanted.region}"
     switch = f"kennel down --yes with the settings of {found.endpoint}, or move {path.parent} away"
     return LedgerRefused("ledger", what, why, switch)

@@ -56,10 +56,19 @@ def ask_embedded_aws(settings: Settings, path: str) -> Any:
         return None
     address = f"{settings.endpoint_url.rstrip('/')}{path}"
     try:
-        with _PROXYLESS.open(address, timeout=settings.connect_timeout_seconds) as answer:
+        with open_without_proxy(address, settings.connect_timeout_seconds) as answer:
             return json.loads(answer.read())
     except (OSError, HTTPException, ValueError):
         return None
+
+
+def open_without_proxy(url: str, timeout_seconds: float) -> Any:
+    """Return the answer to a GET request of a server on loopback, where no proxy is between.
+
+    Raises:
+        OSError, HTTPException: there is no answer; HTTPError when it is an error.
+    """
+    return _PROXYLESS.open(url, timeout=timeout_seconds)
 
 
 def usable_processors() -> int:

@@ -35,6 +35,11 @@ class Record:
     made_by: ClassVar[str]
     stored_as: ClassVar[str]
 
+    @property
+    def resources(self) -> tuple[tuple[str, str], ...]:
+        """The resources that the record names, as (kind, name) in the ledger; it is of no use without them."""
+        return ()
+
     def __init_subclass__(cls, *, file: str, called: str, made_by: str, stored_as: str | None = None) -> None:
         """Set the class attributes from the arguments of the class statement; `stored_as` is by default its name."""
         super().__init_subclass__()

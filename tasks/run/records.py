@@ -48,6 +48,11 @@ class DatasetRef(Record, file="stage_data.json", called="staged dataset", made_b
     left_out: tuple[Quarantined, ...] = ()
 
     @property
+    def resources(self) -> tuple[tuple[str, str], ...]:
+        """The dataset's prefix."""
+        return (("s3-prefix", f"{self.uri}/"),)
+
+    @property
     def uri(self) -> str:
         """The S3 URI of the dataset's prefix, without a slash at its end."""
         return f"s3://{self.bucket}/{self.prefix}"
@@ -134,6 +139,11 @@ class TrainedModel(
     seconds: float
     billable_seconds: float
 
+    @property
+    def resources(self) -> tuple[tuple[str, str], ...]:
+        """The run's prefix (s3://bucket/runs/id/), which holds the model."""
+        return (("s3-prefix", "/".join([*self.model_uri.split("/")[:5], ""])),)
+
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceModel(TrainingResult, Record, file="train_ec2.json", called="model trained on EC2", made_by="train_ec2"):
@@ -174,6 +184,11 @@ class EndpointRef(Record, file="endpoint.json", called="endpoint", made_by="depl
     model_uri: str
     seconds: float
     created: str = ""
+
+    @property
+    def resources(self) -> tuple[tuple[str, str], ...]:
+        """The endpoint."""
+        return (("endpoint", self.name),)
 
 
 @dataclass(frozen=True)
@@ -216,6 +231,11 @@ class FunctionRef(Record, file="function.json", called="function", made_by="depl
     role_arn: str
     code_sha256: str
     endpoint_name: str
+
+    @property
+    def resources(self) -> tuple[tuple[str, str], ...]:
+        """The function, and the endpoint that it calls."""
+        return (("function", self.name), ("endpoint", self.endpoint_name))
 
 
 @dataclass(frozen=True)

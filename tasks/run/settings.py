@@ -64,8 +64,6 @@ class Target(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["local", "aws"]
-    start_command: str
-    """The command to run when this AWS does not answer."""
     has_profile_credentials: bool
     """Whether calls use the credentials of the user's profile; the embedded AWS never receives them."""
     runs_on_this_machine: bool
@@ -85,7 +83,6 @@ class Target(BaseModel):
 
 EMBEDDED_AWS = Target(
     name="local",
-    start_command="eval $(python -m localaws start)",
     has_profile_credentials=False,
     runs_on_this_machine=True,
     has_sample=True,
@@ -95,7 +92,6 @@ EMBEDDED_AWS = Target(
 )
 REAL_AWS = Target(
     name="aws",
-    start_command="aws sts get-caller-identity",
     has_profile_credentials=True,
     runs_on_this_machine=False,
     has_sample=False,
@@ -187,7 +183,7 @@ class Settings(BaseSettings):
         _refuse_service_overrides(os.environ)
         if self.account_id is None:
             why = "without an endpoint, calls go to real AWS, which kennel only calls for an account that you name"
-            named = "eval $(python -m localaws start) for the embedded AWS, or export KENNEL_ACCOUNT_ID=<12 digits>"
+            named = 'eval "$(kennel up)" for the embedded AWS, or export KENNEL_ACCOUNT_ID=<12 digits>'
             raise TargetRefused("target", "neither AWS_ENDPOINT_URL nor KENNEL_ACCOUNT_ID is set", why, named)
         if self.time_scale != 1.0:
             why = "real AWS has a time scale of 1; this shell still has the setting of an embedded AWS"

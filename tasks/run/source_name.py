@@ -20,6 +20,8 @@ _SIGNED = re.compile(
 
 _SIGNED_BY_AZURE = re.compile(r"s[vspetr]|srt|spr|sip|sig|sk[tesv]|skoid|sktid")
 
+MALFORMED = "..."
+
 _whole: dict[str, SecretStr] = {}
 
 
@@ -32,14 +34,14 @@ def is_url(source: str) -> bool:
 def source_name(source: str) -> str:
     """Return a URL without user info, query and fragment; any other source stays as it is.
 
-    Of a malformed authority nothing is returned, because a password with a slash in it ends there.
+    Behind the scheme of a URL with a malformed host stands `MALFORMED`: a password with a slash in it ends there too.
     """
     found = _URL.match(source)
     if found is None:
         return source
     scheme, authority, path, _ = found.groups()
     host = authority.rpartition("@")[2]
-    return f"{scheme}://{host}{path}" if _HOST.fullmatch(host) else f"{scheme}://..."
+    return f"{scheme}://{host}{path}" if _HOST.fullmatch(host) else f"{scheme}://{MALFORMED}"
 
 
 def source_identity(source: str) -> str:

@@ -48,7 +48,7 @@ def wait_for(
     *,
     deadline_seconds: float,
     poll_seconds: float = 1.0,
-    next_command: str = "kennel status",
+    next_command: str = "run the same command again, which waits again",
     waiting: Waiting = REAL_TIME,
 ) -> Found:
     """Call `probe` until it returns a result, and log the state at least every `SILENCE_SECONDS`.

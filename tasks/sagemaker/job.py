@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from botocore.exceptions import ClientError
-
 from tasks.account.lookup import none_if_missing
 from tasks.account.objects import object_exists
 from tasks.account.prices import InstanceChoice
@@ -22,10 +20,12 @@ from tasks.account.roles import run_prefix
 from tasks.model.archive import METRIC_NAMES
 from tasks.model.inputs import TrainingInputs
 from tasks.run import naming
-from tasks.run.aws import Aws
+from tasks.run.aws import Aws, transfer
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run
-from tasks.run.waiting import retry_until_role_propagates, say
+from tasks.run.lost_answers import repeated_if_lost
+from tasks.run.statuses import TRAINING_JOB
+from tasks.run.waiting import retry_until_role_propagates
 
 MAX_ATTEMPTS = 20
 SPEC_VARIABLE = "KENNEL_SPEC"
@@ -128,24 +128,21 @@ def create_job(run: Run, plan: TrainingPlan, name: str) -> None:
         AwsFailed: SageMaker or S3 refused.
     """
     with aws_boundary(f"training job {name}"):
-        with run.ledger.create("s3-prefix", f"s3://{plan.dataset.bucket}/{run_prefix(plan.run_id)}/"):
+        with run.ledger.create("s3-prefix", f"s3://{plan.dataset.bucket}/{run_prefix(plan.run_id)}/", None):
             trainer = _trainer(run.aws, plan, name)
-            trainer.prepare()
-        with run.ledger.create("training-job", name) as row:
-            _start(run.aws, plan, trainer, name)
+            repeated_if_lost(lambda: transfer(trainer.prepare))
+        with run.ledger.create("training-job", name, lambda: _own_arn(run.aws, plan, name)) as row:
+            retry_until_role_propagates(f"training job {name}", lambda: trainer.train(wait=False, logs=False))
             row.identifier = _arn(run.aws, name)
 
 
-def _start(aws: Aws, plan: TrainingPlan, trainer: Any, name: str) -> None:
-    """Send CreateTrainingJob; when only the answer was lost, the job exists, and that counts as success."""
-    try:
-        retry_until_role_propagates(f"training job {name}", lambda: trainer.train(wait=False, logs=False))
-    except ClientError:
-        description = describe_job(aws, name)
-        if description is None:
-            raise
-        _refuse_other_plan(name, description, plan)
-        say(f"training job {name}: AWS answered with an error, but the job was created")
+def _own_arn(aws: Aws, plan: TrainingPlan, name: str) -> str | None:
+    """Return the ARN of the job that was created from this plan, None without a job; refuse another one."""
+    description = describe_job(aws, name)
+    if description is None:
+        return None
+    _refuse_other_plan(name, description, plan)
+    return _arn(aws, name)
 
 
 def _arn(aws: Aws, name: str) -> str:
@@ -155,14 +152,17 @@ def _arn(aws: Aws, name: str) -> str:
 def _refuse_other_plan(name: str, description: Mapping[str, Any], plan: TrainingPlan) -> None:
     if description.get("Environment", {}).get(SPEC_VARIABLE) != plan.spec_digest:
         why = "it was created from another plan (its KENNEL_SPEC differs), and a job's name can be used only once"
-        raise OwnershipRefused(f"training job {name}", "it exists already", why, "kennel run --run-id <another name>")
+        raise OwnershipRefused(
+            f"training job {name}", "it exists already", why, "run the same command with --run-id <another name>"
+        )
 
 
 def _is_usable(aws: Aws, description: Mapping[str, Any]) -> bool:
+    """Tell whether a job has a model or may still make one; a job of unknown status is followed, not replaced."""
     status = description["TrainingJobStatus"]
-    if status == "Completed":
+    if TRAINING_JOB.is_ready(status):
         return object_exists(aws, description["ModelArtifacts"]["S3ModelArtifacts"])
-    return bool(status == "InProgress")
+    return TRAINING_JOB.is_pending(status) and status not in {"Stopping", "Deleting"}
 
 
 def _channels(plan: TrainingPlan) -> Iterator[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ from tasks.account.logs import LogFollower, LogLine
 from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound, StageFailed, WaitTimedOut
+from tasks.run.statuses import TRAINING_JOB
 from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Say, Waiting
 from tasks.sagemaker.job import describe_job
 
@@ -45,12 +46,12 @@ def follow_job(
             raise NotFound(f"training job {name}", "it is gone", "somebody deleted it", "run the same command again")
         if printer.poll():
             said = waiting.clock()
-        if description["TrainingJobStatus"] in {"Completed", "Failed", "Stopped"}:
+        if TRAINING_JOB.has_settled(description["TrainingJobStatus"]):
             return _outcome(name, description, printer, waiting.sleep)
         now = waiting.clock()
         if now - begun >= deadline_seconds:
             why = f"it is still {_state(description)}; the job continues, and the same command follows it again"
-            stop = f"aws sagemaker stop-training-job --training-job-name {name}"
+            stop = aws.cli(f"sagemaker stop-training-job --training-job-name {name}") + ", or the same command again"
             raise WaitTimedOut(f"training job {name}", f"waited {now - begun:.0f} s", why, stop)
         if now - said >= SILENCE_SECONDS:
             waiting.say(f"training job: {_state(description)}, {now - begun:.0f} s")
@@ -62,7 +63,7 @@ def _outcome(
     name: str, description: Mapping[str, Any], printer: _LogPrinter, sleep: Callable[[float], None]
 ) -> Mapping[str, Any]:
     status = description["TrainingJobStatus"]
-    if status == "Completed":
+    if TRAINING_JOB.is_ready(status):
         printer.poll()
         return description
     sleep(LATE_LOG_SECONDS)

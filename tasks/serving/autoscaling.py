@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tasks.account.lookup import none_if_missing
@@ -16,6 +17,7 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run
+from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.records import EndpointRef
 from tasks.scaling.choice import ScalingPlan
 from tasks.serving.instances import wait_for_instances
@@ -51,14 +53,14 @@ class AutoscalingPlan:
         where = f"autoscaling of {self.endpoint_name}"
         if self.instance_type.startswith("ml.t2."):
             why = "burstable instances cannot autoscale, because their speed depends on CPU credits"
-            raise SettingsRefused(where, self.instance_type, why, "deploy on ml.m5.large: --endpoint-instance-type")
+            raise SettingsRefused(where, self.instance_type, why, "kennel run --endpoint-instance-type ml.m5.large")
         if not 1 <= self.minimum <= self.maximum:
             why = "1 ≤ min ≤ max must hold: with zero instances this metric has no data to scale out on"
-            raise SettingsRefused(where, f"min={self.minimum}, max={self.maximum}", why, "change the plan")
+            raise SettingsRefused(where, f"min={self.minimum}, max={self.maximum}", why, "choose other values by --set")
         if self.target <= 0 or min(self.scale_out_cooldown, self.scale_in_cooldown) < 0:
             what = f"target={self.target:g}, cooldowns {self.scale_out_cooldown} s out, {self.scale_in_cooldown} s in"
             why = "the target has to be above 0 and cooldowns at least 0"
-            raise SettingsRefused(where, what, why, "change the plan")
+            raise SettingsRefused(where, what, why, "choose other values by --set")
 
     @property
     def resource_id(self) -> str:
@@ -116,7 +118,7 @@ def plan_autoscaling(run_id: str, endpoint: EndpointRef, plan: ScalingPlan) -> A
         where, measured_on = f"autoscaling of {endpoint.name}", plan.measured.instance_type
         what = f"the plan was measured on {measured_on} and the endpoint runs on {endpoint.instance_type}"
         why = "the rate that one instance carries depends on its type"
-        raise SettingsRefused(where, what, why, "measure the present endpoint and plan again")
+        raise SettingsRefused(where, what, why, "run the same command again, which measures the present endpoint")
     return AutoscalingPlan(
         run_id=run_id,
         endpoint_name=endpoint.name,
@@ -153,12 +155,7 @@ def ensure_autoscaling(run: Run, plan: AutoscalingPlan) -> ScalingState:
         _wait(run.aws, plan, low=0, high=None)
         _register(run, plan, found)
         if not _has_policy(run.aws, plan):
-            run.aws.client("application-autoscaling").put_scaling_policy(
-                PolicyName=plan.policy_name,
-                PolicyType="TargetTrackingScaling",
-                TargetTrackingScalingPolicyConfiguration=plan.configuration,
-                **variant_arguments(plan.resource_id),
-            )
+            _put_policy(run.aws, plan)
         _wait(run.aws, plan, low=plan.minimum, high=plan.maximum)
     state = describe_scaling(run.aws, plan.endpoint_name, plan.variant)
     if state is None:
@@ -219,7 +216,10 @@ def remove_autoscaling(run: Run, endpoint_name: str, variant: str) -> None:
     name = resource_id(endpoint_name, variant)
     with aws_boundary(f"autoscaling of {endpoint_name}"):
         if _target(run.aws, name) is not None:
-            run.aws.client("application-autoscaling").deregister_scalable_target(**variant_arguments(name))
+            client = run.aws.client("application-autoscaling")
+            none_if_missing(
+                lambda: repeated_if_lost(lambda: client.deregister_scalable_target(**variant_arguments(name)))
+            )
             run.ledger.mark_removed(KIND, name)
 
 
@@ -236,15 +236,21 @@ def _register(run: Run, plan: AutoscalingPlan, found: Mapping[str, Any] | None) 
         "MaxCapacity": plan.maximum,
         "SuspendedState": dict.fromkeys(_SWITCHES, False),
     }
+    register = partial(client.register_scalable_target, **variant_arguments(plan.resource_id), **wanted)
     if found is None:
-        with run.ledger.create(KIND, plan.resource_id) as row:
-            answer = client.register_scalable_target(**variant_arguments(plan.resource_id), **wanted)
-            row.identifier = answer.get("ScalableTargetARN")
+        with run.ledger.create(KIND, plan.resource_id, None) as row:
+            row.identifier = repeated_if_lost(register).get("ScalableTargetARN")
         return
     run.ledger.adopt(KIND, plan.resource_id, found.get("ScalableTargetARN"))
     bounds = (found["MinCapacity"], found["MaxCapacity"])
     if bounds != (plan.minimum, plan.maximum) or any(_suspended(found).values()):
-        client.register_scalable_target(**variant_arguments(plan.resource_id), **wanted)
+        repeated_if_lost(register)
+
+
+def _put_policy(aws: Aws, plan: AutoscalingPlan) -> None:
+    put = partial(aws.client("application-autoscaling").put_scaling_policy, PolicyName=plan.policy_name)
+    tracking = {"PolicyType": "TargetTrackingScaling", "TargetTrackingScalingPolicyConfiguration": plan.configuration}
+    repeated_if_lost(lambda: put(**tracking, **variant_arguments(plan.resource_id)))
 
 
 def _switch(aws: Aws, endpoint_name: str, variant: str, *, is_suspended: bool) -> bool:
@@ -256,7 +262,8 @@ def _switch(aws: Aws, endpoint_name: str, variant: str, *, is_suspended: bool) -
         wanted = dict.fromkeys(_SWITCHES, is_suspended)
         if _suspended(found) != wanted:
             client = aws.client("application-autoscaling")
-            client.register_scalable_target(**variant_arguments(name), SuspendedState=wanted)
+            register = partial(client.register_scalable_target, **variant_arguments(name))
+            repeated_if_lost(lambda: register(SuspendedState=wanted))
     return True
 
 
@@ -272,7 +279,8 @@ def _refuse_other_policies(aws: Aws, plan: AutoscalingPlan) -> None:
     others = [each["PolicyName"] for each in _policies(aws, plan.resource_id) if each["PolicyName"] != plan.policy_name]
     if others:
         why = "with two policies AWS takes the larger count, so a load test would test neither policy's numbers"
-        delete = f"aws application-autoscaling delete-scaling-policy --policy-name {others[0]}"
+        variant = f"--service-namespace {NAMESPACE} --resource-id {plan.resource_id} --scalable-dimension {DIMENSION}"
+        delete = aws.cli(f"application-autoscaling delete-scaling-policy --policy-name {others[0]} {variant}")
         where = f"autoscaling of {plan.endpoint_name}"
         raise OwnershipRefused(where, f"the policy {others[0]} scales it already", why, delete)
 

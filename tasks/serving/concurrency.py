@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -16,7 +17,9 @@ from botocore.exceptions import ClientError
 from tasks.run.aws import Aws
 from tasks.run.errors import LimitReached, SettingsRefused, StageFailed, aws_boundary, error_code, is_not_found
 from tasks.run.handle import Run
+from tasks.run.lost_answers import carried_out, repeated_if_lost, true_or_none
 from tasks.run.records import FunctionRef
+from tasks.run.statuses import FUNCTION_UPDATE, PROVISIONED
 from tasks.run.waiting import wait_for
 from tasks.scaling.choice import ScalingPlan
 from tasks.scaling.rules import UNRESERVED_MINIMUM, Limits
@@ -44,10 +47,10 @@ class ConcurrencyPlan:
         where = f"concurrency of {self.function.name}"
         if not 128 <= self.memory_mb <= 10_240:
             why = "Lambda functions have 128 to 10,240 MB"
-            raise SettingsRefused(where, f"memory_mb={self.memory_mb}", why, "change the plan")
+            raise SettingsRefused(where, f"memory_mb={self.memory_mb}", why, "choose other values by --set")
         if self.provisioned < 0 or (self.reserved is not None and self.reserved < 0):
             what = f"reserved={self.reserved}, provisioned={self.provisioned}"
-            raise SettingsRefused(where, what, "neither can be negative", "change the plan")
+            raise SettingsRefused(where, what, "neither can be negative", "choose other values by --set")
         if self.reserved is not None and self.provisioned > self.reserved:
             what = f"provisioned={self.provisioned} > reserved={self.reserved}"
             why = "provisioned concurrency is a part of the reserved concurrency"
@@ -176,21 +179,24 @@ def _set_memory(aws: Aws, plan: ConcurrencyPlan) -> None:
     """Change the memory, publish a version with it and point the alias to that version."""
     client, name = aws.client("lambda"), plan.function.name
     _settled(client, plan)
-    client.update_function_configuration(FunctionName=name, MemorySize=plan.memory_mb)
+    change = partial(client.update_function_configuration, FunctionName=name, MemorySize=plan.memory_mb)
+    now = partial(client.get_function_configuration, FunctionName=name)
+    carried_out(f"memory of {name}", change, lambda: true_or_none(now()["MemorySize"] == plan.memory_mb))
     _settled(client, plan)
-    version = client.publish_version(FunctionName=name)["Version"]
-    client.update_alias(FunctionName=name, Name=plan.function.alias, FunctionVersion=version)
+    version = repeated_if_lost(lambda: client.publish_version(FunctionName=name))["Version"]
+    target = {"FunctionName": name, "Name": plan.function.alias, "FunctionVersion": version}
+    repeated_if_lost(lambda: client.update_alias(**target))
 
 
 def _settled(client: Any, plan: ConcurrencyPlan) -> None:
     def probe() -> tuple[bool | None, str]:
         current = client.get_function_configuration(FunctionName=plan.function.name)
         update = current.get("LastUpdateStatus", "Successful")
-        if update == "Failed":
+        if FUNCTION_UPDATE.has_failed(update):
             why = str(current.get("LastUpdateStatusReason") or "Lambda gave no reason")
             where = f"function {plan.function.name}"
             raise StageFailed(where, "its last update failed", why, "kennel logs --source function")
-        return (True if update == "Successful" else None), f"last update {update}"
+        return (True if FUNCTION_UPDATE.is_ready(update) else None), f"last update {update}"
 
     wait_for(f"function {plan.function.name}", probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
 
@@ -200,9 +206,10 @@ def _set_reserved(run: Run, plan: ConcurrencyPlan, state: ConcurrencyState) -> N
     if state.reserved == plan.reserved:
         return
     if plan.reserved is None:
-        client.delete_function_concurrency(FunctionName=name)
+        repeated_if_lost(lambda: client.delete_function_concurrency(FunctionName=name))
     else:
-        client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=plan.reserved)
+        wanted = {"FunctionName": name, "ReservedConcurrentExecutions": plan.reserved}
+        repeated_if_lost(lambda: client.put_function_concurrency(**wanted))
 
 
 def _set_provisioned(run: Run, plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
@@ -213,17 +220,19 @@ def _set_provisioned(run: Run, plan: ConcurrencyPlan, state: ConcurrencyState) -
         if state.status is not None:
             _unprovision(run.aws, plan.function)
             run.ledger.mark_removed(KIND, plan.provisioned_name)
-    elif state.provisioned != plan.provisioned or state.status == "FAILED":
+    elif state.provisioned != plan.provisioned or PROVISIONED.has_failed(str(state.status)):
         wanted = {**alias, "ProvisionedConcurrentExecutions": plan.provisioned}
+        put = partial(repeated_if_lost, partial(client.put_provisioned_concurrency_config, **wanted))
         if state.status is not None:
-            client.put_provisioned_concurrency_config(**wanted)
+            put()
             return
-        with run.ledger.create(KIND, plan.provisioned_name):
-            client.put_provisioned_concurrency_config(**wanted)
+        with run.ledger.create(KIND, plan.provisioned_name, None):
+            put()
 
 
 def _unprovision(aws: Aws, function: FunctionRef) -> None:
-    aws.client("lambda").delete_provisioned_concurrency_config(**_alias(function))
+    delete = partial(aws.client("lambda").delete_provisioned_concurrency_config, **_alias(function))
+    provisioned_or_none(partial(repeated_if_lost, delete))
 
 
 def _wait_until_ready(aws: Aws, plan: ConcurrencyPlan) -> None:
@@ -239,10 +248,12 @@ def _wait_until_ready(aws: Aws, plan: ConcurrencyPlan) -> None:
             f"provisioned concurrency of {plan.provisioned_name}",
             found.get("AvailableProvisionedConcurrentExecutions", 0),
         )
-        if status == "FAILED":
+        if PROVISIONED.has_failed(status):
             why = str(found.get("StatusReason") or "Lambda gave no reason")
-            raise StageFailed(where, f"its status is FAILED with {ready} ready", why, "kennel logs --source function")
-        is_ready = status == "READY" and found["RequestedProvisionedConcurrentExecutions"] == plan.provisioned
+            raise StageFailed(where, f"its status is {status} with {ready} ready", why, "kennel logs --source function")
+        is_ready = (
+            PROVISIONED.is_ready(status) and found["RequestedProvisionedConcurrentExecutions"] == plan.provisioned
+        )
         return (True if is_ready else None), f"{status}, {ready} of {plan.provisioned} ready"
 
     what = f"provisioned concurrency of {plan.provisioned_name}"

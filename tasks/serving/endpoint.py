@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
@@ -20,12 +21,13 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run
+from tasks.run.lost_answers import carried_out, true_or_none
 from tasks.run.records import EndpointRef
+from tasks.run.statuses import ENDPOINT
 from tasks.run.waiting import retry_until_role_propagates, wait_for
 from tasks.serving.autoscaling import remove_autoscaling
 
 VARIANT = "primary"
-_BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
 
 
 @dataclass(frozen=True)
@@ -127,48 +129,80 @@ def keep_creation_seconds(endpoint: EndpointRef, kept: EndpointRef | None) -> En
 
 def _ensure_model(run: Run, plan: EndpointPlan) -> None:
     client, name = run.aws.client("sagemaker"), plan.model_name
+    arn = _own_model(run.aws, plan)
+    if arn is not None:
+        run.ledger.adopt("model", name, arn)
+        return
+    with run.ledger.create("model", name, lambda: _own_model(run.aws, plan)) as row:
+        answer = retry_until_role_propagates(
+            f"model {name}",
+            lambda: client.create_model(
+                ModelName=name,
+                PrimaryContainer=plan.container,
+                ExecutionRoleArn=plan.role_arn,
+                Tags=naming.tag_list(plan.run_id),
+            ),
+        )
+        row.identifier = answer["ModelArn"]
+
+
+def _own_model(aws: Aws, plan: EndpointPlan) -> str | None:
+    """Return the ARN of the plan's model, or None without one; refuse a model of that name with other content."""
+    client, name = aws.client("sagemaker"), plan.model_name
     found = none_if_missing(lambda: client.describe_model(ModelName=name))
     if found is None:
-        with run.ledger.create("model", name) as row:
-            answer = retry_until_role_propagates(
-                f"model {name}",
-                lambda: client.create_model(
-                    ModelName=name,
-                    PrimaryContainer=plan.container,
-                    ExecutionRoleArn=plan.role_arn,
-                    Tags=naming.tag_list(plan.run_id),
-                ),
-            )
-            row.identifier = answer["ModelArn"]
-        return
-    if found["PrimaryContainer"]["ModelDataUrl"] != plan.model_uri or found["PrimaryContainer"]["Image"] != plan.image:
+        return None
+    container = found["PrimaryContainer"]
+    if container["ModelDataUrl"] != plan.model_uri or container["Image"] != plan.image:
         raise _foreign(f"model {name}", "its artefact or image does not match the hash in its name")
-    run.ledger.adopt("model", name, found["ModelArn"])
+    return str(found["ModelArn"])
 
 
 def _ensure_config(run: Run, plan: EndpointPlan) -> None:
     client, name = run.aws.client("sagemaker"), plan.config_name
+    arn = _own_config(run.aws, plan)
+    if arn is not None:
+        run.ledger.adopt("endpoint-config", name, arn)
+        return
+    with run.ledger.create("endpoint-config", name, lambda: _own_config(run.aws, plan)) as row:
+        answer = client.create_endpoint_config(
+            EndpointConfigName=name, ProductionVariants=plan.variants, Tags=naming.tag_list(plan.run_id)
+        )
+        row.identifier = answer["EndpointConfigArn"]
+
+
+def _own_config(aws: Aws, plan: EndpointPlan) -> str | None:
+    """Return the ARN of the plan's configuration, or None without one; refuse one of that name for another model."""
+    client, name = aws.client("sagemaker"), plan.config_name
     found = none_if_missing(lambda: client.describe_endpoint_config(EndpointConfigName=name))
     if found is None:
-        with run.ledger.create("endpoint-config", name) as row:
-            answer = client.create_endpoint_config(
-                EndpointConfigName=name, ProductionVariants=plan.variants, Tags=naming.tag_list(plan.run_id)
-            )
-            row.identifier = answer["EndpointConfigArn"]
-        return
+        return None
     if [variant["ModelName"] for variant in found["ProductionVariants"]] != [plan.model_name]:
         raise _foreign(f"endpoint configuration {name}", "its model does not match the hash in its name")
-    run.ledger.adopt("endpoint-config", name, found["EndpointConfigArn"])
+    return str(found["EndpointConfigArn"])
 
 
 def _create(run: Run, plan: EndpointPlan) -> None:
-    with run.ledger.create("endpoint", plan.endpoint_name) as row:
+    with run.ledger.create("endpoint", plan.endpoint_name, lambda: _served_arn(run.aws, plan)) as row:
         answer = run.aws.client("sagemaker").create_endpoint(
             EndpointName=plan.endpoint_name,
             EndpointConfigName=plan.config_name,
             Tags=naming.tag_list(plan.run_id),
         )
         row.identifier = answer["EndpointArn"]
+
+
+def _served_arn(aws: Aws, plan: EndpointPlan) -> str | None:
+    """Return the ARN of the run's endpoint if it has the planned configuration or is being changed, else None.
+
+    No change was in progress before the call, so one that is now is the call's; `_checked` compares its result.
+    """
+    found = _describe_endpoint(aws, plan)
+    if found is None:
+        return None
+    _refuse_foreign(aws, plan, found)
+    is_changed = found["EndpointConfigName"] == plan.config_name or ENDPOINT.is_pending(found["EndpointStatus"])
+    return str(found["EndpointArn"]) if is_changed else None
 
 
 def _update(run: Run, plan: EndpointPlan, *, serving: str) -> None:
@@ -185,7 +219,7 @@ def _update(run: Run, plan: EndpointPlan, *, serving: str) -> None:
         remove_autoscaling(run, plan.endpoint_name, VARIANT)
     asked_for = [variant["InitialInstanceCount"] for variant in former.get("ProductionVariants", [])]
     keeps_count = asked_for in ([], [plan.instance_count])
-    with run.ledger.create("endpoint", plan.endpoint_name) as row:
+    with run.ledger.create("endpoint", plan.endpoint_name, lambda: _served_arn(run.aws, plan)) as row:
         answer = client.update_endpoint(
             EndpointName=plan.endpoint_name,
             EndpointConfigName=plan.config_name,
@@ -196,7 +230,12 @@ def _update(run: Run, plan: EndpointPlan, *, serving: str) -> None:
 
 def _delete_failed(run: Run, plan: EndpointPlan) -> None:
     """Delete an endpoint whose creation failed. AWS allows no other operation on it."""
-    run.aws.client("sagemaker").delete_endpoint(EndpointName=plan.endpoint_name)
+    delete = partial(run.aws.client("sagemaker").delete_endpoint, EndpointName=plan.endpoint_name)
+    carried_out(
+        f"endpoint {plan.endpoint_name}",
+        delete,
+        lambda: true_or_none((_describe_endpoint(run.aws, plan) or {}).get("EndpointStatus") in {"Deleting", None}),
+    )
     wait_for(
         f"endpoint {plan.endpoint_name}",
         lambda: (True if _describe_endpoint(run.aws, plan) is None else None, "being deleted after a failure"),
@@ -210,7 +249,7 @@ def _settled(aws: Aws, plan: EndpointPlan, when: str) -> Mapping[str, Any] | Non
 
     def probe() -> tuple[tuple[Mapping[str, Any] | None] | None, str]:
         description = _describe_endpoint(aws, plan)
-        if description is None or description["EndpointStatus"] not in _BUSY:
+        if description is None or ENDPOINT.has_settled(description["EndpointStatus"]):
             return (description,), "settled"
         return None, f"{description['EndpointStatus']} ({when})"
 
@@ -231,7 +270,7 @@ def _checked(plan: EndpointPlan, served: Mapping[str, Any] | None, seconds: floa
         why = "somebody deleted it while kennel waited for it"
         raise StageFailed(where, "the endpoint does not exist any more", why, "run the same command again")
     reason = str(served.get("FailureReason") or "AWS gave no reason")
-    if served["EndpointStatus"] != "InService":
+    if not ENDPOINT.is_ready(served["EndpointStatus"]):
         raise StageFailed(where, f"it ended in status {served['EndpointStatus']}", reason, logs)
     if served["EndpointConfigName"] != plan.config_name:
         what = f"AWS rolled back: it serves {served['EndpointConfigName']}, not {plan.config_name}"
@@ -257,7 +296,7 @@ def _refuse_foreign(aws: Aws, plan: EndpointPlan, description: Mapping[str, Any]
 
 
 def _foreign(what: str, why: str) -> OwnershipRefused:
-    return OwnershipRefused(what, "it exists already", why, "kennel run --run-id <another name>")
+    return OwnershipRefused(what, "it exists already", why, "run the same command with --run-id <another name>")
 
 
 def _digest(content: object) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from tasks.run import naming
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.ledger import Ledger
+from tasks.run.lost_answers import carried_out, repeated_if_lost, true_or_none
 from tasks.run.records import FunctionRef
+from tasks.run.statuses import FUNCTION, FUNCTION_UPDATE
 from tasks.run.waiting import retry_until_role_propagates, wait_for
 
 ALIAS = "live"
@@ -97,13 +100,12 @@ def ensure_function(run: Run, plan: FunctionPlan) -> FunctionRef:
     """
     client = run.aws.client("lambda")
     with aws_boundary(f"function {plan.name}"):
-        found = none_if_missing(lambda: client.get_function(FunctionName=plan.name))
+        found = _own_function(client, plan)
         if found is None:
             _create(client, run.ledger, plan)
         else:
-            refuse_foreign(f"function {plan.name}", found.get("Tags", {}), plan.run_id)
-            run.ledger.adopt("function", plan.name, found["Configuration"]["FunctionArn"])
-            _update(client, plan, found["Configuration"])
+            run.ledger.adopt("function", plan.name, found["FunctionArn"])
+            _update(client, plan, found)
         current = _settled(client, plan)
         version, alias_arn = _ensure_alias(client, run.ledger, plan)
     return FunctionRef(
@@ -119,8 +121,22 @@ def ensure_function(run: Run, plan: FunctionPlan) -> FunctionRef:
     )
 
 
+def _own_function(client: Any, plan: FunctionPlan) -> Mapping[str, Any] | None:
+    """Return the configuration of the run's function, or None without one; refuse a foreign one."""
+    found = none_if_missing(lambda: client.get_function(FunctionName=plan.name))
+    if found is None:
+        return None
+    refuse_foreign(f"function {plan.name}", found.get("Tags", {}), plan.run_id)
+    configuration: Mapping[str, Any] = found["Configuration"]
+    return configuration
+
+
 def _create(client: Any, ledger: Ledger, plan: FunctionPlan) -> None:
-    with ledger.create("function", plan.name) as row:
+    def own_arn() -> str | None:
+        found = _own_function(client, plan)
+        return None if found is None else str(found["FunctionArn"])
+
+    with ledger.create("function", plan.name, own_arn) as row:
         answer = retry_until_role_propagates(
             f"function {plan.name}",
             lambda: client.create_function(
@@ -135,15 +151,23 @@ def _create(client: Any, ledger: Ledger, plan: FunctionPlan) -> None:
 
 
 def _update(client: Any, plan: FunctionPlan, current: Mapping[str, Any]) -> None:
+    where = f"function {plan.name}"
+
+    def is_configured() -> bool | None:
+        return true_or_none(_has_configuration(client.get_function_configuration(FunctionName=plan.name), plan))
+
+    def has_code() -> bool | None:
+        now = client.get_function_configuration(FunctionName=plan.name)
+        return true_or_none(now["CodeSha256"] == plan.code_sha256)
+
     _settled(client, plan)
     if not _has_configuration(current, plan):
-        retry_until_role_propagates(
-            f"function {plan.name}",
-            lambda: client.update_function_configuration(FunctionName=plan.name, **plan.configuration),
-        )
+        change = partial(client.update_function_configuration, FunctionName=plan.name, **plan.configuration)
+        carried_out(where, lambda: retry_until_role_propagates(where, change), is_configured)
         _settled(client, plan)
     if current["CodeSha256"] != plan.code_sha256:
-        client.update_function_code(FunctionName=plan.name, ZipFile=plan.zip_path.read_bytes())
+        replace = partial(client.update_function_code, FunctionName=plan.name, ZipFile=plan.zip_path.read_bytes())
+        carried_out(where, replace, has_code)
 
 
 def _settled(client: Any, plan: FunctionPlan) -> Mapping[str, Any]:
@@ -152,12 +176,12 @@ def _settled(client: Any, plan: FunctionPlan) -> Mapping[str, Any]:
     def probe() -> tuple[Mapping[str, Any] | None, str]:
         current: Mapping[str, Any] = client.get_function(FunctionName=plan.name)["Configuration"]
         state, update = current.get("State", "Active"), current.get("LastUpdateStatus", "Successful")
-        if state == "Failed" or update == "Failed":
+        if FUNCTION.has_failed(state) or FUNCTION_UPDATE.has_failed(update):
             why = str(current.get("LastUpdateStatusReason") or current.get("StateReason") or "Lambda gave no reason")
             logs = f"kennel logs {plan.run_id} --source function"
             what = f"its state is {state} and its last update {update}"
             raise StageFailed(f"function {plan.name}", what, why, logs)
-        is_ready = state != "Pending" and update == "Successful"
+        is_ready = FUNCTION.is_ready(state) and FUNCTION_UPDATE.is_ready(update)
         return (current if is_ready else None), f"{state}, last update {update}"
 
     return wait_for(f"function {plan.name}", probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
@@ -171,13 +195,21 @@ def _ensure_alias(client: Any, ledger: Ledger, plan: FunctionPlan) -> tuple[str,
         live = none_if_missing(lambda: client.get_function(FunctionName=plan.name, Qualifier=alias["FunctionVersion"]))
         if live is not None and _is_planned(live["Configuration"], plan):
             return str(alias["FunctionVersion"]), str(alias["AliasArn"])
-    version = str(client.publish_version(FunctionName=plan.name, CodeSha256=plan.code_sha256)["Version"])
+    publish = partial(client.publish_version, FunctionName=plan.name, CodeSha256=plan.code_sha256)
+    version = str(repeated_if_lost(publish)["Version"])  # Lambda publishes what has not changed only once
     wanted = {"FunctionName": plan.name, "Name": ALIAS, "FunctionVersion": version}
     if alias is not None:
-        return version, str(client.update_alias(**wanted)["AliasArn"])
-    with ledger.create("function-alias", f"{plan.name}:{ALIAS}") as row:
+        return version, str(repeated_if_lost(lambda: client.update_alias(**wanted))["AliasArn"])
+    with ledger.create("function-alias", f"{plan.name}:{ALIAS}", lambda: _alias_to(client, wanted)) as row:
         row.identifier = client.create_alias(**wanted)["AliasArn"]
     return version, str(row.identifier)
+
+
+def _alias_to(client: Any, wanted: Mapping[str, str]) -> str | None:
+    """Return the ARN of the alias if it points to the wanted version, else None."""
+    name = {"FunctionName": wanted["FunctionName"], "Name": wanted["Name"]}
+    found = none_if_missing(lambda: client.get_alias(**name))
+    return str(found["AliasArn"]) if found and found["FunctionVersion"] == wanted["FunctionVersion"] else None
 
 
 def _is_planned(configuration: Mapping[str, Any], plan: FunctionPlan) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed, aws_boundary
+from tasks.run.lost_answers import carried_out, true_or_none
 from tasks.run.records import EndpointRef
+from tasks.run.statuses import ENDPOINT
 from tasks.run.waiting import wait_for
 
 DEADLINE_SECONDS = 1800.0
-_BROKEN = {"Failed", "OutOfService", "UpdateRollbackFailed"}
 
 
 def set_instance_count(
@@ -41,7 +43,12 @@ def set_instance_count(
             return 0.0
         begun = clock()
         change = {"VariantName": variant, "DesiredInstanceCount": count}
-        client.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=[change])
+        send = partial(client.update_endpoint_weights_and_capacities, EndpointName=name)
+        carried_out(
+            f"instances of {name}",
+            lambda: send(DesiredWeightsAndCapacities=[change]),
+            lambda: true_or_none(_desired_count(client, name, variant) == count),
+        )
     wait_for_instances(
         aws,
         name,
@@ -76,16 +83,20 @@ def wait_for_instances(
     def probe() -> tuple[int | None, str]:
         endpoint = aws.client("sagemaker").describe_endpoint(EndpointName=endpoint_name)
         status, count = endpoint["EndpointStatus"], int(_variant(endpoint, variant)["CurrentInstanceCount"])
-        if status in _BROKEN:
+        if ENDPOINT.has_failed(status):
             why = str(endpoint.get("FailureReason") or "AWS gave no reason")
             what = f"its status is {status}"
             raise StageFailed(f"endpoint {endpoint_name}", what, why, "kennel logs --source endpoint")
-        is_there = status == "InService" and count >= low and (high is None or count <= high)
+        is_there = ENDPOINT.is_ready(status) and count >= low and (high is None or count <= high)
         return (count if is_there else None), f"{status} with {count} instances, {bounds} wanted"
 
     with aws_boundary(f"instances of {endpoint_name}"):
         what = f"endpoint {endpoint_name}"
         return wait_for(what, probe, deadline_seconds=deadline_seconds, poll_seconds=poll_seconds)
+
+
+def _desired_count(client: Any, name: str, variant: str) -> int:
+    return int(_variant(client.describe_endpoint(EndpointName=name), variant)["DesiredInstanceCount"])
 
 
 def _variant(endpoint: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -76,7 +76,7 @@ def get(
     progress: ProgressFactory = show_progress,
     deadline_seconds: float = TRANSFER_SECONDS,
 ) -> Transfer:
-    """Fetch a file and create missing local folders; its mode becomes 0644 if other users can read it there, else 0600.
+    """Fetch a file, of mode 0600 here whatever it is there, and create missing local folders.
 
     Raises:
         RemoteFailed: the received content differed from the sent content twice.
@@ -153,7 +153,7 @@ def _get(remote: Remote, path: str, temporary: Path, progress: ProgressFactory, 
     with _open_private(temporary) as file, remote.start(command, deadline_seconds=deadline_seconds) as running:
         running.end_input()
         incoming = _Incoming(running)
-        size_bytes, mode = incoming.header(remote)
+        size_bytes = incoming.size_bytes(remote)
         with progress(f"from {remote.login.name}", size_bytes, "B") as counter:
             sha256 = _write(file, incoming.content(size_bytes), counter)
         claimed = incoming.rest()
@@ -161,7 +161,6 @@ def _get(remote: Remote, path: str, temporary: Path, progress: ProgressFactory, 
         if claimed != sha256.encode():
             why = "the sha256 of the received content differs"
             raise _Damaged(remote.login.where, path, why, "run the same command again")
-        os.fchmod(file.fileno(), _mode(mode))
         os.fsync(file.fileno())
     return Transfer(size_bytes, sha256, time.perf_counter() - begun)
 
@@ -173,14 +172,14 @@ class _Incoming:
         self._running = running
         self._held = b""
 
-    def header(self, remote: Remote) -> tuple[int, int]:
-        """Return the file's size and mode, or raise the error that the remote program ended with."""
+    def size_bytes(self, remote: Remote) -> int:
+        """Return the file's size, or raise the error that the remote program ended with."""
         while b"\n" not in self._held and (data := self._running.receive()):
             self._held += data
         line, newline, self._held = self._held.partition(b"\n")
         found = _HEADER.fullmatch(line)
         if newline and found:
-            return int(found[1]), int(found[2], 8)
+            return int(found[1])
         if not newline:
             _finish(remote, self._running, "send a file")
         why = "the remote shell printed this before the file's size; its start-up files must not print anything"

@@ -6,10 +6,11 @@ IAM lists those of every region, so one that a run created in another region is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from tasks.account.lookup import none_if_missing, tags_to_dict
-from tasks.ec2.profile import find_profile
+from tasks.ec2.profile import find_profile, remove_role
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.naming import RESOURCE_PREFIX
@@ -33,10 +34,10 @@ def _remove_role(aws: Aws, name: str) -> None:
     iam = aws.client("iam")
     inline = none_if_missing(lambda: iam.list_role_policies(RoleName=name)["PolicyNames"]) or []
     for policy in inline:
-        iam.delete_role_policy(RoleName=name, PolicyName=policy)
+        none_if_missing(partial(iam.delete_role_policy, RoleName=name, PolicyName=policy))
     attached = none_if_missing(lambda: iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]) or []
     for policy in attached:
-        iam.detach_role_policy(RoleName=name, PolicyArn=policy["PolicyArn"])
+        none_if_missing(partial(iam.detach_role_policy, RoleName=name, PolicyArn=policy["PolicyArn"]))
     until_gone(
         f"role {name}",
         lambda: iam.delete_role(RoleName=name),
@@ -59,8 +60,7 @@ def _remove_profile(aws: Aws, name: str) -> None:
     """Remove the role from the profile, because IAM deletes no role that a profile holds, then delete the profile."""
     iam = aws.client("iam")
     for role in (find_profile(aws, name) or {}).get("Roles", []):
-        held = {"InstanceProfileName": name, "RoleName": role["RoleName"]}
-        none_if_missing(lambda: iam.remove_role_from_instance_profile(**held))  # noqa: B023
+        remove_role(aws, name, role["RoleName"])
     until_gone(
         f"instance-profile {name}",
         lambda: iam.delete_instance_profile(InstanceProfileName=name),

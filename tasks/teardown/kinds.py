@@ -79,7 +79,7 @@ def until_gone(
                 raise
             last = str(error)
         waiting.sleep(POLL_SECONDS)
-    raise WaitTimedOut(f"remove {what}", f"not gone after {timeout_seconds:g} s", last, "kennel down --yes")
+    raise WaitTimedOut(f"remove {what}", f"not gone after {timeout_seconds:g} s", last, "run the same command again")
 
 
 def _is_temporary(error: ClientError) -> bool:

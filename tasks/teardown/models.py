@@ -18,7 +18,9 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused
 from tasks.run.handle import RunFolder
+from tasks.run.record_store import write_atomically
 from tasks.run.records import InstanceModel
+from tasks.run.sealed import sha256_of
 from tasks.sagemaker.download import FOLDER, MODEL, load_download
 from tasks.teardown.plan import Plan
 
@@ -91,7 +93,7 @@ def models_of(aws: Aws, plan: Plan) -> Iterator[StoredModel]:
 
 
 def local_copy(run: RunFolder, model: StoredModel) -> Path | None:
-    """Return the file in a run's folder that is a copy of this model, or None when there is none.
+    """Return the file in a run's folder that is an undamaged copy of this model, or None when there is none.
 
     Raises:
         LedgerRefused: a record of the run cannot be read.
@@ -101,10 +103,14 @@ def local_copy(run: RunFolder, model: StoredModel) -> Path | None:
         return run.folder / FOLDER / MODEL
     from_ec2 = run.find(InstanceModel)
     if from_ec2 is not None and from_ec2.model_uri == model.uri:
-        paths = [Path(from_ec2.archive), run.folder / "TrainedModels" / MODEL]
+        paths, sha256 = [Path(from_ec2.archive), run.folder / "TrainedModels" / MODEL], from_ec2.model_sha256
     else:
-        paths = [_download_path(run, model)]
-    return next((path for path in paths if path.is_file() and path.stat().st_size == model.stored.size_bytes), None)
+        path = _download_path(run, model)
+        paths, beside = [path], _digest_path(path)
+        sha256 = beside.read_text().strip() if beside.is_file() else ""
+    size = model.stored.size_bytes
+    found = (path for path in paths if path.is_file() and path.stat().st_size == size and sha256_of(path) == sha256)
+    return next(found, None)
 
 
 def _copy_of(aws: Aws, model: StoredModel, say: Say) -> Path:
@@ -125,7 +131,9 @@ def _copy_of(aws: Aws, model: StoredModel, say: Say) -> Path:
     part = path.with_name(f".{path.name}.fetched")
     try:
         fetch_object(aws, model.uri, part)
+        digest = f"{sha256_of(part)}\n"
         part.replace(path)
+        write_atomically(_digest_path(path), digest.encode())
     finally:
         part.unlink(missing_ok=True)
     return path
@@ -135,9 +143,15 @@ def _download_path(run: RunFolder, model: StoredModel) -> Path:
     return run.folder / "TrainedModels" / f"{model.job}-{model.stored.etag[:8]}" / MODEL
 
 
+def _digest_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
 def _report_loss(lost: list[str], *, yes: bool, say: Say) -> None:
     what = f"{len(lost)} models have no other copy and would be lost: {'; '.join(lost)}"
     if not yes:
         why = "they could not be downloaded, and --yes was not given; nothing was removed"
-        raise SettingsRefused(WHERE, what, why, "aws s3 cp each of them to a safe place, or kennel down --yes")
+        raise SettingsRefused(
+            WHERE, what, why, "copy each of them to a safe place by aws s3 cp, or run the same command with --yes"
+        )
     say(f"  LOST   {what.replace('would be', 'are')}")

@@ -38,7 +38,7 @@ def _remove(aws: Aws, name: str) -> None:
         lambda: _advance_removal(aws, name),
         deadline_seconds=REMOVE_SECONDS,
         poll_seconds=0.5,
-        next_command="kennel down --yes",
+        next_command="run the same command again",
     )
 
 

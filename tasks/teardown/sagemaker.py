@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tasks.account.logs import log_stream_names
 from tasks.account.lookup import none_if_missing, tags_to_dict
 from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
+from tasks.run.lost_answers import carried_out, true_or_none
 from tasks.run.naming import RESOURCE_PREFIX
+from tasks.run.statuses import TRAINING_JOB
 from tasks.teardown.kinds import Kind, only_tagged, until_gone
 from tasks.teardown.plan import Resource
 from tasks.teardown.scaling import deregister_targets
 from tasks.teardown.storage import delete_log_streams
-
-_ENDED = frozenset({"Completed", "Failed", "Stopped"})
 
 
 def resource_of(aws: Aws, kind: str, name: str, description: Any, arn_field: str) -> Resource | None:
@@ -78,7 +79,7 @@ def _find_job(aws: Aws, name: str) -> Resource | None:
     found = _JOB.describe(aws, name)
     if found is None:
         return None
-    is_running = found["TrainingJobStatus"] not in _ENDED
+    is_running = TRAINING_JOB.is_pending(found["TrainingJobStatus"])
     return _JOB.find(aws, name) if is_running or log_stream_names(aws, TRAINING_LOG_GROUP, f"{name}/") else None
 
 
@@ -93,11 +94,15 @@ def _stop_job(aws: Aws, name: str) -> None:
     def status() -> str:
         return str((_JOB.describe(aws, name) or {"TrainingJobStatus": "Stopped"})["TrainingJobStatus"])
 
-    def stop() -> None:
-        if status() == "InProgress":
-            sagemaker.stop_training_job(TrainingJobName=name)
+    def is_stopping() -> bool:
+        return status() == "Stopping" or TRAINING_JOB.has_settled(status())
 
-    until_gone(f"training-job {name}", stop, lambda: status() not in _ENDED)
+    def stop() -> None:
+        if not is_stopping():
+            send = partial(sagemaker.stop_training_job, TrainingJobName=name)
+            carried_out(f"training-job {name}", send, lambda: true_or_none(is_stopping()))
+
+    until_gone(f"training-job {name}", stop, lambda: TRAINING_JOB.is_pending(status()))
     delete_log_streams(aws, TRAINING_LOG_GROUP, f"{name}/")
 
 

@@ -10,25 +10,29 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import KennelError, SettingsRefused, TeardownIncomplete, aws_boundary, translate
+from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused, TeardownIncomplete, translate
 from tasks.run.handle import Run
-from tasks.run.ledger import FILE_NAME, Ledger, LedgerHeader, LedgerRow, crash_point, read_ledger
+from tasks.run.ledger import Ledger, LedgerHeader, LedgerRow, crash_point, inspect_ledger
+from tasks.run.ledger_file import FILE_NAME
+from tasks.run.logical_aws import is_lost
+from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.waiting import Say, say
 from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.ec2 import delete_private_keys
 from tasks.teardown.kinds import Kind
 from tasks.teardown.models import NO_COPIES, ModelCopies, keep_models
-from tasks.teardown.plan import Claim, Plan, Removal, Resource, Scope, make_plan, plan_text
+from tasks.teardown.plan import Claim, Plan, Removal, Scope, make_plan, plan_text
+from tasks.teardown.rebuild import rebuild_if_damaged
+from tasks.teardown.search import AGAIN, WHERE, find_resources
 
-WHERE = "teardown"
-_AGAIN = "kennel down --yes"
+_CONFIRMED = "run the same command with --yes"
 
 NEEDED_BY = {
     "training-job": ("role",),
@@ -37,6 +41,9 @@ NEEDED_BY = {
     "instance": ("security-group", "key-pair", "instance-profile", "role"),
 }
 """The kinds that have to stay while a resource of a kind still exists."""
+
+_CALLS_OF_A_REMOVAL = 3
+"""A removal needs at most three kinds of calls, and the answer to each may be lost; what is gone is no error for it."""
 
 VISIBLE_SECONDS = 60.0
 """How long it may take until all of EC2's servers know a new instance."""
@@ -63,38 +70,29 @@ def scope_of(run_id: str | None) -> Scope:
 
 
 def read_claims(aws: Aws) -> tuple[list[Claim], list[str]]:
-    """Return the claims in the ledgers of this account and endpoint, and a warning for each ledger of another one.
+    """Return the claims in the ledgers of this account and AWS, and a warning for each ledger that is something else.
 
-    Raises:
-        LedgerRefused: a ledger is damaged.
+    Of a damaged ledger, the undamaged rows are claims. So are the rows of an embedded AWS that has ended: they only say
+    which ledgers have rows to close.
     """
     claims: list[Claim] = []
     warnings: list[str] = []
     for path in sorted(aws.settings.runs.glob(f"*/{FILE_NAME}")):
-        header, rows = read_ledger(path.parent)
-        live = [row for row in rows if row.state != "removed"]
-        if live and not _is_here(header, aws):
-            warnings.append(f"{path} belongs to {header.endpoint if header else 'no endpoint'}; it is not changed")
+        try:
+            contents = inspect_ledger(path.parent)
+        except LedgerRefused as error:
+            warnings.append(f"{error.what}: {error.why}; it is not changed")
             continue
-        claims.extend(Claim(row.kind, row.name, path.parent.name, row.state) for row in live)
+        if contents.faults:
+            fault = contents.faults[0]
+            warnings.append(f"{path}:{fault.line} is damaged: {fault.why}; the tags and its other rows are used")
+        has_ended = _is_lost(contents.header, aws)
+        if contents.live and contents.header and not has_ended and not _is_here(contents.header, aws):
+            warnings.append(f"{path} belongs to {contents.header.aws.text}; it is not changed")
+            continue
+        run_id = path.parent.name
+        claims += [Claim(row.kind, row.name, run_id, "adopted" if has_ended else row.state) for row in contents.live]
     return claims, warnings
-
-
-def find_resources(aws: Aws, claims: list[Claim], kinds: Mapping[str, Kind] = KINDS) -> list[Resource]:
-    """Return the existing resources that the claims name or that carry kennel's tags.
-
-    Raises:
-        AwsFailed: a lookup failed.
-    """
-    found: dict[tuple[str, str], Resource] = {}
-    with aws_boundary(WHERE, _AGAIN):
-        for kind in kinds.values():
-            found.update((item.key, item) for item in kind.find_tagged(aws))
-        for claim in claims:
-            item = None if claim.key in found else _find_claimed(aws, claim, kinds)
-            if item is not None:
-                found[item.key] = item
-    return list(found.values())
 
 
 def plan_teardown(aws: Aws, run_id: str | None) -> tuple[Plan, list[str]]:
@@ -102,7 +100,6 @@ def plan_teardown(aws: Aws, run_id: str | None) -> tuple[Plan, list[str]]:
 
     Raises:
         AwsFailed: a lookup failed.
-        LedgerRefused: a ledger is damaged.
     """
     scope = scope_of(run_id)
     claims, warnings = read_claims(aws)
@@ -119,9 +116,9 @@ def confirm(plan: Plan, *, yes: bool, ask: Callable[[str], str] = input, is_term
         return
     what = f"{len(plan.removals)} resources would be removed"
     if not (sys.stdin.isatty() if is_terminal is None else is_terminal):
-        raise SettingsRefused(WHERE, what, "there is no terminal to ask at, and --yes was not given", _AGAIN)
+        raise SettingsRefused(WHERE, what, "there is no terminal to ask at, and --yes was not given", _CONFIRMED)
     if ask(f"Remove these {len(plan.removals)} resources? Type yes: ").strip().lower() != "yes":
-        raise SettingsRefused(WHERE, what, "the answer was not yes; nothing was removed", _AGAIN)
+        raise SettingsRefused(WHERE, what, "the answer was not yes; nothing was removed", _CONFIRMED)
 
 
 def execute(
@@ -140,9 +137,10 @@ def execute(
         TeardownIncomplete: a resource could not be removed or still exists; everything else is gone.
         AwsFailed: a lookup failed.
     """
-    runs = _runs_of(plan)
+    runs = _runs_of(plan, _damaged_runs(aws, run_id))
     with _locked(aws, runs):
-        ledgers = {name: Run(aws, name).ledger for name in runs}
+        opened = {name: _open_ledger(Run(aws, name), say) for name in runs}
+        ledgers = {name: ledger for name, ledger in opened.items() if ledger is not None}
         for item in plan.removals:
             _record_in_ledger(ledgers.get(item.run_id or ""), item)
         failures = _remove_all(aws, plan, ledgers, kinds, say)
@@ -153,7 +151,7 @@ def execute(
     problems += [f"{item.kind} {item.name}: {item.reason}" for item in plan.kept if item.kind not in kinds]
     if problems:
         what = f"{len(problems)} problems: " + "; ".join(problems[:10])
-        raise TeardownIncomplete(WHERE, what, "everything else was removed", _AGAIN)
+        raise TeardownIncomplete(WHERE, what, "everything else was removed", AGAIN)
     removed = tuple(f"{item.kind} {item.name}" for item in plan.removals)
     kept = tuple(f"{item.kind} {item.name}: {item.reason}" for item in plan.kept)
     return TeardownReport(removed, kept, len(plan.gone), tuple(runs), models.kept, models.lost)
@@ -169,7 +167,6 @@ def tear_down(
         RunBusy: another process works on one of the runs; nothing was removed.
         TeardownIncomplete: a resource could not be removed or still exists.
         AwsFailed: a lookup failed.
-        LedgerRefused: a ledger is damaged.
     """
     plan, warnings = plan_teardown(aws, run_id)
     for line in (*warnings, *plan_text(plan).splitlines()):
@@ -179,14 +176,13 @@ def tear_down(
     return execute(aws, plan, run_id, say=say, models=models)
 
 
-def _is_here(header: LedgerHeader | None, aws: Aws) -> bool:
-    here = (aws.account_id, aws.endpoint, aws.region)
-    return header is not None and (header.account_id, header.endpoint, header.region) == here
+def _is_here(header: LedgerHeader, aws: Aws) -> bool:
+    here = (aws.account_id, aws.region) == (header.account_id, header.region)
+    return here and header.aws.is_same(aws.identity)
 
 
-def _find_claimed(aws: Aws, claim: Claim, kinds: Mapping[str, Kind]) -> Resource | None:
-    kind, name = claim.key
-    return kinds[kind].find(aws, name) if kind in kinds else Resource(kind, name)
+def _is_lost(header: LedgerHeader | None, aws: Aws) -> bool:
+    return header is not None and not header.aws.is_same(aws.identity) and is_lost(header.aws, aws.identity)
 
 
 @contextmanager
@@ -220,7 +216,7 @@ def _remove(aws: Aws, item: Removal, ledgers: Mapping[str, Ledger], kinds: Mappi
     """Remove one resource and return why that failed, or None."""
     crash_point(f"remove-{item.kind}:before")
     try:
-        kinds[item.kind].remove(aws, item.name)
+        repeated_if_lost(lambda: kinds[item.kind].remove(aws, item.name), times=_CALLS_OF_A_REMOVAL)
     except (KennelError, ClientError, BotoCoreError) as error:
         known = error if isinstance(error, KennelError) else translate(error, f"remove {item.kind} {item.name}")
         say(f"  FAILED {item.kind} {item.name}: {known.what}: {known.why}")
@@ -244,9 +240,31 @@ def _remaining(aws: Aws, plan: Plan, run_id: str | None, kinds: Mapping[str, Kin
     return {key for key in left if key[0] != "bucket" or run_id is None}
 
 
-def _runs_of(plan: Plan) -> list[str]:
+def _damaged_runs(aws: Aws, run_id: str | None) -> set[str]:
+    """Return the runs in scope whose ledgers are damaged and do not belong to another AWS."""
+    damaged = set()
+    for path in aws.settings.runs.glob(f"{run_id or '*'}/{FILE_NAME}"):
+        with suppress(LedgerRefused):
+            contents = inspect_ledger(path.parent)
+            header = contents.header
+            if contents.faults and (header is None or _is_here(header, aws) or _is_lost(header, aws)):
+                damaged.add(path.parent.name)
+    return damaged
+
+
+def _open_ledger(run: Run, say: Say) -> Ledger | None:
+    """Return the run's ledger, rebuilt if it was damaged, or None for one that cannot be used: the tags are enough."""
+    try:
+        rebuild_if_damaged(run, say=say)
+        return run.ledger
+    except LedgerRefused as error:
+        say(f"  unsure run {run.id}: its ledger is not changed: {error.what}: {error.why}")
+        return None
+
+
+def _runs_of(plan: Plan, damaged: set[str]) -> list[str]:
     """Return the runs whose ledgers change; the id may come from a tag, so it is checked before it becomes a path."""
-    named = {item.run_id for item in plan.removals} | {claim.run_id for claim in plan.gone}
+    named = {item.run_id for item in plan.removals} | {claim.run_id for claim in plan.gone} | damaged
     named |= {item.released_by for item in plan.kept}
     return sorted(name for name in named if name and re.match(naming.RUN_ID_PATTERN, name))
 
@@ -254,13 +272,16 @@ def _runs_of(plan: Plan) -> list[str]:
 def _close_rows_of_missing(aws: Aws, ledgers: Mapping[str, Ledger], plan: Plan, say: Say) -> None:
     """Close the rows of resources that were gone before, except a new instance's, which EC2 may not show yet."""
     for claim in plan.gone:
-        ledger = ledgers[claim.run_id]
+        ledger = ledgers.get(claim.run_id)
+        if ledger is None:
+            continue
         if claim.kind == "instance" and _is_new(ledger, claim):
-            say(f"  unsure instance {claim.name}: EC2 may not show it yet; run {_AGAIN} again in a minute")
+            say(f"  unsure instance {claim.name}: EC2 may not show it yet; {AGAIN} in a minute")
             continue
         if claim.kind == "key-pair":
             delete_private_keys(aws, claim.name)
-        ledger.mark_removed(claim.kind, claim.name)
+        if (claim.kind, claim.name) in {(row.kind, row.name) for row in ledger.live()}:
+            ledger.mark_removed(claim.kind, claim.name)
 
 
 def _is_new(ledger: Ledger, claim: Claim) -> bool:

@@ -38,6 +38,12 @@ def children_cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def open_to_others(*folders: Path) -> list[Path]:
+    """Return the files and folders in which another user has any right, but what a test itself wrote there."""
+    found = [path for folder in folders for path in (folder, *folder.rglob("*")) if path.name != "output.txt"]
+    return [path for path in found if not path.is_symlink() and path.exists() and path.stat().st_mode & 0o077]
+
+
 @dataclass(frozen=True)
 class Terminal:
     """A shell's worth of environment; nothing of the caller's AWS or Prefect settings is in it."""
@@ -68,6 +74,7 @@ class Terminal:
             text=True,
             timeout=LIMIT_SECONDS,
             check=False,
+            umask=0o022,
         )
         return Finished(done.returncode, done.stdout, done.stderr)
 

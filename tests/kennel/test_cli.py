@@ -84,6 +84,38 @@ def test_down_without_a_running_emulator_closes_its_rows_and_leaves_other_endpoi
     assert "run there: 1 resources on AWS, account 210987654321, are not removed" in done.err
 
 
+def test_status_shows_a_damaged_ledger_and_goes_on_with_the_other_runs(terminal: Terminal) -> None:
+    runs = {name: Ledger(terminal.runs / name, account_id="210987654321", endpoint="aws") for name in ("bad", "good")}
+    for name, ledger in runs.items():
+        ledger.record("role", f"kennel-{name}-training", "created")
+        ledger.record("endpoint", f"kennel-{name}-endpoint", "created")
+    (terminal.runs / "empty").mkdir()
+    (terminal.runs / "empty" / "ledger.jsonl").touch()
+    bad = runs["bad"].path
+    bad.write_bytes(bad.read_bytes().replace(b"bad-endpoint", b"bad-endpoinT"))
+    shown = terminal.kennel("status", "--json")
+    found = {run["run_id"]: (len(run["live"]), run["fault"]) for run in shown.answer["runs"]}
+    assert shown.code == 0 and differences("status", shown.answer) == []
+    assert found["good"] == (2, None)
+    assert found["bad"][0] == 1 and f"{bad}:3 is damaged: the line" in found["bad"][1]
+    assert "empty/ledger.jsonl:1 is damaged: the file is empty" in found["empty"][1]
+    alone = terminal.kennel("status", "bad")
+    assert alone.code == 6 and "is damaged" in alone.out and "kennel-bad-training" in alone.out
+
+
+def test_status_says_what_was_lost_with_an_embedded_aws_that_has_ended(terminal: Terminal) -> None:
+    home = str(terminal.home / "localaws")
+    past = Ledger(
+        terminal.runs / "past", account_id="123456789012", endpoint="http://127.0.0.1:1", home=home, generation="g1"
+    )
+    past.record("role", "kennel-past-training", "created")
+    before = past.path.read_bytes()
+    run = terminal.kennel("status", "--json").answer["runs"][0]
+    assert (run["live"], [row["name"] for row in run["lost"]]) == ([], ["kennel-past-training"])
+    assert "all 1 were lost with the embedded AWS" in " ".join(terminal.kennel("status").out.split())
+    assert past.path.read_bytes() == before, "status changes nothing"
+
+
 @pytest.mark.parametrize(
     ("arguments", "what", "why"),
     [
@@ -109,9 +141,7 @@ def test_a_flag_out_of_bounds_is_named_with_what_is_allowed_before_anything_is_s
 
 
 def test_a_defect_is_one_message_with_the_file_that_has_its_traceback(terminal: Terminal) -> None:
-    terminal.runs.mkdir()
-    (terminal.runs / "r").mkdir()
-    (terminal.runs / "r" / "ledger.jsonl").mkdir()  # no file can be read there
+    (terminal.home / "processes" / "prefect.json").mkdir(parents=True)  # no file can be read there
     done = terminal.kennel("status", "--json")
     error = done.answer["error"]
     assert (done.code, error["kind"]) == (1, "Unexpected"), done.err

@@ -147,6 +147,7 @@ def test_status_logs_and_reset_tell_what_is_there_and_clear_it(home: Path, serve
     assert run("reset", "--home", str(home)).returncode == 0
     assert not any(map(is_running, family))
     assert record_of(home).port == server.port
+    assert record_of(home).generation != server.generation, "what it had is gone, so it is another AWS"
     assert client(server, "s3").list_buckets()["Buckets"] == []
     assert "functions: 0\ninstances: 0\nprocesses: 0\n" in run("status", "--home", str(home)).stdout
 

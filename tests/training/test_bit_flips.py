@@ -1,6 +1,9 @@
 """No damaged file is used silently: 300 seeded single-bit flips in each kind of file that training or serving reads."""
 
+import hashlib
 import json
+import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -67,6 +70,27 @@ def test_a_file_of_a_release_without_digests_is_not_used(tmp_path: Path) -> None
     checkpoint = FitCheckpoint(tmp_path, "head", fingerprint="same", interval_seconds=0, say=said.append)
     save_file(FITTED, tmp_path / "head.checkpoint", {"facts": json.dumps({"fingerprint": "same"})})
     assert checkpoint.load() is None and len(said) == 1
+
+
+class Executed:
+    """Unpickling it makes a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.mark),)
+
+
+def test_a_pickle_as_checkpoint_or_weights_is_never_executed(tmp_path: Path) -> None:
+    content = pickle.dumps(Executed(tmp_path / "executed"))
+    checkpoint = FitCheckpoint(tmp_path, "head", fingerprint="same", interval_seconds=0, say=print)
+    (tmp_path / "head.checkpoint").write_bytes(content + hashlib.sha256(content).digest())
+    assert checkpoint.load() is None
+    (tmp_path / "backbone.safetensors").write_bytes(content)
+    with pytest.raises(TrainingFailure, match="does not fit linear"):
+        load_weights(Backbone("linear", 5, Preprocessing(), torch.nn.Linear(20, 5), "_fc."), tmp_path)
+    assert not (tmp_path / "executed").exists()
 
 
 def test_a_damaged_shard_or_manifest_fails_the_job(staged: Dataset) -> None:

@@ -50,10 +50,12 @@ def _merged(folders: Sequence[Path]) -> dict[str, Path]:
 def _pack(files: dict[str, Path], archive: Path) -> None:
     with tarfile.open(archive, "w:gz", compresslevel=GZIP_LEVEL) as tar:
         for relative, path in files.items():
-            tar.add(path, arcname=relative, recursive=False, filter=_without_owner)
+            tar.add(path, arcname=relative, recursive=False, filter=_as_in_a_container)
 
 
-def _without_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
+def _as_in_a_container(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Make it root's and readable by all, as a container's umask leaves it; ours is closed, and models go to AWS."""
+    member.mode |= (member.mode & 0o500) >> 3 | (member.mode & 0o500) >> 6
     member.uid = member.gid = 0
     member.uname = member.gname = "root"
     return member

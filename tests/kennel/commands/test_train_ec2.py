@@ -18,11 +18,11 @@ from safetensors.numpy import save_file
 
 from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
-from tests.kennel.shell import ROOT, Finished, Terminal
+from tests.kennel.shell import ROOT, Finished, Terminal, open_to_others
 from tests.keys import bearer, for_boto3
 from tests.polling import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 RUN = "ec2-colours"
 QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "1")
@@ -67,6 +67,7 @@ def test_two_instances_train_one_model_and_are_gone_afterwards(trained: Finished
     assert len(set(answer["instance_ids"])) == 2
     assert alive(ec2, RUN) == []
     assert (terminal.runs / RUN / "TrainedModels" / "model.tar.gz").stat().st_size > 1_000_000
+    assert open_to_others(terminal.home, terminal.runs) == []
 
 
 def test_both_instances_saw_disjoint_shards(trained: Finished, terminal: Terminal) -> None:
@@ -122,7 +123,7 @@ def has_begun(terminal: Terminal, run_id: str) -> bool:
 def test_ctrl_c_terminates_the_instances_before_it_ends(terminal: Terminal, photos: Path, ec2: Any) -> None:
     with start(terminal, photos, "ec2-ctrl-c", *LONG) as process:
         wait_until(
-            lambda: is_training(terminal, "ec2-ctrl-c") or process.poll() is not None, "the training", seconds=90
+            lambda: is_training(terminal, "ec2-ctrl-c") or process.poll() is not None, "the training", seconds=250
         )
         assert alive(ec2, "ec2-ctrl-c") != []
         process.send_signal(signal.SIGINT)
@@ -137,7 +138,7 @@ def test_a_command_that_was_killed_is_taken_up_where_the_training_is(
 ) -> None:
     run_id, options = "ec2-killed", ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "48", "--json")
     with start(terminal, photos, run_id, *options) as process:
-        wait_until(lambda: is_training(terminal, run_id) or process.poll() is not None, "the training", seconds=90)
+        wait_until(lambda: is_training(terminal, run_id) or process.poll() is not None, "the training", seconds=250)
         process.kill()
         process.communicate()
     instance = alive(ec2, run_id)
@@ -156,7 +157,7 @@ def test_a_spot_instance_that_is_taken_back_goes_on_elsewhere(
 ) -> None:
     run_id, options = "ec2-spot", ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "48", "--spot")
     with start(terminal, photos, run_id, *options, "--json") as process:
-        wait_until(lambda: has_begun(terminal, run_id) or process.poll() is not None, "the supervisor", seconds=90)
+        wait_until(lambda: has_begun(terminal, run_id) or process.poll() is not None, "the supervisor", seconds=250)
         taken = alive(ec2, run_id)[0]
         url = f"{calls.url}/_localaws/instances/{taken}/interrupt"
         request = urllib.request.Request(url, method="POST", headers=dict(bearer()))

@@ -31,7 +31,7 @@ from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
 from tests.kennel.pseudo_terminal import OnATerminal
-from tests.kennel.shell import ROOT, Finished, Terminal
+from tests.kennel.shell import ROOT, Finished, Terminal, open_to_others
 from tests.kennel.signalled import check, generators_of, held, send, started, wait_for_stage
 from tests.keys import for_boto3
 from tests.polling import wait_until
@@ -177,6 +177,17 @@ def refuse_what_is_not_nested(terminal: Terminal, prefect: dict[str, str]) -> No
         refused = terminal.program(*command, more=prefect)
         assert refused.code == 1
         assert words in " ".join((refused.out + refused.err).split())
+
+
+def test_no_other_user_can_read_anything_of_the_home_the_runs_and_the_embedded_aws(
+    first: Finished, terminal: Terminal, own_localaws: RunningLocalAws
+) -> None:
+    """After commands and a worker with the usual umask; the endpoint still runs."""
+    assert open_to_others(terminal.home, terminal.runs, own_localaws.home) == []
+    for name in ("prefect/prefect.db", "logs/prefect.log"):
+        assert (terminal.home / name).exists(), "the test would prove nothing"
+    for name in ("server.json", "objects", "endpoints", "functions", "jobs"):
+        assert (own_localaws.home / name).exists(), "the test would prove nothing"
 
 
 def test_a_flat_parameter_in_a_call_of_the_flow_is_refused_with_the_records_that_it_takes() -> None:

@@ -1,7 +1,9 @@
 """`kennel up` with a faster clock and limited instances: exported variables, adoption, refusal of other options."""
 
 import json
+import os
 import shlex
+import signal
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,14 @@ def test_what_it_is_started_with_is_adopted_and_anything_else_refused(tmp_path: 
         named = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
         elsewhere = terminal.kennel("up", "--time-scale", "60", more=named)
         assert elsewhere.code == 2 and "another AWS is named" in elsewhere.err
+
+        os.kill(json.loads((terminal.home / "localaws" / "server.json").read_text())["pid"], signal.SIGKILL)
+        again = terminal.kennel("up", more=shell)
+        assert again.code == 0, "the address that a shell has exported is that of this home, also of a killed server"
+        anew = exported(again.out)
+        assert (anew["AWS_ENDPOINT_URL"], anew["KENNEL_TIME_SCALE"]) == (url, shell["KENNEL_TIME_SCALE"])
+        assert float(anew["KENNEL_CLOCK_ORIGIN"]) > float(shell["KENNEL_CLOCK_ORIGIN"])
+        assert answer(f"{url}/_localaws/capacity/hosting") == {"ml.m5.large": {"concurrency": 4, "floor_ms": 40.0}}
     finally:
         ended = terminal.kennel("down", "--yes")
     assert ended.code == 0 and terminal.processes() == []

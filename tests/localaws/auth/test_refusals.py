@@ -16,10 +16,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from localaws.auth.keys import Key
-from localaws.auth.signature_gate import LONGEST_BODY_BYTES, SignatureGate
+from localaws.auth.signature_gate import SignatureGate
 from localaws.auth.verifier import Verifier
 from tests.localaws.auth.wire import send
 
+LONGEST_BODY_BYTES = 8 * 2**20
 S3_NO_MATCH = "The request signature we calculated does not match the signature you provided. Check your key and"
 NO_MATCH = "The request signature we calculated does not match the signature you provided. Check your AWS Secret"
 INVALID = "The security token included in the request is invalid."
@@ -103,7 +104,7 @@ def gate() -> Iterator[Gate]:
         await Response(str(len(body)))(scope, receive, send)
 
     verifier = Verifier(keys.get, clock=lambda: time.time() + ahead_seconds[0])
-    app = SignatureGate(size, verifier, token="token")
+    app = SignatureGate(size, verifier, token="token", longest_body_bytes=LONGEST_BODY_BYTES)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],))

@@ -82,6 +82,15 @@ def test_an_object_of_any_size_comes_back_whole_and_in_ranges(s3: Any, bucket: s
         assert s3.get_object(Bucket=bucket, Key="sized", Range="bytes=-1")["Body"].read() == body[-1:]
 
 
+def test_a_new_bucket_does_not_have_the_tags_of_a_deleted_one(s3: Any) -> None:
+    name = f"s3-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": [{"Key": "owner", "Value": "first"}]})
+    s3.delete_bucket(Bucket=name)
+    s3.create_bucket(Bucket=name)
+    assert error_of(s3.get_bucket_tagging, Bucket=name) == ("NoSuchTagSet", 404)
+
+
 def test_a_multipart_upload_is_joined_on_disk_with_awss_etag_and_leaves_no_parts(
     s3: Any, bucket: str, localaws: RunningLocalAws, tmp_path: Path
 ) -> None:

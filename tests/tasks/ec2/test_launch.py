@@ -11,7 +11,7 @@ from tasks.ec2.launch import launch
 from tasks.ec2.plan import dead_man_command, dead_man_minutes, find_image
 from tasks.ec2.prices import choose_instances
 from tasks.ec2.state import find_instances
-from tasks.ec2.terminate import terminate
+from tasks.ec2.terminate import end_instances, terminate
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, TeardownIncomplete
@@ -158,6 +158,14 @@ def test_an_instance_that_was_made_a_moment_ago_is_asked_to_end_again(aws: Aws, 
     calls.faults.append(Fault("TerminateInstances", instead=unseen, times=2))
     terminate(run, [ref.instance_id])
     assert calls.seen.count("TerminateInstances") == 3 and living(aws, "inst-25") == []
+
+
+def test_a_damaged_ledger_does_not_keep_an_instance_alive(aws: Aws) -> None:
+    run = Run(aws, "inst-26")
+    ref = launch(run, planned(run))
+    run.ledger.path.write_bytes(run.ledger.path.read_bytes().replace(b"instance", b"inst@nce", 1))
+    assert end_instances(Run(aws, "inst-26")) == (ref.instance_id,)
+    assert living(aws, "inst-26") == []
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

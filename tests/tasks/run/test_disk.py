@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from kennel.commands.unexpected import as_kennel_error
 from tasks.run.disk import disk_boundary
-from tasks.run.errors import DiskFailed
+from tasks.run.errors import DiskFailed, translate
 from tests.conftest import ROOT, RunningLocalAws
 from tests.tasks.data.datasets import good_files, write_folder
 from tests.tasks.data.test_download import Site, site
@@ -90,6 +90,30 @@ print((disk / "runs" / "record.json").read_bytes())
     what, why, then, kept = said.splitlines()
     assert (what, why) == ("disk: DISK/runs/record.json cannot be written", "  why:  Read-only file system")
     assert then.startswith("  next: mount it writable, then") and kept == "b'new'"
+
+
+def test_a_row_that_does_not_fit_on_the_disk_stops_the_call_that_it_announces(tmp_path: Path) -> None:
+    said = on_small_disk(
+        tmp_path,
+        """
+from tasks.run.ledger import Ledger
+ledger = Ledger(disk / "runs" / "r", account_id="123456789012", endpoint="aws")
+ledger.record("role", "kept", "created")
+(disk / "rest").write_bytes(bytes(4096 * (os.statvfs(disk).f_bavail - 1)))
+def fill():
+    for number in range(2000):
+        with ledger.create("role", f"role-{number}-{'x' * 200}", None):
+            pass
+met(fill)
+whole = ledger.path.read_bytes().endswith(b"}\\n")
+(disk / "rest").unlink()
+ledger.record("role", "later", "created")
+print(whole, {row.name for row in ledger.rows()} >= {"kept", "later"})
+""",
+    )
+    what, why, _, rest = said.splitlines()
+    assert what == "ledger: DISK/runs/r/ledger.jsonl cannot be written" and "No space left on device" in why
+    assert rest == "True True"
 
 
 def test_a_download_onto_a_full_disk_is_said_and_repeated_with_room(site: Site, tmp_path: Path) -> None:
@@ -180,6 +204,8 @@ def test_a_server_that_cannot_store_an_object_answers_507_once_and_stores_it_whe
     answer = caught.value.response
     assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == ("InsufficientStorage", 507)
     assert "File too large" in answer["Error"]["Message"] and "MB are free" in answer["Error"]["Message"]
+    told = translate(caught.value, "storage")
+    assert told.next_command == "free disk space, then run the same command again" and "File too large" in told.why
     assert "Contents" not in s3.list_objects_v2(Bucket="full-disk")
     s3.put_object(Bucket="full-disk", Key="x", Body=body)
     s3.delete_object(Bucket="full-disk", Key="x")

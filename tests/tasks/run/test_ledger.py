@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError
 
-from tasks.run.errors import LedgerRefused, RunBusy
-from tasks.run.ledger import Ledger, read_ledger, run_lock
+from tasks.run.errors import OwnershipRefused, RunBusy
+from tasks.run.ledger import Ledger, read_ledger
+from tasks.run.run_lock import run_lock
 
 ACCOUNT = "111122223333"
 HERE = "http://127.0.0.1:4577"
@@ -26,7 +28,7 @@ def states(run_dir: Path) -> list[tuple[str, str, str | None]]:
 
 def test_the_row_is_on_disk_before_the_call_and_completed_after_it(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
-    with ledger.create("role", "r") as row:
+    with ledger.create("role", "r", None) as row:
         assert states(tmp_path) == [("role", "intended", None)]
         row.identifier = "arn"
     assert states(tmp_path) == [("role", "created", "arn")]
@@ -34,9 +36,52 @@ def test_the_row_is_on_disk_before_the_call_and_completed_after_it(tmp_path: Pat
 
 def test_a_call_that_failed_leaves_an_uncertain_row_with_the_error(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
-    with pytest.raises(TimeoutError), ledger.create("role", "r"):
+    with pytest.raises(TimeoutError), ledger.create("role", "r", None):
         raise TimeoutError("no answer")
     assert [(row.state, row.error) for row in ledger.rows()] == [("uncertain", "TimeoutError: no answer")]
+
+
+EXISTS = ClientError({"Error": {"Code": "EntityAlreadyExists", "Message": "it exists"}}, "CreateRole")
+NO_ANSWER = ConnectionClosedError(endpoint_url=HERE)
+
+
+def fail_with(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("error", [EXISTS, NO_ANSWER])
+def test_a_call_that_failed_after_it_was_carried_out_is_a_creation(tmp_path: Path, error: Exception) -> None:
+    ledger = open_ledger(tmp_path)
+    with ledger.create("role", "r", lambda: "arn") as row:
+        fail_with(error)
+    assert row.identifier == "arn"
+    assert states(tmp_path) == [("role", "created", "arn")]
+
+
+def test_a_call_that_failed_and_left_nothing_is_uncertain_and_raises_its_own_error(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    with pytest.raises(ConnectionClosedError), ledger.create("role", "r", lambda: None):
+        raise NO_ANSWER
+    assert states(tmp_path) == [("role", "uncertain", None)]
+
+
+def test_a_resource_of_somebody_else_under_our_name_is_refused(tmp_path: Path) -> None:
+    def look() -> str:
+        raise OwnershipRefused("role r", "it exists already", "it does not carry the tags of run 1", "look")
+
+    ledger = open_ledger(tmp_path)
+    with pytest.raises(OwnershipRefused, match="it exists already"), ledger.create("role", "r", look):
+        raise EXISTS
+    assert states(tmp_path) == [("role", "uncertain", None)]
+
+
+def test_when_the_look_gets_no_answer_either_the_calls_error_is_raised(tmp_path: Path) -> None:
+    def look() -> str:
+        raise NO_ANSWER
+
+    ledger = open_ledger(tmp_path)
+    with pytest.raises(ClientError, match="EntityAlreadyExists"), ledger.create("role", "r", look):
+        raise EXISTS
 
 
 def test_adopting_what_a_crash_left_makes_it_created_and_adopting_again_writes_nothing(tmp_path: Path) -> None:
@@ -48,35 +93,6 @@ def test_adopting_what_a_crash_left_makes_it_created_and_adopting_again_writes_n
     assert (states(tmp_path), ledger.path.stat().st_size) == ([("role", "created", "arn")], size)
 
 
-def test_a_torn_last_line_is_ignored_and_cut_off_by_the_next_row(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
-    ledger.record("role", "r", "intended")
-    with ledger.path.open("ab") as file:
-        file.write(b'{"kind": "endp')
-    assert states(tmp_path) == [("role", "intended", None)]
-    ledger.mark_removed("role", "r")
-    assert states(tmp_path) == [("role", "removed", None)]
-
-
-def test_damage_in_the_middle_is_refused_with_its_line(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
-    with ledger.path.open("ab") as file:
-        file.write(b"garbage\n")
-    with pytest.raises(LedgerRefused, match=r"ledger.jsonl:2 cannot be read"):
-        open_ledger(tmp_path)
-
-
-def test_the_ledger_of_another_account_or_endpoint_is_refused_while_it_has_live_rows(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
-    ledger.record("role", "r", "created")
-    with pytest.raises(LedgerRefused, match=f"belongs to account {ACCOUNT}"):
-        open_ledger(tmp_path, account="999999999999")
-    with pytest.raises(LedgerRefused, match=r"this command works on account .* at aws"):
-        open_ledger(tmp_path, endpoint="aws")
-    ledger.mark_removed("role", "r")
-    assert open_ledger(tmp_path, endpoint="aws").rows() == []
-
-
 def test_the_file_and_its_folder_are_the_owners_only(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path / "run")
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (ledger.path, ledger.path.parent)]
@@ -86,7 +102,7 @@ def test_the_file_and_its_folder_are_the_owners_only(tmp_path: Path) -> None:
 CRASH = """
 import sys; from pathlib import Path; from tasks.run.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]), account_id="111122223333", endpoint="http://127.0.0.1:4577")
-with ledger.create("role", "r"):
+with ledger.create("role", "r", None):
     Path(sys.argv[1], "called").touch()
 """
 
@@ -100,7 +116,7 @@ def test_a_kill_around_the_call_leaves_the_intended_row(tmp_path: Path, moment: 
 
 
 LOCK = """
-import sys; from pathlib import Path; from tasks.run.ledger import run_lock
+import sys; from pathlib import Path; from tasks.run.run_lock import run_lock
 with run_lock(Path(sys.argv[1])): pass
 """
 

@@ -134,7 +134,9 @@ def test_a_missing_record_is_named_with_the_flow_that_makes_it(run: RunFolder) -
     error = caught.value
     assert (error.where, error.what) == ("run dogs-1", "it has no endpoint")
     assert str(run.path(EndpointRef)) in error.why
-    assert error.next_command == "kennel run, or prefect deployment run 'deploy/deploy' -p run_id=dogs-1"
+    assert (
+        error.next_command == "kennel run --run-id dogs-1, or prefect deployment run 'deploy/deploy' -p run_id=dogs-1"
+    )
 
 
 def test_a_record_that_was_forgotten_is_not_there_and_may_be_forgotten_again(run: RunFolder) -> None:

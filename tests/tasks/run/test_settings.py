@@ -65,6 +65,16 @@ def test_an_embedded_aws_without_a_key_is_refused_with_the_commands_that_print_o
     assert 'eval "$(kennel up)"' in refused.value.next_command and localaws.url in refused.value.why
 
 
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_the_key_of_another_server_is_refused_with_the_commands_that_print_the_right_one(
+    localaws: RunningLocalAws, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "AKIAOFANOTHERSERVER1")
+    with pytest.raises(TargetRefused, match="AWS_ACCESS_KEY_ID is not a key of this server") as refused:
+        Aws(Settings(endpoint_url=localaws.url)).client("s3")
+    assert 'eval "$(kennel up)"' in refused.value.next_command and localaws.url in refused.value.why
+
+
 def test_a_misspelt_variable_is_refused_with_the_name_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KENNEL_ACOUNT_ID", "1")
     with pytest.raises(SettingsRefused, match=r"did you mean KENNEL_ACCOUNT_ID\?"):

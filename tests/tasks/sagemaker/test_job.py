@@ -29,8 +29,8 @@ def account(jobs: Mapping[str, dict[str, Any]], *, has_model: bool = True) -> Sc
     return Scripted(sagemaker={"describe_training_job": describe}, s3={"head_object": head})
 
 
-@pytest.mark.parametrize("status", ["InProgress", "Completed"])
-def test_a_job_of_this_plan_that_runs_or_is_whole_is_adopted(status: str) -> None:
+@pytest.mark.parametrize("status", ["InProgress", "Completed", "Hatching"])
+def test_a_job_of_this_plan_that_may_still_be_whole_or_is_so_is_adopted(status: str) -> None:
     found = find_job(account({FIRST: job(status)}).aws, PLAN)
     assert (found.name, found.description) == (FIRST, job(status))
 

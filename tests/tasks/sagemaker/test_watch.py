@@ -120,3 +120,10 @@ def test_of_a_long_stream_only_the_newest_events_are_remembered() -> None:
         events = [{"timestamp": at, "message": "m"} for at in range(number * 10_000, (number + 1) * 10_000)]
         assert len(list(returned.new_of(events))) == 10_000 and list(returned.new_of(events)) == []
     assert len(returned) == REMEMBERED_EVENTS
+
+
+def test_a_job_of_a_status_that_nobody_knows_is_followed_until_the_deadline() -> None:
+    ticks = iter(range(0, 10_000, 20))
+    with pytest.raises(WaitTimedOut, match="training job j") as caught:
+        follow(job("Hatching", "Hatching"), [], clock=lambda: float(next(ticks)))
+    assert "it is still Hatching" in caught.value.why

@@ -84,7 +84,7 @@ def test_an_empty_file_is_a_file(remote: Remote, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "becomes"), [(0o600, 0o600), (0o400, 0o600), (0o644, 0o644), (0o755, 0o644)])
-def test_a_file_is_private_unless_others_could_read_it_before(
+def test_a_file_is_private_there_unless_others_could_read_it_and_here_always(
     remote: Remote, local: Path, far: Path, mode: int, becomes: int
 ) -> None:
     local.chmod(mode)
@@ -92,7 +92,7 @@ def test_a_file_is_private_unless_others_could_read_it_before(
     assert far.stat().st_mode & 0o777 == becomes
     far.chmod(mode)
     get(remote, str(far), local.with_name("back"), progress=LineProgress)
-    assert local.with_name("back").stat().st_mode & 0o777 == becomes
+    assert local.with_name("back").stat().st_mode & 0o777 == 0o600
 
 
 def test_an_upload_that_is_cut_at_half_leaves_no_half_file_and_is_sent_again(

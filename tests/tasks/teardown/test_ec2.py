@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import TeardownIncomplete
 from tasks.run.handle import Run
 from tasks.run.ledger import read_ledger
+from tasks.run.ledger_file import append
 from tasks.run.records import InstanceRef
 from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.teardown import plan_teardown, tear_down
@@ -226,7 +228,6 @@ def test_an_instance_that_ec2_may_not_show_yet_stays_in_the_ledger(aws: Aws) -> 
     assert "  unsure instance kennel-gone-10-ec2-1-1-00000000: EC2 may not show it yet;" in lines[-1]
     assert [row.state for row in run.ledger.rows()] == ["intended"]
     old = (datetime.now(UTC) - timedelta(minutes=2)).isoformat()
-    text = run.ledger.path.read_text()
-    run.ledger.path.write_text(text.replace(run.ledger.rows()[0].at, old))
+    append(run.ledger.path, {**asdict(run.ledger.rows()[0]), "at": old})
     remove(aws, "gone-10")
     assert [row.state for row in run.ledger.rows()] == ["removed"]

@@ -1,5 +1,6 @@
 """A teardown copies models to this machine or reports their loss, against a real localaws of its own."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.counting_proxy import Calls, Fault, counting_proxy
 JOB = "kennel-run-1-train-00000000"
 KEY = f"runs/run-1/output/{JOB}/output/model.tar.gz"
 CONTENT = b"a model" * 100
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def aws(calls: Calls, tmp_path: Path) -> Aws:
     made = Aws(Settings(endpoint_url=calls.url, home=tmp_path / "home", runs=tmp_path / "runs"))
     run = Run(made, "run-1")
     bucket = ensure_bucket(run)
-    with run.ledger.create("s3-prefix", f"s3://{bucket}/runs/run-1/"):
+    with run.ledger.create("s3-prefix", f"s3://{bucket}/runs/run-1/", None):
         objects.put_object(made, bucket, KEY, CONTENT, content_type="application/gzip")
         objects.put_object(made, bucket, "runs/run-1/code/train.py", b"code", content_type="text/plain")
     return made
@@ -65,7 +67,7 @@ def test_a_model_that_the_run_keeps_is_not_fetched_again(aws: Aws, calls: Calls)
     (folder / MODEL).write_bytes(CONTENT)
     etag = objects.list_objects(aws, aws.bucket, KEY)[KEY].etag
     uri = f"s3://{aws.bucket}/{KEY}"
-    kept = DownloadedTraining(JOB, "2026-01-01", uri, etag, "0" * 64, len(CONTENT), {}, {}, 0)
+    kept = DownloadedTraining(JOB, "2026-01-01", uri, etag, DIGEST, len(CONTENT), {}, {}, 0)
     Run(aws, "run-1").keep(kept)
     calls.seen.clear()
     assert removed(aws, []).models_kept == (str(folder / MODEL),)
@@ -83,12 +85,22 @@ def test_a_model_that_came_from_ec2_is_not_fetched_again(aws: Aws, calls: Calls)
     assert f"GET /{aws.bucket}/{KEY}" not in calls.seen
 
 
+def test_a_damaged_copy_is_no_copy_and_the_model_is_fetched_before_it_goes(aws: Aws) -> None:
+    run = Run(aws, "run-1")
+    archive = run.folder / "TrainedModels" / MODEL
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(CONTENT[:-1] + b"?")
+    run.keep(from_ec2(f"s3://{aws.bucket}/{KEY}", str(archive)))
+    (copy,) = removed(aws, []).models_kept
+    assert copy != str(archive) and Path(copy).read_bytes() == CONTENT
+
+
 def from_ec2(uri: str, archive: str) -> InstanceModel:
     return InstanceModel(
         name="ec2-1",
         spec_digest="s",
         model_uri=uri,
-        model_sha256="0" * 64,
+        model_sha256=DIGEST,
         backbone="efficientnet_lite0",
         classes=("x", "y"),
         test_accuracy=1.0,

@@ -20,7 +20,8 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, RunBusy, SettingsRefused, StageFailed, TeardownIncomplete, WaitTimedOut
 from tasks.run.handle import Run
-from tasks.run.ledger import read_ledger, run_lock
+from tasks.run.ledger import read_ledger
+from tasks.run.run_lock import run_lock
 from tasks.run.settings import Settings
 from tasks.run.waiting import Waiting
 from tasks.teardown.all_kinds import KINDS
@@ -52,15 +53,15 @@ def make_run(aws: Aws, run_id: str = "run-1") -> None:
     run = Run(aws, run_id)
     bucket = ensure_bucket(run)
     prefix = f"datasets/{'a' * 64}"
-    with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/"):
+    with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/", None):
         objects.put_object(aws, bucket, f"{prefix}/train/shard-00000.tar", b"tar", content_type="application/x-tar")
-    with run.ledger.create("s3-prefix", f"s3://{bucket}/runs/{run_id}/code"):
+    with run.ledger.create("s3-prefix", f"s3://{bucket}/runs/{run_id}/code", None):
         objects.put_object(aws, bucket, f"runs/{run_id}/code/train.py", b"code", content_type="text/plain")
     name = naming.resource_name(run_id, "x")
-    with run.ledger.create("role", name):
+    with run.ledger.create("role", name, None):
         aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=TRUST, Tags=naming.tag_list(run_id))
         aws.client("iam").put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=POLICY)
-    with run.ledger.create("log-group", f"/aws/lambda/{name}"):
+    with run.ledger.create("log-group", f"/aws/lambda/{name}", None):
         aws.client("logs").create_log_group(logGroupName=f"/aws/lambda/{name}", tags=naming.tags(run_id))
     make_function(run, name)
 
@@ -70,7 +71,7 @@ def make_function(run: Run, name: str) -> None:
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:
         archive.writestr("handler.py", "def handler(event, context): return 1")
-    with run.ledger.create("function", name):
+    with run.ledger.create("function", name, None):
         aws.client("lambda").create_function(
             FunctionName=name,
             Runtime="python3.11",
@@ -80,7 +81,7 @@ def make_function(run: Run, name: str) -> None:
             Tags=naming.tags(run.id),
         )
     version = aws.client("lambda").publish_version(FunctionName=name)["Version"]
-    with run.ledger.create("function-alias", f"{name}:live"):
+    with run.ledger.create("function-alias", f"{name}:live", None):
         aws.client("lambda").create_alias(FunctionName=name, Name="live", FunctionVersion=version)
 
 

@@ -1,0 +1,53 @@
+"""The codes of AWS's errors, by what they mean for kennel."""
+
+from __future__ import annotations
+
+NOT_FOUND = {
+    "NoSuchBucket",
+    "NoSuchKey",
+    "NoSuchEntity",
+    "NoSuchUpload",
+    "NotFound",
+    "ResourceNotFound",
+    "ResourceNotFoundException",
+    "ObjectNotFoundException",
+    "InvalidInstanceID.NotFound",
+    "InvalidGroup.NotFound",
+    "InvalidKeyPair.NotFound",
+    "InvalidAMIID.NotFound",
+    "ParameterNotFound",
+    "404",
+}
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AllAccessDisabled", "403"}
+NO_CREDENTIALS = {
+    "AuthFailure",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+EXISTS = {
+    "BucketAlreadyExists",
+    "BucketAlreadyOwnedByYou",
+    "EntityAlreadyExists",
+    "ResourceAlreadyExistsException",
+    "ResourceConflictException",
+    "ResourceInUse",
+    "ConflictException",
+    "InvalidKeyPair.Duplicate",
+    "InvalidGroup.Duplicate",
+}
+THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown"}
+NO_CAPACITY = {"InsufficientInstanceCapacity", "MaxSpotInstanceCountExceeded"}
+QUOTA = {
+    "ResourceLimitExceeded",
+    "LimitExceeded",
+    "LimitExceededException",
+    "ServiceQuotaExceededException",
+    "InstanceLimitExceeded",
+    "VcpuLimitExceeded",
+}
