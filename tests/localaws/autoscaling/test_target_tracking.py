@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.hearing import TELL, hearing
 from tests.localaws.autoscaling.autoscaling_kit import Variant, connect, invoke_once, requests
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench
 from tests.localaws.scaled_server import ScaledServer
@@ -222,14 +223,12 @@ def test_nothing_is_scaled_while_the_endpoint_updates(server: ScaledServer, benc
 
 
 def test_a_scale_out_that_fails_says_why(server: ScaledServer, bench: Workbench) -> None:
-    once = (
-        "import os, pathlib\nmarker = pathlib.Path(os.environ['MARKER'])\n"
-        "if marker.exists(): raise RuntimeError('no second one')\nmarker.touch()\n" + ECHO
-    )
-    marker = server.localaws.home / "marker"
-    variant = Variant(server, bench, bench.endpoint(bench.model(once, environment={"MARKER": str(marker)})))
-    variant.register(2, 2)
-    failed = variant.until_activity(lambda each: each["StatusCode"] == "Failed")
+    once = "if tell(PORT, 'loads') != '0': raise RuntimeError('no second one')\n" + ECHO
+    with hearing() as ear:
+        model = bench.model(TELL + once.replace("PORT", str(ear.port)))
+        variant = Variant(server, bench, bench.endpoint(model))
+        variant.register(2, 2)
+        failed = variant.until_activity(lambda each: each["StatusCode"] == "Failed")
 
     assert failed["StatusMessage"].startswith(
         "Failed to set desired instance count to 2. Reason: The primary container"

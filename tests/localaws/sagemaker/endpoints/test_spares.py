@@ -20,6 +20,7 @@ from localaws.sagemaker.endpoints.instances import Instance
 from localaws.sagemaker.endpoints.spare_keeper import QUIET_SECONDS, Kept, SpareKeeper
 from localaws.settings import Settings
 from tests.command_lines import command_line
+from tests.hearing import TELL, hearing
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, workbench
 from tests.localaws.sagemaker.endpoints.launches import VARIANT, launch
 from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server
@@ -44,12 +45,10 @@ def output_fn(prediction, accept):
 """
 FAILS_FROM_THE_SECOND_TO_THE_FOURTH_TIME = (
     ECHO
+    + TELL
     + """
 def model_fn(model_dir):
-    path = os.path.join(model_dir, "loads")
-    with open(path, "a") as file:
-        file.write("x")
-    if 2 <= os.path.getsize(path) <= 4:
+    if 1 <= int(tell(PORT, "loads")) <= 3:
         raise RuntimeError("not this time")
 """
 )
@@ -310,11 +309,12 @@ def test_a_dead_spare_is_replaced_and_a_spare_replaces_a_dead_instance(start: An
 
 
 def test_after_three_spares_that_failed_a_fleet_starts_cold(start: Any) -> None:
-    endpoint = start(FAILS_FROM_THE_SECOND_TO_THE_FOURTH_TIME)
-    endpoint.until(wanted=0, ready=0, starting=0, failed=3)
-    assert endpoint.instances() == 1
-    endpoint.scale(2)
-    assert endpoint.until(taken=0, cold=1)["wanted"] == 0
+    with hearing() as ear:
+        endpoint = start(FAILS_FROM_THE_SECOND_TO_THE_FOURTH_TIME.replace("PORT", str(ear.port)))
+        endpoint.until(wanted=0, ready=0, starting=0, failed=3)
+        assert endpoint.instances() == 1
+        endpoint.scale(2)
+        assert endpoint.until(taken=0, cold=1)["wanted"] == 0
     wait_until(lambda: "new instances start cold" in endpoint.log())
     assert endpoint.log().count("RuntimeError: not this time") >= 3
 
