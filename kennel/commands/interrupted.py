@@ -17,7 +17,7 @@ from kennel.servers import localaws, prefect, processes
 from kennel.signals import SIGNALS, install
 from kennel.terminal import console
 from tasks.run.ending import stop_work
-from tasks.run.errors import KennelError
+from tasks.run.errors import KennelError, unexpected
 from tasks.run.ledger import live_rows
 from tasks.run.settings import Settings
 
@@ -113,8 +113,9 @@ def main(number: int, names: list[str]) -> int:
     for name in names:
         try:
             ended = end_instances(Run.load(name))
-        except KennelError as error:
-            console.print_error(error, as_json=False)
+        except Exception as error:  # noqa: BLE001  the other runs' instances cost money too
+            known = error if isinstance(error, KennelError) else unexpected(error, f"run {name}")
+            console.print_error(known, as_json=False)
             continue
         console.say(f"run {name}: {len(ended)} EC2 instances terminated; the run's other resources stay:")
         console.say("  kennel status shows them, the same command continues, kennel down --yes removes them")
@@ -122,4 +123,5 @@ def main(number: int, names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    code = main(int(sys.argv[1]), sys.argv[2:])
+    os._exit(code)  # every line is flushed; Python would exit with 120 if the terminal was closed
