@@ -26,7 +26,8 @@ def handle_interrupts() -> None:
     """On a signal of `SIGNALS`, print how to continue or clean up, and exit at once; the ledger is always complete.
 
     EC2 instances of a run that this process works on cost money by the second, so they are terminated first. A new
-    process replaces this one for that, because this one's threads may be at any point. A second signal ends it too.
+    process replaces this one for that, because this one's threads may be at any point. A second Ctrl-C or SIGTERM ends
+    it too; a second SIGHUP does not, because a shell and the kernel both send one when a terminal is closed.
 
     Raises:
         SettingsRefused: a setting is out of bounds.
@@ -34,10 +35,10 @@ def handle_interrupts() -> None:
     settings = Settings.load()
 
     def handler(number: int, _frame: FrameType | None) -> None:
-        install(_exit_at_once)
+        _end_at_the_second()
         console.show_cursor()
+        stop_work(keep=server_pids(settings.home))  # before the look, which then sees every launch that was begun
         names = own_runs_with_instances(settings.runs)
-        stop_work(keep=server_pids(settings.home))
         if names:
             _write(f"\nkennel: {_cause(number)}; its EC2 instances are terminated first.\n")
             _replace_process(number, names)
@@ -89,6 +90,12 @@ def _replace_process(number: int, names: list[str]) -> None:
     os.execv(sys.executable, command)  # noqa: S606 there is nothing for a shell to expand
 
 
+def _end_at_the_second() -> None:
+    """Let a further Ctrl-C or SIGTERM end this process at once, and ignore SIGHUP, also after an exec."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    install(_exit_at_once)
+
+
 def _exit_at_once(number: int, _frame: FrameType | None) -> None:
     console.show_cursor()
     left = "EC2 instances may still run until their dead-man's switch ends them, or kennel down --yes does"
@@ -104,7 +111,7 @@ def _write(text: str) -> None:
 
 def main(number: int, names: list[str]) -> int:
     """Terminate the instances of these runs; after an error, which is printed, their dead-man's switch ends them."""
-    install(_exit_at_once)
+    _end_at_the_second()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     from tasks.ec2.terminate import end_instances
     from tasks.run.handle import Run
