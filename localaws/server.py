@@ -132,7 +132,7 @@ def serve(settings: Settings, announce: Announce) -> Settings | None:
 def serve_command(settings: Settings) -> list[str]:
     """Return the command that serves with these settings."""
     return [
-        *(sys.executable, "-m", "localaws", "serve", "--home", str(settings.home)),
+        *(sys.executable, "-P", "-m", "localaws", "serve", "--home", str(settings.home)),
         *("--host", settings.host, "--port", str(settings.port), "--time-scale", str(settings.time_scale)),
         *("--ssh-server", settings.ssh_server),
         *("--instance-startup-seconds", str(settings.instance_startup_seconds)),

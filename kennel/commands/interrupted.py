@@ -33,12 +33,16 @@ def handle_interrupts() -> None:
         SettingsRefused: a setting is out of bounds.
     """
     settings = Settings.load()
+    home, runs = (
+        settings.home.resolve(),
+        settings.runs.resolve(),
+    )  # the current folder changes while Prefect is imported
 
     def handler(number: int, _frame: FrameType | None) -> None:
         _end_at_the_second()
         console.show_cursor()
-        stop_work(keep=server_pids(settings.home))  # before the look, which then sees every launch that was begun
-        names = own_runs_with_instances(settings.runs)
+        stop_work(keep=server_pids(home))  # before the look, which then sees every launch that was begun
+        names = own_runs_with_instances(runs)
         if names:
             _write(f"\nkennel: {_cause(number)}; its EC2 instances are terminated first.\n")
             _replace_process(number, names)
@@ -86,7 +90,7 @@ def _cause(number: int) -> str:
 def _replace_process(number: int, names: list[str]) -> None:
     """Start `main` in this process; signals wait until it handles them, because Python would print a traceback."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    command = [sys.executable, "-m", "kennel.commands.interrupted", str(number), *names]
+    command = [sys.executable, "-P", "-m", "kennel.commands.interrupted", str(number), *names]
     os.execv(sys.executable, command)  # noqa: S606 there is nothing for a shell to expand
 
 

@@ -149,7 +149,7 @@ def begin(home: Path, options: Options = UNCHANGED) -> processes.BackgroundProce
         _refuse_other_options(options, running)
         return None
     port = free_port(*_last_port(home), PREFERRED_PORT)
-    command = [sys.executable, "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
     chosen = _with_options_of_killed(home, options)
     write_atomically(home / LAST_URL, url.encode())

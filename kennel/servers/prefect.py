@@ -66,7 +66,7 @@ def begin(home: Path, *, port: int | None = None) -> processes.BackgroundProcess
         before = processes.last(home, NAME)
         chosen = port or free_port(port_of(before) if before else PREFERRED_PORT)
         url = f"http://127.0.0.1:{chosen}"
-        command = [sys.executable, "-m", "kennel.servers.prefect_start", str(chosen)]
+        command = [sys.executable, "-P", "-m", "kennel.servers.prefect_start", str(chosen)]
         environment = {**os.environ, **settings_for(home, url), **_server_settings(home, url)}
         return processes.spawn(home, NAME, command, environment=environment, url=url)
 
@@ -142,9 +142,17 @@ def _require_pool(database: Path) -> None:
 def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
     """Run one of Prefect's programs on the database that is being prepared."""
     limit, where = PREPARE_SECONDS, "Prefect's database"
-    command = [sys.executable, *arguments]
+    command = [sys.executable, "-P", *arguments]
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit, check=False)
+        done = subprocess.run(
+            command,
+            cwd=environment["PREFECT_HOME"],  # Prefect reads .env and prefect.toml of the current folder
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         why = f"{' '.join(arguments)} was not done after {limit:.0f} s"
         raise WaitTimedOut(where, "it was not created", why, "kennel prepare") from error
