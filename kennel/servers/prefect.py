@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import http.client
 import importlib.metadata
 import os
 import secrets
@@ -21,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,9 +72,9 @@ def begin(home: Path, *, port: int | None = None) -> processes.BackgroundProcess
 
 
 def named_server(home: Path) -> processes.BackgroundProcess | None:
-    """Return the running server of this home if `PREFECT_API_URL` names it, else None."""
-    running = processes.find(home, NAME)
-    return running if running and os.environ.get("PREFECT_API_URL") == api_url(running.url) else None
+    """Return the server of this home that `PREFECT_API_URL` names, even if it has ended since, else None."""
+    started = processes.last(home, NAME)
+    return started if started and os.environ.get("PREFECT_API_URL") == api_url(started.url) else None
 
 
 def api_url(url: str) -> str:
@@ -218,5 +218,5 @@ def answers(url: str, timeout_seconds: float = 2.0) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/api/health", timeout=timeout_seconds) as answer:  # noqa: S310  loopback
             return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+    except (http.client.HTTPException, OSError):  # another program may have its port
         return False
