@@ -135,13 +135,15 @@ def _forget_local(runs: Path, run_id: str | None) -> list[str]:
     """Close the ledger rows of an embedded AWS that has ended, because its resources were in its memory."""
     from kennel.commands.status import all_runs
     from tasks.run.errors import KennelError
+    from tasks.run.run_lock import run_lock
 
     forgotten = []
     for run_dir in all_runs(runs):
         if run_id not in {None, run_dir.name}:
             continue
         try:
-            forgotten += _forget_lost(run_dir)
+            with run_lock(run_dir):
+                forgotten += _forget_lost(run_dir)
         except KennelError as error:
             say(f"run {run_dir.name}: its ledger is not changed: {error.what}: {error.why}")
     return forgotten
@@ -150,14 +152,18 @@ def _forget_local(runs: Path, run_id: str | None) -> list[str]:
 def _forget_lost(run_dir: Path) -> list[str]:
     """Close the live rows of one run if they are of an embedded AWS that has ended; a damaged ledger is renewed first.
 
+    One that does not say which AWS it is for stays as it is, because its resources may be on real AWS.
+
     Raises:
-        LedgerRefused: the ledger cannot be read.
+        LedgerRefused: the ledger cannot be read, or does not say which AWS it is for.
     """
-    from tasks.run.ledger import close_lost, inspect_ledger, renew_ledger
+    from tasks.run.ledger import close_lost, damaged, inspect_ledger, renew_ledger
     from tasks.run.logical_aws import is_lost
 
     contents = inspect_ledger(run_dir)
     header, live = contents.header, contents.live
+    if contents.faults and header is None:
+        raise damaged(run_dir, contents.faults[0])
     if contents.faults:
         fault, aside = contents.faults[0], renew_ledger(run_dir)
         say(f"run {run_dir.name}: line {fault.line} of its ledger was damaged: {fault.why}; it is kept as {aside}")

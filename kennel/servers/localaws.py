@@ -234,7 +234,7 @@ def _record(home: Path) -> dict[str, Any] | None:
 def _written_record(home: Path) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads((localaws_home(home) / "server.json").read_text())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None
     return record
 
