@@ -69,6 +69,7 @@ def test_a_line_that_was_dropped_is_found_where_it_was(run_dir: Path, whole: byt
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_two_lines_that_changed_places_are_found_at_the_first(run_dir: Path, whole: bytes, data: st.DataObject) -> None:
     lines = whole.splitlines(keepends=True)
     one, two = sorted(data.draw(st.lists(st.integers(0, ROWS), min_size=2, max_size=2, unique=True)))
@@ -77,6 +78,7 @@ def test_two_lines_that_changed_places_are_found_at_the_first(run_dir: Path, who
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_a_file_that_was_cut_is_found_at_its_first_missing_line(
     run_dir: Path, whole: bytes, data: st.DataObject
 ) -> None:
