@@ -20,7 +20,7 @@ def moment_of(stamp: bytes) -> datetime | None:
         if found := _STAMP.fullmatch(stamp):
             return datetime(*(int(part) for part in found.groups()), tzinfo=UTC)  # type: ignore[misc, arg-type]
         return parsedate_to_datetime(stamp.decode("latin1")).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter: it is the year 10000 in UTC, or a huge number
         return None
 
 

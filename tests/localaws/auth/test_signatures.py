@@ -183,6 +183,24 @@ def test_the_time_of_a_signature_is_judged_by_the_servers_clock(signer: str, min
         verify(scope, b"", KEY, clock=lambda: time.time() + 60 * minutes)
 
 
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        f"Sat, 28 Nov 2026 {'9' * 20}:00:00 GMT",
+        "99999999T999999Z",
+        "é",
+    ],
+)
+def test_a_time_that_there_is_not_is_refused(stamp: str) -> None:
+    scope = scope_of(sign(request("GET", "/"), "json"))
+    scope["headers"] = [
+        (name, stamp.encode("latin1") if name == b"x-amz-date" else value) for name, value in scope["headers"]
+    ]
+    with pytest.raises(AwsError, match="IncompleteSignatureException"):
+        verify(scope, b"", KEY)
+
+
 @pytest.mark.parametrize("seconds", [0, 7 * 24 * 3600 + 1, "x", "", -5])
 def test_a_url_is_presigned_for_one_second_to_a_week(seconds: object) -> None:
     scope = scope_of(sign(request("GET", "/b/k"), "presigned s3"))
