@@ -1,5 +1,6 @@
 """A signature holds for the request that was signed, the key that signed it and its time, and for nothing else."""
 
+import hashlib
 import importlib
 import sys
 import time
@@ -14,8 +15,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from loadtest.signing import Payload, Route, Signer
+from localaws.auth import version4
+from localaws.auth.claims import UNSIGNED, claim_of, headers_of
 from localaws.auth.keys import Key
 from localaws.auth.verifier import ANYONE
+from localaws.auth.version4 import Line
 from localaws.errors import AwsError
 from tests.conftest import ROOT
 from tests.localaws.auth.requests import HOST, ID, SECRET, SIGNERS, TOKEN, request, scope_of, sign, verify
@@ -181,6 +185,37 @@ def test_the_time_of_a_signature_is_judged_by_the_servers_clock(signer: str, min
     assert verify(scope, b"", KEY).access_key_id == ID
     with pytest.raises(AwsError, match=message):
         verify(scope, b"", KEY, clock=lambda: time.time() + 60 * minutes)
+
+
+@pytest.mark.parametrize(
+    ("signer", "message"),
+    [
+        ("json", "InvalidSignatureException: Date in Credential scope does not match"),
+        ("presigned sts", "SignatureDoesNotMatch: Date in Credential scope does not match"),
+        ("s3", 'AuthorizationHeaderMalformed: Invalid credential date "20200101"'),
+        ("presigned s3", 'AuthorizationQueryParametersError: Invalid credential date "20200101"'),
+    ],
+)
+def test_the_key_of_a_day_signs_nothing_on_another(signer: str, message: str) -> None:
+    scope = scope_of(sign(request("GET", "/b/k"), signer))
+    right = claim_of(headers_of(scope), scope["query_string"])
+    assert right is not None
+
+    def change(old: bytes, new: bytes) -> None:
+        scope["query_string"] = scope["query_string"].replace(old, new)
+        scope["headers"] = [(name, value.replace(old, new)) for name, value in scope["headers"]]
+
+    for slash in (b"/", b"%2F"):
+        change(slash + right.date + slash, slash + b"20200101" + slash)
+    claim, headers = claim_of(headers_of(scope), scope["query_string"]), headers_of(scope)
+    assert claim is not None and claim.date == b"20200101"
+    payload = UNSIGNED if signer == "presigned s3" else hashlib.sha256(b"").hexdigest().encode()
+    line = Line(scope["method"], scope["raw_path"], scope["query_string"])
+    signature = version4.signature(claim, SECRET, line, headers, payload)
+    assert signature is not None
+    change(right.signature, signature)
+    with pytest.raises(AwsError, match=message):
+        verify(scope, b"", KEY)
 
 
 @pytest.mark.parametrize(
