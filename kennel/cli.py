@@ -51,6 +51,8 @@ Exit codes:
   10  the teardown is incomplete
   11  the load test was inconclusive: this machine was disturbed,
       or there were too few samples
+  14  this machine's disk is full or read-only, or its folder
+      refuses the user
  129  the command was interrupted: its terminal was closed
  130  the command was interrupted by Ctrl-C
  141  the reader of the command's output has ended

@@ -19,6 +19,7 @@ from localaws.programs.namespaces import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID
 CODE = Path(__file__).parent
 OWN = ("dev", "proc", "run", "home", "root", "mnt")
 OPEN = ("tmp", "var/tmp")
+PACKAGES = ("site-packages", "dist-packages")  # an environment may take those of another one, by a .pth file
 SIZE = "size=256m,mode=755"  # of what is written outside the folders that are shown: it is memory
 
 Operation = tuple[str | int | None, ...]
@@ -80,6 +81,7 @@ def _host() -> tuple[Operation, ...]:
     shown.update(dict.fromkeys(Path("/opt").iterdir() if Path("/opt").is_dir() else ()))
     for prefix in (sys.base_prefix, sys.prefix):  # a link's target first
         shown.update(dict.fromkeys((Path(prefix).resolve(), Path(prefix))))
+    shown.update(dict.fromkeys(Path(each) for each in sys.path if Path(each).name in PACKAGES))
     shown.update(dict.fromkeys((CODE, Path("/etc/resolv.conf").resolve())))  # on many systems a link into /run
     plan: list[Operation] = [("folder", name, 0o755) for name in OWN]
     plan += [("folder", name, 0o1777) for name in OPEN]

@@ -130,7 +130,7 @@ def last_url(home: Path) -> str | None:
     """Return the URL of the server that was started last for this home, whether or not it runs."""
     try:
         return (home / LAST_URL).read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         return None
 
 
@@ -205,7 +205,10 @@ def _ended(started: processes.BackgroundProcess) -> SettingsRefused | StageFaile
 
 
 def _last_port(home: Path) -> tuple[int, ...]:
-    port = urlsplit(last_url(home) or "").port
+    try:
+        port = urlsplit(last_url(home) or "").port
+    except ValueError:  # the file is damaged
+        port = None
     return () if port is None else (port,)
 
 

@@ -10,6 +10,7 @@ import boto3
 import psutil
 import pytest
 
+from tests.command_lines import command_line
 from tests.counting_proxy import Calls
 from tests.kennel.shell import Terminal
 from tests.kennel.signalled import CODES, check, held, send, started, wait_for_stage
@@ -43,7 +44,7 @@ def test_each_signal_ends_the_command_at_once_and_its_helpers_with_it(tmp_path: 
         helper = psutil.Process(int(process.stdout.readline()))
         done = send(process, number)
     check(done, number)
-    assert not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE
+    wait_until(lambda: command_line(helper) == "", "the end of its helper")
 
 
 def test_a_command_without_a_flow_ends_with_the_code_of_the_signal_too(tmp_path: Path) -> None:
