@@ -267,7 +267,8 @@ def call(arguments: list[str]) -> int:
         return WRONG_USAGE
     except KeyboardInterrupt as interrupted:
         end(is_finished=False)
-        sys.stderr.write("\nkennel: interrupted; the local servers still run: kennel down --yes stops them\n")
+        with contextlib.suppress(OSError):  # the terminal was closed
+            sys.stderr.write("\nkennel: interrupted; the local servers still run: kennel down --yes stops them\n")
         return exit_code(interrupted)
     except (BrokenPipeError, SystemExit):  # rich raises SystemExit where Python raises BrokenPipeError
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
