@@ -26,13 +26,17 @@ PROBE = "import os, sys; sys.exit('localaws could be read' if os.path.exists(sys
 
 @dataclass(frozen=True)
 class Program:
-    """What is run. `folder`, where it begins, is one of its view's. `output`: an existing file that it prints to."""
+    """What is run. `folder`, where it begins, is one of its view's. `output`: an existing file that it prints to.
+
+    `inherited`: descriptors of the server that it has too, by the same numbers.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     folder: Path
     output: Path | None = None
+    inherited: Sequence[int] = ()
 
 
 class Containers:
@@ -78,7 +82,14 @@ class Containers:
         }
         early = {name: value for name, value in program.environment.items() if name not in late}
         command = [sys.executable, "-I", "-S", str(PROGRAM), marshal.dumps(config).hex()]
-        return self._processes.spawn(command, name=program.name, env=early, cwd=program.folder, on_line=on_line)
+        return self._processes.spawn(
+            command,
+            name=program.name,
+            env=early,
+            cwd=program.folder,
+            on_line=on_line,
+            pass_fds=program.inherited,
+        )
 
     def _try(self) -> str | None:
         if sys.platform != "linux":

@@ -1,6 +1,7 @@
 """What a model cannot do: read localaws's files, the user's, another endpoint's model, or change its own for others."""
 
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tests.conftest import RunningLocalAws
 from tests.localaws.prying import PRY, forbidden, keeps_signals_inside
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, pack
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
+needs_namespaces = pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
 PRYING = (
     PRY
     + """
@@ -29,7 +30,25 @@ def predict_fn(data, model):
 """
 )
 
+PORT = """
+import os
+def model_fn(model_dir):
+    return None
+def predict_fn(data, model):
+    return {"port": int(os.environ["SAGEMAKER_BIND_TO_PORT"])}
+"""
 
+
+def test_no_other_program_can_share_a_model_servers_port(bench: Workbench) -> None:
+    port = bench.invoke(bench.endpoint(bench.model(PORT)), b"[]", ContentType="application/json")["port"]
+    for host in ("127.0.0.1", "0.0.0.0"):
+        with socket.socket() as thief, pytest.raises(OSError, match="in use"):
+            thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            thief.bind((host, port))
+
+
+@needs_namespaces
 def test_a_model_sees_its_own_folder_and_nothing_of_others(bench: Workbench, localaws: RunningLocalAws) -> None:
     other = bench.endpoint(bench.model(data=bench.upload(pack({"code/inference.py": ECHO, "weights": "secret"}))))
     pid = bench.invoke(other)["pid"]
