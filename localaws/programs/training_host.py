@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     if sys.platform == "linux":
         namespaces.call("prctl", namespaces.PR_SET_PDEATHSIG, signal.SIGKILL)
-    config = json.loads(arguments[0])
+    config = json.loads(arguments[0]) | {"variables": container.take_variables()}
     if config["cpus"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, config["cpus"])
     if config["network_pid"] is None:
@@ -92,7 +92,7 @@ def _become(config: dict[str, Any]) -> None:
     except OSError as error:
         print(error.strerror or error, file=sys.stderr, flush=True)
         os._exit(127)
-    os._exit(container.become(config["command"], config["working_folder"], {}))
+    os._exit(container.become(config["command"], config["working_folder"], config["variables"]))
 
 
 def _pass_on_termination(session: int) -> None:

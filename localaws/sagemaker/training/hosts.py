@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from localaws.container_view import View, guard_proc
 from localaws.core import Core
+from localaws.handover import handed_over
 from localaws.processes import Process
 from localaws.processors import usable_processors
 from localaws.programs import launch_command
@@ -134,10 +135,11 @@ class HostProcess:
         self._process: Process | None = None
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], *, name: str) -> None:
-        """Start the command; its lines go to the stream and to `on_line`."""
-        self._process = self._core.processes.spawn(
-            command, name=name, env=environment, cwd=self.host.root, on_line=self.say
-        )
+        """Start the command, which alone gets the environment; its lines go to the stream and to `on_line`."""
+        with handed_over(environment) as (early, descriptors):
+            self._process = self._core.processes.spawn(
+                command, name=name, env=early, cwd=self.host.root, on_line=self.say, pass_fds=descriptors
+            )
 
     def say(self, line: str) -> None:
         """Put a line into the host's log; CloudWatch has no empty events."""

@@ -81,6 +81,18 @@ def test_a_job_acts_on_aws_with_its_role_and_leaves_nothing_behind(room: Room) -
     assert room.processes(name) == []
 
 
+def test_the_variables_of_a_job_reach_its_program_and_not_the_one_that_starts_it(room: Room) -> None:
+    script = "import os, time; print(os.environ['LD_PRELOAD'], flush=True); time.sleep(60)"
+    name = room.start(script, Environment={"LD_PRELOAD": "/opt/ml/none.so", "MINE": "yes"})
+    room.wait_for_line(name, "/opt/ml/none.so")
+    supervisors = [each for each in psutil.process_iter(["cmdline"]) if starts_a_host_of(each, name)]
+    given = {variable for each in supervisors for variable in each.environ()}
+    room.client("sagemaker").stop_training_job(TrainingJobName=name)
+    assert room.end_of(name)["TrainingJobStatus"] == "Stopped"
+    assert supervisors
+    assert {each for each in given if not each.startswith("LOCALAWS_")} <= {"LD_LIBRARY_PATH"}
+
+
 def test_a_job_reaches_a_server_on_another_loopback_address() -> None:
     with scaled_server("--host", "127.0.0.5", scale=1) as server:
         room = make_room(server.localaws)
@@ -203,3 +215,9 @@ def test_a_training_script_reads_no_file_of_localaws_or_the_user(room: Room, loc
     room.client("sagemaker").create_training_job(**request)
     assert room.end_of(request["TrainingJobName"])["TrainingJobStatus"] == "Completed"
     assert room.log(request["TrainingJobName"]) == ["[]"]
+
+
+def starts_a_host_of(process: psutil.Process, name: str) -> bool:
+    """Return whether the process, one of an iteration with `cmdline`, is localaws's and starts a host of the job."""
+    arguments = process.info["cmdline"] or []
+    return "training_host" in arguments and any(f"/jobs/{name}/" in argument for argument in arguments)
