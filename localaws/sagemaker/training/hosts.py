@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from localaws.container_view import View, guard_proc
 from localaws.core import Core
@@ -21,11 +21,13 @@ from localaws.handover import handed_over
 from localaws.processes import Process
 from localaws.processors import usable_processors
 from localaws.programs import launch_command
+from localaws.sagemaker.training.job_files import JobFolder
 from localaws.sagemaker.training.network import SYSTEM_PATH, Network
 from localaws.sagemaker.training.requests import ML, JobRequest
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 TAIL_LINES = 200
+FAILURE_BYTES = 4096  # at most; a FailureReason has 1024 characters
 TAIL_LINE_CHARACTERS = 2000
 PRIVATE = "/opt/localaws"  # short: a socket's path has at most 107 bytes
 FOLDERS = ("input/config", "input/data", "model", "output/data", "code")
@@ -108,16 +110,16 @@ class Host:
         }
         return launch_command("training_host", config)
 
-    def inside(self, path: PurePosixPath) -> Path:
-        """Return where a path under /opt/ml really is."""
-        return self.ml / path.relative_to(ML)
+    def folder(self, path: PurePosixPath) -> JobFolder:
+        """Return a folder under /opt/ml."""
+        return JobFolder(self.ml, path.relative_to(ML))
 
     def failure(self) -> tuple[float, str] | None:
-        """Return when the failure file was written (Unix time) and what it says; None without one or if it is empty."""
-        path = self.ml / "output" / "failure"
+        """Return when the failure file was written (Unix time) and how it begins; None without one or if empty."""
         try:
-            text = path.read_text(errors="replace").strip()
-            return (path.stat().st_mtime, text) if text else None
+            with JobFolder(self.ml, PurePath("output")).open(PurePath("failure")) as file:
+                text = file.read(FAILURE_BYTES).decode(errors="replace").strip()
+                return (os.fstat(file.fileno()).st_mtime, text) if text else None
         except OSError:
             return None
 
