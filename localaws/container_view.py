@@ -49,19 +49,24 @@ class View:
             ("mount", "none", "/", None, MS_REC | MS_PRIVATE, None),
             ("mount", "none", str(self.root), "tmpfs", own, SIZE),
             ("enter", str(self.root)),
+            *(("folder", name, 0o755) for name in OWN),
+            *(("folder", name, 0o1777) for name in OPEN),
+            *self._own(in_open=True),  # before what may lie in them: a checkout in /tmp
             *_host(),
             *(("cover", _relative(folder.resolve()), own, "size=0,mode=755") for folder in self.hidden),
-            *self._own(),
+            *self._own(in_open=False),
             ("become root",),
             *guard_proc(),
         ]
 
-    def _own(self) -> Iterator[Operation]:
+    def _own(self, *, in_open: bool) -> Iterator[Operation]:
         for folders, is_writable in ((self.writable, True), (self.readable, False)):
             for place, folder in folders.items():
-                yield from _bind(folder, _relative(place), is_writable=is_writable)
-        for place, file in self.files.items():
-            yield ("mount", str(file), _relative(place), None, MS_BIND, None)
+                if (_relative(place) in OPEN) == in_open:
+                    yield from _bind(folder, _relative(place), is_writable=is_writable)
+        if not in_open:
+            for place, file in self.files.items():
+                yield ("mount", str(file), _relative(place), None, MS_BIND, None)
 
 
 def guard_proc() -> Iterator[Operation]:
@@ -81,8 +86,7 @@ def _host() -> tuple[Operation, ...]:
     for prefix in (sys.base_prefix, sys.prefix):  # a link's target first
         shown.update(dict.fromkeys((Path(prefix).resolve(), Path(prefix))))
     shown.update(dict.fromkeys((CODE, Path("/etc/resolv.conf").resolve())))  # on many systems a link into /run
-    plan: list[Operation] = [("folder", name, 0o755) for name in OWN]
-    plan += [("folder", name, 0o1777) for name in OPEN]
+    plan: list[Operation] = []
     seen: list[Path] = []
     for path in shown:
         if os.path.lexists(path) and not any(path.is_relative_to(each) for each in seen):

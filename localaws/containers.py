@@ -86,10 +86,12 @@ class Containers:
         folder = Path(tempfile.mkdtemp(prefix="localaws-probe-"))
         lines: deque[str] = deque(maxlen=1)
         try:
-            (folder / "root").mkdir()
+            for name in ("root", "tmp"):
+                (folder / name).mkdir()
             command = [sys.executable, "-I", "-S", "-c", PROBE, str(folder)]
-            program = Program("container/probe", command, {}, folder)
-            probe = self._spawn(program, View(folder / "root", {"/mnt": folder}), on_line=lines.append)
+            program = Program("container/probe", command, {}, folder / "tmp")
+            view = View(folder / "root", {"/tmp": program.folder})  # noqa: S108 as functions have it
+            probe = self._spawn(program, view, on_line=lines.append)
             status = probe.wait(PROBE_SECONDS)
             if status is None:
                 probe.stop(0.0)

@@ -1,10 +1,13 @@
 """Programs in containers get their variables and folders; what makes the container has nothing of theirs."""
 
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from localaws import container_view
 from localaws.container_view import View
 from localaws.containers import Containers, Program
 from localaws.handover import NEEDED, handed_over
@@ -31,7 +34,7 @@ def printed(
     containers: Containers, folder: Path, script: str, *, environment: Mapping[str, str], view: View | None = None
 ) -> list[str]:
     """Return the lines of a script of the shell."""
-    (folder / "root").mkdir()
+    (folder / "root").mkdir(exist_ok=True)
     lines: list[str] = []
     program = Program("script", ["/bin/sh", "-c", script], environment, folder)
     started = containers.spawn(program, view or View(folder / "root", {"/mnt": folder}), on_line=lines.append)
@@ -49,3 +52,21 @@ def test_only_the_program_has_its_variables(containers: Containers, tmp_path: Pa
 def test_what_starts_a_program_has_none_of_its_variables() -> None:
     with handed_over(OF_THE_LOADER) as (early, _):
         assert early.keys() <= {VARIABLES, *NEEDED}
+
+
+def test_a_python_environment_in_tmp_is_seen_beside_the_containers_own_tmp(
+    containers: Containers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if refusal := containers.refusal():
+        pytest.skip(refusal)
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:  # where people unpack a checkout
+        (Path(place) / "pyvenv.cfg").touch()
+        monkeypatch.setattr(sys, "prefix", place)
+        container_view._host.cache_clear()
+        try:
+            view = View(tmp_path / "root", {"/tmp": tmp_path})
+            script = f"ls {place}; touch /tmp/mine; touch {place}/x 2>/dev/null || echo read-only"
+            assert printed(containers, tmp_path, script, environment={}, view=view) == ["pyvenv.cfg", "read-only"]
+        finally:
+            container_view._host.cache_clear()
+    assert (tmp_path / "mine").exists()
