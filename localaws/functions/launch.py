@@ -82,9 +82,7 @@ class Program:
         }
         name = f"lambda {deployment.name}:{deployment.version}"
         runtime = [sys.executable, "-m", "awslambdaric", deployment.handler]
-        view = View(
-            self.folder / "root", {TMP: tmp}, {TASK_ROOT: deployment.code_directory}, hidden=[core.settings.home]
-        )
+        view = View(self.folder / "root", {TMP: tmp}, {TASK_ROOT: deployment.code_directory}, home=core.settings.home)
         return containers.spawn(Contained(name, runtime, environment, deployment.code_directory, self.output), view)
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -54,19 +54,63 @@ def test_what_starts_a_program_has_none_of_its_variables() -> None:
         assert early.keys() <= {VARIABLES, *NEEDED}
 
 
-def test_a_python_environment_in_tmp_is_seen_beside_the_containers_own_tmp(
-    containers: Containers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def environment(containers: Containers, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
+    """Have localaws believe that its Python environment is another folder."""
     if refusal := containers.refusal():
         pytest.skip(refusal)
+
+    def set_prefix(folder: Path) -> None:
+        monkeypatch.setattr(sys, "prefix", str(folder))
+        forget()
+
+    def forget() -> None:
+        container_view._shown.cache_clear()
+        container_view._host.cache_clear()
+
+    yield set_prefix
+    monkeypatch.undo()
+    forget()
+
+
+def test_a_python_environment_in_tmp_is_seen_beside_the_containers_own_tmp(
+    containers: Containers, tmp_path: Path, environment: Callable[[Path], None]
+) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as place:  # where people unpack a checkout
         (Path(place) / "pyvenv.cfg").touch()
-        monkeypatch.setattr(sys, "prefix", place)
-        container_view._host.cache_clear()
-        try:
-            view = View(tmp_path / "root", {"/tmp": tmp_path})
-            script = f"ls {place}; touch /tmp/mine; touch {place}/x 2>/dev/null || echo read-only"
-            assert printed(containers, tmp_path, script, environment={}, view=view) == ["pyvenv.cfg", "read-only"]
-        finally:
-            container_view._host.cache_clear()
+        environment(Path(place))
+        view = View(tmp_path / "root", {"/tmp": tmp_path})
+        script = f"ls {place}; touch /tmp/mine; touch {place}/x 2>/dev/null || echo read-only"
+        assert printed(containers, tmp_path, script, environment={}, view=view) == ["pyvenv.cfg", "read-only"]
     assert (tmp_path / "mine").exists()
+
+
+def test_a_project_in_a_folder_that_is_shown_is_hidden_but_for_its_python(
+    containers: Containers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: Callable[[Path], None]
+) -> None:
+    opt = tmp_path / "opt"
+    project = opt / "kennel"
+    for name in (".kennel/aws/key", ".kennel/ledger", "runs/report", ".venv/pyvenv.cfg", "notes"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).touch()
+    monkeypatch.setattr(container_view, "CODE", opt)  # stands for /opt, where a test cannot write
+    environment(project / ".venv")
+    view = View(tmp_path / "root", {"/mnt": tmp_path}, home=project / ".kennel" / "aws")
+    script = f"cd {project} && find . -type f; touch {project}/.venv/x 2>/dev/null || echo read-only"
+    found = printed(containers, tmp_path, script, environment={}, view=view)
+    assert found == ["./.venv/pyvenv.cfg", "read-only"]
+
+
+@pytest.mark.parametrize(
+    ("home", "hidden"),
+    [
+        ("/usr/.kennel/aws", "/usr/.kennel"),
+        ("/opt/.kennel/aws", "/opt/.kennel"),
+        ("/opt/kennel/.kennel/aws", "/opt/kennel"),
+        ("/usr/src/app/.kennel/aws", "/usr/src/app"),
+        ("/usr/src/app/aws", "/usr/src/app/aws"),
+    ],
+)
+def test_what_programs_need_is_not_hidden_with_a_home(home: str, hidden: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container_view, "_shown", lambda: (Path("/usr"), Path("/opt"), Path("/opt/kennel")))
+    assert container_view.hidden_with(Path(home)) == Path(hidden)

@@ -226,7 +226,7 @@ class Instance:
             folder / "root",
             writable={seen: program.folder},
             readable={MODEL_FOLDER: self._launch.model_dir},
-            hidden=[self._core.settings.home],
+            home=self._core.settings.home,
         )
         return containers.spawn(program, view, on_line=self._on_line)
 

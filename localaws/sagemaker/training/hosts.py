@@ -97,7 +97,7 @@ class Host:
             self.root / "view",
             writable={str(ML): self.ml, PRIVATE: self.root / "private"},
             files={"/etc/hosts": self.root / "hosts"},
-            hidden=[self.home],
+            home=self.home,
         )
         config = {
             "network_pid": network.pid,
