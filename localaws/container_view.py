@@ -19,6 +19,7 @@ from localaws.programs.namespaces import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID
 CODE = Path(__file__).parent
 OWN = ("dev", "proc", "run", "home", "root", "mnt")
 OPEN = ("tmp", "var/tmp")
+TMP = "/tmp"  # noqa: S108 as programs see it; a folder of theirs on the disk, since memory is less than they get on AWS
 COVER = "size=4k,nr_inodes=1k,mode=755"  # for places of mounts; 0 would mean no limit
 SIZE = "size=256m,mode=755"  # of what is written outside the folders that are shown: it is memory
 

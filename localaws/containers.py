@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from localaws.container_view import View
+from localaws.container_view import TMP, View
 from localaws.handover import handed_over
 from localaws.processes import Line, Process, ProcessTable
 from localaws.programs import FOLDER
@@ -90,7 +90,7 @@ class Containers:
                 (folder / name).mkdir()
             command = [sys.executable, "-I", "-S", "-c", PROBE, str(folder)]
             program = Program("container/probe", command, {}, folder / "tmp")
-            view = View(folder / "root", {"/tmp": program.folder})  # noqa: S108 as functions have it
+            view = View(folder / "root", {TMP: program.folder})  # as all have it
             probe = self._spawn(program, view, on_line=lines.append)
             status = probe.wait(PROBE_SECONDS)
             if status is None:

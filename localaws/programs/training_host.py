@@ -1,8 +1,9 @@
 """Starts one host of a training job as a container would.
 
 With namespaces, it joins those of the job's network and adds mount, process and host-name namespaces of its own. Its
-view of the disk is a container's (`container.py`), with the host's folder at /opt/ml, a folder for home and temporary
-files at /opt/localaws, and the job's names in /etc/hosts. When the command ends, so does everything that it started.
+view of the disk is a container's (`container.py`), with the host's folder at /opt/ml, folders of its own for home (in
+/opt/localaws) and temporary files (/tmp), and the job's names in /etc/hosts. When the command ends, so does everything
+that it started.
 
 SIGTERM reaches the processes of the command that handle it; if none does, the host ends at once. A process that does
 not handle it is left running, as the first process of a container is. Touches nothing outside its namespaces.

@@ -16,7 +16,7 @@ from typing import NoReturn
 import psutil
 
 from localaws.auth.grants import Grant
-from localaws.container_view import View
+from localaws.container_view import TMP, View
 from localaws.containers import Program
 from localaws.core import Core
 from localaws.errors import LocalAwsError
@@ -214,7 +214,7 @@ class Instance:
 
     def _spawn(self, threads: int) -> Process:
         folder, containers, seen = self._launch.folder / self.identity, self._core.containers, f"/home/{self.identity}"
-        for name in ("home", "root"):
+        for name in ("home", "root", "tmp"):
             (folder / name).mkdir(parents=True)
         program = Program(
             f"endpoint {self._launch.endpoint_name} {self._stream}",
@@ -224,7 +224,7 @@ class Instance:
         )
         view = View(
             folder / "root",
-            writable={seen: program.folder},
+            writable={seen: program.folder, TMP: folder / "tmp"},
             readable={MODEL_FOLDER: self._launch.model_dir},
             home=self._core.settings.home,
         )

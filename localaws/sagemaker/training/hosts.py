@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
-from localaws.container_view import View, guard_proc
+from localaws.container_view import TMP, View, guard_proc
 from localaws.core import Core
 from localaws.handover import handed_over
 from localaws.processes import Process
@@ -76,7 +76,7 @@ class Host:
         return {
             "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
             "HOME": f"{private}/home",
-            "TMPDIR": f"{private}/tmp",  # noqa: S108 not the system's
+            "TMPDIR": TMP if network.pid else f"{private}/tmp",  # noqa: S108 not the system's
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "PIP_NO_INDEX": "1",
@@ -95,7 +95,7 @@ class Host:
         """Return the command that runs `command` in this host."""
         view = View(
             self.root / "view",
-            writable={str(ML): self.ml, PRIVATE: self.root / "private"},
+            writable={str(ML): self.ml, PRIVATE: self.root / "private", TMP: self.root / "private" / "tmp"},
             files={"/etc/hosts": self.root / "hosts"},
             home=self.home,
         )

@@ -16,7 +16,8 @@ PRYING = (
     + """
 import json
 def model_fn(model_dir):
-    return {"folder": model_dir, "files": sorted(os.listdir(model_dir)), "home": os.environ["HOME"]}
+    return {"folder": model_dir, "files": sorted(os.listdir(model_dir)), "home": os.environ["HOME"],
+            "is_tmp_on_disk": os.stat("/tmp").st_dev == os.stat(os.environ["HOME"]).st_dev}
 def input_fn(data, content_type):
     return json.loads(data)
 def predict_fn(data, model):
@@ -43,3 +44,4 @@ def test_a_model_sees_its_own_folder_and_nothing_of_others(bench: Workbench, loc
     assert told["signalled"] == [] or not keeps_signals_inside()
     assert (told["folder"], told["files"], told["is_writable"]) == ("/opt/ml/model", ["code"], False)
     assert told["home"].startswith("/home/i-")
+    assert told["is_tmp_on_disk"], "as large as the disk"

@@ -209,12 +209,12 @@ def test_an_isolated_job_reaches_nothing_and_has_no_credentials(room: Room) -> N
 
 @pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
 def test_a_training_script_reads_no_file_of_localaws_or_the_user(room: Room, localaws: RunningLocalAws) -> None:
-    script = PRY + "print(pry(sys.argv[1:]))\n"
+    script = PRY + "print(pry(sys.argv[1:]), os.stat('/tmp').st_dev == os.stat('/opt/ml').st_dev, 'is on the disk')\n"
     request = room.request(script)
     request["AlgorithmSpecification"]["ContainerArguments"] += forbidden(localaws)
     room.client("sagemaker").create_training_job(**request)
     assert room.end_of(request["TrainingJobName"])["TrainingJobStatus"] == "Completed"
-    assert room.log(request["TrainingJobName"]) == ["[]"]
+    assert room.log(request["TrainingJobName"]) == ["[] True is on the disk"]
 
 
 def starts_a_host_of(process: psutil.Process, name: str) -> bool:
