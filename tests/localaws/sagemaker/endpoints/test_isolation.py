@@ -1,7 +1,6 @@
 """What a model cannot do: read localaws's files, the user's, another endpoint's model, or change its own for others."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from tests.conftest import RunningLocalAws
 from tests.localaws.prying import PRY, forbidden, keeps_signals_inside
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, pack
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
+pytestmark = pytest.mark.usefixtures("needs_containers")
 PRYING = (
     PRY
     + """
