@@ -9,7 +9,7 @@ nothing; it only looks at what there is.
 import functools
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,8 @@ CODE = Path(__file__).parent
 OWN = ("dev", "proc", "run", "home", "root", "mnt")
 OPEN = ("tmp", "var/tmp")
 PACKAGES = ("site-packages", "dist-packages")  # an environment may take those of another one, by a .pth file
+TMP = "/tmp"  # noqa: S108 as programs see it; a folder of theirs on the disk, since memory is less than they get on AWS
+COVER = "size=4k,nr_inodes=1k,mode=755"  # for places of mounts; 0 would mean no limit
 SIZE = "size=256m,mode=755"  # of what is written outside the folders that are shown: it is memory
 
 Operation = tuple[str | int | None, ...]
@@ -29,14 +31,15 @@ Operation = tuple[str | int | None, ...]
 class View:
     """Folders and files of this machine by the path at which a program sees them.
 
-    `root`: an empty folder of the container's own, removed by whoever made it. `hidden`: seen empty wherever they lie.
+    `root`: an empty folder of the container's own, removed by whoever made it. `home`: localaws's, seen empty wherever
+    it lies, as is the project around a home in `.kennel/`, except for localaws's code and Python.
     """
 
     root: Path
     writable: Mapping[str, Path] = field(default_factory=dict)
     readable: Mapping[str, Path] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
-    hidden: Sequence[Path] = ()
+    home: Path | None = None
 
     def place_of(self, folder: Path) -> str:
         """Return where the program sees a folder of the view."""
@@ -50,19 +53,39 @@ class View:
             ("mount", "none", "/", None, MS_REC | MS_PRIVATE, None),
             ("mount", "none", str(self.root), "tmpfs", own, SIZE),
             ("enter", str(self.root)),
+            *(("folder", name, 0o755) for name in OWN),
+            *(("folder", name, 0o1777) for name in OPEN),
+            *self._own(in_open=True),  # before what may lie in them: a checkout in /tmp
             *_host(),
-            *(("cover", _relative(folder.resolve()), own, "size=0,mode=755") for folder in self.hidden),
-            *self._own(),
+            *self._hide(),
+            *self._own(in_open=False),
             ("become root",),
             *guard_proc(),
         ]
 
-    def _own(self) -> Iterator[Operation]:
+    def _hide(self) -> Iterator[Operation]:
+        if self.home:
+            folder = hidden_with(self.home.resolve())
+            yield ("cover", _relative(folder), MS_NOSUID | MS_NODEV, COVER)
+            yield from _show_all(each for each in _needed() if each.is_relative_to(folder))
+
+    def _own(self, *, in_open: bool) -> Iterator[Operation]:
         for folders, is_writable in ((self.writable, True), (self.readable, False)):
             for place, folder in folders.items():
-                yield from _bind(folder, _relative(place), is_writable=is_writable)
-        for place, file in self.files.items():
-            yield ("mount", str(file), _relative(place), None, MS_BIND, None)
+                if (_relative(place) in OPEN) == in_open:
+                    yield from _bind(folder, _relative(place), is_writable=is_writable)
+        if not in_open:
+            for place, file in self.files.items():
+                yield ("mount", str(file), _relative(place), None, MS_BIND, None)
+
+
+def hidden_with(home: Path) -> Path:
+    """Return what is hidden with a home: the project around it too, where that would be seen, as in /opt."""
+    kennel, project = home.parent, home.parent.parent
+    if kennel.name != ".kennel" or not any(project.is_relative_to(each) for each in _shown()):
+        return home
+    whole = (Path("/", name) for name in (*SHOWN, "etc", "opt"))  # of which programs need more than Python
+    return kennel if any(each.is_relative_to(project) for each in whole) else project
 
 
 def guard_proc() -> Iterator[Operation]:
@@ -75,23 +98,32 @@ def guard_proc() -> Iterator[Operation]:
         yield ("mount", "/dev/null", "/proc/sysrq-trigger", None, MS_BIND, None)
 
 
+def _needed() -> tuple[Path, ...]:
+    """Python's folders, a link's target first, packages of other environments, and localaws's code."""
+    prefixes = (Path(each) for each in (sys.base_prefix, sys.prefix))
+    packages = (Path(each) for each in sys.path if Path(each).name in PACKAGES)
+    return (*dict.fromkeys((*(folder for each in prefixes for folder in (each.resolve(), each)), *packages)), CODE)
+
+
 @functools.cache
-def _host() -> tuple[Operation, ...]:
+def _shown() -> tuple[Path, ...]:
     shown = dict.fromkeys(Path("/", name) for name in (*SHOWN, "etc", "sys"))
     shown.update(dict.fromkeys(Path("/opt").iterdir() if Path("/opt").is_dir() else ()))
-    for prefix in (sys.base_prefix, sys.prefix):  # a link's target first
-        shown.update(dict.fromkeys((Path(prefix).resolve(), Path(prefix))))
-    shown.update(dict.fromkeys(Path(each) for each in sys.path if Path(each).name in PACKAGES))
-    shown.update(dict.fromkeys((CODE, Path("/etc/resolv.conf").resolve())))  # on many systems a link into /run
-    plan: list[Operation] = [("folder", name, 0o755) for name in OWN]
-    plan += [("folder", name, 0o1777) for name in OPEN]
+    shown.update(dict.fromkeys((*_needed(), Path("/etc/resolv.conf").resolve())))  # on many systems a link into /run
+    return tuple(shown)
+
+
+@functools.cache
+def _host() -> tuple[Operation, ...]:
+    return (*_show_all(_shown()), ("mount", "/proc", "proc", None, MS_BIND | MS_REC, None), *_devices())
+
+
+def _show_all(paths: Iterable[Path]) -> Iterator[Operation]:
     seen: list[Path] = []
-    for path in shown:
+    for path in paths:
         if os.path.lexists(path) and not any(path.is_relative_to(each) for each in seen):
-            plan += _show(path)
+            yield from _show(path)
             seen.append(path)
-    plan.append(("mount", "/proc", "proc", None, MS_BIND | MS_REC, None))
-    return (*plan, *_devices())
 
 
 def _show(path: Path) -> Iterator[Operation]:

@@ -5,7 +5,6 @@ user's. Where the kernel refuses it, the user's program sees what this user sees
 """
 
 import marshal
-import os
 import shutil
 import sys
 import tempfile
@@ -15,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from localaws.container_view import View
+from localaws.container_view import TMP, View
+from localaws.handover import handed_over
 from localaws.processes import Line, Process, ProcessTable
 from localaws.programs import FOLDER
 
@@ -72,24 +72,22 @@ class Containers:
         return self._spawn(program, view if self.refusal() is None else None, on_line=on_line)
 
     def _spawn(self, program: Program, view: View | None, *, on_line: Line | None) -> Process:
-        late = _for_the_loader(program.environment)
         config = {
             "plan": view.plan() if view else None,
             "folder": view.place_of(program.folder) if view else str(program.folder),
             "command": list(program.command),
-            "variables": late,
             "output": str(program.output) if program.output else None,
         }
-        early = {name: value for name, value in program.environment.items() if name not in late}
         command = [sys.executable, "-I", "-S", str(PROGRAM), marshal.dumps(config).hex()]
-        return self._processes.spawn(
-            command,
-            name=program.name,
-            env=early,
-            cwd=program.folder,
-            on_line=on_line,
-            pass_fds=program.inherited,
-        )
+        with handed_over(program.environment) as (early, descriptors):
+            return self._processes.spawn(
+                command,
+                name=program.name,
+                env=early,
+                cwd=program.folder,
+                on_line=on_line,
+                pass_fds=(*program.inherited, *descriptors),
+            )
 
     def _try(self) -> str | None:
         if sys.platform != "linux":
@@ -97,19 +95,15 @@ class Containers:
         folder = Path(tempfile.mkdtemp(prefix="localaws-probe-"))
         lines: deque[str] = deque(maxlen=1)
         try:
-            (folder / "root").mkdir()
+            for name in ("root", "tmp"):
+                (folder / name).mkdir()
             command = [sys.executable, "-I", "-S", "-c", PROBE, str(folder)]
-            program = Program("container/probe", command, {}, folder)
-            probe = self._spawn(program, View(folder / "root", {"/mnt": folder}), on_line=lines.append)
+            program = Program("container/probe", command, {}, folder / "tmp")
+            view = View(folder / "root", {TMP: program.folder})  # as all have it
+            probe = self._spawn(program, view, on_line=lines.append)
             status = probe.wait(PROBE_SECONDS)
             if status is None:
                 probe.stop(0.0)
             return None if status == 0 else "".join(lines) or f"the probe ended with {status}"
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _for_the_loader(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that would bring foreign code into the program that makes the container."""
-    own = os.environ
-    return {name: value for name, value in environment.items() if name.startswith("LD_") and own.get(name) != value}

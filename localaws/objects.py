@@ -3,7 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from localaws.errors import NoSuchBucket, NoSuchKey
 from localaws.object_contents import CHUNK_BYTES, Content, pieces_of, undisturbed
@@ -73,11 +73,19 @@ class Objects:
             NoSuchBucket: the bucket does not exist.
             FileNotFoundError: there is no file at `path`.
         """
+        with path.open("rb") as file:
+            self.store(file, bucket, key)
+
+    def store(self, file: BinaryIO, bucket: str, key: str) -> None:
+        """Store what is left to read of the file as an object.
+
+        Raises:
+            NoSuchBucket: the bucket does not exist.
+        """
         from localaws.s3.backend import StoredKey
 
         self._bucket(bucket)
-        with path.open("rb") as file:
-            staged = StoredKey.store.write(iter(lambda: file.read(CHUNK_BYTES), b""))
+        staged = StoredKey.store.write(iter(lambda: file.read(CHUNK_BYTES), b""))
         try:
             self._backend().put_object(bucket, key, staged)
         finally:

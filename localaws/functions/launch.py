@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
-from localaws.container_view import View
+from localaws.container_view import TMP, View
 from localaws.containers import Program as Contained
 from localaws.core import Core
 from localaws.functions.deployment import Deployment
@@ -18,7 +18,7 @@ from localaws.processes import Process
 
 ON_DEMAND = "on-demand"
 PROVISIONED = "provisioned-concurrency"  # what AWS_LAMBDA_INITIALIZATION_TYPE says
-TASK_ROOT, TMP = "/var/task", "/tmp"  # noqa: S108 as the function sees them, as on AWS
+TASK_ROOT = "/var/task"  # as the function sees it, as on AWS
 
 
 LIFETIME_SECONDS = 11 * 3600.0  # real; the role's credentials in the environment hold for 12 hours, as on AWS
@@ -87,9 +87,7 @@ class Program:
         }
         name = f"lambda {deployment.name}:{deployment.version}"
         runtime = [sys.executable, "-m", "awslambdaric", deployment.handler]
-        view = View(
-            self.folder / "root", {TMP: tmp}, {TASK_ROOT: deployment.code_directory}, hidden=[core.settings.home]
-        )
+        view = View(self.folder / "root", {TMP: tmp}, {TASK_ROOT: deployment.code_directory}, home=core.settings.home)
         return containers.spawn(Contained(name, runtime, environment, deployment.code_directory, self.output), view)
 
 

@@ -2,9 +2,9 @@
 
 Run as a script, `python -I -S container.py CONFIG`, and it imports next to nothing: it is part of every cold start.
 CONFIG is a dictionary, marshalled, in hexadecimal digits: `plan` (see `carry_out`), None without namespaces; `folder`,
-where the command begins; `command`; `variables`, set for the command alone; `output`, a file for what it prints, or
-None. Network, process table and user are the server's; from Linux 6.12 on, the program can send signals to nothing but
-what it starts.
+where the command begins; `command`; `output`, a file for what it prints, or None. The command's variables come in a
+file (`take_variables`). Network, process table and user are the server's; from Linux 6.12 on, the program can send
+signals to nothing but what it starts.
 """
 
 import ctypes
@@ -18,6 +18,7 @@ MNT_DETACH = 2
 AT_FDCWD, AT_RECURSIVE, MOUNT_SETATTR = -100, 0x8000, 442
 LANDLOCK_CREATE, LANDLOCK_RESTRICT, PR_SET_NO_NEW_PRIVS = 444, 446, 38
 SCOPES = bytes(16) + (0b11).to_bytes(8, sys.byteorder)  # no file or network rules; abstract sockets and signals
+MARKS, VARIABLES = "LOCALAWS_", "LOCALAWS_VARIABLES"
 READ_ONLY = (1).to_bytes(8, sys.byteorder) + bytes(24)
 
 Operation = Sequence[str | int | None]
@@ -26,6 +27,7 @@ Operation = Sequence[str | int | None]
 def main(arguments: Sequence[str]) -> int:
     """Become the command; return only if it cannot be run."""
     config = marshal.loads(bytes.fromhex(arguments[0]))  # noqa: S302 the server's own
+    variables = take_variables()
     if config["output"] is not None:
         output = os.open(config["output"], os.O_WRONLY | os.O_APPEND)
         for stream in (1, 2):
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         carry_out(config["plan"])
         take_namespaces(user, 0, 0)
         keep_signals_inside()
-    return become(config["command"], config["folder"], config["variables"])
+    return become(config["command"], config["folder"], variables)
 
 
 def take_namespaces(inside: int, user: int, group: int) -> None:
@@ -72,12 +74,21 @@ def keep_signals_inside() -> None:
         os.close(rules)
 
 
+def take_variables() -> dict[str, str]:
+    """Return the command's environment: the server's marks and what the open file VARIABLES, closed then, holds."""
+    descriptor = os.environ.pop(VARIABLES, None)
+    if descriptor is None:
+        return dict(os.environ)
+    with open(int(descriptor), "rb") as file:  # noqa: PTH123 as above
+        variables = marshal.load(file)  # noqa: S302 the server's own
+    return {**variables, **{name: value for name, value in os.environ.items() if name.startswith(MARKS)}}
+
+
 def become(command: Sequence[str], folder: str, variables: Mapping[str, str]) -> int:
-    """Replace this process by the command; return what a shell would if that is not possible."""
-    os.environ.update(variables)
+    """Replace this process by the command with exactly these variables; return what a shell would if it cannot be."""
     try:
         os.chdir(folder)
-        os.execvp(command[0], list(command))  # noqa: S606 the program that was asked for
+        os.execvpe(command[0], list(command), variables)  # noqa: S606 the program that was asked for
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr, flush=True)
         return 127

@@ -1,8 +1,9 @@
 """Starts one host of a training job as a container would.
 
 With namespaces, it joins those of the job's network and adds mount, process and host-name namespaces of its own. Its
-view of the disk is a container's (`container.py`), with the host's folder at /opt/ml, a folder for home and temporary
-files at /opt/localaws, and the job's names in /etc/hosts. When the command ends, so does everything that it started.
+view of the disk is a container's (`container.py`), with the host's folder at /opt/ml, folders of its own for home (in
+/opt/localaws) and temporary files (/tmp), and the job's names in /etc/hosts. When the command ends, so does everything
+that it started.
 
 SIGTERM reaches the processes of the command that handle it; if none does, the host ends at once. A process that does
 not handle it is left running, as the first process of a container is. Touches nothing outside its namespaces.
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     if sys.platform == "linux":
         namespaces.call("prctl", namespaces.PR_SET_PDEATHSIG, signal.SIGKILL)
-    config = json.loads(arguments[0])
+    config = json.loads(arguments[0]) | {"variables": container.take_variables()}
     if config["cpus"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, config["cpus"])
     if config["network_pid"] is None:
@@ -92,7 +93,7 @@ def _become(config: dict[str, Any]) -> None:
     except OSError as error:
         print(error.strerror or error, file=sys.stderr, flush=True)
         os._exit(127)
-    os._exit(container.become(config["command"], config["working_folder"], {}))
+    os._exit(container.become(config["command"], config["working_folder"], config["variables"]))
 
 
 def _pass_on_termination(session: int) -> None:

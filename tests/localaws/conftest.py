@@ -1,9 +1,11 @@
-"""A localaws whose time runs 120 times as fast, for all tests of clocks, alarms and scaling."""
+"""A localaws whose time runs 120 times as fast, for tests of clocks and scaling; whether there are containers."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from localaws.containers import Containers
+from localaws.processes import ProcessTable
 from tests.localaws.scaled_server import ScaledServer, scaled_server
 
 
@@ -12,3 +14,11 @@ def fast_server() -> Iterator[ScaledServer]:
     """One server at the default scale: name what you make in it so that tests cannot meet."""
     with scaled_server() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def needs_containers(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skip where the kernel, or a container around the tests, allows no user namespaces; localaws goes on without."""
+    folder = tmp_path_factory.mktemp("containers")
+    if refusal := Containers(ProcessTable(folder, str(folder))).refusal():
+        pytest.skip(f"no containers here: {refusal}")

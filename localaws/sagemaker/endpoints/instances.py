@@ -16,7 +16,7 @@ from typing import NoReturn
 import psutil
 
 from localaws.auth.grants import Grant
-from localaws.container_view import View
+from localaws.container_view import TMP, View
 from localaws.containers import Program
 from localaws.core import Core
 from localaws.errors import LocalAwsError
@@ -214,7 +214,7 @@ class Instance:
 
     def _spawn(self, listener: socket.socket, threads: int) -> Process:
         folder, containers, seen = self._launch.folder / self.identity, self._core.containers, f"/home/{self.identity}"
-        for name in ("home", "root"):
+        for name in ("home", "root", "tmp"):
             (folder / name).mkdir(parents=True)
         environment = self._environment(containers.place(seen, folder / "home"), threads)
         program = Program(
@@ -226,9 +226,9 @@ class Instance:
         )
         view = View(
             folder / "root",
-            writable={seen: program.folder},
+            writable={seen: program.folder, TMP: folder / "tmp"},
             readable={MODEL_FOLDER: self._launch.model_dir},
-            hidden=[self._core.settings.home],
+            home=self._core.settings.home,
         )
         return containers.spawn(program, view, on_line=self._on_line)
 

@@ -13,18 +13,21 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
-from localaws.container_view import View, guard_proc
+from localaws.container_view import TMP, View, guard_proc
 from localaws.core import Core
+from localaws.handover import handed_over
 from localaws.processes import Process
 from localaws.processors import usable_processors
 from localaws.programs import launch_command
+from localaws.sagemaker.training.job_files import JobFolder
 from localaws.sagemaker.training.network import SYSTEM_PATH, Network
 from localaws.sagemaker.training.requests import ML, JobRequest
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 TAIL_LINES = 200
+FAILURE_BYTES = 4096  # at most; a FailureReason has 1024 characters
 TAIL_LINE_CHARACTERS = 2000
 PRIVATE = "/opt/localaws"  # short: a socket's path has at most 107 bytes
 FOLDERS = ("input/config", "input/data", "model", "output/data", "code")
@@ -73,7 +76,7 @@ class Host:
         return {
             "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
             "HOME": f"{private}/home",
-            "TMPDIR": f"{private}/tmp",  # noqa: S108 not the system's
+            "TMPDIR": TMP if network.pid else f"{private}/tmp",  # noqa: S108 not the system's
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "PIP_NO_INDEX": "1",
@@ -92,9 +95,9 @@ class Host:
         """Return the command that runs `command` in this host."""
         view = View(
             self.root / "view",
-            writable={str(ML): self.ml, PRIVATE: self.root / "private"},
+            writable={str(ML): self.ml, PRIVATE: self.root / "private", TMP: self.root / "private" / "tmp"},
             files={"/etc/hosts": self.root / "hosts"},
-            hidden=[self.home],
+            home=self.home,
         )
         config = {
             "network_pid": network.pid,
@@ -107,16 +110,16 @@ class Host:
         }
         return launch_command("training_host", config)
 
-    def inside(self, path: PurePosixPath) -> Path:
-        """Return where a path under /opt/ml really is."""
-        return self.ml / path.relative_to(ML)
+    def folder(self, path: PurePosixPath) -> JobFolder:
+        """Return a folder under /opt/ml."""
+        return JobFolder(self.ml, path.relative_to(ML))
 
     def failure(self) -> tuple[float, str] | None:
-        """Return when the failure file was written (Unix time) and what it says; None without one or if it is empty."""
-        path = self.ml / "output" / "failure"
+        """Return when the failure file was written (Unix time) and how it begins; None without one or if empty."""
         try:
-            text = path.read_text(errors="replace").strip()
-            return (path.stat().st_mtime, text) if text else None
+            with JobFolder(self.ml, PurePath("output")).open(PurePath("failure")) as file:
+                text = file.read(FAILURE_BYTES).decode(errors="replace").strip()
+                return (os.fstat(file.fileno()).st_mtime, text) if text else None
         except OSError:
             return None
 
@@ -134,10 +137,11 @@ class HostProcess:
         self._process: Process | None = None
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], *, name: str) -> None:
-        """Start the command; its lines go to the stream and to `on_line`."""
-        self._process = self._core.processes.spawn(
-            command, name=name, env=environment, cwd=self.host.root, on_line=self.say
-        )
+        """Start the command, which alone gets the environment; its lines go to the stream and to `on_line`."""
+        with handed_over(environment) as (early, descriptors):
+            self._process = self._core.processes.spawn(
+                command, name=name, env=early, cwd=self.host.root, on_line=self.say, pass_fds=descriptors
+            )
 
     def say(self, line: str) -> None:
         """Put a line into the host's log; CloudWatch has no empty events."""

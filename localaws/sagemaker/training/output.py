@@ -1,56 +1,73 @@
 """Uploads a job's model and output archives, and keeps its checkpoints in step with S3. Writes S3."""
 
+import errno
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import BinaryIO
 
 from localaws.objects import Objects
+from localaws.sagemaker.training.job_files import JobFolder
 from localaws.sagemaker.training.requests import JobRequest, Location
 
+NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL)  # gone meanwhile, or a link, or no regular file
 GZIP_LEVEL = 0  # stored: weights hardly compress and the archive does not leave the machine
+
+
+class UploadError(Exception):
+    """What a job left cannot be read."""
 
 
 def upload_outputs(request: JobRequest, ml_folders: Sequence[Path], scratch: Path, objects: Objects) -> None:
     """Upload what the hosts left in `model` and `output/data`, as archives unless the request wants plain files.
 
     The hosts' files are put together; where two have a file of the same name, the first host's counts. Nothing is
-    uploaded for a folder that is empty on all hosts.
+    uploaded for a folder that is empty on all hosts. Nothing of the job may run any more.
+
+    Raises:
+        UploadError: a folder of these is a link or a file on a host.
     """
     for name, folder in (("output", "output/data"), ("model", "model")):
-        files = _merged([ml / folder for ml in ml_folders])
+        files = _merged([JobFolder(ml, PurePath(folder)) for ml in ml_folders])
         if files and request.is_compressed:
             _upload_archive(files, request.output_of(name), scratch / f"{name}.tar.gz", objects)
         elif files:
             _upload_files(files, request.output_of(name), objects)
 
 
-def _upload_archive(files: dict[str, Path], target: Location, archive: Path, objects: Objects) -> None:
+def _upload_archive(files: Mapping[PurePath, JobFolder], target: Location, archive: Path, objects: Objects) -> None:
     _pack(files, archive)
     objects.upload(archive, target.bucket, target.prefix)
     archive.unlink()
 
 
-def _upload_files(files: dict[str, Path], target: Location, objects: Objects) -> None:
-    for relative, path in files.items():
-        if path.is_file():
-            objects.upload(path, target.bucket, f"{target.prefix}{relative}")
+def _upload_files(files: Mapping[PurePath, JobFolder], target: Location, objects: Objects) -> None:
+    """Upload files and what links to files in /opt/ml lead to; an archive has links as they are."""
+    for name, folder in files.items():
+        found = folder.target(name)
+        if found is not None and (folder.path / name).is_file():
+            with found[0].open(found[1]) as file:
+                objects.store(file, target.bucket, f"{target.prefix}{name}")
 
 
-def _merged(folders: Sequence[Path]) -> dict[str, Path]:
-    merged: dict[str, Path] = {}
+def _merged(folders: Sequence[JobFolder]) -> dict[PurePath, JobFolder]:
+    merged: dict[PurePath, JobFolder] = {}
     for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            if path.is_symlink() or path.is_file():
-                merged.setdefault(str(path.relative_to(folder)), path)
+        try:
+            names = folder.names()
+        except OSError as error:
+            raise UploadError(f"Data upload failed: {error}") from error
+        for name in names:
+            merged.setdefault(name, folder)
     return merged
 
 
-def _pack(files: dict[str, Path], archive: Path) -> None:
+def _pack(files: Mapping[PurePath, JobFolder], archive: Path) -> None:
     with tarfile.open(archive, "w:gz", compresslevel=GZIP_LEVEL) as tar:
-        for relative, path in files.items():
-            tar.add(path, arcname=relative, recursive=False, filter=_as_in_a_container)
+        for name, folder in files.items():
+            tar.add(folder.path / name, arcname=str(name), recursive=False, filter=_as_in_a_container)
 
 
 def _as_in_a_container(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -75,7 +92,7 @@ class CheckpointSync:
     """
 
     store: Location
-    folders: Sequence[Path]
+    folders: Sequence[JobFolder]
     objects: Objects
     _seen: dict[Path, _Seen] = field(default_factory=dict)
     _uploaded: dict[Path, _Seen] = field(default_factory=dict)
@@ -86,39 +103,44 @@ class CheckpointSync:
         keys = [info.key for info in self.objects.list(self.store.bucket, base) if not info.key.endswith("/")]
         for folder in self.folders:
             for key in keys:
-                path = folder / key[len(base) :]
+                path = folder.path / key[len(base) :]
                 if ".." not in path.parts:
                     self.objects.download(self.store.bucket, key, path)
-                    self._uploaded[path] = _stat(path)
+                    self._uploaded[path] = _seen(path.stat())
         return len(keys)
 
     def upload(self, *, final: bool) -> int:
-        """Upload what changed since the last round and, unless `final`, is not changing; return how many files."""
+        """Upload what changed since the last round and, unless `final`, is not changing; return how many files.
+
+        Raises:
+            OSError: a folder is a link or a file, or a file cannot be read.
+        """
         count = 0
-        for folder, path in self._files():
-            try:
-                now = _stat(path)
-                is_settled = final or self._seen.get(path) == now
-                self._seen[path] = now
-                if is_settled and self._uploaded.get(path) != now:
-                    self.objects.upload(path, self.store.bucket, f"{self._base()}{path.relative_to(folder)}")
-                    self._uploaded[path] = now
-                    count += 1
-            except FileNotFoundError:
-                continue  # renamed or removed by the job meanwhile
+        for folder in self.folders:
+            for name in folder.names():
+                try:
+                    file = folder.open(name)
+                except OSError as error:
+                    if error.errno in NO_FILE:
+                        continue
+                    raise
+                with file:
+                    count += self._upload(file, folder.path / name, name, final=final)
         return count
+
+    def _upload(self, file: BinaryIO, path: Path, name: PurePath, *, final: bool) -> bool:
+        now = _seen(os.fstat(file.fileno()))
+        is_settled = final or self._seen.get(path) == now
+        self._seen[path] = now
+        if not is_settled or self._uploaded.get(path) == now:
+            return False
+        self.objects.store(file, self.store.bucket, f"{self._base()}{name}")
+        self._uploaded[path] = now
+        return True
 
     def _base(self) -> str:
         return f"{self.store.prefix.rstrip('/')}/" if self.store.prefix else ""
 
-    def _files(self) -> Iterator[tuple[Path, Path]]:
-        for folder in self.folders:
-            for parent, _, names in os.walk(folder):  # unlike rglob, it bears folders that go away meanwhile
-                for path in (Path(parent) / name for name in sorted(names)):
-                    if path.is_file() and not path.is_symlink():
-                        yield folder, path
 
-
-def _stat(path: Path) -> _Seen:
-    status = path.stat()
+def _seen(status: os.stat_result) -> _Seen:
     return _Seen(status.st_size, status.st_mtime_ns)

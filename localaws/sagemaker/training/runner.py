@@ -25,7 +25,7 @@ from localaws.sagemaker.training.hosts import Host, HostProcess, stop_hosts
 from localaws.sagemaker.training.isolation import Isolation
 from localaws.sagemaker.training.metrics import MetricScanner
 from localaws.sagemaker.training.network import NamespaceError, Network, open_network, shared_network
-from localaws.sagemaker.training.output import CheckpointSync, upload_outputs
+from localaws.sagemaker.training.output import CheckpointSync, UploadError, upload_outputs
 from localaws.sagemaker.training.record import TrainingJobRecord
 from localaws.sagemaker.training.rewriting import rewrite_command, rewrite_environment, rewrite_staged
 
@@ -101,7 +101,7 @@ class TrainingRunner:
     def _run(self) -> None:
         try:
             self._finish(self._attempts())
-        except DownloadError as error:
+        except (DownloadError, UploadError) as error:
             self.record.finish("Failed", failure=f"ClientError: {error}")
         except (StopFailed, NamespaceError) as error:
             self.record.finish("Failed", failure=f"InternalServerError: {error}")
@@ -197,9 +197,9 @@ class TrainingRunner:
         config = self._request.checkpoints
         if config is None:
             return None
-        folders = [each.host.inside(config.local_path) for each in running]
+        folders = [each.host.folder(config.local_path) for each in running]
         for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.path.mkdir(parents=True, exist_ok=True)
         sync = CheckpointSync(config.store, folders, self._core.objects)
         sync.restore()
         return sync

@@ -1,6 +1,5 @@
 """What a function cannot do to its neighbours: take their events, answer for them, read their files."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,6 @@ from localaws.functions.runtime_api import RESPONSE_LIMIT_BYTES
 from tests.conftest import RunningLocalAws
 from tests.localaws.functions.functions_kit import WHO, Functions
 from tests.localaws.prying import PRY, forbidden, keeps_signals_inside
-
-needs_namespaces = pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
 
 VICTIM = """
 import os
@@ -68,7 +65,7 @@ def test_a_process_that_a_function_starts_counts_as_the_function(functions: Func
     assert asked["Payload"] == ["400"], "the Runtime API heard it, and there is no such invocation"
 
 
-@needs_namespaces
+@pytest.mark.usefixtures("needs_containers")
 def test_a_function_reads_no_file_of_localaws_the_user_or_another_function(
     functions: Functions, localaws: RunningLocalAws
 ) -> None:
@@ -80,6 +77,7 @@ def test_a_function_reads_no_file_of_localaws_the_user_or_another_function(
     assert functions.invoke(prying, paths)["Payload"] == []
 
 
+@pytest.mark.usefixtures("needs_containers")
 @pytest.mark.skipif(not keeps_signals_inside(), reason="Linux before 6.12")
 def test_a_function_can_end_its_own_processes_and_no_others(functions: Functions, localaws: RunningLocalAws) -> None:
     pid = functions.invoke(functions.make())["Payload"]["pid"]
@@ -88,7 +86,7 @@ def test_a_function_can_end_its_own_processes_and_no_others(functions: Functions
     assert reached == [own]
 
 
-@needs_namespaces
+@pytest.mark.usefixtures("needs_containers")
 def test_what_a_function_writes_to_tmp_stays_in_its_environment(functions: Functions) -> None:
     source = "import os\ndef handler(e, c):\n    open('/tmp/mine', 'a').write('x')\n    return os.listdir('/tmp')\n"
     first, second = functions.make(source), functions.make(source)

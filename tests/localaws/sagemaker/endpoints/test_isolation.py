@@ -2,7 +2,6 @@
 
 import json
 import socket
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,14 @@ from tests.conftest import RunningLocalAws
 from tests.localaws.prying import PRY, forbidden, keeps_signals_inside
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, pack
 
-needs_namespaces = pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
+pytestmark = pytest.mark.usefixtures("needs_containers")
 PRYING = (
     PRY
     + """
 import json
 def model_fn(model_dir):
-    return {"folder": model_dir, "files": sorted(os.listdir(model_dir)), "home": os.environ["HOME"]}
+    return {"folder": model_dir, "files": sorted(os.listdir(model_dir)), "home": os.environ["HOME"],
+            "is_tmp_on_disk": os.stat("/tmp").st_dev == os.stat(os.environ["HOME"]).st_dev}
 def input_fn(data, content_type):
     return json.loads(data)
 def predict_fn(data, model):
@@ -48,7 +48,6 @@ def test_no_other_program_can_share_a_model_servers_port(bench: Workbench) -> No
             thief.bind((host, port))
 
 
-@needs_namespaces
 def test_a_model_sees_its_own_folder_and_nothing_of_others(bench: Workbench, localaws: RunningLocalAws) -> None:
     other = bench.endpoint(bench.model(data=bench.upload(pack({"code/inference.py": ECHO, "weights": "secret"}))))
     pid = bench.invoke(other)["pid"]
@@ -62,3 +61,4 @@ def test_a_model_sees_its_own_folder_and_nothing_of_others(bench: Workbench, loc
     assert told["signalled"] == [] or not keeps_signals_inside()
     assert (told["folder"], told["files"], told["is_writable"]) == ("/opt/ml/model", ["code"], False)
     assert told["home"].startswith("/home/i-")
+    assert told["is_tmp_on_disk"], "as large as the disk"

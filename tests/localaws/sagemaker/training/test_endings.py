@@ -25,6 +25,8 @@ from tests.localaws.sagemaker.training.training_rooms import (
 from tests.localaws.scaled_server import scaled_server
 from tests.polling import wait_until
 
+pytestmark = pytest.mark.usefixtures("needs_containers")  # without them: test_rewriting.py
+
 
 @pytest.fixture(scope="module")
 def hasty_room() -> Iterator[Room]:

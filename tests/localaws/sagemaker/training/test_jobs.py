@@ -1,7 +1,6 @@
 """Training jobs through boto3: every script here really runs, on hosts of its own."""
 
 import json
-import sys
 import time
 import uuid
 
@@ -20,6 +19,8 @@ from tests.localaws.sagemaker.training.training_rooms import (
 )
 from tests.localaws.scaled_server import scaled_server
 from tests.polling import wait_until
+
+pytestmark = pytest.mark.usefixtures("needs_containers")  # without them: test_rewriting.py
 
 
 def test_a_job_trains_and_leaves_its_model_output_metrics_and_log(room: Room) -> None:
@@ -79,6 +80,18 @@ def test_a_job_acts_on_aws_with_its_role_and_leaves_nothing_behind(room: Room) -
     folder = room.home / "jobs" / name
     wait_until(lambda: [path.name for path in folder.rglob("*")] == ["algo-1.log"], f"a tidy {folder}")
     assert room.processes(name) == []
+
+
+def test_the_variables_of_a_job_reach_its_program_and_not_the_one_that_starts_it(room: Room) -> None:
+    script = "import os, time; print(os.environ['LD_PRELOAD'], flush=True); time.sleep(60)"
+    name = room.start(script, Environment={"LD_PRELOAD": "/none.so", "MINE": "yes"})
+    room.wait_for_line(name, "/none.so")
+    supervisors = [each for each in psutil.process_iter(["cmdline"]) if starts_a_host_of(each, name)]
+    given = {variable for each in supervisors for variable in each.environ()}
+    room.client("sagemaker").stop_training_job(TrainingJobName=name)
+    assert room.end_of(name)["TrainingJobStatus"] == "Stopped"
+    assert supervisors
+    assert {each for each in given if not each.startswith("LOCALAWS_")} <= {"LD_LIBRARY_PATH"}
 
 
 def test_a_job_reaches_a_server_on_another_loopback_address() -> None:
@@ -195,11 +208,16 @@ def test_an_isolated_job_reaches_nothing_and_has_no_credentials(room: Room) -> N
     assert described["FailureReason"].endswith("ConnectionRefusedError: [Errno 111] Connection refused, exit code: 1")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
 def test_a_training_script_reads_no_file_of_localaws_or_the_user(room: Room, localaws: RunningLocalAws) -> None:
-    script = PRY + "print(pry(sys.argv[1:]))\n"
+    script = PRY + "print(pry(sys.argv[1:]), os.stat('/tmp').st_dev == os.stat('/opt/ml').st_dev, 'is on the disk')\n"
     request = room.request(script)
     request["AlgorithmSpecification"]["ContainerArguments"] += forbidden(localaws)
     room.client("sagemaker").create_training_job(**request)
     assert room.end_of(request["TrainingJobName"])["TrainingJobStatus"] == "Completed"
-    assert room.log(request["TrainingJobName"]) == ["[]"]
+    assert room.log(request["TrainingJobName"]) == ["[] True is on the disk"]
+
+
+def starts_a_host_of(process: psutil.Process, name: str) -> bool:
+    """Return whether the process, one of an iteration with `cmdline`, is localaws's and starts a host of the job."""
+    arguments = process.info["cmdline"] or []
+    return "training_host" in arguments and any(f"/jobs/{name}/" in argument for argument in arguments)

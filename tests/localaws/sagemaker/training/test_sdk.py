@@ -128,10 +128,8 @@ def test_model_trainer_runs_torchrun_on_two_hosts(localaws: RunningLocalAws, tmp
 
 
 @pytest.fixture
-def url_without_namespaces(tmp_path: Path) -> Iterator[str]:
+def url_without_namespaces(needs_containers: None, tmp_path: Path) -> Iterator[str]:
     """A server that the kernel really refuses namespaces: it runs where their number is limited to none."""
-    if sys.platform != "linux":
-        pytest.skip("namespaces are Linux's")
     home = tmp_path / "home"
     give_key(home)
     limited = ["unshare", "-r", "sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"]
