@@ -37,6 +37,7 @@ from botocore.credentials import ReadOnlyCredentials
 from localaws.auth.keys import Key
 from localaws.auth.signature_gate import SignatureGate
 from localaws.auth.verifier import Verifier
+from localaws.server import read_record
 from tasks.run.machine import hardware
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312"
@@ -250,10 +251,10 @@ def localaws(*options: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as home:
         run_localaws("start", "--home", home, "--port", "0", *options)
         try:
-            record = json.loads((Path(home) / "server.json").read_text())
-            os.environ["AWS_ACCESS_KEY_ID"] = record["access_key_id"]
-            os.environ["AWS_SECRET_ACCESS_KEY"] = record["secret_access_key"]
-            yield f"http://127.0.0.1:{record['port']}"
+            record = read_record(Path(home))
+            assert record is not None
+            os.environ.update(record.environment)
+            yield record.url
         finally:
             run_localaws("stop", "--home", home)
 

@@ -21,9 +21,10 @@ from tasks.load.report import STAGE, LoadTestIdentity, report_markdown
 from tasks.report.markdown import write_report
 from tasks.report.summary import StageTimes, summarise
 from tasks.run.artifacts import publish_markdown
-from tasks.run.errors import KennelError, SettingsRefused, Unreachable
+from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused, Unreachable
 from tasks.run.handle import Run, RunFolder
 from tasks.run.naming import RunId
+from tasks.run.record_store import AnyRecord
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, LoadReport
 from tasks.teardown.rebuild import working_on
 from tasks.verdicts.check import ScalingVerdicts
@@ -97,14 +98,22 @@ def _require_one_aws(run: Run, first: KennelError | None) -> None:
 
 async def _publish(run: RunFolder, mode: Mode) -> None:
     """Publish the records of this test as a Prefect artifact, whether or not it passed."""
-    report, result = run.find(LoadReport), run.find(ScalingVerdicts)
+    report, result = _readable(run, LoadReport), _readable(run, ScalingVerdicts)
     if mode == "steady" and report is not None:
         await publish_markdown(STAGE, run.id, report_markdown(report))
     elif mode == "checked" and result is not None:
         parts = [*(report_markdown(each) for each in result.reports.values()), scaling_markdown(result)]
         await publish_markdown(STAGE, run.id, "\n".join(parts))
-    if run.find(StageTimes) is not None:
+    if run.path(StageTimes).exists():
         write_report(summarise(run))
+
+
+def _readable(run: RunFolder, kind: type[AnyRecord]) -> AnyRecord | None:
+    """Return a record, or None when there is none or it is damaged, which the report notes."""
+    try:
+        return run.find(kind)
+    except LedgerRefused:
+        return None
 
 
 @step("choose images")

@@ -51,8 +51,9 @@ def step(name: str) -> Callable[[Work[Arguments, Result]], Step[Arguments, Resul
                 with disk_boundary(name):
                     return await asyncio.wrap_future(_begin(functools.partial(work, *args, **kwargs)))
             except asyncio.CancelledError:
-                stop_work()
-                _exit_after(asyncio.get_running_loop())
+                if _OF_A_RUNNER in os.environ:  # another process may go on with other flows, such as a notebook's
+                    stop_work()
+                    _exit_after(asyncio.get_running_loop())
                 raise
             except KennelError:
                 raise
@@ -84,8 +85,6 @@ def _begin(work: Callable[[], Result]) -> Future[Result]:
 
 def _exit_after(loop: asyncio.AbstractEventLoop) -> None:
     """End a flow run's process soon after its flow has ended; Python would first join the thread pools of the work."""
-    if _OF_A_RUNNER not in os.environ:
-        return
 
     def wait() -> None:
         while not loop.is_closed():

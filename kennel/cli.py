@@ -51,6 +51,8 @@ Exit codes:
   10  the teardown is incomplete
   11  the load test was inconclusive: this machine was disturbed,
       or there were too few samples
+  14  this machine's disk is full or read-only, or its folder
+      refuses the user
  129  the command was interrupted: its terminal was closed
  130  the command was interrupted by Ctrl-C
  141  the reader of the command's output has ended
@@ -265,7 +267,8 @@ def call(arguments: list[str]) -> int:
         return WRONG_USAGE
     except KeyboardInterrupt as interrupted:
         end(is_finished=False)
-        sys.stderr.write("\nkennel: interrupted; the local servers still run: kennel down --yes stops them\n")
+        with contextlib.suppress(OSError):  # the terminal was closed
+            sys.stderr.write("\nkennel: interrupted; the local servers still run: kennel down --yes stops them\n")
         return exit_code(interrupted)
     except (BrokenPipeError, SystemExit):  # rich raises SystemExit where Python raises BrokenPipeError
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end

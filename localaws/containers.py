@@ -26,13 +26,17 @@ PROBE = "import os, sys; sys.exit('localaws could be read' if os.path.exists(sys
 
 @dataclass(frozen=True)
 class Program:
-    """What is run. `folder`, where it begins, is one of its view's. `output`: an existing file that it prints to."""
+    """What is run. `folder`, where it begins, is one of its view's. `output`: an existing file that it prints to.
+
+    `inherited`: descriptors of the server that it has too, by the same numbers.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     folder: Path
     output: Path | None = None
+    inherited: Sequence[int] = ()
 
 
 class Containers:
@@ -77,7 +81,12 @@ class Containers:
         command = [sys.executable, "-I", "-S", str(PROGRAM), marshal.dumps(config).hex()]
         with handed_over(program.environment) as (early, descriptors):
             return self._processes.spawn(
-                command, name=program.name, env=early, cwd=program.folder, on_line=on_line, pass_fds=descriptors
+                command,
+                name=program.name,
+                env=early,
+                cwd=program.folder,
+                on_line=on_line,
+                pass_fds=(*descriptors, *program.inherited),
             )
 
     def _try(self) -> str | None:

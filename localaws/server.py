@@ -26,7 +26,7 @@ from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
 from localaws.folders import remove_folder, write_private
-from localaws.process_tree import is_alive, kill_descendants
+from localaws.process_tree import is_alive, kill_descendants, start_mark
 from localaws.settings import Settings
 
 EXECUTING_SERVICES = (
@@ -57,14 +57,15 @@ Announce = Callable[[str], None]
 class ServerRecord:
     """What `home/server.json` says of a server.
 
-    `created`, `started`: Unix times of the process and of its state, where the emulated clock starts too; `ssh_port`:
+    `created`: the process's `start_mark`; `started`: the Unix time of its state, where the emulated clock starts too;
+    `ssh_port`:
     where all EC2 instances are reached; `capacity`: the rules that it was started with; `generation`: the name of its
     state, as `/_localaws/health` tells it. The last three are secret: the root user's key and the bearer token of
     localaws's own paths.
     """
 
     pid: int
-    created: float
+    created: str
     started: float
     host: str
     port: int
@@ -132,7 +133,7 @@ def serve(settings: Settings, announce: Announce) -> Settings | None:
 def serve_command(settings: Settings) -> list[str]:
     """Return the command that serves with these settings."""
     return [
-        *(sys.executable, "-m", "localaws", "serve", "--home", str(settings.home)),
+        *(sys.executable, "-P", "-m", "localaws", "serve", "--home", str(settings.home)),
         *("--host", settings.host, "--port", str(settings.port), "--time-scale", str(settings.time_scale)),
         *("--ssh-server", settings.ssh_server),
         *("--instance-startup-seconds", str(settings.instance_startup_seconds)),
@@ -153,8 +154,8 @@ def is_running(record: ServerRecord) -> bool:
     """Return whether the server of this record runs; its process id may be another process's by now."""
     try:
         process = psutil.Process(record.pid)
-        return process.create_time() == record.created and is_alive(process)
-    except psutil.NoSuchProcess:
+        return start_mark(record.pid) == record.created and is_alive(process)
+    except (psutil.NoSuchProcess, OSError):
         return False
 
 
@@ -222,7 +223,7 @@ def _announce(core: Core, root_key: RootKey, announce: Announce) -> None:
     settings = core.settings
     record = ServerRecord(
         pid=os.getpid(),
-        created=psutil.Process().create_time(),
+        created=start_mark(os.getpid()),
         started=core.clock.origin,
         host=settings.host,
         port=settings.port,

@@ -148,3 +148,22 @@ def test_the_lambda_function_needs_nothing_but_the_runtime_of_lambda() -> None:
 def test_the_serving_side_of_training_never_imports_torch() -> None:
     for name in ("serve.py", "preprocess.py", "graphs.py"):
         assert [n for n in imported_modules(ROOT / "training" / name) if top(n) in {"torch", "torchvision"}] == []
+
+
+def test_no_python_that_we_start_imports_from_the_users_current_folder() -> None:
+    """`python -m` looks there first: a `tasks.py` or `yaml.py` of the user's would be run in place of ours."""
+    safe_otherwise = {  # it begins in a folder of ours, or is given -I by a variable
+        "tasks/data/worker_pool.py",
+        "tasks/load/locust_process.py",
+        "tasks/load/web_interface.py",
+        "tasks/model/weights.py",
+        "localaws/functions/launch.py",
+        "localaws/sagemaker/endpoints/instances.py",
+        "localaws/programs/__init__.py",
+    }
+    starts = re.compile(r'sys\.executable, (?!"-[PI]")["*]')
+    rooms = ("flows", "tasks", "loadtest", "localaws", "kennel")
+    found = {
+        str(file.relative_to(ROOT)) for room in rooms for file in python_files(room) if starts.search(file.read_text())
+    }
+    assert found == safe_otherwise, "with python -P it does not"

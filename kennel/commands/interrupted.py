@@ -17,7 +17,7 @@ from kennel.servers import localaws, prefect, processes
 from kennel.signals import SIGNALS, install
 from kennel.terminal import console
 from tasks.run.ending import stop_work
-from tasks.run.errors import KennelError
+from tasks.run.errors import KennelError, unexpected
 from tasks.run.ledger import live_rows
 from tasks.run.settings import Settings
 
@@ -26,18 +26,23 @@ def handle_interrupts() -> None:
     """On a signal of `SIGNALS`, print how to continue or clean up, and exit at once; the ledger is always complete.
 
     EC2 instances of a run that this process works on cost money by the second, so they are terminated first. A new
-    process replaces this one for that, because this one's threads may be at any point. A second signal ends it too.
+    process replaces this one for that, because this one's threads may be at any point. A second Ctrl-C or SIGTERM ends
+    it too; a second SIGHUP does not, because a shell and the kernel both send one when a terminal is closed.
 
     Raises:
         SettingsRefused: a setting is out of bounds.
     """
     settings = Settings.load()
+    home, runs = (
+        settings.home.resolve(),
+        settings.runs.resolve(),
+    )  # the current folder changes while Prefect is imported
 
     def handler(number: int, _frame: FrameType | None) -> None:
-        install(_exit_at_once)
+        _end_at_the_second()
         console.show_cursor()
-        names = own_runs_with_instances(settings.runs)
-        stop_work(keep=server_pids(settings.home))
+        stop_work(keep=server_pids(home))  # before the look, which then sees every launch that was begun
+        names = own_runs_with_instances(runs)
         if names:
             _write(f"\nkennel: {_cause(number)}; its EC2 instances are terminated first.\n")
             _replace_process(number, names)
@@ -85,8 +90,14 @@ def _cause(number: int) -> str:
 def _replace_process(number: int, names: list[str]) -> None:
     """Start `main` in this process; signals wait until it handles them, because Python would print a traceback."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    command = [sys.executable, "-m", "kennel.commands.interrupted", str(number), *names]
+    command = [sys.executable, "-P", "-m", "kennel.commands.interrupted", str(number), *names]
     os.execv(sys.executable, command)  # noqa: S606 there is nothing for a shell to expand
+
+
+def _end_at_the_second() -> None:
+    """Let a further Ctrl-C or SIGTERM end this process at once, and ignore SIGHUP, also after an exec."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    install(_exit_at_once)
 
 
 def _exit_at_once(number: int, _frame: FrameType | None) -> None:
@@ -104,7 +115,7 @@ def _write(text: str) -> None:
 
 def main(number: int, names: list[str]) -> int:
     """Terminate the instances of these runs; after an error, which is printed, their dead-man's switch ends them."""
-    install(_exit_at_once)
+    _end_at_the_second()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     from tasks.ec2.terminate import end_instances
     from tasks.run.handle import Run
@@ -113,8 +124,9 @@ def main(number: int, names: list[str]) -> int:
     for name in names:
         try:
             ended = end_instances(Run.load(name))
-        except KennelError as error:
-            console.print_error(error, as_json=False)
+        except Exception as error:  # noqa: BLE001  the other runs' instances cost money too
+            known = error if isinstance(error, KennelError) else unexpected(error, f"run {name}")
+            console.print_error(known, as_json=False)
             continue
         console.say(f"run {name}: {len(ended)} EC2 instances terminated; the run's other resources stay:")
         console.say("  kennel status shows them, the same command continues, kennel down --yes removes them")
@@ -122,4 +134,5 @@ def main(number: int, names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    code = main(int(sys.argv[1]), sys.argv[2:])
+    os._exit(code)  # every line is flushed; Python would exit with 120 if the terminal was closed

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from kennel import flags
+from kennel.signals import exit_code, install, interrupt
 from kennel.terminal import console
 from kennel.terminal.stages import load_seconds
 from tasks.load.options import LoadOptions, ScalingOptions, SendingOptions
@@ -17,6 +18,7 @@ from tasks.run.errors import Inconclusive, SettingsRefused, StageFailed
 from tasks.scaling.traffic import Traffic
 
 if TYPE_CHECKING:
+    from tasks.load.web_interface import LocustInterface
     from tasks.run.records import LoadReport
     from tasks.verdicts.check import ScalingVerdicts
 
@@ -201,8 +203,7 @@ def show_page(run_id: str, load: SendingOptions, *, port: int) -> int:
     run = Run.load(run_id)
     target = run.need(FunctionRef) if load.through == "function" else run.need(EndpointRef)
     images = fetch_test_images(run.aws, run.need(DatasetRef), run.folder / "loadtest-images", count=16)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+    install(interrupt)
     with start_locust_interface(
         run,
         target=target,
@@ -212,15 +213,18 @@ def show_page(run_id: str, load: SendingOptions, *, port: int) -> int:
         port=port,
         say=console.say,
     ) as page:
-        try:
-            page.wait()
-        except KeyboardInterrupt:
-            console.say(f"Locust's page has ended; its measurements are in {page.folder}")
+        return wait_for_end(page)
+
+
+def wait_for_end(page: LocustInterface) -> int:
+    """Wait until Locust's page or this command is ended; return 0, and after SIGTERM or SIGHUP its exit code."""
+    try:
+        page.wait()
+    except KeyboardInterrupt as interrupted:
+        console.say(f"Locust's page has ended; its measurements are in {page.folder}")
+        code = exit_code(interrupted)
+        return 0 if code == 128 + signal.SIGINT else code  # Ctrl-C is how a person ends the page
     return 0
-
-
-def _end(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _require_run(run_id: str) -> None:

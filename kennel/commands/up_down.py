@@ -6,12 +6,14 @@ import os
 import shlex
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from kennel.servers import bytecode, environment, isolation, prefect, processes, work_pool
+from kennel.servers import bytecode, environment, isolation, prefect, work_pool
 from kennel.servers.localaws import UNCHANGED, Options
+from kennel.servers.processes import OWNER_VARIABLE
 from kennel.terminal.console import end, print_json, print_plain, say
 from tasks.run.private_files import shared_files
 
@@ -26,15 +28,25 @@ def up(options: Options = UNCHANGED) -> int:
     """
     foreign = isolation.foreign_names(os.environ)
     where = environment.start_servers(_nothing, options)
-    work_pool.ensure()
+    with isolation.prefect_imported_in(prefect.folder(where.home)):
+        work_pool.ensure()
     end(is_finished=True)
-    if foreign:
-        print_plain(f"unset {' '.join(foreign)};")  # with a semicolon, because an unquoted eval joins the lines
-    for name, value in {**where.variables, **_of_this_shell(where)}.items():
-        if name != processes.OWNER_VARIABLE:
-            print_plain(f"export {name}={shlex.quote(value)}")
+    for line in shell_lines(where, foreign):
+        print_plain(line)
     say("both servers answer; to use them in this shell: eval $(kennel up)")
     return 0
+
+
+def shell_lines(where: environment.Environment, foreign: Sequence[str]) -> list[str]:
+    """Return what a shell evaluates to use this environment; `foreign` are the user's AWS_ variables.
+
+    With real AWS these stay set: they say who calls it.
+    """
+    variables = {**where.variables, **_of_this_shell(where)}
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items() if name != OWNER_VARIABLE]
+    if not foreign or not where.target.runs_on_this_machine:
+        return exports
+    return [f"unset {' '.join(foreign)};", *exports]  # with a semicolon, because an unquoted eval joins the lines
 
 
 def _of_this_shell(where: environment.Environment) -> dict[str, str]:
@@ -123,13 +135,15 @@ def _forget_local(runs: Path, run_id: str | None) -> list[str]:
     """Close the ledger rows of an embedded AWS that has ended, because its resources were in its memory."""
     from kennel.commands.status import all_runs
     from tasks.run.errors import KennelError
+    from tasks.run.run_lock import run_lock
 
     forgotten = []
     for run_dir in all_runs(runs):
         if run_id not in {None, run_dir.name}:
             continue
         try:
-            forgotten += _forget_lost(run_dir)
+            with run_lock(run_dir):
+                forgotten += _forget_lost(run_dir)
         except KennelError as error:
             say(f"run {run_dir.name}: its ledger is not changed: {error.what}: {error.why}")
     return forgotten
@@ -138,14 +152,18 @@ def _forget_local(runs: Path, run_id: str | None) -> list[str]:
 def _forget_lost(run_dir: Path) -> list[str]:
     """Close the live rows of one run if they are of an embedded AWS that has ended; a damaged ledger is renewed first.
 
+    One that does not say which AWS it is for stays as it is, because its resources may be on real AWS.
+
     Raises:
-        LedgerRefused: the ledger cannot be read.
+        LedgerRefused: the ledger cannot be read, or does not say which AWS it is for.
     """
-    from tasks.run.ledger import close_lost, inspect_ledger, renew_ledger
+    from tasks.run.ledger import close_lost, damaged, inspect_ledger, renew_ledger
     from tasks.run.logical_aws import is_lost
 
     contents = inspect_ledger(run_dir)
     header, live = contents.header, contents.live
+    if contents.faults and header is None:
+        raise damaged(run_dir, contents.faults[0])
     if contents.faults:
         fault, aside = contents.faults[0], renew_ledger(run_dir)
         say(f"run {run_dir.name}: line {fault.line} of its ledger was damaged: {fault.why}; it is kept as {aside}")

@@ -159,10 +159,14 @@ def import_flow(name: str) -> None:
     """Import a module of flows, and Prefect with it, which takes 2 to 3 s of CPU.
 
     Prefect's own console output is switched off, because the command prints each error once.
+
+    Raises:
+        SettingsRefused: a setting is out of bounds.
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     console.say("importing Prefect and the flows")
-    importlib.import_module(name)
+    with isolation.prefect_imported_in(prefect.folder(Settings.load().home)):
+        importlib.import_module(name)
 
 
 def connect_to_running() -> Environment | None:

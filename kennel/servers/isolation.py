@@ -6,8 +6,10 @@ Loopback is never proxied; everything else, such as the download of a dataset, s
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from pathlib import Path
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """What all clients understand: only requests reads networks, and "[::1]" is an error to httpx."""
@@ -62,3 +64,17 @@ def isolate_prefect(environment: MutableMapping[str, str]) -> None:
     """Leave nothing of the user's Prefect settings, such as a key, a profile or a database of another server."""
     for name in [name for name in environment if name.startswith("PREFECT_") and not name.startswith("PREFECT__")]:
         del environment[name]
+
+
+@contextlib.contextmanager
+def prefect_imported_in(folder: Path) -> Iterator[None]:
+    """Make `folder` the current one while the block imports Prefect, if it is the home of Prefect that is used.
+
+    When Prefect is imported, it reads settings also from `.env`, `prefect.toml` and `pyproject.toml` of the current
+    folder. Those are the user's; they hold where the user's own Prefect server is used.
+    """
+    if os.environ.get("PREFECT_HOME") != str(folder):
+        yield
+        return
+    with contextlib.chdir(folder):
+        yield

@@ -130,7 +130,7 @@ def last_url(home: Path) -> str | None:
     """Return the URL of the server that was started last for this home, whether or not it runs."""
     try:
         return (home / LAST_URL).read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         return None
 
 
@@ -149,7 +149,7 @@ def begin(home: Path, options: Options = UNCHANGED) -> processes.BackgroundProce
         _refuse_other_options(options, running)
         return None
     port = free_port(*_last_port(home), PREFERRED_PORT)
-    command = [sys.executable, "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
     chosen = _with_options_of_killed(home, options)
     write_atomically(home / LAST_URL, url.encode())
@@ -205,7 +205,10 @@ def _ended(started: processes.BackgroundProcess) -> SettingsRefused | StageFaile
 
 
 def _last_port(home: Path) -> tuple[int, ...]:
-    port = urlsplit(last_url(home) or "").port
+    try:
+        port = urlsplit(last_url(home) or "").port
+    except ValueError:  # the file is damaged
+        port = None
     return () if port is None else (port,)
 
 
@@ -234,7 +237,7 @@ def _record(home: Path) -> dict[str, Any] | None:
 def _written_record(home: Path) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads((localaws_home(home) / "server.json").read_text())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None
     return record
 

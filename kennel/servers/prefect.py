@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import http.client
 import importlib.metadata
 import os
 import secrets
@@ -21,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,15 +66,15 @@ def begin(home: Path, *, port: int | None = None) -> processes.BackgroundProcess
         before = processes.last(home, NAME)
         chosen = port or free_port(port_of(before) if before else PREFERRED_PORT)
         url = f"http://127.0.0.1:{chosen}"
-        command = [sys.executable, "-m", "kennel.servers.prefect_start", str(chosen)]
+        command = [sys.executable, "-P", "-m", "kennel.servers.prefect_start", str(chosen)]
         environment = {**os.environ, **settings_for(home, url), **_server_settings(home, url)}
         return processes.spawn(home, NAME, command, environment=environment, url=url)
 
 
 def named_server(home: Path) -> processes.BackgroundProcess | None:
-    """Return the running server of this home if `PREFECT_API_URL` names it, else None."""
-    running = processes.find(home, NAME)
-    return running if running and os.environ.get("PREFECT_API_URL") == api_url(running.url) else None
+    """Return the server of this home that `PREFECT_API_URL` names, even if it has ended since, else None."""
+    started = processes.last(home, NAME)
+    return started if started and os.environ.get("PREFECT_API_URL") == api_url(started.url) else None
 
 
 def api_url(url: str) -> str:
@@ -142,9 +142,17 @@ def _require_pool(database: Path) -> None:
 def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
     """Run one of Prefect's programs on the database that is being prepared."""
     limit, where = PREPARE_SECONDS, "Prefect's database"
-    command = [sys.executable, *arguments]
+    command = [sys.executable, "-P", *arguments]
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit, check=False)
+        done = subprocess.run(
+            command,
+            cwd=environment["PREFECT_HOME"],  # Prefect reads .env and prefect.toml of the current folder
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         why = f"{' '.join(arguments)} was not done after {limit:.0f} s"
         raise WaitTimedOut(where, "it was not created", why, "kennel prepare") from error
@@ -210,5 +218,5 @@ def answers(url: str, timeout_seconds: float = 2.0) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/api/health", timeout=timeout_seconds) as answer:  # noqa: S310  loopback
             return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+    except (http.client.HTTPException, OSError):  # another program may have its port
         return False

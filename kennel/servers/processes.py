@@ -25,11 +25,11 @@ POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class BackgroundProcess:
-    """A background process; `created` is its start time in seconds since the epoch, from the kernel."""
+    """A background process; `created` is its `start_mark`, or in records of release 0.1.0 psutil's time."""
 
     name: str
     pid: int
-    created: float
+    created: str | float
     url: str
     log: str
 
@@ -39,13 +39,27 @@ class BackgroundProcess:
         return is_running(self.pid, self.created)
 
 
-def is_running(pid: int, created: float) -> bool:
-    """Tell whether the process that was started at a Unix time runs, and not a later one with its pid, or a zombie."""
+def is_running(pid: int, created: str | float) -> bool:
+    """Tell whether the process that `created` tells of runs, and not a later one with its pid, or a zombie."""
     try:
         process = psutil.Process(pid)
-        return process.create_time() == created and _runs(process)
-    except psutil.NoSuchProcess:
+        found = start_mark(pid) if isinstance(created, str) else process.create_time()
+        return found == created and _runs(process)
+    except (psutil.NoSuchProcess, OSError):
         return False
+
+
+def start_mark(pid: int) -> str:
+    """Return what tells a process from a later one with its pid: the boot, and the clock ticks from it to the start.
+
+    psutil's time of the start follows the system's clock, and changes when that is set.
+
+    Raises:
+        OSError: there is no such process.
+    """
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{boot}:{ticks}"
 
 
 def owner_of(home: Path) -> str:
@@ -70,7 +84,7 @@ def spawn(
         ],
         setsid=True,
     )
-    recorded = BackgroundProcess(name, pid, psutil.Process(pid).create_time(), url, str(log))
+    recorded = BackgroundProcess(name, pid, start_mark(pid), url, str(log))
     _write(home, recorded)
     return recorded
 
@@ -82,10 +96,10 @@ def find(home: Path, name: str) -> BackgroundProcess | None:
 
 
 def last(home: Path, name: str) -> BackgroundProcess | None:
-    """Return the process of that name that was started last, whether it runs or not; None when there is no record."""
+    """Return the process of that name that was started last, whether it runs or not; None when no record is read."""
     try:
         return BackgroundProcess(**json.loads(_path(home, name).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError):
         return None
 
 

@@ -7,8 +7,8 @@ Prefect's client, which takes 1.7 s of CPU. The pool is created only on a server
 from __future__ import annotations
 
 import base64
+import http.client
 import os
-import urllib.error
 import urllib.request
 
 NAME = "kennel"
@@ -44,7 +44,7 @@ def _exists(api_url: str, password: str) -> bool:
         request = urllib.request.Request(f"{api_url}/work_pools/{NAME}", headers=headers)  # noqa: S310
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
             return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError, ValueError):
+    except (http.client.HTTPException, OSError, ValueError):
         return False
 
 

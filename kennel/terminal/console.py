@@ -7,6 +7,7 @@ names, log lines and messages of others may hold control characters.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -89,7 +90,8 @@ def set_run(run_dir: Path) -> None:
 def end(*, is_finished: bool) -> None:
     """Remove the view; the last picture of a live view stays when the command did not finish."""
     if _Current.screen is not None:
-        _Current.screen.view.close(is_finished=is_finished)
+        with contextlib.suppress(OSError):  # the terminal was closed
+            _Current.screen.view.close(is_finished=is_finished)
 
 
 def say(message: str) -> None:
@@ -105,7 +107,8 @@ def stage(name: str, state: str, seconds: float = 0.0) -> None:
 def show_cursor() -> None:
     """Show the cursor, which a live view hides; this is one write without a lock, for use in a signal handler."""
     if os.isatty(2):
-        os.write(2, b"\x1b[?25h")
+        with contextlib.suppress(OSError):  # the terminal was closed
+            os.write(2, b"\x1b[?25h")
 
 
 def log_path() -> Path | None:
@@ -134,8 +137,9 @@ def print_error(error: KennelError, *, as_json: bool, why: str | None = None) ->
     lines = [wrapped(f"kennel: {head}"), wrapped(f"  why:  {first}", hanging=" " * 8)]
     lines += [f"{' ' * 4}{line}" for line in rest]  # so that no line of a log looks like one of the error
     lines += [f"  next: {todo}"] + ([] if log is None else [f"  log:  {log}"])
-    sys.stderr.write("\n" + "".join(f"{terminal_text(line)}\n" for line in lines))
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # the terminal was closed
+        sys.stderr.write("\n" + "".join(f"{terminal_text(line)}\n" for line in lines))
+        sys.stderr.flush()
     if as_json:
         print_json(error_json(error))
     return error.exit_code

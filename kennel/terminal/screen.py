@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Protocol
 
@@ -35,8 +36,15 @@ class Screen(logging.Handler):
         self._filter = None if shows_all else LineFilter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass one record on; the lock of the handler admits one thread at a time."""
+        """Pass one record on; the lock of the handler admits one thread at a time.
+
+        A terminal that was closed, or a pipe that nobody reads, does not stop the work that a line is about.
+        """
         self.log.write(record)
+        with contextlib.suppress(OSError):
+            self._view(record)
+
+    def _view(self, record: logging.LogRecord) -> None:
         stage, step = getattr(record, "stage", None), getattr(record, "step", None)
         if isinstance(stage, Stage):
             self.view.stage(stage)

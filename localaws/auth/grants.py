@@ -54,6 +54,7 @@ class Grant:
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._on_use: Callable[[], None] | None = None
+        self._held: list[str] = []
 
     def hold(self, on_use: Callable[[], None]) -> None:
         """Have requests with its keys refused until `release`; `on_use` is told of each, and must not block."""
@@ -64,8 +65,9 @@ class Grant:
         """Let its keys be used."""
         with self._lock:
             self._on_use = None
-            if self._session is not None:
-                self._release(self._session.access_key_id)
+            held, self._held = self._held, []
+            for access_key_id in held:
+                self._release(access_key_id)
 
     def session(self) -> Session:
         """Return credentials that last for half an hour and more.
@@ -78,6 +80,7 @@ class Grant:
             if self._session is None or left.total_seconds() < RENEWED_BEFORE_SECONDS:
                 self._session = self._issue()
                 if self._on_use is not None:
+                    self._held.append(self._session.access_key_id)
                     self._hold(self._session.access_key_id, self._on_use)
             return self._session
 

@@ -27,16 +27,18 @@ class Keys:
         self._read = 0
 
     def find(self, access_key_id: str) -> Key | None:
-        """Return a key, None for one that was never issued, is inactive or deleted."""
+        """Return a key, None for one that was never issued, is inactive or deleted, itself or its user."""
         if access_key_id == self._root_id:
             return self._root
         from moto.iam.models import iam_backends
 
-        found = iam_backends[self._account_id]["aws"].access_keys.get(access_key_id)
+        backend = iam_backends[self._account_id]["aws"]
+        found = backend.access_keys.get(access_key_id)
         if found is None or found.status != "Active":
             return None
-        if found.user_name is not None:
-            return Key(found.secret_access_key)
+        if found.user_name is not None:  # moto keeps the keys of a user that it deletes
+            is_someones = any(found in user.access_keys for user in list(backend.users.values()))
+            return Key(found.secret_access_key) if is_someones else None
         session = self._session(access_key_id)
         if session is None:
             return None

@@ -20,12 +20,12 @@ def moment_of(stamp: bytes) -> datetime | None:
         if found := _STAMP.fullmatch(stamp):
             return datetime(*(int(part) for part in found.groups()), tzinfo=UTC)  # type: ignore[misc, arg-type]
         return parsedate_to_datetime(stamp.decode("latin1")).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter: it is the year 10000 in UTC, or a huge number
         return None
 
 
 def check(claim: Claim, now: float, *, is_form: bool) -> None:
-    """Refuse a request that was signed too long ago, or for a time to come.
+    """Refuse a request that was signed too long ago, for a time to come, or with the key of another day.
 
     Raises:
         AwsError: the service's answer to it.
@@ -36,6 +36,8 @@ def check(claim: Claim, now: float, *, is_form: bool) -> None:
     moment = moment_of(claim.stamp)
     if moment is None:
         raise refusal(Reason.MALFORMED, claim.service, is_form=is_form)
+    if claim.version == 4 and claim.date != moment.strftime("%Y%m%d").encode():
+        raise _other_day(claim, moment, is_form=is_form)  # else who has a day's signing key could sign for ever
     signed = moment.timestamp()
     is_early = signed > now + SKEW_SECONDS
     if claim.is_query:
@@ -57,6 +59,16 @@ def _check_end(claim: Claim, end: float, now: float, *, is_form: bool) -> None:
     shown = datetime.fromtimestamp(end, UTC).strftime("%Y%m%dT%H%M%SZ")
     message = f"Signature expired: it was valid until {shown}."
     raise refusal(Reason.NO_MATCH, claim.service, is_form=is_form, message=message)
+
+
+def _other_day(claim: Claim, moment: datetime, *, is_form: bool) -> AwsError:
+    scope, day = claim.date.decode("latin1"), moment.strftime("%Y%m%d")
+    if claim.service != "s3":
+        message = f"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{scope}'"
+        return refusal(Reason.NO_MATCH, claim.service, is_form=is_form, message=f"{message} != '{day}'.")
+    code = "AuthorizationQueryParametersError" if claim.is_query else "AuthorizationHeaderMalformed"
+    text = f'Invalid credential date "{scope}". This date is not the same as X-Amz-Date: "{day}".'
+    return AwsError(code, text, status=400)
 
 
 def _number(claim: Claim, is_form: bool) -> int:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from localaws.functions import function_errors
 from localaws.functions.deployment import Deployment, Execution, Invocation, Outcome
 from localaws.functions.launch import ON_DEMAND, HeldKey, Launch, Program
+from localaws.functions.lifetime import Lifetime
 from localaws.functions.process_usage import Output, PeakMemory, is_running
 from localaws.functions.runtime_api import RESPONSE_LIMIT_BYTES, RuntimeConnection
 from localaws.peers import Address, holds
@@ -57,7 +58,7 @@ class Environment:
     ) -> None:
         self.deployment = deployment
         self.initialization_type = initialization_type
-        self.is_alive = True
+        self._is_alive = True
         self.idle_since = 0.0
         self.on_lost: Callable[[Environment], None] | None = None
         identity = uuid.uuid4().hex
@@ -73,7 +74,7 @@ class Environment:
         self._current: Invocation | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._check: asyncio.TimerHandle | None = None
-        self._retirement: asyncio.TimerHandle | None = None
+        self._lifetime: Lifetime | None = None
         self._reporting: asyncio.Task[None] | None = None
         self._started_at = 0.0
         self._delivered_at = 0.0
@@ -84,6 +85,15 @@ class Environment:
         self._is_disconnected = False
         self._memory: PeakMemory | None = None
         self._output: Output | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it takes events; what has ended it, its death or its age, is the same to the pool."""
+        return self._is_alive and not (self._lifetime and self._lifetime.is_over)
+
+    @is_alive.setter
+    def is_alive(self, value: bool) -> None:
+        self._is_alive = value
 
     @property
     def pid(self) -> int | None:
@@ -101,7 +111,7 @@ class Environment:
         self._started_at = time.perf_counter()
         self._server = await loop.create_server(lambda: RuntimeConnection(self), "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
-        self._retirement = loop.call_later(self._launch.lifetime_seconds, self._retire)
+        self._lifetime = Lifetime(self._launch.lifetime_seconds, clock=self._launch.clock, on_end=self._retire)
         self._process = await loop.run_in_executor(self._launch.executor, self._spawn, port)
         self._is_spawned.set()
         self._memory = PeakMemory(self._process)
@@ -185,8 +195,8 @@ class Environment:
         """Stop listening and looking; called on the event loop."""
         self.is_alive = False
         self.end_init()
-        if self._retirement is not None:
-            self._retirement.cancel()
+        if self._lifetime is not None:
+            self._lifetime.cancel()
         for reader in (self._memory, self._output):
             if reader is not None:
                 reader.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -25,12 +26,16 @@ LIFETIME_SECONDS = 11 * 3600.0  # real; the role's credentials in the environmen
 
 @dataclass(frozen=True)
 class Launch:
-    """What every environment is started with. `lifetime_seconds`: after so long it takes no more events."""
+    """What every environment is started with. `lifetime_seconds`: after so long it takes no more events.
+
+    `clock` is the Unix time, as that of its credentials' end.
+    """
 
     core: Core
     folder: Path
     executor: Executor
     lifetime_seconds: float = LIFETIME_SECONDS
+    clock: Callable[[], float] = time.time
 
 
 class HeldKey:

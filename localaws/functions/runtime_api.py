@@ -79,12 +79,17 @@ class RuntimeConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
-        ends = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        self._judging = asyncio.get_running_loop().create_task(self._judge(*ends))
+        near, far = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        if not (near and far):  # the client has gone meanwhile
+            self.close()
+            return
+        self._judging = asyncio.get_running_loop().create_task(self._judge(near, far))
 
     async def _judge(self, near: Address, far: Address) -> None:
         is_own = await self._environment.is_own(near, far)
         arrived, self._unjudged = self._unjudged or [], None
+        if self._transport is None:
+            return  # what it asked for would go to nobody
         if is_own:
             self.data_received(b"".join(arrived))
         else:

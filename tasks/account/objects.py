@@ -112,16 +112,21 @@ def send_file(aws: Aws, path: Path, bucket: str, key: str, label: str) -> None:
     client, extra = aws.client("s3"), {"ChecksumAlgorithm": "SHA256", "ServerSideEncryption": "AES256"}
     with aws_boundary(WHERE), show_progress(label, path.stat().st_size, "B") as progress:
         send = partial(client.upload_file, str(path), bucket, key, ExtraArgs=extra, Callback=progress.advance)
-        look = partial(_holds_file, client, bucket, key, path)
-        sent = partial(carried_out, f"s3://{bucket}/{key}", partial(transfer, send), look)
+        look = partial(holds_file, aws, bucket, key, path)
+        sent = partial(carried_out, f"s3://{bucket}/{key}", partial(transfer, send), lambda: look() or None)
         repeated_if_lost(sent, times=2)  # an upload in parts needs three kinds of calls
 
 
-def _holds_file(client: Any, bucket: str, key: str, path: Path) -> bool | None:
-    """Tell from S3's checksum whether an object holds exactly this file, else None."""
+def holds_file(aws: Aws, bucket: str, key: str, path: Path) -> bool:
+    """Tell from S3's checksum whether an object exists and holds exactly this file.
+
+    Raises:
+        AwsFailed: S3 refused, or did not answer.
+    """
     wanted = {"Bucket": bucket, "Key": key, "ChecksumMode": "ENABLED"}
-    found = none_if_missing(lambda: client.head_object(**wanted)) or {}
-    return found.get("ChecksumSHA256", "").partition("-")[0] == _sent_checksum(path) or None
+    with aws_boundary(WHERE):
+        found = none_if_missing(lambda: aws.client("s3").head_object(**wanted)) or {}
+    return bool(found.get("ChecksumSHA256", "").partition("-")[0] == _sent_checksum(path))
 
 
 def _sent_checksum(path: Path) -> str:

@@ -112,7 +112,7 @@ class JudgementCache:
         path = self._source.path
         if path.is_dir():
             return None
-        record = read_download_record(path)
+        record = read_download_record(path) if self._source.url else None
         return self._key("sha256", (record and record.sha256) or sha256_of(path))
 
     def _key(self, *state: object) -> str:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
-from tasks.run.errors import SourceRefused
+from tasks.run.errors import DiskFailed, SourceRefused
 from tasks.run.record_store import write_atomically
 from tasks.run.waiting import say
 
@@ -39,7 +39,7 @@ def make_sample(home: Path) -> Path:
     """
     folder = home / "sample" / VERSION
     digest = folder.with_name(f"{VERSION}.sha256")
-    if folder.is_dir() and not (digest.is_file() and digest.read_text() == _tree_digest(folder)):
+    if folder.is_dir() and not (digest.is_file() and digest.read_bytes() == _tree_digest(folder).encode()):
         say(f"{folder} is incomplete or damaged, and it is written anew")
         shutil.rmtree(folder)
     if not folder.is_dir():
@@ -47,12 +47,12 @@ def make_sample(home: Path) -> Path:
         partial = Path(tempfile.mkdtemp(prefix=f".{VERSION}-", dir=folder.parent))
         try:
             _write(partial)
+            write_atomically(digest, _tree_digest(partial).encode())  # first: another process may look at the folder
             partial.rename(folder)
-        except OSError:
+        except (OSError, DiskFailed):
             shutil.rmtree(partial)
             if not folder.is_dir():  # if it exists now, another process has written it
                 raise
-        write_atomically(digest, _tree_digest(folder).encode())
     return folder
 
 

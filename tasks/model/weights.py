@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tasks.account.objects import list_objects, send_file
+from tasks.account.objects import holds_file, send_file
 from tasks.model.backbones import PACKAGED
 from tasks.model.code import REPOSITORY
 from tasks.run.disk import disk_boundary
@@ -97,8 +97,7 @@ def upload_weights(run: Run, backbone: str, path: Path) -> WeightsRef:
     sha256 = sha256_of(path)
     bucket, prefix, size = run.aws.bucket, f"weights/{backbone}/{sha256[:16]}", path.stat().st_size
     key = f"{prefix}/{FILE_NAME}"
-    there = list_objects(run.aws, bucket, f"{prefix}/").get(key)
-    if there is not None and there.size_bytes == size:
+    if holds_file(run.aws, bucket, key, path):
         run.ledger.adopt("s3-prefix", f"s3://{bucket}/{prefix}/")
     else:
         with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/", None):
@@ -110,7 +109,7 @@ def _export_packaged(backbone: str, path: Path) -> Path:
     """Return the exported weights, whose sha256 lies beside them; weights that it does not fit are exported anew."""
     digest = path.with_suffix(".sha256")
     if path.is_file() and digest.is_file():
-        if sha256_of(path) == digest.read_text().strip():
+        if sha256_of(path).encode() == digest.read_bytes().strip():
             return path
         say(f"WARNING: {path} is damaged, and it is exported anew")
     with disk_boundary("weights", path):

@@ -41,7 +41,10 @@ def disk_boundary(where: str, path: Path | None = None, needed_bytes: int | None
 def disk_failure(
     error: OSError, where: str, path: Path | None = None, needed_bytes: int | None = None
 ) -> DiskFailed | None:
-    """Return what an error of the operating system means for a writer; None if it is none of the disk's."""
+    """Return what an error of the operating system means for a writer; None if it is none of the disk's.
+
+    Without a path it is not known whether the file that the error names was to be read or to be written.
+    """
     place = path if path is not None else _named_by(error)
     if error.errno not in _FULL | _REFUSED or place is None:
         return None
@@ -53,6 +56,9 @@ def disk_failure(
     if error.errno == errno.EROFS:
         return DiskFailed(where, what, os.strerror(error.errno), f"mount it writable, {_AGAIN}")
     why = f"{os.strerror(error.errno)}, for the user with the id {os.geteuid()}"
+    if path is None:
+        rights = f"give this user the right to read and write {place}, {_AGAIN}"
+        return DiskFailed(where, f"{place} cannot be read or written", why, rights)
     return DiskFailed(where, what, why, f"give this user the right to write {place.parent}, {_AGAIN}")
 
 

@@ -208,7 +208,10 @@ def unexpected(error: Exception, where: str) -> Unexpected:
 
 
 class DiskFailed(KennelError):
-    """A file of this machine cannot be written: the disk is full or read-only, or its folder refuses this user."""
+    """A file of this machine cannot be written: the disk is full or read-only, or its folder refuses this user.
+
+    A file that this user may not read counts as well.
+    """
 
     exit_code = 14
 

@@ -18,7 +18,7 @@ _JOINERS = "\u200c\u200d"
 _HARMFUL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's controls (ESC, C1), formats (bidi, tags), lone surrogates, and separators of lines and paragraphs."""
 
-_MARKUP = re.compile(r"[\\`*\[\]<&|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=:)//|(?<=www)\.")
+_MARKUP = re.compile(r"[\\`*\[\]<&|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=:)//|(?<=www)\.|(?<=\w)@")
 _ENTITIES = {"<": "&lt;", "&": "&amp;"}
 _LEADING = re.compile(r"^(?:[#>=]|[-+](?=\s|-|$)|\d{1,9}(?=[.)](?:\s|$)))")
 

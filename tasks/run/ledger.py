@@ -158,6 +158,7 @@ class Ledger:
         crash_point(f"{kind}:before")
         creation = Creation(kind, name)
         try:
+            refuse_when_ending(kind, name)  # again: an interruption since the first look has not seen this row
             try:
                 yield creation
             except (ClientError, BotoCoreError) as error:

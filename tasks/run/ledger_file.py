@@ -63,11 +63,12 @@ def scan(path: Path) -> Scan:
     """Read a ledger's file and check each of its lines.
 
     A line that was changed is a fault; the line after it is checked against the digest that the changed one carries,
-    and may be whole.
+    and may be whole. The head is read first: a line that is appended meanwhile is then one that it does not know of.
 
     Raises:
         OSError: the file cannot be read.
     """
+    head = _read_head(path)
     content = path.read_bytes()
     lines, digests = _lines(content), _digests(content)
     found = list(_judged(content, lines, digests))
@@ -75,7 +76,7 @@ def scan(path: Path) -> Scan:
     if not lines:
         faults.append(Fault(1, "the file is empty"))
     elif not faults:
-        faults += _missing_at_the_end(path, lines, digests)
+        faults += _missing_at_the_end(head, lines, digests)
     return Scan(tuple(each for each in found if isinstance(each, Entry)), tuple(faults))
 
 
@@ -157,9 +158,8 @@ def _parsed(number: int, text: bytes, format_: int) -> Entry | Fault:
     return Fault(number, f"its format is {found}, not {FORMAT}: another release of kennel wrote it", is_foreign=True)
 
 
-def _missing_at_the_end(path: Path, lines: list[bytes], digests: list[str | None]) -> Iterator[Fault]:
+def _missing_at_the_end(head: tuple[int, str] | None, lines: list[bytes], digests: list[str | None]) -> Iterator[Fault]:
     """Yield a fault if the head knows of lines that the file does not have."""
-    head = _read_head(path)
     if head is None:
         return
     count, digest = head
@@ -215,18 +215,17 @@ def _write_line(descriptor: int, before: bytes, line: bytes) -> None:
 def _advance_head(path: Path, before: bytes, digest: str) -> None:
     """Write the number of lines and the last digest, unless the head knows of lines that were lost from this file.
 
-    It is not fsynced: a head that lags behind is accepted.
+    It is not fsynced, and may fail: a head that lags behind is accepted. It is replaced as a whole, for who reads it.
     """
     digests, head = _digests(before), _read_head(path) if before else None
     if head is not None and (head[0] > len(digests) or digests[head[0] - 1] != head[1]):
         return
-    text = f"{len(digests) + 1} {digest}\n".encode()
-    descriptor = os.open(path.with_name(HEAD_NAME), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.pwrite(descriptor, text, 0)
-        os.ftruncate(descriptor, len(text))
-    finally:
-        os.close(descriptor)
+    part = path.with_name(f"{HEAD_NAME}.part")
+    with suppress(OSError):
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(f"{len(digests) + 1} {digest}\n".encode())
+        part.replace(path.with_name(HEAD_NAME))
 
 
 def _last_digest(before: bytes) -> str:

@@ -211,10 +211,15 @@ class Settings(BaseSettings):
 def find_home(folder: Path) -> Path:
     """Return the home of a folder: its own, else the nearest one above it, as git finds its repositories.
 
-    A home above has to be on the same file system and belong to this user, because what lies in it is trusted.
+    A home has to belong to this user, because what lies in it is trusted, and one above to be on the same file system.
     Without one it is `.kennel` in the folder itself.
+
+    Raises:
+        SettingsRefused: the folder's own home belongs to another user.
     """
-    if (folder / DEFAULT_HOME).is_dir():
+    own = folder / DEFAULT_HOME
+    if own.is_dir():
+        _require_own(own)
         return DEFAULT_HOME
     device = folder.stat().st_dev
     for above in folder.parents:
@@ -224,6 +229,14 @@ def find_home(folder: Path) -> Path:
         if home.is_dir() and home.stat().st_uid == os.geteuid():
             return home
     return DEFAULT_HOME
+
+
+def _require_own(home: Path) -> None:
+    owner = home.stat().st_uid
+    if owner != os.geteuid():
+        why = f"it belongs to the user with the id {owner}, and what lies in it is trusted; you are {os.geteuid()}"
+        remedy = f"export KENNEL_HOME=<a folder of yours>; or, if you trust it: sudo chown -R {os.geteuid()} {home}"
+        raise SettingsRefused("settings", f"the home {home} is not used", why, remedy)
 
 
 def is_loopback(url: str) -> bool:

@@ -12,6 +12,9 @@ from urllib.parse import parse_qsl, urlencode
 from pydantic import SecretStr
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.IGNORECASE)
+_LIKE_URL = re.compile(r"[a-z][a-z0-9+.-]*:/+(?=.*[@?])", re.IGNORECASE | re.DOTALL)
+"""What was meant as a URL and may have secrets: with a blank before it, or with one slash."""
+
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 _SIGNED = re.compile(
     r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id", re.IGNORECASE
@@ -34,14 +37,16 @@ def is_url(source: str) -> bool:
 def source_name(source: str) -> str:
     """Return a URL without user info, query and fragment; any other source stays as it is.
 
-    Behind the scheme of a URL with a malformed host stands `MALFORMED`: a password with a slash in it ends there too.
+    Behind the scheme of a malformed URL stands `MALFORMED`: a password with a slash in it ends there too.
     """
     found = _URL.match(source)
     if found is None:
-        return source
+        like = _LIKE_URL.search(source)
+        return source if like is None else like.group() + MALFORMED
     scheme, authority, path, _ = found.groups()
     host = authority.rpartition("@")[2]
-    return f"{scheme}://{host}{path}" if _HOST.fullmatch(host) else f"{scheme}://{MALFORMED}"
+    is_named = _HOST.fullmatch(host) and not (":" in authority and "@" in path)
+    return f"{scheme}://{host}{path}" if is_named else f"{scheme}://{MALFORMED}"
 
 
 def source_identity(source: str) -> str:

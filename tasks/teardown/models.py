@@ -107,7 +107,7 @@ def local_copy(run: RunFolder, model: StoredModel) -> Path | None:
     else:
         path = _download_path(run, model)
         paths, beside = [path], _digest_path(path)
-        sha256 = beside.read_text().strip() if beside.is_file() else ""
+        sha256 = beside.read_text(errors="replace").strip() if beside.is_file() else ""
     size = model.stored.size_bytes
     found = (path for path in paths if path.is_file() and path.stat().st_size == size and sha256_of(path) == sha256)
     return next(found, None)

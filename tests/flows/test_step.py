@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 import flows
 from flows.step import step
+from tasks.run.ending import refuse_when_ending
 from tasks.run.errors import StageFailed, Unexpected
 
 NAMES = {
@@ -76,3 +77,24 @@ def test_every_step_has_the_name_by_which_prefect_showed_it() -> None:
         module.__name__: {each.name for each in vars(module).values() if isinstance(each, Task)} for module in modules
     }
     assert {name: names for name, names in found.items() if names} == NAMES
+
+
+def test_after_a_cancelled_step_this_process_may_still_create_something() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    @step("wait")
+    def work() -> None:
+        begun.set()
+        may_end.wait(60)
+
+    async def cancel() -> None:
+        assert isinstance(work, Task)
+        running = asyncio.ensure_future(work.fn())
+        await asyncio.to_thread(begun.wait, 60)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(cancel())
+    may_end.set()
+    refuse_when_ending("role", "r")

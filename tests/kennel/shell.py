@@ -63,11 +63,11 @@ class Terminal:
         """Run `kennel` with arguments to its end."""
         return self.program("-m", "kennel", *arguments, more=more)
 
-    def program(self, *arguments: str, more: Mapping[str, str] | None = None) -> Finished:
-        """Run the tests' own Python with arguments to its end, in the checkout."""
+    def program(self, *arguments: str, more: Mapping[str, str] | None = None, folder: Path = ROOT) -> Finished:
+        """Run the tests' own Python with arguments to its end, in the checkout or in another folder."""
         done = subprocess.run(
             [sys.executable, *arguments],
-            cwd=ROOT,
+            cwd=folder,
             env={**self.environment, **(more or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.run.ledger import Ledger
+from tasks.run.run_lock import run_lock
 from tests.kennel.interface import differences
 from tests.kennel.shell import ROOT, Terminal, children_cpu_seconds
 
@@ -76,9 +77,18 @@ def test_down_without_a_running_emulator_closes_its_rows_and_leaves_other_endpoi
     local.record("role", "kennel-here-training", "created")
     real = Ledger(terminal.runs / "there", account_id="210987654321", endpoint="aws")
     real.record("role", "kennel-there-training", "created")
-    done = terminal.kennel("down", "--yes", "--json")
+    headless = Ledger(terminal.runs / "headless", account_id="210987654321", endpoint="aws")
+    headless.record("role", "kennel-headless-training", "created")
+    damaged = headless.path.read_bytes().replace(b'"endpoint": "aws"', b'"endpoint": "awz"')
+    headless.path.write_bytes(damaged)
+    busy = Ledger(terminal.runs / "busy", account_id="123456789012", endpoint="http://127.0.0.1:1")
+    busy.record("role", "kennel-busy-training", "created")
+    with run_lock(terminal.runs / "busy"):
+        done = terminal.kennel("down", "--yes", "--json")
     assert done.code == 0, done.err
-    assert done.answer["forgotten"] == ["role kennel-here-training"]
+    assert done.answer["forgotten"] == ["role kennel-here-training"], done.err
+    assert headless.path.read_bytes() == damaged, "its resources may be on real AWS"
+    assert len(busy.live()) == 1, "another process works on it"
     assert local.live() == []
     assert [row.name for row in real.live()] == ["kennel-there-training"]
     assert "run there: 1 resources on AWS, account 210987654321, are not removed" in done.err
@@ -141,8 +151,8 @@ def test_a_flag_out_of_bounds_is_named_with_what_is_allowed_before_anything_is_s
 
 
 def test_a_defect_is_one_message_with_the_file_that_has_its_traceback(terminal: Terminal) -> None:
-    (terminal.home / "processes" / "prefect.json").mkdir(parents=True)  # no file can be read there
-    done = terminal.kennel("status", "--json")
+    (terminal.home / "processes" / "localaws.url").mkdir(parents=True)  # no file can be read there
+    done = terminal.kennel("down", "--yes", "--json", more={"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
     error = done.answer["error"]
     assert (done.code, error["kind"]) == (1, "Unexpected"), done.err
     assert "IsADirectoryError" in error["what"]

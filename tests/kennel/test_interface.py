@@ -1,10 +1,11 @@
 """What scripts rely on stays: the run id of a command, by which it finds its run again, and an error's exit code."""
 
 import inspect
+import re
 
 import pytest
 
-from kennel.cli import app
+from kennel.cli import HELP, app
 from kennel.commands.train_ec2 import sagemaker_training
 from tasks.run import errors, naming
 from tasks.run.options import Ec2TrainingOptions, TrainingOptions
@@ -31,6 +32,10 @@ def test_every_error_has_the_exit_code_that_it_had() -> None:
     kinds = (kind for kind in vars(errors).values() if inspect.isclass(kind))
     found = {kind.__name__: kind.exit_code for kind in kinds if issubclass(kind, errors.KennelError)}
     assert found == EXIT_CODES
+
+
+def test_the_help_names_every_exit_code() -> None:
+    assert set(EXIT_CODES.values()) <= {int(code) for code in re.findall(r"^ {1,3}(\d+)  ", HELP, re.MULTILINE)}
 
 
 def test_a_json_member_that_is_missing_new_or_of_another_kind_is_named() -> None:

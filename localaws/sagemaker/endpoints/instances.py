@@ -27,6 +27,7 @@ from localaws.sagemaker.endpoints.capacity import DEFAULT_QUEUE_SIZE, Slots
 from localaws.sagemaker.endpoints.connections import ConnectionPool
 from localaws.sagemaker.endpoints.errors import DeploymentFailed, failure_reason
 from localaws.sagemaker.endpoints.plan import SCALE_IN_GRACE_SECONDS, VariantPlan
+from localaws.sagemaker.model_server import LISTENER
 
 LOG_TAIL_LINES = 30
 KEPT_LINES = 10_000  # of a spare, until it is an instance; a model's loading writes some dozen
@@ -83,14 +84,15 @@ class Instance:
         self._launch = launch
         self.bind()
         self._tail: deque[str] = deque(maxlen=LOG_TAIL_LINES)
-        self._reserved = _reserve_port()
-        self.port: int = self._reserved.getsockname()[1]
+        listener = _take_port()
+        self.port: int = listener.getsockname()[1]
         self.connections = ConnectionPool(self.port)
         self._stopping = threading.Lock()
         try:
-            self.process = self._spawn(inference_threads(core, launch.variant.instance_type, fleet_size))
+            threads = inference_threads(core, launch.variant.instance_type, fleet_size)
+            with listener:  # from then on only the process holds it, and its end frees the port
+                self.process = self._spawn(listener, threads)
         except (LocalAwsError, OSError) as error:
-            self._reserved.close()
             self._end_grant()
             raise DeploymentFailed(failure_reason(f"The instance could not be started: {error}", [])) from error
 
@@ -176,7 +178,6 @@ class Instance:
         """Return whether it answers its ping, from when on it is ready."""
         if not self.answers_ping():
             return False
-        self._reserved.close()
         self.is_ready = True
         return True
 
@@ -195,7 +196,6 @@ class Instance:
         """SIGTERM, `grace_seconds` to finish requests in flight, SIGKILL. Returns when nothing of it is left."""
         self.is_ready = False
         with self._stopping:
-            self._reserved.close()
             if self.process.poll() is None:
                 self.process.stop(grace_seconds)
             self._end_grant()  # not before: a spare that is thrown away must not get to call AWS while it ends
@@ -212,15 +212,17 @@ class Instance:
     def _stream(self) -> str:
         return f"{self._launch.variant.name}/{self.identity}"
 
-    def _spawn(self, threads: int) -> Process:
+    def _spawn(self, listener: socket.socket, threads: int) -> Process:
         folder, containers, seen = self._launch.folder / self.identity, self._core.containers, f"/home/{self.identity}"
         for name in ("home", "root", "tmp"):
             (folder / name).mkdir(parents=True)
+        environment = self._environment(containers.place(seen, folder / "home"), threads)
         program = Program(
             f"endpoint {self._launch.endpoint_name} {self._stream}",
             [sys.executable, "-m", "localaws.sagemaker.model_server"],
-            self._environment(containers.place(seen, folder / "home"), threads),
+            {**environment, LISTENER: str(listener.fileno())},
             folder / "home",
+            inherited=[listener.fileno()],
         )
         view = View(
             folder / "root",
@@ -282,9 +284,11 @@ def inference_threads(core: Core, instance_type: str, fleet_size: int) -> int:
     return max(1, usable_processors() // max(1, fleet_size))
 
 
-def _reserve_port() -> socket.socket:
-    """Return a socket bound to a free port and not listening: nobody else can take the port until the server has it."""
-    reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    reserved.bind(("127.0.0.1", 0))
-    return reserved
+def _take_port() -> socket.socket:
+    """Return a socket bound to a free port and not listening, which the model server does once it has loaded.
+
+    It shares its port with nobody, as sockets with `SO_REUSEPORT` would with any program of this user.
+    """
+    taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    taken.bind(("127.0.0.1", 0))
+    return taken

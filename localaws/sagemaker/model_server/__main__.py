@@ -1,9 +1,10 @@
 """`python -m localaws.sagemaker.model_server`: load the model, then listen; exit status 1 if it cannot be served.
 
-Environment: `SM_MODEL_DIR` (the unpacked artefact), `SAGEMAKER_BIND_TO_PORT`, `SAGEMAKER_PROGRAM` (default
-`inference.py`), `SAGEMAKER_SUBMIT_DIRECTORY` (default `/opt/ml/model/code`), `SAGEMAKER_MODEL_SERVER_WORKERS` (handler
-threads, default the number of cores, at most 4), `SAGEMAKER_MODEL_JOB_QUEUE_SIZE` (requests that may wait for a thread,
-default 100), `SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT` (default `application/json`).
+Environment: `SM_MODEL_DIR` (the unpacked artefact), `LOCALAWS_LISTENER` (the descriptor of a bound socket; without it,
+`SAGEMAKER_BIND_TO_PORT` is bound), `SAGEMAKER_PROGRAM` (default `inference.py`), `SAGEMAKER_SUBMIT_DIRECTORY` (default
+`/opt/ml/model/code`), `SAGEMAKER_MODEL_SERVER_WORKERS` (handler threads, default the number of cores, at most 4),
+`SAGEMAKER_MODEL_JOB_QUEUE_SIZE` (requests that may wait for a thread, default 100),
+`SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT` (default `application/json`).
 SIGTERM: no new connection is taken, requests in flight are finished, the process ends.
 """
 
@@ -14,6 +15,7 @@ import time
 import traceback
 from pathlib import Path
 
+from localaws.sagemaker.model_server import LISTENER
 from localaws.sagemaker.model_server.application import ModelServer
 from localaws.sagemaker.model_server.handlers import Handlers, check_requirements, find_code, import_script
 
@@ -24,6 +26,7 @@ DRAIN_SECONDS = 3600  # who sends SIGTERM decides how long to wait; requests in 
 def main() -> int:
     """Serve until SIGTERM; return 1 when the model cannot be loaded, with the trace on stdout."""
     started = time.perf_counter()
+    listener = take_socket()
     model_dir = Path(os.environ["SM_MODEL_DIR"])
     try:
         handlers = load_model(model_dir)
@@ -32,8 +35,20 @@ def main() -> int:
         print(f"the model could not be loaded: {type(error).__name__}: {error}", flush=True)
         return 1
     print(f"model loaded in {time.perf_counter() - started:.2f} s", flush=True)
-    serve(handlers, int(os.environ["SAGEMAKER_BIND_TO_PORT"]))
+    serve(handlers, listener)
     return 0
+
+
+def take_socket() -> socket.socket:
+    """Return the socket to listen on; programs that the model starts do not get it."""
+    if LISTENER in os.environ:
+        listener = socket.socket(fileno=int(os.environ.pop(LISTENER)))
+        listener.set_inheritable(False)
+        return listener
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])))
+    return listener
 
 
 def load_model(model_dir: Path) -> Handlers:
@@ -51,8 +66,8 @@ def load_model(model_dir: Path) -> Handlers:
     return handlers
 
 
-def serve(handlers: Handlers, port: int) -> None:
-    """Answer on 127.0.0.1:`port` until SIGTERM."""
+def serve(handlers: Handlers, listener: socket.socket) -> None:
+    """Listen, and answer until SIGTERM."""
     import uvicorn
 
     app = ModelServer(
@@ -73,10 +88,7 @@ def serve(handlers: Handlers, port: int) -> None:
         timeout_keep_alive=3600,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # the port is held for us until we listen
-        listener.bind(("127.0.0.1", port))
+    with listener:
         listener.listen(1024)
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 from kennel.commands import demo
 from localaws.capacity import parse_rule
 from tasks.load.pace import STEPS
+from tasks.run.sealed import unseal
 
 
 def run_demo(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -44,6 +44,6 @@ def test_the_pace_is_measured_and_kept(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.delenv(name)
     monkeypatch.setenv("KENNEL_HOME", str(tmp_path))
     pace = demo.prepare()
-    kept = json.loads((tmp_path / demo.RECORD).read_text())
+    kept = unseal((tmp_path / demo.RECORD).read_bytes())
     assert kept == {"units": pace.units, "processors": pace.processors, "share": pace.share} and pace.units > 0
     assert demo.prepare() != pace, "no server runs that was started for it: it is measured again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from kennel.cli import call
 from kennel.commands.loadtest import StatedTraffic, overrides_of, show_page, traffic_of
 from tasks.load.options import SendingOptions
 from tasks.run.errors import SettingsRefused
+from tests.kennel.shell import Terminal
+from tests.kennel.signalled import send, started
 from tests.tasks.scaling.deployments import traffic
 
 RATES = {"baseline_rps": 5.0, "peak_rps": 40.0, "spike_rps": 60.0}
@@ -70,3 +73,30 @@ def test_wrong_arguments_end_with_2_before_anything_starts(tmp_path: Path, monke
     assert call(["loadtest", "run", "--mode", "checked", "--baseline", "5"]) == 2
     assert call(["loadtest", "run", "--mode", "sideways"]) == 2
     assert not (tmp_path / "home").exists()
+
+
+PAGE = """
+import subprocess, sys
+from pathlib import Path
+from kennel.commands.loadtest import wait_for_end
+from kennel.signals import install, interrupt
+from tasks.load.web_interface import LocustInterface
+class Page(LocustInterface):
+    def wait(self):
+        print("begun", flush=True)
+        return super().wait()
+install(interrupt)
+with Page(subprocess.Popen(["sleep", "300"], start_new_session=True), 1, Path()) as page:
+    code = wait_for_end(page)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_the_page_ends_well_by_ctrl_c_and_with_the_code_of_another_signal(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    with started(Terminal(tmp_path / "home", tmp_path / "runs"), "-c", PAGE) as process:
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+        done = send(process, number)
+    assert (done.code, "Traceback" in done.err) == (code, False), done.err

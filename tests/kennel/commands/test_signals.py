@@ -3,15 +3,19 @@
 A stage is held by an answer of AWS that does not come, so that the signal meets it and nothing has to be trained.
 """
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import boto3
 import psutil
 import pytest
 
+from tests.command_lines import command_line
 from tests.counting_proxy import Calls
-from tests.kennel.shell import Terminal
+from tests.kennel.shell import ROOT, Terminal
 from tests.kennel.signalled import CODES, check, held, send, started, wait_for_stage
 from tests.keys import for_boto3
 from tests.polling import wait_until
@@ -43,7 +47,7 @@ def test_each_signal_ends_the_command_at_once_and_its_helpers_with_it(tmp_path: 
         helper = psutil.Process(int(process.stdout.readline()))
         done = send(process, number)
     check(done, number)
-    assert not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE
+    wait_until(lambda: command_line(helper) == "", "the end of its helper")
 
 
 def test_a_command_without_a_flow_ends_with_the_code_of_the_signal_too(tmp_path: Path) -> None:
@@ -58,6 +62,17 @@ def test_a_command_without_a_flow_ends_with_the_code_of_the_signal_too(tmp_path:
         check_code = send(process, signal.SIGTERM)
     assert check_code.code == 143, check_code.err
     assert "kennel: interrupted" in check_code.err and "Traceback" not in check_code.err
+
+
+def test_a_command_whose_terminal_was_closed_ends_with_129(tmp_path: Path) -> None:
+    program = "import os, signal; from kennel import cli; cli.app.default(lambda: os.kill(os.getpid(), signal.SIGHUP))"
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs")
+    main, side = os.openpty()
+    os.close(main)
+    command = [sys.executable, "-c", f"{program}; import sys; sys.argv[1:] = ['--']; cli.main()"]
+    done = subprocess.run(command, cwd=ROOT, env=terminal.environment, stderr=side, timeout=60, check=False)
+    os.close(side)
+    assert done.returncode == 129
 
 
 def test_while_the_servers_start(terminal: Terminal, photos: Path) -> None:
@@ -111,10 +126,11 @@ def test_a_second_signal_ends_the_termination_too(terminal: Terminal, calls: Cal
         started(terminal, *arguments) as process,
     ):
         wait_for_stage(process, launch)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGHUP)
         wait_for_stage(process, termination)
+        process.send_signal(signal.SIGHUP)  # bash and the kernel each send one when a terminal is closed
         done = send(process, signal.SIGINT)
-    assert done.code == 130
+    assert done.code == 130, "a second SIGHUP is ignored"
     assert "interrupted again" in done.err and "Traceback" not in done.err
 
 

@@ -27,6 +27,7 @@ import pytest
 from prefect.exceptions import ParameterBindError
 
 from flows.pipeline import pipeline
+from tests.command_lines import command_line
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
@@ -219,7 +220,7 @@ def test_a_signal_ends_the_wait_for_an_endpoint_and_a_load_test_with_its_generat
     with started(terminal, "-m", "kennel", "loadtest", RUN, "--seconds", "300") as process:
         generators = wait_until(lambda: generators_of(process.pid), "the load generator", seconds=120)
         check(send(process, signal.SIGINT), signal.SIGINT)
-    assert [each for each in generators if each.is_running() and each.status() != psutil.STATUS_ZOMBIE] == []
+    wait_until(lambda: not any(command_line(each) for each in generators), "the end of the load generator")
 
 
 def test_data_whose_images_are_refused_leaves_no_run_folder(

@@ -15,7 +15,10 @@ import requests.utils
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
+from kennel.commands.up_down import shell_lines
+from kennel.servers.environment import Environment
 from kennel.servers.isolation import foreign_names, isolate_aws, isolate_prefect, never_proxy_loopback
+from tasks.run.settings import EMBEDDED_AWS, REAL_AWS, Target
 from tests.kennel.shell import Terminal
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
@@ -98,6 +101,51 @@ def test_of_the_users_aws_only_the_endpoint_and_its_keys_stay_and_of_prefect_not
     assert environment == {**kept, **files}
 
 
+@pytest.mark.parametrize(("target", "is_unset"), [(EMBEDDED_AWS, True), (REAL_AWS, False)])
+def test_the_users_profile_is_unset_for_work_on_this_machine_only(
+    tmp_path: Path, target: Target, is_unset: bool
+) -> None:
+    where = Environment(tmp_path, tmp_path, target, {"A": "b c", "KENNEL_OWNER": "x"})
+    lines = shell_lines(where, ["AWS_PROFILE"])
+    assert ("unset AWS_PROFILE;" in lines) == is_unset
+    assert "export A='b c'" in lines and not any("KENNEL_OWNER" in line for line in lines)
+
+
+def hostile_folder(folder: Path) -> Path:
+    """Make a folder with modules of our names and of our libraries', and with settings of another Prefect server."""
+    folder.mkdir()
+    for module in ("tasks", "flows", "localaws", "yaml", "psutil", "prefect", "uvicorn"):
+        (folder / f"{module}.py").write_text("raise SystemExit('a module of the current folder was imported')\n")
+    (folder / ".env").write_text("PREFECT_API_KEY=secret\nPREFECT_CLIENT_MAX_RETRIES=no-number\n")
+    (folder / "prefect.toml").write_text('[client]\nmax_retries = "no-number"\n')
+    (folder / "pyproject.toml").write_text('[tool.prefect.api]\nkey = "secret"\n')
+    return folder
+
+
+IMPORTED = """
+import os, pathlib, sys, threading
+from kennel.servers.isolation import prefect_imported_in
+with prefect_imported_in(pathlib.Path(os.environ["PREFECT_HOME"])):
+    import flows.step
+import prefect.settings
+def show():
+    print(prefect.settings.get_current_settings().api.key, prefect.settings.get_current_settings().client.max_retries)
+show()
+thread = threading.Thread(target=show)
+thread.start()
+thread.join()
+print(pathlib.Path.cwd())
+"""
+
+
+def test_prefect_reads_no_settings_of_the_current_folder(tmp_path: Path) -> None:
+    folder, home = hostile_folder(tmp_path / "project"), tmp_path / "prefect"
+    home.mkdir()
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs", {"PREFECT_HOME": str(home)})
+    done = terminal.program("-P", "-c", IMPORTED, folder=folder)
+    assert done.out.splitlines() == ["None 5", "None 5", str(folder)], done.err
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_run_in_a_hostile_shell_reaches_its_servers_and_only_the_download_meets_the_proxy(
@@ -122,9 +170,11 @@ def test_a_run_in_a_hostile_shell_reaches_its_servers_and_only_the_download_meet
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://db.example/prefect",
         }
         terminal = Terminal(tmp_path / "home", tmp_path / "runs", hostile)
+        folder = hostile_folder(tmp_path / "project")
         url = "http://data.example/x.zip"
         crash = {"KENNEL_CRASH_AT": "role:before"}
-        done = terminal.kennel("run", "--data", url, "--run-id", "r", "--backbone", "efficientnet_lite0", more=crash)
+        run = ("run", "--data", url, "--run-id", "r", "--backbone", "efficientnet_lite0")
+        done = terminal.program("-P", "-m", "kennel", *run, more=crash, folder=folder)
         exported = terminal.kennel("up")
         down = terminal.kennel("down", "--yes")
     assert done.code == -9, done.err

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,34 @@ def test_a_new_server_takes_the_port_of_the_one_before_it(tmp_path: Path) -> Non
         assert prefect.port_of(prefect.begin(tmp_path)) == port
     finally:
         processes.stop(tmp_path, prefect.NAME)
+
+
+def test_a_server_that_ended_before_the_flow_began_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # so that the new server ends at once
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("PREFECT_API_URL", prefect.api_url(url))
+        ended = processes.spawn(tmp_path, prefect.NAME, ["/bin/true"], environment={}, url=url)
+        wait_until(lambda: not ended.is_alive, "its end")
+        said: list[str] = []
+        try:
+            PrefectWatch(tmp_path, said.append).look()
+        finally:
+            processes.stop(tmp_path, prefect.NAME)
+    assert "it is started again" in said[0]
+
+
+def test_a_program_that_is_no_web_server_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        def greet() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-other\r\n\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        assert not prefect.answers(f"http://127.0.0.1:{port}")
+        thread.join()

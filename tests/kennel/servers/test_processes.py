@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from kennel.servers import processes
 from tests.polling import wait_until
@@ -54,3 +55,16 @@ def test_the_record_of_a_process_whose_pid_belongs_to_another_one_now_is_not_bel
     record.write_text(record.read_text().replace(str(started.pid), str(os.getpid())))
     assert processes.find(tmp_path, "one") is None
     assert len(processes.stop_strays(tmp_path)) == 2
+
+
+def test_a_process_is_found_after_the_clock_was_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start(tmp_path)
+    boot_time = psutil._pslinux.boot_time
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot_time() + 3600)  # what a step of the clock changes
+    assert processes.find(tmp_path, "one") is not None
+    assert processes.stop(tmp_path, "one")
+
+
+def test_a_record_that_cannot_be_read_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / "processes" / "one.json").mkdir(parents=True)  # refuses root too
+    assert processes.last(tmp_path, "one") is None

@@ -70,6 +70,18 @@ def test_an_iam_users_key_holds_while_it_is_active_and_no_longer(localaws: Runni
     assert code_of(sts.get_caller_identity) == "InvalidClientTokenId"
 
 
+def test_the_keys_of_a_deleted_user_end_with_it_even_if_another_one_has_its_name(localaws: RunningLocalAws) -> None:
+    iam, name = localaws.client("iam"), f"user-{uuid.uuid4().hex[:8]}"
+    iam.create_user(UserName=name)
+    made = iam.create_access_key(UserName=name)["AccessKey"]
+    sts = client(localaws, "sts", made["AccessKeyId"], made["SecretAccessKey"])
+    assert sts.get_caller_identity()
+    iam.delete_user(UserName=name)
+    assert code_of(sts.get_caller_identity) == "InvalidClientTokenId"
+    iam.create_user(UserName=name)
+    assert code_of(sts.get_caller_identity) == "InvalidClientTokenId"
+
+
 def test_a_session_holds_with_its_token_only(localaws: RunningLocalAws) -> None:
     role = make_role(localaws.client("iam"), f"session-{uuid.uuid4().hex[:8]}", "ec2")
     given = localaws.client("sts").assume_role(RoleArn=role, RoleSessionName="held", DurationSeconds=900)["Credentials"]

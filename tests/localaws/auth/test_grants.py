@@ -56,6 +56,9 @@ def test_keys_are_held_while_the_grant_is_and_released_with_it(issuer: Issuer) -
     grant.hold(lambda: None)
     grant.session()
     assert issuer.held == {"ASIA1"}
+    issuer.now += timedelta(minutes=31)
+    grant.session()
+    assert issuer.held == {"ASIA1", "ASIA2"}, "both are valid for a while"
     grant.release()
     assert issuer.held == set()
     issuer.now += timedelta(hours=1)

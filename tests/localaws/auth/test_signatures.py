@@ -1,5 +1,6 @@
 """A signature holds for the request that was signed, the key that signed it and its time, and for nothing else."""
 
+import hashlib
 import importlib
 import sys
 import time
@@ -10,12 +11,15 @@ from urllib.parse import quote
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from loadtest.signing import Payload, Route, Signer
+from localaws.auth import version4
+from localaws.auth.claims import UNSIGNED, claim_of, headers_of
 from localaws.auth.keys import Key
 from localaws.auth.verifier import ANYONE
+from localaws.auth.version4 import Line
 from localaws.errors import AwsError
 from tests.conftest import ROOT
 from tests.localaws.auth.requests import HOST, ID, SECRET, SIGNERS, TOKEN, request, scope_of, sign, verify
@@ -52,6 +56,7 @@ CHANGES = st.sampled_from(["method", "path", "query", "header", "body", "signatu
 
 @pytest.mark.parametrize("signer", ["json", "s3", "presigned s3", "presigned sts", "old presigned s3"])
 @given(path=PATHS, query=QUERIES, body=st.binary(min_size=1, max_size=40), change=CHANGES, more=st.characters())
+@example(path="/", query="", body=b"x", change="path", more=".")
 @settings(max_examples=120, deadline=None)
 def test_any_change_of_what_was_signed_is_refused(
     signer: str, path: str, query: str, body: bytes, change: str, more: str
@@ -66,6 +71,7 @@ def test_any_change_of_what_was_signed_is_refused(
     if change == "method":
         changed["method"] = "DELETE"
     elif change == "path":
+        assume(more != "." or "s3" in signer)  # a last segment "." stands for none, except in S3's keys
         changed["raw_path"] += quote(more, safe="", errors="replace").encode()
     elif change == "query":
         assume("old" not in signer)  # version 2 signs only the parameters that S3 knows
@@ -181,6 +187,55 @@ def test_the_time_of_a_signature_is_judged_by_the_servers_clock(signer: str, min
     assert verify(scope, b"", KEY).access_key_id == ID
     with pytest.raises(AwsError, match=message):
         verify(scope, b"", KEY, clock=lambda: time.time() + 60 * minutes)
+
+
+@pytest.mark.parametrize(
+    ("signer", "message"),
+    [
+        ("json", "InvalidSignatureException: Date in Credential scope does not match"),
+        ("presigned sts", "SignatureDoesNotMatch: Date in Credential scope does not match"),
+        ("s3", 'AuthorizationHeaderMalformed: Invalid credential date "20200101"'),
+        ("presigned s3", 'AuthorizationQueryParametersError: Invalid credential date "20200101"'),
+    ],
+)
+def test_the_key_of_a_day_signs_nothing_on_another(signer: str, message: str) -> None:
+    scope = scope_of(sign(request("GET", "/b/k"), signer))
+    right = claim_of(headers_of(scope), scope["query_string"])
+    assert right is not None
+
+    def change(old: bytes, new: bytes) -> None:
+        scope["query_string"] = scope["query_string"].replace(old, new)
+        scope["headers"] = [(name, value.replace(old, new)) for name, value in scope["headers"]]
+
+    for slash in (b"/", b"%2F"):
+        change(slash + right.date + slash, slash + b"20200101" + slash)
+    claim, headers = claim_of(headers_of(scope), scope["query_string"]), headers_of(scope)
+    assert claim is not None and claim.date == b"20200101"
+    payload = UNSIGNED if signer == "presigned s3" else hashlib.sha256(b"").hexdigest().encode()
+    line = Line(scope["method"], scope["raw_path"], scope["query_string"])
+    signature = version4.signature(claim, SECRET, line, headers, payload)
+    assert signature is not None
+    change(right.signature, signature)
+    with pytest.raises(AwsError, match=message):
+        verify(scope, b"", KEY)
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        f"Sat, 28 Nov 2026 {'9' * 20}:00:00 GMT",
+        "99999999T999999Z",
+        "é",
+    ],
+)
+def test_a_time_that_there_is_not_is_refused(stamp: str) -> None:
+    scope = scope_of(sign(request("GET", "/"), "json"))
+    scope["headers"] = [
+        (name, stamp.encode("latin1") if name == b"x-amz-date" else value) for name, value in scope["headers"]
+    ]
+    with pytest.raises(AwsError, match="IncompleteSignatureException"):
+        verify(scope, b"", KEY)
 
 
 @pytest.mark.parametrize("seconds", [0, 7 * 24 * 3600 + 1, "x", "", -5])

@@ -31,12 +31,14 @@ def core(tmp_path: Path) -> Iterator[Core]:
     core.shutdown()
 
 
-def pool_of(core: Core, folder: Path, lifetime_seconds: float) -> tuple[Pool, Deployment]:
+def pool_of(
+    core: Core, folder: Path, lifetime_seconds: float, clock: Callable[[], float] = time.time
+) -> tuple[Pool, Deployment]:
     code = folder / "code"
     code.mkdir()
     (code / "handler.py").write_text(WAITS)
     role = f"arn:aws:iam::{core.settings.account_id}:role/{ROLE}"
-    pool = Pool(lambda executor: Launch(core, folder / "environments", executor, lifetime_seconds))
+    pool = Pool(lambda executor: Launch(core, folder / "environments", executor, lifetime_seconds, clock))
     return pool, Deployment("f", "1", "arn", "r1", "python3.11", "handler.handler", role, code, {}, 30, 128)
 
 
@@ -60,6 +62,23 @@ def test_one_that_is_busy_at_the_end_of_its_life_finishes_and_is_not_used_again(
         assert second.pid != first.pid
         await pool.remove(lambda _: True)
         assert first.pid is not None and not psutil.pid_exists(first.pid)
+
+    asyncio.run(story())
+
+
+def test_one_is_not_used_again_after_the_machine_slept_past_its_end(core: Core, tmp_path: Path) -> None:
+    """While it sleeps, the time of day goes on and no timer does."""
+
+    async def story() -> None:
+        asleep = [0.0]
+        pool, deployment = pool_of(core, tmp_path, 11 * 3600.0, lambda: time.time() + asleep[0])
+        first = await pool.take(deployment)
+        pool.give_back(first)
+        assert await pool.take(deployment) is first
+        pool.give_back(first)
+        asleep[0] = 11 * 3600.0
+        assert await pool.take(deployment) is not first
+        await pool.remove(lambda _: True)
 
     asyncio.run(story())
 

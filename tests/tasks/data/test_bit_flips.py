@@ -107,6 +107,14 @@ def test_a_damaged_sample_is_written_anew(tmp_path: Path) -> None:
     assert make_sample(tmp_path) == folder and picture.stat().st_mtime_ns == written.st_mtime_ns
 
 
+def test_a_damaged_digest_is_written_anew_with_the_sample(tmp_path: Path) -> None:
+    digest = make_sample(tmp_path).with_name(f"{VERSION}.sha256")
+    whole = digest.read_bytes()
+    digest.write_bytes(bytes([whole[0] ^ 0x80]) + whole[1:])
+    make_sample(tmp_path)
+    assert digest.read_bytes() == whole
+
+
 def test_damaged_exported_weights_are_exported_anew(tmp_path: Path) -> None:
     path = tmp_path / "weights" / "efficientnet_lite0.safetensors"
     path.parent.mkdir()
@@ -114,7 +122,7 @@ def test_damaged_exported_weights_are_exported_anew(tmp_path: Path) -> None:
     path.with_suffix(".sha256").write_text(sha256_of(path))
     assert find_weights("efficientnet_lite0", None, tmp_path) == path
     assert path.read_bytes() == b"exported before"
-    path.write_bytes(b"exported Before")
+    path.with_suffix(".sha256").write_bytes(b"\xb9" + sha256_of(path).encode()[1:])
     assert find_weights("efficientnet_lite0", None, tmp_path) == path
     assert path.stat().st_size > 10_000_000
     assert path.with_suffix(".sha256").read_text().strip() == sha256_of(path)

@@ -1,5 +1,10 @@
 """Which instances of a run are terminated, and which are refused and left running, on localaws's EC2."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from kennel.commands.train_ec2 import minutes_of
@@ -10,6 +15,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused
 from tasks.run.handle import Run
 from tests.counting_proxy import Calls, Fault
+from tests.keys import for_environment
 from tests.tasks.ec2.instances import account, living, planned
 
 EMPTY = b"<DescribeInstancesResponse><requestId>0</requestId><reservationSet/></DescribeInstancesResponse>"
@@ -49,6 +55,18 @@ def test_what_is_looked_for_after_a_cut_launch_is_given_up_soon(aws: Aws, monkey
     monkeypatch.setattr("tasks.ec2.terminate.LOST_ANSWER_SECONDS", 0.5)
     assert end_instances(run) == ()
     assert [row.state for row in run.ledger.live()] == ["intended"], "the next teardown has to look again"
+
+
+def test_instances_are_ended_although_the_terminal_was_closed(aws: Aws) -> None:
+    launch(Run(aws, "gang-5"), planned(Run(aws, "gang-5")))
+    main, side = os.openpty()
+    os.close(main)  # whoever writes to the other side now gets an error
+    settings = {"AWS_ENDPOINT_URL": aws.settings.endpoint_url or "", "AWS_REGION": "us-east-1", **for_environment()}
+    places = {"KENNEL_HOME": str(aws.settings.home), "KENNEL_RUNS": str(aws.settings.runs)}
+    command = [sys.executable, "-P", "-m", "kennel.commands.interrupted", str(int(signal.SIGHUP)), "gang-5"]
+    done = subprocess.run(command, env={**os.environ, **settings, **places}, stderr=side, timeout=120, check=False)
+    os.close(side)
+    assert (done.returncode, living(aws, "gang-5")) == (129, [])
 
 
 def test_of_an_ended_instance_no_groups_are_asked_for(aws: Aws, calls: Calls) -> None:

@@ -210,3 +210,12 @@ def test_a_server_that_cannot_store_an_object_answers_507_once_and_stores_it_whe
     s3.put_object(Bucket="full-disk", Key="x", Body=body)
     s3.delete_object(Bucket="full-disk", Key="x")
     s3.delete_bucket(Bucket="full-disk")
+
+
+def test_a_file_that_the_caller_does_not_name_may_not_be_read_or_not_be_written(tmp_path: Path) -> None:
+    refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / "x"))
+    with pytest.raises(DiskFailed, match="x cannot be read or written"), disk_boundary("step"):
+        raise refused
+    assert "cannot be read or written" in str(as_kennel_error(refused))
+    with pytest.raises(DiskFailed, match="x cannot be written"), disk_boundary("disk", tmp_path / "x"):
+        raise refused

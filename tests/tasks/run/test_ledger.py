@@ -5,12 +5,13 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from tasks.run.errors import OwnershipRefused, RunBusy
+from tasks.run.errors import OwnershipRefused, RunBusy, StageFailed
 from tasks.run.ledger import Ledger, read_ledger
 from tasks.run.run_lock import run_lock
 
@@ -82,6 +83,18 @@ def test_when_the_look_gets_no_answer_either_the_calls_error_is_raised(tmp_path:
     ledger = open_ledger(tmp_path)
     with pytest.raises(ClientError, match="EntityAlreadyExists"), ledger.create("role", "r", look):
         raise EXISTS
+
+
+def test_a_call_is_not_made_when_the_process_is_interrupted_while_its_row_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interruption looks at the ledger for instances; it sees the row, or the launch sees the interruption."""
+    ledger, ends = open_ledger(tmp_path), threading.Event()
+    monkeypatch.setattr("tasks.run.ending._ends", ends)
+    monkeypatch.setattr("tasks.run.ledger.crash_point", lambda _name: ends.set())
+    with pytest.raises(StageFailed, match="interrupted"), ledger.create("instance", "i", None):
+        pytest.fail("the call was made")
+    assert states(tmp_path) == [("instance", "uncertain", None)]
 
 
 def test_adopting_what_a_crash_left_makes_it_created_and_adopting_again_writes_nothing(tmp_path: Path) -> None:

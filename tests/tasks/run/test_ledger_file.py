@@ -1,5 +1,6 @@
 """Damage of a ledger's file is found with its line, what is whole is kept, and what a crash leaves is no damage."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from tasks.run import ledger_file
 from tasks.run.errors import LedgerRefused
 from tasks.run.ledger import Ledger, inspect_ledger, live_rows, read_ledger, renew_ledger
-from tasks.run.ledger_file import FILE_NAME, HEAD_NAME, scan
+from tasks.run.ledger_file import FILE_NAME, HEAD_NAME, Fault, scan
 
 ROWS = 5
 KEPT = Path(__file__).with_name("release_0_1_0") / "ledgers"
@@ -68,6 +69,7 @@ def test_a_line_that_was_dropped_is_found_where_it_was(run_dir: Path, whole: byt
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_two_lines_that_changed_places_are_found_at_the_first(run_dir: Path, whole: bytes, data: st.DataObject) -> None:
     lines = whole.splitlines(keepends=True)
     one, two = sorted(data.draw(st.lists(st.integers(0, ROWS), min_size=2, max_size=2, unique=True)))
@@ -76,6 +78,7 @@ def test_two_lines_that_changed_places_are_found_at_the_first(run_dir: Path, who
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_a_file_that_was_cut_is_found_at_its_first_missing_line(
     run_dir: Path, whole: bytes, data: st.DataObject
 ) -> None:
@@ -179,3 +182,37 @@ def test_a_ledger_of_release_0_1_0_is_read_unchecked_and_sealed_with_the_next_ro
     lines = len(path.read_bytes().splitlines())
     path.write_bytes(path.read_bytes().replace(b'"created"', b'"removed"', 1))
     assert [fault.line for fault in inspect_ledger(tmp_path).faults] == [lines]
+
+
+def test_a_ledger_that_is_read_while_lines_are_appended_has_no_fault(tmp_path: Path) -> None:
+    ledger, faults = open_ledger(tmp_path), list[Fault]()
+
+    def append() -> None:
+        for number in range(100):
+            ledger.record("role", f"r{number}", "created")
+
+    writer = threading.Thread(target=append)
+    writer.start()
+    while writer.is_alive():
+        faults += scan(ledger.path).faults
+    writer.join()
+    assert faults == []
+
+
+def test_a_line_appended_between_the_two_reads_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, read = open_ledger(tmp_path), Path.read_bytes
+
+    def read_and_append(path: Path) -> bytes:
+        content = read(path)
+        ledger.record("role", "r", "created")
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_append)
+    assert scan(ledger.path).faults == ()
+
+
+def test_a_head_that_cannot_be_written_lags_behind(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    (tmp_path / f"{HEAD_NAME}.part").mkdir()  # refuses root too
+    ledger.record("role", "r", "created")
+    assert [row.name for row in read_ledger(tmp_path)[1]] == ["r"]

@@ -148,3 +148,21 @@ def test_an_unknown_profile_is_named_with_the_files_that_were_read(
         _ = Aws(Settings(account_id="1" * 12)).account_id
     files = f"{tmp_path / 'config'} and {tmp_path / 'credentials'}"
     assert refused.value.why == f"there is no such profile in {files}; known: work"
+
+
+def test_a_home_of_another_user_is_refused_in_the_current_folder_and_passed_over_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("KENNEL_HOME", "KENNEL_RUNS"):
+        monkeypatch.delenv(name, raising=False)
+    below = tmp_path / "project"
+    below.mkdir()
+    (tmp_path / ".kennel").mkdir()
+    monkeypatch.chdir(below)
+    assert Settings().home == tmp_path / ".kennel"
+    other = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+    assert Settings().home == Path(".kennel")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsRefused, match=f"you are {other}"):
+        Settings.load()

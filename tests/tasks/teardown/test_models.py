@@ -8,13 +8,14 @@ import pytest
 
 from tasks.account import objects
 from tasks.account.bucket import ensure_bucket
+from tasks.model.weights import FILE_NAME, upload_weights
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run
 from tasks.run.records import InstanceModel
 from tasks.run.settings import Settings
 from tasks.sagemaker.download import FOLDER, MODEL, DownloadedTraining
-from tasks.teardown.models import keep_models
+from tasks.teardown.models import StoredModel, _digest_path, _download_path, keep_models, local_copy
 from tasks.teardown.teardown import TeardownReport, plan_teardown, tear_down
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls, Fault, counting_proxy
@@ -93,6 +94,28 @@ def test_a_damaged_copy_is_no_copy_and_the_model_is_fetched_before_it_goes(aws: 
     run.keep(from_ec2(f"s3://{aws.bucket}/{KEY}", str(archive)))
     (copy,) = removed(aws, []).models_kept
     assert copy != str(archive) and Path(copy).read_bytes() == CONTENT
+
+
+def test_the_damaged_digest_of_a_copy_is_no_digest(aws: Aws) -> None:
+    stored = objects.list_objects(aws, aws.bucket, KEY)[KEY]
+    model, run = StoredModel(aws.bucket, "run-1", JOB, stored), Run(aws, "run-1")
+    path = _download_path(run, model)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    _digest_path(path).write_bytes(DIGEST.encode())
+    assert local_copy(run, model) == path
+    _digest_path(path).write_bytes(b"\xb9" + DIGEST.encode()[1:])
+    assert local_copy(run, model) is None
+
+
+def test_weights_that_were_damaged_in_the_bucket_are_sent_again(aws: Aws, tmp_path: Path) -> None:
+    path = tmp_path / "backbone.safetensors"
+    path.write_bytes(CONTENT)
+    sent = upload_weights(Run(aws, "run-1"), "resnet50", path)
+    key = f"{sent.prefix}/{FILE_NAME}"
+    objects.put_object(aws, sent.bucket, key, CONTENT[:-1] + b"?", content_type="application/octet-stream")
+    upload_weights(Run(aws, "run-1"), "resnet50", path)
+    assert aws.client("s3").get_object(Bucket=sent.bucket, Key=key)["Body"].read() == CONTENT
 
 
 def from_ec2(uri: str, archive: str) -> InstanceModel:

@@ -1,6 +1,7 @@
 """What a model cannot do: read localaws's files, the user's, another endpoint's model, or change its own for others."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ from tests.conftest import RunningLocalAws
 from tests.localaws.prying import PRY, forbidden, keeps_signals_inside
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, pack
 
-pytestmark = pytest.mark.usefixtures("needs_containers")
 PRYING = (
     PRY
     + """
@@ -29,7 +29,25 @@ def predict_fn(data, model):
 """
 )
 
+PORT = """
+import os
+def model_fn(model_dir):
+    return None
+def predict_fn(data, model):
+    return {"port": int(os.environ["SAGEMAKER_BIND_TO_PORT"])}
+"""
 
+
+def test_no_other_program_can_share_a_model_servers_port(bench: Workbench) -> None:
+    port = bench.invoke(bench.endpoint(bench.model(PORT)), b"[]", ContentType="application/json")["port"]
+    for host in ("127.0.0.1", "0.0.0.0"):
+        with socket.socket() as thief, pytest.raises(OSError, match="in use"):
+            thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            thief.bind((host, port))
+
+
+@pytest.mark.usefixtures("needs_containers")
 def test_a_model_sees_its_own_folder_and_nothing_of_others(bench: Workbench, localaws: RunningLocalAws) -> None:
     other = bench.endpoint(bench.model(data=bench.upload(pack({"code/inference.py": ECHO, "weights": "secret"}))))
     pid = bench.invoke(other)["pid"]
