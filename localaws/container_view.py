@@ -19,9 +19,9 @@ from localaws.programs.namespaces import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID
 CODE = Path(__file__).parent
 OWN = ("dev", "proc", "run", "home", "root", "mnt")
 OPEN = ("tmp", "var/tmp")
-PACKAGES = ("site-packages", "dist-packages")  # an environment may take those of another one, by a .pth file
 TMP = "/tmp"  # noqa: S108 as programs see it; a folder of theirs on the disk, since memory is less than they get on AWS
 COVER = "size=4k,nr_inodes=1k,mode=755"  # for places of mounts; 0 would mean no limit
+PACKAGES = ("site-packages", "dist-packages")  # an environment may take those of another one, by a .pth file
 SIZE = "size=256m,mode=755"  # of what is written outside the folders that are shown: it is memory
 
 Operation = tuple[str | int | None, ...]
@@ -102,7 +102,7 @@ def _needed() -> tuple[Path, ...]:
     """Python's folders, a link's target first, packages of other environments, and localaws's code."""
     prefixes = (Path(each) for each in (sys.base_prefix, sys.prefix))
     packages = (Path(each) for each in sys.path if Path(each).name in PACKAGES)
-    return (*dict.fromkeys((*(folder for each in prefixes for folder in (each.resolve(), each)), *packages)), CODE)
+    return (*dict.fromkeys(folder for each in prefixes for folder in (each.resolve(), each)), *packages, CODE)
 
 
 @functools.cache

@@ -86,7 +86,7 @@ class Containers:
                 env=early,
                 cwd=program.folder,
                 on_line=on_line,
-                pass_fds=(*program.inherited, *descriptors),
+                pass_fds=(*descriptors, *program.inherited),
             )
 
     def _try(self) -> str | None:

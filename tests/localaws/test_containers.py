@@ -1,5 +1,6 @@
 """Programs in containers get their variables and folders; what makes the container has nothing of theirs."""
 
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from localaws.containers import Containers, Program
 from localaws.handover import NEEDED, handed_over
 from localaws.processes import OWNER, PROCESS, ProcessTable
 from localaws.programs.container import VARIABLES
+from tests.conftest import ROOT
 
 OF_THE_LOADER = {
     "LD_PRELOAD": "/none.so",
@@ -115,3 +117,18 @@ def test_a_project_in_a_folder_that_is_shown_is_hidden_but_for_its_python(
 def test_what_programs_need_is_not_hidden_with_a_home(home: str, hidden: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(container_view, "_shown", lambda: (Path("/usr"), Path("/opt"), Path("/opt/kennel")))
     assert container_view.hidden_with(Path(home)) == Path(hidden)
+
+
+@pytest.mark.usefixtures("needs_containers")
+def test_a_machine_without_containers_says_what_troubleshooting_explains(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys; from localaws.containers import Containers; from localaws.processes import ProcessTable; "
+        "folder = pathlib.Path(sys.argv[1]); print(Containers(ProcessTable(folder, str(folder))).refusal() is None)"
+    )
+    limited = ["unshare", "-r", "sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"]
+    command = [*limited, sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    said = "functions and model servers can read this user's files; they cannot have containers here"
+    assert done.stdout == "False\n"
+    assert done.stderr.startswith(f"localaws: {said}: ")
+    assert said in " ".join((ROOT / "docs" / "troubleshooting.md").read_text().split())

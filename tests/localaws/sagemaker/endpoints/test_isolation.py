@@ -10,7 +10,6 @@ from tests.conftest import RunningLocalAws
 from tests.localaws.prying import PRY, forbidden, keeps_signals_inside
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, pack
 
-pytestmark = pytest.mark.usefixtures("needs_containers")
 PRYING = (
     PRY
     + """
@@ -48,6 +47,7 @@ def test_no_other_program_can_share_a_model_servers_port(bench: Workbench) -> No
             thief.bind((host, port))
 
 
+@pytest.mark.usefixtures("needs_containers")
 def test_a_model_sees_its_own_folder_and_nothing_of_others(bench: Workbench, localaws: RunningLocalAws) -> None:
     other = bench.endpoint(bench.model(data=bench.upload(pack({"code/inference.py": ECHO, "weights": "secret"}))))
     pid = bench.invoke(other)["pid"]
