@@ -20,6 +20,9 @@ class PageGate:
     - requests addressed to another host, which a page could send through a name that it controls;
     - requests of pages of another origin, except to those of `routes` that admit them;
     - the question of a browser whether a page may ask (OPTIONS), and WebSockets, which need no such question.
+
+    Headers with an underscore in their name are dropped, as nginx does: WSGI takes `x_amz_acl` for `x-amz-acl`, which
+    a signature would have to cover. Names that begin with `x-amz-` are covered, so `x-amz-meta-a_b` stays.
     """
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute] = ()) -> None:
@@ -30,6 +33,7 @@ class PageGate:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
+        scope = {**scope, "headers": [each for each in scope["headers"] if _means_itself(each[0])]}
         refusal = self._refusal(scope)
         app = self._app if refusal is None else Response(refusal, 403)
         await app(scope, receive, send)
@@ -40,3 +44,7 @@ class PageGate:
         if is_foreign(scope) and not any(each.admits(scope) for each in self._for_pages):
             return OTHER_ORIGIN
         return NO_PREFLIGHT if scope["method"] == "OPTIONS" else None
+
+
+def _means_itself(name: bytes) -> bool:
+    return b"_" not in name or name.startswith(b"x-amz-")

@@ -18,6 +18,7 @@ from localaws.processes import Process
 
 LOOK_SECONDS = 0.1  # between two looks at a process's memory
 _STATUS_BYTES = 4096
+MOST_BYTES = 8 << 20  # of output in one reading; a program can make its file as large as it likes, without writing
 
 
 def is_running(process: Process) -> bool:
@@ -104,7 +105,9 @@ class Output:
         """Return what was printed since the last call, one entry a log event; `\\r` joins the lines of a traceback."""
         if self._file is None or (size := os.fstat(self._file).st_size) == self._offset:
             return []
-        content = os.pread(self._file, size - self._offset, self._offset)
+        if size < self._offset:  # the program cut its own output off
+            self._offset = 0
+        content = os.pread(self._file, min(size - self._offset, MOST_BYTES), self._offset)
         self._offset += len(content)
         lines = content.decode("utf-8", "replace").split("\n")
         return [line.rstrip("\r").replace("\r", "\n") for line in lines if line.strip()]

@@ -191,6 +191,27 @@ def test_an_object_is_read_without_a_signature_only_if_a_policy_or_its_acl_is_fo
     assert (status("/open/a"), status("/acl")) == (403, 403)
 
 
+def test_a_header_with_an_underscore_is_no_header_that_a_signature_would_cover(localaws: RunningLocalAws) -> None:
+    s3, bucket = localaws.client("s3", signature_version="s3v4"), f"underscores-{uuid.uuid4().hex[:8]}"
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="secret", Body=b"secret")
+    url = urlsplit(s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "key"}))
+    target = f"{url.path}?{url.query}"
+    for added in (
+        {"x_amz_copy_source": f"/{bucket}/secret"},
+        {"x_amz_acl": "public-read"},
+        {"x-amz_acl": "public-read"},
+    ):
+        assert send(localaws.url, "PUT", target, added, b"mine").status == 200
+        assert s3.get_object(Bucket=bucket, Key="key")["Body"].read() == b"mine"
+        assert send(localaws.url, "GET", url.path).status == 403
+    asked = ask(localaws, "POST", "/", "sagemaker", b"{}", x_amz_target="SageMaker.ListModels")
+    assert asked.status == 200
+    made = AWSRequest("POST", localaws.url + "/", {"X-Amz-Target": "SageMaker.ListModels"}, b"{}")
+    headers = {**signed(made, "sagemaker"), "x_amz_target": "SageMaker.CreateModel"}
+    assert json.loads(send(localaws.url, "POST", "/", headers, b"{}").body) == json.loads(asked.body)
+
+
 def test_a_presigned_url_is_for_its_method_and_its_time(localaws: RunningLocalAws) -> None:
     s3, bucket = localaws.client("s3", signature_version="s3v4"), f"presigned-{uuid.uuid4().hex[:8]}"
     s3.create_bucket(Bucket=bucket)
