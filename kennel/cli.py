@@ -16,7 +16,7 @@ from cyclopts.validators import Number
 
 from kennel import REFERENCE_DATA, __version__
 from kennel.flags import EMBEDDED, Json, Quiet, RunName, Verbose, refusal_of
-from kennel.servers.isolation import never_proxy_loopback
+from kennel.servers.isolation import drop_unusable, never_proxy_loopback
 from kennel.signals import FLOW_THREAD, exit_code, install, interrupt
 from kennel.terminal.console import accept_any_text, begin, end, print_error
 from kennel.terminal.stages import run_stages
@@ -237,6 +237,8 @@ def main() -> None:
     """Run the command line and end the process with its exit code; a flow that still runs is not waited for."""
     install(interrupt)
     never_proxy_loopback(os.environ)
+    for name in drop_unusable(os.environ):
+        sys.stderr.write(f"WARNING: {name} is not used: it names no http or https proxy, or no file that exists\n")
     accept_any_text()
     with private_files():
         code = call(sys.argv[1:])

@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """What all clients understand: only requests reads networks, and "[::1]" is an error to httpx."""
@@ -18,6 +19,7 @@ _BYPASS = ("NO_PROXY", "no_proxy")
 """Clients read either; where both are set, most prefer the lower case."""
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_CERTIFICATES = "SSL_CERT_FILE"
 _KEPT = {
     "AWS_ENDPOINT_URL",
     "AWS_ACCESS_KEY_ID",
@@ -41,6 +43,28 @@ def proxy_bypass(environment: Mapping[str, str]) -> dict[str, str]:
     listed = [part.strip() for part in given.split(",") if part.strip()]
     every = "*" if "*" in listed else ",".join(dict.fromkeys([*listed, *LOOPBACK]))
     return dict.fromkeys(_BYPASS, every)
+
+
+def drop_unusable(environment: MutableMapping[str, str]) -> list[str]:
+    """Remove proxies that are not http or https, and a missing file of certificates; return the variables' names.
+
+    Prefect's client ends with an ImportError or FileNotFoundError at them, although it asks loopback only.
+    """
+    proxies = [name for each in _PROXIES for name in (each, each.lower())]
+    unusable = [name for name in proxies if environment.get(name) and not _is_proxy(environment[name])]
+    if environment.get(_CERTIFICATES) and not Path(environment[_CERTIFICATES]).is_file():
+        unusable.append(_CERTIFICATES)
+    for name in unusable:
+        del environment[name]
+    return unusable
+
+
+def _is_proxy(value: str) -> bool:
+    try:
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number
+        return False
 
 
 def has_proxy(environment: Mapping[str, str]) -> bool:

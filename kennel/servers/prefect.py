@@ -59,11 +59,12 @@ def begin(home: Path, *, port: int | None = None) -> processes.BackgroundProcess
         StageFailed: there is no free port.
     """
     with processes.starting(home, NAME):
-        running = processes.find(home, NAME)
-        if running is not None:
+        running, before = processes.find(home, NAME), processes.last(home, NAME)
+        if running is not None and password_path(home).exists() and _database(home).exists():
             return running
+        if running is not None:
+            processes.stop(home, NAME)  # its folder was removed: nobody knows its password
         _copy_prepared_database(home)
-        before = processes.last(home, NAME)
         chosen = port or free_port(port_of(before) if before else PREFERRED_PORT)
         url = f"http://127.0.0.1:{chosen}"
         command = [sys.executable, "-P", "-m", "kennel.servers.prefect_start", str(chosen)]

@@ -17,7 +17,7 @@ from botocore.utils import get_environ_proxies
 
 from kennel.commands.up_down import shell_lines
 from kennel.servers.environment import Environment
-from kennel.servers.isolation import foreign_names, isolate_aws, isolate_prefect, never_proxy_loopback
+from kennel.servers.isolation import drop_unusable, foreign_names, isolate_aws, isolate_prefect, never_proxy_loopback
 from tasks.run.settings import EMBEDDED_AWS, REAL_AWS, Target
 from tests.kennel.shell import Terminal
 
@@ -82,6 +82,21 @@ def test_no_client_sends_loopback_to_the_proxy_and_all_send_the_rest_there(
         assert client._transport_for_url(httpx.URL("http://data.example/x.zip")) is not client._transport
     assert ("corp.example" in environment["no_proxy"]) == bool(given)
     assert URLLib3Session(proxies=get_environ_proxies(LOCAL[0]))
+
+
+def test_what_clients_cannot_use_is_dropped_by_name(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
+    usable = {
+        "HTTP_PROXY": "proxy.example:3128",
+        "https_proxy": "http://me:pw@proxy",
+        "SSL_CERT_FILE": f"{tmp_path}/ca.pem",
+    }
+    unusable = {"ALL_PROXY": "socks5://127.0.0.1:9", "all_proxy": "socks://h:1", "HTTPS_PROXY": "garbage://:x"}
+    environment = {**usable, **unusable, "http_proxy": "http://h:x"}
+    assert set(drop_unusable(environment)) == {*unusable, "http_proxy"}
+    assert environment == usable
+    environment["SSL_CERT_FILE"] = "/nope"
+    assert drop_unusable(environment) == ["SSL_CERT_FILE"]
 
 
 def test_a_list_that_bypasses_every_proxy_stays_as_it_is() -> None:
