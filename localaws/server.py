@@ -142,10 +142,10 @@ def serve_command(settings: Settings) -> list[str]:
 
 
 def read_record(home: Path) -> ServerRecord | None:
-    """Return the record of the server that runs with `home`, or None if none does."""
+    """Return the record of the server that runs with `home`, or None if none does or the record is damaged."""
     try:
         record = ServerRecord(**json.loads((home / "server.json").read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):
         return None
     return record if is_running(record) else None
 

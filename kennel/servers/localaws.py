@@ -152,7 +152,6 @@ def begin(home: Path, options: Options = UNCHANGED) -> processes.BackgroundProce
     command = [sys.executable, "-P", "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
     chosen = _with_options_of_killed(home, options)
-    write_atomically(home / LAST_URL, url.encode())
     return processes.spawn(home, NAME, command + chosen.arguments, environment=os.environ, url=url)
 
 
@@ -173,6 +172,8 @@ def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws
             log = started.log if started else str(localaws_home(home))
             raise WaitTimedOut("localaws", "it does not start", f"no answer in {now - begun:.0f} s", f"less {log}")
         time.sleep(0.02)
+    if started is not None:
+        write_atomically(home / LAST_URL, running.url.encode())
     return running
 
 
@@ -201,6 +202,9 @@ def _ended(started: processes.BackgroundProcess) -> SettingsRefused | StageFaile
     if psutil.Process(started.pid).wait(0) == WRONG_USAGE:
         why = tail.splitlines()[-1] if tail else "it did not say why"
         return SettingsRefused("the embedded AWS", "an option was refused", why, "kennel up --help")
+    if "already running" in tail:  # its record was damaged or removed, so that this command did not find it
+        again = "kennel down --yes, which ends it, then run the same command again"
+        return StageFailed("localaws", "a server of this home runs, and its server.json cannot be read", tail, again)
     return StageFailed("localaws", "it ended while starting", tail, f"less {started.log}")
 
 
@@ -237,9 +241,9 @@ def _record(home: Path) -> dict[str, Any] | None:
 def _written_record(home: Path) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads((localaws_home(home) / "server.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return record
+    return record if isinstance(record, dict) else None
 
 
 def _refuse_other_options(options: Options, running: Mapping[str, Any]) -> None:

@@ -29,6 +29,7 @@ from pathlib import Path
 from kennel.servers import processes, work_pool
 from kennel.servers.isolation import isolate_prefect
 from kennel.servers.ports import free_port
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, WaitTimedOut
 
 NAME = "prefect"
@@ -166,8 +167,9 @@ def _copy_prepared_database(home: Path) -> None:
     database.parent.mkdir(parents=True, exist_ok=True)
     if prepared.exists() and not database.exists():
         part = database.with_suffix(".part")
-        shutil.copyfile(prepared, part)
-        part.replace(database)
+        with disk_boundary("Prefect's server", part, prepared.stat().st_size):
+            shutil.copyfile(prepared, part)
+            part.replace(database)
 
 
 def _prepared_database() -> Path:

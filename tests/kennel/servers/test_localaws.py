@@ -42,6 +42,13 @@ def test_what_it_is_started_with_is_adopted_and_anything_else_refused(tmp_path: 
             assert again.code == 0 and exported(again.out)["AWS_ENDPOINT_URL"] == url, again.err
         assert terminal.kennel("up", *OPTIONS, more=shell).code == 0, "its own address in the shell names no other AWS"
 
+        record = terminal.home / "localaws" / "server.json"
+        written = record.read_bytes()
+        record.write_bytes(written[:100])
+        blind = terminal.kennel("up")
+        assert blind.code == 9 and "next: kennel down --yes, which ends it" in blind.err, blind.err
+        record.write_bytes(written)
+
         other = terminal.kennel("up", "--time-scale", "75")
         assert other.code == 2
         assert "time_scale 75" in other.err and "runs already, with 60" in other.err and "kennel down" in other.err
