@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(for_environment())
     if config.getoption("--no-processes"):
         sys.addaudithook(_skip_a_test_that_starts_a_process)
+        signal.signal(signal.SIGUSR1, lambda *_: _skip_if_running(_started_by))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,8 +49,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in long)
 
 
+_started_by: list[str] = []
+"""The tests, with their phase, of which another thread started a process."""
+
+
 def _skip_a_test_that_starts_a_process(event: str, _: tuple[object, ...]) -> None:
-    if event in STARTS_A_PROCESS and "PYTEST_CURRENT_TEST" in os.environ:
+    if event not in STARTS_A_PROCESS or "PYTEST_CURRENT_TEST" not in os.environ:
+        return
+    if threading.current_thread() is not threading.main_thread():  # what it raises does not end the test, which waits
+        _started_by.append(os.environ["PYTEST_CURRENT_TEST"])
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+    pytest.skip("it starts a process")
+
+
+def _skip_if_running(tests: list[str]) -> None:
+    if os.environ.get("PYTEST_CURRENT_TEST") in tests:
         pytest.skip("it starts a process")
 
 
