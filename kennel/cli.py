@@ -237,8 +237,8 @@ def main() -> None:
     """Run the command line and end the process with its exit code; a flow that still runs is not waited for."""
     install(interrupt)
     never_proxy_loopback(os.environ)
-    for name in drop_unusable(os.environ):
-        sys.stderr.write(f"WARNING: {name} is not used: it names no http or https proxy, or no file that exists\n")
+    for name, why in drop_unusable(os.environ).items():
+        sys.stderr.write(f"WARNING: {name} is not used: {why}\n")
     accept_any_text()
     with private_files():
         code = call(sys.argv[1:])

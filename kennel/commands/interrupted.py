@@ -33,10 +33,8 @@ def handle_interrupts() -> None:
         SettingsRefused: a setting is out of bounds.
     """
     settings = Settings.load()
-    home, runs = (
-        settings.home.resolve(),
-        settings.runs.resolve(),
-    )  # the current folder changes while Prefect is imported
+    home = settings.home.resolve()  # now: the current folder changes while Prefect is imported
+    runs = settings.runs.resolve()
 
     def handler(number: int, _frame: FrameType | None) -> None:
         _end_at_the_second()

@@ -19,6 +19,7 @@ _BYPASS = ("NO_PROXY", "no_proxy")
 """Clients read either; where both are set, most prefer the lower case."""
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_NO_PROXY = "kennel takes proxies of the form http://HOST:PORT or https://HOST:PORT only"
 _CERTIFICATES = "SSL_CERT_FILE"
 _KEPT = {
     "AWS_ENDPOINT_URL",
@@ -45,15 +46,15 @@ def proxy_bypass(environment: Mapping[str, str]) -> dict[str, str]:
     return dict.fromkeys(_BYPASS, every)
 
 
-def drop_unusable(environment: MutableMapping[str, str]) -> list[str]:
-    """Remove proxies that are not http or https, and a missing file of certificates; return the variables' names.
+def drop_unusable(environment: MutableMapping[str, str]) -> dict[str, str]:
+    """Remove proxies that are not http or https, and a missing file of certificates; return why, by the variable.
 
     Prefect's client ends with an ImportError or FileNotFoundError at them, although it asks loopback only.
     """
     proxies = [name for each in _PROXIES for name in (each, each.lower())]
-    unusable = [name for name in proxies if environment.get(name) and not _is_proxy(environment[name])]
+    unusable = {name: _NO_PROXY for name in proxies if environment.get(name) and not _is_proxy(environment[name])}
     if environment.get(_CERTIFICATES) and not Path(environment[_CERTIFICATES]).is_file():
-        unusable.append(_CERTIFICATES)
+        unusable[_CERTIFICATES] = "there is no such file"
     for name in unusable:
         del environment[name]
     return unusable

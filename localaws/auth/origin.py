@@ -13,11 +13,9 @@ _OWN_SITES = (b"same-origin", b"none")  # none: the user typed the address or op
 
 
 def is_loopback_host(scope: Scope) -> bool:
-    """Return whether the Host header names this machine: 127.x.y.z, localhost or a name under it (buckets)."""
-    for name, value in scope["headers"]:
-        if name == b"host":
-            return bool(_LOOPBACK.fullmatch((value.rpartition(b":")[0] or value).lower()))
-    return False
+    """Return whether the one Host header names this machine: 127.x.y.z, localhost or a name under it (buckets)."""
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    return len(hosts) == 1 and bool(_LOOPBACK.fullmatch((hosts[0].rpartition(b":")[0] or hosts[0]).lower()))
 
 
 def is_foreign(scope: Scope) -> bool:

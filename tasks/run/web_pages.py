@@ -1,7 +1,7 @@
 """Tell requests of this machine's own programs and pages from those that a foreign web page sends to loopback.
 
 A browser lets any page send requests to 127.0.0.1, and to a name of the page's own that resolves to it (DNS rebinding).
-Every server that kennel starts for a person refuses both; localaws has the same rule of its own (`localaws/front.py`).
+Every server that kennel starts for a person refuses both; localaws has a rule of its own (`localaws/auth/origin.py`).
 Programs such as curl and Prefect's clients send neither `Origin` nor `Sec-Fetch-Site`. Pure.
 """
 

@@ -18,8 +18,10 @@ from tasks.model.code import build_lambda_zip, stage_training_code
 from tasks.notebook.instance import ensure_notebook, start_notebook, stop_notebook
 from tasks.notebook.records import NotebookPlan
 from tasks.notebook.role import notebook_role
+from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, Hyperparameters
+from tasks.run.settings import Settings
 from tasks.sagemaker.job import TrainingPlan, create_job, find_job
 from tasks.serving.autoscaling import AutoscalingPlan, ensure_autoscaling, suspend_scaling
 from tasks.serving.concurrency import ConcurrencyPlan, ensure_concurrency
@@ -31,6 +33,20 @@ from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, IMAGE, pack
 DATA = f"datasets/{'a' * 64}"
 TWO_PARTS = bytes(9 * 2**20)
 ROLE = RoleSpec("kennel-scene", "lambda.amazonaws.com", (), "A role for a scene")
+
+
+def account(url: str, folder: Path) -> Aws:
+    """Return the account of a server, whose calls are sent twice at most."""
+    return Aws(
+        Settings(
+            endpoint_url=url,
+            region="us-east-1",
+            ssh_from="127.0.0.1/32",
+            max_attempts=2,
+            home=folder / "home",
+            runs=folder / "runs",
+        )
+    )
 
 
 def storage(run: Run) -> None:

@@ -3,7 +3,6 @@
 Not part of `make test`: it takes minutes. The table goes to docs/sweep.md.
 """
 
-import itertools
 import platform
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -15,18 +14,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError
 from tasks.run.handle import Run
-from tasks.run.settings import Settings
 from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.teardown import tear_down
 from tests.conftest import running_localaws
 from tests.counting_proxy import counting_proxy
 from tests.lost_answers import Loss, LostAnswers
-from tests.tasks.lost_answer_scenes import SCENES
+from tests.tasks.lost_answer_scenes import SCENES, account
 
 pytestmark = pytest.mark.timeout(7200)
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "sweep.md"
-NUMBERS = itertools.count(1)
 LOSSES: tuple[Loss, ...] = ("once", "exhausted")
 GOOD = "went on"
 AGAIN = "exit 5, then again"
@@ -73,7 +70,7 @@ def test_every_changing_operation_with_every_loss(answers: LostAnswers, tmp_path
 def record(answers: LostAnswers, scene: str, folder: Path) -> set[str]:
     """Play a scene and its teardown without a loss; return its changing operations."""
     answers.forget(None)
-    aws = account(answers, folder)
+    aws = account(answers.url, folder)
     SCENES[scene](Run(aws, f"{scene}-recorded"))
     tear_down(aws, None, yes=True, say=lambda _: None)
     return set(answers.recorded)
@@ -82,7 +79,7 @@ def record(answers: LostAnswers, scene: str, folder: Path) -> set[str]:
 def outcome(answers: LostAnswers, scene: str, operation: str, loss: Loss, folder: Path) -> str:
     """Play a scene and its teardown with one loss; return in words what came of it."""
     answers.forget(loss, frozenset({operation}))
-    aws = account(answers, folder)
+    aws = account(answers.url, folder)
     name = f"{scene}-{abs(hash((operation, loss))) % 10**6}"
     try:
         failures = [attempted(lambda: SCENES[scene](Run(aws, name))), attempted(lambda: remove_all(aws))]
@@ -108,17 +105,3 @@ def attempted(play: Callable[[], object]) -> bool:
 
 def remove_all(aws: Aws) -> None:
     tear_down(aws, None, yes=True, say=lambda _: None)
-
-
-def account(answers: LostAnswers, folder: Path) -> Aws:
-    return Aws(
-        Settings(
-            endpoint_url=answers.url,
-            region="us-east-1",
-            ssh_from="127.0.0.1/32",
-            max_attempts=2,
-            home=folder / "home",
-            runs=folder / "runs",
-            bucket=f"kennel-sweep-{next(NUMBERS)}",  # the tags of a bucket outlive it in localaws
-        )
-    )

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.run.aws import Aws
 from tasks.run.errors import TeardownIncomplete
 from tasks.run.handle import Run
-from tasks.run.settings import Settings
 from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.teardown import tear_down
 from tests.conftest import RunningLocalAws, running_localaws
 from tests.counting_proxy import Calls, counting_proxy
 from tests.lost_answers import Loss, LostAnswers
-from tests.tasks.lost_answer_scenes import SCENES
+from tests.tasks.lost_answer_scenes import SCENES, account
 from tests.unknown_statuses import UnknownStatuses
 
 WAITED_FOR = {
@@ -41,22 +39,9 @@ def server() -> Iterator[RunningLocalAws]:
         yield running
 
 
-def account(calls: Calls, folder: Path) -> Aws:
-    return Aws(
-        Settings(
-            endpoint_url=calls.url,
-            region="us-east-1",
-            ssh_from="127.0.0.1/32",
-            max_attempts=2,
-            home=folder / "home",
-            runs=folder / "runs",
-        )
-    )
-
-
 def play(scene: str, run_id: str, calls: Calls, folder: Path) -> list[str]:
     """Play a scene and remove everything; return what is left, and each row of the ledger that is not settled."""
-    aws = account(calls, folder)
+    aws = account(calls.url, folder)
     run = Run(aws, run_id)
     SCENES[scene](run)
     unsettled = [f"{row.kind} {row.name} is {row.state}" for row in run.ledger.live() if row.state == "uncertain"]

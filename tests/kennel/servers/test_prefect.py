@@ -105,6 +105,18 @@ def test_a_server_that_kennel_down_stopped_is_not_started_again(
     assert processes.find(tmp_path, prefect.NAME) is None
 
 
+def test_a_server_whose_folder_was_removed_is_replaced(tmp_path: Path) -> None:
+    """It asks for a password that nobody knows any more."""
+    sleep = ["/bin/sleep", "300"]
+    old = processes.spawn(tmp_path, prefect.NAME, sleep, environment={}, url="http://127.0.0.1:1")
+    try:
+        new = prefect.begin(tmp_path)
+        assert not old.is_alive and new.is_alive and prefect.password_path(tmp_path).exists()
+        assert prefect.begin(tmp_path) == new
+    finally:
+        processes.stop(tmp_path, prefect.NAME)
+
+
 def test_a_new_server_takes_the_port_of_the_one_before_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

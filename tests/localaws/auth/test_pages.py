@@ -56,6 +56,14 @@ def test_programs_and_pages_of_the_servers_own_origin_are_answered(localaws: Run
         assert send(localaws.url, "GET", "/_localaws/health", headers).status == 200
 
 
+def test_a_request_with_two_hosts_is_not_judged_by_the_first(localaws: RunningLocalAws) -> None:
+    address = urlsplit(localaws.url)
+    asked = f"GET /_localaws/health HTTP/1.1\r\nHost: {address.netloc}\r\nHost: evil.example\r\n\r\n"
+    with socket.create_connection((str(address.hostname), address.port or 0), timeout=30) as connection:
+        connection.sendall(asked.encode())
+        assert connection.recv(100).split()[1] in (b"400", b"403")
+
+
 @pytest.mark.parametrize("target", ["/", "/bucket/key", "/2015-03-31/functions/f/invocations", "/_localaws/health"])
 @pytest.mark.parametrize("headers", [{}, {"Origin": "http://localhost:18999"}], ids=["bare", "of a page"])
 def test_a_preflight_is_refused(localaws: RunningLocalAws, target: str, headers: dict[str, str]) -> None:
