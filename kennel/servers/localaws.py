@@ -6,12 +6,14 @@ wire protocol.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +23,9 @@ import psutil
 from kennel.servers import processes
 from kennel.servers.ports import free_port
 from tasks.run.errors import KennelError, SettingsRefused, StageFailed, Unreachable, WaitTimedOut
+from tasks.run.machine import open_without_proxy
 from tasks.run.record_store import write_atomically
+from tasks.run.settings import LOCAL_HEALTH_PATH
 
 NAME = "localaws"
 PREFERRED_PORT = 4577
@@ -29,6 +33,8 @@ LAST_URL = Path("processes") / "localaws.url"
 """The file in kennel's home with the URL of the server that was started last; it outlives `kennel down`."""
 
 START_SECONDS = 60.0
+RECORD_SECONDS = 5.0  # a server writes its record when it begins to answer
+ANSWER_SECONDS = 2.0
 WRONG_USAGE = 2  # localaws's exit code when it does not understand an option
 UNCHECKED = "localaws"  # a server of 0.1.0 that still runs names no key and accepts any
 SSH_PORT = 22  # the usual port of instances; without root the embedded AWS has to use another one
@@ -135,24 +141,30 @@ def last_url(home: Path) -> str | None:
 
 
 def begin(home: Path, options: Options = UNCHANGED) -> processes.BackgroundProcess | None:
-    """Start the server without waiting for it; return None when one runs for this home already.
+    """Start the server without waiting for it, or adopt one that another command starts; return None when one runs.
 
     It takes the port of the last one if that is free, because a shell may have exported it. If the last one was killed,
     it also takes those of its options that are not given.
 
     Raises:
-        SettingsRefused: the server that runs was started with other options.
+        SettingsRefused: the server that runs was started with other options, or another command starts it and its
+            options are not known yet.
         StageFailed: there is no free port.
     """
-    running = _record(home)
-    if running is not None:
-        _refuse_other_options(options, running)
-        return None
-    port = free_port(*_last_port(home), PREFERRED_PORT)
-    command = [sys.executable, "-P", "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
-    url = f"http://127.0.0.1:{port}"
-    chosen = _with_options_of_killed(home, options)
-    return processes.spawn(home, NAME, command + chosen.arguments, environment=os.environ, url=url)
+    with processes.starting(home, NAME):
+        running = _record(home)
+        if running is not None:
+            _refuse_other_options(options, running)
+            return None
+        starting = processes.find(home, NAME)
+        if starting is not None:
+            _refuse_unknown_options(options)
+            return starting
+        port = free_port(*_last_port(home), PREFERRED_PORT)
+        command = [sys.executable, "-P", "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
+        url = f"http://127.0.0.1:{port}"
+        chosen = _with_options_of_killed(home, options)
+        return processes.spawn(home, NAME, command + chosen.arguments, environment=os.environ, url=url)
 
 
 def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws:
@@ -160,7 +172,7 @@ def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws
 
     Raises:
         SettingsRefused: the server did not understand an option.
-        StageFailed: the server ended; the error has the end of its log.
+        StageFailed: the server ended; the error has the end of its log. Or it answers, and its record is unreadable.
         WaitTimedOut: the server did not answer within a minute.
     """
     begun = time.monotonic()
@@ -168,6 +180,8 @@ def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws
         now = time.monotonic()
         if started is not None and not started.is_alive:
             raise _ended(started)
+        if started is not None and now - begun > RECORD_SECONDS and _answers(started.url):
+            raise _unreadable(started)
         if now - begun > START_SECONDS:
             log = started.log if started else str(localaws_home(home))
             raise WaitTimedOut("localaws", "it does not start", f"no answer in {now - begun:.0f} s", f"less {log}")
@@ -199,13 +213,28 @@ def stop(home: Path) -> bool:
 def _ended(started: processes.BackgroundProcess) -> SettingsRefused | StageFailed:
     """Return the error that explains why the server ended, from its exit code and the end of its log."""
     tail = Path(started.log).read_text(errors="replace").strip()[-2000:]
-    if psutil.Process(started.pid).wait(0) == WRONG_USAGE:
+    status = None
+    with contextlib.suppress(psutil.Error):  # another command's process has no status for this one
+        status = psutil.Process(started.pid).wait(0)
+    if status == WRONG_USAGE:
         why = tail.splitlines()[-1] if tail else "it did not say why"
         return SettingsRefused("the embedded AWS", "an option was refused", why, "kennel up --help")
-    if "already running" in tail:  # its record was damaged or removed, so that this command did not find it
-        again = "kennel down --yes, which ends it, then run the same command again"
-        return StageFailed("localaws", "a server of this home runs, and its server.json cannot be read", tail, again)
     return StageFailed("localaws", "it ended while starting", tail, f"less {started.log}")
+
+
+def _unreadable(started: processes.BackgroundProcess) -> StageFailed:
+    """Return the error of a server that runs while nobody can read its keys."""
+    why = "localaws/server.json in the home, which has its keys, was damaged or removed"
+    again = "kennel down --yes, which ends it, then run the same command again"
+    return StageFailed("localaws", f"{started.url} answers, but cannot be used", why, again)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with open_without_proxy(f"{url}{LOCAL_HEALTH_PATH}", ANSWER_SECONDS):
+            return True
+    except (OSError, HTTPException):
+        return False
 
 
 def _last_port(home: Path) -> tuple[int, ...]:
@@ -244,6 +273,12 @@ def _written_record(home: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def _refuse_unknown_options(options: Options) -> None:
+    if options.given:
+        what, why = ", ".join(options.given), "another command is starting it, perhaps with other options"
+        raise SettingsRefused("the embedded AWS", what, why, "run the same command again")
 
 
 def _refuse_other_options(options: Options, running: Mapping[str, Any]) -> None:

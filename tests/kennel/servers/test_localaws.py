@@ -5,11 +5,13 @@ import os
 import shlex
 import signal
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kennel.servers import localaws
 from kennel.servers.localaws import Options
 from tests.kennel.shell import Terminal
 
@@ -68,6 +70,16 @@ def test_what_it_is_started_with_is_adopted_and_anything_else_refused(tmp_path: 
     finally:
         ended = terminal.kennel("down", "--yes")
     assert ended.code == 0 and terminal.processes() == []
+
+
+def test_commands_that_begin_at_once_share_one_server(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as threads:
+        started = [each for each in threads.map(lambda _: localaws.begin(tmp_path), range(3)) if each is not None]
+    try:
+        assert len({each.pid for each in started}) == 1
+        assert {localaws.wait(tmp_path, each).pid for each in started} == {started[0].pid}
+    finally:
+        localaws.stop(tmp_path)
 
 
 def test_an_option_out_of_bounds_starts_nothing(tmp_path: Path) -> None:
