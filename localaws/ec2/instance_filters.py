@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from localaws.ec2.errors import invalid
-from localaws.policies import matches_pattern
+from localaws.policies.patterns import matches_pattern
 
 Values = Callable[[Any], Sequence[Any]]
 

@@ -15,7 +15,7 @@ from localaws.ec2.errors import invalid, refuse_others, unsupported
 from localaws.ec2.launch_placement import Placement, check_instance_type, place
 from localaws.ec2.launch_volumes import VolumeRequest, parse_volumes
 from localaws.errors import AwsError
-from localaws.policies import trusts
+from localaws.policies.trust import trusts
 
 OPERATION = "RunInstances"
 USER_DATA_BYTES = 16_384

@@ -22,7 +22,7 @@ from localaws.functions.naming import FunctionName
 from localaws.functions.provisioning import Provisioning
 from localaws.functions.requests import AsyncPolicy, Target
 from localaws.functions.service import FunctionService
-from localaws.policies import trusts
+from localaws.policies.trust import trusts
 
 _LambdaBackend: Any = moto_models.LambdaBackend  # its annotations are not all true
 

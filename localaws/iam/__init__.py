@@ -15,8 +15,9 @@ def install(core: Core) -> list[BaseRoute]:  # noqa: ARG001 every service has th
     from moto.iam.responses import IamResponse
 
     from localaws.iam.sessions import install_sessions
-    from localaws.iam.simulation import simulate_principal_policy
+    from localaws.iam.simulation import simulate_custom_policy, simulate_principal_policy
 
     IamResponse.simulate_principal_policy = simulate_principal_policy  # type: ignore[attr-defined]
+    IamResponse.simulate_custom_policy = simulate_custom_policy  # type: ignore[attr-defined]
     install_sessions()
     return []

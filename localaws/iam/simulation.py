@@ -1,7 +1,8 @@
-"""`SimulatePrincipalPolicy` on the policies that moto stores for a user, group or role."""
+"""`SimulatePrincipalPolicy` and `SimulateCustomPolicy`, decided by the code that decides on requests."""
 
-import json
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,42 +10,53 @@ from moto.core.responses import ActionResult
 from moto.iam.exceptions import InvalidInput, NoSuchEntity
 from moto.iam.responses import IamResponse
 
+from localaws.iam.identities import attached_to, identity_of
 from localaws.paging import page_of
-from localaws.policies import ALLOWED, Decision, Request, evaluate, unsupported_operators
+from localaws.policies.conditions import UnknownOperator
+from localaws.policies.context import Context
+from localaws.policies.decision import Decision, Identity, Kind, Principal, Request, decide, keys_of
+from localaws.policies.documents import Policy, policy
 
 PAGE_SIZE = 100
-
-Document = Mapping[str, Any]
+_RESOURCE = "ResourcePolicy"
 
 
 @dataclass(frozen=True)
-class Source:
-    """A policy and AWS's SourcePolicyType of it: user, group, role, aws-managed, user-managed or none."""
+class Simulated:
+    """Who asks, what bounds them, the policy of the resources, and AWS's SourcePolicyType of each policy by name."""
 
-    kind: str
-    document: Document
+    principal: Principal
+    identity: Identity
+    resource: Policy | None
+    kinds: Mapping[str, str]
 
 
 def simulate_principal_policy(self: IamResponse) -> ActionResult:
-    """Answer, for each action and resource, what the principal's policies decide.
+    """Answer, for each action and resource, what the policies of a user, group or role decide.
 
     Raises:
         NoSuchEntity: the principal does not exist.
-        InvalidInput: a parameter or a condition operator is not supported.
+        InvalidInput: a policy is none.
     """
     parameters = self._get_params()
-    if "ResourcePolicy" in parameters:
-        raise InvalidInput("localaws does not simulate ResourcePolicy.")
-    principal = find_principal(self.backend, parameters["PolicySourceArn"])
-    policies = policies_of(self.backend, principal)
-    for position, document in enumerate(_strings(parameters.get("PolicyInputList")), 1):
-        policies[f"PolicyInputList.{position}"] = Source("none", json.loads(document))
-    results = [
-        _result(Request(action, resource, _context(parameters)), policies, boundary_of(self.backend, principal))
-        for action in _strings(parameters["ActionNames"])
-        for resource in _strings(parameters.get("ResourceArns")) or ["*"]
-    ]
-    return _page(results, parameters)
+    owner = find_principal(self.backend, parameters["PolicySourceArn"])
+
+    def of_owner() -> Simulated:
+        kinds = {each.policy.name: each.kind for each in attached_to(self.backend, owner)}
+        stored = identity_of(self.backend, owner)
+        return _with_parameters(parameters, stored, kinds, _caller(parameters, owner.arn))
+
+    return _answer(parameters, of_owner)
+
+
+def simulate_custom_policy(self: IamResponse) -> ActionResult:
+    """Answer, for each action and resource, what the policies of the request decide.
+
+    Raises:
+        InvalidInput: a policy is none.
+    """
+    parameters = self._get_params()
+    return _answer(parameters, lambda: _with_parameters(parameters, Identity(), {}, _caller(parameters, "")))
 
 
 def find_principal(backend: Any, arn: str) -> Any:
@@ -54,73 +66,81 @@ def find_principal(backend: Any, arn: str) -> Any:
         NoSuchEntity: there is none.
     """
     for identities in (backend.roles, backend.users, backend.groups):
-        for identity in identities.values():
+        for identity in list(identities.values()):
             if identity.arn == arn:
                 return identity
     raise NoSuchEntity(f"The entity {arn} cannot be found.")
 
 
-def policies_of(backend: Any, identity: Any) -> dict[str, Source]:
-    """Return an identity's inline and attached policies by name, a user's groups' included."""
-    kind = type(identity).__name__.lower()
-    found = {name: Source(kind, json.loads(document)) for name, document in identity.policies.items()}
-    for policy in identity.managed_policies.values():
-        owner = "aws-managed" if ":iam::aws:" in policy.arn else "user-managed"
-        found[policy.name] = Source(owner, _default_document(policy))
-    for group in backend.groups.values():
-        if identity in group.users:
-            found |= policies_of(backend, group)
-    return found
+def _with_parameters(
+    parameters: Mapping[str, Any], stored: Identity, kinds: Mapping[str, str], caller: Principal
+) -> Simulated:
+    """Add the policies of the request: they are the identity's, bound it, or are the resource's."""
+    own = _policies(parameters, "PolicyInputList")
+    boundaries = _policies(parameters, "PermissionsBoundaryPolicyInputList")
+    boundary = boundaries[0] if boundaries else stored.boundary
+    resource = policy(_RESOURCE, parameters[_RESOURCE]) if _RESOURCE in parameters else None
+    return Simulated(caller, Identity((*stored.policies, *own), boundary), resource, kinds)
 
 
-def boundary_of(backend: Any, identity: Any) -> Document | None:
-    """Return the document of an identity's permissions boundary, or None if it has none."""
-    arn = getattr(identity, "permissions_boundary_arn", None)
-    return _default_document(backend.managed_policies[arn]) if arn else None
+def _policies(parameters: Mapping[str, Any], name: str) -> list[Policy]:
+    return [policy(f"{name}.{place}", text) for place, text in enumerate(_strings(parameters.get(name)), 1)]
 
 
-def _default_document(policy: Any) -> Document:
-    document: Document = json.loads(next(v.document for v in policy.versions if v.is_default))
-    return document
+def _caller(parameters: Mapping[str, Any], arn: str) -> Principal:
+    named = parameters.get("CallerArn") or arn or "arn:aws:iam::123456789012:user/simulated"
+    return Principal(arn=named, account_id=named.split(":")[4], role_arn=named if ":role/" in named else "")
 
 
-def _result(request: Request, policies: Mapping[str, Source], boundary: Document | None) -> dict[str, Any]:
-    decision = _decide(policies, request)
+def _answer(parameters: Mapping[str, Any], read: Callable[[], Simulated]) -> ActionResult:
+    try:
+        simulated = read()
+    except UnknownOperator as error:
+        raise InvalidInput(f"IAM has no condition operator {error}.") from None
+    except ValueError as error:
+        raise InvalidInput(f"A policy of the request is none: {error}") from None
+    owner_id = parameters.get("ResourceOwner", "").split(":")[4:5]
+    results = [
+        _result(simulated, Request(action, resource, Context(_entries(parameters)), *owner_id))
+        for action in _strings(parameters["ActionNames"])
+        for resource in _strings(parameters.get("ResourceArns")) or ["*"]
+    ]
+    page, marker = page_of(results, parameters.get("Marker"), parameters.get("MaxItems") or PAGE_SIZE)
+    more = {"Marker": marker} if marker else {}
+    return ActionResult({"EvaluationResults": page, "IsTruncated": bool(marker), **more})
+
+
+def _result(simulated: Simulated, request: Request) -> dict[str, Any]:
+    decision = decide(simulated.principal, simulated.identity, request, simulated.resource)
+    missing = sorted(key for key in keys_of(simulated.identity, simulated.resource) if request.context.get(key) is None)
     result: dict[str, Any] = {
         "EvalActionName": request.action,
         "EvalResourceName": request.resource,
         "EvalDecision": decision.effect,
-        "MatchedStatements": [
-            {"SourcePolicyId": name, "SourcePolicyType": policies[name].kind} for name in decision.matched
-        ],
-        "MissingContextValues": list(decision.missing_context),
+        "MatchedStatements": _matched(decision, simulated.kinds),
+        "MissingContextValues": missing,
     }
-    if boundary is not None:
-        within = _decide({"boundary": Source("none", boundary)}, request).effect
-        result["PermissionsBoundaryDecisionDetail"] = {"AllowedByPermissionsBoundary": within == ALLOWED}
-        if decision.effect == ALLOWED and within != ALLOWED:
-            result |= {"EvalDecision": within, "MatchedStatements": []}
+    if simulated.identity.boundary is not None:
+        within = decide(simulated.principal, Identity((simulated.identity.boundary,)), request)
+        result["PermissionsBoundaryDecisionDetail"] = {"AllowedByPermissionsBoundary": within.is_allowed}
     return result
 
 
-def _decide(policies: Mapping[str, Source], request: Request) -> Decision:
-    unsupported = sorted({name for source in policies.values() for name in unsupported_operators(source.document)})
-    if unsupported:
-        raise InvalidInput(f"localaws does not evaluate the condition operators {', '.join(unsupported)}.")
-    return evaluate({name: source.document for name, source in policies.items()}, request)
+def _matched(decision: Decision, kinds: Mapping[str, str]) -> list[dict[str, str]]:
+    names = dict.fromkeys((each.policy, each.kind) for each in decision.matched)
+    return [
+        {"SourcePolicyId": name.rpartition("/")[2], "SourcePolicyType": _kind(name, kind, kinds)}
+        for name, kind in names
+    ]
 
 
-def _context(parameters: Mapping[str, Any]) -> dict[str, list[str]]:
-    return {
-        entry["ContextKeyName"].lower(): _strings(entry.get("ContextKeyValues"))
-        for entry in parameters.get("ContextEntries") or []
-    }
+def _kind(name: str, kind: Kind, kinds: Mapping[str, str]) -> str:
+    return "resource" if kind is Kind.RESOURCE else kinds.get(name, "none")
 
 
-def _page(results: list[dict[str, Any]], parameters: Mapping[str, Any]) -> ActionResult:
-    page, marker = page_of(results, parameters.get("Marker"), parameters.get("MaxItems") or PAGE_SIZE)
-    more = {"Marker": marker} if marker else {}
-    return ActionResult({"EvaluationResults": page, "IsTruncated": bool(marker), **more})
+def _entries(parameters: Mapping[str, Any]) -> dict[str, list[str]]:
+    entries = parameters.get("ContextEntries") or []
+    return {each["ContextKeyName"]: _strings(each.get("ContextKeyValues")) for each in entries}
 
 
 def _strings(values: Any) -> list[str]:

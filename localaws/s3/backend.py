@@ -28,11 +28,15 @@ from localaws.object_contents import (
     checksum,
     pieces_of,
 )
-from localaws.policies import ALLOWED, EXPLICIT_DENY, Request, evaluate, statements_of, unsupported_operators
+from localaws.policies.context import Context
+from localaws.policies.decision import ALLOWED, EXPLICIT_DENY, Identity, Principal, Request, decide
+from localaws.policies.documents import policy, unsupported_operators
 from localaws.s3.responses import ExecutingS3Response
 
 # Traffic never leaves the machine: to a policy that asks for TLS it counts as transported securely.
-REQUEST_CONTEXT = {"aws:securetransport": ["true"], "aws:sourceip": ["127.0.0.1"], "aws:viaawsservice": ["false"]}
+REQUEST_CONTEXT = Context(
+    {"aws:SecureTransport": ["true"], "aws:SourceIp": ["127.0.0.1"], "aws:ViaAWSService": ["false"]}
+)
 
 
 _MOTO_VALUE: Any = moto_models.FakeKey.__dict__["value"]
@@ -143,8 +147,9 @@ class PolicedBucket(moto_models.FakeBucket):
             return PermissionResult.NEUTRAL
         if action == "s3:HeadObject":
             action = "s3:GetObject"  # the permission that HeadObject asks for
-        request = Request(action, resource, REQUEST_CONTEXT, f"arn:aws:iam::{self.account_id}:root")
-        decision = evaluate({"bucket policy": json.loads(self.policy)}, request)
+        root = Principal(f"arn:aws:iam::{self.account_id}:root", self.account_id)
+        request = Request(action, resource, REQUEST_CONTEXT)
+        decision = decide(root, Identity(), request, policy("bucket policy", bytes(self.policy).decode()))
         effects = {ALLOWED: PermissionResult.PERMITTED, EXPLICIT_DENY: PermissionResult.DENIED}
         return effects.get(decision.effect, PermissionResult.NEUTRAL)
 
@@ -176,8 +181,6 @@ class ExecutingS3(moto_models.S3Backend):
         document = json.loads(policy)
         if operators := unsupported_operators(document):
             raise UnsupportedPolicyError(f"the condition operators {', '.join(operators)}")
-        if any("NotPrincipal" in statement for statement in statements_of(document)):
-            raise UnsupportedPolicyError("NotPrincipal")
         super().put_bucket_policy(bucket_name, policy)
 
     def put_object(self, *wanted: Any, **more: Any) -> Any:

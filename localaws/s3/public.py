@@ -1,13 +1,12 @@
 """Says which objects anyone may read without a signature: by the bucket's policy, or by the object's ACL."""
 
-import json
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
-from localaws.policies import ALLOWED, EXPLICIT_DENY, Request, evaluate
+from localaws.policies.decision import ALLOWED, ANYONE, EXPLICIT_DENY, Identity, Request, decide
+from localaws.policies.documents import policy
 
-ANONYMOUS = "anonymous"  # no account's: only a statement for everyone is for it
 _PARAMETERS = {"x-id"}  # a version is another permission, and what a response_ parameter changes needs a signature
 
 
@@ -51,5 +50,5 @@ def _effect(bucket: Any, resource: str) -> str:
 
     if bucket.policy is None:
         return ""
-    request = Request("s3:GetObject", resource, REQUEST_CONTEXT, ANONYMOUS)
-    return evaluate({"bucket policy": json.loads(bucket.policy)}, request).effect
+    request = Request("s3:GetObject", resource, REQUEST_CONTEXT)
+    return decide(ANYONE, Identity(), request, policy("bucket policy", bytes(bucket.policy).decode())).effect

@@ -11,7 +11,7 @@ from moto.sagemaker.exceptions import SagemakerClientError, ValidationError
 
 from localaws.core import Core
 from localaws.errors import NoSuchBucket
-from localaws.policies import trusts
+from localaws.policies.trust import trusts
 from localaws.sagemaker.roles import PRINCIPAL, cannot_assume
 from localaws.sagemaker.training.requests import Channel, JobRequest
 from localaws.violations import one_violation

@@ -7,7 +7,20 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from localaws.policies import Request, evaluate, matches_pattern
+from localaws.policies.context import Context
+from localaws.policies.decision import (
+    ALLOWED,
+    ANYONE,
+    EXPLICIT_DENY,
+    IMPLICIT_DENY,
+    Identity,
+    Kind,
+    Principal,
+    Request,
+)
+from localaws.policies.decision import decide as decided
+from localaws.policies.documents import Policy, policy, policy_of
+from localaws.policies.patterns import matches_pattern
 from tests.conftest import RunningLocalAws
 
 TRUST = json.dumps({"Statement": [{"Effect": "Allow", "Principal": {"Service": "x"}, "Action": "sts:AssumeRole"}]})
@@ -28,7 +41,9 @@ def deny(action: str, resource: str = "*", **more: Any) -> dict[str, Any]:
 
 def decide(*statements: dict[str, Any], action: str = "s3:GetObject", resource: str = "arn:b/k", **context: str) -> str:
     keys = {name.replace("_", ":", 1).lower(): [value] for name, value in context.items()}
-    return evaluate({"p": document(*statements)}, Request(action, resource, keys)).effect
+    user = Principal("arn:aws:iam::123456789012:user/u", "123456789012")
+    identity = Identity((policy_of("p", document(*statements)),))
+    return decided(user, identity, Request(action, resource, Context(keys))).effect
 
 
 @pytest.mark.parametrize(
@@ -71,12 +86,134 @@ def test_a_deny_beats_an_allow_and_nothing_is_a_deny(statements: tuple[dict[str,
         ({"Null": {"aws:token": "true"}}, {}, "allowed"),
         ({"Null": {"aws:token": "false"}}, {}, "implicitDeny"),
         ({"ArnLike": {"aws:SourceArn": "arn:aws:s3:::k*"}}, {"aws_SourceArn": "arn:aws:s3:::kennel"}, "allowed"),
+        ({"ArnLike": {"aws:SourceArn": "arn:aws:*:k*"}}, {"aws_SourceArn": "arn:aws:s3:::kennel"}, "implicitDeny"),
+        ({"ArnNotLike": {"aws:SourceArn": "arn:aws:s3:::k*"}}, {"aws_SourceArn": "arn:aws:s3:::x"}, "allowed"),
+        ({"NumericLessThan": {"aws:age": "10"}}, {"aws_age": "old"}, "implicitDeny"),
+        ({"DateLessThan": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}}, {"aws_CurrentTime": "2029-12-31"}, "allowed"),
+        ({"DateGreaterThan": {"aws:CurrentTime": "2030-01-01"}}, {"aws_CurrentTime": "1000000000"}, "implicitDeny"),
+        ({"StringEqualsIgnoreCase": {"AWS:X": "A"}}, {"aws_x": "a"}, "allowed"),
+        ({"BinaryEquals": {"aws:b": "QQ=="}}, {"aws_b": "QQ=="}, "allowed"),
     ],
 )
 def test_a_statement_counts_only_when_its_condition_holds(
     condition: dict[str, Any], context: dict[str, str], expected: str
 ) -> None:
     assert decide(allow("*", Condition=condition), **context) == expected
+
+
+USER = Principal("arn:aws:iam::123456789012:user/u", "123456789012")
+SESSION = Principal("arn:aws:sts::123456789012:assumed-role/r/s", "123456789012", "arn:aws:iam::123456789012:role/r")
+ROOT = Principal("arn:aws:iam::123456789012:root", "123456789012", is_root=True)
+ALL = policy_of("all", document(allow("*")))
+NONE = policy_of("none", document())
+DENIES = policy_of("denies", document(deny("*")))
+
+
+def resource_policy(principal: Any, effect: str = "Allow", element: str = "Principal") -> Policy:
+    return policy_of("resource", document({"Effect": effect, element: principal, "Action": "*", "Resource": "*"}))
+
+
+@pytest.mark.parametrize(
+    ("who", "identity", "resource", "expected"),
+    [
+        (USER, Identity(), None, (IMPLICIT_DENY, Kind.IDENTITY)),
+        (ROOT, Identity(), None, (ALLOWED, None)),
+        (ROOT, Identity(), resource_policy("*", "Deny"), (EXPLICIT_DENY, Kind.RESOURCE)),
+        (USER, Identity((ALL,), boundary=NONE), None, (IMPLICIT_DENY, Kind.BOUNDARY)),
+        (USER, Identity((ALL,), boundary=ALL), None, (ALLOWED, None)),
+        (USER, Identity((ALL,), boundary=DENIES), None, (EXPLICIT_DENY, Kind.BOUNDARY)),
+        (USER, Identity((NONE,), boundary=ALL), None, (IMPLICIT_DENY, Kind.IDENTITY)),
+        (SESSION, Identity((ALL,), session=(NONE,)), None, (IMPLICIT_DENY, Kind.SESSION)),
+        (SESSION, Identity((ALL,), session=(NONE, ALL)), None, (ALLOWED, None)),
+        (SESSION, Identity((ALL,), session=(DENIES, ALL)), None, (EXPLICIT_DENY, Kind.SESSION)),
+        (USER, Identity(), resource_policy({"AWS": USER.arn}), (ALLOWED, None)),
+        (USER, Identity(boundary=NONE), resource_policy({"AWS": USER.arn}), (ALLOWED, None)),
+        (USER, Identity(), resource_policy("*"), (ALLOWED, None)),
+        (USER, Identity(), resource_policy({"AWS": "123456789012"}), (IMPLICIT_DENY, Kind.IDENTITY)),
+        (USER, Identity((ALL,)), resource_policy({"AWS": ROOT.arn}), (ALLOWED, None)),
+        (USER, Identity((DENIES,)), resource_policy("*"), (EXPLICIT_DENY, Kind.IDENTITY)),
+        (USER, Identity((ALL,)), resource_policy({"AWS": SESSION.arn}, "Deny"), (ALLOWED, None)),
+        (SESSION, Identity(), resource_policy({"AWS": SESSION.role_arn}), (ALLOWED, None)),
+        (SESSION, Identity(session=(NONE,)), resource_policy({"AWS": SESSION.role_arn}), (IMPLICIT_DENY, Kind.SESSION)),
+        (SESSION, Identity(session=(NONE,)), resource_policy({"AWS": SESSION.arn}), (ALLOWED, None)),
+        (
+            SESSION,
+            Identity((ALL,)),
+            resource_policy({"AWS": SESSION.role_arn}, "Deny", "NotPrincipal"),
+            (ALLOWED, None),
+        ),
+        (
+            USER,
+            Identity((ALL,)),
+            resource_policy({"AWS": SESSION.role_arn}, "Deny", "NotPrincipal"),
+            (EXPLICIT_DENY, Kind.RESOURCE),
+        ),
+        (ANYONE, Identity(), None, (IMPLICIT_DENY, Kind.RESOURCE)),
+        (ANYONE, Identity(), resource_policy("*"), (ALLOWED, None)),
+        (ANYONE, Identity(), resource_policy({"AWS": ROOT.arn}), (IMPLICIT_DENY, Kind.RESOURCE)),
+        (
+            Principal(service="s3.amazonaws.com"),
+            Identity(),
+            resource_policy({"Service": "s3.amazonaws.com"}),
+            (ALLOWED, None),
+        ),
+    ],
+)
+def test_each_kind_of_policy_counts_as_aws_says(
+    who: Principal, identity: Identity, resource: Policy | None, expected: tuple[str, Kind | None]
+) -> None:
+    decision = decided(who, identity, Request("s3:GetObject", "arn:aws:s3:::b/k"), resource)
+    assert (decision.effect, decision.kind) == expected
+
+
+@pytest.mark.parametrize(
+    ("identity", "resource", "expected"),
+    [
+        (Identity((ALL,)), None, (IMPLICIT_DENY, Kind.RESOURCE)),
+        (Identity(), resource_policy({"AWS": USER.arn}), (IMPLICIT_DENY, Kind.IDENTITY)),
+        (Identity((ALL,)), resource_policy({"AWS": USER.arn}), (ALLOWED, None)),
+        (Identity((ALL,)), resource_policy({"AWS": "123456789012"}), (ALLOWED, None)),
+    ],
+)
+def test_across_accounts_both_sides_have_to_allow(
+    identity: Identity, resource: Policy | None, expected: tuple[str, Kind | None]
+) -> None:
+    decision = decided(USER, identity, Request("s3:GetObject", "arn:aws:s3:::b/k", owner_id="999999999999"), resource)
+    assert (decision.effect, decision.kind) == expected
+
+
+def test_a_role_is_assumed_only_if_its_trust_policy_says_so() -> None:
+    request = Request("sts:AssumeRole", "arn:aws:iam::123456789012:role/r")
+    for trust, allows in ((None, False), (resource_policy({"AWS": USER.arn}), True), (resource_policy("*"), True)):
+        assert decided(USER, Identity((ALL,)), request, trust, is_trust=True).is_allowed is allows
+
+
+def test_variables_are_the_request_s_values_and_never_wildcards() -> None:
+    own = allow("s3:GetObject", "arn:aws:s3:::b/${aws:username}/*")
+    for name, resource, expected in (
+        ("ann", "arn:aws:s3:::b/ann/1", "allowed"),
+        ("ann", "arn:aws:s3:::b/bob/1", "implicitDeny"),
+        ("*", "arn:aws:s3:::b/bob/1", "implicitDeny"),
+        ("*", "arn:aws:s3:::b/*/1", "allowed"),
+    ):
+        assert decide(own, resource=resource, aws_username=name) == expected
+    assert decide(own, resource="arn:aws:s3:::b//1") == "implicitDeny"
+    assert decide(allow("*", "b/${aws:x, 'all'}"), resource="b/all") == "allowed"
+    assert decide(allow("*", "b/${*}"), resource="b/*") == "allowed"
+    assert decide(allow("*", "b/${*}"), resource="b/x") == "implicitDeny"
+
+
+def test_a_document_of_the_first_version_has_no_variables() -> None:
+    old = policy_of("old", {"Version": "2008-10-17", "Statement": allow("*", "b/${aws:username}")})
+    request = Request("s3:GetObject", "b/ann", Context({"aws:username": ["ann"]}))
+    assert not decided(USER, Identity((old,)), request).is_allowed
+    assert decided(USER, Identity((old,)), Request("s3:GetObject", "b/${aws:username}")).is_allowed
+
+
+@pytest.mark.parametrize("document_text", ["[]", "3", '{"Statement": [3]}', '{"Statement": [{}]}'])
+def test_what_is_no_policy_is_a_value_error(document_text: str) -> None:
+    with pytest.raises(ValueError, match="policy"):
+        policy("p", document_text)
 
 
 def test_only_star_and_question_mark_are_wildcards() -> None:
@@ -140,11 +277,11 @@ def test_the_simulation_pages_and_takes_context(localaws: RunningLocalAws, role:
 def test_the_simulation_refuses_what_it_cannot_answer(localaws: RunningLocalAws, role: str) -> None:
     iam = localaws.client("iam")
     nobody = "arn:aws:iam::123456789012:role/nobody"
-    odd = document(allow("*", Condition={"DateLessThan": {"aws:CurrentTime": "2030-01-01"}}))
+    odd = document(allow("*", Condition={"StringResembles": {"aws:CurrentTime": "2030-01-01"}}))
     for parameters, code, text in (
         ({"PolicySourceArn": nobody}, "NoSuchEntity", "role/nobody cannot be found"),
-        ({"PolicyInputList": [json.dumps(odd)]}, "InvalidInput", "condition operators DateLessThan"),
-        ({"ResourcePolicy": "{}"}, "InvalidInput", "does not simulate ResourcePolicy"),
+        ({"PolicyInputList": [json.dumps(odd)]}, "InvalidInput", "no condition operator StringResembles"),
+        ({"ResourcePolicy": "{"}, "InvalidInput", "A policy of the request is none"),
     ):
         with pytest.raises(ClientError, match=text) as caught:
             iam.simulate_principal_policy(**{"PolicySourceArn": role, "ActionNames": ["s3:GetObject"], **parameters})
