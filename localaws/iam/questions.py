@@ -1,0 +1,136 @@
+"""From a verified request to the questions that IAM has to decide: actions, resources and their circumstances.
+
+One operation may need several: each resource of a launch, roles that are passed, tags that are given with what is made.
+All have to be allowed. Not asked: what AWS asks in the caller's name later (Application Auto Scaling's alarms), and
+S3's DeleteObjects, for which moto asks key by key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from localaws.iam import catalog, s3_actions
+from localaws.iam.asking import Place as Place
+from localaws.iam.asking import Resource, Wanted
+from localaws.iam.catalog import Action
+from localaws.iam.function_names import functions_of
+from localaws.iam.identity_names import identities_of
+from localaws.iam.launches import RUN, is_tagging, launch, tagged, tagging
+from localaws.iam.log_names import logs_of, tagged_log
+from localaws.iam.operations import SERVED, Asked, Operation, UnknownOperation, operation_of
+from localaws.iam.parameters import Unreadable
+from localaws.iam.passed_roles import passed_in
+from localaws.iam.request_keys import context_of
+from localaws.iam.resources import resources_of
+from localaws.policies.context import Context
+from localaws.policies.patterns import ARN_PARTS
+
+_FREE = {"sts:GetCallerIdentity", "sts:GetSessionToken"}
+_RENAMED = {"lambda:Invoke": "lambda:InvokeFunction", "lambda:InvokeWithResponseStream": "lambda:InvokeFunction"}
+_TAGGING = {
+    "application-autoscaling": "application-autoscaling:TagResource",
+    "cloudwatch": "cloudwatch:TagResource",
+    "lambda": "lambda:TagResource",
+    "logs": "logs:TagResource",
+    "sagemaker": "sagemaker:AddTags",
+    "ssm": "ssm:AddTagsToResource",
+    "sts": "sts:TagSession",
+}
+_TAG_ALREADY = ("Tag", "Untag", "AddTags", "RemoveTags", "DeleteTags", "ListTags")
+
+
+class UnknownAction(LookupError):
+    """localaws does not know the action, so nobody may do it; the message says so."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"localaws does not know the action {name}")
+        self.name = name
+
+
+@dataclass(frozen=True)
+class Question:
+    """One decision: an action on a resource's ARN ("*" if the action has none).
+
+    `owner_id`: the account in the ARN, empty if there is none or it is AWS's own. `context`: the condition keys of the
+    request; those that need a look-up get it when they are asked for.
+    """
+
+    action: str
+    resource: str
+    owner_id: str
+    context: Context
+
+
+def questions_of(asked: Asked, place: Place) -> tuple[Question, ...]:
+    """Return what has to be allowed for a request, the operation's own action first; nothing for what anyone may.
+
+    Raises:
+        UnknownAction: the operation, or the action that it needs, is not known.
+    """
+    try:
+        operation = operation_of(asked)
+        every = {(each.action, each.resource): each for each in _wanted(operation, asked, place)}
+    except (UnknownOperation, Unreadable) as error:
+        raise UnknownAction(str(error)) from None
+    return tuple(_question(asked, operation, each, place) for each in every.values())
+
+
+def _wanted(operation: Operation, asked: Asked, place: Place) -> Iterator[Wanted]:
+    own = list(_own(operation, asked, place))
+    yield from own
+    if own and operation.service != "s3":
+        yield from _given_tags(operation, own, place)
+        yield from passed_in(operation, place)
+
+
+def _own(operation: Operation, asked: Asked, place: Place) -> Iterator[Wanted]:
+    """Return what the operation itself needs."""
+    prefix = SERVED[operation.service].prefix
+    name = f"{prefix}:{operation.name}"
+    if prefix == "s3":
+        if operation.name not in s3_actions.KNOWN:
+            raise UnknownAction(name)
+        yield from s3_actions.wanted_of(operation, asked.headers, place)
+    elif name == RUN:
+        yield from launch(operation, place)
+    elif prefix == "ec2" and is_tagging(operation):
+        yield from tagging(operation, place)
+    elif name not in _FREE:
+        action = catalog.find(_RENAMED.get(name, name))
+        if action is None:
+            raise UnknownAction(name)
+        find = _FINDERS.get(prefix, resources_of)
+        yield from (Wanted(action.name, each) for each in find(operation, action, place))
+
+
+def _given_tags(operation: Operation, own: list[Wanted], place: Place) -> Iterator[Wanted]:
+    """Return what tags need that are given as something is made."""
+    prefix, parameters = SERVED[operation.service].prefix, operation.parameters
+    if prefix == "ec2":
+        yield from tagged(operation, own, place)
+    elif prefix == "sts" and parameters.get("SourceIdentity"):
+        yield Wanted("sts:SetSourceIdentity", own[0].resource)
+    if not (parameters.get("Tags") or parameters.get("tags")) or operation.name.startswith(_TAG_ALREADY):
+        return
+    resource = own[0].resource
+    if prefix == "iam":
+        kind = "".join(each.capitalize() for each in resource.kind.split("-"))
+        yield Wanted(f"iam:Tag{kind}", resource)
+    elif prefix in _TAGGING:
+        yield Wanted(_TAGGING[prefix], tagged_log(resource) if prefix == "logs" else resource)
+
+
+def _assumed(operation: Operation, action: Action, place: Place) -> list[Resource]:
+    """Return the role of an AssumeRole, which may be another account's."""
+    arn = operation.parameters.get("RoleArn")
+    return [Resource("role", str(arn))] if arn else resources_of(operation, action, place)
+
+
+_FINDERS = {"iam": identities_of, "lambda": functions_of, "logs": logs_of, "sts": _assumed}
+
+
+def _question(asked: Asked, operation: Operation, wanted: Wanted, place: Place) -> Question:
+    parts = wanted.resource.arn.split(":", 5)
+    owner_id = parts[4] if len(parts) == ARN_PARTS and parts[4].isdigit() else ""  # AWS's own policies: "aws"
+    return Question(wanted.action, wanted.resource.arn, owner_id, context_of(asked, operation, wanted, place))

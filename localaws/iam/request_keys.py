@@ -1,0 +1,217 @@
+"""Condition keys of a request: its tags and parameters, and tags of the resource, which are looked up when asked for.
+
+Only keys that the reference names for the action and its resource have values, as on AWS. Keys about the caller and
+the time are not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from localaws.iam import catalog, stored
+from localaws.iam.asking import Place, Wanted
+from localaws.iam.launches import specifications
+from localaws.iam.operations import Asked, Operation
+from localaws.iam.s3_actions import object_tags
+from localaws.policies.context import Context, Values
+
+REGION = "aws:requestedregion"
+_REQUEST_TAG, _TAG_KEYS = ("aws:requesttag/", "s3:requestobjecttag/"), ("aws:tagkeys", "s3:requestobjecttagkeys")
+_RESOURCE_TAG = ("aws:resourcetag/", "s3:existingobjecttag/", "s3:buckettag/")
+_TAGS = ("Tags", "tags")
+_REMOVED = ("TagKeys", "tagKeys")
+
+_PARAMETERS: Mapping[str, tuple[str, ...]] = {  # a key: where its values are; a list on the way means each of its items
+    "application-autoscaling:scalable-dimension": ("ScalableDimension",),
+    "application-autoscaling:service-namespace": ("ServiceNamespace",),
+    "cloudwatch:alarmactions": ("AlarmActions",),
+    "cloudwatch:namespace": ("Namespace",),
+    "ec2:associatepublicipaddress": ("NetworkInterfaces.AssociatePublicIpAddress",),
+    "ec2:availabilityzone": ("Placement.AvailabilityZone", "AvailabilityZone"),
+    "ec2:ebsoptimized": ("EbsOptimized",),
+    "ec2:encrypted": ("Encrypted", "BlockDeviceMappings.Ebs.Encrypted"),
+    "ec2:imageid": ("ImageId",),
+    "ec2:instanceid": ("InstanceIds", "InstanceId"),
+    "ec2:instancemarkettype": ("InstanceMarketOptions.MarketType",),
+    "ec2:instancetype": ("InstanceType",),
+    "ec2:keypairname": ("KeyName",),
+    "ec2:metadatahttpendpoint": ("MetadataOptions.HttpEndpoint",),
+    "ec2:metadatahttpputresponsehoplimit": ("MetadataOptions.HttpPutResponseHopLimit",),
+    "ec2:metadatahttptokens": ("MetadataOptions.HttpTokens",),
+    "ec2:placementgroup": ("Placement.GroupName",),
+    "ec2:tenancy": ("Placement.Tenancy",),
+    "ec2:volumeiops": ("Iops", "BlockDeviceMappings.Ebs.Iops"),
+    "ec2:volumesize": ("Size", "BlockDeviceMappings.Ebs.VolumeSize"),
+    "ec2:volumetype": ("VolumeType", "BlockDeviceMappings.Ebs.VolumeType"),
+    "iam:awsservicename": ("AWSServiceName",),
+    "iam:policyarn": ("PolicyArn",),
+    "lambda:codesigningconfigarn": ("CodeSigningConfigArn",),
+    "lambda:functionarn": ("FunctionName",),
+    "lambda:functionurlauthtype": ("AuthType", "FunctionUrlAuthType"),
+    "lambda:layer": ("Layers",),
+    "lambda:principal": ("Principal",),
+    "lambda:securitygroupids": ("VpcConfig.SecurityGroupIds",),
+    "lambda:subnetids": ("VpcConfig.SubnetIds",),
+    "sagemaker:directinternetaccess": ("DirectInternetAccess",),
+    "sagemaker:instancetypes": (
+        *("InstanceType", "ResourceConfig.InstanceType", "ResourceConfig.InstanceGroups.InstanceType"),
+        *("ProductionVariants.InstanceType", "TransformResources.InstanceType"),
+        *("ProcessingResources.ClusterConfig.InstanceType", "TrainingJobDefinition.ResourceConfig.InstanceType"),
+    ),
+    "sagemaker:intercontainertrafficencryption": ("EnableInterContainerTrafficEncryption",),
+    "sagemaker:maxruntimeinseconds": ("StoppingCondition.MaxRuntimeInSeconds",),
+    "sagemaker:networkisolation": ("EnableNetworkIsolation",),
+    "sagemaker:outputkmskey": ("OutputDataConfig.KmsKeyId",),
+    "sagemaker:rootaccess": ("RootAccess",),
+    "sagemaker:volumekmskey": ("KmsKeyId", "ResourceConfig.VolumeKmsKeyId"),
+    "sagemaker:vpcsecuritygroupids": ("VpcConfig.SecurityGroupIds", "SecurityGroupIds"),
+    "sagemaker:vpcsubnets": ("VpcConfig.Subnets", "SubnetId"),
+    "ssm:overwrite": ("Overwrite",),
+    "ssm:recursive": ("Recursive",),
+    "s3:delimiter": ("Delimiter",),
+    "s3:max-keys": ("MaxKeys",),
+    "s3:prefix": ("Prefix",),
+    "s3:versionid": ("VersionId",),
+    "sts:externalid": ("ExternalId",),
+    "sts:rolesessionname": ("RoleSessionName",),
+    "sts:sourceidentity": ("SourceIdentity",),
+    "sts:transitivetagkeys": ("TransitiveTagKeys",),
+}
+_S3_HEADERS = {
+    *("s3:if-match", "s3:if-none-match", "s3:object-lock-legal-hold", "s3:object-lock-mode"),
+    "s3:object-lock-retain-until-date",
+}
+
+
+def context_of(asked: Asked, operation: Operation, wanted: Wanted, place: Place) -> Context:
+    """Return the circumstances of one question."""
+    reader = _Reader(asked, operation, wanted, place)
+    return Context({REGION: [place.region], **wanted.values}, (reader.value,))
+
+
+class _Reader:
+    """Finds a key's values when they are asked for."""
+
+    def __init__(self, asked: Asked, operation: Operation, wanted: Wanted, place: Place) -> None:
+        self._asked, self._operation, self._wanted, self._place = asked, operation, wanted, place
+
+    def value(self, key: str) -> Values | None:
+        """Return the values of a key in lower case, None where the request has none."""
+        resource = self._wanted.resource
+        if key.startswith("aws:resourcetag/") or catalog.has_key(self._wanted.action, resource.kind, key):
+            return self._tag(key) or self._own(key) or self._parameter(key)
+        return None
+
+    def _tag(self, key: str) -> Values | None:
+        name = key.partition("/")[2]
+        if key.startswith(_REQUEST_TAG):
+            return _lowered(self._given(), name)
+        if key in _TAG_KEYS:
+            return list(self._given()) or next((_strings(self._parameters.get(each)) for each in _REMOVED), None)
+        if key.startswith(_RESOURCE_TAG) or ":resourcetag/" in key:
+            return _lowered(stored.tags_of(self._wanted.resource.arn, self._place), name)
+        return None
+
+    def _own(self, key: str) -> Values | None:
+        """Return the values of a key that need more than a parameter."""
+        if found := _OWN.get(key):
+            return _strings(found(self._parameters, self._place, self._wanted))
+        if key.startswith("s3:"):
+            return _strings(_of_s3(key, self._asked, self._place))
+        return None
+
+    def _parameter(self, key: str) -> Values | None:
+        found = [each for path in _PARAMETERS.get(key, ()) for each in _at(self._parameters, path.split("."))]
+        return found or None
+
+    @property
+    def _parameters(self) -> Mapping[str, Any]:
+        return self._operation.parameters
+
+    def _given(self) -> Mapping[str, str]:
+        """Return the tags that the request gives to the question's resource."""
+        if self._operation.service == "s3":
+            return object_tags(self._asked.headers)
+        found = next((self._parameters[name] for name in _TAGS if self._parameters.get(name)), None)
+        if found is None and self._operation.service == "ec2":
+            kind = self._wanted.resource.kind
+            found = [
+                tag
+                for each in specifications(self._parameters)
+                if each.get("ResourceType") == kind
+                for tag in each.get("Tags") or []
+            ]
+        return tags_from(found)
+
+
+def tags_from(given: Any) -> Mapping[str, str]:
+    """Return tags by key, from AWS's list of `Key` and `Value` or its mapping."""
+    if isinstance(given, dict):
+        return {str(key): str(value) for key, value in given.items()}
+    pairs = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+    return {str(each.get("Key", "")): str(each.get("Value", "")) for each in pairs}
+
+
+def _of_s3(key: str, asked: Asked, place: Place) -> str | None:
+    name = key.removeprefix("s3:")
+    if name.startswith("x-amz-") or key in _S3_HEADERS:
+        return asked.headers.get(name) or asked.headers.get(f"x-amz-{name}")
+    is_header = "authorization" in asked.headers
+    is_version_2 = asked.headers.get("authorization", "").startswith("AWS ") or "AWSAccessKeyId=" in asked.query
+    if name == "authtype":
+        return "REST-HEADER" if is_header else "REST-QUERY-STRING"
+    if name == "signatureversion":
+        return "AWS" if is_version_2 else "AWS4-HMAC-SHA256"
+    return place.account_id if name == "resourceaccount" else None
+
+
+def _profile(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:
+    given = parameters.get("IamInstanceProfile")
+    if not isinstance(given, dict):
+        return None
+    found = stored.profile(place, given)
+    return str(found.arn) if found is not None else given.get("Arn")
+
+
+def _subnet(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:
+    found = parameters.get("SubnetId")
+    return place.arn("ec2", f"subnet/{found}") if found else None
+
+
+def _vpc(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:
+    found = parameters.get("VpcId") or stored.subnet_vpc(place, str(parameters.get("SubnetId", "")))
+    return place.arn("ec2", f"vpc/{found}") if found else None
+
+
+def _boundary(parameters: Mapping[str, Any], place: Place, wanted: Wanted) -> str | None:
+    given = parameters.get("PermissionsBoundary")
+    return str(given) if given else stored.boundary_of(wanted.resource.arn, place.partition)
+
+
+_OWN: Mapping[str, Callable[[Mapping[str, Any], Place, Wanted], str | None]] = {
+    "ec2:instanceprofile": _profile,
+    "ec2:region": lambda _, place, __: place.region,
+    "ec2:subnet": _subnet,
+    "ec2:vpc": _vpc,
+    "iam:permissionsboundary": _boundary,
+}
+
+
+def _lowered(tags: Mapping[str, str], name: str) -> Values | None:
+    return next(([value] for key, value in tags.items() if key.lower() == name), None)
+
+
+def _at(value: Any, path: list[str]) -> list[str]:
+    if isinstance(value, list):
+        return [found for each in value for found in _at(each, path)]
+    if not path:
+        return _strings(value) or []
+    return _at(value.get(path[0]), path[1:]) if isinstance(value, Mapping) else []
+
+
+def _strings(value: Any) -> Values | None:
+    if value is None:
+        return None
+    every = value if isinstance(value, list) else [value]
+    return [str(each).lower() if isinstance(each, bool) else str(each) for each in every if not isinstance(each, dict)]

@@ -1,0 +1,117 @@
+"""The ARNs of the resources that an operation is about, from its parameters and the reference's templates.
+
+A name that a required resource lacks is `*`, as is the id of what does not exist yet. SageMaker's ARNs are lower-case.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from localaws.iam import catalog
+from localaws.iam.asking import NO_RESOURCE, Place, Resource
+from localaws.iam.catalog import Action, Use
+from localaws.iam.operations import Operation
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_FIXED = {"Partition", "Region", "Account"}
+_ARNS = ("ResourceArn", "ResourceARN", "resourceArn", "Resource", "PolicySourceArn")
+_OTHERWISE = {  # what the variables of ARNs are called in requests
+    "ec2:SecurityGroupId": ("GroupId", "GroupIds"),
+    "ec2:KeyPairName": ("KeyName", "KeyPairId"),
+    "ec2:NaclId": ("NetworkAclId",),
+    "ec2:LocalGatewayRoutetableId": ("LocalGatewayRouteTableId",),
+    "sagemaker:AutoMLJobJobName": ("AutoMLJobName",),
+    "sagemaker:MlflowTrackingServerName": ("TrackingServerName",),
+    "sagemaker:ModelPackageName": ("ModelPackageGroupName",),
+    "ssm:ParameterNameWithoutLeadingSlash": ("Name", "Names", "Path", "ResourceId"),
+    "ssm:DocumentName": ("Name",),
+    "lambda:Alias": ("Qualifier",),
+    "lambda:Version": ("Qualifier",),
+}
+_OPAQUE = {"application-autoscaling:ResourceId"}  # AWS makes these ids, and no request has them
+_PUBLIC_PARAMETERS = "aws/"  # of AWS's own account, which their ARNs leave out
+
+
+def resources_of(operation: Operation, action: Action, place: Place) -> list[Resource]:
+    """Return the resources of an action: those that it requires, and others that the parameters name."""
+    prefix = action.name.partition(":")[0]
+    uses = [each for each in action.uses if each.kind]
+    if not uses:
+        return [NO_RESOURCE]
+    for name in _ARNS:
+        if str(given := operation.parameters.get(name)).startswith("arn:"):
+            return [Resource(_kind(prefix, str(given)), str(given))]
+    found = [each for use in uses for each in _of_use(use, prefix, operation.parameters, place)]
+    return list(dict.fromkeys(found)) or [NO_RESOURCE]
+
+
+def filled(prefix: str, kind: str, values: Mapping[str, str], place: Place) -> Resource:
+    """Return the resource whose template has these values; a variable without one is `*`."""
+    fixed = {"Partition": place.partition, "Region": place.region, "Account": place.account_id}
+    text = _VARIABLE.sub(lambda found: ({**fixed, **values}).get(found[1], "*"), catalog.template(prefix, kind))
+    return Resource(kind, text)
+
+
+def named(parameters: Mapping[str, Any], prefix: str, variable: str) -> list[str]:
+    """Return the values of a template's variable: of a parameter of that name, of its plural, or called otherwise."""
+    if f"{prefix}:{variable}" in _OPAQUE:
+        return []
+    lower = variable[0].lower() + variable[1:]
+    names = (variable, lower, f"{variable}s", f"{lower}s", *_OTHERWISE.get(f"{prefix}:{variable}", ()))
+    return next((found for name in names if (found := _texts(parameters.get(name)))), [])
+
+
+def _of_use(use: Use, prefix: str, parameters: Mapping[str, Any], place: Place) -> Iterator[Resource]:
+    *rest, last = _variables(prefix, use.kind) or ("",)
+    outer = {name: named(parameters, prefix, name) for name in rest}
+    values = {name: _spelled(prefix, given[0]) for name, given in outer.items() if given}
+    every = named(parameters, prefix, last) if last else []
+    if not use.is_required and (not every or len(values) < len(rest)):
+        return
+    for each in every or ["*"]:
+        if each.startswith("arn:"):
+            yield Resource(use.kind, each)
+        else:
+            yield _public(filled(prefix, use.kind, {**values, last: _spelled(prefix, each)}, place), place)
+
+
+def _spelled(prefix: str, name: str) -> str:
+    if prefix == "ssm":
+        return name.strip("/") if name != "/" else "*"
+    return name.lower() if prefix == "sagemaker" else name
+
+
+def _public(resource: Resource, place: Place) -> Resource:
+    own = place.arn("ssm", f"parameter/{_PUBLIC_PARAMETERS}")
+    if not resource.arn.startswith(own):
+        return resource
+    return Resource(resource.kind, resource.arn.replace(f":{place.account_id}:", "::", 1))
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value] if value else []
+    return [each for each in value if isinstance(each, str) and each] if isinstance(value, list) else []
+
+
+@functools.cache
+def _variables(prefix: str, kind: str) -> tuple[str, ...]:
+    return tuple(each for each in _VARIABLE.findall(catalog.template(prefix, kind)) if each not in _FIXED)
+
+
+@functools.lru_cache(maxsize=1024)
+def _kind(prefix: str, arn: str) -> str:
+    """Return the type of resource whose ARNs look like this one: the most particular, empty if there is none."""
+    found = [kind for kind in catalog.kinds(prefix) if _pattern(prefix, kind).fullmatch(arn)]
+    return max(found, key=lambda kind: len(catalog.template(prefix, kind)), default="")
+
+
+@functools.cache
+def _pattern(prefix: str, kind: str) -> re.Pattern[str]:
+    """Return the regular expression of a template: at odd places of the split are the variables."""
+    parts = enumerate(_VARIABLE.split(catalog.template(prefix, kind)))
+    any_of = {True: "[^:]*", False: ".+"}
+    return re.compile("".join(any_of[part in _FIXED] if place % 2 else re.escape(part) for place, part in parts))
