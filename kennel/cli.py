@@ -150,6 +150,14 @@ def up(
             help="How many of AWS's seconds a new hosting instance of a scale-out needs to start; default 0.",
         ),
     ] = None,
+    iam: Annotated[
+        Literal["enforce", "record", "off"] | None,
+        Parameter(
+            group=EMBEDDED,
+            help="What the embedded AWS does with what IAM's policies deny: refuse it, only record it, or not look; "
+            "default enforce.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
@@ -158,7 +166,7 @@ def up(
     from kennel.commands.up_down import up
     from kennel.servers.localaws import Options
 
-    return up(Options(time_scale, capacity, instance_startup_seconds))
+    return up(Options(time_scale, capacity, instance_startup_seconds, iam))
 
 
 @app.command

@@ -17,7 +17,7 @@ from localaws import control, shell
 from localaws.capacity import parse_rule
 from localaws.errors import LocalAwsError
 from localaws.server import ServerRecord, serve, serve_command
-from localaws.settings import DEFAULT_PORT, SSH_SERVERS, Settings
+from localaws.settings import DEFAULT_PORT, IAM_MODES, SSH_SERVERS, Settings
 
 
 def main(arguments: list[str]) -> int:
@@ -117,6 +117,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         ssh_server=options.ssh_server,
         capacity=dict(parse_rule(rule) for rule in options.capacity),
         instance_startup_seconds=options.instance_startup_seconds,
+        iam=options.iam,
     )
 
 
@@ -141,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         help="how long an instance that scales out takes to start, in emulated seconds",
     )
+    serving.add_argument("--iam", choices=IAM_MODES, default="enforce", help="what happens to what policies deny")
     parser = argparse.ArgumentParser(prog="python -m localaws", description="The embedded AWS, on loopback.")
     commands = parser.add_subparsers(metavar="command")
     for name, run, parents, about in (

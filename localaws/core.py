@@ -14,6 +14,8 @@ from localaws.logs import Logs
 from localaws.metrics import Metrics
 from localaws.objects import Objects
 from localaws.periodic import PeriodicWork
+from localaws.permissions.authority import Authority
+from localaws.permissions.roles import ObjectsOfRole, Role
 from localaws.processes import ProcessTable
 from localaws.settings import Settings
 
@@ -36,20 +38,34 @@ class Core:
         self.metrics = Metrics(self.clock.now)
         self.objects = Objects(settings.account_id, settings.region)
         self.credentials = Credentials(settings)
+        self.authority = Authority(settings.account_id, settings.region, settings.iam)
         self.links = Links()
         self._closers: list[Callable[[], None]] = []
         self._preparations: dict[str, Callable[[], None]] = {}
+        self._before_each: dict[str, Callable[[], object]] = {"logs": self.logs.flush}
         self._preparing = threading.RLock()
         self._lock = threading.Lock()
+
+    def objects_of(self, role: Role) -> ObjectsOfRole:
+        """Return S3 as a role reaches it."""
+        return ObjectsOfRole(self.settings.account_id, self.settings.region, role)
 
     def before_first_request(self, services: Iterable[str], prepare: Callable[[], None]) -> None:
         """Have `prepare` called once, before moto sees a request to any of the services (by their signing names)."""
         self._preparations.update(dict.fromkeys(services, prepare))
 
+    def before_each_request(self, service: str, tell: Callable[[], object]) -> None:
+        """Have `tell` called before moto sees each request to the service (by its signing name)."""
+        self._before_each[service] = tell
+
     def prepare(self, service: str) -> None:
-        """Do what is to be done before a service's first request; once."""
-        if service not in self._preparations:
-            return
+        """Do what is to be done before a request to a service, and once what is to be done before its first."""
+        if service in self._preparations:
+            self._prepare(service)
+        if service in self._before_each:
+            self._before_each[service]()
+
+    def _prepare(self, service: str) -> None:
         with self._preparing:
             wanted = self._preparations.get(service)
             if wanted is not None:

@@ -11,6 +11,8 @@ from typing import Any
 
 from localaws.auth.grants import GRANTED_SECONDS, Grant, Grants, Session, environment_of
 from localaws.errors import NoSuchRole
+from localaws.policies.context import Context
+from localaws.policies.trust import trusts
 from localaws.settings import Settings
 
 SESSION_SECONDS = 12 * 3600
@@ -50,21 +52,28 @@ class Credentials:
             on_use()
         return on_use is not None
 
-    def require(self, role_arn: str) -> None:
-        """Raise NoSuchRole if the role does not exist."""
+    def require(self, role_arn: str, service: str, source_arn: str = "") -> None:
+        """Raise NoSuchRole if the role does not exist or does not trust a service, as in "lambda.amazonaws.com".
+
+        `source_arn`: the resource that the service uses the role for, if it tells that to the role's trust policy.
+        """
         from moto.iam.models import iam_backends
 
-        roles = iam_backends[self._settings.account_id]["aws"].roles.values()
-        if role_arn not in {role.arn for role in roles}:
+        roles = list(iam_backends[self._settings.account_id]["aws"].roles.values())
+        role = next((each for each in roles if each.arn == role_arn), None)
+        source = {"aws:SourceArn": [source_arn], "aws:SourceAccount": [self._settings.account_id]} if source_arn else {}
+        if role is None or not trusts(role.assume_role_policy_document, service, Context(source)):
             raise NoSuchRole(role_arn)
 
-    def for_role(self, role_arn: str, session_name: str, *, seconds: int = SESSION_SECONDS) -> Session:
+    def for_role(
+        self, role_arn: str, session_name: str, service: str, source_arn: str = "", *, seconds: int = SESSION_SECONDS
+    ) -> Session:
         """Return credentials that are valid for so many real seconds.
 
         Raises:
-            NoSuchRole: the role does not exist.
+            NoSuchRole: the role does not exist, or does not trust the service.
         """
-        self.require(role_arn)
+        self.require(role_arn, service, source_arn)
         assumed = self._sts().assume_role(
             region_name=self._settings.region,
             role_session_name=session_name[:64],
@@ -80,15 +89,15 @@ class Credentials:
             assumed.expiration.replace(tzinfo=UTC),
         )
 
-    def child_environment(self, role_arn: str, session_name: str) -> dict[str, str]:
+    def child_environment(self, role_arn: str, session_name: str, service: str, source_arn: str) -> dict[str, str]:
         """Return the role's credentials for 12 hours, the region and the endpoint: all that an AWS client needs.
 
         As on AWS, a function's environment has them as variables, and does not live as long as they hold.
 
         Raises:
-            NoSuchRole: the role does not exist.
+            NoSuchRole: the role does not exist, or does not trust the service.
         """
-        given = self.for_role(role_arn, session_name)
+        given = self.for_role(role_arn, session_name, service, source_arn)
         return {
             "AWS_ACCESS_KEY_ID": given.access_key_id,
             "AWS_SECRET_ACCESS_KEY": given.secret_access_key,
@@ -96,15 +105,15 @@ class Credentials:
             **self._place,
         }
 
-    def grant(self, role_arn: str, session_name: str) -> Grant:
+    def grant(self, role_arn: str, session_name: str, service: str, source_arn: str) -> Grant:
         """Return a process's right to the role's credentials, which are renewed for as long as it lives.
 
         Raises:
-            NoSuchRole: the role does not exist.
+            NoSuchRole: the role does not exist, or does not trust the service.
         """
-        self.require(role_arn)
+        self.require(role_arn, service, source_arn)
         grant = Grant(
-            lambda: self.for_role(role_arn, session_name, seconds=GRANTED_SECONDS),
+            lambda: self.for_role(role_arn, session_name, service, source_arn, seconds=GRANTED_SECONDS),
             hold=self.hold,
             release=self.release,
         )

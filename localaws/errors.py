@@ -46,7 +46,7 @@ class NoSuchKey(AwsError):
 
 
 class NoSuchRole(AwsError):
-    """The role to be assumed does not exist."""
+    """The role to be assumed does not exist, or does not trust who would assume it."""
 
     def __init__(self, role_arn: str) -> None:
         super().__init__("NoSuchEntity", f"The role {role_arn} cannot be found.", status=404)

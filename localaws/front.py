@@ -28,6 +28,8 @@ from localaws.core import Core
 from localaws.error_replies import Reply, error_reply
 from localaws.errors import AwsError
 from localaws.object_contents import Staged, Store
+from localaws.permissions.gate import PermissionGate
+from localaws.s3.deletions import decided_by_key
 from localaws.s3.incoming import Received
 from localaws.s3.incoming import receive as receive_body
 from localaws.s3.public import bucket_of, may_anyone_read
@@ -73,7 +75,8 @@ _S3_DATA_PARAMETERS = {
 def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp:
     """Return the ASGI application: health, clock, the services' own `routes`, then moto for the supported services.
 
-    Two gates are before it: one for what web pages send, one for what is not signed with a key of this server.
+    Three gates are before it: for what web pages send, for what is not signed with a key of this server, and for what
+    IAM does not allow.
     """
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
@@ -95,9 +98,10 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     ]
     nothing = Mount(PREFIX.rstrip("/"), app=JSONResponse({"message": "localaws has no such path or method"}, 404))
     starlette = Starlette(routes=[*own, *routes, nothing, Mount("/", app=moto)])
+    keys = Keys(root_key, core.settings.account_id)
     signed = SignatureGate(
-        starlette,
-        Verifier(Keys(root_key, core.settings.account_id).find, bucket_of=bucket_of),
+        PermissionGate(starlette, core.authority, keys),
+        Verifier(keys.find, bucket_of=bucket_of),
         token=root_key.token,
         routes=[*own, *routes],
         is_held=core.credentials.refuses,
@@ -162,11 +166,9 @@ class MotoApplication:
             credential = parse_qs(environ["QUERY_STRING"])["X-Amz-Credential"][0]
             environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
         self._core.prepare(service)
-        if service == "logs":
-            self._core.logs.flush()
-        elif service == "s3":
+        if service == "s3":
             return self._s3(environ, start_response)
-        elif environ.get("CONTENT_TYPE", "").startswith(FORM):
+        if environ.get("CONTENT_TYPE", "").startswith(FORM):
             form = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ["wsgi.input"] = io.BytesIO(form)  # to be read again when the operation has to be named
         return self._moto(environ, start_response)  # type: ignore[no-any-return]
@@ -187,7 +189,8 @@ class MotoApplication:
             else:
                 body = received.body if isinstance(received.body, bytes) else b"".join(received.body.whole())
                 environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
-            return self._moto(environ, start_response)  # type: ignore[no-any-return]
+            with decided_by_key(self._core.authority, scope):
+                return self._moto(environ, start_response)  # type: ignore[no-any-return]
         finally:
             if isinstance(received.body, Staged):
                 received.body.discard()

@@ -32,6 +32,10 @@ class Logs:
         stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
         self._queue.put(_Entry(group, stream, tuple(lines), stamp))
 
+    def has_group(self, name: str) -> bool:
+        """Return whether a log group exists."""
+        return name in self._backend().groups
+
     def flush(self, timeout_seconds: float = 10.0) -> bool:
         """Wait until all that was written before is to be read; False if `timeout_seconds` passed first."""
         reached = threading.Event()

@@ -75,6 +75,7 @@ class ServerRecord:
     ssh_port: int
     capacity: list[str] = field(default_factory=list)
     instance_startup_seconds: float = 0.0
+    iam: str = "enforce"
     generation: str = ""
     access_key_id: str = ""
     secret_access_key: str = field(default="", repr=False)
@@ -135,7 +136,7 @@ def serve_command(settings: Settings) -> list[str]:
     return [
         *(sys.executable, "-P", "-m", "localaws", "serve", "--home", str(settings.home)),
         *("--host", settings.host, "--port", str(settings.port), "--time-scale", str(settings.time_scale)),
-        *("--ssh-server", settings.ssh_server),
+        *("--ssh-server", settings.ssh_server, "--iam", settings.iam),
         *("--instance-startup-seconds", str(settings.instance_startup_seconds)),
         *(part for rule in settings.capacity.items() for part in ("--capacity", format_rule(*rule))),
     ]
@@ -233,6 +234,7 @@ def _announce(core: Core, root_key: RootKey, announce: Announce) -> None:
         ssh_port=settings.ssh_port,
         capacity=[format_rule(*rule) for rule in settings.capacity.items()],
         instance_startup_seconds=settings.instance_startup_seconds,
+        iam=settings.iam,
         generation=core.generation,
         access_key_id=root_key.access_key_id,
         secret_access_key=root_key.secret_access_key,

@@ -10,6 +10,7 @@ from localaws.errors import NotLoopback
 
 DEFAULT_PORT = 4577
 SSH_SERVERS = ("auto", "openssh", "embedded")
+IAM_MODES = ("enforce", "record", "off")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Settings:
     instances have: "openssh", "embedded", or "auto", which is OpenSSH's where it is installed. `ssh_port` is where
     all are reached, 0 until the server has chosen it. `capacity` limits what one hosting instance of a type serves at
     once, `*` for any type; none by default. `instance_startup_seconds`, in emulated seconds, is how long a hosting
-    instance that is added to scale out takes to serve; 0: as long as its process takes.
+    instance that is added to scale out takes to serve; 0: as long as its process takes. `iam`: whether policies are
+    enforced, only recorded, or neither.
 
     Raises:
         NotLoopback: `host` is not an address in 127.0.0.0/8.
@@ -38,6 +40,7 @@ class Settings:
     ssh_port: int = 0
     capacity: Mapping[str, InstanceCapacity] = field(default_factory=dict)
     instance_startup_seconds: float = 0.0
+    iam: str = "enforce"
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -50,6 +53,8 @@ class Settings:
             )
         if self.ssh_server not in SSH_SERVERS:
             raise ValueError(f"ssh_server={self.ssh_server!r}: must be one of {', '.join(SSH_SERVERS)}")
+        if self.iam not in IAM_MODES:
+            raise ValueError(f"iam={self.iam!r}: must be one of {', '.join(IAM_MODES)}")
         if not 0.0 <= self.instance_startup_seconds <= 3600:
             raise ValueError(
                 f"instance_startup_seconds={self.instance_startup_seconds}: must be 0 to 3600 emulated seconds"

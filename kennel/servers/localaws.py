@@ -45,15 +45,17 @@ class Options:
     """The options of the embedded AWS; None and () mean its defaults, or the values of the one that runs.
 
     `time_scale` is how many of AWS's seconds pass in a second, `capacity` are rules `TYPE[=[CONCURRENCY][:FLOORms]]` of
-    hosting instances, and `instance_startup_seconds` is how many of AWS's seconds a new hosting instance needs.
+    hosting instances, `instance_startup_seconds` is how many of AWS's seconds a new hosting instance needs, and `iam`
+    says whether it enforces IAM's policies, only records what they decide, or does neither.
     """
 
     time_scale: float | None = None
     capacity: tuple[str, ...] = ()
     instance_startup_seconds: float | None = None
+    iam: str | None = None
 
     @property
-    def given(self) -> dict[str, float | list[str]]:
+    def given(self) -> dict[str, float | str | list[str]]:
         """The options that were given, by the names of `server.json`."""
         given = {name: value for name, value in vars(self).items() if value not in (None, ())}
         return {name: list(value) if name == "capacity" else value for name, value in given.items()}
@@ -62,13 +64,13 @@ class Options:
     def arguments(self) -> list[str]:
         """The options as arguments of localaws's command line."""
         rules = [part for rule in self.capacity for part in ("--capacity", rule)]
-        numbers = [
+        others = [
             part
             for name, value in self.given.items()
             if name != "capacity"
             for part in (f"--{name.replace('_', '-')}", str(value))
         ]
-        return rules + numbers
+        return rules + others
 
 
 UNCHANGED = Options()
@@ -256,6 +258,7 @@ def _with_options_of_killed(home: Path, options: Options) -> Options:
         record.get("time_scale") if options.time_scale is None else options.time_scale,
         options.capacity or tuple(record.get("capacity", ())),
         record.get("instance_startup_seconds") if startup is None else startup,
+        options.iam or record.get("iam"),
     )
 
 

@@ -16,6 +16,14 @@ class Key:
     ends_at: float | None = None
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Whose a key is: an IAM user's, or of a role's session (moto's); the root user's if neither."""
+
+    user_name: str | None = None
+    session: Any = None
+
+
 class Keys:
     """Finds keys by their ids; asked on the event loop, while other threads issue and delete them."""
 
@@ -43,6 +51,15 @@ class Keys:
         if session is None:
             return None
         return Key(found.secret_access_key, session.session_token, session.expiration.replace(tzinfo=UTC).timestamp())
+
+    def holder(self, access_key_id: str) -> Holder:
+        """Return whose a key is that was found."""
+        from moto.iam.models import iam_backends
+
+        if access_key_id == self._root_id:
+            return Holder()
+        key = iam_backends[self._account_id]["aws"].access_keys[access_key_id]
+        return Holder(key.user_name) if key.user_name is not None else Holder(session=self._session(access_key_id))
 
     def _session(self, access_key_id: str) -> Any:
         from moto.sts.models import sts_backends

@@ -21,6 +21,7 @@ from localaws.errors import AwsError
 
 LONGEST_BODY_BYTES = 128 * 2**20  # AWS's largest is CreateFunction's, with a zip of 50 MB in base64
 RUNTIME = "/endpoints/"  # SageMaker's runtime answers 403 where its control plane answers 400
+BODY = "localaws.body"  # in the scope: a body that was read, bytes
 HELD = "the credentials belong to an instance that does not exist yet"
 
 
@@ -57,10 +58,10 @@ class SignatureGate:
             found = self._verifier.read(scope)
             if isinstance(found, Unverified) and found.payload is None:
                 body = await _read(receive, self._longest)
-                receive = _again(body, receive)
+                receive, scope[BODY] = _again(body, receive), body.content
             scope["localaws.signed"] = self._signed(found, body)
         except AwsError as error:
-            await _refuse(scope, error, None if body else receive, send)
+            await refuse(scope, error, None if body else receive, send)
         except ClientDisconnect:
             return
         else:
@@ -127,7 +128,7 @@ def _again(body: _Body, receive: Receive) -> Receive:
     return next_message
 
 
-async def _refuse(scope: Scope, error: AwsError, receive: Receive | None, send: Send) -> None:
+async def refuse(scope: Scope, error: AwsError, receive: Receive | None, send: Send) -> None:
     """Answer with an error and close the connection: what is left of the body must not pass for the next request.
 
     A client that sends the body unasked reads no answer before it has sent all, so that is read first. `receive`: None

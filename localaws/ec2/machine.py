@@ -213,7 +213,9 @@ class Machine:
 
     def _new_metadata(self, files: InstanceFiles) -> Metadata:
         session = self.spec.instance_id
-        metadata = Metadata(files.identity(), lambda role: self._core.credentials.for_role(role, session))
+        metadata = Metadata(
+            files.identity(), lambda role: self._core.credentials.for_role(role, session, "ec2.amazonaws.com")
+        )
         with self._lock:
             self._metadata = metadata
         return metadata

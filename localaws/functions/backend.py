@@ -13,16 +13,16 @@ from typing import Any, ClassVar
 import moto.awslambda.models as moto_models
 from moto.core.utils import iso_8601_datetime_with_nanoseconds
 
-from localaws.errors import AwsError
+from localaws.errors import AwsError, NoSuchRole
 from localaws.functions import validation
 from localaws.functions.concurrency import RefusedError, Resource
 from localaws.functions.deployment import LATEST
 from localaws.functions.function import ExecutingFunction
+from localaws.functions.launch import PRINCIPAL
 from localaws.functions.naming import FunctionName
 from localaws.functions.provisioning import Provisioning
 from localaws.functions.requests import AsyncPolicy, Target
 from localaws.functions.service import FunctionService
-from localaws.policies.trust import trusts
 
 _LambdaBackend: Any = moto_models.LambdaBackend  # its annotations are not all true
 
@@ -72,6 +72,11 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         choices = tuple((found[version], weight) for version, weight in weights.items())
         return Target(resource, alias is not None, qualified, choices, policy)
 
+    def permissions_on(self, name: str) -> list[dict[str, Any]]:
+        """Return the statements of a function's own policy; none if there is no such function."""
+        entry = self._lambdas._functions.get(name)
+        return list(entry["latest"].policy.statements) if entry else []
+
     # Functions and versions
 
     def create_function(self, spec: dict[str, Any]) -> ExecutingFunction:
@@ -82,7 +87,7 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         self._require_region()
         validation.check_required(spec)
         validation.check_request(spec)
-        self._require_assumable(spec["Role"])
+        self._require_assumable(spec["Role"], spec["FunctionName"])
         function = ExecutingFunction(self.account_id, spec, self.region_name, self.service)
         self._lambdas.put_function(function)
         return self.publish_version(spec["FunctionName"]) if spec.get("Publish") else function
@@ -113,7 +118,7 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         validation.check_request(body)
         latest = self._latest_for_update(function_name, qualifier, body)
         if "Role" in body:
-            self._require_assumable(body["Role"])
+            self._require_assumable(body["Role"], latest.function_name)
         latest.update_configuration(body)
         return self._updated(latest, publish=False)
 
@@ -246,14 +251,13 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         if self.region_name != region:
             raise validation.invalid(f"localaws runs Lambda functions in {region} only, not in {self.region_name}.")
 
-    def _require_assumable(self, role_arn: str) -> None:
-        """A role that Lambda may not assume is refused, as AWS does; an unknown one by moto, with the same text."""
-        from moto.iam.models import iam_backends
-
-        roles = iam_backends[self.account_id]["aws"].roles.values()
-        documents = [role.assume_role_policy_document for role in roles if role.arn == role_arn]
-        if not documents or not trusts(documents[0], "lambda.amazonaws.com"):
-            raise validation.invalid("The role defined for the function cannot be assumed by Lambda.")
+    def _require_assumable(self, role_arn: str, name: str) -> None:
+        """A role that Lambda may not assume is refused, as AWS does."""
+        arn = f"arn:aws:lambda:{self.region_name}:{self.account_id}:function:{name}"
+        try:
+            self.service.core.credentials.require(role_arn, PRINCIPAL, arn)
+        except NoSuchRole as error:
+            raise validation.invalid("The role defined for the function cannot be assumed by Lambda.") from error
 
 
 def require_revision(wanted: str | None, present: str) -> None:

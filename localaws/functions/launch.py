@@ -23,6 +23,8 @@ TASK_ROOT = "/var/task"  # as the function sees it, as on AWS
 
 LIFETIME_SECONDS = 11 * 3600.0  # real; the role's credentials in the environment hold for 12 hours, as on AWS
 
+PRINCIPAL = "lambda.amazonaws.com"
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -72,7 +74,9 @@ class Program:
         Raises: NoSuchRole if the role is gone; OSError if no process can be made; StopFailed if localaws shuts down.
         """
         deployment = self.deployment
-        credentials = core.credentials.child_environment(deployment.role, f"{deployment.name}-{self.folder.name}"[:64])
+        settings, session = core.settings, f"{deployment.name}-{self.folder.name}"[:64]
+        arn = f"arn:aws:lambda:{settings.region}:{settings.account_id}:function:{deployment.name}"
+        credentials = core.credentials.child_environment(deployment.role, session, PRINCIPAL, arn)
         if held_key is not None:
             held_key.hold(core, credentials["AWS_ACCESS_KEY_ID"])
         containers, tmp = core.containers, self.folder / "tmp"

@@ -30,6 +30,7 @@ from localaws.functions.requests import Event, Result, Target, new_trace_id
 from localaws.functions.spare_records import NO_SPARES, SPARES, Bounds
 from localaws.functions.spares import Spares
 from localaws.idle_priority import can_come_back
+from localaws.permissions.roles import LogsOfRole, Role
 from localaws.settings import Settings
 
 REMOVE_SECONDS = 30.0
@@ -59,6 +60,7 @@ class FunctionService:
         self.folder = core.settings.home / "functions"
         self.concurrency = Concurrency()
         self._metrics = FunctionMetrics(core)
+        self._logs: dict[tuple[str, str], LogsOfRole] = {}
         idle_seconds = IDLE_SECONDS / core.settings.time_scale
         self._pool = Pool(
             self._make_launch,
@@ -159,13 +161,20 @@ class FunctionService:
             is_spillover = admission.environment is None
             self._metrics.provisioned_invocation(admission.resource, version, is_spillover=is_spillover)
         lines = log_lines.of_invocation(deployment, event.request_id, execution)
-        self.core.logs.write(f"/aws/lambda/{target.name}", environment.log_stream, lines)
+        self._write(deployment, environment.log_stream, lines)
         return Result(deployment.version, execution, lines)
 
     def _report_init(self, environment: Environment, init_ms: float, error: InitFailedError | None) -> None:
         error_type = error.error_type if error else None
         lines = log_lines.of_init(environment.deployment, environment.new_output(), init_ms, error_type)
-        self.core.logs.write(f"/aws/lambda/{environment.deployment.name}", environment.log_stream, lines)
+        self._write(environment.deployment, environment.log_stream, lines)
+
+    def _write(self, deployment: Deployment, stream: str, lines: list[str]) -> None:
+        """Write lines as the function's role: what it may not write is lost, as on AWS."""
+        key = (deployment.role, deployment.name)
+        if key not in self._logs:
+            self._logs[key] = LogsOfRole(self.core.logs, Role(self.core.authority, *key))
+        self._logs[key].write(f"/aws/lambda/{deployment.name}", stream, lines)
 
     async def _sample(self) -> None:
         """Take the gauges again and again while invocations run: one that lasts minutes is seen in each of them."""

@@ -1,23 +1,27 @@
-"""IAM and STS: `SimulatePrincipalPolicy`, which moto lacks and the SageMaker SDK calls, and who the caller is.
-
-Evaluated: the identity's inline and attached policies (a user's groups too), `PolicyInputList`, its permissions
-boundary, `ResourceArns`, `ContextEntries`, paging. Not emulated: resource policies (`ResourcePolicy` is refused), and
-policies are not enforced on requests: a denied action is only ever reported by this operation.
-"""
+"""IAM's and STS's operations that moto lacks or answers with examples; who may do what is in `localaws.permissions`."""
 
 from starlette.routing import BaseRoute
 
 from localaws.core import Core
+from localaws.permissions.route import record_route
 
 
-def install(core: Core) -> list[BaseRoute]:  # noqa: ARG001 every service has the same signature
+def install(core: Core) -> list[BaseRoute]:
     """Change moto's IAM and STS."""
     from moto.iam.responses import IamResponse
 
+    from localaws.iam.credential_report import get_credential_report
+    from localaws.iam.last_used import tell_last_used
+    from localaws.iam.managed_policies import install_managed_policies
     from localaws.iam.sessions import install_sessions
     from localaws.iam.simulation import simulate_custom_policy, simulate_principal_policy
+    from localaws.iam.trust_policies import install_trust_policies
 
     IamResponse.simulate_principal_policy = simulate_principal_policy  # type: ignore[attr-defined]
     IamResponse.simulate_custom_policy = simulate_custom_policy  # type: ignore[attr-defined]
-    install_sessions()
-    return []
+    IamResponse.get_credential_report = get_credential_report  # type: ignore[method-assign]
+    install_managed_policies()
+    install_trust_policies()
+    core.before_each_request("iam", lambda: tell_last_used(core.authority))
+    install_sessions(core.authority.callers)
+    return [record_route(core.authority)]

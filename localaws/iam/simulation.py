@@ -10,8 +10,8 @@ from moto.core.responses import ActionResult
 from moto.iam.exceptions import InvalidInput, NoSuchEntity
 from moto.iam.responses import IamResponse
 
-from localaws.iam.identities import attached_to, identity_of
 from localaws.paging import page_of
+from localaws.permissions.identities import attached_to, identity_of
 from localaws.policies.conditions import UnknownOperator
 from localaws.policies.context import Context
 from localaws.policies.decision import Decision, Identity, Kind, Principal, Request, decide, keys_of

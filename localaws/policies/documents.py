@@ -145,5 +145,5 @@ def _principals(raw: Mapping[str, Any]) -> Principals | None:
     name = next((each for each in ("Principal", "NotPrincipal") if each in raw), None)
     if name is None:
         return None
-    given = {"AWS": "*"} if raw[name] == "*" else raw[name]
+    given = {"AWS": raw[name]} if isinstance(raw[name], str) else raw[name]
     return Principals({kind: frozenset(list_of(names)) for kind, names in given.items()}, name == "NotPrincipal")

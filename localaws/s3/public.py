@@ -4,6 +4,8 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
+from localaws.permissions.circumstances import HERE, time_of
+from localaws.policies.context import Context
 from localaws.policies.decision import ALLOWED, ANYONE, EXPLICIT_DENY, Identity, Request, decide
 from localaws.policies.documents import policy
 
@@ -46,9 +48,7 @@ def _is_public(account_id: str, bucket_name: str, key_name: str) -> bool:
 
 
 def _effect(bucket: Any, resource: str) -> str:
-    from localaws.s3.backend import REQUEST_CONTEXT
-
     if bucket.policy is None:
         return ""
-    request = Request("s3:GetObject", resource, REQUEST_CONTEXT)
+    request = Request("s3:GetObject", resource, Context(HERE, (time_of,)))
     return decide(ANYONE, Identity(), request, policy("bucket policy", bytes(bucket.policy).decode())).effect

@@ -16,7 +16,7 @@ from moto.sagemaker.models import FakeSageMakerNotebookInstanceLifecycleConfig a
 
 from localaws.core import Core
 from localaws.errors import NoSuchRole
-from localaws.sagemaker.roles import cannot_assume
+from localaws.sagemaker.roles import PRINCIPAL, cannot_assume
 
 TRANSITION_SECONDS = 1.0
 """At time scale 1; AWS takes minutes."""
@@ -142,7 +142,7 @@ class Notebooks:
             self._lifecycle_config(lifecycle, "describe")
         try:
             if role:
-                self.core.credentials.require(role)
+                self.core.credentials.require(role, PRINCIPAL)
         except NoSuchRole as error:
             raise ValidationError(message=cannot_assume(role)) from error
 

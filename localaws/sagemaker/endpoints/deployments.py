@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from localaws.core import Core
+from localaws.permissions.roles import LogsOfRole, Role
 from localaws.sagemaker.endpoints.fleets import Fence, Fleet
 from localaws.sagemaker.endpoints.instances import Launch
 from localaws.sagemaker.endpoints.metrics import VariantMetrics
@@ -83,11 +84,15 @@ class Deployment:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _variant(self, plan: VariantPlan, fence: Fence) -> Variant:
+        settings = self._core.settings
+        role = Role(self._core.authority, plan.model.role_arn, "SageMaker")
         launch = Launch(
             endpoint_name=self._endpoint_name,
             variant=plan,
             model_dir=self._folder / "models" / plan.model.name / "model",
             folder=self._folder / plan.name,
+            arn=f"arn:aws:sagemaker:{settings.region}:{settings.account_id}:endpoint/{self._endpoint_name.lower()}",
+            logs=LogsOfRole(self._core.logs, role),
         )
         fleet = Fleet(self._core, launch, fence=fence)
         return Variant(plan, fleet, VariantMetrics(self._core.metrics, self._endpoint_name, plan.name))

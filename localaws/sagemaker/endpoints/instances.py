@@ -20,6 +20,7 @@ from localaws.container_view import TMP, View
 from localaws.containers import Program
 from localaws.core import Core
 from localaws.errors import LocalAwsError
+from localaws.permissions.roles import LogsOfRole
 from localaws.process_tree import memory_bytes
 from localaws.processes import Process
 from localaws.processors import usable_processors
@@ -28,6 +29,7 @@ from localaws.sagemaker.endpoints.connections import ConnectionPool
 from localaws.sagemaker.endpoints.errors import DeploymentFailed, failure_reason
 from localaws.sagemaker.endpoints.plan import SCALE_IN_GRACE_SECONDS, VariantPlan
 from localaws.sagemaker.model_server import LISTENER
+from localaws.sagemaker.roles import PRINCIPAL
 
 LOG_TAIL_LINES = 30
 KEPT_LINES = 10_000  # of a spare, until it is an instance; a model's loading writes some dozen
@@ -42,12 +44,17 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV
 
 @dataclass(frozen=True)
 class Launch:
-    """What all instances of a variant have in common. `model_dir` is shared and read by all of them."""
+    """What all instances of a variant have in common. `model_dir` is shared and read by all of them.
+
+    `arn`: the endpoint's; `logs`: CloudWatch Logs as the model's role reaches them.
+    """
 
     endpoint_name: str
     variant: VariantPlan
     model_dir: Path
     folder: Path
+    arn: str
+    logs: LogsOfRole
 
     @property
     def log_group(self) -> str:
@@ -82,6 +89,7 @@ class Instance:
         self._cpu: tuple[float, float] | None = None  # when it was looked at, and the seconds used by then
         self._core = core
         self._launch = launch
+        self._logs = launch.logs
         self.bind()
         self._tail: deque[str] = deque(maxlen=LOG_TAIL_LINES)
         listener = _take_port()
@@ -114,7 +122,7 @@ class Instance:
         with self._saying:
             kept, self._kept_lines = self._kept_lines, None
             if kept:
-                self._core.logs.write(self._launch.log_group, self._stream, list(kept))
+                self._logs.write(self._launch.log_group, self._stream, list(kept))
 
     def memory_bytes(self) -> int:
         """Return the resident memory of the process and its descendants; pages that they share count for each."""
@@ -206,7 +214,7 @@ class Instance:
 
     def log(self, line: str) -> None:
         """Write a line to the instance's log stream."""
-        self._core.logs.write(self._launch.log_group, self._stream, [line])
+        self._logs.write(self._launch.log_group, self._stream, [line])
 
     @property
     def _stream(self) -> str:
@@ -237,7 +245,7 @@ class Instance:
         passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         if self._core.containers.refusal() is None:
             passed_on.pop("TMPDIR", None)  # it has a /tmp of its own
-        self.grant = self._core.credentials.grant(model.role_arn, "SageMaker")
+        self.grant = self._core.credentials.grant(model.role_arn, "SageMaker", PRINCIPAL, self._launch.arn)
         if self._is_spare:
             self.grant.hold(self._note_use)
         limits = dict.fromkeys(THREAD_LIMITS, str(threads))

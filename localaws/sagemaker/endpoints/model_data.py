@@ -4,6 +4,7 @@ from pathlib import Path
 
 from localaws.core import Core
 from localaws.errors import AwsError
+from localaws.permissions.roles import Role
 from localaws.sagemaker.endpoints.errors import DeploymentFailed
 from localaws.sagemaker.endpoints.plan import ModelPlan
 from localaws.sagemaker.model_server.archive import ArchiveRefused, unpack
@@ -22,7 +23,7 @@ def fetch_model(core: Core, model: ModelPlan, folder: Path) -> Path:
     bucket, key = split_s3_url(model.data_url)
     archive = folder / "model.tar.gz"
     try:
-        core.objects.download(bucket, key, archive)
+        core.objects_of(Role(core.authority, model.role_arn, "SageMaker")).download(bucket, key, archive)
         unpack(archive, unpacked)
     except AwsError as error:
         raise DeploymentFailed(

@@ -30,7 +30,7 @@ from localaws.sagemaker.endpoints.records import ServedEndpoint, ServedEndpointC
 from localaws.sagemaker.endpoints.router import refuse
 from localaws.sagemaker.endpoints.spare_keeper import spares_route
 from localaws.sagemaker.endpoints.validation import model_data_url
-from localaws.sagemaker.roles import cannot_assume
+from localaws.sagemaker.roles import PRINCIPAL, cannot_assume
 
 IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 _one_at_a_time = threading.Lock()
@@ -66,7 +66,8 @@ class Endpoints:
         if model_name in self._models:
             raise AWSValidationException(f'Cannot create already existing model "{self._arn("model", model_name)}".')
         try:
-            Endpoints.core.credentials.require(execution_role_arn or "")
+            role_arn, arn = execution_role_arn or "", self._arn("model", model_name)
+            Endpoints.core.credentials.require(role_arn, PRINCIPAL, arn)
         except NoSuchRole as error:
             raise AWSValidationException(cannot_assume(execution_role_arn)) from error
         model = super().create_model(  # type: ignore[misc]

@@ -258,7 +258,7 @@ class Spares:
     def _tell(self, instance: Instance | None, what: str) -> None:
         if instance is None:
             stream = f"{self._launch.variant.name}/spares"
-            self._core.logs.write(self._launch.log_group, stream, [f"a spare {what}"])
+            self._launch.logs.write(self._launch.log_group, stream, [f"a spare {what}"])
             return
         instance.tell()
         instance.log(f"spare {instance.identity} {what}")

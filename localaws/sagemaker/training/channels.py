@@ -36,7 +36,8 @@ def find_files(channel: Channel, objects: Objects) -> list[InputFile]:
     """Return the channel's files in key order (a manifest's in its own order).
 
     Raises:
-        DownloadError: a key leads out of the folder, two files want one path, or the manifest is none.
+        DownloadError: a key leads out of the folder, two files want one path, the manifest is none, or the role may
+            not list the bucket.
     """
     found = _listed(channel, objects) if channel.manifest else _under(channel, objects)
     files = [file for file in found if not file.location.prefix.endswith("/")]
@@ -89,10 +90,11 @@ class _Fetch:
 
 def _under(channel: Channel, objects: Objects) -> list[InputFile]:
     source = channel.source
-    return [
-        InputFile(Location(source.bucket, info.key), _relative(info.key, source.prefix))
-        for info in objects.list(source.bucket, source.prefix)
-    ]
+    try:
+        found = objects.list(source.bucket, source.prefix)
+    except AwsError as error:
+        raise DownloadError(f"Data download failed: channel {channel.name}: {source.uri}: {error}") from error
+    return [InputFile(Location(source.bucket, info.key), _relative(info.key, source.prefix)) for info in found]
 
 
 def _relative(key: str, prefix: str) -> PurePosixPath:

@@ -10,8 +10,8 @@ from typing import Any
 from moto.sagemaker.exceptions import SagemakerClientError, ValidationError
 
 from localaws.core import Core
-from localaws.errors import NoSuchBucket
-from localaws.policies.trust import trusts
+from localaws.errors import AwsError, NoSuchBucket, NoSuchRole
+from localaws.permissions.roles import Role
 from localaws.sagemaker.roles import PRINCIPAL, cannot_assume
 from localaws.sagemaker.training.requests import Channel, JobRequest
 from localaws.violations import one_violation
@@ -135,18 +135,16 @@ def _check_waiting(request: JobRequest) -> None:
         )
 
 
-def check_role(role_arn: str, core: Core) -> None:
-    """Check that SageMaker may assume the role.
+def check_role(role_arn: str, job_arn: str, core: Core) -> None:
+    """Check that SageMaker may assume the role for a job.
 
     Raises:
         ValidationError: it may not, or there is no such role.
     """
-    from moto.iam.models import iam_backends
-
-    roles = {role.arn: role for role in iam_backends[core.settings.account_id]["aws"].roles.values()}
-    role = roles.get(role_arn)
-    if role is None or not trusts(role.assume_role_policy_document, PRINCIPAL):
-        raise ValidationError(cannot_assume(role_arn))
+    try:
+        core.credentials.require(role_arn, PRINCIPAL, job_arn)
+    except NoSuchRole as error:
+        raise ValidationError(cannot_assume(role_arn)) from error
 
 
 def check_locations(request: JobRequest, core: Core) -> None:
@@ -161,10 +159,11 @@ def check_locations(request: JobRequest, core: Core) -> None:
             core.objects.exists(location.bucket, "")
         except NoSuchBucket as error:
             raise ValidationError(f"S3 bucket '{location.bucket}' of {location.uri} does not exist.") from error
+    objects = core.objects_of(Role(core.authority, request.role_arn, "SageMaker"))
     for channel in request.channels:
         try:
-            found = core.objects.list(channel.source.bucket, channel.source.prefix)
-        except NoSuchBucket:
+            found = objects.list(channel.source.bucket, channel.source.prefix)
+        except AwsError:  # there is no bucket, or the role may not list it: AWS has one answer
             found = []
         if not found:
             raise ValidationError(_no_objects(channel, request.role_arn, core.settings.region))

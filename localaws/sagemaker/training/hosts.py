@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
 from localaws.container_view import TMP, View, guard_proc
-from localaws.core import Core
 from localaws.handover import handed_over
-from localaws.processes import Process
+from localaws.permissions.roles import LogsOfRole
+from localaws.processes import Process, ProcessTable
 from localaws.processors import usable_processors
 from localaws.programs import launch_command
 from localaws.sagemaker.training.job_files import JobFolder
@@ -127,19 +127,22 @@ class Host:
 class HostProcess:
     """A host that runs: its log stream, the tail of its log, and when it ended."""
 
-    def __init__(self, host: Host, stream: str, on_line: Callable[[str], None], core: Core) -> None:
+    def __init__(
+        self, host: Host, stream: str, on_line: Callable[[str], None], *, processes: ProcessTable, logs: LogsOfRole
+    ) -> None:
         self.host = host
         self.stream = stream
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.ended: float | None = None
         self._on_line = on_line
-        self._core = core
+        self._processes = processes
+        self._logs = logs
         self._process: Process | None = None
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], *, name: str) -> None:
         """Start the command, which alone gets the environment; its lines go to the stream and to `on_line`."""
         with handed_over(environment) as (early, descriptors):
-            self._process = self._core.processes.spawn(
+            self._process = self._processes.spawn(
                 command, name=name, env=early, cwd=self.host.root, on_line=self.say, pass_fds=descriptors
             )
 
@@ -147,7 +150,7 @@ class HostProcess:
         """Put a line into the host's log; CloudWatch has no empty events."""
         self.tail.append(line[:TAIL_LINE_CHARACTERS])
         if line:
-            self._core.logs.write(LOG_GROUP, self.stream, [line])
+            self._logs.write(LOG_GROUP, self.stream, [line])
             self._on_line(line)
 
     def status(self) -> int | None:

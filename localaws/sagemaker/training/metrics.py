@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from localaws.metrics import Metrics
+from localaws.permissions.roles import Role
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
 
@@ -24,10 +25,11 @@ class MetricValue:
 class MetricScanner:
     """Finds the metrics in the lines of all hosts and keeps the last value of each. Thread-safe."""
 
-    def __init__(self, definitions: Sequence[tuple[str, str]], job: str, metrics: Metrics) -> None:
+    def __init__(self, definitions: Sequence[tuple[str, str]], job: str, metrics: Metrics, role: Role) -> None:
         self._patterns = [(name, re.compile(regex)) for name, regex in definitions]
         self._dimensions = {"TrainingJobName": job}
         self._metrics = metrics
+        self._role = role
         self._lock = threading.Lock()
         self._last: dict[str, MetricValue] = {}
 
@@ -49,7 +51,8 @@ class MetricScanner:
     def _record(self, observed: MetricValue) -> None:
         with self._lock:
             self._last[observed.name] = observed
-        if math.isfinite(observed.value):
+        namespace = {"cloudwatch:namespace": [NAMESPACE]}
+        if math.isfinite(observed.value) and self._role.may("cloudwatch:PutMetricData", "*", namespace):
             self._metrics.put(NAMESPACE, observed.name, observed.value, self._dimensions)  # in CloudWatch's own time
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
+from localaws.errors import AwsError
 from localaws.objects import Objects
 from localaws.sagemaker.training.job_files import JobFolder
 from localaws.sagemaker.training.requests import JobRequest, Location
@@ -17,7 +18,7 @@ GZIP_LEVEL = 0  # stored: weights hardly compress and the archive does not leave
 
 
 class UploadError(Exception):
-    """What a job left cannot be read."""
+    """What a job left cannot be read, or may not be stored."""
 
 
 def upload_outputs(request: JobRequest, ml_folders: Sequence[Path], scratch: Path, objects: Objects) -> None:
@@ -27,8 +28,15 @@ def upload_outputs(request: JobRequest, ml_folders: Sequence[Path], scratch: Pat
     uploaded for a folder that is empty on all hosts. Nothing of the job may run any more.
 
     Raises:
-        UploadError: a folder of these is a link or a file on a host.
+        UploadError: a folder of these is a link or a file on a host, or the role may not write there.
     """
+    try:
+        _upload_all(request, ml_folders, scratch, objects)
+    except AwsError as error:
+        raise UploadError(f"Data upload failed: {request.output.uri}: {error}") from error
+
+
+def _upload_all(request: JobRequest, ml_folders: Sequence[Path], scratch: Path, objects: Objects) -> None:
     for name, folder in (("output", "output/data"), ("model", "model")):
         files = _merged([JobFolder(ml, PurePath(folder)) for ml in ml_folders])
         if files and request.is_compressed:

@@ -30,7 +30,8 @@ def parse_request(parameters: Mapping[str, Any], core: Core) -> JobRequest:
     check_supported(parameters)
     request = _read(parameters)
     check_limits(request)
-    check_role(request.role_arn, core)
+    where = f"{core.settings.region}:{core.settings.account_id}"
+    check_role(request.role_arn, f"arn:aws:sagemaker:{where}:training-job/{request.name.lower()}", core)
     check_locations(request, core)
     return request
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from localaws.auth.grants import Grant
 from localaws.core import Core
 from localaws.errors import AwsError, StopFailed
+from localaws.permissions.roles import LogsOfRole, Role
+from localaws.sagemaker.roles import PRINCIPAL
 from localaws.sagemaker.training.channels import DownloadError, fill_channels
 from localaws.sagemaker.training.failures import failure_reason, first_to_fail
 from localaws.sagemaker.training.hosts import Host, HostProcess, stop_hosts
@@ -64,7 +66,10 @@ class TrainingRunner:
         self._request = record.request
         self._isolation = isolation
         self._grace_seconds = STOP_GRACE_SECONDS / core.settings.time_scale
-        self._scanner = MetricScanner(self._request.metrics, self._request.name, core.metrics)
+        self._role = Role(core.authority, self._request.role_arn, "SageMaker")
+        self._objects = core.objects_of(self._role)
+        self._logs = LogsOfRole(core.logs, self._role)
+        self._scanner = MetricScanner(self._request.metrics, self._request.name, core.metrics, self._role)
         self._is_stopping = threading.Event()
         self._is_closing = threading.Event()
         self._interrupted_host: str | None = None
@@ -157,7 +162,7 @@ class TrainingRunner:
         outcome = self._train(network, running, checkpoints)
         if outcome.end in (End.COMPLETED, End.STOPPED, End.MAX_RUNTIME) and not self._is_closing.is_set():
             self.record.move("Uploading")
-            upload_outputs(self._request, [each.host.ml for each in running], folder, self._core.objects)
+            upload_outputs(self._request, [each.host.ml for each in running], folder, self._objects)
         return outcome
 
     # --- before the run -----------------------------------------------------------------------------------------------
@@ -176,13 +181,19 @@ class TrainingRunner:
     def _with_logs(self, hosts: Sequence[Host]) -> list[HostProcess]:
         stamp = int(time.time())
         return [
-            HostProcess(host, f"{self._request.name}/{host.name}-{stamp}", self._scanner.scan, self._core)
+            HostProcess(
+                host,
+                f"{self._request.name}/{host.name}-{stamp}",
+                self._scanner.scan,
+                processes=self._core.processes,
+                logs=self._logs,
+            )
             for host in hosts
         ]
 
     def _prepare_hosts(self, network: Network, running: Sequence[HostProcess]) -> CheckpointSync | None:
         data = [each.host.ml / "input" / "data" for each in running]
-        fill_channels(self._request.channels, data, self._core.objects, is_cancelled=self._is_stopping.is_set)
+        fill_channels(self._request.channels, data, self._objects, is_cancelled=self._is_stopping.is_set)
         for each in running:
             each.host.write_configuration(self._request)
             if network.pid is None:
@@ -200,7 +211,7 @@ class TrainingRunner:
         folders = [each.host.folder(config.local_path) for each in running]
         for folder in folders:
             folder.path.mkdir(parents=True, exist_ok=True)
-        sync = CheckpointSync(config.store, folders, self._core.objects)
+        sync = CheckpointSync(config.store, folders, self._objects)
         sync.restore()
         return sync
 
@@ -221,7 +232,7 @@ class TrainingRunner:
     def _credentials(self) -> dict[str, str]:
         if self._request.is_isolated:
             return {"AWS_REGION": self._core.settings.region, "AWS_DEFAULT_REGION": self._core.settings.region}
-        grant = self._core.credentials.grant(self._request.role_arn, "SageMaker")
+        grant = self._core.credentials.grant(self._request.role_arn, "SageMaker", PRINCIPAL, self.record.arn)
         self._grants.append(grant)
         return self._core.credentials.granted_environment(grant)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from localaws.iam.asking import Place
+from localaws.permissions.asking import Place
 
 _KEEPING_TAGS = {"cloudwatch", "lambda", "logs", "sagemaker", "ssm"}
 _KEPT_BY_NAME = {"user": "users", "group": "groups"}

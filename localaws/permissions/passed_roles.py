@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from localaws.iam import stored
-from localaws.iam.asking import Place, Resource, Wanted
-from localaws.iam.identity_names import role
-from localaws.iam.operations import Operation
+from localaws.permissions import stored
+from localaws.permissions.asking import Place, Resource, Wanted
+from localaws.permissions.identity_names import role
+from localaws.permissions.operations import Operation
 
 ACTION = "iam:PassRole"
 _SAGEMAKER = ("RoleArn", "ExecutionRoleArn", "ExecutionRole")

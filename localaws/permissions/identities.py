@@ -50,5 +50,9 @@ def _policies_of(owner: Any) -> Iterator[Attached]:
 
 def _managed(arn: str, stored: Any) -> Policy:
     """Return a managed policy's default version; of one that is gone, a policy that allows nothing."""
-    text = next((each.document for each in stored.versions if each.is_default), None) if stored else None
-    return policy(arn, text or json.dumps({"Statement": []}))
+    return policy(arn, default_version(stored) if stored else json.dumps({"Statement": []}))
+
+
+def default_version(stored: Any) -> str:
+    """Return the text of the default version of a managed policy of moto's."""
+    return str(next(each.document for each in stored.versions if each.is_default))

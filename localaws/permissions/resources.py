@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from localaws.iam import catalog
-from localaws.iam.asking import NO_RESOURCE, Place, Resource
-from localaws.iam.catalog import Action, Use
-from localaws.iam.operations import Operation
+from localaws.permissions import catalog
+from localaws.permissions.asking import NO_RESOURCE, Place, Resource
+from localaws.permissions.catalog import Action, Use
+from localaws.permissions.operations import Operation
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _FIXED = {"Partition", "Region", "Account"}

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
-from localaws.iam import stored
-from localaws.iam.asking import NO_RESOURCE, Place, Resource, Wanted
-from localaws.iam.operations import Operation
-from localaws.iam.parameters import Unreadable
+from localaws.permissions import stored
+from localaws.permissions.asking import NO_RESOURCE, Place, Resource, Wanted
+from localaws.permissions.operations import Operation
+from localaws.permissions.parameters import Unreadable
 
 _OF_A_KEY = {
     "GetObject": "GetObject",

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from localaws.iam import catalog, s3_actions
-from localaws.iam.asking import Place as Place
-from localaws.iam.asking import Resource, Wanted
-from localaws.iam.catalog import Action
-from localaws.iam.function_names import functions_of
-from localaws.iam.identity_names import identities_of
-from localaws.iam.launches import RUN, is_tagging, launch, tagged, tagging
-from localaws.iam.log_names import logs_of, tagged_log
-from localaws.iam.operations import SERVED, Asked, Operation, UnknownOperation, operation_of
-from localaws.iam.parameters import Unreadable
-from localaws.iam.passed_roles import passed_in
-from localaws.iam.request_keys import context_of
-from localaws.iam.resources import resources_of
+from localaws.permissions import catalog, s3_actions
+from localaws.permissions.asking import Place as Place
+from localaws.permissions.asking import Resource, Wanted
+from localaws.permissions.catalog import Action
+from localaws.permissions.function_names import functions_of
+from localaws.permissions.identity_names import identities_of
+from localaws.permissions.launches import RUN, is_tagging, launch, tagged, tagging
+from localaws.permissions.log_names import logs_of, tagged_log
+from localaws.permissions.operations import SERVED, Asked, Operation, UnknownOperation, operation_of
+from localaws.permissions.parameters import Unreadable
+from localaws.permissions.passed_roles import passed_in
+from localaws.permissions.request_keys import context_of
+from localaws.permissions.resources import resources_of
 from localaws.policies.context import Context
 from localaws.policies.patterns import ARN_PARTS
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from localaws.iam import catalog, stored
-from localaws.iam.asking import Place, Resource
-from localaws.iam.catalog import Action
-from localaws.iam.operations import Operation
-from localaws.iam.resources import resources_of
+from localaws.permissions import catalog, stored
+from localaws.permissions.asking import Place, Resource
+from localaws.permissions.catalog import Action
+from localaws.permissions.operations import Operation
+from localaws.permissions.resources import resources_of
 
 _NAMES = {"role": "RoleName", "user": "UserName", "group": "GroupName", "instance-profile": "InstanceProfileName"}
 _WHOLE = {  # parameters that are ARNs of these kinds

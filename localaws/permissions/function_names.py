@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from localaws.iam.asking import Place, Resource
-from localaws.iam.catalog import Action
-from localaws.iam.operations import Operation
-from localaws.iam.resources import resources_of
+from localaws.permissions.asking import Place, Resource
+from localaws.permissions.catalog import Action
+from localaws.permissions.operations import Operation
+from localaws.permissions.resources import resources_of
 
 _FUNCTION = "function"
 

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
-from localaws.iam.parameters import Unreadable, from_pairs, merged, read_document
+from localaws.permissions.parameters import Unreadable, from_pairs, merged, read_document
 
 FORM = "application/x-www-form-urlencoded"
 LONGEST_BODY_BYTES = 128 * 2**20

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from localaws.iam.asking import Place, Resource, Wanted
-from localaws.iam.operations import Operation
-from localaws.iam.resources import filled, named
+from localaws.permissions.asking import Place, Resource, Wanted
+from localaws.permissions.operations import Operation
+from localaws.permissions.resources import filled, named
 
 RUN, TAG = "ec2:RunInstances", "ec2:CreateTags"
 _NEW = "*"

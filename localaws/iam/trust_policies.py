@@ -1,0 +1,56 @@
+"""CreateRole and UpdateAssumeRolePolicy refuse a trust policy that is none, as AWS does; moto takes anything."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from moto.iam.exceptions import MalformedPolicyDocument
+from moto.iam.models import IAMBackend
+from moto.iam.policy_validation import IAMTrustPolicyDocumentValidator
+
+from localaws.policies.documents import list_of, statements_of
+
+_create_role = IAMBackend.create_role
+_update = IAMBackend.update_assume_role_policy
+
+
+def check(backend: Any, text: str) -> None:
+    """Check that a text is a trust policy whose principals exist.
+
+    Raises:
+        MalformedPolicyDocument: it is not; the message is AWS's.
+    """
+    IAMTrustPolicyDocumentValidator(text).validate()
+    statements = statements_of(json.loads(text))
+    if any("Principal" not in each and "NotPrincipal" not in each for each in statements):
+        raise MalformedPolicyDocument("Missing required field Principal")
+    known = {each.arn for identities in (backend.roles, backend.users) for each in list(identities.values())}
+    for name in _names(statements):
+        is_here = name.startswith(f"arn:aws:iam::{backend.account_id}:") and not name.endswith(":root")
+        if is_here and name not in known:
+            raise MalformedPolicyDocument(f'Invalid principal in policy: "AWS":"{name}"')
+
+
+def create_role(self: IAMBackend, role_name: str, assume_role_policy_document: str, *others: Any, **more: Any) -> Any:
+    """Make a role with a trust policy that was checked."""
+    check(self, assume_role_policy_document)
+    return _create_role(self, role_name, assume_role_policy_document, *others, **more)
+
+
+def update_assume_role_policy(self: IAMBackend, role_name: str, policy_document: str) -> None:
+    """Replace a role's trust policy by one that was checked."""
+    self.get_role(role_name)
+    check(self, policy_document)
+    _update(self, role_name, policy_document)
+
+
+def install_trust_policies() -> None:
+    """Put these in the place of moto's."""
+    IAMBackend.create_role = create_role  # type: ignore[method-assign]
+    IAMBackend.update_assume_role_policy = update_assume_role_policy  # type: ignore[method-assign]
+
+
+def _names(statements: list[Mapping[str, Any]]) -> Iterator[str]:
+    for each in statements:
+        principal = each.get("Principal") or each.get("NotPrincipal")
+        yield from list_of(principal.get("AWS", [])) if isinstance(principal, dict) else ()

@@ -1,0 +1,103 @@
+"""Decides on each request and on what services do in a role's name, and keeps the record of it.
+
+Modes: `enforce` refuses what is denied; `record` decides and records, and lets everything pass; `off` does neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from localaws.permissions.callers import Caller, Callers
+from localaws.permissions.circumstances import HERE, time_of
+from localaws.permissions.denials import denial, sentence
+from localaws.permissions.questions import Question
+from localaws.permissions.resource_policies import ResourcePolicy, policy_on
+from localaws.permissions.usage import Requested, Usage
+from localaws.policies.context import Context
+from localaws.policies.decision import Decision, Request, decide
+from localaws.policies.documents import policy
+from localaws.policies.trust import ASSUME
+
+MODES = ("enforce", "record", "off")
+MOST_DECISIONS = 4096  # that are kept for one caller
+
+
+class Authority:
+    """The account's IAM at work."""
+
+    def __init__(self, account_id: str, region: str, mode: str) -> None:
+        self.account_id, self.region, self.mode = account_id, region, mode
+        self.callers = Callers(account_id)
+        self.usage = Usage()
+
+    @property
+    def is_enforcing(self) -> bool:
+        """Whether what is denied is refused."""
+        return self.mode == "enforce"
+
+    def changed(self) -> None:
+        """Take note that a policy, a role or a user may have changed."""
+        self.callers.forget()
+
+    def check(self, caller: Caller, questions: Iterable[Question], service: str, *, is_form: bool = False) -> None:
+        """Decide and record each; `service` is the one that answers, by its signing name.
+
+        Raises:
+            AwsError: the service's refusal of the first that is denied, if decisions are enforced.
+        """
+        for each in questions:
+            decision = self.decide(caller, each)
+            if each.action == ASSUME and caller.principal.is_root and self.is_enforcing:
+                raise denial(service, "Roles may not be assumed by root accounts.")
+            if not decision.is_allowed and self.is_enforcing:
+                raise denial(service, sentence(caller.principal, each.action, each.resource, decision), is_form=is_form)
+
+    def as_role(self, role_arn: str, session_name: str, questions: Iterable[Question]) -> None:
+        """Decide and record what a service does in a role's name, with a session of it.
+
+        Raises:
+            AwsError: AccessDenied with AWS's sentence, for the first that is denied, if decisions are enforced.
+        """
+        if self.mode != "off":
+            self.check(self.callers.of_role(role_arn, session_name), questions, "sts")
+
+    def lets_role(self, role_arn: str, session_name: str, question: Question) -> bool:
+        """Decide and record one thing that a service does in a role's name; return whether it is to be done."""
+        if self.mode == "off":
+            return True
+        is_allowed = self.decide(self.callers.of_role(role_arn, session_name), question).is_allowed
+        return is_allowed or not self.is_enforcing
+
+    def decide(self, caller: Caller, question: Question) -> Decision:
+        """Return the decision, and record it."""
+        requested, decision = self._decided(caller, question)
+        self.usage.count(caller.owner_arn, requested, self.region, is_allowed=decision.is_allowed)
+        return decision
+
+    def would_decide(self, caller: Caller, question: Question) -> Decision:
+        """Return the decision on something that nobody asked for; it is not recorded."""
+        return self._decided(caller, question)[1]
+
+    def _decided(self, caller: Caller, question: Question) -> tuple[Requested, Decision]:
+        found = policy_on(self.account_id, self.region, question.action, question.resource)
+        context = Context(HERE, (caller.values.get, question.context.get, time_of))
+        keys = caller.keys | policy("resource policy", found.text).keys if found else caller.keys
+        requested = Requested(question.action, question.resource, context.shown(keys))
+        decision = caller.decided.get((requested, found))
+        if decision is None:
+            request = Request(question.action, question.resource, context, question.owner_id)
+            decision = _remembered(caller, (requested, found), _decide(caller, request, found))
+        return requested, decision
+
+
+def _decide(caller: Caller, request: Request, found: ResourcePolicy | None) -> Decision:
+    resource = policy("resource policy", found.text) if found else None
+    is_trust = found is not None and found.is_trust
+    return decide(caller.principal, caller.identity, request, resource, is_trust=is_trust)
+
+
+def _remembered(caller: Caller, key: tuple[Requested, ResourcePolicy | None], decision: Decision) -> Decision:
+    if len(caller.decided) >= MOST_DECISIONS:
+        caller.decided.clear()
+    caller.decided[key] = decision
+    return decision

@@ -1,0 +1,114 @@
+"""The gate behind the signature's: a verified request gets on only if IAM allows what it asks for.
+
+Nothing passes it by, neither moto's operations nor the services' own fast routes. The two that are asked most,
+InvokeEndpoint and Lambda's Invoke, are named by their path alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from localaws.auth.keys import Keys
+from localaws.auth.signature_gate import BODY, refuse
+from localaws.auth.verifier import ANYONE, FORM, Signed
+from localaws.errors import AwsError
+from localaws.permissions.authority import Authority
+from localaws.permissions.callers import Caller
+from localaws.permissions.denials import denial
+from localaws.permissions.missing_objects import READ, HidesMissing
+from localaws.permissions.operations import Asked, UnknownOperation
+from localaws.permissions.questions import Place, Question, UnknownAction, questions_of
+from localaws.policies.context import NOTHING
+
+CALLER = "localaws.caller"  # in the scope: who asks
+_INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
+_CHANGING = ("iam", "sts")  # services whose operations change what callers may
+
+
+class PermissionGate:
+    """Asks the authority about each verified request. Anonymous reads of S3 are decided where they are answered."""
+
+    def __init__(self, app: ASGIApp, authority: Authority, keys: Keys) -> None:
+        self._app, self._authority, self._keys = app, authority, keys
+        self._place = Place(authority.account_id, authority.region)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        signed: Signed | None = scope.get("localaws.signed")
+        if signed is None or signed is ANYONE or self._authority.mode == "off":
+            await self._app(scope, receive, send)
+            return
+        try:
+            questions = self._check(scope, signed)
+        except AwsError as error:
+            await refuse(scope, error, None if BODY in scope else receive, send)
+            return
+        if signed.service in _CHANGING:
+            send = self._telling(send)
+        await self._answer(scope, receive, send, questions)
+
+    def _telling(self, send: Send) -> Send:
+        """Return what sends a reply, and has policies read anew before the client sees its beginning."""
+
+        async def tell_and_send(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                self._authority.changed()
+            await send(message)
+
+        return tell_and_send
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, questions: tuple[Question, ...]) -> None:
+        reads = [each for each in questions if each.action == READ]
+        if not reads or not self._authority.is_enforcing:
+            await self._app(scope, receive, send)
+            return
+        hiding = HidesMissing(scope, send, self._authority, scope[CALLER], reads[0])
+        await self._app(scope, receive, hiding)
+        await hiding.finish()
+
+    def _check(self, scope: Scope, signed: Signed) -> tuple[Question, ...]:
+        service, is_form = signed.service, _header(scope, b"content-type").startswith(FORM)
+        self._authority.usage.key_used(signed.access_key_id, service, self._place.region)
+        caller = scope[CALLER] = self.caller_of(signed.access_key_id)
+        try:
+            questions = self._questions(scope, service)
+        except UnknownAction as error:
+            raise denial(service, str(error), is_form=is_form) from None
+        self._authority.check(caller, questions, service, is_form=is_form)
+        return questions
+
+    def caller_of(self, access_key_id: str) -> Caller:
+        """Return who has a key that was verified."""
+        holder, callers = self._keys.holder(access_key_id), self._authority.callers
+        if holder.session is not None:
+            return callers.of_session(holder.session)
+        return callers.of_user(holder.user_name) if holder.user_name is not None else callers.root()
+
+    def _questions(self, scope: Scope, service: str) -> tuple[Question, ...]:
+        if service == "sagemaker" and (found := _INVOCATION.fullmatch(scope["path"])):
+            return (self._invocation(found.group(1)),)
+        asked = Asked(
+            service=service,
+            method=scope["method"],
+            path=scope["raw_path"].decode("latin1"),
+            query=scope["query_string"].decode("latin1"),
+            headers={name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]},
+            body=scope.get(BODY),
+        )
+        try:
+            return questions_of(asked, self._place)
+        except UnknownOperation:
+            return ()  # the front answers that there is none
+
+    def _invocation(self, name: str) -> Question:
+        place = self._place
+        arn = f"arn:{place.partition}:sagemaker:{place.region}:{place.account_id}:endpoint/{unquote(name).lower()}"
+        return Question("sagemaker:InvokeEndpoint", arn, place.account_id, NOTHING)
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    return next((value for each, value in scope["headers"] if each == name), b"")

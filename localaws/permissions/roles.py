@@ -1,0 +1,94 @@
+"""What a service does in a role's name, decided and recorded as calls of that role.
+
+`Role` asks for one action; `ObjectsOfRole` and `LogsOfRole` are S3 and CloudWatch Logs as a role reaches them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from localaws.logs import Logs
+from localaws.objects import ObjectInfo, Objects
+from localaws.permissions.authority import Authority
+from localaws.permissions.questions import Question
+from localaws.policies.context import Context
+
+
+class Role:
+    """A role as a service uses it, by a session of its own."""
+
+    def __init__(self, authority: Authority, arn: str, session_name: str) -> None:
+        self._authority, self.arn, self._session_name = authority, arn, session_name
+
+    def require(self, action: str, resource: str, values: Mapping[str, list[str]] | None = None) -> None:
+        """Decide and record one call.
+
+        Raises:
+            AwsError: AccessDenied with AWS's sentence, if the role may not and decisions are enforced.
+        """
+        question = Question(action, resource, self._authority.account_id, Context(values))
+        self._authority.as_role(self.arn, self._session_name, [question])
+
+    def may(self, action: str, resource: str, values: Mapping[str, list[str]] | None = None) -> bool:
+        """Decide and record one call; return whether it is to be carried out."""
+        question = Question(action, resource, self._authority.account_id, Context(values))
+        return self._authority.lets_role(self.arn, self._session_name, question)
+
+    def log_arn(self, group: str, stream: str = "") -> str:
+        """Return the ARN on which CloudWatch Logs decides."""
+        where = f"{self._authority.region}:{self._authority.account_id}"
+        return f"arn:aws:logs:{where}:log-group:{group}:log-stream:{stream}"
+
+
+class ObjectsOfRole(Objects):
+    """S3 from inside the server, for what a role may.
+
+    Each method also raises AwsError, AccessDenied, for what the role may not.
+    """
+
+    def __init__(self, account_id: str, region: str, role: Role) -> None:
+        super().__init__(account_id, region)
+        self._role = role
+
+    def list(self, bucket: str, prefix: str) -> list[ObjectInfo]:
+        """Return every object under `prefix`, in key order."""
+        self._role.require("s3:ListBucket", f"arn:aws:s3:::{bucket}", {"s3:prefix": [prefix]})
+        return super().list(bucket, prefix)
+
+    def download(self, bucket: str, key: str, path: Path) -> None:
+        """Write the object to `path`."""
+        self._role.require("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")
+        super().download(bucket, key, path)
+
+    def store(self, file: BinaryIO, bucket: str, key: str) -> None:
+        """Store what is left to read of the file as an object."""
+        self._role.require("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}")
+        super().store(file, bucket, key)
+
+
+class LogsOfRole:
+    """CloudWatch Logs for what a role may: what it may not write is lost, as on AWS, where the log stays empty."""
+
+    def __init__(self, logs: Logs, role: Role) -> None:
+        self._logs, self._role = logs, role
+        self._lock = threading.Lock()
+        self._made: dict[tuple[str, str], bool] = {}
+
+    def write(self, group: str, stream: str, lines: Iterable[str]) -> None:
+        """Append lines to a stream, made with its group when missing."""
+        if self._has_stream(group, stream) and self._role.may("logs:PutLogEvents", self._role.log_arn(group, stream)):
+            self._logs.write(group, stream, lines)
+
+    def _has_stream(self, group: str, stream: str) -> bool:
+        with self._lock:
+            if (group, stream) not in self._made:
+                self._made[group, stream] = self._make(group, stream)
+            return self._made[group, stream]
+
+    def _make(self, group: str, stream: str) -> bool:
+        arn = self._role.log_arn(group)
+        has_group = self._logs.has_group(group) or self._role.may("logs:CreateLogGroup", arn)
+        return has_group and self._role.may("logs:CreateLogStream", self._role.log_arn(group, stream))

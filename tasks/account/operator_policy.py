@@ -1,0 +1,242 @@
+"""The least that a person who runs kennel has to be allowed, by feature, bound to kennel's names where AWS supports it.
+
+An action whose resources cannot be named before the call, or that AWS grants on all resources only, is on `*`.
+Sources: https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.run.naming import RESOURCE_PREFIX
+
+Statement = dict[str, Any]
+
+LONGEST_POLICY = 6144
+"""The most characters, without white space, that IAM allows a managed policy."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where kennel is to be run; `prefix` is how the names of its resources begin, `bucket` is a bucket of yours."""
+
+    account_id: str
+    region: str
+    partition: str = "aws"
+    prefix: str = RESOURCE_PREFIX
+    bucket: str = ""
+
+    def arn(self, service: str, resource: str) -> str:
+        """Return the ARN of resources in this account and region."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account_id}:{resource}"
+
+    def iam(self, resource: str) -> str:
+        """Return the ARN of resources of IAM."""
+        return f"arn:{self.partition}:iam::{self.account_id}:{resource}"
+
+    def s3(self, objects: str = "") -> str:
+        """Return the ARN of the bucket, or of objects in it."""
+        return f"arn:{self.partition}:s3:::{self.bucket or self.prefix + '*'}{objects}"
+
+
+def operator_policies(account: Account) -> dict[str, dict[str, Any]]:
+    """Return the policy document of each feature by its name."""
+    return {
+        name: {"Version": "2012-10-17", "Statement": [_statement(*each) for each in rows]}
+        for name, rows in _features(account).items()
+    }
+
+
+def operator_policy(account: Account, features: Iterable[str] = ()) -> dict[str, Any]:
+    """Return one policy document for some features, or for all."""
+    every = operator_policies(account)
+    wanted = list(features) or list(every)
+    return {"Version": "2012-10-17", "Statement": [each for name in wanted for each in every[name]["Statement"]]}
+
+
+Row = tuple[str, str, list[str], list[str]] | tuple[str, str, list[str], list[str], Mapping[str, Any]]
+
+
+def _statement(sid: str, service: str, names: list[str], on: list[str], condition: Any = None) -> Statement:
+    actions = [f"{service}:{name}" for name in names]
+    condition = {"Condition": condition} if condition else {}
+    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": on, **condition}
+
+
+def _features(account: Account) -> dict[str, list[Row]]:
+    return {
+        "stage": _stage(account),
+        "sagemaker": _sagemaker(account),
+        "ec2": _ec2(account),
+        "serving": _serving(account),
+        "scaling": _scaling(account),
+        "notebook": _notebook(account),
+        "teardown": _teardown(account),
+    }
+
+
+def _stage(account: Account) -> list[Row]:
+    bucket = [
+        *("CreateBucket", "ListBucket", "GetBucketTagging", "PutBucketTagging"),
+        *("GetBucketPublicAccessBlock", "PutBucketPublicAccessBlock", "GetEncryptionConfiguration"),
+        *("PutEncryptionConfiguration", "GetBucketOwnershipControls", "PutBucketOwnershipControls"),
+        *("GetBucketPolicy", "PutBucketPolicy", "GetLifecycleConfiguration", "PutLifecycleConfiguration"),
+    ]
+    objects = ["GetObject", "PutObject", "PutObjectTagging", "DeleteObject", "AbortMultipartUpload"]
+    return [
+        ("Caller", "sts", ["GetCallerIdentity"], ["*"]),
+        ("Bucket", "s3", bucket, [account.s3()]),
+        ("Objects", "s3", objects, [account.s3("/*")]),
+    ]
+
+
+def _roles(account: Account, sid: str, services: list[str]) -> list[Row]:
+    roles = [account.iam(f"role/{account.prefix}*")]
+    changes = ["CreateRole", "GetRole", "TagRole", "UpdateAssumeRolePolicy", "PutRolePolicy", "GetRolePolicy"]
+    passed = {"StringEquals": {"iam:PassedToService": [f"{each}.amazonaws.com" for each in services]}}
+    return [
+        (f"{sid}Roles", "iam", changes, roles),
+        (f"{sid}PassRole", "iam", ["PassRole"], roles, passed),
+    ]
+
+
+def _sagemaker(account: Account) -> list[Row]:
+    jobs = ["CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob", "AddTags", "ListTags"]
+    group = account.arn("logs", "log-group:/aws/sagemaker/TrainingJobs:*")
+    return [
+        *_roles(account, "Training", ["sagemaker"]),
+        ("TrainingJobs", "sagemaker", jobs, [account.arn("sagemaker", f"training-job/{account.prefix}*")]),
+        ("TrainingLogs", "logs", ["DescribeLogStreams", "GetLogEvents", "FilterLogEvents"], [group]),
+    ]
+
+
+def _ec2(account: Account) -> list[Row]:
+    profiles = [account.iam(f"instance-profile/{account.prefix}*")]
+    profile = [*("CreateInstanceProfile", "GetInstanceProfile"), "AddRoleToInstanceProfile", "TagInstanceProfile"]
+    looks = [*("DescribeInstances", "DescribeImages", "DescribeVpcs", "DescribeKeyPairs", "DescribeSecurityGroups")]
+    made = [account.arn("ec2", f"{each}/*") for each in ("instance", "volume", "network-interface")]
+    named = [account.arn("ec2", f"{each}/*") for each in ("key-pair", "security-group")]
+    used = [
+        account.arn("ec2", "subnet/*"),
+        account.arn("ec2", "vpc/*"),
+        f"arn:{account.partition}:ec2:{account.region}::image/*",
+    ]
+    tagged = {"StringEquals": {"aws:ResourceTag/kennel:project": "kennel"}}
+    creating = {"StringEquals": {"ec2:CreateAction": ["RunInstances", "ImportKeyPair", "CreateSecurityGroup"]}}
+    parameters = [f"arn:{account.partition}:ssm:{account.region}::parameter/aws/service/*"]
+    return [
+        *_roles(account, "Instance", ["ec2"]),
+        ("InstanceProfiles", "iam", profile, profiles),
+        ("Look", "ec2", [*looks, "GetConsoleOutput"], ["*"]),
+        ("Launch", "ec2", ["RunInstances"], [*made, *named, *used]),
+        ("Access", "ec2", ["ImportKeyPair", "CreateSecurityGroup"], [*named, *used]),
+        ("TagWhatIsMade", "ec2", ["CreateTags"], [*made, *named], creating),
+        ("Rules", "ec2", ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"], named, tagged),
+        ("Terminate", "ec2", ["TerminateInstances"], made, tagged),
+        ("Image", "ssm", ["GetParameter"], parameters),
+        ("Prices", "pricing", ["GetProducts"], ["*"]),
+    ]
+
+
+def _serving(account: Account) -> list[Row]:
+    kinds = ("model", "endpoint-config", "endpoint")
+    own = [account.arn("sagemaker", f"{each}/{account.prefix}*") for each in kinds]
+    makes = [f"{verb}{each}" for each in ("Model", "EndpointConfig", "Endpoint") for verb in ("Create", "Describe")]
+    endpoint = ["UpdateEndpoint", "UpdateEndpointWeightsAndCapacities", "InvokeEndpoint", "AddTags", "ListTags"]
+    function = [
+        *("CreateFunction", "GetFunction", "GetFunctionConfiguration", "UpdateFunctionCode"),
+        *("UpdateFunctionConfiguration", "PublishVersion", "ListVersionsByFunction", "CreateAlias", "GetAlias"),
+        *("UpdateAlias", "InvokeFunction", "TagResource", "ListTags"),
+    ]
+    groups = [
+        account.arn("logs", f"log-group:{each}/{account.prefix}*")
+        for each in ("/aws/sagemaker/Endpoints", "/aws/lambda")
+    ]
+    logs = [
+        *("CreateLogGroup", "TagResource", "PutRetentionPolicy", "ListTagsForResource"),
+        *("DescribeLogStreams", "GetLogEvents", "FilterLogEvents"),
+    ]
+    return [
+        *_roles(account, "Serving", ["sagemaker", "lambda"]),
+        ("Endpoints", "sagemaker", [*makes, *endpoint], own),
+        ("Functions", "lambda", function, [account.arn("lambda", f"function:{account.prefix}*")]),
+        ("ServingLogs", "logs", logs, groups),
+        ("ListLogGroups", "logs", ["DescribeLogGroups"], [account.arn("logs", "log-group:*")]),
+    ]
+
+
+def _scaling(account: Account) -> list[Row]:
+    function = [account.arn("lambda", f"function:{account.prefix}*")]
+    concurrency = [
+        f"{verb}{name}"
+        for name in ("FunctionConcurrency", "ProvisionedConcurrencyConfig")
+        for verb in ("Put", "Get", "Delete")
+    ]
+    targets = [
+        *("RegisterScalableTarget", "DescribeScalableTargets", "PutScalingPolicy", "DescribeScalingPolicies"),
+        *("DescribeScalingActivities", "DeregisterScalableTarget"),
+    ]
+    alarms = [account.arn("cloudwatch", f"alarm:{each}*") for each in ("TargetTracking-", account.prefix)]
+    linked = account.iam("role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*")
+    only = {"StringLike": {"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}}
+    return [
+        ("Concurrency", "lambda", concurrency, function),
+        ("AccountLimits", "lambda", ["GetAccountSettings"], ["*"]),
+        ("ScalableTargets", "application-autoscaling", targets, ["*"]),
+        ("Alarms", "cloudwatch", ["PutMetricAlarm", "DescribeAlarms", "DeleteAlarms", "DescribeAlarmHistory"], alarms),
+        ("Metrics", "cloudwatch", ["GetMetricData", "GetMetricStatistics"], ["*"]),
+        ("ServiceRole", "iam", ["CreateServiceLinkedRole"], [linked], only),
+    ]
+
+
+def _notebook(account: Account) -> list[Row]:
+    kinds = ("notebook-instance", "notebook-instance-lifecycle-config")
+    own = [account.arn("sagemaker", f"{each}/{account.prefix}*") for each in kinds]
+    verbs = ("Create", "Describe", "Update", "Delete")
+    names = [f"{verb}NotebookInstance{end}" for end in ("", "LifecycleConfig") for verb in verbs]
+    more = [
+        *("StartNotebookInstance", "StopNotebookInstance", "CreatePresignedNotebookInstanceUrl"),
+        *("AddTags", "ListTags"),
+    ]
+    return [*_roles(account, "Notebook", ["sagemaker"]), ("Notebooks", "sagemaker", [*names, *more], own)]
+
+
+def _teardown(account: Account) -> list[Row]:
+    roles, profiles = account.iam(f"role/{account.prefix}*"), account.iam(f"instance-profile/{account.prefix}*")
+    looks = ["ListRolePolicies", "ListAttachedRolePolicies", "ListRoleTags", "ListInstanceProfilesForRole"]
+    removes = ["DeleteRole", "DeleteRolePolicy", "DetachRolePolicy"]
+    lists = [
+        f"List{each}"
+        for each in (
+            "TrainingJobs",
+            "Models",
+            "EndpointConfigs",
+            "Endpoints",
+            "NotebookInstances",
+            "NotebookInstanceLifecycleConfigs",
+        )
+    ]
+    kinds = ("model", "endpoint-config", "endpoint")
+    own = [account.arn("sagemaker", f"{each}/{account.prefix}*") for each in kinds]
+    groups = [
+        account.arn("logs", "log-group:/aws/sagemaker/*"),
+        account.arn("logs", f"log-group:/aws/lambda/{account.prefix}*"),
+    ]
+    named = [account.arn("ec2", f"{each}/*") for each in ("key-pair", "security-group")]
+    tagged = {"StringEquals": {"aws:ResourceTag/kennel:project": "kennel"}}
+    function = ["DeleteFunction", "DeleteAlias"]
+    return [
+        ("FindRoles", "iam", ["ListRoles", "ListInstanceProfiles"], ["*"]),
+        ("RemoveRoles", "iam", [*looks, *removes], [roles]),
+        ("RemoveProfiles", "iam", ["RemoveRoleFromInstanceProfile", "DeleteInstanceProfile"], [profiles]),
+        ("FindSageMaker", "sagemaker", lists, ["*"]),
+        ("RemoveSageMaker", "sagemaker", ["DeleteModel", "DeleteEndpointConfig", "DeleteEndpoint"], own),
+        ("FindFunctions", "lambda", ["ListFunctions"], ["*"]),
+        ("RemoveFunctions", "lambda", function, [account.arn("lambda", f"function:{account.prefix}*")]),
+        ("RemoveLogs", "logs", ["DeleteLogGroup", "DeleteLogStream"], groups),
+        ("RemoveAccess", "ec2", ["DeleteKeyPair", "DeleteSecurityGroup"], named, tagged),
+        ("FindBuckets", "s3", ["ListAllMyBuckets"], ["*"]),
+        ("RemoveBucket", "s3", ["DeleteBucket", "ListBucketMultipartUploads"], [account.s3()]),
+    ]

@@ -1,0 +1,259 @@
+"""Every request is allowed or refused as its caller's policies say, by each service in its own shape."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.conftest import RunningLocalAws
+from tests.localaws.callers import ACCOUNT, allow, assume, deny, document, make_role, make_user, refusal
+
+EVERYTHING = allow("*")
+ENDPOINT = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/nobody-has-it"
+
+
+@pytest.fixture
+def bucket(localaws: RunningLocalAws) -> str:
+    name = f"iam-{uuid.uuid4().hex[:12]}"
+    localaws.client("s3").create_bucket(Bucket=name)
+    localaws.client("s3").put_object(Bucket=name, Key="open/1", Body=b"1")
+    localaws.client("s3").put_object(Bucket=name, Key="closed/1", Body=b"1")
+    return name
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "parameters", "code", "resource"),
+    [
+        ("s3", "list_buckets", {}, "AccessDenied", '"*"'),
+        ("iam", "create_role", {"RoleName": "r", "AssumeRolePolicyDocument": "{}"}, "AccessDenied", ":role/r"),
+        ("ec2", "describe_instances", {}, "UnauthorizedOperation", None),
+        ("sagemaker", "list_endpoints", {}, "AccessDeniedException", "*"),
+        (
+            "sagemaker-runtime",
+            "invoke_endpoint",
+            {"EndpointName": "E", "Body": b""},
+            "AccessDeniedException",
+            "endpoint/e",
+        ),
+        ("lambda", "invoke", {"FunctionName": "f"}, "AccessDeniedException", ":function:f"),
+        ("logs", "describe_log_groups", {}, "AccessDeniedException", ":log-group::log-stream:"),
+        ("cloudwatch", "describe_alarms", {}, "AccessDenied", "*"),
+        (
+            "application-autoscaling",
+            "describe_scalable_targets",
+            {"ServiceNamespace": "sagemaker"},
+            "AccessDeniedException",
+            "*",
+        ),
+        ("ssm", "get_parameter", {"Name": "/p"}, "AccessDeniedException", ":parameter/p"),
+    ],
+)
+def test_without_a_policy_nothing_is_allowed_and_the_answer_is_aws_s(
+    localaws: RunningLocalAws, service: str, operation: str, parameters: dict[str, Any], code: str, resource: str | None
+) -> None:
+    nobody = make_user(localaws)
+    got, text = refusal(getattr(nobody.client(service), operation), **parameters)
+    assert got.startswith(code)
+    assert f"User: {nobody.arn} is not authorized to perform: " in text
+    assert "because no identity-based policy allows the" in text
+    assert resource is None or resource in text
+
+
+def test_a_user_with_deny_everything_makes_nothing(localaws: RunningLocalAws) -> None:
+    denied = make_user(localaws, EVERYTHING, deny("*"))
+    for service, operation, parameters in (
+        ("s3", "list_buckets", {}),
+        ("iam", "create_role", {"RoleName": "never", "AssumeRolePolicyDocument": document()}),
+    ):
+        _, text = refusal(getattr(denied.client(service), operation), **parameters)
+        assert "with an explicit deny in an identity-based policy" in text
+    assert refusal(localaws.client("iam").get_role, RoleName="never")[0] == "NoSuchEntity"
+
+
+def test_who_asks_needs_no_permission_to_know_it(localaws: RunningLocalAws) -> None:
+    nobody = make_user(localaws)
+    assert nobody.client("sts").get_caller_identity()["Arn"] == nobody.arn
+
+
+def test_a_change_of_a_policy_counts_at_the_next_request(localaws: RunningLocalAws, bucket: str) -> None:
+    user = make_user(localaws)
+    name, s3, iam = user.arn.rpartition("/")[2], user.client("s3"), localaws.client("iam")
+    for allowed in (True, False, True):
+        if allowed:
+            iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=document(allow("s3:GetObject")))
+            assert s3.get_object(Bucket=bucket, Key="open/1")["ContentLength"] == 1
+        else:
+            iam.delete_user_policy(UserName=name, PolicyName="p")
+            assert refusal(s3.get_object, Bucket=bucket, Key="open/1")[0] == "AccessDenied"
+
+
+def test_groups_and_attached_policies_and_boundaries_count(localaws: RunningLocalAws, bucket: str) -> None:
+    iam, user = localaws.client("iam"), make_user(localaws)
+    name, s3, unique = user.arn.rpartition("/")[2], user.client("s3"), uuid.uuid4().hex[:8]
+    iam.create_group(GroupName=unique)
+    iam.put_group_policy(GroupName=unique, PolicyName="p", PolicyDocument=document(allow("s3:GetObject")))
+    iam.add_user_to_group(GroupName=unique, UserName=name)
+    assert s3.get_object(Bucket=bucket, Key="open/1")["ContentLength"] == 1
+    made = iam.create_policy(
+        PolicyName=unique, PolicyDocument=document(deny("s3:GetObject", "arn:aws:s3:::*/closed/*"))
+    )
+    iam.attach_user_policy(UserName=name, PolicyArn=made["Policy"]["Arn"])
+    assert "explicit deny" in refusal(s3.get_object, Bucket=bucket, Key="closed/1")[1]
+    assert s3.get_object(Bucket=bucket, Key="open/1")["ContentLength"] == 1
+
+
+def test_a_role_s_boundary_bounds_it(localaws: RunningLocalAws, bucket: str) -> None:
+    iam, user = localaws.client("iam"), make_user(localaws, allow("sts:AssumeRole"))
+    made = iam.create_policy(PolicyName=uuid.uuid4().hex[:8], PolicyDocument=document(allow("s3:ListBucket")))
+    role = make_role(localaws, {"AWS": ACCOUNT}, EVERYTHING)
+    name = role.rpartition("/")[2]
+    iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=made["Policy"]["Arn"])
+    session = assume(user, role).client("s3")
+    assert session.list_objects_v2(Bucket=bucket)["KeyCount"] == 2
+    assert (
+        "no permissions boundary allows the s3:GetObject" in refusal(session.get_object, Bucket=bucket, Key="open/1")[1]
+    )
+
+
+def test_a_session_is_bounded_by_the_policies_it_was_made_with(localaws: RunningLocalAws, bucket: str) -> None:
+    user, role = make_user(localaws, allow("sts:AssumeRole")), make_role(localaws, {"AWS": ACCOUNT}, EVERYTHING)
+    bounded = assume(user, role, Policy=document(allow("s3:GetObject", "arn:aws:s3:::*/open/*"))).client("s3")
+    assert bounded.get_object(Bucket=bucket, Key="open/1")["ContentLength"] == 1
+    assert "no session policy allows" in refusal(bounded.get_object, Bucket=bucket, Key="closed/1")[1]
+    assert assume(user, role).client("s3").get_object(Bucket=bucket, Key="closed/1")["ContentLength"] == 1
+
+
+def test_a_role_is_assumed_by_whom_it_trusts(localaws: RunningLocalAws) -> None:
+    user, other = make_user(localaws, allow("sts:AssumeRole")), make_user(localaws)
+    by_account, by_name = make_role(localaws, {"AWS": ACCOUNT}), make_role(localaws, {"AWS": other.arn})
+    of_lambda = make_role(localaws, {"Service": "lambda.amazonaws.com"})
+    nobody = f"arn:aws:iam::{ACCOUNT}:role/nobody"
+    assert assume(user, by_account).arn.startswith(f"arn:aws:sts::{ACCOUNT}:assumed-role/")
+    assert assume(other, by_name).arn.startswith(f"arn:aws:sts::{ACCOUNT}:assumed-role/")
+    for who, role in ((user, by_name), (user, of_lambda), (user, nobody), (other, by_account), (other, nobody)):
+        code, text = refusal(who.client("sts").assume_role, RoleArn=role, RoleSessionName="test")
+        assert (code, text) == (
+            "AccessDenied",
+            f"User: {who.arn} is not authorized to perform: sts:AssumeRole on resource: {role}",
+        )
+    root = localaws.client("sts")
+    assert refusal(root.assume_role, RoleArn=by_account, RoleSessionName="test")[1] == (
+        "Roles may not be assumed by root accounts."
+    )
+
+
+def test_an_external_id_is_asked_for(localaws: RunningLocalAws) -> None:
+    user = make_user(localaws, allow("sts:AssumeRole"))
+    iam, name = localaws.client("iam"), f"role-{uuid.uuid4().hex[:8]}"
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"AWS": ACCOUNT},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"sts:ExternalId": "secret"}},
+    }
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust))["Role"]["Arn"]
+    assert refusal(assume, user, role)[0] == "AccessDenied"
+    assert refusal(assume, user, role, ExternalId="other")[0] == "AccessDenied"
+    assert assume(user, role, ExternalId="secret").arn.endswith(f"/{name}/test")
+
+
+def test_a_bucket_s_policy_names_callers(localaws: RunningLocalAws, bucket: str) -> None:
+    named, other, s3 = make_user(localaws), make_user(localaws, EVERYTHING), localaws.client("s3")
+    everything = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    s3.put_bucket_policy(
+        Bucket=bucket,
+        Policy=document(
+            allow("s3:GetObject", everything[1], Principal={"AWS": named.arn}),
+            deny("s3:GetObject", f"arn:aws:s3:::{bucket}/closed/*", Principal={"AWS": other.arn}),
+        ),
+    )
+    assert named.client("s3").get_object(Bucket=bucket, Key="closed/1")["ContentLength"] == 1
+    assert (
+        "an explicit deny in a resource-based policy"
+        in refusal(other.client("s3").get_object, Bucket=bucket, Key="closed/1")[1]
+    )
+    assert other.client("s3").get_object(Bucket=bucket, Key="open/1")["ContentLength"] == 1
+    assert s3.get_object(Bucket=bucket, Key="closed/1")["ContentLength"] == 1
+
+
+def test_each_key_of_delete_objects_is_decided(localaws: RunningLocalAws, bucket: str) -> None:
+    user = make_user(localaws, allow("s3:DeleteObject", f"arn:aws:s3:::{bucket}/open/*"))
+    keys = {"Objects": [{"Key": "open/1"}, {"Key": "closed/1"}]}
+    reply = user.client("s3").delete_objects(Bucket=bucket, Delete=keys)
+    assert [each["Key"] for each in reply["Deleted"]] == ["open/1"]
+    assert [(each["Key"], each["Code"]) for each in reply["Errors"]] == [("closed/1", "AccessDenied")]
+    left = localaws.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
+    assert [each["Key"] for each in left] == ["closed/1"]
+
+
+def test_a_missing_object_is_told_only_to_whom_may_list(localaws: RunningLocalAws, bucket: str) -> None:
+    reader = make_user(localaws, allow("s3:GetObject")).client("s3")
+    lister = make_user(localaws, allow(["s3:GetObject", "s3:ListBucket"])).client("s3")
+    assert refusal(lister.get_object, Bucket=bucket, Key="none")[0] == "NoSuchKey"
+    assert refusal(reader.get_object, Bucket=bucket, Key="none")[0] == "AccessDenied"
+    assert refusal(reader.head_object, Bucket=bucket, Key="none")[0] == "403"
+
+
+def test_a_function_s_policy_lets_others_invoke_it(localaws: RunningLocalAws) -> None:
+    user = make_user(localaws, allow("lambda:InvokeFunction", f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:mine*"))
+    invoke = user.client("lambda").invoke
+    assert refusal(invoke, FunctionName="mine")[0] == "ResourceNotFoundException"
+    assert refusal(invoke, FunctionName="mine", Qualifier="live")[0] == "ResourceNotFoundException"
+    assert refusal(invoke, FunctionName="yours")[0] == "AccessDeniedException"
+    foreign = "arn:aws:lambda:us-east-1:999999999999:function:mine"
+    assert "no resource-based policy allows" in refusal(invoke, FunctionName=foreign)[1]
+
+
+def test_a_role_is_passed_only_by_whom_may_and_to_the_service_that_is_meant(localaws: RunningLocalAws) -> None:
+    role = make_role(localaws, {"Service": "sagemaker.amazonaws.com"})
+    passing = allow("iam:PassRole", role, Condition={"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}})
+    container = {"Image": "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312"}
+    parameters = {"ModelName": "m", "ExecutionRoleArn": role, "PrimaryContainer": container}
+    for statements in ((allow("sagemaker:*"),), (allow("sagemaker:*"), passing)):
+        user = make_user(localaws, *statements)
+        code, text = refusal(user.client("sagemaker").create_model, **parameters)
+        assert code.startswith("AccessDenied")
+        assert f"is not authorized to perform: iam:PassRole on resource: {role}" in text
+
+
+def test_tags_of_the_request_are_conditions(localaws: RunningLocalAws) -> None:
+    tagged = allow("sagemaker:*", Condition={"StringEquals": {"aws:RequestTag/team": "dogs"}})
+    user = make_user(localaws, tagged, allow("iam:PassRole")).client("sagemaker")
+    role = make_role(localaws, {"Service": "sagemaker.amazonaws.com"})
+    config = {
+        "EndpointConfigName": f"c-{uuid.uuid4().hex[:8]}",
+        "ProductionVariants": [
+            {"VariantName": "v", "ModelName": "none", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+        ],
+    }
+    assert role
+    assert refusal(user.create_endpoint_config, **config)[0].startswith("AccessDenied")
+    assert refusal(user.create_endpoint_config, **config, Tags=[{"Key": "team", "Value": "cats"}])[0].startswith(
+        "AccessDenied"
+    )
+    code, _ = refusal(user.create_endpoint_config, **config, Tags=[{"Key": "team", "Value": "dogs"}])
+    assert not code.startswith("AccessDenied")
+
+
+def test_when_keys_and_roles_were_used_last_is_known_from_every_route(localaws: RunningLocalAws) -> None:
+    user = make_user(localaws, allow("sts:AssumeRole"))
+    role = make_role(localaws, {"AWS": ACCOUNT}, allow("sagemaker:InvokeEndpoint"))
+    iam = localaws.client("iam")
+    assert "LastUsedDate" not in iam.get_role(RoleName=role.rpartition("/")[2])["Role"]["RoleLastUsed"]
+    session = assume(user, role)
+    refusal(session.client("sagemaker-runtime").invoke_endpoint, EndpointName="none", Body=b"")
+    used = iam.get_role(RoleName=role.rpartition("/")[2])["Role"]["RoleLastUsed"]
+    assert used["Region"] == "us-east-1"
+    last = iam.get_access_key_last_used(AccessKeyId=user.keys["aws_access_key_id"])["AccessKeyLastUsed"]
+    assert (last["ServiceName"], last["Region"]) == ("sts", "us-east-1")
+    assert abs((used["LastUsedDate"] - last["LastUsedDate"]).total_seconds()) < 60
+
+
+def test_a_user_that_is_gone_may_nothing(localaws: RunningLocalAws, bucket: str) -> None:
+    iam, user = localaws.client("iam"), make_user(localaws, allow("sts:AssumeRole"))
+    role = make_role(localaws, {"AWS": ACCOUNT}, EVERYTHING)
+    session, name = assume(user, role), role.rpartition("/")[2]
+    assert session.client("s3").get_object(Bucket=bucket, Key="open/1")["ContentLength"] == 1
+    iam.delete_role_policy(RoleName=name, PolicyName="own")
+    iam.delete_role(RoleName=name)
+    assert refusal(session.client("s3").get_object, Bucket=bucket, Key="open/1")[0] == "AccessDenied"
