@@ -102,7 +102,7 @@ def test_what_is_missing_is_named(core: Core, tmp_path: Path) -> None:
         with pytest.raises(NoSuchBucket, match="does not exist: nowhere"):
             call()
     with pytest.raises(NoSuchRole, match="role/nobody cannot be found"):
-        Credentials(core.settings).for_role(f"arn:aws:iam::{ACCOUNT}:role/nobody", "x")
+        Credentials(core.settings).for_role(f"arn:aws:iam::{ACCOUNT}:role/nobody", "x", "lambda.amazonaws.com")
 
 
 def test_lines_of_many_writers_keep_each_writers_order(core: Core) -> None:

