@@ -91,6 +91,11 @@ def operation_of(asked: Asked) -> Operation:
         raise UnknownOperation(f"{asked.service}, whose request could be read in two ways: {error}") from None
 
 
+def operation_names(service: str) -> list[str]:
+    """Return the names of all operations of a service, by its signing name."""
+    return list(_service(service).operation_names)
+
+
 def _read(asked: Asked) -> Operation:
     if asked.service == "sagemaker" and asked.path.startswith(RUNTIME):
         return _invocation(asked)
