@@ -44,7 +44,7 @@ def test_path_query_and_body_are_parameters_of_lambdas() -> None:
         "/2019-09-30/functions/my%3Afunction/provisioned-concurrency",
         b'{"ProvisionedConcurrentExecutions": 2}',
     )
-    operation = operation_of(replace(lambda_request("PUT", "", "Qualifier=live", body), path=path))
+    operation = operation_of(replace(lambda_request("PUT", "", "Qualifier=live", body=body), path=path))
     expected = {"FunctionName": "my:function", "Qualifier": "live", "ProvisionedConcurrentExecutions": 2}
     assert (operation.name, operation.parameters) == ("PutProvisionedConcurrencyConfig", expected)
 
