@@ -1,5 +1,6 @@
 """Operations that need more than one action, roles that are passed, tags, and what is not known."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from localaws.iam.operations import Asked
 from localaws.iam.questions import UnknownAction, questions_of
 from tests.localaws.iam.sent import (
+    ALARM,
     EC2,
     IAM,
     KEY,
@@ -194,3 +196,21 @@ def test_a_name_that_is_missing_or_of_another_type_is_any() -> None:
     for body in (b"{}", b'{"EndpointName": 5}', b'{"EndpointName": {"a": []}}'):
         found = questions_of(Asked("sagemaker", "POST", "/", "", asked.headers, body), PLACE)
         assert [each.resource for each in found] == [SAGEMAKER + "endpoint/*"]
+
+
+def test_a_parameter_of_another_operation_does_not_stand_for_what_is_acted_on() -> None:
+    asked = sent("cloudwatch", "delete_alarms", AlarmNames=["theirs"])
+    more = replace(asked, body=b'{"AlarmName": "mine", "AlarmNames": ["theirs"]}')
+    assert [each.resource for each in questions_of(more, PLACE)] == [ALARM + "theirs"]
+
+
+def test_all_names_of_a_resource_are_asked_about() -> None:
+    keys = asks("ec2", "delete_key_pair", KeyName="mine", KeyPairId="key-1")
+    assert keys == [("ec2:DeleteKeyPair", EC2 + f"key-pair/{each}") for each in ("mine", "key-1")]
+    groups = asks("logs", "filter_log_events", logGroupName="mine", logGroupIdentifier=LOGS + "theirs")
+    assert [resource for _, resource in groups] == [LOGS + f"{each}:log-stream:" for each in ("mine", "theirs")]
+
+
+def test_a_version_of_a_parameter_is_the_parameter() -> None:
+    expected = [("ssm:GetParameter", "arn:aws:ssm:us-east-1:123456789012:parameter/a/b")]
+    assert asks("ssm", "get_parameter", Name="/a/b:3") == expected
