@@ -21,7 +21,7 @@ from localaws.permissions.authority import Authority
 from localaws.permissions.callers import Caller
 from localaws.permissions.denials import denial
 from localaws.permissions.missing_objects import READ, HidesMissing
-from localaws.permissions.operations import Asked, UnknownOperation
+from localaws.permissions.operations import SERVED, Asked
 from localaws.permissions.questions import Place, Question, UnknownAction, questions_of
 from localaws.policies.context import NOTHING
 
@@ -91,6 +91,8 @@ class PermissionGate:
     def _questions(self, scope: Scope, service: str) -> tuple[Question, ...]:
         if service == "sagemaker" and (found := _INVOCATION.fullmatch(scope["path"])):
             return (self._invocation(found.group(1)),)
+        if service not in SERVED:
+            return ()  # the front answers that there is no such service
         asked = Asked(
             service=service,
             method=scope["method"],
@@ -99,10 +101,7 @@ class PermissionGate:
             headers={name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]},
             body=scope.get(BODY),
         )
-        try:
-            return questions_of(asked, self._place)
-        except UnknownOperation:
-            return ()  # the front answers that there is none
+        return questions_of(asked, self._place)
 
     def _invocation(self, name: str) -> Question:
         place = self._place

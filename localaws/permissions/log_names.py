@@ -34,10 +34,12 @@ def tagged_log(resource: Resource) -> Resource:
 
 
 def _groups(operation: Operation) -> list[str]:
-    """Return the names of the log groups that are meant, one empty name if none is."""
-    given = next((found for name in _NAMES if (found := operation.parameters.get(name))), "")
-    every = given if isinstance(given, list) else [given]
-    return [_bare(str(each)) for each in every] if operation.name not in _OF_EVERY_GROUP else [""]
+    """Return the names of all log groups that are meant, one empty name if none is."""
+    if operation.name in _OF_EVERY_GROUP:
+        return [""]
+    given = [found for name in _NAMES if (found := operation.parameters.get(name))]
+    every = [str(each) for found in given for each in (found if isinstance(found, list) else [found])]
+    return [_bare(each) for each in every] or [""]
 
 
 def _bare(identifier: str) -> str:

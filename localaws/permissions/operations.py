@@ -91,6 +91,11 @@ def operation_of(asked: Asked) -> Operation:
         raise UnknownOperation(f"{asked.service}, whose request could be read in two ways: {error}") from None
 
 
+def operation_names(service: str) -> list[str]:
+    """Return the names of all operations of a service, by its signing name."""
+    return list(_service(service).operation_names)
+
+
 def _read(asked: Asked) -> Operation:
     if asked.service == "sagemaker" and asked.path.startswith(RUNTIME):
         return _invocation(asked)
@@ -123,7 +128,7 @@ def _json(asked: Asked, body: bytes) -> Operation:
         raise UnknownOperation(f"{SERVED[asked.service].prefix}:{asked.headers['x-amz-target']}")
     _check_query(_pairs(asked.query), ())
     _check_form(asked, body, _names(operation))
-    return Operation(asked.service, operation.name, read_document(body))
+    return Operation(asked.service, operation.name, _members_in(read_document(body), operation))
 
 
 def _rest(asked: Asked, body: bytes) -> Operation:
@@ -136,7 +141,8 @@ def _rest(asked: Asked, body: bytes) -> Operation:
     _check_form(asked, body if document else b"", frozenset({"Action", *bound}))
     if document.keys() & bound.keys() or "x-amz-target" in asked.headers:
         raise Unreadable("a parameter of the path is in the body too")
-    return Operation(asked.service, operation.name, {**document, **merged([*labels.items(), *pairs], bound, lists)})
+    outside = merged([*labels.items(), *pairs], bound, lists)
+    return Operation(asked.service, operation.name, {**_members_in(document, operation), **outside})
 
 
 def _s3(asked: Asked) -> Operation:
@@ -180,6 +186,11 @@ def _invocation(asked: Asked) -> Operation:
     if kind not in _INVOCATIONS or asked.method != "POST":
         raise UnknownOperation(f"sagemaker:{asked.method} {asked.path}")
     return Operation("sagemaker", _INVOCATIONS[kind], {"EndpointName": name})
+
+
+def _members_in(document: Mapping[str, Any], operation: Any) -> dict[str, Any]:
+    """Return what the operation has: a name that only others have must not stand for what it acts on."""
+    return {name: value for name, value in document.items() if name in _names(operation)}
 
 
 def _check_form(asked: Asked, body: bytes, names: frozenset[str]) -> None:

@@ -26,8 +26,8 @@ from localaws.permissions.resources import resources_of
 from localaws.policies.context import Context
 from localaws.policies.patterns import ARN_PARTS
 
-_FREE = {"sts:GetCallerIdentity", "sts:GetSessionToken"}
-_RENAMED = {"lambda:Invoke": "lambda:InvokeFunction", "lambda:InvokeWithResponseStream": "lambda:InvokeFunction"}
+FREE = {"sts:GetCallerIdentity", "sts:GetSessionToken"}
+RENAMED = {"lambda:Invoke": "lambda:InvokeFunction", "lambda:InvokeWithResponseStream": "lambda:InvokeFunction"}
 _TAGGING = {
     "application-autoscaling": "application-autoscaling:TagResource",
     "cloudwatch": "cloudwatch:TagResource",
@@ -96,8 +96,8 @@ def _own(operation: Operation, asked: Asked, place: Place) -> Iterator[Wanted]:
         yield from launch(operation, place)
     elif prefix == "ec2" and is_tagging(operation):
         yield from tagging(operation, place)
-    elif name not in _FREE:
-        action = catalog.find(_RENAMED.get(name, name))
+    elif name not in FREE:
+        action = catalog.find(RENAMED.get(name, name))
         if action is None:
             raise UnknownAction(name)
         find = _FINDERS.get(prefix, resources_of)

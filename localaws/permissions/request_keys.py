@@ -11,9 +11,10 @@ from typing import Any
 
 from localaws.permissions import catalog, stored
 from localaws.permissions.asking import Place, Wanted
+from localaws.permissions.function_names import function_arn
 from localaws.permissions.launches import specifications
 from localaws.permissions.operations import Asked, Operation
-from localaws.permissions.s3_actions import object_tags
+from localaws.permissions.s3_actions import object_tags, region_in
 from localaws.policies.context import Context, Values
 
 REGION = "aws:requestedregion"
@@ -47,7 +48,6 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {  # a key: where its values are; a
     "iam:awsservicename": ("AWSServiceName",),
     "iam:policyarn": ("PolicyArn",),
     "lambda:codesigningconfigarn": ("CodeSigningConfigArn",),
-    "lambda:functionarn": ("FunctionName",),
     "lambda:functionurlauthtype": ("AuthType", "FunctionUrlAuthType"),
     "lambda:layer": ("Layers",),
     "lambda:principal": ("Principal",),
@@ -108,7 +108,9 @@ class _Reader:
         if key.startswith(_REQUEST_TAG):
             return _lowered(self._given(), name)
         if key in _TAG_KEYS:
-            return list(self._given()) or next((_strings(self._parameters.get(each)) for each in _REMOVED), None)
+            return list(self._given()) or next(
+                (list(found) for each in _REMOVED if (found := self._parameters.get(each))), None
+            )
         if key.startswith(_RESOURCE_TAG) or ":resourcetag/" in key:
             return _lowered(stored.tags_of(self._wanted.resource.arn, self._place), name)
         return None
@@ -132,7 +134,7 @@ class _Reader:
     def _given(self) -> Mapping[str, str]:
         """Return the tags that the request gives to the question's resource."""
         if self._operation.service == "s3":
-            return object_tags(self._asked.headers)
+            return object_tags(self._asked)
         found = next((self._parameters[name] for name in _TAGS if self._parameters.get(name)), None)
         if found is None and self._operation.service == "ec2":
             kind = self._wanted.resource.kind
@@ -155,6 +157,8 @@ def tags_from(given: Any) -> Mapping[str, str]:
 
 def _of_s3(key: str, asked: Asked, place: Place) -> str | None:
     name = key.removeprefix("s3:")
+    if name == "locationconstraint":
+        return region_in(asked.body or b"")
     if name.startswith("x-amz-") or key in _S3_HEADERS:
         return asked.headers.get(name) or asked.headers.get(f"x-amz-{name}")
     is_header = "authorization" in asked.headers
@@ -189,12 +193,18 @@ def _boundary(parameters: Mapping[str, Any], place: Place, wanted: Wanted) -> st
     return str(given) if given else stored.boundary_of(wanted.resource.arn, place.partition)
 
 
+def _function(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:
+    found = parameters.get("FunctionName")
+    return function_arn(found, "", place) if isinstance(found, str) else None
+
+
 _OWN: Mapping[str, Callable[[Mapping[str, Any], Place, Wanted], str | None]] = {
     "ec2:instanceprofile": _profile,
     "ec2:region": lambda _, place, __: place.region,
     "ec2:subnet": _subnet,
     "ec2:vpc": _vpc,
     "iam:permissionsboundary": _boundary,
+    "lambda:functionarn": _function,
 }
 
 

@@ -56,12 +56,12 @@ def filled(prefix: str, kind: str, values: Mapping[str, str], place: Place) -> R
 
 
 def named(parameters: Mapping[str, Any], prefix: str, variable: str) -> list[str]:
-    """Return the values of a template's variable: of a parameter of that name, of its plural, or called otherwise."""
+    """Return the values of a template's variable: of parameters of that name, of its plural, or called otherwise."""
     if f"{prefix}:{variable}" in _OPAQUE:
         return []
     lower = variable[0].lower() + variable[1:]
     names = (variable, lower, f"{variable}s", f"{lower}s", *_OTHERWISE.get(f"{prefix}:{variable}", ()))
-    return next((found for name in names if (found := _texts(parameters.get(name)))), [])
+    return list(dict.fromkeys(each for name in names for each in _texts(parameters.get(name))))
 
 
 def _of_use(use: Use, prefix: str, parameters: Mapping[str, Any], place: Place) -> Iterator[Resource]:
@@ -80,7 +80,7 @@ def _of_use(use: Use, prefix: str, parameters: Mapping[str, Any], place: Place) 
 
 def _spelled(prefix: str, name: str) -> str:
     if prefix == "ssm":
-        return name.strip("/") if name != "/" else "*"
+        return name.partition(":")[0].strip("/") or "*"  # after the colon is a version or a label
     return name.lower() if prefix == "sagemaker" else name
 
 

@@ -7,13 +7,15 @@ moto asks for each key, through `Bucket.get_permission`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
+from xml.etree import ElementTree
 
 from localaws.permissions import stored
 from localaws.permissions.asking import NO_RESOURCE, Place, Resource, Wanted
-from localaws.permissions.operations import Operation
+from localaws.permissions.operations import Asked, Operation
 from localaws.permissions.parameters import Unreadable
 
 _OF_A_KEY = {
@@ -130,10 +132,28 @@ def wanted_of(operation: Operation, headers: Mapping[str, str], place: Place) ->
         yield from _of_a_source(str(source), headers, place, target)
 
 
-def object_tags(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags that a header gives an object."""
-    pairs = parse_qs(headers.get("x-amz-tagging", ""), keep_blank_values=True)
-    return {name: values[0] for name, values in pairs.items()}
+def object_tags(asked: Asked) -> dict[str, str]:
+    """Return the tags that a request gives an object, in a header or, of PutObjectTagging, in the body."""
+    pairs = parse_qs(asked.headers.get("x-amz-tagging", ""), keep_blank_values=True)
+    if pairs or "tagging" not in asked.query:
+        return {name: values[0] for name, values in pairs.items()}
+    tags = [each for each in _elements(asked.body or b"") if each.tag.endswith("Tag")]
+    return {_text(each, "Key"): _text(each, "Value") for each in tags}
+
+
+def region_in(body: bytes) -> str | None:
+    """Return the region in which a bucket is to be made, None if the body names none."""
+    return next((each.text for each in _elements(body) if each.tag.endswith("LocationConstraint")), None)
+
+
+def _elements(body: bytes) -> list[ElementTree.Element]:
+    with contextlib.suppress(ElementTree.ParseError):  # what is no XML is refused later, and has no tags
+        return list(ElementTree.fromstring(body).iter())  # noqa: S314 expat bounds what entities may become
+    return []
+
+
+def _text(tag: ElementTree.Element, name: str) -> str:
+    return next((each.text or "" for each in tag if each.tag.endswith(name)), "")
 
 
 def _with_a_bucket(operation: Operation, headers: Mapping[str, str], bucket: Resource) -> Iterator[Wanted]:

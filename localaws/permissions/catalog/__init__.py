@@ -48,6 +48,11 @@ def find(name: str) -> Action | None:
     return Action(name, raw[0], tuple(_use(*each) for each in raw[1:])) if raw else None
 
 
+def services() -> list[str]:
+    """Return the services by the prefixes of their actions."""
+    return list(_data()["services"])
+
+
 def names(prefix: str) -> list[str]:
     """Return the names of a service's actions, without the service."""
     return list(_data()["services"][prefix]["actions"])

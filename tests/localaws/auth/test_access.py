@@ -22,7 +22,8 @@ from localaws.auth.links import LINK_SECONDS, Links
 from tests.conftest import ROOT, RunningLocalAws
 from tests.keys import KEY, bearer, signed
 from tests.localaws.auth.wire import Answer, send
-from tests.localaws.roles import make_role
+from tests.localaws.callers import ACCOUNT, allow, make_role, make_user
+from tests.localaws.roles import EVERYTHING
 
 
 def client(localaws: RunningLocalAws, service: str, key: str, secret: str, token: str = "") -> Any:
@@ -56,6 +57,7 @@ def test_the_root_key_is_the_accounts_root_user(localaws: RunningLocalAws) -> No
 def test_an_iam_users_key_holds_while_it_is_active_and_no_longer(localaws: RunningLocalAws) -> None:
     iam, name = localaws.client("iam"), f"user-{uuid.uuid4().hex[:8]}"
     iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="everything", PolicyDocument=EVERYTHING)
     made = iam.create_access_key(UserName=name)["AccessKey"]
     sts = client(localaws, "sts", made["AccessKeyId"], made["SecretAccessKey"])
     assert sts.get_caller_identity()["Arn"].endswith(f":user/{name}")
@@ -83,8 +85,9 @@ def test_the_keys_of_a_deleted_user_end_with_it_even_if_another_one_has_its_name
 
 
 def test_a_session_holds_with_its_token_only(localaws: RunningLocalAws) -> None:
-    role = make_role(localaws.client("iam"), f"session-{uuid.uuid4().hex[:8]}", "ec2")
-    given = localaws.client("sts").assume_role(RoleArn=role, RoleSessionName="held", DurationSeconds=900)["Credentials"]
+    user, role = make_user(localaws, allow("sts:AssumeRole")), make_role(localaws, {"AWS": ACCOUNT})
+    asked = {"RoleArn": role, "RoleSessionName": "held", "DurationSeconds": 900}
+    given = user.client("sts").assume_role(**asked)["Credentials"]
     keys = (given["AccessKeyId"], given["SecretAccessKey"])
     session = client(localaws, "sts", *keys, given["SessionToken"])
     assert session.get_caller_identity()["Arn"].endswith("/held")

@@ -18,7 +18,7 @@ from localaws.ec2.spec import Ingress
 from tests.conftest import ROOT
 from tests.localaws.ec2.machine_rooms import SSH_FROM_CALLER, Guest, Rooms, rooms_at
 from tests.localaws.ec2.ssh_client import banner
-from tests.localaws.roles import trust
+from tests.localaws.roles import make_inside
 from tests.polling import wait_until
 
 PYTHON = "/opt/pytorch/bin/python"
@@ -219,8 +219,4 @@ def answering(port: int) -> Iterator[list[str]]:
 
 def new_role(rooms: Rooms, name: str) -> str:
     """Make a role in moto's IAM of this process."""
-    from moto.iam.models import iam_backends
-
-    roles = iam_backends[rooms.core.settings.account_id]["aws"]
-    arn: str = roles.create_role(name, trust("ec2"), "/", None, "", [], "3600").arn
-    return arn
+    return make_inside(rooms.core.settings.account_id, name, "ec2")

@@ -14,6 +14,7 @@ from localaws.functions.launch import Launch
 from localaws.functions.pool import Pool
 from localaws.functions.provisioned import Provisioner, Share
 from localaws.settings import Settings
+from tests.localaws.roles import role_inside
 
 ROLE = "short-lived-environments"
 WAITS = "import os, time\ndef handler(event, context):\n    time.sleep(event)\n    return os.getpid()\n"
@@ -21,13 +22,9 @@ WAITS = "import os, time\ndef handler(event, context):\n    time.sleep(event)\n 
 
 @pytest.fixture
 def core(tmp_path: Path) -> Iterator[Core]:
-    from moto.iam.models import iam_backends
-
     core = Core(Settings(home=tmp_path / "home"))
-    roles = iam_backends[core.settings.account_id]["aws"]
-    roles.create_role(ROLE, "{}", "/", None, "", [], "3600")
-    yield core
-    roles.delete_role(ROLE)
+    with role_inside(core.settings.account_id, ROLE, "lambda"):
+        yield core
     core.shutdown()
 
 

@@ -19,6 +19,7 @@ from localaws.idle_priority import can_come_back
 from localaws.settings import Settings
 from tests.command_lines import command_line
 from tests.hearing import TELL, Ear, hearing
+from tests.localaws.roles import role_inside
 
 ROLE = "spare-environments"
 WAIT_SECONDS = 60.0  # at idle priority, an init waits for all that the machine does besides
@@ -77,14 +78,9 @@ class Room:
 
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
-    from moto.iam.models import iam_backends
-
     core = Core(Settings(home=tmp_path / "home"))
-    roles = iam_backends[core.settings.account_id]["aws"]
-    roles.create_role(ROLE, "{}", "/", None, "", [], "3600")
-    with hearing() as ear:
+    with role_inside(core.settings.account_id, ROLE, "lambda"), hearing() as ear:
         yield Room(core, tmp_path, ear)
-    roles.delete_role(ROLE)
     core.shutdown()
 
 
