@@ -190,7 +190,7 @@ def _vpc(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:
 
 def _boundary(parameters: Mapping[str, Any], place: Place, wanted: Wanted) -> str | None:
     given = parameters.get("PermissionsBoundary")
-    return str(given) if given else stored.boundary_of(wanted.resource.arn, place.partition)
+    return str(given) if given else stored.boundary_of(wanted.resource.arn, place)
 
 
 def _function(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:

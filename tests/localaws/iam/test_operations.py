@@ -6,9 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from moto.core.request import Request
+from moto.core.responses import BaseResponse
 
-from localaws.iam.operations import Asked, UnknownOperation, operation_of
+from localaws.iam.operations import SERVED, Asked, UnknownOperation, operation_of
 from tests.localaws.iam.sent import OBJECT, sent
+from tests.localaws.iam.test_kennels_operations import ONE_QUESTION
 
 FORM = "application/x-www-form-urlencoded; charset=utf-8"
 
@@ -29,6 +32,21 @@ def form_request(body: str) -> Asked:
 
 def lambda_request(method: str, path: str, query: str = "", *, body: bytes = b"", **headers: str) -> Asked:
     return Asked("lambda", method, f"/2015-03-31/functions/{path}", query, {"host": "127.0.0.1", **headers}, body)
+
+
+def action_of_moto(asked: Asked) -> str | None:
+    url = f"http://127.0.0.1:4577{asked.path}" + (f"?{asked.query}" if asked.query else "")
+    request = Request.from_primitives(asked.method, url, asked.headers, asked.body)
+    response = BaseResponse(service_name=SERVED[asked.service].model)
+    response.setup_class(request, url)
+    return response._get_action()
+
+
+@pytest.mark.parametrize(("service", "operation", "parameters"), [each[:3] for each in ONE_QUESTION])
+def test_moto_carries_out_the_same_operation(service: str, operation: str, parameters: dict[str, Any]) -> None:
+    asked = sent(service, operation, **parameters)
+    if service != "sagemaker-runtime":
+        assert action_of_moto(asked) == operation_of(asked).name
 
 
 def test_nested_parameters_of_a_form_have_botocores_names() -> None:
