@@ -21,6 +21,7 @@ FORM = "application/x-www-form-urlencoded"
 LONGEST_BODY_BYTES = 128 * 2**20
 RUNTIME = "/endpoints/"
 SIGNATURE = "x-amz-"  # a signature in the query, which is no parameter
+_TELLING_HEADERS = ("x-amz-copy-source", "x-amz-object-attributes")  # on which S3's operation depends
 _INVOCATIONS = {
     "invocations": "InvokeEndpoint",
     "async-invocations": "InvokeEndpointAsync",
@@ -153,7 +154,8 @@ def _s3(asked: Asked) -> Operation:
         raise Unreadable("it names more than one subresource, or no bucket")
     bucket, key = _bucket_and_key(asked)
     level = "/bucket/key" if key else "/bucket" if bucket else "/"
-    operation = _s3_operation(asked.method, level, tuple(telling), "x-amz-copy-source" in asked.headers)
+    named = tuple(name for name in _TELLING_HEADERS if name in asked.headers)
+    operation = _s3_operation(asked.method, level, tuple(telling), named)
     bound, lists = _bound(operation)
     headers = [(name, value) for name, value in asked.headers.items() if name in bound]
     labels = [(name, value) for name, value in (("Bucket", bucket), ("Key", key)) if value]
@@ -169,9 +171,8 @@ def _bucket_and_key(asked: Asked) -> tuple[str, str]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _s3_operation(method: str, level: str, telling: tuple[tuple[str, str], ...], is_copy: bool) -> Any:
-    query, headers = urlencode(telling), {"x-amz-copy-source": ""} if is_copy else {}
-    return _match(Asked("s3", method, level, query, headers))[0]
+def _s3_operation(method: str, level: str, telling: tuple[tuple[str, str], ...], headers: tuple[str, ...]) -> Any:
+    return _match(Asked("s3", method, level, urlencode(telling), dict.fromkeys(headers, "")))[0]
 
 
 @functools.lru_cache(maxsize=256)

@@ -63,6 +63,16 @@ def merged(given: Iterable[tuple[str, str]], members: Mapping[str, str], lists: 
     return found
 
 
+def items_of(value: Any) -> list[Any]:
+    """Return a list as it is, and no items of what is none."""
+    return value if isinstance(value, list) else []
+
+
+def structures_of(value: Any) -> list[Mapping[str, Any]]:
+    """Return the structures in a list."""
+    return [each for each in items_of(value) if isinstance(each, dict)]
+
+
 def _insert(tree: dict[str, Any], parts: list[str], value: str) -> None:
     for each in parts[:-1]:
         tree = tree.setdefault(each, {})

@@ -322,6 +322,10 @@ ONE_QUESTION: list[tuple[str, str, dict[str, Any], str, str]] = [
         "ssm:GetParameter",
         "arn:aws:ssm:us-east-1::parameter/aws/service/x",
     ),
+    (
+        *("ssm", "add_tags_to_resource", {"ResourceType": "Parameter", "ResourceId": "/own/name", "Tags": TAGS}),
+        *("ssm:AddTagsToResource", "arn:aws:ssm:us-east-1:123456789012:parameter/own/name"),
+    ),
     ("resourcegroupstaggingapi", "get_resources", {}, "tag:GetResources", "*"),
 ]
 
