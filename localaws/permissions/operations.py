@@ -20,7 +20,7 @@ from localaws.permissions.parameters import Unreadable, from_pairs, merged, read
 FORM = "application/x-www-form-urlencoded"
 LONGEST_BODY_BYTES = 128 * 2**20
 RUNTIME = "/endpoints/"
-SIGNATURE = "x-amz-"  # a signature in the query, which is no parameter
+SIGNATURE = "x-amz-"  # begins names of headers, and those of a signature in the query
 _TELLING_HEADERS = ("x-amz-copy-source", "x-amz-object-attributes")  # on which S3's operation depends
 _INVOCATIONS = {
     "invocations": "InvokeEndpoint",
@@ -138,8 +138,9 @@ def _rest(asked: Asked, body: bytes) -> Operation:
     bound, lists = _bound(operation)
     pairs = _pairs(asked.query)
     document = {} if operation.name.startswith("Invoke") else read_document(body)
-    _check_query(pairs, bound.keys() - labels.keys())
-    _check_form(asked, body if document else b"", frozenset({"Action", *bound}))
+    _check_query(pairs, {*(bound.keys() - labels.keys()), *operation.http_trait.query_args})
+    named = frozenset(each for each in bound if not each.startswith(SIGNATURE))  # not those that are headers
+    _check_form(asked, body if document else b"", frozenset({"Action"}) | named)
     if document.keys() & bound.keys() or "x-amz-target" in asked.headers:
         raise Unreadable("a parameter of the path is in the body too")
     outside = merged([*labels.items(), *pairs], bound, lists)

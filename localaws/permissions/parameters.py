@@ -48,7 +48,7 @@ def merged(given: Iterable[tuple[str, str]], members: Mapping[str, str], lists: 
     """Return values by the names of an input shape. `members`: these names by those in `given`.
 
     Raises:
-        Unreadable: what is no list is given twice.
+        Unreadable: what is no list is given twice, with different values.
     """
     found: dict[str, Any] = {}
     for name, value in given:
@@ -56,7 +56,7 @@ def merged(given: Iterable[tuple[str, str]], members: Mapping[str, str], lists: 
             continue
         if name in lists:
             found.setdefault(member, []).append(value)
-        elif member in found:
+        elif found.get(member, value) != value:
             raise Unreadable(f"{member} is given twice")
         else:
             found[member] = value

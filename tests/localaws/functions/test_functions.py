@@ -21,6 +21,7 @@ from localaws.functions.launch import Launch
 from localaws.functions.pool import Pool
 from tests.hearing import TELL, hearing
 from tests.localaws.functions.functions_kit import WHO, Functions, Metrics, error_of, is_gone, zipped
+from tests.localaws.roles import remove_role
 from tests.polling import wait_until
 
 FAULTY = """
@@ -402,7 +403,7 @@ def test_operations_that_are_not_emulated_are_refused_by_name(functions: Functio
 def test_a_function_whose_role_is_gone_cannot_run(localaws: Any) -> None:
     own = Functions.of(localaws)
     name = own.make()
-    localaws.client("iam").delete_role(RoleName=own.role.rpartition("/")[2])
+    remove_role(localaws.client("iam"), own.role.rpartition("/")[2])
     code, message, status = error_of(own.aws.invoke, FunctionName=name)
     assert (code, status) == ("AccessDeniedException", 403)
     assert message == "The role defined for the function cannot be assumed by Lambda."

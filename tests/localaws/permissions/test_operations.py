@@ -10,11 +10,11 @@ import pytest
 from moto.core.request import Request
 from moto.core.responses import BaseResponse
 from moto.core.utils import get_service_model
-from tests.localaws.iam.test_kennels_operations import ONE_QUESTION
 
 from localaws.permissions.operations import SERVED, Asked, UnknownOperation, operation_of
 from localaws.permissions.s3_actions import ACTIONS, KNOWN
 from tests.localaws.permissions.sent import OBJECT, sent
+from tests.localaws.permissions.test_kennels_operations import ONE_QUESTION
 
 FORM = "application/x-www-form-urlencoded; charset=utf-8"
 
