@@ -13,7 +13,7 @@ from kennel.servers import environment
 from kennel.terminal.console import begin, print_json, print_plain, print_table, say
 from kennel.terminal.stages import SERVERS
 from tasks.audit.findings import Severity, at_least
-from tasks.audit.report import AuditReport, finding_rows, sarif
+from tasks.audit.report import BY_ROOT, AuditReport, sarif
 from tasks.run.errors import SettingsRefused
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import strict_json
@@ -63,7 +63,8 @@ def _print(report: AuditReport, *, as_json: bool) -> None:
         print_json(asdict(report))
         return
     for each in report.findings:
-        print_table(f"{each.severity.upper()} {each.id}: {each.name}", finding_rows(each))
+        print_table(f"{each.severity.upper()} {each.id}: {each.name}", {"what": each.evidence, "so": each.consequence})
+        print_plain("".join(f"  {command}\n" for command in each.commands or (BY_ROOT,)))
     for note in report.notes:
         print_plain(note)
     print_plain(report.summary)

@@ -52,7 +52,8 @@ class Grants:
 
     def whole_services(self) -> dict[str, tuple[Source, ...]]:
         """Return the services of which every action is granted; "*" stands for a grant over the services."""
-        named = {action.split(":")[0].lower() for _, each in self.allowed for action in each.actions if ":" in action}
+        every = [*(each for _, each in self.allowed), *(self.boundary or ())]
+        named = {action.split(":")[0].lower() for each in every for action in each.actions if ":" in action}
         probes = {"*": f"kennel-audit:{INVENTED}", **{name: f"{name}:{INVENTED}" for name in named if "*" not in name}}
         return {name: sources for name, probe in sorted(probes.items()) if (sources := self.sources(probe))}
 

@@ -14,34 +14,31 @@ from tasks.audit.looking import Look
 from tasks.audit.policy import Document
 
 SERVICE_LINKED = "/aws-service-role/"
-_KINDS = ["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"]
+_FILTER = ["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"]
+_KINDS: tuple[tuple[Literal["role", "user", "group"], str], ...] = (
+    ("role", "Role"),
+    ("user", "User"),
+    ("group", "Group"),
+)
 
 
 def identities(look: Look) -> tuple[tuple[Identity, ...], int]:
     """Return the identities, and how many service-linked roles were left out, because nobody can change those.
 
+    A policy whose document IAM did not give is noted, and counts as empty.
+
     Raises:
         ClientError: IAM refused GetAccountAuthorizationDetails, without which there is no audit.
     """
-    pages = list(look.pages("iam", "get_account_authorization_details", Filter=_KINDS))
+    pages = list(look.pages("iam", "get_account_authorization_details", Filter=_FILTER))
     managed = {each["Arn"]: _default(each) for page in pages for each in page["Policies"]}
-    read = _Reader(look, managed)
-    roles = [each for page in pages for each in page["RoleDetailList"]]
-    own = [each for each in roles if not each["Path"].startswith(SERVICE_LINKED)]
-    found = (
-        *(read.identity("role", each, each["RoleName"], each["RolePolicyList"]) for each in own),
-        *(
-            read.identity("user", each, each["UserName"], each.get("UserPolicyList", []))
-            for page in pages
-            for each in page["UserDetailList"]
-        ),
-        *(
-            read.identity("group", each, each["GroupName"], each["GroupPolicyList"])
-            for page in pages
-            for each in page["GroupDetailList"]
-        ),
-    )
-    return found, len(roles) - len(own)
+    listed = [(kind, word, raw) for kind, word in _KINDS for page in pages for raw in page[f"{word}DetailList"]]
+    own = [each for each in listed if not each[2]["Path"].startswith(SERVICE_LINKED)]
+    found = tuple(_identity(kind, word, raw, managed) for kind, word, raw in own)
+    named = {arn for _, _, raw in own for arn in _managed_by(raw)}
+    for arn in sorted(named - {*managed}):
+        look.notes.append(f"not looked at: what the policy {arn} says (IAM did not list it)")
+    return found, len(listed) - len(own)
 
 
 def _default(policy: Mapping[str, Any]) -> Document:
@@ -49,44 +46,32 @@ def _default(policy: Mapping[str, Any]) -> Document:
     return found
 
 
-class _Reader:
-    """Makes identities of IAM's answer, with the documents of the managed policies."""
+def _managed_by(raw: Mapping[str, Any]) -> list[str]:
+    boundary = raw.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
+    return [each["PolicyArn"] for each in raw.get("AttachedManagedPolicies", [])] + ([boundary] if boundary else [])
 
-    def __init__(self, look: Look, managed: Mapping[str, Document]) -> None:
-        self._look = look
-        self._managed = managed
 
-    def identity(
-        self, kind: Literal["role", "user", "group"], raw: Mapping[str, Any], name: str, inline: list[Any]
-    ) -> Identity:
-        """Return a role, user or group; a policy whose document IAM did not give is noted."""
-        attached = raw.get("AttachedManagedPolicies", [])
-        boundary = raw.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
-        used = raw.get("RoleLastUsed", {})
-        return Identity(
-            kind=kind,
-            name=name,
-            arn=raw["Arn"],
-            created=raw["CreateDate"],
-            policies=(
-                *(Policy(each["PolicyName"], None, each["PolicyDocument"]) for each in inline),
-                *(
-                    Policy(p["PolicyName"], p["PolicyArn"], self._document(p["PolicyArn"], name) or {})
-                    for p in attached
-                ),
-            ),
-            boundary=self._document(boundary, name) if boundary else None,
-            groups=tuple(raw.get("GroupList", [])),
-            trust=raw.get("AssumeRolePolicyDocument"),
-            last_used=used.get("LastUsedDate"),
-            last_used_region=used.get("Region"),
-            profiles=tuple(each["InstanceProfileName"] for each in raw.get("InstanceProfileList", [])),
-        )
-
-    def _document(self, arn: str, name: str) -> Document | None:
-        if arn not in self._managed:
-            self._look.notes.append(f"not looked at: what the policy {arn} of {name} says (IAM did not list it)")
-        return self._managed.get(arn)
+def _identity(
+    kind: Literal["role", "user", "group"], word: str, raw: Mapping[str, Any], managed: Mapping[str, Document]
+) -> Identity:
+    used, attached = raw.get("RoleLastUsed", {}), raw.get("AttachedManagedPolicies", [])
+    inline = (Policy(each["PolicyName"], None, each["PolicyDocument"]) for each in raw.get(f"{word}PolicyList", []))
+    return Identity(
+        kind=kind,
+        name=raw[f"{word}Name"],
+        arn=raw["Arn"],
+        created=raw["CreateDate"],
+        policies=(
+            *inline,
+            *(Policy(p["PolicyName"], p["PolicyArn"], managed.get(p["PolicyArn"], {})) for p in attached),
+        ),
+        boundary=managed.get(raw.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")),
+        groups=tuple(raw.get("GroupList", [])),
+        trust=raw.get("AssumeRolePolicyDocument"),
+        last_used=used.get("LastUsedDate"),
+        last_used_region=used.get("Region"),
+        profiles=tuple(each["InstanceProfileName"] for each in raw.get("InstanceProfileList", [])),
+    )
 
 
 def profiles(look: Look) -> Iterator[Profile]:

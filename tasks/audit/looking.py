@@ -41,7 +41,8 @@ class Look:
         except (AwsFailed, WaitTimedOut) as error:
             if isinstance(error, AwsFailed) and not self._is_gap(error):
                 raise
-            self.notes.append(f"not looked at: {what} ({error.what}: {error.why})")
+            why = "its service does not answer" if isinstance(error, Unreachable) else f"{error.what}: {error.why}"
+            self.notes.append(f"not looked at: {what} ({why})")
             self.unseen |= {service} - {""}
 
     def _is_gap(self, error: AwsFailed) -> bool:

@@ -40,8 +40,10 @@ class AuditReport(Record, file="audit.json", called="audit", made_by="audit"):
         """One line: how many findings of each severity there are, and what was left out."""
         counts = Counter(each.severity for each in self.findings)
         found = ", ".join(f"{counts[name]} {name}" for name in reversed(SEVERITIES) if counts[name])
-        left = f"{self.service_linked} service-linked roles left out, {self.silenced} findings silenced by the baseline"
-        return f"{found or 'no findings'} in {self.identities} identities; {left}"
+        left = (
+            f"left out: service-linked roles {self.service_linked}, findings that the baseline accepts {self.silenced}"
+        )
+        return f"{found or 'no findings'} in {self.identities} roles, users and groups; {left}"
 
 
 def judge(aws: Aws, account: Account, accepted: Iterable[Accepted], *, unused_days: int) -> AuditReport:
@@ -63,10 +65,7 @@ def _for(aws: Aws, commands: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(aws.cli(command.removeprefix("aws ")) for command in commands)
 
 
-def finding_rows(each: Finding) -> dict[str, str]:
-    """Return the rows of a finding's table."""
-    commands = {f"mend {number}": command for number, command in enumerate(each.commands, 1)}
-    return {"what": each.evidence, "so": each.consequence, **(commands or {"mend": "the root user, in the console"})}
+BY_ROOT = "(the root user mends it, in the console)"
 
 
 def audit_markdown(report: AuditReport) -> str:
@@ -87,7 +86,7 @@ def _what(each: Finding) -> str:
 
 
 def _commands(each: Finding) -> list[str]:
-    return [code_span(command, in_table=True) for command in each.commands] or ["the root user, in the console"]
+    return [code_span(command, in_table=True) for command in each.commands] or [BY_ROOT]
 
 
 def sarif(report: AuditReport, version: str) -> dict[str, Any]:
@@ -112,7 +111,7 @@ def sarif(report: AuditReport, version: str) -> dict[str, Any]:
 
 
 def _result(each: Finding, rule: int) -> dict[str, Any]:
-    commands = "\n".join(each.commands) or "the root user, in the console"
+    commands = "\n".join(each.commands) or BY_ROOT
     place = {"artifactLocation": {"uri": each.arn.replace(":", "/")}, "region": {"startLine": 1}}
     print_of = hashlib.sha256(f"{each.id} {each.arn} {each.evidence}".encode()).hexdigest()
     return {

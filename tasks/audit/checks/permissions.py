@@ -39,7 +39,7 @@ def _findings(identity: Identity, groups: list[Identity]) -> Iterator[Finding]:
         return
     shown = {_ALL.get(name, f"{name}:*"): sources for name, sources in services.items()}
     yield from _finding("service-full-access", identity, shown)
-    ways = {" with ".join(way): sources for way in ESCALATIONS if (sources := _sources(grants, way))}
+    ways = {" + ".join(way): sources for way in ESCALATIONS if (sources := _sources(grants, way))}
     yield from _finding("privilege-escalation", identity, ways)
     others = (action for action in EXFILTRATIONS if not {"*", action.split(":")[0]} & {*services})
     reads = {action: sources for action in others if (sources := grants.sources(action))}

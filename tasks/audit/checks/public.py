@@ -38,11 +38,11 @@ def _bucket(bucket: Bucket) -> Iterator[Finding]:
 def _function(account: Account, policy: FunctionPolicy) -> Iterator[Finding]:
     where = f"--function-name {policy.name}" + (f" --qualifier {policy.qualifier}" if policy.qualifier else "")
     for each, _, value in trusted(policy.document, CALLERS):
-        if value == "*":
+        if value == "*" and policy.arn in each.resources:
             shown = f"statement {each.sid} of {policy.name}'s policy allows everybody {', '.join(each.actions)}"
             yield finding("function-public", policy.arn, policy.name, shown, _remove(where, each))
     for each, kind, value in trusted(policy.document, SOURCES):
-        if kind == "Service":
+        if kind == "Service" and policy.arn in each.resources:
             shown = f"statement {each.sid} of {policy.name}'s policy allows {value} for any customer"
             again = f"lambda add-permission {where} --statement-id {shlex.quote(each.sid)} --principal {value}"
             again += f" --action {each.actions[0]} --source-account {account.account_id}"

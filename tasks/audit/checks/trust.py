@@ -76,8 +76,10 @@ def _keep_out(account_id: str, strangers: set[str]) -> Mend:
         own = f"arn:aws:iam::{account_id}:root"
         kept = [value for kind, value in read.principals if kind == "AWS" and value not in strangers]
         services = [value for kind, value in read.principals if kind == "Service"]
+        is_federated = any(kind == "Federated" for kind, _ in read.principals)
         principal = {"AWS": [*kept, own], **({"Service": services} if services else {})}
-        left = {name: value for name, value in raw.items() if name not in {"NotPrincipal", "Condition"}}
+        dropped = {"NotPrincipal"} | ({"Condition"} if is_federated else set())
+        left = {name: value for name, value in raw.items() if name not in dropped}
         return {**left, "Action": "sts:AssumeRole", "Principal": principal}
 
     return mend
