@@ -46,7 +46,7 @@ def _make_things(server: RunningLocalAws) -> None:
     iam.create_group(GroupName="g")
     iam.create_user(UserName="ann")
     iam.add_user_to_group(GroupName="g", UserName="ann")
-    iam.create_login_profile(UserName="ann", Password="correct Horse 1!")  # noqa: S106
+    iam.create_login_profile(UserName="ann", Password="correct Horse 1!")
     for _ in range(2):
         iam.create_access_key(UserName="ann")
     make_function(functions, "f", f"arn:aws:iam::{OWN}:role/r")
