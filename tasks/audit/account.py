@@ -9,6 +9,9 @@ from typing import Literal
 
 from tasks.audit.policy import Document
 
+ROOT = "<root_account>"
+"""How the credential report calls the root user."""
+
 
 @dataclass(frozen=True)
 class Policy:

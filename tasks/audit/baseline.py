@@ -10,7 +10,7 @@ until = 2027-03-31
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -63,17 +63,17 @@ def read_baseline(path: Path) -> tuple[Accepted, ...]:
 
 
 def silence(
-    findings: Iterable[Finding], accepted: Iterable[Accepted], today: date
+    findings: Iterable[Finding], accepted: Sequence[Accepted], today: date
 ) -> tuple[tuple[Finding, ...], tuple[str, ...], int]:
     """Return the findings that are left, a note for each entry that silences nothing, and how many were silenced."""
-    found = {(each.id, each.arn): each for each in findings}
-    notes = []
+    found = tuple(findings)
+    present, notes = {(each.id, each.arn) for each in found}, []
     for entry in accepted:
         what = f"the baseline's {entry.finding} of {entry.arn}"
-        if (entry.finding, entry.arn) not in found:
+        if (entry.finding, entry.arn) not in present:
             notes.append(f"{what} matches no finding: remove it")
         elif entry.until < today:
             notes.append(f"{what} ended on {entry.until}: {entry.reason}")
     silenced = {(entry.finding, entry.arn) for entry in accepted if entry.until >= today}
-    left = tuple(each for key, each in found.items() if key not in silenced)
+    left = tuple(each for each in found if (each.id, each.arn) not in silenced)
     return left, tuple(notes), len(found) - len(left)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from tasks.audit.account import Credentials, Identity, Policy, Profile
+from tasks.audit.account import ROOT, Credentials, Identity, Policy, Profile
 from tasks.audit.looking import Look
 from tasks.audit.policy import Document
 
@@ -81,21 +81,26 @@ def profiles(look: Look) -> Iterator[Profile]:
 
 
 def credentials(look: Look) -> Iterator[Credentials]:
-    """Yield the rows of the credential report, with the ids of active keys; those of the root user have none."""
+    """Yield the rows of the credential report, with the ids of active keys; the root user's have their numbers.
+
+    The report does not say whether the root user has a password, the account's summary does.
+    """
 
     def generated() -> tuple[bool | None, str]:
         state = look.one("iam", "generate_credential_report")["State"]
         return state == "COMPLETE" or None, state
 
     look.until("credential report", generated)
+    summary = look.one("iam", "get_account_summary")["SummaryMap"]
     report = look.one("iam", "get_credential_report")["Content"].decode()
     for row in csv.DictReader(io.StringIO(report)):
         active = [number for number in "12" if row[f"access_key_{number}_active"] == "true"]
-        listed = bool(active) and not row["user"].startswith("<")
+        listed = bool(active) and row["user"] != ROOT
         keys = _keys(look, row["user"]) if listed else {n: _date(row[f"access_key_{n}_last_rotated"]) for n in active}
         is_on = {name: row[name] == "true" for name in ("password_enabled", "mfa_active")}
-        # The root user always has a password; the report says "not_supported".
-        has_password = is_on["password_enabled"] or row["user"].startswith("<")
+        has_password = is_on["password_enabled"] or (
+            row["user"] == ROOT and summary.get("AccountPasswordPresent", 1) == 1
+        )
         yield Credentials(row["user"], row["arn"], has_password, is_on["mfa_active"], keys)
 
 

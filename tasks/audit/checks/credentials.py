@@ -6,10 +6,9 @@ import shlex
 from collections.abc import Iterator
 from datetime import timedelta
 
-from tasks.audit.account import Account, Credentials
+from tasks.audit.account import ROOT, Account, Credentials
 from tasks.audit.findings import Finding, finding
 
-ROOT = "<root_account>"
 KEY_DAYS = 90
 
 

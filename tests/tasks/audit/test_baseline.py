@@ -32,6 +32,12 @@ def test_an_entry_that_has_ended_silences_nothing_and_is_said(tmp_path: Path) ->
     assert notes == (f"the baseline's trust-foreign of {ARN} ended on 2026-12-31: the vendor",)
 
 
+def test_two_findings_of_one_kind_and_resource_are_both_kept_or_both_silenced(tmp_path: Path) -> None:
+    two = (FOUND[0], finding("trust-foreign", ARN, "r", "another statement"))
+    assert silence(two, (), date(2026, 12, 1)) == (two, (), 0)
+    assert silence(two, read_baseline(file_with(tmp_path, ENTRY)), date(2026, 12, 1)) == ((), (), 2)
+
+
 def test_an_entry_that_matches_nothing_is_said(tmp_path: Path) -> None:
     accepted = read_baseline(file_with(tmp_path, ENTRY))
     left, notes, _ = silence(FOUND[1:], accepted, date(2026, 12, 1))

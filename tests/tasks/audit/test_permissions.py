@@ -116,6 +116,9 @@ def test_a_boundary_limits_what_policies_grant() -> None:
 def test_a_user_has_what_its_groups_grant_but_not_their_findings_again() -> None:
     group = identity("group", "readers", allow("s3:GetObject"))
     assert kinds(group, identity("user", "ann", groups=("readers",))) == [("readers", "data-exfiltration")]
+    more = identity("user", "eve", allow("ssm:GetParameter"), groups=("readers",))
+    (own,) = (each for each in found(group, more) if each.name == "eve")
+    assert own.evidence == "user eve may do ssm:GetParameter (by inline)"
     passing = identity("group", "passing", allow("iam:PassRole"))
     making = identity("user", "bob", allow("ec2:RunInstances"), groups=("passing",))
     assert kinds(passing, making) == [("bob", "privilege-escalation")]
