@@ -83,9 +83,9 @@ class Statement:
         negated = (
             each.operator.removesuffix("ifexists") in _UNEQUAL and each.names_some(keys) for each in self.conditions
         )
-        return (
-            all(negated) and _contains(self.actions, allowed.actions) and _contains(self.resources, allowed.resources)
-        )
+        actions = ("*",) if allowed.not_actions else allowed.actions
+        resources = ("*",) if allowed.not_resources else allowed.resources
+        return all(negated) and _contains(self.actions, actions) and _contains(self.resources, resources)
 
 
 def _contains(patterns: tuple[str, ...], narrower: tuple[str, ...]) -> bool:
@@ -118,6 +118,7 @@ def _pattern(pattern: str) -> re.Pattern[str]:
     return re.compile(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), re.IGNORECASE)
 
 
+@lru_cache(maxsize=65_536)
 def matches(pattern: str, text: str) -> bool:
     """Tell whether a pattern of IAM (`*` and `?`, any case) matches a text."""
     return _pattern(pattern).fullmatch(text) is not None

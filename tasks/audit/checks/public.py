@@ -24,9 +24,8 @@ def check(account: Account) -> Iterator[Finding]:
 
 
 def _bucket(bucket: Bucket) -> Iterator[Finding]:
-    actions = [
-        action for each, _, value in trusted(bucket.document, CALLERS) if value == "*" for action in each.actions
-    ]
+    opened = [each for each, _, value in trusted(bucket.document, CALLERS) if value == "*"]
+    actions = [action for each in opened for action in each.actions or ("all actions but some",)]
     by_acl = [uri for uri in bucket.grantees if uri.endswith(_ACL_OF_ALL)]
     if actions or by_acl:
         by = [f"its policy allows everybody {', '.join(dict.fromkeys(actions))}"] if actions else []

@@ -78,6 +78,10 @@ def test_a_deny_without_encryption_leaves_a_bucket_public() -> None:
     plain = {**deny("s3:*", "arn:aws:s3:::photos/*"), "Principal": "*"}
     assert bucket(everyone(), {**plain, "Condition": {"Bool": {"aws:SecureTransport": "false"}}}) == ["bucket-public"]
     assert bucket(everyone(), plain) == []
+    all_but_deleting = {**everyone(), "NotAction": "s3:DeleteBucket"}
+    del all_but_deleting["Action"]
+    assert bucket(all_but_deleting, {**plain, "Action": "s3:PutObject"}) == ["bucket-public"]
+    assert bucket(all_but_deleting, {**plain, "Action": "*"}) == []
 
 
 def function(principal: Any, qualifier: str | None = None, **more: Any) -> Any:
