@@ -1,5 +1,6 @@
 """What is read of an account: it changes nothing, and what cannot be looked at is said."""
 
+import base64
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.audit.account import Account
+from tasks.audit.account import ROOT, Account
 from tasks.audit.checks import check
 from tasks.audit.collect import collect
 from tasks.run.aws import Aws
@@ -138,3 +139,58 @@ def test_a_policy_that_iam_does_not_list_is_said(calls: Calls) -> None:
 
     calls.faults.append(Fault("GetAccountAuthorizationDetails", change=without))
     assert "not looked at: what the policy arn:aws:iam::aws:policy/x says (IAM did not list it)" in look(calls).notes
+
+
+def test_every_page_is_read(calls: Calls) -> None:
+    def with_more(answer: bytes) -> bytes:
+        return answer.replace(b"<IsTruncated>false</IsTruncated>", b"<IsTruncated>true</IsTruncated><Marker>m</Marker>")
+
+    calls.faults.append(Fault("GetAccountAuthorizationDetails", change=with_more))
+    assert [each.name for each in look(calls).roles] == ["r", "r"], "the second page is the first once more"
+
+
+def answer(operation: str, members: str) -> tuple[int, bytes]:
+    """Return an answer of IAM's, as it spells it."""
+    result = f"<{operation}Result>{members}</{operation}Result>"
+    return 200, f"<{operation}Response>{result}</{operation}Response>".encode()
+
+
+def accesses(status: str, service: str, more: str) -> tuple[int, bytes]:
+    last = "<LastAuthenticated>2026-11-01T00:00:00Z</LastAuthenticated>" if service == "s3" else ""
+    member = f"<member><ServiceName>x</ServiceName><ServiceNamespace>{service}</ServiceNamespace>{last}</member>"
+    dates = "".join(f"<Job{of}Date>2026-11-28T00:00:00Z</Job{of}Date>" for of in ("Creation", "Completion"))
+    listed = f"<ServicesLastAccessed>{member}</ServicesLastAccessed>{dates}{more}"
+    return answer("GetServiceLastAccessedDetails", f"<JobStatus>{status}</JobStatus>{listed}")
+
+
+def test_last_accesses_are_waited_for_and_read_page_by_page(calls: Calls) -> None:
+    cut = "<IsTruncated>true</IsTruncated><Marker>m</Marker>"
+    replies = [accesses("IN_PROGRESS", "s3", ""), accesses("COMPLETED", "s3", cut), accesses("COMPLETED", "sqs", "")]
+    job = answer("GenerateServiceLastAccessedDetails", f"<JobId>{'1' * 36}</JobId>")
+    calls.faults.append(Fault("GenerateServiceLastAccessedDetails", instead=job))
+    calls.faults += [Fault("GetServiceLastAccessedDetails", instead=reply) for reply in replies]
+    found = look(calls, unused_days=0, waiting=Waiting(sleep=lambda _: None)).last_accessed
+    assert found == {f"arn:aws:iam::{OWN}:role/r": {"s3": datetime(2026, 11, 1, tzinfo=UTC), "sqs": None}}
+    assert calls.seen.count("GetServiceLastAccessedDetails") == 3
+
+
+def test_the_root_user_s_row_is_judged_by_the_report_and_the_summary(calls: Calls) -> None:
+    def with_root(reply: bytes) -> bytes:
+        before, _, rest = reply.partition(b"<Content>")
+        content, _, after = rest.partition(b"</Content>")
+        report = base64.b64decode(content).decode()
+        names = report.splitlines()[0].split(",")
+        values = {"user": ROOT, "arn": f"arn:aws:iam::{OWN}:root", "password_enabled": "not_supported"}
+        values |= {
+            "mfa_active": "false",
+            "access_key_1_active": "true",
+            "access_key_1_last_rotated": "2020-01-01T00:00:00+00:00",
+        }
+        row = ",".join(values.get(name, "false") for name in names)
+        return before + b"<Content>" + base64.b64encode(f"{report}{row}\n".encode()) + b"</Content>" + after
+
+    calls.faults.append(Fault("GetCredentialReport", change=with_root))
+    account = look(calls)
+    assert [each.has_password for each in account.credentials if each.user == ROOT] == [True]
+    kinds = {each.id for each in check(account, unused_days=90) if each.name == ROOT}
+    assert kinds == {"root-access-key", "no-mfa"}
