@@ -39,7 +39,7 @@ def collect(
     at, and what was not becomes a note, as does what is denied or not emulated.
 
     Raises:
-        AwsFailed: IAM refused GetAccountAuthorizationDetails, or a call failed otherwise.
+        AwsFailed: IAM refused GetAccountAuthorizationDetails, or AWS does not answer any more.
         WaitTimedOut: the deadline passed before the identities were read.
     """
     look, now = Look(aws, deadline_seconds, waiting), datetime.now(UTC)
@@ -71,7 +71,11 @@ def collect(
     with look.part("the account's public access block"):
         whole |= _blocks(look.one("s3control", "get_public_access_block", AccountId=aws.account_id))
     with look.part("buckets"):
-        buckets += (_bucket(look, each["Name"], whole) for each in look.all("s3", "list_buckets", "Buckets"))
+        names = [each["Name"] for each in look.all("s3", "list_buckets", "Buckets")]
+        for name in names:
+            look.in_time("get_bucket_policy")
+            with look.part(f"bucket {name}"):  # a bucket's own policy may deny the caller this one
+                buckets.append(_bucket(look, name, whole))
     look.notes.append(f"not looked at: functions, SageMaker and EC2 of other regions than {aws.region}")
     return Account(
         account_id=aws.account_id,

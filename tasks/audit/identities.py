@@ -131,6 +131,9 @@ def _accesses(look: Look, job: str) -> dict[str, datetime | None]:
     marker: dict[str, str] = {}
     for number in itertools.count(1):
         answer = look.until(f"last accesses, page {number}", page(**marker))
+        if answer["JobStatus"] == "FAILED":
+            look.notes.append(f"not looked at: last accesses of job {job}, which failed")
+            return {}
         found |= {each["ServiceNamespace"]: each.get("LastAuthenticated") for each in answer["ServicesLastAccessed"]}
         if not answer.get("IsTruncated"):
             break

@@ -1,4 +1,4 @@
-"""Call AWS to look only: page by page, until a deadline; what is denied or not emulated becomes a note."""
+"""Call AWS to look only: page by page, until a deadline; what is refused or not emulated becomes a note."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 
 from tasks.account.lookup import none_if_missing
 from tasks.run.aws import Aws
-from tasks.run.error_codes import DENIED
 from tasks.run.errors import AwsFailed, Unreachable, WaitTimedOut, aws_boundary
 from tasks.run.waiting import REAL_TIME, Waiting, wait_for
 
-NOT_EMULATED = {"NotImplemented", "UnsupportedOperation", "UnsupportedOperationException"}
 REPORT_SECONDS = 120.0
 
 
@@ -33,24 +31,22 @@ class Look:
         `service` is the one whose users of roles are then not all known.
 
         Raises:
-            AwsFailed: a call failed for another reason than that it is denied, not emulated or has no address here.
+            AwsFailed: AWS does not answer any more.
         """
         try:
             with aws_boundary(f"audit: {what}"):
                 yield
         except (AwsFailed, WaitTimedOut) as error:
-            if isinstance(error, AwsFailed) and not self._is_gap(error):
-                raise
+            if isinstance(error, Unreachable):
+                self._require_aws()
             why = "its service does not answer" if isinstance(error, Unreachable) else f"{error.what}: {error.why}"
             self.notes.append(f"not looked at: {what} ({why})")
             self.unseen |= {service} - {""}
 
-    def _is_gap(self, error: AwsFailed) -> bool:
-        """Tell whether only this part cannot be seen: denied, not emulated, or a service with no address here."""
-        if isinstance(error, Unreachable):
-            with aws_boundary("audit"):
-                return bool(self.aws.client("sts").get_caller_identity())
-        return error.code in DENIED | NOT_EMULATED
+    def _require_aws(self) -> None:
+        """Return if AWS answers at all, so that only one service has no address here or does not answer."""
+        with aws_boundary("audit"):
+            self.aws.client("sts").get_caller_identity()
 
     def all(self, service: str, operation: str, member: str, **parameters: Any) -> Iterator[Any]:
         """Yield the members of all pages of a listing.
@@ -63,21 +59,26 @@ class Look:
 
     def pages(self, service: str, operation: str, **parameters: Any) -> Iterator[Mapping[str, Any]]:
         """Yield the pages of a listing; the audit's deadline holds as in `all`."""
-        self._in_time(operation)
+        self.in_time(operation)
         for page in self.aws.client(service).get_paginator(operation).paginate(**parameters):
             yield page
-            self._in_time(operation)
+            self.in_time(operation)
 
     def one(self, service: str, operation: str, **parameters: Any) -> Any:
         """Return the answer of a call, or None where AWS says that there is no such thing (any more)."""
-        self._in_time(operation)
+        self.in_time(operation)
         return none_if_missing(lambda: getattr(self.aws.client(service), operation)(**parameters))
 
     def until(self, what: str, probe: Callable[[], tuple[Any, str]]) -> Any:
         """Return what a probe returns once a report of AWS's is ready."""
         return wait_for(what, probe, deadline_seconds=REPORT_SECONDS, waiting=self._waiting)
 
-    def _in_time(self, operation: str) -> None:
+    def in_time(self, operation: str) -> None:
+        """Return if there is time for another operation.
+
+        Raises:
+            WaitTimedOut: the audit's deadline has passed.
+        """
         if self._waiting.clock() > self._deadline:
             why = "the audit's deadline has passed"
             raise WaitTimedOut(f"audit: {operation}", "not called", why, "kennel audit, which looks again")

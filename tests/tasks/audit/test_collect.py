@@ -12,7 +12,7 @@ from tasks.audit.account import ROOT, Account
 from tasks.audit.checks import check
 from tasks.audit.collect import collect
 from tasks.run.aws import Aws
-from tasks.run.errors import AccessDenied, WaitTimedOut
+from tasks.run.errors import AccessDenied, Unreachable, WaitTimedOut
 from tasks.run.settings import Settings
 from tasks.run.waiting import Waiting
 from tests.conftest import RunningLocalAws
@@ -112,6 +112,23 @@ def test_a_call_that_is_denied_becomes_a_note(calls: Calls, operation: str, what
     assert account.unseen == unseen
     assert any(note.startswith(f"not looked at: {what} (") and "AccessDenied" in note for note in account.notes)
     assert account.buckets, "what comes behind it is looked at"
+
+
+def test_a_bucket_that_may_not_be_looked_at_hides_no_other(calls: Calls) -> None:
+    denied = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
+    calls.faults.append(Fault("GET /blocked-bucket?policy", instead=(403, denied)))
+    account = look(calls)
+    assert {each.name for each in account.buckets} == {"closed-bucket", "open-bucket"}
+    assert "not looked at: bucket blocked-bucket (GetBucketPolicy answered AccessDenied: no)" in account.notes
+
+
+def test_an_aws_that_ends_ends_the_audit(own_localaws: RunningLocalAws) -> None:
+    with counting_proxy(own_localaws.url) as gone:
+        aws = Aws(Settings(endpoint_url=gone.url, region="us-east-1", max_attempts=1))
+        aws.client("iam")
+        gone.faults += [Fault("ListInstanceProfiles"), Fault("GetCallerIdentity")]
+        with pytest.raises(Unreachable):
+            collect(aws, unused_days=90)
 
 
 def test_without_the_identities_there_is_no_audit(calls: Calls) -> None:
