@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
-from tasks.audit.account import Account, Bucket, Credentials, FunctionPolicy, Profile, Use
+from tasks.audit.account import Account, Bucket, FunctionPolicy, Profile, Use
 from tasks.audit.identities import credentials, identities, last_accessed, profiles
 from tasks.audit.looking import Look
 from tasks.run.aws import Aws
@@ -46,52 +46,39 @@ def collect(
     since = now - timedelta(days=unused_days)
     with aws_boundary("audit: identities"):
         found, service_linked = identities(look)
-    uses, functions, own_profiles = list[Use](), list[FunctionPolicy](), list[Profile]()
-    rows, buckets = list[Credentials](), list[Bucket]()
-    accessed: Mapping[str, Mapping[str, datetime | None]] = {}
-    with look.part("instance profiles", "ec2"):
-        own_profiles += profiles(look)
-    with look.part("functions", "lambda"):
-        uses += _functions(look)
-    with look.part("the functions' policies"):
-        functions += _function_policies(look, [use.what for use in uses])
-    for listing in _USERS_OF_ROLES:
-        with look.part(f"SageMaker's {listing[0].removeprefix('list_').replace('_', ' ')}", "sagemaker"):
-            uses += _sagemaker(look, since, *listing)
-    with look.part("instances", "ec2"):
-        uses += _instances(look)
-    with look.part("launch templates", "ec2"):
-        uses += _launch_templates(look, own_profiles)
-    with look.part("the credential report"):
-        rows += credentials(look)
-    with look.part("last accesses"):
-        owners = [each for each in found if each.created < since and any(p.arn is None for p in each.policies)]
-        accessed = last_accessed(look, [each for each in owners if each.kind != "group"])
-    whole: dict[str, bool] = {}
-    with look.part("the account's public access block"):
-        whole |= _blocks(look.one("s3control", "get_public_access_block", AccountId=aws.account_id))
-    with look.part("buckets"):
-        names = [each["Name"] for each in look.all("s3", "list_buckets", "Buckets")]
-        for name in names:
-            look.in_time("get_bucket_policy")
-            with look.part(f"bucket {name}"):  # a bucket's own policy may deny the caller this one
-                buckets.append(_bucket(look, name, whole))
-    look.notes.append(f"not looked at: functions, SageMaker and EC2 of other regions than {aws.region}")
+    own_profiles = look.read("instance profiles", lambda: profiles(look), "ec2")
+    uses = _uses(look, since, own_profiles)
+    names = [use.what for use in uses if use.service == "lambda"]
+    functions = look.read("the functions' policies", lambda: _function_policies(look, names))
+    rows = look.read("the credential report", lambda: credentials(look))
+    owners = [each for each in found if each.created < since and any(p.arn is None for p in each.policies)]
+    accessed = look.read("last accesses", lambda: last_accessed(look, owners).items())
+    buckets = look.read("buckets", lambda: _buckets(look))
     return Account(
         account_id=aws.account_id,
         region=aws.region,
         seen_at=now,
         identities=found,
         service_linked=service_linked,
-        profiles=tuple(own_profiles),
-        uses=tuple(uses),
+        profiles=own_profiles,
+        uses=uses,
         unseen=frozenset(look.unseen),
-        functions=tuple(functions),
-        buckets=tuple(buckets),
-        credentials=tuple(rows),
-        last_accessed=accessed,
-        notes=tuple(look.notes),
+        functions=functions,
+        buckets=buckets,
+        credentials=rows,
+        last_accessed=dict(accessed),
+        notes=(*look.notes, f"not looked at: functions, SageMaker and EC2 of other regions than {aws.region}"),
     )
+
+
+def _uses(look: Look, since: datetime, own_profiles: tuple[Profile, ...]) -> tuple[Use, ...]:
+    """Return what uses roles and instance profiles."""
+    found = [*look.read("functions", lambda: _functions(look), "lambda")]
+    for listing in _USERS_OF_ROLES:
+        what = f"SageMaker's {listing[0].removeprefix('list_').replace('_', ' ')}"
+        found += look.read(what, partial(_sagemaker, look, since, *listing), "sagemaker")
+    found += look.read("instances", lambda: _instances(look), "ec2")
+    return (*found, *look.read("launch templates", lambda: _launch_templates(look, own_profiles), "ec2"))
 
 
 def _functions(look: Look) -> Iterator[Use]:
@@ -130,7 +117,7 @@ def _instances(look: Look) -> Iterator[Use]:
                 yield Use("ec2", each["InstanceId"], each["IamInstanceProfile"]["Arn"])
 
 
-def _launch_templates(look: Look, known: list[Profile]) -> Iterator[Use]:
+def _launch_templates(look: Look, known: tuple[Profile, ...]) -> Iterator[Use]:
     """Yield the instance profiles of the default and latest versions, which name them or have their ARNs."""
     arns = {profile.name: profile.arn for profile in known}
     versions = ["$Latest", "$Default"]
@@ -141,13 +128,22 @@ def _launch_templates(look: Look, known: list[Profile]) -> Iterator[Use]:
             yield Use("ec2", each["LaunchTemplateId"], arn)
 
 
-def _bucket(look: Look, name: str, whole: Mapping[str, bool]) -> Bucket:
+def _buckets(look: Look) -> Iterator[Bucket]:
+    """Yield the buckets; each is a part of its own, because its policy may deny the caller this one."""
+    ask = partial(look.one, "s3control", "get_public_access_block", AccountId=look.aws.account_id)
+    whole = dict(look.read("the account's public access block", lambda: _blocks(ask()).items()))
+    for each in look.all("s3", "list_buckets", "Buckets"):
+        look.in_time("get_bucket_policy")
+        yield from look.read(f"bucket {each['Name']}", partial(_bucket, look, each["Name"], whole))
+
+
+def _bucket(look: Look, name: str, whole: Mapping[str, bool]) -> Iterator[Bucket]:
     own = _blocks(look.one("s3", "get_public_access_block", Bucket=name))
     policy, acl = (look.one("s3", f"get_bucket_{what}", Bucket=name) for what in ("policy", "acl"))
     is_void = {key: own.get(key) or whole.get(key) for key in ("RestrictPublicBuckets", "IgnorePublicAcls")}
     grants: list[Any] = [] if acl is None or is_void["IgnorePublicAcls"] else acl["Grants"]
     document = {} if policy is None or is_void["RestrictPublicBuckets"] else json.loads(policy["Policy"])
-    return Bucket(name, document, tuple(each["Grantee"].get("URI", "") for each in grants))
+    yield Bucket(name, document, tuple(each["Grantee"].get("URI", "") for each in grants))
 
 
 def _blocks(answer: Mapping[str, Any] | None) -> Mapping[str, bool]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from tasks.account.lookup import none_if_missing
 from tasks.run.aws import Aws
@@ -12,6 +11,7 @@ from tasks.run.errors import AwsFailed, Unreachable, WaitTimedOut, aws_boundary
 from tasks.run.waiting import REAL_TIME, Waiting, wait_for
 
 REPORT_SECONDS = 120.0
+Found = TypeVar("Found")
 
 
 class Look:
@@ -24,24 +24,25 @@ class Look:
         self._waiting = waiting
         self._deadline = waiting.clock() + deadline_seconds
 
-    @contextmanager
-    def part(self, what: str, service: str = "") -> Iterator[None]:
-        """Look at a part of the account inside the block; if that is not possible, note it and go on behind the block.
+    def read(self, what: str, find: Callable[[], Iterable[Found]], service: str = "") -> tuple[Found, ...]:
+        """Return what could be read of a part of the account; if not all could, that is noted.
 
         `service` is the one whose users of roles are then not all known.
 
         Raises:
             AwsFailed: AWS does not answer any more.
         """
+        found: list[Found] = []
         try:
             with aws_boundary(f"audit: {what}"):
-                yield
+                found.extend(find())
         except (AwsFailed, WaitTimedOut) as error:
             if isinstance(error, Unreachable):
                 self._require_aws()
             why = "its service does not answer" if isinstance(error, Unreachable) else f"{error.what}: {error.why}"
             self.notes.append(f"not looked at: {what} ({why})")
             self.unseen |= {service} - {""}
+        return tuple(found)
 
     def _require_aws(self) -> None:
         """Return if AWS answers at all, so that only one service has no address here or does not answer."""
