@@ -13,8 +13,12 @@ from typing import Any
 
 Document = Mapping[str, Any]
 
-_LEAVE_IT_WIDE = {"aws:securetransport", "aws:requestedregion", "aws:currenttime", "aws:useragent"}
-"""Condition keys of any caller's own choice, or that any caller fulfils."""
+_LEAVE_IT_WIDE = {
+    *("aws:securetransport", "aws:requestedregion", "aws:currenttime", "aws:epochtime", "aws:useragent"),
+    *("aws:multifactorauthpresent", "aws:multifactorauthage", "aws:tokenissuetime"),
+    *("aws:sourceip", "aws:vpcsourceip", "aws:sourcevpc", "aws:sourcevpce"),
+}
+"""Condition keys that say how, when or from where an identity acts, and not on what."""
 
 SOURCES = frozenset({"aws:sourcearn", "aws:sourceaccount", "aws:sourceorgid", "aws:sourceorgpaths"})
 """Condition keys that leave only some of the resources for which a service acts."""
@@ -27,7 +31,7 @@ _UNEQUAL = {"stringnotequals", "stringnotequalsignorecase", "stringnotlike", "ar
 _UNEQUAL |= {"notipaddress"}
 _NO_LIMIT = re.compile(r"[*?]+|arn:[^:]*:\*.*|arn(:[^:]*){3}:\*+(:.*)?|arn(:[^:]*){3}::[*?]+|0\.0\.0\.0/0|::/0")
 """Values that hold for callers of every account: `*`, `arn:aws:iam::*:role/x`, `arn:aws:s3:::*`."""
-_BROAD = re.compile(r"\*+|arn(:[^:]*){4}:(\*+|\*/\*)|arn(:[^:]*){3}:[^:]+:[a-z-]+[/:]\*+|arn:[^/]*:\*")
+_BROAD = re.compile(r"\*+|arn:\*|arn(:[^:]*){4}:(\*+|\*/\*)|arn(:[^:]*){3}:[^:]+:[a-z-]+[/:]\*+|arn:[^/]*:\*")
 """Every resource, or all of a type: `arn:aws:iam::*:role/*`, `arn:aws:s3:::*`, and not `arn:aws:s3:::bucket/*`."""
 
 

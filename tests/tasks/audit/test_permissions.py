@@ -47,7 +47,7 @@ def test_what_is_narrow_is_no_finding(statement: Raw) -> None:
 
 
 @pytest.mark.parametrize(
-    "resource", ["*", "arn:aws:s3:::*", "arn:aws:s3:::*/*", "arn:aws:*", ["arn:aws:s3:::a/*", "*"]]
+    "resource", ["*", "arn:aws:s3:::*", "arn:aws:s3:::*/*", "arn:aws:*", "arn:*", ["arn:aws:s3:::a/*", "*"]]
 )
 def test_a_resource_may_be_broad_without_being_one_star(resource: Any) -> None:
     assert finding_of(allow("s3:GetObject", resource)) == ["data-exfiltration"]
@@ -58,8 +58,10 @@ def test_all_resources_but_some_are_broad() -> None:
     assert finding_of(statement) == ["data-exfiltration"]
 
 
-@pytest.mark.parametrize("key", ["aws:SecureTransport", "aws:RequestedRegion"])
-def test_a_condition_that_any_caller_fulfils_changes_nothing(key: str) -> None:
+@pytest.mark.parametrize(
+    "key", ["aws:SecureTransport", "aws:RequestedRegion", "aws:MultiFactorAuthPresent", "aws:SourceIp"]
+)
+def test_a_condition_on_how_or_from_where_changes_nothing(key: str) -> None:
     assert finding_of(allow("s3:GetObject", Condition={"StringEquals": {key: "x"}})) == ["data-exfiltration"]
 
 
