@@ -48,7 +48,8 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "load": {"run", "scaling", "serving"},
     "verdicts": {"run", "scaling", "serving", "load"},
     "teardown": {"run", "account", "ec2", "notebook", "sagemaker", "serving"},
-    "report": {"run", "account", "data", "load", "sagemaker", "serving", "verdicts"},
+    "audit": {"run", "account"},
+    "report": {"run", "account", "audit", "data", "load", "sagemaker", "serving", "verdicts"},
 }
 """What each folder of tasks/ may import of the others; docs/architecture.md shows the same table."""
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [path for name in ("README", "CHANGELOG", "CONTRIBUTING") if (path := ROOT / f"{name}.md").is_file()]
 PAGES += sorted(DOCS.glob("*.md"))
-CODES_OF_THE_COMMAND = {0, 2, 129, 130, 141, 143}
+CODES_OF_THE_COMMAND = {0, 2, 12, 129, 130, 141, 143}
 """Exit codes that no error class has, or that the command gives by itself as well."""
 
 
