@@ -16,19 +16,25 @@ LocalAwsError
 ```
 """
 
+from collections.abc import Mapping
+
 
 class LocalAwsError(Exception):
     """Anything localaws refuses or fails to do; the message says what, why and what to do."""
 
 
 class AwsError(LocalAwsError):
-    """An error in AWS's shape: `code` as in botocore's `Error.Code`, `status` is the HTTP status."""
+    """An error in AWS's shape: `code` as in botocore's `Error.Code`, `status` is the HTTP status.
 
-    def __init__(self, code: str, message: str, *, status: int = 400) -> None:
+    `details` are further elements, which S3's errors have.
+    """
+
+    def __init__(self, code: str, message: str, *, status: int = 400, details: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
+        self.details = dict(details or {})
 
 
 class NoSuchBucket(AwsError):
