@@ -19,11 +19,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tasks.load.disturbance import Bounds, MachineSample
 from tasks.run.aws import Aws
 from tasks.run.clock import MINUTE_SECONDS, AwsClock
-from tasks.run.errors import aws_boundary
+from tasks.run.errors import NotFound, aws_boundary
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.watch_thread import WatchThread
 from tasks.serving.activities import describe_activities
 from tasks.serving.autoscaling import describe_scaling
+from tasks.serving.instances import variant_of
 from tasks.verdicts.disturbed_stages import generator_samples, mark_disturbed
 from tasks.verdicts.profile_observation import (
     AlarmChange,
@@ -90,10 +91,10 @@ class InstanceWatch(WatchThread):
     def _poll(self) -> None:
         try:
             found = self.aws.client("sagemaker").describe_endpoint(EndpointName=self.endpoint.name)
-        except (ClientError, BotoCoreError):
+            live = variant_of(found, self.endpoint.variant)
+        except (ClientError, BotoCoreError, NotFound):
             self.failed += 1
             return
-        live = next(each for each in found["ProductionVariants"] if each["VariantName"] == self.endpoint.variant)
         counts = (live["CurrentInstanceCount"], live["DesiredInstanceCount"])
         self.polls.append((time.time(), *counts, found["EndpointStatus"]))
 
