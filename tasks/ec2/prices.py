@@ -114,7 +114,7 @@ def with_current_prices(aws: Aws, candidates: InstanceCandidates) -> InstanceCan
     """
     try:
         listed = {item.name: _list_price(aws, item.name) for item in candidates.types}
-    except (ClientError, BotoCoreError, _UnreadablePrice) as error:
+    except (ClientError, BotoCoreError, UnreadablePrice) as error:
         code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
         return dataclasses.replace(candidates, prices=f"{TABLE_SOURCE} (AWS's price list did not answer: {code})")
     types = tuple(_priced(item, listed[item.name]) for item in candidates.types)
@@ -173,7 +173,7 @@ def _priced(item: InstanceType, price: float | None) -> InstanceType:
     return dataclasses.replace(item, usd_per_hour=price)
 
 
-class _UnreadablePrice(Exception):
+class UnreadablePrice(Exception):
     """A product of the price list is not described as it used to be."""
 
 
@@ -194,7 +194,7 @@ def _list_price(aws: Aws, name: str) -> float | None:
     try:
         return min(_hourly_prices([json.loads(text) for text in texts]), default=None)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise _UnreadablePrice from error
+        raise UnreadablePrice from error
 
 
 def _hourly_prices(products: Sequence[Mapping[str, Any]]) -> list[float]:

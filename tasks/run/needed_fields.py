@@ -169,6 +169,9 @@ NEEDED_WHEN: Mapping[tuple[str, str, str], tuple[str, ...]] = {
 }
 """By operation, field and the field's value: what a reply with that value must have as well."""
 
+MAY_BE_EMPTY = frozenset({"Cause", "Description", "HistorySummary", "Value", "message"})
+"""Fields that hold a text of somebody's, such as the value of a tag; every other text names something."""
+
 NOTHING_NEEDED = frozenset({"GetConsoleOutput", "GetFunctionConcurrency", "HeadBucket", "Invoke", "InvokeEndpoint"})
 """Reading operations of whose replies every field may be missing."""
 
@@ -189,6 +192,8 @@ def _needed(operation: str, reply: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wrong_at(path: str, reply: Any, shape: Any) -> str | None:
+    if not isinstance(reply, Mapping):
+        return f"it has {reply!r:.80} in place of what has {path}"
     here, _, below = path.partition(".")
     names = here.rstrip("?").removesuffix("[]").removesuffix("[+]").split("|")
     name = next((each for each in names if each in reply), names[0])
@@ -196,7 +201,7 @@ def _wrong_at(path: str, reply: Any, shape: Any) -> str | None:
     member = shape.members[name]
     if found is None and here.endswith("?"):
         return None
-    if found is None or found == "" or (found == [] and "[+]" in here):
+    if found is None or (found == [] and "[+]" in here) or (found == "" and name not in MAY_BE_EMPTY):
         return f"it lacks {name}"
     if not _is_a(found, member.type_name):
         return f"its {name} is {found!r:.80}, not a {member.type_name}"

@@ -97,6 +97,18 @@ def test_a_reply_without_anything_is_noticed() -> None:
     assert empty == []
 
 
+def test_the_value_of_a_tag_and_a_log_line_may_be_empty_and_a_name_may_not() -> None:
+    tags, lines = model_of("ListTags").output_shape, model_of("FilterLogEvents").output_shape
+    assert what_is_wrong("ListTags", {"Tags": [{"Key": "k", "Value": ""}]}, tags) is None
+    assert what_is_wrong("FilterLogEvents", {"events": [{"message": ""}]}, lines) is None
+    assert what_is_wrong("ListTags", {"Tags": [{"Key": "", "Value": "v"}]}, tags) == "it lacks Key"
+
+
+def test_nothing_in_place_of_a_thing_is_noticed() -> None:
+    wrong = what_is_wrong("ListEndpoints", {"Endpoints": [None]}, model_of("ListEndpoints").output_shape)
+    assert wrong == "it has None in place of what has EndpointName"
+
+
 def test_a_list_that_aws_leaves_out_when_it_is_empty_may_be_missing() -> None:
     reply = {"Name": "b", "IsTruncated": False, "KeyCount": 0}
     assert what_is_wrong("ListObjectsV2", reply, model_of("ListObjectsV2").output_shape) is None
