@@ -1,12 +1,15 @@
 """What functions, models and training scripts try in order to get at what is not theirs, and what they must not get."""
 
+import contextlib
 import ctypes
+import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.conftest import ROOT, RunningLocalAws
 
+SECRET = "http://user:secret@example.com/data.zip"
 PRY = '''
 import os, subprocess, sys
 TAKE = """
@@ -25,6 +28,25 @@ def signalled(pids):
             continue
         found.append(pid)
     return found
+def seen(pids):
+    """Return which processes have a folder in /proc, or could be limited or made the first to be killed."""
+    import resource
+    found = {pid for pid in pids if os.path.exists(f"/proc/{pid}")}
+    for pid in pids:
+        try:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, resource.prlimit(pid, resource.RLIMIT_NOFILE))
+            found.add(pid)
+        except OSError:
+            pass
+        try:
+            open(f"/proc/{pid}/oom_score_adj", "w").write("1000")
+            found.add(pid)
+        except OSError:
+            pass
+    return sorted(found)
+def commands():
+    """Return the command lines that can be read in /proc, by process id."""
+    return {pid: open(f"/proc/{pid}/cmdline").read().split("\\0")[:-1] for pid in os.listdir("/proc") if pid.isdigit()}
 def pry(paths):
     """Return what can be read of the paths, or written of the host, as one is and as root of other namespaces."""
     places = ["/usr", "/etc", sys.prefix, os.getcwd() if os.getcwd() == "/var/task" else "/usr/lib"]
@@ -51,6 +73,19 @@ def forbidden(localaws: RunningLocalAws, *, more: Iterable[Path] = ()) -> list[s
     paths += [process / name for name in ("environ", "root", "cwd", "fd/0")]
     assert all(path.exists() for path in paths), "there is something to find"
     return [str(path) for path in paths]
+
+
+@contextlib.contextmanager
+def telling_its_secret() -> Iterator[int]:
+    """Run a process with a secret in its command line until the block ends; yield its id."""
+    command = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)", SECRET]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield process.pid
+        finally:
+            process.kill()
 
 
 def keeps_signals_inside() -> bool:
