@@ -182,6 +182,14 @@ def test_a_program_that_ignores_sigterm_is_killed(containers: Containers, tmp_pa
     assert started(containers, tmp_path, script, []).stop(0.2) == -signal.SIGKILL
 
 
+@pytest.mark.usefixtures("needs_containers")
+def test_the_switches_of_the_kernel_are_read_only(containers: Containers, tmp_path: Path) -> None:
+    script = "while read -r _ _ _ _ place options _; do echo $place $options; done < /proc/self/mountinfo"
+    mounts = dict(line.split() for line in printed(containers, tmp_path, script, environment={}))
+    guarded = [name for name in ("sys", "irq", "bus") if Path("/proc", name).is_dir()]
+    assert all("ro" in mounts[f"/proc/{name}"].split(",") for name in guarded), mounts
+
+
 @pytest.mark.usefixtures("needs_process_tables")
 @pytest.mark.parametrize("how", ["exit", "stop", "kill"])
 def test_a_daemon_ends_with_its_container(containers: Containers, tmp_path: Path, how: str) -> None:

@@ -91,14 +91,16 @@ def test_a_function_can_end_its_own_processes_and_no_others(functions: Functions
 @pytest.mark.usefixtures("needs_process_tables")
 def test_a_function_sees_only_processes_that_it_started(functions: Functions, localaws: RunningLocalAws) -> None:
     neighbour = functions.invoke(functions.make())["Payload"]["pid"]
-    handler = "def handler(e, c):\n    return [os.getpid(), seen([*e, os.getpid()]), commands()]\n"
+    handler = "def handler(e, c):\n    return [os.getpid(), seen([*e, os.getpid()]), commands(), pry(FIRST)]\n"
+    handler += f"FIRST = {[f'/proc/1/{name}' for name in ('environ', 'root', 'cwd', 'mem')]}\n"
     name = functions.make(PRY + handler, Timeout=60)
     with telling_its_secret() as secret:
-        own, reached, commands = functions.invoke(name, [secret, neighbour, localaws.pid])["Payload"]
+        own, reached, commands, read_of_the_first = functions.invoke(name, [secret, neighbour, localaws.pid])["Payload"]
     assert reached == [own]
     assert commands.keys() == {"1", str(own)}, "process 1 and the runtime"
     assert commands["1"][-1].endswith("localaws/programs")
     assert SECRET not in str(commands)
+    assert read_of_the_first == []
 
 
 @pytest.mark.usefixtures("needs_process_tables")
