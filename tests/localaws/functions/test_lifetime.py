@@ -16,7 +16,7 @@ from localaws.functions.provisioned import Provisioner, Share
 from localaws.settings import Settings
 
 ROLE = "short-lived-environments"
-WAITS = "import os, time\ndef handler(event, context):\n    time.sleep(event)\n    return os.getpid()\n"
+WAITS = "import os, time\ndef handler(event, context):\n    time.sleep(event)\n    return 1\n"
 
 
 @pytest.fixture
