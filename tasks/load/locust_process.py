@@ -94,10 +94,12 @@ def free_port(port: int = 0) -> int:
 
 
 def locust_environment(plan_path: Path) -> dict[str, str]:
-    """Return the environment for Locust: ours without LOCUST_ variables, which would override its options."""
+    """Return the environment for Locust: ours without LOCUST_ variables, which would override its options.
+
+    The user's PYTHONPATH is not passed on: a file there could take the place of a library.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    added = {"KENNEL_LOADTEST_PLAN": str(plan_path), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    added = {"KENNEL_LOADTEST_PLAN": str(plan_path), "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
     return {**kept, **added}
 
 
