@@ -18,6 +18,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, aws_boundary, error_code
 from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
+from tasks.run.sealed import parse_json
 
 WHERE = "bucket"
 OWNED_PREFIXES = ("datasets/", "weights/", "runs/")
@@ -191,7 +192,7 @@ def _access_properties(aws: Aws, name: str) -> list[_Property]:
         ),
         _Property(
             "policy",
-            lambda: json.loads(_read(lambda: s3.get_bucket_policy(**owner)["Policy"]) or "null"),
+            lambda: parse_json(_read(lambda: s3.get_bucket_policy(**owner)["Policy"]) or "null"),
             policy,
             lambda: s3.put_bucket_policy(**owner, Policy=json.dumps(policy)),
         ),

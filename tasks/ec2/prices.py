@@ -8,7 +8,6 @@ not covered.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused, error_code
+from tasks.run.sealed import parse_json
 
 TABLE_DATE = "2025"
 TABLE_REGION = "us-east-1"
@@ -186,7 +186,7 @@ def _list_price(aws: Aws, name: str) -> float | None:
     }
     filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
     pages = aws.client("pricing").get_paginator("get_products").paginate(ServiceCode="AmazonEC2", Filters=filters)
-    prices = _hourly_prices([json.loads(text) for page in pages for text in page["PriceList"]])
+    prices = _hourly_prices([parse_json(text) for page in pages for text in page["PriceList"]])
     return min(prices, default=None)
 
 

@@ -23,6 +23,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed
 from tasks.run.record_store import forget_record, save_record
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
+from tasks.run.sealed import parse_json, read_regular
 from tasks.run.settings import Settings
 from tasks.run.waiting import Say, say
 
@@ -223,7 +224,7 @@ def _deadline(stages: Sequence[LoadStage], options: GeneratorOptions) -> float:
 def _read_result(folder: Path, code: int) -> dict[str, Any]:
     path = folder / FILES["json"]
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        content: dict[str, Any] = parse_json(read_regular(path))
     except (OSError, ValueError) as error:
         what = f"the load generator ended with exit code {code} and without a result"
         raise StageFailed(STAGE, what, f"its log says: {log_tail(folder)}", f"see {folder}/{FILES['log']}") from error

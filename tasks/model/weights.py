@@ -7,7 +7,6 @@ warning is logged.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ from tasks.run.handle import Run
 from tasks.run.options import ModelOptions
 from tasks.run.record_store import write_atomically
 from tasks.run.records import WeightsRef
-from tasks.run.sealed import sha256_of
+from tasks.run.sealed import parse_json, sha256_of
 from tasks.run.waiting import say
 
 FILE_NAME = "backbone.safetensors"
@@ -81,7 +80,7 @@ def check_safetensors(path: Path) -> None:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(_MAX_HEADER_BYTES, path.stat().st_size - 8):
                 raise ValueError(f"its header claims a length of {length} bytes")
-            if not isinstance(json.loads(file.read(length)), dict):
+            if not isinstance(parse_json(file.read(length)), dict):
                 raise ValueError("its header is not a JSON object")
     except ValueError as error:
         convert = "convert it: safetensors.torch.save_file(model.state_dict(), 'backbone.safetensors')"

@@ -16,7 +16,7 @@ from tasks.run.aws import Aws, transfer
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.progress import show_progress
-from tasks.run.record_store import Record
+from tasks.run.record_store import Amount, Count, Record
 from tasks.run.records import InstanceModel, TrainedModel, TrainingResult
 from tasks.run.sealed import sha256_of
 from tasks.run.waiting import say
@@ -45,9 +45,9 @@ class Parity(Record, file="parity.json", called="comparison of the two trainings
 
     training_job: str
     ec2_job: str
-    largest_difference: float
+    largest_difference: Amount
     accuracy_difference: float
-    test_images: int
+    test_images: Count
     verdict: str
     figures: tuple[ParityRow, ...]
     environment: tuple[ParityRow, ...]
