@@ -167,10 +167,10 @@ def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
 
 def _copy_prepared_database(home: Path) -> None:
     database, prepared = _database(home), _prepared_database()
-    database.parent.mkdir(parents=True, exist_ok=True)
     if prepared.exists() and not database.exists():
         part = database.with_suffix(".part")
         with disk_boundary("Prefect's server", part, prepared.stat().st_size):
+            part.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(prepared, part)
             part.replace(database)
 

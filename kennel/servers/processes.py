@@ -18,12 +18,14 @@ from pathlib import Path
 
 import psutil
 
+from tasks.run.disk import disk_boundary
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import Damaged, read_regular, seal, unseal
 
 OWNER_VARIABLE = "KENNEL_OWNER"
 STOP_SECONDS = 8.0
 POLL_SECONDS = 0.02
+ENVIRONMENT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ def spawn(
 ) -> BackgroundProcess:
     """Start a program, given by its path, in its own session, log to `<home>/logs/<name>.log`, and record it."""
     log = home / "logs" / f"{name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    with disk_boundary(name, log):  # posix_spawn names the program whatever it cannot open
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch(mode=0o600)
     pid = os.posix_spawn(
         command[0],
         list(command),
@@ -95,7 +99,10 @@ def spawn(
 def find(home: Path, name: str) -> BackgroundProcess | None:
     """Return the recorded process of that name if it runs and is of this home, else None."""
     recorded = last(home, name)
-    return recorded if recorded is not None and recorded.is_alive and _is_owned(home, recorded.pid) else None
+    if recorded is None or not recorded.is_alive:
+        return None
+    _wait_for_environment(recorded.pid)
+    return recorded if _is_owned(home, recorded.pid) else None
 
 
 def last(home: Path, name: str) -> BackgroundProcess | None:
@@ -121,8 +128,9 @@ def damaged(home: Path) -> list[str]:
 def starting(home: Path, name: str) -> Iterator[None]:
     """Let one command at a time look for a process and start it; the others wait, and then find it."""
     path = _path(home, name).with_suffix(".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with disk_boundary(name, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -165,6 +173,14 @@ def owned(home: Path) -> Iterator[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             if process.pid not in own and _is_owned(home, process.pid):
                 yield process
+
+
+def _wait_for_environment(pid: int) -> None:
+    """Wait until a process that was just started shows its environment, which it does some moments after its start."""
+    deadline = time.monotonic() + ENVIRONMENT_SECONDS
+    with contextlib.suppress(psutil.Error, OSError):
+        while not psutil.Process(pid).environ() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
 
 
 def _is_owned(home: Path, pid: int) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.ec2.job import RemoteJob
+from tasks.run.disk import disk_boundary
 from tasks.run.sealed import parse_json
 from tasks.ssh.remote import Remote
 from tasks.ssh.transfer import put
@@ -66,7 +67,7 @@ def upload_job(worker: Worker, job: RemoteJob, spec: bytes) -> None:
         _stop_job_of_other_hosts(worker, job)
     with tempfile.TemporaryDirectory(prefix="kennel-") as scratch:
         archive = Path(scratch) / "code.tar"
-        with tarfile.open(archive, "w") as tar:
+        with disk_boundary("train_ec2", archive), tarfile.open(archive, "w") as tar:
             tar.add(job.code_dir / "training", "training")
         remote.run(["mkdir", "-p", f"{folder}/code"])
         put(remote, archive, f"{folder}/code.tar")

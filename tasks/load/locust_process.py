@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 from tasks.load.report import FILES, RETRY, STAGE
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import WaitTimedOut
 from tasks.run.waiting import Say
 
@@ -28,7 +29,10 @@ def run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds: 
     Raises:
         WaitTimedOut: Locust did not end within `deadline_seconds` and was killed.
     """
-    with (folder / FILES["log"]).open("wb") as log:
+    path = folder / FILES["log"]
+    with disk_boundary("loadtest", path):
+        opened = path.open("wb")
+    with opened as log:
         process = subprocess.Popen(
             _command(folder, processes),
             cwd=folder,

@@ -7,6 +7,7 @@ warning is logged.
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -26,9 +27,7 @@ from tasks.run.waiting import say
 FILE_NAME = "backbone.safetensors"
 
 EXPORT_SECONDS = 120
-_EXPORT = (
-    "import sys, pathlib; from training.weights import export_packaged as e; e(sys.argv[1], pathlib.Path(sys.argv[2]))"
-)
+_EXPORT = "import sys; from training.weights import packaged_weights as p; sys.stdout.buffer.write(p(sys.argv[1]))"
 _MAX_HEADER_BYTES = 100 * 2**20
 
 
@@ -111,22 +110,26 @@ def _export_packaged(backbone: str, path: Path) -> Path:
         if sha256_of(path).encode() == digest.read_bytes().strip():
             return path
         say(f"WARNING: {path} is damaged, and it is exported anew")
-    with disk_boundary("weights", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    command = [sys.executable, "-c", _EXPORT, backbone, str(part.resolve())]
+    content = _packaged(backbone)
+    with disk_boundary("weights", digest):
+        digest.unlink(missing_ok=True)
+    write_atomically(path, content)
+    write_atomically(digest, f"{hashlib.sha256(content).hexdigest()}\n".encode())
+    return path
+
+
+def _packaged(backbone: str) -> bytes:
+    """Return the content of the packaged weights, which a process of its own reads: it imports torch."""
+    command = [sys.executable, "-c", _EXPORT, backbone]
     say(f"weights: exporting the ImageNet weights of {backbone} from an installed package")
     try:
-        done = subprocess.run(
-            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False
-        )
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=EXPORT_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
         why = f"the export was not finished after {EXPORT_SECONDS} s"
         raise WaitTimedOut("weights", f"exporting {backbone}", why, "run the same command again") from error
     if done.returncode != 0:
         install = "install kennel again (make setup)"
-        raise StageFailed("weights", f"exporting {backbone} failed", done.stderr[-1500:], install)
-    digest.unlink(missing_ok=True)
-    part.replace(path)
-    write_atomically(digest, f"{sha256_of(path)}\n".encode())
-    return path
+        raise StageFailed(
+            "weights", f"exporting {backbone} failed", done.stderr.decode(errors="replace")[-1500:], install
+        )
+    return done.stdout

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,15 @@ def disk_failure(
         rights = f"give this user the right to read and write {place}, {_AGAIN}"
         return DiskFailed(where, f"{place} cannot be read or written", why, rights)
     return DiskFailed(where, what, why, f"give this user the right to write {place.parent}, {_AGAIN}")
+
+
+def failure_of_child(said: str, where: str, path: Path) -> DiskFailed | None:
+    """Return what the last words of a child process, which could not write `path`, mean; None if it is no such error.
+
+    Python names an error's number as "Errno 28", Rust's libraries (safetensors) as "os error 28".
+    """
+    found = re.findall(r"(?:Errno|os error) (\d+)", said)
+    return disk_failure(OSError(int(found[-1]), ""), where, path) if found else None
 
 
 def _in_the_way(where: str, path: Path, why: str) -> DiskFailed:
