@@ -7,7 +7,7 @@ LocalAwsError
 │   ├── NoSuchKey
 │   └── NoSuchRole
 ├── NotLoopback         asked to listen where others could reach it
-├── NotItsHome          the home has folders of localaws's names that it did not make
+├── NotItsHome          the home has folders of localaws's names that it did not make, or no files in its files' place
 ├── PortTaken           another program listens on the port
 ├── AlreadyRunning      a server with the same home is up
 ├── NotRunning          a command needs a server and there is none
@@ -63,7 +63,7 @@ class NotLoopback(LocalAwsError):
 
 
 class NotItsHome(LocalAwsError):
-    """The home was not made by localaws: folders in it would be emptied."""
+    """The home was not made by localaws: folders in it would be emptied, or files of it are none."""
 
 
 class PortTaken(LocalAwsError):

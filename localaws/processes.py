@@ -25,7 +25,8 @@ from typing import IO
 
 import psutil
 
-from localaws.errors import StopFailed
+from localaws.errors import NotItsHome, StopFailed
+from localaws.folders import read_json
 from localaws.process_tree import KILL_DEADLINE_SECONDS, find_members, is_alive, kill_all
 
 OWNER = "LOCALAWS_OWNER"
@@ -261,10 +262,10 @@ def _write_record(path: Path, pid: int, name: str) -> None:
 
 def _live_leader(record: Path) -> int | None:
     try:
-        written = json.loads(record.read_text())
+        written = read_json(record)
         process = psutil.Process(written["pid"])
         return process.pid if process.create_time() == written["created"] else None
-    except (ValueError, KeyError, psutil.NoSuchProcess):
+    except (NotItsHome, ValueError, TypeError, KeyError, psutil.NoSuchProcess):
         return None
 
 

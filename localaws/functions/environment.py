@@ -357,5 +357,5 @@ class Environment:
 def _error_type(body: bytes) -> str:
     try:
         return str(json.loads(body)["errorType"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "Runtime.Unknown"

@@ -18,6 +18,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, aws_boundary, error_code
 from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
+from tasks.run.sealed import parse_json
 
 WHERE = "bucket"
 OWNED_PREFIXES = ("datasets/", "weights/", "runs/")
@@ -221,7 +222,7 @@ def _upkeep_properties(aws: Aws, name: str, run_id: str) -> list[_Property]:
 def _document(text: str | None) -> Any:
     """Return what a policy's text holds, or the text itself if it is no JSON and so differs from the wanted policy."""
     try:
-        return None if text is None else json.loads(text)
+        return None if text is None else parse_json(text)
     except ValueError:
         return text
 

@@ -27,7 +27,7 @@ from tasks.run.disk import disk_boundary
 from tasks.run.errors import DiskFailed, DownloadFailed, SourceRefused
 from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.record_store import write_atomically
-from tasks.run.sealed import Damaged, seal, sha256_of, unseal
+from tasks.run.sealed import Damaged, read_regular, seal, sha256_of, unseal
 from tasks.run.settings import Settings
 from tasks.run.source_name import is_url, source_identity, source_name
 from tasks.run.waiting import say
@@ -116,7 +116,7 @@ def read_download_record(path: Path) -> DownloadRecord | None:
     """Return the record of a file that `download` returned; None for any other file, or (logged) if it is damaged."""
     record = path.parent / RECORD
     try:
-        return DownloadRecord(**unseal(record.read_bytes())) if record.exists() else None
+        return DownloadRecord(**unseal(read_regular(record))) if record.exists() else None
     except (Damaged, TypeError) as error:
         say(f"WARNING: {record} is not used, and the file is downloaded anew: {error}")
         return None

@@ -8,7 +8,6 @@ not covered.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused, error_code
+from tasks.run.sealed import parse_json
 
 TABLE_DATE = "2025"
 TABLE_REGION = "us-east-1"
@@ -192,7 +192,7 @@ def _list_price(aws: Aws, name: str) -> float | None:
     pages = aws.client("pricing").get_paginator("get_products").paginate(ServiceCode="AmazonEC2", Filters=filters)
     texts = [text for page in pages for text in page["PriceList"]]
     try:
-        return min(_hourly_prices([json.loads(text) for text in texts]), default=None)
+        return min(_hourly_prices([parse_json(text) for text in texts]), default=None)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UnreadablePrice from error
 

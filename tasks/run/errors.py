@@ -221,7 +221,7 @@ def unexpected(error: Exception, where: str) -> Unexpected:
 class DiskFailed(KennelError):
     """A file of this machine cannot be written: the disk is full or read-only, or its folder refuses this user.
 
-    A file that this user may not read counts as well.
+    A file that this user may not read counts as well, and so do something else in its place and too many open files.
     """
 
     exit_code = 14

@@ -6,7 +6,6 @@ are converted to real seconds since the measurement began, so that they share on
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from tasks.run.aws import Aws
 from tasks.run.clock import MINUTE_SECONDS, AwsClock
 from tasks.run.errors import NotFound, aws_boundary
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
+from tasks.run.sealed import parse_json, read_regular
 from tasks.run.watch_thread import WatchThread
 from tasks.serving.activities import describe_activities
 from tasks.serving.autoscaling import describe_scaling
@@ -117,7 +117,7 @@ def observe_profile(
     Raises:
         AwsFailed: CloudWatch or Application Auto Scaling refused.
     """
-    content = json.loads(Path(report.files["json"]).read_bytes())
+    content = parse_json(read_regular(Path(report.files["json"])))
     began = datetime.fromisoformat(content["measured_from"]).timestamp()
     window = _Window(
         aws, AwsClock.from_settings(aws.settings), began, content["warm_up"]["seconds"], content["seconds"]
