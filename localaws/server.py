@@ -25,7 +25,7 @@ from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
-from localaws.folders import remove_folder, write_private
+from localaws.folders import read_json, remove_folder, write_private
 from localaws.process_tree import is_alive, kill_descendants, start_mark
 from localaws.settings import Settings
 
@@ -106,7 +106,7 @@ def serve(settings: Settings, announce: Announce) -> Settings | None:
 
     Raises:
         AlreadyRunning: a server with this home is up.
-        NotItsHome: the home has folders that look like localaws's and are not.
+        NotItsHome: the home has folders that look like localaws's and are not, or no file in the place of one.
         PortTaken: another program listens on the port.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -145,8 +145,8 @@ def serve_command(settings: Settings) -> list[str]:
 def read_record(home: Path) -> ServerRecord | None:
     """Return the record of the server that runs with `home`, or None if none does or the record is damaged."""
     try:
-        record = ServerRecord(**json.loads((home / "server.json").read_text()))
-    except (FileNotFoundError, ValueError, TypeError, RecursionError):
+        record = ServerRecord(**read_json(home / "server.json"))
+    except (FileNotFoundError, NotItsHome, ValueError, TypeError):
         return None
     return record if is_running(record) else None
 

@@ -6,7 +6,7 @@ import string
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from localaws.folders import write_private
+from localaws.folders import read_json, write_private
 
 FILE = "root_key.json"
 _ID_LETTERS = string.ascii_uppercase + "234567"  # as in AWS's access key ids
@@ -32,10 +32,15 @@ def new() -> RootKey:
 
 
 def keep(home: Path, key: RootKey | None = None) -> RootKey:
-    """Return the key of a home that exists; `key`, or a random one, becomes it if there is none that can be read."""
+    """Return the key of a home that exists; `key`, or a random one, becomes it if there is none that can be read.
+
+    Raises: NotItsHome if something else than a file is in the place of the key.
+    """
     path = home / FILE
     try:
-        found = RootKey(**json.loads(path.read_text()))
+        found = RootKey(**read_json(path))
+        if not all(isinstance(value, str) and value for value in asdict(found).values()):
+            raise ValueError(f"{path} has a value that is no text")
         path.chmod(0o600)
         return found
     except (FileNotFoundError, ValueError, TypeError):

@@ -12,7 +12,7 @@ from tasks.load.report import LoadTestIdentity
 from tasks.report.parity import Parity
 from tasks.run.errors import LedgerRefused
 from tasks.run.handle import RunFolder
-from tasks.run.record_store import AnyRecord, Record
+from tasks.run.record_store import Amount, AnyRecord, Record, load_record
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, InstanceModel, LoadReport, TrainedModel
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts
@@ -31,7 +31,7 @@ class StageTimes(Record, file="pipeline.json", called="finished pipeline", made_
     `inconclusive` says what the load test could not judge and why; it is "" when everything was judged.
     """
 
-    seconds: dict[str, float]
+    seconds: dict[str, Amount]
     where: str
     inconclusive: str = ""
 
@@ -94,6 +94,8 @@ def made_or_note(make: Callable[[], Made], note: Callable[[str], Made]) -> Made:
     """Return what `make` makes; when a value of the records prevents it, what `note` makes of the reason."""
     try:
         return make()
+    except LedgerRefused as error:
+        return note(f"{error.what}: {error.why}")
     except UNPRINTABLE as error:
         return note(f"this cannot be shown, because a record holds what no run produces: {error!r}")
 
@@ -104,7 +106,7 @@ def summarise(run: RunFolder) -> RunSummary:
 
     def read(kind: type[AnyRecord], *, is_expected: bool = True) -> AnyRecord | None:
         try:
-            found = run.find(kind)
+            found = load_record(run.folder, kind)  # one by one: each has its own note
         except LedgerRefused as error:
             notes.append(f"{kind.file} cannot be read: {error.why}")
             return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import urllib.request
@@ -10,6 +9,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from tasks.run.sealed import parse_json
 from tasks.run.settings import LOCAL_HOSTING_PATH, Settings
 
 _PROXYLESS = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -57,7 +57,7 @@ def ask_embedded_aws(settings: Settings, path: str) -> Any:
     address = f"{settings.endpoint_url.rstrip('/')}{path}"
     try:
         with open_without_proxy(address, settings.connect_timeout_seconds) as answer:
-            return json.loads(answer.read())
+            return parse_json(answer.read())
     except (OSError, HTTPException, ValueError):
         return None
 

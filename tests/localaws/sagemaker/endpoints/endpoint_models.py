@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.conftest import RunningLocalAws
+from tests.localaws import outer_pid
 from tests.localaws.roles import make_role
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312-ubuntu22.04-sagemaker"
@@ -24,11 +25,11 @@ def model_fn(model_dir):
 def input_fn(data, content_type):
     return data
 def predict_fn(data, model):
-    return {"instance": model, "pid": os.getpid(), "size": len(data), "version": os.environ.get("VERSION", "")}
+    return {"instance": model, "pid": PID, "size": len(data), "version": os.environ.get("VERSION", "")}
 def output_fn(prediction, accept):
     import json
     return json.dumps(prediction), "application/json"
-"""
+""".replace("PID", outer_pid.WHO)
 
 
 def pack(files: dict[str, str]) -> bytes:
@@ -117,7 +118,7 @@ class Workbench:
     def invoke(self, endpoint: str, body: bytes = b"x", **parameters: Any) -> Any:
         """Return the decoded JSON answer."""
         answer = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, **parameters)
-        return json.loads(answer["Body"].read())
+        return outer_pid.translated(json.loads(answer["Body"].read()))
 
     def metric_points(self, endpoint: str, metric: str) -> list[dict[str, Any]]:
         """Return the last hour's datapoints of the endpoint's only variant, by the minute."""
