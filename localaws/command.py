@@ -118,6 +118,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         capacity=dict(parse_rule(rule) for rule in options.capacity),
         instance_startup_seconds=options.instance_startup_seconds,
         iam=options.iam,
+        operator=options.operator.resolve() if options.operator else None,
     )
 
 
@@ -143,6 +144,9 @@ def _parser() -> argparse.ArgumentParser:
         help="how long an instance that scales out takes to start, in emulated seconds",
     )
     serving.add_argument("--iam", choices=IAM_MODES, default="enforce", help="what happens to what policies deny")
+    serving.add_argument(
+        "--operator", type=Path, metavar="FILE", help="make an IAM user with these policies: JSON, documents by name"
+    )
     parser = argparse.ArgumentParser(prog="python -m localaws", description="The embedded AWS, on loopback.")
     commands = parser.add_subparsers(metavar="command")
     for name, run, parents, about in (

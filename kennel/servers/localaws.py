@@ -7,6 +7,7 @@ wire protocol.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import time
@@ -23,6 +24,7 @@ from kennel.servers import processes
 from kennel.servers.ports import free_port
 from tasks.run.errors import KennelError, SettingsRefused, StageFailed, Unreachable, WaitTimedOut
 from tasks.run.machine import open_without_proxy
+from tasks.run.naming import RESOURCE_PREFIX
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import Damaged, parse_json, read_regular
 from tasks.run.settings import LOCAL_HEALTH_PATH
@@ -56,6 +58,10 @@ _DEFAULTS: dict[str, object] = {
     "capacity": [],
 }
 """What stands for a field that an older release did not write."""
+
+
+ACCOUNT_ID, REGION = "123456789012", "us-east-1"
+"""The account and the region of the embedded AWS."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +151,8 @@ def find(home: Path) -> EmbeddedAws | None:
         ssh_port=record["ssh_port"],
         time_scale=record["time_scale"],
         clock_origin=record["started"],
-        access_key_id=record.get("access_key_id", UNCHECKED),
-        secret_access_key=record.get("secret_access_key", UNCHECKED),
+        access_key_id=record.get("operator_access_key_id") or record.get("access_key_id", UNCHECKED),
+        secret_access_key=record.get("operator_secret_access_key") or record.get("secret_access_key", UNCHECKED),
         home=str(localaws_home(home)),
         generation=record.get("generation", ""),
     )
@@ -182,9 +188,22 @@ def begin(home: Path, options: Options = UNCHANGED) -> processes.BackgroundProce
             return starting
         port = free_port(*_last_port(home), PREFERRED_PORT)
         command = [sys.executable, "-P", "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
+        command += ["--operator", str(_write_policies(home))]
         url = f"http://127.0.0.1:{port}"
         chosen = _with_options_of_killed(home, options)
         return processes.spawn(home, NAME, command + chosen.arguments, environment=os.environ, url=url)
+
+
+def _write_policies(home: Path) -> Path:
+    """Write what the operator of the embedded AWS is allowed, which is what one of a real account needs."""
+    from tasks.account.operator_policy import Account, operator_policies
+
+    file = localaws_home(home) / "operator.json"
+    policies = operator_policies(Account(ACCOUNT_ID, REGION, bucket=os.environ.get("KENNEL_BUCKET", "")))
+    named = {f"{RESOURCE_PREFIX}{name}": document for name, document in policies.items()}
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(file, json.dumps(named, indent=1).encode())
+    return file
 
 
 def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws:

@@ -20,7 +20,7 @@ LONGEST_POLICY = 6144
 
 @dataclass(frozen=True)
 class Account:
-    """Where kennel is to be run; `prefix` is how the names of its resources begin, `bucket` is a bucket of yours."""
+    """Where kennel is to be run; `prefix` is how the names of its resources begin, `bucket` may be one of yours."""
 
     account_id: str
     region: str
@@ -36,9 +36,10 @@ class Account:
         """Return the ARN of resources of IAM."""
         return f"arn:{self.partition}:iam::{self.account_id}:{resource}"
 
-    def s3(self, objects: str = "") -> str:
-        """Return the ARN of the bucket, or of objects in it."""
-        return f"arn:{self.partition}:s3:::{self.bucket or self.prefix + '*'}{objects}"
+    def s3(self, objects: str = "") -> list[str]:
+        """Return the ARNs of the buckets, or of objects in them."""
+        names = [f"{self.prefix}*", *([self.bucket] if self.bucket else [])]
+        return [f"arn:{self.partition}:s3:::{name}{objects}" for name in names]
 
 
 def operator_policies(account: Account) -> dict[str, dict[str, Any]]:
@@ -87,8 +88,8 @@ def _stage(account: Account) -> list[Row]:
     objects = ["GetObject", "PutObject", "PutObjectTagging", "DeleteObject", "AbortMultipartUpload"]
     return [
         ("Caller", "sts", ["GetCallerIdentity"], ["*"]),
-        ("Bucket", "s3", bucket, [account.s3()]),
-        ("Objects", "s3", objects, [account.s3("/*")]),
+        ("Bucket", "s3", bucket, account.s3()),
+        ("Objects", "s3", objects, account.s3("/*")),
     ]
 
 
@@ -238,5 +239,5 @@ def _teardown(account: Account) -> list[Row]:
         ("RemoveLogs", "logs", ["DeleteLogGroup", "DeleteLogStream"], groups),
         ("RemoveAccess", "ec2", ["DeleteKeyPair", "DeleteSecurityGroup"], named, tagged),
         ("FindBuckets", "s3", ["ListAllMyBuckets"], ["*"]),
-        ("RemoveBucket", "s3", ["DeleteBucket", "ListBucketMultipartUploads"], [account.s3()]),
+        ("RemoveBucket", "s3", ["DeleteBucket", "ListBucketMultipartUploads"], account.s3()),
     ]
