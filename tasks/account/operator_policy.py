@@ -118,7 +118,7 @@ def _ec2(account: Account) -> list[Row]:
     profile = [*("CreateInstanceProfile", "GetInstanceProfile"), "AddRoleToInstanceProfile", "TagInstanceProfile"]
     looks = [*("DescribeInstances", "DescribeImages", "DescribeVpcs", "DescribeKeyPairs", "DescribeSecurityGroups")]
     made = [account.arn("ec2", f"{each}/*") for each in ("instance", "volume", "network-interface")]
-    named = [account.arn("ec2", f"{each}/*") for each in ("key-pair", "security-group")]
+    named = [account.arn("ec2", f"key-pair/{account.prefix}*"), account.arn("ec2", "security-group/*")]
     used = [
         account.arn("ec2", "subnet/*"),
         account.arn("ec2", "vpc/*"),
@@ -134,7 +134,7 @@ def _ec2(account: Account) -> list[Row]:
         ("Launch", "ec2", ["RunInstances"], [*made, *named, *used]),
         ("Access", "ec2", ["ImportKeyPair", "CreateSecurityGroup"], [*named, *used]),
         ("TagWhatIsMade", "ec2", ["CreateTags"], [*made, *named], creating),
-        ("Rules", "ec2", ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"], named, tagged),
+        ("Rules", "ec2", ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"], named[1:], tagged),
         ("Terminate", "ec2", ["TerminateInstances"], made, tagged),
         ("Image", "ssm", ["GetParameter"], parameters),
         ("Prices", "pricing", ["GetProducts"], ["*"]),
@@ -225,7 +225,6 @@ def _teardown(account: Account) -> list[Row]:
         account.arn("logs", "log-group:/aws/sagemaker/*"),
         account.arn("logs", f"log-group:/aws/lambda/{account.prefix}*"),
     ]
-    named = [account.arn("ec2", f"{each}/*") for each in ("key-pair", "security-group")]
     tagged = {"StringEquals": {"aws:ResourceTag/kennel:project": "kennel"}}
     function = ["DeleteFunction", "DeleteAlias"]
     return [
@@ -237,7 +236,8 @@ def _teardown(account: Account) -> list[Row]:
         ("FindFunctions", "lambda", ["ListFunctions"], ["*"]),
         ("RemoveFunctions", "lambda", function, [account.arn("lambda", f"function:{account.prefix}*")]),
         ("RemoveLogs", "logs", ["DeleteLogGroup", "DeleteLogStream"], groups),
-        ("RemoveAccess", "ec2", ["DeleteKeyPair", "DeleteSecurityGroup"], named, tagged),
+        ("RemoveKeys", "ec2", ["DeleteKeyPair"], [account.arn("ec2", f"key-pair/{account.prefix}*")]),
+        ("RemoveGroups", "ec2", ["DeleteSecurityGroup"], [account.arn("ec2", "security-group/*")], tagged),
         ("FindBuckets", "s3", ["ListAllMyBuckets"], ["*"]),
         ("RemoveBucket", "s3", ["DeleteBucket", "ListBucketMultipartUploads"], account.s3()),
     ]

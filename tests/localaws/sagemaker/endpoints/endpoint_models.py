@@ -49,7 +49,7 @@ class Workbench:
 
     localaws: RunningLocalAws
     role_arn: str
-    prefix: str = field(default_factory=lambda: "t" + secrets.token_hex(4))
+    prefix: str = field(default_factory=lambda: "kennel-t" + secrets.token_hex(4))
     _count: int = 0
 
     @property
@@ -140,7 +140,7 @@ class Workbench:
 def workbench(localaws: RunningLocalAws) -> Iterator[Workbench]:
     """Yield a workbench; its endpoints are deleted afterwards."""
     localaws.client("s3").create_bucket(Bucket=BUCKET)
-    role_arn = make_role(localaws.client("iam"), "endpoints-" + secrets.token_hex(4), "sagemaker")
+    role_arn = make_role(localaws.client("iam"), "kennel-endpoints-" + secrets.token_hex(4), "sagemaker")
     bench = Workbench(localaws, role_arn)
     yield bench
     for endpoint in bench.sagemaker.list_endpoints(NameContains=bench.prefix)["Endpoints"]:
