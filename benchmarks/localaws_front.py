@@ -19,7 +19,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +38,7 @@ from localaws.auth.keys import Key
 from localaws.auth.root_key import keep, new
 from localaws.auth.signature_gate import SignatureGate
 from localaws.auth.verifier import Verifier
+from localaws.sagemaker.model_server import TOKEN, TOKEN_HEADER
 from localaws.server import read_record
 from tasks.run.machine import hardware
 
@@ -167,10 +168,10 @@ def puts_per_second(url: str, moto: str) -> list[Row]:
 
 def invocations(url: str) -> list[Row]:
     """Measure InvokeEndpoint with 50 kB, through the front and directly in turns, and then the highest rate."""
-    port = serve_model(url)
+    port, token = serve_model(url)
     ways: dict[str, Callable[[int], list[float]]] = {
         "through the front": lambda count: _ask(url, PATH, count),
-        "directly": lambda count: _ask(f"http://127.0.0.1:{port}", "/invocations", count),
+        "directly": lambda count: _ask(f"http://127.0.0.1:{port}", "/invocations", count, {TOKEN_HEADER: token}),
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
@@ -199,11 +200,14 @@ def rate_of(url: str) -> float:
         return CLIENTS * REQUESTS / (time.perf_counter() - before)
 
 
-def _ask(url: str, path: str, count: int) -> list[float]:
-    """Send `count` requests over one connection, without the overhead of an SDK; return the seconds of each."""
+def _ask(url: str, path: str, count: int, more: Mapping[str, str] | None = None) -> list[float]:
+    """Send `count` requests over one connection, without the overhead of an SDK; return the seconds of each.
+
+    `more`: headers that are not signed.
+    """
     address = urlsplit(url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=DEADLINE_SECONDS)
-    headers = signed_headers(url + path, BODY)  # once: it holds for a quarter of an hour
+    headers = signed_headers(url + path, BODY) | dict(more or {})  # once: it holds for a quarter of an hour
     seconds = []
     for _ in range(count):
         before = time.perf_counter()
@@ -232,8 +236,8 @@ def make_role(url: str, name: str, trust: str = TRUST) -> str:
     return str(role)
 
 
-def serve_model(url: str) -> int:
-    """Create the endpoint `bench`, and its bucket if there is none; return the port of its model server."""
+def serve_model(url: str) -> tuple[int, str]:
+    """Create the endpoint `bench`, and its bucket if there is none; return its model server's port and token."""
     client("s3", url).create_bucket(Bucket="bench")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
@@ -247,16 +251,16 @@ def serve_model(url: str) -> int:
     sagemaker.create_model(ModelName="bench", PrimaryContainer=container, ExecutionRoleArn=role)
     variant = {"VariantName": "a", "ModelName": "bench", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
     sagemaker.create_endpoint_config(EndpointConfigName="bench", ProductionVariants=[variant])
-    before = set(_listening())
+    before = _listening()
     sagemaker.create_endpoint(EndpointName="bench", EndpointConfigName="bench")
     wait_until(lambda: sagemaker.describe_endpoint(EndpointName="bench")["EndpointStatus"] == "InService")
-    (port,) = set(_listening()) - before
-    return port
+    (found,) = _listening() - before
+    return found
 
 
-def _listening() -> list[int]:
+def _listening() -> set[tuple[int, str]]:
     listening = [c for c in psutil.net_connections("tcp4") if c.status == "LISTEN" and _is_model_server(c.pid)]
-    return [connection.laddr.port for connection in listening if connection.laddr]
+    return {(each.laddr.port, psutil.Process(each.pid).environ()[TOKEN]) for each in listening if each.laddr}
 
 
 def _is_model_server(pid: int | None) -> bool:

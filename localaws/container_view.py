@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from localaws.programs.disk import DEVICES, SHOWN
+from localaws.programs.disk import COVERED, DEVICES, SHOWN
 from localaws.programs.namespaces import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC
 
 CODE = Path(__file__).parent
@@ -88,13 +88,14 @@ def hidden_with(home: Path) -> Path:
 
 
 def guard_proc() -> Iterator[Operation]:
-    """Keep the host's own switches, which its root may use without any capability, from a container of its root."""
+    """Keep the host's switches, which its root may use without any capability, and names of keys, from a container."""
     for name in ("sys", "irq", "bus"):
         if Path("/proc", name).is_dir():
             yield ("mount", f"/proc/{name}", f"/proc/{name}", None, MS_BIND | MS_REC, None)
             yield ("read-only", f"/proc/{name}")
-    if Path("/proc/sysrq-trigger").exists():
-        yield ("mount", "/dev/null", "/proc/sysrq-trigger", None, MS_BIND, None)
+    for place in COVERED:
+        if Path(place).exists():
+            yield ("mount", "/dev/null", place, None, MS_BIND, None)
 
 
 def _needed() -> tuple[Path, ...]:
@@ -146,6 +147,7 @@ def _devices() -> Iterator[Operation]:
     for device in (each for pattern in DEVICES for each in sorted(Path("/dev").glob(pattern))):
         yield ("folder", _relative(device), 0o755) if device.is_dir() else ("file", _relative(device))
         yield ("mount", str(device), _relative(device), None, MS_BIND | MS_REC, None)
+        yield ("read-only", _relative(device))  # its mode, owner and times, which are the host's; not the device itself
     yield ("folder", "dev/shm", 0o1777)
     yield ("mount", "none", "dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
     yield ("folder", "dev/pts", 0o755)

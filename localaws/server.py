@@ -27,6 +27,7 @@ from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
 from localaws.folders import read_json, remove_folder, write_private
 from localaws.process_tree import is_alive, kill_descendants, start_mark
+from localaws.programs.container import join_own_keyring
 from localaws.settings import Settings
 
 EXECUTING_SERVICES = (
@@ -119,6 +120,7 @@ def serve(settings: Settings, announce: Announce) -> Settings | None:
         NotItsHome: the home has folders that look like localaws's and are not, or no file in the place of one.
         PortTaken: another program listens on the port.
     """
+    join_own_keyring()  # before there are threads: each has its own
     settings.home.mkdir(parents=True, exist_ok=True)
     with _only_one(settings.home), _listen(settings.host, settings.port) as listener:
         ssh_port = settings.ssh_port or choose_ssh_port(settings.owner)

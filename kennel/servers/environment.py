@@ -144,7 +144,11 @@ def _begin_prefect(home: Path, other: str | None) -> processes.BackgroundProcess
     if other is not None:
         return None
     isolation.isolate_prefect(os.environ)
-    return prefect.begin(home)
+    before = processes.last(home, prefect.NAME)
+    server = prefect.begin(home)
+    if before is not None and server.url != before.url:
+        console.say(f"Prefect's server: its port is taken ({before.url}); it starts at {server.url}")
+    return server
 
 
 def _not_used(url: str) -> str:

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from kennel.servers import processes, work_pool
 from kennel.servers.isolation import isolate_prefect
-from kennel.servers.ports import free_port
+from kennel.servers.ports import free_port, is_free, listens
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, WaitTimedOut
 from tasks.run.sealed import read_regular
@@ -57,7 +57,8 @@ def settings_for(home: Path, url: str) -> dict[str, str]:
 def begin(home: Path, *, port: int | None = None) -> processes.BackgroundProcess:
     """Start the server without waiting for it, or adopt the one that runs for this home.
 
-    By default it takes the port of the server before it, if that is free, because shells and workers have its address.
+    It takes `port`, or that of the server before it, if no other program has it, because shells and workers have its
+    address. At another port it has another password, because whoever has the old port may have been sent the old one.
 
     Raises:
         StageFailed: there is no free port.
@@ -69,7 +70,9 @@ def begin(home: Path, *, port: int | None = None) -> processes.BackgroundProcess
         if running is not None:
             processes.stop(home, NAME)  # its folder was removed or damaged: nobody knows its password
         _copy_prepared_database(home)
-        chosen = port or free_port(port_of(before) if before else PREFERRED_PORT)
+        chosen = port if port and is_free(port) else free_port(port_of(before) if before else PREFERRED_PORT)
+        if before is not None and chosen != port_of(before):
+            password_path(home).unlink(missing_ok=True)
         url = f"http://127.0.0.1:{chosen}"
         command = [sys.executable, "-P", "-m", "kennel.servers.prefect_start", str(chosen)]
         environment = {**os.environ, **settings_for(home, url), **_server_settings(home, url)}
@@ -100,7 +103,7 @@ def wait(server: processes.BackgroundProcess, *, deadline_seconds: float = START
         WaitTimedOut: the server did not answer within the deadline.
     """
     begun = time.monotonic()
-    while not answers(server.url):
+    while not serves(server):
         now = time.monotonic()
         if not server.is_alive:
             tail = Path(server.log).read_text(errors="replace")[-2000:]
@@ -232,6 +235,11 @@ def _server_settings(home: Path, url: str) -> dict[str, str]:
 
 def _database(home: Path) -> Path:
     return folder(home) / "prefect.db"
+
+
+def serves(server: processes.BackgroundProcess, timeout_seconds: float = 2.0) -> bool:
+    """Tell whether that very process answers in time at its address, and no other program that has its port."""
+    return listens(server.pid, port_of(server)) and answers(server.url, timeout_seconds)
 
 
 def answers(url: str, timeout_seconds: float = 2.0) -> bool:

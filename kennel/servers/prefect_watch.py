@@ -1,7 +1,8 @@
 """Watches Prefect's server while a flow runs: says at once that it has ended, and starts it again on its port.
 
 Prefect's clients repeat a call for a minute, silently. The server comes back in seconds with the same database, and
-listens before its imports, so that they find it.
+listens before its imports, so that they find it. If another program has taken the port meanwhile, the clients would
+send it their password: the server starts elsewhere, with another password, and the command ends.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class PrefectWatch:
         """Start the server again if it has ended, and say so; return at once.
 
         Raises:
-            StageFailed: it ended again and again, the new one does not answer, or `kennel down` stopped it.
+            StageFailed: it ended again and again, the new one does not answer, another program has its port, or
+                `kennel down` stopped it.
         """
         server = self._server
         if server is None:
@@ -50,14 +52,21 @@ class PrefectWatch:
         self._since = self._since or self._clock()
         self._say(f"Prefect's server has ended ({ended.url}, process {ended.pid}); it is started again")
         self._server = prefect.begin(self._home, port=prefect.port_of(ended))
+        if self._server.url != ended.url:
+            raise _moved(ended, self._server)
 
     def _wait_for(self, server: processes.BackgroundProcess, since: float) -> None:
         seconds = self._clock() - since
-        if prefect.answers(server.url, 0.5):
+        if prefect.serves(server, 0.5):
             self._since, self._starts = None, 0
             self._say(f"Prefect's server answers again after {seconds:.0f} s; the flow goes on")
         elif seconds > ANSWER_SECONDS:
             raise _gone(server, f"{server.url} did not answer in {seconds:.0f} s")
+
+
+def _moved(ended: processes.BackgroundProcess, new: processes.BackgroundProcess) -> StageFailed:
+    where = f"another program has its port ({ended.url}); it starts at {new.url} with another password"
+    return StageFailed("Prefect's server", "it ended while the flow ran", where, "ss -ltnp, and repeat the command")
 
 
 def _gone(server: processes.BackgroundProcess, why: str) -> StageFailed:

@@ -3,8 +3,9 @@
 Run as `python -I -S -c START FOLDER`, and it imports next to nothing: it is part of every cold start. What it is to do
 comes in a file (`take_over`): `plan` and `guard` (see `carry_out`), None without namespaces; `folder`, where the
 command begins; `command`; `variables`, its environment; `output`, a file for what it prints, or None; `inherited`,
-descriptors that are the program's; `told`, None without a process table. Network and user are the server's; from Linux
-6.12 on, the program can send signals to nothing but what it starts.
+descriptors that are the program's; `told`, None without a process table. Network and user are the server's; System V's
+and POSIX's shared memory and messages are the container's own, and so end with it. What else is kept from the program
+is in `confine`.
 
 With a process table there are three processes. This one stays outside: it hands SIGTERM on and ends as the program did.
 Its child is process 1 inside. When that ends, the kernel ends all others inside; it does when the program has ended,
@@ -19,6 +20,7 @@ import fcntl
 import marshal
 import os
 import select
+import struct  # loaded by ctypes
 import sys
 from _collections_abc import Callable, Mapping, Sequence  # loaded already, unlike collections
 
@@ -29,14 +31,25 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
-CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x08000000, 0x10000000, 0x20000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x2, 0x4, 0x8
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 READY = b"+"
 MNT_DETACH = 2
 AT_FDCWD, AT_RECURSIVE, MOUNT_SETATTR = -100, 0x8000, 442
 LANDLOCK_CREATE, LANDLOCK_RESTRICT, PR_SET_NO_NEW_PRIVS = 444, 446, 38
-SCOPES = bytes(16) + (0b11).to_bytes(8, sys.byteorder)  # no file or network rules; abstract sockets and signals
+LANDLOCK_VERSION, BIND_TCP, SCOPES = 1, 0b1, 0b11  # the scopes: abstract sockets and signals
+PORTS_SINCE, SCOPES_SINCE = 4, 6  # versions of Landlock: Linux 6.7 and 6.12
+PR_SET_SECCOMP, SECCOMP_FILTER = 22, 2
+KEYCTL_JOIN = 1
+CALLS = {  # a processor's name to the kernel, and its numbers of add_key, request_key, keyctl and socket
+    "x86_64": (0xC000003E, (248, 249, 250), 41),
+    "aarch64": (0xC00000B7, (217, 218, 219), 198),
+}
+IO_URING_SETUP, X32 = 425, 0x40000000
+AF_SMC, IPPROTO_MPTCP = 43, 262
+LOAD, IF_EQUAL, IF_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
+ALLOW, NO_SUCH_CALL, NO_SUCH_PROTOCOL = 0x7FFF0000, 0x00050000 | 38, 0x00050000 | 93
 MARKS, HANDOVER = "LOCALAWS_", "LOCALAWS_HANDOVER"
 STATUS_BYTES = 4
 STREAMS = (0, 1, 2)
@@ -57,7 +70,7 @@ def main() -> int:
     if config["plan"] is None:
         return become(config)
     user = os.geteuid()
-    take_namespaces(0, user, os.getegid(), kinds=0 if config["told"] is None else CLONE_NEWPID)
+    take_namespaces(0, user, os.getegid(), kinds=CLONE_NEWIPC | (0 if config["told"] is None else CLONE_NEWPID))
     carry_out(config["plan"])
     if config["told"] is None:
         carry_out(config["guard"])
@@ -173,16 +186,73 @@ def carry_out(plan: Sequence[Operation]) -> None:
         OPERATIONS[str(name)](*arguments)
 
 
-def keep_signals_inside() -> None:
-    """Let signals and abstract sockets reach only what this process starts; an older kernel refuses, which is no harm.
+def confine() -> None:
+    """Keep from this process, and what it starts, what has no namespace: others' signals and ports, the user's keys."""
+    _keep_inside()
+    refuse_calls()
 
-    Source: https://docs.kernel.org/userspace-api/landlock.html#ipc-scoping
+
+def _keep_inside() -> None:
+    """Let signals and abstract sockets reach only what this process starts, and let it bind no TCP port.
+
+    An older kernel knows one of them or none, which is no harm.
+    Source: https://docs.kernel.org/userspace-api/landlock.html
     """
-    rules = LIBRARY.syscall(ctypes.c_long(LANDLOCK_CREATE), SCOPES, ctypes.c_size_t(len(SCOPES)), 0)
-    if rules >= 0:
-        _call("prctl", PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
-        _call("syscall", ctypes.c_long(LANDLOCK_RESTRICT), rules, 0)
-        os.close(rules)
+    create = ctypes.c_long(LANDLOCK_CREATE)
+    version = LIBRARY.syscall(create, None, ctypes.c_size_t(0), LANDLOCK_VERSION)
+    if version < PORTS_SINCE:
+        return
+    handled = struct.pack("=QQQ", 0, BIND_TCP, SCOPES)[: 24 if version >= SCOPES_SINCE else 16]
+    rules = LIBRARY.syscall(create, handled, ctypes.c_size_t(len(handled)), 0)
+    _call("prctl", PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
+    _call("syscall", ctypes.c_long(LANDLOCK_RESTRICT), rules, 0)
+    os.close(rules)
+
+
+def refuse_calls() -> None:
+    """Refuse the calls for keys, and those by which a TCP port is had all the same: MPTCP, SMC and io_uring.
+
+    Keys have no namespace: a process of the same user links the user's keyrings to its own by their numbers. Calls of
+    another processor (32 bits) are refused, because their arguments cannot be seen. To be called as root of a user
+    namespace, or by who gets no new privileges. On a processor that is not in `CALLS`, nothing is refused.
+    """
+    if os.uname().machine in CALLS:
+        program = _filter(*CALLS[os.uname().machine])
+        steps = ctypes.create_string_buffer(program, len(program))
+        given = struct.pack("@HP", len(program) // 8, ctypes.addressof(steps))
+        _call("prctl", PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_FILTER), given)
+
+
+def _filter(processor: int, keys: Sequence[int], socket: int) -> bytes:
+    """Return what the kernel runs at each call; at 0, 4, 16 and 32: its number, processor, 1st and 3rd argument."""
+    refused = [(IF_EQUAL, number) for number in (*keys, IO_URING_SETUP)]
+    steps: list[tuple[int, int, str, str]] = [
+        (LOAD, 4, "", ""),
+        (IF_EQUAL, processor, "", "call"),
+        (LOAD, 0, "", ""),
+        *((kind, number, "call", "") for kind, number in ((IF_AT_LEAST, X32), *refused)),
+        (IF_EQUAL, socket, "", "allow"),
+        (LOAD, 16, "", ""),
+        (IF_EQUAL, AF_SMC, "protocol", ""),
+        (LOAD, 32, "", ""),
+        (IF_EQUAL, IPPROTO_MPTCP, "protocol", ""),
+    ]
+    ends = {"allow": ALLOW, "call": NO_SUCH_CALL, "protocol": NO_SUCH_PROTOCOL}
+    places = {name: len(steps) + number for number, name in enumerate(ends)}
+    packed = [
+        struct.pack("=HBBI", kind, *(places[each] - at - 1 if each else 0 for each in (yes, no)), value)
+        for at, (kind, value, yes, no) in enumerate(steps)
+    ]
+    return b"".join([*packed, *(struct.pack("=HBBI", RETURN, 0, 0, value) for value in ends.values())])
+
+
+def join_own_keyring() -> None:
+    """Leave the user's session keyring for an empty one, which all that this process starts has too.
+
+    Once for all programs, since a user may have 200 keys. Without keyrings, or with no room for one, nothing happens.
+    """
+    if sys.platform == "linux" and os.uname().machine in CALLS:
+        LIBRARY.syscall(ctypes.c_long(CALLS[os.uname().machine][1][2]), KEYCTL_JOIN, None)
 
 
 def take_over() -> dict[str, Any]:
@@ -202,7 +272,7 @@ def take_over() -> dict[str, Any]:
 def become_confined(config: Mapping[str, Any], user: int) -> int:
     """Become the command as the server's user, in namespaces in which nothing of the plan can be undone."""
     take_namespaces(user, 0, 0)
-    keep_signals_inside()
+    confine()
     return become(config)
 
 
@@ -255,7 +325,8 @@ def _become_root() -> None:
 
 def _call(name: str, *arguments: object) -> None:
     if getattr(LIBRARY, name)(*arguments) != 0:
-        shown = b" ".join(each for each in arguments if isinstance(each, bytes) and each != READ_ONLY).decode()
+        texts = (each for each in arguments if isinstance(each, bytes) and b"\0" not in each)
+        shown = b" ".join(texts).decode()
         raise OSError(ctypes.get_errno(), f"{name} {shown}: {os.strerror(ctypes.get_errno())}")
 
 

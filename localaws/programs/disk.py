@@ -18,6 +18,7 @@ from localaws.programs.namespaces import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID
 SHOWN = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix", "gnu")
 OWN_IN_ETC = ("ssh", "cloud", "sudoers.d")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "nvidia*", "kfd", "dri")
+COVERED = ("/proc/sysrq-trigger", "/proc/keys", "/proc/key-users")
 PROGRAM_FOLDERS = ("/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 LOCAL_PROGRAMS = "/usr/local/sbin"  # the first folder of the usual PATH, and empty on most hosts
 
@@ -93,6 +94,7 @@ def _make_devices(root: Path) -> None:
             place = folder / device.name
             place.mkdir() if device.is_dir() else place.touch()
             mount(str(device), str(place), None, MS_BIND | MS_REC)
+            namespaces.make_read_only(str(place))  # as in `container_view.py`
     for name, options in (("shm", "mode=1777"), ("pts", "newinstance,ptmxmode=0666,mode=0620")):
         (folder / name).mkdir()
         kind = "tmpfs" if name == "shm" else "devpts"
@@ -111,13 +113,14 @@ def _become_root(root: Path) -> None:
 
 
 def _guard_proc() -> None:
-    """Keep the host's own switches, which its root may use without any capability, from an instance of its root."""
+    """Keep the host's switches, which its root may use without any capability, and names of keys, from an instance."""
     for name in ("sys", "irq", "bus"):
         if (place := Path("/proc", name)).is_dir():
             mount(str(place), str(place), None, MS_BIND | MS_REC)
             namespaces.make_read_only(str(place))
-    if Path("/proc/sysrq-trigger").exists():
-        mount("/dev/null", "/proc/sysrq-trigger", None, MS_BIND)
+    for covered in COVERED:
+        if Path(covered).exists():
+            mount("/dev/null", covered, None, MS_BIND)
 
 
 def _cover_programs() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from localaws.programs import disk, namespaces
+from localaws.programs import container, disk, namespaces
 from localaws.programs.first_process import FirstProcess
 from localaws.programs.messages import receive, send
 
@@ -40,8 +40,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _take_namespaces(plan: dict[str, Any], channel: socket.socket) -> bool:
     """Unshare, and return whether the server has connected the network."""
-    kinds = (namespaces.CLONE_NEWNS, namespaces.CLONE_NEWUTS, namespaces.CLONE_NEWPID, namespaces.CLONE_NEWNET)
-    namespaces.unshare(sum(kinds))
+    namespaces.unshare(namespaces.OF_A_MACHINE | namespaces.CLONE_NEWNET)
     socket.sethostname(plan["hostname"])
     with Path("/proc/self/ns/net").open() as network:
         send(channel, {"event": "network"}, [network.fileno()])
@@ -52,6 +51,7 @@ def _run_first_process(plan: dict[str, Any], channel: socket.socket) -> int:
     namespaces.call("prctl", namespaces.PR_SET_PDEATHSIG, signal.SIGKILL)
     paths = {name: Path(plan[name]) for name in ("prefix", "base_prefix", "programs", "shims")}
     disk.enter(Path(plan["root"]), **paths)
+    container.refuse_calls()
     return FirstProcess(plan, channel, is_alone=True).run()
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from localaws.programs import disk, namespaces
+from localaws.programs import container, disk, namespaces
 from localaws.programs.layout import USER_ID
 
 
@@ -20,8 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     """Do once what every instance does; return the exit status."""
     config = json.loads(arguments[0])
     namespaces.enter(config["user_namespace"], namespaces.CLONE_NEWUSER)
-    kinds = (namespaces.CLONE_NEWNS, namespaces.CLONE_NEWUTS, namespaces.CLONE_NEWPID, namespaces.CLONE_NEWNET)
-    namespaces.unshare(sum(kinds))
+    namespaces.unshare(namespaces.OF_A_MACHINE | namespaces.CLONE_NEWNET)
     socket.sethostname("probe")
     child = os.fork()
     if child == 0:
@@ -33,6 +32,7 @@ def _try(config: dict[str, Any]) -> int:
     try:
         paths = {name: Path(config[name]) for name in ("prefix", "base_prefix", "programs", "shims")}
         disk.enter(Path(config["root"]), **paths)
+        container.refuse_calls()
         namespaces.unshare(namespaces.CLONE_NEWUSER)
         namespaces.map_user(USER_ID, outside_user=0, outside_group=0)
     except OSError as error:

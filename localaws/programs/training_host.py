@@ -1,9 +1,9 @@
 """Starts one host of a training job as a container would.
 
-With namespaces, it joins those of the job's network and adds mount, process and host-name namespaces of its own. Its
-view of the disk is a container's (`container.py`), with the host's folder at /opt/ml, folders of its own for home (in
-/opt/localaws) and temporary files (/tmp), and the job's names in /etc/hosts. When the command ends, so does everything
-that it started.
+With namespaces, it joins those of the job's network and adds mount, process, IPC and host-name namespaces of its own.
+Its view of the disk is a container's (`container.py`), with the host's folder at /opt/ml, folders of its own for home
+(in /opt/localaws) and temporary files (/tmp), and the job's names in /etc/hosts. When the command ends, so does
+everything that it started.
 
 SIGTERM reaches the processes of the command that handle it; if none does, the host ends at once. A process that does
 not handle it is left running, as the first process of a container is. Touches nothing outside its namespaces.
@@ -50,7 +50,7 @@ def _enter_namespaces(config: dict[str, Any]) -> None:
     for kind in ("user", "net"):
         with Path(f"/proc/{config['network_pid']}/ns/{kind}").open() as namespace:
             namespaces.enter(namespace.fileno())
-    namespaces.unshare(namespaces.CLONE_NEWNS | namespaces.CLONE_NEWUTS | namespaces.CLONE_NEWPID)
+    namespaces.unshare(namespaces.OF_A_MACHINE)
     socket.sethostname(config["name"])
     container.carry_out(config["plan"])
 
@@ -87,6 +87,7 @@ def _become(config: dict[str, Any]) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         if config["network_pid"] is not None:
             container.take_namespaces(0, 0, 0)
+            container.refuse_calls()
     except OSError as error:
         print(error.strerror or error, file=sys.stderr, flush=True)
         os._exit(127)

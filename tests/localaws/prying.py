@@ -2,16 +2,22 @@
 
 import contextlib
 import ctypes
+import os
+import secrets
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from localaws.programs.container import CALLS
 from tests.conftest import ROOT, RunningLocalAws
 
 OWN_NUMBERS = 1000
 """More than the processes that a program under test starts."""
 SECRET = "http://user:secret@example.com/data.zip"
+CONTROLS = {machine: keys[2] for machine, (_, keys, _) in CALLS.items()}
+"""The number of keyctl, by the processor's name."""
 PRY = '''
 import os, subprocess, sys
 TAKE = """
@@ -64,7 +70,42 @@ def pry(paths):
             continue
         found.add(path)
     return sorted(found)
+def grabbed(kept):
+    """Return what can be had of the user's memory, messages, keys, devices and free ports."""
+    import ctypes, socket
+    library, found = ctypes.CDLL(None), []
+    control = CONTROLS.get(os.uname().machine)
+    def key(*arguments):
+        return library.syscall(ctypes.c_long(control), *arguments) >= 0
+    def done(call, *arguments):
+        try:
+            call(*arguments)
+        except OSError:
+            return False
+        return True
+    def bound(family, protocol):
+        with socket.socket(family, socket.SOCK_STREAM, protocol) as taken:
+            taken.bind(("127.0.0.1" if family == socket.AF_INET else "::1", kept["port"]))
+    number, name = kept["number"], kept["name"].encode()
+    found += ["shared memory"] * (library.shmget(number, 0, 0) >= 0)
+    found += ["messages"] * (library.msgget(number, 0) >= 0)
+    found += ["semaphores"] * (library.semget(number, 0, 0) >= 0)
+    found += ["a POSIX queue"] * (library.mq_open(name, os.O_RDONLY) >= 0)
+    if control is not None:
+        key(1, None)
+        found += ["a keyring"] * (key(8, kept["keyring"], -3) or key(0, -3, 0))
+        found += ["a key"] * key(11, kept["key"], ctypes.create_string_buffer(64), ctypes.c_size_t(64))
+    for path in ("/proc/keys", "/proc/key-users"):
+        found += [path] * (os.path.exists(path) and bool(open(path).read()))
+    for path in ("/dev/null", "/dev/zero", "/dev/urandom"):
+        found += [path] * (done(os.chmod, path, 0o666) or done(os.utime, path))
+        open(path, "rb").close()
+    open("/dev/null", "w").write("x")
+    families = (socket.AF_INET, socket.AF_INET6)
+    found += ["a port" for each in families for protocol in (0, 262) if done(bound, each, protocol)]
+    return sorted(set(found))
 '''
+PRY += f"CONTROLS = {CONTROLS}\n"
 
 
 def forbidden(localaws: RunningLocalAws, *, more: Iterable[Path] = ()) -> list[str]:
@@ -95,9 +136,51 @@ def telling_its_secret() -> Iterator[int]:
             process.kill()
 
 
+@contextlib.contextmanager
+def kept() -> Iterator[dict[str, int | str]]:
+    """Make what `grabbed` looks for, as the user's: memory, messages, keys; `port` is one that is free."""
+    library, name, number = ctypes.CDLL(None), f"/kennel-{secrets.token_hex(4)}", secrets.randbelow(1 << 30) + 1
+    create = os.O_CREAT
+    made = [library.shmget(number, 16, 0o1600), library.msgget(number, 0o1600), library.semget(number, 1, 0o1600)]
+    queue = library.mq_open(name.encode(), create | os.O_RDWR, 0o600, None)
+    key, keyring = _key(name), _control(0, -4, 0)
+    try:
+        assert min(*made, queue) >= 0, "there is something to find"
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        yield {"number": number, "name": name, "key": key, "keyring": keyring, "port": port}
+    finally:
+        library.shmctl(made[0], 0, None)
+        library.msgctl(made[1], 0, None)
+        library.semctl(made[2], 0, 0)
+        os.close(queue)
+        library.mq_unlink(name.encode())
+        _control(9, key, -4)
+
+
+def _key(name: str) -> int:
+    """Add a key to the user's keyring; return its number, or -1 where there are no keys."""
+    numbers = CALLS.get(os.uname().machine)
+    add = ctypes.CDLL(None).syscall
+    return int(add(ctypes.c_long(numbers[1][0]), b"user", name.encode(), b"secret", 6, -4)) if numbers else -1
+
+
+def _control(*arguments: int) -> int:
+    number = CONTROLS.get(os.uname().machine)
+    return -1 if number is None else int(ctypes.CDLL(None).syscall(ctypes.c_long(number), *arguments))
+
+
 def keeps_signals_inside() -> bool:
     """Return whether this kernel can keep a program's signals from other processes (Landlock's sixth version)."""
+    return _landlock() >= 6
+
+
+def keeps_ports() -> bool:
+    """Return whether this kernel can keep a program from taking a port (Landlock's fourth version)."""
+    return _landlock() >= 4
+
+
+def _landlock() -> int:
     if sys.platform != "linux":
-        return False
-    version: int = ctypes.CDLL(None).syscall(ctypes.c_long(444), None, ctypes.c_size_t(0), 1)
-    return version >= 6
+        return 0
+    return int(ctypes.CDLL(None).syscall(ctypes.c_long(444), None, ctypes.c_size_t(0), 1))

@@ -16,7 +16,8 @@ from localaws.container_view import View
 from localaws.containers import Containers, Program
 from localaws.handover import NEEDED, handed_over
 from localaws.processes import OWNER, PROCESS, Process, ProcessTable
-from localaws.programs.container import HANDOVER
+from localaws.programs import FOLDER
+from localaws.programs.container import CALLS, HANDOVER
 from tests.conftest import ROOT
 from tests.localaws.sleepers import names, sleepers
 from tests.polling import wait_until
@@ -188,6 +189,36 @@ def test_the_switches_of_the_kernel_are_read_only(containers: Containers, tmp_pa
     mounts = dict(line.split() for line in printed(containers, tmp_path, script, environment={}))
     guarded = [name for name in ("sys", "irq", "bus") if Path("/proc", name).is_dir()]
     assert all("ro" in mounts[f"/proc/{name}"].split(",") for name in guarded), mounts
+
+
+KEYRING = """
+import ctypes, sys
+sys.path.append(sys.argv[1])
+from container import CALLS, LIBRARY, join_own_keyring, os
+add, _, control = CALLS[os.uname().machine][1]
+join = lambda: LIBRARY.syscall(ctypes.c_long(control), 1, None)
+if join() < 0:
+    sys.exit("no keyrings")
+LIBRARY.syscall(ctypes.c_long(add), b"user", b"mine", b"secret", 6, -3)
+find = lambda: LIBRARY.syscall(ctypes.c_long(control), 10, -3, b"user", b"mine", 0) >= 0
+before = find()
+join_own_keyring()
+print(before, find())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.uname().machine not in CALLS, reason="no keyrings")
+def test_localaws_leaves_the_session_keyring_of_the_user() -> None:
+    command = [sys.executable, "-I", "-S", "-c", KEYRING, str(FOLDER)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout == "True False\n" or done.stderr == "no keyrings\n"
+
+
+@pytest.mark.usefixtures("needs_containers")
+@pytest.mark.skipif(os.uname().machine not in CALLS, reason="the numbers of the calls are not known")
+def test_io_uring_leads_around_no_refusal(containers: Containers, tmp_path: Path) -> None:
+    script = "import ctypes; print(ctypes.CDLL(None).syscall(ctypes.c_long(425), 1, ctypes.create_string_buffer(120)))"
+    assert printed(containers, tmp_path, f'exec {sys.executable} -I -S -c "{script}"', environment={}) == ["-1"]
 
 
 @pytest.mark.usefixtures("needs_process_tables")

@@ -30,10 +30,11 @@ class ConnectionLost(Exception):
 
 
 class ConnectionPool:
-    """The connections to 127.0.0.1:`port`."""
+    """The connections to 127.0.0.1:`port`; `header`, a line with its end, is added to each head."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, header: bytes = b"") -> None:
         self._port = port
+        self._end = header + b"\r\n"
         self._idle: list[_Connection] = []
 
     async def exchange(self, head: bytes, body: bytes) -> Reply:
@@ -45,7 +46,7 @@ class ConnectionPool:
         """
         connection = self._idle.pop() if self._idle else await self._connect()
         try:
-            reply = await connection.send(head, body)
+            reply = await connection.send(head[:-2] + self._end, body)
         except BaseException:
             connection.close()
             raise

@@ -28,7 +28,7 @@ from localaws.sagemaker.endpoints.capacity import DEFAULT_QUEUE_SIZE, Slots
 from localaws.sagemaker.endpoints.connections import ConnectionPool
 from localaws.sagemaker.endpoints.errors import DeploymentFailed, failure_reason
 from localaws.sagemaker.endpoints.plan import SCALE_IN_GRACE_SECONDS, VariantPlan
-from localaws.sagemaker.model_server import LISTENER
+from localaws.sagemaker.model_server import LISTENER, TOKEN, TOKEN_HEADER
 from localaws.sagemaker.roles import PRINCIPAL
 
 LOG_TAIL_LINES = 30
@@ -94,7 +94,8 @@ class Instance:
         self._tail: deque[str] = deque(maxlen=LOG_TAIL_LINES)
         listener = _take_port()
         self.port: int = listener.getsockname()[1]
-        self.connections = ConnectionPool(self.port)
+        self._token = secrets.token_hex(16)
+        self.connections = ConnectionPool(self.port, f"{TOKEN_HEADER}: {self._token}\r\n".encode())
         self._stopping = threading.Lock()
         try:
             threads = inference_threads(core, launch.variant.instance_type, fleet_size)
@@ -193,7 +194,7 @@ class Instance:
         """Return whether `GET /ping` is answered with 200 within 2 seconds."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PING_TIMEOUT_SECONDS)
         try:
-            connection.request("GET", "/ping")
+            connection.request("GET", "/ping", headers={TOKEN_HEADER: self._token})
             return connection.getresponse().status == 200
         except (OSError, http.client.HTTPException):
             return False
@@ -228,7 +229,7 @@ class Instance:
         program = Program(
             f"endpoint {self._launch.endpoint_name} {self._stream}",
             [sys.executable, "-m", "localaws.sagemaker.model_server"],
-            {**environment, LISTENER: str(listener.fileno())},
+            {**environment, LISTENER: str(listener.fileno()), TOKEN: self._token},
             folder / "home",
             inherited=[listener.fileno()],
         )

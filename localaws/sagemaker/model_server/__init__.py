@@ -2,7 +2,9 @@
 
 One process is one instance. It is started with `python -m localaws.sagemaker.model_server`, reads its environment
 (`SM_MODEL_DIR`, `LOCALAWS_LISTENER`, …), loads the model once and answers `GET /ping` and `POST /invocations` on
-loopback. It knows nothing of the emulator that starts it and imports neither moto nor torch.
+loopback to who brings its token. It knows nothing of the emulator that starts it and imports neither moto nor torch.
 """
 
 LISTENER = "LOCALAWS_LISTENER"  # the number of the descriptor of its socket
+TOKEN = "LOCALAWS_TOKEN"  # noqa: S105 the variable with what each request has to bring in TOKEN_HEADER
+TOKEN_HEADER = "x-localaws-token"  # noqa: S105 the name

@@ -1,7 +1,8 @@
 """`python -m localaws.sagemaker.model_server`: load the model, then listen; exit status 1 if it cannot be served.
 
 Environment: `SM_MODEL_DIR` (the unpacked artefact), `LOCALAWS_LISTENER` (the descriptor of a bound socket; without it,
-`SAGEMAKER_BIND_TO_PORT` is bound), `SAGEMAKER_PROGRAM` (default `inference.py`), `SAGEMAKER_SUBMIT_DIRECTORY` (default
+`SAGEMAKER_BIND_TO_PORT` is bound), `LOCALAWS_TOKEN` (what requests must bring; without it, all are answered),
+`SAGEMAKER_PROGRAM` (default `inference.py`), `SAGEMAKER_SUBMIT_DIRECTORY` (default
 `/opt/ml/model/code`), `SAGEMAKER_MODEL_SERVER_WORKERS` (handler threads, default the number of cores, at most 4),
 `SAGEMAKER_MODEL_JOB_QUEUE_SIZE` (requests that may wait for a thread, default 100),
 `SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT` (default `application/json`).
@@ -15,7 +16,7 @@ import time
 import traceback
 from pathlib import Path
 
-from localaws.sagemaker.model_server import LISTENER
+from localaws.sagemaker.model_server import LISTENER, TOKEN
 from localaws.sagemaker.model_server.application import ModelServer
 from localaws.sagemaker.model_server.handlers import Handlers, check_requirements, find_code, import_script
 
@@ -26,7 +27,7 @@ DRAIN_SECONDS = 3600  # who sends SIGTERM decides how long to wait; requests in 
 def main() -> int:
     """Serve until SIGTERM; return 1 when the model cannot be loaded, with the trace on stdout."""
     started = time.perf_counter()
-    listener = take_socket()
+    listener, token = take_socket(), os.environ.pop(TOKEN, None)
     model_dir = Path(os.environ["SM_MODEL_DIR"])
     try:
         handlers = load_model(model_dir)
@@ -35,7 +36,7 @@ def main() -> int:
         print(f"the model could not be loaded: {type(error).__name__}: {error}", flush=True)
         return 1
     print(f"model loaded in {time.perf_counter() - started:.2f} s", flush=True)
-    serve(handlers, listener)
+    serve(handlers, listener, token)
     return 0
 
 
@@ -66,8 +67,8 @@ def load_model(model_dir: Path) -> Handlers:
     return handlers
 
 
-def serve(handlers: Handlers, listener: socket.socket) -> None:
-    """Listen, and answer until SIGTERM."""
+def serve(handlers: Handlers, listener: socket.socket, token: str | None) -> None:
+    """Listen, and answer until SIGTERM who brings the token."""
     import uvicorn
 
     app = ModelServer(
@@ -75,6 +76,7 @@ def serve(handlers: Handlers, listener: socket.socket) -> None:
         threads=int(os.environ.get("SAGEMAKER_MODEL_SERVER_WORKERS", min(MAX_DEFAULT_THREADS, os.cpu_count() or 1))),
         queue_size=int(os.environ.get("SAGEMAKER_MODEL_JOB_QUEUE_SIZE", 100)),
         default_accept=os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "application/json"),
+        token=token,
     )
     config = uvicorn.Config(
         app,

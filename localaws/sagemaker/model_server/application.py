@@ -5,16 +5,20 @@ answered with it, any other with 500: a trace goes to the log, never into a body
 """
 
 import asyncio
+import hmac
 import json
 import sys
 import traceback
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from localaws.sagemaker.model_server import TOKEN_HEADER
 from localaws.sagemaker.model_server.handlers import Answer, Handlers
 
 Scope = dict[str, Any]
 MAX_BODY_BYTES = 25 * 1024 * 1024  # what AWS's container allows a direct caller; InvokeEndpoint itself stops at 6 MB
+_TOKEN_NAME = TOKEN_HEADER.encode()
 RESERVED_HEADERS = frozenset({"content-type", "content-length", "connection", "transfer-encoding"})
 
 
@@ -28,19 +32,27 @@ class Refused(Exception):
 
 
 class ModelServer:
-    """Serves one model on `threads` threads, with at most `queue_size` requests waiting for one."""
+    """Serves one model on `threads` threads, with at most `queue_size` requests waiting for one.
 
-    def __init__(self, handlers: Handlers, *, threads: int, queue_size: int, default_accept: str) -> None:
+    `token`: what each request has to bring, because all programs of the machine reach its port; None: nothing.
+    """
+
+    def __init__(
+        self, handlers: Handlers, *, threads: int, queue_size: int, default_accept: str, token: str | None = None
+    ) -> None:
         self._handlers = handlers
         self._default_accept = default_accept
         self._limit = threads + queue_size
+        self._token = None if token is None else token.encode()
         self._inside = 0
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="handler")
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Answer one request."""
         path, method = scope["path"], scope["method"]
-        if path == "/invocations" and method == "POST":
+        if not self._knows(scope["headers"]):
+            await _respond(send, 403, error_body("Forbidden", "only the endpoint's router may ask this server"))
+        elif path == "/invocations" and method == "POST":
             await self._invocation(scope, receive, send)
         elif path == "/ping" and method == "GET":
             await _respond(send, 200, b"{}")
@@ -48,6 +60,10 @@ class ModelServer:
             await _respond(
                 send, 404, error_body("NotFound", f"{method} {path}: this server has GET /ping, POST /invocations")
             )
+
+    def _knows(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        brought = next((value for name, value in headers if name == _TOKEN_NAME), b"")
+        return self._token is None or hmac.compare_digest(brought, self._token)
 
     async def _invocation(self, scope: Scope, receive: Any, send: Any) -> None:
         try:
@@ -66,6 +82,7 @@ class ModelServer:
         if self._inside >= self._limit:
             raise Refused(503, "ServiceUnavailable", f"{self._inside} requests are already being served or waiting")
         headers = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
+        headers.pop(TOKEN_HEADER, None)
         if "origin" in headers:  # browsers send it with every POST, and the endpoint's router never
             raise Refused(403, "Forbidden", "a web page may not ask this server")
         accept = headers.get("accept", "*/*")

@@ -1,18 +1,23 @@
 """Prefect's server dies while a flow runs: that is said, and it comes back on its port or the command ends."""
 
 import base64
+import contextlib
+import http.server
 import os
 import shutil
+import signal
 import socket
 import threading
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kennel.servers import prefect, processes
+from kennel.servers.ports import free_port
 from kennel.servers.prefect_watch import MOST_STARTS, PrefectWatch
-from tasks.run.errors import StageFailed
+from tasks.run.errors import StageFailed, WaitTimedOut
 from tests.kennel.shell import Terminal
 from tests.polling import wait_until
 
@@ -81,17 +86,85 @@ def test_a_flow_whose_prefect_server_was_killed_ends_with_its_result(tmp_path: P
     assert terminal.processes() == []
 
 
-def test_a_server_that_cannot_be_started_again_ends_the_command_with_an_error(tmp_path: Path) -> None:
-    """Another program has its port, so that each new server ends at once."""
+def test_a_server_whose_port_was_taken_ends_the_command_and_starts_elsewhere_with_another_password(
+    tmp_path: Path,
+) -> None:
     terminal = Terminal(tmp_path / "home", tmp_path / "runs")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        more = {"PREFECT_API_URL": prefect.api_url(url)}
-        done = terminal.program("-c", LOST, url, more=more)
-    assert done.code == 9, done.err
-    assert done.err.count("it is started again") == MOST_STARTS
-    assert "it was started again 3 times and ended each time" in done.err
+    old = prefect.settings_for(terminal.home, "")["PREFECT_API_AUTH_STRING"]
+    try:
+        with impostor() as (url, heard):
+            done = terminal.program("-c", LOST, url, more={"PREFECT_API_URL": prefect.api_url(url)})
+        moved = processes.find(terminal.home, prefect.NAME)
+        assert moved is not None and moved.url != url
+        assert done.code == 9, done.err
+        assert f"another program has its port ({url}); it starts at {moved.url}" in " ".join(done.err.split())
+        assert prefect.settings_for(terminal.home, "")["PREFECT_API_AUTH_STRING"] != old
+        assert heard == [], "nobody asked it anything"
+    finally:
+        processes.stop(terminal.home, prefect.NAME)
     assert terminal.processes() == [], "a helper of the flow was left"
+
+
+def test_a_server_that_ends_each_time_ends_the_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = prefect.begin(tmp_path)
+    monkeypatch.setenv("PREFECT_API_URL", prefect.api_url(server.url))
+    watch = PrefectWatch(tmp_path, print)
+    try:
+        for _ in range(MOST_STARTS):
+            end(server)
+            watch.look()
+            server = last_of(tmp_path)
+        end(server)
+        with pytest.raises(StageFailed, match="it was started again 3 times and ended each time"):
+            watch.look()
+    finally:
+        processes.stop(tmp_path, prefect.NAME)
+
+
+def test_another_program_on_its_port_is_not_taken_for_the_server(tmp_path: Path) -> None:
+    with impostor() as (url, heard):
+        server = processes.spawn(tmp_path, prefect.NAME, ["/bin/sleep", "300"], environment=os.environ, url=url)
+        try:
+            assert prefect.answers(url) and heard.pop() is None
+            assert not prefect.serves(server)
+            with pytest.raises(WaitTimedOut):
+                prefect.wait(server, deadline_seconds=0.2)
+        finally:
+            processes.stop(tmp_path, prefect.NAME)
+        assert heard == []
+
+
+@contextlib.contextmanager
+def impostor() -> Iterator[tuple[str, list[str | None]]]:
+    """Yield the address of a program that answers everything with 200, and the passwords that it was sent."""
+    heard: list[str | None] = []
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.headers["Authorization"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", heard
+        finally:
+            server.shutdown()
+
+
+def end(server: processes.BackgroundProcess) -> None:
+    os.kill(server.pid, signal.SIGKILL)
+    wait_until(lambda: not server.is_alive, "its end")
+
+
+def last_of(home: Path) -> processes.BackgroundProcess:
+    server = processes.last(home, prefect.NAME)
+    assert server is not None
+    return server
 
 
 def test_a_server_that_kennel_down_stopped_is_not_started_again(
@@ -134,16 +207,15 @@ def test_a_new_server_takes_the_port_of_the_one_before_it(tmp_path: Path) -> Non
 def test_a_server_that_ended_before_the_flow_began_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:  # so that the new server ends at once
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        monkeypatch.setenv("PREFECT_API_URL", prefect.api_url(url))
-        ended = processes.spawn(tmp_path, prefect.NAME, ["/bin/true"], environment={}, url=url)
-        wait_until(lambda: not ended.is_alive, "its end")
-        said: list[str] = []
-        try:
-            PrefectWatch(tmp_path, said.append).look()
-        finally:
-            processes.stop(tmp_path, prefect.NAME)
+    url = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("PREFECT_API_URL", prefect.api_url(url))
+    ended = processes.spawn(tmp_path, prefect.NAME, ["/bin/true"], environment={}, url=url)
+    wait_until(lambda: not ended.is_alive, "its end")
+    said: list[str] = []
+    try:
+        PrefectWatch(tmp_path, said.append).look()
+    finally:
+        processes.stop(tmp_path, prefect.NAME)
     assert "it is started again" in said[0]
 
 

@@ -1,6 +1,7 @@
 """An instance is a machine: SSH with keys, a disk, user data and power, over OpenSSH's server and the embedded one."""
 
 import json
+import shlex
 from collections.abc import Iterator
 
 import paramiko
@@ -15,6 +16,7 @@ from tests.localaws.ec2.machine_rooms import (
     rooms_at,
     run,
 )
+from tests.localaws.prying import PRY, kept
 from tests.polling import wait_until
 
 OPENSSH = find_sshd() is not None
@@ -55,6 +57,15 @@ def test_commands_have_their_exit_status_output_and_errors(guest: Guest) -> None
         said = run(client, "echo out; echo error >&2; cat </dev/null")
         assert (said.output, said.errors) == ("out\n", "error\n")
         assert run(client, "kill -9 $$").status == -1
+
+
+def test_a_machine_gets_at_no_memory_message_key_or_device_of_the_user(guest: Guest, rooms: Rooms) -> None:
+    """The port is free in its own network."""
+    if rooms.machines.refusal is not None:
+        pytest.skip("without namespaces it is this machine")
+    with kept() as given:
+        said = guest.run(f"/opt/pytorch/bin/python -c {shlex.quote(PRY + f'print(grabbed({given}))')}")
+    assert (said.output, said.errors) == ("['a port']\n", "")
 
 
 def test_what_is_written_to_a_command_reaches_it_until_it_is_closed(guest: Guest) -> None:

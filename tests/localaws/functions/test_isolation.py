@@ -1,5 +1,7 @@
 """What a function cannot do to its neighbours: take their events, answer for them, read their files."""
 
+import ctypes
+import secrets
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,15 @@ import pytest
 from localaws.functions.runtime_api import RESPONSE_LIMIT_BYTES
 from tests.conftest import RunningLocalAws
 from tests.localaws.functions.functions_kit import WHO, Functions
-from tests.localaws.prying import PRY, SECRET, forbidden, keeps_signals_inside, telling_its_secret
+from tests.localaws.prying import (
+    PRY,
+    SECRET,
+    forbidden,
+    keeps_ports,
+    keeps_signals_inside,
+    kept,
+    telling_its_secret,
+)
 from tests.localaws.sleepers import DAEMON, names, sleepers
 from tests.polling import wait_until
 
@@ -86,6 +96,23 @@ def test_a_function_can_end_its_own_processes_and_no_others(functions: Functions
     name = functions.make(PRY + "def handler(e, c):\n    return [os.getpid(), signalled([*e, os.getpid()])]\n")
     own, reached = functions.invoke(name, [pid, localaws.pid])["Payload"]
     assert reached == [own]
+
+
+@pytest.mark.usefixtures("needs_containers")
+def test_a_function_gets_at_no_memory_message_key_device_or_port_of_the_user(functions: Functions) -> None:
+    name = functions.make(PRY + "def handler(event, context):\n    return grabbed(event)\n")
+    with kept() as given:
+        assert functions.invoke(name, given)["Payload"] == ([] if keeps_ports() else ["a port"])
+
+
+@pytest.mark.usefixtures("needs_containers")
+def test_a_function_gets_at_no_memory_of_another_function(functions: Functions) -> None:
+    source = "import ctypes\ndef handler(e, c):\n    return ctypes.CDLL(None).shmget(e, 16, {})\n"
+    first, second = functions.make(source.format("0o1600")), functions.make(source.format("0"))
+    number = secrets.randbelow(1 << 30) + 1
+    assert functions.invoke(first, number)["Payload"] >= 0
+    assert functions.invoke(second, number)["Payload"] == -1
+    assert ctypes.CDLL(None).shmget(number, 0, 0) == -1
 
 
 @pytest.mark.usefixtures("needs_process_tables")

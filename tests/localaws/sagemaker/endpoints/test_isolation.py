@@ -1,13 +1,23 @@
 """What a model cannot do: read localaws's files, the user's, another endpoint's model, or change its own for others."""
 
+import http.client
 import json
 import socket
 from pathlib import Path
 
 import pytest
 
+from localaws.sagemaker.model_server import TOKEN, TOKEN_HEADER
 from tests.conftest import RunningLocalAws
-from tests.localaws.prying import PRY, SECRET, forbidden, keeps_signals_inside, telling_its_secret
+from tests.localaws.prying import (
+    PRY,
+    SECRET,
+    forbidden,
+    keeps_ports,
+    keeps_signals_inside,
+    kept,
+    telling_its_secret,
+)
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, pack
 from tests.localaws.sleepers import DAEMON, names, sleepers
 
@@ -39,12 +49,24 @@ def predict_fn(data, model):
     return {"own": os.getpid(), "seen": seen(data), "commands": commands()}
 """
 )
+GRABBING = (
+    PRY
+    + """
+import json
+def model_fn(model_dir):
+    return None
+def input_fn(data, content_type):
+    return json.loads(data)
+def predict_fn(data, model):
+    return {"found": grabbed(data)}
+"""
+)
 PORT = """
 import os
 def model_fn(model_dir):
     return None
 def predict_fn(data, model):
-    return {"port": int(os.environ["SAGEMAKER_BIND_TO_PORT"])}
+    return {"port": int(os.environ["SAGEMAKER_BIND_TO_PORT"]), "variables": sorted(os.environ)}
 """
 
 
@@ -79,6 +101,25 @@ def test_a_model_sees_only_processes_that_it_started(bench: Workbench, localaws:
     assert told["seen"] == []
     assert told["commands"].keys() == {"1", str(told["own"])}
     assert SECRET not in str(told)
+
+
+@pytest.mark.usefixtures("needs_containers")
+def test_a_model_gets_at_no_memory_message_key_device_or_port_of_the_user(bench: Workbench) -> None:
+    endpoint = bench.endpoint(bench.model(GRABBING))
+    with kept() as given:
+        told = bench.invoke(endpoint, json.dumps(given).encode(), ContentType="application/json")
+    assert told["found"] == ([] if keeps_ports() else ["a port"])
+
+
+@pytest.mark.parametrize("token", [None, "", "0" * 32])
+def test_a_model_server_answers_nobody_but_localaws(bench: Workbench, token: str | None) -> None:
+    told = bench.invoke(bench.endpoint(bench.model(PORT)), b"[]", ContentType="application/json")
+    assert TOKEN not in told["variables"]
+    for method, path in (("POST", "/invocations"), ("GET", "/ping"), ("GET", "/")):
+        connection = http.client.HTTPConnection("127.0.0.1", told["port"], timeout=10)
+        connection.request(method, path, b"[]", {} if token is None else {TOKEN_HEADER: token})
+        assert connection.getresponse().status == 403
+        connection.close()
 
 
 def test_no_other_program_can_share_a_model_servers_port(bench: Workbench) -> None:

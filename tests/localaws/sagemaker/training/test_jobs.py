@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tests.conftest import RunningLocalAws
-from tests.localaws.prying import PRY, forbidden
+from tests.localaws.prying import PRY, forbidden, kept
 from tests.localaws.sagemaker.training.training_rooms import (
     LOG_GROUP,
     Room,
@@ -215,6 +215,15 @@ def test_a_training_script_reads_no_file_of_localaws_or_the_user(room: Room, loc
     room.client("sagemaker").create_training_job(**request)
     assert room.end_of(request["TrainingJobName"])["TrainingJobStatus"] == "Completed"
     assert room.log(request["TrainingJobName"]) == ["[] True is on the disk"]
+
+
+def test_a_training_script_gets_at_no_memory_message_key_or_device_of_the_user(room: Room) -> None:
+    """The port is free in the job's own network."""
+    with kept() as given:
+        request = room.request(PRY + f"print(grabbed({given}))\n")
+        room.client("sagemaker").create_training_job(**request)
+        assert room.end_of(request["TrainingJobName"])["TrainingJobStatus"] == "Completed"
+    assert room.log(request["TrainingJobName"]) in (["['a port']"], ["[]"])
 
 
 def starts_a_host_of(process: psutil.Process, name: str) -> bool:
