@@ -21,6 +21,7 @@ def role(localaws: RunningLocalAws) -> Iterator[None]:
     iam = localaws.client("iam")
     make_role(iam, "localaws-notebooks", "sagemaker")
     yield
+    iam.delete_role_policy(RoleName="localaws-notebooks", PolicyName="everything")
     iam.delete_role(RoleName="localaws-notebooks")
 
 
