@@ -69,10 +69,13 @@ def run_prefix(run_id: str) -> str:
     return f"runs/{run_id}"
 
 
-def training_role(aws: Aws, run_id: str, dataset: DatasetRef, weights: WeightsRef | None) -> RoleSpec:
+def training_role(
+    aws: Aws, run_id: str, dataset: DatasetRef, weights: WeightsRef | None, *, keeps_checkpoints: bool = False
+) -> RoleSpec:
     """Describe the training jobs' role: it may read its inputs, write its outputs and logs, and pull its image.
 
-    Each attempt of a job has a name and log streams of its own; those of other runs are out of reach.
+    Each attempt of a job has a name and log streams of its own; those of other runs are out of reach. Only jobs on spot
+    capacity keep checkpoints.
 
     Raises:
         SettingsRefused: the account of AWS's images in this region is not known.
@@ -80,11 +83,11 @@ def training_role(aws: Aws, run_id: str, dataset: DatasetRef, weights: WeightsRe
     """
     bucket, own = dataset.bucket, run_prefix(run_id)
     readable = [dataset.prefix, f"{own}/code"] + ([weights.prefix] if weights else [])
-    writable = [f"{own}/output", f"{own}/checkpoints"]
+    checkpoints = [f"{own}/checkpoints"] if keeps_checkpoints else []
     statements = (
-        _objects("ReadInputs", ["s3:GetObject"], bucket, [*readable, f"{own}/checkpoints"]),
-        _objects("WriteOutputs", ["s3:PutObject", "s3:AbortMultipartUpload"], bucket, writable),
-        list_statement("ListOwnPrefixes", bucket, [*readable, *writable]),
+        _objects("ReadInputs", ["s3:GetObject"], bucket, [*readable, *checkpoints]),
+        _objects("WriteOutputs", ["s3:PutObject"], bucket, [f"{own}/output", *checkpoints]),
+        list_statement("ListInputs", bucket, [*readable, *checkpoints]),
         *_write_own_streams(aws, naming.resource_name(run_id, "train")),
         _put_metrics(TRAINING_METRICS_NAMESPACE),
         *_pull_image(aws, "pytorch-training"),
@@ -94,18 +97,20 @@ def training_role(aws: Aws, run_id: str, dataset: DatasetRef, weights: WeightsRe
     return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, jobs)
 
 
-def instance_role(run_id: str, dataset: DatasetRef, weights: WeightsRef | None) -> RoleSpec:
-    """Describe the role of the run's EC2 instances: they may read their inputs and read and write their checkpoints.
+def instance_role(
+    run_id: str, dataset: DatasetRef, weights: WeightsRef | None, *, keeps_checkpoints: bool = False
+) -> RoleSpec:
+    """Describe the role of the run's EC2 instances: they may read their inputs; spot ones also keep checkpoints.
 
     Code and model are transferred over SSH, so they need no permission. EC2 does not support `aws:SourceAccount`.
     """
-    bucket, checkpoints = dataset.bucket, f"{run_prefix(run_id)}/ec2/checkpoints"
-    readable = [dataset.prefix, *([weights.prefix] if weights else []), checkpoints]
-    statements = (
-        _objects("ReadInputs", ["s3:GetObject"], bucket, readable),
-        _objects("KeepCheckpoints", ["s3:PutObject", "s3:AbortMultipartUpload"], bucket, [checkpoints]),
-        list_statement("ListOwnPrefixes", bucket, readable),
+    bucket, checkpoints = dataset.bucket, [f"{run_prefix(run_id)}/ec2/checkpoints"] if keeps_checkpoints else []
+    readable = [dataset.prefix, *([weights.prefix] if weights else []), *checkpoints]
+    keep = (
+        _objects("KeepCheckpoints", ["s3:PutObject", "s3:AbortMultipartUpload"], bucket, checkpoints),
+        list_statement("ListCheckpoints", bucket, checkpoints),
     )
+    statements = (_objects("ReadInputs", ["s3:GetObject"], bucket, readable), *(keep if checkpoints else ()))
     name = naming.resource_name(run_id, "instance", limit=ROLE_NAME_LIMIT)
     return RoleSpec(name, "ec2.amazonaws.com", statements, f"EC2 instances of run {run_id}")
 
@@ -172,9 +177,8 @@ def ensure_role(run: Run, spec: RoleSpec) -> str:
             if found["AssumeRolePolicyDocument"] != spec.trust:
                 trust = {"RoleName": spec.name, "PolicyDocument": json.dumps(spec.trust)}
                 repeated_if_lost(lambda: iam.update_assume_role_policy(**trust))
-        if _inline_policy(iam, spec.name) != spec.policy:
-            policy = {"RoleName": spec.name, "PolicyName": POLICY_NAME, "PolicyDocument": json.dumps(spec.policy)}
-            repeated_if_lost(lambda: iam.put_role_policy(**policy))
+        if role_policy(iam, spec.name) != spec.policy:
+            put_policy(iam, spec.name, spec.policy)
     return arn
 
 
@@ -262,7 +266,22 @@ def refuse_foreign_iam(
         raise OwnershipRefused(where, "it exists already", why, "run the same command with --run-id <another name>")
 
 
-def _inline_policy(iam: Any, name: str) -> Mapping[str, Any] | None:
+def put_policy(iam: Any, name: str, policy: Mapping[str, Any]) -> None:
+    """Set kennel's policy of a role.
+
+    Raises:
+        ClientError, BotoCoreError: IAM refused the call, or did not answer; the caller translates it.
+    """
+    wanted = {"RoleName": name, "PolicyName": POLICY_NAME, "PolicyDocument": json.dumps(policy)}
+    repeated_if_lost(lambda: iam.put_role_policy(**wanted))
+
+
+def role_policy(iam: Any, name: str) -> Mapping[str, Any] | None:
+    """Return kennel's policy of a role, None if there is no such role or policy.
+
+    Raises:
+        ClientError: IAM refused the call; the caller translates it.
+    """
     answer: Mapping[str, Any] | None = none_if_missing(
         lambda: iam.get_role_policy(RoleName=name, PolicyName=POLICY_NAME)
     )

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from tasks.account.roles import RoleSpec, endpoint_role, ensure_log_group, ensure_role, function_role, training_role
+from tasks.account.roles import (
+    RoleSpec,
+    endpoint_role,
+    ensure_log_group,
+    ensure_role,
+    function_role,
+    training_role,
+)
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused
 from tasks.run.handle import Run
@@ -32,7 +39,7 @@ def resources_of(spec: RoleSpec, action: str) -> list[str]:
 
 
 def test_the_training_role_reads_its_inputs_and_writes_its_outputs_and_nothing_else_in_s3(aws: Aws) -> None:
-    spec = training_role(aws, "run", DATA, WEIGHTS)
+    spec = training_role(aws, "run", DATA, WEIGHTS, keeps_checkpoints=True)
     assert resources_of(spec, "s3:GetObject") == [
         "arn:aws:s3:::b/datasets/d/*",
         "arn:aws:s3:::b/runs/run/code/*",
@@ -44,6 +51,7 @@ def test_the_training_role_reads_its_inputs_and_writes_its_outputs_and_nothing_e
         "arn:aws:s3:::b/runs/run/checkpoints/*",
     ]
     assert actions_on_everything(spec) == {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"}
+    assert "checkpoints" not in json.dumps(training_role(aws, "run", DATA, WEIGHTS).policy)
 
 
 def test_the_endpoint_role_reads_one_object(aws: Aws) -> None:
