@@ -91,6 +91,7 @@ class EmbeddedAws:
     clock_origin: float
     access_key_id: str
     secret_access_key: str = field(repr=False)
+    token: str = field(default="", repr=False)
     home: str = ""
     generation: str = ""
 
@@ -107,6 +108,7 @@ class EmbeddedAws:
             **({} if self.ssh_port == SSH_PORT else {"KENNEL_SSH_PORT": str(self.ssh_port)}),
             "KENNEL_TIME_SCALE": repr(self.time_scale),
             "KENNEL_CLOCK_ORIGIN": repr(self.clock_origin),
+            **({"KENNEL_LOCALAWS_TOKEN": self.token} if self.token else {}),
         }
 
 
@@ -129,6 +131,7 @@ def find(home: Path) -> EmbeddedAws | None:
         clock_origin=record["started"],
         access_key_id=record.get("access_key_id", UNCHECKED),
         secret_access_key=record.get("secret_access_key", UNCHECKED),
+        token=record.get("token", ""),
         home=str(localaws_home(home)),
         generation=record.get("generation", ""),
     )

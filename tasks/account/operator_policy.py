@@ -6,10 +6,12 @@ Sources: https://docs.aws.amazon.com/service-authorization/latest/reference/refe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.run.errors import SettingsRefused
 from tasks.run.naming import RESOURCE_PREFIX
 
 Statement = dict[str, Any]
@@ -54,6 +56,32 @@ def operator_policy(account: Account, features: Iterable[str] = ()) -> dict[str,
     every = operator_policies(account)
     wanted = list(features) or list(every)
     return {"Version": "2012-10-17", "Statement": [each for name in wanted for each in every[name]["Statement"]]}
+
+
+def operator_documents(account: Account, features: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
+    """Return the policy of some features, or of all, in documents that IAM takes as managed policies, by their names.
+
+    A feature is in one document. A user or role may have 10 managed policies.
+
+    Raises:
+        SettingsRefused: there is no such feature.
+    """
+    every = operator_policies(account)
+    wanted = tuple(features) or tuple(every)
+    unknown = [name for name in wanted if name not in every]
+    if unknown:
+        known = f"the features are {', '.join(every)}"
+        raise SettingsRefused("operator policy", unknown[0], known, "kennel iam operator-policy --help")
+    groups: list[tuple[str, ...]] = [()]
+    for name in wanted:
+        more = (*groups[-1], name)
+        groups[-1:] = [more] if _length(operator_policy(account, more)) <= LONGEST_POLICY else [groups[-1], (name,)]
+    return {f"{account.prefix}operator-{place}": operator_policy(account, each) for place, each in enumerate(groups, 1)}
+
+
+def _length(document: Mapping[str, Any]) -> int:
+    """Return the number of characters that IAM counts, all but white space."""
+    return len("".join(json.dumps(document).split()))
 
 
 Row = tuple[str, str, list[str], list[str]] | tuple[str, str, list[str], list[str], Mapping[str, Any]]

@@ -13,6 +13,7 @@ from tasks.account.prices import PRICES_SOURCE
 from tasks.data.report import findings_markdown
 from tasks.load.report import load_text
 from tasks.report.parity import Parity, ParityRow
+from tasks.report.permissions import permissions_markdown
 from tasks.report.rows import summary_rows
 from tasks.report.summary import RunSummary, made_or_note
 from tasks.run.escaping import code_span, link_target, markdown_link, markdown_table, markdown_text
@@ -56,6 +57,7 @@ def write_report(summary: RunSummary) -> Path:
         *_section("Training on EC2 over SSH", lambda: _ec2_section(summary.ec2, summary.parity)),
         *_section("Deployment", lambda: _deployment_section(summary)),
         *_section("Load test", lambda: _load_section(summary)),
+        *_section("Permissions", lambda: permissions_markdown(summary.permissions)),
         *_section("Scaling", lambda: [] if summary.scaling is None else [scaling_markdown(summary.scaling)]),
     ]
     write_atomically(path, (relative_to_report("\n".join(sections), path.parent) + "\n").encode())
