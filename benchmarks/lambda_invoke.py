@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from benchmarks.localaws_front import TRUST as SAGEMAKER_TRUST
-from benchmarks.localaws_front import Row, client, localaws, print_rows
+from benchmarks.localaws_front import Row, client, localaws, make_role, print_rows
 
 HANDLER = """
 import time
@@ -174,7 +174,7 @@ def _connected(url: str, count: int) -> Iterator[tuple[selectors.BaseSelector, l
 
 def _make_function(url: str) -> None:
     trust = SAGEMAKER_TRUST.replace("sagemaker", "lambda")
-    role = client("iam", url).create_role(RoleName="noop", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    role = make_role(url, "noop", trust)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("handler.py", HANDLER)

@@ -35,6 +35,7 @@ from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
 
 from localaws.auth.keys import Key
+from localaws.auth.root_key import keep, new
 from localaws.auth.signature_gate import SignatureGate
 from localaws.auth.verifier import Verifier
 from localaws.server import read_record
@@ -47,7 +48,13 @@ def input_fn(data, content_type): return data
 def predict_fn(data, model): return len(data)
 def output_fn(size, accept): return '{"size": %d, "labels": [1, 2, 3]}' % size, "application/json"
 """
-TRUST = json.dumps({"Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}}]})
+SERVICE = {"Principal": {"Service": "sagemaker.amazonaws.com"}}
+ASSUMES = {"Effect": "Allow", **SERVICE, "Action": "sts:AssumeRole"}
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": [ASSUMES]})
+EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+MAY_ALL = json.dumps({"Version": "2012-10-17", "Statement": [EVERYTHING]})
+KEY = new()  # of all servers of this process
+PATH = "/endpoints/bench/invocations"
 BODY = os.urandom(50_000)
 ROUNDS = 7
 REQUESTS = 300
@@ -160,10 +167,9 @@ def puts_per_second(url: str, moto: str) -> list[Row]:
 
 def invocations(url: str) -> list[Row]:
     """Measure InvokeEndpoint with 50 kB, through the front and directly in turns, and then the highest rate."""
-    port = _serve_model(url)
-    path = "/endpoints/bench/invocations"
+    port = serve_model(url)
     ways: dict[str, Callable[[int], list[float]]] = {
-        "through the front": lambda count: _ask(url, path, count),
+        "through the front": lambda count: _ask(url, PATH, count),
         "directly": lambda count: _ask(f"http://127.0.0.1:{port}", "/invocations", count),
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}
@@ -176,18 +182,21 @@ def invocations(url: str) -> list[Row]:
     return [
         *(Row(f"InvokeEndpoint 50 kB {name}, median", value, "ms", count) for name, value in medians.items()),
         Row("overhead of the front, difference of medians", overhead, "ms", count, "goal <= 2"),
-        Row(f"InvokeEndpoint, {CLIENTS} clients, median rate", *_rate(url, path)),
+        Row(f"InvokeEndpoint, {CLIENTS} clients, median rate", *_rate(url)),
     ]
 
 
-def _rate(url: str, path: str) -> tuple[float, str, int, str]:
-    rates = []
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        for _ in range(ROUNDS):
-            before = time.perf_counter()
-            list(pool.map(lambda _: _ask(url, path, REQUESTS), range(CLIENTS)))
-            rates.append(CLIENTS * REQUESTS / (time.perf_counter() - before))
+def _rate(url: str) -> tuple[float, str, int, str]:
+    rates = [rate_of(url) for _ in range(ROUNDS)]
     return statistics.median(rates), "/s", ROUNDS, "goal >= 1500, the client's CPU on the same cores included"
+
+
+def rate_of(url: str) -> float:
+    """Return how many requests a second the endpoint `bench` answers to all clients."""
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        before = time.perf_counter()
+        list(pool.map(lambda _: _ask(url, PATH, REQUESTS), range(CLIENTS)))
+        return CLIENTS * REQUESTS / (time.perf_counter() - before)
 
 
 def _ask(url: str, path: str, count: int) -> list[float]:
@@ -215,15 +224,24 @@ def signed_headers(url: str, body: bytes, key: ReadOnlyCredentials | None = None
     return dict(request.headers.items())
 
 
-def _serve_model(url: str) -> int:
-    """Create the endpoint `bench`; return the port of its model server."""
+def make_role(url: str, name: str, trust: str = TRUST) -> str:
+    """Create a role that may do everything, SageMaker's if no other service's; return its ARN."""
+    iam = client("iam", url)
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    iam.put_role_policy(RoleName=name, PolicyName="everything", PolicyDocument=MAY_ALL)
+    return str(role)
+
+
+def serve_model(url: str) -> int:
+    """Create the endpoint `bench`, and its bucket if there is none; return the port of its model server."""
+    client("s3", url).create_bucket(Bucket="bench")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
         member = tarfile.TarInfo("code/inference.py")
         member.size = len(MODEL)
         tar.addfile(member, io.BytesIO(MODEL.encode()))
     client("s3", url).put_object(Bucket="bench", Key="model.tar.gz", Body=archive.getvalue())
-    role = client("iam", url).create_role(RoleName="bench", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    role = make_role(url, "bench")
     sagemaker = client("sagemaker", url)
     container = {"Image": IMAGE, "ModelDataUrl": "s3://bench/model.tar.gz"}
     sagemaker.create_model(ModelName="bench", PrimaryContainer=container, ExecutionRoleArn=role)
@@ -249,6 +267,7 @@ def _is_model_server(pid: int | None) -> bool:
 def localaws(*options: str) -> Iterator[str]:
     """Run localaws with these options of `start`; yield its URL; from then on this process has its key."""
     with tempfile.TemporaryDirectory() as home:
+        keep(Path(home), KEY)
         run_localaws("start", "--home", home, "--port", "0", *options)
         try:
             record = read_record(Path(home))

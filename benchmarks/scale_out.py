@@ -31,10 +31,10 @@ import numpy as np
 from benchmarks.localaws_front import (
     DEADLINE_SECONDS,
     IMAGE,
-    TRUST,
     Row,
     client,
     localaws,
+    make_role,
     print_rows,
     signed_headers,
     wait_until,
@@ -265,7 +265,7 @@ def prepare(url: str, archive: Path) -> None:
     s3 = client("s3", url)
     s3.create_bucket(Bucket="bench")
     s3.upload_file(str(archive), "bench", "model.tar.gz")
-    client("iam", url).create_role(RoleName="bench", AssumeRolePolicyDocument=TRUST)
+    make_role(url, "bench")
 
 
 def make_endpoint(url: str, name: str, environment: dict[str, str]) -> None:

@@ -1,5 +1,5 @@
 """Runs the command as `python -m kennel`, for environments whose scripts are not on the path."""
 
-from kennel.cli import main
+from kennel_start import main
 
 main()

@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, CycloptsPanel, Parameter
@@ -51,6 +52,7 @@ Exit codes:
   10  the teardown is incomplete
   11  the load test was inconclusive: this machine was disturbed,
       or there were too few samples
+  12  the audit found something of the severity asked for
   14  this machine's disk is full or read-only, or its folder
       refuses the user
  129  the command was interrupted: its terminal was closed
@@ -189,6 +191,28 @@ def down(
 
 
 @app.command
+def audit(
+    run_id: Annotated[str | None, Parameter(help="A run whose report gets the audit as a section.")] = None,
+    /,
+    *,
+    severity: Annotated[
+        Literal["low", "medium", "high", "critical"],
+        Parameter(help="The exit code is 12 when there is a finding of this severity or a higher one."),
+    ] = "medium",
+    unused_days: Annotated[
+        int, Parameter(validator=Number(gte=1, lte=400), help="A role is unused after so many days without use.")
+    ] = 90,
+    baseline: Annotated[Path | None, Parameter(help="A TOML file of accepted findings; see docs/audit.md.")] = None,
+    sarif: Annotated[Path | None, Parameter(help="Also write the findings to this file, as SARIF 2.1.0.")] = None,
+    json: Json = False,
+) -> int:
+    """Report what is too open, unused or left behind in the account, with the commands that mend it."""
+    from kennel.commands.audit import audit
+
+    return audit(run_id, severity=severity, unused_days=unused_days, baseline=baseline, sarif_file=sarif, as_json=json)
+
+
+@app.command
 def prepare() -> int:
     """Compile bytecode and create a database, so that servers start quickly (part of `make setup`)."""
     from kennel.commands.up_down import prepare
@@ -247,14 +271,14 @@ def notebook_stop(run_id: NotebookOf, /, *, json: Json = False) -> int:
 def iam_operator_policy(
     *features: Annotated[
         str,
-        Parameter(help="stage, sagemaker, ec2, serving, scaling, notebook, teardown; default all of them."),
+        Parameter(help="stage, sagemaker, ec2, serving, scaling, notebook, permissions, teardown; default all."),
     ],
     account: Annotated[str | None, Parameter(help="The account's 12 digits; default KENNEL_ACCOUNT_ID.")] = None,
     region: Annotated[str | None, Parameter(help="The region; default that of the settings.")] = None,
     prefix: Annotated[str | None, Parameter(help="How names of resources begin; default kennel-.")] = None,
     bucket: Annotated[str | None, Parameter(help="A bucket of yours; default those with the prefix.")] = None,
 ) -> int:
-    """Print the least that a person who runs kennel has to be allowed, in documents that IAM takes as policies."""
+    """Print the least that a person who runs kennel has to be allowed: a policy for each feature."""
     from kennel.commands.iam import operator_policy
 
     return operator_policy(features, account_id=account, region=region, prefix=prefix, bucket=bucket)

@@ -47,7 +47,7 @@ class View:
         return next(place for place, each in places.items() if each == folder)
 
     def plan(self) -> list[Operation]:
-        """Return the mounts that make it, in their order."""
+        """Return the mounts that make it, in their order; `guard_proc` is to be done after them."""
         own = MS_NOSUID | MS_NODEV
         return [
             ("mount", "none", "/", None, MS_REC | MS_PRIVATE, None),
@@ -60,7 +60,6 @@ class View:
             *self._hide(),
             *self._own(in_open=False),
             ("become root",),
-            *guard_proc(),
         ]
 
     def _hide(self) -> Iterator[Operation]:

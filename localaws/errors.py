@@ -7,7 +7,7 @@ LocalAwsError
 │   ├── NoSuchKey
 │   └── NoSuchRole
 ├── NotLoopback         asked to listen where others could reach it
-├── NotItsHome          the home has folders of localaws's names that it did not make
+├── NotItsHome          the home has folders of localaws's names that it did not make, or no files in its files' place
 ├── PortTaken           another program listens on the port
 ├── AlreadyRunning      a server with the same home is up
 ├── NotRunning          a command needs a server and there is none
@@ -16,19 +16,25 @@ LocalAwsError
 ```
 """
 
+from collections.abc import Mapping
+
 
 class LocalAwsError(Exception):
     """Anything localaws refuses or fails to do; the message says what, why and what to do."""
 
 
 class AwsError(LocalAwsError):
-    """An error in AWS's shape: `code` as in botocore's `Error.Code`, `status` is the HTTP status."""
+    """An error in AWS's shape: `code` as in botocore's `Error.Code`, `status` is the HTTP status.
 
-    def __init__(self, code: str, message: str, *, status: int = 400) -> None:
+    `details` are further elements, which S3's errors have.
+    """
+
+    def __init__(self, code: str, message: str, *, status: int = 400, details: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
+        self.details = dict(details or {})
 
 
 class NoSuchBucket(AwsError):
@@ -57,7 +63,7 @@ class NotLoopback(LocalAwsError):
 
 
 class NotItsHome(LocalAwsError):
-    """The home was not made by localaws: folders in it would be emptied."""
+    """The home was not made by localaws: folders in it would be emptied, or files of it are none."""
 
 
 class PortTaken(LocalAwsError):

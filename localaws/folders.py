@@ -1,9 +1,13 @@
-"""Removes folders in which foreign programs may have changed permissions, and writes files for this user only."""
+"""Removes folders in which foreign programs may have changed permissions; writes and reads localaws's own records."""
 
+import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from localaws.errors import NotItsHome
 
 
 def remove_folder(folder: Path) -> None:
@@ -18,7 +22,11 @@ def remove_folder(folder: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Have a file with this text, for this user's eyes only (0600) from its first byte on, in one step."""
+    """Have a file with this text, for this user's eyes only (0600) from its first byte on, in one step.
+
+    Raises: NotItsHome if something else than a file is in its place; OSError if it cannot be written.
+    """
+    _require_file(path)
     descriptor, part = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # made with mode 0600
     try:
         with os.fdopen(descriptor, "w") as file:
@@ -29,6 +37,25 @@ def write_private(path: Path, text: str) -> None:
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
+
+
+def read_json(path: Path) -> Any:
+    """Return the value in a file of JSON.
+
+    Raises: NotItsHome if something else than a file is in its place; ValueError if it is not JSON, or is nested too
+    deeply; OSError if it cannot be read.
+    """
+    _require_file(path)
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deeply") from error
+
+
+def _require_file(path: Path) -> None:
+    """Refuse a folder, a FIFO or a device where a file belongs, before it is opened: a FIFO is waited for."""
+    if path.exists() and not path.is_file():
+        raise NotItsHome(f"{path} is not a file; remove or move it, and start localaws again")
 
 
 def _open(folder: Path) -> None:

@@ -147,6 +147,9 @@ class MotoApplication:
             return _start(_reply_to(environ, service, error), start_response)
         except NotImplementedError:
             return _start(_reply_to(environ, service, _not_emulated(environ, service)), start_response)
+        except RecursionError:
+            fault = AwsError("SerializationException", "The request, or what it asks for, is nested too deeply.")
+            return _start(_reply_to(environ, service, fault), start_response)
         except OSError as error:
             traceback.print_exc()
             return _start(_reply_to(environ, service, _of_the_disk(error, self._store.folder)), start_response)

@@ -24,7 +24,7 @@ _INODE = 9  # the column of the table
 def holds(process: Process, near: Address, far: Address) -> bool:
     """Return whether the child, or what it started, holds the connection from `near`, its own address, to `far`."""
     has_it = _on_linux(near, far) if sys.platform == "linux" else _elsewhere(near, far)
-    return has_it(process.pid) or any(has_it(member.pid) for member in process.members())
+    return has_it(process.program_pid) or any(has_it(member.pid) for member in process.members())
 
 
 def _on_linux(near: Address, far: Address) -> Callable[[int], bool]:

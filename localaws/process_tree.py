@@ -39,10 +39,19 @@ def _own_bytes(process: psutil.Process) -> int:
 
 
 def find_members(variable: str, value: str, leaders: set[int]) -> list[psutil.Process]:
-    """Return the live processes led by `leaders`, descending from those, or with `variable=value` as environment."""
+    """Return the live processes led by `leaders`, descending from those, or with `variable=value` as environment.
+
+    Neither this process nor one that it descends from is ever among them.
+
+    Raises:
+        ValueError: a leader is not above 1. The groups 0 and 1 are the system's, and all descends from process 1.
+    """
+    if system := sorted(pid for pid in leaders if pid <= 1):
+        raise ValueError(f"{system}: a process that leads others has an id above 1")
     found: dict[int, psutil.Process] = {}
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     for process in psutil.process_iter():
-        if process.pid != os.getpid() and _belongs(process, variable, value, leaders):
+        if process.pid not in own and _belongs(process, variable, value, leaders):
             found[process.pid] = process
     for process in list(found.values()):
         with contextlib.suppress(psutil.Error):

@@ -5,8 +5,8 @@ environment and has a record in `home/processes/`. A process belongs to a child 
 it, or carries its `LOCALAWS_PROCESS`: the last finds grandchildren that called setsid. When a child's first process
 ends, what is left of it is killed, as in a container. A new server ends what a killed one left by the same marks.
 
-Not caught before the server itself ends: a process that left its group, cleared its environment *and* lost its parent.
-Not caught at all: such a process when the server is killed with SIGKILL.
+Not caught before the server itself ends, outside a process table of its own: a process that left its group, cleared its
+environment *and* lost its parent. Not caught at all: such a process when the server is killed with SIGKILL.
 """
 
 import contextlib
@@ -25,7 +25,8 @@ from typing import IO
 
 import psutil
 
-from localaws.errors import StopFailed
+from localaws.errors import NotItsHome, StopFailed
+from localaws.folders import read_json
 from localaws.process_tree import KILL_DEADLINE_SECONDS, find_members, is_alive, kill_all
 
 OWNER = "LOCALAWS_OWNER"
@@ -38,7 +39,11 @@ Line = Callable[[str], None]
 
 
 class Process:
-    """A child and all that it started. Made by `ProcessTable.spawn`."""
+    """A child and all that it started. Made by `ProcessTable.spawn`.
+
+    `program_pid`: the program to be measured; where the child only starts that one and waits, it tells its id shortly
+    after it begins, and until then it is the child's own.
+    """
 
     def __init__(
         self,
@@ -50,13 +55,15 @@ class Process:
         on_line: Line | None,
         log_path: Path | None,
         reap: Callable[[], None],
+        told: int | None,
     ) -> None:
-        self.pid = popen.pid
+        self.pid = self.program_pid = popen.pid
         self.name = name
         self._popen = popen
         self._mark = mark
         self._record = record
         self._reap = reap
+        self._told = told
         self._finished = threading.Event()
         self._reader = threading.Thread(
             target=self._read, args=(on_line, log_path), name=f"lines of {name}", daemon=True
@@ -105,6 +112,9 @@ class Process:
         return find_members(PROCESS, self._mark, {self.pid})
 
     def _watch(self) -> None:
+        if self._told is not None:
+            with open(self._told, "rb") as told:  # noqa: PTH123 a descriptor
+                self.program_pid = int(told.read() or self.pid)
         self._popen.wait()
         kill_all(self.members)
         self._reap()
@@ -147,11 +157,13 @@ class ProcessTable:
         on_line: Line | None = None,
         log_path: Path | None = None,
         pass_fds: Sequence[int] = (),
+        told: int | None = None,
     ) -> Process:
         """Start `command` in a process group of its own, with exactly `env` (plus two marks) as its environment.
 
         The child also gets the descriptors `pass_fds`. stdout and stderr are one stream: `on_line` gets each line
-        without its end, from a thread of its own; `log_path` gets the bytes appended.
+        without its end, from a thread of its own; `log_path` gets the bytes appended. `told`: the end to read of a pipe
+        to which the child writes its `program_pid`; it is closed here, but by the caller where this raises.
 
         Raises:
             OSError: the program or `cwd` does not exist.
@@ -174,7 +186,14 @@ class ProcessTable:
             )
             _write_record(record, popen.pid, name)
             process = Process(
-                popen, name=name, mark=mark, record=record, on_line=on_line, log_path=log_path, reap=self._reap_adopted
+                popen,
+                name=name,
+                mark=mark,
+                record=record,
+                on_line=on_line,
+                log_path=log_path,
+                reap=self._reap_adopted,
+                told=told,
             )
             self._processes = [kept for kept in self._processes if kept.poll() is None] + [process]
         return process
@@ -243,10 +262,10 @@ def _write_record(path: Path, pid: int, name: str) -> None:
 
 def _live_leader(record: Path) -> int | None:
     try:
-        written = json.loads(record.read_text())
+        written = read_json(record)
         process = psutil.Process(written["pid"])
         return process.pid if process.create_time() == written["created"] else None
-    except (ValueError, KeyError, psutil.NoSuchProcess):
+    except (NotItsHome, ValueError, TypeError, KeyError, psutil.NoSuchProcess):
         return None
 
 

@@ -20,12 +20,12 @@ import uvicorn
 from starlette.routing import BaseRoute
 
 from localaws import shell
-from localaws.auth.root_key import RootKey, keep
+from localaws.auth.root_key import AccessKey, RootKey, keep, keep_operator
 from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
-from localaws.folders import remove_folder, write_private
+from localaws.folders import read_json, remove_folder, write_private
 from localaws.process_tree import is_alive, kill_descendants, start_mark
 from localaws.settings import Settings
 
@@ -60,8 +60,8 @@ class ServerRecord:
     `created`: the process's `start_mark`; `started`: the Unix time of its state, where the emulated clock starts too;
     `ssh_port`:
     where all EC2 instances are reached; `capacity`: the rules that it was started with; `generation`: the name of its
-    state, as `/_localaws/health` tells it. The last three are secret: the root user's key and the bearer token of
-    localaws's own paths.
+    state, as `/_localaws/health` tells it. The last five are secret: the root user's key, the bearer token of
+    localaws's own paths, and the operator's key, empty if there is no operator.
     """
 
     pid: int
@@ -80,6 +80,8 @@ class ServerRecord:
     access_key_id: str = ""
     secret_access_key: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
+    operator_access_key_id: str = ""
+    operator_secret_access_key: str = field(default="", repr=False)
 
     @property
     def url(self) -> str:
@@ -99,6 +101,14 @@ class ServerRecord:
         }
 
 
+@dataclass(frozen=True)
+class HomeKeys:
+    """The root user's key and, if there is one, the operator's."""
+
+    root: RootKey
+    operator: AccessKey | None
+
+
 def serve(settings: Settings, announce: Announce) -> Settings | None:
     """Serve until SIGINT or SIGTERM; every process that was started is gone when this returns.
 
@@ -106,7 +116,7 @@ def serve(settings: Settings, announce: Announce) -> Settings | None:
 
     Raises:
         AlreadyRunning: a server with this home is up.
-        NotItsHome: the home has folders that look like localaws's and are not.
+        NotItsHome: the home has folders that look like localaws's and are not, or no file in the place of one.
         PortTaken: another program listens on the port.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -115,13 +125,13 @@ def serve(settings: Settings, announce: Announce) -> Settings | None:
         settings = replace(settings, port=listener.getsockname()[1], ssh_port=ssh_port)
         _raise_file_limit()
         _configure_moto(settings)
-        root_key = keep(settings.home)
+        keys = HomeKeys(keep(settings.home), keep_operator(settings.home) if settings.operator else None)
         core = Core(settings)
         core.processes.adopt_orphans()
         core.processes.reap_orphans()
         ending = _Ending()
         try:
-            _run(core, root_key, listener, announce, ending)
+            _run(core, keys, listener, announce, ending)
         finally:
             core.shutdown()
             kill_descendants()
@@ -137,6 +147,7 @@ def serve_command(settings: Settings) -> list[str]:
         *(sys.executable, "-P", "-m", "localaws", "serve", "--home", str(settings.home)),
         *("--host", settings.host, "--port", str(settings.port), "--time-scale", str(settings.time_scale)),
         *("--ssh-server", settings.ssh_server, "--iam", settings.iam),
+        *(("--operator", str(settings.operator)) if settings.operator else ()),
         *("--instance-startup-seconds", str(settings.instance_startup_seconds)),
         *(part for rule in settings.capacity.items() for part in ("--capacity", format_rule(*rule))),
     ]
@@ -145,8 +156,8 @@ def serve_command(settings: Settings) -> list[str]:
 def read_record(home: Path) -> ServerRecord | None:
     """Return the record of the server that runs with `home`, or None if none does or the record is damaged."""
     try:
-        record = ServerRecord(**json.loads((home / "server.json").read_text()))
-    except (FileNotFoundError, ValueError, TypeError, RecursionError):
+        record = ServerRecord(**read_json(home / "server.json"))
+    except (FileNotFoundError, NotItsHome, ValueError, TypeError):
         return None
     return record if is_running(record) else None
 
@@ -200,14 +211,16 @@ class _Server(uvicorn.Server):
         return self._ending.is_asked or await super().on_tick(counter)
 
 
-def _run(core: Core, root_key: RootKey, listener: socket.socket, announce: Announce, ending: _Ending) -> None:
+def _run(core: Core, keys: HomeKeys, listener: socket.socket, announce: Announce, ending: _Ending) -> None:
     from localaws.front import build_app
 
     routes: list[BaseRoute] = []
     for name in EXECUTING_SERVICES:
         routes.extend(importlib.import_module(name).install(core))
+    if keys.operator is not None:
+        _make_operator(core.settings, keys.operator)
     config = uvicorn.Config(
-        build_app(core, routes, root_key),
+        build_app(core, routes, keys.root),
         loop="uvloop",
         http="httptools",
         log_level="warning",
@@ -216,10 +229,17 @@ def _run(core: Core, root_key: RootKey, listener: socket.socket, announce: Annou
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=120,
     )
-    _Server(config, lambda: _announce(core, root_key, announce), ending).run(sockets=[listener])
+    _Server(config, lambda: _announce(core, keys, announce), ending).run(sockets=[listener])
 
 
-def _announce(core: Core, root_key: RootKey, announce: Announce) -> None:
+def _make_operator(settings: Settings, key: AccessKey) -> None:
+    from localaws.iam.operator import make_operator
+
+    if settings.operator is not None:
+        make_operator(settings.account_id, settings.region, settings.operator, key)
+
+
+def _announce(core: Core, keys: HomeKeys, announce: Announce) -> None:
     _shorten_collections()
     settings = core.settings
     record = ServerRecord(
@@ -236,9 +256,11 @@ def _announce(core: Core, root_key: RootKey, announce: Announce) -> None:
         instance_startup_seconds=settings.instance_startup_seconds,
         iam=settings.iam,
         generation=core.generation,
-        access_key_id=root_key.access_key_id,
-        secret_access_key=root_key.secret_access_key,
-        token=root_key.token,
+        access_key_id=keys.root.access_key_id,
+        secret_access_key=keys.root.secret_access_key,
+        token=keys.root.token,
+        operator_access_key_id=keys.operator.access_key_id if keys.operator else "",
+        operator_secret_access_key=keys.operator.secret_access_key if keys.operator else "",
     )
     write_private(settings.home / "server.json", json.dumps(asdict(record)))
     announce(f"# localaws at {settings.url}, home {settings.home}")

@@ -23,7 +23,7 @@ class Settings:
     all are reached, 0 until the server has chosen it. `capacity` limits what one hosting instance of a type serves at
     once, `*` for any type; none by default. `instance_startup_seconds`, in emulated seconds, is how long a hosting
     instance that is added to scale out takes to serve; 0: as long as its process takes. `iam`: whether policies are
-    enforced, only recorded, or neither.
+    enforced, only recorded, or neither. `operator`: a file with the policies of an IAM user that exists from the start.
 
     Raises:
         NotLoopback: `host` is not an address in 127.0.0.0/8.
@@ -41,6 +41,7 @@ class Settings:
     capacity: Mapping[str, InstanceCapacity] = field(default_factory=dict)
     instance_startup_seconds: float = 0.0
     iam: str = "enforce"
+    operator: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

@@ -22,7 +22,7 @@ import pytest
 from botocore.config import Config
 from botocore.model import OperationModel
 
-from tests.keys import for_boto3, for_environment, give_key
+from tests.keys import KEY, for_boto3, for_environment, give_keys
 from tests.polling import wait_until
 from tests.shapes import check_reply
 
@@ -115,12 +115,12 @@ def _check_shape(http_response: Any, parsed: dict[str, Any], model: OperationMod
 
 
 def client_environment(url: str) -> dict[str, str]:
-    """Return this process's environment without its AWS settings but the key, pointed at `url`."""
+    """Return this process's environment without its AWS settings, pointed at `url`, with the root user's key."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return {
         **kept,
         "AWS_ENDPOINT_URL": url,
-        **for_environment(),
+        **for_environment(KEY),
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -130,7 +130,7 @@ def client_environment(url: str) -> dict[str, str]:
 def start_server(home: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start `python -m localaws` in the foreground on a free port; it is ready when `wait_for_record` returns."""
     command = [sys.executable, "-m", "localaws", "--home", str(home), "--port", "0", *arguments]
-    give_key(home)
+    command += ["--operator", str(give_keys(home))]
     with (home / "output.txt").open("a") as output:
         return subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, text=True

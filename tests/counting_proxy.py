@@ -109,7 +109,7 @@ def _handler(calls: Calls, target: str) -> type[BaseHTTPRequestHandler]:
                 return
             answer, content = self._upstream(body)
             if fault and fault.instead:
-                self._send(fault.instead[0], "", [], fault.instead[1], str(len(fault.instead[1])))
+                self._send(fault.instead[0], "", list(fault.headers), fault.instead[1], str(len(fault.instead[1])))
                 return
             if fault and fault.change is None:
                 self.close_connection = True

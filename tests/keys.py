@@ -1,7 +1,8 @@
 """The keys of the servers that tests start.
 
-All servers of one test process have the same root key, so that code which takes its key from this process's
-environment can call each of them. A server that a command starts has a key of its own, in its `server.json`.
+All servers of one test process have the same keys, so that code which takes its key from this process's environment
+can call each of them. The environment has the operator's, who may what `docs/aws-policy.json` allows; what tests make
+themselves, they make as root. A server that a command starts has keys of its own, in its `server.json`.
 """
 
 import json
@@ -13,9 +14,14 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
-from localaws.auth.root_key import RootKey, keep, new
+from localaws.auth.root_key import AccessKey, RootKey, keep, keep_operator, new, new_key
+from tasks.account.operator_policy import Account, operator_policies
 
 KEY = new()
+OPERATOR = new_key()
+POLICIES = {f"kennel-{name}": each for name, each in operator_policies(Account("123456789012", "us-east-1")).items()}
+"""What the operator may, by policy: as whom kennel's own code works in tests."""
+
 OWN_SIGNER = (Path(__file__).parents[1] / "lambda" / "classify" / "signature.py").read_text()
 """The deployed function's signer, which needs the standard library only: code of a test's function can begin with it.
 
@@ -35,10 +41,14 @@ def signed_by_environment(service, path, body, headers):
 """
 
 
-def give_key(home: Path) -> None:
-    """Have the server that will run with this home use the key of this process."""
+def give_keys(home: Path) -> Path:
+    """Have the server that will run with this home use the keys of this process; return the operator's policies."""
     home.mkdir(parents=True, exist_ok=True)
     keep(home, KEY)
+    keep_operator(home, OPERATOR)
+    file = home / "operator.json"
+    file.write_text(json.dumps(POLICIES))
+    return file
 
 
 def keys_of(home: Path) -> RootKey:
@@ -52,7 +62,7 @@ def for_boto3(key: RootKey = KEY) -> dict[str, str]:
     return {"aws_access_key_id": key.access_key_id, "aws_secret_access_key": key.secret_access_key}
 
 
-def for_environment(key: RootKey = KEY) -> Mapping[str, str]:
+def for_environment(key: AccessKey = OPERATOR) -> Mapping[str, str]:
     """Return the environment variables that have a program sign with a key."""
     return {
         "AWS_ACCESS_KEY_ID": key.access_key_id,

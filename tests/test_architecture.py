@@ -48,7 +48,8 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "load": {"run", "scaling", "serving"},
     "verdicts": {"run", "scaling", "serving", "load"},
     "teardown": {"run", "account", "ec2", "notebook", "sagemaker", "serving"},
-    "report": {"run", "account", "data", "load", "sagemaker", "serving", "verdicts"},
+    "audit": {"run", "account"},
+    "report": {"run", "account", "audit", "data", "load", "sagemaker", "serving", "verdicts"},
 }
 """What each folder of tasks/ may import of the others; docs/architecture.md shows the same table."""
 
@@ -167,3 +168,17 @@ def test_no_python_that_we_start_imports_from_the_users_current_folder() -> None
         str(file.relative_to(ROOT)) for room in rooms for file in python_files(room) if starts.search(file.read_text())
     }
     assert found == safe_otherwise, "with python -P it does not"
+
+
+def test_json_from_outside_is_read_by_one_function() -> None:
+    """`json.loads` raises RecursionError for what is nested deeply, which no caller expects."""
+    own = {"tasks/run/sealed.py", "tasks/load/pace.py", "tasks/data/worker.py", "loadtest/plan.py"}
+    known = own | {"loadtest/outcomes.py"}  # it expects it; the others read what kennel itself wrote a moment before
+    readers = re.compile(r"json\.loads?\(|import loads?\b")
+    found = {
+        str(file.relative_to(ROOT))
+        for room in ("flows", "tasks", "loadtest", "kennel")
+        for file in python_files(room)
+        if readers.search(file.read_text()) and file.name != "idle.py"  # of the notebook instance
+    }
+    assert found == known, "call tasks.run.sealed.parse_json"

@@ -28,6 +28,8 @@ from kennel.terminal.live_view import LiveView
 from kennel.terminal.plain_view import PlainView
 from kennel.terminal.run_log import RunLog
 from kennel.terminal.stages import CommandStages
+from tasks.audit.findings import Finding
+from tasks.audit.report import AuditReport
 from tasks.data.report import staging_markdown
 from tasks.load.report import report_markdown
 from tasks.report.markdown import write_report
@@ -170,6 +172,8 @@ def _value(hint: Any, text: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint in {str, int, float, bool}:
         return text if hint is str else hint(1)
+    if origin is typing.Literal:
+        return arguments[0]
     if origin in {types.UnionType, typing.Union}:
         return _value(arguments[0], text)
     if origin is tuple:
@@ -208,6 +212,7 @@ def summary_of(text: str, folder: Path) -> RunSummary:
         ec2=filled(InstanceModel, text),
         parity=filled(Parity, text, keep={"figures": (ParityRow(text, text, text),)}),
         scaling=scaling,
+        audit=filled(AuditReport, text, keep={"findings": (filled(Finding, text),)}),
     )
 
 

@@ -73,7 +73,7 @@ def read_saved(path: Path) -> Saved | None:
     header = content[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")]
     try:
         return Saved(load(content), json.loads(json.loads(header)["__metadata__"]["facts"]))
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedCheckpoint(f"it is no safetensors file: {error}") from error
 
 

@@ -172,7 +172,7 @@ def _thread_limit() -> dict[str, int]:
 def _read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadModel(f"{folder} has no readable meta.json: {error}") from error
     if not isinstance(meta, dict) or meta.get("checksum") != checksum_of(meta):
         raise BadModel(f"{folder}: meta.json is not the file that training saved (its checksum differs)")

@@ -69,7 +69,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / "manifest.json"
     try:
         manifest = _parse_manifest(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TrainingFailure(f"{path} is not a readable manifest of format {MANIFEST_FORMAT}: {error!r}") from error
     _check_manifest(manifest)
     return manifest

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from training.failures import TrainingFailure
 from training.graphs import sha256_of
@@ -46,8 +46,19 @@ def load_weights(backbone: Backbone, folder: Path | None, expected_sha256: str |
     return digest
 
 
-def export_packaged(backbone: str, path: Path) -> str:
-    """Write the ImageNet weights of an installed package to `path` as safetensors; return the file's sha256.
+def export_packaged(backbone: str, path: Path) -> None:
+    """Write the ImageNet weights of an installed package to `path` as safetensors.
+
+    Raises:
+        TrainingFailure: no installed package has weights for this backbone.
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(packaged_weights(backbone))
+
+
+def packaged_weights(backbone: str) -> bytes:
+    """Return the ImageNet weights of an installed package as the content of a safetensors file.
 
     Raises:
         TrainingFailure: no installed package has weights for this backbone.
@@ -57,6 +68,4 @@ def export_packaged(backbone: str, path: Path) -> str:
     package, locator = _PACKAGED[backbone]
     source = getattr(importlib.import_module(package), locator).get_model_file_path()
     state = torch.load(source, map_location="cpu", weights_only=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.contiguous() for key, value in state.items()}, path)
-    return sha256_of(path)
+    return save({key: value.contiguous() for key, value in state.items()})

@@ -18,7 +18,7 @@ from tasks.load.pace import Pace, measure_pace
 from tasks.run.errors import SettingsRefused
 from tasks.run.options import TrainingOptions
 from tasks.run.record_store import write_atomically
-from tasks.run.sealed import Damaged, seal, unseal
+from tasks.run.sealed import Damaged, read_regular, seal, unseal
 from tasks.run.settings import Settings
 
 TYPE = "ml.m5.large"
@@ -86,6 +86,6 @@ def _kept(home: Path) -> Pace | None:
     if localaws.find(home) is None or not record.exists():
         return None
     try:
-        return Pace(**unseal(record.read_bytes()))
+        return Pace(**unseal(read_regular(record)))
     except (Damaged, TypeError):
         return None  # it is damaged and measured anew; a file of another release has other fields

@@ -23,12 +23,12 @@ LOAD_RATE_PER_SECOND, LOAD_SECONDS, IMAGES = 5.0, 10.0, 16
 def operator_policy(
     features: Collection[str], *, account_id: str | None, region: str | None, prefix: str | None, bucket: str | None
 ) -> int:
-    """Print the documents by name as JSON; what is not given is what the settings say.
+    """Print the documents by feature as JSON; what is not given is what the settings say.
 
     Raises:
         SettingsRefused: no account is named, or there is no such feature.
     """
-    from tasks.account.operator_policy import Account, operator_documents
+    from tasks.account.operator_policy import Account, operator_policies
     from tasks.run.naming import RESOURCE_PREFIX
     from tasks.run.settings import Settings
 
@@ -43,7 +43,12 @@ def operator_policy(
         prefix=prefix or RESOURCE_PREFIX,
         bucket=bucket or settings.bucket or "",
     )
-    print_plain(json.dumps(operator_documents(account, features), indent=2))
+    every = operator_policies(account)
+    unknown = [name for name in features if name not in every]
+    if unknown:
+        known = f"the features are {', '.join(every)}"
+        raise SettingsRefused("operator policy", unknown[0], known, "kennel iam operator-policy --help")
+    print_plain(json.dumps({name: each for name, each in every.items() if name in (features or every)}, indent=2))
     return 0
 
 

@@ -27,6 +27,7 @@ def status(run_id: str | None, *, as_json: bool) -> int:
     """
     home, runs = environment.home_and_runs()
     environment.say_home(home)
+    environment.say_damage(home)
     services, aws = _services(home), environment.present_aws(home)
     chosen = [describe_run(path, aws) for path in ([run_dir_of(runs, run_id)] if run_id else all_runs(runs))]
     code = LedgerRefused.exit_code if run_id and any(run["fault"] for run in chosen) else 0

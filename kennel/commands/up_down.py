@@ -88,6 +88,7 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
 
     home, runs = environment.home_and_runs()
     environment.say_home(home)
+    environment.say_damage(home)
     where = environment.connect_to_running()
     if where is None or not _answers(where):
         say("the embedded AWS does not run, so its resources do not exist any more")

@@ -96,6 +96,7 @@ def start_servers(meanwhile: Callable[[], None], options: localaws.Options = loc
     embedded = wants_embedded_aws()
     is_local = embedded or _named_target(options).runs_on_this_machine
     say_home(home)
+    say_damage(home)
     if make_private(home, runs):
         console.say(f"{home} and {runs} could be read by other users of this machine; now only you can")
     named = _other_prefect(home)
@@ -188,6 +189,12 @@ def connect_to_running() -> Environment | None:
         isolation.isolate_aws(os.environ)
     os.environ.update(variables)
     return Environment(home, runs, target, variables)
+
+
+def say_damage(home: Path) -> None:
+    """Say which records of the home's processes cannot be read; the processes are still found, and ended by `down`."""
+    for text in [*processes.damaged(home), *localaws.damaged(home)]:
+        console.say(f"WARNING: {text}")
 
 
 def stop_servers(home: Path) -> list[str]:

@@ -24,7 +24,9 @@ from kennel.servers import processes
 from kennel.servers.ports import free_port
 from tasks.run.errors import KennelError, SettingsRefused, StageFailed, Unreachable, WaitTimedOut
 from tasks.run.machine import open_without_proxy
+from tasks.run.naming import RESOURCE_PREFIX
 from tasks.run.record_store import write_atomically
+from tasks.run.sealed import Damaged, parse_json, read_regular
 from tasks.run.settings import LOCAL_HEALTH_PATH
 
 NAME = "localaws"
@@ -38,6 +40,28 @@ ANSWER_SECONDS = 2.0
 WRONG_USAGE = 2  # localaws's exit code when it does not understand an option
 UNCHECKED = "localaws"  # a server of 0.1.0 that still runs names no key and accepts any
 SSH_PORT = 22  # the usual port of instances; without root the embedded AWS has to use another one
+
+
+_NUMBER = (int, float)
+_FIELDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("pid", "port", "ssh_port"), (int,)),
+    **dict.fromkeys(("time_scale", "started", "instance_startup_seconds"), _NUMBER),
+    **dict.fromkeys(("region", "generation", "access_key_id", "secret_access_key"), (str,)),
+    "created": (str, *_NUMBER),
+    "capacity": (list,),
+}
+"""The fields of `server.json` that are used here, with their types."""
+
+_DEFAULTS: dict[str, object] = {
+    **dict.fromkeys(("generation", "access_key_id", "secret_access_key"), ""),
+    "instance_startup_seconds": 0.0,
+    "capacity": [],
+}
+"""What stands for a field that an older release did not write."""
+
+
+ACCOUNT_ID, REGION = "123456789012", "us-east-1"
+"""The account and the region of the embedded AWS."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +153,8 @@ def find(home: Path) -> EmbeddedAws | None:
         ssh_port=record["ssh_port"],
         time_scale=record["time_scale"],
         clock_origin=record["started"],
-        access_key_id=record.get("access_key_id", UNCHECKED),
-        secret_access_key=record.get("secret_access_key", UNCHECKED),
+        access_key_id=record.get("operator_access_key_id") or record.get("access_key_id", UNCHECKED),
+        secret_access_key=record.get("operator_secret_access_key") or record.get("secret_access_key", UNCHECKED),
         token=record.get("token", ""),
         home=str(localaws_home(home)),
         generation=record.get("generation", ""),
@@ -140,8 +164,8 @@ def find(home: Path) -> EmbeddedAws | None:
 def last_url(home: Path) -> str | None:
     """Return the URL of the server that was started last for this home, whether or not it runs."""
     try:
-        return (home / LAST_URL).read_text()
-    except (FileNotFoundError, UnicodeDecodeError):
+        return read_regular(home / LAST_URL).decode()
+    except (FileNotFoundError, UnicodeDecodeError, Damaged):
         return None
 
 
@@ -167,9 +191,22 @@ def begin(home: Path, options: Options = UNCHANGED) -> processes.BackgroundProce
             return starting
         port = free_port(*_last_port(home), PREFERRED_PORT)
         command = [sys.executable, "-P", "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
+        command += ["--operator", str(_write_policies(home))]
         url = f"http://127.0.0.1:{port}"
         chosen = _with_options_of_killed(home, options)
         return processes.spawn(home, NAME, command + chosen.arguments, environment=os.environ, url=url)
+
+
+def _write_policies(home: Path) -> Path:
+    """Write what the operator of the embedded AWS is allowed, which is what one of a real account needs."""
+    from tasks.account.operator_policy import Account, operator_policies
+
+    file = localaws_home(home) / "operator.json"
+    policies = operator_policies(Account(ACCOUNT_ID, REGION, bucket=os.environ.get("KENNEL_BUCKET", "")))
+    named = {f"{RESOURCE_PREFIX}{name}": document for name, document in policies.items()}
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(file, json.dumps(named, indent=1).encode())
+    return file
 
 
 def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws:
@@ -180,12 +217,14 @@ def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws
         StageFailed: the server ended; the error has the end of its log. Or it answers, and its record is unreadable.
         WaitTimedOut: the server did not answer within a minute.
     """
-    begun = time.monotonic()
+    begun, answered = time.monotonic(), None
     while (running := find(home)) is None:
         now = time.monotonic()
         if started is not None and not started.is_alive:
             raise _ended(started)
-        if started is not None and now - begun > RECORD_SECONDS and _answers(started.url):
+        if started is not None and answered is None and now - begun > RECORD_SECONDS and _answers(started.url):
+            answered = time.monotonic()
+        if started is not None and answered is not None and now - answered > RECORD_SECONDS:
             raise _unreadable(started)
         if now - begun > START_SECONDS:
             log = started.log if started else str(localaws_home(home))
@@ -268,17 +307,53 @@ def _with_options_of_killed(home: Path, options: Options) -> Options:
 def _record(home: Path) -> dict[str, Any] | None:
     """Return the record that the running server of this home wrote, or None when there is none."""
     record = _written_record(home)
-    if record is None or not processes.is_running(record.get("pid", 0), record.get("created", 0.0)):
+    if record is None or not processes.is_running(record["pid"], record["created"]) or not _is_localaws(record["pid"]):
         return None
     return record
 
 
+def _is_localaws(pid: int) -> bool:
+    """Tell whether a process is one of localaws: a damaged record may name another."""
+    with contextlib.suppress(psutil.Error):
+        return any("localaws" in argument for argument in psutil.Process(pid).cmdline())
+    return False
+
+
+def damaged(home: Path) -> list[str]:
+    """Return what is wrong with the server's record, if there is one that cannot be read."""
+    try:
+        _read_record(home)
+    except FileNotFoundError:
+        return []
+    except (OSError, Damaged) as error:
+        return [f"{_record_path(home)} is not used, because it is damaged: {error}"]
+    return []
+
+
+def _record_path(home: Path) -> Path:
+    return localaws_home(home) / "server.json"
+
+
 def _written_record(home: Path) -> dict[str, Any] | None:
     try:
-        record: dict[str, Any] = json.loads((localaws_home(home) / "server.json").read_text())
-    except (OSError, ValueError, RecursionError):
+        return _read_record(home)
+    except (OSError, Damaged):
         return None
-    return record if isinstance(record, dict) else None
+
+
+def _read_record(home: Path) -> dict[str, Any]:
+    """Return what the server wrote.
+
+    Raises:
+        OSError, Damaged: the file cannot be read, or a field is missing or of another type.
+    """
+    record = parse_json(read_regular(_record_path(home)))
+    if not isinstance(record, dict):
+        raise Damaged("it is not a JSON object")
+    for name, kinds in _FIELDS.items():
+        if not isinstance(record.get(name, _DEFAULTS.get(name)), kinds):
+            raise Damaged(f"{name} is {record.get(name)!r:.80}")
+    return record
 
 
 def _refuse_unknown_options(options: Options) -> None:

@@ -15,6 +15,7 @@ import fcntl
 import http.client
 import importlib.metadata
 import os
+import re
 import secrets
 import shutil
 import sqlite3
@@ -31,11 +32,13 @@ from kennel.servers.isolation import isolate_prefect
 from kennel.servers.ports import free_port
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, WaitTimedOut
+from tasks.run.sealed import read_regular
 
 NAME = "prefect"
 PREFERRED_PORT = 4578
 START_SECONDS = 90.0
 PREPARE_SECONDS = 120.0
+_PASSWORD = re.compile(r"kennel:[\w-]{32}")
 
 
 def settings_for(home: Path, url: str) -> dict[str, str]:
@@ -61,10 +64,10 @@ def begin(home: Path, *, port: int | None = None) -> processes.BackgroundProcess
     """
     with processes.starting(home, NAME):
         running, before = processes.find(home, NAME), processes.last(home, NAME)
-        if running is not None and password_path(home).exists() and _database(home).exists():
+        if running is not None and _kept_password(home) and _database(home).exists():
             return running
         if running is not None:
-            processes.stop(home, NAME)  # its folder was removed: nobody knows its password
+            processes.stop(home, NAME)  # its folder was removed or damaged: nobody knows its password
         _copy_prepared_database(home)
         chosen = port or free_port(port_of(before) if before else PREFERRED_PORT)
         url = f"http://127.0.0.1:{chosen}"
@@ -164,10 +167,10 @@ def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
 
 def _copy_prepared_database(home: Path) -> None:
     database, prepared = _database(home), _prepared_database()
-    database.parent.mkdir(parents=True, exist_ok=True)
     if prepared.exists() and not database.exists():
         part = database.with_suffix(".part")
         with disk_boundary("Prefect's server", part, prepared.stat().st_size):
+            part.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(prepared, part)
             part.replace(database)
 
@@ -189,16 +192,31 @@ def password_path(home: Path) -> Path:
 
 
 def _password(home: Path) -> str:
-    """Return this home's password, which is made at the first call; two commands that make it at once agree."""
+    """Return this home's password, which is made at the first call; two commands that make it at once agree.
+
+    Raises:
+        DiskFailed: it cannot be read or written.
+    """
     path = password_path(home)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        password = file.read()
-        if not password:
-            password = f"kennel:{secrets.token_urlsafe(24)}"
-            file.write(password)
+    with disk_boundary("Prefect's server", path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            password = _kept_password(home)
+            if not password:
+                password = f"kennel:{secrets.token_urlsafe(24)}"
+                file.truncate(0)
+                file.write(password)
     return password
+
+
+def _kept_password(home: Path) -> str:
+    """Return the password in the home; "" if there is none, or it is not as it was written."""
+    try:
+        text = read_regular(password_path(home)).decode()
+    except (OSError, ValueError):
+        return ""
+    return text if _PASSWORD.fullmatch(text) else ""
 
 
 def _server_settings(home: Path, url: str) -> dict[str, str]:

@@ -2,13 +2,13 @@
 
 The record of a process is `<home>/processes/<name>.json`. Each process leads its own process group and has
 `KENNEL_OWNER` in its environment, so that its children are found even when a record is lost or the leader was killed.
+A record carries its checksum; one that is damaged counts as lost, and no process is ended that is not of this home.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import time
@@ -18,9 +18,14 @@ from pathlib import Path
 
 import psutil
 
+from tasks.run.disk import disk_boundary
+from tasks.run.record_store import write_atomically
+from tasks.run.sealed import Damaged, read_regular, seal, unseal
+
 OWNER_VARIABLE = "KENNEL_OWNER"
 STOP_SECONDS = 8.0
 POLL_SECONDS = 0.02
+ENVIRONMENT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ def is_running(pid: int, created: str | float) -> bool:
         process = psutil.Process(pid)
         found = start_mark(pid) if isinstance(created, str) else process.create_time()
         return found == created and _runs(process)
-    except (psutil.NoSuchProcess, OSError):
+    except (psutil.NoSuchProcess, OSError, ValueError, OverflowError):  # the last two: no process has such an id
         return False
 
 
@@ -72,7 +77,9 @@ def spawn(
 ) -> BackgroundProcess:
     """Start a program, given by its path, in its own session, log to `<home>/logs/<name>.log`, and record it."""
     log = home / "logs" / f"{name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    with disk_boundary(name, log):  # posix_spawn names the program whatever it cannot open
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch(mode=0o600)
     pid = os.posix_spawn(
         command[0],
         list(command),
@@ -90,25 +97,40 @@ def spawn(
 
 
 def find(home: Path, name: str) -> BackgroundProcess | None:
-    """Return the recorded process of that name if it runs, else None."""
+    """Return the recorded process of that name if it runs and is of this home, else None."""
     recorded = last(home, name)
-    return recorded if recorded is not None and recorded.is_alive else None
+    if recorded is None or not recorded.is_alive:
+        return None
+    _wait_for_environment(recorded.pid)
+    return recorded if _is_owned(home, recorded.pid) else None
 
 
 def last(home: Path, name: str) -> BackgroundProcess | None:
     """Return the process of that name that was started last, whether it runs or not; None when no record is read."""
     try:
-        return BackgroundProcess(**json.loads(_path(home, name).read_text()))
-    except (OSError, ValueError, TypeError):
+        return _read(_path(home, name))
+    except (OSError, Damaged):
         return None
+
+
+def damaged(home: Path) -> list[str]:
+    """Return what is wrong with each record that cannot be read; its process is found by its environment only."""
+    found = []
+    for path in sorted((home / "processes").glob("*.json")):
+        try:
+            _read(path)
+        except (OSError, Damaged) as error:
+            found.append(f"{path} is not used, because it is damaged: {error}")
+    return found
 
 
 @contextlib.contextmanager
 def starting(home: Path, name: str) -> Iterator[None]:
     """Let one command at a time look for a process and start it; the others wait, and then find it."""
     path = _path(home, name).with_suffix(".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with disk_boundary(name, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -119,10 +141,16 @@ def starting(home: Path, name: str) -> Iterator[None]:
 def stop(home: Path, name: str) -> bool:
     """End a recorded process and its process group; tell whether it ran."""
     recorded = find(home, name)
-    _path(home, name).unlink(missing_ok=True)  # first, because who watches the process then knows that it was meant
+    _forget(_path(home, name))  # first, because who watches the process then knows that it was meant
     if recorded is not None:
         _end([psutil.Process(recorded.pid), *_group(recorded.pid)])
     return recorded is not None
+
+
+def _forget(path: Path) -> None:
+    """Remove a record; what is no file is not ours to remove, and `damaged` names it."""
+    with contextlib.suppress(IsADirectoryError, PermissionError):
+        path.unlink(missing_ok=True)
 
 
 def end_process(pid: int) -> None:
@@ -140,13 +168,28 @@ def stop_strays(home: Path) -> list[int]:
 
 def owned(home: Path) -> Iterator[psutil.Process]:
     """Yield the processes that were started for this home, which the owner in their environment tells."""
-    marks = {OWNER_VARIABLE: owner_of(home), "LOCALAWS_OWNER": owner_of(home / "localaws")}
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            environment = {} if process.pid in own else process.environ()
-            if any(environment.get(variable) == owner for variable, owner in marks.items()):
+            if process.pid not in own and _is_owned(home, process.pid):
                 yield process
+
+
+def _wait_for_environment(pid: int) -> None:
+    """Wait until a process that was just started shows its environment, which it does some moments after its start."""
+    deadline = time.monotonic() + ENVIRONMENT_SECONDS
+    with contextlib.suppress(psutil.Error, OSError):
+        while not psutil.Process(pid).environ() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+
+
+def _is_owned(home: Path, pid: int) -> bool:
+    """Tell whether the environment of a process names this home as its owner."""
+    marks = {OWNER_VARIABLE: owner_of(home), "LOCALAWS_OWNER": owner_of(home / "localaws")}
+    with contextlib.suppress(psutil.Error, OSError):
+        environment = psutil.Process(pid).environ()
+        return any(environment.get(variable) == owner for variable, owner in marks.items())
+    return False
 
 
 def _group(leader: int) -> list[psutil.Process]:
@@ -190,9 +233,27 @@ def _path(home: Path, name: str) -> Path:
     return home / "processes" / f"{name}.json"
 
 
+def _read(path: Path) -> BackgroundProcess:
+    """Return the process of a record.
+
+    Raises:
+        OSError, Damaged: the record cannot be read, or is not as it was written.
+    """
+    try:
+        found = BackgroundProcess(**unseal(read_regular(path)))
+    except TypeError as error:
+        raise Damaged(str(error)) from error
+    texts = (found.name, found.url, found.log)
+    if not (_is_number(found.pid, int) and (_is_number(found.created, float) or isinstance(found.created, str))):
+        raise Damaged(f"its process is pid {found.pid!r}, created {found.created!r}")
+    if not all(isinstance(text, str) for text in texts):
+        raise Damaged("its name, URL and log have to be texts")
+    return found
+
+
+def _is_number(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and value > 0  # type: ignore[operator]
+
+
 def _write(home: Path, recorded: BackgroundProcess) -> None:
-    path = _path(home, recorded.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(asdict(recorded)))
-    part.replace(path)
+    write_atomically(_path(home, recorded.name), seal(asdict(recorded)))

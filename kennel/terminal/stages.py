@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from tasks.run.progress import Stage
+from tasks.run.sealed import read_regular, unseal
 
 SERVERS = "servers"
 """The name of the stage before those of the flow: start localaws and Prefect's server, import the flows."""
@@ -122,7 +122,7 @@ def earlier_seconds(runs: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     for path in sorted(runs.glob("*/pipeline.json"), key=lambda path: path.stat().st_mtime):
         try:
-            seconds = json.loads(path.read_text())["seconds"]
+            seconds = unseal(read_regular(path))["seconds"]
             found |= {name: float(took) for name, took in seconds.items() if float(took) >= ADOPTED_SECONDS}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue

@@ -1,5 +1,6 @@
 """AWS's answers to a request whose signature does not hold: code, message and status of each kind of service."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
 
@@ -69,17 +70,38 @@ _OF_JSON = {
 }
 
 
-def refusal(reason: Reason, service: str, *, is_form: bool, message: str | None = None) -> AwsError:
-    """Return a service's answer; `is_form`: the request was form-encoded; `message`: instead of the usual one."""
+def refusal(
+    reason: Reason,
+    service: str,
+    *,
+    is_form: bool,
+    message: str | None = None,
+    details: Mapping[str, str] | None = None,
+) -> AwsError:
+    """Return a service's answer; `is_form`: the request was form-encoded; `message`: instead of the usual one.
+
+    `details`: what S3 tells besides; the other services do not.
+    """
     code, usual, status = _answers_of(service, is_form=is_form)[reason]
-    return AwsError(code, message or usual, status=403 if service in _REST else status)
+    return AwsError(code, message or usual, status=403 if service in _REST else status, details=details)
+
+
+def what_was_signed(access_key_id: str, signature: bytes, text: bytes, request: bytes) -> dict[str, str]:
+    """Return what S3 tells of a signature that does not match: the string to sign and, of version 4, the request."""
+    told = {"AWSAccessKeyId": access_key_id, "SignatureProvided": signature.decode("latin1")}
+    for name, content in (("StringToSign", text), ("CanonicalRequest", request)):
+        if content:
+            told |= {name: content.decode("latin1"), f"{name}Bytes": content.hex(" ")}
+    return told
 
 
 def skewed(service: str, stamp: datetime, now: datetime, *, is_form: bool) -> AwsError:
     """Return a service's answer to a request that was signed more than 15 minutes ago, or that far ahead."""
     if service == "s3":
         text = "The difference between the request time and the current time is too large."
-        return AwsError("RequestTimeTooSkewed", text, status=403)
+        told = {"RequestTime": _shown(stamp), "ServerTime": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        told |= {"MaxAllowedSkewMilliseconds": str(SKEW_SECONDS * 1000)}
+        return AwsError("RequestTimeTooSkewed", text, status=403, details=told)
     if service == "ec2":
         return AwsError("RequestExpired", "Request has expired.", status=400)
     edge = datetime.fromtimestamp(now.timestamp() - SKEW_SECONDS, UTC)

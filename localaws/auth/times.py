@@ -55,10 +55,16 @@ def _check_end(claim: Claim, end: float, now: float, *, is_form: bool) -> None:
     if now <= end:
         return
     if claim.service == "s3":
-        raise AwsError("AccessDenied", "Request has expired", status=403)
+        named = {"X-Amz-Expires": claim.expires.decode("latin1")} if claim.version == 4 else {}
+        told = named | {"Expires": _iso(end), "ServerTime": _iso(now)}
+        raise AwsError("AccessDenied", "Request has expired", status=403, details=told)
     shown = datetime.fromtimestamp(end, UTC).strftime("%Y%m%dT%H%M%SZ")
     message = f"Signature expired: it was valid until {shown}."
     raise refusal(Reason.NO_MATCH, claim.service, is_form=is_form, message=message)
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _other_day(claim: Claim, moment: datetime, *, is_form: bool) -> AwsError:

@@ -12,7 +12,7 @@ from localaws.auth import times, version2, version4
 from localaws.auth.chunks import SIGNED_CHUNKS, ChunkSignatures
 from localaws.auth.claims import CONTENT_SHA256, UNSIGNED, Claim, MalformedError, claim_of, headers_of
 from localaws.auth.keys import Key
-from localaws.auth.refusals import Reason, refusal
+from localaws.auth.refusals import Reason, refusal, what_was_signed
 from localaws.auth.version4 import Line
 from localaws.errors import AwsError
 
@@ -61,14 +61,23 @@ class Unverified:
             AwsError: the signature is not that of this request and the key's secret.
         """
         claim, secret = self.claim, self.key.secret
-        if claim.version == 2:
-            right: bytes | None = version2.signature(claim, secret, self.line, self.headers, self.bucket)
-        else:
-            right = version4.signature(claim, secret, self.line, self.headers, payload)
-        if right is None or not hmac.compare_digest(right, claim.signature):
-            raise refusal(Reason.NO_MATCH, claim.service, is_form=self.is_form)
+        request, text = self._to_sign(payload)
+        right = version2.signature(secret, text) if claim.version == 2 else version4.signature(claim, secret, text)
+        if not text or not hmac.compare_digest(right, claim.signature):
+            details = what_was_signed(claim.access_key_id, claim.signature, text, request)
+            raise refusal(Reason.NO_MATCH, claim.service, is_form=self.is_form, details=details)
         chunks = ChunkSignatures.of(claim, secret) if payload in SIGNED_CHUNKS else None
         return Signed(claim.access_key_id, claim.service, chunks)
+
+    def _to_sign(self, payload: bytes) -> tuple[bytes, bytes]:
+        """Return the canonical request, which version 2 has not, and the string to sign; both empty without a header.
+
+        That is a header which is said to be signed and is not there.
+        """
+        if self.claim.version == 2:
+            return b"", version2.string_to_sign(self.claim, self.line, self.headers, self.bucket)
+        request = version4.canonical_request(self.claim, self.line, self.headers, payload)
+        return (b"", b"") if request is None else (request, version4.string_to_sign(self.claim, request))
 
 
 class Verifier:
@@ -115,7 +124,8 @@ class Verifier:
     def _key(self, claim: Claim, *, is_form: bool) -> Key:
         key = self._find(claim.access_key_id)
         if key is None:
-            raise refusal(Reason.UNKNOWN_KEY, claim.service, is_form=is_form)
+            details = {"AWSAccessKeyId": claim.access_key_id}
+            raise refusal(Reason.UNKNOWN_KEY, claim.service, is_form=is_form, details=details)
         now = self._clock()
         times.check(claim, now, is_form=is_form)
         if not hmac.compare_digest(claim.token or b"", (key.token or "").encode("latin1")):

@@ -38,8 +38,13 @@ def signing_key(secret: str, date: bytes, region: bytes, service: str) -> bytes:
     return key
 
 
-def signature(claim: Claim, secret: str, line: Line, headers: Mapping[bytes, bytes], payload: bytes) -> bytes | None:
-    """Return the right signature in hexadecimal, None if a header that is said to be signed is not there.
+def signature(claim: Claim, secret: str, text: bytes) -> bytes:
+    """Return the right signature of a string to sign, in hexadecimal."""
+    return sign(signing_key(secret, claim.date, claim.region, claim.service), text)
+
+
+def canonical_request(claim: Claim, line: Line, headers: Mapping[bytes, bytes], payload: bytes) -> bytes | None:
+    """Return the request as it is signed, None if a header that is said to be signed is not there.
 
     `payload`: the body's SHA-256 in hexadecimal, or what stands for it.
     """
@@ -50,11 +55,14 @@ def signature(claim: Claim, secret: str, line: Line, headers: Mapping[bytes, byt
         return None
     path = _canonical_key(line.path) if claim.service == "s3" else _canonical_path(line.path)
     query = canonical_query(line.query) if line.query else b""
-    request = [line.method.encode("latin1"), path, query, *lines, b"", claim.signed_headers, payload]
+    return b"\n".join([line.method.encode("latin1"), path, query, *lines, b"", claim.signed_headers, payload])
+
+
+def string_to_sign(claim: Claim, request: bytes) -> bytes:
+    """Return what a request's signature signs; `request`: the canonical one."""
     scope = b"%b/%b/%b/aws4_request" % (claim.date, claim.region, claim.service.encode("latin1"))
-    digest = hashlib.sha256(b"\n".join(request)).hexdigest().encode()
-    text = b"\n".join((ALGORITHM, claim.stamp, scope, digest))
-    return sign(signing_key(secret, claim.date, claim.region, claim.service), text)
+    digest = hashlib.sha256(request).hexdigest().encode()
+    return b"\n".join((ALGORITHM, claim.stamp, scope, digest))
 
 
 def sign(key: bytes, text: bytes) -> bytes:

@@ -72,11 +72,6 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         choices = tuple((found[version], weight) for version, weight in weights.items())
         return Target(resource, alias is not None, qualified, choices, policy)
 
-    def permissions_on(self, name: str) -> list[dict[str, Any]]:
-        """Return the statements of a function's own policy; none if there is no such function."""
-        entry = self._lambdas._functions.get(name)
-        return list(entry["latest"].policy.statements) if entry else []
-
     # Functions and versions
 
     def create_function(self, spec: dict[str, Any]) -> ExecutingFunction:

@@ -97,8 +97,13 @@ class Environment:
 
     @property
     def pid(self) -> int | None:
-        """The process's id, None before it is started."""
+        """The id of the process that all others descend from, None before it is started."""
         return self._process.pid if self._process else None
+
+    @property
+    def program_pid(self) -> int | None:
+        """The id of the runtime's own process."""
+        return self._process.program_pid if self._process else None
 
     # What the pool calls
 
@@ -352,5 +357,5 @@ class Environment:
 def _error_type(body: bytes) -> str:
     try:
         return str(json.loads(body)["errorType"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "Runtime.Unknown"

@@ -61,18 +61,19 @@ class PeakMemory:
     """The largest resident size that a process was seen to have, in MiB; looked at ten times a second at most."""
 
     def __init__(self, process: Process) -> None:
-        self._pid = process.pid
+        self._process = process
+        self._pid = 0
         self._seen_at = float("-inf")
         self._peak_mb = 0
         self._status: int | None = None
-        with contextlib.suppress(OSError):
-            self._status = os.open(f"/proc/{process.pid}/status", os.O_RDONLY)
 
     def look(self) -> int:
         """Return the peak, as the kernel keeps it; where it keeps none, of the sizes at the looks."""
         now = time.perf_counter()
         if now - self._seen_at >= LOOK_SECONDS:
             self._seen_at = now
+            if self._pid != self._process.program_pid:
+                self._open()
             with contextlib.suppress(OSError, psutil.Error):
                 self._peak_mb = max(self._peak_mb, self._from_kernel() or self._present())
         return self._peak_mb
@@ -82,6 +83,12 @@ class PeakMemory:
         if self._status is not None:
             os.close(self._status)
             self._status = None
+
+    def _open(self) -> None:
+        self.close()
+        self._pid = self._process.program_pid
+        with contextlib.suppress(OSError):
+            self._status = os.open(f"/proc/{self._pid}/status", os.O_RDONLY)
 
     def _from_kernel(self) -> int:
         if self._status is None:

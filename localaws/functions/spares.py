@@ -160,7 +160,7 @@ class Spares:
 
     def _counts(self, name: str, tally: Tally) -> SpareCounts:
         revisions = [revision for revision in self._revisions.values() if revision.deployment.name == name]
-        ready = [spare.environment.pid or 0 for revision in revisions for spare in revision.ready]
+        ready = [spare.environment.program_pid or 0 for revision in revisions for spare in revision.ready]
         wanted = sum(self._wanted(revision) for revision in revisions)
         history = (tally.taken, tally.cold, tally.discarded, tally.failed)
         return SpareCounts(wanted, len(ready), *history, pids=tuple(ready))

@@ -8,14 +8,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from moto.iam.models import AWSManagedPolicy
+from moto.iam.models import AWSManagedPolicy, IAMBackend, ManagedPolicy
 from moto.iam.responses import IamResponse
 
 OPERATIONS = (
     *("attach_role_policy", "attach_user_policy", "attach_group_policy", "create_role", "create_user"),
     *("get_policy", "get_policy_version", "list_policies", "list_policy_versions", "list_entities_for_policy"),
-    *("put_role_permissions_boundary", "get_account_authorization_details", "get_account_summary"),
+    *("put_role_permissions_boundary", "get_account_summary"),
 )
+
+_details = IAMBackend.get_account_authorization_details
 
 
 def load(backend: Any) -> None:
@@ -32,9 +34,17 @@ def load(backend: Any) -> None:
 
 
 def install_managed_policies() -> None:
-    """Have the operations that could name one load them first."""
+    """Have the operations that could name one load them first; the account's details have those that are attached."""
     for name in OPERATIONS:
         setattr(IamResponse, name, _loading(getattr(IamResponse, name)))
+    IAMBackend.get_account_authorization_details = _of_the_account  # type: ignore[method-assign]
+    ManagedPolicy.policy_name = property(lambda self: self.name)  # type: ignore[attr-defined]
+
+
+def _of_the_account(self: IAMBackend, policy_filter: list[str]) -> dict[str, Any]:
+    found = _details(self, policy_filter)
+    used = (each for each in found["managed_policies"] if each.attachment_count or ":iam::aws:" not in each.arn)
+    return {**found, "managed_policies": list(used)}
 
 
 def _loading(answer: Callable[[IamResponse], Any]) -> Callable[[IamResponse], Any]:

@@ -6,13 +6,14 @@ Modes: `enforce` refuses what is denied; `record` decides and records, and lets 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from localaws.permissions.callers import Caller, Callers
 from localaws.permissions.circumstances import HERE, time_of
 from localaws.permissions.denials import denial, sentence
 from localaws.permissions.questions import Question
 from localaws.permissions.resource_policies import ResourcePolicy, policy_on
-from localaws.permissions.usage import Requested, Usage
+from localaws.permissions.usage import Count, Requested, Usage
 from localaws.policies.context import Context
 from localaws.policies.decision import Decision, Request, decide
 from localaws.policies.documents import policy
@@ -28,7 +29,7 @@ class Authority:
     def __init__(self, account_id: str, region: str, mode: str) -> None:
         self.account_id, self.region, self.mode = account_id, region, mode
         self.callers = Callers(account_id)
-        self.usage = Usage()
+        self.usage = Usage(region)
 
     @property
     def is_enforcing(self) -> bool:
@@ -70,34 +71,40 @@ class Authority:
 
     def decide(self, caller: Caller, question: Question) -> Decision:
         """Return the decision, and record it."""
-        requested, decision = self._decided(caller, question)
-        self.usage.count(caller.owner_arn, requested, self.region, is_allowed=decision.is_allowed)
-        return decision
+        known = self._known(caller, question)
+        self.usage.count(known.count, is_allowed=known.decision.is_allowed)
+        return known.decision
 
     def would_decide(self, caller: Caller, question: Question) -> Decision:
         """Return the decision on something that nobody asked for; it is not recorded."""
-        return self._decided(caller, question)[1]
+        return self._known(caller, question).decision
 
-    def _decided(self, caller: Caller, question: Question) -> tuple[Requested, Decision]:
+    def _known(self, caller: Caller, question: Question) -> Known:
         found = policy_on(self.account_id, self.region, question.action, question.resource)
-        context = Context(HERE, (caller.values.get, question.context.get, time_of))
         keys = caller.keys | policy("resource policy", found.text).keys if found else caller.keys
-        requested = Requested(question.action, question.resource, context.shown(keys))
-        decision = caller.decided.get((requested, found))
-        if decision is None:
+        context = Context(HERE, (caller.values.get, question.context.get, time_of))
+        shown = context.shown(keys) if keys else ()
+        key = (question.action, question.resource, shown, found)
+        known: Known | None = caller.decided.get(key)
+        if known is None:
             request = Request(question.action, question.resource, context, question.owner_id)
-            decision = _remembered(caller, (requested, found), _decide(caller, request, found))
-        return requested, decision
+            count = self.usage.count_of(caller.owner_arn, Requested(question.action, question.resource, shown))
+            known = Known(_decide(caller, request, found), count)
+            if len(caller.decided) >= MOST_DECISIONS:
+                caller.decided.clear()
+            caller.decided[key] = known
+        return known
+
+
+@dataclass(frozen=True)
+class Known:
+    """A decision, and where requests like this are counted."""
+
+    decision: Decision
+    count: Count
 
 
 def _decide(caller: Caller, request: Request, found: ResourcePolicy | None) -> Decision:
     resource = policy("resource policy", found.text) if found else None
     is_trust = found is not None and found.is_trust
     return decide(caller.principal, caller.identity, request, resource, is_trust=is_trust)
-
-
-def _remembered(caller: Caller, key: tuple[Requested, ResourcePolicy | None], decision: Decision) -> Decision:
-    if len(caller.decided) >= MOST_DECISIONS:
-        caller.decided.clear()
-    caller.decided[key] = decision
-    return decision

@@ -9,7 +9,7 @@ from typing import Any
 
 from localaws.permissions.circumstances import Values
 from localaws.permissions.identities import identity_of
-from localaws.policies.decision import Decision, Identity, Principal, keys_of
+from localaws.policies.decision import Identity, Principal, keys_of
 from localaws.policies.documents import Policy, policy
 
 
@@ -25,7 +25,7 @@ class Caller:
     owner_arn: str
     values: Values = field(default_factory=dict)
     keys: frozenset[str] = frozenset()
-    decided: dict[Any, Decision] = field(default_factory=dict, compare=False)
+    decided: dict[Any, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,8 @@ InvokeEndpoint and Lambda's Invoke, are named by their path alone.
 
 from __future__ import annotations
 
-import re
 from collections.abc import MutableMapping
 from typing import Any
-from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -23,10 +21,11 @@ from localaws.permissions.denials import denial
 from localaws.permissions.missing_objects import READ, HidesMissing
 from localaws.permissions.operations import SERVED, Asked
 from localaws.permissions.questions import Place, Question, UnknownAction, questions_of
-from localaws.policies.context import NOTHING
+from localaws.policies.context import Context
 
 CALLER = "localaws.caller"  # in the scope: who asks
-_INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
+INVOCATIONS = "/invocations"  # ends the paths that are asked most
+MOST_KEPT = 1024
 _CHANGING = ("iam", "sts")  # services whose operations change what callers may
 
 
@@ -36,6 +35,7 @@ class PermissionGate:
     def __init__(self, app: ASGIApp, authority: Authority, keys: Keys) -> None:
         self._app, self._authority, self._keys = app, authority, keys
         self._place = Place(authority.account_id, authority.region)
+        self._kept: dict[tuple[str, str, bytes, bytes], list[tuple[str, str, str]]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         signed: Signed | None = scope.get("localaws.signed")
@@ -72,7 +72,7 @@ class PermissionGate:
 
     def _check(self, scope: Scope, signed: Signed) -> tuple[Question, ...]:
         service, is_form = signed.service, _header(scope, b"content-type").startswith(FORM)
-        self._authority.usage.key_used(signed.access_key_id, service, self._place.region)
+        self._authority.usage.key_used(signed.access_key_id, service)
         caller = scope[CALLER] = self.caller_of(signed.access_key_id)
         try:
             questions = self._questions(scope, service)
@@ -89,8 +89,8 @@ class PermissionGate:
         return callers.of_user(holder.user_name) if holder.user_name is not None else callers.root()
 
     def _questions(self, scope: Scope, service: str) -> tuple[Question, ...]:
-        if service == "sagemaker" and (found := _INVOCATION.fullmatch(scope["path"])):
-            return (self._invocation(found.group(1)),)
+        if scope["path"].endswith(INVOCATIONS) and service in ("sagemaker", "lambda"):
+            return self._invocations(service, scope["method"], scope["raw_path"], scope["query_string"])
         if service not in SERVED:
             return ()  # the front answers that there is no such service
         asked = Asked(
@@ -103,10 +103,20 @@ class PermissionGate:
         )
         return questions_of(asked, self._place)
 
-    def _invocation(self, name: str) -> Question:
-        place = self._place
-        arn = f"arn:{place.partition}:sagemaker:{place.region}:{place.account_id}:endpoint/{unquote(name).lower()}"
-        return Question("sagemaker:InvokeEndpoint", arn, place.account_id, NOTHING)
+    def _invocations(self, service: str, method: str, path: bytes, query: bytes) -> tuple[Question, ...]:
+        """Return what InvokeEndpoint or Lambda's Invoke asks, which path and query tell alone; kept by these."""
+        asked = Asked(service, method, path.decode("latin1"), query.decode("latin1"), {})
+        key = (service, method, path, query)
+        if key not in self._kept:
+            self._kept = {} if len(self._kept) >= MOST_KEPT else self._kept
+            self._kept[key] = [(each.action, each.resource, each.owner_id) for each in questions_of(asked, self._place)]
+        kept = enumerate(self._kept[key])
+        return tuple(Question(*each, _looked_up(asked, number, self._place)) for number, each in kept)
+
+
+def _looked_up(asked: Asked, number: int, place: Place) -> Context:
+    """Return the circumstances of a question that is asked often; they are looked up when a policy asks for them."""
+    return Context(sources=(lambda key: questions_of(asked, place)[number].context.get(key),))
 
 
 def _header(scope: Scope, name: bytes) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from localaws.permissions.asking import Place, Resource, Wanted
 from localaws.permissions.operations import Operation
+from localaws.permissions.parameters import items_of, structures_of
 from localaws.permissions.resources import filled, named
 
 RUN, TAG = "ec2:RunInstances", "ec2:CreateTags"
@@ -18,7 +19,7 @@ _IDS = {"fl": "vpc-flow-log", "nat": "natgateway", "acl": "network-acl", "eipall
 def launch(operation: Operation, place: Place) -> Iterator[Wanted]:
     """Return what RunInstances needs: one question for each resource, `*` for what does not exist yet."""
     given = operation.parameters
-    interfaces = [each for each in given.get("NetworkInterfaces") or [] if isinstance(each, dict)]
+    interfaces = structures_of(given.get("NetworkInterfaces"))
     for kind, variable, every in (
         ("image", "ImageId", named(given, "ec2", "ImageId")),
         ("instance", "InstanceId", [_NEW]),
@@ -43,7 +44,7 @@ def tagged(operation: Operation, asked: list[Wanted], place: Place) -> Iterator[
 
 def tagging(operation: Operation, place: Place) -> Iterator[Wanted]:
     """Return what CreateTags and DeleteTags need: a question for each id, whose beginning tells its type."""
-    for each in operation.parameters.get("Resources") or [_NEW]:
+    for each in items_of(operation.parameters.get("Resources")) or [_NEW]:
         kind = _kind(str(each))
         yield Wanted(f"ec2:{operation.name}", Resource(kind, place.arn("ec2", f"{kind}/{each}")))
 
@@ -55,8 +56,7 @@ def is_tagging(operation: Operation) -> bool:
 
 def specifications(parameters: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the tags of a request by the type of resource that they are for."""
-    found = parameters.get("TagSpecifications") or parameters.get("TagSpecification") or []
-    return [each for each in found if isinstance(each, dict)]
+    return structures_of(parameters.get("TagSpecifications") or parameters.get("TagSpecification"))
 
 
 def _kind(resource_id: str) -> str:
@@ -66,9 +66,9 @@ def _kind(resource_id: str) -> str:
     return _IDS.get(prefix) or str(EC2_PREFIX_TO_RESOURCE.get(prefix, "*"))
 
 
-def _each(given: list[dict[str, Any]], name: str) -> list[str]:
+def _each(given: list[Mapping[str, Any]], name: str) -> list[str]:
     return [str(each[name]) for each in given if each.get(name)]
 
 
-def _groups(interfaces: list[dict[str, Any]]) -> list[str]:
-    return [str(group) for each in interfaces for group in each.get("Groups") or []]
+def _groups(interfaces: list[Mapping[str, Any]]) -> list[str]:
+    return [str(group) for each in interfaces for group in items_of(each.get("Groups"))]

@@ -20,7 +20,8 @@ from localaws.permissions.parameters import Unreadable, from_pairs, merged, read
 FORM = "application/x-www-form-urlencoded"
 LONGEST_BODY_BYTES = 128 * 2**20
 RUNTIME = "/endpoints/"
-SIGNATURE = "x-amz-"  # a signature in the query, which is no parameter
+SIGNATURE = "x-amz-"  # begins names of headers, and those of a signature in the query
+_TELLING_HEADERS = ("x-amz-copy-source", "x-amz-object-attributes")  # on which S3's operation depends
 _INVOCATIONS = {
     "invocations": "InvokeEndpoint",
     "async-invocations": "InvokeEndpointAsync",
@@ -137,8 +138,9 @@ def _rest(asked: Asked, body: bytes) -> Operation:
     bound, lists = _bound(operation)
     pairs = _pairs(asked.query)
     document = {} if operation.name.startswith("Invoke") else read_document(body)
-    _check_query(pairs, bound.keys() - labels.keys())
-    _check_form(asked, body if document else b"", frozenset({"Action", *bound}))
+    _check_query(pairs, {*(bound.keys() - labels.keys()), *operation.http_trait.query_args})
+    named = frozenset(each for each in bound if not each.startswith(SIGNATURE))  # not those that are headers
+    _check_form(asked, body if document else b"", frozenset({"Action"}) | named)
     if document.keys() & bound.keys() or "x-amz-target" in asked.headers:
         raise Unreadable("a parameter of the path is in the body too")
     outside = merged([*labels.items(), *pairs], bound, lists)
@@ -153,7 +155,8 @@ def _s3(asked: Asked) -> Operation:
         raise Unreadable("it names more than one subresource, or no bucket")
     bucket, key = _bucket_and_key(asked)
     level = "/bucket/key" if key else "/bucket" if bucket else "/"
-    operation = _s3_operation(asked.method, level, tuple(telling), "x-amz-copy-source" in asked.headers)
+    named = tuple(name for name in _TELLING_HEADERS if name in asked.headers)
+    operation = _s3_operation(asked.method, level, tuple(telling), named)
     bound, lists = _bound(operation)
     headers = [(name, value) for name, value in asked.headers.items() if name in bound]
     labels = [(name, value) for name, value in (("Bucket", bucket), ("Key", key)) if value]
@@ -169,9 +172,8 @@ def _bucket_and_key(asked: Asked) -> tuple[str, str]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _s3_operation(method: str, level: str, telling: tuple[tuple[str, str], ...], is_copy: bool) -> Any:
-    query, headers = urlencode(telling), {"x-amz-copy-source": ""} if is_copy else {}
-    return _match(Asked("s3", method, level, query, headers))[0]
+def _s3_operation(method: str, level: str, telling: tuple[tuple[str, str], ...], headers: tuple[str, ...]) -> Any:
+    return _match(Asked("s3", method, level, urlencode(telling), dict.fromkeys(headers, "")))[0]
 
 
 @functools.lru_cache(maxsize=256)

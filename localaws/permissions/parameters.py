@@ -48,7 +48,7 @@ def merged(given: Iterable[tuple[str, str]], members: Mapping[str, str], lists: 
     """Return values by the names of an input shape. `members`: these names by those in `given`.
 
     Raises:
-        Unreadable: what is no list is given twice.
+        Unreadable: what is no list is given twice, with different values.
     """
     found: dict[str, Any] = {}
     for name, value in given:
@@ -56,11 +56,21 @@ def merged(given: Iterable[tuple[str, str]], members: Mapping[str, str], lists: 
             continue
         if name in lists:
             found.setdefault(member, []).append(value)
-        elif member in found:
+        elif found.get(member, value) != value:
             raise Unreadable(f"{member} is given twice")
         else:
             found[member] = value
     return found
+
+
+def items_of(value: Any) -> list[Any]:
+    """Return a list as it is, and no items of what is none."""
+    return value if isinstance(value, list) else []
+
+
+def structures_of(value: Any) -> list[Mapping[str, Any]]:
+    """Return the structures in a list."""
+    return [each for each in items_of(value) if isinstance(each, dict)]
 
 
 def _insert(tree: dict[str, Any], parts: list[str], value: str) -> None:

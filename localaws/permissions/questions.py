@@ -37,6 +37,7 @@ _TAGGING = {
     "ssm": "ssm:AddTagsToResource",
     "sts": "sts:TagSession",
 }
+_SPELLED = {"mfa": "MFADevice", "oidc-provider": "OpenIDConnectProvider", "saml-provider": "SAMLProvider"}
 _TAG_ALREADY = ("Tag", "Untag", "AddTags", "RemoveTags", "DeleteTags", "ListTags")
 
 
@@ -115,8 +116,8 @@ def _given_tags(operation: Operation, own: list[Wanted], place: Place) -> Iterat
         return
     resource = own[0].resource
     if prefix == "iam":
-        kind = "".join(each.capitalize() for each in resource.kind.split("-"))
-        yield Wanted(f"iam:Tag{kind}", resource)
+        spelled = "".join(each.capitalize() for each in resource.kind.split("-"))
+        yield Wanted(f"iam:Tag{_SPELLED.get(resource.kind, spelled)}", resource)
     elif prefix in _TAGGING:
         yield Wanted(_TAGGING[prefix], tagged_log(resource) if prefix == "logs" else resource)
 

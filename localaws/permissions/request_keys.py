@@ -14,6 +14,7 @@ from localaws.permissions.asking import Place, Wanted
 from localaws.permissions.function_names import function_arn
 from localaws.permissions.launches import specifications
 from localaws.permissions.operations import Asked, Operation
+from localaws.permissions.parameters import items_of, structures_of
 from localaws.permissions.s3_actions import object_tags, region_in
 from localaws.policies.context import Context, Values
 
@@ -108,9 +109,7 @@ class _Reader:
         if key.startswith(_REQUEST_TAG):
             return _lowered(self._given(), name)
         if key in _TAG_KEYS:
-            return list(self._given()) or next(
-                (list(found) for each in _REMOVED if (found := self._parameters.get(each))), None
-            )
+            return list(self._given()) or [each for name in _REMOVED for each in _at(self._parameters, [name])]
         if key.startswith(_RESOURCE_TAG) or ":resourcetag/" in key:
             return _lowered(stored.tags_of(self._wanted.resource.arn, self._place), name)
         return None
@@ -138,21 +137,16 @@ class _Reader:
         found = next((self._parameters[name] for name in _TAGS if self._parameters.get(name)), None)
         if found is None and self._operation.service == "ec2":
             kind = self._wanted.resource.kind
-            found = [
-                tag
-                for each in specifications(self._parameters)
-                if each.get("ResourceType") == kind
-                for tag in each.get("Tags") or []
-            ]
-        return tags_from(found)
+            every = [each for each in specifications(self._parameters) if each.get("ResourceType") == kind]
+            found = [tag for each in every for tag in items_of(each.get("Tags"))]
+        return _tags_from(found)
 
 
-def tags_from(given: Any) -> Mapping[str, str]:
+def _tags_from(given: Any) -> Mapping[str, str]:
     """Return tags by key, from AWS's list of `Key` and `Value` or its mapping."""
     if isinstance(given, dict):
         return {str(key): str(value) for key, value in given.items()}
-    pairs = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
-    return {str(each.get("Key", "")): str(each.get("Value", "")) for each in pairs}
+    return {str(each.get("Key", "")): str(each.get("Value", "")) for each in structures_of(given)}
 
 
 def _of_s3(key: str, asked: Asked, place: Place) -> str | None:
@@ -190,7 +184,7 @@ def _vpc(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:
 
 def _boundary(parameters: Mapping[str, Any], place: Place, wanted: Wanted) -> str | None:
     given = parameters.get("PermissionsBoundary")
-    return str(given) if given else stored.boundary_of(wanted.resource.arn, place.partition)
+    return str(given) if given else stored.boundary_of(wanted.resource.arn, place)
 
 
 def _function(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:

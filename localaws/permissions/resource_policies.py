@@ -49,5 +49,6 @@ def _of_function(account_id: str, region: str, name: str) -> ResourcePolicy | No
     from moto.awslambda.models import lambda_backends
 
     backend: Any = lambda_backends[account_id][region]
-    statements = backend.permissions_on(name)
+    entry = backend._lambdas._functions.get(name)
+    statements = entry["latest"].policy.statements if entry else []
     return ResourcePolicy(json.dumps({"Version": "2012-10-17", "Statement": statements})) if statements else None

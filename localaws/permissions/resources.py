@@ -28,6 +28,17 @@ _OTHERWISE = {  # what the variables of ARNs are called in requests
     "sagemaker:ModelPackageName": ("ModelPackageGroupName",),
     "ssm:ParameterNameWithoutLeadingSlash": ("Name", "Names", "Path", "ResourceId"),
     "ssm:DocumentName": ("Name",),
+    **{f"sagemaker:{each}JobDefinitionName": ("JobDefinitionName",) for each in ("DataQuality", "ModelQuality")},
+    **{f"sagemaker:{each}JobDefinitionName": ("JobDefinitionName",) for each in ("ModelBias", "ModelExplainability")},
+    "sagemaker:ClusterId": ("ClusterName", "ClusterArn"),
+    "sagemaker:RandomString": ("PipelineExecutionArn",),
+    "cloudwatch:InsightRuleName": ("RuleName", "RuleNames"),
+    "cloudwatch:MetricStreamName": ("Name", "Names"),
+    "ec2:PlacementGroupName": ("GroupName",),
+    "ec2:VpcFlowLogId": ("FlowLogIds",),
+    "ssm:PatchBaselineIdResourceId": ("BaselineId", "ResourceId"),
+    "ssm:ResourceId": ("WindowId", "OpsItemId", "OpsMetadataArn", "SettingId"),
+    "lambda:CodeSigningConfigId": ("CodeSigningConfigArn",),
     "lambda:Alias": ("Qualifier",),
     "lambda:Version": ("Qualifier",),
 }
@@ -44,6 +55,8 @@ def resources_of(operation: Operation, action: Action, place: Place) -> list[Res
     for name in _ARNS:
         if str(given := operation.parameters.get(name)).startswith("arn:"):
             return [Resource(_kind(prefix, str(given)), str(given))]
+    typed = str(operation.parameters.get("ResourceType", "")).lower() if prefix == "ssm" else ""
+    uses = [each for each in uses if each.kind.replace("-", "") == typed] or uses
     found = [each for use in uses for each in _of_use(use, prefix, operation.parameters, place)]
     return list(dict.fromkeys(found)) or [NO_RESOURCE]
 

@@ -97,7 +97,7 @@ ACTIONS = {
 }
 WITHOUT_QUESTION = "DeleteObjects"
 KNOWN = {*ACTIONS, WITHOUT_QUESTION}
-_VERSIONED = {
+VERSIONED = {
     *("GetObject", "DeleteObject", "GetObjectAcl", "PutObjectAcl", "GetObjectTagging", "PutObjectTagging"),
     *("DeleteObjectTagging", "GetObjectAttributes"),
 }
@@ -126,6 +126,8 @@ def wanted_of(operation: Operation, headers: Mapping[str, str], place: Place) ->
         return
     target = _object(bucket, key, place)
     yield Wanted(_versioned(action, operation.parameters.get("VersionId")), target)
+    if operation.name == "GetObjectAttributes":
+        yield Wanted(_versioned("s3:GetObject", operation.parameters.get("VersionId")), target)
     if operation.name in _CREATING:
         yield from _with_an_object(headers, target)
     if source := operation.parameters.get("CopySource"):
@@ -200,7 +202,7 @@ def _grants(headers: Mapping[str, str]) -> bool:
 def _versioned(action: str, version: Any) -> str:
     """Return the action on a version that is named, which is another: `GetObjectVersion`, `GetObjectVersionTagging`."""
     name = action.removeprefix("s3:")
-    return f"s3:{name.replace('Object', 'ObjectVersion', 1)}" if version and name in _VERSIONED else action
+    return f"s3:{name.replace('Object', 'ObjectVersion', 1)}" if version and name in VERSIONED else action
 
 
 def _object(bucket: str, key: str, place: Place) -> Resource:

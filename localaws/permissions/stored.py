@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 from localaws.permissions.asking import Place
+from localaws.policies.patterns import ARN_PARTS
 
 _KEEPING_TAGS = {"cloudwatch", "lambda", "logs", "sagemaker", "ssm"}
 _KEPT_BY_NAME = {"user": "users", "group": "groups"}
@@ -14,7 +16,7 @@ _KEPT_BY_ID = {"role": "roles", "instance-profile": "instance_profiles"}
 
 def identity(place: Place, kind: str, name: str) -> Any | None:
     """Return moto's role, user, group or instance profile of a name, None if there is none."""
-    backend = _iam(place.account_id, place.partition)
+    backend = _iam(place)
     if kind in _KEPT_BY_NAME:
         return getattr(backend, _KEPT_BY_NAME[kind]).get(name)
     if kind not in _KEPT_BY_ID:
@@ -28,9 +30,9 @@ def profile(place: Place, given: Mapping[str, Any]) -> Any | None:
     return identity(place, "instance-profile", str(name))
 
 
-def boundary_of(arn: str, partition: str) -> str | None:
+def boundary_of(arn: str, place: Place) -> str | None:
     """Return the ARN of the permissions boundary of a role or user, None if it has none."""
-    return getattr(_of_arn(arn, partition), "permissions_boundary_arn", None)
+    return getattr(_of_arn(arn, place), "permissions_boundary_arn", None)
 
 
 def subnet_vpc(place: Place, subnet_id: str) -> str:
@@ -42,29 +44,37 @@ def subnet_vpc(place: Place, subnet_id: str) -> str:
 
 
 def tags_of(arn: str, place: Place) -> Mapping[str, str]:
-    """Return the tags of a resource, none of one that does not exist or whose tags are not kept by its ARN."""
+    """Return the tags of a resource, none of one that does not exist here or whose tags are not kept by its ARN."""
     parts = arn.split(":", 5)
-    if len(parts) < 6:
+    if len(parts) < ARN_PARTS or parts[3] not in ("", place.region) or parts[4] not in ("", place.account_id):
         return {}
-    service, account_id = parts[2], parts[4] or place.account_id
+    service = parts[2]
     if service == "iam":
-        return _identity_tags(_of_arn(arn, place.partition), account_id, place.partition)
+        return _identity_tags(_of_arn(arn, place), place)
     if service == "ec2":
-        return _ec2_tags(account_id, parts[3] or place.region, parts[5].rpartition("/")[2])
-    if service == "s3":
-        return _s3_tags(arn, place)
-    return _kept_tags(arn, service, account_id, parts[3] or place.region)
+        return _ec2_tags(parts[5].rpartition("/")[2], place)
+    return _s3_tags(parts[5], place) if service == "s3" else _kept_tags(arn, service, place)
 
 
-def _kept_tags(arn: str, service: str, account_id: str, region: str) -> Mapping[str, str]:
+def _kept_tags(arn: str, service: str, place: Place) -> Mapping[str, str]:
     if service not in _KEEPING_TAGS:
         return {}
     from moto import backends
 
     find: Any = backends.get_backend
-    backend = find(service)[account_id][region]
     wanted = {_bare(arn, service), arn.lower()}
-    return next((each.tags for each in backend.iter_tagged_resources() if each.arn.lower() in wanted), {})
+    every = _tagged(find(service)[place.account_id][place.region])
+    return next((tags for kept, tags in every if kept.lower() in wanted), {})
+
+
+def _tagged(backend: Any) -> list[tuple[str, Mapping[str, str]]]:
+    """Return ARNs and tags of all that moto keeps; read again if another thread changed it meanwhile."""
+    while True:
+        with contextlib.suppress(RuntimeError):
+            every = list(backend.iter_tagged_resources())
+            break
+    # moto has a tuple of the ARN of an endpoint configuration
+    return [(each.arn[0] if isinstance(each.arn, tuple) else each.arn, each.tags) for each in every]
 
 
 def _bare(arn: str, service: str) -> str:
@@ -74,43 +84,46 @@ def _bare(arn: str, service: str) -> str:
     return ":".join(arn.split(":")[:7]).lower() if service == "lambda" else arn.lower()
 
 
-def _ec2_tags(account_id: str, region: str, resource_id: str) -> Mapping[str, str]:
+def _ec2_tags(resource_id: str, place: Place) -> Mapping[str, str]:
     from moto.ec2.models import ec2_backends
 
-    return dict(ec2_backends[account_id][region].tags.get(resource_id, {}))
+    return dict(ec2_backends[place.account_id][place.region].tags.get(resource_id, {}))
 
 
-def _s3_tags(arn: str, place: Place) -> Mapping[str, str]:
+def _s3_tags(path: str, place: Place) -> Mapping[str, str]:
     from moto.s3.models import s3_backends
 
     backend: Any = s3_backends[place.account_id][place.partition]
-    bucket, _, key_name = arn.split(":", 5)[5].partition("/")
+    bucket, _, key_name = path.partition("/")
     if bucket not in backend.buckets:
         return {}
     kept = backend.get_object(bucket, key_name) if key_name else backend.buckets[bucket]
     return dict(backend.tagger.get_tag_dict_for_resource(kept.arn)) if kept is not None else {}
 
 
-def _identity_tags(found: Any, account_id: str, partition: str) -> Mapping[str, str]:
+def _identity_tags(found: Any, place: Place) -> Mapping[str, str]:
     """Return the tags that moto keeps in three ways: a list, by key, or beside the user."""
     if found is None:
         return {}
     if type(found).__name__ == "User":
-        return dict(_iam(account_id, partition).tagger.get_tag_dict_for_resource(found.arn))
+        return dict(_iam(place).tagger.get_tag_dict_for_resource(found.arn))
     tags = found.tags or []
     return {each["Key"]: each["Value"] for each in (tags.values() if isinstance(tags, dict) else tags)}
 
 
-def _of_arn(arn: str, partition: str) -> Any | None:
-    parts = arn.split(":", 5)
-    kind, _, path = parts[5].partition("/") if len(parts) == 6 else ("", "", "")
+def _of_arn(arn: str, place: Place) -> Any | None:
+    """Return moto's identity or managed policy of an ARN of this account, None if there is none."""
+    start, _, path = arn.partition(f"::{place.account_id}:")
+    kind, _, name = path.partition("/")
+    if not start.endswith(":iam") or not name:
+        return None
     if kind == "policy":
-        return _iam(parts[4], partition).managed_policies.get(arn)
-    found = identity(Place(parts[4], "", partition), kind, path.rpartition("/")[2]) if kind else None
+        return _iam(place).managed_policies.get(arn)
+    found = identity(place, kind, name.rpartition("/")[2])
     return found if found is not None and found.arn == arn else None
 
 
-def _iam(account_id: str, partition: str) -> Any:
+def _iam(place: Place) -> Any:
     from moto.iam.models import iam_backends
 
-    return iam_backends[account_id][partition]
+    return iam_backends[place.account_id][place.partition]

@@ -1,52 +1,163 @@
-"""Puts a program into a container: carries out a plan of mounts and then becomes the program.
+"""Puts a program into a container: carries out a plan of mounts, takes a process table, and starts the program in it.
 
-Run as a script, `python -I -S container.py CONFIG`, and it imports next to nothing: it is part of every cold start.
-CONFIG is a dictionary, marshalled, in hexadecimal digits: `plan` (see `carry_out`), None without namespaces; `folder`,
-where the command begins; `command`; `output`, a file for what it prints, or None. The command's variables come in a
-file (`take_variables`). Network, process table and user are the server's; from Linux 6.12 on, the program can send
-signals to nothing but what it starts.
+Run as `python -I -S -c START FOLDER`, and it imports next to nothing: it is part of every cold start. What it is to do
+comes in a file (`take_over`): `plan` and `guard` (see `carry_out`), None without namespaces; `folder`, where the
+command begins; `command`; `variables`, its environment; `output`, a file for what it prints, or None; `inherited`,
+descriptors that are the program's; `told`, None without a process table. Network and user are the server's; from Linux
+6.12 on, the program can send signals to nothing but what it starts.
+
+With a process table there are three processes. This one stays outside: it hands SIGTERM on and ends as the program did.
+Its child is process 1 inside. When that ends, the kernel ends all others inside; it does when the program has ended,
+when this process has, and when the server has, whose end of the pipe at 1 is closed then. The program is the child of
+process 1; its id outside is written to the pipe `told`.
 """
 
+from __future__ import annotations
+
 import ctypes
+import fcntl
 import marshal
 import os
+import select
 import sys
 from _collections_abc import Callable, Mapping, Sequence  # loaded already, unlike collections
 
-CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+TYPE_CHECKING = False  # typing and signal, which imports enum, take longer than all the mounts
+if TYPE_CHECKING:
+    import signal
+    from typing import Any, NoReturn
+else:
+    import _signal as signal
+
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
+MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x2, 0x4, 0x8
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
+READY = b"+"
 MNT_DETACH = 2
 AT_FDCWD, AT_RECURSIVE, MOUNT_SETATTR = -100, 0x8000, 442
 LANDLOCK_CREATE, LANDLOCK_RESTRICT, PR_SET_NO_NEW_PRIVS = 444, 446, 38
 SCOPES = bytes(16) + (0b11).to_bytes(8, sys.byteorder)  # no file or network rules; abstract sockets and signals
-MARKS, VARIABLES = "LOCALAWS_", "LOCALAWS_VARIABLES"
+MARKS, HANDOVER = "LOCALAWS_", "LOCALAWS_HANDOVER"
+STATUS_BYTES = 4
+STREAMS = (0, 1, 2)
 READ_ONLY = (1).to_bytes(8, sys.byteorder) + bytes(24)
 
 Operation = Sequence[str | int | None]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Become the command; return only if it cannot be run."""
-    config = marshal.loads(bytes.fromhex(arguments[0]))  # noqa: S302 the server's own
-    variables = take_variables()
+def main() -> int:
+    """Become the command or start it, and return its exit status; return also if it cannot be run."""
+    config = take_over()
+    server = os.dup(1)
     if config["output"] is not None:
         output = os.open(config["output"], os.O_WRONLY | os.O_APPEND)
-        for stream in (1, 2):
+        for stream in STREAMS[1:]:
             os.dup2(output, stream)
-    if config["plan"] is not None:
-        user = os.geteuid()
-        take_namespaces(0, user, os.getegid())
-        carry_out(config["plan"])
-        take_namespaces(user, 0, 0)
-        keep_signals_inside()
-    return become(config["command"], config["folder"], variables)
+        os.close(output)
+    if config["plan"] is None:
+        return become(config)
+    user = os.geteuid()
+    take_namespaces(0, user, os.getegid(), kinds=0 if config["told"] is None else CLONE_NEWPID)
+    carry_out(config["plan"])
+    if config["told"] is None:
+        carry_out(config["guard"])
+        return become_confined(config, user)
+    return supervise(config, user, server)
 
 
-def take_namespaces(inside: int, user: int, group: int) -> None:
-    """Take a user namespace in which this process is `inside`, and a mount namespace that belongs to it.
+def supervise(config: Mapping[str, Any], user: int, server: int) -> int:
+    """Start process 1, hand SIGTERM on to its program, wait for the end of that or of the server; end as it did."""
+    os.set_inheritable(config["told"], False)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    reading, report = os.pipe()
+    first = os.fork()
+    if first == 0:
+        _be_first(config, user, report, parents=(reading, server))
+    os.close(report)
+    if os.read(reading, len(READY)) != READY:
+        return os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
+    program = fcntl.fcntl(config["told"], fcntl.F_GETOWN)
+    if program > 0:  # 0: it has ended
+        os.write(config["told"], b"%d" % program)
+    _close(*STREAMS, config["told"], *config["inherited"])  # a socket to listen on is the program's alone
+    signal.signal(signal.SIGTERM, lambda *_: _terminate(program))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+    _wait_for_either(reading, server)
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    return end_as(os.read(reading, STATUS_BYTES))
+
+
+def _be_first(config: Mapping[str, Any], user: int, report: int, *, parents: Sequence[int]) -> NoReturn:
+    """Be process 1: start the program, reap what loses its parent, report the program's end."""
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # for process 1: nothing happens
+        enter_process_table(config["guard"])
+        program = os.fork()
+        if program == 0:
+            os.setpgid(0, 0)  # of its own, for SIGTERM; the session, by which the kernel shares out time, is kept
+            os._exit(become_confined(config, user))
+        fcntl.fcntl(config["told"], fcntl.F_SETOWN, program)  # who reads it, reads the id in his own namespace
+        _close(*STREAMS, config["told"], *config["inherited"], *parents)
+        os.write(report, READY)  # fails if the parent ended before this process was to end with it
+        while (ended := os.wait())[0] != program:
+            pass
+        os.write(report, ended[1].to_bytes(STATUS_BYTES, sys.byteorder))
+    except BaseException as error:  # noqa: BLE001 a forked child must not go on as its parent
+        print(error, file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def enter_process_table(guard: Sequence[Operation]) -> None:
+    """As process 1 of a namespace: end with the parent, and have /proc show only this namespace's processes.
+
+    Raises:
+        OSError: the kernel refuses it, as it does where a part of /proc is covered.
+    """
+    _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)
+    _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
+    carry_out(guard)
+
+
+def end_as(status: bytes) -> int:
+    """Return the exit status of a program, or end by the signal that ended it; without a status, that was SIGKILL."""
+    code = os.waitstatus_to_exitcode(int.from_bytes(status, sys.byteorder)) if status else -signal.SIGKILL
+    if code < 0:
+        LIBRARY.prctl(PR_SET_DUMPABLE, 0)  # the program has left its core, if any
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
+
+
+def _terminate(program: int) -> None:
+    for send in (os.killpg, os.kill) if program > 0 else ():  # its group, unless it has none yet
+        try:
+            send(program, signal.SIGTERM)
+        except OSError:
+            continue
+        return
+
+
+def _wait_for_either(reading: int, server: int) -> None:
+    poll = select.poll()
+    poll.register(reading, select.POLLIN)
+    poll.register(server, 0)  # the other end of the pipe is closed: an error, which is always told
+    poll.poll()
+
+
+def _close(*descriptors: int) -> None:
+    for each in descriptors:
+        os.close(each)
+
+
+def take_namespaces(inside: int, user: int, group: int, *, kinds: int = 0) -> None:
+    """Take a user namespace in which this process is `inside`, and a mount namespace and `kinds` that belong to it.
 
     What was mounted before in a namespace of another owner can then neither be taken away nor made writable.
     """
-    _call("unshare", CLONE_NEWUSER | CLONE_NEWNS)
+    _call("unshare", CLONE_NEWUSER | CLONE_NEWNS | kinds)
     for name, text in (("setgroups", "deny"), ("uid_map", f"{inside} {user} 1"), ("gid_map", f"{inside} {group} 1")):
         with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123 pathlib takes longer than all the mounts
             file.write(text)
@@ -74,21 +185,33 @@ def keep_signals_inside() -> None:
         os.close(rules)
 
 
-def take_variables() -> dict[str, str]:
-    """Return the command's environment: the server's marks and what the open file VARIABLES, closed then, holds."""
-    descriptor = os.environ.pop(VARIABLES, None)
+def take_over() -> dict[str, Any]:
+    """Return what the open file HANDOVER, closed then, holds; to its `variables`, the server's marks are added.
+
+    Without the file, they are this process's.
+    """
+    descriptor = os.environ.pop(HANDOVER, None)
     if descriptor is None:
-        return dict(os.environ)
+        return {"variables": dict(os.environ)}
     with open(int(descriptor), "rb") as file:  # noqa: PTH123 as above
-        variables = marshal.load(file)  # noqa: S302 the server's own
-    return {**variables, **{name: value for name, value in os.environ.items() if name.startswith(MARKS)}}
+        content: dict[str, Any] = marshal.load(file)  # noqa: S302 the server's own
+    marks = {name: value for name, value in os.environ.items() if name.startswith(MARKS)}
+    return {**content, "variables": {**content["variables"], **marks}}
 
 
-def become(command: Sequence[str], folder: str, variables: Mapping[str, str]) -> int:
-    """Replace this process by the command with exactly these variables; return what a shell would if it cannot be."""
+def become_confined(config: Mapping[str, Any], user: int) -> int:
+    """Become the command as the server's user, in namespaces in which nothing of the plan can be undone."""
+    take_namespaces(user, 0, 0)
+    keep_signals_inside()
+    return become(config)
+
+
+def become(config: Mapping[str, Any]) -> int:
+    """Replace this process by `command`, in `folder`, with exactly `variables`; return what a shell would if not."""
+    command = config["command"]
     try:
-        os.chdir(folder)
-        os.execvpe(command[0], list(command), variables)  # noqa: S606 the program that was asked for
+        os.chdir(config["folder"])
+        os.execvpe(command[0], command, config["variables"])  # noqa: S606 the program that was asked for
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr, flush=True)
         return 127
@@ -147,6 +270,3 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "enter": os.chdir,
     "become root": _become_root,
 }
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from localaws.programs import container, namespaces
-from localaws.programs.namespaces import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     if sys.platform == "linux":
         namespaces.call("prctl", namespaces.PR_SET_PDEATHSIG, signal.SIGKILL)
-    config = json.loads(arguments[0]) | {"variables": container.take_variables()}
+    config = json.loads(arguments[0]) | container.take_over()
     if config["cpus"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, config["cpus"])
     if config["network_pid"] is None:
@@ -58,9 +57,7 @@ def _enter_namespaces(config: dict[str, Any]) -> None:
 
 def _first_process(config: dict[str, Any]) -> int:
     """Be process 1 of the host: when it ends, the kernel ends all others."""
-    namespaces.call("prctl", namespaces.PR_SET_PDEATHSIG, signal.SIGKILL)
-    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    container.carry_out(config["proc_plan"])
+    container.enter_process_table(config["guard"])
     return _supervise(config)
 
 
@@ -93,7 +90,7 @@ def _become(config: dict[str, Any]) -> None:
     except OSError as error:
         print(error.strerror or error, file=sys.stderr, flush=True)
         os._exit(127)
-    os._exit(container.become(config["command"], config["working_folder"], config["variables"]))
+    os._exit(container.become(config))
 
 
 def _pass_on_termination(session: int) -> None:

@@ -18,6 +18,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, aws_boundary, error_code
 from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
+from tasks.run.sealed import parse_json
 
 WHERE = "bucket"
 OWNED_PREFIXES = ("datasets/", "weights/", "runs/")
@@ -191,7 +192,7 @@ def _access_properties(aws: Aws, name: str) -> list[_Property]:
         ),
         _Property(
             "policy",
-            lambda: json.loads(_read(lambda: s3.get_bucket_policy(**owner)["Policy"]) or "null"),
+            lambda: _document(_read(lambda: s3.get_bucket_policy(**owner)["Policy"])),
             policy,
             lambda: s3.put_bucket_policy(**owner, Policy=json.dumps(policy)),
         ),
@@ -218,6 +219,14 @@ def _upkeep_properties(aws: Aws, name: str, run_id: str) -> list[_Property]:
     ]
 
 
+def _document(text: str | None) -> Any:
+    """Return what a policy's text holds, or the text itself if it is no JSON and so differs from the wanted policy."""
+    try:
+        return None if text is None else parse_json(text)
+    except ValueError:
+        return text
+
+
 _UNSET = {
     "NoSuchPublicAccessBlockConfiguration",
     "ServerSideEncryptionConfigurationNotFoundError",
@@ -240,7 +249,7 @@ def _read(call: Callable[[], Any]) -> Any:
 
 def _algorithm(configuration: Any) -> object:
     rules = (configuration or {}).get("Rules", [])
-    return rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] if rules else None
+    return rules[0].get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm") if rules else None
 
 
 def _rule_ids(rules: Any) -> object:

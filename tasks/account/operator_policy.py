@@ -6,12 +6,10 @@ Sources: https://docs.aws.amazon.com/service-authorization/latest/reference/refe
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.run.errors import SettingsRefused
 from tasks.run.naming import RESOURCE_PREFIX
 
 Statement = dict[str, Any]
@@ -22,7 +20,7 @@ LONGEST_POLICY = 6144
 
 @dataclass(frozen=True)
 class Account:
-    """Where kennel is to be run; `prefix` is how the names of its resources begin, `bucket` is a bucket of yours."""
+    """Where kennel is to be run; `prefix` is how the names of its resources begin, `bucket` may be one of yours."""
 
     account_id: str
     region: str
@@ -38,50 +36,18 @@ class Account:
         """Return the ARN of resources of IAM."""
         return f"arn:{self.partition}:iam::{self.account_id}:{resource}"
 
-    def s3(self, objects: str = "") -> str:
-        """Return the ARN of the bucket, or of objects in it."""
-        return f"arn:{self.partition}:s3:::{self.bucket or self.prefix + '*'}{objects}"
+    def s3(self, objects: str = "") -> list[str]:
+        """Return the ARNs of the buckets, or of objects in them."""
+        names = [f"{self.prefix}*", *([self.bucket] if self.bucket else [])]
+        return [f"arn:{self.partition}:s3:::{name}{objects}" for name in names]
 
 
 def operator_policies(account: Account) -> dict[str, dict[str, Any]]:
-    """Return the policy document of each feature by its name."""
+    """Return the policy document of each feature by its name; each fits IAM's limit of a managed policy."""
     return {
         name: {"Version": "2012-10-17", "Statement": [_statement(*each) for each in rows]}
         for name, rows in _features(account).items()
     }
-
-
-def operator_policy(account: Account, features: Iterable[str] = ()) -> dict[str, Any]:
-    """Return one policy document for some features, or for all."""
-    every = operator_policies(account)
-    wanted = list(features) or list(every)
-    return {"Version": "2012-10-17", "Statement": [each for name in wanted for each in every[name]["Statement"]]}
-
-
-def operator_documents(account: Account, features: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
-    """Return the policy of some features, or of all, in documents that IAM takes as managed policies, by their names.
-
-    A feature is in one document. A user or role may have 10 managed policies.
-
-    Raises:
-        SettingsRefused: there is no such feature.
-    """
-    every = operator_policies(account)
-    wanted = tuple(features) or tuple(every)
-    unknown = [name for name in wanted if name not in every]
-    if unknown:
-        known = f"the features are {', '.join(every)}"
-        raise SettingsRefused("operator policy", unknown[0], known, "kennel iam operator-policy --help")
-    groups: list[tuple[str, ...]] = [()]
-    for name in wanted:
-        more = (*groups[-1], name)
-        groups[-1:] = [more] if _length(operator_policy(account, more)) <= LONGEST_POLICY else [groups[-1], (name,)]
-    return {f"{account.prefix}operator-{place}": operator_policy(account, each) for place, each in enumerate(groups, 1)}
-
-
-def _length(document: Mapping[str, Any]) -> int:
-    """Return the number of characters that IAM counts, all but white space."""
-    return len("".join(json.dumps(document).split()))
 
 
 Row = tuple[str, str, list[str], list[str]] | tuple[str, str, list[str], list[str], Mapping[str, Any]]
@@ -101,6 +67,7 @@ def _features(account: Account) -> dict[str, list[Row]]:
         "serving": _serving(account),
         "scaling": _scaling(account),
         "notebook": _notebook(account),
+        "permissions": _permissions(account),
         "teardown": _teardown(account),
     }
 
@@ -115,8 +82,8 @@ def _stage(account: Account) -> list[Row]:
     objects = ["GetObject", "PutObject", "PutObjectTagging", "DeleteObject", "AbortMultipartUpload"]
     return [
         ("Caller", "sts", ["GetCallerIdentity"], ["*"]),
-        ("Bucket", "s3", bucket, [account.s3()]),
-        ("Objects", "s3", objects, [account.s3("/*")]),
+        ("Bucket", "s3", bucket, account.s3()),
+        ("Objects", "s3", objects, account.s3("/*")),
     ]
 
 
@@ -145,7 +112,7 @@ def _ec2(account: Account) -> list[Row]:
     profile = [*("CreateInstanceProfile", "GetInstanceProfile"), "AddRoleToInstanceProfile", "TagInstanceProfile"]
     looks = [*("DescribeInstances", "DescribeImages", "DescribeVpcs", "DescribeKeyPairs", "DescribeSecurityGroups")]
     made = [account.arn("ec2", f"{each}/*") for each in ("instance", "volume", "network-interface")]
-    named = [account.arn("ec2", f"{each}/*") for each in ("key-pair", "security-group")]
+    named = [account.arn("ec2", f"key-pair/{account.prefix}*"), account.arn("ec2", "security-group/*")]
     used = [
         account.arn("ec2", "subnet/*"),
         account.arn("ec2", "vpc/*"),
@@ -161,7 +128,7 @@ def _ec2(account: Account) -> list[Row]:
         ("Launch", "ec2", ["RunInstances"], [*made, *named, *used]),
         ("Access", "ec2", ["ImportKeyPair", "CreateSecurityGroup"], [*named, *used]),
         ("TagWhatIsMade", "ec2", ["CreateTags"], [*made, *named], creating),
-        ("Rules", "ec2", ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"], named, tagged),
+        ("Rules", "ec2", ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"], named[1:], tagged),
         ("Terminate", "ec2", ["TerminateInstances"], made, tagged),
         ("Image", "ssm", ["GetParameter"], parameters),
         ("Prices", "pricing", ["GetProducts"], ["*"]),
@@ -231,6 +198,14 @@ def _notebook(account: Account) -> list[Row]:
     return [*_roles(account, "Notebook", ["sagemaker"]), ("Notebooks", "sagemaker", [*names, *more], own)]
 
 
+def _permissions(account: Account) -> list[Row]:
+    roles = [account.iam(f"role/{account.prefix}*")]
+    return [
+        ("UsedPolicies", "iam", ["GetRolePolicy", "PutRolePolicy", "GenerateServiceLastAccessedDetails"], roles),
+        ("UsedReport", "iam", ["GetServiceLastAccessedDetails"], ["*"]),
+    ]
+
+
 def _teardown(account: Account) -> list[Row]:
     roles, profiles = account.iam(f"role/{account.prefix}*"), account.iam(f"instance-profile/{account.prefix}*")
     looks = ["ListRolePolicies", "ListAttachedRolePolicies", "ListRoleTags", "ListInstanceProfilesForRole"]
@@ -252,7 +227,6 @@ def _teardown(account: Account) -> list[Row]:
         account.arn("logs", "log-group:/aws/sagemaker/*"),
         account.arn("logs", f"log-group:/aws/lambda/{account.prefix}*"),
     ]
-    named = [account.arn("ec2", f"{each}/*") for each in ("key-pair", "security-group")]
     tagged = {"StringEquals": {"aws:ResourceTag/kennel:project": "kennel"}}
     function = ["DeleteFunction", "DeleteAlias"]
     return [
@@ -263,8 +237,9 @@ def _teardown(account: Account) -> list[Row]:
         ("RemoveSageMaker", "sagemaker", ["DeleteModel", "DeleteEndpointConfig", "DeleteEndpoint"], own),
         ("FindFunctions", "lambda", ["ListFunctions"], ["*"]),
         ("RemoveFunctions", "lambda", function, [account.arn("lambda", f"function:{account.prefix}*")]),
-        ("RemoveLogs", "logs", ["DeleteLogGroup", "DeleteLogStream"], groups),
-        ("RemoveAccess", "ec2", ["DeleteKeyPair", "DeleteSecurityGroup"], named, tagged),
+        ("RemoveLogs", "logs", ["DescribeLogStreams", "DeleteLogGroup", "DeleteLogStream"], groups),
+        ("RemoveKeys", "ec2", ["DeleteKeyPair"], [account.arn("ec2", f"key-pair/{account.prefix}*")]),
+        ("RemoveGroups", "ec2", ["DeleteSecurityGroup"], [account.arn("ec2", "security-group/*")], tagged),
         ("FindBuckets", "s3", ["ListAllMyBuckets"], ["*"]),
-        ("RemoveBucket", "s3", ["DeleteBucket", "ListBucketMultipartUploads"], [account.s3()]),
+        ("RemoveBucket", "s3", ["DeleteBucket", "ListBucketMultipartUploads"], account.s3()),
     ]

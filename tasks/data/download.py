@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,9 +27,9 @@ from tasks.run.disk import disk_boundary
 from tasks.run.errors import DiskFailed, DownloadFailed, SourceRefused
 from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.record_store import write_atomically
-from tasks.run.sealed import Damaged, seal, sha256_of, unseal
+from tasks.run.sealed import Damaged, read_regular, seal, sha256_of, unseal
 from tasks.run.settings import Settings
-from tasks.run.source_name import source_identity, source_name
+from tasks.run.source_name import is_url, source_identity, source_name
 from tasks.run.waiting import say
 
 REFERENCE_URL = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dogImages.zip"
@@ -39,7 +41,10 @@ CHECKED_BYTES = 16 * 2**20
 
 _TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
-_FINAL = (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError, httpx.InvalidURL, UnicodeError)
+_FINAL = (
+    *(httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError, httpx.InvalidURL),
+    *(httpx.LocalProtocolError, UnicodeError),
+)
 """What a URL or a redirect makes a client raise, whenever it is tried; UnicodeError is of names in other scripts."""
 
 
@@ -84,7 +89,10 @@ def download(
     with disk_boundary("download", folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     timeout = httpx.Timeout(settings.download_timeout_seconds)
-    with httpx.Client(follow_redirects=True, max_redirects=5, timeout=timeout, transport=transport) as client:
+    hooks = {"response": [_check_redirect]}
+    with httpx.Client(
+        follow_redirects=True, max_redirects=5, timeout=timeout, transport=transport, event_hooks=hooks
+    ) as client:
         fetch = _Fetch(client, url, folder, progress, settings.max_archive_bytes)
         for attempt in range(1, settings.download_attempts + 1):
             try:
@@ -93,6 +101,9 @@ def download(
                 why = f"it leads to no file: {error or type(error).__name__}"
                 raise DownloadFailed("download", source_name(url), why, "check the URL in a browser") from error
             except (httpx.TransportError, _TemporaryFault) as error:
+                if _is_untrusted(error):
+                    why = f"the server's certificate is not valid: {error}"
+                    raise DownloadFailed("download", source_name(url), why, "check the URL in a browser") from error
                 if attempt == settings.download_attempts:
                     why = f"{attempt} attempts failed, the last with: {error or type(error).__name__}"
                     resumed = "run the same command again, which resumes the download"
@@ -105,7 +116,7 @@ def read_download_record(path: Path) -> DownloadRecord | None:
     """Return the record of a file that `download` returned; None for any other file, or (logged) if it is damaged."""
     record = path.parent / RECORD
     try:
-        return DownloadRecord(**unseal(record.read_bytes())) if record.exists() else None
+        return DownloadRecord(**unseal(read_regular(record))) if record.exists() else None
     except (Damaged, TypeError) as error:
         say(f"WARNING: {record} is not used, and the file is downloaded anew: {error}")
         return None
@@ -234,13 +245,37 @@ class _Fetch:
 
 
 def _check(url: str) -> None:
-    try:
-        is_usable = bool(httpx.URL(url).host and urlsplit(url).hostname)
-    except (httpx.InvalidURL, ValueError):  # their messages may repeat a password
-        is_usable = False
-    if not is_usable:
+    if not _has_host(url):
         why = "it is not a URL with a host and a valid port"
         raise SourceRefused("download", source_name(url), why, "give another URL")
+
+
+def _has_host(url: str) -> bool:
+    """Tell whether a URL has a host and a port that there can be; httpx is content with less."""
+    try:
+        parts = urlsplit(url)
+        is_named = re.search(r"[\s\x00-\x20\x7f]", parts.netloc) is None
+        return bool(is_named and httpx.URL(url).host and parts.hostname and parts.port != 0)
+    except (httpx.InvalidURL, ValueError):  # their messages may repeat a password
+        return False
+
+
+def _check_redirect(answer: httpx.Response) -> None:
+    """Refuse a redirect that httpx would take for a fault of the connection; a client's hook.
+
+    Raises:
+        InvalidURL: the Location is an http or https URL without a host or a valid port.
+    """
+    location = str(answer.headers.get("Location", ""))
+    whole = f"{answer.url.scheme}:{location}" if location.startswith("//") else location
+    if answer.has_redirect_location and is_url(whole) and not _has_host(whole):
+        raise httpx.InvalidURL(f"the server redirects to {source_name(whole)!r}, which has no host or no valid port")
+
+
+def _is_untrusted(error: BaseException) -> bool:
+    """Tell whether a server's certificate was refused, which it is whenever it is tried."""
+    causes = (error.__cause__, error.__context__)
+    return isinstance(error, ssl.SSLCertVerificationError) or any(each and _is_untrusted(each) for each in causes)
 
 
 def _checked(path: Path, record: DownloadRecord, expected_sha256: str | None) -> Path:

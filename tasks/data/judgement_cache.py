@@ -18,7 +18,7 @@ from tasks.data.archive import list_source
 from tasks.data.download import read_download_record
 from tasks.run.record_store import write_atomically
 from tasks.run.records import Quarantined
-from tasks.run.sealed import Damaged, seal, sha256_of, unseal
+from tasks.run.sealed import Damaged, read_regular, seal, sha256_of, unseal
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
 
@@ -130,7 +130,7 @@ class JudgementCache:
         """Return a stored judgement, or None if there is none or another release wrote it, without the findings."""
         path = self._path(key)
         try:
-            return _judgement(unseal(path.read_bytes())) if path.exists() else None
+            return _judgement(unseal(read_regular(path))) if path.exists() else None
         except (Damaged, KeyError, TypeError) as error:
             say(f"WARNING: {path} is not used, and the images are judged again: {error}")
             return None

@@ -92,9 +92,9 @@ def read_layout(listing: Listing) -> Layout:
             candidates.append(Candidate(index, splits[parts[0]], parts[1]))
     classes = {candidate.class_name for candidate in candidates} | _class_folders(listing, root, splits)
     _refuse_undecodable(classes)
-    return Layout(
-        tuple(sorted(classes)), tuple(candidates), tuple(quarantined), ignored, tuple(_similar_name_warnings(classes))
-    )
+    first = {each.class_name: listing.entries[each.index].name for each in reversed(candidates)}
+    warnings = tuple(_similar_name_warnings(classes, first))
+    return Layout(tuple(sorted(classes)), tuple(candidates), tuple(quarantined), ignored, warnings)
 
 
 def count_images(classes: Sequence[str], images: Iterable[LabelledImage]) -> dict[str, dict[str, int]]:
@@ -193,12 +193,14 @@ def _refuse_undecodable(classes: Iterable[str]) -> None:
         raise SourceRefused("data layout", f"the name of the class {shortened(found)} is not UTF-8", why, _NEXT)
 
 
-def _similar_name_warnings(classes: Iterable[str]) -> list[str]:
+def _similar_name_warnings(classes: Iterable[str], first: Mapping[str, str]) -> list[str]:
+    """Warn of classes whose names look alike; `first` has the name of a file of each class that has one."""
     similar: dict[str, list[str]] = defaultdict(list)
     for name in sorted(classes):
         similar[unicodedata.normalize("NFC", name).casefold()].append(name)
     return [
-        f"classes {', '.join(shortened(name) for name in names)} differ only in case or in Unicode form"
+        f"classes {', '.join(shortened(name) for name in names)} differ only in case or in Unicode form: "
+        + _listed([shortened(first.get(name, f"no file of {name}")) for name in names])
         for names in similar.values()
         if len(names) > 1
     ]
@@ -219,8 +221,7 @@ def _class_problems(classes: Sequence[str], counts: Counts) -> list[str]:
     for split, by_class in counts.items():
         empty = [shortened(name) for name, count in by_class.items() if count == 0]
         if empty:
-            more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
-            problems.append(f"no good {split} image of class {', '.join(empty[:_SHOWN])}{more}")
+            problems.append(f"no good {split} image of class {_listed(empty)}")
     return problems
 
 
@@ -232,10 +233,7 @@ def _leak_problems(images: Sequence[LabelledImage]) -> list[str]:
         seen = first.setdefault(image.source_sha256, image)
         if seen.split != image.split:
             leaks.append(f"{shortened(seen.name)} = {shortened(image.name)}")
-    if not leaks:
-        return []
-    more = f" and {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
-    return [f"the same image is in two splits, {len(leaks)} times: {', '.join(leaks[:_SHOWN])}{more}"]
+    return [f"the same image is in two splits, {len(leaks)} times: {_listed(leaks)}"] if leaks else []
 
 
 def _imbalance_warnings(counts: Counts, settings: Settings) -> list[str]:
@@ -248,15 +246,26 @@ def _imbalance_warnings(counts: Counts, settings: Settings) -> list[str]:
 
 
 def _repeat_warnings(images: Sequence[LabelledImage]) -> list[str]:
-    classes: dict[str, set[str]] = defaultdict(set)
+    """Warn of exact copies in a split and of images in two classes, with the first files."""
+    first: dict[str, LabelledImage] = {}
+    copies, mixed = [], []
     for image in images:
-        classes[image.source_sha256].add(image.class_name)
-    repeats = len(images) - len(classes)
-    mixed = [" and ".join(map(shortened, sorted(found))) for found in classes.values() if len(found) > 1]
-    warnings = [f"{repeats} images are exact copies of another image in their split"] if repeats else []
-    more = f" and {len(mixed) - _SHOWN} more" if len(mixed) > _SHOWN else ""
-    shown = ", ".join(mixed[:_SHOWN])
-    return warnings + ([f"{len(mixed)} images are in more than one class: {shown}{more}"] if mixed else [])
+        seen = first.setdefault(image.source_sha256, image)
+        if seen is image:
+            continue
+        same = f"{shortened(seen.name)} = {shortened(image.name)}"
+        copies.append(same)
+        if seen.class_name != image.class_name:
+            mixed.append(f"{shortened(seen.class_name)} and {shortened(image.class_name)} ({same})")
+    warnings = [f"{len(copies)} images are exact copies of another image in their split: {_listed(copies)}"]
+    warnings += [f"{len(mixed)} images are in more than one class: {_listed(mixed)}"] if mixed else []
+    return warnings if copies else []
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """Return the first texts and the number of the others."""
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return ", ".join(texts[:_SHOWN]) + more
 
 
 def shortened(name: str) -> str:

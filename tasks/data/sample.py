@@ -20,6 +20,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import DiskFailed, SourceRefused
 from tasks.run.record_store import write_atomically
 from tasks.run.waiting import say
@@ -35,7 +36,7 @@ def make_sample(home: Path) -> Path:
 
     Raises:
         SourceRefused: scikit-learn is not installed.
-        OSError: the folder cannot be written.
+        DiskFailed: the folder cannot be written.
     """
     folder = home / "sample" / VERSION
     digest = folder.with_name(f"{VERSION}.sha256")
@@ -43,10 +44,12 @@ def make_sample(home: Path) -> Path:
         say(f"{folder} is incomplete or damaged, and it is written anew")
         shutil.rmtree(folder)
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{VERSION}-", dir=folder.parent))
+        with disk_boundary("sample", folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(prefix=f".{VERSION}-", dir=folder.parent))
         try:
-            _write(partial)
+            with disk_boundary("sample", partial):
+                _write(partial)
             write_atomically(digest, _tree_digest(partial).encode())  # first: another process may look at the folder
             partial.rename(folder)
         except (OSError, DiskFailed):

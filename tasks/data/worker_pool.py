@@ -27,6 +27,7 @@ from tasks.data.image_judgement import ImageLimits
 from tasks.run.disk import disk_failure
 from tasks.run.errors import KennelError
 from tasks.run.progress import Progress, ProgressFactory
+from tasks.run.sealed import parse_json
 
 CHUNK_IMAGES = 512
 CHUNK_BYTES = 8 * 2**20
@@ -153,7 +154,7 @@ class _Worker:
         except BrokenPipeError:
             return None
         line = _read_line(stdout.fileno(), timeout_seconds)
-        return json.loads(line) if line else None
+        return parse_json(line) if line else None
 
     def end(self) -> None:
         """Kill the process and keep its spool."""

@@ -137,8 +137,7 @@ def find_key_pair(aws: Aws, name: str) -> Mapping[str, Any] | None:
         ClientError: EC2 refused for another reason.
     """
     answer = none_if_missing(lambda: aws.client("ec2").describe_key_pairs(KeyNames=[name], IncludePublicKey=True))
-    found: Mapping[str, Any] | None = answer and answer["KeyPairs"][0]
-    return found
+    return next(iter(answer["KeyPairs"]), None) if answer else None
 
 
 def _import(aws: Aws, run_id: str, name: str, key: KeyFile) -> str:
@@ -261,7 +260,8 @@ def _set_rules(aws: Aws, group_id: str, wanted: set[Rule]) -> None:
 def _wait_visible(aws: Aws, group_id: str) -> Mapping[str, Any]:
     def probe() -> tuple[Mapping[str, Any] | None, str]:
         found = none_if_missing(lambda: aws.client("ec2").describe_security_groups(GroupIds=[group_id]))
-        return (found["SecurityGroups"][0], "there") if found else (None, "not shown by EC2 yet")
+        groups = found["SecurityGroups"] if found else []
+        return (groups[0], "there") if groups else (None, "not shown by EC2 yet")
 
     return wait_for(f"security group {group_id}", probe, deadline_seconds=VISIBLE_SECONDS)
 

@@ -22,6 +22,7 @@ from tasks.run.errors import NotFound
 from tasks.run.handle import Run
 from tasks.run.options import Ec2TrainingOptions
 from tasks.run.records import DatasetRef, WeightsRef
+from tasks.run.sealed import parse_json
 
 SHARDED_SPLITS = ("train", "validation", "test")
 FOLDER = "kennel"
@@ -129,7 +130,7 @@ def _inputs(aws: Aws, job: RemoteJob) -> tuple[dict[str, list[dict[str, str]]], 
         raise NotFound("train_ec2", f"s3://{data.bucket}/{key} is gone", why, "kennel run --data <the same data>")
     shards = {
         split: [_entry(f"{data.prefix}/{row['key']}", split, row["sha256"]) for row in rows]
-        for split, rows in json.loads(manifest)["splits"].items()
+        for split, rows in parse_json(manifest)["splits"].items()
     }
     whole = [_entry(key, "manifest", hashlib.sha256(manifest).hexdigest())]
     if job.weights is not None:

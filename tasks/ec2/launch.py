@@ -116,7 +116,8 @@ class _Launch:
         if found is None:
             return None
         _refuse_other_plan(found, self.plan)
-        name, instance_id = str(found["ClientToken"]), str(found["InstanceId"])
+        instance_id = str(found["InstanceId"])
+        name = str(found.get("ClientToken") or instance_id)
         self.run.ledger.adopt(KIND, name, instance_id)
         return self._started(name, instance_id, f"{found['InstanceType']} adopted")
 

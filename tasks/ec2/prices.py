@@ -8,7 +8,6 @@ not covered.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused, error_code
+from tasks.run.sealed import parse_json
 
 TABLE_DATE = "2025"
 TABLE_REGION = "us-east-1"
@@ -114,7 +114,7 @@ def with_current_prices(aws: Aws, candidates: InstanceCandidates) -> InstanceCan
     """
     try:
         listed = {item.name: _list_price(aws, item.name) for item in candidates.types}
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, UnreadablePrice) as error:
         code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
         return dataclasses.replace(candidates, prices=f"{TABLE_SOURCE} (AWS's price list did not answer: {code})")
     types = tuple(_priced(item, listed[item.name]) for item in candidates.types)
@@ -173,6 +173,10 @@ def _priced(item: InstanceType, price: float | None) -> InstanceType:
     return dataclasses.replace(item, usd_per_hour=price)
 
 
+class UnreadablePrice(Exception):
+    """A product of the price list is not described as it used to be."""
+
+
 def _list_price(aws: Aws, name: str) -> float | None:
     """Return the listed on-demand price in USD an hour (Linux, shared tenancy, no licence), None when unlisted."""
     wanted = {
@@ -186,8 +190,11 @@ def _list_price(aws: Aws, name: str) -> float | None:
     }
     filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
     pages = aws.client("pricing").get_paginator("get_products").paginate(ServiceCode="AmazonEC2", Filters=filters)
-    prices = _hourly_prices([json.loads(text) for page in pages for text in page["PriceList"]])
-    return min(prices, default=None)
+    texts = [text for page in pages for text in page["PriceList"]]
+    try:
+        return min(_hourly_prices([parse_json(text) for text in texts]), default=None)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UnreadablePrice from error
 
 
 def _hourly_prices(products: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -21,11 +21,11 @@ from tasks.ec2.plan import USER, InstancePlan
 from tasks.ec2.prices import TABLE_SOURCE, hourly_price
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import Unreachable, WaitTimedOut, aws_boundary, error_code
+from tasks.run.errors import MalformedAnswer, Unreachable, WaitTimedOut, aws_boundary, error_code
 from tasks.run.handle import Run
 from tasks.run.records import InstanceRef
 from tasks.run.statuses import INSTANCE
-from tasks.run.waiting import REAL_TIME, Waiting, wait_for
+from tasks.run.waiting import REAL_TIME, Waiting, say, unknown_state, wait_for
 
 if TYPE_CHECKING:
     from tasks.ssh.login import Login
@@ -72,6 +72,15 @@ def instance_facts(aws: Aws, ref: InstanceRef) -> InstanceFacts:
     Raises:
         AwsFailed: EC2 refused.
     """
+    from tasks.ssh.wait import InstanceFacts
+
+    try:
+        return _told_facts(aws, ref)
+    except MalformedAnswer as error:
+        return InstanceFacts(unknown_state(error))
+
+
+def _told_facts(aws: Aws, ref: InstanceRef) -> InstanceFacts:
     from tasks.ssh.wait import InstanceFacts
 
     with aws_boundary(f"instance {ref.instance_id}"):
@@ -136,11 +145,17 @@ def reason_of(found: Mapping[str, Any]) -> tuple[str, str]:
 def why_ended(aws: Aws, instance_id: str) -> str | None:
     """Return why an instance ended, or None while it has not; an instance that EC2 does not know any more has ended.
 
+    While EC2's answer cannot be used, the instance counts as one that has not ended.
+
     Raises:
         AwsFailed: EC2 refused.
     """
-    with aws_boundary(f"instance {instance_id}"):
-        found = describe_instance(aws, instance_id)
+    try:
+        with aws_boundary(f"instance {instance_id}"):
+            found = describe_instance(aws, instance_id)
+    except MalformedAnswer as error:
+        say(f"instance {instance_id}: {unknown_state(error)}")
+        return None
     if found is None:
         return "EC2 does not know it any more"
     return ": ".join(reason_of(found)) if found["State"]["Name"] in ENDED else None

@@ -23,6 +23,7 @@ from tasks.ec2.worker import (
     read_status,
     send_signal,
 )
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import RemoteFailed, StageFailed, WaitTimedOut
 from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Say, Waiting, say
 
@@ -113,7 +114,7 @@ def _read_progress(worker: Worker, job: RemoteJob, say: Say) -> bool:
     new = bytearray()
     while part := worker.remote.read_from(f"{job.folder}/log.txt", offset + len(new)):
         new += part
-    with worker.log.open("ab") as file:
+    with disk_boundary("train_ec2", worker.log, len(new)), worker.log.open("ab") as file:
         file.write(new)
     for line in bytes(new).decode(errors="replace").splitlines():
         say(f"{worker.label} | {_shortened(line)}")

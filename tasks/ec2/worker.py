@@ -6,7 +6,6 @@ this process ends; `tasks.ec2.reconnect` makes it again, to the same pinned host
 
 from __future__ import annotations
 
-import json
 import shlex
 import tarfile
 import tempfile
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.ec2.job import RemoteJob
+from tasks.run.disk import disk_boundary
+from tasks.run.sealed import parse_json
 from tasks.ssh.remote import Remote
 from tasks.ssh.transfer import put
 
@@ -62,11 +63,11 @@ def upload_job(worker: Worker, job: RemoteJob, spec: bytes) -> None:
     present = remote.read_from(f"{folder}/spec.json", 0)
     if present == spec:
         return
-    if present and json.loads(present)["hosts"] != json.loads(spec)["hosts"]:
+    if present and parse_json(present)["hosts"] != parse_json(spec)["hosts"]:
         _stop_job_of_other_hosts(worker, job)
     with tempfile.TemporaryDirectory(prefix="kennel-") as scratch:
         archive = Path(scratch) / "code.tar"
-        with tarfile.open(archive, "w") as tar:
+        with disk_boundary("train_ec2", archive), tarfile.open(archive, "w") as tar:
             tar.add(job.code_dir / "training", "training")
         remote.run(["mkdir", "-p", f"{folder}/code"])
         put(remote, archive, f"{folder}/code.tar")
@@ -108,7 +109,7 @@ def read_status(worker: Worker, job: RemoteJob) -> dict[str, Any]:
         WaitTimedOut: the instance did not answer in time.
     """
     content = worker.remote.read_from(f"{job.folder}/status.json", 0).strip()
-    found: dict[str, Any] = json.loads(content) if content else {}
+    found: dict[str, Any] = parse_json(content) if content else {}
     return found
 
 

@@ -20,9 +20,11 @@ from urllib.parse import urlsplit
 from tasks.load.locust_process import log_tail, run_locust
 from tasks.load.report import FILES, STAGE, LoadTestIdentity, load_report_from, raise_if_invalid
 from tasks.run.aws import Aws
+from tasks.run.disk import failure_of_child
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed
-from tasks.run.record_store import forget_record, save_record
+from tasks.run.record_store import forget_record, save_record, write_atomically
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
+from tasks.run.sealed import parse_json, read_regular
 from tasks.run.settings import Settings
 from tasks.run.waiting import Say, say
 
@@ -94,9 +96,8 @@ def run_load_test(
     folder = (run_dir / STAGE).resolve()
     plan = generator_plan(Aws(settings), target, images, stages, chosen, folder)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, mode=0o700)
     plan_path = folder / "plan.json"
-    plan_path.write_text(json.dumps(plan, indent=1))
+    write_atomically(plan_path, json.dumps(plan, indent=1).encode())
     begun = time.perf_counter()
     code = run_locust(folder, plan_path, chosen.processes, _deadline(stages, chosen), say)
     content = _read_result(folder, code)
@@ -223,8 +224,10 @@ def _deadline(stages: Sequence[LoadStage], options: GeneratorOptions) -> float:
 def _read_result(folder: Path, code: int) -> dict[str, Any]:
     path = folder / FILES["json"]
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        content: dict[str, Any] = parse_json(read_regular(path))
     except (OSError, ValueError) as error:
+        if (full := failure_of_child(log_tail(folder), STAGE, path)) is not None:
+            raise full from error
         what = f"the load generator ended with exit code {code} and without a result"
         raise StageFailed(STAGE, what, f"its log says: {log_tail(folder)}", f"see {folder}/{FILES['log']}") from error
     return content

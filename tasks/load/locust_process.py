@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 from tasks.load.report import FILES, RETRY, STAGE
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import WaitTimedOut
 from tasks.run.waiting import Say
 
@@ -28,7 +29,10 @@ def run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds: 
     Raises:
         WaitTimedOut: Locust did not end within `deadline_seconds` and was killed.
     """
-    with (folder / FILES["log"]).open("wb") as log:
+    path = folder / FILES["log"]
+    with disk_boundary("loadtest", path):
+        opened = path.open("wb")
+    with opened as log:
         process = subprocess.Popen(
             _command(folder, processes),
             cwd=folder,
@@ -94,10 +98,12 @@ def free_port(port: int = 0) -> int:
 
 
 def locust_environment(plan_path: Path) -> dict[str, str]:
-    """Return the environment for Locust: ours without LOCUST_ variables, which would override its options."""
+    """Return the environment for Locust: ours without LOCUST_ variables, which would override its options.
+
+    The user's PYTHONPATH is not passed on: a file there could take the place of a library.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    added = {"KENNEL_LOADTEST_PLAN": str(plan_path), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    added = {"KENNEL_LOADTEST_PLAN": str(plan_path), "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
     return {**kept, **added}
 
 

@@ -7,7 +7,6 @@ the function gives its durations, which Lambda reports. Scaling is resumed at th
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,8 +24,9 @@ from tasks.run.clock import AwsClock
 from tasks.run.errors import StageFailed
 from tasks.run.handle import Run
 from tasks.run.machine import measured_on
-from tasks.run.record_store import Record
+from tasks.run.record_store import Amount, Record
 from tasks.run.records import EndpointRef, FunctionRef
+from tasks.run.sealed import parse_json, read_regular
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
 from tasks.scaling.traffic import Figure, Measured, Traffic
@@ -50,7 +50,7 @@ class LadderRecord(Record, file="ladder.json", called="measured ladder", made_by
     ladder: Ladder
     measured: Measured
     hardware: str
-    wall_seconds: float
+    wall_seconds: Amount
     bounds: Bounds
     ceiling: Ceiling | None = None
 
@@ -201,7 +201,7 @@ def measure_function(
         ),
         say=lambda _: None,
     )
-    content = json.loads(Path(report.files["json"]).read_bytes())
+    content = parse_json(read_regular(Path(report.files["json"])))
     since = datetime.fromisoformat(content["measured_from"]).timestamp() + 2 * RISE_SECONDS
     reports = read_reports(aws, function.name, since=since, expected=content["by_stage"][-1]["answered"])
     cold = cold_starts(aws, function.name, since=began - COLD_START_DAYS * 86_400)

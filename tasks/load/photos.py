@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tasks.run.aws import Aws
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.records import DatasetRef
 
@@ -20,11 +21,13 @@ def fetch_test_images(aws: Aws, dataset: DatasetRef, folder: Path, *, count: int
         StageFailed: the test split holds no image.
         AwsFailed: S3 refused.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with disk_boundary("loadtest", folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     paths: list[Path] = []
     for name, content in _members(aws, dataset):
         path = folder / name.replace("/", "-")
-        path.write_bytes(content)
+        with disk_boundary("loadtest", path, len(content)):
+            path.write_bytes(content)
         paths.append(path)
         if len(paths) == count:
             break

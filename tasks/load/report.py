@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.escaping import code_span, markdown_table, markdown_text
-from tasks.run.record_store import Record
+from tasks.run.record_store import Amount, Count, Record
 from tasks.run.records import LoadReport
 
 STAGE = "loadtest"
@@ -38,17 +38,17 @@ class LoadTestIdentity(
     config_name: str
     function_version: str
     code_sha256: str
-    rate_per_second: float
-    seconds: float
+    rate_per_second: Amount
+    seconds: Amount
     endpoint_created: str = ""
     mode: str = "steady"
     traffic: Mapping[str, float] = field(default_factory=dict)
     pace: float = 1.0
     through: str = "function"
-    processes: int = 1
+    processes: Count = 1
     seed: int = 0
-    safety_factor: float | None = None
-    ladder_first_rps: float | None = None
+    safety_factor: Amount | None = None
+    ladder_first_rps: Amount | None = None
     overrides: Mapping[str, float] = field(default_factory=dict)
 
 

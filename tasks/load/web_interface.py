@@ -17,8 +17,10 @@ from pathlib import Path
 
 from tasks.load.generator import GeneratorOptions, LoadStage, generator_plan
 from tasks.load.locust_process import HOST, LOCUSTFILE, free_port, kill_process_group, locust_environment
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
 from tasks.run.handle import Run
+from tasks.run.record_store import write_atomically
 from tasks.run.records import EndpointRef, FunctionRef
 from tasks.run.waiting import Say, say
 
@@ -75,10 +77,12 @@ def start_locust_interface(
         WaitTimedOut: the interface did not answer within a minute.
     """
     folder = (run.folder / FOLDER).resolve()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with disk_boundary("loadtest", folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     chosen, stages = replace(options or GeneratorOptions(), processes=1), (LoadStage(rate_per_second, seconds),)
     plan_path = folder / "plan.json"
-    plan_path.write_text(json.dumps(generator_plan(run.aws, target, images, stages, chosen, folder), indent=1))
+    plan = generator_plan(run.aws, target, images, stages, chosen, folder)
+    write_atomically(plan_path, json.dumps(plan, indent=1).encode())
     free = _require_free(port)
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--web-host", HOST, "--web-port", str(free)]
     with (folder / "locust.log").open("wb") as log:

@@ -7,6 +7,7 @@ package's digest changes only if its sources do.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -14,7 +15,9 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import SettingsRefused
+from tasks.run.record_store import write_atomically
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 """The checkout, or site-packages if kennel is installed from a wheel."""
@@ -45,8 +48,9 @@ def stage_training_code(destination: Path, source: Path = TRAINING_SOURCE) -> st
     shutil.rmtree(destination, ignore_errors=True)
     for file in _sources(source):
         target = destination / "training" / file.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
+        with disk_boundary("code package", target, file.stat().st_size):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
     return tree_digest(destination)
 
 
@@ -67,15 +71,16 @@ def build_lambda_zip(destination: Path, source: Path = CLASSIFY_SOURCE) -> str:
     """
     if not (source / "handler.py").is_file():
         raise SettingsRefused("code package", str(source), "it has no handler.py", "install kennel again")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(destination, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for file in _sources(source):
             entry = zipfile.ZipInfo(file.relative_to(source).as_posix(), date_time=_EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # Unix on every platform, so that the permissions are used
             entry.external_attr = _FILE_MODE << 16
             archive.writestr(entry, file.read_bytes())
-    return hashlib.sha256(destination.read_bytes()).hexdigest()
+    write_atomically(destination, content.getvalue())
+    return hashlib.sha256(content.getvalue()).hexdigest()
 
 
 def _sources(folder: Path) -> Iterator[Path]:

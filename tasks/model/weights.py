@@ -7,7 +7,7 @@ warning is logged.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -21,15 +21,13 @@ from tasks.run.handle import Run
 from tasks.run.options import ModelOptions
 from tasks.run.record_store import write_atomically
 from tasks.run.records import WeightsRef
-from tasks.run.sealed import sha256_of
+from tasks.run.sealed import parse_json, sha256_of
 from tasks.run.waiting import say
 
 FILE_NAME = "backbone.safetensors"
 
 EXPORT_SECONDS = 120
-_EXPORT = (
-    "import sys, pathlib; from training.weights import export_packaged as e; e(sys.argv[1], pathlib.Path(sys.argv[2]))"
-)
+_EXPORT = "import sys; from training.weights import packaged_weights as p; sys.stdout.buffer.write(p(sys.argv[1]))"
 _MAX_HEADER_BYTES = 100 * 2**20
 
 
@@ -81,7 +79,7 @@ def check_safetensors(path: Path) -> None:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(_MAX_HEADER_BYTES, path.stat().st_size - 8):
                 raise ValueError(f"its header claims a length of {length} bytes")
-            if not isinstance(json.loads(file.read(length)), dict):
+            if not isinstance(parse_json(file.read(length)), dict):
                 raise ValueError("its header is not a JSON object")
     except ValueError as error:
         convert = "convert it: safetensors.torch.save_file(model.state_dict(), 'backbone.safetensors')"
@@ -112,22 +110,26 @@ def _export_packaged(backbone: str, path: Path) -> Path:
         if sha256_of(path).encode() == digest.read_bytes().strip():
             return path
         say(f"WARNING: {path} is damaged, and it is exported anew")
-    with disk_boundary("weights", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    command = [sys.executable, "-c", _EXPORT, backbone, str(part.resolve())]
+    content = _packaged(backbone)
+    with disk_boundary("weights", digest):
+        digest.unlink(missing_ok=True)
+    write_atomically(path, content)
+    write_atomically(digest, f"{hashlib.sha256(content).hexdigest()}\n".encode())
+    return path
+
+
+def _packaged(backbone: str) -> bytes:
+    """Return the content of the packaged weights, which a process of its own reads: it imports torch."""
+    command = [sys.executable, "-c", _EXPORT, backbone]
     say(f"weights: exporting the ImageNet weights of {backbone} from an installed package")
     try:
-        done = subprocess.run(
-            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False
-        )
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=EXPORT_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
         why = f"the export was not finished after {EXPORT_SECONDS} s"
         raise WaitTimedOut("weights", f"exporting {backbone}", why, "run the same command again") from error
     if done.returncode != 0:
         install = "install kennel again (make setup)"
-        raise StageFailed("weights", f"exporting {backbone} failed", done.stderr[-1500:], install)
-    digest.unlink(missing_ok=True)
-    part.replace(path)
-    write_atomically(digest, f"{sha256_of(path)}\n".encode())
-    return path
+        raise StageFailed(
+            "weights", f"exporting {backbone} failed", done.stderr.decode(errors="replace")[-1500:], install
+        )
+    return done.stdout

@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.account.prices import InstanceChoice
 from tasks.notebook.lifecycle import lifecycle_name
-from tasks.run.record_store import Record
+from tasks.run.record_store import Amount, Count, Record
 
 DEADLINE_SECONDS = 900.0
 """AWS takes 2 to 5 minutes to start an instance, and its on-start script may take 5 more."""
@@ -68,8 +68,8 @@ class NotebookRef(Record, file="notebook.json", called="notebook instance", made
     instance_reason: str
     role_arn: str
     lifecycle_name: str
-    idle_minutes: int
-    seconds: float
+    idle_minutes: Count
+    seconds: Amount
 
 
 @dataclass(frozen=True)

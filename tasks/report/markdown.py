@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasks.account.prices import PRICES_SOURCE
+from tasks.audit.report import audit_markdown
 from tasks.data.report import findings_markdown
 from tasks.load.report import load_text
 from tasks.report.parity import Parity, ParityRow
@@ -57,8 +58,9 @@ def write_report(summary: RunSummary) -> Path:
         *_section("Training on EC2 over SSH", lambda: _ec2_section(summary.ec2, summary.parity)),
         *_section("Deployment", lambda: _deployment_section(summary)),
         *_section("Load test", lambda: _load_section(summary)),
-        *_section("Permissions", lambda: permissions_markdown(summary.permissions)),
         *_section("Scaling", lambda: [] if summary.scaling is None else [scaling_markdown(summary.scaling)]),
+        *_section("Permissions", lambda: permissions_markdown(summary.permissions)),
+        *_section("Audit", lambda: [] if summary.audit is None else [audit_markdown(summary.audit)]),
     ]
     write_atomically(path, (relative_to_report("\n".join(sections), path.parent) + "\n").encode())
     return path

@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from tasks.run.aws import Aws, transfer
+from tasks.run.disk import disk_boundary, disk_failure
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.progress import show_progress
-from tasks.run.record_store import Record
+from tasks.run.record_store import Amount, Count, Record
 from tasks.run.records import InstanceModel, TrainedModel, TrainingResult
 from tasks.run.sealed import sha256_of
 from tasks.run.waiting import say
@@ -45,9 +46,9 @@ class Parity(Record, file="parity.json", called="comparison of the two trainings
 
     training_job: str
     ec2_job: str
-    largest_difference: float
+    largest_difference: Amount
     accuracy_difference: float
-    test_images: int
+    test_images: Count
     verdict: str
     figures: tuple[ParityRow, ...]
     environment: tuple[ParityRow, ...]
@@ -104,7 +105,7 @@ def compare(aws: Aws, sagemaker: TrainedModel, ec2: InstanceModel) -> Parity:
 
 def _fetched(aws: Aws, uri: str, path: Path) -> Path:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    with aws_boundary(uri), show_progress(f"fetch {uri}", None, "B") as told:
+    with disk_boundary(STAGE, path), aws_boundary(uri), show_progress(f"fetch {uri}", None, "B") as told:
         transfer(partial(aws.client("s3").download_file, bucket, key, str(path), Callback=told.advance))
     return path
 
@@ -122,7 +123,11 @@ def largest_difference(first: Path, second: Path) -> float:
     with tempfile.TemporaryDirectory(prefix="kennel-") as scratch:
         try:
             one, two = (load_file(_weights(path, Path(scratch) / str(n))) for n, path in enumerate((first, second)))
-        except (tarfile.TarError, OSError, EOFError, ValueError, SafetensorError) as error:
+        except OSError as error:
+            if (full := disk_failure(error, STAGE, Path(scratch))) is not None:
+                raise full from error
+            raise StageFailed(STAGE, "a model cannot be read", str(error), "kennel logs") from error
+        except (tarfile.TarError, EOFError, ValueError, SafetensorError) as error:
             why = f"{type(error).__name__}: {error}"
             raise StageFailed(STAGE, "a model has no readable weights", why, "kennel logs") from error
     if {name: value.shape for name, value in one.items()} != {name: value.shape for name, value in two.items()}:

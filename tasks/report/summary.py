@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tasks.account.permission_use import PermissionUse
+from tasks.audit.report import AuditReport
 from tasks.load.report import LoadTestIdentity
 from tasks.report.parity import Parity
 from tasks.run.errors import LedgerRefused
 from tasks.run.handle import RunFolder
-from tasks.run.record_store import AnyRecord, Record
+from tasks.run.record_store import Amount, AnyRecord, Record, load_record
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, InstanceModel, LoadReport, TrainedModel
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts
@@ -31,7 +32,7 @@ class StageTimes(Record, file="pipeline.json", called="finished pipeline", made_
     `inconclusive` says what the load test could not judge and why; it is "" when everything was judged.
     """
 
-    seconds: dict[str, float]
+    seconds: dict[str, Amount]
     where: str
     inconclusive: str = ""
 
@@ -57,6 +58,7 @@ class RunSummary:
     parity: Parity | None = None
     scaling: ScalingVerdicts | None = None
     permissions: PermissionUse | None = None
+    audit: AuditReport | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -94,6 +96,8 @@ def made_or_note(make: Callable[[], Made], note: Callable[[str], Made]) -> Made:
     """Return what `make` makes; when a value of the records prevents it, what `note` makes of the reason."""
     try:
         return make()
+    except LedgerRefused as error:
+        return note(f"{error.what}: {error.why}")
     except UNPRINTABLE as error:
         return note(f"this cannot be shown, because a record holds what no run produces: {error!r}")
 
@@ -104,7 +108,7 @@ def summarise(run: RunFolder) -> RunSummary:
 
     def read(kind: type[AnyRecord], *, is_expected: bool = True) -> AnyRecord | None:
         try:
-            found = run.find(kind)
+            found = load_record(run.folder, kind)  # one by one: each has its own note
         except LedgerRefused as error:
             notes.append(f"{kind.file} cannot be read: {error.why}")
             return None
@@ -126,6 +130,7 @@ def summarise(run: RunFolder) -> RunSummary:
         parity=read(Parity, is_expected=False),
         scaling=read(ScalingVerdicts, is_expected=False),
         permissions=read(PermissionUse, is_expected=False),
+        audit=read(AuditReport, is_expected=False),
         notes=tuple(notes),
     )
 

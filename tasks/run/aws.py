@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from tasks.run import naming
 from tasks.run.errors import AwsFailed, ClockSkewed, TargetRefused, Unreachable, aws_boundary
 from tasks.run.logical_aws import AGAIN, LogicalAws, identify
+from tasks.run.malformed_answers import CheckedParsers, raise_if_malformed
 from tasks.run.settings import Settings
 
 Found = TypeVar("Found")
@@ -166,8 +167,7 @@ class Aws:
 
     def _boto_session(self) -> Any:
         if self._session is None:
-            core = botocore.session.get_session()
-            core.register_component("data_loader", _loader())
+            core = _core_session()
             _require_profile(core)
             self._session = boto3.session.Session(botocore_session=core, region_name=self.region, **self._credentials())
         return self._session
@@ -216,6 +216,15 @@ class Aws:
         return account
 
 
+def _core_session() -> Any:
+    """Return a session of botocore whose clients raise `MalformedAnswerError`."""
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _loader())
+    core.register_component("response_parser_factory", CheckedParsers(core.get_component("response_parser_factory")))
+    core.register("after-call", raise_if_malformed)
+    return core
+
+
 def transfer(call: Callable[[], Found]) -> Found:
     """Return the result of a transfer of boto3's, which raises errors of its own in place of those of its calls.
 
@@ -253,7 +262,7 @@ def _pinned_session_class() -> Any:
         """A session that ignores `endpoint_url` arguments, because the SDK passes a public endpoint for STS."""
 
         def __init__(self, credentials: dict[str, str], region: str, endpoint_url: str | None) -> None:
-            super().__init__(region_name=region, **credentials)
+            super().__init__(botocore_session=_core_session(), region_name=region, **credentials)
             self._pinned = endpoint_url
 
         def client(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,13 +1,14 @@
 """Turn an operating system's refusal to write into one error with the path, the bytes needed and what to do.
 
-Every writer of kennel stands inside `disk_boundary`, which knows what it writes. Other errors of the operating system
-pass unchanged.
+Every writer of kennel stands inside `disk_boundary`, which knows what it writes. A folder or a FIFO in a file's place
+and a limit on open files are such refusals too. Other errors of the operating system pass unchanged.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from tasks.run.errors import DiskFailed
 _AGAIN = "then run the same command again, which goes on from there"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR}
+_EXISTS = {errno.EEXIST, errno.ENOTEMPTY}
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE}
 
 
 @contextmanager
@@ -27,9 +31,12 @@ def disk_boundary(where: str, path: Path | None = None, needed_bytes: int | None
     Without a path, the path that the error names is used; an error without one passes unchanged.
 
     Raises:
-        DiskFailed: the disk is full or read-only, or the folder refuses this user.
+        DiskFailed: the disk is full or read-only, the folder refuses this user, something else is in the file's place,
+            or no more files can be opened.
     """
     try:
+        if path is not None and path.exists() and not (path.is_file() or path.is_dir()):
+            raise _in_the_way(where, path, "it is neither a file nor a folder")  # a FIFO would be waited for
         yield
     except OSError as error:
         failed = disk_failure(error, where, path, needed_bytes)
@@ -46,6 +53,11 @@ def disk_failure(
     Without a path it is not known whether the file that the error names was to be read or to be written.
     """
     place = path if path is not None else _named_by(error)
+    if error.errno in _EXHAUSTED:
+        more = f"end what has them open, or raise the limit (ulimit -n), {_AGAIN}"
+        return DiskFailed(where, f"{place or 'a file'} cannot be opened", os.strerror(error.errno), more)
+    if error.errno in _IN_THE_WAY | (set() if path is None else _EXISTS) and place is not None:
+        return _in_the_way(where, place, os.strerror(error.errno))
     if error.errno not in _FULL | _REFUSED or place is None:
         return None
     what = f"{place} cannot be written"
@@ -60,6 +72,22 @@ def disk_failure(
         rights = f"give this user the right to read and write {place}, {_AGAIN}"
         return DiskFailed(where, f"{place} cannot be read or written", why, rights)
     return DiskFailed(where, what, why, f"give this user the right to write {place.parent}, {_AGAIN}")
+
+
+def failure_of_child(said: str, where: str, path: Path) -> DiskFailed | None:
+    """Return what the last words of a child process, which could not write `path`, mean; None if it is no such error.
+
+    Python names an error's number as "Errno 28", Rust's libraries (safetensors) as "os error 28".
+    """
+    found = re.findall(r"(?:Errno|os error) (\d+)", said)
+    return disk_failure(OSError(int(found[-1]), ""), where, path) if found else None
+
+
+def _in_the_way(where: str, path: Path, why: str) -> DiskFailed:
+    """Return the error for what is where a file, or a folder above it, belongs."""
+    found = next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
+    what, remove = f"{path} cannot be read or written", f"remove or move {found}, {_AGAIN}"
+    return DiskFailed(where, what, f"{found}: {why}", remove)
 
 
 def _named_by(error: OSError) -> Path | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 NOT_FOUND = {
     "NoSuchBucket",
+    "NoSuchBucketPolicy",
     "NoSuchKey",
     "NoSuchEntity",
+    "NoSuchPublicAccessBlockConfiguration",
     "NoSuchUpload",
     "NotFound",
     "ResourceNotFound",

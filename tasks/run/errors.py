@@ -12,6 +12,7 @@
     │   ├── NotFound                5
     │   ├── AlreadyExists           5
     │   ├── LimitReached            5   quota, capacity or throttling, after the bounded retries
+    │   ├── MalformedAnswer         5   the answer cannot be read, or lacks what kennel needs
     │   └── Unreachable             5   no answer within the deadline
     ├── OwnershipRefused            6   a resource of that name exists and is not ours; it is not changed
     ├── LedgerRefused               6   the ledger belongs to another account or endpoint, or is damaged
@@ -43,6 +44,7 @@ from botocore.exceptions import ConnectionError as AwsConnectionError
 
 from tasks.run.clock_skew import names_the_time, seconds_ahead, skew_in_words
 from tasks.run.error_codes import DENIED, EXISTS, NO_CAPACITY, NO_CREDENTIALS, NOT_FOUND, QUOTA, THROTTLED
+from tasks.run.malformed_answers import MalformedAnswerError
 
 
 class KennelError(Exception):
@@ -124,6 +126,15 @@ class LimitReached(AwsFailed):
 
 class Unreachable(AwsFailed):
     """AWS did not answer within the deadline."""
+
+
+class MalformedAnswer(AwsFailed):
+    """AWS's answer cannot be read, or lacks what kennel needs; `is_reading`: the call changes nothing."""
+
+    def __init__(self, where: str, what: str, why: str, next_command: str, is_reading: bool = False) -> None:
+        super().__init__(where, what, why, next_command)
+        self.args = (where, what, why, next_command, is_reading)
+        self.is_reading = is_reading
 
 
 class OwnershipRefused(KennelError):
@@ -210,7 +221,7 @@ def unexpected(error: Exception, where: str) -> Unexpected:
 class DiskFailed(KennelError):
     """A file of this machine cannot be written: the disk is full or read-only, or its folder refuses this user.
 
-    A file that this user may not read counts as well.
+    A file that this user may not read counts as well, and so do something else in its place and too many open files.
     """
 
     exit_code = 14
@@ -244,6 +255,8 @@ def translate(error: ClientError | BotoCoreError, where: str, next_command: str 
     if isinstance(error, NoCredentialsError):
         configure = "aws configure, or unset KENNEL_ACCOUNT_ID to use the embedded AWS"
         return AccessDenied(where, str(error), "boto3 found no AWS credentials", configure)
+    if isinstance(error, MalformedAnswerError):
+        return _translate_malformed(error, where)
     if isinstance(error, AwsConnectionError | HTTPClientError):
         why = "AWS did not answer in time, and the retries are used up"
         return Unreachable(where, str(error), why, _reach(str(error.kwargs.get("endpoint_url", ""))))
@@ -251,6 +264,14 @@ def translate(error: ClientError | BotoCoreError, where: str, next_command: str 
     return AwsFailed(
         where, str(error), why, next_command or "correct what the AWS library names, then repeat the command"
     )
+
+
+def _translate_malformed(error: MalformedAnswerError, where: str) -> MalformedAnswer:
+    why = "kennel acts only on answers that it can read; a proxy, a captive portal or another server may have sent it"
+    if not error.is_reading:
+        why += f"; AWS may have carried out {error.kwargs['operation']}"
+    look = "look at what answers there (curl -i), then run the same command again"
+    return MalformedAnswer(where, str(error), why, look, is_reading=error.is_reading)
 
 
 def _reach(url: str) -> str:

@@ -11,9 +11,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tasks.run.aws import Aws
-from tasks.run.errors import SettingsRefused
+from tasks.run.errors import LedgerRefused, SettingsRefused
 from tasks.run.ledger import Ledger, LedgerRow, lost_text
-from tasks.run.record_store import AnyRecord, Record, forget_record, load_record, record_path, save_record
+from tasks.run.record_store import (
+    AnyRecord,
+    Record,
+    damaged_records,
+    forget_record,
+    load_record,
+    record_path,
+    save_record,
+)
 from tasks.run.run_lock import run_lock
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
@@ -117,6 +125,17 @@ class Run(RunFolder):
                 self._ledger = self._open_ledger()
             return self._ledger
 
+    def find(self, kind: type[AnyRecord], /, **fields: object) -> AnyRecord | None:
+        """Return the run's record of a kind, or None when no stage has written it.
+
+        Raises:
+            LedgerRefused: it cannot be read; the error names all records of the run that cannot.
+        """
+        try:
+            return super().find(kind, **fields)
+        except LedgerRefused as error:
+            raise _with_others(error, damaged_records(self.folder)) from error
+
     def need(self, kind: type[AnyRecord]) -> AnyRecord:
         """Return the run's record of a kind, which must exist, and so must the resource that it names.
 
@@ -145,6 +164,16 @@ class Run(RunFolder):
         if ledger.lost:
             say(f"run {self.id}: lost with the embedded AWS, which was started again: {lost_text(ledger.lost)}")
         return ledger
+
+
+def _with_others(first: LedgerRefused, damaged: list[LedgerRefused]) -> LedgerRefused:
+    """Return the error of one record, to which the others that cannot be read are added."""
+    others = [each for each in damaged if each.what != first.what]
+    if not others:
+        return first
+    why = "; ".join([first.why, *(f"and {each.what}: {each.why}" for each in others)])
+    paths = " ".join(each.what.partition(" does not hold ")[0] for each in (first, *others))
+    return LedgerRefused(first.where, first.what, why, f"remove or move {paths} and run the same command again")
 
 
 def _gone(run_id: str, kind: type[Record], row: LedgerRow) -> SettingsRefused:

@@ -29,6 +29,7 @@ from tasks.run.errors import LedgerRefused
 from tasks.run.ledger_file import FILE_NAME, FORMAT, Entry, Fault
 from tasks.run.logical_aws import LogicalAws, is_lost
 from tasks.run.lost_answers import look_again
+from tasks.run.sealed import Damaged
 
 State = Literal["intended", "created", "adopted", "uncertain", "removed"]
 LOST = "lost with the embedded AWS, which was started again"
@@ -241,9 +242,9 @@ def inspect_ledger(run_dir: Path) -> LedgerContents:
         scanned = ledger_file.scan(path)
     except FileNotFoundError:
         return LedgerContents(None, ())
-    except OSError as error:
-        look = f"ls -l {path}"
-        raise LedgerRefused("ledger", f"{path} cannot be read", error.strerror or str(error), look) from error
+    except (OSError, Damaged) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise LedgerRefused("ledger", f"{path} cannot be read", why, f"ls -ld {path}") from error
     for fault in scanned.faults:
         if fault.is_foreign:
             choose = "use that release, or choose another name: kennel run --run-id <name>"

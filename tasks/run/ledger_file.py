@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.run.disk import disk_boundary
+from tasks.run.sealed import parse_json, read_regular
 
 FILE_NAME = "ledger.jsonl"
 HEAD_NAME = "ledger.head"
@@ -67,9 +68,10 @@ def scan(path: Path) -> Scan:
 
     Raises:
         OSError: the file cannot be read.
+        Damaged: something else than a file is in its place.
     """
     head = _read_head(path)
-    content = path.read_bytes()
+    content = read_regular(path)
     lines, digests = _lines(content), _digests(content)
     found = list(_judged(content, lines, digests))
     faults = [each for each in found if isinstance(each, Fault)]
@@ -142,7 +144,7 @@ _CHANGED = "the line, or its place after the line before it, is not as it was wr
 def _parsed(number: int, text: bytes, format_: int) -> Entry | Fault:
     """Return a line's content if it is a JSON object, and a header of this format where it is a header."""
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError as error:
         return Fault(number, str(error))
     if not isinstance(content, dict):
@@ -171,7 +173,7 @@ def _missing_at_the_end(head: tuple[int, str] | None, lines: list[bytes], digest
 
 def _read_head(path: Path) -> tuple[int, str] | None:
     try:
-        found = _HEAD.fullmatch(path.with_name(HEAD_NAME).read_text())
+        found = _HEAD.fullmatch(read_regular(path.with_name(HEAD_NAME)).decode())
     except (OSError, ValueError):
         return None
     return (int(found["count"]), found["digest"]) if found else None

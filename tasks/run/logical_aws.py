@@ -7,13 +7,13 @@ their endpoint.
 
 from __future__ import annotations
 
-import json
 import urllib.error
 from dataclasses import dataclass
 from http.client import HTTPException
 
 from tasks.run.errors import Unreachable
 from tasks.run.machine import open_without_proxy
+from tasks.run.sealed import parse_json
 from tasks.run.settings import LOCAL_HEALTH_PATH, is_loopback
 
 ANSWER_SECONDS = 5.0
@@ -86,7 +86,7 @@ def _ask(endpoint: str) -> LogicalAws:
     """
     try:
         with open_without_proxy(f"{endpoint.rstrip('/')}{LOCAL_HEALTH_PATH}", ANSWER_SECONDS) as answer:
-            told = json.loads(answer.read())
+            told = parse_json(answer.read())
         return LogicalAws(endpoint, str(told["home"]), str(told["generation"]))
     except urllib.error.HTTPError:
         return LogicalAws(endpoint)

@@ -1,8 +1,9 @@
 """Recognise a changing call that AWS carried out although it failed here, because its answer was lost.
 
-botocore repeats a call that got no answer. AWS refuses the repetition in as many ways as it has operations ("already
-exists", "not found", "in progress", "duplicate", a limit), and after the last repetition there is no answer at all. So
-the error is not judged: the thing is looked at again, and if the change is there, the call succeeded.
+botocore repeats a call that got no answer, or one that cannot be read (`tasks.run.malformed_answers`). AWS refuses the
+repetition in as many ways as it has operations ("already exists", "not found", "in progress", "duplicate", a limit),
+and after the last repetition there is no answer at all. So the error is not judged: the thing is looked at again, and
+if the change is there, the call succeeded.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TypeVar
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, ReadTimeoutError
 
 from tasks.run.errors import AwsFailed, error_code
+from tasks.run.malformed_answers import MalformedAnswerError
 from tasks.run.waiting import say
 
 Found = TypeVar("Found")
@@ -59,7 +61,7 @@ def repeated_if_lost(call: Callable[[], Found], *, times: int = 1) -> Found:
     for _ in range(times):
         try:
             return call()
-        except (ConnectionClosedError, ReadTimeoutError):
+        except (ConnectionClosedError, ReadTimeoutError, MalformedAnswerError):
             say("AWS's answer was lost; the call has the same result when it is repeated, so it is")
     return call()
 
@@ -70,4 +72,6 @@ def true_or_none(holds: bool) -> bool | None:
 
 
 def _in_words(error: ClientError | BotoCoreError) -> str:
+    if isinstance(error, MalformedAnswerError):
+        return "AWS's answer cannot be read"
     return f"AWS answered {error_code(error)}" if isinstance(error, ClientError) else "AWS's answer was lost"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import urllib.request
@@ -13,6 +12,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from tasks.run.sealed import parse_json
 from tasks.run.settings import LOCAL_HOSTING_PATH, Settings
 
 _PROXYLESS = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -64,7 +64,7 @@ def ask_embedded_aws(settings: Settings, path: str, *, token: SecretStr | None =
     headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
     try:
         with open_without_proxy(address, settings.connect_timeout_seconds, headers) as answer:
-            return json.loads(answer.read())
+            return parse_json(answer.read())
     except (OSError, HTTPException, ValueError):
         return None
 

@@ -12,13 +12,20 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import LedgerRefused, SettingsRefused
-from tasks.run.sealed import seal, unseal
+from tasks.run.sealed import read_regular, seal, unseal
+
+Count = Annotated[int, Field(ge=0)]
+"""How many there are of something."""
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A measurement that is at least 0: seconds, bytes, USD, requests a second."""
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+"""A fraction of a whole, such as an accuracy."""
 
 
 @dataclass(frozen=True)
@@ -70,22 +77,22 @@ def load_record(folder: Path, kind: type[AnyRecord], /, **fields: object) -> Any
     """Read the record of a kind from its file in a folder; return None when there is no such file.
 
     A field that has a default may be missing, because an older release may have written the file. Types are checked
-    without conversion, except that an integer is accepted for a float.
+    without conversion, except that an integer is accepted for a float, and so are the bounds of `Count` and its like.
 
     Raises:
-        LedgerRefused: the file is damaged, not JSON or holds another kind of record, or a field is missing, unknown or
-            of the wrong type.
+        LedgerRefused: the file is damaged, not JSON or holds another kind of record, or a field is missing, unknown,
+            of the wrong type or out of bounds.
     """
     path = record_path(folder, kind, **fields)
     if not path.exists():
         return None
     try:
-        content = unseal(path.read_bytes())
+        content = unseal(read_regular(path))
         if content.pop("record", None) != kind.stored_as:
             raise ValueError(f"it is not the record of a {kind.stored_as}")
         return _adapter(kind).validate_json(json.dumps(content), strict=True, extra="forbid")
     except ValidationError as error:
-        raise _refused(path, kind, _first_problem(error)) from error
+        raise _refused(path, kind, _problems(error)) from error
     except ValueError as error:
         raise _refused(path, kind, str(error)) from error
     except SettingsRefused as error:
@@ -133,14 +140,33 @@ def _adapter(kind: type[AnyRecord]) -> TypeAdapter[AnyRecord]:
     return _adapters[name]
 
 
-def _first_problem(error: ValidationError) -> str:
-    """Return the first wrong field, what is wrong with it, and the value that was read."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the record"
-    received = "" if first["type"] == "missing" else f", not {first['input']!r:.80}"
-    return f"{field}: {first['msg']}{received}"
+def damaged_records(folder: Path) -> list[LedgerRefused]:
+    """Return the error of each record in a folder that cannot be read, so that all of them can be told at once."""
+    found = []
+    for kind in (each for each in Record.__subclasses__() if "{" not in each.file):
+        try:
+            load_record(folder, kind)
+        except LedgerRefused as error:
+            found.append(error)
+    return found
+
+
+_SHOWN = 5
+
+
+def _problems(error: ValidationError) -> str:
+    """Return the wrong fields, at most `_SHOWN`, with what is allowed and the values that were read."""
+    found = error.errors(include_url=False)
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return "; ".join(map(_problem, found[:_SHOWN])) + more
+
+
+def _problem(found: Any) -> str:
+    field = ".".join(str(part) for part in found["loc"]) or "the record"
+    received = "" if found["type"] == "missing" else f", not {found['input']!r:.80}"
+    return f"{field}: {found['msg']}{received}"
 
 
 def _refused(path: Path, kind: type[Record], why: str) -> LedgerRefused:
-    again = f"remove {path} and run the same command again"
+    again = f"remove or move {path} and run the same command again"
     return LedgerRefused("records", f"{path} does not hold a {kind.__name__}", why, again)

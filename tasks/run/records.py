@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.run.record_store import Record
+from tasks.run.record_store import Amount, Count, Record, Share
 
 SPLITS = ("train", "validation", "test")
 Number = int | float
@@ -39,11 +39,11 @@ class DatasetRef(Record, file="stage_data.json", called="staged dataset", made_b
     digest: str
     name: str
     classes: tuple[str, ...]
-    counts: Mapping[str, Mapping[str, int]]
-    size_bytes: int
-    quarantined: int
+    counts: Mapping[str, Mapping[str, Count]]
+    size_bytes: Count
+    quarantined: Count
     source: str
-    shards: Mapping[str, int] = field(default_factory=dict)
+    shards: Mapping[str, Count] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     left_out: tuple[Quarantined, ...] = ()
 
@@ -80,7 +80,7 @@ class WeightsRef(Record, file="weights.json", called="backbone weights", made_by
     prefix: str
     backbone: str
     sha256: str
-    size_bytes: int
+    size_bytes: Count
 
     @property
     def uri(self) -> str:
@@ -116,14 +116,14 @@ class TrainingResult:
     model_uri: str
     backbone: str
     classes: tuple[str, ...]
-    test_accuracy: float
-    test_images: int
+    test_accuracy: Share
+    test_images: Count
     metrics: Mapping[str, float]
     instance_type: str
-    instance_count: int
+    instance_count: Count
     instance_reason: str
     spot: bool
-    cost_usd: float | None
+    cost_usd: Amount | None
     data_digest: str
     git_commit: str | None = None
 
@@ -136,8 +136,8 @@ class TrainedModel(
 
     job_name: str
     job_arn: str
-    seconds: float
-    billable_seconds: float
+    seconds: Amount
+    billable_seconds: Amount
 
     @property
     def resources(self) -> tuple[tuple[str, str], ...]:
@@ -160,10 +160,10 @@ class InstanceModel(TrainingResult, Record, file="train_ec2.json", called="model
     model_sha256: str
     instance_ids: tuple[str, ...]
     refused: tuple[str, ...]
-    interruptions: int
-    seconds: Mapping[str, float]
-    wall_seconds: float
-    billable_seconds: float
+    interruptions: Count
+    seconds: Mapping[str, Amount]
+    wall_seconds: Amount
+    billable_seconds: Amount
     prices: str
     command: tuple[str, ...]
     archive: str
@@ -180,9 +180,9 @@ class EndpointRef(Record, file="endpoint.json", called="endpoint", made_by="depl
     model_name: str
     variant: str
     instance_type: str
-    instance_count: int
+    instance_count: Count
     model_uri: str
-    seconds: float
+    seconds: Amount
     created: str = ""
 
     @property
@@ -211,7 +211,7 @@ class InstanceRef(Record, file="ec2/instance-{number}.json", called="EC2 instanc
     host_key: str
     login_key: str
     launched: str
-    usd_per_hour: float | None
+    usd_per_hour: Amount | None
     reason: str
     refused: tuple[str, ...] = ()
     number: int = 1
@@ -250,30 +250,30 @@ class LoadReport(Record, file="loadtest.json", called="load test", made_by="load
 
     target: str
     kind: str
-    intended_rps: float
-    achieved_rps: float
-    seconds: float
-    requests: int
-    failures: int
-    p50_ms: float | None
-    p90_ms: float | None
-    p99_ms: float | None
-    max_ms: float | None
+    intended_rps: Amount
+    achieved_rps: Amount
+    seconds: Amount
+    requests: Count
+    failures: Count
+    p50_ms: Amount | None
+    p90_ms: Amount | None
+    p99_ms: Amount | None
+    max_ms: Amount | None
     is_valid: bool
     why_invalid: str | None
     files: Mapping[str, str]
     time_scale: float = 1.0
-    answered: int = 0
-    unsent: int = 0
-    asked_rps: float | None = None
-    warm_up_requests: int = 0
-    p95_ms: float | None = None
-    errors: Mapping[str, int] = field(default_factory=dict)
-    error_kinds: Mapping[str, int] = field(default_factory=dict)
+    answered: Count = 0
+    unsent: Count = 0
+    asked_rps: Amount | None = None
+    warm_up_requests: Count = 0
+    p95_ms: Amount | None = None
+    errors: Mapping[str, Count] = field(default_factory=dict)
+    error_kinds: Mapping[str, Count] = field(default_factory=dict)
     why_failed: str | None = None
-    concurrency: float | None = None
+    concurrency: Amount | None = None
     lag_p99_ms: float | None = None
-    generator_cpu: float = 0.0
-    processes: int = 1
-    wall_seconds: float = 0.0
+    generator_cpu: Amount = 0.0
+    processes: Count = 1
+    wall_seconds: Amount = 0.0
     hardware: str = ""

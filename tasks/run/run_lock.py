@@ -58,7 +58,7 @@ def _lock_file(path: Path, run_id: str) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
         why = "two processes on one run would create resources twice"
         wait = f"kennel status {run_id}, or wait for process {holder} to end"

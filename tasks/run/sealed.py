@@ -11,12 +11,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 CHECKSUM = "checksum"
 _NAME = "float"
+_TOO_DEEP = "its JSON is nested too deeply"
+_KINDS = {
+    stat.S_IFDIR: "folder",
+    stat.S_IFIFO: "FIFO",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+    stat.S_IFSOCK: "socket",
+}
 
 
 class Damaged(ValueError):
@@ -36,16 +45,43 @@ def unseal(data: bytes) -> dict[str, Any]:
     Raises:
         Damaged: the bytes are not a JSON object, or their checksum is that of another object.
     """
+    content = parse_json(data)
+    if not isinstance(content, dict):
+        raise Damaged("it is not a JSON object")
     try:
-        content = json.loads(data)
-        if not isinstance(content, dict):
-            raise Damaged("it is not a JSON object")
         checksum = content.pop(CHECKSUM, None)
         if checksum is not None and checksum != _digest(content):
             raise Damaged("its checksum is that of another content: the file was damaged, or edited by hand")
         return {name: _number(value) for name, value in content.items()}
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise Damaged(_TOO_DEEP) from error
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Return the value that a text of JSON holds.
+
+    Raises:
+        Damaged: it is not JSON, or nested deeper than Python can read.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise Damaged(_TOO_DEEP) from error
+    except ValueError as error:
         raise Damaged(str(error)) from error
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the content of a regular file; a FIFO, which could be waited for without end, is not opened.
+
+    Raises:
+        Damaged: there is a folder, a FIFO, a device or a socket in its place.
+        OSError: it cannot be read.
+    """
+    kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
+    if kind is not None:
+        raise Damaged(f"a {kind} is in its place; remove or move {path}")
+    return path.read_bytes()
 
 
 def strict_json(content: Any) -> str:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from tasks.run.waiting import say
 
+NOT_TOLD = "not told"
+"""The status of a thing whose description has none; it counts as not ready yet, like every unknown one."""
+
 
 @dataclass(frozen=True)
 class Statuses:

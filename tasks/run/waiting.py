@@ -14,7 +14,8 @@ from typing import TypeVar
 
 from botocore.exceptions import ClientError
 
-from tasks.run.errors import WaitTimedOut, error_code
+from tasks.run.errors import MalformedAnswer, WaitTimedOut, error_code
+from tasks.run.malformed_answers import MalformedAnswerError
 from tasks.run.progress import LOGGER
 
 Found = TypeVar("Found")
@@ -53,14 +54,15 @@ def wait_for(
 ) -> Found:
     """Call `probe` until it returns a result, and log the state at least every `SILENCE_SECONDS`.
 
-    `probe` returns (the result or None, the state in words) and raises when the result can no longer come.
+    `probe` returns (the result or None, the state in words) and raises when the result can no longer come. While AWS's
+    answer to a reading call cannot be used, the result is not there yet.
 
     Raises:
         WaitTimedOut: `deadline_seconds` passed.
     """
     begun = said = waiting.clock()
     while True:
-        found, state = probe()
+        found, state = _looked(probe)
         if found is not None:
             return found
         now = waiting.clock()
@@ -71,6 +73,24 @@ def wait_for(
             waiting.say(f"{what}: {state}, {now - begun:.0f} s")
             said = now
         waiting.sleep(poll_seconds)
+
+
+def _looked(probe: Callable[[], tuple[Found | None, str]]) -> tuple[Found | None, str]:
+    try:
+        return probe()
+    except (MalformedAnswer, MalformedAnswerError) as error:
+        return None, unknown_state(error)
+
+
+def unknown_state(error: MalformedAnswer | MalformedAnswerError) -> str:
+    """Return the state of a thing while AWS's answer about it cannot be used.
+
+    Raises:
+        MalformedAnswer, MalformedAnswerError: the answer was to a changing call, which may have been carried out.
+    """
+    if not error.is_reading:
+        raise error
+    return f"unknown ({error.what if isinstance(error, MalformedAnswer) else error})"
 
 
 def retry_until_role_propagates(

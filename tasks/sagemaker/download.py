@@ -18,7 +18,7 @@ from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.errors import KennelError
 from tasks.run.escaping import code_span, markdown_link
 from tasks.run.handle import Run, RunFolder
-from tasks.run.record_store import Record, write_atomically
+from tasks.run.record_store import Count, Record, write_atomically
 from tasks.run.records import TrainedModel
 from tasks.run.sealed import sha256_of
 from tasks.run.waiting import say
@@ -48,10 +48,10 @@ class DownloadedTraining(
     model_uri: str
     model_etag: str
     model_sha256: str
-    model_bytes: int
+    model_bytes: Count
     metrics: Mapping[str, float]
     reported: Mapping[str, float]
-    log_lines: int | None
+    log_lines: Count | None
 
 
 def load_download(run: RunFolder) -> DownloadedTraining | None:

@@ -23,7 +23,7 @@ def read_result(plan: TrainingPlan, description: Mapping[str, Any], archive: Pat
     verify_meta(plan.dataset, meta, reported_metrics(description))
     metrics = measured_metrics(meta)
     billable = float(description.get("BillableTimeInSeconds", description["TrainingTimeInSeconds"]))
-    count = int(description["ResourceConfig"]["InstanceCount"])
+    count = int(description["ResourceConfig"].get("InstanceCount", plan.instance_count))
     return TrainedModel(
         job_name=str(description["TrainingJobName"]),
         job_arn=str(description["TrainingJobArn"]),

@@ -11,9 +11,9 @@ from typing import Any
 from tasks.account.logs import LogFollower, LogLine
 from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
-from tasks.run.errors import NotFound, StageFailed, WaitTimedOut
+from tasks.run.errors import MalformedAnswer, NotFound, StageFailed, WaitTimedOut
 from tasks.run.statuses import TRAINING_JOB
-from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Say, Waiting
+from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Say, Waiting, unknown_state
 from tasks.sagemaker.job import describe_job
 
 POLL_SECONDS = 1.0
@@ -41,22 +41,31 @@ def follow_job(
     printer = _LogPrinter(LogFollower(aws, TRAINING_LOG_GROUP, f"{name}/"), waiting.say)
     begun = said = waiting.clock()
     while True:
-        description = describe_job(aws, name)
-        if description is None:
-            raise NotFound(f"training job {name}", "it is gone", "somebody deleted it", "run the same command again")
-        if printer.poll():
-            said = waiting.clock()
-        if TRAINING_JOB.has_settled(description["TrainingJobStatus"]):
-            return _outcome(name, description, printer, waiting.sleep)
+        try:
+            description = _present(aws, name)
+            if printer.poll():
+                said = waiting.clock()
+            if TRAINING_JOB.has_settled(description["TrainingJobStatus"]):
+                return _outcome(name, description, printer, waiting.sleep)
+            state = _state(description)
+        except MalformedAnswer as error:
+            state = unknown_state(error)
         now = waiting.clock()
         if now - begun >= deadline_seconds:
-            why = f"it is still {_state(description)}; the job continues, and the same command follows it again"
+            why = f"it is still {state}; the job continues, and the same command follows it again"
             stop = aws.cli(f"sagemaker stop-training-job --training-job-name {name}") + ", or the same command again"
             raise WaitTimedOut(f"training job {name}", f"waited {now - begun:.0f} s", why, stop)
         if now - said >= SILENCE_SECONDS:
-            waiting.say(f"training job: {_state(description)}, {now - begun:.0f} s")
+            waiting.say(f"training job: {state}, {now - begun:.0f} s")
             said = now
         waiting.sleep(POLL_SECONDS)
+
+
+def _present(aws: Aws, name: str) -> Mapping[str, Any]:
+    description = describe_job(aws, name)
+    if description is None:
+        raise NotFound(f"training job {name}", "it is gone", "somebody deleted it", "run the same command again")
+    return description
 
 
 def _outcome(

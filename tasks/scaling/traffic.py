@@ -10,7 +10,6 @@ passes `time_scale` times faster on the embedded AWS.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Annotated, Any, Self, get_type_hints
 from pydantic import ConfigDict, Field
 
 from tasks.run.errors import SettingsRefused
+from tasks.run.sealed import parse_json, read_regular
 
 MAX_RPS = 10_000_000.0
 _EXAMPLE = '{"baseline_rps": 5, "peak_rps": 40, "spike_rps": 60, "ramp_seconds": 600, "slo_p95_ms": 500, …}'
@@ -87,7 +87,7 @@ class Traffic:
             SettingsRefused: the text is not a JSON object, or as `from_mapping`.
         """
         try:
-            content = json.loads(text)
+            content = parse_json(text)
         except ValueError as error:
             raise SettingsRefused("traffic", "the text is not JSON", str(error), f"write {_EXAMPLE}") from error
         if not isinstance(content, dict):
@@ -103,9 +103,9 @@ class Traffic:
             SettingsRefused: the file cannot be read, or as `from_json`.
         """
         try:
-            text = path.read_text()
-        except OSError as error:
-            raise SettingsRefused("traffic", str(path), str(error), "name a file that exists") from error
+            text = read_regular(path).decode()
+        except (OSError, ValueError) as error:
+            raise SettingsRefused("traffic", str(path), str(error), "name a text file that exists") from error
         return cls.from_json(text)
 
     @property

@@ -20,7 +20,7 @@ from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.records import EndpointRef
 from tasks.scaling.choice import ScalingPlan
-from tasks.serving.instances import wait_for_instances
+from tasks.serving.instances import variant_of, wait_for_instances
 
 NAMESPACE = "sagemaker"
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
@@ -176,7 +176,7 @@ def describe_scaling(aws: Aws, endpoint_name: str, variant: str) -> ScalingState
         if target is None:
             return None
         endpoint = aws.client("sagemaker").describe_endpoint(EndpointName=endpoint_name)
-        live = next(each for each in endpoint["ProductionVariants"] if each["VariantName"] == variant)
+        live = variant_of(endpoint, variant)
         policies = _policies(aws, resource_id(endpoint_name, variant))
     return ScalingState(
         minimum=target["MinCapacity"],

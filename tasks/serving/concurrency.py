@@ -19,7 +19,7 @@ from tasks.run.errors import LimitReached, SettingsRefused, StageFailed, aws_bou
 from tasks.run.handle import Run
 from tasks.run.lost_answers import carried_out, repeated_if_lost, true_or_none
 from tasks.run.records import FunctionRef
-from tasks.run.statuses import FUNCTION_UPDATE, PROVISIONED
+from tasks.run.statuses import FUNCTION_UPDATE, NOT_TOLD, PROVISIONED
 from tasks.run.waiting import wait_for
 from tasks.scaling.choice import ScalingPlan
 from tasks.scaling.rules import UNRESERVED_MINIMUM, Limits
@@ -191,7 +191,7 @@ def _set_memory(aws: Aws, plan: ConcurrencyPlan) -> None:
 def _settled(client: Any, plan: ConcurrencyPlan) -> None:
     def probe() -> tuple[bool | None, str]:
         current = client.get_function_configuration(FunctionName=plan.function.name)
-        update = current.get("LastUpdateStatus", "Successful")
+        update = current.get("LastUpdateStatus", NOT_TOLD)
         if FUNCTION_UPDATE.has_failed(update):
             why = str(current.get("LastUpdateStatusReason") or "Lambda gave no reason")
             where = f"function {plan.function.name}"

@@ -152,8 +152,8 @@ def _own_model(aws: Aws, plan: EndpointPlan) -> str | None:
     found = none_if_missing(lambda: client.describe_model(ModelName=name))
     if found is None:
         return None
-    container = found["PrimaryContainer"]
-    if container["ModelDataUrl"] != plan.model_uri or container["Image"] != plan.image:
+    container = found.get("PrimaryContainer", {})
+    if container.get("ModelDataUrl") != plan.model_uri or container.get("Image") != plan.image:
         raise _foreign(f"model {name}", "its artefact or image does not match the hash in its name")
     return str(found["ModelArn"])
 
@@ -177,7 +177,7 @@ def _own_config(aws: Aws, plan: EndpointPlan) -> str | None:
     found = none_if_missing(lambda: client.describe_endpoint_config(EndpointConfigName=name))
     if found is None:
         return None
-    if [variant["ModelName"] for variant in found["ProductionVariants"]] != [plan.model_name]:
+    if [variant.get("ModelName") for variant in found["ProductionVariants"]] != [plan.model_name]:
         raise _foreign(f"endpoint configuration {name}", "its model does not match the hash in its name")
     return str(found["EndpointConfigArn"])
 
@@ -217,7 +217,7 @@ def _update(run: Run, plan: EndpointPlan, *, serving: str) -> None:
     types = {variant.get("InstanceType") for variant in former.get("ProductionVariants", [])}
     if types - {plan.instance.instance_type, None}:
         remove_autoscaling(run, plan.endpoint_name, VARIANT)
-    asked_for = [variant["InitialInstanceCount"] for variant in former.get("ProductionVariants", [])]
+    asked_for = [variant.get("InitialInstanceCount") for variant in former.get("ProductionVariants", [])]
     keeps_count = asked_for in ([], [plan.instance_count])
     with run.ledger.create("endpoint", plan.endpoint_name, lambda: _served_arn(run.aws, plan)) as row:
         answer = client.update_endpoint(

@@ -19,7 +19,7 @@ from tasks.run.handle import Run
 from tasks.run.ledger import Ledger
 from tasks.run.lost_answers import carried_out, repeated_if_lost, true_or_none
 from tasks.run.records import FunctionRef
-from tasks.run.statuses import FUNCTION, FUNCTION_UPDATE
+from tasks.run.statuses import FUNCTION, FUNCTION_UPDATE, NOT_TOLD
 from tasks.run.waiting import retry_until_role_propagates, wait_for
 
 ALIAS = "live"
@@ -175,7 +175,7 @@ def _settled(client: Any, plan: FunctionPlan) -> Mapping[str, Any]:
 
     def probe() -> tuple[Mapping[str, Any] | None, str]:
         current: Mapping[str, Any] = client.get_function(FunctionName=plan.name)["Configuration"]
-        state, update = current.get("State", "Active"), current.get("LastUpdateStatus", "Successful")
+        state, update = current.get("State", NOT_TOLD), current.get("LastUpdateStatus", NOT_TOLD)
         if FUNCTION.has_failed(state) or FUNCTION_UPDATE.has_failed(update):
             why = str(current.get("LastUpdateStatusReason") or current.get("StateReason") or "Lambda gave no reason")
             logs = f"kennel logs {plan.run_id} --source function"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tasks.run.aws import Aws
-from tasks.run.errors import StageFailed, aws_boundary
+from tasks.run.errors import NotFound, StageFailed, aws_boundary
 from tasks.run.lost_answers import carried_out, true_or_none
 from tasks.run.records import EndpointRef
 from tasks.run.statuses import ENDPOINT
@@ -38,7 +38,7 @@ def set_instance_count(
     client, name, variant = aws.client("sagemaker"), endpoint.name, endpoint.variant
     wait_for_instances(aws, name, variant, low=0, high=None, deadline_seconds=deadline_seconds)
     with aws_boundary(f"endpoint {name}"):
-        live = _variant(client.describe_endpoint(EndpointName=name), variant)
+        live = variant_of(client.describe_endpoint(EndpointName=name), variant)
         if live["CurrentInstanceCount"] == live["DesiredInstanceCount"] == count:
             return 0.0
         begun = clock()
@@ -82,12 +82,15 @@ def wait_for_instances(
 
     def probe() -> tuple[int | None, str]:
         endpoint = aws.client("sagemaker").describe_endpoint(EndpointName=endpoint_name)
-        status, count = endpoint["EndpointStatus"], int(_variant(endpoint, variant)["CurrentInstanceCount"])
+        status = endpoint["EndpointStatus"]
         if ENDPOINT.has_failed(status):
             why = str(endpoint.get("FailureReason") or "AWS gave no reason")
             what = f"its status is {status}"
             raise StageFailed(f"endpoint {endpoint_name}", what, why, "kennel logs --source endpoint")
-        is_there = ENDPOINT.is_ready(status) and count >= low and (high is None or count <= high)
+        if ENDPOINT.is_pending(status):
+            return None, f"{status}, {bounds} wanted"
+        count = int(variant_of(endpoint, variant)["CurrentInstanceCount"])
+        is_there = count >= low and (high is None or count <= high)
         return (count if is_there else None), f"{status} with {count} instances, {bounds} wanted"
 
     with aws_boundary(f"instances of {endpoint_name}"):
@@ -96,8 +99,18 @@ def wait_for_instances(
 
 
 def _desired_count(client: Any, name: str, variant: str) -> int:
-    return int(_variant(client.describe_endpoint(EndpointName=name), variant)["DesiredInstanceCount"])
+    return int(variant_of(client.describe_endpoint(EndpointName=name), variant)["DesiredInstanceCount"])
 
 
-def _variant(endpoint: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return next(each for each in endpoint["ProductionVariants"] if each["VariantName"] == name)
+def variant_of(endpoint: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return DescribeEndpoint's entry of a variant, which has its instance counts.
+
+    Raises:
+        NotFound: the endpoint has no such variant, or it has no instances yet.
+    """
+    for each in endpoint.get("ProductionVariants", []):
+        if each["VariantName"] == name and "CurrentInstanceCount" in each and "DesiredInstanceCount" in each:
+            found: Mapping[str, Any] = each
+            return found
+    what, why = f"it has no variant {name} with instances", f"it is {endpoint['EndpointStatus']}"
+    raise NotFound(f"endpoint {endpoint['EndpointName']}", what, why, "run the same command again")

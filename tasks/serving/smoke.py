@@ -13,8 +13,9 @@ from typing import Any
 
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed, aws_boundary
-from tasks.run.record_store import Record
+from tasks.run.record_store import Amount, Count, Record, Share
 from tasks.run.records import DatasetRef, FunctionRef
+from tasks.run.sealed import parse_json
 from tasks.run.waiting import ROLE_PROPAGATION_SECONDS, say
 
 SUM_TOLERANCE = 1e-3
@@ -28,9 +29,9 @@ class SmokeResult(Record, file="smoke.json", called="smoke test", made_by="deplo
     image: str
     true_label: str
     predicted_label: str
-    score: float
-    labels: int
-    latency_ms: float
+    score: Share
+    labels: Count
+    latency_ms: Amount
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _invoke(aws: Aws, function: FunctionRef, payload: bytes) -> tuple[str, float
 
 def _lacks_endpoint_permission(text: str) -> bool:
     try:
-        return bool(json.loads(json.loads(text)["body"])["error"]["code"] == "Misconfigured")
+        return bool(parse_json(parse_json(text)["body"])["error"]["code"] == "Misconfigured")
     except (KeyError, TypeError, ValueError):
         return False
 
@@ -123,10 +124,10 @@ def check_answer(text: str, classes: tuple[str, ...]) -> tuple[str, float]:
         StageFailed: the status is not 200, the labels are not the classes in order, or the scores do not add up to 1.
     """
     try:
-        reply: Mapping[str, Any] = json.loads(text)
+        reply: Mapping[str, Any] = parse_json(text)
         if reply["statusCode"] != 200:
             raise _failed(f"the function answered {reply['statusCode']}", str(reply.get("body"))[:2000])
-        body = json.loads(reply["body"])
+        body = parse_json(reply["body"])
         labels, scores = list(body["labels"]), [float(score) for score in body["scores"]]
     except (KeyError, TypeError, ValueError) as error:
         raise _failed(f"the answer is malformed ({type(error).__name__}: {error})", text[:2000]) from error

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.run.disk import disk_boundary
 from tasks.run.errors import ConnectionLost, RemoteFailed
 from tasks.run.progress import Progress, ProgressFactory, show_progress
 from tasks.run.waiting import say
@@ -83,15 +84,16 @@ def get(
         CommandFailed: the remote machine could not read it; `why` has its message ("No such file or directory").
         ConnectionLost: the connection was lost twice, or could not be opened again.
         WaitTimedOut: `deadline_seconds` passed.
-        OSError: the local file cannot be written.
+        DiskFailed: the local file cannot be written.
     """
-    local.parent.mkdir(parents=True, exist_ok=True)
     temporary = local.with_name(f".{local.name}.{os.getpid()}.part")
-    try:
-        transfer = _attempt(remote, path, lambda: _get(remote, path, temporary, progress, deadline_seconds))
-        temporary.replace(local)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with disk_boundary("transfer", local):
+        local.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            transfer = _attempt(remote, path, lambda: _get(remote, path, temporary, progress, deadline_seconds))
+            temporary.replace(local)
+        finally:
+            temporary.unlink(missing_ok=True)
     return transfer
 
 

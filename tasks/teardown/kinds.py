@@ -12,8 +12,9 @@ from botocore.exceptions import ClientError
 
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import WaitTimedOut, error_code, is_not_found
-from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Waiting
+from tasks.run.errors import MalformedAnswer, WaitTimedOut, error_code, is_not_found
+from tasks.run.malformed_answers import MalformedAnswerError
+from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Waiting, unknown_state
 from tasks.teardown.plan import Resource
 
 REMOVE_SECONDS = 1800.0
@@ -78,6 +79,8 @@ def until_gone(
             if not _is_temporary(error):
                 raise
             last = str(error)
+        except (MalformedAnswer, MalformedAnswerError) as error:
+            last = unknown_state(error)
         waiting.sleep(POLL_SECONDS)
     raise WaitTimedOut(f"remove {what}", f"not gone after {timeout_seconds:g} s", last, "run the same command again")
 

@@ -21,7 +21,7 @@ from tasks.load.profile import Profile, profile_for, run_profile
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
-from tasks.run.record_store import Record, load_record, save_record
+from tasks.run.record_store import Amount, Record, load_record, save_record
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.waiting import say
 from tasks.scaling.choice import ScalingPlan
@@ -54,7 +54,7 @@ class ScalingVerdicts(Record, file="scaling.json", called="checked scaling plan"
     through: str
     verdicts: tuple[Verdict, ...]
     first_throttled: Mapping[str, str]
-    profile_seconds: float
+    profile_seconds: Amount
     pictures: Mapping[str, str] = field(default_factory=dict)
     hardware: str = ""
     reports: Mapping[str, LoadReport] = field(default_factory=dict)

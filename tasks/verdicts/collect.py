@@ -6,7 +6,6 @@ are converted to real seconds since the measurement began, so that they share on
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +18,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tasks.load.disturbance import Bounds, MachineSample
 from tasks.run.aws import Aws
 from tasks.run.clock import MINUTE_SECONDS, AwsClock
-from tasks.run.errors import aws_boundary
+from tasks.run.errors import NotFound, aws_boundary
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
+from tasks.run.sealed import parse_json, read_regular
 from tasks.run.watch_thread import WatchThread
 from tasks.serving.activities import describe_activities
 from tasks.serving.autoscaling import describe_scaling
+from tasks.serving.instances import variant_of
 from tasks.verdicts.disturbed_stages import generator_samples, mark_disturbed
 from tasks.verdicts.profile_observation import (
     AlarmChange,
@@ -90,10 +91,10 @@ class InstanceWatch(WatchThread):
     def _poll(self) -> None:
         try:
             found = self.aws.client("sagemaker").describe_endpoint(EndpointName=self.endpoint.name)
-        except (ClientError, BotoCoreError):
+            live = variant_of(found, self.endpoint.variant)
+        except (ClientError, BotoCoreError, NotFound):
             self.failed += 1
             return
-        live = next(each for each in found["ProductionVariants"] if each["VariantName"] == self.endpoint.variant)
         counts = (live["CurrentInstanceCount"], live["DesiredInstanceCount"])
         self.polls.append((time.time(), *counts, found["EndpointStatus"]))
 
@@ -116,7 +117,7 @@ def observe_profile(
     Raises:
         AwsFailed: CloudWatch or Application Auto Scaling refused.
     """
-    content = json.loads(Path(report.files["json"]).read_bytes())
+    content = parse_json(read_regular(Path(report.files["json"])))
     began = datetime.fromisoformat(content["measured_from"]).timestamp()
     window = _Window(
         aws, AwsClock.from_settings(aws.settings), began, content["warm_up"]["seconds"], content["seconds"]

@@ -151,11 +151,11 @@ def test_a_flag_out_of_bounds_is_named_with_what_is_allowed_before_anything_is_s
 
 
 def test_a_defect_is_one_message_with_the_file_that_has_its_traceback(terminal: Terminal) -> None:
-    (terminal.home / "processes" / "localaws.url").mkdir(parents=True)  # no file can be read there
-    done = terminal.kennel("down", "--yes", "--json", more={"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
+    defect = "from kennel import cli; cli.app.command(lambda *, json=False: 1 // 0, name='defect'); cli.main()"
+    done = terminal.program("-c", defect, "defect", "--json")
     error = done.answer["error"]
     assert (done.code, error["kind"]) == (1, "Unexpected"), done.err
-    assert "IsADirectoryError" in error["what"]
+    assert "ZeroDivisionError" in error["what"]
     assert "Traceback" not in done.err
     (path,) = (terminal.home / "logs").glob("error-*.txt")
     assert str(path) in error["why"]

@@ -22,3 +22,11 @@ def needs_containers(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("containers")
     if refusal := Containers(ProcessTable(folder, str(folder))).refusal():
         pytest.skip(f"no containers here: {refusal}")
+
+
+@pytest.fixture(scope="session")
+def needs_process_tables(needs_containers: None, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skip where containers have no process tables of their own, as mostly inside another container."""
+    folder = tmp_path_factory.mktemp("containers")
+    if refusal := Containers(ProcessTable(folder, str(folder))).refusals().process_table:
+        pytest.skip(f"no process tables here: {refusal}")

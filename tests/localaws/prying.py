@@ -1,12 +1,17 @@
 """What functions, models and training scripts try in order to get at what is not theirs, and what they must not get."""
 
+import contextlib
 import ctypes
+import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.conftest import ROOT, RunningLocalAws
 
+OWN_NUMBERS = 1000
+"""More than the processes that a program under test starts."""
+SECRET = "http://user:secret@example.com/data.zip"
 PRY = '''
 import os, subprocess, sys
 TAKE = """
@@ -25,6 +30,25 @@ def signalled(pids):
             continue
         found.append(pid)
     return found
+def seen(pids):
+    """Return which processes have a folder in /proc, or could be limited or made the first to be killed."""
+    import resource
+    found = {pid for pid in pids if os.path.exists(f"/proc/{pid}")}
+    for pid in pids:
+        try:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, resource.prlimit(pid, resource.RLIMIT_NOFILE))
+            found.add(pid)
+        except OSError:
+            pass
+        try:
+            open(f"/proc/{pid}/oom_score_adj", "w").write("1000")
+            found.add(pid)
+        except OSError:
+            pass
+    return sorted(found)
+def commands():
+    """Return the command lines that can be read in /proc, by process id."""
+    return {pid: open(f"/proc/{pid}/cmdline").read().split("\\0")[:-1] for pid in os.listdir("/proc") if pid.isdigit()}
 def pry(paths):
     """Return what can be read of the paths, or written of the host, as one is and as root of other namespaces."""
     places = ["/usr", "/etc", sys.prefix, os.getcwd() if os.getcwd() == "/var/task" else "/usr/lib"]
@@ -50,7 +74,25 @@ def forbidden(localaws: RunningLocalAws, *, more: Iterable[Path] = ()) -> list[s
     paths = [localaws.home / "server.json", *kept, ROOT / "README.md", ROOT / "tests", *more]
     paths += [process / name for name in ("environ", "root", "cwd", "fd/0")]
     assert all(path.exists() for path in paths), "there is something to find"
-    return [str(path) for path in paths]
+    return [str(path) for path in paths if not _may_be_an_own_process(path)]
+
+
+def _may_be_an_own_process(path: Path) -> bool:
+    """Return whether the path is of a process whose number may be another's in a process table of its own."""
+    return path.parts[1] == "proc" and int(path.parts[2]) < OWN_NUMBERS
+
+
+@contextlib.contextmanager
+def telling_its_secret() -> Iterator[int]:
+    """Run a process with a secret in its command line until the block ends; yield its id."""
+    command = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)", SECRET]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield process.pid
+        finally:
+            process.kill()
 
 
 def keeps_signals_inside() -> bool:

@@ -22,6 +22,12 @@ def make_role(iam: Any, name: str, service: str) -> str:
     return arn
 
 
+def remove_role(iam: Any, name: str) -> None:
+    """Remove a role that `make_role` made."""
+    iam.delete_role_policy(RoleName=name, PolicyName="everything")
+    iam.delete_role(RoleName=name)
+
+
 def make_inside(account_id: str, name: str, service: str) -> str:
     """Make such a role in this process's own moto, for parts of localaws that a test runs without a server."""
     from moto.iam.models import iam_backends

@@ -25,6 +25,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Core:
     install_backend(home / "objects")
     from moto.s3.models import s3_backends
 
+    s3_backends.clear()  # another test of this process may have made moto's own
     backend = s3_backends[ACCOUNT]["aws"]
     backend.create_bucket("inside", "us-east-1")
     return Core(Settings(home))

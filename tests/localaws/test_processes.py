@@ -1,6 +1,5 @@
 """Children end, with all that they started, whatever they do about it."""
 
-import random
 import signal
 import subprocess
 import sys
@@ -9,12 +8,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from localaws.errors import StopFailed
 from localaws.processes import Process, ProcessTable
 from tests.conftest import ROOT
+from tests.localaws.sleepers import names, sleepers
 from tests.polling import wait_until
 
 PLAIN = {"PATH": "/usr/bin:/bin"}
@@ -128,18 +127,3 @@ def spawn_until_ready(table: ProcessTable, script: str, folder: Path) -> Process
     child = table.spawn(command, name="child", env=PLAIN, cwd=folder, on_line=lambda _: ready.set())
     assert ready.wait(10)
     return child
-
-
-def names(count: int) -> list[int]:
-    """Return numbers that no other sleeper on this machine was given."""
-    return [random.randrange(10**6, 10**9) for _ in range(count)]
-
-
-def sleepers(*seconds: int) -> list[psutil.Process]:
-    wanted = {str(number) for number in seconds}
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        command = process.info["cmdline"] or []
-        if command[:1] == ["sleep"] and wanted & set(command[1:]) and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found

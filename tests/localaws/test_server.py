@@ -19,16 +19,22 @@ import pytest
 from localaws.control import client
 from localaws.server import ServerRecord, read_record
 from tests.conftest import ROOT
+from tests.localaws.outer_pid import processes_with
 from tests.localaws.roles import make_role
+from tests.localaws.sleepers import DAEMON, names, sleepers
 from tests.polling import wait_until
 
-FAMILY = """
-import os, subprocess
+FAMILY = (
+    DAEMON
+    + """
 def handler(event, context):
     print("line of", event["name"])
-    child = subprocess.Popen(["setsid", "sleep", "2001"], stdout=subprocess.DEVNULL)
-    return {"pids": [os.getpid(), child.pid]}
+    if event["number"]:
+        daemon(event["number"])
+    subprocess.Popen(["setsid", "sleep", "2001"], stdout=subprocess.DEVNULL)
+    return os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]
 """
+)
 
 
 @pytest.fixture
@@ -117,20 +123,24 @@ def test_what_the_server_adopts_and_ends_does_not_stay_as_a_zombie(server: Serve
     wait_until(lambda: not psutil.Process(server.pid).children())
 
 
-def test_after_kill_9_a_new_start_ends_what_was_left(home: Path, server: ServerRecord) -> None:
+@pytest.mark.usefixtures("needs_process_tables")
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_function_started_ends_with_the_server(server: ServerRecord, ending: int) -> None:
+    (number,) = names(1)
+    family = start_family(server, number=number)
+    wait_until(lambda: sleepers(number))
+    os.kill(server.pid, ending)
+    wait_until(lambda: not any(map(is_running, family)) and not sleepers(number))
+
+
+@pytest.mark.parametrize("command", [("start", "--port", "0"), ("stop",)], ids=["start", "stop"])
+def test_after_kill_9_a_new_start_or_a_stop_ends_what_was_left(
+    home: Path, server: ServerRecord, command: tuple[str, ...]
+) -> None:
     family = start_family(server)
     os.kill(server.pid, signal.SIGKILL)
     wait_until(lambda: not is_running(server.pid))
-    assert is_running(family[1]), "the grandchild in a session of its own outlives kill -9 of the server"
-    assert run("start", "--home", str(home), "--port", "0").returncode == 0
-    assert not any(map(is_running, family))
-
-
-def test_stop_ends_what_a_killed_server_left(home: Path, server: ServerRecord) -> None:
-    family = start_family(server)
-    os.kill(server.pid, signal.SIGKILL)
-    wait_until(lambda: not is_running(server.pid))
-    run("stop", "--home", str(home))
+    assert run(*command, "--home", str(home)).returncode == 0
     assert not any(map(is_running, family))
 
 
@@ -167,8 +177,11 @@ def test_logs_follow_shows_new_lines_until_it_is_interrupted(home: Path, server:
         assert follower.wait(10) == 130
 
 
-def start_family(server: ServerRecord, name: str = "family") -> list[int]:
-    """Have a function start a grandchild in a session of its own; return the process ids of both."""
+def start_family(server: ServerRecord, name: str = "family", *, number: int = 0) -> list[int]:
+    """Have a function start a grandchild in a session of its own; return the process ids of both.
+
+    `number`: of a sleeper that it leaves as a daemon, which only the end of a process table ends.
+    """
     role = make_role(client(server, "iam"), name, "lambda")
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
@@ -181,10 +194,9 @@ def start_family(server: ServerRecord, name: str = "family") -> list[int]:
         Handler="handler.handler",
         Code={"ZipFile": package.getvalue()},
     )
-    reply = functions.invoke(FunctionName=name, Payload=json.dumps({"name": name}))
-    pids: list[int] = json.loads(reply["Payload"].read())["pids"]
-    assert all(map(is_running, pids))
-    return pids
+    reply = functions.invoke(FunctionName=name, Payload=json.dumps({"name": name, "number": number}))
+    stream = json.loads(reply["Payload"].read())
+    return [process.pid for process in wait_until(lambda: processes_with(stream), holds=lambda found: len(found) == 2)]
 
 
 def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -16,6 +16,7 @@ from tasks.teardown.teardown import tear_down
 from tests.conftest import RunningLocalAws, running_localaws
 from tests.counting_proxy import Calls, counting_proxy
 from tests.lost_answers import Loss, LostAnswers
+from tests.malformed_answers import MalformedAnswers
 from tests.tasks.lost_answer_scenes import SCENES, account
 from tests.unknown_statuses import UnknownStatuses
 
@@ -70,3 +71,11 @@ def test_a_status_that_nobody_knows_is_not_ready_yet(server: RunningLocalAws, tm
     with counting_proxy(server.url, replies):
         assert play(scene, f"{scene}-unknown", replies, tmp_path) == []
     assert replies.fed >= WAITED_FOR[scene]
+
+
+@pytest.mark.parametrize("scene", ["storage", "serving", "function", "instances", "notebook"])
+def test_an_answer_that_cannot_be_used_is_asked_for_again(server: RunningLocalAws, tmp_path: Path, scene: str) -> None:
+    answers = MalformedAnswers()
+    with counting_proxy(server.url, answers):
+        assert play(scene, f"{scene}-malformed", answers, tmp_path) == []
+    assert answers.recorded and answers.spoilt == answers.recorded

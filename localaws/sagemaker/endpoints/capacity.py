@@ -93,7 +93,7 @@ def capacity_routes(table: CapacityTable, apply: Callable[[], None]) -> list[Bas
     async def change(request: Request) -> Response:
         try:
             table.change(_changes(await request.body()))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             return JSONResponse({"error": f"POST {request.url.path}: {error}"}, 400)
         apply()
         return await show(request)

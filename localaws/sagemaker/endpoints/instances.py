@@ -126,7 +126,7 @@ class Instance:
 
     def memory_bytes(self) -> int:
         """Return the resident memory of the process and its descendants; pages that they share count for each."""
-        return memory_bytes(self.process.pid)
+        return memory_bytes(self.process.program_pid)
 
     def take_peak(self) -> int:
         """Return the most requests that were outstanding at once since this was asked last."""
@@ -136,7 +136,7 @@ class Instance:
     def take_cpu_percent(self) -> float | None:
         """Return the model server's CPU use since this was asked last, 100 for each core; None the first time."""
         try:
-            used = psutil.Process(self.process.pid).cpu_times()
+            used = psutil.Process(self.process.program_pid).cpu_times()
         except psutil.Error:
             return None
         now, seconds = time.monotonic(), used.user + used.system

@@ -51,7 +51,7 @@ def decode(data: str | bytes, content_type: str) -> Any:
         if kind == CSV:
             return numpy.genfromtxt(io.StringIO(text), dtype=numpy.float32, delimiter=",")
         return numpy.load(io.BytesIO(raw), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, RecursionError) as error:
         raise Undecodable(f"the body is not {kind}: {error}") from error
 
 

@@ -110,7 +110,7 @@ def _listed(channel: Channel, objects: Objects) -> list[InputFile]:
         beginning = entries[0]["prefix"]
         bucket, _, prefix = beginning.removeprefix("s3://").partition("/")
         names = [str(name) for name in entries[1:]]
-    except (ValueError, LookupError, TypeError, AwsError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError, AwsError) as error:
         raise DownloadError(
             f"Data download failed: channel {channel.name}: {channel.source.uri} is not a manifest: {error!r}"
         ) from error

@@ -103,9 +103,9 @@ class Host:
             "network_pid": network.pid,
             "name": self.name,
             "plan": view.plan(),
-            "proc_plan": list(guard_proc()),
+            "guard": list(guard_proc()),
             "cpus": list(self.cpus),
-            "working_folder": str(ML if network.pid else self.ml),
+            "folder": str(ML if network.pid else self.ml),
             "command": list(command),
         }
         return launch_command("training_host", config)
@@ -141,7 +141,7 @@ class HostProcess:
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], *, name: str) -> None:
         """Start the command, which alone gets the environment; its lines go to the stream and to `on_line`."""
-        with handed_over(environment) as (early, descriptors):
+        with handed_over({"variables": dict(environment)}) as (early, descriptors):
             self._process = self._processes.spawn(
                 command, name=name, env=early, cwd=self.host.root, on_line=self.say, pass_fds=descriptors
             )

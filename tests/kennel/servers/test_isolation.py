@@ -184,8 +184,8 @@ def test_a_run_in_a_hostile_shell_reaches_its_servers_and_only_the_download_meet
             "PREFECT_PROFILE": "no-such-profile",
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://db.example/prefect",
         }
-        terminal = Terminal(tmp_path / "home", tmp_path / "runs", hostile)
         folder = hostile_folder(tmp_path / "project")
+        terminal = Terminal(tmp_path / "home", tmp_path / "runs", {**hostile, "PYTHONPATH": str(folder)})
         url = "http://data.example/x.zip"
         crash = {"KENNEL_CRASH_AT": "role:before"}
         run = ("run", "--data", url, "--run-id", "r", "--backbone", "efficientnet_lite0")

@@ -1,8 +1,11 @@
 """Prefect's server dies while a flow runs: that is said, and it comes back on its port or the command ends."""
 
+import base64
 import os
+import shutil
 import socket
 import threading
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -157,3 +160,24 @@ def test_a_program_that_is_no_web_server_does_not_answer() -> None:
         thread.start()
         assert not prefect.answers(f"http://127.0.0.1:{port}")
         thread.join()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_a_folder_that_is_removed_while_its_server_runs_is_made_anew(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs")
+    try:
+        assert terminal.kennel("up").code == 0
+        before = prefect.password_path(terminal.home).read_text()
+        shutil.rmtree(terminal.home / "prefect")
+        again = terminal.kennel("up")
+        assert again.code == 0, again.err
+        server, password = processes.find(terminal.home, prefect.NAME), prefect.password_path(terminal.home).read_text()
+        assert server is not None and password != before
+        key = base64.b64encode(password.encode()).decode()
+        url = f"{server.url}/api/work_pools/kennel"
+        request = urllib.request.Request(url, headers={"Authorization": f"Basic {key}"})
+        assert urllib.request.urlopen(request, timeout=10).status == 200
+    finally:
+        down = terminal.kennel("down", "--yes")
+    assert down.code == 0 and terminal.processes() == []

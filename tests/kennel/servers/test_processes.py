@@ -1,13 +1,17 @@
 """Background processes: they are found by their records, and ended with everything that they started."""
 
 import os
+import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from kennel.servers import processes
+from tasks.run.sealed import seal
+from tests.bit_flips import FLIPS, flipped
 from tests.polling import wait_until
 
 CODE = """
@@ -68,3 +72,37 @@ def test_a_process_is_found_after_the_clock_was_set(tmp_path: Path, monkeypatch:
 def test_a_record_that_cannot_be_read_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / "processes" / "one.json").mkdir(parents=True)  # refuses root too
     assert processes.last(tmp_path, "one") is None
+
+
+def test_no_flip_of_a_bit_in_a_record_names_another_process(tmp_path: Path) -> None:
+    started = start(tmp_path)
+    record, damaged = tmp_path / "processes" / "one.json", 0
+    for where in flipped(record):
+        assert processes.find(tmp_path, "one") in {None, started}, where
+        damaged += len(processes.damaged(tmp_path))
+    assert damaged > 0.95 * FLIPS and processes.damaged(tmp_path) == []
+    assert processes.stop(tmp_path, "one")
+
+
+def test_a_record_of_a_process_of_someone_else_ends_nothing(tmp_path: Path) -> None:
+    """The record is whole, and its pid and start are those of the other process."""
+    started = start(tmp_path)
+    other = subprocess.Popen(["/bin/sleep", "60"], env={}, start_new_session=True)
+    try:
+        named = replace(started, pid=other.pid, created=processes.start_mark(other.pid))
+        (tmp_path / "processes" / "one.json").write_bytes(seal(asdict(named)))
+        assert named.is_alive and not processes.stop(tmp_path, "one")
+        assert len(processes.stop_strays(tmp_path)) == 2 and other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+@pytest.mark.parametrize("field", [{"pid": -5}, {"pid": 2**70}, {"pid": True}, {"pid": "7"}, {"created": []}])
+def test_a_record_with_a_value_of_no_process_is_damaged(tmp_path: Path, field: dict[str, object]) -> None:
+    started = start(tmp_path)
+    path = tmp_path / "processes" / "one.json"
+    path.write_bytes(seal({**asdict(started), **field}))
+    assert processes.find(tmp_path, "one") is None
+    assert field == {"pid": 2**70} or str(path) in processes.damaged(tmp_path)[0]
+    assert len(processes.stop_strays(tmp_path)) == 2

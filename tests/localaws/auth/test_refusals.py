@@ -1,11 +1,13 @@
 """Each service refuses in its own words, as boto3 tells them; the clock that judges is the front's."""
 
+import hashlib
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from xml.etree import ElementTree
 
 import boto3
 import pytest
@@ -133,6 +135,38 @@ def test_a_service_refuses_what_is_not_signed_right_in_its_own_words(gate: Gate,
         assert (error["Code"], status) == (code, expected_status), case
         assert error["Message"].startswith(message), case
     gate.ahead_seconds[0] = 0.0
+
+
+def test_s3_tells_what_was_signed_and_names_the_request(gate: Gate) -> None:
+    with pytest.raises(ClientError) as refused:
+        gate.client("s3", secret="other").get_object(Bucket="b", Key="k")
+    error, metadata = refused.value.response["Error"], refused.value.response["ResponseMetadata"]
+    text, asked = error["StringToSign"], error["CanonicalRequest"]
+    assert text.splitlines()[0] == "AWS4-HMAC-SHA256" and asked.splitlines()[:2] == ["GET", "/b/k"]
+    assert text.splitlines()[-1] == hashlib.sha256(asked.encode()).hexdigest()
+    assert bytes.fromhex(error["StringToSignBytes"]) == text.encode()
+    assert (error["AWSAccessKeyId"], len(error["SignatureProvided"])) == ("GOOD", 64)
+    assert metadata["RequestId"] == metadata["HTTPHeaders"]["x-amz-request-id"]
+    assert metadata["HostId"] == metadata["HTTPHeaders"]["x-amz-id-2"]
+
+
+def test_s3_tells_an_unknown_key_and_by_how_much_a_request_is_late(gate: Gate) -> None:
+    with pytest.raises(ClientError) as unknown:
+        gate.client("s3", "UNKNOWN").list_buckets()
+    assert unknown.value.response["Error"]["AWSAccessKeyId"] == "UNKNOWN"
+    gate.ahead_seconds[0] = 3600.0
+    with pytest.raises(ClientError) as late:
+        gate.client("s3").list_buckets()
+    gate.ahead_seconds[0] = 0.0
+    assert late.value.response["Error"]["MaxAllowedSkewMilliseconds"] == "900000"
+    assert late.value.response["Error"]["ServerTime"].endswith("Z")
+
+
+def test_what_no_xml_may_hold_is_not_in_an_error(gate: Gate) -> None:
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    query = f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=%01%3CA%3E%2F{now[:8]}%2Fr%2Fs3%2Faws4_request"
+    answer = send(gate.url, "GET", f"/b/k?{query}&X-Amz-Date={now}&X-Amz-Expires=9&X-Amz-Signature=0")
+    assert ElementTree.fromstring(answer.body).findtext("AWSAccessKeyId") == "?<A>"
 
 
 def test_a_body_of_many_pieces_is_hashed_and_passed_on_whole(gate: Gate) -> None:

@@ -1,19 +1,24 @@
 """The root key: random, this user's only, kept across restarts and resets, and what `start` prints."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from localaws.auth.root_key import FILE, keep, new
 from localaws.control import reset, start, stop
+from localaws.errors import NotItsHome
 from localaws.server import ServerRecord, read_record
 from localaws.settings import Settings
 from tests.conftest import ROOT
 from tests.keys import keys_of
+
+NUMBERS = '{"access_key_id": 1, "secret_access_key": 2, "token": 3}'
 
 
 def test_a_key_is_made_once_and_is_not_anothers(tmp_path: Path) -> None:
@@ -25,9 +30,22 @@ def test_a_key_is_made_once_and_is_not_anothers(tmp_path: Path) -> None:
     assert made.secret_access_key not in repr(made) and made.token not in repr(made)
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"access_key_id": "AKIA"}'])
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"access_key_id": "AKIA"}', "[" * 200_000, NUMBERS])
 def test_a_damaged_file_is_replaced(tmp_path: Path, damage: str) -> None:
     (tmp_path / FILE).write_text(damage)
+    assert keep(tmp_path) == keep(tmp_path)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_refused_by_name_and_a_damaged_key_is_made_anew(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    path = tmp_path / FILE
+    make(path)
+    with pytest.raises(NotItsHome, match=f"{path} is not a file; remove or move it"):
+        keep(tmp_path)
+    shutil.move(path, tmp_path / "moved")
+    path.write_text("[" * 200_000)
     assert keep(tmp_path) == keep(tmp_path)
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from botocore.awsrequest import AWSRequest
@@ -15,12 +15,13 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from loadtest.signing import Payload, Route, Signer
-from localaws.auth import version4
+from localaws.auth import version2, version4
 from localaws.auth.claims import UNSIGNED, claim_of, headers_of
 from localaws.auth.keys import Key
 from localaws.auth.verifier import ANYONE
 from localaws.auth.version4 import Line
 from localaws.errors import AwsError
+from tests.aws_requests import service_model
 from tests.conftest import ROOT
 from tests.localaws.auth.requests import HOST, ID, SECRET, SIGNERS, TOKEN, request, scope_of, sign, verify
 
@@ -139,6 +140,35 @@ def test_a_header_beside_an_old_url_counts_even_if_the_url_names_another_value()
         verify(scope, b"", KEY)
 
 
+SUBRESOURCES = sorted(
+    {name for names in (version2.SUBRESOURCES, version2.LATER_SUBRESOURCES) for name in names}, key=bytes.decode
+)
+
+
+@pytest.mark.parametrize("name", [name.decode() for name in SUBRESOURCES])
+def test_nobody_adds_a_subresource_to_an_old_presigned_url(name: str) -> None:
+    for written in (name, f"{name}=1", f"%{ord(name[0]):02x}{name[1:]}", f"{name[:-1]}%{ord(name[-1]):02X}=1"):
+        made = sign(request("GET", "/b/k"), "old presigned s3")
+        made.url += f"&{written}"
+        with pytest.raises(AwsError, match="SignatureDoesNotMatch"):
+            verify(scope_of(made), b"", KEY)
+
+
+@pytest.mark.parametrize("name", [name.decode() for name in sorted(version2.SUBRESOURCES)])
+@pytest.mark.parametrize("signer", ["old s3", "old presigned s3"])
+def test_a_subresource_that_botocore_signs_holds(signer: str, name: str) -> None:
+    for written in (name, f"{name}=a%2Fb"):
+        assert verify(scope_of(sign(request("GET", f"/b/k?{written}"), signer)), b"", KEY).access_key_id == ID
+
+
+def test_every_subresource_of_s3_must_be_in_an_old_signature() -> None:
+    model = service_model("s3")
+    uris = (urlsplit(model.operation_model(name).http["requestUri"]) for name in model.operation_names)
+    names = {name.encode() for uri in uris for name in parse_qs(uri.query, keep_blank_values=True)}
+    listing = {b"list-type"}
+    assert names - listing <= version2.SUBRESOURCES | version2.LATER_SUBRESOURCES
+
+
 def test_whoever_asks_without_a_signature_may_at_most_read_from_s3() -> None:
     assert verify(scope_of(request("GET", "/bucket/key")), b"", KEY) == ANYONE
     for method, target in (("PUT", "/b/k"), ("POST", "/b"), ("DELETE", "/b/k")):
@@ -213,9 +243,9 @@ def test_the_key_of_a_day_signs_nothing_on_another(signer: str, message: str) ->
     assert claim is not None and claim.date == b"20200101"
     payload = UNSIGNED if signer == "presigned s3" else hashlib.sha256(b"").hexdigest().encode()
     line = Line(scope["method"], scope["raw_path"], scope["query_string"])
-    signature = version4.signature(claim, SECRET, line, headers, payload)
-    assert signature is not None
-    change(right.signature, signature)
+    asked = version4.canonical_request(claim, line, headers, payload)
+    assert asked is not None
+    change(right.signature, version4.signature(claim, SECRET, version4.string_to_sign(claim, asked)))
     with pytest.raises(AwsError, match=message):
         verify(scope, b"", KEY)
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import uuid
 import zipfile
 from dataclasses import dataclass
@@ -11,9 +10,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from tests.localaws import outer_pid
 from tests.localaws.roles import make_role
 
-WHO = "import os\ndef handler(event, context):\n    return {'pid': os.getpid(), 'arn': context.invoked_function_arn}\n"
+WHO = f"""
+import os
+def handler(event, context):
+    return {{"pid": {outer_pid.WHO}, "arn": context.invoked_function_arn}}
+"""
 
 
 def zipped(source: str, name: str = "handler.py") -> bytes:
@@ -48,7 +52,7 @@ class Functions:
     def invoke(self, name: str, event: Any = None, **arguments: Any) -> Any:
         reply = self.aws.invoke(FunctionName=name, Payload=json.dumps(event or {}), **arguments)
         body = reply["Payload"].read()
-        return {**reply, "Payload": json.loads(body) if body else None}
+        return {**reply, "Payload": outer_pid.translated(json.loads(body)) if body else None}
 
 
 def error_of(call: Any, **arguments: Any) -> tuple[str, str, int]:
@@ -59,15 +63,6 @@ def error_of(call: Any, **arguments: Any) -> tuple[str, str, int]:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         return error.response["Error"]["Code"], error.response["Error"]["Message"], status
     raise AssertionError("the call did not fail")
-
-
-def is_gone(pid: int) -> bool:
-    """Return whether a process has ended and its exit status was taken."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 class Metrics:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.hearing import TELL, Ear, hearing
+from tests.localaws import outer_pid
 from tests.localaws.functions.functions_kit import Functions
 from tests.polling import wait_until
 
@@ -21,8 +22,8 @@ def handler(event, context):
     if "gate" in event:
         tell(event["gate"], context.aws_request_id)
     kind = os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]
-    return {"type": kind, "pid": os.getpid(), "version": context.function_version}
-"""
+    return {"type": kind, "pid": PID, "version": context.function_version}
+""".replace("PID", outer_pid.WHO)
 )
 SLOW = "import time\ntime.sleep(0.8)\n" + HOLD
 

@@ -7,7 +7,8 @@ import psutil
 import pytest
 
 from tests.hearing import TELL, hearing
-from tests.localaws.functions.functions_kit import Functions, is_gone
+from tests.localaws.functions.functions_kit import Functions
+from tests.localaws.outer_pid import is_gone
 from tests.localaws.scaled_server import scaled_server
 from tests.polling import wait_until
 

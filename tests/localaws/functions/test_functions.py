@@ -20,7 +20,10 @@ from localaws.functions.deployment import Deployment
 from localaws.functions.launch import Launch
 from localaws.functions.pool import Pool
 from tests.hearing import TELL, hearing
-from tests.localaws.functions.functions_kit import WHO, Functions, Metrics, error_of, is_gone, zipped
+from tests.localaws import outer_pid
+from tests.localaws.functions.functions_kit import WHO, Functions, Metrics, error_of, zipped
+from tests.localaws.outer_pid import is_gone
+from tests.localaws.roles import remove_role
 from tests.polling import wait_until
 
 FAULTY = """
@@ -33,8 +36,8 @@ def handler(event, context):
     if "sleep" in event: time.sleep(event["sleep"])
     if "megabytes" in event: hold = b"x" * (event["megabytes"] << 20); time.sleep(5)
     if "answer_bytes" in event: return "x" * event["answer_bytes"]
-    return {"pid": os.getpid(), "left": context.get_remaining_time_in_millis(), "environ": dict(os.environ)}
-"""
+    return {"pid": PID, "left": context.get_remaining_time_in_millis(), "environ": dict(os.environ)}
+""".replace("PID", outer_pid.WHO)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,7 @@ def test_a_warm_environment_is_used_again_and_only_the_first_call_pays_for_init(
 
 
 def test_calls_at_the_same_time_run_in_environments_of_their_own(functions: Functions) -> None:
-    name = functions.make("import os, time\ndef handler(e, c):\n    time.sleep(0.4)\n    return os.getpid()\n")
+    name = functions.make("import os, time\ndef handler(e, c):\n    time.sleep(0.4)\n    return " + outer_pid.WHO)
     with ThreadPoolExecutor(3) as threads:
         pids = list(threads.map(lambda _: functions.invoke(name)["Payload"], range(3)))
     assert len(set(pids)) == 3
@@ -285,8 +288,8 @@ def ask_once(self):
     return ask(self)
 Client.wait_next_invocation = ask_once
 def handler(event, context):
-    return os.getpid()
-"""
+    return PID
+""".replace("PID", outer_pid.WHO)
 
 
 def test_a_process_that_ends_after_its_answer_costs_no_other_call(functions: Functions) -> None:
@@ -402,7 +405,7 @@ def test_operations_that_are_not_emulated_are_refused_by_name(functions: Functio
 def test_a_function_whose_role_is_gone_cannot_run(localaws: Any) -> None:
     own = Functions.of(localaws)
     name = own.make()
-    localaws.client("iam").delete_role(RoleName=own.role.rpartition("/")[2])
+    remove_role(localaws.client("iam"), own.role.rpartition("/")[2])
     code, message, status = error_of(own.aws.invoke, FunctionName=name)
     assert (code, status) == ("AccessDeniedException", 403)
     assert message == "The role defined for the function cannot be assumed by Lambda."

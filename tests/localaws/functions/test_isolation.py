@@ -7,7 +7,9 @@ import pytest
 from localaws.functions.runtime_api import RESPONSE_LIMIT_BYTES
 from tests.conftest import RunningLocalAws
 from tests.localaws.functions.functions_kit import WHO, Functions
-from tests.localaws.prying import PRY, forbidden, keeps_signals_inside
+from tests.localaws.prying import PRY, SECRET, forbidden, keeps_signals_inside, telling_its_secret
+from tests.localaws.sleepers import DAEMON, names, sleepers
+from tests.polling import wait_until
 
 VICTIM = """
 import os
@@ -84,6 +86,33 @@ def test_a_function_can_end_its_own_processes_and_no_others(functions: Functions
     name = functions.make(PRY + "def handler(e, c):\n    return [os.getpid(), signalled([*e, os.getpid()])]\n")
     own, reached = functions.invoke(name, [pid, localaws.pid])["Payload"]
     assert reached == [own]
+
+
+@pytest.mark.usefixtures("needs_process_tables")
+def test_a_function_sees_only_processes_that_it_started(functions: Functions, localaws: RunningLocalAws) -> None:
+    neighbour = functions.invoke(functions.make())["Payload"]["pid"]
+    handler = "def handler(e, c):\n    return [os.getpid(), seen([*e, os.getpid()]), commands(), pry(FIRST)]\n"
+    handler += f"FIRST = {[f'/proc/1/{name}' for name in ('environ', 'root', 'cwd', 'mem')]}\n"
+    name = functions.make(PRY + handler, Timeout=60)
+    with telling_its_secret() as secret:
+        own, reached, commands, read_of_the_first = functions.invoke(name, [secret, neighbour, localaws.pid])["Payload"]
+    assert reached == [own]
+    assert commands.keys() == {"1", str(own)}, "process 1 and the runtime"
+    assert commands["1"][-1].endswith("localaws/programs")
+    assert SECRET not in str(commands)
+    assert read_of_the_first == []
+
+
+@pytest.mark.usefixtures("needs_process_tables")
+def test_a_daemon_ends_with_its_environment(functions: Functions) -> None:
+    name = functions.make(DAEMON + "def handler(e, c):\n    daemon(e)\n")
+    (number,) = names(1)
+    functions.invoke(name, number)
+    wait_until(lambda: sleepers(number))
+    functions.invoke(name, number)
+    assert sleepers(number), "it lives as long as its environment"
+    functions.aws.delete_function(FunctionName=name)
+    assert not sleepers(number)
 
 
 @pytest.mark.usefixtures("needs_containers")

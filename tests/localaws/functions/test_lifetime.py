@@ -17,7 +17,7 @@ from localaws.settings import Settings
 from tests.localaws.roles import role_inside
 
 ROLE = "short-lived-environments"
-WAITS = "import os, time\ndef handler(event, context):\n    time.sleep(event)\n    return os.getpid()\n"
+WAITS = "import os, time\ndef handler(event, context):\n    time.sleep(event)\n    return 1\n"
 
 
 @pytest.fixture

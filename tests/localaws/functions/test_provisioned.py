@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.localaws.functions.functions_kit import Functions, error_of, is_gone
+from tests.localaws.functions.functions_kit import Functions, error_of
 from tests.localaws.functions.provisioned_kit import (
     HOLD,
     SLOW,
@@ -19,6 +19,7 @@ from tests.localaws.functions.provisioned_kit import (
     provision,
     settled,
 )
+from tests.localaws.outer_pid import is_gone
 from tests.polling import wait_until
 
 DYING = "import os\nprint('last words')\nos._exit(7)\n"

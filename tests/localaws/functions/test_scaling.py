@@ -1,11 +1,12 @@
 """What Application Auto Scaling calls, in a process of its own: it is not reached over HTTP."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.conftest import ROOT
-from tests.keys import give_key
+from tests.keys import KEY, for_environment, give_keys
 from tests.localaws.functions.functions_kit import zipped
 from tests.localaws.functions.provisioned_kit import HOLD
 from tests.localaws.roles import trust
@@ -57,10 +58,11 @@ print(json.dumps(said))
 
 def test_a_scaler_reads_and_sets_capacity_by_resource_id(tmp_path: Path) -> None:
     archive = tmp_path / "function.zip"
-    give_key(tmp_path / "home")
+    give_keys(tmp_path / "home")
     archive.write_bytes(zipped(HOLD))
     command = [sys.executable, "-c", SCALER, str(tmp_path / "home"), trust("lambda"), str(archive)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, **for_environment(KEY)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == (
         '[0, 2, "READY", "InvalidParameterValueException", "ResourceNotFoundException", "ValidationException", 0]'

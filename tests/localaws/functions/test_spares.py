@@ -16,6 +16,7 @@ import pytest
 
 from localaws.idle_priority import can_come_back
 from tests.keys import OWN_SIGNER
+from tests.localaws import outer_pid
 from tests.localaws.functions.functions_kit import WHO, Functions, zipped
 from tests.localaws.scaled_server import ScaledServer, scaled_server
 from tests.polling import wait_until
@@ -26,8 +27,8 @@ while time.process_time() < {seconds}:
     pass
 def handler(event, context):
     time.sleep(event.get("seconds", 0))
-    return {{"pid": os.getpid(), "kind": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]}}
-"""
+    return {{"pid": PID, "kind": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]}}
+""".replace("PID", outer_pid.WHO)
 pytestmark = pytest.mark.skipif(not can_come_back(), reason="no spares without CAP_SYS_NICE or RLIMIT_NICE")
 CALLING = """
 import urllib.error, urllib.request
@@ -39,7 +40,7 @@ def call():
     except urllib.error.HTTPError as error:
         return error.code
 """
-CALLS_IN_INIT = CALLING + "call()\ndef handler(event, context):\n    return os.getpid()\n"
+CALLS_IN_INIT = CALLING + "call()\ndef handler(event, context):\n    return " + outer_pid.WHO
 CALLS_LATE = CALLING + "def handler(event, context):\n    return call()\n"
 STS = {"service": "sts", "path": "/", "body": b"Action=GetCallerIdentity&Version=2011-06-15"}
 ENDPOINT = {"service": "sagemaker", "path": "/endpoints/e/invocations", "body": b"{}"}

@@ -6,7 +6,7 @@ from localaws.front import SERVICES
 from localaws.permissions import catalog
 from localaws.permissions.operations import SERVED, operation_names
 from localaws.permissions.questions import RENAMED
-from localaws.permissions.s3_actions import ACTIONS, KNOWN
+from localaws.permissions.s3_actions import ACTIONS, KNOWN, VERSIONED
 
 REFUSED = Path(__file__).with_name("refused_operations.txt").read_text().split()
 LARGEST_BYTES = 250_000
@@ -30,7 +30,12 @@ def test_every_operation_has_an_action_or_is_refused_by_name() -> None:
 
 def test_every_name_of_s3s_is_an_operation_and_an_action() -> None:
     assert set(operation_names("s3")) >= KNOWN
-    assert [name for name in ACTIONS.values() if catalog.find(name) is None] == []
+    named = [*ACTIONS.values(), *(versioned(name) for name in VERSIONED)]
+    assert [name for name in named if catalog.find(name) is None] == []
+
+
+def versioned(name: str) -> str:
+    return f"s3:{name.replace('Object', 'ObjectVersion')}"
 
 
 def test_an_action_has_its_level_resources_keys_and_dependents() -> None:

@@ -93,6 +93,10 @@ ONE_QUESTION: list[tuple[str, str, dict[str, Any], str, str]] = [
         *("iam:CreateServiceLinkedRole", IAM + "role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"),
     ),
     (
+        *("iam", "generate_service_last_accessed_details", {"Arn": ROLE}),
+        *("iam:GenerateServiceLastAccessedDetails", ROLE),
+    ),
+    (
         *("iam", "simulate_principal_policy", {"PolicySourceArn": ROLE, "ActionNames": ["s3:GetObject"]}),
         *("iam:SimulatePrincipalPolicy", ROLE),
     ),
@@ -321,6 +325,10 @@ ONE_QUESTION: list[tuple[str, str, dict[str, Any], str, str]] = [
         {"Name": "/aws/service/x"},
         "ssm:GetParameter",
         "arn:aws:ssm:us-east-1::parameter/aws/service/x",
+    ),
+    (
+        *("ssm", "add_tags_to_resource", {"ResourceType": "Parameter", "ResourceId": "/own/name", "Tags": TAGS}),
+        *("ssm:AddTagsToResource", "arn:aws:ssm:us-east-1:123456789012:parameter/own/name"),
     ),
     ("resourcegroupstaggingapi", "get_resources", {}, "tag:GetResources", "*"),
 ]

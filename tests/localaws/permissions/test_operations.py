@@ -4,11 +4,17 @@ import gzip
 import json
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
+from moto.core.request import Request
+from moto.core.responses import BaseResponse
+from moto.core.utils import get_service_model
 
-from localaws.permissions.operations import Asked, UnknownOperation, operation_of
+from localaws.permissions.operations import SERVED, Asked, UnknownOperation, operation_of
+from localaws.permissions.s3_actions import ACTIONS, KNOWN
 from tests.localaws.permissions.sent import OBJECT, sent
+from tests.localaws.permissions.test_kennels_operations import ONE_QUESTION
 
 FORM = "application/x-www-form-urlencoded; charset=utf-8"
 
@@ -29,6 +35,21 @@ def form_request(body: str) -> Asked:
 
 def lambda_request(method: str, path: str, query: str = "", *, body: bytes = b"", **headers: str) -> Asked:
     return Asked("lambda", method, f"/2015-03-31/functions/{path}", query, {"host": "127.0.0.1", **headers}, body)
+
+
+def action_of_moto(asked: Asked) -> str | None:
+    url = f"http://127.0.0.1:4577{asked.path}" + (f"?{asked.query}" if asked.query else "")
+    request = Request.from_primitives(asked.method, url, asked.headers, asked.body)
+    response = BaseResponse(service_name=SERVED[asked.service].model)
+    response.setup_class(request, url)
+    return response._get_action()
+
+
+@pytest.mark.parametrize(("service", "operation", "parameters"), [each[:3] for each in ONE_QUESTION])
+def test_moto_carries_out_the_same_operation(service: str, operation: str, parameters: dict[str, Any]) -> None:
+    asked = sent(service, operation, **parameters)
+    if service != "sagemaker-runtime":
+        assert action_of_moto(asked) == operation_of(asked).name
 
 
 def test_nested_parameters_of_a_form_have_botocores_names() -> None:
@@ -53,6 +74,23 @@ def test_headers_are_parameters_of_s3s() -> None:
     operation = operation_of(sent("s3", "put_object", **OBJECT, Body=b"x", ACL="public-read"))
     expected = {**OBJECT, "ACL": "public-read"}
     assert {name: operation.parameters[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN - {"DeleteObjects"}))
+def test_an_operation_of_s3s_is_told_from_path_query_and_headers(name: str) -> None:
+    model = get_service_model("s3").operation_model(name)
+    shape: Any = model.input_shape
+    needed = [shape.members[each].serialization for each in shape.required_members] if shape else []
+    query = {**model.http_trait.query_args, **{each["name"]: "1" for each in needed if is_in(each, "querystring")}}
+    headers = {"host": "127.0.0.1", **{each["name"].lower(): "b/k" for each in needed if is_in(each, "header")}}
+    path = model.http_trait.path.replace("{Bucket}", "b").replace("{Key+}", "k/e y")
+    found = operation_of(Asked("s3", model.http_trait.method, quote(path), urlencode(query), headers))
+    assert ACTIONS[found.name] == ACTIONS[name]
+    assert found.parameters.get("Key", "k/e y") == "k/e y"
+
+
+def is_in(serialization: Any, location: str) -> bool:
+    return bool(serialization.get("location") == location)
 
 
 def test_a_compressed_body_is_read() -> None:

@@ -1,11 +1,13 @@
 """Operations that need more than one action, roles that are passed, tags, and what is not known."""
 
+import contextlib
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from localaws.permissions.operations import Asked
+from localaws.permissions.operations import Asked, operation_names
 from localaws.permissions.questions import UnknownAction, questions_of
 from tests.localaws.permissions.sent import (
     ALARM,
@@ -26,6 +28,8 @@ from tests.localaws.permissions.sent import (
     questions,
     sent,
 )
+
+NAMES = ("ResourceArn", "EndpointName", "TrainingJobName", "ModelName", "logGroupName", "logStreamName", "resourceArn")
 
 
 def test_a_question_has_the_account_of_its_arn() -> None:
@@ -148,6 +152,11 @@ def test_a_security_group_is_made_in_a_vpc_and_tagged() -> None:
     assert asked[2].context.get("ec2:createaction") == ["CreateSecurityGroup"]
 
 
+def test_attributes_of_an_object_need_the_object_too() -> None:
+    asked = asks("s3", "get_object_attributes", **OBJECT, ObjectAttributes=["ETag"])
+    assert asked == [("s3:GetObjectAttributes", KEY), ("s3:GetObject", KEY)]
+
+
 TAGGED: list[tuple[str, str, dict[str, Any], str, str]] = [
     (
         *("iam", "create_role", {"RoleName": "r", "Path": "/p/", "AssumeRolePolicyDocument": "{}", "Tags": TAGS}),
@@ -159,6 +168,10 @@ TAGGED: list[tuple[str, str, dict[str, Any], str, str]] = [
         {**PROFILE, "Tags": TAGS},
         "iam:TagInstanceProfile",
         IAM + "instance-profile/kennel-p",
+    ),
+    (
+        *("iam", "create_open_id_connect_provider", {"Url": "https://x.example", "Tags": TAGS}),
+        *("iam:TagOpenIDConnectProvider", IAM + "oidc-provider/*"),
     ),
     ("logs", "create_log_group", {"logGroupName": "g", "tags": {"a": "b"}}, "logs:TagResource", LOGS + "g"),
     (
@@ -214,3 +227,17 @@ def test_all_names_of_a_resource_are_asked_about() -> None:
 def test_a_version_of_a_parameter_is_the_parameter() -> None:
     expected = [("ssm:GetParameter", "arn:aws:ssm:us-east-1:123456789012:parameter/a/b")]
     assert asks("ssm", "get_parameter", Name="/a/b:3") == expected
+
+
+@pytest.mark.parametrize("value", [5, "x", ["x", 5], {"x": ["y"]}], ids=str)
+@pytest.mark.parametrize(("service", "like"), [("sagemaker", "list_models"), ("logs", "describe_log_groups")])
+def test_a_value_of_any_type_has_its_questions(service: str, like: str, value: Any) -> None:
+    """What is of a wrong type is refused by the service, after the decision."""
+    asked = sent(service, like)
+    prefix = asked.headers["x-amz-target"].partition(".")[0]
+    for name in operation_names(service):
+        given = json.dumps(dict.fromkeys((*NAMES, "Tags", "tags", "TagKeys", "RoleArn", "ResourceConfig"), value))
+        headers = {**asked.headers, "x-amz-target": f"{prefix}.{name}"}
+        with contextlib.suppress(UnknownAction):
+            for question in questions_of(replace(asked, headers=headers, body=given.encode()), PLACE):
+                assert all(isinstance(each, str) for each in question.context.get("aws:tagkeys") or [])

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
+from moto.logs.models import logs_backends
+from moto.sagemaker.models import sagemaker_backends
 
 from localaws.permissions.questions import Question, questions_of
 from tests.localaws.permissions.sent import LAMBDA, OBJECT, PLACE, ROLE, SCALED_BY, TAGS, questions, sent
@@ -129,6 +131,26 @@ def test_tags_of_an_instance_are_looked_up_when_they_are_asked_for() -> None:
         assert values(asked, "aws:ResourceTag/kennel:run", "ec2:ResourceTag/kennel:run") == [["r1"], ["r1"]]
     finally:
         del backend.tags["i-0tagged"]
+
+
+def test_tags_are_found_by_arn_whatever_its_case_stream_or_form() -> None:
+    sagemaker = sagemaker_backends[PLACE.account_id][PLACE.region]
+    logs = logs_backends[PLACE.account_id][PLACE.region]
+    sagemaker.create_endpoint_config("Config-Tagged", [], {}, {}, TAGS, "")
+    logs.create_log_group("tagged", {"kennel:run": "r1"})
+    try:
+        (config,) = questions("sagemaker", "describe_endpoint_config", EndpointConfigName="Config-Tagged")
+        (log,) = questions("logs", "get_log_events", logGroupName="tagged", logStreamName="s")
+        assert values(config, "aws:ResourceTag/kennel:run") == values(log, "aws:ResourceTag/kennel:run") == [["r1"]]
+    finally:
+        sagemaker.delete_endpoint_config("Config-Tagged")
+        logs.delete_log_group("tagged")
+
+
+@pytest.mark.parametrize("arn", ["arn:aws:sagemaker:nowhere:123456789012:model/m", "arn:aws:iam::999999999999:role/r"])
+def test_what_is_elsewhere_has_no_tags_here(arn: str) -> None:
+    (asked,) = questions("sagemaker", "list_tags", ResourceArn=arn)
+    assert values(asked, "aws:ResourceTag/team") == [None]
 
 
 @pytest.mark.parametrize(

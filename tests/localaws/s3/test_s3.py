@@ -317,3 +317,12 @@ def statement(effect: str, action: str, resource: str | list[str], **more: Any) 
 
 def policy(*statements: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def test_a_policy_that_is_nested_too_deeply_is_refused_and_the_server_goes_on(localaws: RunningLocalAws) -> None:
+    s3 = localaws.client("s3")
+    s3.create_bucket(Bucket="deep-policy")
+    with pytest.raises(ClientError, match="nested too deeply") as caught:
+        s3.put_bucket_policy(Bucket="deep-policy", Policy="[" * 100_000)
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    s3.delete_bucket(Bucket="deep-policy")

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import RunningLocalAws
-from tests.localaws.roles import make_role
+from tests.localaws.roles import make_role, remove_role
 
 SCRIPT = base64.b64encode(b"#!/bin/bash\ntrue\n").decode()
 ROLE = "arn:aws:iam::123456789012:role/localaws-notebooks"
@@ -21,8 +21,7 @@ def role(localaws: RunningLocalAws) -> Iterator[None]:
     iam = localaws.client("iam")
     make_role(iam, "localaws-notebooks", "sagemaker")
     yield
-    iam.delete_role_policy(RoleName="localaws-notebooks", PolicyName="everything")
-    iam.delete_role(RoleName="localaws-notebooks")
+    remove_role(iam, "localaws-notebooks")
 
 
 def create(sagemaker: Any, name: str, **more: Any) -> str:

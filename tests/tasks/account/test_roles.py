@@ -81,10 +81,12 @@ def test_sagemaker_may_use_a_role_only_for_what_it_is_made_for(aws: Aws) -> None
         ("other-job/algo-1-1", False),
     ],
 )
-def test_the_training_role_writes_to_the_streams_of_its_own_jobs_only(aws: Aws, stream: str, is_own: bool) -> None:
+def test_the_training_role_writes_to_the_streams_of_its_own_jobs_only(
+    localaws: RunningLocalAws, aws: Aws, stream: str, is_own: bool
+) -> None:
     policy = json.dumps(training_role(aws, "run", DATA, None).policy)
     group = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/sagemaker/TrainingJobs"
-    (decided,) = aws.client("iam").simulate_custom_policy(
+    (decided,) = localaws.client("iam").simulate_custom_policy(
         PolicyInputList=[policy],
         ActionNames=["logs:PutLogEvents"],
         ResourceArns=[f"{group}:log-stream:{stream}"],

@@ -3,12 +3,14 @@
 import base64
 import http.server
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tasks.data.download import download, read_download_record
@@ -113,14 +115,49 @@ def test_a_file_beyond_the_limit_stops(site: Site, tmp_path: Path) -> None:
         download(site.url, Settings(home=tmp_path, max_archive_bytes=2000), LineProgress)
 
 
-@pytest.mark.parametrize(("location", "requests"), [("/again.zip", 6), ("ftp://example.invalid/x.zip", 1)])
+@pytest.mark.parametrize(
+    ("location", "requests"),
+    [
+        ("/again.zip", 6),
+        ("ftp://example.invalid/x.zip", 1),
+        ("http://[::1/x.zip", 1),
+        ("http://127.0.0.1:99999/x.zip", 1),
+        ("http://:s3cret@/x.zip", 1),
+        ("http://127.0.0.1:port/x.zip?Signature=s3cret", 1),
+        ("http://", 1),
+        ("http:///x.zip", 1),
+        ("//", 1),
+        ("mailto:me", 1),
+        ("http://a b/x.zip", 1),
+        ("http://\x7f/x.zip", 1),
+    ],
+)
 def test_a_redirect_that_leads_nowhere_is_said_and_not_tried_again(
     site: Site, tmp_path: Path, location: str, requests: int
 ) -> None:
     site.status, site.location = 302, location
-    with pytest.raises(DownloadFailed, match="it leads to no file"):
+    with pytest.raises(DownloadFailed, match="it leads to no file") as failure:
         get(site, tmp_path)
     assert len(site.ranges) == requests
+    assert "s3cret" not in str(failure.value)
+
+
+def test_a_certificate_that_is_not_trusted_is_not_asked_for_again(tmp_path: Path) -> None:
+    asked = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        raise httpx.ConnectError("x") from ssl.SSLCertVerificationError("certificate has expired")
+
+    with pytest.raises(DownloadFailed, match="certificate is not valid"):
+        download(
+            "https://example.invalid/x.zip",
+            Settings(home=tmp_path),
+            LineProgress,
+            sleep=lambda _: None,
+            transport=httpx.MockTransport(refuse),
+        )
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("url", ["http://[::1/x.zip", "http://me:s3cret@/x.zip", "http://me:s3c?ret@host/x.zip"])

@@ -119,12 +119,19 @@ def test_imbalance_repeats_and_twin_names_are_warned_of() -> None:
     again = LabelledImage("train", "dog", "again", "traincat0")
     twins = read_layout(full("train/Dog/1.jpg")).warnings
     warnings = judge(LAYOUT, [*images(cat=100), again], (), SETTINGS)
-    assert twins == ("classes Dog, dog differ only in case or in Unicode form",)
+    assert twins == ("classes Dog, dog differ only in case or in Unicode form: train/Dog/1.jpg, train/dog/1.jpg",)
     assert warnings == (
         "the classes are unbalanced: the train split has 100 of cat and 3 of dog",
-        "1 images are exact copies of another image in their split",
-        "1 images are in more than one class: cat and dog",
+        "1 images are exact copies of another image in their split: train/cat/0 = again",
+        "1 images are in more than one class: cat and dog (train/cat/0 = again)",
     )
+
+
+def test_warnings_name_the_first_files_and_the_number_of_the_others() -> None:
+    copies = [LabelledImage("train", "cat", f"copy{n}.jpg", "traincat0") for n in range(8)]
+    (warning,) = judge(LAYOUT, [*images(), *copies], (), SETTINGS)
+    assert warning.startswith("8 images are exact copies") and warning.count("copy") == 5
+    assert warning.endswith("copy4.jpg and 3 more")
 
 
 def test_the_digest_depends_on_content_and_rules_and_not_on_order_or_names() -> None:

@@ -80,6 +80,16 @@ def test_a_type_that_the_list_lacks_has_no_price_rather_than_another_regions(cal
     assert found.prices.endswith("; not listed: c7i.xlarge")
 
 
+@pytest.mark.parametrize("product", ["{", "[1]", '{"terms": {"OnDemand": {"a": 1}}}', "{}"])
+def test_a_list_that_cannot_be_read_leaves_the_tables_prices(calls: Calls, tmp_path: Path, product: str) -> None:
+    listed = json.dumps({"PriceList": [product]}).encode()
+    calls.faults.append(Fault("AWSPriceListService.GetProducts", instead=(200, listed)))
+    chosen = choose_instances(finetune=False, requested="c7i.xlarge")
+    found = with_current_prices(Aws(Settings(endpoint_url=calls.url, runs=tmp_path)), chosen)
+    assert found.types == chosen.types
+    assert found.prices.endswith("(AWS's price list did not answer: UnreadablePrice)")
+
+
 def test_costs_begin_at_a_minute_and_are_unknown_without_a_price() -> None:
     assert cost_usd(0.36, 1.0) == pytest.approx(0.006)
     assert cost_usd(0.36, 3600.0) == pytest.approx(0.36)

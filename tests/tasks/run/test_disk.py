@@ -5,19 +5,22 @@ A full and a read-only disk are a small tmpfs in a mount namespace of its own; t
 
 import errno
 import os
+import re
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
 
 from kennel.commands.unexpected import as_kennel_error
-from tasks.run.disk import disk_boundary
+from tasks.run.disk import disk_boundary, failure_of_child
 from tasks.run.errors import DiskFailed, translate
+from tasks.run.record_store import write_atomically
 from tests.conftest import ROOT, RunningLocalAws
 from tests.tasks.data.datasets import good_files, write_folder
 from tests.tasks.data.test_download import Site, site
@@ -219,3 +222,101 @@ def test_a_file_that_the_caller_does_not_name_may_not_be_read_or_not_be_written(
     assert "cannot be read or written" in str(as_kennel_error(refused))
     with pytest.raises(DiskFailed, match="x cannot be written"), disk_boundary("disk", tmp_path / "x"):
         raise refused
+
+
+def test_exported_weights_on_a_full_disk_are_said_and_exported_with_room(tmp_path: Path) -> None:
+    said = on_small_disk(
+        tmp_path,
+        """
+from tasks.model.weights import find_weights
+export = lambda: find_weights("efficientnet_lite0", None, disk / "home")
+met(export)
+print([each.name for each in (disk / "home" / "weights").iterdir()])
+mount("size=64m")
+print(export().stat().st_size > 10**7)
+""",
+    )
+    what, why, _, left, exported = said.splitlines()
+    assert what == "disk: DISK/home/weights/efficientnet_lite0.safetensors cannot be written"
+    assert "No space left on device" in why and re.search(r"\d\d\.\d MB are needed", why)
+    assert (left, exported) == ("[]", "True")
+
+
+def test_the_code_package_the_function_and_the_sample_on_a_full_disk_are_said_by_path(tmp_path: Path) -> None:
+    said = on_small_disk(
+        tmp_path,
+        """
+from tasks.data.sample import make_sample
+from tasks.model.code import build_lambda_zip, stage_training_code
+mount("size=8k")
+(disk / "rest").write_bytes(bytes(4096 * os.statvfs(disk).f_bavail))
+for work in (
+    lambda: stage_training_code(disk / "code"),
+    lambda: build_lambda_zip(disk / "function.zip"),
+    lambda: make_sample(disk / "home"),
+):
+    met(work)
+""",
+    )
+    whats = said.splitlines()[::3]
+    assert [what.partition(":")[0] for what in whats] == ["code package", "disk", "sample"]
+    assert all("DISK/" in what and "cannot be" in what for what in whats) and said.count("No space left") == 3
+
+
+def test_prefects_database_on_a_full_disk_is_said_and_copied_with_room(tmp_path: Path) -> None:
+    said = on_small_disk(
+        tmp_path,
+        """
+from kennel.servers import prefect, processes
+met(lambda: prefect.begin(disk / "home"))
+print((disk / "home" / "prefect" / "prefect.db").exists())
+mount("size=64m")
+print(prefect.begin(disk / "home").is_alive, processes.stop(disk / "home", prefect.NAME))
+""",
+    )
+    what, why, _, copied, started = said.splitlines()
+    assert what == "Prefect's server: DISK/home/prefect/prefect.part cannot be written"
+    assert "No space left on device" in why and "MB are needed" in why
+    assert (copied, started) == ("False", "True True")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_in_a_files_place_is_said_with_what_to_remove(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    path = tmp_path / "record.json"
+    make(path)
+    with pytest.raises(DiskFailed) as caught:
+        write_atomically(path, b"new")
+    assert f"{path} cannot be read or written" in caught.value.what
+    assert caught.value.next_command.startswith(f"remove or move {path}, then")
+
+
+def test_a_file_where_a_folder_belongs_is_said_with_what_to_remove(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    with pytest.raises(DiskFailed, match=f"remove or move {tmp_path}/runs, then"):
+        write_atomically(tmp_path / "runs" / "r" / "record.json", b"new")
+
+
+def test_a_limit_on_open_files_is_said_with_what_to_do(tmp_path: Path) -> None:
+    said = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+held = []
+try:
+    while True:
+        held.append(open(os.devnull))
+except OSError:
+    met(lambda: write_atomically(disk / "record.json", b"new"))
+"""
+    command = [sys.executable, "-c", BEGIN + said, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    what, why, then = done.stdout.splitlines()
+    assert what == "disk: DISK/record.json cannot be opened" and why == "  why:  Too many open files", done.stderr
+    assert "raise the limit (ulimit -n)" in then
+    assert isinstance(as_kennel_error(OSError(errno.EMFILE, "Too many open files")), DiskFailed)
+
+
+def test_the_last_words_of_a_child_name_a_full_disk(tmp_path: Path) -> None:
+    for said in ("OSError: [Errno 28] No space left on device", "SafetensorError: I/O error: (os error 28)"):
+        failed = failure_of_child(said, "loadtest", tmp_path / "x")
+        assert failed is not None and "No space left on device" in failed.why
+    assert failure_of_child("ValueError: 7", "loadtest", tmp_path / "x") is None

@@ -3,10 +3,12 @@
 import dataclasses
 import importlib
 import json
+import os
 import pkgutil
+import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -14,11 +16,13 @@ import pytest
 import yaml
 
 import tasks
+from tasks.run.aws import Aws
 from tasks.run.errors import LedgerRefused, SettingsRefused
-from tasks.run.handle import RunFolder
+from tasks.run.handle import Run, RunFolder
 from tasks.run.record_store import Record
-from tasks.run.records import DatasetRef, EndpointRef, InstanceRef, LoadReport, WeightsRef
+from tasks.run.records import DatasetRef, EndpointRef, InstanceRef, LoadReport, TrainedModel, WeightsRef
 from tasks.run.sealed import seal, unseal
+from tasks.run.settings import Settings
 from tasks.scaling.choice import ScalingPlan
 from tasks.scaling.traffic import Measured
 from tests.kennel.interface import RECORDS
@@ -101,7 +105,7 @@ def test_a_file_that_holds_something_else_is_refused_by_field(
     rewrite(run, **changes)
     with pytest.raises(LedgerRefused, match=r"weights\.json does not hold a WeightsRef") as caught:
         run.find(WeightsRef)
-    assert caught.value.why == why and caught.value.next_command.startswith(f"remove {run.path(WeightsRef)}")
+    assert caught.value.why == why and caught.value.next_command.startswith(f"remove or move {run.path(WeightsRef)}")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"record": "WeightsRef"', "7"])
@@ -159,3 +163,99 @@ def test_a_record_of_release_0_1_0_is_read(path: Path) -> None:
 
 def test_every_kind_of_record_has_the_file_and_the_name_in_it_that_it_had() -> None:
     assert {kind.file: kind.stored_as for kind in KINDS} == RECORDS
+
+
+TRAINED = TrainedModel(
+    job_name="j",
+    job_arn="a",
+    model_uri="s3://b/m",
+    backbone="x",
+    classes=("a", "b"),
+    test_accuracy=0.9,
+    test_images=4,
+    metrics={},
+    instance_type="ml.m5.large",
+    instance_count=1,
+    instance_reason="",
+    spot=False,
+    seconds=1.0,
+    billable_seconds=1.0,
+    cost_usd=None,
+    data_digest="d",
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("test_accuracy", 2.0, "less than or equal to 1, not 2.0"),
+        ("test_accuracy", -0.1, "greater than or equal to 0, not -0.1"),
+        ("test_accuracy", float("nan"), "a finite number, not nan"),
+        ("test_accuracy", "0.9", "a valid number, not '0.9'"),
+        ("test_images", -1, "greater than or equal to 0, not -1"),
+        ("cost_usd", -1.0, "greater than or equal to 0, not -1.0"),
+        ("seconds", float("inf"), "a finite number, not inf"),
+    ],
+)
+def test_a_sealed_value_out_of_bounds_is_refused_with_file_field_value_and_what_is_allowed(
+    run: RunFolder, field: str, value: object, allowed: str
+) -> None:
+    path = run.keep(TRAINED)
+    path.write_bytes(seal(unseal(path.read_bytes()) | {field: value}))
+    with pytest.raises(LedgerRefused) as caught:
+        run.find(TrainedModel)
+    assert str(path) in caught.value.what and caught.value.why == f"{field}: Input should be {allowed}"
+
+
+def test_all_wrong_fields_of_a_record_are_named_at_once(run: RunFolder) -> None:
+    path = run.keep(TRAINED)
+    path.write_bytes(seal(unseal(path.read_bytes()) | {"test_accuracy": 2.0, "test_images": -1, "spot": "no"}))
+    with pytest.raises(LedgerRefused) as caught:
+        run.find(TrainedModel)
+    assert all(f"{field}: Input should be" in caught.value.why for field in ("test_accuracy", "test_images", "spot"))
+
+
+MUST_HAVE_BOUNDS = re.compile(
+    r"(accuracy|share|score|images|count|size_bytes|quarantined|requests|failures|answered|unsent|seconds|rps|usd|cost)"
+)
+"""Names of fields whose values have bounds in every record; a difference may be negative."""
+
+
+def test_every_rate_count_and_cost_of_a_record_has_bounds() -> None:
+    unbounded = [
+        f"{kind.__name__}.{name}"
+        for kind in KINDS
+        for name, hint in typing.get_type_hints(kind, include_extras=True).items()
+        if {int, float} & {hint, *get_args(hint)} and get_origin(hint) is not typing.Annotated
+        if MUST_HAVE_BOUNDS.search(name) and "difference" not in name
+    ]
+    assert unbounded == []
+
+
+FIFO, FOLDER, DEEP = "a FIFO is in its place", "a folder is in its place", "its JSON is nested too deeply"
+
+
+@pytest.mark.parametrize("why", [FIFO, FOLDER, DEEP])
+def test_what_is_no_record_at_all_is_said_and_never_waited_for(run: RunFolder, why: str) -> None:
+    path = run.keep(WEIGHTS)
+    path.unlink()
+    make: dict[str, Callable[[], object]] = {
+        FIFO: lambda: os.mkfifo(path),
+        FOLDER: path.mkdir,
+        DEEP: lambda: path.write_text("[" * 200_000),
+    }
+    make[why]()
+    with pytest.raises(LedgerRefused) as caught:
+        run.find(WeightsRef)
+    assert why in caught.value.why and caught.value.next_command.startswith(f"remove or move {path}")
+
+
+def test_all_damaged_records_of_a_run_are_named_at_once(tmp_path: Path) -> None:
+    run = Run(Aws(Settings(endpoint_url="http://127.0.0.1:1", runs=tmp_path)), "dogs-1")
+    for record in (WEIGHTS, TRAINED):
+        run.keep(record)
+        run.path(type(record)).write_text("{")
+    with pytest.raises(LedgerRefused) as caught:
+        run.find(WeightsRef)
+    for kind in (WeightsRef, TrainedModel):
+        assert str(run.path(kind)) in str(caught.value) and str(run.path(kind)) in caught.value.next_command

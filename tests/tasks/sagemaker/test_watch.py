@@ -6,6 +6,7 @@ import pytest
 
 from tasks.account.logs import REMEMBERED_EVENTS, LogFollower, ReturnedEvents
 from tasks.run.errors import StageFailed, WaitTimedOut
+from tasks.run.malformed_answers import MalformedAnswerError
 from tasks.run.waiting import Waiting
 from tasks.sagemaker.watch import follow_job
 from tests.scripted import Scripted, not_found
@@ -127,3 +128,13 @@ def test_a_job_of_a_status_that_nobody_knows_is_followed_until_the_deadline() ->
     with pytest.raises(WaitTimedOut, match="training job j") as caught:
         follow(job("Hatching", "Hatching"), [], clock=lambda: float(next(ticks)))
     assert "it is still Hatching" in caught.value.why
+
+
+def test_a_job_of_which_nothing_readable_is_told_is_followed_until_the_deadline() -> None:
+    def answer(**_: Any) -> Any:
+        raise MalformedAnswerError(operation="DescribeTrainingJob", endpoint_url="u", status=200, problem="it is cut")
+
+    ticks = iter(range(0, 10_000, 20))
+    with pytest.raises(WaitTimedOut, match="training job j") as caught:
+        follow(Scripted(sagemaker={"describe_training_job": answer}), [], clock=lambda: float(next(ticks)))
+    assert "it is still unknown (DescribeTrainingJob" in caught.value.why

@@ -45,7 +45,7 @@ def aws(calls: Calls, tmp_path: Path) -> Aws:
 def role_arn(localaws: RunningLocalAws) -> str:
     trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    name = f"concurrency-{secrets.token_hex(4)}"
+    name = f"kennel-concurrency-{secrets.token_hex(4)}"
     role = localaws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]
     return str(role["Arn"])
 

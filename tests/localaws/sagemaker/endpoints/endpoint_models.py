@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.conftest import RunningLocalAws
+from tests.localaws import outer_pid
 from tests.localaws.roles import make_role
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312-ubuntu22.04-sagemaker"
@@ -24,11 +25,11 @@ def model_fn(model_dir):
 def input_fn(data, content_type):
     return data
 def predict_fn(data, model):
-    return {"instance": model, "pid": os.getpid(), "size": len(data), "version": os.environ.get("VERSION", "")}
+    return {"instance": model, "pid": PID, "size": len(data), "version": os.environ.get("VERSION", "")}
 def output_fn(prediction, accept):
     import json
     return json.dumps(prediction), "application/json"
-"""
+""".replace("PID", outer_pid.WHO)
 
 
 def pack(files: dict[str, str]) -> bytes:
@@ -48,7 +49,7 @@ class Workbench:
 
     localaws: RunningLocalAws
     role_arn: str
-    prefix: str = field(default_factory=lambda: "t" + secrets.token_hex(4))
+    prefix: str = field(default_factory=lambda: "kennel-t" + secrets.token_hex(4))
     _count: int = 0
 
     @property
@@ -117,7 +118,7 @@ class Workbench:
     def invoke(self, endpoint: str, body: bytes = b"x", **parameters: Any) -> Any:
         """Return the decoded JSON answer."""
         answer = self.runtime.invoke_endpoint(EndpointName=endpoint, Body=body, **parameters)
-        return json.loads(answer["Body"].read())
+        return outer_pid.translated(json.loads(answer["Body"].read()))
 
     def metric_points(self, endpoint: str, metric: str) -> list[dict[str, Any]]:
         """Return the last hour's datapoints of the endpoint's only variant, by the minute."""
@@ -139,7 +140,7 @@ class Workbench:
 def workbench(localaws: RunningLocalAws) -> Iterator[Workbench]:
     """Yield a workbench; its endpoints are deleted afterwards."""
     localaws.client("s3").create_bucket(Bucket=BUCKET)
-    role_arn = make_role(localaws.client("iam"), "endpoints-" + secrets.token_hex(4), "sagemaker")
+    role_arn = make_role(localaws.client("iam"), "kennel-endpoints-" + secrets.token_hex(4), "sagemaker")
     bench = Workbench(localaws, role_arn)
     yield bench
     for endpoint in bench.sagemaker.list_endpoints(NameContains=bench.prefix)["Endpoints"]:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunningLocalAws
-from tests.localaws.prying import PRY, forbidden, keeps_signals_inside
+from tests.localaws.prying import PRY, SECRET, forbidden, keeps_signals_inside, telling_its_secret
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, pack
+from tests.localaws.sleepers import DAEMON, names, sleepers
 
 PRYING = (
     PRY
@@ -29,6 +30,15 @@ def predict_fn(data, model):
 """
 )
 
+SEEING = (
+    PRY
+    + """
+def model_fn(model_dir):
+    return None
+def predict_fn(data, model):
+    return {"own": os.getpid(), "seen": seen(data), "commands": commands()}
+"""
+)
 PORT = """
 import os
 def model_fn(model_dir):
@@ -36,6 +46,39 @@ def model_fn(model_dir):
 def predict_fn(data, model):
     return {"port": int(os.environ["SAGEMAKER_BIND_TO_PORT"])}
 """
+
+
+LEAVES_A_DAEMON = (
+    DAEMON
+    + """
+def model_fn(model_dir):
+    daemon(int(os.environ["SECONDS"]))
+def predict_fn(data, model):
+    return {"is_there": True}
+"""
+)
+
+
+@pytest.mark.usefixtures("needs_process_tables")
+def test_a_daemon_ends_with_its_endpoint(bench: Workbench) -> None:
+    (number,) = names(1)
+    endpoint = bench.endpoint(bench.model(LEAVES_A_DAEMON, environment={"SECONDS": str(number)}))
+    assert bench.invoke(endpoint, b"[]", ContentType="application/json") == {"is_there": True}
+    assert len(sleepers(number)) == 1
+    bench.delete(endpoint)
+    assert not sleepers(number)
+
+
+@pytest.mark.usefixtures("needs_process_tables")
+def test_a_model_sees_only_processes_that_it_started(bench: Workbench, localaws: RunningLocalAws) -> None:
+    pid = bench.invoke(bench.endpoint(bench.model()))["pid"]
+    endpoint = bench.endpoint(bench.model(SEEING))
+    with telling_its_secret() as secret:
+        pids = json.dumps([secret, pid, localaws.pid]).encode()
+        told = bench.invoke(endpoint, pids, ContentType="application/json")
+    assert told["seen"] == []
+    assert told["commands"].keys() == {"1", str(told["own"])}
+    assert SECRET not in str(told)
 
 
 def test_no_other_program_can_share_a_model_servers_port(bench: Workbench) -> None:

@@ -21,6 +21,7 @@ from localaws.sagemaker.endpoints.spare_keeper import QUIET_SECONDS, Kept, Spare
 from localaws.settings import Settings
 from tests.command_lines import command_line
 from tests.hearing import TELL, hearing
+from tests.localaws import outer_pid
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, workbench
 from tests.localaws.sagemaker.endpoints.launches import VARIANT, launch
 from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server
@@ -37,12 +38,12 @@ def priority():
 def model_fn(model_dir):
     return priority()
 def predict_fn(data, model):
-    return {"pid": os.getpid(), "loading": model, "now": priority(), "threads": os.environ["OMP_NUM_THREADS"]}
+    return {"pid": PID, "loading": model, "now": priority(), "threads": os.environ["OMP_NUM_THREADS"]}
 def input_fn(data, content_type):
     return data
 def output_fn(prediction, accept):
     return json.dumps(prediction), "application/json"
-"""
+""".replace("PID", outer_pid.WHO)
 FAILS_FROM_THE_SECOND_TO_THE_FOURTH_TIME = (
     ECHO
     + TELL

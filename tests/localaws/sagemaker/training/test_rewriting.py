@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, wait_for_url
-from tests.keys import give_key
+from tests.keys import give_keys
 from tests.localaws.sagemaker.training.training_rooms import Room, names_in, room_at
 
 # a user namespace that may hold none of its own, as on a kernel that has them switched off
@@ -22,7 +22,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     if shutil.which("unshare") is None or subprocess.run([*WITHOUT_NAMESPACES, "true"], check=False).returncode != 0:
         pytest.skip("namespaces cannot be taken away here")
     home: Path = tmp_path_factory.mktemp("flat")
-    give_key(home)
+    give_keys(home)
     command = [*WITHOUT_NAMESPACES, sys.executable, "-m", "localaws", "--home", str(home), "--port", "0"]
     with (home / "output.txt").open("w") as output:
         server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, text=True)

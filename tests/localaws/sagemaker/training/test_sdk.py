@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from tests.conftest import ROOT, RunningLocalAws, client_environment, wait_for_url
-from tests.keys import for_boto3, give_key
+from tests.keys import for_boto3, give_keys
 from tests.localaws.roles import make_role
 
 TRAINER_SECONDS = 120
@@ -131,7 +131,7 @@ def test_model_trainer_runs_torchrun_on_two_hosts(localaws: RunningLocalAws, tmp
 def url_without_namespaces(needs_containers: None, tmp_path: Path) -> Iterator[str]:
     """A server that the kernel really refuses namespaces: it runs where their number is limited to none."""
     home = tmp_path / "home"
-    give_key(home)
+    give_keys(home)
     limited = ["unshare", "-r", "sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"]
     command = [*limited, sys.executable, "-m", "localaws", "--home", str(home), "--port", "0"]
     with (home / "output.txt").open("a") as output:

@@ -1,0 +1,60 @@
+"""Looks at the whole account, changes nothing, and reports what is too open, unused or left behind.
+
+prefect deployment run 'audit/audit' -p unused_days=90 -p baseline=/etc/kennel/audit.toml
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from flows.step import step
+from tasks.audit.baseline import read_baseline
+from tasks.audit.collect import collect
+from tasks.audit.report import AuditReport, audit_markdown, judge
+from tasks.report.markdown import write_report
+from tasks.report.summary import summarise
+from tasks.run.artifacts import publish_markdown
+from tasks.run.aws import Aws
+from tasks.run.handle import Run
+from tasks.run.naming import RunId
+from tasks.run.settings import Settings
+
+STAGE = "audit"
+UnusedDays = Annotated[int, Field(ge=1, le=400)]
+
+look = step("look at the account")(collect)
+
+
+@step("report of the run")
+def add_to_report(run: Run, report: AuditReport) -> None:
+    """Write the audit to the run's records, and the run's report anew.
+
+    Raises:
+        RunBusy: another process works on the run.
+    """
+    with run.lock():
+        run.keep(report)
+        write_report(summarise(run))
+
+
+@flow(name=STAGE)
+async def audit(run_id: RunId | None = None, unused_days: UnusedDays = 90, baseline: Path | None = None) -> AuditReport:
+    """Audit the account; with a run, the audit becomes a section of that run's report.
+
+    Raises:
+        SettingsRefused: the baseline file is not allowed.
+        AwsFailed: IAM refused to show the account's identities, or AWS did not answer.
+        WaitTimedOut: the deadline passed before the identities were read.
+        RunBusy: another process works on the run.
+    """
+    accepted = () if baseline is None else read_baseline(baseline)
+    aws = Aws(Settings.load())
+    report = judge(aws, await look(aws, unused_days=unused_days), accepted, unused_days=unused_days)
+    await publish_markdown(STAGE, run_id or f"account {report.account_id}", audit_markdown(report))
+    if run_id is not None:
+        await add_to_report(Run(aws, run_id), report)
+    return report

@@ -1,0 +1,24 @@
+"""Starts the `kennel` command in a Python that looks for modules in its own environment only.
+
+A file on PYTHONPATH, or in the current folder of `python -m kennel`, would else take the place of a package of ours
+(`tasks.py`) or of a library (`json.py`). This module stands beside the packages and has a name of its own, because
+`kennel.py` is such a file too.
+"""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command; where PYTHONPATH or the current folder may be searched, this process first starts anew."""
+    if "PYTHONPATH" in os.environ or _is_module():
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        os.execve(sys.executable, [sys.executable, "-P", *sys.orig_argv[1:]], environment)  # noqa: S606  no shell
+    from kennel.cli import main
+
+    main()
+
+
+def _is_module() -> bool:
+    """Tell whether `python -m` put the current folder before all others, as it does without -P."""
+    return "-m" in sys.orig_argv and not sys.flags.safe_path

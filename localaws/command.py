@@ -1,0 +1,165 @@
+"""`python -m localaws [serve|start|env|stop|status|logs|reset] [--home DIR] …`, the embedded AWS on loopback.
+
+- `serve` (the default) runs in the foreground and prints the environment to export; Ctrl-C ends it.
+- `start` does it in the background and returns when it answers; `stop` ends it and everything it started;
+  `env` prints what to export, of one that runs.
+- `status` shows what runs; `logs [PREFIX] [--follow]` prints CloudWatch Logs of the groups that start with PREFIX.
+- `reset` ends everything that runs and forgets all state; the server keeps its port.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from localaws import control, shell
+from localaws.capacity import parse_rule
+from localaws.errors import LocalAwsError
+from localaws.server import ServerRecord, serve, serve_command
+from localaws.settings import DEFAULT_PORT, IAM_MODES, SSH_SERVERS, Settings
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; return the exit status: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong usage."""
+    options = _parser().parse_args(_with_command(arguments))
+    os.umask(0o077)  # S3 contents, logs and keys are this user's alone
+    shell.isolate(os.environ)
+    try:
+        options.run(options)
+    except LocalAwsError as error:
+        print(f"localaws: {error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"localaws: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _with_command(arguments: list[str]) -> list[str]:
+    is_option = bool(arguments) and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")
+    return ["serve", *arguments] if is_option or not arguments else arguments
+
+
+def _serve(options: argparse.Namespace) -> NoReturn:
+    again = serve(_settings(options), announce=lambda line: print(line, flush=True))
+    if again is not None:
+        os.execv(sys.executable, serve_command(again))  # noqa: S606 there is nothing for a shell to expand
+    os._exit(0)  # a thread that waits for the rest of a request's body would keep the interpreter from ending
+
+
+def _start(options: argparse.Namespace) -> None:
+    _print_environment(options.home, control.start(_settings(options)))
+
+
+def _env(options: argparse.Namespace) -> None:
+    _print_environment(options.home, control.running(options.home.resolve()))
+
+
+def _stop(options: argparse.Namespace) -> None:
+    record = control.stop(options.home.resolve())
+    print(f"stopped {record.url} (pid {record.pid})" if record else "localaws was not running")
+
+
+def _reset(options: argparse.Namespace) -> None:
+    record = control.reset(options.home.resolve())
+    print(f"reset {record.url}: all state is gone and nothing runs")
+
+
+def _logs(options: argparse.Namespace) -> None:
+    for line in control.log_lines(options.home.resolve(), options.prefix, follow=options.follow):
+        print(_printable(line), flush=True)
+
+
+def _status(options: argparse.Namespace) -> None:
+    status = control.status(options.home.resolve())
+    print(f"localaws {status.record.url} pid {status.record.pid} time scale {status.record.time_scale:g}")
+    for title, rows in (
+        ("training jobs", [f"{name}  {state}" for name, state in status.training_jobs]),
+        ("endpoints", [f"{name}  {state}" for name, state in status.endpoints]),
+        ("functions", [f"{name}  {state}" for name, state in status.functions]),
+        ("instances", [f"{name}  {state}" for name, state in status.instances]),
+        *([("spares", [_spares_line(fleet) for fleet in status.spares])] if status.spares else []),
+        ("processes", [f"{p.pid}  {p.memory_bytes >> 20} MiB  {p.command[:100]}" for p in status.processes]),
+    ):
+        print(f"{title}: {len(rows)}")
+        for row in rows:
+            print(f"  {_printable(row)}")
+
+
+def _printable(text: str) -> str:
+    r"""Return a line without what a terminal acts on: log lines and names are others' (`\x1b` stands for ESC)."""
+    harmless = (each if each.isprintable() or each == "\t" else each.encode("unicode_escape").decode() for each in text)
+    return "".join(harmless)
+
+
+def _spares_line(fleet: control.FleetSpares) -> str:
+    counts = fleet.counts
+    rest = ", ".join(f"{counts[name]} {name}" for name in ("starting", "taken", "cold", "discarded", "failed"))
+    ready = f"{counts['ready']} of {counts['wanted']} ready"
+    return f"{fleet.endpoint}/{fleet.variant}  {ready}, {rest}, {counts['memory_bytes'] >> 20} MiB"
+
+
+def _print_environment(home: Path, record: ServerRecord) -> None:
+    print(f"# localaws at {record.url}, home {home.resolve()}")
+    for name, value in {**record.environment, **shell.proxy_bypass(os.environ)}.items():
+        print(f"export {name}={value}")
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings(
+        home=options.home.resolve(),
+        port=options.port,
+        time_scale=options.time_scale,
+        host=options.host,
+        ssh_server=options.ssh_server,
+        capacity=dict(parse_rule(rule) for rule in options.capacity),
+        instance_startup_seconds=options.instance_startup_seconds,
+        iam=options.iam,
+        operator=options.operator.resolve() if options.operator else None,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--home", type=Path, default=Path(".kennel/localaws"), help="the folder of all its files")
+    serving = argparse.ArgumentParser(add_help=False, parents=[shared])
+    serving.add_argument("--host", default="127.0.0.1", help="the address to listen at, in 127.0.0.0/8")
+    serving.add_argument("--port", type=int, default=DEFAULT_PORT, help="the port to listen at; 0 is any free one")
+    serving.add_argument("--time-scale", type=float, default=1.0, help="emulated seconds in a real second")
+    serving.add_argument("--ssh-server", choices=SSH_SERVERS, default="auto", help="the SSH server of EC2 instances")
+    serving.add_argument(
+        "--capacity",
+        action="append",
+        default=[],
+        metavar="TYPE[=[CONCURRENCY][:FLOORms]]",
+        help="how many requests a hosting instance serves at once (default: its vCPUs) and the least time of a request",
+    )
+    serving.add_argument(
+        "--instance-startup-seconds",
+        type=float,
+        default=0.0,
+        help="how long an instance that scales out takes to start, in emulated seconds",
+    )
+    serving.add_argument("--iam", choices=IAM_MODES, default="enforce", help="what happens to what policies deny")
+    serving.add_argument(
+        "--operator", type=Path, metavar="FILE", help="make an IAM user with these policies: JSON, documents by name"
+    )
+    parser = argparse.ArgumentParser(prog="python -m localaws", description="The embedded AWS, on loopback.")
+    commands = parser.add_subparsers(metavar="command")
+    for name, run, parents, about in (
+        ("serve", _serve, [serving], "run the server in the foreground (the default)"),
+        ("start", _start, [serving], "start the server in the background and return when it answers"),
+        ("env", _env, [shared], "print what to export to use the server that runs"),
+        ("stop", _stop, [shared], "stop the server and everything it started"),
+        ("status", _status, [shared], "show what runs"),
+        ("reset", _reset, [shared], "stop everything that runs and forget all state"),
+    ):
+        commands.add_parser(name, parents=parents, help=about).set_defaults(run=run)
+    logs = commands.add_parser("logs", parents=[shared], help="print CloudWatch Logs")
+    logs.add_argument("prefix", nargs="?", default="", help="only log groups whose names start with it")
+    logs.add_argument("--follow", action="store_true", help="keep printing new lines until Ctrl-C")
+    logs.set_defaults(run=_logs)
+    return parser

@@ -1,0 +1,52 @@
+"""Buckets that are public, and functions that anybody, or any customer of a service, may invoke."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from tasks.audit.account import Account, Bucket, FunctionPolicy
+from tasks.audit.findings import Finding, finding
+from tasks.audit.policy import CALLERS, SOURCES, Statement, trusted
+
+_ACL_OF_ALL = ("/global/AllUsers", "/global/AuthenticatedUsers")
+_BLOCK = ",".join(
+    f"{name}=true" for name in ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+)
+
+
+def check(account: Account) -> Iterator[Finding]:
+    """Yield the findings about buckets and functions."""
+    for bucket in account.buckets:
+        yield from _bucket(bucket)
+    for policy in account.functions:
+        yield from _function(account, policy)
+
+
+def _bucket(bucket: Bucket) -> Iterator[Finding]:
+    opened = [each for each, _, value in trusted(bucket.document, CALLERS) if value == "*"]
+    actions = [action for each in opened for action in each.actions or ("all actions but some",)]
+    by_acl = [uri for uri in bucket.grantees if uri.endswith(_ACL_OF_ALL)]
+    if actions or by_acl:
+        by = [f"its policy allows everybody {', '.join(dict.fromkeys(actions))}"] if actions else []
+        by += [f"its ACL names {', '.join(dict.fromkeys(uri.rpartition('/')[2] for uri in by_acl))}"] if by_acl else []
+        command = f"s3api put-public-access-block --bucket {bucket.name} --public-access-block-configuration {_BLOCK}"
+        yield finding("bucket-public", f"arn:aws:s3:::{bucket.name}", bucket.name, "; ".join(by), command)
+
+
+def _function(account: Account, policy: FunctionPolicy) -> Iterator[Finding]:
+    where = f"--function-name {policy.name}" + (f" --qualifier {policy.qualifier}" if policy.qualifier else "")
+    for each, _, value in trusted(policy.document, CALLERS):
+        if value == "*" and policy.arn in each.resources:
+            shown = f"statement {each.sid} of {policy.name}'s policy allows everybody {', '.join(each.actions)}"
+            yield finding("function-public", policy.arn, policy.name, shown, _remove(where, each))
+    for each, kind, value in trusted(policy.document, SOURCES):
+        if kind == "Service" and policy.arn in each.resources:
+            shown = f"statement {each.sid} of {policy.name}'s policy allows {value} for any customer"
+            again = f"lambda add-permission {where} --statement-id {shlex.quote(each.sid)} --principal {value}"
+            again += f" --action {each.actions[0]} --source-account {account.account_id}"
+            yield finding("confused-deputy", policy.arn, policy.name, shown, _remove(where, each), again)
+
+
+def _remove(where: str, statement: Statement) -> str:
+    return f"lambda remove-permission {where} --statement-id {shlex.quote(statement.sid)}"

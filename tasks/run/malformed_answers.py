@@ -1,0 +1,112 @@
+"""Treat an answer of AWS that cannot be read, or that lacks what kennel needs, like one that was lost.
+
+botocore raises an error of no family for a body that is cut, returns a body that is `{}` as a reply without fields, and
+takes the page of a captive portal for an object. Here each of them is an answer that AWS is asked for again, as often
+as botocore repeats a call without an answer, and then a `MalformedAnswerError`. A changing call may have been carried
+out; what looks again after a lost answer does so after this error, which is one of botocore's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import HTTPClientError
+
+from tasks.run.needed_fields import what_is_wrong
+
+SHOWN_BYTES = 120
+_MARK = "KennelFoundMalformed"
+_REPEATED = "RequestTimeout"  # a code of botocore's that means "repeat"; `raise_if_malformed` replaces it
+_READING = ("Describe", "Get", "List", "Head", "Filter")
+
+
+class MalformedAnswerError(HTTPClientError):  # type: ignore[misc]
+    """AWS's answer to a call, and to its repetitions, cannot be used. The call may have been carried out."""
+
+    fmt = "{operation} at {endpoint_url} was answered with HTTP {status} and something that is not AWS's: {problem}"
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the call changes nothing."""
+        return str(self.kwargs["operation"]).startswith(_READING)
+
+
+class CheckedParsers:
+    """botocore's factory of parsers, whose parsers mark a malformed answer as one that is to be asked for again."""
+
+    def __init__(self, factory: Any) -> None:
+        self._factory = factory
+
+    def create_parser(self, protocol: str) -> Any:
+        """Return the parser of a protocol."""
+        return _CheckedParser(self._factory.create_parser(protocol), may_have_no_body=protocol == "rest-xml")
+
+
+class _CheckedParser:
+    """A parser; `may_have_no_body`: an error may be told by the status alone, as S3 answers HEAD."""
+
+    def __init__(self, parser: Any, *, may_have_no_body: bool) -> None:
+        self._parser = parser
+        self._may_have_no_body = may_have_no_body
+
+    def parse(self, response: Mapping[str, Any], shape: Any) -> Any:
+        """Return the parsed reply, or one with a mark if it is malformed."""
+        if _is_foreign_page(response["headers"]):
+            return _malformed(response, "it is an HTML page")
+        try:
+            parsed = self._parser.parse(response, shape)
+        except Exception as error:  # noqa: BLE001  botocore's own, and what a wrong type makes its parsers raise
+            return _malformed(response, f"it cannot be read ({type(error).__name__})")
+        if shape is not None and shape.metadata.get("exception"):
+            return parsed  # botocore reads an error a second time for the members of its kind
+        problem = self._problem(response, parsed, shape)
+        return parsed if problem is None else _malformed(response, problem)
+
+    def _problem(self, response: Mapping[str, Any], parsed: Any, shape: Any) -> str | None:
+        if not isinstance(parsed, dict):
+            return "it is no reply"
+        if response["status_code"] >= 300:
+            is_told = bool(response.get("body")) or not self._may_have_no_body
+            return "it names no error" if is_told and _is_nameless(parsed, response["status_code"]) else None
+        if shape is None:
+            return None
+        return what_is_wrong(str(response.get("context", {}).get("operation_name")), parsed, shape)
+
+
+def raise_if_malformed(http_response: Any, parsed: Mapping[str, Any], model: Any, **_: Any) -> None:
+    """Raise the error of a reply that still has a mark when botocore stops to repeat the call: a hook ("after-call").
+
+    Raises:
+        MalformedAnswerError: the reply has a mark.
+    """
+    if _MARK in parsed:
+        endpoint = str(http_response.url).partition("?")[0]
+        status, problem = http_response.status_code, parsed[_MARK]
+        raise MalformedAnswerError(operation=model.name, endpoint_url=endpoint, status=status, problem=problem)
+
+
+def _is_foreign_page(headers: Mapping[str, str]) -> bool:
+    """Tell whether an answer is a page of a proxy or portal; an object in S3 may be a page too, and has AWS's id."""
+    is_page = str(headers.get("content-type", "")).lower().startswith("text/html")
+    return is_page and not any(name in headers for name in ("x-amzn-requestid", "x-amz-request-id", "etag"))
+
+
+def _is_nameless(parsed: Mapping[str, Any], status: int) -> bool:
+    """Tell whether an error has no code; botocore takes the status for one, and a proxy's 404 is not "not found"."""
+    error = parsed.get("Error", {})
+    return not error.get("Code") or error["Code"] == str(status)
+
+
+def _malformed(response: Mapping[str, Any], problem: str) -> dict[str, Any]:
+    text = f"{problem}; received: {_shown(response)}"
+    metadata = {"HTTPStatusCode": response["status_code"], "HTTPHeaders": {}}
+    return {"Error": {"Code": _REPEATED, "Message": text}, "ResponseMetadata": metadata, _MARK: text}
+
+
+def _shown(response: Mapping[str, Any]) -> str:
+    """Return the first bytes of a body, escaped."""
+    body = response.get("body") or b""
+    if hasattr(body, "read"):  # what is streamed is not in memory
+        body = body.read(SHOWN_BYTES + 1)
+    return f"{bytes(body[:SHOWN_BYTES])!r}{'…' if len(body) > SHOWN_BYTES else ''}" if body else "an empty body"

@@ -1,0 +1,220 @@
+"""What kennel relies on in AWS's replies: a reply that lacks a field of this table is treated like one that was cut.
+
+A path names members of botocore's output shape: `[]` goes into every item of a list, which may be empty, and `[+]` into
+those of a list that may not be; `a|b` wants one of two; a `?` allows that the field is missing, not that it is of a
+wrong type. What AWS leaves out when a thing does not have it (tags, reasons of failures) is not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+_PYTHON_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "string": str,
+    "structure": dict,
+    "map": dict,
+    "list": list,
+    "integer": int,
+    "long": int,
+    "float": (int, float),
+    "double": (int, float),
+    "boolean": bool,
+    "timestamp": datetime,
+    "blob": bytes,
+}
+
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    # sts, iam
+    "GetCallerIdentity": ("Account",),
+    "CreateInstanceProfile": ("InstanceProfile.Arn",),
+    "CreateRole": ("Role.Arn",),
+    "GetInstanceProfile": (
+        "InstanceProfile.Arn",
+        "InstanceProfile.InstanceProfileName",
+        "InstanceProfile.Roles[].RoleName",
+    ),
+    "GetRole": ("Role.Arn", "Role.RoleName", "Role.AssumeRolePolicyDocument"),
+    "GetRolePolicy": ("PolicyDocument",),
+    "ListAttachedRolePolicies": ("AttachedPolicies[].PolicyArn",),
+    "ListInstanceProfiles": ("InstanceProfiles[].InstanceProfileName",),
+    "ListRolePolicies": ("PolicyNames",),
+    "ListRoleTags": ("Tags[].Key", "Tags[].Value"),
+    "ListRoles": ("Roles[].RoleName",),
+    # s3
+    "CompleteMultipartUpload": ("ETag",),
+    "CreateMultipartUpload": ("UploadId",),
+    "GetBucketEncryption": ("ServerSideEncryptionConfiguration.Rules",),
+    "GetBucketLifecycleConfiguration": ("Rules",),
+    "GetBucketOwnershipControls": ("OwnershipControls.Rules",),
+    "GetBucketPolicy": ("Policy",),
+    "GetBucketTagging": ("TagSet[].Key", "TagSet[].Value"),
+    "GetObject": ("ETag", "ContentLength"),
+    "GetPublicAccessBlock": ("PublicAccessBlockConfiguration.BlockPublicAcls",),
+    "HeadObject": ("ETag", "ContentLength"),
+    "ListBuckets": ("Buckets[].Name",),
+    "ListMultipartUploads": ("Bucket", "IsTruncated", "Uploads[]?.Key", "Uploads[]?.UploadId"),
+    "ListObjectsV2": (
+        "Name",
+        "IsTruncated",
+        "KeyCount",
+        "Contents[]?.Key",
+        "Contents[]?.Size",
+        "Contents[]?.ETag",
+        "CommonPrefixes[]?.Prefix",
+    ),
+    "PutObject": ("ETag",),
+    "UploadPart": ("ETag",),
+    # logs
+    "DescribeLogGroups": ("logGroups[].logGroupName", "logGroups[].arn"),
+    "DescribeLogStreams": ("logStreams[].logStreamName",),
+    "FilterLogEvents": ("events[].message",),
+    "GetLogEvents": ("events[].message", "events[].timestamp", "nextForwardToken"),
+    "ListTagsForResource": ("tags",),
+    # sagemaker
+    "CreateEndpoint": ("EndpointArn",),
+    "CreateEndpointConfig": ("EndpointConfigArn",),
+    "CreateModel": ("ModelArn",),
+    "CreateNotebookInstance": ("NotebookInstanceArn",),
+    "CreateNotebookInstanceLifecycleConfig": ("NotebookInstanceLifecycleConfigArn",),
+    "CreatePresignedNotebookInstanceUrl": ("AuthorizedUrl",),
+    "CreateTrainingJob": ("TrainingJobArn",),
+    "DescribeEndpoint": ("EndpointName", "EndpointArn", "EndpointConfigName", "EndpointStatus"),
+    "DescribeEndpointConfig": ("EndpointConfigName", "EndpointConfigArn", "ProductionVariants[].VariantName"),
+    "DescribeModel": ("ModelName", "ModelArn", "PrimaryContainer|Containers"),
+    "DescribeNotebookInstance": (
+        "NotebookInstanceName",
+        "NotebookInstanceArn",
+        "NotebookInstanceStatus",
+        "InstanceType",
+    ),
+    "DescribeNotebookInstanceLifecycleConfig": (
+        "NotebookInstanceLifecycleConfigName",
+        "NotebookInstanceLifecycleConfigArn",
+    ),
+    "DescribeTrainingJob": ("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "CreationTime"),
+    "ListEndpointConfigs": ("EndpointConfigs[].EndpointConfigName",),
+    "ListEndpoints": ("Endpoints[].EndpointName",),
+    "ListModels": ("Models[].ModelName",),
+    "ListNotebookInstanceLifecycleConfigs": ("NotebookInstanceLifecycleConfigs[].NotebookInstanceLifecycleConfigName",),
+    "ListNotebookInstances": ("NotebookInstances[].NotebookInstanceName",),
+    "ListTags": ("Tags[].Key", "Tags[].Value"),
+    "ListTrainingJobs": ("TrainingJobSummaries[].TrainingJobName",),
+    "UpdateEndpoint": ("EndpointArn",),
+    # application-autoscaling, cloudwatch
+    "DescribeAlarmHistory": ("AlarmHistoryItems[].Timestamp", "AlarmHistoryItems[].HistorySummary"),
+    "DescribeScalableTargets": (
+        "ScalableTargets[].ResourceId",
+        "ScalableTargets[].ScalableDimension",
+        "ScalableTargets[].MinCapacity",
+        "ScalableTargets[].MaxCapacity",
+    ),
+    "DescribeScalingActivities": (
+        "ScalingActivities[].ActivityId",
+        "ScalingActivities[].Cause",
+        "ScalingActivities[].Description",
+        "ScalingActivities[].StartTime",
+        "ScalingActivities[].StatusCode",
+    ),
+    "DescribeScalingPolicies": ("ScalingPolicies[].PolicyName", "ScalingPolicies[].Alarms[]?.AlarmName"),
+    "GetMetricData": ("MetricDataResults[].Timestamps", "MetricDataResults[].Values"),
+    "GetMetricStatistics": ("Datapoints[].Sum",),
+    # lambda
+    "CreateAlias": ("AliasArn",),
+    "CreateFunction": ("FunctionArn",),
+    "GetAccountSettings": ("AccountLimit.ConcurrentExecutions", "AccountLimit.UnreservedConcurrentExecutions"),
+    "GetAlias": ("AliasArn", "FunctionVersion"),
+    "GetFunction": ("Configuration.FunctionName", "Configuration.FunctionArn", "Configuration.CodeSha256"),
+    "GetFunctionConfiguration": ("FunctionArn", "CodeSha256", "MemorySize", "Version"),
+    "GetProvisionedConcurrencyConfig": ("Status", "RequestedProvisionedConcurrentExecutions"),
+    "ListFunctions": ("Functions[].FunctionName",),
+    "PublishVersion": ("Version",),
+    "UpdateAlias": ("AliasArn",),
+    # ec2, ssm, pricing
+    "CreateSecurityGroup": ("GroupId",),
+    "DescribeImages": ("Images[].RootDeviceName", "Images[].BlockDeviceMappings"),
+    "DescribeInstances": (
+        "Reservations[].Instances[].InstanceId",
+        "Reservations[].Instances[].InstanceType",
+        "Reservations[].Instances[].LaunchTime",
+        "Reservations[].Instances[].State.Name",
+    ),
+    "DescribeKeyPairs": ("KeyPairs[].KeyName", "KeyPairs[].KeyPairId"),
+    "DescribeSecurityGroups": ("SecurityGroups[].GroupId", "SecurityGroups[].GroupName"),
+    "DescribeVpcs": ("Vpcs[].VpcId",),
+    "GetParameter": ("Parameter.Value",),
+    "GetProducts": ("PriceList",),
+    "ImportKeyPair": ("KeyPairId",),
+    "RunInstances": ("Instances[+].InstanceId",),
+}
+"""By operation: what every reply must have."""
+
+_INSTANCES = (
+    "ProductionVariants[+].VariantName",
+    "ProductionVariants[+].CurrentInstanceCount",
+    "ProductionVariants[+].DesiredInstanceCount",
+)
+NEEDED_WHEN: Mapping[tuple[str, str, str], tuple[str, ...]] = {
+    ("DescribeEndpoint", "EndpointStatus", "InService"): _INSTANCES,
+    ("DescribeEndpoint", "EndpointStatus", "Updating"): _INSTANCES,
+    ("DescribeTrainingJob", "TrainingJobStatus", "Completed"): (
+        "ModelArtifacts.S3ModelArtifacts",
+        "ResourceConfig",
+        "TrainingEndTime",
+        "TrainingTimeInSeconds",
+        "FinalMetricDataList[]?.MetricName",
+        "FinalMetricDataList[]?.Value",
+    ),
+}
+"""By operation, field and the field's value: what a reply with that value must have as well."""
+
+MAY_BE_EMPTY = frozenset({"Cause", "Description", "HistorySummary", "Value", "message"})
+"""Fields that hold a text of somebody's, such as the value of a tag; every other text names something."""
+
+NOTHING_NEEDED = frozenset({"GetConsoleOutput", "GetFunctionConcurrency", "HeadBucket", "Invoke", "InvokeEndpoint"})
+"""Reading operations of whose replies every field may be missing."""
+
+
+def what_is_wrong(operation: str, reply: Mapping[str, Any], shape: Any) -> str | None:
+    """Return in words which needed field of a reply is missing or of a wrong type, None if none is.
+
+    `shape` is botocore's output shape of the operation.
+    """
+    return _first(_wrong_at(path, reply, shape) for path in _needed(operation, reply))
+
+
+def _needed(operation: str, reply: Mapping[str, Any]) -> Iterator[str]:
+    yield from NEEDED.get(operation, ())
+    for (name, field, value), paths in NEEDED_WHEN.items():
+        if name == operation and reply.get(field) == value:
+            yield from paths
+
+
+def _wrong_at(path: str, reply: Any, shape: Any) -> str | None:
+    if not isinstance(reply, Mapping):
+        return f"it has {reply!r:.80} in place of what has {path}"
+    here, _, below = path.partition(".")
+    names = here.rstrip("?").removesuffix("[]").removesuffix("[+]").split("|")
+    name = next((each for each in names if each in reply), names[0])
+    found = reply.get(name)
+    member = shape.members[name]
+    if found is None and here.endswith("?"):
+        return None
+    if found is None or (found == [] and "[+]" in here) or (found == "" and name not in MAY_BE_EMPTY):
+        return f"it lacks {name}"
+    if not _is_a(found, member.type_name):
+        return f"its {name} is {found!r:.80}, not a {member.type_name}"
+    if not below:
+        return None
+    if member.type_name != "list":
+        return _wrong_at(below, found, member)
+    return _first(_wrong_at(below, each, member.member) for each in found)
+
+
+def _is_a(found: object, type_name: str) -> bool:
+    return isinstance(found, _PYTHON_TYPES[type_name])
+
+
+def _first(wrongs: Iterable[str | None]) -> str | None:
+    return next((wrong for wrong in wrongs if wrong is not None), None)

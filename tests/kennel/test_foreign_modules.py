@@ -1,0 +1,56 @@
+"""Files of the user's with the names of our packages or of libraries: no command and no server imports one of them."""
+
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kennel.shell import Terminal
+
+PACKAGES = ("tasks", "flows", "training", "loadtest", "lambda")
+LIBRARIES = ("boto3", "torch", "json", "random", "prefect", "moto", "numpy", "locust", "typing")
+FOREIGN = "raise SystemExit('the user’s {} was imported')\n"
+
+
+def write_modules(folder: Path, *names: str) -> Path:
+    folder.mkdir()
+    for name in names:
+        (folder / f"{name}.py").write_text(FOREIGN.format(name))
+    return folder
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    folder = write_modules(tmp_path / "theirs", *PACKAGES, *LIBRARIES, "localaws", "kennel")
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs", {"PYTHONPATH": str(folder)})
+    yield terminal
+    terminal.kennel("down", "--yes", more={"PYTHONPATH": ""})
+
+
+def run(program: list[str], terminal: Terminal, folder: Path) -> str:
+    done = subprocess.run(
+        program, cwd=folder, env=terminal.environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "imported" not in done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_command_and_its_servers_import_none_of_them(terminal: Terminal, tmp_path: Path) -> None:
+    kennel, theirs = str(Path(sys.executable).with_name("kennel")), tmp_path / "theirs"
+    run([kennel, "status"], terminal, theirs)
+    lines = run([kennel, "up"], terminal, theirs).splitlines()
+    url = next(line.partition("=")[2] for line in lines if line.startswith("export AWS_ENDPOINT_URL="))
+    assert urllib.request.urlopen(f"{url}/_localaws/health", timeout=10).status == 200
+    run([kennel, "down", "--yes"], terminal, theirs)
+
+
+@pytest.mark.parametrize("program", ["kennel", "localaws"])
+def test_a_module_in_the_current_folder_is_not_imported(program: str, tmp_path: Path) -> None:
+    theirs = write_modules(tmp_path / "here", *PACKAGES, "boto3", "json", "random", "psutil", "argparse")
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs", {"PYTHONPATH": "."})
+    arguments = ["status"] if program == "kennel" else ["--help"]
+    assert run([sys.executable, "-m", program, *arguments], terminal, theirs)

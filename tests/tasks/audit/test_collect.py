@@ -1,0 +1,213 @@
+"""What is read of an account: it changes nothing, and what cannot be looked at is said."""
+
+import base64
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tasks.audit.account import ROOT, Account
+from tasks.audit.checks import check
+from tasks.audit.collect import collect
+from tasks.run.aws import Aws
+from tasks.run.errors import AccessDenied, Unreachable, WaitTimedOut
+from tasks.run.settings import Settings
+from tasks.run.waiting import Waiting
+from tests.conftest import RunningLocalAws
+from tests.counting_proxy import Calls, Fault, counting_proxy
+from tests.tasks.audit.planted import OWN, allow, document, make_function, service
+
+GENERATED = {"GenerateCredentialReport", "GenerateServiceLastAccessedDetails"}
+"""AWS writes a report for the caller; nothing of the account changes."""
+DENIED = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
+PUBLIC = "http://acs.amazonaws.com/groups/global/AllUsers"
+
+
+@pytest.fixture(scope="module")
+def proxied(own_localaws: RunningLocalAws) -> Iterator[Calls]:
+    with counting_proxy(own_localaws.url) as calls:
+        _make_things(own_localaws)
+        yield calls
+
+
+@pytest.fixture
+def calls(proxied: Calls) -> Iterator[Calls]:
+    proxied.seen.clear()
+    yield proxied
+    proxied.faults.clear()
+
+
+def _make_things(server: RunningLocalAws) -> None:
+    iam, s3, functions = server.client("iam"), server.client("s3"), server.client("lambda")
+    trust, nothing = json.dumps(document(service("lambda"))), json.dumps(document(allow("s3:ListAllMyBuckets")))
+    iam.create_role(RoleName="r", AssumeRolePolicyDocument=trust)
+    iam.put_role_policy(RoleName="r", PolicyName="inline", PolicyDocument=nothing)
+    iam.create_group(GroupName="g")
+    iam.create_user(UserName="ann")
+    iam.add_user_to_group(GroupName="g", UserName="ann")
+    iam.create_login_profile(UserName="ann", Password="correct Horse 1!")
+    for _ in range(2):
+        iam.create_access_key(UserName="ann")
+    make_function(functions, "f", f"arn:aws:iam::{OWN}:role/r")
+    functions.publish_version(FunctionName="f")
+    functions.create_alias(FunctionName="f", Name="live", FunctionVersion="1")
+    permission = {"Action": "lambda:InvokeFunction", "Principal": "*", "StatementId": "all"}
+    functions.add_permission(FunctionName="f", Qualifier="live", **permission)
+    for name in ("open-bucket", "blocked-bucket", "closed-bucket"):
+        s3.create_bucket(Bucket=name)
+    for name in ("open-bucket", "blocked-bucket"):
+        s3.put_bucket_acl(Bucket=name, ACL="public-read")
+    block = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+    s3.put_public_access_block(Bucket="blocked-bucket", PublicAccessBlockConfiguration=block)
+
+
+def look(calls: Calls, **more: Any) -> Account:
+    return collect(Aws(Settings(endpoint_url=calls.url, region="us-east-1")), **{"unused_days": 90, **more})
+
+
+def test_everything_is_read_and_nothing_is_changed(calls: Calls) -> None:
+    account = look(calls)
+    assert {*calls.mutating()} <= GENERATED
+    assert {each.name: each.kind for each in account.identities} == {"r": "role", "ann": "user", "g": "group"}
+    assert [(each.service, each.what) for each in account.uses] == [("lambda", "f"), ("lambda", "f")]
+    assert {each.name: PUBLIC in each.grantees for each in account.buckets} == {
+        "open-bucket": True,
+        "blocked-bucket": False,
+        "closed-bucket": False,
+    }
+    (row,) = (each for each in account.credentials if each.user == "ann")
+    assert (row.has_password, row.has_mfa, len(row.keys)) == (True, False, 2)
+    assert all(key.startswith("AKIA") and made <= datetime.now(UTC) for key, made in row.keys.items())
+    assert sorted((each.name, each.id) for each in check(account, unused_days=90)) == [
+        ("ann", "access-key-several"),
+        ("ann", "no-mfa"),
+        ("f", "function-public"),
+        ("open-bucket", "bucket-public"),
+    ]
+
+
+def test_what_was_not_looked_at_is_said(calls: Calls) -> None:
+    notes = look(calls).notes
+    assert notes == (
+        "not looked at: the account's public access block (its service does not answer)",
+        "not looked at: functions, SageMaker and EC2 of other regions than us-east-1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("operation", "what", "unseen"),
+    [
+        ("ListInstanceProfiles", "instance profiles", {"ec2"}),
+        ("DescribeInstances", "instances", {"ec2"}),
+        ("SageMaker.ListModels", "SageMaker's models", {"sagemaker"}),
+        ("GetCredentialReport", "the credential report", set()),
+    ],
+)
+def test_a_call_that_is_denied_becomes_a_note(calls: Calls, operation: str, what: str, unseen: set[str]) -> None:
+    code = b'{"__type": "AccessDeniedException", "message": "no"}' if "." in operation else DENIED
+    calls.faults.append(Fault(operation, instead=(400 if "." in operation else 403, code)))
+    account = look(calls)
+    assert account.unseen == unseen
+    assert any(note.startswith(f"not looked at: {what} (") and "AccessDenied" in note for note in account.notes)
+    assert account.buckets, "what comes behind it is looked at"
+
+
+def test_a_bucket_that_may_not_be_looked_at_hides_no_other(calls: Calls) -> None:
+    denied = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
+    calls.faults.append(Fault("GET /blocked-bucket?policy", instead=(403, denied)))
+    account = look(calls)
+    assert {each.name for each in account.buckets} == {"closed-bucket", "open-bucket"}
+    assert "not looked at: bucket blocked-bucket (GetBucketPolicy answered AccessDenied: no)" in account.notes
+
+
+def test_an_aws_that_ends_ends_the_audit(own_localaws: RunningLocalAws) -> None:
+    with counting_proxy(own_localaws.url) as gone:
+        aws = Aws(Settings(endpoint_url=gone.url, region="us-east-1", max_attempts=1))
+        aws.client("iam")
+        gone.faults += [Fault("ListInstanceProfiles"), Fault("GetCallerIdentity")]
+        with pytest.raises(Unreachable):
+            collect(aws, unused_days=90)
+
+
+def test_without_the_identities_there_is_no_audit(calls: Calls) -> None:
+    calls.faults.append(Fault("GetAccountAuthorizationDetails", instead=(403, DENIED)))
+    with pytest.raises(AccessDenied, match="GetAccountAuthorizationDetails answered AccessDenied"):
+        look(calls)
+
+
+def test_after_the_deadline_the_rest_is_a_note(calls: Calls) -> None:
+    clock = iter([0.0, 1.0, 2.0])
+    account = look(calls, deadline_seconds=10.0, waiting=Waiting(clock=lambda: next(clock, 11.0)))
+    assert [each.name for each in account.roles] == ["r"] and account.buckets == ()
+    assert "not looked at: buckets (not called: the audit's deadline has passed)" in account.notes
+    assert account.unseen == {"ec2", "lambda", "sagemaker"}
+    with pytest.raises(WaitTimedOut, match="the audit's deadline has passed"):
+        look(calls, deadline_seconds=-1.0)
+
+
+def test_a_policy_that_iam_does_not_list_is_said(calls: Calls) -> None:
+    def without(answer: bytes) -> bytes:
+        attached = b"<AttachedManagedPolicies><member><PolicyName>x</PolicyName><PolicyArn>arn:aws:iam::aws:policy/x"
+        return answer.replace(
+            b"<AttachedManagedPolicies/>", attached + b"</PolicyArn></member></AttachedManagedPolicies>"
+        ).replace(b"<AttachedManagedPolicies />", attached + b"</PolicyArn></member></AttachedManagedPolicies>")
+
+    calls.faults.append(Fault("GetAccountAuthorizationDetails", change=without))
+    assert "not looked at: what the policy arn:aws:iam::aws:policy/x says (IAM did not list it)" in look(calls).notes
+
+
+def test_every_page_is_read(calls: Calls) -> None:
+    def with_more(answer: bytes) -> bytes:
+        return answer.replace(b"<IsTruncated>false</IsTruncated>", b"<IsTruncated>true</IsTruncated><Marker>m</Marker>")
+
+    calls.faults.append(Fault("GetAccountAuthorizationDetails", change=with_more))
+    assert [each.name for each in look(calls).roles] == ["r", "r"], "the second page is the first once more"
+
+
+def answer(operation: str, members: str) -> tuple[int, bytes]:
+    """Return an answer of IAM's, as it spells it."""
+    result = f"<{operation}Result>{members}</{operation}Result>"
+    return 200, f"<{operation}Response>{result}</{operation}Response>".encode()
+
+
+def accesses(status: str, service: str, more: str) -> tuple[int, bytes]:
+    last = "<LastAuthenticated>2026-11-01T00:00:00Z</LastAuthenticated>" if service == "s3" else ""
+    member = f"<member><ServiceName>x</ServiceName><ServiceNamespace>{service}</ServiceNamespace>{last}</member>"
+    dates = "".join(f"<Job{of}Date>2026-11-28T00:00:00Z</Job{of}Date>" for of in ("Creation", "Completion"))
+    listed = f"<ServicesLastAccessed>{member}</ServicesLastAccessed>{dates}{more}"
+    return answer("GetServiceLastAccessedDetails", f"<JobStatus>{status}</JobStatus>{listed}")
+
+
+def test_last_accesses_are_waited_for_and_read_page_by_page(calls: Calls) -> None:
+    cut = "<IsTruncated>true</IsTruncated><Marker>m</Marker>"
+    replies = [accesses("IN_PROGRESS", "s3", ""), accesses("COMPLETED", "s3", cut), accesses("COMPLETED", "sqs", "")]
+    job = answer("GenerateServiceLastAccessedDetails", f"<JobId>{'1' * 36}</JobId>")
+    calls.faults.append(Fault("GenerateServiceLastAccessedDetails", instead=job))
+    calls.faults += [Fault("GetServiceLastAccessedDetails", instead=reply) for reply in replies]
+    found = look(calls, unused_days=0, waiting=Waiting(sleep=lambda _: None)).last_accessed
+    assert found == {f"arn:aws:iam::{OWN}:role/r": {"s3": datetime(2026, 11, 1, tzinfo=UTC), "sqs": None}}
+    assert calls.seen.count("GetServiceLastAccessedDetails") == 3
+
+
+def test_the_root_user_s_row_is_judged_by_the_report_and_the_summary(calls: Calls) -> None:
+    def with_root(reply: bytes) -> bytes:
+        before, _, rest = reply.partition(b"<Content>")
+        content, _, after = rest.partition(b"</Content>")
+        report = base64.b64decode(content).decode()
+        names = report.splitlines()[0].split(",")
+        values = {"user": ROOT, "arn": f"arn:aws:iam::{OWN}:root", "password_enabled": "not_supported"}
+        values |= {
+            "mfa_active": "false",
+            "access_key_1_active": "true",
+            "access_key_1_last_rotated": "2020-01-01T00:00:00+00:00",
+        }
+        row = ",".join(values.get(name, "false") for name in names)
+        return before + b"<Content>" + base64.b64encode(f"{report}{row}\n".encode()) + b"</Content>" + after
+
+    calls.faults.append(Fault("GetCredentialReport", change=with_root))
+    account = look(calls)
+    assert [each.has_password for each in account.credentials if each.user == ROOT] == [True]
+    kinds = {each.id for each in check(account, unused_days=90) if each.name == ROOT}
+    assert kinds == {"root-access-key", "no-mfa"}

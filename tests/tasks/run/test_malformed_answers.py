@@ -1,0 +1,191 @@
+"""An answer that is not AWS's: noticed for every operation, asked for again, and then an error that says what came."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.awsrequest import HeadersDict
+from botocore.parsers import ResponseParserFactory
+
+from tasks.ec2.state import why_ended
+from tasks.run.aws import Aws
+from tasks.run.errors import MalformedAnswer, WaitTimedOut, aws_boundary, translate
+from tasks.run.malformed_answers import CheckedParsers, MalformedAnswerError
+from tasks.run.needed_fields import NEEDED
+from tasks.run.settings import Settings
+from tasks.run.waiting import wait_for
+from tasks.sagemaker.job import describe_job
+from tasks.teardown.all_kinds import KINDS as KINDS_OF_RESOURCES
+from tests.conftest import RunningLocalAws
+from tests.counting_proxy import Calls, Fault, counting_proxy
+from tests.kennel.shell import Terminal
+from tests.keys import for_environment
+from tests.malformed_answers import PAGE, PAGE_HEADERS, MalformedAnswers
+from tests.tasks.run.test_needed_fields import model_of
+from tests.tasks.run.test_waiting import ticking
+
+NAMES = {
+    "function-alias": "kennel-none:live",
+    "provisioned-concurrency": "kennel-none:live",
+    "scalable-target": "endpoint/kennel-none/variant/all",
+    "s3-prefix": "kennel-none/prefix",
+}
+"""A name of each kind whose names are not of one word."""
+MARK = "KennelFoundMalformed"
+XML = b"<ListRolesResponse><ListRolesResult><Roles><member><RoleName>a</RoleName></member></Roles>"
+TAKEN_AS_IT_IS = {"GetObject", "GetBucketPolicy"}
+"""Operations whose reply is whatever the body is; a policy is compared with the wanted one."""
+CODE_IN_A_HEADER = {"function", "function-alias", "provisioned-concurrency"}
+"""Kinds of Lambda, which names an error in a header too."""
+
+
+def parse(operation: str, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Any:
+    """Return what kennel's parser makes of an answer."""
+    model = model_of(operation)
+    parser = CheckedParsers(ResponseParserFactory()).create_parser(model.service_model.resolved_protocol)
+    response = {
+        "body": body,
+        "headers": HeadersDict(headers or {}),
+        "status_code": status,
+        "context": {"operation_name": operation},
+    }
+    return parser.parse(response, model.output_shape)
+
+
+def is_json(operation: str) -> bool:
+    return "json" in model_of(operation).service_model.resolved_protocol
+
+
+@pytest.mark.parametrize("operation", sorted(set(NEEDED) - TAKEN_AS_IT_IS))
+def test_no_operations_malformed_answer_passes_for_its_reply(operation: str) -> None:
+    bodies = (b'{"a": [', b"[1", b"{}", b"[]", b'"x"', b"null") if is_json(operation) else (XML, b"<Empty/>", b"x")
+    for body in (*bodies, b"", PAGE):
+        assert MARK in parse(operation, body), body
+
+
+@pytest.mark.parametrize("operation", ["DeleteEndpoint", "HeadBucket", "PutBucketTagging", "GetFunctionConcurrency"])
+def test_a_page_is_no_answer_to_a_call_whose_reply_may_be_empty(operation: str) -> None:
+    assert MARK in parse(operation, PAGE, headers={"content-type": "text/html; charset=utf-8"})
+    assert MARK not in parse(operation, b"")
+
+
+def test_an_object_that_is_a_page_is_an_object() -> None:
+    headers = {"content-type": "text/html", "etag": '"a"', "content-length": "9"}
+    assert parse("HeadObject", b"", headers=headers)["ContentType"] == "text/html"
+
+
+@pytest.mark.parametrize("value", ["5", '"x"', "[1]", '{"a": 1}'])
+def test_a_field_of_a_wrong_type_makes_an_answer_malformed(value: str) -> None:
+    reply = f'{{"TrainingJobName": "a", "TrainingJobArn": "b", "TrainingJobStatus": "Failed", "CreationTime": {value}}}'
+    is_time = value == "5"
+    assert (MARK in parse("DescribeTrainingJob", reply.encode())) is not is_time
+    assert MARK in parse("DescribeTrainingJob", reply.replace('"Failed"', "[1]").encode())
+
+
+@pytest.mark.parametrize("body", [b"{}", PAGE, b"", b'{"__type": "'])
+@pytest.mark.parametrize("status", [302, 400, 403, 404, 500, 503])
+def test_an_error_without_a_code_is_malformed_and_a_404_does_not_mean_not_found(status: int, body: bytes) -> None:
+    assert "names no error" in parse("DescribeEndpoint", body, status)[MARK]
+    if body:
+        assert MARK in parse("GetObject", body, status)
+
+
+def test_s3s_404_without_a_body_is_its_answer_to_head() -> None:
+    assert parse("HeadObject", b"", 404)["Error"]["Code"] == "404"
+
+
+@pytest.mark.parametrize("operation", ["DescribeEndpoint", "ListRoles", "DescribeInstances", "ListBuckets"])
+def test_a_servers_error_without_a_code_says_its_first_bytes_escaped(operation: str) -> None:
+    parsed = parse(operation, b"upstream \x1b[31m", 503)
+    assert parsed[MARK].endswith(r"received: b'upstream \x1b[31m'")
+
+
+def client_of(calls: Calls, folder: Path) -> Aws:
+    return Aws(Settings(endpoint_url=calls.url, region="us-east-1", home=folder, runs=folder / "runs", max_attempts=1))
+
+
+@pytest.mark.parametrize("headers", [(), PAGE_HEADERS])
+def test_the_error_names_operation_endpoint_what_was_received_and_what_to_do(
+    calls: Calls, tmp_path: Path, headers: tuple[tuple[str, str], ...]
+) -> None:
+    calls.faults.append(Fault("SageMaker.DescribeEndpoint", instead=(200, PAGE), headers=headers, times=9))
+    client = client_of(calls, tmp_path).client("sagemaker")
+    with pytest.raises(MalformedAnswer) as caught, aws_boundary("step"):
+        client.describe_endpoint(EndpointName="e")
+    error = caught.value
+    assert (error.exit_code, error.is_reading) == (5, True)
+    assert all(each in error.what for each in ("DescribeEndpoint", calls.url, "HTTP 200", repr(PAGE)))
+    assert "curl" in error.next_command
+
+
+def test_a_changing_call_may_have_been_carried_out_and_is_not_repeated_by_a_wait(calls: Calls, tmp_path: Path) -> None:
+    calls.faults.append(Fault("SageMaker.CreateModel", instead=(200, b"{}"), times=9))
+    client = client_of(calls, tmp_path).client("sagemaker")
+
+    def probe() -> tuple[Any, str]:
+        return client.create_model(ModelName="m"), "made"
+
+    with pytest.raises(MalformedAnswerError) as caught:
+        wait_for("model m", probe, deadline_seconds=9, waiting=ticking(1))
+    assert calls.seen.count("SageMaker.CreateModel") == 1
+    assert "may have carried out CreateModel" in translate(caught.value, "step").why
+
+
+def test_a_wait_goes_on_until_its_deadline(calls: Calls, tmp_path: Path) -> None:
+    client, call = client_of(calls, tmp_path).client("sagemaker"), "SageMaker.ListEndpoints"
+
+    def probe() -> tuple[Any, str]:
+        return client.list_endpoints(), "listed"
+
+    calls.faults.append(Fault(call, instead=(200, b"{}"), times=3))
+    assert "Endpoints" in wait_for("endpoints", probe, deadline_seconds=9, waiting=ticking(1))
+    calls.faults.append(Fault(call, instead=(200, b"{}"), times=99))
+    with pytest.raises(WaitTimedOut, match=r"still unknown \(ListEndpoints at http.*it lacks Endpoints"):
+        wait_for("endpoints", probe, deadline_seconds=9, waiting=ticking(1))
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_RESOURCES)
+@pytest.mark.parametrize("way", ["empty", "page", "cut"])
+def test_a_lookup_that_is_answered_so_for_ever_finds_neither_a_thing_nor_its_absence(
+    localaws: RunningLocalAws, tmp_path: Path, kind: str, way: str
+) -> None:
+    answers = MalformedAnswers(only=frozenset(), kind=way)
+    with counting_proxy(localaws.url, answers):
+        aws = client_of(answers, tmp_path)
+        looks: list[Callable[[], object]] = [lambda: list(KINDS_OF_RESOURCES[kind].find_tagged(aws))]
+        if way == "page" or kind not in CODE_IN_A_HEADER:
+            looks.append(lambda: KINDS_OF_RESOURCES[kind].find(aws, NAMES.get(kind, "kennel-none")))
+        for look in looks:
+            answers.recorded.clear()
+            answers.only = frozenset()
+            look()
+            for operation in answers.recorded - {"sts.GetCallerIdentity", "s3.HeadBucket"}:
+                answers.only = frozenset({operation})
+                with pytest.raises((MalformedAnswer, MalformedAnswerError)):
+                    look()
+
+
+def test_a_job_of_which_nothing_is_told_is_not_another_plans(calls: Calls, tmp_path: Path) -> None:
+    calls.faults.append(Fault("SageMaker.DescribeTrainingJob", instead=(200, b"{}"), times=9))
+    with pytest.raises(MalformedAnswer, match="it lacks TrainingJobName"):
+        describe_job(client_of(calls, tmp_path), "job")
+
+
+@pytest.mark.parametrize("command", [("down", "--yes"), ("notebook", "list")])
+def test_a_command_behind_a_captive_portal_ends_with_one_message(
+    localaws: RunningLocalAws, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    with counting_proxy(localaws.url) as calls:
+        calls.faults.append(Fault("GetCallerIdentity", instead=(200, PAGE), headers=PAGE_HEADERS, times=99))
+        target = {"AWS_ENDPOINT_URL": calls.url, "AWS_REGION": "us-east-1", **for_environment()}
+        terminal = Terminal(tmp_path / "home", tmp_path / "runs", {**target, "KENNEL_MAX_ATTEMPTS": "2"})
+        done = terminal.kennel(*command)
+    assert (done.code, calls.seen.count("GetCallerIdentity")) == (5, 2)
+    assert "Traceback" not in done.err and done.err.count("GetCallerIdentity") == 1
+    assert "it is an HTML page" in done.err and "curl" in done.err
+
+
+def test_an_instance_of_which_nothing_readable_is_told_has_not_ended(calls: Calls, tmp_path: Path) -> None:
+    calls.faults.append(Fault("DescribeInstances", instead=(200, b"<Cut"), times=9))
+    assert why_ended(client_of(calls, tmp_path), "i-0123456789abcdef0") is None

@@ -1,0 +1,146 @@
+"""The table of what kennel needs in AWS's replies: it fits botocore's descriptions, and it is complete."""
+
+import ast
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore import xform_name
+from botocore.model import OperationModel, Shape
+
+from tasks.run.needed_fields import NEEDED, NEEDED_WHEN, NOTHING_NEEDED, what_is_wrong
+from tests.aws_requests import READING, service_model
+
+TASKS = Path(__file__).resolve().parents[3] / "tasks"
+SERVICES = (
+    *("sts", "iam", "s3", "logs", "sagemaker", "sagemaker-runtime", "application-autoscaling", "cloudwatch"),
+    *("lambda", "ec2", "ssm", "pricing"),
+)
+NOT_OF_REPLIES = {"Rules", "Statement", "Resource", "Environment", "Variables"}
+"""Fields of what kennel itself sends."""
+ONLY_WITH_ANOTHER = {
+    *("FromPort", "ToPort", "IpProtocol", "CidrIp", "Ebs", "Ebs"),
+    *("Error", "FunctionError", "Code", "Message", "Errors", "Body", "Payload"),
+}
+"""Fields of what AWS leaves out as a whole: a rule of a group, a mapping, an error; and bodies that are streamed."""
+EXAMPLES: dict[str, Any] = {
+    "string": "x", "integer": 1, "long": 1, "float": 1.0, "double": 1.0, "boolean": True, "blob": b"x",
+    "map": {}, "structure": {}, "list": [], "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
+}  # fmt: skip
+WRONG = object()
+
+
+def model_of(operation: str) -> OperationModel:
+    """Return the operation of the first of kennel's services that has one of that name."""
+    found = next(each for each in map(service_model, SERVICES) if operation in each.operation_names)
+    return found.operation_model(operation)
+
+
+def paths() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield (operation, path, what the reply has besides) of the whole table."""
+    yield from ((operation, path, {}) for operation, needed in NEEDED.items() for path in needed)
+    for (operation, field, value), needed in NEEDED_WHEN.items():
+        yield from ((operation, path, {field: value}) for path in needed)
+
+
+def example(operation: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return a reply with everything that is needed."""
+    reply: dict[str, Any] = dict(given)
+    for each, path, when in paths():
+        if each == operation and when.items() <= given.items():
+            fill(reply, path, model_of(operation).output_shape)
+    return reply
+
+
+def fill(reply: dict[str, Any], path: str, shape: Any) -> None:
+    name, below = step(path)
+    member: Shape = shape.members[name]
+    empty = EXAMPLES[member.type_name]
+    found = reply.setdefault(name, type(empty)() if below else empty)
+    if below and member.type_name == "list":
+        found.extend([] if found else [{}])
+        fill(found[0], below, member.member)
+    elif below:
+        fill(found, below, member)
+
+
+def step(path: str) -> tuple[str, str]:
+    """Return the first name of a path and the rest."""
+    here, _, below = path.partition(".")
+    return here.rstrip("?").removesuffix("[]").removesuffix("[+]").partition("|")[0], below
+
+
+def with_last(reply: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """Return a reply in which the last field of a path has another value, or is missing if that is None."""
+    name, below = step(path)
+    if not below:
+        return {key: each for key, each in (reply | {name: value}).items() if each is not None}
+    inner = reply[name]
+    changed = [with_last(inner[0], below, value)] if isinstance(inner, list) else with_last(inner, below, value)
+    return {**reply, name: changed}
+
+
+@pytest.mark.parametrize("value", [None, WRONG])
+def test_each_needed_field_is_missed_and_each_of_a_wrong_type_is_noticed(value: Any) -> None:
+    for operation, path, given in paths():
+        reply, shape = example(operation, given), model_of(operation).output_shape
+        assert what_is_wrong(operation, reply, shape) is None, operation
+        name = path.rpartition(".")[2].split("|")[0].rstrip("?+[]")
+        wrong = what_is_wrong(operation, with_last(reply, path, value), shape) or ""
+        assert name in wrong, (operation, path)
+
+
+def test_a_reply_without_anything_is_noticed() -> None:
+    empty = [name for name in NEEDED if what_is_wrong(name, {}, model_of(name).output_shape) is None]
+    assert empty == []
+
+
+def test_the_value_of_a_tag_and_a_log_line_may_be_empty_and_a_name_may_not() -> None:
+    tags, lines = model_of("ListTags").output_shape, model_of("FilterLogEvents").output_shape
+    assert what_is_wrong("ListTags", {"Tags": [{"Key": "k", "Value": ""}]}, tags) is None
+    assert what_is_wrong("FilterLogEvents", {"events": [{"message": ""}]}, lines) is None
+    assert what_is_wrong("ListTags", {"Tags": [{"Key": "", "Value": "v"}]}, tags) == "it lacks Key"
+
+
+def test_nothing_in_place_of_a_thing_is_noticed() -> None:
+    wrong = what_is_wrong("ListEndpoints", {"Endpoints": [None]}, model_of("ListEndpoints").output_shape)
+    assert wrong == "it has None in place of what has EndpointName"
+
+
+def test_a_list_that_aws_leaves_out_when_it_is_empty_may_be_missing() -> None:
+    reply = {"Name": "b", "IsTruncated": False, "KeyCount": 0}
+    assert what_is_wrong("ListObjectsV2", reply, model_of("ListObjectsV2").output_shape) is None
+
+
+def test_every_reading_operation_that_kennel_calls_is_in_the_table() -> None:
+    known = {xform_name(name): name for service in SERVICES for name in service_model(service).operation_names}
+    names = {name for tree in sources() for node in ast.walk(tree) if (name := called(node)) in known}
+    read = {known[name] for name in names if known[name].startswith(READING)}
+    read -= {"ListObjects"}  # `list_objects` is a function of ours
+    assert read and read - set(NEEDED) - NOTHING_NEEDED == set()
+
+
+def test_every_field_that_kennel_cannot_do_without_is_in_the_table() -> None:
+    needed = {name for _, path, _ in paths() for each in path.split(".") for name in each.rstrip("?+[]").split("|")}
+    read = {name for tree in sources() for node in ast.walk(tree) if (name := subscript(node))[:1].isupper()}
+    assert {name for name in read if not name.isupper()} - needed - NOT_OF_REPLIES - ONLY_WITH_ANOTHER == set()
+
+
+def sources() -> Iterator[ast.Module]:
+    yield from (ast.parse(path.read_text()) for path in sorted(TASKS.rglob("*.py")))
+
+
+def called(node: ast.AST) -> str:
+    """Return the name of an attribute, or the text that may name a paginator's operation."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def subscript(node: ast.AST) -> str:
+    """Return the key of a reading like `reply["Key"]`."""
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and isinstance(node.slice, ast.Constant):
+        return node.slice.value if isinstance(node.slice.value, str) else ""
+    return ""
