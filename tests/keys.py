@@ -5,6 +5,7 @@ can call each of them. The environment has the operator's, who may what `docs/aw
 themselves, they make as root. A server that a command starts has keys of its own, in its `server.json`.
 """
 
+import hmac
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,3 +83,8 @@ def signed(request: AWSRequest, service: str, key: RootKey = KEY) -> dict[str, s
 def bearer(key: RootKey = KEY) -> Mapping[str, str]:
     """Return the header that localaws's own paths ask for."""
     return {"Authorization": f"Bearer {key.token}"}
+
+
+def token_of(path: str, key: RootKey = KEY) -> str:
+    """Return the token that opens one of localaws's own paths and no other."""
+    return hmac.new(key.token.encode(), path.encode(), "sha256").hexdigest()

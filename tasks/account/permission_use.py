@@ -114,7 +114,7 @@ def keep_permission_use(run: Run) -> None:
     Raises:
         AwsFailed: IAM refused, or did not answer.
     """
-    found = recorded_use(run) if run.settings.localaws_token is not None else None
+    found = recorded_use(run) if run.settings.permissions_token is not None else None
     if found is not None:
         run.keep(found)
 
@@ -127,7 +127,7 @@ def recorded_use(run: Run) -> PermissionUse | None:
     """
     names = [name for name, _ in _granted(run)]
     query = "&".join(f"owner={quote(_arn(run.aws, name))}" for name in names)
-    answer = ask_embedded_aws(run.settings, f"{LOCAL_PERMISSIONS_PATH}?{query}", token=run.settings.localaws_token)
+    answer = ask_embedded_aws(run.settings, f"{LOCAL_PERMISSIONS_PATH}?{query}", token=run.settings.permissions_token)
     if answer is None:
         return None
     idle = naming.resource_name(run.id, "notebook", limit=ROLE_NAME_LIMIT)

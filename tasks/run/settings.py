@@ -120,7 +120,7 @@ class Settings(BaseSettings):
 
     `time_scale` is the number of seconds that AWS's clock advances in one second, and `clock_origin` is the Unix time
     from which it does so (`tasks.run.clock`). On real AWS the scale is 1; the embedded AWS is started with both.
-    `localaws_token` is what the embedded AWS's own paths ask for.
+    `permissions_token` is what the embedded AWS's record of permissions asks for.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True)
@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     bucket: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     time_scale: float = Field(default=1.0, ge=0.01, le=10_000.0)
     clock_origin: float = Field(default=0.0, ge=0.0)
-    localaws_token: SecretStr | None = None
+    permissions_token: SecretStr | None = None
 
     connect_timeout_seconds: float = Field(default=5.0, ge=0.5, le=60.0)
     read_timeout_seconds: float = Field(default=60.0, ge=1.0, le=300.0)

@@ -21,9 +21,10 @@ from tasks.account.roles import ensure_role, function_role
 from tasks.report.permissions import count_text, permissions_markdown
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
+from tasks.run.settings import LOCAL_PERMISSIONS_PATH as PATH
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
-from tests.keys import KEY
+from tests.keys import token_of
 
 ENDPOINT = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/e"
 POLICY: dict[str, Any] = {
@@ -79,7 +80,7 @@ def test_every_action_that_is_kept_unseen_has_a_page_of_aws() -> None:
 
 @pytest.fixture
 def run(localaws: RunningLocalAws, tmp_path: Path) -> Run:
-    settings = Settings(endpoint_url=localaws.url, runs=tmp_path, region="us-east-1", localaws_token=KEY.token)  # type: ignore[arg-type]
+    settings = Settings(endpoint_url=localaws.url, runs=tmp_path, region="us-east-1", permissions_token=token_of(PATH))  # type: ignore[arg-type]
     made = Run(Aws(settings), f"used-{datetime.now(UTC):%H%M%S%f}")
     ensure_role(made, function_role(made.aws, made.id, ENDPOINT, "/aws/lambda/f"))
     return made
@@ -93,7 +94,7 @@ def test_a_role_that_did_nothing_used_nothing(run: Run) -> None:
 
 
 def test_without_the_token_localaws_answers_as_aws_does_and_nothing_is_called_unused(run: Run) -> None:
-    blind = Run(Aws(run.settings.model_copy(update={"localaws_token": None})), run.id)
+    blind = Run(Aws(run.settings.model_copy(update={"permissions_token": None})), run.id)
     assert recorded_use(blind) is None
     use = permission_use(blind)
     assert use.source.startswith("AWS's last accessed") and {row.state for row in use.rows} == {"unknown"}
