@@ -49,6 +49,7 @@ def give_keys(home: Path) -> Path:
     keep_operator(home, OPERATOR)
     file = home / "operator.json"
     file.write_text(json.dumps(POLICIES))
+    file.chmod(0o600)
     return file
 
 
