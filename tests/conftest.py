@@ -22,7 +22,7 @@ import pytest
 from botocore.config import Config
 from botocore.model import OperationModel
 
-from tests.keys import KEY, for_boto3, for_environment, give_keys
+from tests.keys import for_boto3, for_environment, give_keys
 from tests.polling import wait_until
 from tests.shapes import check_reply
 
@@ -120,7 +120,7 @@ def client_environment(url: str) -> dict[str, str]:
     return {
         **kept,
         "AWS_ENDPOINT_URL": url,
-        **for_environment(KEY),
+        **for_environment(),
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -1,8 +1,8 @@
 """The keys of the servers that tests start.
 
 All servers of one test process have the same keys, so that code which takes its key from this process's environment
-can call each of them. The environment has the operator's, who may what `docs/aws-policy.json` allows; what tests make
-themselves, they make as root. A server that a command starts has keys of its own, in its `server.json`.
+can call each of them. The environment has the root user's. A server that a command starts has keys of its own, in its
+`server.json`, and works as the operator, who may what `docs/aws-policy.json` allows.
 """
 
 import hmac
@@ -64,7 +64,7 @@ def for_boto3(key: RootKey = KEY) -> dict[str, str]:
     return {"aws_access_key_id": key.access_key_id, "aws_secret_access_key": key.secret_access_key}
 
 
-def for_environment(key: AccessKey = OPERATOR) -> Mapping[str, str]:
+def for_environment(key: AccessKey = KEY) -> Mapping[str, str]:
     """Return the environment variables that have a program sign with a key."""
     return {
         "AWS_ACCESS_KEY_ID": key.access_key_id,

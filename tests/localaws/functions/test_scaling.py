@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.conftest import ROOT
-from tests.keys import KEY, for_environment, give_keys
+from tests.keys import for_environment, give_keys
 from tests.localaws.functions.functions_kit import zipped
 from tests.localaws.functions.provisioned_kit import HOLD
 from tests.localaws.roles import trust
@@ -61,7 +61,7 @@ def test_a_scaler_reads_and_sets_capacity_by_resource_id(tmp_path: Path) -> None
     give_keys(tmp_path / "home")
     archive.write_bytes(zipped(HOLD))
     command = [sys.executable, "-c", SCALER, str(tmp_path / "home"), trust("lambda"), str(archive)]
-    environment = {**os.environ, **for_environment(KEY)}
+    environment = {**os.environ, **for_environment()}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == (

@@ -151,7 +151,7 @@ def test_what_aws_would_refuse_or_never_act_on_is_refused_before_a_call(changes:
 
 def test_an_endpoint_that_does_not_exist_is_not_found(aws: Aws) -> None:
     with pytest.raises(NotFound):
-        ensure_autoscaling(Run(aws, RUN), planned("no-such-endpoint"))
+        ensure_autoscaling(Run(aws, RUN), planned("kennel-no-such-endpoint"))
 
 
 def test_a_wait_for_more_instances_than_there_are_has_a_deadline(aws: Aws, endpoint: str) -> None:

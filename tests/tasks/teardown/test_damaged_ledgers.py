@@ -15,8 +15,9 @@ from tasks.run.settings import Settings
 from tasks.teardown.rebuild import rebuild_if_damaged, working_on
 from tasks.teardown.teardown import tear_down
 from tests.conftest import RunningLocalAws
+from tests.localaws.roles import trust
 
-TRUST = '{"Version": "2012-10-17", "Statement": []}'
+TRUST = trust("lambda")
 
 
 @pytest.fixture
