@@ -19,6 +19,7 @@ from flows.loadtest import loadtest
 from flows.stage_data import stage_data
 from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
+from tasks.account.permission_use import keep_permission_use
 from tasks.ec2.terminate import end_instances
 from tasks.load.options import LoadOptions, PipelineLoadOptions
 from tasks.load.report import LoadTestIdentity
@@ -127,6 +128,7 @@ async def pipeline(
                 say(f"loadtest: inconclusive: {open_}")
             except StageFailed as error:
                 refused = error
+        keep_permission_use(Run.load(chosen))
         run.keep(StageTimes(clock.seconds, measured_on(settings), open_))
         summary = summarise(run)
         await publish_markdown(STAGE, chosen, write_report(summary).read_text(), folder=run.folder)

@@ -64,6 +64,8 @@ Exit codes:
 app = App(name="kennel", help=HELP, help_format="plaintext", version=__version__, suppress_keyboard_interrupt=False)
 notebook = App(name="notebook", help="Manage a run's SageMaker notebook instance, which stops itself when it is idle.")
 app.command(notebook)
+iam = App(name="iam", help="Show what has to be allowed, and what was used of what is allowed.")
+app.command(iam)
 NotebookOf = Annotated[str, Parameter(help="The run that the notebook instance belongs to.")]
 Url = Annotated[
     bool,
@@ -263,6 +265,40 @@ def notebook_stop(run_id: NotebookOf, /, *, json: Json = False) -> int:
     from kennel.commands.notebook import change
 
     return change(run_id, "stop", with_url=False, as_json=json)
+
+
+@iam.command(name="operator-policy")
+def iam_operator_policy(
+    *features: Annotated[
+        str,
+        Parameter(help="stage, sagemaker, ec2, serving, scaling, notebook, permissions, teardown; default all."),
+    ],
+    account: Annotated[str | None, Parameter(help="The account's 12 digits; default KENNEL_ACCOUNT_ID.")] = None,
+    region: Annotated[str | None, Parameter(help="The region; default that of the settings.")] = None,
+    prefix: Annotated[str | None, Parameter(help="How names of resources begin; default kennel-.")] = None,
+    bucket: Annotated[str | None, Parameter(help="A bucket of yours; default those with the prefix.")] = None,
+) -> int:
+    """Print the least that a person who runs kennel has to be allowed: a policy for each feature."""
+    from kennel.commands.iam import operator_policy
+
+    return operator_policy(features, account_id=account, region=region, prefix=prefix, bucket=bucket)
+
+
+@iam.command(name="used")
+def iam_used(
+    run_id: Annotated[str, Parameter(help="The run whose roles are looked at.")],
+    /,
+    *,
+    apply: Annotated[
+        bool,
+        Parameter(negative="", help="Take unused actions away, test the deployment, and undo it if one is denied."),
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Show each action that a run's roles were granted, and whether it was used; with AWS's own delay on real AWS."""
+    from kennel.commands.iam import used
+
+    return used(run_id, is_applied=apply, as_json=json)
 
 
 def main() -> None:

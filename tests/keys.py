@@ -5,6 +5,7 @@ can call each of them. The environment has the root user's. A server that a comm
 `server.json`, and works as the operator, who may what `docs/aws-policy.json` allows.
 """
 
+import hmac
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,6 +49,7 @@ def give_keys(home: Path) -> Path:
     keep_operator(home, OPERATOR)
     file = home / "operator.json"
     file.write_text(json.dumps(POLICIES))
+    file.chmod(0o600)
     return file
 
 
@@ -82,3 +84,8 @@ def signed(request: AWSRequest, service: str, key: RootKey = KEY) -> dict[str, s
 def bearer(key: RootKey = KEY) -> Mapping[str, str]:
     """Return the header that localaws's own paths ask for."""
     return {"Authorization": f"Bearer {key.token}"}
+
+
+def token_of(path: str, key: RootKey = KEY) -> str:
+    """Return the token that opens one of localaws's own paths and no other."""
+    return hmac.new(key.token.encode(), path.encode(), "sha256").hexdigest()

@@ -7,6 +7,7 @@ wire protocol.
 from __future__ import annotations
 
 import contextlib
+import hmac
 import json
 import os
 import sys
@@ -27,7 +28,7 @@ from tasks.run.machine import open_without_proxy
 from tasks.run.naming import RESOURCE_PREFIX
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import Damaged, parse_json, read_regular
-from tasks.run.settings import LOCAL_HEALTH_PATH
+from tasks.run.settings import LOCAL_HEALTH_PATH, LOCAL_PERMISSIONS_PATH
 
 NAME = "localaws"
 PREFERRED_PORT = 4577
@@ -115,6 +116,7 @@ class EmbeddedAws:
     clock_origin: float
     access_key_id: str
     secret_access_key: str = field(repr=False)
+    token: str = field(default="", repr=False)
     home: str = ""
     generation: str = ""
 
@@ -131,7 +133,13 @@ class EmbeddedAws:
             **({} if self.ssh_port == SSH_PORT else {"KENNEL_SSH_PORT": str(self.ssh_port)}),
             "KENNEL_TIME_SCALE": repr(self.time_scale),
             "KENNEL_CLOCK_ORIGIN": repr(self.clock_origin),
+            **({"KENNEL_PERMISSIONS_TOKEN": self.permissions_token} if self.token else {}),
         }
+
+    @property
+    def permissions_token(self) -> str:
+        """What its record of permissions asks for; the server's own token opens all of its paths."""
+        return hmac.new(self.token.encode(), LOCAL_PERMISSIONS_PATH.encode(), "sha256").hexdigest()
 
 
 def localaws_home(home: Path) -> Path:
@@ -153,6 +161,7 @@ def find(home: Path) -> EmbeddedAws | None:
         clock_origin=record["started"],
         access_key_id=record.get("operator_access_key_id") or record.get("access_key_id", UNCHECKED),
         secret_access_key=record.get("operator_secret_access_key") or record.get("secret_access_key", UNCHECKED),
+        token=record.get("token", ""),
         home=str(localaws_home(home)),
         generation=record.get("generation", ""),
     )

@@ -28,6 +28,9 @@ HELD = "the credentials belong to an instance that does not exist yet"
 class SignatureGate:
     """Lets through what is signed, and of `/_localaws/…` what `routes` declare open or what carries the token.
 
+    A client that needs one path only carries the HMAC-SHA256 (hex) of that path under the token, and nothing more is
+    lost if another program gets hold of it.
+
     `is_held` says whether a key belongs to a process that was started ahead: the instance that it will be does not
     exist on AWS yet, so its requests are refused too.
     """
@@ -44,7 +47,7 @@ class SignatureGate:
     ) -> None:
         self._app = app
         self._verifier = verifier
-        self._bearer = f"Bearer {token}".encode()
+        self._token = token.encode()
         self._open = [each for each in routes if isinstance(each, OpenRoute)]
         self._is_held = is_held
         self._longest = longest_body_bytes
@@ -80,7 +83,9 @@ class SignatureGate:
 
     def _own(self, scope: Scope) -> ASGIApp:
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        if hmac.compare_digest(given, self._bearer) or any(each.admits(scope) for each in self._open):
+        of_path = hmac.new(self._token, scope["path"].encode(), "sha256").hexdigest().encode()
+        has_token = any(hmac.compare_digest(given, b"Bearer " + each) for each in (self._token, of_path))
+        if has_token or any(each.admits(scope) for each in self._open):
             return self._app
         message = "this needs the header Authorization: Bearer TOKEN; the token is in server.json in localaws's home"
         return JSONResponse({"message": message}, 401)

@@ -10,6 +10,7 @@ from localaws.permissions.asking import Place, Resource
 from localaws.permissions.catalog import Action
 from localaws.permissions.operations import Operation
 from localaws.permissions.resources import resources_of
+from localaws.policies.patterns import ARN_PARTS
 
 _NAMES = {"role": "RoleName", "user": "UserName", "group": "GroupName", "instance-profile": "InstanceProfileName"}
 _WHOLE = {  # parameters that are ARNs of these kinds
@@ -34,6 +35,9 @@ def identities_of(operation: Operation, action: Action, place: Place) -> list[Re
     """
     if operation.name == _LINKED:
         return [_linked_role(str(operation.parameters.get("AWSServiceName", "")), place)]
+    given = str(operation.parameters.get("Arn", ""))  # of any kind: what an access report is about
+    if given.startswith("arn:") and given.count(":") >= ARN_PARTS - 1:
+        return [Resource(given.split(":", ARN_PARTS - 1)[-1].partition("/")[0], given)]
     required = [each.kind for each in action.uses if each.is_required]
     if not required:
         return resources_of(operation, action, place)

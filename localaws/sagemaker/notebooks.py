@@ -85,7 +85,7 @@ class Notebooks:
         """
         name = fields["NotebookInstanceName"]
         instance = NotebookInstance(self._notebook_arn("notebook-instance", name), fields)
-        self._require_what_it_names(fields)
+        self._require_what_it_names(fields, instance.arn)
         with self._one_at_a_time:
             if name in self.notebook_instances:
                 raise ValidationError(message=f"Cannot create a duplicate Notebook Instance ({instance.arn})")
@@ -103,7 +103,7 @@ class Notebooks:
 
     def update_notebook_instance(self, name: str, changes: Mapping[str, Any]) -> None:
         """`Updating`, then `Stopped` with the changes made."""
-        self._require_what_it_names(changes)
+        self._require_what_it_names(changes, self._notebook(name).arn)
         self._move(name, CHANGEABLE_IN, "Updating", "Stopped", changes)
 
     def delete_notebook_instance(self, notebook_instance_name: str) -> None:
@@ -136,13 +136,13 @@ class Notebooks:
         config.on_start = fields.get("OnStart", config.on_start)
         config.last_modified_time = utcnow()
 
-    def _require_what_it_names(self, fields: Mapping[str, Any]) -> None:
+    def _require_what_it_names(self, fields: Mapping[str, Any], arn: str) -> None:
         role, lifecycle = fields.get("RoleArn"), fields.get("LifecycleConfigName")
         if lifecycle:
             self._lifecycle_config(lifecycle, "describe")
         try:
             if role:
-                self.core.credentials.require(role, PRINCIPAL)
+                self.core.credentials.require(role, PRINCIPAL, arn)
         except NoSuchRole as error:
             raise ValidationError(message=cannot_assume(role)) from error
 

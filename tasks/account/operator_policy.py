@@ -6,7 +6,7 @@ Sources: https://docs.aws.amazon.com/service-authorization/latest/reference/refe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,18 +43,11 @@ class Account:
 
 
 def operator_policies(account: Account) -> dict[str, dict[str, Any]]:
-    """Return the policy document of each feature by its name."""
+    """Return the policy document of each feature by its name; each fits IAM's limit of a managed policy."""
     return {
         name: {"Version": "2012-10-17", "Statement": [_statement(*each) for each in rows]}
         for name, rows in _features(account).items()
     }
-
-
-def operator_policy(account: Account, features: Iterable[str] = ()) -> dict[str, Any]:
-    """Return one policy document for some features, or for all."""
-    every = operator_policies(account)
-    wanted = list(features) or list(every)
-    return {"Version": "2012-10-17", "Statement": [each for name in wanted for each in every[name]["Statement"]]}
 
 
 Row = tuple[str, str, list[str], list[str]] | tuple[str, str, list[str], list[str], Mapping[str, Any]]
@@ -74,6 +67,7 @@ def _features(account: Account) -> dict[str, list[Row]]:
         "serving": _serving(account),
         "scaling": _scaling(account),
         "notebook": _notebook(account),
+        "permissions": _permissions(account),
         "teardown": _teardown(account),
     }
 
@@ -204,6 +198,14 @@ def _notebook(account: Account) -> list[Row]:
     return [*_roles(account, "Notebook", ["sagemaker"]), ("Notebooks", "sagemaker", [*names, *more], own)]
 
 
+def _permissions(account: Account) -> list[Row]:
+    roles = [account.iam(f"role/{account.prefix}*")]
+    return [
+        ("UsedPolicies", "iam", ["GetRolePolicy", "PutRolePolicy", "GenerateServiceLastAccessedDetails"], roles),
+        ("UsedReport", "iam", ["GetServiceLastAccessedDetails"], ["*"]),
+    ]
+
+
 def _teardown(account: Account) -> list[Row]:
     roles, profiles = account.iam(f"role/{account.prefix}*"), account.iam(f"instance-profile/{account.prefix}*")
     looks = ["ListRolePolicies", "ListAttachedRolePolicies", "ListRoleTags", "ListInstanceProfilesForRole"]
@@ -235,7 +237,7 @@ def _teardown(account: Account) -> list[Row]:
         ("RemoveSageMaker", "sagemaker", ["DeleteModel", "DeleteEndpointConfig", "DeleteEndpoint"], own),
         ("FindFunctions", "lambda", ["ListFunctions"], ["*"]),
         ("RemoveFunctions", "lambda", function, [account.arn("lambda", f"function:{account.prefix}*")]),
-        ("RemoveLogs", "logs", ["DeleteLogGroup", "DeleteLogStream"], groups),
+        ("RemoveLogs", "logs", ["DescribeLogStreams", "DeleteLogGroup", "DeleteLogStream"], groups),
         ("RemoveKeys", "ec2", ["DeleteKeyPair"], [account.arn("ec2", f"key-pair/{account.prefix}*")]),
         ("RemoveGroups", "ec2", ["DeleteSecurityGroup"], [account.arn("ec2", "security-group/*")], tagged),
         ("FindBuckets", "s3", ["ListAllMyBuckets"], ["*"]),

@@ -25,23 +25,28 @@ ROLE_NAME_LIMIT = 64
 
 TRAINING_LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 TRAINING_METRICS_NAMESPACE = "/aws/sagemaker/TrainingJobs"
+WRITE_STREAM = ["logs:CreateLogStream", "logs:PutLogEvents"]
 
 Statement = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class RoleSpec:
-    """The wanted state of a role: the service that may assume it, and its one inline policy."""
+    """The wanted state of a role: the service that may assume it, and its one inline policy.
+
+    With `source_account` and `source_arn`, the service may use it only for resources of that account, and of that ARN.
+    """
 
     name: str
     service: str
     statements: tuple[Statement, ...]
     description: str
     source_account: str | None = None
+    source_arn: str | None = None
 
     @property
     def trust(self) -> dict[str, Any]:
-        """The trust policy; with `source_account`, a service may use the role only for resources of that account."""
+        """The trust policy."""
         statement: Statement = {
             "Effect": "Allow",
             "Principal": {"Service": self.service},
@@ -49,6 +54,8 @@ class RoleSpec:
         }
         if self.source_account is not None:
             statement["Condition"] = {"StringEquals": {"aws:SourceAccount": self.source_account}}
+        if self.source_arn is not None:
+            statement.setdefault("Condition", {})["ArnLike"] = {"aws:SourceArn": self.source_arn}
         return {"Version": "2012-10-17", "Statement": [statement]}
 
     @property
@@ -62,8 +69,13 @@ def run_prefix(run_id: str) -> str:
     return f"runs/{run_id}"
 
 
-def training_role(aws: Aws, run_id: str, dataset: DatasetRef, weights: WeightsRef | None) -> RoleSpec:
-    """Describe the training job's role: it may read its inputs, write its outputs and logs, and pull its image.
+def training_role(
+    aws: Aws, run_id: str, dataset: DatasetRef, weights: WeightsRef | None, *, keeps_checkpoints: bool = False
+) -> RoleSpec:
+    """Describe the training jobs' role: it may read its inputs, write its outputs and logs, and pull its image.
+
+    Each attempt of a job has a name and log streams of its own; those of other runs are out of reach. Only jobs on spot
+    capacity keep checkpoints.
 
     Raises:
         SettingsRefused: the account of AWS's images in this region is not known.
@@ -71,37 +83,43 @@ def training_role(aws: Aws, run_id: str, dataset: DatasetRef, weights: WeightsRe
     """
     bucket, own = dataset.bucket, run_prefix(run_id)
     readable = [dataset.prefix, f"{own}/code"] + ([weights.prefix] if weights else [])
-    writable = [f"{own}/output", f"{own}/checkpoints"]
+    checkpoints = [f"{own}/checkpoints"] if keeps_checkpoints else []
     statements = (
-        _objects("ReadInputs", ["s3:GetObject"], bucket, [*readable, f"{own}/checkpoints"]),
-        _objects("WriteOutputs", ["s3:PutObject", "s3:AbortMultipartUpload"], bucket, writable),
-        list_statement("ListOwnPrefixes", bucket, [*readable, *writable]),
-        *_write_logs(aws, TRAINING_LOG_GROUP, ["logs:CreateLogGroup"]),
+        _objects("ReadInputs", ["s3:GetObject"], bucket, [*readable, *checkpoints]),
+        _objects("WriteOutputs", ["s3:PutObject"], bucket, [f"{own}/output", *checkpoints]),
+        list_statement("ListInputs", bucket, [*readable, *checkpoints]),
+        *_write_own_streams(aws, naming.resource_name(run_id, "train")),
         _put_metrics(TRAINING_METRICS_NAMESPACE),
         *_pull_image(aws, "pytorch-training"),
     )
-    name = naming.resource_name(run_id, "training", limit=ROLE_NAME_LIMIT)
-    return RoleSpec(name, "sagemaker.amazonaws.com", statements, f"Training job of run {run_id}", aws.account_id)
+    name, text = naming.resource_name(run_id, "training", limit=ROLE_NAME_LIMIT), f"Training job of run {run_id}"
+    jobs = f"{_sagemaker_arn(aws)}training-job/{naming.resource_name(run_id, 'train')}-*"
+    return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, jobs)
 
 
-def instance_role(run_id: str, dataset: DatasetRef, weights: WeightsRef | None) -> RoleSpec:
-    """Describe the role of the run's EC2 instances: they may read their inputs and read and write their checkpoints.
+def instance_role(
+    run_id: str, dataset: DatasetRef, weights: WeightsRef | None, *, keeps_checkpoints: bool = False
+) -> RoleSpec:
+    """Describe the role of the run's EC2 instances: they may read their inputs; spot ones also keep checkpoints.
 
     Code and model are transferred over SSH, so they need no permission. EC2 does not support `aws:SourceAccount`.
     """
-    bucket, checkpoints = dataset.bucket, f"{run_prefix(run_id)}/ec2/checkpoints"
-    readable = [dataset.prefix, *([weights.prefix] if weights else []), checkpoints]
-    statements = (
-        _objects("ReadInputs", ["s3:GetObject"], bucket, readable),
-        _objects("KeepCheckpoints", ["s3:PutObject", "s3:AbortMultipartUpload"], bucket, [checkpoints]),
-        list_statement("ListOwnPrefixes", bucket, readable),
+    bucket, checkpoints = dataset.bucket, [f"{run_prefix(run_id)}/ec2/checkpoints"] if keeps_checkpoints else []
+    readable = [dataset.prefix, *([weights.prefix] if weights else []), *checkpoints]
+    keep = (
+        _objects("KeepCheckpoints", ["s3:PutObject", "s3:AbortMultipartUpload"], bucket, checkpoints),
+        list_statement("ListCheckpoints", bucket, checkpoints),
     )
+    statements = (_objects("ReadInputs", ["s3:GetObject"], bucket, readable), *(keep if checkpoints else ()))
     name = naming.resource_name(run_id, "instance", limit=ROLE_NAME_LIMIT)
     return RoleSpec(name, "ec2.amazonaws.com", statements, f"EC2 instances of run {run_id}")
 
 
 def endpoint_role(aws: Aws, run_id: str, model_uri: str, log_group: str) -> RoleSpec:
     """Describe the endpoint's role: it may read its model, write its logs and metrics, and pull its image.
+
+    For endpoints, SageMaker allows no narrower `aws:SourceArn` than that of everything in the region
+    (https://docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html).
 
     Raises:
         SettingsRefused: the account of AWS's images in this region is not known.
@@ -120,7 +138,8 @@ def endpoint_role(aws: Aws, run_id: str, model_uri: str, log_group: str) -> Role
         *_pull_image(aws, "pytorch-inference"),
     )
     name = naming.resource_name(run_id, "endpoint", limit=ROLE_NAME_LIMIT)
-    return RoleSpec(name, "sagemaker.amazonaws.com", statements, f"Endpoint of run {run_id}", aws.account_id)
+    text, source = f"Endpoint of run {run_id}", f"{_sagemaker_arn(aws)}*"
+    return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, source)
 
 
 def function_role(aws: Aws, run_id: str, endpoint_arn: str, log_group: str) -> RoleSpec:
@@ -158,9 +177,8 @@ def ensure_role(run: Run, spec: RoleSpec) -> str:
             if found["AssumeRolePolicyDocument"] != spec.trust:
                 trust = {"RoleName": spec.name, "PolicyDocument": json.dumps(spec.trust)}
                 repeated_if_lost(lambda: iam.update_assume_role_policy(**trust))
-        if _inline_policy(iam, spec.name) != spec.policy:
-            policy = {"RoleName": spec.name, "PolicyName": POLICY_NAME, "PolicyDocument": json.dumps(spec.policy)}
-            repeated_if_lost(lambda: iam.put_role_policy(**policy))
+        if role_policy(iam, spec.name) != spec.policy:
+            put_policy(iam, spec.name, spec.policy)
     return arn
 
 
@@ -248,7 +266,22 @@ def refuse_foreign_iam(
         raise OwnershipRefused(where, "it exists already", why, "run the same command with --run-id <another name>")
 
 
-def _inline_policy(iam: Any, name: str) -> Mapping[str, Any] | None:
+def put_policy(iam: Any, name: str, policy: Mapping[str, Any]) -> None:
+    """Set kennel's policy of a role.
+
+    Raises:
+        ClientError, BotoCoreError: IAM refused the call, or did not answer; the caller translates it.
+    """
+    wanted = {"RoleName": name, "PolicyName": POLICY_NAME, "PolicyDocument": json.dumps(policy)}
+    repeated_if_lost(lambda: iam.put_role_policy(**wanted))
+
+
+def role_policy(iam: Any, name: str) -> Mapping[str, Any] | None:
+    """Return kennel's policy of a role, None if there is no such role or policy.
+
+    Raises:
+        ClientError: IAM refused the call; the caller translates it.
+    """
     answer: Mapping[str, Any] | None = none_if_missing(
         lambda: iam.get_role_policy(RoleName=name, PolicyName=POLICY_NAME)
     )
@@ -271,12 +304,25 @@ def list_statement(sid: str, bucket: str, prefixes: list[str]) -> Statement:
     }
 
 
-def _write_logs(aws: Aws, group: str, more: list[str] | None = None, *, describe: bool = True) -> tuple[Statement, ...]:
+def _write_logs(aws: Aws, group: str, *, describe: bool = True) -> tuple[Statement, ...]:
     arn = f"arn:aws:logs:{aws.region}:{aws.account_id}:log-group:{group}"
-    actions = ["logs:CreateLogStream", "logs:PutLogEvents", *(["logs:DescribeLogStreams"] if describe else [])]
+    actions = [*WRITE_STREAM, *(["logs:DescribeLogStreams"] if describe else [])]
+    return ({"Sid": "WriteLogs", "Effect": "Allow", "Action": actions, "Resource": [arn, f"{arn}:*"]},)
+
+
+def _write_own_streams(aws: Aws, job: str) -> tuple[Statement, ...]:
+    """Return the statements for the streams of jobs named by a digest of 8 characters, and of up to 99 attempts."""
+    group = f"arn:aws:logs:{aws.region}:{aws.account_id}:log-group:{TRAINING_LOG_GROUP}"
+    streams = [f"{group}:log-stream:{job}-{'?' * 8}{attempt}/*" for attempt in ("", "-?", "-??")]
+    shared = ["logs:CreateLogGroup", "logs:DescribeLogStreams"]
     return (
-        {"Sid": "WriteLogs", "Effect": "Allow", "Action": [*actions, *(more or [])], "Resource": [arn, f"{arn}:*"]},
+        {"Sid": "LogGroup", "Effect": "Allow", "Action": shared, "Resource": [group, f"{group}:*"]},
+        {"Sid": "WriteLogs", "Effect": "Allow", "Action": WRITE_STREAM, "Resource": streams},
     )
+
+
+def _sagemaker_arn(aws: Aws) -> str:
+    return f"arn:aws:sagemaker:{aws.region}:{aws.account_id}:"
 
 
 def _put_metrics(namespace: str) -> Statement:

@@ -103,7 +103,9 @@ def train_on_instances(run: Run, job: RemoteJob, options: InstanceOptions) -> In
     _ = run.ledger  # refuses a run of another account before anything is changed there
     training, candidates = _Training(run, job, options, Totals()), with_current_prices(run.aws, options.candidates)
     access = ensure_access(run, instance_count=job.instance_count)
-    profile = ensure_instance_profile(run, instance_role(job.run_id, job.dataset, job.weights))
+    profile = ensure_instance_profile(
+        run, instance_role(job.run_id, job.dataset, job.weights, keeps_checkpoints=job.spot)
+    )
     if job.spot:  # the instances will write checkpoints there
         run.ledger.record("s3-prefix", run_prefix_uri(job), "intended")
     for _ in range(MAX_ATTEMPTS):

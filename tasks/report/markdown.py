@@ -14,6 +14,7 @@ from tasks.audit.report import audit_markdown
 from tasks.data.report import findings_markdown
 from tasks.load.report import load_text
 from tasks.report.parity import Parity, ParityRow
+from tasks.report.permissions import permissions_markdown
 from tasks.report.rows import summary_rows
 from tasks.report.summary import RunSummary, made_or_note
 from tasks.run.escaping import code_span, link_target, markdown_link, markdown_table, markdown_text
@@ -58,6 +59,7 @@ def write_report(summary: RunSummary) -> Path:
         *_section("Deployment", lambda: _deployment_section(summary)),
         *_section("Load test", lambda: _load_section(summary)),
         *_section("Scaling", lambda: [] if summary.scaling is None else [scaling_markdown(summary.scaling)]),
+        *_section("Permissions", lambda: permissions_markdown(summary.permissions)),
         *_section("Audit", lambda: [] if summary.audit is None else [audit_markdown(summary.audit)]),
     ]
     write_atomically(path, (relative_to_report("\n".join(sections), path.parent) + "\n").encode())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from tasks.account.permission_use import PermissionUse
 from tasks.audit.report import AuditReport
 from tasks.load.report import LoadTestIdentity
 from tasks.report.parity import Parity
@@ -56,6 +57,7 @@ class RunSummary:
     ec2: InstanceModel | None = None
     parity: Parity | None = None
     scaling: ScalingVerdicts | None = None
+    permissions: PermissionUse | None = None
     audit: AuditReport | None = None
     notes: tuple[str, ...] = ()
 
@@ -127,6 +129,7 @@ def summarise(run: RunFolder) -> RunSummary:
         ec2=read(InstanceModel, is_expected=False),
         parity=read(Parity, is_expected=False),
         scaling=read(ScalingVerdicts, is_expected=False),
+        permissions=read(PermissionUse, is_expected=False),
         audit=read(AuditReport, is_expected=False),
         notes=tuple(notes),
     )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import urllib.request
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+
+from pydantic import SecretStr
 
 from tasks.run.sealed import parse_json
 from tasks.run.settings import LOCAL_HOSTING_PATH, Settings
@@ -50,25 +53,29 @@ def _hosting_limits(settings: Settings) -> list[str]:
         return []
 
 
-def ask_embedded_aws(settings: Settings, path: str) -> Any:
-    """Return the JSON answer of the embedded AWS at one of its own paths, or None if no embedded AWS answers."""
+def ask_embedded_aws(settings: Settings, path: str, *, token: SecretStr | None = None) -> Any:
+    """Return the JSON answer of the embedded AWS at one of its own paths, or None if no embedded AWS answers.
+
+    A path that is not open to all programs of this machine asks for the server's token.
+    """
     if settings.endpoint_url is None:
         return None
     address = f"{settings.endpoint_url.rstrip('/')}{path}"
+    headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
     try:
-        with open_without_proxy(address, settings.connect_timeout_seconds) as answer:
+        with open_without_proxy(address, settings.connect_timeout_seconds, headers) as answer:
             return parse_json(answer.read())
     except (OSError, HTTPException, ValueError):
         return None
 
 
-def open_without_proxy(url: str, timeout_seconds: float) -> Any:
+def open_without_proxy(url: str, timeout_seconds: float, headers: Mapping[str, str] | None = None) -> Any:
     """Return the answer to a GET request of a server on loopback, where no proxy is between.
 
     Raises:
         OSError, HTTPException: there is no answer; HTTPError when it is an error.
     """
-    return _PROXYLESS.open(url, timeout=timeout_seconds)
+    return _PROXYLESS.open(urllib.request.Request(url, headers=dict(headers or {})), timeout=timeout_seconds)  # noqa: S310 loopback
 
 
 def usable_processors() -> int:

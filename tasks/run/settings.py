@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.run import naming
@@ -46,6 +55,7 @@ CALLER_ADDRESS_URL = "https://checkip.amazonaws.com"
 LOCAL_CALLER_ADDRESS_PATH = "/_localaws/caller-address"
 LOCAL_HOSTING_PATH = "/_localaws/capacity/hosting"
 LOCAL_HEALTH_PATH = "/_localaws/health"
+LOCAL_PERMISSIONS_PATH = "/_localaws/permissions"
 LOCAL_PULSE_PATH = "/_localaws/pulse"
 LOCAL_SPARES_PATHS = ("/_localaws/spares", "/_localaws/function-spares")
 
@@ -79,6 +89,8 @@ class Target(BaseModel):
     """The interval at which CloudWatch is read while a sum is not available yet."""
     metric_delay_seconds: float = Field(gt=0.0, le=900.0)
     """The longest time that CloudWatch may need until it has the last minute's sums."""
+    policy_propagation_seconds: float = Field(ge=0.0, le=120.0)
+    """The time until a changed policy of a role counts everywhere."""
 
 
 EMBEDDED_AWS = Target(
@@ -89,6 +101,7 @@ EMBEDDED_AWS = Target(
     instance_poll_seconds=0.05,
     metric_poll_seconds=0.2,
     metric_delay_seconds=15.0,
+    policy_propagation_seconds=0.0,
 )
 REAL_AWS = Target(
     name="aws",
@@ -98,6 +111,7 @@ REAL_AWS = Target(
     instance_poll_seconds=2.0,
     metric_poll_seconds=5.0,
     metric_delay_seconds=240.0,
+    policy_propagation_seconds=30.0,
 )
 
 
@@ -106,6 +120,7 @@ class Settings(BaseSettings):
 
     `time_scale` is the number of seconds that AWS's clock advances in one second, and `clock_origin` is the Unix time
     from which it does so (`tasks.run.clock`). On real AWS the scale is 1; the embedded AWS is started with both.
+    `permissions_token` is what the embedded AWS's record of permissions asks for.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True)
@@ -123,6 +138,7 @@ class Settings(BaseSettings):
     bucket: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     time_scale: float = Field(default=1.0, ge=0.01, le=10_000.0)
     clock_origin: float = Field(default=0.0, ge=0.0)
+    permissions_token: SecretStr | None = None
 
     connect_timeout_seconds: float = Field(default=5.0, ge=0.5, le=60.0)
     read_timeout_seconds: float = Field(default=60.0, ge=1.0, le=300.0)

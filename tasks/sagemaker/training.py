@@ -32,7 +32,7 @@ def plan_training(run: Run, training: TrainingOptions) -> TrainingPlan:
     say(f"instances: {training.instances} × {instance.instance_type}: {instance.reason}")
     code_dir = run.folder / "code"
     code_digest = stage_training_code(code_dir)
-    role = training_role(run.aws, run.id, dataset, weights)
+    role = training_role(run.aws, run.id, dataset, weights, keeps_checkpoints=training.spot)
     return TrainingPlan(
         run_id=run.id,
         image=training_image(run.aws.region, has_gpu=instance.has_gpu),

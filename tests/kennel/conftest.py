@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tasks.run.settings import LOCAL_PERMISSIONS_PATH as PATH
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls, counting_proxy
 from tests.kennel.photos import make_photos
 from tests.kennel.shell import Terminal
-from tests.keys import for_environment
+from tests.keys import for_environment, token_of
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,8 @@ def calls(own_localaws: RunningLocalAws) -> Iterator[Calls]:
 @pytest.fixture(scope="module")
 def terminal(tmp_path_factory: pytest.TempPathFactory, calls: Calls) -> Iterator[Terminal]:
     folder = tmp_path_factory.mktemp("kennel")
-    more = {"AWS_ENDPOINT_URL": calls.url, "AWS_REGION": "us-east-1", **for_environment()}
+    more = {"AWS_ENDPOINT_URL": calls.url, "AWS_REGION": "us-east-1", "KENNEL_PERMISSIONS_TOKEN": token_of(PATH)}
+    more |= for_environment()
     terminal = Terminal(folder / "home", folder / "runs", more)
     yield terminal
     terminal.kennel("down", "--yes")

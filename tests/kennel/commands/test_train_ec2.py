@@ -16,10 +16,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tasks.run import naming
+from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls
+from tests.kennel.decided_again import asked_by, parts_with_action
 from tests.kennel.interface import differences
 from tests.kennel.shell import ROOT, Finished, Terminal, open_to_others
 from tests.keys import bearer, for_boto3
+from tests.localaws.callers import allow, deny, document
+from tests.localaws.roles import trust
 from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -28,6 +33,41 @@ RUN = "ec2-colours"
 QUICK = ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "1")
 LONG = ("--backbone", "efficientnet_lite0", "--epochs", "1000", "--views", "64")
 KEYS = for_boto3()
+TRIES = """
+import sys
+from kennel.commands.iam import try_policies
+from tasks.account.permission_use import tightened
+from tasks.account.roles import role_policy
+from tasks.run.errors import KennelError
+from tasks.run.handle import Run
+_, run_id, name, action = sys.argv
+run = Run.load(run_id)
+try:
+    try_policies(run, {name: tightened(role_policy(run.aws.client("iam"), name), {action})})
+except KennelError as error:
+    sys.stderr.write(str(error))
+    sys.exit(error.exit_code)
+"""
+PULLED = {
+    "PullImage",
+    "PullImage ecr:BatchCheckLayerAvailability",
+    "PullImage ecr:BatchGetImage",
+    "PullImage ecr:GetDownloadUrlForLayer",
+    "RegistryLogin",
+    "RegistryLogin ecr:GetAuthorizationToken",
+}
+NOT_EXERCISED_BY = {
+    "training": {*PULLED, "LogGroup logs:DescribeLogStreams"},
+    "instance": set[str](),
+    "endpoint": {
+        *PULLED,
+        "WriteLogs logs:DescribeLogStreams",
+        "PutMetrics",
+        "PutMetrics cloudwatch:PutMetricData",
+    },
+    "classify": set[str](),
+}
+"""What a run on localaws does not use and AWS documents as needed: `tasks.account.permission_use.NOT_EXERCISED`."""
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +87,13 @@ def wrong_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(terminal: Terminal, photos: Path) -> Finished:
     """Two instances, one model."""
     return terminal.kennel("train-ec2", "--data", str(photos), "--run-id", RUN, *QUICK, "--instances", "2", "--json")
+
+
+@pytest.fixture(scope="module")
+def compared(trained: Finished, terminal: Terminal, photos: Path) -> Finished:
+    """The same model by SageMaker, on an endpoint behind a function: now all roles of a run have worked."""
+    options = ("--instances", "2", "--ec2-instances", "2", "--no-loadtest", "--json")
+    return terminal.kennel("run", "--data", str(photos), "--run-id", RUN, *QUICK, *options)
 
 
 def alive(ec2: Any, run_id: str) -> list[str]:
@@ -78,11 +125,8 @@ def test_both_instances_saw_disjoint_shards(trained: Finished, terminal: Termina
     assert names[0].isdisjoint(names[1])
 
 
-def test_sagemaker_gives_the_same_model_and_the_report_says_what_differs(
-    trained: Finished, terminal: Terminal, photos: Path
-) -> None:
-    options = ("--instances", "2", "--ec2-instances", "2", "--no-loadtest", "--json")
-    done = terminal.kennel("run", "--data", str(photos), "--run-id", RUN, *QUICK, *options)
+def test_sagemaker_gives_the_same_model_and_the_report_says_what_differs(trained: Finished, compared: Finished) -> None:
+    done = compared
     assert done.code == 0, done.err
     assert differences("run", done.answer) == []
     assert done.answer["ec2"]["instance_ids"] == trained.answer["instance_ids"], "the EC2 training was not adopted"
@@ -91,6 +135,53 @@ def test_sagemaker_gives_the_same_model_and_the_report_says_what_differs(
     report = Path(done.answer["report"]).read_text()
     assert "every weight is equal" in report
     assert "SM_CHANNEL_TRAIN" in report
+
+
+@pytest.mark.parametrize("role", ["training", "instance", "endpoint", "classify"])
+def test_no_role_has_a_statement_or_an_action_that_it_did_not_need(
+    compared: Finished, own_localaws: RunningLocalAws, role: str
+) -> None:
+    """Decides what the role asked for in this run again, without one part of its policy after the other."""
+    needed = asked_by(own_localaws, f"kennel-{RUN}-{role}").needed_for()
+    assert {part for part, denied in needed.items() if not denied} == NOT_EXERCISED_BY[role]
+    assert all(f"{action} on " in " ".join(needed[part]) for part, action in parts_with_action(needed))
+
+
+def test_used_tells_what_each_role_did_and_the_report_has_it(compared: Finished, terminal: Terminal) -> None:
+    done = terminal.kennel("iam", "used", RUN, "--json")
+    assert done.code == 0, done.err
+    assert done.answer["tightened"] == {}
+    rows = {(row["role"].rpartition("-")[2], row["action"]): row for row in done.answer["rows"]}
+    assert {row["state"] for row in rows.values()} == {"used", "not exercised"}
+    read, pulled = rows["training", "s3:GetObject"], rows["training", "ecr:BatchGetImage"]
+    assert read["count"] > 10 and read["last"] and not read["denied"]
+    assert pulled["state"] == "not exercised" and "sagemaker-roles" in pulled["note"]
+    report = Path(compared.answer["report"]).read_text()
+    assert "## Permissions" in report and f"| `kennel-{RUN}-classify` | `sagemaker:InvokeEndpoint` | used, " in report
+
+
+def test_what_a_role_does_not_use_is_taken_away_and_the_deployment_is_tested(
+    compared: Finished, terminal: Terminal, own_localaws: RunningLocalAws
+) -> None:
+    iam, name = own_localaws.client("iam"), f"kennel-{RUN}-classify"
+    before = iam.get_role_policy(RoleName=name, PolicyName="kennel")["PolicyDocument"]
+    wider = {**before, "Statement": [*before["Statement"], {"Sid": "Wide", **allow(["s3:ListAllMyBuckets"])}]}
+    iam.put_role_policy(RoleName=name, PolicyName="kennel", PolicyDocument=json.dumps(wider))
+    done = terminal.kennel("iam", "used", RUN, "--apply")
+    assert done.code == 0, done.err
+    assert "  s3:ListAllMyBuckets: unused" in done.out
+    assert iam.get_role_policy(RoleName=name, PolicyName="kennel")["PolicyDocument"] == before
+
+
+def test_a_policy_under_which_something_is_denied_is_taken_back(
+    compared: Finished, terminal: Terminal, own_localaws: RunningLocalAws
+) -> None:
+    iam, name = own_localaws.client("iam"), f"kennel-{RUN}-classify"
+    before = iam.get_role_policy(RoleName=name, PolicyName="kennel")["PolicyDocument"]
+    done = terminal.program("-c", TRIES, RUN, name, "logs:PutLogEvents")
+    assert done.code == 9, done.err
+    assert f"{name} was denied logs:PutLogEvents" in done.err
+    assert iam.get_role_policy(RoleName=name, PolicyName="kennel")["PolicyDocument"] == before
 
 
 def test_the_same_command_again_makes_no_mutating_call(
@@ -153,7 +244,7 @@ def test_a_command_that_was_killed_is_taken_up_where_the_training_is(
 
 
 def test_a_spot_instance_that_is_taken_back_goes_on_elsewhere(
-    terminal: Terminal, photos: Path, ec2: Any, calls: Calls
+    terminal: Terminal, photos: Path, ec2: Any, calls: Calls, own_localaws: RunningLocalAws
 ) -> None:
     run_id, options = "ec2-spot", ("--backbone", "efficientnet_lite0", "--epochs", "3", "--views", "48", "--spot")
     with start(terminal, photos, run_id, *options, "--json") as process:
@@ -168,6 +259,8 @@ def test_a_spot_instance_that_is_taken_back_goes_on_elsewhere(
     assert answer["interruptions"] == 1
     assert taken not in answer["instance_ids"]
     assert alive(ec2, run_id) == []
+    needed = asked_by(own_localaws, f"kennel-{run_id}-instance").needed_for()
+    assert {part for part, denied in needed.items() if not denied} == {"KeepCheckpoints s3:AbortMultipartUpload"}
 
 
 def test_a_failed_training_is_named_and_leaves_no_instance(
@@ -180,6 +273,20 @@ def test_a_failed_training_is_named_and_leaves_no_instance(
     assert "it failed on instance-1" in done.err
     assert "safetensors" in done.err
     assert alive(ec2, "ec2-failed") == []
+
+
+def test_an_instance_whose_role_may_not_read_its_inputs_fails_and_names_it(
+    terminal: Terminal, photos: Path, own_localaws: RunningLocalAws
+) -> None:
+    """The role has a policy beside kennel's own, which denies what that allows."""
+    iam, run_id = own_localaws.client("iam"), "ec2-denied"
+    tags = [*naming.tag_list(run_id), {"Key": naming.REGION_TAG, "Value": "us-east-1"}]
+    name = f"kennel-{run_id}-instance"
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust("ec2"), Tags=tags)
+    iam.put_role_policy(RoleName=name, PolicyName="other", PolicyDocument=document(deny("s3:GetObject")))
+    done = terminal.kennel("train-ec2", "--data", str(photos), "--run-id", run_id, *QUICK)
+    assert done.code == 9, done.err
+    assert "403" in done.err or "AccessDenied" in done.err, done.err
 
 
 def test_a_failed_instance_is_kept_when_asked_and_its_ssh_line_works(

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from localaws.auth.keys import Key, Keys
 from localaws.auth.links import LINK_SECONDS, Links
 from tests.conftest import ROOT, RunningLocalAws
-from tests.keys import KEY, bearer, signed
+from tests.keys import KEY, bearer, signed, token_of
 from tests.localaws.auth.wire import Answer, send
 from tests.localaws.callers import ACCOUNT, allow, make_role, make_user
 from tests.localaws.roles import EVERYTHING
@@ -265,6 +265,14 @@ def test_what_changes_something_needs_the_token_and_an_unknown_path_is_no_bucket
     assert send(localaws.url, "GET", "/_localaws/nothing").status == 401
     for method, path in (("GET", "nothing"), ("PUT", "nothing"), ("POST", "health"), ("DELETE", "capacity/hosting")):
         assert send(localaws.url, method, f"/_localaws/{path}", dict(bearer())).status == 404
+
+
+def test_the_token_of_a_path_opens_that_path_and_no_other(localaws: RunningLocalAws) -> None:
+    path = "/_localaws/permissions"
+    token = {"Authorization": f"Bearer {token_of(path)}"}
+    assert send(localaws.url, "GET", path, token).status == 200
+    assert send(localaws.url, "POST", "/_localaws/capacity?type=t&available=unlimited", token, b"{}").status == 401
+    assert send(localaws.url, "GET", path, {"Authorization": f"Bearer {token_of('/_localaws/x')}"}).status == 401
 
 
 def test_a_link_is_for_one_path_and_ten_minutes() -> None:

@@ -93,6 +93,10 @@ ONE_QUESTION: list[tuple[str, str, dict[str, Any], str, str]] = [
         *("iam:CreateServiceLinkedRole", IAM + "role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"),
     ),
     (
+        *("iam", "generate_service_last_accessed_details", {"Arn": ROLE}),
+        *("iam:GenerateServiceLastAccessedDetails", ROLE),
+    ),
+    (
         *("iam", "simulate_principal_policy", {"PolicySourceArn": ROLE, "ActionNames": ["s3:GetObject"]}),
         *("iam:SimulatePrincipalPolicy", ROLE),
     ),

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from tasks.account.roles import RoleSpec, endpoint_role, ensure_log_group, ensure_role, function_role, training_role
+from tasks.account.roles import (
+    RoleSpec,
+    endpoint_role,
+    ensure_log_group,
+    ensure_role,
+    function_role,
+    training_role,
+)
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused
 from tasks.run.handle import Run
@@ -32,7 +39,7 @@ def resources_of(spec: RoleSpec, action: str) -> list[str]:
 
 
 def test_the_training_role_reads_its_inputs_and_writes_its_outputs_and_nothing_else_in_s3(aws: Aws) -> None:
-    spec = training_role(aws, "run", DATA, WEIGHTS)
+    spec = training_role(aws, "run", DATA, WEIGHTS, keeps_checkpoints=True)
     assert resources_of(spec, "s3:GetObject") == [
         "arn:aws:s3:::b/datasets/d/*",
         "arn:aws:s3:::b/runs/run/code/*",
@@ -44,12 +51,47 @@ def test_the_training_role_reads_its_inputs_and_writes_its_outputs_and_nothing_e
         "arn:aws:s3:::b/runs/run/checkpoints/*",
     ]
     assert actions_on_everything(spec) == {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"}
+    assert "checkpoints" not in json.dumps(training_role(aws, "run", DATA, WEIGHTS).policy)
 
 
 def test_the_endpoint_role_reads_one_object(aws: Aws) -> None:
     spec = endpoint_role(aws, "run", "s3://b/runs/run/output/j/output/model.tar.gz", "/aws/sagemaker/Endpoints/e")
     assert resources_of(spec, "s3:GetObject") == ["arn:aws:s3:::b/runs/run/output/j/output/model.tar.gz"]
-    assert spec.trust["Statement"][0]["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+
+
+def test_sagemaker_may_use_a_role_only_for_what_it_is_made_for(aws: Aws) -> None:
+    """As narrow as AWS documents it: for endpoints, anything of the account in the region."""
+    endpoint = endpoint_role(aws, "run", "s3://b/model.tar.gz", "/aws/sagemaker/Endpoints/e")
+    kinds = ((training_role(aws, "run", DATA, None), "training-job/kennel-run-train-*"), (endpoint, "*"))
+    for spec, source in kinds:
+        assert spec.trust["Statement"][0]["Condition"] == {
+            "StringEquals": {"aws:SourceAccount": "123456789012"},
+            "ArnLike": {"aws:SourceArn": f"arn:aws:sagemaker:us-east-1:123456789012:{source}"},
+        }
+
+
+@pytest.mark.parametrize(
+    ("stream", "is_own"),
+    [
+        ("kennel-run-train-0a1b2c3d/algo-1-1", True),
+        ("kennel-run-train-0a1b2c3d-2/algo-1-1", True),
+        ("kennel-run-train-0a1b2c3d-20/algo-2-1", True),
+        ("kennel-run-2-train-0a1b2c3d/algo-1-1", False),
+        ("kennel-run-train-x-train-0a1b2c3d/algo-1-1", False),
+        ("other-job/algo-1-1", False),
+    ],
+)
+def test_the_training_role_writes_to_the_streams_of_its_own_jobs_only(
+    localaws: RunningLocalAws, aws: Aws, stream: str, is_own: bool
+) -> None:
+    policy = json.dumps(training_role(aws, "run", DATA, None).policy)
+    group = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/sagemaker/TrainingJobs"
+    (decided,) = localaws.client("iam").simulate_custom_policy(
+        PolicyInputList=[policy],
+        ActionNames=["logs:PutLogEvents"],
+        ResourceArns=[f"{group}:log-stream:{stream}"],
+    )["EvaluationResults"]
+    assert (decided["EvalDecision"] == "allowed") == is_own
 
 
 def test_the_function_role_invokes_one_endpoint_and_writes_one_log_group(aws: Aws) -> None:

@@ -153,7 +153,7 @@ def test_a_key_pair_of_that_name_without_our_tags_is_left_alone(aws: Aws, tmp_pa
 
 
 def test_the_instances_role_reads_its_inputs_and_keeps_its_checkpoints_and_nothing_else() -> None:
-    spec = instance_role("run", DATA, None)
+    spec = instance_role("run", DATA, None, keeps_checkpoints=True)
     granted = {(action, arn) for item in spec.statements for action in item["Action"] for arn in item["Resource"]}
     checkpoints = "arn:aws:s3:::b/runs/run/ec2/checkpoints/*"
     assert granted == {
@@ -164,8 +164,10 @@ def test_the_instances_role_reads_its_inputs_and_keeps_its_checkpoints_and_nothi
         ("s3:ListBucket", "arn:aws:s3:::b"),
     }
     listed = spec.statements[-1]["Condition"]["StringLike"]["s3:prefix"]
-    assert listed == ["datasets/d/*", "runs/run/ec2/checkpoints/*"]
+    assert listed == ["runs/run/ec2/checkpoints/*"]
     assert spec.trust["Statement"][0]["Principal"] == {"Service": "ec2.amazonaws.com"}
+    (usual,) = instance_role("run", DATA, None).statements
+    assert (usual["Action"], usual["Resource"]) == (["s3:GetObject"], ["arn:aws:s3:::b/datasets/d/*"])
 
 
 def roles_in(aws: Aws, name: str) -> list[str]:

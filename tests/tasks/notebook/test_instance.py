@@ -32,7 +32,7 @@ from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
 from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.teardown import tear_down
-from tests.conftest import running_localaws
+from tests.conftest import RunningLocalAws, running_localaws
 from tests.counting_proxy import counting_proxy
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:notebook-instance/kennel-r-notebook"
@@ -40,10 +40,15 @@ ROLE = "arn:aws:iam::123456789012:role/kennel-r-notebook"
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+def server() -> Iterator[RunningLocalAws]:
     """A server of this module's own, whose instances take a twentieth of a second to start or stop."""
-    with running_localaws("--time-scale", "20") as server:
-        yield server.url
+    with running_localaws("--time-scale", "20") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def url(server: RunningLocalAws) -> str:
+    return server.url
 
 
 @pytest.fixture
@@ -104,11 +109,11 @@ def test_the_cheapest_type_with_enough_memory_is_chosen_and_the_reason_has_the_n
     ],
 )
 def test_the_role_reads_its_run_and_stops_itself_and_can_do_no_more(
-    aws: Aws, action: str, resource: str, decision: str
+    server: RunningLocalAws, aws: Aws, action: str, resource: str, decision: str
 ) -> None:
     dataset = DatasetRef("b", "datasets/d", "d", "dogs", ("x",), {"train": {"x": 1}}, 10, 0, "sample")
     arn = ensure_role(Run(aws, "r"), notebook_role(aws, "r", dataset))
-    simulated = aws.client("iam").simulate_principal_policy(
+    simulated = server.client("iam").simulate_principal_policy(
         PolicySourceArn=arn, ActionNames=[action], ResourceArns=[resource]
     )
     assert [row["EvalDecision"] for row in simulated["EvaluationResults"]] == [decision]
@@ -225,9 +230,9 @@ def test_localaws_refuses_the_address_of_a_jupyter_that_it_does_not_have(aws: Aw
 # --- teardown ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_running_instance_is_stopped_and_everything_of_it_removed(aws: Aws) -> None:
+def test_a_running_instance_is_stopped_and_everything_of_it_removed(server: RunningLocalAws, aws: Aws) -> None:
     create(aws, "gone")
-    logs = aws.client("logs")
+    logs = server.client("logs")
     for name in (f"{notebook_name('gone')}/jupyter.log", f"{notebook_name('gone')}-2/jupyter.log"):
         try:
             logs.create_log_group(logGroupName=LOG_GROUP)

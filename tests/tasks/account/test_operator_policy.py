@@ -1,0 +1,56 @@
+"""The policy of a person who runs kennel: documents that IAM takes, actions that exist, and the page in docs/."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kennel.commands.iam import operator_policy
+from localaws.permissions import catalog
+from tasks.account.operator_policy import LONGEST_POLICY, Account, operator_policies
+from tasks.run.errors import SettingsRefused
+
+ACCOUNT = "123456789012"
+DOCS = Path(__file__).parents[3] / "docs"
+EVERY = operator_policies(Account(ACCOUNT, "us-east-1"))
+
+
+def show(features: Sequence[str] = (), **given: str) -> int:
+    every: dict[str, Any] = dict.fromkeys(("account_id", "region", "prefix", "bucket"))
+    return operator_policy(features, **{**every, **given})
+
+
+def test_the_page_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(account_id=ACCOUNT, region="us-east-1") == 0
+    assert capsys.readouterr().out == (DOCS / "aws-policy.json").read_text(), "make docs writes it anew"
+
+
+def test_each_document_fits_and_the_command_names_each_feature() -> None:
+    sizes = {name: len("".join(json.dumps(each).split())) for name, each in EVERY.items()}
+    assert max(sizes.values()) <= LONGEST_POLICY, sizes
+    assert len(sizes) <= 10, "a user or a group has at most 10 managed policies"
+    assert ", ".join(EVERY) in (DOCS / "cli.md").read_text().replace("\n  ", " ")
+
+
+def test_every_action_exists_and_every_statement_has_an_id_of_its_own() -> None:
+    statements = [statement for each in EVERY.values() for statement in each["Statement"]]
+    actions = {action for each in statements for action in each["Action"]}
+    assert [action for action in sorted(actions) if catalog.find(action) is None] == []
+    assert len({each["Sid"] for each in statements}) == len(statements)
+
+
+def test_a_prefix_a_bucket_and_features_narrow_it(capsys: pytest.CaptureFixture[str]) -> None:
+    show(["stage", "sagemaker"], account_id=ACCOUNT, region="eu-west-1", prefix="kennel-dogs-", bucket="mine")
+    text = capsys.readouterr().out
+    assert list(json.loads(text)) == ["stage", "sagemaker"]
+    assert "training-job/kennel-dogs-*" in text and "arn:aws:s3:::mine/*" in text and "us-east-1" not in text
+
+
+def test_an_unknown_feature_and_a_missing_account_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KENNEL_ACCOUNT_ID", raising=False)
+    with pytest.raises(SettingsRefused, match=", ".join(EVERY)):
+        show(["training"], account_id=ACCOUNT)
+    with pytest.raises(SettingsRefused, match="no account is named"):
+        show()
