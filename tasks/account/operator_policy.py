@@ -69,6 +69,7 @@ def _features(account: Account) -> dict[str, list[Row]]:
         "notebook": _notebook(account),
         "permissions": _permissions(account),
         "teardown": _teardown(account),
+        "audit": _audit(),
     }
 
 
@@ -242,4 +243,25 @@ def _teardown(account: Account) -> list[Row]:
         ("RemoveGroups", "ec2", ["DeleteSecurityGroup"], [account.arn("ec2", "security-group/*")], tagged),
         ("FindBuckets", "s3", ["ListAllMyBuckets"], ["*"]),
         ("RemoveBucket", "s3", ["DeleteBucket", "ListBucketMultipartUploads"], account.s3()),
+    ]
+
+
+def _audit() -> list[Row]:
+    kinds = ("NotebookInstance", "Model", "TrainingJob", "ProcessingJob", "Domain", "Pipeline")
+    identities = [
+        *("GetAccountAuthorizationDetails", "ListInstanceProfiles", "GenerateCredentialReport", "GetCredentialReport"),
+        *("GetAccountSummary", "ListAccessKeys", "GenerateServiceLastAccessedDetails", "GetServiceLastAccessedDetails"),
+    ]
+    buckets = ["GetBucketPublicAccessBlock", "GetBucketPolicy", "GetBucketAcl", "GetAccountPublicAccessBlock"]
+    return [
+        ("AuditIdentities", "iam", identities, ["*"]),
+        ("AuditFunctions", "lambda", ["ListFunctions", "ListAliases", "GetPolicy"], ["*"]),
+        (
+            "AuditSageMaker",
+            "sagemaker",
+            [*(f"Describe{each}" for each in kinds), *(f"List{each}s" for each in kinds)],
+            ["*"],
+        ),
+        ("AuditInstances", "ec2", ["DescribeInstances", "DescribeLaunchTemplateVersions"], ["*"]),
+        ("AuditBuckets", "s3", ["ListAllMyBuckets", *buckets], ["*"]),
     ]
