@@ -10,7 +10,7 @@ def install(core: Core) -> list[BaseRoute]:
     """Change moto's IAM and STS."""
     from moto.iam.responses import IamResponse
 
-    from localaws.iam.credential_report import get_credential_report
+    from localaws.iam.credential_report import get_account_summary, get_credential_report
     from localaws.iam.last_accessed import install_last_accessed
     from localaws.iam.last_used import tell_last_used
     from localaws.iam.managed_policies import install_managed_policies
@@ -21,6 +21,7 @@ def install(core: Core) -> list[BaseRoute]:
     IamResponse.simulate_principal_policy = simulate_principal_policy  # type: ignore[attr-defined]
     IamResponse.simulate_custom_policy = simulate_custom_policy  # type: ignore[attr-defined]
     IamResponse.get_credential_report = get_credential_report  # type: ignore[method-assign]
+    IamResponse.get_account_summary = get_account_summary  # type: ignore[method-assign]
     install_last_accessed(core.authority)
     install_managed_policies()
     install_trust_policies()

@@ -1,4 +1,4 @@
-"""The credential report: a row a user and one for the root user, with the true dates of keys and their use.
+"""The credential report, a row a user and one for the root user, with the true dates of keys; the account's summary.
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_getting-report.html
 """
@@ -37,6 +37,12 @@ def get_credential_report(self: IamResponse) -> ActionResult:
     table.writerows([_of_root(self.backend), *map(_of_user, list(self.backend.users.values()))])
     moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return ActionResult({"Content": text.getvalue(), "ReportFormat": "text/csv", "GeneratedTime": moment})
+
+
+def get_account_summary(self: IamResponse) -> ActionResult:
+    """Answer with moto's counts; the root user has no password, since there is no console."""
+    counts = self.backend.get_account_summary().summary_map
+    return ActionResult({"SummaryMap": {**counts, "AccountPasswordPresent": 0}})
 
 
 def _of_root(backend: Any) -> dict[str, str]:
