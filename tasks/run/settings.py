@@ -1,8 +1,8 @@
 """Define all settings of the flows, with bounds; they are read once and passed down.
 
-Each field can be set by an environment variable `KENNEL_<FIELD>`. The settings also decide, without a call, which AWS a
-run uses: the embedded one if `AWS_ENDPOINT_URL` is on loopback, the real one if an account id is named. Everything else
-is refused.
+Each field can be set by an environment variable `KENNEL_<FIELD>`; an empty one counts as unset. The settings also
+decide, without a call, which AWS a run uses: the embedded one if `AWS_ENDPOINT_URL` is on loopback, the real one if an
+account id is named. Everything else is refused.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ class Settings(BaseSettings):
     from which it does so (`tasks.run.clock`). On real AWS the scale is 1; the embedded AWS is started with both.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", populate_by_name=True
+    )
 
     home: Path = Field(default_factory=lambda: find_home(Path.cwd()))
     runs: Path = Field(default_factory=lambda values: values["home"].parent / "runs")
