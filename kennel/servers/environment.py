@@ -47,6 +47,7 @@ class _Used:
     """What this process uses, for the message of an error."""
 
     embedded: localaws.EmbeddedAws | None = None
+    again: str = localaws.AGAIN
 
 
 def home_and_runs() -> tuple[Path, Path]:
@@ -220,7 +221,15 @@ def stop_servers(home: Path) -> list[str]:
 
 def explained(error: KennelError) -> KennelError:
     """Return the error to show: that the embedded AWS of this command has ended, if it has, or the error itself."""
-    return (localaws.ended(_Used.embedded, error) if _Used.embedded else None) or error
+    return (localaws.ended(_Used.embedded, error, _Used.again) if _Used.embedded else None) or error
+
+
+def needs_the_run(run_id: str) -> None:
+    """Let the error of an embedded AWS that ends name the command that makes anew what this one only uses."""
+    _Used.again = (
+        f"repeat the kennel run by which {run_id} was made: it starts another one and makes anew what was lost; "
+        "then run the same command again"
+    )
 
 
 def present_aws(home: Path) -> LogicalAws | None:

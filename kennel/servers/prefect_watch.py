@@ -61,7 +61,4 @@ class PrefectWatch:
 
 
 def _gone(server: processes.BackgroundProcess, why: str) -> StageFailed:
-    tail = Path(server.log).read_text(errors="replace")[-1000:]
-    return StageFailed(
-        "Prefect's server", "it ended while the flow ran", f"{why}\n{tail}".strip(), f"less {server.log}"
-    )
+    return prefect.failed(server, "it ended while the flow ran", why)

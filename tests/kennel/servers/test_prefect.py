@@ -91,6 +91,8 @@ def test_a_server_that_cannot_be_started_again_ends_the_command_with_an_error(tm
     assert done.code == 9, done.err
     assert done.err.count("it is started again") == MOST_STARTS
     assert "it was started again 3 times and ended each time" in done.err
+    assert f"{url.rpartition(':')[2]} is taken by another program" in done.err
+    assert "Traceback" not in done.err
     assert terminal.processes() == [], "a helper of the flow was left"
 
 
