@@ -14,6 +14,9 @@ def main() -> None:
     if "PYTHONPATH" in os.environ or _is_module():
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         os.execve(sys.executable, [sys.executable, "-P", *sys.orig_argv[1:]], environment)  # noqa: S606  no shell
+    from kennel.signals import exit_now, install
+
+    install(exit_now)  # the command line's imports take longer than a person who changes their mind
     from kennel.cli import main
 
     main()

@@ -18,7 +18,7 @@ from cyclopts.validators import Number
 from kennel import REFERENCE_DATA, __version__
 from kennel.flags import EMBEDDED, Json, Quiet, RunName, Verbose, refusal_of
 from kennel.servers.isolation import drop_unusable, never_proxy_loopback
-from kennel.signals import FLOW_THREAD, exit_code, install, interrupt
+from kennel.signals import FLOW_THREAD, exit_code, exit_now, install, interrupt
 from kennel.terminal.console import accept_any_text, begin, end, print_error
 from kennel.terminal.stages import run_stages
 from tasks.run.escaping import terminal_text
@@ -303,19 +303,27 @@ def iam_used(
 
 def main() -> None:
     """Run the command line and end the process with its exit code; a flow that still runs is not waited for."""
-    install(interrupt)
+    install(exit_now)
     never_proxy_loopback(os.environ)
     for name, why in drop_unusable(os.environ).items():
         sys.stderr.write(f"WARNING: {name} is not used: {why}\n")
     accept_any_text()
     with private_files():
         code = call(sys.argv[1:])
+    install(exit_now)
     if code > SIGNALLED or any(thread.name == FLOW_THREAD for thread in threading.enumerate()):
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _servers_left() -> str:
+    """Return what to say of the local servers of this home that run, or nothing."""
+    from kennel.servers.environment import running_servers
+
+    return "; the local servers still run: kennel down --yes stops them" if running_servers() else ""
 
 
 def call(arguments: list[str]) -> int:
@@ -328,6 +336,7 @@ def call(arguments: list[str]) -> int:
         return 0
     begin("kennel")
     try:
+        install(interrupt)
         return int(app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0)
     except CycloptsError as error:
         refusal = refusal_of(error)
@@ -338,7 +347,7 @@ def call(arguments: list[str]) -> int:
     except KeyboardInterrupt as interrupted:
         end(is_finished=False)
         with contextlib.suppress(OSError):  # the terminal was closed
-            sys.stderr.write("\nkennel: interrupted; the local servers still run: kennel down --yes stops them\n")
+            sys.stderr.write(f"\nkennel: interrupted{_servers_left()}\n")
         return exit_code(interrupted)
     except (BrokenPipeError, SystemExit):  # rich raises SystemExit where Python raises BrokenPipeError
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end

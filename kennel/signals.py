@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from collections.abc import Callable
 from types import FrameType
@@ -23,6 +25,13 @@ def install(handler: Callable[[int, FrameType | None], None]) -> None:
 def interrupt(number: int, _frame: FrameType | None) -> None:
     """Raise `KeyboardInterrupt` with the number of the signal, in the main thread."""
     raise KeyboardInterrupt(number)
+
+
+def exit_now(number: int, _frame: FrameType | None) -> None:
+    """Say so and end the process, before and after a command: an exception in an import would become a traceback."""
+    with contextlib.suppress(OSError):  # the terminal was closed
+        os.write(2, b"\nkennel: interrupted\n")
+    os._exit(128 + number)
 
 
 def exit_code(interrupted: KeyboardInterrupt) -> int:

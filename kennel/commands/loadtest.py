@@ -153,6 +153,7 @@ def test(run_id: str, load: LoadOptions, *, as_json: bool) -> int:
 
     handle_interrupts()
     _require_run(run_id)
+    environment.needs_the_run(run_id)
     where = environment.start_servers(meanwhile=lambda: environment.import_flow("flows.loadtest"))
     console.set_run(where.runs / run_id)
     console.say(f"AWS: {where.description}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from kennel.servers import isolation, localaws, prefect, processes
-from kennel.servers.private_home import make_private
+from kennel.servers.private_home import foreign_folders, make_private
 from kennel.terminal import console
 from kennel.terminal.stages import SERVERS
 from tasks.run import machine
@@ -47,6 +47,7 @@ class _Used:
     """What this process uses, for the message of an error."""
 
     embedded: localaws.EmbeddedAws | None = None
+    again: str = localaws.AGAIN
 
 
 def home_and_runs() -> tuple[Path, Path]:
@@ -62,7 +63,7 @@ def home_and_runs() -> tuple[Path, Path]:
 def say_home(home: Path) -> None:
     """Say which home is used, unless it is the current folder's own."""
     if home != DEFAULT_HOME:
-        found = "KENNEL_HOME" if "KENNEL_HOME" in os.environ else "found in a folder above; KENNEL_HOME names another"
+        found = "KENNEL_HOME" if os.environ.get("KENNEL_HOME") else "found in a folder above; KENNEL_HOME names another"
         console.say(f"home: {home} ({found})")
 
 
@@ -99,6 +100,10 @@ def start_servers(meanwhile: Callable[[], None], options: localaws.Options = loc
     say_damage(home)
     if make_private(home, runs):
         console.say(f"{home} and {runs} could be read by other users of this machine; now only you can")
+    for folder in foreign_folders(home, runs):
+        console.say(
+            f"{folder} keeps its mode, because it also holds what is not kennel's; what kennel writes is private"
+        )
     named = _other_prefect(home)
     if is_local:
         isolation.isolate_aws(os.environ)
@@ -136,7 +141,7 @@ def _named_target(options: localaws.Options) -> Target:
 def _other_prefect(home: Path) -> str | None:
     """Return the user's PREFECT_API_URL; None when there is none, or when it comes from `kennel up` for this home."""
     is_own = os.environ.get("PREFECT_HOME") == str(prefect.folder(home))
-    return None if is_own else os.environ.get("PREFECT_API_URL")
+    return None if is_own else os.environ.get("PREFECT_API_URL") or None
 
 
 def _begin_prefect(home: Path, other: str | None) -> processes.BackgroundProcess | None:
@@ -201,6 +206,16 @@ def say_damage(home: Path) -> None:
         console.say(f"WARNING: {text}")
 
 
+def running_servers() -> list[int]:
+    """Return the process ids of the home's local servers that run; none where the settings name no home."""
+    try:
+        home, _ = home_and_runs()
+    except SettingsRefused:
+        return []
+    running = [processes.find(home, name) for name in (localaws.NAME, prefect.NAME)]
+    return [server.pid for server in running if server is not None]
+
+
 def stop_servers(home: Path) -> list[str]:
     """Stop the local servers and all processes that they or a killed command left; return what was stopped."""
     ended = [name for name, stop in (("localaws", localaws.stop), ("Prefect's server", _stop_prefect)) if stop(home)]
@@ -210,7 +225,15 @@ def stop_servers(home: Path) -> list[str]:
 
 def explained(error: KennelError) -> KennelError:
     """Return the error to show: that the embedded AWS of this command has ended, if it has, or the error itself."""
-    return (localaws.ended(_Used.embedded, error) if _Used.embedded else None) or error
+    return (localaws.ended(_Used.embedded, error, _Used.again) if _Used.embedded else None) or error
+
+
+def needs_the_run(run_id: str) -> None:
+    """Let the error of an embedded AWS that ends name the command that makes anew what this one only uses."""
+    _Used.again = (
+        f"repeat the kennel run by which {run_id} was made: it starts another one and makes anew what was lost; "
+        "then run the same command again"
+    )
 
 
 def present_aws(home: Path) -> LogicalAws | None:

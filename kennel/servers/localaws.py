@@ -33,6 +33,7 @@ from tasks.run.settings import LOCAL_HEALTH_PATH, LOCAL_PERMISSIONS_PATH
 NAME = "localaws"
 PREFERRED_PORT = 4577
 LAST_URL = Path("processes") / "localaws.url"
+AGAIN = "run the same command again: it starts another one and makes anew what was lost"
 """The file in kennel's home with the URL of the server that was started last; it outlives `kennel down`."""
 
 START_SECONDS = 60.0
@@ -241,14 +242,16 @@ def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws
     return running
 
 
-def ended(server: EmbeddedAws, first: KennelError) -> Unreachable | None:
-    """Return the error of a command during which its server ended, or None if that runs; `first` is what was seen."""
+def ended(server: EmbeddedAws, first: KennelError, again: str = AGAIN) -> Unreachable | None:
+    """Return the error of a command during which its server ended, or None if that runs.
+
+    `first` is what was seen, and `again` what makes anew what was lost.
+    """
     present = find(Path(server.home).parent)
     if present is not None and present.generation == server.generation:
         return None
     what = f"localaws, the embedded AWS of this home, ended while the command ran (process {server.pid})"
     why = f"all that it had was in its memory and is lost; the first sign was: {first.what}"
-    again = "run the same command again: it starts another one and makes anew what was lost"
     return Unreachable(first.where, what, why, again)
 
 

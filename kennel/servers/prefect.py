@@ -106,12 +106,21 @@ def wait(server: processes.BackgroundProcess, *, deadline_seconds: float = START
     while not serves(server):
         now = time.monotonic()
         if not server.is_alive:
-            tail = Path(server.log).read_text(errors="replace")[-2000:]
-            raise StageFailed("Prefect's server", "it ended while starting", tail, f"less {server.log}")
+            raise failed(server, "it ended while starting")
         if now - begun > deadline_seconds:
             why = f"{server.url} did not answer in {now - begun:.0f} s"
             raise WaitTimedOut("Prefect's server", "it does not start", why, f"less {server.log}")
         time.sleep(0.05)
+
+
+def failed(server: processes.BackgroundProcess, what: str, why: str = "") -> StageFailed:
+    """Return the error of a server that ended: with the end of its log, or only that its port was taken."""
+    tail = Path(server.log).read_text(errors="replace").strip()[-2000:]
+    last = tail.rpartition("\n")[2]
+    if last == f"port {port_of(server)} is taken by another program":
+        remedy = "run the same command again: it takes another free port"
+        return StageFailed("Prefect's server", what, "; ".join(filter(None, [why, last])), remedy)
+    return StageFailed("Prefect's server", what, f"{why}\n{tail}".strip(), f"less {server.log}")
 
 
 def prepare() -> Path:

@@ -6,6 +6,7 @@ and the garbage collector, which is off during the imports, another 0.5 s (2 × 
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import socket
@@ -21,7 +22,12 @@ def main(port: int) -> None:
 
     It listens before the imports, which take seconds: what connects meanwhile waits, and is not refused.
     """
-    listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+    try:
+        listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        sys.exit(f"port {port} is taken by another program")
     os.chdir(os.environ["PREFECT_HOME"])  # Prefect reads settings from .env and prefect.toml in the current folder
     gc.disable()
     import uvicorn

@@ -70,7 +70,4 @@ def _moved(ended: processes.BackgroundProcess, new: processes.BackgroundProcess)
 
 
 def _gone(server: processes.BackgroundProcess, why: str) -> StageFailed:
-    tail = Path(server.log).read_text(errors="replace")[-1000:]
-    return StageFailed(
-        "Prefect's server", "it ended while the flow ran", f"{why}\n{tail}".strip(), f"less {server.log}"
-    )
+    return prefect.failed(server, "it ended while the flow ran", why)

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from tasks.load.report import FILES, STAGE, LoadTestIdentity, load_report_from, 
 from tasks.run.aws import Aws
 from tasks.run.disk import failure_of_child
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed
+from tasks.run.logical_aws import is_lost
 from tasks.run.record_store import forget_record, save_record, write_atomically
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.sealed import parse_json, read_regular
@@ -87,6 +89,7 @@ def run_load_test(
         SettingsRefused: a rate, time or image is out of bounds.
         StageFailed: the target accepts no connections, or no request succeeded.
         Inconclusive: the run is void because the generator was the bottleneck.
+        Unreachable: the embedded AWS ended during the test; the generator was killed within seconds.
         WaitTimedOut: the generator did not end in time and was killed.
     """
     for kind in (LoadReport, LoadTestIdentity):
@@ -94,12 +97,14 @@ def run_load_test(
     chosen = options or GeneratorOptions()
     stages = (LoadStage(rate_per_second, seconds, chosen.first_name), *chosen.further_stages)
     folder = (run_dir / STAGE).resolve()
-    plan = generator_plan(Aws(settings), target, images, stages, chosen, folder)
+    aws = Aws(settings)
+    plan = generator_plan(aws, target, images, stages, chosen, folder)
     shutil.rmtree(folder, ignore_errors=True)
     plan_path = folder / "plan.json"
     write_atomically(plan_path, json.dumps(plan, indent=1).encode())
     begun = time.perf_counter()
-    code = run_locust(folder, plan_path, chosen.processes, _deadline(stages, chosen), say)
+    is_aws_lost = partial(is_lost, aws.identity)
+    code = run_locust(folder, plan_path, chosen.processes, _deadline(stages, chosen), say, is_aws_lost)
     content = _read_result(folder, code)
     wall_seconds = time.perf_counter() - begun
     report = load_report_from(content, folder, time_scale=chosen.time_scale, wall_seconds=wall_seconds)

@@ -11,22 +11,33 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tasks.load.report import FILES, RETRY, STAGE
 from tasks.run.disk import disk_boundary
-from tasks.run.errors import WaitTimedOut
+from tasks.run.errors import Unreachable, WaitTimedOut
+from tasks.run.logical_aws import AGAIN
 from tasks.run.waiting import Say
 
 _ROOT = Path(__file__).resolve().parents[2]
 LOCUSTFILE = _ROOT / "loadtest" / "locustfile.py"
 HOST = "127.0.0.1"
+LOOK_SECONDS = 2.0
+SIGNS = 2
+"""A busy AWS may refuse a connection; one that does so twice, 2 s apart, has ended."""
 
 
-def run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds: float, say: Say) -> int:
+def run_locust(
+    folder: Path, plan_path: Path, processes: int, deadline_seconds: float, say: Say, is_aws_lost: Callable[[], bool]
+) -> int:
     """Run Locust to its end, pass its progress lines to `say` and return its status. No process remains afterwards.
 
+    `is_aws_lost` is asked every 2 s; it returns at once or within some seconds.
+
     Raises:
+        Unreachable: the AWS that is tested was lost, and Locust was killed.
         WaitTimedOut: Locust did not end within `deadline_seconds` and was killed.
     """
     path = folder / FILES["log"]
@@ -44,27 +55,43 @@ def run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds: 
             encoding="utf-8",
             errors="replace",
         )
-    overdue = threading.Event()
-
-    def give_up() -> None:
-        overdue.set()
-        kill_process_group(process.pid)
-
-    timer = threading.Timer(deadline_seconds, give_up)
-    timer.daemon = True
-    timer.start()
+    watch = _Watch(process.pid, time.monotonic() + deadline_seconds, is_aws_lost)
+    watch.start()
     try:
         with process:
             for line in process.stdout or ():
                 say(line.rstrip())
     finally:
-        timer.cancel()
+        watch.done.set()
         kill_process_group(process.pid)
         process.wait()
-    if overdue.is_set():
+    if watch.found == "lost":
+        what = "the embedded AWS ended during the load test, and kennel ended the load generator"
+        raise Unreachable(STAGE, what, "what it had was in its memory, and is lost", AGAIN)
+    if watch.found == "overdue":
         why = f"it was still running after {deadline_seconds:.0f} s; its log says: {log_tail(folder)}"
         raise WaitTimedOut(STAGE, "kennel killed the load generator", why, RETRY)
     return process.returncode
+
+
+class _Watch(threading.Thread):
+    """Kills Locust's process group when its deadline has passed, or when AWS was found lost twice in a row."""
+
+    def __init__(self, leader: int, deadline: float, is_aws_lost: Callable[[], bool]) -> None:
+        super().__init__(daemon=True)
+        self.done, self.found = threading.Event(), ""
+        self._leader, self._deadline, self._is_aws_lost = leader, deadline, is_aws_lost
+
+    def run(self) -> None:
+        """Look until the load test is done."""
+        signs = 0
+        while not self.done.wait(max(0.0, min(LOOK_SECONDS, self._deadline - time.monotonic()))):
+            signs = signs + 1 if self._is_aws_lost() else 0
+            overdue = time.monotonic() >= self._deadline
+            if signs == SIGNS or overdue:
+                self.found = "lost" if signs == SIGNS else "overdue"
+                kill_process_group(self._leader)
+                return
 
 
 def kill_process_group(leader: int) -> None:

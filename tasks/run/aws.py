@@ -101,7 +101,7 @@ class Aws:
         """
         if identify(self.endpoint) != self.identity:
             why = "what it had was in its memory, and is lost"
-            raise Unreachable(where, f"the embedded AWS at {self.endpoint} was started again", why, AGAIN)
+            raise Unreachable(where, f"at {self.endpoint} answers another AWS than at the start", why, AGAIN)
 
     @property
     def bucket(self) -> str:

@@ -1,8 +1,8 @@
 """Define all settings of the flows, with bounds; they are read once and passed down.
 
-Each field can be set by an environment variable `KENNEL_<FIELD>`. The settings also decide, without a call, which AWS a
-run uses: the embedded one if `AWS_ENDPOINT_URL` is on loopback, the real one if an account id is named. Everything else
-is refused.
+Each field can be set by an environment variable `KENNEL_<FIELD>`; an empty one counts as unset. The settings also
+decide, without a call, which AWS a run uses: the embedded one if `AWS_ENDPOINT_URL` is on loopback, the real one if an
+account id is named. Everything else is refused.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ class Settings(BaseSettings):
     `permissions_token` is what the embedded AWS's record of permissions asks for.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", populate_by_name=True
+    )
 
     home: Path = Field(default_factory=lambda: find_home(Path.cwd()))
     runs: Path = Field(default_factory=lambda values: values["home"].parent / "runs")

@@ -75,6 +75,26 @@ def test_a_command_whose_terminal_was_closed_ends_with_129(tmp_path: Path) -> No
     assert done.returncode == 129
 
 
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_while_the_command_line_is_imported_ends_it_with_its_code_and_a_line(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """The entry point of the command, whose import of the command line finds the signal."""
+    program = f"""
+import os, signal, sys
+import kennel_start
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "kennel.cli":
+            os.kill(os.getpid(), {number.value})
+sys.meta_path.insert(0, Finder())
+kennel_start.main()
+"""
+    with started(Terminal(tmp_path / "home", tmp_path / "runs"), "-P", "-c", program) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (CODES[number], "", "\nkennel: interrupted\n")
+
+
 def test_while_the_servers_start(terminal: Terminal, photos: Path) -> None:
     with started(terminal, "-m", "kennel", "run", "--data", str(photos), *QUICK) as process:
         record = terminal.home / "processes" / "prefect.json"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kennel.servers.private_home import make_private
+from kennel.servers.private_home import foreign_folders, make_private
 
 
 @pytest.fixture
@@ -46,6 +46,13 @@ def test_what_is_not_kennels_keeps_its_mode_and_its_folder_stays_open(home: Path
     assert still_open(home) == {".", "mine.txt"}
     assert still_open(runs) == {".", "photos", "photos/1.jpg"}
     assert make_private(home, runs) == []
+
+
+def test_a_folder_with_private_files_of_others_keeps_its_mode_too_and_is_named(home: Path, runs: Path) -> None:
+    (home / "mine.txt").touch(mode=0o600)
+    make_private(home, runs)
+    assert still_open(home) == {"."}
+    assert foreign_folders(home, runs) == [home]
 
 
 def test_nothing_is_made_where_there_is_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,13 @@ import pytest
 from loadtest.arrivals import Stage, poisson_arrivals
 from tasks.load.generator import GeneratorOptions, LoadStage, require_owner, run_load_test
 from tasks.load.report import report_markdown
-from tasks.run.errors import Inconclusive, OwnershipRefused, SettingsRefused, StageFailed, WaitTimedOut
+from tasks.run.errors import Inconclusive, OwnershipRefused, SettingsRefused, StageFailed, Unreachable, WaitTimedOut
 from tasks.run.record_store import load_record
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.settings import Settings
 from tests.command_lines import command_line
 from tests.conftest import ROOT
-from tests.loadtest.conftest import InvokeServer
+from tests.loadtest.conftest import InvokeServer, running_server
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:endpoint"
 Load = Callable[..., LoadReport]
@@ -142,6 +143,24 @@ def test_a_target_that_dies_half_way_fails_with_the_report_kept(load: Load, tmp_
     report = load_record(tmp_path / "run", LoadReport)
     assert report is not None and report.answered > 0 and report.errors["ConnectionRefusedError"] >= 10
     assert report.requests == report.answered + report.failures
+
+
+def test_an_embedded_aws_that_ends_ends_the_load_test_within_seconds(image: Path, tmp_path: Path) -> None:
+    with running_server() as server:
+        threading.Timer(3.0, server.process.kill).start()
+        begun = time.monotonic()
+        with pytest.raises(Unreachable, match="ended during the load test"):
+            run_load_test(
+                Settings.load(endpoint_url=server.url, region="us-east-1"),
+                tmp_path / "run",
+                target=endpoint("e"),
+                images=[image],
+                rate_per_second=5,
+                seconds=300,
+                say=lambda _: None,
+            )
+    assert time.monotonic() - begun < 30, "a busy machine takes a while to start Locust"
+    assert not [each for each in psutil.Process().children(recursive=True) if "locustfile" in command_line(each)]
 
 
 def test_a_target_that_is_dead_is_refused_before_any_load(load: Load, server: InvokeServer) -> None:

@@ -81,6 +81,16 @@ def test_a_misspelt_variable_is_refused_with_the_name_that_was_meant(monkeypatch
         Settings.load()
 
 
+def test_an_empty_variable_counts_as_unset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    unset = Settings.load()
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"KENNEL_{name.upper()}", "")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "")
+    assert Settings.load() == unset
+    assert Settings.load().home == Path(".kennel")
+
+
 def test_a_value_out_of_bounds_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KENNEL_UPLOAD_THREADS", "0")
     with pytest.raises(SettingsRefused, match="upload_threads='0'"):
