@@ -37,7 +37,7 @@ def check_data_argument(data: str, settings: Settings) -> None:
         return
     path = Path(data).expanduser()
     if not path.exists():
-        raise SourceRefused("source", data or "''", "there is no such file or folder", FORMS)
+        raise SourceRefused("source", source_name(data) or "''", "there is no such file or folder", FORMS)
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         raise SourceRefused("source", data, "this user may not read it", f"ls -ld {data}")
     read_layout(list_source(path, settings))
@@ -59,16 +59,17 @@ def refused_run_removed(run_dir: Path) -> Iterator[None]:
 
 
 def _judge_url(data: str) -> None:
-    scheme, _, rest = source_name(data).partition("://")
+    name = source_name(data)
+    scheme, _, rest = name.partition("://")
     if not is_url(data):
-        raise SourceRefused(
-            "source", source_name(data), f"kennel fetches http and https URLs only, not {scheme}://", FORMS
-        )
+        of_another_scheme = f", not {scheme}://" if rest else ""
+        raise SourceRefused("source", name, f"kennel fetches http and https URLs only{of_another_scheme}", FORMS)
     if not rest.partition("/")[0].partition(":")[0]:
-        raise SourceRefused("source", source_name(data), "the URL has no host", FORMS)
+        raise SourceRefused("source", name, "the URL has no host", FORMS)
     try:
         is_usable = rest != MALFORMED and (urlsplit(data).port or True)  # `port` reads the host too
     except ValueError:  # its message may repeat a password
         is_usable = False
     if not is_usable:
-        raise SourceRefused("source", source_name(data), "it is not a URL with a host and a valid port", FORMS)
+        why = "it is not a URL with a host and a valid port; write an @ that stands behind the host as %40"
+        raise SourceRefused("source", name, why, FORMS)

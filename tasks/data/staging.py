@@ -65,7 +65,7 @@ def locate(source: str, settings: Settings, progress: ProgressFactory) -> Locate
     path = Path(source).expanduser()
     if not path.exists():
         why = "there is no such file or folder"
-        raise SourceRefused("source", source, why, "give a URL, a .zip, a folder or 'sample' as --data")
+        raise SourceRefused("source", source_name(source), why, "give a URL, a .zip, a folder or 'sample' as --data")
     return LocatedSource(valid_text(source), valid_text(path.stem or path.resolve().name), path)
 
 
