@@ -25,6 +25,7 @@ import httpx
 
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import DiskFailed, DownloadFailed, SourceRefused
+from tasks.run.numbers import whole_number
 from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import Damaged, read_regular, seal, sha256_of, unseal
@@ -164,8 +165,8 @@ class _Fetch:
             raise DownloadFailed("download", self._name, why, "check the URL in a browser")
 
     def _receive(self, answer: httpx.Response, done: int) -> None:
-        length = answer.headers.get("Content-Length")
-        total = done + int(length) if length else None
+        length = whole_number(answer.headers.get("Content-Length", ""))
+        total = done + length if length else None
         validator = _strong_validator(answer.headers.get("ETag")) or answer.headers.get("Last-Modified")
         self.record = DownloadRecord(self._name, validator, total)
         needed = None if total is None else total - done
