@@ -6,6 +6,7 @@ nothing is printed and no Markdown is made elsewhere.
 
 import ast
 import dataclasses
+import html
 import io
 import json
 import re
@@ -38,7 +39,7 @@ from tasks.report.rows import summary_json, summary_rows
 from tasks.report.summary import RunSummary, StageTimes
 from tasks.run.artifacts import record_table
 from tasks.run.errors import StageFailed
-from tasks.run.escaping import terminal_text
+from tasks.run.escaping import markdown_text, terminal_text
 from tasks.run.progress import LOGGER, Step, escape_record
 from tasks.run.records import SPLITS, DatasetRef, EndpointRef, FunctionRef, InstanceModel
 from tasks.serving.smoke import SmokeResult
@@ -252,6 +253,23 @@ def test_a_report_has_the_same_elements_whatever_the_names_are(text: str, tmp_pa
         assert harmful_in(document) == set()
         prose = re.sub(r"`+[^`]*`+|\]\([^)]*\)", "", document)
         assert not re.search(r"://evil|www\.evil", prose), "no address becomes a link by itself"
+
+
+LINKS = (
+    *("a@evil.example", "a-@evil.example", "b.-@evil.example.jpg", "a+@evil.example x", "(a_@evil.example"),
+    *("www.evil.example", "WWW.evil.example", "(wwW.evil.example", "http://evil.example", "HTTPS://evil.example"),
+    *("ftp://evil.example", "mailto:a@evil.example", "MAILTO:a-@evil.example", "xmpp:a-@evil.example/x", "@evil"),
+)
+
+
+@pytest.mark.parametrize("text", LINKS)
+def test_no_text_becomes_a_link_by_itself(text: str) -> None:
+    """The rules are those of GitHub's renderer, which decodes entities before it looks for an @, and of `marked`."""
+    made = markdown_text(f"a {text}")
+    decoded = html.unescape(made.replace("\\", ""))
+    assert not re.search(r"[A-Za-z0-9.+_-]@", decoded), "no mail address"
+    assert not re.search(r"www\.|(https?|ftp)://|(mailto|xmpp):", made, re.IGNORECASE)
+    assert decoded.replace("\u200c", "") == f"a {text}", "a reader sees the same text"
 
 
 def test_the_elements_of_a_report_do_tell_markup_from_text() -> None:
