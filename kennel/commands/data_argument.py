@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,25 @@ from tasks.run.errors import DataRefused, SourceRefused
 from tasks.run.settings import Settings
 from tasks.run.source_name import MALFORMED, is_url, source_name
 
+FROM_INPUT = "-"
+LONGEST_LINE = 2**16
 FORMS = "give a URL, a .zip, a folder or 'sample' as --data"
+
+
+def read_data_argument(data: str | None) -> str | None:
+    """Return the data that is meant: of `-` the line on standard input, which other users of the machine cannot read.
+
+    Raises:
+        SourceRefused: standard input has no line.
+    """
+    if data != FROM_INPUT:
+        return data
+    line = sys.stdin.readline(LONGEST_LINE).strip()
+    if not line:
+        raise SourceRefused(
+            "source", "--data -", "there is no line on standard input", "echo URL | kennel run --data -"
+        )
+    return line
 
 
 def check_data_argument(data: str, settings: Settings) -> None:
