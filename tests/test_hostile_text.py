@@ -39,7 +39,7 @@ from tasks.report.rows import summary_json, summary_rows
 from tasks.report.summary import RunSummary, StageTimes
 from tasks.run.artifacts import record_table
 from tasks.run.errors import StageFailed
-from tasks.run.escaping import markdown_text, terminal_text
+from tasks.run.escaping import markdown_text, terminal_text, valid_text
 from tasks.run.progress import LOGGER, Step, escape_record
 from tasks.run.records import SPLITS, DatasetRef, EndpointRef, FunctionRef, InstanceModel
 from tasks.serving.smoke import SmokeResult
@@ -285,7 +285,9 @@ def test_json_is_one_line_of_ascii_with_the_exact_texts(capsys: pytest.CaptureFi
     console.print_json(content)
     printed = capsys.readouterr().out
     assert printed.isascii() and printed.count("\n") == 1 and harmful_in(printed) == set()
-    assert json.loads(printed) == content
+    valid = [valid_text(text) for text in CORPUS]
+    assert json.loads(printed) == {"texts": valid, **dict.fromkeys(valid, "a key")}
+    json.dumps(json.loads(printed), ensure_ascii=False).encode()  # no lone surrogate, which other programs refuse
 
 
 def test_the_json_of_a_run_is_printed_with_any_text_in_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -293,7 +295,7 @@ def test_the_json_of_a_run_is_printed_with_any_text_in_it(capsys: pytest.Capture
         summary = summary_of(text, tmp_path)
         console.print_json(summary_json(summary))
         printed = capsys.readouterr().out
-        assert printed.isascii() and json.loads(printed)["data"]["warnings"] == [text, text]
+        assert printed.isascii() and json.loads(printed)["data"]["warnings"] == [valid_text(text)] * 2
         assert summary_rows(summary)["data warnings"] == f"{text}; {text}"
 
 
