@@ -11,6 +11,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
+from flows.harmless import harmless_errors
 from flows.step import step
 from tasks.audit.baseline import read_baseline
 from tasks.audit.collect import collect
@@ -42,6 +43,7 @@ def add_to_report(run: Run, report: AuditReport) -> None:
 
 
 @flow(name=STAGE)
+@harmless_errors
 async def audit(run_id: RunId | None = None, unused_days: UnusedDays = 90, baseline: Path | None = None) -> AuditReport:
     """Audit the account; with a run, the audit becomes a section of that run's report.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from prefect import flow
 
+from flows.harmless import harmless_errors
 from flows.step import step
 from tasks.model.code import build_lambda_zip
 from tasks.run.artifacts import publish_record
@@ -36,6 +37,7 @@ class Deployment:
 
 
 @flow(name=STAGE)
+@harmless_errors
 async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions()) -> Deployment:
     """Deploy the run's trained model to its endpoint and function, and test them with a photo of the test split.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.checked_loadtest import check, checked_test
+from flows.harmless import harmless_errors
 from flows.step import step
 from tasks.load.generator import GeneratorOptions, run_load_test
 from tasks.load.options import LoadOptions, Mode, Through
@@ -35,6 +36,7 @@ IMAGES = 16
 
 
 @flow(name=STAGE)
+@harmless_errors
 async def loadtest(run_id: RunId, load: LoadOptions = LoadOptions()) -> LoadReport:
     """Send requests that arrive as a Poisson process, and keep Locust's report, its CSV files and our figures.
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from prefect import flow
 from pydantic import Field
 
+from flows.harmless import harmless_errors
 from flows.step import step
 from tasks.notebook import actions
 from tasks.notebook.instance import list_notebooks
@@ -34,6 +35,7 @@ stop = step("stop the notebook instance")(actions.stop)
 
 
 @flow(name=STAGE)
+@harmless_errors
 async def notebook(
     run_id: RunId | None = None,
     action: Action = "list",

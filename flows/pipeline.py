@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.deploy import Deployment
 from flows.deploy import deploy as deploy_model
+from flows.harmless import harmless_errors
 from flows.loadtest import loadtest
 from flows.stage_data import stage_data
 from flows.train_ec2 import train_ec2
@@ -80,6 +81,7 @@ def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
 
 
 @flow(name=STAGE, on_cancellation=[end_instances_of], on_crashed=[end_instances_of])
+@harmless_errors
 async def pipeline(
     data: str = SAMPLE,
     run_id: RunId | None = None,

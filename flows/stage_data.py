@@ -10,6 +10,7 @@ import asyncio
 
 from prefect import flow
 
+from flows.harmless import harmless_errors
 from flows.step import step
 from tasks.account.bucket import ensure_bucket
 from tasks.data import staging
@@ -79,6 +80,7 @@ def judge_and_upload(located: LocatedSource, cache: JudgementCache, run: Run) ->
 
 
 @flow(name=STAGE, persist_result=False)
+@harmless_errors
 async def stage_data(source: str = "sample", run_id: RunId | None = None) -> DatasetRef:
     """Stage the dataset of a URL, a local zip or folder, or `sample`.
 

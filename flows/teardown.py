@@ -10,6 +10,7 @@ import asyncio
 
 from prefect import flow
 
+from flows.harmless import harmless_errors
 from flows.step import step
 from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
@@ -59,6 +60,7 @@ def remove(aws: Aws, plan: Plan, run_id: str | None, models: ModelCopies) -> Tea
 
 
 @flow(name=STAGE, persist_result=False)
+@harmless_errors
 async def teardown(run_id: RunId | None = None, yes: bool = False) -> TeardownReport:
     """Remove everything of one run, or of every run when none is named.
 

@@ -10,6 +10,7 @@ from typing import Any
 from prefect import Flow, State, flow
 from prefect.client.schemas.objects import FlowRun
 
+from flows.harmless import harmless_errors
 from flows.step import step
 from flows.train_sagemaker import stage_weights
 from tasks.ec2 import job as ec2_job
@@ -43,6 +44,7 @@ def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
 
 
 @flow(name=STAGE, on_cancellation=[end_instances_of], on_crashed=[end_instances_of])
+@harmless_errors
 async def train_ec2(run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOptions()) -> InstanceModel:
     """Train the run's staged dataset on EC2 instances, and terminate them even when the training fails.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from flows.harmless import harmless_errors
 from flows.step import step
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
@@ -26,6 +27,7 @@ run_training = step("training job")(sagemaker.train_on_sagemaker)
 
 
 @flow(name=STAGE)
+@harmless_errors
 async def train_sagemaker(run_id: RunId, training: TrainingOptions = TrainingOptions()) -> TrainedModel:
     """Train the run's staged dataset; the job of an earlier identical command is adopted.
 

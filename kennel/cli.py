@@ -332,7 +332,7 @@ def call(arguments: list[str]) -> int:
     A `KennelError` is printed and becomes its exit code.
     """
     if not arguments or {"--help", "-h", "--version"} & set(arguments):
-        app(arguments, result_action="return_value")
+        app([terminal_text(each) for each in arguments], result_action="return_value")
         return 0
     begin("kennel")
     try:

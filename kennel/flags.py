@@ -31,7 +31,10 @@ EMBEDDED = Group("The embedded AWS")
 Data = Annotated[
     str | None,
     Parameter(
-        group=DATA, help="A URL, a .zip, a folder, or `sample`; default `sample`, on real AWS the reference dataset."
+        group=DATA,
+        allow_leading_hyphen=True,  # for `-`
+        help="A URL, a .zip, a folder, `sample`, or `-` to read it from standard input; default `sample`, on real AWS "
+        "the reference dataset.",
     ),
 ]
 Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Print only the result and errors.")]

@@ -10,6 +10,7 @@
 import argparse
 import os
 import sys
+import unicodedata
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,16 +23,20 @@ from localaws.settings import DEFAULT_PORT, IAM_MODES, SSH_SERVERS, Settings
 
 def main(arguments: list[str]) -> int:
     """Run one command; return the exit status: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong usage."""
+    odd = next((each for each in arguments if _printable(each) != each), None)
+    if odd is not None:
+        print(f"localaws: an argument has a character that cannot be printed: {odd!a}", file=sys.stderr)
+        return 2
     options = _parser().parse_args(_with_command(arguments))
     os.umask(0o077)  # S3 contents, logs and keys are this user's alone
     shell.isolate(os.environ)
     try:
         options.run(options)
     except LocalAwsError as error:
-        print(f"localaws: {error}", file=sys.stderr)
+        print(f"localaws: {_printable(str(error))}", file=sys.stderr)
         return 1
     except ValueError as error:
-        print(f"localaws: {error}", file=sys.stderr)
+        print(f"localaws: {_printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -91,8 +96,11 @@ def _status(options: argparse.Namespace) -> None:
 
 def _printable(text: str) -> str:
     r"""Return a line without what a terminal acts on: log lines and names are others' (`\x1b` stands for ESC)."""
-    harmless = (each if each.isprintable() or each == "\t" else each.encode("unicode_escape").decode() for each in text)
-    return "".join(harmless)
+    return "".join(each if _is_harmless(each) else each.encode("unicode_escape").decode() for each in text)
+
+
+def _is_harmless(character: str) -> bool:
+    return character.isprintable() or character in "\t\u200c\u200d" or unicodedata.category(character) == "Zs"
 
 
 def _spares_line(fleet: control.FleetSpares) -> str:
@@ -103,7 +111,7 @@ def _spares_line(fleet: control.FleetSpares) -> str:
 
 
 def _print_environment(home: Path, record: ServerRecord) -> None:
-    print(f"# localaws at {record.url}, home {home.resolve()}")
+    print(_printable(f"# localaws at {record.url}, home {home.resolve()}"))
     for name, value in {**record.environment, **shell.proxy_bypass(os.environ)}.items():
         print(f"export {name}={value}")
 

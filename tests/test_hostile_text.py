@@ -6,6 +6,7 @@ nothing is printed and no Markdown is made elsewhere.
 
 import ast
 import dataclasses
+import html
 import io
 import json
 import re
@@ -38,7 +39,7 @@ from tasks.report.rows import summary_json, summary_rows
 from tasks.report.summary import RunSummary, StageTimes
 from tasks.run.artifacts import record_table
 from tasks.run.errors import StageFailed
-from tasks.run.escaping import terminal_text
+from tasks.run.escaping import markdown_text, terminal_text, valid_text
 from tasks.run.progress import LOGGER, Step, escape_record
 from tasks.run.records import SPLITS, DatasetRef, EndpointRef, FunctionRef, InstanceModel
 from tasks.serving.smoke import SmokeResult
@@ -254,6 +255,23 @@ def test_a_report_has_the_same_elements_whatever_the_names_are(text: str, tmp_pa
         assert not re.search(r"://evil|www\.evil", prose), "no address becomes a link by itself"
 
 
+LINKS = (
+    *("a@evil.example", "a-@evil.example", "b.-@evil.example.jpg", "a+@evil.example x", "(a_@evil.example"),
+    *("www.evil.example", "WWW.evil.example", "(wwW.evil.example", "http://evil.example", "HTTPS://evil.example"),
+    *("ftp://evil.example", "mailto:a@evil.example", "MAILTO:a-@evil.example", "xmpp:a-@evil.example/x", "@evil"),
+)
+
+
+@pytest.mark.parametrize("text", LINKS)
+def test_no_text_becomes_a_link_by_itself(text: str) -> None:
+    """The rules are those of GitHub's renderer, which decodes entities before it looks for an @, and of `marked`."""
+    made = markdown_text(f"a {text}")
+    decoded = html.unescape(made.replace("\\", ""))
+    assert not re.search(r"[A-Za-z0-9.+_-]@", decoded), "no mail address"
+    assert not re.search(r"www\.|(https?|ftp)://|(mailto|xmpp):", made, re.IGNORECASE)
+    assert decoded.replace("\u200c", "") == f"a {text}", "a reader sees the same text"
+
+
 def test_the_elements_of_a_report_do_tell_markup_from_text() -> None:
     for markup in ("# PASSED", "<b>", "[x](y)", "*it*", "`code`", "~~gone~~", "- item", "![x](y)"):
         assert structure(f"a {markup}") != structure("a name") or structure(markup) != structure("name")
@@ -267,7 +285,9 @@ def test_json_is_one_line_of_ascii_with_the_exact_texts(capsys: pytest.CaptureFi
     console.print_json(content)
     printed = capsys.readouterr().out
     assert printed.isascii() and printed.count("\n") == 1 and harmful_in(printed) == set()
-    assert json.loads(printed) == content
+    valid = [valid_text(text) for text in CORPUS]
+    assert json.loads(printed) == {"texts": valid, **dict.fromkeys(valid, "a key")}
+    json.dumps(json.loads(printed), ensure_ascii=False).encode()  # no lone surrogate, which other programs refuse
 
 
 def test_the_json_of_a_run_is_printed_with_any_text_in_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -275,7 +295,7 @@ def test_the_json_of_a_run_is_printed_with_any_text_in_it(capsys: pytest.Capture
         summary = summary_of(text, tmp_path)
         console.print_json(summary_json(summary))
         printed = capsys.readouterr().out
-        assert printed.isascii() and json.loads(printed)["data"]["warnings"] == [text, text]
+        assert printed.isascii() and json.loads(printed)["data"]["warnings"] == [valid_text(text)] * 2
         assert summary_rows(summary)["data warnings"] == f"{text}; {text}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,25 @@ from tasks.run.errors import DataRefused, SourceRefused
 from tasks.run.settings import Settings
 from tasks.run.source_name import MALFORMED, is_url, source_name
 
+FROM_INPUT = "-"
+LONGEST_LINE = 2**16
 FORMS = "give a URL, a .zip, a folder or 'sample' as --data"
+
+
+def read_data_argument(data: str | None) -> str | None:
+    """Return the data that is meant: of `-` the line on standard input, which other users of the machine cannot read.
+
+    Raises:
+        SourceRefused: standard input has no line.
+    """
+    if data != FROM_INPUT:
+        return data
+    line = sys.stdin.readline(LONGEST_LINE).strip()
+    if not line:
+        raise SourceRefused(
+            "source", "--data -", "there is no line on standard input", "echo URL | kennel run --data -"
+        )
+    return line
 
 
 def check_data_argument(data: str, settings: Settings) -> None:
@@ -37,7 +56,7 @@ def check_data_argument(data: str, settings: Settings) -> None:
         return
     path = Path(data).expanduser()
     if not path.exists():
-        raise SourceRefused("source", data or "''", "there is no such file or folder", FORMS)
+        raise SourceRefused("source", source_name(data) or "''", "there is no such file or folder", FORMS)
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         raise SourceRefused("source", data, "this user may not read it", f"ls -ld {data}")
     read_layout(list_source(path, settings))
@@ -59,16 +78,17 @@ def refused_run_removed(run_dir: Path) -> Iterator[None]:
 
 
 def _judge_url(data: str) -> None:
-    scheme, _, rest = source_name(data).partition("://")
+    name = source_name(data)
+    scheme, _, rest = name.partition("://")
     if not is_url(data):
-        raise SourceRefused(
-            "source", source_name(data), f"kennel fetches http and https URLs only, not {scheme}://", FORMS
-        )
+        of_another_scheme = f", not {scheme}://" if rest else ""
+        raise SourceRefused("source", name, f"kennel fetches http and https URLs only{of_another_scheme}", FORMS)
     if not rest.partition("/")[0].partition(":")[0]:
-        raise SourceRefused("source", source_name(data), "the URL has no host", FORMS)
+        raise SourceRefused("source", name, "the URL has no host", FORMS)
     try:
         is_usable = rest != MALFORMED and (urlsplit(data).port or True)  # `port` reads the host too
     except ValueError:  # its message may repeat a password
         is_usable = False
     if not is_usable:
-        raise SourceRefused("source", source_name(data), "it is not a URL with a host and a valid port", FORMS)
+        why = "it is not a URL with a host and a valid port; write an @ that stands behind the host as %40"
+        raise SourceRefused("source", name, why, FORMS)

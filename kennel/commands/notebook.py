@@ -5,7 +5,6 @@ The address of a notebook is a secret: it is printed only on request, and is not
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -59,7 +58,7 @@ def _act(parameters: dict[str, Any], *, with_url: bool, as_json: bool) -> int:
     begin("kennel notebook", (SERVERS,))
     handle_interrupts()
     where = environment.start_servers(meanwhile=lambda: environment.import_flow("flows.notebook"))
-    say(f"AWS: {where.target.name}, {os.environ.get('AWS_ENDPOINT_URL', 'the account named')}")
+    say(f"AWS: {where.description}")
     if where.target.runs_on_this_machine:
         say("the embedded AWS keeps a notebook instance's state only: it runs no Jupyter, and no instance gets idle")
     from prefect.exceptions import ParameterTypeError

@@ -88,19 +88,20 @@ def run_pipeline(chosen: PipelineOptions, *, as_json: bool, aws: localaws.Option
         SettingsRefused: the backbone is unknown.
         KennelError: the kind that the failing stage names.
     """
-    from kennel.commands.data_argument import check_data_argument
+    from kennel.commands.data_argument import check_data_argument, read_data_argument
     from kennel.commands.interrupted import handle_interrupts
     from kennel.servers import environment, localaws
     from tasks.run.settings import Settings
 
     handle_interrupts()
     require_backbone(chosen.training.backbone)  # a misspelt name is reported before two servers are started
-    if chosen.data is not None:
-        check_data_argument(chosen.data, Settings.load())
+    named = read_data_argument(chosen.data)
+    if named is not None:
+        check_data_argument(named, Settings.load())
     where = environment.start_servers(lambda: environment.import_flow("flows.pipeline"), aws or localaws.UNCHANGED)
     console.say(f"AWS: {where.description}")
     _import_sdk_early(where.runs)
-    data = chosen.data or (SAMPLE if where.target.has_sample else REFERENCE_DATA)
+    data = named or (SAMPLE if where.target.has_sample else REFERENCE_DATA)
     run_dir = where.runs / (chosen.run_id or naming.training_run_id(data, chosen.training))
     console.set_run(run_dir)
     return _show(run_dir, _run_flow(chosen, data, run_dir, where), where, as_json=as_json)

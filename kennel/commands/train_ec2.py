@@ -55,7 +55,7 @@ def train_ec2(
         KennelError: the kind that the failing stage names.
     """
     console.begin("kennel train-ec2", ("servers", "stage_data", "train_ec2"), quiet=quiet, verbose=verbose)
-    from kennel.commands.data_argument import check_data_argument, refused_run_removed
+    from kennel.commands.data_argument import check_data_argument, read_data_argument, refused_run_removed
     from kennel.commands.flow_run import run_flow
     from kennel.commands.interrupted import handle_interrupts
     from kennel.servers import environment
@@ -67,6 +67,7 @@ def train_ec2(
     require_backbone(training.backbone)
     choose_instances(finetune=training.finetune, requested=training.instance_type)
     handle_interrupts()
+    data = read_data_argument(data)
     if data is not None:
         check_data_argument(data, Settings.load())
     where = environment.start_servers(meanwhile=lambda: environment.import_flow("flows.train_ec2"))

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from kennel.servers import isolation, localaws, prefect, processes
 from kennel.servers.private_home import foreign_folders, make_private
@@ -20,7 +19,8 @@ from kennel.terminal.stages import SERVERS
 from tasks.run import machine
 from tasks.run.errors import KennelError, SettingsRefused
 from tasks.run.logical_aws import LogicalAws
-from tasks.run.settings import DEFAULT_HOME, EMBEDDED_AWS, Settings, Target
+from tasks.run.settings import DEFAULT_HOME, EMBEDDED_AWS, Settings, Target, validate_url
+from tasks.run.source_name import source_name
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class Environment:
             SettingsRefused: a setting is out of bounds.
         """
         settings = Settings.load()
-        return machine.measured_on(settings) + (f" at {settings.endpoint_url}" if settings.endpoint_url else "")
+        return machine.measured_on(settings) + (
+            f" at {source_name(settings.endpoint_url)}" if settings.endpoint_url else ""
+        )
 
 
 class _Used:
@@ -91,7 +93,8 @@ def start_servers(meanwhile: Callable[[], None], options: localaws.Options = loc
         StageFailed: a server ended while it started.
         WaitTimedOut: a server did not answer in time.
         TargetRefused: an endpoint is named that is not on loopback.
-        SettingsRefused: `options` are given, and another AWS is named or the embedded AWS runs with other options.
+        SettingsRefused: `options` are given, and another AWS is named or the embedded AWS runs with other options; or
+            PREFECT_API_URL has a user or a password.
     """
     home, runs = home_and_runs()
     embedded = wants_embedded_aws()
@@ -112,7 +115,7 @@ def start_servers(meanwhile: Callable[[], None], options: localaws.Options = loc
     aws_process = localaws.begin(home, options) if embedded else None
     server = _begin_prefect(home, named if not is_local else None)
     if named is not None:
-        console.say(f"Prefect's server: {_without_user(named)}" if server is None else _not_used(named))
+        console.say(f"Prefect's server: {source_name(named)}" if server is None else _not_used(named))
     variables = {processes.OWNER_VARIABLE: processes.owner_of(home)}
     if server is not None:
         variables |= prefect.settings_for(home, server.url)
@@ -147,6 +150,7 @@ def _other_prefect(home: Path) -> str | None:
 def _begin_prefect(home: Path, other: str | None) -> processes.BackgroundProcess | None:
     """Start kennel's own server with nothing of the user's settings; None when another one is to be used."""
     if other is not None:
+        _refuse_user_in(other)
         return None
     isolation.isolate_prefect(os.environ)
     before = processes.last(home, prefect.NAME)
@@ -156,13 +160,21 @@ def _begin_prefect(home: Path, other: str | None) -> processes.BackgroundProcess
     return server
 
 
+def _refuse_user_in(url: str) -> None:
+    """Refuse the address of another server of Prefect's that has a user or a password, because Prefect shows it.
+
+    Raises:
+        SettingsRefused: it has.
+    """
+    try:
+        validate_url(url)
+    except ValueError as error:
+        name, remedy = f"PREFECT_API_URL={source_name(url)}", "give them by PREFECT_API_AUTH_STRING=user:password"
+        raise SettingsRefused("settings", name, str(error), remedy) from error
+
+
 def _not_used(url: str) -> str:
-    return f"PREFECT_API_URL={_without_user(url)} is not used: work on this machine stays on kennel's own server"
-
-
-def _without_user(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    return f"PREFECT_API_URL={source_name(url)} is not used: work on this machine stays on kennel's own server"
 
 
 def import_flow(name: str) -> None:

@@ -10,18 +10,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tasks.run.numbers import DECIMAL, WHOLE
 from tasks.run.progress import Step
 
 _OF_A_HOST = re.compile(r"^(?P<host>(?:algo|instance)-\d+) \| (?P<line>.*)$", re.DOTALL)
 _ALARMING = re.compile(r"\b(WARNING|FAILED|INTERRUPTED)\b")
 _EPOCH = re.compile(
-    r"^epoch=(?P<epoch>\d+) .*?validation_accuracy=(?P<accuracy>[\d.]+) validation_images=(?P<images>\d+)"
+    rf"^epoch=(?P<epoch>{WHOLE}) .*?validation_accuracy=(?P<accuracy>{DECIMAL}) validation_images=(?P<images>{WHOLE})"
 )
-_TEST = re.compile(r"^test_accuracy=(?P<accuracy>[\d.]+) test_loss=\S+ test_images=(?P<images>\d+)")
+_TEST = re.compile(rf"^test_accuracy=(?P<accuracy>{DECIMAL}) test_loss=\S+ test_images=(?P<images>{WHOLE})")
 _EMBEDDED = re.compile(
-    r"rank=0 split=(?P<split>\w+) embedded=(?P<done>\d+)/(?P<total>\d+) views, (?P<pace>\d+) a second"
+    rf"rank=0 split=(?P<split>\w+) embedded=(?P<done>{WHOLE})/(?P<total>{WHOLE}) views, (?P<pace>{WHOLE}) a second"
 )
-_LOAD = re.compile(r"^load test (?P<target>\S+): (?P<done>\d+) of about (?P<total>\d+) s, (?P<counts>.*)$")
+_LOAD = re.compile(rf"^load test (?P<target>\S+): (?P<done>{WHOLE}) of about (?P<total>{WHOLE}) s, (?P<counts>.*)$")
 _NOISE = re.compile(
     r"\[c10d\]|^\+\+? |Training Container Execution Completed|^Executing command:|lines of set-up are in"
     r"|rank=[1-9]\d* |split=\w+ shards=|rank=0 engine=|rank=0 model saved;|rank=0 done in |^instance: "

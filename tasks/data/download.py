@@ -25,11 +25,12 @@ import httpx
 
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import DiskFailed, DownloadFailed, SourceRefused
+from tasks.run.numbers import whole_number
 from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import Damaged, read_regular, seal, sha256_of, unseal
 from tasks.run.settings import Settings
-from tasks.run.source_name import is_url, source_identity, source_name
+from tasks.run.source_name import MALFORMED, UNREADABLE, is_url, source_identity, source_name
 from tasks.run.waiting import say
 
 REFERENCE_URL = "https://s3-us-west-1.amazonaws.com/udacity-aind/dog-project/dogImages.zip"
@@ -164,8 +165,8 @@ class _Fetch:
             raise DownloadFailed("download", self._name, why, "check the URL in a browser")
 
     def _receive(self, answer: httpx.Response, done: int) -> None:
-        length = answer.headers.get("Content-Length")
-        total = done + int(length) if length else None
+        length = whole_number(answer.headers.get("Content-Length", ""))
+        total = done + length if length else None
         validator = _strong_validator(answer.headers.get("ETag")) or answer.headers.get("Last-Modified")
         self.record = DownloadRecord(self._name, validator, total)
         needed = None if total is None else total - done
@@ -245,8 +246,8 @@ class _Fetch:
 
 
 def _check(url: str) -> None:
-    if not _has_host(url):
-        why = "it is not a URL with a host and a valid port"
+    if source_name(url).endswith(f"://{MALFORMED}") or not _has_host(url):
+        why = "it is not a URL with a host and a valid port; write an @ that stands behind the host as %40"
         raise SourceRefused("download", source_name(url), why, "give another URL")
 
 
@@ -261,15 +262,18 @@ def _has_host(url: str) -> bool:
 
 
 def _check_redirect(answer: httpx.Response) -> None:
-    """Refuse a redirect that httpx would take for a fault of the connection; a client's hook.
+    """Refuse a redirect to anything but a path or a whole URL, before httpx repeats it in an error; a client's hook.
 
     Raises:
-        InvalidURL: the Location is an http or https URL without a host or a valid port.
+        InvalidURL: the Location is no path of this server, nor an http or https URL with a host and a valid port.
     """
     location = str(answer.headers.get("Location", ""))
     whole = f"{answer.url.scheme}:{location}" if location.startswith("//") else location
-    if answer.has_redirect_location and is_url(whole) and not _has_host(whole):
-        raise httpx.InvalidURL(f"the server redirects to {source_name(whole)!r}, which has no host or no valid port")
+    is_path = re.match(r"[a-z][a-z0-9+.-]*:|[\s\\]", whole, re.IGNORECASE) is None
+    if answer.has_redirect_location and not is_path and not (is_url(whole) and _has_host(whole)):
+        named = source_name(whole)
+        shown = repr(named) if is_url(named) else UNREADABLE
+        raise httpx.InvalidURL(f"the server redirects to {shown}, which has no host or no valid port")
 
 
 def _is_untrusted(error: BaseException) -> bool:

@@ -32,6 +32,7 @@ from tasks.run.disk import disk_boundary
 from tasks.run.errors import SourceRefused
 from tasks.run.escaping import valid_text
 from tasks.run.handle import Run
+from tasks.run.numbers import whole_number
 from tasks.run.progress import ProgressFactory
 from tasks.run.records import DatasetRef, Quarantined
 from tasks.run.settings import Settings
@@ -65,7 +66,7 @@ def locate(source: str, settings: Settings, progress: ProgressFactory) -> Locate
     path = Path(source).expanduser()
     if not path.exists():
         why = "there is no such file or folder"
-        raise SourceRefused("source", source, why, "give a URL, a .zip, a folder or 'sample' as --data")
+        raise SourceRefused("source", source_name(source), why, "give a URL, a .zip, a folder or 'sample' as --data")
     return LocatedSource(valid_text(source), valid_text(path.stem or path.resolve().name), path)
 
 
@@ -76,7 +77,8 @@ def spool_directory(settings: Settings) -> Iterator[Path]:
     with disk_boundary("staging", parent):
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     for left in parent.iterdir():
-        if not psutil.pid_exists(int(left.name.partition("-")[0])):
+        owner = whole_number(left.name.partition("-")[0])
+        if owner is not None and not psutil.pid_exists(owner):
             shutil.rmtree(left)
     directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
     try:

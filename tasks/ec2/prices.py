@@ -206,4 +206,4 @@ def _hourly_prices(products: Sequence[Mapping[str, Any]]) -> list[float]:
         if dimension["unit"] == "Hrs"
     ]
     usd = [float(dimension["pricePerUnit"].get("USD", 0)) for dimension in dimensions]
-    return [price for price in usd if price > 0]
+    return [price for price in usd if 0 < price < float("inf")]

@@ -15,6 +15,7 @@ from tasks.ec2.job import RemoteJob
 from tasks.ec2.prices import MINIMUM_BILLED_SECONDS, cost_usd
 from tasks.model.archive import METRIC_NAMES, measured_metrics, read_meta, verify_meta
 from tasks.run.handle import Run
+from tasks.run.numbers import SCIENTIFIC
 from tasks.run.records import InstanceModel, InstanceRef
 
 
@@ -78,9 +79,9 @@ def checked_metrics(job: RemoteJob, model: DownloadedModel) -> dict[str, float]:
 
 
 def _metrics_in(logs: Sequence[Path]) -> dict[str, float]:
-    """Return the last value of each metric in the logs, where it is printed as `name=value`."""
+    """Return the last value of each metric in the logs, where `name=value` has a number."""
     text = "\n".join(log.read_text(errors="replace") for log in logs)
-    found = {name: re.findall(rf"(?:^|\s){name}=([-+0-9.eE]+)", text) for name in METRIC_NAMES}
+    found = {name: re.findall(rf"(?:^|\s){name}=({SCIENTIFIC})(?=\s|$)", text) for name in METRIC_NAMES}
     return {name: float(values[-1]) for name, values in found.items() if values}
 
 

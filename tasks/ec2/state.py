@@ -23,6 +23,7 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import MalformedAnswer, Unreachable, WaitTimedOut, aws_boundary, error_code
 from tasks.run.handle import Run
+from tasks.run.numbers import whole_number
 from tasks.run.records import InstanceRef
 from tasks.run.statuses import INSTANCE
 from tasks.run.waiting import REAL_TIME, Waiting, say, unknown_state, wait_for
@@ -131,8 +132,7 @@ def describe_instance(aws: Aws, instance_id: str) -> Mapping[str, Any] | None:
 
 def number_of(found: Mapping[str, Any]) -> int:
     """Return the number of an instance among those of its run, from its tag; 0 without that tag."""
-    text = tags_of(found).get(naming.NUMBER_TAG, "")
-    return int(text) if text.isdecimal() else 0
+    return whole_number(tags_of(found).get(naming.NUMBER_TAG, "")) or 0
 
 
 def reason_of(found: Mapping[str, Any]) -> tuple[str, str]:

@@ -79,7 +79,7 @@ def failure_of_child(said: str, where: str, path: Path) -> DiskFailed | None:
 
     Python names an error's number as "Errno 28", Rust's libraries (safetensors) as "os error 28".
     """
-    found = re.findall(r"(?:Errno|os error) (\d+)", said)
+    found = re.findall(r"(?:Errno|os error) ([0-9]{1,4})\b", said)
     return disk_failure(OSError(int(found[-1]), ""), where, path) if found else None
 
 

@@ -44,6 +44,7 @@ from botocore.exceptions import ConnectionError as AwsConnectionError
 
 from tasks.run.clock_skew import names_the_time, seconds_ahead, skew_in_words
 from tasks.run.error_codes import DENIED, EXISTS, NO_CAPACITY, NO_CREDENTIALS, NOT_FOUND, QUOTA, THROTTLED
+from tasks.run.escaping import terminal_text
 from tasks.run.malformed_answers import MalformedAnswerError
 
 
@@ -64,7 +65,8 @@ class KennelError(Exception):
         self.next_command = next_command
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}\n  why:  {self.why}\n  next: {self.next_command}"
+        """Return all parts, escaped: Prefect prints it in tracebacks and stores it in the states of a run."""
+        return terminal_text(f"{self.where}: {self.what}\n  why:  {self.why}\n  next: {self.next_command}")
 
 
 class SettingsRefused(KennelError):

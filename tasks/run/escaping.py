@@ -18,8 +18,14 @@ _JOINERS = "\u200c\u200d"
 _HARMFUL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's controls (ESC, C1), formats (bidi, tags), lone surrogates, and separators of lines and paragraphs."""
 
-_MARKUP = re.compile(r"[\\`*\[\]<&|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=:)//|(?<=www)\.|(?<=\w)@")
-_ENTITIES = {"<": "&lt;", "&": "&amp;"}
+_MARKUP = re.compile(
+    r"[\\`*\[\]<&|~$@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<=:)//|(?<=www)\."
+    r"|(?:(?<=mailto)|(?<=xmpp)|(?<=http)|(?<=https)|(?<=ftp)):",
+    re.IGNORECASE,
+)
+_ENTITIES = {"<": "&lt;", "&": "&amp;", "@": "&zwnj;@", ".": "&#46;", ":": "&#58;"}
+"""GitHub's renderer looks for mail addresses when entities and escapes are decoded; after a joiner there is none."""
+
 _LEADING = re.compile(r"^(?:[#>=]|[-+](?=\s|-|$)|\d{1,9}(?=[.)](?:\s|$)))")
 
 

@@ -32,7 +32,7 @@ UNSEALED_FORMAT = 1
 """The format of release 0.1.0, whose lines carry no digest."""
 
 _SEALED = re.compile(rb'(?P<body>\{.*), "digest": "(?P<digest>[0-9a-f]{64})"\}')
-_HEAD = re.compile(r"(?P<count>\d+) (?P<digest>[0-9a-f]{64})\n")
+_HEAD = re.compile(r"(?P<count>[0-9]{1,15}) (?P<digest>[0-9a-f]{64})\n")
 
 
 @dataclass(frozen=True)

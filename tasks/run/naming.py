@@ -80,7 +80,8 @@ def _path_of(source: str) -> str:
 
 
 def _slug(source: str) -> str:
-    path = source_name(source).split("/", 3)[3:] if is_url(source) else [_path_of(source)]
+    name = source_name(source)
+    path = name.split("/", 3)[3:] if is_url(source) else [_path_of(name)]
     stem = PurePosixPath(*path).stem or "data"
     return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:15].strip("-") or "data"
 

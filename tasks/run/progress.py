@@ -19,8 +19,10 @@ from tasks.run.escaping import terminal_text
 
 
 def escape_record(record: logging.LogRecord) -> bool:
-    """Make a record's line harmless on a terminal; the record is always kept."""
+    """Make a record's line and its traceback harmless on a terminal; the record is always kept."""
     record.msg, record.args = terminal_text(record.getMessage()), None
+    if record.exc_info:
+        record.exc_text = terminal_text(logging.Formatter().formatException(record.exc_info))
     return True
 
 

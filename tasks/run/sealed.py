@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.run.escaping import valid_text
+
 CHECKSUM = "checksum"
 _NAME = "float"
 _TOO_DEEP = "its JSON is nested too deeply"
@@ -34,7 +36,7 @@ class Damaged(ValueError):
 
 def seal(content: Mapping[str, Any], *, indent: int | None = None) -> bytes:
     """Return the content as strict JSON that ends with its checksum and a newline."""
-    plain = {str(name): _named(value) for name, value in content.items()}
+    plain = {valid_text(str(name)): _named(value) for name, value in content.items()}
     plain[CHECKSUM] = _digest(plain)
     return json.dumps(plain, indent=indent, allow_nan=False).encode() + b"\n"  # ASCII: any text, and safe to look at
 
@@ -100,11 +102,16 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 
 def _mapped(value: Any, instead: Callable[[float], Any]) -> Any:
-    """Return a value with something instead of each number that JSON lacks; tuples become lists and keys strings."""
+    """Return a value with something instead of each number that JSON lacks; tuples become lists and keys strings.
+
+    A lone surrogate, which stands for a byte that is not UTF-8 and which other programs refuse, becomes `\\udcff`.
+    """
+    if isinstance(value, str):
+        return valid_text(value)
     if isinstance(value, float) and not math.isfinite(value):
         return instead(value)
     if isinstance(value, Mapping):
-        return {str(name): _mapped(each, instead) for name, each in value.items()}
+        return {valid_text(str(name)): _mapped(each, instead) for name, each in value.items()}
     return [_mapped(each, instead) for each in value] if isinstance(value, list | tuple) else value
 
 

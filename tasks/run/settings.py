@@ -10,10 +10,11 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +30,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.run import naming
 from tasks.run.errors import SettingsRefused, TargetRefused
+from tasks.run.escaping import terminal_text
+from tasks.run.source_name import source_name
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 def validate_cidr(value: str) -> str:
@@ -43,10 +49,34 @@ def validate_cidr(value: str) -> str:
     return str(network)
 
 
+def validate_url(value: str) -> str:
+    """Return a URL that has no user info: it is shown in messages and stored with a run's records.
+
+    Raises:
+        ValueError: the URL has a user or a password, or one may be meant.
+    """
+    if any("@" in form for form in (value, unquote(value), unicodedata.normalize("NFKC", value))):
+        raise ValueError("a URL here may have no user and no password, because it is shown and logged")
+    return value
+
+
+def validate_folder(value: Path) -> Path:
+    """Return a folder whose name can be printed, and written as UTF-8.
+
+    Raises:
+        ValueError: the name has control characters or ends of lines, or is not UTF-8.
+    """
+    if terminal_text(str(value)) != str(value) or {"\n", "\t"} & set(str(value)):
+        raise ValueError("the name of this folder has to be UTF-8 without control characters")
+    return value
+
+
 AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 Cidr = Annotated[str, AfterValidator(validate_cidr)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Url = Annotated[str, AfterValidator(validate_url)]
+Folder = Annotated[Path, AfterValidator(validate_folder)]
 
 DEEP_LEARNING_IMAGE = (
     "/aws/service/deeplearning/ami/x86_64/oss-nvidia-driver-gpu-pytorch-2.7-ubuntu-22.04/latest/ami-id"
@@ -124,17 +154,22 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", populate_by_name=True
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        hide_input_in_errors=True,
     )
 
-    home: Path = Field(default_factory=lambda: find_home(Path.cwd()))
-    runs: Path = Field(default_factory=lambda values: values["home"].parent / "runs")
+    home: Folder = Field(default_factory=lambda: find_home(Path.cwd()))
+    runs: Folder = Field(default_factory=lambda values: values["home"].parent / "runs")
     region: Region = Field(
         default="us-east-1",
         validation_alias=AliasChoices("KENNEL_REGION", "AWS_REGION", "AWS_DEFAULT_REGION", "region"),
     )
     account_id: AccountId | None = None
-    endpoint_url: str | None = Field(
+    endpoint_url: Url | None = Field(
         default=None, validation_alias=AliasChoices("AWS_ENDPOINT_URL", "KENNEL_ENDPOINT_URL", "endpoint_url")
     )
     bucket: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
@@ -167,7 +202,7 @@ class Settings(BaseSettings):
     dead_man_minutes: int = Field(default=30, ge=10, le=240)  # in the last 5 minutes an instance accepts no login
     ssh_port: int = Field(default=22, ge=1, le=65_535)
     ssh_from: Cidr | None = None
-    caller_address_url: str | None = Field(default=None, pattern=r"^https?://")
+    caller_address_url: Url | None = Field(default=None, pattern=r"^https?://")
 
     @classmethod
     def load(cls, **overrides: object) -> Self:
@@ -180,11 +215,7 @@ class Settings(BaseSettings):
         try:
             return cls(**overrides)  # type: ignore[arg-type]
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            what = f"{field}={first['input']!r}"
-            allowed = f"set {PREFIX}{field.upper()} to an allowed value"
-            raise SettingsRefused("settings", what, first["msg"], allowed) from error
+            raise _refusal(cls, error.errors(include_context=False)[0], overrides) from error
 
     def target(self) -> Target:
         """Return the AWS that the settings name, without calling it.
@@ -197,7 +228,9 @@ class Settings(BaseSettings):
             if is_loopback(self.endpoint_url):
                 return EMBEDDED_AWS
             why = "an endpoint override must be on loopback, because credentials and data are sent to it"
-            raise TargetRefused("target", f"AWS_ENDPOINT_URL={self.endpoint_url}", why, "unset AWS_ENDPOINT_URL")
+            raise TargetRefused(
+                "target", f"AWS_ENDPOINT_URL={source_name(self.endpoint_url)}", why, "unset AWS_ENDPOINT_URL"
+            )
         _refuse_service_overrides(os.environ)
         if self.account_id is None:
             why = "without an endpoint, calls go to real AWS, which kennel only calls for an account that you name"
@@ -272,7 +305,29 @@ def _refuse_service_overrides(environment: Mapping[str, str]) -> None:
     found = sorted(name for name in environment if name.startswith("AWS_ENDPOINT_URL_") and environment[name])
     if found:
         why = "the variable would send one service's calls to another endpoint"
-        raise TargetRefused("target", f"{found[0]}={environment[found[0]]}", why, f"unset {' '.join(found)}")
+        raise TargetRefused(
+            "target", f"{found[0]}={source_name(environment[found[0]])}", why, f"unset {' '.join(found)}"
+        )
+
+
+def _refusal(kind: type[Settings], first: ErrorDetails, overrides: Mapping[str, object]) -> SettingsRefused:
+    """Return the error that names the variable which was set; a URL is named without what may be a secret in it."""
+    variable = _variable(kind, str(first["loc"][0]), overrides)
+    value = first["input"]
+    shown = source_name(value) if isinstance(value, str) and "URL" in variable else value
+    why = first["msg"].removeprefix("Value error, ")
+    return SettingsRefused("settings", f"{variable}={shown!r}", why, f"set {variable} to an allowed value, or unset it")
+
+
+def _variable(kind: type[Settings], location: str, overrides: Mapping[str, object]) -> str:
+    """Return the environment variable that set a field; pydantic names the first that may set it."""
+    if location in overrides:
+        return f"{PREFIX}{location.upper()}"
+    for field in kind.model_fields.values():
+        aliases = field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else []
+        if location in aliases:
+            return next((str(name) for name in aliases if str(name).upper() in os.environ), location)
+    return f"{PREFIX}{location.upper()}"
 
 
 def _refuse_misspelt(environment: Mapping[str, str], known: set[str]) -> None:

@@ -7,15 +7,26 @@ process, where `whole_source` gives it to the download.
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, urlencode
+import unicodedata
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from pydantic import SecretStr
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.IGNORECASE)
-_LIKE_URL = re.compile(r"[a-z][a-z0-9+.-]*:/+(?=.*[@?])", re.IGNORECASE | re.DOTALL)
-"""What was meant as a URL and may have secrets: with a blank before it, or with one slash."""
+_HOST = re.compile(r"(\[[0-9a-f:.]*(%[\w.-]+)?\]|[\w.~-]*)(:\d*)?", re.IGNORECASE)
+_MEANT_AS_URL = re.compile(
+    r"\s*(https?|ftps?|s3|gs|file)\s*[:;/\\]+.*[@?]|[^@]*:.*@|//.*@|.*://.*[@?]", re.IGNORECASE | re.DOTALL
+)
+"""What was meant as a URL and may have secrets: with a blank before it, with another mark behind its scheme."""
 
-_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
+_SECRET = re.compile(
+    r"\b(x-(amz|goog)-\w+|awsaccesskeyid|googleaccessid|signature|key-pair-id|policy|sig|sas|auth|(\w+[_-])?token"
+    r"|(\w+[_-]?)?secret|api[_-]?key|access[_-]?key|credentials?|passw(or)?d|pwd)\s*=",
+    re.IGNORECASE,
+)
+"""The names of parameters that hold a secret, where a URL was cut, joined or encoded so that they are in its path."""
+
 _SIGNED = re.compile(
     r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id", re.IGNORECASE
 )
@@ -24,6 +35,7 @@ _SIGNED = re.compile(
 _SIGNED_BY_AZURE = re.compile(r"s[vspetr]|srt|spr|sip|sig|sk[tesv]|skoid|sktid")
 
 MALFORMED = "..."
+UNREADABLE = "a URL that cannot be read"
 
 _whole: dict[str, SecretStr] = {}
 
@@ -35,18 +47,39 @@ def is_url(source: str) -> bool:
 
 
 def source_name(source: str) -> str:
-    """Return a URL without user info, query and fragment; any other source stays as it is.
+    """Return a URL without user info, query and fragment; a file that exists and any other source stay as they are.
 
-    Behind the scheme of a malformed URL stands `MALFORMED`: a password with a slash in it ends there too.
+    `MALFORMED` stands behind the scheme when the host is in doubt: an `@` behind it may end a password that has a
+    slash, question mark or hash in it. It stands behind the host when the path has a query or a secret in it. What only
+    looks like a URL is `UNREADABLE`.
     """
     found = _URL.match(source)
     if found is None:
-        like = _LIKE_URL.search(source)
-        return source if like is None else like.group() + MALFORMED
+        return UNREADABLE if _may_have_secrets(source) and not _exists(source) else source
     scheme, authority, path, _ = found.groups()
     host = authority.rpartition("@")[2]
-    is_named = _HOST.fullmatch(host) and not (":" in authority and "@" in path)
-    return f"{scheme}://{host}{path}" if is_named else f"{scheme}://{MALFORMED}"
+    behind = source[found.end(2) :]
+    if not _HOST.fullmatch(host) or "@" in unicodedata.normalize("NFKC", behind):
+        return f"{scheme}://{MALFORMED}"
+    decoded = _decoded(path)
+    return f"{scheme}://{host}/{MALFORMED}" if "?" in decoded or _SECRET.search(decoded) else f"{scheme}://{host}{path}"
+
+
+def _may_have_secrets(source: str) -> bool:
+    decoded = _decoded(source)
+    return bool(_MEANT_AS_URL.match(decoded) or _SECRET.search(decoded))
+
+
+def _decoded(text: str) -> str:
+    """Return a text as its reader may mean it: percent-decoded twice, with wide and compatible characters plain."""
+    return unicodedata.normalize("NFKC", unquote(unquote(text)))
+
+
+def _exists(source: str) -> bool:
+    try:
+        return Path(source).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, or `~nobody`
+        return False
 
 
 def source_identity(source: str) -> str:

@@ -16,7 +16,7 @@ from tasks.account.logs import LogFollower, LogLine
 from tasks.account.objects import fetch_object
 from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.errors import KennelError
-from tasks.run.escaping import code_span, markdown_link
+from tasks.run.escaping import code_span, markdown_link, terminal_text
 from tasks.run.handle import Run, RunFolder
 from tasks.run.record_store import Count, Record, write_atomically
 from tasks.run.records import TrainedModel
@@ -141,7 +141,7 @@ def download_log(run: Run, job_name: str) -> int | None:
         lines = LogFollower(run.aws, TRAINING_LOG_GROUP, f"{job_name}/").poll()
         write_atomically(
             run.folder / FOLDER / LOG,
-            "".join(f"{_log_text(line)}\n" for line in lines).encode(errors="backslashreplace"),
+            "".join(f"{terminal_text(_log_text(line))}\n" for line in lines).encode(),
         )
     except KennelError as error:
         say(f"the training log could not be downloaded: {error.what}: {error.why}")

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from tasks.run.aws import Aws
 from tasks.run.errors import aws_boundary
+from tasks.run.numbers import DECIMAL, WHOLE
 
-_DURATION = re.compile(r"\tDuration: ([\d.]+) ms")
-_INIT = re.compile(r"\tInit Duration: ([\d.]+) ms")
-_MEMORY = re.compile(r"\tMemory Size: (\d+) MB")
-_USED = re.compile(r"\tMax Memory Used: (\d+) MB")
+_DURATION = re.compile(rf"\tDuration: ({DECIMAL}) ms")
+_INIT = re.compile(rf"\tInit Duration: ({DECIMAL}) ms")
+_MEMORY = re.compile(rf"\tMemory Size: ({WHOLE}) MB")
+_USED = re.compile(rf"\tMax Memory Used: ({WHOLE}) MB")
 _ARRIVE_SECONDS = 60.0
 _QUIET_SECONDS = 3.0
 

@@ -129,7 +129,7 @@ def check_answer(text: str, classes: tuple[str, ...]) -> tuple[str, float]:
             raise _failed(f"the function answered {reply['statusCode']}", str(reply.get("body"))[:2000])
         body = parse_json(reply["body"])
         labels, scores = list(body["labels"]), [float(score) for score in body["scores"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _failed(f"the answer is malformed ({type(error).__name__}: {error})", text[:2000]) from error
     if labels != list(classes) or len(scores) != len(labels):
         what = f"the answer has {len(scores)} scores and {len(labels)} labels"

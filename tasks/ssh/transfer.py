@@ -33,7 +33,7 @@ from tasks.ssh.running_command import RunningCommand
 ATTEMPTS = 2
 PIECE_BYTES = 2**19
 TRANSFER_SECONDS = 3600.0
-_HEADER = re.compile(rb"(\d+) ([0-7]+)")
+_HEADER = re.compile(rb"(\d{1,18}) ([0-7]{1,6})")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.load.profile import Profile
+from tasks.run.numbers import whole_number
 from tasks.scaling.choice import ScalingPlan
 from tasks.verdicts.profile_observation import MetricPoint, ObservedActivity, ProfileObservation
 
@@ -74,5 +75,4 @@ def _first_out(observation: ProfileObservation, after: float) -> ObservedActivit
 
 def desired_count_in(activity: ObservedActivity) -> int | None:
     """Return the desired number of instances that an activity's description names, or None."""
-    digits = activity.description.rstrip(".").rpartition(" ")[2]
-    return int(digits) if digits.isdigit() else None
+    return whole_number(activity.description.rstrip(".").rpartition(" ")[2])

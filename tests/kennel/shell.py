@@ -59,17 +59,19 @@ class Terminal:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return {**kept, "KENNEL_HOME": str(self.home), "KENNEL_RUNS": str(self.runs), "COLUMNS": "200", **self.more}
 
-    def kennel(self, *arguments: str, more: Mapping[str, str] | None = None) -> Finished:
-        """Run `kennel` with arguments to its end."""
-        return self.program("-m", "kennel", *arguments, more=more)
+    def kennel(self, *arguments: str, more: Mapping[str, str] | None = None, given: str = "") -> Finished:
+        """Run `kennel` with arguments, and a text on standard input, to its end."""
+        return self.program("-m", "kennel", *arguments, more=more, given=given)
 
-    def program(self, *arguments: str, more: Mapping[str, str] | None = None, folder: Path = ROOT) -> Finished:
+    def program(
+        self, *arguments: str, more: Mapping[str, str] | None = None, folder: Path = ROOT, given: str = ""
+    ) -> Finished:
         """Run the tests' own Python with arguments to its end, in the checkout or in another folder."""
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=folder,
             env={**self.environment, **(more or {})},
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             text=True,
             timeout=LIMIT_SECONDS,

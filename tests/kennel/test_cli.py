@@ -8,6 +8,7 @@ import pytest
 
 from tasks.run.ledger import Ledger
 from tasks.run.run_lock import run_lock
+from tests.hostile import harmful_in
 from tests.kennel.interface import differences
 from tests.kennel.shell import ROOT, Terminal, children_cpu_seconds
 
@@ -32,6 +33,18 @@ def test_wrong_usage_ends_with_2_and_names_what_is_wrong(terminal: Terminal, arg
     assert done.code == 2
     assert arguments[-2 if len(arguments) > 1 else -1].strip("-") in done.err + done.out
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("more", [(), ("--help",), ("-h",), ("--version",)])
+def test_no_argument_reaches_the_terminal_raw(terminal: Terminal, more: tuple[str, ...]) -> None:
+    done = terminal.kennel("x\x1b]0;t\x07\u202e", *more)
+    assert harmful_in(done.out + done.err) == set()
+
+
+def test_localaws_refuses_an_argument_that_cannot_be_printed(terminal: Terminal) -> None:
+    for arguments in (["status", "--home", "/tmp/\x1b[2J"], ["\x1b[2J"], ["--home", "/tmp/\u202e"]):
+        done = terminal.program("-m", "localaws", *arguments)
+        assert done.code == 2 and "cannot be printed" in done.err and harmful_in(done.out + done.err) == set()
 
 
 def test_an_error_is_shown_in_its_parts_without_a_traceback_and_as_json_when_asked(terminal: Terminal) -> None:

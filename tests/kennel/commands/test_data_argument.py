@@ -60,6 +60,16 @@ def test_a_url_that_cannot_be_fetched(terminal: Terminal, url: str, why: str) ->
     refused(terminal, url, why)
 
 
+@pytest.mark.parametrize("command", ["run", "train-ec2"])
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [("https://me:s3c/ret@host/x.zip\n", "it is not a URL"), ("", "there is no line on standard input")],
+)
+def test_a_url_may_be_read_from_standard_input(terminal: Terminal, command: str, line: str, why: str) -> None:
+    done = terminal.kennel(command, "--data", "-", given=line)
+    assert done.code == 3 and why in done.err and "s3c" not in done.err + done.out
+
+
 @pytest.mark.parametrize("more", [(), ("--ui",), ("--mode", "checked")])
 def test_a_load_test_of_an_unknown_run_starts_nothing_and_names_those_that_exist(
     terminal: Terminal, more: tuple[str, ...]

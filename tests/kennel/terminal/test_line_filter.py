@@ -43,6 +43,24 @@ def test_alarms_and_what_is_unknown_are_told_as_they_are(line: str) -> None:
     assert LineFilter().shown(line) == [line]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "epoch=1 x validation_accuracy=1.2.3 validation_images=3",
+        f"epoch={'9' * 5000} x validation_accuracy=0.5 validation_images=3",
+        f"epoch=1 x validation_accuracy={'9' * 5000} validation_images=3",
+        "epoch=1 x validation_accuracy=0.5 validation_images=\u0663",
+        "epoch=\u0661 x validation_accuracy=0.5 validation_images=3",
+        f"host=algo-1 rank=0 split=train embedded={'9' * 5000}/2 views, 9 a second",
+        "test_accuracy=.. test_loss=1 test_images=3",
+    ],
+)
+def test_a_line_whose_number_is_none_is_an_ordinary_line(line: str) -> None:
+    assert LineFilter().shown(f"algo-1 | {line}") == [f"algo-1 | {line}"]
+    load = line.replace("epoch=", "load test x: ")
+    assert LineFilter().shown(load) == [load]
+
+
 def test_of_the_epochs_the_first_and_the_best_are_told_and_the_others_are_steps() -> None:
     lines = LineFilter()
     assert lines.shown(EPOCHS[0]) == ["algo-1: epoch 1, accuracy 0.886 on 255 validation images"]

@@ -130,6 +130,9 @@ def test_a_file_beyond_the_limit_stops(site: Site, tmp_path: Path) -> None:
         ("mailto:me", 1),
         ("http://a b/x.zip", 1),
         ("http://\x7f/x.zip", 1),
+        ("https:me:s3cret@host/x", 1),
+        ("https:\\\\me:s3cret@host", 1),
+        ("http://me:s3/cret@host/x", 1),
     ],
 )
 def test_a_redirect_that_leads_nowhere_is_said_and_not_tried_again(

@@ -11,6 +11,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import AccessDenied, LimitReached, NotFound, SettingsRefused, TargetRefused, translate
 from tasks.run.settings import EMBEDDED_AWS, REAL_AWS, Settings
 from tests.conftest import RunningLocalAws
+from tests.hostile import harmful_in
 
 
 @pytest.fixture(autouse=True)
@@ -93,8 +94,48 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_value_out_of_bounds_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KENNEL_UPLOAD_THREADS", "0")
-    with pytest.raises(SettingsRefused, match="upload_threads='0'"):
+    with pytest.raises(SettingsRefused, match="KENNEL_UPLOAD_THREADS='0'"):
         Settings.load()
+
+
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION", "KENNEL_REGION"])
+def test_the_variable_that_was_set_is_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for each in ("AWS_REGION", "AWS_DEFAULT_REGION", "KENNEL_REGION"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(name, "nowhere")
+    with pytest.raises(SettingsRefused, match=f"settings: {name}='nowhere'") as refused:
+        Settings.load()
+    assert refused.value.next_command.startswith(f"set {name} ")
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "KENNEL_ENDPOINT_URL", "KENNEL_CALLER_ADDRESS_URL"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:s3cret@127.0.0.1:4577", "http://me:s3c/ret@h", "http://127.0.0.1%3As3cret%40h", "http:me:s3cret@h"],
+)
+def test_a_url_with_a_user_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> None:
+    monkeypatch.setenv(name, url)
+    with pytest.raises(SettingsRefused, match=f"{name}=") as refused:
+        Settings.load()
+    shown = f"{refused.value}{refused.value.__cause__}"
+    assert "s3c" not in shown and "me:" not in shown
+
+
+def test_the_override_of_one_service_is_named_without_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://me:s3cret@elsewhere")
+    with pytest.raises(TargetRefused, match="AWS_ENDPOINT_URL_S3=http://elsewhere"):
+        Settings(account_id="1" * 12).target()
+
+
+@pytest.mark.parametrize("name", ["KENNEL_HOME", "KENNEL_RUNS"])
+@pytest.mark.parametrize("folder", ["/tmp/\x1b[2J", "/tmp/a\nb", "/tmp/\u202ea", "/tmp/\udcff"])
+def test_a_folder_whose_name_cannot_be_printed_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, folder: str
+) -> None:
+    monkeypatch.setenv(name, folder)
+    with pytest.raises(SettingsRefused, match=f"{name}=.*") as refused:
+        Settings.load()
+    assert "UTF-8 without control characters" in refused.value.why and harmful_in(str(refused.value)) == set()
 
 
 @pytest.mark.parametrize(

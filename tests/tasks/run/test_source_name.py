@@ -1,9 +1,11 @@
 """Tests that the name of a source has no secret, and that a URL that is signed anew is the same source."""
 
+from pathlib import Path
+
 import pytest
 
 from tasks.run.naming import run_id_for
-from tasks.run.source_name import is_url, keep_in_memory, source_identity, source_name, whole_source
+from tasks.run.source_name import UNREADABLE, is_url, keep_in_memory, source_identity, source_name, whole_source
 
 AMAZON = "X-Amz-Algorithm=AWS4&X-Amz-Credential=AKIA%2F1&X-Amz-Expires=60&X-Amz-Signature=abc"
 CLOUDFRONT = "Expires=1&Signature=abc&Key-Pair-Id=K"
@@ -23,14 +25,42 @@ AZURE = "sv=2024&sr=b&sp=r&se=2027&sig=abc"
         ("http://me:pass@[::1/x.zip", "http://..."),
         ("ftp://me:pass@host/x", "ftp://host/x"),
         ("http://me:12/34@host/x", "http://..."),
-        (" http://me:pass@host/x.zip?token=t", "http://..."),
-        ("https:/me:pass@host/x.zip", "https:/..."),
+        ("http://me/pa==@host/x", "http://..."),
+        ("http://me:2024#pass@host", "http://..."),
+        ("http://me@corp/x:pass@host/x", "http://..."),
+        ("https://[me:pass]/x", "https://..."),
+        ("https://me%3Apass%40host/x.zip", "https://..."),
+        ("https://me:pass\uff20host/x.zip", "https://..."),
+        ("https:///me:pass@host/x.zip", "https://..."),
+        ("https://host/x.zip%253FX-Amz-Signature=pass", "https://host/..."),
+        ("https://host/x.zip&X-Amz-Signature=pass", "https://host/..."),
+        ("https://host/x.zip;sig=pass", "https://host/..."),
+        ("data/x.zip?access_token=pass", UNREADABLE),
+        (" http://me:pass@host/x.zip?token=t", UNREADABLE),
+        ("https:/me:pass@host/x.zip", UNREADABLE),
+        ("https:\\\\me:pass@host\\x.zip", UNREADABLE),
+        ("https:me:pass@host/x.zip", UNREADABLE),
+        ("https//me:pass@host/x.zip", UNREADABLE),
+        ("https;//me:pass@host/x.zip", UNREADABLE),
+        ("https\uff1a//me:pass@host/x.zip", UNREADABLE),
+        ("//me:pass@host/x.zip", UNREADABLE),
+        ("me:pass@host/x.zip", UNREADABLE),
+        ("me%253Apass%2540host/x.zip", UNREADABLE),
+        ("https://bücher.example/a%40b.zip", "https://bücher.example/a%40b.zip"),
         ("photos of me/a?b#c@d.zip", "photos of me/a?b#c@d.zip"),
         ("sample", "sample"),
     ],
 )
 def test_a_url_is_named_without_user_query_and_fragment(url: str, name: str) -> None:
     assert source_name(url) == name == source_name(name)
+    assert "pass" not in name + run_id_for(url)
+
+
+def test_a_file_that_exists_is_shown_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "me:pass@host.zip"
+    assert source_name(str(path)) == UNREADABLE
+    path.touch()
+    assert source_name(str(path)) == str(path)
 
 
 @pytest.mark.parametrize("signature", [AMAZON, CLOUDFRONT, AZURE, "X-Goog-Signature=abc&X-Goog-Date=1"])
