@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from tasks.run import naming
+from tasks.run.bounded_answers import add_bounds
 from tasks.run.errors import AwsFailed, ClockSkewed, TargetRefused, Unreachable, aws_boundary
 from tasks.run.logical_aws import AGAIN, LogicalAws, identify
 from tasks.run.malformed_answers import CheckedParsers, raise_if_malformed
@@ -222,6 +223,7 @@ def _core_session() -> Any:
     core.register_component("data_loader", _loader())
     core.register_component("response_parser_factory", CheckedParsers(core.get_component("response_parser_factory")))
     core.register("after-call", raise_if_malformed)
+    core.register("creating-client-class", add_bounds)
     return core
 
 
