@@ -18,6 +18,7 @@ from tasks.run.needed_fields import what_is_wrong
 SHOWN_BYTES = 120
 _MARK = "KennelFoundMalformed"
 _REPEATED = "RequestTimeout"  # a code of botocore's that means "repeat"; `raise_if_malformed` replaces it
+_REDIRECTS = (301, 302, 307)
 _READING = ("Describe", "Get", "List", "Head", "Filter")
 
 
@@ -74,6 +75,8 @@ class _CheckedParser:
     def _problem(self, response: Mapping[str, Any], parsed: Any, shape: Any) -> str | None:
         if not isinstance(parsed, dict):
             return "it is no reply"
+        if response["status_code"] in _REDIRECTS and self._is_s3 and _names_no_region(parsed):
+            return "it is a redirect that names no region"
         if response["status_code"] >= 300:
             is_told = bool(response.get("body")) or not self._is_s3
             return "it names no error" if is_told and _is_nameless(parsed, response["status_code"]) else None
@@ -92,6 +95,20 @@ def raise_if_malformed(http_response: Any, parsed: Mapping[str, Any], model: Any
         endpoint = str(http_response.url).partition("?")[0]
         status, problem = http_response.status_code, parsed[_MARK]
         raise MalformedAnswerError(operation=model.name, endpoint_url=endpoint, status=status, problem=problem)
+
+
+def ask_for_no_region(request_dict: Mapping[str, Any], response: Any, **_: Any) -> None:
+    """Keep botocore from asking HeadBucket, which may be redirected too, for the region of a redirect: a hook.
+
+    It is called ("needs-retry.s3") before botocore's own.
+    """
+    if response is not None and response[0].status_code in _REDIRECTS and _names_no_region(response[1]):
+        request_dict["context"].setdefault("s3_redirect", {})["redirected"] = True
+
+
+def _names_no_region(parsed: Mapping[str, Any]) -> bool:
+    headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return not headers.get("x-amz-bucket-region") and not parsed.get("Error", {}).get("Region")
 
 
 def _what_is_foreign(response: Mapping[str, Any]) -> str | None:

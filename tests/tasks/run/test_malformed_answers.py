@@ -120,6 +120,32 @@ def test_an_answer_with_neither_a_body_nor_an_id_is_not_awss(operation: str, sta
     assert "neither a body nor AWS's request id" in parse(operation, b"", status, headers)[MARK]
 
 
+@pytest.mark.parametrize("status", [301, 302, 307])
+@pytest.mark.parametrize("ids", [(), tuple(OF_S3.items())])
+@pytest.mark.parametrize(
+    ("call", "asked"), [("head_bucket", {}), ("head_object", {"Key": "k"}), ("list_objects_v2", {})]
+)
+def test_a_redirect_for_ever_that_names_no_region_ends(
+    calls: Calls, tmp_path: Path, status: int, ids: tuple[tuple[str, str], ...], call: str, asked: dict[str, str]
+) -> None:
+    body = b"<Error><Code>PermanentRedirect</Code></Error>"
+    for operation in (
+        "HEAD /bucket-of-ours",
+        "HEAD /bucket-of-ours/k",
+        "GET /bucket-of-ours?list-type=2&encoding-type=url",
+    ):
+        calls.faults.append(Fault(operation, instead=(status, body), headers=ids, times=99))
+    s3 = client_of(calls, tmp_path).client("s3")
+    with pytest.raises(MalformedAnswer), aws_boundary("step"):
+        getattr(s3, call)(Bucket="bucket-of-ours", **asked)
+    assert len(calls.seen) == 2, "STS and one call"
+
+
+def test_a_redirect_that_names_a_region_is_awss() -> None:
+    answer = parse("HeadBucket", b"", 301, OF_S3 | {"x-amz-bucket-region": "eu-west-1"})
+    assert answer["Error"]["Code"] == "301" and MARK not in answer
+
+
 def test_s3s_404_without_a_body_is_its_answer_to_head() -> None:
     assert parse("HeadObject", b"", 404, OF_S3)["Error"]["Code"] == "404"
 
