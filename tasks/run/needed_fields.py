@@ -215,7 +215,8 @@ def _wrong_at(path: str, reply: Any, shape: Any) -> str | None:
 
 def _is_a(found: Any, shape: Any) -> bool:
     """Tell whether a value has its shape's type, and what is in a map or list has its own."""
-    if not isinstance(found, _PYTHON_TYPES[shape.type_name]):
+    expected: Any = _PYTHON_TYPES[shape.type_name]
+    if not isinstance(found, expected):
         return False
     if shape.type_name == "map":
         return all(_is_a(key, shape.key) and _is_a(value, shape.value) for key, value in found.items())
