@@ -29,6 +29,7 @@ from localaws.error_replies import Reply, error_reply
 from localaws.errors import AwsError
 from localaws.object_contents import Staged, Store
 from localaws.permissions.gate import PermissionGate
+from localaws.request_ids import RequestIds
 from localaws.s3.deletions import decided_by_key
 from localaws.s3.incoming import Received
 from localaws.s3.incoming import receive as receive_body
@@ -100,7 +101,7 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     starlette = Starlette(routes=[*own, *routes, nothing, Mount("/", app=moto)])
     keys = Keys(root_key, core.settings.account_id)
     signed = SignatureGate(
-        PermissionGate(starlette, core.authority, keys),
+        RequestIds(PermissionGate(starlette, core.authority, keys)),
         Verifier(keys.find, bucket_of=bucket_of),
         token=root_key.token,
         routes=[*own, *routes],

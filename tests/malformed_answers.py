@@ -13,13 +13,15 @@ from tests.counting_proxy import Calls, Fault
 
 PAGE = b"<html><body>Log in to use this network</body></html>"
 PAGE_HEADERS = (("Content-Type", "text/html"),)
-KINDS = ("cut", "page", "empty")
+KINDS = ("cut", "page", "empty", "not found")
 
 
 def malformed(model: OperationModel, operation: str, kind: str) -> Fault:
     """Return the fault that carries a call out and answers it in one of the `KINDS`."""
     if kind == "page":
         return Fault(operation, instead=(200, PAGE), headers=PAGE_HEADERS, is_carried_out=True)
+    if kind == "not found":
+        return Fault(operation, instead=(404, b""), is_carried_out=True)
     if kind == "cut":
         return Fault(operation, change=lambda content: content[: len(content) // 2])
     empty = b"{}" if "json" in model.service_model.protocol else b"<Empty/>"

@@ -24,7 +24,7 @@ import psutil
 from kennel.servers import processes
 from kennel.servers.ports import free_port
 from tasks.run.errors import KennelError, SettingsRefused, StageFailed, Unreachable, WaitTimedOut
-from tasks.run.machine import open_without_proxy
+from tasks.run.machine import fetch_from_loopback
 from tasks.run.naming import RESOURCE_PREFIX
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import Damaged, parse_json, read_regular
@@ -284,10 +284,10 @@ def _unreadable(started: processes.BackgroundProcess) -> StageFailed:
 
 def _answers(url: str) -> bool:
     try:
-        with open_without_proxy(f"{url}{LOCAL_HEALTH_PATH}", ANSWER_SECONDS):
-            return True
-    except (OSError, HTTPException):
+        fetch_from_loopback(f"{url}{LOCAL_HEALTH_PATH}", ANSWER_SECONDS)
+    except (OSError, HTTPException, ValueError):
         return False
+    return True
 
 
 def _last_port(home: Path) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from tasks.data.judgement_cache import Findings, Judgement, LocatedSource
 from tasks.data.layout import LabelledImage, count_images
 from tasks.data.shards import ShardPlan, StagedImage, image_rows, pack_shard, plan_shards
 from tasks.run.aws import Aws
+from tasks.run.errors import aws_boundary
 from tasks.run.handle import Run
 from tasks.run.ledger import crash_point
 from tasks.run.progress import Progress, ProgressFactory
@@ -76,7 +77,9 @@ def find_staged(aws: Aws, judgement: Judgement, source: LocatedSource) -> Datase
         AwsFailed: S3 refused a call, or did not answer.
     """
     prefix = dataset_prefix(judgement.digest)
-    if not bucket_exists(aws, aws.bucket):
+    with aws_boundary(f"dataset {judgement.digest[:12]}"):
+        is_there = bucket_exists(aws, aws.bucket)
+    if not is_there:
         return None
     manifest = _read_manifest(objects.read_object(aws, aws.bucket, f"{prefix}/manifest.json"), judgement.digest)
     if manifest is None:

@@ -20,9 +20,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from tasks.run import naming
+from tasks.run.bounded_answers import add_bounds
 from tasks.run.errors import AwsFailed, ClockSkewed, TargetRefused, Unreachable, aws_boundary
 from tasks.run.logical_aws import AGAIN, LogicalAws, identify
-from tasks.run.malformed_answers import CheckedParsers, raise_if_malformed
+from tasks.run.malformed_answers import CheckedParsers, ask_for_no_region, raise_if_malformed
 from tasks.run.settings import Settings
 
 Found = TypeVar("Found")
@@ -222,6 +223,8 @@ def _core_session() -> Any:
     core.register_component("data_loader", _loader())
     core.register_component("response_parser_factory", CheckedParsers(core.get_component("response_parser_factory")))
     core.register("after-call", raise_if_malformed)
+    core.get_component("event_emitter").register_first("needs-retry.s3", ask_for_no_region)
+    core.register("creating-client-class", add_bounds)
     return core
 
 

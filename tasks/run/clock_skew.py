@@ -40,9 +40,10 @@ def seconds_ahead(answer: Mapping[str, Any], now: datetime | None = None) -> flo
     headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     try:
         theirs = parsedate_to_datetime(headers["date"])
-    except (KeyError, ValueError):
+        theirs = theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC)  # "-0000" is UTC, of an unknown place
+        return ((now or datetime.now(UTC)) - theirs).total_seconds()
+    except (KeyError, ValueError, TypeError, OverflowError):
         return None
-    return ((now or datetime.now(UTC)) - theirs).total_seconds()
 
 
 def skew_in_words(ahead: float | None) -> str:

@@ -163,6 +163,8 @@ class Run(RunFolder):
         )
         if ledger.lost:
             say(f"run {self.id}: lost with the embedded AWS, which was started again: {lost_text(ledger.lost)}")
+        if ledger.reopened:
+            say(f"run {self.id}: taken for lost, but of this embedded AWS: {lost_text(ledger.reopened)}; used again")
         return ledger
 
 

@@ -87,11 +87,15 @@ class LedgerRow:
 
 @dataclass(frozen=True)
 class LedgerContents:
-    """What a ledger's file holds: the last header, the latest state of every resource, and the damaged lines."""
+    """What a ledger's file holds: the last header, the latest state of every resource, and the damaged lines.
+
+    `lost` are the rows that are closed as lost, as they were before, each with the header that names its AWS.
+    """
 
     header: LedgerHeader | None
     rows: tuple[LedgerRow, ...]
     faults: tuple[Fault, ...] = ()
+    lost: tuple[tuple[LedgerHeader, LedgerRow], ...] = ()
 
     @property
     def live(self) -> tuple[LedgerRow, ...]:
@@ -109,7 +113,9 @@ class Creation:
 
 
 class Ledger:
-    """The ledger of one run, for one account and one AWS. `lost` are the rows that opening it closed as lost.
+    """The ledger of one run, for one account and one AWS.
+
+    `lost` are the rows that opening it closed as lost; `reopened` those that had been, of the AWS that is in use.
 
     Raises:
         LedgerRefused: by the constructor, when the file belongs to another account or AWS and still has live rows, or
@@ -130,8 +136,8 @@ class Ledger:
         self.header = LedgerHeader(run_dir.name, account_id, endpoint, region, home, generation)
         self.lost: tuple[LedgerRow, ...] = ()
         run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found, rows = read_ledger(run_dir)
-        live = tuple(row for row in rows if row.is_live)
+        contents = _whole(run_dir)
+        found, live = contents.header, contents.live
         if found is not None and live and not found.is_same(self.header):
             if not is_lost(found.aws, self.header.aws):
                 raise _other_target(self.path, found, self.header)
@@ -139,6 +145,9 @@ class Ledger:
             close_lost(run_dir)
         if found != self.header:
             ledger_file.append(self.path, {"header": asdict(self.header)})
+        self.reopened = tuple(row for header, row in contents.lost if header.is_same(self.header))
+        for row in self.reopened:
+            self.record(row.kind, row.name, row.state, identifier=row.identifier, error=row.error)
 
     @contextmanager
     def create(self, kind: str, name: str, look: Callable[[], str | None] | None) -> Iterator[Creation]:
@@ -225,10 +234,15 @@ def read_ledger(run_dir: Path) -> tuple[LedgerHeader | None, list[LedgerRow]]:
     Raises:
         LedgerRefused: the file is damaged, cannot be read, or another release of kennel wrote it.
     """
+    contents = _whole(run_dir)
+    return contents.header, list(contents.rows)
+
+
+def _whole(run_dir: Path) -> LedgerContents:
     contents = inspect_ledger(run_dir)
     if contents.faults:
         raise damaged(run_dir, contents.faults[0])
-    return contents.header, list(contents.rows)
+    return contents
 
 
 def inspect_ledger(run_dir: Path) -> LedgerContents:
@@ -251,6 +265,7 @@ def inspect_ledger(run_dir: Path) -> LedgerContents:
             raise LedgerRefused("ledger", f"{path}:{fault.line} cannot be read", fault.why, choose)
     header: LedgerHeader | None = None
     rows: dict[tuple[str, str], LedgerRow] = {}
+    lost: dict[tuple[str, str], tuple[LedgerHeader, LedgerRow]] = {}
     faults = list(scanned.faults)
     for entry in scanned.entries:
         try:
@@ -261,8 +276,14 @@ def inspect_ledger(run_dir: Path) -> LedgerContents:
         except (TypeError, ValueError) as error:
             faults.append(Fault(entry.line, str(error)))
             continue
-        rows[row.kind, row.name] = _with_identifier(row, rows.get((row.kind, row.name)))
-    return LedgerContents(header, tuple(rows.values()), tuple(sorted(faults, key=lambda fault: fault.line)))
+        key = row.kind, row.name
+        before = rows.get(key)
+        lost.pop(key, None)
+        if row.error == LOST and header is not None and before is not None:
+            lost[key] = header, before
+        rows[key] = _with_identifier(row, before)
+    faults.sort(key=lambda fault: fault.line)
+    return LedgerContents(header, tuple(rows.values()), tuple(faults), tuple(lost.values()))
 
 
 def live_rows(run_dir: Path) -> list[LedgerRow]:

@@ -8,15 +8,19 @@ their endpoint.
 from __future__ import annotations
 
 import urllib.error
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 
 from tasks.run.errors import Unreachable
-from tasks.run.machine import open_without_proxy
+from tasks.run.machine import fetch_from_loopback
 from tasks.run.sealed import parse_json
 from tasks.run.settings import LOCAL_HEALTH_PATH, is_loopback
 
 ANSWER_SECONDS = 5.0
+ASKED_TIMES = 3
+"""How often a server is asked who it is: one spoilt answer decides nothing."""
+
 AGAIN = "run the same command again"
 
 
@@ -49,50 +53,66 @@ def identify(endpoint: str) -> LogicalAws:
     """Return the AWS at an endpoint ("aws" or a URL); a server on loopback is asked.
 
     Raises:
-        Unreachable: nothing answers at the URL.
+        Unreachable: nothing answers at the URL, or with something that does not say who it is.
     """
     if not is_loopback(endpoint):
         return LogicalAws(endpoint)
     try:
         return _ask(endpoint)
-    except (OSError, HTTPException) as error:
-        raise Unreachable("AWS", f"{endpoint} does not answer", str(error), AGAIN) from error
+    except (OSError, HTTPException, ValueError) as error:
+        raise Unreachable("AWS", f"{endpoint} does not answer who it is", str(error), AGAIN) from error
 
 
 def is_lost(found: LogicalAws, present: LogicalAws | None = None) -> bool:
     """Tell whether the resources of an AWS do not exist any more, because it was on this machine and has ended.
 
     `present` is an AWS that runs. An AWS of the same home has ended if it is of another generation; one of another
-    home, or of an unknown one (release 0.1.0 did not record it), is asked at its address. While it is not certain, the
-    answer is no.
+    home, or of an unknown one (release 0.1.0 did not record it), is asked at its address. It has ended if nothing
+    listens there or an embedded AWS names another generation. While it is not certain, the answer is no.
     """
     if not found.is_local:
         return False
     if present is not None and found.home and found.home == present.home:
         return found.generation != present.generation
     try:
-        return not found.is_same(_ask(found.endpoint))
+        there = _ask(found.endpoint)
     except ConnectionRefusedError:
         return True
-    except (OSError, HTTPException):
+    except (OSError, HTTPException, ValueError):
         return False
+    return bool(there.generation) and not found.is_same(there)
 
 
 def _ask(endpoint: str) -> LogicalAws:
-    """Ask a server on loopback who it is; one without a generation is not an embedded AWS of this release.
+    """Ask a server on loopback who it is, again while its answer is not an embedded AWS's of this release.
+
+    One that answers so each time that it has no such path (400 to 499), or JSON without a generation, is another AWS.
 
     Raises:
-        OSError, HTTPException: it does not answer.
+        OSError, HTTPException, ValueError: it does not answer, or with something else.
     """
+    for _ in range(ASKED_TIMES - 1):
+        with suppress(OSError, HTTPException, ValueError):
+            answer = _ask_once(endpoint)
+            if answer.generation:
+                return answer
+    return _ask_once(endpoint)
+
+
+def _ask_once(endpoint: str) -> LogicalAws:
     try:
-        with open_without_proxy(f"{endpoint.rstrip('/')}{LOCAL_HEALTH_PATH}", ANSWER_SECONDS) as answer:
-            told = parse_json(answer.read())
-        return LogicalAws(endpoint, str(told["home"]), str(told["generation"]))
-    except urllib.error.HTTPError:
-        return LogicalAws(endpoint)
+        told = parse_json(fetch_from_loopback(f"{endpoint.rstrip('/')}{LOCAL_HEALTH_PATH}", ANSWER_SECONDS))
+    except urllib.error.HTTPError as error:
+        if 400 <= error.code < 500:
+            return LogicalAws(endpoint)
+        raise
     except urllib.error.URLError as error:
         raise error.reason if isinstance(error.reason, OSError) else error from error
-    except OSError:
-        raise
-    except (HTTPException, ValueError, KeyError, TypeError):
+    if not isinstance(told, dict):
+        raise ValueError(f"{LOCAL_HEALTH_PATH} answered {told!r:.80}")
+    home, generation = told.get("home"), told.get("generation")
+    if generation is None:
         return LogicalAws(endpoint)
+    if not (isinstance(home, str) and isinstance(generation, str) and home and generation):
+        raise ValueError(f"{LOCAL_HEALTH_PATH} answered home {home!r:.80}, generation {generation!r:.80}")
+    return LogicalAws(endpoint, home, generation)

@@ -6,16 +6,37 @@ import os
 import platform
 import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException, IncompleteRead
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 from pydantic import SecretStr
 
+from tasks.run.bounded_answers import BoundedConnection
 from tasks.run.sealed import parse_json
 from tasks.run.settings import LOCAL_HOSTING_PATH, Settings
 
-_PROXYLESS = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+LONGEST_BYTES = 2**20
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: another place's answer is not this server's."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+class _Connection(BoundedConnection, HTTPConnection):
+    """A connection that bounds the whole answer."""
+
+
+class _Bounded(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_Connection, req)
+
+
+_PROXYLESS = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect(), _Bounded())
 """Ignores proxy settings, because the embedded AWS is on loopback."""
 
 
@@ -63,19 +84,31 @@ def ask_embedded_aws(settings: Settings, path: str, *, token: SecretStr | None =
     address = f"{settings.endpoint_url.rstrip('/')}{path}"
     headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
     try:
-        with open_without_proxy(address, settings.connect_timeout_seconds, headers) as answer:
-            return parse_json(answer.read())
+        return parse_json(fetch_from_loopback(address, settings.connect_timeout_seconds, headers))
     except (OSError, HTTPException, ValueError):
         return None
 
 
-def open_without_proxy(url: str, timeout_seconds: float, headers: Mapping[str, str] | None = None) -> Any:
-    """Return the answer to a GET request of a server on loopback, where no proxy is between.
+def fetch_from_loopback(url: str, timeout_seconds: float, headers: Mapping[str, str] | None = None) -> bytes:
+    """Return the body of the answer to a GET request of a server on loopback, where no proxy is between.
 
     Raises:
-        OSError, HTTPException: there is no answer; HTTPError when it is an error.
+        OSError, HTTPException: there is no whole answer in that time; HTTPError: it is an error or a redirect.
+        ValueError: it is longer than any of localaws's.
     """
-    return _PROXYLESS.open(urllib.request.Request(url, headers=dict(headers or {})), timeout=timeout_seconds)  # noqa: S310 loopback
+    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310 loopback
+    try:
+        opened = _PROXYLESS.open(request, timeout=timeout_seconds)
+    except HTTPError as error:
+        error.close()
+        raise
+    with opened as answer:
+        body: bytes = answer.read(LONGEST_BYTES + 1)
+        if len(body) > LONGEST_BYTES:
+            raise ValueError(f"{url} answered with more than {LONGEST_BYTES:,} bytes")
+        if answer.length:
+            raise IncompleteRead(body, answer.length)
+    return body
 
 
 def usable_processors() -> int:

@@ -18,6 +18,7 @@ from tasks.run.needed_fields import what_is_wrong
 SHOWN_BYTES = 120
 _MARK = "KennelFoundMalformed"
 _REPEATED = "RequestTimeout"  # a code of botocore's that means "repeat"; `raise_if_malformed` replaces it
+_REDIRECTS = (301, 302, 307)
 _READING = ("Describe", "Get", "List", "Head", "Filter")
 
 
@@ -32,6 +33,13 @@ class MalformedAnswerError(HTTPClientError):  # type: ignore[misc]
         return str(self.kwargs["operation"]).startswith(_READING)
 
 
+TOO_LONG = "x-kennel-longer-than"
+"""The header of an answer that was not read to its end: it is longer than these bytes."""
+
+IDS = ("x-amzn-requestid", "x-amzn-request-id", "x-amz-request-id", "x-amz-id-2")
+"""AWS sends one of these with each answer: S3 `x-amz-request-id` and `x-amz-id-2`, all other services the first."""
+
+
 class CheckedParsers:
     """botocore's factory of parsers, whose parsers mark a malformed answer as one that is to be asked for again."""
 
@@ -40,20 +48,21 @@ class CheckedParsers:
 
     def create_parser(self, protocol: str) -> Any:
         """Return the parser of a protocol."""
-        return _CheckedParser(self._factory.create_parser(protocol), may_have_no_body=protocol == "rest-xml")
+        return _CheckedParser(self._factory.create_parser(protocol), is_s3=protocol == "rest-xml")
 
 
 class _CheckedParser:
-    """A parser; `may_have_no_body`: an error may be told by the status alone, as S3 answers HEAD."""
+    """A parser. S3's answer to HEAD, which has no body, tells an error by its status, and is S3's by its id."""
 
-    def __init__(self, parser: Any, *, may_have_no_body: bool) -> None:
+    def __init__(self, parser: Any, *, is_s3: bool) -> None:
         self._parser = parser
-        self._may_have_no_body = may_have_no_body
+        self._is_s3 = is_s3
 
     def parse(self, response: Mapping[str, Any], shape: Any) -> Any:
         """Return the parsed reply, or one with a mark if it is malformed."""
-        if _is_foreign_page(response["headers"]):
-            return _malformed(response, "it is an HTML page")
+        foreign = _what_is_foreign(response)
+        if foreign is not None:
+            return _malformed(response, foreign)
         try:
             parsed = self._parser.parse(response, shape)
         except Exception as error:  # noqa: BLE001  botocore's own, and what a wrong type makes its parsers raise
@@ -66,8 +75,10 @@ class _CheckedParser:
     def _problem(self, response: Mapping[str, Any], parsed: Any, shape: Any) -> str | None:
         if not isinstance(parsed, dict):
             return "it is no reply"
+        if response["status_code"] in _REDIRECTS and self._is_s3 and _names_no_region(parsed):
+            return "it is a redirect that names no region"
         if response["status_code"] >= 300:
-            is_told = bool(response.get("body")) or not self._may_have_no_body
+            is_told = bool(response.get("body")) or not self._is_s3
             return "it names no error" if is_told and _is_nameless(parsed, response["status_code"]) else None
         if shape is None:
             return None
@@ -86,10 +97,30 @@ def raise_if_malformed(http_response: Any, parsed: Mapping[str, Any], model: Any
         raise MalformedAnswerError(operation=model.name, endpoint_url=endpoint, status=status, problem=problem)
 
 
-def _is_foreign_page(headers: Mapping[str, str]) -> bool:
-    """Tell whether an answer is a page of a proxy or portal; an object in S3 may be a page too, and has AWS's id."""
-    is_page = str(headers.get("content-type", "")).lower().startswith("text/html")
-    return is_page and not any(name in headers for name in ("x-amzn-requestid", "x-amz-request-id", "etag"))
+def ask_for_no_region(request_dict: Mapping[str, Any], response: Any, **_: Any) -> None:
+    """Keep botocore from asking HeadBucket, which may be redirected too, for the region of a redirect: a hook.
+
+    It is called ("needs-retry.s3") before botocore's own.
+    """
+    if response is not None and response[0].status_code in _REDIRECTS and _names_no_region(response[1]):
+        request_dict["context"].setdefault("s3_redirect", {})["redirected"] = True
+
+
+def _names_no_region(parsed: Mapping[str, Any]) -> bool:
+    headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return not headers.get("x-amz-bucket-region") and not parsed.get("Error", {}).get("Region")
+
+
+def _what_is_foreign(response: Mapping[str, Any]) -> str | None:
+    """Return why an answer that lacks AWS's id is not AWS's; an object in S3 may be a page too, and has the id."""
+    headers = response["headers"]
+    if TOO_LONG in headers:
+        return f"it is longer than {headers[TOO_LONG]} bytes"
+    if any(headers.get(name) for name in IDS):
+        return None
+    if str(headers.get("content-type", "")).lower().startswith("text/html"):
+        return "it is an HTML page"
+    return None if response.get("body") else "it has neither a body nor AWS's request id"
 
 
 def _is_nameless(parsed: Mapping[str, Any], status: int) -> bool:

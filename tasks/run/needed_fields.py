@@ -2,7 +2,8 @@
 
 A path names members of botocore's output shape: `[]` goes into every item of a list, which may be empty, and `[+]` into
 those of a list that may not be; `a|b` wants one of two; a `?` allows that the field is missing, not that it is of a
-wrong type. What AWS leaves out when a thing does not have it (tags, reasons of failures) is not here.
+wrong type. The values of a map, and of a list of others than structures, are of their types too. What AWS leaves out
+when a thing does not have it (tags, reasons of failures) is not here.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "CreateFunction": ("FunctionArn",),
     "GetAccountSettings": ("AccountLimit.ConcurrentExecutions", "AccountLimit.UnreservedConcurrentExecutions"),
     "GetAlias": ("AliasArn", "FunctionVersion"),
-    "GetFunction": ("Configuration.FunctionName", "Configuration.FunctionArn", "Configuration.CodeSha256"),
+    "GetFunction": ("Configuration.FunctionName", "Configuration.FunctionArn", "Configuration.CodeSha256", "Tags?"),
     "GetFunctionConfiguration": ("FunctionArn", "CodeSha256", "MemorySize", "Version"),
     "GetProvisionedConcurrencyConfig": ("Status", "RequestedProvisionedConcurrentExecutions"),
     "ListFunctions": ("Functions[].FunctionName",),
@@ -203,8 +204,8 @@ def _wrong_at(path: str, reply: Any, shape: Any) -> str | None:
         return None
     if found is None or (found == [] and "[+]" in here) or (found == "" and name not in MAY_BE_EMPTY):
         return f"it lacks {name}"
-    if not _is_a(found, member.type_name):
-        return f"its {name} is {found!r:.80}, not a {member.type_name}"
+    if not _is_a(found, member):
+        return f"its {name} is {found!r:.80}, not a {_type_in_words(member)}"
     if not below:
         return None
     if member.type_name != "list":
@@ -212,8 +213,21 @@ def _wrong_at(path: str, reply: Any, shape: Any) -> str | None:
     return _first(_wrong_at(below, each, member.member) for each in found)
 
 
-def _is_a(found: object, type_name: str) -> bool:
-    return isinstance(found, _PYTHON_TYPES[type_name])
+def _is_a(found: Any, shape: Any) -> bool:
+    """Tell whether a value has its shape's type, and what is in a map or list has its own."""
+    expected: Any = _PYTHON_TYPES[shape.type_name]
+    if not isinstance(found, expected):
+        return False
+    if shape.type_name == "map":
+        return all(_is_a(key, shape.key) and _is_a(value, shape.value) for key, value in found.items())
+    is_plain = shape.type_name != "list" or shape.member.type_name == "structure"
+    return is_plain or all(_is_a(each, shape.member) for each in found)
+
+
+def _type_in_words(shape: Any) -> str:
+    if shape.type_name == "map":
+        return f"map of {shape.value.type_name}s"
+    return f"list of {shape.member.type_name}s" if shape.type_name == "list" else str(shape.type_name)
 
 
 def _first(wrongs: Iterable[str | None]) -> str | None:

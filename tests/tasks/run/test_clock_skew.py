@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tasks.run.aws import Aws
-from tasks.run.clock_skew import skew_in_words
+from tasks.run.clock_skew import seconds_ahead, skew_in_words
 from tasks.run.errors import AccessDenied, ClockSkewed, translate
 from tasks.run.settings import Settings
 from tests.counting_proxy import Fault, counting_proxy
@@ -52,6 +52,22 @@ def test_a_refusal_of_the_credentials_alone_is_not_blamed_on_the_clock(code: str
 def test_an_answer_without_a_date_says_that_the_difference_is_not_known() -> None:
     error = translate(ClientError({"Error": {"Code": "RequestExpired", "Message": ""}}, "Call"), "step")
     assert isinstance(error, ClockSkewed) and "does not tell by how much" in error.what
+
+
+@pytest.mark.parametrize(
+    ("date", "known"),
+    [
+        ("Sat, 28 Nov 2026 16:00:00 -0000", True),
+        ("Sat, 28 Nov 2026 16:00:00 +9999999999999999", False),
+        ("Sat, 28 Nov 2026 16:00:00 -9999999", False),
+        ("Mon, 01 Jan 0001 00:00:00 +1400", True),
+        ("99 Foo", False),
+        ("", False),
+    ],
+)
+def test_a_date_of_any_kind_is_read_or_not_known(date: str, known: bool) -> None:
+    answer = {"ResponseMetadata": {"HTTPHeaders": {"date": date}}}
+    assert (seconds_ahead(answer) is not None) is known
 
 
 def test_a_clock_that_agrees_now_is_not_called_wrong() -> None:

@@ -25,14 +25,21 @@ KEPT = Path(__file__).with_name("release_0_1_0") / "ledgers" / "local.jsonl"
 
 
 @contextmanager
-def server(health: dict[str, Any] | None) -> Iterator[str]:
-    """Serve on loopback what a health route answers; None answers 404, as another server does."""
+def server(health: dict[str, Any] | None, spoilt: list[tuple[int, bytes]] | None = None) -> Iterator[str]:
+    """Serve on loopback what a health route answers; None answers 404, as another server does.
+
+    `spoilt` are the first answers (status, body); one that holds "cut" has a longer length than it has.
+    """
+    first = [] if spoilt is None else spoilt
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = json.dumps(health).encode()
-            self.send_response(404 if health is None else 200)
-            self.send_header("Content-Length", str(len(body)))
+            status, body = (404 if health is None else 200), json.dumps(health).encode()
+            if first:
+                status, body = first.pop(0)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body) + 9 * (b"cut" in body)))
+            self.send_header("Location", "/elsewhere")
             self.end_headers()
             self.wfile.write(body)
 
@@ -183,3 +190,52 @@ def test_an_aws_that_was_started_again_is_noticed(tmp_path: Path) -> None:
             aws.require_same("loadtest")
     with pytest.raises(Unreachable, match="does not answer"):
         aws.require_same("loadtest")
+
+
+SPOILT = [
+    (500, b"{}"),
+    (503, b""),
+    (302, b""),
+    (200, b""),
+    (200, b"<html>"),
+    (200, b"[1]"),
+    (200, b'{"home": "/x", "generation": 7}'),
+    (200, b'{"home": "/cut", "generation": "g2"}'),
+    (200, b'{"home": "", "generation": "g2"}'),
+    (200, b" " * 2**21),
+]
+
+
+@pytest.mark.parametrize("answer", SPOILT)
+def test_a_spoilt_answer_names_no_other_generation_and_is_asked_for_again(
+    tmp_path: Path, answer: tuple[int, bytes]
+) -> None:
+    spoilt = [answer] * 2
+    with server(health_of("g1"), spoilt) as url:
+        known = LogicalAws(url, HOME, "g1")
+        assert identify(url) == known and spoilt == []
+        spoilt += [answer] * 3
+        with pytest.raises(Unreachable, match="does not answer who it is") as caught:
+            identify(url)
+        assert caught.value.exit_code == 5
+        spoilt += [answer] * 3
+        assert not is_lost(known, LogicalAws(url, "/elsewhere", "g5"))
+        spoilt += [(404, b"")] * 3
+        assert not is_lost(known), "another AWS has its address, or a proxy is between"
+        spoilt.append((404, b""))
+        assert identify(url) == known
+
+
+def test_what_was_closed_as_lost_by_mistake_is_used_again(tmp_path: Path) -> None:
+    here, there = LogicalAws("http://127.0.0.1:1", HOME, "g1"), LogicalAws("http://127.0.0.1:1", HOME, "g2")
+    first = open_ledger(tmp_path, here)
+    first.record("role", "r", "created", identifier="arn")
+    first.record("bucket", "b", "created")
+    first.mark_removed("bucket", "b")
+    assert [row.name for row in open_ledger(tmp_path, there).lost] == ["r"]
+    again = open_ledger(tmp_path, here)
+    assert [(row.name, row.state, row.identifier) for row in again.live()] == [("r", "created", "arn")]
+    assert [row.name for row in again.reopened] == ["r"]
+    assert open_ledger(tmp_path, here).reopened == ()
+    again.mark_removed("role", "r")
+    assert open_ledger(tmp_path, here).live() == []

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import HeadersDict
+from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserFactory
 
+from localaws.front import SERVICES
 from tasks.ec2.state import why_ended
 from tasks.run.aws import Aws
 from tasks.run.errors import MalformedAnswer, WaitTimedOut, aws_boundary, translate
@@ -36,6 +38,23 @@ MARK = "KennelFoundMalformed"
 XML = b"<ListRolesResponse><ListRolesResult><Roles><member><RoleName>a</RoleName></member></Roles>"
 TAKEN_AS_IT_IS = {"GetObject", "GetBucketPolicy"}
 """Operations whose reply is whatever the body is; a policy is compared with the wanted one."""
+OF_AWS = {"x-amzn-requestid": "7a62c49f-347e-4fc4-9331-6e8e1b5b4f0f"}
+OF_S3 = {"x-amz-request-id": "4442587FB7D0A2F9", "x-amz-id-2": "vlR7PnpV2Ce81l0PRw6jlUpck7Jo5ZsQjryTjKlc5aLW"}
+ASKED: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "application-autoscaling": ("describe_scalable_targets", {"ServiceNamespace": "sagemaker"}),
+    "ec2": ("describe_instances", {"InstanceIds": ["i-0123456789abcdef0"]}),
+    "iam": ("get_role", {"RoleName": "none"}),
+    "lambda": ("get_function", {"FunctionName": "none"}),
+    "logs": ("describe_log_streams", {"logGroupName": "none"}),
+    "monitoring": ("list_metrics", {}),
+    "s3": ("list_buckets", {}),
+    "sagemaker": ("describe_endpoint", {"EndpointName": "none"}),
+    "sagemaker-runtime": ("invoke_endpoint", {"EndpointName": "none", "Body": b""}),
+    "ssm": ("get_parameter", {"Name": "none"}),
+    "sts": ("get_caller_identity", {}),
+    "tagging": ("get_resources", {}),
+}
+"""Of each service that localaws has, a call."""
 CODE_IN_A_HEADER = {"function", "function-alias", "provisioned-concurrency"}
 """Kinds of Lambda, which names an error in a header too."""
 
@@ -67,12 +86,13 @@ def test_no_operations_malformed_answer_passes_for_its_reply(operation: str) -> 
 @pytest.mark.parametrize("operation", ["DeleteEndpoint", "HeadBucket", "PutBucketTagging", "GetFunctionConcurrency"])
 def test_a_page_is_no_answer_to_a_call_whose_reply_may_be_empty(operation: str) -> None:
     assert MARK in parse(operation, PAGE, headers={"content-type": "text/html; charset=utf-8"})
-    assert MARK not in parse(operation, b"")
+    assert MARK not in parse(operation, b"", headers=OF_AWS)
 
 
-def test_an_object_that_is_a_page_is_an_object() -> None:
+def test_an_object_that_is_a_page_is_an_object_if_the_answer_has_s3s_id() -> None:
     headers = {"content-type": "text/html", "etag": '"a"', "content-length": "9"}
-    assert parse("HeadObject", b"", headers=headers)["ContentType"] == "text/html"
+    assert parse("HeadObject", b"", headers=headers | OF_S3)["ContentType"] == "text/html"
+    assert MARK in parse("HeadObject", b"", headers=headers)
 
 
 @pytest.mark.parametrize("value", ["5", '"x"', "[1]", '{"a": 1}'])
@@ -86,13 +106,76 @@ def test_a_field_of_a_wrong_type_makes_an_answer_malformed(value: str) -> None:
 @pytest.mark.parametrize("body", [b"{}", PAGE, b"", b'{"__type": "'])
 @pytest.mark.parametrize("status", [302, 400, 403, 404, 500, 503])
 def test_an_error_without_a_code_is_malformed_and_a_404_does_not_mean_not_found(status: int, body: bytes) -> None:
-    assert "names no error" in parse("DescribeEndpoint", body, status)[MARK]
+    assert "names no error" in parse("DescribeEndpoint", body, status, OF_AWS)[MARK]
     if body:
         assert MARK in parse("GetObject", body, status)
 
 
+@pytest.mark.parametrize("status", [200, 204, 301, 400, 403, 404, 500, 503])
+@pytest.mark.parametrize(
+    "operation", ["HeadObject", "HeadBucket", "GetObject", "DeleteBucket", "DeleteRole", "GetAlias"]
+)
+def test_an_answer_with_neither_a_body_nor_an_id_is_not_awss(operation: str, status: int) -> None:
+    headers = {"x-amzn-errortype": "ResourceNotFoundException"} if operation == "GetAlias" else {}
+    assert "neither a body nor AWS's request id" in parse(operation, b"", status, headers)[MARK]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307])
+@pytest.mark.parametrize("ids", [(), tuple(OF_S3.items())])
+@pytest.mark.parametrize(
+    ("call", "asked"), [("head_bucket", {}), ("head_object", {"Key": "k"}), ("list_objects_v2", {})]
+)
+def test_a_redirect_for_ever_that_names_no_region_ends(
+    calls: Calls, tmp_path: Path, status: int, ids: tuple[tuple[str, str], ...], call: str, asked: dict[str, str]
+) -> None:
+    body = b"<Error><Code>PermanentRedirect</Code></Error>"
+    for operation in (
+        "HEAD /bucket-of-ours",
+        "HEAD /bucket-of-ours/k",
+        "GET /bucket-of-ours?list-type=2&encoding-type=url",
+    ):
+        calls.faults.append(Fault(operation, instead=(status, body), headers=ids, times=99))
+    s3 = client_of(calls, tmp_path).client("s3")
+    with pytest.raises(MalformedAnswer), aws_boundary("step"):
+        getattr(s3, call)(Bucket="bucket-of-ours", **asked)
+    assert len(calls.seen) == 2, "STS and one call"
+
+
+def test_a_redirect_that_names_a_region_is_awss() -> None:
+    answer = parse("HeadBucket", b"", 301, OF_S3 | {"x-amz-bucket-region": "eu-west-1"})
+    assert answer["Error"]["Code"] == "301" and MARK not in answer
+
+
 def test_s3s_404_without_a_body_is_its_answer_to_head() -> None:
-    assert parse("HeadObject", b"", 404)["Error"]["Code"] == "404"
+    assert parse("HeadObject", b"", 404, OF_S3)["Error"]["Code"] == "404"
+
+
+@pytest.mark.parametrize("service", sorted(set(SERVICES) | {"sagemaker-runtime"}))
+def test_localaws_answers_each_service_with_an_id_as_aws_does(localaws: RunningLocalAws, service: str) -> None:
+    client = localaws.client(SERVICES[service].model if service in SERVICES else service)
+    call, asked = ASKED[service]
+    try:
+        answer = getattr(client, call)(**asked)
+    except ClientError as error:
+        answer = error.response
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    assert all(headers.get(name) for name in (OF_S3 if service == "s3" else OF_AWS)), headers
+
+
+def test_localaws_answers_head_with_an_id_also_where_there_is_nothing(localaws: RunningLocalAws) -> None:
+    s3, name = localaws.client("s3"), "kennel-test-ids"
+    s3.create_bucket(Bucket=name)
+    s3.put_object(Bucket=name, Key="k", Body=b"x")
+    answers = [s3.head_bucket(Bucket=name), s3.head_object(Bucket=name, Key="k")]
+    missing: list[tuple[str, dict[str, str]]] = [
+        ("head_bucket", {"Bucket": f"{name}-none"}),
+        ("head_object", {"Bucket": name, "Key": "none"}),
+    ]
+    for call, asked in missing:
+        with pytest.raises(ClientError) as caught:
+            getattr(s3, call)(**asked)
+        answers.append(caught.value.response)
+    assert all(each["ResponseMetadata"]["HTTPHeaders"].keys() >= OF_S3.keys() for each in answers)
 
 
 @pytest.mark.parametrize("operation", ["DescribeEndpoint", "ListRoles", "DescribeInstances", "ListBuckets"])
@@ -146,21 +229,21 @@ def test_a_wait_goes_on_until_its_deadline(calls: Calls, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_RESOURCES)
-@pytest.mark.parametrize("way", ["empty", "page", "cut"])
+@pytest.mark.parametrize("way", ["empty", "page", "cut", "not found"])
 def test_a_lookup_that_is_answered_so_for_ever_finds_neither_a_thing_nor_its_absence(
     localaws: RunningLocalAws, tmp_path: Path, kind: str, way: str
 ) -> None:
-    answers = MalformedAnswers(only=frozenset(), kind=way)
+    answers, is_replaced = MalformedAnswers(only=frozenset(), kind=way), way in ("page", "not found")
     with counting_proxy(localaws.url, answers):
         aws = client_of(answers, tmp_path)
         looks: list[Callable[[], object]] = [lambda: list(KINDS_OF_RESOURCES[kind].find_tagged(aws))]
-        if way == "page" or kind not in CODE_IN_A_HEADER:
+        if is_replaced or kind not in CODE_IN_A_HEADER:
             looks.append(lambda: KINDS_OF_RESOURCES[kind].find(aws, NAMES.get(kind, "kennel-none")))
         for look in looks:
             answers.recorded.clear()
             answers.only = frozenset()
             look()
-            for operation in answers.recorded - {"sts.GetCallerIdentity", "s3.HeadBucket"}:
+            for operation in answers.recorded - {"sts.GetCallerIdentity", *(() if is_replaced else ("s3.HeadBucket",))}:
                 answers.only = frozenset({operation})
                 with pytest.raises((MalformedAnswer, MalformedAnswerError)):
                     look()
