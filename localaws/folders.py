@@ -1,13 +1,17 @@
 """Removes folders in which foreign programs may have changed permissions; writes and reads localaws's own records."""
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from localaws.errors import NotItsHome
+
+CHECKSUM = "checksum"
 
 
 def remove_folder(folder: Path) -> None:
@@ -50,6 +54,28 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except RecursionError as error:
         raise ValueError(f"{path} is nested too deeply") from error
+
+
+def sealed(content: Mapping[str, Any]) -> str:
+    """Return content as JSON with its checksum: the sha256 of the other members, with their names sorted."""
+    return json.dumps({**content, CHECKSUM: _digest(content)})
+
+
+def unsealed(content: Any) -> Any:
+    """Return what `sealed` was given, from the JSON value that it made.
+
+    Raises: ValueError if the checksum is that of another content. One without a checksum is of an older release.
+    """
+    if not isinstance(content, dict) or CHECKSUM not in content:
+        return content
+    plain = {name: value for name, value in content.items() if name != CHECKSUM}
+    if content[CHECKSUM] != _digest(plain):
+        raise ValueError("its checksum is that of another content")
+    return plain
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _require_file(path: Path) -> None:

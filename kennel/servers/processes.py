@@ -102,7 +102,7 @@ def find(home: Path, name: str) -> BackgroundProcess | None:
     if recorded is None or not recorded.is_alive:
         return None
     _wait_for_environment(recorded.pid)
-    return recorded if _is_owned(home, recorded.pid) else None
+    return recorded if is_owned(home, recorded.pid) else None
 
 
 def last(home: Path, name: str) -> BackgroundProcess | None:
@@ -171,7 +171,7 @@ def owned(home: Path) -> Iterator[psutil.Process]:
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid not in own and _is_owned(home, process.pid):
+            if process.pid not in own and is_owned(home, process.pid):
                 yield process
 
 
@@ -183,7 +183,7 @@ def _wait_for_environment(pid: int) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def _is_owned(home: Path, pid: int) -> bool:
+def is_owned(home: Path, pid: int) -> bool:
     """Tell whether the environment of a process names this home as its owner."""
     marks = {OWNER_VARIABLE: owner_of(home), "LOCALAWS_OWNER": owner_of(home / "localaws")}
     with contextlib.suppress(psutil.Error, OSError):
