@@ -24,7 +24,7 @@ from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
-from localaws.folders import read_json, remove_folder, sealed, unsealed, write_private
+from localaws.folders import open_own, read_json, remove_folder, sealed, unsealed, write_private
 from localaws.process_tree import is_alive, kill_descendants, start_mark
 from localaws.settings import Settings
 
@@ -292,11 +292,16 @@ def _only_one(home: Path) -> Iterator[None]:
     foreign = [name for name in FOLDERS if (home / name).exists() and not (home / "lock").exists()]
     if foreign:
         raise NotItsHome(f"home {home} was not made by localaws, which would empty its folders {', '.join(foreign)}")
-    with (home / "lock").open("w") as lock:
+    with open_own(home / "lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyRunning(already_running(home, read_record(home))) from None
+        for name in FOLDERS:
+            if (home / name).is_symlink():
+                remove_folder(home / name)  # what it leads to is not localaws's to empty
+            elif (home / name).exists() and not (home / name).is_dir():
+                raise NotItsHome(f"{home / name} is not a folder; remove or move it")
         home.chmod(0o700)  # one of an older release may be open to others
         yield
 

@@ -19,6 +19,7 @@ from kennel.terminal import console
 from tasks.run.ending import stop_work
 from tasks.run.errors import KennelError, unexpected
 from tasks.run.ledger import live_rows
+from tasks.run.sealed import read_regular
 from tasks.run.settings import Settings
 
 
@@ -69,8 +70,8 @@ def server_pids(home: Path) -> set[int]:
 
 def _is_own(lock: Path) -> bool:
     try:
-        return lock.read_text().strip() == str(os.getpid())
-    except OSError:
+        return read_regular(lock).decode().strip() == str(os.getpid())
+    except (OSError, ValueError):
         return False
 
 

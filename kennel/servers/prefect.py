@@ -32,6 +32,7 @@ from kennel.servers.isolation import isolate_prefect
 from kennel.servers.ports import free_port
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, WaitTimedOut
+from tasks.run.own_files import READ_AND_WRITE, open_own, replacing
 from tasks.run.sealed import read_regular
 
 NAME = "prefect"
@@ -168,11 +169,10 @@ def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
 def _copy_prepared_database(home: Path) -> None:
     database, prepared = _database(home), _prepared_database()
     if prepared.exists() and not database.exists():
-        part = database.with_suffix(".part")
-        with disk_boundary("Prefect's server", part, prepared.stat().st_size):
-            part.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(prepared, part)
-            part.replace(database)
+        with disk_boundary("Prefect's server", database, prepared.stat().st_size):
+            database.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(database) as file, prepared.open("rb") as source:
+                shutil.copyfileobj(source, file)
 
 
 def _prepared_database() -> Path:
@@ -200,7 +200,7 @@ def _password(home: Path) -> str:
     path = password_path(home)
     with disk_boundary("Prefect's server", path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
+        with os.fdopen(open_own(path, READ_AND_WRITE), "r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             password = _kept_password(home)
             if not password:

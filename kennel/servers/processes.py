@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from tasks.run.disk import disk_boundary
+from tasks.run.own_files import APPEND, READ_AND_WRITE, open_own
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import Damaged, read_regular, seal, unseal
 
@@ -79,18 +80,21 @@ def spawn(
     log = home / "logs" / f"{name}.log"
     with disk_boundary(name, log):  # posix_spawn names the program whatever it cannot open
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.touch(mode=0o600)
-    pid = os.posix_spawn(
-        command[0],
-        list(command),
-        {**environment, OWNER_VARIABLE: owner_of(home)},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-    )
+        descriptor = open_own(log, APPEND)
+    try:
+        pid = os.posix_spawn(
+            command[0],
+            list(command),
+            {**environment, OWNER_VARIABLE: owner_of(home)},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, descriptor, 1),
+                (os.POSIX_SPAWN_DUP2, descriptor, 2),
+            ],
+            setsid=True,
+        )
+    finally:
+        os.close(descriptor)
     recorded = BackgroundProcess(name, pid, start_mark(pid), url, str(log))
     _write(home, recorded)
     return recorded
@@ -130,7 +134,7 @@ def starting(home: Path, name: str) -> Iterator[None]:
     path = _path(home, name).with_suffix(".lock")
     with disk_boundary(name, path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_own(path, READ_AND_WRITE)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -32,6 +32,7 @@ from tasks.run.disk import disk_boundary
 from tasks.run.errors import SourceRefused
 from tasks.run.escaping import valid_text
 from tasks.run.handle import Run
+from tasks.run.own_files import remove_tree
 from tasks.run.progress import ProgressFactory
 from tasks.run.records import DatasetRef, Quarantined
 from tasks.run.settings import Settings
@@ -76,8 +77,9 @@ def spool_directory(settings: Settings) -> Iterator[Path]:
     with disk_boundary("staging", parent):
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     for left in parent.iterdir():
-        if not psutil.pid_exists(int(left.name.partition("-")[0])):
-            shutil.rmtree(left)
+        pid = left.name.partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            remove_tree(left)
     directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
     try:
         yield directory

@@ -16,6 +16,7 @@ from pathlib import Path
 from tasks.load.report import FILES, RETRY, STAGE
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import WaitTimedOut
+from tasks.run.own_files import ANEW, open_own
 from tasks.run.waiting import Say
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,7 @@ def run_locust(folder: Path, plan_path: Path, processes: int, deadline_seconds: 
     """
     path = folder / FILES["log"]
     with disk_boundary("loadtest", path):
-        opened = path.open("wb")
+        opened = os.fdopen(open_own(path, ANEW), "wb")
     with opened as log:
         process = subprocess.Popen(
             _command(folder, processes),
