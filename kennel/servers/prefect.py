@@ -30,6 +30,7 @@ from pathlib import Path
 from kennel.servers import processes, work_pool
 from kennel.servers.isolation import isolate_prefect
 from kennel.servers.ports import free_port
+from kennel.terminal.console import say
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, WaitTimedOut
 from tasks.run.own_files import READ_AND_WRITE, open_own, replacing
@@ -69,6 +70,7 @@ def begin(home: Path, *, port: int | None = None) -> processes.BackgroundProcess
             return running
         if running is not None:
             processes.stop(home, NAME)  # its folder was removed or damaged: nobody knows its password
+        _set_damaged_database_aside(home)
         _copy_prepared_database(home)
         chosen = port or free_port(port_of(before) if before else PREFERRED_PORT)
         url = f"http://127.0.0.1:{chosen}"
@@ -164,6 +166,38 @@ def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
         raise WaitTimedOut(where, "it was not created", why, "kennel prepare") from error
     if done.returncode != 0:
         raise StageFailed(where, f"{' '.join(arguments)} failed", done.stderr[-2000:], "kennel prepare")
+
+
+def _set_damaged_database_aside(home: Path) -> None:
+    """Rename a database that SQLite cannot use, say so, and let a new one be made; it has the history of flows only."""
+    database = _database(home)
+    why = database_damage(database)
+    if why is None:
+        return
+    number = 1
+    while os.path.lexists(aside := database.with_name(f"{database.name}.damaged-{number}")):
+        number += 1
+    with disk_boundary("Prefect's server", aside):
+        database.rename(aside)
+        for ending in ("-wal", "-shm"):
+            database.with_name(database.name + ending).unlink(missing_ok=True)
+    say(f"WARNING: {database} is damaged: {why}; it is kept as {aside}, and the history of flows begins anew")
+
+
+def database_damage(database: Path) -> str | None:
+    """Return what is wrong with a database of SQLite, or None if it is whole or missing."""
+    if not os.path.lexists(database):
+        return None
+    if database.is_symlink() or not database.is_file():
+        return "it is not a file"
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=1.0)) as opened:
+            found = opened.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as error:  # another process uses it
+        return None if "locked" in str(error) else str(error)
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None if found == "ok" else str(found)
 
 
 def _copy_prepared_database(home: Path) -> None:
