@@ -19,7 +19,7 @@ from kennel import REFERENCE_DATA, __version__
 from kennel.flags import EMBEDDED, Json, Quiet, RunName, Verbose, refusal_of
 from kennel.servers.isolation import drop_unusable, never_proxy_loopback
 from kennel.signals import FLOW_THREAD, exit_code, exit_now, install, interrupt
-from kennel.terminal.console import accept_any_text, begin, end, print_error
+from kennel.terminal.console import accept_any_text, begin, end, interruption_json, print_error
 from kennel.terminal.stages import run_stages
 from tasks.run.escaping import terminal_text
 from tasks.run.private_files import private_files
@@ -348,6 +348,8 @@ def call(arguments: list[str]) -> int:
         end(is_finished=False)
         with contextlib.suppress(OSError):  # the terminal was closed
             sys.stderr.write(f"\nkennel: interrupted{_servers_left()}\n")
+        if "--json" in arguments:
+            os.write(1, interruption_json("interrupted", exit_code(interrupted)))
         return exit_code(interrupted)
     except (BrokenPipeError, SystemExit):  # rich raises SystemExit where Python raises BrokenPipeError
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import psutil
 
 from localaws.errors import AlreadyRunning, NotRunning, StartFailed, StopFailed
+from localaws.folders import open_own
 from localaws.process_tree import find_members
 from localaws.processes import OWNER, PROCESS, ProcessTable
 from localaws.server import ServerRecord, already_running, is_running, read_record, serve_command
@@ -68,7 +69,8 @@ def start(settings: Settings) -> ServerRecord:
     if record := read_record(settings.home):
         raise AlreadyRunning(already_running(settings.home, record))
     (settings.home / "logs").mkdir(parents=True, exist_ok=True)
-    with _log_of(settings.home).open("w") as log:
+    with open_own(_log_of(settings.home)) as log:
+        log.truncate(0)
         server = subprocess.Popen(
             serve_command(settings),
             env={name: value for name, value in os.environ.items() if name not in (OWNER, PROCESS)},

@@ -11,7 +11,6 @@ environment *and* lost its parent. Not caught at all: such a process when the se
 
 import contextlib
 import ctypes
-import json
 import os
 import signal
 import subprocess
@@ -26,7 +25,7 @@ from typing import IO
 import psutil
 
 from localaws.errors import NotItsHome, StopFailed
-from localaws.folders import read_json
+from localaws.folders import read_json, sealed, unsealed
 from localaws.process_tree import KILL_DEADLINE_SECONDS, find_members, is_alive, kill_all
 
 OWNER = "LOCALAWS_OWNER"
@@ -184,7 +183,7 @@ class ProcessTable:
                 start_new_session=True,
                 pass_fds=pass_fds,
             )
-            _write_record(record, popen.pid, name)
+            _write_record(record, popen.pid, name, self._owner)
             process = Process(
                 popen,
                 name=name,
@@ -211,7 +210,7 @@ class ProcessTable:
 
     def reap_orphans(self) -> list[int]:
         """Kill what a former server with the same home left running; return the process ids."""
-        leaders = {pid for record in self._folder.glob("*.json") if (pid := _live_leader(record))}
+        leaders = {pid for record in self._folder.glob("*.json") if (pid := _live_leader(record, self._owner))}
         killed = kill_all(lambda: find_members(OWNER, self._owner, leaders))
         for record in self._folder.glob("*.json"):
             record.unlink(missing_ok=True)
@@ -252,19 +251,21 @@ def _leaders(processes: Iterable[Process]) -> set[int]:
     return {process.pid for process in processes if process.poll() is None}
 
 
-def _write_record(path: Path, pid: int, name: str) -> None:
+def _write_record(path: Path, pid: int, name: str, owner: str) -> None:
     try:
         created = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         created = 0.0
-    path.write_text(json.dumps({"pid": pid, "name": name, "created": created}))
+    path.write_text(sealed({"pid": pid, "name": name, "created": created, "owner": owner}))
 
 
-def _live_leader(record: Path) -> int | None:
+def _live_leader(record: Path, owner: str) -> int | None:
+    """Return the process of a record, if it runs and the record is of this home: a copied one names another's."""
     try:
-        written = read_json(record)
+        written = unsealed(read_json(record))
         process = psutil.Process(written["pid"])
-        return process.pid if process.create_time() == written["created"] else None
+        is_own = (process.create_time(), owner) == (written["created"], written["owner"])
+        return process.pid if is_own else None
     except (NotItsHome, ValueError, TypeError, KeyError, psutil.NoSuchProcess):
         return None
 

@@ -3,7 +3,6 @@
 import fcntl
 import gc
 import importlib
-import json
 import os
 import resource
 import signal
@@ -25,7 +24,7 @@ from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
 from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
-from localaws.folders import read_json, remove_folder, write_private
+from localaws.folders import open_own, read_json, remove_folder, sealed, unsealed, write_private
 from localaws.process_tree import is_alive, kill_descendants, start_mark
 from localaws.programs.container import join_own_keyring
 from localaws.settings import Settings
@@ -83,6 +82,7 @@ class ServerRecord:
     token: str = field(default="", repr=False)
     operator_access_key_id: str = ""
     operator_secret_access_key: str = field(default="", repr=False)
+    home: str = ""
 
     @property
     def url(self) -> str:
@@ -156,12 +156,16 @@ def serve_command(settings: Settings) -> list[str]:
 
 
 def read_record(home: Path) -> ServerRecord | None:
-    """Return the record of the server that runs with `home`, or None if none does or the record is damaged."""
+    """Return the record of the server that runs with `home`.
+
+    None if none does, or the record is damaged or was copied from another home, whose server is not this one's.
+    """
     try:
-        record = ServerRecord(**read_json(home / "server.json"))
+        record = ServerRecord(**unsealed(read_json(home / "server.json")))
     except (FileNotFoundError, NotItsHome, ValueError, TypeError):
         return None
-    return record if is_running(record) else None
+    is_own = record.home in ("", str(home.resolve()))  # those of older releases name none
+    return record if is_own and is_running(record) else None
 
 
 def is_running(record: ServerRecord) -> bool:
@@ -263,8 +267,9 @@ def _announce(core: Core, keys: HomeKeys, announce: Announce) -> None:
         token=keys.root.token,
         operator_access_key_id=keys.operator.access_key_id if keys.operator else "",
         operator_secret_access_key=keys.operator.secret_access_key if keys.operator else "",
+        home=str(settings.home.resolve()),
     )
-    write_private(settings.home / "server.json", json.dumps(asdict(record)))
+    write_private(settings.home / "server.json", sealed(asdict(record)))
     announce(f"# localaws at {settings.url}, home {settings.home}")
     is_seen = sys.stdout.isatty()  # in a log, the secret would lie about
     for name, value in {**record.environment, **shell.proxy_bypass(os.environ)}.items():
@@ -289,11 +294,16 @@ def _only_one(home: Path) -> Iterator[None]:
     foreign = [name for name in FOLDERS if (home / name).exists() and not (home / "lock").exists()]
     if foreign:
         raise NotItsHome(f"home {home} was not made by localaws, which would empty its folders {', '.join(foreign)}")
-    with (home / "lock").open("w") as lock:
+    with open_own(home / "lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyRunning(already_running(home, read_record(home))) from None
+        for name in FOLDERS:
+            if (home / name).is_symlink():
+                remove_folder(home / name)  # what it leads to is not localaws's to empty
+            elif (home / name).exists() and not (home / name).is_dir():
+                raise NotItsHome(f"{home / name} is not a folder; remove or move it")
         home.chmod(0o700)  # one of an older release may be open to others
         yield
 

@@ -19,6 +19,7 @@ from kennel.terminal import console
 from tasks.run.ending import stop_work
 from tasks.run.errors import KennelError, unexpected
 from tasks.run.ledger import live_rows
+from tasks.run.sealed import read_regular
 from tasks.run.settings import Settings
 
 
@@ -40,6 +41,7 @@ def handle_interrupts() -> None:
         _end_at_the_second()
         console.show_cursor()
         stop_work(keep=server_pids(home))  # before the look, which then sees every launch that was begun
+        _write_json(number)
         names = own_runs_with_instances(runs)
         if names:
             _write(f"\nkennel: {_cause(number)}; its EC2 instances are terminated first.\n")
@@ -69,8 +71,8 @@ def server_pids(home: Path) -> set[int]:
 
 def _is_own(lock: Path) -> bool:
     try:
-        return lock.read_text().strip() == str(os.getpid())
-    except OSError:
+        return read_regular(lock).decode().strip() == str(os.getpid())
+    except (OSError, ValueError):
         return False
 
 
@@ -103,6 +105,13 @@ def _exit_at_once(number: int, _frame: FrameType | None) -> None:
     left = "EC2 instances may still run until their dead-man's switch ends them, or kennel down --yes does"
     _write(f"\nkennel: interrupted again: {left}\n")
     os._exit(128 + number)
+
+
+def _write_json(number: int) -> None:
+    """Write the one object of a command with `--json`, which tells of the interruption."""
+    if "--json" in sys.argv:
+        with contextlib.suppress(OSError):
+            os.write(1, console.interruption_json(_cause(number), 128 + number))
 
 
 def _write(text: str) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kennel.servers import environment, localaws, prefect, processes
 from kennel.terminal.console import print_json, print_log_line, print_table, say
 from tasks.run.errors import LedgerRefused, SettingsRefused
-from tasks.run.ledger import LedgerHeader, LedgerRow, damaged, inspect_ledger
+from tasks.run.ledger import LedgerHeader, LedgerRow, damaged, has_lost_its_ledger, inspect_ledger, run_folders
 from tasks.run.logical_aws import LogicalAws, is_lost
 
 STAGES = ("stage_data", "train_sagemaker", "train_ec2", "deploy", "loadtest", "pipeline")
@@ -99,8 +101,15 @@ def _print_files(run_dir: Path, *, follow: bool) -> int:
 
 def all_runs(runs: Path) -> list[Path]:
     """Return the directories of runs, oldest first."""
-    found = [path.parent for path in runs.glob("*/ledger.jsonl")]
-    return sorted(found, key=lambda path: (path / "ledger.jsonl").stat().st_mtime)
+    return sorted(run_folders(runs), key=_age)
+
+
+def _age(run_dir: Path) -> float:
+    """Return the time of the last change of a run's ledger, or of its folder if that was lost."""
+    for path in (run_dir / "ledger.jsonl", run_dir):
+        with suppress(OSError):
+            return path.lstat().st_mtime
+    return 0.0
 
 
 def run_dir_of(runs: Path, run_id: str) -> Path:
@@ -110,7 +119,7 @@ def run_dir_of(runs: Path, run_id: str) -> Path:
         SettingsRefused: there is no such run; the error lists the known ones.
     """
     run_dir = runs / run_id
-    if not (run_dir / "ledger.jsonl").exists():
+    if run_dir not in run_folders(runs):
         known = ", ".join(path.name for path in all_runs(runs)) or "none"
         raise SettingsRefused(
             "runs", f"run {run_id}", f"there is no such run under {runs}; known: {known}", "kennel status"
@@ -136,7 +145,7 @@ def describe_run(run_dir: Path, present: LogicalAws | None) -> dict[str, Any]:
         "live": [] if is_past else listed,
         "lost": listed if is_past else [],
         "fault": fault,
-        "report": str(report) if report.exists() else None,
+        "report": str(report) if os.access(report, os.F_OK) else None,
     }
 
 
@@ -146,12 +155,14 @@ def _read(run_dir: Path) -> tuple[LedgerHeader | None, tuple[LedgerRow, ...], st
         contents = inspect_ledger(run_dir)
     except LedgerRefused as error:
         return None, (), f"{error.what}: {error.why}"
+    if contents.header is None and not contents.faults and has_lost_its_ledger(run_dir):
+        return None, (), f"{run_dir / 'ledger.jsonl'} is missing: what the run created is found by its tags only"
     found = damaged(run_dir, contents.faults[0]) if contents.faults else None
     return contents.header, contents.live, f"{found.what}: {found.why}" if found else None
 
 
 def _is_done(run_dir: Path, stage: str) -> bool:
-    return any((run_dir / f"{record}.json").exists() for record in _RECORDS_OF.get(stage, (stage,)))
+    return any(os.access(run_dir / f"{record}.json", os.F_OK) for record in _RECORDS_OF.get(stage, (stage,)))
 
 
 def _services(home: Path) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tasks.run.disk import disk_failure
 from tasks.run.errors import KennelError, StageFailed, Unexpected, unexpected
 from tasks.run.escaping import terminal_text
+from tasks.run.own_files import ANEW, open_own
 from tasks.run.settings import Settings
 
 FOLDER = "logs"
@@ -42,8 +43,8 @@ def _write_traceback(error: Exception) -> Path | None:
     with contextlib.suppress(KennelError, OSError):
         path = Settings.load().home / FOLDER / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600)
-        path.write_text(terminal_text(_traceback(error)))
+        with os.fdopen(open_own(path, ANEW), "w") as file:
+            file.write(terminal_text(_traceback(error)))
         return path
     return None
 

@@ -77,6 +77,8 @@ def prepare() -> int:
 def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
     """Remove everything that one run or all runs created; without a run id, also stop the local servers.
 
+    The exit code is that of `TeardownIncomplete` if a ledger does not say what there was to remove.
+
     Raises:
         SettingsRefused: it was not confirmed, a model would be lost without `--yes`, or there is no such run.
         RunBusy: another process works on the run.
@@ -85,6 +87,8 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
         LedgerRefused: a ledger cannot be read.
     """
     from kennel.commands.status import run_dir_of
+    from tasks.run.errors import TeardownIncomplete
+    from tasks.run.ledger import unread_ledgers
 
     home, runs = environment.home_and_runs()
     environment.say_home(home)
@@ -100,9 +104,12 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
     ended = [] if run_id else environment.stop_servers(home)
     for name in ended:
         say(f"ended: {name}")
+    unread = unread_ledgers(runs, run_id)
+    for text in unread:
+        say(f"incomplete: {text}; what its run created is known by its tags only. Remove or move it once that is gone")
     if as_json:
-        print_json({**result, "ended": ended})
-    return 0
+        print_json({**result, "ended": ended, "unread": unread})
+    return TeardownIncomplete.exit_code if unread else 0
 
 
 def _tear_down(run_id: str | None, *, is_confirmed: bool) -> dict[str, object]:

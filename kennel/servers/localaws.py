@@ -27,7 +27,7 @@ from tasks.run.errors import KennelError, SettingsRefused, StageFailed, Unreacha
 from tasks.run.machine import fetch_from_loopback
 from tasks.run.naming import RESOURCE_PREFIX
 from tasks.run.record_store import write_atomically
-from tasks.run.sealed import Damaged, parse_json, read_regular
+from tasks.run.sealed import CHECKSUM, Damaged, parse_json, read_regular, unseal
 from tasks.run.settings import LOCAL_HEALTH_PATH, LOCAL_PERMISSIONS_PATH
 
 NAME = "localaws"
@@ -48,14 +48,14 @@ _NUMBER = (int, float)
 _FIELDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("pid", "port", "ssh_port"), (int,)),
     **dict.fromkeys(("time_scale", "started", "instance_startup_seconds"), _NUMBER),
-    **dict.fromkeys(("region", "generation", "access_key_id", "secret_access_key"), (str,)),
+    **dict.fromkeys(("region", "generation", "access_key_id", "secret_access_key", "home"), (str,)),
     "created": (str, *_NUMBER),
     "capacity": (list,),
 }
 """The fields of `server.json` that are used here, with their types."""
 
 _DEFAULTS: dict[str, object] = {
-    **dict.fromkeys(("generation", "access_key_id", "secret_access_key"), ""),
+    **dict.fromkeys(("generation", "access_key_id", "secret_access_key", "home"), ""),
     "instance_startup_seconds": 0.0,
     "capacity": [],
 }
@@ -316,15 +316,20 @@ def _with_options_of_killed(home: Path, options: Options) -> Options:
 def _record(home: Path) -> dict[str, Any] | None:
     """Return the record that the running server of this home wrote, or None when there is none."""
     record = _written_record(home)
-    if record is None or not processes.is_running(record["pid"], record["created"]) or not _is_localaws(record["pid"]):
+    if record is None or not processes.is_running(record["pid"], record["created"]):
         return None
-    return record
+    return record if _is_own_server(home, record["pid"]) else None
 
 
-def _is_localaws(pid: int) -> bool:
-    """Tell whether a process is one of localaws: a damaged record may name another."""
+def _is_own_server(home: Path, pid: int) -> bool:
+    """Tell whether a process is localaws with this home: a damaged or copied record may name another.
+
+    One that a person started has no owner in its environment, but the home among its arguments.
+    """
     with contextlib.suppress(psutil.Error):
-        return any("localaws" in argument for argument in psutil.Process(pid).cmdline())
+        arguments = psutil.Process(pid).cmdline()
+        is_of_home = str(localaws_home(home)) in arguments or processes.is_owned(home, pid)
+        return is_of_home and any("localaws" in argument for argument in arguments)
     return False
 
 
@@ -354,14 +359,18 @@ def _read_record(home: Path) -> dict[str, Any]:
     """Return what the server wrote.
 
     Raises:
-        OSError, Damaged: the file cannot be read, or a field is missing or of another type.
+        OSError, Damaged: the file cannot be read or is not as it was written, a field is missing or of another type, or
+            it is the record of another home, whose server is not this one's to use and to end.
     """
-    record = parse_json(read_regular(_record_path(home)))
-    if not isinstance(record, dict):
-        raise Damaged("it is not a JSON object")
+    content = read_regular(_record_path(home))
+    record = unseal(content)
+    if "home" in record and CHECKSUM not in parse_json(content):
+        raise Damaged("it has no checksum")
     for name, kinds in _FIELDS.items():
         if not isinstance(record.get(name, _DEFAULTS.get(name)), kinds):
             raise Damaged(f"{name} is {record.get(name)!r:.80}")
+    if record.get("home", "") not in ("", str(localaws_home(home).resolve())):
+        raise Damaged(f"it was copied from {record['home']}, whose server it names")
     return record
 
 

@@ -30,8 +30,10 @@ from pathlib import Path
 from kennel.servers import processes, work_pool
 from kennel.servers.isolation import isolate_prefect
 from kennel.servers.ports import free_port, is_free, listens
+from kennel.terminal.console import say
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed, WaitTimedOut
+from tasks.run.own_files import READ_AND_WRITE, open_own, replacing
 from tasks.run.sealed import read_regular
 
 NAME = "prefect"
@@ -69,6 +71,7 @@ def begin(home: Path, *, port: int | None = None) -> processes.BackgroundProcess
             return running
         if running is not None:
             processes.stop(home, NAME)  # its folder was removed or damaged: nobody knows its password
+        _set_damaged_database_aside(home)
         _copy_prepared_database(home)
         chosen = port if port and is_free(port) else free_port(port_of(before) if before else PREFERRED_PORT)
         if before is not None and chosen != port_of(before):
@@ -177,14 +180,45 @@ def _once(arguments: list[str], environment: Mapping[str, str]) -> None:
         raise StageFailed(where, f"{' '.join(arguments)} failed", done.stderr[-2000:], "kennel prepare")
 
 
+def _set_damaged_database_aside(home: Path) -> None:
+    """Rename a database that SQLite cannot use, say so, and let a new one be made; it has the history of flows only."""
+    database = _database(home)
+    why = database_damage(database)
+    if why is None:
+        return
+    number = 1
+    while os.path.lexists(aside := database.with_name(f"{database.name}.damaged-{number}")):
+        number += 1
+    with disk_boundary("Prefect's server", aside):
+        database.rename(aside)
+        for ending in ("-wal", "-shm"):
+            database.with_name(database.name + ending).unlink(missing_ok=True)
+    say(f"WARNING: {database} is damaged: {why}; it is kept as {aside}, and the history of flows begins anew")
+
+
+def database_damage(database: Path) -> str | None:
+    """Return what is wrong with a database of SQLite, or None if it is whole or missing."""
+    if not os.path.lexists(database):
+        return None
+    if database.is_symlink() or not database.is_file():
+        return "it is not a file"
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=1.0)) as opened:
+            found = opened.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as error:  # another process uses it
+        return None if "locked" in str(error) else str(error)
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None if found == "ok" else str(found)
+
+
 def _copy_prepared_database(home: Path) -> None:
     database, prepared = _database(home), _prepared_database()
     if prepared.exists() and not database.exists():
-        part = database.with_suffix(".part")
-        with disk_boundary("Prefect's server", part, prepared.stat().st_size):
-            part.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(prepared, part)
-            part.replace(database)
+        with disk_boundary("Prefect's server", database, prepared.stat().st_size):
+            database.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(database) as file, prepared.open("rb") as source:
+                shutil.copyfileobj(source, file)
 
 
 def _prepared_database() -> Path:
@@ -212,7 +246,7 @@ def _password(home: Path) -> str:
     path = password_path(home)
     with disk_boundary("Prefect's server", path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
+        with os.fdopen(open_own(path, READ_AND_WRITE), "r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             password = _kept_password(home)
             if not password:

@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from tasks.run.disk import disk_boundary
+from tasks.run.own_files import APPEND, READ_AND_WRITE, open_own
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import Damaged, read_regular, seal, unseal
 
@@ -79,18 +80,21 @@ def spawn(
     log = home / "logs" / f"{name}.log"
     with disk_boundary(name, log):  # posix_spawn names the program whatever it cannot open
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.touch(mode=0o600)
-    pid = os.posix_spawn(
-        command[0],
-        list(command),
-        {**environment, OWNER_VARIABLE: owner_of(home)},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-    )
+        descriptor = open_own(log, APPEND)
+    try:
+        pid = os.posix_spawn(
+            command[0],
+            list(command),
+            {**environment, OWNER_VARIABLE: owner_of(home)},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, descriptor, 1),
+                (os.POSIX_SPAWN_DUP2, descriptor, 2),
+            ],
+            setsid=True,
+        )
+    finally:
+        os.close(descriptor)
     recorded = BackgroundProcess(name, pid, start_mark(pid), url, str(log))
     _write(home, recorded)
     return recorded
@@ -102,7 +106,7 @@ def find(home: Path, name: str) -> BackgroundProcess | None:
     if recorded is None or not recorded.is_alive:
         return None
     _wait_for_environment(recorded.pid)
-    return recorded if _is_owned(home, recorded.pid) else None
+    return recorded if is_owned(home, recorded.pid) else None
 
 
 def last(home: Path, name: str) -> BackgroundProcess | None:
@@ -130,7 +134,7 @@ def starting(home: Path, name: str) -> Iterator[None]:
     path = _path(home, name).with_suffix(".lock")
     with disk_boundary(name, path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_own(path, READ_AND_WRITE)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -171,7 +175,7 @@ def owned(home: Path) -> Iterator[psutil.Process]:
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid not in own and _is_owned(home, process.pid):
+            if process.pid not in own and is_owned(home, process.pid):
                 yield process
 
 
@@ -183,7 +187,7 @@ def _wait_for_environment(pid: int) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def _is_owned(home: Path, pid: int) -> bool:
+def is_owned(home: Path, pid: int) -> bool:
     """Tell whether the environment of a process names this home as its owner."""
     marks = {OWNER_VARIABLE: owner_of(home), "LOCALAWS_OWNER": owner_of(home / "localaws")}
     with contextlib.suppress(psutil.Error, OSError):

@@ -151,6 +151,13 @@ def error_json(error: KennelError) -> dict[str, Any]:
     return {"error": {"kind": type(error).__name__, **parts}, "exit_code": error.exit_code}
 
 
+def interruption_json(cause: str, exit_code: int) -> bytes:
+    """Return the line of JSON with which a command with `--json` ends when it is interrupted."""
+    again = "run the same command again, or kennel down --yes"
+    parts = {"where": "kennel", "what": cause, "why": "a signal ended the command", "next": again}
+    return strict_json({"error": {"kind": "Interrupted", **parts}, "exit_code": exit_code}).encode() + b"\n"
+
+
 def print_table(title: str, rows: Mapping[str, str]) -> None:
     """Print a two-column table to stdout, wrapped at words, with coloured verdicts."""
     from rich.console import Console

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import deque
 from pathlib import Path
 
 from tasks.run.escaping import terminal_text
+from tasks.run.own_files import APPEND, open_own
 
 NAME = "kennel.log"
 KEPT_LINES = 5000
@@ -42,7 +44,7 @@ class RunLog:
         if self._folder is None or not self._folder.is_dir():
             return
         try:
-            with (self._folder / NAME).open("a") as file:
+            with os.fdopen(open_own(self._folder / NAME, APPEND), "a") as file:
                 file.write("".join(f"{line}\n" for line in self._waiting))
         except OSError:
             return

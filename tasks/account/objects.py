@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from tasks.run.aws import Aws, transfer
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import AwsFailed, aws_boundary, error_code, is_not_found
 from tasks.run.lost_answers import carried_out, repeated_if_lost
+from tasks.run.own_files import APPEND, open_own
 from tasks.run.progress import show_progress
 
 WHERE = "storage"
@@ -220,7 +222,7 @@ def fetch_object(aws: Aws, uri: str, path: Path) -> str:
         shown = show_progress(f"fetch {key.rpartition('/')[2]}", size, "B")
         with disk_boundary(WHERE, path, size), shown as progress:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(mode=0o600)
+            os.close(open_own(path, APPEND))
             transfer(partial(client.download_file, bucket, key, str(path), ExtraArgs=owner, Callback=progress.advance))
             path.chmod(0o600)
     return str(head["ETag"]).strip('"')

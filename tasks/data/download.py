@@ -26,6 +26,7 @@ import httpx
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import DiskFailed, DownloadFailed, SourceRefused
 from tasks.run.numbers import whole_number
+from tasks.run.own_files import ANEW, APPEND, open_own
 from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import Damaged, read_regular, seal, sha256_of, unseal
@@ -178,7 +179,7 @@ class _Fetch:
 
     def _append(self, answer: httpx.Response, done: int, counter: Progress) -> int:
         """Write the answer after the first `done` bytes of the part; return the part's size."""
-        with self._part.open("ab" if done else "wb") as file:
+        with os.fdopen(open_own(self._part, APPEND if done else ANEW), "ab") as file:
             digest = self._digest_of_part() if done else hashlib.sha256()
             size = saved = done
             try:

@@ -22,6 +22,7 @@ from PIL import Image
 
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import DiskFailed, SourceRefused
+from tasks.run.own_files import remove_tree
 from tasks.run.record_store import write_atomically
 from tasks.run.waiting import say
 
@@ -42,7 +43,7 @@ def make_sample(home: Path) -> Path:
     digest = folder.with_name(f"{VERSION}.sha256")
     if folder.is_dir() and not (digest.is_file() and digest.read_bytes() == _tree_digest(folder).encode()):
         say(f"{folder} is incomplete or damaged, and it is written anew")
-        shutil.rmtree(folder)
+        remove_tree(folder)
     if not folder.is_dir():
         with disk_boundary("sample", folder):
             folder.parent.mkdir(parents=True, exist_ok=True)

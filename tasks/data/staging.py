@@ -33,6 +33,7 @@ from tasks.run.errors import SourceRefused
 from tasks.run.escaping import valid_text
 from tasks.run.handle import Run
 from tasks.run.numbers import whole_number
+from tasks.run.own_files import remove_tree
 from tasks.run.progress import ProgressFactory
 from tasks.run.records import DatasetRef, Quarantined
 from tasks.run.settings import Settings
@@ -79,7 +80,7 @@ def spool_directory(settings: Settings) -> Iterator[Path]:
     for left in parent.iterdir():
         owner = whole_number(left.name.partition("-")[0])
         if owner is not None and not psutil.pid_exists(owner):
-            shutil.rmtree(left)
+            remove_tree(left)
     directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
     try:
         yield directory

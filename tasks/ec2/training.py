@@ -7,6 +7,7 @@ instances' dead-man's switch, which shuts an instance down when no heartbeat com
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -25,6 +26,7 @@ from tasks.ec2.worker import (
 )
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import RemoteFailed, StageFailed, WaitTimedOut
+from tasks.run.own_files import APPEND, open_own
 from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Say, Waiting, say
 
 ALIVE_SECONDS = 5.0
@@ -114,7 +116,7 @@ def _read_progress(worker: Worker, job: RemoteJob, say: Say) -> bool:
     new = bytearray()
     while part := worker.remote.read_from(f"{job.folder}/log.txt", offset + len(new)):
         new += part
-    with disk_boundary("train_ec2", worker.log, len(new)), worker.log.open("ab") as file:
+    with disk_boundary("train_ec2", worker.log, len(new)), os.fdopen(open_own(worker.log, APPEND), "ab") as file:
         file.write(new)
     for line in bytes(new).decode(errors="replace").splitlines():
         say(f"{worker.label} | {_shortened(line)}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from tasks.run.aws import Aws
 from tasks.run.disk import failure_of_child
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed
 from tasks.run.logical_aws import is_lost
+from tasks.run.own_files import remove_tree
 from tasks.run.record_store import forget_record, save_record, write_atomically
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.sealed import parse_json, read_regular
@@ -96,10 +96,10 @@ def run_load_test(
         forget_record(run_dir, kind)
     chosen = options or GeneratorOptions()
     stages = (LoadStage(rate_per_second, seconds, chosen.first_name), *chosen.further_stages)
-    folder = (run_dir / STAGE).resolve()
+    folder = run_dir.resolve() / STAGE
     aws = Aws(settings)
     plan = generator_plan(aws, target, images, stages, chosen, folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_tree(folder)
     plan_path = folder / "plan.json"
     write_atomically(plan_path, json.dumps(plan, indent=1).encode())
     begun = time.perf_counter()

@@ -19,6 +19,7 @@ from tasks.load.report import FILES, RETRY, STAGE
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import Unreachable, WaitTimedOut
 from tasks.run.logical_aws import AGAIN
+from tasks.run.own_files import ANEW, open_own
 from tasks.run.waiting import Say
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +43,7 @@ def run_locust(
     """
     path = folder / FILES["log"]
     with disk_boundary("loadtest", path):
-        opened = path.open("wb")
+        opened = os.fdopen(open_own(path, ANEW), "wb")
     with opened as log:
         process = subprocess.Popen(
             _command(folder, processes),

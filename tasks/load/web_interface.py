@@ -7,6 +7,7 @@ folder when the interface is closed. No process remains after the call.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tasks.load.locust_process import HOST, LOCUSTFILE, free_port, kill_process_
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
 from tasks.run.handle import Run
+from tasks.run.own_files import ANEW, open_own
 from tasks.run.record_store import write_atomically
 from tasks.run.records import EndpointRef, FunctionRef
 from tasks.run.waiting import Say, say
@@ -85,7 +87,7 @@ def start_locust_interface(
     write_atomically(plan_path, json.dumps(plan, indent=1).encode())
     free = _require_free(port)
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--web-host", HOST, "--web-port", str(free)]
-    with (folder / "locust.log").open("wb") as log:
+    with os.fdopen(open_own(folder / "locust.log", ANEW), "wb") as log:
         process = subprocess.Popen(
             command,
             cwd=folder,

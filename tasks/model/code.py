@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import SettingsRefused
+from tasks.run.own_files import remove_tree
 from tasks.run.record_store import write_atomically
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -45,7 +46,7 @@ def stage_training_code(destination: Path, source: Path = TRAINING_SOURCE) -> st
     """
     if not (source / "train.py").is_file():
         raise SettingsRefused("code package", str(source), "it has no train.py", "install kennel again")
-    shutil.rmtree(destination, ignore_errors=True)
+    remove_tree(destination)
     for file in _sources(source):
         target = destination / "training" / file.relative_to(source)
         with disk_boundary("code package", target, file.stat().st_size):

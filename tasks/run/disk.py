@@ -19,8 +19,10 @@ from tasks.run.errors import DiskFailed
 _AGAIN = "then run the same command again, which goes on from there"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
-_IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR}
+_IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}
 _EXISTS = {errno.EEXIST, errno.ENOTEMPTY}
+_NO_FILE = "it is neither a file nor a folder"
+_LINKS = {errno.ELOOP: "it is a link, which is not followed", errno.ENXIO: _NO_FILE}
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE}
 
 
@@ -36,7 +38,7 @@ def disk_boundary(where: str, path: Path | None = None, needed_bytes: int | None
     """
     try:
         if path is not None and path.exists() and not (path.is_file() or path.is_dir()):
-            raise _in_the_way(where, path, "it is neither a file nor a folder")  # a FIFO would be waited for
+            raise _in_the_way(where, path, _NO_FILE)  # a FIFO would be waited for
         yield
     except OSError as error:
         failed = disk_failure(error, where, path, needed_bytes)
@@ -57,7 +59,7 @@ def disk_failure(
         more = f"end what has them open, or raise the limit (ulimit -n), {_AGAIN}"
         return DiskFailed(where, f"{place or 'a file'} cannot be opened", os.strerror(error.errno), more)
     if error.errno in _IN_THE_WAY | (set() if path is None else _EXISTS) and place is not None:
-        return _in_the_way(where, place, os.strerror(error.errno))
+        return _in_the_way(where, place, _LINKS.get(error.errno) or os.strerror(error.errno))
     if error.errno not in _FULL | _REFUSED or place is None:
         return None
     what = f"{place} cannot be written"

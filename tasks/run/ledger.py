@@ -12,9 +12,10 @@ rows are closed.
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -23,17 +24,23 @@ from typing import Any, Literal, get_args
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tasks.run import ledger_file
+from tasks.run import ledger_file, naming
 from tasks.run.ending import refuse_when_ending
 from tasks.run.errors import LedgerRefused
-from tasks.run.ledger_file import FILE_NAME, FORMAT, Entry, Fault
+from tasks.run.ledger_file import FILE_NAME, FORMAT, HEAD_NAME, Entry, Fault
 from tasks.run.logical_aws import LogicalAws, is_lost
 from tasks.run.lost_answers import look_again
 from tasks.run.sealed import Damaged
 
 State = Literal["intended", "created", "adopted", "uncertain", "removed"]
+_NEEDED = ("kind", "name", "state", "at")
+_RECORDS = ("stage_data", "train_sagemaker", "train_ec2", "endpoint", "function", "notebook", "pipeline")
 LOST = "lost with the embedded AWS, which was started again"
 """The reason in the row of a resource that was in the memory of an embedded AWS that ended."""
+
+
+class LedgerOfAnotherRun(LedgerRefused):
+    """The ledger in a run's folder is that of another run: the folder was copied or renamed."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +257,7 @@ def inspect_ledger(run_dir: Path) -> LedgerContents:
 
     Raises:
         LedgerRefused: the file cannot be read, or another release of kennel wrote it.
+        LedgerOfAnotherRun: its header names another run.
     """
     path = run_dir / FILE_NAME
     try:
@@ -270,7 +278,7 @@ def inspect_ledger(run_dir: Path) -> LedgerContents:
     for entry in scanned.entries:
         try:
             if "header" in entry.content:
-                header = LedgerHeader(**entry.content["header"])
+                header = _header(entry)
                 continue
             row = _row(entry)
         except (TypeError, ValueError) as error:
@@ -282,6 +290,8 @@ def inspect_ledger(run_dir: Path) -> LedgerContents:
         if row.error == LOST and header is not None and before is not None:
             lost[key] = header, before
         rows[key] = _with_identifier(row, before)
+    if header is not None and header.run_id not in {run_dir.name, run_dir.resolve().name}:
+        raise _of_another_run(path, header.run_id)
     faults.sort(key=lambda fault: fault.line)
     return LedgerContents(header, tuple(rows.values()), tuple(faults), tuple(lost.values()))
 
@@ -293,6 +303,51 @@ def live_rows(run_dir: Path) -> list[LedgerRow]:
         LedgerRefused: the file cannot be read.
     """
     return list(inspect_ledger(run_dir).live)
+
+
+def unread_ledgers(runs: Path, run_id: str | None) -> list[str]:
+    """Return what is wrong with each ledger of one run, or of all, that does not even say which AWS it is for.
+
+    What it listed is not known, so that a teardown may have left some of it.
+    """
+    found = []
+    for run_dir in run_folders(runs):
+        if run_id not in {None, run_dir.name}:
+            continue
+        try:
+            contents = inspect_ledger(run_dir)
+            if contents.faults and contents.header is None:
+                raise damaged(run_dir, contents.faults[0])
+        except LedgerOfAnotherRun:
+            continue
+        except LedgerRefused as error:
+            found.append(f"{error.what}: {error.why}")
+    return found
+
+
+def run_folders(runs: Path) -> list[Path]:
+    """Return the folders of runs, by name: those with a ledger, or with records whose ledger was lost."""
+    try:
+        return [folder for folder in sorted(runs.iterdir()) if _is_run(folder)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def has_lost_its_ledger(run_dir: Path) -> bool:
+    """Tell whether a run has records and no ledger."""
+    return not os.path.lexists(run_dir / FILE_NAME)
+
+
+def _is_run(folder: Path) -> bool:
+    is_named = re.match(naming.RUN_ID_PATTERN, folder.name) is not None
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except NotADirectoryError:
+        return False
+    except OSError:
+        return is_named  # it cannot be read, which is said by whoever reads its ledger
+    has_records = HEAD_NAME in names or any(f"{name}.json" in names for name in _RECORDS)
+    return FILE_NAME in names or (is_named and has_records)
 
 
 def close_lost(run_dir: Path) -> None:
@@ -345,8 +400,24 @@ def _content(row: LedgerRow) -> dict[str, Any]:
     return {key: value for key, value in asdict(row).items() if value is not None}
 
 
+def _header(entry: Entry) -> LedgerHeader:
+    header = LedgerHeader(**entry.content["header"])
+    _require_texts({name: value for name, value in vars(header).items() if name != "ledger"})
+    return header
+
+
+def _require_texts(fields: Mapping[str, object]) -> None:
+    """Raise ValueError for a field that is no text."""
+    for name, value in fields.items():
+        if not isinstance(value, str):
+            raise ValueError(f"{name} has to be a text, not {value!r:.80}")
+
+
 def _row(entry: Entry) -> LedgerRow:
     row = LedgerRow(**entry.content)
+    _require_texts({name: value for name, value in vars(row).items() if value is not None or name in _NEEDED})
+    if datetime.fromisoformat(row.at).tzinfo is None:
+        raise ValueError(f"at has to be a time with its zone, not {row.at!r:.80}")
     if row.state not in get_args(State):
         raise ValueError(f"the state {row.state!r} is not known")
     return row
@@ -363,6 +434,12 @@ def damaged(run_dir: Path, fault: Fault) -> LedgerRefused:
     """Return the error that names the first damaged line of a run's ledger."""
     by_tags = f"kennel down {run_dir.name} --yes, or the run's own command: both find its resources by their tags"
     return LedgerRefused("ledger", f"{run_dir / FILE_NAME}:{fault.line} is damaged", fault.why, by_tags)
+
+
+def _of_another_run(path: Path, run_id: str) -> LedgerOfAnotherRun:
+    what = f"{path} is the ledger of run {run_id}"
+    why = f"the folder {path.parent.name} was copied or renamed, and what the ledger lists belongs to that run"
+    return LedgerOfAnotherRun("ledger", what, why, f"remove {path.parent}, or name it {run_id} again")
 
 
 def _other_target(path: Path, found: LedgerHeader, wanted: LedgerHeader) -> LedgerRefused:

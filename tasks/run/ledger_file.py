@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.run.disk import disk_boundary
+from tasks.run.own_files import READ_AND_WRITE, open_own, replacing
 from tasks.run.sealed import parse_json, read_regular
 
 FILE_NAME = "ledger.jsonl"
@@ -182,7 +183,7 @@ def _read_head(path: Path) -> tuple[int, str] | None:
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """Open the file for appending, alone: threads of this process have ledgers of their own."""
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_own(path, READ_AND_WRITE | os.O_APPEND)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
@@ -222,12 +223,8 @@ def _advance_head(path: Path, before: bytes, digest: str) -> None:
     digests, head = _digests(before), _read_head(path) if before else None
     if head is not None and (head[0] > len(digests) or digests[head[0] - 1] != head[1]):
         return
-    part = path.with_name(f"{HEAD_NAME}.part")
-    with suppress(OSError):
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(f"{len(digests) + 1} {digest}\n".encode())
-        part.replace(path.with_name(HEAD_NAME))
+    with suppress(OSError), replacing(path.with_name(HEAD_NAME)) as file:
+        file.write(f"{len(digests) + 1} {digest}\n".encode())
 
 
 def _last_digest(before: bytes) -> str:

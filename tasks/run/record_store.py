@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -18,6 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import LedgerRefused, SettingsRefused
+from tasks.run.own_files import replacing
 from tasks.run.sealed import read_regular, seal, unseal
 
 Count = Annotated[int, Field(ge=0)]
@@ -116,17 +116,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with suppress(OSError):  # on a read-only disk there is none
-            temporary.unlink()
+    with replacing(path) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 _adapters: dict[str, TypeAdapter[Any]] = {}

@@ -7,9 +7,12 @@ only source of a report's figures.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from tasks.run.record_store import Amount, Count, Record, Share
 
@@ -109,6 +112,24 @@ class Hyperparameters:
         return {name: value for name, value in chosen.items() if value is not None and value is not False}
 
 
+def _bounded(metrics: Mapping[str, float]) -> Mapping[str, float]:
+    """Return metrics whose shares are from 0 to 1 and whose counts and times are at least 0; a loss may be any number.
+
+    Raises:
+        ValueError: a value is out of these bounds.
+    """
+    for name, value in metrics.items():
+        most = next((most for ending, most in _MOST.items() if name.endswith(ending)), None)
+        if most is not None and not (0 <= value <= most and math.isfinite(value)):
+            raise ValueError(f"{name} has to be a number from 0 to {most:g}, not {value}")
+    return metrics
+
+
+_MOST = {"accuracy": 1.0, "images": math.inf, "seconds": math.inf}
+Metrics = Annotated[Mapping[str, float], AfterValidator(_bounded)]
+"""What a training measured, by name; known kinds of values have bounds."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
     """What is recorded of a model wherever it was trained; `test_accuracy` is a fraction of `test_images`."""
@@ -118,7 +139,7 @@ class TrainingResult:
     classes: tuple[str, ...]
     test_accuracy: Share
     test_images: Count
-    metrics: Mapping[str, float]
+    metrics: Metrics
     instance_type: str
     instance_count: Count
     instance_reason: str

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import RunBusy
+from tasks.run.own_files import READ_AND_WRITE, open_own
 from tasks.run.private_files import private_files
 
 
@@ -36,7 +37,7 @@ def run_lock(run_dir: Path) -> Iterator[None]:
         RunBusy: another process holds the lock; the message names its pid.
         DiskFailed: the lock cannot be written.
     """
-    path = (run_dir / "lock").resolve()
+    path = run_dir.resolve() / "lock"
     with _HELD.guard, disk_boundary("lock", path):
         run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor, depth = _HELD.descriptors.get(path) or (_lock_file(path, run_dir.name), 0)
@@ -54,7 +55,7 @@ def run_lock(run_dir: Path) -> Iterator[None]:
 
 
 def _lock_file(path: Path, run_id: str) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_own(path, READ_AND_WRITE)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

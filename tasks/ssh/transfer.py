@@ -24,6 +24,7 @@ from pathlib import Path
 
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import ConnectionLost, RemoteFailed
+from tasks.run.own_files import ANEW, open_own
 from tasks.run.progress import Progress, ProgressFactory, show_progress
 from tasks.run.waiting import say
 from tasks.ssh import programs
@@ -224,7 +225,7 @@ def _finish(remote: Remote, running: RunningCommand, doing: str) -> None:
 
 def _open_private(path: Path) -> io.FileIO:
     """Open a file of mode 0600 for unbuffered writing, independent of the umask."""
-    return io.FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+    return io.FileIO(open_own(path, ANEW), "wb")
 
 
 def _mode(found: int) -> int:

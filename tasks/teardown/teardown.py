@@ -19,7 +19,15 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused, TeardownIncomplete, translate
 from tasks.run.handle import Run
-from tasks.run.ledger import Ledger, LedgerHeader, LedgerRow, crash_point, inspect_ledger
+from tasks.run.ledger import (
+    Ledger,
+    LedgerHeader,
+    LedgerRow,
+    crash_point,
+    has_lost_its_ledger,
+    inspect_ledger,
+    run_folders,
+)
 from tasks.run.ledger_file import FILE_NAME
 from tasks.run.logical_aws import is_lost
 from tasks.run.lost_answers import repeated_if_lost
@@ -77,7 +85,9 @@ def read_claims(aws: Aws) -> tuple[list[Claim], list[str]]:
     """
     claims: list[Claim] = []
     warnings: list[str] = []
-    for path in sorted(aws.settings.runs.glob(f"*/{FILE_NAME}")):
+    for path in (folder / FILE_NAME for folder in run_folders(aws.settings.runs)):
+        if has_lost_its_ledger(path.parent):
+            warnings.append(f"{path} is missing: what the run created is found by its tags only")
         try:
             contents = inspect_ledger(path.parent)
         except LedgerRefused as error:

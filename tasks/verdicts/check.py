@@ -7,7 +7,6 @@ repetitions. `flows/checked_loadtest.py` decides the order of the steps, `tasks.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from tasks.load.profile import Profile, profile_for, run_profile
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
+from tasks.run.own_files import remove_tree
 from tasks.run.record_store import Amount, Record, load_record, save_record
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.waiting import say
@@ -144,7 +144,7 @@ def check_plan(check: PlanCheck, *, through: Through = "function", profile: Prof
     bounds = check.bounds or watch_at_rest(run.settings)
     ways: Sequence[Way] = ("function", "endpoint") if through == "both" else (through,)
     # repetitions of an earlier test would otherwise be mixed with this one's
-    shutil.rmtree(run.folder / CHECKED, ignore_errors=True)
+    remove_tree(run.folder / CHECKED)
     messages: list[str] = []
     runs = {way: list(_runs(check, way, chosen, bounds, messages)) for way in ways}
     whole = {way: of_way[0] for way, of_way in runs.items()}

@@ -194,3 +194,17 @@ def test_the_home_is_found_in_a_folder_above_and_said(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=deep, env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert f"home: {tmp_path / 'project' / '.kennel'} (found in a folder above" in " ".join(done.stderr.split())
     assert str(tmp_path / "project" / "runs") in " ".join(done.stderr.split())
+
+
+def test_an_interrupted_command_with_json_ends_with_one_object(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys, time
+sys.argv = ["kennel", "run", "--json"]
+from kennel.commands.interrupted import handle_interrupts
+handle_interrupts()
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(60)
+"""
+    ended = Terminal(tmp_path / "home", tmp_path / "runs").program("-c", script)
+    assert ended.code == ended.answer["exit_code"] == 143
+    assert ended.answer["error"]["kind"] == "Interrupted"

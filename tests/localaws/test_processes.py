@@ -1,5 +1,6 @@
 """Children end, with all that they started, whatever they do about it."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,14 @@ def test_orphans_of_a_killed_owner_are_ended_and_strangers_are_not(tmp_path: Pat
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_the_records_of_a_copied_home_end_nothing(table: ProcessTable, tmp_path: Path) -> None:
+    sleeper = table.spawn(["sleep", "1000"], name="sleeper", env=PLAIN, cwd=tmp_path)
+    copy = tmp_path / "copy" / "processes"
+    shutil.copytree(tmp_path / "processes", copy)
+    assert ProcessTable(copy, str(tmp_path / "copy")).reap_orphans() == []
+    assert sleeper.poll() is None and not list(copy.iterdir())
 
 
 OWNER = """

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,9 @@ import pytest
 
 from kennel.servers import localaws
 from kennel.servers.localaws import Options
+from localaws.server import read_record
+from tasks.run.sealed import seal, unseal
+from tests.bit_flips import FLIPS, flipped
 from tests.kennel.shell import Terminal
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
@@ -80,6 +84,34 @@ def test_commands_that_begin_at_once_share_one_server(tmp_path: Path) -> None:
         assert {localaws.wait(tmp_path, each).pid for each in started} == {started[0].pid}
     finally:
         localaws.stop(tmp_path)
+
+
+def test_a_copied_home_neither_uses_nor_ends_the_server_of_the_first(tmp_path: Path) -> None:
+    first, copy = tmp_path / "first", tmp_path / "copy"
+    localaws.wait(first, localaws.begin(first))
+    try:
+        shutil.copytree(first, copy)
+        record = copy / "localaws" / "server.json"
+        assert localaws.find(copy) is None and not localaws.stop(copy)
+        assert localaws.damaged(copy)[0].endswith(f"it was copied from {first / 'localaws'}, whose server it names")
+        content = {**unseal(record.read_bytes()), "home": str(copy / "localaws")}
+        record.write_bytes(seal(content))  # the process says by itself whose it is
+        assert localaws.damaged(copy) == [] and localaws.find(copy) is None
+        assert read_record(first / "localaws") is not None and localaws.find(first) is not None
+    finally:
+        assert localaws.stop(first)
+
+
+def test_no_flip_of_a_bit_in_the_servers_record_changes_what_is_used(tmp_path: Path) -> None:
+    started = localaws.wait(tmp_path, localaws.begin(tmp_path))
+    record, damaged = tmp_path / "localaws" / "server.json", 0
+    try:
+        for where in flipped(record):
+            assert localaws.find(tmp_path) in {None, started}, where
+            damaged += str(record) in "".join(localaws.damaged(tmp_path))
+        assert damaged > 0.95 * FLIPS and localaws.damaged(tmp_path) == []
+    finally:
+        assert localaws.stop(tmp_path)
 
 
 def test_an_option_out_of_bounds_starts_nothing(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -253,3 +254,26 @@ def test_a_folder_that_is_removed_while_its_server_runs_is_made_anew(tmp_path: P
     finally:
         down = terminal.kennel("down", "--yes")
     assert down.code == 0 and terminal.processes() == []
+
+
+def cut(database: Path) -> None:
+    database.write_bytes(database.read_bytes()[:5000])
+
+
+@pytest.mark.parametrize("damage", [cut, lambda path: path.write_bytes(b"no database" * 500), Path.mkdir, os.mkfifo])
+@pytest.mark.timeout(20)
+def test_a_damaged_database_is_said_and_set_aside(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    database = prefect.folder(tmp_path) / "prefect.db"
+    database.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(database)) as made:
+        made.execute("CREATE TABLE flows (name TEXT)")
+        made.executemany("INSERT INTO flows VALUES (?)", [("name" * 500,)] * 20)
+        made.commit()
+    assert prefect.database_damage(database) is None
+    if damage in (Path.mkdir, os.mkfifo):
+        database.unlink()
+    damage(database)
+    prefect._set_damaged_database_aside(tmp_path)
+    assert not database.exists() and database.with_name("prefect.db.damaged-1").exists()
+    prefect._set_damaged_database_aside(tmp_path)
+    assert [path.name for path in database.parent.iterdir()] == ["prefect.db.damaged-1"]

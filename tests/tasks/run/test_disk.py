@@ -275,7 +275,7 @@ print(prefect.begin(disk / "home").is_alive, processes.stop(disk / "home", prefe
 """,
     )
     what, why, _, copied, started = said.splitlines()
-    assert what == "Prefect's server: DISK/home/prefect/prefect.part cannot be written"
+    assert what == "Prefect's server: DISK/home/prefect/prefect.db cannot be written"
     assert "No space left on device" in why and "MB are needed" in why
     assert (copied, started) == ("False", "True True")
 

@@ -1,18 +1,22 @@
 """Tests of the ledger: rows are written before the call and readable after a crash; foreign ledgers are refused."""
 
+import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from tasks.run.errors import OwnershipRefused, RunBusy, StageFailed
-from tasks.run.ledger import Ledger, read_ledger
+from tasks.run.ledger import Ledger, LedgerOfAnotherRun, inspect_ledger, read_ledger, run_folders, unread_ledgers
+from tasks.run.ledger_file import FILE_NAME, append
 from tasks.run.run_lock import run_lock
 
 ACCOUNT = "111122223333"
@@ -142,3 +146,54 @@ def test_a_second_process_on_a_run_is_refused_by_the_pid_of_the_first(tmp_path: 
     assert f"process {os.getpid()} is working on it" in refused.stderr
     assert subprocess.run(command, check=False, timeout=60).returncode == 0
     assert RunBusy.exit_code == 7
+
+
+def sealed(run_dir: Path, *lines: Mapping[str, object]) -> Path:
+    """Write a ledger of the current format with these lines after its header."""
+    ledger = open_ledger(run_dir)
+    for line in lines:
+        append(ledger.path, dict(line))
+    return ledger.path
+
+
+ROW = {"kind": "role", "name": "r", "state": "created", "at": "2026-11-28T00:00:00+00:00"}
+
+
+@pytest.mark.parametrize("field", ["kind", "name", "state", "at", "identifier", "error"])
+@pytest.mark.parametrize("value", [7, [], {"a": 1}, True, ["role"]])
+def test_a_row_with_a_value_of_a_wrong_type_is_damaged_and_the_others_are_read(
+    tmp_path: Path, field: str, value: object
+) -> None:
+    sealed(tmp_path, {**ROW, field: value}, {**ROW, "name": "whole"})
+    found = inspect_ledger(tmp_path)
+    assert [fault.line for fault in found.faults] == [2] and [row.name for row in found.rows] == ["whole"]
+
+
+@pytest.mark.parametrize("changed", [{"at": "soon"}, {"at": "2026-11-28"}, {"state": "lost"}, {"name": None}])
+def test_a_row_with_a_value_that_is_not_known_is_damaged(tmp_path: Path, changed: dict[str, object]) -> None:
+    sealed(tmp_path, {**ROW, **changed})
+    assert [fault.line for fault in inspect_ledger(tmp_path).faults] == [2]
+
+
+@pytest.mark.parametrize("field", ["run_id", "account_id", "endpoint", "region", "home", "generation"])
+def test_a_header_with_a_value_of_a_wrong_type_is_damaged(tmp_path: Path, field: str) -> None:
+    header = {"run_id": tmp_path.name, "account_id": ACCOUNT, "endpoint": HERE, "region": "us-east-1", "ledger": 1}
+    (tmp_path / FILE_NAME).write_text(json.dumps({"header": {**header, field: 7}}) + "\n")
+    found = inspect_ledger(tmp_path)
+    assert found.header is None and [fault.line for fault in found.faults] == [1]
+
+
+def test_the_ledger_in_a_copied_folder_is_that_of_another_run(tmp_path: Path) -> None:
+    sealed(tmp_path / "a", ROW)
+    shutil.copytree(tmp_path / "a", tmp_path / "a.bak")
+    with pytest.raises(LedgerOfAnotherRun, match="is the ledger of run a"):
+        inspect_ledger(tmp_path / "a.bak")
+    assert run_folders(tmp_path) == [tmp_path / "a", tmp_path / "a.bak"] and unread_ledgers(tmp_path, None) == []
+
+
+def test_a_run_that_has_records_and_no_ledger_is_a_run(tmp_path: Path) -> None:
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost" / "stage_data.json").touch()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "file").touch()
+    assert run_folders(tmp_path) == [tmp_path / "lost"]

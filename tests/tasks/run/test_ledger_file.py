@@ -173,15 +173,17 @@ def test_a_lone_surrogate_of_a_file_name_is_written_and_read_back(tmp_path: Path
 
 
 def test_a_ledger_of_release_0_1_0_is_read_unchecked_and_sealed_with_the_next_row(tmp_path: Path) -> None:
-    path = tmp_path / FILE_NAME
+    folder = tmp_path / "photos-aws"
+    folder.mkdir()
+    path = folder / FILE_NAME
     path.write_bytes((KEPT / "aws.jsonl").read_bytes())
-    before = read_ledger(tmp_path)[1]
+    before = read_ledger(folder)[1]
     assert {row.kind for row in before} >= {"bucket", "role", "endpoint"}
-    ledger = Ledger(tmp_path, account_id="210987654321", endpoint="aws", region="eu-west-1")
+    ledger = Ledger(folder, account_id="210987654321", endpoint="aws", region="eu-west-1")
     assert ledger.rows() == before and ledger.lost == ()
     lines = len(path.read_bytes().splitlines())
     path.write_bytes(path.read_bytes().replace(b'"created"', b'"removed"', 1))
-    assert [fault.line for fault in inspect_ledger(tmp_path).faults] == [lines]
+    assert [fault.line for fault in inspect_ledger(folder).faults] == [lines]
 
 
 def test_a_ledger_that_is_read_while_lines_are_appended_has_no_fault(tmp_path: Path) -> None:

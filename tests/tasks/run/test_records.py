@@ -207,6 +207,18 @@ def test_a_sealed_value_out_of_bounds_is_refused_with_file_field_value_and_what_
     assert str(path) in caught.value.what and caught.value.why == f"{field}: Input should be {allowed}"
 
 
+@pytest.mark.parametrize(
+    "metrics",
+    [{"test_accuracy": 2.0}, {"test_accuracy": float("nan")}, {"test_images": -5.0}, {"train_seconds": float("inf")}],
+)
+def test_a_metric_out_of_its_bounds_is_refused_with_file_and_name(run: RunFolder, metrics: dict[str, float]) -> None:
+    path = run.keep(TRAINED)
+    path.write_bytes(seal(unseal(path.read_bytes()) | {"metrics": metrics}))
+    with pytest.raises(LedgerRefused) as caught:
+        run.find(TrainedModel)
+    assert str(path) in caught.value.what and f"{next(iter(metrics))} has to be" in caught.value.why
+
+
 def test_all_wrong_fields_of_a_record_are_named_at_once(run: RunFolder) -> None:
     path = run.keep(TRAINED)
     path.write_bytes(seal(unseal(path.read_bytes()) | {"test_accuracy": 2.0, "test_images": -1, "spot": "no"}))

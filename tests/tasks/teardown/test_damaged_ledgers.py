@@ -1,5 +1,6 @@
 """A damaged ledger is rebuilt from its undamaged rows and the tags, and blocks no other run; a lost AWS's is closed."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_one_bad_ledger_does_not_keep_the_others_from_being_taken_down(aws: Aws)
     (unreadable.folder / FILE_NAME).mkdir()
     lines = remove_all(aws)
     assert any(line.startswith((f"{path}:3 is damaged", f"{path}:4 is damaged")) for line in lines)
-    assert f"{unreadable.folder / FILE_NAME} cannot be read: Is a directory; it is not changed" in lines
+    assert any(f"{unreadable.folder / FILE_NAME} cannot be read: a folder is in its place" in line for line in lines)
     for run in (bad, good, unreadable):
         assert f"  gone   role kennel-{run.id}-two" in lines
     assert (live(bad), live(good)) == (set(), set())
@@ -126,3 +127,22 @@ def test_a_damaged_ledger_of_another_account_stays_as_it_is(aws: Aws) -> None:
     with pytest.raises(LedgerRefused, match="belongs to account 210987654321 at aws"):
         rebuild_if_damaged(Run(aws, "other"), say=lines.append)
     assert [row.name for row in read_ledger(other.path.parent)[1]] == ["kennel-other-one"]
+
+
+def test_a_copied_folder_of_a_run_keeps_nothing(aws: Aws) -> None:
+    run = make_run(aws, "first")
+    shutil.copytree(run.folder, run.folder.with_name("first.bak"))
+    shutil.copytree(run.folder, run.folder.with_name("second"))
+    lines = remove_all(aws)
+    for name in ("first.bak", "second"):
+        assert any(f"{name}/{FILE_NAME} is the ledger of run first" in line for line in lines)
+    assert "  gone   role kennel-first-one" in lines and live(run) == set()
+    assert remove_all(aws)[-1] == "  nothing to remove"
+
+
+def test_a_run_without_its_ledger_is_said_and_removed_by_its_tags(aws: Aws) -> None:
+    run = make_run(aws, "lost")
+    (run.folder / FILE_NAME).unlink()
+    lines = remove_all(aws)
+    assert f"{run.folder / FILE_NAME} is missing: what the run created is found by its tags only" in lines
+    assert "  gone   role kennel-lost-one" in lines
