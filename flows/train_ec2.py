@@ -14,6 +14,7 @@ from flows.harmless import harmless_errors
 from flows.step import step
 from flows.train_sagemaker import stage_weights
 from tasks.ec2 import job as ec2_job
+from tasks.ec2.guard import guarded
 from tasks.ec2.prices import choose_instances
 from tasks.ec2.run import InstanceOptions, adopt_or_train
 from tasks.ec2.terminate import end_instances
@@ -70,7 +71,8 @@ async def train_ec2(run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOpt
     with working_on(run):
         await stage_weights(run, training)
         job = await plan_job(run, training)
-        model = await train(run, job, options)
+        with guarded(run):
+            model = await train(run, job, options)
         run.keep(model)
         await publish_record(STAGE, run_id, model)
         parity = await compare_with_sagemaker(run, model)

@@ -55,7 +55,13 @@ from tests.tasks.scaling.deployments import plan as scaling_plan
 ROOT = Path(__file__).parents[1]
 HARMLESS = "a name"
 CSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-WRITES_TO_THE_TERMINAL = {"kennel/cli.py", "kennel/commands/interrupted.py", "tasks/run/progress.py"}
+WRITES_TO_THE_TERMINAL = {
+    "kennel/cli.py",
+    "kennel/commands/interrupted.py",
+    "kennel/signals.py",
+    "tasks/ec2/guard.py",
+    "tasks/run/progress.py",
+}
 """Files outside kennel/terminal that write there themselves: constant texts, and what `terminal_text` returns."""
 
 PROGRAMS = {

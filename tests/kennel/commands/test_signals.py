@@ -62,6 +62,7 @@ def test_a_command_without_a_flow_ends_with_the_code_of_the_signal_too(tmp_path:
         check_code = send(process, signal.SIGTERM)
     assert check_code.code == 143, check_code.err
     assert "kennel: interrupted" in check_code.err and "Traceback" not in check_code.err
+    assert "local servers" not in check_code.err, "none was started"
 
 
 def test_a_command_whose_terminal_was_closed_ends_with_129(tmp_path: Path) -> None:

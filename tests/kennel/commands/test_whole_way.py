@@ -3,26 +3,20 @@
 One home for the module: what the first test makes is what the others adopt, run by a worker, and remove.
 """
 
-import base64
-import contextlib
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import boto3
-import psutil
 import pytest
 from prefect.exceptions import ParameterBindError
 
@@ -31,6 +25,7 @@ from tests.command_lines import command_line
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
+from tests.kennel.prefect_worker import PrefectServer, worker
 from tests.kennel.pseudo_terminal import OnATerminal
 from tests.kennel.shell import ROOT, Finished, Terminal, open_to_others
 from tests.kennel.signalled import check, generators_of, held, send, started, wait_for_stage
@@ -266,85 +261,6 @@ def resources(url: str) -> list[str]:
     found += [function["FunctionName"] for function in client["lambda"].list_functions()["Functions"]]
     found += [group["logGroupName"] for group in client["logs"].describe_log_groups()["logGroups"]]
     return [name for name in found if "kennel" in name]
-
-
-@dataclass(frozen=True)
-class PrefectServer:
-    """Prefect's API, asked over HTTP, and the AWS that the worker's flows use."""
-
-    url: str
-    password: str
-    calls: Calls
-
-    def end_while_an_instance_starts(self, flow: str, parameters: dict[str, object], how: str) -> str:
-        """Begin a flow run, end it while it waits for its instance, and return the type of its last state.
-
-        Its instances have to be terminated, and its process has to be gone without waiting for its work.
-        """
-        deployment = self._ask(f"deployments/name/{flow}/{flow}")["id"]
-        with held(self.calls, "RunInstances") as launch:
-            run = self._ask(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"]
-            wait_until(launch.met.is_set, "the launch", seconds=120)
-            process = wait_until(lambda: process_of(run), "the flow run's process")
-            if how == "cancel":
-                self._ask(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
-            else:
-                process.send_signal(signal.Signals[how])
-            state = wait_until(lambda: self._final_state(run), "a final state", seconds=120)
-            wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "its end")
-            ec2 = boto3.client("ec2", endpoint_url=self.calls.url, region_name="us-east-1", **KEYS)
-            found = [item for group in ec2.describe_instances()["Reservations"] for item in group["Instances"]]
-            assert {item["State"]["Name"] for item in found} <= {"shutting-down", "terminated"}
-            assert found, "no instance was launched: the test would prove nothing"
-        return state
-
-    def _final_state(self, run: str) -> str | None:
-        state = str(self._ask(f"flow_runs/{run}")["state"]["type"])
-        return state if state in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
-
-    def _ask(self, path: str, content: object = None) -> dict[str, Any]:
-        data = None if content is None else json.dumps(content).encode()
-        password = base64.b64encode(self.password.encode()).decode()
-        headers = {"Content-Type": "application/json", "Authorization": f"Basic {password}"}
-        request = urllib.request.Request(f"{self.url}/{path}", data, headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return dict(json.load(answer))
-
-
-def process_of(flow_run: str) -> psutil.Process | None:
-    """Return the process of a flow run of the worker."""
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get("PREFECT__FLOW_RUN_ID") == flow_run and "prefect.engine" in process.cmdline():
-                return process
-    return None
-
-
-class worker:  # noqa: N801  used like a function, with `with`
-    """A process worker on the pool `kennel`, ended with its group."""
-
-    def __init__(self, terminal: Terminal, prefect: dict[str, str], log: Path) -> None:
-        self._terminal, self._prefect, self._log = terminal, prefect, log
-
-    def __enter__(self) -> None:
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "kennel", "--name", "test"]
-        with self._log.open("w") as output:
-            self._process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={**self._terminal.environment, **self._prefect, "PREFECT_WORKER_QUERY_SECONDS": "1"},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, 9)
-            self._process.wait(5)
 
 
 def test_an_interrupted_run_says_what_is_left_and_how_to_remove_it(tmp_path: Path, photos: Path) -> None:
