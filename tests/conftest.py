@@ -130,7 +130,7 @@ def client_environment(url: str) -> dict[str, str]:
 def start_server(home: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start `python -m localaws` in the foreground on a free port; it is ready when `wait_for_record` returns."""
     command = [sys.executable, "-m", "localaws", "--home", str(home), "--port", "0", *arguments]
-    command += ["--operator", str(give_keys(home))]
+    give_keys(home)
     with (home / "output.txt").open("a") as output:
         return subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, text=True

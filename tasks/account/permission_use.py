@@ -105,7 +105,8 @@ def permission_use(run: Run) -> PermissionUse:
     if found is not None:
         return found
     age = min((row.age_seconds for row in run.ledger.live()), default=0.0)
-    return _use(run, "AWS's last accessed information", lambda name: _told_by_aws(run.aws, name, age_seconds=age))
+    with aws_boundary(WHERE):
+        return _use(run, "AWS's last accessed information", lambda name: _told_by_aws(run.aws, name, age_seconds=age))
 
 
 def keep_permission_use(run: Run) -> None:

@@ -23,6 +23,7 @@ import psutil
 from tasks.run.escaping import terminal_text
 from tasks.run.handle import Run
 from tasks.run.ledger import live_rows
+from tasks.run.own_files import APPEND, open_own
 
 FLOW_RUN = "PREFECT__FLOW_RUN_ID"
 """What Prefect sets in the environment of the process of a worker's flow run; our commands do not have it."""
@@ -60,7 +61,7 @@ def _start(run: Run, flow_run: str) -> int:
     settings = run.settings
     paths = {"KENNEL_HOME": str(settings.home.resolve()), "KENNEL_RUNS": str(settings.runs.resolve())}
     read_end, write_end = os.pipe()
-    log = os.open(run.folder / "guard.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = open_own(run.folder / "guard.log", APPEND)
     command = [sys.executable, "-P", "-m", "tasks.ec2.guard", run.id, flow_run, str(os.getpid())]
     try:
         subprocess.Popen(

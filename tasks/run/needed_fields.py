@@ -36,6 +36,13 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "InstanceProfile.InstanceProfileName",
         "InstanceProfile.Roles[].RoleName",
     ),
+    "GenerateServiceLastAccessedDetails": ("JobId",),
+    "GetServiceLastAccessedDetails": (
+        "JobStatus",
+        "Marker?",
+        "ServicesLastAccessed[]?.ServiceNamespace",
+        "ServicesLastAccessed[]?.TrackedActionsLastAccessed[]?.ActionName",
+    ),
     "GetRole": ("Role.Arn", "Role.RoleName", "Role.AssumeRolePolicyDocument"),
     "GetRolePolicy": ("PolicyDocument",),
     "ListAttachedRolePolicies": ("AttachedPolicies[].PolicyArn",),

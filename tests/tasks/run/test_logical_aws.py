@@ -136,16 +136,17 @@ def test_the_resources_of_another_home_are_lost_only_if_that_one_has_ended(tmp_p
 def test_a_ledger_of_release_0_1_0_is_of_an_ended_localaws_unless_its_own_may_still_answer(
     tmp_path: Path, answer: dict[str, Any] | None
 ) -> None:
-    here = LogicalAws("http://127.0.0.1:1", HOME, "g1")
+    here, run_dir = LogicalAws("http://127.0.0.1:1", HOME, "g1"), tmp_path / "photos-local"
+    run_dir.mkdir()
     with server(answer) as url:
-        (tmp_path / "ledger.jsonl").write_text(KEPT.read_text().replace("http://127.0.0.1:41029", url))
+        (run_dir / "ledger.jsonl").write_text(KEPT.read_text().replace("http://127.0.0.1:41029", url))
         if answer in (OF_0_1_0, None):
             with pytest.raises(LedgerRefused, match=f"belongs to account 123456789012 at {url}"):
-                open_ledger(tmp_path, here)
+                open_ledger(run_dir, here)
         else:
-            assert len(open_ledger(tmp_path, here).lost) == 4
+            assert len(open_ledger(run_dir, here).lost) == 4
             return
-    assert len(open_ledger(tmp_path, here).lost) == 4, "nothing listens there any more"
+    assert len(open_ledger(run_dir, here).lost) == 4, "nothing listens there any more"
 
 
 def test_a_ledger_of_a_real_account_is_never_lost_and_refused_for_another(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ SERVICES = (
     *("sts", "iam", "s3", "logs", "sagemaker", "sagemaker-runtime", "application-autoscaling", "cloudwatch"),
     *("lambda", "ec2", "ssm", "pricing"),
 )
-NOT_OF_REPLIES = {"Rules", "Statement", "Resource", "Environment", "Variables"}
+NOT_OF_REPLIES = {"Rules", "Statement", "Action", "Resource", "Environment", "Variables"}
 """Fields of what kennel itself sends."""
 ONLY_WITH_ANOTHER = {
     *("FromPort", "ToPort", "IpProtocol", "CidrIp", "Ebs", "Ebs"),
@@ -142,7 +142,9 @@ def test_every_field_that_kennel_cannot_do_without_is_in_the_table() -> None:
 
 
 def sources() -> Iterator[ast.Module]:
-    yield from (ast.parse(path.read_text()) for path in sorted(TASKS.rglob("*.py")))
+    """Yield what acts on replies; the audit only notes what it cannot read."""
+    files = (path for path in sorted(TASKS.rglob("*.py")) if "audit" not in path.parts)
+    yield from (ast.parse(path.read_text()) for path in files)
 
 
 def called(node: ast.AST) -> str:
