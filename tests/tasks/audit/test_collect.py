@@ -195,8 +195,9 @@ def test_the_root_user_s_row_is_judged_by_the_report_and_the_summary(calls: Call
     def with_root(reply: bytes) -> bytes:
         before, _, rest = reply.partition(b"<Content>")
         content, _, after = rest.partition(b"</Content>")
-        report = base64.b64decode(content).decode()
-        names = report.splitlines()[0].split(",")
+        lines = base64.b64decode(content).decode().splitlines(keepends=True)
+        report = "".join(line for line in lines if not line.startswith(ROOT))
+        names = lines[0].strip().split(",")
         values = {"user": ROOT, "arn": f"arn:aws:iam::{OWN}:root", "password_enabled": "not_supported"}
         values |= {
             "mfa_active": "false",
@@ -206,7 +207,11 @@ def test_the_root_user_s_row_is_judged_by_the_report_and_the_summary(calls: Call
         row = ",".join(values.get(name, "false") for name in names)
         return before + b"<Content>" + base64.b64encode(f"{report}{row}\n".encode()) + b"</Content>" + after
 
+    def with_password(reply: bytes) -> bytes:
+        return reply.replace(b"<key>AccountPasswordPresent</key><value>0<", b"<key>AccountPasswordPresent</key><value>1<")
+
     calls.faults.append(Fault("GetCredentialReport", change=with_root))
+    calls.faults.append(Fault("GetAccountSummary", change=with_password))
     account = look(calls)
     assert [each.has_password for each in account.credentials if each.user == ROOT] == [True]
     kinds = {each.id for each in check(account, unused_days=90) if each.name == ROOT}
