@@ -208,7 +208,8 @@ def test_the_root_user_s_row_is_judged_by_the_report_and_the_summary(calls: Call
         return before + b"<Content>" + base64.b64encode(f"{report}{row}\n".encode()) + b"</Content>" + after
 
     def with_password(reply: bytes) -> bytes:
-        return reply.replace(b"<key>AccountPasswordPresent</key><value>0<", b"<key>AccountPasswordPresent</key><value>1<")
+        name = b"<key>AccountPasswordPresent</key><value>"
+        return reply.replace(name + b"0<", name + b"1<")
 
     calls.faults.append(Fault("GetCredentialReport", change=with_root))
     calls.faults.append(Fault("GetAccountSummary", change=with_password))
