@@ -98,7 +98,7 @@ def test_down_without_a_running_emulator_closes_its_rows_and_leaves_other_endpoi
     busy.record("role", "kennel-busy-training", "created")
     with run_lock(terminal.runs / "busy"):
         done = terminal.kennel("down", "--yes", "--json")
-    assert done.code == 0, done.err
+    assert done.code == 10, done.err
     assert done.answer["forgotten"] == ["role kennel-here-training"], done.err
     assert headless.path.read_bytes() == damaged, "its resources may be on real AWS"
     assert len(busy.live()) == 1, "another process works on it"
