@@ -73,7 +73,7 @@ def for_environment(key: AccessKey = KEY) -> Mapping[str, str]:
     }
 
 
-def signed(request: AWSRequest, service: str, key: RootKey = KEY) -> dict[str, str]:
+def signed(request: AWSRequest, service: str, key: AccessKey = KEY) -> dict[str, str]:
     """Return the headers of a request, `Host` among them, with botocore's signature of it."""
     request.headers["Host"] = urlsplit(request.url).netloc
     signer = S3SigV4Auth if service == "s3" else SigV4Auth

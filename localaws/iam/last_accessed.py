@@ -54,7 +54,7 @@ class LastAccessed:
         arn, kind = wanted["Arn"], wanted.get("Granularity", "SERVICE_LEVEL")
         owners, policies = _granted(response.backend, arn)
         uses = [use for each in owners for use in self._authority.usage.of(each).items()]
-        identity = str(secrets.token_hex(18))
+        identity = secrets.token_hex(18)
         rows = [_row(service, uses, arn, kind) for service in _services(policies)]
         self._reports[identity] = Report(kind, datetime.now(UTC), rows)
         return ActionResult({"JobId": identity})

@@ -1,6 +1,6 @@
 """STS where moto answers with examples: who the root user is, and sessions with what bounds them.
 
-A session that no key would be issued for is refused: GetSessionToken, GetFederationToken.
+Refused by name: sessions that no key would be issued for, and those that another identity provider would vouch for.
 """
 
 from typing import Any
@@ -13,13 +13,19 @@ from moto.sts.models import STSBackend
 from moto.sts.responses import TokenResponse
 
 from localaws.errors import AwsError
+from localaws.iam.managed_policies import load
 from localaws.permissions.callers import Bounds, Callers
 from localaws.permissions.identities import default_version
 
 _caller_of = STSBackend.get_caller_identity
 _assume = TokenResponse.assume_role
 _EXAMPLE_USER = ":user/moto"  # moto's answer for a key that is none of IAM's or STS's: the gate lets only root's pass
+_NOT_EMULATED = (
+    *("get_session_token", "get_federation_token"),
+    *("assume_role_with_web_identity", "assume_role_with_saml"),  # which moto gives to anybody, whatever a role trusts
+)
 _SHORTEST_SECONDS = 900
+_USUAL_SECONDS = 3600
 _TOO_LONG = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
 
 
@@ -49,7 +55,7 @@ def assume_role(self: TokenResponse, callers: Callers) -> ActionResult:
 
 
 def not_emulated(_: TokenResponse) -> Any:
-    """Refuse an operation whose answer would be a key that opens nothing.
+    """Refuse an operation that moto would answer with a key that opens nothing, or too much.
 
     Raises:
         NotImplementedError: always; the front names the operation.
@@ -61,16 +67,14 @@ def install_sessions(callers: Callers) -> None:
     """Put these in the place of moto's."""
     STSBackend.get_caller_identity = get_caller_identity  # type: ignore[method-assign]
     TokenResponse.assume_role = lambda self: assume_role(self, callers)  # type: ignore[method-assign]
-    TokenResponse.get_session_token = not_emulated  # type: ignore[method-assign, assignment]
-    TokenResponse.get_federation_token = not_emulated  # type: ignore[method-assign, assignment]
+    for name in _NOT_EMULATED:
+        setattr(TokenResponse, name, not_emulated)
 
 
 def _check_duration(backend: Any, wanted: dict[str, Any]) -> None:
     role = next((each for each in list(backend.roles.values()) if each.arn == wanted["RoleArn"]), None)
-    seconds, longest = (
-        int(wanted.get("DurationSeconds") or 3600),
-        int(getattr(role, "max_session_duration", None) or 3600),
-    )
+    seconds = int(wanted.get("DurationSeconds") or _USUAL_SECONDS)
+    longest = int(getattr(role, "max_session_duration", None) or _USUAL_SECONDS)
     if seconds < _SHORTEST_SECONDS:
         text = (
             f"Value '{seconds}' at 'durationSeconds' failed to satisfy constraint: Member must have value greater than"
@@ -83,6 +87,8 @@ def _check_duration(backend: Any, wanted: dict[str, Any]) -> None:
 def _policies(backend: Any, wanted: dict[str, Any]) -> dict[str, str] | None:
     """Return the texts of the policies that bound the session by name, None if there are none."""
     arns = [each["arn"] if "arn" in each else each["Arn"] for each in wanted.get("PolicyArns") or []]
+    if arns:
+        load(backend)
     unknown = [each for each in arns if each not in backend.managed_policies]
     if unknown:
         raise AwsError("InvalidParameterValue", f"The policy {unknown[0]} does not exist.")

@@ -19,7 +19,6 @@ from localaws.policies.decision import Decision, Request, decide
 from localaws.policies.documents import policy
 from localaws.policies.trust import ASSUME
 
-MODES = ("enforce", "record", "off")
 MOST_DECISIONS = 4096  # that are kept for one caller
 
 
@@ -53,17 +52,17 @@ class Authority:
             if not decision.is_allowed and self.is_enforcing:
                 raise denial(service, sentence(caller.principal, each.action, each.resource, decision), is_form=is_form)
 
-    def as_role(self, role_arn: str, session_name: str, questions: Iterable[Question]) -> None:
-        """Decide and record what a service does in a role's name, with a session of it.
+    def as_role(self, role_arn: str, session_name: str, question: Question) -> None:
+        """Decide and record one thing that a service does in a role's name, with a session of it.
 
         Raises:
-            AwsError: AccessDenied with AWS's sentence, for the first that is denied, if decisions are enforced.
+            AwsError: AccessDenied with AWS's sentence, if it is denied and decisions are enforced.
         """
         if self.mode != "off":
-            self.check(self.callers.of_role(role_arn, session_name), questions, "sts")
+            self.check(self.callers.of_role(role_arn, session_name), [question], "sts")
 
     def lets_role(self, role_arn: str, session_name: str, question: Question) -> bool:
-        """Decide and record one thing that a service does in a role's name; return whether it is to be done."""
+        """Decide and record one such thing; return whether it is to be done."""
         if self.mode == "off":
             return True
         is_allowed = self.decide(self.callers.of_role(role_arn, session_name), question).is_allowed

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from localaws.permissions.circumstances import Values
+from localaws.permissions.circumstances import KeyValues
 from localaws.permissions.identities import identity_of
 from localaws.policies.decision import Identity, Principal, keys_of
 from localaws.policies.documents import Policy, policy
@@ -23,7 +23,7 @@ class Caller:
     principal: Principal
     identity: Identity
     owner_arn: str
-    values: Values = field(default_factory=dict)
+    values: KeyValues = field(default_factory=dict)
     keys: frozenset[str] = frozenset()
     decided: dict[Any, Any] = field(default_factory=dict, compare=False)
 
@@ -99,7 +99,7 @@ class Callers:
         }
         return self._session(session.role_arn, session.session_name, values, None if asked is None else tuple(asked))
 
-    def _session(self, role_arn: str, name: str, values: Values, asked: tuple[Policy, ...] | None) -> Caller:
+    def _session(self, role_arn: str, name: str, values: KeyValues, asked: tuple[Policy, ...] | None) -> Caller:
         backend = self._backend()
         role = next((each for each in list(backend.roles.values()) if each.arn == role_arn), None)
         role_name, role_id = role_arn.rpartition("/")[2], role.id if role else ""
@@ -110,7 +110,7 @@ class Callers:
         identity = identity_of(backend, role, session=asked)
         return self._caller(principal, identity, role_arn, {**tags, **who, **values})
 
-    def _caller(self, principal: Principal, identity: Identity, owner_arn: str, values: Values) -> Caller:
+    def _caller(self, principal: Principal, identity: Identity, owner_arn: str, values: KeyValues) -> Caller:
         who = {"aws:principalarn": [owner_arn], "aws:principalaccount": [self._account_id]}
         return Caller(principal, identity, owner_arn, {**who, **values}, keys_of(identity))
 
@@ -120,5 +120,5 @@ class Callers:
         return iam_backends[self._account_id]["aws"]
 
 
-def _tagged(tags: Mapping[str, str]) -> Values:
+def _tagged(tags: Mapping[str, str]) -> KeyValues:
     return {f"aws:principaltag/{name.lower()}": [value] for name, value in tags.items()}

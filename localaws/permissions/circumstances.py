@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-Values = Mapping[str, list[str]]
+KeyValues = Mapping[str, list[str]]
 
-HERE: Values = {  # traffic never leaves the machine: to a policy that asks for TLS it counts as transported securely
+HERE: KeyValues = {  # traffic never leaves the machine: to a policy that asks for TLS it counts as transported securely
     "aws:securetransport": ["true"],
     "aws:sourceip": ["127.0.0.1"],
     "aws:viaawsservice": ["false"],

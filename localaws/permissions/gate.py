@@ -15,6 +15,7 @@ from localaws.auth.keys import Keys
 from localaws.auth.signature_gate import BODY, refuse
 from localaws.auth.verifier import ANYONE, FORM, Signed
 from localaws.errors import AwsError
+from localaws.permissions import catalog
 from localaws.permissions.authority import Authority
 from localaws.permissions.callers import Caller
 from localaws.permissions.denials import denial
@@ -26,7 +27,7 @@ from localaws.policies.context import Context
 CALLER = "localaws.caller"  # in the scope: who asks
 INVOCATIONS = "/invocations"  # ends the paths that are asked most
 MOST_KEPT = 1024
-_CHANGING = ("iam", "sts")  # services whose operations change what callers may
+_LOOKING = ("Read", "List")  # levels of access that change nothing
 
 
 class PermissionGate:
@@ -47,7 +48,7 @@ class PermissionGate:
         except AwsError as error:
             await refuse(scope, error, None if BODY in scope else receive, send)
             return
-        if signed.service in _CHANGING:
+        if signed.service == "iam" and not all(_only_looks(each) for each in questions):
             send = self._telling(send)
         await self._answer(scope, receive, send, questions)
 
@@ -112,6 +113,11 @@ class PermissionGate:
             self._kept[key] = [(each.action, each.resource, each.owner_id) for each in questions_of(asked, self._place)]
         kept = enumerate(self._kept[key])
         return tuple(Question(*each, _looked_up(asked, number, self._place)) for number, each in kept)
+
+
+def _only_looks(question: Question) -> bool:
+    action = catalog.find(question.action)
+    return action is not None and action.level in _LOOKING
 
 
 def _looked_up(asked: Asked, number: int, place: Place) -> Context:

@@ -187,7 +187,7 @@ def _invocation(asked: Asked) -> Operation:
     name, _, kind = asked.path.removeprefix(RUNTIME).rpartition("/")
     if kind not in _INVOCATIONS or asked.method != "POST":
         raise UnknownOperation(f"sagemaker:{asked.method} {asked.path}")
-    return Operation("sagemaker", _INVOCATIONS[kind], {"EndpointName": name})
+    return Operation("sagemaker", _INVOCATIONS[kind], {"EndpointName": unquote(name)})  # as the route reads it
 
 
 def _members_in(document: Mapping[str, Any], operation: Any) -> dict[str, Any]:

@@ -29,13 +29,14 @@ class Role:
         Raises:
             AwsError: AccessDenied with AWS's sentence, if the role may not and decisions are enforced.
         """
-        question = Question(action, resource, self._authority.account_id, Context(values))
-        self._authority.as_role(self.arn, self._session_name, [question])
+        self._authority.as_role(self.arn, self._session_name, self._question(action, resource, values))
 
     def may(self, action: str, resource: str, values: Mapping[str, list[str]] | None = None) -> bool:
         """Decide and record one call; return whether it is to be carried out."""
-        question = Question(action, resource, self._authority.account_id, Context(values))
-        return self._authority.lets_role(self.arn, self._session_name, question)
+        return self._authority.lets_role(self.arn, self._session_name, self._question(action, resource, values))
+
+    def _question(self, action: str, resource: str, values: Mapping[str, list[str]] | None) -> Question:
+        return Question(action, resource, self._authority.account_id, Context(values))
 
     def log_arn(self, group: str, stream: str = "") -> str:
         """Return the ARN on which CloudWatch Logs decides."""

@@ -45,11 +45,6 @@ class Principals:
     names: Mapping[str, frozenset[str]]
     are_excluded: bool
 
-    @property
-    def is_everyone(self) -> bool:
-        """Whether it is about everyone."""
-        return not self.are_excluded and "*" in self.names.get("AWS", ())
-
 
 @dataclass(frozen=True)
 class Policy:

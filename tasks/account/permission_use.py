@@ -138,7 +138,8 @@ def recorded_use(run: Run) -> PermissionUse | None:
         asked = {action: Asked(use["allowed"], use["denied"], use["last"]) for action, use in uses.items()}
         return Told(asked, None, "localaws runs no notebooks") if name == idle else Told(asked, Asked())
 
-    return _use(run, "localaws's record of all requests", told)
+    with aws_boundary(WHERE):
+        return _use(run, "localaws's record of all requests", told)
 
 
 @contextmanager
@@ -199,8 +200,7 @@ def tightened(policy: Policy, unused: Collection[str]) -> Policy:
 
 
 def _use(run: Run, source: str, told_of: Callable[[str], Told]) -> PermissionUse:
-    with aws_boundary(WHERE):
-        rows = [row for name, policy in _granted(run) for row in action_uses(name, policy, told_of(name))]
+    rows = [row for name, policy in _granted(run) for row in action_uses(name, policy, told_of(name))]
     return PermissionUse(source, tuple(rows))
 
 

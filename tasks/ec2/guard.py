@@ -50,7 +50,7 @@ def guarded(run: Run) -> Iterator[None]:
     end = _start(run, flow_run)
     try:
         yield
-    except Exception:
+    except Exception:  # not an interruption: after that the guard looks whether the instances are gone
         _release(end)
         raise
     _release(end)

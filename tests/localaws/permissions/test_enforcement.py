@@ -1,12 +1,18 @@
 """Every request is allowed or refused as its caller's policies say, by each service in its own shape."""
 
+import urllib.request
 import uuid
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
 
 import pytest
+from botocore.awsrequest import AWSRequest
 
+from localaws.auth.root_key import AccessKey
 from tests.conftest import RunningLocalAws
-from tests.localaws.callers import ACCOUNT, allow, assume, deny, document, make_role, make_user, refusal
+from tests.keys import signed
+from tests.localaws.callers import ACCOUNT, Somebody, allow, assume, deny, document, make_role, make_user, refusal
 
 EVERYTHING = allow("*")
 ENDPOINT = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/nobody-has-it"
@@ -214,6 +220,42 @@ def test_a_role_is_passed_only_by_whom_may_and_to_the_service_that_is_meant(loca
         code, text = refusal(user.client("sagemaker").create_model, **parameters)
         assert code.startswith("AccessDenied")
         assert f"is not authorized to perform: iam:PassRole on resource: {role}" in text
+
+
+def posted(somebody: Somebody, path: str, body: bytes, service: str, **headers: str) -> tuple[int, bytes]:
+    """Send a request as it is written, signed, and return status and body."""
+    key = AccessKey(somebody.keys["aws_access_key_id"], somebody.keys["aws_secret_access_key"])
+    request = AWSRequest("POST", f"{somebody.url}{path}", headers, body)
+    sent = urllib.request.Request(request.url, body, signed(request, service, key), method="POST")
+    with pytest.raises(HTTPError) as caught:
+        urllib.request.urlopen(sent)
+    return caught.value.code, caught.value.read()
+
+
+@pytest.mark.parametrize("name", ["closed", "clos%65d", "CLOSED"])
+def test_an_endpoint_is_the_same_however_its_name_is_written(localaws: RunningLocalAws, name: str) -> None:
+    closed = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/closed"
+    user = make_user(localaws, allow("sagemaker:InvokeEndpoint"), deny("sagemaker:InvokeEndpoint", closed))
+    status, answer = posted(user, f"/endpoints/{name}/invocations", b"x", "sagemaker")
+    assert status == 403 and b"explicit deny" in answer
+
+
+@pytest.mark.parametrize("operation", ["AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"])
+def test_no_other_identity_provider_vouches_for_anybody(localaws: RunningLocalAws, operation: str) -> None:
+    role = make_role(localaws, {"Service": "lambda.amazonaws.com"}, EVERYTHING)
+    wanted = {"Action": operation, "Version": "2011-06-15", "RoleArn": role, "RoleSessionName": "test"}
+    given = {"WebIdentityToken": "forged", "SAMLAssertion": "forged", "PrincipalArn": role}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = urlencode({**wanted, **given}).encode()
+    status, answer = posted(make_user(localaws, EVERYTHING), "/", body, "sts", **form)
+    assert status == 501 and f"does not emulate STS {operation}".encode() in answer
+
+
+def test_awss_own_policies_bound_a_session(localaws: RunningLocalAws, bucket: str) -> None:
+    user, role = make_user(localaws, allow("sts:AssumeRole")), make_role(localaws, {"AWS": ACCOUNT}, EVERYTHING)
+    session = assume(user, role, PolicyArns=[{"arn": "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"}]).client("s3")
+    assert session.get_object(Bucket=bucket, Key="open/1")["ContentLength"] == 1
+    assert "no session policy allows" in refusal(session.delete_object, Bucket=bucket, Key="open/1")[1]
 
 
 def test_tags_of_the_request_are_conditions(localaws: RunningLocalAws) -> None:
