@@ -11,9 +11,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import pytest
 from websockets.sync.client import connect
 from websockets.sync.connection import Connection
 
+from tests.http_server import serving
 from tests.polling import wait_until
 
 ANSWER_SECONDS = 60.0
@@ -138,12 +138,8 @@ def _address(profile: Path, process: "subprocess.Popen[bytes]") -> str:
 @contextlib.contextmanager
 def empty_pages() -> Iterator[int]:
     """Serve an empty page at every path of a free port, for scripts that a foreign page could hold."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _EmptyPage) as server:
-        thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.02))
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+    with serving(_EmptyPage) as url:
+        yield int(url.rpartition(":")[2])
 
 
 class _EmptyPage(BaseHTTPRequestHandler):
@@ -152,9 +148,6 @@ class _EmptyPage(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", "0")
         self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Keep the test's output quiet."""
 
 
 FOREIGN = {

@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import http.server
 import os
 import shutil
 import signal
@@ -11,6 +10,7 @@ import sqlite3
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from kennel.servers import prefect, processes
 from kennel.servers.ports import free_port
 from kennel.servers.prefect_watch import MOST_STARTS, PrefectWatch
 from tasks.run.errors import StageFailed, WaitTimedOut
+from tests.http_server import serving
 from tests.kennel.shell import Terminal
 from tests.polling import wait_until
 
@@ -140,21 +141,14 @@ def impostor() -> Iterator[tuple[str, list[str | None]]]:
     """Yield the address of a program that answers everything with 200, and the passwords that it was sent."""
     heard: list[str | None] = []
 
-    class Answer(http.server.BaseHTTPRequestHandler):
+    class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             heard.append(self.headers["Authorization"])
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        threading.Thread(target=server.serve_forever).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", heard
-        finally:
-            server.shutdown()
+    with serving(Answer) as url:
+        yield url, heard
 
 
 def end(server: processes.BackgroundProcess) -> None:

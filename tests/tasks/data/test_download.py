@@ -1,12 +1,11 @@
 """Tests of downloads from a real server on loopback: they are resumed, checked and not repeated."""
 
 import base64
-import http.server
 import re
 import ssl
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tasks.run.errors import DownloadFailed, SourceRefused
 from tasks.run.progress import LineProgress
 from tasks.run.sealed import sha256_of
 from tasks.run.settings import Settings
+from tests.http_server import serving
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -40,7 +40,7 @@ class Site:
 def site() -> Iterator[Site]:
     state = Site()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked = self.headers["Range"] if self.headers["If-Range"] == state.etag else None
             state.ranges.append(asked)
@@ -57,13 +57,9 @@ def site() -> Iterator[Site]:
                 end = len(state.content) if state.cut_after is None else begin + state.cut_after
                 self.wfile.write(state.content[begin:end])
 
-        def log_message(self, *_: Any) -> None: ...
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        state.url = f"http://127.0.0.1:{server.server_port}/my%20photos.zip"
-        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+    with serving(Handler) as url:
+        state.url = f"{url}/my%20photos.zip"
         yield state
-        server.shutdown()
 
 
 def get(site: Site, home: Path, **more: Any) -> Path:

@@ -4,9 +4,9 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import MalformedAnswer, Unreachable, aws_boundary
 from tasks.run.logical_aws import identify
 from tasks.run.settings import Settings
+from tests.http_server import serving
 from tests.keys import for_environment
 
 IDENTITY = b"<R><GetCallerIdentityResult><Account>123456789012</Account></GetCallerIdentityResult></R>"
@@ -42,19 +43,8 @@ def server(answer: Answer) -> Iterator[str]:
 
         do_POST = do_GET  # noqa: N815  a name that http.server asks for
 
-        def log_message(self, *_: Any) -> None:
-            """Keep the test's output quiet."""
-
-    serving = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    serving.daemon_threads = True
-    thread = Thread(target=lambda: serving.serve_forever(poll_interval=0.02))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{serving.server_address[1]}"
-    finally:
-        serving.shutdown()
-        thread.join()
-        serving.server_close()
+    with serving(Handler) as url:
+        yield url
 
 
 def whole(handler: BaseHTTPRequestHandler, body: bytes, length: int | None = None) -> None:

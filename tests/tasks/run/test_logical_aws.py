@@ -4,9 +4,8 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from tasks.run.logical_aws import LogicalAws, identify, is_lost
 from tasks.run.records import EndpointRef
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
+from tests.http_server import serving
 
 HOME = "/home/me/photos/.kennel/localaws"
 KEPT = Path(__file__).with_name("release_0_1_0") / "ledgers" / "local.jsonl"
@@ -43,18 +43,8 @@ def server(health: dict[str, Any] | None, spoilt: list[tuple[int, bytes]] | None
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:
-            """Keep the test's output quiet."""
-
-    serving = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=lambda: serving.serve_forever(poll_interval=0.02))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{serving.server_address[1]}"
-    finally:
-        serving.shutdown()
-        thread.join()
-        serving.server_close()
+    with serving(Handler) as url:
+        yield url
 
 
 def health_of(generation: str, home: str = HOME) -> dict[str, Any]:
