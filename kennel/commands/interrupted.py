@@ -18,7 +18,7 @@ from kennel.signals import SIGNALS, install
 from kennel.terminal import console
 from tasks.run.ending import stop_work
 from tasks.run.errors import KennelError, unexpected
-from tasks.run.ledger import live_rows
+from tasks.run.ledger_contents import live_rows
 from tasks.run.sealed import read_regular
 from tasks.run.settings import Settings
 

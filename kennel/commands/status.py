@@ -11,7 +11,7 @@ from typing import Any
 from kennel.servers import environment, localaws, prefect, processes
 from kennel.terminal.console import print_json, print_log_line, print_table, say
 from tasks.run.errors import LedgerRefused, SettingsRefused
-from tasks.run.ledger import LedgerHeader, LedgerRow, damaged, has_lost_its_ledger, inspect_ledger, run_folders
+from tasks.run.ledger_contents import LedgerHeader, LedgerRow, damaged, has_lost_its_ledger, inspect_ledger, run_folders
 from tasks.run.logical_aws import LogicalAws, is_lost
 
 STAGES = ("stage_data", "train_sagemaker", "train_ec2", "deploy", "loadtest", "pipeline")

@@ -88,7 +88,7 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
     """
     from kennel.commands.status import run_dir_of
     from tasks.run.errors import TeardownIncomplete
-    from tasks.run.ledger import unread_ledgers
+    from tasks.run.ledger_contents import unread_ledgers
 
     home, runs = environment.home_and_runs()
     environment.say_home(home)
@@ -165,7 +165,8 @@ def _forget_lost(run_dir: Path) -> list[str]:
     Raises:
         LedgerRefused: the ledger cannot be read, or does not say which AWS it is for.
     """
-    from tasks.run.ledger import close_lost, damaged, inspect_ledger, renew_ledger
+    from tasks.run.ledger import close_lost, renew_ledger
+    from tasks.run.ledger_contents import damaged, inspect_ledger
     from tasks.run.logical_aws import is_lost
 
     contents = inspect_ledger(run_dir)

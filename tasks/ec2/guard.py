@@ -22,7 +22,7 @@ import psutil
 
 from tasks.run.escaping import terminal_text
 from tasks.run.handle import Run
-from tasks.run.ledger import live_rows
+from tasks.run.ledger_contents import live_rows
 from tasks.run.own_files import APPEND, open_own
 
 FLOW_RUN = "PREFECT__FLOW_RUN_ID"

@@ -18,7 +18,8 @@ from tasks.ec2.state import (
 )
 from tasks.run.errors import KennelError, TeardownIncomplete, aws_boundary, is_not_found, translate
 from tasks.run.handle import Run
-from tasks.run.ledger import Ledger, inspect_ledger, live_rows
+from tasks.run.ledger import Ledger
+from tasks.run.ledger_contents import inspect_ledger, live_rows
 from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.waiting import REAL_TIME, Waiting, say
 

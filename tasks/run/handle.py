@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tasks.run.aws import Aws
 from tasks.run.errors import LedgerRefused, SettingsRefused
-from tasks.run.ledger import Ledger, LedgerRow, lost_text
+from tasks.run.ledger import Ledger, lost_text
+from tasks.run.ledger_contents import LedgerRow
 from tasks.run.record_store import (
     AnyRecord,
     Record,

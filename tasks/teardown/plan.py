@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tasks.run import naming
-from tasks.run.ledger import State
+from tasks.run.ledger_contents import State
 
 ORDER = (
     "training-job",

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tasks.run.handle import Run
-from tasks.run.ledger import damaged, inspect_ledger, renew_ledger
+from tasks.run.ledger import renew_ledger
+from tasks.run.ledger_contents import damaged, inspect_ledger
 from tasks.run.waiting import Say, say
 from tasks.teardown.plan import Claim, Scope, make_plan
 from tasks.teardown.search import find_resources

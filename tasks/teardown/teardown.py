@@ -19,15 +19,8 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused, TeardownIncomplete, translate
 from tasks.run.handle import Run
-from tasks.run.ledger import (
-    Ledger,
-    LedgerHeader,
-    LedgerRow,
-    crash_point,
-    has_lost_its_ledger,
-    inspect_ledger,
-    run_folders,
-)
+from tasks.run.ledger import Ledger, crash_point
+from tasks.run.ledger_contents import LedgerHeader, LedgerRow, has_lost_its_ledger, inspect_ledger, run_folders
 from tasks.run.ledger_file import FILE_NAME
 from tasks.run.logical_aws import is_lost
 from tasks.run.lost_answers import repeated_if_lost

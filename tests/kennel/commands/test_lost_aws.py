@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tasks.run.ledger import inspect_ledger
+from tasks.run.ledger_contents import inspect_ledger
 from tests.kennel.shell import ROOT, Terminal
 from tests.polling import wait_until
 

@@ -217,3 +217,8 @@ def test_the_root_user_s_row_is_judged_by_the_report_and_the_summary(calls: Call
     assert [each.has_password for each in account.credentials if each.user == ROOT] == [True]
     kinds = {each.id for each in check(account, unused_days=90) if each.name == ROOT}
     assert kinds == {"root-access-key", "no-mfa"}
+
+
+def test_an_answer_that_is_not_as_it_should_be_becomes_a_note(calls: Calls) -> None:
+    calls.faults.append(Fault("GetAccountSummary", change=lambda reply: reply.replace(b"SummaryMap", b"Other")))
+    assert any("(AWS's answer is not as it should be: KeyError('SummaryMap'))" in note for note in look(calls).notes)

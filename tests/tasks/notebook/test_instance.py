@@ -27,7 +27,7 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, OwnershipRefused, SettingsRefused, WaitTimedOut
 from tasks.run.handle import Run
-from tasks.run.ledger import read_ledger
+from tasks.run.ledger_contents import read_ledger
 from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
 from tasks.teardown.all_kinds import KINDS

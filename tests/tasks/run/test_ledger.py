@@ -15,7 +15,8 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from tasks.run.errors import OwnershipRefused, RunBusy, StageFailed
-from tasks.run.ledger import Ledger, LedgerOfAnotherRun, inspect_ledger, read_ledger, run_folders, unread_ledgers
+from tasks.run.ledger import Ledger
+from tasks.run.ledger_contents import LedgerOfAnotherRun, inspect_ledger, read_ledger, run_folders, unread_ledgers
 from tasks.run.ledger_file import FILE_NAME, append
 from tasks.run.run_lock import run_lock
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tasks.run import ledger_file
 from tasks.run.errors import LedgerRefused
-from tasks.run.ledger import Ledger, inspect_ledger, live_rows, read_ledger, renew_ledger
+from tasks.run.ledger import Ledger, renew_ledger
+from tasks.run.ledger_contents import inspect_ledger, live_rows, read_ledger
 from tasks.run.ledger_file import FILE_NAME, HEAD_NAME, Fault, scan
 
 ROWS = 5

@@ -13,7 +13,8 @@ import pytest
 from tasks.run.aws import Aws
 from tasks.run.errors import LedgerRefused, SettingsRefused, Unreachable
 from tasks.run.handle import Run
-from tasks.run.ledger import LOST, Ledger, read_ledger
+from tasks.run.ledger import Ledger
+from tasks.run.ledger_contents import LOST, read_ledger
 from tasks.run.logical_aws import LogicalAws, identify, is_lost
 from tasks.run.records import EndpointRef
 from tasks.run.settings import Settings

@@ -10,7 +10,8 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import LedgerRefused
 from tasks.run.handle import Run
-from tasks.run.ledger import Ledger, inspect_ledger, read_ledger
+from tasks.run.ledger import Ledger
+from tasks.run.ledger_contents import inspect_ledger, read_ledger
 from tasks.run.ledger_file import FILE_NAME
 from tasks.run.settings import Settings
 from tasks.teardown.rebuild import rebuild_if_damaged, working_on

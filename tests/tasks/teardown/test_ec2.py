@@ -16,7 +16,7 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import TeardownIncomplete
 from tasks.run.handle import Run
-from tasks.run.ledger import read_ledger
+from tasks.run.ledger_contents import read_ledger
 from tasks.run.ledger_file import append
 from tasks.run.records import InstanceRef
 from tasks.teardown.all_kinds import KINDS

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.run import naming
-from tasks.run.ledger import State
+from tasks.run.ledger_contents import State
 from tasks.teardown.plan import ORDER, Claim, Plan, Resource, Scope, make_plan, plan_text
 
 BUCKET = "kennel-123456789012-us-east-1"

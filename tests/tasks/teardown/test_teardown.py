@@ -20,7 +20,7 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, RunBusy, SettingsRefused, StageFailed, TeardownIncomplete, WaitTimedOut
 from tasks.run.handle import Run
-from tasks.run.ledger import read_ledger
+from tasks.run.ledger_contents import read_ledger
 from tasks.run.run_lock import run_lock
 from tasks.run.settings import Settings
 from tasks.run.waiting import Waiting
