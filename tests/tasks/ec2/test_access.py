@@ -115,7 +115,7 @@ def test_an_address_service_that_fails_opens_nothing(calls: Calls) -> None:
 
 @pytest.mark.parametrize("cidr", ["0.0.0.0/0", "203.0.113.9/24", "anywhere", "::/0"])
 def test_an_ssh_from_that_is_too_wide_or_no_network_is_refused(cidr: str) -> None:
-    with pytest.raises(SettingsRefused, match="ssh_from"):
+    with pytest.raises(SettingsRefused, match="KENNEL_SSH_FROM"):
         Settings.load(ssh_from=cidr)
 
 

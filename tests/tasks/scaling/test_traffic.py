@@ -76,7 +76,7 @@ def test_text_that_is_no_json_object_is_refused(text: str, named: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsRefused, match="name a file that exists"):
+    with pytest.raises(SettingsRefused, match="name a text file that exists"):
         Traffic.from_file(tmp_path / "none.json")
 
 

@@ -96,6 +96,19 @@ class Workbench:
         assert self.settled(name)["EndpointStatus"] == "InService"
         return name
 
+    def log(self, endpoint: str) -> list[str]:
+        """Return the lines that its log has until now: they arrive a little after what they tell of."""
+        events = self.localaws.client("logs").filter_log_events(logGroupName=_log_group(endpoint))["events"]
+        return [event["message"] for event in events]
+
+    def log_streams(self, endpoint: str) -> list[str]:
+        """Return their names; nothing if there is no log yet."""
+        try:
+            found = self.localaws.client("logs").describe_log_streams(logGroupName=_log_group(endpoint))
+        except self.localaws.client("logs").exceptions.ResourceNotFoundException:
+            return []
+        return [stream["logStreamName"] for stream in found["logStreams"]]
+
     def settled(self, endpoint: str) -> dict[str, Any]:
         """Return the description once the endpoint is neither Creating nor Updating."""
         deadline = time.monotonic() + WAIT_SECONDS
@@ -134,6 +147,10 @@ class Workbench:
         )
         points: list[dict[str, Any]] = answer["Datapoints"]
         return points
+
+
+def _log_group(endpoint: str) -> str:
+    return f"/aws/sagemaker/Endpoints/{endpoint}"
 
 
 @contextmanager

@@ -125,8 +125,7 @@ def test_a_killed_instance_is_replaced_and_only_its_own_requests_fail(bench: Wor
     assert len(seen.errors) <= CLIENTS
     assert all("ModelError" in error and "server error (0)" in error for error in seen.errors)
     wait_until(lambda: _instances(bench, endpoint) == 2)
-    events = bench.localaws.client("logs").filter_log_events(logGroupName=f"/aws/sagemaker/Endpoints/{endpoint}")
-    assert any("ended with status -9; it is replaced" in event["message"] for event in events["events"])
+    wait_until(lambda: bench.log(endpoint), holds=lambda log: "ended with status -9; it is replaced" in "\n".join(log))
 
 
 def test_an_endpoint_whose_only_instance_died_is_unavailable_until_it_is_replaced(bench: Workbench) -> None:

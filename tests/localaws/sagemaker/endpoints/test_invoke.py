@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import socket
-import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,6 +18,7 @@ from localaws.sagemaker.endpoints.router import EndpointRoute, InvocationRouter,
 from localaws.sagemaker.model_server.application import ModelServer
 from localaws.sagemaker.model_server.handlers import Answer, Handlers
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, pack
+from tests.polling import wait_until
 
 HANDLERS = """
 import json, os
@@ -105,7 +105,7 @@ def test_an_unexpected_exception_is_500_with_its_trace_in_the_log_only(bench: Wo
     assert json.loads(response["OriginalMessage"])["error"]["code"] == "InternalServerError"
     assert "Traceback" not in str(response)
     assert "predict_fn" not in str(response)
-    _wait_for_line(bench, endpoint, "KeyError: 'labels'")
+    wait_until(lambda: bench.log(endpoint), holds=lambda log: "KeyError: 'labels'" in "\n".join(log))
 
 
 @pytest.mark.parametrize(
@@ -244,16 +244,6 @@ async def _call(
 
     await router({"headers": [], "path_params": {"name": name}}, receive, send)
     return sent[0], sent[1]
-
-
-def _wait_for_line(bench: Workbench, endpoint: str, text: str) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        events = bench.localaws.client("logs").filter_log_events(logGroupName=f"/aws/sagemaker/Endpoints/{endpoint}")
-        if any(text in event["message"] for event in events["events"]):
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"{text!r} is not in the log")
 
 
 @pytest.mark.parametrize(("headers", "status"), [([], 200), ([(b"origin", b"null")], 403)])

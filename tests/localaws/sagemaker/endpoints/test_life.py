@@ -2,7 +2,6 @@
 
 import io
 import tarfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from tests.hearing import TELL, hearing
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, IMAGE, Workbench, pack
+from tests.polling import wait_until
 
 GATED = (
     TELL
@@ -47,7 +47,7 @@ def test_an_endpoint_is_in_service_only_after_its_ping_passes(bench: Workbench) 
     with hearing(is_open=False) as ear:
         endpoint = bench.start(bench.config({"ModelName": bench.model(GATED, environment={"EAR": str(ear.port)})}))
 
-        _wait_for_log(bench, endpoint, lines=0)
+        wait_until(lambda: ear.lines == ["loading"])
         before = bench.sagemaker.describe_endpoint(EndpointName=endpoint)
         with pytest.raises(ClientError) as too_early:
             bench.runtime.invoke_endpoint(EndpointName=endpoint, Body=b"x")
@@ -75,7 +75,7 @@ def test_a_model_that_does_not_load_is_failed_with_the_tail_of_its_log(bench: Wo
         "The primary container for production variant AllTraffic did not pass the ping health check."
     )
     assert "RuntimeError: the weights are 12 bytes short" in described["FailureReason"]
-    assert any("Traceback" in line for line in _wait_for_log(bench, endpoint, lines=2))
+    wait_until(lambda: bench.log(endpoint), holds=lambda log: "Traceback" in "\n".join(log))
 
 
 def test_missing_model_data_is_failed_with_its_address(bench: Workbench) -> None:
@@ -238,16 +238,3 @@ def test_models_are_listed_by_name_in_pages_and_deleted(bench: Workbench) -> Non
 
 def _variant(model: str) -> dict[str, Any]:
     return {"VariantName": "v", "ModelName": model, "InstanceType": "ml.c7i.large", "InitialInstanceCount": 1}
-
-
-def _wait_for_log(bench: Workbench, endpoint: str, *, lines: int) -> list[str]:
-    """Return the endpoint's log once its processes were started and it has at least `lines` lines."""
-    logs, group = bench.localaws.client("logs"), f"/aws/sagemaker/Endpoints/{endpoint}"
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        found = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
-        events = logs.filter_log_events(logGroupName=group)["events"] if found else []
-        if len(events) >= lines:
-            return [event["message"] for event in events]
-        time.sleep(0.02)
-    raise AssertionError(f"{group} has fewer than {lines} lines")

@@ -136,14 +136,10 @@ class Watched:
         return int(variants[0]["CurrentInstanceCount"])
 
     def log_streams(self) -> list[str]:
-        group = f"/aws/sagemaker/Endpoints/{self.name}"
-        streams = self.server.client("logs").describe_log_streams(logGroupName=group)["logStreams"]
-        return [stream["logStreamName"] for stream in streams]
+        return self.bench.log_streams(self.name)
 
     def log(self) -> str:
-        group = f"/aws/sagemaker/Endpoints/{self.name}"
-        events = self.server.client("logs").filter_log_events(logGroupName=group)["events"]
-        return "\n".join(event["message"] for event in events)
+        return "\n".join(self.bench.log(self.name))
 
 
 @pytest.fixture
