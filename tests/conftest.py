@@ -38,6 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(for_environment())
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, and so its children, ignores it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--no-processes"):
         sys.addaudithook(_skip_a_test_that_starts_a_process)
         signal.signal(signal.SIGUSR1, lambda *_: _skip_if_running(_started_by))
