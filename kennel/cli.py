@@ -162,6 +162,14 @@ def up(
             "default enforce.",
         ),
     ] = None,
+    account: Annotated[
+        Literal["old", "new"] | None,
+        Parameter(
+            group=EMBEDDED,
+            help="Whose quotas the embedded AWS has: those of an old account, or of one that was just opened; "
+            "default old.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
@@ -170,7 +178,7 @@ def up(
     from kennel.commands.up_down import up
     from kennel.servers.localaws import Options
 
-    return up(Options(time_scale, capacity, instance_startup_seconds, iam))
+    return up(Options(time_scale, capacity, instance_startup_seconds, iam, account))
 
 
 @app.command

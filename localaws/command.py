@@ -18,7 +18,7 @@ from localaws import control, shell
 from localaws.capacity import parse_rule
 from localaws.errors import LocalAwsError
 from localaws.server import ServerRecord, serve, serve_command
-from localaws.settings import DEFAULT_PORT, IAM_MODES, SSH_SERVERS, Settings
+from localaws.settings import ACCOUNTS, DEFAULT_PORT, IAM_MODES, SSH_SERVERS, Settings
 
 
 def main(arguments: list[str]) -> int:
@@ -126,6 +126,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         capacity=dict(parse_rule(rule) for rule in options.capacity),
         instance_startup_seconds=options.instance_startup_seconds,
         iam=options.iam,
+        account=options.account,
         operator=options.operator.resolve() if options.operator else None,
     )
 
@@ -152,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         help="how long an instance that scales out takes to start, in emulated seconds",
     )
     serving.add_argument("--iam", choices=IAM_MODES, default="enforce", help="what happens to what policies deny")
+    serving.add_argument("--account", choices=ACCOUNTS, default="old", help="whose quotas bind")
     serving.add_argument(
         "--operator", type=Path, metavar="FILE", help="make an IAM user with these policies: JSON, documents by name"
     )

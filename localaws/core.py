@@ -17,6 +17,7 @@ from localaws.periodic import PeriodicWork
 from localaws.permissions.authority import Authority
 from localaws.permissions.roles import ObjectsOfRole, Role
 from localaws.processes import ProcessTable
+from localaws.quotas.account import Quotas
 from localaws.settings import Settings
 
 
@@ -40,6 +41,7 @@ class Core:
         self.credentials = Credentials(settings)
         self.authority = Authority(settings.account_id, settings.region, settings.iam)
         self.links = Links()
+        self.quotas = Quotas(settings.account)
         self._closers: list[Callable[[], None]] = []
         self._preparations: dict[str, Callable[[], None]] = {}
         self._before_each: dict[str, Callable[[], object]] = {"logs": self.logs.flush}

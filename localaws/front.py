@@ -57,6 +57,7 @@ SERVICES = {  # by signing name
     "monitoring": Service("CloudWatch", "cloudwatch"),
     "s3": Service("S3", "s3"),
     "sagemaker": Service("SageMaker", "sagemaker"),
+    "servicequotas": Service("Service Quotas", "service-quotas"),
     "ssm": Service("SSM", "ssm"),
     "sts": Service("STS", "sts"),
     "tagging": Service("Resource Groups Tagging", "resourcegroupstaggingapi"),

@@ -38,6 +38,7 @@ EXECUTING_SERVICES = (
     "localaws.functions",
     "localaws.autoscaling",
     "localaws.ec2",
+    "localaws.quotas.service",
 )
 SHUTDOWN_SECONDS = 3
 OPEN_FILES = 65_536
@@ -76,6 +77,7 @@ class ServerRecord:
     capacity: list[str] = field(default_factory=list)
     instance_startup_seconds: float = 0.0
     iam: str = "enforce"
+    account: str = "old"
     generation: str = ""
     access_key_id: str = ""
     secret_access_key: str = field(default="", repr=False)
@@ -148,7 +150,7 @@ def serve_command(settings: Settings) -> list[str]:
     return [
         *(sys.executable, "-P", "-m", "localaws", "serve", "--home", str(settings.home)),
         *("--host", settings.host, "--port", str(settings.port), "--time-scale", str(settings.time_scale)),
-        *("--ssh-server", settings.ssh_server, "--iam", settings.iam),
+        *("--ssh-server", settings.ssh_server, "--iam", settings.iam, "--account", settings.account),
         *(("--operator", str(settings.operator)) if settings.operator else ()),
         *("--instance-startup-seconds", str(settings.instance_startup_seconds)),
         *(part for rule in settings.capacity.items() for part in ("--capacity", format_rule(*rule))),
@@ -261,6 +263,7 @@ def _announce(core: Core, keys: HomeKeys, announce: Announce) -> None:
         capacity=[format_rule(*rule) for rule in settings.capacity.items()],
         instance_startup_seconds=settings.instance_startup_seconds,
         iam=settings.iam,
+        account=settings.account,
         generation=core.generation,
         access_key_id=keys.root.access_key_id,
         secret_access_key=keys.root.secret_access_key,

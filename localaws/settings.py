@@ -11,6 +11,7 @@ from localaws.errors import NotLoopback
 DEFAULT_PORT = 4577
 SSH_SERVERS = ("auto", "openssh", "embedded")
 IAM_MODES = ("enforce", "record", "off")
+ACCOUNTS = ("old", "new")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Settings:
     all are reached, 0 until the server has chosen it. `capacity` limits what one hosting instance of a type serves at
     once, `*` for any type; none by default. `instance_startup_seconds`, in emulated seconds, is how long a hosting
     instance that is added to scale out takes to serve; 0: as long as its process takes. `iam`: whether policies are
-    enforced, only recorded, or neither. `operator`: a file with the policies of an IAM user that exists from the start.
+    enforced, only recorded, or neither. `account`: whose quotas bind, those of an `old` account or of a `new` one.
+    `operator`: a file with the policies of an IAM user that exists from the start.
 
     Raises:
         NotLoopback: `host` is not an address in 127.0.0.0/8.
@@ -41,6 +43,7 @@ class Settings:
     capacity: Mapping[str, InstanceCapacity] = field(default_factory=dict)
     instance_startup_seconds: float = 0.0
     iam: str = "enforce"
+    account: str = "old"
     operator: Path | None = None
 
     def __post_init__(self) -> None:
@@ -56,6 +59,8 @@ class Settings:
             raise ValueError(f"ssh_server={self.ssh_server!r}: must be one of {', '.join(SSH_SERVERS)}")
         if self.iam not in IAM_MODES:
             raise ValueError(f"iam={self.iam!r}: must be one of {', '.join(IAM_MODES)}")
+        if self.account not in ACCOUNTS:
+            raise ValueError(f"account={self.account!r}: must be one of {', '.join(ACCOUNTS)}")
         if not 0.0 <= self.instance_startup_seconds <= 3600:
             raise ValueError(
                 f"instance_startup_seconds={self.instance_startup_seconds}: must be 0 to 3600 emulated seconds"

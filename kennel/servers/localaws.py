@@ -72,13 +72,15 @@ class Options:
 
     `time_scale` is how many of AWS's seconds pass in a second, `capacity` are rules `TYPE[=[CONCURRENCY][:FLOORms]]` of
     hosting instances, `instance_startup_seconds` is how many of AWS's seconds a new hosting instance needs, and `iam`
-    says whether it enforces IAM's policies, only records what they decide, or does neither.
+    says whether it enforces IAM's policies, only records what they decide, or does neither. `account` says whose quotas
+    it has, those of an `old` account or of a `new` one.
     """
 
     time_scale: float | None = None
     capacity: tuple[str, ...] = ()
     instance_startup_seconds: float | None = None
     iam: str | None = None
+    account: str | None = None
 
     @property
     def given(self) -> dict[str, float | str | list[str]]:
@@ -310,6 +312,7 @@ def _with_options_of_killed(home: Path, options: Options) -> Options:
         options.capacity or tuple(record.get("capacity", ())),
         record.get("instance_startup_seconds") if startup is None else startup,
         options.iam or record.get("iam"),
+        options.account or record.get("account"),
     )
 
 

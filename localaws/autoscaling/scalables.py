@@ -118,7 +118,7 @@ class VariantCount:
 
         try:
             self._backend().set_instance_count(*self._names(resource_id), capacity, ended)
-        except AWSValidationException as error:
+        except (AWSValidationException, AwsError) as error:
             raise _invalid(str(error.message)) from error
 
     def metric(self, predefined: str, resource_id: str) -> TrackedMetric | None:

@@ -15,7 +15,7 @@ from moto.ec2.utils import random_reservation_id
 
 from localaws.core import Core
 from localaws.ec2.addresses import NoAddress
-from localaws.ec2.capacity import Capacity, Pool, check_quota
+from localaws.ec2.capacity import Capacity, Pool, check_quota, check_vcpus
 from localaws.ec2.errors import dry_run, invalid, not_permitted
 from localaws.ec2.instance import Addresses, ExecutingInstance
 from localaws.ec2.launch_request import LaunchRequest, parse_launch
@@ -87,8 +87,9 @@ class ExecutingEC2(GroupRules, moto_models.EC2Backend):
         return reservation
 
     def _room_for(self, request: LaunchRequest) -> int:
-        running = sum(instance.state not in ("stopped", "terminated") for instance in self.instances())
-        check_quota(running, request.minimum)
+        running = [instance for instance in self.instances() if instance.state not in ("stopped", "terminated")]
+        check_quota(len(running), request.minimum)
+        check_vcpus(self.core.quotas, request, running)
         pool = Pool(request.instance_type, request.market)
         return self.capacity.take(pool, minimum=request.minimum, maximum=request.maximum, zone=request.placement.zone)
 

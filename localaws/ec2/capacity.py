@@ -1,9 +1,18 @@
-"""How many more instances may be started: any number until a test sets a limit, and never more than the quota."""
+"""How many more instances may be started: any number until a test sets a limit, and never more than the quotas."""
+
+from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from localaws.errors import AwsError
+from localaws.quotas.account import Quotas, vcpu_quota
+
+if TYPE_CHECKING:
+    from localaws.ec2.instance import ExecutingInstance
+    from localaws.ec2.launch_request import LaunchRequest
 
 INSTANCE_QUOTA = 20  # running at once: each of them is a group of processes on this machine
 MARKETS = ("on-demand", "spot")
@@ -72,6 +81,28 @@ def check_quota(running: int, wanted: int) -> None:
             f"You have requested more instances ({running + wanted}) than your current instance limit of "
             f"{INSTANCE_QUOTA} allows for the specified instance type.",
         )
+
+
+def check_vcpus(quotas: Quotas, request: LaunchRequest, running: Iterable[ExecutingInstance]) -> None:
+    """Refuse more vCPUs than the instances of the type's family may have in its market.
+
+    Raises: AwsError VcpuLimitExceeded or MaxSpotInstanceCountExceeded.
+    """
+    asked = vcpu_quota(request.instance_type, is_spot=request.is_spot)
+    kinds = [(each.instance_type, each.lifecycle == "spot") for each in running]
+    same = [kind for kind, is_spot in kinds if vcpu_quota(kind, is_spot=is_spot) == asked]
+    quotas.require_vcpus(
+        request.instance_type,
+        is_spot=request.is_spot,
+        current=sum(_vcpus(kind) for kind in same),
+        wanted=request.minimum * _vcpus(request.instance_type),
+    )
+
+
+def _vcpus(instance_type: str) -> int:
+    from moto.ec2.models.instance_types import INSTANCE_TYPES
+
+    return int(INSTANCE_TYPES[instance_type]["VCpuInfo"]["DefaultVCpus"])
 
 
 def insufficient(pool: Pool, zone: str) -> AwsError:

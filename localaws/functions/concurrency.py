@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from localaws.functions.rate import Allowance
 
 ACCOUNT_LIMIT = 1000  # AWS's default quota of concurrent executions in a region
-UNRESERVED_MINIMUM = 100  # AWS keeps this many for functions without a reservation
+UNRESERVED_MINIMUM = 100  # AWS keeps this many for functions without a reservation, or all in an account with fewer
 UNRESERVED = ""  # the name of the pool that functions without a reservation share; no function is called so
 
 
@@ -67,6 +67,7 @@ class Concurrency:
 
     def __init__(self, account_limit: int = ACCOUNT_LIMIT, clock: Callable[[], float] = time.monotonic) -> None:
         self.account_limit = account_limit
+        self._minimum = min(UNRESERVED_MINIMUM, account_limit)
         self._lock = threading.Lock()
         self._reserved: dict[str, int] = {}
         self._provisioned: defaultdict[str, dict[str, int]] = defaultdict(dict)
@@ -95,8 +96,8 @@ class Concurrency:
         """
         with self._lock:
             left = self._unreserved_limit() + self._taken_by(name) - executions
-            if left < UNRESERVED_MINIMUM:
-                raise RefusedError(_below_minimum("ReservedConcurrentExecutions"))
+            if left < self._minimum:
+                raise RefusedError(_below_minimum("ReservedConcurrentExecutions", self._minimum))
             provisioned = sum(self._provisioned[name].values())
             if provisioned > executions:
                 raise RefusedError(
@@ -222,12 +223,12 @@ class Concurrency:
                 f"Specified ConcurrentExecutions for function is greater than account's unreserved concurrency "
                 f"[{available}]."
             )
-        if available - executions < UNRESERVED_MINIMUM:
-            raise RefusedError(_below_minimum("ConcurrentExecutions"))
+        if available - executions < self._minimum:
+            raise RefusedError(_below_minimum("ConcurrentExecutions", self._minimum))
 
 
-def _below_minimum(what: str) -> str:
+def _below_minimum(what: str, minimum: int) -> str:
     return (
         f"Specified {what} for function decreases account's UnreservedConcurrentExecution below its minimum value of "
-        f"[{UNRESERVED_MINIMUM}]."
+        f"[{minimum}]."
     )

@@ -58,7 +58,7 @@ class FunctionService:
     def __init__(self, core: Core) -> None:
         self.core = core
         self.folder = core.settings.home / "functions"
-        self.concurrency = Concurrency()
+        self.concurrency = Concurrency(core.quotas.executions)
         self._metrics = FunctionMetrics(core)
         self._logs: dict[tuple[str, str], LogsOfRole] = {}
         idle_seconds = IDLE_SECONDS / core.settings.time_scale

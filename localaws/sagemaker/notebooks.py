@@ -89,9 +89,15 @@ class Notebooks:
         with self._one_at_a_time:
             if name in self.notebook_instances:
                 raise ValidationError(message=f"Cannot create a duplicate Notebook Instance ({instance.arn})")
+            self._require_notebook_quota(fields["InstanceType"])
             self._begin(instance, "Pending", "InService")
             self.notebook_instances[name] = instance
         return instance
+
+    def _require_notebook_quota(self, instance_type: str) -> None:
+        running = [each for each in self.notebook_instances.values() if each.status not in ("Stopped", "Failed")]
+        current = sum(each.fields["InstanceType"] == instance_type for each in running)
+        self.core.quotas.require_instances(instance_type, "notebook instance", current=current, wanted=1)
 
     def start_notebook_instance(self, notebook_instance_name: str) -> None:
         """`Pending`, then `InService`."""

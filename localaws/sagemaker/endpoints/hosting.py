@@ -9,6 +9,7 @@ import shutil
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -50,7 +51,7 @@ class RunningEndpoint:
     ) -> None:
         self.record = record
         self.live: Deployment | None = None
-        self._next: Deployment | None = None
+        self.next: Deployment | None = None
         self._core = core
         self._router = router
         self._routes = routes
@@ -58,7 +59,7 @@ class RunningEndpoint:
 
     def describe_variants(self) -> list[dict[str, Any]]:
         """Return ProductionVariants of DescribeEndpoint."""
-        shown = self.live or self._next
+        shown = self.live or self.next
         return [variant.describe() for variant in shown.variants] if shown else []
 
     def create(self, plan: DeploymentPlan) -> None:
@@ -112,14 +113,14 @@ class RunningEndpoint:
 
     def _start(self, plan: DeploymentPlan) -> Deployment:
         name = self.record.endpoint_name
-        self._next = deployment = Deployment(self._core, name, plan, home=self._home, fence=self._router.fence)
+        self.next = deployment = Deployment(self._core, name, plan, home=self._home, fence=self._router.fence)
         try:
             deployment.start()
         except BaseException:
             deployment.close(drain=False)
             raise
         finally:
-            self._next = None
+            self.next = None
         return deployment
 
     def _scale(self, variant_name: str, count: int) -> None:
@@ -212,6 +213,14 @@ class EndpointHosting:
         """Return ProductionVariants of DescribeEndpoint: what runs now."""
         running = self._running.get(endpoint_name)
         return running.describe_variants() if running else []
+
+    def instance_counts(self) -> Counter[str]:
+        """Return how many instances of each type are asked for by what serves or starts."""
+        fleets = [fleet for running in list(self._running.values()) for fleet in (running.live, running.next) if fleet]
+        counts: Counter[str] = Counter()
+        for variant in (variant for fleet in fleets for variant in fleet.variants):
+            counts[variant.plan.instance_type] += variant.desired_count
+        return counts
 
     def describe_spares(self) -> dict[tuple[str, str], SpareCounts]:
         """Return the spares of every fleet that serves, by endpoint and variant; nothing where none are kept."""

@@ -5,7 +5,9 @@ returns the routes of `InvokeEndpoint`, which never pass through moto.
 """
 
 import threading
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
 from moto.sagemaker.exceptions import AWSValidationException
@@ -132,6 +134,7 @@ class Endpoints:
             production_variants=self._config(endpoint_config_name).production_variants,
             tags=tags,
         )
+        self._require_hosting_quota(plan.variants)
         if self.endpoints.setdefault(endpoint_name, endpoint) is not endpoint:
             raise AWSValidationException(f'Cannot create already existing endpoint "{arn}".')
         Endpoints.hosting.create(endpoint, plan)
@@ -150,9 +153,10 @@ class Endpoints:
         """Roll out another configuration without dropping a request; a failure leaves the old one live."""
         plan = self._plan(endpoint_config_name)
         self._refuse_other_types(self.find_endpoint(endpoint_name), plan)
-        endpoint = self._claim(endpoint_name, "Updating")
         if retain:
             plan = Endpoints.hosting.retained(plan, endpoint_name, without=without)
+        self._require_hosting_quota(plan.variants)  # the old instances serve on until the new ones do
+        endpoint = self._claim(endpoint_name, "Updating")
         Endpoints.hosting.update(endpoint, plan, rollout)
         return endpoint
 
@@ -202,10 +206,29 @@ class Endpoints:
         super().reset()  # type: ignore[misc]
 
     def _change(self, endpoint_name: str, changes: list[VariantChange], then: Ended | None = None) -> str:
+        self.find_endpoint(endpoint_name)
+        for change in changes:
+            self._require_room_for(endpoint_name, change)
         endpoint = self._claim(endpoint_name, "Updating")
         Endpoints.hosting.change(endpoint, changes, then)
         arn: str = endpoint.arn
         return arn
+
+    def _require_room_for(self, endpoint_name: str, change: VariantChange) -> None:
+        variant = Endpoints.hosting.variant(endpoint_name, change.variant)
+        if variant is not None and change.instance_count is not None:
+            more = change.instance_count - variant.desired_count
+            self._require_hosting_quota([replace(variant.plan, instance_count=more)])
+
+    def _require_hosting_quota(self, variants: Iterable[VariantPlan]) -> None:
+        wanted: Counter[str] = Counter()
+        for variant in variants:
+            wanted[variant.instance_type] += variant.instance_count
+        counts = Endpoints.hosting.instance_counts()
+        for instance_type, more in wanted.items():
+            Endpoints.core.quotas.require_instances(
+                instance_type, "endpoint", current=counts[instance_type], wanted=more
+            )
 
     def _claim(self, endpoint_name: str, status: str) -> ServedEndpoint:
         """Let one operation in: of two at the same moment, the second finds the first one's status."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from moto.sagemaker.exceptions import SagemakerClientError, ValidationError
+from moto.sagemaker.exceptions import ValidationError
 
 from localaws.core import Core
 from localaws.errors import AwsError, NoSuchBucket, NoSuchRole
@@ -16,7 +16,6 @@ from localaws.sagemaker.roles import PRINCIPAL, cannot_assume
 from localaws.sagemaker.training.requests import Channel, JobRequest
 from localaws.violations import one_violation
 
-INSTANCE_LIMIT = 20  # AWS's usual quota of instances for one training job
 IMAGE = re.compile(r"(^|/)pytorch-training:[\w.\-]+$")
 UNSUPPORTED = (
     "AlgorithmSpecification.AlgorithmName",
@@ -46,12 +45,6 @@ UNSUPPORTED = (
     "TensorBoardOutputConfig",
     "VpcConfig",
 )
-
-
-class ResourceLimitExceededError(SagemakerClientError):
-    """More instances than the account may have."""
-
-    code = "ResourceLimitExceeded"
 
 
 def check_supported(parameters: Mapping[str, Any]) -> None:
@@ -102,7 +95,6 @@ def check_limits(request: JobRequest) -> None:
 
     Raises:
         ValidationError: a value is not allowed.
-        ResourceLimitExceededError: more than 20 instances.
     """
     if request.instance_count < 1:
         raise ValidationError(
@@ -111,12 +103,6 @@ def check_limits(request: JobRequest) -> None:
                 "resourceConfig.instanceCount",
                 "Member must have value greater than or equal to 1",
             )
-        )
-    if request.instance_count > INSTANCE_LIMIT:
-        raise ResourceLimitExceededError(
-            f"The account-level service limit '{request.instance_type} for training job usage' is "
-            f"{INSTANCE_LIMIT} Instances, with current utilization of 0 Instances and a request "
-            f"delta of {request.instance_count} Instances."
         )
     names = [channel.name for channel in request.channels]
     if len(set(names)) != len(names):

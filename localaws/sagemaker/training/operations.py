@@ -24,6 +24,7 @@ from localaws.paging import page_of
 from localaws.sagemaker.training.isolation import Isolation
 from localaws.sagemaker.training.parsing import parse_request
 from localaws.sagemaker.training.record import TrainingJobRecord
+from localaws.sagemaker.training.requests import JobRequest
 from localaws.sagemaker.training.runner import TrainingRunner
 
 PAGE_SIZE = 10
@@ -54,7 +55,8 @@ class TrainingJobs:
         """Check the request, start the job and return its record at once.
 
         Raises:
-            ValidationError, ResourceLimitExceededError: as `parse_request`, or another region than the server's.
+            ValidationError: as `parse_request`, or another region than the server's.
+            AwsError: ResourceLimitExceeded, more instances than the account may have.
             ResourceInUseException: a job with this name exists.
         """
         region = self.core.settings.region
@@ -68,12 +70,20 @@ class TrainingJobs:
                     message="Training job names must be unique within an AWS account and region, "
                     f"and a training job with this name already exists ({arn})"
                 )
+            self._require_training_quota(request)
             record = TrainingJobRecord(request, arn)
             runner = TrainingRunner(self.core, record, self.isolation)
             self.training_jobs[request.name] = record
             self.runners[request.name] = runner
         runner.start()
         return record
+
+    def _require_training_quota(self, request: JobRequest) -> None:
+        kind = (request.instance_type, request.is_spot)
+        running = [job.request for job in self.training_jobs.values() if not job.is_terminal]
+        current = sum(each.instance_count for each in running if (each.instance_type, each.is_spot) == kind)
+        use = "spot training job" if request.is_spot else "training job"
+        self.core.quotas.require_instances(request.instance_type, use, current=current, wanted=request.instance_count)
 
     def describe_training_job(self, training_job_name: str) -> dict[str, Any]:
         """Return DescribeTrainingJob's reply."""

@@ -24,7 +24,6 @@ def parse_request(parameters: Mapping[str, Any], core: Core) -> JobRequest:
 
     Raises:
         ValidationError: a value breaks one of AWS's rules, or asks for what localaws does not do; the message names it.
-        ResourceLimitExceededError: more than 20 instances.
     """
     check_constraints(parameters, "CreateTrainingJobRequest")
     check_supported(parameters)
