@@ -18,9 +18,11 @@ from flows.deploy import deploy as deploy_model
 from flows.harmless import harmless_errors
 from flows.loadtest import loadtest
 from flows.stage_data import stage_data
+from flows.step import step
 from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
 from tasks.account.permission_use import keep_permission_use
+from tasks.doctor.quotas import needed_for, require_quotas
 from tasks.ec2.terminate import end_instances
 from tasks.load.options import LoadOptions, PipelineLoadOptions
 from tasks.load.report import LoadTestIdentity
@@ -29,6 +31,7 @@ from tasks.report.markdown import write_report
 from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_other_deployment, summarise
 from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
+from tasks.run.aws import Aws
 from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
@@ -44,6 +47,8 @@ from tasks.verdicts.check import ScalingVerdicts
 STAGE = "pipeline"
 SAMPLE = "sample"
 Result = TypeVar("Result")
+
+look_at_quotas = step("quotas")(require_quotas)
 
 
 class StageClock:
@@ -113,10 +118,11 @@ async def pipeline(
     chosen = run_id or naming.training_run_id(data, training)
     run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
     with run.lock():
+        same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances) if ec2_instances else None
+        await look_at_quotas(Aws(settings), needed_for(training, deploy, same))
         await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
         await clock.time("train_sagemaker", train_sagemaker(chosen, training))
-        if ec2_instances:
-            same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances)
+        if same is not None:
             await clock.time("train_ec2", train_ec2(chosen, same))
         deployment = await clock.time("deploy", deploy_model(chosen, deploy))
         tested = _tested(deployment, load)

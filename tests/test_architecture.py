@@ -49,6 +49,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "verdicts": {"run", "scaling", "serving", "load"},
     "teardown": {"run", "account", "ec2", "notebook", "sagemaker", "serving"},
     "audit": {"run", "account"},
+    "doctor": {"run", "account", "ec2"},
     "report": {"run", "account", "audit", "data", "load", "sagemaker", "serving", "verdicts"},
 }
 """What each folder of tasks/ may import of the others; docs/architecture.md shows the same table."""

@@ -83,6 +83,7 @@ def _stage(account: Account) -> list[Row]:
     objects = ["GetObject", "PutObject", "PutObjectTagging", "DeleteObject", "AbortMultipartUpload"]
     return [
         ("Caller", "sts", ["GetCallerIdentity"], ["*"]),
+        ("Quotas", "servicequotas", ["ListServiceQuotas"], ["*"]),
         ("Bucket", "s3", bucket, account.s3()),
         ("Objects", "s3", objects, account.s3("/*")),
     ]

@@ -50,6 +50,8 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "ListRolePolicies": ("PolicyNames",),
     "ListRoleTags": ("Tags[].Key", "Tags[].Value"),
     "ListRoles": ("Roles[].RoleName",),
+    # service-quotas
+    "ListServiceQuotas": ("Quotas[].QuotaName", "Quotas[].QuotaCode", "Quotas[].Value", "NextToken?"),
     # s3
     "CompleteMultipartUpload": ("ETag",),
     "CreateMultipartUpload": ("UploadId",),
