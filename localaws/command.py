@@ -122,6 +122,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         port=options.port,
         time_scale=options.time_scale,
         host=options.host,
+        region=options.region,
         ssh_server=options.ssh_server,
         capacity=dict(parse_rule(rule) for rule in options.capacity),
         instance_startup_seconds=options.instance_startup_seconds,
@@ -136,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     serving = argparse.ArgumentParser(add_help=False, parents=[shared])
     serving.add_argument("--host", default="127.0.0.1", help="the address to listen at, in 127.0.0.0/8")
     serving.add_argument("--port", type=int, default=DEFAULT_PORT, help="the port to listen at; 0 is any free one")
+    serving.add_argument("--region", default="us-east-1", help="the region in which jobs, endpoints and so on run")
     serving.add_argument("--time-scale", type=float, default=1.0, help="emulated seconds in a real second")
     serving.add_argument("--ssh-server", choices=SSH_SERVERS, default="auto", help="the SSH server of EC2 instances")
     serving.add_argument(

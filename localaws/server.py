@@ -34,6 +34,7 @@ EXECUTING_SERVICES = (
     "localaws.s3",
     "localaws.iam",
     "localaws.cloudwatch",
+    "localaws.insights",
     "localaws.sagemaker",
     "localaws.functions",
     "localaws.autoscaling",
@@ -148,6 +149,7 @@ def serve_command(settings: Settings) -> list[str]:
     return [
         *(sys.executable, "-P", "-m", "localaws", "serve", "--home", str(settings.home)),
         *("--host", settings.host, "--port", str(settings.port), "--time-scale", str(settings.time_scale)),
+        *("--region", settings.region),
         *("--ssh-server", settings.ssh_server, "--iam", settings.iam),
         *(("--operator", str(settings.operator)) if settings.operator else ()),
         *("--instance-startup-seconds", str(settings.instance_startup_seconds)),
