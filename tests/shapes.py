@@ -9,6 +9,7 @@ from botocore.validate import ParamValidator
 ABSENT_ON_AWS = {
     ("DescribeTrainingJob", 'Missing required parameter in input: "ModelArtifacts"'),
     ("GetParameters", "Invalid length for parameter InvalidParameters, value: 0, valid min length: 1"),
+    ("GetParameterHistory", "Invalid length for parameter Parameters[0].Labels, value: 0, valid min length: 1"),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 import moto.awslambda.models as moto_models
 from moto.core.utils import iso_8601_datetime_with_nanoseconds
@@ -165,7 +166,7 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
 
     def list_versions_by_function(self, function_name: str) -> Any:
         """Return $LATEST and the versions, of a function that is named in any way."""
-        return super().list_versions_by_function(naming.parse(function_name, None).name)
+        return super().list_versions_by_function(naming.parse(unquote(function_name), None).name)
 
     # Aliases
 
