@@ -17,7 +17,7 @@ from typing import NoReturn
 from localaws import control, shell
 from localaws.capacity import parse_rule
 from localaws.errors import LocalAwsError
-from localaws.server import ServerRecord, serve, serve_command
+from localaws.server import ServerRecord, serve
 from localaws.settings import DEFAULT_PORT, IAM_MODES, SSH_SERVERS, Settings
 
 
@@ -49,9 +49,7 @@ def _with_command(arguments: list[str]) -> list[str]:
 
 
 def _serve(options: argparse.Namespace) -> NoReturn:
-    again = serve(_settings(options), announce=lambda line: print(line, flush=True))
-    if again is not None:
-        os.execv(sys.executable, serve_command(again))  # noqa: S606 there is nothing for a shell to expand
+    serve(_settings(options), announce=lambda line: print(line, flush=True))
     os._exit(0)  # a thread that waits for the rest of a request's body would keep the interpreter from ending
 
 

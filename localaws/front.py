@@ -88,7 +88,9 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     from localaws.s3.backend import StoredKey
 
     wsgi: Any = MotoApplication(DomainDispatcherApplication(create_backend_app), core, StoredKey.store)
-    moto = MotoMount(WSGIMiddleware(wsgi, workers=WSGI_THREADS))
+    bridge = WSGIMiddleware(wsgi, workers=WSGI_THREADS)
+    core.on_shutdown(lambda: bridge.executor.shutdown(wait=False))
+    moto = MotoMount(bridge)
 
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok", "home": core.settings.owner, "generation": core.generation})

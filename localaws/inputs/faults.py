@@ -44,7 +44,11 @@ def refusal_of(error: Exception, asked: Asked) -> AwsError | None:
     if token is not None and isinstance(error, (ValueError, LookupError)):
         code, text = _OF_TOKENS.get(asked.service, ("ValidationException", "The pagination token is invalid."))
         return AwsError(code, text.format(token))
-    key = error.args[0] if isinstance(error, KeyError) and error.args else None
+    if not isinstance(error, KeyError) or not error.args:
+        return None
+    key = error.args[0]
+    if key is None:
+        return AwsError("ValidationException", "A parameter that the operation needs is not given.")
     if not isinstance(key, str):
         return None
     if any(key == each or key.endswith((f"/{each}", f":{each}")) for each in _texts(parameters)):

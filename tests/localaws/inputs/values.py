@@ -7,6 +7,7 @@ Shape = Any
 READING = ("Describe", "Filter", "Get", "Head", "List", "Query", "Search")
 """How the names of operations begin that change nothing."""
 
+DEEPEST = 4
 _NUMBERS = ("integer", "long", "float", "double")
 
 
@@ -14,7 +15,9 @@ def right(shape: Shape, depth: int = 0) -> Any:
     """Return a value that a shape allows by its type, lengths and range; its pattern may not be met."""
     limits = shape.metadata
     if shape.type_name == "structure":
-        return {name: right(shape.members[name], depth + 1) for name in shape.required_members} if depth < 5 else {}
+        return (
+            {name: right(shape.members[name], depth + 1) for name in shape.required_members} if depth < DEEPEST else {}
+        )
     if shape.type_name == "list":
         return [right(shape.member, depth + 1)] * max(1, limits.get("min", 1))
     if shape.type_name == "map":
@@ -26,7 +29,7 @@ def right(shape: Shape, depth: int = 0) -> Any:
     return {"boolean": True, "timestamp": 1_700_000_000, "blob": b"x"}[shape.type_name]
 
 
-def others(shape: Shape) -> Iterator[Any]:
+def others(shape: Shape, depth: int = 0) -> Iterator[Any]:
     """Yield values that break a constraint or that nothing in a fresh account answers to."""
     limits = shape.metadata
     if shape.type_name == "string":
@@ -37,11 +40,11 @@ def others(shape: Shape) -> Iterator[Any]:
         yield 253_402_300_799
     elif shape.type_name == "list":
         yield []
-        yield from ([each] for each in others(shape.member))
+        yield from ([each] for each in others(shape.member, depth + 1))
     elif shape.type_name == "structure":
         yield {}
-        for name, member in shape.members.items():
-            yield from ({**right(shape), name: each} for each in others(member))
+        for name, member in shape.members.items() if depth < DEEPEST else ():
+            yield from ({**right(shape), name: each} for each in others(member, depth + 1))
 
 
 def requests_of(shape: Shape | None) -> Iterator[dict[str, Any]]:
