@@ -17,7 +17,7 @@ from typing import NoReturn
 from localaws import control, shell
 from localaws.capacity import parse_rule
 from localaws.errors import LocalAwsError
-from localaws.server import ServerRecord, serve, serve_command
+from localaws.server import ServerRecord, serve
 from localaws.settings import ACCOUNTS, DEFAULT_PORT, IAM_MODES, SSH_SERVERS, Settings
 
 
@@ -49,9 +49,7 @@ def _with_command(arguments: list[str]) -> list[str]:
 
 
 def _serve(options: argparse.Namespace) -> NoReturn:
-    again = serve(_settings(options), announce=lambda line: print(line, flush=True))
-    if again is not None:
-        os.execv(sys.executable, serve_command(again))  # noqa: S606 there is nothing for a shell to expand
+    serve(_settings(options), announce=lambda line: print(line, flush=True))
     os._exit(0)  # a thread that waits for the rest of a request's body would keep the interpreter from ending
 
 
@@ -122,6 +120,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         port=options.port,
         time_scale=options.time_scale,
         host=options.host,
+        region=options.region,
         ssh_server=options.ssh_server,
         capacity=dict(parse_rule(rule) for rule in options.capacity),
         instance_startup_seconds=options.instance_startup_seconds,
@@ -137,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     serving = argparse.ArgumentParser(add_help=False, parents=[shared])
     serving.add_argument("--host", default="127.0.0.1", help="the address to listen at, in 127.0.0.0/8")
     serving.add_argument("--port", type=int, default=DEFAULT_PORT, help="the port to listen at; 0 is any free one")
+    serving.add_argument("--region", default="us-east-1", help="the region in which jobs, endpoints and so on run")
     serving.add_argument("--time-scale", type=float, default=1.0, help="emulated seconds in a real second")
     serving.add_argument("--ssh-server", choices=SSH_SERVERS, default="auto", help="the SSH server of EC2 instances")
     serving.add_argument(

@@ -90,3 +90,4 @@ class Core:
             except Exception as error:  # noqa: BLE001 the children must be ended whatever happens here
                 print(f"localaws: {close} failed at shutdown: {error!r}", file=sys.stderr)
         self.processes.stop_all()
+        self.logs.close()

@@ -27,8 +27,12 @@ from localaws.auth.verifier import ANYONE, Verifier, service_of
 from localaws.core import Core
 from localaws.error_replies import Reply, error_reply
 from localaws.errors import AwsError
+from localaws.inputs.faults import refusal_of
+from localaws.inputs.gate import InputGate
+from localaws.inputs.refusals import check_constraints, check_types
 from localaws.object_contents import Staged, Store
 from localaws.permissions.gate import PermissionGate
+from localaws.permissions.operations import asked_in
 from localaws.request_ids import RequestIds
 from localaws.s3.deletions import decided_by_key
 from localaws.s3.incoming import Received
@@ -77,15 +81,17 @@ _S3_DATA_PARAMETERS = {
 def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp:
     """Return the ASGI application: health, clock, the services' own `routes`, then moto for the supported services.
 
-    Three gates are before it: for what web pages send, for what is not signed with a key of this server, and for what
-    IAM does not allow.
+    The gates before it: for what web pages send, for what is not signed with a key of this server, for values of wrong
+    types, for what IAM does not allow, and for values that break constraints.
     """
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     from localaws.s3.backend import StoredKey
 
     wsgi: Any = MotoApplication(DomainDispatcherApplication(create_backend_app), core, StoredKey.store)
-    moto = MotoMount(WSGIMiddleware(wsgi, workers=WSGI_THREADS))
+    bridge = WSGIMiddleware(wsgi, workers=WSGI_THREADS)
+    core.on_shutdown(lambda: bridge.executor.shutdown(wait=False))
+    moto = MotoMount(bridge)
 
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok", "home": core.settings.owner, "generation": core.generation})
@@ -101,8 +107,9 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     nothing = Mount(PREFIX.rstrip("/"), app=JSONResponse({"message": "localaws has no such path or method"}, 404))
     starlette = Starlette(routes=[*own, *routes, nothing, Mount("/", app=moto)])
     keys = Keys(root_key, core.settings.account_id)
+    allowed = PermissionGate(InputGate(starlette, check_constraints), core.authority, keys)
     signed = SignatureGate(
-        RequestIds(PermissionGate(starlette, core.authority, keys)),
+        RequestIds(InputGate(allowed, check_types)),
         Verifier(keys.find, bucket_of=bucket_of),
         token=root_key.token,
         routes=[*own, *routes],
@@ -156,9 +163,11 @@ class MotoApplication:
             traceback.print_exc()
             return _start(_reply_to(environ, service, _of_the_disk(error, self._store.folder)), start_response)
         except Exception as error:  # noqa: BLE001 the client gets AWS's answer to a fault, the log its trace
-            traceback.print_exc()
-            fault = AwsError("InternalFailure", f"localaws failed: {type(error).__name__}", status=500)
-            return _start(_reply_to(environ, service, fault), start_response)
+            refusal = refusal_of(error, asked_in(environ["asgi.scope"], service))
+            if refusal is None:
+                traceback.print_exc()
+                refusal = AwsError("InternalFailure", f"localaws failed: {type(error).__name__}", status=500)
+            return _start(_reply_to(environ, service, refusal), start_response)
         if begun[0].startswith("404") and service != "s3" and ("Content-Type", "text/html; charset=utf-8") in begun[1]:
             return _start(_reply_to(environ, service, _not_emulated(environ, service)), start_response)
         begun[1] = [each for each in begun[1] if not each[0].lower().startswith(CORS)]

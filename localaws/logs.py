@@ -23,7 +23,7 @@ class Logs:
     def __init__(self, account_id: str, region: str) -> None:
         self._account_id = account_id
         self._region = region
-        self._queue: queue.SimpleQueue[_Entry | threading.Event] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Entry | threading.Event | None] = queue.SimpleQueue()
         self._last_ms: dict[tuple[str, str], int] = {}
         threading.Thread(target=self._drain, name="cloudwatch logs", daemon=True).start()
 
@@ -42,9 +42,12 @@ class Logs:
         self._queue.put(reached)
         return reached.wait(timeout_seconds)
 
+    def close(self) -> None:
+        """End the thread once all that was written before is to be read."""
+        self._queue.put(None)
+
     def _drain(self) -> None:
-        while True:
-            item = self._queue.get()
+        while (item := self._queue.get()) is not None:
             if isinstance(item, threading.Event):
                 item.set()
             else:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from localaws.histograms import Histogram
+
 SECONDS_KEPT = 3 * 3600
 MINUTES_KEPT = 15 * 86_400
 TIDY_EVERY = 1_000  # new data points of a metric between two looks at its oldest ones
@@ -74,6 +76,7 @@ class Series:
         self.metric = metric
         self.unit = unit
         self._points: dict[int, Statistics] = {}
+        self._histograms: dict[int, Histogram] = {}  # by the minute: for each second they would take much memory
         self._lock = threading.Lock()
         self._until_tidy = TIDY_EVERY
 
@@ -81,11 +84,16 @@ class Series:
         """Add one observation at an emulated Unix time."""
         with self._lock:
             self._at(second).add(value)
+            self._histogram(second).add(value)
 
     def merge(self, statistics: Statistics, second: int) -> None:
         """Add a whole statistic set at an emulated Unix time."""
         with self._lock:
             self._at(second).merge(statistics)
+            if statistics.minimum == statistics.maximum:
+                self._histogram(second).add(statistics.minimum, statistics.count)
+            elif statistics.count:
+                self._histogram(second).is_partial = True
 
     def window(self, start: float, end: float) -> Statistics | None:
         """Return what was observed from `start` to before `end`, None if nothing was."""
@@ -105,10 +113,20 @@ class Series:
                     periods.setdefault(begin, Statistics()).merge(statistics)
         return periods
 
+    def histograms(self, start: float, end: float, period: int) -> dict[int, Histogram]:
+        """Return a histogram for each period, a multiple of 60 s, that begins from `start` to before `end`."""
+        periods: dict[int, Histogram] = {}
+        with self._lock:
+            for minute, histogram in self._histograms.items():
+                if start <= (begin := minute // period * period) < end:
+                    periods.setdefault(begin, Histogram()).merge(histogram)
+        return periods
+
     def clear(self) -> None:
         """Forget every data point."""
         with self._lock:
             self._points.clear()
+            self._histograms.clear()
 
     def __len__(self) -> int:
         return len(self._points)
@@ -129,7 +147,15 @@ class Series:
                 self._tidy(second)
         return statistics
 
+    def _histogram(self, second: int) -> Histogram:
+        minute = second - second % 60
+        found = self._histograms.get(minute)
+        if found is None:
+            found = self._histograms[minute] = Histogram()
+        return found
+
     def _tidy(self, now: int) -> None:
+        self._histograms = {at: each for at, each in self._histograms.items() if at >= now - MINUTES_KEPT}
         points, self._points = self._points, {}
         for second, statistics in points.items():
             if second < now - MINUTES_KEPT:

@@ -8,18 +8,22 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import psutil
 import uvicorn
-from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from localaws import shell
 from localaws.auth.root_key import AccessKey, RootKey, keep, keep_operator
+from localaws.auth.routes import PREFIX
 from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
@@ -34,6 +38,7 @@ EXECUTING_SERVICES = (
     "localaws.s3",
     "localaws.iam",
     "localaws.cloudwatch",
+    "localaws.insights",
     "localaws.sagemaker",
     "localaws.functions",
     "localaws.autoscaling",
@@ -41,6 +46,7 @@ EXECUTING_SERVICES = (
     "localaws.quotas.service",
 )
 SHUTDOWN_SECONDS = 3
+RESET_PATH = PREFIX + "reset"
 OPEN_FILES = 65_536
 FOLDERS = (
     "endpoints",
@@ -112,10 +118,11 @@ class HomeKeys:
     operator: AccessKey | None
 
 
-def serve(settings: Settings, announce: Announce) -> Settings | None:
+def serve(settings: Settings, announce: Announce) -> None:
     """Serve until SIGINT or SIGTERM; every process that was started is gone when this returns.
 
-    Returns None, or after SIGHUP, which asks for a reset, the settings to serve with again: all state is gone then.
+    After SIGHUP, or `POST /_localaws/reset`, all state is gone, and the server goes on at the same port. Who connects
+    meanwhile waits.
 
     Raises:
         AlreadyRunning: a server with this home is up.
@@ -130,19 +137,23 @@ def serve(settings: Settings, announce: Announce) -> Settings | None:
         _raise_file_limit()
         _configure_moto(settings)
         keys = HomeKeys(keep(settings.home), keep_operator(settings.home) if settings.operator else None)
-        core = Core(settings)
-        core.processes.adopt_orphans()
-        core.processes.reap_orphans()
-        ending = _Ending()
-        try:
-            _run(core, keys, listener, announce, ending)
-        finally:
-            core.shutdown()
-            kill_descendants()
-            (settings.home / "server.json").unlink(missing_ok=True)
-        if ending.is_reset:
+        while _serve_once(settings, keys, listener, announce):
             _forget(settings.home)
-        return settings if ending.is_reset else None
+
+
+def _serve_once(settings: Settings, keys: HomeKeys, listener: socket.socket, announce: Announce) -> bool:
+    """Serve with a state that is new until a signal ends it; return whether that asks for a reset."""
+    core = Core(settings)
+    core.processes.adopt_orphans()
+    core.processes.reap_orphans()
+    ending = _Ending()
+    try:
+        _run(core, keys, listener, announce, ending)
+    finally:
+        core.shutdown()
+        kill_descendants()
+        (settings.home / "server.json").unlink(missing_ok=True)
+    return ending.is_reset
 
 
 def serve_command(settings: Settings) -> list[str]:
@@ -150,6 +161,7 @@ def serve_command(settings: Settings) -> list[str]:
     return [
         *(sys.executable, "-P", "-m", "localaws", "serve", "--home", str(settings.home)),
         *("--host", settings.host, "--port", str(settings.port), "--time-scale", str(settings.time_scale)),
+        *("--region", settings.region),
         *("--ssh-server", settings.ssh_server, "--iam", settings.iam, "--account", settings.account),
         *(("--operator", str(settings.operator)) if settings.operator else ()),
         *("--instance-startup-seconds", str(settings.instance_startup_seconds)),
@@ -197,6 +209,15 @@ class _Ending:
             self.is_reset = False
         self.is_asked = True
 
+    def route(self, generation: str) -> BaseRoute:
+        """Return the route that asks for a reset. `generation`: the state's name, which the next one will not have."""
+
+        async def reset(_: Request) -> Response:
+            self._handle(signal.SIGHUP, None)
+            return JSONResponse({"generation": generation}, 202, {"connection": "close"})
+
+        return Route(RESET_PATH, reset, methods=["POST"])
+
 
 class _Server(uvicorn.Server):
     """uvicorn's server, ended by `_Ending` instead of its own handlers, which would kill us before our children."""
@@ -222,7 +243,7 @@ class _Server(uvicorn.Server):
 def _run(core: Core, keys: HomeKeys, listener: socket.socket, announce: Announce, ending: _Ending) -> None:
     from localaws.front import build_app
 
-    routes: list[BaseRoute] = []
+    routes: list[BaseRoute] = [ending.route(core.generation)]
     for name in EXECUTING_SERVICES:
         routes.extend(importlib.import_module(name).install(core))
     if keys.operator is not None:
@@ -237,7 +258,7 @@ def _run(core: Core, keys: HomeKeys, listener: socket.socket, announce: Announce
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         timeout_keep_alive=120,
     )
-    _Server(config, lambda: _announce(core, keys, announce), ending).run(sockets=[listener])
+    _Server(config, lambda: _announce(core, keys, announce), ending).run(sockets=[listener.dup()])
 
 
 def _make_operator(settings: Settings, key: AccessKey) -> None:
@@ -289,7 +310,13 @@ def _shorten_collections() -> None:
     that lives for a day or two costs little.
     """
     gc.freeze()
-    gc.callbacks.append(lambda phase, about: gc.freeze() if phase == "stop" and about["generation"] == 2 else None)
+    if _freeze_what_is_left not in gc.callbacks:
+        gc.callbacks.append(_freeze_what_is_left)
+
+
+def _freeze_what_is_left(phase: str, about: Mapping[str, int]) -> None:
+    if phase == "stop" and about["generation"] == 2:
+        gc.freeze()
 
 
 @contextmanager
@@ -346,5 +373,17 @@ def _configure_moto(settings: Settings) -> None:
 
 
 def _forget(home: Path) -> None:
+    """Forget all state: the folders, moto's records, and what the collector of garbage was told to leave alone."""
+    from moto.core.base_backend import BackendDict
+
     for name in FOLDERS:
         remove_folder(home / name)
+    registered: list[Any] = getattr(BackendDict, "_instances")  # noqa: B009 mypy finds its type ambiguous
+    for backends in list(registered):
+        for kept in (backends, *vars(backends).values()):  # S3's knows the owner of each bucket besides
+            if isinstance(kept, dict):
+                kept.clear()
+    registered.clear()
+    gc.callbacks.remove(_freeze_what_is_left)
+    gc.unfreeze()
+    gc.collect()

@@ -1,6 +1,7 @@
 """The settings of a server: where it keeps its files and how it behaves. Reads and writes nothing."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +20,14 @@ class Settings:
     """One server's configuration.
 
     `home` holds everything that localaws keeps; `port` 0 means any free one (`home/server.json` then has the real one);
-    `time_scale` is how many times faster than AWS the emulated clock runs (1.0 = real time). `ssh_server` is what EC2
-    instances have: "openssh", "embedded", or "auto", which is OpenSSH's where it is installed. `ssh_port` is where
-    all are reached, 0 until the server has chosen it. `capacity` limits what one hosting instance of a type serves at
-    once, `*` for any type; none by default. `instance_startup_seconds`, in emulated seconds, is how long a hosting
-    instance that is added to scale out takes to serve; 0: as long as its process takes. `iam`: whether policies are
-    enforced, only recorded, or neither. `account`: whose quotas bind, those of an `old` account or of a `new` one.
-    `operator`: a file with the policies of an IAM user that exists from the start.
+    `region` is the one in which things execute. `time_scale` is how many times faster than AWS the emulated clock runs
+    (1.0 = real time). `ssh_server` is what EC2 instances have: "openssh", "embedded", or "auto", which is OpenSSH's
+    where it is installed. `ssh_port` is where all are reached, 0 until the server has chosen it. `capacity` limits what
+    one hosting instance of a type serves at once, `*` for any type; none by default. `instance_startup_seconds`, in
+    emulated seconds, is how long a hosting instance that is added to scale out takes to serve; 0: as long as its
+    process takes. `iam`: whether policies are enforced, only recorded, or neither. `account`: whose quotas bind, those
+    of an `old` account or of a `new` one. `operator`: a file with the policies of an IAM user that exists from the
+    start.
 
     Raises:
         NotLoopback: `host` is not an address in 127.0.0.0/8.
@@ -65,6 +67,8 @@ class Settings:
             raise ValueError(
                 f"instance_startup_seconds={self.instance_startup_seconds}: must be 0 to 3600 emulated seconds"
             )
+        if not re.fullmatch(r"[a-z]{2,4}(-[a-z]+)+-\d", self.region):
+            raise ValueError(f"region={self.region!r}: must be the name of an AWS region such as eu-central-1")
         if not (self.account_id.isdigit() and len(self.account_id) == 12):
             raise ValueError(f"account_id={self.account_id!r}: must be 12 digits")
 

@@ -5,8 +5,12 @@ from typing import Any
 from botocore.model import OperationModel, Shape
 from botocore.validate import ParamValidator
 
-# Required by the model, left out by AWS: a training job has no artifacts until it has a model.
-ABSENT_ON_AWS = {("DescribeTrainingJob", 'Missing required parameter in input: "ModelArtifacts"')}
+# Required by the model, left out by AWS: a training job has no artifacts until it has a model, and all names may exist.
+ABSENT_ON_AWS = {
+    ("DescribeTrainingJob", 'Missing required parameter in input: "ModelArtifacts"'),
+    ("GetParameters", "Invalid length for parameter InvalidParameters, value: 0, valid min length: 1"),
+    ("GetParameterHistory", "Invalid length for parameter Parameters[0].Labels, value: 0, valid min length: 1"),
+}
 
 
 def check_reply(model: OperationModel, reply: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from localaws.auth.routes import PREFIX, OpenRoute
@@ -48,7 +48,8 @@ class SignatureGate:
         self._app = app
         self._verifier = verifier
         self._token = token.encode()
-        self._open = [each for each in routes if isinstance(each, OpenRoute)]
+        self._own_paths = [each for each in routes if isinstance(each, Route) and each.path.startswith(PREFIX)]
+        self._open = [each for each in self._own_paths if isinstance(each, OpenRoute)]
         self._is_held = is_held
         self._longest = longest_body_bytes
 
@@ -82,6 +83,8 @@ class SignatureGate:
         return signed
 
     def _own(self, scope: Scope) -> ASGIApp:
+        if all(each.matches(scope)[0] is Match.NONE for each in self._own_paths):
+            return JSONResponse({"message": f"localaws has no path {scope['path']}"}, 404)
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         of_path = hmac.new(self._token, scope["path"].encode(), "sha256").hexdigest().encode()
         has_token = any(hmac.compare_digest(given, b"Bearer " + each) for each in (self._token, of_path))

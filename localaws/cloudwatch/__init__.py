@@ -1,8 +1,9 @@
 """CloudWatch's metrics and alarms: real statistics in the emulated time, and alarms that are evaluated from them.
 
 `statistics.py` is the backend that takes moto's place, `alarms.py` evaluates alarms every emulated minute by the rules
-in `states.py`, and `operations.py` adds what moto's wire protocol lacks. Not emulated, and refused by name:
-percentiles, metric math, Metrics Insights. The data points themselves are kept by `localaws/metrics.py`.
+in `states.py`, `queries.py` and `metric_math.py` answer GetMetricData, and `operations.py` adds what moto's wire
+protocol lacks. Not emulated, and refused by name: Metrics Insights. The data points themselves are kept by
+`localaws/metrics.py`.
 """
 
 from starlette.routing import BaseRoute

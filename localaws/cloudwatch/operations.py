@@ -6,6 +6,7 @@ from moto.cloudwatch.exceptions import InvalidParameterCombination, ValidationEr
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
 
+from localaws.cloudwatch.queries import is_percentile
 from localaws.cloudwatch.states import OPERATORS
 from localaws.paging import page_of
 from localaws.violations import not_a_member
@@ -24,10 +25,12 @@ def put_metric_alarm(self: Any) -> Any:
 
 
 def get_metric_statistics(self: Any) -> Any:
-    """GetMetricStatistics without percentiles: data points are statistic sets."""
-    extended = self._get_param("ExtendedStatistics")
-    if extended:
-        raise InvalidParameterCombination(f"ExtendedStatistics {extended} is not supported by localaws.")
+    """GetMetricStatistics, with percentiles, which moto leaves out."""
+    extended = self._get_param("ExtendedStatistics") or []
+    for each in extended:
+        if not is_percentile(each):
+            raise InvalidParameterCombination(f"ExtendedStatistics {each} is not supported by localaws.")
+    self.params = {**self.params, "Statistics": [*self._get_param("Statistics", []), *extended]}
     return _of_moto["get_metric_statistics"](self)
 
 

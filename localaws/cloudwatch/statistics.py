@@ -2,10 +2,11 @@
 
 moto adds up every metric whose dimensions include those asked for, starts periods at the first data point and never
 evaluates an alarm again. Here the data points are the server's own (`localaws/metrics.py`), a metric is identified by
-all of its dimensions, periods start at multiples of their length, and alarms are evaluated periodically. Percentiles,
-metric math and Metrics Insights are not emulated and are refused by name.
+all of its dimensions, periods start at multiples of their length, and alarms are evaluated periodically. Metrics
+Insights is not emulated and is refused by name.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -14,11 +15,11 @@ import moto.cloudwatch.models as moto_models
 from moto.cloudwatch.exceptions import InvalidParameterValue, ValidationError
 
 from localaws.cloudwatch.alarms import Alarm, Alarms, naive
+from localaws.cloudwatch.metric_math import Series
+from localaws.cloudwatch.queries import STATISTICS, Wanted, answer, check_period, is_percentile, name_of, series_of
 from localaws.core import Core
+from localaws.histograms import Histogram
 from localaws.metrics import MetricName, Metrics, Statistics
-
-STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
-SUB_MINUTE_PERIODS = (1, 5, 10, 20, 30)
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Datapoint:
     sum: float | None
     minimum: float | None
     maximum: float | None
+    extended_statistics: dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,12 @@ class ExactCloudWatch(moto_models.CloudWatchBackend):
         for number, datum in enumerate(metric_data, start=1):
             self._validate_parameters_put_metric_data(datum, number)
         for datum in metric_data:
-            metric = _metric(namespace, datum["MetricName"], datum.get("Dimensions", ()))
+            metric = name_of(namespace, datum["MetricName"], datum.get("Dimensions", ()))
             stamp = datum.get("Timestamp")
             second = self.metrics.second() if stamp is None else int(_unix(stamp))
-            self.metrics.series(metric, datum.get("Unit") or "None").merge(_statistics(datum), second)
+            series = self.metrics.series(metric, datum.get("Unit") or "None")
+            for statistics in _statistics(datum):
+                series.merge(statistics, second)
 
     def get_metric_statistics(
         self,
@@ -93,11 +97,16 @@ class ExactCloudWatch(moto_models.CloudWatchBackend):
         start, end = _unix(start_time), _unix(end_time)
         if start >= end:
             raise InvalidParameterValue("The parameter StartTime must be less than the parameter EndTime.")
-        _check_period(period)
-        wanted = _metric(namespace, metric_name, dimensions)
-        periods = self._by_period(wanted, start, end, period, unit)
+        check_period(period)
+        wanted = name_of(namespace, metric_name, dimensions)
+        periods = self.by_period(wanted, start, end, period, unit)
         units = [series.unit for series in self.metrics.of(wanted, unit) if len(series)] or [unit or "None"]
-        return [_datapoint(begin, periods[begin], units[0], stats) for begin in sorted(periods)]
+        percentiles = {
+            name: series_of(self, Wanted(wanted, name, period, unit), start, end)
+            for name in stats
+            if is_percentile(name)
+        }
+        return [_datapoint(begin, periods[begin], units[0], stats, percentiles) for begin in sorted(periods)]
 
     def get_metric_data(
         self,
@@ -109,39 +118,29 @@ class ExactCloudWatch(moto_models.CloudWatchBackend):
         """Return the results of the queries, each for exactly the metric that it names.
 
         Raises:
-            ValidationError: the time is empty, or a query is an expression or asks for a percentile.
+            ValidationError: the time is empty, or a query cannot be answered.
         """
         start, end = _unix(start_time), _unix(end_time)
         if start > end:
             raise ValidationError("The parameter EndTime must be greater than StartTime.")
         if start == end:
             raise ValidationError("The parameter StartTime must not equal parameter EndTime.")
-        found = [self._query(query, start, end, newest_first=scan_by == "TimestampDescending") for query in queries]
-        return [result for query, result in zip(queries, found, strict=True) if query.get("ReturnData", True)]
+        return answer(self, queries, start, end, newest_first=scan_by == "TimestampDescending")
 
-    def _query(self, query: dict[str, Any], start: float, end: float, *, newest_first: bool) -> dict[str, Any]:
-        if "MetricStat" not in query:
-            raise ValidationError(f"Expression {query.get('Expression')!r} is not supported by localaws.")
-        asked = query["MetricStat"]
-        statistic, period = asked["Stat"], int(asked["Period"])
-        _check_period(period)
-        if statistic not in STATISTICS:
-            raise ValidationError(f"Stat {statistic} is not supported by localaws, only {', '.join(STATISTICS)}.")
-        name = asked["Metric"]
-        metric = _metric(name["Namespace"], name["MetricName"], name.get("Dimensions", ()))
-        periods = self._by_period(metric, start, end, period, asked.get("Unit"))
-        begins = sorted(periods, reverse=newest_first)
-        return {
-            "id": query["Id"],
-            "label": query.get("Label") or name["MetricName"],
-            "values": [periods[begin].value(statistic) for begin in begins],
-            "timestamps": [naive(begin) for begin in begins],
-            "status_code": "Complete",
-        }
+    def histograms(
+        self, metric: MetricName, start: float, end: float, period: int, unit: str | None
+    ) -> dict[int, Histogram]:
+        """Return a metric's histograms by the begin of their period, which is a multiple of a minute."""
+        found: dict[int, Histogram] = {}
+        for series in self.metrics.of(metric, unit):
+            for moment, histogram in series.histograms(start // period * period, end, period).items():
+                found.setdefault(moment, Histogram()).merge(histogram)
+        return found
 
-    def _by_period(
+    def by_period(
         self, metric: MetricName, start: float, end: float, period: int, unit: str | None
     ) -> dict[int, Statistics]:
+        """Return a metric's sets by the begin of their period."""
         begin = start // period * period
         periods: dict[int, Statistics] = {}
         for series in self.metrics.of(metric, unit):
@@ -149,7 +148,7 @@ class ExactCloudWatch(moto_models.CloudWatchBackend):
                 periods.setdefault(moment, Statistics()).merge(statistics)
         for datum in self.aws_metric_data if metric.namespace == "AWS/S3" else ():  # moto makes these when asked
             moment = int(_unix(datum.timestamp)) // period * period
-            if _metric(datum.namespace, datum.name, _rows(datum)) == metric and begin <= moment < end:
+            if name_of(datum.namespace, datum.name, _rows(datum)) == metric and begin <= moment < end:
                 periods.setdefault(moment, Statistics()).add(datum.value)  # type: ignore[attr-defined]
         return periods
 
@@ -157,7 +156,7 @@ class ExactCloudWatch(moto_models.CloudWatchBackend):
         """Return each metric that has data points once."""
         found = [
             *self.metrics.listed(),
-            *{_metric(each.namespace, each.name, _rows(each)) for each in self.aws_metric_data},
+            *{name_of(each.namespace, each.name, _rows(each)) for each in self.aws_metric_data},
         ]
         return [
             ListedMetric(each.namespace, each.name, [{"Name": k, "Value": v} for k, v in sorted(each.dimensions)])
@@ -191,10 +190,6 @@ class ExactCloudWatch(moto_models.CloudWatchBackend):
         self.alarms[alarm_name].stamp(self.core.clock.now())
 
 
-def _metric(namespace: str, name: str, dimensions: Any) -> MetricName:
-    return MetricName(namespace, name, frozenset((each["Name"], each.get("Value", "")) for each in dimensions))
-
-
 def _rows(datum: Any) -> list[dict[str, str]]:
     return [{"Name": each.name, "Value": each.value} for each in datum.dimensions]
 
@@ -203,30 +198,26 @@ def _has(metric: MetricName, wanted: dict[str, str]) -> bool:
     return any(name == wanted["Name"] and wanted.get("Value") in (None, value) for name, value in metric.dimensions)
 
 
-def _statistics(datum: dict[str, Any]) -> Statistics:
+def _statistics(datum: dict[str, Any]) -> list[Statistics]:
+    """Return a datum's observations: a set for each value, or the one set that it is."""
     given = datum.get("StatisticValues")
     if given:
-        return Statistics(
-            float(given["SampleCount"]), float(given["Sum"]), float(given["Minimum"]), float(given["Maximum"])
-        )
-    statistics = Statistics()
-    values = datum.get("Values") or [datum.get("Value", 0)]
-    for value, count in zip(values, datum.get("Counts") or [1] * len(values), strict=True):
-        number, times = float(value), float(count)
-        statistics.merge(Statistics(times, number * times, number, number))
-    return statistics
+        return [
+            Statistics(
+                float(given["SampleCount"]), float(given["Sum"]), float(given["Minimum"]), float(given["Maximum"])
+            )
+        ]
+    values = [float(each) for each in datum.get("Values") or [datum.get("Value", 0)]]
+    counts = [float(each) for each in datum.get("Counts") or [1] * len(values)]
+    return [Statistics(n, value * n, value, value) for value, n in zip(values, counts, strict=True)]
 
 
-def _datapoint(begin: int, statistics: Statistics, unit: str, wanted: list[str]) -> Datapoint:
-    values = [statistics.value(name) if name in wanted else None for name in STATISTICS]
-    return Datapoint(naive(begin), unit, *values)
-
-
-def _check_period(period: int) -> None:
-    if period not in SUB_MINUTE_PERIODS and (period < 60 or period % 60):
-        raise InvalidParameterValue(
-            f"The parameter Period must be 1, 5, 10, 20, 30 or a multiple of 60; it is {period}."
-        )
+def _datapoint(
+    begin: int, statistics: Statistics, unit: str, wanted: list[str], percentiles: Mapping[str, Series]
+) -> Datapoint:
+    count, average, total, least, most = (statistics.value(name) if name in wanted else None for name in STATISTICS)
+    extended = {name: series[begin] for name, series in percentiles.items() if begin in series}
+    return Datapoint(naive(begin), unit, count, average, total, least, most, extended or None)
 
 
 def _unix(moment: datetime) -> float:

@@ -21,7 +21,7 @@ from localaws.ec2.instance import Addresses, ExecutingInstance
 from localaws.ec2.launch_request import LaunchRequest, parse_launch
 from localaws.ec2.machine import Machines, MachineSpec
 from localaws.ec2.network import NetworkFailed
-from localaws.ec2.published_ami import publish_images
+from localaws.ec2.published_ami import PublishedImages
 from localaws.ec2.security_groups import GroupRules
 from localaws.errors import AwsError
 
@@ -29,7 +29,7 @@ INSTANCE_ID = re.compile(r"i-([0-9a-f]{8}|[0-9a-f]{17})")
 Changed = list[tuple[ExecutingInstance, InstanceState]]
 
 
-class ExecutingEC2(GroupRules, moto_models.EC2Backend):
+class ExecutingEC2(GroupRules, PublishedImages, moto_models.EC2Backend):
     """EC2 of one account and region."""
 
     __module__ = moto_models.__name__  # moto finds a backend's urls by it
@@ -41,7 +41,6 @@ class ExecutingEC2(GroupRules, moto_models.EC2Backend):
         self._launching = threading.Lock()
         self._tokens: dict[str, tuple[Mapping[str, Any], Reservation]] = {}
         super().__init__(region_name, account_id)
-        publish_images(self)
 
     # Launching
 

@@ -8,6 +8,8 @@ publishes Deep Learning AMIs for CPUs; the GPU ones run on CPU types too.
 import hashlib
 from dataclasses import dataclass
 
+from localaws.ec2.ubuntu_release import NOBLE, RELEASES, UbuntuRelease
+
 AMAZON, CANONICAL = "898082745236", "099720109477"  # the accounts that own the images on AWS
 _DEEP_LEARNING = "/aws/service/deeplearning/ami/x86_64"
 _UBUNTU = "/aws/service/canonical/ubuntu/server"
@@ -26,6 +28,7 @@ class PublishedImage:
     description: str
     owner: str
     root_gib: int
+    release: UbuntuRelease
 
     @property
     def ami_id(self) -> str:
@@ -33,14 +36,16 @@ class PublishedImage:
         return f"ami-{hashlib.sha256(self.parameter.encode()).hexdigest()[:17]}"
 
 
-def _deep_learning(kind: str, title: str) -> PublishedImage:
-    return PublishedImage(f"{_DEEP_LEARNING}/{kind}/latest/ami-id", f"{title} 20260101", title, AMAZON, root_gib=75)
+def _deep_learning(kind: str, title: str, ubuntu: str) -> PublishedImage:
+    parameter = f"{_DEEP_LEARNING}/{kind}/latest/ami-id"
+    return PublishedImage(parameter, f"{title} 20260101", title, AMAZON, root_gib=75, release=RELEASES[ubuntu])
 
 
 def _pytorch(version: str, ubuntu: str) -> PublishedImage:
     return _deep_learning(
         f"oss-nvidia-driver-gpu-pytorch-{version}-ubuntu-{ubuntu}",
         f"Deep Learning OSS Nvidia Driver AMI GPU PyTorch {version} (Ubuntu {ubuntu})",
+        ubuntu,
     )
 
 
@@ -48,6 +53,7 @@ def _base(ubuntu: str) -> PublishedImage:
     return _deep_learning(
         f"base-oss-nvidia-driver-gpu-ubuntu-{ubuntu}",
         f"Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu {ubuntu})",
+        ubuntu,
     )
 
 
@@ -58,6 +64,7 @@ def _ubuntu(version: str, code_name: str, volume: str) -> PublishedImage:
         f"Canonical, Ubuntu, {version} LTS, amd64 {code_name} image",
         CANONICAL,
         root_gib=8,
+        release=RELEASES[version],
     )
 
 
@@ -76,3 +83,9 @@ PUBLISHED = (
 def find(ami_id: str) -> PublishedImage | None:
     """Return the image of this id, or None if instances cannot be launched from it."""
     return next((image for image in PUBLISHED if image.ami_id == ami_id), None)
+
+
+def release_of(ami_id: str) -> UbuntuRelease:
+    """Return the system of an image; the newest for an id that is none of these."""
+    image = find(ami_id)
+    return image.release if image is not None else NOBLE

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from localaws.ec2 import host_keys, root_folder, shims, ssh_service, user_data
+from localaws.ec2.images import release_of
 from localaws.ec2.metadata import Identity
 from localaws.ec2.network import SYSTEM_PATH, disk_paths
 from localaws.ec2.spec import MachineSpec
@@ -67,7 +68,9 @@ class InstanceFiles:
 
     def _make_disk(self, wanted: user_data.UserData) -> None:
         spec = self.spec
-        root_folder.make(self.root, hostname=hostname(spec), private_address=spec.private_address)
+        root_folder.make(
+            self.root, hostname=hostname(spec), private_address=spec.private_address, release=release_of(spec.ami_id)
+        )
         keys = _host_keys(wanted)
         own = [spec.public_key] if spec.public_key else []
         root_folder.add_keys(self.root, keys, [*own, *wanted.authorized_keys])

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from localaws.ec2 import images
+from localaws import image_reference
 from localaws.ec2.errors import invalid, refuse_others, unsupported
 from localaws.ec2.launch_placement import Placement, check_instance_type, place
 from localaws.ec2.launch_volumes import VolumeRequest, parse_volumes
@@ -154,10 +154,9 @@ def parse_tags(specifications: Sequence[Mapping[str, Any]]) -> dict[str, dict[st
 def _image(image_id: str | None, ec2_backend: Any) -> Any:
     if not image_id:
         raise AwsError("MissingParameter", "The request must contain the parameter ImageId")
-    image = ec2_backend.describe_images(ami_ids=[image_id])[0]
-    if images.find(image_id) is None:
-        raise unsupported(f"ImageId={image_id!r} ({image.name}: only the Ubuntu images behind SSM's names)", OPERATION)
-    return image
+    if image_id.startswith(image_reference.PREFIX):
+        image_id = image_reference.resolve(image_id, ec2_backend.account_id, ec2_backend.region_name)
+    return ec2_backend.describe_images(ami_ids=[image_id])[0]
 
 
 def _counts(parameters: Mapping[str, Any]) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from localaws.core import Core
 from localaws.ec2 import root_folder, shims
+from localaws.ec2.ubuntu_release import NOBLE
 from localaws.errors import LocalAwsError
 from localaws.processes import Process
 from localaws.programs import FOLDER, launch_command, messages
@@ -184,7 +185,7 @@ class Network:
     def _probe(self) -> None:
         assert self.user_namespace is not None
         folder = self._folder / "probe"
-        root_folder.make(folder / "root", hostname="probe", private_address="127.0.0.1")
+        root_folder.make(folder / "root", hostname="probe", private_address="127.0.0.1", release=NOBLE)
         shims.write(folder / "shims", root="", programs=PROGRAMS, run=RUN)
         config = {"user_namespace": self.user_namespace, **disk_paths(folder)}
         lines: deque[str] = deque(maxlen=1)

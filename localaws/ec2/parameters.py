@@ -6,6 +6,7 @@ import moto.ssm.models as moto_models
 from moto.core.utils import utcnow
 
 from localaws.ec2.images import PREFIXES, PUBLISHED
+from localaws.ec2.secure_strings import install_secure_strings
 
 
 class PublishedParameters(moto_models.ParameterDict):
@@ -50,3 +51,4 @@ class PublishingSsm(moto_models.SimpleSystemManagerBackend):
 def install_parameters() -> None:
     """Have moto make `PublishingSsm` for every account and region."""
     moto_models.ssm_backends.backend = PublishingSsm
+    install_secure_strings()

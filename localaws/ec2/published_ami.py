@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from moto.ec2.models.amis import Ami
+from moto.ec2.models.amis import Ami, AmiBackend
 
 from localaws.ec2.images import PUBLISHED, PublishedImage
+from localaws.errors import AwsError
 
 
 class PublishedAmi(Ami):
@@ -41,7 +42,19 @@ class PublishedAmi(Ami):
         return [{"DeviceName": self.root_device_name, "Ebs": volume}]
 
 
-def publish_images(ec2_backend: Any) -> None:
-    """Have moto's DescribeImages know the images."""
-    for image in PUBLISHED:
-        ec2_backend.amis[image.ami_id] = PublishedAmi(ec2_backend, image)
+class PublishedImages(AmiBackend):
+    """The part of EC2's backend that is about images: those that instances can be launched from, which are Amazon's."""
+
+    def _load_amis(self) -> None:
+        """Know the published images, not moto's list of those that there once were."""
+        for image in PUBLISHED:
+            self.amis[image.ami_id] = PublishedAmi(self, image)
+
+    def deregister_image(self, ami_id: str) -> None:
+        """Refuse to deregister what is another account's.
+
+        Raises: AwsError AuthFailure; moto's InvalidAMIID.NotFound for an image that is not there.
+        """
+        if ami_id in self.amis:
+            raise AwsError("AuthFailure", f"Not authorized for image:{ami_id}", status=403)
+        super().deregister_image(ami_id)

@@ -22,6 +22,7 @@ NOT_EXECUTED = (  # moto would keep a record, and no machine would follow it
     "attach_volume",
     "cancel_spot_fleet_requests",
     "cancel_spot_instance_requests",
+    "copy_image",  # no instance could be launched from what these two make
     "create_fleet",
     "create_image",
     "describe_spot_fleet_requests",
@@ -33,6 +34,7 @@ NOT_EXECUTED = (  # moto would keep a record, and no machine would follow it
     "disassociate_iam_instance_profile",
     "modify_instance_metadata_options",
     "modify_network_interface_attribute",
+    "register_image",
     "replace_iam_instance_profile_association",
     "request_spot_fleet",
     "request_spot_instances",

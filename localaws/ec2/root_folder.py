@@ -8,6 +8,7 @@ from pathlib import Path
 from localaws.ec2.addresses import PRIVATE_BEGIN
 from localaws.ec2.host_keys import HostKey
 from localaws.ec2.ssh_service import host_key_path, shell
+from localaws.ec2.ubuntu_release import UbuntuRelease
 from localaws.programs.layout import CLOUD, RUN, USER, USER_HOME, USER_ID
 
 FOLDERS = (
@@ -16,12 +17,16 @@ FOLDERS = (
 )
 OPEN_FOLDERS = ("tmp", "var/tmp")
 NOT_COPIED = ("passwd", "group", "shadow", "gshadow", "hosts", "hostname", "sudoers", "resolv", "machine-id", "mtab")
+RELEASE_FILES = ("os-release", "lsb-release", "debian_version", "issue")  # which would tell the host's system
 NEIGHBOURS = 200
 LARGEST_COPIED_BYTES = 1 << 20
 
 
-def make(root: Path, *, hostname: str, private_address: str) -> None:
-    """Make the folders and the files in /etc; an instance's one user is root and, by SSH, ubuntu."""
+def make(root: Path, *, hostname: str, private_address: str, release: UbuntuRelease) -> None:
+    """Make the folders and the files in /etc; an instance's one user is root and, by SSH, ubuntu.
+
+    What the files say of the system is the image's `release`; the programs are this machine's.
+    """
     for name in FOLDERS:
         (root / name).mkdir(parents=True, exist_ok=True)
     for name in OPEN_FOLDERS:
@@ -34,6 +39,7 @@ def make(root: Path, *, hostname: str, private_address: str) -> None:
         ("group", f"root:x:0:\n{USER}:x:{USER_ID}:\nnogroup:x:65534:\n"),
         ("hosts", f"127.0.0.1 localhost\n{private_address} {hostname}.ec2.internal {hostname}\n{_neighbours()}"),
         ("hostname", f"{hostname}\n"),
+        *release.files().items(),
     ):
         (root / "etc" / name).write_text(text)
 
@@ -77,7 +83,7 @@ def _passwd() -> str:
 def _copy_etc(etc: Path) -> None:
     """Copy what is directly in the host's /etc and says nothing of who uses the host; its folders are shown instead."""
     for entry in Path("/etc").iterdir():
-        if entry.name.startswith((*NOT_COPIED, ".")):
+        if entry.name.startswith((*NOT_COPIED, *RELEASE_FILES, ".")):
             continue
         if entry.is_symlink():
             (etc / entry.name).symlink_to(entry.readlink())

@@ -77,6 +77,24 @@ class GroupRules(SecurityGroupBackend):
                 raise AwsError("DependencyViolation", f"resource {group.id} has a dependent object")
         super().delete_security_group(name=name, group_id=group_id)
 
+    def delete_vpc(self, vpc_id: str) -> Any:
+        """Delete a VPC with its default group.
+
+        Raises: AwsError DependencyViolation while it has other groups, or moto's for other dependencies.
+        """
+        groups = list(self.groups.get(vpc_id, {}).values())
+        gateways = self.describe_internet_gateways(filters={"attachment.vpc-id": [vpc_id]})  # type: ignore[attr-defined]
+        if gateways or any(not group.is_default for group in groups):
+            raise AwsError("DependencyViolation", f"The vpc '{vpc_id}' has dependencies and cannot be deleted.")
+        for group in groups:
+            group.is_default = False  # it may be deleted now, by moto
+        try:
+            return super().delete_vpc(vpc_id)  # type: ignore[misc]
+        except Exception:
+            for group in groups:
+                group.is_default = True
+            raise
+
     def _is_used(self, group_id: str) -> bool:
         members = (instance.security_groups for instance in self.instances() if not instance.is_terminated)
         rules = (

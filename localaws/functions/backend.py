@@ -9,12 +9,13 @@ from __future__ import annotations
 import shutil
 import uuid
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 import moto.awslambda.models as moto_models
 from moto.core.utils import iso_8601_datetime_with_nanoseconds
 
 from localaws.errors import AwsError, NoSuchRole
-from localaws.functions import validation
+from localaws.functions import naming, validation
 from localaws.functions.concurrency import RefusedError, Resource
 from localaws.functions.deployment import LATEST
 from localaws.functions.function import ExecutingFunction
@@ -162,6 +163,10 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
                     f"Function version {version} is referenced by alias {alias.name}: point it elsewhere first.",
                     status=409,
                 )
+
+    def list_versions_by_function(self, function_name: str) -> Any:
+        """Return $LATEST and the versions, of a function that is named in any way."""
+        return super().list_versions_by_function(naming.parse(unquote(function_name), None).name)
 
     # Aliases
 

@@ -75,9 +75,14 @@ class ExecutingFunction(_LambdaFunction):  # type: ignore[misc]
         version.renew()
         return version
 
-    def get_configuration(self, on_create: bool = False) -> dict[str, Any]:  # noqa: ARG002 moto's signature
-        """Return the function's configuration in AWS's shape."""
+    def get_configuration(self, on_create: bool = False) -> dict[str, Any]:
+        """Return the function's configuration in AWS's shape; CreateFunction's has the ARN of the function itself.
+
+        Source: localstack's provider, whose answers are compared with AWS's (`map_config_out` in `create_function`).
+        """
         configuration: dict[str, Any] = super().get_configuration(on_create=False)
+        if on_create:
+            configuration["FunctionArn"] = configuration["FunctionArn"].removesuffix(f":{self.version}")
         configuration["RevisionId"] = self.deployment.revision
         configuration["LoggingConfig"] = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{self.function_name}"}
         return configuration

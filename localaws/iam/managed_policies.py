@@ -4,6 +4,7 @@ There are some 1,580 of them, and reading takes 0.2 s: a server that nobody asks
 """
 
 import functools
+import inspect
 import json
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,7 @@ def load(backend: Any) -> None:
 def install_managed_policies() -> None:
     """Have the operations that could name one load them first; the account's details have those that are attached."""
     for name in OPERATIONS:
-        setattr(IamResponse, name, _loading(getattr(IamResponse, name)))
+        setattr(IamResponse, name, _loading(inspect.unwrap(getattr(IamResponse, name))))
     IAMBackend.get_account_authorization_details = _of_the_account  # type: ignore[method-assign]
     ManagedPolicy.policy_name = property(lambda self: self.name)  # type: ignore[attr-defined]
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from localaws.permissions.callers import Caller, Callers
 from localaws.permissions.circumstances import HERE, time_of
-from localaws.permissions.denials import denial, sentence
+from localaws.permissions.denials import denial, foreign_role, sentence
+from localaws.permissions.passed_roles import ACTION as PASS_ROLE
 from localaws.permissions.questions import Question
 from localaws.permissions.resource_policies import ResourcePolicy, policy_on
 from localaws.permissions.usage import Count, Requested, Usage
@@ -49,6 +50,8 @@ class Authority:
             decision = self.decide(caller, each)
             if each.action == ASSUME and caller.principal.is_root and self.is_enforcing:
                 raise denial(service, "Roles may not be assumed by root accounts.")
+            if each.action == PASS_ROLE and each.owner_id not in ("", self.account_id) and self.is_enforcing:
+                raise foreign_role(service)
             if not decision.is_allowed and self.is_enforcing:
                 raise denial(service, sentence(caller.principal, each.action, each.resource, decision), is_form=is_form)
 

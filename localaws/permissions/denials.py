@@ -22,6 +22,17 @@ def denial(service: str, message: str, *, is_form: bool = False) -> AwsError:
     return AwsError(code, (_EC2_BEGINS if service == "ec2" else "") + message, status=status)
 
 
+def foreign_role(service: str) -> AwsError:
+    """Return a service's refusal to be given another account's role.
+
+    Sources: moto's `CrossAccountNotAllowed` for Lambda; for SageMaker AWS's knowledge center, "CreateProcessingJob …
+    RoleArn: Cross-account pass role is not allowed."
+    """
+    if service == "sagemaker":
+        return AwsError("ValidationException", "RoleArn: Cross-account pass role is not allowed.")
+    return denial(service, "Cross-account pass role is not allowed.")
+
+
 def sentence(who: Principal, action: str, resource: str, decision: Decision) -> str:
     """Return AWS's sentence: who may not do what on which resource, and which kind of policy decided."""
     shown = f'"{resource}"' if action.startswith("s3:") else resource

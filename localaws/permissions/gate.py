@@ -20,12 +20,11 @@ from localaws.permissions.authority import Authority
 from localaws.permissions.callers import Caller
 from localaws.permissions.denials import denial
 from localaws.permissions.missing_objects import READ, HidesMissing
-from localaws.permissions.operations import SERVED, Asked
+from localaws.permissions.operations import INVOCATIONS, SERVED, Asked, asked_in
 from localaws.permissions.questions import Place, Question, UnknownAction, questions_of
 from localaws.policies.context import Context
 
 CALLER = "localaws.caller"  # in the scope: who asks
-INVOCATIONS = "/invocations"  # ends the paths that are asked most
 MOST_KEPT = 1024
 _LOOKING = ("Read", "List")  # levels of access that change nothing
 
@@ -94,15 +93,7 @@ class PermissionGate:
             return self._invocations(service, scope["method"], scope["raw_path"], scope["query_string"])
         if service not in SERVED:
             return ()  # the front answers that there is no such service
-        asked = Asked(
-            service=service,
-            method=scope["method"],
-            path=scope["raw_path"].decode("latin1"),
-            query=scope["query_string"].decode("latin1"),
-            headers={name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]},
-            body=scope.get(BODY),
-        )
-        return questions_of(asked, self._place)
+        return questions_of(asked_in(scope, service), self._place)
 
     def _invocations(self, service: str, method: str, path: bytes, query: bytes) -> tuple[Question, ...]:
         """Return what InvokeEndpoint or Lambda's Invoke asks, which path and query tell alone; kept by these."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from localaws.image_reference import PREFIX, parameter_name
 from localaws.permissions.asking import Place, Resource, Wanted
 from localaws.permissions.operations import Operation
 from localaws.permissions.parameters import items_of, structures_of
-from localaws.permissions.resources import filled, named
+from localaws.permissions.resources import filled, named, public
 
 RUN, TAG = "ec2:RunInstances", "ec2:CreateTags"
 _NEW = "*"
@@ -20,8 +21,10 @@ def launch(operation: Operation, place: Place) -> Iterator[Wanted]:
     """Return what RunInstances needs: one question for each resource, `*` for what does not exist yet."""
     given = operation.parameters
     interfaces = structures_of(given.get("NetworkInterfaces"))
+    image_id = str(given.get("ImageId") or "")
+    reference = image_id if image_id.startswith(PREFIX) else None
     for kind, variable, every in (
-        ("image", "ImageId", named(given, "ec2", "ImageId")),
+        ("image", "ImageId", [] if reference else named(given, "ec2", "ImageId")),
         ("instance", "InstanceId", [_NEW]),
         ("network-interface", "NetworkInterfaceId", _each(interfaces, "NetworkInterfaceId")),
         ("security-group", "SecurityGroupId", [*named(given, "ec2", "SecurityGroupId"), *_groups(interfaces)]),
@@ -30,6 +33,10 @@ def launch(operation: Operation, place: Place) -> Iterator[Wanted]:
         ("key-pair", "KeyPairName", named(given, "ec2", "KeyPairName") or [""]),
     ):
         yield from (Wanted(RUN, filled("ec2", kind, {variable: each}, place)) for each in every or [_NEW] if each)
+    if reference:
+        name = parameter_name(reference).partition(":")[0].lstrip("/")
+        parameter = filled("ssm", "parameter", {"ParameterNameWithoutLeadingSlash": name}, place)
+        yield Wanted("ssm:GetParameters", public(parameter, place))
 
 
 def tagged(operation: Operation, asked: list[Wanted], place: Place) -> Iterator[Wanted]:

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
+from localaws.auth.signature_gate import BODY
 from localaws.permissions.parameters import Unreadable, from_pairs, merged, read_document
 
 FORM = "application/x-www-form-urlencoded"
 LONGEST_BODY_BYTES = 128 * 2**20
 RUNTIME = "/endpoints/"
+INVOCATIONS = "/invocations"  # ends the paths that are asked most
+_ASKED = "localaws.asked"  # in an ASGI scope
 SIGNATURE = "x-amz-"  # begins names of headers, and those of a signature in the query
 _TELLING_HEADERS = ("x-amz-copy-source", "x-amz-object-attributes")  # on which S3's operation depends
 _INVOCATIONS = {
@@ -47,6 +50,20 @@ class Asked:
     query: str
     headers: Mapping[str, str]
     body: bytes | None = None
+
+    @property
+    def is_form(self) -> bool:
+        """Whether the body is a form, in which everything is text."""
+        return self.service not in ("lambda", "s3") and "x-amz-target" not in self.headers
+
+    @functools.cached_property
+    def operation(self) -> Operation:
+        """What the request asks for.
+
+        Raises:
+            UnknownOperation: nothing that the service has, or more than one thing.
+        """
+        return operation_of(self)
 
 
 @dataclass(frozen=True)
@@ -91,6 +108,33 @@ def operation_of(asked: Asked) -> Operation:
         return _read(asked)
     except Unreadable as error:
         raise UnknownOperation(f"{asked.service}, whose request could be read in two ways: {error}") from None
+
+
+def asked_in(scope: MutableMapping[str, Any], service: str) -> Asked:
+    """Return the verified request of an ASGI scope, read once; its body is there if it was read."""
+    if _ASKED not in scope:
+        scope[_ASKED] = Asked(
+            service=service,
+            method=scope["method"],
+            path=scope["raw_path"].decode("latin1"),
+            query=scope["query_string"].decode("latin1"),
+            headers={name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]},
+            body=scope.get(BODY),
+        )
+    found: Asked = scope[_ASKED]
+    return found
+
+
+def model_of(operation: Operation) -> Any:
+    """Return botocore's model of an operation.
+
+    Raises:
+        UnknownOperation: it is the runtime's, which has a model of its own.
+    """
+    service = _service(operation.service)
+    if operation.name not in service.operation_names:
+        raise UnknownOperation(operation.name)
+    return service.operation_model(operation.name)
 
 
 def operation_names(service: str) -> list[str]:

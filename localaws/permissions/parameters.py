@@ -108,10 +108,11 @@ def _items(node: dict[str, Any], shape: Any, is_ec2: bool) -> list[Node]:
 
 @functools.cache
 def _members(shape: Any, is_ec2: bool) -> dict[str, tuple[str, Any]]:
-    return {_wire_name(name, member, is_ec2): (name, member) for name, member in shape.members.items()}
+    return {wire_name(name, member, is_ec2): (name, member) for name, member in shape.members.items()}
 
 
-def _wire_name(name: str, shape: Any, is_ec2: bool) -> str:
+def wire_name(name: str, shape: Any, is_ec2: bool) -> str:
+    """Return a member's name in a form."""
     given = shape.serialization.get("name", name)
     if not is_ec2:
         return str(shape.serialization.get("locationNameForQueryCompatibility", given))

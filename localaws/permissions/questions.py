@@ -18,7 +18,7 @@ from localaws.permissions.function_names import functions_of
 from localaws.permissions.identity_names import identities_of
 from localaws.permissions.launches import RUN, is_tagging, launch, tagged, tagging
 from localaws.permissions.log_names import logs_of, tagged_log
-from localaws.permissions.operations import SERVED, Asked, Operation, UnknownOperation, operation_of
+from localaws.permissions.operations import SERVED, Asked, Operation, UnknownOperation
 from localaws.permissions.parameters import Unreadable
 from localaws.permissions.passed_roles import passed_in
 from localaws.permissions.request_keys import context_of
@@ -70,7 +70,7 @@ def questions_of(asked: Asked, place: Place) -> tuple[Question, ...]:
         UnknownAction: the operation, or the action that it needs, is not known.
     """
     try:
-        operation = operation_of(asked)
+        operation = asked.operation
         every = {(each.action, each.resource): each for each in _wanted(operation, asked, place)}
     except (UnknownOperation, Unreadable) as error:
         raise UnknownAction(str(error)) from None

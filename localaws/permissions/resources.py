@@ -88,7 +88,7 @@ def _of_use(use: Use, prefix: str, parameters: Mapping[str, Any], place: Place) 
         if each.startswith("arn:"):
             yield Resource(use.kind, each)
         else:
-            yield _public(filled(prefix, use.kind, {**values, last: _spelled(prefix, each)}, place), place)
+            yield public(filled(prefix, use.kind, {**values, last: _spelled(prefix, each)}, place), place)
 
 
 def _spelled(prefix: str, name: str) -> str:
@@ -97,7 +97,8 @@ def _spelled(prefix: str, name: str) -> str:
     return name.lower() if prefix == "sagemaker" else name
 
 
-def _public(resource: Resource, place: Place) -> Resource:
+def public(resource: Resource, place: Place) -> Resource:
+    """Return a parameter of SSM that is AWS's own without an account in its ARN; another resource as it is."""
     own = place.arn("ssm", f"parameter/{_PUBLIC_PARAMETERS}")
     if not resource.arn.startswith(own):
         return resource

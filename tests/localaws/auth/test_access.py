@@ -262,7 +262,7 @@ def test_what_changes_something_needs_the_token_and_an_unknown_path_is_no_bucket
         assert send(localaws.url, "POST", f"/_localaws/{path}", {}, b"{}").status == 401
         assert send(localaws.url, "POST", f"/_localaws/{path}", dict(bearer()), b"{}").status == 200
     assert send(localaws.url, "GET", "/_localaws/health").status == 200
-    assert send(localaws.url, "GET", "/_localaws/nothing").status == 401
+    assert send(localaws.url, "GET", "/_localaws/nothing").status == 404
     for method, path in (("GET", "nothing"), ("PUT", "nothing"), ("POST", "health"), ("DELETE", "capacity/hosting")):
         assert send(localaws.url, method, f"/_localaws/{path}", dict(bearer())).status == 404
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from localaws.core import Core
 from localaws.functions.concurrency import ThrottledError
@@ -439,3 +440,18 @@ def test_tags_and_resource_policy_are_kept(functions: Functions) -> None:
         FunctionName=name, StatementId="s", Action="lambda:InvokeFunction", Principal="events.amazonaws.com"
     )
     assert '"Sid":"s"' in functions.aws.get_policy(FunctionName=name)["Policy"].replace(" ", "")
+
+
+def test_a_published_function_is_deleted_by_the_arn_that_creating_it_answers(functions: Functions) -> None:
+    created = functions.create("f-published", Code={"ZipFile": zipped(WHO)}, Publish=True)
+    assert (created["FunctionArn"].rpartition(":")[2], created["Version"]) == ("f-published", "1")
+    functions.aws.delete_function(FunctionName=created["FunctionArn"])
+    with pytest.raises(ClientError, match="Function not found"):
+        functions.aws.get_function(FunctionName="f-published")
+
+
+def test_a_qualified_arn_deletes_one_version(functions: Functions) -> None:
+    arn = functions.create("f-version", Code={"ZipFile": zipped(WHO)}, Publish=True)["FunctionArn"]
+    functions.aws.delete_function(FunctionName=f"{arn}:1")
+    versions = functions.aws.list_versions_by_function(FunctionName=arn)["Versions"]
+    assert [each["Version"] for each in versions] == ["$LATEST"]

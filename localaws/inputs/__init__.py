@@ -1,0 +1,1 @@
+"""Checks each request against botocore's model of its operation before anything answers it."""

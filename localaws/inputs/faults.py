@@ -1,0 +1,77 @@
+"""Answers what a request gave that moto cannot look up: a token of no page, the name of nothing, a member left out.
+
+moto numbers pages and looks names up without asking whether they are there; what it raises then is a client's fault,
+which AWS answers with 4xx. Anything else that it raises is a fault of the server's.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from localaws.errors import AwsError
+from localaws.permissions.operations import Asked, UnknownOperation, model_of
+from localaws.violations import one_violation
+
+_TOKENS = ("NextToken", "nextToken", "Marker", "ContinuationToken", "PaginationToken")
+_OF_TOKENS = {  # by signing name: code and text, from each service's API reference
+    "application-autoscaling": ("InvalidNextTokenException", "The specified token is not valid."),
+    "ec2": ("InvalidNextToken", "The token '{}' is invalid"),
+    "iam": ("ValidationError", "Invalid Marker."),
+    "lambda": ("InvalidParameterValueException", "Invalid marker: {}"),
+    "logs": ("InvalidParameterException", "The specified nextToken is invalid."),
+    "monitoring": ("InvalidNextToken", "The next token specified is invalid."),
+    "s3": ("InvalidArgument", "The continuation token provided is incorrect"),
+    "ssm": ("InvalidNextToken", "The specified token is not valid."),
+}
+_OF_NAMES = {
+    "ec2": "InvalidParameterValue",
+    "iam": "NoSuchEntity",
+    "lambda": "ResourceNotFoundException",
+    "logs": "ResourceNotFoundException",
+    "monitoring": "ResourceNotFound",
+    "sagemaker": "ResourceNotFound",
+    "ssm": "DoesNotExistException",
+}
+
+
+def refusal_of(error: Exception, asked: Asked) -> AwsError | None:
+    """Return the service's answer to what the request gave wrong; None if the request is not to blame."""
+    try:
+        parameters = asked.operation.parameters
+        members = set(_member_names(model_of(asked.operation).input_shape))
+    except UnknownOperation:
+        return None
+    token = next((parameters[name] for name in _TOKENS if parameters.get(name)), None)
+    if token is not None and isinstance(error, (ValueError, LookupError)):
+        code, text = _OF_TOKENS.get(asked.service, ("ValidationException", "The pagination token is invalid."))
+        return AwsError(code, text.format(token))
+    if not isinstance(error, KeyError) or not error.args:
+        return None
+    key = error.args[0]
+    if key is None:
+        return AwsError("ValidationException", "A parameter that the operation needs is not given.")
+    if not isinstance(key, str):
+        return None
+    if any(key == each or key.endswith((f"/{each}", f":{each}")) for each in _texts(parameters)):
+        return AwsError(_OF_NAMES.get(asked.service, "ValidationException"), f"{key} does not exist.")
+    if key in members:
+        return AwsError("ValidationException", one_violation(None, key, "Member must not be null"))
+    return None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list)):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(each)
+
+
+def _member_names(shape: Any, depth: int = 0) -> Iterator[str]:
+    if shape is None or depth > 3:
+        return
+    if shape.type_name == "structure":
+        for name, member in shape.members.items():
+            yield name
+            yield from _member_names(member, depth + 1)
+    elif shape.type_name == "list":
+        yield from _member_names(shape.member, depth + 1)

@@ -1,0 +1,44 @@
+"""A reset over HTTP ends what runs, forgets all state and goes on in the same process."""
+
+import json
+import time
+import urllib.request
+from typing import Any
+
+from tests.conftest import RunningLocalAws, running_localaws
+from tests.keys import bearer
+from tests.localaws.functions.functions_kit import Functions
+from tests.polling import wait_until
+
+RESET_SECONDS = 10.0  # about one on a machine that does nothing else; with a new process it was seven
+
+
+def told(server: RunningLocalAws, path: str, method: str = "GET") -> dict[str, Any]:
+    request = urllib.request.Request(f"{server.url}/_localaws/{path}", method=method, headers=dict(bearer()))
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: dict[str, Any] = json.loads(answer.read())
+    return found
+
+
+def reset(server: RunningLocalAws) -> float:
+    """Reset a server; return the seconds until it answers with a new state."""
+    begin = time.monotonic()
+    gone = told(server, "reset", "POST")["generation"]
+    wait_until(lambda: told(server, "health")["generation"], "a new state", holds=lambda name: name != gone, seconds=30)
+    return time.monotonic() - begin
+
+
+def test_a_reset_over_http_leaves_a_server_as_new_each_time() -> None:
+    with running_localaws() as server:
+        pid = json.loads((server.home / "server.json").read_text())["pid"]
+        for _ in range(2):
+            server.client("s3").create_bucket(Bucket="made-anew")
+            functions = Functions.of(server)
+            name = functions.make()
+            assert functions.invoke(name)["Payload"]["arn"].endswith(name)
+            assert server.client("iam").list_policies(Scope="AWS", MaxItems=1)["Policies"]
+            assert reset(server) < RESET_SECONDS
+            assert server.client("s3").list_buckets()["Buckets"] == []
+            assert server.client("lambda").list_functions()["Functions"] == []
+            assert server.client("iam").list_roles()["Roles"] == []
+        assert json.loads((server.home / "server.json").read_text())["pid"] == pid
