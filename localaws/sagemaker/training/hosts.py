@@ -82,7 +82,6 @@ class Host:
             "PIP_NO_INDEX": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_ROOT_USER_ACTION": "ignore",
-            "GLOO_SOCKET_IFNAME": loopback_interface(),
             "OMP_NUM_THREADS": str(threads),
             "AWS_EC2_METADATA_DISABLED": "true",
             **request.environment,

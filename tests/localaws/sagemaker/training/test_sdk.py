@@ -25,6 +25,7 @@ TRAINING_SCRIPT = """
     parser = argparse.ArgumentParser()
     parser.add_argument("--learning-rate", type=float)
     options = parser.parse_args()
+    os.environ["GLOO_SOCKET_IFNAME"] = os.environ["SM_NETWORK_INTERFACE_NAME"]
     distributed.init_process_group("gloo")
     total = torch.tensor([float(distributed.get_rank() + 1)])
     distributed.all_reduce(total)
