@@ -162,6 +162,14 @@ def up(
             "default enforce.",
         ),
     ] = None,
+    strict: Annotated[
+        bool | None,
+        Parameter(
+            group=EMBEDDED,
+            help="Have the embedded AWS delay and refuse what AWS does: new roles, metrics and logs come late, fast "
+            "polling is throttled, an endpoint is in service before its model has loaded; default no-strict.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
@@ -170,7 +178,7 @@ def up(
     from kennel.commands.up_down import up
     from kennel.servers.localaws import Options
 
-    return up(Options(time_scale, capacity, instance_startup_seconds, iam))
+    return up(Options(time_scale, capacity, instance_startup_seconds, iam, strict))
 
 
 @app.command

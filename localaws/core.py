@@ -28,6 +28,7 @@ class Core:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.strictness = settings.strictness
         self.generation = secrets.token_hex(8)
         self.clock = Clock(settings.time_scale)
         self.periodic = PeriodicWork(self.clock)

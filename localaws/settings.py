@@ -7,6 +7,7 @@ from pathlib import Path
 
 from localaws.capacity import InstanceCapacity
 from localaws.errors import NotLoopback
+from localaws.strictness import LENIENT, Strictness
 
 DEFAULT_PORT = 4577
 SSH_SERVERS = ("auto", "openssh", "embedded")
@@ -24,6 +25,7 @@ class Settings:
     once, `*` for any type; none by default. `instance_startup_seconds`, in emulated seconds, is how long a hosting
     instance that is added to scale out takes to serve; 0: as long as its process takes. `iam`: whether policies are
     enforced, only recorded, or neither. `operator`: a file with the policies of an IAM user that exists from the start.
+    `strictness`: what the server delays and refuses as AWS does.
 
     Raises:
         NotLoopback: `host` is not an address in 127.0.0.0/8.
@@ -42,6 +44,7 @@ class Settings:
     instance_startup_seconds: float = 0.0
     iam: str = "enforce"
     operator: Path | None = None
+    strictness: Strictness = LENIENT
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

@@ -1,0 +1,36 @@
+"""How strict a server is: what it does late, and what it refuses, as AWS does and an emulator need not.
+
+`--strict` sets all of it. Each setting's source is in docs/fidelity.md, section "Strict".
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Span:
+    """A delay in emulated seconds, drawn evenly between `least` and `most`."""
+
+    least: float = 0.0
+    most: float = 0.0
+
+    def drawn(self, seed: int, *what: object) -> float:
+        """Return the delay of one thing, always the same for the same seed."""
+        digest = hashlib.sha256(repr((seed, *what)).encode()).digest()
+        return self.least + (self.most - self.least) * int.from_bytes(digest[:4]) / 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Strictness:
+    """What one server does as strictly as AWS; by default nothing.
+
+    `pings_early`: a model server answers `/ping` with 200 before its model has loaded and after that failed.
+    `seed`: of all delays.
+    """
+
+    pings_early: bool = False
+    seed: int = 0
+
+
+LENIENT = Strictness()
+STRICT = Strictness(pings_early=True)
