@@ -15,6 +15,7 @@ from localaws.metrics import Metrics
 from localaws.objects import Objects
 from localaws.periodic import PeriodicWork
 from localaws.permissions.authority import Authority
+from localaws.permissions.propagation import Propagation
 from localaws.permissions.roles import ObjectsOfRole, Role
 from localaws.processes import ProcessTable
 from localaws.settings import Settings
@@ -38,8 +39,9 @@ class Core:
         self.logs = Logs(settings.account_id, settings.region)
         self.metrics = Metrics(self.clock.now)
         self.objects = Objects(settings.account_id, settings.region)
-        self.credentials = Credentials(settings)
-        self.authority = Authority(settings.account_id, settings.region, settings.iam)
+        self.propagation = Propagation(self.clock, settings.strictness)
+        self.credentials = Credentials(settings, self.propagation)
+        self.authority = Authority(settings.account_id, settings.region, settings.iam, self.propagation)
         self.links = Links()
         self._closers: list[Callable[[], None]] = []
         self._preparations: dict[str, Callable[[], None]] = {}

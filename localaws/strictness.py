@@ -25,12 +25,14 @@ class Strictness:
     """What one server does as strictly as AWS; by default nothing.
 
     `pings_early`: a model server answers `/ping` with 200 before its model has loaded and after that failed.
-    `seed`: of all delays.
+    `identities`: until other services see a new role or instance profile, or a change of a role's policies or trust;
+    likewise the role that AWS makes for Application Auto Scaling. `seed`: of all delays.
     """
 
     pings_early: bool = False
+    identities: Span = Span()
     seed: int = 0
 
 
 LENIENT = Strictness()
-STRICT = Strictness(pings_early=True)
+STRICT = Strictness(pings_early=True, identities=Span(7.5, 12.5))

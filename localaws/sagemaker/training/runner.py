@@ -117,6 +117,7 @@ class TrainingRunner:
             self._tidy()
 
     def _attempts(self) -> Outcome:
+        self._core.propagation.settle(self._request.role_arn)
         number = 1
         while True:
             outcome = self._attempt(number)

@@ -7,6 +7,7 @@ from botocore.exceptions import ClientError
 
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, Workbench, workbench
 from tests.localaws.scaled_server import ScaledServer
+from tests.localaws.strict.conftest import wait_for_roles
 from tests.polling import wait_until
 
 pytestmark = pytest.mark.strict
@@ -18,6 +19,7 @@ BROKEN = ECHO.replace("    return os.path", "    raise ValueError('no weights')\
 @pytest.fixture(scope="module")
 def bench(strict: ScaledServer) -> Iterator[Workbench]:
     with workbench(strict.localaws) as made:
+        wait_for_roles(strict)
         yield made
 
 
