@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup demo test test-fast sweep lint docs iam-catalog up down lock apt clean
+.PHONY: help setup demo test test-fast test-strict sweep lint docs iam-catalog up down lock apt clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
@@ -26,6 +26,9 @@ test: setup lint ## every test, a file at a time on each of three processes (eac
 
 test-fast: setup ## under a minute: without what starts a process (localaws, SSH, Prefect, Chromium) or is marked slow
 	$(BIN)/pytest --no-processes -m "not slow" --timeout 30 --numprocesses 2 --dist loadfile --disable-warnings
+
+test-strict: setup ## the tests against an embedded AWS that delays and refuses what AWS does
+	$(BIN)/pytest -m strict --numprocesses 2 --dist loadfile --durations=10 --durations-min=1
 
 sweep: setup ## each changing operation of AWS with its answer lost, alone; writes docs/sweep.md (some 20 minutes)
 	$(BIN)/pytest -s tests/tasks/sweep_lost_answers.py

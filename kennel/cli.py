@@ -170,6 +170,14 @@ def up(
             "default old.",
         ),
     ] = None,
+    strict: Annotated[
+        bool | None,
+        Parameter(
+            group=EMBEDDED,
+            help="Have the embedded AWS delay and refuse what AWS does: new roles, metrics and logs come late, fast "
+            "polling is throttled, an endpoint is in service before its model has loaded; default no-strict.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
@@ -178,7 +186,7 @@ def up(
     from kennel.commands.up_down import up
     from kennel.servers.localaws import Options
 
-    return up(Options(time_scale, capacity, instance_startup_seconds, iam, account))
+    return up(Options(time_scale, capacity, instance_startup_seconds, iam, account, strict))
 
 
 @app.command

@@ -19,6 +19,7 @@ from localaws.capacity import parse_rule
 from localaws.errors import LocalAwsError
 from localaws.server import ServerRecord, serve
 from localaws.settings import ACCOUNTS, DEFAULT_PORT, IAM_MODES, SSH_SERVERS, Settings
+from localaws.strictness import LENIENT, STRICT
 
 
 def main(arguments: list[str]) -> int:
@@ -127,6 +128,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         iam=options.iam,
         account=options.account,
         operator=options.operator.resolve() if options.operator else None,
+        strictness=STRICT if options.strict else LENIENT,
     )
 
 
@@ -157,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument(
         "--operator", type=Path, metavar="FILE", help="make an IAM user with these policies: JSON, documents by name"
     )
+    serving.add_argument("--strict", action="store_true", help="delay and refuse what AWS does")
     parser = argparse.ArgumentParser(prog="python -m localaws", description="The embedded AWS, on loopback.")
     commands = parser.add_subparsers(metavar="command")
     for name, run, parents, about in (

@@ -15,6 +15,7 @@ from localaws.metrics import Metrics
 from localaws.objects import Objects
 from localaws.periodic import PeriodicWork
 from localaws.permissions.authority import Authority
+from localaws.permissions.propagation import Propagation
 from localaws.permissions.roles import ObjectsOfRole, Role
 from localaws.processes import ProcessTable
 from localaws.quotas.account import Quotas
@@ -29,17 +30,19 @@ class Core:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.strictness = settings.strictness
         self.generation = secrets.token_hex(8)
         self.clock = Clock(settings.time_scale)
         self.periodic = PeriodicWork(self.clock)
         self.hosting_capacity = CapacityTable(settings.capacity)
         self.processes = ProcessTable(settings.home / "processes", settings.owner)
         self.containers = Containers(self.processes)
-        self.logs = Logs(settings.account_id, settings.region)
+        self.logs = Logs(settings.account_id, settings.region, self._log_delay if self.strictness.logs else None)
         self.metrics = Metrics(self.clock.now)
         self.objects = Objects(settings.account_id, settings.region)
-        self.credentials = Credentials(settings)
-        self.authority = Authority(settings.account_id, settings.region, settings.iam)
+        self.propagation = Propagation(self.clock, settings.strictness)
+        self.credentials = Credentials(settings, self.propagation)
+        self.authority = Authority(settings.account_id, settings.region, settings.iam, self.propagation)
         self.links = Links()
         self.quotas = Quotas(settings.account)
         self._closers: list[Callable[[], None]] = []
@@ -47,6 +50,9 @@ class Core:
         self._before_each: dict[str, Callable[[], object]] = {"logs": self.logs.flush}
         self._preparing = threading.RLock()
         self._lock = threading.Lock()
+
+    def _log_delay(self, number: int) -> float:
+        return self.strictness.logs.drawn(self.strictness.seed, "logs", number) / self.clock.scale
 
     def objects_of(self, role: Role) -> ObjectsOfRole:
         """Return S3 as a role reaches it."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from localaws.auth.grants import GRANTED_SECONDS, Grant, Grants, Session, environment_of
 from localaws.errors import NoSuchRole
+from localaws.permissions.propagation import Propagation
 from localaws.policies.context import Context
 from localaws.policies.trust import trusts
 from localaws.settings import Settings
@@ -21,8 +22,9 @@ SESSION_SECONDS = 12 * 3600
 class Credentials:
     """Assumes roles as SageMaker, Lambda and EC2 do for what they run."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, propagation: Propagation | None = None) -> None:
         self._settings = settings
+        self._propagation = propagation or Propagation()
         self._lock = threading.Lock()
         self.grants = Grants()
         self._held: dict[str, Callable[[], None]] = {}  # replaced, never changed: it is read without the lock
@@ -62,7 +64,9 @@ class Credentials:
         roles = list(iam_backends[self._settings.account_id]["aws"].roles.values())
         role = next((each for each in roles if each.arn == role_arn), None)
         source = {"aws:SourceArn": [source_arn], "aws:SourceAccount": [self._settings.account_id]} if source_arn else {}
-        if role is None or not trusts(role.assume_role_policy_document, service, Context(source)):
+        if role is None or not self._propagation.is_seen(role_arn):
+            raise NoSuchRole(role_arn)
+        if not trusts(self._propagation.seen(role).assume_role_policy_document, service, Context(source)):
             raise NoSuchRole(role_arn)
 
     def for_role(

@@ -33,6 +33,7 @@ from localaws.inputs.refusals import check_constraints, check_types
 from localaws.object_contents import Staged, Store
 from localaws.permissions.gate import PermissionGate
 from localaws.permissions.operations import asked_in
+from localaws.permissions.throttle import Throttle
 from localaws.request_ids import RequestIds
 from localaws.s3.deletions import decided_by_key
 from localaws.s3.incoming import Received
@@ -106,8 +107,9 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     ]
     nothing = Mount(PREFIX.rstrip("/"), app=JSONResponse({"message": "localaws has no such path or method"}, 404))
     starlette = Starlette(routes=[*own, *routes, nothing, Mount("/", app=moto)])
+    throttle = Throttle(core.clock) if core.strictness.is_throttled else None
     keys = Keys(root_key, core.settings.account_id)
-    allowed = PermissionGate(InputGate(starlette, check_constraints), core.authority, keys)
+    allowed = PermissionGate(InputGate(starlette, check_constraints), core.authority, keys, throttle)
     signed = SignatureGate(
         RequestIds(InputGate(allowed, check_types)),
         Verifier(keys.find, bucket_of=bucket_of),

@@ -32,6 +32,7 @@ from localaws.folders import open_own, read_json, remove_folder, sealed, unseale
 from localaws.process_tree import is_alive, kill_descendants, start_mark
 from localaws.programs.container import join_own_keyring
 from localaws.settings import Settings
+from localaws.strictness import LENIENT
 
 EXECUTING_SERVICES = (
     "localaws.pulse",
@@ -91,6 +92,7 @@ class ServerRecord:
     operator_access_key_id: str = ""
     operator_secret_access_key: str = field(default="", repr=False)
     home: str = ""
+    strict: bool = False
 
     @property
     def url(self) -> str:
@@ -165,6 +167,7 @@ def serve_command(settings: Settings) -> list[str]:
         *("--ssh-server", settings.ssh_server, "--iam", settings.iam, "--account", settings.account),
         *(("--operator", str(settings.operator)) if settings.operator else ()),
         *("--instance-startup-seconds", str(settings.instance_startup_seconds)),
+        *(("--strict",) if settings.strictness != LENIENT else ()),
         *(part for rule in settings.capacity.items() for part in ("--capacity", format_rule(*rule))),
     ]
 
@@ -292,6 +295,7 @@ def _announce(core: Core, keys: HomeKeys, announce: Announce) -> None:
         operator_access_key_id=keys.operator.access_key_id if keys.operator else "",
         operator_secret_access_key=keys.operator.secret_access_key if keys.operator else "",
         home=str(settings.home.resolve()),
+        strict=settings.strictness != LENIENT,
     )
     write_private(settings.home / "server.json", sealed(asdict(record)))
     announce(f"# localaws at {settings.url}, home {settings.home}")

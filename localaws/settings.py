@@ -8,6 +8,7 @@ from pathlib import Path
 
 from localaws.capacity import InstanceCapacity
 from localaws.errors import NotLoopback
+from localaws.strictness import LENIENT, Strictness
 
 DEFAULT_PORT = 4577
 SSH_SERVERS = ("auto", "openssh", "embedded")
@@ -27,7 +28,7 @@ class Settings:
     emulated seconds, is how long a hosting instance that is added to scale out takes to serve; 0: as long as its
     process takes. `iam`: whether policies are enforced, only recorded, or neither. `account`: whose quotas bind, those
     of an `old` account or of a `new` one. `operator`: a file with the policies of an IAM user that exists from the
-    start.
+    start. `strictness`: what the server delays and refuses as AWS does.
 
     Raises:
         NotLoopback: `host` is not an address in 127.0.0.0/8.
@@ -47,6 +48,7 @@ class Settings:
     iam: str = "enforce"
     account: str = "old"
     operator: Path | None = None
+    strictness: Strictness = LENIENT
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

@@ -2,15 +2,21 @@
 
 CPUs use gloo, GPUs use NCCL, and a single process uses no process group. Every collective has a timeout. When one rank
 fails, every rank raises the same error: the job ends with the true cause and does not hang.
+
+Both libraries are told the interface that leads to the other hosts. Without it gloo looks up the host's own name, which
+under the SageMaker SDK v3 is `aws` on every host, and then offers the other ranks an address on loopback.
 """
 
+import contextlib
+import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar, cast
 
 import torch
@@ -19,6 +25,9 @@ import torch.distributed as dist
 from training.failures import Interrupted, TrainingFailure
 
 T = TypeVar("T")
+RESOURCE_CONFIG = Path("/opt/ml/input/config/resourceconfig.json")
+ROUTES = Path("/proc/net/route")
+INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
 
 @dataclass(frozen=True)
@@ -92,8 +101,12 @@ class World:
 
 
 @contextmanager
-def join_ranks(env: Mapping[str, str], timeout_seconds: float) -> Iterator[World]:
-    """Join the ranks that torchrun started (`RANK`, `WORLD_SIZE`, ...); without torchrun this is the only rank."""
+def join_ranks(env: MutableMapping[str, str], timeout_seconds: float) -> Iterator[World]:
+    """Join the ranks that torchrun started (`RANK`, `WORLD_SIZE`, ...); without torchrun this is the only rank.
+
+    `env` is this process's environment. With several ranks it gets the variables that name their interface, unless it
+    has them.
+    """
     size, local_rank = int(env.get("WORLD_SIZE", "1")), int(env.get("LOCAL_RANK", "0"))
     has_gpu = torch.cuda.is_available()
     device = torch.device("cuda", local_rank) if has_gpu else torch.device("cpu")
@@ -104,11 +117,40 @@ def join_ranks(env: Mapping[str, str], timeout_seconds: float) -> Iterator[World
     if size == 1:
         yield world
         return
+    interface = interface_to_other_hosts(env)
+    for variable in INTERFACE_VARIABLES if interface else ():
+        env.setdefault(variable, str(interface))
     dist.init_process_group("nccl" if has_gpu else "gloo", timeout=timedelta(seconds=timeout_seconds))
     try:
         yield world
     finally:
         dist.destroy_process_group()
+
+
+def interface_to_other_hosts(
+    env: Mapping[str, str], resource_config: Path = RESOURCE_CONFIG, routes: Path = ROUTES
+) -> str | None:
+    """Return the interface that SageMaker names for the job's hosts, else that of the default route, else None.
+
+    A name that no interface of this host has does not count: gloo would end the job on it.
+    """
+    named = env.get("SM_NETWORK_INTERFACE_NAME"), _configured_interface(resource_config), _default_interface(routes)
+    present = {name for _, name in socket.if_nameindex()}
+    return next((name for name in named if name in present), None)
+
+
+def _configured_interface(resource_config: Path) -> str | None:
+    with contextlib.suppress(FileNotFoundError, ValueError):  # outside SageMaker there is no such file
+        name = json.loads(resource_config.read_text()).get("network_interface_name")
+        return str(name) if name else None
+    return None
+
+
+def _default_interface(routes: Path) -> str | None:
+    with contextlib.suppress(FileNotFoundError):
+        rows = [line.split() for line in routes.read_text().splitlines()[1:]]
+        return next((row[0] for row in rows if row[1] == "00000000"), None)
+    return None
 
 
 def threads_per_rank(world: World, requested: int | None) -> int:

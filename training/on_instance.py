@@ -159,23 +159,14 @@ def command_of(job: Job) -> list[str]:
 
 
 def environment_of(job: Job) -> dict[str, str]:
-    """Return the environment of train.py: this process's, the spec's, and the interface to the other hosts."""
-    interface = default_interface()
-    sockets = dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), interface) if interface else {}
+    """Return the environment of train.py: this process's, the spec's, and what tells it where it runs."""
     return {
         **os.environ,
-        **sockets,
         **job.spec.environment,
         "PYTHONPATH": str(job.folder / "code"),
         "PYTHONUNBUFFERED": "1",
         "SM_CURRENT_HOST": f"instance-{job.spec.rank + 1}",
     }
-
-
-def default_interface(table: Path = Path("/proc/net/route")) -> str | None:
-    """Return the interface of the default route, which has the host's private address; None without a route."""
-    rows = [line.split() for line in table.read_text().splitlines()[1:]] if table.exists() else []
-    return next((row[0] for row in rows if row[1] == "00000000"), None)
 
 
 def _terminate(trainer: "subprocess.Popen[bytes]") -> None:

@@ -51,6 +51,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("region", "generation", "access_key_id", "secret_access_key", "home"), (str,)),
     "created": (str, *_NUMBER),
     "capacity": (list,),
+    "strict": (bool,),
 }
 """The fields of `server.json` that are used here, with their types."""
 
@@ -58,6 +59,7 @@ _DEFAULTS: dict[str, object] = {
     **dict.fromkeys(("generation", "access_key_id", "secret_access_key", "home"), ""),
     "instance_startup_seconds": 0.0,
     "capacity": [],
+    "strict": False,
 }
 """What stands for a field that an older release did not write."""
 
@@ -71,9 +73,9 @@ class Options:
     """The options of the embedded AWS; None and () mean its defaults, or the values of the one that runs.
 
     `time_scale` is how many of AWS's seconds pass in a second, `capacity` are rules `TYPE[=[CONCURRENCY][:FLOORms]]` of
-    hosting instances, `instance_startup_seconds` is how many of AWS's seconds a new hosting instance needs, and `iam`
-    says whether it enforces IAM's policies, only records what they decide, or does neither. `account` says whose quotas
-    it has, those of an `old` account or of a `new` one.
+    hosting instances, `instance_startup_seconds` is how many of AWS's seconds a new hosting instance needs, `iam` says
+    whether it enforces IAM's policies, only records what they decide, or does neither, `account` whose quotas it has,
+    those of an `old` account or of a `new` one, and `strict` whether it delays and refuses what AWS does.
     """
 
     time_scale: float | None = None
@@ -81,6 +83,7 @@ class Options:
     instance_startup_seconds: float | None = None
     iam: str | None = None
     account: str | None = None
+    strict: bool | None = None
 
     @property
     def given(self) -> dict[str, float | str | list[str]]:
@@ -95,9 +98,10 @@ class Options:
         others = [
             part
             for name, value in self.given.items()
-            if name != "capacity"
+            if name not in ("capacity", "strict")
             for part in (f"--{name.replace('_', '-')}", str(value))
         ]
+        others += ["--strict"] if self.strict else []
         return rules + others
 
 
@@ -313,6 +317,7 @@ def _with_options_of_killed(home: Path, options: Options) -> Options:
         record.get("instance_startup_seconds") if startup is None else startup,
         options.iam or record.get("iam"),
         options.account or record.get("account"),
+        record.get("strict") if options.strict is None else options.strict,
     )
 
 

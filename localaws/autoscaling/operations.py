@@ -171,6 +171,8 @@ class Operations:
     def _new_target(self, asked: Fields, key: TargetKey, scalable: Scalable) -> Target:
         settings = self._settings
         role = f"arn:aws:iam::{settings.account_id}:role/aws-service-role/{scalable.service_role}"
+        if not self._engine.core.propagation.is_ready(role):
+            raise AwsError("ValidationException", f"Unable to assume IAM role: {role}")
         arn = new_target_arn(settings.region, settings.account_id)
         return Target(key, asked["ServiceNamespace"], arn, role, 0, 0, time.time())
 

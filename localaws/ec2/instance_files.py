@@ -99,7 +99,6 @@ class InstanceFiles:
             "AWS_ENDPOINT_URL": self.settings.url,
             "PIP_NO_INDEX": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "GLOO_SOCKET_IFNAME": "eth0" if self.is_isolated else "lo" if sys.platform == "linux" else "lo0",
         }
         if self.metadata_url is not None:
             environment["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = self.metadata_url

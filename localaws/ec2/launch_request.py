@@ -15,6 +15,7 @@ from localaws.ec2.errors import invalid, refuse_others, unsupported
 from localaws.ec2.launch_placement import Placement, check_instance_type, place
 from localaws.ec2.launch_volumes import VolumeRequest, parse_volumes
 from localaws.errors import AwsError
+from localaws.permissions.propagation import role_of
 from localaws.policies.trust import trusts
 
 OPERATION = "RunInstances"
@@ -109,7 +110,7 @@ def parse_launch(parameters: Mapping[str, Any], ec2_backend: Any) -> LaunchReque
         key_name=key_name,
         public_key=_public_key(key_name, ec2_backend) if key_name else None,
         user_data=decode_user_data(parameters.get("UserData")),
-        profile=_profile(parameters.get("IamInstanceProfile") or {}, ec2_backend.account_id),
+        profile=_profile(parameters.get("IamInstanceProfile") or {}, ec2_backend),
         metadata_options=_metadata_options(parameters.get("MetadataOptions") or {}),
         volumes=parse_volumes(parameters.get("BlockDeviceMappings") or (), image),
         terminates_on_shutdown=is_spot or _shutdown_behavior(parameters) == "terminate",
@@ -195,15 +196,16 @@ def _public_key(key_name: str, ec2_backend: Any) -> str:
     return f"{' '.join(pair.public_key.split()[:2])} {key_name}"
 
 
-def _profile(wanted: Mapping[str, Any], account_id: str) -> Profile | None:
+def _profile(wanted: Mapping[str, Any], ec2_backend: Any) -> Profile | None:
     from moto.iam.models import iam_backends
 
+    propagation = ec2_backend.core.propagation
     if not wanted:
         return None
     member = "Arn" if wanted.get("Arn") else "Name"
     value = wanted.get(member)
-    for profile in iam_backends[account_id]["aws"].instance_profiles.values():
-        if value == (profile.arn if member == "Arn" else profile.name):
+    for profile in iam_backends[ec2_backend.account_id]["aws"].instance_profiles.values():
+        if value == (profile.arn if member == "Arn" else profile.name) and propagation.is_seen(profile.arn):
             break
     else:
         kind = "ARN" if member == "Arn" else "name"
@@ -211,10 +213,10 @@ def _profile(wanted: Mapping[str, Any], account_id: str) -> Profile | None:
             f"Value ({value}) for parameter iamInstanceProfile.{member.lower()} is invalid. "
             f"Invalid IAM Instance Profile {kind}"
         )
-    if not profile.roles:
+    if not (profile.roles and propagation.is_seen(role_of(profile))):
         raise invalid(f'IAM Instance Profile "{profile.arn}" has no associated IAM Roles')
     role = profile.roles[0]
-    is_trusted = trusts(role.assume_role_policy_document, "ec2.amazonaws.com")
+    is_trusted = trusts(propagation.seen(role).assume_role_policy_document, "ec2.amazonaws.com")
     return Profile(profile.arn, profile.id, role.arn if is_trusted else None)
 
 

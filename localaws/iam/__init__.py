@@ -13,6 +13,7 @@ def install(core: Core) -> list[BaseRoute]:
     from localaws.iam.credential_report import get_account_summary, get_credential_report
     from localaws.iam.last_accessed import install_last_accessed
     from localaws.iam.last_used import tell_last_used
+    from localaws.iam.late import install_lateness
     from localaws.iam.managed_policies import install_managed_policies
     from localaws.iam.sessions import install_sessions
     from localaws.iam.simulation import simulate_custom_policy, simulate_principal_policy
@@ -25,6 +26,8 @@ def install(core: Core) -> list[BaseRoute]:
     install_last_accessed(core.authority)
     install_managed_policies()
     install_trust_policies()
+    if core.propagation.is_late:
+        install_lateness(core.propagation)
     core.before_each_request("iam", lambda: tell_last_used(core.authority))
     install_sessions(core.authority.callers)
     return [record_route(core.authority)]

@@ -12,6 +12,7 @@ from localaws.permissions.callers import Caller, Callers
 from localaws.permissions.circumstances import HERE, time_of
 from localaws.permissions.denials import denial, foreign_role, sentence
 from localaws.permissions.passed_roles import ACTION as PASS_ROLE
+from localaws.permissions.propagation import Propagation
 from localaws.permissions.questions import Question
 from localaws.permissions.resource_policies import ResourcePolicy, policy_on
 from localaws.permissions.usage import Count, Requested, Usage
@@ -26,9 +27,9 @@ MOST_DECISIONS = 4096  # that are kept for one caller
 class Authority:
     """The account's IAM at work."""
 
-    def __init__(self, account_id: str, region: str, mode: str) -> None:
+    def __init__(self, account_id: str, region: str, mode: str, propagation: Propagation | None = None) -> None:
         self.account_id, self.region, self.mode = account_id, region, mode
-        self.callers = Callers(account_id)
+        self.callers = Callers(account_id, propagation or Propagation())
         self.usage = Usage(region)
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 
 from localaws.permissions.circumstances import KeyValues
 from localaws.permissions.identities import identity_of
+from localaws.permissions.propagation import Propagation
 from localaws.policies.decision import Identity, Principal, keys_of
 from localaws.policies.documents import Policy, policy
 
@@ -40,8 +41,9 @@ class Bounds:
 class Callers:
     """Finds callers by their access keys, or by a role that a service uses. Forgets what it knows when told to."""
 
-    def __init__(self, account_id: str) -> None:
+    def __init__(self, account_id: str, propagation: Propagation) -> None:
         self._account_id = account_id
+        self._propagation = propagation
         self._known: dict[Any, Caller] = {}
         self._bounds: dict[str, Bounds] = {}
 
@@ -70,6 +72,8 @@ class Callers:
         return self._once((role_arn, session_name), lambda: self._session(role_arn, session_name, {}, None))
 
     def _once(self, key: Any, make: Callable[[], Caller]) -> Caller:
+        if self._propagation.has_arrived():
+            self.forget()
         known = self._known
         if key not in known:
             known[key] = make()
@@ -107,7 +111,7 @@ class Callers:
         tags = _tagged({each["Key"]: each["Value"] for each in role.tags or []} if role else {})
         who = {"aws:userid": [f"{role_id}:{name}"], "aws:principaltype": ["AssumedRole"]}
         principal = Principal(arn, self._account_id, role_arn)
-        identity = identity_of(backend, role, session=asked)
+        identity = identity_of(backend, self._propagation.seen(role), session=asked)
         return self._caller(principal, identity, role_arn, {**tags, **who, **values})
 
     def _caller(self, principal: Principal, identity: Identity, owner_arn: str, values: KeyValues) -> Caller:

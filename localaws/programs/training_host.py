@@ -1,6 +1,6 @@
 """Starts one host of a training job as a container would.
 
-With namespaces, it joins those of the job's network and adds mount, process, IPC and host-name namespaces of its own.
+With namespaces, it joins its network and adds mount, process, IPC and host-name namespaces of its own.
 Its view of the disk is a container's (`container.py`), with the host's folder at /opt/ml, folders of its own for home
 (in /opt/localaws) and temporary files (/tmp), and the job's names in /etc/hosts. When the command ends, so does
 everything that it started.
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from localaws.programs import container, namespaces
+from localaws.programs.layout import HOST_NAME
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     config = json.loads(arguments[0]) | container.take_over()
     if config["cpus"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, config["cpus"])
-    if config["network_pid"] is None:
+    if config["network"] is None:
         return _supervise(config)
     _enter_namespaces(config)
     signal.signal(signal.SIGTERM, _forget_signal)
@@ -47,11 +48,11 @@ def _forget_signal(*_: object) -> None:
 
 
 def _enter_namespaces(config: dict[str, Any]) -> None:
-    for kind in ("user", "net"):
-        with Path(f"/proc/{config['network_pid']}/ns/{kind}").open() as namespace:
+    for path in config["network"]:  # its user namespace comes first
+        with Path(path).open() as namespace:
             namespaces.enter(namespace.fileno())
     namespaces.unshare(namespaces.OF_A_MACHINE)
-    socket.sethostname(config["name"])
+    socket.sethostname(HOST_NAME)
     container.carry_out(config["plan"])
 
 
@@ -85,7 +86,7 @@ def _become(config: dict[str, Any]) -> None:
         os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        if config["network_pid"] is not None:
+        if config["network"] is not None:
             container.take_namespaces(0, 0, 0)
             container.refuse_calls()
     except OSError as error:

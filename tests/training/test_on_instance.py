@@ -21,7 +21,6 @@ import pytest
 from tests.conftest import RunningLocalAws
 from tests.polling import wait_until
 from training.instance_job import Status
-from training.on_instance import default_interface
 
 ROOT = Path(__file__).resolve().parents[2]
 SAVES = """
@@ -214,11 +213,3 @@ def test_a_status_is_replaced_in_place_when_nothing_can_be_created(tmp_path: Pat
     status.update(state="failed", error="no room")
 
     assert json.loads((tmp_path / "status.json").read_text())["error"] == "no room"
-
-
-def test_the_interface_is_that_of_the_default_route(tmp_path: Path) -> None:
-    table = "Iface Destination Gateway\nlo 0000007F 0\nens5 00000000 01001FAC\n"
-    (tmp_path / "route").write_text(table)
-    assert default_interface(tmp_path / "route") == "ens5"
-    (tmp_path / "route").write_text("Iface Destination Gateway\n")
-    assert default_interface(tmp_path / "route") is None

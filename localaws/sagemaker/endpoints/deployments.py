@@ -57,6 +57,7 @@ class Deployment:
         """
         for variant in self.variants:
             model_dir = variant.fleet.launch.model_dir
+            self._core.propagation.settle(variant.plan.model.role_arn)
             if not model_dir.exists():  # variants of the same model share it
                 fetch_model(self._core, variant.plan.model, model_dir.parent)
         for variant in self.variants:

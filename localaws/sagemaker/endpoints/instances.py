@@ -28,7 +28,7 @@ from localaws.sagemaker.endpoints.capacity import DEFAULT_QUEUE_SIZE, Slots
 from localaws.sagemaker.endpoints.connections import ConnectionPool
 from localaws.sagemaker.endpoints.errors import DeploymentFailed, failure_reason
 from localaws.sagemaker.endpoints.plan import SCALE_IN_GRACE_SECONDS, VariantPlan
-from localaws.sagemaker.model_server import LISTENER, TOKEN, TOKEN_HEADER
+from localaws.sagemaker.model_server import LISTENER, PINGS_EARLY, TOKEN, TOKEN_HEADER
 from localaws.sagemaker.roles import PRINCIPAL
 
 LOG_TAIL_LINES = 30
@@ -226,10 +226,11 @@ class Instance:
         for name in ("home", "root", "tmp"):
             (folder / name).mkdir(parents=True)
         environment = self._environment(containers.place(seen, folder / "home"), threads)
+        early = {PINGS_EARLY: "1"} if self._core.strictness.pings_early else {}
         program = Program(
             f"endpoint {self._launch.endpoint_name} {self._stream}",
             [sys.executable, "-m", "localaws.sagemaker.model_server"],
-            {**environment, LISTENER: str(listener.fileno()), TOKEN: self._token},
+            {**environment, **early, LISTENER: str(listener.fileno()), TOKEN: self._token},
             folder / "home",
             inherited=[listener.fileno()],
         )

@@ -7,4 +7,5 @@ loopback to who brings its token. It knows nothing of the emulator that starts i
 
 LISTENER = "LOCALAWS_LISTENER"  # the number of the descriptor of its socket
 TOKEN = "LOCALAWS_TOKEN"  # noqa: S105 the variable with what each request has to bring in TOKEN_HEADER
+PINGS_EARLY = "LOCALAWS_PINGS_EARLY"  # set where /ping says nothing of the model
 TOKEN_HEADER = "x-localaws-token"  # noqa: S105 the name

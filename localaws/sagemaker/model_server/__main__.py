@@ -1,5 +1,7 @@
 """`python -m localaws.sagemaker.model_server`: load the model, then listen; exit status 1 if it cannot be served.
 
+With `LOCALAWS_PINGS_EARLY` it listens first, as TorchServe does, and goes on if the model cannot be loaded.
+
 Environment: `SM_MODEL_DIR` (the unpacked artefact), `LOCALAWS_LISTENER` (the descriptor of a bound socket; without it,
 `SAGEMAKER_BIND_TO_PORT` is bound), `LOCALAWS_TOKEN` (what requests must bring; without it, all are answered),
 `SAGEMAKER_PROGRAM` (default `inference.py`), `SAGEMAKER_SUBMIT_DIRECTORY` (default
@@ -16,8 +18,9 @@ import time
 import traceback
 from pathlib import Path
 
-from localaws.sagemaker.model_server import LISTENER, TOKEN
-from localaws.sagemaker.model_server.application import ModelServer
+from localaws.sagemaker.model_server import LISTENER, PINGS_EARLY, TOKEN
+from localaws.sagemaker.model_server.application import Answering, ModelServer
+from localaws.sagemaker.model_server.behind import LoadsBehind
 from localaws.sagemaker.model_server.handlers import Handlers, check_requirements, find_code, import_script
 
 MAX_DEFAULT_THREADS = 4
@@ -29,6 +32,9 @@ def main() -> int:
     started = time.perf_counter()
     listener, token = take_socket(), os.environ.pop(TOKEN, None)
     model_dir = Path(os.environ["SM_MODEL_DIR"])
+    if os.environ.pop(PINGS_EARLY, ""):
+        serve(LoadsBehind(lambda: load_model(model_dir)), listener, token)
+        return 0
     try:
         handlers = load_model(model_dir)
     except Exception as error:  # noqa: BLE001 a model's code may raise anything; what it was belongs in the log
@@ -67,7 +73,7 @@ def load_model(model_dir: Path) -> Handlers:
     return handlers
 
 
-def serve(handlers: Handlers, listener: socket.socket, token: str | None) -> None:
+def serve(handlers: Answering, listener: socket.socket, token: str | None) -> None:
     """Listen, and answer until SIGTERM who brings the token."""
     import uvicorn
 

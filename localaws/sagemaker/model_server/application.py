@@ -9,12 +9,12 @@ import hmac
 import json
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 from localaws.sagemaker.model_server import TOKEN_HEADER
-from localaws.sagemaker.model_server.handlers import Answer, Handlers
+from localaws.sagemaker.model_server.handlers import Answer
 
 Scope = dict[str, Any]
 MAX_BODY_BYTES = 25 * 1024 * 1024  # what AWS's container allows a direct caller; InvokeEndpoint itself stops at 6 MB
@@ -31,6 +31,13 @@ class Refused(Exception):
         self.code = code
 
 
+class Answering(Protocol):
+    """What answers requests: a model's handlers."""
+
+    def answer(self, body: bytes, content_type: str, accept: str, headers: Mapping[str, str]) -> Answer:
+        """Answer one request; whatever the model's code raises comes through."""
+
+
 class ModelServer:
     """Serves one model on `threads` threads, with at most `queue_size` requests waiting for one.
 
@@ -38,7 +45,7 @@ class ModelServer:
     """
 
     def __init__(
-        self, handlers: Handlers, *, threads: int, queue_size: int, default_accept: str, token: str | None = None
+        self, handlers: Answering, *, threads: int, queue_size: int, default_accept: str, token: str | None = None
     ) -> None:
         self._handlers = handlers
         self._default_accept = default_accept

@@ -1,8 +1,8 @@
 """The hosts (instances) of a training job: their folders, configuration files, environment and processes.
 
-Where the kernel has user namespaces, every job has a network of its own and every host its own /opt/ml, process table
-and host name (`programs/training_host.py`). Without them, the paths in the staged scripts are rewritten instead
-(`rewriting.py`). Touches only the job's folder.
+Where the kernel has user namespaces, every host has a network (`programs/training_network.py`), /opt/ml, process table
+and host name of its own (`programs/training_host.py`). Without them, the paths in the staged scripts are rewritten
+instead (`rewriting.py`). Touches only the job's folder.
 """
 
 import json
@@ -21,6 +21,7 @@ from localaws.permissions.roles import LogsOfRole
 from localaws.processes import Process, ProcessTable
 from localaws.processors import usable_processors
 from localaws.programs import launch_command
+from localaws.programs.layout import address_of_host
 from localaws.sagemaker.training.job_files import JobFolder
 from localaws.sagemaker.training.network import SYSTEM_PATH, Network
 from localaws.sagemaker.training.requests import ML, JobRequest
@@ -53,15 +54,15 @@ class Host:
             (host.ml / part).mkdir(parents=True)
         for part in ("private/tmp", "private/home", "view"):
             (root / part).mkdir(parents=True)
-        names = "".join(f"127.0.1.{number} {each}\n" for number, each in enumerate(hosts, 1))
+        names = "".join(f"{address_of_host(number)} {each}\n" for number, each in enumerate(hosts))
         (root / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{names}")
         return host
 
-    def write_configuration(self, request: JobRequest) -> None:
+    def write_configuration(self, request: JobRequest, network: Network) -> None:
         """Write the files that a container finds in /opt/ml/input/config."""
         config = self.ml / "input" / "config"
         for name, content in (
-            ("resourceconfig.json", _resource_config(request, self.name)),
+            ("resourceconfig.json", _resource_config(request, self.name, network.interface)),
             ("inputdataconfig.json", _input_data_config(request)),
             ("hyperparameters.json", dict(request.hyperparameters)),
         ):
@@ -72,17 +73,16 @@ class Host:
     ) -> dict[str, str]:
         """Return the container's environment; the request's own variables win over defaults, not over credentials."""
         threads = max(1, len(self.cpus) or usable_processors() // len(self.hosts))
-        private = PRIVATE if network.pid else str(self.root / "private")
+        private = PRIVATE if network.is_isolated else str(self.root / "private")
         return {
             "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
             "HOME": f"{private}/home",
-            "TMPDIR": TMP if network.pid else f"{private}/tmp",  # noqa: S108 not the system's
+            "TMPDIR": TMP if network.is_isolated else f"{private}/tmp",  # noqa: S108 not the system's
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "PIP_NO_INDEX": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_ROOT_USER_ACTION": "ignore",
-            "GLOO_SOCKET_IFNAME": loopback_interface(),
             "OMP_NUM_THREADS": str(threads),
             "AWS_EC2_METADATA_DISABLED": "true",
             **request.environment,
@@ -100,12 +100,11 @@ class Host:
             home=self.home,
         )
         config = {
-            "network_pid": network.pid,
-            "name": self.name,
+            "network": network.namespaces[self.hosts.index(self.name)] if network.is_isolated else None,
             "plan": view.plan(),
             "guard": list(guard_proc()),
             "cpus": list(self.cpus),
-            "folder": str(ML if network.pid else self.ml),
+            "folder": str(ML if network.is_isolated else self.ml),
             "command": list(command),
         }
         return launch_command("training_host", config)
@@ -190,12 +189,7 @@ def share_of_cpus(index: int, hosts: int) -> tuple[int, ...]:
     return tuple(available[index * each : (index + 1) * each])
 
 
-def loopback_interface() -> str:
-    """Return the name of the interface that hosts reach each other by."""
-    return "lo" if sys.platform == "linux" else "lo0"
-
-
-def _resource_config(request: JobRequest, current: str) -> dict[str, object]:
+def _resource_config(request: JobRequest, current: str, interface: str) -> dict[str, object]:
     group = {
         "instance_group_name": "homogeneousCluster",
         "instance_type": request.instance_type,
@@ -207,7 +201,7 @@ def _resource_config(request: JobRequest, current: str) -> dict[str, object]:
         "current_group_name": "homogeneousCluster",
         "hosts": list(request.hosts),
         "instance_groups": [group],
-        "network_interface_name": loopback_interface(),
+        "network_interface_name": interface,
     }
 
 

@@ -34,7 +34,7 @@ class Isolation:
         folder.mkdir()
         network: Network | None = None
         try:
-            network = open_network(self._core.processes, folder, name="training/probe", address=None)
+            network = open_network(self._core.processes, folder, name="training/probe", hosts=1, address=None)
             host = Host.prepare(folder, "algo-1", home=self._core.settings.home, index=0, hosts=("algo-1",))
             lines: deque[str] = deque(maxlen=1)
             command = host.launch_command(network, [sys.executable, "-I", "-S", "-c", "open('/opt/ml/probe', 'x')"])

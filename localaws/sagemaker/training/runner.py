@@ -117,6 +117,7 @@ class TrainingRunner:
             self._tidy()
 
     def _attempts(self) -> Outcome:
+        self._core.propagation.settle(self._request.role_arn)
         number = 1
         while True:
             outcome = self._attempt(number)
@@ -176,7 +177,8 @@ class TrainingRunner:
         settings = self._core.settings
         address = None if self._request.is_isolated else (settings.host, settings.port)
         name = f"training/{self._request.name}/network"
-        return open_network(self._core.processes, folder, name=name, address=address)
+        count = self._request.instance_count
+        return open_network(self._core.processes, folder, name=name, hosts=count, address=address)
 
     def _with_logs(self, hosts: Sequence[Host]) -> list[HostProcess]:
         stamp = int(time.time())
@@ -195,8 +197,8 @@ class TrainingRunner:
         data = [each.host.ml / "input" / "data" for each in running]
         fill_channels(self._request.channels, data, self._objects, is_cancelled=self._is_stopping.is_set)
         for each in running:
-            each.host.write_configuration(self._request)
-            if network.pid is None:
+            each.host.write_configuration(self._request, network)
+            if not network.is_isolated:
                 count = rewrite_staged(each.host, network)
                 each.say(
                     "localaws: hosts cannot have namespaces of their own here "
@@ -220,7 +222,7 @@ class TrainingRunner:
             credentials = self._credentials()
             environment = each.host.environment(self._request, self.record.arn, credentials, network=network)
             command: Sequence[str] = self._request.command
-            if network.pid is None:
+            if not network.is_isolated:
                 environment = rewrite_environment(environment, each.host)
                 command = rewrite_command(command, each.host)
             each.start(

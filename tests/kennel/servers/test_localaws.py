@@ -136,4 +136,5 @@ def test_options_are_said_only_where_they_were_given() -> None:
     some = Options(time_scale=60.0, capacity=("*=2", "ml.c5.large=4"))
     assert some.arguments == ["--capacity", "*=2", "--capacity", "ml.c5.large=4", "--time-scale", "60.0"]
     assert some.given == {"time_scale": 60.0, "capacity": ["*=2", "ml.c5.large=4"]}
+    assert Options(strict=True).arguments == ["--strict"] and Options(strict=False).arguments == []
     assert Options(instance_startup_seconds=0.0).given == {"instance_startup_seconds": 0.0}

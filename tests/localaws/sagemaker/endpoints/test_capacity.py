@@ -18,6 +18,7 @@ from localaws.sagemaker.endpoints.connections import Reply
 from localaws.sagemaker.endpoints.validation import instance_types
 from localaws.server import serve_command
 from localaws.settings import Settings
+from localaws.strictness import STRICT
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, workbench
 from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server
 
@@ -64,6 +65,11 @@ def test_every_hosting_type_has_vcpus_and_a_rule_without_a_number_means_them() -
 def test_a_server_that_is_started_again_keeps_its_capacity(tmp_path: Path) -> None:
     command = serve_command(Settings(tmp_path, capacity={"ml.m5.large": InstanceCapacity(2, 50.0)}))
     assert command[command.index("--capacity") + 1] == "ml.m5.large=2:50ms"
+
+
+def test_a_server_that_is_started_again_is_as_strict(tmp_path: Path) -> None:
+    assert "--strict" in serve_command(Settings(tmp_path, strictness=STRICT))
+    assert "--strict" not in serve_command(Settings(tmp_path))
 
 
 def test_slots_are_given_in_the_order_of_arrival_and_each_is_held_for_the_least_time() -> None:

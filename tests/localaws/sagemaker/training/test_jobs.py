@@ -1,5 +1,6 @@
 """Training jobs through boto3: every script here really runs, on hosts of its own."""
 
+import errno
 import json
 import time
 import uuid
@@ -113,7 +114,7 @@ def test_hosts_know_each_other_and_each_has_its_own_opt_ml(room: Room) -> None:
         else:
             while True:
                 try:
-                    socket.create_connection(("algo-1", 7777)).sendall(socket.gethostname().encode())
+                    socket.create_connection(("algo-1", 7777)).sendall(me.encode())
                     break
                 except ConnectionRefusedError:
                     time.sleep(0.01)
@@ -124,6 +125,41 @@ def test_hosts_know_each_other_and_each_has_its_own_opt_ml(room: Room) -> None:
     assert room.log(name, "algo-1-") == ["heard algo-2"]
     model = names_in(room.get(f"out/{name}/output/model.tar.gz"))
     assert model == {"algo-1": b"algo-1,algo-2", "algo-2": b"algo-1,algo-2"}
+
+
+def test_every_host_is_named_aws_has_eth0_and_is_told_no_interface_but_in_its_configuration(room: Room) -> None:
+    script = """
+        import json, os, socket
+        print(socket.gethostname(), [name for _, name in socket.if_nameindex()])
+        print([name for name in os.environ if "IFNAME" in name or "INTERFACE" in name])
+        print(json.load(open("/opt/ml/input/config/resourceconfig.json"))["network_interface_name"])
+        try:
+            socket.gethostbyname("aws")
+        except socket.gaierror:
+            print("of no address")
+    """
+
+    name = room.run(script, hosts=2)["TrainingJobName"]
+
+    for host in ("algo-1-", "algo-2-"):
+        assert room.log(name, host) == ["aws ['lo', 'eth0']", "[]", "eth0", "of no address"]
+
+
+def test_the_loopback_of_one_host_does_not_lead_to_another(room: Room) -> None:
+    script = """
+        import json, socket
+        if json.load(open("/opt/ml/input/config/resourceconfig.json"))["current_host"] == "algo-1":
+            private, public = socket.create_server(("127.0.0.1", 7777)), socket.create_server(("algo-1", 7778))
+            public.accept()[0].sendall(b"done")
+        else:
+            while socket.socket().connect_ex(("algo-1", 7778)):
+                pass
+            print(socket.socket().connect_ex(("127.0.0.1", 7777)), socket.socket().connect_ex(("algo-1", 7777)))
+    """
+
+    name = room.run(script, hosts=2)["TrainingJobName"]
+
+    assert room.log(name, "algo-2-") == [f"{errno.ECONNREFUSED} {errno.ECONNREFUSED}"]
 
 
 def test_two_jobs_at_once_may_use_the_same_port(room: Room) -> None:
