@@ -17,7 +17,7 @@ from tasks.load.generator import GeneratorOptions
 from tasks.load.machine_watch import MachineWatch, samples_at_rest, watch_at_rest
 from tasks.load.options import Through
 from tasks.load.profile import Profile, profile_for, run_profile
-from tasks.run.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused, StageFailed
 from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
 from tasks.run.own_files import remove_tree
@@ -109,10 +109,22 @@ def apply_plan(run: Run, plan: ScalingPlan, *, endpoint: EndpointRef, function: 
     changed, state = ensure_concurrency(run, plan_concurrency(function, plan))
     say(
         f"plan applied: {plan.count('min_instances')} to {plan.count('max_instances')} instances at "
-        f"{plan.value('target_value'):g} invocations a minute each; {state.reserved} executions reserved, "
+        f"{plan.value('target_value'):g} invocations a minute each; {state.reserved or 'no'} executions reserved, "
         f"{state.available} provisioned"
     )
     return changed
+
+
+def require_feasible(plan: ScalingPlan) -> None:
+    """Return if the plan can keep the limits of its traffic statement.
+
+    Raises:
+        StageFailed: it cannot; the error has the plan's warnings, which say what to change.
+    """
+    if not plan.is_feasible:
+        what = "the plan cannot keep the limits of the traffic statement, so it is not applied"
+        force = "change what is named, or kennel loadtest RUN --mode checked --force, which applies and tests it"
+        raise StageFailed("scaling plan", what, "\n".join(plan.warnings), force)
 
 
 def scale_from_rest(run: Run, plan: ScalingPlan, *, endpoint: EndpointRef) -> None:
