@@ -5,15 +5,15 @@ Only `Completed` is success. The SDK's waiter accepts `Stopped` too, but a job t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tasks.account.logs import LogFollower, LogLine
 from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
-from tasks.run.errors import MalformedAnswer, NotFound, StageFailed, WaitTimedOut
+from tasks.run.errors import NotFound, StageFailed, WaitTimedOut
 from tasks.run.statuses import TRAINING_JOB
-from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Say, Waiting, unknown_state
+from tasks.run.waiting import REAL_TIME, Patience, Say, Waiting, look
 from tasks.sagemaker.job import describe_job
 
 POLL_SECONDS = 1.0
@@ -39,26 +39,25 @@ def follow_job(
         AwsFailed: SageMaker or CloudWatch Logs refused.
     """
     printer = _LogPrinter(LogFollower(aws, TRAINING_LOG_GROUP, f"{name}/"), waiting.say)
-    begun = said = waiting.clock()
+    patience = Patience("training job", aws.target, waiting)
+
+    def probe() -> tuple[Mapping[str, Any] | None, str]:
+        description = _present(aws, name)
+        if printer.poll():
+            patience.heard()
+        has_ended = TRAINING_JOB.has_settled(description["TrainingJobStatus"])
+        return (description if has_ended else None), _state(description)
+
     while True:
-        try:
-            description = _present(aws, name)
-            if printer.poll():
-                said = waiting.clock()
-            if TRAINING_JOB.has_settled(description["TrainingJobStatus"]):
-                return _outcome(name, description, printer, waiting.sleep)
-            state = _state(description)
-        except MalformedAnswer as error:
-            state = unknown_state(error)
-        now = waiting.clock()
-        if now - begun >= deadline_seconds:
+        ended, state = look(probe)
+        if ended is not None:
+            return _outcome(name, ended, printer, patience)
+        spent = patience.spent_seconds
+        if spent >= deadline_seconds:
             why = f"it is still {state}; the job continues, and the same command follows it again"
             stop = aws.cli(f"sagemaker stop-training-job --training-job-name {name}") + ", or the same command again"
-            raise WaitTimedOut(f"training job {name}", f"waited {now - begun:.0f} s", why, stop)
-        if now - said >= SILENCE_SECONDS:
-            waiting.say(f"training job: {state}, {now - begun:.0f} s")
-            said = now
-        waiting.sleep(POLL_SECONDS)
+            raise WaitTimedOut(f"training job {name}", f"waited {spent:.0f} s", why, stop)
+        patience.pause(state, POLL_SECONDS, most_seconds=deadline_seconds - spent)
 
 
 def _present(aws: Aws, name: str) -> Mapping[str, Any]:
@@ -68,14 +67,12 @@ def _present(aws: Aws, name: str) -> Mapping[str, Any]:
     return description
 
 
-def _outcome(
-    name: str, description: Mapping[str, Any], printer: _LogPrinter, sleep: Callable[[float], None]
-) -> Mapping[str, Any]:
+def _outcome(name: str, description: Mapping[str, Any], printer: _LogPrinter, patience: Patience) -> Mapping[str, Any]:
     status = description["TrainingJobStatus"]
     if TRAINING_JOB.is_ready(status):
         printer.poll()
         return description
-    sleep(LATE_LOG_SECONDS)
+    patience.pause("reading the last lines of its log", LATE_LOG_SECONDS)
     printer.poll()
     secondary = description.get("SecondaryStatus", status)
     why = str(description.get("FailureReason") or _stop_reason(secondary))

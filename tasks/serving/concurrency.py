@@ -180,17 +180,19 @@ def _check_account(plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
 def _set_memory(aws: Aws, plan: ConcurrencyPlan) -> None:
     """Change the memory, publish a version with it and point the alias to that version."""
     client, name = aws.client("lambda"), plan.function.name
-    _settled(client, plan)
+    _settled(aws, plan)
     change = partial(client.update_function_configuration, FunctionName=name, MemorySize=plan.memory_mb)
     now = partial(client.get_function_configuration, FunctionName=name)
     carried_out(f"memory of {name}", change, lambda: true_or_none(now()["MemorySize"] == plan.memory_mb))
-    _settled(client, plan)
+    _settled(aws, plan)
     version = repeated_if_lost(lambda: client.publish_version(FunctionName=name))["Version"]
     target = {"FunctionName": name, "Name": plan.function.alias, "FunctionVersion": version}
     repeated_if_lost(lambda: client.update_alias(**target))
 
 
-def _settled(client: Any, plan: ConcurrencyPlan) -> None:
+def _settled(aws: Aws, plan: ConcurrencyPlan) -> None:
+    client = aws.client("lambda")
+
     def probe() -> tuple[bool | None, str]:
         current = client.get_function_configuration(FunctionName=plan.function.name)
         update = current.get("LastUpdateStatus", NOT_TOLD)
@@ -200,7 +202,8 @@ def _settled(client: Any, plan: ConcurrencyPlan) -> None:
             raise StageFailed(where, "its last update failed", why, "kennel logs --source function")
         return (True if FUNCTION_UPDATE.is_ready(update) else None), f"last update {update}"
 
-    wait_for(f"function {plan.function.name}", probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
+    what = f"function {plan.function.name}"
+    wait_for(aws.target, what, probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
 
 
 def _set_reserved(run: Run, plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
@@ -259,7 +262,7 @@ def _wait_until_ready(aws: Aws, plan: ConcurrencyPlan) -> None:
         return (True if is_ready else None), f"{status}, {ready} of {plan.provisioned} ready"
 
     what = f"provisioned concurrency of {plan.provisioned_name}"
-    wait_for(what, probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
+    wait_for(aws.target, what, probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
 
 
 def _describe(aws: Aws, function: FunctionRef) -> ConcurrencyState:

@@ -15,6 +15,8 @@ from tasks.run.statuses import ENDPOINT
 from tasks.run.waiting import wait_for
 
 DEADLINE_SECONDS = 1800.0
+TIMED_POLL_SECONDS = 0.05
+"""The pause between two looks while the start of an instance is timed."""
 
 
 def set_instance_count(
@@ -56,7 +58,7 @@ def set_instance_count(
         low=count,
         high=count,
         deadline_seconds=deadline_seconds,
-        poll_seconds=aws.target.instance_poll_seconds,
+        poll_seconds=TIMED_POLL_SECONDS,
     )
     return clock() - begun
 
@@ -95,7 +97,7 @@ def wait_for_instances(
 
     with aws_boundary(f"instances of {endpoint_name}"):
         what = f"endpoint {endpoint_name}"
-        return wait_for(what, probe, deadline_seconds=deadline_seconds, poll_seconds=poll_seconds)
+        return wait_for(aws.target, what, probe, deadline_seconds=deadline_seconds, poll_seconds=poll_seconds)
 
 
 def _desired_count(client: Any, name: str, variant: str) -> int:

@@ -7,7 +7,7 @@ import json
 import math
 import tarfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.record_store import Amount, Count, Record, Share
 from tasks.run.records import DatasetRef, FunctionRef
 from tasks.run.sealed import parse_json
-from tasks.run.waiting import ROLE_PROPAGATION_SECONDS, say
+from tasks.run.waiting import REAL_TIME, ROLE_PROPAGATION_SECONDS, Patience, Waiting
 
 SUM_TOLERANCE = 1e-3
 RETRY_SECONDS = 5.0
@@ -72,8 +72,7 @@ def smoke_test(
     function: FunctionRef,
     dataset: DatasetRef,
     *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    waiting: Waiting = REAL_TIME,
 ) -> SmokeResult:
     """Invoke the alias with a test image and check the answer's status, labels and probabilities.
 
@@ -85,13 +84,13 @@ def smoke_test(
     """
     image = read_test_image(aws, dataset)
     payload = json.dumps({"image": base64.b64encode(image.content).decode()}).encode()
-    deadline = clock() + ROLE_PROPAGATION_SECONDS
+    patience = Patience("smoke test", aws.target, waiting)
     while True:
         text, latency_ms = _invoke(aws, function, payload)
-        if not _lacks_endpoint_permission(text) or clock() >= deadline:
+        if not _lacks_endpoint_permission(text) or patience.spent_seconds >= ROLE_PROPAGATION_SECONDS:
             break
-        say("smoke test: the function's new role may not invoke the endpoint yet; the test is repeated")
-        sleep(RETRY_SECONDS)
+        waiting.say("smoke test: the function's new role may not invoke the endpoint yet; the test is repeated")
+        patience.pause("the function's new role may not invoke the endpoint yet", RETRY_SECONDS)
     label, score = check_answer(text, dataset.classes)
     return SmokeResult(image.name, image.label, label, score, len(dataset.classes), round(latency_ms, 1))
 

@@ -39,6 +39,7 @@ def bring_to_rest(aws: Aws, endpoint: EndpointRef, *, minimum: int, target: floa
         return (True if busiest <= target else None), f"under a load of {busiest:.4g} invocations a minute"
 
     wait_for(
+        aws.target,
         f"endpoint {endpoint.name}",
         probe,
         deadline_seconds=clock.wall_seconds(DEADLINE_MINUTES * MINUTE_SECONDS),
