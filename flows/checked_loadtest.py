@@ -89,7 +89,7 @@ async def check(run: Run, test: CheckedTest, images: list[Path]) -> ScalingVerdi
     if found is None:
         found = await climb_ladder(run, test, endpoint, function, images)
     plan = await derive_plan(run, test, found, function)
-    function = await set_plan(run, plan, endpoint, function)
+    function = await set_plan(run, plan, endpoint, function, images)
     trial = PlanCheck(run, plan, endpoint, function, images, test.generator, found.bounds)
     return await run_and_judge(trial, test.load.through)
 
@@ -139,14 +139,16 @@ def derive_plan(run: Run, test: CheckedTest, found: LadderRecord, function: Func
 
 
 @step("apply plan")
-def set_plan(run: Run, plan: ScalingPlan, endpoint: EndpointRef, function: FunctionRef) -> FunctionRef:
+def set_plan(
+    run: Run, plan: ScalingPlan, endpoint: EndpointRef, function: FunctionRef, images: list[Path]
+) -> FunctionRef:
     """Set the plan's numbers on endpoint and function, and keep the function's record, whose version may have changed.
 
     Raises:
         WaitTimedOut: the endpoint or the function did not settle in time.
         AwsFailed: AWS refused.
     """
-    changed = apply_plan(run, plan, endpoint=endpoint, function=function)
+    changed = apply_plan(run, plan, endpoint=endpoint, function=function, photo=images[0].read_bytes())
     run.keep(changed)
     return changed
 

@@ -13,6 +13,7 @@ from tasks.run.lost_answers import carried_out, true_or_none
 from tasks.run.records import EndpointRef
 from tasks.run.statuses import ENDPOINT
 from tasks.run.waiting import wait_for
+from tasks.serving.answering import wait_until_each_answers
 
 DEADLINE_SECONDS = 1800.0
 TIMED_POLL_SECONDS = 0.05
@@ -24,17 +25,18 @@ def set_instance_count(
     endpoint: EndpointRef,
     count: int,
     *,
+    photo: bytes,
     deadline_seconds: float = DEADLINE_SECONDS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Set a variant to `count` instances and wait until they serve; return the real seconds that this took.
+    """Set a variant to `count` instances and wait until each classifies `photo`; return the real seconds until then.
 
     The result is 0 when the variant had that count already. Scaling has to be suspended, because Application Auto
     Scaling would otherwise change the number again.
 
     Raises:
         StageFailed: the endpoint failed during the change.
-        WaitTimedOut: not all instances served within `deadline_seconds`.
+        WaitTimedOut: not all instances were in service within `deadline_seconds`, or one did not classify the photo.
         AwsFailed: SageMaker refused.
     """
     client, name, variant = aws.client("sagemaker"), endpoint.name, endpoint.variant
@@ -60,7 +62,8 @@ def set_instance_count(
         deadline_seconds=deadline_seconds,
         poll_seconds=TIMED_POLL_SECONDS,
     )
-    return clock() - begun
+    seconds = clock() - begun
+    return seconds + wait_until_each_answers(aws, endpoint, photo, instances=count)
 
 
 def wait_for_instances(

@@ -22,8 +22,10 @@ DEADLINE_MINUTES = 30
 METRIC_NAME = METRIC.removeprefix("SageMakerVariant")
 
 
-def bring_to_rest(aws: Aws, endpoint: EndpointRef, *, minimum: int, target: float) -> None:
+def bring_to_rest(aws: Aws, endpoint: EndpointRef, *, minimum: int, target: float, photo: bytes) -> None:
     """Suspend scaling, set `minimum` instances and wait until the last minutes are below `target`.
+
+    Instances that are added have to classify `photo`.
 
     Raises:
         StageFailed: the endpoint left InService while its instances were set.
@@ -31,7 +33,7 @@ def bring_to_rest(aws: Aws, endpoint: EndpointRef, *, minimum: int, target: floa
         AwsFailed: AWS refused.
     """
     suspend_scaling(aws, endpoint.name, endpoint.variant)
-    set_instance_count(aws, endpoint, minimum)
+    set_instance_count(aws, endpoint, minimum, photo=photo)
     clock = AwsClock.from_settings(aws.settings)
 
     def probe() -> tuple[bool | None, str]:

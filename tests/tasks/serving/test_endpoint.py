@@ -150,6 +150,20 @@ def test_a_function_that_may_never_use_its_endpoint_fails_the_smoke_test() -> No
     assert "Misconfigured" in caught.value.why
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_function_whose_endpoint_does_not_serve_yet_is_tried_again_for_minutes(status: int) -> None:
+    said: list[str] = []
+    tries = trying(*[answer(status=status)] * 12, answer())
+    result = smoke_test(tries.aws, FUNCTION, DATA, waiting=ticking(3, said.append))
+    assert result.predicted_label == "b"
+    assert any(f"does not serve yet (status {status})" in line for line in said)
+
+
+def test_a_function_whose_endpoint_never_serves_fails_the_smoke_test() -> None:
+    with pytest.raises(StageFailed, match="answered 503"):
+        smoke_test(trying(*[answer(status=503)] * 100).aws, FUNCTION, DATA, waiting=ticking(20))
+
+
 def answer(status: int = 200, **body: Any) -> str:
     return json.dumps({"statusCode": status, "body": json.dumps({"labels": ["a", "b"], "scores": [0.25, 0.75]} | body)})
 

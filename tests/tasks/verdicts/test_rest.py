@@ -44,13 +44,13 @@ class Loaded(Scripted):
 
 def test_it_waits_until_no_recent_minute_is_above_the_target() -> None:
     sums = iter([90.0, 40.0, 11.0, 10.0, 99.0])
-    bring_to_rest(Loaded(sums).aws, ENDPOINT, minimum=1, target=10.0)
+    bring_to_rest(Loaded(sums).aws, ENDPOINT, minimum=1, target=10.0, photo=b"photo")
     assert next(sums) == 99.0
 
 
 def test_what_scales_already_is_suspended_first() -> None:
     loaded = Loaded(iter([0.0]), is_registered=True)
-    bring_to_rest(loaded.aws, ENDPOINT, minimum=1, target=10.0)
+    bring_to_rest(loaded.aws, ENDPOINT, minimum=1, target=10.0, photo=b"photo")
     (asked,) = loaded.asked
     assert set(asked["SuspendedState"].values()) == {True}
     assert loaded.calls.index("register_scalable_target") < loaded.calls.index("get_metric_statistics")
@@ -59,4 +59,4 @@ def test_what_scales_already_is_suspended_first() -> None:
 def test_a_load_that_does_not_end_is_not_waited_for_forever() -> None:
     always = (50.0 for _ in range(10_000))
     with pytest.raises(WaitTimedOut, match="under a load of 50 invocations a minute"):
-        bring_to_rest(Loaded(always, time_scale=10_000.0).aws, ENDPOINT, minimum=1, target=10.0)
+        bring_to_rest(Loaded(always, time_scale=10_000.0).aws, ENDPOINT, minimum=1, target=10.0, photo=b"photo")
