@@ -118,7 +118,9 @@ class Target(BaseModel):
     """The shortest and the longest pause between two looks of a wait; None: each wait has a pause of its own."""
     metric_delay_seconds: float = Field(gt=0.0, le=900.0)
     """The longest time that CloudWatch may need until it has the last minute's sums."""
-    log_delay_seconds: float = Field(gt=0.0, le=300.0)
+    metric_lag_seconds: float = Field(ge=0.0, le=900.0)
+    """The seconds of AWS time after which a minute without a datapoint in CloudWatch was a minute without load."""
+    log_delay_seconds: float = Field(ge=0.0, le=300.0)
     """The longest time that CloudWatch Logs may need until a line can be read."""
     policy_propagation_seconds: float = Field(ge=0.0, le=120.0)
     """The time until a changed policy of a role counts everywhere."""
@@ -138,7 +140,8 @@ EMBEDDED_AWS = Target(
     has_sample=True,
     poll_bounds_seconds=None,
     metric_delay_seconds=15.0,
-    log_delay_seconds=3.0,
+    metric_lag_seconds=0.0,
+    log_delay_seconds=0.0,
     policy_propagation_seconds=0.0,
 )
 REAL_AWS = Target(
@@ -148,6 +151,7 @@ REAL_AWS = Target(
     has_sample=False,
     poll_bounds_seconds=(5.0, 15.0),
     metric_delay_seconds=240.0,
+    metric_lag_seconds=180.0,
     log_delay_seconds=30.0,
     policy_propagation_seconds=30.0,
 )

@@ -62,9 +62,9 @@ class Patience:
         """Note that something else has just been logged."""
         self._said = self._waiting.clock()
 
-    def pause(self, state: str, own_seconds: float, *, most_seconds: float = math.inf) -> None:
-        """Sleep until the next look: `own_seconds`, or the target's pause, and no more than `most_seconds`."""
-        left = min(self._target.pause_seconds(own_seconds), most_seconds)
+    def pause(self, state: str, own_seconds: float, *, most_seconds: float = math.inf) -> float:
+        """Sleep until the next look, and return for how long: `own_seconds` or the target's, at most `most_seconds`."""
+        seconds = left = min(self._target.pause_seconds(own_seconds), most_seconds)
         while left > 0:
             silent = self._waiting.clock() - self._said
             if silent >= SILENCE_SECONDS:
@@ -74,6 +74,7 @@ class Patience:
             part = min(left, SILENCE_SECONDS - silent)
             self._waiting.sleep(part)
             left -= part
+        return seconds
 
 
 def wait_for(

@@ -20,7 +20,7 @@ POLL_SECONDS = 1.0
 SCRIPT_STARTS = "Executing command:"
 """The last line that the SDK's driver prints before it starts the training script."""
 LATE_LOG_SECONDS = 1.0
-"""The lines that explain a failure are often the last to arrive, so the log is read again after this time."""
+"""How long the log of a failure is read at least: the lines that explain it are often the last to arrive."""
 
 
 def follow_job(
@@ -51,7 +51,10 @@ def follow_job(
     while True:
         ended, state = look(probe)
         if ended is not None:
-            return _outcome(name, ended, printer, patience)
+            is_complete = TRAINING_JOB.is_ready(ended["TrainingJobStatus"])
+            late_seconds = aws.target.log_delay_seconds
+            _read_tail(printer, patience, late_seconds if is_complete else max(late_seconds, LATE_LOG_SECONDS))
+            return _outcome(name, ended, printer)
         spent = patience.spent_seconds
         if spent >= deadline_seconds:
             why = f"it is still {state}; the job continues, and the same command follows it again"
@@ -67,13 +70,19 @@ def _present(aws: Aws, name: str) -> Mapping[str, Any]:
     return description
 
 
-def _outcome(name: str, description: Mapping[str, Any], printer: _LogPrinter, patience: Patience) -> Mapping[str, Any]:
+def _read_tail(printer: _LogPrinter, patience: Patience, seconds: float) -> None:
+    """Read the lines of a job that has ended, again and again for as long as its last ones may be late."""
+    look(lambda: (printer.poll(), "read"))
+    while seconds > 0:
+        seconds -= patience.pause("ended; its last log lines may be late", LATE_LOG_SECONDS, most_seconds=seconds)
+        if look(lambda: (printer.poll(), "read"))[0]:
+            patience.heard()
+
+
+def _outcome(name: str, description: Mapping[str, Any], printer: _LogPrinter) -> Mapping[str, Any]:
     status = description["TrainingJobStatus"]
     if TRAINING_JOB.is_ready(status):
-        printer.poll()
         return description
-    patience.pause("reading the last lines of its log", LATE_LOG_SECONDS)
-    printer.poll()
     secondary = description.get("SecondaryStatus", status)
     why = str(description.get("FailureReason") or _stop_reason(secondary))
     tail = printer.tail() or "    (no log lines arrived)"

@@ -20,6 +20,7 @@ _INIT = re.compile(rf"\tInit Duration: ({DECIMAL}) ms")
 _MEMORY = re.compile(rf"\tMemory Size: ({WHOLE}) MB")
 _USED = re.compile(rf"\tMax Memory Used: ({WHOLE}) MB")
 _ARRIVE_SECONDS = 60.0
+_QUIET_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def read_reports(
         spent = patience.spent_seconds
         if now is not None and len(now) > len(found):
             found, changed = now, spent
-        is_quiet = bool(found) and spent - changed > aws.target.log_delay_seconds
+        is_quiet = bool(found) and spent - changed > max(_QUIET_SECONDS, aws.target.log_delay_seconds)
         if len(found) >= expected or is_quiet or spent > _ARRIVE_SECONDS:
             return found
         patience.pause(f"{len(found)} of {expected} REPORT lines", 0.5)

@@ -168,17 +168,24 @@ class _Window:
         function: FunctionRef | None,
         waiting: Waiting,
     ) -> RequestCounts:
-        """Wait until CloudWatch has counted every request or its longest delay has passed; return all counts."""
+        """Wait until CloudWatch has counted every request or its longest delay has passed; return all counts.
+
+        Where CloudWatch may be late, its other series of the same minutes may be later than this one.
+        """
         expected = report.requests + report.warm_up_requests
         latest = self.aws.target.metric_delay_seconds + self.clock.wall_seconds(MINUTE_SECONDS)
+        lag = self.aws.target.metric_lag_seconds
         patience, counted = Patience("CloudWatch", self.aws.target, waiting), None
         while True:
             now, _ = look(lambda: (self._counted(endpoint, function), "read"))
             counted = counted if now is None else now
-            left = latest - patience.spent_seconds
-            if (counted is not None and counted >= expected) or left <= 0:
+            spent = patience.spent_seconds
+            is_complete = counted is not None and counted >= expected
+            if (is_complete and spent >= self.clock.wall_seconds(lag)) or spent >= latest:
                 break
-            patience.pause(f"{counted or 0:.0f} of {expected} requests counted", COUNT_POLL_SECONDS, most_seconds=left)
+            patience.pause(
+                f"{counted or 0:.0f} of {expected} requests counted", COUNT_POLL_SECONDS, most_seconds=latest - spent
+            )
         return RequestCounts(
             sent=report.requests,
             answered=report.answered,
