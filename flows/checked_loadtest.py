@@ -23,7 +23,14 @@ from tasks.run.waiting import say
 from tasks.scaling.plan import ScalingPlan, ScalingRules, list_prices, plan_scaling
 from tasks.scaling.traffic import SAMPLE_TRAFFIC, Traffic
 from tasks.serving.concurrency import account_limits
-from tasks.verdicts.check import PlanCheck, ScalingVerdicts, apply_plan, check_plan, with_overrides
+from tasks.verdicts.check import (
+    PlanCheck,
+    ScalingVerdicts,
+    apply_plan,
+    check_plan,
+    require_feasible,
+    with_overrides,
+)
 
 SAMPLE_SAFETY = 0.25
 SAMPLE_LADDER = LadderRules(first_rps=60.0, precision=0.3)
@@ -82,7 +89,7 @@ async def check(run: Run, test: CheckedTest, images: list[Path]) -> ScalingVerdi
     if found is None:
         found = await climb_ladder(run, test, endpoint, function, images)
     plan = await derive_plan(run, test, found, function)
-    function = await set_plan(run, plan, endpoint, function)
+    function = await set_plan(run, plan, endpoint, function, images)
     trial = PlanCheck(run, plan, endpoint, function, images, test.generator, found.bounds)
     return await run_and_judge(trial, test.load.through)
 
@@ -116,6 +123,7 @@ def derive_plan(run: Run, test: CheckedTest, found: LadderRecord, function: Func
 
     Raises:
         SettingsRefused: an override names no number of the plan, or is out of bounds.
+        StageFailed: the plan is not feasible, and the options do not force it.
         AwsFailed: Lambda refused to return the account's limits.
     """
     limits = account_limits(run.aws, function)
@@ -125,18 +133,22 @@ def derive_plan(run: Run, test: CheckedTest, found: LadderRecord, function: Func
     plan = plan_scaling(test.traffic, measured, list_prices(measured.instance_type), rules=test.rules, limits=limits)
     for warning in plan.warnings:
         say(f"plan: {warning}")
+    if not test.load.forces:
+        require_feasible(plan)
     return with_overrides(plan, test.load.overrides)
 
 
 @step("apply plan")
-def set_plan(run: Run, plan: ScalingPlan, endpoint: EndpointRef, function: FunctionRef) -> FunctionRef:
+def set_plan(
+    run: Run, plan: ScalingPlan, endpoint: EndpointRef, function: FunctionRef, images: list[Path]
+) -> FunctionRef:
     """Set the plan's numbers on endpoint and function, and keep the function's record, whose version may have changed.
 
     Raises:
         WaitTimedOut: the endpoint or the function did not settle in time.
         AwsFailed: AWS refused.
     """
-    changed = apply_plan(run, plan, endpoint=endpoint, function=function)
+    changed = apply_plan(run, plan, endpoint=endpoint, function=function, photo=images[0].read_bytes())
     run.keep(changed)
     return changed
 

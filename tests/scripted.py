@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.logical_aws import LogicalAws
-from tasks.run.settings import Settings
+from tasks.run.settings import EMBEDDED_AWS, Settings
 
 
 class Scripted:
@@ -21,6 +21,7 @@ class Scripted:
     account_id = "123456789012"
     endpoint = "aws"
     identity = LogicalAws("aws")
+    target = EMBEDDED_AWS
 
     def __init__(self, **services: Mapping[str, Callable[..., Any]]) -> None:
         self._services = services

@@ -33,7 +33,10 @@ DEFAULTS = {
 """The default values of a traffic statement that is given by arguments."""
 
 _SCALING = flags.flags_of(
-    flags.PLAN, names={"remeasures": "remeasure"}, without=("traffic", "overrides", "pace"), has_no=True
+    flags.PLAN,
+    names={"remeasures": "remeasure", "forces": "force"},
+    without=("traffic", "overrides", "pace"),
+    has_no=True,
 )
 
 

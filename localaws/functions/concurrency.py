@@ -67,7 +67,6 @@ class Concurrency:
 
     def __init__(self, account_limit: int = ACCOUNT_LIMIT, clock: Callable[[], float] = time.monotonic) -> None:
         self.account_limit = account_limit
-        self._minimum = min(UNRESERVED_MINIMUM, account_limit)
         self._lock = threading.Lock()
         self._reserved: dict[str, int] = {}
         self._provisioned: defaultdict[str, dict[str, int]] = defaultdict(dict)
@@ -75,6 +74,11 @@ class Concurrency:
         self._in_provisioned: Counter[str] = Counter()
         self._by_resource: Counter[Resource] = Counter()
         self._rates: defaultdict[str, Allowance] = defaultdict(lambda: Allowance(clock))
+
+    @property
+    def unreserved_minimum(self) -> int:
+        """What stays unreserved: accounts with a quota below 100 are told that quota as the minimum."""
+        return min(UNRESERVED_MINIMUM, self.account_limit)
 
     @property
     def unreserved_limit(self) -> int:
@@ -92,12 +96,12 @@ class Concurrency:
     def reserve(self, name: str, executions: int) -> None:
         """Set a function's reserved concurrency; 0 throttles every call.
 
-        Raises: RefusedError if fewer than 100 executions would stay unreserved, or the function has more provisioned.
+        Raises: RefusedError if too few executions would stay unreserved, or the function has more provisioned.
         """
         with self._lock:
             left = self._unreserved_limit() + self._taken_by(name) - executions
-            if left < self._minimum:
-                raise RefusedError(_below_minimum("ReservedConcurrentExecutions", self._minimum))
+            if left < self.unreserved_minimum:
+                raise RefusedError(self._below_minimum("ReservedConcurrentExecutions"))
             provisioned = sum(self._provisioned[name].values())
             if provisioned > executions:
                 raise RefusedError(
@@ -114,7 +118,7 @@ class Concurrency:
     def provision(self, name: str, qualifier: str, executions: int) -> None:
         """Set what is provisioned for a version or alias.
 
-        Raises: RefusedError if the function's reservation, or the unreserved pool less 100, does not hold it.
+        Raises: RefusedError if the function's reservation, or the unreserved pool less its minimum, does not hold it.
         """
         with self._lock:
             configured = self._provisioned[name]
@@ -223,12 +227,11 @@ class Concurrency:
                 f"Specified ConcurrentExecutions for function is greater than account's unreserved concurrency "
                 f"[{available}]."
             )
-        if available - executions < self._minimum:
-            raise RefusedError(_below_minimum("ConcurrentExecutions", self._minimum))
+        if available - executions < self.unreserved_minimum:
+            raise RefusedError(self._below_minimum("ConcurrentExecutions"))
 
-
-def _below_minimum(what: str, minimum: int) -> str:
-    return (
-        f"Specified {what} for function decreases account's UnreservedConcurrentExecution below its minimum value of "
-        f"[{minimum}]."
-    )
+    def _below_minimum(self, what: str) -> str:
+        return (
+            f"Specified {what} for function decreases account's UnreservedConcurrentExecution below its minimum value "
+            f"of [{self.unreserved_minimum}]."
+        )

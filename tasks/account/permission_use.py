@@ -242,7 +242,7 @@ def _services(aws: Aws, name: str) -> Iterator[Mapping[str, Any]]:
             raise StageFailed(WHERE, f"AWS's report on role {name} failed", str(error), "kennel iam used <run>")
         return (page if page["JobStatus"] == "COMPLETED" else None), page["JobStatus"]
 
-    page = wait_for(f"AWS's report on role {name}", probe, deadline_seconds=REPORT_SECONDS)
+    page = wait_for(aws.target, f"AWS's report on role {name}", probe, deadline_seconds=REPORT_SECONDS)
     yield from page["ServicesLastAccessed"]
     while page.get("IsTruncated"):
         page = iam.get_service_last_accessed_details(JobId=job, Marker=page["Marker"])

@@ -75,7 +75,7 @@ class Look:
 
     def until(self, what: str, probe: Callable[[], tuple[Any, str]]) -> Any:
         """Return what a probe returns once a report of AWS's is ready."""
-        return wait_for(what, probe, deadline_seconds=REPORT_SECONDS, waiting=self._waiting)
+        return wait_for(self.aws.target, what, probe, deadline_seconds=REPORT_SECONDS, waiting=self._waiting)
 
     def in_time(self, operation: str) -> None:
         """Return if there is time for another operation.

@@ -263,7 +263,7 @@ def _wait_visible(aws: Aws, group_id: str) -> Mapping[str, Any]:
         groups = found["SecurityGroups"] if found else []
         return (groups[0], "there") if groups else (None, "not shown by EC2 yet")
 
-    return wait_for(f"security group {group_id}", probe, deadline_seconds=VISIBLE_SECONDS)
+    return wait_for(aws.target, f"security group {group_id}", probe, deadline_seconds=VISIBLE_SECONDS)
 
 
 def _authorize(aws: Aws, group_id: str, rule: Rule) -> None:

@@ -7,6 +7,7 @@ instance that the next command finds. Types that EC2 refuses are skipped and rec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -31,13 +32,14 @@ from tasks.run.errors import (
     LimitReached,
     OwnershipRefused,
     StageFailed,
+    WaitTimedOut,
     aws_boundary,
     error_code,
 )
 from tasks.run.handle import Run
 from tasks.run.lost_answers import look_again
 from tasks.run.records import InstanceRef
-from tasks.run.waiting import REAL_TIME, Waiting, retry_until_role_propagates
+from tasks.run.waiting import REAL_TIME, Waiting, retry_until_role_propagates, wait_for
 
 MAX_ATTEMPTS = 20
 
@@ -187,20 +189,24 @@ class _Launch:
 
     def _send(self, request: Mapping[str, Any]) -> Any:
         """Send RunInstances, and send it again while EC2 does not know the new instance profile yet."""
-        ec2, waiting = self.run.aws.client("ec2"), self.waiting
-        where = _where(self.plan)
-        return retry_until_role_propagates(where, lambda: ec2.run_instances(**request), waiting=waiting)
+        send, target = partial(self.run.aws.client("ec2").run_instances, **request), self.run.aws.target
+        return retry_until_role_propagates(target, _where(self.plan), send, waiting=self.waiting)
 
     def _find_by_token(self, token: str) -> str | None:
         """Look for an instance of that ClientToken during 10 s, because EC2 may not show a new instance at once."""
-        begun = self.waiting.clock()
-        while True:
-            for found in instances_of(self.run.aws, self.plan.run_id):
-                if found.get("ClientToken") == token:
-                    return str(found["InstanceId"])
-            if self.waiting.clock() - begun > LOST_ANSWER_SECONDS:
-                return None
-            self.waiting.sleep(1.0)
+        aws = self.run.aws
+
+        def probe() -> tuple[str | None, str]:
+            living = instances_of(aws, self.plan.run_id)
+            of_token = (item for item in living if item.get("ClientToken") == token)
+            return next((str(found["InstanceId"]) for found in of_token), None), "not shown by EC2"
+
+        try:
+            return wait_for(
+                aws.target, f"instance {token}", probe, deadline_seconds=LOST_ANSWER_SECONDS, waiting=self.waiting
+            )
+        except WaitTimedOut:
+            return None
 
     def _started(self, name: str, instance_id: str, label: str) -> Mapping[str, Any] | None:
         """Wait until an instance runs; return None when EC2 ended it instead.

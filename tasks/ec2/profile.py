@@ -93,7 +93,7 @@ def _set_role(aws: Aws, name: str, held: Sequence[str]) -> None:
     for other in (role for role in held if role != name):
         remove_role(aws, name, other)
     if name not in held:
-        wait_for(f"role {name}", lambda: _add(aws, name), deadline_seconds=VISIBLE_SECONDS)
+        wait_for(aws.target, f"role {name}", lambda: _add(aws, name), deadline_seconds=VISIBLE_SECONDS)
 
 
 def _add(aws: Aws, name: str) -> tuple[bool | None, str]:

@@ -178,7 +178,7 @@ def wait_settled(aws: Aws, instance_id: str, waiting: Waiting = REAL_TIME) -> Ma
         state = str(found["State"]["Name"])
         return (found if INSTANCE.has_settled(state) else None), state
 
-    found: Mapping[str, Any] = _wait(f"instance {instance_id}", probe, aws.settings.ec2_launch_seconds, waiting)
+    found: Mapping[str, Any] = _wait(aws, f"instance {instance_id}", probe, aws.settings.ec2_launch_seconds, waiting)
     return found
 
 
@@ -196,7 +196,7 @@ def wait_ended(aws: Aws, instance_id: str, waiting: Waiting = REAL_TIME) -> None
         return (True if state == "terminated" else None), state
 
     with aws_boundary(f"instance {instance_id}"):
-        _wait(f"end of instance {instance_id}", probe, TERMINATE_SECONDS, waiting)
+        _wait(aws, f"end of instance {instance_id}", probe, TERMINATE_SECONDS, waiting)
 
 
 def record_of(
@@ -274,8 +274,9 @@ def _give_up_unknown(instance_id: str, seconds: float) -> None:
         raise WaitTimedOut(f"instance {instance_id}", what, why, "run the same command again")
 
 
-def _wait(what: str, probe: Callable[[], tuple[Any, str]], seconds: float, waiting: Waiting) -> Any:
+def _wait(aws: Aws, what: str, probe: Callable[[], tuple[Any, str]], seconds: float, waiting: Waiting) -> Any:
     return wait_for(
+        aws.target,
         what,
         probe,
         deadline_seconds=seconds,

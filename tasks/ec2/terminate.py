@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from tasks.ec2.state import (
     KIND,
@@ -16,12 +15,12 @@ from tasks.ec2.state import (
     instances_of,
     wait_ended,
 )
-from tasks.run.errors import KennelError, TeardownIncomplete, aws_boundary, is_not_found, translate
+from tasks.run.errors import KennelError, TeardownIncomplete, aws_boundary, is_not_found
 from tasks.run.handle import Run
 from tasks.run.ledger import Ledger
 from tasks.run.ledger_contents import inspect_ledger, live_rows
 from tasks.run.lost_answers import repeated_if_lost
-from tasks.run.waiting import REAL_TIME, Waiting, say
+from tasks.run.waiting import REAL_TIME, Patience, Waiting, say, wait_for
 
 
 def end_instances(run: Run) -> tuple[str, ...]:
@@ -48,14 +47,15 @@ def _ids_of(run: Run) -> tuple[str, ...]:
         for row in live_rows(run.folder)
         if (row.kind, row.state) == (KIND, "intended") and row.age_seconds < VISIBLE_SECONDS
     }
-    begun = time.monotonic()
+    patience = Patience(f"instances of run {run.id}", run.aws.target)
     while True:
         with aws_boundary(f"instances of run {run.id}"):
             found = instances_of(run.aws, run.id)
         missing = interrupted - {item.get("ClientToken") for item in found}
-        if not missing or time.monotonic() - begun > LOST_ANSWER_SECONDS:
+        left = LOST_ANSWER_SECONDS - patience.spent_seconds
+        if not missing or left < 0:
             return tuple(str(item["InstanceId"]) for item in found)
-        time.sleep(POLL_SECONDS)
+        patience.pause(f"{', '.join(sorted(missing))} not shown by EC2", POLL_SECONDS, most_seconds=left + 0.1)
 
 
 def terminate(run: Run, instance_ids: Sequence[str], *, waiting: Waiting = REAL_TIME) -> None:
@@ -105,18 +105,20 @@ def _failure_noted(failures: dict[str, KennelError], instance_id: str) -> Iterat
 
 def _request_end(run: Run, instance_id: str, waiting: Waiting) -> None:
     """Send TerminateInstances, again while EC2 may not know a new instance on all of its servers yet."""
-    begun = waiting.clock()
-    while True:
+
+    def probe() -> tuple[bool | None, str]:
         try:
             repeated_if_lost(lambda: run.aws.client("ec2").terminate_instances(InstanceIds=[instance_id]))
-            return
-        except (ClientError, BotoCoreError) as error:
-            is_unknown = isinstance(error, ClientError) and is_not_found(error)
-            if is_unknown and not _is_new(run, instance_id):
-                return
-            if not is_unknown or waiting.clock() - begun > VISIBLE_SECONDS:
-                raise translate(error, f"terminate {instance_id}") from error
-        waiting.sleep(POLL_SECONDS)
+        except ClientError as error:
+            if not is_not_found(error):
+                raise
+            if _is_new(run, instance_id):
+                return None, "not known to EC2 yet"
+        return True, "ending"
+
+    what, target = f"terminate {instance_id}", run.aws.target
+    with aws_boundary(what):
+        wait_for(target, what, probe, deadline_seconds=VISIBLE_SECONDS, poll_seconds=POLL_SECONDS, waiting=waiting)
 
 
 def _is_new(run: Run, instance_id: str) -> bool:

@@ -93,9 +93,10 @@ def measure_deployment(
         bounds=bounds,
     )
     with scaling_suspended(run.aws, endpoint):
-        set_instance_count(run.aws, endpoint, 1)
+        photo = images[0].read_bytes()
+        set_instance_count(run.aws, endpoint, 1, photo=photo)
         ladder = ladder_run.climb()
-        with second_instance(run.aws, endpoint) as startup:
+        with second_instance(run.aws, endpoint, photo) as startup:
             ceiling = ladder_run.ceiling(ladder, instances=2) if run.aws.target.runs_on_this_machine else None
         reports, cold, disturbed = measure_function_undisturbed(run.aws, ladder_run, function, ladder, bounds)
     source = f"runs/{run.id}/{LadderRecord.file}"
@@ -130,8 +131,8 @@ def scaling_suspended(aws: Aws, endpoint: EndpointRef) -> Iterator[None]:
 
 
 @contextmanager
-def second_instance(aws: Aws, endpoint: EndpointRef) -> Iterator[float]:
-    """Run a second instance inside the block; yield the seconds of AWS time that it took until it served.
+def second_instance(aws: Aws, endpoint: EndpointRef, photo: bytes) -> Iterator[float]:
+    """Run a second instance inside the block; yield the seconds of AWS time until both classified `photo`.
 
     Raises:
         StageFailed: the endpoint failed during the change.
@@ -139,11 +140,11 @@ def second_instance(aws: Aws, endpoint: EndpointRef) -> Iterator[float]:
         AwsFailed: AWS refused.
     """
     try:
-        seconds = AwsClock.from_settings(aws.settings).aws_seconds(set_instance_count(aws, endpoint, 2))
+        seconds = AwsClock.from_settings(aws.settings).aws_seconds(set_instance_count(aws, endpoint, 2, photo=photo))
         say(f"ladder: a second instance served after {seconds:.0f} s of AWS time")
         yield seconds
     finally:
-        set_instance_count(aws, endpoint, 1)
+        set_instance_count(aws, endpoint, 1, photo=photo)
 
 
 def measure_function_undisturbed(

@@ -42,6 +42,9 @@ class ScalingOptions(Options):
         Mapping[str, float], Field(description="Numbers of the plan that are set by hand, by name.")
     ] = {}
     remeasures: Annotated[bool, Field(description="Measure the capacity again.")] = True
+    forces: Annotated[
+        bool, Field(description="Apply and test a plan that cannot keep the limits of the traffic statement.")
+    ] = False
     pace: Annotated[
         float, Field(ge=0.1, le=1.0, description="The share of the demo's traffic that fits this machine.")
     ] = 1.0

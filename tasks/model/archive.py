@@ -61,8 +61,8 @@ def _member(archive: Path, name: str) -> bytes:
     raise ValueError(f"it has no member {name}")
 
 
-def verify_meta(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[str, float]) -> None:
-    """Refuse a model whose meta.json differs from the dataset or from the metrics that its job reported.
+def verify_meta(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[str, float] | None) -> None:
+    """Refuse a model whose meta.json differs from the dataset or from the metrics that its job reported, if it did.
 
     Raises:
         StageFailed: a value differs or is missing; the message names it.
@@ -80,7 +80,7 @@ def verify_meta(dataset: DatasetRef, meta: Mapping[str, Any], reported: Mapping[
     for what, (found, wanted) in expected.items():
         if found != wanted:
             raise _disagreement(f"meta.json has {what} {found}, the data has {wanted}")
-    measured = reported.get("test_accuracy", math.nan)
+    measured = accuracy if reported is None else reported.get("test_accuracy", math.nan)
     if not abs(measured - accuracy) <= METRIC_TOLERANCE:
         raise _disagreement(f"meta.json has test_accuracy {accuracy}, the job's metrics have {measured}")
 

@@ -119,6 +119,7 @@ def _create(run: Run, plan: NotebookPlan) -> None:
     fields = {**plan.changeable, **plan.fixed, "Tags": naming.tag_list(plan.run_id)}
     with run.ledger.create("notebook-instance", name, lambda: _own_arn(run.aws, plan.run_id)) as row:
         answer = retry_until_role_propagates(
+            run.aws.target,
             f"notebook {name}",
             lambda: run.aws.client("sagemaker").create_notebook_instance(NotebookInstanceName=name, **fields),
         )
@@ -200,7 +201,7 @@ def _wait_until_settled(aws: Aws, run_id: str, deadline_seconds: float) -> Mappi
         return None, str(found["NotebookInstanceStatus"])
 
     what, then = f"notebook {notebook_name(run_id)}", f"kennel notebook list {run_id}"
-    return wait_for(what, probe, deadline_seconds=deadline_seconds, poll_seconds=0.5, next_command=then)[0]
+    return wait_for(aws.target, what, probe, deadline_seconds=deadline_seconds, poll_seconds=0.5, next_command=then)[0]
 
 
 def _describe(aws: Aws, name: str) -> Mapping[str, Any] | None:

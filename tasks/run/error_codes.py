@@ -43,7 +43,18 @@ EXISTS = {
     "InvalidKeyPair.Duplicate",
     "InvalidGroup.Duplicate",
 }
-THROTTLED = {"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown"}
+THROTTLED = {
+    "EC2ThrottledException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+"""botocore's list (`botocore.retries.standard.ThrottledRetryableChecker`) without the codes that also mean a quota."""
 NO_CAPACITY = {"InsufficientInstanceCapacity", "MaxSpotInstanceCountExceeded"}
 QUOTA = {
     "ResourceLimitExceeded",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import random
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -113,14 +114,23 @@ class Target(BaseModel):
 
     On real AWS the default data is the reference dataset, and the user must state the traffic.
     """
-    instance_poll_seconds: float = Field(gt=0.0, le=60.0)
-    """The interval at which an endpoint's number of instances is read while the start of an instance is timed."""
-    metric_poll_seconds: float = Field(gt=0.0, le=60.0)
-    """The interval at which CloudWatch is read while a sum is not available yet."""
+    poll_bounds_seconds: tuple[float, float] | None
+    """The shortest and the longest pause between two looks of a wait; None: each wait has a pause of its own."""
     metric_delay_seconds: float = Field(gt=0.0, le=900.0)
     """The longest time that CloudWatch may need until it has the last minute's sums."""
+    metric_lag_seconds: float = Field(ge=0.0, le=900.0)
+    """The seconds of AWS time after which a minute without a datapoint in CloudWatch was a minute without load."""
+    log_delay_seconds: float = Field(ge=0.0, le=300.0)
+    """The longest time that CloudWatch Logs may need until a line can be read."""
     policy_propagation_seconds: float = Field(ge=0.0, le=120.0)
     """The time until a changed policy of a role counts everywhere."""
+
+    def pause_seconds(self, own: float) -> float:
+        """Return how long a wait whose own pause is `own` sleeps until its next look.
+
+        On real AWS it is drawn at random for each look, so that programs that began together do not ask together.
+        """
+        return own if self.poll_bounds_seconds is None else random.uniform(*self.poll_bounds_seconds)
 
 
 EMBEDDED_AWS = Target(
@@ -128,9 +138,10 @@ EMBEDDED_AWS = Target(
     has_profile_credentials=False,
     runs_on_this_machine=True,
     has_sample=True,
-    instance_poll_seconds=0.05,
-    metric_poll_seconds=0.2,
+    poll_bounds_seconds=None,
     metric_delay_seconds=15.0,
+    metric_lag_seconds=0.0,
+    log_delay_seconds=0.0,
     policy_propagation_seconds=0.0,
 )
 REAL_AWS = Target(
@@ -138,9 +149,10 @@ REAL_AWS = Target(
     has_profile_credentials=True,
     runs_on_this_machine=False,
     has_sample=False,
-    instance_poll_seconds=2.0,
-    metric_poll_seconds=5.0,
+    poll_bounds_seconds=(5.0, 15.0),
     metric_delay_seconds=240.0,
+    metric_lag_seconds=180.0,
+    log_delay_seconds=30.0,
     policy_propagation_seconds=30.0,
 )
 

@@ -7,6 +7,7 @@ All lines go to the logger `kennel`. The command shows them on stderr; a worker'
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from typing import TypeVar
 
 from botocore.exceptions import ClientError
 
-from tasks.run.errors import MalformedAnswer, WaitTimedOut, error_code
+from tasks.run.error_codes import THROTTLED
+from tasks.run.errors import LimitReached, MalformedAnswer, WaitTimedOut, error_code
 from tasks.run.malformed_answers import MalformedAnswerError
 from tasks.run.progress import LOGGER
+from tasks.run.settings import Target
 
 Found = TypeVar("Found")
 Say = Callable[[str], None]
@@ -43,7 +46,39 @@ class Waiting:
 REAL_TIME = Waiting()
 
 
+class Patience:
+    """The pauses of one wait, during which its state is logged at least every `SILENCE_SECONDS`."""
+
+    def __init__(self, what: str, target: Target, waiting: Waiting = REAL_TIME) -> None:
+        self._what, self._target, self._waiting = what, target, waiting
+        self._begun = self._said = waiting.clock()
+
+    @property
+    def spent_seconds(self) -> float:
+        """How long the wait has lasted."""
+        return self._waiting.clock() - self._begun
+
+    def heard(self) -> None:
+        """Note that something else has just been logged."""
+        self._said = self._waiting.clock()
+
+    def pause(self, state: str, own_seconds: float, *, most_seconds: float = math.inf) -> float:
+        """Sleep until the next look, and return for how long: `own_seconds` or the target's, at most `most_seconds`."""
+        seconds = left = min(self._target.pause_seconds(own_seconds), most_seconds)
+        while left > 0:
+            silent = self._waiting.clock() - self._said
+            if silent >= SILENCE_SECONDS:
+                self._waiting.say(f"{self._what}: {state}, {self.spent_seconds:.0f} s")
+                self.heard()
+                silent = 0.0
+            part = min(left, SILENCE_SECONDS - silent)
+            self._waiting.sleep(part)
+            left -= part
+        return seconds
+
+
 def wait_for(
+    target: Target,
     what: str,
     probe: Callable[[], tuple[Found | None, str]],
     *,
@@ -54,32 +89,40 @@ def wait_for(
 ) -> Found:
     """Call `probe` until it returns a result, and log the state at least every `SILENCE_SECONDS`.
 
-    `probe` returns (the result or None, the state in words) and raises when the result can no longer come. While AWS's
-    answer to a reading call cannot be used, the result is not there yet.
+    `probe` returns (the result or None, the state in words) and raises when the result can no longer come. While AWS
+    throttles its calls, or its answer to a reading call cannot be used, the result is not there yet. `poll_seconds` is
+    the pause between two looks at an AWS whose `target` sets none.
 
     Raises:
         WaitTimedOut: `deadline_seconds` passed.
     """
-    begun = said = waiting.clock()
+    patience = Patience(what, target, waiting)
     while True:
-        found, state = _looked(probe)
+        found, state = look(probe)
         if found is not None:
             return found
-        now = waiting.clock()
-        if now - begun >= deadline_seconds:
+        spent = patience.spent_seconds
+        if spent >= deadline_seconds:
             why = f"it was still {state} after {deadline_seconds:.0f} s"
-            raise WaitTimedOut(what, f"waited {now - begun:.0f} s", why, next_command)
-        if now - said >= SILENCE_SECONDS:
-            waiting.say(f"{what}: {state}, {now - begun:.0f} s")
-            said = now
-        waiting.sleep(poll_seconds)
+            raise WaitTimedOut(what, f"waited {spent:.0f} s", why, next_command)
+        patience.pause(state, poll_seconds, most_seconds=deadline_seconds - spent)
 
 
-def _looked(probe: Callable[[], tuple[Found | None, str]]) -> tuple[Found | None, str]:
+def look(probe: Callable[[], tuple[Found | None, str]]) -> tuple[Found | None, str]:
+    """Return what a wait's `probe` returns; (None, the reason) when AWS throttled it or answered nothing readable.
+
+    Raises:
+        MalformedAnswer, MalformedAnswerError: the answer was to a changing call, which may have been carried out.
+    """
     try:
         return probe()
     except (MalformedAnswer, MalformedAnswerError) as error:
         return None, unknown_state(error)
+    except (ClientError, LimitReached) as error:
+        code = error.code if isinstance(error, LimitReached) else error_code(error)
+        if code not in THROTTLED:
+            raise
+        return None, f"unknown (AWS throttles: {code})"
 
 
 def unknown_state(error: MalformedAnswer | MalformedAnswerError) -> str:
@@ -94,6 +137,7 @@ def unknown_state(error: MalformedAnswer | MalformedAnswerError) -> str:
 
 
 def retry_until_role_propagates(
+    target: Target,
     what: str,
     call: Callable[[], Found],
     *,
@@ -115,7 +159,7 @@ def retry_until_role_propagates(
                 raise
             return None, f"waiting until IAM has propagated the new role ({_message(error)})"
 
-    return wait_for(what, attempt, deadline_seconds=deadline_seconds, poll_seconds=2.0, waiting=waiting)[0]
+    return wait_for(target, what, attempt, deadline_seconds=deadline_seconds, poll_seconds=2.0, waiting=waiting)[0]
 
 
 _SIGNS_OF_UNPROPAGATED_ROLE = (

@@ -23,7 +23,7 @@ from tasks.run.records import TrainedModel
 from tasks.run.sealed import sha256_of
 from tasks.run.waiting import say
 from tasks.sagemaker.job import TrainingPlan
-from tasks.sagemaker.result import read_result, reported_metrics
+from tasks.sagemaker.result import read_result, reported_metrics, wait_for_metrics
 
 FOLDER = Path("TrainedModels") / "sagemaker"
 MODEL, LOG = "model.tar.gz", "training.log"
@@ -106,6 +106,7 @@ def download_result(run: Run, plan: TrainingPlan, description: Mapping[str, Any]
             was downloaded before stays as it is.
         AwsFailed: S3 refused.
     """
+    description = wait_for_metrics(run.aws, description)
     folder, uri = run.folder / FOLDER, str(description["ModelArtifacts"]["S3ModelArtifacts"])
     fetched = folder / f".{MODEL}.fetched"
     try:

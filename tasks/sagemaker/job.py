@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -132,7 +133,8 @@ def create_job(run: Run, plan: TrainingPlan, name: str) -> None:
             trainer = _trainer(run.aws, plan, name)
             repeated_if_lost(lambda: transfer(trainer.prepare))
         with run.ledger.create("training-job", name, lambda: _own_arn(run.aws, plan, name)) as row:
-            retry_until_role_propagates(f"training job {name}", lambda: trainer.train(wait=False, logs=False))
+            start = partial(trainer.train, wait=False, logs=False)
+            retry_until_role_propagates(run.aws.target, f"training job {name}", start)
             row.identifier = _arn(run.aws, name)
 
 

@@ -8,19 +8,27 @@ from typing import Any
 
 from tasks.account.prices import cost_usd
 from tasks.model.archive import measured_metrics, read_meta, verify_meta
+from tasks.run.aws import Aws
+from tasks.run.errors import WaitTimedOut
 from tasks.run.records import TrainedModel
-from tasks.sagemaker.job import TrainingPlan
+from tasks.run.waiting import REAL_TIME, Waiting, say, wait_for
+from tasks.sagemaker.job import TrainingPlan, describe_job
 
 
 def read_result(plan: TrainingPlan, description: Mapping[str, Any], archive: Path) -> TrainedModel:
     """Return the record of a completed job whose model.tar.gz was downloaded to `archive`.
+
+    Where SageMaker has told no metrics, those in the model's meta.json count, with a warning.
 
     Raises:
         StageFailed: the artefact is damaged or hostile, or it, the job's metrics and the data disagree.
     """
     uri = str(description["ModelArtifacts"]["S3ModelArtifacts"])
     meta = read_meta(archive, uri)
-    verify_meta(plan.dataset, meta, reported_metrics(description))
+    reported = reported_metrics(description)
+    if not reported:
+        say(f"WARNING: SageMaker told no metrics of {description['TrainingJobName']}; those of meta.json are taken")
+    verify_meta(plan.dataset, meta, reported or None)
     metrics = measured_metrics(meta)
     billable = float(description.get("BillableTimeInSeconds", description["TrainingTimeInSeconds"]))
     count = int(description["ResourceConfig"].get("InstanceCount", plan.instance_count))
@@ -43,6 +51,27 @@ def read_result(plan: TrainingPlan, description: Mapping[str, Any], archive: Pat
         data_digest=str(meta["data_digest"]),
         git_commit=meta.get("git_commit"),
     )
+
+
+def wait_for_metrics(aws: Aws, description: Mapping[str, Any], waiting: Waiting = REAL_TIME) -> Mapping[str, Any]:
+    """Describe a completed job again until it has its metrics, which may come after its end, and return what it told.
+
+    Without metrics for as long as CloudWatch may be late, the given description is returned.
+
+    Raises:
+        AwsFailed: SageMaker refused.
+    """
+    name, known = str(description["TrainingJobName"]), [description]
+
+    def probe() -> tuple[Mapping[str, Any] | None, str]:
+        found = known.pop() if known else describe_job(aws, name)
+        return (found if found and reported_metrics(found) else None), "completed, without its final metrics"
+
+    try:
+        what, seconds = f"training job {name}", aws.target.metric_delay_seconds
+        return wait_for(aws.target, what, probe, deadline_seconds=seconds, waiting=waiting)
+    except WaitTimedOut:
+        return description
 
 
 def reported_metrics(description: Mapping[str, Any]) -> dict[str, float]:

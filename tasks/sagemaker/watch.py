@@ -5,22 +5,22 @@ Only `Completed` is success. The SDK's waiter accepts `Stopped` too, but a job t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tasks.account.logs import LogFollower, LogLine
 from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
-from tasks.run.errors import MalformedAnswer, NotFound, StageFailed, WaitTimedOut
+from tasks.run.errors import NotFound, StageFailed, WaitTimedOut
 from tasks.run.statuses import TRAINING_JOB
-from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Say, Waiting, unknown_state
+from tasks.run.waiting import REAL_TIME, Patience, Say, Waiting, look
 from tasks.sagemaker.job import describe_job
 
 POLL_SECONDS = 1.0
 SCRIPT_STARTS = "Executing command:"
 """The last line that the SDK's driver prints before it starts the training script."""
 LATE_LOG_SECONDS = 1.0
-"""The lines that explain a failure are often the last to arrive, so the log is read again after this time."""
+"""How long the log of a failure is read at least: the lines that explain it are often the last to arrive."""
 
 
 def follow_job(
@@ -39,26 +39,28 @@ def follow_job(
         AwsFailed: SageMaker or CloudWatch Logs refused.
     """
     printer = _LogPrinter(LogFollower(aws, TRAINING_LOG_GROUP, f"{name}/"), waiting.say)
-    begun = said = waiting.clock()
+    patience = Patience("training job", aws.target, waiting)
+
+    def probe() -> tuple[Mapping[str, Any] | None, str]:
+        description = _present(aws, name)
+        if printer.poll():
+            patience.heard()
+        has_ended = TRAINING_JOB.has_settled(description["TrainingJobStatus"])
+        return (description if has_ended else None), _state(description)
+
     while True:
-        try:
-            description = _present(aws, name)
-            if printer.poll():
-                said = waiting.clock()
-            if TRAINING_JOB.has_settled(description["TrainingJobStatus"]):
-                return _outcome(name, description, printer, waiting.sleep)
-            state = _state(description)
-        except MalformedAnswer as error:
-            state = unknown_state(error)
-        now = waiting.clock()
-        if now - begun >= deadline_seconds:
+        ended, state = look(probe)
+        if ended is not None:
+            is_complete = TRAINING_JOB.is_ready(ended["TrainingJobStatus"])
+            late_seconds = aws.target.log_delay_seconds
+            _read_tail(printer, patience, late_seconds if is_complete else max(late_seconds, LATE_LOG_SECONDS))
+            return _outcome(name, ended, printer)
+        spent = patience.spent_seconds
+        if spent >= deadline_seconds:
             why = f"it is still {state}; the job continues, and the same command follows it again"
             stop = aws.cli(f"sagemaker stop-training-job --training-job-name {name}") + ", or the same command again"
-            raise WaitTimedOut(f"training job {name}", f"waited {now - begun:.0f} s", why, stop)
-        if now - said >= SILENCE_SECONDS:
-            waiting.say(f"training job: {state}, {now - begun:.0f} s")
-            said = now
-        waiting.sleep(POLL_SECONDS)
+            raise WaitTimedOut(f"training job {name}", f"waited {spent:.0f} s", why, stop)
+        patience.pause(state, POLL_SECONDS, most_seconds=deadline_seconds - spent)
 
 
 def _present(aws: Aws, name: str) -> Mapping[str, Any]:
@@ -68,15 +70,19 @@ def _present(aws: Aws, name: str) -> Mapping[str, Any]:
     return description
 
 
-def _outcome(
-    name: str, description: Mapping[str, Any], printer: _LogPrinter, sleep: Callable[[float], None]
-) -> Mapping[str, Any]:
+def _read_tail(printer: _LogPrinter, patience: Patience, seconds: float) -> None:
+    """Read the lines of a job that has ended, again and again for as long as its last ones may be late."""
+    look(lambda: (printer.poll(), "read"))
+    while seconds > 0:
+        seconds -= patience.pause("ended; its last log lines may be late", LATE_LOG_SECONDS, most_seconds=seconds)
+        if look(lambda: (printer.poll(), "read"))[0]:
+            patience.heard()
+
+
+def _outcome(name: str, description: Mapping[str, Any], printer: _LogPrinter) -> Mapping[str, Any]:
     status = description["TrainingJobStatus"]
     if TRAINING_JOB.is_ready(status):
-        printer.poll()
         return description
-    sleep(LATE_LOG_SECONDS)
-    printer.poll()
     secondary = description.get("SecondaryStatus", status)
     why = str(description.get("FailureReason") or _stop_reason(secondary))
     tail = printer.tail() or "    (no log lines arrived)"

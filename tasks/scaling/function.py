@@ -16,15 +16,19 @@ from tasks.scaling.rules import (
     PROVISIONED,
     RESERVED,
     RPS_PER_ENVIRONMENT,
-    UNRESERVED_MINIMUM,
     Limits,
+    unreserved_minimum,
 )
 
 
 def function_choices(sizing: FunctionSizing, prices: Prices, limits: Limits) -> tuple[Choice, ...]:
-    """Return the three choices. Reserved is limited to what the account can reserve, provisioned to reserved."""
-    reserved = min(max(sizing.reserved, sizing.at_slo_pace), limits.reservable)
-    provisioned = min(sizing.provisioned, reserved)
+    """Return the three choices.
+
+    Nothing is reserved where the account cannot reserve what is needed: a smaller reservation would only throttle the
+    function earlier. What is provisioned is a part of the reservation, else of what the account could reserve.
+    """
+    reserved = sizing.wanted if sizing.wanted <= limits.reservable else 0
+    provisioned = min(sizing.provisioned, reserved or limits.reservable)
     return (
         _memory(sizing, prices, provisioned),
         _reserved(sizing, limits, reserved),
@@ -73,14 +77,14 @@ def _memory(sizing: FunctionSizing, prices: Prices, provisioned: int) -> Choice:
 
 def _reserved(sizing: FunctionSizing, limits: Limits, reserved: int) -> Choice:
     traffic, spike = sizing.traffic, sizing.traffic.spike_rps
-    loss = sizing.throttled(reserved, sizing.mean_seconds, rps=spike)
+    loss = sizing.throttled(reserved or limits.unreserved, sizing.mean_seconds, rps=spike)
     return Choice(
         name="reserved_concurrency",
         value=reserved,
         unit="executions",
         formula="max(⌈spike × mean × (1 + headroom)⌉, fewest with ErlangB(n, spike × max(p95, SLO)) "
-        "≤ throttle rate, provisioned + ⌈what spills over at the spike × (1 + headroom) / 10⌉), at most what the "
-        "account can reserve",
+        "≤ throttle rate, provisioned + ⌈what spills over at the spike × (1 + headroom) / 10⌉); 0, which is no "
+        "reservation, where that is more than the account can reserve",
         inputs=(
             Input.chosen("spike", spike, "requests/s", "traffic statement"),
             Input.measured("mean", sizing.memory.mean_ms, "ms"),
@@ -92,7 +96,9 @@ def _reserved(sizing: FunctionSizing, limits: Limits, reserved: int) -> Choice:
             ),
             Input.documented("requests/s an execution", RPS_PER_ENVIRONMENT, "requests/s", LAMBDA_QUOTAS),
             Input.documented("account's concurrency", limits.lambda_concurrency, "executions", limits.source),
-            Input.documented("unreserved at least", UNRESERVED_MINIMUM, "executions", RESERVED),
+            Input.documented(
+                "unreserved at least", unreserved_minimum(limits.lambda_concurrency), "executions", RESERVED
+            ),
         ),
         predicted=Prediction(
             "throttled_at_spike",
@@ -106,10 +112,21 @@ def _reserved(sizing: FunctionSizing, limits: Limits, reserved: int) -> Choice:
         ),
         also=(_in_flight(sizing, "peak", traffic.peak_rps), _in_flight(sizing, "spike", spike)),
         monthly_cost_usd=0.0,
-        reason=f"the spike needs {sizing.reserved} executions at the measured duration and {sizing.at_slo_pace} when "
-        "requests last as long as the SLO allows, as they nearly do while the endpoint scales out; a reservation costs "
-        "nothing and keeps the function from using the whole account's concurrency",
+        reason=_why_reserved(sizing, limits, reserved),
     )
+
+
+def _why_reserved(sizing: FunctionSizing, limits: Limits, reserved: int) -> str:
+    needs = (
+        f"the spike needs {sizing.reserved} executions at the measured duration and {sizing.at_slo_pace} when requests "
+        "last as long as the SLO allows, as they nearly do while the endpoint scales out"
+    )
+    if reserved == 0:
+        return (
+            f"{needs}; the account can reserve {limits.reservable}, so nothing is reserved and the function shares the "
+            f"{limits.unreserved} unreserved executions with the account's other functions"
+        )
+    return f"{needs}; a reservation costs nothing and keeps the function from using the whole account's concurrency"
 
 
 def _provisioned(sizing: FunctionSizing, prices: Prices, provisioned: int) -> Choice:
@@ -123,7 +140,7 @@ def _provisioned(sizing: FunctionSizing, prices: Prices, provisioned: int) -> Ch
         name="provisioned_concurrency",
         value=provisioned,
         unit="executions",
-        formula=f"max({', '.join(parts)}), at most reserved",
+        formula=f"max({', '.join(parts)}), at most reserved, or what the account can reserve",
         inputs=(
             Input.chosen("rate", rate, "requests/s", f"the traffic statement's {stages[0]}"),
             Input.measured("mean", sizing.memory.mean_ms, "ms"),

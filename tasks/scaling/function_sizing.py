@@ -87,6 +87,11 @@ class FunctionSizing:
         offered = concurrency(self.traffic.spike_rps, self.traffic.slo_p95_ms / 1000)
         return _servers_for(offered, self.traffic.max_throttle_rate)
 
+    @property
+    def wanted(self) -> int:
+        """The executions to reserve: what the spike needs, and what it takes while the endpoint scales out."""
+        return max(self.reserved, self.at_slo_pace)
+
     def by_aws_formula(self, rps: float) -> int:
         """Return rate × mean duration plus headroom, rounded up."""
         return max(1, round_up(concurrency(rps, self.mean_seconds) * (1 + self.rules.headroom)))

@@ -15,7 +15,14 @@ from tasks.scaling.endpoint_sizing import EndpointSizing
 from tasks.scaling.function import function_choices
 from tasks.scaling.function_sizing import FunctionSizing
 from tasks.scaling.prices import Prices, list_prices
-from tasks.scaling.rules import NEW_ENVIRONMENTS_PER_SECOND, PERIOD_SECONDS, SCALING_RATE, Limits, ScalingRules
+from tasks.scaling.rules import (
+    NEW_ENVIRONMENTS_PER_SECOND,
+    PERIOD_SECONDS,
+    SCALING_RATE,
+    UNRESERVED_MINIMUM,
+    Limits,
+    ScalingRules,
+)
 from tasks.scaling.traffic import Measured, Traffic
 
 __all__ = [
@@ -56,7 +63,7 @@ def plan_scaling(
         measured=measured,
         monthly_cost_usd=cost,
         within_budget=within,
-        warnings=(*broken, *over, *_cautions(endpoint, function, prices)),
+        warnings=(*broken, *over, *_cautions(endpoint, function, prices), *_unreserved(function, limits)),
         is_feasible=not broken,
         prices=prices.source,
     )
@@ -110,11 +117,10 @@ def _unkept(endpoint: EndpointSizing, function: FunctionSizing, limits: Limits) 
             f"no measured memory size keeps the SLO through the function: the fastest, {function.memory.memory_mb} MB, "
             f"has a p95 of {function.memory.p95_ms.value:g} ms; measure larger sizes, or raise slo_p95_ms above it"
         )
-    if function.reserved > limits.reservable:
-        wanted = function.reserved + limits.lambda_concurrency - limits.reservable
+    if function.reserved > limits.unreserved:
         yield (
-            f"the spike needs {function.reserved} executions and the account can reserve {limits.reservable}; "
-            f"request a concurrency quota of {wanted}, make the function faster, or lower spike_rps"
+            f"the spike needs {function.reserved} executions and the account has {limits.unreserved}; request a "
+            f"concurrency quota of {_quota_for(function, limits)}, make the function faster, or lower spike_rps"
         )
     if not endpoint.rules.absorbs_ramp and endpoint.ramp_instances > endpoint.minimum:
         yield (
@@ -129,6 +135,27 @@ def _unkept(endpoint: EndpointSizing, function: FunctionSizing, limits: Limits) 
             f"{endpoint.lag.value:.0f} s pass until more of them serve; set bears_spike, or safety_factor to "
             f"{traffic.peak_rps / traffic.spike_rps:.2f}"
         )
+
+
+def _unreserved(function: FunctionSizing, limits: Limits) -> Iterator[str]:
+    """Yield what the account's concurrency is too small to reserve or to provision."""
+    remedy = f"request a concurrency quota of {_quota_for(function, limits)}"
+    if function.wanted > limits.reservable:
+        yield (
+            f"the function gets no reservation: it needs {function.wanted} executions and the account can reserve "
+            f"{limits.reservable} of {limits.lambda_concurrency}; other functions may use up the {limits.unreserved} "
+            f"unreserved ones; {remedy}"
+        )
+    if function.provisioned > limits.reservable:
+        yield (
+            f"{limits.reservable} of {function.provisioned} executions can be provisioned, so more requests meet a "
+            f"cold start; {remedy}"
+        )
+
+
+def _quota_for(function: FunctionSizing, limits: Limits) -> int:
+    """Return the account's quota with which everything can be reserved."""
+    return max(function.wanted, function.provisioned) + limits.reserved_by_others + UNRESERVED_MINIMUM
 
 
 def _over_budget(endpoint: EndpointSizing, choices: Sequence[Choice], cost: float) -> str:

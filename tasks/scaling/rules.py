@@ -30,6 +30,7 @@ NEW_ENVIRONMENTS_PER_SECOND = 100.0
 PROVISIONED_PER_SECOND = 100.0
 """Lambda allocates at most 6,000 provisioned environments a minute for one function."""
 UNRESERVED_MINIMUM = 100
+"""What stays for functions without a reservation; in an account with a smaller quota it is all of that quota."""
 LONGEST_COOLDOWN_SECONDS = 3600
 
 
@@ -78,9 +79,23 @@ class Limits:
     machine_rps: float | None = None
 
     @property
+    def unreserved(self) -> int:
+        """The executions that this function shares with others while it has no reservation."""
+        return max(0, self.lambda_concurrency - self.reserved_by_others)
+
+    @property
     def reservable(self) -> int:
-        """The most that one function may reserve: 100 executions have to stay unreserved."""
-        return max(0, self.lambda_concurrency - self.reserved_by_others - UNRESERVED_MINIMUM)
+        """The most that one function may reserve or provision."""
+        return max(0, self.unreserved - unreserved_minimum(self.lambda_concurrency))
+
+
+def unreserved_minimum(lambda_concurrency: int) -> int:
+    """Return how many executions Lambda keeps unreserved in an account of that quota.
+
+    Accounts with a quota of 10 or 50 are refused with "below its minimum value of [10]" or "[50]":
+    github.com/awslabs/fhir-works-on-aws-deployment/issues/691, github.com/aws-samples/s3-to-lambda-patterns/issues/36.
+    """
+    return min(UNRESERVED_MINIMUM, lambda_concurrency)
 
 
 _BOUNDS: dict[str, tuple[float, float]] = {

@@ -22,7 +22,7 @@ from tasks.run.records import FunctionRef
 from tasks.run.statuses import FUNCTION_UPDATE, NOT_TOLD, PROVISIONED
 from tasks.run.waiting import wait_for
 from tasks.scaling.choice import ScalingPlan
-from tasks.scaling.rules import UNRESERVED_MINIMUM, Limits
+from tasks.scaling.rules import UNRESERVED_MINIMUM, Limits, unreserved_minimum
 
 KIND = "provisioned-concurrency"
 _NOTHING_PROVISIONED = "ProvisionedConcurrencyConfigNotFoundException"
@@ -30,7 +30,7 @@ _NOTHING_PROVISIONED = "ProvisionedConcurrencyConfigNotFoundException"
 
 @dataclass(frozen=True)
 class ConcurrencyPlan:
-    """The planned memory and concurrency of a function. `reserved` None means no reservation; 0 throttles every call.
+    """The planned memory and concurrency of a function. `reserved` None means no reservation.
 
     Raises (constructing):
         SettingsRefused: a number is out of Lambda's bounds, or more is provisioned than reserved.
@@ -48,9 +48,10 @@ class ConcurrencyPlan:
         if not 128 <= self.memory_mb <= 10_240:
             why = "Lambda functions have 128 to 10,240 MB"
             raise SettingsRefused(where, f"memory_mb={self.memory_mb}", why, "choose other values by --set")
-        if self.provisioned < 0 or (self.reserved is not None and self.reserved < 0):
+        if self.provisioned < 0 or (self.reserved is not None and self.reserved < 1):
             what = f"reserved={self.reserved}, provisioned={self.provisioned}"
-            raise SettingsRefused(where, what, "neither can be negative", "choose other values by --set")
+            why = "neither can be negative, and a reservation of 0 throttles every call"
+            raise SettingsRefused(where, what, why, "choose other values by --set")
         if self.reserved is not None and self.provisioned > self.reserved:
             what = f"provisioned={self.provisioned} > reserved={self.reserved}"
             why = "provisioned concurrency is a part of the reserved concurrency"
@@ -82,7 +83,7 @@ class ConcurrencyState:
 
 
 def plan_concurrency(function: FunctionRef, plan: ScalingPlan) -> ConcurrencyPlan:
-    """Return the function's part of a scaling plan.
+    """Return the function's part of a scaling plan, in which 0 reserved executions mean no reservation.
 
     Raises:
         SettingsRefused: a number is out of Lambda's bounds, or more is provisioned than reserved.
@@ -90,7 +91,7 @@ def plan_concurrency(function: FunctionRef, plan: ScalingPlan) -> ConcurrencyPla
     return ConcurrencyPlan(
         function=function,
         memory_mb=plan.count("function_memory"),
-        reserved=plan.count("reserved_concurrency"),
+        reserved=plan.count("reserved_concurrency") or None,
         provisioned=plan.count("provisioned_concurrency"),
     )
 
@@ -116,7 +117,7 @@ def ensure_concurrency(run: Run, plan: ConcurrencyPlan) -> tuple[FunctionRef, Co
     Returns the function, which has a new version after a change of memory, and the state in Lambda.
 
     Raises:
-        LimitReached: fewer than 100 executions would stay unreserved in the account; nothing was changed.
+        LimitReached: too few executions would stay unreserved in the account; nothing was changed.
         StageFailed: Lambda could not provision, or an update of the function failed; the error has Lambda's reason.
         WaitTimedOut: the concurrency was not ready at the plan's deadline.
         AwsFailed: Lambda refused.
@@ -166,29 +167,32 @@ def _check_account(plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
     """
     had = state.reserved if state.reserved is not None else state.provisioned
     takes = plan.reserved if plan.reserved is not None else plan.provisioned
-    left = state.unreserved + had - takes
-    if left < UNRESERVED_MINIMUM and takes > had:
+    left, minimum = state.unreserved + had - takes, unreserved_minimum(state.account_limit)
+    if left < minimum and takes > had:
         what = f"{takes} executions would leave {left} of {state.account_limit} unreserved"
-        why = f"Lambda keeps {UNRESERVED_MINIMUM} executions for functions without a reservation"
-        most = max(0, takes - (UNRESERVED_MINIMUM - left))
-        choose = f"plan with at most {most}, or request a concurrency quota of {state.account_limit + takes - most}"
+        why = f"Lambda keeps {minimum} executions for functions without a reservation"
+        most = max(0, takes - (minimum - left))
+        quota = UNRESERVED_MINIMUM + state.account_limit - left
+        choose = f"plan with at most {most}, or request a concurrency quota of {quota}"
         raise LimitReached(f"concurrency of {plan.function.name}", what, why, choose, "InvalidParameterValueException")
 
 
 def _set_memory(aws: Aws, plan: ConcurrencyPlan) -> None:
     """Change the memory, publish a version with it and point the alias to that version."""
     client, name = aws.client("lambda"), plan.function.name
-    _settled(client, plan)
+    _settled(aws, plan)
     change = partial(client.update_function_configuration, FunctionName=name, MemorySize=plan.memory_mb)
     now = partial(client.get_function_configuration, FunctionName=name)
     carried_out(f"memory of {name}", change, lambda: true_or_none(now()["MemorySize"] == plan.memory_mb))
-    _settled(client, plan)
+    _settled(aws, plan)
     version = repeated_if_lost(lambda: client.publish_version(FunctionName=name))["Version"]
     target = {"FunctionName": name, "Name": plan.function.alias, "FunctionVersion": version}
     repeated_if_lost(lambda: client.update_alias(**target))
 
 
-def _settled(client: Any, plan: ConcurrencyPlan) -> None:
+def _settled(aws: Aws, plan: ConcurrencyPlan) -> None:
+    client = aws.client("lambda")
+
     def probe() -> tuple[bool | None, str]:
         current = client.get_function_configuration(FunctionName=plan.function.name)
         update = current.get("LastUpdateStatus", NOT_TOLD)
@@ -198,7 +202,8 @@ def _settled(client: Any, plan: ConcurrencyPlan) -> None:
             raise StageFailed(where, "its last update failed", why, "kennel logs --source function")
         return (True if FUNCTION_UPDATE.is_ready(update) else None), f"last update {update}"
 
-    wait_for(f"function {plan.function.name}", probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
+    what = f"function {plan.function.name}"
+    wait_for(aws.target, what, probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
 
 
 def _set_reserved(run: Run, plan: ConcurrencyPlan, state: ConcurrencyState) -> None:
@@ -257,7 +262,7 @@ def _wait_until_ready(aws: Aws, plan: ConcurrencyPlan) -> None:
         return (True if is_ready else None), f"{status}, {ready} of {plan.provisioned} ready"
 
     what = f"provisioned concurrency of {plan.provisioned_name}"
-    wait_for(what, probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
+    wait_for(aws.target, what, probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
 
 
 def _describe(aws: Aws, function: FunctionRef) -> ConcurrencyState:

@@ -11,6 +11,7 @@ from tasks.run.handle import Run
 from tasks.run.options import DeployOptions
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel
 from tasks.run.waiting import say
+from tasks.serving.answering import wait_until_each_answers
 from tasks.serving.endpoint import (
     EndpointPlan,
     endpoint_arn,
@@ -19,16 +20,16 @@ from tasks.serving.endpoint import (
     keep_creation_seconds,
 )
 from tasks.serving.function import FunctionPlan, ensure_function, function_log_group
-from tasks.serving.smoke import SmokeResult, smoke_test
+from tasks.serving.smoke import SmokeResult, read_test_image, smoke_test
 
 
 def deploy_endpoint(run: Run, deploy: DeployOptions) -> EndpointRef:
-    """Create the endpoint's role, model, configuration and endpoint, or adopt them.
+    """Create the endpoint's role, model, configuration and endpoint, or adopt them, and wait until it classifies.
 
     Raises:
-        SettingsRefused: the run has no trained model, or the instance type is unknown.
+        SettingsRefused: the run has no trained model or no staged dataset, or the instance type is unknown.
         StageFailed: the endpoint failed, or AWS rolled back to the former configuration.
-        WaitTimedOut: the endpoint was not in service in time.
+        WaitTimedOut: the endpoint was not in service in time, or did not classify a photo of the test split.
         OwnershipRefused: a resource of that name does not have this run's tags.
         AwsFailed: AWS refused.
     """
@@ -48,6 +49,10 @@ def deploy_endpoint(run: Run, deploy: DeployOptions) -> EndpointRef:
     )
     endpoint = ensure_endpoint(run, plan)
     say(f"endpoint {endpoint.name}: in service with {endpoint.config_name} after {endpoint.seconds:.1f} s")
+    photo = read_test_image(run.aws, run.need(DatasetRef)).content
+    seconds = wait_until_each_answers(run.aws, endpoint, photo, instances=endpoint.instance_count)
+    if seconds:
+        say(f"endpoint {endpoint.name}: each instance classified a photo {seconds:.1f} s later")
     return keep_creation_seconds(endpoint, run.find(EndpointRef))
 
 

@@ -135,6 +135,7 @@ def _ensure_model(run: Run, plan: EndpointPlan) -> None:
         return
     with run.ledger.create("model", name, lambda: _own_model(run.aws, plan)) as row:
         answer = retry_until_role_propagates(
+            run.aws.target,
             f"model {name}",
             lambda: client.create_model(
                 ModelName=name,
@@ -237,6 +238,7 @@ def _delete_failed(run: Run, plan: EndpointPlan) -> None:
         lambda: true_or_none((_describe_endpoint(run.aws, plan) or {}).get("EndpointStatus") in {"Deleting", None}),
     )
     wait_for(
+        run.aws.target,
         f"endpoint {plan.endpoint_name}",
         lambda: (True if _describe_endpoint(run.aws, plan) is None else None, "being deleted after a failure"),
         deadline_seconds=plan.deadline_seconds,
@@ -254,7 +256,7 @@ def _settled(aws: Aws, plan: EndpointPlan, when: str) -> Mapping[str, Any] | Non
         return None, f"{description['EndpointStatus']} ({when})"
 
     what = f"endpoint {plan.endpoint_name}"
-    return wait_for(what, probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.5)[0]
+    return wait_for(aws.target, what, probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.5)[0]
 
 
 def _describe_endpoint(aws: Aws, plan: EndpointPlan) -> Mapping[str, Any] | None:

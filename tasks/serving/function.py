@@ -14,6 +14,7 @@ from typing import Any
 
 from tasks.account.lookup import none_if_missing, refuse_foreign
 from tasks.run import naming
+from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.ledger import Ledger
@@ -102,11 +103,11 @@ def ensure_function(run: Run, plan: FunctionPlan) -> FunctionRef:
     with aws_boundary(f"function {plan.name}"):
         found = _own_function(client, plan)
         if found is None:
-            _create(client, run.ledger, plan)
+            _create(run.aws, run.ledger, plan)
         else:
             run.ledger.adopt("function", plan.name, found["FunctionArn"])
-            _update(client, plan, found)
-        current = _settled(client, plan)
+            _update(run.aws, plan, found)
+        current = _settled(run.aws, plan)
         version, alias_arn = _ensure_alias(client, run.ledger, plan)
     return FunctionRef(
         name=plan.name,
@@ -131,13 +132,16 @@ def _own_function(client: Any, plan: FunctionPlan) -> Mapping[str, Any] | None:
     return configuration
 
 
-def _create(client: Any, ledger: Ledger, plan: FunctionPlan) -> None:
+def _create(aws: Aws, ledger: Ledger, plan: FunctionPlan) -> None:
+    client = aws.client("lambda")
+
     def own_arn() -> str | None:
         found = _own_function(client, plan)
         return None if found is None else str(found["FunctionArn"])
 
     with ledger.create("function", plan.name, own_arn) as row:
         answer = retry_until_role_propagates(
+            aws.target,
             f"function {plan.name}",
             lambda: client.create_function(
                 FunctionName=plan.name,
@@ -150,8 +154,8 @@ def _create(client: Any, ledger: Ledger, plan: FunctionPlan) -> None:
         row.identifier = answer["FunctionArn"]
 
 
-def _update(client: Any, plan: FunctionPlan, current: Mapping[str, Any]) -> None:
-    where = f"function {plan.name}"
+def _update(aws: Aws, plan: FunctionPlan, current: Mapping[str, Any]) -> None:
+    client, where = aws.client("lambda"), f"function {plan.name}"
 
     def is_configured() -> bool | None:
         return true_or_none(_has_configuration(client.get_function_configuration(FunctionName=plan.name), plan))
@@ -160,18 +164,19 @@ def _update(client: Any, plan: FunctionPlan, current: Mapping[str, Any]) -> None
         now = client.get_function_configuration(FunctionName=plan.name)
         return true_or_none(now["CodeSha256"] == plan.code_sha256)
 
-    _settled(client, plan)
+    _settled(aws, plan)
     if not _has_configuration(current, plan):
         change = partial(client.update_function_configuration, FunctionName=plan.name, **plan.configuration)
-        carried_out(where, lambda: retry_until_role_propagates(where, change), is_configured)
-        _settled(client, plan)
+        carried_out(where, lambda: retry_until_role_propagates(aws.target, where, change), is_configured)
+        _settled(aws, plan)
     if current["CodeSha256"] != plan.code_sha256:
         replace = partial(client.update_function_code, FunctionName=plan.name, ZipFile=plan.zip_path.read_bytes())
         carried_out(where, replace, has_code)
 
 
-def _settled(client: Any, plan: FunctionPlan) -> Mapping[str, Any]:
+def _settled(aws: Aws, plan: FunctionPlan) -> Mapping[str, Any]:
     """Wait until no update of the function is in progress, then return its configuration."""
+    client = aws.client("lambda")
 
     def probe() -> tuple[Mapping[str, Any] | None, str]:
         current: Mapping[str, Any] = client.get_function(FunctionName=plan.name)["Configuration"]
@@ -184,7 +189,8 @@ def _settled(client: Any, plan: FunctionPlan) -> Mapping[str, Any]:
         is_ready = FUNCTION.is_ready(state) and FUNCTION_UPDATE.is_ready(update)
         return (current if is_ready else None), f"{state}, last update {update}"
 
-    return wait_for(f"function {plan.name}", probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
+    what = f"function {plan.name}"
+    return wait_for(aws.target, what, probe, deadline_seconds=plan.deadline_seconds, poll_seconds=0.2)
 
 
 def _ensure_alias(client: Any, ledger: Ledger, plan: FunctionPlan) -> tuple[str, str]:

@@ -13,8 +13,11 @@ from tasks.run.lost_answers import carried_out, true_or_none
 from tasks.run.records import EndpointRef
 from tasks.run.statuses import ENDPOINT
 from tasks.run.waiting import wait_for
+from tasks.serving.answering import wait_until_each_answers
 
 DEADLINE_SECONDS = 1800.0
+TIMED_POLL_SECONDS = 0.05
+"""The pause between two looks while the start of an instance is timed."""
 
 
 def set_instance_count(
@@ -22,17 +25,18 @@ def set_instance_count(
     endpoint: EndpointRef,
     count: int,
     *,
+    photo: bytes,
     deadline_seconds: float = DEADLINE_SECONDS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Set a variant to `count` instances and wait until they serve; return the real seconds that this took.
+    """Set a variant to `count` instances and wait until each classifies `photo`; return the real seconds until then.
 
     The result is 0 when the variant had that count already. Scaling has to be suspended, because Application Auto
     Scaling would otherwise change the number again.
 
     Raises:
         StageFailed: the endpoint failed during the change.
-        WaitTimedOut: not all instances served within `deadline_seconds`.
+        WaitTimedOut: not all instances were in service within `deadline_seconds`, or one did not classify the photo.
         AwsFailed: SageMaker refused.
     """
     client, name, variant = aws.client("sagemaker"), endpoint.name, endpoint.variant
@@ -56,9 +60,10 @@ def set_instance_count(
         low=count,
         high=count,
         deadline_seconds=deadline_seconds,
-        poll_seconds=aws.target.instance_poll_seconds,
+        poll_seconds=TIMED_POLL_SECONDS,
     )
-    return clock() - begun
+    seconds = clock() - begun
+    return seconds + wait_until_each_answers(aws, endpoint, photo, instances=count)
 
 
 def wait_for_instances(
@@ -95,7 +100,7 @@ def wait_for_instances(
 
     with aws_boundary(f"instances of {endpoint_name}"):
         what = f"endpoint {endpoint_name}"
-        return wait_for(what, probe, deadline_seconds=deadline_seconds, poll_seconds=poll_seconds)
+        return wait_for(aws.target, what, probe, deadline_seconds=deadline_seconds, poll_seconds=poll_seconds)
 
 
 def _desired_count(client: Any, name: str, variant: str) -> int:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tasks.run.aws import Aws
 from tasks.run.errors import aws_boundary
 from tasks.run.numbers import DECIMAL, WHOLE
+from tasks.run.waiting import REAL_TIME, Patience, Waiting, look
 
 _DURATION = re.compile(rf"\tDuration: ({DECIMAL}) ms")
 _INIT = re.compile(rf"\tInit Duration: ({DECIMAL}) ms")
@@ -48,26 +48,27 @@ def read_reports(
     *,
     since: float,
     expected: int,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    waiting: Waiting = REAL_TIME,
 ) -> list[InvocationReport]:
     """Return the REPORT lines since a Unix time, once there are `expected` ones or no more arrive.
 
-    CloudWatch Logs delivers them some seconds late. Lines that are missing after a minute are given up.
+    CloudWatch Logs delivers them some seconds late. Lines that are missing after a minute are given up, and earlier
+    when none came for longer than a line may be late.
 
     Raises:
         AwsFailed: CloudWatch Logs refused.
     """
-    begun = changed = clock()
+    patience, changed = Patience(f"log of {function_name}", aws.target, waiting), 0.0
     found: list[InvocationReport] = []
     while True:
-        now = _reports(aws, function_name, since, '"REPORT RequestId"')
-        changed = clock() if len(now) > len(found) else changed
-        found = now
-        quiet = bool(found) and clock() - changed > _QUIET_SECONDS
-        if len(found) >= expected or quiet or clock() - begun > _ARRIVE_SECONDS:
+        now, _ = look(lambda: (_reports(aws, function_name, since, '"REPORT RequestId"'), "read"))
+        spent = patience.spent_seconds
+        if now is not None and len(now) > len(found):
+            found, changed = now, spent
+        is_quiet = bool(found) and spent - changed > max(_QUIET_SECONDS, aws.target.log_delay_seconds)
+        if len(found) >= expected or is_quiet or spent > _ARRIVE_SECONDS:
             return found
-        sleep(0.5)
+        patience.pause(f"{len(found)} of {expected} REPORT lines", 0.5)
 
 
 def cold_starts(aws: Aws, function_name: str, *, since: float) -> list[InvocationReport]:

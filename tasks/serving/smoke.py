@@ -7,7 +7,7 @@ import json
 import math
 import tarfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,13 @@ from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.record_store import Amount, Count, Record, Share
 from tasks.run.records import DatasetRef, FunctionRef
 from tasks.run.sealed import parse_json
-from tasks.run.waiting import ROLE_PROPAGATION_SECONDS, say
+from tasks.run.waiting import REAL_TIME, ROLE_PROPAGATION_SECONDS, Patience, Waiting
+from tasks.serving.answering import ANSWER_SECONDS
 
 SUM_TOLERANCE = 1e-3
 RETRY_SECONDS = 5.0
+NOT_SERVING = {502, 503, 504}
+"""What the function answers while its endpoint fails, is not available or is too slow."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,12 @@ def smoke_test(
     function: FunctionRef,
     dataset: DatasetRef,
     *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    waiting: Waiting = REAL_TIME,
 ) -> SmokeResult:
     """Invoke the alias with a test image and check the answer's status, labels and probabilities.
 
-    The call is repeated while IAM does not know the function's new role everywhere yet, so that SageMaker refuses it.
+    The call is repeated for minutes while the function answers that its endpoint does not serve (502, 503, 504), and
+    while IAM does not know the function's new role everywhere yet, so that SageMaker refuses it.
 
     Raises:
         StageFailed: the function failed, or its answer does not follow the contract.
@@ -85,13 +88,14 @@ def smoke_test(
     """
     image = read_test_image(aws, dataset)
     payload = json.dumps({"image": base64.b64encode(image.content).decode()}).encode()
-    deadline = clock() + ROLE_PROPAGATION_SECONDS
+    patience = Patience("smoke test", aws.target, waiting)
     while True:
         text, latency_ms = _invoke(aws, function, payload)
-        if not _lacks_endpoint_permission(text) or clock() >= deadline:
+        obstacle = _obstacle(text)
+        if obstacle is None or patience.spent_seconds >= obstacle.patience_seconds:
             break
-        say("smoke test: the function's new role may not invoke the endpoint yet; the test is repeated")
-        sleep(RETRY_SECONDS)
+        waiting.say(f"smoke test: {obstacle.text}; the test is repeated")
+        patience.pause(obstacle.text, RETRY_SECONDS)
     label, score = check_answer(text, dataset.classes)
     return SmokeResult(image.name, image.label, label, score, len(dataset.classes), round(latency_ms, 1))
 
@@ -110,11 +114,25 @@ def _invoke(aws: Aws, function: FunctionRef, payload: bytes) -> tuple[str, float
     return text, latency_ms
 
 
-def _lacks_endpoint_permission(text: str) -> bool:
+@dataclass(frozen=True)
+class _Obstacle:
+    """Why an answer may become good by itself, and how long that may take."""
+
+    text: str
+    patience_seconds: float
+
+
+def _obstacle(text: str) -> _Obstacle | None:
+    """Return what an answer says that time may change, or None."""
     try:
-        return bool(parse_json(parse_json(text)["body"])["error"]["code"] == "Misconfigured")
+        reply = parse_json(text)
+        if reply["statusCode"] in NOT_SERVING:
+            return _Obstacle(f"the endpoint does not serve yet (status {reply['statusCode']})", ANSWER_SECONDS)
+        if parse_json(reply["body"])["error"]["code"] == "Misconfigured":
+            return _Obstacle("the function's new role may not invoke the endpoint yet", ROLE_PROPAGATION_SECONDS)
     except (KeyError, TypeError, ValueError):
-        return False
+        pass
+    return None
 
 
 def check_answer(text: str, classes: tuple[str, ...]) -> tuple[str, float]:

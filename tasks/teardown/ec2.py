@@ -90,6 +90,7 @@ def _remove_group(aws: Aws, name: str) -> None:
 
     for group_id in left():
         until_gone(
+            aws.target,
             f"security-group {name}",
             lambda: ec2.delete_security_group(GroupId=group_id),  # noqa: B023
             lambda: group_id in left(),  # noqa: B023
@@ -110,6 +111,7 @@ def _remove_key_pair(aws: Aws, name: str) -> None:
     """Delete the key pair in EC2, then the private keys of its run on this machine."""
     ec2 = aws.client("ec2")
     until_gone(
+        aws.target,
         f"key-pair {name}",
         lambda: ec2.delete_key_pair(KeyName=name),
         lambda: find_key_pair(aws, name) is not None,

@@ -25,6 +25,7 @@ def _find_tagged_functions(aws: Aws) -> Iterator[Resource]:
 def _remove_function(aws: Aws, name: str) -> None:
     client = aws.client("lambda")
     until_gone(
+        aws.target,
         f"function {name}",
         lambda: client.delete_function(FunctionName=name),
         lambda: none_if_missing(lambda: client.get_function(FunctionName=name)) is not None,

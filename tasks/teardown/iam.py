@@ -39,6 +39,7 @@ def _remove_role(aws: Aws, name: str) -> None:
     for policy in attached:
         none_if_missing(partial(iam.detach_role_policy, RoleName=name, PolicyArn=policy["PolicyArn"]))
     until_gone(
+        aws.target,
         f"role {name}",
         lambda: iam.delete_role(RoleName=name),
         lambda: none_if_missing(lambda: iam.get_role(RoleName=name)) is not None,
@@ -62,6 +63,7 @@ def _remove_profile(aws: Aws, name: str) -> None:
     for role in (find_profile(aws, name) or {}).get("Roles", []):
         remove_role(aws, name, role["RoleName"])
     until_gone(
+        aws.target,
         f"instance-profile {name}",
         lambda: iam.delete_instance_profile(InstanceProfileName=name),
         lambda: find_profile(aws, name) is not None,

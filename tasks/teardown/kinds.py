@@ -12,9 +12,9 @@ from botocore.exceptions import ClientError
 
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import MalformedAnswer, WaitTimedOut, error_code, is_not_found
-from tasks.run.malformed_answers import MalformedAnswerError
-from tasks.run.waiting import REAL_TIME, SILENCE_SECONDS, Waiting, unknown_state
+from tasks.run.errors import error_code, is_not_found
+from tasks.run.settings import Target
+from tasks.run.waiting import REAL_TIME, Waiting, wait_for
 from tasks.teardown.plan import Resource
 
 REMOVE_SECONDS = 1800.0
@@ -48,6 +48,7 @@ class Kind:
 
 
 def until_gone(
+    target: Target,
     what: str,
     delete: Callable[[], object],
     exists: Callable[[], bool],
@@ -61,28 +62,31 @@ def until_gone(
         WaitTimedOut: the resource still existed after `timeout_seconds`.
         ClientError: AWS refused for a reason that waiting does not change.
     """
-    begun = said = waiting.clock()
-    accepted, last = False, "it still exists"
-    while (now := waiting.clock()) - begun < timeout_seconds:
-        if now - said >= SILENCE_SECONDS:
-            waiting.say(f"{what}: waiting until it is gone ({last}), {now - begun:.0f} s")
-            said = now
+    accepted = False
+
+    def probe() -> tuple[bool | None, str]:
+        nonlocal accepted
         try:
             if not accepted:
                 delete()
                 accepted = True
-            if not exists():
-                return
+            return (None, "there") if exists() else (True, "gone")
         except ClientError as error:
             if is_not_found(error):
-                return
+                return True, "gone"
             if not _is_temporary(error):
                 raise
-            last = str(error)
-        except (MalformedAnswer, MalformedAnswerError) as error:
-            last = unknown_state(error)
-        waiting.sleep(POLL_SECONDS)
-    raise WaitTimedOut(f"remove {what}", f"not gone after {timeout_seconds:g} s", last, "run the same command again")
+            return None, f"in use ({error})"
+
+    wait_for(
+        target,
+        f"remove {what}",
+        probe,
+        deadline_seconds=timeout_seconds,
+        poll_seconds=POLL_SECONDS,
+        next_command="run the same command again",
+        waiting=waiting,
+    )
 
 
 def _is_temporary(error: ClientError) -> bool:

@@ -34,6 +34,7 @@ def _find_tagged(aws: Aws) -> Iterator[Resource]:
 def _remove(aws: Aws, name: str) -> None:
     """Stop the instance, delete it, and wait until it is gone; its volume with everything on it is deleted too."""
     wait_for(
+        aws.target,
         f"notebook-instance {name}",
         lambda: _advance_removal(aws, name),
         deadline_seconds=REMOVE_SECONDS,
@@ -85,6 +86,7 @@ def _find_tagged_lifecycles(aws: Aws) -> Iterator[Resource]:
 def _remove_lifecycle(aws: Aws, name: str) -> None:
     field = {"NotebookInstanceLifecycleConfigName": name}
     until_gone(
+        aws.target,
         f"notebook-lifecycle {name}",
         lambda: aws.client("sagemaker").delete_notebook_instance_lifecycle_config(**field),
         lambda: _describe_lifecycle(aws, name) is not None,

@@ -59,7 +59,12 @@ class _SageMakerKind:
     def remove(self, aws: Aws, name: str) -> None:
         delete = getattr(aws.client("sagemaker"), f"delete_{self.noun}")
         field = self.arn_field.replace("Arn", "Name")
-        until_gone(f"{self.kind} {name}", lambda: delete(**{field: name}), lambda: self.describe(aws, name) is not None)
+        until_gone(
+            aws.target,
+            f"{self.kind} {name}",
+            lambda: delete(**{field: name}),
+            lambda: self.describe(aws, name) is not None,
+        )
 
 
 _ENDPOINT = _SageMakerKind("endpoint", "endpoint", "EndpointArn", "Endpoints")
@@ -102,7 +107,7 @@ def _stop_job(aws: Aws, name: str) -> None:
             send = partial(sagemaker.stop_training_job, TrainingJobName=name)
             carried_out(f"training-job {name}", send, lambda: true_or_none(is_stopping()))
 
-    until_gone(f"training-job {name}", stop, lambda: TRAINING_JOB.is_pending(status()))
+    until_gone(aws.target, f"training-job {name}", stop, lambda: TRAINING_JOB.is_pending(status()))
     delete_log_streams(aws, TRAINING_LOG_GROUP, f"{name}/")
 
 

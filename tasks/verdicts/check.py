@@ -17,7 +17,7 @@ from tasks.load.generator import GeneratorOptions
 from tasks.load.machine_watch import MachineWatch, samples_at_rest, watch_at_rest
 from tasks.load.options import Through
 from tasks.load.profile import Profile, profile_for, run_profile
-from tasks.run.errors import SettingsRefused
+from tasks.run.errors import SettingsRefused, StageFailed
 from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
 from tasks.run.own_files import remove_tree
@@ -94,8 +94,12 @@ class PlanCheck:
     bounds: Bounds | None = None
 
 
-def apply_plan(run: Run, plan: ScalingPlan, *, endpoint: EndpointRef, function: FunctionRef) -> FunctionRef:
+def apply_plan(
+    run: Run, plan: ScalingPlan, *, endpoint: EndpointRef, function: FunctionRef, photo: bytes
+) -> FunctionRef:
     """Apply every number of a plan without load and wait until it takes effect; return the function after that.
+
+    Instances that are added have to classify `photo`.
 
     Raises:
         SettingsRefused: a number is out of AWS's bounds, or the plan was measured on another instance type.
@@ -105,17 +109,29 @@ def apply_plan(run: Run, plan: ScalingPlan, *, endpoint: EndpointRef, function: 
         WaitTimedOut: the change did not take effect in time.
         AwsFailed: AWS refused.
     """
-    scale_from_rest(run, plan, endpoint=endpoint)
+    scale_from_rest(run, plan, endpoint=endpoint, photo=photo)
     changed, state = ensure_concurrency(run, plan_concurrency(function, plan))
     say(
         f"plan applied: {plan.count('min_instances')} to {plan.count('max_instances')} instances at "
-        f"{plan.value('target_value'):g} invocations a minute each; {state.reserved} executions reserved, "
+        f"{plan.value('target_value'):g} invocations a minute each; {state.reserved or 'no'} executions reserved, "
         f"{state.available} provisioned"
     )
     return changed
 
 
-def scale_from_rest(run: Run, plan: ScalingPlan, *, endpoint: EndpointRef) -> None:
+def require_feasible(plan: ScalingPlan) -> None:
+    """Return if the plan can keep the limits of its traffic statement.
+
+    Raises:
+        StageFailed: it cannot; the error has the plan's warnings, which say what to change.
+    """
+    if not plan.is_feasible:
+        what = "the plan cannot keep the limits of the traffic statement, so it is not applied"
+        force = "change what is named, or kennel loadtest RUN --mode checked --force, which applies and tests it"
+        raise StageFailed("scaling plan", what, "\n".join(plan.warnings), force)
+
+
+def scale_from_rest(run: Run, plan: ScalingPlan, *, endpoint: EndpointRef, photo: bytes) -> None:
     """Bring the endpoint to the plan's minimum without load, then switch autoscaling on with the plan's numbers.
 
     Raises:
@@ -125,7 +141,8 @@ def scale_from_rest(run: Run, plan: ScalingPlan, *, endpoint: EndpointRef) -> No
         WaitTimedOut: the change did not take effect in time.
         AwsFailed: AWS refused.
     """
-    bring_to_rest(run.aws, endpoint, minimum=plan.count("min_instances"), target=plan.value("target_value"))
+    minimum, target = plan.count("min_instances"), plan.value("target_value")
+    bring_to_rest(run.aws, endpoint, minimum=minimum, target=target, photo=photo)
     ensure_autoscaling(run, plan_autoscaling(run.id, endpoint, plan))
 
 
@@ -209,7 +226,7 @@ def _runs(
             return
         messages.append(f"{what}; it is run again")
         say(messages[-1])
-        scale_from_rest(check.run, check.plan, endpoint=check.endpoint)
+        scale_from_rest(check.run, check.plan, endpoint=check.endpoint, photo=check.images[0].read_bytes())
         chosen = profile.until(last_stage_to_repeat(disturbed))
         repetition = f", run {attempt + 1} of at most {MOST_RUNS}"
 

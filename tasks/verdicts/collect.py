@@ -7,7 +7,7 @@ are converted to real seconds since the measurement began, so that they share on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from tasks.run.clock import MINUTE_SECONDS, AwsClock
 from tasks.run.errors import NotFound, aws_boundary
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.sealed import parse_json, read_regular
+from tasks.run.waiting import REAL_TIME, Patience, Waiting, look
 from tasks.run.watch_thread import WatchThread
 from tasks.serving.activities import describe_activities
 from tasks.serving.autoscaling import describe_scaling
@@ -38,6 +39,7 @@ from tasks.verdicts.profile_observation import (
 
 POLL_AWS_SECONDS = 6.0
 SHORTEST_POLL_SECONDS = 0.1
+COUNT_POLL_SECONDS = 0.2
 UNANSWERED = ("connection", "timeout")
 _FIELDS = ("due", "answered", "failed", "throttled", "p50_ms", "p95_ms", "p99_ms", "begin", "end")
 
@@ -81,9 +83,9 @@ class InstanceWatch(WatchThread):
 
     def watch(self) -> None:
         """Poll until the block is over, and then a last time."""
-        pause = min(5.0, max(SHORTEST_POLL_SECONDS, POLL_AWS_SECONDS / self.aws.settings.time_scale))
+        own = max(SHORTEST_POLL_SECONDS, POLL_AWS_SECONDS / self.aws.settings.time_scale)
         while True:
-            is_last = self._over.wait(pause if self.polls else 0.0)
+            is_last = self._over.wait(self.aws.target.pause_seconds(own) if self.polls else 0.0)
             self._poll()
             if is_last:
                 return
@@ -108,7 +110,7 @@ def observe_profile(
     function: FunctionRef | None,
     machine_samples: Sequence[MachineSample] = (),
     bounds: Bounds | None = None,
-    sleep: Callable[[float], None] = time.sleep,
+    waiting: Waiting = REAL_TIME,
 ) -> ProfileObservation:
     """Collect what AWS reports about a finished run; `function` is None when requests went directly to the endpoint.
 
@@ -122,7 +124,7 @@ def observe_profile(
     window = _Window(
         aws, AwsClock.from_settings(aws.settings), began, content["warm_up"]["seconds"], content["seconds"]
     )
-    counts = window.wait_for_counts(report, endpoint, function, sleep)
+    counts = window.wait_for_counts(report, endpoint, function, waiting)
     observation = ProfileObservation(
         through="endpoint" if function is None else "function",
         target=report.target,
@@ -164,17 +166,26 @@ class _Window:
         report: LoadReport,
         endpoint: EndpointRef,
         function: FunctionRef | None,
-        sleep: Callable[[float], None],
+        waiting: Waiting,
     ) -> RequestCounts:
-        """Wait until CloudWatch has counted every request or its longest delay has passed; return all counts."""
+        """Wait until CloudWatch has counted every request or its longest delay has passed; return all counts.
+
+        Where CloudWatch may be late, its other series of the same minutes may be later than this one.
+        """
         expected = report.requests + report.warm_up_requests
         latest = self.aws.target.metric_delay_seconds + self.clock.wall_seconds(MINUTE_SECONDS)
-        deadline = time.monotonic() + latest
+        lag = self.aws.target.metric_lag_seconds
+        patience, counted = Patience("CloudWatch", self.aws.target, waiting), None
         while True:
-            counted = self._counted(endpoint, function)
-            if (counted is not None and counted >= expected) or time.monotonic() >= deadline:
+            now, _ = look(lambda: (self._counted(endpoint, function), "read"))
+            counted = counted if now is None else now
+            spent = patience.spent_seconds
+            is_complete = counted is not None and counted >= expected
+            if (is_complete and spent >= self.clock.wall_seconds(lag)) or spent >= latest:
                 break
-            sleep(self.aws.target.metric_poll_seconds)
+            patience.pause(
+                f"{counted or 0:.0f} of {expected} requests counted", COUNT_POLL_SECONDS, most_seconds=latest - spent
+            )
         return RequestCounts(
             sent=report.requests,
             answered=report.answered,

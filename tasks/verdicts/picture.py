@@ -165,8 +165,8 @@ def _draw_last(axes: Any, plan: ScalingPlan, observation: ProfileObservation) ->
         label="executions at once, most in a minute",
     )
     for name, colour in (("reserved_concurrency", RED), ("provisioned_concurrency", GREEN)):
-        value = plan.value(name)
-        axes.axhline(value, color=colour, ls="--", lw=1, label=f"{name.split('_')[0]} {value:g}")
+        if value := plan.value(name):
+            axes.axhline(value, color=colour, ls="--", lw=1, label=f"{name.split('_')[0]} {value:g}")
     axes.set_ylabel("Lambda executions")
     axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
     _draw_refused(axes.twinx(), observation.series.get("throttles", ()), "throttles a minute")

@@ -34,7 +34,7 @@ def recommend(choice: Choice, predicted: Prediction, observed: float | None) -> 
             return _whole_minutes(observed + PERIOD_SECONDS)
         case "function_memory":
             return float(min(LARGEST_MEMORY_MB, 2 * choice.value))
-        case "reserved_concurrency" | "provisioned_concurrency" if observed > predicted.high:
+        case "reserved_concurrency" | "provisioned_concurrency" if choice.value and observed > predicted.high:
             return _executions(choice.value, predicted, observed)
     return None
 

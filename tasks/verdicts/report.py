@@ -19,7 +19,7 @@ def scaling_text(result: ScalingVerdicts) -> str:
     plan = result.plan
     return (
         f"{plan.count('min_instances')} to {plan.count('max_instances')} instances, target "
-        f"{plan.value('target_value'):g} a minute, {plan.count('reserved_concurrency')} reserved, "
+        f"{plan.value('target_value'):g} a minute, {plan.count('reserved_concurrency') or 'none'} reserved, "
         f"{plan.count('provisioned_concurrency')} provisioned; {verdict_counts(result.verdicts)}"
     )
 

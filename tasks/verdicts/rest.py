@@ -22,8 +22,10 @@ DEADLINE_MINUTES = 30
 METRIC_NAME = METRIC.removeprefix("SageMakerVariant")
 
 
-def bring_to_rest(aws: Aws, endpoint: EndpointRef, *, minimum: int, target: float) -> None:
+def bring_to_rest(aws: Aws, endpoint: EndpointRef, *, minimum: int, target: float, photo: bytes) -> None:
     """Suspend scaling, set `minimum` instances and wait until the last minutes are below `target`.
+
+    Instances that are added have to classify `photo`.
 
     Raises:
         StageFailed: the endpoint left InService while its instances were set.
@@ -31,14 +33,21 @@ def bring_to_rest(aws: Aws, endpoint: EndpointRef, *, minimum: int, target: floa
         AwsFailed: AWS refused.
     """
     suspend_scaling(aws, endpoint.name, endpoint.variant)
-    set_instance_count(aws, endpoint, minimum)
+    set_instance_count(aws, endpoint, minimum, photo=photo)
     clock = AwsClock.from_settings(aws.settings)
 
+    begun = clock.now()
+
     def probe() -> tuple[bool | None, str]:
-        busiest = _busiest_minute(aws, clock, endpoint)
-        return (True if busiest <= target else None), f"under a load of {busiest:.4g} invocations a minute"
+        sums = _sums(aws, clock, endpoint)
+        busiest = max(sums, default=0.0)
+        if busiest > target:
+            return None, f"under a load of {busiest:.4g} invocations a minute"
+        is_told = len(sums) >= LOOK_BACK_MINUTES or clock.now() - begun >= _silence_that_counts(aws)
+        return (True if is_told else None), "without load as far as CloudWatch has told, which may be minutes late"
 
     wait_for(
+        aws.target,
         f"endpoint {endpoint.name}",
         probe,
         deadline_seconds=clock.wall_seconds(DEADLINE_MINUTES * MINUTE_SECONDS),
@@ -46,8 +55,17 @@ def bring_to_rest(aws: Aws, endpoint: EndpointRef, *, minimum: int, target: floa
     )
 
 
-def _busiest_minute(aws: Aws, clock: AwsClock, endpoint: EndpointRef) -> float:
-    """Return the largest sum per instance of the minutes that an alarm would evaluate; 0 without data."""
+def _silence_that_counts(aws: Aws) -> timedelta:
+    """Return the AWS time after which minutes without a datapoint were minutes without load.
+
+    Load that ended before the wait began is then older than the look-back, and CloudWatch would have told of any since.
+    """
+    lag_seconds = aws.target.metric_lag_seconds
+    return timedelta(seconds=LOOK_BACK_MINUTES * MINUTE_SECONDS + lag_seconds if lag_seconds else 0.0)
+
+
+def _sums(aws: Aws, clock: AwsClock, endpoint: EndpointRef) -> list[float]:
+    """Return the sum per instance of each minute that an alarm would evaluate and of which CloudWatch has told."""
     now = clock.now()
     with aws_boundary(f"CloudWatch {METRIC_NAME} of {endpoint.name}"):
         points = aws.client("cloudwatch").get_metric_statistics(
@@ -62,4 +80,4 @@ def _busiest_minute(aws: Aws, clock: AwsClock, endpoint: EndpointRef) -> float:
             Period=int(MINUTE_SECONDS),
             Statistics=["Sum"],
         )["Datapoints"]
-    return max((float(point["Sum"]) for point in points), default=0.0)
+    return [float(point["Sum"]) for point in points]

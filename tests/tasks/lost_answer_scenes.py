@@ -96,7 +96,7 @@ def serving(run: Run) -> None:
     endpoint = ensure_endpoint(run, replace(plan, instance_count=2))
     ensure_autoscaling(run, _scaling(run, endpoint))
     suspend_scaling(run.aws, endpoint.name, endpoint.variant)
-    set_instance_count(run.aws, endpoint, 1, deadline_seconds=120.0)
+    set_instance_count(run.aws, endpoint, 1, photo=b"photo", deadline_seconds=120.0)
 
 
 def function(run: Run) -> None:

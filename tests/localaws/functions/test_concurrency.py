@@ -56,3 +56,10 @@ def test_a_refused_change_changes_nothing() -> None:
     with pytest.raises(RefusedError):
         concurrency.reserve("f", 4)
     assert concurrency.unreserved_limit == 995
+
+
+def test_an_account_with_fewer_than_100_executions_keeps_them_all_unreserved() -> None:
+    """AWS says so of accounts with 10 and with 50: the issues are linked at `tasks.scaling.rules`."""
+    for quota in (10, 50):
+        with pytest.raises(RefusedError, match=rf"below its minimum value of \[{quota}\]"):
+            Concurrency(account_limit=quota).reserve("f", 1)

@@ -15,7 +15,7 @@ from tasks.run.aws import Aws
 from tasks.run.errors import MalformedAnswer, WaitTimedOut, aws_boundary, translate
 from tasks.run.malformed_answers import CheckedParsers, MalformedAnswerError
 from tasks.run.needed_fields import NEEDED
-from tasks.run.settings import Settings
+from tasks.run.settings import EMBEDDED_AWS, Settings
 from tasks.run.waiting import wait_for
 from tasks.sagemaker.job import describe_job
 from tasks.teardown.all_kinds import KINDS as KINDS_OF_RESOURCES
@@ -210,7 +210,7 @@ def test_a_changing_call_may_have_been_carried_out_and_is_not_repeated_by_a_wait
         return client.create_model(ModelName="m"), "made"
 
     with pytest.raises(MalformedAnswerError) as caught:
-        wait_for("model m", probe, deadline_seconds=9, waiting=ticking(1))
+        wait_for(EMBEDDED_AWS, "model m", probe, deadline_seconds=9, waiting=ticking(1))
     assert calls.seen.count("SageMaker.CreateModel") == 1
     assert "may have carried out CreateModel" in translate(caught.value, "step").why
 
@@ -222,10 +222,10 @@ def test_a_wait_goes_on_until_its_deadline(calls: Calls, tmp_path: Path) -> None
         return client.list_endpoints(), "listed"
 
     calls.faults.append(Fault(call, instead=(200, b"{}"), times=3))
-    assert "Endpoints" in wait_for("endpoints", probe, deadline_seconds=9, waiting=ticking(1))
+    assert "Endpoints" in wait_for(EMBEDDED_AWS, "endpoints", probe, deadline_seconds=9, waiting=ticking(1))
     calls.faults.append(Fault(call, instead=(200, b"{}"), times=99))
     with pytest.raises(WaitTimedOut, match=r"still unknown \(ListEndpoints at http.*it lacks Endpoints"):
-        wait_for("endpoints", probe, deadline_seconds=9, waiting=ticking(1))
+        wait_for(EMBEDDED_AWS, "endpoints", probe, deadline_seconds=9, waiting=ticking(1))
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_RESOURCES)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tasks.sagemaker.download import (
     is_downloaded,
     load_download,
 )
-from tests.counting_proxy import Calls
+from tests.counting_proxy import Calls, Fault
 from tests.tasks.sagemaker.jobs import archive, meta
 from tests.tasks.sagemaker.jobs import description as described
 from tests.tasks.sagemaker.jobs import plan as planned
@@ -118,6 +119,44 @@ def test_a_model_that_is_refused_replaces_nothing(aws: Aws, run: Run, folder: Pa
         download_result(run, planned(), description(aws))
     assert (folder / MODEL).read_bytes() == good and load_download(run) is not None
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def told(described: dict[str, Any]) -> bytes:
+    """Return a job's description as SageMaker writes it: times are numbers."""
+    times = {name: each.timestamp() for name, each in described.items() if isinstance(each, datetime)}
+    required = {
+        "TrainingJobStatus": "Completed",
+        "SecondaryStatus": "Completed",
+        "AlgorithmSpecification": {"TrainingInputMode": "File"},
+        "StoppingCondition": {},
+    }
+    return json.dumps({**described, **required, **times}).encode()
+
+
+def test_metrics_that_come_after_the_jobs_end_are_asked_for_again(aws: Aws, calls: Calls, run: Run) -> None:
+    put_model(aws, meta())
+    whole = description(aws)
+    early = {**whole, "FinalMetricDataList": []}
+    operation = "SageMaker.DescribeTrainingJob"
+    calls.faults += [Fault(operation, instead=(200, told(each))) for each in (early, whole)]
+    download_result(run, planned(), early)
+    found = load_download(run)
+    assert found is not None and found.reported == {"test_accuracy": 0.875}
+    assert calls.seen.count(operation) == 2
+
+
+def test_without_metrics_of_the_job_those_of_the_model_count_with_a_warning(
+    aws: Aws, calls: Calls, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_model(aws, meta())
+    early = {**description(aws), "FinalMetricDataList": []}
+    calls.faults.append(Fault("SageMaker.DescribeTrainingJob", instead=(200, told(early)), times=100))
+    aws.target = aws.target.model_copy(update={"metric_delay_seconds": 1.5})
+    assert download_result(run, planned(), early).test_accuracy == 0.875
+    assert f"WARNING: SageMaker told no metrics of {JOB}" in caplog.text
+    with pytest.raises(StageFailed, match="does not agree"):
+        put_model(aws, meta(data_digest="another"))
+        download_result(run, planned(), early)
 
 
 def test_a_model_that_is_gone_is_an_error_of_awss(aws: Aws, run: Run, folder: Path) -> None:

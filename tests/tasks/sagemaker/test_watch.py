@@ -7,6 +7,7 @@ import pytest
 from tasks.account.logs import REMEMBERED_EVENTS, LogFollower, ReturnedEvents
 from tasks.run.errors import StageFailed, WaitTimedOut
 from tasks.run.malformed_answers import MalformedAnswerError
+from tasks.run.settings import REAL_AWS
 from tasks.run.waiting import Waiting
 from tasks.sagemaker.watch import follow_job
 from tests.scripted import Scripted, not_found
@@ -138,3 +139,27 @@ def test_a_job_of_which_nothing_readable_is_told_is_followed_until_the_deadline(
     with pytest.raises(WaitTimedOut, match="training job j") as caught:
         follow(Scripted(sagemaker={"describe_training_job": answer}), [], clock=lambda: float(next(ticks)))
     assert "it is still unknown (DescribeTrainingJob" in caught.value.why
+
+
+@pytest.mark.parametrize("status", ["Completed", "Failed"])
+def test_where_logs_are_late_the_last_lines_of_an_ended_job_are_waited_for(status: str) -> None:
+    slept: list[float] = []
+
+    def page(**arguments: Any) -> dict[str, Any]:
+        late = [{"timestamp": 2, "message": "the reason"}] if sum(slept) >= 20 else []
+        events = [{"timestamp": 1, "message": "Executing command: torchrun train.py"}, *late]
+        return {"events": events, "nextForwardToken": "f/1"}
+
+    scripted = job(status, status)
+    scripted.target = REAL_AWS
+    streams = {"logStreams": [{"logStreamName": "j/algo-1-1700000000"}]}
+    logs = {"describe_log_streams": lambda **_: streams, "get_log_events": page}
+    scripted._services = {**scripted._services, "logs": logs}
+    said: list[str] = []
+    waiting = Waiting(said.append, clock=lambda: sum(slept), sleep=slept.append)
+    try:
+        follow_job(scripted.aws, "j", deadline_seconds=60, waiting=waiting)
+    except StageFailed as failed:
+        said.append(failed.why)
+    assert any("the reason" in line for line in said)
+    assert sum(slept) == pytest.approx(30), "the longest time that a line may be late"

@@ -115,12 +115,33 @@ def test_reserved_is_the_largest_of_three_needs() -> None:
     assert erlang_b(reserved, 60 * 0.1) <= 0.01 < erlang_b(reserved - 1, 60 * 0.1)
 
 
-def test_reserved_bears_the_slowest_pace_that_the_slo_allows_as_far_as_the_account_can_spare_it() -> None:
+def test_reserved_bears_the_slowest_pace_that_the_slo_allows() -> None:
     reserved = plan(slo_p95_ms=500.0).count("reserved_concurrency")
     assert erlang_b(reserved, 60 * 0.5) <= 0.01 < erlang_b(reserved - 1, 60 * 0.5)
+
+
+def test_an_account_that_can_reserve_less_than_is_needed_reserves_nothing_and_says_so() -> None:
     short = plan(slo_p95_ms=500.0, limits=Limits(lambda_concurrency=120))
-    assert short.count("reserved_concurrency") == 20
-    assert short.is_feasible, "what was measured needs less"
+    assert short.count("reserved_concurrency") == 0
+    assert short.is_feasible, "the unreserved executions are enough"
+    (said,) = [text for text in short.warnings if "no reservation" in text]
+    assert "needs 42 executions and the account can reserve 20 of 120" in said
+    assert "request a concurrency quota of 142" in said
+
+
+@pytest.mark.parametrize(("quota", "minimum"), [(1000, 100), (100, 100), (50, 50), (10, 10)])
+def test_what_stays_unreserved_is_never_more_than_the_accounts_quota(quota: int, minimum: int) -> None:
+    assert Limits(lambda_concurrency=quota).reservable == quota - minimum
+
+
+def test_a_new_accounts_executions_are_all_shared_and_the_plan_counts_with_them() -> None:
+    new = plan(limits=Limits(lambda_concurrency=10), baseline_rps=0.5, peak_rps=2.0, spike_rps=4.0)
+    assert (new.count("reserved_concurrency"), new.count("provisioned_concurrency")) == (0, 0)
+    assert new.is_feasible
+    assert new.predictions["throttled_at_spike"][1].value == pytest.approx(erlang_b(10, 4 * 0.05))
+    busy = plan(limits=Limits(lambda_concurrency=10))
+    assert not busy.is_feasible
+    assert any("executions and the account has 10; request a concurrency quota of" in text for text in busy.warnings)
 
 
 def test_short_requests_need_an_execution_for_each_ten_a_second() -> None:
@@ -206,10 +227,11 @@ def test_what_cannot_be_kept_is_said_with_what_to_change(
 
 
 def test_the_accounts_limits_cut_what_is_configured() -> None:
-    made = plan(limits=Limits(lambda_concurrency=105, instances=2))
+    made = plan(limits=Limits(lambda_concurrency=101, instances=2), baseline_rps=30.0)
     assert made.count("max_instances") == 2
-    assert made.count("reserved_concurrency") == 5
-    assert made.count("provisioned_concurrency") <= 5
+    assert made.count("reserved_concurrency") == 0
+    assert made.count("provisioned_concurrency") == 1
+    assert any("can be provisioned, so more requests meet a cold start" in text for text in made.warnings)
 
 
 def test_a_time_scale_at_which_minutes_hold_too_few_requests_is_cautioned() -> None:
@@ -283,7 +305,7 @@ def test_any_traffic_gets_a_plan_that_hangs_together(
     baseline, peak, spike = rates
     made = plan(measures=measures, baseline_rps=baseline, peak_rps=peak, spike_rps=spike, ramp_seconds=ramp)
     assert 1 <= made.count("min_instances") <= made.count("max_instances")
-    assert made.count("provisioned_concurrency") <= made.count("reserved_concurrency") <= 900
+    assert made.count("provisioned_concurrency") <= (made.count("reserved_concurrency") or Limits().reservable) <= 900
     assert made.count("max_instances") * max_rps >= spike * (1 - 1e-6)
     assert made.value("target_value") <= max_rps * 60 / scale
     assert all(each.low <= each.value <= each.high for _, each in made.predictions.values()) or not made.is_feasible

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from tasks.serving.autoscaling import (
 from tasks.serving.endpoint import EndpointPlan, ensure_endpoint
 from tasks.serving.instances import set_instance_count, wait_for_instances
 from tasks.teardown.all_kinds import KINDS
-from tests.counting_proxy import Calls
+from tests.counting_proxy import Calls, Fault
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, IMAGE, Workbench, pack
 from tests.tasks.scaling.deployments import plan as derived_plan
 
@@ -102,8 +103,16 @@ def test_a_fleet_below_the_minimum_is_brought_to_it(aws: Aws, endpoint: str) -> 
     ensure_autoscaling(run, planned(endpoint))
     suspend_scaling(aws, endpoint, VARIANT)
     ref = EndpointRef(endpoint, "arn", "c", "m", VARIANT, "ml.m5.large", 2, "s3://m", 1.0)
-    set_instance_count(aws, ref, 1, deadline_seconds=30)
+    set_instance_count(aws, ref, 1, photo=b"photo", deadline_seconds=30)
     assert wait_for_instances(aws, endpoint, VARIANT, low=1, high=1, deadline_seconds=5) == 1
+
+
+def test_a_wait_whose_looks_are_throttled_goes_on(calls: Calls, tmp_path: Path, endpoint: str) -> None:
+    throttled = json.dumps({"__type": "ThrottlingException", "message": "Rate exceeded"}).encode()
+    calls.faults.append(Fault("SageMaker.DescribeEndpoint", instead=(400, throttled), times=3))
+    aws = Aws(Settings(endpoint_url=calls.url, runs=tmp_path / "runs", max_attempts=1))
+    assert wait_for_instances(aws, endpoint, VARIANT, low=1, high=1, deadline_seconds=30) == 1
+    assert calls.seen.count("SageMaker.DescribeEndpoint") == 4
 
 
 def test_scaling_is_suspended_and_resumed_and_a_plan_resumes_it(aws: Aws, calls: Calls, endpoint: str) -> None:

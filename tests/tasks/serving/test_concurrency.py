@@ -28,7 +28,7 @@ from tasks.serving.concurrency import (
 )
 from tasks.teardown.all_kinds import KINDS
 from tests.conftest import RunningLocalAws
-from tests.counting_proxy import Calls
+from tests.counting_proxy import Calls, Fault
 from tests.tasks.scaling.deployments import plan as derived_plan
 
 RUN = "concurrent"
@@ -141,6 +141,36 @@ def test_more_than_the_account_can_spare_is_refused_before_anything_changes(
     assert not [call for call in calls.mutating() if "concurrency" in call.lower()]
 
 
+def in_a_new_account(calls: Calls) -> None:
+    """Let GetAccountSettings answer as in a new account, which has 10 executions and reserves none."""
+
+    def change(content: bytes) -> bytes:
+        limit = {"ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10}
+        return json.dumps({**json.loads(content), "AccountLimit": limit}).encode()
+
+    calls.faults.append(Fault("GET /2016-08-19/account-settings", change=change, times=100))
+
+
+def test_a_plan_for_a_new_account_leaves_the_function_unreserved_and_every_call_runs(
+    aws: Aws, calls: Calls, function: FunctionRef
+) -> None:
+    in_a_new_account(calls)
+    limits = account_limits(aws, function)
+    assert (limits.lambda_concurrency, limits.reservable) == (10, 0)
+    made = plan_concurrency(function, derived_plan(limits=limits))
+    _, state = ensure_concurrency(Run(aws, RUN), made)
+    assert (state.reserved, state.provisioned) == (None, 0)
+    assert aws.client("lambda").invoke(FunctionName=function.name, Qualifier="live")["StatusCode"] == 200
+
+
+def test_in_a_new_account_the_floor_is_the_accounts(aws: Aws, calls: Calls, function: FunctionRef) -> None:
+    in_a_new_account(calls)
+    with pytest.raises(LimitReached, match="Lambda keeps 10 executions") as caught:
+        ensure_concurrency(Run(aws, RUN), planned(function, reserved=5))
+    assert "would leave 5 of 10 unreserved" in caught.value.what
+    assert "at most 0, or request a concurrency quota of 105" in caught.value.next_command
+
+
 def test_the_accounts_limits_leave_out_what_the_function_has_itself(aws: Aws, function: FunctionRef) -> None:
     before = account_limits(aws, function)
     ensure_concurrency(Run(aws, RUN), planned(function, reserved=50, provisioned=0))
@@ -163,6 +193,7 @@ def test_environments_that_cannot_start_are_told_with_lambdas_reason(aws: Aws, r
         ({"memory_mb": 64}, "128 to 10,240 MB"),
         ({"provisioned": -1}, "neither can be negative"),
         ({"reserved": -1, "provisioned": 0}, "neither can be negative"),
+        ({"reserved": 0, "provisioned": 0}, "a reservation of 0 throttles every call"),
     ],
 )
 def test_what_lambda_would_refuse_is_refused_before_a_call(changes: dict[str, object], why: str) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import itertools
 import json
 import tarfile
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from tasks.run.records import DatasetRef, FunctionRef
 from tasks.serving.endpoint import EndpointPlan, ensure_endpoint, keep_creation_seconds
 from tasks.serving.smoke import check_answer, smoke_test
 from tests.scripted import Scripted, not_found
+from tests.tasks.run.test_waiting import ticking
 
 PLAN = EndpointPlan("r", "image", "s3://b/model.tar.gz", "arn:role", choose_hosting_instance(), 1)
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/kennel-r-endpoint"
@@ -140,15 +140,28 @@ def trying(*answers: str) -> Scripted:
 
 
 def test_a_function_whose_role_is_new_is_given_time_to_be_let_in() -> None:
-    result = smoke_test(trying(REFUSED, REFUSED, answer()).aws, FUNCTION, DATA, sleep=lambda _: None)
+    result = smoke_test(trying(REFUSED, REFUSED, answer()).aws, FUNCTION, DATA, waiting=ticking(1))
     assert (result.predicted_label, result.true_label, result.score) == ("b", "b", 0.75)
 
 
 def test_a_function_that_may_never_use_its_endpoint_fails_the_smoke_test() -> None:
-    clock = itertools.count(step=10).__next__
     with pytest.raises(StageFailed, match="answered 500") as caught:
-        smoke_test(trying(*[REFUSED] * 20).aws, FUNCTION, DATA, clock=clock, sleep=lambda _: None)
+        smoke_test(trying(*[REFUSED] * 20).aws, FUNCTION, DATA, waiting=ticking(10))
     assert "Misconfigured" in caught.value.why
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_function_whose_endpoint_does_not_serve_yet_is_tried_again_for_minutes(status: int) -> None:
+    said: list[str] = []
+    tries = trying(*[answer(status=status)] * 12, answer())
+    result = smoke_test(tries.aws, FUNCTION, DATA, waiting=ticking(3, said.append))
+    assert result.predicted_label == "b"
+    assert any(f"does not serve yet (status {status})" in line for line in said)
+
+
+def test_a_function_whose_endpoint_never_serves_fails_the_smoke_test() -> None:
+    with pytest.raises(StageFailed, match="answered 503"):
+        smoke_test(trying(*[answer(status=503)] * 100).aws, FUNCTION, DATA, waiting=ticking(20))
 
 
 def answer(status: int = 200, **body: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tasks.run.waiting import Waiting
 from tasks.serving.reports import InvocationReport, cold_starts, parse_report, percentile, read_reports
 from tests.scripted import Scripted
 
@@ -33,15 +34,15 @@ def lines_of(*pages: list[str]) -> Scripted:
 
 def test_reports_are_waited_for_until_all_have_come() -> None:
     slept: list[float] = []
-    found = read_reports(
-        lines_of([WARM], [WARM, COLD]).aws, "f", since=0.0, expected=2, clock=lambda: sum(slept), sleep=slept.append
-    )
+    waiting = Waiting(lambda _: None, clock=lambda: sum(slept), sleep=slept.append)
+    found = read_reports(lines_of([WARM], [WARM, COLD]).aws, "f", since=0.0, expected=2, waiting=waiting)
     assert len(found) == 2 and slept == [0.5]
 
 
 def test_reports_that_never_come_are_not_waited_for_forever() -> None:
     slept: list[float] = []
-    found = read_reports(lines_of([WARM]).aws, "f", since=0.0, expected=9, clock=lambda: sum(slept), sleep=slept.append)
+    waiting = Waiting(lambda _: None, clock=lambda: sum(slept), sleep=slept.append)
+    found = read_reports(lines_of([WARM]).aws, "f", since=0.0, expected=9, waiting=waiting)
     assert len(found) == 1 and 3.0 < sum(slept) < 5.0
 
 

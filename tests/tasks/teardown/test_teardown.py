@@ -22,7 +22,7 @@ from tasks.run.errors import OwnershipRefused, RunBusy, SettingsRefused, StageFa
 from tasks.run.handle import Run
 from tasks.run.ledger_contents import read_ledger
 from tasks.run.run_lock import run_lock
-from tasks.run.settings import Settings
+from tasks.run.settings import EMBEDDED_AWS, Settings
 from tasks.run.waiting import Waiting
 from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.kinds import Kind, until_gone
@@ -201,7 +201,7 @@ def test_a_long_removal_is_not_silent() -> None:
     times = iter(range(1000))
     with pytest.raises(WaitTimedOut, match="endpoint e"):
         until_gone(
-            *("endpoint e", lambda: None, lambda: True),
+            *(EMBEDDED_AWS, "endpoint e", lambda: None, lambda: True),
             waiting=Waiting(said.append, clock=lambda: float(next(times)), sleep=lambda _: None),
             timeout_seconds=60,
         )

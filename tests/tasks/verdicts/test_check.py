@@ -70,7 +70,7 @@ def applied_and_checked(
     deployment: Deployed, plan: ScalingPlan, image: Path, profile: Profile | None = None
 ) -> ScalingVerdicts:
     run, endpoint, function = deployment.run, deployment.endpoint, deployment.function
-    apply_plan(run, plan, endpoint=endpoint, function=function)
+    apply_plan(run, plan, endpoint=endpoint, function=function, photo=image.read_bytes())
     trial = PlanCheck(run, plan, endpoint, function, [image], bounds=UNWATCHED)
     return check_plan(trial, profile=profile)
 
