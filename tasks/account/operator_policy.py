@@ -131,7 +131,7 @@ def _ec2(account: Account) -> list[Row]:
         ("TagWhatIsMade", "ec2", ["CreateTags"], [*made, *named], creating),
         ("Rules", "ec2", ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"], named[1:], tagged),
         ("Terminate", "ec2", ["TerminateInstances"], made, tagged),
-        ("Image", "ssm", ["GetParameter"], parameters),
+        ("Image", "ssm", ["GetParameter", "GetParametersByPath"], parameters),
         ("Prices", "pricing", ["GetProducts"], ["*"]),
     ]
 

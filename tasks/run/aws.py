@@ -10,6 +10,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import boto3
@@ -46,6 +47,14 @@ def _loader() -> Any:
     return botocore.loaders.create_loader()
 
 
+@dataclass(frozen=True)
+class _Caller:
+    """Whose calls these are, as STS says."""
+
+    account_id: str
+    partition: str
+
+
 class Aws:
     """The AWS clients for one account, region and endpoint; constructing it does no I/O."""
 
@@ -61,7 +70,7 @@ class Aws:
         self._lock = threading.RLock()
         self._clients: dict[str, Any] = {}
         self._session: Any = None
-        self._account_id: str | None = None
+        self._caller: _Caller | None = None
         self._identity: LogicalAws | None = None
 
     @property
@@ -77,10 +86,28 @@ class Aws:
             TargetRefused: it is not the account that the user named.
             AwsFailed: STS did not answer, or refused the call.
         """
-        with self._lock:
-            if self._account_id is None:
-                self._account_id = self._ask_account()
-            return self._account_id
+        return self._ask().account_id
+
+    @property
+    def partition(self) -> str:
+        """The partition of the caller's account, as STS names it: "aws", "aws-cn", "aws-us-gov", ...
+
+        Raises:
+            TargetRefused, AwsFailed: as `account_id` raises them.
+        """
+        return self._ask().partition
+
+    def arn(self, service: str, resource: str, *, account_id: str | None = None) -> str:
+        """Return the ARN of a resource in this partition, region and account (or in the account that is named).
+
+        ARNs of IAM have no region, those of S3 neither region nor account.
+
+        Raises:
+            TargetRefused, AwsFailed: as `account_id` raises them.
+        """
+        region = "" if service in {"iam", "s3"} else self.region
+        owner = "" if service == "s3" else account_id or self.account_id
+        return f"arn:{self.partition}:{service}:{region}:{owner}:{resource}"
 
     @property
     def identity(self) -> LogicalAws:
@@ -200,10 +227,17 @@ class Aws:
             ignore_configured_endpoint_urls=True,
         )
 
-    def _ask_account(self) -> str:
+    def _ask(self) -> _Caller:
+        with self._lock:
+            if self._caller is None:
+                self._caller = self._ask_caller()
+            return self._caller
+
+    def _ask_caller(self) -> _Caller:
         try:
             with aws_boundary(f"account at {self.endpoint}"):
-                account = str(self.client("sts").get_caller_identity()["Account"])
+                answer = self.client("sts").get_caller_identity()
+                account, arn = str(answer["Account"]), str(answer["Arn"])
         except AwsFailed as failed:
             is_foreign = failed.code in _FOREIGN_KEY and not isinstance(failed, ClockSkewed)
             if self.target.has_profile_credentials or not is_foreign:
@@ -214,7 +248,7 @@ class Aws:
             why = f"the credentials in use belong to account {account}"
             switch = f"export AWS_PROFILE=<one of account {named}>, or export KENNEL_ACCOUNT_ID={account}"
             raise TargetRefused("target", f"KENNEL_ACCOUNT_ID={named}", why, switch)
-        return account
+        return _Caller(account, arn.split(":")[1])
 
 
 def _core_session() -> Any:

@@ -24,7 +24,7 @@ from tasks.run.waiting import retry_until_role_propagates, wait_for
 
 ALIAS = "live"
 FUNCTION_NAME_LIMIT = 64
-RUNTIME = "python3.11"
+RUNTIME = "python3.13"
 HANDLER = "handler.handler"
 FIRST_MEMORY_MB = 256
 

@@ -17,7 +17,7 @@ from localaws.sagemaker.training.requests import Channel, JobRequest
 from localaws.violations import one_violation
 
 INSTANCE_LIMIT = 20  # AWS's usual quota of instances for one training job
-IMAGE = re.compile(r"(^|/)pytorch-training:[\w.\-]+$")
+IMAGE = re.compile(r"(^|/)pytorch(-training)?:[\w.\-]+$")
 UNSUPPORTED = (
     "AlgorithmSpecification.AlgorithmName",
     "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries",
@@ -70,7 +70,7 @@ def check_supported(parameters: Mapping[str, Any]) -> None:
     image, mode = algorithm.get("TrainingImage") or "", algorithm.get("TrainingInputMode")
     if not IMAGE.search(image):
         raise ValidationError(
-            f"localaws cannot run the training image {image!r}: it emulates images named pytorch-training only."
+            f"localaws cannot run the training image {image!r}: it emulates images named pytorch and pytorch-training."
         )
     if mode != "File":
         raise ValidationError(
