@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from tasks.run import naming
+from tasks.run.assumed_credentials import keep_assumed_credentials
 from tasks.run.bounded_answers import add_bounds
 from tasks.run.errors import AwsFailed, ClockSkewed, TargetRefused, Unreachable, aws_boundary
 from tasks.run.logical_aws import AGAIN, LogicalAws, identify
@@ -196,7 +197,6 @@ class Aws:
     def _boto_session(self) -> Any:
         if self._session is None:
             core = _core_session()
-            _require_profile(core)
             self._session = boto3.session.Session(botocore_session=core, region_name=self.region, **self._credentials())
         return self._session
 
@@ -252,14 +252,19 @@ class Aws:
 
 
 def _core_session() -> Any:
-    """Return a session of botocore whose clients raise `MalformedAnswerError`."""
+    """Return a session of botocore whose clients raise `MalformedAnswerError`, and whose MFA code is asked once.
+
+    Raises:
+        TargetRefused: the profile that the user named does not exist.
+    """
     core = botocore.session.get_session()
     core.register_component("data_loader", _loader())
     core.register_component("response_parser_factory", CheckedParsers(core.get_component("response_parser_factory")))
     core.register("after-call", raise_if_malformed)
     core.get_component("event_emitter").register_first("needs-retry.s3", ask_for_no_region)
     core.register("creating-client-class", add_bounds)
-    return core
+    _require_profile(core)
+    return keep_assumed_credentials(core)
 
 
 def transfer(call: Callable[[], Found]) -> Found:

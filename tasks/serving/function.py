@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.account.lookup import none_if_missing, refuse_foreign
+from tasks.account.lookup import function_tags, none_if_missing, refuse_foreign
 from tasks.run import naming
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
@@ -126,7 +126,7 @@ def _own_function(client: Any, plan: FunctionPlan) -> Mapping[str, Any] | None:
     found = none_if_missing(lambda: client.get_function(FunctionName=plan.name))
     if found is None:
         return None
-    refuse_foreign(f"function {plan.name}", found.get("Tags", {}), plan.run_id)
+    refuse_foreign(f"function {plan.name}", function_tags(client, found), plan.run_id)
     configuration: Mapping[str, Any] = found["Configuration"]
     return configuration
 
