@@ -8,17 +8,28 @@ from typing import Any
 
 import botocore.loaders
 
-_USUAL = "amazonaws.com"
+
+def dns_suffix(region: str) -> str:
+    """Return the end of the names of AWS's hosts in a region: "amazonaws.com", "amazonaws.com.cn", ..."""
+    return str(_outputs(region)["dnsSuffix"])
+
+
+def partition_of(region: str) -> str:
+    """Return the partition of a region, for text that is made without asking STS, which knows the caller's."""
+    return str(_outputs(region)["name"])
 
 
 @functools.cache
-def dns_suffix(region: str) -> str:
-    """Return the end of the names of AWS's hosts in a region: "amazonaws.com", "amazonaws.com.cn", ...
+def _outputs(region: str) -> dict[str, Any]:
+    """Return what botocore says of a region's partition; one that it does not list is where its name fits, or in aws.
 
-    A region that botocore does not list is in the partition whose pattern it fits, and else in AWS's first one.
+    Raises:
+        LookupError: botocore's table has no partition aws.
     """
     table: dict[str, Any] = botocore.loaders.create_loader().load_data("partitions")
-    for partition in table["partitions"]:
-        if region in partition["regions"] or re.fullmatch(partition["regionRegex"], region):
-            return str(partition["outputs"]["dnsSuffix"])
-    return _USUAL
+    found = [
+        each for each in table["partitions"] if region in each["regions"] or re.fullmatch(each["regionRegex"], region)
+    ]
+    usual = next(each for each in table["partitions"] if each["id"] == "aws")
+    outputs: dict[str, Any] = (found or [usual])[0]["outputs"]
+    return outputs

@@ -33,7 +33,7 @@ _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x
 _DOWNLOAD_SECONDS = 900.0
 
 
-def serving_archive(run: Run, model: TrainedModel) -> str:
+def serving_archive(run: Run, model: TrainedModel, lock: Path = LOCK) -> str:
     """Return the S3 URI of the archive that the run's endpoint is to serve, after making it if it is not there.
 
     It is the trained model itself where no image installs anything: with an image of one's own, and locally.
@@ -46,15 +46,15 @@ def serving_archive(run: Run, model: TrainedModel) -> str:
     if run.settings.serving_image is not None or not run.aws.target.installs_requirements:
         return model.model_uri
     bucket = run.aws.bucket
-    digest = hashlib.sha256(model.model_uri.encode() + LOCK.read_bytes()).hexdigest()[:16]
+    digest = hashlib.sha256(model.model_uri.encode() + lock.read_bytes()).hexdigest()[:16]
     key = f"{run_prefix(run.id)}/serving/{digest}/model.tar.gz"
     if not object_exists(run.aws, f"s3://{bucket}/{key}"):
-        wheels = fetch_wheels(run.settings.home / "wheels")
+        wheels = fetch_wheels(run.settings.home / "wheels", lock)
         run.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=run.folder, prefix=".serving-") as scratch:
             trained, packed = Path(scratch) / "trained.tar.gz", Path(scratch) / "model.tar.gz"
             fetch_object(run.aws, model.model_uri, trained)
-            add_wheels(trained, wheels, packed)
+            add_wheels(trained, wheels, packed, lock)
             send_file(run.aws, packed, bucket, key, "upload the model with its packages")
     return f"s3://{bucket}/{key}"
 

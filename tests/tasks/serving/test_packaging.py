@@ -1,5 +1,6 @@
 """A model for AWS's inference image carries its packages, checked, and no index is asked at an instance's start."""
 
+import dataclasses
 import hashlib
 import re
 import subprocess
@@ -13,12 +14,16 @@ from typing import Any
 
 import pytest
 
+from localaws.sagemaker.model_server.handlers import HandlersRefused, check_requirements
+from tasks.account.bucket import ensure_bucket
+from tasks.account.objects import fetch_object, put_object
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed
 from tasks.run.handle import Run
 from tasks.run.settings import EMBEDDED_AWS, REAL_AWS, Settings
 from tasks.serving.packaging import LOCK, REQUIREMENTS, add_wheels, fetch_wheels, serving_archive
 from tests.conftest import ROOT
+from tests.counting_proxy import Calls
 from tests.http_server import serving
 from tests.localaws.sagemaker.endpoints.endpoint_models import pack
 from tests.tasks.run.test_records import TRAINED
@@ -109,6 +114,33 @@ def test_each_package_is_the_one_of_the_projects_lock(name: str) -> None:
         block = re.search(rf"^{re.escape(requirement)} \\\n((?:    --hash=\S+(?: \\)?\n)+)", lock, re.MULTILINE)
         assert block is not None, f"requirements.lock has another version than {requirement}"
         assert digest in block[1], f"requirements.lock does not know the wheel of {requirement}"
+
+
+def test_an_endpoint_on_aws_serves_the_archive_with_the_packages_which_is_made_once(
+    index: Path, calls: Calls, tmp_path: Path
+) -> None:
+    run = Run(Aws(Settings(endpoint_url=calls.url, runs=tmp_path / "runs", home=tmp_path / "home")), "packed")
+    key = "runs/packed/output/model.tar.gz"
+    model = dataclasses.replace(TRAINED, model_uri=f"s3://{ensure_bucket(run)}/{key}")
+    put_object(run.aws, run.aws.bucket, key, pack({"graph.bin": "g", "model.safetensors": "w"}), content_type="x/y")
+    run.aws.target = REAL_AWS
+    made = serving_archive(run, model, tmp_path / "lock.txt")
+    assert made.startswith(f"s3://{run.aws.bucket}/runs/packed/serving/")
+    fetch_object(run.aws, made, tmp_path / "made.tar.gz")
+    with tarfile.open(tmp_path / "made.tar.gz") as archive:
+        assert set(archive.getnames()) == {"graph.bin", REQUIREMENTS, f"code/wheels/{NAME}"}
+    calls.seen.clear()
+    assert serving_archive(run, model, tmp_path / "lock.txt") == made
+    assert calls.mutating() == []
+
+
+def test_the_requirements_of_the_archive_are_met_where_nothing_is_installed(tmp_path: Path) -> None:
+    """By the packages of this environment, and so of our own image: the versions are the lock's."""
+    (tmp_path / "requirements.txt").write_text(f"--no-index\n--find-links x\n{LOCK.read_text()}")
+    check_requirements(tmp_path)
+    (tmp_path / "requirements.txt").write_text("numpy==0.1 --hash=sha256:00\n")
+    with pytest.raises(HandlersRefused, match=r"requires numpy==0\.1"):
+        check_requirements(tmp_path)
 
 
 def test_only_awss_image_installs_anything(tmp_path: Path) -> None:
