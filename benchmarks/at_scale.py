@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from benchmarks.simulation.limits import bounds, study, study_markdown
+from tasks.account.prices import PRICES_REGION
 from tasks.run.handle import RunFolder
 from tasks.run.machine import hardware
 from tasks.scaling.plan import Limits, list_prices
@@ -22,7 +23,7 @@ def main(arguments: list[str]) -> None:
     """Print the study."""
     plan = RunFolder(Path(arguments[0])).need(ScalingVerdicts).plan if arguments else None
     measured, traffic = (plan.measured, plan.traffic) if plan else (_assumed(), _traffic())
-    prices = list_prices(measured.instance_type)
+    prices = list_prices(measured.instance_type, PRICES_REGION)
     begun = time.perf_counter()
     rows = study(measured, prices, traffic)
     seconds = time.perf_counter() - begun

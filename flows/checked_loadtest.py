@@ -130,7 +130,9 @@ def derive_plan(run: Run, test: CheckedTest, found: LadderRecord, function: Func
     if found.ceiling is not None and found.ceiling.binds:
         limits = replace(limits, machine_rps=found.ceiling.rps)
     measured = found.measured
-    plan = plan_scaling(test.traffic, measured, list_prices(measured.instance_type), rules=test.rules, limits=limits)
+    plan = plan_scaling(
+        test.traffic, measured, list_prices(measured.instance_type, run.aws.region), rules=test.rules, limits=limits
+    )
     for warning in plan.warnings:
         say(f"plan: {warning}")
     if not test.load.forces:

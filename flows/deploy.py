@@ -11,6 +11,7 @@ from prefect import flow
 
 from flows.harmless import harmless_errors
 from flows.step import step
+from tasks.account.container_images import require_images
 from tasks.model.code import build_lambda_zip
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
@@ -46,12 +47,13 @@ async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions()) -> Depl
         deploy: The endpoint, and the hosts from which the function in front of it may fetch photos.
 
     Raises:
-        SettingsRefused: the run has no trained model.
+        SettingsRefused: the run has no trained model, or AWS has no images in this region.
         StageFailed: endpoint or function failed, AWS rolled back, or the smoke test's answer has the wrong form.
         WaitTimedOut: endpoint or function did not settle within their deadlines.
         AwsFailed: AWS refused.
     """
     run = Run.load(run_id)
+    require_images(run.settings)
     with working_on(run):
         endpoint = await deploy_endpoint(run, deploy)
         run.keep(endpoint)

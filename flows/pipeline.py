@@ -21,6 +21,7 @@ from flows.stage_data import stage_data
 from flows.step import step
 from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
+from tasks.account.container_images import require_images
 from tasks.account.permission_use import keep_permission_use
 from tasks.doctor.quotas import needed_for, require_quotas
 from tasks.ec2.terminate import end_instances
@@ -115,6 +116,7 @@ async def pipeline(
     """
     require_backbone(training.backbone)
     settings = Settings.load()
+    require_images(settings)
     chosen = run_id or naming.training_run_id(data, training)
     run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
     with run.lock():

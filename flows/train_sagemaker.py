@@ -9,6 +9,7 @@ from prefect import flow
 
 from flows.harmless import harmless_errors
 from flows.step import step
+from tasks.account.container_images import require_images
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
 from tasks.run.artifacts import publish_record
@@ -38,13 +39,14 @@ async def train_sagemaker(run_id: RunId, training: TrainingOptions = TrainingOpt
         training: The model, and the machines that train it.
 
     Raises:
-        SettingsRefused: the run has no staged dataset.
+        SettingsRefused: the run has no staged dataset, or AWS has no images in this region.
         StageFailed: the job failed or was stopped, or its result does not agree with it.
         WaitTimedOut: the job did not end within its limits.
         AwsFailed: AWS refused.
     """
     require_backbone(training.backbone)
     run = Run.load(run_id)
+    require_images(run.settings)
     with working_on(run):
         await stage_weights(run, training)
         plan = await plan_training(run, training)

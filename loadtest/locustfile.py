@@ -51,6 +51,7 @@ from loadtest.signing import Signer
 from loadtest.summary import summary, write_summary
 from loadtest.tally import Tally, merged
 from loadtest.timeline import CHARTED
+from tasks.run.assumed_credentials import keep_assumed_credentials
 from tasks.run.escaping import terminal_text
 from tasks.run.web_pages import foreign_page
 
@@ -158,7 +159,7 @@ def credentials_source(*, is_local: bool) -> Callable[[], ReadOnlyCredentials]:
             raise RuntimeError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the embedded AWS are not set")
         fixed = ReadOnlyCredentials(access, secret, None)
         return lambda: fixed
-    found = botocore.session.get_session().get_credentials()
+    found = keep_assumed_credentials(botocore.session.get_session()).get_credentials()
     if found is None:
         raise RuntimeError("no AWS credentials were found")
     current: Callable[[], ReadOnlyCredentials] = found.get_frozen_credentials

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from loadtest.outcomes import HttpAnswer, Outcome, endpoint_outcome, function_outcome
 from loadtest.signing import Payload, Route
+from tasks.run.partitions import dns_suffix
 from tasks.run.settings import is_loopback
 
 TargetKind = Literal["endpoint", "function"]
@@ -116,7 +117,7 @@ def require_own_host(kind: TargetKind, base_url: str, region: str) -> None:
     parts = urlsplit(base_url)
     if parts.scheme in {"http", "https"} and parts.username is None and is_loopback(base_url):
         return
-    own = f"{_HOSTS[kind]}.{region}.amazonaws.com"
+    own = f"{_HOSTS[kind]}.{region}.{dns_suffix(region)}"
     if parts.scheme == "https" and parts.netloc == own:
         return
     raise ForeignTargetError(f"{base_url} is not allowed: a load test goes to loopback or to https://{own} only")

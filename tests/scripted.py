@@ -30,6 +30,9 @@ class Scripted:
     def client(self, service: str) -> Any:
         return _Client(self._services.get(service, {}), self.calls)
 
+    def arn(self, service: str, resource: str) -> str:
+        return f"arn:aws:{service}:{self.region}:{self.account_id}:{resource}"
+
     def cli(self, command: str) -> str:
         return f"aws {command}"
 

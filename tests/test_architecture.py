@@ -102,7 +102,19 @@ def test_tasks_has_folders_and_no_file_beside_them() -> None:
 
 
 def test_the_load_test_takes_nothing_from_tasks_but_a_few_files_of_run() -> None:
-    allowed = {f"tasks.run.{name}" for name in ("settings", "records", "errors", "escaping", "machine", "web_pages")}
+    allowed = {
+        f"tasks.run.{name}"
+        for name in (
+            "settings",
+            "records",
+            "errors",
+            "escaping",
+            "machine",
+            "web_pages",
+            "partitions",
+            "assumed_credentials",
+        )
+    }
     assert [(f, n) for f, n in imports_of("loadtest") if top(n) == "tasks" and n not in allowed] == []
 
 

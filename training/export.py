@@ -29,7 +29,7 @@ from training.preprocess import Pixels
 # the largest accepted difference of a probability from torch fp32
 GRAPH_TOLERANCE = {"f32": 1e-4, "bf16": 0.05}
 _SERVING_FILES = {"serve.py": "inference.py", "preprocess.py": "preprocess.py", "graphs.py": "graphs.py"}
-_SERVING_REQUIREMENTS = "numpy>=2\nopenvino>=2026.1\npillow>=11\nsimplejpeg>=1.8\n"
+_SERVING_PACKAGES = ("numpy", "openvino", "pillow", "simplejpeg")
 _PACKAGES = ("torch", "torchvision", "openvino", "numpy", "pillow", "simplejpeg", "safetensors")
 
 
@@ -101,7 +101,8 @@ def _save_code(folder: Path) -> None:
     folder.mkdir()
     for source, name in _SERVING_FILES.items():
         shutil.copyfile(Path(__file__).with_name(source), folder / name)
-    (folder / "requirements.txt").write_text(_SERVING_REQUIREMENTS, encoding="utf-8")
+    pins = "".join(f"{name}=={version(name)}\n" for name in _SERVING_PACKAGES)
+    (folder / "requirements.txt").write_text(pins, encoding="utf-8")
 
 
 def _save_meta(meta: Mapping[str, Any], errors: Mapping[str, float], folder: Path) -> None:

@@ -179,7 +179,8 @@ def _cost(endpoint: EndpointSizing, prices: Prices, rps: float, instances: float
     serving = prices.instances(instances)
     function = FunctionSizing(endpoint.traffic, endpoint.measured, endpoint.rules)
     memory = function.memory.memory_mb
-    return None if serving is None else serving + prices.invocations(rps, function.mean_seconds, memory, spilled=1.0)
+    invoked = prices.invocations(rps, function.mean_seconds, memory, spilled=1.0)
+    return None if serving is None or invoked is None else serving + invoked
 
 
 def _affordable_rps(endpoint: EndpointSizing, prices: Prices, budget: float) -> float:

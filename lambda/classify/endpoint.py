@@ -27,6 +27,14 @@ MIN_ATTEMPT_SECONDS = 0.2  # with less time left, another attempt could not fini
 RETRY_AFTER_SECONDS = 1
 MISSING_RETRY_SECONDS = 30
 FORWARDED_STATUSES = frozenset({400, 413, 415, 422})  # the container's errors that concern the image
+_SUFFIXES = {
+    "cn": "amazonaws.com.cn",
+    "eusc": "amazonaws.eu",
+    "us-iso": "c2s.ic.gov",
+    "us-isob": "sc2s.sgov.gov",
+    "eu-isoe": "cloud.adc-e.uk",
+    "us-isof": "csp.hci.ic.gov",
+}  # of botocore's partitions, where it is not amazonaws.com, by the first words of a region
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _THROTTLED = frozenset(
     {"ThrottlingException", "ThrottledException", "TooManyRequestsException", "ModelNotReadyException"}
@@ -69,10 +77,9 @@ class Endpoint:
         key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
         if not (region and key and secret):
             raise Refusal(500, "Misconfigured", "The function has no region or no credentials.")
-        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
         url = environ.get("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME") or environ.get("AWS_ENDPOINT_URL")
         signer = Signer(Credentials(key, secret, environ.get("AWS_SESSION_TOKEN")), region, "sagemaker")
-        return cls(name, url or f"https://runtime.sagemaker.{region}.{suffix}", signer)
+        return cls(name, url or f"https://runtime.sagemaker.{region}.{dns_suffix(region)}", signer)
 
     def invoke(self, image: bytes, content_type: str, budget: Budget) -> str:
         """Return the endpoint's JSON for an image; retry temporary failures while there is time.
@@ -144,6 +151,11 @@ class Endpoint:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def dns_suffix(region: str) -> str:
+    """Return the end of the names of AWS's hosts in a region."""
+    return next((_SUFFIXES[name] for name in _SUFFIXES if region.startswith(f"{name}-")), "amazonaws.com")
 
 
 def refusal_for(reply: Reply) -> Refusal:

@@ -73,6 +73,7 @@ PUBLISHED = (
     _pytorch("2.8", "24.04"),
     _pytorch("2.9", "24.04"),
     _pytorch("2.10", "24.04"),
+    _pytorch("2.12", "24.04"),
     _base("22.04"),
     _base("24.04"),
     _ubuntu("22.04", "jammy", "gp2"),

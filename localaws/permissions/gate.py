@@ -15,10 +15,11 @@ from localaws.auth.keys import Keys
 from localaws.auth.signature_gate import BODY, refuse
 from localaws.auth.verifier import ANYONE, FORM, Signed
 from localaws.errors import AwsError
-from localaws.permissions import catalog
+from localaws.permissions import catalog, hidden_tags
 from localaws.permissions.authority import Authority
 from localaws.permissions.callers import Caller
 from localaws.permissions.denials import denial
+from localaws.permissions.hidden_tags import HidesTags
 from localaws.permissions.missing_objects import READ, HidesMissing
 from localaws.permissions.operations import INVOCATIONS, SERVED, Asked, asked_in
 from localaws.permissions.questions import Place, Question, UnknownAction, questions_of
@@ -66,9 +67,12 @@ class PermissionGate:
         return tell_and_send
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, questions: tuple[Question, ...]) -> None:
-        reads = [each for each in questions if each.action == READ]
+        reads = [each for each in questions if each.action in (READ, hidden_tags.READ)]
         if not reads or not self._authority.is_enforcing:
             await self._app(scope, receive, send)
+            return
+        if reads[0].action == hidden_tags.READ:
+            await self._app(scope, receive, HidesTags(send, self._authority, scope[CALLER], reads[0]))
             return
         hiding = HidesMissing(scope, send, self._authority, scope[CALLER], reads[0])
         await self._app(scope, receive, hiding)

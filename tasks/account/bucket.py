@@ -66,7 +66,7 @@ def ensure_bucket(run: Run) -> str:
     with aws_boundary(WHERE):
         if bucket_exists(run.aws, name):
             is_ours = _is_ours(run, name)
-            run.ledger.adopt("bucket", name, f"arn:aws:s3:::{name}")
+            run.ledger.adopt("bucket", name, run.aws.arn("s3", name))
         else:
             is_ours = True
             _create(run, name)
@@ -104,8 +104,8 @@ def _other_region(aws: Aws, name: str, choose: str) -> OwnershipRefused:
     return OwnershipRefused(WHERE, f"bucket {name} is not in {aws.region}", why, choose)
 
 
-def tls_only_policy(name: str) -> dict[str, Any]:
-    """Return a bucket policy that denies every request without TLS."""
+def tls_only_policy(arn: str) -> dict[str, Any]:
+    """Return the policy of a bucket, by its ARN, that denies every request without TLS."""
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -114,7 +114,7 @@ def tls_only_policy(name: str) -> dict[str, Any]:
                 "Effect": "Deny",
                 "Principal": "*",
                 "Action": "s3:*",
-                "Resource": [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"],
+                "Resource": [arn, f"{arn}/*"],
                 "Condition": {"Bool": {"aws:SecureTransport": "false"}},
             }
         ],
@@ -136,7 +136,7 @@ def _create(run: Run, name: str) -> None:
     where: dict[str, Any] = {}
     if run.aws.region != "us-east-1":
         where["CreateBucketConfiguration"] = {"LocationConstraint": run.aws.region}
-    arn = f"arn:aws:s3:::{name}"
+    arn = run.aws.arn("s3", name)
     # `bucket_exists` refuses the bucket of another account, which has the name when S3 answers BucketAlreadyExists
     with run.ledger.create("bucket", name, lambda: arn if bucket_exists(run.aws, name) else None) as row:
         run.aws.client("s3").create_bucket(Bucket=name, ObjectOwnership="BucketOwnerEnforced", **where)
@@ -170,7 +170,7 @@ def _access_properties(aws: Aws, name: str) -> list[_Property]:
     """Return the properties that decide who may read and write the bucket, and how."""
     s3 = aws.client("s3")
     owner = {"Bucket": name, "ExpectedBucketOwner": aws.account_id}
-    policy = tls_only_policy(name)
+    policy = tls_only_policy(aws.arn("s3", name))
     return [
         _Property(
             "public access block",

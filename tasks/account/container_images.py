@@ -1,79 +1,92 @@
-"""Return the URIs of the AWS Deep Learning Container images for training jobs and endpoints.
+"""Return the URIs of AWS's PyTorch images for training jobs and endpoints, by the SageMaker SDK's own tables.
 
-These are pure functions without I/O. PyTorch 2.6 is the newest version that has both a training and an inference image
-with the same Python. The accounts are those in the SageMaker SDK's image table; a test compares the two.
+The SDK's tables say for each version which account has it in a region; nothing here calls AWS, and the SDK itself is
+not imported. Ends of patch, from aws/deep-learning-containers (docs/src/data): the training image 2027-07-20; the
+inference image 2026-06-30, after which AWS has made no other one with a model server.
 """
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
 from tasks.run.errors import SettingsRefused
+from tasks.run.partitions import dns_suffix
+from tasks.run.sealed import parse_json
+from tasks.run.settings import Settings
 
-PYTORCH_VERSION = "2.6"
-PYTHON_TAG = "py312"
-
-_COMMON_ACCOUNT = "763104351884"
-_ACCOUNTS = {
-    **dict.fromkeys(
-        (
-            "ap-northeast-1",
-            "ap-northeast-2",
-            "ap-south-1",
-            "ap-southeast-1",
-            "ap-southeast-2",
-            "ca-central-1",
-            "eu-central-1",
-            "eu-north-1",
-            "eu-west-1",
-            "eu-west-2",
-            "eu-west-3",
-            "sa-east-1",
-            "us-east-1",
-            "us-east-2",
-            "us-west-1",
-            "us-west-2",
-        ),
-        _COMMON_ACCOUNT,
-    ),
-    "af-south-1": "626614931356",
-    "ap-east-1": "871362719292",
-    "eu-central-2": "380420809688",
-    "eu-south-1": "692866216735",
-    "eu-south-2": "503227376785",
-    "me-south-1": "217643126080",
-}
+_TABLES = "sagemaker/core/image_uri_config"
 
 
-def image_account(region: str) -> str:
-    """Return the account that owns AWS's images in a region.
+@dataclass(frozen=True)
+class Release:
+    """A version of an image in the SDK's tables: the table's file, the section in it, and the version."""
 
-    Raises:
-        SettingsRefused: the account for this region is not known.
-    """
-    if region not in _ACCOUNTS:
-        known = ", ".join(sorted(_ACCOUNTS))
-        why = f"kennel does not know the account of AWS's container images there; known regions: {known}"
-        raise SettingsRefused("container image", f"region {region}", why, "export AWS_REGION=us-east-1")
-    return _ACCOUNTS[region]
+    table: str
+    scope: str
+    version: str
+
+    @functools.cached_property
+    def row(self) -> dict[str, Any]:
+        """The version's row: its accounts by region, its repository, and what its tag is made of."""
+        path = Path(str(distribution("sagemaker-core").locate_file(f"{_TABLES}/{self.table}.json")))
+        row: dict[str, Any] = parse_json(path.read_bytes())[self.scope]["versions"][self.version]
+        return row
+
+    def tag(self, *, has_gpu: bool) -> str:
+        """Return the image's tag, such as "2.13-cpu-amzn2023-sagemaker" or "2.6.0-gpu-py312"."""
+        device = "gpu" if has_gpu else "cpu"
+        if "container_version" in self.row:
+            return f"{self.row['tag_prefix']}-{self.row['container_version'][device]}"
+        return f"{self.version}-{device}-{self.row['py_versions'][0]}"
+
+    def uri(self, region: str, *, has_gpu: bool) -> str:
+        """Return the image's URI in a region.
+
+        Raises:
+            SettingsRefused: AWS does not have the image there.
+        """
+        accounts: dict[str, str] = self.row["registries"]
+        if region not in accounts:
+            what = f"AWS has no image {self.row['repository']}:{self.tag(has_gpu=has_gpu)} in region {region}"
+            why = f"the SageMaker SDK's table names these regions: {', '.join(sorted(accounts))}"
+            raise SettingsRefused("container image", what, why, "export AWS_REGION=us-east-1")
+        host = f"{accounts[region]}.dkr.ecr.{region}.{dns_suffix(region)}"
+        return f"{host}/{self.row['repository']}:{self.tag(has_gpu=has_gpu)}"
+
+
+TRAINING = Release("pytorch-amzn2023", "training", "2.13")
+"""PyTorch 2.13 and Python 3.12 on Amazon Linux 2023: the torch and torchvision of requirements.lock."""
+INFERENCE = Release("pytorch", "inference", "2.6.0")
+"""The last image of AWS's with a model server (TorchServe), with Python 3.12."""
 
 
 def training_image(region: str, *, has_gpu: bool) -> str:
     """Return the URI of the PyTorch training image.
 
     Raises:
-        SettingsRefused: the account for this region is not known.
+        SettingsRefused: AWS does not have it in this region.
     """
-    return _image("pytorch-training", region, "gpu" if has_gpu else "cpu")
+    return TRAINING.uri(region, has_gpu=has_gpu)
 
 
-def inference_image(region: str, *, has_gpu: bool = False) -> str:
-    """Return the URI of the PyTorch inference image.
+def inference_image(settings: Settings, *, has_gpu: bool = False) -> str:
+    """Return the URI of the image that serves: the setting `serving_image`, or AWS's PyTorch inference image.
 
     Raises:
-        SettingsRefused: the account for this region is not known.
+        SettingsRefused: AWS does not have its image in this region.
     """
-    return _image("pytorch-inference", region, "gpu" if has_gpu else "cpu")
+    return settings.serving_image or INFERENCE.uri(settings.region, has_gpu=has_gpu)
 
 
-def _image(repository: str, region: str, device: str) -> str:
-    host = f"{image_account(region)}.dkr.ecr.{region}.amazonaws.com"
-    return f"{host}/{repository}:{PYTORCH_VERSION}-{device}-{PYTHON_TAG}"
+def require_images(settings: Settings) -> None:
+    """Return if the region has the images that a run needs; this is asked before anything is uploaded.
+
+    Raises:
+        SettingsRefused: AWS does not have one of them in this region.
+    """
+    training_image(settings.region, has_gpu=False)
+    inference_image(settings)

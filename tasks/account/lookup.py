@@ -25,6 +25,21 @@ def none_if_missing(call: Callable[[], Any]) -> Any:
         raise
 
 
+def function_tags(client: Any, found: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the tags of a function from GetFunction's answer, or of ListTags where the answer has none.
+
+    Lambda leaves them out of the answer for callers who may not list them, and that is no reason to call it foreign.
+
+    Raises:
+        ClientError: the caller may not list the tags.
+    """
+    if "Tags" in found:
+        tags: Mapping[str, str] = found["Tags"]
+        return tags
+    listed: Mapping[str, str] = client.list_tags(Resource=found["Configuration"]["FunctionArn"])["Tags"]
+    return listed
+
+
 def tags_to_dict(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Convert a `[{"Key", "Value"}]` list, as most services return it, to a dictionary."""
     return {tag["Key"]: tag["Value"] for tag in tags}

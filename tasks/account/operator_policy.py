@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.run.naming import RESOURCE_PREFIX
+from tasks.run.partitions import partition_of
 
 Statement = dict[str, Any]
 
@@ -24,9 +25,13 @@ class Account:
 
     account_id: str
     region: str
-    partition: str = "aws"
     prefix: str = RESOURCE_PREFIX
     bucket: str = ""
+
+    @property
+    def partition(self) -> str:
+        """The partition of the region: "aws", "aws-cn", "aws-us-gov", ..."""
+        return partition_of(self.region)
 
     def arn(self, service: str, resource: str) -> str:
         """Return the ARN of resources in this account and region."""
@@ -132,7 +137,7 @@ def _ec2(account: Account) -> list[Row]:
         ("TagWhatIsMade", "ec2", ["CreateTags"], [*made, *named], creating),
         ("Rules", "ec2", ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"], named[1:], tagged),
         ("Terminate", "ec2", ["TerminateInstances"], made, tagged),
-        ("Image", "ssm", ["GetParameter"], parameters),
+        ("Image", "ssm", ["GetParameter", "GetParametersByPath"], parameters),
         ("Prices", "pricing", ["GetProducts"], ["*"]),
     ]
 

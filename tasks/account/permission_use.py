@@ -271,4 +271,4 @@ def _actions(statement: Policy) -> Iterable[str]:
 
 
 def _arn(aws: Aws, name: str) -> str:
-    return f"arn:aws:iam::{aws.account_id}:role/{name}"
+    return aws.arn("iam", f"role/{name}")

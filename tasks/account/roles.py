@@ -7,11 +7,12 @@ the run's tags is adopted, and its policies are set to the wanted ones again. A 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.account.container_images import image_account
+from tasks.account.container_images import training_image
 from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
 from tasks.run import naming
 from tasks.run.aws import Aws
@@ -85,20 +86,20 @@ def training_role(
     readable = [dataset.prefix, f"{own}/code"] + ([weights.prefix] if weights else [])
     checkpoints = [f"{own}/checkpoints"] if keeps_checkpoints else []
     statements = (
-        _objects("ReadInputs", ["s3:GetObject"], bucket, [*readable, *checkpoints]),
-        _objects("WriteOutputs", ["s3:PutObject"], bucket, [f"{own}/output", *checkpoints]),
-        list_statement("ListInputs", bucket, [*readable, *checkpoints]),
+        _objects(aws, "ReadInputs", ["s3:GetObject"], bucket, [*readable, *checkpoints]),
+        _objects(aws, "WriteOutputs", ["s3:PutObject"], bucket, [f"{own}/output", *checkpoints]),
+        list_statement(aws, "ListInputs", bucket, [*readable, *checkpoints]),
         *_write_own_streams(aws, naming.resource_name(run_id, "train")),
         _put_metrics(TRAINING_METRICS_NAMESPACE),
-        *_pull_image(aws, "pytorch-training"),
+        *_pull_image(aws, training_image(aws.region, has_gpu=False)),
     )
     name, text = naming.resource_name(run_id, "training", limit=ROLE_NAME_LIMIT), f"Training job of run {run_id}"
-    jobs = f"{_sagemaker_arn(aws)}training-job/{naming.resource_name(run_id, 'train')}-*"
+    jobs = aws.arn("sagemaker", f"training-job/{naming.resource_name(run_id, 'train')}-*")
     return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, jobs)
 
 
 def instance_role(
-    run_id: str, dataset: DatasetRef, weights: WeightsRef | None, *, keeps_checkpoints: bool = False
+    aws: Aws, run_id: str, dataset: DatasetRef, weights: WeightsRef | None, *, keeps_checkpoints: bool = False
 ) -> RoleSpec:
     """Describe the role of the run's EC2 instances: they may read their inputs; spot ones also keep checkpoints.
 
@@ -107,16 +108,16 @@ def instance_role(
     bucket, checkpoints = dataset.bucket, [f"{run_prefix(run_id)}/ec2/checkpoints"] if keeps_checkpoints else []
     readable = [dataset.prefix, *([weights.prefix] if weights else []), *checkpoints]
     keep = (
-        _objects("KeepCheckpoints", ["s3:PutObject", "s3:AbortMultipartUpload"], bucket, checkpoints),
-        list_statement("ListCheckpoints", bucket, checkpoints),
+        _objects(aws, "KeepCheckpoints", ["s3:PutObject", "s3:AbortMultipartUpload"], bucket, checkpoints),
+        list_statement(aws, "ListCheckpoints", bucket, checkpoints),
     )
-    statements = (_objects("ReadInputs", ["s3:GetObject"], bucket, readable), *(keep if checkpoints else ()))
+    statements = (_objects(aws, "ReadInputs", ["s3:GetObject"], bucket, readable), *(keep if checkpoints else ()))
     name = naming.resource_name(run_id, "instance", limit=ROLE_NAME_LIMIT)
     return RoleSpec(name, "ec2.amazonaws.com", statements, f"EC2 instances of run {run_id}")
 
 
-def endpoint_role(aws: Aws, run_id: str, model_uri: str, log_group: str) -> RoleSpec:
-    """Describe the endpoint's role: it may read its model, write its logs and metrics, and pull its image.
+def endpoint_role(aws: Aws, run_id: str, model_uri: str, log_group: str, *, image: str) -> RoleSpec:
+    """Describe the endpoint's role: it may read its model, write its logs and metrics, and pull its `image`.
 
     For endpoints, SageMaker allows no narrower `aws:SourceArn` than that of everything in the region
     (https://docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html).
@@ -131,14 +132,14 @@ def endpoint_role(aws: Aws, run_id: str, model_uri: str, log_group: str) -> Role
             "Sid": "ReadModel",
             "Effect": "Allow",
             "Action": ["s3:GetObject"],
-            "Resource": [f"arn:aws:s3:::{bucket}/{key}"],
+            "Resource": [aws.arn("s3", f"{bucket}/{key}")],
         },
         *_write_logs(aws, log_group),
         _put_metrics("/aws/sagemaker/Endpoints"),
-        *_pull_image(aws, "pytorch-inference"),
+        *_pull_image(aws, image),
     )
     name = naming.resource_name(run_id, "endpoint", limit=ROLE_NAME_LIMIT)
-    text, source = f"Endpoint of run {run_id}", f"{_sagemaker_arn(aws)}*"
+    text, source = f"Endpoint of run {run_id}", aws.arn("sagemaker", "*")
     return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, source)
 
 
@@ -288,41 +289,37 @@ def role_policy(iam: Any, name: str) -> Mapping[str, Any] | None:
     return answer and answer["PolicyDocument"]
 
 
-def _objects(sid: str, actions: list[str], bucket: str, prefixes: list[str]) -> Statement:
-    resources = [f"arn:aws:s3:::{bucket}/{prefix}/*" for prefix in prefixes]
+def _objects(aws: Aws, sid: str, actions: list[str], bucket: str, prefixes: list[str]) -> Statement:
+    resources = [aws.arn("s3", f"{bucket}/{prefix}/*") for prefix in prefixes]
     return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
 
 
-def list_statement(sid: str, bucket: str, prefixes: list[str]) -> Statement:
+def list_statement(aws: Aws, sid: str, bucket: str, prefixes: list[str]) -> Statement:
     """Return the policy statement that allows listing a bucket's objects under some prefixes."""
     return {
         "Sid": sid,
         "Effect": "Allow",
         "Action": ["s3:ListBucket"],
-        "Resource": [f"arn:aws:s3:::{bucket}"],
+        "Resource": [aws.arn("s3", bucket)],
         "Condition": {"StringLike": {"s3:prefix": [f"{prefix}/*" for prefix in prefixes]}},
     }
 
 
 def _write_logs(aws: Aws, group: str, *, describe: bool = True) -> tuple[Statement, ...]:
-    arn = f"arn:aws:logs:{aws.region}:{aws.account_id}:log-group:{group}"
+    arn = aws.arn("logs", f"log-group:{group}")
     actions = [*WRITE_STREAM, *(["logs:DescribeLogStreams"] if describe else [])]
     return ({"Sid": "WriteLogs", "Effect": "Allow", "Action": actions, "Resource": [arn, f"{arn}:*"]},)
 
 
 def _write_own_streams(aws: Aws, job: str) -> tuple[Statement, ...]:
     """Return the statements for the streams of jobs named by a digest of 8 characters, and of up to 99 attempts."""
-    group = f"arn:aws:logs:{aws.region}:{aws.account_id}:log-group:{TRAINING_LOG_GROUP}"
+    group = aws.arn("logs", f"log-group:{TRAINING_LOG_GROUP}")
     streams = [f"{group}:log-stream:{job}-{'?' * 8}{attempt}/*" for attempt in ("", "-?", "-??")]
     shared = ["logs:CreateLogGroup", "logs:DescribeLogStreams"]
     return (
         {"Sid": "LogGroup", "Effect": "Allow", "Action": shared, "Resource": [group, f"{group}:*"]},
         {"Sid": "WriteLogs", "Effect": "Allow", "Action": WRITE_STREAM, "Resource": streams},
     )
-
-
-def _sagemaker_arn(aws: Aws) -> str:
-    return f"arn:aws:sagemaker:{aws.region}:{aws.account_id}:"
 
 
 def _put_metrics(namespace: str) -> Statement:
@@ -335,8 +332,10 @@ def _put_metrics(namespace: str) -> Statement:
     }
 
 
-def _pull_image(aws: Aws, repository: str) -> tuple[Statement, ...]:
-    arn = f"arn:aws:ecr:{aws.region}:{image_account(aws.region)}:repository/{repository}"
+def _pull_image(aws: Aws, image: str) -> tuple[Statement, ...]:
+    host, _, name = image.partition("/")
+    repository = re.split("[:@]", name)[0]
+    arn = aws.arn("ecr", f"repository/{repository}", account_id=host.partition(".")[0])
     layers = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
     return (
         {"Sid": "PullImage", "Effect": "Allow", "Action": layers, "Resource": [arn]},

@@ -105,6 +105,7 @@ class Account:
     account_id: str
     region: str
     seen_at: datetime
+    partition: str = "aws"
     identities: tuple[Identity, ...] = ()
     service_linked: int = 0
     profiles: tuple[Profile, ...] = ()

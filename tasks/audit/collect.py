@@ -56,6 +56,7 @@ def collect(
     buckets = look.read("buckets", lambda: _buckets(look))
     return Account(
         account_id=aws.account_id,
+        partition=aws.partition,
         region=aws.region,
         seen_at=now,
         identities=found,
@@ -90,7 +91,7 @@ def _functions(look: Look) -> Iterator[Use]:
 def _function_policies(look: Look, names: list[str]) -> Iterator[FunctionPolicy]:
     for name in dict.fromkeys(names):
         aliases = [each["Name"] for each in look.all("lambda", "list_aliases", "Aliases", FunctionName=name)]
-        arn = f"arn:aws:lambda:{look.aws.region}:{look.aws.account_id}:function:{name}"
+        arn = look.aws.arn("lambda", f"function:{name}")
         for alias in (None, *aliases):
             which = {"FunctionName": name} | ({"Qualifier": alias} if alias else {})
             answer = look.one("lambda", "get_policy", **which)

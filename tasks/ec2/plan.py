@@ -10,7 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from tasks.ec2.access import Access
@@ -21,18 +24,23 @@ from tasks.run.aws import Aws
 from tasks.run.errors import NotFound, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.settings import Settings
+from tasks.run.waiting import say
 
+IMAGES_PATH = "/aws/service/deeplearning/ami/x86_64"
+_PYTORCH = re.compile(rf"{IMAGES_PATH}/oss-nvidia-driver-gpu-pytorch-(\d+)\.(\d+)-ubuntu-(\d+)\.(\d+)/latest/ami-id")
+_NAME_ONE = "export KENNEL_EC2_IMAGE_PARAMETER=<the SSM parameter of an Ubuntu image with PyTorch in /opt/pytorch>"
 USER = "ubuntu"
 """The user to log in as on Deep Learning AMIs that are built on Ubuntu."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """An AMI, and the size that the root volume of its instances gets."""
+    """An AMI, the size that the root volume of its instances gets, and what a person is told of it."""
 
     image_id: str
     root_device: str
     volume_gib: int
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,7 @@ def plan_instance(
     candidates: InstanceCandidates,
     spot: bool,
     number: int = 1,
+    data_bytes: int = 0,
 ) -> InstancePlan:
     """Plan the run's instance `number`, after creating or reading its host key and looking up the image.
 
@@ -117,14 +126,16 @@ def plan_instance(
         LedgerRefused: the host key's file is damaged or open to others.
         AwsFailed: SSM or EC2 refused.
     """
-    key = host_key(run.folder, number)
+    key, image = host_key(run.folder, number), find_image(run.aws, data_bytes)
+    if number == 1:
+        say(image.about)
     return InstancePlan(
         run_id=run.id,
         number=number,
         offers=candidates.offers(spot=spot),
         reason=candidates.reason,
         prices=candidates.prices,
-        image=find_image(run.aws),
+        image=image,
         access=access,
         profile=profile,
         host_key=key,
@@ -133,23 +144,54 @@ def plan_instance(
     )
 
 
-def find_image(aws: Aws) -> Image:
-    """Look up the image that the setting `ec2_image_parameter` names in SSM, and how large its root volume must be.
+def find_image(aws: Aws, data_bytes: int = 0) -> Image:
+    """Look up the image of a Deep Learning AMI by its SSM parameter, and how large its root volume must be.
+
+    The parameter is the setting `ec2_image_parameter`, else the one of the newest PyTorch on Ubuntu. EC2 shows a
+    deprecated image only when asked for it. The volume has room for `data_bytes` twice, beside the image.
 
     Raises:
         NotFound: the parameter or the image does not exist in this region.
         AwsFailed: SSM or EC2 refused.
     """
-    parameter = aws.settings.ec2_image_parameter
-    choose = aws.cli("ssm get-parameters-by-path --path /aws/service/deeplearning/ami/x86_64 --recursive")
-    with aws_boundary(f"image {parameter}", choose):
-        image_id = str(aws.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"])
-        images = aws.client("ec2").describe_images(ImageIds=[image_id])["Images"]
+    choose = aws.cli(f"ssm get-parameters-by-path --path {IMAGES_PATH} --recursive")
+    with aws_boundary(f"image {aws.settings.ec2_image_parameter or IMAGES_PATH}", choose):
+        parameter, image_id = _named_image(aws) or _newest_image(aws)
+        images = aws.client("ec2").describe_images(ImageIds=[image_id], IncludeDeprecated=True)["Images"]
     if not images:
         raise NotFound(f"image {image_id}", f"{aws.region} does not show it", f"{parameter} names it", choose)
-    root = images[0]["RootDeviceName"]
-    sizes = [item["Ebs"].get("VolumeSize", 0) for item in images[0]["BlockDeviceMappings"] if _is_root(item, root)]
-    return Image(image_id, root, max([aws.settings.ec2_volume_gib, *sizes]))
+    found = images[0]
+    root = found["RootDeviceName"]
+    sizes = [item["Ebs"].get("VolumeSize", 0) for item in found["BlockDeviceMappings"] if _is_root(item, root)]
+    needed = max(sizes, default=0) + 2 * data_bytes // 2**30
+    return Image(image_id, root, max(aws.settings.ec2_volume_gib, needed), _about(image_id, found, datetime.now(UTC)))
+
+
+def _named_image(aws: Aws) -> tuple[str, str] | None:
+    parameter = aws.settings.ec2_image_parameter
+    if parameter is None:
+        return None
+    return parameter, str(aws.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"])
+
+
+def _newest_image(aws: Aws) -> tuple[str, str]:
+    pages = aws.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=IMAGES_PATH, Recursive=True)
+    values = {str(item["Name"]): str(item["Value"]) for page in pages for item in page["Parameters"]}
+    versions = {name: tuple(map(int, match.groups())) for name in values if (match := _PYTORCH.fullmatch(name))}
+    if not versions:
+        what = f"{aws.region} has no Deep Learning AMI with PyTorch on Ubuntu"
+        raise NotFound("image", what, f"no parameter below {IMAGES_PATH} names one", _NAME_ONE)
+    newest = max(versions, key=lambda name: versions[name])
+    return newest, values[newest]
+
+
+def _about(image_id: str, found: Mapping[str, Any], now: datetime) -> str:
+    """Return what a person is told of an image: its name, how old it is, and whether its owner deprecated it."""
+    made, ends = found.get("CreationDate"), found.get("DeprecationTime")
+    age = f", {(now - datetime.fromisoformat(made)).days} days old" if made else ""
+    is_over = bool(ends) and datetime.fromisoformat(str(ends)) <= now
+    over = f"; WARNING: its owner deprecated it on {str(ends)[:10]}, so expect no more patches" if is_over else ""
+    return f"image {image_id}: {found.get('Name', 'without a name')}{age}{over}"
 
 
 def user_data(key: KeyFile, *, dead_man_minutes: int) -> str:

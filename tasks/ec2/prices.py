@@ -110,13 +110,16 @@ def choose_instances(*, finetune: bool, requested: str | None = None) -> Instanc
 def with_current_prices(aws: Aws, candidates: InstanceCandidates) -> InstanceCandidates:
     """Return the candidates with AWS's current list prices for the region, or unchanged when the list does not answer.
 
-    `prices` says which of the two. A missing answer is no error, because nothing depends on a price.
+    `prices` says which of the two. A missing answer is no error, because nothing depends on a price; in another region
+    than the table's, prices are then unknown.
     """
     try:
         listed = {item.name: _list_price(aws, item.name) for item in candidates.types}
     except (ClientError, BotoCoreError, UnreadablePrice) as error:
         code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
-        return dataclasses.replace(candidates, prices=f"{TABLE_SOURCE} (AWS's price list did not answer: {code})")
+        why = f"{table_source(aws.region)} (AWS's price list did not answer: {code})"
+        known = tuple(item if aws.region == TABLE_REGION else _priced(item, None) for item in candidates.types)
+        return dataclasses.replace(candidates, types=known, prices=why)
     types = tuple(_priced(item, listed[item.name]) for item in candidates.types)
     missing = sorted(name for name, price in listed.items() if price is None)
     source = f"AWS's price list for {aws.region}, Linux on-demand; {SPOT_NOTE}"
@@ -125,18 +128,23 @@ def with_current_prices(aws: Aws, candidates: InstanceCandidates) -> InstanceCan
     )
 
 
+def table_source(region: str) -> str:
+    """Return where the bundled table's prices are from, or that a region's are unknown."""
+    return TABLE_SOURCE if region == TABLE_REGION else f"unknown: the bundled list prices are {TABLE_REGION}'s"
+
+
 def cost_usd(usd_per_hour: float | None, seconds: float) -> float | None:
     """Return the cost of `seconds` of an instance, or None when the price is unknown; EC2 bills at least 60 s."""
     return None if usd_per_hour is None else usd_per_hour * max(MINIMUM_BILLED_SECONDS, seconds) / 3600.0
 
 
-def hourly_price(instance_type: str, offers: Sequence[Offer], *, is_spot: bool) -> float | None:
+def hourly_price(region: str, instance_type: str, offers: Sequence[Offer], *, is_spot: bool) -> float | None:
     """Return the price of a type on a market in USD an hour: an offer's, else the bundled table's, else None."""
     for offer in offers:
         if (offer.instance_type, offer.is_spot) == (instance_type, is_spot):
             return offer.usd_per_hour
     known = TABLE.get(instance_type)
-    if known is None:
+    if known is None or region != TABLE_REGION:
         return None
     return _spot_offer(known).usd_per_hour if is_spot else known.usd_per_hour
 

@@ -104,7 +104,7 @@ def train_on_instances(run: Run, job: RemoteJob, options: InstanceOptions) -> In
     training, candidates = _Training(run, job, options, Totals()), with_current_prices(run.aws, options.candidates)
     access = ensure_access(run, instance_count=job.instance_count)
     profile = ensure_instance_profile(
-        run, instance_role(job.run_id, job.dataset, job.weights, keeps_checkpoints=job.spot)
+        run, instance_role(run.aws, job.run_id, job.dataset, job.weights, keeps_checkpoints=job.spot)
     )
     if job.spot:  # the instances will write checkpoints there
         run.ledger.record("s3-prefix", run_prefix_uri(job), "intended")
@@ -117,6 +117,7 @@ def train_on_instances(run: Run, job: RemoteJob, options: InstanceOptions) -> In
                 candidates=candidates,
                 spot=options.spot and training.totals.interruptions < SPOT_ATTEMPTS,
                 number=number,
+                data_bytes=job.dataset.size_bytes,
             )
             for number in range(1, job.instance_count + 1)
         ]

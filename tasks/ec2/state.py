@@ -18,7 +18,7 @@ from tasks.account.lookup import none_if_missing
 from tasks.ec2.access import rules_of, ssh_source, tags_of
 from tasks.ec2.host_key import known_host_key, login_path
 from tasks.ec2.plan import USER, InstancePlan
-from tasks.ec2.prices import TABLE_SOURCE, hourly_price
+from tasks.ec2.prices import hourly_price, table_source
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import MalformedAnswer, Unreachable, WaitTimedOut, aws_boundary, error_code
@@ -216,7 +216,7 @@ def record_of(
     kept = run.find(InstanceRef, number=number)
     kept = kept if kept is not None and kept.instance_id == found["InstanceId"] else None
     is_spot = found.get("InstanceLifecycle") == "spot"
-    price = hourly_price(found["InstanceType"], plan.offers if plan else (), is_spot=is_spot)
+    price = hourly_price(run.aws.region, found["InstanceType"], plan.offers if plan else (), is_spot=is_spot)
     return InstanceRef(
         instance_id=str(found["InstanceId"]),
         address=str(found.get("PublicIpAddress", "")),
@@ -232,7 +232,7 @@ def record_of(
         reason=kept.reason if kept else plan.reason if plan else "found by its tags; there is no record of the reason",
         refused=kept.refused if kept else refused,
         number=number,
-        prices=kept.prices if kept else plan.prices if plan else TABLE_SOURCE,
+        prices=kept.prices if kept else plan.prices if plan else table_source(run.aws.region),
     )
 
 

@@ -24,6 +24,7 @@ from tasks.run.disk import failure_of_child
 from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed
 from tasks.run.logical_aws import is_lost
 from tasks.run.own_files import remove_tree
+from tasks.run.partitions import dns_suffix
 from tasks.run.record_store import forget_record, save_record, write_atomically
 from tasks.run.records import EndpointRef, FunctionRef, LoadReport
 from tasks.run.sealed import parse_json, read_regular
@@ -149,7 +150,7 @@ def _address(aws: Aws, target: EndpointRef | FunctionRef) -> _Address:
     base_url = aws.settings.endpoint_url
     if base_url is None:
         require_owner(target.arn, aws.account_id)
-        base_url = f"https://{_HOSTS[kind]}.{aws.region}.amazonaws.com"
+        base_url = f"https://{_HOSTS[kind]}.{aws.region}.{dns_suffix(aws.region)}"
     return _Address(kind, target.name, qualifier, base_url.rstrip("/"), aws.region)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tasks.run.records import DatasetRef, Hyperparameters, WeightsRef
+
+LEAST_VOLUME_GIB = 30
+"""What the SageMaker SDK asks for when nobody names a size."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,11 @@ class TrainingInputs:
     code_dir: Path
     code_digest: str
     git_commit: str | None
+
+    @property
+    def volume_gib(self) -> int:
+        """The disk that a training machine needs for data, code, checkpoints and model: twice the data and 20 GiB."""
+        return max(LEAST_VOLUME_GIB, 20 + math.ceil(2 * self.dataset.size_bytes / 2**30))
 
     def digest_with(self, machines: Mapping[str, Any]) -> str:
         """Return the sha256 of these inputs and of the settings of the machines; the git commit is left out."""

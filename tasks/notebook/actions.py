@@ -20,7 +20,7 @@ def create(run: Run, instance_type: str | None, idle_minutes: int) -> NotebookSt
     Raises:
         SettingsRefused, StageFailed, WaitTimedOut, OwnershipRefused, AwsFailed: as `ensure_notebook`.
     """
-    instance = choose_notebook_instance(instance_type)
+    instance = choose_notebook_instance(run.aws.region, instance_type)
     say(f"notebook: {instance.instance_type}: {instance.reason}; it stops after {idle_minutes} idle minutes")
     role = notebook_role(run.aws, run.id, run.find(DatasetRef))
     plan = NotebookPlan(run.id, ensure_role(run, role), instance, idle_minutes)

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
 from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
-from tasks.account.prices import USD_PER_HOUR
+from tasks.account.prices import usd_per_hour
 from tasks.notebook.lifecycle import ensure_lifecycle, lifecycle_name
 from tasks.notebook.records import DEADLINE_SECONDS, NotebookPlan, NotebookRef, NotebookState
 from tasks.notebook.role import LOG_GROUP, notebook_name
@@ -223,7 +223,11 @@ def _require_own(aws: Aws, run_id: str) -> None:
 def _own_state(aws: Aws, name: str) -> NotebookState | None:
     found = _describe(aws, name)
     tags = _tags(aws, found) if found else {}
-    return _state(found, tags[naming.RUN_TAG]) if found and tags.get(naming.PROJECT_TAG) == naming.PROJECT else None
+    return (
+        _state(found, tags[naming.RUN_TAG], aws.region)
+        if found and tags.get(naming.PROJECT_TAG) == naming.PROJECT
+        else None
+    )
 
 
 def _tags(aws: Aws, found: Mapping[str, Any]) -> dict[str, str]:
@@ -240,7 +244,7 @@ def _require_status(aws: Aws, run_id: str, found: Mapping[str, Any] | None, want
     where = f"notebook {notebook_name(run_id)}"
     if found is None:
         raise StageFailed(where, "it no longer exists", "it was deleted meanwhile", "run the same command again")
-    state = _state(found, run_id)
+    state = _state(found, run_id, aws.region)
     if state.status not in wanted:
         reason = state.failure_reason or "AWS gave no reason"
         logs = aws.cli(f"logs tail {LOG_GROUP} --log-stream-name-prefix {state.name}/")
@@ -248,7 +252,7 @@ def _require_status(aws: Aws, run_id: str, found: Mapping[str, Any] | None, want
     return state
 
 
-def _state(found: Mapping[str, Any], run_id: str) -> NotebookState:
+def _state(found: Mapping[str, Any], run_id: str, region: str) -> NotebookState:
     created, kind = found.get("CreationTime"), str(found["InstanceType"])
     return NotebookState(
         name=str(found["NotebookInstanceName"]),
@@ -256,7 +260,7 @@ def _state(found: Mapping[str, Any], run_id: str) -> NotebookState:
         arn=str(found["NotebookInstanceArn"]),
         status=str(found["NotebookInstanceStatus"]),
         instance_type=kind,
-        usd_per_hour=USD_PER_HOUR.get(kind),
+        usd_per_hour=usd_per_hour(kind, region),
         created=created.astimezone(UTC).isoformat() if created else "",
         failure_reason=found.get("FailureReason"),
     )

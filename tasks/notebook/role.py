@@ -22,7 +22,7 @@ def notebook_name(run_id: str) -> str:
 
 def notebook_arn(aws: Aws, run_id: str) -> str:
     """Return the ARN of a run's notebook instance, which may not exist yet; SageMaker lowercases the name in it."""
-    return f"arn:aws:sagemaker:{aws.region}:{aws.account_id}:notebook-instance/{notebook_name(run_id).lower()}"
+    return aws.arn("sagemaker", f"notebook-instance/{notebook_name(run_id).lower()}")
 
 
 def notebook_role(aws: Aws, run_id: str, dataset: DatasetRef | None) -> RoleSpec:
@@ -37,9 +37,9 @@ def notebook_role(aws: Aws, run_id: str, dataset: DatasetRef | None) -> RoleSpec
             "Sid": "ReadOwnObjects",
             "Effect": "Allow",
             "Action": ["s3:GetObject"],
-            "Resource": [f"arn:aws:s3:::{bucket}/{prefix}/*" for bucket, prefix in readable],
+            "Resource": [aws.arn("s3", f"{bucket}/{prefix}/*") for bucket, prefix in readable],
         },
-        *(list_statement(f"List{number}", bucket, [prefix]) for number, (bucket, prefix) in enumerate(readable)),
+        *(list_statement(aws, f"List{number}", bucket, [prefix]) for number, (bucket, prefix) in enumerate(readable)),
         *_write_logs(aws, notebook_name(run_id)),
         {
             "Sid": "StopItself",
@@ -54,7 +54,7 @@ def notebook_role(aws: Aws, run_id: str, dataset: DatasetRef | None) -> RoleSpec
 
 def _write_logs(aws: Aws, name: str) -> tuple[Statement, ...]:
     """Return the statements that allow creating the shared group and writing to this instance's streams only."""
-    group = f"arn:aws:logs:{aws.region}:{aws.account_id}:log-group:{LOG_GROUP}"
+    group = aws.arn("logs", f"log-group:{LOG_GROUP}")
     describe = ["logs:CreateLogGroup", "logs:DescribeLogStreams"]
     write = ["logs:CreateLogStream", "logs:PutLogEvents"]
     return (

@@ -10,6 +10,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import boto3
@@ -20,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from tasks.run import naming
+from tasks.run.assumed_credentials import keep_assumed_credentials
 from tasks.run.bounded_answers import add_bounds
 from tasks.run.errors import AwsFailed, ClockSkewed, TargetRefused, Unreachable, aws_boundary
 from tasks.run.logical_aws import AGAIN, LogicalAws, identify
@@ -46,6 +48,14 @@ def _loader() -> Any:
     return botocore.loaders.create_loader()
 
 
+@dataclass(frozen=True)
+class _Caller:
+    """Whose calls these are, as STS says."""
+
+    account_id: str
+    partition: str
+
+
 class Aws:
     """The AWS clients for one account, region and endpoint; constructing it does no I/O."""
 
@@ -61,7 +71,7 @@ class Aws:
         self._lock = threading.RLock()
         self._clients: dict[str, Any] = {}
         self._session: Any = None
-        self._account_id: str | None = None
+        self._caller: _Caller | None = None
         self._identity: LogicalAws | None = None
 
     @property
@@ -77,10 +87,28 @@ class Aws:
             TargetRefused: it is not the account that the user named.
             AwsFailed: STS did not answer, or refused the call.
         """
-        with self._lock:
-            if self._account_id is None:
-                self._account_id = self._ask_account()
-            return self._account_id
+        return self._ask().account_id
+
+    @property
+    def partition(self) -> str:
+        """The partition of the caller's account, as STS names it: "aws", "aws-cn", "aws-us-gov", ...
+
+        Raises:
+            TargetRefused, AwsFailed: as `account_id` raises them.
+        """
+        return self._ask().partition
+
+    def arn(self, service: str, resource: str, *, account_id: str | None = None) -> str:
+        """Return the ARN of a resource in this partition, region and account (or in the account that is named).
+
+        ARNs of IAM have no region, those of S3 neither region nor account.
+
+        Raises:
+            TargetRefused, AwsFailed: as `account_id` raises them.
+        """
+        region = "" if service in {"iam", "s3"} else self.region
+        owner = "" if service == "s3" else account_id or self.account_id
+        return f"arn:{self.partition}:{service}:{region}:{owner}:{resource}"
 
     @property
     def identity(self) -> LogicalAws:
@@ -169,7 +197,6 @@ class Aws:
     def _boto_session(self) -> Any:
         if self._session is None:
             core = _core_session()
-            _require_profile(core)
             self._session = boto3.session.Session(botocore_session=core, region_name=self.region, **self._credentials())
         return self._session
 
@@ -200,10 +227,17 @@ class Aws:
             ignore_configured_endpoint_urls=True,
         )
 
-    def _ask_account(self) -> str:
+    def _ask(self) -> _Caller:
+        with self._lock:
+            if self._caller is None:
+                self._caller = self._ask_caller()
+            return self._caller
+
+    def _ask_caller(self) -> _Caller:
         try:
             with aws_boundary(f"account at {self.endpoint}"):
-                account = str(self.client("sts").get_caller_identity()["Account"])
+                answer = self.client("sts").get_caller_identity()
+                account, arn = str(answer["Account"]), str(answer["Arn"])
         except AwsFailed as failed:
             is_foreign = failed.code in _FOREIGN_KEY and not isinstance(failed, ClockSkewed)
             if self.target.has_profile_credentials or not is_foreign:
@@ -214,18 +248,23 @@ class Aws:
             why = f"the credentials in use belong to account {account}"
             switch = f"export AWS_PROFILE=<one of account {named}>, or export KENNEL_ACCOUNT_ID={account}"
             raise TargetRefused("target", f"KENNEL_ACCOUNT_ID={named}", why, switch)
-        return account
+        return _Caller(account, arn.split(":")[1])
 
 
 def _core_session() -> Any:
-    """Return a session of botocore whose clients raise `MalformedAnswerError`."""
+    """Return a session of botocore whose clients raise `MalformedAnswerError`, and whose MFA code is asked once.
+
+    Raises:
+        TargetRefused: the profile that the user named does not exist.
+    """
     core = botocore.session.get_session()
     core.register_component("data_loader", _loader())
     core.register_component("response_parser_factory", CheckedParsers(core.get_component("response_parser_factory")))
     core.register("after-call", raise_if_malformed)
     core.get_component("event_emitter").register_first("needs-retry.s3", ask_for_no_region)
     core.register("creating-client-class", add_bounds)
-    return core
+    _require_profile(core)
+    return keep_assumed_credentials(core)
 
 
 def transfer(call: Callable[[], Found]) -> Found:

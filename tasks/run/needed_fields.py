@@ -28,7 +28,7 @@ _PYTHON_TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 NEEDED: Mapping[str, tuple[str, ...]] = {
     # sts, iam
-    "GetCallerIdentity": ("Account",),
+    "GetCallerIdentity": ("Account", "Arn"),
     "CreateInstanceProfile": ("InstanceProfile.Arn",),
     "CreateRole": ("Role.Arn",),
     "GetInstanceProfile": (
@@ -154,6 +154,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "DescribeSecurityGroups": ("SecurityGroups[].GroupId", "SecurityGroups[].GroupName"),
     "DescribeVpcs": ("Vpcs[].VpcId",),
     "GetParameter": ("Parameter.Value",),
+    "GetParametersByPath": ("Parameters[].Name", "Parameters[].Value"),
     "GetProducts": ("PriceList",),
     "ImportKeyPair": ("KeyPairId",),
     "RunInstances": ("Instances[+].InstanceId",),
@@ -215,7 +216,7 @@ def _wrong_at(path: str, reply: Any, shape: Any) -> str | None:
         return f"it lacks {name}"
     if not _is_a(found, member):
         return f"its {name} is {found!r:.80}, not a {_type_in_words(member)}"
-    if not below:
+    if not below or member.type_name == "map":  # Lambda's ListTags has a map where SageMaker's has a list
         return None
     if member.type_name != "list":
         return _wrong_at(below, found, member)

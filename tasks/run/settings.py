@@ -73,15 +73,12 @@ def validate_folder(value: Path) -> Path:
 
 
 AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
-Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d$")]
 Cidr = Annotated[str, AfterValidator(validate_cidr)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Url = Annotated[str, AfterValidator(validate_url)]
 Folder = Annotated[Path, AfterValidator(validate_folder)]
 
-DEEP_LEARNING_IMAGE = (
-    "/aws/service/deeplearning/ami/x86_64/oss-nvidia-driver-gpu-pytorch-2.7-ubuntu-22.04/latest/ami-id"
-)
 CALLER_ADDRESS_URL = "https://checkip.amazonaws.com"
 LOCAL_CALLER_ADDRESS_PATH = "/_localaws/caller-address"
 LOCAL_HOSTING_PATH = "/_localaws/capacity/hosting"
@@ -124,6 +121,11 @@ class Target(BaseModel):
     """The longest time that CloudWatch Logs may need until a line can be read."""
     policy_propagation_seconds: float = Field(ge=0.0, le=120.0)
     """The time until a changed policy of a role counts everywhere."""
+    installs_requirements: bool
+    """Whether its inference image installs a model's requirements whenever an instance starts.
+
+    The embedded AWS runs models in this project's own environment.
+    """
 
     def pause_seconds(self, own: float) -> float:
         """Return how long a wait whose own pause is `own` sleeps until its next look.
@@ -143,6 +145,7 @@ EMBEDDED_AWS = Target(
     metric_lag_seconds=0.0,
     log_delay_seconds=0.0,
     policy_propagation_seconds=0.0,
+    installs_requirements=False,
 )
 REAL_AWS = Target(
     name="aws",
@@ -154,6 +157,7 @@ REAL_AWS = Target(
     metric_lag_seconds=180.0,
     log_delay_seconds=30.0,
     policy_propagation_seconds=30.0,
+    installs_requirements=True,
 )
 
 
@@ -208,7 +212,11 @@ class Settings(BaseSettings):
     download_timeout_seconds: float = Field(default=60.0, ge=1.0, le=600.0)
     download_attempts: int = Field(default=5, ge=1, le=20)
 
-    ec2_image_parameter: str = Field(default=DEEP_LEARNING_IMAGE, pattern=r"^/[A-Za-z0-9_./-]{1,1010}$")
+    serving_image: str | None = Field(
+        default=None,
+        pattern=r"^\d{12}\.dkr\.ecr\.[a-z0-9.-]+/[a-z0-9][a-z0-9._/-]*(:[\w][\w.-]{0,127}|@sha256:[0-9a-f]{64})$",
+    )
+    ec2_image_parameter: str | None = Field(default=None, pattern=r"^/[A-Za-z0-9_./-]{1,1010}$")
     ec2_volume_gib: int = Field(default=75, ge=8, le=16_384)
     ec2_launch_seconds: float = Field(default=300.0, ge=5.0, le=1800.0)
     dead_man_minutes: int = Field(default=30, ge=10, le=240)  # in the last 5 minutes an instance accepts no login

@@ -148,7 +148,7 @@ def _own_arn(aws: Aws, plan: TrainingPlan, name: str) -> str | None:
 
 
 def _arn(aws: Aws, name: str) -> str:
-    return f"arn:aws:sagemaker:{aws.region}:{aws.account_id}:training-job/{name}"
+    return aws.arn("sagemaker", f"training-job/{name}")
 
 
 def _refuse_other_plan(name: str, description: Mapping[str, Any], plan: TrainingPlan) -> None:
@@ -187,6 +187,18 @@ def _input_data(plan: TrainingPlan) -> list[Any]:
     return [InputData(channel_name=channel, data_source=source) for channel, source in sources.items()]
 
 
+def _compute(plan: TrainingPlan) -> Any:
+    """Return the plan's machines as the SDK's Compute; types with disks of their own ignore the size of the volume."""
+    from sagemaker.train.configs import Compute
+
+    return Compute(
+        instance_type=plan.instance.instance_type,
+        instance_count=plan.instance_count,
+        enable_managed_spot_training=plan.spot,
+        volume_size_in_gb=plan.volume_gib,
+    )
+
+
 def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
     """Build the SDK's ModelTrainer for the plan; the SDK is imported here, because that takes seconds."""
     from sagemaker.core.shapes import CheckpointConfig, OutputDataConfig
@@ -195,11 +207,6 @@ def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
 
     source = configs.SourceCode(
         source_dir=str(plan.code_dir), entry_script="training/train.py", requirements="training/requirements.txt"
-    )
-    compute = configs.Compute(
-        instance_type=plan.instance.instance_type,
-        instance_count=plan.instance_count,
-        enable_managed_spot_training=plan.spot,
     )
     limits = configs.StoppingCondition(
         max_runtime_in_seconds=plan.max_runtime_seconds,
@@ -217,7 +224,7 @@ def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
             input_s3_key_prefix=f"{run_prefix(plan.run_id)}/code",
             source_code=source,
             distributed=Torchrun(process_count_per_node=None if plan.instance.has_gpu else 1),
-            compute=compute,
+            compute=_compute(plan),
             stopping_condition=limits,
             training_image=plan.image,
             output_data_config=OutputDataConfig(s3_output_path=plan.uri("output"), compression_type="GZIP"),

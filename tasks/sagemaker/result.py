@@ -47,7 +47,7 @@ def read_result(plan: TrainingPlan, description: Mapping[str, Any], archive: Pat
         spot=plan.spot,
         seconds=(description["TrainingEndTime"] - description["CreationTime"]).total_seconds(),
         billable_seconds=billable,
-        cost_usd=cost_usd(plan.instance.instance_type, count, billable),
+        cost_usd=cost_usd(plan.instance.usd_per_hour, count, billable),
         data_digest=str(meta["data_digest"]),
         git_commit=meta.get("git_commit"),
     )

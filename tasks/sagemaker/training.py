@@ -28,7 +28,7 @@ def plan_training(run: Run, training: TrainingOptions) -> TrainingPlan:
         AwsFailed: IAM refused.
     """
     dataset, weights = run.need(DatasetRef), run.find(WeightsRef)
-    instance = choose_training_instance(finetune=training.finetune, requested=training.instance_type)
+    instance = choose_training_instance(run.aws.region, finetune=training.finetune, requested=training.instance_type)
     say(f"instances: {training.instances} × {instance.instance_type}: {instance.reason}")
     code_dir = run.folder / "code"
     code_digest = stage_training_code(code_dir)

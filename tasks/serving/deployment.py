@@ -20,6 +20,7 @@ from tasks.serving.endpoint import (
     keep_creation_seconds,
 )
 from tasks.serving.function import FunctionPlan, ensure_function, function_log_group
+from tasks.serving.packaging import serving_archive
 from tasks.serving.smoke import SmokeResult, read_test_image, smoke_test
 
 
@@ -34,15 +35,17 @@ def deploy_endpoint(run: Run, deploy: DeployOptions) -> EndpointRef:
         AwsFailed: AWS refused.
     """
     model = run.need(TrainedModel)
-    instance = choose_hosting_instance(deploy.instance_type)
+    instance = choose_hosting_instance(run.aws.region, deploy.instance_type)
     say(f"endpoint: {deploy.instances} × {instance.instance_type}: {instance.reason}")
     group = endpoint_log_group(run.id)
     ensure_log_group(run, group)
-    role_arn = ensure_role(run, endpoint_role(run.aws, run.id, model.model_uri, group))
+    archive = serving_archive(run, model)
+    image = inference_image(run.settings, has_gpu=instance.has_gpu)
+    role_arn = ensure_role(run, endpoint_role(run.aws, run.id, archive, group, image=image))
     plan = EndpointPlan(
         run_id=run.id,
-        image=inference_image(run.aws.region, has_gpu=instance.has_gpu),
-        model_uri=model.model_uri,
+        image=image,
+        model_uri=archive,
         role_arn=role_arn,
         instance=instance,
         instance_count=deploy.instances,

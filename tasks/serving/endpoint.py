@@ -89,7 +89,7 @@ def endpoint_log_group(run_id: str) -> str:
 
 def endpoint_arn(aws: Aws, run_id: str) -> str:
     """Return the ARN that a run's endpoint has or will have. SageMaker writes endpoint names in lower case in ARNs."""
-    return f"arn:aws:sagemaker:{aws.region}:{aws.account_id}:endpoint/{endpoint_name(run_id).lower()}"
+    return aws.arn("sagemaker", f"endpoint/{endpoint_name(run_id).lower()}")
 
 
 def ensure_endpoint(run: Run, plan: EndpointPlan) -> EndpointRef:

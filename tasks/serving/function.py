@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasks.account.lookup import none_if_missing, refuse_foreign
+from tasks.account.lookup import function_tags, none_if_missing, refuse_foreign
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import StageFailed, aws_boundary
@@ -25,7 +25,7 @@ from tasks.run.waiting import retry_until_role_propagates, wait_for
 
 ALIAS = "live"
 FUNCTION_NAME_LIMIT = 64
-RUNTIME = "python3.11"
+RUNTIME = "python3.13"
 HANDLER = "handler.handler"
 FIRST_MEMORY_MB = 256
 
@@ -127,7 +127,7 @@ def _own_function(client: Any, plan: FunctionPlan) -> Mapping[str, Any] | None:
     found = none_if_missing(lambda: client.get_function(FunctionName=plan.name))
     if found is None:
         return None
-    refuse_foreign(f"function {plan.name}", found.get("Tags", {}), plan.run_id)
+    refuse_foreign(f"function {plan.name}", function_tags(client, found), plan.run_id)
     configuration: Mapping[str, Any] = found["Configuration"]
     return configuration
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from tasks.account.lookup import none_if_missing
+from tasks.account.lookup import function_tags, none_if_missing
 from tasks.run.aws import Aws
 from tasks.run.naming import RESOURCE_PREFIX
 from tasks.teardown.kinds import Kind, find_none, only_tagged, until_gone
@@ -13,8 +13,9 @@ from tasks.teardown.scaling import remove_provisioned_of
 
 
 def _find_function(aws: Aws, name: str) -> Resource | None:
-    found = none_if_missing(lambda: aws.client("lambda").get_function(FunctionName=name))
-    return None if found is None else Resource("function", name, dict(found.get("Tags") or {}))
+    client = aws.client("lambda")
+    found = none_if_missing(lambda: client.get_function(FunctionName=name))
+    return None if found is None else Resource("function", name, dict(function_tags(client, found)))
 
 
 def _find_tagged_functions(aws: Aws) -> Iterator[Resource]:

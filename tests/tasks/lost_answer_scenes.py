@@ -67,7 +67,7 @@ def training(run: Run) -> None:
         run_id=run.id,
         image=IMAGE.replace("inference", "training"),
         role_arn=ensure_role(run, training_role(run.aws, run.id, dataset, None)),
-        instance=choose_training_instance(finetune=False),
+        instance=choose_training_instance("us-east-1", finetune=False),
         instance_count=1,
         spot=False,
         max_runtime_seconds=600,
@@ -90,8 +90,8 @@ def serving(run: Run) -> None:
     put_object(run.aws, run.aws.bucket, uri.split("/", 3)[3], pack({"code/inference.py": ECHO}), content_type="x/y")
     group = f"/aws/sagemaker/Endpoints/kennel-{run.id}-endpoint"
     ensure_log_group(run, group)
-    role = ensure_role(run, endpoint_role(run.aws, run.id, uri, group))
-    plan = EndpointPlan(run.id, IMAGE, uri, role, choose_hosting_instance(), 1, deadline_seconds=120.0)
+    role = ensure_role(run, endpoint_role(run.aws, run.id, uri, group, image=IMAGE))
+    plan = EndpointPlan(run.id, IMAGE, uri, role, choose_hosting_instance("us-east-1"), 1, deadline_seconds=120.0)
     ensure_endpoint(run, plan)
     endpoint = ensure_endpoint(run, replace(plan, instance_count=2))
     ensure_autoscaling(run, _scaling(run, endpoint))
@@ -129,10 +129,10 @@ def instances(run: Run) -> None:
 def notebook(run: Run) -> None:
     """Make a notebook instance, change its idle time and its type, and start it again."""
     role = ensure_role(run, notebook_role(run.aws, run.id, None))
-    plan = NotebookPlan(run.id, role, choose_notebook_instance(None), 60)
+    plan = NotebookPlan(run.id, role, choose_notebook_instance("us-east-1"), 60)
     ensure_notebook(run, plan)
     stop_notebook(run.aws, run.id)
-    ensure_notebook(run, replace(plan, instance=choose_notebook_instance("ml.t3.large"), idle_minutes=30))
+    ensure_notebook(run, replace(plan, instance=choose_notebook_instance("us-east-1", "ml.t3.large"), idle_minutes=30))
     start_notebook(run.aws, run.id)
 
 

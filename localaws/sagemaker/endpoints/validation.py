@@ -10,7 +10,7 @@ from moto.sagemaker.exceptions import AWSValidationException
 from localaws.violations import one_violation
 
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
-IMAGE = re.compile(r".+/pytorch-inference(:|@).+")
+IMAGE = re.compile(r".+/(pytorch-inference|kennel-serving)(:|@).+")
 MAX_VARIANTS = 10
 
 MODEL_PARAMETERS = frozenset({"ModelName", "PrimaryContainer", "Containers", "ExecutionRoleArn", "Tags"})
@@ -207,7 +207,8 @@ def _check_image(image: Any) -> None:
         raise AWSValidationException("CreateModel: Image of the container is missing.")
     if not IMAGE.fullmatch(image):
         raise AWSValidationException(
-            f"Requested image {image} not found: localaws runs images named …/pytorch-inference:TAG for endpoints."
+            f"Requested image {image} not found: localaws runs images named …/pytorch-inference:TAG and "
+            "…/kennel-serving:TAG."
         )
 
 

@@ -2,7 +2,8 @@
 
 One process is one instance. It is started with `python -m localaws.sagemaker.model_server`, reads its environment
 (`SM_MODEL_DIR`, `LOCALAWS_LISTENER`, …), loads the model once and answers `GET /ping` and `POST /invocations` on
-loopback to who brings its token. It knows nothing of the emulator that starts it and imports neither moto nor torch.
+loopback to who brings its token. It knows nothing of the emulator that starts it and imports neither moto nor torch,
+so that the image of tasks/serving/image runs it on AWS.
 """
 
 LISTENER = "LOCALAWS_LISTENER"  # the number of the descriptor of its socket

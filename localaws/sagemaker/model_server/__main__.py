@@ -3,7 +3,8 @@
 With `LOCALAWS_PINGS_EARLY` it listens first, as TorchServe does, and goes on if the model cannot be loaded.
 
 Environment: `SM_MODEL_DIR` (the unpacked artefact), `LOCALAWS_LISTENER` (the descriptor of a bound socket; without it,
-`SAGEMAKER_BIND_TO_PORT` is bound), `LOCALAWS_TOKEN` (what requests must bring; without it, all are answered),
+`SAGEMAKER_BIND_TO_PORT` of `MODEL_SERVER_HOST`, default 127.0.0.1, is bound), `LOCALAWS_TOKEN` (what requests must
+bring; without it, all are answered),
 `SAGEMAKER_PROGRAM` (default `inference.py`), `SAGEMAKER_SUBMIT_DIRECTORY` (default
 `/opt/ml/model/code`), `SAGEMAKER_MODEL_SERVER_WORKERS` (handler threads, default the number of cores, at most 4),
 `SAGEMAKER_MODEL_JOB_QUEUE_SIZE` (requests that may wait for a thread, default 100),
@@ -54,7 +55,8 @@ def take_socket() -> socket.socket:
         return listener
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])))
+    host = os.environ.get("MODEL_SERVER_HOST", "127.0.0.1")
+    listener.bind((host, int(os.environ["SAGEMAKER_BIND_TO_PORT"])))
     return listener
 
 

@@ -109,7 +109,9 @@ def check_requirements(folder: Path) -> None:
     from packaging.requirements import InvalidRequirement, Requirement
 
     for line in path.read_text(encoding="utf-8").splitlines():
-        wanted = line.partition("#")[0].strip()
+        wanted = line.partition("#")[0].partition(" --hash=")[0].strip()
+        if wanted.startswith("--"):
+            continue  # where pip would look, and here nothing is installed
         try:
             requirement = Requirement(wanted) if wanted else None
         except InvalidRequirement as error:

@@ -16,7 +16,7 @@ from localaws.sagemaker.roles import PRINCIPAL, cannot_assume
 from localaws.sagemaker.training.requests import Channel, JobRequest
 from localaws.violations import one_violation
 
-IMAGE = re.compile(r"(^|/)pytorch-training:[\w.\-]+$")
+IMAGE = re.compile(r"(^|/)pytorch(-training)?:[\w.\-]+$")
 UNSUPPORTED = (
     "AlgorithmSpecification.AlgorithmName",
     "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries",
@@ -63,7 +63,7 @@ def check_supported(parameters: Mapping[str, Any]) -> None:
     image, mode = algorithm.get("TrainingImage") or "", algorithm.get("TrainingInputMode")
     if not IMAGE.search(image):
         raise ValidationError(
-            f"localaws cannot run the training image {image!r}: it emulates images named pytorch-training only."
+            f"localaws cannot run the training image {image!r}: it emulates images named pytorch and pytorch-training."
         )
     if mode != "File":
         raise ValidationError(

@@ -18,12 +18,12 @@ _BLOCK = ",".join(
 def check(account: Account) -> Iterator[Finding]:
     """Yield the findings about buckets and functions."""
     for bucket in account.buckets:
-        yield from _bucket(bucket)
+        yield from _bucket(bucket, f"arn:{account.partition}:s3:::{bucket.name}")
     for policy in account.functions:
         yield from _function(account, policy)
 
 
-def _bucket(bucket: Bucket) -> Iterator[Finding]:
+def _bucket(bucket: Bucket, arn: str) -> Iterator[Finding]:
     opened = [each for each, _, value in trusted(bucket.document, CALLERS) if value == "*"]
     actions = [action for each in opened for action in each.actions or ("all actions but some",)]
     by_acl = [uri for uri in bucket.grantees if uri.endswith(_ACL_OF_ALL)]
@@ -31,7 +31,7 @@ def _bucket(bucket: Bucket) -> Iterator[Finding]:
         by = [f"its policy allows everybody {', '.join(dict.fromkeys(actions))}"] if actions else []
         by += [f"its ACL names {', '.join(dict.fromkeys(uri.rpartition('/')[2] for uri in by_acl))}"] if by_acl else []
         command = f"s3api put-public-access-block --bucket {bucket.name} --public-access-block-configuration {_BLOCK}"
-        yield finding("bucket-public", f"arn:aws:s3:::{bucket.name}", bucket.name, "; ".join(by), command)
+        yield finding("bucket-public", arn, bucket.name, "; ".join(by), command)
 
 
 def _function(account: Account, policy: FunctionPolicy) -> Iterator[Finding]:

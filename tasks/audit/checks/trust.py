@@ -39,7 +39,8 @@ def check(account: Account) -> Iterator[Finding]:
         anyone = {each[2] for each in trusted(trust, CALLERS) if _is_anyone(*each)}
         foreign = {each[2] for each in trusted(trust, CALLERS | {"sts:externalid"}) if _is_foreign(account, *each[1:])}
         deputies = {value for _, kind, value in trusted(trust, SOURCES) if kind == "Service"} & SENDS_ITS_SOURCE
-        keep_out, limit = _keep_out(account.account_id, anyone | foreign), _limit(account.account_id, deputies)
+        own = f"arn:{account.partition}:iam::{account.account_id}:root"
+        keep_out, limit = _keep_out(own, anyone | foreign), _limit(account.account_id, deputies)
         yield from _finding("trust-anyone", role, anyone, "without a condition on who that is", keep_out)
         yield from _finding("trust-foreign", role, foreign, "without an external id or another condition", keep_out)
         yield from _finding("confused-deputy", role, deputies, "without aws:SourceArn or aws:SourceAccount", limit)
@@ -67,13 +68,12 @@ def _mended(trust: Document, mend: Mend) -> Document:
     return {**trust, "Statement": [mend(each, dict(raw)) if each.allows else raw for each, raw in parts]}
 
 
-def _keep_out(account_id: str, strangers: set[str]) -> Mend:
-    """Return what replaces the strangers by the account itself, whose own policies then decide."""
+def _keep_out(own: str, strangers: set[str]) -> Mend:
+    """Return what replaces the strangers by `own`, the account itself, whose own policies then decide."""
 
     def mend(read: Statement, raw: dict[str, Any]) -> dict[str, Any]:
         if not strangers & {value for _, value in read.principals}:
             return raw
-        own = f"arn:aws:iam::{account_id}:root"
         kept = [value for kind, value in read.principals if kind == "AWS" and value not in strangers]
         services = [value for kind, value in read.principals if kind == "Service"]
         is_federated = any(kind == "Federated" for kind, _ in read.principals)

@@ -48,6 +48,28 @@ def test_a_prefix_a_bucket_and_features_narrow_it(capsys: pytest.CaptureFixture[
     assert "training-job/kennel-dogs-*" in text and "arn:aws:s3:::mine/*" in text and "us-east-1" not in text
 
 
+def test_another_partition_has_its_own_arns() -> None:
+    text = json.dumps(operator_policies(Account(ACCOUNT, "us-gov-west-1")))
+    assert "arn:aws-us-gov:" in text and "arn:aws:" not in text
+
+
+MAKES_WITH_TAGS = {
+    **dict.fromkeys(("sagemaker:CreateTrainingJob", "sagemaker:CreateEndpoint"), "sagemaker:AddTags"),
+    **dict.fromkeys(("sagemaker:CreateModel", "sagemaker:CreateNotebookInstance"), "sagemaker:AddTags"),
+    "lambda:CreateFunction": "lambda:TagResource",
+    "lambda:GetFunction": "lambda:ListTags",
+    "s3:PutObject": "s3:PutObjectTagging",
+}
+"""What AWS asks for besides, because kennel sends tags or reads them."""
+
+
+@pytest.mark.parametrize(("action", "besides"), MAKES_WITH_TAGS.items())
+def test_what_sends_or_reads_tags_may_do_so_on_the_same_resources(action: str, besides: str) -> None:
+    allowed = [statement for each in EVERY.values() for statement in each["Statement"]]
+    own = [each for each in allowed if action in each["Action"]]
+    assert own and all(besides in each["Action"] for each in own)
+
+
 def test_an_unknown_feature_and_a_missing_account_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KENNEL_ACCOUNT_ID", raising=False)
     with pytest.raises(SettingsRefused, match=", ".join(EVERY)):

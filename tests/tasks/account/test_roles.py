@@ -22,6 +22,7 @@ from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
 
 DATA = DatasetRef("b", "datasets/d", "d", "dogs", ("x", "y"), {"train": {"x": 1, "y": 1}}, 10, 0, "sample")
+IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312"
 WEIGHTS = WeightsRef("b", "weights/resnet50/0", "resnet50", "0" * 64, 10)
 
 
@@ -55,13 +56,15 @@ def test_the_training_role_reads_its_inputs_and_writes_its_outputs_and_nothing_e
 
 
 def test_the_endpoint_role_reads_one_object(aws: Aws) -> None:
-    spec = endpoint_role(aws, "run", "s3://b/runs/run/output/j/output/model.tar.gz", "/aws/sagemaker/Endpoints/e")
+    spec = endpoint_role(
+        aws, "run", "s3://b/runs/run/output/j/output/model.tar.gz", "/aws/sagemaker/Endpoints/e", image=IMAGE
+    )
     assert resources_of(spec, "s3:GetObject") == ["arn:aws:s3:::b/runs/run/output/j/output/model.tar.gz"]
 
 
 def test_sagemaker_may_use_a_role_only_for_what_it_is_made_for(aws: Aws) -> None:
     """As narrow as AWS documents it: for endpoints, anything of the account in the region."""
-    endpoint = endpoint_role(aws, "run", "s3://b/model.tar.gz", "/aws/sagemaker/Endpoints/e")
+    endpoint = endpoint_role(aws, "run", "s3://b/model.tar.gz", "/aws/sagemaker/Endpoints/e", image=IMAGE)
     kinds = ((training_role(aws, "run", DATA, None), "training-job/kennel-run-train-*"), (endpoint, "*"))
     for spec, source in kinds:
         assert spec.trust["Statement"][0]["Condition"] == {

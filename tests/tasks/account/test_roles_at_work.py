@@ -24,7 +24,7 @@ from tests.conftest import RunningLocalAws
 from tests.kennel.decided_again import asked_by
 from tests.localaws.callers import assume, make_role, make_user, refusal
 from tests.localaws.functions.functions_kit import Functions
-from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench
+from tests.localaws.sagemaker.endpoints.endpoint_models import IMAGE, Workbench
 from tests.localaws.sagemaker.training.training_rooms import Room
 
 ENDPOINT_ARN = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/nobody-has-it"
@@ -117,7 +117,7 @@ def test_an_endpoint_whose_role_may_not_read_its_model_fails_and_names_it(
 ) -> None:
     model = bench.model()
     url = bench.sagemaker.describe_model(ModelName=model)["PrimaryContainer"]["ModelDataUrl"]
-    spec = endpoint_role(run.aws, run.id, url, "/aws/sagemaker/Endpoints/e")
+    spec = endpoint_role(run.aws, run.id, url, "/aws/sagemaker/Endpoints/e", image=IMAGE)
     own = dataclasses.replace(bench, role_arn=ensure_role(run, without(spec, "ReadModel")), prefix=f"{bench.prefix}x")
     failed = own.settled(own.start(own.config({"ModelName": own.model(data=url)})))
     assert failed["EndpointStatus"] == "Failed"

@@ -1,5 +1,6 @@
 """Tests of staging against localaws: every image is uploaded, bad data creates nothing, nothing is sent twice."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -269,7 +270,7 @@ def test_the_bucket_is_private_encrypted_tls_only_and_tagged(place: Workplace, t
     assert set(s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values()) == {True}
     rules = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rules[0]["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
-    assert json.loads(s3.get_bucket_policy(Bucket=name)["Policy"]) == tls_only_policy(name)
+    assert json.loads(s3.get_bucket_policy(Bucket=name)["Policy"]) == tls_only_policy(f"arn:aws:s3:::{name}")
     assert s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"][0]["AbortIncompleteMultipartUpload"]
     tags = {tag["Key"]: tag["Value"] for tag in s3.get_bucket_tagging(Bucket=name)["TagSet"]}
     assert tags == {"kennel:project": "kennel", "kennel:run": "run-1"}
@@ -292,7 +293,7 @@ def test_a_bucket_that_the_user_brought_is_refused_when_it_is_not_safe(place: Wo
 def test_a_bucket_of_another_owner_is_refused(place: Workplace) -> None:
     place.s3.create_bucket(Bucket=place.aws.bucket)
     stranger = Aws(place.settings)
-    stranger._account_id = "999999999999"
+    stranger._caller = dataclasses.replace(place.aws._ask(), account_id="999999999999")
     with pytest.raises(OwnershipRefused, match="S3 denies access to bucket"):
         ensure_bucket(Run(stranger, "run-1"))
 

@@ -33,7 +33,7 @@ def planned(
     return plan_instance(
         run,
         access=ensure_access(run),
-        profile=ensure_instance_profile(run, instance_role(run.id, DATA, None)),
+        profile=ensure_instance_profile(run, instance_role(run.aws, run.id, DATA, None)),
         candidates=candidates or choose_instances(finetune=False, requested="c7i.xlarge"),
         spot=spot,
         number=number,

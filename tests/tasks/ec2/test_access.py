@@ -70,7 +70,7 @@ def test_what_somebody_else_opened_in_the_group_is_closed(aws: Aws) -> None:
 
 def test_a_second_time_nothing_is_made_or_changed(aws: Aws, calls: Calls) -> None:
     run = Run(aws, "access-5")
-    spec = instance_role("access-5", DATA, None)
+    spec = instance_role(aws, "access-5", DATA, None)
     made = [ensure_access(run), ensure_instance_profile(run, spec)]
     calls.seen.clear()
     assert [ensure_access(run), ensure_instance_profile(run, spec)] == made
@@ -152,8 +152,8 @@ def test_a_key_pair_of_that_name_without_our_tags_is_left_alone(aws: Aws, tmp_pa
 # --- the profile ------------------------------------------------------------------------------------------------------
 
 
-def test_the_instances_role_reads_its_inputs_and_keeps_its_checkpoints_and_nothing_else() -> None:
-    spec = instance_role("run", DATA, None, keeps_checkpoints=True)
+def test_the_instances_role_reads_its_inputs_and_keeps_its_checkpoints_and_nothing_else(aws: Aws) -> None:
+    spec = instance_role(aws, "run", DATA, None, keeps_checkpoints=True)
     granted = {(action, arn) for item in spec.statements for action in item["Action"] for arn in item["Resource"]}
     checkpoints = "arn:aws:s3:::b/runs/run/ec2/checkpoints/*"
     assert granted == {
@@ -166,7 +166,7 @@ def test_the_instances_role_reads_its_inputs_and_keeps_its_checkpoints_and_nothi
     listed = spec.statements[-1]["Condition"]["StringLike"]["s3:prefix"]
     assert listed == ["runs/run/ec2/checkpoints/*"]
     assert spec.trust["Statement"][0]["Principal"] == {"Service": "ec2.amazonaws.com"}
-    (usual,) = instance_role("run", DATA, None).statements
+    (usual,) = instance_role(aws, "run", DATA, None).statements
     assert (usual["Action"], usual["Resource"]) == (["s3:GetObject"], ["arn:aws:s3:::b/datasets/d/*"])
 
 
@@ -177,7 +177,7 @@ def roles_in(aws: Aws, name: str) -> list[str]:
 
 
 def test_a_profile_holds_the_runs_role_and_another_is_taken_out(aws: Aws) -> None:
-    run, spec, iam = Run(aws, "access-10"), instance_role("access-10", DATA, None), aws.client("iam")
+    run, spec, iam = Run(aws, "access-10"), instance_role(aws, "access-10", DATA, None), aws.client("iam")
     name = ensure_instance_profile(run, spec)
     iam.create_role(RoleName="theirs-10", AssumeRolePolicyDocument=json.dumps(spec.trust))
     iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=spec.name)
@@ -187,7 +187,7 @@ def test_a_profile_holds_the_runs_role_and_another_is_taken_out(aws: Aws) -> Non
 
 
 def test_a_profile_of_that_name_without_our_tags_is_left_alone(aws: Aws) -> None:
-    spec = instance_role("access-11", DATA, None)
+    spec = instance_role(aws, "access-11", DATA, None)
     aws.client("iam").create_instance_profile(InstanceProfileName=spec.name)
     with pytest.raises(OwnershipRefused, match="instance profile kennel-access-11-instance"):
         ensure_instance_profile(Run(aws, "access-11"), spec)
@@ -195,7 +195,7 @@ def test_a_profile_of_that_name_without_our_tags_is_left_alone(aws: Aws) -> None
 
 
 def test_a_role_that_iam_does_not_know_yet_is_waited_for(aws: Aws, calls: Calls) -> None:
-    spec = instance_role("access-12", DATA, None)
+    spec = instance_role(aws, "access-12", DATA, None)
     missing = b"<ErrorResponse><Error><Code>NoSuchEntity</Code><Message>no role</Message></Error></ErrorResponse>"
     calls.faults.append(Fault("AddRoleToInstanceProfile", instead=(404, missing)))
     ensure_instance_profile(Run(aws, "access-12"), spec)
@@ -225,7 +225,7 @@ def everything(aws: Aws, run_id: str) -> dict[str, int]:
 def ensure_all(aws: Aws, run_id: str) -> Run:
     run = Run(aws, run_id)
     ensure_access(run)
-    ensure_instance_profile(run, instance_role(run_id, DATA, None))
+    ensure_instance_profile(run, instance_role(aws, run_id, DATA, None))
     return run
 
 

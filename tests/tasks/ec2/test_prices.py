@@ -63,6 +63,14 @@ def test_an_account_without_a_price_list_keeps_the_table_and_says_so(localaws: R
     assert found.prices == f"{TABLE_SOURCE} (AWS's price list did not answer: UnsupportedOperation)"
 
 
+def test_without_a_price_list_another_regions_prices_are_unknown(localaws: RunningLocalAws, tmp_path: Path) -> None:
+    aws = Aws(Settings(endpoint_url=localaws.url, runs=tmp_path, region="eu-west-1"))
+    found = with_current_prices(aws, choose_instances(finetune=False))
+    assert {item.usd_per_hour for item in found.types} == {None}
+    assert found.prices.startswith("unknown: the bundled list prices are us-east-1's (AWS's price list did not answer")
+    assert hourly_price("eu-west-1", "c7i.xlarge", (), is_spot=False) is None
+
+
 def test_the_price_list_replaces_the_table_for_the_region_in_use(calls: Calls, tmp_path: Path) -> None:
     listed = Fault("AWSPriceListService.GetProducts", holding=b'"eu-west-1"', instead=priced("0.2040000000"))
     calls.faults.append(listed)
@@ -98,6 +106,6 @@ def test_costs_begin_at_a_minute_and_are_unknown_without_a_price() -> None:
 
 def test_an_instance_that_was_found_is_priced_by_its_offer_else_by_the_table() -> None:
     offers = choose_instances(finetune=False, requested="p5.48xlarge").offers(spot=False)
-    assert hourly_price("p5.48xlarge", offers, is_spot=False) is None
-    assert hourly_price("c7i.xlarge", (), is_spot=True) == pytest.approx(0.075, abs=1e-3)
-    assert hourly_price("unheard.of", (), is_spot=False) is None
+    assert hourly_price("us-east-1", "p5.48xlarge", offers, is_spot=False) is None
+    assert hourly_price("us-east-1", "c7i.xlarge", (), is_spot=True) == pytest.approx(0.075, abs=1e-3)
+    assert hourly_price("us-east-1", "unheard.of", (), is_spot=False) is None

@@ -53,7 +53,7 @@ def test_a_start_that_failed_is_told_with_awss_reason_whatever_was_waited_for() 
 
 def test_a_failed_instance_is_not_adopted_and_not_replaced_for_its_volume_has_somebodys_work(tmp_path: Path) -> None:
     account = scripted("Failed")
-    plan = NotebookPlan("r", ROLE, choose_notebook_instance(), 60)
+    plan = NotebookPlan("r", ROLE, choose_notebook_instance("us-east-1"), 60)
     with pytest.raises(StageFailed, match="it is Failed"):
         ensure_notebook(account.run(tmp_path), plan)
     assert {call for call in account.calls if "delete" in call or "create" in call} == set()

@@ -150,7 +150,7 @@ def machine(localaws: RunningLocalAws, tmp_path: Path, jupyter: Jupyter) -> Mach
     aws = Aws(Settings(endpoint_url=localaws.url, runs=tmp_path / "runs", region="us-east-1"))
     run = Run(aws, RUN)
     role_arn = ensure_role(run, notebook_role(aws, RUN, None))
-    made = ensure_notebook(run, NotebookPlan(RUN, role_arn, choose_notebook_instance(), 60))
+    made = ensure_notebook(run, NotebookPlan(RUN, role_arn, choose_notebook_instance("us-east-1"), 60))
     if made.state.status == "Stopped":
         aws.client("sagemaker").start_notebook_instance(NotebookInstanceName=notebook_name(RUN))
     return Machine(aws, dict(localaws.environment), tmp_path, jupyter)

@@ -63,7 +63,7 @@ def aws_at(url: str, folder: Path) -> Aws:
 def create(aws: Aws, run_id: str, *, instance_type: str | None = None, idle_minutes: int = 60) -> NotebookRef:
     run = Run(aws, run_id)
     role_arn = ensure_role(run, notebook_role(aws, run_id, None))
-    plan = NotebookPlan(run_id, role_arn, choose_notebook_instance(instance_type), idle_minutes)
+    plan = NotebookPlan(run_id, role_arn, choose_notebook_instance("us-east-1", instance_type), idle_minutes)
     return ensure_notebook(run, plan)
 
 
@@ -81,13 +81,13 @@ def remove(aws: Aws, run_id: str) -> None:
 
 
 def test_the_cheapest_type_with_enough_memory_is_chosen_and_the_reason_has_the_numbers() -> None:
-    choice = choose_notebook_instance()
+    choice = choose_notebook_instance("us-east-1")
     assert choice.instance_type == "ml.t3.medium"
     assert "at least 4 GiB of memory (0.05 USD an hour)" in choice.reason
-    assert choose_notebook_instance(memory_gib=16).instance_type == "ml.t3.xlarge"
+    assert choose_notebook_instance("us-east-1", memory_gib=16).instance_type == "ml.t3.xlarge"
     assert set(NOTEBOOK_MEMORY_GIB) <= set(USD_PER_HOUR)
     with pytest.raises(ValueError, match="memory_gib=17"):
-        choose_notebook_instance(memory_gib=17)
+        choose_notebook_instance("us-east-1", memory_gib=17)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_an_instance_that_is_still_starting_is_waited_for_and_removed(url: str, 
     aws = aws_at(url, tmp_path)
     run = Run(aws, "pending")
     role_arn = ensure_role(run, notebook_role(aws, "pending", None))
-    plan = NotebookPlan("pending", role_arn, choose_notebook_instance(), 60, deadline_seconds=0.0)
+    plan = NotebookPlan("pending", role_arn, choose_notebook_instance("us-east-1"), 60, deadline_seconds=0.0)
     with pytest.raises(WaitTimedOut):
         ensure_notebook(run, plan)
     assert ("notebook-instance", notebook_name("pending")) in left(aws, "pending")
@@ -273,7 +273,7 @@ url, runs = sys.argv[1:]
 aws = Aws(Settings(endpoint_url=url, runs=Path(runs), region="us-east-1"))
 run = Run(aws, "killed")
 role_arn = ensure_role(run, notebook_role(aws, "killed", None))
-ensure_notebook(run, NotebookPlan("killed", role_arn, choose_notebook_instance(), 60))
+ensure_notebook(run, NotebookPlan("killed", role_arn, choose_notebook_instance("us-east-1"), 60))
 """
 
 

@@ -40,7 +40,7 @@ def plan() -> TrainingPlan:
         run_id="r",
         image="i",
         role_arn="arn",
-        instance=choose_training_instance(finetune=False),
+        instance=choose_training_instance("us-east-1", finetune=False),
         instance_count=2,
         spot=False,
         max_runtime_seconds=60,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.run.errors import OwnershipRefused, StageFailed
-from tasks.sagemaker.job import MAX_ATTEMPTS, find_job
+from tasks.sagemaker.job import MAX_ATTEMPTS, _compute, find_job
 from tests.scripted import Scripted, not_found, refuses
 from tests.tasks.sagemaker.jobs import plan
 
@@ -59,6 +59,12 @@ def test_attempts_are_bounded() -> None:
     names = [FIRST, *(f"{FIRST}-{number}" for number in range(2, MAX_ATTEMPTS + 1))]
     with pytest.raises(StageFailed, match="20 attempts"):
         find_job(account(dict.fromkeys(names, job("Failed"))).aws, PLAN)
+
+
+@pytest.mark.parametrize(("gib", "volume"), [(0, 30), (5, 30), (6, 32), (100.5, 221)])
+def test_the_volume_of_a_job_has_room_for_the_data_twice(gib: float, volume: int) -> None:
+    data = dataclasses.replace(PLAN.dataset, size_bytes=int(gib * 2**30))
+    assert _compute(dataclasses.replace(PLAN, dataset=data)).volume_size_in_gb == volume
 
 
 def test_the_longest_run_id_still_gives_a_name_that_sagemaker_takes() -> None:

@@ -204,7 +204,7 @@ def test_over_budget_says_by_how_much_and_what_to_change() -> None:
 
 
 def test_an_unknown_price_leaves_the_cost_unknown() -> None:
-    made = plan(prices=list_prices("ml.unheard.of"))
+    made = plan(prices=list_prices("ml.unheard.of", "us-east-1"))
     assert (made.monthly_cost_usd, made.within_budget) == (None, None)
     assert "price unknown" in made.markdown()
 

@@ -195,7 +195,7 @@ def test_a_redeploy_keeps_the_scaled_count_and_another_instance_type_is_deregist
 
     def deploy(code: str, instance_type: str) -> EndpointRef:
         uri = bench.upload(pack({"code/inference.py": code}))
-        instance = choose_hosting_instance(instance_type)
+        instance = choose_hosting_instance("us-east-1", instance_type)
         return ensure_endpoint(run, EndpointPlan(RUN, IMAGE, uri, bench.role_arn, instance, 1, 40.0))
 
     made = deploy(ECHO, "ml.m5.large")

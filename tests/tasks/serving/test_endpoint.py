@@ -19,7 +19,7 @@ from tasks.serving.smoke import check_answer, smoke_test
 from tests.scripted import Scripted, not_found
 from tests.tasks.run.test_waiting import ticking
 
-PLAN = EndpointPlan("r", "image", "s3://b/model.tar.gz", "arn:role", choose_hosting_instance(), 1)
+PLAN = EndpointPlan("r", "image", "s3://b/model.tar.gz", "arn:role", choose_hosting_instance("us-east-1"), 1)
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/kennel-r-endpoint"
 
 

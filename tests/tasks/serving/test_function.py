@@ -1,6 +1,7 @@
 """Tests the function on localaws' Lambda: published once, adopted, and updated when code or configuration change."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,14 @@ import pytest
 from tasks.account.roles import ensure_role, function_role
 from tasks.model.code import build_lambda_zip
 from tasks.run.aws import Aws
+from tasks.run.errors import AccessDenied
 from tasks.run.handle import Run
 from tasks.run.settings import Settings
 from tasks.serving.concurrency import ConcurrencyPlan, ensure_concurrency
 from tasks.serving.function import FunctionPlan, ensure_function
 from tests.conftest import RunningLocalAws
-from tests.counting_proxy import Calls
+from tests.counting_proxy import Calls, Fault
+from tests.localaws.callers import allow, deny, make_user
 
 RUN = "functions"
 
@@ -74,3 +77,38 @@ def test_the_plans_configuration_names_what_the_function_reads(tmp_path: Path, h
         "MAX_IMAGE_BYTES": str(5 * 2**20),
         "FETCH_TIMEOUT_SECONDS": "10",
     }
+
+
+def test_a_function_whose_tags_may_not_be_listed_is_not_called_foreign(
+    localaws: RunningLocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda leaves the tags out of GetFunction's answer without lambda:ListTags: the error names that permission."""
+    run = Run(Aws(Settings(endpoint_url=localaws.url, runs=tmp_path / "runs", region="us-east-1")), RUN)
+    plan = make_plan(run, tmp_path)
+    ensure_function(run, plan)
+    limited = make_user(localaws, allow("*"), deny("lambda:ListTags"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", limited.keys["aws_access_key_id"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", limited.keys["aws_secret_access_key"])
+    with pytest.raises(AccessDenied, match="lambda:ListTags"):
+        ensure_function(Run(Aws(run.settings), RUN), plan)
+
+
+def test_a_function_whose_answer_lacks_its_tags_is_adopted_by_those_that_lambda_lists(
+    calls: Calls, tmp_path: Path
+) -> None:
+    run = Run(Aws(Settings(endpoint_url=calls.url, runs=tmp_path / "runs", region="us-east-1")), RUN)
+    plan = make_plan(run, tmp_path)
+    first = ensure_function(run, plan)
+    without = Fault(f"GET /2015-03-31/functions/{plan.name}", change=_without_tags, times=9)
+    calls.faults.append(without)
+    assert ensure_function(run, plan) == first
+    assert without.times < 9
+
+
+def _without_tags(body: bytes) -> bytes:
+    return json.dumps({name: value for name, value in json.loads(body).items() if name != "Tags"}).encode()
+
+
+def test_the_function_runs_on_a_runtime_that_lambda_still_patches(tmp_path: Path) -> None:
+    plan = FunctionPlan("r", "e", "role", "arn", tmp_path / "f.zip", "00")
+    assert plan.configuration["Runtime"] == "python3.13"

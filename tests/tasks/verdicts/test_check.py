@@ -63,7 +63,7 @@ def record(deployment: Deployed, image: Path) -> LadderRecord:
 def plan(record: LadderRecord) -> ScalingPlan:
     most = record.measured.max_rps_per_instance.value
     traffic = replace(SLO, baseline_rps=0.08 * most, peak_rps=0.55 * most, spike_rps=0.58 * most)
-    return plan_scaling(traffic, record.measured, list_prices(TYPE), rules=RULES)
+    return plan_scaling(traffic, record.measured, list_prices(TYPE, "us-east-1"), rules=RULES)
 
 
 def applied_and_checked(
