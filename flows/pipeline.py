@@ -121,7 +121,7 @@ async def pipeline(
     run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
     with run.lock():
         same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances) if ec2_instances else None
-        await look_at_quotas(Aws(settings), needed_for(training, deploy, same))
+        await look_at_quotas(Aws(settings), needed_for(settings.region, training, deploy, same))
         await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
         await clock.time("train_sagemaker", train_sagemaker(chosen, training))
         if same is not None:

@@ -56,6 +56,7 @@ class Shortfall:
 
 
 def needed_for(
+    region: str,
     training: TrainingOptions | None = None,
     deploy: DeployOptions | None = None,
     ec2: Ec2TrainingOptions | None = None,
@@ -63,11 +64,11 @@ def needed_for(
     """Return what a run with these options needs; None leaves that part out."""
     needed = []
     if training is not None:
-        chosen = choose_training_instance(finetune=training.finetune, requested=training.instance_type)
+        chosen = choose_training_instance(region, finetune=training.finetune, requested=training.instance_type)
         use = "spot training job" if training.spot else "training job"
         needed.append(_instances(chosen.instance_type, use, training.instances))
     if deploy is not None:
-        hosting = choose_hosting_instance(deploy.instance_type)
+        hosting = choose_hosting_instance(region, deploy.instance_type)
         needed.append(_instances(hosting.instance_type, "endpoint", deploy.instances))
     if ec2 is not None:
         needed += _vcpus(ec2)

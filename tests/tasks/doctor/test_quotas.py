@@ -12,7 +12,7 @@ from tasks.run.options import DeployOptions, Ec2TrainingOptions, TrainingOptions
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws, running_localaws
 
-ALL = needed_for(TrainingOptions(instances=2), DeployOptions(), Ec2TrainingOptions(instances=2))
+ALL = needed_for("us-east-1", TrainingOptions(instances=2), DeployOptions(), Ec2TrainingOptions(instances=2))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_what_is_needed_is_named_as_aws_names_its_quotas() -> None:
         ("sagemaker", "ml.m5.large for endpoint usage", 1),
         ("ec2", "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", 8),
     ]
-    gpu = needed_for(TrainingOptions(finetune=True, spot=True), ec2=Ec2TrainingOptions(finetune=True))
+    gpu = needed_for("us-east-1", TrainingOptions(finetune=True, spot=True), ec2=Ec2TrainingOptions(finetune=True))
     assert [each.name for each in gpu] == [
         "ml.g4dn.xlarge for spot training job usage",
         "Running On-Demand G and VT instances",
@@ -54,4 +54,4 @@ def test_an_account_in_use_has_enough_and_an_unknown_quota_is_not_in_the_way(
 ) -> None:
     aws = aws_of(localaws, tmp_path)
     require_quotas(aws, [*ALL, Needed("sagemaker", "ml.z99.large for endpoint usage", 3, "a type of tomorrow")])
-    assert [each.value for each in shortfalls(aws, needed_for(TrainingOptions(instances=20)))] == []
+    assert [each.value for each in shortfalls(aws, needed_for("us-east-1", TrainingOptions(instances=20)))] == []
