@@ -11,6 +11,7 @@ import sys
 
 def main() -> None:
     """Run the command; where PYTHONPATH or the current folder may be searched, this process first starts anew."""
+    _open_standard_streams()
     if "PYTHONPATH" in os.environ or _is_module():
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         os.execve(sys.executable, [sys.executable, "-P", *sys.orig_argv[1:]], environment)  # noqa: S606  no shell
@@ -20,6 +21,16 @@ def main() -> None:
     from kennel.cli import main
 
     main()
+
+
+def _open_standard_streams() -> None:
+    """Let a stream that the caller closed lead nowhere: a file opened later would get its number, and what is said."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def _is_module() -> bool:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,7 +20,7 @@ from kennel import REFERENCE_DATA, __version__
 from kennel.flags import EMBEDDED, Json, Quiet, RunName, Verbose, refusal_of
 from kennel.servers.isolation import drop_unusable, never_proxy_loopback
 from kennel.signals import FLOW_THREAD, exit_code, exit_now, install, interrupt
-from kennel.terminal.console import accept_any_text, begin, end, interruption_json, print_error
+from kennel.terminal.console import accept_any_text, begin, end, interruption_json, print_error, to_stdout
 from kennel.terminal.stages import run_stages
 from tasks.run.escaping import terminal_text
 from tasks.run.private_files import private_files
@@ -347,18 +348,23 @@ def call(arguments: list[str]) -> int:
 
     A `KennelError` is printed and becomes its exit code.
     """
-    if not arguments or {"--help", "-h", "--version"} & set(arguments):
-        app([terminal_text(each) for each in arguments], result_action="return_value")
-        return 0
-    begin("kennel")
+    is_question = not arguments or bool({"--help", "-h", "--version"} & set(arguments))
+    if not is_question:
+        begin("kennel")
+    run = partial(app, exit_on_error=False, print_error=False, result_action="return_value")
     try:
+        if is_question:
+            with to_stdout():
+                run([terminal_text(each) for each in arguments])
+            return 0
         install(interrupt)
-        return int(app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0)
+        return int(run(arguments) or 0)
     except CycloptsError as error:
         refusal = refusal_of(error)
         if refusal is not None:
             return print_error(refusal, as_json="--json" in arguments)
-        app.error_console.print(CycloptsPanel(terminal_text(str(error))))
+        with contextlib.suppress(OSError):  # the terminal was closed
+            app.error_console.print(CycloptsPanel(terminal_text(str(error))))
         return WRONG_USAGE
     except KeyboardInterrupt as interrupted:
         end(is_finished=False)

@@ -62,6 +62,8 @@ def read_saved(path: Path) -> Saved | None:
         DamagedCheckpoint: the file cannot be read, or its sha256 is not the one at its end.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise DamagedCheckpoint("something else than a file is in its place")  # a FIFO would be waited for
         data = path.read_bytes()
     except FileNotFoundError:
         return None

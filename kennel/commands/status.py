@@ -13,6 +13,7 @@ from kennel.terminal.console import print_json, print_log_line, print_table, say
 from tasks.run.errors import LedgerRefused, SettingsRefused
 from tasks.run.ledger_contents import LedgerHeader, LedgerRow, damaged, has_lost_its_ledger, inspect_ledger, run_folders
 from tasks.run.logical_aws import LogicalAws, is_lost
+from tasks.run.sealed import read_regular
 
 STAGES = ("stage_data", "train_sagemaker", "train_ec2", "deploy", "loadtest", "pipeline")
 _RECORDS_OF = {"deploy": ("function",), "loadtest": ("loadtest", "scaling")}
@@ -90,7 +91,7 @@ def _print_files(run_dir: Path, *, follow: bool) -> int:
     printed: dict[Path, int] = {}
     while True:
         for path in sorted((run_dir / "ec2").glob("i-*.log")):
-            lines = path.read_text(errors="replace").splitlines()
+            lines = read_regular(path).decode(errors="replace").splitlines()
             for line in lines[printed.get(path, 0) :]:
                 print_log_line(f"{path.stem} | {line}")
             printed[path] = len(lines)

@@ -12,7 +12,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,11 +116,33 @@ def log_path() -> Path | None:
     return None if _Current.screen is None else _Current.screen.log.path
 
 
+@contextlib.contextmanager
+def to_stdout() -> Iterator[None]:
+    """Flush stdout after the block.
+
+    Raises:
+        DiskFailed: what stdout leads to cannot be written; it leads nowhere from then on, or Python would fail again.
+        BrokenPipeError: nobody reads it any more.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from tasks.run.errors import DiskFailed
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        what, why = "standard output cannot be written", os.strerror(error.errno or 0)
+        again = "free disk space where it leads, or let it lead elsewhere, then run the same command again"
+        raise DiskFailed("kennel", what, why, again) from error
+
+
 def print_json(content: Mapping[str, Any]) -> None:
     """Print one JSON object, on one line of ASCII, to stdout; its strings are exact."""
     end(is_finished=True)
-    sys.stdout.write(strict_json(content) + "\n")
-    sys.stdout.flush()
+    with to_stdout():
+        sys.stdout.write(strict_json(content) + "\n")
 
 
 def print_error(error: KennelError, *, as_json: bool, why: str | None = None) -> int:
@@ -170,7 +192,8 @@ def print_table(title: str, rows: Mapping[str, str]) -> None:
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(Text(terminal_text(name)), _coloured(value))
-    Console(file=sys.stdout, soft_wrap=False).print(table)
+    with to_stdout():
+        Console(file=sys.stdout, soft_wrap=False).print(table)
 
 
 def print_lines(lines: Sequence[str]) -> None:
@@ -179,8 +202,9 @@ def print_lines(lines: Sequence[str]) -> None:
 
     end(is_finished=True)
     console = Console(file=sys.stdout, highlight=False)
-    for line in lines:
-        console.print(_coloured(line), no_wrap=True, overflow="ellipsis")
+    with to_stdout():
+        for line in lines:
+            console.print(_coloured(line), no_wrap=True, overflow="ellipsis")
 
 
 def print_commands(lines: Sequence[str]) -> None:
@@ -190,8 +214,8 @@ def print_commands(lines: Sequence[str]) -> None:
 
 def print_plain(text: str) -> None:
     """Print a text to stdout as it is, neither wrapped nor coloured: a line of a log, a command to copy."""
-    sys.stdout.write(f"{terminal_text(text)}\n")
-    sys.stdout.flush()
+    with to_stdout():
+        sys.stdout.write(f"{terminal_text(text)}\n")
 
 
 def print_log_line(line: str) -> None:

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from tasks.audit.findings import KINDS, Finding
 from tasks.run.errors import SettingsRefused
+from tasks.run.sealed import read_regular
 
 
 def _known(kind: str) -> str:
@@ -51,7 +52,7 @@ def read_baseline(path: Path) -> tuple[Accepted, ...]:
         SettingsRefused: it cannot be read, is not TOML, or a field is missing, unknown or not allowed.
     """
     try:
-        return _File.model_validate(tomllib.loads(path.read_text())).accepted
+        return _File.model_validate(tomllib.loads(read_regular(path).decode())).accepted
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

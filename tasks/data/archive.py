@@ -7,12 +7,14 @@ files, the total size, the size of an image and the compression ratio are limite
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -64,7 +66,8 @@ def list_source(path: Path, settings: Settings) -> Listing:
             settings.
     """
     if path.is_dir():
-        entries, folders = _list_folder(path, settings)
+        with _named_by_its_path(path):
+            entries, folders = _list_folder(path, settings)
         listing = Listing(path, False, tuple(entries), tuple(folders))
     elif path.is_file():
         listing = _list_zip(path, settings)
@@ -97,15 +100,25 @@ class Reader:
         return self._from_zip(self._zip, entry) if self._zip is not None else _from_folder(self._path, entry)
 
     def _from_zip(self, file: BinaryIO, entry: Entry) -> bytes:
-        header = os.pread(file.fileno(), _LOCAL_HEADER.size, entry.offset)
+        header = _bytes_at(file, entry.offset, _LOCAL_HEADER.size)
         if len(header) < _LOCAL_HEADER.size or header[:4] != _LOCAL_SIGNATURE:
             raise Unreadable("its header in the zip is damaged")
         *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)
         start = entry.offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
-        data = _unpack(os.pread(file.fileno(), entry.packed_bytes, start), entry)
+        data = _unpack(_bytes_at(file, start, entry.packed_bytes), entry)
         if len(data) != entry.size_bytes or zlib.crc32(data) != entry.crc:
             raise Unreadable("its checksum in the zip does not match its bytes")
         return data
+
+
+def _bytes_at(file: BinaryIO, offset: int, size: int) -> bytes:
+    """Return what a zip says that it has there; its offsets and sizes may be any 64-bit numbers."""
+    if offset + size > os.fstat(file.fileno()).st_size:
+        raise Unreadable("its place in the zip is beyond the end of the file")
+    try:
+        return os.pread(file.fileno(), size, offset)
+    except OSError as error:
+        raise Unreadable(f"it cannot be read: {error.strerror}") from error
 
 
 def _unpack(packed: bytes, entry: Entry) -> bytes:
@@ -191,6 +204,18 @@ def _refuse_overlaps(path: Path, members: list[zipfile.ZipInfo]) -> None:
             why = "members of the zip overlap, so it is a zip bomb"
             raise SourceRefused("source", f"{path}", why, "do not use this file")
         end = offset + _LOCAL_HEADER.size + packed_bytes
+
+
+@contextmanager
+def _named_by_its_path(root: Path) -> Iterator[None]:
+    """Turn the refusal of a path that is longer than the system's limit into one that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        why = "a folder in it is nested so deeply that its path is longer than the system allows"
+        raise SourceRefused("source", f"{root}", why, "move what is in it further up") from error
 
 
 def _list_folder(root: Path, settings: Settings) -> tuple[list[Entry], list[str]]:

@@ -162,7 +162,8 @@ class _Fetch:
         if answer.status_code in _TEMPORARY_STATUSES:
             raise _TemporaryFault(f"HTTP {answer.status_code}")
         if answer.status_code not in {200, 206}:
-            why = f"the server answered HTTP {answer.status_code} {answer.reason_phrase}"
+            phrase = httpx.codes.get_reason_phrase(answer.status_code)  # the server's own may repeat the URL's secrets
+            why = f"the server answered HTTP {answer.status_code} {phrase}".rstrip()
             raise DownloadFailed("download", self._name, why, "check the URL in a browser")
 
     def _receive(self, answer: httpx.Response, done: int) -> None:

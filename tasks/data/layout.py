@@ -72,7 +72,7 @@ def read_layout(listing: Listing) -> Layout:
 
     Raises:
         SourceRefused: no split's folder is found, one is missing or exists twice, images are in an unknown folder, or
-            the name of a class is not UTF-8.
+            the name of a class is not UTF-8 or is blank.
     """
     names = [entry.name for entry in listing.entries if not _is_junk(entry.name)] + list(listing.folders)
     root = _root(listing, names)
@@ -91,7 +91,7 @@ def read_layout(listing: Listing) -> Layout:
         else:
             candidates.append(Candidate(index, splits[parts[0]], parts[1]))
     classes = {candidate.class_name for candidate in candidates} | _class_folders(listing, root, splits)
-    _refuse_undecodable(classes)
+    _refuse_unusable(classes)
     first = {each.class_name: listing.entries[each.index].name for each in reversed(candidates)}
     warnings = tuple(_similar_name_warnings(classes, first))
     return Layout(tuple(sorted(classes)), tuple(candidates), tuple(quarantined), ignored, warnings)
@@ -186,20 +186,27 @@ def _class_folders(listing: Listing, root: int, splits: Mapping[str, str]) -> se
     return {parts[1] for parts in found if len(parts) == 2 and parts[0] in splits}
 
 
-def _refuse_undecodable(classes: Iterable[str]) -> None:
-    found = next((name for name in sorted(classes) if valid_text(name) != name), None)
-    if found is not None:
-        why = "the name of a class is a label of the model, and no file or answer could have this one"
-        raise SourceRefused("data layout", f"the name of the class {shortened(found)} is not UTF-8", why, _NEXT)
+def _refuse_unusable(classes: Iterable[str]) -> None:
+    why = "the name of a class is a label of the model, and no file or answer could have this one"
+    for name in sorted(classes):
+        if valid_text(name) != name:
+            raise SourceRefused("data layout", f"the name of the class {shortened(name)} is not UTF-8", why, _NEXT)
+        if not _seen(name):
+            raise SourceRefused("data layout", f"the name of the class {name!a} is blank", why, _NEXT)
+
+
+def _seen(name: str) -> str:
+    """Return a name without what a person does not see: invisible characters, and blanks at its ends."""
+    return "".join(each for each in name if unicodedata.category(each) not in {"Cf", "Cc"}).strip()
 
 
 def _similar_name_warnings(classes: Iterable[str], first: Mapping[str, str]) -> list[str]:
     """Warn of classes whose names look alike; `first` has the name of a file of each class that has one."""
     similar: dict[str, list[str]] = defaultdict(list)
     for name in sorted(classes):
-        similar[unicodedata.normalize("NFC", name).casefold()].append(name)
+        similar[unicodedata.normalize("NFC", _seen(name)).casefold()].append(name)
     return [
-        f"classes {', '.join(shortened(name) for name in names)} differ only in case or in Unicode form: "
+        f"classes {', '.join(shortened(name) for name in names)} look alike (case, Unicode form, blanks): "
         + _listed([shortened(first.get(name, f"no file of {name}")) for name in names])
         for names in similar.values()
         if len(names) > 1

@@ -22,11 +22,7 @@ MAX_MEMORY_BYTES = 3 * 2**30
 
 
 def main() -> None:
-    """Process chunks until stdin ends.
-
-    Raises:
-        OSError: the spool cannot be written; the parent was told.
-    """
+    """Process chunks until stdin ends, or until the spool cannot be written, which the parent is told."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides when to stop
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     order = json.loads(sys.stdin.readline())
@@ -40,7 +36,7 @@ def main() -> None:
                 spool.flush()
             except OSError as error:  # the spool cannot be written, for example on a full disk; no image is at fault
                 _answer({"errno": error.errno, "strerror": error.strerror})
-                raise
+                return
             _answer(results)
 
 

@@ -26,6 +26,7 @@ from tasks.data.archive import Entry, Listing
 from tasks.data.image_judgement import ImageLimits
 from tasks.run.disk import disk_failure
 from tasks.run.errors import KennelError
+from tasks.run.own_files import ANEW, open_own
 from tasks.run.progress import Progress, ProgressFactory
 from tasks.run.sealed import parse_json
 
@@ -130,18 +131,21 @@ class _Worker:
 
     def __init__(self, listing: Listing, limits: ImageLimits, spool: Path) -> None:
         self.spool = spool.resolve()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tasks.data.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            cwd=_ROOT,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-        )
+        said = self.spool.with_suffix(".stderr")
+        with os.fdopen(open_own(said, ANEW), "w") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tasks.data.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                bufsize=0,
+                cwd=_ROOT,
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            )
         source = {"source": str(listing.path.resolve()), "is_zip": listing.is_zip, "spool": str(self.spool)}
         if self.ask({**source, "limits": dataclasses.asdict(limits)}, START_SECONDS) != "ready":
             self.end()
-            why = "the worker printed its error to stderr, above"
+            why = said.read_text(errors="replace").strip().rpartition("\n")[2] or "it said nothing"
             raise KennelError("decode", "the image worker did not start", why, f"{sys.executable} -m tasks.data.worker")
 
     def ask(self, content: object, timeout_seconds: float) -> object:

@@ -186,8 +186,11 @@ def _scanned(path: Path) -> Scan | None:
     """Return the lines of a ledger's file, None if there is no file."""
     try:
         scanned = ledger_file.scan(path)
-    except FileNotFoundError:
-        return None
+    except FileNotFoundError as error:
+        if not path.is_symlink():
+            return None
+        why = f"it is a link to {path.readlink()}, where nothing is; a ledger is a file of its own"
+        raise LedgerRefused("ledger", f"{path} cannot be read", why, f"ls -ld {path}") from error
     except (OSError, Damaged) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise LedgerRefused("ledger", f"{path} cannot be read", why, f"ls -ld {path}") from error

@@ -77,7 +77,7 @@ def scan(path: Path) -> Scan:
     found = list(_judged(content, lines, digests))
     faults = [each for each in found if isinstance(each, Fault)]
     if not lines:
-        faults.append(Fault(1, "the file is empty"))
+        faults.append(Fault(1, "it has no line of a ledger" if content else "the file is empty"))
     elif not faults:
         faults += _missing_at_the_end(head, lines, digests)
     return Scan(tuple(each for each in found if isinstance(each, Entry)), tuple(faults))

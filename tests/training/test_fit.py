@@ -1,8 +1,9 @@
 """Tests of the epoch loop on small random embeddings: early stopping, best weights, divergence, resuming."""
 
+import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -91,8 +92,9 @@ def test_a_checkpoint_of_other_hyperparameters_is_not_used(tmp_path: Path) -> No
     assert other.lines[0].startswith("epoch=1 ")
 
 
-def test_a_damaged_checkpoint_is_not_used_and_that_is_said(tmp_path: Path) -> None:
-    (tmp_path / "head.checkpoint").write_bytes(b"\x10\0\0\0\0\0\0\0{")
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"\x10\0\0\0\0\0\0\0{"), os.mkfifo, Path.mkdir])
+def test_a_damaged_checkpoint_is_not_used_and_that_is_said(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    damage(tmp_path / "head.checkpoint")
 
     trial = Trial(folder=tmp_path)
 

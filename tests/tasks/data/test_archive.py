@@ -5,6 +5,7 @@ import stat
 import struct
 import unicodedata
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,25 @@ def test_what_is_not_a_zip_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(SourceRefused, match="it is not a readable zip"):
         list_source(tmp_path / "a.zip", SETTINGS)
+
+
+@pytest.mark.parametrize("offset", [2**63 + 5, 2**63 - 9, 2**40])
+def test_a_place_that_a_zip_does_not_have_is_unreadable(tmp_path: Path, offset: int) -> None:
+    path = write_zip(tmp_path / "a.zip", {"train/c/1.jpg": b"x"})
+    entry = replace(list_source(path, SETTINGS).entries[0], offset=offset)
+    with Reader(path, is_zip=True) as reader, pytest.raises(Unreadable, match="beyond the end of the file"):
+        reader.read(entry)
+    with Reader(path, is_zip=True) as reader, pytest.raises(Unreadable, match="beyond the end of the file"):
+        reader.read(replace(entry, offset=0, packed_bytes=2**41, method=zipfile.ZIP_DEFLATED))
+
+
+def test_a_folder_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(25):
+        os.mkdir("d" * 200, dir_fd=here)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    with pytest.raises(SourceRefused, match="nested so deeply"):
+        list_source(tmp_path, SETTINGS)

@@ -182,6 +182,17 @@ def test_a_signed_url_with_a_password_is_fetched_and_neither_is_written_anywhere
     assert "s3cret" not in str(failure.value) + "".join(capfd.readouterr())
 
 
+def test_a_server_that_repeats_the_url_in_its_reason_tells_no_secret(tmp_path: Path) -> None:
+    class Echo(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(403, f"Forbidden for {self.path}")
+            self.end_headers()
+
+    with serving(Echo) as url, pytest.raises(DownloadFailed, match=r"HTTP 403 Forbidden\n") as refusal:
+        download(f"{url}/a.zip?X-Amz-Signature=s3cret", Settings(home=tmp_path, download_attempts=1), LineProgress)
+    assert "s3cret" not in str(refusal.value)
+
+
 def test_urls_of_two_files_do_not_share_a_download(site: Site, tmp_path: Path) -> None:
     first = download(f"{site.url}?id=1", Settings(home=tmp_path), LineProgress)
     assert download(f"{site.url}?id=2", Settings(home=tmp_path), LineProgress).parent != first.parent

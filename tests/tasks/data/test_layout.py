@@ -115,11 +115,20 @@ def test_every_problem_is_named_at_once() -> None:
         judge(LAYOUT, [*kept, leak], (), SETTINGS)
 
 
+@pytest.mark.parametrize("name", ["", " ", "\u200b"])
+def test_a_class_without_a_name_is_refused(name: str) -> None:
+    with pytest.raises(SourceRefused, match="is blank"):
+        read_layout(full(f"train/{name}/1.jpg"))
+
+
 def test_imbalance_repeats_and_twin_names_are_warned_of() -> None:
     again = LabelledImage("train", "dog", "again", "traincat0")
     twins = read_layout(full("train/Dog/1.jpg")).warnings
+    unseen = read_layout(full("train/dog \u200b/1.jpg")).warnings
     warnings = judge(LAYOUT, [*images(cat=100), again], (), SETTINGS)
-    assert twins == ("classes Dog, dog differ only in case or in Unicode form: train/Dog/1.jpg, train/dog/1.jpg",)
+    differ = "look alike (case, Unicode form, blanks)"
+    assert twins == (f"classes Dog, dog {differ}: train/Dog/1.jpg, train/dog/1.jpg",)
+    assert unseen[0].startswith("classes dog, dog ") and differ in unseen[0]
     assert warnings == (
         "the classes are unbalanced: the train split has 100 of cat and 3 of dog",
         "1 images are exact copies of another image in their split: train/cat/0 = again",

@@ -220,7 +220,7 @@ def test_what_was_found_in_a_source_is_told_also_when_the_same_images_were_stage
     good = {**good_files(train=30), "photos/train/Dog/0.jpg": jpeg(900), "photos/valid/Dog/0.jpg": jpeg(901)}
     good |= {"photos/test/Dog/0.jpg": jpeg(902), "photos/train/dog/copy.jpg": good_files(train=30)[CAT]}
     warnings = (
-        "classes Dog, dog differ only in case or in Unicode form: photos/train/Dog/0.jpg, photos/train/dog/0.jpg",
+        "classes Dog, dog look alike (case, Unicode form, blanks): photos/train/Dog/0.jpg, photos/train/dog/0.jpg",
         "the classes are unbalanced: the train split has 31 of dog and 1 of Dog",
         f"1 images are exact copies of another image in their split: {CAT} = photos/train/dog/copy.jpg",
         f"1 images are in more than one class: cat and dog ({CAT} = photos/train/dog/copy.jpg)",

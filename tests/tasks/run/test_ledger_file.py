@@ -220,3 +220,9 @@ def test_a_head_that_cannot_be_written_lags_behind(tmp_path: Path) -> None:
     (tmp_path / f"{HEAD_NAME}.part").mkdir()  # refuses root too
     ledger.record("role", "r", "created")
     assert [row.name for row in read_ledger(tmp_path)[1]] == ["r"]
+
+
+def test_a_link_that_leads_nowhere_is_no_missing_ledger(tmp_path: Path) -> None:
+    (tmp_path / "ledger.jsonl").symlink_to("/nonexistent/x")
+    with pytest.raises(LedgerRefused, match="a link to /nonexistent/x, where nothing is"):
+        inspect_ledger(tmp_path)
