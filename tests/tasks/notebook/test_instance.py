@@ -83,7 +83,7 @@ def remove(aws: Aws, run_id: str) -> None:
 def test_the_cheapest_type_with_enough_memory_is_chosen_and_the_reason_has_the_numbers() -> None:
     choice = choose_notebook_instance("us-east-1")
     assert choice.instance_type == "ml.t3.medium"
-    assert "at least 4 GiB of memory (0.05 USD an hour)" in choice.reason
+    assert "at least 4 GiB of memory (0.05 USD an hour in us-east-1)" in choice.reason
     assert choose_notebook_instance("us-east-1", memory_gib=16).instance_type == "ml.t3.xlarge"
     assert set(NOTEBOOK_MEMORY_GIB) <= set(USD_PER_HOUR)
     with pytest.raises(ValueError, match="memory_gib=17"):
