@@ -36,7 +36,7 @@ class Core:
         self.hosting_capacity = CapacityTable(settings.capacity)
         self.processes = ProcessTable(settings.home / "processes", settings.owner)
         self.containers = Containers(self.processes)
-        self.logs = Logs(settings.account_id, settings.region)
+        self.logs = Logs(settings.account_id, settings.region, self._log_delay if self.strictness.logs else None)
         self.metrics = Metrics(self.clock.now)
         self.objects = Objects(settings.account_id, settings.region)
         self.propagation = Propagation(self.clock, settings.strictness)
@@ -48,6 +48,9 @@ class Core:
         self._before_each: dict[str, Callable[[], object]] = {"logs": self.logs.flush}
         self._preparing = threading.RLock()
         self._lock = threading.Lock()
+
+    def _log_delay(self, number: int) -> float:
+        return self.strictness.logs.drawn(self.strictness.seed, "logs", number) / self.clock.scale
 
     def objects_of(self, role: Role) -> ObjectsOfRole:
         """Return S3 as a role reaches it."""

@@ -29,6 +29,7 @@ from localaws.error_replies import Reply, error_reply
 from localaws.errors import AwsError
 from localaws.object_contents import Staged, Store
 from localaws.permissions.gate import PermissionGate
+from localaws.permissions.throttle import Throttle
 from localaws.request_ids import RequestIds
 from localaws.s3.deletions import decided_by_key
 from localaws.s3.incoming import Received
@@ -99,9 +100,10 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     ]
     nothing = Mount(PREFIX.rstrip("/"), app=JSONResponse({"message": "localaws has no such path or method"}, 404))
     starlette = Starlette(routes=[*own, *routes, nothing, Mount("/", app=moto)])
+    throttle = Throttle(core.clock) if core.strictness.is_throttled else None
     keys = Keys(root_key, core.settings.account_id)
     signed = SignatureGate(
-        RequestIds(PermissionGate(starlette, core.authority, keys)),
+        RequestIds(PermissionGate(starlette, core.authority, keys, throttle)),
         Verifier(keys.find, bucket_of=bucket_of),
         token=root_key.token,
         routes=[*own, *routes],

@@ -95,11 +95,14 @@ class Series:
                 found.merge(statistics)
         return found if found.count else None
 
-    def by_period(self, start: float, end: float, period: int) -> dict[int, Statistics]:
-        """Return a set for each period that begins from `start` to before `end`; periods begin at their multiples."""
+    def by_period(self, start: float, end: float, period: int, *, until: float = math.inf) -> dict[int, Statistics]:
+        """Return a set for each period that begins from `start` to before `end`; periods begin at their multiples.
+
+        What was observed at `until` or later is left out.
+        """
         periods: dict[int, Statistics] = {}
         with self._lock:
-            for second, statistics in self._between(start, end + period):
+            for second, statistics in self._between(start, min(end + period, until)):
                 begin = second // period * period
                 if start <= begin < end:
                     periods.setdefault(begin, Statistics()).merge(statistics)

@@ -14,6 +14,7 @@ import moto.cloudwatch.models as moto_models
 from moto.cloudwatch.exceptions import InvalidParameterValue, ValidationError
 
 from localaws.cloudwatch.alarms import Alarm, Alarms, naive
+from localaws.cloudwatch.latency import given_until
 from localaws.core import Core
 from localaws.metrics import MetricName, Metrics, Statistics
 
@@ -143,9 +144,10 @@ class ExactCloudWatch(moto_models.CloudWatchBackend):
         self, metric: MetricName, start: float, end: float, period: int, unit: str | None
     ) -> dict[int, Statistics]:
         begin = start // period * period
+        until = given_until(metric, self.core.clock.now(), self.core.strictness)
         periods: dict[int, Statistics] = {}
         for series in self.metrics.of(metric, unit):
-            for moment, statistics in series.by_period(begin, end, period).items():
+            for moment, statistics in series.by_period(begin, end, period, until=until).items():
                 periods.setdefault(moment, Statistics()).merge(statistics)
         for datum in self.aws_metric_data if metric.namespace == "AWS/S3" else ():  # moto makes these when asked
             moment = int(_unix(datum.timestamp)) // period * period

@@ -22,6 +22,7 @@ from localaws.permissions.denials import denial
 from localaws.permissions.missing_objects import READ, HidesMissing
 from localaws.permissions.operations import SERVED, Asked
 from localaws.permissions.questions import Place, Question, UnknownAction, questions_of
+from localaws.permissions.throttle import Throttle
 from localaws.policies.context import Context
 
 CALLER = "localaws.caller"  # in the scope: who asks
@@ -31,10 +32,13 @@ _LOOKING = ("Read", "List")  # levels of access that change nothing
 
 
 class PermissionGate:
-    """Asks the authority about each verified request. Anonymous reads of S3 are decided where they are answered."""
+    """Asks the authority about each verified request, unless `throttle` refuses it.
 
-    def __init__(self, app: ASGIApp, authority: Authority, keys: Keys) -> None:
-        self._app, self._authority, self._keys = app, authority, keys
+    Anonymous reads of S3 are decided where they are answered.
+    """
+
+    def __init__(self, app: ASGIApp, authority: Authority, keys: Keys, throttle: Throttle | None = None) -> None:
+        self._app, self._authority, self._keys, self._throttle = app, authority, keys, throttle
         self._place = Place(authority.account_id, authority.region)
         self._kept: dict[tuple[str, str, bytes, bytes], list[tuple[str, str, str]]] = {}
 
@@ -79,6 +83,8 @@ class PermissionGate:
             questions = self._questions(scope, service)
         except UnknownAction as error:
             raise denial(service, str(error), is_form=is_form) from None
+        if self._throttle is not None and questions:
+            self._throttle.take(questions[0].action, service)
         self._authority.check(caller, questions, service, is_form=is_form)
         return questions
 

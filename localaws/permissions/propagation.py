@@ -38,7 +38,7 @@ class Propagation:
     @property
     def is_late(self) -> bool:
         """Whether changes take time at all."""
-        return self._strictness.identities.most > 0
+        return bool(self._strictness.identities)
 
     def made(self, name: str) -> None:
         """Take note of something new, named by its ARN or otherwise: it is not seen for some seconds."""

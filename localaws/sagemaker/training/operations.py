@@ -68,7 +68,9 @@ class TrainingJobs:
                     message="Training job names must be unique within an AWS account and region, "
                     f"and a training job with this name already exists ({arn})"
                 )
-            record = TrainingJobRecord(request, arn)
+            delay = self.core.strictness.final_metrics
+            late = delay.most / self.core.clock.scale if delay else None
+            record = TrainingJobRecord(request, arn, metrics_late_seconds=late)
             runner = TrainingRunner(self.core, record, self.isolation)
             self.training_jobs[request.name] = record
             self.runners[request.name] = runner

@@ -43,11 +43,19 @@ class Transition:
 class TrainingJobRecord:
     """One job. The attributes with moto's names are what moto's Search and tagging look at."""
 
-    def __init__(self, request: JobRequest, arn: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        request: JobRequest,
+        arn: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        metrics_late_seconds: float | None = None,
+    ) -> None:
         self.request = request
         self.arn = arn
         self.tags: list[dict[str, str]] = [dict(tag) for tag in request.tags]
         self._clock = clock
+        self._metrics_late_seconds = metrics_late_seconds  # real ones, after the end; None: at once
         self._lock = threading.RLock()
         self._created = self._modified = clock()
         self._status = "InProgress"
@@ -141,12 +149,16 @@ class TrainingJobRecord:
         described: dict[str, Any] = {"SecondaryStatusTransitions": [_transition(each) for each in self._transitions]}
         if self._training_start:
             described["TrainingStartTime"] = _stamp(self._training_start)
-        if self._metrics:
+        if self._metrics and self._shows_metrics():
             described["FinalMetricDataList"] = [
                 {"MetricName": each.name, "Value": each.value, "Timestamp": _stamp(each.timestamp)}
                 for each in self._metrics
             ]
         return described
+
+    def _shows_metrics(self) -> bool:
+        late = self._metrics_late_seconds
+        return late is None or (self._end is not None and self._end + late <= self._clock())
 
     def _outcome(self) -> dict[str, Any]:
         described: dict[str, Any] = {"ModelArtifacts": {"S3ModelArtifacts": self.request.output_of("model").uri}}

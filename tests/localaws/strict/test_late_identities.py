@@ -15,25 +15,17 @@ from tests.localaws.ec2.ec2_rooms import IMAGE_PARAMETER
 from tests.localaws.roles import make_role, trust
 from tests.localaws.sagemaker.endpoints.endpoint_models import IMAGE, Workbench, workbench
 from tests.localaws.sagemaker.training.training_rooms import make_room
-from tests.localaws.scaled_server import ScaledServer, scaled_server
+from tests.localaws.scaled_server import ScaledServer
 from tests.localaws.strict.conftest import wait_for_roles
 from tests.polling import wait_until
 
 pytestmark = pytest.mark.strict
 
-SLOW = 4  # at this scale the delays last 1.9 to 3.1 s
-
 
 @pytest.fixture(scope="module")
-def strict() -> Iterator[ScaledServer]:
-    with scaled_server("--strict", scale=SLOW) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def bench(strict: ScaledServer) -> Iterator[Workbench]:
-    with workbench(strict.localaws) as made:
-        wait_for_roles(strict)
+def bench(slow: ScaledServer) -> Iterator[Workbench]:
+    with workbench(slow.localaws) as made:
+        wait_for_roles(slow)
         yield made
 
 
@@ -46,8 +38,8 @@ def refusal(call: Callable[..., Any], **request: Any) -> tuple[str, str] | None:
     return None
 
 
-def test_sagemaker_cannot_assume_a_role_that_was_made_just_now(strict: ScaledServer) -> None:
-    iam, create = strict.client("iam"), strict.client("sagemaker").create_model
+def test_sagemaker_cannot_assume_a_role_that_was_made_just_now(slow: ScaledServer) -> None:
+    iam, create = slow.client("iam"), slow.client("sagemaker").create_model
     role = make_role(iam, f"late-{secrets.token_hex(4)}", "sagemaker")
     request = {"ModelName": f"m-{secrets.token_hex(4)}", "PrimaryContainer": {"Image": IMAGE}, "ExecutionRoleArn": role}
 
@@ -58,10 +50,10 @@ def test_sagemaker_cannot_assume_a_role_that_was_made_just_now(strict: ScaledSer
     wait_until(lambda: "Could not assume" not in str(refusal(create, **request)), "the role to be seen")
 
 
-def test_ec2_does_not_know_a_new_profile_and_then_not_its_role(strict: ScaledServer) -> None:
-    iam, ec2, name = strict.client("iam"), strict.client("ec2"), f"late-{secrets.token_hex(4)}"
+def test_ec2_does_not_know_a_new_profile_and_then_not_its_role(slow: ScaledServer) -> None:
+    iam, ec2, name = slow.client("iam"), slow.client("ec2"), f"late-{secrets.token_hex(4)}"
     launch = ec2.run_instances
-    image = strict.client("ssm").get_parameter(Name=IMAGE_PARAMETER)["Parameter"]["Value"]
+    image = slow.client("ssm").get_parameter(Name=IMAGE_PARAMETER)["Parameter"]["Value"]
     iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust("ec2"))
     iam.create_instance_profile(InstanceProfileName=name)
     request = {"ImageId": image, "MinCount": 1, "MaxCount": 1, "IamInstanceProfile": {"Name": name}, "DryRun": True}
@@ -74,10 +66,10 @@ def test_ec2_does_not_know_a_new_profile_and_then_not_its_role(strict: ScaledSer
     wait_until(lambda: "DryRunOperation" in str(refusal(launch, **request)), "its role to be seen")
 
 
-def test_a_session_of_a_role_gets_a_new_policy_some_seconds_later(strict: ScaledServer) -> None:
-    iam, name = strict.client("iam"), f"late-{secrets.token_hex(4)}"
-    room = make_room(strict.localaws)
-    wait_for_roles(strict)
+def test_a_session_of_a_role_gets_a_new_policy_some_seconds_later(slow: ScaledServer) -> None:
+    iam, name = slow.client("iam"), f"late-{secrets.token_hex(4)}"
+    room = make_room(slow.localaws)
+    wait_for_roles(slow)
     script = """
         import boto3, time
         from botocore.exceptions import ClientError
@@ -95,12 +87,12 @@ def test_a_session_of_a_role_gets_a_new_policy_some_seconds_later(strict: Scaled
     wait_until(lambda: "allowed" in room.log(job), "the job to ask")
     denied = {"Effect": "Deny", "Action": "iam:ListUsers", "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [denied]})
-    before = strict.now()
+    before = slow.now()
     iam.put_role_policy(RoleName=room.role.rpartition("/")[2], PolicyName=name, PolicyDocument=document)
 
     room.wait_for_line(job, "AccessDenied")
 
-    assert strict.now() - before >= STRICT.identities.least
+    assert slow.now() - before >= STRICT.identities.least
 
 
 def test_the_first_scalable_target_of_an_account_finds_no_service_linked_role_yet(bench: Workbench) -> None:
