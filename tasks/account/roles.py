@@ -20,6 +20,7 @@ from tasks.run.errors import OwnershipRefused, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.records import DatasetRef, WeightsRef
+from tasks.run.waiting import retry_until_known
 
 POLICY_NAME = "kennel"
 ROLE_NAME_LIMIT = 64
@@ -179,7 +180,7 @@ def ensure_role(run: Run, spec: RoleSpec) -> str:
                 trust = {"RoleName": spec.name, "PolicyDocument": json.dumps(spec.trust)}
                 repeated_if_lost(lambda: iam.update_assume_role_policy(**trust))
         if role_policy(iam, spec.name) != spec.policy:
-            put_policy(iam, spec.name, spec.policy)
+            retry_until_known(run.aws.target, f"role {spec.name}", lambda: put_policy(iam, spec.name, spec.policy))
     return arn
 
 

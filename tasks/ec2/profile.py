@@ -9,18 +9,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from tasks.account.lookup import none_if_missing
 from tasks.account.roles import RoleSpec, ensure_role, iam_tags, refuse_foreign_iam
 from tasks.run.aws import Aws
-from tasks.run.errors import aws_boundary, is_not_found
+from tasks.run.errors import aws_boundary
 from tasks.run.handle import Run
 from tasks.run.lost_answers import carried_out, true_or_none
-from tasks.run.waiting import wait_for
-
-VISIBLE_SECONDS = 30.0
-"""IAM takes seconds until all of its servers know a new role."""
+from tasks.run.waiting import retry_until_known
 
 
 def ensure_instance_profile(run: Run, spec: RoleSpec) -> str:
@@ -28,7 +23,7 @@ def ensure_instance_profile(run: Run, spec: RoleSpec) -> str:
 
     Raises:
         OwnershipRefused: a role or profile of that name exists and does not belong to this run.
-        WaitTimedOut: IAM still did not know the new role after 30 s.
+        WaitTimedOut: IAM still did not know the new role or profile after 90 s.
         AwsFailed: IAM refused.
     """
     ensure_role(run, spec)
@@ -93,18 +88,14 @@ def _set_role(aws: Aws, name: str, held: Sequence[str]) -> None:
     for other in (role for role in held if role != name):
         remove_role(aws, name, other)
     if name not in held:
-        wait_for(aws.target, f"role {name}", lambda: _add(aws, name), deadline_seconds=VISIBLE_SECONDS)
+        where = f"instance profile {name}"
+        add = partial(aws.client("iam").add_role_to_instance_profile, InstanceProfileName=name, RoleName=name)
+        has_role = partial(_holds, aws, name)
+        retry_until_known(aws.target, where, lambda: carried_out(where, add, has_role))
 
 
-def _add(aws: Aws, name: str) -> tuple[bool | None, str]:
-    add = partial(aws.client("iam").add_role_to_instance_profile, InstanceProfileName=name, RoleName=name)
-    try:
-        carried_out(f"instance profile {name}", add, lambda: true_or_none(name in _roles_in(aws, name)))
-    except ClientError as error:
-        if is_not_found(error):
-            return None, "not known to IAM yet"
-        raise
-    return True, "added"
+def _holds(aws: Aws, name: str) -> bool | None:
+    return true_or_none(name in _roles_in(aws, name))
 
 
 def _roles_in(aws: Aws, name: str) -> list[str]:

@@ -148,7 +148,7 @@ def _update(aws: Aws, plan: NotebookPlan, found: Mapping[str, Any]) -> None:
     update = partial(aws.client("sagemaker").update_notebook_instance, NotebookInstanceName=name)
     carried_out(
         f"notebook {name}",
-        lambda: update(**wanted),
+        lambda: retry_until_role_propagates(aws.target, f"notebook {name}", lambda: update(**wanted)),
         lambda: true_or_none(_changes(plan, _describe(aws, name) or {}) == {} or _has_left(aws, name, "Stopped")),
     )
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 from botocore.exceptions import ClientError
 
 from tasks.run.error_codes import THROTTLED
-from tasks.run.errors import LimitReached, MalformedAnswer, WaitTimedOut, error_code
+from tasks.run.errors import LimitReached, MalformedAnswer, WaitTimedOut, error_code, is_not_found
 from tasks.run.malformed_answers import MalformedAnswerError
 from tasks.run.progress import LOGGER
 from tasks.run.settings import Target
@@ -162,6 +162,26 @@ def retry_until_role_propagates(
     return wait_for(target, what, attempt, deadline_seconds=deadline_seconds, poll_seconds=2.0, waiting=waiting)[0]
 
 
+def retry_until_known(target: Target, what: str, call: Callable[[], Found], *, waiting: Waiting = REAL_TIME) -> Found:
+    """Repeat a call that names something just created, until all of the service's servers know that.
+
+    Raises:
+        WaitTimedOut: it was still not known after 90 s.
+        ClientError: the call failed for another reason.
+    """
+
+    def attempt() -> tuple[tuple[Found] | None, str]:
+        try:
+            return (call(),), "done"
+        except ClientError as error:
+            if not is_not_found(error):
+                raise
+            return None, f"not known yet ({_message(error)})"
+
+    found = wait_for(target, what, attempt, deadline_seconds=ROLE_PROPAGATION_SECONDS, waiting=waiting)
+    return found[0]
+
+
 _SIGNS_OF_UNPROPAGATED_ROLE = (
     "assume",
     "s3:listbucket",
@@ -175,9 +195,14 @@ with its policy before it accepts a job or a model; Lambda's KMS key and an EC2 
 
 
 def _may_be_unpropagated(error: ClientError) -> bool:
-    """Tell whether the new role may be the cause: SageMaker, Lambda and EC2 each have a code and messages for it."""
+    """Tell whether the new role may be the cause: SageMaker, Lambda and EC2 each have a code and messages for it.
+
+    Application Auto Scaling has a code of its own for a role that may not read alarms (botocore's description of it),
+    besides "Unable to assume IAM role" of the role that it makes with an account's first scalable target.
+    """
     codes = {"ValidationException", "InvalidParameterValueException", "InvalidParameterValue"}
-    return error_code(error) in codes and any(sign in _message(error).lower() for sign in _SIGNS_OF_UNPROPAGATED_ROLE)
+    is_told = any(sign in _message(error).lower() for sign in _SIGNS_OF_UNPROPAGATED_ROLE)
+    return error_code(error) == "FailedResourceAccessException" or (error_code(error) in codes and is_told)
 
 
 def _message(error: ClientError) -> str:

@@ -2,7 +2,8 @@
 
 What fits already is not changed. The policy tracks SageMakerVariantInvocationsPerInstance, which counts invocations per
 instance and minute. `tasks.scaling.plan` decides the numbers. The first registration in an account needs
-iam:CreateServiceLinkedRole for sagemaker.application-autoscaling.amazonaws.com.
+iam:CreateServiceLinkedRole for sagemaker.application-autoscaling.amazonaws.com, and may be refused for a minute
+because that role is new.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tasks.run.errors import OwnershipRefused, SettingsRefused, StageFailed, aws
 from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.records import EndpointRef
+from tasks.run.waiting import retry_until_role_propagates
 from tasks.scaling.choice import ScalingPlan
 from tasks.serving.instances import variant_of, wait_for_instances
 
@@ -236,7 +238,8 @@ def _register(run: Run, plan: AutoscalingPlan, found: Mapping[str, Any] | None) 
         "MaxCapacity": plan.maximum,
         "SuspendedState": dict.fromkeys(_SWITCHES, False),
     }
-    register = partial(client.register_scalable_target, **variant_arguments(plan.resource_id), **wanted)
+    send = partial(client.register_scalable_target, **variant_arguments(plan.resource_id), **wanted)
+    register = partial(retry_until_role_propagates, run.aws.target, f"autoscaling of {plan.endpoint_name}", send)
     if found is None:
         with run.ledger.create(KIND, plan.resource_id, None) as row:
             row.identifier = repeated_if_lost(register).get("ScalableTargetARN")
@@ -250,7 +253,9 @@ def _register(run: Run, plan: AutoscalingPlan, found: Mapping[str, Any] | None) 
 def _put_policy(aws: Aws, plan: AutoscalingPlan) -> None:
     put = partial(aws.client("application-autoscaling").put_scaling_policy, PolicyName=plan.policy_name)
     tracking = {"PolicyType": "TargetTrackingScaling", "TargetTrackingScalingPolicyConfiguration": plan.configuration}
-    repeated_if_lost(lambda: put(**tracking, **variant_arguments(plan.resource_id)))
+    send = partial(put, **tracking, **variant_arguments(plan.resource_id))
+    what = f"autoscaling of {plan.endpoint_name}"
+    repeated_if_lost(lambda: retry_until_role_propagates(aws.target, what, send))
 
 
 def _switch(aws: Aws, endpoint_name: str, variant: str, *, is_suspended: bool) -> bool:

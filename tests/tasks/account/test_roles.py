@@ -20,6 +20,7 @@ from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, WeightsRef
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws
+from tests.counting_proxy import Calls, Fault
 
 DATA = DatasetRef("b", "datasets/d", "d", "dogs", ("x", "y"), {"train": {"x": 1, "y": 1}}, 10, 0, "sample")
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312"
@@ -53,6 +54,17 @@ def test_the_training_role_reads_its_inputs_and_writes_its_outputs_and_nothing_e
     ]
     assert actions_on_everything(spec) == {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"}
     assert "checkpoints" not in json.dumps(training_role(aws, "run", DATA, WEIGHTS).policy)
+
+
+def test_a_role_that_iam_does_not_know_everywhere_yet_gets_its_policy_later(calls: Calls, tmp_path: Path) -> None:
+    unknown = "<Error><Code>NoSuchEntity</Code><Message>The role with name r cannot be found.</Message></Error>"
+    answer = f"<ErrorResponse>{unknown}<RequestId>0</RequestId></ErrorResponse>".encode()
+    calls.faults.append(Fault("PutRolePolicy", instead=(404, answer), times=2))
+    aws = Aws(Settings(endpoint_url=calls.url, runs=tmp_path))
+    spec = function_role(aws, "late", "arn:aws:sagemaker:us-east-1:123456789012:endpoint/e", "/aws/lambda/f")
+    ensure_role(Run(aws, "late"), spec)
+    assert calls.seen.count("PutRolePolicy") == 3
+    assert aws.client("iam").list_role_policies(RoleName=spec.name)["PolicyNames"]
 
 
 def test_the_endpoint_role_reads_one_object(aws: Aws) -> None:

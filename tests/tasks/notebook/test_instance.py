@@ -1,5 +1,6 @@
 """Tests of a run's notebook instance against localaws: its settings, adoption, refusals, and teardown."""
 
+import json
 import os
 import signal
 import subprocess
@@ -33,7 +34,7 @@ from tasks.run.settings import Settings
 from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.teardown import tear_down
 from tests.conftest import RunningLocalAws, running_localaws
-from tests.counting_proxy import counting_proxy
+from tests.counting_proxy import Fault, counting_proxy
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:notebook-instance/kennel-r-notebook"
 ROLE = "arn:aws:iam::123456789012:role/kennel-r-notebook"
@@ -167,6 +168,20 @@ def test_another_type_is_refused_while_it_runs_and_given_when_it_is_stopped(aws:
     changed = create(aws, "typed", instance_type="ml.t3.large")
     assert (changed.state.instance_type, changed.state.status) == ("ml.t3.large", "Stopped")
     remove(aws, "typed")
+
+
+def test_a_role_that_sagemaker_cannot_assume_yet_does_not_end_a_change(url: str, tmp_path: Path) -> None:
+    message = f"Could not assume role {ROLE}. Please ensure that the role exists."
+    refusal = json.dumps({"__type": "ValidationException", "message": message}).encode()
+    with counting_proxy(url) as calls:
+        aws = aws_at(calls.url, tmp_path)
+        create(aws, "late-role")
+        stop_notebook(aws, "late-role")
+        calls.faults.append(Fault("SageMaker.UpdateNotebookInstance", instead=(400, refusal), times=1))
+        changed = create(aws, "late-role", instance_type="ml.t3.large")
+        assert changed.state.instance_type == "ml.t3.large"
+        assert calls.seen.count("SageMaker.UpdateNotebookInstance") == 2
+        remove(aws, "late-role")
 
 
 def test_another_idle_time_changes_the_script_and_makes_no_second_one(aws: Aws) -> None:

@@ -107,6 +107,27 @@ def test_a_fleet_below_the_minimum_is_brought_to_it(aws: Aws, endpoint: str) -> 
     assert wait_for_instances(aws, endpoint, VARIANT, low=1, high=1, deadline_seconds=5) == 1
 
 
+@pytest.mark.parametrize(
+    ("operation", "code", "message"),
+    [
+        (
+            "RegisterScalableTarget",
+            "ValidationException",
+            "Unable to assume IAM role: arn:aws:iam::1:role/r",
+        ),
+        ("PutScalingPolicy", "FailedResourceAccessException", "Failed access to resources caused an exception."),
+    ],
+)
+def test_the_first_target_of_an_account_whose_service_linked_role_is_new_is_tried_again(
+    aws: Aws, calls: Calls, endpoint: str, operation: str, code: str, message: str
+) -> None:
+    refusal = json.dumps({"__type": code, "Message": message}).encode()
+    name = f"AnyScaleFrontendService.{operation}"
+    calls.faults.append(Fault(name, instead=(400, refusal), times=2))
+    state = ensure_autoscaling(Run(aws, RUN), planned(endpoint))
+    assert (len(state.policies), calls.seen.count(name)) == (1, 3)
+
+
 def test_a_wait_whose_looks_are_throttled_goes_on(calls: Calls, tmp_path: Path, endpoint: str) -> None:
     throttled = json.dumps({"__type": "ThrottlingException", "message": "Rate exceeded"}).encode()
     calls.faults.append(Fault("SageMaker.DescribeEndpoint", instead=(400, throttled), times=3))
