@@ -27,6 +27,7 @@ NOT_EXECUTED = (  # moto would keep a record, and no machine would follow it
     "create_image",
     "describe_spot_fleet_requests",
     "describe_spot_instance_requests",
+    "describe_vpc_endpoint_services",  # moto asks all of its services, of which some are not installed
     "describe_spot_price_history",  # moto's price is one that AWS never asked
     "detach_network_interface",
     "detach_volume",

@@ -1,7 +1,7 @@
-"""Answers what a request gave that moto cannot look up: a token of no page, the name of nothing, a member left out.
+"""Answers what a request gave that moto cannot use: a token of no page, the name of nothing, a text that is no number.
 
-moto numbers pages and looks names up without asking whether they are there; what it raises then is a client's fault,
-which AWS answers with 4xx. Anything else that it raises is a fault of the server's.
+moto numbers pages, looks names up and reads numbers without asking whether they are there; what it raises then is a
+client's fault, which AWS answers with 4xx. Anything else that it raises is a fault of the server's.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,7 @@ from localaws.errors import AwsError
 from localaws.permissions.operations import Asked, UnknownOperation, model_of
 from localaws.violations import one_violation
 
+QUOTED = 100  # of a text's characters, which Python's errors cut at 200
 _TOKENS = ("NextToken", "nextToken", "Marker", "ContinuationToken", "PaginationToken")
 _OF_TOKENS = {  # by signing name: code and text, from each service's API reference
     "application-autoscaling": ("InvalidNextTokenException", "The specified token is not valid."),
@@ -44,6 +45,10 @@ def refusal_of(error: Exception, asked: Asked) -> AwsError | None:
     if token is not None and isinstance(error, (ValueError, LookupError)):
         code, text = _OF_TOKENS.get(asked.service, ("ValidationException", "The pagination token is invalid."))
         return AwsError(code, text.format(token))
+    unread = next((each for each in _texts(parameters) if repr(each)[:QUOTED] in str(error)), None)
+    if isinstance(error, ValueError) and unread is not None:
+        code = "InvalidParameterValue" if asked.service == "ec2" else "ValidationException"
+        return AwsError(code, f"Value ({unread}) is invalid: {error}")
     if not isinstance(error, KeyError) or not error.args:
         return None
     key = error.args[0]

@@ -11,7 +11,6 @@ from moto.sagemaker.responses import SageMakerResponse
 
 from localaws.core import Core
 from localaws.paging import page_of
-from localaws.sagemaker.constraints import check_constraints
 from localaws.sagemaker.notebooks import Notebooks
 
 LIST_PAGE = 10
@@ -105,10 +104,9 @@ def _checked(response: Any, operation: str) -> dict[str, Any]:
     """Return the parameters that were given.
 
     Raises:
-        ValidationError: they break the model's constraints, or one of them would have no effect here.
+        ValidationError: one of them would have no effect here.
     """
     parameters = {name: value for name, value in response._get_params().items() if value is not None}
-    check_constraints(parameters, f"{operation}Input")
     unsupported = [name for name in UNSUPPORTED if parameters.get(name)]
     if unsupported:
         raise ValidationError(message=f"{operation}: {', '.join(unsupported)} not supported by localaws.")

@@ -1,6 +1,6 @@
 """Reads CreateTrainingJob's parameters into a `JobRequest`.
 
-The constraints of botocore's own model (lengths, patterns, enumerations) come first, then the checks of `checks.py`.
+The constraints of botocore's own model were checked before (`localaws.inputs`); here the checks of `checks.py` are.
 """
 
 import re
@@ -11,7 +11,6 @@ from typing import Any
 from moto.sagemaker.exceptions import ValidationError
 
 from localaws.core import Core
-from localaws.sagemaker.constraints import check_constraints
 from localaws.sagemaker.training.checks import check_limits, check_locations, check_role, check_supported
 from localaws.sagemaker.training.requests import ML, Channel, Checkpoints, JobRequest, Location
 
@@ -25,7 +24,6 @@ def parse_request(parameters: Mapping[str, Any], core: Core) -> JobRequest:
     Raises:
         ValidationError: a value breaks one of AWS's rules, or asks for what localaws does not do; the message names it.
     """
-    check_constraints(parameters, "CreateTrainingJobRequest")
     check_supported(parameters)
     request = _read(parameters)
     check_limits(request)

@@ -45,4 +45,5 @@ def test_no_input_of_a_reading_operation_is_a_fault(own_localaws: RunningLocalAw
     config = Config(parameter_validation=False, retries={"total_max_attempts": 1})
     client = boto3.client(service, endpoint_url=own_localaws.url, region_name="us-east-1", config=config, **for_boto3())
     operations = [each for each in operations_of(client) if each.name not in STREAMING]
-    assert [fault for each in operations for fault in faults_of(client, each)] == []
+    faults = [fault for each in operations for fault in faults_of(client, each)]
+    assert not faults, "\n".join(faults)
