@@ -18,12 +18,14 @@ from flows.deploy import deploy as deploy_model
 from flows.harmless import harmless_errors
 from flows.loadtest import loadtest
 from flows.stage_data import stage_data
+from flows.step import step
 from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
 from tasks.account.permission_use import keep_permission_use
 from tasks.ec2.terminate import end_instances
 from tasks.load.options import LoadOptions, PipelineLoadOptions
 from tasks.load.report import LoadTestIdentity
+from tasks.model import weights
 from tasks.model.backbones import require_backbone
 from tasks.report.markdown import write_report
 from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_other_deployment, summarise
@@ -40,6 +42,8 @@ from tasks.run.settings import Settings
 from tasks.run.source_name import keep_in_memory
 from tasks.run.waiting import say
 from tasks.verdicts.check import ScalingVerdicts
+
+fetch_weights = step("fetch weights")(weights.fetch_weights)
 
 STAGE = "pipeline"
 SAMPLE = "sample"
@@ -113,6 +117,7 @@ async def pipeline(
     chosen = run_id or naming.training_run_id(data, training)
     run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
     with run.lock():
+        await fetch_weights(training, settings)
         await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
         await clock.time("train_sagemaker", train_sagemaker(chosen, training))
         if ec2_instances:
