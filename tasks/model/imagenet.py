@@ -151,11 +151,9 @@ def _hash_in_name(url: str) -> str:
 def _fetch_and_convert(published: Published, path: Path, settings: Settings) -> None:
     say(f"weights: fetching {published.description}")
     fetched = fetch(published, settings)
-    try:
-        _write(path, "convert", published.backbone, published.version, str(fetched.resolve()))
-    finally:
-        with disk_boundary(WHERE, fetched.parent):
-            remove_tree(fetched.parent)
+    _write(path, "convert", published.backbone, published.version, str(fetched.resolve()))
+    with disk_boundary(WHERE, fetched.parent):
+        remove_tree(fetched.parent)
 
 
 def fetch(published: Published, settings: Settings) -> Path:
