@@ -30,8 +30,9 @@ from torchvision import datasets, transforms
 
 from benchmarks.staged_photos import channels, read_zip, repeated, write_folders, write_shards
 from tasks.run.machine import hardware
+from training.imagenet import export_packaged
 from training.model import build_backbone
-from training.weights import export_packaged, load_weights
+from training.weights import load_weights
 
 EPOCHS = 10
 GOAL = 100.0

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from benchmarks.staged_photos import channels, read_zip, repeated, write_shards
 from tasks.run.machine import hardware
-from training.weights import export_packaged
+from training.imagenet import export_packaged
 
 GOAL = 1.9
 TOLERANCE = 1e-5

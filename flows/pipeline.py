@@ -27,6 +27,7 @@ from tasks.doctor.quotas import needed_for, require_quotas
 from tasks.ec2.terminate import end_instances
 from tasks.load.options import LoadOptions, PipelineLoadOptions
 from tasks.load.report import LoadTestIdentity
+from tasks.model import weights
 from tasks.model.backbones import require_backbone
 from tasks.report.markdown import write_report
 from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_other_deployment, summarise
@@ -44,6 +45,8 @@ from tasks.run.settings import Settings
 from tasks.run.source_name import keep_in_memory
 from tasks.run.waiting import say
 from tasks.verdicts.check import ScalingVerdicts
+
+fetch_weights = step("fetch weights")(weights.fetch_weights)
 
 STAGE = "pipeline"
 SAMPLE = "sample"
@@ -122,6 +125,7 @@ async def pipeline(
     with run.lock():
         same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances) if ec2_instances else None
         await look_at_quotas(Aws(settings), needed_for(settings.region, training, deploy, same))
+        await fetch_weights(training, settings)
         await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
         await clock.time("train_sagemaker", train_sagemaker(chosen, training))
         if same is not None:

@@ -58,6 +58,7 @@ async def train_ec2(run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOpt
 
     Raises:
         SettingsRefused: the run has no staged dataset.
+        DownloadFailed: the weights are not here and cannot be fetched.
         LimitReached: EC2 has no instance of any candidate type.
         StageFailed: the training failed, or was interrupted too often.
         RemoteFailed: something went wrong on an instance or on the way to it.

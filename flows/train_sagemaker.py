@@ -32,7 +32,7 @@ run_training = step("training job")(sagemaker.train_on_sagemaker)
 async def train_sagemaker(run_id: RunId, training: TrainingOptions = TrainingOptions()) -> TrainedModel:
     """Train the run's staged dataset; the job of an earlier identical command is adopted.
 
-    The ImageNet weights of an installed package are used if there are any and no others are named.
+    The backbone's ImageNet weights are used if no others are named; kennel fetches what is not in its home.
 
     Args:
         run_id: The run whose dataset is trained on.
@@ -40,6 +40,7 @@ async def train_sagemaker(run_id: RunId, training: TrainingOptions = TrainingOpt
 
     Raises:
         SettingsRefused: the run has no staged dataset, or AWS has no images in this region.
+        DownloadFailed: the weights are not here and cannot be fetched.
         StageFailed: the job failed or was stopped, or its result does not agree with it.
         WaitTimedOut: the job did not end within its limits.
         AwsFailed: AWS refused.

@@ -1,24 +1,35 @@
-"""EfficientNet-Lite0 (Tan & Le 2019; the "lite" variant of tensorflow/tpu): ReLU6, no squeeze-and-excitation.
+"""EfficientNet-Lite0 to 2 (Tan & Le 2019; the "lite" variant of tensorflow/tpu): ReLU6, no squeeze-and-excitation.
 
-The attribute names equal those of the packaged checkpoint, so that its state dict loads strictly. Covered: the network
-without its ImageNet classifier, at input sizes divisible by 32. Not covered: drop connect, because the backbone is
-frozen or fine-tuned only briefly.
+The attribute names equal those of the packaged checkpoints, so that their state dicts load strictly. Covered: the
+networks without their ImageNet classifier, each at its own input size. Not covered: drop connect, because the backbone
+is frozen or fine-tuned only briefly, and Lite3 and Lite4, whose weights no package has.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-LITE0_WIDTH = 1280
-# (repeats, kernel, stride, expansion, input channels, output channels): efficientnet_lite_builder.py
-_LITE0_STAGES = (
-    (1, 3, 1, 1, 32, 16),
-    (2, 3, 2, 6, 16, 24),
-    (2, 5, 2, 6, 24, 40),
-    (3, 3, 2, 6, 40, 80),
-    (3, 5, 1, 6, 80, 112),
-    (4, 5, 2, 6, 112, 192),
-    (1, 3, 1, 6, 192, 320),
-)
+LITE_WIDTH = 1280
+_STEM_CHANNELS = 32
+_STAGES = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))  # kernel, stride, expansion
+
+
+@dataclass(frozen=True)
+class LiteSize:
+    """What differs between the sizes: the side of the input in pixels, and each stage's blocks and channels."""
+
+    side: int
+    repeats: tuple[int, ...]
+    channels: tuple[int, ...]
+
+
+# efficientnet_lite_builder.py: width and depth 1.0 and 1.0, 1.0 and 1.1, 1.1 and 1.2; first and last stage keep 1 block
+LITE_SIZES = {
+    "efficientnet_lite0": LiteSize(224, (1, 2, 2, 3, 3, 4, 1), (16, 24, 40, 80, 112, 192, 320)),
+    "efficientnet_lite1": LiteSize(240, (1, 3, 3, 4, 4, 5, 1), (16, 24, 40, 80, 112, 192, 320)),
+    "efficientnet_lite2": LiteSize(260, (1, 3, 3, 4, 4, 5, 1), (16, 24, 48, 88, 120, 208, 352)),
+}
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
@@ -26,13 +37,14 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class _SameConv(nn.Conv2d):
-    """A convolution with TensorFlow's SAME padding for even inputs: at stride 2 the odd padding is right and below."""
+    """A convolution with TensorFlow's SAME padding for inputs of one side: the odd padding is right and below."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
-        symmetric = (kernel - 1) // 2 if stride == 1 else 0
+    def __init__(self, inputs: int, outputs: int, kernel: int, side: int, *, stride: int = 1, groups: int = 1) -> None:
+        padding = kernel - 1 if stride == 1 or side % 2 else kernel - 2
+        before, after = padding // 2, padding - padding // 2
+        symmetric = before if before == after else 0
         super().__init__(inputs, outputs, kernel, stride=stride, padding=symmetric, groups=groups, bias=False)
-        before, after = (kernel - 2) // 2, (kernel - 1) // 2
-        self._pad = nn.ZeroPad2d((before, after, before, after)) if stride == 2 else nn.Identity()
+        self._pad = nn.Identity() if before == after else nn.ZeroPad2d((before, after, before, after))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return super().forward(self._pad(images))
@@ -41,7 +53,7 @@ class _SameConv(nn.Conv2d):
 class _Block(nn.Module):
     """An inverted bottleneck: expand 1×1, depthwise k×k, project 1×1; with a skip connection where shapes agree."""
 
-    def __init__(self, kernel: int, stride: int, expansion: int, inputs: int, outputs: int) -> None:
+    def __init__(self, kernel: int, stride: int, expansion: int, inputs: int, outputs: int, side: int) -> None:
         super().__init__()
         inner = inputs * expansion
         self._is_expanding = expansion != 1
@@ -49,7 +61,7 @@ class _Block(nn.Module):
         if self._is_expanding:
             self._expand_conv = nn.Conv2d(inputs, inner, 1, bias=False)
             self._bn0 = _norm(inner)
-        self._depthwise_conv = _SameConv(inner, inner, kernel, stride=stride, groups=inner)
+        self._depthwise_conv = _SameConv(inner, inner, kernel, side, stride=stride, groups=inner)
         self._bn1 = _norm(inner)
         self._project_conv = nn.Conv2d(inner, outputs, 1, bias=False)
         self._bn2 = _norm(outputs)
@@ -65,24 +77,30 @@ class _Block(nn.Module):
         return result
 
 
-def _blocks() -> list[_Block]:
-    blocks = []
-    for repeats, kernel, stride, expansion, inputs, outputs in _LITE0_STAGES:
-        blocks.append(_Block(kernel, stride, expansion, inputs, outputs))
-        blocks += [_Block(kernel, 1, expansion, outputs, outputs) for _ in range(repeats - 1)]
+def _blocks(size: LiteSize) -> list[_Block]:
+    blocks, inputs, side = [], _STEM_CHANNELS, _halved(size.side)
+    for (kernel, stride, expansion), repeats, outputs in zip(_STAGES, size.repeats, size.channels, strict=True):
+        blocks.append(_Block(kernel, stride, expansion, inputs, outputs, side))
+        side = side if stride == 1 else _halved(side)
+        blocks += [_Block(kernel, 1, expansion, outputs, outputs, side) for _ in range(repeats - 1)]
+        inputs = outputs
     return blocks
 
 
-class EfficientNetLite0(nn.Module):
-    """The network without its classifier: (N, 3, 224, 224) normalised float -> pooled features (N, 1280)."""
+def _halved(side: int) -> int:
+    return (side + 1) // 2
 
-    def __init__(self) -> None:
+
+class EfficientNetLite(nn.Module):
+    """The network without its classifier: (N, 3, side, side) normalised float -> pooled features (N, 1280)."""
+
+    def __init__(self, size: LiteSize) -> None:
         super().__init__()
-        self._conv_stem = _SameConv(3, 32, 3, stride=2)
-        self._bn0 = _norm(32)
-        self._blocks = nn.ModuleList(_blocks())
-        self._conv_head = nn.Conv2d(320, LITE0_WIDTH, 1, bias=False)
-        self._bn1 = _norm(LITE0_WIDTH)
+        self._conv_stem = _SameConv(3, _STEM_CHANNELS, 3, size.side, stride=2)
+        self._bn0 = _norm(_STEM_CHANNELS)
+        self._blocks = nn.ModuleList(_blocks(size))
+        self._conv_head = nn.Conv2d(size.channels[-1], LITE_WIDTH, 1, bias=False)
+        self._bn1 = _norm(LITE_WIDTH)
         self._activation = nn.ReLU6()
         self._pool = nn.AdaptiveAvgPool2d(1)
 

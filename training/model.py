@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from training.failures import TrainingFailure
-from training.lite import LITE0_WIDTH, EfficientNetLite0
+from training.lite import LITE_SIZES, LITE_WIDTH, EfficientNetLite
 from training.preprocess import Preprocessing
 
 HEAD_WIDTH = 128
-# tensorflow/tpu efficientnet_lite: (x - 127) / 128, bicubic, centre crop 224 of 256
-_LITE0 = Preprocessing(256, 224, "bicubic", (127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255))
+_LITE_MEAN, _LITE_DEVIATION = (127 / 255,) * 3, (128 / 255,) * 3  # tensorflow/tpu efficientnet_lite: (x - 127) / 128
+_LITE_MARGIN = 32  # of its CROP_PADDING: a crop of 224 is cut from 256
 
 
 @dataclass(frozen=True)
@@ -30,31 +30,51 @@ class Backbone:
     classifier_prefix: str  # of the keys that a published state dict has for the removed classifier
 
 
-def build_backbone(name: str) -> Backbone:
-    """Build a backbone with random weights: `efficientnet_lite0` or any classification network of torchvision.
+def build_backbone(name: str, preprocessing: Preprocessing | None = None) -> Backbone:
+    """Build a backbone with random weights: an EfficientNet-Lite or any classification network of torchvision.
+
+    `preprocessing` is that of the weights which will be loaded; None is the usual one of the network.
 
     Raises:
         TrainingFailure: there is no network of this name.
     """
-    if name == "efficientnet_lite0":
-        return Backbone(name, LITE0_WIDTH, _LITE0, EfficientNetLite0(), "_fc.")
+    if name in LITE_SIZES:
+        return _lite(name)
     from torchvision import models  # imported here because the import takes 4 s
 
     if name not in models.list_models(module=models):
         raise TrainingFailure(
-            f"--backbone {name!r} is neither efficientnet_lite0 nor a classification model of torchvision"
+            f"--backbone {name!r} is neither {' nor '.join(LITE_SIZES)} nor a classification model of torchvision"
         )
-    network: nn.Module = models.get_model(name, weights=None)
+    used = preprocessing or Preprocessing()
+    network: nn.Module = models.get_model(name, weights=None, **fixed_side(name, used.crop))
     prefix, width = _remove_classifier(network)
-    return Backbone(name, width, Preprocessing(), network, prefix)
+    return Backbone(name, width, used, network, prefix)
+
+
+def fixed_side(name: str, side: int) -> dict[str, int]:
+    """Return the argument of torchvision's vision transformers, which are built for pictures of one side in pixels."""
+    return {"image_size": side} if name.startswith("vit_") else {}
+
+
+def _lite(name: str) -> Backbone:
+    size = LITE_SIZES[name]
+    preprocessing = Preprocessing(size.side + _LITE_MARGIN, size.side, "bicubic", _LITE_MEAN, _LITE_DEVIATION)
+    return Backbone(name, LITE_WIDTH, preprocessing, EfficientNetLite(size), "_fc.")
 
 
 def _remove_classifier(network: nn.Module) -> tuple[str, int]:
-    """Replace the last linear layer by the identity; return the prefix of its keys and its input width."""
-    path, last = [(path, module) for path, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+    """Replace the last linear layer by the identity; return the prefix of its keys and its input width.
+
+    A SqueezeNet has none: its classifier is a convolution, whose outputs are averaged.
+    """
+    modules = dict(network.named_modules())
+    linear = [path for path, module in modules.items() if isinstance(module, nn.Linear)]
+    path = (linear or [path for path, module in modules.items() if isinstance(module, nn.Conv2d)])[-1]
+    last = modules[path]
     parent, _, child = path.rpartition(".")
     setattr(network.get_submodule(parent), child, nn.Identity())
-    return f"{path}.", last.in_features
+    return f"{path}.", last.weight.shape[1]
 
 
 @dataclass(frozen=True)

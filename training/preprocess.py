@@ -44,7 +44,7 @@ class Preprocessing:
 
     @staticmethod
     def from_json(fields: dict[str, Any]) -> "Preprocessing":
-        """Build it from the fields that `dataclasses.asdict` wrote into meta.json."""
+        """Build it from the fields that `dataclasses.asdict` wrote into meta.json or a file of weights."""
         mean, deviation = tuple(fields["mean"]), tuple(fields["deviation"])
         return Preprocessing(fields["resize"], fields["crop"], fields["interpolation"], mean, deviation)
 

@@ -23,7 +23,7 @@ from training.job import Job, print_line
 from training.model import HEAD_WIDTH, Backbone, Classifier, build_backbone
 from training.preprocess import Pixels
 from training.shards import Manifest, Sample, assign_shards, read_shard, shard_files_in
-from training.weights import load_weights
+from training.weights import load_weights, stated_preprocessing
 
 META_FORMAT = 1
 _REFERENCE_IMAGES = 4
@@ -47,13 +47,17 @@ def load_backbone(job: Job) -> tuple[Backbone, str]:
         TrainingFailure: there is no such backbone, or the weights do not fit it or are damaged.
     """
     name, seed = job.config.hyperparameters.backbone, job.config.hyperparameters.seed
+    folder = job.config.folders.weights
     torch.manual_seed(seed)
-    backbone = build_backbone(name)
-    digest = load_weights(backbone, job.config.folders.weights, os.environ.get("KENNEL_WEIGHTS_SHA256"))
+    backbone = build_backbone(name, stated_preprocessing(folder))
+    digest = load_weights(backbone, folder, os.environ.get("KENNEL_WEIGHTS_SHA256"))
     if digest is None and job.world.is_first:
         job.say(
             f"WARNING: there is no weights channel: {name} has RANDOM weights (seed {seed}), so expect a low accuracy"
         )
+    used = backbone.preprocessing
+    if job.world.is_first:
+        job.say(f"pictures: resize={used.resize} crop={used.crop} interpolation={used.interpolation}")
     return backbone, digest or f"random, seed {seed}"
 
 

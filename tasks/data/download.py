@@ -81,13 +81,15 @@ def download(
 ) -> Path:
     """Download a URL and return the complete local file; a file that is unchanged on the server is not fetched again.
 
+    `expected_sha256` may be the beginning of the sha256.
+
     Raises:
         SourceRefused: the URL is malformed or has no host, or the file's sha256 is not the expected one.
         DownloadFailed: the server refused the request, the file is too large, or all attempts failed.
         DiskFailed: the file cannot be written; what was received stays, and the next command resumes.
     """
     _check(url)
-    folder = settings.home / "downloads" / hashlib.sha256(source_identity(url).encode()).hexdigest()[:16]
+    folder = download_folder(url, settings)
     with disk_boundary("download", folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     timeout = httpx.Timeout(settings.download_timeout_seconds)
@@ -110,8 +112,15 @@ def download(
                     why = f"{attempt} attempts failed, the last with: {error or type(error).__name__}"
                     resumed = "run the same command again, which resumes the download"
                     raise DownloadFailed("download", source_name(url), why, resumed) from error
-                sleep(min(30.0, 0.5 * 2**attempt))
+                pause = min(30.0, 0.5 * 2**attempt)
+                say(f"download: attempt {attempt} failed ({error or type(error).__name__}); again in {pause:.0f} s")
+                sleep(pause)
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def download_folder(url: str, settings: Settings) -> Path:
+    """Return the folder of a URL's file and its record in the home."""
+    return settings.home / "downloads" / hashlib.sha256(source_identity(url).encode()).hexdigest()[:16]
 
 
 def read_download_record(path: Path) -> DownloadRecord | None:
@@ -285,7 +294,7 @@ def _is_untrusted(error: BaseException) -> bool:
 
 
 def _checked(path: Path, record: DownloadRecord, expected_sha256: str | None) -> Path:
-    if expected_sha256 is not None and record.sha256 != expected_sha256.lower():
+    if expected_sha256 is not None and not str(record.sha256).startswith(expected_sha256.lower()):
         why = f"its sha256 is {record.sha256}, not {expected_sha256}: it is another file, or it is damaged"
         raise SourceRefused("download", f"{path}", why, f"remove {path.parent} and run the same command again")
     return path

@@ -6,8 +6,8 @@ import difflib
 
 from tasks.run.errors import SettingsRefused
 
-PACKAGED = "efficientnet_lite0"
-"""The backbone whose ImageNet weights are part of an installed package."""
+PACKAGED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+"""The backbones whose ImageNet weights are part of an installed package."""
 
 _NAMES = """
 alexnet convnext_base convnext_large convnext_small convnext_tiny densenet121 densenet161 densenet169
@@ -31,8 +31,20 @@ def require_backbone(name: str) -> None:
     Raises:
         SettingsRefused: the name is not known; the message suggests the closest names.
     """
-    known = (PACKAGED, *TORCHVISION)
+    known = (*PACKAGED, *TORCHVISION)
+    if name.startswith("timm/"):
+        raise _refused_timm(name, known)
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=3) or [PACKAGED, "resnet50"]
-        why = f"it is neither {PACKAGED} nor a classification network of torchvision"
-        raise SettingsRefused("backbone", f"--backbone {name}", why, f"--backbone {' or '.join(close)}")
+        close = difflib.get_close_matches(name, known, n=3) or [PACKAGED[0], "resnet50"]
+        why = f"it is neither {', '.join(PACKAGED)} nor a classification network of torchvision"
+        raise SettingsRefused("backbone", f"--backbone {name}", why, _named(close))
+
+
+def _refused_timm(name: str, known: tuple[str, ...]) -> SettingsRefused:
+    close = difflib.get_close_matches(name.removeprefix("timm/").partition(".")[0], known, n=3) or ["resnet50"]
+    why = "kennel has no network of timm, whose code its training jobs would need"
+    return SettingsRefused("backbone", f"--backbone {name}", why, _named(close))
+
+
+def _named(names: list[str]) -> str:
+    return f"--backbone {' or '.join(names)}"

@@ -1,65 +1,70 @@
 """Provide a training job with backbone weights: find the file, check that it is safetensors, upload it once.
 
-A file that the user names is used unchanged. The ImageNet weights in an installed package are exported by code of
-training/ in a separate process, because it imports torch. Without either, the job starts from random weights, and a
-warning is logged.
+A file that the user names is used unchanged. Otherwise the ImageNet weights are found in kennel's home, in an installed
+package or at their publisher (`tasks.model.imagenet`). Random weights are used only when they are asked for.
 """
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-import sys
 from pathlib import Path
 
 from tasks.account.objects import holds_file, send_file
 from tasks.model.backbones import PACKAGED
-from tasks.model.code import REPOSITORY
-from tasks.run.disk import disk_boundary
-from tasks.run.errors import DataRefused, SettingsRefused, StageFailed, WaitTimedOut
+from tasks.model.imagenet import WHERE, imagenet_weights
+from tasks.run.errors import DataRefused, SettingsRefused
 from tasks.run.handle import Run
-from tasks.run.options import ModelOptions
-from tasks.run.record_store import write_atomically
+from tasks.run.options import RANDOM_WEIGHTS, ModelOptions
 from tasks.run.records import WeightsRef
 from tasks.run.sealed import parse_json, sha256_of
+from tasks.run.settings import Settings
 from tasks.run.waiting import say
 
 FILE_NAME = "backbone.safetensors"
 
-EXPORT_SECONDS = 120
-_EXPORT = "import sys; from training.weights import packaged_weights as p; sys.stdout.buffer.write(p(sys.argv[1]))"
 _MAX_HEADER_BYTES = 100 * 2**20
 
 
-def find_weights(backbone: str, named: Path | None, home: Path) -> Path | None:
-    """Return the weights file that the user named, or the packaged one, or None for random weights.
+def find_weights(model: ModelOptions, settings: Settings) -> Path | None:
+    """Return the file of the weights that the options name, or None for random weights.
 
     Raises:
-        SettingsRefused: the named file does not exist.
+        SettingsRefused: the named file or version does not exist.
         DataRefused: the named file is not a safetensors file.
-        StageFailed: the packaged weights could not be exported.
-        WaitTimedOut: the export took longer than `EXPORT_SECONDS`.
+        DownloadFailed, SourceRefused, StageFailed, WaitTimedOut, DiskFailed: as `imagenet_weights`.
     """
-    if named is not None:
-        if not named.is_file():
-            why = "there is no such file"
-            raise SettingsRefused("weights", str(named), why, "name a .safetensors file, or leave --weights out")
-        check_safetensors(named)
-        return named
-    if backbone == PACKAGED:
-        return _export_packaged(backbone, home / "weights" / f"{backbone}.safetensors")
-    say(f"weights: NONE for {backbone}: the training starts from random weights; --weights FILE.safetensors names some")
-    return None
+    if model.weights == RANDOM_WEIGHTS:
+        say(f"weights: RANDOM for {model.backbone}, as asked for: expect a low accuracy")
+        return None
+    named = model.weights_file
+    if named is None:
+        return imagenet_weights(model.backbone, model.weights, settings)
+    if not named.is_file():
+        why = "there is no such file"
+        instead = "name a .safetensors file, or leave --weights out for the ImageNet weights"
+        raise SettingsRefused(WHERE, str(named), why, instead)
+    check_safetensors(named)
+    return named
+
+
+def fetch_weights(model: ModelOptions, settings: Settings) -> None:
+    """Fetch weights that need a network, so that a command without one ends before it uploads anything.
+
+    Raises:
+        SettingsRefused, DataRefused, DownloadFailed, SourceRefused, StageFailed, WaitTimedOut, DiskFailed: as
+            `find_weights`.
+    """
+    if model.backbone not in PACKAGED:
+        find_weights(model, settings)
 
 
 def stage_weights(run: Run, training: ModelOptions) -> WeightsRef | None:
     """Upload the backbone's weights, if there are any, and write their location to the run's record.
 
     Raises:
-        SettingsRefused, DataRefused, StageFailed, WaitTimedOut: as `find_weights`.
+        SettingsRefused, DataRefused, DownloadFailed, StageFailed, WaitTimedOut, DiskFailed: as `find_weights`.
         AwsFailed: S3 refused a call, or did not answer.
     """
-    path = find_weights(training.backbone, training.weights, run.settings.home)
+    path = find_weights(training, run.settings)
     if path is None:
         run.forget(WeightsRef)
         return None
@@ -101,35 +106,3 @@ def upload_weights(run: Run, backbone: str, path: Path) -> WeightsRef:
         with run.ledger.create("s3-prefix", f"s3://{bucket}/{prefix}/", None):
             send_file(run.aws, path, bucket, key, f"upload weights of {backbone}")
     return WeightsRef(bucket, prefix, backbone, sha256, size)
-
-
-def _export_packaged(backbone: str, path: Path) -> Path:
-    """Return the exported weights, whose sha256 lies beside them; weights that it does not fit are exported anew."""
-    digest = path.with_suffix(".sha256")
-    if path.is_file() and digest.is_file():
-        if sha256_of(path).encode() == digest.read_bytes().strip():
-            return path
-        say(f"WARNING: {path} is damaged, and it is exported anew")
-    content = _packaged(backbone)
-    with disk_boundary("weights", digest):
-        digest.unlink(missing_ok=True)
-    write_atomically(path, content)
-    write_atomically(digest, f"{hashlib.sha256(content).hexdigest()}\n".encode())
-    return path
-
-
-def _packaged(backbone: str) -> bytes:
-    """Return the content of the packaged weights, which a process of its own reads: it imports torch."""
-    command = [sys.executable, "-c", _EXPORT, backbone]
-    say(f"weights: exporting the ImageNet weights of {backbone} from an installed package")
-    try:
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=EXPORT_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        why = f"the export was not finished after {EXPORT_SECONDS} s"
-        raise WaitTimedOut("weights", f"exporting {backbone}", why, "run the same command again") from error
-    if done.returncode != 0:
-        install = "install kennel again (make setup)"
-        raise StageFailed(
-            "weights", f"exporting {backbone} failed", done.stderr.decode(errors="replace")[-1500:], install
-        )
-    return done.stdout

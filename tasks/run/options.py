@@ -9,6 +9,7 @@ leaves the value to `training/config.py`.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -20,6 +21,10 @@ InstanceType = Annotated[str, StringConstraints(pattern=r"^ml\.[a-z0-9-]+\.[a-z0
 Ec2Type = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9]+$")]
 AllowedHost = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9.\-]{1,253}|\[[0-9A-Fa-f:]{2,39}\]):\d{1,5}$")]
 MOST_INSTANCES = 20
+RANDOM_WEIGHTS = "random"
+WEIGHTS_VERSION = re.compile(r"IMAGENET1K_[A-Z0-9_]+")
+"""torchvision's names of the versions of weights."""
+
 Ec2Instances = Annotated[int, Field(ge=0, le=MOST_INSTANCES)]
 
 
@@ -42,10 +47,17 @@ class Options(BaseModel):
 class ModelOptions(Options):
     """The options that determine the trained model, independent of the machines that it is trained on."""
 
-    backbone: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,64}$", description="resnet50, efficientnet_lite0, ...")] = (
-        "efficientnet_lite0"
-    )
-    weights: Annotated[Path | None, Field(description="A .safetensors file for the backbone.")] = None
+    backbone: Annotated[
+        str, Field(pattern=r"^[a-z0-9_./-]{1,64}$", description="resnet50, efficientnet_lite0, ...")
+    ] = "efficientnet_lite0"
+    weights: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="Instead of the default ImageNet weights: a .safetensors file, a version (IMAGENET1K_V1), or "
+            "random.",
+        ),
+    ] = None
     epochs: Annotated[int | None, Field(ge=1, le=1000, description="Epochs of the head at most.")] = None
     views: Annotated[
         int | None,
@@ -57,8 +69,15 @@ class ModelOptions(Options):
     finetune: Annotated[bool, Field(description="Train the backbone too (GPU).")] = False
 
     def with_resolved_weights(self) -> Self:
-        """Return the options with the weights' path made absolute, because the run id depends on that path."""
-        return self if self.weights is None else self.model_copy(update={"weights": self.weights.resolve()})
+        """Return the options with a weights file's path made absolute, because the run id depends on that path."""
+        path = self.weights_file
+        return self if path is None else self.model_copy(update={"weights": str(path.resolve())})
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The file that `weights` names; None if it names a version or random weights, or nothing."""
+        is_file = self.weights not in {None, RANDOM_WEIGHTS} and not WEIGHTS_VERSION.fullmatch(str(self.weights))
+        return Path(str(self.weights)) if is_file else None
 
     @property
     def hyperparameters(self) -> Hyperparameters:

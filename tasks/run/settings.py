@@ -166,7 +166,8 @@ class Settings(BaseSettings):
 
     `time_scale` is the number of seconds that AWS's clock advances in one second, and `clock_origin` is the Unix time
     from which it does so (`tasks.run.clock`). On real AWS the scale is 1; the embedded AWS is started with both.
-    `permissions_token` is what the embedded AWS's record of permissions asks for.
+    `permissions_token` is what the embedded AWS's record of permissions asks for. `weights_url` is where ImageNet
+    weights are fetched instead of from their publisher: a folder, if it ends in a slash, or one file.
     """
 
     model_config = SettingsConfigDict(
@@ -211,6 +212,7 @@ class Settings(BaseSettings):
     upload_threads: int = Field(default=8, ge=1, le=64)
     download_timeout_seconds: float = Field(default=60.0, ge=1.0, le=600.0)
     download_attempts: int = Field(default=5, ge=1, le=20)
+    weights_url: Url | None = Field(default=None, pattern=r"^https?://")
 
     serving_image: str | None = Field(
         default=None,

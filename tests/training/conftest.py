@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.training.datasets import Dataset, Trained, train_here, write_dataset
-from training.weights import export_packaged
+from training.imagenet import export_packaged
 
 
 @pytest.fixture(scope="session", autouse=True)

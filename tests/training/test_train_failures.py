@@ -17,8 +17,8 @@ from tests.training.datasets import (
 )
 from tests.training.jobs import arguments, free_port, of_host, start
 from training.failures import TrainingFailure
+from training.imagenet import export_packaged
 from training.train import main
-from training.weights import export_packaged
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +94,7 @@ def test_weights_of_another_network_are_refused(dataset: Dataset, weights: Path,
 
 def test_only_packaged_weights_can_be_exported(tmp_path: Path) -> None:
     with pytest.raises(
-        TrainingFailure, match="no installed package has weights for 'resnet50'; available: efficientnet_lite0"
+        TrainingFailure, match="no installed package has weights for 'resnet50'; available: efficientnet_lite0, "
     ):
         export_packaged("resnet50", tmp_path / "x")
 

@@ -13,6 +13,7 @@ from tasks.model.archive import read_meta
 from tasks.model.weights import find_weights
 from tasks.run.errors import DownloadFailed, LedgerRefused, StageFailed
 from tasks.run.handle import RunFolder
+from tasks.run.options import ModelOptions
 from tasks.run.progress import LineProgress
 from tasks.run.record_store import Record
 from tasks.run.sealed import seal, sha256_of
@@ -120,10 +121,10 @@ def test_damaged_exported_weights_are_exported_anew(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"exported before")
     path.with_suffix(".sha256").write_text(sha256_of(path))
-    assert find_weights("efficientnet_lite0", None, tmp_path) == path
+    assert find_weights(ModelOptions(), Settings(home=tmp_path)) == path
     assert path.read_bytes() == b"exported before"
     path.with_suffix(".sha256").write_bytes(b"\xb9" + sha256_of(path).encode()[1:])
-    assert find_weights("efficientnet_lite0", None, tmp_path) == path
+    assert find_weights(ModelOptions(), Settings(home=tmp_path)) == path
     assert path.stat().st_size > 10_000_000
     assert path.with_suffix(".sha256").read_text().strip() == sha256_of(path)
 

@@ -18,6 +18,12 @@ def test_a_misspelt_backbone_is_refused_with_the_closest_names() -> None:
     assert "resnet50" in caught.value.next_command
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet50"])
+def test_a_network_of_timm_is_refused_by_name_with_one_of_torchvision() -> None:
+    with pytest.raises(SettingsRefused, match=r"timm/resnet50\.a1_in1k") as caught:
+        require_backbone("timm/resnet50.a1_in1k")
+    assert "timm, whose code" in caught.value.why and "--backbone resnet50" in caught.value.next_command
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite2", "resnet50"])
 def test_known_backbones_pass(name: str) -> None:
     require_backbone(name)

@@ -1,6 +1,5 @@
 """Tests of the option records: values out of bounds and unknown names are refused, and records are immutable."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,7 +80,7 @@ def test_a_record_is_made_of_the_fields_that_others_share_with_it() -> None:
 
 
 def test_the_weights_are_a_channel_and_no_hyperparameter() -> None:
-    chosen = ModelOptions(backbone="resnet50", weights=Path("w.safetensors"), finetune=True, epochs=3)
+    chosen = ModelOptions(backbone="resnet50", weights="w.safetensors", finetune=True, epochs=3)
     assert chosen.hyperparameters.arguments == {"backbone": "resnet50", "epochs": 3, "seed": 0, "finetune": True}
 
 
