@@ -22,17 +22,18 @@ from tasks.data.download import download, download_folder
 from tasks.model.backbones import PACKAGED
 from tasks.model.code import REPOSITORY
 from tasks.run.disk import disk_boundary, failure_of_child
-from tasks.run.errors import DownloadFailed, SettingsRefused, SourceRefused, StageFailed
+from tasks.run.errors import DownloadFailed, SettingsRefused, SourceRefused, StageFailed, WaitTimedOut
 from tasks.run.own_files import remove_tree, replacing
 from tasks.run.progress import show_progress
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import parse_json, sha256_of
 from tasks.run.settings import Settings
 from tasks.run.source_name import source_name
-from tasks.run.waiting import say, wait_for
+from tasks.run.waiting import say
 
 WHERE = "weights"
 CHILD_SECONDS = 600
+SILENCE_SECONDS = 8
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")  # torch.hub's convention
 
 
@@ -214,11 +215,10 @@ def _run_child(answer: IO[bytes], path: Path | None, arguments: tuple[str, ...])
         WaitTimedOut: it did not end in `CHILD_SECONDS`.
     """
     command = [sys.executable, "-P", "-m", "training.imagenet", *arguments]
-    state = f"{arguments[0]} {arguments[1]} (a process that imports torch)"
     with TemporaryFile() as said:
         process = subprocess.Popen(command, cwd=REPOSITORY, env=_without_secrets(), stdout=answer, stderr=said)
         try:
-            wait_for(WHERE, lambda: (process.poll(), state), deadline_seconds=CHILD_SECONDS, poll_seconds=0.05)
+            _wait_for_end(process, f"{arguments[0]} {arguments[1]} (a process that imports torch)")
         finally:
             process.kill()
             process.wait()
@@ -229,6 +229,19 @@ def _run_child(answer: IO[bytes], path: Path | None, arguments: tuple[str, ...])
             raise full
         remedy = "run the same command again; if it fails again, --weights FILE.safetensors names weights of your own"
         raise StageFailed(WHERE, f"{arguments[0]} {arguments[1]} failed", words.strip()[-1500:], remedy)
+
+
+def _wait_for_end(process: subprocess.Popen[bytes], state: str) -> None:
+    for spent in range(0, CHILD_SECONDS, SILENCE_SECONDS):
+        try:
+            process.wait(SILENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            say(f"{WHERE}: {state}, {spent + SILENCE_SECONDS} s")
+        else:
+            return
+    raise WaitTimedOut(
+        WHERE, f"{state} did not end", f"the deadline of {CHILD_SECONDS} s passed", "run the same command again"
+    )
 
 
 def _without_secrets() -> dict[str, str]:
