@@ -28,9 +28,8 @@ from localaws.core import Core
 from localaws.error_replies import Reply, error_reply
 from localaws.errors import AwsError
 from localaws.object_contents import Staged, Store
-from localaws.permissions.gate import PermissionGate
+from localaws.permissions.gate import DECIDE, PermissionGate
 from localaws.request_ids import RequestIds
-from localaws.s3.deletions import decided_by_key
 from localaws.s3.incoming import Received
 from localaws.s3.incoming import receive as receive_body
 from localaws.s3.public import bucket_of, may_anyone_read
@@ -193,8 +192,9 @@ class MotoApplication:
             else:
                 body = received.body if isinstance(received.body, bytes) else b"".join(received.body.whole())
                 environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
-            with decided_by_key(self._core.authority, scope):
-                return self._moto(environ, start_response)  # type: ignore[no-any-return]
+            if DECIDE in scope:
+                scope[DECIDE](environ["wsgi.input"].getvalue())
+            return self._moto(environ, start_response)  # type: ignore[no-any-return]
         finally:
             if isinstance(received.body, Staged):
                 received.body.discard()

@@ -6,7 +6,10 @@ InvokeEndpoint and Lambda's Invoke, are named by their path alone.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import MutableMapping
+from dataclasses import replace
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,12 +24,23 @@ from localaws.permissions.callers import Caller
 from localaws.permissions.denials import denial
 from localaws.permissions.missing_objects import READ, HidesMissing
 from localaws.permissions.operations import SERVED, Asked
-from localaws.permissions.questions import Place, Question, UnknownAction, questions_of
+from localaws.permissions.questions import (
+    Place,
+    Question,
+    UnknownAction,
+    deletions_of,
+    is_decided_by_body,
+    questions_of,
+)
 from localaws.policies.context import Context
+from localaws.s3.queries import written_once
 
 CALLER = "localaws.caller"  # in the scope: who asks
+DECIDE = "localaws.decide"  # in the scope: what decides on a request to S3 when its body is there
+DELETABLE = "localaws.deletable"  # in the scope: whether each object that a DeleteObjects names may be deleted
 INVOCATIONS = "/invocations"  # ends the paths that are asked most
 MOST_KEPT = 1024
+_SENDING = ("POST", "PUT")
 _LOOKING = ("Read", "List")  # levels of access that change nothing
 
 
@@ -40,7 +54,10 @@ class PermissionGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         signed: Signed | None = scope.get("localaws.signed")
+        if signed is not None and signed.service == "s3":
+            scope["query_string"] = written_once(scope["query_string"])
         if signed is None or signed is ANYONE or self._authority.mode == "off":
+            scope[DELETABLE] = itertools.repeat(self._authority.mode == "off")
             await self._app(scope, receive, send)
             return
         try:
@@ -76,11 +93,33 @@ class PermissionGate:
         self._authority.usage.key_used(signed.access_key_id, service)
         caller = scope[CALLER] = self.caller_of(signed.access_key_id)
         try:
+            if service == "s3" and scope["method"] in _SENDING and is_decided_by_body(asked := _asked(scope, service)):
+                scope[DECIDE] = functools.partial(self._decide, scope, asked)
+                return ()
             questions = self._questions(scope, service)
         except UnknownAction as error:
             raise denial(service, str(error), is_form=is_form) from None
         self._authority.check(caller, questions, service, is_form=is_form)
         return questions
+
+    def _decide(self, scope: Scope, asked: Asked, body: bytes) -> None:
+        """Decide on a request to S3 that could not be without its body, which is as it will be carried out.
+
+        Raises:
+            AwsError: it is denied, or its body is not what the operation has.
+        """
+        caller, whole = scope[CALLER], replace(asked, body=body)
+        try:
+            if (by_object := deletions_of(whole, self._place)) is None:
+                self._authority.check(caller, questions_of(whole, self._place), "s3")
+            else:
+                scope[DELETABLE] = iter([self._lets(caller, each) for each in by_object])
+        except UnknownAction as error:
+            raise denial("s3", str(error)) from None
+
+    def _lets(self, caller: Caller, questions: tuple[Question, ...]) -> bool:
+        decisions = [self._authority.decide(caller, each).is_allowed for each in questions]
+        return all(decisions) or not self._authority.is_enforcing
 
     def caller_of(self, access_key_id: str) -> Caller:
         """Return who has a key that was verified."""
@@ -94,15 +133,7 @@ class PermissionGate:
             return self._invocations(service, scope["method"], scope["raw_path"], scope["query_string"])
         if service not in SERVED:
             return ()  # the front answers that there is no such service
-        asked = Asked(
-            service=service,
-            method=scope["method"],
-            path=scope["raw_path"].decode("latin1"),
-            query=scope["query_string"].decode("latin1"),
-            headers={name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]},
-            body=scope.get(BODY),
-        )
-        return questions_of(asked, self._place)
+        return questions_of(_asked(scope, service), self._place)
 
     def _invocations(self, service: str, method: str, path: bytes, query: bytes) -> tuple[Question, ...]:
         """Return what InvokeEndpoint or Lambda's Invoke asks, which path and query tell alone; kept by these."""
@@ -113,6 +144,17 @@ class PermissionGate:
             self._kept[key] = [(each.action, each.resource, each.owner_id) for each in questions_of(asked, self._place)]
         kept = enumerate(self._kept[key])
         return tuple(Question(*each, _looked_up(asked, number, self._place)) for number, each in kept)
+
+
+def _asked(scope: Scope, service: str) -> Asked:
+    return Asked(
+        service=service,
+        method=scope["method"],
+        path=scope["raw_path"].decode("latin1"),
+        query=scope["query_string"].decode("latin1"),
+        headers={name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]},
+        body=scope.get(BODY),
+    )
 
 
 def _only_looks(question: Question) -> bool:

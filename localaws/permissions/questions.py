@@ -1,8 +1,8 @@
 """From a verified request to the questions that IAM has to decide: actions, resources and their circumstances.
 
 One operation may need several: each resource of a launch, roles that are passed, tags that are given with what is made.
-All have to be allowed. Not asked: what AWS asks in the caller's name later (Application Auto Scaling's alarms), and
-S3's DeleteObjects, for which moto asks key by key.
+All have to be allowed, but of DeleteObjects, where each object is decided by itself. Not asked: what AWS asks in the
+caller's name later (Application Auto Scaling's alarms).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from localaws.permissions.parameters import Unreadable
 from localaws.permissions.passed_roles import passed_in
 from localaws.permissions.request_keys import context_of
 from localaws.permissions.resources import resources_of
+from localaws.permissions.s3_bodies import MANY, TELLING
 from localaws.policies.context import Context
 from localaws.policies.patterns import ARN_PARTS
 
@@ -64,17 +65,59 @@ class Question:
 
 
 def questions_of(asked: Asked, place: Place) -> tuple[Question, ...]:
-    """Return what has to be allowed for a request, the operation's own action first; nothing for what anyone may.
+    """Return what has to be allowed for a request, the operation's own action first; nothing for what is FREE.
 
     Raises:
-        UnknownAction: the operation, or the action that it needs, is not known.
+        UnknownAction: the operation, or the action that it needs, is not known, or there is no question about it.
+        AwsError: the body of a request to S3 is not what its operation has.
     """
     try:
         operation = operation_of(asked)
-        every = {(each.action, each.resource): each for each in _wanted(operation, asked, place)}
+        every = {_identity(each): each for each in _wanted(operation, asked, place)}
     except (UnknownOperation, Unreadable) as error:
         raise UnknownAction(str(error)) from None
+    if not every and _name(operation) not in FREE:
+        raise UnknownAction(_name(operation))
     return tuple(_question(asked, operation, each, place) for each in every.values())
+
+
+def is_decided_by_body(asked: Asked) -> bool:
+    """Return whether a request to S3 can be decided only when its body is there.
+
+    Raises:
+        UnknownAction: the operation is not known.
+    """
+    return _known_operation(asked).name in TELLING
+
+
+def deletions_of(asked: Asked, place: Place) -> list[tuple[Question, ...]] | None:
+    """Return what each object of a DeleteObjects needs, in the body's order; None for another operation.
+
+    Raises:
+        UnknownAction: the operation is not known.
+        AwsError: MalformedXML.
+    """
+    operation = _known_operation(asked)
+    if operation.service != "s3" or operation.name != MANY:
+        return None
+    every = s3_actions.wanted_by_object(operation, asked, place)
+    return [tuple(_question(asked, operation, one, place) for one in each) for each in every]
+
+
+def _known_operation(asked: Asked) -> Operation:
+    try:
+        return operation_of(asked)
+    except UnknownOperation as error:
+        raise UnknownAction(str(error)) from None
+
+
+def _name(operation: Operation) -> str:
+    return f"{SERVED[operation.service].prefix}:{operation.name}"
+
+
+def _identity(wanted: Wanted) -> tuple[object, ...]:
+    values = tuple((name, *each) for name, each in wanted.values.items())
+    return wanted.action, wanted.resource, values
 
 
 def _wanted(operation: Operation, asked: Asked, place: Place) -> Iterator[Wanted]:
@@ -87,12 +130,11 @@ def _wanted(operation: Operation, asked: Asked, place: Place) -> Iterator[Wanted
 
 def _own(operation: Operation, asked: Asked, place: Place) -> Iterator[Wanted]:
     """Return what the operation itself needs."""
-    prefix = SERVED[operation.service].prefix
-    name = f"{prefix}:{operation.name}"
+    prefix, name = SERVED[operation.service].prefix, _name(operation)
     if prefix == "s3":
         if operation.name not in s3_actions.KNOWN:
             raise UnknownAction(name)
-        yield from s3_actions.wanted_of(operation, asked.headers, place)
+        yield from s3_actions.wanted_of(operation, asked, place)
     elif name == RUN:
         yield from launch(operation, place)
     elif prefix == "ec2" and is_tagging(operation):

@@ -15,7 +15,8 @@ from localaws.permissions.function_names import function_arn
 from localaws.permissions.launches import specifications
 from localaws.permissions.operations import Asked, Operation
 from localaws.permissions.parameters import items_of, structures_of
-from localaws.permissions.s3_actions import object_tags, region_in
+from localaws.permissions.s3_actions import object_tags
+from localaws.permissions.s3_bodies import TELLING, values_of
 from localaws.policies.context import Context, Values
 
 REGION = "aws:requestedregion"
@@ -79,10 +80,8 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {  # a key: where its values are; a
     "sts:sourceidentity": ("SourceIdentity",),
     "sts:transitivetagkeys": ("TransitiveTagKeys",),
 }
-_S3_HEADERS = {
-    *("s3:if-match", "s3:if-none-match", "s3:object-lock-legal-hold", "s3:object-lock-mode"),
-    "s3:object-lock-retain-until-date",
-}
+_CONDITIONAL = {"s3:if-match", "s3:if-none-match"}  # headers of these names
+_LOCKS = {"s3:object-lock-legal-hold", "s3:object-lock-mode", "s3:object-lock-retain-until-date"}
 
 
 def context_of(asked: Asked, operation: Operation, wanted: Wanted, place: Place) -> Context:
@@ -119,7 +118,7 @@ class _Reader:
         if found := _OWN.get(key):
             return _strings(found(self._parameters, self._place, self._wanted))
         if key.startswith("s3:"):
-            return _strings(_of_s3(key, self._asked, self._place))
+            return _strings(_of_s3(key, self._asked, self._operation, self._place))
         return None
 
     def _parameter(self, key: str) -> Values | None:
@@ -133,7 +132,7 @@ class _Reader:
     def _given(self) -> Mapping[str, str]:
         """Return the tags that the request gives to the question's resource."""
         if self._operation.service == "s3":
-            return object_tags(self._asked)
+            return object_tags(self._operation, self._asked)
         found = next((self._parameters[name] for name in _TAGS if self._parameters.get(name)), None)
         if found is None and self._operation.service == "ec2":
             kind = self._wanted.resource.kind
@@ -149,12 +148,14 @@ def _tags_from(given: Any) -> Mapping[str, str]:
     return {str(each.get("Key", "")): str(each.get("Value", "")) for each in structures_of(given)}
 
 
-def _of_s3(key: str, asked: Asked, place: Place) -> str | None:
+def _of_s3(key: str, asked: Asked, operation: Operation, place: Place) -> str | None:
     name = key.removeprefix("s3:")
-    if name == "locationconstraint":
-        return region_in(asked.body or b"")
-    if name.startswith("x-amz-") or key in _S3_HEADERS:
-        return asked.headers.get(name) or asked.headers.get(f"x-amz-{name}")
+    if name == "locationconstraint" or (key in _LOCKS and operation.name in TELLING):
+        return values_of(operation, asked.body).get(name)
+    if name.startswith("x-amz-") or key in _CONDITIONAL:
+        return asked.headers.get(name)
+    if key in _LOCKS:
+        return asked.headers.get(f"x-amz-{name}")
     is_header = "authorization" in asked.headers
     is_version_2 = asked.headers.get("authorization", "").startswith("AWS ") or "AWSAccessKeyId=" in asked.query
     if name == "authtype":

@@ -45,8 +45,12 @@ def test_each_instance_that_is_terminated_is_a_question() -> None:
     assert asked == [("ec2:TerminateInstances", EC2 + f"instance/i-{each}") for each in (1, 2)]
 
 
-def test_delete_objects_has_no_question_of_its_own() -> None:
-    assert asks("s3", "delete_objects", Bucket="b", Delete={"Objects": [{"Key": "k"}]}) == []
+def test_each_object_of_delete_objects_is_a_question() -> None:
+    objects = [{"Key": "k"}, {"Key": "k", "VersionId": "1"}, {"Key": "k", "VersionId": "2"}]
+    found = questions("s3", "delete_objects", Bucket="b", Delete={"Objects": objects})
+    version = ("s3:DeleteObjectVersion", S3 + "b/k")
+    assert [(each.action, each.resource) for each in found] == [("s3:DeleteObject", S3 + "b/k"), version, version]
+    assert [each.context.get("s3:versionid") for each in found] == [None, ["1"], ["2"]]
 
 
 @pytest.mark.parametrize("operation", ["get_caller_identity", "get_session_token"])
