@@ -28,7 +28,8 @@ from localaws.core import Core
 from localaws.error_replies import Reply, error_reply
 from localaws.errors import AwsError
 from localaws.object_contents import Staged, Store
-from localaws.permissions.gate import DECIDE, PermissionGate
+from localaws.permissions.asking import Place
+from localaws.permissions.gate import DECIDE, PermissionGate, asked_of
 from localaws.request_ids import RequestIds
 from localaws.s3.incoming import Received
 from localaws.s3.incoming import receive as receive_body
@@ -178,10 +179,8 @@ class MotoApplication:
 
     def _s3(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer what is signed and what anyone may read, its body checked against the digests that are signed."""
-        scope, path = environ["asgi.scope"], environ["RAW_URI"].partition("?")[0]
-        if scope["localaws.signed"] is ANYONE and not may_anyone_read(
-            self._core.settings.account_id, environ.get("HTTP_HOST", ""), path, environ["QUERY_STRING"]
-        ):
+        scope, place = environ["asgi.scope"], Place(self._core.settings.account_id, self._core.settings.region)
+        if scope["localaws.signed"] is ANYONE and not may_anyone_read(asked_of(scope, "s3"), place):
             raise AwsError("AccessDenied", "Access Denied", status=403)
         from localaws.s3.responses import BODY
 

@@ -93,7 +93,11 @@ class PermissionGate:
         self._authority.usage.key_used(signed.access_key_id, service)
         caller = scope[CALLER] = self.caller_of(signed.access_key_id)
         try:
-            if service == "s3" and scope["method"] in _SENDING and is_decided_by_body(asked := _asked(scope, service)):
+            if (
+                service == "s3"
+                and scope["method"] in _SENDING
+                and is_decided_by_body(asked := asked_of(scope, service))
+            ):
                 scope[DECIDE] = functools.partial(self._decide, scope, asked)
                 return ()
             questions = self._questions(scope, service)
@@ -133,7 +137,7 @@ class PermissionGate:
             return self._invocations(service, scope["method"], scope["raw_path"], scope["query_string"])
         if service not in SERVED:
             return ()  # the front answers that there is no such service
-        return questions_of(_asked(scope, service), self._place)
+        return questions_of(asked_of(scope, service), self._place)
 
     def _invocations(self, service: str, method: str, path: bytes, query: bytes) -> tuple[Question, ...]:
         """Return what InvokeEndpoint or Lambda's Invoke asks, which path and query tell alone; kept by these."""
@@ -146,7 +150,8 @@ class PermissionGate:
         return tuple(Question(*each, _looked_up(asked, number, self._place)) for number, each in kept)
 
 
-def _asked(scope: Scope, service: str) -> Asked:
+def asked_of(scope: Scope, service: str) -> Asked:
+    """Return the request of a scope, with its body if it was read."""
     return Asked(
         service=service,
         method=scope["method"],

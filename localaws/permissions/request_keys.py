@@ -156,13 +156,21 @@ def _of_s3(key: str, asked: Asked, operation: Operation, place: Place) -> str | 
         return asked.headers.get(name)
     if key in _LOCKS:
         return asked.headers.get(f"x-amz-{name}")
-    is_header = "authorization" in asked.headers
-    is_version_2 = asked.headers.get("authorization", "").startswith("AWS ") or "AWSAccessKeyId=" in asked.query
-    if name == "authtype":
-        return "REST-HEADER" if is_header else "REST-QUERY-STRING"
-    if name == "signatureversion":
-        return "AWS" if is_version_2 else "AWS4-HMAC-SHA256"
+    if name in ("authtype", "signatureversion"):
+        return _signature(asked).get(name)
     return place.account_id if name == "resourceaccount" else None
+
+
+def _signature(asked: Asked) -> Mapping[str, str]:
+    """Return where the signature is and its version, nothing of a request that is not signed."""
+    given, is_in_query = asked.headers.get("authorization", ""), "Signature=" in asked.query
+    if not given and not is_in_query:
+        return {}
+    is_version_2 = given.startswith("AWS ") or (not given and "AWSAccessKeyId=" in asked.query)
+    return {
+        "authtype": "REST-HEADER" if given else "REST-QUERY-STRING",
+        "signatureversion": "AWS" if is_version_2 else "AWS4-HMAC-SHA256",
+    }
 
 
 def _profile(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:

@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 
 from localaws.s3.queries import written_once
 from tests.conftest import RunningLocalAws
-from tests.localaws.callers import Somebody, allow, deny, make_user, refusal
+from tests.localaws.callers import Somebody, allow, deny, document, make_user, refusal
 from tests.localaws.permissions.sent import TAGS
 
 DELETE = b"<Delete><Object><Key>secret</Key></Object></Delete>"
@@ -189,3 +189,24 @@ def test_replication_passes_its_role(localaws: RunningLocalAws, bucket: str) -> 
     user = make_user(localaws, allow("s3:*")).client("s3")
     code, text = refusal(user.put_bucket_replication, Bucket=bucket, ReplicationConfiguration=given)
     assert (code, "iam:PassRole" in text) == ("AccessDenied", True)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"StringEquals": {"s3:ExistingObjectTag/secret": "yes"}},
+        {"StringEquals": {"aws:RequestedRegion": "us-east-1"}},
+        {"StringEquals": {"aws:PrincipalType": "Anonymous"}},
+        {"Null": {"s3:signatureversion": "true"}},
+    ],
+)
+def test_everyone_is_denied_what_a_condition_denies(
+    localaws: RunningLocalAws, bucket: str, condition: dict[str, Any]
+) -> None:
+    s3, resource = localaws.client("s3"), f"arn:aws:s3:::{bucket}/*"
+    s3.put_object(Bucket=bucket, Key="tagged", Body=b"HIDDEN", Tagging="secret=yes")
+    allowing, denying = allow("s3:GetObject", resource, Principal="*"), deny("s3:GetObject", resource, Principal="*")
+    s3.put_bucket_policy(Bucket=bucket, Policy=document(allowing))
+    assert answer(None, localaws.url, "GET", f"/{bucket}/tagged") == (200, b"HIDDEN")
+    s3.put_bucket_policy(Bucket=bucket, Policy=document(allowing, {**denying, "Condition": condition}))
+    assert answer(None, localaws.url, "GET", f"/{bucket}/tagged")[0] == 403
