@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from localaws.permissions.callers import Caller, Callers
 from localaws.permissions.circumstances import HERE, time_of
-from localaws.permissions.denials import denial, sentence
+from localaws.permissions.denials import denial, s3_sentence, sentence
 from localaws.permissions.questions import Question
 from localaws.permissions.resource_policies import ResourcePolicy, policy_on
 from localaws.permissions.usage import Count, Requested, Usage
@@ -50,7 +50,9 @@ class Authority:
             if each.action == ASSUME and caller.principal.is_root and self.is_enforcing:
                 raise denial(service, "Roles may not be assumed by root accounts.")
             if not decision.is_allowed and self.is_enforcing:
-                raise denial(service, sentence(caller.principal, each.action, each.resource, decision), is_form=is_form)
+                is_code = service == "lambda" and each.action.startswith("s3:")
+                text = sentence(caller.principal, each.action, each.resource, decision)
+                raise denial(service, s3_sentence(each.resource) if is_code else text, is_form=is_form)
 
     def as_role(self, role_arn: str, session_name: str, question: Question) -> None:
         """Decide and record one thing that a service does in a role's name, with a session of it.
@@ -79,7 +81,7 @@ class Authority:
         return self._known(caller, question).decision
 
     def _known(self, caller: Caller, question: Question) -> Known:
-        found = policy_on(self.account_id, self.region, question.action, question.resource)
+        found = policy_on(self.account_id, question.action, question.resource)
         keys = caller.keys | policy("resource policy", found.text).keys if found else caller.keys
         context = Context(HERE, (caller.values.get, question.context.get, time_of))
         shown = context.shown(keys) if keys else ()

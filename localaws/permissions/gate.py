@@ -41,6 +41,7 @@ DELETABLE = "localaws.deletable"  # in the scope: whether each object that a Del
 INVOCATIONS = "/invocations"  # ends the paths that are asked most
 MOST_KEPT = 1024
 _SENDING = ("POST", "PUT")
+_GLOBAL = ("iam", "s3", "sts")  # one for all regions
 _LOOKING = ("Read", "List")  # levels of access that change nothing
 
 
@@ -100,7 +101,7 @@ class PermissionGate:
             ):
                 scope[DECIDE] = functools.partial(self._decide, scope, asked)
                 return ()
-            questions = self._questions(scope, service)
+            questions = self._questions(scope, signed, caller)
         except UnknownAction as error:
             raise denial(service, str(error), is_form=is_form) from None
         self._authority.check(caller, questions, service, is_form=is_form)
@@ -132,12 +133,20 @@ class PermissionGate:
             return callers.of_session(holder.session)
         return callers.of_user(holder.user_name) if holder.user_name is not None else callers.root()
 
-    def _questions(self, scope: Scope, service: str) -> tuple[Question, ...]:
+    def _questions(self, scope: Scope, signed: Signed, caller: Caller) -> tuple[Question, ...]:
+        service = signed.service
         if scope["path"].endswith(INVOCATIONS) and service in ("sagemaker", "lambda"):
             return self._invocations(service, scope["method"], scope["raw_path"], scope["query_string"])
         if service not in SERVED:
             return ()  # the front answers that there is no such service
-        return questions_of(asked_of(scope, service), self._place)
+        asked = replace(asked_of(scope, service), signer_arn=caller.principal.arn)
+        return questions_of(asked, self._place_of(signed))
+
+    def _place_of(self, signed: Signed) -> Place:
+        """Return where moto carries a request out: in the region that it was signed for, if the service has regions."""
+        if signed.service in _GLOBAL or signed.region in ("", self._place.region):
+            return self._place
+        return replace(self._place, region=signed.region)
 
     def _invocations(self, service: str, method: str, path: bytes, query: bytes) -> tuple[Question, ...]:
         """Return what InvokeEndpoint or Lambda's Invoke asks, which path and query tell alone; kept by these."""

@@ -38,7 +38,7 @@ class Asked:
     """A request whose signature holds.
 
     `service`: its signing name; `path` and `query`: percent-encoded; names of `headers`: in lower case; `body`: None
-    where it was not read (the content of S3's objects).
+    where it was not read (the content of S3's objects); `signer_arn`: empty where it does not matter who signed.
     """
 
     service: str
@@ -47,6 +47,7 @@ class Asked:
     query: str
     headers: Mapping[str, str]
     body: bytes | None = None
+    signer_arn: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Operation:
     service: str
     name: str
     parameters: Mapping[str, Any]
+    signer_arn: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,23 @@ caller's name later (Application Auto Scaling's alarms).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localaws.permissions import catalog, s3_actions
 from localaws.permissions.asking import Place as Place
 from localaws.permissions.asking import Resource, Wanted
+from localaws.permissions.callers_objects import used_by
 from localaws.permissions.catalog import Action
+from localaws.permissions.ec2_names import as_arns_do
 from localaws.permissions.function_names import functions_of
 from localaws.permissions.identity_names import identities_of
 from localaws.permissions.launches import RUN, is_tagging, launch, tagged, tagging
 from localaws.permissions.log_names import logs_of, tagged_log
 from localaws.permissions.operations import SERVED, Asked, Operation, UnknownOperation, operation_of
+from localaws.permissions.parameter_paths import parameters_of
 from localaws.permissions.parameters import Unreadable
 from localaws.permissions.passed_roles import passed_in
+from localaws.permissions.reduced import Elsewhere, check_here
 from localaws.permissions.request_keys import context_of
 from localaws.permissions.resources import resources_of
 from localaws.permissions.s3_bodies import MANY, TELLING
@@ -29,6 +33,7 @@ from localaws.policies.patterns import ARN_PARTS
 
 FREE = {"sts:GetCallerIdentity", "sts:GetSessionToken"}
 RENAMED = {"lambda:Invoke": "lambda:InvokeFunction", "lambda:InvokeWithResponseStream": "lambda:InvokeFunction"}
+_ELSEWHERE = {"sts:AssumeRole"}  # what another account's may be asked for
 _TAGGING = {
     "application-autoscaling": "application-autoscaling:TagResource",
     "cloudwatch": "cloudwatch:TagResource",
@@ -43,10 +48,10 @@ _TAG_ALREADY = ("Tag", "Untag", "AddTags", "RemoveTags", "DeleteTags", "ListTags
 
 
 class UnknownAction(LookupError):
-    """localaws does not know the action, so nobody may do it; the message says so."""
+    """localaws does not know the action or its resource, so nobody may do it; the message says so."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"localaws does not know the action {name}")
+    def __init__(self, name: str, message: str = "") -> None:
+        super().__init__(message or f"localaws does not know the action {name}")
         self.name = name
 
 
@@ -69,13 +74,18 @@ def questions_of(asked: Asked, place: Place) -> tuple[Question, ...]:
 
     Raises:
         UnknownAction: the operation, or the action that it needs, is not known, or there is no question about it.
-        AwsError: the body of a request to S3 is not what its operation has.
+        AwsError: the service's own answer to a request that cannot be decided: a body or a name that is none.
     """
     try:
-        operation = operation_of(asked)
+        operation = _with_arns_names(operation_of(asked), asked, place)
         every = {_identity(each): each for each in _wanted(operation, asked, place)}
+        for each in every.values():
+            if each.action not in _ELSEWHERE:
+                check_here(each.action, each.resource.arn, place)
     except (UnknownOperation, Unreadable) as error:
         raise UnknownAction(str(error)) from None
+    except Elsewhere as error:
+        raise UnknownAction("", str(error)) from None
     if not every and _name(operation) not in FREE:
         raise UnknownAction(_name(operation))
     return tuple(_question(asked, operation, each, place) for each in every.values())
@@ -104,6 +114,11 @@ def deletions_of(asked: Asked, place: Place) -> list[tuple[Question, ...]] | Non
     return [tuple(_question(asked, operation, one, place) for one in each) for each in every]
 
 
+def _with_arns_names(operation: Operation, asked: Asked, place: Place) -> Operation:
+    named = as_arns_do(operation, place) if operation.service == "ec2" else operation
+    return replace(named, signer_arn=asked.signer_arn)
+
+
 def _known_operation(asked: Asked) -> Operation:
     try:
         return operation_of(asked)
@@ -126,6 +141,7 @@ def _wanted(operation: Operation, asked: Asked, place: Place) -> Iterator[Wanted
     if own and operation.service != "s3":
         yield from _given_tags(operation, own, place)
         yield from passed_in(operation, place)
+        yield from used_by(operation, place)
 
 
 def _own(operation: Operation, asked: Asked, place: Place) -> Iterator[Wanted]:
@@ -170,7 +186,7 @@ def _assumed(operation: Operation, action: Action, place: Place) -> list[Resourc
     return [Resource("role", str(arn))] if arn else resources_of(operation, action, place)
 
 
-_FINDERS = {"iam": identities_of, "lambda": functions_of, "logs": logs_of, "sts": _assumed}
+_FINDERS = {"iam": identities_of, "lambda": functions_of, "logs": logs_of, "ssm": parameters_of, "sts": _assumed}
 
 
 def _question(asked: Asked, operation: Operation, wanted: Wanted, place: Place) -> Question:

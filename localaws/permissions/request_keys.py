@@ -173,12 +173,12 @@ def _signature(asked: Asked) -> Mapping[str, str]:
     }
 
 
-def _profile(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:
+def _profile(parameters: Mapping[str, Any], place: Place, _: Wanted) -> list[str] | None:
     given = parameters.get("IamInstanceProfile")
     if not isinstance(given, dict):
         return None
-    found = stored.profile(place, given)
-    return str(found.arn) if found is not None else given.get("Arn")
+    found = [str(each.arn) for each in stored.profiles(place, given)]
+    return found or ([str(given["Arn"])] if given.get("Arn") else None)
 
 
 def _subnet(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:
@@ -201,7 +201,7 @@ def _function(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | N
     return function_arn(found, "", place) if isinstance(found, str) else None
 
 
-_OWN: Mapping[str, Callable[[Mapping[str, Any], Place, Wanted], str | None]] = {
+_OWN: Mapping[str, Callable[[Mapping[str, Any], Place, Wanted], str | list[str] | None]] = {
     "ec2:instanceprofile": _profile,
     "ec2:region": lambda _, place, __: place.region,
     "ec2:subnet": _subnet,
