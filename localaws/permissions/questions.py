@@ -27,7 +27,7 @@ from localaws.permissions.passed_roles import passed_in
 from localaws.permissions.reduced import Elsewhere, check_here
 from localaws.permissions.request_keys import context_of
 from localaws.permissions.resources import resources_of
-from localaws.permissions.s3_bodies import MANY, TELLING
+from localaws.permissions.s3_bodies import MANY, READING, check, has_document
 from localaws.policies.context import Context
 from localaws.policies.patterns import ARN_PARTS
 
@@ -97,18 +97,20 @@ def is_decided_by_body(asked: Asked) -> bool:
     Raises:
         UnknownAction: the operation is not known.
     """
-    return _known_operation(asked).name in TELLING
+    name = _known_operation(asked).name
+    return name != READING and has_document(name)
 
 
 def deletions_of(asked: Asked, place: Place) -> list[tuple[Question, ...]] | None:
-    """Return what each object of a DeleteObjects needs, in the body's order; None for another operation.
+    """Return what each object of a DeleteObjects needs, in the body's order; None for another operation of S3's.
 
     Raises:
         UnknownAction: the operation is not known.
         AwsError: MalformedXML.
     """
     operation = _known_operation(asked)
-    if operation.service != "s3" or operation.name != MANY:
+    check(operation.name, asked.body)
+    if operation.name != MANY:
         return None
     every = s3_actions.wanted_by_object(operation, asked, place)
     return [tuple(_question(asked, operation, one, place) for one in each) for each in every]

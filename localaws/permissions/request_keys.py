@@ -16,7 +16,7 @@ from localaws.permissions.launches import specifications
 from localaws.permissions.operations import Asked, Operation
 from localaws.permissions.parameters import items_of, structures_of
 from localaws.permissions.s3_actions import object_tags
-from localaws.permissions.s3_bodies import TELLING, values_of
+from localaws.permissions.s3_bodies import has_document, values_of
 from localaws.policies.context import Context, Values
 
 REGION = "aws:requestedregion"
@@ -150,7 +150,7 @@ def _tags_from(given: Any) -> Mapping[str, str]:
 
 def _of_s3(key: str, asked: Asked, operation: Operation, place: Place) -> str | None:
     name = key.removeprefix("s3:")
-    if name == "locationconstraint" or (key in _LOCKS and operation.name in TELLING):
+    if name == "locationconstraint" or (key in _LOCKS and has_document(operation.name)):
         return values_of(operation, asked.body).get(name)
     if name.startswith("x-amz-") or key in _CONDITIONAL:
         return asked.headers.get(name)

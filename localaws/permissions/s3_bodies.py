@@ -6,6 +6,7 @@ or a second document is refused, so that nothing is decided on a part that moto 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,7 @@ from localaws.errors import AwsError
 from localaws.permissions.operations import Operation
 
 MANY = "DeleteObjects"
-TELLING = {  # operations that are decided after their body was received
-    *("CreateBucket", "PutObjectLegalHold", "PutObjectRetention", "PutObjectTagging", "PutBucketReplication"),
-    MANY,
-}
+READING = "SelectObjectContent"  # which needs the same whatever its document says
 MOST_KEYS = 1000  # of one DeleteObjects
 _MALFORMED = "The XML you provided was not well-formed or did not validate against our published schema"
 
@@ -29,6 +27,36 @@ class Deletion:
 
     key: str
     version_id: str
+
+
+def check(name: str, body: bytes | None) -> None:
+    """Refuse a body that is no document of an operation's; what has none, and objects' contents, pass.
+
+    Raises:
+        AwsError: MalformedXML.
+    """
+    root, is_needed = _root_of(name)
+    if root and (body or is_needed):
+        _at(_read(body), root)
+
+
+def has_document(name: str) -> bool:
+    """Return whether an operation's body is a document."""
+    return _root_of(name)[0] != ""
+
+
+@functools.cache
+def _root_of(name: str) -> tuple[str, bool]:
+    """Return the name of the outermost element in an operation's body, and whether it has to have one."""
+    from moto.core.utils import get_service_model
+
+    shape: Any = get_service_model("s3").operation_model(name).input_shape
+    payload = shape.serialization.get("payload") if shape is not None else None
+    if payload is None:
+        return (str(shape.serialization.get("name", "")) if shape is not None else ""), True
+    member = shape.members[payload]
+    is_document = member.type_name == "structure" and not member.serialization.get("eventstream")
+    return (str(member.serialization.get("name", "")) if is_document else ""), payload in shape.required_members
 
 
 def deletions(body: bytes | None) -> list[Deletion]:

@@ -7,6 +7,7 @@ from moto.s3.exceptions import NoSuchUpload, S3ClientError
 
 from localaws.object_contents import REPLACING, undisturbed
 from localaws.permissions.gate import DELETABLE
+from localaws.permissions.s3_bodies import READING, check
 from localaws.s3.deletions import decided
 
 BODY = "localaws.s3.body"  # WSGI environment: the body that was received before moto
@@ -56,6 +57,8 @@ class ExecutingS3Response(moto_responses.S3Response):
 
     def _key_response_post(self, request: Any, body: Any, bucket_name: str, query: Any, key_name: str) -> Any:
         self._check_upload(query, bucket_name, key_name)
+        if "select" in query:
+            check(READING, body)
         if self.headers.get("If-None-Match"):
             with REPLACING:
                 return super()._key_response_post(request, body, bucket_name, query, key_name)

@@ -92,6 +92,13 @@ def test_tags_of_sagemaker_s_are_those_of_an_arn_that_is_here(localaws: RunningL
     assert refusal(user.add_tags, ResourceArn=arn, Tags=[{"Key": "a", "Value": "b"}])[0] == "AccessDeniedException"
 
 
+@pytest.mark.parametrize("path", ["model/none", "unheard-of/none"])
+def test_tags_of_what_does_not_exist_are_an_error_of_the_request(localaws: RunningLocalAws, path: str) -> None:
+    sagemaker = localaws.client("sagemaker")
+    code = refusal(sagemaker.list_tags, ResourceArn=SAGEMAKER + path)[0]
+    assert code in ("ValidationException", "AccessDeniedException")
+
+
 @pytest.mark.parametrize(
     "name",
     [
