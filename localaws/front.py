@@ -31,9 +31,10 @@ from localaws.object_contents import Staged, Store
 from localaws.permissions.asking import Place
 from localaws.permissions.gate import DECIDE, PermissionGate, asked_of
 from localaws.request_ids import RequestIds
+from localaws.s3.hosts import bucket_of
 from localaws.s3.incoming import Received
 from localaws.s3.incoming import receive as receive_body
-from localaws.s3.public import bucket_of, may_anyone_read
+from localaws.s3.public import may_anyone_read
 
 WSGI_THREADS = 64
 CORS = "access-control-"  # these headers would let a page of another origin read the answer; there is none to let

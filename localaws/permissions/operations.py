@@ -180,7 +180,7 @@ def _s3_operation(method: str, level: str, telling: tuple[tuple[str, str], ...],
 
 @functools.lru_cache(maxsize=256)
 def _bucket_in(host: str) -> str:
-    from localaws.s3.public import bucket_of
+    from localaws.s3.hosts import bucket_of
 
     return bucket_of(host)
 

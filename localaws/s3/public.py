@@ -4,7 +4,6 @@ The circumstances are those of any request. Source of who asks:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
 """
 
-from types import SimpleNamespace
 from typing import Any
 
 from localaws.permissions.circumstances import HERE, time_of
@@ -17,15 +16,6 @@ from localaws.policies.documents import policy
 _READ = "s3:GetObject"
 _NOBODY = {"aws:userid": ["anonymous"], "aws:principaltype": ["Anonymous"]}
 _PARAMETERS = {"x-id"}  # a version is another permission, and what a response_ parameter changes needs a signature
-
-
-def bucket_of(host: str) -> str:
-    """Return the bucket that a Host header names, empty if the path names it."""
-    from moto.s3.responses import S3Response
-    from moto.s3.utils import bucket_name_from_url
-
-    asked = SimpleNamespace(headers={"host": host}, url=f"http://{host}/")
-    return str(bucket_name_from_url(asked.url)) if S3Response.subdomain_based_buckets(asked) else ""
 
 
 def may_anyone_read(asked: Asked, place: Place) -> bool:
