@@ -31,14 +31,15 @@ from localaws.inputs.faults import refusal_of
 from localaws.inputs.gate import InputGate
 from localaws.inputs.refusals import check_constraints, check_types
 from localaws.object_contents import Staged, Store
-from localaws.permissions.gate import PermissionGate
+from localaws.permissions.asking import Place
+from localaws.permissions.gate import DECIDE, PermissionGate
 from localaws.permissions.operations import asked_in
 from localaws.permissions.throttle import Throttle
 from localaws.request_ids import RequestIds
-from localaws.s3.deletions import decided_by_key
+from localaws.s3.hosts import bucket_of
 from localaws.s3.incoming import Received
 from localaws.s3.incoming import receive as receive_body
-from localaws.s3.public import bucket_of, may_anyone_read
+from localaws.s3.public import may_anyone_read
 
 WSGI_THREADS = 64
 CORS = "access-control-"  # these headers would let a page of another origin read the answer; there is none to let
@@ -191,10 +192,8 @@ class MotoApplication:
 
     def _s3(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer what is signed and what anyone may read, its body checked against the digests that are signed."""
-        scope, path = environ["asgi.scope"], environ["RAW_URI"].partition("?")[0]
-        if scope["localaws.signed"] is ANYONE and not may_anyone_read(
-            self._core.settings.account_id, environ.get("HTTP_HOST", ""), path, environ["QUERY_STRING"]
-        ):
+        scope, place = environ["asgi.scope"], Place(self._core.settings.account_id, self._core.settings.region)
+        if scope["localaws.signed"] is ANYONE and not may_anyone_read(asked_in(scope, "s3"), place):
             raise AwsError("AccessDenied", "Access Denied", status=403)
         from localaws.s3.responses import BODY
 
@@ -205,8 +204,9 @@ class MotoApplication:
             else:
                 body = received.body if isinstance(received.body, bytes) else b"".join(received.body.whole())
                 environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
-            with decided_by_key(self._core.authority, scope):
-                return self._moto(environ, start_response)  # type: ignore[no-any-return]
+            if DECIDE in scope:
+                scope[DECIDE](environ["wsgi.input"].getvalue())
+            return self._moto(environ, start_response)  # type: ignore[no-any-return]
         finally:
             if isinstance(received.body, Staged):
                 received.body.discard()

@@ -11,6 +11,7 @@ from localaws.auth.routes import OpenRoute
 
 OTHER_HOST = "localaws answers requests to loopback hosts only\n"
 OTHER_ORIGIN = "localaws answers no request that a web page of another origin sends\n"
+_METADATA = b"x-amz-meta-"
 NO_PREFLIGHT = "localaws allows no other origin anything\n"
 
 
@@ -21,8 +22,9 @@ class PageGate:
     - requests of pages of another origin, except to those of `routes` that admit them;
     - the question of a browser whether a page may ask (OPTIONS), and WebSockets, which need no such question.
 
-    Headers with an underscore in their name are dropped, as nginx does: WSGI takes `x_amz_acl` for `x-amz-acl`, which
-    a signature would have to cover. Names that begin with `x-amz-` are covered, so `x-amz-meta-a_b` stays.
+    Headers with an underscore in their name are dropped, as nginx does: WSGI takes `x_amz_acl` and `x-amz_acl` for
+    `x-amz-acl`, on which IAM would not have decided. Only the name of a user's metadata may have one: `x-amz-meta-a_b`
+    is still metadata when it is taken for `x-amz-meta-a-b`.
     """
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute] = ()) -> None:
@@ -47,4 +49,4 @@ class PageGate:
 
 
 def _means_itself(name: bytes) -> bool:
-    return b"_" not in name or name.startswith(b"x-amz-")
+    return b"_" not in name or name.startswith(_METADATA)

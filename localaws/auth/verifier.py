@@ -27,12 +27,13 @@ _UNSIGNED_HEADERS = "There were headers present in the request which were not si
 class Signed:
     """Who asks for which service (its signing name). `access_key_id` is empty for one who asks S3 without a name.
 
-    `chunks` checks the body of a request to S3 whose chunks are signed.
+    `chunks` checks the body of a request to S3 whose chunks are signed; `region`: empty in a signature of version 2.
     """
 
     access_key_id: str
     service: str
     chunks: ChunkSignatures | None = None
+    region: str = ""
 
 
 ANYONE = Signed("", "s3")
@@ -67,7 +68,7 @@ class Unverified:
             details = what_was_signed(claim.access_key_id, claim.signature, text, request)
             raise refusal(Reason.NO_MATCH, claim.service, is_form=self.is_form, details=details)
         chunks = ChunkSignatures.of(claim, secret) if payload in SIGNED_CHUNKS else None
-        return Signed(claim.access_key_id, claim.service, chunks)
+        return Signed(claim.access_key_id, claim.service, chunks, claim.region.decode("latin1"))
 
     def _to_sign(self, payload: bytes) -> tuple[bytes, bytes]:
         """Return the canonical request, which version 2 has not, and the string to sign; both empty without a header.

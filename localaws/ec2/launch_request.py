@@ -202,6 +202,9 @@ def _profile(wanted: Mapping[str, Any], ec2_backend: Any) -> Profile | None:
     propagation = ec2_backend.core.propagation
     if not wanted:
         return None
+    if wanted.get("Arn") and wanted.get("Name"):
+        text = "The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'"
+        raise AwsError("InvalidParameterCombination", text)
     member = "Arn" if wanted.get("Arn") else "Name"
     value = wanted.get(member)
     for profile in iam_backends[ec2_backend.account_id]["aws"].instance_profiles.values():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from localaws.permissions.callers import Caller, Callers
 from localaws.permissions.circumstances import HERE, time_of
-from localaws.permissions.denials import denial, foreign_role, sentence
+from localaws.permissions.denials import denial, foreign_role, s3_sentence, sentence
 from localaws.permissions.passed_roles import ACTION as PASS_ROLE
 from localaws.permissions.propagation import Propagation
 from localaws.permissions.questions import Question
@@ -54,7 +54,9 @@ class Authority:
             if each.action == PASS_ROLE and each.owner_id not in ("", self.account_id) and self.is_enforcing:
                 raise foreign_role(service)
             if not decision.is_allowed and self.is_enforcing:
-                raise denial(service, sentence(caller.principal, each.action, each.resource, decision), is_form=is_form)
+                is_code = service == "lambda" and each.action.startswith("s3:")
+                text = sentence(caller.principal, each.action, each.resource, decision)
+                raise denial(service, s3_sentence(each.resource) if is_code else text, is_form=is_form)
 
     def as_role(self, role_arn: str, session_name: str, question: Question) -> None:
         """Decide and record one thing that a service does in a role's name, with a session of it.
@@ -83,7 +85,7 @@ class Authority:
         return self._known(caller, question).decision
 
     def _known(self, caller: Caller, question: Question) -> Known:
-        found = policy_on(self.account_id, self.region, question.action, question.resource)
+        found = policy_on(self.account_id, question.action, question.resource)
         keys = caller.keys | policy("resource policy", found.text).keys if found else caller.keys
         context = Context(HERE, (caller.values.get, question.context.get, time_of))
         shown = context.shown(keys) if keys else ()

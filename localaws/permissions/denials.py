@@ -40,6 +40,17 @@ def sentence(who: Principal, action: str, resource: str, decision: Decision) -> 
     return f"User: {who.arn or 'Anonymous'} is not authorized to perform: {action}{on}{_because(action, decision)}"
 
 
+def s3_sentence(resource: str) -> str:
+    """Return Lambda's sentence on an object that its caller may not read.
+
+    Source: https://github.com/awslabs/lambda-streams-to-firehose/issues/21
+    """
+    return (
+        "Your access has been denied by S3, please make sure your request credentials have permission to GetObject for "
+        f"{resource.rpartition(':::')[2]}. S3 Error Code: AccessDenied. S3 Error Message: Access Denied"
+    )
+
+
 def _because(action: str, decision: Decision) -> str:
     if action == "sts:AssumeRole" or decision.kind is None:
         return ""  # AWS does not tell a role's trust policy

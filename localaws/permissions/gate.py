@@ -6,7 +6,10 @@ InvokeEndpoint and Lambda's Invoke, are named by their path alone.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import MutableMapping
+from dataclasses import replace
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,13 +24,25 @@ from localaws.permissions.callers import Caller
 from localaws.permissions.denials import denial
 from localaws.permissions.hidden_tags import HidesTags
 from localaws.permissions.missing_objects import READ, HidesMissing
-from localaws.permissions.operations import INVOCATIONS, SERVED, Asked, asked_in
-from localaws.permissions.questions import Place, Question, UnknownAction, questions_of
+from localaws.permissions.operations import ASKED, INVOCATIONS, SERVED, Asked, asked_in
+from localaws.permissions.questions import (
+    Place,
+    Question,
+    UnknownAction,
+    deletions_of,
+    is_decided_by_body,
+    questions_of,
+)
 from localaws.permissions.throttle import Throttle
 from localaws.policies.context import Context
+from localaws.s3.queries import written_once
 
 CALLER = "localaws.caller"  # in the scope: who asks
+DECIDE = "localaws.decide"  # in the scope: what decides on a request to S3 when its body is there
+DELETABLE = "localaws.deletable"  # in the scope: whether each object that a DeleteObjects names may be deleted
 MOST_KEPT = 1024
+_SENDING = ("POST", "PUT")
+_GLOBAL = ("iam", "s3", "sts")  # one for all regions
 _LOOKING = ("Read", "List")  # levels of access that change nothing
 
 
@@ -44,7 +59,11 @@ class PermissionGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         signed: Signed | None = scope.get("localaws.signed")
+        if signed is not None and signed.service == "s3":
+            scope["query_string"] = written_once(scope["query_string"])
+            scope.pop(ASKED, None)  # it was read of the query as it had been written
         if signed is None or signed is ANYONE or self._authority.mode == "off":
+            scope[DELETABLE] = itertools.repeat(self._authority.mode == "off")
             await self._app(scope, receive, send)
             return
         try:
@@ -83,13 +102,39 @@ class PermissionGate:
         self._authority.usage.key_used(signed.access_key_id, service)
         caller = scope[CALLER] = self.caller_of(signed.access_key_id)
         try:
-            questions = self._questions(scope, service)
+            if (
+                service == "s3"
+                and scope["method"] in _SENDING
+                and is_decided_by_body(asked := asked_in(scope, service))
+            ):
+                scope[DECIDE] = functools.partial(self._decide, scope, asked)
+                return ()
+            questions = self._questions(scope, signed, caller)
         except UnknownAction as error:
             raise denial(service, str(error), is_form=is_form) from None
         if self._throttle is not None and questions:
             self._throttle.take(questions[0].action, service)
         self._authority.check(caller, questions, service, is_form=is_form)
         return questions
+
+    def _decide(self, scope: Scope, asked: Asked, body: bytes) -> None:
+        """Decide on a request to S3 that could not be without its body, which is as it will be carried out.
+
+        Raises:
+            AwsError: it is denied, or its body is not what the operation has.
+        """
+        caller, whole = scope[CALLER], replace(asked, body=body)
+        try:
+            if (by_object := deletions_of(whole, self._place)) is None:
+                self._authority.check(caller, questions_of(whole, self._place), "s3")
+            else:
+                scope[DELETABLE] = iter([self._lets(caller, each) for each in by_object])
+        except UnknownAction as error:
+            raise denial("s3", str(error)) from None
+
+    def _lets(self, caller: Caller, questions: tuple[Question, ...]) -> bool:
+        decisions = [self._authority.decide(caller, each).is_allowed for each in questions]
+        return all(decisions) or not self._authority.is_enforcing
 
     def caller_of(self, access_key_id: str) -> Caller:
         """Return who has a key that was verified."""
@@ -98,12 +143,20 @@ class PermissionGate:
             return callers.of_session(holder.session)
         return callers.of_user(holder.user_name) if holder.user_name is not None else callers.root()
 
-    def _questions(self, scope: Scope, service: str) -> tuple[Question, ...]:
+    def _questions(self, scope: Scope, signed: Signed, caller: Caller) -> tuple[Question, ...]:
+        service = signed.service
         if scope["path"].endswith(INVOCATIONS) and service in ("sagemaker", "lambda"):
             return self._invocations(service, scope["method"], scope["raw_path"], scope["query_string"])
         if service not in SERVED:
             return ()  # the front answers that there is no such service
-        return questions_of(asked_in(scope, service), self._place)
+        asked = replace(asked_in(scope, service), signer_arn=caller.principal.arn)
+        return questions_of(asked, self._place_of(signed))
+
+    def _place_of(self, signed: Signed) -> Place:
+        """Return where moto carries a request out: in the region that it was signed for, if the service has regions."""
+        if signed.service in _GLOBAL or signed.region in ("", self._place.region):
+            return self._place
+        return replace(self._place, region=signed.region)
 
     def _invocations(self, service: str, method: str, path: bytes, query: bytes) -> tuple[Question, ...]:
         """Return what InvokeEndpoint or Lambda's Invoke asks, which path and query tell alone; kept by these."""

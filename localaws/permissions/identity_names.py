@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from localaws.errors import AwsError
 from localaws.permissions import catalog, stored
 from localaws.permissions.asking import Place, Resource
 from localaws.permissions.catalog import Action
@@ -20,6 +21,7 @@ _WHOLE = {  # parameters that are ARNs of these kinds
     "mfa": "SerialNumber",
 }
 _OTHER_NAMES = {"policy": "PolicyName", "server-certificate": "ServerCertificateName", "mfa": "VirtualMFADeviceName"}
+_NEW_PATH, _NEW_NAMES = "NewPath", ("NewUserName", "NewGroupName", "NewServerCertificateName")
 _LINKED = "CreateServiceLinkedRole"
 _LINKED_ROLES = {
     "sagemaker.application-autoscaling.amazonaws.com": "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint",
@@ -29,9 +31,10 @@ _LINKED_ROLES = {
 
 
 def identities_of(operation: Operation, action: Action, place: Place) -> list[Resource]:
-    """Return the resources of an action of IAM.
+    """Return the resources of an action of IAM; the caller where a request may name a user and names none.
 
-    `user/*` stands for the caller where a request names no user.
+    Raises:
+        AwsError: ValidationError, the caller is no user; NoSuchEntity, the access key is not the caller's.
     """
     if operation.name == _LINKED:
         return [_linked_role(str(operation.parameters.get("AWSServiceName", "")), place)]
@@ -41,13 +44,54 @@ def identities_of(operation: Operation, action: Action, place: Place) -> list[Re
     required = [each.kind for each in action.uses if each.is_required]
     if not required:
         return resources_of(operation, action, place)
-    return [_identity(kind, operation.parameters, place) for kind in required]
+    if required == ["user"] and not operation.parameters.get("UserName"):
+        return [_own_user(operation, place)]
+    found = [_identity(kind, operation.parameters, place) for kind in required]
+    return [*found, *(_renamed(each, operation.parameters) for each in found if _is_renaming(operation.parameters))]
 
 
 def role(name: str, place: Place, path: str = "/") -> Resource:
     """Return the role of a name."""
     found = stored.identity(place, "role", name)
     return Resource("role", found.arn if found is not None else _arn("role", path, name, place))
+
+
+def _own_user(operation: Operation, place: Place) -> Resource:
+    """Return the user that is meant by a request without a name: its signer, or of an access key's use the owner.
+
+    Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateAccessKey.html and, of others' keys and of
+    roles, https://github.com/guardian/security-hq/pull/292 and https://github.com/aws/aws-sdk-java/issues/1304
+    """
+    signer, key_id = operation.signer_arn, str(operation.parameters.get("AccessKeyId", ""))
+    owner = stored.owner_of_key(place, key_id) if key_id else None
+    if operation.name == "GetAccessKeyLastUsed":
+        return _any_user(place) if owner is None else Resource("user", owner.arn)
+    if ":assumed-role/" in signer:
+        raise AwsError("ValidationError", "Must specify userName when calling with non-User credentials")
+    if ":user/" not in signer:
+        return _any_user(place)
+    if key_id and (owner is None or owner.arn != signer):
+        raise AwsError("NoSuchEntity", f"The Access Key with id {key_id} cannot be found.", status=404)
+    return Resource("user", signer)
+
+
+def _any_user(place: Place) -> Resource:
+    return Resource("user", _arn("user", "/", "*", place))
+
+
+def _is_renaming(parameters: Mapping[str, Any]) -> bool:
+    return any(parameters.get(name) for name in (_NEW_PATH, *_NEW_NAMES))
+
+
+def _renamed(resource: Resource, parameters: Mapping[str, Any]) -> Resource:
+    """Return what a user, group or certificate will be called, for which its caller needs the permission too."""
+    start, _, path = resource.arn.partition(f":{resource.kind}/")
+    old_path, _, old_name = f"/{path}".rpartition("/")
+    name = next((str(parameters[each]) for each in _NEW_NAMES if parameters.get(each)), old_name)
+    new_path = str(parameters.get(_NEW_PATH) or f"{old_path}/").strip("/")
+    return Resource(
+        resource.kind, f"{start}:{resource.kind}/{new_path}/{name}".replace(f"{resource.kind}//", f"{resource.kind}/")
+    )
 
 
 def _linked_role(service: str, place: Place) -> Resource:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from localaws.image_reference import PREFIX, parameter_name
+from localaws.permissions import stored
 from localaws.permissions.asking import Place, Resource, Wanted
 from localaws.permissions.operations import Operation
 from localaws.permissions.parameters import items_of, structures_of
@@ -53,7 +54,8 @@ def tagging(operation: Operation, place: Place) -> Iterator[Wanted]:
     """Return what CreateTags and DeleteTags need: a question for each id, whose beginning tells its type."""
     for each in items_of(operation.parameters.get("Resources")) or [_NEW]:
         kind = _kind(str(each))
-        yield Wanted(f"ec2:{operation.name}", Resource(kind, place.arn("ec2", f"{kind}/{each}")))
+        name = stored.key_name(place, str(each)) or each if kind == "key-pair" else each
+        yield Wanted(f"ec2:{operation.name}", Resource(kind, place.arn("ec2", f"{kind}/{name}")))
 
 
 def is_tagging(operation: Operation) -> bool:

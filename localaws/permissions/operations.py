@@ -22,7 +22,7 @@ FORM = "application/x-www-form-urlencoded"
 LONGEST_BODY_BYTES = 128 * 2**20
 RUNTIME = "/endpoints/"
 INVOCATIONS = "/invocations"  # ends the paths that are asked most
-_ASKED = "localaws.asked"  # in an ASGI scope
+ASKED = "localaws.asked"  # in an ASGI scope
 SIGNATURE = "x-amz-"  # begins names of headers, and those of a signature in the query
 _TELLING_HEADERS = ("x-amz-copy-source", "x-amz-object-attributes")  # on which S3's operation depends
 _INVOCATIONS = {
@@ -41,7 +41,7 @@ class Asked:
     """A request whose signature holds.
 
     `service`: its signing name; `path` and `query`: percent-encoded; names of `headers`: in lower case; `body`: None
-    where it was not read (the content of S3's objects).
+    where it was not read (the content of S3's objects); `signer_arn`: empty where it does not matter who signed.
     """
 
     service: str
@@ -50,6 +50,7 @@ class Asked:
     query: str
     headers: Mapping[str, str]
     body: bytes | None = None
+    signer_arn: str = ""
 
     @property
     def is_form(self) -> bool:
@@ -77,6 +78,7 @@ class Operation:
     service: str
     name: str
     parameters: Mapping[str, Any]
+    signer_arn: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,8 @@ def operation_of(asked: Asked) -> Operation:
 
 def asked_in(scope: MutableMapping[str, Any], service: str) -> Asked:
     """Return the verified request of an ASGI scope, read once; its body is there if it was read."""
-    if _ASKED not in scope:
-        scope[_ASKED] = Asked(
+    if ASKED not in scope:
+        scope[ASKED] = Asked(
             service=service,
             method=scope["method"],
             path=scope["raw_path"].decode("latin1"),
@@ -121,7 +123,7 @@ def asked_in(scope: MutableMapping[str, Any], service: str) -> Asked:
             headers={name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]},
             body=scope.get(BODY),
         )
-    found: Asked = scope[_ASKED]
+    found: Asked = scope[ASKED]
     return found
 
 
@@ -223,7 +225,7 @@ def _s3_operation(method: str, level: str, telling: tuple[tuple[str, str], ...],
 
 @functools.lru_cache(maxsize=256)
 def _bucket_in(host: str) -> str:
-    from localaws.s3.public import bucket_of
+    from localaws.s3.hosts import bucket_of
 
     return bucket_of(host)
 

@@ -30,8 +30,8 @@ def passed_in(operation: Operation, place: Place) -> Iterator[Wanted]:
     """
     if operation.service == "ec2":
         for each in _found(operation.parameters, (_PROFILE,)):
-            profile = stored.profile(place, each) if isinstance(each, dict) else None
-            yield from (_passed(role.arn, _EC2) for role in (profile.roles if profile is not None else ()))
+            found = stored.profiles(place, each) if isinstance(each, dict) else []
+            yield from (_passed(role.arn, _EC2) for profile in found for role in profile.roles)
     elif operation.service == "iam" and operation.name == "AddRoleToInstanceProfile":
         yield _passed(role(str(operation.parameters.get("RoleName", "")), place).arn, _EC2)
     elif operation.service in _RECEIVERS and not operation.name.startswith(_READING):

@@ -15,7 +15,8 @@ from localaws.permissions.function_names import function_arn
 from localaws.permissions.launches import specifications
 from localaws.permissions.operations import Asked, Operation
 from localaws.permissions.parameters import items_of, structures_of
-from localaws.permissions.s3_actions import object_tags, region_in
+from localaws.permissions.s3_actions import object_tags
+from localaws.permissions.s3_bodies import has_document, values_of
 from localaws.policies.context import Context, Values
 
 REGION = "aws:requestedregion"
@@ -79,10 +80,8 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {  # a key: where its values are; a
     "sts:sourceidentity": ("SourceIdentity",),
     "sts:transitivetagkeys": ("TransitiveTagKeys",),
 }
-_S3_HEADERS = {
-    *("s3:if-match", "s3:if-none-match", "s3:object-lock-legal-hold", "s3:object-lock-mode"),
-    "s3:object-lock-retain-until-date",
-}
+_CONDITIONAL = {"s3:if-match", "s3:if-none-match"}  # headers of these names
+_LOCKS = {"s3:object-lock-legal-hold", "s3:object-lock-mode", "s3:object-lock-retain-until-date"}
 
 
 def context_of(asked: Asked, operation: Operation, wanted: Wanted, place: Place) -> Context:
@@ -119,7 +118,7 @@ class _Reader:
         if found := _OWN.get(key):
             return _strings(found(self._parameters, self._place, self._wanted))
         if key.startswith("s3:"):
-            return _strings(_of_s3(key, self._asked, self._place))
+            return _strings(_of_s3(key, self._asked, self._operation, self._place))
         return None
 
     def _parameter(self, key: str) -> Values | None:
@@ -133,7 +132,7 @@ class _Reader:
     def _given(self) -> Mapping[str, str]:
         """Return the tags that the request gives to the question's resource."""
         if self._operation.service == "s3":
-            return object_tags(self._asked)
+            return object_tags(self._operation, self._asked)
         found = next((self._parameters[name] for name in _TAGS if self._parameters.get(name)), None)
         if found is None and self._operation.service == "ec2":
             kind = self._wanted.resource.kind
@@ -149,27 +148,37 @@ def _tags_from(given: Any) -> Mapping[str, str]:
     return {str(each.get("Key", "")): str(each.get("Value", "")) for each in structures_of(given)}
 
 
-def _of_s3(key: str, asked: Asked, place: Place) -> str | None:
+def _of_s3(key: str, asked: Asked, operation: Operation, place: Place) -> str | None:
     name = key.removeprefix("s3:")
-    if name == "locationconstraint":
-        return region_in(asked.body or b"")
-    if name.startswith("x-amz-") or key in _S3_HEADERS:
-        return asked.headers.get(name) or asked.headers.get(f"x-amz-{name}")
-    is_header = "authorization" in asked.headers
-    is_version_2 = asked.headers.get("authorization", "").startswith("AWS ") or "AWSAccessKeyId=" in asked.query
-    if name == "authtype":
-        return "REST-HEADER" if is_header else "REST-QUERY-STRING"
-    if name == "signatureversion":
-        return "AWS" if is_version_2 else "AWS4-HMAC-SHA256"
+    if name == "locationconstraint" or (key in _LOCKS and has_document(operation.name)):
+        return values_of(operation, asked.body).get(name)
+    if name.startswith("x-amz-") or key in _CONDITIONAL:
+        return asked.headers.get(name)
+    if key in _LOCKS:
+        return asked.headers.get(f"x-amz-{name}")
+    if name in ("authtype", "signatureversion"):
+        return _signature(asked).get(name)
     return place.account_id if name == "resourceaccount" else None
 
 
-def _profile(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:
+def _signature(asked: Asked) -> Mapping[str, str]:
+    """Return where the signature is and its version, nothing of a request that is not signed."""
+    given, is_in_query = asked.headers.get("authorization", ""), "Signature=" in asked.query
+    if not given and not is_in_query:
+        return {}
+    is_version_2 = given.startswith("AWS ") or (not given and "AWSAccessKeyId=" in asked.query)
+    return {
+        "authtype": "REST-HEADER" if given else "REST-QUERY-STRING",
+        "signatureversion": "AWS" if is_version_2 else "AWS4-HMAC-SHA256",
+    }
+
+
+def _profile(parameters: Mapping[str, Any], place: Place, _: Wanted) -> list[str] | None:
     given = parameters.get("IamInstanceProfile")
     if not isinstance(given, dict):
         return None
-    found = stored.profile(place, given)
-    return str(found.arn) if found is not None else given.get("Arn")
+    found = [str(each.arn) for each in stored.profiles(place, given)]
+    return found or ([str(given["Arn"])] if given.get("Arn") else None)
 
 
 def _subnet(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:
@@ -192,7 +201,7 @@ def _function(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | N
     return function_arn(found, "", place) if isinstance(found, str) else None
 
 
-_OWN: Mapping[str, Callable[[Mapping[str, Any], Place, Wanted], str | None]] = {
+_OWN: Mapping[str, Callable[[Mapping[str, Any], Place, Wanted], str | list[str] | None]] = {
     "ec2:instanceprofile": _profile,
     "ec2:region": lambda _, place, __: place.region,
     "ec2:subnet": _subnet,

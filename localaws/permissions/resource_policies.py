@@ -19,14 +19,15 @@ class ResourcePolicy:
     is_trust: bool = False
 
 
-def policy_on(account_id: str, region: str, action: str, resource: str) -> ResourcePolicy | None:
+def policy_on(account_id: str, action: str, resource: str) -> ResourcePolicy | None:
     """Return the policy of the resource that an action is about, None if it has none."""
     if action == ASSUME:
         return _of_role(account_id, resource)
     if action.startswith("s3:"):
         return _of_bucket(account_id, resource.rpartition(":")[2].partition("/")[0])
     if action.startswith("lambda:") and resource.count(":") >= 6:
-        return _of_function(account_id, region, resource.split(":")[6])
+        _, _, _, region, owner_id, _, name, *_ = resource.split(":")
+        return _of_function(account_id, region, name) if owner_id == account_id else None
     return None
 
 

@@ -10,23 +10,26 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from localaws.errors import AwsError
 from localaws.permissions import catalog
 from localaws.permissions.asking import NO_RESOURCE, Place, Resource
 from localaws.permissions.catalog import Action, Use
 from localaws.permissions.operations import Operation
+from localaws.permissions.reduced import Elsewhere, as_policies_name_it
+from localaws.violations import one_violation
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _FIXED = {"Partition", "Region", "Account"}
 _ARNS = ("ResourceArn", "ResourceARN", "resourceArn", "Resource", "PolicySourceArn")
 _OTHERWISE = {  # what the variables of ARNs are called in requests
     "ec2:SecurityGroupId": ("GroupId", "GroupIds"),
-    "ec2:KeyPairName": ("KeyName", "KeyPairId"),
+    "ec2:KeyPairName": ("KeyName", "KeyNames"),
     "ec2:NaclId": ("NetworkAclId",),
     "ec2:LocalGatewayRoutetableId": ("LocalGatewayRouteTableId",),
     "sagemaker:AutoMLJobJobName": ("AutoMLJobName",),
     "sagemaker:MlflowTrackingServerName": ("TrackingServerName",),
     "sagemaker:ModelPackageName": ("ModelPackageGroupName",),
-    "ssm:ParameterNameWithoutLeadingSlash": ("Name", "Names", "Path", "ResourceId"),
+    "ssm:ParameterNameWithoutLeadingSlash": ("Name", "Names", "ResourceId"),
     "ssm:DocumentName": ("Name",),
     **{f"sagemaker:{each}JobDefinitionName": ("JobDefinitionName",) for each in ("DataQuality", "ModelQuality")},
     **{f"sagemaker:{each}JobDefinitionName": ("JobDefinitionName",) for each in ("ModelBias", "ModelExplainability")},
@@ -47,14 +50,18 @@ _PUBLIC_PARAMETERS = "aws/"  # of AWS's own account, which their ARNs leave out
 
 
 def resources_of(operation: Operation, action: Action, place: Place) -> list[Resource]:
-    """Return the resources of an action: those that it requires, and others that the parameters name."""
+    """Return the resources of an action: those that it requires, and others that the parameters name.
+
+    Raises:
+        AwsError: ValidationException, what has to be an ARN is none.
+        Elsewhere: it is another service's.
+    """
     prefix = action.name.partition(":")[0]
     uses = [each for each in action.uses if each.kind]
     if not uses:
         return [NO_RESOURCE]
-    for name in _ARNS:
-        if str(given := operation.parameters.get(name)).startswith("arn:"):
-            return [Resource(_kind(prefix, str(given)), str(given))]
+    if whole := [str(given) for name in _ARNS if (given := operation.parameters.get(name))]:
+        return [_of_arn(prefix, each) for each in whole]
     typed = str(operation.parameters.get("ResourceType", "")).lower() if prefix == "ssm" else ""
     uses = [each for each in uses if each.kind.replace("-", "") == typed] or uses
     found = [each for use in uses for each in _of_use(use, prefix, operation.parameters, place)]
@@ -86,9 +93,25 @@ def _of_use(use: Use, prefix: str, parameters: Mapping[str, Any], place: Place) 
         return
     for each in every or ["*"]:
         if each.startswith("arn:"):
-            yield Resource(use.kind, each)
+            yield Resource(use.kind, as_policies_name_it(each, prefix))
         else:
             yield public(filled(prefix, use.kind, {**values, last: _spelled(prefix, each)}, place), place)
+
+
+def _of_arn(prefix: str, given: str) -> Resource:
+    """Return the resource of an ARN, which has to be one of the service's.
+
+    Raises:
+        AwsError: ValidationException, it is no ARN at all.
+        Elsewhere: it is another service's.
+    """
+    if not given.startswith("arn:"):
+        raise AwsError("ValidationException", one_violation(given, "resourceArn", "Member must be an ARN"))
+    arn = as_policies_name_it(given, prefix)
+    kind = _kind(prefix, arn)
+    if not kind:
+        raise Elsewhere(given, f"is no resource of {prefix}'s")
+    return Resource(kind, arn)
 
 
 def _spelled(prefix: str, name: str) -> str:
@@ -127,5 +150,5 @@ def _kind(prefix: str, arn: str) -> str:
 def _pattern(prefix: str, kind: str) -> re.Pattern[str]:
     """Return the regular expression of a template: at odd places of the split are the variables."""
     parts = enumerate(_VARIABLE.split(catalog.template(prefix, kind)))
-    any_of = {True: "[^:]*", False: ".+"}
+    any_of = {True: "[^:]*", False: "[^:/]+" if prefix == "sagemaker" else ".+"}
     return re.compile("".join(any_of[part in _FIXED] if place % 2 else re.escape(part) for place, part in parts))

@@ -1,22 +1,21 @@
 """S3's operations by IAM's names, which are others, and on what each decides.
 
 Only what moto tells apart is here: an operation that it would carry out as another (`GET object?torrent` reads the
-object, `DELETE bucket?analytics` deletes the bucket) is refused by name. DeleteObjects is not asked about as a whole:
-moto asks for each key, through `Bucket.get_permission`.
+object, `DELETE bucket?analytics` deletes the bucket) is refused by name. DeleteObjects is decided for each object that
+its body names.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
-from xml.etree import ElementTree
 
 from localaws.permissions import stored
 from localaws.permissions.asking import NO_RESOURCE, Place, Resource, Wanted
 from localaws.permissions.operations import Asked, Operation
 from localaws.permissions.parameters import Unreadable
+from localaws.permissions.s3_bodies import MANY, Deletion, deletions, replication_role, tags
 
 _OF_A_KEY = {
     "GetObject": "GetObject",
@@ -95,24 +94,28 @@ _OF_A_BUCKET = {
 ACTIONS = {
     name: f"s3:{action}" for name, action in {**_OF_A_KEY, **_OF_A_BUCKET, "ListBuckets": "ListAllMyBuckets"}.items()
 }
-WITHOUT_QUESTION = "DeleteObjects"
-KNOWN = {*ACTIONS, WITHOUT_QUESTION}
+KNOWN = {*ACTIONS, MANY}
 VERSIONED = {
     *("GetObject", "DeleteObject", "GetObjectAcl", "PutObjectAcl", "GetObjectTagging", "PutObjectTagging"),
     *("DeleteObjectTagging", "GetObjectAttributes"),
 }
+_OVER_RETENTION = {"DeleteObject", "PutObjectRetention"}
 _CREATING = {"PutObject", "CopyObject", "CreateMultipartUpload"}
 _GRANTS = ("acl", "grant-full-control", "grant-read", "grant-read-acp", "grant-write", "grant-write-acp")
 _HOLDS = {"object-lock-legal-hold": "PutObjectLegalHold", "object-lock-retain-until-date": "PutObjectRetention"}
 
 
-def wanted_of(operation: Operation, headers: Mapping[str, str], place: Place) -> Iterator[Wanted]:
+def wanted_of(operation: Operation, asked: Asked, place: Place) -> Iterator[Wanted]:
     """Return what a request for one of the operations that are KNOWN needs.
 
     Raises:
         Unreadable: the source of a copy is no path.
+        AwsError: MalformedXML, of a body that tells what is needed.
     """
-    if operation.name == WITHOUT_QUESTION:
+    headers = asked.headers
+    if operation.name == MANY:
+        for every in wanted_by_object(operation, asked, place):
+            yield from every
         return
     action = ACTIONS[operation.name]
     if operation.name == "ListBuckets":
@@ -123,9 +126,13 @@ def wanted_of(operation: Operation, headers: Mapping[str, str], place: Place) ->
         target = Resource("bucket", f"arn:{place.partition}:s3:::{bucket}")
         yield Wanted(action, target)
         yield from _with_a_bucket(operation, headers, target)
+        if operation.name == "PutBucketReplication" and (passed := replication_role(asked.body)):
+            yield Wanted("iam:PassRole", Resource("role", passed), {"iam:passedtoservice": ["s3.amazonaws.com"]})
         return
     target = _object(bucket, key, place)
     yield Wanted(_versioned(action, operation.parameters.get("VersionId")), target)
+    if operation.name in _OVER_RETENTION:
+        yield from _over_retention(headers, target)
     if operation.name == "GetObjectAttributes":
         yield Wanted(_versioned("s3:GetObject", operation.parameters.get("VersionId")), target)
     if operation.name in _CREATING:
@@ -134,28 +141,41 @@ def wanted_of(operation: Operation, headers: Mapping[str, str], place: Place) ->
         yield from _of_a_source(str(source), headers, place, target)
 
 
-def object_tags(asked: Asked) -> dict[str, str]:
-    """Return the tags that a request gives an object, in a header or, of PutObjectTagging, in the body."""
+def wanted_by_object(operation: Operation, asked: Asked, place: Place) -> list[tuple[Wanted, ...]]:
+    """Return what each object of a DeleteObjects needs, in the body's order.
+
+    Raises:
+        AwsError: MalformedXML.
+    """
+    bucket = str(operation.parameters.get("Bucket", ""))
+    return [tuple(_deleting(bucket, each, asked.headers, place)) for each in deletions(asked.body)]
+
+
+def object_tags(operation: Operation, asked: Asked) -> dict[str, str]:
+    """Return the tags that a request gives an object: of PutObjectTagging in its body, else in a header.
+
+    Raises:
+        AwsError: MalformedXML.
+    """
+    if operation.name == "PutObjectTagging":
+        return tags(asked.body)
+    if operation.name not in _CREATING:
+        return {}
     pairs = parse_qs(asked.headers.get("x-amz-tagging", ""), keep_blank_values=True)
-    if pairs or "tagging" not in asked.query:
-        return {name: values[0] for name, values in pairs.items()}
-    tags = [each for each in _elements(asked.body or b"") if each.tag.endswith("Tag")]
-    return {_text(each, "Key"): _text(each, "Value") for each in tags}
+    return {name: values[0] for name, values in pairs.items()}
 
 
-def region_in(body: bytes) -> str | None:
-    """Return the region in which a bucket is to be made, None if the body names none."""
-    return next((each.text for each in _elements(body) if each.tag.endswith("LocationConstraint")), None)
+def _deleting(bucket: str, given: Deletion, headers: Mapping[str, str], place: Place) -> Iterator[Wanted]:
+    target = _object(bucket, given.key, place)
+    values = {"s3:versionid": [given.version_id]} if given.version_id else {}
+    yield Wanted(_versioned("s3:DeleteObject", given.version_id), target, values)
+    yield from _over_retention(headers, target)
 
 
-def _elements(body: bytes) -> list[ElementTree.Element]:
-    with contextlib.suppress(ElementTree.ParseError):  # what is no XML is refused later, and has no tags
-        return list(ElementTree.fromstring(body).iter())  # noqa: S314 expat bounds what entities may become
-    return []
-
-
-def _text(tag: ElementTree.Element, name: str) -> str:
-    return next((each.text or "" for each in tag if each.tag.endswith(name)), "")
+def _over_retention(headers: Mapping[str, str], target: Resource) -> Iterator[Wanted]:
+    """Return what a request needs that asks to be carried out in spite of a retention in governance mode."""
+    if headers.get("x-amz-bypass-governance-retention", "").lower() == "true":
+        yield Wanted("s3:BypassGovernanceRetention", target)
 
 
 def _with_a_bucket(operation: Operation, headers: Mapping[str, str], bucket: Resource) -> Iterator[Wanted]:

@@ -24,10 +24,34 @@ def identity(place: Place, kind: str, name: str) -> Any | None:
     return next((each for each in list(getattr(backend, _KEPT_BY_ID[kind]).values()) if each.name == name), None)
 
 
-def profile(place: Place, given: Mapping[str, Any]) -> Any | None:
-    """Return moto's instance profile that a request names by `Name` or `Arn`, None if there is none."""
-    name = given.get("Name") or str(given.get("Arn", "")).rpartition("/")[2]
-    return identity(place, "instance-profile", str(name))
+def profiles(place: Place, given: Mapping[str, Any]) -> list[Any]:
+    """Return moto's instance profiles that a request names by `Name` and by `Arn`, none that do not exist."""
+    by_name = identity(place, "instance-profile", str(given.get("Name", "")))
+    by_arn = _of_arn(str(given.get("Arn", "")), place)
+    return [each for each in (by_name, by_arn) if each is not None]
+
+
+def group_ids(place: Place, name: str) -> list[str]:
+    """Return the ids of the security groups of a name, in whichever VPC."""
+    every = [each for groups in list(_ec2(place).groups.values()) for each in list(groups.values())]
+    return [str(each.id) for each in every if each.name == name]
+
+
+def key_name(place: Place, key_id: str) -> str | None:
+    """Return the name of the key pair of an id, None if there is none."""
+    return next((str(each.key_name) for each in list(_ec2(place).key_pairs.values()) if each.id == key_id), None)
+
+
+def template_id(place: Place, name: str) -> str | None:
+    """Return the id of the launch template of a name, None if there is none."""
+    found = _ec2(place).launch_template_name_to_ids.get(name)
+    return None if found is None else str(found)
+
+
+def owner_of_key(place: Place, access_key_id: str) -> Any | None:
+    """Return moto's user that has an access key, None if there is none."""
+    every = list(_iam(place).users.values())
+    return next((each for each in every if each.has_access_key(access_key_id)), None)
 
 
 def boundary_of(arn: str, place: Place) -> str | None:
@@ -37,9 +61,7 @@ def boundary_of(arn: str, place: Place) -> str | None:
 
 def subnet_vpc(place: Place, subnet_id: str) -> str:
     """Return the id of a subnet's VPC, empty if there is no such subnet."""
-    from moto.ec2.models import ec2_backends
-
-    zones = ec2_backends[place.account_id][place.region].subnets.values()
+    zones = _ec2(place).subnets.values()
     return next((str(zone[subnet_id].vpc_id) for zone in list(zones) if subnet_id in zone), "")
 
 
@@ -52,7 +74,7 @@ def tags_of(arn: str, place: Place) -> Mapping[str, str]:
     if service == "iam":
         return _identity_tags(_of_arn(arn, place), place)
     if service == "ec2":
-        return _ec2_tags(parts[5].rpartition("/")[2], place)
+        return _ec2_tags(parts[5], place)
     return _s3_tags(parts[5], place) if service == "s3" else _kept_tags(arn, service, place)
 
 
@@ -84,10 +106,10 @@ def _bare(arn: str, service: str) -> str:
     return ":".join(arn.split(":")[:7]).lower() if service == "lambda" else arn.lower()
 
 
-def _ec2_tags(resource_id: str, place: Place) -> Mapping[str, str]:
-    from moto.ec2.models import ec2_backends
-
-    return dict(ec2_backends[place.account_id][place.region].tags.get(resource_id, {}))
+def _ec2_tags(path: str, place: Place) -> Mapping[str, str]:
+    kind, _, resource_id = path.rpartition("/")
+    pair = _ec2(place).key_pairs.get(resource_id) if kind == "key-pair" else None
+    return dict(_ec2(place).tags.get(pair.id if pair is not None else resource_id, {}))
 
 
 def _s3_tags(path: str, place: Place) -> Mapping[str, str]:
@@ -121,6 +143,12 @@ def _of_arn(arn: str, place: Place) -> Any | None:
         return _iam(place).managed_policies.get(arn)
     found = identity(place, kind, name.rpartition("/")[2])
     return found if found is not None and found.arn == arn else None
+
+
+def _ec2(place: Place) -> Any:
+    from moto.ec2.models import ec2_backends
+
+    return ec2_backends[place.account_id][place.region]
 
 
 def _iam(place: Place) -> Any:

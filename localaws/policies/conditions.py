@@ -35,8 +35,8 @@ def condition(operator: str, key: str, wanted: list[Any], *, has_variables: bool
     if quantifier not in _QUANTIFIERS:
         raise UnknownOperator(operator)
     if bare == "Null":
-        is_absent = patterns[:1] == ["true"]
-        return lambda context: (context.get(name_of_key) is None) == is_absent
+        wanted_absent = {each.lower() for each in patterns}
+        return lambda context: str(context.get(name_of_key) is None).lower() in wanted_absent
     is_negated, test = _test_of(bare, operator)
     is_true_without = is_optional or quantifier == "ForAllValues" or (is_negated and quantifier != "ForAnyValue")
     over = all if quantifier == "ForAllValues" or (is_negated and not quantifier) else any

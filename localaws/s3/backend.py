@@ -134,9 +134,9 @@ class PolicedBucket(moto_models.FakeBucket):
 
     __module__ = moto_models.__name__
 
-    def get_permission(self, action: str, resource: str) -> Any:
-        """Return whether `action` on `resource` may be: DENIED only for a key that is one of several to be deleted."""
-        return PermissionResult.PERMITTED if may(action, resource) else PermissionResult.DENIED
+    def get_permission(self, _: str, __: str) -> Any:
+        """Return whether an action on a resource may be: DENIED only for a key that is one of several to be deleted."""
+        return PermissionResult.PERMITTED if may() else PermissionResult.DENIED
 
 
 class UnsupportedPolicyError(S3ClientError):

@@ -1,41 +1,23 @@
-"""DeleteObjects: whether its caller may delete each key, which moto asks of the bucket key by key."""
+"""DeleteObjects: moto asks of the bucket, object by object, whether it may be deleted; it was decided before."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from starlette.types import Scope
-
-from localaws.permissions.authority import Authority
-from localaws.permissions.gate import CALLER
-from localaws.permissions.questions import Question
-from localaws.policies.context import NOTHING
-
-May = Callable[[str, str], bool]
-
-_MAY: ContextVar[May | None] = ContextVar("may", default=None)
+_DECISIONS: ContextVar[Iterator[bool] | None] = ContextVar("decisions", default=None)
 
 
-def may(action: str, resource: str) -> bool:
-    """Return whether the caller of DeleteObjects may do this; all that is asked elsewhere was decided before moto."""
-    asked = _MAY.get()
-    return asked is None or asked(action, resource)
+def may() -> bool:
+    """Return whether the next object may be deleted; all that is asked elsewhere was decided before moto."""
+    decisions = _DECISIONS.get()
+    return True if decisions is None else next(decisions, False)
 
 
 @contextmanager
-def decided_by_key(authority: Authority, scope: Scope) -> Iterator[None]:
-    """Have the keys of a request decided one by one if it is DeleteObjects; meant for one thread's request."""
-    caller, names = scope.get(CALLER), {each.partition(b"=")[0] for each in scope["query_string"].split(b"&")}
-    if caller is None or scope["method"] != "POST" or b"delete" not in names:
-        yield
-        return
-
-    def is_allowed(action: str, resource: str) -> bool:
-        question = Question(action, resource, "", NOTHING)
-        return authority.decide(caller, question).is_allowed or not authority.is_enforcing
-
-    token = _MAY.set(is_allowed)
+def decided(decisions: Iterator[bool]) -> Iterator[None]:
+    """Have moto get these answers in turn; an object without one is not deleted."""
+    token = _DECISIONS.set(decisions)
     try:
         yield
     finally:
-        _MAY.reset(token)
+        _DECISIONS.reset(token)

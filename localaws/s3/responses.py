@@ -6,6 +6,9 @@ import moto.s3.responses as moto_responses
 from moto.s3.exceptions import NoSuchUpload, S3ClientError
 
 from localaws.object_contents import REPLACING, undisturbed
+from localaws.permissions.gate import DELETABLE
+from localaws.permissions.s3_bodies import READING, check
+from localaws.s3.deletions import decided
 
 BODY = "localaws.s3.body"  # WSGI environment: the body that was received before moto
 
@@ -18,6 +21,7 @@ class ExecutingS3Response(moto_responses.S3Response):
     ) -> None:
         """Take the body that was received before moto, if one was."""
         super().setup_class(request, full_url, headers)
+        self._deletable = request.environ["asgi.scope"].get(DELETABLE, iter(()))
         staged = request.environ.get(BODY)
         if staged is not None:
             self.body = staged
@@ -53,6 +57,8 @@ class ExecutingS3Response(moto_responses.S3Response):
 
     def _key_response_post(self, request: Any, body: Any, bucket_name: str, query: Any, key_name: str) -> Any:
         self._check_upload(query, bucket_name, key_name)
+        if "select" in query:
+            check(READING, body)
         if self.headers.get("If-None-Match"):
             with REPLACING:
                 return super()._key_response_post(request, body, bucket_name, query, key_name)
@@ -73,6 +79,11 @@ class ExecutingS3Response(moto_responses.S3Response):
     def _bucket_response(self, request: Any, full_url: str) -> Any:
         self._check_owner()
         return super()._bucket_response(request, full_url)
+
+    def _bucket_response_delete_keys(self, bucket_name: str, authenticated: bool = True) -> Any:
+        """Delete the objects of a body that were decided to be deletable, no other."""
+        with decided(self._deletable):
+            return super()._bucket_response_delete_keys(bucket_name, authenticated)
 
     def _check_owner(self) -> None:
         expected = self.headers.get("x-amz-expected-bucket-owner")

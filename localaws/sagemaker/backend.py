@@ -4,11 +4,13 @@ moto finds a backend's urls by the class's module and makes one instance per acc
 is given moto's module and takes the place of moto's own before the first request.
 """
 
+import contextlib
 from typing import Any, NoReturn
 
 import moto.sagemaker.models as moto_models
 from moto.sagemaker.responses import SageMakerResponse
 
+from localaws.errors import AwsError
 from localaws.sagemaker.endpoints.models import Endpoints
 from localaws.sagemaker.notebooks import Notebooks
 from localaws.sagemaker.training.operations import TrainingJobs
@@ -30,6 +32,20 @@ class ExecutingSageMaker(TrainingJobs, Endpoints, Notebooks, moto_models.SageMak
     """SageMaker whose training jobs and endpoints run, and whose notebook instances are records."""
 
     __module__ = moto_models.__name__
+
+    def _get_resource_from_arn(self, arn: str) -> Any:
+        """Return the resource of an ARN, for its tags.
+
+        Raises:
+            AwsError: ValidationException, with moto's message: there is none.
+        """
+        found = None
+        with contextlib.suppress(AttributeError, ValueError):  # of a kind that moto does not have, or of no kind
+            found = super()._get_resource_from_arn(arn)
+        if found is None:
+            kind, _, name = arn.rpartition(":")[2].partition("/")
+            raise AwsError("ValidationException", f"Could not find {kind} with name {name}")
+        return found
 
 
 def install_backend() -> None:

@@ -3,12 +3,13 @@
 import functools
 import io
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
+from moto.core.utils import get_service_model
 
 from localaws.permissions.operations import SERVED, Asked
 from localaws.permissions.questions import Place, Question, questions_of
@@ -58,6 +59,31 @@ def asks(service: str, operation: str, **parameters: Any) -> list[tuple[str, str
 def questions(service: str, operation: str, **parameters: Any) -> tuple[Question, ...]:
     """Return the questions of a client's method."""
     return questions_of(sent(service, operation, **parameters), PLACE)
+
+
+def bare(service: str, name: str, body: bytes | None = None) -> Asked:
+    """Return a request for an operation, by its signing name, with nothing but what its path and query need."""
+    model = get_service_model(SERVED[service].model)
+    operation, headers = model.operation_model(name), {"host": "127.0.0.1"}
+    shape: Any = operation.input_shape
+    if service not in ("s3", "lambda"):
+        if model.metadata["protocol"] == "json":
+            target = f"{model.metadata['targetPrefix']}.{name}"
+            return Asked(service, "POST", "/", "", {**headers, "x-amz-target": target}, body or b"{}")
+        form = {**headers, "content-type": "application/x-www-form-urlencoded"}
+        return Asked(service, "POST", "/", "", form, f"Action={name}".encode())
+    needed = [shape.members[each].serialization for each in shape.required_members] if shape else []
+    query = {**operation.http_trait.query_args, **{each["name"]: "1" for each in needed if _is_in(each, "querystring")}}
+    headers |= {each["name"].lower(): "b/k" for each in needed if _is_in(each, "header")}
+    path = operation.http_trait.path
+    for each in needed:
+        if _is_in(each, "uri"):
+            path = path.replace(f"{{{each['name']}}}", each["name"]).replace(f"{{{each['name']}+}}", "k/e y")
+    return Asked(service, operation.http_trait.method, quote(path), urlencode(query), headers, body)
+
+
+def _is_in(serialization: Any, location: str) -> bool:
+    return bool(serialization.get("location") == location)
 
 
 class _Nothing(io.BytesIO):

@@ -1,14 +1,25 @@
 """Each operation of the services that are served has an action of IAM's, or is refused and listed here by name."""
 
+import contextlib
 from pathlib import Path
 
+import pytest
+
+from localaws.errors import AwsError
 from localaws.front import SERVICES
 from localaws.permissions import catalog
 from localaws.permissions.operations import SERVED, operation_names
-from localaws.permissions.questions import RENAMED
+from localaws.permissions.questions import FREE, RENAMED, UnknownAction, questions_of
 from localaws.permissions.s3_actions import ACTIONS, KNOWN, VERSIONED
+from localaws.permissions.s3_bodies import MANY
+from tests.localaws.permissions.sent import PLACE, bare
 
 REFUSED = Path(__file__).with_name("refused_operations.txt").read_text().split()
+BODIES = {
+    MANY: b"<Delete><Object><Key>k</Key></Object></Delete>",
+    "PutObjectTagging": b"<Tagging/>",
+    "PutBucketReplication": b"<ReplicationConfiguration/>",
+}
 LARGEST_BYTES = 250_000
 
 
@@ -25,7 +36,17 @@ def test_every_operation_has_an_action_or_is_refused_by_name() -> None:
     every = [(service, name) for service in SERVED for name in operation_names(service)]
     unmapped = [each for each in every if catalog.find(action_of(*each)) is None]
     assert len(every) == 2010
-    assert sorted({f"{SERVED[service].prefix}:{name}" for service, name in unmapped} - {"s3:DeleteObjects"}) == REFUSED
+    assert sorted({f"{SERVED[service].prefix}:{name}" for service, name in unmapped} - {f"s3:{MANY}"}) == REFUSED
+
+
+@pytest.mark.parametrize("service", SERVED)
+def test_no_operation_is_decided_by_no_question_but_what_anyone_may(service: str) -> None:
+    without = []
+    for name in operation_names(service):
+        with contextlib.suppress(UnknownAction, AwsError):
+            if not questions_of(bare(service, name, BODIES.get(name)), PLACE):
+                without.append(f"{SERVED[service].prefix}:{name}")
+    assert set(without) == {each for each in FREE if each.startswith(f"{SERVED[service].prefix}:")}
 
 
 def test_every_name_of_s3s_is_an_operation_and_an_action() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from localaws.errors import AwsError
 from localaws.permissions.operations import Asked, operation_names
 from localaws.permissions.questions import UnknownAction, questions_of
 from tests.localaws.permissions.sent import (
@@ -45,8 +46,12 @@ def test_each_instance_that_is_terminated_is_a_question() -> None:
     assert asked == [("ec2:TerminateInstances", EC2 + f"instance/i-{each}") for each in (1, 2)]
 
 
-def test_delete_objects_has_no_question_of_its_own() -> None:
-    assert asks("s3", "delete_objects", Bucket="b", Delete={"Objects": [{"Key": "k"}]}) == []
+def test_each_object_of_delete_objects_is_a_question() -> None:
+    objects = [{"Key": "k"}, {"Key": "k", "VersionId": "1"}, {"Key": "k", "VersionId": "2"}]
+    found = questions("s3", "delete_objects", Bucket="b", Delete={"Objects": objects})
+    version = ("s3:DeleteObjectVersion", S3 + "b/k")
+    assert [(each.action, each.resource) for each in found] == [("s3:DeleteObject", S3 + "b/k"), version, version]
+    assert [each.context.get("s3:versionid") for each in found] == [None, ["1"], ["2"]]
 
 
 @pytest.mark.parametrize("operation", ["get_caller_identity", "get_session_token"])
@@ -219,7 +224,7 @@ def test_a_parameter_of_another_operation_does_not_stand_for_what_is_acted_on() 
 
 def test_all_names_of_a_resource_are_asked_about() -> None:
     keys = asks("ec2", "delete_key_pair", KeyName="mine", KeyPairId="key-1")
-    assert keys == [("ec2:DeleteKeyPair", EC2 + f"key-pair/{each}") for each in ("mine", "key-1")]
+    assert keys == [("ec2:DeleteKeyPair", EC2 + f"key-pair/{each}") for each in ("mine", "*")]
     groups = asks("logs", "filter_log_events", logGroupName="mine", logGroupIdentifier=LOGS + "theirs")
     assert [resource for _, resource in groups] == [LOGS + f"{each}:log-stream:" for each in ("mine", "theirs")]
 
@@ -238,6 +243,6 @@ def test_a_value_of_any_type_has_its_questions(service: str, like: str, value: A
     for name in operation_names(service):
         given = json.dumps(dict.fromkeys((*NAMES, "Tags", "tags", "TagKeys", "RoleArn", "ResourceConfig"), value))
         headers = {**asked.headers, "x-amz-target": f"{prefix}.{name}"}
-        with contextlib.suppress(UnknownAction):
+        with contextlib.suppress(UnknownAction, AwsError):
             for question in questions_of(replace(asked, headers=headers, body=given.encode()), PLACE):
                 assert all(isinstance(each, str) for each in question.context.get("aws:tagkeys") or [])

@@ -11,7 +11,7 @@ from moto.logs.models import logs_backends
 from moto.sagemaker.models import sagemaker_backends
 
 from localaws.permissions.questions import Question, questions_of
-from tests.localaws.permissions.sent import LAMBDA, OBJECT, PLACE, ROLE, SCALED_BY, TAGS, questions, sent
+from tests.localaws.permissions.sent import LAMBDA, OBJECT, PLACE, SAGEMAKER, SCALED_BY, TAGS, questions, sent
 
 TRUST = '{"Statement": []}'
 LAUNCH: dict[str, Any] = {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 1}
@@ -46,7 +46,7 @@ def test_tags_of_a_request_are_keys() -> None:
 
 
 def test_keys_that_are_taken_away_are_keys() -> None:
-    (asked,) = questions("sagemaker", "delete_tags", ResourceArn=ROLE, TagKeys=["a", "b"])
+    (asked,) = questions("sagemaker", "delete_tags", ResourceArn=SAGEMAKER + "model/m", TagKeys=["a", "b"])
     assert values(asked, "aws:TagKeys", "aws:RequestTag/a") == [["a", "b"], None]
 
 
@@ -147,10 +147,9 @@ def test_tags_are_found_by_arn_whatever_its_case_stream_or_form() -> None:
         logs.delete_log_group("tagged")
 
 
-@pytest.mark.parametrize("arn", ["arn:aws:sagemaker:nowhere:123456789012:model/m", "arn:aws:iam::999999999999:role/r"])
-def test_what_is_elsewhere_has_no_tags_here(arn: str) -> None:
-    (asked,) = questions("sagemaker", "list_tags", ResourceArn=arn)
-    assert values(asked, "aws:ResourceTag/team") == [None]
+def test_what_is_another_account_s_has_no_tags_here() -> None:
+    (asked,) = questions("sagemaker", "list_tags", ResourceArn="arn:aws:sagemaker:us-east-1:999999999999:model/m")
+    assert (asked.owner_id, values(asked, "aws:ResourceTag/team")) == ("999999999999", [None])
 
 
 @pytest.mark.parametrize(
