@@ -4,23 +4,22 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from moto.core.utils import get_service_model
-from moto.sagemaker.exceptions import ValidationError
-
 from localaws.violations import violation
 
+_SPACES = r" \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # Unicode's Z, which has no control characters
 
-def check_constraints(parameters: Mapping[str, Any], shape_name: str) -> None:
-    """Check a request against the shape of SageMaker's model that has this name.
 
-    Raises:
-        ValidationError: it breaks one or more constraints; the message names each value and its place.
+def broken_constraints(service: str, shape_name: str, parameters: Mapping[str, Any]) -> str:
+    """Return AWS's message for a request that breaks constraints of the shape, naming each value and its place.
+
+    It is empty for one that breaks none. Numbers have to be numbers.
     """
-    shape = get_service_model("sagemaker").shape_for(shape_name)
+    from moto.core.utils import get_service_model
+
+    shape = get_service_model(service).shape_for(shape_name)
     errors = list(_constraint_errors(shape, parameters, ""))
-    if errors:
-        noun = "error" if len(errors) == 1 else "errors"
-        raise ValidationError(f"{len(errors)} validation {noun} detected: {'; '.join(errors)}")
+    noun = "error" if len(errors) == 1 else "errors"
+    return f"{len(errors)} validation {noun} detected: {'; '.join(errors)}" if errors else ""
 
 
 def _constraint_errors(shape: Any, value: Any, path: str) -> Iterator[str]:
@@ -52,7 +51,7 @@ def _scalar_errors(shape: Any, value: Any, path: str) -> Iterator[str]:
         if allowed and value not in allowed:
             yield violation(value, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
         yield from _size_errors(shape, len(value), value, path)
-        if pattern and not re.fullmatch(_in_python(pattern), value, re.DOTALL):
+        if pattern and not _fits(pattern, value):
             yield violation(value, path, f"Member must satisfy regular expression pattern: {pattern}")
     elif shape.type_name in ("integer", "long"):
         if value < limits.get("min", value):
@@ -61,9 +60,11 @@ def _scalar_errors(shape: Any, value: Any, path: str) -> Iterator[str]:
             yield violation(value, path, f"Member must have value less than or equal to {limits['max']}")
 
 
-def _in_python(pattern: str) -> str:
-    """Return one of the model's (Java) patterns with Unicode classes that Python knows."""
-    return pattern.replace(r"\p{L}", r"\w").replace(r"\p{N}", r"\w").replace(r"\p{Z}", r"\s")
+def _fits(pattern: str, value: str) -> bool:
+    r"""Return whether a value fits one of the model's (Java) patterns; without Unicode classes, `\w` is ASCII's."""
+    known = pattern.replace(r"\p{L}", r"\w").replace(r"\p{N}", r"\w").replace(r"\p{Z}", _SPACES)
+    flags = re.DOTALL | (re.ASCII if known == pattern else 0)
+    return re.fullmatch(known, value, flags) is not None
 
 
 def _size_errors(shape: Any, size: int, value: Any, path: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ def install(core: Core) -> list[BaseRoute]:
     from localaws.iam.last_accessed import install_last_accessed
     from localaws.iam.last_used import tell_last_used
     from localaws.iam.managed_policies import install_managed_policies
+    from localaws.iam.principals import install_principals
     from localaws.iam.sessions import install_sessions
     from localaws.iam.simulation import simulate_custom_policy, simulate_principal_policy
     from localaws.iam.trust_policies import install_trust_policies
@@ -25,6 +26,7 @@ def install(core: Core) -> list[BaseRoute]:
     install_last_accessed(core.authority)
     install_managed_policies()
     install_trust_policies()
+    install_principals()
     core.before_each_request("iam", lambda: tell_last_used(core.authority))
-    install_sessions(core.authority.callers)
+    install_sessions(core.authority)
     return [record_route(core.authority)]
