@@ -10,6 +10,7 @@ def install(core: Core) -> list[BaseRoute]:
     """Change moto's IAM and STS."""
     from moto.iam.responses import IamResponse
 
+    from localaws.iam.boundaries import install_boundaries
     from localaws.iam.credential_report import get_account_summary, get_credential_report
     from localaws.iam.last_accessed import install_last_accessed
     from localaws.iam.last_used import tell_last_used
@@ -24,6 +25,7 @@ def install(core: Core) -> list[BaseRoute]:
     IamResponse.get_credential_report = get_credential_report  # type: ignore[method-assign]
     IamResponse.get_account_summary = get_account_summary  # type: ignore[method-assign]
     install_last_accessed(core.authority)
+    install_boundaries()
     install_managed_policies()
     install_trust_policies()
     install_principals()

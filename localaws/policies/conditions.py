@@ -35,7 +35,7 @@ def condition(operator: str, key: str, wanted: list[Any], *, has_variables: bool
     if quantifier not in _QUANTIFIERS:
         raise UnknownOperator(operator)
     if bare == "Null":
-        is_absent = patterns[:1] == ["true"]
+        is_absent = [each.lower() for each in patterns[:1]] == ["true"]
         return lambda context: (context.get(name_of_key) is None) == is_absent
     is_negated, test = _test_of(bare, operator)
     is_true_without = is_optional or quantifier == "ForAllValues" or (is_negated and quantifier != "ForAnyValue")
