@@ -75,17 +75,19 @@ def _is_of_account(backend: Any, name: str) -> bool:
     return name.startswith(f"arn:aws:iam::{backend.account_id}:") and not name.endswith(":root")
 
 
-def _named(document: Any) -> Iterator[dict[str, Any]]:
-    """Return what is named by type in the principals of a policy's statements."""
+def _named(document: Any) -> Iterator[tuple[Any, str]]:
+    """Return where a policy names principals of AWS's: elements that are one name or a list, each by its holder."""
     for each in statements_of(document):
         for element in ("Principal", "NotPrincipal"):
-            if isinstance(each.get(element), dict):
-                yield each[element]
+            if isinstance(each.get(element), str):
+                yield each, element
+            elif "AWS" in each.get(element, {}):
+                yield each[element], "AWS"
 
 
 def _names(document: Any) -> Iterator[str]:
-    for named in _named(document):
-        yield from list_of(named.get("AWS", []))
+    for holder, element in _named(document):
+        yield from list_of(holder[element])
 
 
 def _replace(backend: Any, before: str, after: str) -> None:
@@ -115,8 +117,8 @@ def _replaced(text: str, before: str, after: str) -> str:
 
 def _replace_in(document: Any, before: str, after: str) -> bool:
     """Replace a principal in a policy; return whether it was there."""
-    every = [each for each in _named(document) if before in list_of(each.get("AWS", []))]
-    for each in every:
-        names = [after if name == before else name for name in list_of(each["AWS"])]
-        each["AWS"] = names if isinstance(each["AWS"], list) else names[0]
+    every = [each for each in _named(document) if before in list_of(each[0][each[1]])]
+    for holder, element in every:
+        names = [after if name == before else name for name in list_of(holder[element])]
+        holder[element] = names if isinstance(holder[element], list) else names[0]
     return bool(every)

@@ -1,6 +1,8 @@
 """AssumeRole as STS does it: what the role has to trust, tags, chains of roles, and parameters that are none."""
 
+import io
 import uuid
+import zipfile
 from typing import Any
 
 import pytest
@@ -161,6 +163,33 @@ def test_a_user_that_is_made_again_is_another_principal(localaws: RunningLocalAw
         "MalformedPolicy",
         "Invalid principal in policy",
     )
+
+
+def test_a_function_s_policy_names_a_user_that_exists_and_stays_that_one(localaws: RunningLocalAws) -> None:
+    iam, functions = localaws.client("iam"), localaws.client("lambda")
+    old, name = make_user(localaws), f"named-{uuid.uuid4().hex[:8]}"
+    make_function(localaws, name)
+    added = {"FunctionName": name, "StatementId": "s", "Action": "lambda:GetFunction", "Principal": old.arn}
+    functions.add_permission(**added)
+    assert old.client("lambda").get_function(FunctionName=name)["Configuration"]["FunctionName"] == name
+    iam.delete_access_key(UserName=old.arn.rpartition("/")[2], AccessKeyId=old.keys["aws_access_key_id"])
+    iam.delete_user(UserName=old.arn.rpartition("/")[2])
+    assert refusal(functions.add_permission, **{**added, "StatementId": "t"}) == (
+        "InvalidParameterValueException",
+        "The provided principal was invalid. Please check the principal and try again.",
+    )
+    new = make_user(localaws, name=old.arn.rpartition("/")[2])
+    assert refusal(new.client("lambda").get_function, FunctionName=name)[0] == "AccessDeniedException"
+    functions.delete_function(FunctionName=name)
+
+
+def make_function(localaws: RunningLocalAws, name: str) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("handler.py", "def handle(event, context):\n    return event\n")
+    role = make_role(localaws, {"Service": "lambda.amazonaws.com"})
+    code = {"Code": {"ZipFile": content.getvalue()}, "Handler": "handler.handle", "Runtime": "python3.11"}
+    localaws.client("lambda").create_function(FunctionName=name, Role=role, **code)
 
 
 def test_a_user_that_is_renamed_stays_the_principal(localaws: RunningLocalAws) -> None:
