@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from localaws.programs import namespaces, power, user_data_stages
+from localaws.programs import container, namespaces, power, user_data_stages
+from localaws.programs.call_filter import call_filter
 from localaws.programs.layout import OUTPUT_LOG, POWER_SOCKET, RUN, USER_ID
 from localaws.programs.messages import send
 
@@ -210,10 +211,11 @@ class FirstProcess:
         os.execve(command[0], command, {**os.environ, **self._plan["ssh_environment"]})  # noqa: S606
 
     def _take_users(self, inside: int) -> None:
-        """Be `inside` in a user namespace that owns neither the network nor what is mounted."""
+        """Be `inside` in a user namespace that owns neither the network nor what is mounted, and make no other one."""
         if self._is_alone:
             namespaces.unshare(namespaces.CLONE_NEWUSER)
             namespaces.map_user(inside, outside_user=0, outside_group=0)
+            container.refuse_calls(call_filter(nests=False))
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
