@@ -288,7 +288,9 @@ def notebook_stop(run_id: NotebookOf, /, *, json: Json = False) -> int:
 def iam_operator_policy(
     *features: Annotated[
         str,
-        Parameter(help="stage, sagemaker, ec2, serving, scaling, notebook, permissions, teardown, audit; default all."),
+        Parameter(
+            help="stage, sagemaker, ec2, serving, scaling, notebook, permissions, teardown, audit, boundary; or all."
+        ),
     ],
     account: Annotated[str | None, Parameter(help="The account's 12 digits; default KENNEL_ACCOUNT_ID.")] = None,
     region: Annotated[str | None, Parameter(help="The region; default that of the settings.")] = None,

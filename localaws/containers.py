@@ -20,6 +20,7 @@ from localaws.container_view import TMP, View, guard_proc
 from localaws.handover import handed_over
 from localaws.processes import Line, Process, ProcessTable
 from localaws.programs import FOLDER
+from localaws.programs.call_filter import call_filter
 
 START = "import sys; sys.path.append(sys.argv[1]); import container; sys.exit(container.main())"  # compiled already
 PROBE_SECONDS = 20.0
@@ -30,7 +31,7 @@ PROBE = "import os, sys; sys.exit('localaws could be read' if os.path.exists(sys
 class Program:
     """What is run. `folder`, where it begins, is one of its view's. `output`: an existing file that it prints to.
 
-    `inherited`: descriptors of the server that it has too, by the same numbers.
+    `inherited`: descriptors of the server that it has too, by the same numbers; without one, it cannot listen.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Containers:
                 "variables": dict(program.environment),
                 "output": str(program.output) if program.output else None,
                 "inherited": list(program.inherited),
+                "filter": call_filter(nests=False, listens=bool(program.inherited)),
                 "told": telling,
             }
             with handed_over(config) as (early, descriptors):

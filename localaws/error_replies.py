@@ -29,7 +29,7 @@ def error_reply(service: str, error: AwsError, *, is_form: bool = False) -> Repl
 
 def _without_ids(service: str, error: AwsError, ids: list[str], *, is_form: bool) -> Reply:
     """Return the reply with the ids in its body alone."""
-    code, message = escape(error.code), escape(error.message)
+    code, message = _escaped(error.code), _escaped(error.message)
     if service == "s3":
         details = error.details | {"RequestId": ids[0], "HostId": ids[1]}
         more = "".join(f"<{name}>{_escaped(text)}</{name}>" for name, text in details.items())

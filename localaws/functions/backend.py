@@ -6,6 +6,7 @@ wrong or lacks (versions, revisions, concurrency) and refuses what would only ap
 
 from __future__ import annotations
 
+import json
 import shutil
 import uuid
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from urllib.parse import unquote
 
 import moto.awslambda.models as moto_models
 from moto.core.utils import iso_8601_datetime_with_nanoseconds
+from moto.iam.models import iam_backends
 
 from localaws.errors import AwsError, NoSuchRole
 from localaws.functions import naming, validation
@@ -24,6 +26,9 @@ from localaws.functions.naming import FunctionName
 from localaws.functions.provisioning import Provisioning
 from localaws.functions.requests import AsyncPolicy, Target
 from localaws.functions.service import FunctionService
+from localaws.iam.principals import unknown_principals
+
+_NO_PRINCIPAL = "The provided principal was invalid. Please check the principal and try again."
 
 _LambdaBackend: Any = moto_models.LambdaBackend  # its annotations are not all true
 
@@ -245,6 +250,17 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         return answer
 
     # Checks
+
+    def add_permission(self, function_name: str, qualifier: str, raw: str) -> Any:
+        """Add a statement to the function's policy; a user or role that it names exists.
+
+        Raises:
+            AwsError: InvalidParameterValueException for one that does not.
+        """
+        named = {"Statement": {"Principal": {"AWS": json.loads(raw).get("Principal", "")}}}
+        if unknown_principals(iam_backends[self.account_id]["aws"], named):
+            raise AwsError("InvalidParameterValueException", _NO_PRINCIPAL)
+        return super().add_permission(function_name, qualifier, raw)
 
     def _require_region(self) -> None:
         region = self.service.core.settings.region

@@ -10,11 +10,13 @@ def install(core: Core) -> list[BaseRoute]:
     """Change moto's IAM and STS."""
     from moto.iam.responses import IamResponse
 
+    from localaws.iam.boundaries import install_boundaries
     from localaws.iam.credential_report import get_account_summary, get_credential_report
     from localaws.iam.last_accessed import install_last_accessed
     from localaws.iam.last_used import tell_last_used
     from localaws.iam.late import install_lateness
     from localaws.iam.managed_policies import install_managed_policies
+    from localaws.iam.principals import install_principals
     from localaws.iam.sessions import install_sessions
     from localaws.iam.simulation import simulate_custom_policy, simulate_principal_policy
     from localaws.iam.trust_policies import install_trust_policies
@@ -24,10 +26,12 @@ def install(core: Core) -> list[BaseRoute]:
     IamResponse.get_credential_report = get_credential_report  # type: ignore[method-assign]
     IamResponse.get_account_summary = get_account_summary  # type: ignore[method-assign]
     install_last_accessed(core.authority)
+    install_boundaries()
     install_managed_policies()
     install_trust_policies()
     if core.propagation.is_late:
         install_lateness(core.propagation)
+    install_principals()
     core.before_each_request("iam", lambda: tell_last_used(core.authority))
-    install_sessions(core.authority.callers)
+    install_sessions(core.authority)
     return [record_route(core.authority)]

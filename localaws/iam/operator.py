@@ -1,6 +1,7 @@
 """An IAM user that exists from the start, for whoever works with this server and is not its root.
 
-Its managed policies come from a file: a JSON object of documents by their names.
+Its managed policies come from a file: a JSON object of documents by their names. One whose name ends in `boundary` is
+made and not attached: it is for the roles that the user makes.
 """
 
 import json
@@ -11,6 +12,7 @@ from localaws.auth.root_key import AccessKey
 from localaws.folders import read_json
 
 USER = "operator"
+BOUNDARY = "boundary"
 
 
 def make_operator(account_id: str, region: str, file: Path, key: AccessKey) -> None:
@@ -29,7 +31,8 @@ def make_operator(account_id: str, region: str, file: Path, key: AccessKey) -> N
             made = backend.create_policy("", "/", json.dumps(document), name, [])
         except MalformedPolicyDocument as error:
             raise ValueError(f"{file}: {name} is no policy: {error}") from None
-        backend.attach_user_policy(made.arn, USER)
+        if not name.endswith(BOUNDARY):
+            backend.attach_user_policy(made.arn, USER)
     _give_key(backend, key)
 
 

@@ -1,14 +1,14 @@
 """CreateRole and UpdateAssumeRolePolicy refuse a trust policy that is none, as AWS does; moto takes anything."""
 
 import json
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from moto.iam.exceptions import MalformedPolicyDocument
 from moto.iam.models import IAMBackend
 from moto.iam.policy_validation import IAMTrustPolicyDocumentValidator
 
-from localaws.policies.documents import list_of, statements_of
+from localaws.iam.principals import unknown_principals
+from localaws.policies.documents import statements_of
 
 _create_role = IAMBackend.create_role
 _update = IAMBackend.update_assume_role_policy
@@ -24,11 +24,8 @@ def check(backend: Any, text: str) -> None:
     statements = statements_of(json.loads(text))
     if any("Principal" not in each and "NotPrincipal" not in each for each in statements):
         raise MalformedPolicyDocument("Missing required field Principal")
-    known = {each.arn for identities in (backend.roles, backend.users) for each in list(identities.values())}
-    for name in _names(statements):
-        is_here = name.startswith(f"arn:aws:iam::{backend.account_id}:") and not name.endswith(":root")
-        if is_here and name not in known:
-            raise MalformedPolicyDocument(f'Invalid principal in policy: "AWS":"{name}"')
+    for name in unknown_principals(backend, json.loads(text)):
+        raise MalformedPolicyDocument(f'Invalid principal in policy: "AWS":"{name}"')
 
 
 def create_role(self: IAMBackend, role_name: str, assume_role_policy_document: str, *others: Any, **more: Any) -> Any:
@@ -48,9 +45,3 @@ def install_trust_policies() -> None:
     """Put these in the place of moto's."""
     IAMBackend.create_role = create_role  # type: ignore[method-assign]
     IAMBackend.update_assume_role_policy = update_assume_role_policy  # type: ignore[method-assign]
-
-
-def _names(statements: list[Mapping[str, Any]]) -> Iterator[str]:
-    for each in statements:
-        principal = each.get("Principal") or each.get("NotPrincipal")
-        yield from list_of(principal.get("AWS", [])) if isinstance(principal, dict) else ()

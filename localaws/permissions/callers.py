@@ -31,11 +31,22 @@ class Caller:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What AssumeRole gave a session: the texts of its policies by name, None for no bounds, and its tags."""
+    """What AssumeRole gave a session: the texts of its policies by name, None for no bounds, and its tags.
+
+    `transitive`: keys of the tags, in lower case, that sessions have too which are made with this one; so is
+    `source_identity`, empty for none.
+    """
 
     policies: Mapping[str, str] | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    transitive: frozenset[str] = frozenset()
+    source_identity: str = ""
     made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def inherited(self) -> Mapping[str, str]:
+        """The transitive tags."""
+        return {name: value for name, value in self.tags.items() if name.lower() in self.transitive}
 
 
 class Callers:
@@ -50,6 +61,10 @@ class Callers:
     def bind(self, access_key_id: str, bounds: Bounds) -> None:
         """Have these bounds count for the session of a key."""
         self._bounds[access_key_id] = bounds
+
+    def bounds_of(self, access_key_id: str) -> Bounds:
+        """Return what counts for the session of a key."""
+        return self._bounds.get(access_key_id, Bounds())
 
     def forget(self) -> None:
         """Read policies anew from now on."""
@@ -94,23 +109,30 @@ class Callers:
         return self._caller(Principal(arn, self._account_id), identity, arn, {**values, **_tagged(tags)})
 
     def _assumed(self, session: Any) -> Caller:
-        bounds = self._bounds.get(session.access_key_id, Bounds())
+        bounds = self.bounds_of(session.access_key_id)
         asked = [policy(name, text) for name, text in bounds.policies.items()] if bounds.policies is not None else None
         values = {
             "aws:tokenissuetime": [bounds.made_at.strftime("%Y-%m-%dT%H:%M:%SZ")],
             "aws:multifactorauthpresent": ["false"],
+            **({"aws:sourceidentity": [bounds.source_identity]} if bounds.source_identity else {}),
             **_tagged(bounds.tags),
         }
-        return self._session(session.role_arn, session.session_name, values, None if asked is None else tuple(asked))
+        policies = None if asked is None else tuple(asked)
+        return self._session(session.role_arn, session.session_name, values, policies, session.role_id)
 
-    def _session(self, role_arn: str, name: str, values: KeyValues, asked: tuple[Policy, ...] | None) -> Caller:
+    def _session(
+        self, role_arn: str, name: str, values: KeyValues, asked: tuple[Policy, ...] | None, role_id: str = ""
+    ) -> Caller:
+        """Return a session of the role that had the id when it was made, by default of the one that has the ARN."""
         backend = self._backend()
         role = next((each for each in list(backend.roles.values()) if each.arn == role_arn), None)
-        role_name, role_id = role_arn.rpartition("/")[2], role.id if role else ""
+        if role is not None and role_id not in ("", role.id):
+            role = None  # another one of its name
+        role_name, role_id = role_arn.rpartition("/")[2], role.id if role else role_id
         arn = f"arn:aws:sts::{self._account_id}:assumed-role/{role_name}/{name}"
         tags = _tagged({each["Key"]: each["Value"] for each in role.tags or []} if role else {})
         who = {"aws:userid": [f"{role_id}:{name}"], "aws:principaltype": ["AssumedRole"]}
-        principal = Principal(arn, self._account_id, role_arn)
+        principal = Principal(arn, self._account_id, role_arn if role else role_id)
         identity = identity_of(backend, self._propagation.seen(role), session=asked)
         return self._caller(principal, identity, role_arn, {**tags, **who, **values})
 

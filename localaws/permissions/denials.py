@@ -5,6 +5,7 @@ Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-den
 
 from localaws.errors import AwsError
 from localaws.policies.decision import EXPLICIT_DENY, Decision, Kind, Principal
+from localaws.policies.trust import TRUSTED
 
 _CODES = {  # by signing name; JSON services answer AccessDeniedException
     "s3": ("AccessDenied", 403),
@@ -52,7 +53,7 @@ def s3_sentence(resource: str) -> str:
 
 
 def _because(action: str, decision: Decision) -> str:
-    if action == "sts:AssumeRole" or decision.kind is None:
+    if action in TRUSTED or decision.kind is None:
         return ""  # AWS does not tell a role's trust policy
     if decision.effect == EXPLICIT_DENY:
         article = "an" if decision.kind is Kind.IDENTITY else "a"

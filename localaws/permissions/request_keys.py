@@ -24,6 +24,9 @@ _REQUEST_TAG, _TAG_KEYS = ("aws:requesttag/", "s3:requestobjecttag/"), ("aws:tag
 _RESOURCE_TAG = ("aws:resourcetag/", "s3:existingobjecttag/", "s3:buckettag/")
 _TAGS = ("Tags", "tags")
 _REMOVED = ("TagKeys", "tagKeys")
+_SETTING_A_BOUNDARY = {f"iam:{each}" for each in ("CreateRole", "CreateUser")} | {
+    f"iam:Put{each}PermissionsBoundary" for each in ("Role", "User")
+}
 
 _PARAMETERS: Mapping[str, tuple[str, ...]] = {  # a key: where its values are; a list on the way means each of its items
     "application-autoscaling:scalable-dimension": ("ScalableDimension",),
@@ -192,8 +195,9 @@ def _vpc(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:
 
 
 def _boundary(parameters: Mapping[str, Any], place: Place, wanted: Wanted) -> str | None:
-    given = parameters.get("PermissionsBoundary")
-    return str(given) if given else stored.boundary_of(wanted.resource.arn, place)
+    if wanted.action in _SETTING_A_BOUNDARY:  # any other request may carry the parameter, and nobody reads it
+        return parameters.get("PermissionsBoundary") or None
+    return stored.boundary_of(wanted.resource.arn, place)
 
 
 def _function(parameters: Mapping[str, Any], place: Place, _: Wanted) -> str | None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from localaws.policies.trust import ASSUME
+from localaws.policies.trust import TRUSTED
 
 NOBODY = '{"Statement": []}'  # trusted by a role that does not exist
 
@@ -21,7 +21,7 @@ class ResourcePolicy:
 
 def policy_on(account_id: str, action: str, resource: str) -> ResourcePolicy | None:
     """Return the policy of the resource that an action is about, None if it has none."""
-    if action == ASSUME:
+    if action in TRUSTED:
         return _of_role(account_id, resource)
     if action.startswith("s3:"):
         return _of_bucket(account_id, resource.rpartition(":")[2].partition("/")[0])

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from localaws.policies.context import Context
-from localaws.policies.patterns import filled, matches_arn, matches_pattern
+from localaws.policies.patterns import filled, matches_arn, matches_pattern, plain
 
 Condition = Callable[[Context], bool]
 Test = Callable[[str, str], bool]
@@ -79,10 +79,6 @@ def _holds(test: Test, value: str, wanted: str) -> bool:
     return False
 
 
-def _plain(pattern: str) -> str:
-    return pattern.replace("\0", "")
-
-
 def _numbers(test: Callable[[float, float], bool]) -> Test:
     return lambda value, wanted: test(float(value), float(wanted))
 
@@ -108,13 +104,13 @@ def _text(value: Any) -> str:
 
 
 _TESTS: dict[str, Test] = {
-    "StringEquals": lambda value, wanted: value == _plain(wanted),
-    "StringEqualsIgnoreCase": lambda value, wanted: value.lower() == _plain(wanted).lower(),
+    "StringEquals": lambda value, wanted: value == plain(wanted),
+    "StringEqualsIgnoreCase": lambda value, wanted: value.lower() == plain(wanted).lower(),
     "StringLike": lambda value, wanted: matches_pattern(wanted, value),
     "ArnEquals": lambda value, wanted: matches_arn(wanted, value),
     "ArnLike": lambda value, wanted: matches_arn(wanted, value),
-    "Bool": lambda value, wanted: value.lower() == _plain(wanted).lower(),
-    "BinaryEquals": lambda value, wanted: value == _plain(wanted),
+    "Bool": lambda value, wanted: value.lower() == plain(wanted).lower(),
+    "BinaryEquals": lambda value, wanted: value == plain(wanted),
     "IpAddress": _is_in,
     "NumericEquals": _numbers(compare.eq),
     "NumericLessThan": _numbers(compare.lt),

@@ -124,13 +124,20 @@ class _Case:
         self._own = identity.policies
         self._bounds = _bounds_of(identity)
         self._is_granted = False
-        granted = ((each, _grant(each.principals, principal)) for each in self._applying(resource))
+        granted = ((each, self._grant_by(each)) for each in self._applying(resource))
         about = [(each, grant) for each, grant in granted if grant is not Grant.NOT]
         name = resource.name if resource else ""
         self._forbidding = [Matched(Kind.RESOURCE, name, each.position) for each, _ in about if each.is_deny]
         self._granting = [Matched(Kind.RESOURCE, name, each.position) for each, _ in about if not each.is_deny]
         grants = [grant for each, grant in about if not each.is_deny]
         self._grant = max(grants, key=lambda each: each.value, default=Grant.NOT)
+
+    def _grant_by(self, statement: Statement) -> Grant:
+        """Return how a statement means the caller; `NotPrincipal` that denies means all with a boundary, as on AWS."""
+        principals, is_bounded = statement.principals, any(kind is Kind.BOUNDARY for kind, _ in self._bounds)
+        if principals is not None and principals.are_excluded and statement.is_deny:
+            return Grant.NOT if _is_exempt(principals, self._principal) and not is_bounded else Grant.ITSELF
+        return _grant(principals, self._principal)
 
     def denied(self) -> Decision | None:
         """Return the explicit deny, if there is one."""
@@ -195,5 +202,22 @@ def _named(names: frozenset[str], services: frozenset[str], caller: Principal) -
         return Grant.ITSELF
     if caller.role_arn and caller.role_arn in names:
         return Grant.ROLE
-    roots = {caller.account_id, f"arn:aws:iam::{caller.account_id}:root"}
-    return Grant.ACCOUNT if caller.account_id and roots & names else Grant.NOT
+    return Grant.ACCOUNT if _roots_of(caller) & names else Grant.NOT
+
+
+def _is_exempt(principals: Principals, caller: Principal) -> bool:
+    """Return whether a denying `NotPrincipal` leaves the caller out: it has to name all that the caller is.
+
+    That is the account and the user, or the account, the role and its session.
+    Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
+    """
+    names = principals.names.get("AWS", frozenset())
+    if "*" in names or (caller.service and caller.service in principals.names.get("Service", frozenset())):
+        return True
+    is_named = caller.arn in names and (not caller.role_arn or caller.role_arn in names)
+    return bool(_roots_of(caller) & names) and (is_named or caller.is_root)
+
+
+def _roots_of(caller: Principal) -> set[str]:
+    """Return how policies name the caller's account; nothing for one without a name."""
+    return {caller.account_id, f"arn:aws:iam::{caller.account_id}:root"} if caller.account_id else set()

@@ -12,6 +12,8 @@ ARN_PARTS = 6
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _LITERALS = {"*", "?", "$"}
 _PARTS = re.compile(r"\0.|[*?]|[^*?\0]+", re.DOTALL)
+_QUOTED = re.compile(r"\0.", re.DOTALL)
+_SPECIAL = "*?\0"  # NUL: it makes the character after it stand for itself
 _WILDCARDS = {"*": ".*", "?": "."}
 
 
@@ -86,9 +88,14 @@ def _key_and_default(name: str) -> tuple[str, str | None]:
 
 
 def _quoted(value: str) -> str:
-    return "".join(f"\0{each}" if each in "*?" else each for each in value)
+    return "".join(f"\0{each}" if each in _SPECIAL else each for each in value)
+
+
+def plain(pattern: str) -> str:
+    """Return a filled pattern as the text that it stands for where `*` and `?` are not special."""
+    return _QUOTED.sub(lambda found: found.group()[1], pattern)
 
 
 def _translated(pattern: str) -> str:
     """Return the regular expression of a pattern; a character after NUL stands for itself."""
-    return _PARTS.sub(lambda found: _WILDCARDS.get(found.group()) or re.escape(found.group().lstrip("\0")), pattern)
+    return _PARTS.sub(lambda found: _WILDCARDS.get(found.group()) or re.escape(plain(found.group())), pattern)

@@ -9,6 +9,8 @@ from localaws.policies.decision import Identity, Principal, Request, decide
 from localaws.policies.documents import policy_of
 
 ASSUME = "sts:AssumeRole"
+TRUSTED = frozenset({ASSUME, "sts:TagSession", "sts:SetSourceIdentity"})
+"""What a role's trust policy has to allow when the role is assumed."""
 
 
 def trusts(document: str | Mapping[str, Any], service: str, context: Context = NOTHING) -> bool:

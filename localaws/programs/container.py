@@ -3,9 +3,9 @@
 Run as `python -I -S -c START FOLDER`, and it imports next to nothing: it is part of every cold start. What it is to do
 comes in a file (`take_over`): `plan` and `guard` (see `carry_out`), None without namespaces; `folder`, where the
 command begins; `command`; `variables`, its environment; `output`, a file for what it prints, or None; `inherited`,
-descriptors that are the program's; `told`, None without a process table. Network and user are the server's; System V's
-and POSIX's shared memory and messages are the container's own, and so end with it. What else is kept from the program
-is in `confine`.
+descriptors that are the program's; `filter`, of its calls; `told`, None without a process table. Network and user are
+the server's; System V's and POSIX's shared memory and messages are the container's own, and so end with it. What else
+is kept from the program is in `confine`.
 
 With a process table there are three processes. This one stays outside: it hands SIGTERM on and ends as the program did.
 Its child is process 1 inside. When that ends, the kernel ends all others inside; it does when the program has ended,
@@ -46,10 +46,6 @@ CALLS = {  # a processor's name to the kernel, and its numbers of add_key, reque
     "x86_64": (0xC000003E, (248, 249, 250), 41),
     "aarch64": (0xC00000B7, (217, 218, 219), 198),
 }
-IO_URING_SETUP, X32 = 425, 0x40000000
-AF_SMC, IPPROTO_MPTCP = 43, 262
-LOAD, IF_EQUAL, IF_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
-ALLOW, NO_SUCH_CALL, NO_SUCH_PROTOCOL = 0x7FFF0000, 0x00050000 | 38, 0x00050000 | 93
 MARKS, HANDOVER = "LOCALAWS_", "LOCALAWS_HANDOVER"
 STATUS_BYTES = 4
 STREAMS = (0, 1, 2)
@@ -186,10 +182,10 @@ def carry_out(plan: Sequence[Operation]) -> None:
         OPERATIONS[str(name)](*arguments)
 
 
-def confine() -> None:
+def confine(filtered: bytes | None) -> None:
     """Keep from this process, and what it starts, what has no namespace: others' signals and ports, the user's keys."""
     _keep_inside()
-    refuse_calls()
+    refuse_calls(filtered)
 
 
 def _keep_inside() -> None:
@@ -209,41 +205,15 @@ def _keep_inside() -> None:
     os.close(rules)
 
 
-def refuse_calls() -> None:
-    """Refuse the calls for keys, and those by which a TCP port is had all the same: MPTCP, SMC and io_uring.
+def refuse_calls(filtered: bytes | None) -> None:
+    """Have the kernel run a filter of `call_filter.py` at each call; None refuses nothing.
 
-    Keys have no namespace: a process of the same user links the user's keyrings to its own by their numbers. Calls of
-    another processor (32 bits) are refused, because their arguments cannot be seen. To be called as root of a user
-    namespace, or by who gets no new privileges. On a processor that is not in `CALLS`, nothing is refused.
+    To be called as root of a user namespace, or by who gets no new privileges.
     """
-    if os.uname().machine in CALLS:
-        program = _filter(*CALLS[os.uname().machine])
-        steps = ctypes.create_string_buffer(program, len(program))
-        given = struct.pack("@HP", len(program) // 8, ctypes.addressof(steps))
+    if filtered is not None:
+        steps = ctypes.create_string_buffer(filtered, len(filtered))
+        given = struct.pack("@HP", len(filtered) // 8, ctypes.addressof(steps))
         _call("prctl", PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_FILTER), given)
-
-
-def _filter(processor: int, keys: Sequence[int], socket: int) -> bytes:
-    """Return what the kernel runs at each call; at 0, 4, 16 and 32: its number, processor, 1st and 3rd argument."""
-    refused = [(IF_EQUAL, number) for number in (*keys, IO_URING_SETUP)]
-    steps: list[tuple[int, int, str, str]] = [
-        (LOAD, 4, "", ""),
-        (IF_EQUAL, processor, "", "call"),
-        (LOAD, 0, "", ""),
-        *((kind, number, "call", "") for kind, number in ((IF_AT_LEAST, X32), *refused)),
-        (IF_EQUAL, socket, "", "allow"),
-        (LOAD, 16, "", ""),
-        (IF_EQUAL, AF_SMC, "protocol", ""),
-        (LOAD, 32, "", ""),
-        (IF_EQUAL, IPPROTO_MPTCP, "protocol", ""),
-    ]
-    ends = {"allow": ALLOW, "call": NO_SUCH_CALL, "protocol": NO_SUCH_PROTOCOL}
-    places = {name: len(steps) + number for number, name in enumerate(ends)}
-    packed = [
-        struct.pack("=HBBI", kind, *(places[each] - at - 1 if each else 0 for each in (yes, no)), value)
-        for at, (kind, value, yes, no) in enumerate(steps)
-    ]
-    return b"".join([*packed, *(struct.pack("=HBBI", RETURN, 0, 0, value) for value in ends.values())])
 
 
 def join_own_keyring() -> None:
@@ -272,7 +242,7 @@ def take_over() -> dict[str, Any]:
 def become_confined(config: Mapping[str, Any], user: int) -> int:
     """Become the command as the server's user, in namespaces in which nothing of the plan can be undone."""
     take_namespaces(user, 0, 0)
-    confine()
+    confine(config["filter"])
     return become(config)
 
 

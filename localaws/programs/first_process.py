@@ -1,7 +1,8 @@
 """Process 1 of an instance: boots it, controls its power, and ends it.
 
 It boots as cloud-init and systemd do: the user data's early part (`user_data_stages.py`), then the SSH server, and the
-rest of the user data beside it. It sends the server "began", "greets" (the SSH server accepts connections), "off" or
+rest of the user data beside it, both with users of their own, so that nobody in the instance has power over the network
+that its instances share. It sends the server "began", "greets" (the SSH server accepts connections), "off" or
 "reboot". It ends everything when told to power off, on SIGTERM, and when the server is gone. Without namespaces it ends
 only the processes that descend from it.
 """
@@ -19,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from localaws.programs import namespaces, power, user_data_stages
+from localaws.programs import container, namespaces, power, user_data_stages
+from localaws.programs.call_filter import call_filter
 from localaws.programs.layout import OUTPUT_LOG, POWER_SOCKET, RUN, USER_ID
 from localaws.programs.messages import send
 
@@ -187,6 +189,7 @@ class FirstProcess:
 
     def _run_stage(self, stage: Callable[[dict[str, Any], Path], int]) -> int:
         """Run a part of the user data; what it prints goes to the console and to cloud-init's log."""
+        self._take_users(0)
         reading, writing = os.pipe()
         if os.fork() == 0:
             os.dup2(reading, 0)
@@ -203,11 +206,16 @@ class FirstProcess:
         log = os.open(self._root / "var/log/auth.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         for stream in (1, 2):
             os.dup2(log, stream)
-        if self._is_alone:
-            namespaces.unshare(namespaces.CLONE_NEWUSER)
-            namespaces.map_user(USER_ID, outside_user=0, outside_group=0)
+        self._take_users(USER_ID)
         command = self._plan["ssh_command"]
         os.execve(command[0], command, {**os.environ, **self._plan["ssh_environment"]})  # noqa: S606
+
+    def _take_users(self, inside: int) -> None:
+        """Be `inside` in a user namespace that owns neither the network nor what is mounted, and make no other one."""
+        if self._is_alone:
+            namespaces.unshare(namespaces.CLONE_NEWUSER)
+            namespaces.map_user(inside, outside_user=0, outside_group=0)
+            container.refuse_calls(call_filter(nests=False))
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from localaws.programs import container, disk, namespaces
+from localaws.programs.call_filter import call_filter
 from localaws.programs.first_process import FirstProcess
 from localaws.programs.messages import receive, send
 
@@ -51,7 +52,7 @@ def _run_first_process(plan: dict[str, Any], channel: socket.socket) -> int:
     namespaces.call("prctl", namespaces.PR_SET_PDEATHSIG, signal.SIGKILL)
     paths = {name: Path(plan[name]) for name in ("prefix", "base_prefix", "programs", "shims")}
     disk.enter(Path(plan["root"]), **paths)
-    container.refuse_calls()
+    container.refuse_calls(call_filter())
     return FirstProcess(plan, channel, is_alone=True).run()
 
 

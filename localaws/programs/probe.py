@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from localaws.programs import container, disk, namespaces
+from localaws.programs.call_filter import call_filter
 from localaws.programs.layout import USER_ID
 
 
@@ -32,7 +33,7 @@ def _try(config: dict[str, Any]) -> int:
     try:
         paths = {name: Path(config[name]) for name in ("prefix", "base_prefix", "programs", "shims")}
         disk.enter(Path(config["root"]), **paths)
-        container.refuse_calls()
+        container.refuse_calls(call_filter())
         namespaces.unshare(namespaces.CLONE_NEWUSER)
         namespaces.map_user(USER_ID, outside_user=0, outside_group=0)
     except OSError as error:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from localaws.programs import container, namespaces
+from localaws.programs.call_filter import call_filter
 from localaws.programs.layout import HOST_NAME
 
 
@@ -88,7 +89,7 @@ def _become(config: dict[str, Any]) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         if config["network"] is not None:
             container.take_namespaces(0, 0, 0)
-            container.refuse_calls()
+            container.refuse_calls(call_filter(nests=False))
     except OSError as error:
         print(error.strerror or error, file=sys.stderr, flush=True)
         os._exit(127)

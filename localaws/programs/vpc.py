@@ -1,6 +1,7 @@
 """The network of one server's instances. Runs in network and user namespaces of its own.
 
-Each instance's network namespace is connected by a pair of virtual interfaces. Packets between two instances are
+Each instance's network namespace is connected by a pair of virtual interfaces, over which only packets from its own
+address come. Packets between two instances are
 refused ("No route to host") unless a rule lets them pass; nothing is routed anywhere else. Replies to what a rule lets
 in are let out by their source port, because routing rules know no connections: for protocol -1 that is every reply.
 """
@@ -9,8 +10,9 @@ import contextlib
 import socket
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from pyroute2 import IPRoute
+from pyroute2 import IPRoute, NetlinkError
 
 from localaws.programs.allowed_traffic import ALLOWED, MAIN, AllowedTraffic, Rule
 from localaws.programs.layout import CALLER, METADATA, ROUTER
@@ -18,6 +20,7 @@ from localaws.programs.namespaces import inside_network
 
 NETWORK = "172.31.0.0"
 NETWORK_BITS = 16
+OWN, OTHERS = 50, 60  # priorities of the rules for what comes from an instance, by its source
 CUT = 1000  # priority of the routing rule that comes after those that let pass
 SETTINGS = (
     ("ip_forward", "1"),
@@ -54,6 +57,9 @@ class Vpc:
         peer = {"ifname": f"p{name}", "net_ns_fd": namespace}
         self._netlink.link("add", ifname=name, kind="veth", peer=peer)
         index = self._netlink.link_lookup(ifname=name)[0]
+        self._forget_source(private)
+        for rule in _source_rules(private):
+            self._netlink.rule("add", **rule)
         with inside_network(namespace), contextlib.closing(IPRoute()) as inside:
             _configure(inside, f"p{name}", private)
             listeners = [_listen(address) for address in listen]
@@ -66,6 +72,12 @@ class Vpc:
         for index in self._netlink.link_lookup(ifname=interface_name(private)):
             with contextlib.suppress(Exception):  # it went between the question and the deletion
                 self._netlink.link("del", index=index)
+        self._forget_source(private)
+
+    def _forget_source(self, private: str) -> None:
+        for rule in _source_rules(private):
+            with contextlib.suppress(NetlinkError):  # there is none
+                self._netlink.rule("del", **rule)
 
     def let_pass(self, allowed: Iterable[AllowedTraffic]) -> None:
         """Let exactly these packets pass between instances."""
@@ -80,6 +92,18 @@ class Vpc:
 def interface_name(private: str) -> str:
     """Return the name, at most 15 characters, of the interface that leads to an instance."""
     return "v" + private.removeprefix("172.31.").replace(".", "-")
+
+
+def _source_rules(private: str) -> tuple[dict[str, Any], ...]:
+    """Return the rules by which an instance's packets go on to the other rules, and no others come from its interface.
+
+    The rules for addresses know only the network's, so that any other source would pass them.
+    """
+    interface = interface_name(private)
+    return (
+        {"priority": OWN, "iifname": interface, "src": private, "action": "goto", "goto": ALLOWED},
+        {"priority": OTHERS, "iifname": interface, "action": "prohibit"},
+    )
 
 
 def _configure(inside: IPRoute, interface: str, private: str) -> None:

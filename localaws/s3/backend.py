@@ -12,9 +12,11 @@ from typing import Any, ClassVar, cast
 
 import moto.s3.models as moto_models
 from moto.iam.access_control import PermissionResult
+from moto.iam.models import iam_backends
 from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML, S3ClientError
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
+from localaws.iam.principals import unknown_principals
 from localaws.object_contents import (
     CHECKSUMS,
     INLINE_BYTES,
@@ -146,6 +148,13 @@ class UnsupportedPolicyError(S3ClientError):
         super().__init__("MalformedPolicy", f"localaws does not evaluate {what}.")
 
 
+class UnknownPrincipalError(S3ClientError):
+    """A policy names a user or role that does not exist."""
+
+    def __init__(self) -> None:
+        super().__init__("MalformedPolicy", "Invalid principal in policy")
+
+
 class ExecutingS3(moto_models.S3Backend):
     """moto's S3, whose finished uploads give back their parts' room on disk."""
 
@@ -162,10 +171,13 @@ class ExecutingS3(moto_models.S3Backend):
 
         Raises:
             UnsupportedPolicyError: it names what is not evaluated.
+            UnknownPrincipalError: a user or role that it names does not exist.
         """
         document = json.loads(policy)
         if operators := unsupported_operators(document):
             raise UnsupportedPolicyError(f"the condition operators {', '.join(operators)}")
+        if unknown_principals(iam_backends[self.account_id]["aws"], document):
+            raise UnknownPrincipalError
         super().put_bucket_policy(bucket_name, policy)
 
     def put_object(self, *wanted: Any, **more: Any) -> Any:

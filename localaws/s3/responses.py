@@ -74,6 +74,7 @@ class ExecutingS3Response(moto_responses.S3Response):
 
     def _key_response(self, request: Any, full_url: str) -> Any:
         self._check_owner()
+        self._check_key_of_upload()
         return super()._key_response(request, full_url)
 
     def _bucket_response(self, request: Any, full_url: str) -> Any:
@@ -84,6 +85,13 @@ class ExecutingS3Response(moto_responses.S3Response):
         """Delete the objects of a body that were decided to be deletable, no other."""
         with decided(self._deletable):
             return super()._bucket_response_delete_keys(bucket_name, authenticated)
+
+    def _check_key_of_upload(self) -> None:
+        """Refuse any request for an upload that was begun for another key; permissions are asked for the key."""
+        upload, bucket = self._get_param("uploadId"), self.backend.buckets.get(self.bucket_name)
+        begun = bucket.multiparts.get(upload) if upload and bucket is not None else None
+        if begun is not None and begun.key_name != self.parse_key_name():
+            raise NoSuchUpload(upload_id=upload)
 
     def _check_owner(self) -> None:
         expected = self.headers.get("x-amz-expected-bucket-owner")

@@ -1,5 +1,8 @@
 """The least that a person who runs kennel has to be allowed, by feature, bound to kennel's names where AWS supports it.
 
+Beside the features' policies stands the boundary of kennel's roles: without it on a role, the others do not allow to
+make the role or to give it a policy, because that would allow everything.
+
 An action whose resources cannot be named before the call, or that AWS grants on all resources only, is on `*`.
 Sources: https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html
 """
@@ -10,10 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.account import role_boundary
 from tasks.run.naming import RESOURCE_PREFIX
 from tasks.run.partitions import partition_of
 
 Statement = dict[str, Any]
+
+BOUNDARY = "boundary"
+"""The name, among the policies, of the roles' boundary; made like the others, and not attached to the operator."""
 
 LONGEST_POLICY = 6144
 """The most characters, without white space, that IAM allows a managed policy."""
@@ -48,7 +55,7 @@ class Account:
 
 
 def operator_policies(account: Account) -> dict[str, dict[str, Any]]:
-    """Return the policy document of each feature by its name; each fits IAM's limit of a managed policy."""
+    """Return the policy document of each feature by its name, and the roles' boundary; each fits IAM's limit."""
     return {
         name: {"Version": "2012-10-17", "Statement": [_statement(*each) for each in rows]}
         for name, rows in _features(account).items()
@@ -75,6 +82,7 @@ def _features(account: Account) -> dict[str, list[Row]]:
         "permissions": _permissions(account),
         "teardown": _teardown(account),
         "audit": _audit(),
+        BOUNDARY: _boundary(account),
     }
 
 
@@ -95,13 +103,20 @@ def _stage(account: Account) -> list[Row]:
 
 
 def _roles(account: Account, sid: str, services: list[str]) -> list[Row]:
-    roles = [account.iam(f"role/{account.prefix}*")]
-    changes = ["CreateRole", "GetRole", "TagRole", "UpdateAssumeRolePolicy", "PutRolePolicy", "GetRolePolicy"]
+    roles, boundary = [account.iam(f"role/{account.prefix}*")], account.iam(f"policy/{role_boundary.NAME}")
+    changes = ["CreateRole", "PutRolePermissionsBoundary", "UpdateAssumeRolePolicy", "PutRolePolicy"]
     passed = {"StringEquals": {"iam:PassedToService": [f"{each}.amazonaws.com" for each in services]}}
     return [
-        (f"{sid}Roles", "iam", changes, roles),
+        (f"{sid}Roles", "iam", ["GetRole", "TagRole", "GetRolePolicy"], roles),
+        (f"{sid}BoundedRoles", "iam", changes, roles, _bounded(account)),
+        (f"{sid}Boundary", "iam", ["GetPolicy"], [boundary]),
         (f"{sid}PassRole", "iam", ["PassRole"], roles, passed),
     ]
+
+
+def _bounded(account: Account) -> Mapping[str, Any]:
+    """Return the condition that a role has the boundary, or gets it."""
+    return {"StringEquals": {"iam:PermissionsBoundary": account.iam(f"policy/{role_boundary.NAME}")}}
 
 
 def _sagemaker(account: Account) -> list[Row]:
@@ -208,7 +223,8 @@ def _notebook(account: Account) -> list[Row]:
 def _permissions(account: Account) -> list[Row]:
     roles = [account.iam(f"role/{account.prefix}*")]
     return [
-        ("UsedPolicies", "iam", ["GetRolePolicy", "PutRolePolicy", "GenerateServiceLastAccessedDetails"], roles),
+        ("UsedPolicies", "iam", ["GetRolePolicy", "GenerateServiceLastAccessedDetails"], roles),
+        ("TightenedPolicies", "iam", ["PutRolePolicy"], roles, _bounded(account)),
         ("UsedReport", "iam", ["GetServiceLastAccessedDetails"], ["*"]),
     ]
 
@@ -270,4 +286,28 @@ def _audit() -> list[Row]:
         ),
         ("AuditInstances", "ec2", ["DescribeInstances", "DescribeLaunchTemplateVersions"], ["*"]),
         ("AuditBuckets", "s3", ["ListAllMyBuckets", *buckets], ["*"]),
+    ]
+
+
+def _boundary(account: Account) -> list[Row]:
+    """Return the most that any of kennel's roles may do: what the roles of all runs together are allowed."""
+    groups = [
+        account.arn("logs", f"log-group:{each}")
+        for each in ("/aws/sagemaker/*", f"/aws/lambda/{account.prefix}*", f"/aws/lambda/{account.prefix}*:*")
+    ]
+    images = [f"arn:{account.partition}:ecr:{account.region}:*:repository/pytorch-*"]
+    layers = ["BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer"]
+    namespaces = {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}}
+    endpoints = [account.arn("sagemaker", f"endpoint/{account.prefix}*")]
+    notebooks = [account.arn("sagemaker", f"notebook-instance/{account.prefix}*")]
+    lines = ["CreateLogGroup", "CreateLogStream", "PutLogEvents", "DescribeLogStreams"]
+    return [
+        ("RoleObjects", "s3", ["GetObject", "PutObject", "AbortMultipartUpload"], account.s3("/*")),
+        ("RoleLists", "s3", ["ListBucket"], account.s3()),
+        ("RoleLogs", "logs", lines, groups),
+        ("RoleMetrics", "cloudwatch", ["PutMetricData"], ["*"], namespaces),
+        ("RoleEndpoints", "sagemaker", ["InvokeEndpoint"], endpoints),
+        ("RoleNotebooks", "sagemaker", ["StopNotebookInstance"], notebooks),
+        ("RoleImages", "ecr", layers, images),
+        ("RoleRegistry", "ecr", ["GetAuthorizationToken"], ["*"]),
     ]

@@ -14,6 +14,7 @@ from typing import Any
 
 from tasks.account.container_images import training_image
 from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
+from tasks.account.role_boundary import find_boundary, put_boundary
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, aws_boundary
@@ -162,20 +163,23 @@ def function_role(aws: Aws, run_id: str, endpoint_arn: str, log_group: str) -> R
 def ensure_role(run: Run, spec: RoleSpec) -> str:
     """Create the role, or adopt it and set its policies to those of the spec; return its ARN.
 
+    It has the account's boundary of kennel's roles, if there is one.
+
     Raises:
         OwnershipRefused: a role of that name exists and does not have this run's tags.
         AwsFailed: IAM refused a call, or did not answer.
     """
     iam = run.aws.client("iam")
     with aws_boundary(f"role {spec.name}"):
-        found = _own_role(run, spec.name)
+        found, boundary = _own_role(run, spec.name), find_boundary(run.aws)
         if found is None:
             with run.ledger.create("role", spec.name, lambda: _arn(_own_role(run, spec.name))) as row:
-                row.identifier = _create_role(iam, run.id, spec, run.aws.region)
+                row.identifier = _create_role(iam, run.id, spec, run.aws.region, boundary)
             arn = str(row.identifier)
         else:
             arn = str(found["Arn"])
             run.ledger.adopt("role", spec.name, arn)
+            put_boundary(iam, found, boundary)
             if found["AssumeRolePolicyDocument"] != spec.trust:
                 trust = {"RoleName": spec.name, "PolicyDocument": json.dumps(spec.trust)}
                 repeated_if_lost(lambda: iam.update_assume_role_policy(**trust))
@@ -235,12 +239,13 @@ def _arn(found: Mapping[str, Any] | None) -> str | None:
     return None if found is None else str(found["Arn"])
 
 
-def _create_role(iam: Any, run_id: str, spec: RoleSpec, region: str) -> str:
+def _create_role(iam: Any, run_id: str, spec: RoleSpec, region: str, boundary: str | None) -> str:
     answer = iam.create_role(
         RoleName=spec.name,
         AssumeRolePolicyDocument=json.dumps(spec.trust),
         Description=spec.description,
         Tags=iam_tags(run_id, region),
+        **({} if boundary is None else {"PermissionsBoundary": boundary}),
     )
     return str(answer["Role"]["Arn"])
 

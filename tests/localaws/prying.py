@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from localaws.programs.call_filter import CLONE
 from localaws.programs.container import CALLS
 from tests.conftest import ROOT, RunningLocalAws
 
@@ -101,11 +102,41 @@ def grabbed(kept):
         found += [path] * (done(os.chmod, path, 0o666) or done(os.utime, path))
         open(path, "rb").close()
     open("/dev/null", "w").write("x")
+    def listening(*options):
+        with socket.socket() as taken:
+            for option in options:
+                taken.setsockopt(*option)
+            taken.listen()
+    port = kept["port"]
+    chosen = socket.SOL_IP, 51, (port << 16 | port).to_bytes(4, sys.byteorder)  # IP_LOCAL_PORT_RANGE
+    found += ["a chosen port"] * done(listening, chosen)
+    found += ["another machine"] * done(lambda: socket.socket(40, socket.SOCK_STREAM).close())  # AF_VSOCK
     families = (socket.AF_INET, socket.AF_INET6)
     found += ["a port" for each in families for protocol in (0, 262) if done(bound, each, protocol)]
     return sorted(set(found))
+def nested():
+    """Return which namespaces can be taken, and whether a group of processes that ends together can be seen."""
+    import ctypes
+    library, found = ctypes.CDLL(None), []
+    kinds = {"user": 0x10000000, "mount": 0x20000, "cgroup": 0x2000000, "network": 0x40000000, "process": 0x20000000}
+    for name, flag in kinds.items():
+        for flags in (flag, flag | 0x10000000):
+            child = os.fork()
+            if child == 0:
+                os._exit(library.unshare(flags) != 0)
+            found += [name] * (os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0)
+            child = library.syscall(ctypes.c_long(CLONES[os.uname().machine]), flags | 17, None, None, None, None)
+            if child == 0:
+                os._exit(0)
+            found += [name + " by clone"] * (child > 0)
+    arguments = (flag.to_bytes(8, sys.byteorder) + bytes(24) + (17).to_bytes(8, sys.byteorder) + bytes(48), 88)
+    found += ["clone3"] * (library.syscall(ctypes.c_long(435), *arguments) >= 0)
+    found += ["groups"] * (library.mount(b"none", b"/tmp", b"cgroup2", 0, b"") == 0)
+    found += ["an old mount"] * (library.mount(b"none", b"/tmp", b"tmpfs", 0, b"") == 0)
+    found += ["a new mount"] * (library.syscall(ctypes.c_long(430), b"tmpfs", 0) >= 0)
+    return sorted(set(found))
 '''
-PRY += f"CONTROLS = {CONTROLS}\n"
+PRY += f"CONTROLS, CLONES = {CONTROLS}, {CLONE}\n"
 
 
 def forbidden(localaws: RunningLocalAws, *, more: Iterable[Path] = ()) -> list[str]:

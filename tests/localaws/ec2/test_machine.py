@@ -64,7 +64,7 @@ def test_a_machine_gets_at_no_memory_message_key_or_device_of_the_user(guest: Gu
     if rooms.machines.refusal is not None:
         pytest.skip("without namespaces it is this machine")
     with kept() as given:
-        said = guest.run(f"/opt/pytorch/bin/python -c {shlex.quote(PRY + f'print(grabbed({given}))')}")
+        said = guest.run(f"/opt/pytorch/bin/python -c {shlex.quote(PRY + f'print(grabbed({given}) + nested())')}")
     assert (said.output, said.errors) == ("['a port']\n", "")
 
 

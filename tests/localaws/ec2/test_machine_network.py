@@ -29,6 +29,50 @@ SERVE = (
 )
 
 
+HEAR = (
+    "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 9000))\n"
+    "print('listens', flush=True); print(s.recvfrom(100)[1][0], flush=True)"
+)
+SPEAK = (
+    "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((sys.argv[1], 0))\n"
+    "s.sendto(b'x', (sys.argv[2], 9000))"
+)
+AS_ANOTHER = """
+import sys
+from pyroute2 import IPRoute
+from localaws.programs.namespaces import enter
+for namespace in [open(f"/proc/{sys.argv[3]}/ns/{kind}") for kind in ("user", "net")]:
+    enter(namespace.fileno())
+ip = IPRoute()
+ip.addr("add", index=ip.link_lookup(ifname="eth0")[0], address=sys.argv[1], prefixlen=32)
+"""
+PRIVILEGED = """
+import socket, struct
+from pyroute2 import IPRoute
+may, ip = [], IPRoute()
+eth0 = ip.link_lookup(ifname="eth0")[0]
+def look():
+    network = dict(ip.get_links(eth0)[0]["attrs"])["IFLA_LINK_NETNSID"]
+    link = struct.pack("=BxHiIIHHi", 0, 0, 1, 0, 0, 8, 46, network)  # 46: IFLA_TARGET_NETNSID
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as kernel:
+        kernel.send(struct.pack("=IHHII", 16 + len(link), 18, 1, 1, 0) + link)  # 18: RTM_GETLINK
+        answer = kernel.recv(65536)
+    if answer[4] == 2:
+        raise OSError(-struct.unpack("=i", answer[16:20])[0], "refused")
+for name, call in {
+    "take an address": lambda: ip.addr("add", index=eth0, address="10.9.9.9", prefixlen=32),
+    "take a route": lambda: ip.route("add", dst="10.9.9.0", dst_len=24, oif=eth0),
+    "see the others": look,
+}.items():
+    try:
+        list(call() or ())
+        may.append(name)
+    except Exception as error:
+        print(name, repr(error))
+print("may:", may, flush=True)
+"""
+
+
 @pytest.fixture(scope="module")
 def rooms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rooms]:
     with rooms_at(tmp_path_factory.mktemp("home"), ssh_server="auto") as rooms:
@@ -84,6 +128,34 @@ def test_what_is_allowed_holds_over_a_restart(pair: tuple[Guest, Guest]) -> None
     second.boot()
     with serving(second, 7777):
         assert reach(first, second.private, 7777) == "reached"
+
+
+def first_process_of(rooms: Rooms, guest: Guest) -> int:
+    """Return the id of a process that has power over an instance's network, as nobody in the instance has."""
+    folder = f"/{guest.machine.spec.instance_id}/"
+    every = [each.pid for each in rooms.processes() if any(folder in argument for argument in each.cmdline())]
+    return next(pid for pid in every if Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink())
+
+
+def speak_as(source: str, pid: int, target: str) -> None:
+    subprocess.run([sys.executable, "-c", AS_ANOTHER + SPEAK, source, target, str(pid)], cwd=ROOT, check=True)
+
+
+def test_no_packet_comes_from_an_address_that_is_not_the_instance_s(rooms: Rooms, pair: tuple[Guest, Guest]) -> None:
+    first, second = pair
+    second.machine.allow([SSH_FROM_CALLER, Ingress("udp", 9000, 9000, (), (first.private,))])
+    with second.client() as client:
+        _, stdout, _ = client.exec_command(f'{PYTHON} -c "{HEAR}"', timeout=20)
+        assert stdout.readline() == "listens\n"
+        speak_as("10.9.9.9", first_process_of(rooms, first), second.private)
+        first.run(f'{PYTHON} -c "{SPEAK}" {first.private} {second.private}')
+        assert stdout.readline().strip() == first.private
+
+
+@pytest.mark.parametrize("part", ["bootcmd", "runcmd"])
+def test_user_data_has_no_power_over_the_network_that_instances_share(rooms: Rooms, part: str) -> None:
+    guest = rooms.guest(f"#cloud-config\n{part}:\n- [{PYTHON}, -c, {json.dumps(PRIVILEGED)}]\n").boot()
+    assert "may: []" in guest.until_says("may: ")
 
 
 def test_localaws_is_reached_at_its_own_url_and_nothing_else_of_the_host_is(

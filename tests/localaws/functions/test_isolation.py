@@ -1,12 +1,14 @@
 """What a function cannot do to its neighbours: take their events, answer for them, read their files."""
 
 import ctypes
+import os
 import secrets
 from pathlib import Path
 
 import pytest
 
 from localaws.functions.runtime_api import RESPONSE_LIMIT_BYTES
+from localaws.programs.container import CALLS
 from tests.conftest import RunningLocalAws
 from tests.localaws.functions.functions_kit import WHO, Functions
 from tests.localaws.prying import (
@@ -100,9 +102,17 @@ def test_a_function_can_end_its_own_processes_and_no_others(functions: Functions
 
 @pytest.mark.usefixtures("needs_containers")
 def test_a_function_gets_at_no_memory_message_key_device_or_port_of_the_user(functions: Functions) -> None:
-    name = functions.make(PRY + "def handler(event, context):\n    return grabbed(event)\n")
+    name = functions.make(PRY + "def handler(event, context):\n    return grabbed(event) + nested()\n")
     with kept() as given:
         assert functions.invoke(name, given)["Payload"] == ([] if keeps_ports() else ["a port"])
+
+
+@pytest.mark.usefixtures("needs_containers")
+@pytest.mark.skipif(os.uname().machine not in CALLS, reason="the numbers of the calls are not known")
+def test_a_function_listens_nowhere(functions: Functions) -> None:
+    source = "import socket\ndef handler(e, c):\n    try:\n        socket.socket().listen()\n"
+    name = functions.make(source + "    except OSError as error:\n        return error.strerror\n")
+    assert functions.invoke(name)["Payload"] == "Operation not permitted"
 
 
 @pytest.mark.usefixtures("needs_containers")

@@ -85,6 +85,7 @@ def test_a_deny_beats_an_allow_and_nothing_is_a_deny(statements: tuple[dict[str,
         ({"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, {"aws_SourceIp": "10.2.3.4"}, "implicitDeny"),
         ({"NumericLessThan": {"aws:age": "10"}}, {"aws_age": "9.5"}, "allowed"),
         ({"Null": {"aws:token": "true"}}, {}, "allowed"),
+        ({"Null": {"aws:token": "True"}}, {}, "allowed"),
         ({"Null": {"aws:token": "false"}}, {}, "implicitDeny"),
         ({"Null": {"aws:token": "True"}}, {}, "allowed"),
         ({"Null": {"aws:token": True}}, {}, "allowed"),
@@ -141,18 +142,6 @@ def resource_policy(principal: Any, effect: str = "Allow", element: str = "Princ
         (SESSION, Identity(), resource_policy({"AWS": SESSION.role_arn}), (ALLOWED, None)),
         (SESSION, Identity(session=(NONE,)), resource_policy({"AWS": SESSION.role_arn}), (IMPLICIT_DENY, Kind.SESSION)),
         (SESSION, Identity(session=(NONE,)), resource_policy({"AWS": SESSION.arn}), (ALLOWED, None)),
-        (
-            SESSION,
-            Identity((ALL,)),
-            resource_policy({"AWS": SESSION.role_arn}, "Deny", "NotPrincipal"),
-            (ALLOWED, None),
-        ),
-        (
-            USER,
-            Identity((ALL,)),
-            resource_policy({"AWS": SESSION.role_arn}, "Deny", "NotPrincipal"),
-            (EXPLICIT_DENY, Kind.RESOURCE),
-        ),
         (ANYONE, Identity(), None, (IMPLICIT_DENY, Kind.RESOURCE)),
         (ANYONE, Identity(), resource_policy("*"), (ALLOWED, None)),
         (ANYONE, Identity(), resource_policy({"AWS": ROOT.arn}), (IMPLICIT_DENY, Kind.RESOURCE)),
@@ -169,6 +158,30 @@ def test_each_kind_of_policy_counts_as_aws_says(
 ) -> None:
     decision = decided(who, identity, Request("s3:GetObject", "arn:aws:s3:::b/k"), resource)
     assert (decision.effect, decision.kind) == expected
+
+
+@pytest.mark.parametrize(
+    ("who", "names", "is_denied"),
+    [
+        (USER, [USER.arn, ROOT.arn], False),
+        (USER, [USER.arn, "123456789012"], False),
+        (USER, [USER.arn], True),
+        (USER, [ROOT.arn], True),
+        (USER, [SESSION.role_arn, ROOT.arn], True),
+        (ROOT, [ROOT.arn], False),
+        (ROOT, [USER.arn], True),
+        (SESSION, [SESSION.arn, SESSION.role_arn, ROOT.arn], False),
+        (SESSION, [SESSION.role_arn, ROOT.arn], True),
+        (SESSION, [SESSION.arn, SESSION.role_arn], True),
+    ],
+)
+def test_a_denying_not_principal_leaves_out_whom_it_names_with_account_and_role(
+    who: Principal, names: list[str], is_denied: bool
+) -> None:
+    policy = resource_policy({"AWS": names}, "Deny", "NotPrincipal")
+    asked = Request("s3:GetObject", "arn:aws:s3:::b/k")
+    assert decided(who, Identity((ALL,)), asked, policy).is_allowed is not is_denied
+    assert not decided(who, Identity((ALL,), boundary=ALL), asked, policy).is_allowed, "it denies all with a boundary"
 
 
 @pytest.mark.parametrize(
@@ -200,6 +213,8 @@ def test_variables_are_the_request_s_values_and_never_wildcards() -> None:
         ("ann", "arn:aws:s3:::b/bob/1", "implicitDeny"),
         ("*", "arn:aws:s3:::b/bob/1", "implicitDeny"),
         ("*", "arn:aws:s3:::b/*/1", "allowed"),
+        ("\0*", "arn:aws:s3:::b/bob/1", "implicitDeny"),
+        ("\0*", "arn:aws:s3:::b/\0*/1", "allowed"),
     ):
         assert decide(own, resource=resource, aws_username=name) == expected
     assert decide(own, resource="arn:aws:s3:::b//1") == "implicitDeny"

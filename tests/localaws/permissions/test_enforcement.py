@@ -121,6 +121,39 @@ def test_a_role_s_boundary_bounds_it(localaws: RunningLocalAws, bucket: str) -> 
     )
 
 
+def test_a_user_s_boundary_bounds_it_from_the_start(localaws: RunningLocalAws, bucket: str) -> None:
+    iam, name = localaws.client("iam"), f"bounded-{uuid.uuid4().hex[:8]}"
+    policy = iam.create_policy(PolicyName=name, PolicyDocument=document(allow("s3:ListBucket")))["Policy"]["Arn"]
+    given = {"UserName": name, "PermissionsBoundary": policy}
+    told = iam.create_user(**given)["User"]["PermissionsBoundary"]
+    assert told == {"PermissionsBoundaryType": "PermissionsBoundaryPolicy", "PermissionsBoundaryArn": policy}
+    assert iam.get_user(UserName=name)["User"]["PermissionsBoundary"] == told
+    details = iam.get_account_authorization_details(Filter=["User"])["UserDetailList"]
+    assert [each.get("PermissionsBoundary") for each in details if each["UserName"] == name] == [told]
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=document(EVERYTHING))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    s3 = Somebody("", localaws.url, keys).client("s3")
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 2
+    assert "no permissions boundary allows" in refusal(s3.get_object, Bucket=bucket, Key="open/1")[1]
+    iam.delete_user_permissions_boundary(UserName=name)
+    assert s3.get_object(Bucket=bucket, Key="open/1")["ContentLength"] == 1
+    iam.put_user_permissions_boundary(**given)
+    assert "no permissions boundary allows" in refusal(s3.get_object, Bucket=bucket, Key="open/1")[1]
+
+
+@pytest.mark.parametrize("kind", ["user", "role"])
+def test_a_boundary_that_does_not_exist_is_refused(localaws: RunningLocalAws, kind: str) -> None:
+    iam, name = localaws.client("iam"), f"boundless-{uuid.uuid4().hex[:8]}"
+    boundary = {"PermissionsBoundary": f"arn:aws:iam::{ACCOUNT}:policy/none"}
+    trust = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "sts:AssumeRole"}
+    given = {"UserName": name} if kind == "user" else {"RoleName": name, "AssumeRolePolicyDocument": document(trust)}
+    assert refusal(getattr(iam, f"create_{kind}"), **given, **boundary)[0] == "NoSuchEntity"
+    getattr(iam, f"create_{kind}")(**given)
+    put = getattr(iam, f"put_{kind}_permissions_boundary")
+    assert refusal(put, **{f"{kind.capitalize()}Name": name}, **boundary)[0] == "NoSuchEntity"
+
+
 def test_a_session_is_bounded_by_the_policies_it_was_made_with(localaws: RunningLocalAws, bucket: str) -> None:
     user, role = make_user(localaws, allow("sts:AssumeRole")), make_role(localaws, {"AWS": ACCOUNT}, EVERYTHING)
     bounded = assume(user, role, Policy=document(allow("s3:GetObject", "arn:aws:s3:::*/open/*"))).client("s3")

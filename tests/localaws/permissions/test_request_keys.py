@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from moto.logs.models import logs_backends
 from moto.sagemaker.models import sagemaker_backends
 
 from localaws.permissions.questions import Question, questions_of
-from tests.localaws.permissions.sent import LAMBDA, OBJECT, PLACE, SAGEMAKER, SCALED_BY, TAGS, questions, sent
+from tests.localaws.permissions.sent import LAMBDA, OBJECT, PLACE, ROLE, SAGEMAKER, SCALED_BY, TAGS, questions, sent
 
 TRUST = '{"Statement": []}'
 LAUNCH: dict[str, Any] = {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 1}
@@ -110,6 +111,13 @@ def test_a_role_has_the_path_tags_and_boundary_that_moto_keeps(iam: Any) -> None
     assert asked.resource == "arn:aws:iam::123456789012:role/teams/worker"
     keys = ("aws:ResourceTag/kennel:run", "iam:ResourceTag/kennel:run", "iam:PermissionsBoundary")
     assert values(asked, *keys) == [["r1"], ["r1"], [boundary]]
+
+
+def test_a_parameter_that_an_operation_does_not_have_is_no_boundary(iam: Any) -> None:
+    make_role(iam, "unbound")
+    body = f"Action=PutRolePolicy&Version=2010-05-08&RoleName=unbound&PolicyName=p&PermissionsBoundary={ROLE}"
+    asked = questions_of(replace(sent("iam", "list_roles"), body=body.encode()), PLACE)
+    assert [values(each, "iam:PermissionsBoundary") for each in asked] == [[None]]
 
 
 def test_a_launch_with_a_profile_passes_its_role(iam: Any) -> None:

@@ -264,6 +264,25 @@ def test_what_secures_a_bucket_is_kept(s3: Any) -> None:
     assert s3.put_object(Bucket=name, Key="k", Body=b"1")["ServerSideEncryption"] == "AES256"
 
 
+def test_an_upload_is_known_by_the_key_that_it_was_begun_for_and_no_other(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="source", Body=b"x")
+    upload = {"Bucket": bucket, "UploadId": s3.create_multipart_upload(Bucket=bucket, Key="own")["UploadId"]}
+    part, source = {"PartNumber": 1}, {"Bucket": bucket, "Key": "source"}
+    etag = s3.upload_part(Key="own", Body=b"x", **part, **upload)["ETag"]
+    finished = {"MultipartUpload": {"Parts": [{"ETag": etag, **part}]}}
+    for call, more in (
+        (s3.upload_part, {**part, "Body": b"y"}),
+        (s3.upload_part_copy, {**part, "CopySource": source}),
+        (s3.list_parts, {}),
+        (s3.complete_multipart_upload, finished),
+        (s3.abort_multipart_upload, {}),
+    ):
+        with pytest.raises(ClientError, match="NoSuchUpload"):
+            call(Key="other", **more, **upload)
+    s3.complete_multipart_upload(Key="own", **finished, **upload)
+    assert s3.get_object(Bucket=bucket, Key="own")["Body"].read() == b"x"
+
+
 def test_an_upload_that_is_unknown_or_aborted_is_no_such_upload(s3: Any, bucket: str) -> None:
     upload = s3.create_multipart_upload(Bucket=bucket, Key="never")["UploadId"]
     part = {"Bucket": bucket, "Key": "never", "UploadId": upload, "PartNumber": 1}

@@ -58,7 +58,7 @@ def model_fn(model_dir):
 def input_fn(data, content_type):
     return json.loads(data)
 def predict_fn(data, model):
-    return {"found": grabbed(data)}
+    return {"found": grabbed(data) + nested()}
 """
 )
 PORT = """

@@ -256,7 +256,7 @@ def test_a_training_script_reads_no_file_of_localaws_or_the_user(room: Room, loc
 def test_a_training_script_gets_at_no_memory_message_key_or_device_of_the_user(room: Room) -> None:
     """The port is free in the job's own network."""
     with kept() as given:
-        request = room.request(PRY + f"print(grabbed({given}))\n")
+        request = room.request(PRY + f"print(grabbed({given}) + nested())\n")
         room.client("sagemaker").create_training_job(**request)
         assert room.end_of(request["TrainingJobName"])["TrainingJobStatus"] == "Completed"
     assert room.log(request["TrainingJobName"]) in (["['a port']"], ["[]"])
