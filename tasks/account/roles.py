@@ -13,6 +13,7 @@ from typing import Any
 
 from tasks.account.container_images import image_account
 from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
+from tasks.account.objects import bucket_and_key
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, aws_boundary
@@ -123,9 +124,10 @@ def endpoint_role(aws: Aws, run_id: str, model_uri: str, log_group: str) -> Role
 
     Raises:
         SettingsRefused: the account of AWS's images in this region is not known.
+        MalformedAnswer: the model is no object of S3.
         TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
     """
-    bucket, _, key = model_uri.removeprefix("s3://").partition("/")
+    bucket, key = bucket_and_key(model_uri)
     statements = (
         {
             "Sid": "ReadModel",

@@ -36,8 +36,9 @@ NAMES = {
 """A name of each kind whose names are not of one word."""
 MARK = "KennelFoundMalformed"
 XML = b"<ListRolesResponse><ListRolesResult><Roles><member><RoleName>a</RoleName></member></Roles>"
-TAKEN_AS_IT_IS = {"GetObject", "GetBucketPolicy"}
-"""Operations whose reply is whatever the body is; a policy is compared with the wanted one."""
+TAKEN_AS_IT_IS = {"GetObject", "GetBucketPolicy", "DeleteObjects"}
+"""Operations whose reply is whatever the body is; a policy is compared with the wanted one, and a quiet deletion that
+deleted everything answers nothing."""
 OF_AWS = {"x-amzn-requestid": "7a62c49f-347e-4fc4-9331-6e8e1b5b4f0f"}
 OF_S3 = {"x-amz-request-id": "4442587FB7D0A2F9", "x-amz-id-2": "vlR7PnpV2Ce81l0PRw6jlUpck7Jo5ZsQjryTjKlc5aLW"}
 ASKED: Mapping[str, tuple[str, dict[str, Any]]] = {
