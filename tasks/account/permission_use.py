@@ -17,6 +17,7 @@ from tasks.account.policy_documents import many
 from tasks.account.roles import ROLE_NAME_LIMIT, put_policy, role_policy
 from tasks.run import naming
 from tasks.run.aws import Aws
+from tasks.run.bounded_answers import PageBounds
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.machine import ask_embedded_aws
@@ -245,9 +246,11 @@ def _services(aws: Aws, name: str) -> Iterator[Mapping[str, Any]]:
         return (page if page["JobStatus"] == "COMPLETED" else None), page["JobStatus"]
 
     page = wait_for(f"AWS's report on role {name}", probe, deadline_seconds=REPORT_SECONDS)
+    bounds = PageBounds()
     yield from page["ServicesLastAccessed"]
-    while page.get("IsTruncated"):
-        page = iam.get_service_last_accessed_details(JobId=job, Marker=page["Marker"])
+    while page.get("IsTruncated") and (marker := page.get("Marker")):
+        bounds.check(iam, "get_service_last_accessed_details", {"Marker": marker})
+        page = bounds.timed(lambda: iam.get_service_last_accessed_details(JobId=job, Marker=marker))
         yield from page["ServicesLastAccessed"]
 
 
