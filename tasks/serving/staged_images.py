@@ -60,8 +60,8 @@ def _read_shard(aws: Aws, dataset: DatasetRef, key: str, count: int) -> list[Tes
         uri = f"s3://{dataset.bucket}/{key}"
         what = f"{uri} is not the shard that was staged ({type(error).__name__}: {error})"
         why = "the object was damaged in S3, or what answers is not S3"
-        look = f"{aws.cli(f's3 cp {uri} - | tar t')}; kennel run with the same data stages a damaged shard anew"
-        raise MalformedAnswer("test images", what, why, look, is_reading=True) from error
+        anew = "kennel run with the same data, which stages a damaged shard anew; or look at what answers (curl -i)"
+        raise MalformedAnswer("test images", what, why, anew, is_reading=True) from error
 
 
 def _images(tar: tarfile.TarFile, dataset: DatasetRef) -> Iterator[TestImage]:
