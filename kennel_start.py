@@ -6,15 +6,20 @@ A file on PYTHONPATH, or in the current folder of `python -m kennel`, would else
 """
 
 import os
+import shutil
 import sys
+
+DROPPED = {"PYTHONPATH", "PYTHONINSPECT", "PYTHONEXECUTABLE"}
+"""What would change which modules are found, how the command ends, and which Python its servers run in."""
 
 
 def main() -> None:
-    """Run the command; where PYTHONPATH or the current folder may be searched, this process first starts anew."""
+    """Run the command; where one of `DROPPED` is set or the current folder searched, this process first starts anew."""
     _open_standard_streams()
-    if "PYTHONPATH" in os.environ or _is_module():
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        os.execve(sys.executable, [sys.executable, "-P", *sys.orig_argv[1:]], environment)  # noqa: S606  no shell
+    if DROPPED & set(os.environ) or _is_module():
+        environment = {name: value for name, value in os.environ.items() if name not in DROPPED}
+        program = shutil.which(sys.orig_argv[0]) or sys.executable  # PYTHONEXECUTABLE names sys.executable
+        os.execve(program, [program, "-P", *sys.orig_argv[1:]], environment)  # noqa: S606  no shell
     from kennel.signals import exit_now, install
 
     install(exit_now)  # the command line's imports take longer than a person who changes their mind

@@ -19,7 +19,7 @@ from cyclopts.validators import Number
 from kennel import REFERENCE_DATA, __version__
 from kennel.flags import EMBEDDED, Json, Quiet, RunName, Verbose, refusal_of
 from kennel.servers.isolation import drop_unusable, never_proxy_loopback
-from kennel.signals import FLOW_THREAD, exit_code, exit_now, install, interrupt
+from kennel.signals import FLOW_THREAD, exit_code, exit_now, install, interrupt, interrupt_again
 from kennel.terminal.console import accept_any_text, begin, end, interruption_json, print_error, to_stdout
 from kennel.terminal.stages import run_stages
 from tasks.run.escaping import terminal_text
@@ -329,7 +329,6 @@ def main() -> None:
     accept_any_text()
     with private_files():
         code = call(sys.argv[1:])
-    install(exit_now)
     if code > SIGNALLED or any(thread.name == FLOW_THREAD for thread in threading.enumerate()):
         with contextlib.suppress(OSError):
             sys.stdout.flush()
@@ -340,26 +339,45 @@ def main() -> None:
 
 def _servers_left() -> str:
     """Return what to say of the local servers of this home that run, or nothing."""
-    from kennel.servers.environment import running_servers
+    stop = "kennel down --yes stops them"
+    try:
+        from kennel.servers.environment import running_servers
 
-    return "; the local servers still run: kennel down --yes stops them" if running_servers() else ""
+        return f"; the local servers still run: {stop}" if running_servers() else ""
+    except Exception:  # noqa: BLE001  a module whose import the signal cut off may not be imported again
+        return f"; local servers may still run: {stop}"
 
 
 def call(arguments: list[str]) -> int:
     """Run one command and return its exit code; the terminal is restored in every case.
 
-    A `KennelError` is printed and becomes its exit code.
+    A `KennelError` is printed and becomes its exit code. From the first signal on, `bear_further` handles all others.
     """
     is_question = not arguments or bool({"--help", "-h", "--version"} & set(arguments))
     if not is_question:
         begin("kennel")
+    sys.unraisablehook = interrupt_again
+    try:
+        install(interrupt)
+        code = _call(arguments, is_question=is_question)
+        install(exit_now)
+    except KeyboardInterrupt as interrupted:
+        end(is_finished=False)
+        with contextlib.suppress(OSError):  # the terminal was closed
+            sys.stderr.write(f"\nkennel: interrupted{_servers_left()}\n")
+        code = exit_code(interrupted)
+        if "--json" in arguments:
+            os.write(1, interruption_json("interrupted", code))
+    return code
+
+
+def _call(arguments: list[str], *, is_question: bool) -> int:
     run = partial(app, exit_on_error=False, print_error=False, result_action="return_value")
     try:
         if is_question:
             with to_stdout():
                 run([terminal_text(each) for each in arguments])
             return 0
-        install(interrupt)
         return int(run(arguments) or 0)
     except CycloptsError as error:
         refusal = refusal_of(error)
@@ -368,13 +386,6 @@ def call(arguments: list[str]) -> int:
         with contextlib.suppress(OSError):  # the terminal was closed
             app.error_console.print(CycloptsPanel(terminal_text(str(error))))
         return WRONG_USAGE
-    except KeyboardInterrupt as interrupted:
-        end(is_finished=False)
-        with contextlib.suppress(OSError):  # the terminal was closed
-            sys.stderr.write(f"\nkennel: interrupted{_servers_left()}\n")
-        if "--json" in arguments:
-            os.write(1, interruption_json("interrupted", exit_code(interrupted)))
-        return exit_code(interrupted)
     except (BrokenPipeError, SystemExit):  # rich raises SystemExit where Python raises BrokenPipeError
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
         return PIPE_CLOSED

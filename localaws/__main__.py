@@ -4,12 +4,16 @@ A file on PYTHONPATH or in the current folder would else take the place of a lib
 """
 
 import os
+import shutil
 import sys
 
+DROPPED = {"PYTHONPATH", "PYTHONINSPECT", "PYTHONEXECUTABLE"}
+
 if __name__ == "__main__":
-    if "PYTHONPATH" in os.environ or not sys.flags.safe_path:
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        os.execve(sys.executable, [sys.executable, "-P", *sys.orig_argv[1:]], environment)  # noqa: S606  no shell
+    if DROPPED & set(os.environ) or not sys.flags.safe_path:
+        environment = {name: value for name, value in os.environ.items() if name not in DROPPED}
+        program = shutil.which(sys.orig_argv[0]) or sys.executable
+        os.execve(program, [program, "-P", *sys.orig_argv[1:]], environment)  # noqa: S606  no shell
     from localaws.command import main
 
     sys.exit(main(sys.argv[1:]))

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from kennel.servers import localaws, prefect, processes
-from kennel.signals import SIGNALS, install
+from kennel.signals import SIGNALS, bear_further, install
 from kennel.terminal import console
 from tasks.run.ending import stop_work
 from tasks.run.errors import KennelError, unexpected
@@ -22,13 +22,15 @@ from tasks.run.ledger_contents import live_rows
 from tasks.run.sealed import read_regular
 from tasks.run.settings import Settings
 
+_LEFT = ": EC2 instances may still run until their dead-man's switch ends them, or kennel down --yes does"
+
 
 def handle_interrupts() -> None:
     """On a signal of `SIGNALS`, print how to continue or clean up, and exit at once; the ledger is always complete.
 
     EC2 instances of a run that this process works on cost money by the second, so they are terminated first. A new
-    process replaces this one for that, because this one's threads may be at any point. A second Ctrl-C or SIGTERM ends
-    it too; a second SIGHUP does not, because a shell and the kernel both send one when a terminal is closed.
+    process replaces this one for that, because this one's threads may be at any point. Further signals are those of
+    `bear_further`.
 
     Raises:
         SettingsRefused: a setting is out of bounds.
@@ -38,7 +40,7 @@ def handle_interrupts() -> None:
     runs = settings.runs.resolve()
 
     def handler(number: int, _frame: FrameType | None) -> None:
-        _end_at_the_second()
+        bear_further(number, _LEFT)
         console.show_cursor()
         stop_work(keep=server_pids(home))  # before the look, which then sees every launch that was begun
         _write_json(number)
@@ -94,19 +96,6 @@ def _replace_process(number: int, names: list[str]) -> None:
     os.execv(sys.executable, command)  # noqa: S606 there is nothing for a shell to expand
 
 
-def _end_at_the_second() -> None:
-    """Let a further Ctrl-C or SIGTERM end this process at once, and ignore SIGHUP, also after an exec."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    install(_exit_at_once)
-
-
-def _exit_at_once(number: int, _frame: FrameType | None) -> None:
-    console.show_cursor()
-    left = "EC2 instances may still run until their dead-man's switch ends them, or kennel down --yes does"
-    _write(f"\nkennel: interrupted again: {left}\n")
-    os._exit(128 + number)
-
-
 def _write_json(number: int) -> None:
     """Write the one object of a command with `--json`, which tells of the interruption."""
     if "--json" in sys.argv:
@@ -122,7 +111,7 @@ def _write(text: str) -> None:
 
 def main(number: int, names: list[str]) -> int:
     """Terminate the instances of these runs; after an error, which is printed, their dead-man's switch ends them."""
-    _end_at_the_second()
+    bear_further(number, _LEFT)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     from tasks.ec2.terminate import end_instances
     from tasks.run.handle import Run

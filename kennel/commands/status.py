@@ -167,7 +167,8 @@ def _is_done(run_dir: Path, stage: str) -> bool:
 
 
 def _services(home: Path) -> dict[str, str | None]:
-    aws, server = localaws.find(home), processes.find(home, prefect.NAME)
+    aws = localaws.find(home) or processes.find(home, localaws.NAME)  # without a record of its own it runs all the same
+    server = processes.find(home, prefect.NAME)
     return {"localaws": aws.url if aws else None, "prefect": server.url if server else None}
 
 

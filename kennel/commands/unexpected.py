@@ -20,6 +20,8 @@ FOLDER = "logs"
 def as_kennel_error(error: Exception) -> KennelError:
     """Return the error to print; of an unexpected one, the reason names the file that has its traceback (mode 0600)."""
     if isinstance(error, KennelError) and not isinstance(error, Unexpected):
+        if isinstance(error.__cause__, Unexpected) and (path := _write_traceback(error)):
+            error.why += f"; a defect is among the causes, its traceback is in {path}"
         return error
     if isinstance(error, OSError) and (failed := disk_failure(error, "kennel")) is not None:
         return failed

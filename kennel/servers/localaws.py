@@ -342,11 +342,15 @@ def _is_own_server(home: Path, pid: int) -> bool:
 
 
 def damaged(home: Path) -> list[str]:
-    """Return what is wrong with the server's record, if there is one that cannot be read."""
+    """Return what is wrong with the server's record: it cannot be read, or is missing beside a server that answers."""
     try:
         _read_record(home)
     except FileNotFoundError:
-        return []
+        running = processes.find(home, NAME)
+        if running is None or not _answers(running.url):
+            return []
+        lost = f"{_record_path(home)} is missing, so the keys of localaws are not known"
+        return [f"{lost}; it runs at {running.url} (process {running.pid}), and kennel down --yes ends it"]
     except (OSError, Damaged) as error:
         return [f"{_record_path(home)} is not used, because it is damaged: {error}"]
     return []

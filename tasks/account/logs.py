@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks.account.lookup import none_if_missing
 from tasks.run.aws import Aws
+from tasks.run.bounded_answers import PageBounds
 from tasks.run.errors import aws_boundary
 
 TAIL_LINES = 20
@@ -77,13 +78,15 @@ class LogFollower:
     def _new_lines(self, stream: str) -> Iterator[LogLine]:
         """Read until AWS returns the same token twice, which marks the end; empty pages may come before it."""
         source, returned = _source(stream), self._returned.setdefault(stream, ReturnedEvents())
+        client, bounds = self._aws.client("logs"), PageBounds()
         while True:
-            page = self._page(stream)
+            page = bounds.timed(lambda: self._page(stream))
             for event in returned.new_of(page["events"]):
                 yield LogLine(source, str(event["message"]).rstrip("\n"), int(event["timestamp"]))
             following = page["nextForwardToken"]
             if following == self._tokens.get(stream):
                 return
+            bounds.check(client, "get_log_events", {"nextForwardToken": following})
             self._tokens[stream] = following
 
     def _page(self, stream: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +21,11 @@ from botocore.exceptions import ClientError
 from tasks.account.lookup import none_if_missing
 from tasks.run.aws import Aws, transfer
 from tasks.run.disk import disk_boundary
-from tasks.run.errors import AwsFailed, aws_boundary, error_code, is_not_found
+from tasks.run.errors import AwsFailed, MalformedAnswer, aws_boundary, error_code, is_not_found
 from tasks.run.lost_answers import carried_out, repeated_if_lost
 from tasks.run.own_files import APPEND, open_own
 from tasks.run.progress import show_progress
+from tasks.run.streamed import read_streamed, read_whole
 
 WHERE = "storage"
 _DELETE_BATCH = 1000
@@ -67,13 +69,12 @@ def read_object(aws: Aws, bucket: str, key: str) -> bytes | None:
     """
     with aws_boundary(WHERE):
         try:
-            answer = aws.client("s3").get_object(Bucket=bucket, Key=key, ExpectedBucketOwner=aws.account_id)
+            asked = {"Bucket": bucket, "Key": key, "ExpectedBucketOwner": aws.account_id}
+            return read_streamed(aws, "s3", "get_object", "Body", read_whole, **asked)[1]
         except ClientError as error:
             if is_not_found(error) and error_code(error) != "NoSuchBucket":
                 return None
             raise
-        with answer["Body"] as body:
-            return bytes(body.read())
 
 
 def put_object(aws: Aws, bucket: str, key: str, data: bytes, *, content_type: str, only_if_new: bool = False) -> None:
@@ -176,8 +177,8 @@ def delete_prefix(aws: Aws, bucket: str, prefix: str) -> int:
         with aws_boundary(WHERE):
             answer = repeated_if_lost(partial(aws.client("s3").delete_objects, **_deletion(aws, bucket, batch)))
         for error in answer.get("Errors", [])[:1]:
-            what = f"s3://{bucket}/{error['Key']} could not be deleted: {error['Code']}"
-            raise AwsFailed(WHERE, what, str(error.get("Message")), "run the same command again", str(error["Code"]))
+            what, why = f"s3://{bucket}/{error['Key']} could not be deleted: {error['Code']}", error.get("Message")
+            raise AwsFailed(WHERE, what, why or "AWS gave no reason", "run the same command again", error["Code"])
     return len(keys)
 
 
@@ -196,13 +197,27 @@ def _batches(keys: list[str]) -> Iterator[list[str]]:
         yield keys[start : start + _DELETE_BATCH]
 
 
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """Return the bucket and the key that an S3 URI names.
+
+    Raises:
+        MalformedAnswer: it is no URI of an object of S3.
+    """
+    match = re.fullmatch(r"s3://([a-zA-Z0-9._-]{1,255})/(.+)", uri, re.DOTALL)
+    if match is None:
+        what, why = f"{uri!r:.200} is named as an object of S3", "an object is s3://BUCKET/KEY, so this is not AWS's"
+        raise MalformedAnswer(WHERE, what, why, "look at what answers in place of AWS, then run the same command again")
+    return match[1], match[2]
+
+
 def object_exists(aws: Aws, uri: str) -> bool:
     """Tell whether an S3 object exists.
 
     Raises:
+        MalformedAnswer: it is no URI of an object of S3.
         AwsFailed: S3 refused the call for another reason than a missing object, or did not answer.
     """
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    bucket, key = bucket_and_key(uri)
     with aws_boundary(uri):
         return none_if_missing(lambda: aws.client("s3").head_object(Bucket=bucket, Key=key)) is not None
 
@@ -211,10 +226,11 @@ def fetch_object(aws: Aws, uri: str, path: Path) -> str:
     """Download an object to a file of mode 0600, report the progress, and return the object's ETag.
 
     Raises:
+        MalformedAnswer: it is no URI of an object of S3.
         AwsFailed: S3 refused a call or did not answer, or there is no such object.
         DiskFailed: the file cannot be written.
     """
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    bucket, key = bucket_and_key(uri)
     client, owner = aws.client("s3"), {"ExpectedBucketOwner": aws.account_id}
     with aws_boundary(uri):
         head = client.head_object(Bucket=bucket, Key=key, **owner)

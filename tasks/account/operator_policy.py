@@ -295,7 +295,7 @@ def _boundary(account: Account) -> list[Row]:
         account.arn("logs", f"log-group:{each}")
         for each in ("/aws/sagemaker/*", f"/aws/lambda/{account.prefix}*", f"/aws/lambda/{account.prefix}*:*")
     ]
-    images = [f"arn:{account.partition}:ecr:{account.region}:*:repository/pytorch-*"]
+    images = [f"arn:{account.partition}:ecr:{account.region}:*:repository/*"]  # AWS's, or one of the account's own
     layers = ["BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer"]
     namespaces = {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}}
     endpoints = [account.arn("sagemaker", f"endpoint/{account.prefix}*")]

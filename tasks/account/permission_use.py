@@ -7,15 +7,17 @@ unknown, and never unused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
+from tasks.account.policy_documents import many
 from tasks.account.roles import ROLE_NAME_LIMIT, put_policy, role_policy
 from tasks.run import naming
 from tasks.run.aws import Aws
+from tasks.run.bounded_answers import PageBounds
 from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.machine import ask_embedded_aws
@@ -167,7 +169,7 @@ def policies_on_trial(run: Run, policies: Mapping[str, Policy]) -> Iterator[None
 
 def action_uses(role: str, policy: Policy, told: Told) -> Iterator[ActionUse]:
     """Yield a row for each action that a policy grants, and for each other one that the role asked for in vain."""
-    granted = dict.fromkeys(action for each in policy["Statement"] for action in _actions(each))
+    granted = dict.fromkeys(action for each in many(policy.get("Statement")) for action in many(each.get("Action")))
     for action in granted:
         asked = told.actions.get(action, told.others)
         state = _state(action, asked)
@@ -194,7 +196,8 @@ def tightened_policies(run: Run, use: PermissionUse) -> dict[str, Policy]:
 def tightened(policy: Policy, unused: Collection[str]) -> Policy:
     """Return a policy without the unused actions; a statement without any action left is dropped."""
     reduced = (
-        {**each, "Action": [name for name in _actions(each) if name not in unused]} for each in policy["Statement"]
+        {**each, "Action": [name for name in many(each.get("Action")) if name not in unused]}
+        for each in many(policy.get("Statement"))
     )
     return {**policy, "Statement": [each for each in reduced if each["Action"]]}
 
@@ -243,9 +246,11 @@ def _services(aws: Aws, name: str) -> Iterator[Mapping[str, Any]]:
         return (page if page["JobStatus"] == "COMPLETED" else None), page["JobStatus"]
 
     page = wait_for(aws.target, f"AWS's report on role {name}", probe, deadline_seconds=REPORT_SECONDS)
+    bounds = PageBounds()
     yield from page["ServicesLastAccessed"]
-    while page.get("IsTruncated"):
-        page = iam.get_service_last_accessed_details(JobId=job, Marker=page["Marker"])
+    while page.get("IsTruncated") and (marker := page.get("Marker")):
+        bounds.check(iam, "get_service_last_accessed_details", {"Marker": marker})
+        page = bounds.timed(lambda: iam.get_service_last_accessed_details(JobId=job, Marker=marker))
         yield from page["ServicesLastAccessed"]
 
 
@@ -263,11 +268,6 @@ def _row(role: str, action: str, state: State, asked: Asked | None, note: str) -
     if asked is None:
         return ActionUse(role, action, state, note=note)
     return ActionUse(role, action, state, asked.allowed, asked.denied, asked.last, note)
-
-
-def _actions(statement: Policy) -> Iterable[str]:
-    named = statement.get("Action", ())
-    return (named,) if isinstance(named, str) else named
 
 
 def _arn(aws: Aws, name: str) -> str:

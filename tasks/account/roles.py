@@ -14,10 +14,12 @@ from typing import Any
 
 from tasks.account.container_images import training_image
 from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
+from tasks.account.objects import bucket_and_key
+from tasks.account.policy_documents import NotAPolicy, read_policy
 from tasks.account.role_boundary import find_boundary, put_boundary
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import OwnershipRefused, aws_boundary
+from tasks.run.errors import MalformedAnswer, OwnershipRefused, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.records import DatasetRef, WeightsRef
@@ -126,9 +128,10 @@ def endpoint_role(aws: Aws, run_id: str, model_uri: str, log_group: str, *, imag
 
     Raises:
         SettingsRefused: the account of AWS's images in this region is not known.
+        MalformedAnswer: the model is no object of S3.
         TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
     """
-    bucket, _, key = model_uri.removeprefix("s3://").partition("/")
+    bucket, key = bucket_and_key(model_uri)
     statements = (
         {
             "Sid": "ReadModel",
@@ -287,12 +290,16 @@ def role_policy(iam: Any, name: str) -> Mapping[str, Any] | None:
     """Return kennel's policy of a role, None if there is no such role or policy.
 
     Raises:
+        MalformedAnswer: what IAM gave is no policy.
         ClientError: IAM refused the call; the caller translates it.
     """
-    answer: Mapping[str, Any] | None = none_if_missing(
-        lambda: iam.get_role_policy(RoleName=name, PolicyName=POLICY_NAME)
-    )
-    return answer and answer["PolicyDocument"]
+    answer = none_if_missing(lambda: iam.get_role_policy(RoleName=name, PolicyName=POLICY_NAME))
+    try:
+        return None if answer is None else read_policy(answer["PolicyDocument"])
+    except NotAPolicy as error:
+        what, why = f"GetRolePolicy answered with what is no policy: {error}", "kennel acts only on what it can read"
+        look = "look at what answers there (curl -i), then run the same command again"
+        raise MalformedAnswer(f"role {name}", what, why, look, is_reading=True) from error
 
 
 def _objects(aws: Aws, sid: str, actions: list[str], bucket: str, prefixes: list[str]) -> Statement:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from tasks.audit.policy import Document
+from tasks.account.policy_documents import Document
 
 ROOT = "<root_account>"
 """How the credential report calls the root user."""

@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial, reduce
 from typing import Any
 
+from tasks.account.policy_documents import read_policy
 from tasks.audit.account import Account, Bucket, FunctionPolicy, Profile, Use
 from tasks.audit.identities import credentials, identities, last_accessed, profiles
 from tasks.audit.looking import Look
 from tasks.run.aws import Aws
 from tasks.run.errors import aws_boundary
-from tasks.run.sealed import parse_json
 from tasks.run.waiting import REAL_TIME, Waiting
 
 DEADLINE_SECONDS = 900.0
@@ -96,7 +96,7 @@ def _function_policies(look: Look, names: list[str]) -> Iterator[FunctionPolicy]
             which = {"FunctionName": name} | ({"Qualifier": alias} if alias else {})
             answer = look.one("lambda", "get_policy", **which)
             if answer is not None:
-                yield FunctionPolicy(name, f"{arn}:{alias}" if alias else arn, alias, parse_json(answer["Policy"]))
+                yield FunctionPolicy(name, f"{arn}:{alias}" if alias else arn, alias, read_policy(answer["Policy"]))
 
 
 def _sagemaker(look: Look, since: datetime, listing: str, member: str, name: str, role: str) -> Iterator[Use]:
@@ -143,7 +143,7 @@ def _bucket(look: Look, name: str, whole: Mapping[str, bool]) -> Iterator[Bucket
     policy, acl = (look.one("s3", f"get_bucket_{what}", Bucket=name) for what in ("policy", "acl"))
     is_void = {key: own.get(key) or whole.get(key) for key in ("RestrictPublicBuckets", "IgnorePublicAcls")}
     grants: list[Any] = [] if acl is None or is_void["IgnorePublicAcls"] else acl["Grants"]
-    document = {} if policy is None or is_void["RestrictPublicBuckets"] else parse_json(policy["Policy"])
+    document = {} if policy is None or is_void["RestrictPublicBuckets"] else read_policy(policy["Policy"])
     yield Bucket(name, document, tuple(each["Grantee"].get("URI", "") for each in grants))
 
 

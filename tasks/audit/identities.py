@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from tasks.account.policy_documents import Document, NotAPolicy, read_policy
 from tasks.audit.account import ROOT, Credentials, Identity, Policy, Profile
 from tasks.audit.looking import Look
-from tasks.audit.policy import Document
+from tasks.run.errors import MalformedAnswer
 
 SERVICE_LINKED = "/aws-service-role/"
 _FILTER = ["User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy"]
@@ -25,25 +26,43 @@ _KINDS: tuple[tuple[Literal["role", "user", "group"], str], ...] = (
 def identities(look: Look) -> tuple[tuple[Identity, ...], int]:
     """Return the identities, and how many service-linked roles were left out, because nobody can change those.
 
-    A policy whose document IAM did not give is noted, and counts as empty.
+    A policy whose document IAM did not give, or which is no policy, is noted, and counts as empty.
 
     Raises:
+        MalformedAnswer: the answer lacks what it has to have.
         ClientError: IAM refused GetAccountAuthorizationDetails, without which there is no audit.
     """
     pages = list(look.pages("iam", "get_account_authorization_details", Filter=_FILTER))
-    managed = {each["Arn"]: _default(each) for page in pages for each in page["Policies"]}
+    try:
+        return _identities(look, pages)
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        what = f"GetAccountAuthorizationDetails answered something that is not IAM's ({type(error).__name__}: {error})"
+        why, todo = "without the identities there is no audit", "look at what answers there, then kennel audit"
+        raise MalformedAnswer("audit: identities", what, why, todo, is_reading=True) from error
+
+
+def _identities(look: Look, pages: Sequence[Mapping[str, Any]]) -> tuple[tuple[Identity, ...], int]:
+    managed = {each["Arn"]: _document(look, each["Arn"], _default(each)) for page in pages for each in page["Policies"]}
     listed = [(kind, word, raw) for kind, word in _KINDS for page in pages for raw in page[f"{word}DetailList"]]
     own = [each for each in listed if not each[2]["Path"].startswith(SERVICE_LINKED)]
-    found = tuple(_identity(kind, word, raw, managed) for kind, word, raw in own)
+    found = tuple(_identity(look, kind, word, raw, managed) for kind, word, raw in own)
     named = {arn for _, _, raw in own for arn in _managed_by(raw)}
     for arn in sorted(named - {*managed}):
         look.notes.append(f"not looked at: what the policy {arn} says (IAM did not list it)")
     return found, len(listed) - len(own)
 
 
-def _default(policy: Mapping[str, Any]) -> Document:
-    found: Document = next(each["Document"] for each in policy["PolicyVersionList"] if each["IsDefaultVersion"])
-    return found
+def _default(policy: Mapping[str, Any]) -> Any:
+    return next(each["Document"] for each in policy["PolicyVersionList"] if each["IsDefaultVersion"])
+
+
+def _document(look: Look, whose: str, found: Any) -> Document:
+    """Return a policy's document, or an empty one and a note."""
+    try:
+        return read_policy(found)
+    except NotAPolicy as error:
+        look.notes.append(f"not looked at: what the policy {whose} says ({error})")
+        return {}
 
 
 def _managed_by(raw: Mapping[str, Any]) -> list[str]:
@@ -52,14 +71,22 @@ def _managed_by(raw: Mapping[str, Any]) -> list[str]:
 
 
 def _identity(
-    kind: Literal["role", "user", "group"], word: str, raw: Mapping[str, Any], managed: Mapping[str, Document]
+    look: Look,
+    kind: Literal["role", "user", "group"],
+    word: str,
+    raw: Mapping[str, Any],
+    managed: Mapping[str, Document],
 ) -> Identity:
     used, attached = raw.get("RoleLastUsed", {}), raw.get("AttachedManagedPolicies", [])
-    inline = (Policy(each["PolicyName"], None, each["PolicyDocument"]) for each in raw.get(f"{word}PolicyList", []))
+    arn = raw["Arn"]
+    inline = (
+        Policy(each["PolicyName"], None, _document(look, f"{each['PolicyName']} of {arn}", each["PolicyDocument"]))
+        for each in raw.get(f"{word}PolicyList", [])
+    )
     return Identity(
         kind=kind,
         name=raw[f"{word}Name"],
-        arn=raw["Arn"],
+        arn=arn,
         created=raw["CreateDate"],
         policies=(
             *inline,
@@ -67,7 +94,7 @@ def _identity(
         ),
         boundary=managed.get(raw.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")),
         groups=tuple(raw.get("GroupList", [])),
-        trust=raw.get("AssumeRolePolicyDocument"),
+        trust=_document(look, f"of who may assume {arn}", raw["AssumeRolePolicyDocument"]) if kind == "role" else None,
         last_used=used.get("LastUsedDate"),
         last_used_region=used.get("Region"),
         profiles=tuple(each["InstanceProfileName"] for each in raw.get("InstanceProfileList", [])),

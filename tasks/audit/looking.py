@@ -36,7 +36,7 @@ class Look:
         try:
             with aws_boundary(f"audit: {what}"):
                 found.extend(find())
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             self.notes.append(f"not looked at: {what} (AWS's answer is not as it should be: {error!r:.100})")
             self.unseen |= {service} - {""}
         except (AwsFailed, WaitTimedOut) as error:

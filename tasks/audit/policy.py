@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-Document = Mapping[str, Any]
+from tasks.account.policy_documents import Document, many
 
 _LEAVE_IT_WIDE = {
     *("aws:securetransport", "aws:requestedregion", "aws:currenttime", "aws:epochtime", "aws:useragent"),
@@ -126,11 +126,6 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 def matches(pattern: str, text: str) -> bool:
     """Tell whether a pattern of IAM (`*` and `?`, any case) matches a text."""
     return _pattern(pattern).fullmatch(text) is not None
-
-
-def many(value: Any) -> list[Any]:
-    """Return a value of a policy as a list: AWS accepts a single one without."""
-    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _leaves(condition: Condition, passed_to: str) -> bool:

@@ -85,11 +85,15 @@ def find_staged(aws: Aws, judgement: Judgement, source: LocatedSource) -> Datase
     if manifest is None:
         return None
     stored = objects.list_objects(aws, aws.bucket, f"{prefix}/")
-    for shard in (shard for split in SPLITS for shard in manifest["splits"][split]):
-        found = stored.get(f"{prefix}/{shard['key']}")
-        if found is None or (found.size_bytes, found.etag) != (shard["size_bytes"], shard.get("md5")):
-            return None
-    return _reference(aws.bucket, manifest, source, judgement.findings)
+    try:
+        for shard in (shard for split in SPLITS for shard in manifest["splits"][split]):
+            found = stored.get(f"{prefix}/{shard['key']}")
+            if found is None or (found.size_bytes, found.etag) != (shard["size_bytes"], shard.get("md5")):
+                return None
+        return _reference(aws.bucket, manifest, source, judgement.findings)
+    except (LookupError, TypeError, AttributeError) as error:
+        say(f"WARNING: dataset {judgement.digest[:12]} is staged anew: its manifest lacks something ({error!r:.100})")
+        return None
 
 
 def _read_manifest(content: bytes | None, digest: str) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from tasks.model.code import git_commit, stage_training_code
 from tasks.model.inputs import TrainingInputs
 from tasks.model.weights import FILE_NAME
 from tasks.run.aws import Aws
-from tasks.run.errors import NotFound
+from tasks.run.errors import MalformedAnswer, NotFound
 from tasks.run.handle import Run
 from tasks.run.options import Ec2TrainingOptions
 from tasks.run.records import DatasetRef, WeightsRef
@@ -98,6 +98,7 @@ def instance_specs(aws: Aws, job: RemoteJob, hosts: Sequence[str]) -> list[bytes
 
     Raises:
         NotFound: the dataset's manifest is gone from S3.
+        MalformedAnswer: it is not what was staged.
     """
     shards, whole = _inputs(aws, job)
     specs = []
@@ -128,10 +129,15 @@ def _inputs(aws: Aws, job: RemoteJob) -> tuple[dict[str, list[dict[str, str]]], 
     if manifest is None:
         why = "the dataset was removed after it was staged"
         raise NotFound("train_ec2", f"s3://{data.bucket}/{key} is gone", why, "kennel run --data <the same data>")
-    shards = {
-        split: [_entry(f"{data.prefix}/{row['key']}", split, row["sha256"]) for row in rows]
-        for split, rows in parse_json(manifest)["splits"].items()
-    }
+    try:
+        shards = {
+            split: [_entry(f"{data.prefix}/{row['key']}", split, row["sha256"]) for row in rows]
+            for split, rows in parse_json(manifest)["splits"].items()
+        }
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        what = f"s3://{data.bucket}/{key} is not the manifest that was staged ({type(error).__name__}: {error})"
+        why, stage = "the object was damaged in S3, or what answers is not S3", "kennel run --data <the same data>"
+        raise MalformedAnswer("train_ec2", what, why, f"{stage}, which stages it anew", is_reading=True) from error
     whole = [_entry(key, "manifest", hashlib.sha256(manifest).hexdigest())]
     if job.weights is not None:
         whole.append(_entry(f"{job.weights.prefix}/{FILE_NAME}", "weights", job.weights.sha256))

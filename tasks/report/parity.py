@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tasks.account.objects import bucket_and_key
 from tasks.run.aws import Aws, transfer
 from tasks.run.disk import disk_boundary, disk_failure
 from tasks.run.errors import StageFailed, aws_boundary
@@ -104,7 +105,7 @@ def compare(aws: Aws, sagemaker: TrainedModel, ec2: InstanceModel) -> Parity:
 
 
 def _fetched(aws: Aws, uri: str, path: Path) -> Path:
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    bucket, key = bucket_and_key(uri)
     with disk_boundary(STAGE, path), aws_boundary(uri), show_progress(f"fetch {uri}", None, "B") as told:
         transfer(partial(aws.client("s3").download_file, bucket, key, str(path), Callback=told.advance))
     return path

@@ -10,6 +10,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ import botocore.session
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.handlers import json_decode_policies
 
 from tasks.run import naming
 from tasks.run.assumed_credentials import keep_assumed_credentials
@@ -261,10 +263,18 @@ def _core_session() -> Any:
     core.register_component("data_loader", _loader())
     core.register_component("response_parser_factory", CheckedParsers(core.get_component("response_parser_factory")))
     core.register("after-call", raise_if_malformed)
+    core.unregister("after-call.iam", json_decode_policies)
+    core.register("after-call.iam", decode_policies)
     core.get_component("event_emitter").register_first("needs-retry.s3", ask_for_no_region)
     core.register("creating-client-class", add_bounds)
     _require_profile(core)
     return keep_assumed_credentials(core)
+
+
+def decode_policies(parsed: Any, model: Any, **_: Any) -> None:
+    """Decode IAM's policy documents as botocore does, which raises at one that is nested deeply: it stays a text."""
+    with suppress(RecursionError):
+        json_decode_policies(parsed, model)
 
 
 def transfer(call: Callable[[], Found]) -> Found:

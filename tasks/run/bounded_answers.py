@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from botocore.awsrequest import (
@@ -190,30 +190,31 @@ def _read(response: AWSResponse, url: str) -> None:
     response._content = b"".join(pieces)
 
 
-class _BoundedPages(PageIterator):  # type: ignore[misc]
-    """Pages of a listing, each named by a token that no earlier page named."""
+class PageBounds:
+    """The bounds of one listing: each page is named by a token that no earlier page named, and pages and time end."""
 
-    def __iter__(self) -> Iterator[Any]:
+    def __init__(self) -> None:
         self._named: set[str] = set()
         self._waited = 0.0
-        return iter(super().__iter__())
 
-    def _make_request(self, current_kwargs: Any) -> Any:
+    def timed(self, ask: Callable[[], Any]) -> Any:
+        """Return the page that `ask` returns, whose time counts."""
         began = time.monotonic()
-        page = super()._make_request(current_kwargs)
+        page = ask()
         self._waited += time.monotonic() - began
         return page
 
-    def _get_next_token(self, parsed: Mapping[str, Any]) -> Any:
-        token = super()._get_next_token(parsed)
+    def check(self, client: Any, method: str, token: Mapping[str, Any]) -> None:
+        """Return if the page that a token names may be asked for by this method of the client.
+
+        Raises:
+            MalformedAnswerError: it may not.
+        """
         problem = self._problem(token)
         if problem is None:
-            return token
-        client = self._method.__self__
-        operation = client.meta.method_to_api_mapping[self._method.__name__]
-        raise MalformedAnswerError(
-            operation=operation, endpoint_url=client.meta.endpoint_url, status=200, problem=problem
-        )
+            return
+        name, url = client.meta.method_to_api_mapping[method], client.meta.endpoint_url
+        raise MalformedAnswerError(operation=name, endpoint_url=url, status=200, problem=problem)
 
     def _problem(self, token: Mapping[str, Any]) -> str | None:
         named = {key: value for key, value in token.items() if value is not None}
@@ -228,3 +229,20 @@ class _BoundedPages(PageIterator):  # type: ignore[misc]
         if len(self._named) >= MOST_PAGES or self._waited > LISTING_SECONDS:
             return f"there is another page after {len(self._named):,}, which took {self._waited:.0f} s"
         return None
+
+
+class _BoundedPages(PageIterator):  # type: ignore[misc]
+    """Pages of a listing of botocore's, within bounds."""
+
+    def __iter__(self) -> Iterator[Any]:
+        self._bounds = PageBounds()
+        return iter(super().__iter__())
+
+    def _make_request(self, current_kwargs: Any) -> Any:
+        ask = super()._make_request
+        return self._bounds.timed(lambda: ask(current_kwargs))
+
+    def _get_next_token(self, parsed: Mapping[str, Any]) -> Any:
+        token = super()._get_next_token(parsed)
+        self._bounds.check(self._method.__self__, self._method.__name__, token)
+        return token

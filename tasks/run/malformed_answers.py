@@ -14,8 +14,14 @@ from typing import Any
 from botocore.exceptions import HTTPClientError
 
 from tasks.run.needed_fields import what_is_wrong
+from tasks.run.progress import LOGGER
 
 SHOWN_BYTES = 120
+MOST_OF_A_CODE = 100
+MOST_OF_A_MESSAGE = 800
+MOST_LINES = 12
+"""How much of an error's words is shown; AWS's own are shorter, but for an encoded authorization message of EC2."""
+
 _MARK = "KennelFoundMalformed"
 _REPEATED = "RequestTimeout"  # a code of botocore's that means "repeat"; `raise_if_malformed` replaces it
 _REDIRECTS = (301, 302, 307)
@@ -65,11 +71,11 @@ class _CheckedParser:
             return _malformed(response, foreign)
         try:
             parsed = self._parser.parse(response, shape)
+            if shape is not None and shape.metadata.get("exception"):
+                return parsed  # botocore reads an error a second time for the members of its kind
+            problem = self._problem(response, parsed, shape)
         except Exception as error:  # noqa: BLE001  botocore's own, and what a wrong type makes its parsers raise
             return _malformed(response, f"it cannot be read ({type(error).__name__})")
-        if shape is not None and shape.metadata.get("exception"):
-            return parsed  # botocore reads an error a second time for the members of its kind
-        problem = self._problem(response, parsed, shape)
         return parsed if problem is None else _malformed(response, problem)
 
     def _problem(self, response: Mapping[str, Any], parsed: Any, shape: Any) -> str | None:
@@ -79,7 +85,12 @@ class _CheckedParser:
             return "it is a redirect that names no region"
         if response["status_code"] >= 300:
             is_told = bool(response.get("body")) or not self._is_s3
-            return "it names no error" if is_told and _is_nameless(parsed, response["status_code"]) else None
+            if is_told and _is_nameless(parsed, response["status_code"]):
+                return "it names no error"
+            wrong = _what_is_no_text(parsed.get("Error", {}))
+            if wrong is None:
+                _shorten(parsed.get("Error", {}))
+            return wrong
         if shape is None:
             return None
         return what_is_wrong(str(response.get("context", {}).get("operation_name")), parsed, shape)
@@ -127,6 +138,24 @@ def _is_nameless(parsed: Mapping[str, Any], status: int) -> bool:
     """Tell whether an error has no code; botocore takes the status for one, and a proxy's 404 is not "not found"."""
     error = parsed.get("Error", {})
     return not error.get("Code") or error["Code"] == str(status)
+
+
+def _what_is_no_text(error: Mapping[str, Any]) -> str | None:
+    """Return which word of an error is no text, or None."""
+    wrong = [name for name in ("Code", "Message") if not isinstance(error.get(name) or "", str)]
+    return f"the {wrong[0]} of its error is {error[wrong[0]]!r:.80}, not a text" if wrong else None
+
+
+def _shorten(error: dict[str, Any]) -> None:
+    """Cut the words of an error that are too long to be shown; the run's log gets the whole."""
+    for name, most_characters in (("Code", MOST_OF_A_CODE), ("Message", MOST_OF_A_MESSAGE)):
+        text = error.get(name) or ""
+        shown = "\n".join(text.split("\n")[:MOST_LINES])[:most_characters]
+        if shown != text:
+            LOGGER.debug("the whole %s of AWS's error: %s", name, text)
+            error[name] = (
+                f"{shown}… ({len(text) - len(shown):,} characters are left out; the run's kennel.log has them)"
+            )
 
 
 def _malformed(response: Mapping[str, Any], problem: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ when a thing does not have it (tags, reasons of failures) is not here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -35,6 +36,10 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "InstanceProfile.Arn",
         "InstanceProfile.InstanceProfileName",
         "InstanceProfile.Roles[].RoleName",
+        "InstanceProfile.Roles[].Tags[]?.Key",
+        "InstanceProfile.Roles[].Tags[]?.Value",
+        "InstanceProfile.Tags[]?.Key",
+        "InstanceProfile.Tags[]?.Value",
     ),
     "GenerateServiceLastAccessedDetails": ("JobId",),
     "GetServiceLastAccessedDetails": (
@@ -43,7 +48,13 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "ServicesLastAccessed[]?.ServiceNamespace",
         "ServicesLastAccessed[]?.TrackedActionsLastAccessed[]?.ActionName",
     ),
-    "GetRole": ("Role.Arn", "Role.RoleName", "Role.AssumeRolePolicyDocument"),
+    "GetRole": (
+        "Role.Arn",
+        "Role.RoleName",
+        "Role.AssumeRolePolicyDocument",
+        "Role.Tags[]?.Key",
+        "Role.Tags[]?.Value",
+    ),
     "GetRolePolicy": ("PolicyDocument",),
     "ListAttachedRolePolicies": ("AttachedPolicies[].PolicyArn",),
     "ListInstanceProfiles": ("InstanceProfiles[].InstanceProfileName",),
@@ -55,6 +66,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     # s3
     "CompleteMultipartUpload": ("ETag",),
     "CreateMultipartUpload": ("UploadId",),
+    "DeleteObjects": ("Errors[]?.Key", "Errors[]?.Code", "Errors[]?.Message?"),
     "GetBucketEncryption": ("ServerSideEncryptionConfiguration.Rules",),
     "GetBucketLifecycleConfiguration": ("Rules",),
     "GetBucketOwnershipControls": ("OwnershipControls.Rules",),
@@ -149,9 +161,21 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "Reservations[].Instances[].InstanceType",
         "Reservations[].Instances[].LaunchTime",
         "Reservations[].Instances[].State.Name",
+        "Reservations[].Instances[].Tags[]?.Key",
+        "Reservations[].Instances[].Tags[]?.Value",
     ),
-    "DescribeKeyPairs": ("KeyPairs[].KeyName", "KeyPairs[].KeyPairId"),
-    "DescribeSecurityGroups": ("SecurityGroups[].GroupId", "SecurityGroups[].GroupName"),
+    "DescribeKeyPairs": (
+        "KeyPairs[].KeyName",
+        "KeyPairs[].KeyPairId",
+        "KeyPairs[].Tags[]?.Key",
+        "KeyPairs[].Tags[]?.Value",
+    ),
+    "DescribeSecurityGroups": (
+        "SecurityGroups[].GroupId",
+        "SecurityGroups[].GroupName",
+        "SecurityGroups[].Tags[]?.Key",
+        "SecurityGroups[].Tags[]?.Value",
+    ),
     "DescribeVpcs": ("Vpcs[].VpcId",),
     "GetParameter": ("Parameter.Value",),
     "GetParametersByPath": ("Parameters[].Name", "Parameters[].Value"),
@@ -180,8 +204,11 @@ NEEDED_WHEN: Mapping[tuple[str, str, str], tuple[str, ...]] = {
 }
 """By operation, field and the field's value: what a reply with that value must have as well."""
 
-MAY_BE_EMPTY = frozenset({"Cause", "Description", "HistorySummary", "Value", "message"})
+MAY_BE_EMPTY = frozenset({"Cause", "Description", "HistorySummary", "Message", "Value", "message"})
 """Fields that hold a text of somebody's, such as the value of a tag; every other text names something."""
+
+FORMS: Mapping[str, tuple[str, str]] = {"Account": ("[0-9]{12}", "12 digits")}
+"""Fields whose text has a form: a regular expression, and the form in words."""
 
 NOTHING_NEEDED = frozenset({"GetConsoleOutput", "GetFunctionConcurrency", "HeadBucket", "Invoke", "InvokeEndpoint"})
 """Reading operations of whose replies every field may be missing."""
@@ -216,6 +243,8 @@ def _wrong_at(path: str, reply: Any, shape: Any) -> str | None:
         return f"it lacks {name}"
     if not _is_a(found, member):
         return f"its {name} is {found!r:.80}, not a {_type_in_words(member)}"
+    if name in FORMS and not re.fullmatch(FORMS[name][0], found):
+        return f"its {name} is {found!r:.80}, not {FORMS[name][1]}"
     if not below or member.type_name == "map":  # Lambda's ListTags has a map where SageMaker's has a list
         return None
     if member.type_name != "list":

@@ -21,7 +21,8 @@ from tasks.serving.endpoint import (
 )
 from tasks.serving.function import FunctionPlan, ensure_function, function_log_group
 from tasks.serving.packaging import serving_archive
-from tasks.serving.smoke import SmokeResult, read_test_image, smoke_test
+from tasks.serving.smoke import SmokeResult, smoke_test
+from tasks.serving.staged_images import read_test_image
 
 
 def deploy_endpoint(run: Run, deploy: DeployOptions) -> EndpointRef:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import tarfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +15,10 @@ from tasks.run.errors import StageFailed, aws_boundary
 from tasks.run.record_store import Amount, Count, Record, Share
 from tasks.run.records import DatasetRef, FunctionRef
 from tasks.run.sealed import parse_json
+from tasks.run.streamed import read_streamed, read_whole
 from tasks.run.waiting import REAL_TIME, ROLE_PROPAGATION_SECONDS, Patience, Waiting
 from tasks.serving.answering import ANSWER_SECONDS
+from tasks.serving.staged_images import read_test_image
 
 SUM_TOLERANCE = 1e-3
 RETRY_SECONDS = 5.0
@@ -37,39 +38,6 @@ class SmokeResult(Record, file="smoke.json", called="smoke test", made_by="deplo
     latency_ms: Amount
 
 
-@dataclass(frozen=True)
-class TestImage:
-    """An image of the staged test split. `name` is its member name in its shard."""
-
-    name: str
-    label: str
-    content: bytes
-
-    __test__ = False
-
-
-def read_test_image(aws: Aws, dataset: DatasetRef) -> TestImage:
-    """Read the first image of the first shard of the test split, without the rest of the shard.
-
-    Raises:
-        StageFailed: the split has no shard, or the shard has no image.
-        AwsFailed: S3 refused.
-    """
-    prefix = dataset.split_uri("test").removeprefix(f"s3://{dataset.bucket}/")
-    s3 = aws.client("s3")
-    with aws_boundary(dataset.split_uri("test")):
-        shards = s3.list_objects_v2(Bucket=dataset.bucket, Prefix=prefix, MaxKeys=1).get("Contents", [])
-        if not shards:
-            raise _failed("the test split has no shard", dataset.split_uri("test"))
-        body = s3.get_object(Bucket=dataset.bucket, Key=shards[0]["Key"])["Body"]
-        with body, tarfile.open(fileobj=body, mode="r|") as tar:
-            member = next((item for item in tar if item.isreg()), None)
-            file = tar.extractfile(member) if member is not None else None
-            if member is None or file is None:
-                raise _failed("the shard holds no image", shards[0]["Key"])
-            return TestImage(member.name, dataset.classes[int(member.name.split("/")[0])], file.read())
-
-
 def smoke_test(
     aws: Aws,
     function: FunctionRef,
@@ -83,7 +51,8 @@ def smoke_test(
     while IAM does not know the function's new role everywhere yet, so that SageMaker refuses it.
 
     Raises:
-        StageFailed: the function failed, or its answer does not follow the contract.
+        StageFailed: the test split has no image, the function failed, or its answer does not follow the contract.
+        MalformedAnswer: a shard is not what was staged, or the function's answer was cut.
         AwsFailed: S3 or Lambda refused.
     """
     image = read_test_image(aws, dataset)
@@ -104,11 +73,9 @@ def _invoke(aws: Aws, function: FunctionRef, payload: bytes) -> tuple[str, float
     """Return the function's answer and the milliseconds that it took."""
     begun = time.perf_counter()
     with aws_boundary(f"function {function.name}:{function.alias}"):
-        answer = aws.client("lambda").invoke(
-            FunctionName=function.name, Qualifier=function.alias, InvocationType="RequestResponse", Payload=payload
-        )
-        text = answer["Payload"].read().decode(errors="replace")
-    latency_ms = (time.perf_counter() - begun) * 1000
+        asked = {"FunctionName": function.name, "Qualifier": function.alias, "InvocationType": "RequestResponse"}
+        answer, reply = read_streamed(aws, "lambda", "invoke", "Payload", read_whole, **asked, Payload=payload)
+    text, latency_ms = reply.decode(errors="replace"), (time.perf_counter() - begun) * 1000
     if answer.get("FunctionError"):
         raise _failed(f"the function raised ({answer['FunctionError']})", text[:2000])
     return text, latency_ms
@@ -143,8 +110,11 @@ def check_answer(text: str, classes: tuple[str, ...]) -> tuple[str, float]:
     """
     try:
         reply: Mapping[str, Any] = parse_json(text)
-        if reply["statusCode"] != 200:
-            raise _failed(f"the function answered {reply['statusCode']}", str(reply.get("body"))[:2000])
+        status = reply["statusCode"]
+        if not isinstance(status, int):
+            raise TypeError(f"statusCode is {status!r:.80}, a {type(status).__name__} and not an int")
+        if status != 200:
+            raise _failed(f"the function answered {status}", str(reply.get("body"))[:2000])
         body = parse_json(reply["body"])
         labels, scores = list(body["labels"]), [float(score) for score in body["scores"]]
     except (KeyError, TypeError, ValueError, OverflowError) as error:

@@ -17,7 +17,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import KennelError, LedgerRefused, SettingsRefused, TeardownIncomplete, translate
+from tasks.run.disk import disk_failure
+from tasks.run.errors import (
+    KennelError,
+    LedgerRefused,
+    SettingsRefused,
+    TeardownIncomplete,
+    Unexpected,
+    translate,
+    unexpected,
+)
 from tasks.run.handle import Run
 from tasks.run.ledger import Ledger, crash_point
 from tasks.run.ledger_contents import LedgerHeader, LedgerRow, has_lost_its_ledger, inspect_ledger, run_folders
@@ -43,11 +52,26 @@ NEEDED_BY = {
 }
 """The kinds that have to stay while a resource of a kind still exists."""
 
+SHOWN_CHARACTERS = 300
+"""How much of what happened to a resource the closing message repeats."""
+
 _CALLS_OF_A_REMOVAL = 3
 """A removal needs at most three kinds of calls, and the answer to each may be lost; what is gone is no error for it."""
 
 VISIBLE_SECONDS = 60.0
 """How long it may take until all of EC2's servers know a new instance."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A resource that could not be removed, and why."""
+
+    item: Removal
+    error: KennelError
+
+    @property
+    def text(self) -> str:
+        return f"{self.item.kind} {self.item.name}: {self.error.what:.{SHOWN_CHARACTERS}}"
 
 
 @dataclass(frozen=True)
@@ -147,14 +171,19 @@ def execute(
         for item in plan.removals:
             _record_in_ledger(ledgers.get(item.run_id or ""), item)
         failures = _remove_all(aws, plan, ledgers, kinds, say)
-        left = _remaining(aws, plan, run_id, kinds)
+        try:
+            left = _remaining(aws, plan, run_id, kinds)
+        except KennelError as error:
+            if failures:
+                raise _incomplete(failures, [f"what else is left is not known: {error.what}"]) from error
+            raise
         _close_released_rows(ledgers, plan, aws.bucket if ("bucket", aws.bucket) not in left else None)
         _close_rows_of_missing(aws, ledgers, plan, say)
-    problems = failures + [f"{kind} {name} is still there" for kind, name in sorted(left)]
+    problems = [f"{kind} {name} is still there" for kind, name in sorted(left)]
     problems += [f"{item.kind} {item.name}: {item.reason}" for item in plan.kept if item.kind not in kinds]
-    if problems:
-        what = f"{len(problems)} problems: " + "; ".join(problems[:10])
-        raise TeardownIncomplete(WHERE, what, "everything else was removed", AGAIN)
+    if failures or problems:
+        defects = (each.error for each in failures if isinstance(each.error, Unexpected))
+        raise _incomplete(failures, problems) from next(defects, None)
     removed = tuple(f"{item.kind} {item.name}" for item in plan.removals)
     kept = tuple(f"{item.kind} {item.name}: {item.reason}" for item in plan.kept)
     return TeardownReport(removed, kept, len(plan.gone), tuple(runs), models.kept, models.lost)
@@ -196,40 +225,55 @@ def _locked(aws: Aws, runs: list[str]) -> Iterator[None]:
         yield
 
 
-def _remove_all(aws: Aws, plan: Plan, ledgers: Mapping[str, Ledger], kinds: Mapping[str, Kind], say: Say) -> list[str]:
+def _incomplete(failures: list[_Failure], problems: list[str]) -> TeardownIncomplete:
+    every = [each.text for each in failures] + problems
+    what = f"{len(every)} problems: " + "; ".join(every)
+    return TeardownIncomplete(WHERE, what, "everything else was removed", AGAIN)
+
+
+def _remove_all(
+    aws: Aws, plan: Plan, ledgers: Mapping[str, Ledger], kinds: Mapping[str, Kind], say: Say
+) -> list[_Failure]:
     """Remove in the plan's order and return the failures.
 
     When a job, endpoint or instance could not be removed, what it needs stays: AWS cannot delete an endpoint whose role
     is gone, nor a security group that an instance uses.
     """
-    failures: list[str] = []
+    failures: list[_Failure] = []
     stuck: set[tuple[str | None, str]] = set()
     for item in plan.removals:
         if (item.run_id, item.kind) in stuck:
             say(f"  keep   {item.kind} {item.name}: a resource that needs it could not be removed")
             continue
-        failure = _remove(aws, item, ledgers, kinds, say)
-        if failure is not None:
-            failures.append(failure)
+        try:
+            _remove(aws, item, ledgers, kinds, say)
+        except Exception as error:  # noqa: BLE001  the other resources cost money too
+            known = _known(error, f"remove {item.kind} {item.name}")
+            say(f"  FAILED {item.kind} {item.name}: {known.what}: {known.why}")
+            failures.append(_Failure(item, known))
             stuck.update((item.run_id, kind) for kind in NEEDED_BY.get(item.kind, ()))
     return failures
 
 
-def _remove(aws: Aws, item: Removal, ledgers: Mapping[str, Ledger], kinds: Mapping[str, Kind], say: Say) -> str | None:
-    """Remove one resource and return why that failed, or None."""
+def _remove(aws: Aws, item: Removal, ledgers: Mapping[str, Ledger], kinds: Mapping[str, Kind], say: Say) -> None:
+    """Remove one resource and close its rows in the ledgers; any error may be raised."""
     crash_point(f"remove-{item.kind}:before")
-    try:
-        repeated_if_lost(lambda: kinds[item.kind].remove(aws, item.name), times=_CALLS_OF_A_REMOVAL)
-    except (KennelError, ClientError, BotoCoreError) as error:
-        known = error if isinstance(error, KennelError) else translate(error, f"remove {item.kind} {item.name}")
-        say(f"  FAILED {item.kind} {item.name}: {known.what}: {known.why}")
-        return f"{item.kind} {item.name}: {known.what}"
+    repeated_if_lost(lambda: kinds[item.kind].remove(aws, item.name), times=_CALLS_OF_A_REMOVAL)
     crash_point(f"remove-{item.kind}:after")
     say(f"  gone   {item.kind} {item.name}")
     if item.kind != "bucket":
         for ledger in ledgers.values():  # datasets and weights may be in the ledgers of several runs
             _close_rows(ledger, [(item.kind, item.name)])
-    return None
+
+
+def _known(error: Exception, where: str) -> KennelError:
+    if isinstance(error, KennelError):
+        return error
+    if isinstance(error, ClientError | BotoCoreError):
+        return translate(error, where)
+    known = (disk_failure(error, where) if isinstance(error, OSError) else None) or unexpected(error, where)
+    known.__cause__ = error
+    return known
 
 
 def _remaining(aws: Aws, plan: Plan, run_id: str | None, kinds: Mapping[str, Kind]) -> set[tuple[str, str]]:

@@ -1,8 +1,11 @@
 """Every file that kennel reads in a home and a run is damaged at once: `status` and `down` say so and do their work."""
 
+import json
 import os
 import shutil
+import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -68,3 +71,39 @@ def test_down_ends_servers_whose_records_are_all_damaged(tmp_path: Path) -> None
         shutil.rmtree(terminal.home / "processes", ignore_errors=True)
         terminal.kennel("down", "--yes")
     assert terminal.processes() == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_status_says_of_a_server_whose_record_was_removed_that_it_runs(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs")
+    try:
+        assert terminal.kennel("up").code == 0
+        url = terminal.kennel("status", "--json").answer["services"]["localaws"]
+        (terminal.home / "localaws" / "server.json").unlink()
+        shown = terminal.kennel("status", "--json")
+        assert (shown.code, shown.answer["services"]["localaws"]) == (0, url)
+        said = " ".join(shown.err.split())
+        assert (
+            "server.json is missing" in said and f"it runs at {url} (process " in said and "kennel down --yes" in said
+        )
+    finally:
+        down = terminal.kennel("down", "--yes")
+    assert down.code == 0 and "Traceback" not in down.err
+    assert terminal.processes() == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_two_teardowns_at_once_and_one_of_a_server_that_just_got_sigterm_end_well(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs")
+    for is_ended_before in (False, True):
+        assert terminal.kennel("up").code == 0
+        if is_ended_before:
+            os.kill(json.loads((terminal.home / "localaws" / "server.json").read_text())["pid"], signal.SIGTERM)
+        with ThreadPoolExecutor(2) as pool:
+            both = list(pool.map(lambda _: terminal.kennel("down", "--yes", "--json"), range(2)))
+        for down in both:
+            assert "Traceback" not in down.err and down.code in (0, 5), down.err
+        assert any(down.code == 0 for down in both)
+        assert terminal.processes() == []

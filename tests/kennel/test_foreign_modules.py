@@ -54,3 +54,17 @@ def test_a_module_in_the_current_folder_is_not_imported(program: str, tmp_path: 
     terminal = Terminal(tmp_path / "home", tmp_path / "runs", {"PYTHONPATH": "."})
     arguments = ["status"] if program == "kennel" else ["--help"]
     assert run([sys.executable, "-m", program, *arguments], terminal, theirs)
+
+
+@pytest.mark.parametrize("program", ["kennel", "localaws"])
+@pytest.mark.parametrize("name", ["PYTHONINSPECT", "PYTHONEXECUTABLE"])
+def test_a_variable_of_pythons_that_changes_a_program_is_dropped(program: str, name: str, tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs", {name: "/bin/false"})
+    arguments = ["status", "--json"] if program == "kennel" else ["--help"]
+    done = terminal.program("-m", program, *arguments)
+    assert (done.code, "Traceback" in done.err, bool(done.out)) == (0, False, True), done.err
+
+
+def test_the_script_ends_although_python_was_told_to_stay(tmp_path: Path) -> None:
+    kennel = str(Path(sys.executable).with_name("kennel"))
+    assert run([kennel, "status"], Terminal(tmp_path, tmp_path / "runs", {"PYTHONINSPECT": "1"}), tmp_path)

@@ -6,9 +6,9 @@ import json
 import shlex
 from collections.abc import Iterable
 
+from tasks.account.policy_documents import Document
 from tasks.audit.account import Identity
 from tasks.audit.grants import Source
-from tasks.audit.policy import Document
 
 
 def take_away(sources: Iterable[Source]) -> tuple[str, ...]:

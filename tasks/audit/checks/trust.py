@@ -12,10 +12,11 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tasks.account.policy_documents import Document, many
 from tasks.audit.account import Account, Identity
 from tasks.audit.checks.commands import set_trust
 from tasks.audit.findings import Finding, finding
-from tasks.audit.policy import CALLERS, SOURCES, Document, Statement, many, statements, trusted
+from tasks.audit.policy import CALLERS, SOURCES, Statement, statements, trusted
 
 SENDS_ITS_SOURCE = {
     f"{name}.amazonaws.com"

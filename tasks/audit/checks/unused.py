@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from tasks.account.policy_documents import many
 from tasks.audit.account import Account, Identity, Policy
 from tasks.audit.checks.commands import delete_profile, delete_role, set_inline, take_away
 from tasks.audit.findings import Finding, finding
 from tasks.audit.grants import Source
-from tasks.audit.policy import many, trusted
+from tasks.audit.policy import trusted
 
 COMPUTE = {"lambda.amazonaws.com": "lambda", "sagemaker.amazonaws.com": "sagemaker", "ec2.amazonaws.com": "ec2"}
 _SOUGHT = {

@@ -139,7 +139,7 @@ def test_an_instance_whose_launch_was_not_answered_is_terminated_first(
     assert set(instances(calls, "launch")) <= {"shutting-down", "terminated"}
 
 
-def test_a_second_signal_ends_the_termination_too(terminal: Terminal, calls: Calls, photos: Path) -> None:
+def test_a_third_signal_ends_the_termination_too(terminal: Terminal, calls: Calls, photos: Path) -> None:
     arguments = ("-m", "kennel", "train-ec2", "--data", str(photos), "--run-id", "twice", *QUICK)
     with (
         held(calls, "RunInstances") as launch,
@@ -150,9 +150,16 @@ def test_a_second_signal_ends_the_termination_too(terminal: Terminal, calls: Cal
         process.send_signal(signal.SIGHUP)
         wait_for_stage(process, termination)
         process.send_signal(signal.SIGHUP)  # bash and the kernel each send one when a terminal is closed
+        wait_until(lambda: _ends(process, signal.SIGINT), "the end by Ctrl-C", seconds=60)
         done = send(process, signal.SIGINT)
-    assert done.code == 130, "a second SIGHUP is ignored"
+    assert done.code == 129, "the code is the first signal's"
     assert "interrupted again" in done.err and "Traceback" not in done.err
+
+
+def _ends(process: subprocess.Popen[str], number: signal.Signals) -> bool:
+    """Send a signal, and tell whether the command has ended."""
+    process.send_signal(number)
+    return process.poll() is not None
 
 
 def test_nothing_of_it_is_left_after_down(terminal: Terminal) -> None:

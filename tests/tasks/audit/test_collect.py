@@ -2,9 +2,11 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -12,16 +14,18 @@ from tasks.audit.account import ROOT, Account
 from tasks.audit.checks import check
 from tasks.audit.collect import collect
 from tasks.run.aws import Aws
-from tasks.run.errors import AccessDenied, Unreachable, WaitTimedOut
+from tasks.run.errors import AccessDenied, MalformedAnswer, Unreachable, WaitTimedOut
 from tasks.run.settings import Settings
 from tasks.run.waiting import Waiting
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls, Fault, counting_proxy
+from tests.tasks.account.test_policy_documents import BAD
 from tests.tasks.audit.planted import OWN, allow, document, make_function, service
 
 GENERATED = {"GenerateCredentialReport", "GenerateServiceLastAccessedDetails"}
 """AWS writes a report for the caller; nothing of the account changes."""
 DENIED = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
+IDS = (("x-amz-request-id", "4442587FB7D0A2F9"),)
 PUBLIC = "http://acs.amazonaws.com/groups/global/AllUsers"
 
 
@@ -120,6 +124,30 @@ def test_a_bucket_that_may_not_be_looked_at_hides_no_other(calls: Calls) -> None
     account = look(calls)
     assert {each.name for each in account.buckets} == {"closed-bucket", "open-bucket"}
     assert "not looked at: bucket blocked-bucket (GetBucketPolicy answered AccessDenied: no)" in account.notes
+
+
+@pytest.mark.parametrize("text", [each for each in BAD if each], ids=lambda text: text[:40])
+def test_a_policy_that_is_none_becomes_a_note(calls: Calls, text: str) -> None:
+    pattern = rb"(<(PolicyDocument|AssumeRolePolicyDocument|Document)>).*?(</)"
+
+    def spoil(content: bytes) -> bytes:
+        return re.sub(pattern, lambda found: found[1] + quote(text).encode() + found[3], content, flags=re.DOTALL)
+
+    calls.faults.append(Fault("GetAccountAuthorizationDetails", change=spoil))
+    calls.faults.append(Fault("GET /open-bucket?policy", instead=(200, text.encode()), headers=IDS))
+    account = look(calls)
+    notes = [note for note in account.notes if note.startswith("not looked at: what the policy ")]
+    assert any("inline of arn:aws:iam::" in note for note in notes)
+    assert any("who may assume arn:aws:iam::" in note for note in notes)
+    assert any(note.startswith("not looked at: bucket open-bucket") for note in account.notes)
+    assert "ann" in {each.name for each in check(account, unused_days=90)}, "the checks judge the rest"
+
+
+def test_identities_that_lack_something_end_the_audit_with_awss_error(calls: Calls) -> None:
+    cut = Fault("GetAccountAuthorizationDetails", change=lambda content: re.sub(rb"<Path>.*?</Path>", b"", content))
+    calls.faults.append(cut)
+    with pytest.raises(MalformedAnswer, match="GetAccountAuthorizationDetails"):
+        look(calls)
 
 
 def test_an_aws_that_ends_ends_the_audit(own_localaws: RunningLocalAws) -> None:

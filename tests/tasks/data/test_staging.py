@@ -14,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,8 +25,9 @@ from tasks.data import staging
 from tasks.data.judgement_cache import JudgementCache
 from tasks.data.report import dataset_json, finding_lines, finding_rows, staging_markdown
 from tasks.data.upload import UploadSummary, find_staged
+from tasks.ec2.job import instance_specs
 from tasks.run.aws import Aws
-from tasks.run.errors import DataRefused, OwnershipRefused, SourceRefused
+from tasks.run.errors import DataRefused, MalformedAnswer, OwnershipRefused, SourceRefused
 from tasks.run.handle import Run
 from tasks.run.progress import LineProgress
 from tasks.run.records import SPLITS, DatasetRef, Quarantined
@@ -169,6 +171,21 @@ def test_an_object_that_was_damaged_at_rest_is_replaced(place: Workplace, tmp_pa
     key = f"{dataset.prefix}/{damaged}"
     flipped = bytes([place.body(key)[0] ^ 1]) + place.body(key)[1:]
     place.s3.put_object(Bucket=place.aws.bucket, Key=key, Body=flipped)
+    assert place.stage(source)[0] == dataset
+    assert len(place.members(dataset)) == dataset.images()
+
+
+@pytest.mark.parametrize("more", [{}, {"splits": []}, {"splits": {"train": [1], "validation": [], "test": []}}])
+def test_a_manifest_that_lacks_something_is_staged_anew_and_no_instance_trains_by_it(
+    place: Workplace, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    source = write_zip(tmp_path / "data.zip", good_files(train=8))
+    dataset, _ = place.stage(source)
+    text = json.dumps({"format": 1, "digest": dataset.digest, **more})
+    place.s3.put_object(Bucket=place.aws.bucket, Key=f"{dataset.prefix}/manifest.json", Body=text.encode())
+    job: Any = SimpleNamespace(dataset=dataset, weights=None)
+    with pytest.raises(MalformedAnswer, match="is not the manifest that was staged"):
+        instance_specs(place.aws, job, ["10.0.0.1"])
     assert place.stage(source)[0] == dataset
     assert len(place.members(dataset)) == dataset.images()
 

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from tasks.account.logs import LogFollower
+from tasks.account.permission_use import _services
 from tasks.run import bounded_answers, logical_aws
 from tasks.run.aws import Aws
 from tasks.run.errors import MalformedAnswer, Unreachable, aws_boundary
@@ -139,6 +141,42 @@ def test_a_listing_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens:
     with server(page) as url, pytest.raises(MalformedAnswer, match=said) as caught, aws_boundary("step"):
         list(client(url, tmp_path).get_paginator("list_endpoints").paginate())
     assert caught.value.what.startswith("ListEndpoints at http") and "curl" in caught.value.next_command
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (["1", "2", "1"], "one that was read already"),
+        ([str(number) for number in range(99)], "another page after 20"),
+    ],
+)
+def test_a_log_and_a_report_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: list[str], said: str) -> None:
+    monkeypatch.setattr(bounded_answers, "MOST_PAGES", 20)
+    left = list(tokens)
+
+    def page(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        target = handler.headers.get("X-Amz-Target", "")
+        if b"GenerateServiceLastAccessedDetails" in body:
+            result = "<GenerateServiceLastAccessedDetailsResult>{}</GenerateServiceLastAccessedDetailsResult>"
+            whole(handler, f"<R>{result.format('<JobId>' + 'j' * 36 + '</JobId>')}</R>".encode())
+        elif target.endswith("DescribeLogStreams"):
+            whole(handler, b'{"logStreams": [{"logStreamName": "s"}]}')
+        elif target:
+            whole(handler, json.dumps({"events": [], "nextForwardToken": left.pop(0)}).encode())
+        else:
+            more = f"<IsTruncated>true</IsTruncated><Marker>{left.pop(0)}</Marker>"
+            told = f"<JobStatus>COMPLETED</JobStatus><ServicesLastAccessed/>{more}"
+            result = f"<GetServiceLastAccessedDetailsResult>{told}</GetServiceLastAccessedDetailsResult>"
+            whole(handler, f"<R>{result}</R>".encode())
+
+    with server(page) as url:
+        more: dict[str, Any] = {"read_timeout_seconds": 1.0, "max_attempts": 1, "region": "us-east-1"}
+        aws = Aws(Settings(endpoint_url=url, home=tmp_path, runs=tmp_path / "runs", **more))
+        with pytest.raises(MalformedAnswer, match=said):
+            LogFollower(aws, "group").poll()
+        left[:] = tokens
+        with pytest.raises(MalformedAnswer, match=said), aws_boundary("step"):
+            list(_services(aws, "r"))
 
 
 def test_a_whole_listing_is_read(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """An answer that is not AWS's: noticed for every operation, asked for again, and then an error that says what came."""
 
+import json
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ from botocore.parsers import ResponseParserFactory
 from localaws.front import SERVICES
 from tasks.ec2.state import why_ended
 from tasks.run.aws import Aws
-from tasks.run.errors import MalformedAnswer, WaitTimedOut, aws_boundary, translate
+from tasks.run.errors import AwsFailed, MalformedAnswer, WaitTimedOut, aws_boundary, translate
 from tasks.run.malformed_answers import CheckedParsers, MalformedAnswerError
 from tasks.run.needed_fields import NEEDED
+from tasks.run.progress import LOGGER
 from tasks.run.settings import EMBEDDED_AWS, Settings
 from tasks.run.waiting import wait_for
 from tasks.sagemaker.job import describe_job
@@ -36,8 +39,9 @@ NAMES = {
 """A name of each kind whose names are not of one word."""
 MARK = "KennelFoundMalformed"
 XML = b"<ListRolesResponse><ListRolesResult><Roles><member><RoleName>a</RoleName></member></Roles>"
-TAKEN_AS_IT_IS = {"GetObject", "GetBucketPolicy"}
-"""Operations whose reply is whatever the body is; a policy is compared with the wanted one."""
+TAKEN_AS_IT_IS = {"GetObject", "GetBucketPolicy", "DeleteObjects"}
+"""Operations whose reply is whatever the body is; a policy is compared with the wanted one, and a quiet deletion that
+deleted everything answers nothing."""
 OF_AWS = {"x-amzn-requestid": "7a62c49f-347e-4fc4-9331-6e8e1b5b4f0f"}
 OF_S3 = {"x-amz-request-id": "4442587FB7D0A2F9", "x-amz-id-2": "vlR7PnpV2Ce81l0PRw6jlUpck7Jo5ZsQjryTjKlc5aLW"}
 ASKED: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -109,6 +113,55 @@ def test_an_error_without_a_code_is_malformed_and_a_404_does_not_mean_not_found(
     assert "names no error" in parse("DescribeEndpoint", body, status, OF_AWS)[MARK]
     if body:
         assert MARK in parse("GetObject", body, status)
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"__type": ["x"], "message": "m"}',
+        b'{"__type": {"a": 1}}',
+        b'{"__type": 5, "message": "m"}',
+        b'{"__type": "X", "message": {"a": [1]}}',
+        b'{"__type": "X", "message": ["m"]}',
+        b"[]",
+        b"1",
+        b"null",
+        b"[" * 100_000,
+    ],
+)
+def test_an_error_whose_code_or_message_is_no_text_is_malformed(status: int, body: bytes) -> None:
+    assert MARK in parse("ListNotebookInstances", body, status, OF_AWS)
+
+
+@pytest.mark.parametrize("body", [b"<R><Error>text</Error></R>", b"<R><Error><Code><a/></Code></Error></R>", b"<R/>"])
+@pytest.mark.parametrize("operation", ["ListRoles", "DescribeInstances", "ListBuckets"])
+def test_an_error_in_xml_without_a_readable_code_is_malformed(operation: str, body: bytes) -> None:
+    assert MARK in parse(operation, body, 400, OF_AWS | OF_S3)
+
+
+def test_the_words_of_an_error_are_cut_and_the_log_has_them_all(calls: Calls, tmp_path: Path) -> None:
+    message = "first line\n" + "more\n" * 100_000
+    body = json.dumps({"__type": "C" * 50_000, "message": message}).encode()
+    calls.faults.append(Fault("SageMaker.DescribeEndpoint", instead=(400, body), headers=tuple(OF_AWS.items())))
+    logged: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
+    LOGGER.addHandler(handler)
+    try:
+        with pytest.raises(AwsFailed) as caught, aws_boundary("step"):
+            client_of(calls, tmp_path).client("sagemaker").describe_endpoint(EndpointName="e")
+    finally:
+        LOGGER.removeHandler(handler)
+    assert len(str(caught.value)) < 1500 and str(caught.value).count("\n") < 20
+    assert f"({50_000 - 100:,} characters are left out" in caught.value.what
+    assert caught.value.why.startswith("first line\nmore\n") and "characters are left out" in caught.value.why
+    assert any(message in line for line in logged) and any("C" * 50_000 in line for line in logged)
+
+
+def test_an_error_of_common_length_is_not_cut() -> None:
+    body = json.dumps({"__type": "ValidationException", "message": "x" * 800}).encode()
+    assert parse("DescribeEndpoint", body, 400, OF_AWS)["Error"]["Message"] == "x" * 800
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 400, 403, 404, 500, 503])

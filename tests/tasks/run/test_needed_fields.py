@@ -1,6 +1,7 @@
 """The table of what kennel needs in AWS's replies: it fits botocore's descriptions, and it is complete."""
 
 import ast
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from botocore import xform_name
 from botocore.model import OperationModel, Shape
 
-from tasks.run.needed_fields import NEEDED, NEEDED_WHEN, NOTHING_NEEDED, what_is_wrong
+from tasks.run.needed_fields import FORMS, NEEDED, NEEDED_WHEN, NOTHING_NEEDED, what_is_wrong
 from tests.aws_requests import READING, service_model
 
 TASKS = Path(__file__).resolve().parents[3] / "tasks"
@@ -30,6 +31,9 @@ EXAMPLES: dict[str, Any] = {
     "map": {}, "structure": {}, "list": [], "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
 }  # fmt: skip
 WRONG = object()
+TAGS_NOT_READ = {"DescribeImages", "DescribeVpcs", "ListInstanceProfiles", "ListRoles"}
+"""Operations whose replies may have tags that nobody looks at."""
+OF_A_FORM = {"Account": "123456789012"}
 
 
 def model_of(operation: str) -> OperationModel:
@@ -58,7 +62,7 @@ def fill(reply: dict[str, Any], path: str, shape: Any) -> None:
     name, below = step(path)
     member: Shape = shape.members[name]
     empty = EXAMPLES[member.type_name]
-    found = reply.setdefault(name, type(empty)() if below else empty)
+    found = reply.setdefault(name, type(empty)() if below else OF_A_FORM.get(name, empty))
     if below and member.type_name == "list":
         found.extend([] if found else [{}])
         fill(found[0], below, member.member)
@@ -105,9 +109,36 @@ def test_a_value_of_a_map_or_list_that_is_no_text_is_noticed(value: object) -> N
     assert what_is_wrong("ListRolePolicies", {"PolicyNames": ["a", value]}, shape)
 
 
+@pytest.mark.parametrize("value", ["", "../../x\n1", "12345678901", "123456789012\n", "１２３４５６７８９０１２"])
+def test_an_account_that_is_not_12_digits_is_noticed(value: str) -> None:
+    assert set(FORMS) == set(OF_A_FORM)
+    wrong = what_is_wrong("GetCallerIdentity", {"Account": value}, model_of("GetCallerIdentity").output_shape)
+    assert wrong in ("it lacks Account", f"its Account is {value!r}, not 12 digits")
+
+
+def test_the_tags_in_a_reply_that_is_read_have_all_their_fields() -> None:
+    """Of the structures that a path of the table goes through; a tag's members have the same names everywhere."""
+    read = {(operation, path) for operation, path, _ in paths() if operation.startswith(READING)}
+    known = {(operation, re.sub(r"\[[+]?\]|\?", "", path)) for operation, path in read}
+    wanted = {(operation, tag) for operation, path in read for tag in tags_beside(operation, path)}
+    assert {(operation, tag) for operation, tag in wanted - known if operation not in TAGS_NOT_READ} == set()
+
+
+def tags_beside(operation: str, path: str) -> Iterator[str]:
+    """Yield the paths of the members of each list of tags in the structures that a path goes through."""
+    shape, before = model_of(operation).output_shape, ""
+    while path and shape.type_name == "structure":
+        for name in {"Tags", "TagSet"} & set(shape.members):
+            if shape.members[name].type_name == "list":
+                yield from (f"{before}{name}.{field}" for field in ("Key", "Value"))
+        name, path = step(path)
+        shape, before = shape.members[name], f"{before}{name}."
+        shape = shape.member if shape.type_name == "list" else shape
+
+
 def test_a_reply_without_anything_is_noticed() -> None:
     empty = [name for name in NEEDED if what_is_wrong(name, {}, model_of(name).output_shape) is None]
-    assert empty == []
+    assert empty == ["DeleteObjects"], "its good answer is an empty one, because it is asked to be quiet"
 
 
 def test_the_value_of_a_tag_and_a_log_line_may_be_empty_and_a_name_may_not() -> None:

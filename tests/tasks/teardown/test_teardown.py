@@ -12,13 +12,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
+from urllib3.exceptions import ProtocolError
 
+from kennel.commands.unexpected import as_kennel_error
 from tasks.account import objects
 from tasks.account.bucket import ensure_bucket
 from tasks.account.roles import RoleSpec, ensure_role
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import OwnershipRefused, RunBusy, SettingsRefused, StageFailed, TeardownIncomplete, WaitTimedOut
+from tasks.run.errors import (
+    LedgerRefused,
+    MalformedAnswer,
+    OwnershipRefused,
+    RunBusy,
+    SettingsRefused,
+    StageFailed,
+    TeardownIncomplete,
+    Unreachable,
+    WaitTimedOut,
+)
 from tasks.run.handle import Run
 from tasks.run.ledger_contents import read_ledger
 from tasks.run.run_lock import run_lock
@@ -29,6 +42,7 @@ from tasks.teardown.kinds import Kind, until_gone
 from tasks.teardown.plan import Plan, Removal, Resource
 from tasks.teardown.teardown import confirm, execute, plan_teardown, tear_down
 from tests.conftest import RunningLocalAws
+from tests.counting_proxy import Fault, counting_proxy
 
 TRUST = json.dumps(
     {
@@ -194,6 +208,80 @@ def test_the_role_of_an_endpoint_that_will_not_go_stays(aws: Aws) -> None:
     with pytest.raises(TeardownIncomplete, match="endpoint x"):
         execute(aws, plan, "run-1", say=lambda _: None, kinds=kinds)
     assert removed == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("Key"),
+        RecursionError("maximum recursion depth exceeded"),
+        AssertionError(),
+        OSError(28, "No space left on device"),
+        ProtocolError("Connection broken"),
+        ClientError({"Error": {"Code": "AccessDenied", "Message": "x" * 5000}}, "DeleteThing"),
+        LedgerRefused("ledger", "it is damaged", "a test", "none"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_the_other_resources_are_removed_whatever_one_removal_raises(aws: Aws, error: Exception) -> None:
+    removed: list[str] = []
+
+    def remove(_: Aws, name: str) -> None:
+        if name in broken:
+            raise error
+        removed.append(name)
+
+    broken = {f"broken-{number:02d}" for number in range(12)}
+    names = sorted(broken | {"a", "z"})
+    found = [Resource("log-group", name, naming.tags("run-1")) for name in names]
+    kinds = {"log-group": Kind(lambda _, name: None, lambda _: [each for each in found if each.name in broken], remove)}
+    plan = Plan(tuple(Removal("log-group", name, "run-1") for name in names), (), ())
+    said: list[str] = []
+    with pytest.raises(TeardownIncomplete) as caught:
+        execute(aws, plan, "run-1", say=said.append, kinds=kinds)
+    assert removed == ["a", "z"] and caught.value.exit_code == 10
+    assert all(f"log-group {name}: " in caught.value.what for name in broken)
+    assert sum("FAILED log-group broken-" in line for line in said) == len(broken)
+    assert len(caught.value.what) < 12 * 500
+
+
+def test_what_could_not_be_removed_is_named_although_the_last_look_fails(aws: Aws) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("Key")
+
+    def look(_: Aws) -> list[Resource]:
+        raise Unreachable("teardown", "no answer", "a test", "none")
+
+    plan = Plan((Removal("log-group", "g", "run-1"),), (), ())
+    with pytest.raises(
+        TeardownIncomplete, match="log-group g: KeyError: 'Key'; what else is left is not known: no answer"
+    ):
+        execute(aws, plan, "run-1", say=lambda _: None, kinds={"log-group": Kind(lambda *_: None, look, fail)})
+
+
+def test_the_traceback_of_a_defect_in_a_teardown_is_kept(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KENNEL_HOME", str(aws.settings.home))
+
+    def fail(*_: object) -> None:
+        raise KeyError("Key")
+
+    plan = Plan((Removal("log-group", "g", "run-1"),), (), ())
+    with pytest.raises(TeardownIncomplete) as caught:
+        execute(aws, plan, "run-1", say=lambda _: None, kinds={"log-group": Kind(lambda *_: None, lambda _: [], fail)})
+    shown = as_kennel_error(caught.value)
+    (path,) = (aws.settings.home / "logs").iterdir()
+    assert str(path) in shown.why and "KeyError: 'Key'" in path.read_text() and shown.exit_code == 10
+
+
+def test_a_deletion_that_s3_refuses_without_a_key_is_awss_error(own_localaws: RunningLocalAws, tmp_path: Path) -> None:
+    refusal = b"<DeleteResult><Error><Code>AccessDenied</Code></Error></DeleteResult>"
+    with counting_proxy(own_localaws.url) as calls:
+        aws = Aws(Settings(endpoint_url=calls.url, home=tmp_path, runs=tmp_path / "runs", max_attempts=1))
+        ensure_bucket(Run(aws, "run-1"))
+        objects.put_object(aws, aws.bucket, "runs/run-1/x", b"x", content_type="text/plain")
+        calls.faults.append(Fault(f"POST /{aws.bucket}?delete", instead=(200, refusal), times=9))
+        with pytest.raises(MalformedAnswer, match="it lacks Key"):
+            objects.delete_prefix(aws, aws.bucket, "runs/run-1/")
 
 
 def test_a_long_removal_is_not_silent() -> None:
