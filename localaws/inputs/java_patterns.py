@@ -14,7 +14,7 @@ _NAMED = {"Print": r"\x20-\x7E", "Alnum": "a-zA-Z0-9", "Alpha": "a-zA-Z"}
 def compiled(pattern: str) -> re.Pattern[str] | None:
     """Return one of the model's patterns, None for those that Python cannot read (`\\w-_` in a class)."""
     try:
-        return re.compile(_in_python(pattern), re.DOTALL | re.ASCII)  # Java's \\w, \\d and \\s
+        return re.compile(_in_python(pattern), re.DOTALL | re.ASCII)  # Java's \w, \d and \s
     except re.error:
         return None
 
