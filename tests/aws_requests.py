@@ -11,7 +11,7 @@ from botocore.model import OperationModel, ServiceModel
 
 READING = ("Describe", "Get", "List", "Head", "Filter", "Lookup", "Simulate", "Invoke")
 _SIGNED_FOR = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/aws4_request")
-_SERVICES = {"monitoring": "cloudwatch"}
+_SERVICES = {"servicequotas": "service-quotas", "monitoring": "cloudwatch"}
 """Names in signatures that are not botocore's names of the services."""
 
 

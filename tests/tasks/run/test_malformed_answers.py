@@ -54,6 +54,7 @@ ASKED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "s3": ("list_buckets", {}),
     "sagemaker": ("describe_endpoint", {"EndpointName": "none"}),
     "sagemaker-runtime": ("invoke_endpoint", {"EndpointName": "none", "Body": b""}),
+    "servicequotas": ("list_service_quotas", {"ServiceCode": "ec2"}),
     "ssm": ("get_parameter", {"Name": "none"}),
     "sts": ("get_caller_identity", {}),
     "tagging": ("get_resources", {}),
