@@ -40,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(for_environment())
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, and so its children, ignores it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if config.getoption("--no-processes"):
         sys.addaudithook(_skip_a_test_that_starts_a_process)
         signal.signal(signal.SIGUSR1, lambda *_: _skip_if_running(_started_by))
