@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from localaws.auth.keys import Key
 from localaws.auth.signature_gate import SignatureGate
@@ -106,7 +107,8 @@ def gate() -> Iterator[Gate]:
         await Response(str(len(body)))(scope, receive, send)
 
     verifier = Verifier(keys.get, clock=lambda: time.time() + ahead_seconds[0])
-    app = SignatureGate(size, verifier, token="token", longest_body_bytes=LONGEST_BODY_BYTES)
+    own = Route("/_localaws/anything", size, methods=["POST"])
+    app = SignatureGate(size, verifier, token="token", routes=[own], longest_body_bytes=LONGEST_BODY_BYTES)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],))
