@@ -26,7 +26,7 @@ def find_boundary(aws: Aws) -> str | None:
         ClientError: IAM refused the call; the caller translates it.
         TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
     """
-    arn = f"arn:aws:iam::{aws.account_id}:policy/{NAME}"
+    arn = aws.arn("iam", f"policy/{NAME}")
     answer = none_if_missing(lambda: aws.client("iam").get_policy(PolicyArn=arn))
     return None if answer is None else arn
 

@@ -128,17 +128,15 @@ def test_metric_data_is_of_exactly_the_metric_that_is_named(server: ScaledServer
     assert len(listed) == 3
 
 
-def test_what_statistic_sets_cannot_answer_is_refused_by_name(server: ScaledServer) -> None:
+def test_metric_math_that_is_not_emulated_is_refused_by_name(server: ScaledServer) -> None:
     cloudwatch, times = (
         server.client("cloudwatch"),
         {"StartTime": datetime(2026, 1, 1), "EndTime": datetime(2026, 2, 1)},
     )
-    with pytest.raises(ClientError, match=r"ExtendedStatistics \['p99'\] is not supported by localaws"):
-        cloudwatch.get_metric_statistics(
-            Namespace="n", MetricName="m", Period=60, ExtendedStatistics=["p99"], Statistics=["Sum"], **times
+    with pytest.raises(ClientError, match="ANOMALY_DETECTION_BAND"):
+        cloudwatch.get_metric_data(
+            MetricDataQueries=[{"Id": "e1", "Expression": "ANOMALY_DETECTION_BAND(m1)"}], **times
         )
-    with pytest.raises(ClientError, match="Expression 'm1/60' is not supported by localaws"):
-        cloudwatch.get_metric_data(MetricDataQueries=[{"Id": "e1", "Expression": "m1/60"}], **times)
 
 
 def test_seconds_become_minutes_after_three_hours_and_are_gone_after_fifteen_days() -> None:

@@ -65,7 +65,7 @@ MAKES_WITH_TAGS = {
 
 @pytest.mark.parametrize(("action", "besides"), MAKES_WITH_TAGS.items())
 def test_what_sends_or_reads_tags_may_do_so_on_the_same_resources(action: str, besides: str) -> None:
-    allowed = [statement for each in EVERY.values() for statement in each["Statement"]]
+    allowed = [row for name, each in EVERY.items() if name != "boundary" for row in each["Statement"]]
     own = [each for each in allowed if action in each["Action"]]
     assert own and all(besides in each["Action"] for each in own)
 

@@ -22,7 +22,10 @@ from tasks.run.settings import Settings
 from tests.http_server import serving
 from tests.keys import for_environment
 
-IDENTITY = b"<R><GetCallerIdentityResult><Account>123456789012</Account></GetCallerIdentityResult></R>"
+IDENTITY = (
+    b"<R><GetCallerIdentityResult><Account>123456789012</Account><Arn>arn:aws:iam::123456789012:root</Arn>"
+    b"</GetCallerIdentityResult></R>"
+)
 Answer = Callable[[BaseHTTPRequestHandler, bytes], None]
 
 
