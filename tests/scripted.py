@@ -22,6 +22,7 @@ class Scripted:
     endpoint = "aws"
     identity = LogicalAws("aws")
     target = EMBEDDED_AWS
+    settings = Settings()
 
     def __init__(self, **services: Mapping[str, Callable[..., Any]]) -> None:
         self._services = services

@@ -55,6 +55,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "Role.Tags[]?.Key",
         "Role.Tags[]?.Value",
     ),
+    "GetPolicy": ("Policy.Arn", "Policy.Tags[]?.Key", "Policy.Tags[]?.Value"),
     "GetRolePolicy": ("PolicyDocument",),
     "ListAttachedRolePolicies": ("AttachedPolicies[].PolicyArn",),
     "ListInstanceProfiles": ("InstanceProfiles[].InstanceProfileName",),

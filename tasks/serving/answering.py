@@ -15,6 +15,7 @@ from tasks.run.aws import Aws
 from tasks.run.error_codes import THROTTLED
 from tasks.run.errors import aws_boundary
 from tasks.run.records import EndpointRef
+from tasks.run.streamed import read_streamed, read_whole
 from tasks.run.waiting import REAL_TIME, Waiting, wait_for
 
 ANSWER_SECONDS = 300.0
@@ -84,10 +85,17 @@ def _refusal(aws: Aws, endpoint: EndpointRef, photo: bytes) -> str | None:
         ClientError: an error that waiting does not change.
     """
     try:
-        answer = aws.client("sagemaker-runtime").invoke_endpoint(
-            EndpointName=endpoint.name, TargetVariant=endpoint.variant, ContentType=PHOTO_TYPE, Body=photo
+        read_streamed(
+            aws,
+            "sagemaker-runtime",
+            "invoke_endpoint",
+            "Body",
+            read_whole,
+            EndpointName=endpoint.name,
+            TargetVariant=endpoint.variant,
+            ContentType=PHOTO_TYPE,
+            Body=photo,
         )
-        answer["Body"].read()
     except ClientError as error:
         if not _is_not_ready(error.response):
             raise
