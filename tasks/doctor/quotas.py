@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tasks.account.prices import choose_hosting_instance, choose_training_instance
 from tasks.ec2.prices import choose_instances
 from tasks.run.aws import Aws
-from tasks.run.errors import AccessDenied, LimitReached, aws_boundary
+from tasks.run.errors import AwsFailed, LimitReached, aws_boundary
 from tasks.run.options import DeployOptions, Ec2TrainingOptions, TrainingOptions
 from tasks.run.waiting import say
 
@@ -98,14 +98,15 @@ def shortfalls(aws: Aws, needed: Iterable[Needed]) -> list[Shortfall]:
 def require_quotas(aws: Aws, needed: Iterable[Needed]) -> None:
     """Return if the account may have what a run needs, before anything is made and paid for.
 
+    Where Service Quotas refuses, throttles or does not answer, that is said and the run goes on.
+
     Raises:
         LimitReached: it may not; the error names each quota, its value, what is needed, and the command that asks.
-        AwsFailed: Service Quotas did not answer.
     """
     try:
         short = shortfalls(aws, needed)
-    except AccessDenied as error:
-        say(f"quotas: not looked at: {error.why}")
+    except AwsFailed as error:
+        say(f"quotas: not looked at: {error.what}: {error.why}")
         return
     if short:
         what = f"the account has too little of {len(short)} quota{'s' if len(short) > 1 else ''}"

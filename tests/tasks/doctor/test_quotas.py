@@ -7,7 +7,7 @@ import pytest
 
 from tasks.doctor.quotas import Needed, needed_for, require_quotas, shortfalls
 from tasks.run.aws import Aws
-from tasks.run.errors import LimitReached
+from tasks.run.errors import AwsFailed, LimitReached
 from tasks.run.options import DeployOptions, Ec2TrainingOptions, TrainingOptions
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws, running_localaws
@@ -47,6 +47,13 @@ def test_a_new_account_is_told_each_quota_and_the_command_that_asks(new: Running
     assert "'Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances' is 5, and EC2 training" in said
     ask = "service-quotas request-service-quota-increase --service-code sagemaker --quota-code L-614B09FD"
     assert f"aws --endpoint-url {new.url} {ask} --desired-value 1" in said
+
+
+def test_quotas_that_cannot_be_read_are_not_in_the_way(localaws: RunningLocalAws, tmp_path: Path) -> None:
+    elsewhere = [Needed("nope", "a quota", 1, "a service that Service Quotas does not know")]
+    require_quotas(aws_of(localaws, tmp_path), elsewhere)
+    with pytest.raises(AwsFailed):
+        shortfalls(aws_of(localaws, tmp_path), elsewhere)
 
 
 def test_an_account_in_use_has_enough_and_an_unknown_quota_is_not_in_the_way(
