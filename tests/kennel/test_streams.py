@@ -1,5 +1,6 @@
 """Streams of a command that are closed, or lead to a full disk."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ def terminal(tmp_path: Path) -> Terminal:
 
 
 def ended(terminal: Terminal, arguments: str, redirections: str) -> tuple[int, str]:
-    """Run a command in a shell with redirections; return its exit code and what is in stderr."""
+    """Run a command in a shell with redirections; return its exit code and what is in stderr, without its times."""
     done = subprocess.run(
         ["sh", "-c", f"exec {sys.executable} -m kennel {arguments} {redirections}"],
         cwd=ROOT,
@@ -29,7 +30,7 @@ def ended(terminal: Terminal, arguments: str, redirections: str) -> tuple[int, s
         text=True,
         timeout=100,
     )
-    return done.returncode, done.stderr
+    return done.returncode, re.sub(r"(?m)^ +[0-9]+\.[0-9] s ", "", done.stderr)
 
 
 @pytest.mark.parametrize("arguments", ["status", "status --json", "--help", "--version", "status --help"])

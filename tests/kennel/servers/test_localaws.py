@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shlex
 import shutil
 import signal
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 from kennel.servers import localaws
-from kennel.servers.localaws import Options
+from kennel.servers.localaws import LAST_URL, Options
+from kennel.servers.ports import free_port
 from localaws.server import read_record
 from tasks.run.sealed import seal, unseal
 from tests.bit_flips import FLIPS, flipped
@@ -33,8 +35,16 @@ def answer(url: str) -> Any:
         return json.loads(reply.read())
 
 
+def prefer_own_port(home: Path) -> None:
+    """Let the home's server take a port that tests beside this one do not prefer, and that is given to no client."""
+    file = home / LAST_URL
+    file.parent.mkdir(parents=True)
+    file.write_text(f"http://127.0.0.1:{free_port(*random.sample(range(20_000, 30_000), 20))}")
+
+
 def test_what_it_is_started_with_is_adopted_and_anything_else_refused(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path / "home", tmp_path / "runs")
+    prefer_own_port(terminal.home)
     try:
         first = terminal.kennel("up", *OPTIONS)
         assert first.code == 0, first.err
