@@ -124,6 +124,7 @@ def logs(
     """Print the log of a run, by default of the latest one."""
     from kennel.commands.status import logs
 
+    begin("kennel logs", follows=follow)
     return logs(run_id, source, follow=follow)
 
 

@@ -39,7 +39,7 @@ from tasks.run.sealed import read_regular
 NAME = "prefect"
 PREFERRED_PORT = 4578
 START_SECONDS = 90.0
-PREPARE_SECONDS = 120.0
+PREPARE_SECONDS = 300.0
 _PASSWORD = re.compile(r"kennel:[\w-]{32}")
 
 
@@ -141,6 +141,7 @@ def prepare() -> Path:
         environment = dict(os.environ)
         isolate_prefect(environment)
         environment |= {"PREFECT_HOME": folder, "DO_NOT_TRACK": "1"}
+        environment["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = f"{PREPARE_SECONDS:.0f}"  # by default 20
         _once(["-m", "prefect", "server", "database", "upgrade", "--yes"], environment)
         _once(["-m", "kennel.servers.work_pool"], environment)  # without PREFECT_API_URL the client serves itself
         database = Path(folder) / "prefect.db"

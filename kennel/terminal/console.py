@@ -46,11 +46,13 @@ def begin(
     expects: Mapping[str, float] | None = None,
     quiet: bool = False,
     verbose: bool = False,
+    follows: bool = False,
 ) -> None:
     """Show that a command has begun.
 
-    With `stages`, a terminal shows a live view, and elsewhere a line is printed at least every ten seconds. `expects`
-    has the seconds of the stages whose time follows from the arguments.
+    With `stages`, a terminal shows a live view. Elsewhere a line is printed at least every ten seconds, unless the
+    command `follows` what others do and is silent with them. `expects` has the seconds of the stages whose time follows
+    from the arguments.
 
     Raises:
         SettingsRefused: both `quiet` and `verbose` are given.
@@ -61,7 +63,7 @@ def begin(
         raise SettingsRefused(title, "--quiet with --verbose", "the two contradict each other", "give one of them")
     end(is_finished=True)
     _Current.stages, _Current.is_quiet, _Current.is_verbose = CommandStages(stages, expects or {}), quiet, verbose
-    _Current.screen = Screen(_view(title, quiet=quiet, verbose=verbose), RunLog(), shows_all=verbose)
+    _Current.screen = Screen(_view(title, quiet=quiet, verbose=verbose, follows=follows), RunLog(), shows_all=verbose)
     LOGGER.handlers[:] = [_Current.screen]
     LOGGER.setLevel(logging.DEBUG)
     LOGGER.propagate = False
@@ -69,15 +71,14 @@ def begin(
         say(f"{title} begins")
 
 
-def _view(title: str, *, quiet: bool, verbose: bool) -> View:
-    has_stages = bool(_Current.stages.all)
+def _view(title: str, *, quiet: bool, verbose: bool, follows: bool) -> View:
     if quiet:
         return NoView()
-    if has_stages and not verbose and sys.stderr.isatty():
+    if _Current.stages.all and not verbose and sys.stderr.isatty():
         from kennel.terminal.live_view import LiveView
 
         return LiveView(title, _Current.stages)
-    return PlainView(_Current.stages, breaks_silence=has_stages, shows_steps=verbose)
+    return PlainView(_Current.stages, breaks_silence=not follows, shows_steps=verbose)
 
 
 def set_run(run_dir: Path) -> None:

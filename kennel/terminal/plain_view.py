@@ -79,7 +79,8 @@ class PlainView:
     def _break_silence(self) -> None:
         while not self._ended.wait(POLL_SECONDS):
             progress = self._stages.running
-            limit = STARTING_SECONDS if progress is None or progress.name == SERVERS else SILENCE_SECONDS
+            is_starting = progress.name == SERVERS if progress else bool(self._stages.all)
+            limit = STARTING_SECONDS if is_starting else SILENCE_SECONDS
             with self._lock:
                 if self._clock() - self._said >= limit and not self._ended.is_set():
                     self.line(self._current_work())

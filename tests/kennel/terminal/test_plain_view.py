@@ -59,6 +59,17 @@ def test_a_silence_is_broken_by_what_goes_on(watched: Watched) -> None:
     assert "stage 2 of 2, load-test: begins, about 90 s (estimate)" in watched.out.getvalue()
 
 
+def test_a_command_without_stages_is_not_silent_either() -> None:
+    now, out = 0.0, io.StringIO()
+    view = PlainView(CommandStages((), {}), breaks_silence=True, out=out, clock=lambda: now)
+    try:
+        view.step(Step("bytecode", 4_000, 22_000, "files"))
+        now = 9.5
+        wait_until(out.getvalue, "the step", holds=lambda shown: "9.5 s  bytecode: 4,000 of 22,000 files" in shown)
+    finally:
+        view.close(is_finished=True)
+
+
 def test_a_step_that_is_over_is_not_told_later_as_if_it_went_on(watched: Watched) -> None:
     watched.view.stage(Stage("loadtest", "begins"))
     watched.view.step(Step("upload", 5_000_000, 5_000_000, "B", "done, 0.1 s"))
