@@ -53,10 +53,10 @@ class Policy:
     name: str
     statements: tuple[Statement, ...]
 
-    @functools.cached_property
-    def keys(self) -> frozenset[str]:
-        """The context keys that any of its statements asks for."""
-        return frozenset[str]().union(*(each.keys for each in self.statements))
+    def keys(self, action: str | None = None) -> frozenset[str]:
+        """Return the context keys that its statements ask for, those about an action if it is given."""
+        asked = (each.keys for each in self.statements if action is None or each.covers_action(action))
+        return frozenset[str]().union(*asked)
 
 
 @functools.lru_cache(maxsize=2048)
