@@ -123,8 +123,8 @@ def _ratio(measured: dict[str, list[float]]) -> float:
 
 def _busy_seconds(url: str) -> float:
     """Return the processor time of the server that listens there, without its children's."""
-    listening = psutil.net_connections("tcp4")
-    pid = next(each.pid for each in listening if each.status == "LISTEN" and each.laddr.port == urlsplit(url).port)
+    listening = (each for each in psutil.net_connections("tcp4") if each.status == "LISTEN" and each.laddr)
+    pid = next(each.pid for each in listening if each.laddr.port == urlsplit(url).port)
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
 

@@ -76,6 +76,18 @@ class Aws:
         self._caller: _Caller | None = None
         self._identity: LogicalAws | None = None
 
+    def in_region(self, region: str) -> Aws:
+        """Return the same AWS in another region; it asks nobody anew who calls.
+
+        Raises:
+            TargetRefused, AwsFailed: as `account_id` raises them.
+        """
+        if region == self.region:
+            return self
+        other = Aws(self.settings.model_copy(update={"region": region}))
+        other._lock, other._caller, other._session = self._lock, self._ask(), self._boto_session()
+        return other
+
     @property
     def endpoint(self) -> str:
         """The endpoint that calls go to: a loopback URL, or "aws"."""

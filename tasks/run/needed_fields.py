@@ -171,6 +171,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "KeyPairs[].Tags[]?.Key",
         "KeyPairs[].Tags[]?.Value",
     ),
+    "DescribeRegions": ("Regions[].RegionName",),
     "DescribeSecurityGroups": (
         "SecurityGroups[].GroupId",
         "SecurityGroups[].GroupName",
