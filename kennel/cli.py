@@ -187,7 +187,16 @@ def up(
     from kennel.commands.up_down import up
     from kennel.servers.localaws import Options
 
-    return up(Options(time_scale, capacity, instance_startup_seconds, iam, account, strict))
+    return up(
+        Options(
+            time_scale=time_scale,
+            capacity=capacity,
+            instance_startup_seconds=instance_startup_seconds,
+            iam=iam,
+            account=account,
+            strict=strict,
+        )
+    )
 
 
 @app.command
