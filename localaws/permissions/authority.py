@@ -16,7 +16,7 @@ from localaws.permissions.propagation import Propagation
 from localaws.permissions.questions import Question
 from localaws.permissions.resource_policies import ResourcePolicy, policy_on
 from localaws.permissions.usage import Count, Requested, Usage
-from localaws.policies.context import Context
+from localaws.policies.context import Context, Source
 from localaws.policies.decision import Decision, Request, decide
 from localaws.policies.documents import policy
 from localaws.policies.trust import ASSUME
@@ -90,7 +90,7 @@ class Authority:
         keys = caller.keys[question.action]
         if found:
             keys |= policy("resource policy", found.text).keys(question.action)
-        context = Context(HERE, (caller.values.get, question.context.get, time_of))
+        context = Context(HERE, (caller.values.get, question.context.get, time_of, self._owner_of(question)))
         shown = context.shown(keys) if keys else ()
         key = (question.action, question.resource, shown, found)
         known: Known | None = caller.decided.get(key)
@@ -102,6 +102,12 @@ class Authority:
                 caller.decided.clear()
             caller.decided[key] = known
         return known
+
+    def _owner_of(self, question: Question) -> Source:
+        """Return what tells whose the resource is; an ARN of AWS's own names no account, as one of a bucket."""
+        is_own = question.resource == "*" or question.resource.startswith("arn:aws:s3:::")
+        owner_id = question.owner_id or (self.account_id if is_own else "")
+        return lambda key: [owner_id] if owner_id and key == "aws:resourceaccount" else None
 
 
 @dataclass(frozen=True)

@@ -270,6 +270,15 @@ def test_what_was_allowed_to_invoke_is_refused_after_a_change(localaws: RunningL
     assert endpoint() == "AccessDeniedException"
 
 
+def test_whose_a_resource_is_and_how_it_is_reached_are_conditions(localaws: RunningLocalAws, bucket: str) -> None:
+    owned = {"StringEquals": {"aws:ResourceAccount": ACCOUNT}, "NumericGreaterThan": {"s3:TlsVersion": "1.1"}}
+    user = make_user(localaws, allow("s3:GetObject", Condition=owned))
+    assert user.client("s3").get_object(Bucket=bucket, Key="open/1")["ContentLength"] == 1
+    foreign = {"StringNotEquals": {"aws:ResourceAccount": ACCOUNT}}
+    other = make_user(localaws, allow("s3:GetObject"), deny("s3:*", Condition=foreign))
+    assert other.client("s3").get_object(Bucket=bucket, Key="open/1")["ContentLength"] == 1
+
+
 def test_a_role_is_passed_only_by_whom_may_and_to_the_service_that_is_meant(localaws: RunningLocalAws) -> None:
     role = make_role(localaws, {"Service": "sagemaker.amazonaws.com"})
     passing = allow("iam:PassRole", role, Condition={"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}})
