@@ -279,6 +279,28 @@ def test_whose_a_resource_is_and_how_it_is_reached_are_conditions(localaws: Runn
     assert other.client("s3").get_object(Bucket=bucket, Key="open/1")["ContentLength"] == 1
 
 
+def test_tags_by_arn_need_the_permission_of_the_resources_service(localaws: RunningLocalAws, bucket: str) -> None:
+    group = f"g-{uuid.uuid4().hex[:8]}"
+    localaws.client("logs").create_log_group(logGroupName=group)
+    log_group = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:{group}"
+    tagging = make_user(localaws, allow(["tag:TagResources", "tag:UntagResources"]))
+    for arn, action in ((f"arn:aws:s3:::{bucket}", "s3:PutBucketTagging"), (log_group, "logs:TagResource")):
+        code, text = refusal(
+            tagging.client("resourcegroupstaggingapi").tag_resources, ResourceARNList=[arn], Tags={"team": "a"}
+        )
+        assert code == "AccessDeniedException" and f"is not authorized to perform: {action} on resource: " in text
+    both = make_user(localaws, allow("tag:*"), allow("logs:TagResource", f"{log_group}*"))
+    both.client("resourcegroupstaggingapi").tag_resources(ResourceARNList=[log_group], Tags={"team": "a"})
+    assert (
+        "rds"
+        in refusal(
+            both.client("resourcegroupstaggingapi").tag_resources,
+            ResourceARNList=[f"arn:aws:rds:us-east-1:{ACCOUNT}:db:d"],
+            Tags={"team": "a"},
+        )[1]
+    )
+
+
 def test_a_role_is_passed_only_by_whom_may_and_to_the_service_that_is_meant(localaws: RunningLocalAws) -> None:
     role = make_role(localaws, {"Service": "sagemaker.amazonaws.com"})
     passing = allow("iam:PassRole", role, Condition={"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}})
