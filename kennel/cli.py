@@ -188,7 +188,16 @@ def up(
     from kennel.commands.up_down import up
     from kennel.servers.localaws import Options
 
-    return up(Options(time_scale, capacity, instance_startup_seconds, iam, account, strict))
+    return up(
+        Options(
+            time_scale=time_scale,
+            capacity=capacity,
+            instance_startup_seconds=instance_startup_seconds,
+            iam=iam,
+            account=account,
+            strict=strict,
+        )
+    )
 
 
 @app.command
@@ -220,6 +229,10 @@ def audit(
     unused_days: Annotated[
         int, Parameter(validator=Number(gte=1, lte=400), help="A role is unused after so many days without use.")
     ] = 90,
+    regions: Annotated[
+        tuple[str, ...],
+        Parameter(help="Where to look for Lambda, SageMaker and EC2; repeat it for several. Default: all enabled."),
+    ] = (),
     baseline: Annotated[Path | None, Parameter(help="A TOML file of accepted findings; see docs/audit.md.")] = None,
     sarif: Annotated[Path | None, Parameter(help="Also write the findings to this file, as SARIF 2.1.0.")] = None,
     json: Json = False,
@@ -227,7 +240,15 @@ def audit(
     """Report what is too open, unused or left behind in the account, with the commands that mend it."""
     from kennel.commands.audit import audit
 
-    return audit(run_id, severity=severity, unused_days=unused_days, baseline=baseline, sarif_file=sarif, as_json=json)
+    return audit(
+        run_id,
+        severity=severity,
+        unused_days=unused_days,
+        regions=regions,
+        baseline=baseline,
+        sarif_file=sarif,
+        as_json=json,
+    )
 
 
 @app.command

@@ -68,7 +68,7 @@ ACCOUNT_ID, REGION = "123456789012", "us-east-1"
 """The account and the region of the embedded AWS."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """The options of the embedded AWS; None and () mean its defaults, or the values of the one that runs.
 
@@ -312,12 +312,12 @@ def _with_options_of_killed(home: Path, options: Options) -> Options:
     record = _written_record(home) or {}
     startup = options.instance_startup_seconds
     return Options(
-        record.get("time_scale") if options.time_scale is None else options.time_scale,
-        options.capacity or tuple(record.get("capacity", ())),
-        record.get("instance_startup_seconds") if startup is None else startup,
-        options.iam or record.get("iam"),
-        options.account or record.get("account"),
-        record.get("strict") if options.strict is None else options.strict,
+        time_scale=record.get("time_scale") if options.time_scale is None else options.time_scale,
+        capacity=options.capacity or tuple(record.get("capacity", ())),
+        instance_startup_seconds=record.get("instance_startup_seconds") if startup is None else startup,
+        iam=options.iam or record.get("iam"),
+        account=options.account or record.get("account"),
+        strict=record.get("strict") if options.strict is None else options.strict,
     )
 
 

@@ -18,15 +18,28 @@ from localaws.policies.documents import Policy, policy
 class Caller:
     """Who asks. `owner_arn`: the user or role whose policies bound it; `values`: condition keys that tell who it is.
 
-    `decided` keeps decisions; the caller is made anew when a policy changes.
+    `keys`: the condition keys that matter to an action; `decided` keeps decisions; the caller is made anew when a
+    policy changes.
     """
 
     principal: Principal
     identity: Identity
     owner_arn: str
     values: KeyValues = field(default_factory=dict)
-    keys: frozenset[str] = frozenset()
+    keys: KeysByAction = field(default_factory=lambda: KeysByAction(Identity()), compare=False)
     decided: dict[Any, Any] = field(default_factory=dict, compare=False)
+
+
+class KeysByAction(dict[str, frozenset[str]]):
+    """The condition keys that an identity's policies ask for, by the action that their statements are about."""
+
+    def __init__(self, identity: Identity) -> None:
+        super().__init__()
+        self._identity = identity
+
+    def __missing__(self, action: str) -> frozenset[str]:
+        """Find them once."""
+        return self.setdefault(action, keys_of(self._identity, action=action))
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,12 @@ class Callers:
         self._known: dict[Any, Caller] = {}
         self._bounds: dict[str, Bounds] = {}
 
+    def known(self) -> object:
+        """Return what is another object as soon as a policy has changed."""
+        if self._propagation.has_arrived():
+            self.forget()
+        return self._known
+
     def bind(self, access_key_id: str, bounds: Bounds) -> None:
         """Have these bounds count for the session of a key."""
         self._bounds[access_key_id] = bounds
@@ -87,8 +106,7 @@ class Callers:
         return self._once((role_arn, session_name), lambda: self._session(role_arn, session_name, {}, None))
 
     def _once(self, key: Any, make: Callable[[], Caller]) -> Caller:
-        if self._propagation.has_arrived():
-            self.forget()
+        self.known()
         known = self._known
         if key not in known:
             known[key] = make()
@@ -138,7 +156,7 @@ class Callers:
 
     def _caller(self, principal: Principal, identity: Identity, owner_arn: str, values: KeyValues) -> Caller:
         who = {"aws:principalarn": [owner_arn], "aws:principalaccount": [self._account_id]}
-        return Caller(principal, identity, owner_arn, {**who, **values}, keys_of(identity))
+        return Caller(principal, identity, owner_arn, {**who, **values}, KeysByAction(identity))
 
     def _backend(self) -> Any:
         from moto.iam.models import iam_backends

@@ -109,11 +109,11 @@ def decide(
     return case.denied() or case.granted(is_trust=is_trust) or case.allowed()
 
 
-def keys_of(identity: Identity, resource: Policy | None = None) -> frozenset[str]:
-    """Return the context keys that could matter to a decision."""
+def keys_of(identity: Identity, resource: Policy | None = None, *, action: str | None = None) -> frozenset[str]:
+    """Return the context keys that could matter to a decision, on an action if it is given."""
     bounds = [each for _, policies in _bounds_of(identity) for each in policies]
     every = [*identity.policies, *bounds, *([resource] if resource else [])]
-    return frozenset[str]().union(*(each.keys for each in every))
+    return frozenset[str]().union(*(each.keys(action) for each in every))
 
 
 class _Case:

@@ -102,16 +102,24 @@ def _stage(account: Account) -> list[Row]:
     ]
 
 
-def _roles(account: Account, sid: str, services: list[str]) -> list[Row]:
-    roles, boundary = [account.iam(f"role/{account.prefix}*")], account.iam(f"policy/{role_boundary.NAME}")
+def _roles(account: Account, sid: str, services: Mapping[str, str]) -> list[Row]:
+    """Return what a feature's roles need; `services`: to which one each is passed, by the end of the role's name."""
+    each_kind = {end: account.iam(f"role/{account.prefix}*-{end}") for end in services}
+    roles, boundary = [*each_kind.values()], account.iam(f"policy/{role_boundary.NAME}")
     changes = ["CreateRole", "PutRolePermissionsBoundary", "UpdateAssumeRolePolicy", "PutRolePolicy"]
-    passed = {"StringEquals": {"iam:PassedToService": [f"{each}.amazonaws.com" for each in services]}}
     return [
         (f"{sid}Roles", "iam", ["GetRole", "TagRole", "GetRolePolicy"], roles),
         (f"{sid}BoundedRoles", "iam", changes, roles, _bounded(account)),
         (f"{sid}Boundary", "iam", ["GetPolicy"], [boundary]),
-        (f"{sid}PassRole", "iam", ["PassRole"], roles, passed),
+        *(
+            (f"Pass{end.capitalize()}Role", "iam", ["PassRole"], [each_kind[end]], _passed_to(service))
+            for end, service in services.items()
+        ),
     ]
+
+
+def _passed_to(service: str) -> Mapping[str, Any]:
+    return {"StringEquals": {"iam:PassedToService": f"{service}.amazonaws.com"}}
 
 
 def _bounded(account: Account) -> Mapping[str, Any]:
@@ -123,7 +131,7 @@ def _sagemaker(account: Account) -> list[Row]:
     jobs = ["CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob", "AddTags", "ListTags"]
     group = account.arn("logs", "log-group:/aws/sagemaker/TrainingJobs:*")
     return [
-        *_roles(account, "Training", ["sagemaker"]),
+        *_roles(account, "Training", {"training": "sagemaker"}),
         ("TrainingJobs", "sagemaker", jobs, [account.arn("sagemaker", f"training-job/{account.prefix}*")]),
         ("TrainingLogs", "logs", ["DescribeLogStreams", "GetLogEvents", "FilterLogEvents"], [group]),
     ]
@@ -144,7 +152,7 @@ def _ec2(account: Account) -> list[Row]:
     creating = {"StringEquals": {"ec2:CreateAction": ["RunInstances", "ImportKeyPair", "CreateSecurityGroup"]}}
     parameters = [f"arn:{account.partition}:ssm:{account.region}::parameter/aws/service/*"]
     return [
-        *_roles(account, "Instance", ["ec2"]),
+        *_roles(account, "Instance", {"instance": "ec2"}),
         ("InstanceProfiles", "iam", profile, profiles),
         ("Look", "ec2", [*looks, "GetConsoleOutput"], ["*"]),
         ("Launch", "ec2", ["RunInstances"], [*made, *named, *used]),
@@ -176,7 +184,7 @@ def _serving(account: Account) -> list[Row]:
         *("DescribeLogStreams", "GetLogEvents", "FilterLogEvents"),
     ]
     return [
-        *_roles(account, "Serving", ["sagemaker", "lambda"]),
+        *_roles(account, "Serving", {"endpoint": "sagemaker", "classify": "lambda"}),
         ("Endpoints", "sagemaker", [*makes, *endpoint], own),
         ("Functions", "lambda", function, [account.arn("lambda", f"function:{account.prefix}*")]),
         ("ServingLogs", "logs", logs, groups),
@@ -217,7 +225,7 @@ def _notebook(account: Account) -> list[Row]:
         *("StartNotebookInstance", "StopNotebookInstance", "CreatePresignedNotebookInstanceUrl"),
         *("AddTags", "ListTags"),
     ]
-    return [*_roles(account, "Notebook", ["sagemaker"]), ("Notebooks", "sagemaker", [*names, *more], own)]
+    return [*_roles(account, "Notebook", {"notebook": "sagemaker"}), ("Notebooks", "sagemaker", [*names, *more], own)]
 
 
 def _permissions(account: Account) -> list[Row]:
@@ -284,7 +292,7 @@ def _audit() -> list[Row]:
             [*(f"Describe{each}" for each in kinds), *(f"List{each}s" for each in kinds)],
             ["*"],
         ),
-        ("AuditInstances", "ec2", ["DescribeInstances", "DescribeLaunchTemplateVersions"], ["*"]),
+        ("AuditInstances", "ec2", ["DescribeRegions", "DescribeInstances", "DescribeLaunchTemplateVersions"], ["*"]),
         ("AuditBuckets", "s3", ["ListAllMyBuckets", *buckets], ["*"]),
     ]
 

@@ -27,7 +27,7 @@ from tasks.run.assumed_credentials import keep_assumed_credentials
 from tasks.run.bounded_answers import add_bounds
 from tasks.run.errors import AwsFailed, ClockSkewed, TargetRefused, Unreachable, aws_boundary
 from tasks.run.logical_aws import AGAIN, LogicalAws, identify
-from tasks.run.malformed_answers import CheckedParsers, ask_for_no_region, raise_if_malformed
+from tasks.run.malformed_answers import CheckedParsers, ask_for_no_region, name_operation, raise_if_malformed
 from tasks.run.settings import Settings
 
 Found = TypeVar("Found")
@@ -75,6 +75,18 @@ class Aws:
         self._session: Any = None
         self._caller: _Caller | None = None
         self._identity: LogicalAws | None = None
+
+    def in_region(self, region: str) -> Aws:
+        """Return the same AWS in another region; it asks nobody anew who calls.
+
+        Raises:
+            TargetRefused, AwsFailed: as `account_id` raises them.
+        """
+        if region == self.region:
+            return self
+        other = Aws(self.settings.model_copy(update={"region": region}))
+        other._lock, other._caller, other._session = self._lock, self._ask(), self._boto_session()
+        return other
 
     @property
     def endpoint(self) -> str:
@@ -262,6 +274,7 @@ def _core_session() -> Any:
     core = botocore.session.get_session()
     core.register_component("data_loader", _loader())
     core.register_component("response_parser_factory", CheckedParsers(core.get_component("response_parser_factory")))
+    core.register("before-parse", name_operation)
     core.register("after-call", raise_if_malformed)
     core.unregister("after-call.iam", json_decode_policies)
     core.register("after-call.iam", decode_policies)
