@@ -50,7 +50,7 @@ EXECUTING_SERVICES = (
 )
 SHUTDOWN_SECONDS = 3
 RESET_PATH = PREFIX + "reset"
-OPEN_FILES = 65_536
+OPEN_FILES, LEAST_OPEN_FILES = 65_536, 256
 FOLDERS = (
     "endpoints",
     "functions",
@@ -132,6 +132,7 @@ def serve(settings: Settings, announce: Announce) -> None:
         AlreadyRunning: a server with this home is up.
         NotItsHome: the home has folders that look like localaws's and are not, or no file in the place of one.
         PortTaken: another program listens on the port.
+        OSError: the home cannot be written, or too few files may be open.
         UnknownProcessor: users' programs cannot be kept from the system calls of this machine's processor.
     """
     _require_known_processor()
@@ -376,6 +377,8 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
 
 def _raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < LEAST_OPEN_FILES:
+        raise OSError(f"this shell allows {hard} open files, and {LEAST_OPEN_FILES} are needed at least (ulimit -n)")
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -26,7 +26,7 @@
     │       ├── ConnectionLost      9   no connection could be made, or it was closed or stopped responding
     │       └── CommandFailed       9   a command ended with a status other than 0, or by a signal
     ├── TeardownIncomplete          10  a resource of ours still exists
-    ├── DiskFailed                  14  a file cannot be written: the disk is full or read-only, or the folder refuses
+    ├── DiskFailed                  14  this machine's disk is full or read-only, refuses, or a limit of it is reached
     └── Unexpected                  1   something was raised that is none of these: a defect
 
 Every error says where it happened, what happened, why that stops the work, and which command to run next.
@@ -223,7 +223,8 @@ def unexpected(error: Exception, where: str) -> Unexpected:
 class DiskFailed(KennelError):
     """A file of this machine cannot be written: the disk is full or read-only, or its folder refuses this user.
 
-    A file that this user may not read counts as well, and so do something else in its place and too many open files.
+    A file that this user may not read counts as well, and so do something else in its place, too many open files, and
+    missing memory.
     """
 
     exit_code = 14
