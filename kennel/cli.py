@@ -54,8 +54,8 @@ Exit codes:
   11  the load test was inconclusive: this machine was disturbed,
       or there were too few samples
   12  the audit found something of the severity asked for
-  14  this machine's disk is full or read-only, or its folder
-      refuses the user
+  14  this machine's disk is full or read-only, its folder
+      refuses the user, or it has no more files or memory
  129  the command was interrupted: its terminal was closed
  130  the command was interrupted by Ctrl-C
  141  the reader of the command's output has ended
@@ -378,7 +378,7 @@ def call(arguments: list[str]) -> int:
     is_question = not arguments or bool({"--help", "-h", "--version"} & set(arguments))
     if not is_question:
         begin("kennel")
-    sys.unraisablehook = interrupt_again
+    sys.unraisablehook, threading.excepthook = interrupt_again, _say_of_thread
     try:
         install(interrupt)
         code = _call(arguments, is_question=is_question)
@@ -391,6 +391,12 @@ def call(arguments: list[str]) -> int:
         if "--json" in arguments:
             os.write(1, interruption_json("interrupted", code))
     return code
+
+
+def _say_of_thread(ended: threading.ExceptHookArgs) -> None:
+    from kennel.commands.unexpected import say_of_thread
+
+    say_of_thread(ended)
 
 
 def _call(arguments: list[str], *, is_question: bool) -> int:

@@ -39,6 +39,9 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"localaws: {_printable(str(error))}", file=sys.stderr)
         return 2
+    except OSError as error:  # the home cannot be written, no more files can be opened, and the like
+        print(f"localaws: {_printable(str(error))}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

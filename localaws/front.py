@@ -3,6 +3,7 @@
 import errno
 import io
 import shutil
+import sys
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ from localaws.s3.incoming import receive as receive_body
 from localaws.s3.public import may_anyone_read
 
 WSGI_THREADS = 64
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 CORS = "access-control-"  # these headers would let a page of another origin read the answer; there is none to let
 FORM = "application/x-www-form-urlencoded"
 
@@ -163,8 +165,13 @@ class MotoApplication:
             fault = AwsError("SerializationException", "The request, or what it asks for, is nested too deeply.")
             return _start(_reply_to(environ, service, fault), start_response)
         except OSError as error:
-            traceback.print_exc()
-            return _start(_reply_to(environ, service, _of_the_disk(error, self._store.folder)), start_response)
+            refusal = _of_the_disk(error, self._store.folder)
+            if refusal is None:
+                traceback.print_exc()
+                refusal = AwsError("InternalFailure", f"localaws failed: {type(error).__name__}", status=500)
+            else:
+                print(f"localaws: {refusal.message}", file=sys.stderr)
+            return _start(_reply_to(environ, service, refusal), start_response)
         except Exception as error:  # noqa: BLE001 the client gets AWS's answer to a fault, the log its trace
             refusal = refusal_of(error, asked_in(environ["asgi.scope"], service))
             if refusal is None:
@@ -260,10 +267,10 @@ def _start(reply: Reply, start_response: Any) -> list[bytes]:
     return [reply.body]
 
 
-def _of_the_disk(error: OSError, folder: Path) -> AwsError:
+def _of_the_disk(error: OSError, folder: Path) -> AwsError | None:
     """Return what a client is told when localaws cannot write; AWS has no such answer, and 507 is not retried."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
-        return AwsError("InternalFailure", f"localaws failed: {type(error).__name__}", status=500)
+    if error.errno not in _DISK:
+        return None
     free = shutil.disk_usage(folder).free if folder.is_dir() else 0
     text = f"localaws cannot write {error.filename or folder}: {error.strerror}; {free / 1e6:,.1f} MB are free"
     return AwsError("InsufficientStorage", text, status=507)

@@ -363,6 +363,8 @@ def _record_path(home: Path) -> Path:
 def _written_record(home: Path) -> dict[str, Any] | None:
     try:
         return _read_record(home)
+    except PermissionError:  # a server may run in a home that this user may not read
+        raise
     except (OSError, Damaged):
         return None
 

@@ -110,6 +110,8 @@ class TrainingRunner:
             self.record.finish("Failed", failure=f"ClientError: {error}")
         except (StopFailed, NamespaceError) as error:
             self.record.finish("Failed", failure=f"InternalServerError: {error}")
+        except OSError as error:  # a full disk, no more processes, and the like
+            self.record.finish("Failed", failure=f"InternalServerError: localaws failed: {error}")
         except Exception as error:  # noqa: BLE001 the job must not stay InProgress for ever, whatever went wrong
             traceback.print_exc(file=sys.stderr)
             self.record.finish("Failed", failure=f"InternalServerError: {error!r}")
@@ -315,7 +317,8 @@ class TrainingRunner:
         if self._is_closing.is_set():
             return
         for each in self._running:
-            (self.folder / f"{each.host.name}.log").write_text("\n".join(each.tail) + "\n")
+            with contextlib.suppress(OSError):  # CloudWatch Logs has them too
+                (self.folder / f"{each.host.name}.log").write_text("\n".join(each.tail) + "\n")
 
 
 class _Repeated:

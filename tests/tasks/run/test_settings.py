@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import AccessDenied, LimitReached, NotFound, SettingsRefused, TargetRefused, translate
+from tasks.run.errors import AccessDenied, AwsFailed, LimitReached, NotFound, SettingsRefused, TargetRefused, translate
 from tasks.run.settings import EMBEDDED_AWS, REAL_AWS, Settings
 from tests.conftest import RunningLocalAws
 from tests.hostile import harmful_in
@@ -149,6 +149,7 @@ def test_a_folder_whose_name_cannot_be_printed_is_refused(
 )
 def test_errors_of_aws_become_ours_with_the_code_and_the_reason(code: str, message: str, kind: type) -> None:
     made = translate(ClientError({"Error": {"Code": code, "Message": message}}, "DoIt"), "here", "kennel status")
+    assert isinstance(made, AwsFailed)
     assert (type(made), made.code, made.what) == (kind, code, f"DoIt answered {code}")
 
 
