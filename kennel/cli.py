@@ -53,7 +53,8 @@ Exit codes:
   10  the teardown is incomplete
   11  the load test was inconclusive: this machine was disturbed,
       or there were too few samples
-  12  the audit found something of the severity asked for
+  12  the audit found something of the severity asked for, or the
+      doctor something that would make a run fail
   14  this machine's disk is full or read-only, or its folder
       refuses the user
  129  the command was interrupted: its terminal was closed
@@ -227,6 +228,14 @@ def audit(
     from kennel.commands.audit import audit
 
     return audit(run_id, severity=severity, unused_days=unused_days, baseline=baseline, sarif_file=sarif, as_json=json)
+
+
+app.command(
+    "kennel.commands.doctor:doctor",
+    name="doctor",
+    help="Look at the account and this machine before a run: what would make it fail, with its cure. The exit "
+    "code is 12 when there is such a thing, or when something could not be looked at.",
+)
 
 
 @app.command

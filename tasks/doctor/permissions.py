@@ -1,0 +1,134 @@
+"""Whether the caller may do what kennel does: IAM simulates the operator's policy against the caller's own policies.
+
+Nothing is called but the simulation. Resources that do not exist yet are named as kennel would name them. IAM evaluates
+the policies of the user or role, its boundary and service control policies; it does not see resource control policies,
+the policy of a role's session, and those of a VPC's endpoints.
+Source: SimulatePrincipalPolicy and EvaluationResult in botocore's model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from tasks.account.operator_policy import BOUNDARY, Account, Statement, operator_policies
+from tasks.account.policy_documents import many
+from tasks.doctor.examine import begin
+from tasks.doctor.findings import Finding, fail, ok, skipped, warn
+from tasks.run.aws import Aws
+from tasks.run.errors import aws_boundary
+
+CHECK = "permissions"
+MOST_NAMED = 4
+EXAMPLE = "doctor"
+"""What stands for the rest of a name that does not exist yet."""
+NOT_SEEN = "resource control policies, a session's own policy and those of VPC endpoints are not seen"
+
+Denials = Mapping[str, bool]
+"""The actions that are denied, and whether an organization's service control policy denies each."""
+
+
+def permission_findings(aws: Aws) -> Iterator[Finding]:
+    """Yield a row for each feature that lacks actions, or one that says that none does.
+
+    Raises:
+        AwsFailed: IAM refused, or did not answer.
+    """
+    principal = principal_of(aws)
+    if principal is None:
+        yield _not_simulated(aws)
+        return
+    policies = operator_policies(Account(aws.account_id, aws.region, bucket=aws.settings.bucket or ""))
+    asked = {name: each["Statement"] for name, each in policies.items() if name != BOUNDARY}
+    begun = {name: begin(lambda rows=rows: _denials(aws, principal, rows)) for name, rows in asked.items()}  # type: ignore[misc]
+    denied = {name: future.result() for name, future in begun.items()}
+    for name, actions in denied.items():
+        if actions:
+            yield _denied(aws, name, actions)
+    if not any(denied.values()):
+        number = len({action for rows in asked.values() for row in rows for action in row["Action"]})
+        yield ok(CHECK, f"all {number} actions of the operator's policy are allowed; {NOT_SEEN}")
+
+
+def principal_of(aws: Aws) -> str | None:
+    """Return the ARN of the user or role whose policies hold for the caller; None for one whom IAM does not simulate.
+
+    The ARN of a role's session lacks the role's path, so IAM is asked for the role.
+
+    Raises:
+        AwsFailed: IAM refused, or did not answer.
+    """
+    kind, _, name = aws.caller_arn.rpartition(":")[2].partition("/")
+    if kind == "user":
+        return aws.caller_arn
+    if kind != "assumed-role":
+        return None
+    with aws_boundary(CHECK):
+        return str(aws.client("iam").get_role(RoleName=name.partition("/")[0])["Role"]["Arn"])
+
+
+def _not_simulated(aws: Aws) -> Finding:
+    who = aws.caller_arn.rpartition(":")[2]
+    make = f"make a user or a role with the policies of kennel iam operator-policy --account {aws.account_id}"
+    if who == "root":
+        what = "the root user, whom IAM does not simulate, may do everything that the organization allows"
+        return warn(CHECK, what, f"{make}, and use that")
+    return skipped(CHECK, f"IAM simulates users and roles only, and {who} is neither", f"{make}, and use that")
+
+
+def _denials(aws: Aws, principal: str, statements: Iterable[Statement]) -> Denials:
+    """Return the actions of a feature that are denied on one of their resources.
+
+    Raises:
+        AwsFailed: IAM refused, or did not answer.
+    """
+    found: dict[str, bool] = {}
+    with aws_boundary(CHECK):
+        for statement in statements:
+            for context in _contexts(statement.get("Condition", {})):
+                found |= _simulate(aws, principal, statement, context)
+    return found
+
+
+def _simulate(aws: Aws, principal: str, statement: Statement, context: list[dict[str, Any]]) -> Denials:
+    pages = aws.client("iam").get_paginator("simulate_principal_policy")
+    asked = {
+        "PolicySourceArn": principal,
+        "ActionNames": statement["Action"],
+        "ResourceArns": list(dict.fromkeys(example(aws, each) for each in statement["Resource"])),
+        "ContextEntries": context,
+    }
+    results = [result for page in pages.paginate(**asked) for result in page["EvaluationResults"]]
+    return {
+        str(each["EvalActionName"]): not each.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True)
+        for each in results
+        if each["EvalDecision"] != "allowed"
+    }
+
+
+def example(aws: Aws, resource: str) -> str:
+    """Return a resource as kennel would name it for the pattern of a policy; "*" stays "*"."""
+    head, is_s3, path = resource.partition(":s3:::")
+    if is_s3:
+        _, slash, key = path.partition("/")
+        return f"{head}{is_s3}{aws.bucket}{slash}{key.replace('*', EXAMPLE)}"
+    return resource if resource == "*" else resource.replace("*", EXAMPLE)
+
+
+def _contexts(condition: Mapping[str, Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the circumstances in which a statement allows: one for each value of its condition key."""
+    keys = [(key, value) for values in condition.values() for key, listed in values.items() for value in many(listed)]
+    if not keys:
+        yield []
+    for key, value in keys:
+        yield [{"ContextKeyName": key, "ContextKeyType": "string", "ContextKeyValues": [value]}]
+
+
+def _denied(aws: Aws, feature: str, actions: Denials) -> Finding:
+    names = sorted(actions)
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    seen = f"{feature}: denied: {', '.join(names[:MOST_NAMED])}{more}"
+    if all(actions.values()):
+        return fail(CHECK, f"{seen}, by a service control policy", "ask the organization's administrator to allow it")
+    cure = f"kennel iam operator-policy {feature} --account {aws.account_id} --region {aws.region}, and attach that"
+    return fail(CHECK, seen, cure)
