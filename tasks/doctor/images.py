@@ -92,7 +92,7 @@ def _container_finding(aws: Aws, what: str, uri: str, release: Release | None, t
             )
     except NotFound as error:
         return fail(CHECK, f"{what}: {uri}: {error.why}", cure)
-    if not answer["images"]:
+    if not answer.get("images"):
         why = "; ".join(str(each.get("failureReason", each)) for each in answer.get("failures", []))
         return fail(CHECK, f"{what}: {uri} does not exist ({why})", cure)
     return patch_finding(what, name, release, today)

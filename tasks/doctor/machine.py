@@ -41,11 +41,9 @@ def machine_findings(settings: Settings, *, is_local: bool) -> Iterator[Finding]
 
 
 def python_finding() -> Finding:
-    """Return whether this Python is one that kennel is made for."""
-    found = f"Python {platform.python_version()}, boto3 {version('boto3')}, SageMaker SDK {version('sagemaker')}"
-    if sys.version_info[:2] == (3, 11):
-        return ok("python", found)
-    return warn("python", f"{found}; kennel is made for and tested with Python 3.11", "make setup, with Python 3.11")
+    """Return the versions of what calls AWS; another Python than 3.11 does not get kennel installed."""
+    versions = f"Python {platform.python_version()}, boto3 {version('boto3')}, SageMaker SDK {version('sagemaker')}"
+    return ok("python", versions)
 
 
 def disk_finding(folder: Path, free_gb: float) -> Finding:

@@ -34,7 +34,8 @@ def permission_findings(aws: Aws) -> Iterator[Finding]:
     Raises:
         AwsFailed: IAM refused, or did not answer.
     """
-    principal = principal_of(aws)
+    with aws_boundary(CHECK):
+        principal = principal_of(aws.caller_arn, aws.client("iam"))
     if principal is None:
         yield _not_simulated(aws)
         return
@@ -50,21 +51,20 @@ def permission_findings(aws: Aws) -> Iterator[Finding]:
         yield ok(CHECK, f"all {number} actions of the operator's policy are allowed; {NOT_SEEN}")
 
 
-def principal_of(aws: Aws) -> str | None:
-    """Return the ARN of the user or role whose policies hold for the caller; None for one whom IAM does not simulate.
+def principal_of(caller_arn: str, iam: Any) -> str | None:
+    """Return the ARN of the user or role whose policies hold for a caller; None for one whom IAM does not simulate.
 
     The ARN of a role's session lacks the role's path, so IAM is asked for the role.
 
     Raises:
-        AwsFailed: IAM refused, or did not answer.
+        ClientError, BotoCoreError: IAM refused, or did not answer; the caller translates it.
     """
-    kind, _, name = aws.caller_arn.rpartition(":")[2].partition("/")
+    kind, _, name = caller_arn.rpartition(":")[2].partition("/")
     if kind == "user":
-        return aws.caller_arn
+        return caller_arn
     if kind != "assumed-role":
         return None
-    with aws_boundary(CHECK):
-        return str(aws.client("iam").get_role(RoleName=name.partition("/")[0])["Role"]["Arn"])
+    return str(iam.get_role(RoleName=name.partition("/")[0])["Role"]["Arn"])
 
 
 def _not_simulated(aws: Aws) -> Finding:

@@ -62,6 +62,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "ListRolePolicies": ("PolicyNames",),
     "ListRoleTags": ("Tags[].Key", "Tags[].Value"),
     "ListRoles": ("Roles[].RoleName",),
+    "SimulatePrincipalPolicy": ("EvaluationResults[].EvalActionName", "EvaluationResults[].EvalDecision"),
     # service-quotas
     "ListServiceQuotas": ("Quotas[].QuotaName", "Quotas[].QuotaCode", "Quotas[].Value", "NextToken?"),
     # s3
@@ -177,6 +178,8 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "SecurityGroups[].Tags[]?.Key",
         "SecurityGroups[].Tags[]?.Value",
     ),
+    "DescribeInstanceTypeOfferings": ("InstanceTypeOfferings[].InstanceType", "InstanceTypeOfferings[].Location"),
+    "DescribeSubnets": ("Subnets[].SubnetId", "Subnets[].AvailabilityZone", "Subnets[].MapPublicIpOnLaunch"),
     "DescribeVpcs": ("Vpcs[].VpcId",),
     "GetParameter": ("Parameter.Value",),
     "GetParametersByPath": ("Parameters[].Name", "Parameters[].Value"),
