@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 
 from tasks.doctor.account import Wanted, account_findings, require_account
 from tasks.doctor.bucket import PREFIX
+from tasks.doctor.examine import Check, rows_of
 from tasks.doctor.findings import Finding, counts, with_status
+from tasks.doctor.images import training_findings
 from tasks.doctor.permissions import principal_of
+from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, LimitReached
 from tasks.run.options import DeployOptions, Ec2TrainingOptions, TrainingOptions
 from tasks.run.settings import Settings
@@ -200,6 +204,35 @@ def test_another_account_and_an_unknown_region_are_found_before_anything_is_aske
     nowhere = Settings(home=tmp_path, account_id=ACCOUNT, region="eu-nowhere-9")
     (region, rest) = account_findings(nowhere, WANTED, writes=True)
     assert (region.status, rest.status) == ("fail", "skipped") and "export AWS_REGION=" in region.cure
+
+
+PULL = "AmazonEC2ContainerRegistry_V20150921.BatchGetImage"
+ECR: Mapping[str, tuple[tuple[int, bytes], str, str]] = {
+    "there": ((200, b'{"images":[{"imageManifest":"{}"}],"failures":[]}'), "ok", "patched until 2027-07-20"),
+    "no such tag": (
+        (200, b'{"images":[],"failures":[{"failureReason":"Requested image not found"}]}'),
+        *("fail", "does not exist (Requested image not found)"),
+    ),
+    "no such repository": ((400, b'{"__type":"RepositoryNotFoundException","message":"none"}'), "fail", "none"),
+    "denied": ((400, b'{"__type":"AccessDeniedException","message":"not you"}'), "skipped", "not you"),
+}
+
+
+@pytest.mark.parametrize("what", ECR)
+def test_a_container_image_is_asked_for_as_whoever_pulls_it_does(what: str, calls: Calls, tmp_path: Path) -> None:
+    answer, status, words = ECR[what]
+    calls.faults.append(Fault(PULL, b"763104351884", instead=answer))  # localaws has no ECR
+    aws = Aws(Settings(home=tmp_path, endpoint_url=calls.url))
+    check = Check("images", lambda: training_findings(aws, WANTED.training, date(2026, 11, 28)))
+    (found,) = rows_of(check)
+    assert found.status == status and words in found.seen
+    assert PULL in calls.seen
+
+
+def test_an_image_that_aws_does_not_have_in_the_region_is_found_without_a_call(calls: Calls, tmp_path: Path) -> None:
+    aws = Aws(Settings(home=tmp_path, endpoint_url=calls.url, region="eu-nowhere-9"))
+    (found,) = training_findings(aws, WANTED.training, date(2026, 11, 28))
+    assert found.status == "fail" and calls.seen == []
 
 
 def test_the_root_user_is_told_that_nobody_simulates_it(
