@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 FOUND = 12
 _ENDPOINT = {"instances": "endpoint-instances", "instance_type": "endpoint-instance-type"}
 _WORDS = {"ok": "OK", "warn": "WARN", "fail": "FAIL", "skipped": "SKIPPED"}
-_NO_AWS = "localaws does not run and no account is named, so only this machine was looked at"
 _CHECK_WIDTH, _WORD_WIDTH = 11, 7
 
 
@@ -55,9 +54,14 @@ def doctor(
     settings = Settings.load()
     training = TrainingOptions.of(ModelOptions(finetune=finetune), machines)
     found = [*_of_machine(settings, where), *_of_account(settings, where, training, deploy, ec2_instances)]
-    title = f"{where.description}" if where else _NO_AWS
-    _print(title, found, time.perf_counter() - begun, as_json=json)
+    _print(_title(settings, where), found, time.perf_counter() - begun, as_json=json)
     return FOUND if any(each.status in ("fail", "skipped") for each in found) else 0
+
+
+def _title(settings: Settings, where: environment.Environment | None) -> str:
+    if where is None:
+        return "localaws does not run and no account is named, so only this machine was looked at"
+    return f"the embedded AWS at {settings.endpoint_url}" if where.target.runs_on_this_machine else "AWS"
 
 
 def _of_machine(settings: Settings, where: environment.Environment | None) -> tuple[Finding, ...]:

@@ -31,8 +31,9 @@ from tasks.run.waiting import say
 
 WHERE = "doctor"
 DEADLINE_SECONDS = 9.0
-"""How long the whole look takes at most; an answer of STS is waited for as long as two attempts take."""
-_IMPATIENT = {"connect_timeout_seconds": 2.0, "read_timeout_seconds": 4.0, "max_attempts": 2}
+"""How long the whole look takes at most, if STS answers; otherwise it ends after two attempts to reach it."""
+_IMPATIENT = {"connect_timeout_seconds": 2.0, "read_timeout_seconds": 3.0}
+_TWICE = {**_IMPATIENT, "max_attempts": 2}
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,15 @@ def account_findings(
         TargetRefused: the settings do not say which AWS to use.
     """
     begun, region = time.monotonic(), region_finding(settings.region)
-    aws = Aws(settings.model_copy(update=_IMPATIENT))
+    aws = Aws(settings.model_copy(update=_TWICE))
     if region.status == "fail" and not aws.target.runs_on_this_machine:
         return (region, _not_made("the region's hosts cannot be found"))
     who = rows_of(Check(ACCOUNT, partial(caller_findings, aws, wanted.training.max_runtime_seconds)))
     if not any(each.check == ACCOUNT and each.status == "ok" for each in who):
         return (region, *who, _not_made("AWS does not answer this caller"))
     left = max(1.0, deadline_seconds - (time.monotonic() - begun))
-    return (region, *who, *examine(_checks(aws, wanted, writes=writes), left))
+    persistent = Aws(settings.model_copy(update=_IMPATIENT))
+    return (region, *who, *examine(_checks(persistent, wanted, writes=writes), left))
 
 
 def require_account(settings: Settings, wanted: Wanted) -> None:

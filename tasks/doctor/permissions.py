@@ -8,10 +8,12 @@ Source: SimulatePrincipalPolicy and EvaluationResult in botocore's model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from tasks.account.operator_policy import BOUNDARY, Account, Statement, operator_policies
+from tasks.account.operator_policy import BOUNDARY, Account, operator_policies
 from tasks.account.policy_documents import many
 from tasks.doctor.examine import begin
 from tasks.doctor.findings import Finding, fail, ok, skipped, warn
@@ -24,8 +26,23 @@ EXAMPLE = "doctor"
 """What stands for the rest of a name that does not exist yet."""
 NOT_SEEN = "resource control policies, a session's own policy and those of VPC endpoints are not seen"
 
-Denials = Mapping[str, bool]
+AT_ONCE = 6
+"""How many simulations are asked for at the same time: IAM throttles callers that ask for many."""
+
+Denials = dict[str, bool]
 """The actions that are denied, and whether an organization's service control policy denies each."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one simulation is about: resources by their ARNs, and a condition key with its value, or none."""
+
+    resources: tuple[str, ...]
+    context: tuple[str, str] | None
+
+
+Questions = dict[Question, dict[str, set[str]]]
+"""The actions to ask each question about, with the features that need each."""
 
 
 def permission_findings(aws: Aws) -> Iterator[Finding]:
@@ -39,15 +56,16 @@ def permission_findings(aws: Aws) -> Iterator[Finding]:
     if principal is None:
         yield _not_simulated(aws)
         return
-    policies = operator_policies(Account(aws.account_id, aws.region, bucket=aws.settings.bucket or ""))
-    asked = {name: each["Statement"] for name, each in policies.items() if name != BOUNDARY}
-    begun = {name: begin(lambda rows=rows: _denials(aws, principal, rows)) for name, rows in asked.items()}  # type: ignore[misc]
-    denied = {name: future.result() for name, future in begun.items()}
-    for name, actions in denied.items():
-        if actions:
-            yield _denied(aws, name, actions)
-    if not any(denied.values()):
-        number = len({action for rows in asked.values() for row in rows for action in row["Action"]})
+    questions = _questions(aws)
+    parts = [list(questions)[number::AT_ONCE] for number in range(AT_ONCE)]
+    begun = [begin(partial(_denials, aws, principal, {each: questions[each] for each in part})) for part in parts]
+    denied: dict[str, Denials] = {}
+    for future in begun:
+        for feature, actions in future.result().items():
+            denied.setdefault(feature, {}).update(actions)
+    yield from (_denied(aws, feature, denied[feature]) for feature in sorted(denied))
+    if not denied:
+        number = len({action for actions in questions.values() for action in actions})
         yield ok(CHECK, f"all {number} actions of the operator's policy are allowed; {NOT_SEEN}")
 
 
@@ -76,27 +94,43 @@ def _not_simulated(aws: Aws) -> Finding:
     return skipped(CHECK, f"IAM simulates users and roles only, and {who} is neither", f"{make}, and use that")
 
 
-def _denials(aws: Aws, principal: str, statements: Iterable[Statement]) -> Denials:
-    """Return the actions of a feature that are denied on one of their resources.
+def _questions(aws: Aws) -> Questions:
+    """Return what to ask about the operator's policies; what several features need is asked once."""
+    policies = operator_policies(Account(aws.account_id, aws.region, bucket=aws.settings.bucket or ""))
+    found: Questions = {}
+    for feature, document in policies.items():
+        for statement in document["Statement"] if feature != BOUNDARY else ():
+            resources = tuple(dict.fromkeys(example(aws, each) for each in statement["Resource"]))
+            for context in _contexts(statement.get("Condition", {})):
+                for action in statement["Action"]:
+                    found.setdefault(Question(resources, context), {}).setdefault(action, set()).add(feature)
+    return found
+
+
+def _denials(aws: Aws, principal: str, questions: Questions) -> dict[str, Denials]:
+    """Return, by feature, the actions that are denied on one of their resources.
 
     Raises:
         AwsFailed: IAM refused, or did not answer.
     """
-    found: dict[str, bool] = {}
+    found: dict[str, Denials] = {}
     with aws_boundary(CHECK):
-        for statement in statements:
-            for context in _contexts(statement.get("Condition", {})):
-                found |= _simulate(aws, principal, statement, context)
+        for question, actions in questions.items():
+            for action, by_organization in _simulate(aws, principal, question, sorted(actions)).items():
+                for feature in actions[action]:
+                    found.setdefault(feature, {})[action] = by_organization
     return found
 
 
-def _simulate(aws: Aws, principal: str, statement: Statement, context: list[dict[str, Any]]) -> Denials:
+def _simulate(aws: Aws, principal: str, question: Question, actions: list[str]) -> Denials:
     pages = aws.client("iam").get_paginator("simulate_principal_policy")
+    key, value = question.context or ("", "")
+    entry = {"ContextKeyName": key, "ContextKeyType": "string", "ContextKeyValues": [value]}
     asked = {
         "PolicySourceArn": principal,
-        "ActionNames": statement["Action"],
-        "ResourceArns": list(dict.fromkeys(example(aws, each) for each in statement["Resource"])),
-        "ContextEntries": context,
+        "ActionNames": actions,
+        "ResourceArns": list(question.resources),
+        "ContextEntries": [entry] if question.context else [],
     }
     results = [result for page in pages.paginate(**asked) for result in page["EvaluationResults"]]
     return {
@@ -115,13 +149,10 @@ def example(aws: Aws, resource: str) -> str:
     return resource if resource == "*" else resource.replace("*", EXAMPLE)
 
 
-def _contexts(condition: Mapping[str, Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Yield the circumstances in which a statement allows: one for each value of its condition key."""
+def _contexts(condition: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str] | None]:
+    """Yield the circumstances in which a statement allows: its condition key with each of the values, or None."""
     keys = [(key, value) for values in condition.values() for key, listed in values.items() for value in many(listed)]
-    if not keys:
-        yield []
-    for key, value in keys:
-        yield [{"ContextKeyName": key, "ContextKeyType": "string", "ContextKeyValues": [value]}]
+    yield from keys or [None]
 
 
 def _denied(aws: Aws, feature: str, actions: Denials) -> Finding:

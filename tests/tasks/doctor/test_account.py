@@ -1,6 +1,7 @@
 """The doctor asks an AWS as the operator. Nothing is wrong with it, or one thing is, which is found with its cure."""
 
 import re
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -172,6 +173,16 @@ def test_what_has_no_answer_at_the_deadline_is_a_row_and_nobody_waits_for_it(cal
     assert time.monotonic() - begun < 5
     (network,) = [each for each in found if each.check == "network"]
     assert network.status == "skipped" and "no answer within" in network.seen
+
+
+def test_an_aws_that_never_answers_takes_less_than_ten_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in for_environment().items():
+        monkeypatch.setenv(name, value)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        begun = time.monotonic()
+        (_, account, rest) = look(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
+        assert time.monotonic() - begun < 10
+    assert (account.status, rest.status) == ("skipped", "skipped") and "Read timeout" in account.seen
 
 
 def test_without_an_answer_to_who_calls_nothing_else_is_asked(calls: Calls, tmp_path: Path) -> None:
