@@ -23,6 +23,7 @@ from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
 from tasks.account.container_images import require_images
 from tasks.account.permission_use import keep_permission_use
+from tasks.doctor.account import Wanted, require_account
 from tasks.doctor.quotas import needed_for, require_quotas
 from tasks.ec2.terminate import end_instances
 from tasks.load.options import LoadOptions, PipelineLoadOptions
@@ -53,6 +54,7 @@ SAMPLE = "sample"
 Result = TypeVar("Result")
 
 look_at_quotas = step("quotas")(require_quotas)
+look_at_account = step("account")(require_account)
 
 
 class StageClock:
@@ -124,7 +126,10 @@ async def pipeline(
     run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
     with run.lock():
         same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances) if ec2_instances else None
-        await look_at_quotas(Aws(settings), needed_for(settings.region, training, deploy, same))
+        if settings.target().runs_on_this_machine:
+            await look_at_quotas(Aws(settings), needed_for(settings.region, training, deploy, same))
+        else:
+            await look_at_account(settings, Wanted(training, deploy, same))
         await fetch_weights(training, settings)
         await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
         await clock.time("train_sagemaker", train_sagemaker(chosen, training))

@@ -53,7 +53,8 @@ Exit codes:
   10  the teardown is incomplete
   11  the load test was inconclusive: this machine was disturbed,
       or there were too few samples
-  12  the audit found something of the severity asked for
+  12  the audit found something of the severity asked for, or the
+      doctor something that would make a run fail
   14  this machine's disk is full or read-only, its folder
       refuses the user, or it has no more files or memory
  129  the command was interrupted: its terminal was closed
@@ -249,6 +250,14 @@ def audit(
         sarif_file=sarif,
         as_json=json,
     )
+
+
+app.command(
+    "kennel.commands.doctor:doctor",
+    name="doctor",
+    help="Look at the account and this machine before a run: what would make it fail, with its cure. The exit "
+    "code is 12 when there is such a thing, or when something could not be looked at.",
+)
 
 
 @app.command

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 from a2wsgi import WSGIMiddleware
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount
@@ -114,13 +115,26 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     keys = Keys(root_key, core.settings.account_id)
     allowed = PermissionGate(InputGate(starlette, check_constraints), core.authority, keys, throttle)
     signed = SignatureGate(
-        RequestIds(InputGate(allowed, check_types)),
+        RequestIds(InputGate(Prepared(allowed, core), check_types)),
         Verifier(keys.find, bucket_of=bucket_of),
         token=root_key.token,
         routes=[*own, *routes],
         is_held=core.credentials.refuses,
     )
     return PageGate(signed, [*own, *routes])
+
+
+class Prepared:
+    """Has a service prepared before its first request is decided on: a look at its tags would make moto's own of it."""
+
+    def __init__(self, app: ASGIApp, core: Core) -> None:
+        self._app, self._core = app, core
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        signed = scope.get("localaws.signed")
+        if signed is not None and not self._core.is_prepared(signed.service):
+            await run_in_threadpool(self._core.prepare, signed.service)
+        await self._app(scope, receive, send)
 
 
 class MotoMount:
@@ -144,7 +158,7 @@ class MotoApplication:
     - metadata names with underscores, which WSGI would fold into dashes;
     - object bodies already received into files;
     - buffered log lines delivered before they are asked for;
-    - what a service needs before its first request done.
+    - what a service needs before each request done.
     """
 
     def __init__(self, moto: Any, core: Core, store: Store) -> None:
@@ -189,7 +203,7 @@ class MotoApplication:
         if service != "s3" and "HTTP_AUTHORIZATION" not in environ:  # moto looks there for who asks and what
             credential = parse_qs(environ["QUERY_STRING"])["X-Amz-Credential"][0]
             environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
-        self._core.prepare(service)
+        self._core.before_request(service)
         if service == "s3":
             return self._s3(environ, start_response)
         if environ.get("CONTENT_TYPE", "").startswith(FORM):

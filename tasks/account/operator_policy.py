@@ -97,6 +97,9 @@ def _stage(account: Account) -> list[Row]:
     return [
         ("Caller", "sts", ["GetCallerIdentity"], ["*"]),
         ("Quotas", "servicequotas", ["ListServiceQuotas"], ["*"]),
+        ("Simulation", "iam", ["SimulatePrincipalPolicy"], [account.iam("role/*"), account.iam("user/*")]),
+        ("AnyRole", "iam", ["GetRole"], [account.iam("role/*")]),
+        ("Images", "ecr", ["BatchGetImage"], [f"arn:{account.partition}:ecr:{account.region}:*:repository/*"]),
         ("Bucket", "s3", bucket, account.s3()),
         ("Objects", "s3", objects, account.s3("/*")),
     ]
@@ -140,7 +143,10 @@ def _sagemaker(account: Account) -> list[Row]:
 def _ec2(account: Account) -> list[Row]:
     profiles = [account.iam(f"instance-profile/{account.prefix}*")]
     profile = [*("CreateInstanceProfile", "GetInstanceProfile"), "AddRoleToInstanceProfile", "TagInstanceProfile"]
-    looks = [*("DescribeInstances", "DescribeImages", "DescribeVpcs", "DescribeKeyPairs", "DescribeSecurityGroups")]
+    looks = [
+        *("DescribeInstances", "DescribeImages", "DescribeVpcs", "DescribeKeyPairs", "DescribeSecurityGroups"),
+        *("DescribeSubnets", "DescribeInstanceTypeOfferings"),
+    ]
     made = [account.arn("ec2", f"{each}/*") for each in ("instance", "volume", "network-interface")]
     named = [account.arn("ec2", f"key-pair/{account.prefix}*"), account.arn("ec2", "security-group/*")]
     used = [

@@ -32,7 +32,13 @@ EXAMPLES: dict[str, Any] = {
     "map": {}, "structure": {}, "list": [], "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
 }  # fmt: skip
 WRONG = object()
-TAGS_NOT_READ = {"ec2.DescribeImages", "ec2.DescribeVpcs", "iam.ListInstanceProfiles", "iam.ListRoles"}
+TAGS_NOT_READ = {
+    "ec2.DescribeImages",
+    "ec2.DescribeSubnets",
+    "ec2.DescribeVpcs",
+    "iam.ListInstanceProfiles",
+    "iam.ListRoles",
+}
 """Operations whose replies may have tags that nobody looks at."""
 OF_A_FORM = {"Account": "123456789012"}
 
