@@ -112,7 +112,8 @@ UNCHANGED = Options()
 class EmbeddedAws:
     """A running localaws server, whose clock runs `time_scale` times as fast as a real one since `clock_origin`.
 
-    `generation` names what it has in memory; a server that was started again has another one.
+    `generation` names what it has in memory; a server that was started again has another one. `strict`: it delays and
+    refuses what AWS does.
     """
 
     url: str
@@ -126,6 +127,7 @@ class EmbeddedAws:
     token: str = field(default="", repr=False)
     home: str = ""
     generation: str = ""
+    strict: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -140,6 +142,7 @@ class EmbeddedAws:
             **({} if self.ssh_port == SSH_PORT else {"KENNEL_SSH_PORT": str(self.ssh_port)}),
             "KENNEL_TIME_SCALE": repr(self.time_scale),
             "KENNEL_CLOCK_ORIGIN": repr(self.clock_origin),
+            "KENNEL_STRICT": str(int(self.strict)),
             **({"KENNEL_PERMISSIONS_TOKEN": self.permissions_token} if self.token else {}),
         }
 
@@ -171,6 +174,7 @@ def find(home: Path) -> EmbeddedAws | None:
         token=record.get("token", ""),
         home=str(localaws_home(home)),
         generation=record.get("generation", ""),
+        strict=record.get("strict", False),
     )
 
 
