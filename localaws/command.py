@@ -129,6 +129,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         iam=options.iam,
         account=options.account,
         operator=options.operator.resolve() if options.operator else None,
+        has_default_vpc=options.default_vpc,
         strictness=_strictness(options),
     )
 
@@ -167,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         "--operator", type=Path, metavar="FILE", help="make an IAM user with these policies: JSON, documents by name"
     )
     serving.add_argument("--strict", action="store_true", help="delay and refuse what AWS does")
+    serving.add_argument("--no-default-vpc", action="store_false", dest="default_vpc", help="an account without one")
     serving.add_argument("--capacity-errors", type=float, help="the share of types of instances that there are none of")
     serving.add_argument("--seed", type=int, help="of all that is drawn: delays, and which types there are none of")
     parser = argparse.ArgumentParser(prog="python -m localaws", description="The embedded AWS, on loopback.")

@@ -167,6 +167,7 @@ def serve_command(settings: Settings) -> list[str]:
         *(("--operator", str(settings.operator)) if settings.operator else ()),
         *("--instance-startup-seconds", str(settings.instance_startup_seconds)),
         *(("--strict",) if settings.strictness.is_late else ()),
+        *(() if settings.has_default_vpc else ("--no-default-vpc",)),
         *("--capacity-errors", str(settings.strictness.capacity_errors), "--seed", str(settings.strictness.seed)),
         *(part for rule in settings.capacity.items() for part in ("--capacity", format_rule(*rule))),
     ]

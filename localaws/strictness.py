@@ -71,5 +71,5 @@ STRICT = Strictness(
     is_throttled=True,
     capacity_errors=0.2,
     spot_interruptions=Span(60, 180),
-    seed=6,  # with it, EC2 has none of c7i.xlarge on demand, which is the first type that kennel tries
+    seed=538,  # with it, EC2 has none of c7i.xlarge in either market, which is the first type that kennel tries
 )

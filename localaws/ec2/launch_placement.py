@@ -111,7 +111,9 @@ def _subnet(subnet_id: str | None, zone: str | None, instance_type: str, ec2_bac
         if zone not in (None, subnet.availability_zone):
             raise invalid(f"The subnet '{subnet_id}' is not in the Availability Zone {zone}.")
         return subnet
-    subnets = {subnet.availability_zone: subnet for subnet in ec2_backend.get_default_subnets().values()}
+    vpc_id = ec2_backend.default_vpc.id
+    defaults = (subnet for subnet in ec2_backend.get_default_subnets().values() if subnet.vpc_id == vpc_id)
+    subnets = {subnet.availability_zone: subnet for subnet in defaults}
     if zone is not None and zone not in subnets:
         raise invalid(f"Invalid availability zone: [{zone}]")
     offered = (
