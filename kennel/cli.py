@@ -172,6 +172,14 @@ def up(
     ] = None,
     account: Account = None,
     strict: Strict = None,
+    region: Annotated[
+        str | None,
+        Parameter(
+            group=EMBEDDED,
+            help="The embedded AWS's region, which says which partition of AWS it is, such as aws-cn with cn-north-1; "
+            "default us-east-1.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
@@ -180,7 +188,7 @@ def up(
     from kennel.commands.up_down import up
     from kennel.servers.localaws import Options
 
-    return up(Options(time_scale, capacity, instance_startup_seconds, iam, account, strict))
+    return up(Options(time_scale, capacity, instance_startup_seconds, iam, account, strict, region))
 
 
 @app.command

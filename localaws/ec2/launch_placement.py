@@ -129,9 +129,13 @@ def _subnet(subnet_id: str | None, zone: str | None, instance_type: str, ec2_bac
 
 
 def _offering_zones(instance_type: str, region: str) -> list[str]:
+    """Return the zones that have a type; all where moto does not know, which is so outside of the partition aws."""
+    from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
     from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
 
-    offerings = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, [])
+    offerings = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region)
+    if offerings is None:
+        return sorted(zone.name for zone in RegionsAndZonesBackend.zones[region])
     return sorted(row["Location"] for row in offerings if row["InstanceType"] == instance_type)
 
 

@@ -30,6 +30,7 @@ from localaws.object_contents import (
     checksum,
     pieces_of,
 )
+from localaws.partition import partition
 from localaws.policies.documents import unsupported_operators
 from localaws.s3.deletions import may
 from localaws.s3.responses import ExecutingS3Response
@@ -176,7 +177,7 @@ class ExecutingS3(moto_models.S3Backend):
         document = json.loads(policy)
         if operators := unsupported_operators(document):
             raise UnsupportedPolicyError(f"the condition operators {', '.join(operators)}")
-        if unknown_principals(iam_backends[self.account_id]["aws"], document):
+        if unknown_principals(iam_backends[self.account_id][partition()], document):
             raise UnknownPrincipalError
         super().put_bucket_policy(bucket_name, policy)
 
