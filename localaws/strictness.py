@@ -28,6 +28,7 @@ class Strictness:
     """What one server does as strictly as AWS; by default nothing.
 
     `pings_early`: a model server answers `/ping` with 200 before its model has loaded and after that failed.
+    `endpoints_offline`: a model server reaches localaws and nothing else, as in a VPC without a way out.
     `identities`: until other services see a new role or instance profile, or a change of a role's policies or trust;
     likewise the role that AWS makes for Application Auto Scaling. `metrics`: until CloudWatch gives a data point, from
     when it was observed; it gives each minute as a whole. `logs`: until CloudWatch Logs gives a line. `final_metrics`:
@@ -38,6 +39,7 @@ class Strictness:
     """
 
     pings_early: bool = False
+    endpoints_offline: bool = False
     identities: Span = Span()
     metrics: Span = Span()
     logs: Span = Span()
@@ -64,6 +66,7 @@ class Strictness:
 LENIENT = Strictness()
 STRICT = Strictness(
     pings_early=True,
+    endpoints_offline=True,
     identities=Span(7.5, 12.5),
     metrics=Span(60, 180),
     logs=Span(5, 10),
