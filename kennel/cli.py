@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError, CycloptsPanel, Parameter
 from cyclopts.validators import Number
 
 from kennel import REFERENCE_DATA, __version__
-from kennel.flags import EMBEDDED, Json, Quiet, RunName, Verbose, refusal_of
+from kennel.flags import EMBEDDED, Account, Json, Quiet, RunName, Strict, Verbose, refusal_of
 from kennel.servers.isolation import drop_unusable, never_proxy_loopback
 from kennel.signals import FLOW_THREAD, exit_code, exit_now, install, interrupt, interrupt_again
 from kennel.terminal.console import accept_any_text, begin, end, interruption_json, print_error, to_stdout
@@ -83,12 +83,19 @@ app.command(
 
 
 @app.command
-def demo(*, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> int:
+def demo(
+    *,
+    account: Account = None,
+    strict: Strict = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
     """Run all stages on sample images on this machine, with a load that suits it."""
     begin("kennel demo", run_stages(ec2=True, load_test=True), quiet=quiet, verbose=verbose)
     from kennel.commands.demo import demo
 
-    return demo(as_json=json)
+    return demo(as_json=json, account=account, strict=strict)
 
 
 app.command(
@@ -165,20 +172,14 @@ def up(
             "default enforce.",
         ),
     ] = None,
-    account: Annotated[
-        Literal["old", "new"] | None,
+    account: Account = None,
+    strict: Strict = None,
+    region: Annotated[
+        str | None,
         Parameter(
             group=EMBEDDED,
-            help="Whose quotas the embedded AWS has: those of an old account, or of one that was just opened; "
-            "default old.",
-        ),
-    ] = None,
-    strict: Annotated[
-        bool | None,
-        Parameter(
-            group=EMBEDDED,
-            help="Have the embedded AWS delay and refuse what AWS does: new roles, metrics and logs come late, fast "
-            "polling is throttled, an endpoint is in service before its model has loaded; default no-strict.",
+            help="The embedded AWS's region, which says which partition of AWS it is, such as aws-cn with cn-north-1; "
+            "default us-east-1.",
         ),
     ] = None,
     quiet: Quiet = False,
@@ -197,6 +198,7 @@ def up(
             iam=iam,
             account=account,
             strict=strict,
+            region=region,
         )
     )
 

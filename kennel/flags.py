@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from cyclopts import CycloptsError, Group, Parameter, default_name_transform
 from cyclopts import ValidationError as OutOfBounds
@@ -42,6 +42,21 @@ Verbose = Annotated[
     bool, Parameter(name=["--verbose", "-v"], negative="", help="Print every line, as in runs/<id>/kennel.log.")
 ]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as one JSON object on stdout.")]
+Account = Annotated[
+    Literal["old", "new"] | None,
+    Parameter(
+        group=EMBEDDED,
+        help="Whose quotas the embedded AWS has: those of an old account, or of one that was just opened; default old.",
+    ),
+]
+Strict = Annotated[
+    bool | None,
+    Parameter(
+        group=EMBEDDED,
+        help="Have the embedded AWS delay and refuse what AWS does: new roles, metrics and logs come late, fast "
+        "polling is throttled, an endpoint is in service before its model has loaded; default no-strict.",
+    ),
+]
 RunName = Annotated[str | None, Parameter(help="A run id; `kennel status` lists them.")]
 
 

@@ -34,7 +34,6 @@ from localaws.process_tree import is_alive, kill_descendants, start_mark
 from localaws.programs.call_filter import require_known_processor
 from localaws.programs.container import join_own_keyring
 from localaws.settings import Settings
-from localaws.strictness import LENIENT
 
 EXECUTING_SERVICES = (
     "localaws.pulse",
@@ -180,7 +179,9 @@ def serve_command(settings: Settings) -> list[str]:
         *("--ssh-server", settings.ssh_server, "--iam", settings.iam, "--account", settings.account),
         *(("--operator", str(settings.operator)) if settings.operator else ()),
         *("--instance-startup-seconds", str(settings.instance_startup_seconds)),
-        *(("--strict",) if settings.strictness != LENIENT else ()),
+        *(("--strict",) if settings.strictness.is_late else ()),
+        *(() if settings.has_default_vpc else ("--no-default-vpc",)),
+        *("--capacity-errors", str(settings.strictness.capacity_errors), "--seed", str(settings.strictness.seed)),
         *(part for rule in settings.capacity.items() for part in ("--capacity", format_rule(*rule))),
     ]
 
@@ -308,7 +309,7 @@ def _announce(core: Core, keys: HomeKeys, announce: Announce) -> None:
         operator_access_key_id=keys.operator.access_key_id if keys.operator else "",
         operator_secret_access_key=keys.operator.secret_access_key if keys.operator else "",
         home=str(settings.home.resolve()),
-        strict=settings.strictness != LENIENT,
+        strict=settings.strictness.is_late,
     )
     write_private(settings.home / "server.json", sealed(asdict(record)))
     announce(f"# localaws at {settings.url}, home {settings.home}")

@@ -20,7 +20,7 @@ from kennel.terminal.stages import SERVERS
 from tasks.run import machine
 from tasks.run.errors import KennelError, SettingsRefused
 from tasks.run.logical_aws import LogicalAws
-from tasks.run.settings import DEFAULT_HOME, EMBEDDED_AWS, Settings, Target, validate_url
+from tasks.run.settings import DEFAULT_HOME, Settings, Target, validate_url
 from tasks.run.source_name import source_name
 
 
@@ -208,10 +208,10 @@ def connect_to_running() -> Environment | None:
         if running is None:
             return None
         _Used.embedded, variables = running, running.environment
-    target = EMBEDDED_AWS if variables else Settings.load().target()
+    os.environ.update(variables)
+    target = Settings.load().target()
     if target.runs_on_this_machine:
         isolation.isolate_aws(os.environ)
-    os.environ.update(variables)
     return Environment(home, runs, target, variables)
 
 

@@ -111,7 +111,9 @@ def _subnet(subnet_id: str | None, zone: str | None, instance_type: str, ec2_bac
         if zone not in (None, subnet.availability_zone):
             raise invalid(f"The subnet '{subnet_id}' is not in the Availability Zone {zone}.")
         return subnet
-    subnets = {subnet.availability_zone: subnet for subnet in ec2_backend.get_default_subnets().values()}
+    vpc_id = ec2_backend.default_vpc.id
+    defaults = (subnet for subnet in ec2_backend.get_default_subnets().values() if subnet.vpc_id == vpc_id)
+    subnets = {subnet.availability_zone: subnet for subnet in defaults}
     if zone is not None and zone not in subnets:
         raise invalid(f"Invalid availability zone: [{zone}]")
     offered = (
@@ -127,9 +129,13 @@ def _subnet(subnet_id: str | None, zone: str | None, instance_type: str, ec2_bac
 
 
 def _offering_zones(instance_type: str, region: str) -> list[str]:
+    """Return the zones that have a type; all where moto does not know, which is so outside of the partition aws."""
+    from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
     from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
 
-    offerings = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, [])
+    offerings = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region)
+    if offerings is None:
+        return sorted(zone.name for zone in RegionsAndZonesBackend.zones[region])
     return sorted(row["Location"] for row in offerings if row["InstanceType"] == instance_type)
 
 

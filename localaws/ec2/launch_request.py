@@ -15,6 +15,7 @@ from localaws.ec2.errors import invalid, refuse_others, unsupported
 from localaws.ec2.launch_placement import Placement, check_instance_type, place
 from localaws.ec2.launch_volumes import VolumeRequest, parse_volumes
 from localaws.errors import AwsError
+from localaws.partition import partition
 from localaws.permissions.propagation import role_of
 from localaws.policies.trust import trusts
 
@@ -207,7 +208,7 @@ def _profile(wanted: Mapping[str, Any], ec2_backend: Any) -> Profile | None:
         raise AwsError("InvalidParameterCombination", text)
     member = "Arn" if wanted.get("Arn") else "Name"
     value = wanted.get(member)
-    for profile in iam_backends[ec2_backend.account_id]["aws"].instance_profiles.values():
+    for profile in iam_backends[ec2_backend.account_id][partition()].instance_profiles.values():
         if value == (profile.arn if member == "Arn" else profile.name) and propagation.is_seen(profile.arn):
             break
     else:

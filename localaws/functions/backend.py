@@ -27,6 +27,7 @@ from localaws.functions.provisioning import Provisioning
 from localaws.functions.requests import AsyncPolicy, Target
 from localaws.functions.service import FunctionService
 from localaws.iam.principals import unknown_principals
+from localaws.partition import partition
 
 _NO_PRINCIPAL = "The provided principal was invalid. Please check the principal and try again."
 
@@ -59,7 +60,7 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
 
         Raises: AwsError ResourceNotFoundException with AWS's text.
         """
-        arn = f"arn:aws:lambda:{self.region_name}:{self.account_id}:function:{name.name}"
+        arn = f"arn:{partition()}:lambda:{self.region_name}:{self.account_id}:function:{name.name}"
         qualified = f"{arn}:{name.qualifier}" if name.qualifier else arn
         entry = self._lambdas._functions.get(name.name)
         if entry is None:
@@ -258,7 +259,7 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
             AwsError: InvalidParameterValueException for one that does not.
         """
         named = {"Statement": {"Principal": {"AWS": json.loads(raw).get("Principal", "")}}}
-        if unknown_principals(iam_backends[self.account_id]["aws"], named):
+        if unknown_principals(iam_backends[self.account_id][partition()], named):
             raise AwsError("InvalidParameterValueException", _NO_PRINCIPAL)
         return super().add_permission(function_name, qualifier, raw)
 
@@ -269,7 +270,7 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
 
     def _require_assumable(self, role_arn: str, name: str) -> None:
         """A role that Lambda may not assume is refused, as AWS does."""
-        arn = f"arn:aws:lambda:{self.region_name}:{self.account_id}:function:{name}"
+        arn = f"arn:{partition()}:lambda:{self.region_name}:{self.account_id}:function:{name}"
         try:
             self.service.core.credentials.require(role_arn, PRINCIPAL, arn)
         except NoSuchRole as error:

@@ -14,6 +14,7 @@ from moto.iam.exceptions import InvalidInput, NoSuchEntity
 from moto.iam.responses import IamResponse
 
 from localaws.paging import page_of
+from localaws.partition import partition
 from localaws.permissions import catalog
 from localaws.permissions.identities import attached_to, identity_of
 from localaws.policies.conditions import UnknownOperator
@@ -105,7 +106,7 @@ def _policies(parameters: Mapping[str, Any], name: str) -> list[Policy]:
 
 
 def _caller(parameters: Mapping[str, Any], arn: str) -> Principal:
-    named = parameters.get("CallerArn") or arn or "arn:aws:iam::123456789012:user/simulated"
+    named = parameters.get("CallerArn") or arn or f"arn:{partition()}:iam::123456789012:user/simulated"
     return Principal(arn=named, account_id=named.split(":")[4], role_arn=named if ":role/" in named else "")
 
 

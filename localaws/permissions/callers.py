@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from localaws.partition import partition
 from localaws.permissions.circumstances import KeyValues
 from localaws.permissions.identities import identity_of
 from localaws.permissions.propagation import Propagation
@@ -113,14 +114,14 @@ class Callers:
         return known[key]
 
     def _root(self) -> Caller:
-        arn = f"arn:aws:iam::{self._account_id}:root"
+        arn = f"arn:{partition()}:iam::{self._account_id}:root"
         values = {"aws:userid": [self._account_id], "aws:principaltype": ["Account"]}
         return self._caller(Principal(arn, self._account_id, is_root=True), Identity(), arn, values)
 
     def _user(self, name: str) -> Caller:
         backend = self._backend()
         user = backend.users.get(name)
-        arn = user.arn if user else f"arn:aws:iam::{self._account_id}:user/{name}"
+        arn = user.arn if user else f"arn:{partition()}:iam::{self._account_id}:user/{name}"
         tags = backend.tagger.get_tag_dict_for_resource(arn)
         values = {"aws:username": [name], "aws:userid": [user.id if user else ""], "aws:principaltype": ["User"]}
         identity = identity_of(backend, user)
@@ -147,7 +148,7 @@ class Callers:
         if role is not None and role_id not in ("", role.id):
             role = None  # another one of its name
         role_name, role_id = role_arn.rpartition("/")[2], role.id if role else role_id
-        arn = f"arn:aws:sts::{self._account_id}:assumed-role/{role_name}/{name}"
+        arn = f"arn:{partition()}:sts::{self._account_id}:assumed-role/{role_name}/{name}"
         tags = _tagged({each["Key"]: each["Value"] for each in role.tags or []} if role else {})
         who = {"aws:userid": [f"{role_id}:{name}"], "aws:principaltype": ["AssumedRole"]}
         principal = Principal(arn, self._account_id, role_arn if role else role_id)
@@ -161,7 +162,7 @@ class Callers:
     def _backend(self) -> Any:
         from moto.iam.models import iam_backends
 
-        return iam_backends[self._account_id]["aws"]
+        return iam_backends[self._account_id][partition()]
 
 
 def _tagged(tags: Mapping[str, str]) -> KeyValues:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
+from localaws.partition import partition
 from localaws.policies.context import NOTHING, Context
 from localaws.policies.documents import Policy, Principals, Statement
 
@@ -220,4 +221,4 @@ def _is_exempt(principals: Principals, caller: Principal) -> bool:
 
 def _roots_of(caller: Principal) -> set[str]:
     """Return how policies name the caller's account; nothing for one without a name."""
-    return {caller.account_id, f"arn:aws:iam::{caller.account_id}:root"} if caller.account_id else set()
+    return {caller.account_id, f"arn:{partition()}:iam::{caller.account_id}:root"} if caller.account_id else set()

@@ -30,6 +30,7 @@ from localaws.object_contents import (
     checksum,
     pieces_of,
 )
+from localaws.partition import partition
 from localaws.policies.conditions import UnknownOperator
 from localaws.policies.documents import resource_policy_of
 from localaws.s3.deletions import may
@@ -181,7 +182,7 @@ class ExecutingS3(moto_models.S3Backend):
             raise UnsupportedPolicyError(f"localaws does not evaluate the condition operator {error}.") from None
         except ValueError as error:
             raise UnsupportedPolicyError(str(error)) from None
-        if unknown_principals(iam_backends[self.account_id]["aws"], document):
+        if unknown_principals(iam_backends[self.account_id][partition()], document):
             raise UnknownPrincipalError
         super().put_bucket_policy(bucket_name, policy)
 

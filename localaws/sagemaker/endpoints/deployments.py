@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from localaws.core import Core
+from localaws.partition import partition
 from localaws.permissions.roles import LogsOfRole, Role
 from localaws.sagemaker.endpoints.fleets import Fence, Fleet
 from localaws.sagemaker.endpoints.instances import Launch
@@ -92,7 +93,7 @@ class Deployment:
             variant=plan,
             model_dir=self._folder / "models" / plan.model.name / "model",
             folder=self._folder / plan.name,
-            arn=f"arn:aws:sagemaker:{settings.region}:{settings.account_id}:endpoint/{self._endpoint_name.lower()}",
+            arn=f"arn:{partition()}:sagemaker:{settings.region}:{settings.account_id}:endpoint/{self._endpoint_name.lower()}",
             logs=LogsOfRole(self._core.logs, role),
         )
         fleet = Fleet(self._core, launch, fence=fence)

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute
 from localaws.auth.routes import ServiceRoute
 from localaws.core import Core
 from localaws.errors import NoSuchRole
+from localaws.partition import partition
 from localaws.sagemaker.endpoints.capacity import capacity_routes
 from localaws.sagemaker.endpoints.hosting import Ended, EndpointHosting
 from localaws.sagemaker.endpoints.operations import install_operations
@@ -292,7 +293,7 @@ class Endpoints:
         )
 
     def _arn(self, kind: str, name: str) -> str:
-        return f"arn:aws:sagemaker:{self.region_name}:{self.account_id}:{kind}/{name}"
+        return f"arn:{partition()}:sagemaker:{self.region_name}:{self.account_id}:{kind}/{name}"
 
 
 def _maximum(endpoint_name: str, variant_name: str) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 from moto.sagemaker.exceptions import ValidationError
 
 from localaws.core import Core
+from localaws.partition import partition
 from localaws.sagemaker.training.checks import check_limits, check_locations, check_role, check_supported
 from localaws.sagemaker.training.requests import ML, Channel, Checkpoints, JobRequest, Location
 
@@ -28,7 +29,7 @@ def parse_request(parameters: Mapping[str, Any], core: Core) -> JobRequest:
     request = _read(parameters)
     check_limits(request)
     where = f"{core.settings.region}:{core.settings.account_id}"
-    check_role(request.role_arn, f"arn:aws:sagemaker:{where}:training-job/{request.name.lower()}", core)
+    check_role(request.role_arn, f"arn:{partition()}:sagemaker:{where}:training-job/{request.name.lower()}", core)
     check_locations(request, core)
     return request
 
