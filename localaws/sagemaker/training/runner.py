@@ -30,6 +30,7 @@ from localaws.sagemaker.training.network import NamespaceError, Network, open_ne
 from localaws.sagemaker.training.output import CheckpointSync, UploadError, upload_outputs
 from localaws.sagemaker.training.record import TrainingJobRecord
 from localaws.sagemaker.training.rewriting import rewrite_command, rewrite_environment, rewrite_staged
+from localaws.vpc import NO_INTERFACE, OF_SAGEMAKER, may_join
 
 STOP_GRACE_SECONDS = 120.0  # AWS's time between SIGTERM and SIGKILL, in emulated seconds
 GANG_GRACE_SECONDS = 2.0  # for the other hosts when one has failed
@@ -118,6 +119,8 @@ class TrainingRunner:
 
     def _attempts(self) -> Outcome:
         self._core.propagation.settle(self._request.role_arn)
+        if self._request.vpc is not None and not may_join(self._role, OF_SAGEMAKER):
+            return Outcome(End.FAILED, f"InternalServerError: {NO_INTERFACE}")
         number = 1
         while True:
             outcome = self._attempt(number)

@@ -32,7 +32,10 @@ EXAMPLES: dict[str, Any] = {
     "map": {}, "structure": {}, "list": [], "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
 }  # fmt: skip
 WRONG = object()
-TAGS_NOT_READ = {"DescribeImages", "DescribeVpcs", "ListInstanceProfiles", "ListRoles"}
+TAGS_NOT_READ = {
+    *("DescribeImages", "DescribeVpcs", "DescribeSubnets", "DescribeRouteTables", "DescribeVpcEndpoints"),
+    *("ListInstanceProfiles", "ListRoles"),
+}
 """Operations whose replies may have tags that nobody looks at."""
 OF_A_FORM = {"Account": "123456789012"}
 
