@@ -23,10 +23,13 @@ _OUT_OF_BOUNDS = {"greater_than", "greater_than_equal", "less_than_equal"}
 
 DATA = Group("Data and model")
 MACHINES = Group("Machines")
+NETWORK = Group("Network (a VPC of yours)")
 LOAD = Group("Load test")
 TRAFFIC = Group("Traffic to plan for (checked)")
 PLAN = Group("Scaling plan (checked)")
 EMBEDDED = Group("The embedded AWS")
+
+NETWORK_NAMES = {"subnets": "subnet", "security_groups": "security-group"}
 
 Data = Annotated[
     str | None,

@@ -12,7 +12,15 @@ from cyclopts import Parameter
 
 from kennel import flags
 from kennel.terminal import console
-from tasks.run.options import DeployOptions, Ec2Instances, Ec2TrainingOptions, Machines, ModelOptions, TrainingOptions
+from tasks.run.options import (
+    DeployOptions,
+    Ec2Instances,
+    Ec2TrainingOptions,
+    Machines,
+    ModelOptions,
+    Network,
+    TrainingOptions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +47,7 @@ def doctor(
     deploy: Annotated[
         DeployOptions, flags.flags_of(flags.MACHINES, names=_ENDPOINT, without=("allowed_hosts",))
     ] = DeployOptions(),
+    network: Annotated[Network, flags.flags_of(flags.NETWORK, names=flags.NETWORK_NAMES)] = Network(),
     json: flags.Json = False,
 ) -> int:
     """Look at what a run with these options needs; return 12 if one would fail, or if something could not be seen.
@@ -47,13 +56,16 @@ def doctor(
         SettingsRefused: a setting is out of bounds, or the settings do not say which AWS to use.
     """
     from kennel.servers import environment
+    from tasks.doctor.account import Wanted, account_findings
     from tasks.run.settings import Settings
 
     console.begin("kennel doctor")
     begun, where = time.perf_counter(), environment.connect_to_running()
     settings = Settings.load()
     training = TrainingOptions.of(ModelOptions(finetune=finetune), machines)
-    found = [*_of_machine(settings, where), *_of_account(settings, where, training, deploy, ec2_instances)]
+    same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances, spot=training.spot)
+    wanted = Wanted(training, deploy, same if ec2_instances else None, network)
+    found = [*_of_machine(settings, where), *([] if where is None else account_findings(settings, wanted, writes=True))]
     _print(_title(settings, where), found, time.perf_counter() - begun, as_json=json)
     return FOUND if any(each.status in ("fail", "skipped") for each in found) else 0
 
@@ -74,22 +86,6 @@ def _of_machine(settings: Settings, where: environment.Environment | None) -> tu
         checks.append(Check("namespaces", namespace_findings))
     checks.append(Check("ports", partial(_ports, settings, is_local=is_local)))
     return examine(checks, NAMESPACE_SECONDS)
-
-
-def _of_account(
-    settings: Settings,
-    where: environment.Environment | None,
-    training: TrainingOptions,
-    deploy: DeployOptions,
-    ec2_instances: int,
-) -> tuple[Finding, ...]:
-    if where is None:
-        return ()
-    from tasks.doctor.account import Wanted, account_findings
-
-    model, number = ModelOptions.of(training), ec2_instances
-    ec2 = Ec2TrainingOptions.of(model, instances=number, spot=training.spot) if number else None
-    return account_findings(settings, Wanted(training, deploy, ec2), writes=True)
 
 
 def _ports(settings: Settings, *, is_local: bool) -> Iterator[Finding]:

@@ -107,7 +107,7 @@ def parse_launch(parameters: Mapping[str, Any], ec2_backend: Any) -> LaunchReque
         minimum=minimum,
         maximum=maximum,
         placement=placement,
-        groups=_groups(placement.group_ids, parameters.get("SecurityGroups") or (), ec2_backend),
+        groups=_groups(placement, parameters.get("SecurityGroups") or (), ec2_backend),
         key_name=key_name,
         public_key=_public_key(key_name, ec2_backend) if key_name else None,
         user_data=decode_user_data(parameters.get("UserData")),
@@ -170,12 +170,12 @@ def _counts(parameters: Mapping[str, Any]) -> tuple[int, int]:
     return minimum, maximum
 
 
-def _groups(group_ids: Sequence[str], names: Sequence[str], ec2_backend: Any) -> tuple[Any, ...]:
+def _groups(placement: Placement, names: Sequence[str], ec2_backend: Any) -> tuple[Any, ...]:
+    group_ids, vpc_id = placement.group_ids, placement.vpc_id
     if group_ids and names:
         raise AwsError(
             "InvalidParameterCombination", "The parameter groupName cannot be used with the parameter groupId"
         )
-    vpc_id = ec2_backend.default_vpc.id
     found = []
     for wanted in group_ids or names:
         group = (
@@ -186,6 +186,9 @@ def _groups(group_ids: Sequence[str], names: Sequence[str], ec2_backend: Any) ->
         if group is None:
             place_of = "" if group_ids else f" in default VPC '{vpc_id}'"
             raise AwsError("InvalidGroup.NotFound", f"The security group '{wanted}' does not exist{place_of}")
+        if group.vpc_id != vpc_id:
+            where = f"Security group {group.id} and subnet {placement.subnet_id} belong to different networks."
+            raise AwsError("InvalidParameter", where)
         found.append(group)
     return tuple(found) or (ec2_backend.get_default_security_group(vpc_id),)
 

@@ -39,7 +39,7 @@ def group_ids(place: Place, name: str) -> list[str]:
 
 def default_groups(place: Place, subnet_ids: list[str]) -> list[str]:
     """Return the ids of the default security groups of the subnets' VPCs, of the default VPC's for no subnet."""
-    default = getattr(_ec2(place).default_vpc, "id", "")
+    default = getattr(_ec2(place).get_default_vpc(), "id", "")
     vpcs = {subnet_vpc(place, each) for each in subnet_ids} or {default}
     every = [each for vpc in sorted(vpcs) for each in list(_ec2(place).groups.get(vpc, {}).values())]
     return [str(each.id) for each in every if each.is_default]

@@ -16,6 +16,7 @@ from typing import Any
 from tasks.account import role_boundary
 from tasks.run.naming import RESOURCE_PREFIX
 from tasks.run.partitions import partition_of
+from tasks.run.vpc_config import LAMBDA_VPC_ACTIONS, SAGEMAKER_VPC_ACTIONS
 
 Statement = dict[str, Any]
 
@@ -93,6 +94,7 @@ def _stage(account: Account) -> list[Row]:
         *("PutEncryptionConfiguration", "GetBucketOwnershipControls", "PutBucketOwnershipControls"),
         *("GetBucketPolicy", "PutBucketPolicy", "GetLifecycleConfiguration", "PutLifecycleConfiguration"),
     ]
+    networks = ["Vpcs", "Subnets", "SecurityGroups", "RouteTables", "VpcEndpoints", "InstanceTypeOfferings"]
     objects = ["GetObject", "PutObject", "PutObjectTagging", "DeleteObject", "AbortMultipartUpload"]
     return [
         ("Caller", "sts", ["GetCallerIdentity"], ["*"]),
@@ -100,6 +102,7 @@ def _stage(account: Account) -> list[Row]:
         ("Simulation", "iam", ["SimulatePrincipalPolicy"], [account.iam("role/*"), account.iam("user/*")]),
         ("AnyRole", "iam", ["GetRole"], [account.iam("role/*")]),
         ("Images", "ecr", ["BatchGetImage"], [f"arn:{account.partition}:ecr:{account.region}:*:repository/*"]),
+        ("Network", "ec2", [f"Describe{each}" for each in networks], ["*"]),
         ("Bucket", "s3", bucket, account.s3()),
         ("Objects", "s3", objects, account.s3("/*")),
     ]
@@ -315,6 +318,7 @@ def _boundary(account: Account) -> list[Row]:
     endpoints = [account.arn("sagemaker", f"endpoint/{account.prefix}*")]
     notebooks = [account.arn("sagemaker", f"notebook-instance/{account.prefix}*")]
     lines = ["CreateLogGroup", "CreateLogStream", "PutLogEvents", "DescribeLogStreams"]
+    interfaces = sorted({*SAGEMAKER_VPC_ACTIONS, *LAMBDA_VPC_ACTIONS})
     return [
         ("RoleObjects", "s3", ["GetObject", "PutObject", "AbortMultipartUpload"], account.s3("/*")),
         ("RoleLists", "s3", ["ListBucket"], account.s3()),
@@ -324,4 +328,5 @@ def _boundary(account: Account) -> list[Row]:
         ("RoleNotebooks", "sagemaker", ["StopNotebookInstance"], notebooks),
         ("RoleImages", "ecr", layers, images),
         ("RoleRegistry", "ecr", ["GetAuthorizationToken"], ["*"]),
+        ("RoleInterfaces", "ec2", interfaces, ["*"]),
     ]

@@ -25,7 +25,7 @@ from tasks.doctor.roles import CHECK as ROLES
 from tasks.doctor.roles import role_findings
 from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, LimitReached
-from tasks.run.options import DeployOptions, Ec2TrainingOptions, TrainingOptions
+from tasks.run.options import DeployOptions, Ec2TrainingOptions, Network, TrainingOptions
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
 
@@ -38,11 +38,12 @@ _TWICE = {**_IMPATIENT, "max_attempts": 2}
 
 @dataclass(frozen=True)
 class Wanted:
-    """The run that the account is looked at for; `ec2` None: no EC2 instances."""
+    """The run that the account is looked at for; `ec2` None: no EC2 instances; `network`: a VPC of the user's."""
 
     training: TrainingOptions
     deploy: DeployOptions
     ec2: Ec2TrainingOptions | None
+    network: Network = Network()
 
 
 def account_findings(
@@ -92,7 +93,7 @@ def _checks(aws: Aws, wanted: Wanted, *, writes: bool) -> list[Check]:
         Check(PERMISSIONS, partial(permission_findings, aws)),
         *(Check(QUOTAS, partial(quota_findings, aws, each, needed)) for each in SERVICES),
         *_image_checks(aws, wanted, now),
-        *([Check(NETWORK, partial(network_findings, aws, ec2))] if ec2 else []),
+        *([Check(NETWORK, partial(network_findings, aws, ec2, wanted.network))] if ec2 or wanted.network.vpc else []),
         Check(BUCKET, partial(bucket_findings, aws, writes=writes)),
         Check(ROLES, partial(role_findings, aws, spot=ec2 is not None and ec2.spot)),
     ]

@@ -5,20 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tasks.account.network import require_network
 from tasks.doctor.findings import Finding, fail, ok, warn
 from tasks.ec2.prices import choose_instances
 from tasks.run.aws import Aws
-from tasks.run.options import Ec2TrainingOptions
+from tasks.run.errors import NotFound, SettingsRefused
+from tasks.run.options import Ec2TrainingOptions, Network
 
 CHECK = "network"
 
 
-def network_findings(aws: Aws, wanted: Ec2TrainingOptions) -> Iterator[Finding]:
-    """Yield whether an instance of one of the types would get a subnet and a public address.
+def network_findings(aws: Aws, wanted: Ec2TrainingOptions | None, network: Network) -> Iterator[Finding]:
+    """Yield whether the user's network serves the run, or without one whether EC2's instances would get an address.
 
     Raises:
         ClientError, BotoCoreError: EC2 refused, or did not answer; the caller translates it.
+        AwsFailed: the same.
     """
+    if network.vpc is not None:
+        yield _named_network_finding(aws, wanted, network)
+    elif wanted is not None:
+        yield from _default_vpc_findings(aws, wanted)
+
+
+def _named_network_finding(aws: Aws, wanted: Ec2TrainingOptions | None, network: Network) -> Finding:
+    types = [] if wanted is None else _types(wanted)
+    try:
+        require_network(aws, network, ec2_types=types)
+    except (SettingsRefused, NotFound) as error:
+        return fail(CHECK, f"{error.what}: {error.why}", error.next_command)
+    return ok(CHECK, f"{len(network.vpc.subnets) if network.vpc else 0} subnets of a VPC of yours serve the run")
+
+
+def _types(wanted: Ec2TrainingOptions) -> list[str]:
+    return [each.name for each in choose_instances(finetune=wanted.finetune, requested=wanted.instance_type).types]
+
+
+def _default_vpc_findings(aws: Aws, wanted: Ec2TrainingOptions) -> Iterator[Finding]:
     vpcs = _all(aws, "describe_vpcs", "Vpcs", [("is-default", ["true"])])
     if not vpcs:
         yield fail(CHECK, f"{aws.region} has no default VPC for EC2 instances", aws.cli("ec2 create-default-vpc"))
@@ -43,7 +66,7 @@ def _subnet_finding(aws: Aws, vpc: str, subnets: list[Any]) -> Finding:
 
 
 def _type_finding(aws: Aws, wanted: Ec2TrainingOptions, zones: set[str]) -> Finding:
-    types = [each.name for each in choose_instances(finetune=wanted.finetune, requested=wanted.instance_type).types]
+    types = _types(wanted)
     filters = [("instance-type", types), ("location", sorted(zones))]
     listed = _all(
         aws,

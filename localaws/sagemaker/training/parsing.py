@@ -12,7 +12,7 @@ from moto.sagemaker.exceptions import ValidationError
 
 from localaws.core import Core
 from localaws.partition import partition
-from localaws.sagemaker.training.checks import check_limits, check_locations, check_role, check_supported
+from localaws.sagemaker.training.checks import check_limits, check_locations, check_role, check_supported, check_vpc
 from localaws.sagemaker.training.requests import ML, Channel, Checkpoints, JobRequest, Location
 
 DEFAULT_CHECKPOINTS = "/opt/ml/checkpoints"
@@ -30,6 +30,7 @@ def parse_request(parameters: Mapping[str, Any], core: Core) -> JobRequest:
     check_limits(request)
     where = f"{core.settings.region}:{core.settings.account_id}"
     check_role(request.role_arn, f"arn:{partition()}:sagemaker:{where}:training-job/{request.name.lower()}", core)
+    check_vpc(request, core)
     check_locations(request, core)
     return request
 
@@ -55,6 +56,7 @@ def _read(parameters: Mapping[str, Any]) -> JobRequest:
         is_isolated=bool(parameters.get("EnableNetworkIsolation")),
         checkpoints=_read_checkpoints(parameters.get("CheckpointConfig")),
         metrics=tuple((each["Name"], each["Regex"]) for each in algorithm.get("MetricDefinitions") or ()),
+        vpc=parameters.get("VpcConfig"),
         tags=tuple(dict(tag) for tag in parameters.get("Tags") or ()),
         echo=_echo(parameters),
     )

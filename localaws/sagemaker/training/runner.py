@@ -31,6 +31,7 @@ from localaws.sagemaker.training.output import CheckpointSync, UploadError, uplo
 from localaws.sagemaker.training.record import TrainingJobRecord
 from localaws.sagemaker.training.rewriting import rewrite_command, rewrite_environment, rewrite_staged
 from localaws.sagemaker.training.supply import GIVEN_UP, RETRYING, Supply
+from localaws.vpc import NO_INTERFACE, OF_SAGEMAKER, may_join
 
 STOP_GRACE_SECONDS = 120.0  # AWS's time between SIGTERM and SIGKILL, in emulated seconds
 GANG_GRACE_SECONDS = 2.0  # for the other hosts when one has failed
@@ -122,6 +123,8 @@ class TrainingRunner:
 
     def _attempts(self) -> Outcome:
         self._core.propagation.settle(self._request.role_arn)
+        if self._request.vpc is not None and not may_join(self._role, OF_SAGEMAKER):
+            return Outcome(End.FAILED, f"InternalServerError: {NO_INTERFACE}")
         if self._supply.is_empty:
             return self._look_for_instances()
         number = 1

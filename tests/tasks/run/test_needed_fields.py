@@ -33,9 +33,7 @@ EXAMPLES: dict[str, Any] = {
 }  # fmt: skip
 WRONG = object()
 TAGS_NOT_READ = {
-    "ec2.DescribeImages",
-    "ec2.DescribeSubnets",
-    "ec2.DescribeVpcs",
+    *(f"ec2.Describe{each}" for each in ("Images", "RouteTables", "Subnets", "VpcEndpoints", "Vpcs")),
     "iam.ListInstanceProfiles",
     "iam.ListRoles",
 }
