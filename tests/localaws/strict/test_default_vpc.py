@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.ec2.access import ensure_access
+from tasks.account.network import ec2_network
 from tasks.run.errors import NotFound
-from tasks.run.handle import Run
+from tasks.run.options import Network
 from tests.conftest import RunningLocalAws, running_localaws
 from tests.localaws.ec2.ec2_rooms import Ec2Room, refused
 from tests.tasks.ec2.instances import account
@@ -38,9 +38,9 @@ def test_kennel_says_so_with_the_command_that_makes_one_and_launches_nothing(
     aws = account(bare.url, tmp_path)
 
     with pytest.raises(NotFound, match="us-east-1 has none") as told:
-        ensure_access(Run(aws, "bare-1"))
+        ec2_network(aws, Network(), [])
 
-    assert told.value.next_command == f"aws --endpoint-url {bare.url} ec2 create-default-vpc"
+    assert told.value.next_command.startswith(f"aws --endpoint-url {bare.url} ec2 create-default-vpc; or ")
     assert aws.client("ec2").describe_instances()["Reservations"] == []
 
 
