@@ -119,8 +119,9 @@ def ratios() -> Iterator[Row]:
 
 def _busy_seconds(url: str) -> float:
     """Return the processor time of the server that listens there, without its children's."""
-    listening = (each for each in psutil.net_connections("tcp4") if each.status == "LISTEN" and each.laddr)
-    pid = next(each.pid for each in listening if each.laddr.port == urlsplit(url).port)
+    port = urlsplit(url).port
+    every = psutil.net_connections("tcp4")
+    pid = next(each.pid for each in every if each.status == "LISTEN" and each.laddr and each.laddr.port == port)
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
 
