@@ -12,6 +12,14 @@ from tests.tasks.audit.planted import FOREIGN, document, trust
 
 ROLE = "arn:aws:iam::123456789012:role/vendor"
 ACCEPTED = f'[[accepted]]\nfinding = "trust-foreign"\narn = "{ROLE}"\nreason = "ticket 4711"\nuntil = 2999-12-31\n'
+ARTIFACTS = """
+from kennel.servers import environment
+environment.start_servers()
+from prefect.client.orchestration import get_client
+with get_client(sync_client=True) as client:
+    for each in client.read_artifacts():
+        print(each.key, "vendor" in each.data)
+"""
 
 
 def test_where_nothing_runs_there_is_nothing_to_audit_and_no_server_is_started(tmp_path: Path) -> None:
@@ -53,6 +61,9 @@ def test_findings_of_the_severity_asked_for_end_with_12_and_accepted_ones_do_not
     assert "not looked at: the account's public access block" in shown.out
     assert "1 high in 1 roles, users and groups" in shown.out
     assert [each["ruleId"] for each in json.loads(sarif.read_text())["runs"][0]["results"]] == ["trust-foreign"]
+
+    published = terminal.program("-c", ARTIFACTS)
+    assert "audit-account-123456789012 True" in published.out, published.err
 
     above = terminal.kennel("audit", "--severity", "critical", "--json")
     assert (above.code, [each["arn"] for each in above.answer["findings"]]) == (0, [ROLE])
