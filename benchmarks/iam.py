@@ -14,11 +14,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-import psutil
-
-from benchmarks.localaws_front import CLIENTS, ROUNDS, Row, localaws, print_rows, rate_of, serve_model
+from benchmarks.localaws_front import CLIENTS, ROUNDS, Row, localaws, print_rows, rate_of, serve_model, server_of
 from benchmarks.localaws_front import REQUESTS as REQUESTS_OF_A_CLIENT
 from localaws.auth.keys import Keys
 from localaws.auth.root_key import new
@@ -119,9 +116,7 @@ def ratios() -> Iterator[Row]:
 
 def _busy_seconds(url: str) -> float:
     """Return the processor time of the server that listens there, without its children's."""
-    listening = (each for each in psutil.net_connections("tcp4") if each.status == "LISTEN")
-    pid = next(each.pid for each in listening if each.laddr[1:] == (urlsplit(url).port,))
-    times = psutil.Process(pid).cpu_times()
+    times = server_of(url).cpu_times()
     return float(times.user + times.system)
 
 

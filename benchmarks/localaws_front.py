@@ -251,20 +251,30 @@ def serve_model(url: str) -> tuple[int, str]:
     sagemaker.create_model(ModelName="bench", PrimaryContainer=container, ExecutionRoleArn=role)
     variant = {"VariantName": "a", "ModelName": "bench", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
     sagemaker.create_endpoint_config(EndpointConfigName="bench", ProductionVariants=[variant])
-    before = _listening()
+    before = _listening(url)
     sagemaker.create_endpoint(EndpointName="bench", EndpointConfigName="bench")
     wait_until(lambda: sagemaker.describe_endpoint(EndpointName="bench")["EndpointStatus"] == "InService")
-    (found,) = _listening() - before
+    (found,) = _listening(url) - before
     return found
 
 
-def _listening() -> set[tuple[int, str]]:
-    listening = [c for c in psutil.net_connections("tcp4") if c.status == "LISTEN" and _is_model_server(c.pid)]
-    return {(each.laddr.port, psutil.Process(each.pid).environ()[TOKEN]) for each in listening if each.laddr}
+def server_of(url: str) -> psutil.Process:
+    """Return the server that listens there."""
+    port = urlsplit(url).port
+    every = psutil.net_connections("tcp4")
+    pid = next(each.pid for each in every if each.status == "LISTEN" and each.laddr and each.laddr.port == port)
+    return psutil.Process(pid)
 
 
-def _is_model_server(pid: int | None) -> bool:
-    return pid is not None and "localaws.sagemaker.model_server" in " ".join(psutil.Process(pid).cmdline())
+def _listening(url: str) -> set[tuple[int, str]]:
+    """Return ports and tokens of a server's model servers; other servers may run on the machine."""
+    own = {each.pid: each for each in server_of(url).children(recursive=True) if _is_model_server(each)}
+    listening = [each for each in psutil.net_connections("tcp4") if each.status == "LISTEN" and each.pid in own]
+    return {(each.laddr.port, own[each.pid].environ()[TOKEN]) for each in listening if each.laddr and each.pid}
+
+
+def _is_model_server(process: psutil.Process) -> bool:
+    return "localaws.sagemaker.model_server" in " ".join(process.cmdline())
 
 
 @contextmanager

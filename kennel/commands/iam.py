@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from kennel.servers import environment
@@ -90,6 +90,8 @@ def _print(use: PermissionUse, policies: Mapping[str, Policy], *, as_json: bool)
         return
     say(f"source: {use.source}")
     print_lines([line for role in dict.fromkeys(row.role for row in use.rows) for line in _lines(role, use)])
+    if policies:
+        say(f"--json shows, and --apply tries, the tightened policies of: {', '.join(policies)}")
 
 
 def _lines(role: str, use: PermissionUse) -> list[str]:
@@ -97,7 +99,8 @@ def _lines(role: str, use: PermissionUse) -> list[str]:
 
     rows = [row for row in use.rows if row.role == role]
     states = ", ".join(f"{count} {state}" for state, count in Counter(row.state for row in rows).items())
-    return [f"{role}: {states}", *(f"  {row.action}: {count_text(row)}" for row in rows)]
+    known = (replace(row, note="") if row.state == "not exercised" else row for row in rows)  # a source: not for a line
+    return [f"{role}: {states}", *(f"  {row.action}: {count_text(row)}" for row in known)]
 
 
 def _apply(run: Run, policies: Mapping[str, Policy]) -> None:

@@ -157,6 +157,6 @@ def _policies(backend: Any, wanted: dict[str, Any]) -> dict[str, str] | None:
         try:
             IAMPolicyDocumentValidator(own).validate()
         except MalformedPolicyDocument as error:
-            raise AwsError("MalformedPolicyDocument", str(error)) from None
+            raise AwsError("MalformedPolicyDocument", error.message) from None
         texts["session policy"] = own
     return texts or None

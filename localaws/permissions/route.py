@@ -34,7 +34,12 @@ def _of(authority: Authority, owner_arn: str) -> Mapping[str, Any]:
 
 def _use(use: Use) -> Mapping[str, Any]:
     last = use.last
-    return {"allowed": use.allowed, "denied": use.denied, "last": last.at.isoformat(), "region": last.region}
+    return {
+        "allowed": use.allowed,
+        "denied": use.denied,
+        "last": last.at.isoformat(timespec="seconds"),
+        "region": last.region,
+    }
 
 
 def _requested(each: Requested) -> Mapping[str, Any]:

@@ -21,8 +21,12 @@ def count_text(row: ActionUse) -> str:
     last = f", last {row.last}" if row.last else ""
     denied = f"{row.denied:,} denied{last}" if row.denied else ""
     if row.state == "used":
-        return f"used, {'AWS does not count' if row.count is None else f'{row.count:,} calls'}{last}"
+        return f"used, {'AWS does not count' if row.count is None else _calls(row.count)}{last}"
     return ", ".join(part for part in (row.state if not denied else "", denied, row.note) if part)
+
+
+def _calls(count: int) -> str:
+    return f"{count:,} call" + ("" if count == 1 else "s")
 
 
 def _table(rows: list[tuple[str, str, str]]) -> list[str]:

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kennel.servers import prefect, processes
 from tasks.run.ledger import Ledger
 from tests.conftest import RunningLocalAws
+from tests.kennel.servers.test_prefect_pages import Server
 from tests.kennel.shell import Terminal
 from tests.tasks.audit.planted import FOREIGN, document, trust
 
@@ -37,6 +40,14 @@ def test_wrong_usage_ends_with_2(tmp_path: Path, arguments: tuple[str, ...], wor
     assert words in done.err + done.out
 
 
+def artifacts(home: Path) -> list[dict[str, Any]]:
+    """Return what the home's Prefect server has published."""
+    started = processes.last(home, prefect.NAME)
+    assert started is not None
+    found: list[dict[str, Any]] = Server(home, started).ask("/artifacts/filter", {})
+    return found
+
+
 @pytest.mark.slow
 def test_findings_of_the_severity_asked_for_end_with_12_and_accepted_ones_do_not(
     terminal: Terminal, own_localaws: RunningLocalAws, tmp_path: Path
@@ -53,6 +64,9 @@ def test_findings_of_the_severity_asked_for_end_with_12_and_accepted_ones_do_not
     assert "not looked at: the account's public access block" in shown.out
     assert "1 high in 1 roles, users and groups" in shown.out
     assert [each["ruleId"] for each in json.loads(sarif.read_text())["runs"][0]["results"]] == ["trust-foreign"]
+
+    (artifact,) = artifacts(terminal.home)
+    assert artifact["key"] == "audit-account-123456789012" and "vendor" in artifact["data"]
 
     above = terminal.kennel("audit", "--severity", "critical", "--json")
     assert (above.code, [each["arn"] for each in above.answer["findings"]]) == (0, [ROLE])

@@ -149,6 +149,7 @@ def test_a_launch_without_a_group_is_decided_on_the_default_one() -> None:
     default = ec2_backends[PLACE.account_id][PLACE.region].get_default_security_group()
     assert default is not None
     asked = asks("ec2", "run_instances", ImageId="ami-1", MinCount=1, MaxCount=1)
+    assert default is not None
     assert [arn for _, arn in asked if ":security-group/" in arn] == [EC2 + f"security-group/{default.id}"]
 
 
