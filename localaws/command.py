@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         print(f"localaws: {_printable(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:  # the home cannot be written, no more files can be opened, and the like
-        print(f"localaws: {_printable(str(error))}", file=sys.stderr)
+        print(_printable(f"localaws: {error}; its home is {options.home}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -14,6 +14,7 @@ from tasks.run.errors import LedgerRefused, SettingsRefused
 from tasks.run.ledger_contents import LedgerHeader, LedgerRow, damaged, has_lost_its_ledger, inspect_ledger, run_folders
 from tasks.run.logical_aws import LogicalAws, is_lost
 from tasks.run.sealed import read_regular
+from tasks.run.source_name import source_name
 
 STAGES = ("stage_data", "train_sagemaker", "train_ec2", "deploy", "loadtest", "pipeline")
 _RECORDS_OF = {"deploy": ("function",), "loadtest": ("loadtest", "scaling")}
@@ -140,7 +141,7 @@ def describe_run(run_dir: Path, present: LogicalAws | None) -> dict[str, Any]:
     report = run_dir / "report.md"
     return {
         "run_id": run_dir.name,
-        "endpoint": header.endpoint if header else None,
+        "endpoint": source_name(header.endpoint) if header else None,
         "account_id": header.account_id if header else None,
         "stages": [stage for stage in STAGES if _is_done(run_dir, stage)],
         "live": [] if is_past else listed,

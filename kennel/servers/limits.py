@@ -27,6 +27,7 @@ class Limit:
 LIMITS = (
     Limit(resource.RLIMIT_NOFILE, "open files", 512, "-n"),
     Limit(resource.RLIMIT_AS, "KiB of address space", 4 * 2**30, "-v", 1024),
+    Limit(resource.RLIMIT_DATA, "KiB of data", 4 * 2**30, "-d", 1024),
 )
 PROCESSES = Limit(resource.RLIMIT_NPROC, "processes and threads", 512, "-u")
 """Not for root, whom this limit does not bind."""

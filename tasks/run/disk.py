@@ -71,7 +71,8 @@ def disk_failure(
     if error.errno in _FULL:
         needed = "" if needed_bytes is None else f"; {_megabytes(needed_bytes)} are needed"
         why = f"{os.strerror(error.errno)}: {_free(place)} free{needed}"
-        return DiskFailed(where, what, why, f"free disk space, {_AGAIN}")
+        remedy = "raise the limit on a file's size (ulimit -f)" if error.errno == errno.EFBIG else "free disk space"
+        return DiskFailed(where, what, why, f"{remedy}, {_AGAIN}")
     if error.errno == errno.EROFS:
         return DiskFailed(where, what, os.strerror(error.errno), f"mount it writable, {_AGAIN}")
     why = f"{os.strerror(error.errno)}, for the user with the id {os.geteuid()}"

@@ -38,6 +38,7 @@ from tasks.run.ledger_contents import (
 from tasks.run.ledger_file import FILE_NAME, FORMAT
 from tasks.run.logical_aws import is_lost
 from tasks.run.lost_answers import look_again
+from tasks.run.source_name import source_name
 
 
 @dataclass
@@ -218,5 +219,5 @@ def _content(row: LedgerRow) -> dict[str, Any]:
 def _other_target(path: Path, found: LedgerHeader, wanted: LedgerHeader) -> LedgerRefused:
     what = f"{path} belongs to account {found.account_id} at {found.aws.text} in {found.region}"
     why = f"this command works on account {wanted.account_id} at {wanted.aws.text} in {wanted.region}"
-    switch = f"kennel down --yes with the settings of {found.endpoint}, or move {path.parent} away"
+    switch = f"kennel down --yes with the settings of {source_name(found.endpoint)}, or move {path.parent} away"
     return LedgerRefused("ledger", what, why, switch)

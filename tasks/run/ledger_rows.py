@@ -22,7 +22,7 @@ _NAME = re.compile(r"(?!.*://)[A-Za-z0-9/][A-Za-z0-9._+=,@:/-]{0,1023}")
 _HEADER = {
     "account_id": re.compile(r"[0-9]{12}"),
     "region": re.compile(r"[a-z0-9-]{1,40}"),
-    "endpoint": re.compile(r"aws|https?://[A-Za-z0-9.:\[\]-]{1,100}/?"),
+    "endpoint": re.compile(r"aws|https?://[^\s@]{1,300}"),
 }
 
 

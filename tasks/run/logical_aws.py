@@ -16,6 +16,7 @@ from tasks.run.errors import Unreachable
 from tasks.run.machine import fetch_from_loopback
 from tasks.run.sealed import parse_json
 from tasks.run.settings import LOCAL_HEALTH_PATH, is_loopback
+from tasks.run.source_name import source_name
 
 ANSWER_SECONDS = 5.0
 ASKED_TIMES = 3
@@ -35,7 +36,7 @@ class LogicalAws:
     @property
     def text(self) -> str:
         """The AWS in a message."""
-        return f"localaws of {self.home}" if self.home else self.endpoint
+        return f"localaws of {self.home}" if self.home else source_name(self.endpoint)
 
     @property
     def is_local(self) -> bool:

@@ -48,7 +48,11 @@ def ends(terminal: Terminal, commands: tuple[str, ...], *before: str) -> dict[st
 
 @pytest.mark.parametrize(
     ("limit", "what"),
-    [("-n 40", "this shell allows 40 open files"), ("-v 700000", "this shell allows 700000 KiB of address space")],
+    [
+        ("-n 40", "this shell allows 40 open files"),
+        ("-v 700000", "this shell allows 700000 KiB of address space"),
+        ("-d 700000", "this shell allows 700000 KiB of data"),
+    ],
 )
 def test_a_limit_that_is_too_low_is_told_before_a_server_is_started(terminal: Terminal, limit: str, what: str) -> None:
     for name, (code, said) in ends(terminal, (*NEED_SERVERS, *LOOK), f"ulimit {limit}").items():

@@ -49,7 +49,7 @@ def test_load_scales_out_to_the_proportional_count_and_quiet_scales_in_by_steps(
     assert before["High"]["AlarmName"] == names[0] and before["Low"]["AlarmName"] == names[1]
     assert (before["High"]["Threshold"], before["High"]["EvaluationPeriods"], before["High"]["Period"]) == (10.0, 3, 60)
     assert (before["Low"]["Threshold"], before["Low"]["EvaluationPeriods"], before["Low"]["Period"]) == (9.0, 15, 60)
-    assert before["High"]["StateValue"] == "INSUFFICIENT_DATA"
+    assert before["High"]["StateValue"] in {"INSUFFICIENT_DATA", "OK"}  # a period may pass between the two calls
     assert alarmed["StateValue"] == "ALARM"
     assert sent.failures == [] and len(answers) == 3 and grown == 3
     assert out["Description"] == "Setting desired instance count to 3."

@@ -178,6 +178,7 @@ def test_a_limit_on_the_size_of_files_is_said(tmp_path: Path) -> None:
         pytest.skip("prlimit is of util-linux")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert "disk: DISK/record.json cannot be written\n  why:  File too large: DISK has" in done.stdout, done.stderr
+    assert "next: raise the limit on a file's size (ulimit -f), then" in done.stdout
 
 
 def test_other_errors_of_the_operating_system_pass_unchanged(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.localaws.roles import make_role
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312-ubuntu22.04-sagemaker"
 BUCKET = "endpoint-models"
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 90.0  # on a machine that does something else at the same time
 ECHO = """
 import os
 def model_fn(model_dir):
