@@ -19,12 +19,11 @@ from flows.harmless import harmless_errors
 from flows.loadtest import loadtest
 from flows.stage_data import stage_data
 from flows.step import step
-from flows.train_ec2 import candidate_types, train_ec2
-from flows.train_sagemaker import look_at_network, train_sagemaker
+from flows.train_ec2 import train_ec2
+from flows.train_sagemaker import train_sagemaker
 from tasks.account.container_images import require_images
 from tasks.account.permission_use import keep_permission_use
 from tasks.doctor.account import Wanted, require_account
-from tasks.doctor.quotas import needed_for, require_quotas
 from tasks.ec2.terminate import end_instances
 from tasks.load.options import LoadOptions, PipelineLoadOptions
 from tasks.load.report import LoadTestIdentity
@@ -34,7 +33,6 @@ from tasks.report.markdown import write_report
 from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_other_deployment, summarise
 from tasks.run import naming
 from tasks.run.artifacts import publish_markdown
-from tasks.run.aws import Aws
 from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
@@ -53,8 +51,7 @@ STAGE = "pipeline"
 SAMPLE = "sample"
 Result = TypeVar("Result")
 
-look_at_quotas = step("quotas")(require_quotas)
-look_at_account = step("account")(require_account)
+look_at_account = step("look at the account")(require_account)
 
 
 class StageClock:
@@ -128,12 +125,7 @@ async def pipeline(
     run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
     with run.lock():
         same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances) if ec2_instances else None
-        aws = Aws(settings)
-        if settings.target().runs_on_this_machine:
-            await look_at_network(aws, network, ec2_types=[] if same is None else candidate_types(same))
-            await look_at_quotas(aws, needed_for(settings.region, training, deploy, same))
-        else:
-            await look_at_account(settings, Wanted(training, deploy, same, network))
+        await look_at_account(settings, Wanted(training, deploy, same, network))
         await fetch_weights(training, settings)
         await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
         await clock.time("train_sagemaker", train_sagemaker(chosen, training, network))

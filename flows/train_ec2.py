@@ -15,7 +15,7 @@ from flows.step import step
 from flows.train_sagemaker import look_at_network, stage_weights
 from tasks.ec2 import job as ec2_job
 from tasks.ec2.guard import guarded
-from tasks.ec2.prices import choose_instances
+from tasks.ec2.prices import candidate_types, choose_instances
 from tasks.ec2.run import InstanceOptions, adopt_or_train
 from tasks.ec2.terminate import end_instances
 from tasks.model.backbones import require_backbone
@@ -32,11 +32,6 @@ STAGE = "train_ec2"
 plan_job = step("plan EC2 training")(ec2_job.plan_job)
 train = step("EC2 training")(adopt_or_train)
 compare_with_sagemaker = step("compare")(comparison.compare_with_sagemaker)
-
-
-def candidate_types(training: Ec2TrainingOptions) -> list[str]:
-    """Return the types of EC2 instances that the training may run on, in the order in which they are tried."""
-    return [each.name for each in choose_instances(finetune=training.finetune, requested=training.instance_type).types]
 
 
 def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 Prefect's names

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+from tasks.account.network import require_network
 from tasks.doctor.bucket import CHECK as BUCKET
 from tasks.doctor.bucket import bucket_findings
 from tasks.doctor.examine import Check, examine, rows_of
@@ -20,9 +21,10 @@ from tasks.doctor.network import network_findings
 from tasks.doctor.permissions import CHECK as PERMISSIONS
 from tasks.doctor.permissions import permission_findings
 from tasks.doctor.quotas import CHECK as QUOTAS
-from tasks.doctor.quotas import SERVICES, function_quota, needed_for, quota_findings, spot_quotas
+from tasks.doctor.quotas import SERVICES, function_quota, needed_for, quota_findings, require_quotas, spot_quotas
 from tasks.doctor.roles import CHECK as ROLES
 from tasks.doctor.roles import role_findings
+from tasks.ec2.prices import candidate_types
 from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, LimitReached
 from tasks.run.options import DeployOptions, Ec2TrainingOptions, Network, TrainingOptions
@@ -38,12 +40,17 @@ _TWICE = {**_IMPATIENT, "max_attempts": 2}
 
 @dataclass(frozen=True)
 class Wanted:
-    """The run that the account is looked at for; `ec2` None: no EC2 instances; `network`: a VPC of the user's."""
+    """The run that the account is looked at for; None leaves a part of it out; `network` is a VPC of the user's."""
 
-    training: TrainingOptions
-    deploy: DeployOptions
-    ec2: Ec2TrainingOptions | None
+    training: TrainingOptions | None = None
+    deploy: DeployOptions | None = None
+    ec2: Ec2TrainingOptions | None = None
     network: Network = Network()
+
+    @property
+    def longest_training_seconds(self) -> float:
+        """The longer limit of its trainings."""
+        return max((each.max_runtime_seconds for each in (self.training, self.ec2) if each), default=0)
 
 
 def account_findings(
@@ -58,7 +65,7 @@ def account_findings(
     aws = Aws(settings.model_copy(update=_TWICE))
     if region.status == "fail" and not aws.target.runs_on_this_machine:
         return (region, _not_made("the region's hosts cannot be found"))
-    who = rows_of(Check(ACCOUNT, partial(caller_findings, aws, wanted.training.max_runtime_seconds)))
+    who = rows_of(Check(ACCOUNT, partial(caller_findings, aws, wanted.longest_training_seconds)))
     if not any(each.check == ACCOUNT and each.status == "ok" for each in who):
         return (region, *who, _not_made("AWS does not answer this caller"))
     left = max(1.0, deadline_seconds - (time.monotonic() - begun))
@@ -67,14 +74,31 @@ def account_findings(
 
 
 def require_account(settings: Settings, wanted: Wanted) -> None:
-    """Return if nothing is known that would end a run on AWS later; what is worth knowing is said. Nothing is made.
+    """Return if nothing is known that would end a run later; what is worth knowing is said. Nothing is made.
+
+    On the embedded AWS, where nothing is paid for, only the network and the quotas are looked at.
 
     Raises:
+        SettingsRefused, NotFound: there, the network does not serve.
         LimitReached: only quotas are too small.
         AwsFailed: something else, or more, would end it; the error has every finding and its cure.
         TargetRefused: the settings do not say which AWS to use.
     """
-    found = account_findings(settings, wanted, writes=False)
+    if settings.target().runs_on_this_machine:
+        aws, types = Aws(settings), [] if wanted.ec2 is None else candidate_types(wanted.ec2)
+        require_network(aws, wanted.network, ec2_types=types, uses_sagemaker=wanted.training is not None)
+        require_quotas(aws, needed_for(settings.region, wanted.training, wanted.deploy, wanted.ec2))
+        return
+    require_findings(account_findings(settings, wanted, writes=False))
+
+
+def require_findings(found: Iterable[Finding]) -> None:
+    """Return if no finding would end a run; say the others that are worth knowing.
+
+    Raises:
+        LimitReached, AwsFailed: as `require_account` raises them.
+    """
+    found = tuple(found)
     for each in with_status(found, "warn", "skipped"):
         say(f"{WHERE}: {each.check}: {each.seen}")
     failed = with_status(found, "fail")
@@ -87,8 +111,8 @@ def require_account(settings: Settings, wanted: Wanted) -> None:
 
 def _checks(aws: Aws, wanted: Wanted, *, writes: bool) -> list[Check]:
     ec2, now = wanted.ec2, datetime.now(UTC)
-    needed = [*needed_for(aws.region, wanted.training, wanted.deploy, ec2), function_quota()]
-    needed += spot_quotas(ec2) if ec2 else []
+    needed = needed_for(aws.region, wanted.training, wanted.deploy, ec2)
+    needed += [*(spot_quotas(ec2) if ec2 else []), *([function_quota()] if wanted.deploy else [])]
     return [
         Check(PERMISSIONS, partial(permission_findings, aws)),
         *(Check(QUOTAS, partial(quota_findings, aws, each, needed)) for each in SERVICES),
@@ -102,8 +126,9 @@ def _checks(aws: Aws, wanted: Wanted, *, writes: bool) -> list[Check]:
 def _image_checks(aws: Aws, wanted: Wanted, now: datetime) -> Iterable[Check]:
     if aws.target.runs_on_this_machine:
         yield Check(IMAGES, lambda: [ok(IMAGES, "containers: none is pulled; jobs run in this project's environment")])
-    else:
+    elif wanted.training is not None:
         yield Check(IMAGES, partial(training_findings, aws, wanted.training, now.date()))
+    if wanted.deploy is not None and not aws.target.runs_on_this_machine:
         yield Check(IMAGES, partial(serving_findings, aws, wanted.deploy, now.date()))
     if wanted.ec2 is not None:
         yield Check(IMAGES, partial(machine_image_findings, aws))

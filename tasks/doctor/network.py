@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.account.network import require_network
 from tasks.doctor.findings import Finding, fail, ok, warn
-from tasks.ec2.prices import choose_instances
+from tasks.ec2.prices import candidate_types
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound, SettingsRefused
 from tasks.run.options import Ec2TrainingOptions, Network
@@ -29,16 +29,12 @@ def network_findings(aws: Aws, wanted: Ec2TrainingOptions | None, network: Netwo
 
 
 def _named_network_finding(aws: Aws, wanted: Ec2TrainingOptions | None, network: Network) -> Finding:
-    types = [] if wanted is None else _types(wanted)
+    types = [] if wanted is None else candidate_types(wanted)
     try:
         require_network(aws, network, ec2_types=types)
     except (SettingsRefused, NotFound) as error:
         return fail(CHECK, f"{error.what}: {error.why}", error.next_command)
     return ok(CHECK, f"{len(network.vpc.subnets) if network.vpc else 0} subnets of a VPC of yours serve the run")
-
-
-def _types(wanted: Ec2TrainingOptions) -> list[str]:
-    return [each.name for each in choose_instances(finetune=wanted.finetune, requested=wanted.instance_type).types]
 
 
 def _default_vpc_findings(aws: Aws, wanted: Ec2TrainingOptions) -> Iterator[Finding]:
@@ -66,7 +62,7 @@ def _subnet_finding(aws: Aws, vpc: str, subnets: list[Any]) -> Finding:
 
 
 def _type_finding(aws: Aws, wanted: Ec2TrainingOptions, zones: set[str]) -> Finding:
-    types = _types(wanted)
+    types = candidate_types(wanted)
     filters = [("instance-type", types), ("location", sorted(zones))]
     listed = _all(
         aws,

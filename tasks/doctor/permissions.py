@@ -151,8 +151,10 @@ def example(aws: Aws, resource: str) -> str:
 
 def _contexts(condition: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str] | None]:
     """Yield the circumstances in which a statement allows: its condition key with each of the values, or None."""
-    keys = [(key, value) for values in condition.values() for key, listed in values.items() for value in many(listed)]
-    yield from keys or (None,)
+    if not condition:
+        yield None
+    for values in condition.values():
+        yield from ((key, str(value)) for key, listed in values.items() for value in many(listed))
 
 
 def _denied(aws: Aws, feature: str, actions: Denials) -> Finding:

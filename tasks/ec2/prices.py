@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused, error_code
+from tasks.run.options import Ec2TrainingOptions
 from tasks.run.sealed import parse_json
 
 TABLE_DATE = "2025"
@@ -217,3 +218,8 @@ def _hourly_prices(products: Sequence[Mapping[str, Any]]) -> list[float]:
     ]
     usd = [float(dimension["pricePerUnit"].get("USD", 0)) for dimension in dimensions]
     return [price for price in usd if 0 < price < float("inf")]
+
+
+def candidate_types(training: Ec2TrainingOptions) -> list[str]:
+    """Return the types of EC2 instances that the training may run on, in the order in which they are tried."""
+    return [each.name for each in choose_instances(finetune=training.finetune, requested=training.instance_type).types]

@@ -17,7 +17,7 @@ from tasks.run.errors import StageFailed, Unexpected
 
 NAMES = {
     "flows.audit": {"look at the account", "report of the run"},
-    "flows.pipeline": {"fetch weights", "quotas"},
+    "flows.pipeline": {"fetch weights", "look at the account"},
     "flows.checked_loadtest": {"ladder", "scaling plan", "apply plan", "profile and verdicts"},
     "flows.deploy": {"endpoint", "function", "smoke test"},
     "flows.loadtest": {"choose images", "send requests"},

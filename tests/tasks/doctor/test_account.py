@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasks.doctor.account import Wanted, account_findings, require_account
+from tasks.doctor.account import Wanted, account_findings, require_account, require_findings
 from tasks.doctor.bucket import PREFIX
 from tasks.doctor.examine import Check, rows_of
 from tasks.doctor.findings import Finding, counts, with_status
@@ -101,8 +101,10 @@ def test_a_new_account_is_told_its_quotas_and_a_run_ends_with_them(
         (warning,) = with_status(found, "warn")
         assert "'Concurrent executions' is 10" in warning.seen
         with pytest.raises(LimitReached, match="the run would fail: 2 findings") as refusal:
-            require_account(Settings(home=tmp_path, endpoint_url=new.url), WANTED)
+            require_findings(found)
         assert "ml.m5.large for endpoint usage" in refusal.value.why
+        with pytest.raises(LimitReached, match="the account has too little of 2 quotas"):  # of this AWS nothing more
+            require_account(Settings(home=tmp_path, endpoint_url=new.url), WANTED)
 
 
 def test_a_policy_that_lacks_a_feature_is_named_with_the_command_that_prints_it(
@@ -113,7 +115,7 @@ def test_a_policy_that_lacks_a_feature_is_named_with_the_command_that_prints_it(
     try:
         found = look(calls.url, tmp_path)
         with pytest.raises(AwsFailed, match="the run would fail: 1 finding") as refusal:
-            require_account(Settings(home=tmp_path, endpoint_url=calls.url), WANTED)
+            require_findings(found)
     finally:
         iam.attach_user_policy(UserName="operator", PolicyArn=arn)
     ((check, seen, cure),) = failed(found)
@@ -234,7 +236,7 @@ def test_a_container_image_is_asked_for_as_whoever_pulls_it_does(what: str, call
     answer, status, words = ECR[what]
     calls.faults.append(Fault(PULL, b"763104351884", instead=answer))  # localaws has no ECR
     aws = Aws(Settings(home=tmp_path, endpoint_url=calls.url))
-    check = Check("images", lambda: training_findings(aws, WANTED.training, date(2026, 11, 28)))
+    check = Check("images", lambda: training_findings(aws, TrainingOptions(), date(2026, 11, 28)))
     (found,) = rows_of(check)
     assert found.status == status and words in found.seen
     assert PULL in calls.seen
@@ -242,7 +244,7 @@ def test_a_container_image_is_asked_for_as_whoever_pulls_it_does(what: str, call
 
 def test_an_image_that_aws_does_not_have_in_the_region_is_found_without_a_call(calls: Calls, tmp_path: Path) -> None:
     aws = Aws(Settings(home=tmp_path, endpoint_url=calls.url, region="eu-nowhere-9"))
-    (found,) = training_findings(aws, WANTED.training, date(2026, 11, 28))
+    (found,) = training_findings(aws, TrainingOptions(), date(2026, 11, 28))
     assert found.status == "fail" and calls.seen == []
 
 
