@@ -48,7 +48,7 @@ class ExecutingSageMaker(TrainingJobs, Endpoints, Notebooks, moto_models.SageMak
             raise AwsError("ValidationException", f"Could not find {kind} with name {name}")
         return found
 
-    def list_tags(self, arn: str, **page: Any) -> tuple[list[dict[str, str]], str | None]:
+    def list_tags(self, arn: str, **page: Any) -> tuple[list[dict[str, str]], str | None]:  # type: ignore[override]
         """Return a page of a resource's tags; those of a new one may not be shown yet."""
         created: datetime = self._get_resource_from_arn(arn).creation_time
         aware = created if created.tzinfo else created.replace(tzinfo=UTC)

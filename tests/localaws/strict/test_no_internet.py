@@ -1,5 +1,6 @@
 """Models of a strict server, and training scripts of any, reach localaws and nothing else by TCP."""
 
+import ctypes
 import json
 import socket
 import threading
@@ -70,8 +71,8 @@ def bench(strict: ScaledServer) -> Iterator[Workbench]:
 
 
 def has_landlock_for_ports() -> bool:
-    size, flags = container.ctypes.c_size_t(0), container.LANDLOCK_VERSION
-    version: int = container.LIBRARY.syscall(container.ctypes.c_long(container.LANDLOCK_CREATE), None, size, flags)
+    size, flags = ctypes.c_size_t(0), container.LANDLOCK_VERSION
+    version: int = container.LIBRARY.syscall(ctypes.c_long(container.LANDLOCK_CREATE), None, size, flags)
     return version >= container.PORTS_SINCE
 
 
