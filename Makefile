@@ -27,7 +27,7 @@ test: setup lint ## every test, a file at a time on each of three processes (eac
 test-fast: setup ## under a minute: without what starts a process (localaws, SSH, Prefect, Chromium) or is marked slow
 	$(BIN)/pytest --no-processes -m "not slow" --timeout 30 --numprocesses 2 --dist loadfile --disable-warnings
 
-test-strict: setup ## the tests against an embedded AWS that delays and refuses what AWS does
+test-strict: setup ## a part of `make test`: against an embedded AWS that delays and refuses what AWS does, one whole run too
 	$(BIN)/pytest -m strict --numprocesses 2 --dist loadfile --durations=10 --durations-min=1
 
 sweep: setup ## each changing operation of AWS with its answer lost, alone; writes docs/sweep.md (some 20 minutes)

@@ -3,6 +3,7 @@
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from localaws.auth.links import Links
@@ -53,6 +54,10 @@ class Core:
 
     def _log_delay(self, number: int) -> float:
         return self.strictness.logs.drawn(self.strictness.seed, "logs", number) / self.clock.scale
+
+    def shows_tags(self, created: float) -> bool:
+        """Return whether the tags of what was made at a Unix time are shown by now."""
+        return (time.time() - created) * self.clock.scale >= self.strictness.tags.most
 
     def objects_of(self, role: Role) -> ObjectsOfRole:
         """Return S3 as a role reaches it."""

@@ -32,10 +32,11 @@ class Strictness:
     `identities`: until other services see a new role or instance profile, or a change of a role's policies or trust;
     likewise the role that AWS makes for Application Auto Scaling. `metrics`: until CloudWatch gives a data point, from
     when it was observed; it gives each minute as a whole. `logs`: until CloudWatch Logs gives a line. `final_metrics`:
-    from a job's end until DescribeTrainingJob has its metrics. `is_throttled`: whether calls above AWS's rates are
-    refused. `capacity_errors`: the share of pools, of a type of instance in a market, that have no capacity for EC2
-    and training jobs. `spot_interruptions`: from when a spot job's training begins until its instances are taken back,
-    once. `seed`: of all that is drawn.
+    from a job's end until DescribeTrainingJob has its metrics. `tags`: from when something of SageMaker's or Lambda's
+    was made until its tags are shown. `is_throttled`: whether calls above AWS's rates are refused. `capacity_errors`:
+    the share of pools, of a type of instance in a market, that have no capacity for EC2 and training jobs.
+    `spot_interruptions`: from when a spot job's training begins until its instances are taken back, once. `seed`: of
+    all that is drawn.
     """
 
     pings_early: bool = False
@@ -44,6 +45,7 @@ class Strictness:
     metrics: Span = Span()
     logs: Span = Span()
     final_metrics: Span = Span()
+    tags: Span = Span()
     is_throttled: bool = False
     capacity_errors: float = 0.0
     spot_interruptions: Span = Span()
@@ -71,6 +73,7 @@ STRICT = Strictness(
     metrics=Span(60, 180),
     logs=Span(5, 10),
     final_metrics=Span(30, 30),
+    tags=Span(30, 30),
     is_throttled=True,
     capacity_errors=0.2,
     spot_interruptions=Span(60, 180),

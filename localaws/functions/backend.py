@@ -97,6 +97,12 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         self._lambdas.put_function(function)
         return self.publish_version(spec["FunctionName"]) if spec.get("Publish") else function
 
+    def list_tags(self, resource_arn: str) -> dict[str, str]:
+        """Return the tags of a function; those of a new one may not be shown yet."""
+        function = self._get_resource_by_arn(resource_arn)
+        tags: dict[str, str] = function.tags
+        return tags if not isinstance(function, ExecutingFunction) or function.shows_tags else {}
+
     def publish_version(self, function_name: str, description: str = "") -> ExecutingFunction:
         """Publish $LATEST; when nothing has changed since the last version, return that one."""
         latest: ExecutingFunction = self._lambdas.get_function_by_name_or_arn_forbid_qualifier(function_name)

@@ -7,6 +7,7 @@ import binascii
 import copy
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -39,6 +40,7 @@ class ExecutingFunction(_LambdaFunction):  # type: ignore[misc]
         self._service = service
         super().__init__(account_id=account_id, spec=spec, region=region, version=LATEST)
         self.last_published = 0
+        self.created = time.time()
         self.renew()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ExecutingFunction:
@@ -95,11 +97,18 @@ class ExecutingFunction(_LambdaFunction):  # type: ignore[misc]
         configuration["LoggingConfig"] = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{self.function_name}"}
         return configuration
 
+    @property
+    def shows_tags(self) -> bool:
+        """Whether its tags are shown by now."""
+        return self._service.core.shows_tags(self.created)
+
     def get_code(self) -> dict[str, Any]:
         """Return configuration, tags and a location the zip can be had from."""
         code: dict[str, Any] = super().get_code()
         core, path = self._service.core, f"{CODE_PATH}/{self.function_name}/{self.package.archive.name}"
         location = f"{core.settings.url}{path}?{core.links.query_for(path)}"
+        if not self.shows_tags:
+            code.pop("Tags", None)
         code["Code"] = {"RepositoryType": "S3", "Location": location}
         if self.reserved_concurrency is not None:  # 0 is a reservation too
             code["Concurrency"] = {"ReservedConcurrentExecutions": self.reserved_concurrency}

@@ -5,6 +5,7 @@ is given moto's module and takes the place of moto's own before the first reques
 """
 
 import contextlib
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import moto.sagemaker.models as moto_models
@@ -46,6 +47,14 @@ class ExecutingSageMaker(TrainingJobs, Endpoints, Notebooks, moto_models.SageMak
             kind, _, name = arn.rpartition(":")[2].partition("/")
             raise AwsError("ValidationException", f"Could not find {kind} with name {name}")
         return found
+
+    def list_tags(self, arn: str, **page: Any) -> tuple[list[dict[str, str]], str | None]:  # type: ignore[override]
+        """Return a page of a resource's tags; those of a new one may not be shown yet."""
+        created: datetime = self._get_resource_from_arn(arn).creation_time
+        aware = created if created.tzinfo else created.replace(tzinfo=UTC)
+        if not self.core.shows_tags(aware.timestamp()):
+            return [], None
+        return super().list_tags(arn=arn, **page)
 
 
 def install_backend() -> None:

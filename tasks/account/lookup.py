@@ -8,7 +8,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tasks.run import naming
-from tasks.run.errors import OwnershipRefused, is_not_found
+from tasks.run.aws import Aws
+from tasks.run.errors import OwnershipRefused, WaitTimedOut, is_not_found
+from tasks.run.waiting import REAL_TIME, Waiting, wait_for
 
 
 def none_if_missing(call: Callable[[], Any]) -> Any:
@@ -25,7 +27,28 @@ def none_if_missing(call: Callable[[], Any]) -> Any:
         raise
 
 
-def function_tags(client: Any, found: Mapping[str, Any]) -> Mapping[str, str]:
+def shown_tags(
+    aws: Aws, what: str, read: Callable[[], Mapping[str, str]], *, waiting: Waiting = REAL_TIME
+) -> Mapping[str, str]:
+    """Return a resource's tags; while it has none, look again for as long as AWS may show those of a new one late.
+
+    Raises:
+        ClientError: AWS refused `read`, whose answer the tags are.
+    """
+    tags, late_seconds = read(), aws.target.tag_delay_seconds
+    if tags or not late_seconds:
+        return tags
+
+    def probe() -> tuple[Mapping[str, str] | None, str]:
+        return read() or None, "without a tag, and tags of a new one may be late"
+
+    try:
+        return wait_for(aws.target, what, probe, deadline_seconds=late_seconds, waiting=waiting)
+    except WaitTimedOut:
+        return {}
+
+
+def function_tags(aws: Aws, found: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the tags of a function from GetFunction's answer, or of ListTags where the answer has none.
 
     Lambda leaves them out of the answer for callers who may not list them, and that is no reason to call it foreign.
@@ -36,8 +59,8 @@ def function_tags(client: Any, found: Mapping[str, Any]) -> Mapping[str, str]:
     if "Tags" in found:
         tags: Mapping[str, str] = found["Tags"]
         return tags
-    listed: Mapping[str, str] = client.list_tags(Resource=found["Configuration"]["FunctionArn"])["Tags"]
-    return listed
+    arn, client = found["Configuration"]["FunctionArn"], aws.client("lambda")
+    return shown_tags(aws, f"function {arn.split(':')[6]}", lambda: client.list_tags(Resource=arn)["Tags"])
 
 
 def tags_to_dict(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:

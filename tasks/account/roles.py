@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.account.container_images import training_image
-from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
+from tasks.account.lookup import none_if_missing, refuse_foreign, shown_tags, tags_to_dict
 from tasks.account.objects import bucket_and_key
 from tasks.account.policy_documents import NotAPolicy, read_policy
 from tasks.account.role_boundary import find_boundary, put_boundary
@@ -233,7 +233,9 @@ def _own_log_group(run: Run, name: str) -> Mapping[str, Any] | None:
     found: Mapping[str, Any] | None = next(groups, None)
     if found is not None:
         arn = found["arn"].removesuffix(":*")
-        refuse_foreign(f"log group {name}", logs.list_tags_for_resource(resourceArn=arn)["tags"], run.id)
+        what = f"log group {name}"
+        tags = shown_tags(run.aws, what, lambda: logs.list_tags_for_resource(resourceArn=arn)["tags"])
+        refuse_foreign(what, tags, run.id)
     return found
 
 

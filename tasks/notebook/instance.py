@@ -16,7 +16,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
-from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
+from tasks.account.lookup import none_if_missing, refuse_foreign, shown_tags, tags_to_dict
 from tasks.account.prices import usd_per_hour
 from tasks.notebook.lifecycle import ensure_lifecycle, lifecycle_name
 from tasks.notebook.records import DEADLINE_SECONDS, NotebookPlan, NotebookRef, NotebookState
@@ -237,7 +237,8 @@ def _tags(aws: Aws, found: Mapping[str, Any]) -> dict[str, str]:
 
 def _refuse_foreign(aws: Aws, run_id: str, found: Mapping[str, Any]) -> None:
     where = f"notebook {found['NotebookInstanceName']}"
-    refuse_foreign(where, _tags(aws, found), run_id, next_command="kennel notebook create <another run>")
+    tags = shown_tags(aws, where, lambda: _tags(aws, found))
+    refuse_foreign(where, tags, run_id, next_command="kennel notebook create <another run>")
 
 
 def _require_status(aws: Aws, run_id: str, found: Mapping[str, Any] | None, wanted: set[str]) -> NotebookState:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
+from tasks.account.lookup import none_if_missing, refuse_foreign, shown_tags, tags_to_dict
 from tasks.notebook.role import notebook_name
 from tasks.run import naming
 from tasks.run.errors import SettingsRefused
@@ -119,9 +119,9 @@ def _own_lifecycle(run: Run, name: str) -> Mapping[str, Any] | None:
         lambda: sagemaker.describe_notebook_instance_lifecycle_config(**field)
     )
     if found is not None:
-        tags = tags_to_dict(sagemaker.list_tags(ResourceArn=found["NotebookInstanceLifecycleConfigArn"])["Tags"])
-        create = "kennel notebook create <another run>"
-        refuse_foreign(f"notebook-lifecycle {name}", tags, run.id, next_command=create)
+        arn, what = found["NotebookInstanceLifecycleConfigArn"], f"notebook-lifecycle {name}"
+        tags = shown_tags(run.aws, what, lambda: tags_to_dict(sagemaker.list_tags(ResourceArn=arn)["Tags"]))
+        refuse_foreign(what, tags, run.id, next_command="kennel notebook create <another run>")
     return found
 
 

@@ -119,6 +119,8 @@ class Target(BaseModel):
     """The seconds of AWS time after which a minute without a datapoint in CloudWatch was a minute without load."""
     log_delay_seconds: float = Field(ge=0.0, le=300.0)
     """The longest time that CloudWatch Logs may need until a line can be read."""
+    tag_delay_seconds: float = Field(ge=0.0, le=300.0)
+    """The longest time that the tags with which something was made may not be shown."""
     policy_propagation_seconds: float = Field(ge=0.0, le=120.0)
     """The time until a changed policy of a role counts everywhere."""
     installs_requirements: bool
@@ -144,6 +146,7 @@ EMBEDDED_AWS = Target(
     metric_delay_seconds=15.0,
     metric_lag_seconds=0.0,
     log_delay_seconds=0.0,
+    tag_delay_seconds=0.0,
     policy_propagation_seconds=0.0,
     installs_requirements=False,
 )
@@ -156,12 +159,13 @@ REAL_AWS = Target(
     metric_delay_seconds=240.0,
     metric_lag_seconds=180.0,
     log_delay_seconds=30.0,
+    tag_delay_seconds=60.0,
     policy_propagation_seconds=30.0,
     installs_requirements=True,
 )
 
 
-_LATE = ("metric_delay_seconds", "log_delay_seconds", "policy_propagation_seconds")
+_LATE = ("metric_delay_seconds", "log_delay_seconds", "tag_delay_seconds", "policy_propagation_seconds")
 
 
 def strict_aws(time_scale: float) -> Target:

@@ -15,7 +15,7 @@ from datetime import UTC
 from functools import partial
 from typing import Any
 
-from tasks.account.lookup import none_if_missing, refuse_foreign, tags_to_dict
+from tasks.account.lookup import none_if_missing, refuse_foreign, shown_tags, tags_to_dict
 from tasks.account.prices import InstanceChoice
 from tasks.run import naming
 from tasks.run.aws import Aws
@@ -302,8 +302,10 @@ def _checked(plan: EndpointPlan, served: Mapping[str, Any] | None, seconds: floa
 
 
 def _refuse_foreign(aws: Aws, plan: EndpointPlan, description: Mapping[str, Any]) -> None:
-    tags = aws.client("sagemaker").list_tags(ResourceArn=description["EndpointArn"])["Tags"]
-    refuse_foreign(f"endpoint {plan.endpoint_name}", tags_to_dict(tags), plan.run_id)
+    list_tags, arn = aws.client("sagemaker").list_tags, description["EndpointArn"]
+    what = f"endpoint {plan.endpoint_name}"
+    tags = shown_tags(aws, what, lambda: tags_to_dict(list_tags(ResourceArn=arn)["Tags"]))
+    refuse_foreign(what, tags, plan.run_id)
 
 
 def _foreign(what: str, why: str) -> OwnershipRefused:

@@ -104,7 +104,7 @@ def ensure_function(run: Run, plan: FunctionPlan) -> FunctionRef:
     """
     client = run.aws.client("lambda")
     with aws_boundary(f"function {plan.name}"):
-        found = _own_function(client, plan)
+        found = _own_function(run.aws, plan)
         if found is None:
             _create(run.aws, run.ledger, plan)
         else:
@@ -125,12 +125,12 @@ def ensure_function(run: Run, plan: FunctionPlan) -> FunctionRef:
     )
 
 
-def _own_function(client: Any, plan: FunctionPlan) -> Mapping[str, Any] | None:
+def _own_function(aws: Aws, plan: FunctionPlan) -> Mapping[str, Any] | None:
     """Return the configuration of the run's function, or None without one; refuse a foreign one."""
-    found = none_if_missing(lambda: client.get_function(FunctionName=plan.name))
+    found = none_if_missing(lambda: aws.client("lambda").get_function(FunctionName=plan.name))
     if found is None:
         return None
-    refuse_foreign(f"function {plan.name}", function_tags(client, found), plan.run_id)
+    refuse_foreign(f"function {plan.name}", function_tags(aws, found), plan.run_id)
     configuration: Mapping[str, Any] = found["Configuration"]
     return configuration
 
@@ -139,7 +139,7 @@ def _create(aws: Aws, ledger: Ledger, plan: FunctionPlan) -> None:
     client = aws.client("lambda")
 
     def own_arn() -> str | None:
-        found = _own_function(client, plan)
+        found = _own_function(aws, plan)
         return None if found is None else str(found["FunctionArn"])
 
     with ledger.create("function", plan.name, own_arn) as row:

@@ -13,9 +13,8 @@ from tasks.teardown.scaling import remove_provisioned_of
 
 
 def _find_function(aws: Aws, name: str) -> Resource | None:
-    client = aws.client("lambda")
-    found = none_if_missing(lambda: client.get_function(FunctionName=name))
-    return None if found is None else Resource("function", name, dict(function_tags(client, found)))
+    found = none_if_missing(lambda: aws.client("lambda").get_function(FunctionName=name))
+    return None if found is None else Resource("function", name, dict(function_tags(aws, found)))
 
 
 def _find_tagged_functions(aws: Aws) -> Iterator[Resource]:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tasks.account.logs import log_stream_names
-from tasks.account.lookup import none_if_missing, tags_to_dict
+from tasks.account.lookup import none_if_missing, shown_tags, tags_to_dict
 from tasks.account.roles import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
 from tasks.run.lost_answers import carried_out, true_or_none
@@ -28,8 +28,11 @@ def resource_of(aws: Aws, kind: str, name: str, description: Any, arn_field: str
     """
     if description is None:
         return None
-    tags = none_if_missing(lambda: aws.client("sagemaker").list_tags(ResourceArn=description[arn_field])["Tags"])
-    return Resource(kind, name, tags_to_dict(tags or []))
+    list_tags, arn = aws.client("sagemaker").list_tags, description[arn_field]
+    tags = none_if_missing(
+        lambda: shown_tags(aws, f"{kind} {name}", lambda: tags_to_dict(list_tags(ResourceArn=arn)["Tags"]))
+    )
+    return Resource(kind, name, dict(tags or {}))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from functools import partial
 from tasks.account import objects
 from tasks.account.bucket import OWNED_PREFIXES, bucket_tags
 from tasks.account.logs import log_stream_names
-from tasks.account.lookup import none_if_missing
+from tasks.account.lookup import none_if_missing, shown_tags
 from tasks.run.aws import Aws
 from tasks.run.naming import RESOURCE_PREFIX
 from tasks.teardown.kinds import Kind, only_tagged
@@ -80,7 +80,10 @@ def _find_log_group(aws: Aws, name: str) -> Resource | None:
     arns = [group["arn"] for page in pages for group in page["logGroups"] if group["logGroupName"] == name]
     if not arns:
         return None
-    tags = none_if_missing(lambda: logs.list_tags_for_resource(resourceArn=arns[0].removesuffix(":*"))["tags"])
+    arn = arns[0].removesuffix(":*")
+    tags = none_if_missing(
+        lambda: shown_tags(aws, f"log group {name}", lambda: logs.list_tags_for_resource(resourceArn=arn)["tags"])
+    )
     return Resource("log-group", name, dict(tags or {}))
 
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import random
 import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from kennel.servers.localaws import LAST_URL
+from kennel.servers.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 300
@@ -30,6 +35,19 @@ class Finished:
         lines = self.out.splitlines()
         assert len(lines) == 1, f"not one line on stdout: {self.out!r}\n{self.err}"
         return dict(json.loads(lines[0]))
+
+
+def exported(text: str) -> dict[str, str]:
+    """Return the variables that `kennel up` printed."""
+    lines = (line for line in text.splitlines() if line.startswith("export "))
+    return dict(shlex.split(line)[1].split("=", 1) for line in lines)
+
+
+def prefer_own_port(home: Path) -> None:
+    """Let the home's server take a port that tests beside this one do not prefer, and that is given to no client."""
+    file = home / LAST_URL
+    file.parent.mkdir(parents=True)
+    file.write_text(f"http://127.0.0.1:{free_port(*random.sample(range(20_000, 30_000), 20))}")
 
 
 def children_cpu_seconds() -> float:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import random
-import shlex
 import shutil
 import signal
 import urllib.request
@@ -14,32 +12,20 @@ from typing import Any
 import pytest
 
 from kennel.servers import localaws
-from kennel.servers.localaws import LAST_URL, Options
-from kennel.servers.ports import free_port
+from kennel.servers.localaws import Options
 from localaws.server import read_record
 from tasks.run.sealed import seal, unseal
 from tests.bit_flips import FLIPS, flipped
-from tests.kennel.shell import Terminal
+from tests.kennel.shell import Terminal, exported, prefer_own_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 OPTIONS = ("--time-scale", "60", "--capacity", "ml.m5.large=4:40ms", "--instance-startup-seconds", "120")
 
 
-def exported(text: str) -> dict[str, str]:
-    return dict(shlex.split(line)[1].split("=", 1) for line in text.splitlines())
-
-
 def answer(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=10) as reply:
         return json.loads(reply.read())
-
-
-def prefer_own_port(home: Path) -> None:
-    """Let the home's server take a port that tests beside this one do not prefer, and that is given to no client."""
-    file = home / LAST_URL
-    file.parent.mkdir(parents=True)
-    file.write_text(f"http://127.0.0.1:{free_port(*random.sample(range(20_000, 30_000), 20))}")
 
 
 def test_what_it_is_started_with_is_adopted_and_anything_else_refused(tmp_path: Path) -> None:

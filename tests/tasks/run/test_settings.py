@@ -42,6 +42,7 @@ def test_a_strict_aws_is_waited_for_as_the_real_one_by_its_own_clock(scale: floa
     assert target.metric_lag_seconds == REAL_AWS.metric_lag_seconds >= STRICT.metrics.most
     assert target.log_delay_seconds * scale >= STRICT.logs.most
     assert target.metric_delay_seconds * scale >= max(STRICT.metrics.most, STRICT.final_metrics.most)
+    assert target.tag_delay_seconds * scale >= STRICT.tags.most
     assert target.policy_propagation_seconds * scale >= STRICT.identities.most
     assert min(target.pause_seconds(0.01) for _ in range(100)) >= min(5.0, 0.1 * scale) / scale
     assert target.runs_on_this_machine and target.name == "local"
