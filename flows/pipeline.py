@@ -20,7 +20,7 @@ from flows.loadtest import loadtest
 from flows.stage_data import stage_data
 from flows.step import step
 from flows.train_ec2 import candidate_types, train_ec2
-from flows.train_sagemaker import look_at_network, train_sagemaker
+from flows.train_sagemaker import look_at_key, look_at_network, train_sagemaker
 from tasks.account.container_images import require_images
 from tasks.account.permission_use import keep_permission_use
 from tasks.doctor.quotas import needed_for, require_quotas
@@ -127,6 +127,7 @@ async def pipeline(
     with run.lock():
         same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances) if ec2_instances else None
         aws = Aws(settings)
+        await look_at_key(aws)
         await look_at_network(aws, network, ec2_types=[] if same is None else candidate_types(same))
         await look_at_quotas(aws, needed_for(settings.region, training, deploy, same))
         await fetch_weights(training, settings)

@@ -54,9 +54,9 @@ class Core:
     def _log_delay(self, number: int) -> float:
         return self.strictness.logs.drawn(self.strictness.seed, "logs", number) / self.clock.scale
 
-    def objects_of(self, role: Role) -> ObjectsOfRole:
-        """Return S3 as a role reaches it."""
-        return ObjectsOfRole(self.settings.account_id, self.settings.region, role)
+    def objects_of(self, role: Role, kms_key: str | None = None) -> ObjectsOfRole:
+        """Return S3 as a role reaches it; what it stores is sealed with a key of KMS, if one is named."""
+        return ObjectsOfRole(self.settings.account_id, self.settings.region, role, kms_key)
 
     def before_first_request(self, services: Iterable[str], prepare: Callable[[], None]) -> None:
         """Have `prepare` called once, before moto sees a request to any of the services (by their signing names)."""

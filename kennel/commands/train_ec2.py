@@ -38,6 +38,7 @@ def train_ec2(
         ),
     ] = None,
     network: Annotated[Network, flags.flags_of(flags.NETWORK, names=flags.NETWORK_NAMES)] = Network(),
+    kms_key: flags.KmsKey = None,
     run_id: Annotated[
         RunId | None,
         Parameter(
@@ -64,6 +65,7 @@ def train_ec2(
     from tasks.run.settings import Settings
 
     minutes = minutes_of(keep_on_failure)
+    environment.use_key(kms_key)
     training = Ec2TrainingOptions.of(model.with_resolved_weights(), machines, keep_on_failure_minutes=minutes)
     require_backbone(training.backbone)
     choose_instances(finetune=training.finetune, requested=training.instance_type)
@@ -126,11 +128,12 @@ async def _stage_and_train(data: str, run_id: str, training: Ec2TrainingOptions,
     from flows.stage_data import stage_data
     from flows.train_ec2 import candidate_types
     from flows.train_ec2 import train_ec2 as train
-    from flows.train_sagemaker import look_at_network
+    from flows.train_sagemaker import look_at_key, look_at_network
     from tasks.run.handle import Run
 
     run, clock = Run.load(run_id), StageClock()
     with run.lock():
+        await look_at_key(run.aws)
         types = candidate_types(training)
         await look_at_network(run.aws, network, ec2_types=types, uses_sagemaker=False)
         await fetch_weights(training, run.settings)

@@ -154,6 +154,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "ListFunctions": ("Functions[].FunctionName",),
     "PublishVersion": ("Version",),
     "UpdateAlias": ("AliasArn",),
+    "DescribeKey": ("KeyMetadata.Arn",),
     # ec2, ssm, pricing
     "CreateSecurityGroup": ("GroupId",),
     "DescribeImages": ("Images[].RootDeviceName", "Images[].BlockDeviceMappings"),
