@@ -10,6 +10,7 @@ from prefect import flow
 from flows.harmless import harmless_errors
 from flows.step import step
 from tasks.account.container_images import require_images
+from tasks.account.encryption import require_key
 from tasks.account.network import require_network
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
@@ -24,6 +25,7 @@ from tasks.teardown.rebuild import working_on
 STAGE = "train_sagemaker"
 
 look_at_network = step("network")(require_network)
+look_at_key = step("key")(require_key)
 stage_weights = step("weights")(weights.stage_weights)
 plan_training = step("plan training")(sagemaker.plan_training)
 run_training = step("training job")(sagemaker.train_on_sagemaker)

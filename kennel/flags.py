@@ -23,7 +23,7 @@ _OUT_OF_BOUNDS = {"greater_than", "greater_than_equal", "less_than_equal"}
 
 DATA = Group("Data and model")
 MACHINES = Group("Machines")
-NETWORK = Group("Network (a VPC of yours)")
+NETWORK = Group("Network and encryption")
 LOAD = Group("Load test")
 TRAFFIC = Group("Traffic to plan for (checked)")
 PLAN = Group("Scaling plan (checked)")
@@ -31,6 +31,14 @@ EMBEDDED = Group("The embedded AWS")
 
 NETWORK_NAMES = {"subnets": "subnet", "security_groups": "security-group"}
 
+KmsKey = Annotated[
+    str | None,
+    Parameter(
+        name="--kms-key",
+        group=NETWORK,
+        help="A key of KMS (ARN or alias) for objects and volumes; default KENNEL_KMS_KEY, else the bucket's default.",
+    ),
+]
 Data = Annotated[
     str | None,
     Parameter(

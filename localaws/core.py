@@ -59,9 +59,9 @@ class Core:
         """Return whether the tags of what was made at a Unix time are shown by now."""
         return (time.time() - created) * self.clock.scale >= self.strictness.tags.most
 
-    def objects_of(self, role: Role) -> ObjectsOfRole:
-        """Return S3 as a role reaches it."""
-        return ObjectsOfRole(self.settings.account_id, self.settings.region, role)
+    def objects_of(self, role: Role, kms_key: str | None = None) -> ObjectsOfRole:
+        """Return S3 as a role reaches it; what it stores is sealed with a key of KMS, if one is named."""
+        return ObjectsOfRole(self.settings.account_id, self.settings.region, role, kms_key)
 
     def before_first_request(self, services: Iterable[str], prepare: Callable[[], None]) -> None:
         """Have `prepare` called once, before the services (by their signing names) are asked or looked at."""

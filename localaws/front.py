@@ -61,6 +61,7 @@ SERVICES = {  # by signing name
     "application-autoscaling": Service("Application Auto Scaling", "application-autoscaling"),
     "ec2": Service("EC2", "ec2"),
     "iam": Service("IAM", "iam"),
+    "kms": Service("KMS", "kms"),
     "lambda": Service("Lambda", "lambda"),
     "logs": Service("CloudWatch Logs", "logs"),
     "monitoring": Service("CloudWatch", "cloudwatch"),

@@ -22,9 +22,10 @@ class ObjectInfo:
 class Objects:
     """S3 as seen from inside the server, in the account and partition of the settings."""
 
-    def __init__(self, account_id: str, region: str) -> None:
+    def __init__(self, account_id: str, region: str, kms_key: str | None = None) -> None:
         self._account_id = account_id
         self._region = region
+        self._kms_key = kms_key  # what is stored is sealed with it; None: as the bucket's default says
 
     def list(self, bucket: str, prefix: str) -> list[ObjectInfo]:
         """Return every object under `prefix`, in key order, with no limit on their number.
@@ -88,9 +89,12 @@ class Objects:
         self._bucket(bucket)
         staged = StoredKey.store.write(iter(lambda: file.read(CHUNK_BYTES), b""))
         try:
-            self._backend().put_object(bucket, key, staged)
+            self._backend().put_object(bucket, key, staged, **self._sealed())
         finally:
             staged.discard()
+
+    def _sealed(self) -> dict[str, str]:
+        return {} if self._kms_key is None else {"encryption": "aws:kms", "kms_key_id": self._kms_key}
 
     def _content(self, bucket: str, key: str) -> Content:
         def find() -> Content:

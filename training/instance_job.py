@@ -29,7 +29,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Spec:
-    """The content of spec.json. `hosts` are private addresses in rank order; `checkpoints` is an S3 prefix or None."""
+    """The content of spec.json. `hosts` are private addresses in rank order; `checkpoints` is an S3 prefix or None.
+
+    `encryption` are arguments of PutObject.
+    """
 
     region: str
     bucket: str
@@ -42,6 +45,7 @@ class Spec:
     checkpoints: str | None
     is_spot: bool
     max_runtime_seconds: float
+    encryption: Mapping[str, str]
 
     @classmethod
     def read(cls, path: Path) -> "Spec":

@@ -4,21 +4,21 @@ boto3 uses the instance's role (from instance metadata). Nothing is retried beyo
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 
 class Bucket:
-    """The run's bucket, accessed with the instance's role."""
+    """The run's bucket, accessed with the instance's role; `encryption` are PutObject's arguments for it."""
 
-    def __init__(self, name: str, region: str) -> None:
+    def __init__(self, name: str, region: str, encryption: Mapping[str, str]) -> None:
         import boto3  # on_instance.py installs it before it makes a Bucket
         from botocore.config import Config
 
         config = Config(retries={"mode": "standard", "total_max_attempts": 6})
         self._s3: Any = boto3.client("s3", region_name=region, config=config)
-        self._name = name
+        self._name, self._encryption = name, dict(encryption)
 
     def get(self, key: str, path: Path) -> str:
         """Download an object to `path`, replacing it atomically; return the object's sha256.
@@ -35,7 +35,7 @@ class Bucket:
 
     def put(self, path: Path, key: str) -> None:
         """Upload a file as the object `key`."""
-        extra = {"ServerSideEncryption": "AES256", "ChecksumAlgorithm": "SHA256"}
+        extra = {**self._encryption, "ChecksumAlgorithm": "SHA256"}
         self._s3.upload_file(str(path), self._name, key, ExtraArgs=extra)
 
     def keys(self, prefix: str) -> list[str]:

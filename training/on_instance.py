@@ -61,7 +61,7 @@ def supervise(job: Job) -> None:
     with job.phase("installing"):
         install(job.folder / "code" / "training" / "requirements.txt")
     with job.phase("fetching"):
-        bucket = Bucket(job.spec.bucket, job.spec.region)
+        bucket = Bucket(job.spec.bucket, job.spec.region, job.spec.encryption)
         fetch_inputs(job, bucket)
         checkpoints = Checkpoints(bucket, job.spec.checkpoints, job.folder / "checkpoints", say)
         checkpoints.fetch()

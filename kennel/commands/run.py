@@ -45,6 +45,7 @@ class PipelineOptions:
     data: str | None = None
     run_id: str | None = None
     network: Network = Network()
+    kms_key: str | None = None
 
 
 def run(
@@ -58,6 +59,7 @@ def run(
     ] = 0,
     deploy: Annotated[DeployOptions, flags.flags_of(flags.MACHINES, names=_ENDPOINT)] = DeployOptions(),
     network: Annotated[Network, flags.flags_of(flags.NETWORK, names=flags.NETWORK_NAMES)] = Network(),
+    kms_key: flags.KmsKey = None,
     load_test: Annotated[bool, Parameter(name="--loadtest", group=flags.LOAD, help="Load-test the deployment.")] = True,
     load: Annotated[
         PipelineLoadOptions, flags.flags_of(flags.LOAD, names=_LOAD, without=_NOT_FLAGS)
@@ -78,7 +80,7 @@ def run(
     stages, expects = run_stages(ec2=ec2_instances > 0, load_test=load_test), load_seconds(load.mode, load.seconds)
     console.begin("kennel run", stages, expects=expects, quiet=quiet, verbose=verbose)
     training = TrainingOptions.of(model.with_resolved_weights(), machines)
-    chosen = PipelineOptions(training, ec2_instances, deploy, load_test, load, data, run_id, network)
+    chosen = PipelineOptions(training, ec2_instances, deploy, load_test, load, data, run_id, network, kms_key)
     return run_pipeline(chosen, as_json=json)
 
 
@@ -97,6 +99,7 @@ def run_pipeline(chosen: PipelineOptions, *, as_json: bool, aws: localaws.Option
     from tasks.run.settings import Settings
 
     handle_interrupts()
+    environment.use_key(chosen.kms_key)
     require_backbone(chosen.training.backbone)  # a misspelt name is reported before two servers are started
     named = read_data_argument(chosen.data)
     if named is not None:

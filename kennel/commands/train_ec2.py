@@ -38,6 +38,7 @@ def train_ec2(
         ),
     ] = None,
     network: Annotated[Network, flags.flags_of(flags.NETWORK, names=flags.NETWORK_NAMES)] = Network(),
+    kms_key: flags.KmsKey = None,
     run_id: Annotated[
         RunId | None,
         Parameter(
@@ -64,6 +65,7 @@ def train_ec2(
     from tasks.run.settings import Settings
 
     minutes = minutes_of(keep_on_failure)
+    environment.use_key(kms_key)
     training = Ec2TrainingOptions.of(model.with_resolved_weights(), machines, keep_on_failure_minutes=minutes)
     require_backbone(training.backbone)
     choose_instances(finetune=training.finetune, requested=training.instance_type)

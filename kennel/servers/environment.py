@@ -85,6 +85,17 @@ def wants_embedded_aws() -> bool:
     return settings.endpoint_url == (localaws.last_url(settings.home) if own is None else own.url)
 
 
+def use_key(name: str | None) -> None:
+    """Let the settings of this process name a key of KMS; None leaves them as they are.
+
+    Raises:
+        SettingsRefused: it is neither an ARN nor an alias.
+    """
+    if name is not None:
+        os.environ["KENNEL_KMS_KEY"] = name
+        Settings.load()
+
+
 def start_servers(meanwhile: Callable[[], None], options: localaws.Options = localaws.UNCHANGED) -> Environment:
     """Start or adopt both local servers at the same time, and set their variables in this process's environment.
 

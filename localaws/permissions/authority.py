@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from localaws.partition import partition
 from localaws.permissions.callers import Caller, Callers
 from localaws.permissions.circumstances import HERE, time_of
 from localaws.permissions.denials import denial, foreign_role, s3_sentence, sentence
@@ -105,7 +106,7 @@ class Authority:
 
     def _owner_of(self, question: Question) -> Source:
         """Return what tells whose the resource is; an ARN of AWS's own names no account, as one of a bucket."""
-        is_own = question.resource == "*" or question.resource.startswith("arn:aws:s3:::")
+        is_own = question.resource == "*" or question.resource.startswith(f"arn:{partition()}:s3:::")
         owner_id = question.owner_id or (self.account_id if is_own else "")
         return lambda key: [owner_id] if owner_id and key == "aws:resourceaccount" else None
 

@@ -90,7 +90,7 @@ class Served:
 
 
 SERVED = {  # by signing name
-    **{name: Served(name, name) for name in ("application-autoscaling", "ec2", "iam", "lambda", "logs", "s3")},
+    **{name: Served(name, name) for name in ("application-autoscaling", "ec2", "iam", "kms", "lambda", "logs", "s3")},
     **{name: Served(name, name) for name in ("sagemaker", "ssm", "sts")},
     "monitoring": Served("cloudwatch", "cloudwatch"),
     "servicequotas": Served("service-quotas", "servicequotas"),

@@ -18,6 +18,7 @@ from localaws.permissions.catalog import Action
 from localaws.permissions.ec2_names import as_arns_do
 from localaws.permissions.function_names import functions_of
 from localaws.permissions.identity_names import identities_of
+from localaws.permissions.key_names import keys_of
 from localaws.permissions.launches import RUN, is_tagging, launch, tagged, tagging
 from localaws.permissions.log_names import logs_of, tagged_log
 from localaws.permissions.operations import SERVED, Asked, Operation, UnknownOperation
@@ -190,7 +191,14 @@ def _assumed(operation: Operation, action: Action, place: Place) -> list[Resourc
     return [Resource("role", str(arn))] if arn else resources_of(operation, action, place)
 
 
-_FINDERS = {"iam": identities_of, "lambda": functions_of, "logs": logs_of, "ssm": parameters_of, "sts": _assumed}
+_FINDERS = {
+    "iam": identities_of,
+    "kms": keys_of,
+    "lambda": functions_of,
+    "logs": logs_of,
+    "ssm": parameters_of,
+    "sts": _assumed,
+}
 
 
 def _question(asked: Asked, operation: Operation, wanted: Wanted, place: Place) -> Question:

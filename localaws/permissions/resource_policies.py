@@ -26,6 +26,8 @@ def policy_on(account_id: str, action: str, resource: str) -> ResourcePolicy | N
         return _of_role(account_id, resource)
     if action.startswith("s3:"):
         return _of_bucket(account_id, resource.rpartition(":")[2].partition("/")[0])
+    if action.startswith("kms:") and ":key/" in resource:
+        return _of_key(account_id, resource)
     if action.startswith("lambda:") and resource.count(":") >= 6:
         _, _, _, region, owner_id, _, name, *_ = resource.split(":")
         return _of_function(account_id, region, name) if owner_id == account_id else None
@@ -45,6 +47,15 @@ def _of_bucket(account_id: str, name: str) -> ResourcePolicy | None:
 
     bucket: Any = s3_backends[account_id][partition()].buckets.get(name)
     return ResourcePolicy(bytes(bucket.policy).decode()) if bucket is not None and bucket.policy else None
+
+
+def _of_key(account_id: str, arn: str) -> ResourcePolicy | None:
+    """Return a key's policy, without which nobody may: it leaves the decision to IAM where it names the account."""
+    from moto.kms.models import kms_backends
+
+    _, _, _, region, owner_id, name = arn.split(":", 5)
+    found = kms_backends[account_id][region].keys.get(name.removeprefix("key/")) if owner_id == account_id else None
+    return None if found is None else ResourcePolicy(found.policy, is_trust=True)
 
 
 def _of_function(account_id: str, region: str, name: str) -> ResourcePolicy | None:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from localaws.kms import sealing
+from localaws.kms.keys import Key
 from localaws.logs import Logs
 from localaws.objects import ObjectInfo, Objects
 from localaws.partition import partition
@@ -51,8 +53,8 @@ class ObjectsOfRole(Objects):
     Each method also raises AwsError, AccessDenied, for what the role may not.
     """
 
-    def __init__(self, account_id: str, region: str, role: Role) -> None:
-        super().__init__(account_id, region)
+    def __init__(self, account_id: str, region: str, role: Role, kms_key: str | None = None) -> None:
+        super().__init__(account_id, region, kms_key)
         self._role = role
 
     def list(self, bucket: str, prefix: str) -> list[ObjectInfo]:
@@ -63,12 +65,21 @@ class ObjectsOfRole(Objects):
     def download(self, bucket: str, key: str, path: Path) -> None:
         """Write the object to `path`."""
         self._role.require("s3:GetObject", f"arn:{partition()}:s3:::{bucket}/{key}")
+        self._require_key(sealing.OPEN, sealing.key_of_object(self._account_id, self._region, bucket, key), bucket, key)
         super().download(bucket, key, path)
 
     def store(self, file: BinaryIO, bucket: str, key: str) -> None:
         """Store what is left to read of the file as an object."""
         self._role.require("s3:PutObject", f"arn:{partition()}:s3:::{bucket}/{key}")
+        algorithm = None if self._kms_key is None else "aws:kms"
+        sealed = sealing.key_for_new(self._account_id, self._region, bucket, algorithm, self._kms_key)
+        self._require_key(sealing.SEAL, sealed, bucket, key)
         super().store(file, bucket, key)
+
+    def _require_key(self, action: str, found: Key | None, bucket: str, key: str) -> None:
+        if found is not None and not found.is_aws_managed:
+            values = sealing.circumstances(self._region, self._account_id, bucket, key)
+            self._role.require(action, found.arn, values)
 
 
 class LogsOfRole:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlparse
 from localaws.errors import AwsError
 from localaws.permissions import stored
 from localaws.permissions.asking import NO_RESOURCE, Place, Resource, Wanted
+from localaws.permissions.object_keys import wanted_of_keys, wanted_to_open
 from localaws.permissions.operations import Asked, Operation
 from localaws.permissions.parameters import Unreadable
 from localaws.permissions.s3_bodies import MANY, Deletion, deletions, replication_role, tags
@@ -139,6 +140,7 @@ def wanted_of(operation: Operation, asked: Asked, place: Place) -> Iterator[Want
         yield Wanted(_versioned("s3:GetObject", operation.parameters.get("VersionId")), target)
     if operation.name in _CREATING:
         yield from _with_an_object(headers, target)
+    yield from wanted_of_keys(operation, headers, place)
     if source := operation.parameters.get("CopySource"):
         yield from _of_a_source(str(source), headers, place, target)
 
@@ -213,6 +215,7 @@ def _of_a_source(given: str, headers: Mapping[str, str], place: Place, target: R
         raise AwsError("InvalidArgument", _NO_SOURCE)
     version, source = parse_qs(parsed.query).get("versionId"), _object(bucket, key, place)
     yield Wanted(_versioned("s3:GetObject", version), source)
+    yield from wanted_to_open(bucket, key, place)
     is_part = "x-amz-copy-source-range" in headers or headers.get("x-amz-tagging-directive") == "REPLACE"
     if not is_part and stored.tags_of(source.arn, place):
         yield Wanted(_versioned("s3:GetObjectTagging", version), source)

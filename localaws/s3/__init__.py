@@ -15,5 +15,5 @@ def install(core: Core) -> list[BaseRoute]:
     """Put the keys, multipart uploads, buckets and responses of this package in the place of moto's."""
     from localaws.s3.backend import install_backend
 
-    install_backend(core.settings.home / "objects")
+    install_backend(core.settings.home / "objects", core.settings.region)
     return []

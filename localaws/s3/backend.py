@@ -6,6 +6,7 @@ moto makes these objects by the names in its models module: the classes here tak
 import binascii
 import hashlib
 import json
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -16,7 +17,10 @@ from moto.iam.models import iam_backends
 from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML, S3ClientError
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
+from localaws.errors import AwsError
 from localaws.iam.principals import unknown_principals
+from localaws.kms.keys import usable_key
+from localaws.kms.sealing import wanted_encryption
 from localaws.object_contents import (
     CHECKSUMS,
     INLINE_BYTES,
@@ -36,6 +40,7 @@ from localaws.policies.documents import resource_policy_of
 from localaws.s3.deletions import may
 from localaws.s3.responses import ExecutingS3Response
 
+MD5_CHARACTERS = 32  # after which an ETag has the number of parts
 _MOTO_VALUE: Any = moto_models.FakeKey.__dict__["value"]
 
 
@@ -143,6 +148,13 @@ class PolicedBucket(moto_models.FakeBucket):
         return PermissionResult.PERMITTED if may() else PermissionResult.DENIED
 
 
+class UnusableKeyError(S3ClientError):
+    """A key of KMS does not exist or is disabled."""
+
+    def __init__(self, error: AwsError) -> None:
+        super().__init__(error.code, error.message)
+
+
 class UnsupportedPolicyError(S3ClientError):
     """A policy is none, or has something that localaws does not evaluate."""
 
@@ -161,6 +173,7 @@ class ExecutingS3(moto_models.S3Backend):
     """moto's S3, whose finished uploads give back their parts' room on disk."""
 
     __module__ = moto_models.__name__
+    region: ClassVar[str]  # whose keys of KMS it uses
 
     @property
     def flask_paths(self) -> dict[str, Any]:
@@ -186,10 +199,37 @@ class ExecutingS3(moto_models.S3Backend):
             raise UnknownPrincipalError
         super().put_bucket_policy(bucket_name, policy)
 
-    def put_object(self, *wanted: Any, **more: Any) -> Any:
-        """Store an object; what `undisturbed` reads meanwhile is the old one or the new one."""
+    def put_object(self, bucket_name: str, key_name: str, value: Any, *others: Any, **more: Any) -> Any:
+        """Store an object; what `undisturbed` reads meanwhile is the old one or the new one.
+
+        The ETag of one that is sealed with a key of KMS is no digest of its content, as on AWS.
+
+        Raises:
+            UnusableKeyError: there is no such key, or it is disabled.
+        """
+        sealed = self._sealed(bucket_name, more.pop("encryption", None), more.pop("kms_key_id", None))
         with REPLACING:
-            return super().put_object(*wanted, **more)
+            put: Any = super().put_object
+            made = put(bucket_name, key_name, value, *others, **more, **sealed)
+            if sealed["kms_key_id"]:
+                made._etag = secrets.token_hex(16) + made.etag.strip('"')[MD5_CHARACTERS:]
+        return made
+
+    def create_multipart_upload(self, bucket_name: str, *wanted: Any) -> Any:
+        """Begin an upload, whose key is chosen now."""
+        *others, algorithm, key = wanted
+        sealed = self._sealed(bucket_name, algorithm, key)
+        make: Any = super().create_multipart_upload
+        return make(bucket_name, *others, sealed["encryption"], sealed["kms_key_id"])
+
+    def _sealed(self, bucket_name: str, algorithm: str | None, key: str | None) -> Any:
+        algorithm, name = wanted_encryption(self.get_bucket(bucket_name), algorithm, key)
+        if name is None:
+            return {"encryption": algorithm, "kms_key_id": None}
+        try:
+            return {"encryption": algorithm, "kms_key_id": usable_key(self.account_id, self.region, name).arn}
+        except AwsError as error:
+            raise UnusableKeyError(error) from error
 
     def delete_bucket(self, bucket_name: str) -> Any:
         """Delete an empty bucket with its tags, which moto would give to the next bucket of this name."""
@@ -218,10 +258,11 @@ class ExecutingS3(moto_models.S3Backend):
         return key
 
 
-def install_backend(folder: Path) -> None:
+def install_backend(folder: Path, region: str) -> None:
     """Have moto make this module's classes, with contents in `folder`, which is emptied."""
     StoredKey.store = Store(folder)
     StoredKey.store.clear()
+    ExecutingS3.region = region
     moto_models.FakeKey = StoredKey  # type: ignore[misc]
     moto_models.FakeMultipart = FileMultipart  # type: ignore[misc]
     moto_models.FakeBucket = PolicedBucket  # type: ignore[misc]

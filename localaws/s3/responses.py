@@ -5,7 +5,7 @@ from typing import Any
 import moto.s3.responses as moto_responses
 from moto.s3.exceptions import NoSuchUpload, S3ClientError
 
-from localaws.object_contents import REPLACING, undisturbed
+from localaws.object_contents import CHECKSUMS, REPLACING, undisturbed
 from localaws.permissions.gate import DELETABLE
 from localaws.permissions.s3_bodies import READING, check
 from localaws.s3.deletions import decided
@@ -30,6 +30,15 @@ class ExecutingS3Response(moto_responses.S3Response):
         """Store an object; its conditions and the storing are one step, so of two conditional puts one wins."""
         with REPLACING:
             return super().put_object()
+
+    def _get_checksum(self, response_headers: dict[str, Any]) -> tuple[str, str | None]:
+        """Keep a checksum that was given without naming its algorithm, which moto would forget."""
+        given = next((each for each in CHECKSUMS if f"x-amz-checksum-{each.lower()}" in self.headers), None)
+        if given is None or self.headers.get("x-amz-sdk-checksum-algorithm"):
+            return super()._get_checksum(response_headers)
+        header = f"x-amz-checksum-{given.lower()}"
+        response_headers[header] = value = str(self.headers[header])
+        return given, value
 
     def get_object(self) -> Any:
         """Answer with the object as it was or as it is while it is being replaced, never with a mixture."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from tasks.account.encryption import default_encryption, encryption_of
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, aws_boundary, error_code
@@ -30,7 +31,6 @@ PUBLIC_ACCESS_BLOCK = {
     "BlockPublicPolicy": True,
     "RestrictPublicBuckets": True,
 }
-ENCRYPTION = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
 OWNERSHIP = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
 LIFECYCLE = {
     "Rules": [
@@ -52,6 +52,11 @@ class _Property:
     read: Callable[[], object]
     wanted: object
     write: Callable[[], object]
+    judge: Callable[[Any], bool] | None = None
+
+    def is_safe(self, found: object) -> bool:
+        """Tell whether a value may stay: the wanted one, or what `judge` allows."""
+        return found == self.wanted if self.judge is None else self.judge(found)
 
 
 def ensure_bucket(run: Run) -> str:
@@ -154,10 +159,13 @@ def _is_ours(run: Run, name: str) -> bool:
 
 
 def _secure(aws: Aws, name: str, run_id: str, *, is_ours: bool) -> None:
-    """Set each property that differs from the wanted value; a bucket that the user named is only checked."""
-    for each in [*_access_properties(aws, name), *_upkeep_properties(aws, name, run_id)]:
+    """Set each property that differs from the wanted value; a bucket that the user named is only checked.
+
+    Encryption by any key is safe: S3's own, AWS's own key of KMS, or one that the user chose.
+    """
+    for each in [*_access_properties(aws, name, is_ours=is_ours), *_upkeep_properties(aws, name, run_id)]:
         found = each.read()
-        if found == each.wanted:
+        if each.is_safe(found):
             continue
         if not is_ours and found is not None and each.name in {"public access block", "encryption"}:
             why = f"its {each.name} is {found}, and kennel does not change a bucket that it did not make"
@@ -166,11 +174,16 @@ def _secure(aws: Aws, name: str, run_id: str, *, is_ours: bool) -> None:
             repeated_if_lost(each.write)
 
 
-def _access_properties(aws: Aws, name: str) -> list[_Property]:
+def _access_properties(aws: Aws, name: str, *, is_ours: bool) -> list[_Property]:
     """Return the properties that decide who may read and write the bucket, and how."""
     s3 = aws.client("s3")
     owner = {"Bucket": name, "ExpectedBucketOwner": aws.account_id}
-    policy = tls_only_policy(aws.arn("s3", name))
+    policy, wanted = tls_only_policy(aws.arn("s3", name)), encryption_of(aws, name).of_bucket
+
+    def is_encryption_safe(found: Any) -> bool:
+        rule = wanted["Rules"][0]["ApplyServerSideEncryptionByDefault"]
+        return found == rule if is_ours and aws.settings.kms_key else found is not None
+
     return [
         _Property(
             "public access block",
@@ -180,9 +193,10 @@ def _access_properties(aws: Aws, name: str) -> list[_Property]:
         ),
         _Property(
             "encryption",
-            lambda: _algorithm(_read(lambda: s3.get_bucket_encryption(**owner)["ServerSideEncryptionConfiguration"])),
-            _algorithm(ENCRYPTION),
-            lambda: s3.put_bucket_encryption(**owner, ServerSideEncryptionConfiguration=ENCRYPTION),
+            lambda: default_encryption(aws, name),
+            wanted["Rules"][0]["ApplyServerSideEncryptionByDefault"],
+            lambda: s3.put_bucket_encryption(**owner, ServerSideEncryptionConfiguration=wanted),
+            is_encryption_safe,
         ),
         _Property(
             "object ownership",
@@ -229,7 +243,6 @@ def _document(text: str | None) -> Any:
 
 _UNSET = {
     "NoSuchPublicAccessBlockConfiguration",
-    "ServerSideEncryptionConfigurationNotFoundError",
     "OwnershipControlsNotFoundError",
     "NoSuchBucketPolicy",
     "NoSuchLifecycleConfiguration",
@@ -245,11 +258,6 @@ def _read(call: Callable[[], Any]) -> Any:
         if error_code(error) in _UNSET:
             return None
         raise
-
-
-def _algorithm(configuration: Any) -> object:
-    rules = (configuration or {}).get("Rules", [])
-    return rules[0].get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm") if rules else None
 
 
 def _rule_ids(rules: Any) -> object:

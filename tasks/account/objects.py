@@ -1,7 +1,7 @@
 """List, read, put and delete objects in the project's bucket.
 
-Each put carries a sha256 that S3 checks. The ETag of its answer is compared with our md5; the two are equal for objects
-that are sent in one part under SSE-S3. One put may hold 5 GiB; shards have about 32 MiB.
+Each put carries a sha256 that S3 checks and stores. By it the content is compared later. A listing suffices where the
+ETag is the md5: of objects of one part under SSE-S3. One put may hold 5 GiB; shards have about 32 MiB.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from tasks.account.encryption import encryption_of
 from tasks.account.lookup import none_if_missing
 from tasks.run.aws import Aws, transfer
 from tasks.run.disk import disk_boundary
@@ -40,6 +41,23 @@ class StoredObject:
     key: str
     size_bytes: int
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What an object should hold, with its digests in hex.
+
+    The md5 is the ETag of what is encrypted with S3's own key; of what a key of KMS encrypts, S3's checksum tells.
+    """
+
+    size_bytes: int
+    sha256: str
+    md5: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Content:
+        """Return that of some bytes."""
+        return cls(len(data), hashlib.sha256(data).hexdigest(), md5_hex(data))
 
 
 def list_objects(aws: Aws, bucket: str, prefix: str) -> dict[str, StoredObject]:
@@ -83,14 +101,15 @@ def put_object(aws: Aws, bucket: str, key: str, data: bytes, *, content_type: st
     Raises:
         AwsFailed: S3 refused the object or did not answer, or the stored bytes differ from those that were sent.
     """
+    checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
     request: dict[str, Any] = {
         "Bucket": bucket,
         "Key": key,
         "Body": data,
         "ContentType": content_type,
-        "ChecksumSHA256": base64.b64encode(hashlib.sha256(data).digest()).decode(),
-        "ServerSideEncryption": "AES256",
+        "ChecksumSHA256": checksum,
         "ExpectedBucketOwner": aws.account_id,
+        **encryption_of(aws, bucket).of_objects,
     }
     with aws_boundary(WHERE):
         try:
@@ -100,8 +119,8 @@ def put_object(aws: Aws, bucket: str, key: str, data: bytes, *, content_type: st
             if only_if_new and error_code(error) in {"PreconditionFailed", "412"}:
                 return
             raise
-    if answer["ETag"].strip('"') != md5_hex(data):
-        why = "the ETag that S3 returned differs from the md5 of the bytes that were sent"
+    if answer.get("ChecksumSHA256", checksum) != checksum:
+        why = "the checksum that S3 returned differs from the sha256 of the bytes that were sent"
         raise AwsFailed(WHERE, f"s3://{bucket}/{key} was damaged during the upload", why, "run the same command again")
 
 
@@ -112,7 +131,7 @@ def send_file(aws: Aws, path: Path, bucket: str, key: str, label: str) -> None:
         AwsFailed: S3 refused a call or did not answer.
         OSError: the file cannot be read.
     """
-    client, extra = aws.client("s3"), {"ChecksumAlgorithm": "SHA256", "ServerSideEncryption": "AES256"}
+    client, extra = aws.client("s3"), {"ChecksumAlgorithm": "SHA256", **encryption_of(aws, bucket).of_objects}
     with aws_boundary(WHERE), show_progress(label, path.stat().st_size, "B") as progress:
         send = partial(client.upload_file, str(path), bucket, key, ExtraArgs=extra, Callback=progress.advance)
         look = partial(holds_file, aws, bucket, key, path)
@@ -140,9 +159,20 @@ def _sent_checksum(path: Path) -> str:
     return base64.b64encode(sums[0] if is_one_part else hashlib.sha256(b"".join(sums)).digest()).decode()
 
 
-def is_stored(stored: StoredObject | None, data: bytes) -> bool:
-    """Tell whether a listed object holds exactly these bytes."""
-    return stored is not None and stored.size_bytes == len(data) and stored.etag == md5_hex(data)
+def is_stored(aws: Aws, bucket: str, stored: StoredObject | None, content: Content) -> bool:
+    """Tell whether a listed object holds exactly this content, which was put in one part.
+
+    Raises:
+        AwsFailed: S3 refused, or did not answer.
+    """
+    if stored is None or stored.size_bytes != content.size_bytes:
+        return False
+    if stored.etag == content.md5:
+        return True
+    wanted = {"Bucket": bucket, "Key": stored.key, "ChecksumMode": "ENABLED", "ExpectedBucketOwner": aws.account_id}
+    with aws_boundary(WHERE):
+        found = none_if_missing(lambda: aws.client("s3").head_object(**wanted)) or {}
+    return bool(found.get("ChecksumSHA256") == base64.b64encode(bytes.fromhex(content.sha256)).decode())
 
 
 def abort_incomplete_uploads(aws: Aws, bucket: str, prefix: str) -> int:

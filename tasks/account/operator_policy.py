@@ -49,6 +49,14 @@ class Account:
         """Return the ARN of resources of IAM."""
         return f"arn:{self.partition}:iam::{self.account_id}:{resource}"
 
+    def keys(self) -> list[str]:
+        """Return the ARN of every key of KMS, one of which the user may name."""
+        return [self.arn("kms", "key/*")]
+
+    def through(self, service: str) -> Mapping[str, Any]:
+        """Return the condition that a service uses a key in the caller's name."""
+        return {"StringLike": {"kms:ViaService": f"{service}.{self.region}.*"}}
+
     def s3(self, objects: str = "") -> list[str]:
         """Return the ARNs of the buckets, or of objects in them."""
         names = [f"{self.prefix}*", *([self.bucket] if self.bucket else [])]
@@ -102,6 +110,8 @@ def _stage(account: Account) -> list[Row]:
         ("Simulation", "iam", ["SimulatePrincipalPolicy"], [account.iam("role/*"), account.iam("user/*")]),
         ("AnyRole", "iam", ["GetRole"], [account.iam("role/*")]),
         ("Images", "ecr", ["BatchGetImage"], [f"arn:{account.partition}:ecr:{account.region}:*:repository/*"]),
+        ("Key", "kms", ["DescribeKey"], account.keys()),
+        ("SealObjects", "kms", ["Decrypt", "GenerateDataKey"], account.keys(), account.through("s3")),
         ("Network", "ec2", [f"Describe{each}" for each in networks], ["*"]),
         ("Bucket", "s3", bucket, account.s3()),
         ("Objects", "s3", objects, account.s3("/*")),
@@ -136,8 +146,10 @@ def _bounded(account: Account) -> Mapping[str, Any]:
 def _sagemaker(account: Account) -> list[Row]:
     jobs = ["CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob", "AddTags", "ListTags"]
     group = account.arn("logs", "log-group:/aws/sagemaker/TrainingJobs:*")
+    granted = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
     return [
         *_roles(account, "Training", {"training": "sagemaker"}),
+        ("TrainingVolumes", "kms", ["CreateGrant"], account.keys(), granted),
         ("TrainingJobs", "sagemaker", jobs, [account.arn("sagemaker", f"training-job/{account.prefix}*")]),
         ("TrainingLogs", "logs", ["DescribeLogStreams", "GetLogEvents", "FilterLogEvents"], [group]),
     ]
@@ -159,6 +171,7 @@ def _ec2(account: Account) -> list[Row]:
     ]
     tagged = {"StringEquals": {"aws:ResourceTag/kennel:project": "kennel"}}
     creating = {"StringEquals": {"ec2:CreateAction": ["RunInstances", "ImportKeyPair", "CreateSecurityGroup"]}}
+    volumes = ["CreateGrant", "Decrypt", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo"]
     parameters = [f"arn:{account.partition}:ssm:{account.region}::parameter/aws/service/*"]
     return [
         *_roles(account, "Instance", {"instance": "ec2"}),
@@ -168,6 +181,7 @@ def _ec2(account: Account) -> list[Row]:
         ("Access", "ec2", ["ImportKeyPair", "CreateSecurityGroup"], [*named, *used]),
         ("TagWhatIsMade", "ec2", ["CreateTags"], [*made, *named], creating),
         ("Rules", "ec2", ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"], named[1:], tagged),
+        ("Volumes", "kms", volumes, account.keys(), account.through("ec2")),
         ("Terminate", "ec2", ["TerminateInstances"], made, tagged),
         ("Image", "ssm", ["GetParameter", "GetParametersByPath"], parameters),
         ("Prices", "pricing", ["GetProducts"], ["*"]),
@@ -196,6 +210,7 @@ def _serving(account: Account) -> list[Row]:
         *_roles(account, "Serving", {"endpoint": "sagemaker", "classify": "lambda"}),
         ("Endpoints", "sagemaker", [*makes, *endpoint], own),
         ("Functions", "lambda", function, [account.arn("lambda", f"function:{account.prefix}*")]),
+        ("ServingVolumes", "kms", ["CreateGrant"], account.keys(), {"Bool": {"kms:GrantIsForAWSResource": "true"}}),
         ("ServingLogs", "logs", logs, groups),
         ("ListLogGroups", "logs", ["DescribeLogGroups"], [account.arn("logs", "log-group:*")]),
     ]
@@ -328,5 +343,7 @@ def _boundary(account: Account) -> list[Row]:
         ("RoleNotebooks", "sagemaker", ["StopNotebookInstance"], notebooks),
         ("RoleImages", "ecr", layers, images),
         ("RoleRegistry", "ecr", ["GetAuthorizationToken"], ["*"]),
+        ("RoleKeys", "kms", ["Decrypt", "Encrypt", "GenerateDataKey"], account.keys(), account.through("s3")),
+        ("RoleVolumes", "kms", ["CreateGrant"], account.keys(), {"Bool": {"kms:GrantIsForAWSResource": "true"}}),
         ("RoleInterfaces", "ec2", interfaces, ["*"]),
     ]

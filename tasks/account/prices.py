@@ -6,6 +6,7 @@ region a price is unknown. Nothing here calls AWS. Savings plans, storage and da
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 PRICES_REGION = "us-east-1"
@@ -29,6 +30,9 @@ NOTEBOOK_MEMORY_GIB = {"ml.t3.medium": 4, "ml.t3.large": 8, "ml.t3.xlarge": 16, 
 """The memory of the instance types that a notebook may have (current generation, without a GPU)."""
 
 
+_EBS_ONLY = re.compile(r"ml\.([cmrt]\d+(?![a-z]*d)[a-z]*(-flex)?|inf\d|p[23])\.\w+")
+
+
 @dataclass(frozen=True)
 class InstanceChoice:
     """An instance type and the reason for it; `usd_per_hour` is None where the table has no price of it."""
@@ -37,6 +41,14 @@ class InstanceChoice:
     reason: str
     usd_per_hour: float | None
     has_gpu: bool
+
+
+def has_local_storage(instance_type: str) -> bool:
+    """Tell whether SageMaker's instances of a type have disks of their own, which take no key; unknown types count so.
+
+    Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-store-volumes.html
+    """
+    return _EBS_ONLY.fullmatch(instance_type) is None
 
 
 def usd_per_hour(instance_type: str, region: str) -> float | None:

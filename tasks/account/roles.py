@@ -31,6 +31,7 @@ ROLE_NAME_LIMIT = 64
 
 TRAINING_LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 TRAINING_METRICS_NAMESPACE = "/aws/sagemaker/TrainingJobs"
+SEAL = ["kms:Decrypt", "kms:GenerateDataKey"]
 WRITE_STREAM = ["logs:CreateLogStream", "logs:PutLogEvents"]
 
 Statement = dict[str, Any]
@@ -83,6 +84,7 @@ def training_role(
     *,
     keeps_checkpoints: bool = False,
     in_vpc: bool = False,
+    key_arn: str | None = None,
 ) -> RoleSpec:
     """Describe the training jobs' role: it may read its inputs, write its outputs and logs, and pull its image.
 
@@ -104,6 +106,7 @@ def training_role(
         _put_metrics(TRAINING_METRICS_NAMESPACE),
         *_pull_image(aws, training_image(aws.region, has_gpu=False)),
         *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),
+        *_use_key(aws, key_arn, [*SEAL, "kms:Encrypt"], has_volume=True),
     )
     name, text = naming.resource_name(run_id, "training", limit=ROLE_NAME_LIMIT), f"Training job of run {run_id}"
     jobs = aws.arn("sagemaker", f"training-job/{naming.resource_name(run_id, 'train')}-*")
@@ -111,7 +114,13 @@ def training_role(
 
 
 def instance_role(
-    aws: Aws, run_id: str, dataset: DatasetRef, weights: WeightsRef | None, *, keeps_checkpoints: bool = False
+    aws: Aws,
+    run_id: str,
+    dataset: DatasetRef,
+    weights: WeightsRef | None,
+    *,
+    keeps_checkpoints: bool = False,
+    key_arn: str | None = None,
 ) -> RoleSpec:
     """Describe the role of the run's EC2 instances: they may read their inputs; spot ones also keep checkpoints.
 
@@ -123,13 +132,24 @@ def instance_role(
         _objects(aws, "KeepCheckpoints", ["s3:PutObject", "s3:AbortMultipartUpload"], bucket, checkpoints),
         list_statement(aws, "ListCheckpoints", bucket, checkpoints),
     )
-    statements = (_objects(aws, "ReadInputs", ["s3:GetObject"], bucket, readable), *(keep if checkpoints else ()))
+    statements = (
+        _objects(aws, "ReadInputs", ["s3:GetObject"], bucket, readable),
+        *(keep if checkpoints else ()),
+        *_use_key(aws, key_arn, SEAL if checkpoints else SEAL[:1]),
+    )
     name = naming.resource_name(run_id, "instance", limit=ROLE_NAME_LIMIT)
     return RoleSpec(name, "ec2.amazonaws.com", statements, f"EC2 instances of run {run_id}")
 
 
 def endpoint_role(
-    aws: Aws, run_id: str, model_uri: str, log_group: str, *, image: str, in_vpc: bool = False
+    aws: Aws,
+    run_id: str,
+    model_uri: str,
+    log_group: str,
+    *,
+    image: str,
+    in_vpc: bool = False,
+    key_arn: str | None = None,
 ) -> RoleSpec:
     """Describe the endpoint's role: it may read its model, write its logs and metrics, and pull its `image`.
 
@@ -153,6 +173,7 @@ def endpoint_role(
         _put_metrics("/aws/sagemaker/Endpoints"),
         *_pull_image(aws, image),
         *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),
+        *_use_key(aws, key_arn, SEAL[:1], has_volume=True),
     )
     name = naming.resource_name(run_id, "endpoint", limit=ROLE_NAME_LIMIT)
     text, source = f"Endpoint of run {run_id}", aws.arn("sagemaker", "*")
@@ -357,6 +378,22 @@ def _put_metrics(namespace: str) -> Statement:
         "Resource": ["*"],  # PutMetricData supports no resources; only the namespace can be restricted
         "Condition": {"StringEquals": {"cloudwatch:namespace": namespace}},
     }
+
+
+def _use_key(aws: Aws, key_arn: str | None, actions: list[str], *, has_volume: bool = False) -> tuple[Statement, ...]:
+    """Return the statements for the key of objects, through S3 only, and of volumes, by grants of AWS's services only.
+
+    Sources: https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html (kms:Decrypt of inputs, kms:Encrypt of
+    outputs, kms:CreateGrant of volumes) and botocore's model of S3 (kms:GenerateDataKey, kms:Decrypt for parts).
+    """
+    if key_arn is None:
+        return ()
+    through = {"StringLike": {"kms:ViaService": f"s3.{aws.region}.*"}}
+    key = {"Effect": "Allow", "Resource": [key_arn]}
+    objects = {"Sid": "UseKey", "Action": actions, "Condition": through, **key}
+    granted = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    volumes = {"Sid": "SealVolumes", "Action": ["kms:CreateGrant"], "Condition": granted, **key}
+    return (objects, volumes) if has_volume else (objects,)
 
 
 def _join_vpc(actions: Iterable[str]) -> tuple[Statement, ...]:

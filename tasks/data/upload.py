@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from tasks.account import objects
@@ -86,14 +87,23 @@ def find_staged(aws: Aws, judgement: Judgement, source: LocatedSource) -> Datase
         return None
     stored = objects.list_objects(aws, aws.bucket, f"{prefix}/")
     try:
-        for shard in (shard for split in SPLITS for shard in manifest["splits"][split]):
-            found = stored.get(f"{prefix}/{shard['key']}")
-            if found is None or (found.size_bytes, found.etag) != (shard["size_bytes"], shard.get("md5")):
+        shards = [shard for split in SPLITS for shard in manifest["splits"][split]]
+        wanted = {f"{prefix}/{each['key']}": _content(each) for each in shards}
+        with ThreadPoolExecutor(aws.settings.upload_threads) as pool:
+            if not all(pool.map(partial(_holds, aws, stored), wanted, wanted.values())):
                 return None
         return _reference(aws.bucket, manifest, source, judgement.findings)
     except (LookupError, TypeError, AttributeError) as error:
         say(f"WARNING: dataset {judgement.digest[:12]} is staged anew: its manifest lacks something ({error!r:.100})")
         return None
+
+
+def _content(shard: Mapping[str, Any]) -> objects.Content:
+    return objects.Content(shard["size_bytes"], str(shard["sha256"]), str(shard.get("md5")))
+
+
+def _holds(aws: Aws, stored: Mapping[str, objects.StoredObject], key: str, content: objects.Content) -> bool:
+    return objects.is_stored(aws, aws.bucket, stored.get(key), content)
 
 
 def _read_manifest(content: bytes | None, digest: str) -> dict[str, Any] | None:
@@ -156,7 +166,7 @@ class _Uploader:
     def send(self, key: str, data: bytes, content_type: str) -> None:
         """Put one object, or count it as skipped if it is stored already."""
         full = f"{self._prefix}/{key}"
-        if objects.is_stored(self._stored.get(full), data):
+        if objects.is_stored(self._aws, self._bucket, self._stored.get(full), objects.Content.of(data)):
             self._skipped.append(len(data))
             return
         objects.put_object(self._aws, self._bucket, full, data, content_type=content_type)

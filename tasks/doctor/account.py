@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+from tasks.account.encryption import require_key
 from tasks.account.network import require_network
 from tasks.doctor.bucket import CHECK as BUCKET
 from tasks.doctor.bucket import bucket_findings
+from tasks.doctor.encryption import CHECK as KEY
+from tasks.doctor.encryption import key_findings
 from tasks.doctor.examine import Check, examine, rows_of
 from tasks.doctor.findings import Finding, ok, skipped, with_status
 from tasks.doctor.identity import ACCOUNT, caller_findings, region_finding
@@ -85,6 +88,7 @@ def require_account(settings: Settings, wanted: Wanted) -> None:
         TargetRefused: the settings do not say which AWS to use.
     """
     if settings.target().runs_on_this_machine:
+        require_key(Aws(settings))
         aws, types = Aws(settings), [] if wanted.ec2 is None else candidate_types(wanted.ec2)
         require_network(aws, wanted.network, ec2_types=types, uses_sagemaker=wanted.training is not None)
         require_quotas(aws, needed_for(settings.region, wanted.training, wanted.deploy, wanted.ec2))
@@ -119,6 +123,7 @@ def _checks(aws: Aws, wanted: Wanted, *, writes: bool) -> list[Check]:
         *_image_checks(aws, wanted, now),
         *([Check(NETWORK, partial(network_findings, aws, ec2, wanted.network))] if ec2 or wanted.network.vpc else []),
         Check(BUCKET, partial(bucket_findings, aws, writes=writes)),
+        Check(KEY, partial(key_findings, aws)),
         Check(ROLES, partial(role_findings, aws, spot=ec2 is not None and ec2.spot)),
     ]
 

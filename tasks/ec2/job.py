@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.account import objects
+from tasks.account.encryption import encryption_of
 from tasks.account.roles import run_prefix
 from tasks.model.code import git_commit, stage_training_code
 from tasks.model.inputs import TrainingInputs
@@ -114,6 +115,7 @@ def instance_specs(aws: Aws, job: RemoteJob, hosts: Sequence[str]) -> list[bytes
             "rank": rank,
             "processes_per_host": job.processes_per_instance,
             "checkpoints": job.checkpoints if job.spot else None,
+            "encryption": encryption_of(aws, job.dataset.bucket).of_objects,
             "is_spot": job.spot,
             "max_runtime_seconds": job.max_runtime_seconds,
         }

@@ -60,6 +60,7 @@ class InstancePlan:
     host_key: KeyFile
     port: int
     user_data: str = field(repr=False)
+    volume_key: str | None = None
 
     @property
     def spec_digest(self) -> str:
@@ -107,7 +108,8 @@ class InstancePlan:
 
     def _volume(self) -> dict[str, Any]:
         size = {"VolumeSize": self.image.volume_gib, "VolumeType": "gp3"}
-        return {**size, "Encrypted": True, "DeleteOnTermination": True}
+        key = {} if self.volume_key is None else {"KmsKeyId": self.volume_key}
+        return {**size, "Encrypted": True, "DeleteOnTermination": True, **key}
 
 
 def _placed(offers: Sequence[Offer], network: Ec2Network) -> tuple[Offer, ...]:
@@ -131,6 +133,7 @@ def plan_instance(
     spot: bool,
     number: int = 1,
     data_bytes: int = 0,
+    volume_key: str | None = None,
 ) -> InstancePlan:
     """Plan the run's instance `number`, after creating or reading its host key and looking up the image.
 
@@ -151,6 +154,7 @@ def plan_instance(
         image=image,
         access=access,
         network=network,
+        volume_key=volume_key,
         profile=profile,
         host_key=key,
         port=run.settings.ssh_port,

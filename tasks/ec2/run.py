@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from tasks.account.encryption import encryption_of
 from tasks.account.network import ec2_network
 from tasks.account.roles import instance_role
 from tasks.ec2.access import ensure_access
@@ -108,9 +109,9 @@ def train_on_instances(run: Run, job: RemoteJob, options: InstanceOptions) -> In
     training, candidates = _Training(run, job, options, Totals()), with_current_prices(run.aws, options.candidates)
     network = ec2_network(run.aws, options.network, [each.name for each in candidates.types])
     access = ensure_access(run, network, instance_count=job.instance_count)
-    profile = ensure_instance_profile(
-        run, instance_role(run.aws, job.run_id, job.dataset, job.weights, keeps_checkpoints=job.spot)
-    )
+    key_arn = encryption_of(run.aws, job.dataset.bucket).key_arn
+    role = instance_role(run.aws, job.run_id, job.dataset, job.weights, keeps_checkpoints=job.spot, key_arn=key_arn)
+    profile = ensure_instance_profile(run, role)
     if job.spot:  # the instances will write checkpoints there
         run.ledger.record("s3-prefix", run_prefix_uri(job), "intended")
     for _ in range(MAX_ATTEMPTS):
@@ -119,6 +120,7 @@ def train_on_instances(run: Run, job: RemoteJob, options: InstanceOptions) -> In
                 run,
                 access=access,
                 network=network,
+                volume_key=key_arn,
                 profile=profile,
                 candidates=candidates,
                 spot=options.spot and training.totals.interruptions < SPOT_ATTEMPTS,

@@ -78,6 +78,7 @@ class Aws:
         self._session: Any = None
         self._caller: _Caller | None = None
         self._identity: LogicalAws | None = None
+        self._found: dict[str, Any] = {}
 
     def in_region(self, region: str) -> Aws:
         """Return the same AWS in another region; it asks nobody anew who calls.
@@ -201,6 +202,14 @@ class Aws:
                     config=self._config(service),
                 )
             return self._clients[service]
+
+    def once(self, name: str, look: Callable[[], Found]) -> Found:
+        """Return what was found when this was first looked at; it is looked at once, unless that fails."""
+        with self._lock:
+            if name not in self._found:
+                self._found[name] = look()
+            found: Found = self._found[name]
+            return found
 
     def tags(self, run_id: str) -> dict[str, str]:
         """Return the tags of every resource that a run creates."""

@@ -10,6 +10,7 @@ NOT_FOUND = {
     "NoSuchPublicAccessBlockConfiguration",
     "NoSuchUpload",
     "NotFound",
+    "NotFoundException",
     "ResourceNotFound",
     "ResourceNotFoundException",
     "ObjectNotFoundException",

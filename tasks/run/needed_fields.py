@@ -160,6 +160,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "lambda.ListTags": ("Tags",),
     "lambda.PublishVersion": ("Version",),
     "lambda.UpdateAlias": ("AliasArn",),
+    "kms.DescribeKey": ("KeyMetadata.Arn",),
     "ec2.CreateSecurityGroup": ("GroupId",),
     "ec2.DescribeImages": ("Images[].RootDeviceName", "Images[].BlockDeviceMappings"),
     "ec2.DescribeInstances": (

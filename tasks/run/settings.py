@@ -76,6 +76,12 @@ AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,4}(-[a-z]+)+-\d$")]
 Cidr = Annotated[str, AfterValidator(validate_cidr)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+KmsKey = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(alias/[a-zA-Z0-9/_-]{1,250}|arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)/[a-zA-Z0-9/_-]{1,250})$"
+    ),
+]
 Url = Annotated[str, AfterValidator(validate_url)]
 Folder = Annotated[Path, AfterValidator(validate_folder)]
 
@@ -232,6 +238,7 @@ class Settings(BaseSettings):
     download_attempts: int = Field(default=5, ge=1, le=20)
     weights_url: Url | None = Field(default=None, pattern=r"^https?://")
 
+    kms_key: KmsKey | None = None
     serving_image: str | None = Field(
         default=None,
         pattern=r"^\d{12}\.dkr\.ecr\.[a-z0-9.-]+/[a-z0-9][a-z0-9._/-]*(:[\w][\w.-]{0,127}|@sha256:[0-9a-f]{64})$",

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
+from tasks.account.encryption import Encryption
 from tasks.account.lookup import none_if_missing
 from tasks.account.objects import object_exists
 from tasks.account.prices import InstanceChoice
@@ -49,6 +50,7 @@ class TrainingPlan(TrainingInputs):
     max_runtime_seconds: int
     max_wait_seconds: int
     vpc: VpcConfig | None = None
+    encryption: Encryption = field(default_factory=Encryption)
 
     @property
     def spec_digest(self) -> str:
@@ -60,6 +62,7 @@ class TrainingPlan(TrainingInputs):
                 "instances": [self.instance.instance_type, self.instance_count, self.spot],
                 "limits": [self.max_runtime_seconds, self.max_wait_seconds],
                 **({} if self.vpc is None else {"vpc": self.vpc.sagemaker}),
+                **({} if self.encryption.key_arn is None else {"key": self.encryption.key_arn}),
             }
         )
 
@@ -200,7 +203,16 @@ def _compute(plan: TrainingPlan) -> Any:
         instance_count=plan.instance_count,
         enable_managed_spot_training=plan.spot,
         volume_size_in_gb=plan.volume_gib,
+        volume_kms_key_id=plan.encryption.of_volume(plan.instance.instance_type),
     )
+
+
+def _output(plan: TrainingPlan) -> Any:
+    """Return the plan's output as the SDK's OutputDataConfig, with whose key the SDK seals the code as well."""
+    from sagemaker.core.shapes import OutputDataConfig
+
+    key = {} if plan.encryption.key_arn is None else {"kms_key_id": plan.encryption.key_arn}
+    return OutputDataConfig(s3_output_path=plan.uri("output"), compression_type="GZIP", **key)
 
 
 def _networking(vpc: VpcConfig) -> Any:
@@ -212,7 +224,7 @@ def _networking(vpc: VpcConfig) -> Any:
 
 def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
     """Build the SDK's ModelTrainer for the plan; the SDK is imported here, because that takes seconds."""
-    from sagemaker.core.shapes import CheckpointConfig, OutputDataConfig
+    from sagemaker.core.shapes import CheckpointConfig
     from sagemaker.train import configs
     from sagemaker.train.distributed import Torchrun
 
@@ -239,7 +251,7 @@ def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
             networking=None if plan.vpc is None else _networking(plan.vpc),
             stopping_condition=limits,
             training_image=plan.image,
-            output_data_config=OutputDataConfig(s3_output_path=plan.uri("output"), compression_type="GZIP"),
+            output_data_config=_output(plan),
             input_data_config=_input_data(plan),
             checkpoint_config=checkpoints if plan.spot else None,
             environment=plan.environment,

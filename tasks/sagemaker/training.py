@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.account.container_images import training_image
+from tasks.account.encryption import encryption_of
 from tasks.account.prices import choose_training_instance
 from tasks.account.roles import ensure_role, training_role
 from tasks.model.code import git_commit, stage_training_code
@@ -32,8 +33,16 @@ def plan_training(run: Run, training: TrainingOptions, network: Network) -> Trai
     say(f"instances: {training.instances} × {instance.instance_type}: {instance.reason}")
     code_dir = run.folder / "code"
     code_digest = stage_training_code(code_dir)
-    vpc = network.vpc
-    role = training_role(run.aws, run.id, dataset, weights, keeps_checkpoints=training.spot, in_vpc=vpc is not None)
+    vpc, encryption = network.vpc, encryption_of(run.aws, dataset.bucket)
+    role = training_role(
+        run.aws,
+        run.id,
+        dataset,
+        weights,
+        keeps_checkpoints=training.spot,
+        in_vpc=vpc is not None,
+        key_arn=encryption.key_arn,
+    )
     return TrainingPlan(
         run_id=run.id,
         image=training_image(run.aws.region, has_gpu=instance.has_gpu),
@@ -44,6 +53,7 @@ def plan_training(run: Run, training: TrainingOptions, network: Network) -> Trai
         max_runtime_seconds=training.max_runtime_seconds,
         max_wait_seconds=SPOT_WAIT_FACTOR * training.max_runtime_seconds,
         vpc=vpc,
+        encryption=encryption,
         hyperparameters=training.hyperparameters,
         dataset=dataset,
         weights=weights,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.account.container_images import inference_image
+from tasks.account.encryption import encryption_of
+from tasks.account.objects import bucket_and_key
 from tasks.account.prices import choose_hosting_instance
 from tasks.account.roles import endpoint_role, ensure_log_group, ensure_role, function_role
 from tasks.run.handle import Run
@@ -43,7 +45,10 @@ def deploy_endpoint(run: Run, deploy: DeployOptions, network: Network) -> Endpoi
     archive = serving_archive(run, model)
     image = inference_image(run.settings, has_gpu=instance.has_gpu)
     vpc = network.vpc
-    role = endpoint_role(run.aws, run.id, archive, group, image=image, in_vpc=vpc is not None)
+    encryption = encryption_of(run.aws, bucket_and_key(archive)[0])
+    role = endpoint_role(
+        run.aws, run.id, archive, group, image=image, in_vpc=vpc is not None, key_arn=encryption.key_arn
+    )
     plan = EndpointPlan(
         run_id=run.id,
         image=image,
@@ -52,6 +57,7 @@ def deploy_endpoint(run: Run, deploy: DeployOptions, network: Network) -> Endpoi
         instance=instance,
         instance_count=deploy.instances,
         vpc=vpc,
+        volume_key=encryption.of_volume(instance.instance_type),
     )
     endpoint = ensure_endpoint(run, plan)
     say(f"endpoint {endpoint.name}: in service with {endpoint.config_name} after {endpoint.seconds:.1f} s")

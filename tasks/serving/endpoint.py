@@ -43,6 +43,7 @@ class EndpointPlan:
     instance_count: int
     deadline_seconds: float = 1800.0
     vpc: VpcConfig | None = None
+    volume_key: str | None = None
 
     @property
     def container(self) -> dict[str, Any]:
@@ -75,9 +76,15 @@ class EndpointPlan:
         ]
 
     @property
+    def sealing(self) -> dict[str, str]:
+        """The configuration's KmsKeyId as an argument, if it has one."""
+        return {} if self.volume_key is None else {"KmsKeyId": self.volume_key}
+
+    @property
     def config_name(self) -> str:
-        """The configuration's name, which is the same for the same variants."""
-        return naming.resource_name(self.run_id, "config", _digest(self.variants))
+        """The configuration's name, which is the same for the same variants and key."""
+        content: object = [self.variants, self.sealing] if self.sealing else self.variants
+        return naming.resource_name(self.run_id, "config", _digest(content))
 
     @property
     def endpoint_name(self) -> str:
@@ -175,9 +182,8 @@ def _ensure_config(run: Run, plan: EndpointPlan) -> None:
         run.ledger.adopt("endpoint-config", name, arn)
         return
     with run.ledger.create("endpoint-config", name, lambda: _own_config(run.aws, plan)) as row:
-        answer = client.create_endpoint_config(
-            EndpointConfigName=name, ProductionVariants=plan.variants, Tags=naming.tag_list(plan.run_id)
-        )
+        wanted = {"EndpointConfigName": name, "ProductionVariants": plan.variants, **plan.sealing}
+        answer = client.create_endpoint_config(**wanted, Tags=naming.tag_list(plan.run_id))
         row.identifier = answer["EndpointConfigArn"]
 
 

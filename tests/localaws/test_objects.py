@@ -22,7 +22,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Core:
     from localaws.s3.backend import install_backend
 
     home = tmp_path_factory.mktemp("core")
-    install_backend(home / "objects")
+    install_backend(home / "objects", "us-east-1")
     from moto.s3.models import s3_backends
 
     s3_backends.clear()  # another test of this process may have made moto's own

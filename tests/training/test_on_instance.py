@@ -73,6 +73,7 @@ class Instance:
             "checkpoints": None,
             "is_spot": False,
             "max_runtime_seconds": 60,
+            "encryption": {"ServerSideEncryption": "AES256"},
             **spec,
         }
 

@@ -57,6 +57,8 @@ def _read(parameters: Mapping[str, Any]) -> JobRequest:
         checkpoints=_read_checkpoints(parameters.get("CheckpointConfig")),
         metrics=tuple((each["Name"], each["Regex"]) for each in algorithm.get("MetricDefinitions") or ()),
         vpc=parameters.get("VpcConfig"),
+        output_key=output.get("KmsKeyId") or None,
+        volume_key=resources.get("VolumeKmsKeyId") or None,
         tags=tuple(dict(tag) for tag in parameters.get("Tags") or ()),
         echo=_echo(parameters),
     )

@@ -61,6 +61,8 @@ class JobRequest:
     checkpoints: Checkpoints | None
     metrics: tuple[tuple[str, str], ...]
     vpc: Mapping[str, Any] | None
+    output_key: str | None
+    volume_key: str | None
     tags: tuple[Mapping[str, str], ...]
     echo: Mapping[str, Any]
 

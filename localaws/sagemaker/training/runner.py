@@ -183,7 +183,8 @@ class TrainingRunner:
         outcome = self._train(network, running, checkpoints)
         if outcome.end in (End.COMPLETED, End.STOPPED, End.MAX_RUNTIME) and not self._is_closing.is_set():
             self.record.move("Uploading")
-            upload_outputs(self._request, [each.host.ml for each in running], folder, self._objects)
+            sealed = self._core.objects_of(self._role, self._request.output_key)
+            upload_outputs(self._request, [each.host.ml for each in running], folder, sealed)
         return outcome
 
     # --- before the run -----------------------------------------------------------------------------------------------

@@ -88,6 +88,21 @@ def test_a_job_whose_role_lacks_a_statement_fails_and_names_it(
     assert (done["TrainingJobStatus"], why in done["FailureReason"]) == ("Failed", True), done
 
 
+def test_a_job_whose_role_may_not_use_the_key_of_its_inputs_fails_and_names_it(
+    localaws: RunningLocalAws, run: Run, data: DatasetRef
+) -> None:
+    key = localaws.client("kms").create_key()["KeyMetadata"]["Arn"]
+    sealed = {"Bucket": data.bucket, "Key": "datasets/d/train/1", "ServerSideEncryption": "aws:kms"}
+    localaws.client("s3").put_object(**sealed, Body=b"x", SSEKMSKeyId=key)
+    place = f"s3://{data.bucket}/runs/{run.id}/output"
+    output = {"OutputDataConfig": {"S3OutputPath": place, "KmsKeyId": key}}
+    role = training_role(run.aws, run.id, data, None, key_arn=key)
+    done = ended(*start(localaws, run, without(role, "UseKey"), MODEL, **output))
+    assert done["TrainingJobStatus"] == "Failed"
+    assert f"is not authorized to perform: kms:Decrypt on resource: {key}" in done["FailureReason"]
+    assert ended(*start(localaws, run, role, MODEL, **output))["TrainingJobStatus"] == "Completed"
+
+
 def test_a_job_whose_role_may_not_list_its_inputs_is_refused(
     localaws: RunningLocalAws, run: Run, data: DatasetRef
 ) -> None:

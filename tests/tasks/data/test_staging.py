@@ -42,8 +42,8 @@ READS = ("Get", "List", "Head")
 class Workplace:
     """The settings, clients and run of one test, with its own bucket; S3 calls are counted."""
 
-    def __init__(self, url: str, home: Path, bucket: str) -> None:
-        self.settings = Settings(endpoint_url=url, home=home / "home", runs=home / "runs", bucket=bucket)
+    def __init__(self, url: str, home: Path, bucket: str, **more: Any) -> None:
+        self.settings = Settings(endpoint_url=url, home=home / "home", runs=home / "runs", bucket=bucket, **more)
         self.aws = Aws(self.settings)
         self.run = Run(self.aws, "run-1")
         self.calls: Counter[str] = Counter()

@@ -40,12 +40,16 @@ def planned(
     candidates: InstanceCandidates | None = None,
     spot: bool = False,
     number: int = 1,
+    network: Ec2Network | None = None,
+    volume_key: str | None = None,
 ) -> InstancePlan:
     """Make what a launch needs and plan the instance."""
+    where = network or default_network(run.aws)
     return plan_instance(
         run,
-        access=default_access(run),
-        network=default_network(run.aws),
+        access=ensure_access(run, where),
+        network=where,
+        volume_key=volume_key,
         profile=ensure_instance_profile(run, instance_role(run.aws, run.id, DATA, None)),
         candidates=candidates or choose_instances(finetune=False, requested="c7i.xlarge"),
         spot=spot,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tasks.account.network import ec2_network
 from tasks.ec2.host_key import host_key
 from tasks.ec2.launch import launch
 from tasks.ec2.plan import dead_man_command, dead_man_minutes, find_image
@@ -16,9 +17,11 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, TeardownIncomplete
 from tasks.run.handle import Run
+from tasks.run.options import Network
 from tasks.run.records import InstanceRef
 from tests.counting_proxy import Calls, Fault, ec2_error
 from tests.tasks.ec2.instances import living, planned, states
+from tests.vpcs import make_vpc
 
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
@@ -44,6 +47,21 @@ def test_the_instance_is_launched_as_it_was_planned(aws: Aws) -> None:
     (disk,) = ec2.describe_volumes(VolumeIds=[volume])["Volumes"]
     assert (disk["Encrypted"], disk["VolumeType"], disk["Size"]) == (True, "gp3", 75)
     assert {tag["Key"] for tag in disk["Tags"]} >= {"kennel:run", "kennel:project"}
+
+
+def test_in_a_vpc_of_the_users_each_subnet_is_tried_with_both_groups_and_a_sealed_volume(aws: Aws) -> None:
+    ec2, run = aws.client("ec2"), Run(aws, "inst-vpc")
+    vpc = make_vpc(ec2, "a", "b")
+    key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
+    named = Network(subnets=vpc.subnets, security_groups=(vpc.group,))
+    plan = planned(run, network=ec2_network(aws, named, ["c7i.xlarge"]), volume_key=key)
+    assert [offer.subnet for offer in plan.offers] == list(vpc.subnets)
+    launch(run, plan)
+    (found,) = living(aws, "inst-vpc")
+    assert (found["SubnetId"], found["VpcId"]) == (vpc.subnets[0], vpc.vpc_id)
+    assert {group["GroupId"] for group in found["SecurityGroups"]} == {plan.access.group_id, vpc.group}
+    volume = found["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    assert ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["KmsKeyId"] == key
 
 
 def test_the_record_says_how_to_get_in_and_what_it_costs(aws: Aws) -> None:

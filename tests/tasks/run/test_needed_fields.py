@@ -18,7 +18,7 @@ TASKS = Path(__file__).resolve().parents[3] / "tasks"
 SERVICES = (
     *("sts", "iam", "s3", "logs", "sagemaker", "sagemaker-runtime", "application-autoscaling", "cloudwatch"),
     "service-quotas",
-    *("lambda", "ec2", "ssm", "pricing"),
+    *("lambda", "kms", "ec2", "ssm", "pricing"),
 )
 NOT_OF_REPLIES = {"Rules", "Statement", "Action", "Resource", "Environment", "Variables"}
 """Fields of what kennel itself sends."""

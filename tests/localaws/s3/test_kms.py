@@ -1,0 +1,176 @@
+"""Objects that S3 seals with a key of KMS: their ETags, what is said of them, and who may make and read them."""
+
+import base64
+import hashlib
+import io
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from boto3.s3.transfer import TransferConfig
+
+from tests.conftest import RunningLocalAws
+from tests.localaws.callers import Somebody, allow, make_user
+from tests.localaws.ec2.ec2_rooms import refused
+
+CONTENT = b"a photo"
+KMS = {"ServerSideEncryption": "aws:kms"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A bucket, and a key that has an alias."""
+
+    localaws: RunningLocalAws
+    bucket: str
+    key: str
+    alias: str
+
+    @property
+    def s3(self) -> Any:
+        return self.localaws.client("s3")
+
+    def put(self, name: str, **more: Any) -> Any:
+        return self.s3.put_object(Bucket=self.bucket, Key=name, Body=CONTENT, **more)
+
+    def head(self, name: str, **more: Any) -> Any:
+        return self.s3.head_object(Bucket=self.bucket, Key=name, **more)
+
+
+@pytest.fixture(scope="module")
+def place(localaws: RunningLocalAws) -> Iterator[Place]:
+    kms, name = localaws.client("kms"), secrets.token_hex(4)
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    kms.create_alias(AliasName=f"alias/{name}", TargetKeyId=key)
+    localaws.client("s3").create_bucket(Bucket=f"sealed-{name}")
+    yield Place(localaws, f"sealed-{name}", key, f"alias/{name}")
+
+
+def sealed(place: Place, name: str) -> tuple[str, str]:
+    found = place.head(name)
+    return found["ServerSideEncryption"], found["SSEKMSKeyId"]
+
+
+def md5(content: bytes = CONTENT) -> str:
+    return f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
+
+
+def test_the_etag_of_a_sealed_object_is_no_md5_and_its_key_is_told_by_its_arn(place: Place) -> None:
+    answer = place.put("one", SSEKMSKeyId=place.alias, **KMS)
+    assert answer["ETag"] != md5() and answer["ETag"] == place.head("one")["ETag"]
+    assert (answer["ServerSideEncryption"], answer["SSEKMSKeyId"]) == ("aws:kms", place.key)
+    assert sealed(place, "one") == ("aws:kms", place.key)
+    assert place.s3.get_object(Bucket=place.bucket, Key="one")["Body"].read() == CONTENT
+    assert place.put("plain")["ETag"] == md5()
+
+
+def test_without_a_key_it_is_aws_s3s_own(place: Place) -> None:
+    place.put("own", **KMS)
+    algorithm, key = sealed(place, "own")
+    assert algorithm == "aws:kms" and key not in ("", place.key) and key.startswith("arn:aws:kms:us-east-1:")
+
+
+def test_the_checksum_of_a_sealed_object_is_that_of_its_content(place: Place) -> None:
+    place.put("sum", ChecksumAlgorithm="SHA256", SSEKMSKeyId=place.key, **KMS)
+    found = place.head("sum", ChecksumMode="ENABLED")["ChecksumSHA256"]
+    place.put("sum-plain", ChecksumAlgorithm="SHA256")
+    assert found == place.head("sum-plain", ChecksumMode="ENABLED")["ChecksumSHA256"]
+
+
+def test_an_upload_in_parts_is_sealed_and_keeps_the_number_of_parts_in_its_etag(place: Place) -> None:
+    extra = {"SSEKMSKeyId": place.key, "ChecksumAlgorithm": "SHA256", **KMS}
+    parts = TransferConfig(multipart_threshold=5 * 2**20, multipart_chunksize=5 * 2**20)
+    place.s3.upload_fileobj(io.BytesIO(bytes(6 * 2**20)), place.bucket, "parts", ExtraArgs=extra, Config=parts)
+    assert sealed(place, "parts") == ("aws:kms", place.key)
+    assert place.head("parts")["ETag"].endswith('-2"')
+    sums = [hashlib.sha256(bytes(size * 2**20)).digest() for size in (5, 1)]
+    whole = base64.b64encode(hashlib.sha256(b"".join(sums)).digest()).decode()
+    assert place.head("parts", ChecksumMode="ENABLED")["ChecksumSHA256"].partition("-")[0] == whole
+
+
+def test_a_buckets_default_seals_what_names_no_encryption(place: Place) -> None:
+    bucket = f"{place.bucket}-default"
+    place.s3.create_bucket(Bucket=bucket)
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": place.alias}}
+    place.s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    place.s3.put_object(Bucket=bucket, Key="x", Body=CONTENT)
+    place.s3.put_object(Bucket=bucket, Key="y", Body=CONTENT, ServerSideEncryption="AES256")
+    assert place.s3.head_object(Bucket=bucket, Key="x")["SSEKMSKeyId"] == place.key
+    assert place.s3.head_object(Bucket=bucket, Key="y")["ETag"] == md5()
+
+
+def test_a_key_that_is_not_there_or_disabled_is_refused(place: Place) -> None:
+    with refused("KMS.NotFoundException", "Invalid keyId 'alias/nobody'"):
+        place.put("no", SSEKMSKeyId="alias/nobody", **KMS)
+    kms = place.localaws.client("kms")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    kms.disable_key(KeyId=key.rpartition("/")[2])
+    with refused("KMS.DisabledException", key):
+        place.put("no", SSEKMSKeyId=key, **KMS)
+
+
+# --- who may ----------------------------------------------------------------------------------------------------------
+
+
+def user(place: Place, *kms: str, **conditions: Any) -> Somebody:
+    """Make a user who may everything on S3, and these actions of KMS's on the key."""
+    actions = [f"kms:{each}" for each in kms]
+    more = {"Condition": {"StringEquals": conditions}} if conditions else {}
+    rights = [allow("s3:*"), *([allow(actions, place.key, **more)] if actions else [])]
+    return make_user(place.localaws, *rights)
+
+
+def test_sealing_needs_generate_data_key_and_opening_decrypt(place: Place) -> None:
+    seals, opens = user(place, "GenerateDataKey").client("s3"), user(place, "Decrypt").client("s3")
+    wanted = {"Bucket": place.bucket, "Key": "mine"}
+    seals.put_object(**wanted, Body=CONTENT, SSEKMSKeyId=place.key, **KMS)
+    with refused("AccessDenied", f"is not authorized to perform: kms:Decrypt on resource: {place.key} because"):
+        seals.get_object(**wanted)
+    assert opens.get_object(**wanted)["Body"].read() == CONTENT
+    with refused("AccessDenied", f"is not authorized to perform: kms:GenerateDataKey on resource: {place.key}"):
+        opens.put_object(**wanted, Body=CONTENT, SSEKMSKeyId=place.alias, **KMS)
+
+
+def test_a_look_needs_the_key_only_for_the_checksum(place: Place) -> None:
+    place.put("look", ChecksumAlgorithm="SHA256", SSEKMSKeyId=place.key, **KMS)
+    nobody = user(place).client("s3")
+    assert nobody.head_object(Bucket=place.bucket, Key="look")["SSEKMSKeyId"] == place.key
+    with refused("403"):
+        nobody.head_object(Bucket=place.bucket, Key="look", ChecksumMode="ENABLED")
+
+
+def test_parts_of_a_sealed_upload_need_decrypt(place: Place) -> None:
+    client = user(place, "GenerateDataKey").client("s3")
+    wanted = {"Bucket": place.bucket, "Key": "in-parts"}
+    upload = client.create_multipart_upload(**wanted, SSEKMSKeyId=place.key, **KMS)["UploadId"]
+    with refused("AccessDenied", "kms:Decrypt"):
+        client.upload_part(**wanted, UploadId=upload, PartNumber=1, Body=CONTENT)
+
+
+def test_a_copy_opens_its_source(place: Place) -> None:
+    place.put("source", SSEKMSKeyId=place.key, **KMS)
+    source = {"Bucket": place.bucket, "Key": "source"}
+    with refused("AccessDenied", "kms:Decrypt"):
+        user(place).client("s3").copy_object(Bucket=place.bucket, Key="copy", CopySource=source)
+
+
+def test_the_right_may_hold_through_s3_only(place: Place) -> None:
+    place.put("via", SSEKMSKeyId=place.key, **KMS)
+    via = {"kms:ViaService": "s3.us-east-1.amazonaws.com"}
+    through = user(place, "Decrypt", "Encrypt", **via)
+    assert through.client("s3").get_object(Bucket=place.bucket, Key="via")["Body"].read() == CONTENT
+    with refused("AccessDeniedException", "kms:Encrypt"):
+        through.client("kms").encrypt(KeyId=place.key, Plaintext=b"x")
+
+
+def test_a_key_policy_that_leaves_iam_out_decides_alone(place: Place) -> None:
+    may = user(place, "Decrypt", "GenerateDataKey")
+    kms = place.localaws.client("kms")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    place.put("closed", SSEKMSKeyId=key, **KMS)
+    nobody = '{"Version": "2012-10-17", "Statement": []}'
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=nobody)
+    with refused("AccessDenied", "kms:Decrypt"):
+        may.client("s3").get_object(Bucket=place.bucket, Key="closed")
