@@ -97,6 +97,7 @@ def _stage(account: Account) -> list[Row]:
     return [
         ("Caller", "sts", ["GetCallerIdentity"], ["*"]),
         ("Quotas", "servicequotas", ["ListServiceQuotas"], ["*"]),
+        ("Prices", "pricing", ["GetProducts"], ["*"]),
         ("Bucket", "s3", bucket, account.s3()),
         ("Objects", "s3", objects, account.s3("/*")),
     ]
@@ -153,7 +154,6 @@ def _ec2(account: Account) -> list[Row]:
         ("Rules", "ec2", ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"], named[1:], tagged),
         ("Terminate", "ec2", ["TerminateInstances"], made, tagged),
         ("Image", "ssm", ["GetParameter", "GetParametersByPath"], parameters),
-        ("Prices", "pricing", ["GetProducts"], ["*"]),
     ]
 
 

@@ -69,6 +69,11 @@ class RoleSpec:
         return {"Version": "2012-10-17", "Statement": list(self.statements)}
 
 
+def role_name(run_id: str, use: str) -> str:
+    """Return the name of a run's role for a use: "training", "instance", "endpoint", "classify" or "notebook"."""
+    return naming.resource_name(run_id, use, limit=ROLE_NAME_LIMIT)
+
+
 def run_prefix(run_id: str) -> str:
     """Return the S3 prefix of a run's code, checkpoints and models, without a slash at its end."""
     return f"runs/{run_id}"
@@ -97,7 +102,7 @@ def training_role(
         _put_metrics(TRAINING_METRICS_NAMESPACE),
         *_pull_image(aws, training_image(aws.region, has_gpu=False)),
     )
-    name, text = naming.resource_name(run_id, "training", limit=ROLE_NAME_LIMIT), f"Training job of run {run_id}"
+    name, text = role_name(run_id, "training"), f"Training job of run {run_id}"
     jobs = aws.arn("sagemaker", f"training-job/{naming.resource_name(run_id, 'train')}-*")
     return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, jobs)
 
@@ -116,7 +121,7 @@ def instance_role(
         list_statement(aws, "ListCheckpoints", bucket, checkpoints),
     )
     statements = (_objects(aws, "ReadInputs", ["s3:GetObject"], bucket, readable), *(keep if checkpoints else ()))
-    name = naming.resource_name(run_id, "instance", limit=ROLE_NAME_LIMIT)
+    name = role_name(run_id, "instance")
     return RoleSpec(name, "ec2.amazonaws.com", statements, f"EC2 instances of run {run_id}")
 
 
@@ -143,7 +148,7 @@ def endpoint_role(aws: Aws, run_id: str, model_uri: str, log_group: str, *, imag
         _put_metrics("/aws/sagemaker/Endpoints"),
         *_pull_image(aws, image),
     )
-    name = naming.resource_name(run_id, "endpoint", limit=ROLE_NAME_LIMIT)
+    name = role_name(run_id, "endpoint")
     text, source = f"Endpoint of run {run_id}", aws.arn("sagemaker", "*")
     return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, source)
 
@@ -159,7 +164,7 @@ def function_role(aws: Aws, run_id: str, endpoint_arn: str, log_group: str) -> R
         },
         *_write_logs(aws, log_group, describe=False),
     )
-    name = naming.resource_name(run_id, "classify", limit=ROLE_NAME_LIMIT)
+    name = role_name(run_id, "classify")
     return RoleSpec(name, "lambda.amazonaws.com", statements, f"Function of run {run_id}")
 
 

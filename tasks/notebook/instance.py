@@ -260,7 +260,7 @@ def _state(found: Mapping[str, Any], run_id: str, region: str) -> NotebookState:
         arn=str(found["NotebookInstanceArn"]),
         status=str(found["NotebookInstanceStatus"]),
         instance_type=kind,
-        usd_per_hour=usd_per_hour(kind, region),
+        usd_per_hour=usd_per_hour(kind, region, "Notebook"),
         created=created.astimezone(UTC).isoformat() if created else "",
         failure_reason=found.get("FailureReason"),
     )
