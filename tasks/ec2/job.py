@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tasks.account import objects
@@ -23,6 +24,10 @@ from tasks.run.handle import Run
 from tasks.run.options import Ec2TrainingOptions
 from tasks.run.records import DatasetRef, WeightsRef
 from tasks.run.sealed import parse_json
+
+CONNECT_SECONDS = 300.0
+OVERHEAD_SECONDS = 1800.0
+"""The time to install, download, pack and store checkpoints, beside the limit of the training itself."""
 
 SHARDED_SPLITS = ("train", "validation", "test")
 FOLDER = "kennel"
@@ -75,7 +80,11 @@ def plan_job(run: Run, training: Ec2TrainingOptions) -> RemoteJob:
     Raises:
         SettingsRefused: the run has no staged dataset.
     """
-    dataset, code_dir = run.need(DatasetRef), run.folder / "code"
+    return describe_job(run, training, run.need(DatasetRef), run.folder / "code")
+
+
+def describe_job(run: Run, training: Ec2TrainingOptions, dataset: DatasetRef, code_dir: Path) -> RemoteJob:
+    """Return the plan of the job; the code is packaged in `code_dir`."""
     return RemoteJob(
         run_id=run.id,
         instance_count=training.instances,
