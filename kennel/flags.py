@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 from cyclopts import CycloptsError, Group, Parameter, default_name_transform
 from cyclopts import ValidationError as OutOfBounds
+from cyclopts.validators import Number
 
 if TYPE_CHECKING:
     from cyclopts.argument import Argument
@@ -26,6 +27,7 @@ MACHINES = Group("Machines")
 LOAD = Group("Load test")
 TRAFFIC = Group("Traffic to plan for (checked)")
 PLAN = Group("Scaling plan (checked)")
+COSTS = Group("Costs")
 EMBEDDED = Group("The embedded AWS")
 
 Data = Annotated[
@@ -42,6 +44,23 @@ Verbose = Annotated[
     bool, Parameter(name=["--verbose", "-v"], negative="", help="Print every line, as in runs/<id>/kennel.log.")
 ]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as one JSON object on stdout.")]
+Budget = Annotated[
+    float | None,
+    Parameter(
+        name="--budget",
+        group=COSTS,
+        validator=Number(gt=0, lte=1_000_000),
+        help="USD. A run that may cost more does not begin (exit code 13), and one that has cost more ends.",
+    ),
+]
+TimeToLive = Annotated[
+    str | None,
+    Parameter(
+        name="--ttl",
+        group=COSTS,
+        help="30m, 4h or 2d from now on: then `kennel down --expired` removes what the run made.",
+    ),
+]
 RunName = Annotated[str | None, Parameter(help="A run id; `kennel status` lists them.")]
 
 

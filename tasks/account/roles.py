@@ -182,7 +182,7 @@ def ensure_role(run: Run, spec: RoleSpec) -> str:
         found, boundary = _own_role(run, spec.name), find_boundary(run.aws)
         if found is None:
             with run.ledger.create("role", spec.name, lambda: _arn(_own_role(run, spec.name))) as row:
-                row.identifier = _create_role(iam, run.id, spec, run.aws.region, boundary)
+                row.identifier = _create_role(run, spec, boundary)
             arn = str(row.identifier)
         else:
             arn = str(found["Arn"])
@@ -247,20 +247,20 @@ def _arn(found: Mapping[str, Any] | None) -> str | None:
     return None if found is None else str(found["Arn"])
 
 
-def _create_role(iam: Any, run_id: str, spec: RoleSpec, region: str, boundary: str | None) -> str:
-    answer = iam.create_role(
+def _create_role(run: Run, spec: RoleSpec, boundary: str | None) -> str:
+    answer = run.aws.client("iam").create_role(
         RoleName=spec.name,
         AssumeRolePolicyDocument=json.dumps(spec.trust),
         Description=spec.description,
-        Tags=iam_tags(run_id, region),
+        Tags=iam_tags(run.aws, run.id),
         **({} if boundary is None else {"PermissionsBoundary": boundary}),
     )
     return str(answer["Role"]["Arn"])
 
 
-def iam_tags(run_id: str, region: str) -> list[dict[str, str]]:
+def iam_tags(aws: Aws, run_id: str) -> list[dict[str, str]]:
     """Return the tags of a role or instance profile: those of the run, and the region."""
-    return [*naming.tag_list(run_id), {"Key": naming.REGION_TAG, "Value": region}]
+    return [*aws.tag_list(run_id), {"Key": naming.REGION_TAG, "Value": aws.region}]
 
 
 def refuse_foreign_iam(

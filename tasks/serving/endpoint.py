@@ -141,7 +141,7 @@ def _ensure_model(run: Run, plan: EndpointPlan) -> None:
                 ModelName=name,
                 PrimaryContainer=plan.container,
                 ExecutionRoleArn=plan.role_arn,
-                Tags=naming.tag_list(plan.run_id),
+                Tags=run.aws.tag_list(plan.run_id),
             ),
         )
         row.identifier = answer["ModelArn"]
@@ -167,7 +167,7 @@ def _ensure_config(run: Run, plan: EndpointPlan) -> None:
         return
     with run.ledger.create("endpoint-config", name, lambda: _own_config(run.aws, plan)) as row:
         answer = client.create_endpoint_config(
-            EndpointConfigName=name, ProductionVariants=plan.variants, Tags=naming.tag_list(plan.run_id)
+            EndpointConfigName=name, ProductionVariants=plan.variants, Tags=run.aws.tag_list(plan.run_id)
         )
         row.identifier = answer["EndpointConfigArn"]
 
@@ -188,7 +188,7 @@ def _create(run: Run, plan: EndpointPlan) -> None:
         answer = run.aws.client("sagemaker").create_endpoint(
             EndpointName=plan.endpoint_name,
             EndpointConfigName=plan.config_name,
-            Tags=naming.tag_list(plan.run_id),
+            Tags=run.aws.tag_list(plan.run_id),
         )
         row.identifier = answer["EndpointArn"]
 
