@@ -16,8 +16,7 @@ from typing import Any
 from tasks.account import objects
 from tasks.account.roles import run_prefix
 from tasks.model.code import git_commit, stage_training_code
-from tasks.model.inputs import TrainingInputs
-from tasks.model.weights import FILE_NAME
+from tasks.model.inputs import FILE_NAME, TrainingInputs
 from tasks.run.aws import Aws
 from tasks.run.errors import MalformedAnswer, NotFound
 from tasks.run.handle import Run

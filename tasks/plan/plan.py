@@ -28,7 +28,6 @@ from tasks.run.records import InstanceModel, TrainedModel, TrainingResult
 from tasks.run.settings import Settings
 from tasks.scaling.choice import ScalingPlan
 from tasks.scaling.prices import list_prices
-from tasks.verdicts.check import ScalingVerdicts
 
 EMBEDDED_ACCOUNT = "123456789012"
 
@@ -89,7 +88,7 @@ def make_plan(wanted: Wanted, limits: Limits, aws: Aws | None, settings: Setting
     endpoint = machines[-1]
     usual = list_prices(endpoint.chosen.item.instance_type, settings.region)
     costs = costs_of(wanted, _still_needed(machines, steps), usual, earlier_of(settings.runs, machines, account))
-    scaling = _scaling(settings.run_dir(wanted.run_id))
+    scaling = _scaling(settings.run_dir(wanted.run_id)) if wanted.is_checked else None
     return RunPlan(
         run_id=wanted.run_id,
         account_id=account,
@@ -178,6 +177,8 @@ def _dated(items: Iterable[Item], region: str) -> dict[Item, Price]:
 
 def _scaling(run_dir: Path) -> ScalingPlan | None:
     """Return the scaling plan of the run's last checked load test, or None without one that can be read."""
+    from tasks.verdicts.check import ScalingVerdicts  # what it imports would delay every other plan
+
     try:
         found = load_record(run_dir, ScalingVerdicts)
     except LedgerRefused:
