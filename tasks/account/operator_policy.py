@@ -108,7 +108,7 @@ def _roles(account: Account, sid: str, services: list[str]) -> list[Row]:
     changes = ["CreateRole", "PutRolePermissionsBoundary", "UpdateAssumeRolePolicy", "PutRolePolicy"]
     passed = {"StringEquals": {"iam:PassedToService": [f"{each}.amazonaws.com" for each in services]}}
     return [
-        (f"{sid}Roles", "iam", ["GetRole", "TagRole", "GetRolePolicy"], roles),
+        (f"{sid}Roles", "iam", ["GetRole", "ListRoleTags", "TagRole", "GetRolePolicy"], roles),
         (f"{sid}BoundedRoles", "iam", changes, roles, _bounded(account)),
         (f"{sid}Boundary", "iam", ["GetPolicy"], [boundary]),
         (f"{sid}PassRole", "iam", ["PassRole"], roles, passed),
