@@ -23,12 +23,16 @@ from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
 from tasks.account.container_images import require_images
 from tasks.account.permission_use import keep_permission_use
-from tasks.doctor.account import Wanted, require_account
+from tasks.doctor.account import Needed, require_account
 from tasks.ec2.terminate import end_instances
 from tasks.load.options import LoadOptions, PipelineLoadOptions
 from tasks.load.report import LoadTestIdentity
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
+from tasks.plan.spending import require_unspent
+from tasks.plan.wanted import Limits as SpendingLimits
+from tasks.plan.wanted import Wanted, ec2_training
+from tasks.plan.within import begin_within
 from tasks.report.markdown import write_report
 from tasks.report.summary import RunSummary, StageTimes, forget_load_test_of_other_deployment, summarise
 from tasks.run import naming
@@ -37,7 +41,7 @@ from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
 from tasks.run.naming import RunId
-from tasks.run.options import DeployOptions, Ec2Instances, Ec2TrainingOptions, ModelOptions, Network, TrainingOptions
+from tasks.run.options import BudgetUsd, DeployOptions, Ec2Instances, Network, TrainingOptions, TtlHours
 from tasks.run.progress import Stage, log_stage
 from tasks.run.records import FunctionRef, LoadReport
 from tasks.run.settings import Settings
@@ -52,6 +56,7 @@ SAMPLE = "sample"
 Result = TypeVar("Result")
 
 look_at_account = step("look at the account")(require_account)
+hold_to_limits = step("limits of cost")(begin_within)
 
 
 class StageClock:
@@ -99,6 +104,8 @@ async def pipeline(
     load_test: bool = True,
     load: PipelineLoadOptions = PipelineLoadOptions(),
     network: Network = Network(),
+    budget_usd: BudgetUsd | None = None,
+    ttl_hours: TtlHours | None = None,
 ) -> RunSummary:
     """Turn a zip, URL, folder or `sample` into a load-tested endpoint behind a function, and write the report.
 
@@ -114,8 +121,11 @@ async def pipeline(
         load_test: Whether to load-test the deployment.
         load: The load test.
         network: The subnets and security groups of a VPC of yours, for all of these.
+        budget_usd: The run does not begin if it may cost more, and ends after the stage in which it has.
+        ttl_hours: From now on; then `kennel down --expired`, or the flow `teardown`, removes what the run made.
 
     Raises:
+        SpendingRefused: the run may cost more than its budget, or has.
         KennelError: the kind that the failing stage names.
     """
     require_backbone(training.backbone)
@@ -124,14 +134,20 @@ async def pipeline(
     chosen = run_id or naming.training_run_id(data, training)
     run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
     with run.lock():
-        same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances) if ec2_instances else None
-        await look_at_account(settings, Wanted(training, deploy, same, network))
+        same = ec2_training(training, ec2_instances)
+        await look_at_account(settings, Needed(training, deploy, same, network))
+        limits = SpendingLimits(budget_usd, ttl_hours)
+        wanted = Wanted.of(settings.target(), chosen, training, deploy, same, load if load_test else None, network)
+        await hold_to_limits(wanted, limits)
         await fetch_weights(training, settings)
         await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
         await clock.time("train_sagemaker", train_sagemaker(chosen, training, network))
+        require_unspent(Run.load(chosen), budget_usd)
         if same is not None:
             await clock.time("train_ec2", train_ec2(chosen, same, network))
+            require_unspent(Run.load(chosen), budget_usd)
         deployment = await clock.time("deploy", deploy_model(chosen, deploy, network))
+        require_unspent(Run.load(chosen), budget_usd)
         tested = _tested(deployment, load)
         refused, open_ = None, ""
         forget_load_test_of_other_deployment(run, tested)
@@ -149,6 +165,7 @@ async def pipeline(
         await publish_markdown(STAGE, chosen, write_report(summary).read_text(), folder=run.folder)
     if refused is not None:
         raise refused
+    require_unspent(Run.load(chosen), budget_usd)
     return summary
 
 

@@ -14,9 +14,11 @@ from flows.harmless import harmless_errors
 from flows.step import step
 from tasks.run.artifacts import publish_record
 from tasks.run.aws import Aws
+from tasks.run.errors import SettingsRefused
 from tasks.run.naming import RunId
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
+from tasks.teardown.expired import tear_down_expired
 from tasks.teardown.models import ModelCopies, keep_models
 from tasks.teardown.plan import Plan, plan_text
 from tasks.teardown.teardown import TeardownReport, confirm, execute, plan_teardown
@@ -59,10 +61,28 @@ def remove(aws: Aws, plan: Plan, run_id: str | None, models: ModelCopies) -> Tea
     return execute(aws, plan, run_id, say=say, models=models)
 
 
+@step("remove expired")
+def remove_expired(aws: Aws, *, yes: bool) -> TeardownReport:
+    """Remove every run that is past its time to live.
+
+    Raises:
+        SettingsRefused: it was not confirmed, or a model would be lost and `yes` is not given.
+        RunBusy: another process works on one of the runs.
+        TeardownIncomplete: a resource still exists.
+        AwsFailed: a lookup failed.
+    """
+    return tear_down_expired(aws, yes=yes, say=say)
+
+
 @flow(name=STAGE, persist_result=False)
 @harmless_errors
-async def teardown(run_id: RunId | None = None, yes: bool = False) -> TeardownReport:
-    """Remove everything of one run, or of every run when none is named.
+async def teardown(run_id: RunId | None = None, yes: bool = False, expired: bool = False) -> TeardownReport:
+    """Remove everything of one run, of every run when none is named, or of those past their time to live.
+
+    Args:
+        run_id: The run; with `expired` none is named.
+        yes: Remove without asking.
+        expired: Only the runs that are past the time to live that `ttl_hours` set, for a schedule.
 
     Raises:
         SettingsRefused: it was not confirmed, or a model would be lost and `yes` is not given.
@@ -71,8 +91,19 @@ async def teardown(run_id: RunId | None = None, yes: bool = False) -> TeardownRe
         AwsFailed: a lookup failed.
     """
     aws = Aws(Settings.load())
+    if expired:
+        _refuse_a_named(run_id)
+        report = await remove_expired(aws, yes=yes)
+        await publish_record(STAGE, "expired runs", report)
+        return report
     plan = await plan_removals(aws, run_id)
     await asyncio.to_thread(confirm, plan, yes=yes)
     report = await remove(aws, plan, run_id, await keep_copies(aws, plan, yes=yes))
     await publish_record(STAGE, run_id or "all runs", report)
     return report
+
+
+def _refuse_a_named(run_id: str | None) -> None:
+    if run_id is not None:
+        why = "expired chooses the runs by their time to live"
+        raise SettingsRefused(STAGE, f"run_id={run_id} with expired", why, "leave one of the two out")

@@ -55,6 +55,7 @@ Exit codes:
       or there were too few samples
   12  the audit found something of the severity asked for, or the
       doctor something that would make a run fail
+  13  the costs were not agreed to, or are above the budget
   14  this machine's disk is full or read-only, its folder
       refuses the user, or it has no more files or memory
  129  the command was interrupted: its terminal was closed
@@ -79,6 +80,14 @@ app.command(
     "kennel.commands.run:run",
     name="run",
     help="Stage the data, train, deploy, load-test and report. A repeated command adopts what exists already.",
+)
+
+
+app.command(
+    "kennel.commands.plan:plan",
+    name="plan",
+    help="Show what `run` with the same options would create, adopt and replace, on which machines and why, and what "
+    "it costs. Nothing is created or changed.",
 )
 
 
@@ -208,6 +217,9 @@ def down(
     run_id: RunName = None,
     /,
     *,
+    expired: Annotated[
+        bool, Parameter(negative="", help="Remove only the runs that are past the time to live that `--ttl` set.")
+    ] = False,
     yes: Annotated[bool, Parameter(negative="", help="Do not ask for confirmation.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -215,8 +227,10 @@ def down(
 ) -> int:
     """Remove everything that all runs created and stop the local servers; with a run id, remove only that run."""
     begin("kennel down", quiet=quiet, verbose=verbose)
-    from kennel.commands.up_down import down
+    from kennel.commands.up_down import down, down_expired
 
+    if expired:
+        return down_expired(run_id, is_confirmed=yes, as_json=json)
     return down(run_id, is_confirmed=yes, as_json=json)
 
 

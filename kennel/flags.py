@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from cyclopts import CycloptsError, Group, Parameter, default_name_transform
 from cyclopts import ValidationError as OutOfBounds
+from cyclopts.validators import Number
 
 if TYPE_CHECKING:
     from cyclopts.argument import Argument
@@ -27,6 +28,7 @@ NETWORK = Group("Network and encryption")
 LOAD = Group("Load test")
 TRAFFIC = Group("Traffic to plan for (checked)")
 PLAN = Group("Scaling plan (checked)")
+COSTS = Group("Costs")
 EMBEDDED = Group("The embedded AWS")
 
 NETWORK_NAMES = {"subnets": "subnet", "security_groups": "security-group"}
@@ -66,6 +68,23 @@ Strict = Annotated[
         group=EMBEDDED,
         help="Have the embedded AWS delay and refuse what AWS does: new roles, metrics and logs come late, fast "
         "polling is throttled, an endpoint is in service before its model has loaded; default no-strict.",
+    ),
+]
+Budget = Annotated[
+    float | None,
+    Parameter(
+        name="--budget",
+        group=COSTS,
+        validator=Number(gt=0, lte=1_000_000),
+        help="USD. A run that may cost more does not begin (exit code 13), and one that has cost more ends.",
+    ),
+]
+TimeToLive = Annotated[
+    str | None,
+    Parameter(
+        name="--ttl",
+        group=COSTS,
+        help="30m, 4h or 2d from now on: then `kennel down --expired` removes what the run made.",
     ),
 ]
 RunName = Annotated[str | None, Parameter(help="A run id; `kennel status` lists them.")]

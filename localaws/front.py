@@ -35,8 +35,9 @@ from localaws.inputs.refusals import check_constraints, check_types
 from localaws.object_contents import Staged, Store
 from localaws.permissions.asking import Place
 from localaws.permissions.gate import DECIDE, PermissionGate
-from localaws.permissions.operations import asked_in
+from localaws.permissions.operations import UnknownOperation, asked_in
 from localaws.permissions.throttle import Throttle
+from localaws.pricing import service as pricing
 from localaws.request_ids import RequestIds
 from localaws.s3.hosts import bucket_of
 from localaws.s3.incoming import Received
@@ -65,6 +66,7 @@ SERVICES = {  # by signing name
     "lambda": Service("Lambda", "lambda"),
     "logs": Service("CloudWatch Logs", "logs"),
     "monitoring": Service("CloudWatch", "cloudwatch"),
+    "pricing": Service("Price List", "pricing"),
     "s3": Service("S3", "s3"),
     "sagemaker": Service("SageMaker", "sagemaker"),
     "servicequotas": Service("Service Quotas", "service-quotas"),
@@ -139,7 +141,10 @@ class Prepared:
 
 
 class MotoMount:
-    """Lets requests for the supported services through to moto and answers the others with an error that names them."""
+    """Lets requests for the supported services through to moto and answers the others with an error that names them.
+
+    moto has no Price List Service: localaws's own answers.
+    """
 
     def __init__(self, moto: Any) -> None:
         self._moto = moto
@@ -148,6 +153,8 @@ class MotoMount:
         service = service_of(scope)
         if service not in SERVICES or scope["path"].startswith("/moto-api"):
             await _unsupported(scope, service)(scope, receive, send)
+        elif service == pricing.NAME:
+            await _priced(scope)(scope, receive, send)
         else:
             await self._moto(scope, receive, send)
 
@@ -322,6 +329,15 @@ def _unsupported(scope: Scope, service: str) -> Response:
     supported = ", ".join(sorted(SERVICES))
     message = f"localaws does not emulate the service {service!r}, only: {supported}."
     return _response(scope, service, AwsError("UnsupportedOperation", message, status=501))
+
+
+def _priced(scope: Scope) -> Response:
+    try:
+        return pricing.answer(asked_in(scope, pricing.NAME).operation)
+    except UnknownOperation as error:
+        return _response(scope, pricing.NAME, AwsError("UnknownOperationException", str(error)))
+    except AwsError as error:
+        return _response(scope, pricing.NAME, error)
 
 
 def _response(scope: Scope, service: str, error: AwsError) -> Response:

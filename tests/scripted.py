@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
+from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.logical_aws import LogicalAws
@@ -33,6 +34,12 @@ class Scripted:
 
     def arn(self, service: str, resource: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account_id}:{resource}"
+
+    def tags(self, run_id: str) -> dict[str, str]:
+        return naming.tags(run_id)
+
+    def tag_list(self, run_id: str) -> list[dict[str, str]]:
+        return naming.tag_list(run_id)
 
     def cli(self, command: str) -> str:
         return f"aws {command}"

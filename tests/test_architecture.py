@@ -48,6 +48,10 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "load": {"run", "scaling", "serving"},
     "verdicts": {"run", "scaling", "serving", "load"},
     "teardown": {"run", "account", "ec2", "notebook", "sagemaker", "serving"},
+    "plan": {
+        *("run", "account", "ec2", "sagemaker", "serving", "scaling"),
+        *("load", "verdicts", "teardown"),
+    },
     "audit": {"run", "account"},
     "doctor": {"run", "account", "ec2"},
     "report": {"run", "account", "audit", "data", "load", "sagemaker", "serving", "verdicts"},

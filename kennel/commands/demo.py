@@ -10,7 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from kennel import SAMPLE
-from kennel.commands.run import PipelineOptions, run_pipeline
+from kennel.commands.pipeline_options import PipelineOptions
+from kennel.commands.run import run_pipeline
 from kennel.servers import localaws
 from kennel.terminal.console import say
 from tasks.load.options import PipelineLoadOptions

@@ -56,7 +56,7 @@ def doctor(
         SettingsRefused: a setting is out of bounds, or the settings do not say which AWS to use.
     """
     from kennel.servers import environment
-    from tasks.doctor.account import Wanted, account_findings
+    from tasks.doctor.account import Needed, account_findings
     from tasks.run.settings import Settings
 
     console.begin("kennel doctor")
@@ -64,7 +64,7 @@ def doctor(
     settings = Settings.load()
     training = TrainingOptions.of(ModelOptions(finetune=finetune), machines)
     same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances, spot=training.spot)
-    wanted = Wanted(training, deploy, same if ec2_instances else None, network)
+    wanted = Needed(training, deploy, same if ec2_instances else None, network)
     found = [*_of_machine(settings, where), *([] if where is None else account_findings(settings, wanted, writes=True))]
     _print(_title(settings, where), found, time.perf_counter() - begun, as_json=json)
     return FOUND if any(each.status in ("fail", "skipped") for each in found) else 0

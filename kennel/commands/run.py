@@ -3,70 +3,57 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from kennel import REFERENCE_DATA, SAMPLE, flags
+from kennel.commands.pipeline_options import (
+    Deploy,
+    InNetwork,
+    Load,
+    LoadTest,
+    Model,
+    Named,
+    OnEc2,
+    PipelineOptions,
+    TrainedOn,
+)
 from kennel.terminal import console
 from kennel.terminal.stages import load_seconds, run_stages
 from tasks.load.options import PipelineLoadOptions
 from tasks.model.backbones import require_backbone
-from tasks.run import naming
 from tasks.run.errors import StageFailed
-from tasks.run.naming import RunId
-from tasks.run.options import DeployOptions, Ec2Instances, Machines, ModelOptions, Network, TrainingOptions
+from tasks.run.options import DeployOptions, Machines, ModelOptions, Network, TrainingOptions
 from tasks.run.source_name import keep_in_memory
 
 if TYPE_CHECKING:
     from kennel.servers import environment, localaws
     from tasks.report.summary import RunSummary
 
-_ENDPOINT = {
-    "instances": "endpoint-instances",
-    "instance_type": "endpoint-instance-type",
-    "allowed_hosts": "allow-host",
-}
-_LOAD = {"mode": "load-mode", "rate_per_second": "load-rate-per-second", "seconds": "load-seconds"}
-_NOT_FLAGS = tuple(name for name in PipelineLoadOptions.model_fields if name not in _LOAD)
-
-
-@dataclass(frozen=True)
-class PipelineOptions:
-    """The parameters of the flow `pipeline`; `data` None is the sample, on real AWS the reference dataset."""
-
-    training: TrainingOptions
-    ec2_instances: int = 0
-    deploy: DeployOptions = DeployOptions()
-    load_test: bool = True
-    load: PipelineLoadOptions = PipelineLoadOptions()
-    data: str | None = None
-    run_id: str | None = None
-    network: Network = Network()
-    kms_key: str | None = None
-
 
 def run(
     *,
     data: flags.Data = None,
-    model: Annotated[ModelOptions, flags.flags_of(flags.DATA)] = ModelOptions(),
-    machines: Annotated[Machines, flags.flags_of(flags.MACHINES)] = Machines(),
-    ec2_instances: Annotated[
-        Ec2Instances,
-        Parameter(group=flags.MACHINES, help="Also train on this many EC2 instances over SSH, and compare."),
-    ] = 0,
-    deploy: Annotated[DeployOptions, flags.flags_of(flags.MACHINES, names=_ENDPOINT)] = DeployOptions(),
-    network: Annotated[Network, flags.flags_of(flags.NETWORK, names=flags.NETWORK_NAMES)] = Network(),
+    model: Model = ModelOptions(),
+    machines: TrainedOn = Machines(),
+    ec2_instances: OnEc2 = 0,
+    deploy: Deploy = DeployOptions(),
+    network: InNetwork = Network(),
     kms_key: flags.KmsKey = None,
-    load_test: Annotated[bool, Parameter(name="--loadtest", group=flags.LOAD, help="Load-test the deployment.")] = True,
-    load: Annotated[
-        PipelineLoadOptions, flags.flags_of(flags.LOAD, names=_LOAD, without=_NOT_FLAGS)
-    ] = PipelineLoadOptions(),
-    run_id: Annotated[
-        RunId | None, Parameter(help="By default derived from the arguments, so that a repeated command adopts.")
-    ] = None,
+    load_test: LoadTest = True,
+    load: Load = PipelineLoadOptions(),
+    run_id: Named = None,
+    budget: flags.Budget = None,
+    ttl: flags.TimeToLive = None,
+    plan: Annotated[
+        bool, Parameter(group=flags.COSTS, negative="", help="Only show what would be made and cost, as `kennel plan`.")
+    ] = False,
+    yes: Annotated[
+        bool, Parameter(group=flags.COSTS, negative="", help="On real AWS: make it without asking for the costs.")
+    ] = False,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
     verbose: flags.Verbose = False,
@@ -75,12 +62,34 @@ def run(
 
     Raises:
         SettingsRefused: the backbone is unknown.
+        SpendingRefused: the costs were not agreed to, or are above the budget.
         KennelError: the kind that the failing stage names.
     """
     stages, expects = run_stages(ec2=ec2_instances > 0, load_test=load_test), load_seconds(load.mode, load.seconds)
-    console.begin("kennel run", stages, expects=expects, quiet=quiet, verbose=verbose)
+    begin = partial(console.begin, "kennel run", stages, expects=expects, quiet=quiet, verbose=verbose)
+    if not plan:
+        begin()
+    from kennel.commands.data_argument import read_data_argument
+    from kennel.commands.plan import agree_to_costs, hours_of, show_plan
+
     training = TrainingOptions.of(model.with_resolved_weights(), machines)
-    chosen = PipelineOptions(training, ec2_instances, deploy, load_test, load, data, run_id, network, kms_key)
+    chosen = PipelineOptions(
+        training,
+        ec2_instances,
+        deploy,
+        load_test,
+        load,
+        read_data_argument(data),
+        run_id,
+        budget,
+        hours_of(ttl),
+        network,
+        kms_key,
+    )
+    if plan:
+        return show_plan(chosen, as_json=json)
+    if agree_to_costs(chosen, yes=yes):
+        begin()  # the plan and the question took the place of the view
     return run_pipeline(chosen, as_json=json)
 
 
@@ -108,7 +117,7 @@ def run_pipeline(chosen: PipelineOptions, *, as_json: bool, aws: localaws.Option
     console.say(f"AWS: {where.description}")
     _import_sdk_early(where.runs)
     data = named or (SAMPLE if where.target.has_sample else REFERENCE_DATA)
-    run_dir = where.runs / (chosen.run_id or naming.training_run_id(data, chosen.training))
+    run_dir = where.runs / chosen.id_for(data)
     console.set_run(run_dir)
     return _show(run_dir, _run_flow(chosen, data, run_dir, where), where, as_json=as_json)
 
@@ -132,6 +141,8 @@ def _run_flow(chosen: PipelineOptions, data: str, run_dir: Path, where: environm
         load_test=chosen.load_test,
         load=chosen.load,
         network=chosen.network,
+        budget_usd=chosen.budget_usd,
+        ttl_hours=chosen.ttl_hours,
     )
     try:
         with refused_run_removed(run_dir):

@@ -112,6 +112,36 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
     return TeardownIncomplete.exit_code if unread else 0
 
 
+def down_expired(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
+    """Remove everything of the runs that are past their time to live; the local servers stay.
+
+    Raises:
+        SettingsRefused: a run is named, it was not confirmed, or a model would be lost without `--yes`.
+        RunBusy: another process works on a run.
+        TeardownIncomplete: a resource still exists.
+        AwsFailed: a lookup failed.
+    """
+    from tasks.run.aws import Aws
+    from tasks.run.errors import SettingsRefused
+    from tasks.run.settings import Settings
+    from tasks.teardown.expired import tear_down_expired
+
+    if run_id is not None:
+        why = "--expired chooses the runs by their time to live"
+        raise SettingsRefused("kennel down", f"{run_id} with --expired", why, f"kennel down {run_id}, or leave it out")
+    home, _ = environment.home_and_runs()
+    environment.say_home(home)
+    where = environment.connect_to_running()
+    if where is None or not _answers(where):
+        say("the embedded AWS does not run, so its resources do not exist any more")
+        result: dict[str, object] = {"removed": [], "kept": [], "runs": []}
+    else:
+        result = asdict(tear_down_expired(Aws(Settings.load()), yes=is_confirmed, say=say))
+    if as_json:
+        print_json({**result, "ended": [], "unread": []})
+    return 0
+
+
 def _tear_down(run_id: str | None, *, is_confirmed: bool) -> dict[str, object]:
     from tasks.run.aws import Aws
     from tasks.run.settings import Settings

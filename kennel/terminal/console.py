@@ -215,6 +215,14 @@ def print_lines(lines: Sequence[str]) -> None:
             console.print(_coloured(line), no_wrap=True, overflow="ellipsis")
 
 
+def print_aside(lines: Sequence[str]) -> None:
+    """Print lines to stderr as they are, beside the result on stdout."""
+    end(is_finished=True)
+    with contextlib.suppress(OSError):  # the terminal was closed
+        sys.stderr.write("".join(f"{terminal_text(line)}\n" for line in lines))
+        sys.stderr.flush()
+
+
 def print_commands(lines: Sequence[str]) -> None:
     """Print lines to stdout without wrapping them, so that commands can be copied."""
     print_plain("\n".join(["", *lines]))

@@ -93,6 +93,7 @@ SERVED = {  # by signing name
     **{name: Served(name, name) for name in ("application-autoscaling", "ec2", "iam", "kms", "lambda", "logs", "s3")},
     **{name: Served(name, name) for name in ("sagemaker", "ssm", "sts")},
     "monitoring": Served("cloudwatch", "cloudwatch"),
+    "pricing": Served("pricing", "pricing"),
     "servicequotas": Served("service-quotas", "servicequotas"),
     "tagging": Served("resourcegroupstaggingapi", "tag"),
 }

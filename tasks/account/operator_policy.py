@@ -113,6 +113,7 @@ def _stage(account: Account) -> list[Row]:
         ("Key", "kms", ["DescribeKey"], account.keys()),
         ("SealObjects", "kms", ["Decrypt", "GenerateDataKey"], account.keys(), account.through("s3")),
         ("Network", "ec2", [f"Describe{each}" for each in networks], ["*"]),
+        ("Prices", "pricing", ["GetProducts"], ["*"]),
         ("Bucket", "s3", bucket, account.s3()),
         ("Objects", "s3", objects, account.s3("/*")),
     ]
@@ -124,7 +125,7 @@ def _roles(account: Account, sid: str, services: Mapping[str, str]) -> list[Row]
     roles, boundary = [*each_kind.values()], account.iam(f"policy/{role_boundary.NAME}")
     changes = ["CreateRole", "PutRolePermissionsBoundary", "UpdateAssumeRolePolicy", "PutRolePolicy"]
     return [
-        (f"{sid}Roles", "iam", ["GetRole", "TagRole", "GetRolePolicy"], roles),
+        (f"{sid}Roles", "iam", ["GetRole", "ListRoleTags", "TagRole", "GetRolePolicy"], roles),
         (f"{sid}BoundedRoles", "iam", changes, roles, _bounded(account)),
         (f"{sid}Boundary", "iam", ["GetPolicy"], [boundary]),
         *(
@@ -184,7 +185,6 @@ def _ec2(account: Account) -> list[Row]:
         ("Volumes", "kms", volumes, account.keys(), account.through("ec2")),
         ("Terminate", "ec2", ["TerminateInstances"], made, tagged),
         ("Image", "ssm", ["GetParameter", "GetParametersByPath"], parameters),
-        ("Prices", "pricing", ["GetProducts"], ["*"]),
     ]
 
 

@@ -14,8 +14,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from tasks.account.policy_documents import many
-from tasks.account.roles import ROLE_NAME_LIMIT, put_policy, role_policy
-from tasks.run import naming
+from tasks.account.roles import put_policy, role_name, role_policy
 from tasks.run.aws import Aws
 from tasks.run.bounded_answers import PageBounds
 from tasks.run.errors import StageFailed, aws_boundary
@@ -133,7 +132,7 @@ def recorded_use(run: Run) -> PermissionUse | None:
     answer = ask_embedded_aws(run.settings, f"{LOCAL_PERMISSIONS_PATH}?{query}", token=run.settings.permissions_token)
     if answer is None:
         return None
-    idle = naming.resource_name(run.id, "notebook", limit=ROLE_NAME_LIMIT)
+    idle = role_name(run.id, "notebook")
 
     def told(name: str) -> Told:
         uses = answer["owners"].get(_arn(run.aws, name), {}).get("uses", {})

@@ -1,7 +1,8 @@
 """Choose the instance type of jobs, endpoints and notebooks, and estimate their cost.
 
-The prices are a small table of list prices of one region, so costs are estimates; reports say so. In every other
-region a price is unknown. Nothing here calls AWS. Savings plans, storage and data transfer are not covered.
+The prices are those of the dated table (`tasks.account.price_table`) in one region, so costs are estimates; reports say
+so. In every other region a price is unknown. Nothing here calls AWS. Savings plans, storage and data transfer are not
+covered.
 """
 
 from __future__ import annotations
@@ -9,25 +10,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-PRICES_REGION = "us-east-1"
-PRICES_SOURCE = f"aws.amazon.com/sagemaker/pricing, on-demand, {PRICES_REGION}, list prices of 2025; an estimate"
+from tasks.account.price_table import REGION, Item, Use, dated_price
 
-USD_PER_HOUR = {
-    "ml.t3.medium": 0.05,
-    "ml.t3.large": 0.10,
-    "ml.t3.xlarge": 0.20,
-    "ml.m5.large": 0.115,
-    "ml.m5.xlarge": 0.23,
-    "ml.m5.2xlarge": 0.461,
-    "ml.c5.xlarge": 0.204,
-    "ml.c5.2xlarge": 0.408,
-    "ml.g4dn.xlarge": 0.736,
-    "ml.g5.xlarge": 1.408,
-}
-"""The price of an instance hour in us-east-1, for training, hosting and notebooks; t3 types are for notebooks only."""
+PRICES_REGION = REGION
+PRICES_SOURCE = f"AWS's on-demand list prices of {REGION}, dates from 2026-07-30 to 2026-09-28; an estimate"
+
+TRAINING_TYPES = ("ml.m5.xlarge", "ml.g4dn.xlarge", "ml.g5.xlarge")
+HOSTING_TYPES = ("ml.m5.large", "ml.m5.xlarge", "ml.m5.2xlarge")
+"""The types that are considered, the usual one first; no burstable ones, because those cannot autoscale."""
 
 NOTEBOOK_MEMORY_GIB = {"ml.t3.medium": 4, "ml.t3.large": 8, "ml.t3.xlarge": 16, "ml.m5.xlarge": 16}
-"""The memory of the instance types that a notebook may have (current generation, without a GPU)."""
+"""The memory of the instance types that a notebook may have (current generation, without a GPU), smallest first."""
 
 
 _EBS_ONLY = re.compile(r"ml\.([cmrt]\d+(?![a-z]*d)[a-z]*(-flex)?|inf\d|p[23])\.\w+")
@@ -51,9 +44,9 @@ def has_local_storage(instance_type: str) -> bool:
     return _EBS_ONLY.fullmatch(instance_type) is None
 
 
-def usd_per_hour(instance_type: str, region: str) -> float | None:
-    """Return the list price of an instance hour, or None when it is unknown: another type, or another region."""
-    return USD_PER_HOUR.get(instance_type) if region == PRICES_REGION else None
+def usd_per_hour(instance_type: str, region: str, use: Use) -> float | None:
+    """Return the dated list price of an instance hour for a use, or None when it is unknown."""
+    return dated_price(Item(instance_type, use), region).usd_per_hour
 
 
 def choose_training_instance(region: str, *, finetune: bool, requested: str | None = None) -> InstanceChoice:
@@ -64,30 +57,32 @@ def choose_training_instance(region: str, *, finetune: bool, requested: str | No
     forwards and backwards in every epoch, where a GPU is cheaper.
     """
     if requested is not None:
-        return _choice(region, requested, "named by the user (--instance-type)")
+        return _choice(region, requested, "named by the user (--instance-type)", "Training")
+    usual, with_gpu, _ = TRAINING_TYPES
     if finetune:
         why = "fine-tuning runs the backbone both ways every epoch: the cheapest type with a GPU"
-        return _choice(region, "ml.g4dn.xlarge", why)
-    ratio = USD_PER_HOUR["ml.g4dn.xlarge"] / USD_PER_HOUR["ml.m5.xlarge"]
+        return _choice(region, with_gpu, why, "Training")
+    cheap, dear = (dated_price(Item(name, "Training"), REGION).usd_per_hour for name in (usual, with_gpu))
+    assert cheap is not None and dear is not None
     why = (
         "frozen backbone: one forward pass per image, then a small head on kept embeddings; "
-        f"a GPU type costs {ratio:.1f} times as much (in {PRICES_REGION}) and would idle during the head's epochs"
+        f"a GPU type costs {dear / cheap:.1f} times as much (in {REGION}) and would idle during the head's epochs"
     )
-    return _choice(region, "ml.m5.xlarge", why)
+    return _choice(region, usual, why, "Training")
 
 
 def choose_hosting_instance(region: str, requested: str | None = None) -> InstanceChoice:
     """Choose the instance type of the endpoint; burstable types are excluded, because they cannot autoscale."""
     if requested is not None:
-        return _choice(region, requested, "named by the user (--endpoint-instance-type)")
+        return _choice(region, requested, "named by the user (--endpoint-instance-type)", "Hosting")
     why = (
         "one image at a time on a compiled CPU graph; the smallest type that is not burstable (those cannot autoscale)"
     )
-    return _choice(region, "ml.m5.large", why)
+    return _choice(region, HOSTING_TYPES[0], why, "Hosting")
 
 
 def choose_notebook_instance(region: str, requested: str | None = None, *, memory_gib: int = 4) -> InstanceChoice:
-    """Choose the cheapest instance type of a notebook that has enough memory.
+    """Choose the smallest instance type of a notebook that has enough memory.
 
     A notebook shows data and calls endpoints; heavy work runs in jobs. So 4 GiB are enough, and a burstable type fits,
     because a notebook mostly waits for its user.
@@ -96,17 +91,16 @@ def choose_notebook_instance(region: str, requested: str | None = None, *, memor
         ValueError: no type in the table has that much memory.
     """
     if requested is not None:
-        return _choice(region, requested, "named by the user (--instance-type)")
+        return _choice(region, requested, "named by the user (--instance-type)", "Notebook")
     sufficient = [name for name, memory in NOTEBOOK_MEMORY_GIB.items() if memory >= memory_gib]
     if not sufficient:
         most = max(NOTEBOOK_MEMORY_GIB.values())
         raise ValueError(f"memory_gib={memory_gib} is too much: the largest notebook type has {most} GiB")
-    cheapest = min(sufficient, key=lambda name: USD_PER_HOUR[name])
     why = (
-        f"the cheapest of {len(sufficient)} notebook types with at least {memory_gib} GiB of memory "
-        f"({USD_PER_HOUR[cheapest]:.2f} USD an hour in {PRICES_REGION}); training and serving run elsewhere"
+        f"the smallest of {len(sufficient)} notebook types with at least {memory_gib} GiB of memory; "
+        "training and serving run elsewhere"
     )
-    return _choice(region, cheapest, why)
+    return _choice(region, sufficient[0], why, "Notebook")
 
 
 def cost_usd(usd_per_hour: float | None, instance_count: int, billable_seconds: float) -> float | None:
@@ -114,6 +108,6 @@ def cost_usd(usd_per_hour: float | None, instance_count: int, billable_seconds: 
     return None if usd_per_hour is None else usd_per_hour * instance_count * billable_seconds / 3600.0
 
 
-def _choice(region: str, instance_type: str, reason: str) -> InstanceChoice:
+def _choice(region: str, instance_type: str, reason: str, use: Use) -> InstanceChoice:
     family = instance_type.split(".")[1] if instance_type.count(".") == 2 else ""
-    return InstanceChoice(instance_type, reason, usd_per_hour(instance_type, region), family[:1] in {"g", "p"})
+    return InstanceChoice(instance_type, reason, usd_per_hour(instance_type, region, use), family[:1] in {"g", "p"})

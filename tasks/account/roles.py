@@ -71,6 +71,11 @@ class RoleSpec:
         return {"Version": "2012-10-17", "Statement": list(self.statements)}
 
 
+def role_name(run_id: str, use: str) -> str:
+    """Return the name of a run's role for a use: "training", "instance", "endpoint", "classify" or "notebook"."""
+    return naming.resource_name(run_id, use, limit=ROLE_NAME_LIMIT)
+
+
 def run_prefix(run_id: str) -> str:
     """Return the S3 prefix of a run's code, checkpoints and models, without a slash at its end."""
     return f"runs/{run_id}"
@@ -108,7 +113,7 @@ def training_role(
         *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),
         *_use_key(aws, key_arn, [*SEAL, "kms:Encrypt"], has_volume=True),
     )
-    name, text = naming.resource_name(run_id, "training", limit=ROLE_NAME_LIMIT), f"Training job of run {run_id}"
+    name, text = role_name(run_id, "training"), f"Training job of run {run_id}"
     jobs = aws.arn("sagemaker", f"training-job/{naming.resource_name(run_id, 'train')}-*")
     return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, jobs)
 
@@ -137,7 +142,7 @@ def instance_role(
         *(keep if checkpoints else ()),
         *_use_key(aws, key_arn, SEAL if checkpoints else SEAL[:1]),
     )
-    name = naming.resource_name(run_id, "instance", limit=ROLE_NAME_LIMIT)
+    name = role_name(run_id, "instance")
     return RoleSpec(name, "ec2.amazonaws.com", statements, f"EC2 instances of run {run_id}")
 
 
@@ -175,7 +180,7 @@ def endpoint_role(
         *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),
         *_use_key(aws, key_arn, SEAL[:1], has_volume=True),
     )
-    name = naming.resource_name(run_id, "endpoint", limit=ROLE_NAME_LIMIT)
+    name = role_name(run_id, "endpoint")
     text, source = f"Endpoint of run {run_id}", aws.arn("sagemaker", "*")
     return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, source)
 
@@ -192,7 +197,7 @@ def function_role(aws: Aws, run_id: str, endpoint_arn: str, log_group: str, *, i
         *_write_logs(aws, log_group, describe=False),
         *(_join_vpc(LAMBDA_VPC_ACTIONS) if in_vpc else ()),
     )
-    name = naming.resource_name(run_id, "classify", limit=ROLE_NAME_LIMIT)
+    name = role_name(run_id, "classify")
     return RoleSpec(name, "lambda.amazonaws.com", statements, f"Function of run {run_id}")
 
 
@@ -210,7 +215,7 @@ def ensure_role(run: Run, spec: RoleSpec) -> str:
         found, boundary = _own_role(run, spec.name), find_boundary(run.aws)
         if found is None:
             with run.ledger.create("role", spec.name, lambda: _arn(_own_role(run, spec.name))) as row:
-                row.identifier = _create_role(iam, run.id, spec, run.aws.region, boundary)
+                row.identifier = _create_role(run, spec, boundary)
             arn = str(row.identifier)
         else:
             arn = str(found["Arn"])
@@ -277,20 +282,20 @@ def _arn(found: Mapping[str, Any] | None) -> str | None:
     return None if found is None else str(found["Arn"])
 
 
-def _create_role(iam: Any, run_id: str, spec: RoleSpec, region: str, boundary: str | None) -> str:
-    answer = iam.create_role(
+def _create_role(run: Run, spec: RoleSpec, boundary: str | None) -> str:
+    answer = run.aws.client("iam").create_role(
         RoleName=spec.name,
         AssumeRolePolicyDocument=json.dumps(spec.trust),
         Description=spec.description,
-        Tags=iam_tags(run_id, region),
+        Tags=iam_tags(run.aws, run.id),
         **({} if boundary is None else {"PermissionsBoundary": boundary}),
     )
     return str(answer["Role"]["Arn"])
 
 
-def iam_tags(run_id: str, region: str) -> list[dict[str, str]]:
+def iam_tags(aws: Aws, run_id: str) -> list[dict[str, str]]:
     """Return the tags of a role or instance profile: those of the run, and the region."""
-    return [*naming.tag_list(run_id), {"Key": naming.REGION_TAG, "Value": region}]
+    return [*aws.tag_list(run_id), {"Key": naming.REGION_TAG, "Value": aws.region}]
 
 
 def refuse_foreign_iam(

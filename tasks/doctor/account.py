@@ -42,7 +42,7 @@ _TWICE = {**_IMPATIENT, "max_attempts": 2}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Needed:
     """The run that the account is looked at for; None leaves a part of it out; `network` is a VPC of the user's."""
 
     training: TrainingOptions | None = None
@@ -57,7 +57,7 @@ class Wanted:
 
 
 def account_findings(
-    settings: Settings, wanted: Wanted, *, writes: bool, deadline_seconds: float = DEADLINE_SECONDS
+    settings: Settings, wanted: Needed, *, writes: bool, deadline_seconds: float = DEADLINE_SECONDS
 ) -> tuple[Finding, ...]:
     """Look at the account and return what was found; `writes`: an object is put into kennel's bucket and deleted.
 
@@ -76,7 +76,7 @@ def account_findings(
     return (region, *who, *examine(_checks(persistent, wanted, writes=writes), left))
 
 
-def require_account(settings: Settings, wanted: Wanted) -> None:
+def require_account(settings: Settings, wanted: Needed) -> None:
     """Return if nothing is known that would end a run later; what is worth knowing is said. Nothing is made.
 
     On the embedded AWS, where nothing is paid for, only the network and the quotas are looked at.
@@ -113,7 +113,7 @@ def require_findings(found: Iterable[Finding]) -> None:
         raise kind(WHERE, what, why, "; ".join(each.cure for each in failed))
 
 
-def _checks(aws: Aws, wanted: Wanted, *, writes: bool) -> list[Check]:
+def _checks(aws: Aws, wanted: Needed, *, writes: bool) -> list[Check]:
     ec2, now = wanted.ec2, datetime.now(UTC)
     needed = needed_for(aws.region, wanted.training, wanted.deploy, ec2)
     needed += [*(spot_quotas(ec2) if ec2 else []), *([function_quota()] if wanted.deploy else [])]
@@ -128,7 +128,7 @@ def _checks(aws: Aws, wanted: Wanted, *, writes: bool) -> list[Check]:
     ]
 
 
-def _image_checks(aws: Aws, wanted: Wanted, now: datetime) -> Iterable[Check]:
+def _image_checks(aws: Aws, wanted: Needed, now: datetime) -> Iterable[Check]:
     if aws.target.runs_on_this_machine:
         yield Check(IMAGES, lambda: [ok(IMAGES, "containers: none is pulled; jobs run in this project's environment")])
     elif wanted.training is not None:

@@ -141,7 +141,7 @@ def find_key_pair(aws: Aws, name: str) -> Mapping[str, Any] | None:
 
 
 def _import(aws: Aws, run_id: str, name: str, key: KeyFile) -> str:
-    tags = [{"ResourceType": "key-pair", "Tags": naming.tag_list(run_id)}]
+    tags = [{"ResourceType": "key-pair", "Tags": aws.tag_list(run_id)}]
     ec2 = aws.client("ec2")
     answer = ec2.import_key_pair(KeyName=name, PublicKeyMaterial=key.public.encode(), TagSpecifications=tags)
     return str(answer["KeyPairId"])
@@ -228,7 +228,7 @@ def _own_group(run: Run, name: str, vpc: str) -> str | None:
 
 
 def _create_group(aws: Aws, run_id: str, name: str, vpc: str) -> str:
-    tags = [{"ResourceType": "security-group", "Tags": naming.tag_list(run_id)}]
+    tags = [{"ResourceType": "security-group", "Tags": aws.tag_list(run_id)}]
     what = f"SSH to the EC2 instances of kennel run {run_id}"
     ec2 = aws.client("ec2")
     answer = ec2.create_security_group(GroupName=name, Description=what, VpcId=vpc, TagSpecifications=tags)

@@ -10,20 +10,24 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tasks.account import objects
 from tasks.account.encryption import encryption_of
 from tasks.account.roles import run_prefix
 from tasks.model.code import git_commit, stage_training_code
-from tasks.model.inputs import TrainingInputs
-from tasks.model.weights import FILE_NAME
+from tasks.model.inputs import FILE_NAME, TrainingInputs
 from tasks.run.aws import Aws
 from tasks.run.errors import MalformedAnswer, NotFound
 from tasks.run.handle import Run
 from tasks.run.options import Ec2TrainingOptions
 from tasks.run.records import DatasetRef, WeightsRef
 from tasks.run.sealed import parse_json
+
+CONNECT_SECONDS = 300.0
+OVERHEAD_SECONDS = 1800.0
+"""The time to install, download, pack and store checkpoints, beside the limit of the training itself."""
 
 SHARDED_SPLITS = ("train", "validation", "test")
 FOLDER = "kennel"
@@ -76,7 +80,11 @@ def plan_job(run: Run, training: Ec2TrainingOptions) -> RemoteJob:
     Raises:
         SettingsRefused: the run has no staged dataset.
     """
-    dataset, code_dir = run.need(DatasetRef), run.folder / "code"
+    return describe_job(run, training, run.need(DatasetRef), run.folder / "code")
+
+
+def describe_job(run: Run, training: Ec2TrainingOptions, dataset: DatasetRef, code_dir: Path) -> RemoteJob:
+    """Return the plan of the job; the code is packaged in `code_dir`."""
     return RemoteJob(
         run_id=run.id,
         instance_count=training.instances,

@@ -59,6 +59,7 @@ class InstancePlan:
     profile: str
     host_key: KeyFile
     port: int
+    tags: Mapping[str, str]
     user_data: str = field(repr=False)
     volume_key: str | None = None
 
@@ -75,7 +76,7 @@ class InstancePlan:
     def request(self, offer: Offer, name: str) -> dict[str, Any]:
         """Return RunInstances' parameters for one offer, without the ClientToken."""
         tags = [
-            *naming.tag_list(self.run_id),
+            *({"Key": key, "Value": value} for key, value in self.tags.items()),
             {"Key": "Name", "Value": name},
             {"Key": naming.NUMBER_TAG, "Value": str(self.number)},
             {"Key": naming.SPEC_TAG, "Value": self.spec_digest},
@@ -158,6 +159,7 @@ def plan_instance(
         profile=profile,
         host_key=key,
         port=run.settings.ssh_port,
+        tags=run.aws.tags(run.id),
         user_data=user_data(key, dead_man_minutes=dead_man_minutes(run.settings)),
     )
 

@@ -1,6 +1,6 @@
 """Chooses the EC2 types that a training may run on, and gives the reason and the price of an hour of each.
 
-The code contains a dated price table. When AWS's price list answers, its prices replace those of the table; the source
+The prices are those of a dated table. When AWS's price list answers, its prices replace those of the table; the source
 is recorded in both cases. Spot prices are estimates from a typical factor. Storage, data transfer and savings plans are
 not covered.
 """
@@ -10,17 +10,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tasks.account.price_list import UnreadablePrice, list_name, listed_price
+from tasks.account.price_table import REGION as TABLE_REGION
+from tasks.account.price_table import Item, dated_price
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused, error_code
 from tasks.run.options import Ec2TrainingOptions
-from tasks.run.sealed import parse_json
 
-TABLE_DATE = "2025"
-TABLE_REGION = "us-east-1"
+TABLE_DATE = "2026-07-20"
 SPOT_NOTE = "spot at a typical fraction of that, an estimate"
 TABLE_SOURCE = f"bundled list prices of {TABLE_DATE} for {TABLE_REGION}, Linux on-demand; {SPOT_NOTE}"
 MINIMUM_BILLED_SECONDS = 60.0
@@ -38,24 +38,29 @@ class InstanceType:
     has_gpu: bool
 
 
+def _type(name: str, vcpus: int, memory_gib: int, spot_factor: float, *, has_gpu: bool) -> InstanceType:
+    usd = dated_price(Item(name, "EC2"), TABLE_REGION).usd_per_hour
+    return InstanceType(name, vcpus, memory_gib, usd, spot_factor, has_gpu)
+
+
 TABLE: Mapping[str, InstanceType] = {
     item.name: item
     for item in (
-        InstanceType("c7i.xlarge", 4, 8, 0.1785, 0.42, has_gpu=False),
-        InstanceType("c7i.2xlarge", 8, 16, 0.357, 0.42, has_gpu=False),
-        InstanceType("c6i.xlarge", 4, 8, 0.17, 0.42, has_gpu=False),
-        InstanceType("c6i.2xlarge", 8, 16, 0.34, 0.42, has_gpu=False),
-        InstanceType("c5.xlarge", 4, 8, 0.17, 0.42, has_gpu=False),
-        InstanceType("c5.2xlarge", 8, 16, 0.34, 0.42, has_gpu=False),
-        InstanceType("m7i.xlarge", 4, 16, 0.2016, 0.42, has_gpu=False),
-        InstanceType("m5.large", 2, 8, 0.096, 0.42, has_gpu=False),
-        InstanceType("m5.xlarge", 4, 16, 0.192, 0.42, has_gpu=False),
-        InstanceType("m5.2xlarge", 8, 32, 0.384, 0.42, has_gpu=False),
-        InstanceType("g4dn.xlarge", 4, 16, 0.526, 0.42, has_gpu=True),
-        InstanceType("g4dn.2xlarge", 8, 32, 0.752, 0.42, has_gpu=True),
-        InstanceType("g5.xlarge", 4, 16, 1.006, 0.45, has_gpu=True),
-        InstanceType("g5.2xlarge", 8, 32, 1.212, 0.45, has_gpu=True),
-        InstanceType("g6.xlarge", 4, 16, 0.8048, 0.45, has_gpu=True),
+        _type("c7i.xlarge", 4, 8, 0.42, has_gpu=False),
+        _type("c7i.2xlarge", 8, 16, 0.42, has_gpu=False),
+        _type("c6i.xlarge", 4, 8, 0.42, has_gpu=False),
+        _type("c6i.2xlarge", 8, 16, 0.42, has_gpu=False),
+        _type("c5.xlarge", 4, 8, 0.42, has_gpu=False),
+        _type("c5.2xlarge", 8, 16, 0.42, has_gpu=False),
+        _type("m7i.xlarge", 4, 16, 0.42, has_gpu=False),
+        _type("m5.large", 2, 8, 0.42, has_gpu=False),
+        _type("m5.xlarge", 4, 16, 0.42, has_gpu=False),
+        _type("m5.2xlarge", 8, 32, 0.42, has_gpu=False),
+        _type("g4dn.xlarge", 4, 16, 0.42, has_gpu=True),
+        _type("g4dn.2xlarge", 8, 32, 0.42, has_gpu=True),
+        _type("g5.xlarge", 4, 16, 0.45, has_gpu=True),
+        _type("g5.2xlarge", 8, 32, 0.45, has_gpu=True),
+        _type("g6.xlarge", 4, 16, 0.45, has_gpu=True),
     )
 }
 """The table has Nitro types only: they support an encrypted gp3 root volume and the current Deep Learning AMIs."""
@@ -117,15 +122,15 @@ def with_current_prices(aws: Aws, candidates: InstanceCandidates) -> InstanceCan
     than the table's, prices are then unknown.
     """
     try:
-        listed = {item.name: _list_price(aws, item.name) for item in candidates.types}
+        listed = {item.name: listed_price(aws, Item(item.name, "EC2")) for item in candidates.types}
     except (ClientError, BotoCoreError, UnreadablePrice) as error:
         code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
-        why = f"{table_source(aws.region)} (AWS's price list did not answer: {code})"
+        why = f"{table_source(aws.region)} ({list_name(aws)} did not answer: {code})"
         known = tuple(item if aws.region == TABLE_REGION else _priced(item, None) for item in candidates.types)
         return dataclasses.replace(candidates, types=known, prices=why)
     types = tuple(_priced(item, listed[item.name]) for item in candidates.types)
     missing = sorted(name for name, price in listed.items() if price is None)
-    source = f"AWS's price list for {aws.region}, Linux on-demand; {SPOT_NOTE}"
+    source = f"{list_name(aws)} for {aws.region}, Linux on-demand; {SPOT_NOTE}"
     return dataclasses.replace(
         candidates, types=types, prices=source + (f"; not listed: {', '.join(missing)}" if missing else "")
     )
@@ -182,42 +187,6 @@ def _spot_offer(item: InstanceType) -> Offer:
 def _priced(item: InstanceType, price: float | None) -> InstanceType:
     """Set a type's price; it becomes None when AWS does not list it: the table's is of another region or date."""
     return dataclasses.replace(item, usd_per_hour=price)
-
-
-class UnreadablePrice(Exception):
-    """A product of the price list is not described as it used to be."""
-
-
-def _list_price(aws: Aws, name: str) -> float | None:
-    """Return the listed on-demand price in USD an hour (Linux, shared tenancy, no licence), None when unlisted."""
-    wanted = {
-        "instanceType": name,
-        "regionCode": aws.region,
-        "operatingSystem": "Linux",
-        "preInstalledSw": "NA",
-        "tenancy": "Shared",
-        "capacitystatus": "Used",
-        "marketoption": "OnDemand",
-    }
-    filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
-    pages = aws.client("pricing").get_paginator("get_products").paginate(ServiceCode="AmazonEC2", Filters=filters)
-    texts = [text for page in pages for text in page["PriceList"]]
-    try:
-        return min(_hourly_prices([parse_json(text) for text in texts]), default=None)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UnreadablePrice from error
-
-
-def _hourly_prices(products: Sequence[Mapping[str, Any]]) -> list[float]:
-    dimensions = [
-        dimension
-        for product in products
-        for term in product["terms"].get("OnDemand", {}).values()
-        for dimension in term["priceDimensions"].values()
-        if dimension["unit"] == "Hrs"
-    ]
-    usd = [float(dimension["pricePerUnit"].get("USD", 0)) for dimension in dimensions]
-    return [price for price in usd if 0 < price < float("inf")]
 
 
 def candidate_types(training: Ec2TrainingOptions) -> list[str]:

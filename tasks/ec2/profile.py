@@ -52,7 +52,7 @@ def find_profile(aws: Aws, name: str) -> Mapping[str, Any] | None:
 
 
 def _create(aws: Aws, run_id: str, name: str) -> str:
-    tags = iam_tags(run_id, aws.region)
+    tags = iam_tags(aws, run_id)
     answer = aws.client("iam").create_instance_profile(InstanceProfileName=name, Tags=tags)
     return str(answer["InstanceProfile"]["Arn"])
 

@@ -19,7 +19,7 @@ from tasks.account.encryption import encryption_of
 from tasks.account.network import ec2_network
 from tasks.account.roles import instance_role
 from tasks.ec2.access import ensure_access
-from tasks.ec2.job import RemoteJob, instance_specs
+from tasks.ec2.job import CONNECT_SECONDS, OVERHEAD_SECONDS, RemoteJob, instance_specs
 from tasks.ec2.launch import launch, refuse_other_plans
 from tasks.ec2.plan import InstancePlan, dead_man_command, dead_man_minutes, plan_instance
 from tasks.ec2.prices import InstanceCandidates, with_current_prices
@@ -49,12 +49,8 @@ from tasks.ssh.wait import wait_for_ssh
 STAGE = "train_ec2"
 MAX_ATTEMPTS = 5
 SPOT_ATTEMPTS = 2
-CONNECT_SECONDS = 300.0
 HEARTBEAT_SECONDS = 15.0
 """A heartbeat costs little, and the embedded AWS's minute may be shorter than a real one, so it is sent often."""
-
-OVERHEAD_SECONDS = 1800.0
-"""The time to install, download, pack and store checkpoints, beside the limit of the training itself."""
 
 
 @dataclass(frozen=True)

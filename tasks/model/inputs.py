@@ -12,6 +12,9 @@ from typing import Any
 
 from tasks.run.records import DatasetRef, Hyperparameters, WeightsRef
 
+FILE_NAME = "backbone.safetensors"
+"""The name of the file of weights, in the bucket and on an instance."""
+
 LEAST_VOLUME_GIB = 30
 """What the SageMaker SDK asks for when nobody names a size."""
 

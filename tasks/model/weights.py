@@ -11,6 +11,7 @@ from pathlib import Path
 from tasks.account.objects import holds_file, send_file
 from tasks.model.backbones import PACKAGED
 from tasks.model.imagenet import WHERE, imagenet_weights
+from tasks.model.inputs import FILE_NAME
 from tasks.run.errors import DataRefused, SettingsRefused
 from tasks.run.handle import Run
 from tasks.run.options import RANDOM_WEIGHTS, ModelOptions
@@ -18,8 +19,6 @@ from tasks.run.records import WeightsRef
 from tasks.run.sealed import parse_json, sha256_of
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
-
-FILE_NAME = "backbone.safetensors"
 
 _MAX_HEADER_BYTES = 100 * 2**20
 

@@ -116,7 +116,7 @@ def presigned_url(aws: Aws, run_id: str) -> SecretStr:
 
 def _create(run: Run, plan: NotebookPlan) -> None:
     name = notebook_name(plan.run_id)
-    fields = {**plan.changeable, **plan.fixed, "Tags": naming.tag_list(plan.run_id)}
+    fields = {**plan.changeable, **plan.fixed, "Tags": run.aws.tag_list(plan.run_id)}
     with run.ledger.create("notebook-instance", name, lambda: _own_arn(run.aws, plan.run_id)) as row:
         answer = retry_until_role_propagates(
             run.aws.target,
@@ -261,7 +261,7 @@ def _state(found: Mapping[str, Any], run_id: str, region: str) -> NotebookState:
         arn=str(found["NotebookInstanceArn"]),
         status=str(found["NotebookInstanceStatus"]),
         instance_type=kind,
-        usd_per_hour=usd_per_hour(kind, region),
+        usd_per_hour=usd_per_hour(kind, region, "Notebook"),
         created=created.astimezone(UTC).isoformat() if created else "",
         failure_reason=found.get("FailureReason"),
     )

@@ -101,7 +101,7 @@ def ensure_lifecycle(run: Run, *, idle_minutes: int) -> str:
     if found is None:
         with run.ledger.create("notebook-lifecycle", name, lambda: _arn(_own_lifecycle(run, name))) as row:
             answer = sagemaker.create_notebook_instance_lifecycle_config(
-                **field, OnStart=wanted, Tags=naming.tag_list(run.id)
+                **field, OnStart=wanted, Tags=run.aws.tag_list(run.id)
             )
             row.identifier = answer["NotebookInstanceLifecycleConfigArn"]
         return name

@@ -6,7 +6,7 @@ are started by `kennel` and not from the notebook.
 
 from __future__ import annotations
 
-from tasks.account.roles import ROLE_NAME_LIMIT, RoleSpec, Statement, list_statement, run_prefix
+from tasks.account.roles import RoleSpec, Statement, list_statement, role_name, run_prefix
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.records import DatasetRef
@@ -48,7 +48,7 @@ def notebook_role(aws: Aws, run_id: str, dataset: DatasetRef | None) -> RoleSpec
             "Resource": [notebook_arn(aws, run_id)],
         },
     )
-    name = naming.resource_name(run_id, "notebook", limit=ROLE_NAME_LIMIT)
+    name = role_name(run_id, "notebook")
     return RoleSpec(name, "sagemaker.amazonaws.com", statements, f"Notebook instance of run {run_id}", aws.account_id)
 
 

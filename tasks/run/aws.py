@@ -27,6 +27,7 @@ from tasks.run.assumed_credentials import CredentialLife, keep_assumed_credentia
 from tasks.run.bounded_answers import add_bounds
 from tasks.run.clock_skew import seconds_ahead
 from tasks.run.errors import AwsFailed, ClockSkewed, TargetRefused, Unreachable, aws_boundary
+from tasks.run.expiry import expiry_tags
 from tasks.run.logical_aws import AGAIN, LogicalAws, identify
 from tasks.run.malformed_answers import CheckedParsers, ask_for_no_region, name_operation, raise_if_malformed
 from tasks.run.settings import Settings
@@ -212,8 +213,20 @@ class Aws:
             return found
 
     def tags(self, run_id: str) -> dict[str, str]:
-        """Return the tags of every resource that a run creates."""
-        return naming.tags(run_id)
+        """Return the tags of what a run creates for itself: those that say whose it is, and its time to live.
+
+        Raises:
+            LedgerRefused: the run's record of its time to live cannot be read.
+        """
+        return {**naming.tags(run_id), **expiry_tags(self.settings.run_dir(run_id))}
+
+    def tag_list(self, run_id: str) -> list[dict[str, str]]:
+        """Return these tags as the `[{"Key", "Value"}]` list that most services take.
+
+        Raises:
+            LedgerRefused: as `tags`.
+        """
+        return [{"Key": key, "Value": value} for key, value in self.tags(run_id).items()]
 
     def cli(self, command: str) -> str:
         """Return a command of the aws CLI for this AWS; without the endpoint it would ask the real one."""

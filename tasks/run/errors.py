@@ -26,6 +26,7 @@
     │       ├── ConnectionLost      9   no connection could be made, or it was closed or stopped responding
     │       └── CommandFailed       9   a command ended with a status other than 0, or by a signal
     ├── TeardownIncomplete          10  a resource of ours still exists
+    ├── SpendingRefused             13  the costs were not agreed to, or are above the budget
     ├── DiskFailed                  14  this machine's disk is full or read-only, refuses, or a limit of it is reached
     └── Unexpected                  1   something was raised that is none of these: a defect
 
@@ -207,6 +208,12 @@ class TeardownIncomplete(KennelError):
     """A resource of ours still exists."""
 
     exit_code = 10
+
+
+class SpendingRefused(KennelError):
+    """What costs money was not agreed to, or costs more than the budget."""
+
+    exit_code = 13
 
 
 class Unexpected(KennelError):

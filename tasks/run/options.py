@@ -28,6 +28,9 @@ RANDOM_WEIGHTS = "random"
 WEIGHTS_VERSION = re.compile(r"IMAGENET1K_[A-Z0-9_]+")
 """torchvision's names of the versions of weights."""
 
+BudgetUsd = Annotated[float, Field(gt=0, le=1_000_000)]
+TtlHours = Annotated[float, Field(gt=0, le=8784)]
+"""At most a year."""
 Ec2Instances = Annotated[int, Field(ge=0, le=MOST_INSTANCES)]
 
 

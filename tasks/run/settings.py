@@ -112,6 +112,8 @@ class Target(BaseModel):
     """Whether calls use the credentials of the user's profile; the embedded AWS never receives them."""
     runs_on_this_machine: bool
     """Whether its instances share this machine's processors, which bound the total rate and influence every figure."""
+    is_billed: bool
+    """Whether what is made costs money: a command then shows its plan and asks, and prices are asked of AWS."""
     has_sample: bool
     """Whether the sample data and the demo's traffic are the defaults.
 
@@ -147,6 +149,7 @@ EMBEDDED_AWS = Target(
     name="local",
     has_profile_credentials=False,
     runs_on_this_machine=True,
+    is_billed=False,
     has_sample=True,
     poll_bounds_seconds=None,
     metric_delay_seconds=15.0,
@@ -160,6 +163,7 @@ REAL_AWS = Target(
     name="aws",
     has_profile_credentials=True,
     runs_on_this_machine=False,
+    is_billed=True,
     has_sample=False,
     poll_bounds_seconds=(5.0, 15.0),
     metric_delay_seconds=240.0,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from tasks.account.container_images import training_image
 from tasks.account.encryption import encryption_of
 from tasks.account.prices import choose_training_instance
-from tasks.account.roles import ensure_role, training_role
+from tasks.account.roles import ensure_role, role_name, training_role
 from tasks.model.code import git_commit, stage_training_code
 from tasks.run.errors import KennelError
 from tasks.run.handle import Run
@@ -28,25 +31,35 @@ def plan_training(run: Run, training: TrainingOptions, network: Network) -> Trai
         OwnershipRefused: a role of that name belongs to somebody else.
         AwsFailed: IAM refused.
     """
-    dataset, weights = run.need(DatasetRef), run.find(WeightsRef)
-    instance = choose_training_instance(run.aws.region, finetune=training.finetune, requested=training.instance_type)
-    say(f"instances: {training.instances} × {instance.instance_type}: {instance.reason}")
-    code_dir = run.folder / "code"
-    code_digest = stage_training_code(code_dir)
-    vpc, encryption = network.vpc, encryption_of(run.aws, dataset.bucket)
+    plan = describe_training(run, training, network, run.need(DatasetRef), run.folder / "code")
+    say(f"instances: {training.instances} × {plan.instance.instance_type}: {plan.instance.reason}")
     role = training_role(
         run.aws,
         run.id,
-        dataset,
-        weights,
+        plan.dataset,
+        plan.weights,
         keeps_checkpoints=training.spot,
-        in_vpc=vpc is not None,
-        key_arn=encryption.key_arn,
+        in_vpc=plan.vpc is not None,
+        key_arn=plan.encryption.key_arn,
     )
+    return replace(plan, role_arn=ensure_role(run, role))
+
+
+def describe_training(
+    run: Run, training: TrainingOptions, network: Network, dataset: DatasetRef, code_dir: Path
+) -> TrainingPlan:
+    """Return the plan of the job without changing AWS; the code is packaged in `code_dir`.
+
+    Raises:
+        SettingsRefused: AWS has no image in this region.
+        TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
+    """
+    instance = choose_training_instance(run.aws.region, finetune=training.finetune, requested=training.instance_type)
+    vpc, encryption = network.vpc, encryption_of(run.aws, dataset.bucket)
     return TrainingPlan(
         run_id=run.id,
         image=training_image(run.aws.region, has_gpu=instance.has_gpu),
-        role_arn=ensure_role(run, role),
+        role_arn=run.aws.arn("iam", f"role/{role_name(run.id, 'training')}"),
         instance=instance,
         instance_count=training.instances,
         spot=training.spot,
@@ -56,9 +69,9 @@ def plan_training(run: Run, training: TrainingOptions, network: Network) -> Trai
         encryption=encryption,
         hyperparameters=training.hyperparameters,
         dataset=dataset,
-        weights=weights,
+        weights=run.find(WeightsRef),
         code_dir=code_dir,
-        code_digest=code_digest,
+        code_digest=stage_training_code(code_dir),
         git_commit=git_commit(),
     )
 

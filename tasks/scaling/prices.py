@@ -11,7 +11,7 @@ from tasks.account.prices import PRICES_REGION, PRICES_SOURCE, usd_per_hour
 
 HOURS_A_MONTH = 730.0
 SECONDS_A_MONTH = HOURS_A_MONTH * 3600.0
-LAMBDA_SOURCE = f"aws.amazon.com/lambda/pricing, x86, {PRICES_REGION}, first tier, list prices of 2025"
+LAMBDA_SOURCE = f"aws.amazon.com/lambda/pricing, x86, {PRICES_REGION}, first tier, 2026-09-27"
 
 
 @dataclass(frozen=True)
@@ -48,5 +48,5 @@ class Prices:
 def list_prices(instance_type: str, region: str) -> Prices:
     """Return the list prices for an endpoint on an instance type in a region; what is not known there is None."""
     if region == PRICES_REGION:
-        return Prices(usd_per_hour(instance_type, region))
+        return Prices(usd_per_hour(instance_type, region, "Hosting"))
     return Prices(None, None, None, None, None, f"unknown in {region}: the bundled list prices are {PRICES_REGION}'s")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tasks.account.container_images import inference_image
 from tasks.account.encryption import encryption_of
 from tasks.account.objects import bucket_and_key
 from tasks.account.prices import choose_hosting_instance
-from tasks.account.roles import endpoint_role, ensure_log_group, ensure_role, function_role
+from tasks.account.roles import endpoint_role, ensure_log_group, ensure_role, function_role, role_name
 from tasks.run.handle import Run
 from tasks.run.options import DeployOptions, Network
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel
@@ -22,7 +23,7 @@ from tasks.serving.endpoint import (
     keep_creation_seconds,
 )
 from tasks.serving.function import FunctionPlan, ensure_function, function_log_group
-from tasks.serving.packaging import serving_archive
+from tasks.serving.packaging import serving_archive, serving_uri
 from tasks.serving.smoke import SmokeResult, smoke_test
 from tasks.serving.staged_images import read_test_image
 
@@ -37,35 +38,47 @@ def deploy_endpoint(run: Run, deploy: DeployOptions, network: Network) -> Endpoi
         OwnershipRefused: a resource of that name does not have this run's tags.
         AwsFailed: AWS refused.
     """
-    model = run.need(TrainedModel)
-    instance = choose_hosting_instance(run.aws.region, deploy.instance_type)
-    say(f"endpoint: {deploy.instances} × {instance.instance_type}: {instance.reason}")
+    plan = describe_endpoint(run, deploy, network, run.need(TrainedModel))
+    say(f"endpoint: {deploy.instances} × {plan.instance.instance_type}: {plan.instance.reason}")
     group = endpoint_log_group(run.id)
     ensure_log_group(run, group)
-    archive = serving_archive(run, model)
-    image = inference_image(run.settings, has_gpu=instance.has_gpu)
-    vpc = network.vpc
-    encryption = encryption_of(run.aws, bucket_and_key(archive)[0])
+    archive = serving_archive(run, run.need(TrainedModel))
     role = endpoint_role(
-        run.aws, run.id, archive, group, image=image, in_vpc=vpc is not None, key_arn=encryption.key_arn
+        run.aws,
+        run.id,
+        archive,
+        group,
+        image=plan.image,
+        in_vpc=plan.vpc is not None,
+        key_arn=encryption_of(run.aws, bucket_and_key(archive)[0]).key_arn,
     )
-    plan = EndpointPlan(
-        run_id=run.id,
-        image=image,
-        model_uri=archive,
-        role_arn=ensure_role(run, role),
-        instance=instance,
-        instance_count=deploy.instances,
-        vpc=vpc,
-        volume_key=encryption.of_volume(instance.instance_type),
-    )
-    endpoint = ensure_endpoint(run, plan)
+    endpoint = ensure_endpoint(run, replace(plan, role_arn=ensure_role(run, role)))
     say(f"endpoint {endpoint.name}: in service with {endpoint.config_name} after {endpoint.seconds:.1f} s")
     photo = read_test_image(run.aws, run.need(DatasetRef)).content
     seconds = wait_until_each_answers(run.aws, endpoint, photo, instances=endpoint.instance_count)
     if seconds:
         say(f"endpoint {endpoint.name}: each instance classified a photo {seconds:.1f} s later")
     return keep_creation_seconds(endpoint, run.find(EndpointRef))
+
+
+def describe_endpoint(run: Run, deploy: DeployOptions, network: Network, model: TrainedModel) -> EndpointPlan:
+    """Return the plan of the endpoint that serves a model, without changing AWS.
+
+    Raises:
+        SettingsRefused: AWS has no image in this region.
+        TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
+    """
+    instance, archive = choose_hosting_instance(run.aws.region, deploy.instance_type), serving_uri(run, model)
+    return EndpointPlan(
+        run_id=run.id,
+        image=inference_image(run.settings, has_gpu=instance.has_gpu),
+        model_uri=archive,
+        role_arn=run.aws.arn("iam", f"role/{role_name(run.id, 'endpoint')}"),
+        instance=instance,
+        instance_count=deploy.instances,
+        vpc=network.vpc,
+        volume_key=encryption_of(run.aws, bucket_and_key(archive)[0]).of_volume(instance.instance_type),
+    )
 
 
 def deploy_function(

@@ -156,7 +156,7 @@ def _ensure_model(run: Run, plan: EndpointPlan) -> None:
                 ModelName=name,
                 PrimaryContainer=plan.container,
                 ExecutionRoleArn=plan.role_arn,
-                Tags=naming.tag_list(plan.run_id),
+                Tags=run.aws.tag_list(plan.run_id),
                 **plan.network,
             ),
         )
@@ -183,7 +183,7 @@ def _ensure_config(run: Run, plan: EndpointPlan) -> None:
         return
     with run.ledger.create("endpoint-config", name, lambda: _own_config(run.aws, plan)) as row:
         wanted = {"EndpointConfigName": name, "ProductionVariants": plan.variants, **plan.sealing}
-        answer = client.create_endpoint_config(**wanted, Tags=naming.tag_list(plan.run_id))
+        answer = client.create_endpoint_config(**wanted, Tags=run.aws.tag_list(plan.run_id))
         row.identifier = answer["EndpointConfigArn"]
 
 
@@ -203,7 +203,7 @@ def _create(run: Run, plan: EndpointPlan) -> None:
         answer = run.aws.client("sagemaker").create_endpoint(
             EndpointName=plan.endpoint_name,
             EndpointConfigName=plan.config_name,
-            Tags=naming.tag_list(plan.run_id),
+            Tags=run.aws.tag_list(plan.run_id),
         )
         row.identifier = answer["EndpointArn"]
 

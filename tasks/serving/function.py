@@ -29,6 +29,7 @@ FUNCTION_NAME_LIMIT = 64
 RUNTIME = "python3.13"
 HANDLER = "handler.handler"
 FIRST_MEMORY_MB = 256
+TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class FunctionPlan:
     zip_sha256: str
     allowed_hosts: tuple[str, ...] = ()
     memory_mb: int | None = None
-    timeout_seconds: int = 30
+    timeout_seconds: int = TIMEOUT_SECONDS
     max_image_bytes: int = 5 * 2**20
     fetch_timeout_seconds: float = 10.0
     deadline_seconds: float = 600.0
@@ -150,7 +151,7 @@ def _create(aws: Aws, ledger: Ledger, plan: FunctionPlan) -> None:
                 FunctionName=plan.name,
                 Code={"ZipFile": plan.zip_path.read_bytes()},
                 Description=f"Classifies an image by endpoint {plan.endpoint_name}",
-                Tags=naming.tags(plan.run_id),
+                Tags=aws.tags(plan.run_id),
                 **{"MemorySize": FIRST_MEMORY_MB, **plan.configuration},
             ),
         )

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from tasks.account.objects import fetch_object, object_exists, send_file
+from tasks.account.objects import bucket_and_key, fetch_object, object_exists, send_file
 from tasks.account.roles import run_prefix
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed
@@ -43,12 +43,9 @@ def serving_archive(run: Run, model: TrainedModel, lock: Path = LOCK) -> str:
         AwsFailed: S3 refused.
         DiskFailed: a file cannot be written.
     """
-    if run.settings.serving_image is not None or not run.aws.target.installs_requirements:
-        return model.model_uri
-    bucket = run.aws.bucket
-    digest = hashlib.sha256(model.model_uri.encode() + lock.read_bytes()).hexdigest()[:16]
-    key = f"{run_prefix(run.id)}/serving/{digest}/model.tar.gz"
-    if not object_exists(run.aws, f"s3://{bucket}/{key}"):
+    uri = serving_uri(run, model, lock)
+    if uri != model.model_uri and not object_exists(run.aws, uri):
+        bucket, key = bucket_and_key(uri)
         wheels = fetch_wheels(run.settings.home / "wheels", lock)
         run.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=run.folder, prefix=".serving-") as scratch:
@@ -56,7 +53,19 @@ def serving_archive(run: Run, model: TrainedModel, lock: Path = LOCK) -> str:
             fetch_object(run.aws, model.model_uri, trained)
             add_wheels(trained, wheels, packed, lock)
             send_file(run.aws, packed, bucket, key, "upload the model with its packages")
-    return f"s3://{bucket}/{key}"
+    return uri
+
+
+def serving_uri(run: Run, model: TrainedModel, lock: Path = LOCK) -> str:
+    """Return the S3 URI that the archive which is served has or will have.
+
+    Raises:
+        TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
+    """
+    if run.settings.serving_image is not None or not run.aws.target.installs_requirements:
+        return model.model_uri
+    digest = hashlib.sha256(model.model_uri.encode() + lock.read_bytes()).hexdigest()[:16]
+    return f"s3://{run.aws.bucket}/{run_prefix(run.id)}/serving/{digest}/model.tar.gz"
 
 
 def fetch_wheels(folder: Path, lock: Path = LOCK) -> tuple[Path, ...]:

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tasks.plan.resources import Planned
 from tasks.run import naming
+from tasks.run.ledger_contents import read_ledger
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls
 from tests.kennel.decided_again import asked_by, parts_with_action
@@ -84,7 +86,24 @@ def wrong_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(terminal: Terminal, photos: Path) -> Finished:
+def planned(terminal: Terminal) -> list[Planned]:
+    """What a run with two instances will make, before it exists."""
+    return resources_of(plan_of(terminal))
+
+
+def plan_of(terminal: Terminal) -> dict[str, Any]:
+    options = ("--run-id", RUN, *QUICK, "--instances", "2", "--ec2-instances", "2", "--no-loadtest", "--json")
+    shown = terminal.kennel("plan", *options)
+    assert shown.code == 0, shown.err
+    return shown.answer
+
+
+def resources_of(plan: dict[str, Any]) -> list[Planned]:
+    return [Planned(each["stage"], each["kind"], each["name"]) for each in plan["resources"]]
+
+
+@pytest.fixture(scope="module")
+def trained(terminal: Terminal, photos: Path, planned: list[Planned]) -> Finished:
     """Two instances, one model."""
     return terminal.kennel("train-ec2", "--data", str(photos), "--run-id", RUN, *QUICK, "--instances", "2", "--json")
 
@@ -102,6 +121,25 @@ def alive(ec2: Any, run_id: str) -> list[str]:
     pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)
     found = [item for page in pages for reservation in page["Reservations"] for item in reservation["Instances"]]
     return [item["InstanceId"] for item in found if item["State"]["Name"] not in {"terminated", "shutting-down"}]
+
+
+def test_what_is_planned_for_ec2_is_what_the_ledger_says_was_created_in_that_order(
+    planned: list[Planned], trained: Finished, terminal: Terminal
+) -> None:
+    rows = read_ledger(terminal.runs / RUN)[1]
+    assert [row for row in rows if not any(each.fits(row.kind, row.name) for each in planned)] == []
+    ec2 = [each for each in planned if each.stage == "train_ec2"]
+    made = [row for row in rows if any(each.fits(row.kind, row.name) for each in ec2)]
+    assert [row.kind for row in made] == [each.kind for each in ec2]
+    assert sorted(row.name for row in made if row.kind != "instance") == sorted(
+        each.name for each in ec2 if each.kind != "instance"
+    )
+
+
+def test_what_ec2_has_trained_is_not_planned_again(trained: Finished, terminal: Terminal) -> None:
+    plan = plan_of(terminal)
+    assert [each for each in resources_of(plan) if each.stage == "train_ec2"] == []
+    assert [each["what"] for each in plan["costs"]] == ["training, 2 × ml.m5.xlarge", "endpoint, 1 × ml.m5.large"]
 
 
 def test_two_instances_train_one_model_and_are_gone_afterwards(trained: Finished, terminal: Terminal, ec2: Any) -> None:

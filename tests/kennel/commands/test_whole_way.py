@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,13 +22,16 @@ import pytest
 from prefect.exceptions import ParameterBindError
 
 from flows.pipeline import pipeline
+from tasks.plan.resources import Planned
+from tasks.run.expiry import expiry_tags
+from tasks.run.ledger_contents import read_ledger
 from tests.command_lines import command_line
 from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls
 from tests.kennel.interface import differences
 from tests.kennel.prefect_worker import PrefectServer, worker
 from tests.kennel.pseudo_terminal import OnATerminal
-from tests.kennel.shell import ROOT, Finished, Terminal, open_to_others
+from tests.kennel.shell import ROOT, Finished, Terminal, children_cpu_seconds, open_to_others
 from tests.kennel.signalled import check, generators_of, held, send, started, wait_for_stage
 from tests.keys import for_boto3
 from tests.polling import wait_until
@@ -67,9 +71,107 @@ def command(served: str) -> tuple[str, ...]:
     return ("run", "--data", url, "--run-id", RUN, *QUICK, *TWO, "--allow-host", served)
 
 
+@dataclass(frozen=True)
+class Planning:
+    """What `kennel plan` showed, the changing calls that it made, and the processor seconds that it took."""
+
+    answer: dict[str, Any]
+    mutating: list[str]
+    cpu_seconds: float
+
+
+def plan(terminal: Terminal, calls: Calls, *options: str) -> Planning:
+    begun, seen = children_cpu_seconds(), len(calls.seen)
+    shown = terminal.kennel("plan", *options, *LOAD, "--json")
+    assert shown.code == 0, shown.err
+    assert len(calls.seen) > seen, "the plan asked nothing of AWS"
+    mutating = [each for each in calls.mutating() if each in calls.seen[seen:]]
+    return Planning(shown.answer, mutating, children_cpu_seconds() - begun)
+
+
 @pytest.fixture(scope="module")
-def first(terminal: Terminal, command: tuple[str, ...]) -> Finished:
-    return terminal.kennel(*command, *LOAD, "--json")
+def planned(terminal: Terminal, calls: Calls, command: tuple[str, ...]) -> Planning:
+    """The plan of the run that does not exist yet."""
+    return plan(terminal, calls, *command[1:])
+
+
+@pytest.fixture(scope="module")
+def first(terminal: Terminal, command: tuple[str, ...], planned: Planning) -> Finished:
+    return terminal.kennel(*command, *LOAD, "--budget", "100", "--ttl", "4h", "--json")
+
+
+def test_a_plan_changes_nothing_and_takes_less_than_two_seconds(planned: Planning) -> None:
+    assert planned.mutating == []
+    assert planned.cpu_seconds <= 2.0
+    assert differences("plan", planned.answer) == []
+
+
+def test_what_is_planned_is_what_the_ledger_says_was_created_in_that_order(
+    planned: Planning, first: Finished, terminal: Terminal
+) -> None:
+    assert first.code == 0, first.err
+    rows = read_ledger(terminal.runs / RUN)[1]
+    names = ("stage", "kind", "name")
+    wanted = [Planned(*(each[name] for name in names)) for each in planned.answer["resources"]]
+    assert {each["action"] for each in planned.answer["resources"]} == {"create"}
+    assert {row.state for row in rows} == {"created"}
+    assert [each.kind for each in wanted] == [row.kind for row in rows]
+    assert [(each, row.name) for each, row in zip(wanted, rows, strict=True) if not each.fits(row.kind, row.name)] == []
+
+
+def test_the_plan_of_a_finished_run_adopts_everything_by_its_name(
+    first: Finished, terminal: Terminal, calls: Calls, command: tuple[str, ...]
+) -> None:
+    again = plan(terminal, calls, *command[1:])
+    assert again.mutating == []
+    assert [(each["kind"], each["name"]) for each in again.answer["resources"]] == [
+        (row.kind, row.name) for row in read_ledger(terminal.runs / RUN)[1]
+    ]
+    assert {each["action"] for each in again.answer["resources"]} == {"adopt"}
+    assert [each["what"] for each in again.answer["costs"]] == ["endpoint, 1 × ml.m5.large", "function, AWS Lambda"]
+
+
+def test_more_instances_are_planned_as_a_new_configuration_that_replaces_the_endpoints(
+    first: Finished, terminal: Terminal, calls: Calls, command: tuple[str, ...]
+) -> None:
+    answer = plan(terminal, calls, *command[1:], "--endpoint-instances", "2").answer
+    changed = [(each["kind"], each["action"]) for each in answer["resources"] if each["action"] != "adopt"]
+    assert changed == [("endpoint-config", "create"), ("endpoint", "replace")]
+
+
+def test_the_estimate_of_a_training_is_within_a_fifth_of_what_was_billed_at_its_rate(
+    planned: Planning, first: Finished, terminal: Terminal, calls: Calls
+) -> None:
+    """The first estimate has the bill in its range; that of a like training goes by the billed seconds."""
+    record = json.loads((terminal.runs / RUN / "train_sagemaker.json").read_bytes())
+    billed = 2 * record["billable_seconds"] / 3600 * 0.23
+    assert planned.answer["costs"][0]["usd"]["likely"] is None
+    assert billed <= planned.answer["costs"][0]["usd"]["most"] == pytest.approx(2 * 0.23)
+    like = plan(terminal, calls, "--run-id", "another", *QUICK, *TWO).answer["costs"][0]
+    assert like["usd"]["likely"] == pytest.approx(billed, rel=0.2)
+    assert like["usd"]["least"] <= billed <= like["usd"]["most"]
+
+
+def test_a_run_that_may_cost_more_than_its_budget_ends_with_13_before_it_makes_anything(
+    first: Finished, terminal: Terminal, calls: Calls, photos: Path
+) -> None:
+    calls.seen.clear()
+    refused = terminal.kennel("run", "--data", str(photos), "--run-id", "dear", *QUICK, "--budget", "0.01", "--json")
+    assert refused.code == 13, refused.err
+    assert refused.answer["error"]["kind"] == "SpendingRefused"
+    assert calls.mutating() == []
+
+
+def test_what_a_run_makes_carries_the_end_of_its_time_to_live(
+    first: Finished, terminal: Terminal, own_localaws: RunningLocalAws
+) -> None:
+    at = expiry_tags(terminal.runs / RUN)["kennel-expires"]
+    tagging = own_localaws.client("resourcegroupstaggingapi")
+    pages = tagging.get_paginator("get_resources").paginate(TagFilters=[{"Key": "kennel-expires", "Values": [at]}])
+    found = {each["ResourceARN"].split(":")[2] for page in pages for each in page["ResourceTagMappingList"]}
+    assert {"lambda", "sagemaker"} <= found
+    role = own_localaws.client("iam").get_role(RoleName=f"kennel-{RUN}-endpoint")["Role"]
+    assert {"Key": "kennel-expires", "Value": at} in role["Tags"]
 
 
 def test_a_zip_of_photos_becomes_a_live_function_and_the_json_says_so(

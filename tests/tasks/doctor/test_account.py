@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasks.doctor.account import Wanted, account_findings, require_account, require_findings
+from tasks.doctor.account import Needed, account_findings, require_account, require_findings
 from tasks.doctor.bucket import PREFIX
 from tasks.doctor.examine import Check, rows_of
 from tasks.doctor.findings import Finding, counts, with_status
@@ -27,7 +27,7 @@ from tests.keys import OPERATOR, for_environment, give_keys
 from tests.localaws.callers import ACCOUNT, deny, document
 from tests.localaws.roles import trust
 
-WANTED = Wanted(TrainingOptions(), DeployOptions(), Ec2TrainingOptions())
+WANTED = Needed(TrainingOptions(), DeployOptions(), Ec2TrainingOptions())
 BUCKET = f"kennel-{ACCOUNT}-us-east-1"
 DENIED = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
 LIST_QUOTAS = "ServiceQuotasV20190624.ListServiceQuotas"
@@ -50,7 +50,7 @@ def calls(server: RunningLocalAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         yield calls
 
 
-def look(url: str, folder: Path, wanted: Wanted = WANTED, **given: Any) -> tuple[Finding, ...]:
+def look(url: str, folder: Path, wanted: Needed = WANTED, **given: Any) -> tuple[Finding, ...]:
     more = {"writes": True, **given}
     return account_findings(Settings(home=folder, endpoint_url=url), wanted, **more)
 
@@ -60,7 +60,7 @@ def failed(found: tuple[Finding, ...]) -> list[tuple[str, str, str]]:
 
 
 def test_an_account_in_use_has_no_finding_and_nothing_is_changed(calls: Calls, tmp_path: Path) -> None:
-    found = look(calls.url, tmp_path, Wanted(TrainingOptions(spot=True), DeployOptions(), Ec2TrainingOptions()))
+    found = look(calls.url, tmp_path, Needed(TrainingOptions(spot=True), DeployOptions(), Ec2TrainingOptions()))
     assert counts(found) == {"ok": len(found), "warn": 0, "fail": 0, "skipped": 0}, found
     checks = {each.check for each in found}
     assert {"account", "clock", "credentials", "permissions", "quotas", "images", "network", "bucket"} <= checks

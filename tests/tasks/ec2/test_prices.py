@@ -9,8 +9,9 @@ from tasks.ec2.prices import TABLE, TABLE_SOURCE, choose_instances, cost_usd, ho
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.settings import Settings
-from tests.conftest import RunningLocalAws
 from tests.counting_proxy import Calls, Fault
+
+LIST = "the embedded AWS's own table, not AWS's list"
 
 
 def priced(usd: str) -> tuple[int, bytes]:
@@ -27,6 +28,7 @@ def test_a_frozen_backbone_needs_no_gpu_and_the_reason_says_so() -> None:
     assert chosen.types[0].name == "c7i.xlarge"
     assert "AMX" in chosen.reason and "5 % more an hour" in chosen.reason
     assert chosen.prices == TABLE_SOURCE
+    assert "2026-07-20" in TABLE_SOURCE
 
 
 def test_fine_tuning_takes_the_cheapest_type_with_a_gpu() -> None:
@@ -55,19 +57,26 @@ def test_the_spot_market_is_tried_for_every_type_before_any_on_demand() -> None:
     assert not any(offer.is_spot for offer in chosen.offers(spot=False))
 
 
-def test_an_account_without_a_price_list_keeps_the_table_and_says_so(localaws: RunningLocalAws, tmp_path: Path) -> None:
-    aws = Aws(Settings(endpoint_url=localaws.url, runs=tmp_path))
+def refusing(calls: Calls, times: int = 5) -> None:
+    body = b'{"__type": "AccessDeniedException", "message": "no"}'
+    calls.faults.append(Fault("AWSPriceListService.GetProducts", instead=(400, body), times=times))
+
+
+def test_an_account_without_a_price_list_keeps_the_table_and_says_so(calls: Calls, tmp_path: Path) -> None:
+    refusing(calls)
+    aws = Aws(Settings(endpoint_url=calls.url, runs=tmp_path))
     chosen = choose_instances(finetune=False)
     found = with_current_prices(aws, chosen)
     assert found.types == chosen.types
-    assert found.prices == f"{TABLE_SOURCE} (AWS's price list did not answer: UnsupportedOperation)"
+    assert found.prices == f"{TABLE_SOURCE} ({LIST} did not answer: AccessDeniedException)"
 
 
-def test_without_a_price_list_another_regions_prices_are_unknown(localaws: RunningLocalAws, tmp_path: Path) -> None:
-    aws = Aws(Settings(endpoint_url=localaws.url, runs=tmp_path, region="eu-west-1"))
+def test_without_a_price_list_another_regions_prices_are_unknown(calls: Calls, tmp_path: Path) -> None:
+    refusing(calls)
+    aws = Aws(Settings(endpoint_url=calls.url, runs=tmp_path, region="eu-west-1"))
     found = with_current_prices(aws, choose_instances(finetune=False))
     assert {item.usd_per_hour for item in found.types} == {None}
-    assert found.prices.startswith("unknown: the bundled list prices are us-east-1's (AWS's price list did not answer")
+    assert found.prices.startswith(f"unknown: the bundled list prices are us-east-1's ({LIST} did not answer")
     assert hourly_price("eu-west-1", "c7i.xlarge", (), is_spot=False) is None
 
 
@@ -77,7 +86,7 @@ def test_the_price_list_replaces_the_table_for_the_region_in_use(calls: Calls, t
     aws = Aws(Settings(endpoint_url=calls.url, runs=tmp_path, region="eu-west-1"))
     found = with_current_prices(aws, choose_instances(finetune=False, requested="c7i.xlarge"))
     assert [item.usd_per_hour for item in found.types] == [0.204]
-    assert found.prices.startswith("AWS's price list for eu-west-1, Linux on-demand")
+    assert found.prices.startswith(f"{LIST} for eu-west-1, Linux on-demand")
 
 
 def test_a_type_that_the_list_lacks_has_no_price_rather_than_another_regions(calls: Calls, tmp_path: Path) -> None:
@@ -95,7 +104,7 @@ def test_a_list_that_cannot_be_read_leaves_the_tables_prices(calls: Calls, tmp_p
     chosen = choose_instances(finetune=False, requested="c7i.xlarge")
     found = with_current_prices(Aws(Settings(endpoint_url=calls.url, runs=tmp_path)), chosen)
     assert found.types == chosen.types
-    assert found.prices.endswith("(AWS's price list did not answer: UnreadablePrice)")
+    assert found.prices.endswith(f"({LIST} did not answer: UnreadablePrice)")
 
 
 def test_costs_begin_at_a_minute_and_are_unknown_without_a_price() -> None:

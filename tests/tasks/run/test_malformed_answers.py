@@ -51,6 +51,7 @@ ASKED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "lambda": ("get_function", {"FunctionName": "none"}),
     "logs": ("describe_log_streams", {"logGroupName": "none"}),
     "monitoring": ("list_metrics", {}),
+    "pricing": ("get_products", {"ServiceCode": "AmazonEC2"}),
     "s3": ("list_buckets", {}),
     "sagemaker": ("describe_endpoint", {"EndpointName": "none"}),
     "sagemaker-runtime": ("invoke_endpoint", {"EndpointName": "none", "Body": b""}),

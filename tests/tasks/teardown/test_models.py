@@ -8,7 +8,8 @@ import pytest
 
 from tasks.account import objects
 from tasks.account.bucket import ensure_bucket
-from tasks.model.weights import FILE_NAME, upload_weights
+from tasks.model.inputs import FILE_NAME
+from tasks.model.weights import upload_weights
 from tasks.run.aws import Aws
 from tasks.run.errors import SettingsRefused
 from tasks.run.handle import Run

@@ -1,0 +1,57 @@
+"""Defines the options of a pipeline, and the flags that `kennel run` and `kennel plan` share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from kennel import flags
+from tasks.load.options import PipelineLoadOptions
+from tasks.run import naming
+from tasks.run.naming import RunId
+from tasks.run.options import DeployOptions, Ec2Instances, Machines, ModelOptions, Network, TrainingOptions
+
+_ENDPOINT = {
+    "instances": "endpoint-instances",
+    "instance_type": "endpoint-instance-type",
+    "allowed_hosts": "allow-host",
+}
+_LOAD = {"mode": "load-mode", "rate_per_second": "load-rate-per-second", "seconds": "load-seconds"}
+_NOT_FLAGS = tuple(name for name in PipelineLoadOptions.model_fields if name not in _LOAD)
+
+
+Model = Annotated[ModelOptions, flags.flags_of(flags.DATA)]
+TrainedOn = Annotated[Machines, flags.flags_of(flags.MACHINES)]
+OnEc2 = Annotated[
+    Ec2Instances, Parameter(group=flags.MACHINES, help="Also train on this many EC2 instances over SSH, and compare.")
+]
+InNetwork = Annotated[Network, flags.flags_of(flags.NETWORK, names=flags.NETWORK_NAMES)]
+Deploy = Annotated[DeployOptions, flags.flags_of(flags.MACHINES, names=_ENDPOINT)]
+LoadTest = Annotated[bool, Parameter(name="--loadtest", group=flags.LOAD, help="Load-test the deployment.")]
+Load = Annotated[PipelineLoadOptions, flags.flags_of(flags.LOAD, names=_LOAD, without=_NOT_FLAGS)]
+Named = Annotated[
+    RunId | None, Parameter(help="By default derived from the arguments, so that a repeated command adopts.")
+]
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """The parameters of the flow `pipeline`; `data` None is the sample, on real AWS the reference dataset."""
+
+    training: TrainingOptions
+    ec2_instances: int = 0
+    deploy: DeployOptions = DeployOptions()
+    load_test: bool = True
+    load: PipelineLoadOptions = PipelineLoadOptions()
+    data: str | None = None
+    run_id: str | None = None
+    budget_usd: float | None = None
+    ttl_hours: float | None = None
+    network: Network = Network()
+    kms_key: str | None = None
+
+    def id_for(self, data: str) -> str:
+        """Return the id of the run."""
+        return self.run_id or naming.training_run_id(data, self.training)

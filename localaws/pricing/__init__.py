@@ -1,0 +1,1 @@
+"""AWS's Price List Service, answered from a table of localaws's own."""

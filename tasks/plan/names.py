@@ -1,0 +1,50 @@
+"""Finds the exact names of a run that has begun, from its records and by the code that names what is created."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tasks.ec2.job import describe_job as describe_ec2_job
+from tasks.ec2.result import find_model
+from tasks.plan.resources import Names, unknown_names
+from tasks.plan.wanted import Wanted
+from tasks.run.handle import Run
+from tasks.run.records import DatasetRef, TrainedModel, WeightsRef
+from tasks.sagemaker.job import find_job
+from tasks.sagemaker.training import describe_training
+from tasks.serving.deployment import describe_endpoint
+
+
+def known_names(run: Run, wanted: Wanted) -> Names:
+    """Return the run's names, of which those that depend on what it has not made yet stay unknown.
+
+    The data is taken to be what the run staged.
+
+    Raises:
+        LedgerRefused: a record of the run cannot be read.
+        AwsFailed: SageMaker or S3 refused a lookup.
+    """
+    names, dataset, weights = unknown_names(wanted, run.aws.bucket), run.find(DatasetRef), run.find(WeightsRef)
+    if weights is not None and weights.backbone == wanted.training.backbone:
+        names = replace(names, weights=weights.uri)
+    if dataset is None:
+        return names
+    names = replace(names, dataset=f"{dataset.uri}/")
+    with TemporaryDirectory(prefix="kennel-plan-") as folder:
+        names = _with_training(run, wanted, dataset, names, Path(folder))
+        if wanted.ec2 is not None:
+            job = describe_ec2_job(run, wanted.ec2, dataset, Path(folder))
+            names = replace(names, is_trained_on_ec2=find_model(run, job) is not None)
+    return names
+
+
+def _with_training(run: Run, wanted: Wanted, dataset: DatasetRef, names: Names, code_dir: Path) -> Names:
+    """Add the names of the job and, when its model is that of the run's record, of what serves it."""
+    found = find_job(run.aws, describe_training(run, wanted.training, wanted.network, dataset, code_dir))
+    names, model = replace(names, training_job=found.name), run.find(TrainedModel)
+    if found.description is None or model is None or model.job_name != found.name:
+        return names
+    endpoint = describe_endpoint(run, wanted.deploy, wanted.network, model)
+    return replace(names, model=endpoint.model_name, config=endpoint.config_name)

@@ -1,0 +1,125 @@
+"""Lists the resources of a run in the order in which they are created, by the names that the creating code uses.
+
+A test compares the list with the ledger of a real run. A name that ends in the digest of something that does not exist
+yet (the data, a model) has `UNKNOWN` in place of the digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tasks.account.roles import role_name, run_prefix
+from tasks.ec2.access import group_name, key_pair_name
+from tasks.plan.wanted import Wanted
+from tasks.run import naming
+from tasks.run.options import RANDOM_WEIGHTS
+from tasks.serving.autoscaling import resource_id
+from tasks.serving.endpoint import VARIANT, endpoint_log_group, endpoint_name
+from tasks.serving.function import ALIAS, function_log_group, function_name
+
+UNKNOWN = "…"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A resource that a stage of the run needs; `note` says on what its creation depends."""
+
+    stage: str
+    kind: str
+    name: str
+    note: str = ""
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the whole name is known."""
+        return UNKNOWN not in self.name
+
+    def fits(self, kind: str, name: str) -> bool:
+        """Tell whether a row of a ledger is this resource."""
+        begin, _, end = self.name.partition(UNKNOWN)
+        return kind == self.kind and (name == self.name or (not self.is_named and _is_around(name, begin, end)))
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names that end in digests, and whether EC2 has trained already; the defaults are those of a new run."""
+
+    dataset: str
+    weights: str
+    training_job: str
+    model: str
+    config: str
+    is_trained_on_ec2: bool = False
+
+
+def unknown_names(wanted: Wanted, bucket: str) -> Names:
+    """Return the names of a run of which nothing is known yet."""
+    stem = naming.name_prefix(wanted.run_id)
+    return Names(
+        dataset=f"s3://{bucket}/datasets/{UNKNOWN}/",
+        weights=f"s3://{bucket}/weights/{wanted.training.backbone}/{UNKNOWN}/",
+        training_job=f"{stem}train-{UNKNOWN}",
+        model=f"{stem}model-{UNKNOWN}",
+        config=f"{stem}config-{UNKNOWN}",
+    )
+
+
+def planned_resources(wanted: Wanted, bucket: str, names: Names) -> list[Planned]:
+    """Return everything that the run creates or adopts, in order, each resource once."""
+    every = [
+        *_stage_data(bucket, names),
+        *_train_sagemaker(wanted, bucket, names),
+        *(() if wanted.ec2 is None or names.is_trained_on_ec2 else _train_ec2(wanted, wanted.ec2.instances)),
+        *_deploy(wanted, names),
+        *(_loadtest(wanted) if wanted.is_checked else ()),
+    ]
+    return list({(each.kind, each.name): each for each in reversed(every)}.values())[::-1]
+
+
+def _stage_data(bucket: str, names: Names) -> Iterator[Planned]:
+    yield Planned("stage_data", "bucket", bucket)
+    yield Planned("stage_data", "s3-prefix", names.dataset)
+
+
+def _train_sagemaker(wanted: Wanted, bucket: str, names: Names) -> Iterator[Planned]:
+    stage = "train_sagemaker"
+    if wanted.training.weights != RANDOM_WEIGHTS:
+        yield Planned(stage, "s3-prefix", names.weights)
+    yield Planned(stage, "role", role_name(wanted.run_id, "training"))
+    yield Planned(stage, "s3-prefix", f"s3://{bucket}/{run_prefix(wanted.run_id)}/")
+    yield Planned(stage, "training-job", names.training_job)
+
+
+def _train_ec2(wanted: Wanted, instances: int) -> Iterator[Planned]:
+    stage, run_id = "train_ec2", wanted.run_id
+    yield Planned(stage, "key-pair", key_pair_name(run_id))
+    yield Planned(stage, "security-group", group_name(run_id))
+    yield Planned(stage, "role", role_name(run_id, "instance"))
+    yield Planned(stage, "instance-profile", role_name(run_id, "instance"))
+    for number in range(1, instances + 1):
+        yield Planned(stage, "instance", f"{naming.resource_name(run_id, 'ec2', str(number))}-{UNKNOWN}")
+
+
+def _deploy(wanted: Wanted, names: Names) -> Iterator[Planned]:
+    stage, run_id = "deploy", wanted.run_id
+    yield Planned(stage, "log-group", endpoint_log_group(run_id))
+    yield Planned(stage, "role", role_name(run_id, "endpoint"))
+    yield Planned(stage, "model", names.model)
+    yield Planned(stage, "endpoint-config", names.config)
+    yield Planned(stage, "endpoint", endpoint_name(run_id))
+    yield Planned(stage, "log-group", function_log_group(run_id))
+    yield Planned(stage, "role", role_name(run_id, "classify"))
+    yield Planned(stage, "function", function_name(run_id))
+    yield Planned(stage, "function-alias", f"{function_name(run_id)}:{ALIAS}")
+
+
+def _loadtest(wanted: Wanted) -> Iterator[Planned]:
+    target = resource_id(endpoint_name(wanted.run_id), VARIANT)
+    yield Planned("loadtest", "scalable-target", target)
+    name, note = f"{function_name(wanted.run_id)}:{ALIAS}", "if the measurement asks for any"
+    yield Planned("loadtest", "provisioned-concurrency", name, note)
+
+
+def _is_around(name: str, begin: str, end: str) -> bool:
+    return len(name) > len(begin) + len(end) and name.startswith(begin) and name.endswith(end)
