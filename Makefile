@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help setup demo test test-fast test-strict sweep lint docs iam-catalog up down lock apt clean
+.PHONY: help setup toolkits demo test test-fast test-strict sweep lint docs iam-catalog up down lock apt clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
@@ -21,7 +21,15 @@ $(STAMP): bootstrap.sh bootstrap.lock requirements.lock pyproject.toml
 demo: setup ## the main job on sample images, on this machine, no network and no account
 	@$(BIN)/kennel demo
 
-test: setup lint ## every test, a file at a time on each of three processes (each has a localaws of its own)
+TOOLKITS := .toolkits/.installed
+toolkits: $(TOOLKITS) ## AWS's own training and inference toolkits, in .toolkits, from a lock of their own (hashes checked)
+
+$(TOOLKITS): tests/toolkits/requirements.lock | $(STAMP)
+	$(UV) venv --quiet --allow-existing --python $(BIN)/python .toolkits
+	$(UV) pip sync --quiet --python .toolkits/bin/python --require-hashes tests/toolkits/requirements.lock
+	@touch $@
+
+test: setup toolkits lint ## every test, a file at a time on each of three processes (each has a localaws of its own)
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=20 --durations-min=1
 
 test-fast: setup ## under a minute: without what starts a process (localaws, SSH, Prefect, Chromium) or is marked slow
@@ -53,10 +61,13 @@ up: setup ## localaws and Prefect's server in the background; prints the environ
 down: setup ## stops both, and everything they started
 	@$(BIN)/kennel down --yes
 
-lock: ## makes requirements.lock anew from pyproject.toml
+lock: ## makes requirements.lock anew from pyproject.toml, and the toolkits' lock
 	./bootstrap.sh
 	$(UV) pip compile pyproject.toml --group dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+	$(UV) pip compile tests/toolkits/requirements.in --constraint requirements.lock --python-version 3.11 \
+		--python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+		--output-file tests/toolkits/requirements.lock
 
 apt: ## what the tests need from Debian: iproute2 (network namespaces), chromium (the pages a person sees), OpenSSH
 	@missing=$$(for program in ip:iproute2 chromium:chromium sshd:openssh-server scp:openssh-client; do command -v $${program%%:*} >/dev/null || echo $${program##*:}; done); \

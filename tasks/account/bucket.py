@@ -178,11 +178,10 @@ def _access_properties(aws: Aws, name: str, *, is_ours: bool) -> list[_Property]
     """Return the properties that decide who may read and write the bucket, and how."""
     s3 = aws.client("s3")
     owner = {"Bucket": name, "ExpectedBucketOwner": aws.account_id}
-    policy, wanted = tls_only_policy(aws.arn("s3", name)), encryption_of(aws, name).of_bucket
+    policy, wanted = tls_only_policy(aws.arn("s3", name)), encryption_of(aws, name)
 
     def is_encryption_safe(found: Any) -> bool:
-        rule = wanted["Rules"][0]["ApplyServerSideEncryptionByDefault"]
-        return found == rule if is_ours and aws.settings.kms_key else found is not None
+        return found == wanted.default if is_ours and aws.settings.kms_key else found is not None
 
     return [
         _Property(
@@ -194,8 +193,8 @@ def _access_properties(aws: Aws, name: str, *, is_ours: bool) -> list[_Property]
         _Property(
             "encryption",
             lambda: default_encryption(aws, name),
-            wanted["Rules"][0]["ApplyServerSideEncryptionByDefault"],
-            lambda: s3.put_bucket_encryption(**owner, ServerSideEncryptionConfiguration=wanted),
+            wanted.default,
+            lambda: s3.put_bucket_encryption(**owner, ServerSideEncryptionConfiguration=wanted.of_bucket),
             is_encryption_safe,
         ),
         _Property(

@@ -35,11 +35,16 @@ class Encryption:
         return {"ServerSideEncryption": OWN} if self.algorithm == OWN else {}
 
     @property
-    def of_bucket(self) -> dict[str, Any]:
-        """The default encryption of a bucket that kennel makes."""
+    def default(self) -> dict[str, str]:
+        """The default of a bucket that kennel makes, as `default_encryption` reads it."""
         key = {} if self.key_arn is None else {"KMSMasterKeyID": self.key_arn}
-        rule: dict[str, Any] = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": self.algorithm, **key}}
-        return {"Rules": [{**rule, "BucketKeyEnabled": True} if key else rule]}
+        return {"SSEAlgorithm": self.algorithm, **key}
+
+    @property
+    def of_bucket(self) -> dict[str, Any]:
+        """The argument of PutBucketEncryption for that default."""
+        rule: dict[str, Any] = {"ApplyServerSideEncryptionByDefault": self.default}
+        return {"Rules": [rule if self.key_arn is None else {**rule, "BucketKeyEnabled": True}]}
 
     def of_volume(self, instance_type: str) -> str | None:
         """The key of a SageMaker instance's volume; SageMaker refuses one where the instance has disks of its own."""

@@ -39,6 +39,8 @@ NOT_EXERCISED: Mapping[str, str] = {
             "ecr:GetDownloadUrlForLayer",
             "logs:DescribeLogStreams",
             "cloudwatch:PutMetricData",
+            "kms:CreateGrant",
+            "kms:Encrypt",
         ),
         _SAGEMAKER_ROLES,
     ),
