@@ -12,6 +12,7 @@ from flows.step import step
 from tasks.account.container_images import require_images
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
+from tasks.model.search import require_search_space
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
@@ -46,6 +47,7 @@ async def train_sagemaker(run_id: RunId, training: TrainingOptions = TrainingOpt
         AwsFailed: AWS refused.
     """
     require_backbone(training.backbone)
+    require_search_space(training.search_space, training.trials)
     run = Run.load(run_id)
     require_images(run.settings)
     with working_on(run):

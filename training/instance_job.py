@@ -29,11 +29,15 @@ class Input:
 
 @dataclass(frozen=True)
 class Spec:
-    """The content of spec.json. `hosts` are private addresses in rank order; `checkpoints` is an S3 prefix or None."""
+    """The content of spec.json. `hosts` are private addresses in rank order; `checkpoints` is an S3 prefix or None.
+
+    `requirements` is the file of packages that the training code needs, by its path in the code.
+    """
 
     region: str
     bucket: str
     inputs: tuple[Input, ...]
+    requirements: str
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     hosts: tuple[str, ...]

@@ -6,6 +6,7 @@ A space is a JSON object by name: `{"learning_rate": {"low": 1e-4, "high": 1e-2,
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ FINETUNE_SPACE: Space = {
 
 
 def parse_space(text: str) -> Space:
-    """Read a space.
+    """Read a space; as a program, this module only checks one.
 
     Raises:
         TrainingFailure: it is no such JSON object, or names an unknown hyperparameter, or has a value out of bounds.
@@ -135,3 +136,10 @@ def distributions(space: Space) -> "dict[str, BaseDistribution]":
         return FloatDistribution(dimension.low, dimension.high, log=is_log)
 
     return {name: one(dimension) for name, dimension in space.items()}
+
+
+if __name__ == "__main__":
+    try:
+        parse_space(sys.argv[1])
+    except TrainingFailure as failure:
+        sys.exit(str(failure))

@@ -14,6 +14,7 @@ from kennel.terminal import console
 from kennel.terminal.stages import load_seconds, run_stages
 from tasks.load.options import PipelineLoadOptions
 from tasks.model.backbones import require_backbone
+from tasks.model.search import with_search_space
 from tasks.run import naming
 from tasks.run.errors import StageFailed
 from tasks.run.naming import RunId
@@ -75,7 +76,7 @@ def run(
     """
     stages, expects = run_stages(ec2=ec2_instances > 0, load_test=load_test), load_seconds(load.mode, load.seconds)
     console.begin("kennel run", stages, expects=expects, quiet=quiet, verbose=verbose)
-    training = TrainingOptions.of(model.with_resolved_weights(), machines)
+    training = TrainingOptions.of(with_search_space(model.with_resolved_weights()), machines)
     return run_pipeline(PipelineOptions(training, ec2_instances, deploy, load_test, load, data, run_id), as_json=json)
 
 
