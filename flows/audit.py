@@ -22,7 +22,7 @@ from tasks.run.artifacts import publish_markdown
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
-from tasks.run.settings import Settings
+from tasks.run.settings import Region, Settings
 
 STAGE = "audit"
 UnusedDays = Annotated[int, Field(ge=1, le=400)]
@@ -44,8 +44,15 @@ def add_to_report(run: Run, report: AuditReport) -> None:
 
 @flow(name=STAGE)
 @harmless_errors
-async def audit(run_id: RunId | None = None, unused_days: UnusedDays = 90, baseline: Path | None = None) -> AuditReport:
+async def audit(
+    run_id: RunId | None = None,
+    unused_days: UnusedDays = 90,
+    baseline: Path | None = None,
+    regions: tuple[Region, ...] = (),
+) -> AuditReport:
     """Audit the account; with a run, the audit becomes a section of that run's report.
+
+    What has regions is looked at in `regions`, by default in all that are enabled.
 
     Raises:
         SettingsRefused: the baseline file is not allowed.
@@ -55,7 +62,7 @@ async def audit(run_id: RunId | None = None, unused_days: UnusedDays = 90, basel
     """
     accepted = () if baseline is None else read_baseline(baseline)
     aws = Aws(Settings.load())
-    report = judge(aws, await look(aws, unused_days=unused_days), accepted, unused_days=unused_days)
+    report = judge(aws, await look(aws, unused_days=unused_days, regions=regions), accepted, unused_days=unused_days)
     await publish_markdown(STAGE, run_id or f"account {report.account_id}", audit_markdown(report))
     if run_id is not None:
         await add_to_report(Run(aws, run_id), report)

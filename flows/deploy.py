@@ -11,12 +11,13 @@ from prefect import flow
 
 from flows.harmless import harmless_errors
 from flows.step import step
+from flows.train_sagemaker import look_at_network
 from tasks.account.container_images import require_images
 from tasks.model.code import build_lambda_zip
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
-from tasks.run.options import DeployOptions
+from tasks.run.options import DeployOptions, Network
 from tasks.run.records import EndpointRef, FunctionRef
 from tasks.serving import deployment
 from tasks.serving.smoke import SmokeResult
@@ -39,15 +40,16 @@ class Deployment:
 
 @flow(name=STAGE)
 @harmless_errors
-async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions()) -> Deployment:
+async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions(), network: Network = Network()) -> Deployment:
     """Deploy the run's trained model to its endpoint and function, and test them with a photo of the test split.
 
     Args:
         run_id: The run whose model is deployed.
         deploy: The endpoint, and the hosts from which the function in front of it may fetch photos.
+        network: The VPC that endpoint and function are in, if it is yours.
 
     Raises:
-        SettingsRefused: the run has no trained model, or AWS has no images in this region.
+        SettingsRefused: the run has no trained model, AWS has no images in this region, or the network is not fit.
         StageFailed: endpoint or function failed, AWS rolled back, or the smoke test's answer has the wrong form.
         WaitTimedOut: endpoint or function did not settle within their deadlines.
         AwsFailed: AWS refused.
@@ -55,9 +57,10 @@ async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions()) -> Depl
     run = Run.load(run_id)
     require_images(run.settings)
     with working_on(run):
-        endpoint = await deploy_endpoint(run, deploy)
+        await look_at_network(run.aws, network)
+        endpoint = await deploy_endpoint(run, deploy, network)
         run.keep(endpoint)
-        function = await deploy_function(run, endpoint, deploy)
+        function = await deploy_function(run, endpoint, deploy, network)
         run.keep(function)
         smoke = await try_function(run, function)
         run.keep(smoke)
@@ -67,7 +70,7 @@ async def deploy(run_id: RunId, deploy: DeployOptions = DeployOptions()) -> Depl
 
 
 @step("function")
-def deploy_function(run: Run, endpoint: EndpointRef, deploy: DeployOptions) -> FunctionRef:
+def deploy_function(run: Run, endpoint: EndpointRef, deploy: DeployOptions, network: Network) -> FunctionRef:
     """Package the function's code, and create or adopt its role, version and alias.
 
     Raises:
@@ -76,4 +79,5 @@ def deploy_function(run: Run, endpoint: EndpointRef, deploy: DeployOptions) -> F
         AwsFailed: IAM or Lambda refused.
     """
     path = run.folder / "classify.zip"
-    return deployment.deploy_function(run, endpoint, deploy, zip_path=path, zip_sha256=build_lambda_zip(path))
+    digest = build_lambda_zip(path)
+    return deployment.deploy_function(run, endpoint, deploy, network, zip_path=path, zip_sha256=digest)

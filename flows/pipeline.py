@@ -19,10 +19,11 @@ from flows.harmless import harmless_errors
 from flows.loadtest import loadtest
 from flows.stage_data import stage_data
 from flows.step import step
-from flows.train_ec2 import train_ec2
-from flows.train_sagemaker import train_sagemaker
+from flows.train_ec2 import candidate_types, train_ec2
+from flows.train_sagemaker import look_at_network, train_sagemaker
 from tasks.account.container_images import require_images
 from tasks.account.permission_use import keep_permission_use
+from tasks.doctor.account import Wanted, require_account
 from tasks.doctor.quotas import needed_for, require_quotas
 from tasks.ec2.terminate import end_instances
 from tasks.load.options import LoadOptions, PipelineLoadOptions
@@ -38,7 +39,7 @@ from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
 from tasks.run.naming import RunId
-from tasks.run.options import DeployOptions, Ec2Instances, Ec2TrainingOptions, ModelOptions, TrainingOptions
+from tasks.run.options import DeployOptions, Ec2Instances, Ec2TrainingOptions, ModelOptions, Network, TrainingOptions
 from tasks.run.progress import Stage, log_stage
 from tasks.run.records import FunctionRef, LoadReport
 from tasks.run.settings import Settings
@@ -53,6 +54,7 @@ SAMPLE = "sample"
 Result = TypeVar("Result")
 
 look_at_quotas = step("quotas")(require_quotas)
+look_at_account = step("account")(require_account)
 
 
 class StageClock:
@@ -99,6 +101,7 @@ async def pipeline(
     deploy: DeployOptions = DeployOptions(),
     load_test: bool = True,
     load: PipelineLoadOptions = PipelineLoadOptions(),
+    network: Network = Network(),
 ) -> RunSummary:
     """Turn a zip, URL, folder or `sample` into a load-tested endpoint behind a function, and write the report.
 
@@ -113,6 +116,7 @@ async def pipeline(
         deploy: The endpoint, and the hosts from which the function in front of it may fetch photos.
         load_test: Whether to load-test the deployment.
         load: The load test.
+        network: The subnets and security groups of a VPC of yours, for all of these.
 
     Raises:
         KennelError: the kind that the failing stage names.
@@ -124,13 +128,18 @@ async def pipeline(
     run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
     with run.lock():
         same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances) if ec2_instances else None
-        await look_at_quotas(Aws(settings), needed_for(settings.region, training, deploy, same))
+        aws = Aws(settings)
+        if settings.target().runs_on_this_machine:
+            await look_at_network(aws, network, ec2_types=[] if same is None else candidate_types(same))
+            await look_at_quotas(aws, needed_for(settings.region, training, deploy, same))
+        else:
+            await look_at_account(settings, Wanted(training, deploy, same, network))
         await fetch_weights(training, settings)
         await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
-        await clock.time("train_sagemaker", train_sagemaker(chosen, training))
+        await clock.time("train_sagemaker", train_sagemaker(chosen, training, network))
         if same is not None:
-            await clock.time("train_ec2", train_ec2(chosen, same))
-        deployment = await clock.time("deploy", deploy_model(chosen, deploy))
+            await clock.time("train_ec2", train_ec2(chosen, same, network))
+        deployment = await clock.time("deploy", deploy_model(chosen, deploy, network))
         tested = _tested(deployment, load)
         refused, open_ = None, ""
         forget_load_test_of_other_deployment(run, tested)

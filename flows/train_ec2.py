@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from flows.harmless import harmless_errors
 from flows.step import step
-from flows.train_sagemaker import stage_weights
+from flows.train_sagemaker import look_at_network, stage_weights
 from tasks.ec2 import job as ec2_job
 from tasks.ec2.guard import guarded
 from tasks.ec2.prices import choose_instances
@@ -24,7 +24,7 @@ from tasks.report import parity as comparison
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
-from tasks.run.options import Ec2TrainingOptions
+from tasks.run.options import Ec2TrainingOptions, Network
 from tasks.run.records import InstanceModel
 from tasks.teardown.rebuild import working_on
 
@@ -33,6 +33,11 @@ STAGE = "train_ec2"
 plan_job = step("plan EC2 training")(ec2_job.plan_job)
 train = step("EC2 training")(adopt_or_train)
 compare_with_sagemaker = step("compare")(comparison.compare_with_sagemaker)
+
+
+def candidate_types(training: Ec2TrainingOptions) -> list[str]:
+    """Return the types of EC2 instances that the training may run on, in the order in which they are tried."""
+    return [each.name for each in choose_instances(finetune=training.finetune, requested=training.instance_type).types]
 
 
 def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 Prefect's names
@@ -47,7 +52,9 @@ def end_instances_of(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
 
 @flow(name=STAGE, on_cancellation=[end_instances_of], on_crashed=[end_instances_of])
 @harmless_errors
-async def train_ec2(run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOptions()) -> InstanceModel:
+async def train_ec2(
+    run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOptions(), network: Network = Network()
+) -> InstanceModel:
     """Train the run's staged dataset on EC2 instances, and terminate them even when the training fails.
 
     The model of an earlier identical command is adopted, and so are instances that still train it. If the run was
@@ -56,9 +63,11 @@ async def train_ec2(run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOpt
     Args:
         run_id: The run whose dataset is trained on.
         training: The model, and the machines that train it.
+        network: The subnets that the machines are in, and security groups besides the run's own; else the default VPC.
 
     Raises:
-        SettingsRefused: the run has no staged dataset.
+        SettingsRefused: the run has no staged dataset, or the network is not fit.
+        NotFound: there is no default VPC, and no subnet was named.
         DownloadFailed: the weights are not here and cannot be fetched.
         LimitReached: EC2 has no instance of any candidate type.
         StageFailed: the training failed, or was interrupted too often.
@@ -70,8 +79,9 @@ async def train_ec2(run_id: RunId, training: Ec2TrainingOptions = Ec2TrainingOpt
     require_search_space(training.search_space, training.trials)
     run = Run.load(run_id)
     choice = choose_instances(finetune=training.finetune, requested=training.instance_type)
-    options = InstanceOptions(choice, training.spot, training.keep_on_failure_minutes)
+    options = InstanceOptions(choice, training.spot, training.keep_on_failure_minutes, network)
     with working_on(run):
+        await look_at_network(run.aws, network, ec2_types=candidate_types(training), uses_sagemaker=False)
         await stage_weights(run, training)
         job = await plan_job(run, training)
         with guarded(run):

@@ -10,19 +10,21 @@ from prefect import flow
 from flows.harmless import harmless_errors
 from flows.step import step
 from tasks.account.container_images import require_images
+from tasks.account.network import require_network
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
 from tasks.model.search import require_search_space
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
-from tasks.run.options import TrainingOptions
+from tasks.run.options import Network, TrainingOptions
 from tasks.run.records import TrainedModel
 from tasks.sagemaker import training as sagemaker
 from tasks.teardown.rebuild import working_on
 
 STAGE = "train_sagemaker"
 
+look_at_network = step("network")(require_network)
 stage_weights = step("weights")(weights.stage_weights)
 plan_training = step("plan training")(sagemaker.plan_training)
 run_training = step("training job")(sagemaker.train_on_sagemaker)
@@ -30,7 +32,9 @@ run_training = step("training job")(sagemaker.train_on_sagemaker)
 
 @flow(name=STAGE)
 @harmless_errors
-async def train_sagemaker(run_id: RunId, training: TrainingOptions = TrainingOptions()) -> TrainedModel:
+async def train_sagemaker(
+    run_id: RunId, training: TrainingOptions = TrainingOptions(), network: Network = Network()
+) -> TrainedModel:
     """Train the run's staged dataset; the job of an earlier identical command is adopted.
 
     The backbone's ImageNet weights are used if no others are named; kennel fetches what is not in its home.
@@ -38,9 +42,10 @@ async def train_sagemaker(run_id: RunId, training: TrainingOptions = TrainingOpt
     Args:
         run_id: The run whose dataset is trained on.
         training: The model, and the machines that train it.
+        network: The VPC that the machines are in, if it is yours.
 
     Raises:
-        SettingsRefused: the run has no staged dataset, or AWS has no images in this region.
+        SettingsRefused: the run has no staged dataset, AWS has no images in this region, or the network is not fit.
         DownloadFailed: the weights are not here and cannot be fetched.
         StageFailed: the job failed or was stopped, or its result does not agree with it.
         WaitTimedOut: the job did not end within its limits.
@@ -51,8 +56,9 @@ async def train_sagemaker(run_id: RunId, training: TrainingOptions = TrainingOpt
     run = Run.load(run_id)
     require_images(run.settings)
     with working_on(run):
+        await look_at_network(run.aws, network)
         await stage_weights(run, training)
-        plan = await plan_training(run, training)
+        plan = await plan_training(run, training, network)
         model = await run_training(run, plan)
         run.keep(model)
         await publish_record(STAGE, run_id, model)

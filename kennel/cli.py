@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError, CycloptsPanel, Parameter
 from cyclopts.validators import Number
 
 from kennel import REFERENCE_DATA, __version__
-from kennel.flags import EMBEDDED, Json, Quiet, RunName, Verbose, refusal_of
+from kennel.flags import EMBEDDED, Account, Json, Quiet, RunName, Strict, Verbose, refusal_of
 from kennel.servers.isolation import drop_unusable, never_proxy_loopback
 from kennel.signals import FLOW_THREAD, exit_code, exit_now, install, interrupt, interrupt_again
 from kennel.terminal.console import accept_any_text, begin, end, interruption_json, print_error, to_stdout
@@ -53,9 +53,10 @@ Exit codes:
   10  the teardown is incomplete
   11  the load test was inconclusive: this machine was disturbed,
       or there were too few samples
-  12  the audit found something of the severity asked for
-  14  this machine's disk is full or read-only, or its folder
-      refuses the user
+  12  the audit found something of the severity asked for, or the
+      doctor something that would make a run fail
+  14  this machine's disk is full or read-only, its folder
+      refuses the user, or it has no more files or memory
  129  the command was interrupted: its terminal was closed
  130  the command was interrupted by Ctrl-C
  141  the reader of the command's output has ended
@@ -82,12 +83,19 @@ app.command(
 
 
 @app.command
-def demo(*, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> int:
+def demo(
+    *,
+    account: Account = None,
+    strict: Strict = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
     """Run all stages on sample images on this machine, with a load that suits it."""
     begin("kennel demo", run_stages(ec2=True, load_test=True), quiet=quiet, verbose=verbose)
     from kennel.commands.demo import demo
 
-    return demo(as_json=json)
+    return demo(as_json=json, account=account, strict=strict)
 
 
 app.command(
@@ -164,20 +172,14 @@ def up(
             "default enforce.",
         ),
     ] = None,
-    account: Annotated[
-        Literal["old", "new"] | None,
+    account: Account = None,
+    strict: Strict = None,
+    region: Annotated[
+        str | None,
         Parameter(
             group=EMBEDDED,
-            help="Whose quotas the embedded AWS has: those of an old account, or of one that was just opened; "
-            "default old.",
-        ),
-    ] = None,
-    strict: Annotated[
-        bool | None,
-        Parameter(
-            group=EMBEDDED,
-            help="Have the embedded AWS delay and refuse what AWS does: new roles, metrics and logs come late, fast "
-            "polling is throttled, an endpoint is in service before its model has loaded; default no-strict.",
+            help="The embedded AWS's region, which says which partition of AWS it is, such as aws-cn with cn-north-1; "
+            "default us-east-1.",
         ),
     ] = None,
     quiet: Quiet = False,
@@ -188,7 +190,17 @@ def up(
     from kennel.commands.up_down import up
     from kennel.servers.localaws import Options
 
-    return up(Options(time_scale, capacity, instance_startup_seconds, iam, account, strict))
+    return up(
+        Options(
+            time_scale=time_scale,
+            capacity=capacity,
+            instance_startup_seconds=instance_startup_seconds,
+            iam=iam,
+            account=account,
+            strict=strict,
+            region=region,
+        )
+    )
 
 
 @app.command
@@ -220,6 +232,10 @@ def audit(
     unused_days: Annotated[
         int, Parameter(validator=Number(gte=1, lte=400), help="A role is unused after so many days without use.")
     ] = 90,
+    regions: Annotated[
+        tuple[str, ...],
+        Parameter(help="Where to look for Lambda, SageMaker and EC2; repeat it for several. Default: all enabled."),
+    ] = (),
     baseline: Annotated[Path | None, Parameter(help="A TOML file of accepted findings; see docs/audit.md.")] = None,
     sarif: Annotated[Path | None, Parameter(help="Also write the findings to this file, as SARIF 2.1.0.")] = None,
     json: Json = False,
@@ -227,7 +243,23 @@ def audit(
     """Report what is too open, unused or left behind in the account, with the commands that mend it."""
     from kennel.commands.audit import audit
 
-    return audit(run_id, severity=severity, unused_days=unused_days, baseline=baseline, sarif_file=sarif, as_json=json)
+    return audit(
+        run_id,
+        severity=severity,
+        unused_days=unused_days,
+        regions=regions,
+        baseline=baseline,
+        sarif_file=sarif,
+        as_json=json,
+    )
+
+
+app.command(
+    "kennel.commands.doctor:doctor",
+    name="doctor",
+    help="Look at the account and this machine before a run: what would make it fail, with its cure. The exit "
+    "code is 12 when there is such a thing, or when something could not be looked at.",
+)
 
 
 @app.command
@@ -357,7 +389,7 @@ def call(arguments: list[str]) -> int:
     is_question = not arguments or bool({"--help", "-h", "--version"} & set(arguments))
     if not is_question:
         begin("kennel")
-    sys.unraisablehook = interrupt_again
+    sys.unraisablehook, threading.excepthook = interrupt_again, _say_of_thread
     try:
         install(interrupt)
         code = _call(arguments, is_question=is_question)
@@ -370,6 +402,12 @@ def call(arguments: list[str]) -> int:
         if "--json" in arguments:
             os.write(1, interruption_json("interrupted", code))
     return code
+
+
+def _say_of_thread(ended: threading.ExceptHookArgs) -> None:
+    from kennel.commands.unexpected import say_of_thread
+
+    say_of_thread(ended)
 
 
 def _call(arguments: list[str], *, is_question: bool) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from cyclopts import CycloptsError, Group, Parameter, default_name_transform
 from cyclopts import ValidationError as OutOfBounds
@@ -23,10 +23,13 @@ _OUT_OF_BOUNDS = {"greater_than", "greater_than_equal", "less_than_equal"}
 
 DATA = Group("Data and model")
 MACHINES = Group("Machines")
+NETWORK = Group("Network (a VPC of yours)")
 LOAD = Group("Load test")
 TRAFFIC = Group("Traffic to plan for (checked)")
 PLAN = Group("Scaling plan (checked)")
 EMBEDDED = Group("The embedded AWS")
+
+NETWORK_NAMES = {"subnets": "subnet", "security_groups": "security-group"}
 
 Data = Annotated[
     str | None,
@@ -42,6 +45,21 @@ Verbose = Annotated[
     bool, Parameter(name=["--verbose", "-v"], negative="", help="Print every line, as in runs/<id>/kennel.log.")
 ]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as one JSON object on stdout.")]
+Account = Annotated[
+    Literal["old", "new"] | None,
+    Parameter(
+        group=EMBEDDED,
+        help="Whose quotas the embedded AWS has: those of an old account, or of one that was just opened; default old.",
+    ),
+]
+Strict = Annotated[
+    bool | None,
+    Parameter(
+        group=EMBEDDED,
+        help="Have the embedded AWS delay and refuse what AWS does: new roles, metrics and logs come late, fast "
+        "polling is throttled, an endpoint is in service before its model has loaded; default no-strict.",
+    ),
+]
 RunName = Annotated[str | None, Parameter(help="A run id; `kennel status` lists them.")]
 
 

@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,7 +20,7 @@ from localaws.capacity import parse_rule
 from localaws.errors import LocalAwsError
 from localaws.server import ServerRecord, serve
 from localaws.settings import ACCOUNTS, DEFAULT_PORT, IAM_MODES, SSH_SERVERS, Settings
-from localaws.strictness import LENIENT, STRICT
+from localaws.strictness import LENIENT, STRICT, Strictness
 
 
 def main(arguments: list[str]) -> int:
@@ -39,6 +40,9 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"localaws: {_printable(str(error))}", file=sys.stderr)
         return 2
+    except OSError as error:  # the home cannot be written, no more files can be opened, and the like
+        print(f"localaws: {_printable(str(error))}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0
@@ -128,8 +132,15 @@ def _settings(options: argparse.Namespace) -> Settings:
         iam=options.iam,
         account=options.account,
         operator=options.operator.resolve() if options.operator else None,
-        strictness=STRICT if options.strict else LENIENT,
+        has_default_vpc=options.default_vpc,
+        strictness=_strictness(options),
     )
+
+
+def _strictness(options: argparse.Namespace) -> Strictness:
+    """Return what `--strict` sets, changed by what is given besides."""
+    given = {name: vars(options)[name] for name in ("capacity_errors", "seed") if vars(options)[name] is not None}
+    return replace(STRICT if options.strict else LENIENT, **given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -160,6 +171,9 @@ def _parser() -> argparse.ArgumentParser:
         "--operator", type=Path, metavar="FILE", help="make an IAM user with these policies: JSON, documents by name"
     )
     serving.add_argument("--strict", action="store_true", help="delay and refuse what AWS does")
+    serving.add_argument("--no-default-vpc", action="store_false", dest="default_vpc", help="an account without one")
+    serving.add_argument("--capacity-errors", type=float, help="the share of types of instances that there are none of")
+    serving.add_argument("--seed", type=int, help="of all that is drawn: delays, and which types there are none of")
     parser = argparse.ArgumentParser(prog="python -m localaws", description="The embedded AWS, on loopback.")
     commands = parser.add_subparsers(metavar="command")
     for name, run, parents, about in (

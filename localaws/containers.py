@@ -31,7 +31,8 @@ PROBE = "import os, sys; sys.exit('localaws could be read' if os.path.exists(sys
 class Program:
     """What is run. `folder`, where it begins, is one of its view's. `output`: an existing file that it prints to.
 
-    `inherited`: descriptors of the server that it has too, by the same numbers; without one, it cannot listen.
+    `inherited`: descriptors of the server that it has too, by the same numbers; without one, it cannot listen. `port`:
+    the only one that it can connect to by TCP, where the kernel can keep it from others (Linux 6.7); None: any.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Program:
     folder: Path
     output: Path | None = None
     inherited: Sequence[int] = ()
+    port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Containers:
                 "variables": dict(program.environment),
                 "output": str(program.output) if program.output else None,
                 "inherited": list(program.inherited),
+                "port": program.port,
                 "filter": call_filter(nests=False, listens=bool(program.inherited)),
                 "told": telling,
             }

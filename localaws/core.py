@@ -59,21 +59,24 @@ class Core:
         return ObjectsOfRole(self.settings.account_id, self.settings.region, role)
 
     def before_first_request(self, services: Iterable[str], prepare: Callable[[], None]) -> None:
-        """Have `prepare` called once, before moto sees a request to any of the services (by their signing names)."""
+        """Have `prepare` called once, before the services (by their signing names) are asked or looked at."""
         self._preparations.update(dict.fromkeys(services, prepare))
 
     def before_each_request(self, service: str, tell: Callable[[], object]) -> None:
         """Have `tell` called before moto sees each request to the service (by its signing name)."""
         self._before_each[service] = tell
 
-    def prepare(self, service: str) -> None:
-        """Do what is to be done before a request to a service, and once what is to be done before its first."""
-        if service in self._preparations:
-            self._prepare(service)
+    def is_prepared(self, service: str) -> bool:
+        """Return whether all is done that is to be done before the first request to a service."""
+        return service not in self._preparations
+
+    def before_request(self, service: str) -> None:
+        """Do what is to be done before each request to a service."""
         if service in self._before_each:
             self._before_each[service]()
 
-    def _prepare(self, service: str) -> None:
+    def prepare(self, service: str) -> None:
+        """Do once what is to be done before the first request to a service."""
         with self._preparing:
             wanted = self._preparations.get(service)
             if wanted is not None:

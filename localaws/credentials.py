@@ -11,6 +11,7 @@ from typing import Any
 
 from localaws.auth.grants import GRANTED_SECONDS, Grant, Grants, Session, environment_of
 from localaws.errors import NoSuchRole
+from localaws.partition import partition
 from localaws.permissions.propagation import Propagation
 from localaws.policies.context import Context
 from localaws.policies.trust import trusts
@@ -61,7 +62,7 @@ class Credentials:
         """
         from moto.iam.models import iam_backends
 
-        roles = list(iam_backends[self._settings.account_id]["aws"].roles.values())
+        roles = list(iam_backends[self._settings.account_id][partition()].roles.values())
         role = next((each for each in roles if each.arn == role_arn), None)
         source = {"aws:SourceArn": [source_arn], "aws:SourceAccount": [self._settings.account_id]} if source_arn else {}
         if role is None or not self._propagation.is_seen(role_arn):
@@ -145,4 +146,4 @@ class Credentials:
     def _sts(self) -> Any:
         from moto.sts.models import sts_backends
 
-        return sts_backends[self._settings.account_id]["aws"]
+        return sts_backends[self._settings.account_id][partition()]

@@ -8,6 +8,7 @@ LocalAwsError
 │   └── NoSuchRole
 ├── NotLoopback         asked to listen where others could reach it
 ├── NotItsHome          the home has folders of localaws's names that it did not make, or no files in its files' place
+├── UnknownProcessor    this machine's processor has system calls that cannot be kept from users' programs
 ├── PortTaken           another program listens on the port
 ├── AlreadyRunning      a server with the same home is up
 ├── NotRunning          a command needs a server and there is none
@@ -64,6 +65,10 @@ class NotLoopback(LocalAwsError):
 
 class NotItsHome(LocalAwsError):
     """The home was not made by localaws: folders in it would be emptied, or files of it are none."""
+
+
+class UnknownProcessor(LocalAwsError):
+    """It is not known which system calls of this machine's processor to keep from users' programs."""
 
 
 class PortTaken(LocalAwsError):

@@ -3,6 +3,7 @@
 import errno
 import io
 import shutil
+import sys
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs
 
 from a2wsgi import WSGIMiddleware
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount
@@ -42,6 +44,7 @@ from localaws.s3.incoming import receive as receive_body
 from localaws.s3.public import may_anyone_read
 
 WSGI_THREADS = 64
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 CORS = "access-control-"  # these headers would let a page of another origin read the answer; there is none to let
 FORM = "application/x-www-form-urlencoded"
 
@@ -112,13 +115,26 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     keys = Keys(root_key, core.settings.account_id)
     allowed = PermissionGate(InputGate(starlette, check_constraints), core.authority, keys, throttle)
     signed = SignatureGate(
-        RequestIds(InputGate(allowed, check_types)),
+        RequestIds(InputGate(Prepared(allowed, core), check_types)),
         Verifier(keys.find, bucket_of=bucket_of),
         token=root_key.token,
         routes=[*own, *routes],
         is_held=core.credentials.refuses,
     )
     return PageGate(signed, [*own, *routes])
+
+
+class Prepared:
+    """Has a service prepared before its first request is decided on: a look at its tags would make moto's own of it."""
+
+    def __init__(self, app: ASGIApp, core: Core) -> None:
+        self._app, self._core = app, core
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        signed = scope.get("localaws.signed")
+        if signed is not None and not self._core.is_prepared(signed.service):
+            await run_in_threadpool(self._core.prepare, signed.service)
+        await self._app(scope, receive, send)
 
 
 class MotoMount:
@@ -142,7 +158,7 @@ class MotoApplication:
     - metadata names with underscores, which WSGI would fold into dashes;
     - object bodies already received into files;
     - buffered log lines delivered before they are asked for;
-    - what a service needs before its first request done.
+    - what a service needs before each request done.
     """
 
     def __init__(self, moto: Any, core: Core, store: Store) -> None:
@@ -163,8 +179,13 @@ class MotoApplication:
             fault = AwsError("SerializationException", "The request, or what it asks for, is nested too deeply.")
             return _start(_reply_to(environ, service, fault), start_response)
         except OSError as error:
-            traceback.print_exc()
-            return _start(_reply_to(environ, service, _of_the_disk(error, self._store.folder)), start_response)
+            refusal = _of_the_disk(error, self._store.folder)
+            if refusal is None:
+                traceback.print_exc()
+                refusal = AwsError("InternalFailure", f"localaws failed: {type(error).__name__}", status=500)
+            else:
+                print(f"localaws: {refusal.message}", file=sys.stderr)
+            return _start(_reply_to(environ, service, refusal), start_response)
         except Exception as error:  # noqa: BLE001 the client gets AWS's answer to a fault, the log its trace
             refusal = refusal_of(error, asked_in(environ["asgi.scope"], service))
             if refusal is None:
@@ -182,7 +203,7 @@ class MotoApplication:
         if service != "s3" and "HTTP_AUTHORIZATION" not in environ:  # moto looks there for who asks and what
             credential = parse_qs(environ["QUERY_STRING"])["X-Amz-Credential"][0]
             environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
-        self._core.prepare(service)
+        self._core.before_request(service)
         if service == "s3":
             return self._s3(environ, start_response)
         if environ.get("CONTENT_TYPE", "").startswith(FORM):
@@ -260,10 +281,10 @@ def _start(reply: Reply, start_response: Any) -> list[bytes]:
     return [reply.body]
 
 
-def _of_the_disk(error: OSError, folder: Path) -> AwsError:
+def _of_the_disk(error: OSError, folder: Path) -> AwsError | None:
     """Return what a client is told when localaws cannot write; AWS has no such answer, and 507 is not retried."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
-        return AwsError("InternalFailure", f"localaws failed: {type(error).__name__}", status=500)
+    if error.errno not in _DISK:
+        return None
     free = shutil.disk_usage(folder).free if folder.is_dir() else 0
     text = f"localaws cannot write {error.filename or folder}: {error.strerror}; {free / 1e6:,.1f} MB are free"
     return AwsError("InsufficientStorage", text, status=507)

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 from localaws.errors import NoSuchBucket, NoSuchKey
 from localaws.object_contents import CHUNK_BYTES, Content, pieces_of, undisturbed
+from localaws.partition import partition
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Objects:
     def _backend(self) -> Any:
         from moto.s3.models import s3_backends
 
-        return s3_backends[self._account_id]["aws"]
+        return s3_backends[self._account_id][partition()]
 
     def _bucket(self, bucket: str) -> Any:
         found = self._backend().buckets.get(bucket)

@@ -59,6 +59,8 @@ class PeriodicWork:
         for _, duty in self._duties:
             try:
                 duty(due)
+            except OSError as error:
+                print(f"localaws: {duty} failed in the period that ended at {due}: {error}", file=sys.stderr)
             except Exception:  # noqa: BLE001 the other duties, and the next period, must go on
                 print(f"localaws: {duty} failed in the period that ended at {due}", file=sys.stderr)
                 traceback.print_exc()

@@ -26,6 +26,7 @@ import psutil
 
 from localaws.errors import NotItsHome, StopFailed
 from localaws.folders import read_json, sealed, unsealed
+from localaws.lossy_log import LossyLog
 from localaws.process_tree import KILL_DEADLINE_SECONDS, find_members, is_alive, kill_all
 
 OWNER = "LOCALAWS_OWNER"
@@ -118,15 +119,15 @@ class Process:
         kill_all(self.members)
         self._reap()
         self._reader.join(READER_SECONDS)
-        self._record.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a disk that has become read-only: it names no process that runs
+            self._record.unlink(missing_ok=True)
         self._finished.set()
 
     def _read(self, on_line: Line | None, log_path: Path | None) -> None:
         stream = self._popen.stdout
         assert stream is not None
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(stream)
-            log = stack.enter_context(log_path.open("ab", buffering=0)) if log_path else None
+        with stream, contextlib.ExitStack() as stack:
+            log = stack.enter_context(contextlib.closing(LossyLog.of(log_path))) if log_path else None
             for line in _lines(stream):
                 if log:
                     log.write(line)
@@ -183,7 +184,12 @@ class ProcessTable:
                 start_new_session=True,
                 pass_fds=pass_fds,
             )
-            _write_record(record, popen.pid, name, self._owner)
+            try:
+                _write_record(record, popen.pid, name, self._owner)
+            except OSError:  # without a record nobody would end it after a crash
+                with popen:
+                    popen.kill()
+                raise
             process = Process(
                 popen,
                 name=name,

@@ -27,12 +27,13 @@ from localaws.auth.routes import PREFIX
 from localaws.capacity import format_rule
 from localaws.core import Core
 from localaws.ec2.addresses import choose_ssh_port
-from localaws.errors import AlreadyRunning, NotItsHome, PortTaken
+from localaws.errors import AlreadyRunning, NotItsHome, PortTaken, UnknownProcessor
 from localaws.folders import open_own, read_json, remove_folder, sealed, unsealed, write_private
+from localaws.lossy_log import ServerOutput
 from localaws.process_tree import is_alive, kill_descendants, start_mark
+from localaws.programs.call_filter import require_known_processor
 from localaws.programs.container import join_own_keyring
 from localaws.settings import Settings
-from localaws.strictness import LENIENT
 
 EXECUTING_SERVICES = (
     "localaws.pulse",
@@ -48,7 +49,7 @@ EXECUTING_SERVICES = (
 )
 SHUTDOWN_SECONDS = 3
 RESET_PATH = PREFIX + "reset"
-OPEN_FILES = 65_536
+OPEN_FILES, LEAST_OPEN_FILES = 65_536, 256
 FOLDERS = (
     "endpoints",
     "functions",
@@ -130,9 +131,13 @@ def serve(settings: Settings, announce: Announce) -> None:
         AlreadyRunning: a server with this home is up.
         NotItsHome: the home has folders that look like localaws's and are not, or no file in the place of one.
         PortTaken: another program listens on the port.
+        OSError: the home cannot be written, or too few files may be open.
+        UnknownProcessor: users' programs cannot be kept from the system calls of this machine's processor.
     """
+    _require_known_processor()
     join_own_keyring()  # before there are threads: each has its own
     settings.home.mkdir(parents=True, exist_ok=True)
+    sys.stdout, sys.stderr = ServerOutput(1), ServerOutput(2)
     with _only_one(settings.home), _listen(settings.host, settings.port) as listener:
         ssh_port = settings.ssh_port or choose_ssh_port(settings.owner)
         settings = replace(settings, port=listener.getsockname()[1], ssh_port=ssh_port)
@@ -141,6 +146,13 @@ def serve(settings: Settings, announce: Announce) -> None:
         keys = HomeKeys(keep(settings.home), keep_operator(settings.home) if settings.operator else None)
         while _serve_once(settings, keys, listener, announce):
             _forget(settings.home)
+
+
+def _require_known_processor() -> None:
+    try:
+        require_known_processor()
+    except OSError as error:
+        raise UnknownProcessor(str(error)) from error
 
 
 def _serve_once(settings: Settings, keys: HomeKeys, listener: socket.socket, announce: Announce) -> bool:
@@ -167,7 +179,9 @@ def serve_command(settings: Settings) -> list[str]:
         *("--ssh-server", settings.ssh_server, "--iam", settings.iam, "--account", settings.account),
         *(("--operator", str(settings.operator)) if settings.operator else ()),
         *("--instance-startup-seconds", str(settings.instance_startup_seconds)),
-        *(("--strict",) if settings.strictness != LENIENT else ()),
+        *(("--strict",) if settings.strictness.is_late else ()),
+        *(() if settings.has_default_vpc else ("--no-default-vpc",)),
+        *("--capacity-errors", str(settings.strictness.capacity_errors), "--seed", str(settings.strictness.seed)),
         *(part for rule in settings.capacity.items() for part in ("--capacity", format_rule(*rule))),
     ]
 
@@ -295,7 +309,7 @@ def _announce(core: Core, keys: HomeKeys, announce: Announce) -> None:
         operator_access_key_id=keys.operator.access_key_id if keys.operator else "",
         operator_secret_access_key=keys.operator.secret_access_key if keys.operator else "",
         home=str(settings.home.resolve()),
-        strict=settings.strictness != LENIENT,
+        strict=settings.strictness.is_late,
     )
     write_private(settings.home / "server.json", sealed(asdict(record)))
     announce(f"# localaws at {settings.url}, home {settings.home}")
@@ -364,6 +378,8 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
 
 def _raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < LEAST_OPEN_FILES:
+        raise OSError(f"this shell allows {hard} open files, and {LEAST_OPEN_FILES} are needed at least (ulimit -n)")
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

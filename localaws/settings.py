@@ -28,7 +28,8 @@ class Settings:
     emulated seconds, is how long a hosting instance that is added to scale out takes to serve; 0: as long as its
     process takes. `iam`: whether policies are enforced, only recorded, or neither. `account`: whose quotas bind, those
     of an `old` account or of a `new` one. `operator`: a file with the policies of an IAM user that exists from the
-    start. `strictness`: what the server delays and refuses as AWS does.
+    start. `has_default_vpc`: whether there is one at the start. `strictness`: what the server delays and refuses as AWS
+    does.
 
     Raises:
         NotLoopback: `host` is not an address in 127.0.0.0/8.
@@ -48,6 +49,7 @@ class Settings:
     iam: str = "enforce"
     account: str = "old"
     operator: Path | None = None
+    has_default_vpc: bool = True
     strictness: Strictness = LENIENT
 
     def __post_init__(self) -> None:

@@ -20,7 +20,9 @@ HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
 @dataclass
 class Fault:
-    """What happens to the next `times` calls of an operation whose body holds `holding`.
+    """What happens to the next `times` calls of an operation whose body holds `holding`, in one or any `region`.
+
+    An operation "" is any.
 
     `instead` is (status, body) to answer, with `headers`, in place of the call or, with `is_carried_out`, after it;
     `change` is what to make of localaws's own answer. With neither the call is carried out and its answer lost: the
@@ -34,10 +36,15 @@ class Fault:
     change: Callable[[bytes], bytes] | None = None
     times: int = 1
     headers: tuple[tuple[str, str], ...] = ()
+    region: str = ""
 
     def is_for(self, operation: str, body: bytes) -> bool:
-        """Tell whether the call is one of them."""
-        return self.times > 0 and operation == self.operation and self.holding in body
+        """Tell whether the call is one of them, wherever it is."""
+        return self.times > 0 and self.operation in ("", operation) and self.holding in body
+
+    def is_there(self, request: Request) -> bool:
+        """Tell whether a request is signed for the region."""
+        return self.region == "" or f"/{self.region}/" in request.headers.get("Authorization", "")
 
 
 def ec2_error(code: str, message: str, status: int = 400) -> tuple[int, bytes]:
@@ -57,7 +64,7 @@ class Calls:
     def fault_for(self, operation: str, request: Request) -> Fault | None:
         """Return the first fault that is for this call, one time less of it left."""
         for fault in self.faults:
-            if fault.is_for(operation, request.body):
+            if fault.is_there(request) and fault.is_for(operation, request.body):
                 fault.times -= 1
                 return fault
         return None

@@ -65,7 +65,7 @@ def is_aws_command(command: str) -> bool:
     words = command.split()
     if " ".join(words[:2]) in NOT_IN_BOTOCORE:
         return True
-    model = service_model(words[0])
+    model = service_model({"s3api": "s3"}.get(words[0], words[0]))
     named = {xform_name(name, "-"): name for name in model.operation_names}
     if words[1] not in named:
         return False

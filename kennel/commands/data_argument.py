@@ -19,7 +19,7 @@ from tasks.data.archive import list_source
 from tasks.data.layout import read_layout
 from tasks.run.errors import DataRefused, SourceRefused
 from tasks.run.settings import Settings
-from tasks.run.source_name import MALFORMED, is_url, source_name
+from tasks.run.source_name import MALFORMED, UNREADABLE, is_url, source_name
 
 FROM_INPUT = "-"
 LONGEST_LINE = 2**16
@@ -56,7 +56,10 @@ def check_data_argument(data: str, settings: Settings) -> None:
         return
     path = Path(data).expanduser()
     if not path.exists():
-        raise SourceRefused("source", source_name(data) or "''", "there is no such file or folder", FORMS)
+        name = source_name(data)
+        is_meant_as_url = name == UNREADABLE
+        why = "kennel fetches http:// and https:// URLs only" if is_meant_as_url else "there is no such file or folder"
+        raise SourceRefused("source", name or "''", why, FORMS)
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         raise SourceRefused("source", data, "this user may not read it", f"ls -ld {data}")
     read_layout(list_source(path, settings))

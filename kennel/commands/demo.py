@@ -6,7 +6,7 @@ instances are fixed when the server starts. With a server that runs already, the
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from kennel import SAMPLE
@@ -30,8 +30,10 @@ RECORD = "demo.json"
 """The file in kennel's home that records the pace for which the running embedded AWS was started."""
 
 
-def demo(*, as_json: bool) -> int:
+def demo(*, as_json: bool, account: str | None = None, strict: bool | None = None) -> int:
     """Run all stages on the sample with a load that suits this machine, and return the exit code.
+
+    `account` and `strict` are options of the embedded AWS; None: those of the one that runs, or its defaults.
 
     Raises:
         SettingsRefused: real AWS is named.
@@ -39,7 +41,8 @@ def demo(*, as_json: bool) -> int:
         KennelError: the kind that the failing stage names.
     """
     share = prepare().share
-    return run_pipeline(pipeline_at(share), as_json=as_json, aws=options_at(share))
+    aws = replace(options_at(share), account=account, strict=strict)
+    return run_pipeline(pipeline_at(share), as_json=as_json, aws=aws)
 
 
 def pipeline_at(share: float) -> PipelineOptions:

@@ -18,7 +18,7 @@ from tasks.model.search import with_search_space
 from tasks.run import naming
 from tasks.run.errors import StageFailed
 from tasks.run.naming import RunId
-from tasks.run.options import DeployOptions, Ec2Instances, Machines, ModelOptions, TrainingOptions
+from tasks.run.options import DeployOptions, Ec2Instances, Machines, ModelOptions, Network, TrainingOptions
 from tasks.run.source_name import keep_in_memory
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class PipelineOptions:
     load: PipelineLoadOptions = PipelineLoadOptions()
     data: str | None = None
     run_id: str | None = None
+    network: Network = Network()
 
 
 def run(
@@ -57,6 +58,7 @@ def run(
         Parameter(group=flags.MACHINES, help="Also train on this many EC2 instances over SSH, and compare."),
     ] = 0,
     deploy: Annotated[DeployOptions, flags.flags_of(flags.MACHINES, names=_ENDPOINT)] = DeployOptions(),
+    network: Annotated[Network, flags.flags_of(flags.NETWORK, names=flags.NETWORK_NAMES)] = Network(),
     load_test: Annotated[bool, Parameter(name="--loadtest", group=flags.LOAD, help="Load-test the deployment.")] = True,
     load: Annotated[
         PipelineLoadOptions, flags.flags_of(flags.LOAD, names=_LOAD, without=_NOT_FLAGS)
@@ -77,7 +79,8 @@ def run(
     stages, expects = run_stages(ec2=ec2_instances > 0, load_test=load_test), load_seconds(load.mode, load.seconds)
     console.begin("kennel run", stages, expects=expects, quiet=quiet, verbose=verbose)
     training = TrainingOptions.of(with_search_space(model.with_resolved_weights()), machines)
-    return run_pipeline(PipelineOptions(training, ec2_instances, deploy, load_test, load, data, run_id), as_json=json)
+    chosen = PipelineOptions(training, ec2_instances, deploy, load_test, load, data, run_id, network)
+    return run_pipeline(chosen, as_json=json)
 
 
 def run_pipeline(chosen: PipelineOptions, *, as_json: bool, aws: localaws.Options | None = None) -> int:
@@ -126,6 +129,7 @@ def _run_flow(chosen: PipelineOptions, data: str, run_dir: Path, where: environm
         deploy=chosen.deploy,
         load_test=chosen.load_test,
         load=chosen.load,
+        network=chosen.network,
     )
     try:
         with refused_run_removed(run_dir):

@@ -15,7 +15,7 @@ from tasks.model.search import with_search_space
 from tasks.run import naming
 from tasks.run.errors import SettingsRefused
 from tasks.run.naming import RunId
-from tasks.run.options import Ec2Machines, Ec2TrainingOptions, ModelOptions, TrainingOptions
+from tasks.run.options import Ec2Machines, Ec2TrainingOptions, ModelOptions, Network, TrainingOptions
 from tasks.run.source_name import keep_in_memory
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def train_ec2(
             group=flags.MACHINES, help="Keep instances of a failed training running for 10m to 4h, to log in by ssh."
         ),
     ] = None,
+    network: Annotated[Network, flags.flags_of(flags.NETWORK, names=flags.NETWORK_NAMES)] = Network(),
     run_id: Annotated[
         RunId | None,
         Parameter(
@@ -80,7 +81,7 @@ def train_ec2(
     console.set_run(where.runs / name)
 
     with refused_run_removed(where.runs / name):
-        trained = run_flow(_stage_and_train(chosen, name, training), where)
+        trained = run_flow(_stage_and_train(chosen, name, training, network), where)
     _print(where.runs / name, trained, as_json=json)
     return 0
 
@@ -123,14 +124,18 @@ def minutes_of(text: str | None) -> int:
     return minutes
 
 
-async def _stage_and_train(data: str, run_id: str, training: Ec2TrainingOptions) -> InstanceModel:
+async def _stage_and_train(data: str, run_id: str, training: Ec2TrainingOptions, network: Network) -> InstanceModel:
     from flows.pipeline import StageClock, fetch_weights
     from flows.stage_data import stage_data
+    from flows.train_ec2 import candidate_types
     from flows.train_ec2 import train_ec2 as train
+    from flows.train_sagemaker import look_at_network
     from tasks.run.handle import Run
 
     run, clock = Run.load(run_id), StageClock()
     with run.lock():
+        types = candidate_types(training)
+        await look_at_network(run.aws, network, ec2_types=types, uses_sagemaker=False)
         await fetch_weights(training, run.settings)
         await clock.time("stage_data", stage_data(keep_in_memory(data), run_id))
-        return await clock.time("train_ec2", train(run_id, training))
+        return await clock.time("train_ec2", train(run_id, training, network))

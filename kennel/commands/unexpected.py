@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 import traceback
 from pathlib import Path
 
-from tasks.run.disk import disk_failure
+from kennel.terminal.console import say
+from tasks.run.disk import disk_failure, exhaustion
 from tasks.run.errors import KennelError, StageFailed, Unexpected, unexpected
 from tasks.run.escaping import terminal_text
 from tasks.run.own_files import ANEW, open_own
@@ -23,7 +25,8 @@ def as_kennel_error(error: Exception) -> KennelError:
         if isinstance(error.__cause__, Unexpected) and (path := _write_traceback(error)):
             error.why += f"; a defect is among the causes, its traceback is in {path}"
         return error
-    if isinstance(error, OSError) and (failed := disk_failure(error, "kennel")) is not None:
+    failed = (disk_failure(error, "kennel") if isinstance(error, OSError) else None) or exhaustion(error, "kennel")
+    if failed is not None:
         return failed
     if _is_prefects(error):
         why = f"a call to it failed: {type(error).__name__}: {error}"
@@ -32,6 +35,13 @@ def as_kennel_error(error: Exception) -> KennelError:
     path = _write_traceback(error)
     found.why += f"; its traceback is in {path}" if path else f"\n{_traceback(error)}"
     return found
+
+
+def say_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """Say that a thread has ended by an error, and where its traceback is; this is a `threading.excepthook`."""
+    if isinstance(ended.exc_value, Exception) and ended.thread is not None:
+        error = as_kennel_error(ended.exc_value)
+        say(f"WARNING: thread {ended.thread.name!r} ended: {error.what}: {error.why}")
 
 
 def _is_prefects(error: Exception) -> bool:
@@ -43,7 +53,8 @@ def _is_prefects(error: Exception) -> bool:
 def _write_traceback(error: Exception) -> Path | None:
     """Write the traceback into the home's logs; return None when that is impossible, as on a full disk."""
     with contextlib.suppress(KennelError, OSError):
-        path = Settings.load().home / FOLDER / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+        name = f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{threading.get_native_id()}.txt"
+        path = Settings.load().home / FOLDER / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with os.fdopen(open_own(path, ANEW), "w") as file:
             file.write(terminal_text(_traceback(error)))

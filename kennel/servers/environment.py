@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kennel.servers import isolation, localaws, prefect, processes
+from kennel.servers.limits import require_limits
 from kennel.servers.private_home import foreign_folders, make_private
 from kennel.terminal import console
 from kennel.terminal.stages import SERVERS
 from tasks.run import machine
 from tasks.run.errors import KennelError, SettingsRefused
 from tasks.run.logical_aws import LogicalAws
-from tasks.run.settings import DEFAULT_HOME, EMBEDDED_AWS, Settings, Target, validate_url
+from tasks.run.settings import DEFAULT_HOME, Settings, Target, validate_url
 from tasks.run.source_name import source_name
 
 
@@ -91,12 +92,14 @@ def start_servers(meanwhile: Callable[[], None], options: localaws.Options = loc
 
     Raises:
         StageFailed: a server ended while it started.
+        DiskFailed: this shell's limits are too low.
         WaitTimedOut: a server did not answer in time.
         TargetRefused: an endpoint is named that is not on loopback.
         SettingsRefused: `options` are given, and another AWS is named or the embedded AWS runs with other options; or
             PREFECT_API_URL has a user or a password.
     """
     home, runs = home_and_runs()
+    require_limits()
     embedded = wants_embedded_aws()
     is_local = embedded or _named_target(options).runs_on_this_machine
     say_home(home)
@@ -205,10 +208,10 @@ def connect_to_running() -> Environment | None:
         if running is None:
             return None
         _Used.embedded, variables = running, running.environment
-    target = EMBEDDED_AWS if variables else Settings.load().target()
+    os.environ.update(variables)
+    target = Settings.load().target()
     if target.runs_on_this_machine:
         isolation.isolate_aws(os.environ)
-    os.environ.update(variables)
     return Environment(home, runs, target, variables)
 
 

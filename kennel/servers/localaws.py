@@ -65,17 +65,18 @@ _DEFAULTS: dict[str, object] = {
 
 
 ACCOUNT_ID, REGION = "123456789012", "us-east-1"
-"""The account and the region of the embedded AWS."""
+"""The account of the embedded AWS, and its region unless another is given."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """The options of the embedded AWS; None and () mean its defaults, or the values of the one that runs.
 
     `time_scale` is how many of AWS's seconds pass in a second, `capacity` are rules `TYPE[=[CONCURRENCY][:FLOORms]]` of
     hosting instances, `instance_startup_seconds` is how many of AWS's seconds a new hosting instance needs, `iam` says
     whether it enforces IAM's policies, only records what they decide, or does neither, `account` whose quotas it has,
-    those of an `old` account or of a `new` one, and `strict` whether it delays and refuses what AWS does.
+    those of an `old` account or of a `new` one, `strict` whether it delays and refuses what AWS does, and `region` in
+    which region, and so in which partition of AWS, it is.
     """
 
     time_scale: float | None = None
@@ -84,6 +85,7 @@ class Options:
     iam: str | None = None
     account: str | None = None
     strict: bool | None = None
+    region: str | None = None
 
     @property
     def given(self) -> dict[str, float | str | list[str]]:
@@ -112,7 +114,8 @@ UNCHANGED = Options()
 class EmbeddedAws:
     """A running localaws server, whose clock runs `time_scale` times as fast as a real one since `clock_origin`.
 
-    `generation` names what it has in memory; a server that was started again has another one.
+    `generation` names what it has in memory; a server that was started again has another one. `strict`: it delays and
+    refuses what AWS does.
     """
 
     url: str
@@ -126,6 +129,7 @@ class EmbeddedAws:
     token: str = field(default="", repr=False)
     home: str = ""
     generation: str = ""
+    strict: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -140,6 +144,7 @@ class EmbeddedAws:
             **({} if self.ssh_port == SSH_PORT else {"KENNEL_SSH_PORT": str(self.ssh_port)}),
             "KENNEL_TIME_SCALE": repr(self.time_scale),
             "KENNEL_CLOCK_ORIGIN": repr(self.clock_origin),
+            "KENNEL_STRICT": str(int(self.strict)),
             **({"KENNEL_PERMISSIONS_TOKEN": self.permissions_token} if self.token else {}),
         }
 
@@ -171,6 +176,7 @@ def find(home: Path) -> EmbeddedAws | None:
         token=record.get("token", ""),
         home=str(localaws_home(home)),
         generation=record.get("generation", ""),
+        strict=record.get("strict", False),
     )
 
 
@@ -204,18 +210,18 @@ def begin(home: Path, options: Options = UNCHANGED) -> processes.BackgroundProce
             return starting
         port = free_port(*_last_port(home), PREFERRED_PORT)
         command = [sys.executable, "-P", "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
-        command += ["--operator", str(_write_policies(home))]
-        url = f"http://127.0.0.1:{port}"
         chosen = _with_options_of_killed(home, options)
+        command += ["--operator", str(_write_policies(home, chosen.region or REGION))]
+        url = f"http://127.0.0.1:{port}"
         return processes.spawn(home, NAME, command + chosen.arguments, environment=os.environ, url=url)
 
 
-def _write_policies(home: Path) -> Path:
+def _write_policies(home: Path, region: str) -> Path:
     """Write what the operator of the embedded AWS is allowed, which is what one of a real account needs."""
     from tasks.account.operator_policy import Account, operator_policies
 
     file = localaws_home(home) / "operator.json"
-    policies = operator_policies(Account(ACCOUNT_ID, REGION, bucket=os.environ.get("KENNEL_BUCKET", "")))
+    policies = operator_policies(Account(ACCOUNT_ID, region, bucket=os.environ.get("KENNEL_BUCKET", "")))
     named = {f"{RESOURCE_PREFIX}{name}": document for name, document in policies.items()}
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomically(file, json.dumps(named, indent=1).encode())
@@ -312,12 +318,13 @@ def _with_options_of_killed(home: Path, options: Options) -> Options:
     record = _written_record(home) or {}
     startup = options.instance_startup_seconds
     return Options(
-        record.get("time_scale") if options.time_scale is None else options.time_scale,
-        options.capacity or tuple(record.get("capacity", ())),
-        record.get("instance_startup_seconds") if startup is None else startup,
-        options.iam or record.get("iam"),
-        options.account or record.get("account"),
-        record.get("strict") if options.strict is None else options.strict,
+        time_scale=record.get("time_scale") if options.time_scale is None else options.time_scale,
+        capacity=options.capacity or tuple(record.get("capacity", ())),
+        instance_startup_seconds=record.get("instance_startup_seconds") if startup is None else startup,
+        iam=options.iam or record.get("iam"),
+        account=options.account or record.get("account"),
+        strict=record.get("strict") if options.strict is None else options.strict,
+        region=options.region or record.get("region"),
     )
 
 
@@ -363,6 +370,8 @@ def _record_path(home: Path) -> Path:
 def _written_record(home: Path) -> dict[str, Any] | None:
     try:
         return _read_record(home)
+    except PermissionError:  # a server may run in a home that this user may not read
+        raise
     except (OSError, Damaged):
         return None
 

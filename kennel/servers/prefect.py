@@ -40,6 +40,10 @@ NAME = "prefect"
 PREFERRED_PORT = 4578
 START_SECONDS = 90.0
 PREPARE_SECONDS = 300.0
+_NO_TELEMETRY = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+_PATIENCE = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+"""How long a client waits for the server that it starts itself; Prefect's 20 s are too few on a busy machine."""
+
 _PASSWORD = re.compile(r"kennel:[\w-]{32}")
 
 
@@ -49,8 +53,7 @@ def settings_for(home: Path, url: str) -> dict[str, str]:
         "PREFECT_HOME": str(folder(home)),
         "PREFECT_API_URL": api_url(url),
         "PREFECT_API_AUTH_STRING": _password(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
+        **_NO_TELEMETRY,
         "PREFECT_LOGGING_EXTRA_LOGGERS": "kennel",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     }
@@ -140,8 +143,7 @@ def prepare() -> Path:
     with tempfile.TemporaryDirectory(prefix="kennel-prefect-", dir=prepared.parent) as folder:
         environment = dict(os.environ)
         isolate_prefect(environment)
-        environment |= {"PREFECT_HOME": folder, "DO_NOT_TRACK": "1"}
-        environment["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = f"{PREPARE_SECONDS:.0f}"  # by default 20
+        environment |= {"PREFECT_HOME": folder, **_NO_TELEMETRY, _PATIENCE: f"{PREPARE_SECONDS:.0f}"}
         _once(["-m", "prefect", "server", "database", "upgrade", "--yes"], environment)
         _once(["-m", "kennel.servers.work_pool"], environment)  # without PREFECT_API_URL the client serves itself
         database = Path(folder) / "prefect.db"

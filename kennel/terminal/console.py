@@ -27,7 +27,14 @@ from tasks.run.sealed import strict_json
 if TYPE_CHECKING:
     from tasks.run.errors import KennelError
 
-VERDICT_STYLES = {"PASS": "green", "FAIL": "bold red", "INCONCLUSIVE": "yellow"}
+VERDICT_STYLES = {
+    "PASS": "green",
+    "FAIL": "bold red",
+    "INCONCLUSIVE": "yellow",
+    "OK": "green",
+    "WARN": "yellow",
+    "SKIPPED": "bold yellow",
+}
 
 
 class _Current:

@@ -5,6 +5,7 @@ from datetime import UTC
 from typing import Any
 
 from localaws.auth.root_key import RootKey
+from localaws.partition import partition
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Keys:
             return self._root
         from moto.iam.models import iam_backends
 
-        backend = iam_backends[self._account_id]["aws"]
+        backend = iam_backends[self._account_id][partition()]
         found = backend.access_keys.get(access_key_id)
         if found is None or found.status != "Active":
             return None
@@ -58,13 +59,13 @@ class Keys:
 
         if access_key_id == self._root_id:
             return Holder()
-        key = iam_backends[self._account_id]["aws"].access_keys[access_key_id]
+        key = iam_backends[self._account_id][partition()].access_keys[access_key_id]
         return Holder(key.user_name) if key.user_name is not None else Holder(session=self._session(access_key_id))
 
     def _session(self, access_key_id: str) -> Any:
         from moto.sts.models import sts_backends
 
-        sessions = sts_backends[self._account_id]["aws"].assumed_roles  # only ever grows
+        sessions = sts_backends[self._account_id][partition()].assumed_roles  # only ever grows
         if self._read < len(sessions):
             new = sessions[self._read :]
             self._sessions.update((each.access_key_id, each) for each in new)

@@ -15,6 +15,7 @@ from localaws.autoscaling.schedules import parse
 from localaws.autoscaling.targets import SUSPENDABLE, ScheduledAction, Target, new_target_arn
 from localaws.errors import AwsError
 from localaws.paging import page_of
+from localaws.partition import partition
 
 PAGE = 50
 Fields = dict[str, Any]
@@ -76,7 +77,7 @@ class Operations:
         if metric is None:
             check_step(configuration)
         arn = (
-            f"arn:aws:autoscaling:{self._settings.region}:{self._settings.account_id}:scalingPolicy:{uuid.uuid4()}:"
+            f"arn:{partition()}:autoscaling:{self._settings.region}:{self._settings.account_id}:scalingPolicy:{uuid.uuid4()}:"
             f"resource/{target.service}/{target.resource_id}:policyName/{asked['PolicyName']}"
         )
         policy = self._engine.put_policy(
@@ -126,7 +127,7 @@ class Operations:
                 created=self._engine.core.clock.now(),
             )
             arn = (
-                f"arn:aws:autoscaling:{self._settings.region}:{self._settings.account_id}:scheduledAction:{uuid.uuid4()}"
+                f"arn:{partition()}:autoscaling:{self._settings.region}:{self._settings.account_id}:scheduledAction:{uuid.uuid4()}"
                 f":resource/{target.service}/{target.resource_id}:scheduledActionName/{name}"
             )
             created = known.created if known else time.time()
@@ -170,7 +171,7 @@ class Operations:
 
     def _new_target(self, asked: Fields, key: TargetKey, scalable: Scalable) -> Target:
         settings = self._settings
-        role = f"arn:aws:iam::{settings.account_id}:role/aws-service-role/{scalable.service_role}"
+        role = f"arn:{partition()}:iam::{settings.account_id}:role/aws-service-role/{scalable.service_role}"
         if not self._engine.core.propagation.is_ready(role):
             raise AwsError("ValidationException", f"Unable to assume IAM role: {role}")
         arn = new_target_arn(settings.region, settings.account_id)

@@ -7,6 +7,7 @@ from typing import Any
 from localaws.autoscaling.activities import Activity
 from localaws.autoscaling.policies import TargetKey
 from localaws.autoscaling.schedules import Schedule
+from localaws.partition import partition
 
 SUSPENDABLE = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
 
@@ -92,7 +93,7 @@ class Target:
 
 def new_target_arn(region: str, account_id: str) -> str:
     """Return an ARN for a target."""
-    return f"arn:aws:application-autoscaling:{region}:{account_id}:scalable-target/{uuid.uuid4().hex[:32]}"
+    return f"arn:{partition()}:application-autoscaling:{region}:{account_id}:scalable-target/{uuid.uuid4().hex[:32]}"
 
 
 def _number(fields: dict[str, Any], name: str) -> int | None:

@@ -22,7 +22,7 @@ def install(core: Core) -> list[BaseRoute]:
     from localaws.ec2.machine import Machines
     from localaws.ec2.routes import routes
 
-    machines, capacity = Machines(core), Capacity()
+    machines, capacity = Machines(core), Capacity(core.strictness)
     core.before_first_request(USERS, lambda: _install_moto_side(core, machines, capacity))
     return routes(core, capacity)
 

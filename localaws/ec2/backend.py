@@ -40,7 +40,32 @@ class ExecutingEC2(GroupRules, PublishedImages, moto_models.EC2Backend):
     def __init__(self, region_name: str, account_id: str) -> None:
         self._launching = threading.Lock()
         self._tokens: dict[str, tuple[Mapping[str, Any], Reservation]] = {}
+        self._is_made = False
         super().__init__(region_name, account_id)
+        self._is_made = True
+
+    # The default VPC
+
+    @property
+    def default_vpc(self) -> Any:
+        """The default VPC.
+
+        Raises: AwsError VPCIdNotSpecified without one.
+        """
+        vpc = self.get_default_vpc()
+        if vpc is None:
+            raise AwsError("VPCIdNotSpecified", "No default VPC for this user")
+        return vpc
+
+    @default_vpc.setter
+    def default_vpc(self, _: Any) -> None:
+        """Ignore what moto keeps: there may be none, and another one later."""
+
+    def create_default_vpc(self) -> Any:
+        """Make the default VPC, from the start or when it is asked for."""
+        if not self._is_made and not self.core.settings.has_default_vpc:
+            return None
+        return super().create_default_vpc()
 
     # Launching
 

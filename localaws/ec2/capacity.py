@@ -1,4 +1,7 @@
-"""How many more instances may be started: any number until a test sets a limit, and never more than the quotas."""
+"""How many more instances may be started: any number until a test sets a limit, and never more than the quotas.
+
+In a strict server some pools have none, until a test sets their limit.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from localaws.errors import AwsError
 from localaws.quotas.account import Quotas, vcpu_quota
+from localaws.strictness import LENIENT, Strictness
 
 if TYPE_CHECKING:
     from localaws.ec2.instance import ExecutingInstance
@@ -29,7 +33,8 @@ class Pool:
 class Capacity:
     """The bounds of each pool, set by `POST /_localaws/capacity`, and the launches that are to fail."""
 
-    def __init__(self) -> None:
+    def __init__(self, strictness: Strictness = LENIENT) -> None:
+        self._strictness = strictness
         self._available: dict[Pool, int] = {}
         self._failures: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -61,6 +66,8 @@ class Capacity:
         """
         with self._lock:
             available = self._available.get(pool)
+            if available is None and self._strictness.lacks_capacity(pool.instance_type, is_spot=pool.market == "spot"):
+                raise insufficient(pool, zone)
             if available is None:
                 return maximum
             if available < minimum:

@@ -27,6 +27,7 @@ class Placement:
 
     zone: str
     subnet_id: str
+    vpc_id: str
     group_ids: tuple[str, ...]
     has_public_address: bool
     interface_description: str
@@ -54,7 +55,7 @@ def check_instance_type(instance_type: str, architecture: str) -> None:
 def place(parameters: Mapping[str, Any], instance_type: str, ec2_backend: Any) -> Placement:
     """Return where the instances of a request go: the zone asked for, the subnet's, or the first that has the type.
 
-    Raises: AwsError for a place that does not exist, lacks the type, or is not in the default VPC.
+    Raises: AwsError for a place that does not exist or lacks the type, or for no place without a default VPC.
     """
     interface = _interface(parameters)
     subnet_id = interface.get("SubnetId") or parameters.get("SubnetId")
@@ -66,6 +67,7 @@ def place(parameters: Mapping[str, Any], instance_type: str, ec2_backend: Any) -
     return Placement(
         zone=zone,
         subnet_id=subnet.id,
+        vpc_id=subnet.vpc_id,
         group_ids=tuple(interface.get("Groups") or parameters.get("SecurityGroupIds") or ()),
         has_public_address=bool(
             subnet.map_public_ip_on_launch is True if has_public_address is None else has_public_address
@@ -106,12 +108,12 @@ def _zone(placement: Mapping[str, Any]) -> str | None:
 def _subnet(subnet_id: str | None, zone: str | None, instance_type: str, ec2_backend: Any) -> Any:
     if subnet_id:
         subnet = ec2_backend.get_subnet(subnet_id)
-        if subnet.vpc_id != ec2_backend.default_vpc.id:
-            raise unsupported(f"SubnetId={subnet_id!r} outside of the default VPC", OPERATION)
         if zone not in (None, subnet.availability_zone):
             raise invalid(f"The subnet '{subnet_id}' is not in the Availability Zone {zone}.")
         return subnet
-    subnets = {subnet.availability_zone: subnet for subnet in ec2_backend.get_default_subnets().values()}
+    vpc_id = ec2_backend.default_vpc.id
+    defaults = (subnet for subnet in ec2_backend.get_default_subnets().values() if subnet.vpc_id == vpc_id)
+    subnets = {subnet.availability_zone: subnet for subnet in defaults}
     if zone is not None and zone not in subnets:
         raise invalid(f"Invalid availability zone: [{zone}]")
     offered = (
@@ -127,9 +129,13 @@ def _subnet(subnet_id: str | None, zone: str | None, instance_type: str, ec2_bac
 
 
 def _offering_zones(instance_type: str, region: str) -> list[str]:
+    """Return the zones that have a type; all where moto does not know, which is so outside of the partition aws."""
+    from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
     from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
 
-    offerings = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, [])
+    offerings = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region)
+    if offerings is None:
+        return sorted(zone.name for zone in RegionsAndZonesBackend.zones[region])
     return sorted(row["Location"] for row in offerings if row["InstanceType"] == instance_type)
 
 

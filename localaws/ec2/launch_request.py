@@ -15,6 +15,7 @@ from localaws.ec2.errors import invalid, refuse_others, unsupported
 from localaws.ec2.launch_placement import Placement, check_instance_type, place
 from localaws.ec2.launch_volumes import VolumeRequest, parse_volumes
 from localaws.errors import AwsError
+from localaws.partition import partition
 from localaws.permissions.propagation import role_of
 from localaws.policies.trust import trusts
 
@@ -106,7 +107,7 @@ def parse_launch(parameters: Mapping[str, Any], ec2_backend: Any) -> LaunchReque
         minimum=minimum,
         maximum=maximum,
         placement=placement,
-        groups=_groups(placement.group_ids, parameters.get("SecurityGroups") or (), ec2_backend),
+        groups=_groups(placement, parameters.get("SecurityGroups") or (), ec2_backend),
         key_name=key_name,
         public_key=_public_key(key_name, ec2_backend) if key_name else None,
         user_data=decode_user_data(parameters.get("UserData")),
@@ -169,12 +170,12 @@ def _counts(parameters: Mapping[str, Any]) -> tuple[int, int]:
     return minimum, maximum
 
 
-def _groups(group_ids: Sequence[str], names: Sequence[str], ec2_backend: Any) -> tuple[Any, ...]:
+def _groups(placement: Placement, names: Sequence[str], ec2_backend: Any) -> tuple[Any, ...]:
+    group_ids, vpc_id = placement.group_ids, placement.vpc_id
     if group_ids and names:
         raise AwsError(
             "InvalidParameterCombination", "The parameter groupName cannot be used with the parameter groupId"
         )
-    vpc_id = ec2_backend.default_vpc.id
     found = []
     for wanted in group_ids or names:
         group = (
@@ -185,6 +186,9 @@ def _groups(group_ids: Sequence[str], names: Sequence[str], ec2_backend: Any) ->
         if group is None:
             place_of = "" if group_ids else f" in default VPC '{vpc_id}'"
             raise AwsError("InvalidGroup.NotFound", f"The security group '{wanted}' does not exist{place_of}")
+        if group.vpc_id != vpc_id:
+            where = f"Security group {group.id} and subnet {placement.subnet_id} belong to different networks."
+            raise AwsError("InvalidParameter", where)
         found.append(group)
     return tuple(found) or (ec2_backend.get_default_security_group(vpc_id),)
 
@@ -207,7 +211,7 @@ def _profile(wanted: Mapping[str, Any], ec2_backend: Any) -> Profile | None:
         raise AwsError("InvalidParameterCombination", text)
     member = "Arn" if wanted.get("Arn") else "Name"
     value = wanted.get(member)
-    for profile in iam_backends[ec2_backend.account_id]["aws"].instance_profiles.values():
+    for profile in iam_backends[ec2_backend.account_id][partition()].instance_profiles.values():
         if value == (profile.arn if member == "Arn" else profile.name) and propagation.is_seen(profile.arn):
             break
     else:

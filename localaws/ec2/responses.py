@@ -15,6 +15,7 @@ from localaws.ec2.instance_filters import check_names, matches
 from localaws.errors import AwsError
 
 PAGE = 1000
+NOT_OPTED_IN = "not-opted-in"
 NOT_EXECUTED = (  # moto would keep a record, and no machine would follow it
     "associate_address",
     "associate_iam_instance_profile",
@@ -60,6 +61,19 @@ class ExecutingEC2Response(EC2Response):
         """Answer a dry run that has come so far."""
         if self._get_param("DryRun", False):
             raise dry_run()
+
+    def describe_regions(self) -> ActionResult:
+        """DescribeRegions: this server's own is enabled; with AllRegions the others are there, and not opted in to."""
+        parameters = self._get_params()
+        refuse_others(parameters, ("RegionNames", "AllRegions", "DryRun"), "DescribeRegions")
+        self.error_on_dryrun()
+        rows = [self._region(each) for each in self.ec2_backend.describe_regions(parameters.get("RegionNames", []))]
+        shown = [each for each in rows if parameters.get("AllRegions") or each["OptInStatus"] != NOT_OPTED_IN]
+        return ActionResult({"Regions": shown})
+
+    def _region(self, found: Any) -> dict[str, str]:
+        status = "opt-in-not-required" if found.name == self.ec2_backend.core.settings.region else NOT_OPTED_IN
+        return {"RegionName": found.name, "Endpoint": found.endpoint, "OptInStatus": status}
 
     def run_instances(self) -> ActionResult:
         """RunInstances."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
+from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
@@ -17,7 +18,7 @@ from moto.core.utils import iso_8601_datetime_with_nanoseconds
 from moto.iam.models import iam_backends
 
 from localaws.errors import AwsError, NoSuchRole
-from localaws.functions import naming, validation
+from localaws.functions import naming, validation, vpc
 from localaws.functions.concurrency import RefusedError, Resource
 from localaws.functions.deployment import LATEST
 from localaws.functions.function import ExecutingFunction
@@ -27,6 +28,8 @@ from localaws.functions.provisioning import Provisioning
 from localaws.functions.requests import AsyncPolicy, Target
 from localaws.functions.service import FunctionService
 from localaws.iam.principals import unknown_principals
+from localaws.partition import partition
+from localaws.permissions.roles import Role
 
 _NO_PRINCIPAL = "The provided principal was invalid. Please check the principal and try again."
 
@@ -59,7 +62,7 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
 
         Raises: AwsError ResourceNotFoundException with AWS's text.
         """
-        arn = f"arn:aws:lambda:{self.region_name}:{self.account_id}:function:{name.name}"
+        arn = f"arn:{partition()}:lambda:{self.region_name}:{self.account_id}:function:{name.name}"
         qualified = f"{arn}:{name.qualifier}" if name.qualifier else arn
         entry = self._lambdas._functions.get(name.name)
         if entry is None:
@@ -89,7 +92,8 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         validation.check_required(spec)
         validation.check_request(spec)
         self._require_assumable(spec["Role"], spec["FunctionName"])
-        function = ExecutingFunction(self.account_id, spec, self.region_name, self.service)
+        whole = {**spec, "VpcConfig": self._checked_vpc(spec, spec["Role"])}
+        function = ExecutingFunction(self.account_id, whole, self.region_name, self.service)
         self._lambdas.put_function(function)
         return self.publish_version(spec["FunctionName"]) if spec.get("Publish") else function
 
@@ -120,6 +124,8 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         latest = self._latest_for_update(function_name, qualifier, body)
         if "Role" in body:
             self._require_assumable(body["Role"], latest.function_name)
+        if "VpcConfig" in body:
+            body = {**body, "VpcConfig": self._checked_vpc(body, body.get("Role", latest.role))}
         latest.update_configuration(body)
         return self._updated(latest, publish=False)
 
@@ -258,7 +264,7 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
             AwsError: InvalidParameterValueException for one that does not.
         """
         named = {"Statement": {"Principal": {"AWS": json.loads(raw).get("Principal", "")}}}
-        if unknown_principals(iam_backends[self.account_id]["aws"], named):
+        if unknown_principals(iam_backends[self.account_id][partition()], named):
             raise AwsError("InvalidParameterValueException", _NO_PRINCIPAL)
         return super().add_permission(function_name, qualifier, raw)
 
@@ -267,9 +273,13 @@ class ExecutingLambda(_LambdaBackend):  # type: ignore[misc]
         if self.region_name != region:
             raise validation.invalid(f"localaws runs Lambda functions in {region} only, not in {self.region_name}.")
 
+    def _checked_vpc(self, spec: Mapping[str, Any], role_arn: Any) -> dict[str, Any] | None:
+        core = self.service.core
+        return vpc.checked(core, self.region_name, spec.get("VpcConfig"), Role(core.authority, role_arn, "Lambda"))
+
     def _require_assumable(self, role_arn: str, name: str) -> None:
         """A role that Lambda may not assume is refused, as AWS does."""
-        arn = f"arn:aws:lambda:{self.region_name}:{self.account_id}:function:{name}"
+        arn = f"arn:{partition()}:lambda:{self.region_name}:{self.account_id}:function:{name}"
         try:
             self.service.core.credentials.require(role_arn, PRINCIPAL, arn)
         except NoSuchRole as error:

@@ -29,6 +29,8 @@ class Deployment:
     environment: dict[str, str]
     timeout_seconds: int
     memory_mb: int
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

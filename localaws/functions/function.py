@@ -46,6 +46,7 @@ class ExecutingFunction(_LambdaFunction):  # type: ignore[misc]
 
     def renew(self) -> None:
         """Make a new deployment of what the function is now; its revision is new as well."""
+        vpc = self.vpc_config or {}
         self.deployment = Deployment(
             name=self.function_name,
             version=str(self.version),
@@ -58,6 +59,8 @@ class ExecutingFunction(_LambdaFunction):  # type: ignore[misc]
             environment=dict(self.environment_vars or {}),
             timeout_seconds=self.timeout,
             memory_mb=self.memory_size,
+            subnets=tuple(vpc.get("SubnetIds", ())),
+            security_groups=tuple(vpc.get("SecurityGroupIds", ())),
         )
 
     def is_same_as_published(self, version: ExecutingFunction) -> bool:
@@ -74,6 +77,11 @@ class ExecutingFunction(_LambdaFunction):  # type: ignore[misc]
         version.description = description or self.description
         version.renew()
         return version
+
+    @property
+    def vpc_config(self) -> dict[str, Any] | None:
+        """Its subnets and groups with their VPC's id; moto has one id for all."""
+        return self._vpc_config  # type: ignore[no-any-return]
 
     def get_configuration(self, on_create: bool = False) -> dict[str, Any]:
         """Return the function's configuration in AWS's shape; CreateFunction's has the ARN of the function itself.

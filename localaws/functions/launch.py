@@ -14,6 +14,7 @@ from localaws.container_view import TMP, View
 from localaws.containers import Program as Contained
 from localaws.core import Core
 from localaws.functions.deployment import Deployment
+from localaws.partition import partition
 from localaws.processes import Process
 
 ON_DEMAND = "on-demand"
@@ -75,7 +76,7 @@ class Program:
         """
         deployment = self.deployment
         settings, session = core.settings, f"{deployment.name}-{self.folder.name}"[:64]
-        arn = f"arn:aws:lambda:{settings.region}:{settings.account_id}:function:{deployment.name}"
+        arn = f"arn:{partition()}:lambda:{settings.region}:{settings.account_id}:function:{deployment.name}"
         credentials = core.credentials.child_environment(deployment.role, session, PRINCIPAL, arn)
         if held_key is not None:
             held_key.hold(core, credentials["AWS_ACCESS_KEY_ID"])

@@ -20,6 +20,7 @@ from localaws.functions.provisioned import Key, ProvisionedState, Share
 from localaws.functions.requests import Target
 from localaws.functions.service import FunctionService
 from localaws.paging import page_of
+from localaws.partition import partition
 
 PAGE_LIMIT = 50
 ON_PROVISIONED_VERSION = (
@@ -190,7 +191,7 @@ class Provisioning:
 
     def _arn(self, name: str, qualifier: str) -> str:
         functions = self._functions
-        return f"arn:aws:lambda:{functions.region_name}:{functions.account_id}:function:{name}:{qualifier}"
+        return f"arn:{partition()}:lambda:{functions.region_name}:{functions.account_id}:function:{name}:{qualifier}"
 
 
 def split(choices: Sequence[tuple[Deployment, float]], executions: int) -> list[Share]:

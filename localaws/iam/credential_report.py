@@ -11,6 +11,8 @@ from typing import Any
 from moto.core.responses import ActionResult
 from moto.iam.responses import IamResponse
 
+from localaws.partition import partition
+
 COLUMNS = (
     *("user", "arn", "user_creation_time"),
     *("password_enabled", "password_last_used", "password_last_changed", "password_next_rotation", "mfa_active"),
@@ -49,7 +51,7 @@ def _of_root(backend: Any) -> dict[str, str]:
     return {
         **dict.fromkeys(COLUMNS, NONE),
         "user": "<root_account>",
-        "arn": f"arn:aws:iam::{backend.account_id}:root",
+        "arn": f"arn:{partition()}:iam::{backend.account_id}:root",
         "password_enabled": "not_supported",
         "password_last_changed": "not_supported",
         "password_next_rotation": "not_supported",

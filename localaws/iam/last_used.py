@@ -4,12 +4,13 @@ from typing import Any
 
 from moto.iam.models import AccessKeyLastUsed, iam_backends
 
+from localaws.partition import partition
 from localaws.permissions.authority import Authority
 
 
 def tell_last_used(authority: Authority) -> None:
     """Give moto's roles and access keys the moment, service and region of their last request."""
-    backend: Any = iam_backends[authority.account_id]["aws"]
+    backend: Any = iam_backends[authority.account_id][partition()]
     for role in list(backend.roles.values()):
         last = authority.usage.last_of(role.arn)
         if last is not None:

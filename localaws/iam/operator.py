@@ -10,6 +10,7 @@ from typing import Any
 
 from localaws.auth.root_key import AccessKey
 from localaws.folders import read_json
+from localaws.partition import partition
 
 USER = "operator"
 BOUNDARY = "boundary"
@@ -24,7 +25,7 @@ def make_operator(account_id: str, region: str, file: Path, key: AccessKey) -> N
     from moto.iam.exceptions import MalformedPolicyDocument
     from moto.iam.models import iam_backends
 
-    backend: Any = iam_backends[account_id]["aws"]
+    backend: Any = iam_backends[account_id][partition()]
     backend.create_user(region, USER)
     for name, document in _documents(file).items():
         try:

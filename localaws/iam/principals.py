@@ -14,6 +14,7 @@ from typing import Any
 
 from moto.iam.models import IAMBackend
 
+from localaws.partition import partition
 from localaws.policies.documents import list_of, statements_of
 
 _ID_STARTS = ("AIDA", "AROA")  # of users and roles
@@ -72,7 +73,7 @@ def _identities(backend: Any) -> Iterator[Any]:
 def _is_of_account(backend: Any, name: str) -> bool:
     if name.startswith(_ID_STARTS):
         return True
-    return name.startswith(f"arn:aws:iam::{backend.account_id}:") and not name.endswith(":root")
+    return name.startswith(f"arn:{partition()}:iam::{backend.account_id}:") and not name.endswith(":root")
 
 
 def _named(document: Any) -> Iterator[tuple[Any, str]]:
@@ -100,7 +101,7 @@ def _replace(backend: Any, before: str, after: str) -> None:
     account_id = backend.account_id
     for role in list(backend.roles.values()):
         role.assume_role_policy_document = _replaced(role.assume_role_policy_document, before, after)
-    buckets: Any = s3_backends[account_id]["aws"].buckets
+    buckets: Any = s3_backends[account_id][partition()].buckets
     for bucket in list(buckets.values()):
         if bucket.policy:
             bucket.policy = _replaced(bytes(bucket.policy).decode(), before, after).encode()

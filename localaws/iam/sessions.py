@@ -15,6 +15,7 @@ from moto.sts.responses import TokenResponse
 
 from localaws.errors import AwsError
 from localaws.iam.managed_policies import load
+from localaws.partition import partition
 from localaws.permissions.authority import Authority
 from localaws.permissions.callers import Bounds
 from localaws.permissions.identities import default_version
@@ -46,7 +47,7 @@ def get_caller_identity(self: STSBackend, access_key_id: str, region: str) -> tu
     """Return the id, ARN and account of who signed."""
     user_id, arn, account_id = _caller_of(self, access_key_id, region)
     if arn.endswith(_EXAMPLE_USER):
-        return account_id, f"arn:aws:iam::{account_id}:root", account_id
+        return account_id, f"arn:{partition()}:iam::{account_id}:root", account_id
     return user_id, arn, account_id
 
 
@@ -60,7 +61,7 @@ def assume_role(self: TokenResponse, authority: Authority) -> ActionResult:
             already, or the role does not trust the caller to keep its source identity.
     """
     wanted = self._get_params()
-    backend: Any = iam_backends[self.current_account]["aws"]
+    backend: Any = iam_backends[self.current_account][partition()]
     caller_key, callers = self.get_access_key(), authority.callers
     calling: Any = self.backend.get_assumed_role_from_access_key(caller_key)
     before = callers.bounds_of(caller_key)
@@ -80,7 +81,7 @@ def assume_role(self: TokenResponse, authority: Authority) -> ActionResult:
 def make_session(self: STSBackend, *given: Any, **wanted: Any) -> AssumedRole:
     """Make a session that belongs to the role that has the ARN now, and to no other one that gets it."""
     session: Any = _make(self, *given, **wanted)
-    roles = list(iam_backends[session.account_id]["aws"].roles.values())
+    roles = list(iam_backends[session.account_id][partition()].roles.values())
     session.role_id = next((each.id for each in roles if each.arn == session.role_arn), "")
     return session  # type: ignore[no-any-return]
 

@@ -1,8 +1,11 @@
-"""`SimulatePrincipalPolicy` and `SimulateCustomPolicy`, decided by the code that decides on requests."""
+"""`SimulatePrincipalPolicy` and `SimulateCustomPolicy`, decided by the code that decides on requests.
+
+An action has one result, as AWS now answers, with its resources' in it. Source: EvaluationResult in botocore's model.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +14,29 @@ from moto.iam.exceptions import InvalidInput, NoSuchEntity
 from moto.iam.responses import IamResponse
 
 from localaws.paging import page_of
+from localaws.partition import partition
+from localaws.permissions import catalog
 from localaws.permissions.identities import attached_to, identity_of
 from localaws.policies.conditions import UnknownOperator
 from localaws.policies.context import Context
-from localaws.policies.decision import Decision, Identity, Kind, Principal, Request, decide, keys_of
+from localaws.policies.decision import (
+    ALLOWED,
+    EXPLICIT_DENY,
+    IMPLICIT_DENY,
+    Decision,
+    Identity,
+    Kind,
+    Principal,
+    Request,
+    decide,
+    keys_of,
+)
 from localaws.policies.documents import Policy, policy
 
 PAGE_SIZE = 100
 _RESOURCE = "ResourcePolicy"
+_BOUNDARY = "PermissionsBoundaryDecisionDetail"
+_STRICTNESS = (ALLOWED, IMPLICIT_DENY, EXPLICIT_DENY)
 
 
 @dataclass(frozen=True)
@@ -32,7 +50,7 @@ class Simulated:
 
 
 def simulate_principal_policy(self: IamResponse) -> ActionResult:
-    """Answer, for each action and resource, what the policies of a user, group or role decide.
+    """Answer, for each action, what the policies of a user, group or role decide on the resources.
 
     Raises:
         NoSuchEntity: the principal does not exist.
@@ -50,7 +68,7 @@ def simulate_principal_policy(self: IamResponse) -> ActionResult:
 
 
 def simulate_custom_policy(self: IamResponse) -> ActionResult:
-    """Answer, for each action and resource, what the policies of the request decide.
+    """Answer, for each action, what the policies of the request decide on the resources.
 
     Raises:
         InvalidInput: a policy is none.
@@ -88,7 +106,7 @@ def _policies(parameters: Mapping[str, Any], name: str) -> list[Policy]:
 
 
 def _caller(parameters: Mapping[str, Any], arn: str) -> Principal:
-    named = parameters.get("CallerArn") or arn or "arn:aws:iam::123456789012:user/simulated"
+    named = parameters.get("CallerArn") or arn or f"arn:{partition()}:iam::123456789012:user/simulated"
     return Principal(arn=named, account_id=named.split(":")[4], role_arn=named if ":role/" in named else "")
 
 
@@ -100,30 +118,59 @@ def _answer(parameters: Mapping[str, Any], read: Callable[[], Simulated]) -> Act
     except ValueError as error:
         raise InvalidInput(f"A policy of the request is none: {error}") from None
     owner_id = parameters.get("ResourceOwner", "").split(":")[4:5]
-    results = [
-        _result(simulated, Request(action, resource, Context(_entries(parameters)), *owner_id))
-        for action in _strings(parameters["ActionNames"])
-        for resource in _strings(parameters.get("ResourceArns")) or ["*"]
-    ]
+    resources = _strings(parameters.get("ResourceArns")) or ["*"]
+    results = []
+    for action in _strings(parameters["ActionNames"]):
+        requests = [Request(action, resource, Context(_entries(parameters)), *owner_id) for resource in resources]
+        results.append(_result(action, [_decided(simulated, each) for each in requests]))
     page, marker = page_of(results, parameters.get("Marker"), parameters.get("MaxItems") or PAGE_SIZE)
     more = {"Marker": marker} if marker else {}
     return ActionResult({"EvaluationResults": page, "IsTruncated": bool(marker), **more})
 
 
-def _result(simulated: Simulated, request: Request) -> dict[str, Any]:
+def _result(action: str, decided: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return one result for an action, with the most restrictive decision of its resources, and theirs."""
+    strictest = max((each["EvalResourceDecision"] for each in decided), key=_STRICTNESS.index)
+    deciding = [each for each in decided if each["EvalResourceDecision"] == strictest]
+    result: dict[str, Any] = {
+        "EvalActionName": action,
+        "EvalResourceName": _template(action),
+        "EvalDecision": strictest,
+        "MatchedStatements": _distinct(each for every in deciding for each in every["MatchedStatements"]),
+        "MissingContextValues": sorted({each for every in decided for each in every["MissingContextValues"]}),
+    }
+    if _BOUNDARY in decided[0]:
+        within = all(each[_BOUNDARY]["AllowedByPermissionsBoundary"] for each in decided)
+        result[_BOUNDARY] = {"AllowedByPermissionsBoundary": within}
+    is_listed = [each["EvalResourceName"] for each in decided] != ["*"]
+    return {**result, "ResourceSpecificResults": decided} if is_listed else result
+
+
+def _decided(simulated: Simulated, request: Request) -> dict[str, Any]:
+    """Return the decision on one resource, as one of the `ResourceSpecificResults`."""
     decision = decide(simulated.principal, simulated.identity, request, simulated.resource)
     missing = sorted(key for key in keys_of(simulated.identity, simulated.resource) if request.context.get(key) is None)
     result: dict[str, Any] = {
-        "EvalActionName": request.action,
         "EvalResourceName": request.resource,
-        "EvalDecision": decision.effect,
+        "EvalResourceDecision": decision.effect,
         "MatchedStatements": _matched(decision, simulated.kinds),
         "MissingContextValues": missing,
     }
     if simulated.identity.boundary is not None:
         within = decide(simulated.principal, Identity((simulated.identity.boundary,)), request)
-        result["PermissionsBoundaryDecisionDetail"] = {"AllowedByPermissionsBoundary": within.is_allowed}
+        result[_BOUNDARY] = {"AllowedByPermissionsBoundary": within.is_allowed}
     return result
+
+
+def _template(action: str) -> str:
+    """Return the ARN of the first type of resource that an action is about, with variables; "*" if it has none."""
+    known = catalog.find(action)
+    kinds = [each.kind for each in known.uses if each.kind] if known else []
+    return catalog.template(action.partition(":")[0], kinds[0]) if kinds else "*"
+
+
+def _distinct(statements: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    return [dict(each) for each in dict.fromkeys(tuple(each.items()) for each in statements)]
 
 
 def _matched(decision: Decision, kinds: Mapping[str, str]) -> list[dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from localaws.partition import partition
 from localaws.policies.context import Values
 
 
@@ -14,7 +15,7 @@ class Place:
 
     account_id: str
     region: str
-    partition: str = "aws"
+    partition: str = field(default_factory=partition)
 
     def arn(self, service: str, resource: str) -> str:
         """Return the ARN of a resource here."""

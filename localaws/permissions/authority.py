@@ -16,7 +16,7 @@ from localaws.permissions.propagation import Propagation
 from localaws.permissions.questions import Question
 from localaws.permissions.resource_policies import ResourcePolicy, policy_on
 from localaws.permissions.usage import Count, Requested, Usage
-from localaws.policies.context import Context
+from localaws.policies.context import Context, Source
 from localaws.policies.decision import Decision, Request, decide
 from localaws.policies.documents import policy
 from localaws.policies.trust import ASSUME
@@ -76,37 +76,47 @@ class Authority:
 
     def decide(self, caller: Caller, question: Question) -> Decision:
         """Return the decision, and record it."""
-        known = self._known(caller, question)
+        known = self.known(caller, question)
         self.usage.count(known.count, is_allowed=known.decision.is_allowed)
         return known.decision
 
     def would_decide(self, caller: Caller, question: Question) -> Decision:
         """Return the decision on something that nobody asked for; it is not recorded."""
-        return self._known(caller, question).decision
+        return self.known(caller, question).decision
 
-    def _known(self, caller: Caller, question: Question) -> Known:
+    def known(self, caller: Caller, question: Question) -> Known:
+        """Return the decision and where it is counted, found once for equal circumstances."""
         found = policy_on(self.account_id, question.action, question.resource)
-        keys = caller.keys | policy("resource policy", found.text).keys if found else caller.keys
-        context = Context(HERE, (caller.values.get, question.context.get, time_of))
+        keys = caller.keys[question.action]
+        if found:
+            keys |= policy("resource policy", found.text).keys(question.action)
+        context = Context(HERE, (caller.values.get, question.context.get, time_of, self._owner_of(question)))
         shown = context.shown(keys) if keys else ()
         key = (question.action, question.resource, shown, found)
         known: Known | None = caller.decided.get(key)
         if known is None:
             request = Request(question.action, question.resource, context, question.owner_id)
             count = self.usage.count_of(caller.owner_arn, Requested(question.action, question.resource, shown))
-            known = Known(_decide(caller, request, found), count)
+            known = Known(_decide(caller, request, found), count, is_constant=not keys)
             if len(caller.decided) >= MOST_DECISIONS:
                 caller.decided.clear()
             caller.decided[key] = known
         return known
 
+    def _owner_of(self, question: Question) -> Source:
+        """Return what tells whose the resource is; an ARN of AWS's own names no account, as one of a bucket."""
+        is_own = question.resource == "*" or question.resource.startswith("arn:aws:s3:::")
+        owner_id = question.owner_id or (self.account_id if is_own else "")
+        return lambda key: [owner_id] if owner_id and key == "aws:resourceaccount" else None
+
 
 @dataclass(frozen=True)
 class Known:
-    """A decision, and where requests like this are counted."""
+    """A decision, where requests like this are counted, and whether it is the same in all circumstances."""
 
     decision: Decision
     count: Count
+    is_constant: bool
 
 
 def _decide(caller: Caller, request: Request, found: ResourcePolicy | None) -> Decision:

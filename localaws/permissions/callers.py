@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from localaws.partition import partition
 from localaws.permissions.circumstances import KeyValues
 from localaws.permissions.identities import identity_of
 from localaws.permissions.propagation import Propagation
@@ -18,15 +19,28 @@ from localaws.policies.documents import Policy, policy
 class Caller:
     """Who asks. `owner_arn`: the user or role whose policies bound it; `values`: condition keys that tell who it is.
 
-    `decided` keeps decisions; the caller is made anew when a policy changes.
+    `keys`: the condition keys that matter to an action; `decided` keeps decisions; the caller is made anew when a
+    policy changes.
     """
 
     principal: Principal
     identity: Identity
     owner_arn: str
     values: KeyValues = field(default_factory=dict)
-    keys: frozenset[str] = frozenset()
+    keys: KeysByAction = field(default_factory=lambda: KeysByAction(Identity()), compare=False)
     decided: dict[Any, Any] = field(default_factory=dict, compare=False)
+
+
+class KeysByAction(dict[str, frozenset[str]]):
+    """The condition keys that an identity's policies ask for, by the action that their statements are about."""
+
+    def __init__(self, identity: Identity) -> None:
+        super().__init__()
+        self._identity = identity
+
+    def __missing__(self, action: str) -> frozenset[str]:
+        """Find them once."""
+        return self.setdefault(action, keys_of(self._identity, action=action))
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,12 @@ class Callers:
         self._known: dict[Any, Caller] = {}
         self._bounds: dict[str, Bounds] = {}
 
+    def known(self) -> object:
+        """Return what is another object as soon as a policy has changed."""
+        if self._propagation.has_arrived():
+            self.forget()
+        return self._known
+
     def bind(self, access_key_id: str, bounds: Bounds) -> None:
         """Have these bounds count for the session of a key."""
         self._bounds[access_key_id] = bounds
@@ -87,22 +107,21 @@ class Callers:
         return self._once((role_arn, session_name), lambda: self._session(role_arn, session_name, {}, None))
 
     def _once(self, key: Any, make: Callable[[], Caller]) -> Caller:
-        if self._propagation.has_arrived():
-            self.forget()
+        self.known()
         known = self._known
         if key not in known:
             known[key] = make()
         return known[key]
 
     def _root(self) -> Caller:
-        arn = f"arn:aws:iam::{self._account_id}:root"
+        arn = f"arn:{partition()}:iam::{self._account_id}:root"
         values = {"aws:userid": [self._account_id], "aws:principaltype": ["Account"]}
         return self._caller(Principal(arn, self._account_id, is_root=True), Identity(), arn, values)
 
     def _user(self, name: str) -> Caller:
         backend = self._backend()
         user = backend.users.get(name)
-        arn = user.arn if user else f"arn:aws:iam::{self._account_id}:user/{name}"
+        arn = user.arn if user else f"arn:{partition()}:iam::{self._account_id}:user/{name}"
         tags = backend.tagger.get_tag_dict_for_resource(arn)
         values = {"aws:username": [name], "aws:userid": [user.id if user else ""], "aws:principaltype": ["User"]}
         identity = identity_of(backend, user)
@@ -129,7 +148,7 @@ class Callers:
         if role is not None and role_id not in ("", role.id):
             role = None  # another one of its name
         role_name, role_id = role_arn.rpartition("/")[2], role.id if role else role_id
-        arn = f"arn:aws:sts::{self._account_id}:assumed-role/{role_name}/{name}"
+        arn = f"arn:{partition()}:sts::{self._account_id}:assumed-role/{role_name}/{name}"
         tags = _tagged({each["Key"]: each["Value"] for each in role.tags or []} if role else {})
         who = {"aws:userid": [f"{role_id}:{name}"], "aws:principaltype": ["AssumedRole"]}
         principal = Principal(arn, self._account_id, role_arn if role else role_id)
@@ -138,12 +157,12 @@ class Callers:
 
     def _caller(self, principal: Principal, identity: Identity, owner_arn: str, values: KeyValues) -> Caller:
         who = {"aws:principalarn": [owner_arn], "aws:principalaccount": [self._account_id]}
-        return Caller(principal, identity, owner_arn, {**who, **values}, keys_of(identity))
+        return Caller(principal, identity, owner_arn, {**who, **values}, KeysByAction(identity))
 
     def _backend(self) -> Any:
         from moto.iam.models import iam_backends
 
-        return iam_backends[self._account_id]["aws"]
+        return iam_backends[self._account_id][partition()]
 
 
 def _tagged(tags: Mapping[str, str]) -> KeyValues:

@@ -10,6 +10,7 @@ HERE: KeyValues = {  # traffic never leaves the machine: to a policy that asks f
     "aws:sourceip": ["127.0.0.1"],
     "aws:viaawsservice": ["false"],
     "aws:principalisawsservice": ["false"],
+    "s3:tlsversion": ["1.3"],
 }
 
 

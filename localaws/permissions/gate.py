@@ -1,7 +1,8 @@
 """The gate behind the signature's: a verified request gets on only if IAM allows what it asks for.
 
 Nothing passes it by, neither moto's operations nor the services' own fast routes. The two that are asked most,
-InvokeEndpoint and Lambda's Invoke, are named by their path alone.
+InvokeEndpoint and Lambda's Invoke, are named by their path alone: what is allowed in all circumstances is decided once
+for a key and a path, until a policy changes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import MutableMapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -34,6 +35,7 @@ from localaws.permissions.questions import (
     questions_of,
 )
 from localaws.permissions.throttle import Throttle
+from localaws.permissions.usage import Count
 from localaws.policies.context import Context
 from localaws.s3.queries import written_once
 
@@ -43,7 +45,9 @@ DELETABLE = "localaws.deletable"  # in the scope: whether each object that a Del
 MOST_KEPT = 1024
 _SENDING = ("POST", "PUT")
 _GLOBAL = ("iam", "s3", "sts")  # one for all regions
+_WITH_POLICIES = ("iam", "lambda")  # where requests change policies whose decisions are kept; S3's are read each time
 _LOOKING = ("Read", "List")  # levels of access that change nothing
+_INVOKING = ("sagemaker:InvokeEndpoint", "lambda:InvokeFunction")
 
 
 class PermissionGate:
@@ -55,7 +59,7 @@ class PermissionGate:
     def __init__(self, app: ASGIApp, authority: Authority, keys: Keys, throttle: Throttle | None = None) -> None:
         self._app, self._authority, self._keys, self._throttle = app, authority, keys, throttle
         self._place = Place(authority.account_id, authority.region)
-        self._kept: dict[tuple[str, str, bytes, bytes], list[tuple[str, str, str]]] = {}
+        self._kept: dict[tuple[Any, ...], _Kept] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         signed: Signed | None = scope.get("localaws.signed")
@@ -66,14 +70,38 @@ class PermissionGate:
             scope[DELETABLE] = itertools.repeat(self._authority.mode == "off")
             await self._app(scope, receive, send)
             return
+        if scope["path"].endswith(INVOCATIONS) and self._is_kept(scope, signed):
+            await self._app(scope, receive, send)
+            return
         try:
             questions = self._check(scope, signed)
         except AwsError as error:
             await refuse(scope, error, None if BODY in scope else receive, send)
             return
-        if signed.service == "iam" and not all(_only_looks(each) for each in questions):
+        if signed.service in _WITH_POLICIES and not all(_changes_no_policy(each) for each in questions):
             send = self._telling(send)
         await self._answer(scope, receive, send, questions)
+
+    def _is_kept(self, scope: Scope, signed: Signed) -> bool:
+        """Return whether the same was allowed before, and nothing can have changed that; count it if so."""
+        kept = self._kept.get(_same(scope, signed))
+        if kept is None or kept.callers is not self._authority.callers.known():
+            return False
+        self._authority.usage.key_used(signed.access_key_id, signed.service)
+        self._authority.usage.count(kept.count, is_allowed=True)
+        scope[CALLER] = kept.caller
+        return True
+
+    def _keep(self, scope: Scope, signed: Signed, question: Question) -> None:
+        """Keep the decision on an invocation if it is an allowed one that no circumstance changes."""
+        callers = self._authority.callers.known()
+        caller = self.caller_of(signed.access_key_id)
+        if caller.keys[question.action]:
+            return
+        known = self._authority.known(caller, question)
+        if known.is_constant and known.decision.is_allowed:
+            self._kept = {} if len(self._kept) >= MOST_KEPT else self._kept
+            self._kept[_same(scope, signed)] = _Kept(caller, known.count, callers)
 
     def _telling(self, send: Send) -> Send:
         """Return what sends a reply, and has policies read anew before the client sees its beginning."""
@@ -115,6 +143,8 @@ class PermissionGate:
         if self._throttle is not None and questions:
             self._throttle.take(questions[0].action, service)
         self._authority.check(caller, questions, service, is_form=is_form)
+        if len(questions) == 1 and questions[0].action in _INVOKING:
+            self._keep(scope, signed, questions[0])
         return questions
 
     def _decide(self, scope: Scope, asked: Asked, body: bytes) -> None:
@@ -146,7 +176,7 @@ class PermissionGate:
     def _questions(self, scope: Scope, signed: Signed, caller: Caller) -> tuple[Question, ...]:
         service = signed.service
         if scope["path"].endswith(INVOCATIONS) and service in ("sagemaker", "lambda"):
-            return self._invocations(service, scope["method"], scope["raw_path"], scope["query_string"])
+            return _invocations(service, scope["method"], scope["raw_path"], scope["query_string"], self._place)
         if service not in SERVED:
             return ()  # the front answers that there is no such service
         asked = replace(asked_in(scope, service), signer_arn=caller.principal.arn)
@@ -158,25 +188,42 @@ class PermissionGate:
             return self._place
         return replace(self._place, region=signed.region)
 
-    def _invocations(self, service: str, method: str, path: bytes, query: bytes) -> tuple[Question, ...]:
-        """Return what InvokeEndpoint or Lambda's Invoke asks, which path and query tell alone; kept by these."""
-        asked = Asked(service, method, path.decode("latin1"), query.decode("latin1"), {})
-        key = (service, method, path, query)
-        if key not in self._kept:
-            self._kept = {} if len(self._kept) >= MOST_KEPT else self._kept
-            self._kept[key] = [(each.action, each.resource, each.owner_id) for each in questions_of(asked, self._place)]
-        kept = enumerate(self._kept[key])
-        return tuple(Question(*each, _looked_up(asked, number, self._place)) for number, each in kept)
+
+@dataclass(frozen=True)
+class _Kept:
+    """An invocation that is allowed; `callers`: what was known of all callers then, another object after a change."""
+
+    caller: Caller
+    count: Count
+    callers: object
 
 
-def _only_looks(question: Question) -> bool:
-    action = catalog.find(question.action)
-    return action is not None and action.level in _LOOKING
+def _same(scope: Scope, signed: Signed) -> tuple[Any, ...]:
+    """Return what tells an invocation."""
+    return signed.access_key_id, signed.service, scope["method"], scope["raw_path"], scope["query_string"]
+
+
+def _invocations(service: str, method: str, path: bytes, query: bytes, place: Place) -> tuple[Question, ...]:
+    """Return what InvokeEndpoint or Lambda's Invoke asks, which path and query tell alone."""
+    asked = Asked(service, method, path.decode("latin1"), query.decode("latin1"), {})
+    every = enumerate(_named(service, method, asked.path, asked.query, place))
+    return tuple(Question(*each, _looked_up(asked, number, place)) for number, each in every)
+
+
+@functools.lru_cache(maxsize=MOST_KEPT)
+def _named(service: str, method: str, path: str, query: str, place: Place) -> list[tuple[str, str, str]]:
+    every = questions_of(Asked(service, method, path, query, {}), place)
+    return [(each.action, each.resource, each.owner_id) for each in every]
 
 
 def _looked_up(asked: Asked, number: int, place: Place) -> Context:
     """Return the circumstances of a question that is asked often; they are looked up when a policy asks for them."""
     return Context(sources=(lambda key: questions_of(asked, place)[number].context.get(key),))
+
+
+def _changes_no_policy(question: Question) -> bool:
+    action = catalog.find(question.action)
+    return question.action in _INVOKING or (action is not None and action.level in _LOOKING)
 
 
 def _header(scope: Scope, name: bytes) -> bytes:

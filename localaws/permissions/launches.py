@@ -24,12 +24,14 @@ def launch(operation: Operation, place: Place) -> Iterator[Wanted]:
     interfaces = structures_of(given.get("NetworkInterfaces"))
     image_id = str(given.get("ImageId") or "")
     reference = image_id if image_id.startswith(PREFIX) else None
+    subnets = [*named(given, "ec2", "SubnetId"), *_each(interfaces, "SubnetId")]
+    groups = [*named(given, "ec2", "SecurityGroupId"), *_groups(interfaces)]
     for kind, variable, every in (
         ("image", "ImageId", [] if reference else named(given, "ec2", "ImageId")),
         ("instance", "InstanceId", [_NEW]),
         ("network-interface", "NetworkInterfaceId", _each(interfaces, "NetworkInterfaceId")),
-        ("security-group", "SecurityGroupId", [*named(given, "ec2", "SecurityGroupId"), *_groups(interfaces)]),
-        ("subnet", "SubnetId", [*named(given, "ec2", "SubnetId"), *(_each(interfaces, "SubnetId"))]),
+        ("security-group", "SecurityGroupId", groups or stored.default_groups(place, subnets)),
+        ("subnet", "SubnetId", subnets),
         ("volume", "VolumeId", [_NEW]),
         ("key-pair", "KeyPairName", named(given, "ec2", "KeyPairName") or [""]),
     ):

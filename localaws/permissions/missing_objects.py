@@ -11,6 +11,7 @@ from typing import Any
 from starlette.types import Scope, Send
 
 from localaws.auth.signature_gate import refuse
+from localaws.partition import partition
 from localaws.permissions.authority import Authority
 from localaws.permissions.callers import Caller
 from localaws.permissions.denials import denial, sentence
@@ -40,15 +41,15 @@ class HidesMissing:
     async def finish(self) -> None:
         """Send the refusal if the reply was hidden."""
         if self._hidden is not None:
-            text = sentence(self._caller.principal, LIST, f"arn:aws:s3:::{self._bucket}", self._hidden)
+            text = sentence(self._caller.principal, LIST, f"arn:{partition()}:s3:::{self._bucket}", self._hidden)
             await refuse(self._scope, denial("s3", text), None, self._send)
 
     def _denied(self) -> Decision | None:
         """Return the decision by which the caller may not list the bucket, None if it may or there is no bucket."""
         from moto.s3.models import s3_backends
 
-        if self._bucket not in s3_backends[self._authority.account_id]["aws"].buckets:
+        if self._bucket not in s3_backends[self._authority.account_id][partition()].buckets:
             return None
-        listing = Question(LIST, f"arn:aws:s3:::{self._bucket}", "", NOTHING)
+        listing = Question(LIST, f"arn:{partition()}:s3:::{self._bucket}", "", NOTHING)
         decision = self._authority.would_decide(self._caller, listing)
         return None if decision.is_allowed else decision

@@ -28,6 +28,7 @@ from localaws.permissions.reduced import Elsewhere, check_here
 from localaws.permissions.request_keys import context_of
 from localaws.permissions.resources import resources_of
 from localaws.permissions.s3_bodies import MANY, READING, check, has_document
+from localaws.permissions.tags_by_arn import tagged_by_arn
 from localaws.policies.context import Context
 from localaws.policies.patterns import ARN_PARTS
 
@@ -144,6 +145,7 @@ def _wanted(operation: Operation, asked: Asked, place: Place) -> Iterator[Wanted
         yield from _given_tags(operation, own, place)
         yield from passed_in(operation, place)
         yield from used_by(operation, place)
+        yield from tagged_by_arn(operation)
 
 
 def _own(operation: Operation, asked: Asked, place: Place) -> Iterator[Wanted]:

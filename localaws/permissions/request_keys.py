@@ -6,8 +6,11 @@ the time are not here.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 from localaws.permissions import catalog, stored
 from localaws.permissions.asking import Place, Wanted
@@ -84,6 +87,7 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {  # a key: where its values are; a
     "sts:transitivetagkeys": ("TransitiveTagKeys",),
 }
 _CONDITIONAL = {"s3:if-match", "s3:if-none-match"}  # headers of these names
+_COMPLETING = {"PutObject", "CopyObject", "CompleteMultipartUpload"}  # after which there is an object
 _LOCKS = {"s3:object-lock-legal-hold", "s3:object-lock-mode", "s3:object-lock-retain-until-date"}
 
 
@@ -120,6 +124,8 @@ class _Reader:
         """Return the values of a key that need more than a parameter."""
         if found := _OWN.get(key):
             return _strings(found(self._parameters, self._place, self._wanted))
+        if key == f"ec2:{self._wanted.resource.kind.replace('-', '')}id" and key not in _PARAMETERS:
+            return [each for each in [self._wanted.resource.arn.rpartition("/")[2]] if each != "*"] or None
         if key.startswith("s3:"):
             return _strings(_of_s3(key, self._asked, self._operation, self._place))
         return None
@@ -159,21 +165,33 @@ def _of_s3(key: str, asked: Asked, operation: Operation, place: Place) -> str | 
         return asked.headers.get(name)
     if key in _LOCKS:
         return asked.headers.get(f"x-amz-{name}")
-    if name in ("authtype", "signatureversion"):
+    if name in ("authtype", "signatureversion", "signatureage"):
         return _signature(asked).get(name)
+    if name == "objectcreationoperation":
+        return str(operation.name in _COMPLETING).lower()
     return place.account_id if name == "resourceaccount" else None
 
 
 def _signature(asked: Asked) -> Mapping[str, str]:
-    """Return where the signature is and its version, nothing of a request that is not signed."""
+    """Return where the signature is and its version, and in a query its age; nothing of a request that is not signed.
+
+    The age is in milliseconds, and 0 in version 2.
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/bucket-policy-s3-sigv4-conditions.html
+    """
     given, is_in_query = asked.headers.get("authorization", ""), "Signature=" in asked.query
     if not given and not is_in_query:
         return {}
     is_version_2 = given.startswith("AWS ") or (not given and "AWSAccessKeyId=" in asked.query)
-    return {
-        "authtype": "REST-HEADER" if given else "REST-QUERY-STRING",
-        "signatureversion": "AWS" if is_version_2 else "AWS4-HMAC-SHA256",
-    }
+    version = {"signatureversion": "AWS" if is_version_2 else "AWS4-HMAC-SHA256"}
+    if given:
+        return {**version, "authtype": "REST-HEADER"}
+    age = 0.0 if is_version_2 else (time.time() - _signed_at(asked.query)) * 1000
+    return {**version, "authtype": "REST-QUERY-STRING", "signatureage": str(max(0, round(age)))}
+
+
+def _signed_at(query: str) -> float:
+    """Return the Unix time of a signature in a query, which was checked."""
+    return datetime.strptime(parse_qs(query)["X-Amz-Date"][0], "%Y%m%dT%H%M%S%z").timestamp()
 
 
 def _profile(parameters: Mapping[str, Any], place: Place, _: Wanted) -> list[str] | None:

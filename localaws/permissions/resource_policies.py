@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from localaws.partition import partition
 from localaws.policies.trust import TRUSTED
 
 NOBODY = '{"Statement": []}'  # trusted by a role that does not exist
@@ -34,7 +35,7 @@ def policy_on(account_id: str, action: str, resource: str) -> ResourcePolicy | N
 def _of_role(account_id: str, arn: str) -> ResourcePolicy:
     from moto.iam.models import iam_backends
 
-    roles = list(iam_backends[account_id]["aws"].roles.values())
+    roles = list(iam_backends[account_id][partition()].roles.values())
     document = next((each.assume_role_policy_document for each in roles if each.arn == arn), NOBODY)
     return ResourcePolicy(document, is_trust=True)
 
@@ -42,7 +43,7 @@ def _of_role(account_id: str, arn: str) -> ResourcePolicy:
 def _of_bucket(account_id: str, name: str) -> ResourcePolicy | None:
     from moto.s3.models import s3_backends
 
-    bucket: Any = s3_backends[account_id]["aws"].buckets.get(name)
+    bucket: Any = s3_backends[account_id][partition()].buckets.get(name)
     return ResourcePolicy(bytes(bucket.policy).decode()) if bucket is not None and bucket.policy else None
 
 

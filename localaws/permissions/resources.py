@@ -61,7 +61,7 @@ def resources_of(operation: Operation, action: Action, place: Place) -> list[Res
     if not uses:
         return [NO_RESOURCE]
     if whole := [str(given) for name in _ARNS if (given := operation.parameters.get(name))]:
-        return [_of_arn(prefix, each) for each in whole]
+        return [of_arn(prefix, each) for each in whole]
     typed = str(operation.parameters.get("ResourceType", "")).lower() if prefix == "ssm" else ""
     uses = [each for each in uses if each.kind.replace("-", "") == typed] or uses
     found = [each for use in uses for each in _of_use(use, prefix, operation.parameters, place)]
@@ -98,7 +98,7 @@ def _of_use(use: Use, prefix: str, parameters: Mapping[str, Any], place: Place) 
             yield public(filled(prefix, use.kind, {**values, last: _spelled(prefix, each)}, place), place)
 
 
-def _of_arn(prefix: str, given: str) -> Resource:
+def of_arn(prefix: str, given: str) -> Resource:
     """Return the resource of an ARN, which has to be one of the service's.
 
     Raises:

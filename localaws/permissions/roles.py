@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from localaws.logs import Logs
 from localaws.objects import ObjectInfo, Objects
+from localaws.partition import partition
 from localaws.permissions.authority import Authority
 from localaws.permissions.questions import Question
 from localaws.policies.context import Context
@@ -41,7 +42,7 @@ class Role:
     def log_arn(self, group: str, stream: str = "") -> str:
         """Return the ARN on which CloudWatch Logs decides."""
         where = f"{self._authority.region}:{self._authority.account_id}"
-        return f"arn:aws:logs:{where}:log-group:{group}:log-stream:{stream}"
+        return f"arn:{partition()}:logs:{where}:log-group:{group}:log-stream:{stream}"
 
 
 class ObjectsOfRole(Objects):
@@ -56,17 +57,17 @@ class ObjectsOfRole(Objects):
 
     def list(self, bucket: str, prefix: str) -> list[ObjectInfo]:
         """Return every object under `prefix`, in key order."""
-        self._role.require("s3:ListBucket", f"arn:aws:s3:::{bucket}", {"s3:prefix": [prefix]})
+        self._role.require("s3:ListBucket", f"arn:{partition()}:s3:::{bucket}", {"s3:prefix": [prefix]})
         return super().list(bucket, prefix)
 
     def download(self, bucket: str, key: str, path: Path) -> None:
         """Write the object to `path`."""
-        self._role.require("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")
+        self._role.require("s3:GetObject", f"arn:{partition()}:s3:::{bucket}/{key}")
         super().download(bucket, key, path)
 
     def store(self, file: BinaryIO, bucket: str, key: str) -> None:
         """Store what is left to read of the file as an object."""
-        self._role.require("s3:PutObject", f"arn:aws:s3:::{bucket}/{key}")
+        self._role.require("s3:PutObject", f"arn:{partition()}:s3:::{bucket}/{key}")
         super().store(file, bucket, key)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
+from localaws.errors import AwsError
 from localaws.permissions import stored
 from localaws.permissions.asking import NO_RESOURCE, Place, Resource, Wanted
 from localaws.permissions.operations import Asked, Operation
@@ -99,6 +100,7 @@ VERSIONED = {
     *("GetObject", "DeleteObject", "GetObjectAcl", "PutObjectAcl", "GetObjectTagging", "PutObjectTagging"),
     *("DeleteObjectTagging", "GetObjectAttributes"),
 }
+_NO_SOURCE = "Copy Source must mention the source bucket and key: sourcebucket/sourcekey"
 _OVER_RETENTION = {"DeleteObject", "PutObjectRetention"}
 _CREATING = {"PutObject", "CopyObject", "CreateMultipartUpload"}
 _GRANTS = ("acl", "grant-full-control", "grant-read", "grant-read-acp", "grant-write", "grant-write-acp")
@@ -110,7 +112,7 @@ def wanted_of(operation: Operation, asked: Asked, place: Place) -> Iterator[Want
 
     Raises:
         Unreadable: the source of a copy is no path.
-        AwsError: MalformedXML, of a body that tells what is needed.
+        AwsError: MalformedXML, of a body that tells what is needed; InvalidArgument, of a source that names no object.
     """
     headers = asked.headers
     if operation.name == MANY:
@@ -207,6 +209,8 @@ def _of_a_source(given: str, headers: Mapping[str, str], place: Place, target: R
     except ValueError:
         raise Unreadable("the source of the copy is no path") from None
     bucket, _, key = unquote(parsed.path).lstrip("/").partition("/")
+    if not key:
+        raise AwsError("InvalidArgument", _NO_SOURCE)
     version, source = parse_qs(parsed.query).get("versionId"), _object(bucket, key, place)
     yield Wanted(_versioned("s3:GetObject", version), source)
     is_part = "x-amz-copy-source-range" in headers or headers.get("x-amz-tagging-directive") == "REPLACE"

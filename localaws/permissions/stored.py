@@ -37,6 +37,14 @@ def group_ids(place: Place, name: str) -> list[str]:
     return [str(each.id) for each in every if each.name == name]
 
 
+def default_groups(place: Place, subnet_ids: list[str]) -> list[str]:
+    """Return the ids of the default security groups of the subnets' VPCs, of the default VPC's for no subnet."""
+    default = getattr(_ec2(place).get_default_vpc(), "id", "")
+    vpcs = {subnet_vpc(place, each) for each in subnet_ids} or {default}
+    every = [each for vpc in sorted(vpcs) for each in list(_ec2(place).groups.get(vpc, {}).values())]
+    return [str(each.id) for each in every if each.is_default]
+
+
 def key_name(place: Place, key_id: str) -> str | None:
     """Return the name of the key pair of an id, None if there is none."""
     return next((str(each.key_name) for each in list(_ec2(place).key_pairs.values()) if each.id == key_id), None)

@@ -6,7 +6,7 @@ Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elem
 import contextlib
 import ipaddress
 import operator as compare
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,17 +51,6 @@ def condition(operator: str, key: str, wanted: list[Any], *, has_variables: bool
         )
 
     return is_met
-
-
-def operators_of(conditions: Mapping[str, Any]) -> list[str]:
-    """Return the operators of a statement's `Condition` that IAM does not have."""
-    unknown = []
-    for name in conditions:
-        try:
-            condition(name, "", [], has_variables=False)
-        except UnknownOperator:
-            unknown.append(name)
-    return unknown
 
 
 def _test_of(bare: str, operator: str) -> tuple[bool, Test]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
+from localaws.partition import partition
 from localaws.policies.context import NOTHING, Context
 from localaws.policies.documents import Policy, Principals, Statement
 
@@ -109,11 +110,11 @@ def decide(
     return case.denied() or case.granted(is_trust=is_trust) or case.allowed()
 
 
-def keys_of(identity: Identity, resource: Policy | None = None) -> frozenset[str]:
-    """Return the context keys that could matter to a decision."""
+def keys_of(identity: Identity, resource: Policy | None = None, *, action: str | None = None) -> frozenset[str]:
+    """Return the context keys that could matter to a decision, on an action if it is given."""
     bounds = [each for _, policies in _bounds_of(identity) for each in policies]
     every = [*identity.policies, *bounds, *([resource] if resource else [])]
-    return frozenset[str]().union(*(each.keys for each in every))
+    return frozenset[str]().union(*(each.keys(action) for each in every))
 
 
 class _Case:
@@ -220,4 +221,4 @@ def _is_exempt(principals: Principals, caller: Principal) -> bool:
 
 def _roots_of(caller: Principal) -> set[str]:
     """Return how policies name the caller's account; nothing for one without a name."""
-    return {caller.account_id, f"arn:aws:iam::{caller.account_id}:root"} if caller.account_id else set()
+    return {caller.account_id, f"arn:{partition()}:iam::{caller.account_id}:root"} if caller.account_id else set()

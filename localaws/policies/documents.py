@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from localaws.policies.conditions import Condition, condition, operators_of
+from localaws.policies.conditions import Condition, condition
 from localaws.policies.context import Context
 from localaws.policies.patterns import Matcher, compiled, matcher, variables_of
 
 ALLOW, DENY = "Allow", "Deny"
 VERSION_WITH_VARIABLES = "2012-10-17"
+_TARGETS = ("Principal", "NotPrincipal"), ("Action", "NotAction"), ("Resource", "NotResource")
+_ELEMENTS = {"Sid", "Effect", "Condition"}.union(*_TARGETS)
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,10 @@ class Policy:
     name: str
     statements: tuple[Statement, ...]
 
-    @functools.cached_property
-    def keys(self) -> frozenset[str]:
-        """The context keys that any of its statements asks for."""
-        return frozenset[str]().union(*(each.keys for each in self.statements))
+    def keys(self, action: str | None = None) -> frozenset[str]:
+        """Return the context keys that its statements ask for, those about an action if it is given."""
+        asked = (each.keys for each in self.statements if action is None or each.covers_action(action))
+        return frozenset[str]().union(*asked)
 
 
 @functools.lru_cache(maxsize=2048)
@@ -85,14 +87,26 @@ def policy_of(name: str, document: Mapping[str, Any]) -> Policy:
         raise ValueError(f"this is no policy document ({type(error).__name__}: {error})") from None
 
 
+def resource_policy_of(name: str, document: Any) -> Policy:
+    """Return a resource's policy that was read, compiled; each statement says who, what and on what.
+
+    Raises:
+        ValueError: it is no policy; the message is S3's.
+        UnknownOperator: a condition has an operator that IAM does not have.
+    """
+    if not isinstance(document, Mapping):
+        raise ValueError("Policies must be valid JSON and the first byte must be '{'")
+    compiled_policy = policy_of(name, document)
+    for each in statements_of(document):
+        for name, opposite in _TARGETS:
+            if name not in each and opposite not in each:
+                raise ValueError(f"Missing required field {name}")
+    return compiled_policy
+
+
 def statements_of(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the statements of a policy document, which may hold one or a list."""
     return list_of(document.get("Statement", []))
-
-
-def unsupported_operators(document: Mapping[str, Any]) -> list[str]:
-    """Return the condition operators of a document that IAM does not have."""
-    return sorted({name for each in statements_of(document) for name in operators_of(each.get("Condition", {}))})
 
 
 def list_of(value: Any) -> list[Any]:
@@ -101,6 +115,10 @@ def list_of(value: Any) -> list[Any]:
 
 
 def _statement(position: int, raw: Mapping[str, Any], *, has_variables: bool) -> Statement:
+    if unknown := sorted(raw.keys() - _ELEMENTS):
+        raise ValueError(f"Unknown field {unknown[0]}")
+    if raw["Effect"] not in (ALLOW, DENY):
+        raise ValueError(f"Invalid effect: {raw['Effect']}")
     resources = [str(each) for name in ("Resource", "NotResource") for each in list_of(raw.get(name, []))]
     blocks = [
         (operator, key, list_of(wanted))

@@ -39,15 +39,34 @@ ENDS = {
 Step = tuple[int, int, str, str]
 
 
+def require_known_processor() -> None:
+    """Return if the filter can be made here, or if this is not Linux, where there is none.
+
+    Raises:
+        OSError: this machine's processor is another one.
+    """
+    machine = os.uname().machine
+    if sys.platform == "linux" and machine not in CALLS:
+        known = " and ".join(sorted(CALLS))
+        raise OSError(
+            f"this machine's processor is {machine}, and the system calls to keep from users' programs are known for "
+            f"{known} only; use such a machine, or an emulated one (docker run --platform linux/amd64)"
+        )
+
+
 def call_filter(*, nests: bool = True, listens: bool = True) -> bytes | None:
-    """Return the filter for this processor, None for one whose calls are not known.
+    """Return the filter for this processor; None where there is no Linux.
 
     `nests`: whether the program may make and enter namespaces, and mount things; if not, clone3, whose flags cannot be
     seen, is unknown to it, and programs use clone instead. `listens`: whether it may listen at a socket.
+
+    Raises:
+        OSError: as `require_known_processor`.
     """
-    machine = os.uname().machine
-    if sys.platform != "linux" or machine not in CALLS:
+    require_known_processor()
+    if sys.platform != "linux":
         return None
+    machine = os.uname().machine
     processor, keys, socket = CALLS[machine]
     unknown = (*keys, IO_URING_SETUP, *(() if nests else (CLONE3,)))
     forbidden = (*(() if nests else (*NESTING[machine], *NEW_MOUNTS)), *(() if listens else (LISTEN[machine],)))

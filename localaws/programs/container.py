@@ -37,8 +37,9 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 READY = b"+"
 MNT_DETACH = 2
 AT_FDCWD, AT_RECURSIVE, MOUNT_SETATTR = -100, 0x8000, 442
-LANDLOCK_CREATE, LANDLOCK_RESTRICT, PR_SET_NO_NEW_PRIVS = 444, 446, 38
-LANDLOCK_VERSION, BIND_TCP, SCOPES = 1, 0b1, 0b11  # the scopes: abstract sockets and signals
+LANDLOCK_CREATE, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT, PR_SET_NO_NEW_PRIVS = 444, 445, 446, 38
+LANDLOCK_VERSION, BIND_TCP, CONNECT_TCP, SCOPES = 1, 0b1, 0b10, 0b11  # the scopes: abstract sockets and signals
+LANDLOCK_PORT = 2  # a rule about a port
 PORTS_SINCE, SCOPES_SINCE = 4, 6  # versions of Landlock: Linux 6.7 and 6.12
 PR_SET_SECCOMP, SECCOMP_FILTER = 22, 2
 KEYCTL_JOIN = 1
@@ -182,13 +183,16 @@ def carry_out(plan: Sequence[Operation]) -> None:
         OPERATIONS[str(name)](*arguments)
 
 
-def confine(filtered: bytes | None) -> None:
-    """Keep from this process, and what it starts, what has no namespace: others' signals and ports, the user's keys."""
-    _keep_inside()
+def confine(filtered: bytes | None, port: int | None) -> None:
+    """Keep from this process, and what it starts, what has no namespace: others' signals and ports, the user's keys.
+
+    `port`: the only one that it may connect to by TCP; None: it may connect to any.
+    """
+    _keep_inside(port)
     refuse_calls(filtered)
 
 
-def _keep_inside() -> None:
+def _keep_inside(port: int | None) -> None:
     """Let signals and abstract sockets reach only what this process starts, and let it bind no TCP port.
 
     An older kernel knows one of them or none, which is no harm.
@@ -198,8 +202,12 @@ def _keep_inside() -> None:
     version = LIBRARY.syscall(create, None, ctypes.c_size_t(0), LANDLOCK_VERSION)
     if version < PORTS_SINCE:
         return
-    handled = struct.pack("=QQQ", 0, BIND_TCP, SCOPES)[: 24 if version >= SCOPES_SINCE else 16]
+    access = BIND_TCP if port is None else BIND_TCP | CONNECT_TCP
+    handled = struct.pack("=QQQ", 0, access, SCOPES)[: 24 if version >= SCOPES_SINCE else 16]
     rules = LIBRARY.syscall(create, handled, ctypes.c_size_t(len(handled)), 0)
+    if port is not None:
+        allowed = struct.pack("=QQ", CONNECT_TCP, port)
+        _call("syscall", ctypes.c_long(LANDLOCK_ADD_RULE), rules, LANDLOCK_PORT, allowed, 0)
     _call("prctl", PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
     _call("syscall", ctypes.c_long(LANDLOCK_RESTRICT), rules, 0)
     os.close(rules)
@@ -242,7 +250,7 @@ def take_over() -> dict[str, Any]:
 def become_confined(config: Mapping[str, Any], user: int) -> int:
     """Become the command as the server's user, in namespaces in which nothing of the plan can be undone."""
     take_namespaces(user, 0, 0)
-    confine(config["filter"])
+    confine(config["filter"], config["port"])
     return become(config)
 
 

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 from localaws.core import Core
 from localaws.errors import AwsError
 from localaws.paging import page_of
+from localaws.partition import partition
 from localaws.quotas.account import Quota
 
 PAGE = 100
@@ -65,7 +66,7 @@ def _missing(text: str) -> AwsError:
 
 
 def _row(quota: Quota, response: Any) -> dict[str, Any]:
-    arn = f"arn:aws:servicequotas:{response.region}:{response.current_account}:{quota.service}/{quota.code}"
+    arn = f"arn:{partition()}:servicequotas:{response.region}:{response.current_account}:{quota.service}/{quota.code}"
     return {
         "ServiceCode": quota.service,
         "ServiceName": SERVICES[quota.service],

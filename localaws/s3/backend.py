@@ -30,7 +30,9 @@ from localaws.object_contents import (
     checksum,
     pieces_of,
 )
-from localaws.policies.documents import unsupported_operators
+from localaws.partition import partition
+from localaws.policies.conditions import UnknownOperator
+from localaws.policies.documents import resource_policy_of
 from localaws.s3.deletions import may
 from localaws.s3.responses import ExecutingS3Response
 
@@ -142,10 +144,10 @@ class PolicedBucket(moto_models.FakeBucket):
 
 
 class UnsupportedPolicyError(S3ClientError):
-    """A policy has something that localaws does not evaluate."""
+    """A policy is none, or has something that localaws does not evaluate."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__("MalformedPolicy", f"localaws does not evaluate {what}.")
+    def __init__(self, why: str) -> None:
+        super().__init__("MalformedPolicy", why)
 
 
 class UnknownPrincipalError(S3ClientError):
@@ -170,13 +172,17 @@ class ExecutingS3(moto_models.S3Backend):
         """Store a policy; one with something that is not evaluated is refused.
 
         Raises:
-            UnsupportedPolicyError: it names what is not evaluated.
+            UnsupportedPolicyError: it is no policy, or has what is not evaluated; the message names it.
             UnknownPrincipalError: a user or role that it names does not exist.
         """
-        document = json.loads(policy)
-        if operators := unsupported_operators(document):
-            raise UnsupportedPolicyError(f"the condition operators {', '.join(operators)}")
-        if unknown_principals(iam_backends[self.account_id]["aws"], document):
+        try:
+            document = json.loads(policy)
+            resource_policy_of("bucket policy", document)
+        except UnknownOperator as error:
+            raise UnsupportedPolicyError(f"localaws does not evaluate the condition operator {error}.") from None
+        except ValueError as error:
+            raise UnsupportedPolicyError(str(error)) from None
+        if unknown_principals(iam_backends[self.account_id][partition()], document):
             raise UnknownPrincipalError
         super().put_bucket_policy(bucket_name, policy)
 

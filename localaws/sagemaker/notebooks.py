@@ -16,6 +16,7 @@ from moto.sagemaker.models import FakeSageMakerNotebookInstanceLifecycleConfig a
 
 from localaws.core import Core
 from localaws.errors import NoSuchRole
+from localaws.partition import partition
 from localaws.sagemaker.roles import PRINCIPAL, cannot_assume
 
 TRANSITION_SECONDS = 1.0
@@ -177,7 +178,7 @@ class Notebooks:
         return self.notebook_instance_lifecycle_configurations[name]
 
     def _notebook_arn(self, kind: str, name: str) -> str:
-        return f"arn:aws:sagemaker:{self.region_name}:{self.account_id}:{kind}/{name}"
+        return f"arn:{partition()}:sagemaker:{self.region_name}:{self.account_id}:{kind}/{name}"
 
     def _get_resource_from_arn(self, arn: str) -> Any:
         """Find what a tag operation is about; moto does not know lifecycle configurations there."""

@@ -1,14 +1,14 @@
 """Return the URIs of AWS's PyTorch images for training jobs and endpoints, by the SageMaker SDK's own tables.
 
 The SDK's tables say for each version which account has it in a region; nothing here calls AWS, and the SDK itself is
-not imported. Ends of patch, from aws/deep-learning-containers (docs/src/data): the training image 2027-07-20; the
-inference image 2026-06-30, after which AWS has made no other one with a model server.
+not imported. Ends of patch are from aws/deep-learning-containers (docs/src/data).
 """
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from datetime import date
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ _TABLES = "sagemaker/core/image_uri_config"
 
 @dataclass(frozen=True)
 class Release:
-    """A version of an image in the SDK's tables: the table's file, the section in it, and the version."""
+    """A version of an image in the SDK's tables: the table's file, the section in it, the version; its last patches."""
 
     table: str
     scope: str
     version: str
+    patched_until: date
 
     @functools.cached_property
     def row(self) -> dict[str, Any]:
@@ -58,9 +59,9 @@ class Release:
         return f"{host}/{self.row['repository']}:{self.tag(has_gpu=has_gpu)}"
 
 
-TRAINING = Release("pytorch-amzn2023", "training", "2.13")
+TRAINING = Release("pytorch-amzn2023", "training", "2.13", date(2027, 7, 20))
 """PyTorch 2.13 and Python 3.12 on Amazon Linux 2023: the torch and torchvision of requirements.lock."""
-INFERENCE = Release("pytorch", "inference", "2.6.0")
+INFERENCE = Release("pytorch", "inference", "2.6.0", date(2026, 6, 30))
 """The last image of AWS's with a model server (TorchServe), with Python 3.12."""
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from tasks.account import role_boundary
 from tasks.run.naming import RESOURCE_PREFIX
 from tasks.run.partitions import partition_of
+from tasks.run.vpc_config import LAMBDA_VPC_ACTIONS, SAGEMAKER_VPC_ACTIONS
 
 Statement = dict[str, Any]
 
@@ -93,25 +94,38 @@ def _stage(account: Account) -> list[Row]:
         *("PutEncryptionConfiguration", "GetBucketOwnershipControls", "PutBucketOwnershipControls"),
         *("GetBucketPolicy", "PutBucketPolicy", "GetLifecycleConfiguration", "PutLifecycleConfiguration"),
     ]
+    networks = ["Vpcs", "Subnets", "SecurityGroups", "RouteTables", "VpcEndpoints", "InstanceTypeOfferings"]
     objects = ["GetObject", "PutObject", "PutObjectTagging", "DeleteObject", "AbortMultipartUpload"]
     return [
         ("Caller", "sts", ["GetCallerIdentity"], ["*"]),
         ("Quotas", "servicequotas", ["ListServiceQuotas"], ["*"]),
+        ("Simulation", "iam", ["SimulatePrincipalPolicy"], [account.iam("role/*"), account.iam("user/*")]),
+        ("AnyRole", "iam", ["GetRole"], [account.iam("role/*")]),
+        ("Images", "ecr", ["BatchGetImage"], [f"arn:{account.partition}:ecr:{account.region}:*:repository/*"]),
+        ("Network", "ec2", [f"Describe{each}" for each in networks], ["*"]),
         ("Bucket", "s3", bucket, account.s3()),
         ("Objects", "s3", objects, account.s3("/*")),
     ]
 
 
-def _roles(account: Account, sid: str, services: list[str]) -> list[Row]:
-    roles, boundary = [account.iam(f"role/{account.prefix}*")], account.iam(f"policy/{role_boundary.NAME}")
+def _roles(account: Account, sid: str, services: Mapping[str, str]) -> list[Row]:
+    """Return what a feature's roles need; `services`: to which one each is passed, by the end of the role's name."""
+    each_kind = {end: account.iam(f"role/{account.prefix}*-{end}") for end in services}
+    roles, boundary = [*each_kind.values()], account.iam(f"policy/{role_boundary.NAME}")
     changes = ["CreateRole", "PutRolePermissionsBoundary", "UpdateAssumeRolePolicy", "PutRolePolicy"]
-    passed = {"StringEquals": {"iam:PassedToService": [f"{each}.amazonaws.com" for each in services]}}
     return [
         (f"{sid}Roles", "iam", ["GetRole", "TagRole", "GetRolePolicy"], roles),
         (f"{sid}BoundedRoles", "iam", changes, roles, _bounded(account)),
         (f"{sid}Boundary", "iam", ["GetPolicy"], [boundary]),
-        (f"{sid}PassRole", "iam", ["PassRole"], roles, passed),
+        *(
+            (f"Pass{end.capitalize()}Role", "iam", ["PassRole"], [each_kind[end]], _passed_to(service))
+            for end, service in services.items()
+        ),
     ]
+
+
+def _passed_to(service: str) -> Mapping[str, Any]:
+    return {"StringEquals": {"iam:PassedToService": f"{service}.amazonaws.com"}}
 
 
 def _bounded(account: Account) -> Mapping[str, Any]:
@@ -123,7 +137,7 @@ def _sagemaker(account: Account) -> list[Row]:
     jobs = ["CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob", "AddTags", "ListTags"]
     group = account.arn("logs", "log-group:/aws/sagemaker/TrainingJobs:*")
     return [
-        *_roles(account, "Training", ["sagemaker"]),
+        *_roles(account, "Training", {"training": "sagemaker"}),
         ("TrainingJobs", "sagemaker", jobs, [account.arn("sagemaker", f"training-job/{account.prefix}*")]),
         ("TrainingLogs", "logs", ["DescribeLogStreams", "GetLogEvents", "FilterLogEvents"], [group]),
     ]
@@ -132,7 +146,10 @@ def _sagemaker(account: Account) -> list[Row]:
 def _ec2(account: Account) -> list[Row]:
     profiles = [account.iam(f"instance-profile/{account.prefix}*")]
     profile = [*("CreateInstanceProfile", "GetInstanceProfile"), "AddRoleToInstanceProfile", "TagInstanceProfile"]
-    looks = [*("DescribeInstances", "DescribeImages", "DescribeVpcs", "DescribeKeyPairs", "DescribeSecurityGroups")]
+    looks = [
+        *("DescribeInstances", "DescribeImages", "DescribeVpcs", "DescribeKeyPairs", "DescribeSecurityGroups"),
+        *("DescribeSubnets", "DescribeInstanceTypeOfferings"),
+    ]
     made = [account.arn("ec2", f"{each}/*") for each in ("instance", "volume", "network-interface")]
     named = [account.arn("ec2", f"key-pair/{account.prefix}*"), account.arn("ec2", "security-group/*")]
     used = [
@@ -144,7 +161,7 @@ def _ec2(account: Account) -> list[Row]:
     creating = {"StringEquals": {"ec2:CreateAction": ["RunInstances", "ImportKeyPair", "CreateSecurityGroup"]}}
     parameters = [f"arn:{account.partition}:ssm:{account.region}::parameter/aws/service/*"]
     return [
-        *_roles(account, "Instance", ["ec2"]),
+        *_roles(account, "Instance", {"instance": "ec2"}),
         ("InstanceProfiles", "iam", profile, profiles),
         ("Look", "ec2", [*looks, "GetConsoleOutput"], ["*"]),
         ("Launch", "ec2", ["RunInstances"], [*made, *named, *used]),
@@ -176,7 +193,7 @@ def _serving(account: Account) -> list[Row]:
         *("DescribeLogStreams", "GetLogEvents", "FilterLogEvents"),
     ]
     return [
-        *_roles(account, "Serving", ["sagemaker", "lambda"]),
+        *_roles(account, "Serving", {"endpoint": "sagemaker", "classify": "lambda"}),
         ("Endpoints", "sagemaker", [*makes, *endpoint], own),
         ("Functions", "lambda", function, [account.arn("lambda", f"function:{account.prefix}*")]),
         ("ServingLogs", "logs", logs, groups),
@@ -217,7 +234,7 @@ def _notebook(account: Account) -> list[Row]:
         *("StartNotebookInstance", "StopNotebookInstance", "CreatePresignedNotebookInstanceUrl"),
         *("AddTags", "ListTags"),
     ]
-    return [*_roles(account, "Notebook", ["sagemaker"]), ("Notebooks", "sagemaker", [*names, *more], own)]
+    return [*_roles(account, "Notebook", {"notebook": "sagemaker"}), ("Notebooks", "sagemaker", [*names, *more], own)]
 
 
 def _permissions(account: Account) -> list[Row]:
@@ -284,7 +301,7 @@ def _audit() -> list[Row]:
             [*(f"Describe{each}" for each in kinds), *(f"List{each}s" for each in kinds)],
             ["*"],
         ),
-        ("AuditInstances", "ec2", ["DescribeInstances", "DescribeLaunchTemplateVersions"], ["*"]),
+        ("AuditInstances", "ec2", ["DescribeRegions", "DescribeInstances", "DescribeLaunchTemplateVersions"], ["*"]),
         ("AuditBuckets", "s3", ["ListAllMyBuckets", *buckets], ["*"]),
     ]
 
@@ -301,6 +318,7 @@ def _boundary(account: Account) -> list[Row]:
     endpoints = [account.arn("sagemaker", f"endpoint/{account.prefix}*")]
     notebooks = [account.arn("sagemaker", f"notebook-instance/{account.prefix}*")]
     lines = ["CreateLogGroup", "CreateLogStream", "PutLogEvents", "DescribeLogStreams"]
+    interfaces = sorted({*SAGEMAKER_VPC_ACTIONS, *LAMBDA_VPC_ACTIONS})
     return [
         ("RoleObjects", "s3", ["GetObject", "PutObject", "AbortMultipartUpload"], account.s3("/*")),
         ("RoleLists", "s3", ["ListBucket"], account.s3()),
@@ -310,4 +328,5 @@ def _boundary(account: Account) -> list[Row]:
         ("RoleNotebooks", "sagemaker", ["StopNotebookInstance"], notebooks),
         ("RoleImages", "ecr", layers, images),
         ("RoleRegistry", "ecr", ["GetAuthorizationToken"], ["*"]),
+        ("RoleInterfaces", "ec2", interfaces, ["*"]),
     ]

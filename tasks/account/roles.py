@@ -23,6 +23,7 @@ from tasks.run.errors import MalformedAnswer, OwnershipRefused, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.records import DatasetRef, WeightsRef
+from tasks.run.vpc_config import LAMBDA_VPC_ACTIONS, SAGEMAKER_VPC_ACTIONS
 from tasks.run.waiting import retry_until_known
 
 POLICY_NAME = "kennel"
@@ -75,7 +76,13 @@ def run_prefix(run_id: str) -> str:
 
 
 def training_role(
-    aws: Aws, run_id: str, dataset: DatasetRef, weights: WeightsRef | None, *, keeps_checkpoints: bool = False
+    aws: Aws,
+    run_id: str,
+    dataset: DatasetRef,
+    weights: WeightsRef | None,
+    *,
+    keeps_checkpoints: bool = False,
+    in_vpc: bool = False,
 ) -> RoleSpec:
     """Describe the training jobs' role: it may read its inputs, write its outputs and logs, and pull its image.
 
@@ -96,6 +103,7 @@ def training_role(
         *_write_own_streams(aws, naming.resource_name(run_id, "train")),
         _put_metrics(TRAINING_METRICS_NAMESPACE),
         *_pull_image(aws, training_image(aws.region, has_gpu=False)),
+        *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),
     )
     name, text = naming.resource_name(run_id, "training", limit=ROLE_NAME_LIMIT), f"Training job of run {run_id}"
     jobs = aws.arn("sagemaker", f"training-job/{naming.resource_name(run_id, 'train')}-*")
@@ -120,7 +128,9 @@ def instance_role(
     return RoleSpec(name, "ec2.amazonaws.com", statements, f"EC2 instances of run {run_id}")
 
 
-def endpoint_role(aws: Aws, run_id: str, model_uri: str, log_group: str, *, image: str) -> RoleSpec:
+def endpoint_role(
+    aws: Aws, run_id: str, model_uri: str, log_group: str, *, image: str, in_vpc: bool = False
+) -> RoleSpec:
     """Describe the endpoint's role: it may read its model, write its logs and metrics, and pull its `image`.
 
     For endpoints, SageMaker allows no narrower `aws:SourceArn` than that of everything in the region
@@ -142,14 +152,15 @@ def endpoint_role(aws: Aws, run_id: str, model_uri: str, log_group: str, *, imag
         *_write_logs(aws, log_group),
         _put_metrics("/aws/sagemaker/Endpoints"),
         *_pull_image(aws, image),
+        *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),
     )
     name = naming.resource_name(run_id, "endpoint", limit=ROLE_NAME_LIMIT)
     text, source = f"Endpoint of run {run_id}", aws.arn("sagemaker", "*")
     return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, source)
 
 
-def function_role(aws: Aws, run_id: str, endpoint_arn: str, log_group: str) -> RoleSpec:
-    """Describe the function's role: it may invoke this endpoint and write to its own log group."""
+def function_role(aws: Aws, run_id: str, endpoint_arn: str, log_group: str, *, in_vpc: bool = False) -> RoleSpec:
+    """Describe the function's role: it may invoke this endpoint, write to its own log group and join a VPC."""
     statements = (
         {
             "Sid": "InvokeThisEndpoint",
@@ -158,6 +169,7 @@ def function_role(aws: Aws, run_id: str, endpoint_arn: str, log_group: str) -> R
             "Resource": [endpoint_arn],
         },
         *_write_logs(aws, log_group, describe=False),
+        *(_join_vpc(LAMBDA_VPC_ACTIONS) if in_vpc else ()),
     )
     name = naming.resource_name(run_id, "classify", limit=ROLE_NAME_LIMIT)
     return RoleSpec(name, "lambda.amazonaws.com", statements, f"Function of run {run_id}")
@@ -343,6 +355,11 @@ def _put_metrics(namespace: str) -> Statement:
         "Resource": ["*"],  # PutMetricData supports no resources; only the namespace can be restricted
         "Condition": {"StringEquals": {"cloudwatch:namespace": namespace}},
     }
+
+
+def _join_vpc(actions: Iterable[str]) -> tuple[Statement, ...]:
+    """Return the statement for a network interface in a VPC; like AWS's own policies, it names no resource."""
+    return ({"Sid": "JoinVpc", "Effect": "Allow", "Action": [f"ec2:{each}" for each in actions], "Resource": ["*"]},)
 
 
 def _pull_image(aws: Aws, image: str) -> tuple[Statement, ...]:

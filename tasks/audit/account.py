@@ -12,6 +12,9 @@ from tasks.account.policy_documents import Document
 ROOT = "<root_account>"
 """How the credential report calls the root user."""
 
+MANY_REGIONS = 4
+"""So many regions are counted and not named."""
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -72,6 +75,7 @@ class FunctionPolicy:
     arn: str
     qualifier: str | None
     document: Document
+    region: str
 
 
 @dataclass(frozen=True)
@@ -96,14 +100,15 @@ class Credentials:
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """What was seen of an account. `notes` has a line for everything that could not be looked at.
+    """What was seen of an account; of services that have regions, in these `regions`.
 
-    `unseen` are the services whose users of roles are not all known. `last_accessed` maps an ARN to the services that
-    its policies name and the last use of each, or None if there was none in the tracking period.
+    `notes` has a line for everything that could not be looked at. `unseen` are the services whose users of roles are
+    not all known. `last_accessed` maps an ARN to the services that its policies name and the last use of each, or None
+    if there was none in the tracking period.
     """
 
     account_id: str
-    region: str
+    regions: tuple[str, ...]
     seen_at: datetime
     partition: str = "aws"
     identities: tuple[Identity, ...] = ()
@@ -121,6 +126,11 @@ class Account:
     def roles(self) -> tuple[Identity, ...]:
         """The roles that are not service-linked."""
         return tuple(each for each in self.identities if each.kind == "role")
+
+    @property
+    def where(self) -> str:
+        """The regions in words."""
+        return ", ".join(self.regions) if len(self.regions) < MANY_REGIONS else f"{len(self.regions)} regions"
 
     def used(self, service: str) -> set[str]:
         """Return the ARNs of the roles or instance profiles that something of a service uses."""

@@ -18,11 +18,18 @@ class Look:
     """The calls of one audit with what they could not see: `notes` in words, `unseen` the services concerned."""
 
     def __init__(self, aws: Aws, deadline_seconds: float, waiting: Waiting = REAL_TIME) -> None:
-        self.aws = aws
+        self.aws = self._home = aws
         self.notes: list[str] = []
         self.unseen: set[str] = set()
         self._waiting = waiting
         self._deadline = waiting.clock() + deadline_seconds
+
+    def in_region(self, region: str, seconds: float) -> Look:
+        """Return what looks at a region, with notes of its own, for so many seconds at most."""
+        left = self._deadline - self._waiting.clock()
+        look = Look(self.aws.in_region(region), min(left, seconds), self._waiting)
+        look._home = self.aws
+        return look
 
     def read(self, what: str, find: Callable[[], Iterable[Found]], service: str = "") -> tuple[Found, ...]:
         """Return what could be read of a part of the account; if not all could, that is noted.
@@ -33,6 +40,7 @@ class Look:
             AwsFailed: AWS does not answer any more.
         """
         found: list[Found] = []
+        what += "" if self.aws is self._home else f" in {self.aws.region}"
         try:
             with aws_boundary(f"audit: {what}"):
                 found.extend(find())
@@ -50,7 +58,7 @@ class Look:
     def _require_aws(self) -> None:
         """Return if AWS answers at all, so that only one service has no address here or does not answer."""
         with aws_boundary("audit"):
-            self.aws.client("sts").get_caller_identity()
+            self._home.client("sts").get_caller_identity()
 
     def all(self, service: str, operation: str, member: str, **parameters: Any) -> Iterator[Any]:
         """Yield the members of all pages of a listing.

@@ -27,7 +27,7 @@ class AuditReport(Record, file="audit.json", called="audit", made_by="audit"):
     """What an audit found, the most severe first; `notes` name what was not looked at, and idle baseline entries."""
 
     account_id: str
-    region: str
+    regions: tuple[str, ...]
     taken: str
     identities: int
     service_linked: int
@@ -51,7 +51,7 @@ def judge(aws: Aws, account: Account, accepted: Iterable[Accepted], *, unused_da
     found, notes, silenced = silence(check(account, unused_days=unused_days), tuple(accepted), account.seen_at.date())
     return AuditReport(
         account_id=account.account_id,
-        region=account.region,
+        regions=account.regions,
         taken=account.seen_at.isoformat(timespec="seconds"),
         identities=len(account.identities),
         service_linked=account.service_linked,

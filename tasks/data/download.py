@@ -3,8 +3,8 @@
 `.kennel/downloads/<hash of the URL>/` has the growing `.part` file, the complete file, and a small record with the
 server's ETag or date and the sha256 of either, which is checked before the file or the part is used. The missing part
 is requested with Range and If-Range, so that a file that changed on the server is downloaded from the beginning. Files
-and messages have the URL's name, without user info and query, and the folder's hash leaves signatures out, so that a
-URL that is signed anew resumes the download.
+and messages have the URL's name (`tasks.run.source_name`), and the folder's hash leaves signatures out, so that a URL
+that is signed anew resumes the download.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class _Fetch:
     def __init__(self, client: httpx.Client, url: str, folder: Path, progress: ProgressFactory, max_bytes: int) -> None:
         self._client, self._url, self._progress, self._max_bytes = client, url, progress, max_bytes
         self._name = source_name(url)
-        self._path = folder / (PurePosixPath(unquote(urlsplit(self._name).path)).name or "data.zip")[-100:]
+        self._path = folder / _file_name(self._name)
         self._part = self._path.with_name(self._path.name + ".part")
         self.record = read_download_record(self._path) or DownloadRecord(self._name)
 
@@ -254,6 +254,12 @@ class _Fetch:
 
     def _save(self) -> None:
         write_atomically(self._path.parent / RECORD, seal(asdict(self.record)))
+
+
+def _file_name(name: str) -> str:
+    """Return what the file of a URL's name is called on this machine."""
+    last = PurePosixPath(unquote(urlsplit(name).path)).name
+    return "data.zip" if last in {"", MALFORMED} else last[-100:]
 
 
 def _check(url: str) -> None:

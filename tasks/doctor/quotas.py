@@ -6,29 +6,41 @@ Source: https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_Li
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, replace
 
 from tasks.account.prices import choose_hosting_instance, choose_training_instance
+from tasks.doctor.findings import Finding, fail, ok, warn
 from tasks.ec2.prices import choose_instances
 from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, LimitReached, aws_boundary
 from tasks.run.options import DeployOptions, Ec2TrainingOptions, TrainingOptions
 from tasks.run.waiting import say
 
-WHERE = "quotas"
+WHERE = CHECK = "quotas"
+SERVICES = ("sagemaker", "ec2", "lambda")
+KEPT_UNRESERVED = 100
 _STANDARD = "Standard (A, C, D, H, I, M, R, T, Z)"
+_SPOT_NAMES = {
+    _STANDARD: f"All {_STANDARD} Spot Instance Requests",
+    "G and VT": "All G and VT Spot Instance Requests",
+    "P": "All P4, P3 and P2 Spot Instance Requests",
+}
 _FAMILIES = {"g": "G and VT", "v": "G and VT", "p": "P"}
 
 
 @dataclass(frozen=True)
 class Needed:
-    """What a run needs of one quota: the service's code, the quota's name, and how much of what."""
+    """What a run needs of one quota: the service's code, the quota's name, and how much of what.
+
+    A run goes on without what is not required, in another way.
+    """
 
     service: str
     name: str
     amount: int
     what: str
+    is_required: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,35 @@ def needed_for(
     return needed
 
 
+def function_quota() -> Needed:
+    """Return the executions with which some can be reserved for the function: Lambda keeps up to 100 for others."""
+    what = "reserving executions for the function"
+    return Needed("lambda", "Concurrent executions", KEPT_UNRESERVED + 1, what, is_required=False)
+
+
+def quota_findings(aws: Aws, service: str, needed: Iterable[Needed]) -> Iterator[Finding]:
+    """Yield a row for each quota of a service that a run needs; what runs already is not counted against them.
+
+    Raises:
+        AccessDenied: the caller may not list quotas.
+        AwsFailed: Service Quotas refused, or did not answer.
+    """
+    wanted = [each for each in needed if each.service == service]
+    listed = _listed(aws, service, {each.name for each in wanted}) if wanted else {}
+    for each in wanted:
+        if each.name not in listed:
+            seen = f"Service Quotas does not list '{each.name}', so its default holds; {each.what} needs {each.amount}"
+            cure = aws.cli(f"service-quotas list-aws-default-service-quotas --service-code {service}")
+            yield warn(CHECK, seen, cure)
+            continue
+        code, value = listed[each.name]
+        found = Shortfall(each, code, value)
+        if value >= each.amount:
+            yield ok(CHECK, f"'{each.name}' is {value:g}; {each.what} needs {each.amount}")
+        else:
+            yield (fail if each.is_required else warn)(CHECK, found.text, aws.cli(found.request))
+
+
 def shortfalls(aws: Aws, needed: Iterable[Needed]) -> list[Shortfall]:
     """Return the quotas that are too small; what runs already is not counted against them.
 
@@ -87,7 +128,7 @@ def shortfalls(aws: Aws, needed: Iterable[Needed]) -> list[Shortfall]:
         by_service.setdefault(each.service, []).append(each)
     found = []
     for service, wanted in by_service.items():
-        listed = _listed(aws, service)
+        listed = _listed(aws, service, {each.name for each in wanted})
         for each in wanted:
             code, value = listed.get(each.name, ("", float(each.amount)))
             if value < each.amount:
@@ -114,12 +155,16 @@ def require_quotas(aws: Aws, needed: Iterable[Needed]) -> None:
         raise LimitReached(WHERE, what, why, "; ".join(aws.cli(each.request) for each in short))
 
 
-def _listed(aws: Aws, service: str) -> dict[str, tuple[str, float]]:
-    """Return the code and the value of each of a service's quotas, by its name."""
+def _listed(aws: Aws, service: str, names: Set[str]) -> dict[str, tuple[str, float]]:
+    """Return the code and the value of a service's quotas of these names; SageMaker has thousands of others."""
+    found: dict[str, tuple[str, float]] = {}
     with aws_boundary(WHERE):
-        pages = aws.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode=service)
-        rows = [row for page in pages for row in page["Quotas"]]
-    return {row["QuotaName"]: (row["QuotaCode"], row["Value"]) for row in rows}
+        for page in aws.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode=service):
+            rows = [row for row in page["Quotas"] if row["QuotaName"] in names]
+            found |= {row["QuotaName"]: (row["QuotaCode"], row["Value"]) for row in rows}
+            if found.keys() == names:
+                break
+    return found
 
 
 def _instances(instance_type: str, use: str, count: int) -> Needed:
@@ -135,3 +180,15 @@ def _vcpus(ec2: Ec2TrainingOptions) -> list[Needed]:
     name = f"Running On-Demand {family} instances"  # where there is no spot capacity, it is on demand
     amount = ec2.instances * first.vcpus
     return [Needed("ec2", name, amount, f"EC2 training ({ec2.instances} × {first.name})")]
+
+
+def spot_quotas(ec2: Ec2TrainingOptions) -> list[Needed]:
+    """Return the vCPUs on the spot market that EC2 instances need; without them they are on demand."""
+    if not ec2.spot:
+        return []
+    return [
+        replace(each, name=_SPOT_NAMES[family], what=f"{each.what} on the spot market", is_required=False)
+        for each in _vcpus(ec2)
+        for family in _SPOT_NAMES
+        if f"On-Demand {family} " in each.name
+    ]

@@ -1,7 +1,7 @@
 """Gives the caller access to a run's instances: a key pair, and a security group that only the caller's address passes.
 
 Both are created, or adopted by their names and corrected; they are refused when they belong to somebody else. The group
-is in the default VPC. It has one rule for SSH from the caller, and with several instances one for TCP among them.
+is in the instances' VPC. It has one rule for SSH from the caller, and with several instances one for TCP among them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from tasks.account.lookup import none_if_missing
+from tasks.account.network import Ec2Network
 from tasks.ec2.host_key import KeyFile, login_key
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import NotFound, OwnershipRefused, Unreachable, aws_boundary
+from tasks.run.errors import OwnershipRefused, Unreachable, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.lost_answers import carried_out, repeated_if_lost, true_or_none
 from tasks.run.settings import Settings
@@ -58,19 +59,18 @@ class Rule:
         return {**ports, "IpRanges": [{"CidrIp": self.source}]}
 
 
-def ensure_access(run: Run, *, instance_count: int = 1) -> Access:
-    """Create or adopt the run's key pair and security group.
+def ensure_access(run: Run, network: Ec2Network, *, instance_count: int = 1) -> Access:
+    """Create or adopt the run's key pair, and its security group in the VPC of the network.
 
     Raises:
         OwnershipRefused: one of them exists and does not carry this run's tags.
-        NotFound: there is no default VPC.
         Unreachable: the caller's address could not be found out.
         AwsFailed: EC2 refused.
     """
     source = ssh_source(run.settings)
     key = login_key(run.folder)
     name = ensure_key_pair(run, key)
-    group = ensure_group(run, ssh_from=source, is_shared=instance_count > 1)
+    group = ensure_group(run, network.vpc_id, ssh_from=source, is_shared=instance_count > 1)
     return Access(name, key.path, key.public, group, source)
 
 
@@ -163,17 +163,15 @@ def _is_same_key(found: Mapping[str, Any], key: KeyFile) -> bool:
 # --- the security group -----------------------------------------------------------------------------------------------
 
 
-def ensure_group(run: Run, *, ssh_from: str, is_shared: bool) -> str:
-    """Create or adopt the security group, set its ingress rules, and return its id.
+def ensure_group(run: Run, vpc: str, *, ssh_from: str, is_shared: bool) -> str:
+    """Create or adopt the security group in a VPC, set its ingress rules, and return its id.
 
     Raises:
         OwnershipRefused: a group of that name does not carry this run's tags.
-        NotFound: there is no default VPC.
         AwsFailed: EC2 refused.
     """
     name = group_name(run.id)
     with aws_boundary(f"security group {name}"):
-        vpc = _default_vpc(run.aws)
         group_id = _own_group(run, name, vpc)
         if group_id is None:
             with run.ledger.create("security-group", name, lambda: _own_group(run, name, vpc)) as row:
@@ -218,14 +216,6 @@ def rules_of(group: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]
                 yield item[field], {**bare, kind: [{field: item[field]}]}
         for pair in permission.get("UserIdGroupPairs", []):
             yield pair["GroupId"], {**bare, "UserIdGroupPairs": [{"GroupId": pair["GroupId"]}]}
-
-
-def _default_vpc(aws: Aws) -> str:
-    vpcs = aws.client("ec2").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
-    if not vpcs:
-        why = "kennel puts its instances and their security group into it"
-        raise NotFound("default VPC", f"{aws.region} has none", why, aws.cli("ec2 create-default-vpc"))
-    return str(vpcs[0]["VpcId"])
 
 
 def _own_group(run: Run, name: str, vpc: str) -> str | None:

@@ -78,7 +78,7 @@ def launch(run: Run, plan: InstancePlan, *, waiting: Waiting = REAL_TIME) -> Ins
         found = attempt.adopt() or attempt.create()
     ref = record_of(run, found, plan, tuple(attempt.refused))
     if not ref.address:
-        why = "the subnets of the default VPC do not assign public addresses"
+        why = "its subnet does not assign public addresses"
         change = run.aws.cli("ec2 modify-subnet-attribute --map-public-ip-on-launch --subnet-id <id>")
         give = f"{change}; then kennel down {run.id} --yes, and the same command again"
         raise StageFailed(f"instance {ref.instance_id}", "it has no public address", why, give)

@@ -11,11 +11,12 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks.account.network import Ec2Network
 from tasks.ec2.access import Access
 from tasks.ec2.host_key import KeyFile, host_key
 from tasks.ec2.prices import InstanceCandidates, Offer
@@ -54,6 +55,7 @@ class InstancePlan:
     prices: str
     image: Image
     access: Access
+    network: Ec2Network
     profile: str
     host_key: KeyFile
     port: int
@@ -66,7 +68,7 @@ class InstancePlan:
         The image is left out: a parameter that names the latest image may change while a training runs.
         """
         offers = sorted(offer.label for offer in self.offers)
-        spec = [self.host_key.public, self.access.login_public, offers, self.profile, self.access.group_id]
+        spec = [self.host_key.public, self.access.login_public, offers, self.profile, *self._groups]
         return hashlib.sha256(json.dumps(spec).encode()).hexdigest()[:16]
 
     def request(self, offer: Offer, name: str) -> dict[str, Any]:
@@ -83,7 +85,7 @@ class InstancePlan:
             "MinCount": 1,
             "MaxCount": 1,
             "KeyName": self.access.key_name,
-            "SecurityGroupIds": [self.access.group_id],
+            "SecurityGroupIds": self._groups,
             "IamInstanceProfile": {"Name": self.profile},
             "UserData": self.user_data,
             "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 1},
@@ -91,16 +93,26 @@ class InstancePlan:
             "InstanceInitiatedShutdownBehavior": "terminate",
             "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")],
         }
-        return request | ({"InstanceMarketOptions": _SPOT} if offer.is_spot else {})
+        place = {} if offer.subnet is None else {"SubnetId": offer.subnet}
+        return request | place | ({"InstanceMarketOptions": _SPOT} if offer.is_spot else {})
 
     def digest(self, offer: Offer) -> str:
         """Return eight digits of a sha256 over the request: EC2 refuses a ClientToken that another request used."""
         request = json.dumps(self.request(offer, ""), sort_keys=True)
         return hashlib.sha256(request.encode()).hexdigest()[:8]
 
+    @property
+    def _groups(self) -> list[str]:
+        return [self.access.group_id, *self.network.security_groups]
+
     def _volume(self) -> dict[str, Any]:
         size = {"VolumeSize": self.image.volume_gib, "VolumeType": "gp3"}
         return {**size, "Encrypted": True, "DeleteOnTermination": True}
+
+
+def _placed(offers: Sequence[Offer], network: Ec2Network) -> tuple[Offer, ...]:
+    """Return each offer once for each subnet that its type can be launched in."""
+    return tuple(replace(offer, subnet=each) for offer in offers for each in network.subnets_of(offer.instance_type))
 
 
 _SPOT = {
@@ -113,6 +125,7 @@ def plan_instance(
     run: Run,
     *,
     access: Access,
+    network: Ec2Network,
     profile: str,
     candidates: InstanceCandidates,
     spot: bool,
@@ -132,11 +145,12 @@ def plan_instance(
     return InstancePlan(
         run_id=run.id,
         number=number,
-        offers=candidates.offers(spot=spot),
+        offers=_placed(candidates.offers(spot=spot), network),
         reason=candidates.reason,
         prices=candidates.prices,
         image=image,
         access=access,
+        network=network,
         profile=profile,
         host_key=key,
         port=run.settings.ssh_port,

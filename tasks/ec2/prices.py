@@ -65,17 +65,19 @@ FINETUNE = ("g4dn.xlarge", "g6.xlarge", "g5.xlarge", "g4dn.2xlarge", "g5.2xlarge
 
 @dataclass(frozen=True)
 class Offer:
-    """One type on one market (spot or on-demand), and the price of an hour."""
+    """One type on one market (spot or on-demand), and the price of an hour; `subnet` None is EC2's choice."""
 
     instance_type: str
     is_spot: bool
     usd_per_hour: float | None
     has_gpu: bool
+    subnet: str | None = None
 
     @property
     def label(self) -> str:
         """The offer's name in records, such as "c7i.xlarge spot"."""
-        return f"{self.instance_type} {'spot' if self.is_spot else 'on-demand'}"
+        place = "" if self.subnet is None else f" in {self.subnet}"
+        return f"{self.instance_type} {'spot' if self.is_spot else 'on-demand'}{place}"
 
 
 @dataclass(frozen=True)

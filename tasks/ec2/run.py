@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from tasks.account.network import ec2_network
 from tasks.account.roles import instance_role
 from tasks.ec2.access import ensure_access
 from tasks.ec2.job import RemoteJob, instance_specs
@@ -38,6 +39,7 @@ from tasks.ec2.training import Heartbeat, Outcome, follow
 from tasks.ec2.worker import Worker, start, upload_job
 from tasks.run.errors import KennelError, RemoteFailed, StageFailed, WaitTimedOut
 from tasks.run.handle import Run
+from tasks.run.options import Network
 from tasks.run.records import InstanceModel, InstanceRef
 from tasks.run.waiting import say
 from tasks.ssh.remote import Remote
@@ -61,6 +63,7 @@ class InstanceOptions:
     candidates: InstanceCandidates
     spot: bool
     keep_minutes: int
+    network: Network
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def train_on_instances(run: Run, job: RemoteJob, options: InstanceOptions) -> In
 
     Raises:
         LimitReached: EC2 has no instance of any candidate type.
+        NotFound, SettingsRefused: there is no default VPC, or the subnets named are not fit for instances.
         StageFailed: the training failed, or was interrupted too often.
         RemoteFailed: something went wrong on an instance or on the way to it.
         WaitTimedOut: an instance did not come up, or the training did not end in time.
@@ -102,7 +106,8 @@ def train_on_instances(run: Run, job: RemoteJob, options: InstanceOptions) -> In
     """
     _ = run.ledger  # refuses a run of another account before anything is changed there
     training, candidates = _Training(run, job, options, Totals()), with_current_prices(run.aws, options.candidates)
-    access = ensure_access(run, instance_count=job.instance_count)
+    network = ec2_network(run.aws, options.network, [each.name for each in candidates.types])
+    access = ensure_access(run, network, instance_count=job.instance_count)
     profile = ensure_instance_profile(
         run, instance_role(run.aws, job.run_id, job.dataset, job.weights, keeps_checkpoints=job.spot)
     )
@@ -113,6 +118,7 @@ def train_on_instances(run: Run, job: RemoteJob, options: InstanceOptions) -> In
             plan_instance(
                 run,
                 access=access,
+                network=network,
                 profile=profile,
                 candidates=candidates,
                 spot=options.spot and training.totals.interruptions < SPOT_ATTEMPTS,

@@ -23,11 +23,12 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.handlers import json_decode_policies
 
 from tasks.run import naming
-from tasks.run.assumed_credentials import keep_assumed_credentials
+from tasks.run.assumed_credentials import CredentialLife, keep_assumed_credentials, life_of
 from tasks.run.bounded_answers import add_bounds
+from tasks.run.clock_skew import seconds_ahead
 from tasks.run.errors import AwsFailed, ClockSkewed, TargetRefused, Unreachable, aws_boundary
 from tasks.run.logical_aws import AGAIN, LogicalAws, identify
-from tasks.run.malformed_answers import CheckedParsers, ask_for_no_region, raise_if_malformed
+from tasks.run.malformed_answers import CheckedParsers, ask_for_no_region, name_operation, raise_if_malformed
 from tasks.run.settings import Settings
 
 Found = TypeVar("Found")
@@ -52,10 +53,12 @@ def _loader() -> Any:
 
 @dataclass(frozen=True)
 class _Caller:
-    """Whose calls these are, as STS says."""
+    """Whose calls these are, as STS says; `ahead_seconds` is by how much this machine's clock is ahead of its own."""
 
+    arn: str
     account_id: str
     partition: str
+    ahead_seconds: float | None
 
 
 class Aws:
@@ -75,6 +78,18 @@ class Aws:
         self._session: Any = None
         self._caller: _Caller | None = None
         self._identity: LogicalAws | None = None
+
+    def in_region(self, region: str) -> Aws:
+        """Return the same AWS in another region; it asks nobody anew who calls.
+
+        Raises:
+            TargetRefused, AwsFailed: as `account_id` raises them.
+        """
+        if region == self.region:
+            return self
+        other = Aws(self.settings.model_copy(update={"region": region}))
+        other._lock, other._caller, other._session = self._lock, self._ask(), self._boto_session()
+        return other
 
     @property
     def endpoint(self) -> str:
@@ -99,6 +114,35 @@ class Aws:
             TargetRefused, AwsFailed: as `account_id` raises them.
         """
         return self._ask().partition
+
+    @property
+    def caller_arn(self) -> str:
+        """The ARN of the caller as STS names it: a user's, a role's session's, or the root user's.
+
+        Raises:
+            TargetRefused, AwsFailed: as `account_id` raises them.
+        """
+        return self._ask().arn
+
+    @property
+    def clock_ahead_seconds(self) -> float | None:
+        """By how much this machine's clock is ahead of STS's (negative: behind); None if STS told no time.
+
+        Raises:
+            TargetRefused, AwsFailed: as `account_id` raises them.
+        """
+        return self._ask().ahead_seconds
+
+    @property
+    def credential_life(self) -> CredentialLife:
+        """How long the credentials of the calls hold, as far as is known before they expire.
+
+        Raises:
+            TargetRefused, AwsFailed: as `account_id` raises them.
+        """
+        self.account_id  # noqa: B018  a call was signed, so they know when they expire
+        session = self._boto_session()._session
+        return life_of(session.get_credentials(), asks_for_mfa="mfa_serial" in session.get_scoped_config())
 
     def arn(self, service: str, resource: str, *, account_id: str | None = None) -> str:
         """Return the ARN of a resource in this partition, region and account (or in the account that is named).
@@ -250,7 +294,7 @@ class Aws:
             why = f"the credentials in use belong to account {account}"
             switch = f"export AWS_PROFILE=<one of account {named}>, or export KENNEL_ACCOUNT_ID={account}"
             raise TargetRefused("target", f"KENNEL_ACCOUNT_ID={named}", why, switch)
-        return _Caller(account, arn.split(":")[1])
+        return _Caller(arn, account, arn.split(":")[1], seconds_ahead(answer))
 
 
 def _core_session() -> Any:
@@ -262,6 +306,7 @@ def _core_session() -> Any:
     core = botocore.session.get_session()
     core.register_component("data_loader", _loader())
     core.register_component("response_parser_factory", CheckedParsers(core.get_component("response_parser_factory")))
+    core.register("before-parse", name_operation)
     core.register("after-call", raise_if_malformed)
     core.unregister("after-call.iam", json_decode_policies)
     core.register("after-call.iam", decode_policies)

@@ -1,7 +1,7 @@
 """Turn an operating system's refusal to write into one error with the path, the bytes needed and what to do.
 
-Every writer of kennel stands inside `disk_boundary`, which knows what it writes. A folder or a FIFO in a file's place
-and a limit on open files are such refusals too. Other errors of the operating system pass unchanged.
+Every writer of kennel stands inside `disk_boundary`, which knows what it writes. A folder or a FIFO in a file's place,
+a limit on open files, and missing memory are such refusals too. Other errors of the operating system pass unchanged.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _EXISTS = {errno.EEXIST, errno.ENOTEMPTY}
 _NO_FILE = "it is neither a file nor a folder"
 _LINKS = {errno.ELOOP: "it is a link, which is not followed", errno.ENXIO: _NO_FILE}
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE}
+_NO_THREAD = "can't start new thread"
 
 
 @contextmanager
@@ -43,6 +44,10 @@ def disk_boundary(where: str, path: Path | None = None, needed_bytes: int | None
     except OSError as error:
         failed = disk_failure(error, where, path, needed_bytes)
         if failed is None:
+            raise
+        raise failed from error
+    except (MemoryError, RuntimeError) as error:
+        if (failed := exhaustion(error, where)) is None:
             raise
         raise failed from error
 
@@ -74,6 +79,18 @@ def disk_failure(
         rights = f"give this user the right to read and write {place}, {_AGAIN}"
         return DiskFailed(where, f"{place} cannot be read or written", why, rights)
     return DiskFailed(where, what, why, f"give this user the right to write {place.parent}, {_AGAIN}")
+
+
+def exhaustion(error: Exception, where: str) -> DiskFailed | None:
+    """Return what an error means that says that this machine has no more memory, processes or threads; else None."""
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError) or number == errno.ENOMEM:
+        more = f"end other programs, or raise the limit (ulimit -v), {_AGAIN}"
+        return DiskFailed(where, "there is no more memory", str(error) or os.strerror(errno.ENOMEM), more)
+    if number == errno.EAGAIN or (isinstance(error, RuntimeError) and _NO_THREAD in str(error)):
+        more = f"end other programs, or raise the limit (ulimit -u), {_AGAIN}"
+        return DiskFailed(where, "no process or thread can be started", str(error), more)
+    return None
 
 
 def failure_of_child(said: str, where: str, path: Path) -> DiskFailed | None:

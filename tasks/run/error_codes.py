@@ -18,6 +18,7 @@ NOT_FOUND = {
     "InvalidKeyPair.NotFound",
     "InvalidAMIID.NotFound",
     "ParameterNotFound",
+    "RepositoryNotFoundException",
     "404",
 }
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AllAccessDisabled", "403"}

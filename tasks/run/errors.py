@@ -26,7 +26,7 @@
     │       ├── ConnectionLost      9   no connection could be made, or it was closed or stopped responding
     │       └── CommandFailed       9   a command ended with a status other than 0, or by a signal
     ├── TeardownIncomplete          10  a resource of ours still exists
-    ├── DiskFailed                  14  a file cannot be written: the disk is full or read-only, or the folder refuses
+    ├── DiskFailed                  14  this machine's disk is full or read-only, refuses, or a limit of it is reached
     └── Unexpected                  1   something was raised that is none of these: a defect
 
 Every error says where it happened, what happened, why that stops the work, and which command to run next.
@@ -223,7 +223,8 @@ def unexpected(error: Exception, where: str) -> Unexpected:
 class DiskFailed(KennelError):
     """A file of this machine cannot be written: the disk is full or read-only, or its folder refuses this user.
 
-    A file that this user may not read counts as well, and so do something else in its place and too many open files.
+    A file that this user may not read counts as well, and so do something else in its place, too many open files, and
+    missing memory.
     """
 
     exit_code = 14
@@ -247,10 +248,13 @@ def is_not_found(error: ClientError) -> bool:
     return code == "ValidationException" and any(words in message for words in means_missing)
 
 
-def translate(error: ClientError | BotoCoreError, where: str, next_command: str | None = None) -> AwsFailed:
-    """Return the `AwsFailed` that matches a botocore error; the caller raises it `from` the original.
+def translate(
+    error: ClientError | BotoCoreError, where: str, next_command: str | None = None
+) -> AwsFailed | DiskFailed:
+    """Return the error that matches one of botocore; the caller raises it `from` the original.
 
-    `next_command` is the advice for an error whose cause the caller knows better than AWS's code tells it.
+    It is an `AwsFailed`, but `DiskFailed` when localaws cannot write: its disk is that of this machine. `next_command`
+    is the advice for an error whose cause the caller knows better than AWS's code tells it.
     """
     if isinstance(error, ClientError):
         return _translate_answer(error, where, next_command)
@@ -283,12 +287,16 @@ def _reach(url: str) -> str:
     return "check the network by aws sts get-caller-identity, then run the same command again"
 
 
-def _translate_answer(error: ClientError, where: str, next_command: str | None) -> AwsFailed:
+def _translate_answer(error: ClientError, where: str, next_command: str | None) -> AwsFailed | DiskFailed:
     code = error_code(error)
     what = f"{error.operation_name} answered {code}"
     if names_the_time(error.response):
         return _clock_skewed(error, where, what)
     why = str(error.response.get("Error", {}).get("Message", "")) or "AWS gave no reason"
+    if code == "InsufficientStorage":  # AWS has no such code: it is localaws, which cannot write
+        return DiskFailed(
+            where, what, why, "free disk space, or make its folder writable, then run the same command again"
+        )
     if is_not_found(error):
         make = "run the same command again, which makes what is missing"
         return NotFound(where, what, why, next_command or make, code)
@@ -308,8 +316,6 @@ def _kind_and_advice(error: ClientError, code: str) -> tuple[type[AwsFailed], st
         return AlreadyExists, "run the same command again, which adopts what exists"
     if code in THROTTLED:
         return LimitReached, f"wait a minute, {again}"
-    if code == "InsufficientStorage":  # AWS has no such code: it is localaws, whose disk is full
-        return LimitReached, f"free disk space, {again}"
     if code in NO_CAPACITY:
         return LimitReached, "run the same command again later, or with another instance type"
     if code in QUOTA:
@@ -332,6 +338,7 @@ def aws_boundary(where: str, next_command: str | None = None) -> Iterator[None]:
 
     Raises:
         AwsFailed: botocore raised an error; the subclass that matches it is raised, from the original.
+        DiskFailed: localaws cannot write on this machine's disk.
     """
     try:
         yield

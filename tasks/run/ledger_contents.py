@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
@@ -16,6 +16,7 @@ from typing import Literal, get_args
 from tasks.run import ledger_file, naming
 from tasks.run.errors import LedgerRefused
 from tasks.run.ledger_file import FILE_NAME, FORMAT, HEAD_NAME, Entry, Fault, Scan
+from tasks.run.ledger_rows import UnknownKind, check_header, check_row
 from tasks.run.logical_aws import LogicalAws
 from tasks.run.sealed import Damaged
 
@@ -129,6 +130,7 @@ def inspect_ledger(run_dir: Path) -> LedgerContents:
     path = run_dir / FILE_NAME
     scanned = _scanned(path)
     contents = _contents(scanned) if scanned is not None else LedgerContents(None, ())
+    _refuse_foreign(path, contents.faults)
     if contents.header is not None and contents.header.run_id not in {run_dir.name, run_dir.resolve().name}:
         raise _of_another_run(path, contents.header.run_id)
     return contents
@@ -194,11 +196,19 @@ def _scanned(path: Path) -> Scan | None:
     except (OSError, Damaged) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise LedgerRefused("ledger", f"{path} cannot be read", why, f"ls -ld {path}") from error
-    for fault in scanned.faults:
+    return scanned
+
+
+def _refuse_foreign(path: Path, faults: Iterable[Fault]) -> None:
+    """Refuse a ledger that another release of kennel wrote: this one does not know what it lists.
+
+    Raises:
+        LedgerRefused: it has such a line.
+    """
+    for fault in faults:
         if fault.is_foreign:
             choose = "use that release, or choose another name: kennel run --run-id <name>"
             raise LedgerRefused("ledger", f"{path}:{fault.line} cannot be read", fault.why, choose)
-    return scanned
 
 
 def _contents(scanned: Scan) -> LedgerContents:
@@ -211,9 +221,9 @@ def _contents(scanned: Scan) -> LedgerContents:
             if "header" in entry.content:
                 header = _header(entry)
                 continue
-            row = _row(entry)
-        except (TypeError, ValueError) as error:
-            faults.append(Fault(entry.line, str(error)))
+            row = _row(entry, header)
+        except ValueError as error:
+            faults.append(Fault(entry.line, str(error), is_foreign=isinstance(error, UnknownKind)))
             continue
         key = row.kind, row.name
         before = rows.get(key)
@@ -238,26 +248,47 @@ def _is_run(folder: Path) -> bool:
 
 
 def _header(entry: Entry) -> LedgerHeader:
-    header = LedgerHeader(**entry.content["header"])
+    content = entry.content["header"]
+    _require_fields(content, LedgerHeader)
+    header = LedgerHeader(**content)
     _require_texts({name: value for name, value in vars(header).items() if name != "ledger"})
+    check_header(header.account_id, header.region, header.endpoint)
     return header
 
 
-def _require_texts(fields: Mapping[str, object]) -> None:
+def _require_fields(content: Mapping[str, object], kind: type) -> None:
+    """Raise ValueError for a field too many or too few; its name may be anything, and is not repeated."""
+    known = {each.name: each.default is MISSING for each in fields(kind)}
+    missing = [name for name, is_needed in known.items() if is_needed and name not in content]
+    if missing or not content.keys() <= known.keys():
+        raise ValueError(f"{', '.join(missing)} is missing" if missing else "it has a field that no such line has")
+
+
+def _require_texts(values: Mapping[str, object]) -> None:
     """Raise ValueError for a field that is no text."""
-    for name, value in fields.items():
+    for name, value in values.items():
         if not isinstance(value, str):
-            raise ValueError(f"{name} has to be a text, not {value!r:.80}")
+            raise ValueError(f"{name} has to be a text, not {type(value).__name__}")
 
 
-def _row(entry: Entry) -> LedgerRow:
+def _row(entry: Entry, header: LedgerHeader | None) -> LedgerRow:
+    _require_fields(entry.content, LedgerRow)
     row = LedgerRow(**entry.content)
     _require_texts({name: value for name, value in vars(row).items() if value is not None or name in _NEEDED})
-    if datetime.fromisoformat(row.at).tzinfo is None:
-        raise ValueError(f"at has to be a time with its zone, not {row.at!r:.80}")
+    if not _is_time(row.at):
+        raise ValueError("at has to be a time with its zone")
     if row.state not in get_args(State):
-        raise ValueError(f"the state {row.state!r} is not known")
+        raise ValueError("its state is none of a row's")
+    place = (None, None) if header is None else (header.account_id, header.region)
+    check_row(row.kind, row.name, row.identifier, *place)
     return row
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _with_identifier(row: LedgerRow, known: LedgerRow | None) -> LedgerRow:

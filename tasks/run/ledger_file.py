@@ -158,7 +158,8 @@ def _parsed(number: int, text: bytes, format_: int) -> Entry | Fault:
         return Entry(number, content)
     if found == FORMAT:
         return Fault(number, "the line has no digest")
-    return Fault(number, f"its format is {found}, not {FORMAT}: another release of kennel wrote it", is_foreign=True)
+    shown = found if isinstance(found, int) else "unreadable"
+    return Fault(number, f"its format is {shown}, not {FORMAT}: another release of kennel wrote it", is_foreign=True)
 
 
 def _missing_at_the_end(head: tuple[int, str] | None, lines: list[bytes], digests: list[str | None]) -> Iterator[Fault]:

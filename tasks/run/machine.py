@@ -53,12 +53,12 @@ def hardware() -> str:
 def measured_on(settings: Settings) -> str:
     """Return where a run's seconds were measured: on AWS in a region, or on the embedded AWS on this machine.
 
-    The time scale is included when it is not 1, and so are limits of the embedded AWS's hosting instances.
+    What the embedded AWS is started with is included: a time scale that is not 1, strictness, limits of its instances.
     """
     if not settings.target().runs_on_this_machine:
         return f"AWS, {settings.region}"
-    scale = [] if settings.time_scale == 1.0 else [f"time scale {settings.time_scale:g}"]
-    changed = ", ".join(scale + _hosting_limits(settings))
+    clock = [] if settings.time_scale == 1.0 else [f"time scale {settings.time_scale:g}"]
+    changed = ", ".join([*clock, *(["strict"] if settings.strict else []), *_hosting_limits(settings)])
     return f"the embedded AWS on {hardware()}" + (f" ({changed})" if changed else "")
 
 

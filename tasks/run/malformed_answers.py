@@ -23,6 +23,7 @@ MOST_LINES = 12
 """How much of an error's words is shown; AWS's own are shorter, but for an encoded authorization message of EC2."""
 
 _MARK = "KennelFoundMalformed"
+_OPERATION = "kennel_operation"  # in the context of an answer: its service and operation
 _REPEATED = "RequestTimeout"  # a code of botocore's that means "repeat"; `raise_if_malformed` replaces it
 _REDIRECTS = (301, 302, 307)
 _READING = ("Describe", "Get", "List", "Head", "Filter")
@@ -93,7 +94,13 @@ class _CheckedParser:
             return wrong
         if shape is None:
             return None
-        return what_is_wrong(str(response.get("context", {}).get("operation_name")), parsed, shape)
+        return what_is_wrong(str(response.get("context", {}).get(_OPERATION)), parsed, shape)
+
+
+def name_operation(operation_model: Any, response_dict: Any, **_: Any) -> None:
+    """Tell the parser of an answer whose operation it answers: a hook ("before-parse")."""
+    name = f"{operation_model.service_model.service_name}.{operation_model.name}"
+    response_dict.setdefault("context", {})[_OPERATION] = name
 
 
 def raise_if_malformed(http_response: Any, parsed: Mapping[str, Any], model: Any, **_: Any) -> None:

@@ -28,11 +28,10 @@ _PYTHON_TYPES: Mapping[str, type | tuple[type, ...]] = {
 }
 
 NEEDED: Mapping[str, tuple[str, ...]] = {
-    # sts, iam
-    "GetCallerIdentity": ("Account", "Arn"),
-    "CreateInstanceProfile": ("InstanceProfile.Arn",),
-    "CreateRole": ("Role.Arn",),
-    "GetInstanceProfile": (
+    "sts.GetCallerIdentity": ("Account", "Arn"),
+    "iam.CreateInstanceProfile": ("InstanceProfile.Arn",),
+    "iam.CreateRole": ("Role.Arn",),
+    "iam.GetInstanceProfile": (
         "InstanceProfile.Arn",
         "InstanceProfile.InstanceProfileName",
         "InstanceProfile.Roles[].RoleName",
@@ -41,44 +40,43 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "InstanceProfile.Tags[]?.Key",
         "InstanceProfile.Tags[]?.Value",
     ),
-    "GenerateServiceLastAccessedDetails": ("JobId",),
-    "GetServiceLastAccessedDetails": (
+    "iam.GenerateServiceLastAccessedDetails": ("JobId",),
+    "iam.GetServiceLastAccessedDetails": (
         "JobStatus",
         "Marker?",
         "ServicesLastAccessed[]?.ServiceNamespace",
         "ServicesLastAccessed[]?.TrackedActionsLastAccessed[]?.ActionName",
     ),
-    "GetRole": (
+    "iam.GetRole": (
         "Role.Arn",
         "Role.RoleName",
         "Role.AssumeRolePolicyDocument",
         "Role.Tags[]?.Key",
         "Role.Tags[]?.Value",
     ),
-    "GetPolicy": ("Policy.Arn", "Policy.Tags[]?.Key", "Policy.Tags[]?.Value"),
-    "GetRolePolicy": ("PolicyDocument",),
-    "ListAttachedRolePolicies": ("AttachedPolicies[].PolicyArn",),
-    "ListInstanceProfiles": ("InstanceProfiles[].InstanceProfileName",),
-    "ListRolePolicies": ("PolicyNames",),
-    "ListRoleTags": ("Tags[].Key", "Tags[].Value"),
-    "ListRoles": ("Roles[].RoleName",),
-    # service-quotas
-    "ListServiceQuotas": ("Quotas[].QuotaName", "Quotas[].QuotaCode", "Quotas[].Value", "NextToken?"),
-    # s3
-    "CompleteMultipartUpload": ("ETag",),
-    "CreateMultipartUpload": ("UploadId",),
-    "DeleteObjects": ("Errors[]?.Key", "Errors[]?.Code", "Errors[]?.Message?"),
-    "GetBucketEncryption": ("ServerSideEncryptionConfiguration.Rules",),
-    "GetBucketLifecycleConfiguration": ("Rules",),
-    "GetBucketOwnershipControls": ("OwnershipControls.Rules",),
-    "GetBucketPolicy": ("Policy",),
-    "GetBucketTagging": ("TagSet[].Key", "TagSet[].Value"),
-    "GetObject": ("ETag", "ContentLength"),
-    "GetPublicAccessBlock": ("PublicAccessBlockConfiguration.BlockPublicAcls",),
-    "HeadObject": ("ETag", "ContentLength"),
-    "ListBuckets": ("Buckets[].Name",),
-    "ListMultipartUploads": ("Bucket", "IsTruncated", "Uploads[]?.Key", "Uploads[]?.UploadId"),
-    "ListObjectsV2": (
+    "iam.GetPolicy": ("Policy.Arn", "Policy.Tags[]?.Key", "Policy.Tags[]?.Value"),
+    "iam.GetRolePolicy": ("PolicyDocument",),
+    "iam.ListAttachedRolePolicies": ("AttachedPolicies[].PolicyArn",),
+    "iam.ListInstanceProfiles": ("InstanceProfiles[].InstanceProfileName",),
+    "iam.ListRolePolicies": ("PolicyNames",),
+    "iam.ListRoleTags": ("Tags[].Key", "Tags[].Value"),
+    "iam.ListRoles": ("Roles[].RoleName",),
+    "iam.SimulatePrincipalPolicy": ("EvaluationResults[].EvalActionName", "EvaluationResults[].EvalDecision"),
+    "service-quotas.ListServiceQuotas": ("Quotas[].QuotaName", "Quotas[].QuotaCode", "Quotas[].Value", "NextToken?"),
+    "s3.CompleteMultipartUpload": ("ETag",),
+    "s3.CreateMultipartUpload": ("UploadId",),
+    "s3.DeleteObjects": ("Errors[]?.Key", "Errors[]?.Code", "Errors[]?.Message?"),
+    "s3.GetBucketEncryption": ("ServerSideEncryptionConfiguration.Rules",),
+    "s3.GetBucketLifecycleConfiguration": ("Rules",),
+    "s3.GetBucketOwnershipControls": ("OwnershipControls.Rules",),
+    "s3.GetBucketPolicy": ("Policy",),
+    "s3.GetBucketTagging": ("TagSet[].Key", "TagSet[].Value"),
+    "s3.GetObject": ("ETag", "ContentLength"),
+    "s3.GetPublicAccessBlock": ("PublicAccessBlockConfiguration.BlockPublicAcls",),
+    "s3.HeadObject": ("ETag", "ContentLength"),
+    "s3.ListBuckets": ("Buckets[].Name",),
+    "s3.ListMultipartUploads": ("Bucket", "IsTruncated", "Uploads[]?.Key", "Uploads[]?.UploadId"),
+    "s3.ListObjectsV2": (
         "Name",
         "IsTruncated",
         "KeyCount",
@@ -87,77 +85,84 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "Contents[]?.ETag",
         "CommonPrefixes[]?.Prefix",
     ),
-    "PutObject": ("ETag",),
-    "UploadPart": ("ETag",),
-    # logs
-    "DescribeLogGroups": ("logGroups[].logGroupName", "logGroups[].arn"),
-    "DescribeLogStreams": ("logStreams[].logStreamName",),
-    "FilterLogEvents": ("events[].message",),
-    "GetLogEvents": ("events[].message", "events[].timestamp", "nextForwardToken"),
-    "ListTagsForResource": ("tags",),
-    # sagemaker
-    "CreateEndpoint": ("EndpointArn",),
-    "CreateEndpointConfig": ("EndpointConfigArn",),
-    "CreateModel": ("ModelArn",),
-    "CreateNotebookInstance": ("NotebookInstanceArn",),
-    "CreateNotebookInstanceLifecycleConfig": ("NotebookInstanceLifecycleConfigArn",),
-    "CreatePresignedNotebookInstanceUrl": ("AuthorizedUrl",),
-    "CreateTrainingJob": ("TrainingJobArn",),
-    "DescribeEndpoint": ("EndpointName", "EndpointArn", "EndpointConfigName", "EndpointStatus"),
-    "DescribeEndpointConfig": ("EndpointConfigName", "EndpointConfigArn", "ProductionVariants[].VariantName"),
-    "DescribeModel": ("ModelName", "ModelArn", "PrimaryContainer|Containers"),
-    "DescribeNotebookInstance": (
+    "s3.PutObject": ("ETag",),
+    "s3.UploadPart": ("ETag",),
+    "logs.DescribeLogGroups": ("logGroups[].logGroupName", "logGroups[].arn"),
+    "logs.DescribeLogStreams": ("logStreams[].logStreamName",),
+    "logs.FilterLogEvents": ("events[].message",),
+    "logs.GetLogEvents": ("events[].message", "events[].timestamp", "nextForwardToken"),
+    "logs.ListTagsForResource": ("tags",),
+    "sagemaker.CreateEndpoint": ("EndpointArn",),
+    "sagemaker.CreateEndpointConfig": ("EndpointConfigArn",),
+    "sagemaker.CreateModel": ("ModelArn",),
+    "sagemaker.CreateNotebookInstance": ("NotebookInstanceArn",),
+    "sagemaker.CreateNotebookInstanceLifecycleConfig": ("NotebookInstanceLifecycleConfigArn",),
+    "sagemaker.CreatePresignedNotebookInstanceUrl": ("AuthorizedUrl",),
+    "sagemaker.CreateTrainingJob": ("TrainingJobArn",),
+    "sagemaker.DescribeEndpoint": ("EndpointName", "EndpointArn", "EndpointConfigName", "EndpointStatus"),
+    "sagemaker.DescribeEndpointConfig": ("EndpointConfigName", "EndpointConfigArn", "ProductionVariants[].VariantName"),
+    "sagemaker.DescribeModel": ("ModelName", "ModelArn", "PrimaryContainer|Containers"),
+    "sagemaker.DescribeNotebookInstance": (
         "NotebookInstanceName",
         "NotebookInstanceArn",
         "NotebookInstanceStatus",
         "InstanceType",
     ),
-    "DescribeNotebookInstanceLifecycleConfig": (
+    "sagemaker.DescribeNotebookInstanceLifecycleConfig": (
         "NotebookInstanceLifecycleConfigName",
         "NotebookInstanceLifecycleConfigArn",
     ),
-    "DescribeTrainingJob": ("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "CreationTime"),
-    "ListEndpointConfigs": ("EndpointConfigs[].EndpointConfigName",),
-    "ListEndpoints": ("Endpoints[].EndpointName",),
-    "ListModels": ("Models[].ModelName",),
-    "ListNotebookInstanceLifecycleConfigs": ("NotebookInstanceLifecycleConfigs[].NotebookInstanceLifecycleConfigName",),
-    "ListNotebookInstances": ("NotebookInstances[].NotebookInstanceName",),
-    "ListTags": ("Tags[].Key", "Tags[].Value"),
-    "ListTrainingJobs": ("TrainingJobSummaries[].TrainingJobName",),
-    "UpdateEndpoint": ("EndpointArn",),
-    # application-autoscaling, cloudwatch
-    "DescribeAlarmHistory": ("AlarmHistoryItems[].Timestamp", "AlarmHistoryItems[].HistorySummary"),
-    "DescribeScalableTargets": (
+    "sagemaker.DescribeTrainingJob": ("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "CreationTime"),
+    "sagemaker.ListEndpointConfigs": ("EndpointConfigs[].EndpointConfigName",),
+    "sagemaker.ListEndpoints": ("Endpoints[].EndpointName",),
+    "sagemaker.ListModels": ("Models[].ModelName",),
+    "sagemaker.ListNotebookInstanceLifecycleConfigs": (
+        "NotebookInstanceLifecycleConfigs[].NotebookInstanceLifecycleConfigName",
+    ),
+    "sagemaker.ListNotebookInstances": ("NotebookInstances[].NotebookInstanceName",),
+    "sagemaker.ListTags": ("Tags[].Key", "Tags[].Value"),
+    "sagemaker.ListTrainingJobs": ("TrainingJobSummaries[].TrainingJobName",),
+    "sagemaker.UpdateEndpoint": ("EndpointArn",),
+    "cloudwatch.DescribeAlarmHistory": ("AlarmHistoryItems[].Timestamp", "AlarmHistoryItems[].HistorySummary"),
+    "application-autoscaling.DescribeScalableTargets": (
         "ScalableTargets[].ResourceId",
         "ScalableTargets[].ScalableDimension",
         "ScalableTargets[].MinCapacity",
         "ScalableTargets[].MaxCapacity",
     ),
-    "DescribeScalingActivities": (
+    "application-autoscaling.DescribeScalingActivities": (
         "ScalingActivities[].ActivityId",
         "ScalingActivities[].Cause",
         "ScalingActivities[].Description",
         "ScalingActivities[].StartTime",
         "ScalingActivities[].StatusCode",
     ),
-    "DescribeScalingPolicies": ("ScalingPolicies[].PolicyName", "ScalingPolicies[].Alarms[]?.AlarmName"),
-    "GetMetricData": ("MetricDataResults[].Timestamps", "MetricDataResults[].Values"),
-    "GetMetricStatistics": ("Datapoints[].Sum",),
-    # lambda
-    "CreateAlias": ("AliasArn",),
-    "CreateFunction": ("FunctionArn",),
-    "GetAccountSettings": ("AccountLimit.ConcurrentExecutions", "AccountLimit.UnreservedConcurrentExecutions"),
-    "GetAlias": ("AliasArn", "FunctionVersion"),
-    "GetFunction": ("Configuration.FunctionName", "Configuration.FunctionArn", "Configuration.CodeSha256", "Tags?"),
-    "GetFunctionConfiguration": ("FunctionArn", "CodeSha256", "MemorySize", "Version"),
-    "GetProvisionedConcurrencyConfig": ("Status", "RequestedProvisionedConcurrentExecutions"),
-    "ListFunctions": ("Functions[].FunctionName",),
-    "PublishVersion": ("Version",),
-    "UpdateAlias": ("AliasArn",),
-    # ec2, ssm, pricing
-    "CreateSecurityGroup": ("GroupId",),
-    "DescribeImages": ("Images[].RootDeviceName", "Images[].BlockDeviceMappings"),
-    "DescribeInstances": (
+    "application-autoscaling.DescribeScalingPolicies": (
+        "ScalingPolicies[].PolicyName",
+        "ScalingPolicies[].Alarms[]?.AlarmName",
+    ),
+    "cloudwatch.GetMetricData": ("MetricDataResults[].Timestamps", "MetricDataResults[].Values"),
+    "cloudwatch.GetMetricStatistics": ("Datapoints[].Sum",),
+    "lambda.CreateAlias": ("AliasArn",),
+    "lambda.CreateFunction": ("FunctionArn",),
+    "lambda.GetAccountSettings": ("AccountLimit.ConcurrentExecutions", "AccountLimit.UnreservedConcurrentExecutions"),
+    "lambda.GetAlias": ("AliasArn", "FunctionVersion"),
+    "lambda.GetFunction": (
+        "Configuration.FunctionName",
+        "Configuration.FunctionArn",
+        "Configuration.CodeSha256",
+        "Tags?",
+    ),
+    "lambda.GetFunctionConfiguration": ("FunctionArn", "CodeSha256", "MemorySize", "Version"),
+    "lambda.GetProvisionedConcurrencyConfig": ("Status", "RequestedProvisionedConcurrentExecutions"),
+    "lambda.GetPolicy": ("Policy",),
+    "lambda.ListFunctions": ("Functions[].FunctionName",),
+    "lambda.ListTags": ("Tags",),
+    "lambda.PublishVersion": ("Version",),
+    "lambda.UpdateAlias": ("AliasArn",),
+    "ec2.CreateSecurityGroup": ("GroupId",),
+    "ec2.DescribeImages": ("Images[].RootDeviceName", "Images[].BlockDeviceMappings"),
+    "ec2.DescribeInstances": (
         "Reservations[].Instances[].InstanceId",
         "Reservations[].Instances[].InstanceType",
         "Reservations[].Instances[].LaunchTime",
@@ -165,26 +170,37 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "Reservations[].Instances[].Tags[]?.Key",
         "Reservations[].Instances[].Tags[]?.Value",
     ),
-    "DescribeKeyPairs": (
+    "ec2.DescribeKeyPairs": (
         "KeyPairs[].KeyName",
         "KeyPairs[].KeyPairId",
         "KeyPairs[].Tags[]?.Key",
         "KeyPairs[].Tags[]?.Value",
     ),
-    "DescribeSecurityGroups": (
+    "ec2.DescribeRegions": ("Regions[].RegionName",),
+    "ec2.DescribeSecurityGroups": (
         "SecurityGroups[].GroupId",
         "SecurityGroups[].GroupName",
+        "SecurityGroups[].VpcId",
         "SecurityGroups[].Tags[]?.Key",
         "SecurityGroups[].Tags[]?.Value",
     ),
-    "DescribeVpcs": ("Vpcs[].VpcId",),
-    "GetParameter": ("Parameter.Value",),
-    "GetParametersByPath": ("Parameters[].Name", "Parameters[].Value"),
-    "GetProducts": ("PriceList",),
-    "ImportKeyPair": ("KeyPairId",),
-    "RunInstances": ("Instances[+].InstanceId",),
+    "ec2.DescribeInstanceTypeOfferings": ("InstanceTypeOfferings[].InstanceType", "InstanceTypeOfferings[].Location"),
+    "ec2.DescribeRouteTables": ("RouteTables[].RouteTableId",),
+    "ec2.DescribeSubnets": (
+        "Subnets[].SubnetId",
+        "Subnets[].VpcId",
+        "Subnets[].AvailabilityZone",
+        "Subnets[].MapPublicIpOnLaunch",
+    ),
+    "ec2.DescribeVpcEndpoints": ("VpcEndpoints[].VpcEndpointId",),
+    "ec2.DescribeVpcs": ("Vpcs[].VpcId",),
+    "ssm.GetParameter": ("Parameter.Value",),
+    "ssm.GetParametersByPath": ("Parameters[].Name", "Parameters[].Value"),
+    "pricing.GetProducts": ("PriceList",),
+    "ec2.ImportKeyPair": ("KeyPairId",),
+    "ec2.RunInstances": ("Instances[+].InstanceId",),
 }
-"""By operation: what every reply must have."""
+"""By service and operation: what every reply must have."""
 
 _INSTANCES = (
     "ProductionVariants[+].VariantName",
@@ -192,9 +208,9 @@ _INSTANCES = (
     "ProductionVariants[+].DesiredInstanceCount",
 )
 NEEDED_WHEN: Mapping[tuple[str, str, str], tuple[str, ...]] = {
-    ("DescribeEndpoint", "EndpointStatus", "InService"): _INSTANCES,
-    ("DescribeEndpoint", "EndpointStatus", "Updating"): _INSTANCES,
-    ("DescribeTrainingJob", "TrainingJobStatus", "Completed"): (
+    ("sagemaker.DescribeEndpoint", "EndpointStatus", "InService"): _INSTANCES,
+    ("sagemaker.DescribeEndpoint", "EndpointStatus", "Updating"): _INSTANCES,
+    ("sagemaker.DescribeTrainingJob", "TrainingJobStatus", "Completed"): (
         "ModelArtifacts.S3ModelArtifacts",
         "ResourceConfig",
         "TrainingEndTime",
@@ -203,7 +219,7 @@ NEEDED_WHEN: Mapping[tuple[str, str, str], tuple[str, ...]] = {
         "FinalMetricDataList[]?.Value",
     ),
 }
-"""By operation, field and the field's value: what a reply with that value must have as well."""
+"""By service and operation, field and the field's value: what a reply with that value must have as well."""
 
 MAY_BE_EMPTY = frozenset({"Cause", "Description", "HistorySummary", "Message", "Value", "message"})
 """Fields that hold a text of somebody's, such as the value of a tag; every other text names something."""
@@ -218,7 +234,7 @@ NOTHING_NEEDED = frozenset({"GetConsoleOutput", "GetFunctionConcurrency", "HeadB
 def what_is_wrong(operation: str, reply: Mapping[str, Any], shape: Any) -> str | None:
     """Return in words which needed field of a reply is missing or of a wrong type, None if none is.
 
-    `shape` is botocore's output shape of the operation.
+    `operation` is named as in the table, `shape` is botocore's output shape of it.
     """
     return _first(_wrong_at(path, reply, shape) for path in _needed(operation, reply))
 
@@ -246,7 +262,7 @@ def _wrong_at(path: str, reply: Any, shape: Any) -> str | None:
         return f"its {name} is {found!r:.80}, not a {_type_in_words(member)}"
     if name in FORMS and not re.fullmatch(FORMS[name][0], found):
         return f"its {name} is {found!r:.80}, not {FORMS[name][1]}"
-    if not below or member.type_name in ("map", "string"):  # Lambda's ListTags and GetPolicy, where others have more
+    if not below:
         return None
     if member.type_name != "list":
         return _wrong_at(below, found, member)

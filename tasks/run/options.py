@@ -13,13 +13,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from tasks.run.records import Hyperparameters
+from tasks.run.vpc_config import VpcConfig, read_vpc_config
 
 InstanceType = Annotated[str, StringConstraints(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 Ec2Type = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9]+$")]
 AllowedHost = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9.\-]{1,253}|\[[0-9A-Fa-f:]{2,39}\]):\d{1,5}$")]
+SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-([0-9a-f]{8}|[0-9a-f]{17})$")]
+SecurityGroupId = Annotated[str, StringConstraints(pattern=r"^sg-([0-9a-f]{8}|[0-9a-f]{17})$")]
 MOST_INSTANCES = 20
 MOST_CHARACTERS = 2000  # of a search space; those of SageMaker's hyperparameters are 2,500
 RANDOM_WEIGHTS = "random"
@@ -138,6 +141,33 @@ class DeployOptions(Options):
             "default port; without it, only public web servers."
         ),
     ] = ()
+
+
+class Network(Options):
+    """The subnets and security groups of a VPC of yours, for the training, the endpoint, the function and EC2.
+
+    Without them, SageMaker and Lambda use networks of AWS's own, and EC2 the account's default VPC.
+    """
+
+    subnets: Annotated[
+        tuple[SubnetId, ...], Field(max_length=16, description="A subnet of your VPC; give several for several zones.")
+    ] = ()
+    security_groups: Annotated[
+        tuple[SecurityGroupId, ...],
+        Field(max_length=5, description="A security group of the same VPC; EC2 also gets one for SSH."),
+    ] = ()
+    vpc_config: Annotated[
+        str | None,
+        AfterValidator(read_vpc_config),
+        Field(description='Both as SageMaker\'s JSON: {"Subnets": [...], "SecurityGroupIds": [...]}.'),
+    ] = None
+
+    @property
+    def vpc(self) -> VpcConfig | None:
+        """The subnets and groups that were named in either way; None if none were."""
+        named = VpcConfig() if self.vpc_config is None else VpcConfig.of_json(self.vpc_config)
+        both = VpcConfig(self.subnets + named.subnets, self.security_groups + named.security_groups)
+        return both if both.subnets or both.security_groups else None
 
 
 _HYPERPARAMETERS = frozenset(Hyperparameters.__dataclass_fields__)

@@ -19,6 +19,17 @@ def partition_of(region: str) -> str:
     return str(_outputs(region)["name"])
 
 
+def is_listed(region: str) -> bool:
+    """Tell whether botocore's table lists the region; one that it does not list may be newer, or misspelt."""
+    return any(region in each["regions"] for each in _table())
+
+
+def _table() -> list[dict[str, Any]]:
+    table: dict[str, Any] = botocore.loaders.create_loader().load_data("partitions")
+    listed: list[dict[str, Any]] = table["partitions"]
+    return listed
+
+
 @functools.cache
 def _outputs(region: str) -> dict[str, Any]:
     """Return what botocore says of a region's partition; one that it does not list is where its name fits, or in aws.
@@ -26,10 +37,8 @@ def _outputs(region: str) -> dict[str, Any]:
     Raises:
         LookupError: botocore's table has no partition aws.
     """
-    table: dict[str, Any] = botocore.loaders.create_loader().load_data("partitions")
-    found = [
-        each for each in table["partitions"] if region in each["regions"] or re.fullmatch(each["regionRegex"], region)
-    ]
-    usual = next(each for each in table["partitions"] if each["id"] == "aws")
+    table = _table()
+    found = [each for each in table if region in each["regions"] or re.fullmatch(each["regionRegex"], region)]
+    usual = next(each for each in table if each["id"] == "aws")
     outputs: dict[str, Any] = (found or [usual])[0]["outputs"]
     return outputs

@@ -161,11 +161,24 @@ REAL_AWS = Target(
 )
 
 
+_LATE = ("metric_delay_seconds", "log_delay_seconds", "policy_propagation_seconds")
+
+
+def strict_aws(time_scale: float) -> Target:
+    """Return an embedded AWS that is as late as the real one, by a clock that runs `time_scale` times as fast."""
+    delays = {name: max(getattr(EMBEDDED_AWS, name), getattr(REAL_AWS, name) / time_scale) for name in _LATE}
+    shortest, longest = REAL_AWS.poll_bounds_seconds or (0.0, 0.0)
+    pauses = (max(0.1, shortest / time_scale), max(0.5, longest / time_scale))
+    lag = {"metric_lag_seconds": REAL_AWS.metric_lag_seconds, "poll_bounds_seconds": pauses}
+    return EMBEDDED_AWS.model_copy(update={**delays, **lag})
+
+
 class Settings(BaseSettings):
     """The settings of the flows. They are immutable; `model_copy(update=…)` makes a changed copy.
 
     `time_scale` is the number of seconds that AWS's clock advances in one second, and `clock_origin` is the Unix time
     from which it does so (`tasks.run.clock`). On real AWS the scale is 1; the embedded AWS is started with both.
+    `strict`: the embedded AWS is as late as the real one and throttles as it does.
     `permissions_token` is what the embedded AWS's record of permissions asks for. `weights_url` is where ImageNet
     weights are fetched instead of from their publisher: a folder, if it ends in a slash, or one file.
     """
@@ -192,6 +205,7 @@ class Settings(BaseSettings):
     bucket: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     time_scale: float = Field(default=1.0, ge=0.01, le=10_000.0)
     clock_origin: float = Field(default=0.0, ge=0.0)
+    strict: bool = False
     permissions_token: SecretStr | None = None
 
     connect_timeout_seconds: float = Field(default=5.0, ge=0.5, le=60.0)
@@ -248,7 +262,7 @@ class Settings(BaseSettings):
         """
         if self.endpoint_url is not None:
             if is_loopback(self.endpoint_url):
-                return EMBEDDED_AWS
+                return strict_aws(self.time_scale) if self.strict else EMBEDDED_AWS
             why = "an endpoint override must be on loopback, because credentials and data are sent to it"
             raise TargetRefused(
                 "target", f"AWS_ENDPOINT_URL={source_name(self.endpoint_url)}", why, "unset AWS_ENDPOINT_URL"
@@ -261,7 +275,7 @@ class Settings(BaseSettings):
         if self.time_scale != 1.0:
             why = "real AWS has a time scale of 1; this shell still has the setting of an embedded AWS"
             what = f"KENNEL_TIME_SCALE={self.time_scale:g} with account {self.account_id}"
-            raise TargetRefused("target", what, why, "unset KENNEL_TIME_SCALE KENNEL_CLOCK_ORIGIN")
+            raise TargetRefused("target", what, why, "unset KENNEL_TIME_SCALE KENNEL_CLOCK_ORIGIN KENNEL_STRICT")
         return REAL_AWS
 
     def caller_address_source(self) -> str:

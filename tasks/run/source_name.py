@@ -1,4 +1,4 @@
-"""Name a source of data without the secrets in its URL: user, password and the signature of a presigned URL.
+"""Name a source of data without the secrets in its URL: user, password, signature, and what its path may hold.
 
 Records, messages, Prefect's parameters and everything on AWS have the name. The whole URL stays in the memory of this
 process, where `whole_source` gives it to the download.
@@ -6,8 +6,10 @@ process, where `whole_source` gives it to the download.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode
 
@@ -16,9 +18,9 @@ from pydantic import SecretStr
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.IGNORECASE)
 _HOST = re.compile(r"(\[[0-9a-f:.]*(%[\w.-]+)?\]|[\w.~-]*)(:\d*)?", re.IGNORECASE)
 _MEANT_AS_URL = re.compile(
-    r"\s*(https?|ftps?|s3|gs|file)\s*[:;/\\]+.*[@?]|[^@]*:.*@|//.*@|.*://.*[@?]", re.IGNORECASE | re.DOTALL
+    r"\s*[a-z][a-z0-9+.-]*:|\s*(https?|ftps?|s3|gs|file)\s*[;/\\]+.*[@?]|[^@]*:.*@|//.*@", re.IGNORECASE | re.DOTALL
 )
-"""What was meant as a URL and may have secrets: with a blank before it, with another mark behind its scheme."""
+"""What was meant as a URL and may have secrets: of any scheme, with a blank or another mark around the scheme."""
 
 _SECRET = re.compile(
     r"\b(x-(amz|goog)-\w+|awsaccesskeyid|googleaccessid|signature|key-pair-id|policy|sig|sas|auth|(\w+[_-])?token"
@@ -26,6 +28,13 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 """The names of parameters that hold a secret, where a URL was cut, joined or encoded so that they are in its path."""
+
+_FILE = re.compile(r"[^/]{1,200}\.[a-z][a-z0-9]{0,4}", re.IGNORECASE)
+_TOKEN = re.compile(
+    r"(?i:(?=[a-z0-9]{16})[a-z0-9]*(?:[a-z][0-9]+[a-z]|[0-9][a-z]+[0-9])|[0-9a-f]{8}-[0-9a-f]{4}-)"
+    r"|(?=[\w-]*[A-Z])(?=[\w-]*[a-z])(?=[\w-]*[0-9])[\w-]{32}"
+)
+"""What a random part of a file's name looks like: many letters among digits, or a UUID."""
 
 _SIGNED = re.compile(
     r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id", re.IGNORECASE
@@ -47,12 +56,18 @@ def is_url(source: str) -> bool:
 
 
 def source_name(source: str) -> str:
-    """Return a URL without user info, query and fragment; a file that exists and any other source stay as they are.
+    """Return a URL as scheme, host and the name of its file; a file that exists and any other source stay as they are.
 
-    `MALFORMED` stands behind the scheme when the host is in doubt: an `@` behind it may end a password that has a
-    slash, question mark or hash in it. It stands behind the host when the path has a query or a secret in it. What only
-    looks like a URL is `UNREADABLE`.
+    `MALFORMED` stands for the folders of a path, because tokens of links that anybody may use are there; for a last
+    part that is not the name of a file, or looks random; and for the whole path when a query or a secret is in it. It
+    stands behind the scheme when the host is in doubt: an `@` behind it may end a password that has a slash, question
+    mark or hash in it. What only looks like a URL is `UNREADABLE`.
     """
+    return _with_path(source, _shown_path)
+
+
+def _with_path(source: str, shown: Callable[[str], str]) -> str:
+    """Return a URL's scheme, host and path as `shown` makes it, and another source as it is named."""
     found = _URL.match(source)
     if found is None:
         return UNREADABLE if _may_have_secrets(source) and not _exists(source) else source
@@ -61,8 +76,22 @@ def source_name(source: str) -> str:
     behind = source[found.end(2) :]
     if not _HOST.fullmatch(host) or "@" in unicodedata.normalize("NFKC", behind):
         return f"{scheme}://{MALFORMED}"
+    return f"{scheme}://{host}{shown(path)}"
+
+
+def _plain_path(path: str) -> str:
+    """Return the path of a URL, or `MALFORMED` for one that has a query or a secret in it."""
     decoded = _decoded(path)
-    return f"{scheme}://{host}/{MALFORMED}" if "?" in decoded or _SECRET.search(decoded) else f"{scheme}://{host}{path}"
+    return f"/{MALFORMED}" if "?" in decoded or _SECRET.search(decoded) else path
+
+
+def _shown_path(path: str) -> str:
+    """Return the last part of a path if it is the name of a file, behind `MALFORMED` for the folders, if any."""
+    folders, _, last = _plain_path(path).rpartition("/")
+    if not folders and not last:
+        return path
+    is_shown = _FILE.fullmatch(last) and not _TOKEN.search(_decoded(last))
+    return (f"/{MALFORMED}" if folders.strip("/") or not is_shown else "") + (f"/{last}" if is_shown else "")
 
 
 def _may_have_secrets(source: str) -> bool:
@@ -83,20 +112,28 @@ def _exists(source: str) -> bool:
 
 
 def source_identity(source: str) -> str:
-    """Return the text by which a source is recognised: its name and the part of its query that is no signature.
+    """Return the text by which a source is recognised: a URL without user info and signature, or its name.
 
     It may hold a secret, so only its hash is stored.
     """
+    source = whole_source(source)
     found = _URL.match(source)
     pairs = parse_qsl(found[4] or "", keep_blank_values=True) if found else []
     signed = [_SIGNED, *([_SIGNED_BY_AZURE] if "sig" in dict(pairs) else [])]
     kept = [(name, value) for name, value in pairs if not any(each.fullmatch(name) for each in signed)]
-    return source_name(source) + (f"?{urlencode(kept)}" if kept else "")
+    return _with_path(source, _plain_path) + (f"?{urlencode(kept)}" if kept else "")
 
 
 def keep_in_memory(source: str) -> str:
-    """Remember a whole source in this process and return its name."""
+    """Remember a whole source in this process and return its name.
+
+    Of two sources whose names would be the same, the second one's ends in a hash.
+    """
+    if source in _whole:
+        return source
     name = source_name(source)
+    if name in _whole and source_identity(name) != source_identity(source):
+        name += f"#{hashlib.sha256(source_identity(source).encode()).hexdigest()[:8]}"
     if name != source:
         _whole[name] = SecretStr(source)
     return name

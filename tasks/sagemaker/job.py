@@ -26,6 +26,7 @@ from tasks.run.errors import OwnershipRefused, StageFailed, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.statuses import TRAINING_JOB
+from tasks.run.vpc_config import VpcConfig
 from tasks.run.waiting import retry_until_role_propagates
 
 MAX_ATTEMPTS = 20
@@ -47,6 +48,7 @@ class TrainingPlan(TrainingInputs):
     spot: bool
     max_runtime_seconds: int
     max_wait_seconds: int
+    vpc: VpcConfig | None = None
 
     @property
     def spec_digest(self) -> str:
@@ -57,6 +59,7 @@ class TrainingPlan(TrainingInputs):
                 "role": self.role_arn,
                 "instances": [self.instance.instance_type, self.instance_count, self.spot],
                 "limits": [self.max_runtime_seconds, self.max_wait_seconds],
+                **({} if self.vpc is None else {"vpc": self.vpc.sagemaker}),
             }
         )
 
@@ -200,6 +203,13 @@ def _compute(plan: TrainingPlan) -> Any:
     )
 
 
+def _networking(vpc: VpcConfig) -> Any:
+    """Return the plan's VPC as the SDK's Networking."""
+    from sagemaker.train.configs import Networking
+
+    return Networking(subnets=list(vpc.subnets), security_group_ids=list(vpc.security_groups))
+
+
 def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
     """Build the SDK's ModelTrainer for the plan; the SDK is imported here, because that takes seconds."""
     from sagemaker.core.shapes import CheckpointConfig, OutputDataConfig
@@ -226,6 +236,7 @@ def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
             source_code=source,
             distributed=Torchrun(process_count_per_node=None if plan.instance.has_gpu else 1),
             compute=_compute(plan),
+            networking=None if plan.vpc is None else _networking(plan.vpc),
             stopping_condition=limits,
             training_image=plan.image,
             output_data_config=OutputDataConfig(s3_output_path=plan.uri("output"), compression_type="GZIP"),

@@ -8,7 +8,7 @@ from tasks.account.roles import ensure_role, training_role
 from tasks.model.code import git_commit, stage_training_code
 from tasks.run.errors import KennelError
 from tasks.run.handle import Run
-from tasks.run.options import TrainingOptions
+from tasks.run.options import Network, TrainingOptions
 from tasks.run.records import DatasetRef, TrainedModel, WeightsRef
 from tasks.run.waiting import say
 from tasks.sagemaker.download import download_log, download_result, is_downloaded
@@ -19,7 +19,7 @@ PROVISIONING_SECONDS = 1800
 SPOT_WAIT_FACTOR = 2
 
 
-def plan_training(run: Run, training: TrainingOptions) -> TrainingPlan:
+def plan_training(run: Run, training: TrainingOptions, network: Network) -> TrainingPlan:
     """Package the code, create the role and return the plan of the job.
 
     Raises:
@@ -32,7 +32,8 @@ def plan_training(run: Run, training: TrainingOptions) -> TrainingPlan:
     say(f"instances: {training.instances} × {instance.instance_type}: {instance.reason}")
     code_dir = run.folder / "code"
     code_digest = stage_training_code(code_dir)
-    role = training_role(run.aws, run.id, dataset, weights, keeps_checkpoints=training.spot)
+    vpc = network.vpc
+    role = training_role(run.aws, run.id, dataset, weights, keeps_checkpoints=training.spot, in_vpc=vpc is not None)
     return TrainingPlan(
         run_id=run.id,
         image=training_image(run.aws.region, has_gpu=instance.has_gpu),
@@ -42,6 +43,7 @@ def plan_training(run: Run, training: TrainingOptions) -> TrainingPlan:
         spot=training.spot,
         max_runtime_seconds=training.max_runtime_seconds,
         max_wait_seconds=SPOT_WAIT_FACTOR * training.max_runtime_seconds,
+        vpc=vpc,
         hyperparameters=training.hyperparameters,
         dataset=dataset,
         weights=weights,

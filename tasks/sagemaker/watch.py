@@ -90,8 +90,16 @@ def _outcome(name: str, description: Mapping[str, Any], printer: _LogPrinter) ->
         f"training job {name}",
         f"it ended {_state(description)}",
         f"{why}\n{tail}",
-        "kennel logs; then run the same command again, which makes a new attempt",
+        _next_command(secondary, why),
     )
+
+
+def _next_command(secondary: str, why: str) -> str:
+    if why.startswith("CapacityError"):
+        return "run the same command again later, which makes a new attempt, or with --instance-type <another>"
+    if secondary == "MaxWaitTimeExceeded":
+        return "run the same command again, which goes on from the last checkpoint, or without --spot"
+    return "kennel logs; then run the same command again, which makes a new attempt"
 
 
 def _stop_reason(secondary: str) -> str:

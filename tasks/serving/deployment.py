@@ -8,7 +8,7 @@ from tasks.account.container_images import inference_image
 from tasks.account.prices import choose_hosting_instance
 from tasks.account.roles import endpoint_role, ensure_log_group, ensure_role, function_role
 from tasks.run.handle import Run
-from tasks.run.options import DeployOptions
+from tasks.run.options import DeployOptions, Network
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel
 from tasks.run.waiting import say
 from tasks.serving.answering import wait_until_each_answers
@@ -25,7 +25,7 @@ from tasks.serving.smoke import SmokeResult, smoke_test
 from tasks.serving.staged_images import read_test_image
 
 
-def deploy_endpoint(run: Run, deploy: DeployOptions) -> EndpointRef:
+def deploy_endpoint(run: Run, deploy: DeployOptions, network: Network) -> EndpointRef:
     """Create the endpoint's role, model, configuration and endpoint, or adopt them, and wait until it classifies.
 
     Raises:
@@ -42,14 +42,16 @@ def deploy_endpoint(run: Run, deploy: DeployOptions) -> EndpointRef:
     ensure_log_group(run, group)
     archive = serving_archive(run, model)
     image = inference_image(run.settings, has_gpu=instance.has_gpu)
-    role_arn = ensure_role(run, endpoint_role(run.aws, run.id, archive, group, image=image))
+    vpc = network.vpc
+    role = endpoint_role(run.aws, run.id, archive, group, image=image, in_vpc=vpc is not None)
     plan = EndpointPlan(
         run_id=run.id,
         image=image,
         model_uri=archive,
-        role_arn=role_arn,
+        role_arn=ensure_role(run, role),
         instance=instance,
         instance_count=deploy.instances,
+        vpc=vpc,
     )
     endpoint = ensure_endpoint(run, plan)
     say(f"endpoint {endpoint.name}: in service with {endpoint.config_name} after {endpoint.seconds:.1f} s")
@@ -61,7 +63,13 @@ def deploy_endpoint(run: Run, deploy: DeployOptions) -> EndpointRef:
 
 
 def deploy_function(
-    run: Run, endpoint: EndpointRef, deploy: DeployOptions, *, zip_path: Path, zip_sha256: str
+    run: Run,
+    endpoint: EndpointRef,
+    deploy: DeployOptions,
+    network: Network,
+    *,
+    zip_path: Path,
+    zip_sha256: str,
 ) -> FunctionRef:
     """Create the function's role, code, version and alias, or adopt them. `zip_path` holds the code.
 
@@ -73,7 +81,8 @@ def deploy_function(
     """
     group = function_log_group(run.id)
     ensure_log_group(run, group)
-    role = function_role(run.aws, run.id, endpoint_arn(run.aws, run.id), group)
+    vpc = network.vpc
+    role = function_role(run.aws, run.id, endpoint_arn(run.aws, run.id), group, in_vpc=vpc is not None)
     plan = FunctionPlan(
         run_id=run.id,
         endpoint_name=endpoint.name,
@@ -82,6 +91,7 @@ def deploy_function(
         zip_path=zip_path,
         zip_sha256=zip_sha256,
         allowed_hosts=deploy.allowed_hosts,
+        vpc=vpc,
     )
     function = ensure_function(run, plan)
     say(f"function {function.name}: the alias {function.alias} points to version {function.version}")

@@ -24,6 +24,7 @@ from tasks.run.handle import Run
 from tasks.run.lost_answers import carried_out, true_or_none
 from tasks.run.records import EndpointRef
 from tasks.run.statuses import ENDPOINT
+from tasks.run.vpc_config import VpcConfig
 from tasks.run.waiting import retry_until_role_propagates, wait_for
 from tasks.serving.autoscaling import remove_autoscaling
 
@@ -41,6 +42,7 @@ class EndpointPlan:
     instance: InstanceChoice
     instance_count: int
     deadline_seconds: float = 1800.0
+    vpc: VpcConfig | None = None
 
     @property
     def container(self) -> dict[str, Any]:
@@ -49,9 +51,15 @@ class EndpointPlan:
         return {"Image": self.image, "ModelDataUrl": self.model_uri, "Environment": variables}
 
     @property
+    def network(self) -> dict[str, Any]:
+        """The model's VpcConfig as an argument, if it has one."""
+        return {} if self.vpc is None else {"VpcConfig": self.vpc.sagemaker}
+
+    @property
     def model_name(self) -> str:
-        """The model's name, which is the same for the same image, artefact and role."""
-        return naming.resource_name(self.run_id, "model", _digest([self.container, self.role_arn]))
+        """The model's name, which is the same for the same image, artefact, role and VPC."""
+        content = [self.container, self.role_arn, *([self.network] if self.network else [])]
+        return naming.resource_name(self.run_id, "model", _digest(content))
 
     @property
     def variants(self) -> list[dict[str, Any]]:
@@ -142,6 +150,7 @@ def _ensure_model(run: Run, plan: EndpointPlan) -> None:
                 PrimaryContainer=plan.container,
                 ExecutionRoleArn=plan.role_arn,
                 Tags=naming.tag_list(plan.run_id),
+                **plan.network,
             ),
         )
         row.identifier = answer["ModelArn"]

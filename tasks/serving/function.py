@@ -21,6 +21,7 @@ from tasks.run.ledger import Ledger
 from tasks.run.lost_answers import carried_out, repeated_if_lost, true_or_none
 from tasks.run.records import FunctionRef
 from tasks.run.statuses import FUNCTION, FUNCTION_UPDATE, NOT_TOLD
+from tasks.run.vpc_config import VpcConfig
 from tasks.run.waiting import retry_until_role_propagates, wait_for
 
 ALIAS = "live"
@@ -49,7 +50,8 @@ class FunctionPlan:
     timeout_seconds: int = 30
     max_image_bytes: int = 5 * 2**20
     fetch_timeout_seconds: float = 10.0
-    deadline_seconds: float = 120.0
+    deadline_seconds: float = 600.0
+    vpc: VpcConfig | None = None
 
     @property
     def name(self) -> str:
@@ -76,6 +78,7 @@ class FunctionPlan:
             "Runtime": RUNTIME,
             "Timeout": self.timeout_seconds,
             "Environment": {"Variables": variables},
+            "VpcConfig": (self.vpc or VpcConfig()).function,
         }
         return configuration if self.memory_mb is None else {**configuration, "MemorySize": self.memory_mb}
 
@@ -224,6 +227,8 @@ def _is_planned(configuration: Mapping[str, Any], plan: FunctionPlan) -> bool:
 
 def _has_configuration(configuration: Mapping[str, Any], plan: FunctionPlan) -> bool:
     wanted = dict(plan.configuration)
-    variables = wanted.pop("Environment")["Variables"]
+    variables, network = wanted.pop("Environment")["Variables"], wanted.pop("VpcConfig")
     same = all(configuration.get(name) == value for name, value in wanted.items())
-    return same and configuration.get("Environment", {}).get("Variables", {}) == variables
+    found = configuration.get("VpcConfig") or {}  # which also has the VPC's id
+    in_place = all(sorted(found.get(name, [])) == sorted(value) for name, value in network.items())
+    return same and in_place and configuration.get("Environment", {}).get("Variables", {}) == variables

@@ -176,6 +176,62 @@ def test_a_defect_is_one_message_with_the_file_that_has_its_traceback(terminal: 
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+DEFECT = """
+import sys
+def meet(event, arguments):
+    if event == "import" and arguments[0] == sys.argv[1]:
+        raise ZeroDivisionError("a defect")
+sys.addaudithook(meet)
+from kennel.cli import call
+code = call(sys.argv[2:])
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        ("kennel.commands.status", ("status",)),
+        ("kennel.commands.status", ("logs",)),
+        ("kennel.commands.up_down", ("up",)),
+        ("kennel.commands.up_down", ("down", "--yes")),
+        ("kennel.commands.up_down", ("prepare",)),
+        ("kennel.commands.audit", ("audit",)),
+        ("kennel.commands.demo", ("demo",)),
+        ("kennel.commands.data_argument", ("run",)),
+        ("kennel.commands.notebook", ("notebook", "list")),
+        ("kennel.commands.iam", ("iam", "used", "r")),
+        ("kennel.commands.iam", ("iam", "operator-policy")),
+    ],
+)
+def test_a_defect_of_any_command_leaves_its_traceback_in_the_homes_logs(
+    terminal: Terminal, module: str, command: tuple[str, ...]
+) -> None:
+    done = terminal.program("-c", DEFECT, module, *command)
+    (path,) = (terminal.home / "logs").glob("error-*.txt")
+    said = "".join(done.err.split())
+    assert done.code == 1 and str(path) in said and "ZeroDivisionError:adefect" in said, done.err
+    assert "Traceback" not in done.err and "ZeroDivisionError: a defect" in path.read_text()
+
+
+def test_a_defect_of_a_thread_is_one_line_with_the_file_that_has_its_traceback(terminal: Terminal) -> None:
+    defect = """
+import threading
+from kennel import cli
+def work(*, json=False):
+    thread = threading.Thread(target=lambda: 1 // 0, name="watch")
+    thread.start()
+    thread.join()
+cli.app.command(work, name='defect')
+cli.main()
+"""
+    done = terminal.program("-c", defect, "defect")
+    (path,) = (terminal.home / "logs").glob("error-*.txt")
+    assert done.code == 0 and "WARNING: thread 'watch' ended: ZeroDivisionError" in done.err
+    assert str(path) in "".join(done.err.split()) and "Traceback" not in done.err
+    assert "ZeroDivisionError" in path.read_text()
+
+
 def test_a_reader_that_has_ended_is_no_error(terminal: Terminal) -> None:
     command = f"{sys.executable} -m kennel status; echo $? >&2"
     shell = ["bash", "-c", f"({command}) | true"]

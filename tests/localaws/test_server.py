@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from localaws.control import client
+from localaws.programs.container import CALLS
 from localaws.server import ServerRecord, read_record
 from tests.conftest import ROOT
 from tests.localaws.outer_pid import processes_with
@@ -24,6 +25,7 @@ from tests.localaws.roles import make_role
 from tests.localaws.sleepers import DAEMON, names, sleepers
 from tests.polling import wait_until
 
+PER_LINUX32 = 0x0008
 FAMILY = (
     DAEMON
     + """
@@ -90,6 +92,23 @@ def test_a_folder_that_is_not_its_home_keeps_what_it_holds(home: Path) -> None:
     assert refused.returncode == 1
     assert f"home {home} was not made by localaws, which would empty its folders functions" in refused.stderr
     assert (home / "functions").is_dir()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or sys.maxsize < 2**32, reason="personalities are Linux's")
+def test_a_processor_whose_system_calls_are_not_known_is_refused_by_name(home: Path) -> None:
+    """A personality of 32 bits has the kernel tell another processor, and all processes that follow have it too."""
+    program = f"""
+import ctypes, os, sys
+ctypes.CDLL(None).personality({PER_LINUX32})
+print(os.uname().machine, flush=True)
+os.execv(sys.executable, [sys.executable, "-m", "localaws", "serve", "--home", sys.argv[1], "--port", "0"])
+"""
+    command = [sys.executable, "-c", program, str(home)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    machine = done.stdout.strip()
+    assert done.returncode == 1 and machine not in CALLS
+    assert done.stderr.startswith(f"localaws: this machine's processor is {machine}, and the system calls")
+    assert done.stderr.count("\n") == 1 and "use such a machine" in done.stderr and not home.exists()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::", "example.com"])

@@ -8,7 +8,6 @@ from tasks.account.bucket import ensure_bucket
 from tasks.account.objects import put_object, send_file
 from tasks.account.prices import choose_hosting_instance, choose_notebook_instance, choose_training_instance
 from tasks.account.roles import RoleSpec, endpoint_role, ensure_log_group, ensure_role, training_role
-from tasks.ec2.access import ensure_access
 from tasks.ec2.launch import launch
 from tasks.ec2.plan import plan_instance
 from tasks.ec2.prices import choose_instances
@@ -29,6 +28,7 @@ from tasks.serving.endpoint import EndpointPlan, ensure_endpoint
 from tasks.serving.function import FunctionPlan, ensure_function, function_log_group
 from tasks.serving.instances import set_instance_count
 from tests.localaws.sagemaker.endpoints.endpoint_models import ECHO, IMAGE, pack
+from tests.tasks.ec2.instances import default_access, default_network
 
 DATA = f"datasets/{'a' * 64}"
 TWO_PARTS = bytes(9 * 2**20)
@@ -116,13 +116,24 @@ def function(run: Run) -> None:
 def instances(run: Run) -> None:
     """Launch an instance, from another address the second time."""
     role = replace(ROLE, name=f"kennel-{run.id}-instance", service="ec2.amazonaws.com", statements=(_STATEMENT,))
-    access, profile = ensure_access(run), ensure_instance_profile(run, role)
+    access, profile = default_access(run), ensure_instance_profile(run, role)
     candidates = choose_instances(finetune=False, requested="c7i.xlarge")
-    launch(run, plan_instance(run, access=access, profile=profile, candidates=candidates, spot=False, number=1))
+    launch(
+        run,
+        plan_instance(
+            run,
+            access=access,
+            network=default_network(run.aws),
+            profile=profile,
+            candidates=candidates,
+            spot=False,
+            number=1,
+        ),
+    )
     group, rule = access.group_id, {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80}
     other = [{**rule, "IpRanges": [{"CidrIp": "192.0.2.1/32"}]}]
     run.aws.client("ec2").authorize_security_group_ingress(GroupId=group, IpPermissions=other)
-    ensure_access(run)
+    default_access(run)
     end_instances(run)
 
 

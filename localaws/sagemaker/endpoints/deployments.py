@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from localaws.core import Core
+from localaws.partition import partition
 from localaws.permissions.roles import LogsOfRole, Role
+from localaws.sagemaker.endpoints.errors import DeploymentFailed
 from localaws.sagemaker.endpoints.fleets import Fence, Fleet
 from localaws.sagemaker.endpoints.instances import Launch
 from localaws.sagemaker.endpoints.metrics import VariantMetrics
 from localaws.sagemaker.endpoints.model_data import fetch_model
-from localaws.sagemaker.endpoints.plan import DeploymentPlan, VariantPlan
+from localaws.sagemaker.endpoints.plan import DeploymentPlan, ModelPlan, VariantPlan
 from localaws.sagemaker.endpoints.router import EndpointRoute, VariantRoute
+from localaws.vpc import NO_INTERFACE, OF_SAGEMAKER, may_join
 
 
 class Variant:
@@ -58,10 +61,16 @@ class Deployment:
         for variant in self.variants:
             model_dir = variant.fleet.launch.model_dir
             self._core.propagation.settle(variant.plan.model.role_arn)
+            self._join_vpc(variant.plan.model)
             if not model_dir.exists():  # variants of the same model share it
                 fetch_model(self._core, variant.plan.model, model_dir.parent)
         for variant in self.variants:
             variant.fleet.grow_to(variant.plan.instance_count)
+
+    def _join_vpc(self, model: ModelPlan) -> None:
+        role = Role(self._core.authority, model.role_arn, "SageMaker")
+        if model.has_vpc and not may_join(role, OF_SAGEMAKER):
+            raise DeploymentFailed(NO_INTERFACE)
 
     def route(self) -> EndpointRoute:
         """Return where requests go with the present weights."""
@@ -92,7 +101,7 @@ class Deployment:
             variant=plan,
             model_dir=self._folder / "models" / plan.model.name / "model",
             folder=self._folder / plan.name,
-            arn=f"arn:aws:sagemaker:{settings.region}:{settings.account_id}:endpoint/{self._endpoint_name.lower()}",
+            arn=f"arn:{partition()}:sagemaker:{settings.region}:{settings.account_id}:endpoint/{self._endpoint_name.lower()}",
             logs=LogsOfRole(self._core.logs, role),
         )
         fleet = Fleet(self._core, launch, fence=fence)

@@ -155,7 +155,7 @@ class Fleet:
         while self._is_wanted(gone):
             try:
                 self._put_in_place_of(gone, earliest)
-            except DeploymentFailed as error:
+            except (DeploymentFailed, OSError) as error:
                 if not self._is_wanted(gone):
                     return
                 gone.log(f"a replacement did not start; the next attempt is in {self._backoff_seconds:.1f} s: {error}")

@@ -233,6 +233,7 @@ class Instance:
             {**environment, **early, LISTENER: str(listener.fileno()), TOKEN: self._token},
             folder / "home",
             inherited=[listener.fileno()],
+            port=self._core.settings.port if self._core.strictness.endpoints_offline else None,
         )
         view = View(
             folder / "root",

@@ -15,7 +15,8 @@ from starlette.routing import BaseRoute
 
 from localaws.auth.routes import ServiceRoute
 from localaws.core import Core
-from localaws.errors import NoSuchRole
+from localaws.errors import AwsError, NoSuchRole
+from localaws.partition import partition
 from localaws.sagemaker.endpoints.capacity import capacity_routes
 from localaws.sagemaker.endpoints.hosting import Ended, EndpointHosting
 from localaws.sagemaker.endpoints.operations import install_operations
@@ -33,6 +34,7 @@ from localaws.sagemaker.endpoints.router import refuse
 from localaws.sagemaker.endpoints.spare_keeper import spares_route
 from localaws.sagemaker.endpoints.validation import model_data_url
 from localaws.sagemaker.roles import PRINCIPAL, cannot_assume
+from localaws.vpc import members, vpc_of
 
 IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 _one_at_a_time = threading.Lock()
@@ -72,11 +74,20 @@ class Endpoints:
             Endpoints.core.credentials.require(role_arn, PRINCIPAL, arn)
         except NoSuchRole as error:
             raise AWSValidationException(cannot_assume(execution_role_arn)) from error
+        vpc = fields.pop("vpc_config", None)
+        self._check_vpc(vpc)
         model = super().create_model(  # type: ignore[misc]
-            model_name=model_name, execution_role_arn=execution_role_arn, **fields
+            model_name=model_name, execution_role_arn=execution_role_arn, vpc_config=None, **fields
         )
-        model.vpc_config = None  # moto would describe an empty one, which AWS's model does not allow
+        model.vpc_config = vpc or None  # moto would describe an empty one, which AWS's model does not allow
         return model
+
+    def _check_vpc(self, vpc: Mapping[str, Any] | None) -> None:
+        if vpc:
+            try:
+                vpc_of(Endpoints.core, self.region_name, *members(vpc, "Subnets"))
+            except AwsError as error:
+                raise AWSValidationException(error.message) from error
 
     def describe_model(self, model_name: str) -> Any:
         """Return a model's record."""
@@ -283,6 +294,7 @@ class Endpoints:
                 data_url=model_data_url(container),
                 environment=container.get("Environment") or {},
                 role_arn=model.execution_role_arn,
+                has_vpc=bool(model.vpc_config),
             ),
             instance_type=variant["InstanceType"],
             instance_count=variant["InitialInstanceCount"],
@@ -292,7 +304,7 @@ class Endpoints:
         )
 
     def _arn(self, kind: str, name: str) -> str:
-        return f"arn:aws:sagemaker:{self.region_name}:{self.account_id}:{kind}/{name}"
+        return f"arn:{partition()}:sagemaker:{self.region_name}:{self.account_id}:{kind}/{name}"
 
 
 def _maximum(endpoint_name: str, variant_name: str) -> int | None:

@@ -32,7 +32,7 @@ def create_model(self: Any) -> Any:
         model_name=parameters["ModelName"],
         execution_role_arn=parameters.get("ExecutionRoleArn"),
         primary_container=parameters.get("PrimaryContainer"),
-        vpc_config=None,
+        vpc_config=parameters.get("VpcConfig"),
         containers=parameters.get("Containers"),
         tags=parameters.get("Tags"),
     )

@@ -17,6 +17,7 @@ class ModelPlan:
     data_url: str | None
     environment: Mapping[str, str]
     role_arn: str
+    has_vpc: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from localaws.partition import partition
 from localaws.sagemaker.endpoints.connections import ConnectFailed, ConnectionLost, Reply
 from localaws.sagemaker.endpoints.errors import InvokeError
 from localaws.sagemaker.endpoints.fleets import Fleet
@@ -66,7 +67,7 @@ class EndpointRoute:
     @property
     def log_group_arn(self) -> str:
         """What AWS puts in LogStreamArn."""
-        return f"arn:aws:logs:{self.region}:{self.account_id}:log-group:/aws/sagemaker/Endpoints/{self.name}"
+        return f"arn:{partition()}:logs:{self.region}:{self.account_id}:log-group:/aws/sagemaker/Endpoints/{self.name}"
 
 
 class InvocationRouter:

@@ -13,7 +13,7 @@ NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 IMAGE = re.compile(r".+/(pytorch-inference|kennel-serving)(:|@).+")
 MAX_VARIANTS = 10
 
-MODEL_PARAMETERS = frozenset({"ModelName", "PrimaryContainer", "Containers", "ExecutionRoleArn", "Tags"})
+MODEL_PARAMETERS = frozenset({"ModelName", "PrimaryContainer", "Containers", "ExecutionRoleArn", "Tags", "VpcConfig"})
 CONTAINER_PARAMETERS = frozenset(
     {"ContainerHostname", "Image", "Mode", "ModelDataUrl", "ModelDataSource", "Environment"}
 )

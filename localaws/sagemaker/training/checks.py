@@ -15,6 +15,7 @@ from localaws.permissions.roles import Role
 from localaws.sagemaker.roles import PRINCIPAL, cannot_assume
 from localaws.sagemaker.training.requests import Channel, JobRequest
 from localaws.violations import one_violation
+from localaws.vpc import members, vpc_of
 
 IMAGE = re.compile(r"(^|/)pytorch(-training)?:[\w.\-]+$")
 UNSUPPORTED = (
@@ -43,7 +44,6 @@ UNSUPPORTED = (
     "SessionChainingConfig",
     "StoppingCondition.MaxPendingTimeInSeconds",
     "TensorBoardOutputConfig",
-    "VpcConfig",
 )
 
 
@@ -131,6 +131,19 @@ def check_role(role_arn: str, job_arn: str, core: Core) -> None:
         core.credentials.require(role_arn, PRINCIPAL, job_arn)
     except NoSuchRole as error:
         raise ValidationError(cannot_assume(role_arn)) from error
+
+
+def check_vpc(request: JobRequest, core: Core) -> None:
+    """Check that the subnets and groups exist and are of one VPC; SageMaker's own words for it are not known.
+
+    Raises:
+        ValidationError: with EC2's words.
+    """
+    if request.vpc is not None:
+        try:
+            vpc_of(core, core.settings.region, *members(request.vpc, "Subnets"))
+        except AwsError as error:
+            raise ValidationError(error.message) from error
 
 
 def check_locations(request: JobRequest, core: Core) -> None:

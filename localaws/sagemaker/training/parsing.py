@@ -11,7 +11,8 @@ from typing import Any
 from moto.sagemaker.exceptions import ValidationError
 
 from localaws.core import Core
-from localaws.sagemaker.training.checks import check_limits, check_locations, check_role, check_supported
+from localaws.partition import partition
+from localaws.sagemaker.training.checks import check_limits, check_locations, check_role, check_supported, check_vpc
 from localaws.sagemaker.training.requests import ML, Channel, Checkpoints, JobRequest, Location
 
 DEFAULT_CHECKPOINTS = "/opt/ml/checkpoints"
@@ -28,7 +29,8 @@ def parse_request(parameters: Mapping[str, Any], core: Core) -> JobRequest:
     request = _read(parameters)
     check_limits(request)
     where = f"{core.settings.region}:{core.settings.account_id}"
-    check_role(request.role_arn, f"arn:aws:sagemaker:{where}:training-job/{request.name.lower()}", core)
+    check_role(request.role_arn, f"arn:{partition()}:sagemaker:{where}:training-job/{request.name.lower()}", core)
+    check_vpc(request, core)
     check_locations(request, core)
     return request
 
@@ -54,6 +56,7 @@ def _read(parameters: Mapping[str, Any]) -> JobRequest:
         is_isolated=bool(parameters.get("EnableNetworkIsolation")),
         checkpoints=_read_checkpoints(parameters.get("CheckpointConfig")),
         metrics=tuple((each["Name"], each["Regex"]) for each in algorithm.get("MetricDefinitions") or ()),
+        vpc=parameters.get("VpcConfig"),
         tags=tuple(dict(tag) for tag in parameters.get("Tags") or ()),
         echo=_echo(parameters),
     )

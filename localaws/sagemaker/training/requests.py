@@ -60,6 +60,7 @@ class JobRequest:
     is_isolated: bool
     checkpoints: Checkpoints | None
     metrics: tuple[tuple[str, str], ...]
+    vpc: Mapping[str, Any] | None
     tags: tuple[Mapping[str, str], ...]
     echo: Mapping[str, Any]
 

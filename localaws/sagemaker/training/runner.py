@@ -30,6 +30,8 @@ from localaws.sagemaker.training.network import NamespaceError, Network, open_ne
 from localaws.sagemaker.training.output import CheckpointSync, UploadError, upload_outputs
 from localaws.sagemaker.training.record import TrainingJobRecord
 from localaws.sagemaker.training.rewriting import rewrite_command, rewrite_environment, rewrite_staged
+from localaws.sagemaker.training.supply import GIVEN_UP, RETRYING, Supply
+from localaws.vpc import NO_INTERFACE, OF_SAGEMAKER, may_join
 
 STOP_GRACE_SECONDS = 120.0  # AWS's time between SIGTERM and SIGKILL, in emulated seconds
 GANG_GRACE_SECONDS = 2.0  # for the other hosts when one has failed
@@ -73,6 +75,7 @@ class TrainingRunner:
         self._is_stopping = threading.Event()
         self._is_closing = threading.Event()
         self._interrupted_host: str | None = None
+        self._supply = Supply(core, record.request)
         self._run_seconds = 0.0
         self._running: list[HostProcess] = []
         self._grants: list[Grant] = []
@@ -110,6 +113,8 @@ class TrainingRunner:
             self.record.finish("Failed", failure=f"ClientError: {error}")
         except (StopFailed, NamespaceError) as error:
             self.record.finish("Failed", failure=f"InternalServerError: {error}")
+        except OSError as error:  # a full disk, no more processes, and the like
+            self.record.finish("Failed", failure=f"InternalServerError: localaws failed: {error}")
         except Exception as error:  # noqa: BLE001 the job must not stay InProgress for ever, whatever went wrong
             traceback.print_exc(file=sys.stderr)
             self.record.finish("Failed", failure=f"InternalServerError: {error!r}")
@@ -118,6 +123,10 @@ class TrainingRunner:
 
     def _attempts(self) -> Outcome:
         self._core.propagation.settle(self._request.role_arn)
+        if self._request.vpc is not None and not may_join(self._role, OF_SAGEMAKER):
+            return Outcome(End.FAILED, f"InternalServerError: {NO_INTERFACE}")
+        if self._supply.is_empty:
+            return self._look_for_instances()
         number = 1
         while True:
             outcome = self._attempt(number)
@@ -128,6 +137,17 @@ class TrainingRunner:
                 return Outcome(End.MAX_WAIT)
             number += 1
             self.record.move("Starting")
+
+    def _look_for_instances(self) -> Outcome:
+        """Look for instances where there are none: until a spot job's time to wait is over, another for a while."""
+        self.record.move("Starting", message=RETRYING)
+        limit = self._supply.give_up_at()
+        while not self._is_stopping.wait(POLL_SECONDS):
+            if self._is_past_waiting():
+                return Outcome(End.MAX_WAIT)
+            if time.monotonic() >= limit:
+                return Outcome(End.FAILED, GIVEN_UP)
+        return Outcome(End.STOPPED)
 
     def _finish(self, outcome: Outcome) -> None:
         self._core.logs.flush()
@@ -249,6 +269,7 @@ class TrainingRunner:
         syncing = _Repeated(lambda: self._upload_checkpoints(checkpoints, running, final=False))
         try:
             self._launch(network, running)
+            self._supply.training_begins()
             return self._watch(running, deadline=started + self._request.max_runtime_seconds - self._run_seconds)
         finally:
             self._run_seconds += time.monotonic() - started
@@ -274,6 +295,8 @@ class TrainingRunner:
     def _reason_to_stop(self, deadline: float) -> End | None:
         if self._is_stopping.is_set():
             return End.STOPPED
+        if self._supply.takes_back():
+            self.interrupt(self._request.hosts[-1])
         if self._interrupted_host is not None:
             return End.INTERRUPTED
         if self._is_past_waiting():
@@ -315,7 +338,8 @@ class TrainingRunner:
         if self._is_closing.is_set():
             return
         for each in self._running:
-            (self.folder / f"{each.host.name}.log").write_text("\n".join(each.tail) + "\n")
+            with contextlib.suppress(OSError):  # CloudWatch Logs has them too
+                (self.folder / f"{each.host.name}.log").write_text("\n".join(each.tail) + "\n")
 
 
 class _Repeated:

@@ -35,7 +35,8 @@ def _bucket(bucket: Bucket, arn: str) -> Iterator[Finding]:
 
 
 def _function(account: Account, policy: FunctionPolicy) -> Iterator[Finding]:
-    where = f"--function-name {policy.name}" + (f" --qualifier {policy.qualifier}" if policy.qualifier else "")
+    where = f"--region {policy.region} --function-name {policy.name}"
+    where += f" --qualifier {policy.qualifier}" if policy.qualifier else ""
     for each, _, value in trusted(policy.document, CALLERS):
         if value == "*" and policy.arn in each.resources:
             shown = f"statement {each.sid} of {policy.name}'s policy allows everybody {', '.join(each.actions)}"

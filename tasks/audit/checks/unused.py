@@ -1,8 +1,8 @@
 """What nobody uses: roles, instance profiles, and the services that inline policies grant.
 
-A role is orphaned when a service alone may assume it and nothing of that service in this region uses it. It is not when
-the service could not be looked at whole, or when its last use was in another region. SageMaker has more users of roles
-than are looked at, so there a role must be idle as well.
+A role is orphaned when a service alone may assume it and nothing of that service uses it in the regions that were
+looked at. It is not when the service could not be looked at whole, or when its last use was in another region.
+SageMaker has more users of roles than are looked at, so there a role must be idle as well.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def check(account: Account, days: int) -> Iterator[Finding]:
     for role in account.roles:
         service = _orphan_of(account, role, days)
         if service:
-            shown = f"role {role.name} is for {service}, and {_SOUGHT[service]} in {account.region} uses it"
+            shown = f"role {role.name} is for {service}, and {_SOUGHT[service]} in {account.where} uses it"
             yield finding("role-orphaned", role.arn, role.name, shown, *delete_role(role))
         elif role.is_idle(account.seen_at, days):
             last = "never" if role.last_used is None else f"last on {role.last_used:%Y-%m-%d}"
@@ -46,7 +46,8 @@ def _orphan_of(account: Account, role: Identity, days: int) -> str:
     """Return the service whose user of the role is gone, or "" if the role is no orphan."""
     principals = {value for _, _, value in trusted(role.trust or {}, frozenset())}
     service = COMPUTE.get(next(iter(principals)), "") if len(principals) == 1 else ""
-    if not service or service in account.unseen or (role.last_used_region or account.region) != account.region:
+    is_elsewhere = role.last_used_region is not None and role.last_used_region not in account.regions
+    if not service or service in account.unseen or is_elsewhere:
         return ""
     if service == "sagemaker" and not role.is_idle(account.seen_at, days):
         return ""
@@ -58,7 +59,7 @@ def _profiles(account: Account, orphaned: set[str]) -> Iterator[Finding]:
     unused = () if "ec2" in account.unseen else (p for p in account.profiles if p.arn not in account.used("ec2"))
     for profile in unused:
         if not orphaned & {*profile.roles}:
-            shown = f"{_SOUGHT['ec2']} in {account.region} uses the instance profile {profile.name}"
+            shown = f"{_SOUGHT['ec2']} in {account.where} uses the instance profile {profile.name}"
             commands = delete_profile(profile.name, profile.roles)
             yield finding("profile-unused", profile.arn, profile.name, shown, *commands)
 

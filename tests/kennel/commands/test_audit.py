@@ -27,6 +27,7 @@ def test_where_nothing_runs_there_is_nothing_to_audit_and_no_server_is_started(t
     [
         (("--severity", "severe"), "severe"),
         (("--unused-days", "0"), "Must be >= 1"),
+        (("--regions", "Frankfurt"), "a region is named as eu-central-1 is"),
         (("no-such-run",), "there is no such run"),
     ],
 )

@@ -51,6 +51,12 @@ def test_the_image_behind_the_parameter_of_aws_is_one_that_is_described(room: Ec
     assert image["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] == 75
 
 
+def test_the_servers_region_is_the_one_that_is_enabled(room: Ec2Room) -> None:
+    assert [each["RegionName"] for each in room.ec2.describe_regions()["Regions"]] == ["us-east-1"]
+    every = {each["RegionName"]: each["OptInStatus"] for each in room.ec2.describe_regions(AllRegions=True)["Regions"]}
+    assert (every["us-east-1"], every["eu-west-1"]) == ("opt-in-not-required", "not-opted-in")
+
+
 def test_the_parameters_of_images_are_listed_by_path(room: Ec2Room) -> None:
     path = "/aws/service/deeplearning/ami/x86_64"
     pages = room.server.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=path, Recursive=True)

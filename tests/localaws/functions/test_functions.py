@@ -384,7 +384,6 @@ def test_a_zip_that_is_none_or_leaves_its_folder_is_refused(functions: Functions
         ({"Runtime": "nodejs22.x"}, "Value nodejs22.x at 'runtime'"),
         ({"Architectures": ["arm64"]}, 'Architectures=["arm64"]'),
         ({"Layers": ["arn:aws:lambda:us-east-1:123456789012:layer:x:1"]}, "Layers="),
-        ({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}, "VpcConfig="),
         ({"PackageType": "Image", "Code": {"ImageUri": "x"}}, 'PackageType="Image"'),
         ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "Reserved keys used in this request: AWS_REGION"),
         ({"Role": "arn:aws:iam::123456789012:role/none"}, "cannot be assumed by Lambda."),

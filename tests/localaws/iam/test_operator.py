@@ -23,6 +23,14 @@ def test_the_operator_may_what_its_policies_allow_and_no_more(tmp_path: Path) ->
         assert {each["PolicyName"] for each in attached} == set(POLICIES) - {"kennel-boundary"}
 
 
+def test_what_the_operator_asks_first_is_answered_as_whatever_it_asks_later(tmp_path: Path) -> None:
+    with running_localaws("--operator", str(give_keys(tmp_path))) as server:
+        keys = {"aws_access_key_id": OPERATOR.access_key_id, "aws_secret_access_key": OPERATOR.secret_access_key}
+        ssm = Somebody("", server.url, keys).client("ssm")  # its policies ask for tags, before SSM was ever used
+        found = ssm.get_parameters_by_path(Path="/aws/service/deeplearning/ami/x86_64", Recursive=True)["Parameters"]
+        assert len(found) > 3
+
+
 def test_a_file_that_holds_no_policies_is_refused_by_name(tmp_path: Path) -> None:
     for number, wrong in enumerate((["x"], {"p": {"Statement": 3}})):
         file = tmp_path / f"wrong-{number}.json"

@@ -262,14 +262,21 @@ def test_the_simulation_answers_for_each_action_and_resource(localaws: RunningLo
         ActionNames=["sagemaker:InvokeEndpoint", "s3:PutObject"],
         ResourceArns=[ENDPOINT, "arn:aws:s3:::kept/x"],
     )
-    decisions = {(r["EvalActionName"], r["EvalResourceName"]): r["EvalDecision"] for r in reply["EvaluationResults"]}
-    assert decisions == {
+    invoke, put = reply["EvaluationResults"]
+    assert (invoke["EvalDecision"], put["EvalDecision"]) == ("implicitDeny", "explicitDeny"), "the most restrictive"
+    assert put["EvalResourceName"].startswith("arn:${Partition}:s3:"), "a template, not one of the resources"
+    assert {
+        (result["EvalActionName"], each["EvalResourceName"]): each["EvalResourceDecision"]
+        for result in (invoke, put)
+        for each in result["ResourceSpecificResults"]
+    } == {
         ("sagemaker:InvokeEndpoint", ENDPOINT): "allowed",
         ("sagemaker:InvokeEndpoint", "arn:aws:s3:::kept/x"): "implicitDeny",
         ("s3:PutObject", ENDPOINT): "allowed",
         ("s3:PutObject", "arn:aws:s3:::kept/x"): "explicitDeny",
     }
-    assert reply["EvaluationResults"][0]["MatchedStatements"][0]["SourcePolicyId"] == "invoke"
+    assert invoke["ResourceSpecificResults"][0]["MatchedStatements"][0]["SourcePolicyId"] == "invoke"
+    assert [each["SourcePolicyId"] for each in put["MatchedStatements"]] == [f"{name}-data"]
     assert reply["IsTruncated"] is False
 
 

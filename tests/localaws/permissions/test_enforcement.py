@@ -13,6 +13,7 @@ from localaws.auth.root_key import AccessKey
 from tests.conftest import RunningLocalAws
 from tests.keys import signed
 from tests.localaws.callers import ACCOUNT, Somebody, allow, assume, deny, document, make_role, make_user, refusal
+from tests.localaws.functions.functions_kit import zipped
 
 EVERYTHING = allow("*")
 ENDPOINT = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/nobody-has-it"
@@ -241,6 +242,63 @@ def test_a_function_s_policy_lets_others_invoke_it(localaws: RunningLocalAws) ->
     assert refusal(invoke, FunctionName="yours")[0] == "AccessDeniedException"
     foreign = "arn:aws:lambda:us-east-1:999999999999:function:mine"
     assert "no resource-based policy allows" in refusal(invoke, FunctionName=foreign)[1]
+
+
+def test_what_was_allowed_to_invoke_is_refused_after_a_change(localaws: RunningLocalAws) -> None:
+    iam, functions = localaws.client("iam"), localaws.client("lambda")
+    user, granted = (
+        make_user(localaws, allow(["lambda:InvokeFunction", "sagemaker:InvokeEndpoint"])),
+        make_user(localaws),
+    )
+    role, name = make_role(localaws, {"Service": "lambda.amazonaws.com"}), f"f-{uuid.uuid4().hex[:8]}"
+    code: Any = {"Runtime": "python3.11", "Handler": "h.h", "Code": {"ZipFile": zipped("", "h.py")}}
+    functions.create_function(FunctionName=name, Role=role, **code)
+    permission = {"Action": "lambda:InvokeFunction", "Principal": granted.arn}
+    functions.add_permission(FunctionName=name, StatementId="s", **permission)
+    dry = {"FunctionName": name, "InvocationType": "DryRun"}
+
+    def endpoint() -> str:
+        return refusal(user.client("sagemaker-runtime").invoke_endpoint, EndpointName="none", Body=b"")[0]
+
+    for each in (user, granted) * 2:
+        assert each.client("lambda").invoke(**dry)["StatusCode"] == 204
+    assert [endpoint(), endpoint()] == ["ValidationError"] * 2
+    iam.delete_user_policy(UserName=user.arn.rpartition("/")[2], PolicyName="own")
+    functions.remove_permission(FunctionName=name, StatementId="s")
+    for each in (user, granted):
+        assert refusal(each.client("lambda").invoke, **dry)[0] == "AccessDeniedException"
+    assert endpoint() == "AccessDeniedException"
+
+
+def test_whose_a_resource_is_and_how_it_is_reached_are_conditions(localaws: RunningLocalAws, bucket: str) -> None:
+    owned = {"StringEquals": {"aws:ResourceAccount": ACCOUNT}, "NumericGreaterThan": {"s3:TlsVersion": "1.1"}}
+    user = make_user(localaws, allow("s3:GetObject", Condition=owned))
+    assert user.client("s3").get_object(Bucket=bucket, Key="open/1")["ContentLength"] == 1
+    foreign = {"StringNotEquals": {"aws:ResourceAccount": ACCOUNT}}
+    other = make_user(localaws, allow("s3:GetObject"), deny("s3:*", Condition=foreign))
+    assert other.client("s3").get_object(Bucket=bucket, Key="open/1")["ContentLength"] == 1
+
+
+def test_tags_by_arn_need_the_permission_of_the_resources_service(localaws: RunningLocalAws, bucket: str) -> None:
+    group = f"g-{uuid.uuid4().hex[:8]}"
+    localaws.client("logs").create_log_group(logGroupName=group)
+    log_group = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:{group}"
+    tagging = make_user(localaws, allow(["tag:TagResources", "tag:UntagResources"]))
+    for arn, action in ((f"arn:aws:s3:::{bucket}", "s3:PutBucketTagging"), (log_group, "logs:TagResource")):
+        code, text = refusal(
+            tagging.client("resourcegroupstaggingapi").tag_resources, ResourceARNList=[arn], Tags={"team": "a"}
+        )
+        assert code == "AccessDeniedException" and f"is not authorized to perform: {action} on resource: " in text
+    both = make_user(localaws, allow("tag:*"), allow("logs:TagResource", f"{log_group}*"))
+    both.client("resourcegroupstaggingapi").tag_resources(ResourceARNList=[log_group], Tags={"team": "a"})
+    assert (
+        "rds"
+        in refusal(
+            both.client("resourcegroupstaggingapi").tag_resources,
+            ResourceARNList=[f"arn:aws:rds:us-east-1:{ACCOUNT}:db:d"],
+            Tags={"team": "a"},
+        )[1]
+    )
 
 
 def test_a_role_is_passed_only_by_whom_may_and_to_the_service_that_is_meant(localaws: RunningLocalAws) -> None:

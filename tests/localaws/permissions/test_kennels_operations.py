@@ -298,6 +298,8 @@ ONE_QUESTION: list[tuple[str, str, dict[str, Any], str, str]] = [
         *("application-autoscaling:DescribeScalingActivities", "*"),
     ),
     ("ec2", "describe_instances", {}, "ec2:DescribeInstances", "*"),
+    ("ec2", "describe_subnets", {}, "ec2:DescribeSubnets", "*"),
+    ("ec2", "describe_instance_type_offerings", {}, "ec2:DescribeInstanceTypeOfferings", "*"),
     ("ec2", "describe_images", {"ImageIds": ["ami-1"]}, "ec2:DescribeImages", "*"),
     ("ec2", "get_console_output", {"InstanceId": "i-1"}, "ec2:GetConsoleOutput", EC2 + "instance/i-1"),
     ("ec2", "import_key_pair", {"KeyName": "k", "PublicKeyMaterial": b"k"}, "ec2:ImportKeyPair", EC2 + "key-pair/k"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from moto.ec2.models import ec2_backends
 
 from localaws.errors import AwsError
 from localaws.permissions.operations import Asked, operation_names
@@ -142,6 +143,13 @@ def test_a_launch_asks_for_each_resource() -> None:
         *(("ec2:RunInstances", EC2 + each) for each in [*names, "key-pair/k"]),
         ("ec2:CreateTags", EC2 + "instance/*"),
     ]
+
+
+def test_a_launch_without_a_group_is_decided_on_the_default_one() -> None:
+    default = ec2_backends[PLACE.account_id][PLACE.region].get_default_security_group()
+    assert default is not None
+    asked = asks("ec2", "run_instances", ImageId="ami-1", MinCount=1, MaxCount=1)
+    assert [arn for _, arn in asked if ":security-group/" in arn] == [EC2 + f"security-group/{default.id}"]
 
 
 def test_a_security_group_is_made_in_a_vpc_and_tagged() -> None:

@@ -77,6 +77,13 @@ def test_tags_and_a_region_in_a_body_are_keys() -> None:
     assert values(making, "s3:locationconstraint") == [["eu-west-1"]]
 
 
+def test_the_id_of_a_resource_is_a_key() -> None:
+    asked = {each.resource: each for each in questions("ec2", "run_instances", **LAUNCH, SecurityGroupIds=["sg-1"])}
+    group = next(each for arn, each in asked.items() if arn.endswith("security-group/sg-1"))
+    volume = next(each for arn, each in asked.items() if arn.endswith("volume/*"))
+    assert (*values(group, "ec2:SecurityGroupID"), *values(volume, "ec2:VolumeID")) == (["sg-1"], None)
+
+
 def test_instance_types_of_sagemaker_are_a_key() -> None:
     variants = [{"VariantName": each, "ModelName": "m", "InstanceType": f"ml.{each}.large"} for each in ("m5", "c5")]
     (asked,) = questions("sagemaker", "create_endpoint_config", EndpointConfigName="c", ProductionVariants=variants)

@@ -213,6 +213,41 @@ def test_virtual_host_and_path_style_reach_the_same_object(localaws: RunningLoca
     assert virtual.get_object(Bucket=bucket, Key="styled/key")["ContentLength"] == 10_000
 
 
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"Effect": "deny"}, "Invalid effect: deny"),
+        ({"principal": "*"}, "Unknown field principal"),
+        ({"Principal": None}, "Missing required field Principal"),
+        ({"Action": None}, "Missing required field Action"),
+        ({"Resource": None}, "Missing required field Resource"),
+    ],
+)
+def test_a_policy_that_would_be_read_otherwise_than_meant_is_refused(s3: Any, changes: Any, text: str) -> None:
+    name = f"s3-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=name)
+    changed = {**statement("Deny", "s3:GetObject", f"arn:aws:s3:::{name}/*"), **changes}
+    with pytest.raises(ClientError, match=text) as caught:
+        s3.put_bucket_policy(Bucket=name, Policy=policy({key: value for key, value in changed.items() if value}))
+    assert caught.value.response["Error"]["Code"] == "MalformedPolicy"
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", '"x"'])
+def test_a_policy_that_is_no_document_is_refused(s3: Any, text: str) -> None:
+    name = f"s3-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=name)
+    with pytest.raises(ClientError, match="MalformedPolicy"):
+        s3.put_bucket_policy(Bucket=name, Policy=text)
+
+
+@pytest.mark.parametrize("source", ["b", "b/", "/b/"])
+def test_a_copy_whose_source_names_no_object_is_refused(s3: Any, source: str) -> None:
+    name = f"s3-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=name)
+    with pytest.raises(ClientError, match="Copy Source must mention the source bucket and key"):
+        s3.copy_object(Bucket=name, Key="k", CopySource=source)
+
+
 def test_a_tls_only_policy_lets_loopback_pass_and_a_denial_denies(s3: Any, localaws: RunningLocalAws) -> None:
     name = f"s3-{uuid.uuid4().hex[:12]}"
     s3.create_bucket(Bucket=name)
@@ -227,7 +262,7 @@ def test_a_tls_only_policy_lets_loopback_pass_and_a_denial_denies(s3: Any, local
     assert error_of(s3.get_object, Bucket=name, Key="secret/1")[1] == 403
     assert s3.get_object(Bucket=name, Key="open")["ContentLength"] == 1
     odd = statement("Deny", "s3:*", everything, Condition={"DateResembles": {"aws:CurrentTime": "2030-01-01"}})
-    with pytest.raises(ClientError, match="does not evaluate the condition operators DateResembles"):
+    with pytest.raises(ClientError, match="does not evaluate the condition operator DateResembles"):
         s3.put_bucket_policy(Bucket=name, Policy=policy(odd))
     but_root = statement("Deny", "s3:*", everything)
     but_root["NotPrincipal"] = {"AWS": "arn:aws:iam::123456789012:root"}

@@ -53,6 +53,16 @@ def test_another_partition_has_its_own_arns() -> None:
     assert "arn:aws-us-gov:" in text and "arn:aws:" not in text
 
 
+def test_each_kind_of_role_is_passed_to_its_own_service_only() -> None:
+    statements = [each for document in EVERY.values() for each in document["Statement"]]
+    passing = [each for each in statements if "iam:PassRole" in each["Action"]]
+    found = {each["Resource"][0]: each["Condition"]["StringEquals"]["iam:PassedToService"] for each in passing}
+    ends = {"training": "sagemaker", "instance": "ec2", "endpoint": "sagemaker", "classify": "lambda"}
+    ends["notebook"] = "sagemaker"
+    assert [each["Action"] for each in passing] == [["iam:PassRole"]] * len(ends)
+    assert found == {f"arn:aws:iam::{ACCOUNT}:role/kennel-*-{end}": f"{to}.amazonaws.com" for end, to in ends.items()}
+
+
 MAKES_WITH_TAGS = {
     **dict.fromkeys(("sagemaker:CreateTrainingJob", "sagemaker:CreateEndpoint"), "sagemaker:AddTags"),
     **dict.fromkeys(("sagemaker:CreateModel", "sagemaker:CreateNotebookInstance"), "sagemaker:AddTags"),

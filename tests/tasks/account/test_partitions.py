@@ -65,7 +65,7 @@ def test_the_endpoint_may_pull_the_image_that_it_serves_with(in_china: Aws) -> N
 
 def test_no_text_of_the_product_names_a_partition_by_habit() -> None:
     """Only the audit's documentation and patterns may write `arn:aws:`; a program's text takes it from STS."""
-    rooms = ("flows", "tasks", "loadtest", "kennel", "training", "lambda")
+    rooms = ("flows", "tasks", "loadtest", "kennel", "training", "lambda", "localaws")
     found = {
         f"{file.relative_to(ROOT)}: {text.value}"
         for room in rooms

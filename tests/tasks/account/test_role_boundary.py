@@ -46,13 +46,13 @@ def trusting(somebody: Somebody) -> str:
 
 @pytest.mark.parametrize("given", [{}, {"PermissionsBoundary": "arn:aws:iam::aws:policy/AdministratorAccess"}])
 def test_the_operator_makes_no_role_without_the_boundary(operator: Somebody, given: dict[str, str]) -> None:
-    wanted = {"RoleName": "kennel-evil", "AssumeRolePolicyDocument": trusting(operator), **given}
+    wanted = {"RoleName": "kennel-evil-classify", "AssumeRolePolicyDocument": trusting(operator), **given}
     assert refusal(operator.client("iam").create_role, **wanted)[0] == "AccessDenied"
 
 
 def test_a_role_that_the_operator_makes_and_assumes_gives_no_more_than_runs_need(operator: Somebody) -> None:
     iam = operator.client("iam")
-    name = "kennel-wide"
+    name = "kennel-wide-classify"
     made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trusting(operator), PermissionsBoundary=BOUNDARY)
     iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=EVERYTHING)
     session = assume(operator, made["Role"]["Arn"])
@@ -67,7 +67,7 @@ def test_a_role_that_the_operator_makes_and_assumes_gives_no_more_than_runs_need
 
 
 def test_the_operator_cannot_take_the_boundary_away_or_widen_it(operator: Somebody) -> None:
-    iam, name = operator.client("iam"), "kennel-bound"
+    iam, name = operator.client("iam"), "kennel-bound-classify"
     iam.create_role(RoleName=name, AssumeRolePolicyDocument=trusting(operator), PermissionsBoundary=BOUNDARY)
     other = "arn:aws:iam::aws:policy/AdministratorAccess"
     for operation, wanted in (
@@ -82,7 +82,7 @@ def test_the_operator_cannot_take_the_boundary_away_or_widen_it(operator: Somebo
 
 def test_a_role_without_the_boundary_is_not_changed_before_it_has_it(operator: Somebody) -> None:
     root = Aws(Settings(endpoint_url=operator.url, region="us-east-1")).client("iam")
-    iam, name = operator.client("iam"), "kennel-older"
+    iam, name = operator.client("iam"), "kennel-older-classify"
     root.create_role(RoleName=name, AssumeRolePolicyDocument=trusting(operator))
     policy = {"RoleName": name, "PolicyName": "p", "PolicyDocument": EVERYTHING}
     assert refusal(iam.put_role_policy, **policy)[0] == "AccessDenied"

@@ -32,7 +32,7 @@ def role(name: str, *statements: Raw, trusts: tuple[Raw, ...] = (), **more: Any)
 
 
 def account(*identities: Identity, **more: Any) -> Account:
-    return Account(account_id=OWN, region="us-east-1", seen_at=NOW, identities=identities, **more)
+    return Account(**{"regions": ("us-east-1",), **more}, account_id=OWN, seen_at=NOW, identities=identities)
 
 
 def found(*identities: Identity, **more: Any) -> list[Finding]:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+import boto3
 import pytest
 
-from tasks.audit.account import ROOT, Account
+from tasks.audit.account import ROOT, Account, Use
 from tasks.audit.checks import check
 from tasks.audit.collect import collect
 from tasks.run.aws import Aws
@@ -18,7 +19,8 @@ from tasks.run.errors import AccessDenied, MalformedAnswer, Unreachable, WaitTim
 from tasks.run.settings import Settings
 from tasks.run.waiting import Waiting
 from tests.conftest import RunningLocalAws
-from tests.counting_proxy import Calls, Fault, counting_proxy
+from tests.counting_proxy import Calls, Fault, counting_proxy, ec2_error
+from tests.keys import for_boto3
 from tests.tasks.account.test_policy_documents import BAD
 from tests.tasks.audit.planted import OWN, allow, document, make_function, service
 
@@ -93,11 +95,64 @@ def test_everything_is_read_and_nothing_is_changed(calls: Calls) -> None:
 
 
 def test_what_was_not_looked_at_is_said(calls: Calls) -> None:
-    notes = look(calls).notes
-    assert notes == (
-        "not looked at: the account's public access block (its service does not answer)",
-        "not looked at: functions, SageMaker and EC2 of other regions than us-east-1",
-    )
+    account = look(calls)
+    assert account.regions == ("us-east-1",)
+    assert account.notes == ("not looked at: the account's public access block (its service does not answer)",)
+
+
+def enable_too(calls: Calls, region: str) -> None:
+    """Have another region be enabled, in which localaws has what moto keeps."""
+    item = f"<item><regionName>{region}</regionName></item></regionInfo>".encode()
+    calls.faults.append(Fault("DescribeRegions", change=lambda answer: answer.replace(b"</regionInfo>", item)))
+
+
+def test_all_enabled_regions_are_looked_at(own_localaws: RunningLocalAws, calls: Calls) -> None:
+    arn = f"arn:aws:iam::{OWN}:instance-profile/far"
+    far = boto3.client("ec2", endpoint_url=own_localaws.url, region_name="eu-west-1", **for_boto3())
+    made = far.create_launch_template(
+        LaunchTemplateName="far", LaunchTemplateData={"IamInstanceProfile": {"Arn": arn}}
+    )["LaunchTemplate"]
+    enable_too(calls, "eu-west-1")
+    account = look(calls)
+    far.delete_launch_template(LaunchTemplateId=made["LaunchTemplateId"])
+    assert account.regions == ("us-east-1", "eu-west-1")
+    assert Use("ec2", made["LaunchTemplateId"], arn) in account.uses
+    assert Use("lambda", "f", f"arn:aws:iam::{OWN}:role/r") in account.uses
+
+
+def test_a_region_that_refuses_is_said_and_hides_no_other(calls: Calls) -> None:
+    enable_too(calls, "eu-west-1")
+    code = b'{"__type": "AccessDeniedException", "message": "an SCP says no"}'
+    calls.faults.append(Fault("", instead=(403, code), headers=IDS, region="eu-west-1", times=99))
+    account = look(calls)
+    (said,) = (note for note in account.notes if "eu-west-1" in note)
+    assert said == "not looked at: region eu-west-1 (ListFunctions answered AccessDeniedException: an SCP says no)"
+    assert account.unseen == {"lambda", "sagemaker", "ec2"}
+    assert Use("lambda", "f", f"arn:aws:iam::{OWN}:role/r") in account.uses
+
+
+def test_a_service_that_a_region_refuses_is_said_with_the_region(calls: Calls) -> None:
+    enable_too(calls, "eu-west-1")
+    code = b'{"__type": "AccessDeniedException", "message": "no"}'
+    calls.faults.append(Fault("SageMaker.ListModels", instead=(400, code), region="eu-west-1"))
+    account = look(calls)
+    assert any(note.startswith("not looked at: SageMaker's models in eu-west-1 (") for note in account.notes)
+    assert account.unseen == {"sagemaker"}
+
+
+def test_named_regions_are_looked_at_and_the_others_said(calls: Calls) -> None:
+    account = look(calls, regions=("eu-west-1", "eu-west-1"))
+    assert (account.regions, account.uses) == (("eu-west-1",), ())
+    assert "not looked at: Lambda, SageMaker and EC2 of other regions than eu-west-1" in account.notes
+    assert "DescribeRegions" not in calls.seen
+
+
+def test_regions_that_may_not_be_listed_are_said(calls: Calls) -> None:
+    calls.faults.append(Fault("DescribeRegions", instead=ec2_error("UnauthorizedOperation", "no", 403)))
+    account = look(calls)
+    assert account.regions == ("us-east-1",)
+    assert any(note.startswith("not looked at: which regions are enabled (") for note in account.notes)
+    assert "not looked at: Lambda, SageMaker and EC2 of other regions than us-east-1" in account.notes
 
 
 @pytest.mark.parametrize(

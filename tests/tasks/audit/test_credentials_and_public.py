@@ -85,14 +85,16 @@ def test_a_deny_without_encryption_leaves_a_bucket_public() -> None:
 
 
 def function(principal: Any, qualifier: str | None = None, **more: Any) -> Any:
-    policy = FunctionPolicy("f", FUNCTION, qualifier, document({**INVOKE, "Principal": principal, **more}))
+    policy = FunctionPolicy("f", FUNCTION, qualifier, document({**INVOKE, "Principal": principal, **more}), "us-east-1")
     return found(functions=(policy,))
 
 
 def test_a_function_with_everybody_in_its_policy_is_public() -> None:
     (finding,) = function("*", "live")
     assert finding.id == "function-public"
-    assert finding.commands == ("aws lambda remove-permission --function-name f --qualifier live --statement-id s",)
+    assert finding.commands == (
+        "aws lambda remove-permission --region us-east-1 --function-name f --qualifier live --statement-id s",
+    )
     (url,) = function("*", Condition={"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}})
     assert url.id == "function-public"
 
@@ -101,8 +103,8 @@ def test_a_service_that_invokes_for_any_customer_is_a_confused_deputy() -> None:
     (finding,) = function({"Service": "s3.amazonaws.com"})
     assert finding.id == "confused-deputy"
     assert finding.commands == (
-        "aws lambda remove-permission --function-name f --statement-id s",
-        "aws lambda add-permission --function-name f --statement-id s --principal s3.amazonaws.com "
+        "aws lambda remove-permission --region us-east-1 --function-name f --statement-id s",
+        "aws lambda add-permission --region us-east-1 --function-name f --statement-id s --principal s3.amazonaws.com "
         f"--action lambda:InvokeFunction --source-account {OWN}",
     )
 

@@ -68,8 +68,9 @@ def test_a_role_in_use_is_no_orphan() -> None:
 
 def test_nor_is_one_of_a_service_that_could_not_be_looked_at_or_of_another_region_or_of_two_services() -> None:
     assert kinds(role("r", trusts=(service("lambda"),)), unseen=frozenset({"lambda"})) == []
-    elsewhere = {"last_used": days_ago(2), "last_used_region": "eu-west-1"}
-    assert kinds(role("r", trusts=(service("lambda"),), **elsewhere)) == []
+    left = role("r", trusts=(service("lambda"),), last_used=days_ago(2), last_used_region="eu-west-1")
+    assert kinds(left) == []
+    assert kinds(left, regions=("us-east-1", "eu-west-1")) == [("r", "role-orphaned")]
     assert kinds(role("r", trusts=(service("lambda"), service("ecs-tasks")))) == []
 
 

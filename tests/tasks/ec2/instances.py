@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from tasks.account.network import Ec2Network, ec2_network
 from tasks.account.roles import instance_role
-from tasks.ec2.access import ensure_access
+from tasks.ec2.access import Access, ensure_access
 from tasks.ec2.plan import InstancePlan, plan_instance
 from tasks.ec2.prices import InstanceCandidates, choose_instances
 from tasks.ec2.profile import ensure_instance_profile
 from tasks.run.aws import Aws
 from tasks.run.handle import Run
+from tasks.run.options import Network
 from tasks.run.records import DatasetRef
 from tasks.run.settings import Settings
 
@@ -22,6 +24,16 @@ def account(url: str, folder: Path, **settings: Any) -> Aws:
     return Aws(Settings(endpoint_url=url, **{**defaults, **settings}))
 
 
+def default_network(aws: Aws) -> Ec2Network:
+    """Return the default VPC, where EC2 chooses the subnet."""
+    return ec2_network(aws, Network(), [])
+
+
+def default_access(run: Run, *, instance_count: int = 1) -> Access:
+    """Make or adopt a run's key pair, and its group in the default VPC."""
+    return ensure_access(run, default_network(run.aws), instance_count=instance_count)
+
+
 def planned(
     run: Run,
     *,
@@ -32,7 +44,8 @@ def planned(
     """Make what a launch needs and plan the instance."""
     return plan_instance(
         run,
-        access=ensure_access(run),
+        access=default_access(run),
+        network=default_network(run.aws),
         profile=ensure_instance_profile(run, instance_role(run.aws, run.id, DATA, None)),
         candidates=candidates or choose_instances(finetune=False, requested="c7i.xlarge"),
         spot=spot,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.account.roles import instance_role
-from tasks.ec2.access import caller_address, ensure_access, find_group, find_key_pair, rules_of
+from tasks.ec2.access import caller_address, find_group, find_key_pair, rules_of
 from tasks.ec2.host_key import login_key
 from tasks.ec2.profile import ensure_instance_profile, find_profile
 from tasks.run import naming
@@ -16,7 +16,7 @@ from tasks.run.errors import OwnershipRefused, SettingsRefused, Unreachable
 from tasks.run.handle import Run
 from tasks.run.settings import Settings
 from tests.counting_proxy import Calls, Fault
-from tests.tasks.ec2.instances import DATA, account
+from tests.tasks.ec2.instances import DATA, account, default_access
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def states(run: Run) -> dict[str, str]:
 
 
 def test_ssh_is_open_to_the_callers_address_alone_and_to_no_other_port(aws: Aws) -> None:
-    access = ensure_access(Run(aws, "access-1"))
+    access = default_access(Run(aws, "access-1"))
     assert ports_open_to(aws, "access-1") == {("127.0.0.1/32", 22, 22)}
     group = find_group(aws, "kennel-access-1-ssh")
     assert group is not None and group["GroupId"] == access.group_id
@@ -47,33 +47,33 @@ def test_ssh_is_open_to_the_callers_address_alone_and_to_no_other_port(aws: Aws)
 
 
 def test_several_instances_may_reach_each_other_by_tcp(aws: Aws) -> None:
-    access = ensure_access(Run(aws, "access-2"), instance_count=2)
+    access = default_access(Run(aws, "access-2"), instance_count=2)
     assert ports_open_to(aws, "access-2") == {("127.0.0.1/32", 22, 22), (access.group_id, 0, 65_535)}
 
 
 def test_a_new_address_of_the_caller_takes_the_place_of_the_old_one(aws: Aws) -> None:
     run = Run(aws, "access-3")
-    ensure_access(run, instance_count=2)
+    default_access(run, instance_count=2)
     moved = Aws(aws.settings.model_copy(update={"ssh_from": "198.51.100.7/32", "ssh_port": 2222}))
-    ensure_access(Run(moved, "access-3"))
+    default_access(Run(moved, "access-3"))
     assert ports_open_to(aws, "access-3") == {("198.51.100.7/32", 2222, 2222)}
 
 
 def test_what_somebody_else_opened_in_the_group_is_closed(aws: Aws) -> None:
     run = Run(aws, "access-4")
-    group = ensure_access(run).group_id
+    group = default_access(run).group_id
     wide = [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
     aws.client("ec2").authorize_security_group_ingress(GroupId=group, IpPermissions=wide)
-    ensure_access(run)
+    default_access(run)
     assert ports_open_to(aws, "access-4") == {("127.0.0.1/32", 22, 22)}
 
 
 def test_a_second_time_nothing_is_made_or_changed(aws: Aws, calls: Calls) -> None:
     run = Run(aws, "access-5")
     spec = instance_role(aws, "access-5", DATA, None)
-    made = [ensure_access(run), ensure_instance_profile(run, spec)]
+    made = [default_access(run), ensure_instance_profile(run, spec)]
     calls.seen.clear()
-    assert [ensure_access(run), ensure_instance_profile(run, spec)] == made
+    assert [default_access(run), ensure_instance_profile(run, spec)] == made
     assert calls.mutating() == []
     assert set(states(run).values()) == {"created"}
 
@@ -81,7 +81,7 @@ def test_a_second_time_nothing_is_made_or_changed(aws: Aws, calls: Calls) -> Non
 def test_a_group_of_that_name_without_our_tags_is_left_alone(aws: Aws) -> None:
     aws.client("ec2").create_security_group(GroupName="kennel-access-6-ssh", Description="theirs")
     with pytest.raises(OwnershipRefused, match="security group kennel-access-6-ssh"):
-        ensure_access(Run(aws, "access-6"))
+        default_access(Run(aws, "access-6"))
     assert ports_open_to(aws, "access-6") == set()
 
 
@@ -123,7 +123,7 @@ def test_an_ssh_from_that_is_too_wide_or_no_network_is_refused(cidr: str) -> Non
 
 
 def test_the_key_pair_is_the_public_half_of_the_login_key(aws: Aws) -> None:
-    access = ensure_access(Run(aws, "access-7"))
+    access = default_access(Run(aws, "access-7"))
     found = find_key_pair(aws, "kennel-access-7-login")
     assert found is not None
     assert found["PublicKey"].split()[:2] == login_key(aws.settings.run_dir("access-7")).public.split()
@@ -132,9 +132,9 @@ def test_the_key_pair_is_the_public_half_of_the_login_key(aws: Aws) -> None:
 
 def test_a_key_pair_whose_private_half_was_lost_is_replaced(aws: Aws) -> None:
     run = Run(aws, "access-8")
-    lost = ensure_access(run)
+    lost = default_access(run)
     lost.login_key.unlink()
-    again = ensure_access(run)
+    again = default_access(run)
     found = find_key_pair(aws, again.key_name)
     assert found is not None
     assert found["PublicKey"].split()[:2] == again.login_public.split() != lost.login_public.split()
@@ -144,7 +144,7 @@ def test_a_key_pair_of_that_name_without_our_tags_is_left_alone(aws: Aws, tmp_pa
     public = login_key(tmp_path / "theirs").public
     aws.client("ec2").import_key_pair(KeyName="kennel-access-9-login", PublicKeyMaterial=public.encode())
     with pytest.raises(OwnershipRefused, match="key pair kennel-access-9-login"):
-        ensure_access(Run(aws, "access-9"))
+        default_access(Run(aws, "access-9"))
     found = find_key_pair(aws, "kennel-access-9-login")
     assert found is not None and found["PublicKey"].split()[:2] == public.split()
 
@@ -224,7 +224,7 @@ def everything(aws: Aws, run_id: str) -> dict[str, int]:
 
 def ensure_all(aws: Aws, run_id: str) -> Run:
     run = Run(aws, run_id)
-    ensure_access(run)
+    default_access(run)
     ensure_instance_profile(run, instance_role(aws, run_id, DATA, None))
     return run
 
@@ -252,6 +252,6 @@ def test_a_call_that_botocore_sends_again_after_a_lost_answer_is_recognised_too(
 
 
 def test_access_says_nothing_of_the_private_key(aws: Aws) -> None:
-    access = ensure_access(Run(aws, "access-13"))
+    access = default_access(Run(aws, "access-13"))
     secret = access.login_key.read_text().split("\n")[1]
     assert secret not in repr(access) + json.dumps(dataclasses.asdict(access), default=str)

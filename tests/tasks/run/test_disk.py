@@ -207,7 +207,8 @@ def test_a_server_that_cannot_store_an_object_answers_507_once_and_stores_it_whe
     assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == ("InsufficientStorage", 507)
     assert "File too large" in answer["Error"]["Message"] and "MB are free" in answer["Error"]["Message"]
     told = translate(caught.value, "storage")
-    assert told.next_command == "free disk space, then run the same command again" and "File too large" in told.why
+    assert isinstance(told, DiskFailed) and told.exit_code == 14 and "File too large" in told.why
+    assert told.next_command == "free disk space, or make its folder writable, then run the same command again"
     assert "Contents" not in s3.list_objects_v2(Bucket="full-disk")
     s3.put_object(Bucket="full-disk", Key="x", Body=body)
     s3.delete_object(Bucket="full-disk", Key="x")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -14,11 +15,14 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from tasks.run.errors import OwnershipRefused, RunBusy, StageFailed
+from kennel.commands.status import describe_run
+from tasks.run.errors import LedgerRefused, OwnershipRefused, RunBusy, StageFailed
 from tasks.run.ledger import Ledger
 from tasks.run.ledger_contents import LedgerOfAnotherRun, inspect_ledger, read_ledger, run_folders, unread_ledgers
 from tasks.run.ledger_file import FILE_NAME, append
+from tasks.run.ledger_rows import KINDS
 from tasks.run.run_lock import run_lock
+from tasks.teardown.plan import ORDER
 
 ACCOUNT = "111122223333"
 HERE = "http://127.0.0.1:4577"
@@ -134,7 +138,9 @@ def test_a_kill_around_the_call_leaves_the_intended_row(tmp_path: Path, moment: 
 
 
 LOCK = """
-import sys; from pathlib import Path; from tasks.run.run_lock import run_lock
+import sys; from pathlib import Path; from tasks.run.ledger_rows import KINDS
+from tasks.run.run_lock import run_lock
+from tasks.teardown.plan import ORDER
 with run_lock(Path(sys.argv[1])): pass
 """
 
@@ -174,6 +180,59 @@ def test_a_row_with_a_value_of_a_wrong_type_is_damaged_and_the_others_are_read(
 def test_a_row_with_a_value_that_is_not_known_is_damaged(tmp_path: Path, changed: dict[str, object]) -> None:
     sealed(tmp_path, {**ROW, **changed})
     assert [fault.line for fault in inspect_ledger(tmp_path).faults] == [2]
+
+
+SECRET = "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"name": f"https://host/{SECRET}/x.zip"}, "its name is none that AWS has for a role"),
+        ({"kind": "s3-prefix", "name": f"s3://b/https://{SECRET}"}, "its name is none that AWS has for a s3-prefix"),
+        ({"name": f"r\x1b[2J{SECRET}"}, "its name is none that AWS has for a role"),
+        ({"name": f"r\n# PASSED {SECRET}"}, "its name is none that AWS has for a role"),
+        ({"name": ""}, "its name is none that AWS has for a role"),
+        ({"identifier": f"arn:aws:iam::999988887777:{SECRET}"}, f"its ARN is of another account than .*{ACCOUNT}"),
+        ({"identifier": "arn:aws:lambda:eu-west-1:111122223333:function:f"}, "its ARN is of another region than"),
+        ({"state": SECRET}, "its state is none of a row's"),
+        ({"at": SECRET}, "at has to be a time with its zone"),
+        ({SECRET: "x"}, "it has a field that no such line has"),
+        ({"error": {SECRET: 1}}, "error has to be a text, not dict"),
+    ],
+)
+def test_a_row_that_kennel_cannot_have_written_is_told_with_its_line_and_not_repeated(
+    tmp_path: Path, changed: dict[str, object], why: str
+) -> None:
+    sealed(tmp_path, {**ROW, **changed}, {**ROW, "name": "whole"})
+    found = inspect_ledger(tmp_path)
+    (fault,) = found.faults
+    assert fault.line == 2 and re.match(why, fault.why) and [row.name for row in found.rows] == ["whole"]
+    assert SECRET not in str(describe_run(tmp_path, None))
+
+
+def test_a_row_of_a_kind_that_this_release_does_not_make_is_another_releases(tmp_path: Path) -> None:
+    sealed(tmp_path / "a", ROW, {**ROW, "kind": f"https://host/{SECRET}"})
+    sealed(tmp_path / "b", ROW)
+    with pytest.raises(LedgerRefused, match=r"ledger\.jsonl:3 cannot be read") as caught:
+        inspect_ledger(tmp_path / "a")
+    assert "it has a kind of resource that this release of kennel does not make" in caught.value.why
+    told = str([describe_run(tmp_path / name, None) for name in ("a", "b")]) + str(unread_ledgers(tmp_path, None))
+    assert "ledger.jsonl:3" in told and SECRET not in told
+    assert len(inspect_ledger(tmp_path / "b").rows) == 1
+
+
+@pytest.mark.parametrize("field", ["account_id", "region", "endpoint"])
+def test_a_header_of_no_aws_is_damaged_and_not_repeated(tmp_path: Path, field: str) -> None:
+    header = {"run_id": tmp_path.name, "account_id": ACCOUNT, "endpoint": HERE, "region": "us-east-1", "ledger": 1}
+    odd = {**header, field: f"https://user:{SECRET}@host/{SECRET}"}
+    (tmp_path / FILE_NAME).write_text(json.dumps({"header": odd}) + "\n")
+    assert [fault.line for fault in inspect_ledger(tmp_path).faults] == [1]
+    assert SECRET not in str(describe_run(tmp_path, None))
+
+
+def test_every_kind_that_a_ledger_may_name_is_one_that_a_teardown_removes() -> None:
+    assert set(ORDER) == set(KINDS)
 
 
 @pytest.mark.parametrize("field", ["run_id", "account_id", "endpoint", "region", "home", "generation"])

@@ -15,7 +15,7 @@ from localaws.front import SERVICES
 from tasks.ec2.state import why_ended
 from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, MalformedAnswer, WaitTimedOut, aws_boundary, translate
-from tasks.run.malformed_answers import CheckedParsers, MalformedAnswerError
+from tasks.run.malformed_answers import CheckedParsers, MalformedAnswerError, name_operation
 from tasks.run.needed_fields import NEEDED
 from tasks.run.progress import LOGGER
 from tasks.run.settings import EMBEDDED_AWS, Settings
@@ -39,7 +39,7 @@ NAMES = {
 """A name of each kind whose names are not of one word."""
 MARK = "KennelFoundMalformed"
 XML = b"<ListRolesResponse><ListRolesResult><Roles><member><RoleName>a</RoleName></member></Roles>"
-TAKEN_AS_IT_IS = {"GetObject", "GetBucketPolicy", "DeleteObjects"}
+TAKEN_AS_IT_IS = {"s3.GetObject", "s3.GetBucketPolicy", "s3.DeleteObjects"}
 """Operations whose reply is whatever the body is; a policy is compared with the wanted one, and a quiet deletion that
 deleted everything answers nothing."""
 OF_AWS = {"x-amzn-requestid": "7a62c49f-347e-4fc4-9331-6e8e1b5b4f0f"}
@@ -68,12 +68,8 @@ def parse(operation: str, body: bytes, status: int = 200, headers: Mapping[str, 
     """Return what kennel's parser makes of an answer."""
     model = model_of(operation)
     parser = CheckedParsers(ResponseParserFactory()).create_parser(model.service_model.resolved_protocol)
-    response = {
-        "body": body,
-        "headers": HeadersDict(headers or {}),
-        "status_code": status,
-        "context": {"operation_name": operation},
-    }
+    response = {"body": body, "headers": HeadersDict(headers or {}), "status_code": status}
+    name_operation(model, response)
     return parser.parse(response, model.output_shape)
 
 
@@ -88,7 +84,9 @@ def test_no_operations_malformed_answer_passes_for_its_reply(operation: str) -> 
         assert MARK in parse(operation, body), body
 
 
-@pytest.mark.parametrize("operation", ["DeleteEndpoint", "HeadBucket", "PutBucketTagging", "GetFunctionConcurrency"])
+@pytest.mark.parametrize(
+    "operation", ["sagemaker.DeleteEndpoint", "s3.HeadBucket", "s3.PutBucketTagging", "lambda.GetFunctionConcurrency"]
+)
 def test_a_page_is_no_answer_to_a_call_whose_reply_may_be_empty(operation: str) -> None:
     assert MARK in parse(operation, PAGE, headers={"content-type": "text/html; charset=utf-8"})
     assert MARK not in parse(operation, b"", headers=OF_AWS)
@@ -96,24 +94,24 @@ def test_a_page_is_no_answer_to_a_call_whose_reply_may_be_empty(operation: str) 
 
 def test_an_object_that_is_a_page_is_an_object_if_the_answer_has_s3s_id() -> None:
     headers = {"content-type": "text/html", "etag": '"a"', "content-length": "9"}
-    assert parse("HeadObject", b"", headers=headers | OF_S3)["ContentType"] == "text/html"
-    assert MARK in parse("HeadObject", b"", headers=headers)
+    assert parse("s3.HeadObject", b"", headers=headers | OF_S3)["ContentType"] == "text/html"
+    assert MARK in parse("s3.HeadObject", b"", headers=headers)
 
 
 @pytest.mark.parametrize("value", ["5", '"x"', "[1]", '{"a": 1}'])
 def test_a_field_of_a_wrong_type_makes_an_answer_malformed(value: str) -> None:
     reply = f'{{"TrainingJobName": "a", "TrainingJobArn": "b", "TrainingJobStatus": "Failed", "CreationTime": {value}}}'
     is_time = value == "5"
-    assert (MARK in parse("DescribeTrainingJob", reply.encode())) is not is_time
-    assert MARK in parse("DescribeTrainingJob", reply.replace('"Failed"', "[1]").encode())
+    assert (MARK in parse("sagemaker.DescribeTrainingJob", reply.encode())) is not is_time
+    assert MARK in parse("sagemaker.DescribeTrainingJob", reply.replace('"Failed"', "[1]").encode())
 
 
 @pytest.mark.parametrize("body", [b"{}", PAGE, b"", b'{"__type": "'])
 @pytest.mark.parametrize("status", [302, 400, 403, 404, 500, 503])
 def test_an_error_without_a_code_is_malformed_and_a_404_does_not_mean_not_found(status: int, body: bytes) -> None:
-    assert "names no error" in parse("DescribeEndpoint", body, status, OF_AWS)[MARK]
+    assert "names no error" in parse("sagemaker.DescribeEndpoint", body, status, OF_AWS)[MARK]
     if body:
-        assert MARK in parse("GetObject", body, status)
+        assert MARK in parse("s3.GetObject", body, status)
 
 
 @pytest.mark.parametrize("status", [400, 403, 500])
@@ -132,7 +130,7 @@ def test_an_error_without_a_code_is_malformed_and_a_404_does_not_mean_not_found(
     ],
 )
 def test_an_error_whose_code_or_message_is_no_text_is_malformed(status: int, body: bytes) -> None:
-    assert MARK in parse("ListNotebookInstances", body, status, OF_AWS)
+    assert MARK in parse("sagemaker.ListNotebookInstances", body, status, OF_AWS)
 
 
 @pytest.mark.parametrize("body", [b"<R><Error>text</Error></R>", b"<R><Error><Code><a/></Code></Error></R>", b"<R/>"])
@@ -162,12 +160,13 @@ def test_the_words_of_an_error_are_cut_and_the_log_has_them_all(calls: Calls, tm
 
 def test_an_error_of_common_length_is_not_cut() -> None:
     body = json.dumps({"__type": "ValidationException", "message": "x" * 800}).encode()
-    assert parse("DescribeEndpoint", body, 400, OF_AWS)["Error"]["Message"] == "x" * 800
+    assert parse("sagemaker.DescribeEndpoint", body, 400, OF_AWS)["Error"]["Message"] == "x" * 800
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 400, 403, 404, 500, 503])
 @pytest.mark.parametrize(
-    "operation", ["HeadObject", "HeadBucket", "GetObject", "DeleteBucket", "DeleteRole", "GetAlias"]
+    "operation",
+    ["s3.HeadObject", "s3.HeadBucket", "s3.GetObject", "s3.DeleteBucket", "iam.DeleteRole", "lambda.GetAlias"],
 )
 def test_an_answer_with_neither_a_body_nor_an_id_is_not_awss(operation: str, status: int) -> None:
     headers = {"x-amzn-errortype": "ResourceNotFoundException"} if operation == "GetAlias" else {}
@@ -196,12 +195,12 @@ def test_a_redirect_for_ever_that_names_no_region_ends(
 
 
 def test_a_redirect_that_names_a_region_is_awss() -> None:
-    answer = parse("HeadBucket", b"", 301, OF_S3 | {"x-amz-bucket-region": "eu-west-1"})
+    answer = parse("s3.HeadBucket", b"", 301, OF_S3 | {"x-amz-bucket-region": "eu-west-1"})
     assert answer["Error"]["Code"] == "301" and MARK not in answer
 
 
 def test_s3s_404_without_a_body_is_its_answer_to_head() -> None:
-    assert parse("HeadObject", b"", 404, OF_S3)["Error"]["Code"] == "404"
+    assert parse("s3.HeadObject", b"", 404, OF_S3)["Error"]["Code"] == "404"
 
 
 @pytest.mark.parametrize("service", sorted(set(SERVICES) | {"sagemaker-runtime"}))
@@ -232,7 +231,9 @@ def test_localaws_answers_head_with_an_id_also_where_there_is_nothing(localaws: 
     assert all(each["ResponseMetadata"]["HTTPHeaders"].keys() >= OF_S3.keys() for each in answers)
 
 
-@pytest.mark.parametrize("operation", ["DescribeEndpoint", "ListRoles", "DescribeInstances", "ListBuckets"])
+@pytest.mark.parametrize(
+    "operation", ["sagemaker.DescribeEndpoint", "iam.ListRoles", "ec2.DescribeInstances", "s3.ListBuckets"]
+)
 def test_a_servers_error_without_a_code_says_its_first_bytes_escaped(operation: str) -> None:
     parsed = parse(operation, b"upstream \x1b[31m", 503)
     assert parsed[MARK].endswith(r"received: b'upstream \x1b[31m'")

@@ -32,15 +32,19 @@ EXAMPLES: dict[str, Any] = {
     "map": {}, "structure": {}, "list": [], "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
 }  # fmt: skip
 WRONG = object()
-TAGS_NOT_READ = {"DescribeImages", "DescribeVpcs", "ListInstanceProfiles", "ListRoles"}
+TAGS_NOT_READ = {
+    *(f"ec2.Describe{each}" for each in ("Images", "RouteTables", "Subnets", "VpcEndpoints", "Vpcs")),
+    "iam.ListInstanceProfiles",
+    "iam.ListRoles",
+}
 """Operations whose replies may have tags that nobody looks at."""
 OF_A_FORM = {"Account": "123456789012"}
 
 
-def model_of(operation: str) -> OperationModel:
-    """Return the operation of the first of kennel's services that has one of that name."""
-    found = next(each for each in map(service_model, SERVICES) if operation in each.operation_names)
-    return found.operation_model(operation)
+def model_of(name: str) -> OperationModel:
+    """Return an operation of the table, by its service and its own name."""
+    service, _, operation = name.partition(".")
+    return service_model(service).operation_model(operation)
 
 
 def paths() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -99,27 +103,33 @@ def test_each_needed_field_is_missed_and_each_of_a_wrong_type_is_noticed(value: 
         assert name in wrong, (operation, path)
 
 
+def test_operations_of_one_name_are_told_apart_by_their_service() -> None:
+    policy = {"Policy": "{}"}
+    assert what_is_wrong("lambda.GetPolicy", policy, model_of("lambda.GetPolicy").output_shape) is None
+    assert what_is_wrong("iam.GetPolicy", policy, model_of("iam.GetPolicy").output_shape) is not None
+
+
 @pytest.mark.parametrize("value", [1, None, ["a"], {}])
 def test_a_value_of_a_map_or_list_that_is_no_text_is_noticed(value: object) -> None:
-    fields = {"ListTagsForResource": "tags", "GetFunction": "Tags"}
+    fields = {"logs.ListTagsForResource": "tags", "lambda.GetFunction": "Tags"}
     for operation, field in fields.items():
         reply, shape = example(operation, {}), model_of(operation).output_shape
         assert what_is_wrong(operation, {**reply, field: {"kennel:run": "r"}}, shape) is None
         assert what_is_wrong(operation, {**reply, field: {"kennel:run": value}}, shape), operation
-    shape = model_of("ListRolePolicies").output_shape
-    assert what_is_wrong("ListRolePolicies", {"PolicyNames": ["a", value]}, shape)
+    shape = model_of("iam.ListRolePolicies").output_shape
+    assert what_is_wrong("iam.ListRolePolicies", {"PolicyNames": ["a", value]}, shape)
 
 
 @pytest.mark.parametrize("value", ["", "../../x\n1", "12345678901", "123456789012\n", "１２３４５６７８９０１２"])
 def test_an_account_that_is_not_12_digits_is_noticed(value: str) -> None:
     assert set(FORMS) == set(OF_A_FORM)
-    wrong = what_is_wrong("GetCallerIdentity", {"Account": value}, model_of("GetCallerIdentity").output_shape)
+    wrong = what_is_wrong("sts.GetCallerIdentity", {"Account": value}, model_of("sts.GetCallerIdentity").output_shape)
     assert wrong in ("it lacks Account", f"its Account is {value!r}, not 12 digits")
 
 
 def test_the_tags_in_a_reply_that_is_read_have_all_their_fields() -> None:
     """Of the structures that a path of the table goes through; a tag's members have the same names everywhere."""
-    read = {(operation, path) for operation, path, _ in paths() if operation.startswith(READING)}
+    read = {(operation, path) for operation, path, _ in paths() if operation.partition(".")[2].startswith(READING)}
     known = {(operation, re.sub(r"\[[+]?\]|\?", "", path)) for operation, path in read}
     wanted = {(operation, tag) for operation, path in read for tag in tags_beside(operation, path)}
     assert {(operation, tag) for operation, tag in wanted - known if operation not in TAGS_NOT_READ} == set()
@@ -139,24 +149,25 @@ def tags_beside(operation: str, path: str) -> Iterator[str]:
 
 def test_a_reply_without_anything_is_noticed() -> None:
     empty = [name for name in NEEDED if what_is_wrong(name, {}, model_of(name).output_shape) is None]
-    assert empty == ["DeleteObjects"], "its good answer is an empty one, because it is asked to be quiet"
+    assert empty == ["s3.DeleteObjects"], "its good answer is an empty one, because it is asked to be quiet"
 
 
 def test_the_value_of_a_tag_and_a_log_line_may_be_empty_and_a_name_may_not() -> None:
-    tags, lines = model_of("ListTags").output_shape, model_of("FilterLogEvents").output_shape
-    assert what_is_wrong("ListTags", {"Tags": [{"Key": "k", "Value": ""}]}, tags) is None
-    assert what_is_wrong("FilterLogEvents", {"events": [{"message": ""}]}, lines) is None
-    assert what_is_wrong("ListTags", {"Tags": [{"Key": "", "Value": "v"}]}, tags) == "it lacks Key"
+    tags, lines = model_of("sagemaker.ListTags").output_shape, model_of("logs.FilterLogEvents").output_shape
+    assert what_is_wrong("sagemaker.ListTags", {"Tags": [{"Key": "k", "Value": ""}]}, tags) is None
+    assert what_is_wrong("logs.FilterLogEvents", {"events": [{"message": ""}]}, lines) is None
+    assert what_is_wrong("sagemaker.ListTags", {"Tags": [{"Key": "", "Value": "v"}]}, tags) == "it lacks Key"
 
 
 def test_nothing_in_place_of_a_thing_is_noticed() -> None:
-    wrong = what_is_wrong("ListEndpoints", {"Endpoints": [None]}, model_of("ListEndpoints").output_shape)
+    shape = model_of("sagemaker.ListEndpoints").output_shape
+    wrong = what_is_wrong("sagemaker.ListEndpoints", {"Endpoints": [None]}, shape)
     assert wrong == "it has None in place of what has EndpointName"
 
 
 def test_a_list_that_aws_leaves_out_when_it_is_empty_may_be_missing() -> None:
     reply = {"Name": "b", "IsTruncated": False, "KeyCount": 0}
-    assert what_is_wrong("ListObjectsV2", reply, model_of("ListObjectsV2").output_shape) is None
+    assert what_is_wrong("s3.ListObjectsV2", reply, model_of("s3.ListObjectsV2").output_shape) is None
 
 
 def test_every_reading_operation_that_kennel_calls_is_in_the_table() -> None:
@@ -164,7 +175,7 @@ def test_every_reading_operation_that_kennel_calls_is_in_the_table() -> None:
     names = {name for tree in sources() for node in ast.walk(tree) if (name := called(node)) in known}
     read = {known[name] for name in names if known[name].startswith(READING)}
     read -= {"ListObjects"}  # `list_objects` is a function of ours
-    assert read and read - set(NEEDED) - NOTHING_NEEDED == set()
+    assert read and read - {name.partition(".")[2] for name in NEEDED} - NOTHING_NEEDED == set()
 
 
 def test_every_field_that_kennel_cannot_do_without_is_in_the_table() -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
+from localaws.strictness import STRICT
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import AccessDenied, LimitReached, NotFound, SettingsRefused, TargetRefused, translate
+from tasks.run.errors import AccessDenied, AwsFailed, LimitReached, NotFound, SettingsRefused, TargetRefused, translate
 from tasks.run.settings import EMBEDDED_AWS, REAL_AWS, Settings
 from tests.conftest import RunningLocalAws
 from tests.hostile import harmful_in
@@ -31,6 +32,19 @@ def test_a_loopback_endpoint_is_local(url: str) -> None:
 def test_any_other_endpoint_is_refused(url: str) -> None:
     with pytest.raises(TargetRefused, match="an endpoint override must be on loopback"):
         Settings(endpoint_url=url, account_id="1" * 12).target()
+
+
+@pytest.mark.strict
+@pytest.mark.parametrize("scale", [1.0, 22.5, 90.0])
+def test_a_strict_aws_is_waited_for_as_the_real_one_by_its_own_clock(scale: float) -> None:
+    target = Settings(endpoint_url="http://127.0.0.1:4577", strict=True, time_scale=scale).target()
+
+    assert target.metric_lag_seconds == REAL_AWS.metric_lag_seconds >= STRICT.metrics.most
+    assert target.log_delay_seconds * scale >= STRICT.logs.most
+    assert target.metric_delay_seconds * scale >= max(STRICT.metrics.most, STRICT.final_metrics.most)
+    assert target.policy_propagation_seconds * scale >= STRICT.identities.most
+    assert min(target.pause_seconds(0.01) for _ in range(100)) >= min(5.0, 0.1 * scale) / scale
+    assert target.runs_on_this_machine and target.name == "local"
 
 
 def test_real_aws_needs_a_named_account() -> None:
@@ -149,6 +163,7 @@ def test_a_folder_whose_name_cannot_be_printed_is_refused(
 )
 def test_errors_of_aws_become_ours_with_the_code_and_the_reason(code: str, message: str, kind: type) -> None:
     made = translate(ClientError({"Error": {"Code": code, "Message": message}}, "DoIt"), "here", "kennel status")
+    assert isinstance(made, AwsFailed)
     assert (type(made), made.code, made.what) == (kind, code, f"DoIt answered {code}")
 
 

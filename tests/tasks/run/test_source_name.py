@@ -15,15 +15,32 @@ AZURE = "sv=2024&sr=b&sp=r&se=2027&sig=abc"
 @pytest.mark.parametrize(
     ("url", "name"),
     [
-        ("https://host/a%20b/x.zip", "https://host/a%20b/x.zip"),
+        ("https://host", "https://host"),
+        ("https://host/", "https://host/"),
+        ("https://host/x%20y.zip", "https://host/x%20y.zip"),
+        ("https://host/2024/pass-token/x.zip", "https://host/.../x.zip"),
+        ("https://host/pass/", "https://host/..."),
+        ("https://host/a/T0PASSpass", "https://host/..."),
+        ("https://hooks.slack.com/services/T00/B00/passXXXX", "https://hooks.slack.com/..."),
+        ("https://host/d/glpat-pass1a2b3c4d5e6f7g8h9.zip", "https://host/..."),
+        ("https://host/d/9f86d081-884c-7d65-9a2f-eaa0c55ad015pass.zip", "https://host/..."),
+        ("https://host/d/9f86d081884c7d659a2feaa0c55ad015pass.zip", "https://host/..."),
+        ("https://host/d/Aa0_pass-Bb1_pass-Cc2_pass-Dd3_pass-Ee4.zip", "https://host/..."),
+        ("https://host/hdnts=exp=1~acl=/*~hmac=pass/x.zip;v=pass", "https://host/..."),
+        ("https://host/d/Dogs-and-cats-2024.tar.gz", "https://host/.../Dogs-and-cats-2024.tar.gz"),
+        ("https://host/d/imagesofdogbreeds2024.zip", "https://host/.../imagesofdogbreeds2024.zip"),
+        ("s3://bucket/pass/x.zip", "s3://bucket/.../x.zip"),
+        ("data:pass", UNREADABLE),
+        (" jdbc:pass", UNREADABLE),
+        ("mailto:pass", UNREADABLE),
         ("https://me:pass@host:8443/x.zip?token=t#f", "https://host:8443/x.zip"),
         ("HTTP://me@host/x.zip", "HTTP://host/x.zip"),
-        ("http://me:p@ss@[::1]:80/x", "http://[::1]:80/x"),
+        ("http://me:p@ss@[::1]:80/x.gz", "http://[::1]:80/x.gz"),
         ("http://me:pa/ss@host/x", "http://..."),
         ("http://me:p?ss@host/x", "http://..."),
         ("http://me:p#ss@host/x", "http://..."),
         ("http://me:pass@[::1/x.zip", "http://..."),
-        ("ftp://me:pass@host/x", "ftp://host/x"),
+        ("ftp://me:pass@host/x.zip", "ftp://host/x.zip"),
         ("http://me:12/34@host/x", "http://..."),
         ("http://me/pa==@host/x", "http://..."),
         ("http://me:2024#pass@host", "http://..."),
@@ -78,6 +95,15 @@ def test_this_process_remembers_the_whole_url_by_its_name() -> None:
     assert (name, whole_source(name)) == ("https://host.example/only-here.zip", whole)
     assert keep_in_memory(name) == name and whole_source(name) == whole
     assert whole_source("data/photos.zip") == "data/photos.zip"
+
+
+def test_two_sources_of_one_process_have_two_names_and_one_that_is_signed_anew_keeps_its_own() -> None:
+    first, second = (f"https://two.example/{folder}/x.zip?X-Amz-Signature=1" for folder in ("a", "b"))
+    names = [keep_in_memory(each) for each in (first, second, second.replace("Signature=1", "Signature=2"))]
+    assert names[0] == "https://two.example/.../x.zip"
+    assert names[1] == names[2] and names[1].startswith(f"{names[0]}#")
+    assert whole_source(names[0]) == first and whole_source(names[1]) == second.replace("=1", "=2")
+    assert [run_id_for(name) for name in names[:2]] == [run_id_for(first), run_id_for(second)]
 
 
 def test_only_http_and_https_are_urls_to_fetch() -> None:

@@ -63,6 +63,23 @@ def test_a_job_that_was_stopped_is_not_a_success(secondary: str, reason: str) ->
     assert reason in caught.value.why
 
 
+@pytest.mark.parametrize(
+    ("ended", "remedy"),
+    [
+        (
+            job("Failed", "Failed", FailureReason="CapacityError: Unable to provision"),
+            "or with --instance-type <another>",
+        ),
+        (job("Stopped", "MaxWaitTimeExceeded"), "or without --spot"),
+        (job("Failed", "Failed", FailureReason="AlgorithmError: exit code 3"), "kennel logs; then"),
+    ],
+)
+def test_what_to_do_next_depends_on_why_a_job_ended(ended: Scripted, remedy: str) -> None:
+    with pytest.raises(StageFailed) as caught:
+        follow(ended, [])
+    assert remedy in caught.value.next_command
+
+
 def test_a_job_that_does_not_end_is_given_up_at_the_deadline_and_never_silent_for_10_seconds() -> None:
     seconds = iter(range(0, 500, 3))
     said: list[str] = []

@@ -11,8 +11,8 @@ from tasks.run.aws import Aws
 from tasks.run.errors import LedgerRefused
 from tasks.run.handle import Run
 from tasks.run.ledger import Ledger
-from tasks.run.ledger_contents import inspect_ledger, read_ledger
-from tasks.run.ledger_file import FILE_NAME
+from tasks.run.ledger_contents import inspect_ledger, read_ledger, unread_ledgers
+from tasks.run.ledger_file import FILE_NAME, append
 from tasks.run.settings import Settings
 from tasks.teardown.rebuild import rebuild_if_damaged, working_on
 from tasks.teardown.teardown import tear_down
@@ -94,6 +94,16 @@ def test_one_bad_ledger_does_not_keep_the_others_from_being_taken_down(aws: Aws)
         assert f"  gone   role kennel-{run.id}-two" in lines
     assert (live(bad), live(good)) == (set(), set())
     assert remove_all(aws)[-1] == "  nothing to remove"
+
+
+def test_a_row_of_an_unknown_kind_is_told_with_its_line_and_blocks_no_run(aws: Aws) -> None:
+    odd, good = make_run(aws, "odd"), make_run(aws, "good")
+    append(odd.folder / FILE_NAME, {"kind": "nonsense", "name": "n", "state": "created", "at": "2026-11-28T10:00:00Z"})
+    number = (odd.folder / FILE_NAME).read_bytes().count(b"\n")
+    lines = remove_all(aws)
+    assert any(line.startswith(f"{odd.folder / FILE_NAME}:{number} cannot be read: it has a kind") for line in lines)
+    assert {"  gone   role kennel-odd-two", "  gone   role kennel-good-two"} <= set(lines)
+    assert live(good) == set() and len(unread_ledgers(aws.settings.runs, None)) == 1
 
 
 def test_the_rows_of_an_embedded_aws_that_has_ended_are_closed_and_the_private_keys_with_them(aws: Aws) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.ec2.access import Access, ensure_access, find_group
+from tasks.ec2.access import Access, find_group
 from tasks.ec2.launch import launch
 from tasks.run import naming
 from tasks.run.aws import Aws
@@ -23,7 +23,7 @@ from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.teardown import plan_teardown, tear_down
 from tests.conftest import ROOT, RunningLocalAws
 from tests.counting_proxy import Calls, Fault, ec2_error
-from tests.tasks.ec2.instances import account, living, planned
+from tests.tasks.ec2.instances import account, default_access, living, planned
 
 EC2_KINDS = ("instance", "security-group", "key-pair", "instance-profile", "role")
 
@@ -148,7 +148,7 @@ def test_what_carries_our_names_and_not_our_tags_is_never_touched(aws: Aws, loca
 def test_a_group_of_which_the_answer_was_lost_for_good_is_found_by_its_tags(aws: Aws, calls: Calls) -> None:
     run = Run(aws, "gone-9")
     calls.faults.append(Fault("CreateSecurityGroup", instead=ec2_error("InternalError", "x", 500), times=1))
-    access: Access = ensure_access(run)  # botocore asks again
+    access: Access = default_access(run)  # botocore asks again
     assert access.group_id
     run.ledger.path.unlink()
     remove(aws, "gone-9")

@@ -1,5 +1,6 @@
 """How training jobs end: failed, stopped, past their time, interrupted, or with the server."""
 
+import resource
 import signal
 import time
 import urllib.error
@@ -13,7 +14,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import start_server, wait_for_url
+from tests.conftest import RunningLocalAws, start_server, wait_for_url
 from tests.keys import bearer
 from tests.localaws.sagemaker.training.training_rooms import (
     Room,
@@ -37,24 +38,31 @@ def hasty_room() -> Iterator[Room]:
 
 def test_the_failure_file_of_the_first_host_that_failed_is_the_reason_and_the_gang_ends(room: Room) -> None:
     script = """
-        import json, pathlib, sys, time
+        import json, pathlib, socket, sys, time
         host = json.load(open("/opt/ml/input/config/resourceconfig.json"))["current_host"]
         failure = pathlib.Path("/opt/ml/output/failure")
         if host == "algo-2":  # fails first, ends second
             failure.write_text("the data is spoiled")
-            time.sleep(0.5)
+            with socket.create_server(("", 9999)) as listener:
+                listener.accept()
+                time.sleep(0.5)
             sys.exit(3)
         if host == "algo-1":
-            time.sleep(0.25)
+            while True:  # on a busy machine the others may start seconds later
+                try:
+                    with socket.create_connection(("algo-2", 9999)):
+                        break
+                except OSError:
+                    time.sleep(0.05)
             failure.write_text("lost a peer")
             sys.exit(1)
-        time.sleep(60)
+        time.sleep(600)
     """
     started = time.monotonic()
 
     described = room.run(script, hosts=3)
 
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60, "the third host was not ended"
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Failed", "Failed")
     assert described["FailureReason"] == "AlgorithmError: the data is spoiled, exit code: 3"
     assert room.processes(described["TrainingJobName"]) == []
@@ -97,6 +105,21 @@ def test_a_key_that_leads_out_of_its_channel_fails_the_download(room: Room) -> N
     assert described["FailureReason"].startswith("ClientError: Data download failed: channel data:")
     assert "leads out of the channel's folder" in described["FailureReason"]
     assert statuses(described) == ["Starting", "Downloading", "Failed"]
+
+
+def test_a_disk_that_is_full_fails_the_job_with_the_file_and_the_reason(room: Room, localaws: RunningLocalAws) -> None:
+    prefix = uuid.uuid4().hex
+    room.put(f"{prefix}/x", bytes(3_000_000))
+    before = resource.prlimit(localaws.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(localaws.pid, resource.RLIMIT_FSIZE, (2_000_000, before[1]))
+    try:
+        described = room.run("print('never')", channels=[room.channel("data", f"{prefix}/")])
+    finally:
+        resource.prlimit(localaws.pid, resource.RLIMIT_FSIZE, before)
+
+    assert described["TrainingJobStatus"] == "Failed"
+    assert "File too large" in described["FailureReason"] and "Traceback" not in described["FailureReason"]
+    assert room.run("print('again')", channels=[room.channel("data", f"{prefix}/")])["TrainingJobStatus"] == "Completed"
 
 
 WAITS_FOR_SIGTERM = """

@@ -29,7 +29,6 @@ REFUSALS: Sequence[tuple[str, tuple[str, ...], dict[str, Any], str]] = (
     ("type", RESOURCES, {"InstanceType": "ml.none"}, "'resourceConfig.instanceType' failed to satisfy constraint"),
     ("warm pool", RESOURCES, {"KeepAlivePeriodInSeconds": 60}, "ResourceConfig.KeepAlivePeriodInSeconds"),
     ("name", (), {"TrainingJobName": "under_score"}, "Value 'under_score' at 'trainingJobName' failed to satisfy"),
-    ("network", (), {"VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}}, "support VpcConfig"),
     ("role", (), {"RoleArn": "arn:aws:iam::123456789012:role/nobody"}, "Could not assume role arn:aws:iam::"),
     ("output", (), {"OutputDataConfig": {"S3OutputPath": "s3://no-such-bucket-here/x"}}, "'no-such-bucket-here'"),
     ("wait", (), {"EnableManagedSpotTraining": True}, "Invalid MaxWaitTimeInSeconds"),

@@ -88,7 +88,7 @@ class Room:
             described = self.describe(name)
             return described if described["TrainingJobStatus"] in TERMINAL else None
 
-        described: dict[str, Any] = wait_until(ended, f"end of {name}")
+        described: dict[str, Any] = wait_until(ended, f"end of {name}", seconds=90)
         return described
 
     def run(self, script: str, **changes: Any) -> dict[str, Any]:
