@@ -62,12 +62,15 @@ class HeadTask:
         return HeadTask(head.to(data.rows.device, data.rows.dtype), data, hyperparameters, world)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield every stored view once, shuffled by (seed, epoch); each rank takes a stride of each batch."""
+        """Yield every stored view once, shuffled by (seed, epoch); each rank takes a stride of each batch.
+
+        Order and dropout are the same in both precisions, so that a trial tells what the fit will do.
+        """
         rows, labels, keep = self.data.rows, self.data.labels, 1 - self.hyperparameters.dropout
         generator = torch.Generator().manual_seed(self.hyperparameters.seed * 1_000_003 + epoch)
         order = torch.randperm(len(labels), generator=generator)
         shape = (len(order), self.hyperparameters.head_width)
-        masks = torch.rand(shape, generator=generator, dtype=rows.dtype).lt(keep).to(rows.dtype) / keep
+        masks = torch.rand(shape, generator=generator, dtype=torch.float64).lt(keep).to(rows.dtype) / keep
         order, masks = order.to(rows.device), masks.to(rows.device)
         size = self.hyperparameters.batch_size
         for start in range(0, len(order), size):

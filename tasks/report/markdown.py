@@ -55,7 +55,7 @@ def write_report(summary: RunSummary) -> Path:
         *_section("Notes", lambda: _notes_section(summary)),
         *_section("Data", lambda: _data_section(summary.dataset)),
         *_section("Training", lambda: _training_section(summary.model)),
-        *_section("Search for hyperparameters", lambda: search_markdown(summary.search)),
+        *_section("Search for hyperparameters", lambda: search_markdown(summary.model)),
         *_section("Downloaded files", lambda: download_markdown(RunFolder(path.parent))),
         *_section("Training on EC2 over SSH", lambda: _ec2_section(summary.ec2, summary.parity)),
         *_section("Deployment", lambda: _deployment_section(summary)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from tasks.run.escaping import markdown_table, markdown_text
+from tasks.run.records import TrainedModel
 from tasks.run.trials import Search, Trial
 
 FLATTERED = "The winner was chosen by its loss on these images, which flatters it."
@@ -13,6 +14,14 @@ FLATTERED = "The winner was chosen by its loss on these images, which flatters i
 def search_rows(search: Search) -> dict[str, str]:
     """Return the row of the table that a run prints last."""
     return {"search": f"{_counts(search)}; {_against_default(search)}"}
+
+
+def _trained_anew(search: Search, model: TrainedModel) -> str:
+    again = "The winner was trained anew, and the test images were used for that model alone."
+    loss, kept = search.best.loss, model.metrics.get("validation_loss")
+    return (
+        again if loss is None or kept is None else f"{again} Its trial had a loss of {loss:.4f}, the model {kept:.4f}."
+    )
 
 
 def _counts(search: Search) -> str:
@@ -31,9 +40,10 @@ def _against_default(search: Search) -> str:
     return f"trial {search.winner} has a validation loss lower than the default's by {by}{clear}"
 
 
-def search_markdown(search: Search | None) -> list[str]:
+def search_markdown(model: TrainedModel | None) -> list[str]:
     """Return the report's section, with the trials from the lowest loss on."""
-    if search is None:
+    search = None if model is None else model.search
+    if model is None or search is None:
         return []
     trials = sorted(search.trials, key=lambda trial: (trial.loss is None, trial.loss, trial.number))
     names = list(search.space)
@@ -42,8 +52,8 @@ def search_markdown(search: Search | None) -> list[str]:
         "## Search for hyperparameters",
         "",
         f"{markdown_text(_counts(search))}, seed {search.seed}, by {markdown_text(search.objective)}: "
-        f"{markdown_text(_against_default(search))}. {FLATTERED} Trial 0 is the default. The winner was trained anew, "
-        "and the test images were used for that model alone.",
+        f"{markdown_text(_against_default(search))}.",
+        f"{FLATTERED} Trial 0 is the default. {_trained_anew(search, model)}",
         "",
         *markdown_table(head, [_trial_cells(trial, names) for trial in trials]),
         "",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
 
 from tasks.run.record_store import Amount, Count, Share
 
@@ -48,12 +51,16 @@ class Difference:
         return self.high < 0
 
 
+Bounds = Annotated[str, BeforeValidator(lambda given: given if isinstance(given, str) else json.dumps(given))]
+"""Within which a hyperparameter was varied, as JSON."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Search:
     """All trials of a search, the number of the one that won, and what the search took in seconds."""
 
     objective: str
-    space: Mapping[str, Mapping[str, Any]]
+    space: Mapping[str, Bounds]
     seed: Count
     winner: Count
     against_default: Difference | None

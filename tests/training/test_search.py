@@ -90,7 +90,9 @@ def test_number_0_is_what_would_have_been_trained_and_the_others_lie_in_the_spac
     assert all(trial.images == 30 for trial in whole)
 
 
-def test_a_trial_that_is_worse_than_most_is_cut_and_never_wins(whole: list[Trial]) -> None:
+def test_a_trial_that_is_worse_than_most_is_cut_and_never_wins() -> None:
+    space = '{"learning_rate": {"low": 1e-5, "high": 1e-1, "scale": "log"}}'
+    whole = trials_of(job(replace(HYPERPARAMETERS, search_space=space, trials=15)))
     pruned = [trial for trial in whole if trial.state == PRUNED]
     best = best_of(whole)
 
