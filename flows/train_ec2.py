@@ -19,6 +19,7 @@ from tasks.ec2.prices import candidate_types, choose_instances
 from tasks.ec2.run import InstanceOptions, adopt_or_train
 from tasks.ec2.terminate import end_instances
 from tasks.model.backbones import require_backbone
+from tasks.model.search import require_search_space
 from tasks.report import parity as comparison
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
@@ -70,6 +71,7 @@ async def train_ec2(
         AwsFailed: AWS refused.
     """
     require_backbone(training.backbone)
+    require_search_space(training.search_space, training.trials)
     run = Run.load(run_id)
     choice = choose_instances(finetune=training.finetune, requested=training.instance_type)
     options = InstanceOptions(choice, training.spot, training.keep_on_failure_minutes, network)

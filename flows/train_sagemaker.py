@@ -14,6 +14,7 @@ from tasks.account.encryption import require_key
 from tasks.account.network import require_network
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
+from tasks.model.search import require_search_space
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
@@ -53,6 +54,7 @@ async def train_sagemaker(
         AwsFailed: AWS refused.
     """
     require_backbone(training.backbone)
+    require_search_space(training.search_space, training.trials)
     run = Run.load(run_id)
     require_images(run.settings)
     with working_on(run):

@@ -33,6 +33,7 @@ TRAINING_PACKAGES = {
     "safetensors",
     "simplejpeg",
     "PIL",
+    "optuna",
 }
 TASKS_ROOMS: dict[str, set[str]] = {
     "run": set(),

@@ -4,9 +4,9 @@ import argparse
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from training.failures import TrainingFailure
 
@@ -19,7 +19,8 @@ class Hyperparameters:
     """Every setting that changes the trained model, apart from the data and the backbone's weights.
 
     `views` is the number of stored views of each image, the unaugmented one included: 1 means no augmentation, and with
-    None `views_of_each` decides. An epoch is one pass over every stored view of every image.
+    None `views_of_each` decides. An epoch is one pass over every stored view of every image. With `trials`, so many
+    others are tried first, drawn from `search_space` (JSON; "" is the default space).
     """
 
     backbone: str = "resnet50"
@@ -29,11 +30,47 @@ class Hyperparameters:
     learning_rate: float = 1e-3
     weight_decay: float = 0.1
     dropout: float = 0.5
+    head_width: int = 128
+    label_smoothing: float = 0.0
     patience: int = 8
     seed: int = 0
     finetune: bool = False
     finetune_epochs: int = 5
     finetune_learning_rate: float = 1e-4
+    trials: int = 0
+    search_space: str = ""
+
+    def having(self, values: Mapping[str, int | float]) -> "Hyperparameters":
+        """Return these hyperparameters with other values of some, by name."""
+        changes: dict[str, Any] = dict(values)
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The least and the greatest value of a hyperparameter, and whether it is a whole number."""
+
+    low: float
+    high: float
+    kind: type[int] | type[float]
+
+
+LIMITS = {
+    "epochs": Limits(1, 10_000, int),
+    "views": Limits(1, 64, int),
+    "batch_size": Limits(1, 65_536, int),
+    "learning_rate": Limits(0, 1e12, float),
+    "weight_decay": Limits(0, 100, float),
+    "dropout": Limits(0, 0.95, float),
+    "head_width": Limits(1, 8192, int),
+    "label_smoothing": Limits(0, 0.9, float),
+    "patience": Limits(1, 10_000, int),
+    "seed": Limits(0, 2**31 - 1, int),
+    "finetune_epochs": Limits(1, 10_000, int),
+    "finetune_learning_rate": Limits(0, 1e12, float),
+    "trials": Limits(0, 1_000, int),
+}
+"""Of every number among the hyperparameters."""
 
 
 def views_of_each(hyperparameters: Hyperparameters, training_images: int) -> int:
@@ -99,17 +136,11 @@ def _parser(env: Mapping[str, str]) -> _Parser:
     parser = _Parser(prog="training.train", allow_abbrev=False)
     add = parser.add_argument
     add("--backbone", default=default.backbone)
-    add("--epochs", type=_between(1, 10_000, int), default=default.epochs)
-    add("--views", type=_between(1, 64, int), default=default.views)
-    add("--batch-size", type=_between(1, 65_536, int), default=default.batch_size)
-    add("--learning-rate", type=_between(0, 1e12, float), default=default.learning_rate)
-    add("--weight-decay", type=_between(0, 100, float), default=default.weight_decay)
-    add("--dropout", type=_between(0, 0.95, float), default=default.dropout)
-    add("--patience", type=_between(1, 10_000, int), default=default.patience)
-    add("--seed", type=_between(0, 2**31 - 1, int), default=default.seed)
+    for name, limits in LIMITS.items():
+        kind = _between(limits.low, limits.high, limits.kind)
+        add(f"--{name.replace('_', '-')}", type=kind, default=getattr(default, name))
     add("--finetune", type=_boolean, nargs="?", const=True, default=False)
-    add("--finetune-epochs", type=_between(1, 10_000, int), default=default.finetune_epochs)
-    add("--finetune-learning-rate", type=_between(0, 1e12, float), default=default.finetune_learning_rate)
+    add("--search-space", default=default.search_space)
     add("--threads", type=_between(1, 1024, int), default=None)
     add("--collective-timeout-seconds", type=_between(1, 86_400, float), default=600.0)
     add("--checkpoint-interval-seconds", type=_between(0, 86_400, float), default=5.0)

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 
 from training.config import Hyperparameters
 from training.distributed import World
@@ -43,17 +44,37 @@ class ImageTask:
         self._pool = ThreadPoolExecutor(threads)
         self.is_bf16 = torch_has_bf16(world.device)
 
-    def fit(self, fit: Fit, train: Sequence[Sample], validation: Sequence[Sample]) -> FitResult:
+    def fit(
+        self,
+        fit: Fit,
+        train: Sequence[Sample],
+        validation: Sequence[Sample],
+        watch: Callable[[Metrics], None] = lambda _: None,
+    ) -> FitResult:
         """Fine-tune for up to `finetune_epochs`; leave the best weights in the classifier.
+
+        `watch` gets the metrics after each epoch; what it raises ends the fit.
 
         Raises:
             TrainingFailure, Interrupted: as `Fit.run`.
         """
+
+        def evaluate() -> Metrics:
+            metrics = self.evaluate(validation)
+            watch(metrics)
+            return metrics
+
         schedule = Schedule(self._hyperparameters.finetune_epochs, self._hyperparameters.patience)
         baseline = self.evaluate(validation)
-        return fit.run(
-            schedule, batches=self._batches(train), evaluate=lambda: self.evaluate(validation), baseline=baseline
-        )
+        return fit.run(schedule, batches=self._batches(train), evaluate=evaluate, baseline=baseline)
+
+    def sample_losses(self, samples: Sequence[Sample]) -> tuple[float, ...]:
+        """Return the loss of each of this rank's pictures, in its evaluation view."""
+        losses = [
+            cross_entropy(logits.double(), labels, reduction="none")
+            for logits, labels in self._evaluation_logits(samples)
+        ]
+        return tuple(torch.cat(losses).tolist()) if losses else ()
 
     def evaluate(self, samples: Sequence[Sample]) -> Metrics:
         """Return the metrics over the pictures of all ranks, each in its evaluation view."""
@@ -107,6 +128,12 @@ class ImageTask:
         views = list(self._pool.map(load, samples))
         stacked = np.stack(views) if views else np.zeros((0, side, side, 3), np.uint8)
         return torch.from_numpy(stacked).to(self._world.device, non_blocking=True)
+
+
+def network_optimizer(classifier: Classifier, hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
+    """Return AdamW for all weights of the network."""
+    rate, decay = hyperparameters.finetune_learning_rate, hyperparameters.weight_decay
+    return torch.optim.AdamW(classifier.parameters(), lr=rate, weight_decay=decay)
 
 
 def _split(count: int, steps: int) -> list[range]:

@@ -77,6 +77,7 @@ class Fit:
         interrupted: threading.Event,
         say: Callable[[str], None],
         classes: int,
+        label_smoothing: float = 0.0,
         is_bf16: bool = False,
     ) -> None:
         self._model = model
@@ -86,6 +87,7 @@ class Fit:
         self._interrupted = interrupted
         self._say = say
         self._loss_limit = _DIVERGED_FACTOR * math.log(max(classes, 3))
+        self._label_smoothing = label_smoothing
         self._is_bf16 = is_bf16
         self._best_state: Tensors = {}
         self._at = _Progress()
@@ -135,7 +137,12 @@ class Fit:
     def _step(self, parallel: nn.Module, batch: Batch) -> float:
         with torch.autocast(self._world.device.type, torch.bfloat16, enabled=self._is_bf16):
             logits = parallel(*batch.inputs)
-        loss = cross_entropy(logits if logits.dtype == torch.float64 else logits.float(), batch.labels, reduction="sum")
+        loss = cross_entropy(
+            logits if logits.dtype == torch.float64 else logits.float(),
+            batch.labels,
+            reduction="sum",
+            label_smoothing=self._label_smoothing,
+        )
         self._optimizer.zero_grad(set_to_none=True)
         scaled = loss * self._world.size / batch.global_size  # DDP takes the mean over ranks
         scaled.backward()  # type: ignore[no-untyped-call]
@@ -152,7 +159,7 @@ class Fit:
         self._at.epoch = epoch
         if self._at.best is None or validation.loss < self._at.best.loss:
             self._at.best, self._at.best_epoch = validation, epoch
-            self._best_state = _copied(self._model)
+            self._best_state = copied(self._model)
         if self._world.is_first:
             self._say(
                 f"epoch={epoch} train_loss={train_loss:.6f} validation_loss={validation.loss:.6f} "
@@ -170,7 +177,7 @@ class Fit:
     def _start_or_resume(self, baseline: Metrics | None) -> None:
         """Start from the present weights, or resume from rank 0's checkpoint."""
         self._at = _Progress(best=baseline)
-        self._best_state = _copied(self._model)
+        self._best_state = copied(self._model)
         saved = self._world.broadcast(self._checkpoint.load)
         if saved is not None:
             self._restore(saved)
@@ -206,7 +213,8 @@ class Fit:
         self._at = _Progress(facts["epoch"], facts["best_epoch"], best)
 
 
-def _copied(model: nn.Module) -> Tensors:
+def copied(model: nn.Module) -> Tensors:
+    """Return copies of a model's weights by name."""
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 

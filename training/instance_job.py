@@ -31,12 +31,14 @@ class Input:
 class Spec:
     """The content of spec.json. `hosts` are private addresses in rank order; `checkpoints` is an S3 prefix or None.
 
-    `encryption` are arguments of PutObject.
+    `encryption` are arguments of PutObject; `requirements` is the file of packages that the training code needs, by its
+    path in the code.
     """
 
     region: str
     bucket: str
     inputs: tuple[Input, ...]
+    requirements: str
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     hosts: tuple[str, ...]

@@ -101,23 +101,23 @@ class Standardisation:
 
 
 class Head(nn.Module):
-    """The reference head on standardised features: width -> 128 -> ReLU -> classes."""
+    """The reference head on standardised features: width -> 128 -> ReLU -> classes, or of another hidden width."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(self, width: int, classes: int, hidden: int = HEAD_WIDTH) -> None:
         super().__init__()
-        self.hidden = nn.Linear(width, HEAD_WIDTH)
-        self.output = nn.Linear(HEAD_WIDTH, classes)
+        self.hidden = nn.Linear(width, hidden)
+        self.output = nn.Linear(hidden, classes)
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Return logits (N, classes); `mask` (N, 128) multiplies the hidden layer and is the dropout of heads.py."""
-        hidden = torch.relu(self.hidden(features))  # (N, 128)
+        """Return logits (N, classes); `mask` (N, hidden) multiplies the hidden layer and is the dropout of heads.py."""
+        hidden = torch.relu(self.hidden(features))  # (N, hidden)
         logits: torch.Tensor = self.output(hidden if mask is None else hidden * mask)
         return logits
 
     def folded(self, standardisation: Standardisation) -> nn.Sequential:
         """Fold the standardisation into the weights; return Linear -> ReLU -> Linear in float32, on raw features."""
-        hidden = nn.Linear(self.hidden.in_features, HEAD_WIDTH)
-        output = nn.Linear(HEAD_WIDTH, self.output.out_features)
+        hidden = nn.Linear(self.hidden.in_features, self.hidden.out_features)
+        output = nn.Linear(self.output.in_features, self.output.out_features)
         with torch.no_grad():
             weight = self.hidden.weight.double() / standardisation.scale
             hidden.weight.copy_(weight)

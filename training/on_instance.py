@@ -59,7 +59,7 @@ def supervise(job: Job) -> None:
         Interrupted: the job was requested to stop; its checkpoints are in S3 if it has a prefix for them.
     """
     with job.phase("installing"):
-        install(job.folder / "code" / "training" / "requirements.txt")
+        install(job.folder / "code" / job.spec.requirements)
     with job.phase("fetching"):
         bucket = Bucket(job.spec.bucket, job.spec.region, job.spec.encryption)
         fetch_inputs(job, bucket)

@@ -3,24 +3,25 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from training.checkpoint import FitCheckpoint
+from training.checkpoint import FitCheckpoint, ShardCache
 from training.embed import Embeddings, Plan, SplitEmbedder, views_of
 from training.engines import TOLERANCE, Choice
 from training.export import git_commit, save_model, serving_precision, versions
 from training.failures import TrainingFailure
-from training.finetune import ImageTask
-from training.fit import Fit, FitResult, Metrics
+from training.finetune import ImageTask, network_optimizer
+from training.fit import Fit, FitResult, Metrics, Schedule
+from training.heads import HeadRows, HeadTask
 from training.job import Job, print_line
-from training.model import HEAD_WIDTH, Backbone, Classifier, build_backbone
+from training.model import Backbone, Classifier, build_backbone
 from training.preprocess import Pixels
 from training.shards import Manifest, Sample, assign_shards, read_shard, shard_files_in
 from training.weights import load_weights, stated_preprocessing
@@ -97,6 +98,18 @@ def embedding_plan(job: Job, backbone: Backbone, weights: str, choice: Choice) -
     )
 
 
+def split_embedder(job: Job, choice: Choice) -> SplitEmbedder:
+    """Return what embeds a split on this rank."""
+    return SplitEmbedder(
+        job.world,
+        choice.engine,
+        threads=job.threads,
+        cache=ShardCache(job.config.folders.checkpoint, job.say),
+        say=job.say,
+        check_interrupted=job.check_interrupted,
+    )
+
+
 def check_labels(training: Embeddings, manifest: Manifest) -> None:
     """Check that each class has as many training pictures as the manifest lists.
 
@@ -130,6 +143,7 @@ def make_fit(
         interrupted=job.interrupted,
         say=print_line,
         classes=len(job.manifest.classes),
+        label_smoothing=job.config.hyperparameters.label_smoothing,
         is_bf16=is_bf16,
     )
 
@@ -145,26 +159,56 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def finetune(job: Job, classifier: Classifier, images: ImageTask, plan: Plan) -> FitResult:
+def fit_head(job: Job, training: Embeddings, validation: Embeddings, plan: Plan) -> tuple[HeadTask, FitResult]:
+    """Fit the head on the embeddings in float64.
+
+    Raises:
+        TrainingFailure, Interrupted: as `Fit.run`.
+    """
+    hyperparameters, world = job.config.hyperparameters, job.world
+    task = HeadTask.of(HeadRows.of(training, world.device), len(job.manifest.classes), hyperparameters, world)
+    fitted = make_fit(job, task.head, task.optimizer(), plan, stage="head").run(
+        Schedule(hyperparameters.epochs, hyperparameters.patience),
+        batches=task.batches,
+        evaluate=task.evaluator(validation),
+    )
+    return task, fitted
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The encoded training and validation pictures of this rank."""
+
+    training: Sequence[Sample]
+    validation: Sequence[Sample]
+
+    @staticmethod
+    def of(job: Job) -> "Pictures":
+        """Read this rank's shards.
+
+        Raises:
+            TrainingFailure: a shard is damaged, on any rank.
+        """
+        folders = job.config.folders
+        if job.world.device.type == "cpu" and job.world.is_first:
+            job.say(
+                "WARNING: fine-tuning on a CPU is slow: each epoch runs the whole network forwards and backwards for "
+                "every picture"
+            )
+        training = job.world.run_on_every_rank(lambda: _own_samples(job, "train", folders.train))
+        validation = job.world.run_on_every_rank(lambda: _own_samples(job, "validation", folders.validation))
+        return Pictures(training, validation)
+
+
+def finetune(job: Job, classifier: Classifier, images: ImageTask, pictures: Pictures, plan: Plan) -> FitResult:
     """Fine-tune the whole network, starting from the fitted head; leave the best weights in the classifier.
 
     Raises:
-        TrainingFailure, Interrupted: as `Fit.run`; a shard may also be damaged.
+        TrainingFailure, Interrupted: as `Fit.run`.
     """
-    if job.world.device.type == "cpu" and job.world.is_first:
-        job.say(
-            "WARNING: fine-tuning on a CPU is slow: each epoch runs the whole network forwards and backwards for every "
-            "picture"
-        )
-    folders, hyperparameters = job.config.folders, job.config.hyperparameters
-    training = job.world.run_on_every_rank(lambda: _own_samples(job, "train", folders.train))
-    validation = job.world.run_on_every_rank(lambda: _own_samples(job, "validation", folders.validation))
-    classifier.requires_grad_(True)
-    optimizer = torch.optim.AdamW(
-        classifier.parameters(), lr=hyperparameters.finetune_learning_rate, weight_decay=hyperparameters.weight_decay
-    )
+    optimizer = network_optimizer(classifier, job.config.hyperparameters)
     fit = make_fit(job, classifier, optimizer, plan, stage="finetune", is_bf16=images.is_bf16)
-    return images.fit(fit, training, validation)
+    return images.fit(fit, pictures.training, pictures.validation)
 
 
 def measure_test_split(
@@ -199,6 +243,7 @@ def save(
     choice: Choice,
     fitted: FitResult,
     test: Metrics | None,
+    search: Mapping[str, Any] | None,
     images: Pixels,
 ) -> None:
     """Write the model on rank 0; the serving graph is compared with torch on `images`, (N, crop, crop, 3) uint8.
@@ -215,7 +260,7 @@ def save(
         "backbone": backbone.name,
         "classes": list(job.manifest.classes),
         "preprocessing": asdict(backbone.preprocessing),
-        "head": [backbone.width, HEAD_WIDTH, len(job.manifest.classes)],
+        "head": [backbone.width, job.config.hyperparameters.head_width, len(job.manifest.classes)],
         "config": {**asdict(job.config.hyperparameters), "views": job.views},
         "weights": weights,
         "data_name": job.manifest.name,
@@ -225,6 +270,7 @@ def save(
         "versions": versions(),
         "metrics": {**metrics, "best_epoch": fitted.best_epoch, "epochs": fitted.epochs},
         "engine": {"name": choice.engine.name, "error": choice.error, "tolerance": TOLERANCE, "images": choice.images},
+        "search": search,
         "ranks": job.world.size,
         "device": job.world.device.type,
         "seconds": job.seconds,

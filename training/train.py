@@ -7,7 +7,7 @@
 The stages, in reading order (`train` below): read the manifest; build the backbone and load its weights; choose the
 fastest engine that agrees with torch fp32; embed the training and validation splits once, each rank its own shards; fit
 the head on the embeddings; fine-tune the whole network if `--finetune` is set; measure the test split once; save the
-model on rank 0.
+model on rank 0. With `--trials`, a search chooses the hyperparameters of the head, or of the fine-tuning, first.
 
 The exit status is 0 with a model, 1 with a failure file and no model, and 143 after SIGTERM. In that case the same
 command resumes from the checkpoint.
@@ -21,35 +21,37 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from training.checkpoint import ShardCache
 from training.config import DEFAULT_OUTPUT_DIR, Config, parse_config
 from training.distributed import join_ranks, threads_per_rank
-from training.embed import Plan, SplitEmbedder
 from training.engines import TOLERANCE, choose_engine
 from training.failures import Interrupted, TrainingFailure, clear_failure, write_failure
 from training.finetune import ImageTask
-from training.fit import Schedule
-from training.heads import HeadTask
 from training.job import Job
 from training.model import Classifier, Embedder
 from training.output import utf8_output
+from training.search import Search, choose_hyperparameters
+from training.search_space import FINETUNE_SPACE, HEAD_SPACE
 from training.shards import read_manifest
 from training.stages import (
+    Pictures,
     check_channels,
     check_labels,
     embedding_plan,
     finetune,
+    fit_head,
     load_backbone,
-    make_fit,
     measure_test_split,
     one_thread,
     reference_images,
     save,
+    split_embedder,
 )
+from training.trial_models import HeadTrials, NetworkTrials
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 143
 
@@ -64,9 +66,9 @@ def train(job: Job) -> None:
         TrainingFailure: the job cannot produce a model.
         Interrupted: a rank received SIGTERM; what was finished is in the checkpoint folder, if there is one.
     """
-    config, world, manifest = job.config, job.world, job.manifest
-    hyperparameters, folders = config.hyperparameters, config.folders
-    classes = len(manifest.classes)
+    world, manifest, folders = job.world, job.manifest, job.config.folders
+    is_finetuned, is_searched = job.config.hyperparameters.finetune, job.config.hyperparameters.trials > 0
+    search = None
 
     with job.phase("prepare"):
         world.run_on_every_rank(lambda: check_channels(job))
@@ -78,51 +80,41 @@ def train(job: Job) -> None:
 
     # Each picture goes through the frozen backbone once.
     plan = embedding_plan(job, backbone, weights, choice)
-    splits = SplitEmbedder(
-        world,
-        choice.engine,
-        threads=job.threads,
-        cache=ShardCache(folders.checkpoint, job.say),
-        say=job.say,
-        check_interrupted=job.check_interrupted,
-    )
+    evaluation_plan = replace(plan, views=1)
+    splits = split_embedder(job, choice)
     with job.phase("embed"):
         training = splits.embed("train", manifest.splits["train"], folders.train, plan)
-        evaluation_plan = Plan(**{**vars(plan), "views": 1})
         validation = splits.embed("validation", manifest.splits["validation"], folders.validation, evaluation_plan)
         check_labels(training, manifest)
 
+    if is_searched and not is_finetuned:
+        with job.phase("search"), one_thread():
+            trials = HeadTrials(training, validation, job)
+            search = choose_hyperparameters(Search.of(job, HEAD_SPACE, trials, repr(plan)))
+
     with job.phase("fit"), one_thread():
-        task = HeadTask.of(training, classes, hyperparameters, world)
-        optimizer = torch.optim.AdamW(
-            task.head.parameters(),
-            lr=hyperparameters.learning_rate,
-            weight_decay=hyperparameters.weight_decay,
-            fused=True,
-        )
-        fitted = make_fit(job, task.head, optimizer, plan, stage="head").run(
-            Schedule(hyperparameters.epochs, hyperparameters.patience),
-            batches=task.batches,
-            evaluate=task.evaluator(validation),
-        )
+        task, fitted = fit_head(job, training, validation, plan)
     classifier = Classifier(embedder, task.folded())
 
-    image_task: ImageTask | None = None
-    if hyperparameters.finetune:
+    images: ImageTask | None = None
+    if is_finetuned:
         with job.phase("finetune"):
-            image_task = ImageTask(
-                classifier.to(world.device), backbone.preprocessing, hyperparameters, world, job.threads
-            )
-            fitted = finetune(job, classifier, image_task, plan)
+            classifier.to(world.device).requires_grad_(True)
+            pictures = Pictures.of(job)
+            if is_searched:
+                networks = NetworkTrials(classifier, backbone.preprocessing, job, pictures)
+                search = choose_hyperparameters(Search.of(job, FINETUNE_SPACE, networks, repr(plan)))
+            images = ImageTask(classifier, backbone.preprocessing, job.config.hyperparameters, world, job.threads)
+            fitted = finetune(job, classifier, images, pictures, plan)
 
     # The test split is used here only, so that it stays unseen data.
     with job.phase("test"):
-        test = measure_test_split(
-            job, splits, evaluation_plan, image_task, lambda embeddings: task.evaluator(embeddings)()
-        )
+        test = measure_test_split(job, splits, evaluation_plan, images, lambda embeddings: task.evaluator(embeddings)())
 
     with job.phase("save"):
-        world.run_on_every_rank(lambda: save(job, classifier, backbone, weights, choice, fitted, test, reference))
+        world.run_on_every_rank(
+            lambda: save(job, classifier, backbone, weights, choice, fitted, test, search, reference)
+        )
 
 
 # --- the process ------------------------------------------------------------------------------------------------------

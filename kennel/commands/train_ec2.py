@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from kennel import REFERENCE_DATA, SAMPLE, flags
 from kennel.terminal import console
 from tasks.model.backbones import require_backbone
+from tasks.model.search import with_search_space
 from tasks.run import naming
 from tasks.run.errors import SettingsRefused
 from tasks.run.naming import RunId
@@ -66,7 +67,8 @@ def train_ec2(
 
     minutes = minutes_of(keep_on_failure)
     environment.use_key(kms_key)
-    training = Ec2TrainingOptions.of(model.with_resolved_weights(), machines, keep_on_failure_minutes=minutes)
+    model = with_search_space(model.with_resolved_weights())
+    training = Ec2TrainingOptions.of(model, machines, keep_on_failure_minutes=minutes)
     require_backbone(training.backbone)
     choose_instances(finetune=training.finetune, requested=training.instance_type)
     handle_interrupts()

@@ -117,6 +117,7 @@ def instance_specs(aws: Aws, job: RemoteJob, hosts: Sequence[str]) -> list[bytes
             "region": aws.region,
             "bucket": job.dataset.bucket,
             "inputs": own + whole,
+            "requirements": job.hyperparameters.requirements,
             "arguments": job.arguments,
             "environment": {"KENNEL_GIT_COMMIT": job.git_commit} if job.git_commit else {},
             "hosts": list(hosts),

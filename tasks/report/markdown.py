@@ -16,6 +16,7 @@ from tasks.load.report import load_text
 from tasks.report.parity import Parity, ParityRow
 from tasks.report.permissions import permissions_markdown
 from tasks.report.rows import summary_rows
+from tasks.report.search import search_markdown
 from tasks.report.summary import RunSummary, made_or_note
 from tasks.run.escaping import code_span, link_target, markdown_link, markdown_table, markdown_text
 from tasks.run.handle import RunFolder
@@ -54,6 +55,7 @@ def write_report(summary: RunSummary) -> Path:
         *_section("Notes", lambda: _notes_section(summary)),
         *_section("Data", lambda: _data_section(summary.dataset)),
         *_section("Training", lambda: _training_section(summary.model)),
+        *_section("Search for hyperparameters", lambda: search_markdown(summary.model)),
         *_section("Downloaded files", lambda: download_markdown(RunFolder(path.parent))),
         *_section("Training on EC2 over SSH", lambda: _ec2_section(summary.ec2, summary.parity)),
         *_section("Deployment", lambda: _deployment_section(summary)),

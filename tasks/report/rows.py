@@ -12,6 +12,7 @@ from typing import TypeVar
 from tasks.data.report import dataset_json, finding_rows
 from tasks.load.report import load_json, load_text
 from tasks.report.parity import Parity
+from tasks.report.search import search_json, search_rows
 from tasks.report.summary import RunSummary, StageTimes, accuracy_text, made_or_note
 from tasks.run.records import DatasetRef, EndpointRef, InstanceModel, TrainedModel
 from tasks.serving.smoke import SmokeResult
@@ -27,6 +28,7 @@ def summary_rows(summary: RunSummary) -> dict[str, str]:
         "run": summary.run_id,
         **_rows("data", summary.dataset, _data_rows),
         **_rows("model", summary.model, _model_rows),
+        **({} if summary.search is None else _rows("search", summary.search, search_rows)),
         **_rows("endpoint", summary.endpoint, lambda it: {"endpoint": f"{it.name} ({_machines(it)})"}),
         **_rows("function", summary.function, lambda it: {"function": f"{it.name}:{it.alias} (version {it.version})"}),
         **_rows("smoke test", summary.smoke, _smoke_rows),
@@ -102,6 +104,7 @@ def summary_json(summary: RunSummary) -> dict[str, object]:
         "classes": model and len(model.classes),
         "data": summary.dataset and dataset_json(summary.dataset),
         "backbone": model and model.backbone,
+        "search": search_json(summary.search),
         "instances": model and model.instance_count,
         "training_job": model and model.job_name,
         "model": model and model.model_uri,

@@ -15,6 +15,7 @@ from tasks.run.errors import LedgerRefused
 from tasks.run.handle import RunFolder
 from tasks.run.record_store import Amount, AnyRecord, Record, load_record
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, InstanceModel, LoadReport, TrainedModel
+from tasks.run.trials import Search
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts
 
@@ -60,6 +61,11 @@ class RunSummary:
     permissions: PermissionUse | None = None
     audit: AuditReport | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def search(self) -> Search | None:
+        """How the training job chose its hyperparameters, None without a search."""
+        return None if self.model is None else self.model.search
 
     @property
     def inconclusive(self) -> str:

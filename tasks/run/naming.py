@@ -67,6 +67,8 @@ def training_run_id(source: str, training: TrainingOptions) -> str:
         learning_rate=training.learning_rate,
         seed=training.seed,
         finetune=training.finetune or None,
+        trials=training.trials,
+        search_space=training.search_space,
         weights=training.weights,
         spot=training.spot or None,
     )

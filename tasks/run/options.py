@@ -24,6 +24,7 @@ AllowedHost = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9.\-]{1,253}
 SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-([0-9a-f]{8}|[0-9a-f]{17})$")]
 SecurityGroupId = Annotated[str, StringConstraints(pattern=r"^sg-([0-9a-f]{8}|[0-9a-f]{17})$")]
 MOST_INSTANCES = 20
+MOST_CHARACTERS = 2000  # of a search space; those of SageMaker's hyperparameters are 2,500
 RANDOM_WEIGHTS = "random"
 WEIGHTS_VERSION = re.compile(r"IMAGENET1K_[A-Z0-9_]+")
 """torchvision's names of the versions of weights."""
@@ -73,6 +74,17 @@ class ModelOptions(Options):
     learning_rate: Annotated[float | None, Field(gt=0.0, le=10.0, description="Of the head.")] = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Of every random choice.")] = 0
     finetune: Annotated[bool, Field(description="Train the backbone too (GPU).")] = False
+    trials: Annotated[
+        int | None, Field(ge=1, le=1000, description="First search for hyperparameters, with so many trials.")
+    ] = None
+    search_space: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=MOST_CHARACTERS,
+            description="What the search varies, instead of the default: JSON, or on the command line a file of it.",
+        ),
+    ] = None
 
     def with_resolved_weights(self) -> Self:
         """Return the options with a weights file's path made absolute, because the run id depends on that path."""

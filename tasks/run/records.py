@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from tasks.run.record_store import Amount, Count, Record, Share
+from tasks.run.trials import Search
 
 SPLITS = ("train", "validation", "test")
 Number = int | float
@@ -104,6 +105,13 @@ class Hyperparameters:
     patience: int | None = None
     seed: int = 0
     finetune: bool = False
+    trials: int | None = None
+    search_space: str | None = None
+
+    @property
+    def requirements(self) -> str:
+        """The file of packages that the script needs, by its path in the code."""
+        return "training/requirements.txt" if self.trials is None else "training/requirements-search.txt"
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -153,12 +161,16 @@ class TrainingResult:
 class TrainedModel(
     TrainingResult, Record, file="train_sagemaker.json", called="trained model", made_by="train_sagemaker"
 ):
-    """A model that a training job made; `billable_seconds` is the time that AWS bills for each instance."""
+    """A model that a training job made; `billable_seconds` is the time that AWS bills for each instance.
+
+    `search` is how the job chose its hyperparameters, None without a search.
+    """
 
     job_name: str
     job_arn: str
     seconds: Amount
     billable_seconds: Amount
+    search: Search | None = None
 
     @property
     def resources(self) -> tuple[tuple[str, str], ...]:

@@ -229,7 +229,7 @@ def _trainer(aws: Aws, plan: TrainingPlan, name: str) -> Any:
     from sagemaker.train.distributed import Torchrun
 
     source = configs.SourceCode(
-        source_dir=str(plan.code_dir), entry_script="training/train.py", requirements="training/requirements.txt"
+        source_dir=str(plan.code_dir), entry_script="training/train.py", requirements=plan.hyperparameters.requirements
     )
     limits = configs.StoppingCondition(
         max_runtime_in_seconds=plan.max_runtime_seconds,

@@ -8,6 +8,7 @@ from typing import Any
 
 from tasks.account.prices import cost_usd
 from tasks.model.archive import measured_metrics, read_meta, verify_meta
+from tasks.model.search import search_of
 from tasks.run.aws import Aws
 from tasks.run.errors import WaitTimedOut
 from tasks.run.records import TrainedModel
@@ -50,6 +51,7 @@ def read_result(plan: TrainingPlan, description: Mapping[str, Any], archive: Pat
         cost_usd=cost_usd(plan.instance.usd_per_hour, count, billable),
         data_digest=str(meta["data_digest"]),
         git_commit=meta.get("git_commit"),
+        search=search_of(meta),
     )
 
 

@@ -16,7 +16,7 @@ from training.distributed import World
 from training.embed import Embeddings
 from training.failures import Interrupted, TrainingFailure
 from training.fit import Batch, Fit, FitResult, Schedule
-from training.heads import HeadTask
+from training.heads import HeadRows, HeadTask
 from training.model import Head, Standardisation
 
 ALONE = World(0, 1, 0, 1, "here", torch.device("cpu"))
@@ -40,7 +40,7 @@ class Trial:
     lines: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.task = HeadTask.of(embeddings(30), 3, self.hyperparameters, ALONE)
+        self.task = HeadTask.of(HeadRows.of(embeddings(30), ALONE.device), 3, self.hyperparameters, ALONE)
         self.interrupted = threading.Event()
 
     def batches(self, epoch: int) -> Iterator[Batch]:

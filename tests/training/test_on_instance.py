@@ -65,6 +65,7 @@ class Instance:
             "region": "us-east-1",
             "bucket": self.bucket,
             "inputs": [],
+            "requirements": "training/requirements.txt",
             "arguments": ["--backbone=tiny"],
             "environment": {},
             "hosts": ["127.0.0.1"],

@@ -1,10 +1,12 @@
 """Whole jobs on a tiny dataset: the model that is saved, two hosts, interruption, fine-tuning."""
 
+import json
 import re
 import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import openvino
 import pytest
@@ -126,6 +128,49 @@ def test_a_spot_interruption_is_resumed_to_the_same_head(dataset: Dataset, weigh
     assert len(cached) == 12  # 4 shards in each of 3 splits: the second run used those of the first
     assert main(arguments(dataset, weights, tmp_path / "whole", *long)) == 0
     assert_same_heads(tmp_path / "second" / "model", tmp_path / "whole" / "model", tolerance=0)
+
+
+def test_a_search_on_two_hosts_trains_the_model_of_one_host_with_the_winners_hyperparameters(
+    dataset: Dataset, weights: Path, tmp_path: Path
+) -> None:
+    searching = ("--trials", "5")
+    port = str(free_port())
+    hosts = [of_host(dataset, tmp_path / f"host-{rank}", rank) for rank in range(2)]
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
+    jobs = [
+        start(arguments(host, weights, tmp_path / "two", *searching), RANK=str(rank), **common)
+        for rank, host in enumerate(hosts)
+    ]
+    assert main(arguments(dataset, weights, tmp_path / "one", *searching)) == 0
+    logs = [job.communicate(timeout=120)[0] for job in jobs]
+
+    assert [job.returncode for job in jobs] == [0, 0], logs
+    assert logs[0].count("trial=") - logs[0].count("chose trial") == 6 and "trial=" not in logs[1]
+    assert logs[0].count("split=test") == 1, "the test split is read once, for the winner"
+    found = [json.loads((tmp_path / name / "model" / "meta.json").read_text()) for name in ("one", "two")]
+    assert _timeless(found[0]["search"]) == _timeless(found[1]["search"])
+    chosen = {name: found[0]["config"][name] for name in found[0]["search"]["space"]}
+    assert chosen == found[0]["search"]["trials"][found[0]["search"]["winner"]]["parameters"]
+    values = [text for name, value in chosen.items() for text in (f"--{name.replace('_', '-')}", repr(value))]
+    assert main(arguments(dataset, weights, tmp_path / "direct", *values)) == 0
+    for name in ("one", "two"):
+        assert_same_heads(tmp_path / name / "model", tmp_path / "direct" / "model", tolerance=1e-5)
+
+
+def _timeless(search: dict[str, Any]) -> dict[str, Any]:
+    return {**search, "seconds": 0, "trials": [{**trial, "seconds": 0} for trial in search["trials"]]}
+
+
+def test_a_search_over_the_fine_tuning_tries_whole_networks(
+    dataset: Dataset, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuning = ("--finetune", "--finetune-epochs", "1", "--trials", "1", "--epochs", "2")
+    assert main(arguments(dataset, weights, tmp_path, *tuning)) == 0
+
+    search = json.loads((tmp_path / "model" / "meta.json").read_text())["search"]
+    assert search["space"].keys() == {"finetune_learning_rate", "weight_decay", "label_smoothing"}
+    assert [trial["state"] for trial in search["trials"]] == ["complete", "complete"]
+    assert "the search chose trial" in capsys.readouterr().out
 
 
 def _interrupt_at_an_epoch(job: subprocess.Popen[str]) -> None:

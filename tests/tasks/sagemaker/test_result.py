@@ -54,6 +54,52 @@ def test_a_model_that_disagrees_with_its_data_or_its_job_is_refused(
     assert said in caught.value.why
 
 
+def searched(*losses: float | None, winner: int) -> dict[str, Any]:
+    """Return a meta.json with trials of these losses; None is a failed trial."""
+    trials = [
+        {
+            "number": number,
+            "parameters": {"dropout": 0.1 * number},
+            "state": "failed" if loss is None else "complete",
+            "losses": [] if loss is None else [loss],
+            "loss": loss,
+            "accuracy": None if loss is None else 0.5,
+            "images": 8,
+            "seconds": 1.0,
+            "reason": "it diverged" if loss is None else "",
+            "sample_losses": None,
+        }
+        for number, loss in enumerate(losses)
+    ]
+    space = {"dropout": {"low": 0.0, "high": 0.7, "scale": "linear"}}
+    found = {"objective": "validation loss per sample", "space": space, "seed": 0, "winner": winner, "seconds": 3.0}
+    return meta(search={**found, "trials": trials, "against_default": None})
+
+
+def test_a_search_is_read_and_its_winner_found_anew(path: Path) -> None:
+    model = read(path, searched(0.5, 0.3, None, 0.3, winner=1))
+    assert (model.search.best.number, model.search.count("failed")) == (1, 1)
+    assert read(path, meta()).search is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (searched(0.5, 0.3, winner=0), "it names trial 0, and the lowest loss is that of trial 1"),
+        (searched(0.5, 0.3, 0.3, winner=2), "the lowest loss is that of trial 1"),
+        (searched(None, None, winner=0), "empty"),
+        (meta(search={"winner": 0}), "objective"),
+        (meta(search="none"), "dictionary"),
+    ],
+)
+def test_a_search_that_chose_another_trial_than_the_best_is_refused(
+    path: Path, content: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(StageFailed) as caught:
+        read(path, content)
+    assert said in caught.value.why
+
+
 def test_a_job_without_a_test_metric_is_refused(path: Path) -> None:
     with pytest.raises(StageFailed, match="does not agree"):
         read(path, meta(), accuracy=float("nan"))

@@ -1,0 +1,78 @@
+"""A search in the report: which trial won, and whether it differs from the default at all."""
+
+import dataclasses
+
+import pytest
+
+from tasks.report.search import search_json, search_markdown, search_rows
+from tasks.run.trials import Difference, Search, Trial
+from tests.tasks.report.test_report import MODEL
+
+
+def trial(number: int, loss: float | None, state: str = "complete") -> Trial:
+    return Trial(
+        number=number,
+        parameters={"dropout": 0.1 * number},
+        state=state,  # type: ignore[arg-type]
+        losses=() if loss is None else (1.0, loss),
+        loss=loss,
+        accuracy=None if loss is None else 0.9,
+        images=23,
+        seconds=0.5,
+        reason="it <b>diverged</b>" if loss is None else "",
+    )
+
+
+def search(against: Difference | None, *trials: Trial, winner: int = 1) -> Search:
+    space = {"dropout": '{"low": 0.0, "high": 0.7, "scale": "linear"}'}
+    return Search(
+        objective="validation loss per sample",
+        space=space,
+        seed=3,
+        winner=winner,
+        against_default=against,
+        trials=trials or (trial(0, 0.5), trial(1, 0.3), trial(2, 0.7, "pruned"), trial(3, None, "failed")),
+        seconds=2.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            search(Difference(difference=-0.2, low=-0.3, high=-0.1, images=23)),
+            "3 trials (1 cut, 1 failed), 2.0 s; trial 1 has a validation loss lower than the default's by 0.2000 "
+            "(95 %: 0.1000 to 0.3000, n = 23 images)",
+        ),
+        (
+            search(Difference(difference=-0.2, low=-0.5, high=0.1, images=23)),
+            "3 trials (1 cut, 1 failed), 2.0 s; trial 1 has a validation loss lower than the default's by 0.2000 "
+            "(95 %: -0.1000 to 0.5000, n = 23 images), not distinguishable",
+        ),
+        (search(None), "3 trials (1 cut, 1 failed), 2.0 s; trial 1 won; the default itself failed"),
+        (
+            search(None, trial(0, 0.2), trial(1, 0.3), winner=0),
+            "1 trials (0 cut, 0 failed), 2.0 s; none is better than the default",
+        ),
+    ],
+)
+def test_the_row_says_whether_the_winner_differs_from_the_default(found: Search, said: str) -> None:
+    assert search_rows(found) == {"search": said}
+
+
+def test_the_section_lists_the_trials_from_the_best_on_and_escapes_reasons() -> None:
+    model = dataclasses.replace(MODEL, search=search(None))
+    text = "\n".join(search_markdown(model))
+
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows[1:]] == ["| 1", "| 0", "| 2", "| 3"]
+    assert "<b>" not in text
+    assert "Its trial had a loss of 0.3000, the model 0.2500." in text
+    assert search_markdown(MODEL) == [] == search_markdown(None)
+
+
+def test_the_json_has_the_winners_parameters() -> None:
+    content = search_json(search(None))
+    assert content is not None
+    assert (content["trials"], content["winner"], content["parameters"]) == (3, 1, {"dropout": 0.1})
+    assert search_json(None) is None

@@ -1,0 +1,128 @@
+"""The models that the trials of a search train: heads on embeddings, or whole networks."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from training.checkpoint import FitCheckpoint
+from training.config import Hyperparameters
+from training.distributed import World
+from training.embed import Embeddings
+from training.finetune import ImageTask, network_optimizer
+from training.fit import Fit, Metrics, Schedule, copied
+from training.heads import HeadRows, HeadTask
+from training.job import Job
+from training.model import Classifier
+from training.preprocess import Preprocessing
+from training.stages import Pictures
+
+
+class Pruned(Exception):
+    """The trial is worse than most others were at that epoch."""
+
+
+class Trials(Protocol):
+    """Trains one model for each trial; `watch` gets the metrics after each epoch and may raise `Pruned`."""
+
+    shares_trials: bool
+    """Whether one rank trains a trial alone."""
+
+    def train(self, hyperparameters: Hyperparameters, watch: Callable[[Metrics], None]) -> tuple[float, ...]:
+        """Return the loss of each validation picture under the weights of the lowest loss.
+
+        Raises:
+            TrainingFailure: the loss is not finite or has exploded.
+            Pruned, Interrupted: `watch` raised the first; the job received SIGTERM.
+        """
+        ...
+
+
+class HeadTrials:
+    """Heads on the embeddings of the whole training split, in float32, each on one rank."""
+
+    shares_trials = True
+
+    def __init__(self, training: Embeddings, validation: Embeddings, job: Job) -> None:
+        self._rows = HeadRows.of(training, job.world.device, torch.float32)
+        self._validation = validation
+        self._job = job
+        self._alone = replace(job.world, rank=0, size=1)
+
+    def train(self, hyperparameters: Hyperparameters, watch: Callable[[Metrics], None]) -> tuple[float, ...]:
+        """Train one head."""
+        task = HeadTask.of(self._rows, len(self._job.manifest.classes), hyperparameters, self._alone)
+        measure = task.evaluator(self._validation)
+
+        def evaluate() -> Metrics:
+            metrics = measure()
+            watch(metrics)
+            return metrics
+
+        fit = _silent_fit(self._job, self._alone, task.head, task.optimizer(), hyperparameters)
+        schedule = Schedule(hyperparameters.epochs, hyperparameters.patience)
+        fit.run(schedule, batches=task.batches, evaluate=evaluate)
+        return self._sample_losses(task)
+
+    @torch.no_grad()
+    def _sample_losses(self, task: HeadTask) -> tuple[float, ...]:
+        logits = task.head(task.data.alike(self._validation.features[:, 0])).double().cpu()
+        return tuple(cross_entropy(logits, self._validation.labels, reduction="none").tolist())
+
+
+class NetworkTrials:
+    """Whole networks, each fine-tuned from the same head by all ranks together."""
+
+    shares_trials = False
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        preprocessing: Preprocessing,
+        job: Job,
+        pictures: Pictures,
+    ) -> None:
+        self._classifier = classifier
+        self._start = copied(classifier)
+        self._preprocessing = preprocessing
+        self._job = job
+        self._pictures = pictures
+
+    def train(self, hyperparameters: Hyperparameters, watch: Callable[[Metrics], None]) -> tuple[float, ...]:
+        """Fine-tune from the start; the classifier has the start's weights again afterwards."""
+        job, optimizer = self._job, network_optimizer(self._classifier, hyperparameters)
+        images = ImageTask(self._classifier, self._preprocessing, hyperparameters, job.world, job.threads)
+        fit = _silent_fit(job, job.world, self._classifier, optimizer, hyperparameters, is_bf16=images.is_bf16)
+        try:
+            images.fit(fit, self._pictures.training, self._pictures.validation, watch)
+            own = images.sample_losses(self._pictures.validation)
+        finally:
+            self._classifier.load_state_dict(self._start)
+        return tuple(loss for part in job.world.gather_objects(own) for loss in part)
+
+
+def _silent_fit(
+    job: Job,
+    world: World,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    hyperparameters: Hyperparameters,
+    *,
+    is_bf16: bool = False,
+) -> Fit:
+    """Return an epoch loop that prints nothing and keeps nothing."""
+    return Fit(
+        model,
+        optimizer,
+        world=world,
+        checkpoint=FitCheckpoint(None, "trial", fingerprint="", interval_seconds=math.inf, say=job.say),
+        interrupted=job.interrupted,
+        say=lambda _: None,
+        classes=len(job.manifest.classes),
+        label_smoothing=hyperparameters.label_smoothing,
+        is_bf16=is_bf16,
+    )

@@ -1,0 +1,114 @@
+"""What a trial of a search found, and Optuna's proposals for the next ones.
+
+Proposals depend on nothing but the space, the trials so far and the seed: each round makes Optuna's study anew from
+them. A search on two hosts, or one that goes on after an interruption, therefore tries what one host would have tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from training.search_space import Number, Space, distributions, holds
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna import Trial as Proposal
+
+COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
+RANDOM_TRIALS = 8
+"""Drawn evenly before the tree-structured Parzen estimator has enough to go by."""
+
+COMPARED_TRIALS, LEAST_EPOCHS = 4, 2
+"""A trial is cut when, after at least so many epochs, its best loss is above the median of at least so many others'."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial: `losses` are the validation losses after each epoch, per sample, and `loss` is the lowest of them.
+
+    Number 0 has the hyperparameters that would have been used without a search. `sample_losses` are those of each
+    validation picture at the lowest loss; only number 0 and the best trial keep them.
+    """
+
+    number: int
+    parameters: dict[str, Number]
+    state: str
+    losses: tuple[float, ...] = ()
+    loss: float | None = None
+    accuracy: float | None = None
+    images: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+    sample_losses: tuple[float, ...] = ()
+
+    @staticmethod
+    def of(facts: dict[str, Any]) -> Trial:
+        """Return the trial that `facts` was made of."""
+        pairs = {name: tuple(facts[name]) for name in ("losses", "sample_losses")}
+        return Trial(**{**facts, **pairs})
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The trial as JSON."""
+        return asdict(self)
+
+    @property
+    def line(self) -> str:
+        """The trial as a line of the log."""
+        values = " ".join(f"{name}={value:.4g}" for name, value in self.parameters.items())
+        found = "" if self.loss is None else f" loss={self.loss:.6f} accuracy={self.accuracy:.4f} n={self.images}"
+        why = f" reason={self.reason!r}" if self.reason else ""
+        return f"trial={self.number} state={self.state}{found} epochs={len(self.losses)} {values}{why}"
+
+
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """Return the complete trial of the lowest loss, the first of equals; None when none is complete."""
+    complete = [trial for trial in trials if trial.state == COMPLETE and trial.loss is not None]
+    return min(complete, key=lambda trial: (trial.loss, trial.number), default=None)
+
+
+def without_needless(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials, of which only number 0 and the best keep the losses of each picture."""
+    best = best_of(trials)
+    return [trial if trial.number == 0 or trial is best else replace(trial, sample_losses=()) for trial in trials]
+
+
+def propose(space: Space, trials: Sequence[Trial], count: int, seed: int) -> list[Proposal]:
+    """Return the next `count` proposals, whose parameters are drawn, and which can be reported to and pruned."""
+    study = _study(space, trials, seed)
+    return [study.ask(distributions(space)) for _ in range(count)]
+
+
+def _study(space: Space, trials: Sequence[Trial], seed: int) -> Study:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(
+        seed=seed * 1_000_003 + len(trials), n_startup_trials=RANDOM_TRIALS, constant_liar=True
+    )
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=COMPARED_TRIALS, n_warmup_steps=LEAST_EPOCHS)
+    study = optuna.create_study(sampler=sampler, pruner=pruner)
+    for trial in trials:
+        if holds(space, trial.parameters):
+            study.add_trial(_frozen(space, trial))
+    return study
+
+
+def _frozen(space: Space, trial: Trial) -> Any:
+    from optuna.trial import TrialState, create_trial
+
+    states = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAILED: TrialState.FAIL}
+    return create_trial(
+        state=states[trial.state],
+        value=trial.loss if trial.state != FAILED else None,
+        params={name: trial.parameters[name] for name in space},
+        distributions=distributions(space),
+        intermediate_values=dict(enumerate(lowest_so_far(trial.losses), start=1)),
+    )
+
+
+def lowest_so_far(losses: Sequence[float]) -> list[float]:
+    """Return the lowest loss up to each epoch."""
+    return [min(losses[: epoch + 1]) for epoch in range(len(losses))]
