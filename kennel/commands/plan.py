@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from typing import TYPE_CHECKING
 
 from kennel import REFERENCE_DATA, SAMPLE, flags
@@ -165,6 +164,5 @@ def hours_of(text: str | None) -> float | None:
 
 
 def _ask(question: str) -> str:
-    sys.stderr.write(f"\n{question}")  # stdout is for the result
-    sys.stderr.flush()
+    console.print_aside(["", question])  # stdout is for the result
     return input()

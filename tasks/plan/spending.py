@@ -54,7 +54,7 @@ def require_unspent(run: Run, budget_usd: float | None) -> None:
         return
     what = f"run {run.id} has cost {amount(usd)} USD, and the budget is {amount(budget_usd)} USD"
     why = ", ".join(f"{each.what} {amount(each.usd)}" for each in parts)
-    todo = f"kennel down {run.id} ends what costs; or run the same command with a larger --budget, which adopts it"
+    todo = f"kennel down {run.id}, which ends what costs; or the same command with a larger --budget, which adopts it"
     raise SpendingRefused("budget", what, why, todo)
 
 
