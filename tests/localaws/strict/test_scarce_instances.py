@@ -15,6 +15,8 @@ from tests.localaws.strict.conftest import wait_for_roles, with_patient_clients
 pytestmark = pytest.mark.strict
 
 TYPES = [f"{family}.{size}" for family in ("c5", "m5", "c6i", "m6i", "r6i") for size in ("large", "xlarge", "2xlarge")]
+TAKEN_BACK_SOON = 12  # at this scale after 5 to 6 s, by the name SOON
+SOON = "spot-13"
 SPOT = {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}}}
 STEPS = """
     import pathlib, time
@@ -76,20 +78,24 @@ def test_a_spot_job_waits_for_instances_until_its_time_is_over(scarce: ScaledSer
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
 
 
-def test_a_spot_job_is_interrupted_once_and_goes_on_from_its_checkpoint(slow: ScaledServer) -> None:
-    room = make_room(slow.localaws)
-    wait_for_roles(slow)
-
-    described = room.run(
-        STEPS,
-        EnableManagedSpotTraining=True,
-        StoppingCondition={"MaxRuntimeInSeconds": 120, "MaxWaitTimeInSeconds": 120},
-        CheckpointConfig={"S3Uri": f"s3://{room.bucket}/spot-checkpoints"},
-    )
+def test_a_spot_job_is_interrupted_once_and_goes_on_from_its_checkpoint() -> None:
+    with scaled_server("--strict", scale=TAKEN_BACK_SOON) as server:
+        slower = with_patient_clients(server)
+        room = make_room(slower.localaws)
+        wait_for_roles(slower)
+        request = room.request(
+            STEPS,
+            EnableManagedSpotTraining=True,
+            StoppingCondition={"MaxRuntimeInSeconds": 120, "MaxWaitTimeInSeconds": 120},
+            CheckpointConfig={"S3Uri": f"s3://{room.bucket}/spot-checkpoints"},
+        )
+        slower.client("sagemaker").create_training_job(**{**request, "TrainingJobName": SOON})
+        described = room.end_of(SOON)
+        checkpoint = room.get("spot-checkpoints/step")
 
     attempt = ["Starting", "Downloading", "Training"]
     assert statuses(described) == [*attempt, "Interrupted", *attempt, "Uploading", "Completed"]
     training = described["SecondaryStatusTransitions"][2]
     held = (training["EndTime"] - training["StartTime"]).total_seconds()
-    assert held * slow.clock()["scale"] >= STRICT.spot_interruptions.least
-    assert room.get("spot-checkpoints/step") == b"7"
+    assert held * TAKEN_BACK_SOON >= STRICT.spot_interruptions.least
+    assert checkpoint == b"7"
