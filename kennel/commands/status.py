@@ -60,7 +60,7 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
     if environment.connect_to_running() is None:
         raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", f"less {run_dir}/kennel.log")
     from tasks.account.logs import LogFollower
-    from tasks.account.roles import TRAINING_LOG_GROUP
+    from tasks.account.role_policies import TRAINING_LOG_GROUP
     from tasks.run.aws import Aws
     from tasks.run.naming import name_prefix
     from tasks.run.settings import Settings
