@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kennel.servers import environment, localaws, prefect, processes
+from kennel.servers import environment, localaws, localaws_record, prefect, processes
 from kennel.terminal.console import print_json, print_log_line, print_table, say
 from tasks.run.errors import LedgerRefused, SettingsRefused
 from tasks.run.ledger_contents import LedgerHeader, LedgerRow, damaged, has_lost_its_ledger, inspect_ledger, run_folders
@@ -168,7 +168,8 @@ def _is_done(run_dir: Path, stage: str) -> bool:
 
 
 def _services(home: Path) -> dict[str, str | None]:
-    aws = localaws.find(home) or processes.find(home, localaws.NAME)  # without a record of its own it runs all the same
+    # without a record of its own it runs all the same
+    aws = localaws.find(home) or processes.find(home, localaws_record.NAME)
     server = processes.find(home, prefect.NAME)
     return {"localaws": aws.url if aws else None, "prefect": server.url if server else None}
 
