@@ -121,7 +121,7 @@ def test_a_policy_that_lacks_a_feature_is_named_with_the_command_that_prints_it(
         iam.attach_user_policy(UserName="operator", PolicyArn=arn)
     ((check, seen, cure),) = failed(found)
     assert check in refusal.value.why and cure == refusal.value.next_command
-    assert check == "permissions" and re.match("serving: denied: .*lambda:CreateFunction.* and [0-9]+ more", seen)
+    assert check == "permissions" and re.match("serving: denied: .*iam:PassRole.* and [0-9]+ more", seen)
     assert cure == f"kennel iam operator-policy serving --account {ACCOUNT} --region us-east-1, and attach that"
 
 
