@@ -90,11 +90,11 @@ def _of_machine(settings: Settings, where: environment.Environment | None) -> tu
 
 def _ports(settings: Settings, *, is_local: bool) -> Iterator[Finding]:
     """Yield whether the local servers have their ports, or can have them; they take others where those are taken."""
-    from kennel.servers import localaws, prefect, processes
+    from kennel.servers import localaws, localaws_record, prefect, processes
     from kennel.servers.ports import is_free
     from tasks.doctor.findings import ok, warn
 
-    wanted = {"localaws": (localaws.NAME, localaws.PREFERRED_PORT)} if is_local else {}
+    wanted = {"localaws": (localaws_record.NAME, localaws.PREFERRED_PORT)} if is_local else {}
     wanted["Prefect's server"] = (prefect.NAME, prefect.PREFERRED_PORT)
     for title, (name, port) in wanted.items():
         running = processes.find(settings.home, name)

@@ -170,7 +170,7 @@ def _denied(rows: list[ActionUse]) -> StageFailed:
 
 def _provable(run: Run) -> set[str]:
     """Return the roles that the deployment uses: those of the endpoint and of the function."""
-    from tasks.account.roles import ROLE_NAME_LIMIT
+    from tasks.account.role_policies import ROLE_NAME_LIMIT
     from tasks.run.naming import resource_name
 
     return {resource_name(run.id, name, limit=ROLE_NAME_LIMIT) for name in ("endpoint", "classify")}

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from kennel.servers import localaws, prefect, processes
+from kennel.servers import localaws_record, prefect, processes
 from kennel.signals import SIGNALS, bear_further, install
 from kennel.terminal import console
 from tasks.run.ending import stop_work
@@ -67,7 +67,7 @@ def own_runs_with_instances(runs: Path) -> list[str]:
 
 def server_pids(home: Path) -> set[int]:
     """Return the process ids of the local servers, which outlive a command."""
-    running = [processes.find(home, name) for name in (localaws.NAME, prefect.NAME)]
+    running = [processes.find(home, name) for name in (localaws_record.NAME, prefect.NAME)]
     return {server.pid for server in running if server is not None}
 
 

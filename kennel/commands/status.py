@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kennel.servers import environment, localaws, prefect, processes
+from kennel.servers import environment, localaws, localaws_record, prefect, processes
 from kennel.terminal.console import print_json, print_log_line, print_table, say
 from tasks.run.errors import LedgerRefused, SettingsRefused
 from tasks.run.ledger_contents import LedgerHeader, LedgerRow, damaged, has_lost_its_ledger, inspect_ledger, run_folders
@@ -60,7 +60,7 @@ def logs(run_id: str | None, source: str, *, follow: bool) -> int:
     if environment.connect_to_running() is None:
         raise SettingsRefused("logs", "localaws does not run", "its logs ended with it", f"less {run_dir}/kennel.log")
     from tasks.account.logs import LogFollower
-    from tasks.account.roles import TRAINING_LOG_GROUP
+    from tasks.account.role_policies import TRAINING_LOG_GROUP
     from tasks.run.aws import Aws
     from tasks.run.naming import name_prefix
     from tasks.run.settings import Settings
@@ -168,7 +168,8 @@ def _is_done(run_dir: Path, stage: str) -> bool:
 
 
 def _services(home: Path) -> dict[str, str | None]:
-    aws = localaws.find(home) or processes.find(home, localaws.NAME)  # without a record of its own it runs all the same
+    # without a record of its own it runs all the same
+    aws = localaws.find(home) or processes.find(home, localaws_record.NAME)
     server = processes.find(home, prefect.NAME)
     return {"localaws": aws.url if aws else None, "prefect": server.url if server else None}
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kennel.servers import isolation, localaws, prefect, processes
+from kennel.servers import isolation, localaws, localaws_record, prefect, processes
 from kennel.servers.limits import require_limits
 from kennel.servers.private_home import foreign_folders, make_private
 from kennel.terminal import console
@@ -238,7 +238,7 @@ def running_servers() -> list[int]:
         home, _ = home_and_runs()
     except SettingsRefused:
         return []
-    running = [processes.find(home, name) for name in (localaws.NAME, prefect.NAME)]
+    running = [processes.find(home, name) for name in (localaws_record.NAME, prefect.NAME)]
     return [server.pid for server in running if server is not None]
 
 

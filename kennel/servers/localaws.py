@@ -22,15 +22,15 @@ from urllib.parse import urlsplit
 import psutil
 
 from kennel.servers import processes
+from kennel.servers.localaws_record import NAME, localaws_home, read_record, record_path, running_record, written_record
 from kennel.servers.ports import free_port
 from tasks.run.errors import KennelError, SettingsRefused, StageFailed, Unreachable, WaitTimedOut
 from tasks.run.machine import fetch_from_loopback
 from tasks.run.naming import RESOURCE_PREFIX
 from tasks.run.record_store import write_atomically
-from tasks.run.sealed import CHECKSUM, Damaged, parse_json, read_regular, unseal
+from tasks.run.sealed import Damaged, read_regular
 from tasks.run.settings import LOCAL_HEALTH_PATH, LOCAL_PERMISSIONS_PATH
 
-NAME = "localaws"
 PREFERRED_PORT = 4577
 LAST_URL = Path("processes") / "localaws.url"
 AGAIN = "run the same command again: it starts another one and makes anew what was lost"
@@ -42,26 +42,6 @@ ANSWER_SECONDS = 2.0
 WRONG_USAGE = 2  # localaws's exit code when it does not understand an option
 UNCHECKED = "localaws"  # a server of 0.1.0 that still runs names no key and accepts any
 SSH_PORT = 22  # the usual port of instances; without root the embedded AWS has to use another one
-
-
-_NUMBER = (int, float)
-_FIELDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("pid", "port", "ssh_port"), (int,)),
-    **dict.fromkeys(("time_scale", "started", "instance_startup_seconds"), _NUMBER),
-    **dict.fromkeys(("region", "generation", "access_key_id", "secret_access_key", "home"), (str,)),
-    "created": (str, *_NUMBER),
-    "capacity": (list,),
-    "strict": (bool,),
-}
-"""The fields of `server.json` that are used here, with their types."""
-
-_DEFAULTS: dict[str, object] = {
-    **dict.fromkeys(("generation", "access_key_id", "secret_access_key", "home"), ""),
-    "instance_startup_seconds": 0.0,
-    "capacity": [],
-    "strict": False,
-}
-"""What stands for a field that an older release did not write."""
 
 
 ACCOUNT_ID, REGION = "123456789012", "us-east-1"
@@ -154,14 +134,9 @@ class EmbeddedAws:
         return hmac.new(self.token.encode(), LOCAL_PERMISSIONS_PATH.encode(), "sha256").hexdigest()
 
 
-def localaws_home(home: Path) -> Path:
-    """Return localaws's folder in a kennel home."""
-    return home.resolve() / "localaws"
-
-
 def find(home: Path) -> EmbeddedAws | None:
     """Return the server that runs for this home, or None."""
-    record = _record(home)
+    record = running_record(home)
     if record is None:
         return None
     return EmbeddedAws(
@@ -200,7 +175,7 @@ def begin(home: Path, options: Options = UNCHANGED) -> processes.BackgroundProce
         StageFailed: there is no free port.
     """
     with processes.starting(home, NAME):
-        running = _record(home)
+        running = running_record(home)
         if running is not None:
             _refuse_other_options(options, running)
             return None
@@ -315,7 +290,7 @@ def _with_options_of_killed(home: Path, options: Options) -> Options:
 
     A server that was stopped removed its record.
     """
-    record = _written_record(home) or {}
+    record = written_record(home) or {}
     startup = options.instance_startup_seconds
     return Options(
         time_scale=record.get("time_scale") if options.time_scale is None else options.time_scale,
@@ -328,71 +303,19 @@ def _with_options_of_killed(home: Path, options: Options) -> Options:
     )
 
 
-def _record(home: Path) -> dict[str, Any] | None:
-    """Return the record that the running server of this home wrote, or None when there is none."""
-    record = _written_record(home)
-    if record is None or not processes.is_running(record["pid"], record["created"]):
-        return None
-    return record if _is_own_server(home, record["pid"]) else None
-
-
-def _is_own_server(home: Path, pid: int) -> bool:
-    """Tell whether a process is localaws with this home: a damaged or copied record may name another.
-
-    One that a person started has no owner in its environment, but the home among its arguments.
-    """
-    with contextlib.suppress(psutil.Error):
-        arguments = psutil.Process(pid).cmdline()
-        is_of_home = str(localaws_home(home)) in arguments or processes.is_owned(home, pid)
-        return is_of_home and any("localaws" in argument for argument in arguments)
-    return False
-
-
 def damaged(home: Path) -> list[str]:
     """Return what is wrong with the server's record: it cannot be read, or is missing beside a server that answers."""
     try:
-        _read_record(home)
+        read_record(home)
     except FileNotFoundError:
         running = processes.find(home, NAME)
         if running is None or not _answers(running.url):
             return []
-        lost = f"{_record_path(home)} is missing, so the keys of localaws are not known"
+        lost = f"{record_path(home)} is missing, so the keys of localaws are not known"
         return [f"{lost}; it runs at {running.url} (process {running.pid}), and kennel down --yes ends it"]
     except (OSError, Damaged) as error:
-        return [f"{_record_path(home)} is not used, because it is damaged: {error}"]
+        return [f"{record_path(home)} is not used, because it is damaged: {error}"]
     return []
-
-
-def _record_path(home: Path) -> Path:
-    return localaws_home(home) / "server.json"
-
-
-def _written_record(home: Path) -> dict[str, Any] | None:
-    try:
-        return _read_record(home)
-    except PermissionError:  # a server may run in a home that this user may not read
-        raise
-    except (OSError, Damaged):
-        return None
-
-
-def _read_record(home: Path) -> dict[str, Any]:
-    """Return what the server wrote.
-
-    Raises:
-        OSError, Damaged: the file cannot be read or is not as it was written, a field is missing or of another type, or
-            it is the record of another home, whose server is not this one's to use and to end.
-    """
-    content = read_regular(_record_path(home))
-    record = unseal(content)
-    if "home" in record and CHECKSUM not in parse_json(content):
-        raise Damaged("it has no checksum")
-    for name, kinds in _FIELDS.items():
-        if not isinstance(record.get(name, _DEFAULTS.get(name)), kinds):
-            raise Damaged(f"{name} is {record.get(name)!r:.80}")
-    if record.get("home", "") not in ("", str(localaws_home(home).resolve())):
-        raise Damaged(f"it was copied from {record['home']}, whose server it names")
-    return record
 
 
 def _refuse_unknown_options(options: Options) -> None:

@@ -14,7 +14,8 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from tasks.account.policy_documents import many
-from tasks.account.roles import put_policy, role_name, role_policy
+from tasks.account.role_policies import role_name
+from tasks.account.roles import put_policy, role_policy
 from tasks.run.aws import Aws
 from tasks.run.bounded_answers import PageBounds
 from tasks.run.errors import StageFailed, aws_boundary

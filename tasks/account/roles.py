@@ -1,204 +1,27 @@
-"""Create the IAM roles of a run: for its training job, its EC2 instances, its endpoint and its function.
+"""Create the IAM roles of a run, and the log groups that its services write.
 
-Each policy grants access to the run's own objects, log groups and endpoint and to nothing else. An existing role with
-the run's tags is adopted, and its policies are set to the wanted ones again. A role without those tags is not changed.
+An existing role with the run's tags is adopted, and its policies are set to the wanted ones again. A role without those
+tags is not changed. `tasks.account.role_policies` says what each role may do.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from tasks.account.container_images import training_image
 from tasks.account.lookup import none_if_missing, refuse_foreign, shown_tags, tags_to_dict
-from tasks.account.objects import bucket_and_key
 from tasks.account.policy_documents import NotAPolicy, read_policy
 from tasks.account.role_boundary import find_boundary, put_boundary
+from tasks.account.role_policies import RoleSpec
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import MalformedAnswer, OwnershipRefused, aws_boundary
 from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
-from tasks.run.records import DatasetRef, WeightsRef
-from tasks.run.vpc_config import LAMBDA_VPC_ACTIONS, SAGEMAKER_VPC_ACTIONS
 from tasks.run.waiting import retry_until_known
 
 POLICY_NAME = "kennel"
-ROLE_NAME_LIMIT = 64
-
-TRAINING_LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-TRAINING_METRICS_NAMESPACE = "/aws/sagemaker/TrainingJobs"
-SEAL = ["kms:Decrypt", "kms:GenerateDataKey"]
-WRITE_STREAM = ["logs:CreateLogStream", "logs:PutLogEvents"]
-
-Statement = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class RoleSpec:
-    """The wanted state of a role: the service that may assume it, and its one inline policy.
-
-    With `source_account` and `source_arn`, the service may use it only for resources of that account, and of that ARN.
-    """
-
-    name: str
-    service: str
-    statements: tuple[Statement, ...]
-    description: str
-    source_account: str | None = None
-    source_arn: str | None = None
-
-    @property
-    def trust(self) -> dict[str, Any]:
-        """The trust policy."""
-        statement: Statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": self.service},
-            "Action": "sts:AssumeRole",
-        }
-        if self.source_account is not None:
-            statement["Condition"] = {"StringEquals": {"aws:SourceAccount": self.source_account}}
-        if self.source_arn is not None:
-            statement.setdefault("Condition", {})["ArnLike"] = {"aws:SourceArn": self.source_arn}
-        return {"Version": "2012-10-17", "Statement": [statement]}
-
-    @property
-    def policy(self) -> dict[str, Any]:
-        """The inline policy."""
-        return {"Version": "2012-10-17", "Statement": list(self.statements)}
-
-
-def role_name(run_id: str, use: str) -> str:
-    """Return the name of a run's role for a use: "training", "instance", "endpoint", "classify" or "notebook"."""
-    return naming.resource_name(run_id, use, limit=ROLE_NAME_LIMIT)
-
-
-def run_prefix(run_id: str) -> str:
-    """Return the S3 prefix of a run's code, checkpoints and models, without a slash at its end."""
-    return f"runs/{run_id}"
-
-
-def training_role(
-    aws: Aws,
-    run_id: str,
-    dataset: DatasetRef,
-    weights: WeightsRef | None,
-    *,
-    keeps_checkpoints: bool = False,
-    in_vpc: bool = False,
-    key_arn: str | None = None,
-) -> RoleSpec:
-    """Describe the training jobs' role: it may read its inputs, write its outputs and logs, and pull its image.
-
-    Each attempt of a job has a name and log streams of its own; those of other runs are out of reach. Only jobs on spot
-    capacity keep checkpoints.
-
-    Raises:
-        SettingsRefused: the account of AWS's images in this region is not known.
-        TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
-    """
-    bucket, own = dataset.bucket, run_prefix(run_id)
-    readable = [dataset.prefix, f"{own}/code"] + ([weights.prefix] if weights else [])
-    checkpoints = [f"{own}/checkpoints"] if keeps_checkpoints else []
-    statements = (
-        _objects(aws, "ReadInputs", ["s3:GetObject"], bucket, [*readable, *checkpoints]),
-        _objects(aws, "WriteOutputs", ["s3:PutObject"], bucket, [f"{own}/output", *checkpoints]),
-        list_statement(aws, "ListInputs", bucket, [*readable, *checkpoints]),
-        *_write_own_streams(aws, naming.resource_name(run_id, "train")),
-        _put_metrics(TRAINING_METRICS_NAMESPACE),
-        *_pull_image(aws, training_image(aws.region, has_gpu=False)),
-        *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),
-        *_use_key(aws, key_arn, [*SEAL, "kms:Encrypt"], has_volume=True),
-    )
-    name, text = role_name(run_id, "training"), f"Training job of run {run_id}"
-    jobs = aws.arn("sagemaker", f"training-job/{naming.resource_name(run_id, 'train')}-*")
-    return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, jobs)
-
-
-def instance_role(
-    aws: Aws,
-    run_id: str,
-    dataset: DatasetRef,
-    weights: WeightsRef | None,
-    *,
-    keeps_checkpoints: bool = False,
-    key_arn: str | None = None,
-) -> RoleSpec:
-    """Describe the role of the run's EC2 instances: they may read their inputs; spot ones also keep checkpoints.
-
-    Code and model are transferred over SSH, so they need no permission. EC2 does not support `aws:SourceAccount`.
-    """
-    bucket, checkpoints = dataset.bucket, [f"{run_prefix(run_id)}/ec2/checkpoints"] if keeps_checkpoints else []
-    readable = [dataset.prefix, *([weights.prefix] if weights else []), *checkpoints]
-    keep = (
-        _objects(aws, "KeepCheckpoints", ["s3:PutObject", "s3:AbortMultipartUpload"], bucket, checkpoints),
-        list_statement(aws, "ListCheckpoints", bucket, checkpoints),
-    )
-    statements = (
-        _objects(aws, "ReadInputs", ["s3:GetObject"], bucket, readable),
-        *(keep if checkpoints else ()),
-        *_use_key(aws, key_arn, SEAL if checkpoints else SEAL[:1]),
-    )
-    name = role_name(run_id, "instance")
-    return RoleSpec(name, "ec2.amazonaws.com", statements, f"EC2 instances of run {run_id}")
-
-
-def endpoint_role(
-    aws: Aws,
-    run_id: str,
-    model_uri: str,
-    log_group: str,
-    *,
-    image: str,
-    in_vpc: bool = False,
-    key_arn: str | None = None,
-) -> RoleSpec:
-    """Describe the endpoint's role: it may read its model, write its logs and metrics, and pull its `image`.
-
-    For endpoints, SageMaker allows no narrower `aws:SourceArn` than that of everything in the region
-    (https://docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html).
-
-    Raises:
-        SettingsRefused: the account of AWS's images in this region is not known.
-        MalformedAnswer: the model is no object of S3.
-        TargetRefused, AwsFailed: the caller's account could not be read, or is not the one that the user named.
-    """
-    bucket, key = bucket_and_key(model_uri)
-    statements = (
-        {
-            "Sid": "ReadModel",
-            "Effect": "Allow",
-            "Action": ["s3:GetObject"],
-            "Resource": [aws.arn("s3", f"{bucket}/{key}")],
-        },
-        *_write_logs(aws, log_group),
-        _put_metrics("/aws/sagemaker/Endpoints"),
-        *_pull_image(aws, image),
-        *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),
-        *_use_key(aws, key_arn, SEAL[:1], has_volume=True),
-    )
-    name = role_name(run_id, "endpoint")
-    text, source = f"Endpoint of run {run_id}", aws.arn("sagemaker", "*")
-    return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, source)
-
-
-def function_role(aws: Aws, run_id: str, endpoint_arn: str, log_group: str, *, in_vpc: bool = False) -> RoleSpec:
-    """Describe the function's role: it may invoke this endpoint, write to its own log group and join a VPC."""
-    statements = (
-        {
-            "Sid": "InvokeThisEndpoint",
-            "Effect": "Allow",
-            "Action": ["sagemaker:InvokeEndpoint"],
-            "Resource": [endpoint_arn],
-        },
-        *_write_logs(aws, log_group, describe=False),
-        *(_join_vpc(LAMBDA_VPC_ACTIONS) if in_vpc else ()),
-    )
-    name = role_name(run_id, "classify")
-    return RoleSpec(name, "lambda.amazonaws.com", statements, f"Function of run {run_id}")
 
 
 def ensure_role(run: Run, spec: RoleSpec) -> str:
@@ -340,78 +163,3 @@ def role_policy(iam: Any, name: str) -> Mapping[str, Any] | None:
         what, why = f"GetRolePolicy answered with what is no policy: {error}", "kennel acts only on what it can read"
         look = "look at what answers there (curl -i), then run the same command again"
         raise MalformedAnswer(f"role {name}", what, why, look, is_reading=True) from error
-
-
-def _objects(aws: Aws, sid: str, actions: list[str], bucket: str, prefixes: list[str]) -> Statement:
-    resources = [aws.arn("s3", f"{bucket}/{prefix}/*") for prefix in prefixes]
-    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
-
-
-def list_statement(aws: Aws, sid: str, bucket: str, prefixes: list[str]) -> Statement:
-    """Return the policy statement that allows listing a bucket's objects under some prefixes."""
-    return {
-        "Sid": sid,
-        "Effect": "Allow",
-        "Action": ["s3:ListBucket"],
-        "Resource": [aws.arn("s3", bucket)],
-        "Condition": {"StringLike": {"s3:prefix": [f"{prefix}/*" for prefix in prefixes]}},
-    }
-
-
-def _write_logs(aws: Aws, group: str, *, describe: bool = True) -> tuple[Statement, ...]:
-    arn = aws.arn("logs", f"log-group:{group}")
-    actions = [*WRITE_STREAM, *(["logs:DescribeLogStreams"] if describe else [])]
-    return ({"Sid": "WriteLogs", "Effect": "Allow", "Action": actions, "Resource": [arn, f"{arn}:*"]},)
-
-
-def _write_own_streams(aws: Aws, job: str) -> tuple[Statement, ...]:
-    """Return the statements for the streams of jobs named by a digest of 8 characters, and of up to 99 attempts."""
-    group = aws.arn("logs", f"log-group:{TRAINING_LOG_GROUP}")
-    streams = [f"{group}:log-stream:{job}-{'?' * 8}{attempt}/*" for attempt in ("", "-?", "-??")]
-    shared = ["logs:CreateLogGroup", "logs:DescribeLogStreams"]
-    return (
-        {"Sid": "LogGroup", "Effect": "Allow", "Action": shared, "Resource": [group, f"{group}:*"]},
-        {"Sid": "WriteLogs", "Effect": "Allow", "Action": WRITE_STREAM, "Resource": streams},
-    )
-
-
-def _put_metrics(namespace: str) -> Statement:
-    return {
-        "Sid": "PutMetrics",
-        "Effect": "Allow",
-        "Action": ["cloudwatch:PutMetricData"],
-        "Resource": ["*"],  # PutMetricData supports no resources; only the namespace can be restricted
-        "Condition": {"StringEquals": {"cloudwatch:namespace": namespace}},
-    }
-
-
-def _use_key(aws: Aws, key_arn: str | None, actions: list[str], *, has_volume: bool = False) -> tuple[Statement, ...]:
-    """Return the statements for the key of objects, through S3 only, and of volumes, by grants of AWS's services only.
-
-    Sources: https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html (kms:Decrypt of inputs, kms:Encrypt of
-    outputs, kms:CreateGrant of volumes) and botocore's model of S3 (kms:GenerateDataKey, kms:Decrypt for parts).
-    """
-    if key_arn is None:
-        return ()
-    through = {"StringLike": {"kms:ViaService": f"s3.{aws.region}.*"}}
-    key = {"Effect": "Allow", "Resource": [key_arn]}
-    objects = {"Sid": "UseKey", "Action": actions, "Condition": through, **key}
-    granted = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
-    volumes = {"Sid": "SealVolumes", "Action": ["kms:CreateGrant"], "Condition": granted, **key}
-    return (objects, volumes) if has_volume else (objects,)
-
-
-def _join_vpc(actions: Iterable[str]) -> tuple[Statement, ...]:
-    """Return the statement for a network interface in a VPC; like AWS's own policies, it names no resource."""
-    return ({"Sid": "JoinVpc", "Effect": "Allow", "Action": [f"ec2:{each}" for each in actions], "Resource": ["*"]},)
-
-
-def _pull_image(aws: Aws, image: str) -> tuple[Statement, ...]:
-    host, _, name = image.partition("/")
-    repository = re.split("[:@]", name)[0]
-    arn = aws.arn("ecr", f"repository/{repository}", account_id=host.partition(".")[0])
-    layers = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-    return (
-        {"Sid": "PullImage", "Effect": "Allow", "Action": layers, "Resource": [arn]},
-        {"Sid": "RegistryLogin", "Effect": "Allow", "Action": ["ecr:GetAuthorizationToken"], "Resource": ["*"]},
-    )

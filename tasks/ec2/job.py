@@ -15,7 +15,7 @@ from typing import Any
 
 from tasks.account import objects
 from tasks.account.encryption import encryption_of
-from tasks.account.roles import run_prefix
+from tasks.account.role_policies import run_prefix
 from tasks.model.code import git_commit, stage_training_code
 from tasks.model.inputs import FILE_NAME, TrainingInputs
 from tasks.run.aws import Aws

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 from tasks.account.lookup import none_if_missing
-from tasks.account.roles import RoleSpec, ensure_role, iam_tags, refuse_foreign_iam
+from tasks.account.role_policies import RoleSpec
+from tasks.account.roles import ensure_role, iam_tags, refuse_foreign_iam
 from tasks.run.aws import Aws
 from tasks.run.errors import aws_boundary
 from tasks.run.handle import Run

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.account.objects import object_exists, send_file
-from tasks.account.roles import run_prefix
+from tasks.account.role_policies import run_prefix
 from tasks.ec2.job import RemoteJob
 from tasks.ec2.prices import MINIMUM_BILLED_SECONDS, cost_usd
 from tasks.model.archive import METRIC_NAMES, measured_metrics, read_meta, verify_meta

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from tasks.account.encryption import encryption_of
 from tasks.account.network import ec2_network
-from tasks.account.roles import instance_role
+from tasks.account.role_policies import instance_role
 from tasks.ec2.access import ensure_access
 from tasks.ec2.job import CONNECT_SECONDS, OVERHEAD_SECONDS, RemoteJob, instance_specs
 from tasks.ec2.launch import launch, refuse_other_plans

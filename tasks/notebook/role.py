@@ -6,7 +6,7 @@ are started by `kennel` and not from the notebook.
 
 from __future__ import annotations
 
-from tasks.account.roles import RoleSpec, Statement, list_statement, role_name, run_prefix
+from tasks.account.role_policies import RoleSpec, Statement, list_statement, role_name, run_prefix
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.records import DatasetRef

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tasks.account.roles import role_name, run_prefix
+from tasks.account.role_policies import role_name, run_prefix
 from tasks.ec2.access import group_name, key_pair_name
 from tasks.plan.wanted import Wanted
 from tasks.run import naming

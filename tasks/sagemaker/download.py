@@ -14,7 +14,7 @@ from typing import Any
 
 from tasks.account.logs import LogFollower, LogLine
 from tasks.account.objects import fetch_object
-from tasks.account.roles import TRAINING_LOG_GROUP
+from tasks.account.role_policies import TRAINING_LOG_GROUP
 from tasks.run.errors import KennelError
 from tasks.run.escaping import code_span, markdown_link, terminal_text
 from tasks.run.handle import Run, RunFolder

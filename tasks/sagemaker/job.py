@@ -18,7 +18,7 @@ from tasks.account.encryption import Encryption
 from tasks.account.lookup import none_if_missing
 from tasks.account.objects import object_exists
 from tasks.account.prices import InstanceChoice
-from tasks.account.roles import run_prefix
+from tasks.account.role_policies import run_prefix
 from tasks.model.archive import METRIC_NAMES
 from tasks.model.inputs import TrainingInputs
 from tasks.run import naming

@@ -8,7 +8,8 @@ from pathlib import Path
 from tasks.account.container_images import training_image
 from tasks.account.encryption import encryption_of
 from tasks.account.prices import choose_training_instance
-from tasks.account.roles import ensure_role, role_name, training_role
+from tasks.account.role_policies import role_name, training_role
+from tasks.account.roles import ensure_role
 from tasks.model.code import git_commit, stage_training_code
 from tasks.run.errors import KennelError
 from tasks.run.handle import Run

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.account.logs import LogFollower, LogLine
-from tasks.account.roles import TRAINING_LOG_GROUP
+from tasks.account.role_policies import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
 from tasks.run.errors import NotFound, StageFailed, WaitTimedOut
 from tasks.run.statuses import TRAINING_JOB

@@ -9,7 +9,8 @@ from tasks.account.container_images import inference_image
 from tasks.account.encryption import encryption_of
 from tasks.account.objects import bucket_and_key
 from tasks.account.prices import choose_hosting_instance
-from tasks.account.roles import endpoint_role, ensure_log_group, ensure_role, function_role, role_name
+from tasks.account.role_policies import endpoint_role, function_role, role_name
+from tasks.account.roles import ensure_log_group, ensure_role
 from tasks.run.handle import Run
 from tasks.run.options import DeployOptions, Network
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, TrainedModel

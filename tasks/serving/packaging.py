@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.account.objects import bucket_and_key, fetch_object, object_exists, send_file
-from tasks.account.roles import run_prefix
+from tasks.account.role_policies import run_prefix
 from tasks.run.disk import disk_boundary
 from tasks.run.errors import StageFailed
 from tasks.run.handle import Run

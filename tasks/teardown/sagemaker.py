@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.account.logs import log_stream_names
 from tasks.account.lookup import none_if_missing, shown_tags, tags_to_dict
-from tasks.account.roles import TRAINING_LOG_GROUP
+from tasks.account.role_policies import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
 from tasks.run.lost_answers import carried_out, true_or_none
 from tasks.run.naming import RESOURCE_PREFIX

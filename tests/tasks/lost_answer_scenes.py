@@ -7,7 +7,8 @@ from pathlib import Path
 from tasks.account.bucket import ensure_bucket
 from tasks.account.objects import put_object, send_file
 from tasks.account.prices import choose_hosting_instance, choose_notebook_instance, choose_training_instance
-from tasks.account.roles import RoleSpec, endpoint_role, ensure_log_group, ensure_role, training_role
+from tasks.account.role_policies import RoleSpec, endpoint_role, training_role
+from tasks.account.roles import ensure_log_group, ensure_role
 from tasks.ec2.launch import launch
 from tasks.ec2.plan import plan_instance
 from tasks.ec2.prices import choose_instances

@@ -15,6 +15,8 @@ MODEL_DIR, CONTENT_TYPE = sys.argv[1:]
 class Context:
     """What TorchServe tells a handler, and what the handler tells of its answer."""
 
+    model_name = "model"
+
     def __init__(self) -> None:
         self.system_properties = {"model_dir": MODEL_DIR, "gpu_id": None}
         self.request_processor = [self]

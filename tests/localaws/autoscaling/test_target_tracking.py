@@ -17,6 +17,7 @@ from tests.polling import wait_until
 
 INVOCATIONS = "SageMakerVariantInvocationsPerInstance"
 CONCURRENCY = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+LONG = 110  # emulated minutes, 55 s: a busy machine needs more than 30 of them for an instance
 PER_SECOND, TARGET = 50, 10.0  # 25 requests in an emulated minute of half a second: three instances are needed
 
 
@@ -127,13 +128,13 @@ def test_the_maximum_is_respected_and_its_reason_told(variant: Variant) -> None:
 
 
 def test_a_cooldown_holds_until_a_larger_scale_out_is_asked_for(variant: Variant) -> None:
-    variant.load(20.0, back=5)
+    variant.load(20.0, back=5, minutes=LONG)
     variant.register(1, 8)
     variant.track(10.0, ScaleOutCooldown=3000)
     variant.until_serving(2)
     variant.pass_minutes(4)  # the metric stays twice the target: without the cooldown there would be 4, 8
     held = variant.desired
-    variant.load(60.0)  # the mean of 20 and 60: four times the target of the one instance that there was
+    variant.load(60.0, minutes=LONG)  # the mean of 20 and 60: four times the target of the one instance that there was
     variant.until_serving(4)
 
     assert held == 2
@@ -141,7 +142,7 @@ def test_a_cooldown_holds_until_a_larger_scale_out_is_asked_for(variant: Variant
 
 
 def test_without_a_cooldown_a_metric_that_stays_high_scales_out_again(variant: Variant) -> None:
-    variant.load(20.0, back=5)
+    variant.load(20.0, back=5, minutes=LONG)
     variant.register(1, 4)
     variant.track(10.0, ScaleOutCooldown=0)
     variant.until_serving(4)

@@ -13,7 +13,7 @@ from flows.deploy import deploy
 from flows.pipeline import pipeline
 from flows.train_sagemaker import train_sagemaker
 from tasks.account.container_images import INFERENCE, TRAINING, Release, inference_image, require_images
-from tasks.account.roles import endpoint_role, function_role, instance_role, training_role
+from tasks.account.role_policies import endpoint_role, function_role, instance_role, training_role
 from tasks.notebook.role import notebook_role
 from tasks.run.aws import Aws
 from tasks.run.errors import KennelError, SettingsRefused

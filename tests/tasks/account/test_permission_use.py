@@ -17,7 +17,8 @@ from tasks.account.permission_use import (
     tightened,
     tightened_policies,
 )
-from tasks.account.roles import ensure_role, function_role
+from tasks.account.role_policies import function_role
+from tasks.account.roles import ensure_role
 from tasks.report.permissions import count_text, permissions_markdown
 from tasks.run.aws import Aws
 from tasks.run.handle import Run

@@ -12,7 +12,8 @@ from localaws.policies.documents import policy_of
 from tasks.account.container_images import inference_image
 from tasks.account.operator_policy import Account, operator_policies
 from tasks.account.role_boundary import NAME
-from tasks.account.roles import endpoint_role, ensure_role, function_role, instance_role, training_role
+from tasks.account.role_policies import endpoint_role, function_role, instance_role, training_role
+from tasks.account.roles import ensure_role
 from tasks.notebook.role import notebook_role
 from tasks.run.aws import Aws
 from tasks.run.handle import Run

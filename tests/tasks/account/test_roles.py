@@ -6,14 +6,8 @@ from typing import Any
 
 import pytest
 
-from tasks.account.roles import (
-    RoleSpec,
-    endpoint_role,
-    ensure_log_group,
-    ensure_role,
-    function_role,
-    training_role,
-)
+from tasks.account.role_policies import RoleSpec, endpoint_role, function_role, training_role
+from tasks.account.roles import ensure_log_group, ensure_role
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused
 from tasks.run.handle import Run

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tasks.account.roles import RoleSpec, endpoint_role, ensure_role, function_role, training_role
+from tasks.account.role_policies import RoleSpec, endpoint_role, function_role, training_role
+from tasks.account.roles import ensure_role
 from tasks.model.code import build_lambda_zip
 from tasks.notebook.role import notebook_role
 from tasks.run.aws import Aws

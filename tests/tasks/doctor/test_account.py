@@ -2,6 +2,7 @@
 
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -120,7 +121,7 @@ def test_a_policy_that_lacks_a_feature_is_named_with_the_command_that_prints_it(
         iam.attach_user_policy(UserName="operator", PolicyArn=arn)
     ((check, seen, cure),) = failed(found)
     assert check in refusal.value.why and cure == refusal.value.next_command
-    assert check == "permissions" and re.match("serving: denied: .*lambda:CreateFunction.* and [0-9]+ more", seen)
+    assert check == "permissions" and re.match("serving: denied: .*iam:PassRole.* and [0-9]+ more", seen)
     assert cure == f"kennel iam operator-policy serving --account {ACCOUNT} --region us-east-1, and attach that"
 
 
@@ -165,25 +166,28 @@ def test_what_cannot_be_looked_at_is_a_row_that_says_so(what: str, calls: Calls,
 
 
 def test_what_has_no_answer_at_the_deadline_is_a_row_and_nobody_waits_for_it(calls: Calls, tmp_path: Path) -> None:
+    looked = threading.Event()
+
     def late(answer: bytes) -> bytes:
-        time.sleep(3)
+        looked.wait(60)
         return answer
 
     calls.faults.append(Fault("DescribeVpcs", change=late, times=9))
     begun = time.monotonic()
     found = look(calls.url, tmp_path, deadline_seconds=2.5)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
+    looked.set()
     (network,) = [each for each in found if each.check == "network"]
     assert network.status == "skipped" and "no answer within" in network.seen
 
 
-def test_an_aws_that_never_answers_takes_less_than_ten_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_aws_that_never_answers_is_given_up_after_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in for_environment().items():
         monkeypatch.setenv(name, value)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begun = time.monotonic()
         (_, account, rest) = look(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 30
     assert (account.status, rest.status) == ("skipped", "skipped") and "Read timeout" in account.seen
 
 

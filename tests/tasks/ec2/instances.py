@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.account.network import Ec2Network, ec2_network
-from tasks.account.roles import instance_role
+from tasks.account.role_policies import instance_role
 from tasks.ec2.access import Access, ensure_access
 from tasks.ec2.plan import InstancePlan, plan_instance
 from tasks.ec2.prices import InstanceCandidates, choose_instances

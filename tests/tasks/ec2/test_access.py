@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.account.roles import instance_role
+from tasks.account.role_policies import instance_role
 from tasks.ec2.access import caller_address, find_group, find_key_pair, rules_of
 from tasks.ec2.host_key import login_key
 from tasks.ec2.profile import ensure_instance_profile, find_profile

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.account import objects
 from tasks.account.bucket import ensure_bucket
-from tasks.account.roles import TRAINING_LOG_GROUP
+from tasks.account.role_policies import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, StageFailed
 from tasks.run.handle import Run

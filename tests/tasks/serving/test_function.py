@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.account.roles import ensure_role, function_role
+from tasks.account.role_policies import function_role
+from tasks.account.roles import ensure_role
 from tasks.model.code import build_lambda_zip
 from tasks.run.aws import Aws
 from tasks.run.errors import AccessDenied

@@ -18,7 +18,8 @@ from urllib3.exceptions import ProtocolError
 from kennel.commands.unexpected import as_kennel_error
 from tasks.account import objects
 from tasks.account.bucket import ensure_bucket
-from tasks.account.roles import RoleSpec, ensure_role
+from tasks.account.role_policies import RoleSpec
+from tasks.account.roles import ensure_role
 from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import (
