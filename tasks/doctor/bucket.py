@@ -11,6 +11,7 @@ from tasks.account.bucket import bucket_exists
 from tasks.doctor.findings import Finding, fail, ok
 from tasks.run.aws import Aws
 from tasks.run.errors import OwnershipRefused, translate
+from tasks.run.streamed import read_streamed, read_whole
 
 CHECK = "bucket"
 PREFIX = "runs/kennel-doctor-"
@@ -45,7 +46,7 @@ def _round_trip(aws: Aws, name: str) -> Iterator[Finding]:
     problem: Finding | None = None
     try:
         s3.put_object(**there, Body=content)
-        if s3.get_object(**there)["Body"].read() != content:
+        if read_streamed(aws, "s3", "get_object", "Body", read_whole, **there)[1] != content:
             problem = fail(CHECK, f"{url} came back with another content", "look at what is between here and S3")
     except (ClientError, BotoCoreError) as error:
         refused = translate(error, CHECK)

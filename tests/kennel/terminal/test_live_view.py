@@ -31,7 +31,8 @@ def test_up_shows_its_stage_with_an_estimate_and_leaves_the_exports_alone(termin
     assert HIDDEN in shown.text and cursor_is_shown(shown.text)
     assert "of about 6 s" in shown.plain
     assert "export AWS_ENDPOINT_URL=http://127.0.0.1:" in shown.plain
-    assert all(len(line) <= 80 for line in shown.plain.splitlines() if not line.startswith("export "))
+    unbroken = ("export ", str(terminal.home.parent))  # a path is never broken, and this one may be long
+    assert [line for line in shown.plain.splitlines() if len(line) > 80 and not any(u in line for u in unbroken)] == []
     assert "both servers answer" in shown.plain
     quiet, verbose = terminal.kennel("up", "--quiet"), terminal.kennel("up", "-v")
     assert quiet.err == "" and "stage 1 of 1, start the servers: done" in verbose.err

@@ -130,7 +130,7 @@ def test_the_maximum_is_respected_and_its_reason_told(variant: Variant) -> None:
 def test_a_cooldown_holds_until_a_larger_scale_out_is_asked_for(variant: Variant) -> None:
     variant.load(20.0, back=5, minutes=LONG)
     variant.register(1, 8)
-    variant.track(10.0, ScaleOutCooldown=3000)
+    variant.track(10.0, ScaleOutCooldown=60 * LONG)
     variant.until_serving(2)
     variant.pass_minutes(4)  # the metric stays twice the target: without the cooldown there would be 4, 8
     held = variant.desired

@@ -52,6 +52,7 @@ ASKED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "logs": ("describe_log_streams", {"logGroupName": "none"}),
     "monitoring": ("list_metrics", {}),
     "pricing": ("get_products", {"ServiceCode": "AmazonEC2"}),
+    "kms": ("list_keys", {}),
     "s3": ("list_buckets", {}),
     "sagemaker": ("describe_endpoint", {"EndpointName": "none"}),
     "sagemaker-runtime": ("invoke_endpoint", {"EndpointName": "none", "Body": b""}),
@@ -135,7 +136,7 @@ def test_an_error_whose_code_or_message_is_no_text_is_malformed(status: int, bod
 
 
 @pytest.mark.parametrize("body", [b"<R><Error>text</Error></R>", b"<R><Error><Code><a/></Code></Error></R>", b"<R/>"])
-@pytest.mark.parametrize("operation", ["ListRoles", "DescribeInstances", "ListBuckets"])
+@pytest.mark.parametrize("operation", ["iam.ListRoles", "ec2.DescribeInstances", "s3.ListBuckets"])
 def test_an_error_in_xml_without_a_readable_code_is_malformed(operation: str, body: bytes) -> None:
     assert MARK in parse(operation, body, 400, OF_AWS | OF_S3)
 
