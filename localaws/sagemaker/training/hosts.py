@@ -33,6 +33,11 @@ TAIL_LINE_CHARACTERS = 2000
 PRIVATE = "/opt/localaws"  # short: a socket's path has at most 107 bytes
 FOLDERS = ("input/config", "input/data", "model", "output/data", "code")
 
+RESOLVER = Path("/etc/resolv.conf")
+NO_NAMESERVER = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
+"""A host has no way to a name server. That of this machine would be waited for, 10 s for each name; where nobody
+listens, the answer comes at once."""
+
 
 @dataclass(frozen=True)
 class Host:
@@ -56,6 +61,7 @@ class Host:
             (root / part).mkdir(parents=True)
         names = "".join(f"{address_of_host(number)} {each}\n" for number, each in enumerate(hosts))
         (root / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{names}")
+        (root / "resolv.conf").write_text(NO_NAMESERVER)
         return host
 
     def write_configuration(self, request: JobRequest, network: Network) -> None:
@@ -96,7 +102,7 @@ class Host:
         view = View(
             self.root / "view",
             writable={str(ML): self.ml, PRIVATE: self.root / "private", TMP: self.root / "private" / "tmp"},
-            files={"/etc/hosts": self.root / "hosts"},
+            files={"/etc/hosts": self.root / "hosts", **_present(RESOLVER.resolve(), self.root / "resolv.conf")},
             home=self.home,
         )
         config = {
@@ -121,6 +127,10 @@ class Host:
                 return (os.fstat(file.fileno()).st_mtime, text) if text else None
         except OSError:
             return None
+
+
+def _present(place: Path, file: Path) -> dict[str, Path]:
+    return {str(place): file} if place.exists() else {}
 
 
 class HostProcess:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from localaws.programs import container
+from localaws.sagemaker.training.hosts import NO_NAMESERVER
 from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, workbench
 from tests.localaws.sagemaker.training.training_rooms import make_room
 from tests.localaws.scaled_server import ScaledServer
@@ -99,3 +100,14 @@ def test_a_training_script_reaches_localaws_only(strict: ScaledServer, elsewhere
 
     (line,) = wait_until(lambda: room.log(described["TrainingJobName"]), "the line")
     assert line == "['ConnectionRefusedError', 'connected']"
+
+
+def test_a_name_that_a_training_host_does_not_know_is_refused_at_once(strict: ScaledServer) -> None:
+    """A name server that the host cannot reach would be waited for, 10 s for each name."""
+    room = make_room(strict.localaws)
+    wait_for_roles(strict)
+
+    described = room.run("print(repr(open('/etc/resolv.conf').read()))")
+
+    (line,) = wait_until(lambda: room.log(described["TrainingJobName"]), "the line")
+    assert line == repr(NO_NAMESERVER)
