@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ class PrefectServer:
                 process.send_signal(signal.Signals[how])
             else:
                 how()
-            state = wait_until(lambda: self._final_state(run), "a final state", seconds=120)
+            state = wait_until(lambda: self._final_state(run), "a final state", seconds=120, every=0.5)
             wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "its end")
             wait_until(self._have_instances_ended, "the end of the instances", seconds=30)
         return state
@@ -69,8 +71,18 @@ class PrefectServer:
         password = base64.b64encode(self.password.encode()).decode()
         headers = {"Content-Type": "application/json", "Authorization": f"Basic {password}"}
         request = urllib.request.Request(f"{self.url}/{path}", data, headers)
+        return wait_until(lambda: _answer_to(request), f"Prefect's answer to {path}", every=0.5)
+
+
+def _answer_to(request: urllib.request.Request) -> dict[str, Any] | None:
+    """Return the answer; None for a 503, by which Prefect says that its database was locked, and to ask again."""
+    try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return dict(json.load(answer))
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+            raise
+        return None
 
 
 def process_of(flow_run: str) -> psutil.Process | None:
