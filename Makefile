@@ -32,7 +32,7 @@ $(TOOLKITS): tests/toolkits/requirements.lock | $(STAMP)
 test: setup toolkits lint ## every test, a file at a time on each of three processes (each has a localaws of its own)
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=20 --durations-min=1
 
-test-fast: setup ## under a minute: without what starts a process (localaws, SSH, Prefect, Chromium) or is marked slow
+test-fast: setup ## the edit loop: without what starts a process (localaws, SSH, Prefect, Chromium) or is marked slow
 	$(BIN)/pytest --no-processes -m "not slow" --timeout 30 --numprocesses 2 --dist loadfile --disable-warnings
 
 test-strict: setup ## a part of `make test`: against an embedded AWS that delays and refuses what AWS does, one whole run too
