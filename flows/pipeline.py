@@ -23,7 +23,7 @@ from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
 from tasks.account.container_images import require_images
 from tasks.account.permission_use import keep_permission_use
-from tasks.doctor.account import Needed, require_account
+from tasks.doctor.account import RunParts, require_account
 from tasks.ec2.terminate import end_instances
 from tasks.load.options import LoadOptions, PipelineLoadOptions
 from tasks.load.report import LoadTestIdentity
@@ -135,7 +135,7 @@ async def pipeline(
     run, clock = RunFolder(settings.run_dir(chosen)), StageClock()
     with run.lock():
         same = ec2_training(training, ec2_instances)
-        await look_at_account(settings, Needed(training, deploy, same, network))
+        await look_at_account(settings, RunParts(training, deploy, same, network))
         limits = SpendingLimits(budget_usd, ttl_hours)
         wanted = Wanted.of(settings.target(), chosen, training, deploy, same, load if load_test else None, network)
         await hold_to_limits(wanted, limits)

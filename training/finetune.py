@@ -68,6 +68,10 @@ class ImageTask:
         baseline = self.evaluate(validation)
         return fit.run(schedule, batches=self._batches(train), evaluate=evaluate, baseline=baseline)
 
+    def close(self) -> None:
+        """End the threads that decode."""
+        self._pool.shutdown()
+
     def sample_losses(self, samples: Sequence[Sample]) -> tuple[float, ...]:
         """Return the loss of each of this rank's pictures, in its evaluation view."""
         losses = [

@@ -41,15 +41,15 @@ class Search:
     found: list[Trial]
 
     @staticmethod
-    def of(job: Job, default_space: Space, trials: Trials, data: str) -> "Search":
-        """Begin a search, or resume the one in the checkpoint folder; `data` names what the trials are trained on.
+    def of(job: Job, default_space: Space, trials: Trials, features: str) -> "Search":
+        """Begin a search, or resume the one in the checkpoint folder; `features` names how pictures become features.
 
         Raises:
             TrainingFailure: the job's search space is none.
         """
         given = job.config.hyperparameters.search_space
         space = parse_space(given) if given else default_space
-        facts = [asdict(job.config.hyperparameters), repr(space), data]
+        facts = [asdict(job.config.hyperparameters), repr(space), job.manifest.digest, features]
         checkpoint = FitCheckpoint(
             job.config.folders.checkpoint,
             "search",

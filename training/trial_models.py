@@ -102,6 +102,7 @@ class NetworkTrials:
             own = images.sample_losses(self._pictures.validation)
         finally:
             self._classifier.load_state_dict(self._start)
+            images.close()
         return tuple(loss for part in job.world.gather_objects(own) for loss in part)
 
 

@@ -23,6 +23,9 @@ RANDOM_TRIALS = 8
 COMPARED_TRIALS, LEAST_EPOCHS = 4, 2
 """A trial is cut when, after at least so many epochs, its best loss is above the median of at least so many others'."""
 
+NUMPY_SEEDS = 2**32
+"""numpy, from which Optuna draws, takes no larger seed."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -85,9 +88,8 @@ def _study(space: Space, trials: Sequence[Trial], seed: int) -> Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(
-        seed=seed * 1_000_003 + len(trials), n_startup_trials=RANDOM_TRIALS, constant_liar=True
-    )
+    own_seed = (seed * 1_000_003 + len(trials)) % NUMPY_SEEDS
+    sampler = optuna.samplers.TPESampler(seed=own_seed, n_startup_trials=RANDOM_TRIALS, constant_liar=True)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=COMPARED_TRIALS, n_warmup_steps=LEAST_EPOCHS)
     study = optuna.create_study(sampler=sampler, pruner=pruner)
     for trial in trials:

@@ -48,6 +48,7 @@ def doctor(
         DeployOptions, flags.flags_of(flags.MACHINES, names=_ENDPOINT, without=("allowed_hosts",))
     ] = DeployOptions(),
     network: Annotated[Network, flags.flags_of(flags.NETWORK, names=flags.NETWORK_NAMES)] = Network(),
+    kms_key: flags.KmsKey = None,
     json: flags.Json = False,
 ) -> int:
     """Look at what a run with these options needs; return 12 if one would fail, or if something could not be seen.
@@ -56,15 +57,16 @@ def doctor(
         SettingsRefused: a setting is out of bounds, or the settings do not say which AWS to use.
     """
     from kennel.servers import environment
-    from tasks.doctor.account import Needed, account_findings
+    from tasks.doctor.account import RunParts, account_findings
     from tasks.run.settings import Settings
 
     console.begin("kennel doctor")
+    environment.use_key(kms_key)
     begun, where = time.perf_counter(), environment.connect_to_running()
     settings = Settings.load()
     training = TrainingOptions.of(ModelOptions(finetune=finetune), machines)
     same = Ec2TrainingOptions.of(ModelOptions.of(training), instances=ec2_instances, spot=training.spot)
-    wanted = Needed(training, deploy, same if ec2_instances else None, network)
+    wanted = RunParts(training, deploy, same if ec2_instances else None, network)
     found = [*_of_machine(settings, where), *([] if where is None else account_findings(settings, wanted, writes=True))]
     _print(_title(settings, where), found, time.perf_counter() - begun, as_json=json)
     return FOUND if any(each.status in ("fail", "skipped") for each in found) else 0

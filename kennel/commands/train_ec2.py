@@ -129,12 +129,12 @@ async def _stage_and_train(data: str, run_id: str, training: Ec2TrainingOptions,
     from flows.pipeline import StageClock, fetch_weights, look_at_account
     from flows.stage_data import stage_data
     from flows.train_ec2 import train_ec2 as train
-    from tasks.doctor.account import Needed
+    from tasks.doctor.account import RunParts
     from tasks.run.handle import Run
 
     run, clock = Run.load(run_id), StageClock()
     with run.lock():
-        await look_at_account(run.settings, Needed(ec2=training, network=network))
+        await look_at_account(run.settings, RunParts(ec2=training, network=network))
         await fetch_weights(training, run.settings)
         await clock.time("stage_data", stage_data(keep_in_memory(data), run_id))
         return await clock.time("train_ec2", train(run_id, training, network))

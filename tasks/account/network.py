@@ -80,7 +80,7 @@ def ec2_network(aws: Aws, network: Network, types: Sequence[str]) -> Ec2Network:
         if vpc is None:
             return Ec2Network(_default_vpc(aws))
         subnets = _reachable(aws, _checked(aws, vpc))
-        zones = _zones_of(aws, types)
+        zones = zones_offering(aws, types)
         by_type = {name: tuple(s.subnet_id for s in subnets if s.zone in zones.get(name, ())) for name in types}
     if not any(by_type.values()):
         offered = sorted({zone for name in types for zone in zones.get(name, ())})
@@ -157,8 +157,12 @@ def _reachable(aws: Aws, subnets: Sequence[Subnet]) -> list[Subnet]:
     return found
 
 
-def _zones_of(aws: Aws, types: Sequence[str]) -> Mapping[str, set[str]]:
-    """Return the zones of the region that offer each type."""
+def zones_offering(aws: Aws, types: Sequence[str]) -> Mapping[str, set[str]]:
+    """Return the zones of the region that offer each type.
+
+    Raises:
+        ClientError, BotoCoreError: EC2 refused, or did not answer; the caller translates it.
+    """
     pages = (
         aws.client("ec2")
         .get_paginator("describe_instance_type_offerings")

@@ -42,7 +42,7 @@ _TWICE = {**_IMPATIENT, "max_attempts": 2}
 
 
 @dataclass(frozen=True)
-class Needed:
+class RunParts:
     """The run that the account is looked at for; None leaves a part of it out; `network` is a VPC of the user's."""
 
     training: TrainingOptions | None = None
@@ -51,13 +51,18 @@ class Needed:
     network: Network = Network()
 
     @property
+    def uses_sagemaker(self) -> bool:
+        """Whether it trains or serves on SageMaker, which takes subnets only together with security groups."""
+        return self.training is not None or self.deploy is not None
+
+    @property
     def longest_training_seconds(self) -> float:
         """The longer limit of its trainings."""
         return max((each.max_runtime_seconds for each in (self.training, self.ec2) if each), default=0)
 
 
 def account_findings(
-    settings: Settings, wanted: Needed, *, writes: bool, deadline_seconds: float = DEADLINE_SECONDS
+    settings: Settings, wanted: RunParts, *, writes: bool, deadline_seconds: float = DEADLINE_SECONDS
 ) -> tuple[Finding, ...]:
     """Look at the account and return what was found; `writes`: an object is put into kennel's bucket and deleted.
 
@@ -76,7 +81,7 @@ def account_findings(
     return (region, *who, *examine(_checks(persistent, wanted, writes=writes), left))
 
 
-def require_account(settings: Settings, wanted: Needed) -> None:
+def require_account(settings: Settings, wanted: RunParts) -> None:
     """Return if nothing is known that would end a run later; what is worth knowing is said. Nothing is made.
 
     On the embedded AWS, where nothing is paid for, only the network and the quotas are looked at.
@@ -88,9 +93,9 @@ def require_account(settings: Settings, wanted: Needed) -> None:
         TargetRefused: the settings do not say which AWS to use.
     """
     if settings.target().runs_on_this_machine:
-        require_key(Aws(settings))
         aws, types = Aws(settings), [] if wanted.ec2 is None else candidate_types(wanted.ec2)
-        require_network(aws, wanted.network, ec2_types=types, uses_sagemaker=wanted.training is not None)
+        require_key(aws)
+        require_network(aws, wanted.network, ec2_types=types, uses_sagemaker=wanted.uses_sagemaker)
         require_quotas(aws, needed_for(settings.region, wanted.training, wanted.deploy, wanted.ec2))
         return
     require_findings(account_findings(settings, wanted, writes=False))
@@ -113,7 +118,7 @@ def require_findings(found: Iterable[Finding]) -> None:
         raise kind(WHERE, what, why, "; ".join(each.cure for each in failed))
 
 
-def _checks(aws: Aws, wanted: Needed, *, writes: bool) -> list[Check]:
+def _checks(aws: Aws, wanted: RunParts, *, writes: bool) -> list[Check]:
     ec2, now = wanted.ec2, datetime.now(UTC)
     needed = needed_for(aws.region, wanted.training, wanted.deploy, ec2)
     needed += [*(spot_quotas(ec2) if ec2 else []), *([function_quota()] if wanted.deploy else [])]
@@ -121,14 +126,14 @@ def _checks(aws: Aws, wanted: Needed, *, writes: bool) -> list[Check]:
         Check(PERMISSIONS, partial(permission_findings, aws)),
         *(Check(QUOTAS, partial(quota_findings, aws, each, needed)) for each in SERVICES),
         *_image_checks(aws, wanted, now),
-        *([Check(NETWORK, partial(network_findings, aws, ec2, wanted.network))] if ec2 or wanted.network.vpc else []),
+        Check(NETWORK, partial(network_findings, aws, ec2, wanted.network, uses_sagemaker=wanted.uses_sagemaker)),
         Check(BUCKET, partial(bucket_findings, aws, writes=writes)),
         Check(KEY, partial(key_findings, aws)),
         Check(ROLES, partial(role_findings, aws, spot=ec2 is not None and ec2.spot)),
     ]
 
 
-def _image_checks(aws: Aws, wanted: Needed, now: datetime) -> Iterable[Check]:
+def _image_checks(aws: Aws, wanted: RunParts, now: datetime) -> Iterable[Check]:
     if aws.target.runs_on_this_machine:
         yield Check(IMAGES, lambda: [ok(IMAGES, "containers: none is pulled; jobs run in this project's environment")])
     elif wanted.training is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tasks.account.network import require_network
+from tasks.account.network import require_network, zones_offering
 from tasks.doctor.findings import Finding, fail, ok, warn
 from tasks.ec2.prices import candidate_types
 from tasks.run.aws import Aws
@@ -15,7 +15,9 @@ from tasks.run.options import Ec2TrainingOptions, Network
 CHECK = "network"
 
 
-def network_findings(aws: Aws, wanted: Ec2TrainingOptions | None, network: Network) -> Iterator[Finding]:
+def network_findings(
+    aws: Aws, wanted: Ec2TrainingOptions | None, network: Network, *, uses_sagemaker: bool
+) -> Iterator[Finding]:
     """Yield whether the user's network serves the run, or without one whether EC2's instances would get an address.
 
     Raises:
@@ -23,27 +25,29 @@ def network_findings(aws: Aws, wanted: Ec2TrainingOptions | None, network: Netwo
         AwsFailed: the same.
     """
     if network.vpc is not None:
-        yield _named_network_finding(aws, wanted, network)
+        yield _named_network_finding(aws, wanted, network, uses_sagemaker=uses_sagemaker)
     elif wanted is not None:
         yield from _default_vpc_findings(aws, wanted)
 
 
-def _named_network_finding(aws: Aws, wanted: Ec2TrainingOptions | None, network: Network) -> Finding:
+def _named_network_finding(
+    aws: Aws, wanted: Ec2TrainingOptions | None, network: Network, *, uses_sagemaker: bool
+) -> Finding:
     types = [] if wanted is None else candidate_types(wanted)
     try:
-        require_network(aws, network, ec2_types=types)
+        require_network(aws, network, ec2_types=types, uses_sagemaker=uses_sagemaker)
     except (SettingsRefused, NotFound) as error:
         return fail(CHECK, f"{error.what}: {error.why}", error.next_command)
     return ok(CHECK, f"{len(network.vpc.subnets) if network.vpc else 0} subnets of a VPC of yours serve the run")
 
 
 def _default_vpc_findings(aws: Aws, wanted: Ec2TrainingOptions) -> Iterator[Finding]:
-    vpcs = _all(aws, "describe_vpcs", "Vpcs", [("is-default", ["true"])])
+    vpcs = _all(aws, "describe_vpcs", "Vpcs", "is-default", "true")
     if not vpcs:
         yield fail(CHECK, f"{aws.region} has no default VPC for EC2 instances", aws.cli("ec2 create-default-vpc"))
         return
     vpc = str(vpcs[0]["VpcId"])
-    subnets = _all(aws, "describe_subnets", "Subnets", [("vpc-id", [vpc])])
+    subnets = _all(aws, "describe_subnets", "Subnets", "vpc-id", vpc)
     yield _subnet_finding(aws, vpc, subnets)
     if subnets:
         yield _type_finding(aws, wanted, {str(each["AvailabilityZone"]) for each in subnets})
@@ -63,15 +67,8 @@ def _subnet_finding(aws: Aws, vpc: str, subnets: list[Any]) -> Finding:
 
 def _type_finding(aws: Aws, wanted: Ec2TrainingOptions, zones: set[str]) -> Finding:
     types = candidate_types(wanted)
-    filters = [("instance-type", types), ("location", sorted(zones))]
-    listed = _all(
-        aws,
-        "describe_instance_type_offerings",
-        "InstanceTypeOfferings",
-        filters,
-        LocationType="availability-zone",
-    )
-    where = {name: sorted(each["Location"] for each in listed if each["InstanceType"] == name) for name in types}
+    offers = zones_offering(aws, types)
+    where = {name: sorted(offers.get(name, set()) & zones) for name in types}
     offered = [name for name in types if where[name]]
     if not offered:
         what = f"no zone with a subnet offers {', '.join(types)}"
@@ -83,7 +80,7 @@ def _type_finding(aws: Aws, wanted: Ec2TrainingOptions, zones: set[str]) -> Find
     return warn(CHECK, f"{types[0]} is offered in no zone with a subnet; {seen}", "nothing: kennel takes the next type")
 
 
-def _all(aws: Aws, operation: str, member: str, filters: list[tuple[str, list[str]]], **more: Any) -> list[Any]:
-    named = [{"Name": name, "Values": values} for name, values in filters]
-    pages = aws.client("ec2").get_paginator(operation).paginate(Filters=named, **more)
+def _all(aws: Aws, operation: str, member: str, filter_name: str, value: str) -> list[Any]:
+    filters = [{"Name": filter_name, "Values": [value]}]
+    pages = aws.client("ec2").get_paginator(operation).paginate(Filters=filters)
     return [each for page in pages for each in page[member]]

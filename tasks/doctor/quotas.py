@@ -44,8 +44,8 @@ class Needed:
 
 
 @dataclass(frozen=True)
-class Shortfall:
-    """A quota that is smaller than what a run needs; `code` is the quota's own."""
+class Quota:
+    """A quota of the account, and what a run needs of it; `code` is the quota's own."""
 
     needed: Needed
     code: str
@@ -100,40 +100,36 @@ def quota_findings(aws: Aws, service: str, needed: Iterable[Needed]) -> Iterator
         AccessDenied: the caller may not list quotas.
         AwsFailed: Service Quotas refused, or did not answer.
     """
-    wanted = [each for each in needed if each.service == service]
-    listed = _listed(aws, service, {each.name for each in wanted}) if wanted else {}
-    for each in wanted:
-        if each.name not in listed:
+    for each, found in _compared(aws, service, needed):
+        if found is None:
             seen = f"Service Quotas does not list '{each.name}', so its default holds; {each.what} needs {each.amount}"
             cure = aws.cli(f"service-quotas list-aws-default-service-quotas --service-code {service}")
             yield warn(CHECK, seen, cure)
-            continue
-        code, value = listed[each.name]
-        found = Shortfall(each, code, value)
-        if value >= each.amount:
-            yield ok(CHECK, f"'{each.name}' is {value:g}; {each.what} needs {each.amount}")
+        elif found.value >= each.amount:
+            yield ok(CHECK, f"'{each.name}' is {found.value:g}; {each.what} needs {each.amount}")
         else:
             yield (fail if each.is_required else warn)(CHECK, found.text, aws.cli(found.request))
 
 
-def shortfalls(aws: Aws, needed: Iterable[Needed]) -> list[Shortfall]:
+def shortfalls(aws: Aws, needed: Iterable[Needed]) -> list[Quota]:
     """Return the quotas that are too small; what runs already is not counted against them.
 
     Raises:
         AccessDenied: the caller may not list quotas.
         AwsFailed: Service Quotas refused, or did not answer.
     """
-    by_service: dict[str, list[Needed]] = {}
-    for each in needed:
-        by_service.setdefault(each.service, []).append(each)
-    found = []
-    for service, wanted in by_service.items():
-        listed = _listed(aws, service, {each.name for each in wanted})
-        for each in wanted:
-            code, value = listed.get(each.name, ("", float(each.amount)))
-            if value < each.amount:
-                found.append(Shortfall(each, code, value))
-    return found
+    wanted = list(needed)
+    services = dict.fromkeys(each.service for each in wanted)
+    compared = (pair for service in services for pair in _compared(aws, service, wanted))
+    return [found for each, found in compared if found is not None and found.value < each.amount]
+
+
+def _compared(aws: Aws, service: str, needed: Iterable[Needed]) -> Iterator[tuple[Needed, Quota | None]]:
+    """Yield what a run needs of a service with the account's quota, None for one that is not listed."""
+    wanted = [each for each in needed if each.service == service]
+    listed = _listed(aws, service, {each.name for each in wanted}) if wanted else {}
+    for each in wanted:
+        yield each, Quota(each, *listed[each.name]) if each.name in listed else None
 
 
 def require_quotas(aws: Aws, needed: Iterable[Needed]) -> None:

@@ -104,7 +104,7 @@ def summary_json(summary: RunSummary) -> dict[str, object]:
         "classes": model and len(model.classes),
         "data": summary.dataset and dataset_json(summary.dataset),
         "backbone": model and model.backbone,
-        "search": search_json(summary.search),
+        "search": made_or_note(lambda: search_json(summary.search), lambda why: {"note": why}),
         "instances": model and model.instance_count,
         "training_job": model and model.job_name,
         "model": model and model.model_uri,

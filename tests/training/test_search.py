@@ -109,9 +109,17 @@ def test_an_interrupted_search_goes_on_to_the_same_trials(whole: list[Trial], tm
     assert "resuming the search after 8 trials" in resumed.lines
 
 
-def test_a_checkpoint_of_another_search_is_not_used(whole: list[Trial], tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_search_or_of_other_data_is_not_used(whole: list[Trial], tmp_path: Path) -> None:
     trials_of(job(replace(HYPERPARAMETERS, seed=4), checkpoint=tmp_path))
     assert trials_of(job(checkpoint=tmp_path)) == whole
+    other = job(checkpoint=tmp_path)
+    other.manifest = replace(other.manifest, digest="1" * 64)
+    assert search(other).found == []
+
+
+def test_the_largest_seed_is_one_that_optuna_takes() -> None:
+    largest = job(replace(HYPERPARAMETERS, seed=2**31 - 1, trials=3, epochs=1))
+    assert len(trials_of(largest)) == 4
 
 
 def test_a_trial_that_diverges_is_a_failed_trial(whole: list[Trial]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasks.doctor.account import Needed, account_findings, require_account, require_findings
+from tasks.doctor.account import RunParts, account_findings, require_account, require_findings
 from tasks.doctor.bucket import PREFIX
 from tasks.doctor.examine import Check, rows_of
 from tasks.doctor.findings import Finding, counts, with_status
@@ -20,15 +20,16 @@ from tasks.doctor.images import training_findings
 from tasks.doctor.permissions import principal_of
 from tasks.run.aws import Aws
 from tasks.run.errors import AwsFailed, LimitReached
-from tasks.run.options import DeployOptions, Ec2TrainingOptions, TrainingOptions
+from tasks.run.options import DeployOptions, Ec2TrainingOptions, Network, TrainingOptions
 from tasks.run.settings import Settings
 from tests.conftest import RunningLocalAws, running_localaws
 from tests.counting_proxy import Calls, Fault, counting_proxy, ec2_error
 from tests.keys import OPERATOR, for_environment, give_keys
 from tests.localaws.callers import ACCOUNT, deny, document
 from tests.localaws.roles import trust
+from tests.vpcs import make_vpc
 
-WANTED = Needed(TrainingOptions(), DeployOptions(), Ec2TrainingOptions())
+WANTED = RunParts(TrainingOptions(), DeployOptions(), Ec2TrainingOptions())
 BUCKET = f"kennel-{ACCOUNT}-us-east-1"
 DENIED = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
 LIST_QUOTAS = "ServiceQuotasV20190624.ListServiceQuotas"
@@ -51,7 +52,7 @@ def calls(server: RunningLocalAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         yield calls
 
 
-def look(url: str, folder: Path, wanted: Needed = WANTED, **given: Any) -> tuple[Finding, ...]:
+def look(url: str, folder: Path, wanted: RunParts = WANTED, **given: Any) -> tuple[Finding, ...]:
     more = {"writes": True, **given}
     return account_findings(Settings(home=folder, endpoint_url=url), wanted, **more)
 
@@ -61,7 +62,7 @@ def failed(found: tuple[Finding, ...]) -> list[tuple[str, str, str]]:
 
 
 def test_an_account_in_use_has_no_finding_and_nothing_is_changed(calls: Calls, tmp_path: Path) -> None:
-    found = look(calls.url, tmp_path, Needed(TrainingOptions(spot=True), DeployOptions(), Ec2TrainingOptions()))
+    found = look(calls.url, tmp_path, RunParts(TrainingOptions(spot=True), DeployOptions(), Ec2TrainingOptions()))
     assert counts(found) == {"ok": len(found), "warn": 0, "fail": 0, "skipped": 0}, found
     checks = {each.check for each in found}
     assert {"account", "clock", "credentials", "permissions", "quotas", "images", "network", "bucket"} <= checks
@@ -163,6 +164,17 @@ def test_what_cannot_be_looked_at_is_a_row_that_says_so(what: str, calls: Calls,
     found = look(calls.url, tmp_path)
     assert {each.check for each in with_status(found, "skipped")} == {check}
     assert failed(found) == []
+
+
+def test_a_network_of_the_users_is_judged_by_what_the_run_uses(
+    server: RunningLocalAws, calls: Calls, tmp_path: Path
+) -> None:
+    """SageMaker takes subnets only together with security groups, and EC2 gets a group of its own."""
+    network = Network(subnets=make_vpc(server.client("ec2"), "a").subnets)
+    ec2, sagemaker = RunParts(ec2=Ec2TrainingOptions(), network=network), RunParts(TrainingOptions(), network=network)
+    for parts, status in ((ec2, "ok"), (sagemaker, "fail")):
+        (row,) = [each for each in look(calls.url, tmp_path, parts) if each.check == "network"]
+        assert row.status == status, row
 
 
 def test_what_has_no_answer_at_the_deadline_is_a_row_and_nobody_waits_for_it(calls: Calls, tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 """A search in the report: which trial won, and whether it differs from the default at all."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
+from tasks.report.rows import summary_json
 from tasks.report.search import search_json, search_markdown, search_rows
+from tasks.report.summary import summarise
+from tasks.run.handle import RunFolder
 from tasks.run.trials import Difference, Search, Trial
 from tests.tasks.report.test_report import MODEL
 
@@ -69,6 +73,14 @@ def test_the_section_lists_the_trials_from_the_best_on_and_escapes_reasons() -> 
     assert "<b>" not in text
     assert "Its trial had a loss of 0.3000, the model 0.2500." in text
     assert search_markdown(MODEL) == [] == search_markdown(None)
+
+
+def test_a_record_without_a_trial_is_a_note_in_the_json_of_a_run(tmp_path: Path) -> None:
+    hostile = dataclasses.replace(search(None), trials=())
+    run = RunFolder(tmp_path)
+    run.keep(dataclasses.replace(MODEL, search=hostile))
+    answer = summary_json(summarise(run))["search"]
+    assert isinstance(answer, dict) and "no run produces" in answer["note"]
 
 
 def test_the_json_has_the_winners_parameters() -> None:
