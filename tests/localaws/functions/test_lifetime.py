@@ -16,6 +16,9 @@ from localaws.functions.provisioned import Provisioner, Share
 from localaws.settings import Settings
 from tests.localaws.roles import role_inside
 
+pytestmark = pytest.mark.slow  # real environments
+
+LONGER_THAN_A_START = 6.0  # seconds, on a busy machine; one that ends before it has begun is never ready
 ROLE = "short-lived-environments"
 WAITS = "import os, time\ndef handler(event, context):\n    time.sleep(event)\n    return 1\n"
 
@@ -82,7 +85,7 @@ def test_one_is_not_used_again_after_the_machine_slept_past_its_end(core: Core, 
 
 def test_a_provisioned_one_is_replaced_though_nothing_asks_for_it(core: Core, tmp_path: Path) -> None:
     async def story() -> None:
-        pool, deployment = pool_of(core, tmp_path, 2.0)
+        pool, deployment = pool_of(core, tmp_path, LONGER_THAN_A_START)
         provisioner, key = Provisioner(pool, lambda *_: None), ("f", "1")
         provisioner.set(key, [Share(deployment, 1)])
 
