@@ -21,6 +21,7 @@ from flows.stage_data import stage_data
 from flows.step import step
 from flows.train_ec2 import train_ec2
 from flows.train_sagemaker import train_sagemaker
+from tasks.account.budget_alarm import ensure_budget_alarm, require_budget
 from tasks.account.container_images import require_images
 from tasks.account.permission_use import keep_permission_use
 from tasks.doctor.account import RunParts, require_account
@@ -41,7 +42,7 @@ from tasks.run.errors import Inconclusive, StageFailed
 from tasks.run.handle import Run, RunFolder
 from tasks.run.machine import measured_on
 from tasks.run.naming import RunId
-from tasks.run.options import BudgetUsd, DeployOptions, Ec2Instances, Network, TrainingOptions, TtlHours
+from tasks.run.options import BudgetUsd, DeployOptions, Ec2Instances, Email, Network, TrainingOptions, TtlHours
 from tasks.run.progress import Stage, log_stage
 from tasks.run.records import FunctionRef, LoadReport
 from tasks.run.settings import Settings
@@ -57,6 +58,7 @@ Result = TypeVar("Result")
 
 look_at_account = step("look at the account")(require_account)
 hold_to_limits = step("limits of cost")(begin_within)
+set_alarm = step("budget alarm")(ensure_budget_alarm)
 
 
 class StageClock:
@@ -106,6 +108,7 @@ async def pipeline(
     network: Network = Network(),
     budget_usd: BudgetUsd | None = None,
     ttl_hours: TtlHours | None = None,
+    budget_alarm: Email | None = None,
 ) -> RunSummary:
     """Turn a zip, URL, folder or `sample` into a load-tested endpoint behind a function, and write the report.
 
@@ -123,12 +126,14 @@ async def pipeline(
         network: The subnets and security groups of a VPC of yours, for all of these.
         budget_usd: The run does not begin if it may cost more, and ends after the stage in which it has.
         ttl_hours: From now on; then `kennel down --expired`, or the flow `teardown`, removes what the run made.
+        budget_alarm: An address to which AWS Budgets sends mail when 80 % and all of the budget are spent.
 
     Raises:
         SpendingRefused: the run may cost more than its budget, or has.
         KennelError: the kind that the failing stage names.
     """
     require_backbone(training.backbone)
+    require_budget(budget_usd, budget_alarm)
     settings = Settings.load()
     require_images(settings)
     chosen = run_id or naming.training_run_id(data, training)
@@ -136,11 +141,12 @@ async def pipeline(
     with run.lock():
         same = ec2_training(training, ec2_instances)
         await look_at_account(settings, RunParts(training, deploy, same, network))
-        limits = SpendingLimits(budget_usd, ttl_hours)
+        limits = SpendingLimits(budget_usd, ttl_hours, budget_alarm)
         wanted = Wanted.of(settings.target(), chosen, training, deploy, same, load if load_test else None, network)
         await hold_to_limits(wanted, limits)
         await fetch_weights(training, settings)
         await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
+        await set_alarm(Run.load(chosen), budget_usd, budget_alarm)
         await clock.time("train_sagemaker", train_sagemaker(chosen, training, network))
         require_unspent(Run.load(chosen), budget_usd)
         if same is not None:

@@ -79,6 +79,14 @@ Budget = Annotated[
         help="USD. A run that may cost more does not begin (exit code 13), and one that has cost more ends.",
     ),
 ]
+BudgetAlarm = Annotated[
+    str | None,
+    Parameter(
+        name="--budget-alarm",
+        group=COSTS,
+        help="An address to which AWS Budgets sends mail when 80 % and all of `--budget` are spent.",
+    ),
+]
 TimeToLive = Annotated[
     str | None,
     Parameter(

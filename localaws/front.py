@@ -60,6 +60,7 @@ class Service:
 
 SERVICES = {  # by signing name
     "application-autoscaling": Service("Application Auto Scaling", "application-autoscaling"),
+    "budgets": Service("Budgets", "budgets"),
     "ec2": Service("EC2", "ec2"),
     "iam": Service("IAM", "iam"),
     "kms": Service("KMS", "kms"),

@@ -46,6 +46,7 @@ EXECUTING_SERVICES = (
     "localaws.autoscaling",
     "localaws.ec2",
     "localaws.quotas.service",
+    "localaws.budgets",
 )
 SHUTDOWN_SECONDS = 3
 RESET_PATH = PREFIX + "reset"

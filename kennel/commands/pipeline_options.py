@@ -49,6 +49,7 @@ class PipelineOptions:
     run_id: str | None = None
     budget_usd: float | None = None
     ttl_hours: float | None = None
+    budget_alarm: str | None = None
     network: Network = Network()
     kms_key: str | None = None
 

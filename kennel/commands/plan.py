@@ -49,6 +49,7 @@ def plan(
     run_id: Named = None,
     budget: flags.Budget = None,
     ttl: flags.TimeToLive = None,
+    budget_alarm: flags.BudgetAlarm = None,
     json: flags.Json = False,
 ) -> int:
     """Show the plan of a run with the options of the flags, and return the exit code.
@@ -61,7 +62,18 @@ def plan(
     training = TrainingOptions.of(with_search_space(model.with_resolved_weights()), machines)
     hours = hours_of(ttl)
     chosen = PipelineOptions(
-        training, ec2_instances, deploy, load_test, load, data, run_id, budget, hours, network, kms_key
+        training,
+        ec2_instances,
+        deploy,
+        load_test,
+        load,
+        data,
+        run_id,
+        budget,
+        hours,
+        budget_alarm,
+        network,
+        kms_key,
     )
     return show_plan(chosen, as_json=json)
 
@@ -117,11 +129,13 @@ def planned(chosen: PipelineOptions) -> RunPlan:
     """
     from kennel.commands.data_argument import check_data_argument, read_data_argument
     from kennel.servers import environment, isolation, localaws
+    from tasks.account.budget_alarm import require_budget
     from tasks.plan.plan import make_plan
     from tasks.plan.wanted import Limits, Wanted, ec2_training
     from tasks.run.aws import Aws
     from tasks.run.settings import EMBEDDED_AWS, Settings
 
+    require_budget(chosen.budget_usd, chosen.budget_alarm)
     environment.use_key(chosen.kms_key)
     require_backbone(chosen.training.backbone)
     named = read_data_argument(chosen.data)
@@ -143,7 +157,7 @@ def planned(chosen: PipelineOptions) -> RunPlan:
         load,
         chosen.network,
     )
-    limits = Limits(chosen.budget_usd, chosen.ttl_hours)
+    limits = Limits(chosen.budget_usd, chosen.ttl_hours, chosen.budget_alarm)
     return make_plan(wanted, limits, Aws(settings) if where else None, settings)
 
 

@@ -49,6 +49,7 @@ def run(
     run_id: Named = None,
     budget: flags.Budget = None,
     ttl: flags.TimeToLive = None,
+    budget_alarm: flags.BudgetAlarm = None,
     plan: Annotated[
         bool, Parameter(group=flags.COSTS, negative="", help="Only show what would be made and cost, as `kennel plan`.")
     ] = False,
@@ -84,6 +85,7 @@ def run(
         run_id,
         budget,
         hours_of(ttl),
+        budget_alarm,
         network,
         kms_key,
     )
@@ -144,6 +146,7 @@ def _run_flow(chosen: PipelineOptions, data: str, run_dir: Path, where: environm
         network=chosen.network,
         budget_usd=chosen.budget_usd,
         ttl_hours=chosen.ttl_hours,
+        budget_alarm=chosen.budget_alarm,
     )
     try:
         with refused_run_removed(run_dir):

@@ -92,6 +92,7 @@ class Served:
 SERVED = {  # by signing name
     **{name: Served(name, name) for name in ("application-autoscaling", "ec2", "iam", "kms", "lambda", "logs", "s3")},
     **{name: Served(name, name) for name in ("sagemaker", "ssm", "sts")},
+    "budgets": Served("budgets", "budgets"),
     "monitoring": Served("cloudwatch", "cloudwatch"),
     "pricing": Served("pricing", "pricing"),
     "servicequotas": Served("service-quotas", "servicequotas"),

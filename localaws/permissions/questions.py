@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from localaws.permissions import catalog, s3_actions
 from localaws.permissions.asking import Place as Place
 from localaws.permissions.asking import Resource, Wanted
+from localaws.permissions.budget_names import budgets_of
 from localaws.permissions.callers_objects import used_by
 from localaws.permissions.catalog import Action
 from localaws.permissions.ec2_names import as_arns_do
@@ -34,10 +35,26 @@ from localaws.policies.context import Context
 from localaws.policies.patterns import ARN_PARTS
 
 FREE = {"sts:GetCallerIdentity", "sts:GetSessionToken"}
-RENAMED = {"lambda:Invoke": "lambda:InvokeFunction", "lambda:InvokeWithResponseStream": "lambda:InvokeFunction"}
+RENAMED = {
+    "lambda:Invoke": "lambda:InvokeFunction",
+    "lambda:InvokeWithResponseStream": "lambda:InvokeFunction",
+    **{
+        f"budgets:{verb}{of}": "budgets:ModifyBudget"
+        for verb in ("Create", "Update", "Delete")
+        for of in ("Budget", "Notification", "Subscriber")
+    },
+    **{
+        f"budgets:Describe{each}": "budgets:ViewBudget"
+        for each in (
+            *("Budget", "Budgets", "NotificationsForBudget", "SubscribersForNotification"),
+            *("BudgetPerformanceHistory", "BudgetNotificationsForAccount"),
+        )
+    },
+}
 _ELSEWHERE = {"sts:AssumeRole"}  # what another account's may be asked for
 _TAGGING = {
     "application-autoscaling": "application-autoscaling:TagResource",
+    "budgets": "budgets:TagResource",
     "cloudwatch": "cloudwatch:TagResource",
     "lambda": "lambda:TagResource",
     "logs": "logs:TagResource",
@@ -175,7 +192,9 @@ def _given_tags(operation: Operation, own: list[Wanted], place: Place) -> Iterat
         yield from tagged(operation, own, place)
     elif prefix == "sts" and parameters.get("SourceIdentity"):
         yield Wanted("sts:SetSourceIdentity", own[0].resource)
-    if not (parameters.get("Tags") or parameters.get("tags")) or operation.name.startswith(_TAG_ALREADY):
+    if not any(parameters.get(each) for each in ("Tags", "tags", "ResourceTags")) or operation.name.startswith(
+        _TAG_ALREADY
+    ):
         return
     resource = own[0].resource
     if prefix == "iam":
@@ -192,6 +211,7 @@ def _assumed(operation: Operation, action: Action, place: Place) -> list[Resourc
 
 
 _FINDERS = {
+    "budgets": budgets_of,
     "iam": identities_of,
     "kms": keys_of,
     "lambda": functions_of,

@@ -14,7 +14,7 @@ from localaws.permissions.asking import Place
 from localaws.policies.patterns import ARN_PARTS
 
 _OWNERLESS = {("iam", "aws"), ("ssm", ""), ("ec2", ""), ("s3", "")}  # services, and what stands for an account there
-_GLOBAL = ("iam", "s3", "sts")  # whose ARNs have no region
+_GLOBAL = ("budgets", "iam", "s3", "sts")  # whose ARNs have no region
 
 
 class Elsewhere(LookupError):

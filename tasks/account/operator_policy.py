@@ -23,6 +23,9 @@ Statement = dict[str, Any]
 BOUNDARY = "boundary"
 """The name, among the policies, of the roles' boundary; made like the others, and not attached to the operator."""
 
+OF_ALARMS = frozenset({"Budgets", "FindBudgets"})
+"""The statements that only `--budget-alarm` needs."""
+
 LONGEST_POLICY = 6144
 """The most characters, without white space, that IAM allows a managed policy."""
 
@@ -116,6 +119,7 @@ def _stage(account: Account) -> list[Row]:
         ("Prices", "pricing", ["GetProducts"], ["*"]),
         ("Bucket", "s3", bucket, account.s3()),
         ("Objects", "s3", objects, account.s3("/*")),
+        *_budgets(account),
     ]
 
 
@@ -250,6 +254,14 @@ def _notebook(account: Account) -> list[Row]:
         *("AddTags", "ListTags"),
     ]
     return [*_roles(account, "Notebook", {"notebook": "sagemaker"}), ("Notebooks", "sagemaker", [*names, *more], own)]
+
+
+def _budgets(account: Account) -> list[Row]:
+    own = f"arn:{account.partition}:budgets::{account.account_id}:budget/{account.prefix}*"
+    return [
+        ("Budgets", "budgets", ["ModifyBudget", "TagResource", "ListTagsForResource"], [own]),
+        ("FindBudgets", "budgets", ["ViewBudget"], [f"arn:{account.partition}:budgets::{account.account_id}:budget/*"]),
+    ]
 
 
 def _permissions(account: Account) -> list[Row]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tasks.account.operator_policy import BOUNDARY, Account, operator_policies
+from tasks.account.operator_policy import BOUNDARY, OF_ALARMS, Account, operator_policies
 from tasks.account.policy_documents import many
 from tasks.doctor.examine import begin
 from tasks.doctor.findings import Finding, fail, ok, skipped, warn
@@ -100,6 +100,8 @@ def _questions(aws: Aws) -> Questions:
     found: Questions = {}
     for feature, document in policies.items():
         for statement in document["Statement"] if feature != BOUNDARY else ():
+            if statement["Sid"] in OF_ALARMS:
+                continue
             resources = tuple(dict.fromkeys(example(aws, each) for each in statement["Resource"]))
             for context in _contexts(statement.get("Condition", {})):
                 for action in statement["Action"]:

@@ -20,7 +20,7 @@ Action = Literal["create", "adopt", "replace", "refuse"]
 LOOKUPS = 8
 _TAGGED = frozenset(
     ("role", "key-pair", "security-group", "instance-profile", "log-group", "model", "endpoint-config", "endpoint")
-) | {"function"}
+) | {"function", "budget"}
 _SHARED = "adopted, if the same is there already"
 
 

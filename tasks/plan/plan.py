@@ -81,7 +81,7 @@ def make_plan(wanted: Wanted, limits: Limits, aws: Aws | None, settings: Setting
         AwsFailed: a lookup failed.
     """
     account = EMBEDDED_ACCOUNT if aws is None else aws.account_id
-    steps = _steps(wanted, aws, settings, account)
+    steps = _steps(wanted, limits, aws, settings, account)
     items = priced_items(wanted, settings.region)
     prices = _dated(items, settings.region) if aws is None else find_prices(aws, items)
     machines = machines_of(wanted, settings.region, prices)
@@ -156,12 +156,12 @@ def _machines_json(machines: Machines) -> dict[str, Any]:
     }
 
 
-def _steps(wanted: Wanted, aws: Aws | None, settings: Settings, account_id: str) -> list[Step]:
+def _steps(wanted: Wanted, limits: Limits, aws: Aws | None, settings: Settings, account_id: str) -> list[Step]:
     if aws is None:
         bucket = settings.bucket_for(account_id)
-        return all_created(planned_resources(wanted, bucket, unknown_names(wanted, bucket)))
+        return all_created(planned_resources(wanted, bucket, unknown_names(wanted, bucket), limits, settings.region))
     names = known_names(Run(aws, wanted.run_id), wanted)
-    return find_actions(aws, wanted.run_id, planned_resources(wanted, aws.bucket, names))
+    return find_actions(aws, wanted.run_id, planned_resources(wanted, aws.bucket, names, limits, aws.region))
 
 
 def _still_needed(machines: Iterable[Machines], steps: Iterable[Step]) -> list[Machines]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tasks.account.budget_alarm import KIND, budget_name
 from tasks.account.role_policies import role_name, run_prefix
 from tasks.ec2.access import group_name, key_pair_name
-from tasks.plan.wanted import Wanted
+from tasks.plan.wanted import Limits, Wanted
 from tasks.run import naming
 from tasks.run.options import RANDOM_WEIGHTS
 from tasks.serving.autoscaling import resource_id
@@ -65,10 +66,13 @@ def unknown_names(wanted: Wanted, bucket: str) -> Names:
     )
 
 
-def planned_resources(wanted: Wanted, bucket: str, names: Names) -> list[Planned]:
+def planned_resources(
+    wanted: Wanted, bucket: str, names: Names, limits: Limits | None = None, region: str = ""
+) -> list[Planned]:
     """Return everything that the run creates or adopts, in order, each resource once."""
     every = [
         *_stage_data(bucket, names),
+        *_alarm(wanted, limits, region),
         *_train_sagemaker(wanted, bucket, names),
         *(() if wanted.ec2 is None or names.is_trained_on_ec2 else _train_ec2(wanted, wanted.ec2.instances)),
         *_deploy(wanted, names),
@@ -80,6 +84,11 @@ def planned_resources(wanted: Wanted, bucket: str, names: Names) -> list[Planned
 def _stage_data(bucket: str, names: Names) -> Iterator[Planned]:
     yield Planned("stage_data", "bucket", bucket)
     yield Planned("stage_data", "s3-prefix", names.dataset)
+
+
+def _alarm(wanted: Wanted, limits: Limits | None, region: str) -> Iterator[Planned]:
+    if limits is not None and limits.alarm_email is not None:
+        yield Planned("pipeline", KIND, budget_name(wanted.run_id, region))
 
 
 def _train_sagemaker(wanted: Wanted, bucket: str, names: Names) -> Iterator[Planned]:

@@ -63,7 +63,8 @@ def _parts(run: Run, now: datetime) -> Iterator[Spent]:
     region = run.aws.region
     if model is not None:
         rate = usd_per_hour(model.instance_type, region, "Training")
-        cost = cost_usd(rate, model.instance_count, model.billable_seconds)
+        seconds = model.instance_count * model.billable_seconds + model.search_billable_seconds
+        cost = cost_usd(rate, 1, seconds)
         yield Spent(f"training on {model.instance_count} × {model.instance_type}", cost)
     if ec2 is not None:
         yield Spent(f"training on EC2, {ec2.instance_count} × {ec2.instance_type}", ec2.cost_usd)

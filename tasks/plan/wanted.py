@@ -51,10 +51,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Limits:
-    """What stops the costs: a budget in USD, which a run does not pass, and the hours that what it makes may live."""
+    """What stops the costs: a budget in USD, which a run does not pass, and the hours that what it makes may live.
+
+    `alarm_email`: who gets mail from AWS Budgets, a second net below the budget.
+    """
 
     budget_usd: float | None = None
     ttl_hours: float | None = None
+    alarm_email: str | None = None
 
 
 def ec2_training(training: TrainingOptions, instances: int) -> Ec2TrainingOptions | None:

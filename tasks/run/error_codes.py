@@ -42,6 +42,7 @@ EXISTS = {
     "ResourceConflictException",
     "ResourceInUse",
     "ConflictException",
+    "DuplicateRecordException",
     "InvalidKeyPair.Duplicate",
     "InvalidGroup.Duplicate",
 }

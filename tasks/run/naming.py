@@ -69,6 +69,7 @@ def training_run_id(source: str, training: TrainingOptions) -> str:
         finetune=training.finetune or None,
         trials=training.trials,
         search_space=training.search_space,
+        search=None if training.search == "job" else [training.search, training.parallel_trials, training.warm_start],
         weights=training.weights,
         spot=training.spot or None,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -23,11 +23,15 @@ Ec2Type = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+\.[a-z0-9]+$")]
 AllowedHost = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9.\-]{1,253}|\[[0-9A-Fa-f:]{2,39}\]):\d{1,5}$")]
 SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-([0-9a-f]{8}|[0-9a-f]{17})$")]
 SecurityGroupId = Annotated[str, StringConstraints(pattern=r"^sg-([0-9a-f]{8}|[0-9a-f]{17})$")]
+TuningJobName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}$")]
 MOST_INSTANCES = 20
 MOST_CHARACTERS = 2000  # of a search space; those of SageMaker's hyperparameters are 2,500
 RANDOM_WEIGHTS = "random"
 WEIGHTS_VERSION = re.compile(r"IMAGENET1K_[A-Z0-9_]+")
 """torchvision's names of the versions of weights."""
+
+EMAIL_PATTERN = r"^[^@\s<>\"]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
+Email = Annotated[str, StringConstraints(pattern=EMAIL_PATTERN, max_length=254)]
 
 BudgetUsd = Annotated[float, Field(gt=0, le=1_000_000)]
 TtlHours = Annotated[float, Field(gt=0, le=8784)]
@@ -104,12 +108,22 @@ class ModelOptions(Options):
 
 
 class Machines(Options):
-    """The instances that SageMaker trains on, and the time limit of the job."""
+    """The instances that SageMaker trains on, the time limit of the job, and what searches for hyperparameters."""
 
     instances: Annotated[int, Field(ge=1, le=MOST_INSTANCES, description="Training instances.")] = 1
     instance_type: Annotated[InstanceType | None, Field(description="Instead of the one chosen.")] = None
     spot: Annotated[bool, Field(description="Spot instances, with checkpoints.")] = False
     max_runtime_seconds: Annotated[int, Field(ge=60, le=5 * 24 * 3600, description="Limit of the training job.")] = 3600
+    search: Annotated[
+        Literal["job", "sagemaker"],
+        Field(description="What runs --trials: the training job, or SageMaker's own tuner with a job for each trial."),
+    ] = "job"
+    parallel_trials: Annotated[
+        int, Field(ge=1, le=MOST_INSTANCES, description="Trials of SageMaker's own tuner that run at once.")
+    ] = 2
+    warm_start: Annotated[
+        TuningJobName | None, Field(description="A tuning job of the same data, whose trials its tuner begins with.")
+    ] = None
 
 
 class Ec2Machines(Options):

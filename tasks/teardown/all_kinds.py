@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tasks.teardown.budget import BUDGET_KINDS
 from tasks.teardown.ec2 import INSTANCE_KINDS
 from tasks.teardown.function import FUNCTION_KINDS
 from tasks.teardown.iam import IAM_KINDS
@@ -21,4 +22,5 @@ KINDS: Mapping[str, Kind] = {
     **INSTANCE_KINDS,
     **NOTEBOOK_KINDS,
     **SCALING_KINDS,
+    **BUDGET_KINDS,
 }

@@ -33,6 +33,7 @@ ORDER = (
     "s3-prefix",
     "bucket",
     "role",
+    "budget",
 )
 """The order of removal: a resource comes before those that it needs.
 

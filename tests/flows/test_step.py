@@ -17,7 +17,7 @@ from tasks.run.errors import StageFailed, Unexpected
 
 NAMES = {
     "flows.audit": {"look at the account", "report of the run"},
-    "flows.pipeline": {"fetch weights", "limits of cost", "look at the account"},
+    "flows.pipeline": {"budget alarm", "fetch weights", "limits of cost", "look at the account"},
     "flows.checked_loadtest": {"ladder", "scaling plan", "apply plan", "profile and verdicts"},
     "flows.deploy": {"network", "endpoint", "function", "smoke test"},
     "flows.loadtest": {"choose images", "send requests"},
@@ -30,7 +30,7 @@ NAMES = {
     "flows.stage_data": {"locate", "find_unchanged", "adopt", "judge_and_upload"},
     "flows.teardown": {"plan_removals", "keep_copies", "remove", "remove expired"},
     "flows.train_ec2": {"network", "weights", "plan EC2 training", "EC2 training", "compare"},
-    "flows.train_sagemaker": {"key", "network", "weights", "plan training", "training job"},
+    "flows.train_sagemaker": {"key", "network", "weights", "plan training", "search by SageMaker", "training job"},
 }
 
 

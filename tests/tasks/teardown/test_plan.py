@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from tasks.run import naming
 from tasks.run.ledger_contents import State
+from tasks.run.ledger_rows import KINDS as LEDGER_KINDS
+from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.plan import ORDER, Claim, Plan, Resource, Scope, make_plan, plan_text
 
 BUCKET = "kennel-123456789012-us-east-1"
@@ -152,3 +154,8 @@ def test_in_a_bucket_that_the_user_brought_only_a_ledger_says_what_is_ours() -> 
 def test_a_kind_without_a_deleter_is_told_and_not_forgotten() -> None:
     plan = plan_for([Resource("ec2-instance", "i-1")], [Claim("ec2-instance", "i-1", "run-1", "created")])
     assert plan_text(plan) == "  keep   ec2-instance i-1: kennel cannot remove resources of this kind"
+
+
+def test_every_kind_that_kennel_makes_can_be_removed_and_has_its_place_in_the_order() -> None:
+    assert set(ORDER) == set(KINDS) == set(LEDGER_KINDS)
+    assert len(set(ORDER)) == len(ORDER)
