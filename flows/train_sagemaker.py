@@ -5,6 +5,8 @@ prefect deployment run 'train_sagemaker/train_sagemaker' -p run_id=dogs-1a2b3c4d
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prefect import flow
 
 from flows.harmless import harmless_errors
@@ -14,13 +16,14 @@ from tasks.account.encryption import require_key
 from tasks.account.network import require_network
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
-from tasks.model.search import require_search_space
+from tasks.model.search import require_search
 from tasks.run.artifacts import publish_record
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
 from tasks.run.options import Network, TrainingOptions
 from tasks.run.records import TrainedModel
 from tasks.sagemaker import training as sagemaker
+from tasks.sagemaker.tuning import search_on_sagemaker
 from tasks.teardown.rebuild import working_on
 
 STAGE = "train_sagemaker"
@@ -29,6 +32,7 @@ look_at_network = step("network")(require_network)
 look_at_key = step("key")(require_key)
 stage_weights = step("weights")(weights.stage_weights)
 plan_training = step("plan training")(sagemaker.plan_training)
+search = step("search by SageMaker")(search_on_sagemaker)
 run_training = step("training job")(sagemaker.train_on_sagemaker)
 
 
@@ -54,14 +58,17 @@ async def train_sagemaker(
         AwsFailed: AWS refused.
     """
     require_backbone(training.backbone)
-    require_search_space(training.search_space, training.trials)
+    require_search(training)
     run = Run.load(run_id)
     require_images(run.settings)
     with working_on(run):
         await look_at_network(run.aws, network)
         await stage_weights(run, training)
         plan = await plan_training(run, training, network)
-        model = await run_training(run, plan)
+        searched = await search(run, plan, training) if training.search == "sagemaker" else None
+        model = await run_training(run, plan if searched is None else searched.plan)
+        if searched is not None:
+            model = replace(model, search=searched.search, search_billable_seconds=searched.billable_seconds)
         run.keep(model)
         await publish_record(STAGE, run_id, model)
     return model

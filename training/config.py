@@ -107,12 +107,16 @@ class Config:
     checkpoint_interval_seconds: float
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Refuses what it cannot read with `TrainingFailure`, not by ending the process."""
+
     def error(self, message: str) -> NoReturn:
         raise TrainingFailure(f"hyperparameters: {message}")
 
 
-def _between(low: float, high: float, kind: Callable[[str], float]) -> Callable[[str], float]:
+def between(low: float, high: float, kind: Callable[[str], float]) -> Callable[[str], float]:
+    """Return what parses a number of a kind between two bounds, and refuses all else."""
+
     def parse(text: str) -> float:
         try:
             value = kind(text)
@@ -131,19 +135,19 @@ def _boolean(text: str) -> bool:
     return text.lower() in ("true", "1")
 
 
-def _parser(env: Mapping[str, str]) -> _Parser:
+def _parser(env: Mapping[str, str]) -> Parser:
     default = Hyperparameters()
-    parser = _Parser(prog="training.train", allow_abbrev=False)
+    parser = Parser(prog="training.train", allow_abbrev=False)
     add = parser.add_argument
     add("--backbone", default=default.backbone)
     for name, limits in LIMITS.items():
-        kind = _between(limits.low, limits.high, limits.kind)
+        kind = between(limits.low, limits.high, limits.kind)
         add(f"--{name.replace('_', '-')}", type=kind, default=getattr(default, name))
     add("--finetune", type=_boolean, nargs="?", const=True, default=False)
     add("--search-space", default=default.search_space)
-    add("--threads", type=_between(1, 1024, int), default=None)
-    add("--collective-timeout-seconds", type=_between(1, 86_400, float), default=600.0)
-    add("--checkpoint-interval-seconds", type=_between(0, 86_400, float), default=5.0)
+    add("--threads", type=between(1, 1024, int), default=None)
+    add("--collective-timeout-seconds", type=between(1, 86_400, float), default=600.0)
+    add("--checkpoint-interval-seconds", type=between(0, 86_400, float), default=5.0)
     _add_folders(parser, env)
     return parser
 

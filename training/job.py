@@ -1,16 +1,20 @@
 """The state of a training job that every stage uses: configuration, rank, manifest, log and timings."""
 
+import json
+import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import torch
+
 from training.config import Config, views_of_each
-from training.distributed import World
+from training.distributed import World, join_ranks, threads_per_rank
 from training.failures import Interrupted
-from training.shards import Manifest
+from training.shards import Manifest, read_manifest
 
 
 @dataclass
@@ -50,6 +54,22 @@ class Job:
         started = time.perf_counter()
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 3)
+
+
+def run_job(config: Config, interrupted: threading.Event, work: Callable[[Job], None]) -> None:
+    """Join the other ranks, read the manifest, and do the work, whose duration is told.
+
+    Raises:
+        TrainingFailure, Interrupted: the ranks do not meet, the manifest is none, or as `work`.
+    """
+    with join_ranks(os.environ, config.collective_timeout_seconds) as world:
+        threads = threads_per_rank(world, config.threads)
+        torch.set_num_threads(threads)
+        manifest = world.run_on_every_rank(lambda: read_manifest(config.folders.manifest))
+        job = Job(config, world, manifest, interrupted, threads)
+        started = time.perf_counter()
+        work(job)
+        job.say(f"done in {time.perf_counter() - started:.1f} s: {json.dumps(job.seconds)}")
 
 
 def print_line(line: str) -> None:

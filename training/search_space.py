@@ -59,7 +59,7 @@ FINETUNE_SPACE: Space = {
 
 
 def parse_space(text: str) -> Space:
-    """Read a space; as a program, this module only checks one.
+    """Read a space; as a program, this module prints it, or without one the default.
 
     Raises:
         TrainingFailure: it is no such JSON object, or names an unknown hyperparameter, or has a value out of bounds.
@@ -141,6 +141,6 @@ def distributions(space: Space) -> "dict[str, BaseDistribution]":
 
 if __name__ == "__main__":
     try:
-        parse_space(sys.argv[1])
+        print(json.dumps(space_json(parse_space(sys.argv[1]) if sys.argv[1:] else HEAD_SPACE)))
     except TrainingFailure as failure:
         sys.exit(str(failure))

@@ -30,14 +30,14 @@ META_FORMAT = 1
 _REFERENCE_IMAGES = 4
 
 
-def check_channels(job: Job) -> None:
-    """Check that some host has each shard of each split.
+def check_channels(job: Job, splits: Sequence[str]) -> None:
+    """Check that some host has each shard of these splits.
 
     Raises:
         TrainingFailure: no host has some shard.
     """
     folders = job.config.folders
-    for split, folder in (("train", folders.train), ("validation", folders.validation), ("test", folders.test)):
+    for split, folder in {name: getattr(folders, name) for name in splits}.items():
         assign_shards(job.manifest.splits.get(split, ()), job.world.gather_objects(shard_files_in(folder)))
 
 

@@ -1,7 +1,8 @@
 """The models that the trials of a search train: heads on embeddings, or whole networks."""
 
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from training.embed import Embeddings
 from training.finetune import ImageTask, network_optimizer
 from training.fit import Fit, Metrics, Schedule, copied
 from training.heads import HeadRows, HeadTask
-from training.job import Job
+from training.job import Job, print_line
 from training.model import Classifier
 from training.preprocess import Preprocessing
 from training.stages import Pictures
@@ -47,15 +48,23 @@ class HeadTrials:
 
     shares_trials = True
 
-    def __init__(self, training: Embeddings, validation: Embeddings, job: Job) -> None:
-        self._rows = HeadRows.of(training, job.world.device, torch.float32)
+    def __init__(
+        self,
+        training: Embeddings,
+        validation: Embeddings,
+        classes: Sequence[str],
+        world: World,
+        interrupted: threading.Event,
+    ) -> None:
+        self._rows = HeadRows.of(training, world.device, torch.float32)
         self._validation = validation
-        self._job = job
-        self._alone = replace(job.world, rank=0, size=1)
+        self._classes = len(classes)
+        self._alone = replace(world, rank=0, size=1)
+        self._interrupted = interrupted
 
     def train(self, hyperparameters: Hyperparameters, watch: Callable[[Metrics], None]) -> tuple[float, ...]:
         """Train one head."""
-        task = HeadTask.of(self._rows, len(self._job.manifest.classes), hyperparameters, self._alone)
+        task = HeadTask.of(self._rows, self._classes, hyperparameters, self._alone)
         measure = task.evaluator(self._validation)
 
         def evaluate() -> Metrics:
@@ -63,7 +72,7 @@ class HeadTrials:
             watch(metrics)
             return metrics
 
-        fit = _silent_fit(self._job, self._alone, task.head, task.optimizer(), hyperparameters)
+        fit = _silent_fit(self._alone, task.head, task.optimizer(), hyperparameters, self._classes, self._interrupted)
         schedule = Schedule(hyperparameters.epochs, hyperparameters.patience)
         fit.run(schedule, batches=task.batches, evaluate=evaluate)
         return self._sample_losses(task)
@@ -96,7 +105,10 @@ class NetworkTrials:
         """Fine-tune from the start; the classifier has the start's weights again afterwards."""
         job, optimizer = self._job, network_optimizer(self._classifier, hyperparameters)
         images = ImageTask(self._classifier, self._preprocessing, hyperparameters, job.world, job.threads)
-        fit = _silent_fit(job, job.world, self._classifier, optimizer, hyperparameters, is_bf16=images.is_bf16)
+        classes = len(job.manifest.classes)
+        fit = _silent_fit(
+            job.world, self._classifier, optimizer, hyperparameters, classes, job.interrupted, is_bf16=images.is_bf16
+        )
         try:
             images.fit(fit, self._pictures.training, self._pictures.validation, watch)
             own = images.sample_losses(self._pictures.validation)
@@ -107,11 +119,12 @@ class NetworkTrials:
 
 
 def _silent_fit(
-    job: Job,
     world: World,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     hyperparameters: Hyperparameters,
+    classes: int,
+    interrupted: threading.Event,
     *,
     is_bf16: bool = False,
 ) -> Fit:
@@ -120,10 +133,10 @@ def _silent_fit(
         model,
         optimizer,
         world=world,
-        checkpoint=FitCheckpoint(None, "trial", fingerprint="", interval_seconds=math.inf, say=job.say),
-        interrupted=job.interrupted,
+        checkpoint=FitCheckpoint(None, "trial", fingerprint="", interval_seconds=math.inf, say=print_line),
+        interrupted=interrupted,
         say=lambda _: None,
-        classes=len(job.manifest.classes),
+        classes=classes,
         label_smoothing=hyperparameters.label_smoothing,
         is_bf16=is_bf16,
     )

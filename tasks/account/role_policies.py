@@ -32,7 +32,8 @@ Statement = dict[str, Any]
 class RoleSpec:
     """The wanted state of a role: the service that may assume it, and its one inline policy.
 
-    With `source_account` and `source_arn`, the service may use it only for resources of that account, and of that ARN.
+    With `source_account` and `source_arn`, the service may use it only for resources of that account, and of that
+    ARN or of one of those.
     """
 
     name: str
@@ -40,7 +41,7 @@ class RoleSpec:
     statements: tuple[Statement, ...]
     description: str
     source_account: str | None = None
-    source_arn: str | None = None
+    source_arn: str | tuple[str, ...] | None = None
 
     @property
     def trust(self) -> dict[str, Any]:
@@ -53,7 +54,8 @@ class RoleSpec:
         if self.source_account is not None:
             statement["Condition"] = {"StringEquals": {"aws:SourceAccount": self.source_account}}
         if self.source_arn is not None:
-            statement.setdefault("Condition", {})["ArnLike"] = {"aws:SourceArn": self.source_arn}
+            source = self.source_arn if isinstance(self.source_arn, str) else list(self.source_arn)
+            statement.setdefault("Condition", {})["ArnLike"] = {"aws:SourceArn": source}
         return {"Version": "2012-10-17", "Statement": [statement]}
 
     @property
@@ -81,11 +83,12 @@ def training_role(
     keeps_checkpoints: bool = False,
     in_vpc: bool = False,
     key_arn: str | None = None,
+    tuning: str | None = None,
 ) -> RoleSpec:
     """Describe the training jobs' role: it may read its inputs, write its outputs and logs, and pull its image.
 
     Each attempt of a job has a name and log streams of its own; those of other runs are out of reach. Only jobs on spot
-    capacity keep checkpoints.
+    capacity keep checkpoints. `tuning` is how the names of the run's tuning jobs begin, None without any.
 
     Raises:
         SettingsRefused: the account of AWS's images in this region is not known.
@@ -93,20 +96,27 @@ def training_role(
     """
     bucket, own = dataset.bucket, run_prefix(run_id)
     readable = [dataset.prefix, f"{own}/code"] + ([weights.prefix] if weights else [])
+    readable += [f"{own}/features"] if tuning else []
+    written = [f"{own}/output", *([f"{own}/features", f"{own}/trials"] if tuning else [])]
+    train = naming.resource_name(run_id, "train")
+    names = [train, *([f"{train}-features"] if tuning else [])]
     checkpoints = [f"{own}/checkpoints"] if keeps_checkpoints else []
     statements = (
         _objects(aws, "ReadInputs", ["s3:GetObject"], bucket, [*readable, *checkpoints]),
-        _objects(aws, "WriteOutputs", ["s3:PutObject"], bucket, [f"{own}/output", *checkpoints]),
+        _objects(aws, "WriteOutputs", ["s3:PutObject"], bucket, [*written, *checkpoints]),
         list_statement(aws, "ListInputs", bucket, [*readable, *checkpoints]),
-        *_write_own_streams(aws, naming.resource_name(run_id, "train")),
+        *_write_own_streams(aws, names, tuning),
         _put_metrics(TRAINING_METRICS_NAMESPACE),
         *_pull_image(aws, training_image(aws.region, has_gpu=False)),
         *(_join_vpc(SAGEMAKER_VPC_ACTIONS) if in_vpc else ()),
         *_use_key(aws, key_arn, [*SEAL, "kms:Encrypt"], has_volume=True),
     )
     name, text = role_name(run_id, "training"), f"Training job of run {run_id}"
-    jobs = aws.arn("sagemaker", f"training-job/{naming.resource_name(run_id, 'train')}-*")
-    return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, jobs)
+    jobs = [aws.arn("sagemaker", f"training-job/{train}-*")]
+    if tuning:
+        jobs += [aws.arn("sagemaker", f"{kind}/{tuning}*") for kind in ("training-job", "hyper-parameter-tuning-job")]
+    source = tuple(jobs) if tuning else jobs[0]
+    return RoleSpec(name, "sagemaker.amazonaws.com", statements, text, aws.account_id, source)
 
 
 def instance_role(
@@ -214,10 +224,14 @@ def _write_logs(aws: Aws, group: str, *, describe: bool = True) -> tuple[Stateme
     return ({"Sid": "WriteLogs", "Effect": "Allow", "Action": actions, "Resource": [arn, f"{arn}:*"]},)
 
 
-def _write_own_streams(aws: Aws, job: str) -> tuple[Statement, ...]:
-    """Return the statements for the streams of jobs named by a digest of 8 characters, and of up to 99 attempts."""
+def _write_own_streams(aws: Aws, jobs: Iterable[str], tuning: str | None) -> tuple[Statement, ...]:
+    """Return the statements for the streams of jobs named by a digest of 8 characters, and of up to 99 attempts.
+
+    A tuning job's name has such a digest too, and its training jobs' names go on with their number.
+    """
     group = aws.arn("logs", f"log-group:{TRAINING_LOG_GROUP}")
-    streams = [f"{group}:log-stream:{job}-{'?' * 8}{attempt}/*" for attempt in ("", "-?", "-??")]
+    streams = [f"{group}:log-stream:{job}-{'?' * 8}{attempt}/*" for job in jobs for attempt in ("", "-?", "-??")]
+    streams += [f"{group}:log-stream:{tuning}{'?' * 8}-*/*"] if tuning else []
     shared = ["logs:CreateLogGroup", "logs:DescribeLogStreams"]
     return (
         {"Sid": "LogGroup", "Effect": "Allow", "Action": shared, "Resource": [group, f"{group}:*"]},

@@ -39,10 +39,26 @@ def read_meta(archive: Path, label: str) -> dict[str, Any]:
         StageFailed: the archive has no meta.json, or is damaged or hostile.
     """
     try:
-        return unseal(_member(archive, "meta.json"))
+        return unseal(read_member(archive, "meta.json", label))
+    except (ValueError, TypeError) as error:
+        raise _unreadable(label, "meta.json", error) from error
+
+
+def read_member(archive: Path, name: str, label: str) -> bytes:
+    """Return a small regular file of a local model.tar.gz; `label` names the archive in errors.
+
+    Raises:
+        StageFailed: the archive has no such file, or is damaged or hostile.
+    """
+    try:
+        return _member(archive, name)
     except (tarfile.TarError, OSError, EOFError, ValueError, TypeError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise StageFailed("trained model", f"{label} has no readable meta.json", why, "kennel logs") from error
+        raise _unreadable(label, name, error) from error
+
+
+def _unreadable(label: str, name: str, error: Exception) -> StageFailed:
+    why = f"{type(error).__name__}: {error}"
+    return StageFailed("trained model", f"{label} has no readable {name}", why, "kennel logs")
 
 
 def _member(archive: Path, name: str) -> bytes:

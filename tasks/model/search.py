@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,8 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks.model.code import REPOSITORY
 from tasks.run.errors import SettingsRefused, StageFailed, WaitTimedOut
-from tasks.run.options import MOST_CHARACTERS, ModelOptions
-from tasks.run.sealed import Damaged, read_regular
+from tasks.run.options import MOST_CHARACTERS, ModelOptions, TrainingOptions
+from tasks.run.sealed import Damaged, parse_json, read_regular
 from tasks.run.trials import Search
 
 WHERE = "search"
@@ -45,6 +46,25 @@ def _read(path: Path) -> str:
     return text
 
 
+def require_search(training: TrainingOptions) -> None:
+    """Refuse a search that the training job, or SageMaker's own tuner, would refuse, before anything is made.
+
+    Raises:
+        SettingsRefused: the space is refused, there is no trial, or SageMaker's tuner is to search what it cannot.
+        WaitTimedOut: the check did not end.
+    """
+    require_search_space(training.search_space, training.trials)
+    if training.search == "job":
+        if training.warm_start is not None:
+            raise SettingsRefused(WHERE, "--warm-start", "only SageMaker's tuner has it", "add --search sagemaker")
+        return
+    if training.trials is None:
+        raise SettingsRefused(WHERE, "--search", "nothing is searched without --trials", "add --trials 20")
+    if training.finetune:
+        why = "SageMaker's tuner searches heads on embeddings, and --finetune trains whole networks"
+        raise SettingsRefused(WHERE, "--search sagemaker", why, "leave one of the two out")
+
+
 def require_search_space(space: str | None, trials: int | None) -> None:
     """Refuse a search space that the training job would refuse, before anything is made.
 
@@ -56,7 +76,18 @@ def require_search_space(space: str | None, trials: int | None) -> None:
         return
     if trials is None:
         raise SettingsRefused(WHERE, "--search-space", "nothing is searched without --trials", "add --trials 20")
-    command = [sys.executable, "-P", "-m", "training.search_space", space]
+    search_space(space)
+
+
+@functools.cache
+def search_space(space: str | None) -> Mapping[str, Any]:
+    """Return a search space, by default that of heads, as the training job reads it: JSON by name.
+
+    Raises:
+        SettingsRefused: the training job would refuse it.
+        WaitTimedOut: the check did not end.
+    """
+    command = [sys.executable, "-P", "-m", "training.search_space", *([] if space is None else [space])]
     try:
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=CHECK_SECONDS)
     except subprocess.TimeoutExpired as error:
@@ -65,6 +96,8 @@ def require_search_space(space: str | None, trials: int | None) -> None:
         ) from error
     if done.returncode != 0:
         raise _refused(done.stderr.strip()[-500:])
+    found: Mapping[str, Any] = parse_json(done.stdout)
+    return found
 
 
 def _refused(why: str) -> SettingsRefused:

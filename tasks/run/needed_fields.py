@@ -94,6 +94,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "logs.ListTagsForResource": ("tags",),
     "sagemaker.CreateEndpoint": ("EndpointArn",),
     "sagemaker.CreateEndpointConfig": ("EndpointConfigArn",),
+    "sagemaker.CreateHyperParameterTuningJob": ("HyperParameterTuningJobArn",),
     "sagemaker.CreateModel": ("ModelArn",),
     "sagemaker.CreateNotebookInstance": ("NotebookInstanceArn",),
     "sagemaker.CreateNotebookInstanceLifecycleConfig": ("NotebookInstanceLifecycleConfigArn",),
@@ -101,6 +102,17 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "sagemaker.CreateTrainingJob": ("TrainingJobArn",),
     "sagemaker.DescribeEndpoint": ("EndpointName", "EndpointArn", "EndpointConfigName", "EndpointStatus"),
     "sagemaker.DescribeEndpointConfig": ("EndpointConfigName", "EndpointConfigArn", "ProductionVariants[].VariantName"),
+    "sagemaker.DescribeHyperParameterTuningJob": (
+        "HyperParameterTuningJobName",
+        "HyperParameterTuningJobArn",
+        "HyperParameterTuningJobStatus",
+        "BestTrainingJob?.TrainingJobName",
+    ),
+    "sagemaker.ListTrainingJobsForHyperParameterTuningJob": (
+        "TrainingJobSummaries[].TrainingJobName",
+        "TrainingJobSummaries[].TrainingJobStatus",
+        "TrainingJobSummaries[].TunedHyperParameters",
+    ),
     "sagemaker.DescribeModel": ("ModelName", "ModelArn", "PrimaryContainer|Containers"),
     "sagemaker.DescribeNotebookInstance": (
         "NotebookInstanceName",

@@ -163,7 +163,8 @@ class TrainedModel(
 ):
     """A model that a training job made; `billable_seconds` is the time that AWS bills for each instance.
 
-    `search` is how the job chose its hyperparameters, None without a search.
+    `search` is how the hyperparameters were chosen, None without a search; `search_billable_seconds` are those of the
+    jobs of SageMaker's own tuner, which are billed beside the training.
     """
 
     job_name: str
@@ -171,6 +172,7 @@ class TrainedModel(
     seconds: Amount
     billable_seconds: Amount
     search: Search | None = None
+    search_billable_seconds: Amount = 0.0
 
     @property
     def resources(self) -> tuple[tuple[str, str], ...]:

@@ -70,6 +70,13 @@ TRAINING_JOB = Statuses(
     failed=frozenset({"Failed", "Stopped"}),
     pending=frozenset({"InProgress", "Stopping", "Deleting"}),
 )
+TUNING_JOB = Statuses(
+    "sagemaker",
+    "HyperParameterTuningJobStatus",
+    ready=frozenset({"Completed"}),
+    failed=frozenset({"Failed", "Stopped"}),
+    pending=frozenset({"InProgress", "Stopping", "Deleting", "DeleteFailed"}),
+)
 NOTEBOOK = Statuses(
     "sagemaker",
     "NotebookInstanceStatus",
@@ -105,4 +112,4 @@ INSTANCE = Statuses(
     failed=frozenset({"shutting-down", "terminated"}),
     pending=frozenset({"pending", "stopping", "stopped"}),
 )
-ALL = (ENDPOINT, TRAINING_JOB, NOTEBOOK, FUNCTION, FUNCTION_UPDATE, PROVISIONED, INSTANCE)
+ALL = (ENDPOINT, TRAINING_JOB, TUNING_JOB, NOTEBOOK, FUNCTION, FUNCTION_UPDATE, PROVISIONED, INSTANCE)

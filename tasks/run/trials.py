@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator
 
 from tasks.run.record_store import Amount, Count, Share
 
-COMPLETE = "complete"
+COMPLETE: Final = "complete"
+PRUNED: Final = "pruned"
+FAILED: Final = "failed"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from tasks.run.record_store import Count, Record, write_atomically
 from tasks.run.records import TrainedModel
 from tasks.run.sealed import sha256_of
 from tasks.run.waiting import say
-from tasks.sagemaker.job import TrainingPlan
+from tasks.sagemaker.job_plan import TrainingPlan
 from tasks.sagemaker.result import read_result, reported_metrics, wait_for_metrics
 
 FOLDER = Path("TrainedModels") / "sagemaker"

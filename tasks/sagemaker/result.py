@@ -13,7 +13,8 @@ from tasks.run.aws import Aws
 from tasks.run.errors import WaitTimedOut
 from tasks.run.records import TrainedModel
 from tasks.run.waiting import REAL_TIME, Waiting, say, wait_for
-from tasks.sagemaker.job import TrainingPlan, describe_job
+from tasks.sagemaker.job import describe_job
+from tasks.sagemaker.job_plan import TrainingPlan
 
 
 def read_result(plan: TrainingPlan, description: Mapping[str, Any], archive: Path) -> TrainedModel:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tasks.account.container_images import training_image
 from tasks.account.encryption import encryption_of
@@ -15,9 +17,12 @@ from tasks.run.errors import KennelError
 from tasks.run.handle import Run
 from tasks.run.options import Network, TrainingOptions
 from tasks.run.records import DatasetRef, TrainedModel, WeightsRef
+from tasks.run.statuses import TRAINING_JOB
 from tasks.run.waiting import say
 from tasks.sagemaker.download import download_log, download_result, is_downloaded
-from tasks.sagemaker.job import TrainingPlan, create_job, find_job
+from tasks.sagemaker.job import create_job, find_job
+from tasks.sagemaker.job_plan import TrainingPlan
+from tasks.sagemaker.tuning_plan import tuning_prefix
 from tasks.sagemaker.watch import follow_job
 
 PROVISIONING_SECONDS = 1800
@@ -42,6 +47,7 @@ def plan_training(run: Run, training: TrainingOptions, network: Network) -> Trai
         keeps_checkpoints=training.spot,
         in_vpc=plan.vpc is not None,
         key_arn=plan.encryption.key_arn,
+        tuning=tuning_prefix(run.id) if training.search == "sagemaker" else None,
     )
     return replace(plan, role_arn=ensure_role(run, role))
 
@@ -86,6 +92,24 @@ def train_on_sagemaker(run: Run, plan: TrainingPlan) -> TrainedModel:
         WaitTimedOut: the job did not end within its limits.
         AwsFailed: AWS refused.
     """
+    description = completed_job(run, plan)
+    name, kept = str(description["TrainingJobName"]), run.find(TrainedModel)
+    if kept is not None and kept.job_name == name and is_downloaded(run, description):
+        return kept
+    model = download_result(run, plan, description)
+    say(f"training job {name}: test accuracy {model.test_accuracy:.4f} on {model.test_images} images")
+    return model
+
+
+def completed_job(run: Run, plan: TrainingPlan) -> Mapping[str, Any]:
+    """Create or adopt the job of a plan, follow it to its end, and return its description.
+
+    Raises:
+        OwnershipRefused: a job of that name was created from another plan.
+        StageFailed: the job failed or was stopped.
+        WaitTimedOut: the job did not end within its limits.
+        AwsFailed: AWS refused.
+    """
     found = find_job(run.aws, plan)
     if found.description is None:
         say(f"training job {found.name}: uploading the code and starting it")
@@ -94,15 +118,11 @@ def train_on_sagemaker(run: Run, plan: TrainingPlan) -> TrainedModel:
         status = found.description["TrainingJobStatus"]
         say(f"training job {found.name}: adopted the job of an earlier command; it is {status}")
         run.ledger.adopt("training-job", found.name, found.description["TrainingJobArn"])
-        model = run.find(TrainedModel)
-        if model is not None and status == "Completed" and model.job_name == found.name:
-            return model if is_downloaded(run, found.description) else download_result(run, plan, found.description)
+        if TRAINING_JOB.is_ready(status):
+            return found.description
     limit = plan.max_wait_seconds if plan.spot else plan.max_runtime_seconds
     try:
-        description = follow_job(run.aws, found.name, deadline_seconds=limit + PROVISIONING_SECONDS)
+        return follow_job(run.aws, found.name, deadline_seconds=limit + PROVISIONING_SECONDS)
     except KennelError:
         download_log(run, found.name)
         raise
-    model = download_result(run, plan, description)
-    say(f"training job {found.name}: test accuracy {model.test_accuracy:.4f} on {model.test_images} images")
-    return model

@@ -22,7 +22,8 @@ from tasks.run.aws import Aws
 from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, EndpointRef, FunctionRef, Hyperparameters
 from tasks.run.settings import Settings
-from tasks.sagemaker.job import TrainingPlan, create_job, find_job
+from tasks.sagemaker.job import create_job, find_job
+from tasks.sagemaker.job_plan import TrainingPlan
 from tasks.serving.autoscaling import AutoscalingPlan, ensure_autoscaling, suspend_scaling
 from tasks.serving.concurrency import ConcurrencyPlan, ensure_concurrency
 from tasks.serving.endpoint import EndpointPlan, ensure_endpoint

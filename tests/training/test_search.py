@@ -60,7 +60,7 @@ def job(
 
 
 def search(on: Job) -> Search:
-    trials = HeadTrials(embeddings(60, views=2), embeddings(30, seed=1), on)
+    trials = HeadTrials(embeddings(60, views=2), embeddings(30, seed=1), CLASSES, ALONE, on.interrupted)
     return Search.of(on, HEAD_SPACE, trials, "these")
 
 

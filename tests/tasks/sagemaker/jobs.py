@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.account.prices import choose_training_instance
 from tasks.run.records import DatasetRef, Hyperparameters
-from tasks.sagemaker.job import TrainingPlan
+from tasks.sagemaker.job_plan import TrainingPlan
 
 DATA = DatasetRef("b", "datasets/d", "digest", "n", ("x", "y"), {"test": {"x": 3, "y": 5}}, 10, 0, "sample")
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)

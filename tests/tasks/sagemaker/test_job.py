@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tasks.run.errors import OwnershipRefused, StageFailed
-from tasks.sagemaker.job import MAX_ATTEMPTS, _compute, find_job
+from tasks.sagemaker.job import MAX_ATTEMPTS, find_job
+from tasks.sagemaker.trainer import _compute
 from tests.scripted import Scripted, not_found, refuses
 from tests.tasks.sagemaker.jobs import plan
 
