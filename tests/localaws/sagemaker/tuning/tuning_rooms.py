@@ -24,6 +24,7 @@ BOWL = """
 """
 RATE = {"Name": "rate", "MinValue": "0.0", "MaxValue": "1.0", "ScalingType": "Linear"}
 WIDTH = {"Name": "width", "MinValue": "1", "MaxValue": "9", "ScalingType": "Linear"}
+OUTER = ("WarmStartConfig", "Tags", "Autotune", "TrainingJobDefinitions")
 LIMITS = {"MaxNumberOfTrainingJobs": 4, "MaxParallelTrainingJobs": 2}
 
 
@@ -46,9 +47,7 @@ class TuningRoom:
             "sagemaker_submit_directory": json.dumps(f"s3://{self.room.bucket}/{name}/sourcedir.tar.gz"),
             **changes.pop("static", {}),
         }
-        outer: dict[str, Any] = {
-            key: changes.pop(key) for key in ("WarmStartConfig", "Tags", "Autotune") if key in changes
-        }
+        outer: dict[str, Any] = {key: changes.pop(key) for key in OUTER if key in changes}
         definition = {
             "StaticHyperParameters": static,
             "AlgorithmSpecification": {
