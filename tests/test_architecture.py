@@ -171,13 +171,14 @@ def test_the_serving_side_of_training_never_imports_torch() -> None:
 
 def test_no_python_that_we_start_imports_from_the_users_current_folder() -> None:
     """`python -m` looks there first: a `tasks.py` or `yaml.py` of the user's would be run in place of ours."""
-    safe_otherwise = {  # it begins in a folder of ours, or is given -I by a variable
+    safe_otherwise = {  # it begins in a folder of ours, is given -I by a variable, or runs the user's own script
         "tasks/data/worker_pool.py",
         "tasks/load/locust_process.py",
         "tasks/load/web_interface.py",
         "localaws/functions/launch.py",
         "localaws/sagemaker/endpoints/instances.py",
         "localaws/programs/__init__.py",
+        "localaws/programs/script_mode.py",
     }
     starts = re.compile(r'sys\.executable, (?!"-[PI]")["*]')
     rooms = ("flows", "tasks", "loadtest", "localaws", "kennel")

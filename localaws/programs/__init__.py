@@ -1,7 +1,9 @@
-"""Programs that localaws starts as separate processes: networks, EC2 instances and what runs in them, training hosts.
+"""Programs that localaws starts as separate processes: networks, EC2 instances and what runs in them, training
+hosts, training scripts.
 
 They are run as `python -I -S localaws/programs NAME JSON`. They import the standard library and each other and nothing
-else of localaws, so that they start in 0.05 s; `gateway` (pyroute2) and `ssh_server` (asyncssh) also import packages.
+else of localaws, so that they start in 0.05 s; `gateway` (pyroute2), `ssh_server` (asyncssh) and `script_mode`
+(boto3) also import packages.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""SageMaker that executes: training jobs and endpoints as processes, over moto's state and wire protocol."""
+"""SageMaker that executes, over moto's state and wire protocol: training jobs, tuning jobs, endpoints."""
 
 from starlette.routing import BaseRoute
 
@@ -11,7 +11,10 @@ def install(core: Core) -> list[BaseRoute]:
     from localaws.sagemaker.endpoints.models import install_endpoints
     from localaws.sagemaker.notebook_operations import install_notebooks
     from localaws.sagemaker.training.operations import install_training
+    from localaws.sagemaker.tuning.operations import install_tuning
 
     install_backend()
     install_notebooks(core)
-    return [*install_training(core), *install_endpoints(core)]
+    routes = [*install_training(core), *install_endpoints(core)]
+    install_tuning(core)
+    return routes

@@ -14,14 +14,13 @@ from moto.sagemaker.responses import SageMakerResponse
 from localaws.errors import AwsError
 from localaws.sagemaker.endpoints.models import Endpoints
 from localaws.sagemaker.notebooks import Notebooks
-from localaws.sagemaker.training.operations import TrainingJobs
+from localaws.sagemaker.tuning.operations import TuningJobs
 
 NOT_EXECUTED = (  # moto would show them as completed, or in service, and nothing would have run
     "create_auto_ml_job_v2",
     "create_cluster",
     "create_compilation_job",
     "create_domain",
-    "create_hyper_parameter_tuning_job",
     "create_processing_job",
     "create_transform_job",
     "start_pipeline_execution",
@@ -29,8 +28,8 @@ NOT_EXECUTED = (  # moto would show them as completed, or in service, and nothin
 
 
 # The mixins keep records of their own, narrower kinds where moto's class declares its own.
-class ExecutingSageMaker(TrainingJobs, Endpoints, Notebooks, moto_models.SageMakerModelBackend):  # type: ignore[misc]
-    """SageMaker whose training jobs and endpoints run, and whose notebook instances are records."""
+class ExecutingSageMaker(TuningJobs, Endpoints, Notebooks, moto_models.SageMakerModelBackend):  # type: ignore[misc]
+    """SageMaker whose training and tuning jobs and endpoints run, and whose notebook instances are records."""
 
     __module__ = moto_models.__name__
 

@@ -68,10 +68,22 @@ def check_supported(parameters: Mapping[str, Any]) -> None:
             f"localaws does not support AlgorithmSpecification.TrainingInputMode {mode!r}, only 'File'."
         )
     if not algorithm.get("ContainerEntrypoint"):
-        raise ValidationError(
-            "localaws needs AlgorithmSpecification.ContainerEntrypoint, because it has no image with an entry point."
-        )
+        _check_script(parameters, algorithm)
     _check_metrics(algorithm.get("MetricDefinitions") or ())
+
+
+def _check_script(parameters: Mapping[str, Any], algorithm: Mapping[str, Any]) -> None:
+    """Check that the entry point of AWS's image, for which `programs/script_mode.py` stands, has a script to run."""
+    program = (parameters.get("HyperParameters") or {}).get("sagemaker_program")
+    if not program and not (parameters.get("Environment") or {}).get("SAGEMAKER_PROGRAM"):
+        raise ValidationError(
+            "localaws needs AlgorithmSpecification.ContainerEntrypoint, or the hyperparameter sagemaker_program, which "
+            "names the script that the entry point of the image runs."
+        )
+    if algorithm.get("ContainerArguments"):
+        raise ValidationError(
+            "localaws does not support AlgorithmSpecification.ContainerArguments without ContainerEntrypoint."
+        )
 
 
 def _check_metrics(definitions: Any) -> None:

@@ -11,6 +11,8 @@ from localaws.metrics import Metrics
 from localaws.permissions.roles import Role
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
+LONGEST_CURVE = 20_000
+"""Values of a metric that are kept: the most units of a resource that Hyperband knows."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class MetricValue:
 
 
 class MetricScanner:
-    """Finds the metrics in the lines of all hosts and keeps the last value of each. Thread-safe."""
+    """Finds the metrics in the lines of all hosts and keeps the last value and the curve of each. Thread-safe."""
 
     def __init__(self, definitions: Sequence[tuple[str, str]], job: str, metrics: Metrics, role: Role) -> None:
         self._patterns = [(name, re.compile(regex)) for name, regex in definitions]
@@ -32,6 +34,7 @@ class MetricScanner:
         self._role = role
         self._lock = threading.Lock()
         self._last: dict[str, MetricValue] = {}
+        self._curves: dict[str, list[float]] = {}
 
     def scan(self, line: str) -> None:
         """Record every match of every definition in `line`: the first group, passed over when it is no number."""
@@ -48,9 +51,17 @@ class MetricScanner:
                 self._last[name] for name in dict.fromkeys(name for name, _ in self._patterns) if name in self._last
             ]
 
+    def curve(self, name: str) -> list[float]:
+        """Return the values of a metric in the order in which they were printed, the first `LONGEST_CURVE` of them."""
+        with self._lock:
+            return list(self._curves.get(name, ()))
+
     def _record(self, observed: MetricValue) -> None:
         with self._lock:
             self._last[observed.name] = observed
+            curve = self._curves.setdefault(observed.name, [])
+            if len(curve) < LONGEST_CURVE:
+                curve.append(observed.value)
         namespace = {"cloudwatch:namespace": [NAMESPACE]}
         if math.isfinite(observed.value) and self._role.may("cloudwatch:PutMetricData", "*", namespace):
             self._metrics.put(NAMESPACE, observed.name, observed.value, self._dimensions)  # in CloudWatch's own time

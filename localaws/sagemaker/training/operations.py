@@ -59,9 +59,7 @@ class TrainingJobs:
             AwsError: ResourceLimitExceeded, more instances than the account may have.
             ResourceInUseException: a job with this name exists.
         """
-        region = self.core.settings.region
-        if self.region_name != region:
-            raise ValidationError(f"localaws runs training jobs in {region} only, not in {self.region_name}.")
+        self.require_own_region()
         request = parse_request(parameters, self.core)
         arn = self.training_job_arn(request.name)
         with self._create_lock:
@@ -70,7 +68,7 @@ class TrainingJobs:
                     message="Training job names must be unique within an AWS account and region, "
                     f"and a training job with this name already exists ({arn})"
                 )
-            self._require_training_quota(request)
+            self.require_training_quota(request)
             delay = self.core.strictness.final_metrics
             late = delay.most / self.core.clock.scale if delay else None
             record = TrainingJobRecord(request, arn, metrics_late_seconds=late)
@@ -80,12 +78,28 @@ class TrainingJobs:
         runner.start()
         return record
 
-    def _require_training_quota(self, request: JobRequest) -> None:
+    def require_own_region(self) -> None:
+        """Return in the server's region, where jobs run.
+
+        Raises:
+            ValidationError: it is another one.
+        """
+        region = self.core.settings.region
+        if self.region_name != region:
+            raise ValidationError(f"localaws runs training jobs in {region} only, not in {self.region_name}.")
+
+    def require_training_quota(self, request: JobRequest, *, copies: int = 1) -> None:
+        """Return if the account may have the instances of so many jobs, beside those of the jobs that run.
+
+        Raises:
+            AwsError: ResourceLimitExceeded.
+        """
         kind = (request.instance_type, request.is_spot)
         running = [job.request for job in self.training_jobs.values() if not job.is_terminal]
         current = sum(each.instance_count for each in running if (each.instance_type, each.is_spot) == kind)
         use = "spot training job" if request.is_spot else "training job"
-        self.core.quotas.require_instances(request.instance_type, use, current=current, wanted=request.instance_count)
+        wanted = request.instance_count * copies
+        self.core.quotas.require_instances(request.instance_type, use, current=current, wanted=wanted)
 
     def describe_training_job(self, training_job_name: str) -> dict[str, Any]:
         """Return DescribeTrainingJob's reply."""
@@ -132,13 +146,14 @@ class TrainingJobs:
         return {**summaries, "NextToken": following} if following else summaries
 
     def add_tags(self, arn: str, tags: list[dict[str, str]]) -> list[dict[str, str]]:
-        """Add tags; for a training job, a tag that is there already gets the new value (moto would have it twice)."""
-        record = self._find(arn.rpartition("/")[2]) if ":training-job/" in arn else None
-        if record is None:
+        """Add tags; for a job, a tag that is there already gets the new value (moto would have it twice)."""
+        if not arn.rpartition(":")[2].startswith(("training-job/", "hyper-parameter-tuning-job/")):
             return super().add_tags(arn, tags)  # type: ignore[misc,no-any-return]
+        record = self._get_resource_from_arn(arn)  # type: ignore[attr-defined]
         merged = {tag["Key"]: tag["Value"] for tag in [*record.tags, *tags]}
-        record.tags = [{"Key": key, "Value": value} for key, value in merged.items()]
-        return record.tags
+        new: list[dict[str, str]] = [{"Key": key, "Value": value} for key, value in merged.items()]
+        record.tags = new
+        return new
 
     def reset(self) -> None:
         """End every job, then forget all state."""
@@ -158,16 +173,18 @@ class TrainingJobs:
 
 
 def _matches(job: TrainingJobRecord, parameters: Mapping[str, Any]) -> bool:
-    def within(after: str, before: str, moment: datetime) -> bool:
-        earliest, latest = parameters.get(after), parameters.get(before)
-        return (not earliest or moment >= _aware(earliest)) and (not latest or moment <= _aware(latest))
-
     return (
         (parameters.get("NameContains") or "") in job.training_job_name
         and parameters.get("StatusEquals") in (None, job.training_job_status)
-        and within("CreationTimeAfter", "CreationTimeBefore", job.creation_time)
-        and within("LastModifiedTimeAfter", "LastModifiedTimeBefore", job.last_modified_time)
+        and is_within(parameters, "CreationTime", job.creation_time)
+        and is_within(parameters, "LastModifiedTime", job.last_modified_time)
     )
+
+
+def is_within(parameters: Mapping[str, Any], field: str, moment: datetime) -> bool:
+    """Return whether a moment is between the parameters `<field>After` and `<field>Before`, where they are given."""
+    earliest, latest = parameters.get(f"{field}After"), parameters.get(f"{field}Before")
+    return (not earliest or moment >= _aware(earliest)) and (not latest or moment <= _aware(latest))
 
 
 def _aware(moment: datetime) -> datetime:
@@ -240,14 +257,15 @@ def _remove_leftovers(core: Core) -> None:
 
 
 def _close_all(core: Core) -> None:
-    runners = [runner for backend in _all_backends(core) for runner in backend.runners.values()]
+    runners = [runner for backend in all_backends(core) for runner in backend.runners.values()]
     for runner in runners:
         runner.close(0.0)
     for runner in runners:
         runner.close()
 
 
-def _all_backends(core: Core) -> list[Any]:
+def all_backends(core: Core) -> list[Any]:
+    """Return moto's backends of all regions."""
     from moto.sagemaker.models import sagemaker_backends
 
     return list(sagemaker_backends[core.settings.account_id].values())

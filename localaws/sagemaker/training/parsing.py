@@ -12,6 +12,7 @@ from moto.sagemaker.exceptions import ValidationError
 
 from localaws.core import Core
 from localaws.partition import partition
+from localaws.programs import launch_command
 from localaws.sagemaker.training.checks import check_limits, check_locations, check_role, check_supported, check_vpc
 from localaws.sagemaker.training.requests import ML, Channel, Checkpoints, JobRequest, Location
 
@@ -42,7 +43,7 @@ def _read(parameters: Mapping[str, Any]) -> JobRequest:
     return JobRequest(
         name=parameters["TrainingJobName"],
         role_arn=parameters["RoleArn"],
-        command=(*algorithm["ContainerEntrypoint"], *(algorithm.get("ContainerArguments") or ())),
+        command=_command(algorithm),
         hyperparameters=dict(parameters.get("HyperParameters") or {}),
         environment=dict(parameters.get("Environment") or {}),
         channels=tuple(_read_channel(channel) for channel in parameters.get("InputDataConfig") or ()),
@@ -62,6 +63,13 @@ def _read(parameters: Mapping[str, Any]) -> JobRequest:
         tags=tuple(dict(tag) for tag in parameters.get("Tags") or ()),
         echo=_echo(parameters),
     )
+
+
+def _command(algorithm: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the job's own entry point, or what stands for that of its image."""
+    if algorithm.get("ContainerEntrypoint"):
+        return (*algorithm["ContainerEntrypoint"], *(algorithm.get("ContainerArguments") or ()))
+    return tuple(launch_command("script_mode", {"base": str(ML)}, with_packages=True))
 
 
 def _read_channel(channel: Mapping[str, Any]) -> Channel:

@@ -90,6 +90,11 @@ class TrainingJobRecord:
             return _stamp(self._modified)
 
     @property
+    def failure_reason(self) -> str | None:
+        with self._lock:
+            return self._failure
+
+    @property
     def is_terminal(self) -> bool:
         return self.training_job_status in TERMINAL
 
@@ -116,6 +121,16 @@ class TrainingJobRecord:
         """Show these as FinalMetricDataList."""
         with self._lock:
             self._metrics = tuple(metrics)
+
+    def final_metrics(self) -> dict[str, float]:
+        """Return the last value of each metric so far, also before Describe shows it."""
+        with self._lock:
+            return {each.name: each.value for each in self._metrics}
+
+    def shown_metrics(self) -> dict[str, float]:
+        """Return the last value of each metric that Describe shows."""
+        with self._lock:
+            return self.final_metrics() if self._shows_metrics() else {}
 
     def finish(self, status: str, *, secondary: str | None = None, failure: str | None = None) -> None:
         """Enter the terminal `status`; `failure` becomes FailureReason, cut to 1,024 characters."""

@@ -96,6 +96,10 @@ class TrainingRunner:
         """Take the instance of `host` back, as happens to spot capacity: SIGTERM, 120 emulated seconds, SIGKILL."""
         self._interrupted_host = host
 
+    def curve(self, metric: str) -> list[float]:
+        """Return the values of a metric in the job's log so far."""
+        return self._scanner.curve(metric)
+
     def close(self, timeout_seconds: float = 15.0) -> None:
         """End the job at once, because the server ends or forgets it."""
         self._is_closing.set()
