@@ -15,7 +15,9 @@ from tasks.account.network import require_network
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
 from tasks.model.search import require_search_space
-from tasks.run.artifacts import publish_record
+from tasks.report.search import search_markdown
+from tasks.report.search_study import study_search
+from tasks.run.artifacts import publish_markdown, publish_record
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
 from tasks.run.options import Network, TrainingOptions
@@ -24,12 +26,14 @@ from tasks.sagemaker import training as sagemaker
 from tasks.teardown.rebuild import working_on
 
 STAGE = "train_sagemaker"
+SEARCH = "search"
 
 look_at_network = step("network")(require_network)
 look_at_key = step("key")(require_key)
 stage_weights = step("weights")(weights.stage_weights)
 plan_training = step("plan training")(sagemaker.plan_training)
 run_training = step("training job")(sagemaker.train_on_sagemaker)
+study = step("study the search")(study_search)
 
 
 @flow(name=STAGE)
@@ -64,4 +68,7 @@ async def train_sagemaker(
         model = await run_training(run, plan)
         run.keep(model)
         await publish_record(STAGE, run_id, model)
+        if model.search is not None:
+            told = search_markdown(model, await study(run, model, model.search))
+            await publish_markdown(SEARCH, run_id, "\n".join(told), folder=run.folder)
     return model
