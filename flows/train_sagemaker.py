@@ -17,7 +17,9 @@ from tasks.account.network import require_network
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
 from tasks.model.search import require_search
-from tasks.run.artifacts import publish_record
+from tasks.report.search import search_markdown
+from tasks.report.search_study import study_search
+from tasks.run.artifacts import publish_markdown, publish_record
 from tasks.run.handle import Run
 from tasks.run.naming import RunId
 from tasks.run.options import Network, TrainingOptions
@@ -27,6 +29,7 @@ from tasks.sagemaker.tuning import search_on_sagemaker
 from tasks.teardown.rebuild import working_on
 
 STAGE = "train_sagemaker"
+SEARCH = "search"
 
 look_at_network = step("network")(require_network)
 look_at_key = step("key")(require_key)
@@ -34,6 +37,7 @@ stage_weights = step("weights")(weights.stage_weights)
 plan_training = step("plan training")(sagemaker.plan_training)
 search = step("search by SageMaker")(search_on_sagemaker)
 run_training = step("training job")(sagemaker.train_on_sagemaker)
+study = step("study the search")(study_search)
 
 
 @flow(name=STAGE)
@@ -71,4 +75,7 @@ async def train_sagemaker(
             model = replace(model, search=searched.search, search_billable_seconds=searched.billable_seconds)
         run.keep(model)
         await publish_record(STAGE, run_id, model)
+        if model.search is not None:
+            told = search_markdown(model, await study(run, model, model.search))
+            await publish_markdown(SEARCH, run_id, "\n".join(told), folder=run.folder)
     return model

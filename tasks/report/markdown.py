@@ -13,11 +13,12 @@ from tasks.account.prices import PRICES_SOURCE
 from tasks.audit.report import audit_markdown
 from tasks.data.report import findings_markdown
 from tasks.load.report import load_text
+from tasks.report.notes import made_or_note
 from tasks.report.parity import Parity, ParityRow
 from tasks.report.permissions import permissions_markdown
 from tasks.report.rows import summary_rows
 from tasks.report.search import search_markdown
-from tasks.report.summary import RunSummary, made_or_note
+from tasks.report.summary import RunSummary
 from tasks.run.escaping import code_span, link_target, markdown_link, markdown_table, markdown_text
 from tasks.run.handle import RunFolder
 from tasks.run.record_store import write_atomically
@@ -55,7 +56,7 @@ def write_report(summary: RunSummary) -> Path:
         *_section("Notes", lambda: _notes_section(summary)),
         *_section("Data", lambda: _data_section(summary.dataset)),
         *_section("Training", lambda: _training_section(summary.model)),
-        *_section("Search for hyperparameters", lambda: search_markdown(summary.model)),
+        *_section("Search for hyperparameters", lambda: search_markdown(summary.model, summary.study)),
         *_section("Downloaded files", lambda: download_markdown(RunFolder(path.parent))),
         *_section("Training on EC2 over SSH", lambda: _ec2_section(summary.ec2, summary.parity)),
         *_section("Deployment", lambda: _deployment_section(summary)),

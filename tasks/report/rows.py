@@ -11,9 +11,10 @@ from typing import TypeVar
 
 from tasks.data.report import dataset_json, finding_rows
 from tasks.load.report import load_json, load_text
+from tasks.report.notes import made_or_note
 from tasks.report.parity import Parity
-from tasks.report.search import search_json, search_rows
-from tasks.report.summary import RunSummary, StageTimes, accuracy_text, made_or_note
+from tasks.report.search import search_json, search_rows, trial_rows
+from tasks.report.summary import RunSummary, StageTimes, accuracy_text
 from tasks.run.records import DatasetRef, EndpointRef, InstanceModel, TrainedModel
 from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.report import checked_rows, scaling_json
@@ -28,7 +29,7 @@ def summary_rows(summary: RunSummary) -> dict[str, str]:
         "run": summary.run_id,
         **_rows("data", summary.dataset, _data_rows),
         **_rows("model", summary.model, _model_rows),
-        **({} if summary.search is None else _rows("search", summary.search, search_rows)),
+        **({} if summary.search is None else _rows("search", summary.model, search_rows)),
         **_rows("endpoint", summary.endpoint, lambda it: {"endpoint": f"{it.name} ({_machines(it)})"}),
         **_rows("function", summary.function, lambda it: {"function": f"{it.name}:{it.alias} (version {it.version})"}),
         **_rows("smoke test", summary.smoke, _smoke_rows),
@@ -104,7 +105,7 @@ def summary_json(summary: RunSummary) -> dict[str, object]:
         "classes": model and len(model.classes),
         "data": summary.dataset and dataset_json(summary.dataset),
         "backbone": model and model.backbone,
-        "search": made_or_note(lambda: search_json(summary.search), lambda why: {"note": why}),
+        "search": made_or_note(lambda: search_json(summary.model, summary.study), lambda why: {"note": why}),
         "instances": model and model.instance_count,
         "training_job": model and model.job_name,
         "model": model and model.model_uri,
@@ -119,6 +120,29 @@ def summary_json(summary: RunSummary) -> dict[str, object]:
         "report": summary.report,
         "notes": list(summary.notes),
     }
+
+
+def tuning_rows(summary: RunSummary) -> dict[str, str]:
+    """Return the rows of the table that `kennel tune` prints last."""
+    rows = {
+        "run": summary.run_id,
+        **_rows("data", summary.dataset, _data_rows),
+        **_rows("model", summary.model, _model_rows),
+        **_rows("search", summary.model, search_rows),
+        **_rows("trials", summary.search, trial_rows),
+    }
+    if summary.study is not None:
+        rows["picture"] = summary.study.picture or summary.study.note
+    return rows
+
+
+def tuning_json(summary: RunSummary) -> dict[str, object]:
+    """Return the JSON content that `kennel tune --json` prints, without the commands."""
+    whole = summary_json(summary)
+    return {name: whole[name] for name in _TUNED}
+
+
+_TUNED = ("run_id", "data", "backbone", "search", "test_accuracy", "test_images", "training_job", "model")
 
 
 def ec2_json(model: InstanceModel, parity: Parity | None) -> dict[str, object]:

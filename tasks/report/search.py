@@ -4,16 +4,44 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from tasks.run.escaping import markdown_table, markdown_text
+from tasks.report.search_cost import SearchCost
+from tasks.report.search_study import SearchStudy
+from tasks.run.escaping import markdown_link, markdown_table, markdown_text
 from tasks.run.records import TrainedModel
 from tasks.run.trials import Search, Trial
 
 FLATTERED = "The winner was chosen by its loss on these images, which flatters it."
+ASSUMED = "A job a trial is taken to be billed what this one was without its search."
+MOST_ROWS = 20
+"""Of trials, in the table that a command prints; the report has all."""
 
 
-def search_rows(search: Search) -> dict[str, str]:
-    """Return the row of the table that a run prints last."""
-    return {"search": f"{_counts(search)}; {_against_default(search)}"}
+def search_rows(model: TrainedModel) -> dict[str, str]:
+    """Return the rows of the table that a run prints last; none without a search."""
+    if model.search is None:
+        return {}
+    told = f"{_counts(model.search)}; {_against_default(model.search)}"
+    return {"search": told, "search cost": SearchCost.of(model, model.search).text}
+
+
+def trial_rows(search: Search) -> dict[str, str]:
+    """Return a row for each of the best trials, and one for the winner's hyperparameters."""
+    best = [trial for trial in _from_the_best(search) if trial.loss is not None][:MOST_ROWS]
+    return {f"trial {trial.number}": _trial_text(trial) for trial in best} | {"winner": _values(search.best)}
+
+
+def _trial_text(trial: Trial) -> str:
+    cut = ", cut" if trial.state == "pruned" else ""
+    found = f"loss {trial.loss:.4f}, accuracy {trial.accuracy:.4f} of {trial.images}"
+    return f"{found}, {len(trial.losses)} epochs{cut}; {_values(trial)}"
+
+
+def _values(trial: Trial) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in trial.parameters.items())
+
+
+def _from_the_best(search: Search) -> list[Trial]:
+    return sorted(search.trials, key=lambda trial: (trial.loss is None, trial.loss, trial.number))
 
 
 def _trained_anew(search: Search, model: TrainedModel) -> str:
@@ -40,12 +68,11 @@ def _against_default(search: Search) -> str:
     return f"trial {search.winner} has a validation loss lower than the default's by {by}{clear}"
 
 
-def search_markdown(model: TrainedModel | None) -> list[str]:
-    """Return the report's section, with the trials from the lowest loss on."""
+def search_markdown(model: TrainedModel | None, study: SearchStudy | None) -> list[str]:
+    """Return the report's section, with the trials from the lowest loss on; `study` is that of the model's search."""
     search = None if model is None else model.search
     if model is None or search is None:
         return []
-    trials = sorted(search.trials, key=lambda trial: (trial.loss is None, trial.loss, trial.number))
     names = list(search.space)
     head = ("trial", "ended", "validation loss", "accuracy", "epochs", *(markdown_text(name) for name in names))
     return [
@@ -55,9 +82,28 @@ def search_markdown(model: TrainedModel | None) -> list[str]:
         f"{markdown_text(_against_default(search))}.",
         f"{FLATTERED} Trial 0 is the default. {_trained_anew(search, model)}",
         "",
-        *markdown_table(head, [_trial_cells(trial, names) for trial in trials]),
+        *markdown_table(head, [_trial_cells(trial, names) for trial in _from_the_best(search)]),
         "",
+        *_cost_lines(SearchCost.of(model, search)),
+        *([] if study is None else _study_lines(study)),
     ]
+
+
+def _cost_lines(cost: SearchCost) -> list[str]:
+    sentence = f"{cost.text[0].upper()}{cost.text[1:]}."
+    return [f"{markdown_text(sentence)} {ASSUMED} {markdown_text(cost.source)}", ""]
+
+
+def _study_lines(study: SearchStudy) -> list[str]:
+    found = study.importances
+    head = ("hyperparameter", "share of the losses' variance", "95 %")
+    rows = [
+        (markdown_text(each.name), f"{each.share:.2f}", f"{each.low:.2f} to {each.high:.2f}") for each in found.shares
+    ]
+    told = f"Importance by fANOVA of {found.trials} complete trials; the intervals are those of resampled trials."
+    importance = [*markdown_table(head, rows), "", told] if rows else [f"Importance: {markdown_text(found.why_none)}."]
+    picture = [f"!{markdown_link('the search', study.picture)}", ""] if study.picture else []
+    return [*importance, "", *picture, *([f"- {markdown_text(study.note)}", ""] if study.note else [])]
 
 
 def _trial_cells(trial: Trial, names: list[str]) -> tuple[str, ...]:
@@ -74,9 +120,10 @@ def _trial_cells(trial: Trial, names: list[str]) -> tuple[str, ...]:
     )
 
 
-def search_json(search: Search | None) -> dict[str, object] | None:
-    """Return the JSON content that `kennel run --json` prints."""
-    if search is None:
+def search_json(model: TrainedModel | None, study: SearchStudy | None) -> dict[str, object] | None:
+    """Return the JSON content that `kennel run --json` prints, None without a search."""
+    search = None if model is None else model.search
+    if model is None or search is None:
         return None
     against = search.against_default
     return {
@@ -88,4 +135,7 @@ def search_json(search: Search | None) -> dict[str, object] | None:
         "validation_loss": search.best.loss,
         "against_default": None if against is None else asdict(against),
         "seconds": search.seconds,
+        "cost": asdict(SearchCost.of(model, search)),
+        "importances": None if study is None else asdict(study.importances),
+        "picture": None if study is None else study.picture or None,
     }

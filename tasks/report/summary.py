@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from tasks.account.permission_use import PermissionUse
 from tasks.audit.report import AuditReport
 from tasks.load.report import LoadTestIdentity
 from tasks.report.parity import Parity
+from tasks.report.search_study import SearchStudy
 from tasks.run.errors import LedgerRefused
 from tasks.run.handle import RunFolder
 from tasks.run.record_store import Amount, AnyRecord, Record, load_record
@@ -20,10 +19,6 @@ from tasks.serving.smoke import SmokeResult
 from tasks.verdicts.check import ScalingVerdicts
 
 REPORT = "report.md"
-UNPRINTABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""The errors of code that meets a value which a record may hold and no run produces."""
-
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -60,6 +55,7 @@ class RunSummary:
     scaling: ScalingVerdicts | None = None
     permissions: PermissionUse | None = None
     audit: AuditReport | None = None
+    study: SearchStudy | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -98,16 +94,6 @@ def accuracy_text(accuracy: float, images: int) -> str:
     return f"{accuracy:.4f} on {images} images (95 %: {low:.3f} to {high:.3f})"
 
 
-def made_or_note(make: Callable[[], Made], note: Callable[[str], Made]) -> Made:
-    """Return what `make` makes; when a value of the records prevents it, what `note` makes of the reason."""
-    try:
-        return make()
-    except LedgerRefused as error:
-        return note(f"{error.what}: {error.why}")
-    except UNPRINTABLE as error:
-        return note(f"this cannot be shown, because a record holds what no run produces: {error!r}")
-
-
 def summarise(run: RunFolder) -> RunSummary:
     """Read a run's records."""
     notes: list[str] = []
@@ -122,10 +108,11 @@ def summarise(run: RunFolder) -> RunSummary:
             notes.append(f"there is no {kind.called}: {kind.file} is missing, which the flow {kind.made_by} writes")
         return found
 
+    model, study = read(TrainedModel), read(SearchStudy, is_expected=False)
     return RunSummary(
         run_id=run.id,
         dataset=read(DatasetRef),
-        model=read(TrainedModel),
+        model=model,
         endpoint=read(EndpointRef),
         function=read(FunctionRef),
         smoke=read(SmokeResult),
@@ -137,6 +124,7 @@ def summarise(run: RunFolder) -> RunSummary:
         scaling=read(ScalingVerdicts, is_expected=False),
         permissions=read(PermissionUse, is_expected=False),
         audit=read(AuditReport, is_expected=False),
+        study=study if study is not None and model is not None and study.is_of(model) else None,
         notes=tuple(notes),
     )
 

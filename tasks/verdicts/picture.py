@@ -59,14 +59,14 @@ def draw_profile(
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=7, fontsize=8, frameon=False, borderaxespad=0.1)
     _add_scales(last, observation)
     figure.suptitle(title(plan, observation, verdicts), fontsize=12, ha="left", x=0.01)
-    _take_texts_literally(figure)
+    take_texts_literally(figure)
     path = folder / "profile.png"
     figure.savefig(path)
     figure.savefig(folder / "profile.svg")
     return path
 
 
-def _take_texts_literally(figure: Any) -> None:
+def take_texts_literally(figure: Any) -> None:
     """Draw every text as it is: two dollar signs are no formula, and no control character reaches the SVG."""
     from matplotlib.text import Text
 

@@ -7,8 +7,10 @@ import pytest
 
 from tasks.report.rows import summary_json
 from tasks.report.search import search_json, search_markdown, search_rows
+from tasks.report.search_cost import SearchCost
 from tasks.report.summary import summarise
 from tasks.run.handle import RunFolder
+from tasks.run.records import TrainedModel
 from tasks.run.trials import Difference, Search, Trial
 from tests.tasks.report.test_report import MODEL
 
@@ -40,6 +42,10 @@ def search(against: Difference | None, *trials: Trial, winner: int = 1) -> Searc
     )
 
 
+def searched(found: Search) -> TrainedModel:
+    return dataclasses.replace(MODEL, search=found)
+
+
 @pytest.mark.parametrize(
     ("found", "said"),
     [
@@ -61,18 +67,17 @@ def search(against: Difference | None, *trials: Trial, winner: int = 1) -> Searc
     ],
 )
 def test_the_row_says_whether_the_winner_differs_from_the_default(found: Search, said: str) -> None:
-    assert search_rows(found) == {"search": said}
+    assert search_rows(searched(found))["search"] == said
 
 
 def test_the_section_lists_the_trials_from_the_best_on_and_escapes_reasons() -> None:
-    model = dataclasses.replace(MODEL, search=search(None))
-    text = "\n".join(search_markdown(model))
+    text = "\n".join(search_markdown(searched(search(None)), None))
 
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows[1:]] == ["| 1", "| 0", "| 2", "| 3"]
     assert "<b>" not in text
     assert "Its trial had a loss of 0.3000, the model 0.2500." in text
-    assert search_markdown(MODEL) == [] == search_markdown(None)
+    assert search_markdown(MODEL, None) == [] == search_markdown(None, None)
 
 
 def test_a_record_without_a_trial_is_a_note_in_the_json_of_a_run(tmp_path: Path) -> None:
@@ -84,7 +89,27 @@ def test_a_record_without_a_trial_is_a_note_in_the_json_of_a_run(tmp_path: Path)
 
 
 def test_the_json_has_the_winners_parameters() -> None:
-    content = search_json(search(None))
+    content = search_json(searched(search(None)), None)
     assert content is not None
     assert (content["trials"], content["winner"], content["parameters"]) == (3, 1, {"dropout": 0.1})
-    assert search_json(None) is None
+    assert content["importances"] is None and content["picture"] is None
+    assert search_json(MODEL, None) is None is search_json(None, None)
+
+
+def test_a_job_a_trial_would_be_billed_the_jobs_time_without_its_search() -> None:
+    model = dataclasses.replace(searched(search(None)), billable_seconds=62.0, cost_usd=0.62)
+    cost = SearchCost.of(model, search(None))
+    assert (cost.jobs, cost.jobs_billed_seconds) == (3, 180.0)
+    assert cost.jobs_usd == pytest.approx(1.8)
+    assert cost.text == (
+        "one job: 62 s billed, 2.0 of them for the search, 0.6200 USD; "
+        "a job a trial: 180 s in 3 jobs, 1.8000 USD, an estimate"
+    )
+
+
+def test_a_cost_at_an_unknown_price_has_no_amount() -> None:
+    model = dataclasses.replace(searched(search(None)), cost_usd=None)
+    cost = SearchCost.of(model, search(None))
+    assert cost.usd is None and cost.jobs_usd is None
+    assert cost.text.count("at an unknown price") == 2
+    assert "The price is unknown." in "\n".join(search_markdown(model, None))
