@@ -84,7 +84,10 @@ def views_of_each(hyperparameters: Hyperparameters, training_images: int) -> int
 
 @dataclass(frozen=True)
 class Folders:
-    """The folders of inputs and outputs; outside SageMaker `checkpoint` and `output` may be None."""
+    """The folders of inputs and outputs; outside SageMaker `checkpoint` and `output` may be None.
+
+    `features` has the pictures embedded already, by `training/features_job.py`.
+    """
 
     train: Path
     validation: Path
@@ -94,6 +97,7 @@ class Folders:
     model: Path
     checkpoint: Path | None
     output: Path | None
+    features: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ def _parser(env: Mapping[str, str]) -> Parser:
 
 
 def _add_folders(parser: argparse.ArgumentParser, env: Mapping[str, str]) -> None:
-    for channel in ("train", "validation", "test", "manifest", "weights"):
+    for channel in ("train", "validation", "test", "manifest", "weights", "features"):
         parser.add_argument(f"--{channel}", type=Path, default=env.get(f"SM_CHANNEL_{channel.upper()}"))
     parser.add_argument("--model-dir", type=Path, default=env.get("SM_MODEL_DIR"))
     output = DEFAULT_OUTPUT_DIR if DEFAULT_OUTPUT_DIR.is_dir() else None
@@ -186,6 +190,7 @@ def parse_config(arguments: Sequence[str], env: Mapping[str, str] = os.environ) 
         model=_required(given, "model_dir", "SM_MODEL_DIR"),
         checkpoint=given.checkpoint_dir and Path(given.checkpoint_dir),
         output=given.output_dir and Path(given.output_dir),
+        features=given.features and Path(given.features),
     )
     return Config(
         hyperparameters=Hyperparameters(**{name: getattr(given, name) for name in names}),

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from training.embed import Embeddings, Plan, SplitEmbedder
 from training.engines import TOLERANCE, Choice, choose_engine
+from training.features import read_features
 from training.job import Job
 from training.model import Backbone, Embedder
 from training.preprocess import Pixels
@@ -58,9 +59,26 @@ def embed_both_splits(job: Job, *channels: str) -> Embedded:
     plan = embedding_plan(job, backbone, weights, choice)
     splits = split_embedder(job, choice)
     with job.phase("embed"):
-        training = splits.embed("train", manifest.splits["train"], folders.train, plan)
-        validation = splits.embed(
-            "validation", manifest.splits["validation"], folders.validation, replace(plan, views=1)
+        training, validation = _embedded_already(job, plan) or (
+            splits.embed("train", manifest.splits["train"], folders.train, plan),
+            splits.embed("validation", manifest.splits["validation"], folders.validation, replace(plan, views=1)),
         )
         check_labels(training, manifest)
     return Embedded(backbone, weights, embedder, choice, reference, plan, splits, training, validation)
+
+
+def _embedded_already(job: Job, plan: Plan) -> tuple[Embeddings, Embeddings] | None:
+    """Return the splits of the channel of features; None without one, or (logged) if this job would make others.
+
+    Raises:
+        TrainingFailure: the features are damaged.
+    """
+    folder = job.config.folders.features
+    if folder is None:
+        return None
+    found = job.world.run_on_every_rank(lambda: read_features(folder))
+    if (found.data_digest, found.plan) != (job.manifest.digest, repr(plan)):
+        job.say("WARNING: the features were made of other data or in another way, so the pictures are embedded again")
+        return None
+    job.say(f"read the features of {len(found.training.labels)} training and {len(found.validation.labels)} others")
+    return found.training, found.validation

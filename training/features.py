@@ -15,12 +15,13 @@ SPLITS = ("train", "validation")
 
 @dataclass(frozen=True)
 class Features:
-    """Two embedded splits, the classes in the order of the labels, and the digest of the dataset."""
+    """Two embedded splits, the classes in the order of the labels, the dataset's digest, and how both were made."""
 
     training: Embeddings
     validation: Embeddings
     classes: tuple[str, ...]
     data_digest: str
+    plan: str
 
 
 def write_features(features: Features, folder: Path) -> Path:
@@ -32,7 +33,8 @@ def write_features(features: Features, folder: Path) -> Path:
     named = zip(SPLITS, (features.training, features.validation), strict=True)
     tensors = {f"{split}_{name}": tensor for split, made in named for name, tensor in vars(made).items()}
     path = folder / FILE_NAME
-    write_atomically(path, tensors, {"classes": list(features.classes), "data_digest": features.data_digest})
+    facts = {name: getattr(features, name) for name in ("classes", "data_digest", "plan")}
+    write_atomically(path, tensors, facts)
     return path
 
 
@@ -49,7 +51,8 @@ def read_features(folder: Path) -> Features:
     if saved is None:
         raise TrainingFailure(f"there is no {FILE_NAME} in {folder}")
     training, validation = (_split(saved.tensors, split) for split in SPLITS)
-    return Features(training, validation, tuple(saved.facts["classes"]), str(saved.facts["data_digest"]))
+    facts = saved.facts
+    return Features(training, validation, tuple(facts["classes"]), str(facts["data_digest"]), str(facts["plan"]))
 
 
 def _split(tensors: dict[str, torch.Tensor], split: str) -> Embeddings:

@@ -30,7 +30,7 @@ def embed(job: Job) -> None:
     made, chosen = embed_both_splits(job, "train", "validation"), job.config.hyperparameters
     if not job.world.is_first:
         return
-    features = Features(made.training, made.validation, job.manifest.classes, job.manifest.digest)
+    features = Features(made.training, made.validation, job.manifest.classes, job.manifest.digest, repr(made.plan))
     path = write_features(features, job.config.folders.model)
     job.say(f"features saved: {path.stat().st_size} bytes")
     with job.phase("default"), one_thread():

@@ -40,7 +40,10 @@ TRAIN = Script("training/train.py", "train", ("train", "validation", "test"), "o
 
 @dataclass(frozen=True)
 class TrainingPlan(TrainingInputs):
-    """A training job before it exists: its inputs, and the instances that SageMaker is asked for."""
+    """A training job before it exists: its inputs, and the instances that SageMaker is asked for.
+
+    `features_uri`: where another job has embedded the pictures already (S3).
+    """
 
     image: str
     role_arn: str
@@ -52,6 +55,7 @@ class TrainingPlan(TrainingInputs):
     vpc: VpcConfig | None = None
     encryption: Encryption = field(default_factory=Encryption)
     script: Script = TRAIN
+    features_uri: str | None = None
 
     @property
     def spec_digest(self) -> str:
@@ -65,6 +69,7 @@ class TrainingPlan(TrainingInputs):
                 **({} if self.vpc is None else {"vpc": self.vpc.sagemaker}),
                 **({} if self.encryption.key_arn is None else {"key": self.encryption.key_arn}),
                 **({} if self.script == TRAIN else {"script": self.script.file}),
+                **({} if self.features_uri is None else {"features": self.features_uri}),
             }
         )
 

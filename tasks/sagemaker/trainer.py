@@ -25,6 +25,8 @@ def _channels(plan: TrainingPlan) -> Iterator[tuple[str, str, str]]:
     yield "manifest", plan.dataset.manifest_uri, "FullyReplicated"
     if plan.weights is not None:
         yield "weights", plan.weights.uri, "FullyReplicated"
+    if plan.features_uri is not None:
+        yield "features", plan.features_uri, "FullyReplicated"
 
 
 def _input_data(plan: TrainingPlan) -> list[Any]:

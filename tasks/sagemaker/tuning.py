@@ -46,7 +46,7 @@ def search_on_sagemaker(run: Run, plan: TrainingPlan, machines: Machines) -> Sea
     search, seconds = read_search(run.aws, tuning, description, default)
     best = search.best
     say(f"tuning job {name}: trial {best.number} of {trials} has the lowest loss, {best.loss:.4f}")
-    return Searched(with_winner(plan, best.parameters), search, seconds)
+    return Searched(with_winner(plan, best.parameters, tuning.features_uri), search, seconds)
 
 
 def _started(run: Run, plan: TuningPlan) -> str:

@@ -41,12 +41,13 @@ def features_plan(plan: TrainingPlan) -> TrainingPlan:
     return replace(plan, hyperparameters=alone, script=FEATURES)
 
 
-def with_winner(plan: TrainingPlan, parameters: Mapping[str, float]) -> TrainingPlan:
-    """Return the plan of the training with the winner's hyperparameters, which are the model's alone."""
+def with_winner(plan: TrainingPlan, parameters: Mapping[str, float], features_uri: str) -> TrainingPlan:
+    """Return the plan of the training with the winner's hyperparameters, on pictures that are embedded already."""
     chosen: dict[str, Any] = {
         name: value for name, value in parameters.items() if name in Hyperparameters.__dataclass_fields__
     }
-    return replace(plan, hyperparameters=replace(plan.hyperparameters, trials=None, search_space=None, **chosen))
+    hyperparameters = replace(plan.hyperparameters, trials=None, search_space=None, **chosen)
+    return replace(plan, hyperparameters=hyperparameters, features_uri=features_uri)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.datasets import CLASSES, DIGEST, SMALL, Dataset, configure
+from tests.training.datasets import CLASSES, DIGEST, SMALL, Dataset, Trained, configure, train_here
 from training import features_job, head_trial
 from training.config import Folders, Hyperparameters
 from training.distributed import World
@@ -33,7 +33,7 @@ def made(images: int, views: int = 1, seed: int = 0) -> Embeddings:
     return Embeddings(torch.arange(images), labels, noise + torch.eye(16)[labels][:, None])
 
 
-FEATURES = Features(made(60, views=2), made(30, seed=1), CLASSES, DIGEST)
+FEATURES = Features(made(60, views=2), made(30, seed=1), CLASSES, DIGEST, "as this test does")
 
 
 def test_a_trial_is_the_one_that_our_own_search_would_have_had() -> None:
@@ -95,3 +95,33 @@ def test_the_features_of_a_job_are_those_of_its_pictures_and_leave_the_test_spli
     assert (found.classes, found.data_digest) == (CLASSES, DIGEST)
     assert found.training.features.shape == (12, 2, 1280)
     assert found.validation.features.shape == (6, 1, 1280)
+
+
+@pytest.mark.slow
+def test_a_training_takes_the_features_of_such_a_job_and_comes_to_the_same_model(
+    dataset: Dataset, weights: Path, trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    embedded = replace(dataset.folders(tmp_path / "features", weights=weights), test=None)
+    features_job.run(configure(embedded, SMALL), threading.Event())
+    folders = replace(dataset.folders(tmp_path / "model", weights=weights), features=tmp_path / "features")
+    capsys.readouterr()
+
+    meta = train_here(folders)
+
+    told = capsys.readouterr().out
+    assert "read the features of 12 training and 6 others" in told
+    assert "split=train" not in told
+    assert meta["metrics"] == trained.meta["metrics"]
+
+
+@pytest.mark.slow
+def test_features_of_other_views_are_not_taken(
+    dataset: Dataset, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    embedded = replace(dataset.folders(tmp_path / "features", weights=weights), test=None)
+    features_job.run(configure(embedded, replace(SMALL, views=1)), threading.Event())
+    folders = replace(dataset.folders(tmp_path / "model", weights=weights), features=tmp_path / "features")
+
+    train_here(folders)
+
+    assert "WARNING: the features were made of other data or in another way" in capsys.readouterr().out
