@@ -101,6 +101,11 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "sagemaker.CreateTrainingJob": ("TrainingJobArn",),
     "sagemaker.DescribeEndpoint": ("EndpointName", "EndpointArn", "EndpointConfigName", "EndpointStatus"),
     "sagemaker.DescribeEndpointConfig": ("EndpointConfigName", "EndpointConfigArn", "ProductionVariants[].VariantName"),
+    "sagemaker.DescribeHyperParameterTuningJob": (
+        "HyperParameterTuningJobName",
+        "HyperParameterTuningJobArn",
+        "HyperParameterTuningJobStatus",
+    ),
     "sagemaker.DescribeModel": ("ModelName", "ModelArn", "PrimaryContainer|Containers"),
     "sagemaker.DescribeNotebookInstance": (
         "NotebookInstanceName",
@@ -115,6 +120,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "sagemaker.DescribeTrainingJob": ("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "CreationTime"),
     "sagemaker.ListEndpointConfigs": ("EndpointConfigs[].EndpointConfigName",),
     "sagemaker.ListEndpoints": ("Endpoints[].EndpointName",),
+    "sagemaker.ListHyperParameterTuningJobs": ("HyperParameterTuningJobSummaries[].HyperParameterTuningJobName",),
     "sagemaker.ListModels": ("Models[].ModelName",),
     "sagemaker.ListNotebookInstanceLifecycleConfigs": (
         "NotebookInstanceLifecycleConfigs[].NotebookInstanceLifecycleConfigName",

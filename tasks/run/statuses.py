@@ -70,6 +70,13 @@ TRAINING_JOB = Statuses(
     failed=frozenset({"Failed", "Stopped"}),
     pending=frozenset({"InProgress", "Stopping", "Deleting"}),
 )
+TUNING_JOB = Statuses(
+    "sagemaker",
+    "HyperParameterTuningJobStatus",
+    ready=frozenset({"Completed"}),
+    failed=frozenset({"Failed", "Stopped", "DeleteFailed"}),
+    pending=frozenset({"InProgress", "Stopping", "Deleting"}),
+)
 NOTEBOOK = Statuses(
     "sagemaker",
     "NotebookInstanceStatus",

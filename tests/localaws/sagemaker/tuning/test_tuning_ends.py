@@ -3,14 +3,17 @@
 import os
 import signal
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.conftest import start_server, wait_for_url
-from tests.localaws.sagemaker.training.training_rooms import room_at
-from tests.localaws.sagemaker.tuning.tuning_rooms import LIMITS, TuningRoom
+from tests.conftest import running_localaws, start_server, wait_for_url
+from tests.keys import bearer
+from tests.localaws.sagemaker.training.training_rooms import make_room, room_at
+from tests.localaws.sagemaker.tuning.tuning_rooms import BOWL, LIMITS, TuningRoom
+from tests.localaws.scaled_server import scaled_server
 from tests.polling import wait_until
 
 WAITS = """
@@ -184,6 +187,45 @@ def test_max_runtime_ends_the_search_with_what_it_has(tuning: TuningRoom) -> Non
     assert time.monotonic() - began >= 119
     assert done["TrainingJobStatusCounters"]["Stopped"] == 2
     assert done["ConsumedResources"]["RuntimeInSeconds"] >= 119
+
+
+def test_a_reset_ends_what_a_tuning_job_runs() -> None:
+    with running_localaws() as server:
+        tuning = TuningRoom(make_room(server))
+        running = tuning.first_running(tuning.start(WAITS))
+
+        urllib.request.urlopen(
+            urllib.request.Request(f"{server.url}/_localaws/reset", method="POST", headers=dict(bearer())), timeout=60
+        )
+
+        wait_until(lambda: not tuning.room.processes(running), "the end of what ran")
+        listed = tuning.client.list_hyper_parameter_tuning_jobs()
+        assert listed["HyperParameterTuningJobSummaries"] == []
+
+
+@pytest.mark.strict
+def test_the_best_job_is_always_the_best_of_what_describe_training_job_shows() -> None:
+    """A strict server shows a job's metrics 30 s after its end: here, a second."""
+    with scaled_server("--strict", "--capacity-errors", "0", scale=30) as server:
+        tuning = TuningRoom(make_room(server.localaws))
+        name = tuning.start(BOWL, Strategy="Bayesian")
+        looks: list[str] = []
+
+        def has_ended() -> bool:
+            before, described, after = tuning.losses(name), tuning.describe(name), tuning.losses(name)
+            best = described.get("BestTrainingJob")
+            if best:
+                value = best["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
+                assert value == after[best["TrainingJobName"]]
+                assert min(after.values()) <= value <= min(before.values(), default=value)
+                looks.append(best["TrainingJobName"])
+            else:
+                assert before == {}
+            return described["HyperParameterTuningJobStatus"] == "Completed"
+
+        wait_until(has_ended, "the end of the tuning job", seconds=300)
+        assert looks
+        assert tuning.describe(name)["ObjectiveStatusCounters"] == {"Succeeded": 4, "Pending": 0, "Failed": 0}
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
