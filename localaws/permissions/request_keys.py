@@ -31,6 +31,8 @@ _SETTING_A_BOUNDARY = {f"iam:{each}" for each in ("CreateRole", "CreateUser")} |
     f"iam:Put{each}PermissionsBoundary" for each in ("Role", "User")
 }
 
+_TUNED = "TrainingJobDefinition"
+
 _PARAMETERS: Mapping[str, tuple[str, ...]] = {  # a key: where its values are; a list on the way means each of its items
     "application-autoscaling:scalable-dimension": ("ScalableDimension",),
     "application-autoscaling:service-namespace": ("ServiceNamespace",),
@@ -65,16 +67,28 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {  # a key: where its values are; a
     "sagemaker:instancetypes": (
         *("InstanceType", "ResourceConfig.InstanceType", "ResourceConfig.InstanceGroups.InstanceType"),
         *("ProductionVariants.InstanceType", "TransformResources.InstanceType"),
-        *("ProcessingResources.ClusterConfig.InstanceType", "TrainingJobDefinition.ResourceConfig.InstanceType"),
+        *("ProcessingResources.ClusterConfig.InstanceType", f"{_TUNED}.ResourceConfig.InstanceType"),
     ),
-    "sagemaker:intercontainertrafficencryption": ("EnableInterContainerTrafficEncryption",),
-    "sagemaker:maxruntimeinseconds": ("StoppingCondition.MaxRuntimeInSeconds",),
-    "sagemaker:networkisolation": ("EnableNetworkIsolation",),
-    "sagemaker:outputkmskey": ("OutputDataConfig.KmsKeyId",),
+    "sagemaker:intercontainertrafficencryption": (
+        "EnableInterContainerTrafficEncryption",
+        f"{_TUNED}.EnableInterContainerTrafficEncryption",
+    ),
+    "sagemaker:maxruntimeinseconds": (
+        "StoppingCondition.MaxRuntimeInSeconds",
+        f"{_TUNED}.StoppingCondition.MaxRuntimeInSeconds",
+    ),
+    "sagemaker:networkisolation": ("EnableNetworkIsolation", f"{_TUNED}.EnableNetworkIsolation"),
+    "sagemaker:outputkmskey": ("OutputDataConfig.KmsKeyId", f"{_TUNED}.OutputDataConfig.KmsKeyId"),
     "sagemaker:rootaccess": ("RootAccess",),
-    "sagemaker:volumekmskey": ("KmsKeyId", "ResourceConfig.VolumeKmsKeyId"),
-    "sagemaker:vpcsecuritygroupids": ("VpcConfig.SecurityGroupIds", "SecurityGroupIds"),
-    "sagemaker:vpcsubnets": ("VpcConfig.Subnets", "SubnetId"),
+    "sagemaker:volumekmskey": (
+        *("KmsKeyId", "ResourceConfig.VolumeKmsKeyId"),
+        f"{_TUNED}.ResourceConfig.VolumeKmsKeyId",
+    ),
+    "sagemaker:vpcsecuritygroupids": (
+        *("VpcConfig.SecurityGroupIds", "SecurityGroupIds"),
+        f"{_TUNED}.VpcConfig.SecurityGroupIds",
+    ),
+    "sagemaker:vpcsubnets": ("VpcConfig.Subnets", "SubnetId", f"{_TUNED}.VpcConfig.Subnets"),
     "ssm:overwrite": ("Overwrite",),
     "ssm:recursive": ("Recursive",),
     "s3:delimiter": ("Delimiter",),

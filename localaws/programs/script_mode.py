@@ -11,20 +11,17 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from localaws.programs.script_environment import TORCHRUN, Script, ScriptError
 
-NAMES_SECONDS = 900.0  # for the names of the other hosts to be known
 OTHER_DISTRIBUTIONS = (
     *("mpi", "parameter_server", "distributed_dataparallel", "pytorch_ddp", "pytorch_xla_multi_worker"),
     "multi_worker_mirrored_strategy",
@@ -62,7 +59,6 @@ def _run(script: Script) -> None:
     program = script.entry_point()
     _install(program, script.code)
     os.environ.update({**script.process_variables(), **script.variables()})
-    _wait_for_names(script.hosts)
     command = _command(program, script)
     print(f"Invoking script with the following command:\n\n{' '.join(command)}\n", flush=True)
     _call(command, script.code, "ExecuteUserScriptError")
@@ -96,19 +92,6 @@ def _install(program: str, code: Path) -> None:
     if program.endswith(".py") and (code / "requirements.txt").exists():
         install = [sys.executable, "-P", "-m", "pip", "install", "-r", "requirements.txt"]
         _call(install, code, "InstallRequirementsError")
-
-
-def _wait_for_names(hosts: Sequence[str]) -> None:
-    deadline = time.monotonic() + NAMES_SECONDS
-    for host in hosts:
-        while True:
-            try:
-                socket.gethostbyname(host)
-                break
-            except OSError:
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.1)
 
 
 def _command(program: str, script: Script) -> list[str]:

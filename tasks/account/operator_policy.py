@@ -150,12 +150,16 @@ def _bounded(account: Account) -> Mapping[str, Any]:
 
 def _sagemaker(account: Account) -> list[Row]:
     jobs = ["CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob", "AddTags", "ListTags"]
+    searches = [f"{verb}HyperParameterTuningJob" for verb in ("Create", "Describe", "Stop")]
+    searches += ["ListTrainingJobsForHyperParameterTuningJob", "AddTags", "ListTags"]
+    own_searches = [account.arn("sagemaker", f"hyper-parameter-tuning-job/{account.prefix}*")]
     group = account.arn("logs", "log-group:/aws/sagemaker/TrainingJobs:*")
     granted = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
     return [
         *_roles(account, "Training", {"training": "sagemaker"}),
         ("TrainingVolumes", "kms", ["CreateGrant"], account.keys(), granted),
         ("TrainingJobs", "sagemaker", jobs, [account.arn("sagemaker", f"training-job/{account.prefix}*")]),
+        ("TuningJobs", "sagemaker", searches, own_searches),
         ("TrainingLogs", "logs", ["DescribeLogStreams", "GetLogEvents", "FilterLogEvents"], [group]),
     ]
 
@@ -281,6 +285,7 @@ def _teardown(account: Account) -> list[Row]:
         f"List{each}"
         for each in (
             "TrainingJobs",
+            "HyperParameterTuningJobs",
             "Models",
             "EndpointConfigs",
             "Endpoints",
@@ -288,7 +293,7 @@ def _teardown(account: Account) -> list[Row]:
             "NotebookInstanceLifecycleConfigs",
         )
     ]
-    kinds = ("model", "endpoint-config", "endpoint")
+    kinds = ("model", "endpoint-config", "endpoint", "hyper-parameter-tuning-job")
     own = [account.arn("sagemaker", f"{each}/{account.prefix}*") for each in kinds]
     groups = [
         account.arn("logs", "log-group:/aws/sagemaker/*"),
@@ -296,12 +301,13 @@ def _teardown(account: Account) -> list[Row]:
     ]
     tagged = {"StringEquals": {"aws:ResourceTag/kennel:project": "kennel"}}
     function = ["DeleteFunction", "DeleteAlias"]
+    removed = ["Model", "EndpointConfig", "Endpoint", "HyperParameterTuningJob"]
     return [
         ("FindRoles", "iam", ["ListRoles", "ListInstanceProfiles"], ["*"]),
         ("RemoveRoles", "iam", [*looks, *removes], [roles]),
         ("RemoveProfiles", "iam", ["RemoveRoleFromInstanceProfile", "DeleteInstanceProfile"], [profiles]),
         ("FindSageMaker", "sagemaker", lists, ["*"]),
-        ("RemoveSageMaker", "sagemaker", ["DeleteModel", "DeleteEndpointConfig", "DeleteEndpoint"], own),
+        ("RemoveSageMaker", "sagemaker", [f"Delete{each}" for each in removed], own),
         ("FindFunctions", "lambda", ["ListFunctions"], ["*"]),
         ("RemoveFunctions", "lambda", function, [account.arn("lambda", f"function:{account.prefix}*")]),
         ("RemoveLogs", "logs", ["DescribeLogStreams", "DeleteLogGroup", "DeleteLogStream"], groups),

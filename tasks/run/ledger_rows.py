@@ -10,7 +10,7 @@ import re
 
 KINDS = frozenset(
     {
-        *("bucket", "s3-prefix", "role", "log-group", "training-job", "budget"),
+        *("bucket", "s3-prefix", "role", "log-group", "training-job", "tuning-job", "budget"),
         *("model", "endpoint-config", "endpoint", "scalable-target"),
         *("function", "function-alias", "provisioned-concurrency"),
         *("instance", "instance-profile", "security-group", "key-pair"),

@@ -127,6 +127,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "sagemaker.DescribeTrainingJob": ("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "CreationTime"),
     "sagemaker.ListEndpointConfigs": ("EndpointConfigs[].EndpointConfigName",),
     "sagemaker.ListEndpoints": ("Endpoints[].EndpointName",),
+    "sagemaker.ListHyperParameterTuningJobs": ("HyperParameterTuningJobSummaries[].HyperParameterTuningJobName",),
     "sagemaker.ListModels": ("Models[].ModelName",),
     "sagemaker.ListNotebookInstanceLifecycleConfigs": (
         "NotebookInstanceLifecycleConfigs[].NotebookInstanceLifecycleConfigName",

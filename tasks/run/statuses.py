@@ -74,8 +74,8 @@ TUNING_JOB = Statuses(
     "sagemaker",
     "HyperParameterTuningJobStatus",
     ready=frozenset({"Completed"}),
-    failed=frozenset({"Failed", "Stopped"}),
-    pending=frozenset({"InProgress", "Stopping", "Deleting", "DeleteFailed"}),
+    failed=frozenset({"Failed", "Stopped", "DeleteFailed"}),
+    pending=frozenset({"InProgress", "Stopping", "Deleting"}),
 )
 NOTEBOOK = Statuses(
     "sagemaker",

@@ -15,6 +15,7 @@ from tasks.run import naming
 from tasks.run.ledger_contents import State
 
 ORDER = (
+    "tuning-job",
     "training-job",
     "notebook-instance",
     "notebook-lifecycle",

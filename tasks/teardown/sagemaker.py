@@ -1,4 +1,4 @@
-"""Finds and removes SageMaker's endpoints, endpoint configurations, models and training jobs."""
+"""Finds and removes SageMaker's endpoints, endpoint configurations, models, training jobs and tuning jobs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.account.role_policies import TRAINING_LOG_GROUP
 from tasks.run.aws import Aws
 from tasks.run.lost_answers import carried_out, true_or_none
 from tasks.run.naming import RESOURCE_PREFIX
-from tasks.run.statuses import TRAINING_JOB
+from tasks.run.statuses import TRAINING_JOB, TUNING_JOB
 from tasks.teardown.kinds import Kind, only_tagged, until_gone
 from tasks.teardown.plan import Resource
 from tasks.teardown.scaling import deregister_targets
@@ -73,6 +73,12 @@ class _SageMakerKind:
 _ENDPOINT = _SageMakerKind("endpoint", "endpoint", "EndpointArn", "Endpoints")
 _CONFIG = _SageMakerKind("endpoint-config", "endpoint_config", "EndpointConfigArn", "EndpointConfigs")
 _MODEL = _SageMakerKind("model", "model", "ModelArn", "Models")
+_TUNING = _SageMakerKind(
+    "tuning-job",
+    "hyper_parameter_tuning_job",
+    "HyperParameterTuningJobArn",
+    "HyperParameterTuningJobSummaries",
+)
 _JOB = _SageMakerKind("training-job", "training_job", "TrainingJobArn", "TrainingJobSummaries")
 
 
@@ -114,7 +120,34 @@ def _stop_job(aws: Aws, name: str) -> None:
     delete_log_streams(aws, TRAINING_LOG_GROUP, f"{name}/")
 
 
+def _remove_tuning(aws: Aws, name: str) -> None:
+    """Stop a tuning job and with it its training jobs; delete it, and their log streams, once they have ended."""
+    sagemaker = aws.client("sagemaker")
+
+    def status() -> str | None:
+        found = _TUNING.describe(aws, name)
+        return found and str(found["HyperParameterTuningJobStatus"])
+
+    def is_stopping() -> bool:
+        found = status()
+        return found in (None, "Stopping") or TUNING_JOB.has_settled(str(found))
+
+    def stop() -> None:
+        if not is_stopping():
+            send = partial(sagemaker.stop_hyper_parameter_tuning_job, HyperParameterTuningJobName=name)
+            carried_out(f"tuning-job {name}", send, lambda: true_or_none(is_stopping()))
+
+    def runs() -> bool:
+        found = status()
+        return found is not None and TUNING_JOB.is_pending(found)
+
+    until_gone(aws.target, f"tuning-job {name}", stop, runs)
+    delete_log_streams(aws, TRAINING_LOG_GROUP, f"{name}-")  # also of training jobs that it started a moment ago
+    _TUNING.remove(aws, name)
+
+
 SAGEMAKER_KINDS: Mapping[str, Kind] = {
+    "tuning-job": Kind(_TUNING.find, _TUNING.find_tagged, _remove_tuning),
     "training-job": Kind(_find_job, _find_tagged_jobs, _stop_job),
     "endpoint": Kind(_ENDPOINT.find, _ENDPOINT.find_tagged, _remove_endpoint),
     "endpoint-config": Kind(_CONFIG.find, _CONFIG.find_tagged, _CONFIG.remove),

@@ -45,6 +45,7 @@ from tasks.teardown.search import AGAIN, WHERE, find_resources
 _CONFIRMED = "run the same command with --yes"
 
 NEEDED_BY = {
+    "tuning-job": ("training-job", "role"),
     "training-job": ("role",),
     "notebook-instance": ("notebook-lifecycle", "role"),
     "endpoint": ("role",),

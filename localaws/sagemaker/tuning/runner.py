@@ -201,18 +201,20 @@ class TuningRunner:
         return True
 
     def _stop_early(self) -> None:
+        if not self._request.stops_early and self._request.resource is None:
+            return
         for trial in self._running:
             curve = trial.curve()
             if self._search.should_stop(trial.number, curve) or self._is_hopeless(trial, curve):
                 trial.runner.stop()
 
     def _is_hopeless(self, trial: Trial, curve: list[float]) -> bool:
-        if not self._request.stops_early:
+        judged = self._judged.get(trial.number, 0)
+        if not self._request.stops_early or len(curve) == judged:
             return False
-        others = [each.curve() for each in self.record.trials if each.value is not None]
-        first = self._judged.get(trial.number, 0) + 1
         self._judged[trial.number] = len(curve)
-        lengths = range(first, len(curve) + 1)
+        others = [each.curve() for each in self.record.trials if each.value is not None]
+        lengths = range(judged + 1, len(curve) + 1)
         return any(is_hopeless(curve[:length], others, self._request.objective) for length in lengths)
 
     def _stop_running(self) -> None:

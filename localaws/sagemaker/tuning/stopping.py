@@ -1,5 +1,6 @@
 """Which training jobs are stopped early, and when a tuning job has found enough."""
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -13,8 +14,11 @@ def is_hopeless(curve: Sequence[float], others: Sequence[Sequence[float]], objec
 
     Source: https://docs.aws.amazon.com/sagemaker/latest/dg/automatic-model-tuning-early-stopping.html
     """
-    averages = [objective.cost(statistics.fmean(other[: len(curve)])) for other in others if other]
-    return bool(curve) and bool(averages) and objective.cost(curve[-1]) > statistics.median(averages)
+    if not curve:
+        return False
+    averages = [statistics.fmean(other[: len(curve)]) for other in others if other]
+    costs = [objective.cost(each) for each in averages if math.isfinite(each)]
+    return bool(costs) and objective.cost(curve[-1]) > statistics.median(costs)
 
 
 def not_improving(values: Sequence[float], objective: Objective) -> int:

@@ -66,6 +66,7 @@ def test_each_kind_of_role_is_passed_to_its_own_service_only() -> None:
 MAKES_WITH_TAGS = {
     **dict.fromkeys(("sagemaker:CreateTrainingJob", "sagemaker:CreateEndpoint"), "sagemaker:AddTags"),
     **dict.fromkeys(("sagemaker:CreateModel", "sagemaker:CreateNotebookInstance"), "sagemaker:AddTags"),
+    "sagemaker:CreateHyperParameterTuningJob": "sagemaker:AddTags",
     "lambda:CreateFunction": "lambda:TagResource",
     "lambda:GetFunction": "lambda:ListTags",
     "s3:PutObject": "s3:PutObjectTagging",
