@@ -30,6 +30,7 @@ from tasks.load.options import LoadOptions, PipelineLoadOptions
 from tasks.load.report import LoadTestIdentity
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
+from tasks.model.search import require_search
 from tasks.plan.spending import require_unspent
 from tasks.plan.wanted import Limits as SpendingLimits
 from tasks.plan.wanted import Wanted, ec2_training
@@ -133,6 +134,7 @@ async def pipeline(
         KennelError: the kind that the failing stage names.
     """
     require_backbone(training.backbone)
+    require_search(training, ec2_instances)
     require_budget(budget_usd, budget_alarm)
     settings = Settings.load()
     require_images(settings)

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from kennel import flags
 from tasks.load.options import PipelineLoadOptions
+from tasks.model.search import require_search, with_search_space
 from tasks.run import naming
 from tasks.run.naming import RunId
 from tasks.run.options import DeployOptions, Ec2Instances, Machines, ModelOptions, Network, TrainingOptions
@@ -34,6 +35,17 @@ Load = Annotated[PipelineLoadOptions, flags.flags_of(flags.LOAD, names=_LOAD, wi
 Named = Annotated[
     RunId | None, Parameter(help="By default derived from the arguments, so that a repeated command adopts.")
 ]
+
+
+def training_of(model: ModelOptions, machines: Machines, ec2_instances: int = 0) -> TrainingOptions:
+    """Return the options of a training, with its files found and its search checked.
+
+    Raises:
+        SettingsRefused: the search or its space is refused.
+    """
+    training = TrainingOptions.of(with_search_space(model.with_resolved_weights()), machines)
+    require_search(training, ec2_instances)
+    return training
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from kennel.commands.pipeline_options import (
     OnEc2,
     PipelineOptions,
     TrainedOn,
+    training_of,
 )
 from kennel.terminal import console
 from tasks.load.options import PipelineLoadOptions
 from tasks.model.backbones import require_backbone
-from tasks.model.search import with_search_space
 from tasks.run.errors import SettingsRefused
-from tasks.run.options import DeployOptions, Machines, ModelOptions, Network, TrainingOptions
+from tasks.run.options import DeployOptions, Machines, ModelOptions, Network
 
 if TYPE_CHECKING:
     from tasks.plan.plan import RunPlan
@@ -59,7 +59,7 @@ def plan(
         SpendingRefused: the run may cost more than the budget; the plan was shown.
         AwsFailed: a lookup failed.
     """
-    training = TrainingOptions.of(with_search_space(model.with_resolved_weights()), machines)
+    training = training_of(model, machines, ec2_instances)
     hours = hours_of(ttl)
     chosen = PipelineOptions(
         training,

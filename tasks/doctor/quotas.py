@@ -78,7 +78,8 @@ def needed_for(
     if training is not None:
         chosen = choose_training_instance(region, finetune=training.finetune, requested=training.instance_type)
         use = "spot training job" if training.spot else "training job"
-        needed.append(_instances(chosen.instance_type, use, training.instances))
+        trials = training.parallel_trials if training.search == "sagemaker" else 0
+        needed.append(_instances(chosen.instance_type, use, max(training.instances, trials)))
     if deploy is not None:
         hosting = choose_hosting_instance(region, deploy.instance_type)
         needed.append(_instances(hosting.instance_type, "endpoint", deploy.instances))

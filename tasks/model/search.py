@@ -46,7 +46,7 @@ def _read(path: Path) -> str:
     return text
 
 
-def require_search(training: TrainingOptions) -> None:
+def require_search(training: TrainingOptions, ec2_instances: int = 0) -> None:
     """Refuse a search that the training job, or SageMaker's own tuner, would refuse, before anything is made.
 
     Raises:
@@ -63,6 +63,9 @@ def require_search(training: TrainingOptions) -> None:
     if training.finetune:
         why = "SageMaker's tuner searches heads on embeddings, and --finetune trains whole networks"
         raise SettingsRefused(WHERE, "--search sagemaker", why, "leave one of the two out")
+    if ec2_instances:
+        why = "the training on EC2 would search by itself, and so train another model than the one it is compared with"
+        raise SettingsRefused(WHERE, "--search sagemaker", why, "leave --ec2-instances out")
 
 
 def require_search_space(space: str | None, trials: int | None) -> None:

@@ -13,6 +13,7 @@ from tasks.run import naming
 from tasks.run.aws import Aws
 from tasks.run.errors import aws_boundary
 from tasks.sagemaker.job import describe_job
+from tasks.sagemaker.tuner import describe_tuning
 from tasks.teardown.all_kinds import KINDS
 from tasks.teardown.plan import Resource, prefix_name
 
@@ -59,6 +60,8 @@ def _find(aws: Aws, planned: Planned) -> Resource | None:
         return None
     name = prefix_name(planned.name) if planned.kind == "s3-prefix" else planned.name
     with aws_boundary(f"plan: {planned.kind} {planned.name}"):
+        if planned.kind == "tuning-job":
+            return None if describe_tuning(aws, name) is None else Resource(planned.kind, name)
         if planned.kind == "training-job":  # the teardown looks for those only that still run or have a log
             return None if describe_job(aws, name) is None else Resource(planned.kind, name)
         return KINDS[planned.kind].find(aws, name)

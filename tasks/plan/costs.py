@@ -63,7 +63,10 @@ class Earlier:
 
 def costs_of(wanted: Wanted, machines: Iterable[Machines], prices: Prices, earlier: Earlier) -> list[Cost]:
     """Return the costs of a run, one for each kind of machine, and the function's."""
-    made = [_cost(wanted, each, earlier) for each in machines]
+    needed = list(machines)
+    made = [_cost(wanted, each, earlier) for each in needed]
+    training = [each for each in needed if each.purpose == "training" and wanted.training.search == "sagemaker"]
+    made += [_search(wanted, each) for each in training]
     return [*made, *([_function(wanted, prices)] if wanted.load is not None else [])]
 
 
@@ -100,6 +103,15 @@ def _training(machines: Machines, billed: Sequence[float], limit: float, bound: 
         basis,
         ends,
     )
+
+
+def _search(wanted: Wanted, machines: Machines) -> Cost:
+    """Return what SageMaker's tuner costs: the job that embeds, on the training's machines, and one for each trial."""
+    trials, limit = wanted.training.trials or 0, float(wanted.training.max_runtime_seconds)
+    jobs = 1 + trials / machines.count
+    basis = f"{LEAST_SECONDS:,.0f} s to the job's limit of {limit:,.0f} s for each of {trials} trials, and to embed"
+    usd = _usd(machines, jobs * LEAST_SECONDS, None, jobs * limit)
+    return Cost(f"search, {trials} trials", machines.usd_per_hour, usd, basis, "ends with the trials")
 
 
 def _endpoint(wanted: Wanted, machines: Machines) -> Cost:

@@ -14,6 +14,8 @@ from tasks.run.handle import Run
 from tasks.run.records import DatasetRef, TrainedModel, WeightsRef
 from tasks.sagemaker.job import find_job
 from tasks.sagemaker.training import describe_training
+from tasks.sagemaker.tuner import find_tuning
+from tasks.sagemaker.tuning_plan import features_plan, features_uri_of, tuning_plan, with_winner
 from tasks.serving.deployment import describe_endpoint
 
 
@@ -42,8 +44,17 @@ def known_names(run: Run, wanted: Wanted) -> Names:
 
 def _with_training(run: Run, wanted: Wanted, dataset: DatasetRef, names: Names, code_dir: Path) -> Names:
     """Add the names of the job and, when its model is that of the run's record, of what serves it."""
-    found = find_job(run.aws, describe_training(run, wanted.training, wanted.network, dataset, code_dir))
-    names, model = replace(names, training_job=found.name), run.find(TrainedModel)
+    model, plan = run.find(TrainedModel), describe_training(run, wanted.training, wanted.network, dataset, code_dir)
+    if wanted.training.search == "sagemaker":
+        features = find_job(run.aws, features_plan(plan))
+        names = replace(names, features_job=features.name)
+        if features.description is None or model is None or model.search is None:
+            return names
+        uri = features_uri_of(features.description)
+        names = replace(names, tuning_job=find_tuning(run.aws, tuning_plan(plan, uri, wanted.training)).name)
+        plan = with_winner(plan, model.search.best.parameters, uri)
+    found = find_job(run.aws, plan)
+    names = replace(names, training_job=found.name)
     if found.description is None or model is None or model.job_name != found.name:
         return names
     endpoint = describe_endpoint(run, wanted.deploy, wanted.network, model)

@@ -15,6 +15,7 @@ from tasks.ec2.access import group_name, key_pair_name
 from tasks.plan.wanted import Limits, Wanted
 from tasks.run import naming
 from tasks.run.options import RANDOM_WEIGHTS
+from tasks.sagemaker.tuning_plan import tuning_prefix
 from tasks.serving.autoscaling import resource_id
 from tasks.serving.endpoint import VARIANT, endpoint_log_group, endpoint_name
 from tasks.serving.function import ALIAS, function_log_group, function_name
@@ -52,6 +53,8 @@ class Names:
     model: str
     config: str
     is_trained_on_ec2: bool = False
+    features_job: str = ""
+    tuning_job: str = ""
 
 
 def unknown_names(wanted: Wanted, bucket: str) -> Names:
@@ -61,6 +64,8 @@ def unknown_names(wanted: Wanted, bucket: str) -> Names:
         dataset=f"s3://{bucket}/datasets/{UNKNOWN}/",
         weights=f"s3://{bucket}/weights/{wanted.training.backbone}/{UNKNOWN}/",
         training_job=f"{stem}train-{UNKNOWN}",
+        features_job=f"{stem}train-features-{UNKNOWN}",
+        tuning_job=f"{tuning_prefix(wanted.run_id)}{UNKNOWN}",
         model=f"{stem}model-{UNKNOWN}",
         config=f"{stem}config-{UNKNOWN}",
     )
@@ -97,6 +102,9 @@ def _train_sagemaker(wanted: Wanted, bucket: str, names: Names) -> Iterator[Plan
         yield Planned(stage, "s3-prefix", names.weights)
     yield Planned(stage, "role", role_name(wanted.run_id, "training"))
     yield Planned(stage, "s3-prefix", f"s3://{bucket}/{run_prefix(wanted.run_id)}/")
+    if wanted.training.search == "sagemaker":
+        yield Planned(stage, "training-job", names.features_job, "it embeds the pictures for all trials")
+        yield Planned(stage, "tuning-job", names.tuning_job, f"{wanted.training.trials} training jobs")
     yield Planned(stage, "training-job", names.training_job)
 
 

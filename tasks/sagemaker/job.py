@@ -19,7 +19,7 @@ from tasks.run.handle import Run
 from tasks.run.lost_answers import repeated_if_lost
 from tasks.run.statuses import TRAINING_JOB
 from tasks.run.waiting import retry_until_role_propagates
-from tasks.sagemaker.job_plan import SPEC_VARIABLE, Script, TrainingPlan
+from tasks.sagemaker.job_plan import SPEC_VARIABLE, Script, TrainingPlan, artefact_of
 from tasks.sagemaker.trainer import model_trainer
 
 MAX_ATTEMPTS = 20
@@ -105,12 +105,6 @@ def _refuse_other_plan(name: str, description: Mapping[str, Any], plan: Training
         raise OwnershipRefused(
             f"training job {name}", "it exists already", why, "run the same command with --run-id <another name>"
         )
-
-
-def artefact_of(script: Script, description: Mapping[str, Any]) -> str:
-    """Return the S3 URI of what a job of the script makes."""
-    uri = str(description["ModelArtifacts"]["S3ModelArtifacts"])
-    return uri if script.artefact is None else f"{uri.rstrip('/')}/{script.artefact}"
 
 
 def _is_usable(aws: Aws, script: Script, description: Mapping[str, Any]) -> bool:

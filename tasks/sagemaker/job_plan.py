@@ -6,7 +6,9 @@ job and never adopts another one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tasks.account.encryption import Encryption
 from tasks.account.prices import InstanceChoice
@@ -89,3 +91,9 @@ class TrainingPlan(TrainingInputs):
     def uri(self, folder: str) -> str:
         """Return the S3 URI of one of the run's folders ("code", "output", "checkpoints")."""
         return f"s3://{self.dataset.bucket}/{run_prefix(self.run_id)}/{folder}"
+
+
+def artefact_of(script: Script, description: Mapping[str, Any]) -> str:
+    """Return the S3 URI of what a job of the script makes."""
+    uri = str(description["ModelArtifacts"]["S3ModelArtifacts"])
+    return uri if script.artefact is None else f"{uri.rstrip('/')}/{script.artefact}"

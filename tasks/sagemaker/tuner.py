@@ -160,7 +160,7 @@ def _tuner(aws: Aws, plan: TuningPlan) -> Any:
         strategy="Bayesian",
         objective_type="Minimize",
         max_jobs=plan.trials,
-        max_parallel_jobs=min(plan.parallel, plan.trials),
+        max_parallel_jobs=plan.parallel,
         max_runtime_in_seconds=plan.seconds,
         early_stopping_type="Auto",
         random_seed=plan.training.hyperparameters.seed + 1,  # the SDK leaves a seed of 0 out

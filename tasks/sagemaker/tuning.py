@@ -11,7 +11,15 @@ from tasks.run.waiting import say
 from tasks.sagemaker.job_plan import TrainingPlan
 from tasks.sagemaker.training import PROVISIONING_SECONDS, completed_job
 from tasks.sagemaker.tuner import KIND, create_tuning, find_tuning, tuning_arn
-from tasks.sagemaker.tuning_plan import FEATURES_FILE, TRIAL_FILE, TuningPlan, features_plan, with_winner
+from tasks.sagemaker.tuning_plan import (
+    FEATURES_FILE,
+    TRIAL_FILE,
+    TuningPlan,
+    features_plan,
+    features_uri_of,
+    tuning_plan,
+    with_winner,
+)
 from tasks.sagemaker.tuning_result import default_trial, read_search
 from tasks.sagemaker.tuning_watch import follow_tuning
 
@@ -35,17 +43,15 @@ def search_on_sagemaker(run: Run, plan: TrainingPlan, machines: Machines) -> Sea
         AwsFailed: AWS refused.
     """
     embedded = completed_job(run, features_plan(plan))
-    folder = str(embedded["ModelArtifacts"]["S3ModelArtifacts"]).rstrip("/")
-    trials = plan.hyperparameters.trials
-    assert trials is not None  # without trials nothing is searched
-    tuning = TuningPlan(plan, f"{folder}/{FEATURES_FILE}", trials, machines.parallel_trials, machines.warm_start)
+    features = features_uri_of(embedded)
+    tuning = tuning_plan(plan, features, machines)
     billed = float(embedded.get("BillableTimeInSeconds") or 0.0)
-    default = default_trial(run.aws, tuning, f"{folder}/{TRIAL_FILE}", billed)
+    default = default_trial(run.aws, tuning, features.replace(FEATURES_FILE, TRIAL_FILE), billed)
     name = _started(run, tuning)
     description = follow_tuning(run.aws, name, deadline_seconds=tuning.seconds + PROVISIONING_SECONDS)
     search, seconds = read_search(run.aws, tuning, description, default)
     best = search.best
-    say(f"tuning job {name}: trial {best.number} of {trials} has the lowest loss, {best.loss:.4f}")
+    say(f"tuning job {name}: trial {best.number} of {tuning.trials} has the lowest loss, {best.loss:.4f}")
     return Searched(with_winner(plan, best.parameters, tuning.features_uri), search, seconds)
 
 

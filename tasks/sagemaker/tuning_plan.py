@@ -14,8 +14,9 @@ from typing import Any
 
 from tasks.model.search import search_space
 from tasks.run.naming import RESOURCE_PREFIX
+from tasks.run.options import Machines
 from tasks.run.records import Hyperparameters
-from tasks.sagemaker.job_plan import Script, TrainingPlan
+from tasks.sagemaker.job_plan import Script, TrainingPlan, artefact_of
 
 FEATURES_FILE, TRIAL_FILE = "features.checkpoint", "trial.json"
 FEATURES = Script("training/features_job.py", "train-features", ("train", "validation"), "features", FEATURES_FILE)
@@ -39,6 +40,11 @@ def features_plan(plan: TrainingPlan) -> TrainingPlan:
     """Return the plan of the job that embeds the pictures for all trials, and trains the default head."""
     alone = replace(plan.hyperparameters, trials=None, search_space=None)
     return replace(plan, hyperparameters=alone, script=FEATURES)
+
+
+def features_uri_of(description: Mapping[str, Any]) -> str:
+    """Return where the job that embeds has written the features (S3)."""
+    return artefact_of(FEATURES, description)
 
 
 def with_winner(plan: TrainingPlan, parameters: Mapping[str, float], features_uri: str) -> TrainingPlan:
@@ -100,6 +106,13 @@ class TuningPlan:
         """The limit of the tuning job: as if no trial ended before its own limit."""
         rounds = -(-self.trials // self.parallel)
         return min(rounds * self.training.max_runtime_seconds, LONGEST_SECONDS)
+
+
+def tuning_plan(plan: TrainingPlan, features_uri: str, machines: Machines) -> TuningPlan:
+    """Return the plan of the search for a model's hyperparameters, on pictures that are embedded already (S3)."""
+    trials = plan.hyperparameters.trials
+    assert trials is not None  # without trials nothing is searched
+    return TuningPlan(plan, features_uri, trials, min(machines.parallel_trials, trials), machines.warm_start)
 
 
 LONGEST_SECONDS = 30 * 24 * 3600
