@@ -30,7 +30,8 @@ UNSUPPORTED = (
     "TrainingJobDefinitions",
 )
 # https://docs.aws.amazon.com/sagemaker/latest/dg/automatic-model-tuning-limits.html
-MOST_RANGES, MOST_METRICS, MOST_PARALLEL, MOST_JOBS, MOST_SECONDS = 30, 20, 100, 750, 30 * 86_400
+MOST_RANGES, MOST_METRICS, MOST_PARALLEL, MOST_JOBS = 30, 20, 100, 750
+DEFAULT_RUNTIME_SECONDS = 30 * 86_400
 MOST_HYPERPARAMETERS = 100
 MOST_RESOURCE = 20_000
 EPOCHS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
@@ -58,7 +59,7 @@ def parse_tuning_request(parameters: Mapping[str, Any]) -> TuningRequest:
         definition=definition,
         max_jobs=_max_jobs(strategy, ranges, limits.get("MaxNumberOfTrainingJobs")),
         max_parallel=limits["MaxParallelTrainingJobs"],
-        max_runtime_seconds=limits.get("MaxRuntimeInSeconds") or MOST_SECONDS,
+        max_runtime_seconds=limits.get("MaxRuntimeInSeconds") or DEFAULT_RUNTIME_SECONDS,
         stops_early=config.get("TrainingJobEarlyStoppingType") == "Auto",
         resource=_resource(config, definition),
         target=criteria.get("TargetObjectiveMetricValue"),
@@ -207,7 +208,6 @@ def _check_limits(request: TuningRequest) -> None:
         ("metrics", len(metrics), MOST_METRICS),
         ("parallel training jobs (MaxParallelTrainingJobs)", request.max_parallel, MOST_PARALLEL),
         ("training jobs (MaxNumberOfTrainingJobs)", request.max_jobs, MOST_JOBS),
-        ("seconds (MaxRuntimeInSeconds)", request.max_runtime_seconds, MOST_SECONDS),
     ):
         if count > most:
             raise ValidationError(f"The number of {what} of a tuning job is {count}, more than the limit of {most}.")

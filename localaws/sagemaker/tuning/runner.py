@@ -144,16 +144,18 @@ class TuningRunner:
         return self._failure() or self._exhausted()
 
     def _failure(self) -> End | None:
-        over = [trial for trial in self.record.trials if trial.is_over]
-        if len(over) < min(ATTEMPTS, self._request.max_jobs) or self.record.evaluated:
+        if self.record.evaluated:
+            return None
+        over = [trial for trial in self.record.trials if trial not in self._running]  # of which the search was told
+        if len(over) < min(ATTEMPTS, self._request.max_jobs):
             return None
         if all(trial.job.training_job_status == "Failed" for trial in over):
             return End("Failed", NO_SUCCESS if len(over) >= ATTEMPTS else ALL_FAILED)
         return End("Failed", NO_OBJECTIVE.format(count=len(over)))
 
     def _exhausted(self) -> End | None:
-        is_settled = all(trial.is_settled for trial in self.record.trials)
-        return End("Completed") if not self._has_more and not self._running and is_settled else None
+        is_over = not self._has_more and not self._running
+        return End("Completed") if is_over and all(trial.is_settled for trial in self.record.trials) else None
 
     # --- the training jobs --------------------------------------------------------------------------------------------
 

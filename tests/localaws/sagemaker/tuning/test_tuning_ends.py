@@ -4,6 +4,7 @@ import os
 import signal
 import time
 import urllib.request
+import uuid
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from tests.conftest import running_localaws, start_server, wait_for_url
 from tests.keys import bearer
+from tests.localaws.roles import make_role, remove_role
 from tests.localaws.sagemaker.training.training_rooms import make_room, room_at
 from tests.localaws.sagemaker.tuning.tuning_rooms import BOWL, LIMITS, TuningRoom
 from tests.localaws.scaled_server import scaled_server
@@ -173,6 +175,22 @@ def test_a_search_without_any_result_fails_and_says_why(
     assert done["FailureReason"].startswith(reason)
     assert len(tuning.jobs(done["HyperParameterTuningJobName"])) == min(count, 5)
     assert "BestTrainingJob" not in done
+
+
+def test_a_training_job_that_cannot_be_started_fails_the_search_which_says_why(tuning: TuningRoom) -> None:
+    iam, role = tuning.room.client("iam"), f"tuning-{uuid.uuid4().hex[:8]}"
+    limits = {"MaxNumberOfTrainingJobs": 4, "MaxParallelTrainingJobs": 1}
+    own_role = {"RoleArn": make_role(iam, role, "sagemaker")}
+    name = tuning.start(WAITS, ResourceLimits=limits, definition=own_role)
+    running = tuning.first_running(name)
+    remove_role(iam, role)
+
+    tuning.client.stop_training_job(TrainingJobName=running)
+
+    done = tuning.end_of(name)
+    assert done["HyperParameterTuningJobStatus"] == "Failed"
+    assert done["FailureReason"].startswith("ClientError: Could not assume role")
+    assert done["TrainingJobStatusCounters"]["Stopped"] == 1
 
 
 @pytest.mark.slow
