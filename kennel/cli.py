@@ -108,6 +108,12 @@ def demo(
 
 
 app.command(
+    "kennel.commands.tune:tune",
+    name="tune",
+    help="Only search for hyperparameters, by default with 20 trials, in one training job, and train the winner. "
+    "Nothing is deployed.",
+)
+app.command(
     "kennel.commands.train_ec2:train_ec2",
     name="train-ec2",
     help="Train the same model as `run` on EC2 over SSH, and compare the two if the run has both.",

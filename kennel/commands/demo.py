@@ -27,6 +27,7 @@ TIME_SCALE = 90.0
 CONCURRENCY = 4
 FLOOR_MS = 40.0
 STARTUP_SECONDS = 120.0
+TRIALS = 8
 RECORD = "demo.json"
 """The file in kennel's home that records the pace for which the running embedded AWS was started."""
 
@@ -52,7 +53,7 @@ def pipeline_at(share: float) -> PipelineOptions:
     The plan is tested even if this machine cannot carry its traffic: the verdicts then say so.
     """
     return PipelineOptions(
-        TrainingOptions(instances=2),
+        TrainingOptions(instances=2, trials=TRIALS),
         ec2_instances=1,
         load=PipelineLoadOptions(mode="checked", pace=share, forces=True),
         data=SAMPLE,

@@ -118,7 +118,7 @@ def run_pipeline(chosen: PipelineOptions, *, as_json: bool, aws: localaws.Option
         check_data_argument(named, Settings.load())
     where = environment.start_servers(lambda: environment.import_flow("flows.pipeline"), aws or localaws.UNCHANGED)
     console.say(f"AWS: {where.description}")
-    _import_sdk_early(where.runs)
+    import_sdk_early(where.runs)
     data = named or (SAMPLE if where.target.has_sample else REFERENCE_DATA)
     run_dir = where.runs / chosen.id_for(data)
     console.set_run(run_dir)
@@ -188,7 +188,7 @@ def _print(summary: RunSummary, run_dir: Path, where: environment.Environment) -
         )
 
 
-def _import_sdk_early(runs: Path) -> None:
+def import_sdk_early(runs: Path) -> None:
     """Import the SageMaker SDK (4 s) in a thread during the staging, unless an earlier training may be adopted."""
     if not any(runs.glob("*/train_sagemaker.json")):
         threading.Thread(target=__import__, args=("sagemaker.train",), daemon=True).start()

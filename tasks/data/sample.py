@@ -72,7 +72,7 @@ def _tree_digest(folder: Path) -> str:
 def _write(folder: Path) -> None:
     seen: set[bytes] = set()
     counts: Counter[int] = Counter()
-    for row in _digits():
+    for row in read_digits():
         if row.tobytes() in seen:
             continue
         seen.add(row.tobytes())
@@ -84,7 +84,7 @@ def _write(folder: Path) -> None:
         path.write_bytes(_jpeg(row[:-1].reshape(8, 8)))
 
 
-def _digits() -> npt.NDArray[np.float64]:
+def read_digits() -> npt.NDArray[np.float64]:
     """Return an array of shape (1797, 65): 64 grey levels of 0 to 16, and the digit.
 
     The file is read directly, because importing sklearn takes seconds.

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,10 +19,18 @@ from tasks.run.trials import Search
 
 WHERE = "search"
 CHECK_SECONDS = 60.0
+DEFAULT_TRIALS = 20
+"""Of a command whose purpose is the search."""
+Searched = TypeVar("Searched", bound=ModelOptions)
 _EXAMPLE = '{"learning_rate": {"low": 0.0001, "high": 0.01, "scale": "log"}, "batch_size": {"choices": [128, 256]}}'
 
 
-def with_search_space(model: ModelOptions) -> ModelOptions:
+def with_trials(model: Searched) -> Searched:
+    """Return the options with the default number of trials, unless they name one."""
+    return model if model.trials is not None else model.model_copy(update={"trials": DEFAULT_TRIALS})
+
+
+def with_search_space(model: Searched) -> Searched:
     """Return the options with the JSON of a search space in the place of the file that holds it.
 
     Raises:

@@ -3,8 +3,8 @@
 Prefect shows the records as nested forms, and `kennel` shows them as flags. The run id is computed from them. Creating
 a record with a value out of bounds fails. Larger records are composed of smaller ones (`ModelOptions` and `Machines`
 make `TrainingOptions`), because some callers need only one part. The defaults are defined here, with two
-exceptions: those of the load test are in `tasks.load.options`, and None as epochs, views, batch size or learning rate
-leaves the value to `training/config.py`.
+exceptions: those of the load test are in `tasks.load.options`, and None as a hyperparameter leaves the value to
+`training/config.py`.
 """
 
 from __future__ import annotations
@@ -76,8 +76,15 @@ class ModelOptions(Options):
     ] = None
     batch_size: Annotated[int | None, Field(ge=1, le=65_536, description="Images of one training step.")] = None
     learning_rate: Annotated[float | None, Field(gt=0.0, le=10.0, description="Of the head.")] = None
+    weight_decay: Annotated[float | None, Field(ge=0.0, le=100.0, description="Of AdamW.")] = None
+    dropout: Annotated[float | None, Field(ge=0.0, le=0.95, description="Share of the head's units left out.")] = None
+    label_smoothing: Annotated[float | None, Field(ge=0.0, le=0.9, description="Share spread over all classes.")] = None
+    head_width: Annotated[int | None, Field(ge=1, le=8192, description="Hidden units of the head.")] = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1, description="Of every random choice.")] = 0
     finetune: Annotated[bool, Field(description="Train the backbone too (GPU).")] = False
+    finetune_learning_rate: Annotated[
+        float | None, Field(gt=0.0, le=10.0, description="Of the whole network, with --finetune.")
+    ] = None
     trials: Annotated[
         int | None, Field(ge=1, le=1000, description="First search for hyperparameters, with so many trials.")
     ] = None

@@ -102,9 +102,13 @@ class Hyperparameters:
     batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
+    dropout: float | None = None
+    label_smoothing: float | None = None
+    head_width: int | None = None
     patience: int | None = None
     seed: int = 0
     finetune: bool = False
+    finetune_learning_rate: float | None = None
     trials: int | None = None
     search_space: str | None = None
 

@@ -1,0 +1,60 @@
+"""Searches for hyperparameters, and nothing more: stage the data, then one training job that searches and trains.
+
+prefect deployment run 'tune/tune' -p data=photos.zip -p training='{"trials": 20}'
+"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.harmless import harmless_errors
+from flows.pipeline import SAMPLE, StageClock, fetch_weights, look_at_account
+from flows.stage_data import stage_data
+from flows.train_sagemaker import train_sagemaker
+from tasks.account.container_images import require_images
+from tasks.doctor.account import RunParts
+from tasks.model.backbones import require_backbone
+from tasks.model.search import require_search, with_trials
+from tasks.run import naming
+from tasks.run.handle import Run
+from tasks.run.naming import RunId
+from tasks.run.options import Network, TrainingOptions
+from tasks.run.records import TrainedModel
+from tasks.run.source_name import keep_in_memory
+
+STAGE = "tune"
+
+
+@flow(name=STAGE)
+@harmless_errors
+async def tune(
+    data: str = SAMPLE,
+    run_id: RunId | None = None,
+    training: TrainingOptions = TrainingOptions(),
+    network: Network = Network(),
+) -> TrainedModel:
+    """Search for hyperparameters in one training job, which ends with the winner's model; nothing is deployed.
+
+    The flow `pipeline` with the same data and training adopts the job.
+
+    Args:
+        data: A URL, a .zip, a folder, or `sample`.
+        run_id: By default derived from data and training, so that a repeated command adopts what exists.
+        training: The search and the machines; 20 trials if it names no number.
+        network: The subnets and security groups of a VPC of yours.
+
+    Raises:
+        SettingsRefused: the backbone or the search space is none.
+        KennelError: the kind that the failing stage names.
+    """
+    training = with_trials(training)
+    require_backbone(training.backbone)
+    require_search(training)
+    chosen = run_id or naming.training_run_id(data, training)
+    run, clock = Run.load(chosen), StageClock()
+    require_images(run.settings)
+    with run.lock():
+        await look_at_account(run.settings, RunParts(training, network=network))
+        await fetch_weights(training, run.settings)
+        await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
+        return await clock.time("train_sagemaker", train_sagemaker(chosen, training, network))
