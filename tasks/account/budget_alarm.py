@@ -81,13 +81,21 @@ def budget_arn(aws: Aws, name: str) -> str:
 
 
 def find_budget_tags(aws: Aws, name: str) -> dict[str, str] | None:
-    """Return the tags of a budget, or None when there is none."""
+    """Return the tags of a budget, or None when there is none.
+
+    Raises:
+        ClientError: AWS Budgets refused.
+    """
     found = none_if_missing(lambda: aws.client("budgets").list_tags_for_resource(ResourceARN=budget_arn(aws, name)))
     return None if found is None else tags_to_dict(found.get("ResourceTags") or [])
 
 
 def remove_budget(aws: Aws, name: str) -> None:
-    """Delete a budget; one that does not exist is no error."""
+    """Delete a budget; one that does not exist is no error.
+
+    Raises:
+        ClientError: AWS Budgets refused.
+    """
     none_if_missing(lambda: aws.client("budgets").delete_budget(AccountId=aws.account_id, BudgetName=name))
 
 
