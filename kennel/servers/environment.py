@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kennel.servers import isolation, localaws, localaws_record, prefect, processes
 from kennel.servers.limits import require_limits
+from kennel.servers.operator_policies import renew_policies
 from kennel.servers.private_home import foreign_folders, make_private
 from kennel.terminal import console
 from kennel.terminal.stages import SERVERS
@@ -138,6 +139,7 @@ def start_servers(meanwhile: Callable[[], None], options: localaws.Options = loc
     if embedded:
         console.say("waiting for localaws")
         _Used.embedded = localaws.wait(home, aws_process)
+        _renew_policies(home)
         variables |= _Used.embedded.environment
     os.environ.update(variables)
     target = Settings.load().target()
@@ -219,11 +221,18 @@ def connect_to_running() -> Environment | None:
         if running is None:
             return None
         _Used.embedded, variables = running, running.environment
+        _renew_policies(home)
     os.environ.update(variables)
     target = Settings.load().target()
     if target.runs_on_this_machine:
         isolation.isolate_aws(os.environ)
     return Environment(home, runs, target, variables)
+
+
+def _renew_policies(home: Path) -> None:
+    said = renew_policies(home, localaws.ACCOUNT_ID)
+    if said is not None:
+        console.say(said)
 
 
 def say_damage(home: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import json
 import os
 import sys
 import time
@@ -23,10 +22,10 @@ import psutil
 
 from kennel.servers import processes
 from kennel.servers.localaws_record import NAME, localaws_home, read_record, record_path, running_record, written_record
+from kennel.servers.operator_policies import write_policies
 from kennel.servers.ports import free_port
 from tasks.run.errors import KennelError, SettingsRefused, StageFailed, Unreachable, WaitTimedOut
 from tasks.run.machine import fetch_from_loopback
-from tasks.run.naming import RESOURCE_PREFIX
 from tasks.run.record_store import write_atomically
 from tasks.run.sealed import Damaged, read_regular
 from tasks.run.settings import LOCAL_HEALTH_PATH, LOCAL_PERMISSIONS_PATH
@@ -186,21 +185,9 @@ def begin(home: Path, options: Options = UNCHANGED) -> processes.BackgroundProce
         port = free_port(*_last_port(home), PREFERRED_PORT)
         command = [sys.executable, "-P", "-m", "localaws", "--home", str(localaws_home(home)), "--port", str(port)]
         chosen = _with_options_of_killed(home, options)
-        command += ["--operator", str(_write_policies(home, chosen.region or REGION))]
+        command += ["--operator", str(write_policies(home, ACCOUNT_ID, chosen.region or REGION))]
         url = f"http://127.0.0.1:{port}"
         return processes.spawn(home, NAME, command + chosen.arguments, environment=os.environ, url=url)
-
-
-def _write_policies(home: Path, region: str) -> Path:
-    """Write what the operator of the embedded AWS is allowed, which is what one of a real account needs."""
-    from tasks.account.operator_policy import Account, operator_policies
-
-    file = localaws_home(home) / "operator.json"
-    policies = operator_policies(Account(ACCOUNT_ID, region, bucket=os.environ.get("KENNEL_BUCKET", "")))
-    named = {f"{RESOURCE_PREFIX}{name}": document for name, document in policies.items()}
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_atomically(file, json.dumps(named, indent=1).encode())
-    return file
 
 
 def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws:
