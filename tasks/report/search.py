@@ -91,7 +91,8 @@ def search_markdown(model: TrainedModel | None, study: SearchStudy | None) -> li
 
 def _cost_lines(cost: SearchCost) -> list[str]:
     sentence = f"{cost.text[0].upper()}{cost.text[1:]}."
-    return [f"{markdown_text(sentence)} {ASSUMED} {markdown_text(cost.source)}", ""]
+    assumed = "" if cost.by_tuner else f" {ASSUMED}"
+    return [f"{markdown_text(sentence)}{assumed} {markdown_text(cost.source)}", ""]
 
 
 def _study_lines(study: SearchStudy) -> list[str]:

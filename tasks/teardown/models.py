@@ -1,7 +1,8 @@
 """Copies the models that a teardown would delete to this machine, and reports those that cannot be copied.
 
-A model has a copy already when its run's folder contains it: downloaded after its training, or by an earlier teardown.
-All others are downloaded to `runs/<id>/TrainedModels/<job>/` before anything is removed.
+The heads of a search's trials are no models of the run's. A model has a copy already when its run's folder contains it:
+downloaded after its training, or by an earlier teardown. All others are downloaded to `runs/<id>/TrainedModels/<job>/`
+before anything is removed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tasks.sagemaker.download import FOLDER, MODEL, load_download
 from tasks.teardown.plan import Plan
 
 WHERE = "teardown"
-_MODEL_KEY = re.compile(rf"runs/(?P<run>[^/]+)/.*/(?P<job>[^/]+)/output/{re.escape(MODEL)}$")
+_MODEL_KEY = re.compile(rf"runs/(?P<run>[^/]+)/(?!trials/).*/(?P<job>[^/]+)/output/{re.escape(MODEL)}$")
 Say = Callable[[str], None]
 
 

@@ -107,6 +107,17 @@ def test_a_job_a_trial_would_be_billed_the_jobs_time_without_its_search() -> Non
     )
 
 
+def test_what_sagemakers_tuner_was_billed_is_told_beside_the_training() -> None:
+    model = dataclasses.replace(
+        searched(search(None)), billable_seconds=60.0, cost_usd=0.6, instance_count=2, search_billable_seconds=90.0
+    )
+    cost = SearchCost.of(model, search(None))
+    assert cost.jobs == 4 and cost.jobs_usd == pytest.approx(0.45)
+    assert cost.text == (
+        "SageMaker's tuner: 90 s billed in 4 jobs, 0.4500 USD; the training after it: 60 s, 0.6000 USD"
+    )
+
+
 def test_a_cost_at_an_unknown_price_has_no_amount() -> None:
     model = dataclasses.replace(searched(search(None)), cost_usd=None)
     cost = SearchCost.of(model, search(None))
