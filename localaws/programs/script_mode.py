@@ -54,7 +54,7 @@ def _fail(output: Path, message: str) -> int:
 def _run(script: Script) -> None:
     for name in OTHER_DISTRIBUTIONS:
         if script.framework.get(f"sagemaker_{name}_enabled"):
-            raise ScriptError(f"localaws does not support sagemaker_{name}_enabled, only sagemaker_{TORCHRUN}_enabled.")
+            raise ScriptError(f"localaws does not support sagemaker_{name}_enabled, only sagemaker_{TORCHRUN}_enabled")
     _bring(script.source, script.code)
     program = script.entry_point()
     _install(program, script.code)

@@ -56,3 +56,18 @@ def test_a_job_that_must_reach_nothing_does_not_run(room: Room) -> None:
 
     assert described["TrainingJobStatus"] == "Failed"
     assert described["FailureReason"].startswith("InternalServerError: EnableNetworkIsolation is not possible here")
+
+
+def test_the_images_own_entry_point_gives_a_script_the_folders_that_there_are(room: Room) -> None:
+    script = """
+        import os, pathlib, sys
+        pathlib.Path(os.environ["SM_MODEL_DIR"], "arguments").write_text(" ".join(sys.argv[1:]))
+    """
+    request = room.request_of_image(script, parameters={"rate": "0.5"})
+    room.client("sagemaker").create_training_job(**request)
+
+    described = room.end_of(request["TrainingJobName"])
+
+    assert described["TrainingJobStatus"] == "Completed", described
+    archive = room.get(f"out/{request['TrainingJobName']}/output/model.tar.gz")
+    assert names_in(archive) == {"arguments": b"--rate 0.5"}

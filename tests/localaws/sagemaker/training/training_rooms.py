@@ -73,6 +73,20 @@ class Room:
         }
         return {**request, **changes}
 
+    def request_of_image(self, script: str, **changes: Any) -> dict[str, Any]:
+        """Return a request of which the image's own entry point runs `script`; changes: `parameters` and as above."""
+        request = self.request("", **changes)
+        key = f"{request['TrainingJobName']}/sourcedir.tar.gz"
+        self.put(key, packed({"train.py": textwrap.dedent(script)}))
+        for name in ("ContainerEntrypoint", "ContainerArguments"):
+            del request["AlgorithmSpecification"][name]
+        request["HyperParameters"] = {
+            "sagemaker_program": "train.py",
+            "sagemaker_submit_directory": f"s3://{self.bucket}/{key}",
+            **request.pop("parameters", {}),
+        }
+        return request
+
     def start(self, script: str, **changes: Any) -> str:
         request = self.request(script, **changes)
         self.client("sagemaker").create_training_job(**request)
@@ -133,6 +147,17 @@ def make_room(server: RunningLocalAws) -> Room:
 
 def room_at(url: str, home: Path, pid: int) -> Room:
     return make_room(RunningLocalAws(url, home, pid, client_environment(url)))
+
+
+def packed(files: Mapping[str, str]) -> bytes:
+    """Return a tar.gz of these texts, as the SDK uploads the source directory."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(text.encode()), 0o755
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return buffer.getvalue()
 
 
 def names_in(archive: bytes) -> dict[str, bytes]:

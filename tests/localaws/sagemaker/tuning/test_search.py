@@ -16,7 +16,7 @@ RATE = NumberRange("rate", 1e-4, 1.0, False, "Logarithmic")
 WIDTH = NumberRange("width", 8, 512, True, "Logarithmic")
 KEEP = NumberRange("keep", 0.0, 0.999, False, "ReverseLogarithmic")
 SPACE = (RATE, WIDTH, KEEP)
-TRIALS, SEEDS, PARALLEL = 25, 60, 4
+TRIALS, SEEDS, PARALLEL = 40, 60, 4
 
 
 def regret(strategy: str, seed: int, parallel: int) -> float:

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from tests.conftest import RunningLocalAws
 from tests.localaws.callers import allow, make_user
-from tests.localaws.sagemaker.tuning.tuning_rooms import BOWL, LIMITS, RATE, WIDTH, TuningRoom, packed
+from tests.localaws.sagemaker.tuning.tuning_rooms import BOWL, LIMITS, RATE, WIDTH, TuningRoom
 
 CONTINUOUS, CHOICES = "ContinuousParameterRanges", "CategoricalParameterRanges"
 KIND = {"Name": "kind", "Values": ["a", "b"]}
@@ -163,29 +163,3 @@ def test_a_warm_start_tells_the_best_of_all_and_needs_parents_that_ended_with_th
     overall = done["OverallBestTrainingJob"]
     assert overall["TrainingJobName"] == min(every, key=every.__getitem__)
     assert overall["TuningJobName"] in (name, done["HyperParameterTuningJobName"])
-
-
-def test_two_hosts_train_apart_unless_torchrun_is_asked_for(tuning: TuningRoom) -> None:
-    room = tuning.room
-    script = """
-import os
-print("rank", os.environ.get("RANK"), "of", os.environ.get("WORLD_SIZE"), "on", os.environ["SM_CURRENT_HOST"])
-"""
-    room.put("apart/sourcedir.tar.gz", packed({"train.py": script}))
-    shown: dict[str, list[str]] = {}
-    for asked in ("false", "true"):
-        request = room.request("print()", hosts=2)
-        del request["AlgorithmSpecification"]["ContainerEntrypoint"]
-        del request["AlgorithmSpecification"]["ContainerArguments"]
-        request["HyperParameters"] = {
-            "sagemaker_program": "train.py",
-            "sagemaker_submit_directory": f"s3://{room.bucket}/apart/sourcedir.tar.gz",
-            "sagemaker_torch_distributed_enabled": asked,
-        }
-        room.client("sagemaker").create_training_job(**request)
-        described = room.end_of(request["TrainingJobName"])
-        assert described["TrainingJobStatus"] == "Completed", described
-        shown[asked] = sorted(line for line in room.log(request["TrainingJobName"]) if line.startswith("rank"))
-
-    assert shown["false"] == ["rank None of None on algo-1", "rank None of None on algo-2"]
-    assert [line.partition(" on ")[0] for line in shown["true"]] == ["rank 0 of 2", "rank 1 of 2"]

@@ -1,15 +1,12 @@
 """An account of the server under test in which scripts run as tuning jobs, by the entry point of AWS's image."""
 
-import io
 import json
-import tarfile
 import textwrap
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.localaws.sagemaker.training.training_rooms import IMAGE, Room
+from tests.localaws.sagemaker.training.training_rooms import IMAGE, Room, packed
 from tests.polling import wait_until
 
 TERMINAL = ("Completed", "Failed", "Stopped")
@@ -121,14 +118,3 @@ class TuningRoom:
 
         found: str = wait_until(training, f"a training job of {name} to train", seconds=120)
         return found
-
-
-def packed(files: Mapping[str, str]) -> bytes:
-    """Return a tar.gz of these texts, as the SDK uploads the source directory."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, text in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(text.encode()), 0o755
-            tar.addfile(member, io.BytesIO(text.encode()))
-    return buffer.getvalue()
