@@ -28,9 +28,7 @@ def target_of(made: AWSRequest) -> str:
 
 
 @pytest.mark.parametrize("version", ["2", "4"])
-def test_the_form_of_a_presigned_request_to_s3_leads_to_no_other_service(
-    localaws: RunningLocalAws, version: str
-) -> None:
+def test_the_form_of_a_presigned_request_leads_to_no_other_service(localaws: RunningLocalAws, version: str) -> None:
     user = make_user(localaws, allow("s3:ListAllMyBuckets"))
     role = make_role(localaws, {"Service": "lambda.amazonaws.com"}, allow("*"))
     query = urlencode({"Version": "2011-06-15", "RoleArn": role, "RoleSessionName": "test"})
