@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tasks.run.errors import SettingsRefused
 
 _BOUNDS = {"gt": "more than", "ge": "at least", "le": "at most"}
+_SHOWN_CHARACTERS = 80
 _OUT_OF_BOUNDS = {"greater_than", "greater_than_equal", "less_than_equal"}
 
 DATA = Group("Data and model")
@@ -128,7 +129,13 @@ def refusal_of(error: CycloptsError) -> SettingsRefused | None:
     detail = refused.errors()[0]
     flag = next((child for child in argument.children if child.keys[-1] in detail["loc"]), argument)
     command = " ".join(["kennel", *(error.command_chain or ())])
-    return SettingsRefused(command, f"{flag.name} {detail['input']}", _allowed(flag, detail), f"{command} --help")
+    shown = f"{flag.name} {_beginning(str(detail['input']))}"
+    return SettingsRefused(command, shown, _allowed(flag, detail), f"{command} --help")
+
+
+def _beginning(value: str) -> str:
+    """Return a value, or as much of a long one as tells it."""
+    return value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
 
 
 def _allowed(flag: Argument, detail: ErrorDetails) -> str:

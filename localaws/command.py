@@ -8,6 +8,7 @@
 """
 
 import argparse
+import difflib
 import os
 import sys
 import unicodedata
@@ -19,7 +20,7 @@ from localaws import control, shell
 from localaws.capacity import parse_rule
 from localaws.errors import LocalAwsError
 from localaws.server import ServerRecord, serve
-from localaws.settings import ACCOUNTS, DEFAULT_PORT, IAM_MODES, SSH_SERVERS, Settings
+from localaws.settings import ACCOUNTS, DEFAULT_PORT, DEFAULT_REGION, IAM_MODES, SSH_SERVERS, Settings
 from localaws.strictness import LENIENT, STRICT, Strictness
 
 
@@ -125,7 +126,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         port=options.port,
         time_scale=options.time_scale,
         host=options.host,
-        region=options.region,
+        region=_known_region(options.region),
         ssh_server=options.ssh_server,
         capacity=dict(parse_rule(rule) for rule in options.capacity),
         instance_startup_seconds=options.instance_startup_seconds,
@@ -135,6 +136,25 @@ def _settings(options: argparse.Namespace) -> Settings:
         has_default_vpc=options.default_vpc,
         strictness=_strictness(options),
     )
+
+
+def _known_region(name: str) -> str:
+    """Return the name of a region that has SageMaker; in another one moto could not be asked for anything of it.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    if name == DEFAULT_REGION:
+        return name  # without importing botocore
+    from botocore.session import get_session
+
+    session = get_session()
+    partitions = session.get_available_partitions()
+    known = {each for one in partitions for each in session.get_available_regions("sagemaker", partition_name=one)}
+    if name not in known:
+        near = ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.0))
+        raise ValueError(f"region={name!r}: must be the name of an AWS region with SageMaker; similar are {near}")
+    return name
 
 
 def _strictness(options: argparse.Namespace) -> Strictness:
@@ -149,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     serving = argparse.ArgumentParser(add_help=False, parents=[shared])
     serving.add_argument("--host", default="127.0.0.1", help="the address to listen at, in 127.0.0.0/8")
     serving.add_argument("--port", type=int, default=DEFAULT_PORT, help="the port to listen at; 0 is any free one")
-    serving.add_argument("--region", default="us-east-1", help="the region in which jobs, endpoints and so on run")
+    serving.add_argument("--region", default=DEFAULT_REGION, help="the region in which jobs, endpoints and so on run")
     serving.add_argument("--time-scale", type=float, default=1.0, help="emulated seconds in a real second")
     serving.add_argument("--ssh-server", choices=SSH_SERVERS, default="auto", help="the SSH server of EC2 instances")
     serving.add_argument(

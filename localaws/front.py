@@ -32,6 +32,7 @@ from localaws.errors import AwsError
 from localaws.inputs.faults import refusal_of
 from localaws.inputs.gate import InputGate
 from localaws.inputs.refusals import check_constraints, check_types
+from localaws.moto_apps import MotoApps, take_signed_regions
 from localaws.object_contents import Staged, Store
 from localaws.permissions.asking import Place
 from localaws.permissions.gate import DECIDE, PermissionGate
@@ -93,11 +94,12 @@ def build_app(core: Core, routes: list[BaseRoute], root_key: RootKey) -> ASGIApp
     The gates before it: for what web pages send, for what is not signed with a key of this server, for values of wrong
     types, for what IAM does not allow, and for values that break constraints.
     """
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import create_backend_app
 
     from localaws.s3.backend import StoredKey
 
-    wsgi: Any = MotoApplication(DomainDispatcherApplication(create_backend_app), core, StoredKey.store)
+    take_signed_regions()
+    wsgi: Any = MotoApplication(MotoApps(create_backend_app), core, StoredKey.store)
     bridge = WSGIMiddleware(wsgi, workers=WSGI_THREADS)
     core.on_shutdown(lambda: bridge.executor.shutdown(wait=False))
     moto = MotoMount(bridge)
@@ -209,9 +211,6 @@ class MotoApplication:
 
     def _answer(self, environ: dict[str, Any], service: str, start_response: Any) -> Iterable[bytes]:
         _restore(environ, environ["asgi.scope"])
-        if service != "s3" and "HTTP_AUTHORIZATION" not in environ:  # moto looks there for who asks and what
-            credential = parse_qs(environ["QUERY_STRING"])["X-Amz-Credential"][0]
-            environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
         self._core.before_request(service)
         if service == "s3":
             return self._s3(environ, start_response)

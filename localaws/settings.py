@@ -11,6 +11,7 @@ from localaws.errors import NotLoopback
 from localaws.strictness import LENIENT, Strictness
 
 DEFAULT_PORT = 4577
+DEFAULT_REGION = "us-east-1"
 SSH_SERVERS = ("auto", "openssh", "embedded")
 IAM_MODES = ("enforce", "record", "off")
 ACCOUNTS = ("old", "new")
@@ -38,7 +39,7 @@ class Settings:
 
     home: Path
     port: int = DEFAULT_PORT
-    region: str = "us-east-1"
+    region: str = DEFAULT_REGION
     account_id: str = "123456789012"
     time_scale: float = 1.0
     host: str = "127.0.0.1"

@@ -37,11 +37,12 @@ def key_for_new(account_id: str, region: str, bucket_name: str, algorithm: str |
     return None if name is None else find_key(account_id, region, name)
 
 
-def key_of_object(account_id: str, region: str, bucket_name: str, key_name: str) -> Key | None:
-    """Return the key that an object is sealed with, None if with none of KMS's."""
+def key_of_object(account_id: str, region: str, bucket_name: str, key_name: str, version: str = "") -> Key | None:
+    """Return the key that an object, or a version of it, is sealed with, None if with none of KMS's."""
     bucket = bucket_of(account_id, bucket_name)
-    found = None if bucket is None else bucket.keys.get(key_name)
-    return _of(account_id, region, found)
+    every = [] if bucket is None else bucket.keys.getlist(key_name, [])
+    found = [each for each in every if version in ("", str(each.version_id))]
+    return _of(account_id, region, found[-1]) if found else None
 
 
 def key_of_upload(account_id: str, region: str, bucket_name: str, upload: str) -> Key | None:

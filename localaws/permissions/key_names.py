@@ -26,6 +26,8 @@ def keys_of(operation: Operation, action: Action, place: Place) -> list[Resource
     alias = operation.parameters.get("AliasName")
     if alias and any(each.kind == "alias" for each in action.uses):
         found.append(Resource("alias", place.arn("kms", str(alias))))
+        if held := find_key(place.account_id, place.region, str(alias)):  # that it is taken from
+            found.append(Resource("key", held.arn))
     return found or resources_of(operation, action, place)
 
 

@@ -26,12 +26,12 @@ def wanted_of_keys(operation: Operation, headers: Mapping[str, str], place: Plac
         key = sealing.key_of_upload(*where, bucket, str(given.get("UploadId", "")))
         yield from _wanted(sealing.OPEN, key, bucket, name, place)
     elif operation.name in _OPENING or (operation.name == "HeadObject" and "x-amz-checksum-mode" in headers):
-        yield from wanted_to_open(bucket, name, place)
+        yield from wanted_to_open(bucket, name, place, str(given.get("VersionId") or ""))
 
 
-def wanted_to_open(bucket: str, name: str, place: Place) -> Iterator[Wanted]:
-    """Return what reading an object needs."""
-    key = sealing.key_of_object(place.account_id, place.region, bucket, name)
+def wanted_to_open(bucket: str, name: str, place: Place, version: str = "") -> Iterator[Wanted]:
+    """Return what reading an object needs; each version has a key of its own, and without one the newest counts."""
+    key = sealing.key_of_object(place.account_id, place.region, bucket, name, version)
     yield from _wanted(sealing.OPEN, key, bucket, name, place)
 
 

@@ -213,9 +213,9 @@ def _of_a_source(given: str, headers: Mapping[str, str], place: Place, target: R
     bucket, _, key = unquote(parsed.path).lstrip("/").partition("/")
     if not key:
         raise AwsError("InvalidArgument", _NO_SOURCE)
-    version, source = parse_qs(parsed.query).get("versionId"), _object(bucket, key, place)
+    version, source = parse_qs(parsed.query).get("versionId", [""])[0], _object(bucket, key, place)
     yield Wanted(_versioned("s3:GetObject", version), source)
-    yield from wanted_to_open(bucket, key, place)
+    yield from wanted_to_open(bucket, key, place, version)
     is_part = "x-amz-copy-source-range" in headers or headers.get("x-amz-tagging-directive") == "REPLACE"
     if not is_part and stored.tags_of(source.arn, place):
         yield Wanted(_versioned("s3:GetObjectTagging", version), source)

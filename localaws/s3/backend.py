@@ -20,7 +20,7 @@ from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 from localaws.errors import AwsError
 from localaws.iam.principals import unknown_principals
 from localaws.kms.keys import usable_key
-from localaws.kms.sealing import wanted_encryption
+from localaws.kms.sealing import KMS, wanted_encryption
 from localaws.object_contents import (
     CHECKSUMS,
     INLINE_BYTES,
@@ -224,12 +224,22 @@ class ExecutingS3(moto_models.S3Backend):
 
     def _sealed(self, bucket_name: str, algorithm: str | None, key: str | None) -> Any:
         algorithm, name = wanted_encryption(self.get_bucket(bucket_name), algorithm, key)
-        if name is None:
-            return {"encryption": algorithm, "kms_key_id": None}
+        return {"encryption": algorithm, "kms_key_id": None if name is None else self._usable(name)}
+
+    def _usable(self, name: str) -> str:
         try:
-            return {"encryption": algorithm, "kms_key_id": usable_key(self.account_id, self.region, name).arn}
+            return usable_key(self.account_id, self.region, name).arn
         except AwsError as error:
             raise UnusableKeyError(error) from error
+
+    def require_opened(self, stored: Any) -> None:
+        """Return if an object (None: there is none) can be read.
+
+        Raises:
+            UnusableKeyError: the key that it is sealed with is not there any more, or disabled.
+        """
+        if getattr(stored, "encryption", None) in KMS and stored.kms_key_id:
+            self._usable(stored.kms_key_id)
 
     def delete_bucket(self, bucket_name: str) -> Any:
         """Delete an empty bucket with its tags, which moto would give to the next bucket of this name."""
@@ -245,9 +255,16 @@ class ExecutingS3(moto_models.S3Backend):
 
     def copy_object(self, src_key: Any, dest_bucket_name: str, dest_key_name: str, *others: Any, **more: Any) -> None:
         """Copy an object; its checksum keeps its kind: clients must not take a composite one for a whole one."""
+        self.require_opened(src_key)
         super().copy_object(src_key, dest_bucket_name, dest_key_name, *others, **more)
         made: Any = self.get_object(dest_bucket_name, dest_key_name)
         made.checksum_type, made.checksum_parts = src_key.checksum_type, src_key.checksum_parts
+
+    def upload_part_copy(self, *target: Any, **source: Any) -> Any:
+        """Store a part of another object as one of an upload's."""
+        bucket, name, version = (source[f"src_{each}"] for each in ("bucket_name", "key_name", "version_id"))
+        self.require_opened(self.get_object(bucket, name, version_id=version))
+        return super().upload_part_copy(*target, **source)
 
     def complete_multipart_upload(self, bucket_name: str, multipart_id: str, body: Any) -> Any:
         """Make the object, then remove what its parts held."""

@@ -45,11 +45,17 @@ class ExecutingS3Response(moto_responses.S3Response):
         if self._get_int_param("partNumber") and self._is_joined():
             text = "localaws does not support PartNumber of GetObject for an object that was uploaded in parts."
             raise S3ClientError("NotImplemented", text)
+        self._require_opened()
         return undisturbed(super().get_object)
 
     def _is_joined(self) -> bool:
         key = self.backend.get_object(self.bucket_name, self.parse_key_name())
         return key is not None and key.multipart is not None
+
+    def _require_opened(self) -> None:
+        version = self._get_param("versionId")
+        backend: Any = self.backend
+        backend.require_opened(self.backend.get_object(self.bucket_name, self.parse_key_name(), version_id=version))
 
     def copy_object(self) -> Any:
         """Copy an object on disk."""
@@ -68,6 +74,7 @@ class ExecutingS3Response(moto_responses.S3Response):
         self._check_upload(query, bucket_name, key_name)
         if "select" in query:
             check(READING, body)
+            self._require_opened()
         if self.headers.get("If-None-Match"):
             with REPLACING:
                 return super()._key_response_post(request, body, bucket_name, query, key_name)

@@ -149,6 +149,7 @@ def test_status_says_what_was_lost_with_an_embedded_aws_that_has_ended(terminal:
         (("run", "--allow-host", "localhost:*"), "--allow-host localhost:*", "match pattern"),
         (("run", "--run-id", "A"), "--run-id A", "match pattern"),
         (("train-ec2", "--instances", "0"), "--instances 0", "at least 1 and at most 20"),
+        (("run", "--search-space", "[" * 3000), f"--search-space {'[' * 80}…", "at most 2000 characters"),
         (("loadtest", "r", "--mode", "sideways"), "--mode sideways", "'steady' or 'checked'"),
     ],
 )

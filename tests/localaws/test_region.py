@@ -1,6 +1,9 @@
 """A server executes in the region that it was started for, is of that region's partition, and refuses other regions."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -94,3 +97,12 @@ def test_instances_can_be_launched_where_it_is_not_known_what_is_offered(china: 
     launch = client_in_china(china, "ec2").run_instances
     with refused("DryRunOperation"):
         launch(ImageId=image, InstanceType="c5.large", MinCount=1, MaxCount=1, DryRun=True)
+
+
+@pytest.mark.parametrize("name", ["mars-north-1", "us-iso-west-1", "us-east-11", "x"])
+def test_a_region_that_does_not_exist_or_has_no_sagemaker_is_refused(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "localaws", "start", "--region", name, "--home", str(tmp_path / "home")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert f"region='{name}': must be the name of an AWS region with SageMaker; similar are " in done.stderr
+    assert not (tmp_path / "home").exists()

@@ -28,6 +28,7 @@ SENDS_ITS_SOURCE = {
 SHARED_ISSUERS = {"token.actions.githubusercontent.com", "gitlab.com", "app.terraform.io"}
 """OpenID Connect issuers that give tokens to all of their customers, who differ in `sub`."""
 
+ASSUME, WITH_PROVIDER = "sts:AssumeRole", "sts:assumerolewith"
 _ACCOUNT = re.compile(r"(?:arn:[^:]*:[^:]*:[^:]*:)?(\d{12})(?::.*)?")
 _ALL_ACCOUNTS = re.compile(r"\*|arn:[^:]*:[^:]*:[^:]*:\*:.*")
 Mend = Callable[[Statement, dict[str, Any]], dict[str, Any]]
@@ -81,9 +82,16 @@ def _keep_out(own: str, strangers: set[str]) -> Mend:
         principal = {"AWS": [*kept, own], **({"Service": services} if services else {})}
         dropped = {"NotPrincipal"} | ({"Condition"} if is_federated else set())
         left = {name: value for name, value in raw.items() if name not in dropped}
-        return {**left, "Action": "sts:AssumeRole", "Principal": principal}
+        return {**left, **({"Action": _without_provider(raw)} if is_federated else {}), "Principal": principal}
 
     return mend
+
+
+def _without_provider(raw: dict[str, Any]) -> str | list[str]:
+    """Return a statement's actions where no provider vouches any more: AssumeRole for `AssumeRoleWith...`."""
+    actions = [str(each) for each in many(raw.get("Action", ASSUME))]
+    kept = list(dict.fromkeys(ASSUME if each.lower().startswith(WITH_PROVIDER) else each for each in actions))
+    return kept if len(kept) > 1 else kept[0]
 
 
 def _limit(account_id: str, deputies: set[str]) -> Mend:

@@ -111,6 +111,29 @@ def test_a_key_that_is_not_there_or_disabled_is_refused(place: Place) -> None:
         place.put("no", SSEKMSKeyId=key, **KMS)
 
 
+def test_what_a_disabled_key_sealed_cannot_be_read_until_it_is_enabled(place: Place) -> None:
+    kms, wanted = place.localaws.client("kms"), {"Bucket": place.bucket, "Key": "disabled"}
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    place.put("disabled", SSEKMSKeyId=key, **KMS)
+    kms.disable_key(KeyId=key.rpartition("/")[2])
+    upload = place.s3.create_multipart_upload(Bucket=place.bucket, Key="part")["UploadId"]
+    with refused("KMS.DisabledException", key):
+        place.s3.get_object(**wanted)
+    with refused("KMS.DisabledException", key):
+        place.s3.copy_object(Bucket=place.bucket, Key="copy-of-disabled", CopySource=wanted)
+    with refused("KMS.DisabledException", key):
+        place.s3.upload_part_copy(
+            Bucket=place.bucket,
+            Key="part",
+            UploadId=upload,
+            PartNumber=1,
+            CopySource=wanted,
+            CopySourceRange="bytes=0-1",
+        )
+    kms.enable_key(KeyId=key.rpartition("/")[2])
+    assert place.s3.get_object(**wanted)["Body"].read() == CONTENT
+
+
 # --- who may ----------------------------------------------------------------------------------------------------------
 
 
@@ -154,6 +177,45 @@ def test_a_copy_opens_its_source(place: Place) -> None:
     source = {"Bucket": place.bucket, "Key": "source"}
     with refused("AccessDenied", "kms:Decrypt"):
         user(place).client("s3").copy_object(Bucket=place.bucket, Key="copy", CopySource=source)
+
+
+def test_each_version_is_opened_with_its_own_key(place: Place) -> None:
+    wanted = {"Bucket": place.bucket, "Key": "versions"}
+    place.s3.put_bucket_versioning(Bucket=place.bucket, VersioningConfiguration={"Status": "Enabled"})
+    closed = place.put("versions", SSEKMSKeyId=place.key, **KMS)["VersionId"]
+    plain = place.put("versions")["VersionId"]
+    nobody = user(place).client("s3")
+    with refused("AccessDenied", "kms:Decrypt"):
+        nobody.get_object(**wanted, VersionId=closed)
+    with refused("AccessDenied", "kms:Decrypt"):
+        nobody.copy_object(Bucket=place.bucket, Key="copy", CopySource={**wanted, "VersionId": closed})
+    place.put("versions", SSEKMSKeyId=place.key, **KMS)
+    assert nobody.get_object(**wanted, VersionId=plain)["Body"].read() == CONTENT
+    place.s3.put_bucket_versioning(Bucket=place.bucket, VersioningConfiguration={"Status": "Suspended"})
+
+
+def test_a_functions_code_is_opened_in_the_name_of_who_gives_it(place: Place) -> None:
+    place.put("code.zip", SSEKMSKeyId=place.key, **KMS)
+    rights = [allow(["lambda:*", "s3:*"])]
+    code = {"S3Bucket": place.bucket, "S3Key": "code.zip"}
+    with refused("AccessDeniedException", "kms:Decrypt"):
+        make_user(place.localaws, *rights).client("lambda").update_function_code(FunctionName="nothing", **code)
+    opens = make_user(place.localaws, *rights, allow("kms:Decrypt", place.key)).client("lambda")
+    with refused("ResourceNotFoundException"):
+        opens.update_function_code(FunctionName="nothing", **code)
+
+
+def test_an_alias_is_taken_from_a_key_by_who_may_on_the_key_too(place: Place) -> None:
+    kms, name = place.localaws.client("kms"), f"alias/{secrets.token_hex(4)}"
+    kms.create_alias(AliasName=name, TargetKeyId=place.key)
+    other = kms.create_key()["KeyMetadata"]["Arn"]
+    of_alias = place.key.rpartition(":")[0] + f":{name}"
+    somebody = make_user(place.localaws, allow(["kms:DeleteAlias", "kms:UpdateAlias"], [of_alias, other])).client("kms")
+    with refused("AccessDeniedException", f"kms:DeleteAlias on resource: {place.key}"):
+        somebody.delete_alias(AliasName=name)
+    with refused("AccessDeniedException", f"kms:UpdateAlias on resource: {place.key}"):
+        somebody.update_alias(AliasName=name, TargetKeyId=other)
+    kms.delete_alias(AliasName=name)
 
 
 def test_the_right_may_hold_through_s3_only(place: Place) -> None:

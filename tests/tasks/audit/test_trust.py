@@ -120,6 +120,15 @@ def test_the_command_puts_the_own_account_in_the_place_of_strangers_and_keeps_th
     assert mended(github({"aud": "sts.amazonaws.com"})) == document(own)
 
 
+def test_the_command_leaves_a_statements_actions_as_they_are() -> None:
+    tags = trust("*", Action="sts:TagSession")
+    held = trust("*", Condition={"StringEquals": {"sts:RoleSessionName": "x"}})
+    own = {"AWS": [f"arn:aws:iam::{OWN}:root"]}
+    assert mended(held, tags) == document({**held, "Principal": own}, {**tags, "Principal": own})
+    both = {**github({"aud": "sts.amazonaws.com"}), "Action": ["sts:AssumeRoleWithWebIdentity", "sts:TagSession"]}
+    assert mended(both)["Statement"][0]["Action"] == ["sts:AssumeRole", "sts:TagSession"]
+
+
 def test_the_command_adds_the_source_to_the_conditions_that_are_there() -> None:
     conditions = {"StringEquals": {"aws:RequestedRegion": "us-east-1"}}
     statement = service("sagemaker", Condition=conditions)
