@@ -9,8 +9,11 @@ import os
 import shutil
 import sys
 
-DROPPED = {"PYTHONPATH", "PYTHONINSPECT", "PYTHONEXECUTABLE"}
-"""What would change which modules are found, how the command ends, and which Python its servers run in."""
+DROPPED = {"PYTHONPATH", "PYTHONINSPECT", "PYTHONEXECUTABLE", "PYTHONWARNINGS", "PYTHONDEVMODE"}
+"""What would change which modules are found, how the command ends, and which Python its servers run in.
+
+The last two make errors of warnings that libraries give: Prefect's server would not start.
+"""
 
 
 def main() -> None:

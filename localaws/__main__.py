@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 
-DROPPED = {"PYTHONPATH", "PYTHONINSPECT", "PYTHONEXECUTABLE"}
+DROPPED = {"PYTHONPATH", "PYTHONINSPECT", "PYTHONEXECUTABLE", "PYTHONWARNINGS", "PYTHONDEVMODE"}
 
 if __name__ == "__main__":
     if DROPPED & set(os.environ) or not sys.flags.safe_path:

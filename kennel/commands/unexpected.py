@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 import threading
 import time
 import traceback
@@ -17,6 +19,8 @@ from tasks.run.own_files import ANEW, open_own
 from tasks.run.settings import Settings
 
 FOLDER = "logs"
+LEAST_FREE_BYTES = 1 << 20
+"""SQLite needs some pages of 4 KiB beside its database, and its log grows to 4 MB."""
 
 
 def as_kennel_error(error: Exception) -> KennelError:
@@ -29,6 +33,8 @@ def as_kennel_error(error: Exception) -> KennelError:
     if failed is not None:
         return failed
     if _is_prefects(error):
+        if (full := _full_home()) is not None:
+            return full
         why = f"a call to it failed: {type(error).__name__}: {error}"
         return StageFailed("Prefect's server", "it does not answer as expected", why, "run the same command again")
     found = error if isinstance(error, Unexpected) else unexpected(error, "kennel")
@@ -42,6 +48,15 @@ def say_of_thread(ended: threading.ExceptHookArgs) -> None:
     if isinstance(ended.exc_value, Exception) and ended.thread is not None:
         error = as_kennel_error(ended.exc_value)
         say(f"WARNING: thread {ended.thread.name!r} ended: {error.what}: {error.why}")
+
+
+def _full_home() -> KennelError | None:
+    """Return the error of a disk that has no room for Prefect's database; its server then answers with 500 only."""
+    with contextlib.suppress(KennelError, OSError):
+        database = Settings.load().home.resolve() / "prefect" / "prefect.db"
+        if shutil.disk_usage(database.parent).free < LEAST_FREE_BYTES:
+            return disk_failure(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "Prefect's server", database)
+    return None
 
 
 def _is_prefects(error: Exception) -> bool:

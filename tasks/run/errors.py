@@ -35,6 +35,8 @@ Every error says where it happened, what happened, why that stops the work, and 
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -294,6 +296,13 @@ def _reach(url: str) -> str:
     return "check the network by aws sts get-caller-identity, then run the same command again"
 
 
+def _room(why: str) -> str:
+    """Return how localaws can write again; it keeps the limit of the shell that started it."""
+    if os.strerror(errno.EFBIG) in why:
+        return "kennel down --yes, raise the limit on a file's size (ulimit -f unlimited)"
+    return "free disk space, or make its folder writable"
+
+
 def _translate_answer(error: ClientError, where: str, next_command: str | None) -> AwsFailed | DiskFailed:
     code = error_code(error)
     what = f"{error.operation_name} answered {code}"
@@ -301,9 +310,7 @@ def _translate_answer(error: ClientError, where: str, next_command: str | None) 
         return _clock_skewed(error, where, what)
     why = str(error.response.get("Error", {}).get("Message", "")) or "AWS gave no reason"
     if code == "InsufficientStorage":  # AWS has no such code: it is localaws, which cannot write
-        return DiskFailed(
-            where, what, why, "free disk space, or make its folder writable, then run the same command again"
-        )
+        return DiskFailed(where, what, why, f"{_room(why)}, then run the same command again")
     if is_not_found(error):
         make = "run the same command again, which makes what is missing"
         return NotFound(where, what, why, next_command or make, code)

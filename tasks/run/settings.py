@@ -317,8 +317,18 @@ def find_home(folder: Path) -> Path:
     Without one it is `.kennel` in the folder itself.
 
     Raises:
-        SettingsRefused: the folder's own home belongs to another user.
+        SettingsRefused: the folder's own home belongs to another user, or its name cannot be printed.
     """
+    home = _nearest_home(folder)
+    try:
+        validate_folder(folder / home)
+    except ValueError as error:
+        remedy = "run it in a folder of another name, or export KENNEL_HOME=<a folder of another name>"
+        raise SettingsRefused("settings", f"the home {folder / home}", str(error), remedy) from error
+    return home
+
+
+def _nearest_home(folder: Path) -> Path:
     own = folder / DEFAULT_HOME
     if own.is_dir():
         _require_own(own)

@@ -57,12 +57,25 @@ def test_a_module_in_the_current_folder_is_not_imported(program: str, tmp_path: 
 
 
 @pytest.mark.parametrize("program", ["kennel", "localaws"])
-@pytest.mark.parametrize("name", ["PYTHONINSPECT", "PYTHONEXECUTABLE"])
-def test_a_variable_of_pythons_that_changes_a_program_is_dropped(program: str, name: str, tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path / "home", tmp_path / "runs", {name: "/bin/false"})
+@pytest.mark.parametrize(
+    ("name", "value"), [("PYTHONINSPECT", "1"), ("PYTHONEXECUTABLE", "/bin/false"), ("PYTHONWARNINGS", "error")]
+)
+def test_a_variable_of_pythons_that_changes_a_program_is_dropped(
+    program: str, name: str, value: str, tmp_path: Path
+) -> None:
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs", {name: value})
     arguments = ["status", "--json"] if program == "kennel" else ["--help"]
     done = terminal.program("-m", program, *arguments)
     assert (done.code, "Traceback" in done.err, bool(done.out)) == (0, False, True), done.err
+
+
+def test_the_servers_start_where_warnings_are_errors(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home", tmp_path / "runs", {"PYTHONWARNINGS": "error", "PYTHONDEVMODE": "1"})
+    kennel = str(Path(sys.executable).with_name("kennel"))
+    try:
+        assert "AWS_ENDPOINT_URL" in run([kennel, "up"], terminal, tmp_path)
+    finally:
+        run([kennel, "down", "--yes"], terminal, tmp_path)
 
 
 def test_the_script_ends_although_python_was_told_to_stay(tmp_path: Path) -> None:

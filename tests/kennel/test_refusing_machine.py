@@ -52,6 +52,8 @@ def ends(terminal: Terminal, commands: tuple[str, ...], *before: str) -> dict[st
         ("-n 40", "this shell allows 40 open files"),
         ("-v 700000", "this shell allows 700000 KiB of address space"),
         ("-d 700000", "this shell allows 700000 KiB of data"),
+        ("-f 100000", "this shell allows 100000 KiB in a file"),
+        ("-t 600", "this shell allows 600 seconds of processor time"),
     ],
 )
 def test_a_limit_that_is_too_low_is_told_before_a_server_is_started(terminal: Terminal, limit: str, what: str) -> None:
@@ -67,8 +69,11 @@ from kennel.servers.limits import PROCESSES, require_limits
 from tasks.run.errors import DiskFailed
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, most))
+largest = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, largest))
 require_limits()
 print(resource.getrlimit(resource.RLIMIT_NOFILE) == (512, most))
+print(resource.getrlimit(resource.RLIMIT_FSIZE) == (largest, largest))
 os.geteuid() or os.setuid(65534)
 resource.setrlimit(PROCESSES.number, (20, 20))
 try:
@@ -79,8 +84,8 @@ except DiskFailed as error:
 
 
 def test_a_limit_is_raised_where_that_is_allowed_and_that_of_processes_is_told(terminal: Terminal) -> None:
-    raised, *said = terminal.program("-c", RAISED).out.splitlines()
-    assert raised == "True"
+    files, size, *said = terminal.program("-c", RAISED).out.splitlines()
+    assert (files, size) == ("True", "True")
     assert said[0] == "limits: this shell allows 20 processes and threads" and "ulimit -u 512" in said[2]
 
 

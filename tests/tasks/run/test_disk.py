@@ -209,7 +209,7 @@ def test_a_server_that_cannot_store_an_object_answers_507_once_and_stores_it_whe
     assert "File too large" in answer["Error"]["Message"] and "MB are free" in answer["Error"]["Message"]
     told = translate(caught.value, "storage")
     assert isinstance(told, DiskFailed) and told.exit_code == 14 and "File too large" in told.why
-    assert told.next_command == "free disk space, or make its folder writable, then run the same command again"
+    assert told.next_command.startswith("kennel down --yes, raise the limit on a file's size (ulimit -f unlimited), ")
     assert "Contents" not in s3.list_objects_v2(Bucket="full-disk")
     s3.put_object(Bucket="full-disk", Key="x", Body=body)
     s3.delete_object(Bucket="full-disk", Key="x")
@@ -281,6 +281,25 @@ print(prefect.begin(disk / "home").is_alive, processes.stop(disk / "home", prefe
     assert what == "Prefect's server: DISK/home/prefect/prefect.db cannot be written"
     assert "No space left on device" in why and "MB are needed" in why
     assert (copied, started) == ("False", "True True")
+
+
+def test_a_disk_that_fills_up_while_prefects_server_writes_is_told(tmp_path: Path) -> None:
+    said = on_small_disk(
+        tmp_path,
+        """
+import httpx
+from kennel.commands.unexpected import as_kennel_error
+os.environ["KENNEL_HOME"] = str(disk)
+(disk / "prefect").mkdir()
+print(as_kennel_error(httpx.HTTPError("500 Internal Server Error")).exit_code)
+print(str(as_kennel_error(httpx.HTTPError("500 Internal Server Error"))).replace(str(disk), "DISK"))
+mount("size=64m")
+print(as_kennel_error(httpx.HTTPError("500 Internal Server Error")).exit_code)
+""",
+    )
+    code, what, why, again, with_room = said.splitlines()
+    assert (code, with_room) == ("14", "9") and what == "Prefect's server: DISK/prefect/prefect.db cannot be written"
+    assert "No space left on device" in why and "free disk space" in again
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])

@@ -142,6 +142,19 @@ def test_the_override_of_one_service_is_named_without_its_user(monkeypatch: pyte
         Settings(account_id="1" * 12).target()
 
 
+def test_a_home_in_a_folder_whose_name_cannot_be_printed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a\nb").mkdir()
+    monkeypatch.chdir(tmp_path / "a\nb")
+    monkeypatch.delenv("KENNEL_HOME", raising=False)
+    with pytest.raises(SettingsRefused, match="the home") as refused:
+        Settings.load()
+    assert "export KENNEL_HOME=" in refused.value.next_command
+    monkeypatch.setenv("KENNEL_HOME", str(tmp_path / "home"))
+    assert Settings.load().home == tmp_path / "home"
+
+
 @pytest.mark.parametrize("name", ["KENNEL_HOME", "KENNEL_RUNS"])
 @pytest.mark.parametrize("folder", ["/tmp/\x1b[2J", "/tmp/a\nb", "/tmp/\u202ea", "/tmp/\udcff"])
 def test_a_folder_whose_name_cannot_be_printed_is_refused(
