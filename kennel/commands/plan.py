@@ -25,6 +25,7 @@ from kennel.terminal import console
 from tasks.load.options import PipelineLoadOptions
 from tasks.model.backbones import require_backbone
 from tasks.model.search import with_search_space
+from tasks.model.weights_file import with_weights_file
 from tasks.run.errors import SettingsRefused
 from tasks.run.options import DeployOptions, Machines, ModelOptions, Network, TrainingOptions
 
@@ -58,7 +59,7 @@ def plan(
         SpendingRefused: the run may cost more than the budget; the plan was shown.
         AwsFailed: a lookup failed.
     """
-    training = TrainingOptions.of(with_search_space(model.with_resolved_weights()), machines)
+    training = TrainingOptions.of(with_search_space(with_weights_file(model)), machines)
     hours = hours_of(ttl)
     chosen = PipelineOptions(
         training, ec2_instances, deploy, load_test, load, data, run_id, budget, hours, network, kms_key

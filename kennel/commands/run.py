@@ -26,6 +26,7 @@ from kennel.terminal.stages import load_seconds, run_stages
 from tasks.load.options import PipelineLoadOptions
 from tasks.model.backbones import require_backbone
 from tasks.model.search import with_search_space
+from tasks.model.weights_file import with_weights_file
 from tasks.run.errors import StageFailed
 from tasks.run.options import DeployOptions, Machines, ModelOptions, Network, TrainingOptions
 from tasks.run.source_name import keep_in_memory
@@ -73,7 +74,7 @@ def run(
     from kennel.commands.data_argument import read_data_argument
     from kennel.commands.plan import agree_to_costs, hours_of, show_plan
 
-    training = TrainingOptions.of(with_search_space(model.with_resolved_weights()), machines)
+    training = TrainingOptions.of(with_search_space(with_weights_file(model)), machines)
     chosen = PipelineOptions(
         training,
         ec2_instances,
