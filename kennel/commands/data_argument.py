@@ -55,7 +55,7 @@ def check_data_argument(data: str, settings: Settings) -> None:
         _judge_url(data)
         return
     path = Path(data).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 Path.exists() raises for a name that is too long
         name = source_name(data)
         is_meant_as_url = name == UNREADABLE
         why = "kennel fetches http:// and https:// URLs only" if is_meant_as_url else "there is no such file or folder"

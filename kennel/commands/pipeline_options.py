@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from kennel import flags
 from tasks.load.options import PipelineLoadOptions
 from tasks.model.search import require_search, with_search_space
+from tasks.model.weights_file import with_weights_file
 from tasks.run import naming
 from tasks.run.naming import RunId
 from tasks.run.options import DeployOptions, Ec2Instances, Machines, ModelOptions, Network, TrainingOptions
@@ -43,7 +44,7 @@ def training_of(model: ModelOptions, machines: Machines, ec2_instances: int = 0)
     Raises:
         SettingsRefused: the search or its space is refused.
     """
-    training = TrainingOptions.of(with_search_space(model.with_resolved_weights()), machines)
+    training = TrainingOptions.of(with_search_space(with_weights_file(model)), machines)
     require_search(training, ec2_instances)
     return training
 

@@ -12,6 +12,7 @@ from kennel import REFERENCE_DATA, SAMPLE, flags
 from kennel.terminal import console
 from tasks.model.backbones import require_backbone
 from tasks.model.search import with_search_space
+from tasks.model.weights_file import with_weights_file
 from tasks.run import naming
 from tasks.run.errors import SettingsRefused
 from tasks.run.naming import RunId
@@ -67,7 +68,7 @@ def train_ec2(
 
     minutes = minutes_of(keep_on_failure)
     environment.use_key(kms_key)
-    model = with_search_space(model.with_resolved_weights())
+    model = with_search_space(with_weights_file(model))
     training = Ec2TrainingOptions.of(model, machines, keep_on_failure_minutes=minutes)
     require_backbone(training.backbone)
     choose_instances(finetune=training.finetune, requested=training.instance_type)

@@ -12,6 +12,7 @@ from kennel.commands.pipeline_options import InNetwork, Model, PipelineOptions, 
 from kennel.terminal import console
 from tasks.model.backbones import require_backbone
 from tasks.model.search import require_search, with_search_space, with_trials
+from tasks.model.weights_file import with_weights_file
 from tasks.run.naming import RunId
 from tasks.run.options import Machines, ModelOptions, Network, TrainingOptions
 from tasks.run.source_name import keep_in_memory
@@ -49,7 +50,7 @@ def tune(
     from tasks.run.settings import Settings
 
     environment.use_key(kms_key)
-    training = with_trials(TrainingOptions.of(model.with_resolved_weights(), machines))
+    training = with_trials(TrainingOptions.of(with_weights_file(model), machines))
     training = with_search_space(training)
     require_search(training)
     chosen = PipelineOptions(training, run_id=run_id, network=network, kms_key=kms_key)

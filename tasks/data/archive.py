@@ -72,7 +72,8 @@ def list_source(path: Path, settings: Settings) -> Listing:
     elif path.is_file():
         listing = _list_zip(path, settings)
     else:
-        raise SourceRefused("source", f"{path}", "there is no such file or folder", "check the path given as --data")
+        why = "it is neither a file nor a folder" if os.path.lexists(path) else "there is no such file or folder"
+        raise SourceRefused("source", f"{path}", why, "check the path given as --data")
     _check_bounds(listing, settings)
     return listing
 

@@ -65,7 +65,7 @@ def locate(source: str, settings: Settings, progress: ProgressFactory) -> Locate
         path = download(whole, settings, progress)
         return LocatedSource(name, path.stem, path, url=name)
     path = Path(source).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 Path.exists() raises for a name that is too long
         why = "there is no such file or folder"
         raise SourceRefused("source", source_name(source), why, "give a URL, a .zip, a folder or 'sample' as --data")
     return LocatedSource(valid_text(source), valid_text(path.stem or path.resolve().name), path)

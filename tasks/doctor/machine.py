@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def machine_findings(settings: Settings, *, is_local: bool) -> Iterator[Finding]
     yield python_finding()
     for folder in dict.fromkeys(_existing(path) for path in (settings.home, settings.runs)):
         yield disk_finding(folder, shutil.disk_usage(folder).free / 1e9)
+    yield from folder_findings({"KENNEL_HOME": settings.home, "KENNEL_RUNS": settings.runs})
     if is_local:
         yield memory_finding(_available_bytes() / 1e9, usable_processors())
 
@@ -55,6 +57,17 @@ def disk_finding(folder: Path, free_gb: float) -> Finding:
     if free_gb < ENOUGH_DISK_GB:
         return warn("disk", f"{seen}; the reference dataset needs {ENOUGH_DISK_GB:g} GB", cure)
     return ok("disk", seen)
+
+
+def folder_findings(folders: Mapping[str, Path]) -> Iterator[Finding]:
+    """Yield which folders, by the settings that name them, cannot be written; nothing for those that can."""
+    for setting, path in folders.items():
+        nearest = _existing(path)
+        cure = f"export {setting}=<a folder that you may write>"
+        if os.path.lexists(path) and not os.path.isdir(path):  # noqa: PTH112 Path.is_dir() raises
+            yield fail("disk", f"{path} is not a folder", f"remove or move {path}, or {cure}")
+        elif not os.access(nearest, os.W_OK | os.X_OK):
+            yield fail("disk", f"{nearest} is read-only, or this user may not write it", cure)
 
 
 def memory_finding(available_gb: float, processors: int) -> Finding:
@@ -102,4 +115,4 @@ def _available_bytes() -> float:
 
 def _existing(path: Path) -> Path:
     """Return the folder, or the nearest one above it that exists."""
-    return next(each for each in (path.resolve(), *path.resolve().parents) if each.is_dir())
+    return next(each for each in (path.resolve(), *path.resolve().parents) if os.path.isdir(each))  # noqa: PTH112

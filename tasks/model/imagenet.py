@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 from tasks.data.download import download, download_folder
 from tasks.model.backbones import PACKAGED
 from tasks.model.code import REPOSITORY
+from tasks.model.weights_file import WHERE
 from tasks.run.disk import disk_boundary, failure_of_child
 from tasks.run.errors import DownloadFailed, SettingsRefused, SourceRefused, StageFailed, WaitTimedOut
 from tasks.run.own_files import remove_tree, replacing
@@ -31,7 +32,6 @@ from tasks.run.settings import Settings
 from tasks.run.source_name import source_name
 from tasks.run.waiting import say
 
-WHERE = "weights"
 CHILD_SECONDS = 600
 SILENCE_SECONDS = 8
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")  # torch.hub's convention

@@ -10,17 +10,15 @@ from pathlib import Path
 
 from tasks.account.objects import holds_file, send_file
 from tasks.model.backbones import PACKAGED
-from tasks.model.imagenet import WHERE, imagenet_weights
+from tasks.model.imagenet import imagenet_weights
 from tasks.model.inputs import FILE_NAME
-from tasks.run.errors import DataRefused, SettingsRefused
+from tasks.model.weights_file import named_file
 from tasks.run.handle import Run
 from tasks.run.options import RANDOM_WEIGHTS, ModelOptions
 from tasks.run.records import WeightsRef
-from tasks.run.sealed import parse_json, sha256_of
+from tasks.run.sealed import sha256_of
 from tasks.run.settings import Settings
 from tasks.run.waiting import say
-
-_MAX_HEADER_BYTES = 100 * 2**20
 
 
 def find_weights(model: ModelOptions, settings: Settings) -> Path | None:
@@ -34,25 +32,17 @@ def find_weights(model: ModelOptions, settings: Settings) -> Path | None:
     if model.weights == RANDOM_WEIGHTS:
         say(f"weights: RANDOM for {model.backbone}, as asked for: expect a low accuracy")
         return None
-    named = model.weights_file
-    if named is None:
-        return imagenet_weights(model.backbone, model.weights, settings)
-    if not named.is_file():
-        why = "there is no such file"
-        instead = "name a .safetensors file, or leave --weights out for the ImageNet weights"
-        raise SettingsRefused(WHERE, str(named), why, instead)
-    check_safetensors(named)
-    return named
+    return named_file(model) or imagenet_weights(model.backbone, model.weights, settings)
 
 
 def fetch_weights(model: ModelOptions, settings: Settings) -> None:
-    """Fetch weights that need a network, so that a command without one ends before it uploads anything.
+    """Find weights that are named or need a network, so that a command without them ends before it uploads anything.
 
     Raises:
         SettingsRefused, DataRefused, DownloadFailed, SourceRefused, StageFailed, WaitTimedOut, DiskFailed: as
             `find_weights`.
     """
-    if model.backbone not in PACKAGED:
+    if model.backbone not in PACKAGED or model.weights not in (None, RANDOM_WEIGHTS):
         find_weights(model, settings)
 
 
@@ -70,24 +60,6 @@ def stage_weights(run: Run, training: ModelOptions) -> WeightsRef | None:
     weights = upload_weights(run, training.backbone, path)
     run.keep(weights)
     return weights
-
-
-def check_safetensors(path: Path) -> None:
-    """Refuse a file without a safetensors header (format: huggingface.co/docs/safetensors).
-
-    Raises:
-        DataRefused: the header is not a length followed by a JSON object within the file.
-    """
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(_MAX_HEADER_BYTES, path.stat().st_size - 8):
-                raise ValueError(f"its header claims a length of {length} bytes")
-            if not isinstance(parse_json(file.read(length)), dict):
-                raise ValueError("its header is not a JSON object")
-    except ValueError as error:
-        convert = "convert it: safetensors.torch.save_file(model.state_dict(), 'backbone.safetensors')"
-        raise DataRefused("weights", f"{path} is not a safetensors file", str(error), convert) from error
 
 
 def upload_weights(run: Run, backbone: str, path: Path) -> WeightsRef:

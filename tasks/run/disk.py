@@ -63,6 +63,9 @@ def disk_failure(
     if error.errno in _EXHAUSTED:
         more = f"end what has them open, or raise the limit (ulimit -n), {_AGAIN}"
         return DiskFailed(where, f"{place or 'a file'} cannot be opened", os.strerror(error.errno), more)
+    if error.errno == errno.ENAMETOOLONG and place is not None:
+        shorter = f"use folders with shorter names, {_AGAIN}"
+        return DiskFailed(where, f"{place} cannot be read or written", os.strerror(error.errno), shorter)
     if error.errno in _IN_THE_WAY | (set() if path is None else _EXISTS) and place is not None:
         return _in_the_way(where, place, _LINKS.get(error.errno) or os.strerror(error.errno))
     if error.errno not in _FULL | _REFUSED or place is None:
@@ -70,8 +73,10 @@ def disk_failure(
     what = f"{place} cannot be written"
     if error.errno in _FULL:
         needed = "" if needed_bytes is None else f"; {_megabytes(needed_bytes)} are needed"
-        why = f"{os.strerror(error.errno)}: {_free(place)} free{needed}"
         remedy = "raise the limit on a file's size (ulimit -f)" if error.errno == errno.EFBIG else "free disk space"
+        if error.errno == errno.ENOSPC and _has_no_inode(place):
+            needed, remedy = ", but no inode, and each file takes one", "delete files that are not needed (df -i)"
+        why = f"{os.strerror(error.errno)}: {_free(place)} free{needed}"
         return DiskFailed(where, what, why, f"{remedy}, {_AGAIN}")
     if error.errno == errno.EROFS:
         return DiskFailed(where, what, os.strerror(error.errno), f"mount it writable, {_AGAIN}")
@@ -116,8 +121,19 @@ def _named_by(error: OSError) -> Path | None:
 
 def _free(path: Path) -> str:
     """Return the free bytes where `path` lies, or would lie."""
-    folder = next((each for each in (path, *path.parents) if each.is_dir()), Path("/"))
+    folder = _folder_at(path)
     return f"{folder} has {_megabytes(shutil.disk_usage(folder).free)}"
+
+
+def _has_no_inode(path: Path) -> bool:
+    """Tell whether the disk takes no more files, whatever their size; a disk that does not count inodes has 0 of 0."""
+    disk = os.statvfs(_folder_at(path))
+    return disk.f_files > 0 and disk.f_favail == 0
+
+
+def _folder_at(path: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
+    return next((each for each in (path, *path.parents) if each.is_dir()), Path("/"))
 
 
 def _megabytes(size_bytes: int) -> str:

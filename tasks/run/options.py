@@ -97,11 +97,6 @@ class ModelOptions(Options):
         ),
     ] = None
 
-    def with_resolved_weights(self) -> Self:
-        """Return the options with a weights file's path made absolute, because the run id depends on that path."""
-        path = self.weights_file
-        return self if path is None else self.model_copy(update={"weights": str(path.resolve())})
-
     @property
     def weights_file(self) -> Path | None:
         """The file that `weights` names; None if it names a version or random weights, or nothing."""

@@ -8,6 +8,7 @@ account id is named. Everything else is refused.
 from __future__ import annotations
 
 import difflib
+import errno
 import ipaddress
 import os
 import random
@@ -62,13 +63,18 @@ def validate_url(value: str) -> str:
 
 
 def validate_folder(value: Path) -> Path:
-    """Return a folder whose name can be printed, and written as UTF-8.
+    """Return a folder whose name can be printed, and written as UTF-8, and that the system can look up.
 
     Raises:
-        ValueError: the name has control characters or ends of lines, or is not UTF-8.
+        ValueError: the name has control characters or ends of lines, is not UTF-8 or too long, or is a link to itself.
     """
     if terminal_text(str(value)) != str(value) or {"\n", "\t"} & set(str(value)):
         raise ValueError("the name of this folder has to be UTF-8 without control characters")
+    try:
+        value.stat()
+    except OSError as error:
+        if error.errno in {errno.ENAMETOOLONG, errno.ELOOP}:
+            raise ValueError(f"this folder cannot be looked up: {os.strerror(error.errno)}") from error
     return value
 
 

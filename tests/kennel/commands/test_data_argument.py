@@ -1,5 +1,6 @@
 """`--data` that cannot be used is refused at once: no server is started, and no folder is left."""
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -28,6 +29,36 @@ def refused(terminal: Terminal, data: str, why: str, command: str = "run") -> No
 @pytest.mark.parametrize("command", ["run", "train-ec2"])
 def test_a_path_that_is_not_there(terminal: Terminal, command: str) -> None:
     refused(terminal, "/nowhere/photos.zip", "there is no such file or folder", command)
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_name_that_is_too_long_for_any_file(terminal: Terminal, command: str) -> None:
+    refused(terminal, f"/tmp/{'a' * 300}", "there is no such file or folder", command)
+
+
+def test_a_pipe_is_not_said_to_be_absent(terminal: Terminal, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.zip")
+    refused(terminal, str(tmp_path / "pipe.zip"), "it is neither a file nor a folder")
+
+
+@pytest.mark.parametrize("command", ["run", "train-ec2", "plan"])
+@pytest.mark.parametrize(
+    ("weights", "code", "why"),
+    [
+        ("/nowhere/mine.safetensors", 2, "there is no such file"),
+        (f"/tmp/{'a' * 300}", 2, "there is no such file"),
+        ("LOOP", 2, "there is no such file"),
+        ("TEXT", 3, "is not a safetensors file"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_refused_before_the_data_is_staged(
+    terminal: Terminal, tmp_path: Path, command: str, weights: str, code: int, why: str
+) -> None:
+    (tmp_path / "LOOP").symlink_to(tmp_path / "LOOP")
+    (tmp_path / "TEXT").write_text("not safetensors")
+    done = terminal.kennel(command, "--weights", str(tmp_path / weights))
+    assert (done.code, why in done.err) == (code, True), done.err
+    assert not terminal.home.exists() and not terminal.runs.exists()
 
 
 def test_a_file_that_is_no_zip(terminal: Terminal, tmp_path: Path) -> None:

@@ -11,8 +11,16 @@ from tasks.doctor.examine import Check, examine
 from tasks.doctor.findings import Finding, ok
 from tasks.doctor.identity import clock_finding, life_finding
 from tasks.doctor.images import patch_finding
-from tasks.doctor.machine import disk_finding, memory_finding, namespace_finding, namespace_findings, python_finding
+from tasks.doctor.machine import (
+    disk_finding,
+    folder_findings,
+    memory_finding,
+    namespace_finding,
+    namespace_findings,
+    python_finding,
+)
 from tasks.run.assumed_credentials import CredentialLife, life_of
+from tests.tasks.run.test_disk import on_small_disk
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 TRAINING_LIMIT_SECONDS = 3600.0
@@ -69,6 +77,23 @@ def test_a_disk_that_is_nearly_full_and_little_memory_are_found() -> None:
     memories = [memory_finding(free, 2) for free in (0.5, 2.0, 8.0)]
     assert [each.status for each in (*disks, *memories)] == ["fail", "warn", "ok"] * 2
     assert "KENNEL_HOME" in disks[0].cure and "0.3 GB free below /" in disks[0].seen
+
+
+def test_a_home_that_cannot_be_written_is_found_before_a_run_is(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert list(folder_findings({"KENNEL_HOME": tmp_path / "new" / "home", "KENNEL_RUNS": tmp_path})) == []
+    [found] = folder_findings({"KENNEL_HOME": tmp_path / "file"})
+    assert (found.status, found.seen) == ("fail", f"{tmp_path / 'file'} is not a folder")
+    said = on_small_disk(
+        tmp_path,
+        """
+from tasks.doctor.machine import folder_findings
+mount("ro")
+print([(each.status, each.seen, each.cure) for each in folder_findings({"KENNEL_RUNS": disk / "new" / "runs"})])
+""",
+    )
+    assert "('fail', '" in said and "disk is read-only, or this user may not write it'" in said
+    assert "export KENNEL_RUNS=<a folder that you may write>" in said
 
 
 def test_namespaces_are_tried_and_a_refusal_names_the_setting() -> None:

@@ -171,6 +171,28 @@ def test_a_folder_of_another_user_is_said() -> None:
     assert then.startswith("  next: give this user the right to write DISK, then")
 
 
+def test_a_disk_without_inodes_is_not_said_to_lack_bytes(tmp_path: Path) -> None:
+    said = on_small_disk(
+        tmp_path,
+        """
+(disk / "one").touch()
+mount("nr_inodes=3")
+met(lambda: [write_atomically(disk / f"{each}.json", b"x") for each in range(4)])
+mount("nr_inodes=30")
+met(lambda: write_atomically(disk / "record.json", b"x"))
+""",
+    )
+    what, why, then = said.splitlines()
+    assert what.endswith(".json cannot be written") and why.endswith("free, but no inode, and each file takes one")
+    assert then.startswith("  next: delete files that are not needed (df -i), then run the same command again")
+
+
+def test_a_path_that_is_too_long_is_said_and_not_taken_for_a_defect(tmp_path: Path) -> None:
+    with pytest.raises(DiskFailed, match="File name too long") as caught, disk_boundary("step", tmp_path / "x"):
+        (tmp_path / ("a" * 300)).touch()
+    assert caught.value.next_command.startswith("use folders with shorter names, then")
+
+
 def test_a_limit_on_the_size_of_files_is_said(tmp_path: Path) -> None:
     program = f"{BEGIN}\nmet(lambda: write_atomically(disk / 'record.json', bytes(100_000)))"
     command = ["prlimit", "--fsize=50000", sys.executable, "-c", program, str(tmp_path)]

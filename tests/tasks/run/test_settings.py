@@ -166,6 +166,18 @@ def test_a_folder_whose_name_cannot_be_printed_is_refused(
     assert "UTF-8 without control characters" in refused.value.why and harmful_in(str(refused.value)) == set()
 
 
+@pytest.mark.parametrize("name", ["KENNEL_HOME", "KENNEL_RUNS"])
+def test_a_folder_that_cannot_be_looked_up_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for folder, why in ((tmp_path / ("a" * 300), "File name too long"), (tmp_path / "loop" / "x", "symbolic links")):
+        monkeypatch.setenv(name, str(folder))
+        with pytest.raises(SettingsRefused, match=f"{name}=.*") as refused:
+            Settings.load()
+        assert why in refused.value.why
+
+
 @pytest.mark.parametrize(
     ("code", "message", "kind"),
     [
