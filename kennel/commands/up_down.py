@@ -84,6 +84,7 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
         RunBusy: another process works on the run.
         TeardownIncomplete: a resource still exists.
         AwsFailed: a lookup failed.
+        WaitTimedOut: the embedded AWS hangs, and `--yes` or all runs were not meant.
         LedgerRefused: a ledger cannot be read.
     """
     from kennel.commands.status import run_dir_of
@@ -93,7 +94,7 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
     home, runs = environment.home_and_runs()
     environment.say_home(home)
     environment.say_damage(home)
-    where = environment.connect_to_running()
+    where, ended = _connect(home, ends_hung=run_id is None and is_confirmed)
     if where is None or not _answers(where):
         say("the embedded AWS does not run, so its resources do not exist any more")
         result: dict[str, object] = {"removed": [], "kept": [], "forgotten": _forget_local(runs, run_id)}
@@ -101,7 +102,7 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
         result = _tear_down(run_id, is_confirmed=is_confirmed)
     if run_id is not None and not result["removed"]:
         run_dir_of(runs, run_id)
-    ended = [] if run_id else environment.stop_servers(home)
+    ended += [] if run_id else environment.stop_servers(home)
     for name in ended:
         say(f"ended: {name}")
     unread = unread_ledgers(runs, run_id)
@@ -110,6 +111,23 @@ def down(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:
     if as_json:
         print_json({**result, "ended": ended, "unread": unread})
     return TeardownIncomplete.exit_code if unread else 0
+
+
+def _connect(home: Path, *, ends_hung: bool) -> tuple[environment.Environment | None, list[str]]:
+    """Return the AWS to remove things from, and the servers that were ended because the embedded AWS hangs.
+
+    Raises:
+        WaitTimedOut: the embedded AWS hangs, and is not to be ended.
+    """
+    from tasks.run.errors import WaitTimedOut
+
+    try:
+        return environment.connect_to_running(), []
+    except WaitTimedOut as hung:
+        if not ends_hung:
+            raise
+        say(f"localaws: {hung.what}: {hung.why}; it is ended, and its resources with it")
+        return None, environment.stop_servers(home)
 
 
 def down_expired(run_id: str | None, *, is_confirmed: bool, as_json: bool) -> int:

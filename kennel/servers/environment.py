@@ -115,6 +115,7 @@ def start_servers(meanwhile: Callable[[], None], options: localaws.Options = loc
     embedded = wants_embedded_aws()
     is_local = embedded or _named_target(options).runs_on_this_machine
     say_home(home)
+    tend_servers(home)
     say_damage(home)
     if make_private(home, runs):
         console.say(f"{home} and {runs} could be read by other users of this machine; now only you can")
@@ -213,13 +214,16 @@ def connect_to_running() -> Environment | None:
     Raises:
         TargetRefused: an endpoint is named that is not on loopback.
         SettingsRefused: a setting is out of bounds.
+        WaitTimedOut: the embedded AWS runs and hangs.
     """
     home, runs = home_and_runs()
     variables: dict[str, str] = {}
     if wants_embedded_aws():
+        tend_servers(home)
         running = localaws.find(home)
         if running is None:
             return None
+        localaws.require_answer(running)
         _Used.embedded, variables = running, running.environment
         _renew_policies(home)
     os.environ.update(variables)
@@ -241,12 +245,25 @@ def say_damage(home: Path) -> None:
         console.say(f"WARNING: {text}")
 
 
+def tend_servers(home: Path) -> None:
+    """Let servers of this home go on that somebody stopped, and end those that it had before it was moved here."""
+    for pid in filter(processes.wake, _pids(home)):
+        console.say(f"process {pid}, a server of this home, was stopped by a signal (SIGSTOP); it goes on")
+    if ended := processes.stop_moved(home):
+        console.say(f"the home was moved here while its servers ran: {len(ended)} processes of its old place are ended")
+
+
 def running_servers() -> list[int]:
     """Return the process ids of the home's local servers that run; none where the settings name no home."""
     try:
         home, _ = home_and_runs()
     except SettingsRefused:
         return []
+    return _pids(home)
+
+
+def _pids(home: Path) -> list[int]:
+    """Return the process ids of the servers of a home that run."""
     running = [processes.find(home, name) for name in (localaws_record.NAME, prefect.NAME)]
     return [server.pid for server in running if server is not None]
 

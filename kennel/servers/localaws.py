@@ -24,6 +24,7 @@ from kennel.servers import processes
 from kennel.servers.localaws_record import NAME, localaws_home, read_record, record_path, running_record, written_record
 from kennel.servers.operator_policies import write_policies
 from kennel.servers.ports import free_port
+from kennel.terminal.console import say
 from tasks.run.errors import KennelError, SettingsRefused, StageFailed, Unreachable, WaitTimedOut
 from tasks.run.machine import fetch_from_loopback
 from tasks.run.record_store import write_atomically
@@ -36,6 +37,7 @@ AGAIN = "run the same command again: it starts another one and makes anew what w
 """The file in kennel's home with the URL of the server that was started last; it outlives `kennel down`."""
 
 START_SECONDS = 60.0
+HUNG_SECONDS = 30.0  # on a busy machine an answer takes seconds
 RECORD_SECONDS = 5.0  # a server writes its record when it begins to answer
 ANSWER_SECONDS = 2.0
 WRONG_USAGE = 2  # localaws's exit code when it does not understand an option
@@ -196,7 +198,7 @@ def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws
     Raises:
         SettingsRefused: the server did not understand an option.
         StageFailed: the server ended; the error has the end of its log. Or it answers, and its record is unreadable.
-        WaitTimedOut: the server did not answer within a minute.
+        WaitTimedOut: the server did not answer within a minute, or it runs and hangs.
     """
     begun, answered = time.monotonic(), None
     while (running := find(home)) is None:
@@ -211,9 +213,25 @@ def wait(home: Path, started: processes.BackgroundProcess | None) -> EmbeddedAws
             log = started.log if started else str(localaws_home(home))
             raise WaitTimedOut("localaws", "it does not start", f"no answer in {now - begun:.0f} s", f"less {log}")
         time.sleep(0.02)
+    require_answer(running)
     if started is not None:
         write_atomically(home / LAST_URL, running.url.encode())
     return running
+
+
+def require_answer(server: EmbeddedAws) -> None:
+    """Wait until a server that runs answers, or has ended.
+
+    Raises:
+        WaitTimedOut: it does not.
+    """
+    begun = time.monotonic()
+    while not _answers(server.url) and (waited := time.monotonic() - begun) and processes.is_alive(server.pid):
+        if waited > HUNG_SECONDS:
+            what, why = f"it hangs (process {server.pid})", f"{server.url} did not answer in {waited:.0f} s"
+            raise WaitTimedOut("localaws", what, why, "kennel down --yes, which ends it, then the same command again")
+        say(f"localaws, the embedded AWS, does not answer (process {server.pid}, {server.url})")
+        time.sleep(ANSWER_SECONDS)
 
 
 def ended(server: EmbeddedAws, first: KennelError, again: str = AGAIN) -> Unreachable | None:

@@ -115,7 +115,8 @@ def wait(server: processes.BackgroundProcess, *, deadline_seconds: float = START
             raise failed(server, "it ended while starting")
         if now - begun > deadline_seconds:
             why = f"{server.url} did not answer in {now - begun:.0f} s"
-            raise WaitTimedOut("Prefect's server", "it does not start", why, f"less {server.log}")
+            again = f"kill -9 {server.pid}, then the same command again; the log of the server is {server.log}"
+            raise WaitTimedOut("Prefect's server", "it does not start", why, again)
         time.sleep(0.05)
 
 

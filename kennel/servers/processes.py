@@ -55,6 +55,14 @@ def is_running(pid: int, created: str | float) -> bool:
         return False
 
 
+def is_alive(pid: int) -> bool:
+    """Tell whether a process with that id runs."""
+    try:
+        return _runs(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
+
+
 def start_mark(pid: int) -> str:
     """Return what tells a process from a later one with its pid: the boot, and the clock ticks from it to the start.
 
@@ -163,6 +171,34 @@ def end_process(pid: int) -> None:
         _end([psutil.Process(pid)])
 
 
+def wake(pid: int) -> bool:
+    """Let a process go on that was stopped (SIGSTOP, Ctrl-Z); tell whether it was."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_STOPPED:
+            process.resume()
+            return True
+    return False
+
+
+def stop_moved(home: Path) -> list[int]:
+    """End what was started for this home before it was moved here, and return the process ids.
+
+    They use files by their old paths. A copy ends nothing: there the home that they were started for still exists.
+    """
+    gone = {owner for owner in _owners(home) if owner != owner_of(home) and not os.path.lexists(owner)}
+    return [pid for owner in sorted(gone) for pid in stop_strays(Path(owner))]
+
+
+def _owners(home: Path) -> Iterator[str]:
+    """Yield the homes for which the recorded processes that run were started."""
+    for path in (home / "processes").glob("*.json"):
+        with contextlib.suppress(OSError, Damaged, psutil.Error):
+            recorded = _read(path)
+            if recorded.is_alive:
+                yield psutil.Process(recorded.pid).environ().get(OWNER_VARIABLE) or owner_of(home)
+
+
 def stop_strays(home: Path) -> list[int]:
     """End all processes of this home, except this process and its parents; return their process ids."""
     strays = list(owned(home))
@@ -206,10 +242,11 @@ def _group(leader: int) -> list[psutil.Process]:
 
 
 def _end(processes: list[psutil.Process]) -> None:
-    """SIGTERM, wait, SIGKILL; returns when none runs any more."""
+    """SIGTERM, wait, SIGKILL; returns when none runs any more. One that was stopped goes on, or it would not act."""
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.send_signal(signal.SIGTERM)
+            wake(process.pid)
     running = _wait_for_end(processes)
     for process in running:
         with contextlib.suppress(psutil.Error):
