@@ -36,7 +36,10 @@ def without_search(training: TrainingOptions, winner: Mapping[str, float]) -> Tr
         return None
 
 
-_NO_SEARCH = {"trials": None, "search_space": None, "search": "job", "warm_start": None}
+_NO_SEARCH = {
+    **dict.fromkeys(("trials", "search_space", "warm_start")),
+    **{name: TrainingOptions.model_fields[name].default for name in ("search", "parallel_trials")},
+}
 
 
 def _flags(options: Options, names: Mapping[str, str]) -> Iterator[str]:

@@ -25,6 +25,9 @@ OBJECTIVE = "validation_loss"
 CODE_FOLDER = "/opt/ml/code"
 """Where the image's own entry point unpacks the code of a trial; a tuning job cannot name another entry point."""
 
+_WHOLE = frozenset({"batch_size", "head_width"})
+"""What is a whole number, which a record of a search keeps as a float."""
+
 _OF_A_HEAD = (
     *("epochs", "batch_size", "learning_rate", "weight_decay", "dropout", "label_smoothing", "head_width"),
     *("patience", "seed"),
@@ -49,9 +52,8 @@ def features_uri_of(description: Mapping[str, Any]) -> str:
 
 def with_winner(plan: TrainingPlan, parameters: Mapping[str, float], features_uri: str) -> TrainingPlan:
     """Return the plan of the training with the winner's hyperparameters, on pictures that are embedded already."""
-    chosen: dict[str, Any] = {
-        name: value for name, value in parameters.items() if name in Hyperparameters.__dataclass_fields__
-    }
+    known = {name: value for name, value in parameters.items() if name in Hyperparameters.__dataclass_fields__}
+    chosen: dict[str, Any] = {name: int(value) if name in _WHOLE else float(value) for name, value in known.items()}
     hyperparameters = replace(plan.hyperparameters, trials=None, search_space=None, **chosen)
     return replace(plan, hyperparameters=hyperparameters, features_uri=features_uri)
 

@@ -15,6 +15,10 @@ from tasks.teardown.kinds import Kind, only_tagged
 from tasks.teardown.plan import Resource
 
 
+_NO_BUDGETS = DENIED | {"UnsupportedOperation"}
+"""An operator without Budgets has made none, and neither has anybody on a localaws of a release without them."""
+
+
 def _find(aws: Aws, name: str) -> Resource | None:
     tags = find_budget_tags(aws, name)
     return None if tags is None else Resource(KIND, name, tags)
@@ -27,7 +31,7 @@ def _find_tagged(aws: Aws) -> Iterator[Resource]:
         pages = aws.client("budgets").get_paginator("describe_budgets").paginate(AccountId=aws.account_id)
         names = [each["BudgetName"] for page in pages for each in page.get("Budgets") or ()]
     except ClientError as error:
-        if error_code(error) in DENIED:  # an operator without Budgets has made none
+        if error_code(error) in _NO_BUDGETS:
             return
         raise
     own = [name for name in names if name.startswith(RESOURCE_PREFIX) and name.endswith(f"-budget-{aws.region}")]

@@ -169,3 +169,44 @@ def text_of(file: Path) -> str:
 def jobs_of(sagemaker: Any, run_id: str) -> list[dict[str, Any]]:
     found = sagemaker.list_training_jobs(NameContains=f"kennel-{run_id}-")["TrainingJobSummaries"]
     return [dict(each) for each in found]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_search_by_sagemakers_tuner_is_adopted_after_a_kill_and_removed_with_its_trials(
+    terminal: Terminal, photos: Path, own_localaws: RunningLocalAws
+) -> None:
+    run_id, sagemaker = "tuner", own_localaws.client("sagemaker")
+    options = (*QUICK[:-1], "4", "--search", "sagemaker")
+    command = ("tune", "--data", str(photos), "--run-id", run_id, *options)
+    with started(terminal, "-m", "kennel", *command) as process:
+        wait_until(lambda: process.poll() is not None or tuning_jobs_of(sagemaker), "the tuning job", seconds=200)
+        assert process.poll() is None, process.communicate()
+        process.kill()
+        process.wait(60)
+    (name,) = tuning_jobs_of(sagemaker)
+    again = terminal.kennel(*command, "--json")
+    assert again.code == 0, again.err
+    assert f"tuning job {name}: adopted the job of an earlier command; it is InProgress" in again.err
+    assert differences("tune", again.answer) == []
+    search = again.answer["search"]
+    assert (search["trials"], search["cost"]["by_tuner"], search["cost"]["jobs"]) == (4, True, 5)
+    assert "search" not in again.answer["commands"]["retrain"]
+    assert tuning_jobs_of(sagemaker) == [name]
+    assert len(trials_of(sagemaker, name)) == 4
+    planned = terminal.kennel("plan", *command[1:], "--no-loadtest", "--json").answer["resources"]
+    actions = {each["kind"]: each["action"] for each in planned if "train" in each["stage"]}
+    assert actions == {"s3-prefix": "adopt", "role": "adopt", "training-job": "adopt", "tuning-job": "adopt"}
+    removed = terminal.kennel("down", run_id, "--yes")
+    assert removed.code == 0, removed.err
+    assert tuning_jobs_of(sagemaker) == []
+
+
+def tuning_jobs_of(sagemaker: Any) -> list[str]:
+    found = sagemaker.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
+    return [each["HyperParameterTuningJobName"] for each in found]
+
+
+def trials_of(sagemaker: Any, name: str) -> list[str]:
+    found = sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+    return [each["TrainingJobName"] for each in found["TrainingJobSummaries"]]
