@@ -14,7 +14,6 @@ from tasks.run.naming import RESOURCE_PREFIX
 from tasks.teardown.kinds import Kind, only_tagged
 from tasks.teardown.plan import Resource
 
-
 _NO_BUDGETS = DENIED | {"UnsupportedOperation"}
 """An operator without Budgets has made none, and neither has anybody on a localaws of a release without them."""
 
