@@ -30,7 +30,7 @@ from tasks.load.options import LoadOptions, PipelineLoadOptions
 from tasks.load.report import LoadTestIdentity
 from tasks.model import weights
 from tasks.model.backbones import require_backbone
-from tasks.model.search import require_search
+from tasks.model.search import of_the_winner, require_search
 from tasks.plan.spending import require_unspent
 from tasks.plan.wanted import Limits as SpendingLimits
 from tasks.plan.wanted import Wanted, ec2_training
@@ -134,7 +134,7 @@ async def pipeline(
         KennelError: the kind that the failing stage names.
     """
     require_backbone(training.backbone)
-    require_search(training, ec2_instances)
+    require_search(training)
     require_budget(budget_usd, budget_alarm)
     settings = Settings.load()
     require_images(settings)
@@ -149,10 +149,10 @@ async def pipeline(
         await fetch_weights(training, settings)
         await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
         await set_alarm(Run.load(chosen), budget_usd, budget_alarm)
-        await clock.time("train_sagemaker", train_sagemaker(chosen, training, network))
+        trained = await clock.time("train_sagemaker", train_sagemaker(chosen, training, network))
         require_unspent(Run.load(chosen), budget_usd)
         if same is not None:
-            await clock.time("train_ec2", train_ec2(chosen, same, network))
+            await clock.time("train_ec2", train_ec2(chosen, of_the_winner(same, trained.search), network))
             require_unspent(Run.load(chosen), budget_usd)
         deployment = await clock.time("deploy", deploy_model(chosen, deploy, network))
         require_unspent(Run.load(chosen), budget_usd)

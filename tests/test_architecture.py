@@ -50,7 +50,7 @@ TASKS_ROOMS: dict[str, set[str]] = {
     "verdicts": {"run", "scaling", "serving", "load"},
     "teardown": {"run", "account", "ec2", "notebook", "sagemaker", "serving"},
     "plan": {
-        *("run", "account", "ec2", "sagemaker", "serving", "scaling"),
+        *("run", "account", "model", "ec2", "sagemaker", "serving", "scaling"),
         *("load", "verdicts", "teardown"),
     },
     "audit": {"run", "account"},

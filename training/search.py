@@ -21,7 +21,7 @@ from training.fit import Metrics
 from training.job import Job
 from training.search_space import Number, Space, parse_space, space_json
 from training.trial_models import Pruned, Trials
-from training.trials import COMPLETE, FAILED, PRUNED, Trial, best_of, propose, without_needless
+from training.trials import COMPLETE, FAILED, PRUNED, Trial, best_of, is_cut, propose, without_needless
 
 if TYPE_CHECKING:
     from optuna import Trial as Proposal
@@ -97,12 +97,12 @@ class Search:
         """Run one trial; number 0 has the hyperparameters of the job."""
         own = self.job.config.hyperparameters
         values: Mapping[str, Number] = proposal.params if number else {name: getattr(own, name) for name in self.space}
+        epochs = own.finetune_epochs if own.finetune else own.epochs
         begun, measured = time.perf_counter(), list[Metrics]()
 
         def watch(metrics: Metrics) -> None:
             measured.append(metrics)
-            proposal.report(min(each.loss for each in measured), len(measured))
-            if number and proposal.should_prune():
+            if number and is_cut(self.found, [each.loss for each in measured], epochs):
                 raise Pruned
 
         samples: tuple[float, ...] = ()

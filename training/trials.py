@@ -6,6 +6,7 @@ them. A search on two hosts, or one that goes on after an interruption, therefor
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,8 @@ COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 RANDOM_TRIALS = 8
 """Drawn evenly before the tree-structured Parzen estimator has enough to go by."""
 
-COMPARED_TRIALS, LEAST_EPOCHS = 4, 2
-"""A trial is cut when, after at least so many epochs, its best loss is above the median of at least so many others'."""
+RUNGS = (3, 6, 12, 24, 48, 96, 192, 384, 768)
+"""After so many epochs a trial is compared with all that got so far, and cut unless it is in the better half."""
 
 NUMPY_SEEDS = 2**32
 """numpy, from which Optuna draws, takes no larger seed."""
@@ -78,8 +79,21 @@ def without_needless(trials: Sequence[Trial]) -> list[Trial]:
     return [trial if trial.number == 0 or trial is best else replace(trial, sample_losses=()) for trial in trials]
 
 
+def is_cut(trials: Sequence[Trial], losses: Sequence[float], epochs: int) -> bool:
+    """Tell whether a trial of `epochs` ends after these losses: at a rung, in the worse half of those that got there.
+
+    That is asynchronous successive halving, by halves. Optuna's pruner would also look at trials that run at the same
+    time on the same rank, so that the result would depend on the number of ranks.
+    """
+    rung = len(losses)
+    if rung not in RUNGS or rung >= epochs:
+        return False
+    others = [min(trial.losses[:rung]) for trial in trials if len(trial.losses) >= rung and trial.state != FAILED]
+    return bool(others) and min(losses) > statistics.median(others)
+
+
 def propose(space: Space, trials: Sequence[Trial], count: int, seed: int) -> list[Proposal]:
-    """Return the next `count` proposals, whose parameters are drawn, and which can be reported to and pruned."""
+    """Return the next `count` proposals, whose parameters are drawn."""
     study = _study(space, trials, seed)
     return [study.ask(distributions(space)) for _ in range(count)]
 
@@ -90,8 +104,7 @@ def _study(space: Space, trials: Sequence[Trial], seed: int) -> Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     own_seed = (seed * 1_000_003 + len(trials)) % NUMPY_SEEDS
     sampler = optuna.samplers.TPESampler(seed=own_seed, n_startup_trials=RANDOM_TRIALS, constant_liar=True)
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=COMPARED_TRIALS, n_warmup_steps=LEAST_EPOCHS)
-    study = optuna.create_study(sampler=sampler, pruner=pruner)
+    study = optuna.create_study(sampler=sampler)
     for trial in trials:
         if holds(space, trial.parameters):
             study.add_trial(_frozen(space, trial))

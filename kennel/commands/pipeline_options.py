@@ -38,14 +38,14 @@ Named = Annotated[
 ]
 
 
-def training_of(model: ModelOptions, machines: Machines, ec2_instances: int = 0) -> TrainingOptions:
+def training_of(model: ModelOptions, machines: Machines) -> TrainingOptions:
     """Return the options of a training, with its files found and its search checked.
 
     Raises:
         SettingsRefused: the search or its space is refused.
     """
     training = TrainingOptions.of(with_search_space(with_weights_file(model)), machines)
-    require_search(training, ec2_instances)
+    require_search(training)
     return training
 
 

@@ -59,7 +59,7 @@ def plan(
         SpendingRefused: the run may cost more than the budget; the plan was shown.
         AwsFailed: a lookup failed.
     """
-    training = training_of(model, machines, ec2_instances)
+    training = training_of(model, machines)
     hours = hours_of(ttl)
     chosen = PipelineOptions(
         training,

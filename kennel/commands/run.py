@@ -74,7 +74,7 @@ def run(
     from kennel.commands.data_argument import read_data_argument
     from kennel.commands.plan import agree_to_costs, hours_of, show_plan
 
-    training = training_of(model, machines, ec2_instances)
+    training = training_of(model, machines)
     chosen = PipelineOptions(
         training,
         ec2_instances,

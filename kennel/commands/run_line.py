@@ -6,13 +6,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 
 from cyclopts import default_name_transform
-from pydantic import ValidationError
 
 from kennel import flags
 from kennel.commands.data_argument import FROM_INPUT
 from kennel.commands.outcome import program
 from kennel.commands.pipeline_options import PipelineOptions
-from tasks.run.options import Options, TrainingOptions
+from tasks.run.options import Options
 from tasks.run.source_name import source_name
 
 
@@ -26,20 +25,6 @@ def run_line(chosen: PipelineOptions, data: str) -> str:
     words += [] if chosen.kms_key is None else ["--kms-key", chosen.kms_key]
     words += [] if chosen.run_id is None else ["--run-id", chosen.run_id]
     return shlex.join(words)
-
-
-def without_search(training: TrainingOptions, winner: Mapping[str, float]) -> TrainingOptions | None:
-    """Return the options of a training with the winner's hyperparameters; None if `kennel run` takes no such value."""
-    try:
-        return TrainingOptions.of(training, **{**winner, **_NO_SEARCH})
-    except ValidationError:
-        return None
-
-
-_NO_SEARCH = {
-    **dict.fromkeys(("trials", "search_space", "warm_start")),
-    **{name: TrainingOptions.model_fields[name].default for name in ("search", "parallel_trials")},
-}
 
 
 def _flags(options: Options, names: Mapping[str, str]) -> Iterator[str]:

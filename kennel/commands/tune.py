@@ -11,7 +11,7 @@ from kennel import REFERENCE_DATA, SAMPLE, flags
 from kennel.commands.pipeline_options import InNetwork, Model, PipelineOptions, TrainedOn
 from kennel.terminal import console
 from tasks.model.backbones import require_backbone
-from tasks.model.search import require_search, with_search_space, with_trials
+from tasks.model.search import require_search, with_search_space, with_trials, without_search
 from tasks.model.weights_file import with_weights_file
 from tasks.run.naming import RunId
 from tasks.run.options import Machines, ModelOptions, Network, TrainingOptions
@@ -98,7 +98,7 @@ TITLES = {
 def _next_lines(chosen: PipelineOptions, trained: TrainedModel, data: str) -> dict[str, Any]:
     from dataclasses import replace
 
-    from kennel.commands.run_line import run_line, without_search
+    from kennel.commands.run_line import run_line
 
     assert trained.search is not None
     lines = {"adopt": run_line(chosen, data)}

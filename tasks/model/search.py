@@ -21,6 +21,7 @@ WHERE = "search"
 CHECK_SECONDS = 60.0
 DEFAULT_TRIALS = 20
 """Of a command whose purpose is the search."""
+_OF_A_SEARCH = ("trials", "search_space", "search", "parallel_trials", "warm_start")
 Searched = TypeVar("Searched", bound=ModelOptions)
 _EXAMPLE = '{"learning_rate": {"low": 0.0001, "high": 0.01, "scale": "log"}, "batch_size": {"choices": [128, 256]}}'
 
@@ -54,7 +55,22 @@ def _read(path: Path) -> str:
     return text
 
 
-def require_search(training: TrainingOptions, ec2_instances: int = 0) -> None:
+def without_search(options: Searched, winner: Mapping[str, float]) -> Searched | None:
+    """Return the options of a training with the winner's hyperparameters; None if no option takes such a value."""
+    fields = type(options).model_fields
+    off = {name: fields[name].default for name in _OF_A_SEARCH if name in fields}
+    try:
+        return type(options).of(options, **{**winner, **off})
+    except ValidationError:
+        return None
+
+
+def of_the_winner(options: Searched, search: Search | None) -> Searched:
+    """Return the options with which a training comes to the winner's model, without searching again if it can."""
+    return options if search is None else without_search(options, search.best.parameters) or options
+
+
+def require_search(training: TrainingOptions) -> None:
     """Refuse a search that the training job, or SageMaker's own tuner, would refuse, before anything is made.
 
     Raises:
@@ -71,9 +87,6 @@ def require_search(training: TrainingOptions, ec2_instances: int = 0) -> None:
     if training.finetune:
         why = "SageMaker's tuner searches heads on embeddings, and --finetune trains whole networks"
         raise SettingsRefused(WHERE, "--search sagemaker", why, "leave one of the two out")
-    if ec2_instances:
-        why = "the training on EC2 would search by itself, and so train another model than the one it is compared with"
-        raise SettingsRefused(WHERE, "--search sagemaker", why, "leave --ec2-instances out")
 
 
 def require_search_space(space: str | None, trials: int | None) -> None:

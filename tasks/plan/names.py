@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from tasks.ec2.job import describe_job as describe_ec2_job
 from tasks.ec2.result import find_model
+from tasks.model.search import of_the_winner
 from tasks.plan.resources import Names, unknown_names
 from tasks.plan.wanted import Wanted
 from tasks.run.handle import Run
@@ -37,7 +38,9 @@ def known_names(run: Run, wanted: Wanted) -> Names:
     with TemporaryDirectory(prefix="kennel-plan-") as folder:
         names = _with_training(run, wanted, dataset, names, Path(folder))
         if wanted.ec2 is not None:
-            job = describe_ec2_job(run, wanted.ec2, dataset, Path(folder))
+            model = run.find(TrainedModel)
+            same = of_the_winner(wanted.ec2, None if model is None else model.search)
+            job = describe_ec2_job(run, same, dataset, Path(folder))
             names = replace(names, is_trained_on_ec2=find_model(run, job) is not None)
     return names
 

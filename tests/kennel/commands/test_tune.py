@@ -9,8 +9,8 @@ import pytest
 
 from kennel.cli import app
 from kennel.commands.pipeline_options import PipelineOptions
-from kennel.commands.run_line import run_line, without_search
-from tasks.model.search import with_trials
+from kennel.commands.run_line import run_line
+from tasks.model.search import with_trials, without_search
 from tasks.run import naming
 from tasks.run.ledger_contents import read_ledger
 from tasks.run.options import Network, TrainingOptions

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tasks.model.search import of_the_winner
 from tasks.report.rows import summary_json
 from tasks.report.search import search_json, search_markdown, search_rows
 from tasks.report.search_cost import SearchCost
 from tasks.report.summary import summarise
 from tasks.run.handle import RunFolder
+from tasks.run.options import Ec2TrainingOptions
 from tasks.run.records import TrainedModel
 from tasks.run.trials import Difference, Search, Trial
 from tests.tasks.report.test_report import MODEL
@@ -124,3 +126,12 @@ def test_a_cost_at_an_unknown_price_has_no_amount() -> None:
     assert cost.usd is None and cost.jobs_usd is None
     assert cost.text.count("at an unknown price") == 2
     assert "The price is unknown." in "\n".join(search_markdown(model, None))
+
+
+def test_a_training_beside_a_search_takes_the_winner_and_does_not_search_again() -> None:
+    options = Ec2TrainingOptions(backbone="resnet50", trials=3, search_space='{"dropout": {"low": 0.0, "high": 0.7}}')
+    taken = of_the_winner(options, search(None))
+    assert (taken.dropout, taken.trials, taken.search_space, taken.backbone) == (0.1, None, None, "resnet50")
+    assert of_the_winner(options, None) is options
+    unknown = dataclasses.replace(trial(1, 0.3), parameters={"finetune_epochs": 3.0})
+    assert of_the_winner(options, search(None, trial(0, 0.5), unknown)) is options, "no option takes the value"
