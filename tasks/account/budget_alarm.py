@@ -19,9 +19,6 @@ from tasks.run.options import EMAIL_PATTERN
 from tasks.run.waiting import say
 
 KIND = "budget"
-PARTITIONS = frozenset({"aws", "aws-cn"})
-"""Where AWS offers Budgets."""
-
 MOST_CHARACTERS = 254
 THRESHOLDS = (("ACTUAL", 80.0), ("ACTUAL", 100.0), ("FORECASTED", 100.0))
 """At which percentages of the budget a mail is sent, of what was spent and of the forecast for the month."""

@@ -23,7 +23,7 @@ Statement = dict[str, Any]
 BOUNDARY = "boundary"
 """The name, among the policies, of the roles' boundary; made like the others, and not attached to the operator."""
 
-OF_ALARMS = frozenset({"Budgets", "FindBudgets"})
+OF_ALARMS = frozenset({"Budgets"})
 """The statements that only `--budget-alarm` needs."""
 
 LONGEST_POLICY = 6144
@@ -264,7 +264,6 @@ def _budgets(account: Account) -> list[Row]:
     own = f"arn:{account.partition}:budgets::{account.account_id}:budget/{account.prefix}*"
     return [
         ("Budgets", "budgets", ["ModifyBudget", "TagResource", "ListTagsForResource"], [own]),
-        ("FindBudgets", "budgets", ["ViewBudget"], [f"arn:{account.partition}:budgets::{account.account_id}:budget/*"]),
     ]
 
 

@@ -29,6 +29,7 @@ _PYTHON_TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "sts.GetCallerIdentity": ("Account", "Arn"),
+    "budgets.ListTagsForResource": ("ResourceTags[].Key", "ResourceTags[].Value"),
     "iam.CreateInstanceProfile": ("InstanceProfile.Arn",),
     "iam.CreateRole": ("Role.Arn",),
     "iam.GetInstanceProfile": (
@@ -107,6 +108,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "HyperParameterTuningJobArn",
         "HyperParameterTuningJobStatus",
         "BestTrainingJob?.TrainingJobName",
+        "HyperParameterTuningEndTime?",
     ),
     "sagemaker.ListTrainingJobsForHyperParameterTuningJob": (
         "TrainingJobSummaries[].TrainingJobName",

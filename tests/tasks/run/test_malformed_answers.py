@@ -46,6 +46,7 @@ OF_AWS = {"x-amzn-requestid": "7a62c49f-347e-4fc4-9331-6e8e1b5b4f0f"}
 OF_S3 = {"x-amz-request-id": "4442587FB7D0A2F9", "x-amz-id-2": "vlR7PnpV2Ce81l0PRw6jlUpck7Jo5ZsQjryTjKlc5aLW"}
 ASKED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "application-autoscaling": ("describe_scalable_targets", {"ServiceNamespace": "sagemaker"}),
+    "budgets": ("describe_budgets", {"AccountId": "123456789012"}),
     "ec2": ("describe_instances", {"InstanceIds": ["i-0123456789abcdef0"]}),
     "iam": ("get_role", {"RoleName": "none"}),
     "lambda": ("get_function", {"FunctionName": "none"}),

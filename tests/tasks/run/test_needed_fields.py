@@ -20,7 +20,7 @@ SERVICES = (
     "service-quotas",
     *("lambda", "kms", "ec2", "ssm", "pricing"),
 )
-NOT_OF_REPLIES = {"Rules", "Statement", "Action", "Resource", "Environment", "Variables"}
+NOT_OF_REPLIES = {"Rules", "Statement", "Sid", "Action", "Resource", "Environment", "Variables"}
 """Fields of what kennel itself sends."""
 ONLY_WITH_ANOTHER = {
     *("FromPort", "ToPort", "IpProtocol", "CidrIp", "Ebs", "Ebs"),
