@@ -148,7 +148,8 @@ async def pipeline(
         await hold_to_limits(wanted, limits)
         await fetch_weights(training, settings)
         await clock.time("stage_data", stage_data(keep_in_memory(data), chosen))
-        await set_alarm(Run.load(chosen), budget_usd, budget_alarm)
+        if budget_alarm is not None:
+            await set_alarm(Run.load(chosen), budget_usd, budget_alarm)
         trained = await clock.time("train_sagemaker", train_sagemaker(chosen, training, network))
         require_unspent(Run.load(chosen), budget_usd)
         if same is not None:

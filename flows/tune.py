@@ -1,4 +1,4 @@
-"""Searches for hyperparameters, and nothing more: stage the data, then one training job that searches and trains.
+"""Searches for hyperparameters, and nothing more: stage the data, search, and train the winner.
 
 prefect deployment run 'tune/tune' -p data=photos.zip -p training='{"trials": 20}'
 """
@@ -33,9 +33,9 @@ async def tune(
     training: TrainingOptions = TrainingOptions(),
     network: Network = Network(),
 ) -> TrainedModel:
-    """Search for hyperparameters in one training job, which ends with the winner's model; nothing is deployed.
+    """Search for hyperparameters and train the winner's model; nothing is deployed.
 
-    The flow `pipeline` with the same data and training adopts the job.
+    The flow `pipeline` with the same data and training adopts what was trained.
 
     Args:
         data: A URL, a .zip, a folder, or `sample`.

@@ -1,4 +1,4 @@
-"""`kennel tune`: starts the local servers if needed, stages the data, searches in one job, prints the trials."""
+"""`kennel tune`: starts the local servers if needed, stages the data, searches, prints the trials."""
 
 from __future__ import annotations
 

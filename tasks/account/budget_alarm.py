@@ -20,6 +20,8 @@ from tasks.run.waiting import say
 
 KIND = "budget"
 MOST_CHARACTERS = 254
+"""Of an address."""
+
 THRESHOLDS = (("ACTUAL", 80.0), ("ACTUAL", 100.0), ("FORECASTED", 100.0))
 """At which percentages of the budget a mail is sent, of what was spent and of the forecast for the month."""
 
@@ -65,8 +67,8 @@ def ensure_budget_alarm(run: Run, budget_usd: float | None, email: str | None) -
             aws.client("budgets").create_budget(**_request(run, name, budget_usd, email))
             row.identifier = budget_arn(aws, name)
     activate = aws.cli(f"ce update-cost-allocation-tags-status --cost-allocation-tags-status {_ACTIVE}")
-    say(f"budget alarm: mail to {email} at 80 % and 100 % of {budget_usd:g} USD; AWS sees costs hours late, and by")
-    say(f"budget alarm: tag only from the day after the tag was activated, once for an account: {activate}")
+    say(f"budget alarm: mail to {email} at 80 % and 100 % of {budget_usd:g} USD; AWS sees costs hours late")
+    say(f"budget alarm: AWS sees none until the tag is activated, once for an account: {activate}")
 
 
 _ACTIVE = f"TagKey={naming.RUN_TAG},Status=Active"
