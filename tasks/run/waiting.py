@@ -189,9 +189,11 @@ _SIGNS_OF_UNPROPAGATED_ROLE = (
     "ecr:batchgetimage",
     "kms key is invalid for creategrant",
     "invalid iam instance profile",
+    "has no associated iam roles",
 )
 """Parts of the messages with which services refuse a new role: it cannot be assumed; a read failed that SageMaker tries
-with its policy before it accepts a job or a model; Lambda's KMS key and an EC2 instance profile are not valid yet."""
+with its policy before it accepts a job or a model; Lambda's KMS key and an EC2 instance profile are not valid yet, or
+the profile is known and its role is not."""
 
 
 def _may_be_unpropagated(error: ClientError) -> bool:

@@ -92,15 +92,22 @@ def test_who_may_not_launch_is_told_before_anything_is_made(aws: Aws, calls: Cal
     assert states(run) == [] and calls.seen.count("RunInstances") == 1
 
 
-def test_a_profile_that_ec2_does_not_know_yet_is_waited_for(aws: Aws, calls: Calls) -> None:
-    unknown = ec2_error("InvalidParameterValue", "Value (x) for parameter iamInstanceProfile.name is invalid. "
-                        "Invalid IAM Instance Profile name")  # fmt: skip
-    calls.faults.append(Fault("RunInstances", instead=unknown, times=2))
-    run, slept = Run(aws, "inst-14"), [0.0]
+@pytest.mark.parametrize(
+    ("run_id", "message"),
+    [
+        ("inst-14", "Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"),
+        ("inst-28", 'IAM Instance Profile "arn:aws:iam::123456789012:instance-profile/x" has no associated IAM Roles'),
+    ],
+)
+def test_a_profile_or_its_role_that_ec2_does_not_know_yet_is_waited_for(
+    aws: Aws, calls: Calls, run_id: str, message: str
+) -> None:
+    calls.faults.append(Fault("RunInstances", instead=ec2_error("InvalidParameterValue", message), times=2))
+    run, slept = Run(aws, run_id), [0.0]
     waiting = Waiting(clock=lambda: slept[0], sleep=lambda seconds: slept.__setitem__(0, slept[0] + seconds))
     launch(run, planned(run), waiting=waiting)
     assert calls.seen.count("RunInstances") == 4  # DryRun three times, then the launch
-    assert len(living(aws, "inst-14")) == 1
+    assert len(living(aws, run_id)) == 1
 
 
 # --- answers that are lost, instances that end at once ----------------------------------------------------------------

@@ -23,7 +23,7 @@ from tests.localaws.sagemaker.endpoints.endpoint_models import Workbench, workbe
 from tests.localaws.scaled_server import SCALE, ScaledServer, scaled_server
 
 ANSWER = Reply(200, {}, b"")
-FLOOR_MS, CONCURRENCY = 40, 2
+FLOOR_MS, CONCURRENCY = 250, 2
 ONE_INSTANCE_RPS = CONCURRENCY * 1000 / FLOOR_MS
 STARTUP_SECONDS = 180  # emulated; 1.5 s
 
@@ -150,8 +150,11 @@ def bench(server: ScaledServer) -> Iterator[Workbench]:
         yield made
 
 
-def throughput(bench: Workbench, endpoint: str, seconds: float = 1.5, clients: int = 12) -> float:
-    """Return the requests a second that closed clients get answered."""
+def throughput(bench: Workbench, endpoint: str, seconds: float = 3.0, clients: int = 12) -> float:
+    """Return the requests a second that closed clients get answered.
+
+    The least time of a request is long beside what the clients and the server need for one on a busy machine.
+    """
     bench.invoke(endpoint)
     deadline = time.monotonic() + seconds
 
@@ -205,7 +208,7 @@ def test_limits_change_at_run_time(server: ScaledServer, bench: Workbench) -> No
 
     assert before == {"ml.m5.large": {"concurrency": CONCURRENCY, "floor_ms": FLOOR_MS}} == server.ask(path)
     assert (slow["ml.m5.large"]["concurrency"], free) == (1, {})
-    assert throttled < 12 and unbound > 2 * ONE_INSTANCE_RPS
+    assert throttled < 12 and unbound > 2 * throttled
 
 
 @pytest.mark.parametrize("body", [[], {"ml.m5.large": {"concurrency": 0}}, {"ml.m5.large": {"speed": 1}}])
