@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from training.engines import traced_graph
+from training.engines import one_thread, traced_graph
 from training.failures import TrainingFailure
 from training.graphs import checksum_of, has_bf16, import_openvino, sha256_of
 from training.model import Classifier, Served
@@ -81,7 +81,7 @@ def _save_graph(classifier: Classifier, images: Pixels, folder: Path) -> dict[st
 
 def _graph_errors(openvino: Any, path: Path, served: Served, images: Pixels) -> dict[str, float]:
     """Return, by precision, the largest difference of a probability between the saved graph and torch fp32."""
-    with torch.inference_mode():
+    with torch.inference_mode(), one_thread():
         expected = served(torch.from_numpy(images)).numpy()
     core = openvino.Core()
     errors = {}

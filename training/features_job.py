@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 from training.config import Config, parse_config
 from training.embedding_stage import embed_both_splits
+from training.engines import one_thread
 from training.features import Features, write_features
 from training.head_trial import try_head, write_trial
 from training.job import Job, run_job
 from training.output import utf8_output
 from training.process import run_process
-from training.stages import one_thread
 
 
 def embed(job: Job) -> None:

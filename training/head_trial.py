@@ -18,13 +18,13 @@ from pathlib import Path
 
 from training.config import DEFAULT_OUTPUT_DIR, LIMITS, Hyperparameters, Parser, between
 from training.distributed import World, join_ranks
+from training.engines import one_thread
 from training.failures import TrainingFailure
 from training.features import Features, read_features
 from training.fit import Metrics
 from training.job import print_line
 from training.output import utf8_output
 from training.process import run_process
-from training.stages import one_thread
 from training.trial_models import HeadTrials
 from training.trials import COMPLETE, Trial
 

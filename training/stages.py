@@ -3,8 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -146,17 +145,6 @@ def make_fit(
         label_smoothing=job.config.hyperparameters.label_smoothing,
         is_bf16=is_bf16,
     )
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread: a step of a head takes 2 ms on one, 2 to 7 ms on two (2048 wide, batch 32, float64)."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def fit_head(job: Job, training: Embeddings, validation: Embeddings, plan: Plan) -> tuple[HeadTask, FitResult]:

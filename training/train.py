@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 from training.config import Config, parse_config
 from training.embedding_stage import embed_both_splits
+from training.engines import one_thread
 from training.finetune import ImageTask
 from training.job import Job, run_job
 from training.model import Classifier
@@ -26,7 +27,7 @@ from training.output import utf8_output
 from training.process import run_process
 from training.search import Search, choose_hyperparameters
 from training.search_space import FINETUNE_SPACE, HEAD_SPACE
-from training.stages import Pictures, finetune, fit_head, measure_test_split, one_thread, save
+from training.stages import Pictures, finetune, fit_head, measure_test_split, save
 from training.trial_models import HeadTrials, NetworkTrials
 
 # --- the job ----------------------------------------------------------------------------------------------------------

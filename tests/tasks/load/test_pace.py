@@ -17,7 +17,9 @@ from tests.polling import wait_until
 from tests.tasks.scaling.deployments import PRICES, figure, measured
 
 
-@pytest.mark.parametrize(("of_reference", "share"), [(4.0, 1.0), (0.85, 1.0), (0.84, 0.7), (0.43, 0.5), (0.01, 0.25)])
+@pytest.mark.parametrize(
+    ("of_reference", "share"), [(4.0, 1.0), (0.96, 1.0), (0.94, 0.7), (0.61, 0.5), (0.41, 0.35), (0.01, 0.25)]
+)
 def test_the_share_is_the_largest_step_that_the_machine_carries(of_reference: float, share: float) -> None:
     assert demo_share(of_reference * REFERENCE_UNITS) == share
 
