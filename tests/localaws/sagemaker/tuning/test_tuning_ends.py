@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 import urllib.request
 import uuid
 from pathlib import Path
