@@ -2,7 +2,8 @@
 
 It supports DDP, early stopping, restoring the best weights, and resuming from a checkpoint. The gradient of a step is
 that of the whole global batch, however many ranks share it. Order and dropout depend only on (seed, epoch). One host
-and n hosts therefore compute the same steps, up to the order of summation.
+and n hosts therefore compute the same steps, up to the order of summation. Where rank 0 trains alone, the others get no
+batches and meet it after each epoch, so that all end together.
 """
 
 import math
@@ -50,18 +51,27 @@ class Schedule:
 
 @dataclass(frozen=True)
 class FitResult:
-    """The validation metrics of the restored weights, the epoch they come from, and the number of epochs run."""
+    """The validation metrics of the restored weights, the epoch they come from, and the validation loss of each."""
 
     validation: Metrics
     best_epoch: int
-    epochs: int
+    losses: tuple[float, ...]
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs run."""
+        return len(self.losses)
 
 
 @dataclass
 class _Progress:
-    epoch: int = 0
+    losses: tuple[float, ...] = ()
     best_epoch: int = 0
     best: Metrics | None = None
+
+    @property
+    def epoch(self) -> int:
+        return len(self.losses)
 
 
 class Fit:
@@ -79,7 +89,9 @@ class Fit:
         classes: int,
         label_smoothing: float = 0.0,
         is_bf16: bool = False,
+        shares_batches: bool = True,
     ) -> None:
+        """`shares_batches`: each rank has a part of each batch; without, rank 0 has all of them."""
         self._model = model
         self._optimizer = optimizer
         self._world = world
@@ -89,6 +101,7 @@ class Fit:
         self._loss_limit = _DIVERGED_FACTOR * math.log(max(classes, 3))
         self._label_smoothing = label_smoothing
         self._is_bf16 = is_bf16
+        self._sharing = world.size if shares_batches else 1
         self._best_state: Tensors = {}
         self._at = _Progress()
 
@@ -119,7 +132,7 @@ class Fit:
             self._save_checkpoint(is_interrupted=is_interrupted)
         self._model.load_state_dict(self._best_state)
         assert self._at.best is not None  # at least one epoch ran, or a baseline was given
-        return FitResult(self._at.best, self._at.best_epoch, self._at.epoch)
+        return FitResult(self._at.best, self._at.best_epoch, self._at.losses)
 
     # --- one epoch ----------------------------------------------------------------------------------------------------
 
@@ -144,7 +157,7 @@ class Fit:
             label_smoothing=self._label_smoothing,
         )
         self._optimizer.zero_grad(set_to_none=True)
-        scaled = loss * self._world.size / batch.global_size  # DDP takes the mean over ranks
+        scaled = loss * self._sharing / batch.global_size  # DDP takes the mean over ranks
         scaled.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         return loss.item()
@@ -156,7 +169,7 @@ class Fit:
                 raise TrainingFailure(f"the {name} loss {reason} at epoch {epoch} ({loss:g}): lower the learning rate")
 
     def _finish_epoch(self, epoch: int, train_loss: float, validation: Metrics) -> None:
-        self._at.epoch = epoch
+        self._at.losses = (*self._at.losses, validation.loss)
         if self._at.best is None or validation.loss < self._at.best.loss:
             self._at.best, self._at.best_epoch = validation, epoch
             self._best_state = copied(self._model)
@@ -167,7 +180,7 @@ class Fit:
             )
 
     def _distributed_model(self) -> nn.Module:
-        if self._world.size == 1:
+        if self._sharing == 1:
             return self._model
         devices = [self._world.device.index] if self._world.device.type == "cuda" else None
         return DistributedDataParallel(self._model, device_ids=devices)
@@ -210,7 +223,7 @@ class Fit:
         self._optimizer.load_state_dict({"state": states, "param_groups": groups})
         facts = saved.facts
         best = facts["best"] and Metrics(**facts["best"])
-        self._at = _Progress(facts["epoch"], facts["best_epoch"], best)
+        self._at = _Progress(tuple(facts["losses"]), facts["best_epoch"], best)
 
 
 def copied(model: nn.Module) -> Tensors:

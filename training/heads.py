@@ -1,8 +1,9 @@
 """Train the classifier's head on stored embeddings: in float64 for the model, in float32 while searching.
 
-Rounding differs with the number of ranks, and Adam, which divides by tiny numbers, magnifies it. In float64 the weights
-from 1 and n hosts still agree within 1e-5. It costs little, because a head has about 0.3 M weights. A trial of a search
-runs on one rank as a whole, so float32 serves there.
+Rounding differs between processors, and Adam, which divides by tiny numbers, magnifies it. In float64 the weights still
+agree within 1e-5. It costs little, because a head has about 0.3 M weights. For the same reason rank 0 trains it alone:
+a step takes 2 ms, and ranks that shared it would spend more on sending gradients. A trial of a search need not agree
+with anything, so float32 serves there.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from training.config import Hyperparameters
 from training.distributed import World
@@ -47,7 +49,7 @@ class HeadRows:
 
 @dataclass(frozen=True)
 class HeadTask:
-    """A seeded head, and the rows on which it is trained."""
+    """A seeded head, and the rows on which rank 0 trains it; the other ranks get no rows."""
 
     head: Head
     data: HeadRows
@@ -62,10 +64,12 @@ class HeadTask:
         return HeadTask(head.to(data.rows.device, data.rows.dtype), data, hyperparameters, world)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield every stored view once, shuffled by (seed, epoch); each rank takes a stride of each batch.
+        """Yield every stored view once, shuffled by (seed, epoch), on rank 0.
 
         Order and dropout are the same in both precisions, so that a trial tells what the fit will do.
         """
+        if not self.world.is_first:
+            return
         rows, labels, keep = self.data.rows, self.data.labels, 1 - self.hyperparameters.dropout
         generator = torch.Generator().manual_seed(self.hyperparameters.seed * 1_000_003 + epoch)
         order = torch.randperm(len(labels), generator=generator)
@@ -74,9 +78,8 @@ class HeadTask:
         order, masks = order.to(rows.device), masks.to(rows.device)
         size = self.hyperparameters.batch_size
         for start in range(0, len(order), size):
-            own = slice(start + self.world.rank, start + size, self.world.size)
-            chosen = order[own]
-            yield Batch((rows[chosen], masks[own]), labels[chosen], min(size, len(order) - start))
+            chosen = order[start : start + size]
+            yield Batch((rows[chosen], masks[start : start + size]), labels[chosen], len(chosen))
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW for the head's weights."""
@@ -86,10 +89,9 @@ class HeadTask:
         )
 
     def evaluator(self, split: Embeddings) -> Callable[[], Metrics]:
-        """Return a function that measures the head on a split's evaluation views, each rank on a stride of the rows."""
-        own = slice(self.world.rank, None, self.world.size)
-        rows = self.data.alike(split.features[own, 0])
-        labels = split.labels[own]
+        """Return a function that measures the head on a split's evaluation views, on rank 0 for all ranks."""
+        count = len(split.labels) if self.world.is_first else 0
+        rows, labels = self.data.alike(split.features[:count, 0]), split.labels[:count]
 
         @torch.no_grad()
         def logits() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -99,6 +101,12 @@ class HeadTask:
                 yield self.head(rows[chosen]).cpu(), labels[chosen]
 
         return lambda: measure(logits(), self.world)
+
+    @torch.no_grad()
+    def sample_losses(self, split: Embeddings) -> tuple[float, ...]:
+        """Return the loss of each of a split's pictures, in their order."""
+        logits = self.head.eval()(self.data.alike(split.features[:, 0])).double().cpu()
+        return tuple(cross_entropy(logits, split.labels, reduction="none").tolist())
 
     def folded(self) -> nn.Sequential:
         """Return the head that is saved: Linear -> ReLU -> Linear on unstandardised features, float32, on the CPU."""

@@ -1,9 +1,10 @@
 """Search for hyperparameters on embeddings that are computed once, or, with fine-tuning, on whole networks.
 
-Trials run in rounds. In a round the ranks share the trials of a head, each of which one rank trains alone in float32;
-a trial of fine-tuning is shared by all ranks, because each has only its own pictures. The trial of the lowest
-validation loss wins, and the job then trains its model with those hyperparameters as it would have without a search.
-The test split plays no part.
+Trial 0 has the hyperparameters that a training without a search would have. Of a head it is that training's own fit,
+which is the job's model if no other trial wins. The others run in rounds. In a round the ranks share the trials of a
+head, each of which one rank trains alone in float32; a trial of fine-tuning is shared by all ranks, because each has
+only its own pictures. The trial of the lowest validation loss wins, and the job then trains its model with those
+hyperparameters as it would have without a search. The test split plays no part.
 """
 
 import hashlib
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from optuna import Trial as Proposal
 
 ROUND = 4
-"""Trials of one round, however many ranks share them: the proposals of a round know the results of those before it."""
+"""Trials of one round, however many ranks share them, trial 0 among those of the first: the proposals of a round know
+the results of those before it."""
 
 
 @dataclass
@@ -41,8 +43,10 @@ class Search:
     found: list[Trial]
 
     @staticmethod
-    def of(job: Job, default_space: Space, trials: Trials, features: str) -> "Search":
-        """Begin a search, or resume the one in the checkpoint folder; `features` names how pictures become features.
+    def of(job: Job, default_space: Space, trials: Trials, features: str, default: Trial | None = None) -> "Search":
+        """Begin a search, or resume the one in the checkpoint folder.
+
+        `features` names how pictures become features; `default` is trial 0 if it ran already.
 
         Raises:
             TrainingFailure: the job's search space is none.
@@ -61,7 +65,11 @@ class Search:
         found = [Trial.of(each) for each in saved.facts["trials"]] if saved else []
         if found and job.world.is_first:
             job.say(f"resuming the search after {len(found)} trials")
-        return Search(job, space, trials, checkpoint, found)
+        search = Search(job, space, trials, checkpoint, found)
+        if default and not found:
+            own = job.config.hyperparameters
+            search._add([replace(default, parameters={name: getattr(own, name) for name in space})])
+        return search
 
     def run(self) -> list[Trial]:
         """Run the trials that are left.
@@ -72,7 +80,8 @@ class Search:
         """
         chosen = self.job.config.hyperparameters
         while len(self.found) < chosen.trials + 1:
-            size = min(ROUND if self.trials.shares_trials else 1, chosen.trials + 1 - len(self.found))
+            whole = ROUND - len(self.found) % ROUND if self.trials.shares_trials else 1
+            size = min(whole, chosen.trials + 1 - len(self.found))
             self._add(self._round(size))
         if best_of(self.found) is None:
             reasons = "; ".join(sorted({trial.reason for trial in self.found}))
@@ -102,7 +111,8 @@ class Search:
 
         def watch(metrics: Metrics) -> None:
             measured.append(metrics)
-            if number and is_cut(self.found, [each.loss for each in measured], epochs):
+            others = [trial for trial in self.found if trial.number or self.trials.cuts_by_default]
+            if number and is_cut(others, [each.loss for each in measured], epochs):
                 raise Pruned
 
         samples: tuple[float, ...] = ()

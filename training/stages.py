@@ -17,8 +17,7 @@ from training.engines import TOLERANCE, Choice
 from training.export import git_commit, save_model, serving_precision, versions
 from training.failures import TrainingFailure
 from training.finetune import ImageTask, network_optimizer
-from training.fit import Fit, FitResult, Metrics, Schedule
-from training.heads import HeadRows, HeadTask
+from training.fit import Fit, FitResult, Metrics
 from training.job import Job, print_line
 from training.model import Backbone, Classifier, build_backbone
 from training.preprocess import Pixels
@@ -26,6 +25,7 @@ from training.shards import Manifest, Sample, assign_shards, read_shard, shard_f
 from training.weights import load_weights, stated_preprocessing
 
 META_FORMAT = 1
+_CHECKPOINT_FORMAT = 2
 _REFERENCE_IMAGES = 4
 
 
@@ -123,10 +123,17 @@ def check_labels(training: Embeddings, manifest: Manifest) -> None:
 
 
 def make_fit(
-    job: Job, model: torch.nn.Module, optimizer: torch.optim.Optimizer, plan: Plan, *, stage: str, is_bf16: bool = False
+    job: Job,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    plan: Plan,
+    *,
+    stage: str,
+    shares_batches: bool = True,
+    is_bf16: bool = False,
 ) -> Fit:
     """Return the epoch loop of one stage with its checkpoint, whose fingerprint covers data, weights and settings."""
-    facts = [asdict(job.config.hyperparameters), job.manifest.digest, repr(plan), stage, is_bf16]
+    facts = [_CHECKPOINT_FORMAT, asdict(job.config.hyperparameters), job.manifest.digest, repr(plan), stage, is_bf16]
     checkpoint = FitCheckpoint(
         job.config.folders.checkpoint,
         stage,
@@ -144,23 +151,8 @@ def make_fit(
         classes=len(job.manifest.classes),
         label_smoothing=job.config.hyperparameters.label_smoothing,
         is_bf16=is_bf16,
+        shares_batches=shares_batches,
     )
-
-
-def fit_head(job: Job, training: Embeddings, validation: Embeddings, plan: Plan) -> tuple[HeadTask, FitResult]:
-    """Fit the head on the embeddings in float64.
-
-    Raises:
-        TrainingFailure, Interrupted: as `Fit.run`.
-    """
-    hyperparameters, world = job.config.hyperparameters, job.world
-    task = HeadTask.of(HeadRows.of(training, world.device), len(job.manifest.classes), hyperparameters, world)
-    fitted = make_fit(job, task.head, task.optimizer(), plan, stage="head").run(
-        Schedule(hyperparameters.epochs, hyperparameters.patience),
-        batches=task.batches,
-        evaluate=task.evaluator(validation),
-    )
-    return task, fitted
 
 
 @dataclass(frozen=True)

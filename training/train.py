@@ -6,8 +6,9 @@
 
 The stages, in reading order (`train` below): read the manifest; build the backbone and load its weights; choose the
 fastest engine that agrees with torch fp32; embed the training and validation splits once, each rank its own shards; fit
-the head on the embeddings; fine-tune the whole network if `--finetune` is set; measure the test split once; save the
-model on rank 0. With `--trials`, a search chooses the hyperparameters of the head, or of the fine-tuning, first.
+the head on the embeddings; with `--trials`, search for better hyperparameters, and fit it anew if there are some;
+fine-tune the whole network if `--finetune` is set, whose hyperparameters are then searched instead; measure the test
+split once; save the model on rank 0.
 
 The exit status is 0 with a model, 1 with a failure file and no model, and 143 after SIGTERM. In that case the same
 command resumes from the checkpoint.
@@ -19,16 +20,16 @@ from collections.abc import Sequence
 
 from training.config import Config, parse_config
 from training.embedding_stage import embed_both_splits
-from training.engines import one_thread
 from training.finetune import ImageTask
+from training.head_stage import make_head
 from training.job import Job, run_job
 from training.model import Classifier
 from training.output import utf8_output
 from training.process import run_process
 from training.search import Search, choose_hyperparameters
-from training.search_space import FINETUNE_SPACE, HEAD_SPACE
-from training.stages import Pictures, finetune, fit_head, measure_test_split, save
-from training.trial_models import HeadTrials, NetworkTrials
+from training.search_space import FINETUNE_SPACE
+from training.stages import Pictures, finetune, measure_test_split, save
+from training.trial_models import NetworkTrials
 
 # --- the job ----------------------------------------------------------------------------------------------------------
 
@@ -42,18 +43,11 @@ def train(job: Job) -> None:
     """
     world = job.world
     is_finetuned, is_searched = job.config.hyperparameters.finetune, job.config.hyperparameters.trials > 0
-    search = None
 
     made = embed_both_splits(job, "train", "validation", "test")
     training, validation, plan, backbone = made.training, made.validation, made.plan, made.backbone
 
-    if is_searched and not is_finetuned:
-        with job.phase("search"), one_thread():
-            trials = HeadTrials(training, validation, job.manifest.classes, world, job.interrupted)
-            search = choose_hyperparameters(Search.of(job, HEAD_SPACE, trials, repr(plan)))
-
-    with job.phase("fit"), one_thread():
-        task, fitted = fit_head(job, training, validation, plan)
+    task, fitted, search = make_head(job, training, validation, plan)
     classifier = Classifier(made.embedder, task.folded())
 
     images: ImageTask | None = None

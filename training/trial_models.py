@@ -8,7 +8,6 @@ from typing import Protocol
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from training.checkpoint import FitCheckpoint
 from training.config import Hyperparameters
@@ -33,6 +32,9 @@ class Trials(Protocol):
     shares_trials: bool
     """Whether one rank trains a trial alone."""
 
+    cuts_by_default: bool
+    """Whether the default is among the trials with which another is compared after the same number of epochs."""
+
     def train(self, hyperparameters: Hyperparameters, watch: Callable[[Metrics], None]) -> tuple[float, ...]:
         """Return the loss of each validation picture under the weights of the lowest loss.
 
@@ -44,9 +46,13 @@ class Trials(Protocol):
 
 
 class HeadTrials:
-    """Heads on the embeddings of the whole training split, in float32, each on one rank."""
+    """Heads on the embeddings of the whole training split, in float32, each on one rank.
+
+    The default's batches are smaller than those of the others, so it is ahead of them after as many epochs.
+    """
 
     shares_trials = True
+    cuts_by_default = False
 
     def __init__(
         self,
@@ -75,18 +81,14 @@ class HeadTrials:
         fit = _silent_fit(self._alone, task.head, task.optimizer(), hyperparameters, self._classes, self._interrupted)
         schedule = Schedule(hyperparameters.epochs, hyperparameters.patience)
         fit.run(schedule, batches=task.batches, evaluate=evaluate)
-        return self._sample_losses(task)
-
-    @torch.no_grad()
-    def _sample_losses(self, task: HeadTask) -> tuple[float, ...]:
-        logits = task.head(task.data.alike(self._validation.features[:, 0])).double().cpu()
-        return tuple(cross_entropy(logits, self._validation.labels, reduction="none").tolist())
+        return task.sample_losses(self._validation)
 
 
 class NetworkTrials:
     """Whole networks, each fine-tuned from the same head by all ranks together."""
 
     shares_trials = False
+    cuts_by_default = True
 
     def __init__(
         self,

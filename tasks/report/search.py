@@ -45,7 +45,8 @@ def _from_the_best(search: Search) -> list[Trial]:
 
 
 def _trained_anew(search: Search, model: TrainedModel) -> str:
-    again = "The winner was trained anew, and the test images were used for that model alone."
+    done = "The winner was trained anew" if search.winner else "The default was kept"
+    again = f"{done}, and the test images were used for that model alone."
     loss, kept = search.best.loss, model.metrics.get("validation_loss")
     return (
         again if loss is None or kept is None else f"{again} Its trial had a loss of {loss:.4f}, the model {kept:.4f}."
