@@ -39,6 +39,7 @@ EXECUTING_SERVICES = (
     "localaws.pulse",
     "localaws.s3",
     "localaws.iam",
+    "localaws.kms",
     "localaws.cloudwatch",
     "localaws.insights",
     "localaws.sagemaker",

@@ -248,11 +248,14 @@ def ended(server: EmbeddedAws, first: KennelError, again: str = AGAIN) -> Unreac
 
 
 def stop(home: Path) -> bool:
-    """Stop the server and everything that it started; tell whether it ran."""
+    """Stop the server and everything that it started; tell whether it ran. The next one has no options of this one."""
     running = find(home)
     if running is not None:
         processes.end_process(running.pid)
-    return processes.stop(home, NAME) or running is not None
+    has_ended = processes.stop(home, NAME)
+    with contextlib.suppress(OSError):  # one that was killed, now or earlier, left its record
+        record_path(home).unlink()
+    return has_ended or running is not None
 
 
 def _ended(started: processes.BackgroundProcess) -> SettingsRefused | StageFailed:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from localaws.inputs.java_patterns import compiled
+from localaws.timed_regex import TimedRegex, TooSlow
 from localaws.violations import secret_violation, violation
 
 _COLLECTIONS = ("structure", "list", "map")
@@ -114,8 +115,16 @@ def _rules(shape: Any, value: Any) -> Iterator[tuple[str, bool]]:
         if allowed := limits.get("enum"):
             yield f"Member must satisfy enum value set: [{', '.join(allowed)}]", value in allowed
         if (pattern := limits.get("pattern")) and (known := compiled(pattern)) is not None:
-            is_long = len(value) > limits.get("max", len(value))  # said above; a pattern may take long for it
-            yield f"Member must satisfy regular expression pattern: {pattern}", is_long or bool(known.fullmatch(value))
+            is_long = len(value) > limits.get("max", len(value))  # said above
+            yield f"Member must satisfy regular expression pattern: {pattern}", is_long or _is_kept(known, value)
+
+
+def _is_kept(pattern: TimedRegex, value: str) -> bool:
+    """Return whether the value matches; one for which a pattern takes too long is refused."""
+    try:
+        return pattern.is_all_of(value)
+    except TooSlow:
+        return False
 
 
 def _join(path: str, name: str) -> str:

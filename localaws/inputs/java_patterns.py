@@ -4,6 +4,8 @@ import functools
 import re
 import unicodedata
 
+from localaws.timed_regex import BadPattern, TimedRegex
+
 _CLASS = re.compile(r"\\p\{(\w+)\}")
 _SURROGATES = r"\uD800\uDC00-\uDBFF\uDFFF"  # Java's way to write all characters beyond 16 bits
 _BEYOND = r"\U00010000-\U0010FFFF"
@@ -11,11 +13,11 @@ _NAMED = {"Print": r"\x20-\x7E", "Alnum": "a-zA-Z0-9", "Alpha": "a-zA-Z"}
 
 
 @functools.lru_cache(maxsize=4096)
-def compiled(pattern: str) -> re.Pattern[str] | None:
-    """Return one of the model's patterns, None for those that Python cannot read (`\\w-_` in a class)."""
+def compiled(pattern: str) -> TimedRegex | None:
+    """Return one of the model's patterns, None for those that Python cannot read."""
     try:
-        return re.compile(_in_python(pattern), re.DOTALL | re.ASCII)  # Java's \w, \d and \s
-    except re.error:
+        return TimedRegex(_in_python(pattern), is_java=True)
+    except BadPattern:
         return None
 
 

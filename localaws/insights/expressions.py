@@ -8,6 +8,7 @@ from typing import Any
 
 from localaws.insights.language import AGGREGATES, Expression, malformed
 from localaws.insights.records import Record
+from localaws.timed_regex import SECONDS, BadPattern, TimedRegex, TooSlow
 
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _COMPARED: dict[str, Callable[[Any, Any], bool]] = {
@@ -158,7 +159,7 @@ def _is_like(value: Any, wanted: Expression) -> bool:
     if value is None:
         return False
     if wanted.kind == "regex":
-        return _pattern(wanted.text).search(str(value)) is not None
+        return _is_found(wanted.text, str(value))
     return wanted.text in str(value)
 
 
@@ -171,9 +172,16 @@ def _combined(kind: str, left: Any, right: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=256)
-def _pattern(text: str) -> re.Pattern[str]:
-    body, flags = (text[1:-2], re.IGNORECASE) if text.endswith("/i") else (text[1:-1], re.NOFLAG)
+def _pattern(text: str) -> TimedRegex:
+    ignores_case = text.endswith("/i")
     try:
-        return re.compile(body, flags)
-    except re.error as error:
+        return TimedRegex(text[1:-2] if ignores_case else text[1:-1], ignores_case=ignores_case)
+    except BadPattern as error:
         raise malformed(f"invalid regular expression {text}: {error}") from error
+
+
+def _is_found(text: str, value: str) -> bool:
+    try:
+        return _pattern(text).is_in(value)
+    except TooSlow:
+        raise malformed(f"the regular expression {text} takes more than {SECONDS:g} s for one message") from None

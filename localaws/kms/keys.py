@@ -5,7 +5,10 @@ from typing import Any
 
 from localaws.errors import AwsError
 
-OF_S3 = "alias/aws/s3"
+AWS_ALIASES = "alias/aws/"
+"""How the aliases of AWS's own keys begin."""
+
+OF_S3 = f"{AWS_ALIASES}s3"
 """AWS's own key for S3, which everybody in the account may use through S3."""
 
 
@@ -48,4 +51,4 @@ def usable_key(account_id: str, region: str, name: str) -> Key:
 
 
 def _is_managed(key: Any) -> bool:
-    return any(alias.startswith("alias/aws/") for alias in key.aliases)
+    return any(alias.startswith(AWS_ALIASES) for alias in key.aliases)

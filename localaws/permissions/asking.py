@@ -24,10 +24,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource by the reference's name of its type and by its ARN."""
+    """A resource by the reference's name of its type and by its ARN; of an object the version, if one is named."""
 
     kind: str
     arn: str
+    version: str = ""
 
 
 NO_RESOURCE = Resource("", "*")

@@ -23,7 +23,7 @@ def used_by(operation: Operation, place: Place) -> Iterator[Wanted]:
             if isinstance(each, Mapping) and each.get("S3Bucket"):
                 bucket, key = str(each["S3Bucket"]), str(each.get("S3Key", ""))
                 version = str(each.get("S3ObjectVersion") or "")
-                yield _object("s3:GetObjectVersion" if version else "s3:GetObject", bucket, key, place)
+                yield _object("s3:GetObjectVersion" if version else "s3:GetObject", bucket, key, place, version)
                 yield from wanted_to_open(bucket, key, place, version)
     elif operation.service == "logs" and operation.name == "CreateExportTask":
         prefix = str(given.get("destinationPrefix") or "exportedlogs")
@@ -31,5 +31,5 @@ def used_by(operation: Operation, place: Place) -> Iterator[Wanted]:
             yield _object("s3:PutObject", str(given.get("destination", "")), key, place)
 
 
-def _object(action: str, bucket: str, key: str, place: Place) -> Wanted:
-    return Wanted(action, Resource("object", f"arn:{place.partition}:s3:::{bucket}/{key}"))
+def _object(action: str, bucket: str, key: str, place: Place, version: str = "") -> Wanted:
+    return Wanted(action, Resource("object", f"arn:{place.partition}:s3:::{bucket}/{key}", version))

@@ -131,7 +131,7 @@ class _Reader:
         if key in _TAG_KEYS:
             return list(self._given()) or [each for name in _REMOVED for each in _at(self._parameters, [name])]
         if key.startswith(_RESOURCE_TAG) or ":resourcetag/" in key:
-            return _lowered(stored.tags_of(self._wanted.resource.arn, self._place), name)
+            return _lowered(stored.tags_of(self._wanted.resource, self._place), name)
         return None
 
     def _own(self, key: str) -> Values | None:

@@ -132,12 +132,12 @@ def wanted_of(operation: Operation, asked: Asked, place: Place) -> Iterator[Want
         if operation.name == "PutBucketReplication" and (passed := replication_role(asked.body)):
             yield Wanted("iam:PassRole", Resource("role", passed), {"iam:passedtoservice": ["s3.amazonaws.com"]})
         return
-    target = _object(bucket, key, place)
-    yield Wanted(_versioned(action, operation.parameters.get("VersionId")), target)
+    target = _object(bucket, key, place, str(operation.parameters.get("VersionId") or ""))
+    yield Wanted(_versioned(action, target.version), target)
     if operation.name in _OVER_RETENTION:
         yield from _over_retention(headers, target)
     if operation.name == "GetObjectAttributes":
-        yield Wanted(_versioned("s3:GetObject", operation.parameters.get("VersionId")), target)
+        yield Wanted(_versioned("s3:GetObject", target.version), target)
     if operation.name in _CREATING:
         yield from _with_an_object(headers, target)
     yield from wanted_of_keys(operation, headers, place)
@@ -170,7 +170,7 @@ def object_tags(operation: Operation, asked: Asked) -> dict[str, str]:
 
 
 def _deleting(bucket: str, given: Deletion, headers: Mapping[str, str], place: Place) -> Iterator[Wanted]:
-    target = _object(bucket, given.key, place)
+    target = _object(bucket, given.key, place, given.version_id or "")
     values = {"s3:versionid": [given.version_id]} if given.version_id else {}
     yield Wanted(_versioned("s3:DeleteObject", given.version_id), target, values)
     yield from _over_retention(headers, target)
@@ -213,11 +213,12 @@ def _of_a_source(given: str, headers: Mapping[str, str], place: Place, target: R
     bucket, _, key = unquote(parsed.path).lstrip("/").partition("/")
     if not key:
         raise AwsError("InvalidArgument", _NO_SOURCE)
-    version, source = parse_qs(parsed.query).get("versionId", [""])[0], _object(bucket, key, place)
+    version = parse_qs(parsed.query).get("versionId", [""])[0]
+    source = _object(bucket, key, place, version)
     yield Wanted(_versioned("s3:GetObject", version), source)
     yield from wanted_to_open(bucket, key, place, version)
     is_part = "x-amz-copy-source-range" in headers or headers.get("x-amz-tagging-directive") == "REPLACE"
-    if not is_part and stored.tags_of(source.arn, place):
+    if not is_part and stored.tags_of(source, place):
         yield Wanted(_versioned("s3:GetObjectTagging", version), source)
         yield Wanted("s3:PutObjectTagging", target)
 
@@ -232,5 +233,5 @@ def _versioned(action: str, version: Any) -> str:
     return f"s3:{name.replace('Object', 'ObjectVersion', 1)}" if version and name in VERSIONED else action
 
 
-def _object(bucket: str, key: str, place: Place) -> Resource:
-    return Resource("object", f"arn:{place.partition}:s3:::{bucket}/{key}")
+def _object(bucket: str, key: str, place: Place, version: str = "") -> Resource:
+    return Resource("object", f"arn:{place.partition}:s3:::{bucket}/{key}", version)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from localaws.permissions.asking import Place
+from localaws.permissions.asking import Place, Resource
 from localaws.policies.patterns import ARN_PARTS
 
 _KEEPING_TAGS = {"cloudwatch", "lambda", "logs", "sagemaker", "ssm"}
@@ -73,8 +73,12 @@ def subnet_vpc(place: Place, subnet_id: str) -> str:
     return next((str(zone[subnet_id].vpc_id) for zone in list(zones) if subnet_id in zone), "")
 
 
-def tags_of(arn: str, place: Place) -> Mapping[str, str]:
-    """Return the tags of a resource, none of one that does not exist here or whose tags are not kept by its ARN."""
+def tags_of(resource: Resource, place: Place) -> Mapping[str, str]:
+    """Return the tags of a resource, none of one that does not exist here or whose tags are not kept by its ARN.
+
+    Each version of an object has its own; without one the newest counts.
+    """
+    arn = resource.arn
     parts = arn.split(":", 5)
     if len(parts) < ARN_PARTS or parts[3] not in ("", place.region) or parts[4] not in ("", place.account_id):
         return {}
@@ -83,7 +87,7 @@ def tags_of(arn: str, place: Place) -> Mapping[str, str]:
         return _identity_tags(_of_arn(arn, place), place)
     if service == "ec2":
         return _ec2_tags(parts[5], place)
-    return _s3_tags(parts[5], place) if service == "s3" else _kept_tags(arn, service, place)
+    return _s3_tags(parts[5], resource.version, place) if service == "s3" else _kept_tags(arn, service, place)
 
 
 def _kept_tags(arn: str, service: str, place: Place) -> Mapping[str, str]:
@@ -120,14 +124,14 @@ def _ec2_tags(path: str, place: Place) -> Mapping[str, str]:
     return dict(_ec2(place).tags.get(pair.id if pair is not None else resource_id, {}))
 
 
-def _s3_tags(path: str, place: Place) -> Mapping[str, str]:
+def _s3_tags(path: str, version: str, place: Place) -> Mapping[str, str]:
     from moto.s3.models import s3_backends
 
     backend: Any = s3_backends[place.account_id][place.partition]
     bucket, _, key_name = path.partition("/")
     if bucket not in backend.buckets:
         return {}
-    kept = backend.get_object(bucket, key_name) if key_name else backend.buckets[bucket]
+    kept = backend.get_object(bucket, key_name, version or None) if key_name else backend.buckets[bucket]
     return dict(backend.tagger.get_tag_dict_for_resource(kept.arn)) if kept is not None else {}
 
 

@@ -14,7 +14,6 @@ _LITERALS = {"*", "?", "$"}
 _PARTS = re.compile(r"\0.|[*?]|[^*?\0]+", re.DOTALL)
 _QUOTED = re.compile(r"\0.", re.DOTALL)
 _SPECIAL = "*?\0"  # NUL: it makes the character after it stand for itself
-_WILDCARDS = {"*": ".*", "?": "."}
 
 
 def matches_pattern(pattern: str, value: str, *, ignore_case: bool = False) -> bool:
@@ -97,5 +96,17 @@ def plain(pattern: str) -> str:
 
 
 def _translated(pattern: str) -> str:
-    """Return the regular expression of a pattern; a character after NUL stands for itself."""
-    return _PARTS.sub(lambda found: _WILDCARDS.get(found.group()) or re.escape(plain(found.group())), pattern)
+    """Return the regular expression of a pattern; a character after NUL stands for itself.
+
+    What stands between two `*` is taken where it occurs first, and that is not tried again elsewhere: a pattern of many
+    `*` would otherwise take exponential time for a value that it does not match.
+    """
+    pieces = [""]
+    for found in _PARTS.finditer(pattern):
+        if found.group() == "*":
+            pieces.append("")
+        else:
+            pieces[-1] += "." if found.group() == "?" else re.escape(plain(found.group()))
+    first, *others = pieces
+    middle = "".join(f"(?>.*?{each})" for each in others[:-1] if each)
+    return f"{first}{middle}.*{others[-1]}" if others else first

@@ -110,7 +110,7 @@ class ReturnedEvents:
         """Yield the events of a page that no earlier page had as often."""
         seen: Counter[int] = Counter()
         for event in events:
-            identity = hash((event["timestamp"], event.get("ingestionTime"), event["message"]))
+            identity = hash(repr((event["timestamp"], event.get("ingestionTime"), event["message"])))
             seen[identity] += 1
             if seen[identity] > self._most.get(identity, 0):
                 self._most[identity] = seen[identity]

@@ -9,9 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from tasks.run.record_store import Amount, Record, load_record, save_record
 
+LAST_SECOND = 253_402_300_799
+"""Of the year 9999, after which Python knows no time."""
 EXPIRES_TAG = "kennel-expires"
 """The tag with the time, UTC in ISO 8601."""
 
@@ -20,7 +25,7 @@ EXPIRES_TAG = "kennel-expires"
 class Expiry(Record, file="expires.json", called="time to live", made_by="pipeline"):
     """When a run is past its time to live, in Unix seconds."""
 
-    unix_seconds: Amount
+    unix_seconds: Annotated[Amount, Field(le=LAST_SECOND)]
 
     @property
     def at(self) -> datetime:

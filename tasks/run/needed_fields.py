@@ -91,7 +91,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "logs.DescribeLogGroups": ("logGroups[].logGroupName", "logGroups[].arn"),
     "logs.DescribeLogStreams": ("logStreams[].logStreamName",),
     "logs.FilterLogEvents": ("events[].message",),
-    "logs.GetLogEvents": ("events[].message", "events[].timestamp", "nextForwardToken"),
+    "logs.GetLogEvents": ("events[].message", "events[].timestamp", "events[].ingestionTime?", "nextForwardToken"),
     "logs.ListTagsForResource": ("tags",),
     "sagemaker.CreateEndpoint": ("EndpointArn",),
     "sagemaker.CreateEndpointConfig": ("EndpointConfigArn",),
@@ -126,7 +126,10 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "NotebookInstanceLifecycleConfigName",
         "NotebookInstanceLifecycleConfigArn",
     ),
-    "sagemaker.DescribeTrainingJob": ("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "CreationTime"),
+    "sagemaker.DescribeTrainingJob": (
+        *("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "CreationTime"),
+        *("SecondaryStatus?", "BillableTimeInSeconds?"),
+    ),
     "sagemaker.ListEndpointConfigs": ("EndpointConfigs[].EndpointConfigName",),
     "sagemaker.ListEndpoints": ("Endpoints[].EndpointName",),
     "sagemaker.ListHyperParameterTuningJobs": ("HyperParameterTuningJobSummaries[].HyperParameterTuningJobName",),
@@ -168,7 +171,10 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
         "Configuration.CodeSha256",
         "Tags?",
     ),
-    "lambda.GetFunctionConfiguration": ("FunctionArn", "CodeSha256", "MemorySize", "Version"),
+    "lambda.GetFunctionConfiguration": (
+        *("FunctionArn", "CodeSha256", "MemorySize", "Version"),
+        *("State?", "LastUpdateStatus?"),
+    ),
     "lambda.GetProvisionedConcurrencyConfig": ("Status", "RequestedProvisionedConcurrentExecutions"),
     "lambda.GetPolicy": ("Policy",),
     "lambda.ListFunctions": ("Functions[].FunctionName",),
@@ -228,7 +234,7 @@ NEEDED_WHEN: Mapping[tuple[str, str, str], tuple[str, ...]] = {
     ("sagemaker.DescribeEndpoint", "EndpointStatus", "Updating"): _INSTANCES,
     ("sagemaker.DescribeTrainingJob", "TrainingJobStatus", "Completed"): (
         "ModelArtifacts.S3ModelArtifacts",
-        "ResourceConfig",
+        "ResourceConfig.InstanceCount?",
         "TrainingEndTime",
         "TrainingTimeInSeconds",
         "FinalMetricDataList[]?.MetricName",
@@ -240,7 +246,10 @@ NEEDED_WHEN: Mapping[tuple[str, str, str], tuple[str, ...]] = {
 MAY_BE_EMPTY = frozenset({"Cause", "Description", "HistorySummary", "Message", "Value", "message"})
 """Fields that hold a text of somebody's, such as the value of a tag; every other text names something."""
 
-FORMS: Mapping[str, tuple[str, str]] = {"Account": ("[0-9]{12}", "12 digits")}
+FORMS: Mapping[str, tuple[str, str]] = {
+    "Account": ("[0-9]{12}", "12 digits"),
+    "Arn": ("arn:[a-z0-9-]+:[^:]+:[^:]*:[^:]*:.+", "an ARN"),
+}
 """Fields whose text has a form: a regular expression, and the form in words."""
 
 NOTHING_NEEDED = frozenset({"GetConsoleOutput", "GetFunctionConcurrency", "HeadBucket", "Invoke", "InvokeEndpoint"})
@@ -278,6 +287,8 @@ def _wrong_at(path: str, reply: Any, shape: Any) -> str | None:
         return f"its {name} is {found!r:.80}, not a {_type_in_words(member)}"
     if name in FORMS and not re.fullmatch(FORMS[name][0], found):
         return f"its {name} is {found!r:.80}, not {FORMS[name][1]}"
+    if member.type_name in ("integer", "long") and found < 0:
+        return f"its {name} is {found!r:.80}, which is below 0"
     if not below:
         return None
     if member.type_name != "list":

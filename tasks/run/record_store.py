@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from tasks.run.disk import disk_boundary
-from tasks.run.errors import LedgerRefused, SettingsRefused
+from tasks.run.errors import LedgerRefused, SettingsRefused, StageFailed
 from tasks.run.own_files import replacing
 from tasks.run.sealed import read_regular, seal, unseal
 
@@ -65,11 +65,19 @@ def save_record(folder: Path, record: Record) -> Path:
     """Write a record to its file in a folder, atomically and with mode 0600, and return the path.
 
     Raises:
+        StageFailed: it has a value with which it could not be read again, as AWS may have answered it.
         DiskFailed: the file cannot be written.
     """
     content = {"record": record.stored_as, **dataclasses.asdict(record)}
     path = record_path(folder, type(record), **vars(record))
-    write_atomically(path, seal(content, indent=2))
+    sealed = seal(content, indent=2)
+    try:
+        _parsed(sealed, type(record))
+    except ValueError as error:
+        why = _problems(error) if isinstance(error, ValidationError) else str(error)
+        what = f"the record of the {record.called} was not kept"
+        raise StageFailed("records", what, why, "run the same command again") from error
+    write_atomically(path, sealed)
     return path
 
 
@@ -87,16 +95,20 @@ def load_record(folder: Path, kind: type[AnyRecord], /, **fields: object) -> Any
     if not path.exists():
         return None
     try:
-        content = unseal(read_regular(path))
-        if content.pop("record", None) != kind.stored_as:
-            raise ValueError(f"it is not the record of a {kind.stored_as}")
-        return _adapter(kind).validate_json(json.dumps(content), strict=True, extra="forbid")
+        return _parsed(read_regular(path), kind)
     except ValidationError as error:
         raise _refused(path, kind, _problems(error)) from error
     except ValueError as error:
         raise _refused(path, kind, str(error)) from error
     except SettingsRefused as error:
         raise _refused(path, kind, f"{error.what}: {error.why}") from error
+
+
+def _parsed(data: bytes, kind: type[AnyRecord]) -> AnyRecord:
+    content = unseal(data)
+    if content.pop("record", None) != kind.stored_as:
+        raise ValueError(f"it is not the record of a {kind.stored_as}")
+    return _adapter(kind).validate_json(json.dumps(content), strict=True, extra="forbid")
 
 
 def forget_record(folder: Path, kind: type[Record], /, **fields: object) -> None:

@@ -19,6 +19,8 @@ from typing import Any
 from tasks.run.escaping import valid_text
 
 CHECKSUM = "checksum"
+MOST_BYTES = 256 * 2**20
+"""Of a file that kennel keeps for itself; the longest, a ledger of years, has some MB."""
 _NAME = "float"
 _TOO_DEEP = "its JSON is nested too deeply"
 _KINDS = {
@@ -77,12 +79,15 @@ def read_regular(path: Path) -> bytes:
     """Return the content of a regular file; a FIFO, which could be waited for without end, is not opened.
 
     Raises:
-        Damaged: there is a folder, a FIFO, a device or a socket in its place.
+        Damaged: there is a folder, a FIFO, a device or a socket in its place, or it is longer than `MOST_BYTES`.
         OSError: it cannot be read.
     """
-    kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
+    found = path.stat()
+    kind = _KINDS.get(stat.S_IFMT(found.st_mode))
     if kind is not None:
         raise Damaged(f"a {kind} is in its place; remove or move {path}")
+    if found.st_size > MOST_BYTES:
+        raise Damaged(f"it has {found.st_size:,} bytes, and at most {MOST_BYTES:,} are allowed; remove or move {path}")
     return path.read_bytes()
 
 

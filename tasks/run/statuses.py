@@ -45,6 +45,7 @@ class Statuses:
         return not self.has_settled(status)
 
     def _known(self, status: str) -> str:
+        status = str(status)  # a reply may hold anything
         if status not in self.ready | self.failed | self.pending:
             _say_unknown(self.shape, status)
         return status

@@ -158,5 +158,8 @@ def _created(description: Mapping[str, Any]) -> str:
 
 
 def _log_text(line: LogLine) -> str:
-    moment = datetime.fromtimestamp(line.timestamp_ms / 1000, UTC)
+    try:
+        moment = datetime.fromtimestamp(line.timestamp_ms / 1000, UTC)
+    except (OverflowError, ValueError, OSError):  # beyond the years that Python knows
+        return f"{line.timestamp_ms} ms {line}"
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{line.timestamp_ms % 1000:03d}Z {line}"

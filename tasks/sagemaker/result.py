@@ -47,7 +47,7 @@ def read_result(plan: TrainingPlan, description: Mapping[str, Any], archive: Pat
         instance_count=count,
         instance_reason=plan.instance.reason,
         spot=plan.spot,
-        seconds=(description["TrainingEndTime"] - description["CreationTime"]).total_seconds(),
+        seconds=max(0.0, (description["TrainingEndTime"] - description["CreationTime"]).total_seconds()),
         billable_seconds=billable,
         cost_usd=cost_usd(plan.instance.usd_per_hour, count, billable),
         data_digest=str(meta["data_digest"]),

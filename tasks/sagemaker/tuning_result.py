@@ -68,7 +68,7 @@ def read_search(aws: Aws, plan: TuningPlan, description: Mapping[str, Any], defa
         winner=best.trial.number,
         against_default=_against_default(default, best, plan.training.hyperparameters.seed),
         trials=tuple(each.trial for each in every),
-        seconds=(description["HyperParameterTuningEndTime"] - description["CreationTime"]).total_seconds(),
+        seconds=max(0.0, (description["HyperParameterTuningEndTime"] - description["CreationTime"]).total_seconds()),
     )
     return search, sum(each.billable_seconds for each in every)
 

@@ -112,7 +112,7 @@ def _stop_reason(secondary: str) -> str:
 
 def _state(description: Mapping[str, Any]) -> str:
     status, secondary = description["TrainingJobStatus"], description.get("SecondaryStatus")
-    return status if secondary in {None, status} else f"{status}/{secondary}"
+    return status if secondary in (None, status) else f"{status}/{secondary}"
 
 
 class _LogPrinter:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tasks.run import naming
 from tasks.run.aws import Aws
-from tasks.run.errors import LedgerRefused
+from tasks.run.errors import KennelError, LedgerRefused
 from tasks.run.expiry import EXPIRES_TAG, expiry_of, time_of
 from tasks.run.ledger_contents import inspect_ledger, run_folders
 from tasks.run.waiting import Say, say
@@ -27,6 +27,8 @@ def tear_down_expired(
 ) -> TeardownReport:
     """Remove every run that is past its time to live, and return what was done for all of them.
 
+    A run that cannot be removed keeps no other from being removed; its error is raised at the end.
+
     Raises:
         SettingsRefused: it was not confirmed, or a model would be lost and `yes` is not given.
         LedgerRefused: a record of a run's time to live cannot be read.
@@ -34,32 +36,44 @@ def tear_down_expired(
         TeardownIncomplete: a resource could not be removed or still exists.
         AwsFailed: a lookup failed.
     """
-    moment = now or datetime.now(UTC)
-    past = {name: at for name, at in sorted(times_to_live(aws).items()) if at <= moment}
+    moment, (times, failures) = now or datetime.now(UTC), times_to_live(aws)
+    past = {name: at for name, at in sorted(times.items()) if at <= moment}
     if not past:
         say("no run is past its time to live")
     reports = []
     for name, at in past.items():
         say(f"run {name}: its time to live was over at {at.astimezone(UTC).isoformat(timespec='seconds')}")
-        reports.append(tear_down(aws, name, yes=yes, say=say, ask=ask))
+        try:
+            reports.append(tear_down(aws, name, yes=yes, say=say, ask=ask))
+        except KennelError as error:
+            say(f"run {name}: {error.what}; the other runs are removed first")
+            failures.append(error)
+    if failures:
+        raise failures[0]
     return _together(reports)
 
 
-def times_to_live(aws: Aws) -> dict[str, datetime]:
-    """Return when each run that has a time to live is past it.
+def times_to_live(aws: Aws) -> tuple[dict[str, datetime], list[KennelError]]:
+    """Return when each run that has a time to live is past it, and the error of each whose record cannot be read.
 
     Raises:
-        LedgerRefused: a record of a run's time to live cannot be read.
         AwsFailed: a lookup failed.
     """
-    found: dict[str, datetime] = {}
+    found, unreadable = dict[str, datetime](), list[KennelError]()
     for name, at in _tagged(find_resources(aws, [])):
         found[name] = max(at, found.get(name, at))
     for folder in run_folders(aws.settings.runs):
-        recorded = expiry_of(folder)
-        if recorded is not None and (folder.name in found or _may_have_something(folder)):
+        if folder.name not in found and not _may_have_something(folder):
+            continue
+        try:
+            recorded = expiry_of(folder)
+        except LedgerRefused as error:  # it may have had a later time than the tags
+            unreadable.append(error)
+            found.pop(folder.name, None)
+            continue
+        if recorded is not None:
             found[folder.name] = recorded
-    return found
+    return found, unreadable
 
 
 def _may_have_something(folder: Path) -> bool:

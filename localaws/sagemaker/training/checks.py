@@ -14,6 +14,7 @@ from localaws.errors import AwsError, NoSuchBucket, NoSuchRole
 from localaws.permissions.roles import Role
 from localaws.sagemaker.roles import PRINCIPAL, cannot_assume
 from localaws.sagemaker.training.requests import Channel, JobRequest
+from localaws.timed_regex import BadPattern, TimedRegex
 from localaws.violations import one_violation
 from localaws.vpc import members, vpc_of
 
@@ -89,8 +90,8 @@ def _check_script(parameters: Mapping[str, Any], algorithm: Mapping[str, Any]) -
 def _check_metrics(definitions: Any) -> None:
     for definition in definitions:
         try:
-            groups = re.compile(definition["Regex"]).groups
-        except re.error as error:
+            groups = TimedRegex(definition["Regex"]).groups
+        except BadPattern as error:
             raise ValidationError(
                 f"Invalid metric regex {definition['Regex']!r} of {definition['Name']!r}: {error}."
             ) from error

@@ -1,7 +1,7 @@
 """Finds a job's metrics in its log lines by the regexes of the request, and writes them to CloudWatch."""
 
+import contextlib
 import math
-import re
 import threading
 import time
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from localaws.metrics import Metrics
 from localaws.permissions.roles import Role
+from localaws.timed_regex import TimedRegex, TooSlow
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
 LONGEST_CURVE = 20_000
@@ -28,7 +29,7 @@ class MetricScanner:
     """Finds the metrics in the lines of all hosts and keeps the last value and the curve of each. Thread-safe."""
 
     def __init__(self, definitions: Sequence[tuple[str, str]], job: str, metrics: Metrics, role: Role) -> None:
-        self._patterns = [(name, re.compile(regex)) for name, regex in definitions]
+        self._patterns = [(name, TimedRegex(regex)) for name, regex in definitions]
         self._dimensions = {"TrainingJobName": job}
         self._metrics = metrics
         self._role = role
@@ -37,12 +38,16 @@ class MetricScanner:
         self._curves: dict[str, list[float]] = {}
 
     def scan(self, line: str) -> None:
-        """Record every match of every definition in `line`: the first group, passed over when it is no number."""
+        """Record every match of every definition in `line`: the first group, passed over when it is no number.
+
+        A definition that takes too long for a line finds nothing more in it.
+        """
         for name, pattern in self._patterns:
-            for match in pattern.finditer(line):
-                value = _number(match[1])
-                if value is not None:
-                    self._record(MetricValue(name, value, time.time()))
+            with contextlib.suppress(TooSlow):
+                for text in pattern.first_groups(line):
+                    value = _number(text)
+                    if value is not None:
+                        self._record(MetricValue(name, value, time.time()))
 
     def final(self) -> list[MetricValue]:
         """Return the last value of each metric that was printed, in the order of the definitions."""

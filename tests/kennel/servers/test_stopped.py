@@ -65,6 +65,7 @@ def test_an_embedded_aws_that_hangs_is_told_and_ended_by_down(terminal: Terminal
         assert "next: kennel down --yes" in told.err and "does not answer" in told.err
         ended = terminal.kennel("down", "--yes")
         assert ended.code == 0 and "ended: localaws" in ended.err, ended.err
+        assert not localaws_record.record_path(terminal.home).exists(), "the next server would take its options"
     finally:
         debugger.kill()
         debugger.wait()

@@ -1,7 +1,9 @@
 """IAM policies decide as AWS documents it; SimulatePrincipalPolicy answers from what IAM stores."""
 
 import json
+import re
 import uuid
+from itertools import product
 from typing import Any
 
 import pytest
@@ -240,6 +242,18 @@ def test_only_star_and_question_mark_are_wildcards() -> None:
     assert matches_pattern("a[b].c", "a[b].c")
     assert not matches_pattern("a[b].c", "ab.c")
     assert not matches_pattern("a.c", "abc")
+
+
+@pytest.mark.timeout(30)
+def test_wildcards_match_as_tried_in_every_way_and_many_of_them_take_no_time() -> None:
+    for pattern, value in product(words("ab*?", 4), words("ab", 5)):
+        tried = re.fullmatch(pattern.replace("?", ".").replace("*", ".*"), value)
+        assert matches_pattern(pattern, value) == (tried is not None), (pattern, value)
+    assert not matches_pattern("*a" * 40 + "b", "a" * 900)
+
+
+def words(letters: str, longest: int) -> list[str]:
+    return ["".join(each) for length in range(longest + 1) for each in product(letters, repeat=length)]
 
 
 @pytest.fixture

@@ -191,6 +191,21 @@ def test_replication_passes_its_role(localaws: RunningLocalAws, bucket: str) -> 
     assert (code, "iam:PassRole" in text) == ("AccessDenied", True)
 
 
+def test_each_version_of_an_object_has_tags_of_its_own(localaws: RunningLocalAws, bucket: str) -> None:
+    s3, resource, name = localaws.client("s3"), f"arn:aws:s3:::{bucket}/*", "versions"
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    first = s3.put_object(Bucket=bucket, Key=name, Body=b"HIDDEN", Tagging="secret=yes")["VersionId"]
+    second = s3.put_object(Bucket=bucket, Key=name, Body=b"shown")["VersionId"]
+    secret = {"StringEquals": {"s3:ExistingObjectTag/secret": "yes"}}
+    denied = deny(["s3:GetObject", "s3:GetObjectVersion"], resource, Condition=secret)
+    user = make_user(localaws, allow("s3:*"), denied).client("s3")
+    assert user.get_object(Bucket=bucket, Key=name, VersionId=second)["Body"].read() == b"shown"
+    assert user.get_object(Bucket=bucket, Key=name)["Body"].read() == b"shown"
+    old = {"Bucket": bucket, "Key": name, "VersionId": first}
+    assert refusal(user.get_object, **old)[0] == "AccessDenied"
+    assert refusal(user.copy_object, Bucket=bucket, Key="copy", CopySource=old)[0] == "AccessDenied"
+
+
 @pytest.mark.parametrize(
     "condition",
     [

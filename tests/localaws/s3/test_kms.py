@@ -236,3 +236,32 @@ def test_a_key_policy_that_leaves_iam_out_decides_alone(place: Place) -> None:
     kms.put_key_policy(KeyId=key, PolicyName="default", Policy=nobody)
     with refused("AccessDenied", "kms:Decrypt"):
         may.client("s3").get_object(Bucket=place.bucket, Key="closed")
+
+
+def test_an_alias_of_aws_is_for_aws_alone(place: Place) -> None:
+    """A key with one may be used through S3 by everybody."""
+    kms = place.localaws.client("kms")
+    for change in (kms.create_alias, kms.update_alias):
+        with refused("NotAuthorizedException", ""):
+            change(AliasName=f"alias/aws/{secrets.token_hex(4)}", TargetKeyId=place.key)
+    with refused("NotAuthorizedException", ""):
+        kms.delete_alias(AliasName="alias/aws/s3")
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        *("nonsense", "[]", "5", "[" * 5000, '{"Statement": [5]}'),
+        '{"Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]}',
+        '{"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*",'
+        ' "Condition": {"Odd": {"aws:username": "a"}}}]}',
+    ],
+)
+def test_a_key_policy_that_is_none_is_refused_and_the_key_keeps_its_own(place: Place, policy: str) -> None:
+    kms = place.localaws.client("kms")
+    with refused("MalformedPolicyDocumentException", ""):
+        kms.create_key(Policy=policy)
+    before = kms.get_key_policy(KeyId=place.key, PolicyName="default")["Policy"]
+    with refused("MalformedPolicyDocumentException", ""):
+        kms.put_key_policy(KeyId=place.key, PolicyName="default", Policy=policy)
+    assert kms.get_key_policy(KeyId=place.key, PolicyName="default")["Policy"] == before

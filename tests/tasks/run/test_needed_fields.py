@@ -38,7 +38,7 @@ TAGS_NOT_READ = {
     "iam.ListRoles",
 }
 """Operations whose replies may have tags that nobody looks at."""
-OF_A_FORM = {"Account": "123456789012"}
+OF_A_FORM = {"Account": "123456789012", "Arn": "arn:aws:iam::123456789012:role/x"}
 
 
 def model_of(name: str) -> OperationModel:
@@ -125,6 +125,21 @@ def test_an_account_that_is_not_12_digits_is_noticed(value: str) -> None:
     assert set(FORMS) == set(OF_A_FORM)
     wrong = what_is_wrong("sts.GetCallerIdentity", {"Account": value}, model_of("sts.GetCallerIdentity").output_shape)
     assert wrong in ("it lacks Account", f"its Account is {value!r}, not 12 digits")
+
+
+@pytest.mark.parametrize("value", ["foo", "arn:", "arn::::x", "arn:aws:sts"])
+def test_an_arn_that_is_none_is_noticed(value: str) -> None:
+    reply = {"Account": "123456789012", "Arn": value}
+    wrong = what_is_wrong("sts.GetCallerIdentity", reply, model_of("sts.GetCallerIdentity").output_shape)
+    assert wrong == f"its Arn is {value!r}, not an ARN"
+
+
+def test_a_count_or_duration_below_0_is_noticed() -> None:
+    shape, operation = model_of("sagemaker.DescribeTrainingJob").output_shape, "sagemaker.DescribeTrainingJob"
+    reply = example(operation, {})
+    assert what_is_wrong(operation, {**reply, "BillableTimeInSeconds": 0}, shape) is None
+    wrong = what_is_wrong(operation, {**reply, "BillableTimeInSeconds": -1}, shape)
+    assert wrong == "its BillableTimeInSeconds is -1, which is below 0"
 
 
 def test_the_tags_in_a_reply_that_is_read_have_all_their_fields() -> None:

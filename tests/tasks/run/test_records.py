@@ -17,9 +17,9 @@ import yaml
 
 import tasks
 from tasks.run.aws import Aws
-from tasks.run.errors import LedgerRefused, SettingsRefused
+from tasks.run.errors import LedgerRefused, SettingsRefused, StageFailed
 from tasks.run.handle import Run, RunFolder
-from tasks.run.record_store import Record
+from tasks.run.record_store import Record, load_record, save_record
 from tasks.run.records import DatasetRef, EndpointRef, InstanceRef, LoadReport, TrainedModel, WeightsRef
 from tasks.run.sealed import seal, unseal
 from tasks.run.settings import Settings
@@ -271,3 +271,18 @@ def test_all_damaged_records_of_a_run_are_named_at_once(tmp_path: Path) -> None:
         run.find(WeightsRef)
     for kind in (WeightsRef, TrainedModel):
         assert str(run.path(kind)) in str(caught.value) and str(run.path(kind)) in caught.value.next_command
+
+
+def test_a_record_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(StageFailed, match=r"the record of the backbone weights was not kept.*\n.*-1") as caught:
+        save_record(tmp_path, dataclasses.replace(WEIGHTS, size_bytes=-1))
+    assert caught.value.next_command == "run the same command again"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_far_too_long_is_not_read(tmp_path: Path) -> None:
+    """Other runs are shown meanwhile: the file is sparse, and would take minutes and all memory."""
+    with (tmp_path / "stage_data.json").open("wb") as file:
+        file.truncate(6 * 2**30)
+    with pytest.raises(LedgerRefused, match="it has 6,442,450,944 bytes, and at most 268,435,456 are allowed"):
+        load_record(tmp_path, DatasetRef)

@@ -1,6 +1,8 @@
 """Runs that are past their time to live are removed, by their record or by their tags; others stay."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +13,7 @@ from tasks.account.roles import ensure_log_group
 from tasks.plan.wanted import Limits, Wanted
 from tasks.plan.within import begin_within
 from tasks.run.aws import Aws
+from tasks.run.errors import LedgerRefused, RunBusy
 from tasks.run.expiry import EXPIRES_TAG, expiry_of, expiry_tags, set_expiry, time_of
 from tasks.run.handle import Run
 from tasks.run.options import TrainingOptions
@@ -57,10 +60,43 @@ def test_only_what_is_past_its_time_is_removed(aws: Aws) -> None:
     assert lines[-1] == "no run is past its time to live"
 
 
+@pytest.mark.parametrize("record", ['{"record":"Expiry","unix_sec', '{"record":"Expiry","unix_seconds":1e300}'])
+def test_a_run_whose_time_cannot_be_read_keeps_no_other_from_being_removed(aws: Aws, record: str) -> None:
+    make(aws, "damaged", 1.0)
+    make(aws, "short", 1.0)
+    (aws.settings.run_dir("damaged") / "expires.json").write_text(record)
+    (aws.settings.run_dir("empty")).mkdir()
+    (aws.settings.run_dir("empty") / "expires.json").write_text(record)
+    with pytest.raises(LedgerRefused, match=r"damaged/expires\.json"):
+        tear_down_expired(aws, yes=True, say=_quiet, now=NOW + timedelta(hours=2))
+    assert left(aws) == ["damaged"]
+
+
+HOLD = """
+import sys, time; from pathlib import Path; from tasks.run.ledger_rows import KINDS
+from tasks.run.run_lock import run_lock
+with run_lock(Path(sys.argv[1])): print("held", flush=True); time.sleep(600)
+"""
+
+
+def test_a_run_that_another_process_works_on_keeps_no_other_from_being_removed(aws: Aws) -> None:
+    make(aws, "busy", 1.0)
+    make(aws, "short", 1.0)
+    lines: list[str] = []
+    command = [sys.executable, "-c", HOLD, str(aws.settings.run_dir("busy"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(RunBusy):
+            tear_down_expired(aws, yes=True, say=lines.append, now=NOW + timedelta(hours=2))
+        holder.kill()
+    assert left(aws) == ["busy"]
+    assert any(line.startswith("run busy: ") and "the other runs are removed first" in line for line in lines)
+
+
 def test_without_the_runs_folder_the_tags_tell_the_time(aws: Aws) -> None:
     make(aws, "short", 1.0)
     shutil.rmtree(aws.settings.runs)
-    assert times_to_live(aws) == {"short": NOW + timedelta(hours=1)}
+    assert times_to_live(aws) == ({"short": NOW + timedelta(hours=1)}, [])
     assert tear_down_expired(aws, yes=True, say=_quiet, now=NOW + timedelta(hours=2)).removed
     assert left(aws) == []
 
